@@ -1,0 +1,1 @@
+//! Reads base64 text as the bytes it stands for.

@@ -1,0 +1,1 @@
+//! What the bytes are: recognises an audio container from its content.

@@ -1,0 +1,1 @@
+//! Measures sound: the engine of the embedded channel.

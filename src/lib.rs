@@ -1,0 +1,4 @@
+//! hearken: audio understanding as asynchronous tasks.
+
+pub mod audio;
+pub mod inspect;

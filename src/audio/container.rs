@@ -1,1 +1,177 @@
-//! What the bytes are: recognises an audio container from its content.
+//! What the bytes are: recognises an audio container from its content, in a few bounded reads. It does not
+//! know the name or the type that a client declared, does not decode, and does not vouch that the rest of a
+//! file is whole.
+
+mod mp4;
+mod mpeg;
+mod ogg;
+
+use std::fmt;
+use std::io::{self, Read, Seek, SeekFrom};
+
+/// The audio containers that hearken accepts: those that the Gemini API documents, with `audio/m4a` for
+/// MPEG-4 files that hold sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Container {
+    /// RIFF WAVE, with its 64-bit forms RF64 and BW64.
+    Wav,
+    /// MPEG audio frames, usually layer III, with or without ID3 tags.
+    Mp3,
+    /// AIFF and AIFF-C.
+    Aiff,
+    /// AAC in ADTS frames.
+    Aac,
+    /// Ogg with an audio stream first: Vorbis, Opus, FLAC, Speex.
+    Ogg,
+    /// Native FLAC.
+    Flac,
+    /// MPEG-4 (ISO base media) with sound.
+    M4a,
+}
+
+impl Container {
+    /// Every container, in the order in which the Gemini API lists them.
+    #[must_use]
+    pub fn all() -> &'static [Self] {
+        &[Self::Wav, Self::Mp3, Self::Aiff, Self::Aac, Self::Ogg, Self::Flac, Self::M4a]
+    }
+
+    /// The media type, as the Gemini API spells it.
+    #[must_use]
+    pub fn mime(self) -> &'static str {
+        match self {
+            Self::Wav => "audio/wav",
+            Self::Mp3 => "audio/mp3",
+            Self::Aiff => "audio/aiff",
+            Self::Aac => "audio/aac",
+            Self::Ogg => "audio/ogg",
+            Self::Flac => "audio/flac",
+            Self::M4a => "audio/m4a",
+        }
+    }
+
+    /// The short name in lower case: the part of the media type after the slash.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wav => "wav",
+            Self::Mp3 => "mp3",
+            Self::Aiff => "aiff",
+            Self::Aac => "aac",
+            Self::Ogg => "ogg",
+            Self::Flac => "flac",
+            Self::M4a => "m4a",
+        }
+    }
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// How many bytes the signatures look at.
+const HEAD: usize = 16;
+/// Length of an ID3v2 header (ID3v2.4, section 3.1), and of the footer that flag 4 announces.
+const ID3_HEADER: u64 = 10;
+/// Tags in front of the audio that are skipped: more than one is already unusual.
+const ID3_TAGS: usize = 4;
+
+/// Recognises what `reader` holds from its bytes alone, from its start, and leaves it at the start.
+///
+/// A strong signature (RIFF/WAVE, FORM/AIFF, OggS, fLaC, ftyp, ID3) decides even if the rest is cut off; a
+/// frame sync of MPEG audio or ADTS, which is a dozen bits, has to be followed by another where its length
+/// says, unless the data ends first.
+///
+/// # Errors
+///
+/// Only what the reader itself reports.
+pub fn recognise(reader: &mut (impl Read + Seek)) -> io::Result<Option<Container>> {
+    let length = reader.seek(SeekFrom::End(0))?;
+    let found = recognise_at(reader, length);
+    reader.seek(SeekFrom::Start(0))?;
+    found
+}
+
+fn recognise_at(reader: &mut (impl Read + Seek), length: u64) -> io::Result<Option<Container>> {
+    let mut offset = 0;
+    for tags in 0..=ID3_TAGS {
+        let head = read_at::<HEAD>(reader, offset)?;
+        if let Some(size) = id3_size(head.bytes()) {
+            offset = offset.saturating_add(size);
+            continue;
+        }
+        let found = by_signature(reader, head.bytes(), offset, length)?;
+        // A tag with nothing known behind it is still what puts tags in front of a file: an MP3.
+        return Ok(found.or((tags > 0).then_some(Container::Mp3)));
+    }
+    Ok(Some(Container::Mp3))
+}
+
+fn by_signature(
+    reader: &mut (impl Read + Seek),
+    head: &[u8],
+    offset: u64,
+    length: u64,
+) -> io::Result<Option<Container>> {
+    Ok(match head {
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..]
+        | [b'R', b'F', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E', ..]
+        | [b'B', b'W', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Some(Container::Wav),
+        [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => Some(Container::Aiff),
+        [b'f', b'L', b'a', b'C', ..] => Some(Container::Flac),
+        [b'O', b'g', b'g', b'S', ..] => ogg::holds_audio(reader, offset)?.then_some(Container::Ogg),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => {
+            mp4::holds_audio(reader, offset, length)?.then_some(Container::M4a)
+        }
+        [0xff, ..] => mpeg::recognise(reader, offset)?,
+        _ => None,
+    })
+}
+
+/// The whole size of the ID3v2 tag that starts here, or `None` if none does. A header that is cut off
+/// counts if what is there of it is valid: text that merely begins with these letters is not.
+fn id3_size(head: &[u8]) -> Option<u64> {
+    let rest = head.strip_prefix(b"ID3")?;
+    let version = rest.first().is_none_or(|major| (2..=4).contains(major));
+    let revision = rest.get(1).is_none_or(|revision| *revision != 0xff);
+    let size = rest.get(3..7.min(rest.len())).unwrap_or_default();
+    if !version || !revision || size.iter().any(|byte| *byte >= 0x80) {
+        return None;
+    }
+    // Seven bits a byte, so that no size can look like a frame sync.
+    let body = size.iter().fold(0_u64, |sum, byte| (sum << 7) | u64::from(*byte));
+    let footer = if rest.get(2).is_some_and(|flags| flags & 0x10 != 0) { ID3_HEADER } else { 0 };
+    Some(ID3_HEADER + body + footer)
+}
+
+/// Up to `N` bytes as read: fewer at the end of the data.
+struct Piece<const N: usize> {
+    buffer: [u8; N],
+    filled: usize,
+}
+
+impl<const N: usize> Piece<N> {
+    fn bytes(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+}
+
+/// Reads up to `N` bytes from `offset`, fewer only if the data ends.
+fn read_at<const N: usize>(reader: &mut (impl Read + Seek), offset: u64) -> io::Result<Piece<N>> {
+    let mut piece = Piece { buffer: [0; N], filled: 0 };
+    reader.seek(SeekFrom::Start(offset))?;
+    while let Some(rest) = piece.buffer.get_mut(piece.filled..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest) {
+            Ok(0) => break,
+            Ok(count) => piece.filled += count.min(rest.len()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(piece)
+}
+
+#[cfg(test)]
+mod tests;

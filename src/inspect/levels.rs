@@ -1,0 +1,160 @@
+//! What the level of the samples shows along time: silence and clipping. It does not weigh by ear, as
+//! loudness does, and keeps only sums.
+
+use super::report::{Event, Span};
+use super::{Format, Summary};
+
+/// Level of a window, as root mean square over all channels in dBFS where a full-scale square is 0, below
+/// which it is silence.
+pub(super) const SILENCE_DBFS: f64 = -50.0;
+/// A silence as long as this, in seconds, is noted.
+pub(super) const LONG_SILENCE: f64 = 2.0;
+/// Length of a window in milliseconds.
+const WINDOW_MS: u64 = 20;
+/// As many samples of one channel in a row at full scale are clipping; fewer are peaks that just fit.
+const CLIPPED_RUN: u32 = 3;
+/// Clipped runs nearer to each other than this, in seconds, are one passage.
+const SAME_PASSAGE: f64 = 0.5;
+
+/// The watch over the levels of one file.
+pub(super) struct Levels {
+    channels: usize,
+    rate: f64,
+    window: u64,
+    full_scale: f32,
+    /// Frames so far.
+    frames: u64,
+    /// Of the window in progress: frames and sum of squares.
+    filled: u64,
+    squares: f64,
+    silent_frames: u64,
+    /// First frame of the silence in progress.
+    silent_since: Option<u64>,
+    runs: Vec<Run>,
+    passage: Option<Passage>,
+    clipped: u64,
+}
+
+/// Samples in a row at full scale in one channel, with the sign that they have.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    length: u32,
+    positive: bool,
+}
+
+struct Passage {
+    first: u64,
+    last: u64,
+    samples: u64,
+}
+
+impl Levels {
+    /// Prepares for the given format.
+    pub(super) fn new(format: &Format) -> Self {
+        let rate = u64::from(format.sample_rate.max(1));
+        // The highest positive sample of so many bits; decoders of lossy codecs give 16 bits at least.
+        let bits = format.bits_per_sample.unwrap_or(16).clamp(8, 16);
+        Self {
+            channels: format.channels.max(1) as usize,
+            rate: rate as f64,
+            window: (rate * WINDOW_MS / 1000).max(1),
+            full_scale: 1.0 - 1.0 / (1_u32 << (bits - 1)) as f32,
+            frames: 0,
+            filled: 0,
+            squares: 0.0,
+            silent_frames: 0,
+            silent_since: None,
+            runs: vec![Run::default(); format.channels.max(1) as usize],
+            passage: None,
+            clipped: 0,
+        }
+    }
+
+    /// Looks at interleaved samples; silences and passages that ended go to `events`.
+    pub(super) fn add(&mut self, samples: &[f32], events: &mut Vec<Event>) {
+        for frame in samples.chunks_exact(self.channels) {
+            let mut squares = 0.0;
+            for (channel, sample) in frame.iter().enumerate() {
+                squares += sample * sample;
+                self.clipping(channel, *sample);
+            }
+            self.frames += 1;
+            self.filled += 1;
+            self.squares += f64::from(squares);
+            if self.filled == self.window {
+                self.end_window(events);
+            }
+        }
+    }
+
+    /// Closes what is open at the end of the file.
+    pub(super) fn finish(&mut self, summary: &mut Summary, events: &mut Vec<Event>) {
+        if self.filled > 0 {
+            self.end_window(events);
+        }
+        self.end_silence(self.frames, events);
+        self.end_passage(events);
+        summary.silence_seconds = self.seconds(self.silent_frames);
+        summary.clipped_samples = self.clipped;
+    }
+
+    fn end_window(&mut self, events: &mut Vec<Event>) {
+        let mean = self.squares / (self.filled as f64 * self.channels as f64);
+        let start = self.frames - self.filled;
+        if 10.0 * mean.log10() < SILENCE_DBFS {
+            self.silent_frames += self.filled;
+            self.silent_since.get_or_insert(start);
+        } else {
+            self.end_silence(start, events);
+        }
+        if self
+            .passage
+            .as_ref()
+            .is_some_and(|passage| self.seconds(start.saturating_sub(passage.last)) > SAME_PASSAGE)
+        {
+            self.end_passage(events);
+        }
+        self.filled = 0;
+        self.squares = 0.0;
+    }
+
+    fn end_silence(&mut self, end: u64, events: &mut Vec<Event>) {
+        let Some(first) = self.silent_since.take() else { return };
+        let span = Span { start: self.seconds(first), end: self.seconds(end) };
+        if span.seconds() >= LONG_SILENCE {
+            events.push(Event::Silence(span));
+        }
+    }
+
+    fn clipping(&mut self, channel: usize, sample: f32) {
+        let Some(run) = self.runs.get_mut(channel) else { return };
+        if sample.abs() < self.full_scale {
+            run.length = 0;
+            return;
+        }
+        let positive = sample > 0.0;
+        run.length = if run.positive == positive { run.length.saturating_add(1) } else { 1 };
+        run.positive = positive;
+        // The samples that made the run long enough count when it is.
+        let new = match run.length.cmp(&CLIPPED_RUN) {
+            std::cmp::Ordering::Less => return,
+            std::cmp::Ordering::Equal => u64::from(CLIPPED_RUN),
+            std::cmp::Ordering::Greater => 1,
+        };
+        self.clipped += new;
+        let first = (self.frames + 1).saturating_sub(u64::from(CLIPPED_RUN));
+        let passage = self.passage.get_or_insert(Passage { first, last: first, samples: 0 });
+        passage.last = self.frames + 1;
+        passage.samples += new;
+    }
+
+    fn end_passage(&mut self, events: &mut Vec<Event>) {
+        let Some(Passage { first, last, samples }) = self.passage.take() else { return };
+        let span = Span { start: self.seconds(first), end: self.seconds(last) };
+        events.push(Event::Clipping { span, samples });
+    }
+
+    fn seconds(&self, frames: u64) -> f64 {
+        frames as f64 / self.rate
+    }
+}

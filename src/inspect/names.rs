@@ -1,0 +1,117 @@
+//! What containers and codecs are called, and what to tell somebody whose file cannot be decoded. It
+//! decodes nothing itself.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use symphonia::core::codecs::audio::AudioCodecId;
+use symphonia::core::codecs::audio::well_known::*;
+use symphonia::core::errors::Error;
+use symphonia::core::formats::well_known::*;
+use symphonia::core::formats::{FormatInfo, FormatReader};
+
+use super::{Format, InspectError};
+
+/// What to do about a file that cannot be decoded.
+const CONVERT: &str = "Convert it to WAV, FLAC, MP3, AAC-LC, Ogg Vorbis or Opus and send it again";
+/// What to do about a file that looks broken.
+const CHECK: &str = "Check that the file plays and was sent whole, or convert it to WAV or FLAC";
+
+/// The name of a container.
+pub(super) fn container(info: &FormatInfo) -> &'static str {
+    match info.format {
+        FORMAT_ID_WAVE => "WAV",
+        FORMAT_ID_AIFF => "AIFF",
+        FORMAT_ID_MP1 | FORMAT_ID_MP2 | FORMAT_ID_MP3 => "MPEG audio",
+        FORMAT_ID_ADTS => "ADTS",
+        FORMAT_ID_OGG => "Ogg",
+        FORMAT_ID_FLAC => "FLAC",
+        FORMAT_ID_ISOMP4 => "MPEG-4",
+        _ => info.long_name,
+    }
+}
+
+/// The name of a codec, if it is known at all.
+pub(super) fn codec(id: AudioCodecId) -> Option<&'static str> {
+    let registered = symphonia::default::get_codecs().get_audio_decoder(id);
+    Some(match id {
+        CODEC_ID_OPUS => "Opus",
+        CODEC_ID_SPEEX => "Speex",
+        CODEC_ID_AC3 => "AC-3 (Dolby Digital)",
+        CODEC_ID_EAC3 => "Enhanced AC-3 (Dolby Digital Plus)",
+        CODEC_ID_AC4 => "AC-4",
+        CODEC_ID_DCA => "DTS",
+        CODEC_ID_WMA => "Windows Media Audio",
+        CODEC_ID_ADPCM_G722 => "G.722",
+        CODEC_ID_ADPCM_G726 | CODEC_ID_ADPCM_G726LE => "G.726",
+        CODEC_ID_AAC => "AAC",
+        CODEC_ID_MP1 => "MPEG audio layer I",
+        CODEC_ID_MP2 => "MPEG audio layer II",
+        CODEC_ID_MP3 => "MP3 (MPEG audio layer III)",
+        CODEC_ID_FLAC => "FLAC",
+        CODEC_ID_ALAC => "Apple Lossless",
+        CODEC_ID_VORBIS => "Vorbis",
+        _ => return registered.map(|registered| registered.codec.info.long_name),
+    })
+}
+
+/// Whether samples of this codec have a number of bits: those of PCM and of the lossless codecs do.
+pub(super) fn has_bits(id: AudioCodecId) -> bool {
+    let pcm = CODEC_ID_PCM_S32LE..=CODEC_ID_PCM_MULAW;
+    pcm.contains(&id) || id == CODEC_ID_FLAC || id == CODEC_ID_ALAC
+}
+
+/// A file that no demuxer opens.
+pub(super) fn unreadable(error: &Error) -> InspectError {
+    match error {
+        Error::Unsupported(what) => undecodable(format!("this kind of audio is not supported: {what}"), CONVERT),
+        Error::IoError(_) => undecodable("the file ends before any sound in it can be found".into(), CHECK),
+        other => undecodable(format!("the header of the audio cannot be read: {other}"), CHECK),
+    }
+}
+
+/// A file that opens, without a track that can be decoded.
+pub(super) fn no_decoder(reader: Box<dyn FormatReader>, container: &str) -> InspectError {
+    let params = reader.tracks().iter().find_map(|track| track.codec_params.as_ref()?.audio());
+    let what = match params.map(|params| params.codec) {
+        Some(CODEC_ID_AAC) => "AAC in another profile than LC",
+        Some(id) => codec(id).unwrap_or("an unknown codec"),
+        None => stream_of_ogg(reader).unwrap_or("no stream of a known codec"),
+    };
+    undecodable(format!("the file is {container} with {what}, which cannot be decoded here"), CONVERT)
+}
+
+/// What the first stream of an Ogg file is, where the demuxer does not say: its first packet follows a page
+/// header of 28 bytes.
+fn stream_of_ogg(reader: Box<dyn FormatReader>) -> Option<&'static str> {
+    let mut stream = reader.into_inner();
+    let mut head = [0; 36];
+    stream.seek(SeekFrom::Start(0)).ok()?;
+    stream.read_exact(&mut head).ok()?;
+    match head.get(28..)? {
+        b"Speex   " => Some("Speex"),
+        b"CELT    " => Some("CELT"),
+        [0x80, b't', b'h', b'e', ..] => Some("Theora video"),
+        b"OpusHead" => Some("Opus in a layout of channels that is not supported"),
+        _ => None,
+    }
+}
+
+/// A file whose packets are all damaged, or missing.
+pub(super) fn nothing_decoded(format: &Format, skipped: u64) -> InspectError {
+    let Format { container, codec, .. } = format;
+    let what = match skipped {
+        0 => "the file ends before the first of them".to_owned(),
+        1 => "its only packet is damaged".to_owned(),
+        more => format!("all {more} packets of it are damaged"),
+    };
+    undecodable(format!("the header says {container} with {codec}, but no samples could be decoded: {what}"), CHECK)
+}
+
+/// Sound with a rate or a number of channels that is not measured.
+pub(super) fn beyond_measure(rate: u32, channels: usize) -> InspectError {
+    undecodable(format!("the sound has {channels} channels at {rate} Hz, which is not measured here"), CONVERT)
+}
+
+fn undecodable(found: String, advice: &'static str) -> InspectError {
+    InspectError::Undecodable { found, advice }
+}

@@ -1,0 +1,220 @@
+//! The words of the report, a line at a time: what the file is, what was noted on the way, what it comes to.
+//! It measures nothing; it bounds how many single events are told.
+
+use super::levels::{LONG_SILENCE, SILENCE_DBFS};
+use super::{Format, Summary};
+
+/// As many events get a line; the others are counted.
+const LINES: usize = 200;
+
+/// A stretch of time in seconds from the start of the file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Span {
+    pub(super) start: f64,
+    pub(super) end: f64,
+}
+
+impl Span {
+    /// How long it is, in seconds.
+    pub(super) fn seconds(&self) -> f64 {
+        (self.end - self.start).max(0.0)
+    }
+}
+
+/// Something that was noted along the file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Event {
+    Speech(Span),
+    Silence(Span),
+    Clipping { span: Span, samples: u64 },
+}
+
+impl Event {
+    /// When it was.
+    pub(super) fn span(&self) -> Span {
+        match self {
+            Self::Speech(span) | Self::Silence(span) | Self::Clipping { span, .. } => *span,
+        }
+    }
+}
+
+/// The report of one file, as far as it has been written.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    events: usize,
+}
+
+impl Report {
+    /// What the file is, by its header.
+    pub(super) fn header(&self, format: &Format) -> Vec<String> {
+        let size = format.bytes.map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
+        let bits = format.bits_per_sample.map_or_else(String::new, |bits| format!(", {bits} bits a sample"));
+        let mut lines = vec![
+            "# Sound, measured\n\n".to_owned(),
+            "This model measures sound. It does not transcribe speech, and it cannot tell who speaks or what \
+             is said.\n\n"
+                .to_owned(),
+            format!("- Container: {}{size}\n", format.container),
+            format!("- Codec: {}{bits}\n", format.codec),
+        ];
+        if format.sample_rate > 0 {
+            lines.push(format!("- Sampling rate: {} Hz\n", format.sample_rate));
+        }
+        if format.channels > 0 {
+            lines.push(format!("- Channels: {}\n", channels(format.channels)));
+        }
+        if let Some(seconds) = format.stated_seconds {
+            lines.push(format!("- Duration by the header: {}\n", length(seconds)));
+            lines.extend(bit_rate(format.bytes, seconds));
+        }
+        lines
+    }
+
+    /// What was noted on the way.
+    pub(super) fn events(&mut self, events: Vec<Event>) -> Vec<String> {
+        let mut lines = Vec::new();
+        for event in events {
+            if self.events == 0 {
+                lines.push("\n## Along the file\n\n".to_owned());
+            }
+            if self.events < LINES {
+                lines.push(line(&event));
+            } else if self.events == LINES {
+                lines.push("- and more: from here on, such events are only counted\n".to_owned());
+            }
+            self.events += 1;
+        }
+        lines
+    }
+
+    /// What it comes to.
+    pub(super) fn end(&self, summary: &Summary) -> Vec<String> {
+        let mut lines = vec![
+            "\n## In all\n\n".to_owned(),
+            format!("- Duration: {}, decoded\n", length(summary.audio_seconds)),
+        ];
+        if summary.format.stated_seconds.is_none() {
+            lines.extend(bit_rate(summary.format.bytes, summary.audio_seconds));
+        }
+        lines.push(speech(summary));
+        lines.push(silence(summary));
+        lines.push(format!(
+            "- Integrated loudness (EBU R 128): {}\n",
+            level(summary.integrated_lufs, "LUFS", "there are no 0.4 s of sound above -70 LUFS")
+        ));
+        lines.push(format!(
+            "- Loudness range: {}\n",
+            level(summary.loudness_range_lu, "LU", "it takes several seconds of sound")
+        ));
+        let silent =
+            if summary.audio_seconds > 0.0 { "every sample is zero" } else { "there are no samples" };
+        lines.push(format!("- True peak: {}\n", level(summary.true_peak_dbtp, "dBTP", silent)));
+        lines.push(format!("- Sample peak: {}\n", level(summary.sample_peak_dbfs, "dBFS", silent)));
+        lines.push(match summary.clipped_samples {
+            0 => "- Clipping: none\n".to_owned(),
+            samples => format!(
+                "- Clipping: {} in {}\n",
+                count(samples, "sample", "samples"),
+                count(summary.clipping_passages, "passage", "passages")
+            ),
+        });
+        if summary.skipped_packets > 0 {
+            let packets = count(summary.skipped_packets, "packet", "packets");
+            lines.push(format!("- Damage: {packets} could not be decoded and were skipped\n"));
+        }
+        if summary.ends_early {
+            lines.push("- The file ends early: there is less of it than its container says\n".to_owned());
+        }
+        lines
+    }
+}
+
+fn line(event: &Event) -> String {
+    let Span { start, end } = event.span();
+    let when = format!("{} to {}", clock(start), clock(end));
+    match event {
+        Event::Speech(span) => format!("- {when}: speech, {}\n", length(span.seconds())),
+        Event::Silence(span) => format!("- {when}: silence, {}\n", length(span.seconds())),
+        Event::Clipping { samples, .. } => {
+            format!("- {when}: clipping, {}\n", count(*samples, "sample", "samples"))
+        }
+    }
+}
+
+fn speech(summary: &Summary) -> String {
+    if summary.speech_segments == 0 {
+        return "- Speech: none found\n".to_owned();
+    }
+    format!(
+        "- Speech: {} in {}\n",
+        part(summary.speech_seconds, summary.audio_seconds),
+        count(summary.speech_segments, "segment", "segments")
+    )
+}
+
+fn silence(summary: &Summary) -> String {
+    let long = match summary.long_silences {
+        0 => String::new(),
+        many => format!(", with {} of {LONG_SILENCE} s or more", count(many, "silence", "silences")),
+    };
+    let part = part(summary.silence_seconds, summary.audio_seconds);
+    format!("- Silence (below {SILENCE_DBFS} dBFS): {part}{long}\n")
+}
+
+/// A part of the whole, in time and in percent.
+fn part(seconds: f64, whole: f64) -> String {
+    if whole > 0.0 {
+        format!("{} ({:.0} %)", length(seconds), (100.0 * seconds / whole).min(100.0))
+    } else {
+        length(seconds)
+    }
+}
+
+fn level(value: Option<f64>, unit: &str, why_not: &str) -> String {
+    // Adding zero turns a negative zero, which rounding may leave, into a plain one.
+    value.map_or_else(
+        || format!("not measurable: {why_not}"),
+        |value| format!("{:.1} {unit}", (value * 10.0).round() / 10.0 + 0.0),
+    )
+}
+
+fn bit_rate(bytes: Option<u64>, seconds: f64) -> Option<String> {
+    let bits = bytes? as f64 * 8.0;
+    (seconds > 0.0).then(|| format!("- Bit rate: {:.0} kbit/s on average\n", bits / seconds / 1000.0))
+}
+
+fn channels(number: u32) -> String {
+    match number {
+        1 => "1 (mono)".to_owned(),
+        2 => "2 (stereo)".to_owned(),
+        more => more.to_string(),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} bytes"),
+        10_000..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// A length: seconds, and from a minute on as a clock shows it.
+fn length(seconds: f64) -> String {
+    if seconds < 60.0 { format!("{seconds:.2} s") } else { clock(seconds) }
+}
+
+/// A point in time, as minutes or hours.
+fn clock(seconds: f64) -> String {
+    let hundredths = (seconds * 100.0).round() as u64;
+    let (minutes, rest) = (hundredths / 6000, hundredths % 6000);
+    let seconds = format!("{:02}.{:02}", rest / 100, rest % 100);
+    match minutes / 60 {
+        0 => format!("{minutes}:{seconds}"),
+        hours => format!("{hours}:{:02}:{seconds}", minutes % 60),
+    }
+}

@@ -1,0 +1,164 @@
+//! Where somebody speaks: mixes the channels down, brings them to 16 kHz and asks a small voice activity
+//! detector about every 16 milliseconds; joins its answers to segments. It knows no words, no speakers and
+//! no languages.
+
+use earshot::Detector;
+use rubato::audioadapter_buffers::direct::InterleavedSlice;
+use rubato::{Fft, FixedSync, Indexing, Resampler};
+
+use super::report::{Event, Span};
+use super::{Format, InspectError};
+
+/// The rate and the length of a frame that the detector asks for.
+const RATE: u32 = 16_000;
+const FRAME: usize = 256;
+const FRAME_SECONDS: f64 = FRAME as f64 / RATE as f64;
+/// A segment starts at this score; the detector's authors recommend it.
+const START: f32 = 0.5;
+/// A segment goes on above this lower score, so that one weak syllable does not cut it.
+const STAY: f32 = 0.35;
+/// A pause as long as this, in frames (0.4 s), ends a segment; the pause does not belong to it.
+const PAUSE: u64 = 25;
+/// A segment shorter than this, in frames (0.16 s), is taken for a noise.
+const SHORTEST: u64 = 10;
+/// Frames of the file's rate that the resampler takes at a time.
+const CHUNK: usize = 1024;
+
+/// The finder of speech in one file.
+pub(super) struct Speech {
+    channels: usize,
+    /// Mixed down, at the file's rate, less than a chunk after each call.
+    mixed: Vec<f32>,
+    resampler: Option<Resampling>,
+    /// At 16 kHz, less than a frame after each call.
+    ready: Vec<f32>,
+    detector: Box<Detector>,
+    frames: u64,
+    open: Option<Open>,
+}
+
+/// A segment that may go on: its first frame and the last that was speech.
+struct Open {
+    first: u64,
+    last: u64,
+}
+
+struct Resampling {
+    fft: Fft<f32>,
+    out: Vec<f32>,
+    /// Frames of the output to drop: the delay of the filter.
+    delay: usize,
+}
+
+impl Speech {
+    /// Prepares for the given rate and channels.
+    pub(super) fn new(format: &Format) -> Result<Self, InspectError> {
+        let resampler = if format.sample_rate == RATE {
+            None
+        } else {
+            let fft = Fft::new(format.sample_rate as usize, RATE as usize, CHUNK, 1, FixedSync::Input)
+                .map_err(|error| InspectError::Meter(error.to_string()))?;
+            Some(Resampling { out: vec![0.0; fft.output_frames_max()], delay: fft.output_delay(), fft })
+        };
+        Ok(Self {
+            channels: format.channels.max(1) as usize,
+            mixed: Vec::with_capacity(2 * CHUNK),
+            resampler,
+            ready: Vec::with_capacity(2 * CHUNK),
+            detector: Box::default(),
+            frames: 0,
+            open: None,
+        })
+    }
+
+    /// Listens to interleaved samples; segments that ended go to `events`.
+    pub(super) fn add(&mut self, samples: &[f32], events: &mut Vec<Event>) -> Result<(), InspectError> {
+        let share = 1.0 / self.channels as f32;
+        self.mixed.extend(samples.chunks_exact(self.channels).map(|frame| frame.iter().sum::<f32>() * share));
+        self.resample(false)?;
+        self.detect(events);
+        Ok(())
+    }
+
+    /// Listens to what is left; `seconds` is the length of the file, beyond which nothing can be.
+    pub(super) fn finish(&mut self, seconds: f64, events: &mut Vec<Event>) -> Result<(), InspectError> {
+        self.resample(true)?;
+        self.ready.resize(self.ready.len().next_multiple_of(FRAME), 0.0);
+        self.detect(events);
+        self.close(events);
+        for event in events {
+            if let Event::Speech(span) = event {
+                span.end = span.end.min(seconds);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves whole chunks from `mixed` to `ready`; at the end the rest too, filled up with silence.
+    fn resample(&mut self, all: bool) -> Result<(), InspectError> {
+        let Some(Resampling { fft, out, delay }) = &mut self.resampler else {
+            self.ready.append(&mut self.mixed);
+            return Ok(());
+        };
+        let broken = |error: &dyn std::fmt::Display| InspectError::Meter(error.to_string());
+        if all {
+            // As much silence behind the last sample as the filter holds back.
+            let held = *delay as u64 * fft.input_frames_max() as u64 / out.len().max(1) as u64;
+            let whole = self.mixed.len() + held as usize + fft.input_frames_max();
+            self.mixed.resize(whole.next_multiple_of(CHUNK), 0.0);
+        }
+        let mut used = 0;
+        loop {
+            let wanted = fft.input_frames_next();
+            let Some(input) = self.mixed.get(used..used + wanted) else { break };
+            let input = InterleavedSlice::new(input, 1, wanted).map_err(|error| broken(&error))?;
+            let room = out.len();
+            let mut output = InterleavedSlice::new_mut(out, 1, room).map_err(|error| broken(&error))?;
+            let (taken, made) = fft
+                .process_into_buffer(&input, &mut output, None::<&Indexing>)
+                .map_err(|error| broken(&error))?;
+            used += taken;
+            let dropped = (*delay).min(made);
+            *delay -= dropped;
+            self.ready.extend_from_slice(out.get(dropped..made).unwrap_or_default());
+            if taken == 0 {
+                break;
+            }
+        }
+        self.mixed.drain(..used.min(self.mixed.len()));
+        Ok(())
+    }
+
+    /// Scores the whole frames in `ready`.
+    fn detect(&mut self, events: &mut Vec<Event>) {
+        let ready = std::mem::take(&mut self.ready);
+        let (frames, rest) = ready.as_chunks::<FRAME>();
+        for frame in frames {
+            // The detector asks for samples within full scale; floats and filters may go beyond.
+            let frame = frame.map(|sample| sample.clamp(-1.0, 1.0));
+            let score = self.detector.predict_f32(&frame);
+            self.heard(score, events);
+        }
+        self.ready = rest.to_vec();
+    }
+
+    fn heard(&mut self, score: f32, events: &mut Vec<Event>) {
+        let now = self.frames;
+        self.frames += 1;
+        match &mut self.open {
+            Some(open) if score >= STAY => open.last = now,
+            Some(open) if now - open.last >= PAUSE => self.close(events),
+            Some(_) => {}
+            None if score >= START => self.open = Some(Open { first: now, last: now }),
+            None => {}
+        }
+    }
+
+    fn close(&mut self, events: &mut Vec<Event>) {
+        let Some(Open { first, last }) = self.open.take() else { return };
+        if last + 1 - first >= SHORTEST {
+            let span = Span { start: first as f64 * FRAME_SECONDS, end: (last + 1) as f64 * FRAME_SECONDS };
+            events.push(Event::Speech(span));
+        }
+    }
+}

@@ -163,11 +163,11 @@ impl Decoding {
     /// Adds what the decoding found.
     pub(super) fn finish(self, summary: &mut Summary) {
         let seconds = self.frames as f64 / f64::from(self.format.sample_rate.max(1));
-        // Some slack for containers that count the encoder's padding, or round.
-        let missing = self.format.stated_seconds.is_some_and(|stated| seconds < stated * 0.98 - 0.25);
+        // Some slack for containers that round.
+        let missing = self.format.stated_seconds.is_some_and(|stated| seconds < stated - 0.05);
         summary.audio_seconds = seconds;
         summary.skipped_packets = self.skipped;
-        summary.ends_early = self.ends_early || (missing && self.skipped == 0);
+        summary.incomplete = self.ends_early || missing;
         summary.format = self.format;
     }
 

@@ -102,8 +102,8 @@ pub struct Summary {
     pub loudness_range_lu: Option<f64>,
     /// Packets that could not be decoded, or came in another format than the first.
     pub skipped_packets: u64,
-    /// Whether the file ends before its container says so, or stops being readable.
-    pub ends_early: bool,
+    /// Whether there is less sound than the container states, or the file stops being readable.
+    pub incomplete: bool,
 }
 
 /// Steps of progress that are told apart.

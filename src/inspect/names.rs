@@ -63,7 +63,9 @@ pub(super) fn has_bits(id: AudioCodecId) -> bool {
 /// A file that no demuxer opens.
 pub(super) fn unreadable(error: &Error) -> InspectError {
     match error {
-        Error::Unsupported(what) => undecodable(format!("this kind of audio is not supported: {what}"), CONVERT),
+        Error::Unsupported(what) => {
+            undecodable(format!("this kind of audio is not supported: {what}"), CONVERT)
+        }
         Error::IoError(_) => undecodable("the file ends before any sound in it can be found".into(), CHECK),
         other => undecodable(format!("the header of the audio cannot be read: {other}"), CHECK),
     }
@@ -104,12 +106,18 @@ pub(super) fn nothing_decoded(format: &Format, skipped: u64) -> InspectError {
         1 => "its only packet is damaged".to_owned(),
         more => format!("all {more} packets of it are damaged"),
     };
-    undecodable(format!("the header says {container} with {codec}, but no samples could be decoded: {what}"), CHECK)
+    undecodable(
+        format!("the header says {container} with {codec}, but no samples could be decoded: {what}"),
+        CHECK,
+    )
 }
 
 /// Sound with a rate or a number of channels that is not measured.
 pub(super) fn beyond_measure(rate: u32, channels: usize) -> InspectError {
-    undecodable(format!("the sound has {channels} channels at {rate} Hz, which is not measured here"), CONVERT)
+    undecodable(
+        format!("the sound has {channels} channels at {rate} Hz, which is not measured here"),
+        CONVERT,
+    )
 }
 
 fn undecodable(found: String, advice: &'static str) -> InspectError {

@@ -122,8 +122,8 @@ impl Report {
             let packets = count(summary.skipped_packets, "packet", "packets");
             lines.push(format!("- Damage: {packets} could not be decoded and were skipped\n"));
         }
-        if summary.ends_early {
-            lines.push("- The file ends early: there is less of it than its container says\n".to_owned());
+        if summary.incomplete {
+            lines.push("- Incomplete: less sound could be read than the file should hold\n".to_owned());
         }
         lines
     }

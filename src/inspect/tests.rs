@@ -1,1 +1,283 @@
-//! t
+//! Reports about real files, made sound and damage.
+
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+
+use super::*;
+
+/// Collects the report; leaves after so many pieces, if told to.
+#[derive(Default)]
+struct Collected {
+    text: String,
+    pieces: usize,
+    leave_after: Option<usize>,
+    fractions: Vec<f32>,
+    leave_at: Option<f32>,
+}
+
+impl Listener for Collected {
+    fn say(&mut self, text: String) -> ControlFlow<()> {
+        self.text.push_str(&text);
+        self.pieces += 1;
+        if self.leave_after == Some(self.pieces) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn progress(&mut self, fraction: f32) -> ControlFlow<()> {
+        self.fractions.push(fraction);
+        if self.leave_at.is_some_and(|at| fraction >= at) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/tests/fixtures/audio/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn measured(bytes: Vec<u8>) -> (Summary, String) {
+    let mut listener = Collected::default();
+    let summary = inspect(Box::new(Cursor::new(bytes)), &mut listener).unwrap();
+    for never in ["NaN", "inf", "-0.0"] {
+        assert!(!listener.text.contains(never), "{}", listener.text);
+    }
+    assert!(listener.text.contains("does not transcribe"));
+    assert_eq!(listener.fractions.last(), Some(&1.0));
+    assert!(listener.fractions.is_sorted() && listener.fractions.len() <= 100);
+    (summary, listener.text)
+}
+
+fn refused(bytes: Vec<u8>) -> String {
+    let mut listener = Collected::default();
+    let error = inspect(Box::new(Cursor::new(bytes)), &mut listener).unwrap_err();
+    assert!(matches!(error, InspectError::Undecodable { .. }), "{error:?}");
+    assert_eq!(listener.text, "", "nothing is said about a file that cannot be decoded");
+    error.to_string()
+}
+
+/// A WAV file of the given layout around `data`.
+fn wav(tag: u16, rate: u32, channels: u16, bits: u16, data: &[u8]) -> Vec<u8> {
+    let align = channels * bits / 8;
+    let mut out = b"RIFF".to_vec();
+    out.extend((36 + data.len() as u32).to_le_bytes());
+    out.extend(b"WAVEfmt \x10\0\0\0");
+    out.extend(tag.to_le_bytes());
+    out.extend(channels.to_le_bytes());
+    out.extend(rate.to_le_bytes());
+    out.extend((rate * u32::from(align)).to_le_bytes());
+    out.extend(align.to_le_bytes());
+    out.extend(bits.to_le_bytes());
+    out.extend(b"data");
+    out.extend((data.len() as u32).to_le_bytes());
+    out.extend(data);
+    out
+}
+
+/// A 16-bit WAV of `seconds`, each sample given by its time, the same in all channels.
+fn wav_of(rate: u32, channels: u16, seconds: f64, sample: impl Fn(f64) -> f64) -> Vec<u8> {
+    let mut data = Vec::new();
+    for frame in 0..(f64::from(rate) * seconds) as u32 {
+        let value = sample(f64::from(frame) / f64::from(rate)).clamp(-1.0, 32767.0 / 32768.0);
+        for _ in 0..channels {
+            data.extend(((value * 32768.0).round() as i16).to_le_bytes());
+        }
+    }
+    wav(1, rate, channels, 16, &data)
+}
+
+fn sine(amplitude_dbfs: f64) -> impl Fn(f64) -> f64 {
+    let amplitude = 10_f64.powf(amplitude_dbfs / 20.0);
+    move |time| amplitude * (time * 1000.0 * std::f64::consts::TAU).sin()
+}
+
+fn near(value: Option<f64>, expected: f64, slack: f64) -> bool {
+    value.is_some_and(|value| (value - expected).abs() <= slack)
+}
+
+#[test]
+fn every_fixture_is_decoded_and_its_speech_is_found() {
+    for (name, container, codec, slack) in [
+        ("speech.wav", "WAV", "PCM", 0.01),
+        ("speech.aiff", "AIFF", "PCM", 0.01),
+        ("speech.flac", "FLAC", "FLAC", 0.01),
+        ("speech.ogg", "Ogg", "Vorbis", 0.1),
+        ("speech.opus", "Ogg", "Opus", 0.01),
+        ("speech.mp3", "MPEG audio", "MP3", 0.15),
+        ("speech.aac", "ADTS", "AAC", 0.15),
+        ("speech.m4a", "MPEG-4", "AAC", 0.15),
+        ("speech-moov-last.m4a", "MPEG-4", "AAC", 0.15),
+    ] {
+        let (summary, text) = measured(fixture(name));
+        println!("{name}: {summary:?}\n{text}");
+        assert_eq!(summary.format.container, container, "{name}");
+        assert!(summary.format.codec.contains(codec), "{name}: {}", summary.format.codec);
+        assert_eq!(summary.format.channels, 1, "{name}");
+        assert!((summary.audio_seconds - 2.179).abs() < slack, "{name}: {}", summary.audio_seconds);
+        assert!((1..=3).contains(&summary.speech_segments), "{name}: {}", summary.speech_segments);
+        assert!((1.0..2.2).contains(&summary.speech_seconds), "{name}: {}", summary.speech_seconds);
+        assert!(near(summary.integrated_lufs, -20.0, 6.0), "{name}: {:?}", summary.integrated_lufs);
+        assert!(!summary.incomplete && summary.skipped_packets == 0, "{name}");
+        assert!(text.contains("speech"), "{text}");
+    }
+}
+
+#[test]
+fn a_stereo_sine_at_minus_23_dbfs_measures_minus_23_lufs() {
+    let (summary, text) = measured(wav_of(48_000, 2, 10.0, sine(-23.0)));
+    assert!(near(summary.integrated_lufs, -23.0, 0.2), "{summary:?}");
+    assert!(near(summary.true_peak_dbtp, -23.0, 0.2), "{summary:?}");
+    assert!(near(summary.sample_peak_dbfs, -23.0, 0.1), "{summary:?}");
+    assert!(near(summary.loudness_range_lu, 0.0, 0.2), "{summary:?}");
+    assert_eq!((summary.clipped_samples, summary.silence_seconds), (0, 0.0));
+    assert!(summary.speech_seconds < 1.0, "a tone is not speech: {summary:?}");
+    assert!(text.contains("-23.0 LUFS"), "{text}");
+}
+
+#[test]
+fn a_clipped_square_is_counted_and_told() {
+    let square = |time: f64| if (time * 100.0).fract() < 0.5 { 1.0 } else { -1.0 };
+    let loud = move |time: f64| if (1.0..2.0).contains(&time) { square(time) } else { 0.1 * square(time) };
+    let (summary, text) = measured(wav_of(16_000, 1, 3.0, loud));
+    assert_eq!((summary.clipped_samples, summary.clipping_passages), (16_000, 1));
+    assert!(text.contains("0:01.00 to 0:02.00: clipping, 16000 samples"), "{text}");
+    assert!(near(summary.sample_peak_dbfs, 0.0, 0.01));
+}
+
+#[test]
+fn a_long_silence_is_told_where_it_is() {
+    let gap = |time: f64| if (1.0..5.0).contains(&time) { 0.0 } else { sine(-20.0)(time) };
+    let (summary, text) = measured(wav_of(44_100, 2, 6.0, gap));
+    assert_eq!(summary.long_silences, 1);
+    assert!((summary.silence_seconds - 4.0).abs() < 0.05, "{summary:?}");
+    assert!(text.contains("0:01.00 to 0:05.00: silence, 4.00 s"), "{text}");
+}
+
+#[test]
+fn very_short_sound_at_eight_bits_has_a_report() {
+    let (summary, text) = measured(wav(1, 8000, 1, 8, &[128; 400]));
+    assert!((summary.audio_seconds - 0.05).abs() < 1e-9);
+    assert_eq!((summary.integrated_lufs, summary.true_peak_dbtp), (None, None));
+    assert_eq!(summary.format.bits_per_sample, Some(8));
+    assert!((summary.silence_seconds - 0.05).abs() < 1e-9);
+    assert!(text.contains("not measurable"), "{text}");
+}
+
+#[test]
+fn a_file_without_samples_has_a_report() {
+    let (summary, text) = measured(wav(1, 8000, 1, 16, &[]));
+    assert_eq!((summary.audio_seconds, summary.speech_segments), (0.0, 0));
+    assert!(text.contains("there are no samples"), "{text}");
+}
+
+#[test]
+fn odd_rates_many_channels_and_floats_are_measured() {
+    for (rate, channels) in [(8000, 8), (11_025, 1), (22_050, 3), (96_000, 6), (191_999, 2), (192_000, 7)] {
+        let (summary, _) = measured(wav_of(rate, channels, 1.0, sine(-20.0)));
+        assert!((summary.audio_seconds - 1.0).abs() < 1e-3, "{rate}");
+        assert!(summary.integrated_lufs.is_some(), "{rate}");
+    }
+    let data: Vec<u8> = [0.5_f32, f32::NAN, f32::INFINITY, -2.0]
+        .repeat(4000)
+        .into_iter()
+        .flat_map(f32::to_le_bytes)
+        .collect();
+    let (summary, _) = measured(wav(3, 16_000, 1, 32, &data));
+    assert!(near(summary.sample_peak_dbfs, 6.0, 0.1), "{summary:?}");
+}
+
+#[test]
+fn a_64_bit_wav_is_read_as_the_riff_it_is() {
+    let mut bytes = fixture("speech.wav");
+    bytes[..4].copy_from_slice(b"RF64");
+    assert_eq!(measured(bytes).0.speech_segments, measured(fixture("speech.wav")).0.speech_segments);
+}
+
+#[test]
+fn damage_in_the_middle_is_skipped_and_counted() {
+    for name in ["speech.m4a", "speech.opus", "speech.flac", "speech.mp3", "speech.aac"] {
+        let mut bytes = fixture(name);
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 400].fill(0xff);
+        let (summary, text) = measured(bytes);
+        println!("{name}: {} skipped, {} s", summary.skipped_packets, summary.audio_seconds);
+        assert!(summary.audio_seconds > 0.9, "{name}: {summary:?}");
+        assert!(summary.skipped_packets > 0 || summary.incomplete, "{name}: {summary:?}");
+        assert!(text.contains("- Damage") || text.contains("- Incomplete"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_file_cut_in_the_middle_is_told_to_be_incomplete() {
+    for name in ["speech.wav", "speech.flac", "speech.m4a", "speech.opus", "speech.ogg"] {
+        let mut bytes = fixture(name);
+        bytes.truncate(bytes.len() / 2);
+        let (summary, text) = measured(bytes);
+        assert!(summary.audio_seconds > 0.5 && summary.audio_seconds < 2.0, "{name}: {summary:?}");
+        assert!(summary.incomplete && text.contains("Incomplete"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_stops_the_inspection() {
+    for leave_after in 1..8 {
+        let mut listener = Collected { leave_after: Some(leave_after), ..Collected::default() };
+        let error = inspect(Box::new(Cursor::new(fixture("speech.mp3"))), &mut listener).unwrap_err();
+        assert!(matches!(error, InspectError::Stopped));
+        assert_eq!(listener.pieces, leave_after);
+    }
+    let mut listener = Collected { leave_at: Some(0.3), ..Collected::default() };
+    let error = inspect(Box::new(Cursor::new(fixture("speech.mp3"))), &mut listener).unwrap_err();
+    assert!(matches!(error, InspectError::Stopped) && !listener.text.contains("In all"));
+}
+
+#[test]
+fn what_cannot_be_decoded_is_refused_with_a_reason_and_an_advice() {
+    let message = refused(fixture("speech.m4a")[..60].to_vec());
+    assert!(message.contains("Check"), "{message}");
+    assert!(refused(b"fLaC and then junk".to_vec()).contains("Check"));
+    assert!(refused(fixture("speech.wav")[..44].to_vec()).contains("ends before"));
+    // GSM 6.10 in a WAV is recognised and not decoded.
+    assert!(refused(wav(0x31, 8000, 1, 8, &[0; 100])).contains("Convert"));
+    let mut speex = b"OggS\0\x02".to_vec();
+    speex.extend([0; 20]);
+    speex.extend([1, 80]);
+    speex.extend(b"Speex   1.2.0");
+    speex.resize(28 + 80, 0);
+    let message = refused(speex);
+    assert!(message.contains("Speex") && message.contains("Convert"), "{message}");
+}
+
+#[test]
+fn a_source_that_fails_is_not_mistaken_for_bad_audio() {
+    struct Failing(Cursor<Vec<u8>>);
+    impl Read for Failing {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            if self.0.position() > 20_000 { Err(io::ErrorKind::BrokenPipe.into()) } else { self.0.read(buf) }
+        }
+    }
+    impl Seek for Failing {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+    impl MediaSource for Failing {
+        fn is_seekable(&self) -> bool {
+            true
+        }
+        fn byte_len(&self) -> Option<u64> {
+            Some(self.0.get_ref().len() as u64)
+        }
+    }
+    let source = Failing(Cursor::new(wav_of(16_000, 1, 10.0, sine(-20.0))));
+    let error = inspect(Box::new(source), &mut Collected::default()).unwrap_err();
+    assert!(matches!(error, InspectError::Source(_)), "{error:?}");
+}
+
+#[test]
+fn many_events_are_told_up_to_a_bound_and_then_counted() {
+    let bursts = |time: f64| if time % 1.0 < 0.01 { 1.0 } else { 0.1 };
+    let (summary, text) = measured(wav_of(8000, 1, 300.0, bursts));
+    assert_eq!(summary.clipping_passages, 300);
+    assert_eq!(text.matches(": clipping").count(), 200);
+    assert!(text.contains("only counted"));
+}

@@ -2,7 +2,7 @@
 //! 5.1) and runs one decoder over the streams of each packet. It knows nothing of pages, trims nothing and
 //! applies only the gain that the header asks for.
 
-use opus_decoder::OpusMultistreamDecoder;
+use opus_pure::OpusMSDecoder;
 
 /// Opus always decodes to this rate here, whatever was recorded.
 pub(super) const RATE: u32 = 48_000;
@@ -23,54 +23,63 @@ const WAVE_ORDER: [&[usize]; 8] = [
 
 /// A decoder for one Opus stream of up to eight channels.
 pub(super) struct Opus {
-    decoder: OpusMultistreamDecoder,
-    channels: usize,
+    decoder: OpusMSDecoder,
+    order: &'static [usize],
     gain: f32,
+    /// One packet in the order of Opus.
+    decoded: Vec<f32>,
 }
 
 impl Opus {
-    /// Builds the decoder that the header describes. MPEG-4 files keep the same header with the bytes of
-    /// its numbers in the other order, hence `big_endian`.
+    /// Builds the decoder that the header describes, if it is for one of the layouts of channels that the
+    /// standard names. MPEG-4 files keep the same header with the bytes of its numbers in the other order,
+    /// hence `big_endian`.
     pub(super) fn new(header: &[u8], big_endian: bool) -> Option<Self> {
-        let [_, _, _, _, _, _, _, _, _, channels, _, _, _, _, _, _, gain_a, gain_b, family, rest @ ..] =
+        let [_, _, _, _, _, _, _, _, _, channels, _, _, _, _, _, _, gain_a, gain_b, family, layout @ ..] =
             header
         else {
             return None;
         };
         let channels = usize::from(*channels);
-        let (streams, coupled, mapping) = match (*family, rest) {
-            (0, _) => (1, channels.checked_sub(1)?, vec![0, 1]),
-            (1, [streams, coupled, mapping @ ..]) => {
-                (usize::from(*streams), usize::from(*coupled), mapping.to_vec())
-            }
-            _ => return None,
-        };
         let order = *WAVE_ORDER.get(channels.checked_sub(1)?)?;
-        let mapping: Option<Vec<u8>> = order.iter().map(|from| mapping.get(*from).copied()).collect();
-        let decoder = OpusMultistreamDecoder::new(RATE, channels, streams, coupled, &mapping?).ok()?;
+        let decoder = OpusMSDecoder::new(RATE as i32, channels, *family).ok()?;
+        let standard = decoder.layout();
+        let same = match layout {
+            _ if *family == 0 => true,
+            [streams, coupled, mapping @ ..] => {
+                usize::from(*streams) == standard.nb_streams
+                    && usize::from(*coupled) == standard.nb_coupled_streams
+                    && mapping.starts_with(&standard.mapping)
+            }
+            _ => false,
+        };
         let gain = [*gain_a, *gain_b];
         let gain = if big_endian { i16::from_be_bytes(gain) } else { i16::from_le_bytes(gain) };
-        // Decibels with eight bits behind the point.
-        Some(Self { decoder, channels, gain: 10_f32.powf(f32::from(gain) / (20.0 * 256.0)) })
+        same.then(|| Self {
+            decoder,
+            order,
+            // Decibels with eight bits behind the point.
+            gain: 10_f32.powf(f32::from(gain) / (20.0 * 256.0)),
+            decoded: vec![0.0; LONGEST_FRAMES * channels],
+        })
     }
 
     /// How many channels the packets decode to.
     pub(super) fn channels(&self) -> usize {
-        self.channels
+        self.order.len()
     }
 
     /// Decodes one packet into `samples`, interleaved; `false` if the packet is damaged.
     pub(super) fn decode(&mut self, packet: &[u8], samples: &mut Vec<f32>) -> bool {
         samples.clear();
-        samples.resize(LONGEST_FRAMES * self.channels, 0.0);
         // An empty packet would be concealed, as on a telephone; in a file it is damage.
-        let frames = match self.decoder.decode_float(packet, samples, false) {
+        let frames = match self.decoder.decode(packet, LONGEST_FRAMES, &mut self.decoded) {
             Ok(frames) if !packet.is_empty() => frames,
-            _ => 0,
+            _ => return false,
         };
-        samples.truncate(frames * self.channels);
-        for sample in samples.iter_mut() {
-            *sample *= self.gain;
+        for frame in self.decoded.chunks_exact(self.order.len()).take(frames) {
+            let ordered = self.order.iter().filter_map(|from| frame.get(*from));
+            samples.extend(ordered.map(|sample| sample * self.gain));
         }
         frames > 0
     }

@@ -83,7 +83,8 @@ impl Decoding {
             channels: params.channels.as_ref().map_or(0, |channels| channels.count() as u32),
             bits_per_sample: params.bits_per_sample.filter(|_| names::has_bits(params.codec)),
             bytes,
-            stated_seconds: stated_seconds(&track, pre_skip),
+            stated_seconds: stated_seconds(&track, pre_skip)
+                .filter(|_| names::states_duration(reader.format_info())),
         };
         Ok(Self {
             reader,

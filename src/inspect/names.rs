@@ -30,6 +30,12 @@ pub(super) fn container(info: &FormatInfo) -> &'static str {
     }
 }
 
+/// Whether the duration that the demuxer gives is the container's own statement. ADTS makes none, so that
+/// its demuxer guesses from the first frames.
+pub(super) fn states_duration(info: &FormatInfo) -> bool {
+    info.format != FORMAT_ID_ADTS
+}
+
 /// The name of a codec, if it is known at all.
 pub(super) fn codec(id: AudioCodecId) -> Option<&'static str> {
     let registered = symphonia::default::get_codecs().get_audio_decoder(id);
@@ -63,11 +69,15 @@ pub(super) fn has_bits(id: AudioCodecId) -> bool {
 /// A file that no demuxer opens.
 pub(super) fn unreadable(error: &Error) -> InspectError {
     match error {
+        // The demuxers say "missing" of what should be in a whole file.
+        Error::Unsupported(what) | Error::DecodeError(what) if what.contains("missing") => {
+            undecodable(format!("the header of the audio is not complete ({what})"), CHECK)
+        }
         Error::Unsupported(what) => {
-            undecodable(format!("this kind of audio is not supported: {what}"), CONVERT)
+            undecodable(format!("this kind of audio is not supported ({what})"), CONVERT)
         }
         Error::IoError(_) => undecodable("the file ends before any sound in it can be found".into(), CHECK),
-        other => undecodable(format!("the header of the audio cannot be read: {other}"), CHECK),
+        other => undecodable(format!("the header of the audio cannot be read ({other})"), CHECK),
     }
 }
 
@@ -75,7 +85,7 @@ pub(super) fn unreadable(error: &Error) -> InspectError {
 pub(super) fn no_decoder(reader: Box<dyn FormatReader>, container: &str) -> InspectError {
     let params = reader.tracks().iter().find_map(|track| track.codec_params.as_ref()?.audio());
     let what = match params.map(|params| params.codec) {
-        Some(CODEC_ID_AAC) => "AAC in another profile than LC",
+        Some(CODEC_ID_AAC) => "AAC other than LC in mono or stereo",
         Some(id) => codec(id).unwrap_or("an unknown codec"),
         None => stream_of_ogg(reader).unwrap_or("no stream of a known codec"),
     };
@@ -102,7 +112,7 @@ fn stream_of_ogg(reader: Box<dyn FormatReader>) -> Option<&'static str> {
 pub(super) fn nothing_decoded(format: &Format, skipped: u64) -> InspectError {
     let Format { container, codec, .. } = format;
     let what = match skipped {
-        0 => "the file ends before the first of them".to_owned(),
+        0 => "the file ends too early".to_owned(),
         1 => "its only packet is damaged".to_owned(),
         more => format!("all {more} packets of it are damaged"),
     };

@@ -2,32 +2,24 @@
 //! floats, skips and counts what is damaged. It measures nothing and words nothing but why a file cannot be
 //! decoded.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
-use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
+use symphonia::core::formats::{FormatOptions, FormatReader, Track};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
+use symphonia::core::units::Duration;
 
 use super::names;
-use super::opus::{self, Opus};
+use super::opus;
 use super::source::{Watch, Watched};
+use super::track::{Chosen, Decoder, choose, guarded};
 use super::{Format, InspectError, Summary};
 
 /// Sampling rates that are measured, in Hz.
 const RATES: std::ops::RangeInclusive<u32> = 2_000..=384_000;
 /// The most channels that are measured.
 const CHANNELS: usize = 32;
-
-enum Decoder {
-    Symphonia(Box<dyn AudioDecoder>),
-    Opus(Opus),
-}
 
 /// A file that is being decoded.
 pub(super) struct Decoding {
@@ -47,12 +39,19 @@ pub(super) struct Decoding {
     fraction: Option<f32>,
     /// Length of the track in its own units of time.
     length: Option<u64>,
+    /// Whether the demuxer only guesses the length.
+    guessed: bool,
 }
 
 impl Decoding {
     /// Reads the headers up to the first packet.
-    pub(super) fn open(source: Box<dyn MediaSource>) -> Result<Self, InspectError> {
+    pub(super) fn open(mut source: Box<dyn MediaSource>) -> Result<Self, InspectError> {
         let bytes = source.byte_len();
+        if source.is_seekable()
+            && let Some(error) = names::hopeless(source.as_mut()).map_err(InspectError::Source)?
+        {
+            return Err(error);
+        }
         let (source, watch) = Watched::new(source);
         let stream = MediaSourceStream::new(Box::new(source), Default::default());
         let probed = guarded(|| {
@@ -73,9 +72,9 @@ impl Decoding {
         };
         let container = names::container(reader.format_info());
         let Some(chosen) = choose(reader.as_ref()) else {
-            return Err(names::no_decoder(reader, container));
+            return Err(names::no_decoder(reader.as_ref(), container));
         };
-        let Chosen { track, params, decoder, pre_skip } = chosen;
+        let Chosen { track, params, decoder, pre_skip, guessed } = chosen;
         let format = Format {
             container,
             codec: names::codec(params.codec).unwrap_or("unknown"),
@@ -83,8 +82,7 @@ impl Decoding {
             channels: params.channels.as_ref().map_or(0, |channels| channels.count() as u32),
             bits_per_sample: params.bits_per_sample.filter(|_| names::has_bits(params.codec)),
             bytes,
-            stated_seconds: stated_seconds(&track, pre_skip)
-                .filter(|_| names::states_duration(reader.format_info())),
+            stated_seconds: stated_seconds(&track, pre_skip).filter(|seconds| *seconds > 0.0 && !guessed),
         };
         Ok(Self {
             reader,
@@ -99,7 +97,8 @@ impl Decoding {
             settled: false,
             ends_early: false,
             fraction: None,
-            length: track.duration.map(symphonia::core::units::Duration::get).filter(|length| *length > 0),
+            length: track.duration.map(|length| length.get()).filter(|length| *length > 0 && !guessed),
+            guessed,
         })
     }
 
@@ -121,7 +120,7 @@ impl Decoding {
     /// Decodes up to the next packet with samples; `false` at the end.
     pub(super) fn advance(&mut self) -> Result<bool, InspectError> {
         loop {
-            let packet = match guarded(|| self.reader.next_packet()) {
+            let mut packet = match guarded(|| self.reader.next_packet()) {
                 Some(Ok(Some(packet))) => packet,
                 Some(Ok(None)) => break,
                 // Another stream follows in the same file, as in a recording of a radio.
@@ -133,6 +132,10 @@ impl Decoding {
             };
             if packet.track_id != self.track {
                 continue;
+            }
+            if self.guessed {
+                // Do not let the demuxer cut off what is there beyond the end that it guessed.
+                packet.trim_end = Duration::ZERO;
             }
             let Some((rate, channels)) = self.decode(&packet) else {
                 self.skipped += 1;
@@ -154,7 +157,7 @@ impl Decoding {
         if let Some(error) = self.watch.failure() {
             return Err(InspectError::Source(error));
         }
-        let promised = self.format.stated_seconds.is_some_and(|seconds| seconds > 0.0);
+        let promised = self.format.stated_seconds.is_some();
         if !self.settled && (self.skipped > 0 || self.ends_early || promised) {
             return Err(names::nothing_decoded(&self.format, self.skipped));
         }
@@ -178,6 +181,7 @@ impl Decoding {
         self.track = chosen.track.id;
         self.decoder = chosen.decoder;
         self.pre_skip = chosen.pre_skip;
+        self.guessed = chosen.guessed;
         // Its time starts anew, so that only the position in the file tells how far it is.
         self.length = None;
         true
@@ -239,36 +243,6 @@ impl Decoding {
     }
 }
 
-/// A track of sound with a decoder for it.
-struct Chosen {
-    track: Track,
-    params: AudioCodecParameters,
-    decoder: Decoder,
-    /// Frames of Opus to drop from the start.
-    pre_skip: usize,
-}
-
-/// The default track of sound, or else the first, that can be decoded.
-fn choose(reader: &dyn FormatReader) -> Option<Chosen> {
-    let default = reader.default_track(TrackType::Audio);
-    default.into_iter().chain(reader.tracks()).find_map(|track| {
-        let params = track.codec_params.as_ref()?.audio()?;
-        let (decoder, pre_skip) = if params.codec == CODEC_ID_OPUS {
-            let header = params.extra_data.as_deref()?;
-            let is_mp4 = reader.format_info().format == FORMAT_ID_ISOMP4;
-            let in_header = || if is_mp4 { opus::pre_skip_of_mp4(header) } else { 0 };
-            let pre_skip = track.delay.unwrap_or_else(in_header);
-            (Decoder::Opus(Opus::new(header, is_mp4)?), pre_skip as usize)
-        } else {
-            let options = AudioDecoderOptions::default();
-            let decoder =
-                guarded(|| symphonia::default::get_codecs().make_audio_decoder(params, &options))?.ok()?;
-            (Decoder::Symphonia(decoder), 0)
-        };
-        Some(Chosen { track: track.clone(), params: params.clone(), decoder, pre_skip })
-    })
-}
-
 /// The duration that the container states, if any.
 fn stated_seconds(track: &Track, pre_skip: usize) -> Option<f64> {
     // What Ogg counts for Opus includes what is dropped from the start.
@@ -279,10 +253,4 @@ fn stated_seconds(track: &Track, pre_skip: usize) -> Option<f64> {
 /// A count of frames from a header, within what there is.
 fn frames(count: u64, available: usize) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX).min(available)
-}
-
-/// Runs a step of a parser or decoder that is somebody else's over bytes that are anybody's: if it panics,
-/// that packet or file is damaged, and no more.
-fn guarded<T>(step: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(step)).ok()
 }

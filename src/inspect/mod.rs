@@ -11,6 +11,7 @@ mod opus;
 mod report;
 mod source;
 mod speech;
+mod track;
 
 use std::ops::ControlFlow;
 

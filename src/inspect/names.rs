@@ -1,13 +1,14 @@
 //! What containers and codecs are called, and what to tell somebody whose file cannot be decoded. It
 //! decodes nothing itself.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, SeekFrom};
 
 use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known::*;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::*;
 use symphonia::core::formats::{FormatInfo, FormatReader};
+use symphonia::core::io::MediaSource;
 
 use super::{Format, InspectError};
 
@@ -30,10 +31,14 @@ pub(super) fn container(info: &FormatInfo) -> &'static str {
     }
 }
 
-/// Whether the duration that the demuxer gives is the container's own statement. ADTS makes none, so that
-/// its demuxer guesses from the first frames.
-pub(super) fn states_duration(info: &FormatInfo) -> bool {
-    info.format != FORMAT_ID_ADTS
+/// Whether the duration that the demuxer gives is its own guess from the first frames: ADTS states none,
+/// MPEG audio only in a tag, which tells the encoder's delay too.
+pub(super) fn guesses_duration(info: &FormatInfo, delay: Option<u32>) -> bool {
+    match info.format {
+        FORMAT_ID_ADTS => true,
+        FORMAT_ID_MP1 | FORMAT_ID_MP2 | FORMAT_ID_MP3 => delay.is_none(),
+        _ => false,
+    }
 }
 
 /// The name of a codec, if it is known at all.
@@ -73,6 +78,9 @@ pub(super) fn unreadable(error: &Error) -> InspectError {
         Error::Unsupported(what) | Error::DecodeError(what) if what.contains("missing") => {
             undecodable(format!("the header of the audio is not complete ({what})"), CHECK)
         }
+        Error::Unsupported("core (probe): no suitable format reader found") => {
+            undecodable("the file is of no kind of audio that is known here".into(), CONVERT)
+        }
         Error::Unsupported(what) => {
             undecodable(format!("this kind of audio is not supported ({what})"), CONVERT)
         }
@@ -82,30 +90,33 @@ pub(super) fn unreadable(error: &Error) -> InspectError {
 }
 
 /// A file that opens, without a track that can be decoded.
-pub(super) fn no_decoder(reader: Box<dyn FormatReader>, container: &str) -> InspectError {
+pub(super) fn no_decoder(reader: &dyn FormatReader, container: &str) -> InspectError {
     let params = reader.tracks().iter().find_map(|track| track.codec_params.as_ref()?.audio());
-    let what = match params.map(|params| params.codec) {
+    let codec = match params.map(|params| params.codec) {
         Some(CODEC_ID_AAC) => "AAC other than LC in mono or stereo",
+        Some(CODEC_ID_OPUS) => "Opus in an unusual layout of channels",
         Some(id) => codec(id).unwrap_or("an unknown codec"),
-        None => stream_of_ogg(reader).unwrap_or("no stream of a known codec"),
+        None => "no sound of a known codec",
     };
-    undecodable(format!("the file is {container} with {what}, which cannot be decoded here"), CONVERT)
+    cannot_decode(container, codec)
 }
 
-/// What the first stream of an Ogg file is, where the demuxer does not say: its first packet follows a page
-/// header of 28 bytes.
-fn stream_of_ogg(reader: Box<dyn FormatReader>) -> Option<&'static str> {
-    let mut stream = reader.into_inner();
-    let mut head = [0; 36];
-    stream.seek(SeekFrom::Start(0)).ok()?;
-    stream.read_exact(&mut head).ok()?;
-    match head.get(28..)? {
-        b"Speex   " => Some("Speex"),
-        b"CELT    " => Some("CELT"),
-        [0x80, b't', b'h', b'e', ..] => Some("Theora video"),
-        b"OpusHead" => Some("Opus in a layout of channels that is not supported"),
-        _ => None,
-    }
+/// A file whose first bytes show that it cannot be decoded, where the demuxer would not say why: Ogg tells
+/// what a stream is in its first packet, behind a page header of 28 bytes.
+pub(super) fn hopeless(source: &mut dyn MediaSource) -> std::io::Result<Option<InspectError>> {
+    let mut head = Vec::with_capacity(36);
+    (&mut *source).take(36).read_to_end(&mut head)?;
+    source.seek(SeekFrom::Start(0))?;
+    let codec = match (head.get(..4), head.get(28..)) {
+        (Some(b"OggS"), Some(b"Speex   ")) => "Speex",
+        (Some(b"OggS"), Some(b"CELT    ")) => "CELT",
+        _ => return Ok(None),
+    };
+    Ok(Some(cannot_decode("Ogg", codec)))
+}
+
+fn cannot_decode(container: &str, codec: &str) -> InspectError {
+    undecodable(format!("the file is {container} with {codec}, which cannot be decoded here"), CONVERT)
 }
 
 /// A file whose packets are all damaged, or missing.

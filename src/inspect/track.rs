@@ -1,0 +1,57 @@
+//! Which track of a file is measured and what decodes it: the first track of sound that can be decoded, its
+//! decoder, and the quirks of its container that the decoding has to know. It reads no packets.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
+use symphonia::core::formats::{FormatReader, Track, TrackType};
+
+use super::names;
+use super::opus::{self, Opus};
+
+/// The decoder of one track.
+pub(super) enum Decoder {
+    Symphonia(Box<dyn AudioDecoder>),
+    Opus(Opus),
+}
+
+/// A track of sound with a decoder for it.
+pub(super) struct Chosen {
+    pub(super) track: Track,
+    pub(super) params: AudioCodecParameters,
+    pub(super) decoder: Decoder,
+    /// Frames of Opus to drop from the start.
+    pub(super) pre_skip: usize,
+    /// Whether the demuxer only guesses the length.
+    pub(super) guessed: bool,
+}
+
+/// The default track of sound, or else the first, that can be decoded.
+pub(super) fn choose(reader: &dyn FormatReader) -> Option<Chosen> {
+    let default = reader.default_track(TrackType::Audio);
+    default.into_iter().chain(reader.tracks()).find_map(|track| {
+        let params = track.codec_params.as_ref()?.audio()?;
+        let (decoder, pre_skip) = if params.codec == CODEC_ID_OPUS {
+            let header = params.extra_data.as_deref()?;
+            let is_mp4 = reader.format_info().format == FORMAT_ID_ISOMP4;
+            let in_header = || if is_mp4 { opus::pre_skip_of_mp4(header) } else { 0 };
+            let pre_skip = track.delay.unwrap_or_else(in_header);
+            (Decoder::Opus(Opus::new(header, is_mp4)?), pre_skip as usize)
+        } else {
+            let options = AudioDecoderOptions::default();
+            let decoder =
+                guarded(|| symphonia::default::get_codecs().make_audio_decoder(params, &options))?.ok()?;
+            (Decoder::Symphonia(decoder), 0)
+        };
+        let guessed = names::guesses_duration(reader.format_info(), track.delay);
+        Some(Chosen { track: track.clone(), params: params.clone(), decoder, pre_skip, guessed })
+    })
+}
+
+/// Runs a step of a parser or decoder that is somebody else's over bytes that are anybody's: if it panics,
+/// that packet or file is damaged, and no more.
+pub(super) fn guarded<T>(step: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(step)).ok()
+}

@@ -218,3 +218,32 @@ fn clock(seconds: f64) -> String {
         hours => format!("{hours}:{:02}:{seconds}", minutes % 60),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_as_a_clock_shows_them() {
+        assert_eq!(clock(0.0), "0:00.00");
+        assert_eq!(clock(59.999), "1:00.00");
+        assert_eq!(clock(3723.456), "1:02:03.46");
+        assert_eq!((length(1.5), length(61.0)), ("1.50 s".to_owned(), "1:01.00".to_owned()));
+    }
+
+    #[test]
+    fn many_events_are_told_up_to_a_bound_and_then_counted() {
+        let mut report = Report::default();
+        let event = Event::Clipping { span: Span { start: 1.0, end: 2.0 }, samples: 3 };
+        let text: String = (0..30).flat_map(|_| report.events(vec![event; 10])).collect();
+        assert_eq!(text.matches(": clipping, 3 samples").count(), LINES);
+        assert_eq!(text.matches("only counted").count(), 1);
+        assert_eq!(text.matches("## Along the file").count(), 1);
+    }
+
+    #[test]
+    fn levels_without_a_value_say_why() {
+        assert_eq!(level(Some(-0.04), "dBTP", ""), "0.0 dBTP");
+        assert_eq!(level(None, "LUFS", "too short"), "not measurable: too short");
+    }
+}

@@ -1,4 +1,6 @@
-//! The audio a task carries: what it is and how it travels.
+//! The audio a task carries: where it comes from, what it is and how it travels.
 
 pub mod base64_reader;
+pub mod base64_text;
 pub mod container;
+pub mod source;

@@ -1,0 +1,203 @@
+//! The actors over an upstream in memory and a store on a real disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Arbiter};
+use futures_util::{StreamExt, stream};
+use tokio::sync::oneshot;
+
+use super::registry::Registry;
+use super::task::TaskSettings;
+use super::{NewTask, Tasks};
+use crate::audio::container::Container;
+use crate::audio::source::{AudioSource, InlineAudio};
+use crate::channel::{Channel, Channels};
+use crate::config::Retention;
+use crate::error::{ErrorCode, Failure};
+use crate::keys::KeyHash;
+use crate::store::Store;
+use crate::task::answer::TextKind;
+use crate::task::id::TaskId;
+use crate::task::snapshot::State;
+use crate::task::submission::Question;
+use crate::task::{Task, Timestamp};
+use crate::upstream::testing::{Scripted, batches, channel_over, silent_channel};
+use crate::upstream::{Upstream, UpstreamEvent, UpstreamStream};
+use crate::wire::completion::{FinishReason, Usage};
+
+struct Service {
+    tasks: Tasks,
+    channel: Arc<Channel>,
+    _data_dir: tempfile::TempDir,
+}
+
+fn service(channel: Channel, max_pending_tasks: usize) -> Service {
+    let data_dir = tempfile::tempdir().unwrap();
+    let day = Duration::from_secs(86_400);
+    let store = Store::open(data_dir.path(), Retention { chunks: day, tasks: day }).unwrap();
+    let settings = TaskSettings { store: store.clone(), chunk_retention: day, max_answer_bytes: 1 << 20 };
+    let channels = Channels::new([channel]);
+    let channel = Arc::clone(channels.iter().next().unwrap());
+    let registry = Registry::new(channels, settings, max_pending_tasks, vec![Arbiter::new().handle()]);
+    Service { tasks: Tasks::new(registry.start(), store), channel, _data_dir: data_dir }
+}
+
+fn over(upstream: impl Fn() -> UpstreamStream + Send + Sync + 'static) -> Service {
+    let upstream: Arc<dyn Upstream> = Arc::new(Scripted(move |_| upstream()));
+    service(channel_over("c", &["*"], upstream), 10)
+}
+
+fn owner() -> KeyHash {
+    KeyHash::of("sk-owner")
+}
+
+impl Service {
+    fn task(&self) -> NewTask {
+        let created = Timestamp::now();
+        let question = Question {
+            model: "m".into(),
+            prompt: "p".into(),
+            system_prompt: None,
+            max_tokens: None,
+            temperature: None,
+            reasoning: false,
+        };
+        let id = TaskId::generate(created.seconds());
+        NewTask {
+            task: Task { id, owner: owner(), created, stream: true, question },
+            audio: AudioSource::Inline(InlineAudio {
+                container: Container::Wav,
+                base64: "UklGRg==".into(),
+                declared: "audio/wav".into(),
+            }),
+            candidates: vec![Arc::clone(&self.channel)],
+            presence: None,
+            key_name: "owner".into(),
+        }
+    }
+
+    async fn state(&self, id: &TaskId) -> State {
+        self.tasks.describe(id, owner()).await.unwrap().state
+    }
+
+    async fn runs(&self, id: &TaskId) {
+        while !matches!(self.state(id).await, State::Processing { .. }) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn outcome(&self, id: &TaskId) -> State {
+        self.tasks.wait(id, owner(), Duration::from_secs(20)).await.unwrap().state
+    }
+}
+
+fn failure(state: State) -> Failure {
+    match state {
+        State::Failed { failure, .. } => failure,
+        other => panic!("not failed: {other:?}"),
+    }
+}
+
+fn text(text: &str) -> UpstreamEvent {
+    UpstreamEvent::Text(TextKind::Content, text.into())
+}
+
+fn finished() -> UpstreamEvent {
+    UpstreamEvent::Finished { reason: FinishReason::Stop, usage: Usage::default() }
+}
+
+#[actix_rt::test]
+async fn a_panic_in_one_task_fails_that_task_and_nothing_else() {
+    let service = over(|| {
+        let half = stream::iter([Ok(vec![text("half")])]);
+        half.chain(stream::poll_fn(|_| panic!("planted"))).boxed_local()
+    });
+    let doomed = service.tasks.submit(service.task()).await.unwrap();
+    let mut log = doomed.log;
+    let mark = log.ended().await;
+    let (frames, _) = log.read(0, usize::MAX).unwrap();
+    let frames = String::from_utf8(frames.to_vec()).unwrap();
+    assert_eq!(mark.len, 3, "{frames}");
+    assert!(frames.contains("half") && frames.contains("event: error\nid: 2\n"), "{frames}");
+    assert_eq!(failure(service.outcome(&doomed.snapshot.id).await).code, ErrorCode::InternalError);
+
+    let next = service.tasks.submit(service.task()).await.unwrap();
+    assert_eq!(failure(service.outcome(&next.snapshot.id).await).code, ErrorCode::InternalError);
+}
+
+#[actix_rt::test]
+async fn an_answer_is_completed_and_its_frames_stay_readable() {
+    let service = over(|| batches(vec![Ok(vec![text("a")]), Ok(vec![]), Ok(vec![text("b"), finished()])]));
+    let accepted = service.tasks.submit(service.task()).await.unwrap();
+    let id = accepted.snapshot.id;
+    let State::Completed { completion } = service.outcome(&id).await else { panic!("not completed") };
+    assert!(completion.get().contains(r#""content":"ab""#), "{completion}");
+    let log = service.tasks.subscribe(&id, owner()).await.unwrap();
+    assert_eq!(log.mark().len, 5);
+    assert_eq!(
+        service.tasks.subscribe(&id, KeyHash::of("sk-other")).await.unwrap_err().code,
+        ErrorCode::TaskNotFound
+    );
+}
+
+#[actix_rt::test]
+async fn a_stream_that_ends_without_an_end_is_a_failure() {
+    let service = over(|| batches(vec![Ok(vec![text("a")])]));
+    let accepted = service.tasks.submit(service.task()).await.unwrap();
+    assert_eq!(failure(service.outcome(&accepted.snapshot.id).await).code, ErrorCode::UpstreamDisconnected);
+}
+
+#[actix_rt::test]
+async fn an_endless_answer_ends_at_its_bound() {
+    let service = over(|| stream::repeat_with(|| Ok(vec![text(&"x".repeat(10_000))])).boxed_local());
+    let accepted = service.tasks.submit(service.task()).await.unwrap();
+    assert_eq!(
+        failure(service.outcome(&accepted.snapshot.id).await).code,
+        ErrorCode::UpstreamInvalidResponse
+    );
+}
+
+#[actix_rt::test]
+async fn who_waits_for_an_answer_cancels_it_by_leaving() {
+    let service = service(silent_channel("c", &["*"]), 10);
+    let mut new = service.task();
+    let (leash, presence) = oneshot::channel();
+    new.presence = Some(presence);
+    let accepted = service.tasks.submit(new).await.unwrap();
+    drop(leash);
+    assert_eq!(failure(service.outcome(&accepted.snapshot.id).await).code, ErrorCode::TaskCancelled);
+}
+
+#[actix_rt::test]
+async fn what_finds_no_slot_waits_and_what_finds_no_place_is_refused() {
+    let mut channel = silent_channel("c", &["*"]);
+    channel.slots = crate::channel::slots::Slots::new(1);
+    let service = service(channel, 1);
+    let running = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    let waiting = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    let refused = service.tasks.submit(service.task()).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::QueueFull);
+    assert!(refused.retry_after_seconds.is_some());
+    service.runs(&running).await;
+    assert!(matches!(service.state(&waiting).await, State::Pending));
+    // The slot goes on to the next in line, the place to the next submit.
+    service.tasks.cancel(&running, owner()).await.unwrap();
+    service.runs(&waiting).await;
+    service.tasks.submit(service.task()).await.unwrap();
+}
+
+#[actix_rt::test]
+async fn a_drain_interrupts_what_runs_too_long_and_starts_nothing_that_waits() {
+    let mut channel = silent_channel("c", &["*"]);
+    channel.slots = crate::channel::slots::Slots::new(1);
+    let service = service(channel, 1);
+    let running = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    let waiting = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    service.runs(&running).await;
+    service.tasks.drain(Duration::from_millis(1)).await;
+    assert_eq!(failure(service.outcome(&running).await).code, ErrorCode::TaskInterrupted);
+    assert!(matches!(service.state(&waiting).await, State::Pending));
+    assert_eq!(service.tasks.submit(service.task()).await.unwrap_err().code, ErrorCode::ShuttingDown);
+    assert!(!service.tasks.is_accepting().await);
+}

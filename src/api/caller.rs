@@ -1,0 +1,56 @@
+//! The `Caller` extractor: who sent this request. A handler that takes one cannot be reached without a key.
+
+use std::future::{Ready, ready};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+
+use super::request_log::KeyName;
+use crate::error::{ErrorCode, Failure};
+use crate::keys::{Keys, KnownKey};
+
+/// A request's API key, which is known.
+#[derive(Debug, Clone)]
+pub struct Caller(Arc<KnownKey>);
+
+impl Deref for Caller {
+    type Target = KnownKey;
+
+    fn deref(&self) -> &KnownKey {
+        &self.0
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = Failure;
+    type Future = Ready<Result<Self, Failure>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(recognise(request))
+    }
+}
+
+fn recognise(request: &HttpRequest) -> Result<Caller, Failure> {
+    let keys = request.app_data::<web::Data<Keys>>().ok_or_else(Failure::internal)?;
+    let Some(header) = request.headers().get(header::AUTHORIZATION) else {
+        return Err(Failure::new(
+            ErrorCode::InvalidApiKey,
+            "An API key is missing: send it as Authorization: Bearer sk-...",
+        ));
+    };
+    let key = header.to_str().ok().and_then(|text| {
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    let known = key.and_then(|key| keys.current().find(key)).ok_or_else(|| {
+        Failure::new(
+            ErrorCode::InvalidApiKey,
+            "The API key is invalid: send a valid one as Authorization: Bearer sk-...",
+        )
+    })?;
+    request.extensions_mut().insert(KeyName(known.name.clone()));
+    Ok(Caller(known))
+}

@@ -1,0 +1,101 @@
+//! Around every request: its id, one log line, and an answer even when a handler panics.
+
+use std::fmt;
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
+
+use crate::error::Failure;
+use crate::task::id::{TaskId, random_text};
+
+/// Carries a request's id both ways.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Put into a request's extensions by whoever knows, for its log line.
+#[derive(Debug, Clone)]
+pub struct KeyName(pub String);
+
+/// Runs the request and tells about it: never the key, the audio or the prompt.
+///
+/// # Errors
+/// Only when the handler panicked.
+pub async fn log<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let started = Instant::now();
+    let id = request.headers().get(&REQUEST_ID).cloned().filter(is_request_id).unwrap_or_else(new_request_id);
+    let method = request.method().clone();
+    let path = request.path().to_owned();
+    let result = next.call(request).await;
+    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    let shown = id.to_str().unwrap_or_default().to_owned();
+    match result {
+        Ok(mut response) => {
+            let extensions = response.request().extensions();
+            let key = extensions.get::<KeyName>().map(|name| name.0.clone());
+            let task_id = extensions.get::<TaskId>().map(ToString::to_string);
+            drop(extensions);
+            let status = response.status().as_u16();
+            tracing::info!(request_id = shown, %method, path, status, ms, key, task_id, "request");
+            response.headers_mut().insert(REQUEST_ID, id);
+            Ok(response)
+        }
+        Err(err) => {
+            tracing::error!(request_id = shown, %method, path, status = 500, ms, %err, "request");
+            Err(Crashed(id).into())
+        }
+    }
+}
+
+/// The client's own id, where it is a usable one.
+fn is_request_id(id: &HeaderValue) -> bool {
+    let bytes = id.as_bytes();
+    (1..=128).contains(&bytes.len())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+fn new_request_id() -> HeaderValue {
+    HeaderValue::from_str(&format!("req-{}", random_text(20)))
+        .unwrap_or_else(|_| HeaderValue::from_static("req"))
+}
+
+/// A handler panicked; its request is lost, so the response is made from nothing but its id.
+#[derive(Debug)]
+struct Crashed(HeaderValue);
+
+impl fmt::Display for Crashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a handler panicked")
+    }
+}
+
+impl ResponseError for Crashed {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::INTERNAL_SERVER_ERROR
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = Failure::internal().error_response();
+        response.headers_mut().insert(REQUEST_ID, self.0.clone());
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_harmless_request_ids_are_taken_over() {
+        let ok = |text: &str| is_request_id(&HeaderValue::from_str(text).unwrap());
+        assert!(ok("a") && ok("A-9._z") && ok(&"x".repeat(128)));
+        assert!(!ok("") && !ok(&"x".repeat(129)) && !ok("a b") && !ok("a/b"));
+        assert!(is_request_id(&new_request_id()));
+    }
+}

@@ -1,0 +1,30 @@
+//! Model names and globs, as channels and keys list them.
+
+use wildmatch::WildMatch;
+
+/// A model's name, or a glob with `*` for any characters and `?` for one.
+#[derive(Debug, Clone)]
+pub struct ModelPattern {
+    text: String,
+    glob: WildMatch,
+}
+
+impl ModelPattern {
+    /// Reads a name or glob; every text is one.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), glob: WildMatch::new(text) }
+    }
+
+    /// Is it, or does it cover, this model? Letter case counts.
+    #[must_use]
+    pub fn matches(&self, model: &str) -> bool {
+        self.glob.matches(model)
+    }
+
+    /// The name, where it is one.
+    #[must_use]
+    pub fn exact(&self) -> Option<&str> {
+        (!self.text.contains(['*', '?'])).then_some(&self.text)
+    }
+}

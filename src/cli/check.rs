@@ -1,0 +1,63 @@
+//! `hearken check`: what a configuration means, without secrets.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{USAGE, complain, say};
+use crate::config::{Capability, Config, Flags};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Configuration file (TOML); without one, the embedded defaults
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: Arguments) -> ExitCode {
+    match Config::load(&Flags { config: arguments.config, ..Flags::default() }) {
+        Ok(config) => {
+            describe(&config);
+            ExitCode::SUCCESS
+        }
+        Err(err) => complain(err, USAGE),
+    }
+}
+
+fn describe(config: &Config) {
+    let Config { limits, retention, .. } = config;
+    say(format_args!("listens on        {}", config.listen));
+    say(format_args!("keeps its data in {}", config.data_dir.display()));
+    say(format_args!("drains for        {} s", config.drain.as_secs()));
+    say(format_args!("takes bodies of   {} bytes at most", limits.max_body_bytes));
+    say(format_args!("lets wait         {} tasks at most", limits.max_pending_tasks));
+    say(format_args!("holds answers of  {} bytes at most", limits.max_answer_bytes));
+    say(format_args!(
+        "keeps chunks      {} s, tasks {} s",
+        retention.chunks.as_secs(),
+        retention.tasks.as_secs()
+    ));
+    say(format_args!("keeps alive every {} s", config.keep_alive.as_secs()));
+    say(format_args!(
+        "fetches audio     from {}",
+        if config.allow_private_networks { "public and private networks" } else { "public networks only" }
+    ));
+    for key in &config.keys {
+        say(format_args!("key {}: models {}", key.name, key.models.join(", ")));
+    }
+    for channel in &config.channels {
+        let capabilities: Vec<_> = channel.capabilities.iter().copied().map(Capability::as_str).collect();
+        say(format_args!(
+            "channel {}: kind {}, models {}, takes {}, priority {}, weight {}, at most {} tasks at once",
+            channel.name,
+            channel.kind.name(),
+            channel.models.join(", "),
+            capabilities.join(" and "),
+            channel.priority,
+            channel.weight,
+            channel.max_running_tasks,
+        ));
+    }
+    for warning in &config.warnings {
+        say(format_args!("warning: {warning}"));
+    }
+}

@@ -1,0 +1,57 @@
+//! The command line: one file per command. What a command prints is made here and nowhere else.
+
+mod check;
+mod keys;
+mod sample;
+mod serve;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Audio understanding as asynchronous tasks: submit, stream, resume.
+#[derive(Debug, Parser)]
+#[command(name = "hearken", version, after_help = "Without a command, hearken serves with its defaults.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(serve::Arguments),
+    /// Make, list and revoke the data directory's API keys; a running server follows within a second
+    Keys(keys::Arguments),
+    /// Read the configuration and say what it means
+    Check(check::Arguments),
+}
+
+/// Exit status for what cannot be done.
+const FAILED: u8 = 1;
+/// Exit status for a wrong command line or configuration.
+const USAGE: u8 = 2;
+
+/// Runs the program and returns its exit status.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command.unwrap_or_else(|| Command::Serve(serve::Arguments::default())) {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Keys(arguments) => keys::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+    }
+}
+
+/// Writes a line to standard output. Whoever read it may have gone: that is no reason to stop.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes one line to standard error and gives the exit status.
+fn complain(problem: impl Display, status: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "hearken: {problem}");
+    ExitCode::from(status)
+}

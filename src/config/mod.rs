@@ -1,0 +1,435 @@
+//! File + environment + flags become one [`Config`]: every default and every configuration message.
+//!
+//! Flags win over the environment, that over the file. This is the only place that reads the environment.
+//! What is wrong ends in a [`ConfigError`]: one line that names the place, the key and the mend.
+
+mod environment;
+mod file;
+mod settings;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::keys::KeyRecord;
+
+use file::FileConfig;
+
+/// The settings of a server, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `host:port` to listen on; port 0 takes any free one.
+    pub listen: String,
+    /// Where the store lives.
+    pub data_dir: PathBuf,
+    /// How long running tasks may go on after the first signal.
+    pub drain: Duration,
+    /// API keys beside those in the store.
+    pub keys: Vec<KeyRecord>,
+    /// Who serves which models.
+    pub channels: Vec<ChannelConfig>,
+    /// May `audio_url`s point at internal addresses?
+    pub allow_private_networks: bool,
+    /// What is bounded.
+    pub limits: Limits,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// A comment line is sent after this long without data.
+    pub keep_alive: Duration,
+    /// What is wrong without being fatal, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// Bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// Most tasks that wait for a slot.
+    pub max_pending_tasks: usize,
+    /// Most bytes that one task's answer and frames may take in memory.
+    pub max_answer_bytes: usize,
+}
+
+/// How long things are kept after a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The chunks of its stream.
+    pub chunks: Duration,
+    /// The task itself.
+    pub tasks: Duration,
+}
+
+/// A way to serve models.
+#[derive(Debug, Clone)]
+pub struct ChannelConfig {
+    /// Its name in logs and model lists.
+    pub name: String,
+    /// Who is behind it.
+    pub kind: ChannelKind,
+    /// Model names and globs.
+    pub models: Vec<String>,
+    /// What its models take in, in the contract's order.
+    pub capabilities: Vec<Capability>,
+    /// Higher ones are asked first.
+    pub priority: i64,
+    /// The share among those of equal priority.
+    pub weight: u32,
+    /// Most tasks that run at once.
+    pub max_running_tasks: usize,
+    /// How long each stage of a call may take.
+    pub timeouts: Timeouts,
+    /// Prompt, system prompt and base64 audio together, in bytes.
+    pub max_request_bytes: usize,
+}
+
+/// Who is behind a channel.
+#[derive(Debug, Clone)]
+pub enum ChannelKind {
+    /// Google's Gemini API.
+    Gemini {
+        /// Up to and including the version, without a slash at the end.
+        base_url: url::Url,
+        /// The key sent as `x-goog-api-key`.
+        api_key: Secret,
+    },
+    /// The embedded channel.
+    Local,
+}
+
+impl ChannelKind {
+    /// The word for it in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Gemini { .. } => "gemini",
+            Self::Local => "local",
+        }
+    }
+}
+
+/// What a model can take in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Capability {
+    Text,
+    Vision,
+    Video,
+    Audio,
+    File,
+}
+
+impl Capability {
+    /// The word for it on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Vision => "vision",
+            Self::Video => "video",
+            Self::Audio => "audio",
+            Self::File => "file",
+        }
+    }
+}
+
+/// How long each stage of an upstream call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Name look-up, TCP and TLS.
+    pub connect: Duration,
+    /// From the start of the call to the first event of the answer.
+    pub first_chunk: Duration,
+    /// Between two pieces of a stream.
+    pub idle: Duration,
+    /// The whole call.
+    pub total: Duration,
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for the one place that sends it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// What the command line says.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+}
+
+/// A configuration that cannot be used, as one line: where, which key, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A key that is wrong, before it is known where it was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Problem {
+    /// As in `channels[0].api_key`.
+    key: String,
+    reason: String,
+}
+
+impl Problem {
+    fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { key: key.into(), reason: reason.into() }
+    }
+}
+
+impl Config {
+    /// Reads the configuration of a server from the process's environment and the given flags.
+    ///
+    /// # Errors
+    /// [`ConfigError`], whose text is one line.
+    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        let variables: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let file = match &flags.config {
+            None => None,
+            Some(path) => Some((path.as_path(), read(path)?)),
+        };
+        let file = file.as_ref().map(|(path, text)| (*path, text.as_str()));
+        Self::from_sources(flags, file, &variables)
+    }
+
+    fn from_sources(
+        flags: &Flags,
+        file: Option<(&Path, &str)>,
+        variables: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        let text = file.map_or("", |(_, text)| text);
+        let place = |offset: Option<usize>| match (file, offset) {
+            (Some((path, _)), Some(offset)) => format!("{}:{}: ", path.display(), line_of(text, offset)),
+            (Some((path, _)), None) => format!("{}: ", path.display()),
+            (None, _) => String::new(),
+        };
+
+        let parsed: FileConfig = toml::from_str(text).map_err(|err| {
+            let offset = err.span().map(|span| span.start);
+            let key = offset.and_then(|offset| key_at(text, offset)).map(|key| format!("{key}: "));
+            let reason = err.message().replace('\n', " ");
+            ConfigError(format!("{}{}{}", place(offset), key.unwrap_or_default(), reason))
+        })?;
+        let (mut parsed, warnings) = environment::overlay(text, parsed, variables)
+            .map_err(|(variable, reason)| ConfigError(format!("{variable} (environment): {reason}")))?;
+
+        if let Some(listen) = &flags.listen {
+            parsed.listen = Some(listen.clone());
+        }
+        if let Some(data_dir) = &flags.data_dir {
+            parsed.data_dir = Some(data_dir.clone());
+        }
+        let variable = |name: &str| {
+            variables
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.clone())
+                .filter(|v| !v.is_empty())
+        };
+        let mut config = settings::check(parsed, file.is_some(), &variable).map_err(|problem| {
+            let offset = offset_of(text, &problem.key);
+            ConfigError(format!("{}{}: {}", place(offset), problem.key, problem.reason))
+        })?;
+        config.warnings.extend(warnings);
+        Ok(config)
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|err| {
+        ConfigError(format!("{}: the configuration file cannot be read: {err}", path.display()))
+    })
+}
+
+/// The number of the line that holds the byte at `offset`, from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// The dotted key whose name or value holds the byte at `offset`.
+fn key_at(text: &str, offset: usize) -> Option<String> {
+    fn in_table(table: &DeTable<'_>, offset: usize) -> Option<String> {
+        table.iter().find_map(|(name, value)| {
+            let here = name.get_ref().to_string();
+            match in_value(value, offset) {
+                Some(rest) if rest.is_empty() => Some(here),
+                Some(rest) if rest.starts_with('[') => Some(here + &rest),
+                Some(rest) => Some(format!("{here}.{rest}")),
+                None => name.span().contains(&offset).then_some(here),
+            }
+        })
+    }
+    fn in_value(value: &Spanned<DeValue<'_>>, offset: usize) -> Option<String> {
+        match value.get_ref() {
+            DeValue::Table(table) => in_table(table, offset),
+            DeValue::Array(items) => items.iter().enumerate().find_map(|(index, item)| {
+                in_value(item, offset).map(|rest| {
+                    if rest.is_empty() { format!("[{index}]") } else { format!("[{index}].{rest}") }
+                })
+            }),
+            _ => value.span().contains(&offset).then(String::new),
+        }
+    }
+    let table = DeTable::parse(text).ok()?;
+    in_table(table.get_ref(), offset)
+}
+
+/// Where the value of a dotted key stands, or the nearest thing around it that stands in the file.
+fn offset_of(text: &str, key: &str) -> Option<usize> {
+    let table = DeTable::parse(text).ok()?;
+    let mut table = Some(table.get_ref());
+    let mut offset = None;
+    for part in key.split('.') {
+        let (name, index) = part
+            .split_once('[')
+            .map_or((part, None), |(name, rest)| (name, rest.trim_end_matches(']').parse::<usize>().ok()));
+        let Some(mut value) = table.and_then(|table| table.get(name)) else { break };
+        if let Some(index) = index {
+            let Some(item) = value.get_ref().as_array().and_then(|items| items.get(index)) else { break };
+            value = item;
+        }
+        offset = Some(value.span().start);
+        table = value.get_ref().as_table();
+    }
+    offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        let variables: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::from_sources(&Flags::default(), Some((Path::new("h.toml"), text)), &variables)
+            .map_err(|err| err.to_string())
+    }
+
+    #[test]
+    fn every_mistake_is_one_line_that_names_place_and_key() {
+        for (text, expected) in [
+            ("listen = 8080", "h.toml:1: listen: "),
+            ("\nlisten = \"nowhere\"", "h.toml:2: listen: "),
+            ("[limits]\nmax_body_byte = 1", "h.toml:2: limits.max_body_byte: unknown field"),
+            ("[limits]\nmax_body_bytes = \"1\"", "h.toml:2: limits.max_body_bytes: "),
+            ("[stream]\nkeep_alive_seconds = 0", "h.toml:2: stream.keep_alive_seconds: "),
+            ("listen = \"x", "h.toml:1: "),
+            (
+                "[[channels]]\nname = \"g\"\nkind = \"gemini\"\nmodels = [\"m\"]",
+                "h.toml:1: channels[0].api_key: ",
+            ),
+            (
+                "[[channels]]\nkind = \"gemini\"\napi_key_env = \"NOT_SET\"\nmodels = [\"m\"]",
+                "h.toml:3: channels[0].api_key_env: ",
+            ),
+            ("[[channels]]\nkind = \"horse\"", "h.toml:2: channels[0].kind: "),
+            (
+                "[[channels]]\nkind = \"local\"\n[[channels]]\nkind = \"local\"",
+                "h.toml:3: channels[1].name: ",
+            ),
+            ("[[keys]]\nname = \"a\"", "h.toml:1: keys[0].key: "),
+            ("[store]\nkind = \"redis\"", "h.toml:2: store.kind: "),
+        ] {
+            let error = load(text, &[]).expect_err(text);
+            assert!(error.starts_with(expected), "{text:?}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_whatever_the_type() {
+        let config = load(
+            "listen = \"127.0.0.1:1\"\n[[channels]]\nkind = \"local\"\n[stream]\nkeep_alive_seconds = 15",
+            &[
+                ("HEARKEN_LISTEN", "127.0.0.1:2"),
+                ("HEARKEN_STREAM__KEEP_ALIVE_SECONDS", "3"),
+                ("HEARKEN_FETCH__ALLOW_PRIVATE_NETWORKS", "true"),
+                ("HEARKEN_CHANNELS__0__NAME", "8"),
+                ("HEARKEN_URL", "http://elsewhere"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.listen, "127.0.0.1:2");
+        assert_eq!(config.keep_alive, Duration::from_secs(3));
+        assert!(config.allow_private_networks);
+        assert_eq!(config.channels[0].name, "8");
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named_and_an_unknown_one_is_warned_of() {
+        let error = load("", &[("HEARKEN_DRAIN_SECONDS", "soon")]).unwrap_err();
+        assert!(error.starts_with("HEARKEN_DRAIN_SECONDS (environment): "), "{error}");
+        let config = load("", &[("HEARKEN_PORT_80_TCP", "tcp://10.0.0.1:80")]).unwrap();
+        assert!(config.warnings.iter().any(|w| w.contains("HEARKEN_PORT_80_TCP")), "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn without_a_file_the_channels_follow_from_the_environment() {
+        let channels = |variables: &[(&str, &str)]| {
+            let variables: Vec<_> =
+                variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let config = Config::from_sources(&Flags::default(), None, &variables).unwrap();
+            config.channels.iter().map(|channel| channel.kind.name()).collect::<Vec<_>>()
+        };
+        assert_eq!(channels(&[]), ["local"]);
+        assert_eq!(channels(&[("GEMINI_API_KEY", "k")]), ["local", "gemini"]);
+        assert_eq!(channels(&[("GEMINI_API_KEY", "")]), ["local"]);
+    }
+
+    #[test]
+    fn the_file_of_the_contract_is_understood() {
+        let text = include_str!("../../tests/fixtures/config/contract.toml");
+        let config = load(text, &[("GEMINI_API_KEY", "k")]).unwrap();
+        assert_eq!(config.limits.max_body_bytes, 29_360_128);
+        assert_eq!(config.channels[0].models.len(), 3);
+        assert_eq!(config.keys[0].name, "demo");
+        let defaults = load("", &[]).unwrap();
+        assert_eq!(config.limits, defaults.limits);
+        assert_eq!(config.retention, defaults.retention);
+        assert_eq!(config.drain, defaults.drain);
+        assert_eq!(config.listen, defaults.listen);
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let config =
+            load("[[channels]]\nkind = \"gemini\"\napi_key = \"hush-hush\"\nmodels = [\"m\"]", &[]).unwrap();
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+}

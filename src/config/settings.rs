@@ -1,0 +1,291 @@
+//! What the file may say becomes what the program runs with: defaults and rules, key by key.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::file::{ChannelEntry, FileConfig, KeyEntry};
+use super::{Capability, ChannelConfig, ChannelKind, Config, Limits, Problem, Retention, Secret, Timeouts};
+use crate::keys::{KeyHash, KeyRecord};
+
+const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
+const GEMINI_MODELS: [&str; 3] = ["gemini-2.5-pro", "gemini-2.5-flash", "gemini-*"];
+/// The embedded channel's model.
+const LOCAL_MODEL: &str = "local-inspect";
+
+/// Checks a configuration. `variable` looks up secrets that are named in it.
+pub(super) fn check(
+    file: FileConfig,
+    from_file: bool,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Problem> {
+    let mut warnings = Vec::new();
+    warn_of_what_is_not_honoured(&file, &mut warnings);
+    let listen = file.listen.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let port = listen.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+    if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {
+        return Err(Problem::new(
+            "listen",
+            format!("{listen:?} is no address: write it as \"127.0.0.1:8080\""),
+        ));
+    }
+    match file.store.kind.as_deref() {
+        None | Some("sqlite") => {}
+        Some("redis") => {
+            return Err(Problem::new("store.kind", "redis is not in this version: use \"sqlite\""));
+        }
+        Some(other) => {
+            return Err(Problem::new("store.kind", format!("{other:?} is unknown: use \"sqlite\"")));
+        }
+    }
+    if file.store.url.is_some() {
+        return Err(Problem::new(
+            "store.url",
+            "an sqlite store has no url: remove it; the store is in data_dir",
+        ));
+    }
+    if file.metrics.listen.as_deref().is_some_and(|listen| !listen.is_empty()) {
+        warnings.push("metrics.listen is set, but this version serves no metrics".to_owned());
+    }
+    let fetch = &file.fetch;
+    positive("fetch.max_bytes", fetch.max_bytes, 20_000_000)?;
+    positive("fetch.connect_timeout_ms", fetch.connect_timeout_ms, 5_000)?;
+    positive("fetch.total_timeout_ms", fetch.total_timeout_ms, 60_000)?;
+    if fetch.max_redirects.is_some_and(|most| most > 20) {
+        return Err(Problem::new("fetch.max_redirects", "more than 20 redirects is a loop: write 0 to 20"));
+    }
+
+    let channels = if from_file || !file.channels.is_empty() {
+        file.channels
+            .into_iter()
+            .enumerate()
+            .map(|(index, entry)| channel(index, entry, variable))
+            .collect::<Result<Vec<_>, _>>()?
+    } else {
+        zero_configuration_channels(variable, &mut warnings)?
+    };
+    unique("channels", channels.iter().map(|channel| channel.name.as_str()))?;
+    if channels.is_empty() {
+        warnings.push("no channel is configured, so no model is served: add [[channels]]".to_owned());
+    }
+    let keys = file
+        .keys
+        .into_iter()
+        .enumerate()
+        .map(|(index, entry)| key(index, entry, variable))
+        .collect::<Result<Vec<_>, _>>()?;
+    unique("keys", keys.iter().map(|key| key.name.as_str()))?;
+
+    Ok(Config {
+        listen,
+        data_dir: file.data_dir.unwrap_or_else(|| PathBuf::from("./hearken-data")),
+        drain: Duration::from_secs(file.drain_seconds.unwrap_or(30)),
+        keys,
+        channels,
+        allow_private_networks: fetch.allow_private_networks.unwrap_or(false),
+        limits: Limits {
+            max_body_bytes: at_least_one("limits.max_body_bytes", file.limits.max_body_bytes, 29_360_128)?,
+            max_pending_tasks: file.limits.max_pending_tasks.unwrap_or(10_000).min(MOST_PERMITS),
+            max_answer_bytes: at_least_one(
+                "limits.max_answer_bytes",
+                file.limits.max_answer_bytes,
+                64 << 20,
+            )?,
+        },
+        retention: Retention {
+            chunks: Duration::from_secs(file.retention.chunks_seconds.unwrap_or(900)),
+            tasks: Duration::from_secs(positive(
+                "retention.tasks_seconds",
+                file.retention.tasks_seconds,
+                86_400,
+            )?),
+        },
+        keep_alive: Duration::from_secs(positive(
+            "stream.keep_alive_seconds",
+            file.stream.keep_alive_seconds,
+            15,
+        )?),
+        warnings,
+    })
+}
+
+/// Keys of the contract that this version accepts and does not act on yet.
+fn warn_of_what_is_not_honoured(file: &FileConfig, warnings: &mut Vec<String>) {
+    let mut warn =
+        |key: String| warnings.push(format!("{key} is accepted, but this version does not act on it"));
+    for (index, key) in file.keys.iter().enumerate() {
+        if key.requests_per_minute.is_some_and(|limit| limit > 0) {
+            warn(format!("keys[{index}].requests_per_minute"));
+        }
+        if key.max_running_tasks.is_some_and(|limit| limit > 0) {
+            warn(format!("keys[{index}].max_running_tasks"));
+        }
+    }
+    for (index, channel) in file.channels.iter().enumerate() {
+        if channel.max_retries.is_some_and(|retries| retries > 0) {
+            warn(format!("channels[{index}].max_retries"));
+        }
+        if channel.max_retry_wait_ms.is_some() {
+            warn(format!("channels[{index}].max_retry_wait_ms"));
+        }
+    }
+}
+
+/// What a semaphore can hold, and more than any machine can run.
+const MOST_PERMITS: usize = 1 << 28;
+
+fn zero_configuration_channels(
+    variable: &dyn Fn(&str) -> Option<String>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<ChannelConfig>, Problem> {
+    let entry = |kind: &str| ChannelEntry { kind: Some(kind.to_owned()), ..ChannelEntry::default() };
+    let mut channels = vec![channel(0, entry("local"), variable)?];
+    if variable("GEMINI_API_KEY").is_some() {
+        let gemini = ChannelEntry { api_key_env: Some("GEMINI_API_KEY".to_owned()), ..entry("gemini") };
+        channels.push(channel(1, gemini, variable)?);
+    }
+    if variable("OPENAI_API_KEY").is_some() {
+        warnings.push("OPENAI_API_KEY is set, but this version has no channels of kind openai".to_owned());
+    }
+    Ok(channels)
+}
+
+fn channel(
+    index: usize,
+    entry: ChannelEntry,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<ChannelConfig, Problem> {
+    let at = |key: &str| format!("channels[{index}].{key}");
+    let word = entry
+        .kind
+        .as_deref()
+        .ok_or_else(|| Problem::new(at("kind"), "it is missing: write gemini or local"))?;
+    let (kind, default_models, default_slots) = match word {
+        "gemini" => {
+            let text = entry.base_url.as_deref().unwrap_or(GEMINI_BASE_URL);
+            let base_url = Url::parse(text.trim_end_matches('/'))
+                .ok()
+                .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+                .ok_or_else(|| Problem::new(at("base_url"), format!("{text:?} is no http(s) URL")))?;
+            let api_key = secret(&at("api_key"), entry.api_key, entry.api_key_env.as_deref(), variable)?;
+            (ChannelKind::Gemini { base_url, api_key }, GEMINI_MODELS.as_slice(), 64)
+        }
+        // Measuring sound is work for the processor: more at once than there are cores only makes all slower.
+        "local" => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            (ChannelKind::Local, [LOCAL_MODEL].as_slice(), cores)
+        }
+        "openai" | "transcription" => {
+            return Err(Problem::new(
+                at("kind"),
+                format!("{word} is not in this version: use gemini or local"),
+            ));
+        }
+        other => return Err(Problem::new(at("kind"), format!("{other:?} is unknown: use gemini or local"))),
+    };
+    let models =
+        entry.models.unwrap_or_else(|| default_models.iter().map(|model| (*model).to_owned()).collect());
+    if models.is_empty() || models.iter().any(String::is_empty) {
+        return Err(Problem::new(at("models"), "list at least one model name or glob, none of them empty"));
+    }
+    let mut capabilities = entry.capabilities.unwrap_or_else(|| vec![Capability::Text, Capability::Audio]);
+    capabilities.sort_unstable();
+    capabilities.dedup();
+    let name = entry.name.unwrap_or_else(|| word.to_owned());
+    if name.is_empty() {
+        return Err(Problem::new(at("name"), "it is empty: give the channel a name"));
+    }
+    let timeout = |key: &str, value, default| positive(&at(key), value, default).map(Duration::from_millis);
+    Ok(ChannelConfig {
+        timeouts: Timeouts {
+            connect: timeout("connect_timeout_ms", entry.connect_timeout_ms, 5_000)?,
+            first_chunk: timeout("first_chunk_timeout_ms", entry.first_chunk_timeout_ms, 120_000)?,
+            idle: timeout("idle_timeout_ms", entry.idle_timeout_ms, 60_000)?,
+            total: timeout("total_timeout_ms", entry.total_timeout_ms, 600_000)?,
+        },
+        max_running_tasks: at_least_one(&at("max_running_tasks"), entry.max_running_tasks, default_slots)?
+            .min(MOST_PERMITS),
+        max_request_bytes: at_least_one(&at("max_request_bytes"), entry.max_request_bytes, 20_000_000)?,
+        weight: at_least_one(&at("weight"), entry.weight.map(|weight| weight as usize), 1)? as u32,
+        priority: entry.priority.unwrap_or(0),
+        name,
+        kind,
+        models,
+        capabilities,
+    })
+}
+
+fn key(
+    index: usize,
+    entry: KeyEntry,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<KeyRecord, Problem> {
+    let at = |key: &str| format!("keys[{index}].{key}");
+    let name = entry.name.filter(|name| !name.is_empty()).ok_or_else(|| {
+        Problem::new(at("name"), "it is missing: give the key a name, it is what logs show")
+    })?;
+    let hash = match (entry.key, entry.key_env, entry.key_sha256) {
+        (None, None, Some(hex)) => KeyHash::from_hex(&hex).ok_or_else(|| {
+            Problem::new(at("key_sha256"), "it must be the 64 hex digits of the key's SHA-256")
+        })?,
+        (key, key_env, None) => {
+            let secret = secret(&at("key"), key, key_env.as_deref(), variable)?;
+            KeyHash::of(secret.expose())
+        }
+        _ => return Err(Problem::new(at("key"), "set exactly one of key, key_env and key_sha256")),
+    };
+    Ok(KeyRecord { name, hash, models: entry.models.unwrap_or_else(|| vec!["*".to_owned()]) })
+}
+
+/// A secret that stands in the file, or in the environment under the name that the file gives.
+fn secret(
+    key: &str,
+    text: Option<String>,
+    named: Option<&str>,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Secret, Problem> {
+    match (text.filter(|text| !text.is_empty()), named) {
+        (Some(_), Some(_)) => Err(Problem::new(key, format!("set either it or {key}_env, not both"))),
+        (Some(text), None) if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Secret::new(text)),
+        (Some(_), None) => {
+            Err(Problem::new(key, "a key holds neither white space nor other than ASCII characters"))
+        }
+        (None, Some(name)) => variable(name).map(Secret::new).ok_or_else(|| {
+            Problem::new(
+                format!("{key}_env"),
+                format!("{name} is not set in the environment: set it, or write the key itself"),
+            )
+        }),
+        (None, None) => {
+            Err(Problem::new(key, format!("it is missing: set it, or {key}_env to the name of a variable")))
+        }
+    }
+}
+
+fn positive(key: &str, value: Option<u64>, default: u64) -> Result<u64, Problem> {
+    match value {
+        Some(0) => Err(Problem::new(key, "it must be at least 1")),
+        // A century: sums with a clock must not overflow.
+        Some(value) => Ok(value.min(3_153_600_000_000)),
+        None => Ok(default),
+    }
+}
+
+fn at_least_one(key: &str, value: Option<usize>, default: usize) -> Result<usize, Problem> {
+    positive(key, value.map(|value| value as u64), default as u64).map(|value| value as usize)
+}
+
+fn unique<'a>(list: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
+    let mut seen = HashSet::new();
+    for (index, name) in names.enumerate() {
+        if !seen.insert(name) {
+            return Err(Problem::new(
+                format!("{list}[{index}].name"),
+                format!("{name:?} is taken: names are unique"),
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! API keys: made, hashed, compared, and what each may use.
+//!
+//! A key is 240 random bits, so its SHA-256 says nothing about it and no slow hash is needed; only the hash
+//! is ever kept. A [`Keyring`] is a value; [`Keys`] is the handle through which request handlers see the
+//! newest one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tokio::sync::watch;
+
+use crate::channel::pattern::ModelPattern;
+use crate::task::id::random_text;
+
+/// The SHA-256 of an API key: who owns a task.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyHash([u8; 32]);
+
+impl KeyHash {
+    /// Hashes a key.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// Reads 64 hex digits.
+    #[must_use]
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        let digits: Vec<u8> = hex.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
+        let bytes: Vec<u8> =
+            digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+        (hex.len() == 64).then_some(())?;
+        Self::from_bytes(&bytes)
+    }
+
+    /// Reads 32 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, ..] = self.0;
+        write!(f, "KeyHash({a:02x}{b:02x}..)")
+    }
+}
+
+/// A new API key; to be shown once.
+#[must_use]
+pub fn generate() -> String {
+    format!("sk-{}", random_text(48))
+}
+
+/// What is known of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Its name: what logs show.
+    pub name: String,
+    /// Its hash.
+    pub hash: KeyHash,
+    /// Model names and globs that it may use.
+    pub models: Vec<String>,
+}
+
+/// A key that has shown itself to be known.
+#[derive(Debug)]
+pub struct KnownKey {
+    /// Its name.
+    pub name: String,
+    /// Its hash.
+    pub hash: KeyHash,
+    models: Vec<ModelPattern>,
+}
+
+impl KnownKey {
+    /// May the key use this model?
+    #[must_use]
+    pub fn may_use(&self, model: &str) -> bool {
+        self.models.iter().any(|pattern| pattern.matches(model))
+    }
+}
+
+/// All keys at one moment.
+#[derive(Debug, Default)]
+pub struct Keyring(Vec<Arc<KnownKey>>);
+
+impl Keyring {
+    /// A ring of the given keys.
+    pub fn new(records: impl IntoIterator<Item = KeyRecord>) -> Self {
+        let known = |record: KeyRecord| {
+            let models = record.models.iter().map(|model| ModelPattern::new(model)).collect();
+            Arc::new(KnownKey { name: record.name, hash: record.hash, models })
+        };
+        Self(records.into_iter().map(known).collect())
+    }
+
+    /// The key with this text. Every key is compared, each in constant time.
+    #[must_use]
+    pub fn find(&self, key: &str) -> Option<Arc<KnownKey>> {
+        let hash = KeyHash::of(key);
+        let mut found = None;
+        for known in &self.0 {
+            if bool::from(known.hash.0.ct_eq(&hash.0)) {
+                found = Some(Arc::clone(known));
+            }
+        }
+        found
+    }
+
+    /// Is there no key at all?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The newest keyring, for request handlers.
+#[derive(Debug, Clone)]
+pub struct Keys(watch::Receiver<Arc<Keyring>>);
+
+impl Keys {
+    /// A handle, and the end through which a newer keyring comes in.
+    #[must_use]
+    pub fn new(keyring: Keyring) -> (watch::Sender<Arc<Keyring>>, Self) {
+        let (sender, receiver) = watch::channel(Arc::new(keyring));
+        (sender, Self(receiver))
+    }
+
+    /// The newest keyring.
+    #[must_use]
+    pub fn current(&self) -> Arc<Keyring> {
+        Arc::clone(&self.0.borrow())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str, key: &str, models: &[&str]) -> KeyRecord {
+        let models = models.iter().map(|model| (*model).to_owned()).collect();
+        KeyRecord { name: name.into(), hash: KeyHash::of(key), models }
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_text_alone() {
+        let ring = Keyring::new([record("a", "sk-a", &["*"]), record("b", "sk-b", &["*"])]);
+        assert_eq!(ring.find("sk-b").map(|key| key.name.clone()).as_deref(), Some("b"));
+        assert!(ring.find("sk-c").is_none());
+        assert!(ring.find("").is_none());
+    }
+
+    #[test]
+    fn a_key_may_use_what_its_globs_say() {
+        let ring = Keyring::new([record("a", "sk-a", &["gemini-*", "local-inspect"])]);
+        let key = ring.find("sk-a").unwrap();
+        assert!(key.may_use("gemini-2.5-pro") && key.may_use("local-inspect"));
+        assert!(!key.may_use("gpt-audio") && !key.may_use("local-inspect-2"));
+    }
+
+    #[test]
+    fn a_hash_reads_from_hex() {
+        let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(KeyHash::from_hex(hex), Some(KeyHash::of("abc")));
+        assert_eq!(KeyHash::from_hex(&hex[1..]), None);
+        assert_eq!(KeyHash::from_hex(&hex.replace('b', "g")), None);
+    }
+
+    #[test]
+    fn new_keys_differ_and_begin_with_sk() {
+        let key = generate();
+        assert!(key.starts_with("sk-") && key.len() == 51);
+        assert_ne!(key, generate());
+    }
+}

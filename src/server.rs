@@ -1,0 +1,226 @@
+//! Starts store, task arbiters, registry and HTTP workers, and drains them in the opposite order.
+//!
+//! Only this file starts threads of actors. The main thread's arbiter has the registry; the tasks have
+//! arbiters of their own, so that the HTTP workers can stop first.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Arbiter};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use actix_web_lab::middleware::CatchPanic;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::actors::Tasks;
+use crate::actors::registry::Registry;
+use crate::actors::task::TaskSettings;
+use crate::api;
+use crate::api::generations::SubmitSettings;
+use crate::api::models::ServingSince;
+use crate::api::request_log;
+use crate::api::stream::StreamSettings;
+use crate::channel::{Channel, Channels};
+use crate::config::{ChannelConfig, ChannelKind, Config};
+use crate::keys::{KeyRecord, Keyring, Keys};
+use crate::store::{Store, StoreError};
+use crate::task::Timestamp;
+use crate::upstream::Upstream;
+use crate::upstream::gemini::Gemini;
+use crate::upstream::local::Local;
+
+/// How often the keys' table is looked at: a key that `hearken keys` makes or revokes counts within a second.
+const KEYS_POLL: Duration = Duration::from_millis(500);
+/// How often expired tasks are deleted. Until then the store hides them.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How long open connections may take to end once everything has been said.
+const STOP_SECONDS: u64 = 2;
+/// An idle connection is kept this long: longer than the minute of common proxies, who must close first.
+const IDLE_CONNECTION: Duration = Duration::from_secs(75);
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The listener.
+    #[error("cannot listen on {listen}: {source}")]
+    Listen {
+        /// Where.
+        listen: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The operating system.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs a server until it is told to stop by SIGTERM or SIGINT. `started` is called with the addresses once
+/// connections are accepted.
+///
+/// # Errors
+/// [`StartError`] when it cannot start.
+pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<(), StartError> {
+    // A file descriptor is a subscriber: take as many as the system lets us have.
+    if let Err(err) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%err, "the limit on open files stays as it is");
+    }
+    // The one provider that is compiled in; a second start in one process finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    std::panic::set_hook(Box::new(|info| {
+        tracing::error!(panic = %info.payload_as_str().unwrap_or("?"), at = ?info.location(), "panicked");
+    }));
+
+    let signals = Signals::listen()?;
+    let store = Store::open(&config.data_dir, config.retention)?;
+    let keys = follow_keys(&store, config.keys.clone()).await?;
+    let channels = Channels::new(config.channels.iter().map(open_channel));
+    let settings = TaskSettings {
+        store: store.clone(),
+        chunk_retention: config.retention.chunks,
+        max_answer_bytes: config.limits.max_answer_bytes,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let arbiters = (0..cores).map(|_| Arbiter::new().handle()).collect();
+    let registry =
+        Registry::new(channels.clone(), settings, config.limits.max_pending_tasks, arbiters).start();
+    let tasks = Tasks::new(registry, store.clone());
+    actix_rt::spawn(sweep(store));
+
+    let (server, addresses) = listen(&config, keys, channels, tasks.clone(), cores)?;
+    let handle = server.handle();
+    let serving = actix_rt::spawn(server);
+    started(&addresses);
+
+    let mut signals = signals;
+    signals.next().await;
+    tracing::info!(seconds = config.drain.as_secs(), "draining; a second signal ends at once");
+    let drained = async {
+        tasks.drain(config.drain).await;
+        handle.stop(true).await;
+        let _ = serving.await;
+    };
+    tokio::select! {
+        () = drained => tracing::info!("drained"),
+        () = signals.next() => tracing::warn!("ended at once"),
+    }
+    Ok(())
+}
+
+fn open_channel(config: &ChannelConfig) -> Channel {
+    let upstream: Arc<dyn Upstream> = match &config.kind {
+        ChannelKind::Gemini { base_url, api_key } => Arc::new(Gemini::new(base_url.clone(), api_key.clone())),
+        ChannelKind::Local => Arc::new(Local),
+    };
+    Channel::new(config, upstream)
+}
+
+fn listen(
+    config: &Config,
+    keys: Keys,
+    channels: Channels,
+    tasks: Tasks,
+    workers: usize,
+) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), StartError> {
+    let submits = web::Data::new(SubmitSettings {
+        max_body_bytes: config.limits.max_body_bytes,
+        allow_private_networks: config.allow_private_networks,
+    });
+    let streams = web::Data::new(StreamSettings { keep_alive: config.keep_alive });
+    let since = web::Data::new(ServingSince(Timestamp::now()));
+    let (keys, channels, tasks) = (web::Data::new(keys), web::Data::new(channels), web::Data::new(tasks));
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(submits.clone())
+            .app_data(streams.clone())
+            .app_data(since.clone())
+            .app_data(keys.clone())
+            .app_data(channels.clone())
+            .app_data(tasks.clone())
+            .configure(api::routes)
+            .wrap(CatchPanic::default())
+            .wrap(from_fn(request_log::log))
+    })
+    .workers(workers)
+    .disable_signals()
+    .shutdown_timeout(STOP_SECONDS)
+    .keep_alive(IDLE_CONNECTION)
+    .tcp_nodelay(true)
+    // Otherwise a reader that has gone is not noticed while there is nothing to send.
+    .h1_allow_half_closed(false)
+    .bind(&config.listen)
+    .map_err(|source| StartError::Listen { listen: config.listen.clone(), source })?;
+    let addresses = server.addrs();
+    Ok((server.run(), addresses))
+}
+
+/// A handle to the keys of configuration and store, that follows the changes of the store.
+async fn follow_keys(store: &Store, configured: Vec<KeyRecord>) -> Result<Keys, StoreError> {
+    let (mut version, records) = store.keys().await?;
+    let (newest, keys) = Keys::new(Keyring::new(configured.iter().cloned().chain(records)));
+    let store = store.clone();
+    actix_rt::spawn(async move {
+        let mut ticks = tokio::time::interval(KEYS_POLL);
+        loop {
+            ticks.tick().await;
+            match reread(&store, version).await {
+                Ok(None) => {}
+                Ok(Some((new_version, records))) => {
+                    version = new_version;
+                    publish(&newest, &configured, records);
+                }
+                Err(StoreError::Stopped) => return,
+                Err(err) => tracing::error!(%err, "the API keys cannot be read"),
+            }
+        }
+    });
+    Ok(keys)
+}
+
+async fn reread(store: &Store, version: i64) -> Result<Option<(i64, Vec<KeyRecord>)>, StoreError> {
+    if store.keys_version().await? == version {
+        return Ok(None);
+    }
+    store.keys().await.map(Some)
+}
+
+fn publish(newest: &watch::Sender<Arc<Keyring>>, configured: &[KeyRecord], records: Vec<KeyRecord>) {
+    tracing::info!(stored = records.len(), configured = configured.len(), "the API keys changed");
+    newest.send_replace(Arc::new(Keyring::new(configured.iter().cloned().chain(records))));
+}
+
+async fn sweep(store: Store) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    loop {
+        ticks.tick().await;
+        match store.forget_expired().await {
+            Ok(0) => {}
+            Ok(tasks) => tracing::debug!(tasks, "expired tasks deleted"),
+            Err(StoreError::Stopped) => return,
+            Err(err) => tracing::error!(%err, "expired tasks cannot be deleted"),
+        }
+    }
+}
+
+/// The signals that end a server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

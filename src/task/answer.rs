@@ -1,0 +1,188 @@
+//! What the upstream says becomes the answer: numbered chunks while it comes, a ChatCompletion at its end.
+
+use bytes::Bytes;
+
+use super::chunk_log::ChunkLog;
+use crate::error::Failure;
+use crate::wire::completion::{ChatCompletion, Chunk, CompletionHead, Delta, FinishReason, Usage};
+use crate::wire::error::{ErrorBody, TaskError};
+use crate::wire::event_stream::{FrameKind, encode_frame};
+
+/// Which text a piece belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextKind {
+    /// The answer.
+    Content,
+    /// The model's reasoning about it.
+    Reasoning,
+}
+
+/// An answer that is coming in.
+#[derive(Debug)]
+pub struct Answer {
+    head: CompletionHead,
+    content: String,
+    reasoning: String,
+    /// Are chunks published? For a task without `stream` only the texts are kept.
+    stream: bool,
+    log: ChunkLog,
+}
+
+impl Answer {
+    /// An answer of which nothing has come yet.
+    #[must_use]
+    pub fn new(head: CompletionHead, stream: bool) -> Self {
+        Self { head, content: String::new(), reasoning: String::new(), stream, log: ChunkLog::default() }
+    }
+
+    /// The rest of an answer whose task crashed: its chunks stay readable, its texts are lost.
+    #[must_use]
+    pub fn wreck(head: CompletionHead, stream: bool, log: ChunkLog) -> Self {
+        Self { log, ..Self::new(head, stream) }
+    }
+
+    /// The log of this answer's frames.
+    #[must_use]
+    pub fn log(&self) -> &ChunkLog {
+        &self.log
+    }
+
+    /// Takes a piece of text. Readers see it with the next [`publish`](Self::publish).
+    pub fn push(&mut self, kind: TextKind, text: &str) {
+        match kind {
+            TextKind::Content => {
+                self.content.push_str(text);
+                self.append(Delta::content(text));
+            }
+            TextKind::Reasoning => {
+                self.reasoning.push_str(text);
+                self.append(Delta::reasoning(text));
+            }
+        }
+    }
+
+    /// Shows readers what was pushed.
+    pub fn publish(&mut self) {
+        self.log.publish();
+    }
+
+    /// Lets go of the texts; the frames stay.
+    pub fn forget_texts(&mut self) {
+        self.content = String::new();
+        self.reasoning = String::new();
+    }
+
+    /// Bytes that this answer holds: its texts and its frames.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.content.len() + self.reasoning.len() + self.log.bytes()
+    }
+
+    /// The whole answer as JSON.
+    ///
+    /// # Errors
+    /// Those of serde_json, which this type does not provoke.
+    pub fn completion(&self, reason: FinishReason, usage: Usage) -> serde_json::Result<String> {
+        serde_json::to_string(&ChatCompletion::new(&self.head, &self.content, &self.reasoning, reason, usage))
+    }
+
+    /// Ends the stream of a completed task: the finish chunk and the `done` frame, in one go. Neither may be
+    /// seen before the result is durable, so this comes last.
+    pub fn end_completed(&mut self, reason: FinishReason, usage: Usage) {
+        self.open();
+        if self.stream {
+            let finish = encode(&Chunk::finish(&self.head, reason, usage), self.log.len());
+            self.log.append(finish);
+            self.log.append(encode_frame(FrameKind::Done, self.log.len(), b"[DONE]"));
+        }
+        self.log.end();
+    }
+
+    /// Ends the stream of a failed task with its `error` frame. What had come stays readable.
+    pub fn end_failed(&mut self, failure: &Failure) {
+        if self.stream {
+            let data = serde_json::to_vec(&ErrorBody { error: TaskError::from(failure) }).unwrap_or_default();
+            self.log.append(encode_frame(FrameKind::Error, self.log.len(), &data));
+        }
+        self.log.end();
+    }
+
+    fn append(&mut self, delta: Delta<'_>) {
+        self.open();
+        if self.stream {
+            let frame = encode(&Chunk::delta(&self.head, delta), self.log.len());
+            self.log.append(frame);
+        }
+    }
+
+    /// The first chunk carries the role.
+    fn open(&mut self) {
+        if self.stream && self.log.is_empty() {
+            let role = encode(&Chunk::delta(&self.head, Delta::ROLE), 0);
+            self.log.append(role);
+        }
+    }
+}
+
+fn encode(chunk: &Chunk<'_>, id: usize) -> Bytes {
+    // Strings and numbers always serialise; an empty frame would still be a well-formed one.
+    let data = serde_json::to_vec(chunk).unwrap_or_default();
+    encode_frame(FrameKind::Chunk, id, &data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+
+    fn answer(stream: bool) -> Answer {
+        Answer::new(CompletionHead { id: "chatcmpl-1".into(), created: 7, model: "m".into() }, stream)
+    }
+
+    fn text(answer: &Answer) -> String {
+        let (bytes, _) = answer.log().reader().read(0, usize::MAX).unwrap_or_default();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_completed_answer_reads_as_the_contract_shows_it() {
+        let mut answer = answer(true);
+        answer.push(TextKind::Reasoning, "hm");
+        answer.push(TextKind::Content, "\"é\"\n");
+        answer.end_completed(FinishReason::Stop, Usage { total_tokens: 3, ..Usage::default() });
+        let head = r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m","choices":[{"index":0,"#;
+        let usage = r#""usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":3,"prompt_tokens_details":{"audio_tokens":0,"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}"#;
+        assert_eq!(
+            text(&answer),
+            [
+                format!("event: chunk\nid: 0\n{head}\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}},\"finish_reason\":null}}]}}\n\n"),
+                format!("event: chunk\nid: 1\n{head}\"delta\":{{\"reasoning_content\":\"hm\"}},\"finish_reason\":null}}]}}\n\n"),
+                format!("event: chunk\nid: 2\n{head}\"delta\":{{\"content\":\"\\\"é\\\"\\n\"}},\"finish_reason\":null}}]}}\n\n"),
+                format!("event: chunk\nid: 3\n{head}\"delta\":{{}},\"finish_reason\":\"stop\"}}],{usage}\n\n"),
+                "event: done\nid: 4\ndata: [DONE]\n\n".to_owned(),
+            ]
+            .concat()
+        );
+    }
+
+    #[test]
+    fn a_failed_answer_keeps_what_had_come() {
+        let mut answer = answer(true);
+        answer.push(TextKind::Content, "half");
+        answer.end_failed(&Failure::new(ErrorCode::UpstreamDisconnected, "gone"));
+        let text = text(&answer);
+        assert!(text.contains(r#"{"content":"half"}"#), "{text}");
+        let end = "event: error\nid: 2\ndata: {\"error\":{\"code\":\"upstream_disconnected\",\"message\":\"gone\",\"type\":\"upstream_error\",\"retryable\":true}}\n\n";
+        assert!(text.ends_with(end), "{text}");
+    }
+
+    #[test]
+    fn without_stream_no_frames_are_kept() {
+        let mut answer = answer(false);
+        answer.push(TextKind::Content, "text");
+        let json = answer.completion(FinishReason::Stop, Usage::default()).unwrap();
+        assert!(json.contains(r#""message":{"role":"assistant","content":"text","refusal":null}"#), "{json}");
+        answer.end_completed(FinishReason::Stop, Usage::default());
+        assert_eq!(answer.log().reader().mark(), crate::task::chunk_log::Mark { len: 0, ended: true });
+    }
+}

@@ -1,0 +1,279 @@
+//! The chunks of one task as encoded frames: an append-only log that any number of readers share.
+//!
+//! One writer, the task's actor, appends; a reader is a position. What is in the log never changes, so
+//! readers take frames without a lock and without asking the actor, as many as there are, in one go; only
+//! to wait for more do they register with the log's watch, which remembers no backlog. A reader that is
+//! slow, stuck or gone therefore costs the task and the other readers nothing.
+//!
+//! The terminal frame is an entry like the others: with `n` chunks it is entry `n`, which is also the id
+//! that the contract gives it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
+
+/// Entries of the first segment; each further one is twice as large, so that a short answer costs little
+/// and a long one few allocations.
+const FIRST_SEGMENT: usize = 16;
+/// Segments there can be: 16 · (2^26 - 1), about a thousand million entries.
+const SEGMENTS: usize = 26;
+
+/// How far a log has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Entries that can be read, the terminal frame included.
+    pub len: usize,
+    /// Has the task ended? Then nothing will be added, and where the log carries frames at all its last
+    /// entry is the terminal frame.
+    pub ended: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    segments: [OnceLock<Box<[OnceLock<Bytes>]>>; SEGMENTS],
+    /// Here and not with the writer, so that readers wait on when a crashed task's log gets a new writer.
+    mark: watch::Sender<Mark>,
+}
+
+impl Shared {
+    /// Segment and place within it of entry `index`.
+    fn place(index: usize) -> (usize, usize) {
+        let n = index / FIRST_SEGMENT + 1;
+        let segment = n.ilog2() as usize;
+        (segment, index - FIRST_SEGMENT * ((1 << segment) - 1))
+    }
+
+    fn get(&self, index: usize) -> Option<&Bytes> {
+        let (segment, place) = Self::place(index);
+        self.segments.get(segment)?.get()?.get(place)?.get()
+    }
+
+    /// Fills entry `index`; false where the log is full or the entry taken.
+    fn set(&self, index: usize, frame: Bytes) -> bool {
+        let (segment, place) = Self::place(index);
+        let Some(slot) = self.segments.get(segment) else { return false };
+        let entries = slot.get_or_init(|| (0..FIRST_SEGMENT << segment).map(|_| OnceLock::new()).collect());
+        entries.get(place).is_some_and(|entry| entry.set(frame).is_ok())
+    }
+}
+
+/// The writing end of a log; there is one.
+#[derive(Debug)]
+pub struct ChunkLog {
+    shared: Arc<Shared>,
+    len: usize,
+    bytes: usize,
+}
+
+impl Default for ChunkLog {
+    fn default() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                segments: [const { OnceLock::new() }; SEGMENTS],
+                mark: watch::Sender::new(Mark::default()),
+            }),
+            len: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl ChunkLog {
+    /// Adds a frame. Readers see it with the next [`publish`](Self::publish) or [`end`](Self::end), so that
+    /// what belongs together wakes them once.
+    pub fn append(&mut self, frame: Bytes) {
+        let bytes = frame.len();
+        if self.shared.set(self.len, frame) {
+            self.len += 1;
+            self.bytes += bytes;
+        }
+    }
+
+    /// Shows readers what was appended and wakes those who wait.
+    pub fn publish(&mut self) {
+        let len = self.len;
+        self.shared.mark.send_if_modified(|mark| std::mem::replace(&mut mark.len, len) != len);
+    }
+
+    /// Shows what was appended and says that nothing follows.
+    pub fn end(&mut self) {
+        self.shared.mark.send_replace(Mark { len: self.len, ended: true });
+    }
+
+    /// Entries appended so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Is there no entry yet?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What the frames weigh, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes a reader. Readers may outlive the log's writer.
+    #[must_use]
+    pub fn reader(&self) -> LogReader {
+        LogReader { shared: Arc::clone(&self.shared), mark: self.shared.mark.subscribe() }
+    }
+
+    /// Goes on writing where a writer that is gone has stopped; its readers notice nothing.
+    #[must_use]
+    pub fn take_over(reader: &LogReader) -> Self {
+        let shared = Arc::clone(&reader.shared);
+        // What was appended counts, also where the writer did not come to publish it.
+        let (mut len, mut bytes) = (0, 0);
+        while let Some(frame) = shared.get(len) {
+            len += 1;
+            bytes += frame.len();
+        }
+        Self { shared, len, bytes }
+    }
+}
+
+/// A reading end of a log; its owner keeps the position.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    shared: Arc<Shared>,
+    mark: watch::Receiver<Mark>,
+}
+
+impl LogReader {
+    /// How far the log has come.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        *self.mark.borrow()
+    }
+
+    /// Waits until there is an entry at `position`, or the log has ended.
+    pub async fn reached(&mut self, position: usize) -> Mark {
+        let reached = self.mark.wait_for(|mark| mark.len > position || mark.ended).await;
+        // The watch cannot close: this reader holds its sender.
+        reached.map_or(Mark { len: 0, ended: true }, |mark| *mark)
+    }
+
+    /// Waits until the log has ended.
+    pub async fn ended(&mut self) -> Mark {
+        self.reached(usize::MAX).await
+    }
+
+    /// The frames from `position` on that exist, as one piece of at most about `most_bytes` (always at
+    /// least one frame), and the position behind them. A single frame is shared, not copied.
+    #[must_use]
+    pub fn read(&self, position: usize, most_bytes: usize) -> Option<(Bytes, usize)> {
+        let len = self.mark().len;
+        let frames = || (position..len).map_while(|index| self.shared.get(index));
+        let first = frames().next()?;
+        let mut taken = 0;
+        let mut bytes = 0;
+        for frame in frames() {
+            if taken > 0 && bytes + frame.len() > most_bytes {
+                break;
+            }
+            taken += 1;
+            bytes += frame.len();
+        }
+        if taken == 1 {
+            return Some((first.clone(), position + 1));
+        }
+        let mut piece = BytesMut::with_capacity(bytes);
+        for frame in frames().take(taken) {
+            piece.extend_from_slice(frame);
+        }
+        Some((piece.freeze(), position + taken))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn log_of(frames: &[Vec<u8>]) -> ChunkLog {
+        let mut log = ChunkLog::default();
+        for frame in frames {
+            log.append(Bytes::copy_from_slice(frame));
+        }
+        log.publish();
+        log
+    }
+
+    #[test]
+    fn appended_frames_are_unseen_until_they_are_published() {
+        let mut log = ChunkLog::default();
+        let reader = log.reader();
+        log.append(Bytes::from_static(b"a"));
+        assert_eq!(reader.read(0, 100), None);
+        log.publish();
+        assert_eq!(reader.read(0, 100), Some((Bytes::from_static(b"a"), 1)));
+        assert_eq!(reader.read(1, 100), None);
+    }
+
+    #[test]
+    fn a_single_frame_is_shared() {
+        let log = log_of(&[b"frame".to_vec()]);
+        let (a, _) = log.reader().read(0, 1).unwrap();
+        let (b, _) = log.reader().read(0, 1).unwrap();
+        assert_eq!(a.as_ptr(), b.as_ptr());
+    }
+
+    #[actix_rt::test]
+    async fn a_waiting_reader_is_woken_by_the_entry_it_waits_for_and_by_the_end() {
+        let mut log = ChunkLog::default();
+        let mut reader = log.reader();
+        let waiting = actix_rt::spawn(async move { reader.reached(1).await });
+        let mut other = log.reader();
+        let beyond = actix_rt::spawn(async move { other.reached(7).await });
+        log.append(Bytes::from_static(b"a"));
+        log.append(Bytes::from_static(b"b"));
+        log.publish();
+        assert_eq!(waiting.await.unwrap(), Mark { len: 2, ended: false });
+        log.end();
+        assert_eq!(beyond.await.unwrap(), Mark { len: 2, ended: true });
+    }
+
+    #[actix_rt::test]
+    async fn a_crashed_writer_is_replaced_without_its_readers_noticing() {
+        let mut log = log_of(&[b"a".to_vec()]);
+        let mut reader = log.reader();
+        let kept = log.reader();
+        log.append(Bytes::from_static(b"b"));
+        drop(log);
+        let mut successor = ChunkLog::take_over(&kept);
+        assert_eq!(successor.len(), 2);
+        successor.append(Bytes::from_static(b"c"));
+        successor.end();
+        assert_eq!(reader.ended().await, Mark { len: 3, ended: true });
+        assert_eq!(reader.read(0, 100), Some((Bytes::from_static(b"abc"), 3)));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_from_any_position_in_pieces_of_any_size_gives_the_same_tail(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..300),
+            from in 0usize..320,
+            most in 1usize..200,
+        ) {
+            let reader = log_of(&frames).reader();
+            let mut position = from;
+            let mut read = Vec::new();
+            while let Some((piece, next)) = reader.read(position, most) {
+                prop_assert!(next > position);
+                prop_assert!(piece.len() <= most || next == position + 1);
+                read.extend_from_slice(&piece);
+                position = next;
+            }
+            let tail: Vec<u8> = frames.iter().skip(from).flatten().copied().collect();
+            prop_assert_eq!(read, tail);
+        }
+    }
+}

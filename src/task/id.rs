@@ -1,0 +1,84 @@
+//! The id of a task: made, parsed, printed.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rand::RngExt;
+
+/// `task-llm-{unix seconds}-{8 of a-z0-9}`.
+///
+/// The random part comes from a cryptographic generator, but an id is no right: every look-up also checks
+/// the owner.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(Arc<str>);
+
+const PREFIX: &str = "task-llm-";
+const RANDOM_CHARACTERS: usize = 8;
+
+impl TaskId {
+    /// Makes a new id for a task accepted at `created` (Unix seconds).
+    #[must_use]
+    pub fn generate(created: u64) -> Self {
+        Self(format!("{PREFIX}{created}-{}", random_text(RANDOM_CHARACTERS)).into())
+    }
+
+    /// The id as clients write it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// `length` characters of `a-z0-9` from a cryptographic generator.
+#[must_use]
+pub fn random_text(length: usize) -> String {
+    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut rng = rand::rng();
+    (0..length).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect()
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text is no task id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotATaskId;
+
+impl FromStr for TaskId {
+    type Err = NotATaskId;
+
+    fn from_str(text: &str) -> Result<Self, NotATaskId> {
+        let (created, random) =
+            text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')).ok_or(NotATaskId)?;
+        let well_formed = (1..=20).contains(&created.len())
+            && created.bytes().all(|byte| byte.is_ascii_digit())
+            && random.len() == RANDOM_CHARACTERS
+            && random.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if well_formed { Ok(Self(text.into())) } else { Err(NotATaskId) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_parses_back_to_itself() {
+        let id = TaskId::generate(1_776_874_565);
+        assert!(id.as_str().starts_with("task-llm-1776874565-"));
+        assert_eq!(id.as_str().parse(), Ok(id));
+    }
+
+    #[test]
+    fn other_texts_are_no_ids() {
+        for text in
+            ["", "task-llm-", "task-llm-1-abc", "task-llm-x-abcdefgh", "task-llm-1-ABCDEFGH", "../1-abcdefgh"]
+        {
+            assert_eq!(text.parse::<TaskId>(), Err(NotATaskId), "{text}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The life of a task as a pure function: (state, event) -> (state, effects).
+//!
+//! ```text
+//! Waiting --SlotGranted--> Running --End--> Ending --Recorded--> Ended
+//!    `----------End-------------------------^
+//! ```
+//! The first end wins, whatever else is on its way: completion, failure, cancel and interruption all try to
+//! enter `Ending`, and from there only the store's word leads on. An end is announced only once it is
+//! durable. Whoever holds a `Life` carries out the effects; nothing here waits, sends or reads a clock.
+
+use crate::error::Failure;
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// With an answer.
+    Completed,
+    /// Without one, or with a part of one.
+    Failed(Failure),
+}
+
+/// Where a task is in its life.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Life {
+    /// It has no slot yet.
+    Waiting,
+    /// It has a slot, and an upstream call is under way.
+    Running,
+    /// Its outcome is chosen and is being made durable.
+    Ending(Outcome),
+    /// Its outcome is durable and announced.
+    Ended(Outcome),
+}
+
+/// What happens to a task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The task may run.
+    SlotGranted,
+    /// The upstream finished or failed, somebody cancelled, time ran out, the task crashed.
+    End(Outcome),
+    /// The outcome is durable.
+    Recorded,
+    /// The store gave up: the outcome will never be durable, so it must not be announced.
+    Unrecordable,
+}
+
+/// What has to be done about it, in the order of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Call the upstream.
+    StartUpstream,
+    /// Close the upstream connection, let go of the audio and give the slot back.
+    Release,
+    /// Make the outcome durable.
+    Record,
+    /// Publish the end of the stream and the final status.
+    Announce,
+}
+
+impl Life {
+    /// The next state, and what has to be done.
+    #[must_use]
+    pub fn on(self, event: Event) -> (Self, &'static [Effect]) {
+        match (self, event) {
+            (Self::Waiting, Event::SlotGranted) => (Self::Running, &[Effect::StartUpstream]),
+            (Self::Waiting | Self::Running, Event::End(outcome)) => {
+                (Self::Ending(outcome), &[Effect::Release, Effect::Record])
+            }
+            (Self::Ending(outcome), Event::Recorded) => (Self::Ended(outcome), &[Effect::Announce]),
+            (Self::Ending(_), Event::Unrecordable) => {
+                (Self::Ended(Outcome::Failed(Failure::internal())), &[Effect::Announce])
+            }
+            // Too late, or out of turn: nothing changes.
+            (life, Event::SlotGranted | Event::End(_) | Event::Recorded | Event::Unrecordable) => (life, &[]),
+        }
+    }
+
+    /// The outcome, once it is chosen.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Waiting | Self::Running => None,
+            Self::Ending(outcome) | Self::Ended(outcome) => Some(outcome),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::error::ErrorCode;
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let failed = |code| Event::End(Outcome::Failed(Failure::new(code, "")));
+        let event = prop_oneof![
+            Just(Event::SlotGranted),
+            Just(Event::Recorded),
+            Just(Event::End(Outcome::Completed)),
+            Just(failed(ErrorCode::TaskCancelled)),
+            Just(failed(ErrorCode::UpstreamTimeout)),
+        ];
+        prop::collection::vec(event, 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_there_is_one_outcome_and_it_is_the_first(events in events()) {
+            let first = events.iter().find_map(|event| match event {
+                Event::End(outcome) => Some(outcome.clone()),
+                Event::SlotGranted | Event::Recorded | Event::Unrecordable => None,
+            });
+            let mut life = Life::Waiting;
+            let mut effects = Vec::new();
+            for event in events {
+                let before = life.clone();
+                let (after, todo) = life.on(event);
+                if matches!(before, Life::Ended(_)) {
+                    prop_assert_eq!(&after, &before);
+                }
+                effects.extend_from_slice(todo);
+                life = after;
+            }
+            let count = |effect| effects.iter().filter(|done| **done == effect).count();
+            prop_assert_eq!(life.outcome(), first.as_ref());
+            prop_assert!(count(Effect::StartUpstream) <= 1);
+            prop_assert_eq!(count(Effect::Record), usize::from(first.is_some()));
+            prop_assert_eq!(count(Effect::Release), usize::from(first.is_some()));
+            prop_assert_eq!(count(Effect::Announce), usize::from(matches!(life, Life::Ended(_))));
+        }
+    }
+
+    #[test]
+    fn an_end_that_cannot_be_recorded_is_announced_as_a_fault_of_ours() {
+        let (life, _) = Life::Running.on(Event::End(Outcome::Completed));
+        let (life, effects) = life.on(Event::Unrecordable);
+        assert_eq!(life.outcome(), Some(&Outcome::Failed(Failure::internal())));
+        assert_eq!(effects, [Effect::Announce]);
+    }
+
+    #[test]
+    fn an_upstream_is_never_called_after_the_end() {
+        let (life, _) = Life::Waiting.on(Event::End(Outcome::Completed));
+        assert_eq!(life.on(Event::SlotGranted).1, &[]);
+    }
+}

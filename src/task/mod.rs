@@ -1,0 +1,55 @@
+//! What a task is, as values: no actor, no network, no clock, no disk.
+
+pub mod answer;
+pub mod chunk_log;
+pub mod id;
+pub mod life;
+pub mod snapshot;
+pub mod submission;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use id::TaskId;
+use submission::Question;
+
+use crate::keys::KeyHash;
+
+/// What is fixed about a task from the moment it is accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// The key that submitted it: to every other key it does not exist.
+    pub owner: KeyHash,
+    /// Unix time of its acceptance.
+    pub created: Timestamp,
+    /// May its chunks be subscribed to?
+    pub stream: bool,
+    /// What is asked.
+    pub question: Question,
+}
+
+/// A moment, in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// The present moment.
+    #[must_use]
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Whole seconds since the Unix epoch.
+    #[must_use]
+    pub fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// The moment `duration` before this one.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+}

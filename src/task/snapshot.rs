@@ -1,0 +1,110 @@
+//! A task at one moment, as the living actor or the store tells it, and its view as the wire's task object.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::id::TaskId;
+use crate::error::Failure;
+use crate::wire::error::TaskError;
+use crate::wire::task::{StreamLink, TaskObject};
+
+/// What a client can learn about a task.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Its id.
+    pub id: TaskId,
+    /// The model as the client named it.
+    pub model: String,
+    /// Unix seconds.
+    pub created: u64,
+    /// May its chunks be subscribed to?
+    pub stream: bool,
+    /// How far it is.
+    pub state: State,
+}
+
+/// How far a task is, and what came of it.
+#[derive(Debug, Clone)]
+pub enum State {
+    /// Accepted, not running.
+    Pending,
+    /// Running.
+    Processing {
+        /// 0 to 99.
+        progress: u8,
+    },
+    /// Ended with an answer.
+    Completed {
+        /// The ChatCompletion, in the bytes in which it is stored.
+        completion: Arc<RawValue>,
+    },
+    /// Ended without.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// How far it had come, 0 to 99.
+        progress: u8,
+    },
+}
+
+impl State {
+    /// Has the task ended?
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Completed { .. } | Self::Failed { .. })
+    }
+}
+
+impl Snapshot {
+    /// The path of the task's stream.
+    #[must_use]
+    pub fn stream_path(&self) -> String {
+        format!("/v1/llm/generations/{}/stream", self.id)
+    }
+
+    /// The task object of the contract.
+    #[must_use]
+    pub fn object(&self) -> TaskObject<'_> {
+        let (status, progress, results, error) = match &self.state {
+            State::Pending => ("pending", 0, None, None),
+            State::Processing { progress } => ("processing", *progress, None, None),
+            State::Completed { completion } => ("completed", 100, Some([completion.as_ref()]), None),
+            State::Failed { failure, progress } => {
+                ("failed", *progress, None, Some(TaskError::from(failure)))
+            }
+        };
+        TaskObject {
+            id: self.id.as_str(),
+            object: "llm.generation.task",
+            kind: "llm",
+            model: &self.model,
+            status,
+            progress,
+            created: self.created,
+            stream: self.stream.then(|| StreamLink { url: self.stream_path() }),
+            results,
+            error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pending_task_reads_as_the_contract_shows_it() {
+        let snapshot = Snapshot {
+            id: "task-llm-1776874565-yq3szvcu".parse().unwrap(),
+            model: "gemini-2.5-pro".into(),
+            created: 1_776_874_565,
+            stream: true,
+            state: State::Pending,
+        };
+        assert_eq!(
+            serde_json::to_string(&snapshot.object()).unwrap(),
+            r#"{"id":"task-llm-1776874565-yq3szvcu","object":"llm.generation.task","type":"llm","model":"gemini-2.5-pro","status":"pending","progress":0,"created":1776874565,"stream":{"url":"/v1/llm/generations/task-llm-1776874565-yq3szvcu/stream"},"results":null,"error":null}"#
+        );
+    }
+}

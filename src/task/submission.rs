@@ -1,0 +1,327 @@
+//! The submit body becomes a [`Submission`]: every rule of the contract's field table, next to its error.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::audio::source::{self, AudioSource};
+use crate::error::{ErrorCode, Failure};
+use crate::wire::submit::SubmitBody;
+
+/// What is asked when the client asks nothing.
+pub const DEFAULT_PROMPT: &str = "Please transcribe this audio file";
+
+const MAX_MODEL_CHARACTERS: usize = 256;
+const MAX_PROMPT_CHARACTERS: usize = 100_000;
+const MAX_SYSTEM_PROMPT_CHARACTERS: usize = 10_000;
+const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.0..=2.0;
+
+/// How the answer is delivered to whoever submits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// At once with the task; the answer is asked for later.
+    Asynchronous,
+    /// When the task has ended.
+    Blocking,
+    /// As the task's own stream.
+    Streaming,
+}
+
+/// A valid submit.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// What is asked of the model.
+    pub question: Question,
+    /// The audio.
+    pub audio: AudioSource,
+    /// How the answer is delivered.
+    pub delivery: Delivery,
+    /// May the chunks be subscribed to?
+    pub stream: bool,
+}
+
+/// What is asked of the model, without the audio: this is what the store keeps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    /// The model as the client named it.
+    pub model: String,
+    /// The user's prompt.
+    pub prompt: String,
+    /// The system prompt; never empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_prompt: Option<String>,
+    /// Token limit, at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+    /// 0 to 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Shall the answer include the model's reasoning?
+    #[serde(default)]
+    pub reasoning: bool,
+}
+
+impl Submission {
+    /// Reads a submit body. Audio in it stays a slice of `body` where it can.
+    ///
+    /// # Errors
+    /// `invalid_json`, `invalid_param` with the field's name, `invalid_audio_url` or
+    /// `unsupported_audio_format`; the first one in the order of the contract's table.
+    pub fn parse(body: &Bytes, allow_private_networks: bool) -> Result<Self, Failure> {
+        let fields: SubmitBody<'_> = serde_json::from_slice(body).map_err(|err| {
+            if err.is_data() && !err.to_string().starts_with("duplicate field") {
+                not_an_object()
+            } else {
+                Failure::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {err}"))
+            }
+        })?;
+        // serde would also read the fields from an array, by position.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(not_an_object());
+        }
+
+        let model = required_text("model", fields.model, MAX_MODEL_CHARACTERS)?.into_owned();
+        let audio_url = required_text("audio_url", fields.audio_url, usize::MAX)?;
+        let audio_url = match audio_url {
+            Cow::Borrowed(text) => slice_of(body, text),
+            Cow::Owned(text) => Bytes::from(text),
+        };
+        let audio = source::parse(audio_url, allow_private_networks)?;
+        let prompt = match text("prompt", fields.prompt)? {
+            None => DEFAULT_PROMPT.to_owned(),
+            Some(prompt) => bounded("prompt", prompt, 1, MAX_PROMPT_CHARACTERS)?.into_owned(),
+        };
+        let sync = flag("sync", fields.sync)?;
+        let stream = flag("stream", fields.stream)?;
+        let max_tokens = max_tokens(fields.max_tokens)?;
+        let temperature = temperature(fields.temperature)?;
+        let system_prompt = match text("system_prompt", fields.system_prompt)? {
+            None => None,
+            Some(prompt) => {
+                Some(bounded("system_prompt", prompt, 0, MAX_SYSTEM_PROMPT_CHARACTERS)?.into_owned())
+                    .filter(|prompt| !prompt.is_empty())
+            }
+        };
+        let reasoning = flag("reasoning", fields.reasoning)?;
+
+        let delivery = match (sync, stream) {
+            (false, _) => Delivery::Asynchronous,
+            (true, false) => Delivery::Blocking,
+            (true, true) => Delivery::Streaming,
+        };
+        let question = Question { model, prompt, system_prompt, max_tokens, temperature, reasoning };
+        Ok(Self { question, audio, delivery, stream })
+    }
+}
+
+fn not_an_object() -> Failure {
+    Failure::new(ErrorCode::InvalidParam, "The body must be a JSON object with model and audio_url")
+}
+
+/// The part of `body` that `text` is. A text that is borrowed from the body is always part of it; were it
+/// not, a copy would do as well.
+fn slice_of(body: &Bytes, text: &str) -> Bytes {
+    (text.as_ptr() as usize)
+        .checked_sub(body.as_ptr() as usize)
+        .filter(|start| start + text.len() <= body.len())
+        .map_or_else(
+            || Bytes::copy_from_slice(text.as_bytes()),
+            |start| body.slice(start..start + text.len()),
+        )
+}
+
+fn text<'a>(name: &'static str, field: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Failure> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    field
+        .map(|value| serde_json::from_str::<Text<'_>>(value.get()))
+        .transpose()
+        .map(|text| text.map(|text| text.0))
+        .map_err(|_| Failure::invalid_param(name, format!("{name} must be a string")))
+}
+
+fn required_text<'a>(
+    name: &'static str,
+    field: Option<&'a RawValue>,
+    most: usize,
+) -> Result<Cow<'a, str>, Failure> {
+    let text = text(name, field)?
+        .ok_or_else(|| Failure::invalid_param(name, format!("{name} is required: send it as a string")))?;
+    bounded(name, text, 1, most)
+}
+
+/// Characters are Unicode scalar values.
+fn bounded<'a>(
+    name: &'static str,
+    text: Cow<'a, str>,
+    least: usize,
+    most: usize,
+) -> Result<Cow<'a, str>, Failure> {
+    // Bytes bound characters from above, so nearly always nothing is counted.
+    let within = text.len() >= least && (text.len() <= most || text.chars().count() <= most);
+    if within {
+        return Ok(text);
+    }
+    let rule = match (least, most) {
+        (least, usize::MAX) => format!("at least {least} character long"),
+        (0, most) => format!("at most {most} characters long"),
+        (least, most) => format!("{least} to {most} characters long"),
+    };
+    Err(Failure::invalid_param(name, format!("{name} must be {rule}")))
+}
+
+fn flag(name: &'static str, field: Option<&RawValue>) -> Result<bool, Failure> {
+    field.map_or(Ok(false), |value| serde_json::from_str(value.get())).map_err(|_| {
+        Failure::invalid_param(name, format!("{name} must be true or false, without quotation marks"))
+    })
+}
+
+fn max_tokens(field: Option<&RawValue>) -> Result<Option<u64>, Failure> {
+    const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+    let Some(value) = field else { return Ok(None) };
+    // JSON knows no integers of its own: 256.0 is 256.
+    let number = serde_json::from_str::<u64>(value.get()).ok().or_else(|| {
+        let number = serde_json::from_str::<f64>(value.get()).ok()?;
+        (number.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(&number)).then_some(number as u64)
+    });
+    match number {
+        Some(number) if number >= 1 => Ok(Some(number)),
+        _ => Err(Failure::invalid_param("max_tokens", "max_tokens must be an integer of at least 1")),
+    }
+}
+
+fn temperature(field: Option<&RawValue>) -> Result<Option<f64>, Failure> {
+    let Some(value) = field else { return Ok(None) };
+    match serde_json::from_str::<f64>(value.get()) {
+        Ok(number) if TEMPERATURES.contains(&number) => Ok(Some(number)),
+        _ => Err(Failure::invalid_param("temperature", "temperature must be a number from 0 to 2")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const WAV: &str = "data:audio/wav;base64,UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=";
+
+    fn parse(changes: Value) -> Result<Submission, Failure> {
+        let mut body = json!({"model": "m", "audio_url": WAV});
+        for (name, value) in changes.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        Submission::parse(&Bytes::from(body.to_string()), false)
+    }
+
+    #[test]
+    fn absent_and_null_fields_take_their_defaults() {
+        let nulls = json!({"prompt": null, "sync": null, "stream": null, "max_tokens": null, "temperature": null,
+            "system_prompt": null, "reasoning": null, "unknown": {"is": "ignored"}});
+        for changes in [json!({}), nulls] {
+            let submission = parse(changes).unwrap();
+            assert_eq!(submission.question.prompt, DEFAULT_PROMPT);
+            assert_eq!(submission.question.system_prompt, None);
+            assert_eq!(submission.question.max_tokens, None);
+            assert_eq!(submission.question.temperature, None);
+            assert_eq!(submission.delivery, Delivery::Asynchronous);
+            assert!(!submission.stream && !submission.question.reasoning);
+        }
+    }
+
+    #[test]
+    fn values_at_the_boundaries_pass() {
+        for changes in [
+            json!({"model": "é".repeat(256)}),
+            json!({"prompt": "x"}),
+            json!({"prompt": "\u{1F600}".repeat(100_000)}),
+            json!({"system_prompt": ""}),
+            json!({"system_prompt": "é".repeat(10_000)}),
+            json!({"max_tokens": 1}),
+            json!({"max_tokens": 256.0}),
+            json!({"temperature": 0}),
+            json!({"temperature": 2}),
+            json!({"temperature": 2.0}),
+        ] {
+            assert!(parse(changes.clone()).is_ok(), "{changes:.60}");
+        }
+    }
+
+    #[test]
+    fn values_beyond_the_boundaries_are_refused_by_name() {
+        for (name, value) in [
+            ("model", json!("")),
+            ("model", json!("é".repeat(257))),
+            ("model", json!(1)),
+            ("audio_url", json!("")),
+            ("audio_url", json!(["x"])),
+            ("prompt", json!("")),
+            ("prompt", json!("x".repeat(100_001))),
+            ("prompt", json!(false)),
+            ("sync", json!("true")),
+            ("sync", json!(1)),
+            ("stream", json!(0)),
+            ("max_tokens", json!(0)),
+            ("max_tokens", json!(-1)),
+            ("max_tokens", json!(1.5)),
+            ("max_tokens", json!("1")),
+            ("temperature", json!(-0.01)),
+            ("temperature", json!(2.01)),
+            ("temperature", json!("1")),
+            ("system_prompt", json!("x".repeat(10_001))),
+            ("system_prompt", json!({})),
+            ("reasoning", json!("no")),
+        ] {
+            let failure = parse(json!({name: value.clone()})).unwrap_err();
+            assert_eq!(failure.code, ErrorCode::InvalidParam, "{name} {value:.60}");
+            assert_eq!(failure.param.as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn required_fields_are_asked_for() {
+        for (body, param) in
+            [("{}", "model"), (r#"{"model":"m"}"#, "audio_url"), (r#"{"model":null}"#, "model")]
+        {
+            let failure = Submission::parse(&Bytes::from(body), false).unwrap_err();
+            assert_eq!(
+                (failure.code, failure.param.as_deref()),
+                (ErrorCode::InvalidParam, Some(param)),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_is_told_from_one_that_is_no_object() {
+        for (body, code) in [
+            ("", ErrorCode::InvalidJson),
+            ("{", ErrorCode::InvalidJson),
+            ("{\"model\":\"m\",}", ErrorCode::InvalidJson),
+            ("\u{0}", ErrorCode::InvalidJson),
+            ("[]", ErrorCode::InvalidParam),
+            ("7", ErrorCode::InvalidParam),
+            (r#"["m",1,2,3,4,5,6,7,8]"#, ErrorCode::InvalidParam),
+        ] {
+            assert_eq!(Submission::parse(&Bytes::from(body), false).unwrap_err().code, code, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn inline_audio_stays_where_it_was_received() {
+        let body = Bytes::from(json!({"model": "m", "audio_url": WAV}).to_string());
+        let submission = Submission::parse(&body, false).unwrap();
+        let AudioSource::Inline(audio) = submission.audio else { panic!("not inline") };
+        let range = body.as_ptr_range();
+        assert!(range.contains(&audio.base64.as_ptr()));
+    }
+
+    #[test]
+    fn a_payload_with_escaped_slashes_is_understood() {
+        let body = json!({"model": "m", "audio_url": WAV}).to_string().replace('/', "\\/");
+        assert!(Submission::parse(&Bytes::from(body), false).is_ok());
+    }
+}

@@ -1,0 +1,201 @@
+//! OpenAI's chat completion formats: the chunk of a stream and the whole answer.
+//!
+//! Shapes after OpenAI's API reference; `reasoning_content` is the field that DeepSeek introduced and
+//! that clients of thinking models read.
+
+use serde::{Deserialize, Serialize};
+
+/// Why the model stopped, in OpenAI's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model was done.
+    Stop,
+    /// The token limit was reached.
+    Length,
+    /// The upstream withheld the rest.
+    ContentFilter,
+}
+
+/// Tokens as OpenAI counts them: `completion_tokens` includes reasoning, `total_tokens` is the sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of prompt, system prompt and audio.
+    pub prompt_tokens: u64,
+    /// Tokens of the answer, reasoning included.
+    pub completion_tokens: u64,
+    /// Prompt and completion together.
+    pub total_tokens: u64,
+    /// What the prompt's tokens were.
+    pub prompt_tokens_details: PromptTokensDetails,
+    /// What the completion's tokens were.
+    pub completion_tokens_details: CompletionTokensDetails,
+}
+
+/// Parts of the prompt's tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptTokensDetails {
+    /// Tokens that the audio took.
+    pub audio_tokens: u64,
+    /// Tokens that the upstream had in its cache.
+    pub cached_tokens: u64,
+}
+
+/// Parts of the completion's tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompletionTokensDetails {
+    /// Tokens that went into reasoning.
+    pub reasoning_tokens: u64,
+}
+
+/// What identifies one answer: the same in each chunk and in the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompletionHead {
+    /// `chatcmpl-...`
+    pub id: String,
+    /// Unix seconds.
+    pub created: u64,
+    /// The model as the client named it.
+    pub model: String,
+}
+
+/// What one chunk adds to the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Delta<'a> {
+    /// `assistant`, in the first chunk only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    /// Text of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<&'a str>,
+    /// Text of the reasoning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<&'a str>,
+}
+
+impl<'a> Delta<'a> {
+    /// The first chunk's delta.
+    pub const ROLE: Delta<'static> =
+        Delta { role: Some("assistant"), content: Some(""), reasoning_content: None };
+
+    /// Text of the answer.
+    #[must_use]
+    pub fn content(text: &'a str) -> Self {
+        Self { content: Some(text), ..Self::default() }
+    }
+
+    /// Text of the reasoning.
+    #[must_use]
+    pub fn reasoning(text: &'a str) -> Self {
+        Self { reasoning_content: Some(text), ..Self::default() }
+    }
+}
+
+/// A `chat.completion.chunk`.
+#[derive(Debug, Serialize)]
+pub struct Chunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: [ChunkChoice<'a>; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+}
+
+#[derive(Debug, Serialize)]
+struct ChunkChoice<'a> {
+    index: u8,
+    delta: Delta<'a>,
+    finish_reason: Option<FinishReason>,
+}
+
+impl<'a> Chunk<'a> {
+    /// A chunk that adds something.
+    #[must_use]
+    pub fn delta(head: &'a CompletionHead, delta: Delta<'a>) -> Self {
+        Self::new(head, delta, None, None)
+    }
+
+    /// The last chunk: it adds nothing, says why the model stopped and carries the usage, so that
+    /// `choices` is never empty.
+    #[must_use]
+    pub fn finish(head: &'a CompletionHead, reason: FinishReason, usage: Usage) -> Self {
+        Self::new(head, Delta::default(), Some(reason), Some(usage))
+    }
+
+    fn new(
+        head: &'a CompletionHead,
+        delta: Delta<'a>,
+        finish_reason: Option<FinishReason>,
+        usage: Option<Usage>,
+    ) -> Self {
+        Self {
+            id: &head.id,
+            object: "chat.completion.chunk",
+            created: head.created,
+            model: &head.model,
+            choices: [ChunkChoice { index: 0, delta, finish_reason }],
+            usage,
+        }
+    }
+}
+
+/// A whole `chat.completion`.
+#[derive(Debug, Serialize)]
+pub struct ChatCompletion<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: [Choice<'a>; 1],
+    usage: Usage,
+}
+
+#[derive(Debug, Serialize)]
+struct Choice<'a> {
+    index: u8,
+    message: Message<'a>,
+    finish_reason: FinishReason,
+    logprobs: Option<()>,
+}
+
+#[derive(Debug, Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    refusal: Option<()>,
+}
+
+impl<'a> ChatCompletion<'a> {
+    /// The whole answer; `reasoning` is left out where it is empty.
+    #[must_use]
+    pub fn new(
+        head: &'a CompletionHead,
+        content: &'a str,
+        reasoning: &'a str,
+        finish_reason: FinishReason,
+        usage: Usage,
+    ) -> Self {
+        Self {
+            id: &head.id,
+            object: "chat.completion",
+            created: head.created,
+            model: &head.model,
+            choices: [Choice {
+                index: 0,
+                message: Message {
+                    role: "assistant",
+                    content,
+                    reasoning_content: (!reasoning.is_empty()).then_some(reasoning),
+                    refusal: None,
+                },
+                finish_reason,
+                logprobs: None,
+            }],
+            usage,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! `text/event-stream` in both directions: decode what upstreams send, encode what subscribers read.
+//!
+//! Decoding follows the WHATWG HTML standard, section 9.2 (server-sent events), with two additions that real
+//! upstreams make necessary (both seen in recorded traffic, see the README's list of upstream quirks): an
+//! event that lacks its closing blank line at the end of the body is still delivered, and a line that is no
+//! field of the standard is handed out as [`Piece::Stray`] instead of being dropped, because Gemini writes an
+//! error in mid-stream as bare JSON lines.
+//!
+//! Encoding is ours because the contract fixes the order of the fields and where `retry:` may stand, which
+//! actix-web-lab's `sse` does not let us choose.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// The comment that keeps an idle connection alive. It ends in ONE newline: a blank line behind a comment
+/// makes OpenAI's Python reader dispatch an empty event once it has seen an `id:`.
+pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n");
+
+/// Opens the first block of a response: tells a browser to wait two seconds before it reconnects.
+pub const RETRY: &[u8] = b"retry: 2000\n";
+
+/// The three events that a stream may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameKind {
+    /// A chunk.
+    Chunk,
+    /// The end of a completed task.
+    Done,
+    /// The end of a failed task.
+    Error,
+}
+
+/// Encodes one frame. `data` is JSON or `[DONE]`: it holds no line break.
+#[must_use]
+pub fn encode_frame(kind: FrameKind, id: usize, data: &[u8]) -> Bytes {
+    let name: &[u8] = match kind {
+        FrameKind::Chunk => b"event: chunk\nid: ",
+        FrameKind::Done => b"event: done\nid: ",
+        FrameKind::Error => b"event: error\nid: ",
+    };
+    let id = id.to_string();
+    let mut frame = BytesMut::with_capacity(name.len() + id.len() + data.len() + 9);
+    frame.put_slice(name);
+    frame.put_slice(id.as_bytes());
+    frame.put_slice(b"\ndata: ");
+    frame.put_slice(data);
+    frame.put_slice(b"\n\n");
+    frame.freeze()
+}
+
+/// What a decoder finds in an event stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// An event.
+    Event {
+        /// Its `event:` field; empty where there was none.
+        name: String,
+        /// Its `data:` lines, joined by line feeds.
+        data: String,
+    },
+    /// A line that the standard does not know, without its line break.
+    Stray(String),
+}
+
+/// An upstream sent a line or an event that is larger than any real one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an event of more than {limit} bytes")]
+pub struct EventTooLarge {
+    /// The limit that was passed, in bytes.
+    pub limit: usize,
+}
+
+/// Decodes an event stream that arrives in pieces of any size.
+#[derive(Debug)]
+pub struct EventStreamDecoder {
+    line: Vec<u8>,
+    name: String,
+    data: Option<String>,
+    at_start: bool,
+    after_cr: bool,
+    limit: usize,
+}
+
+impl EventStreamDecoder {
+    /// Makes a decoder that refuses a line or event of more than `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { line: Vec::new(), name: String::new(), data: None, at_start: true, after_cr: false, limit }
+    }
+
+    /// Takes the next bytes of the body and hands out what they complete, in order.
+    ///
+    /// # Errors
+    /// [`EventTooLarge`] when a line or an event passes the limit; the decoder is of no use afterwards.
+    pub fn feed(&mut self, mut bytes: &[u8], found: &mut Vec<Piece>) -> Result<(), EventTooLarge> {
+        while !bytes.is_empty() {
+            if std::mem::take(&mut self.after_cr) && bytes.first() == Some(&b'\n') {
+                bytes = bytes.get(1..).unwrap_or_default();
+                continue;
+            }
+            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let (line, rest) = match end {
+                Some(end) => (bytes.get(..end), bytes.get(end + 1..)),
+                None => (Some(bytes), None),
+            };
+            let line = line.unwrap_or_default();
+            if self.line.len() + line.len() + self.data.as_ref().map_or(0, String::len) > self.limit {
+                return Err(EventTooLarge { limit: self.limit });
+            }
+            self.line.extend_from_slice(line);
+            if let Some(end) = end {
+                self.after_cr = bytes.get(end) == Some(&b'\r');
+                self.end_line(found);
+            }
+            bytes = rest.unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// The body has ended: hands out the line and the event that were not closed.
+    pub fn finish(&mut self, found: &mut Vec<Piece>) {
+        if !self.line.is_empty() {
+            self.end_line(found);
+        }
+        self.end_event(found);
+    }
+
+    fn end_line(&mut self, found: &mut Vec<Piece>) {
+        let bytes = std::mem::take(&mut self.line);
+        let decoded = String::from_utf8_lossy(&bytes);
+        let mut line = decoded.as_ref();
+        if std::mem::take(&mut self.at_start) {
+            line = line.strip_prefix('\u{feff}').unwrap_or(line);
+        }
+        if line.is_empty() {
+            self.end_event(found);
+        } else if !line.starts_with(':') {
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "data" => match &mut self.data {
+                    Some(data) => {
+                        data.push('\n');
+                        data.push_str(value);
+                    }
+                    None => self.data = Some(value.to_owned()),
+                },
+                "event" => value.clone_into(&mut self.name),
+                "id" | "retry" => {}
+                _ => found.push(Piece::Stray(line.to_owned())),
+            }
+        }
+        // Keep the buffer: a stream has many lines of about the same length.
+        self.line = bytes;
+        self.line.clear();
+    }
+
+    fn end_event(&mut self, found: &mut Vec<Piece>) {
+        let name = std::mem::take(&mut self.name);
+        if let Some(data) = self.data.take() {
+            found.push(Piece::Event { name, data });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decode(pieces: &[&[u8]]) -> Vec<Piece> {
+        let mut decoder = EventStreamDecoder::new(1 << 20);
+        let mut found = Vec::new();
+        for piece in pieces {
+            decoder.feed(piece, &mut found).unwrap();
+        }
+        decoder.finish(&mut found);
+        found
+    }
+
+    fn event(data: &str) -> Piece {
+        Piece::Event { name: String::new(), data: data.to_owned() }
+    }
+
+    #[test]
+    fn all_three_line_endings_are_understood() {
+        assert_eq!(decode(&[b"data: a\n\ndata: b\r\n\r\ndata: c\r\r"]), [event("a"), event("b"), event("c")]);
+    }
+
+    #[test]
+    fn comments_ids_and_retries_are_no_events() {
+        assert_eq!(decode(&[b": ping\n\nid: 7\nretry: 10\n\ndata: x\n\n"]), [event("x")]);
+    }
+
+    #[test]
+    fn an_event_without_its_blank_line_is_delivered_at_the_end() {
+        assert_eq!(
+            decode(&[b"event: e\r\ndata: x\r\n"]),
+            [Piece::Event { name: "e".into(), data: "x".into() }]
+        );
+        assert_eq!(decode(&[b"data: x"]), [event("x")]);
+    }
+
+    #[test]
+    fn lines_outside_the_standard_are_handed_out() {
+        let found = decode(&[b"data: x\n\n{\n  \"error\": {\n"]);
+        assert_eq!(found, [event("x"), Piece::Stray("{".into()), Piece::Stray("  \"error\": {".into())]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_several_data_lines_are_understood() {
+        assert_eq!(decode(&["\u{feff}data:a\ndata: b\ndata\n\n".as_bytes()]), [event("a\nb\n")]);
+    }
+
+    #[test]
+    fn an_endless_line_is_refused() {
+        let mut decoder = EventStreamDecoder::new(10);
+        let mut found = Vec::new();
+        assert!(decoder.feed(b"data: 0123", &mut found).is_ok());
+        assert_eq!(decoder.feed(b"4", &mut found), Err(EventTooLarge { limit: 10 }));
+    }
+
+    #[test]
+    fn a_frame_reads_as_the_contract_shows_it() {
+        assert_eq!(encode_frame(FrameKind::Done, 42, b"[DONE]"), "event: done\nid: 42\ndata: [DONE]\n\n");
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_the_bytes_decodes_to_the_same_pieces(
+            text in "(data: ?[a-zé€\u{1F600}]{0,6}|:|event: [a-z]|x: y|\\{|)((\r\n|\n|\r){1,2}(data: ?[a-zé]{0,6}|: c|x|)){0,8}",
+            cuts in prop::collection::vec(0usize..200, 0..12),
+        ) {
+            let bytes = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % (bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect();
+            prop_assert_eq!(decode(&pieces), decode(&[bytes]));
+        }
+
+        #[test]
+        fn what_is_encoded_decodes_to_itself(data in "[^\r\n]{0,80}", id in 0usize..1_000_000) {
+            let frame = encode_frame(FrameKind::Chunk, id, data.as_bytes());
+            let expected = Piece::Event { name: "chunk".into(), data };
+            prop_assert_eq!(decode(&[&frame]), vec![expected]);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The JSON and the event streams that outsiders see: serde types and framing, no behaviour.
+
+pub mod completion;
+pub mod error;
+pub mod event_stream;
+pub mod submit;
+pub mod task;

@@ -1,4 +1,73 @@
-//! hearken: audio understanding as asynchronous tasks.
+//! hearken: a self-hosted service for audio understanding as asynchronous tasks.
+//!
+//! A client submits audio with a prompt and gets a task at once. The task is an [actor](actors::task) that
+//! calls an [`upstream`], turns what comes back into OpenAI's chunks and appends them to a
+//! [log](task::chunk_log). Any number of subscribers read that log, each from its own position; whoever asks
+//! later gets the whole ChatCompletion from the [`store`].
+//!
+//! The README tells users how to run it. This page tells developers how it is made; it is kept true in the
+//! commit that changes it.
+//!
+//! # The map, in reading order
+//!
+//! | where | what |
+//! |---|---|
+//! | [`error`] | the one table of error codes; [`Failure`](error::Failure), the value that becomes an HTTP error, a task's `error` and an `error` frame |
+//! | [`wire`] | the JSON and event streams that outsiders see: serde types and framing only |
+//! | [`task`] | what a task is, as values: [submission](task::submission), [life](task::life), [answer](task::answer), [chunk log](task::chunk_log), [snapshot](task::snapshot) |
+//! | [`audio`] | where audio comes from, what its bytes are, how base64 travels |
+//! | [`channel`] | configured ways to serve models: which could serve a request, and slots to run |
+//! | [`upstream`] | one provider each: [`gemini`](upstream::gemini), [`local`](upstream::local); deadlines around any |
+//! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
+//! | [`store`] | what outlives the process: SQLite behind a writer that shares commits |
+//! | [`keys`] | API keys: made, hashed, compared |
+//! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
+//! | [`api`] | the URL table, extractors, handlers |
+//! | [`config`] | file, environment and flags become one checked [`Config`](config::Config) |
+//! | [`server`] | starts all of it and drains it again |
+//! | [`cli`] | the commands |
+//!
+//! Who may know whom: `cli → server → api → actors → {channel, upstream, store} → {audio, task} → wire →
+//! error`. Nothing points back. `keys` and `config` hold plain values that several parts receive.
+//!
+//! # The way of one task
+//!
+//! 1. [`api::caller`] recognises the key. [`api::body`] reads the body within its bound,
+//!    [`task::submission`] judges it field by field, [`audio::source`] judges the audio: its base64 is checked
+//!    where it was received and not copied. [`channel::choose`] says who could serve the model. Whatever fails
+//!    up to here is an answer at once.
+//! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It takes a slot or a place in
+//!    the line, writes the task to the store, and when the row is on the disk starts a `TaskActor` on a task
+//!    arbiter. From here on the client may leave: only a blocking call cancels by leaving, and the line that
+//!    does so is in [`api::generations`].
+//! 3. With a slot the actor starts the upstream call, which takes the audio along and lets go of it as it is
+//!    sent. [`upstream::deadlines`] stands around the call.
+//! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
+//!    which encodes each as a frame, once, and appends it to the chunk log; one wake per batch.
+//! 5. A subscriber ([`api::stream`]) is a position in the log. It takes all frames from there on in one piece,
+//!    without asking the actor, and waits on the log's watch when there are none.
+//! 6. However the task ends, [`Life`](task::life::Life) decides once; the outcome is made durable, and only then
+//!    are the finish chunk, the terminal frame and the final status shown.
+//! 7. The actor stays until the chunks' retention has passed. Later questions are answered by the store.
+//!
+//! # Invariants
+//!
+//! - A task that was acknowledged is durable; an outcome that was announced is durable. There is one outcome.
+//! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues: a slow,
+//!   stuck or gone reader costs nobody anything.
+//! - No chunk is published before the upstream's first text: until then a failure can still be an HTTP error.
+//! - The handlers know [`Tasks`](actors::Tasks), not addresses. Whether an answer came from an actor or from the
+//!   store is a secret of [`actors`].
+//! - If a task's actor panics, its dropped departure tells the registry, and a successor ends the task with
+//!   `internal_error` on the same log. Nothing else notices.
+//! - [`task`], [`wire`], [`channel::choose`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`]
+//!   reads a clock.
+//! - Only [`config`] and the log's set-up read the environment, only `store::sqlite` blocks on a disk, only
+//!   [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.
+//! - Every queue has a bound, and the bound stands where it is enforced. `do_send` and unbounded channels are
+//!   banned by clippy.
+//! - Secrets have types that do not print ([`Secret`](config::Secret), [`KeyHash`](keys::KeyHash)); an
+//!   upstream's words pass [`upstream::redact`] before anybody sees them.
 
 pub mod actors;
 pub mod api;

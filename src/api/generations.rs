@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::body::read_json;
 use super::caller::Caller;
-use super::reply::SHOULD_RETRY;
+use super::reply::task_failed;
 use super::stream::{self, StreamSettings};
 use crate::actors::{Accepted, Leash, NewTask, Tasks};
 use crate::audio::source::AudioSource;
@@ -128,14 +128,7 @@ fn new_task(submission: Submission, caller: &Caller, channels: &Channels) -> Res
 fn ended(snapshot: &Snapshot) -> HttpResponse {
     let mut response = match &snapshot.state {
         State::Completed { completion } => HttpResponse::Ok().json(completion.as_ref()),
-        State::Failed { failure, .. } => {
-            let mut response = failure.error_response();
-            if failure.may_have_cost() {
-                let never = header::HeaderValue::from_static("false");
-                response.headers_mut().insert(header::HeaderName::from_static(SHOULD_RETRY), never);
-            }
-            response
-        }
+        State::Failed { failure, .. } => task_failed(failure),
         State::Pending | State::Processing { .. } => Failure::internal().error_response(),
     };
     mark_with(&mut response, &snapshot.id);

@@ -7,7 +7,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::wire::error::{ErrorBody, HttpError};
 
 /// Tells OpenAI's SDKs whether they may repeat a call by themselves.
-pub const SHOULD_RETRY: &str = "x-should-retry";
+const SHOULD_RETRY: &str = "x-should-retry";
 
 impl ResponseError for Failure {
     fn status_code(&self) -> StatusCode {
@@ -15,15 +15,30 @@ impl ResponseError for Failure {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status_code());
-        if let Some(seconds) = self.retry_after_seconds {
-            response.insert_header((header::RETRY_AFTER, seconds));
-        }
-        if self.code == ErrorCode::InvalidApiKey {
-            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
-        }
-        response.json(ErrorBody { error: HttpError::from(self) })
+        respond(self, HttpError::of_request(self))
     }
+}
+
+/// Answers a synchronous call whose task has failed.
+#[must_use]
+pub fn task_failed(failure: &Failure) -> HttpResponse {
+    let mut response = respond(failure, HttpError::of_task(failure));
+    if failure.may_have_cost() {
+        let never = header::HeaderValue::from_static("false");
+        response.headers_mut().insert(header::HeaderName::from_static(SHOULD_RETRY), never);
+    }
+    response
+}
+
+fn respond(failure: &Failure, error: HttpError<'_>) -> HttpResponse {
+    let mut response = HttpResponse::build(failure.status_code());
+    if let Some(seconds) = failure.retry_after_seconds {
+        response.insert_header((header::RETRY_AFTER, seconds));
+    }
+    if failure.code == ErrorCode::InvalidApiKey {
+        response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+    }
+    response.json(ErrorBody { error })
 }
 
 /// Answers any path that is not in the table.

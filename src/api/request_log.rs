@@ -33,7 +33,7 @@ pub async fn log<B: MessageBody>(
     let method = request.method().clone();
     let path = request.path().to_owned();
     let result = next.call(request).await;
-    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    let ms = started.elapsed().as_micros() as f64 / 1000.0;
     let shown = id.to_str().unwrap_or_default().to_owned();
     match result {
         Ok(mut response) => {

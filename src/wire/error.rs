@@ -35,7 +35,8 @@ impl<'a> From<&'a Failure> for TaskError<'a> {
     }
 }
 
-/// The error of an HTTP response: a task's error with `param`, which is `null` where no field is at fault.
+/// The error of an HTTP response, with `param`, which is `null` where no field is at fault. `retryable` is told
+/// of a task's failure only: a refused request is to be mended, not repeated.
 #[derive(Debug, Serialize)]
 pub struct HttpError<'a> {
     code: &'static str,
@@ -45,18 +46,27 @@ pub struct HttpError<'a> {
     param: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_status: Option<u16>,
-    retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retryable: Option<bool>,
 }
 
-impl<'a> From<&'a Failure> for HttpError<'a> {
-    fn from(failure: &'a Failure) -> Self {
+impl<'a> HttpError<'a> {
+    /// The error of a refused request.
+    #[must_use]
+    pub fn of_request(failure: &'a Failure) -> Self {
+        Self { retryable: None, ..Self::of_task(failure) }
+    }
+
+    /// The error of a failed task, as a synchronous call tells it.
+    #[must_use]
+    pub fn of_task(failure: &'a Failure) -> Self {
         Self {
             code: failure.code.as_str(),
             message: &failure.message,
             kind: failure.code.kind(),
             param: failure.param.as_deref(),
             upstream_status: failure.upstream_status,
-            retryable: failure.retryable,
+            retryable: Some(failure.retryable),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `text/event-stream` in both directions: decode what upstreams send, encode what subscribers read.
 //!
 //! Decoding follows the WHATWG HTML standard, section 9.2 (server-sent events), with two additions that real
-//! upstreams make necessary (both seen in recorded traffic, see the README's list of upstream quirks): an
+//! upstreams make necessary (both seen in recorded traffic): an
 //! event that lacks its closing blank line at the end of the body is still delivered, and a line that is no
 //! field of the standard is handed out as [`Piece::Stray`] instead of being dropped, because Gemini writes an
 //! error in mid-stream as bare JSON lines.

@@ -24,6 +24,7 @@ use crate::task::Task;
 use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
 use crate::task::snapshot::{Snapshot, State};
+use crate::task::timeline::Timeline;
 use registry::{Accept, Drain, Find, IsAccepting, Located, Registry};
 use task::{Cancel, Describe};
 
@@ -82,6 +83,7 @@ impl Tasks {
             created: new.task.created.seconds(),
             stream: new.task.stream,
             state: State::Pending,
+            timeline: Timeline::begun(new.task.created),
         };
         let log = self.ask_registry(Accept(new)).await??;
         Ok(Accepted { snapshot, log })

@@ -10,7 +10,6 @@ use std::time::Duration;
 use actix::prelude::*;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 use super::{NewTask, Presence};
 use crate::audio::source::AudioSource;
@@ -18,12 +17,13 @@ use crate::channel::Channel;
 use crate::channel::slots::{Slot, Turn};
 use crate::error::{ErrorCode, Failure};
 use crate::store::{Ending, Store};
-use crate::task::Task;
 use crate::task::answer::Answer;
 use crate::task::chunk_log::{ChunkLog, LogReader};
 use crate::task::id::random_text;
 use crate::task::life::{Effect, Event, Life, Outcome};
 use crate::task::snapshot::{Snapshot, State};
+use crate::task::timeline::Timeline;
+use crate::task::{Task, Timestamp};
 use crate::upstream::deadlines::with_deadlines;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent, UpstreamRequest};
 use crate::wire::completion::{CompletionHead, FinishReason, Usage};
@@ -141,14 +141,6 @@ const ALMOST: u8 = 99;
 const RECORD_PAUSES: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
-/// The moments of a task's life that its log line tells.
-#[derive(Debug)]
-struct Times {
-    accepted: Instant,
-    started: Option<Instant>,
-    first_chunk: Option<Instant>,
-}
-
 /// The actor of one task.
 #[derive(Debug)]
 pub struct TaskActor {
@@ -161,7 +153,7 @@ pub struct TaskActor {
     progress: u8,
     /// Pieces of text that have come.
     pieces: u32,
-    times: Times,
+    timeline: Timeline,
     /// Held until the upstream call takes it; the call lets go of it as it is sent.
     audio: Option<AudioSource>,
     admission: Option<Admission>,
@@ -193,6 +185,7 @@ impl TaskActor {
             None => (None, None, None),
         };
         Self {
+            timeline: Timeline::begun(parts.task.created),
             task: parts.task,
             key_name: parts.key_name,
             channel,
@@ -201,7 +194,6 @@ impl TaskActor {
             answer: parts.answer,
             progress: 0,
             pieces: 0,
-            times: Times { accepted: Instant::now(), started: None, first_chunk: None },
             audio,
             admission,
             presence: parts.presence,
@@ -263,7 +255,6 @@ impl TaskActor {
     }
 
     fn start_upstream(&mut self, ctx: &mut Context<Self>) {
-        self.times.started = Some(Instant::now());
         self.progress = STARTED;
         let (Some(channel), Some(audio)) = (&self.channel, self.audio.take()) else {
             return self.fail(Failure::internal(), ctx);
@@ -284,6 +275,7 @@ impl TaskActor {
             base64: audio.base64,
             connect_timeout: channel.timeouts.connect,
         };
+        self.timeline.attempt(&channel.name, Timestamp::now());
         let events = with_deadlines(channel.upstream.call(request), channel.timeouts);
         self.call = Some(ctx.add_stream(events));
     }
@@ -295,14 +287,21 @@ impl TaskActor {
         self.audio = None;
         self.admission = None;
         self.slot = None;
+        self.timeline.end(self.outcome_name(), Timestamp::now());
+    }
+
+    /// `completed` or the code of the failure.
+    fn outcome_name(&self) -> &'static str {
+        match self.life.outcome() {
+            Some(Outcome::Failed(failure)) => failure.code.as_str(),
+            Some(Outcome::Completed) | None => "completed",
+        }
     }
 
     fn take(&mut self, event: UpstreamEvent, ctx: &mut Context<Self>) {
         match event {
             UpstreamEvent::Text(kind, text) => {
-                if self.times.first_chunk.is_none() {
-                    self.times.first_chunk = Some(Instant::now());
-                }
+                self.timeline.first_answered.get_or_insert_with(Timestamp::now);
                 self.pieces += 1;
                 self.progress = self.progress.max(answering(self.pieces));
                 self.answer.push(kind, &text);
@@ -339,9 +338,10 @@ impl TaskActor {
         };
         let store = self.settings.store.clone();
         let id = self.task.id.clone();
+        let timeline = self.timeline.clone();
         let recorded = async move {
             for pause in RECORD_PAUSES.into_iter().map(Some).chain([None]) {
-                match store.end(id.clone(), ending.clone()).await {
+                match store.end(id.clone(), ending.clone(), timeline.clone()).await {
                     Ok(()) => return Event::Recorded,
                     Err(err) => tracing::error!(task_id = %id, %err, "the end of a task cannot be recorded"),
                 }
@@ -380,9 +380,6 @@ impl TaskActor {
     }
 
     fn log_end(&self) {
-        let now = Instant::now();
-        let ms = |from: Instant, to: Option<Instant>| to.map(|to| (to - from).as_millis() as u64);
-        let started = self.times.started;
         let failure = match self.life.outcome() {
             Some(Outcome::Failed(failure)) => Some(failure),
             Some(Outcome::Completed) | None => None,
@@ -397,9 +394,9 @@ impl TaskActor {
             code = failure.map(|failure| failure.code.as_str()),
             upstream_status = failure.and_then(|failure| failure.upstream_status),
             reason = failure.map(|failure| failure.message.as_ref()),
-            queued_ms = ms(self.times.accepted, started.or(Some(now))),
-            first_chunk_ms = started.and_then(|started| ms(started, self.times.first_chunk)),
-            total_ms = ms(self.times.accepted, Some(now)),
+            queued_ms = self.timeline.queued_ms(),
+            first_chunk_ms = self.timeline.first_chunk_ms(),
+            total_ms = self.timeline.total_ms(),
             chunks = self.answer.log().len(),
             prompt_tokens = usage.map(|usage| usage.prompt_tokens),
             completion_tokens = usage.map(|usage| usage.completion_tokens),
@@ -497,6 +494,7 @@ impl Handler<Describe> for TaskActor {
             created: self.task.created.seconds(),
             stream: self.task.stream,
             state: self.state(),
+            timeline: self.timeline.clone(),
         })
     }
 }

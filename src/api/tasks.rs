@@ -28,7 +28,18 @@ pub async fn query(
         None => tasks.describe(&id, caller.hash).await?,
         Some(most) => tasks.wait(&id, caller.hash, most).await?,
     };
-    Ok(HttpResponse::Ok().json(snapshot.object()))
+    let mut response = HttpResponse::Ok();
+    Ok(if includes_timeline(request.query_string()) {
+        response.json(snapshot.object_with_timeline())
+    } else {
+        response.json(snapshot.object())
+    })
+}
+
+/// `?include=timeline`
+fn includes_timeline(query: &str) -> bool {
+    url::form_urlencoded::parse(query.as_bytes())
+        .any(|(name, value)| name == "include" && value.split(',').any(|part| part == "timeline"))
 }
 
 /// Handles a cancel.

@@ -18,6 +18,7 @@ use crate::error::Failure;
 use crate::keys::{KeyHash, KeyRecord};
 use crate::task::id::TaskId;
 use crate::task::snapshot::Snapshot;
+use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 
 pub use sqlite::KeyTable;
@@ -80,7 +81,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Write {
     Accept { task: Box<Task>, reply: Reply<()> },
-    End { id: TaskId, ending: Ending, at: Timestamp, reply: Reply<()> },
+    End { id: TaskId, ending: Ending, timeline: Timeline, at: Timestamp, reply: Reply<()> },
     Forget { ended_before: Timestamp, reply: Reply<usize> },
 }
 
@@ -123,8 +124,8 @@ impl Store {
     ///
     /// # Errors
     /// When it is not recorded.
-    pub async fn end(&self, id: TaskId, ending: Ending) -> Result<(), StoreError> {
-        self.write(|reply| Write::End { id, ending, at: Timestamp::now(), reply }).await
+    pub async fn end(&self, id: TaskId, ending: Ending, timeline: Timeline) -> Result<(), StoreError> {
+        self.write(|reply| Write::End { id, ending, timeline, at: Timestamp::now(), reply }).await
     }
 
     /// Deletes tasks that ended longer ago than they are kept; returns how many.

@@ -17,6 +17,7 @@ use crate::keys::{KeyHash, KeyRecord};
 use crate::task::id::TaskId;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::submission::Question;
+use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 
 /// Most writes that share one commit: bounds how long the first of them waits for the last.
@@ -35,6 +36,7 @@ const MIGRATIONS: &[&str] = &["
         progress INTEGER NOT NULL DEFAULT 0,
         completion TEXT,
         failure TEXT,
+        timeline TEXT,
         ended_ms INTEGER
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tasks_by_end ON tasks (ended_ms) WHERE ended_ms IS NOT NULL;
@@ -87,10 +89,12 @@ fn connect(data_dir: &Path) -> Result<Connection, StoreError> {
     if version > newest {
         return Err(StoreError::Damaged(format!("it was written by a newer hearken (schema {version})")));
     }
-    for migration in MIGRATIONS.iter().skip(version as usize) {
-        transaction.execute_batch(migration)?;
+    if version < newest {
+        for migration in MIGRATIONS.iter().skip(version as usize) {
+            transaction.execute_batch(migration)?;
+        }
+        transaction.pragma_update(None, "user_version", newest)?;
     }
-    transaction.pragma_update(None, "user_version", newest)?;
     transaction.commit()?;
     Ok(connection)
 }
@@ -173,7 +177,9 @@ fn commit_together(connection: &mut Connection, writes: impl Iterator<Item = Wri
             for write in writes {
                 answers.push(match write {
                     Write::Accept { task, reply } => after(reply, insert(&transaction, &task)),
-                    Write::End { id, ending, at, reply } => after(reply, end(&transaction, &id, &ending, at)),
+                    Write::End { id, ending, timeline, at, reply } => {
+                        after(reply, end(&transaction, &id, &ending, &timeline, at))
+                    }
                     Write::Forget { ended_before, reply } => after(reply, forget(&transaction, ended_before)),
                 });
             }
@@ -206,7 +212,14 @@ fn insert(transaction: &Transaction<'_>, task: &Task) -> Result<(), StoreError> 
     Ok(())
 }
 
-fn end(transaction: &Transaction<'_>, id: &TaskId, ending: &Ending, at: Timestamp) -> Result<(), StoreError> {
+fn end(
+    transaction: &Transaction<'_>,
+    id: &TaskId,
+    ending: &Ending,
+    timeline: &Timeline,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let timeline = serde_json::to_string(timeline).map_err(|err| StoreError::Damaged(err.to_string()))?;
     let (completion, failure, progress) = match ending {
         Ending::Completed(completion) => (Some(completion.get()), None, 100),
         Ending::Failed { failure, progress } => {
@@ -217,13 +230,15 @@ fn end(transaction: &Transaction<'_>, id: &TaskId, ending: &Ending, at: Timestam
     };
     transaction
         .prepare_cached(
-            "UPDATE tasks SET completion = :completion, failure = :failure, progress = :progress, ended_ms = :at
+            "UPDATE tasks SET completion = :completion, failure = :failure, progress = :progress,
+             timeline = :timeline, ended_ms = :at
              WHERE id = :id AND ended_ms IS NULL",
         )?
         .execute(named_params! {
             ":completion": completion,
             ":failure": failure,
             ":progress": progress,
+            ":timeline": timeline,
             ":at": at,
             ":id": id.as_str(),
         })?;
@@ -258,6 +273,7 @@ struct Row {
     progress: u8,
     completion: Option<String>,
     failure: Option<String>,
+    timeline: Option<String>,
 }
 
 fn find(
@@ -268,7 +284,7 @@ fn find(
 ) -> Result<Option<Snapshot>, StoreError> {
     let row = connection
         .prepare_cached(
-            "SELECT created_ms, stream, question, progress, completion, failure FROM tasks
+            "SELECT created_ms, stream, question, progress, completion, failure, timeline FROM tasks
              WHERE id = ?1 AND owner = ?2 AND (ended_ms IS NULL OR ended_ms >= ?3)",
         )?
         .query_row(params![id.as_str(), owner.as_bytes(), ended_after], |row| {
@@ -279,6 +295,7 @@ fn find(
                 progress: row.get(3)?,
                 completion: row.get(4)?,
                 failure: row.get(5)?,
+                timeline: row.get(6)?,
             })
         })
         .optional()?;
@@ -298,8 +315,12 @@ fn snapshot(id: &TaskId, row: Row) -> Result<Snapshot, StoreError> {
         },
         (None, None) => State::Pending,
     };
+    let timeline = match &row.timeline {
+        Some(timeline) => serde_json::from_str(timeline).map_err(damaged)?,
+        None => Timeline::begun(row.created),
+    };
     let created = row.created.seconds();
-    Ok(Snapshot { id: id.clone(), model: question.model, created, stream: row.stream, state })
+    Ok(Snapshot { id: id.clone(), model: question.model, created, stream: row.stream, state, timeline })
 }
 
 fn keys_version(connection: &Connection) -> Result<i64, StoreError> {

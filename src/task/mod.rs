@@ -6,8 +6,11 @@ pub mod id;
 pub mod life;
 pub mod snapshot;
 pub mod submission;
+pub mod timeline;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
 
 use id::TaskId;
 use submission::Question;
@@ -30,7 +33,8 @@ pub struct Task {
 }
 
 /// A moment, in milliseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
@@ -45,6 +49,12 @@ impl Timestamp {
     #[must_use]
     pub fn seconds(self) -> u64 {
         self.0 / 1000
+    }
+
+    /// Milliseconds since an earlier moment; 0 where the clock was set back.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 
     /// The moment `duration` before this one.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::id::TaskId;
+use super::timeline::Timeline;
 use crate::error::Failure;
 use crate::wire::error::TaskError;
 use crate::wire::task::{StreamLink, TaskObject};
@@ -22,6 +24,8 @@ pub struct Snapshot {
     pub stream: bool,
     /// How far it is.
     pub state: State,
+    /// When what happened to it.
+    pub timeline: Timeline,
 }
 
 /// How far a task is, and what came of it.
@@ -63,6 +67,18 @@ impl Snapshot {
         format!("/v1/llm/generations/{}/stream", self.id)
     }
 
+    /// The task object of the contract, with the timeline that is added on request.
+    #[must_use]
+    pub fn object_with_timeline(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct WithTimeline<'a> {
+            #[serde(flatten)]
+            task: TaskObject<'a>,
+            timeline: &'a Timeline,
+        }
+        WithTimeline { task: self.object(), timeline: &self.timeline }
+    }
+
     /// The task object of the contract.
     #[must_use]
     pub fn object(&self) -> TaskObject<'_> {
@@ -101,10 +117,29 @@ mod tests {
             created: 1_776_874_565,
             stream: true,
             state: State::Pending,
+            timeline: Timeline::begun(crate::task::Timestamp(1_776_874_565_123)),
         };
         assert_eq!(
             serde_json::to_string(&snapshot.object()).unwrap(),
             r#"{"id":"task-llm-1776874565-yq3szvcu","object":"llm.generation.task","type":"llm","model":"gemini-2.5-pro","status":"pending","progress":0,"created":1776874565,"stream":{"url":"/v1/llm/generations/task-llm-1776874565-yq3szvcu/stream"},"results":null,"error":null}"#
+        );
+    }
+
+    #[test]
+    fn the_timeline_is_added_on_request_and_the_result_stays_as_it_was_stored() {
+        let completion = RawValue::from_string(r#"{"b": 1,  "a":2}"#.into()).unwrap();
+        let snapshot = Snapshot {
+            id: "task-llm-1-yq3szvcu".parse().unwrap(),
+            model: "m".into(),
+            created: 1,
+            stream: false,
+            state: State::Completed { completion: completion.into() },
+            timeline: Timeline::begun(crate::task::Timestamp(1_000)),
+        };
+        let json = serde_json::to_string(&snapshot.object_with_timeline()).unwrap();
+        assert!(
+            json.contains(r#""results":[{"b": 1,  "a":2}],"error":null,"timeline":{"queued_at_ms":1000,"#),
+            "{json}"
         );
     }
 }

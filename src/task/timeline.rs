@@ -1,0 +1,110 @@
+//! When what happened to a task.
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+
+/// The moments of a task's life, in milliseconds since the Unix epoch; what has not happened is `null`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// When it was accepted.
+    #[serde(rename = "queued_at_ms")]
+    pub queued: Timestamp,
+    /// When its audio was downloaded; `null` for audio that was sent along.
+    #[serde(rename = "fetched_at_ms")]
+    pub fetched: Option<Timestamp>,
+    /// When the first text came.
+    #[serde(rename = "first_answered_at_ms")]
+    pub first_answered: Option<Timestamp>,
+    /// When its outcome was decided.
+    #[serde(rename = "ended_at_ms")]
+    pub ended: Option<Timestamp>,
+    /// The upstream calls, in order.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One upstream call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The channel's name.
+    pub channel: String,
+    /// When the call began.
+    #[serde(rename = "started_at_ms")]
+    pub started: Timestamp,
+    /// When it ended.
+    #[serde(rename = "ended_at_ms")]
+    pub ended: Option<Timestamp>,
+    /// `completed` or an error code; `null` while it runs.
+    pub outcome: Option<String>,
+}
+
+impl Timeline {
+    /// The timeline of a task that was accepted just now.
+    #[must_use]
+    pub fn begun(queued: Timestamp) -> Self {
+        Self { queued, fetched: None, first_answered: None, ended: None, attempts: Vec::new() }
+    }
+
+    /// An upstream call begins.
+    pub fn attempt(&mut self, channel: &str, now: Timestamp) {
+        self.attempts.push(Attempt { channel: channel.to_owned(), started: now, ended: None, outcome: None });
+    }
+
+    /// The task, and with it the call that runs, ends. `outcome` is `completed` or an error code.
+    pub fn end(&mut self, outcome: &str, now: Timestamp) {
+        self.ended = Some(now);
+        if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
+            attempt.ended = Some(now);
+            attempt.outcome = Some(outcome.to_owned());
+        }
+    }
+
+    /// From acceptance to the first call, or to the end where there was none.
+    #[must_use]
+    pub fn queued_ms(&self) -> Option<u64> {
+        let until = self.attempts.first().map(|attempt| attempt.started).or(self.ended)?;
+        Some(until.since(self.queued))
+    }
+
+    /// From the first call to the first text.
+    #[must_use]
+    pub fn first_chunk_ms(&self) -> Option<u64> {
+        Some(self.first_answered?.since(self.attempts.first()?.started))
+    }
+
+    /// From acceptance to the end.
+    #[must_use]
+    pub fn total_ms(&self) -> Option<u64> {
+        Some(self.ended?.since(self.queued))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeline_tells_its_durations() {
+        let mut timeline = Timeline::begun(Timestamp(1_000));
+        assert_eq!(
+            (timeline.queued_ms(), timeline.first_chunk_ms(), timeline.total_ms()),
+            (None, None, None)
+        );
+        timeline.attempt("gemini", Timestamp(1_200));
+        timeline.first_answered = Some(Timestamp(1_500));
+        timeline.end("completed", Timestamp(2_000));
+        let ms = (timeline.queued_ms(), timeline.first_chunk_ms(), timeline.total_ms());
+        assert_eq!(ms, (Some(200), Some(300), Some(1_000)));
+        assert_eq!(
+            serde_json::to_string(&timeline).unwrap(),
+            r#"{"queued_at_ms":1000,"fetched_at_ms":null,"first_answered_at_ms":1500,"ended_at_ms":2000,"attempts":[{"channel":"gemini","started_at_ms":1200,"ended_at_ms":2000,"outcome":"completed"}]}"#
+        );
+    }
+
+    #[test]
+    fn a_task_that_never_ran_has_waited_until_its_end() {
+        let mut timeline = Timeline::begun(Timestamp(1_000));
+        timeline.end("task_cancelled", Timestamp(1_700));
+        assert_eq!((timeline.queued_ms(), timeline.total_ms()), (Some(700), Some(700)));
+    }
+}

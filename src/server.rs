@@ -47,7 +47,7 @@ pub enum StartError {
     #[error("{0}")]
     Store(#[from] StoreError),
     /// The listener.
-    #[error("cannot listen on {listen}: {source}")]
+    #[error("cannot listen on {listen}: {source}; choose another address with --listen")]
     Listen {
         /// Where.
         listen: String,

@@ -9,13 +9,20 @@ use tracing_subscriber::EnvFilter;
 use super::{FAILED, USAGE, complain, sample, say};
 use crate::config::{ChannelKind, Config, Flags};
 use crate::keys::{self, KeyHash, KeyRecord};
-use crate::server;
+use crate::server::{self, StartError};
 use crate::store::{KeyTable, StoreError};
 
 /// The name of the key that is made when there is none.
 const FIRST_KEY: &str = "default";
 
+/// What `--help` says below the options.
+const HELP: &str = "\
+Every key of the configuration file can be set from the environment as HEARKEN_ and its path, as in
+HEARKEN_STREAM__KEEP_ALIVE_SECONDS=15. HEARKEN_LOG=debug shows more in the log on standard error,
+HEARKEN_LOG_FORMAT=json writes an object per line. SIGTERM and SIGINT drain; a second one ends at once.";
+
 #[derive(Debug, Default, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Arguments {
     /// Configuration file (TOML); without one, the embedded defaults
     #[arg(long, value_name = "FILE")]
@@ -38,14 +45,30 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    let place = config.data_dir_place.clone();
     let first_key = match first_key(&config) {
         Ok(key) => key,
-        Err(err) => return complain(err, FAILED),
+        Err(err) => return refuse(&place, err),
     };
     let welcome = Welcome::new(&config, first_key);
     match actix_rt::System::new().block_on(server::run(config, |addresses| welcome.print(addresses))) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(StartError::Store(err)) => refuse(&place, err),
         Err(err) => complain(err, FAILED),
+    }
+}
+
+/// A store that cannot be opened: a data directory that is of no use is the configuration's fault.
+fn refuse(data_dir_place: &str, err: StoreError) -> ExitCode {
+    match err {
+        StoreError::Directory { .. } => {
+            let mend = "choose a directory that this user may write to";
+            complain(
+                format_args!("{data_dir_place}: the data directory cannot be used: {err}; {mend}"),
+                USAGE,
+            )
+        }
+        err => complain(err, FAILED),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Config {
     pub listen: String,
     /// Where the store lives.
     pub data_dir: PathBuf,
+    /// Where `data_dir` was set, to name it when the directory turns out to be of no use.
+    pub data_dir_place: String,
     /// How long running tasks may go on after the first signal.
     pub drain: Duration,
     /// API keys beside those in the store.
@@ -262,10 +264,19 @@ impl Config {
                 .map(|(_, value)| value.clone())
                 .filter(|v| !v.is_empty())
         };
+        let set = |name: &str| variables.iter().any(|(known, _)| known == name);
+        let data_dir_place = if flags.data_dir.is_some() {
+            "--data-dir".to_owned()
+        } else if set("HEARKEN_DATA_DIR") {
+            "HEARKEN_DATA_DIR (environment)".to_owned()
+        } else {
+            format!("{}data_dir", place(offset_of(text, "data_dir")))
+        };
         let mut config = settings::check(parsed, file.is_some(), &variable).map_err(|problem| {
             let offset = offset_of(text, &problem.key);
             ConfigError(format!("{}{}: {}", place(offset), problem.key, problem.reason))
         })?;
+        config.data_dir_place = data_dir_place;
         config.warnings.extend(warnings);
         Ok(config)
     }

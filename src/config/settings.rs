@@ -81,6 +81,7 @@ pub(super) fn check(
     Ok(Config {
         listen,
         data_dir: file.data_dir.unwrap_or_else(|| PathBuf::from("./hearken-data")),
+        data_dir_place: String::new(),
         drain: Duration::from_secs(file.drain_seconds.unwrap_or(30)),
         keys,
         channels,

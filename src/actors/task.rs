@@ -3,6 +3,8 @@
 //! What a task may do next is decided by [`Life`], a pure function; this actor carries out its effects. It
 //! lives until the chunks' retention has passed; later questions are answered by the store.
 
+mod parts;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,22 +13,23 @@ use actix::prelude::*;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{NewTask, Presence};
+use super::Presence;
 use crate::audio::source::AudioSource;
 use crate::channel::Channel;
-use crate::channel::slots::{Slot, Turn};
+use crate::channel::slots::Slot;
 use crate::error::{ErrorCode, Failure};
-use crate::store::{Ending, Store};
+use crate::store::Ending;
 use crate::task::answer::Answer;
-use crate::task::chunk_log::{ChunkLog, LogReader};
-use crate::task::id::random_text;
 use crate::task::life::{Effect, Event, Life, Outcome};
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 use crate::upstream::deadlines::with_deadlines;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent, UpstreamRequest};
-use crate::wire::completion::{CompletionHead, FinishReason, Usage};
+use crate::wire::completion::{FinishReason, Usage};
+
+use parts::Work;
+pub use parts::{Admission, TaskParts, TaskSettings};
 
 /// Tell the task's state.
 #[derive(Debug, Message)]
@@ -42,87 +45,6 @@ pub struct Cancel;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Interrupt;
-
-/// What all tasks of a server share.
-#[derive(Debug, Clone)]
-pub struct TaskSettings {
-    /// Where ends become durable.
-    pub store: Store,
-    /// How long the chunks stay readable after the end.
-    pub chunk_retention: Duration,
-    /// Most bytes of text and frames that one task may hold.
-    pub max_answer_bytes: usize,
-}
-
-/// How a task gets its slot.
-#[derive(Debug)]
-pub enum Admission {
-    /// It has one.
-    Now(Slot),
-    /// It waits for one.
-    Line {
-        /// Its place in the channel's line.
-        turn: Turn,
-        /// Its place among all that wait, given back when it runs.
-        _place: Slot,
-    },
-}
-
-/// What an actor is made of, on whichever thread it will live.
-#[derive(Debug)]
-pub struct TaskParts {
-    task: Arc<Task>,
-    key_name: String,
-    answer: Answer,
-    work: Option<Work>,
-    presence: Option<Presence>,
-}
-
-/// What is still to be done for a task.
-#[derive(Debug)]
-struct Work {
-    audio: AudioSource,
-    channel: Arc<Channel>,
-    admission: Admission,
-}
-
-impl TaskParts {
-    /// A task that was just accepted.
-    #[must_use]
-    pub fn accepted(new: NewTask, admission: Admission) -> Self {
-        let answer = Answer::new(completion_head(&new.task), new.task.stream);
-        let work =
-            new.candidates.into_iter().next().map(|channel| Work { audio: new.audio, channel, admission });
-        Self { task: Arc::new(new.task), key_name: new.key_name, answer, work, presence: new.presence }
-    }
-
-    /// A task whose actor panicked: nothing is left to do but to end it.
-    #[must_use]
-    pub fn crashed(task: Arc<Task>, log: &LogReader) -> Self {
-        let answer = Answer::wreck(completion_head(&task), task.stream, ChunkLog::take_over(log));
-        Self { task, key_name: String::new(), answer, work: None, presence: None }
-    }
-
-    /// The task.
-    #[must_use]
-    pub fn task(&self) -> Arc<Task> {
-        Arc::clone(&self.task)
-    }
-
-    /// A reader of its chunks.
-    #[must_use]
-    pub fn log_reader(&self) -> LogReader {
-        self.answer.log().reader()
-    }
-}
-
-fn completion_head(task: &Task) -> CompletionHead {
-    CompletionHead {
-        id: format!("chatcmpl-{}", random_text(24)),
-        created: task.created.seconds(),
-        model: task.question.model.clone(),
-    }
-}
 
 /// Progress of a task that runs and of which nothing else is known, in percent.
 const STARTED: u8 = 5;

@@ -5,6 +5,7 @@
 //! lone one waits for nobody. Reads have a connection and a thread of their own, so they never wait for a
 //! commit (SQLite's WAL lets them).
 
+mod key_table;
 mod sqlite;
 
 use std::path::Path;
@@ -21,7 +22,7 @@ use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 
-pub use sqlite::KeyTable;
+pub use key_table::KeyTable;
 
 /// Writes that may wait for the writer; beyond, callers wait.
 const WRITE_QUEUE: usize = 4096;

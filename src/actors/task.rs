@@ -80,6 +80,9 @@ pub struct TaskActor {
     audio: Option<AudioSource>,
     admission: Option<Admission>,
     presence: Option<Presence>,
+    /// The place in the line for a slot.
+    line: Option<SpawnHandle>,
+    /// The upstream call.
     call: Option<SpawnHandle>,
     slot: Option<Slot>,
     /// What the upstream said at its end.
@@ -119,6 +122,7 @@ impl TaskActor {
             audio,
             admission,
             presence: parts.presence,
+            line: None,
             call: None,
             slot: None,
             finish: None,
@@ -151,13 +155,14 @@ impl TaskActor {
             Some(Admission::Now(slot)) => self.slot_granted(slot, ctx),
             Some(Admission::Line { turn, _place }) => {
                 let place = _place;
-                ctx.spawn(turn.into_actor(self).map(move |slot, task, ctx| {
+                let waiting = turn.into_actor(self).map(move |slot, task, ctx: &mut Context<Self>| {
                     drop(place);
                     // No slot: the server drains, and the task stays as it is for the next start.
                     if let Some(slot) = slot {
                         task.slot_granted(slot, ctx);
                     }
-                }));
+                });
+                self.line = Some(ctx.spawn(waiting));
             }
             // What is left of a crash.
             None => self.fail(Failure::internal(), ctx),
@@ -203,8 +208,9 @@ impl TaskActor {
     }
 
     fn release(&mut self, ctx: &mut Context<Self>) {
-        if let Some(call) = self.call.take() {
-            ctx.cancel_future(call);
+        // Closes the upstream connection, and leaves the line with both places in it.
+        for running in [self.call.take(), self.line.take()].into_iter().flatten() {
+            ctx.cancel_future(running);
         }
         self.audio = None;
         self.admission = None;

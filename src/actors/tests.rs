@@ -188,6 +188,20 @@ async fn what_finds_no_slot_waits_and_what_finds_no_place_is_refused() {
 }
 
 #[actix_rt::test]
+async fn a_waiting_task_that_is_cancelled_gives_its_place_to_the_next() {
+    let mut channel = silent_channel("c", &["*"]);
+    channel.slots = crate::channel::slots::Slots::new(1);
+    let service = service(channel, 1);
+    let running = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    for _ in 0..3 {
+        let waiting = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+        let state = service.tasks.cancel(&waiting, owner()).await.unwrap().state;
+        assert_eq!(failure(state).code, ErrorCode::TaskCancelled);
+    }
+    assert!(matches!(service.state(&running).await, State::Processing { .. }));
+}
+
+#[actix_rt::test]
 async fn a_drain_interrupts_what_runs_too_long_and_starts_nothing_that_waits() {
     let mut channel = silent_channel("c", &["*"]);
     channel.slots = crate::channel::slots::Slots::new(1);

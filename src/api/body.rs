@@ -32,11 +32,11 @@ pub async fn read_json(
     max_bytes: usize,
 ) -> Result<Bytes, HttpResponse> {
     if let Err(failure) = check_type(request) {
-        return Err(refuse(&failure, Some(payload)));
+        return Err(refuse(&failure, payload));
     }
     let declared = content_length(request);
     if declared.is_some_and(|length| length > max_bytes as u64) {
-        return Err(refuse(&too_large(max_bytes), Some(payload)));
+        return Err(refuse(&too_large(max_bytes), payload));
     }
     let mut payload = payload;
     let expected = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
@@ -44,7 +44,7 @@ pub async fn read_json(
     loop {
         match timeout(IDLE, payload.next()).await {
             Ok(Some(Ok(bytes))) if body.len() + bytes.len() > max_bytes => {
-                return Err(refuse(&too_large(max_bytes), Some(payload)));
+                return Err(refuse(&too_large(max_bytes), payload));
             }
             Ok(Some(Ok(bytes))) => {
                 // The client has shown that it means it: from here on one allocation does.
@@ -54,7 +54,7 @@ pub async fn read_json(
                 body.extend_from_slice(&bytes);
             }
             Ok(None) => return Ok(body.freeze()),
-            Ok(Some(Err(_))) | Err(_) => return Err(refuse(&broken_off(), None)),
+            Ok(Some(Err(_))) | Err(_) => return Err(refuse(&broken_off(), payload)),
         }
     }
 }
@@ -96,18 +96,16 @@ fn broken_off() -> Failure {
 /// Refuses a request whose body has not been read. The connection closes afterwards; until then the rest is
 /// taken in for a moment and thrown away, because a client that is still sending when the connection closes
 /// would see a reset instead of the answer.
-fn refuse(failure: &Failure, rest: Option<web::Payload>) -> HttpResponse {
+#[must_use]
+pub fn refuse(failure: &Failure, rest: web::Payload) -> HttpResponse {
     let mut response = failure.error_response();
     response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
-    match rest {
-        None => response,
-        Some(rest) => response
-            .map_body(|_, body| match body.try_into_bytes() {
-                Ok(body) => Lingering { length: body.len() as u64, body: Some(body), rest: Rest::new(rest) },
-                Err(_) => Lingering { length: 0, body: None, rest: Rest::new(rest) },
-            })
-            .map_into_boxed_body(),
-    }
+    let lingering = response.map_body(|_, body| {
+        // An error's body is always whole bytes.
+        let body = body.try_into_bytes().unwrap_or_default();
+        Lingering { length: body.len() as u64, body: Some(body), rest: Rest::new(rest) }
+    });
+    lingering.map_into_boxed_body()
 }
 
 struct Rest {

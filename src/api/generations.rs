@@ -5,7 +5,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::body::read_json;
+use super::body::{read_json, refuse};
 use super::caller::Caller;
 use super::reply::task_failed;
 use super::stream::{self, StreamSettings};
@@ -38,13 +38,18 @@ const LARGE_BODY: usize = 256 * 1024;
 /// Any refusal of the contract.
 pub async fn submit(
     request: HttpRequest,
-    caller: Caller,
+    caller: Result<Caller, Failure>,
     payload: web::Payload,
     settings: web::Data<SubmitSettings>,
     stream_settings: web::Data<StreamSettings>,
     channels: web::Data<Channels>,
     tasks: web::Data<Tasks>,
 ) -> Result<HttpResponse, Failure> {
+    // A stranger's upload is thrown away, so that the stranger gets to read why.
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(failure) => return Ok(refuse(&failure, payload)),
+    };
     let body = match read_json(&request, payload, settings.max_body_bytes).await {
         Ok(body) => body,
         Err(response) => return Ok(response),

@@ -70,7 +70,7 @@ function cutIn(bytes, { frames, inTheMiddle }) {
   return next < 0 || bytes.length < next + INTO_THE_FRAME ? Infinity : next + INTO_THE_FRAME;
 }
 
-/** An `EventSource` and all that it heard. It is never closed by us: the program must bring it to stop. */
+/** An `EventSource` and all that it heard. No case closes it: the program must bring it to stop. */
 class Listener {
   heard = [];
 
@@ -113,9 +113,15 @@ class Listener {
 
 const upTo = (count) => Array.from({ length: count }, (_, index) => index);
 
-async function listen(task, ...cuts) {
+async function listen(t, task, ...cuts) {
   const proxy = await Proxy.start(...cuts);
-  return { proxy, listener: new Listener(proxy.origin + task.stream.url) };
+  const listener = new Listener(proxy.origin + task.stream.url);
+  // After the verdict: a case that failed must not keep the process alive.
+  t.after(() => {
+    listener.source.close();
+    proxy.server.close();
+  });
+  return { proxy, listener };
 }
 
 async function assertStoppedBy204({ proxy, listener }, connections) {
@@ -125,10 +131,9 @@ async function assertStoppedBy204({ proxy, listener }, connections) {
   assert.deepEqual(proxy.connections.map(({ lastEventId }) => lastEventId), connections);
   const statuses = connections.map((_, index) => (index + 1 < connections.length ? 200 : 204));
   assert.deepEqual(proxy.connections.map(({ status }) => status), statuses);
-  proxy.server.close();
 }
 
-test("a stream that is cut between and within its frames is heard whole, each chunk once", async () => {
+test("a stream that is cut between and within its frames is heard whole, each chunk once", async (t) => {
   const gates = ["event-source-1", "event-source-2"];
   const steps = [
     { say: "One" }, { say: " two" }, { wait_for: gates[0] },
@@ -137,7 +142,7 @@ test("a stream that is cut between and within its frames is heard whole, each ch
   const task = await submit({ case: "event-source-cut", steps }, { stream: true });
   // Frames 0 and 1 of the first connection, 2 and half of 3 of the second, 3 and half of 4 of the third.
   const inTheMiddle = true;
-  const both = await listen(task, { frames: 2 }, { frames: 1, inTheMiddle }, { frames: 1, inTheMiddle });
+  const both = await listen(t, task, { frames: 2 }, { frames: 1, inTheMiddle }, { frames: 1, inTheMiddle });
   const { listener } = both;
   await listener.events(3);
   await openGate(gates[0]);
@@ -152,11 +157,11 @@ test("a stream that is cut between and within its frames is heard whole, each ch
   await assertStoppedBy204(both, [undefined, "1", "2", "3", "7"]);
 });
 
-test("a stream that is cut while nothing is sent goes on where it was", async () => {
+test("a stream that is cut while nothing is sent goes on where it was", async (t) => {
   const gate = "event-source-silence";
   const steps = [{ say: "One" }, { wait_for: gate }, { say: " two" }];
   const task = await submit({ case: "event-source-silence", steps }, { stream: true });
-  const both = await listen(task, { frames: 2 });
+  const both = await listen(t, task, { frames: 2 });
   const { proxy, listener } = both;
   const reconnected = new Promise((resolve) => listener.source.addEventListener("open", () => {
     if (proxy.connections.length === 2) resolve();
@@ -170,9 +175,9 @@ test("a stream that is cut while nothing is sent goes on where it was", async ()
   await assertStoppedBy204(both, [undefined, "1", "4"]);
 });
 
-test("an error frame is an event with our error, and the end of the reconnecting", async () => {
+test("an error frame is an event with our error, and the end of the reconnecting", async (t) => {
   const task = await submit({ case: "event-source-error", steps: [{ say: "Half" }, "cut"] }, { stream: true });
-  const both = await listen(task, { frames: 1 });
+  const both = await listen(t, task, { frames: 1 });
   const { listener } = both;
   await listener.events(3);
 
@@ -182,11 +187,11 @@ test("an error frame is an event with our error, and the end of the reconnecting
   await assertStoppedBy204(both, [undefined, "0", "2"]);
 });
 
-test("a listener who comes after the end hears everything and stops", async () => {
+test("a listener who comes after the end hears everything and stops", async (t) => {
   const task = await submit({ case: "event-source-replay", steps: [{ say: "Again" }] }, { stream: true });
-  const first = await listen(task);
+  const first = await listen(t, task);
   await assertStoppedBy204(first, [undefined, "3"]);
-  const second = await listen(task);
+  const second = await listen(t, task);
   await assertStoppedBy204(second, [undefined, "3"]);
   assert.deepEqual(second.listener.heard, first.listener.heard);
 });

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 const KEY: &str = "sk-clients-0123456789";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-const SCRIPT_TIMEOUT: Duration = Duration::from_secs(120);
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(180);
 
 #[test]
 fn openai_for_python_reads_what_the_contract_promises() {

@@ -1,0 +1,180 @@
+//! Real clients against the real program: OpenAI's packages for Python and Node, and an `EventSource`.
+//!
+//! Each test starts the program and a small Gemini behind it and runs one script of `tests/clients/`, which
+//! holds the cases and checks what its client makes of the answers. What a script prints is shown when it
+//! fails. The clients are installed by `tests/run`.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "clients/gemini.rs"]
+mod gemini;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+const KEY: &str = "sk-clients-0123456789";
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(180);
+
+#[test]
+fn openai_for_python_reads_what_the_contract_promises() {
+    let python = prepared("HEARKEN_TEST_PYTHON");
+    run_script(Command::new(python).arg("-B").arg(script("openai_python.py")));
+}
+
+#[test]
+fn openai_for_node_reads_what_the_contract_promises() {
+    run_script(&mut node("openai_node.mjs"));
+}
+
+#[test]
+fn an_event_source_loses_nothing_when_its_connection_is_cut() {
+    run_script(&mut node("event_source.mjs"));
+}
+
+fn node(name: &str) -> Command {
+    let modules = prepared("HEARKEN_TEST_NODE_MODULES");
+    let mut command = Command::new("node");
+    command.arg(script(name)).env("HEARKEN_TEST_NODE_MODULES", modules);
+    command
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+}
+
+/// What `tests/run` prepared. A test that cannot run has failed: a skipped one would look like a passed one.
+fn prepared(variable: &str) -> OsString {
+    std::env::var_os(variable)
+        .unwrap_or_else(|| panic!("{variable} is not set: run ./tests/run, which prepares the clients"))
+}
+
+/// Runs a client's script to its end; panics with what it printed unless it succeeds.
+fn run_script(command: &mut Command) {
+    let upstream = format!("http://{}", gemini::start());
+    let service = Service::start(&upstream);
+    let (mut output, writer) = io::pipe().expect("a pipe");
+    let mut script = command
+        .env("HEARKEN_TEST_URL", &service.url)
+        .env("HEARKEN_TEST_KEY", KEY)
+        .env("HEARKEN_TEST_UPSTREAM", upstream)
+        .env("NO_PROXY", "127.0.0.1")
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone().expect("a second handle of a pipe"))
+        .stderr(writer)
+        .spawn()
+        .unwrap_or_else(|err| panic!("{:?}: {err}: run ./tests/run", command.get_program()));
+    // The command holds the pipe's writing ends, too; the output ends only when all of them are closed.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+
+    let (printed, whole_output) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is shown, too.
+        let _ = output.read_to_end(&mut bytes);
+        printed.send(String::from_utf8_lossy(&bytes).into_owned())
+    });
+    let in_time = whole_output.recv_timeout(SCRIPT_TIMEOUT);
+    let verdict = if in_time.is_ok() { "ended" } else { "did not end in time" };
+    if in_time.is_err() {
+        script.kill().expect("the script is ours to end");
+    }
+    let status = script.wait().expect("the script's exit status");
+    assert!(
+        in_time.is_ok() && status.success(),
+        "{command:?} {verdict}: {status}\n{}\n--- the program's log ---\n{}",
+        in_time.or_else(|_| whole_output.recv_timeout(START_TIMEOUT)).unwrap_or_default(),
+        service.log()
+    );
+}
+
+/// The program, with the fake as its only upstream.
+struct Service {
+    process: Child,
+    url: String,
+    directory: TempDir,
+}
+
+impl Service {
+    fn start(upstream: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = directory.path().join("hearken.toml");
+        std::fs::write(&config, configuration(upstream)).expect("the configuration can be written");
+        let log = File::create(directory.path().join("log")).expect("a file for the log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hearken"));
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(config)
+            .arg("--data-dir")
+            .arg(directory.path().join("data"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log);
+        // Variables of this name lie over the configuration.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("HEARKEN_") {
+                command.env_remove(name);
+            }
+        }
+        let mut process = command.spawn().expect("the program starts");
+        let stdout = process.stdout.take().expect("its output is piped");
+        let mut service = Self { process, url: String::new(), directory };
+
+        let (first, first_line) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(stdout).read_line(&mut line);
+            first.send(read.map(|_| line))
+        });
+        match first_line.recv_timeout(START_TIMEOUT) {
+            Ok(Ok(line)) if line.starts_with("hearken listening on http://") => {
+                service.url = line.trim_start_matches("hearken listening on ").trim().to_owned();
+            }
+            other => panic!("the program did not start: {other:?}\n{}", service.log()),
+        }
+        service
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Keep-alives come each second, so that several lie between two frames of a short test. The program itself
+/// tries nothing twice: what the upstream counts is what a client did.
+fn configuration(upstream: &str) -> String {
+    format!(
+        r#"
+        listen = "127.0.0.1:0"
+        stream.keep_alive_seconds = 1
+
+        [[keys]]
+        name = "clients"
+        key = "{KEY}"
+
+        [[channels]]
+        name = "fake"
+        kind = "gemini"
+        base_url = "{upstream}/v1beta"
+        api_key = "the-upstream-key"
+        models = ["gemini-2.5-pro", "gemini-2.5-flash"]
+        max_retries = 0
+        "#
+    )
+}

@@ -128,7 +128,11 @@ fn parse_url(text: &Bytes, allow_private_networks: bool) -> Result<Url, Failure>
     }
     let text = std::str::from_utf8(text).map_err(|_| invalid("the URL is not UTF-8"))?;
     let authority = text.split_once(':').map(|(_, rest)| rest).unwrap_or_default();
-    if !authority.starts_with("//") || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    // Of `https:///a.wav` the parser would make the host a.wav.
+    if !authority.starts_with("//")
+        || authority.starts_with("///")
+        || text.chars().any(|c| c.is_whitespace() || c.is_control())
+    {
         return Err(invalid("the URL must read https://host/path, without white space"));
     }
     let url = Url::parse(text).map_err(|err| invalid(format!("the URL does not parse ({err})")))?;
@@ -246,6 +250,7 @@ mod tests {
             "file:///etc/passwd",
             "example.com/a.wav",
             "http:/example.com",
+            "https:///example.com/a.wav",
             "http://",
             "http://exa mple.com/",
             "http://localhost/a.wav",

@@ -1,0 +1,26 @@
+//! The integration tests: the real program over real sockets, against an upstream that plays its part.
+//!
+//! A file per capability; what they share is in `support`. Nothing sleeps for luck: order comes from gates
+//! in the fake upstream, from `wait=` and from what a stream says.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on has failed, and what it prints is for whoever reads its output"
+)]
+
+mod config;
+mod drain;
+mod gemini;
+mod health;
+mod keys;
+mod local;
+mod models;
+mod query;
+mod recordings;
+mod stream;
+mod submit;
+mod support;
+mod sync;
+mod tidy;

@@ -1,0 +1,296 @@
+//! The real program: started on a free port with a data directory of its own, searched for secrets at its end.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+
+use tempfile::TempDir;
+
+use super::http::Client;
+use super::upstream::FakeUpstream;
+use super::{MODEL, PATIENCE, until};
+
+/// The key that tests use when nothing depends on the key.
+pub(crate) const KEY: &str = "sk-main-2f6d1c0e9b";
+/// Another caller's key.
+pub(crate) const OTHER_KEY: &str = "sk-other-77aa01bc3d";
+/// A key that may use `gemini-other` only.
+pub(crate) const NARROW_KEY: &str = "sk-narrow-5e8812f0aa";
+/// The channel's key: it must never show.
+pub(crate) const UPSTREAM_KEY: &str = "upstream-key-c0ffee-4711";
+
+/// The program before it is started.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    directory: Arc<TempDir>,
+    top: String,
+    channels: String,
+    sections: String,
+    environment: Vec<(String, String)>,
+    secrets: Vec<String>,
+}
+
+/// A running program.
+#[derive(Debug)]
+pub(crate) struct Hearken {
+    child: Child,
+    client: Client,
+    directory: Arc<TempDir>,
+    environment: Vec<(String, String)>,
+    stdout: Arc<Mutex<Vec<u8>>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+    ended: Option<ExitStatus>,
+}
+
+/// The program with this command line, and none of the environment that it looks at.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearken"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars_os() {
+        let shown = name.to_string_lossy().to_ascii_uppercase();
+        let provider = matches!(shown.as_str(), "GEMINI_API_KEY" | "OPENAI_API_KEY");
+        if provider || shown.starts_with("HEARKEN_") || shown.ends_with("_PROXY") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+impl Hearken {
+    /// A program without channels.
+    pub(crate) fn builder() -> Builder {
+        Builder {
+            directory: Arc::new(TempDir::new().unwrap()),
+            top: "drain_seconds = 10\n".to_owned(),
+            channels: String::new(),
+            sections: String::new(),
+            environment: Vec::new(),
+            secrets: vec![UPSTREAM_KEY.to_owned()],
+        }
+    }
+
+    /// A program with a gemini channel whose upstream is this one.
+    pub(crate) fn before(upstream: &FakeUpstream) -> Builder {
+        Self::builder().gemini(&upstream.base_url())
+    }
+
+    /// A program as most tests want it.
+    pub(crate) fn start(upstream: &FakeUpstream) -> Self {
+        Self::before(upstream).start()
+    }
+
+    /// Somebody who calls it with the main key.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.directory.path().join("hearken.toml")
+    }
+
+    /// What it has written to standard error so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
+    }
+
+    /// Sends it a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn exit_status(&mut self) -> ExitStatus {
+        if let Some(status) = self.ended {
+            return status;
+        }
+        let status = until("the program ends", || self.child.try_wait().unwrap());
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        self.ended = Some(status);
+        status
+    }
+
+    /// Stops it as an operator would, and starts it again over the same data.
+    pub(crate) fn restart(&mut self) {
+        self.signal("TERM");
+        assert!(self.exit_status().success());
+        let secrets = Arc::clone(&self.client.secrets);
+        let fresh = launch(Arc::clone(&self.directory), self.environment.clone(), secrets);
+        *self = fresh;
+    }
+
+    /// Everything in its data directory, as one text.
+    pub(crate) fn data(&self) -> String {
+        let mut all = String::new();
+        for entry in std::fs::read_dir(self.data_dir()).unwrap() {
+            // A database's side files come and go.
+            all += &String::from_utf8_lossy(&std::fs::read(entry.unwrap().path()).unwrap_or_default());
+        }
+        all
+    }
+
+    /// How many sockets it holds open.
+    pub(crate) fn open_sockets(&self) -> usize {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    }
+}
+
+impl Deref for Hearken {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Hearken {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        if std::thread::panicking() {
+            eprintln_lines(&self.log());
+            return;
+        }
+        let (log, data) = (self.log(), self.data());
+        let said = String::from_utf8_lossy(&self.stdout.lock().unwrap()).into_owned();
+        for secret in self.client.secrets.iter().map(String::as_str).chain([KEY, OTHER_KEY, NARROW_KEY]) {
+            assert!(!log.contains(secret), "the log tells {secret}:\n{log}");
+            assert!(!said.contains(secret), "standard output tells {secret}:\n{said}");
+            assert!(!data.contains(secret), "the data directory holds {secret}");
+        }
+        assert!(!log.contains("panicked"), "the program panicked:\n{log}");
+    }
+}
+
+/// What the program said, for whoever reads why a test failed.
+fn eprintln_lines(log: &str) {
+    println!("--- the program's log:\n{log}---");
+}
+
+impl Builder {
+    /// Adds a gemini channel with this address; lines of [`Builder::channel`] belong to it.
+    pub(crate) fn gemini(mut self, base_url: &str) -> Self {
+        let authority = base_url.split('/').nth(2).unwrap().to_owned();
+        self.secrets.push(authority);
+        self.channels += &format!(
+            "[[channels]]\nname = \"fake\"\nkind = \"gemini\"\nbase_url = \"{base_url}\"\n\
+             api_key = \"{UPSTREAM_KEY}\"\nmodels = [\"{MODEL}\", \"gemini-*\"]\nmax_retries = 0\n"
+        );
+        self
+    }
+
+    /// Adds the embedded channel.
+    pub(crate) fn local(self) -> Self {
+        self.channel("[[channels]]\nname = \"local\"\nkind = \"local\"")
+    }
+
+    /// Adds lines to the last channel.
+    pub(crate) fn channel(mut self, lines: &str) -> Self {
+        self.channels += lines;
+        self.channels += "\n";
+        self
+    }
+
+    /// Adds lines at the top, or a section of its own.
+    pub(crate) fn set(mut self, lines: &str) -> Self {
+        let place = if lines.starts_with('[') { &mut self.sections } else { &mut self.top };
+        *place += lines;
+        *place += "\n";
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn start(self) -> Hearken {
+        let directory = self.directory;
+        let mut text = format!(
+            "listen = \"127.0.0.1:0\"\ndata_dir = \"{}\"\n{}",
+            directory.path().join("data").display(),
+            self.top
+        );
+        for (name, key, models) in
+            [("main", KEY, "*"), ("other", OTHER_KEY, "*"), ("narrow", NARROW_KEY, "gemini-other")]
+        {
+            text += &format!("[[keys]]\nname = \"{name}\"\nkey = \"{key}\"\nmodels = [\"{models}\"]\n");
+        }
+        text += &self.channels;
+        text += &self.sections;
+        std::fs::write(directory.path().join("hearken.toml"), text).unwrap();
+        launch(directory, self.environment, Arc::new(self.secrets))
+    }
+}
+
+fn launch(directory: Arc<TempDir>, environment: Vec<(String, String)>, secrets: Arc<Vec<String>>) -> Hearken {
+    let config = directory.path().join("hearken.toml");
+    let mut child = command(&["serve", "--config", config.to_str().unwrap()])
+        .envs(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+        .current_dir(Path::new(directory.path()))
+        .spawn()
+        .unwrap();
+    let (stdout, stderr) = (Arc::default(), Arc::default());
+    let (first_line, first) = mpsc::channel();
+    let readers = vec![
+        collect(child.stdout.take().unwrap(), Arc::clone(&stdout), Some(first_line)),
+        collect(child.stderr.take().unwrap(), Arc::clone(&stderr), None),
+    ];
+    let line = first.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let _ = child.kill();
+        panic!("the program does not start:\n{}", String::from_utf8_lossy(&stderr.lock().unwrap()));
+    });
+    let address: SocketAddr = line
+        .strip_prefix("hearken listening on http://")
+        .and_then(|address| address.trim_end().parse().ok())
+        .unwrap_or_else(|| panic!("the first line on standard output: {line:?}"));
+    let client = Client { address, key: Some(KEY.to_owned()), secrets };
+    Hearken { child, client, directory, environment, stdout, stderr, readers, ended: None }
+}
+
+/// Collects what the program writes, and tells its first line.
+fn collect(
+    pipe: impl Read + Send + 'static,
+    into: Arc<Mutex<Vec<u8>>>,
+    first_line: Option<mpsc::Sender<String>>,
+) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut first_line = first_line;
+        loop {
+            let mut line = Vec::new();
+            if pipe.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            into.lock().unwrap().extend_from_slice(&line);
+            if let Some(sender) = first_line.take() {
+                let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
+            }
+        }
+    })
+}

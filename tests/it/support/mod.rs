@@ -1,0 +1,59 @@
+//! What the tests share: the program, its upstream, a reader of its streams, and audio to send.
+
+pub(crate) mod hearken;
+pub(crate) mod http;
+pub(crate) mod subscriber;
+pub(crate) mod upstream;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+/// Longest time that anything may take before its test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The smallest WAV: a header and no samples.
+pub(crate) const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=";
+/// The model that the fake upstream serves.
+pub(crate) const MODEL: &str = "gemini-test";
+
+/// The smallest WAV as a data URI.
+pub(crate) fn wav() -> String {
+    format!("data:audio/wav;base64,{WAV}")
+}
+
+/// A submit body with the smallest audio, changed as given.
+pub(crate) fn body(changes: Value) -> Value {
+    let mut body = json!({"model": MODEL, "audio_url": wav()});
+    let Value::Object(changes) = changes else { panic!("changes are an object: {changes}") };
+    for (name, value) in changes {
+        body[name] = value;
+    }
+    body
+}
+
+/// A file of `tests/fixtures`.
+pub(crate) fn fixture(path: &str) -> Vec<u8> {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path);
+    std::fs::read(&file).unwrap_or_else(|err| panic!("{}: {err}", file.display()))
+}
+
+/// Bytes as standard base64.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// Asks until there is an answer, which must come within [`PATIENCE`]. For conditions that nothing announces.
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(started.elapsed() < PATIENCE, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

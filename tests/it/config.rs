@@ -1,1 +1,124 @@
-//! t
+//! Configuration from outside: `hearken check`, mistakes that stop a start, the environment, no file at all.
+
+use std::io::{BufRead, BufReader};
+use std::process::Output;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::hearken::{Hearken, UPSTREAM_KEY, command, run};
+use crate::support::http::Client;
+use crate::support::upstream::FakeUpstream;
+
+fn with_file(text: &str, command: &str) -> Output {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("h.toml");
+    std::fs::write(&file, text).unwrap();
+    run(&[command, "--config", file.to_str().unwrap()])
+}
+
+#[test]
+fn check_says_what_a_configuration_means_and_tells_no_secret() {
+    let upstream = FakeUpstream::gemini().never().start();
+    let hearken = Hearken::before(&upstream).local().start();
+    let output = run(&["check", "--config", hearken.config_file().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    for part in ["127.0.0.1:0", "fake", "gemini-test", "local-inspect", "narrow", "gemini-other"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains(UPSTREAM_KEY) && !said.contains("sk-"), "{said}");
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_status_two_and_one_line() {
+    for (text, place, key) in [
+        ("listen = 7", "h.toml:1", "listen"),
+        ("\n\nfrobnicate = 1", "h.toml:3", "frobnicate"),
+        ("[limits]\nmax_body_bytes = \"big\"", "h.toml:2", "limits.max_body_bytes"),
+        ("[stream]\nkeep_alive_seconds = -1", "h.toml:2", "stream.keep_alive_seconds"),
+        ("[[channels]]\nname = \"g\"\nkind = \"gemini\"\nmodels = [\"m\"]", "h.toml", "channels[0].api_key"),
+        (
+            "[[channels]]\nname = \"g\"\nkind = \"gemini\"\napi_key_env = \"NOT_SET_ANYWHERE\"",
+            "h.toml:4",
+            "channels[0].api_key_env",
+        ),
+        ("[[channels]]\nkind = \"horse\"", "h.toml:2", "channels[0].kind"),
+        ("[[keys]]\nname = \"a\"", "h.toml", "keys[0].key"),
+        ("listen = ", "h.toml:1", "listen"),
+    ] {
+        for command in ["check", "serve"] {
+            let output = with_file(text, command);
+            assert_eq!(output.status.code(), Some(2), "{text}: {output:?}");
+            assert!(output.stdout.is_empty());
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(said.lines().count(), 1, "{text}: {said}");
+            assert!(said.contains(place) && said.contains(key), "{text}: {said}");
+        }
+    }
+    let output = run(&["check", "--config", "no-such-file.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no-such-file.toml"));
+}
+
+#[test]
+fn an_unusable_data_directory_stops_the_start() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let output = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", file.to_str().unwrap()]);
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.lines().last().unwrap().contains(file.to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let upstream = FakeUpstream::gemini().hold().say("a").start();
+    let hearken = Hearken::before(&upstream)
+        .set("[stream]\nkeep_alive_seconds = 600")
+        .env("HEARKEN_STREAM__KEEP_ALIVE_SECONDS", "1")
+        .env("HEARKEN_LIMITS__MAX_BODY_BYTES", "2000")
+        .start();
+    let id = hearken.submit(json!({"stream": true}));
+    let mut stream = hearken.stream(&id);
+    for _ in 0..3 {
+        stream.comment();
+    }
+    hearken.try_submit(json!({"prompt": "x".repeat(2000)})).error(413, "request_too_large");
+    upstream.release();
+    stream.rest();
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let output = command(&["check"]).env("HEARKEN_DRAIN_SECONDS", "soon").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("HEARKEN_DRAIN_SECONDS") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn flags_win_over_the_environment() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("from-flag");
+    let mut child = command(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()])
+        .env("HEARKEN_LISTEN", "127.0.0.1:1")
+        .env("HEARKEN_DATA_DIR", directory.path().join("from-environment"))
+        .current_dir(directory.path())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().unwrap_or_default();
+    let address = first.strip_prefix("hearken listening on http://").map(|text| text.parse().unwrap());
+    // Without a configured key one is made and shown, this once.
+    let key = lines.by_ref().find(|line| line.trim().starts_with("sk-")).map(|line| line.trim().to_owned());
+    let client = Client { address: address.unwrap(), key, secrets: std::sync::Arc::default() };
+    let models = client.get("/v1/models").expect(200).json();
+    assert_eq!(models["data"][0]["id"], "local-inspect");
+    assert_eq!(models["data"].as_array().unwrap().len(), 1, "no key of a provider is set");
+    assert!(data.is_dir());
+    assert!(!directory.path().join("from-environment").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

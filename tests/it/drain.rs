@@ -1,1 +1,94 @@
-//! t
+//! SIGTERM and SIGINT: no new work, what runs may end, and a second signal ends at once.
+
+use serde_json::json;
+
+use crate::support::hearken::Hearken;
+use crate::support::subscriber::{Subscriber, content};
+use crate::support::until;
+use crate::support::upstream::FakeUpstream;
+
+/// Waits until the server has taken notice of its signal.
+fn draining(hearken: &Hearken) {
+    until("the server drains", || (hearken.without_key().get("/readyz").status == 503).then_some(()));
+}
+
+#[test]
+fn a_drain_refuses_new_tasks_and_lets_running_ones_end() {
+    for signal in ["TERM", "INT"] {
+        let upstream = FakeUpstream::gemini().say("Hel").hold().say("lo").start();
+        let mut hearken = Hearken::start(&upstream);
+        let id = hearken.submit(json!({"stream": true}));
+        let mut stream = hearken.stream(&id);
+        let mut frames = vec![stream.frame(), stream.frame()];
+        upstream.held(1);
+        hearken.signal(signal);
+        draining(&hearken);
+        let ready = hearken.without_key().get("/readyz");
+        ready.error(503, "shutting_down");
+        hearken.without_key().get("/healthz").expect(200);
+        let refused = hearken.try_submit(json!({}));
+        assert_eq!(refused.error(503, "shutting_down")["retryable"], true);
+        assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+        hearken.try_submit(json!({"sync": true})).error(503, "shutting_down");
+        assert_eq!(hearken.task(&id)["status"], "processing", "what is there can still be asked for");
+        upstream.release();
+        frames.extend(stream.rest());
+        assert_eq!(content(&frames), "Hello");
+        assert_eq!(frames.last().unwrap().event, "done");
+        assert_eq!(hearken.exit_status().code(), Some(0));
+        assert_eq!(upstream.requests(), 1);
+    }
+}
+
+#[test]
+fn a_blocking_call_is_answered_during_a_drain() {
+    let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
+    let mut hearken = Hearken::start(&upstream);
+    let client = hearken.client();
+    let call = std::thread::spawn(move || client.try_submit(json!({"sync": true})));
+    upstream.held(1);
+    hearken.signal("TERM");
+    draining(&hearken);
+    upstream.release();
+    assert_eq!(call.join().unwrap().expect(200).json()["choices"][0]["message"]["content"], "ab");
+    assert_eq!(hearken.exit_status().code(), Some(0));
+}
+
+#[test]
+fn a_task_that_outlasts_the_drain_is_interrupted_and_its_reader_told() {
+    let upstream = FakeUpstream::gemini().say("a").hold().start();
+    let mut hearken =
+        Hearken::before(&upstream).set("# The last word counts.").env("HEARKEN_DRAIN_SECONDS", "1").start();
+    let id = hearken.submit(json!({"stream": true}));
+    let mut stream = hearken.stream(&id);
+    assert_eq!((stream.frame().id, stream.frame().id), (0, 1));
+    hearken.signal("TERM");
+    let frames = stream.rest();
+    assert_eq!(frames[0].event, "error");
+    assert_eq!(frames[0].json()["error"]["code"], "task_interrupted");
+    upstream.closed(0);
+    assert_eq!(hearken.exit_status().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let upstream = FakeUpstream::gemini().say("a").hold().start();
+    let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "3600").start();
+    let id = hearken.submit(json!({"stream": true}));
+    let mut stream: Subscriber = hearken.stream(&id);
+    assert_eq!(stream.frame().id, 0);
+    upstream.held(1);
+    hearken.signal("TERM");
+    draining(&hearken);
+    hearken.signal("INT");
+    assert_eq!(hearken.exit_status().code(), Some(0));
+    upstream.closed(0);
+}
+
+#[test]
+fn a_server_without_work_drains_at_once() {
+    let mut hearken = Hearken::builder().local().start();
+    hearken.get("/v1/models").expect(200);
+    hearken.signal("TERM");
+    assert_eq!(hearken.exit_status().code(), Some(0));
+}

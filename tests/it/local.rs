@@ -1,1 +1,74 @@
-//! t
+//! The embedded channel: what it hears in real files, and that it says what it cannot do.
+
+use serde_json::json;
+
+use crate::support::hearken::Hearken;
+use crate::support::subscriber::content;
+use crate::support::{base64, fixture};
+
+/// A file, what the report calls its container and codec.
+const FILES: [(&str, &str, &str); 9] = [
+    ("speech.wav", "WAV", "16"),
+    ("speech.aiff", "AIFF", "16"),
+    ("speech.flac", "FLAC", "FLAC"),
+    ("speech.mp3", "MPEG audio", "MP3"),
+    ("speech.aac", "ADTS", "AAC"),
+    ("speech.ogg", "Ogg", "Vorbis"),
+    ("speech.opus", "Ogg", "Opus"),
+    ("speech.m4a", "MPEG-4", "AAC"),
+    ("speech-moov-last.m4a", "MPEG-4", "AAC"),
+];
+
+fn uri(audio: &[u8]) -> String {
+    format!("data:audio/unknown;base64,{}", base64(audio))
+}
+
+#[test]
+fn every_kind_of_file_is_measured_and_none_is_transcribed() {
+    let hearken = Hearken::builder().local().start();
+    for (file, container, codec) in FILES {
+        let audio = uri(&fixture(&format!("audio/{file}")));
+        let id = hearken.submit(json!({"model": "local-inspect", "audio_url": audio, "stream": true}));
+        let frames = hearken.stream(&id).rest();
+        let task = hearken.wait(&id);
+        assert_eq!(task["status"], "completed", "{file}: {task}");
+        let report = task["results"][0]["choices"][0]["message"]["content"].as_str().unwrap();
+        assert_eq!(content(&frames), report, "{file}");
+        assert_eq!(frames.last().unwrap().event, "done");
+        let line = |start: &str| {
+            report.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{file}: {report}"))
+        };
+        assert!(line("- Container: ").contains(container), "{file}: {report}");
+        assert!(line("- Codec: ").contains(codec), "{file}: {report}");
+        let seconds = line("- Duration: ").trim_start_matches("- Duration: ").split(' ').next().unwrap();
+        assert!((1.0..3.0).contains(&seconds.parse::<f64>().unwrap()), "{file}: {report}");
+        assert!(!line("- Speech: ").contains("none"), "{file}: {report}");
+        assert!(report.contains("does not transcribe"), "{file}: {report}");
+        assert_eq!(task["results"][0]["choices"][0]["finish_reason"], "stop");
+    }
+}
+
+#[test]
+fn a_blocking_call_brings_the_report() {
+    let hearken = Hearken::builder().local().start();
+    let audio = uri(&fixture("audio/speech.wav"));
+    let reply =
+        hearken.try_submit(json!({"model": "local-inspect", "audio_url": audio, "sync": true})).expect(200);
+    let message = reply.json()["choices"][0]["message"]["content"].clone();
+    assert!(message.as_str().unwrap().contains("does not transcribe"));
+}
+
+#[test]
+fn what_cannot_be_decoded_fails_with_what_to_do() {
+    let hearken = Hearken::builder().local().start();
+    let mut flac = fixture("audio/speech.flac");
+    flac.truncate(30);
+    let mut ogg = fixture("audio/speech.ogg");
+    ogg[60..].fill(0);
+    for audio in [flac, ogg] {
+        let reply =
+            hearken.try_submit(json!({"model": "local-inspect", "audio_url": uri(&audio), "sync": true}));
+        let error = reply.error(422, "unsupported_audio_format");
+        assert_eq!(error["retryable"], false);
+    }
+}

@@ -1,1 +1,105 @@
-//! t
+//! Habits of the source that no compiler checks.
+
+use std::path::{Path, PathBuf};
+
+/// Every Rust file below a folder of the project, with its text.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(folder), &mut found);
+    assert!(!found.is_empty());
+    found
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file without its tests and comments.
+fn program(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_file_opens_with_its_job() {
+    for (path, text) in sources("src").into_iter().chain(sources("tests")) {
+        let first = text.lines().next().unwrap_or_default();
+        assert!(
+            first.strip_prefix("//! ").is_some_and(|job| job.len() > 10),
+            "{}: {first:?}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn nothing_queues_without_a_bound() {
+    for (path, text) in sources("src") {
+        for word in ["do_send", "unbounded"] {
+            assert!(!program(&text).contains(word), "{} says {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn each_part_imports_only_what_stands_behind_it() {
+    // main -> cli -> server -> api -> actors -> {audio, channel, upstream, store} -> task -> wire -> error.
+    // Within the braces, and between them and `task`, plain values are shared; what may not be is said here.
+    let outer = ["cli::", "server::", "api::"];
+    let rules: [(&str, &[&str], &[&str]); 9] = [
+        ("error.rs", &outer, &["actors::", "store::", "upstream::", "actix", "awc"]),
+        ("wire", &outer, &["actors::", "store::", "upstream::", "channel::", "task::", "actix", "awc"]),
+        ("task", &outer, &["actors::", "store::", "upstream::", "channel::", "actix", "awc"]),
+        ("audio", &outer, &["actors::", "store::", "upstream::", "channel::"]),
+        ("channel", &outer, &["actors::", "store::", "actix", "awc"]),
+        ("upstream", &outer, &["actors::", "store::", "channel::"]),
+        ("store", &outer, &["actors::", "upstream::", "channel::", "actix_web", "awc"]),
+        ("actors", &outer, &["actix_web", "awc"]),
+        ("api", &["cli::", "server::"], &["store::", "upstream::"]),
+    ];
+    for (path, text) in sources("src") {
+        let inside = path.strip_prefix(root().join("src")).unwrap();
+        if inside.file_stem().is_some_and(|stem| stem == "tests" || stem == "testing") {
+            continue;
+        }
+        let program = program(&text);
+        for (part, outer, more) in rules {
+            if !inside.starts_with(part) {
+                continue;
+            }
+            for word in outer.iter().chain(more) {
+                let ours = format!("crate::{word}");
+                let theirs = word.starts_with("actix") || *word == "awc";
+                let found =
+                    if theirs { program.contains(&format!("{word}::")) } else { program.contains(&ours) };
+                assert!(!found, "{} imports {word}", inside.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_every_error_code() {
+    let Ok(readme) = std::fs::read_to_string(root().join("README.md")) else {
+        println!("there is no README.md yet");
+        return;
+    };
+    for code in hearken::error::ErrorCode::ALL {
+        assert!(
+            readme.contains(&format!("`{}`", code.as_str())),
+            "README.md does not name {}",
+            code.as_str()
+        );
+    }
+}

@@ -270,7 +270,7 @@ impl Script {
         self
     }
 
-    /// The body ends with the connection.
+    /// The body ends with the connection, as in HTTP/1.0.
     pub(crate) fn until_close(mut self) -> Self {
         self.answer().framing = Framing::Close;
         self
@@ -413,7 +413,8 @@ impl<'a> Connection<'a> {
         if answer.never {
             return self.until(|_| false);
         }
-        let mut head = format!("HTTP/1.1 {} Whatever\r\n", answer.status);
+        let version = if answer.framing == Framing::Close { "1.0" } else { "1.1" };
+        let mut head = format!("HTTP/{version} {} Whatever\r\n", answer.status);
         for (name, value) in &answer.headers {
             head += &format!("{name}: {value}\r\n");
         }

@@ -104,33 +104,50 @@ struct Reading {
     decoder: EventStreamDecoder,
     reply: Reply,
     pieces: Vec<Piece>,
+    /// What ends the call once the texts that came before it have been handed out.
+    failed: Option<UpstreamError>,
+}
+
+impl Reading {
+    fn take(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), UpstreamError> {
+        let fed = self.decoder.feed(bytes, &mut self.pieces);
+        self.take_pieces(batch)?;
+        fed.map_err(|err| UpstreamError::Invalid(err.to_string()))
+    }
+
+    fn take_pieces(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        self.pieces.drain(..).try_for_each(|piece| self.reply.take(piece, batch))
+    }
+
+    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        self.decoder.finish(&mut self.pieces);
+        self.take_pieces(batch)?;
+        self.reply.finish(batch)
+    }
 }
 
 fn events(body: Body, reply: Reply) -> impl Stream<Item = Result<Batch, UpstreamError>> {
-    let reading =
-        Reading { body, decoder: EventStreamDecoder::new(MAX_EVENT_BYTES), reply, pieces: Vec::new() };
+    let decoder = EventStreamDecoder::new(MAX_EVENT_BYTES);
+    let reading = Reading { body, decoder, reply, pieces: Vec::new(), failed: None };
     stream::try_unfold(Some(reading), |reading| async move {
         let Some(mut reading) = reading else { return Ok(None) };
+        if let Some(err) = reading.failed.take() {
+            return Err(err);
+        }
         let mut batch = Batch::new();
-        match reading.body.next().await {
-            Some(Ok(bytes)) => {
-                reading
-                    .decoder
-                    .feed(&bytes, &mut reading.pieces)
-                    .map_err(|err| UpstreamError::Invalid(err.to_string()))?;
-                for piece in reading.pieces.drain(..) {
-                    reading.reply.take(piece, &mut batch)?;
-                }
+        let (taken, ended) = match reading.body.next().await {
+            Some(Ok(bytes)) => (reading.take(&bytes, &mut batch), false),
+            Some(Err(_)) => (Err(UpstreamError::Disconnected), false),
+            None => (reading.finish(&mut batch), true),
+        };
+        match taken {
+            Ok(()) => Ok(Some((batch, (!ended).then_some(reading)))),
+            Err(err) if batch.is_empty() => Err(err),
+            // One read may bring a text and an error: how the network cut the bytes must not decide whether
+            // the text is published.
+            Err(err) => {
+                reading.failed = Some(err);
                 Ok(Some((batch, Some(reading))))
-            }
-            Some(Err(_)) => Err(UpstreamError::Disconnected),
-            None => {
-                reading.decoder.finish(&mut reading.pieces);
-                for piece in reading.pieces.drain(..) {
-                    reading.reply.take(piece, &mut batch)?;
-                }
-                reading.reply.finish(&mut batch)?;
-                Ok(Some((batch, None)))
             }
         }
     })

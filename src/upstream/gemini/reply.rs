@@ -154,7 +154,7 @@ impl Reply {
     ///
     /// # Errors
     /// When it amounts to no answer.
-    pub(super) fn finish(mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+    pub(super) fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         self.take_stray(batch)?;
         if let Some(block) = self.block.take().filter(|_| !self.saw_content) {
             let why = block.block_reason_message.or(block.block_reason).unwrap_or_default();
@@ -335,7 +335,7 @@ mod tests {
         let mut decoder = EventStreamDecoder::new(1 << 20);
         let mut reply = Reply::new(true, Secret::new("hush".into()));
         let (mut pieces, mut batch) = (Vec::new(), Batch::new());
-        let run = || {
+        let mut run = || {
             for bytes in body.as_bytes().chunks(piece) {
                 decoder.feed(bytes, &mut pieces).unwrap();
                 pieces.drain(..).try_for_each(|piece| reply.take(piece, &mut batch))?;

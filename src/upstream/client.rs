@@ -59,6 +59,8 @@ pub fn send_error(err: &SendRequestError, connect_timeout: Duration) -> Upstream
         SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => {
             UpstreamError::Connect("its name does not resolve".to_owned())
         }
+        // So awc calls a connection that came about and closed before the head of a response.
+        SendRequestError::Connect(ConnectError::Disconnected) => UpstreamError::Disconnected,
         SendRequestError::Connect(_) => UpstreamError::Connect("no connection".to_owned()),
         SendRequestError::Response(ParseError::Io(_) | ParseError::Incomplete) => UpstreamError::Disconnected,
         SendRequestError::Response(_) => UpstreamError::Invalid("its response is not HTTP".to_owned()),

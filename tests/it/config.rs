@@ -45,7 +45,7 @@ fn a_wrong_configuration_ends_with_status_two_and_one_line() {
         ),
         ("[[channels]]\nkind = \"horse\"", "h.toml:2", "channels[0].kind"),
         ("[[keys]]\nname = \"a\"", "h.toml", "keys[0].key"),
-        ("listen = ", "h.toml:1", "listen"),
+        ("listen = ", "h.toml:1", "quoted"),
     ] {
         for command in ["check", "serve"] {
             let output = with_file(text, command);

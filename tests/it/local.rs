@@ -8,8 +8,8 @@ use crate::support::{base64, fixture};
 
 /// A file, what the report calls its container and codec.
 const FILES: [(&str, &str, &str); 9] = [
-    ("speech.wav", "WAV", "16"),
-    ("speech.aiff", "AIFF", "16"),
+    ("speech.wav", "WAV", "PCM"),
+    ("speech.aiff", "AIFF", "PCM"),
     ("speech.flac", "FLAC", "FLAC"),
     ("speech.mp3", "MPEG audio", "MP3"),
     ("speech.aac", "ADTS", "AAC"),

@@ -59,6 +59,7 @@ struct Answer {
     /// Does the script say itself how it ends?
     ended: bool,
     never: bool,
+    slam: bool,
 }
 
 /// A script: one answer per request; the last one serves all further requests.
@@ -190,6 +191,7 @@ impl Script {
             steps: Vec::new(),
             ended: false,
             never: false,
+            slam: false,
         });
         self
     }
@@ -240,6 +242,12 @@ impl Script {
     /// Takes the request and never answers.
     pub(crate) fn never(mut self) -> Self {
         self.answer().never = true;
+        self
+    }
+
+    /// Takes the request and hangs up.
+    pub(crate) fn slam(mut self) -> Self {
+        self.answer().slam = true;
         self
     }
 
@@ -410,6 +418,9 @@ impl<'a> Connection<'a> {
     }
 
     fn say(&mut self, answer: &Answer) -> Result<(), Gone> {
+        if answer.slam {
+            return Err(Gone);
+        }
         if answer.never {
             return self.until(|_| false);
         }

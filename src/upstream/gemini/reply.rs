@@ -134,8 +134,14 @@ impl Reply {
             // Some proxies end a stream as OpenAI does.
             Piece::Event { data, .. } if data.trim() == "[DONE]" || data.trim().is_empty() => Ok(()),
             Piece::Event { data, .. } => {
-                let event = serde_json::from_str(&data)
-                    .map_err(|_| UpstreamError::Invalid("an event that is not Gemini's JSON".to_owned()))?;
+                let event = serde_json::from_str(&data).map_err(|err: serde_json::Error| {
+                    // awc does not tell a body that was cut off from one that has ended.
+                    if err.is_eof() {
+                        UpstreamError::Disconnected
+                    } else {
+                        UpstreamError::Invalid("an event that is not Gemini's JSON".to_owned())
+                    }
+                })?;
                 self.take_event(event, batch)
             }
             Piece::Stray(line) => {
@@ -416,6 +422,7 @@ mod tests {
             (event("{}"), invalid("an empty response")),
             ("<html>busy</html>".into(), invalid("a body that is no event stream")),
             (event("nonsense"), invalid("an event that is not Gemini's JSON")),
+            (text("a", "") + r#"data: {"candidates":[{"con"#, Err(UpstreamError::Disconnected)),
             (
                 event(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#),
                 Err(UpstreamError::Blocked("SAFETY".into())),

@@ -149,11 +149,18 @@ impl Hearken {
         all
     }
 
-    /// How many sockets it holds open.
-    pub(crate) fn open_sockets(&self) -> usize {
-        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
-        let targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    /// How many connections it holds open, those included whose other side has left.
+    pub(crate) fn open_connections(&self) -> usize {
+        const ESTABLISHED: &str = "01";
+        const CLOSE_WAIT: &str = "08";
+        let ours = format!(":{:04X}", self.address.port());
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let is_open = |line: &&str| {
+            let mut words = line.split_whitespace().skip(1);
+            let (local, state) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
+            local.ends_with(&ours) && [ESTABLISHED, CLOSE_WAIT].contains(&state)
+        };
+        table.lines().filter(is_open).count()
     }
 }
 

@@ -225,3 +225,42 @@ fn cancelling_what_has_ended_changes_nothing() {
     assert_eq!(hearken.cancel(&id), task);
     assert_eq!(hearken.task(&id), task);
 }
+
+#[test]
+fn a_timeline_is_added_on_request() {
+    let upstream = FakeUpstream::gemini().say("x").then().status(503).ends().start();
+    let mut hearken = Hearken::start(&upstream);
+    let ids =
+        [hearken.submit(json!({})), hearken.submit(json!({"audio_url": "https://audio.invalid/a.wav"}))];
+    let failed = {
+        hearken.wait(&ids[0]);
+        hearken.submit(json!({"stream": true}))
+    };
+    let ids = [&ids[0], &ids[1], &failed];
+    let get = |hearken: &Hearken, id: &str| {
+        hearken.wait(id);
+        hearken.get(&format!("/v1/tasks/{id}?include=timeline")).expect(200).text()
+    };
+    let before = ids.map(|id| get(&hearken, id));
+    for (text, (outcome, attempts)) in
+        before.iter().zip([("completed", 1), ("audio_fetch_failed", 0), ("upstream_error", 1)])
+    {
+        let task: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(task.as_object().unwrap().len(), 11, "{text}");
+        let timeline = &task["timeline"];
+        assert!(timeline["queued_at_ms"].as_u64().unwrap() / 1000 >= task["created"].as_u64().unwrap());
+        assert!(timeline["ended_at_ms"].as_u64() >= timeline["queued_at_ms"].as_u64(), "{text}");
+        assert_eq!(timeline["first_answered_at_ms"].is_u64(), outcome == "completed", "{text}");
+        assert_eq!(timeline["attempts"].as_array().unwrap().len(), attempts, "{text}");
+        if attempts > 0 {
+            let attempt = &timeline["attempts"][0];
+            assert_eq!(
+                (&attempt["channel"], &attempt["outcome"]),
+                (&json!("fake"), &json!(outcome)),
+                "{text}"
+            );
+        }
+    }
+    hearken.restart();
+    assert_eq!(ids.map(|id| get(&hearken, id)), before);
+}

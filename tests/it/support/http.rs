@@ -67,7 +67,8 @@ impl Reply {
         assert_eq!(error["type"], known.kind(), "{self}");
         assert!(error["message"].as_str().is_some_and(|text| text.len() > 10), "{self}");
         assert!(error.as_object().unwrap().contains_key("param"), "{self}");
-        assert!(error["retryable"].is_boolean(), "{self}");
+        // Whether a repeat has a chance is told of tasks that failed, not of requests that were refused.
+        assert_eq!(error["retryable"].is_boolean(), self.header("x-task-id").is_some(), "{self}");
         error.clone()
     }
 }

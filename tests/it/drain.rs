@@ -57,8 +57,7 @@ fn a_blocking_call_is_answered_during_a_drain() {
 #[test]
 fn a_task_that_outlasts_the_drain_is_interrupted_and_its_reader_told() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
-    let mut hearken =
-        Hearken::before(&upstream).set("# The last word counts.").env("HEARKEN_DRAIN_SECONDS", "1").start();
+    let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
     let id = hearken.submit(json!({"stream": true}));
     let mut stream = hearken.stream(&id);
     assert_eq!((stream.frame().id, stream.frame().id), (0, 1));

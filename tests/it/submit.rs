@@ -235,10 +235,8 @@ fn what_is_no_json_is_refused() {
 #[test]
 fn unknown_paths_and_methods_are_answered_in_json() {
     let hearken = Hearken::builder().local().start();
-    for path in ["/", "/v1", "/v1/llm", "/v1/tasks", "/v1/llm/generations/", "/metrics"] {
-        if path != "/v1/tasks" {
-            hearken.get(path).error(404, "not_found");
-        }
+    for path in ["/", "/v1", "/v1/llm", "/v1/tasks/", "/v1/llm/generations/", "/metrics"] {
+        hearken.get(path).error(404, "not_found");
     }
     let task = "/v1/tasks/task-llm-1776874565-yq3szvcu";
     for (method, path, allow) in [
@@ -432,7 +430,7 @@ fn a_submit_in_small_pieces_is_a_submit() {
 }
 
 #[test]
-fn a_repeated_key_of_another_caller_shares_nothing() {
+fn the_same_submit_of_another_caller_is_another_task() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let mine = hearken.submit(json!({}));

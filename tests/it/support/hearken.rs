@@ -180,7 +180,7 @@ impl Drop for Hearken {
             let _ = reader.join();
         }
         if std::thread::panicking() {
-            eprintln_lines(&self.log());
+            show(&self.log());
             return;
         }
         let (log, data) = (self.log(), self.data());
@@ -195,7 +195,7 @@ impl Drop for Hearken {
 }
 
 /// What the program said, for whoever reads why a test failed.
-fn eprintln_lines(log: &str) {
+fn show(log: &str) {
     println!("--- the program's log:\n{log}---");
 }
 

@@ -12,12 +12,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use actix_tls::connect::{
+    ConnectError as TcpConnectError, ConnectInfo, Connection, Connector as TcpConnector,
+};
 use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::{Service, fn_service};
 use actix_web::error::ParseError;
 use awc::error::{ConnectError, SendRequestError};
+use awc::http::Uri;
 use awc::{Client, Connector};
 use bytes::Bytes;
 
+use super::honest_stream::HonestStream;
 use super::{Stage, UpstreamError};
 
 /// Largest piece of a request body that is handed to the connection at once, in bytes: what is handed over is
@@ -36,11 +42,31 @@ pub fn client(connect_timeout: Duration) -> Client {
             .entry(connect_timeout)
             .or_insert_with(|| {
                 // How many connections there are is bounded by the channels' slots, not here.
-                let connector =
-                    Connector::new().timeout(connect_timeout).handshake_timeout(connect_timeout).limit(0);
+                let connector = Connector::new()
+                    .connector(tcp())
+                    .timeout(connect_timeout)
+                    .handshake_timeout(connect_timeout)
+                    .limit(0);
                 Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
             })
             .clone()
+    })
+}
+
+/// Resolves names and connects, over streams that tell how a response ends.
+fn tcp() -> impl Service<ConnectInfo<Uri>, Response = Connection<Uri, HonestStream>, Error = TcpConnectError>
++ Clone
++ 'static {
+    let tcp = TcpConnector::default().service();
+    fn_service(move |target: ConnectInfo<Uri>| {
+        let connecting = tcp.call(target);
+        async move {
+            let (tcp, uri) = connecting.await?.into_parts();
+            // A request goes out at once; where the system refuses, it goes out a little later.
+            let _ = tcp.set_nodelay(true);
+            let plain = uri.scheme_str() == Some("http");
+            Ok(Connection::new(uri, HonestStream::new(tcp, plain)))
+        }
     })
 }
 

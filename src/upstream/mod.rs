@@ -3,6 +3,7 @@
 pub mod client;
 pub mod deadlines;
 pub mod gemini;
+pub mod honest_stream;
 pub mod local;
 pub mod redact;
 #[cfg(test)]

@@ -337,6 +337,11 @@ fn an_answer_that_stops_unfinished_is_never_a_success() {
     for script in [
         FakeUpstream::gemini().say("Hel").ends(),
         FakeUpstream::gemini().say("Hel").ends().until_close(),
+        FakeUpstream::gemini().say("Hel").ends().until_close_in_http_1_0(),
+        // Older models say STOP on every chunk: a cut behind one is a cut all the same.
+        FakeUpstream::gemini().say("Hel").event(&finish_event("STOP")).cut(),
+        FakeUpstream::gemini().say("Hel").event(&finish_event("STOP")).cut().with_length(),
+        FakeUpstream::gemini().cut(),
         FakeUpstream::gemini().say("Hel").cut(),
         FakeUpstream::gemini().slam(),
         FakeUpstream::gemini().say("Hel").raw("data: {\"candidates\": [{\"con").cut(),
@@ -355,6 +360,8 @@ fn bodies_of_any_framing_and_line_ending_are_read() {
         FakeUpstream::gemini().raw(both("\r\n")).ends(),
         FakeUpstream::gemini().raw(both("\n")).ends().with_length(),
         FakeUpstream::gemini().raw(both("\r")).ends().until_close(),
+        FakeUpstream::gemini().raw(both("\n")).ends().until_close_in_http_1_0(),
+        FakeUpstream::gemini().raw(both("\n")).ends().until_close().in_pieces_of(1),
         FakeUpstream::gemini().raw(both("\r\n")).ends().in_pieces_of(1),
         FakeUpstream::gemini().raw(both("\r\n").trim_end()).ends().in_pieces_of(3),
         FakeUpstream::gemini().raw(": ping\r\n\r\n".to_owned() + &both("\n") + "data: [DONE]\n\n").ends(),

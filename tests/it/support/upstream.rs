@@ -44,7 +44,8 @@ enum Step {
 enum Framing {
     Chunked,
     Length,
-    Close,
+    /// The version that the response says.
+    Close(&'static str),
 }
 
 /// What is answered to one request.
@@ -278,9 +279,15 @@ impl Script {
         self
     }
 
-    /// The body ends with the connection, as in HTTP/1.0.
+    /// The body ends with the connection.
     pub(crate) fn until_close(mut self) -> Self {
-        self.answer().framing = Framing::Close;
+        self.answer().framing = Framing::Close("1.1");
+        self
+    }
+
+    /// The same in the words of an older time.
+    pub(crate) fn until_close_in_http_1_0(mut self) -> Self {
+        self.answer().framing = Framing::Close("1.0");
         self
     }
 
@@ -384,7 +391,7 @@ impl<'a> Connection<'a> {
                 state.requests.len() - 1
             });
             let answer = answers.get(number).or(answers.last()).unwrap();
-            if self.say(answer).is_err() || answer.framing == Framing::Close {
+            if self.say(answer).is_err() || matches!(answer.framing, Framing::Close(_)) {
                 break;
             }
         }
@@ -424,17 +431,19 @@ impl<'a> Connection<'a> {
         if answer.never {
             return self.until(|_| false);
         }
-        let version = if answer.framing == Framing::Close { "1.0" } else { "1.1" };
+        let version = if let Framing::Close(version) = answer.framing { version } else { "1.1" };
         let mut head = format!("HTTP/{version} {} Whatever\r\n", answer.status);
         for (name, value) in &answer.headers {
             head += &format!("{name}: {value}\r\n");
         }
         head += &match answer.framing {
             Framing::Chunked => "transfer-encoding: chunked\r\n\r\n".to_owned(),
-            Framing::Close => "connection: close\r\n\r\n".to_owned(),
+            Framing::Close(_) => "connection: close\r\n\r\n".to_owned(),
             Framing::Length => {
                 let said = |step: &Step| if let Step::Say(bytes) = step { bytes.len() } else { 0 };
-                format!("content-length: {}\r\n\r\n", answer.steps.iter().map(said).sum::<usize>())
+                // A body that is cut says that it is longer than what comes.
+                let unsaid = if answer.steps.iter().any(|step| matches!(step, Step::Cut)) { 100 } else { 0 };
+                format!("content-length: {}\r\n\r\n", answer.steps.iter().map(said).sum::<usize>() + unsaid)
             }
         };
         self.write(head.as_bytes())?;

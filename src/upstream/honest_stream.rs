@@ -1,0 +1,171 @@
+//! A TCP connection that tells awc the truth about how a plain HTTP/1.1 response ends.
+//!
+//! Two things that awc 3.11 over actix-http 3.20 hides, both of which make a failure look like a success:
+//!
+//! - When the connection closes in the middle of a chunked or counted body, awc ends the body as if it were
+//!   whole. Here such a close is an error, because those bodies never need one to end.
+//! - A response with neither length nor chunks ends with its connection (RFC 9112, section 6.3, case 8), but for
+//!   HTTP/1.1 it is read as empty. Here its version is written as 1.0, for which it is read rightly.
+//!
+//! It relies on one request being under way at a time, all of which is written before its response is read:
+//! so awc does it. Encrypted connections pass through untouched: there TLS itself tells a cut from an end,
+//! and upstreams that speak HTTP/2 frame their bodies.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use actix_rt::net::{ActixStream, Ready, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Longest response head that is waited for, in bytes; a longer one is passed on as it came, for awc to judge.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Most header fields that are looked through.
+const MAX_HEADERS: usize = 128;
+/// As much of a head as is read at once, in bytes.
+const HEAD_PIECE: usize = 4096;
+
+/// The connection.
+#[derive(Debug)]
+pub struct HonestStream {
+    tcp: TcpStream,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Encrypted: not looked into.
+    Opaque,
+    /// Since the last write, this much of the response's head has come.
+    Head(Vec<u8>),
+    /// The head, and what came with it, is being handed out.
+    HandingOut { bytes: Vec<u8>, at: usize, until_close: bool },
+    /// The body.
+    Body { until_close: bool },
+}
+
+impl HonestStream {
+    /// Wraps a connection; `plain` where HTTP/1.1 is spoken on it without encryption.
+    #[must_use]
+    pub fn new(tcp: TcpStream, plain: bool) -> Self {
+        Self { tcp, state: if plain { State::Head(Vec::new()) } else { State::Opaque } }
+    }
+}
+
+impl AsyncRead for HonestStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::Opaque => return Pin::new(&mut this.tcp).poll_read(cx, buf),
+                State::Head(head) => {
+                    let mut piece = [0; HEAD_PIECE];
+                    let mut piece = ReadBuf::new(&mut piece);
+                    ready!(Pin::new(&mut this.tcp).poll_read(cx, &mut piece))?;
+                    if piece.filled().is_empty() {
+                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    head.extend_from_slice(piece.filled());
+                    if is_whole(head) || head.len() > MAX_HEAD_BYTES {
+                        let mut bytes = std::mem::take(head);
+                        let until_close = ends_with_its_connection(&bytes);
+                        if let Some(minor_version) = bytes.get_mut(7).filter(|_| until_close) {
+                            *minor_version = b'0';
+                        }
+                        this.state = State::HandingOut { bytes, at: 0, until_close };
+                    }
+                }
+                State::HandingOut { bytes, at, until_close } => {
+                    let rest = bytes.get(*at..).unwrap_or_default();
+                    let some = rest.get(..rest.len().min(buf.remaining())).unwrap_or_default();
+                    buf.put_slice(some);
+                    *at += some.len();
+                    if *at >= bytes.len() {
+                        this.state = State::Body { until_close: *until_close };
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                State::Body { until_close } => {
+                    let before = buf.filled().len();
+                    ready!(Pin::new(&mut this.tcp).poll_read(cx, buf))?;
+                    let closed = buf.filled().len() == before && buf.remaining() > 0;
+                    return Poll::Ready(if closed && !*until_close {
+                        Err(io::ErrorKind::UnexpectedEof.into())
+                    } else {
+                        Ok(())
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for HonestStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // A request is on its way: what is read next is the head of its response.
+        if matches!(self.state, State::Body { .. }) {
+            self.state = State::Head(Vec::new());
+        }
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+impl ActixStream for HonestStream {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_read_ready(&self.tcp, cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_write_ready(&self.tcp, cx)
+    }
+}
+
+fn is_whole(head: &[u8]) -> bool {
+    head.windows(4).any(|four| four == b"\r\n\r\n")
+}
+
+/// Does the body behind this head end with the connection, and only so?
+fn ends_with_its_connection(head: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let whole = matches!(response.parse(head), Ok(httparse::Status::Complete(_)));
+    let bodiless = response.code.is_some_and(|code| code < 200 || code == 204 || code == 304);
+    let framed = response.headers.iter().any(|header| {
+        header.name.eq_ignore_ascii_case("content-length")
+            || header.name.eq_ignore_ascii_case("transfer-encoding")
+    });
+    whole && !bodiless && !framed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_body_without_framing_ends_with_its_connection() {
+        for (head, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndata: x", true),
+            ("HTTP/1.0 200 OK\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false),
+            ("HTTP/1.1 204 No Content\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nContent-", false),
+            ("garbage\r\n\r\n", false),
+        ] {
+            assert_eq!(ends_with_its_connection(head.as_bytes()), expected, "{head:?}");
+        }
+    }
+}

@@ -384,6 +384,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_from_the_environment_is_trimmed_and_must_be_one_word() {
+        let text = "[[channels]]\nkind = \"gemini\"\napi_key_env = \"K\"";
+        let config = load(text, &[("K", " sk-1\n")]).unwrap();
+        assert!(
+            matches!(&config.channels[0].kind, ChannelKind::Gemini { api_key, .. } if api_key.expose() == "sk-1")
+        );
+        let error = load(text, &[("K", "two words")]).unwrap_err();
+        assert!(error.starts_with("h.toml:3: channels[0].api_key_env: "), "{error}");
+    }
+
+    #[test]
     fn secrets_are_not_printed() {
         let config =
             load("[[channels]]\nkind = \"gemini\"\napi_key = \"hush-hush\"\nmodels = [\"m\"]", &[]).unwrap();

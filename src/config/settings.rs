@@ -247,21 +247,24 @@ fn secret(
     named: Option<&str>,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Secret, Problem> {
-    match (text.filter(|text| !text.is_empty()), named) {
-        (Some(_), Some(_)) => Err(Problem::new(key, format!("set either it or {key}_env, not both"))),
-        (Some(text), None) if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Secret::new(text)),
-        (Some(_), None) => {
-            Err(Problem::new(key, "a key holds neither white space nor other than ASCII characters"))
+    let (key, text) = match (text.filter(|text| !text.is_empty()), named) {
+        (Some(_), Some(_)) => return Err(Problem::new(key, format!("set either it or {key}_env, not both"))),
+        (Some(text), None) => (key.to_owned(), text),
+        (None, Some(name)) => {
+            let key = format!("{key}_env");
+            let mend = format!("{name} is not set in the environment: set it, or write the key itself");
+            let text = variable(name).ok_or_else(|| Problem::new(&key, mend))?;
+            (key, text.trim().to_owned())
         }
-        (None, Some(name)) => variable(name).map(Secret::new).ok_or_else(|| {
-            Problem::new(
-                format!("{key}_env"),
-                format!("{name} is not set in the environment: set it, or write the key itself"),
-            )
-        }),
         (None, None) => {
-            Err(Problem::new(key, format!("it is missing: set it, or {key}_env to the name of a variable")))
+            let mend = format!("it is missing: set it, or {key}_env to the name of a variable");
+            return Err(Problem::new(key, mend));
         }
+    };
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(Secret::new(text))
+    } else {
+        Err(Problem::new(key, "a key holds ASCII letters, digits and signs, and no white space"))
     }
 }
 

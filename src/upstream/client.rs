@@ -82,6 +82,10 @@ pub fn send_error(err: &SendRequestError, connect_timeout: Duration) -> Upstream
         {
             UpstreamError::Connect("connection refused".to_owned())
         }
+        // So rustls calls a certificate that it does not trust, and everything else that it does not like.
+        SendRequestError::Connect(ConnectError::Io(err)) if err.kind() == std::io::ErrorKind::InvalidData => {
+            UpstreamError::Connect("the TLS handshake failed".to_owned())
+        }
         SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => {
             UpstreamError::Connect("its name does not resolve".to_owned())
         }

@@ -69,9 +69,13 @@ type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
 
 async fn send(url: String, api_key: Secret, request: UpstreamRequest) -> Result<Body, UpstreamError> {
     let connect_timeout = request.connect_timeout;
+    let mut key = header::HeaderValue::from_str(api_key.expose())
+        .map_err(|_| UpstreamError::Invalid("the channel's key is no header value".to_owned()))?;
+    // No library that logs headers shall print it.
+    key.set_sensitive(true);
     let sent = client::client(connect_timeout)
         .post(url)
-        .insert_header(("x-goog-api-key", api_key.expose()))
+        .insert_header(("x-goog-api-key", key))
         .insert_header((header::CONTENT_TYPE, "application/json"))
         // A compressed stream would come in blocks, not chunk by chunk.
         .insert_header((header::ACCEPT_ENCODING, "identity"))

@@ -135,7 +135,7 @@ impl Reply {
             Piece::Event { data, .. } if data.trim() == "[DONE]" || data.trim().is_empty() => Ok(()),
             Piece::Event { data, .. } => {
                 let event = serde_json::from_str(&data).map_err(|err: serde_json::Error| {
-                    // awc does not tell a body that was cut off from one that has ended.
+                    // A body that ends with its connection looks the same when it was cut.
                     if err.is_eof() {
                         UpstreamError::Disconnected
                     } else {

@@ -59,7 +59,7 @@
 //! - The handlers know [`Tasks`](actors::Tasks), not addresses. Whether an answer came from an actor or from the
 //!   store is a secret of [`actors`].
 //! - If a task's actor panics, its dropped departure tells the registry, and a successor ends the task with
-//!   `internal_error` on the same log. Nothing else notices.
+//!   `internal_error` on the same log. Nothing else notices. A successor that panics, too, gets none.
 //! - [`task`], [`wire`], [`channel::choose`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`]
 //!   reads a clock.
 //! - Only [`config`] and the log's set-up read the environment, only `store::sqlite` blocks on a disk, only

@@ -18,7 +18,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
 use crate::store::Store;
 use crate::task::Task;
-use crate::task::chunk_log::LogReader;
+use crate::task::chunk_log::{ChunkLog, LogReader};
 use crate::task::id::TaskId;
 
 /// Accept a task: durably, then running or waiting. Replies with its log.
@@ -70,6 +70,8 @@ struct Entry {
     task: Arc<Task>,
     actor: Addr<TaskActor>,
     log: LogReader,
+    /// Did its first actor crash?
+    crashed: bool,
 }
 
 /// The actor that knows all tasks that have one.
@@ -127,10 +129,10 @@ impl Registry {
             Failure::new(ErrorCode::QueueFull, "Too many tasks are waiting already; try again shortly")
                 .with_retry_after(Duration::from_secs(5))
         })?;
-        Ok(Admission::Line { turn: channel.slots.line_up(), _place: place })
+        Ok(Admission::Line { turn: channel.slots.line_up(), place })
     }
 
-    fn start(&mut self, parts: TaskParts, ctx: &mut Context<Self>) -> LogReader {
+    fn start(&mut self, parts: TaskParts, crashed: bool, ctx: &mut Context<Self>) -> LogReader {
         let log = parts.log_reader();
         let task = parts.task();
         let (departing, departed) = oneshot::channel();
@@ -142,7 +144,7 @@ impl Registry {
         });
         self.next_arbiter = (self.next_arbiter + 1) % self.arbiters.len();
         let id = task.id.clone();
-        self.tasks.insert(id.clone(), Entry { task, actor, log: log.clone() });
+        self.tasks.insert(id.clone(), Entry { task, actor, log: log.clone(), crashed });
         ctx.spawn(departed.into_actor(self).map(move |departed, registry, ctx| match departed {
             Ok(()) => {
                 registry.tasks.remove(&id);
@@ -154,11 +156,15 @@ impl Registry {
     }
 
     fn succeed(&mut self, id: &TaskId, ctx: &mut Context<Self>) {
-        let Some(Entry { task, log, .. }) = self.tasks.remove(id) else { return };
-        tracing::error!(task_id = %id, "the task's actor crashed");
-        // A task that had ended is told by the store from now on.
-        if !log.mark().ended {
-            self.start(TaskParts::crashed(task, &log), ctx);
+        let Some(Entry { task, log, crashed, .. }) = self.tasks.remove(id) else { return };
+        tracing::error!(task_id = %id, again = crashed, "the task's actor crashed");
+        if log.mark().ended {
+            // The store tells of it from now on.
+        } else if crashed {
+            // Ending it is what crashes: readers are let go, and the next start ends it in the store.
+            ChunkLog::take_over(&log).end();
+        } else {
+            self.start(TaskParts::crashed(task, &log), true, ctx);
         }
     }
 }
@@ -186,7 +192,7 @@ impl Handler<Accept> for Registry {
         let durable = async move { store.accept(task).await };
         Box::pin(durable.into_actor(self).map(move |durable, registry, ctx| {
             durable?;
-            Ok(registry.start(TaskParts::accepted(new, admission), ctx))
+            Ok(registry.start(TaskParts::accepted(new, admission), false, ctx))
         }))
     }
 }

@@ -50,18 +50,20 @@ pub struct Interrupt;
 const STARTED: u8 = 5;
 /// Progress when the first text has come.
 const ANSWERING: u8 = 20;
-/// Progress after so many pieces of text: how many there will be nobody knows, so it comes ever closer to
-/// the end without reaching it.
-fn answering(pieces: u32) -> u8 {
-    let share = f64::from(pieces) / (f64::from(pieces) + 50.0);
-    (f64::from(ANSWERING) + share * f64::from(ALMOST - ANSWERING)) as u8
-}
-
 /// Progress never passes this before the end.
 const ALMOST: u8 = 99;
+/// Pieces of text after which progress is half way from the first one to the end.
+const HALF_WAY: f64 = 50.0;
 /// Pauses before the store is asked again to record an end. Then it is given up.
 const RECORD_PAUSES: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// Progress after so many pieces of text: how many there will be nobody knows, so it comes ever closer to
+/// the end without reaching it.
+fn answering(pieces: u32) -> u8 {
+    let share = f64::from(pieces) / (f64::from(pieces) + HALF_WAY);
+    (f64::from(ANSWERING) + share * f64::from(ALMOST - ANSWERING)) as u8
+}
 
 /// The actor of one task.
 #[derive(Debug)]
@@ -153,8 +155,7 @@ impl TaskActor {
     fn line_up(&mut self, ctx: &mut Context<Self>) {
         match self.admission.take() {
             Some(Admission::Now(slot)) => self.slot_granted(slot, ctx),
-            Some(Admission::Line { turn, _place }) => {
-                let place = _place;
+            Some(Admission::Line { turn, place }) => {
                 let waiting = turn.into_actor(self).map(move |slot, task, ctx: &mut Context<Self>| {
                     drop(place);
                     // No slot: the server drains, and the task stays as it is for the next start.

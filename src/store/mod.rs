@@ -7,6 +7,8 @@
 
 mod key_table;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

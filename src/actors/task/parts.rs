@@ -35,7 +35,7 @@ pub enum Admission {
         /// Its place in the channel's line.
         turn: Turn,
         /// Its place among all that wait, given back when it runs.
-        _place: Slot,
+        place: Slot,
     },
 }
 

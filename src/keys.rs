@@ -5,6 +5,7 @@
 //! newest one.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -70,6 +71,28 @@ pub struct KeyRecord {
     pub hash: KeyHash,
     /// Model names and globs that it may use.
     pub models: Vec<String>,
+    /// How much of them.
+    pub limits: KeyLimits,
+}
+
+/// How much a key may do; `None` is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// Most submits in a minute.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Most tasks that run at once; more wait.
+    pub max_running_tasks: Option<NonZeroU32>,
+}
+
+impl KeyLimits {
+    /// The limits as people write them: 0 is no limit.
+    #[must_use]
+    pub fn new(requests_per_minute: u32, max_running_tasks: u32) -> Self {
+        Self {
+            requests_per_minute: NonZeroU32::new(requests_per_minute),
+            max_running_tasks: NonZeroU32::new(max_running_tasks),
+        }
+    }
 }
 
 /// A key that has shown itself to be known.
@@ -149,7 +172,7 @@ mod tests {
 
     fn record(name: &str, key: &str, models: &[&str]) -> KeyRecord {
         let models = models.iter().map(|model| (*model).to_owned()).collect();
-        KeyRecord { name: name.into(), hash: KeyHash::of(key), models }
+        KeyRecord { name: name.into(), hash: KeyHash::of(key), models, limits: KeyLimits::default() }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `hearken check`: what a configuration means, without secrets.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,7 +43,13 @@ fn describe(config: &Config) {
         if config.allow_private_networks { "public and private networks" } else { "public networks only" }
     ));
     for key in &config.keys {
-        say(format_args!("key {}: models {}", key.name, key.models.join(", ")));
+        say(format_args!(
+            "key {}: models {}, {} submits per minute, {} tasks at once",
+            key.name,
+            key.models.join(", "),
+            at_most(key.limits.requests_per_minute),
+            at_most(key.limits.max_running_tasks),
+        ));
     }
     for channel in &config.channels {
         let capabilities: Vec<_> = channel.capabilities.iter().copied().map(Capability::as_str).collect();
@@ -60,4 +67,8 @@ fn describe(config: &Config) {
     for warning in &config.warnings {
         say(format_args!("warning: {warning}"));
     }
+}
+
+fn at_most(limit: Option<NonZeroU32>) -> String {
+    limit.map_or_else(|| "any number of".to_owned(), |most| format!("at most {most}"))
 }

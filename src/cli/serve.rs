@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{FAILED, USAGE, complain, sample, say};
 use crate::config::{ChannelKind, Config, Flags};
-use crate::keys::{self, KeyHash, KeyRecord};
+use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
 use crate::server::{self, StartError};
 use crate::store::{KeyTable, StoreError};
 
@@ -93,8 +93,12 @@ fn first_key(config: &Config) -> Result<Option<String>, StoreError> {
         return Ok(None);
     }
     let key = keys::generate();
-    let record =
-        KeyRecord { name: FIRST_KEY.to_owned(), hash: KeyHash::of(&key), models: vec!["*".to_owned()] };
+    let record = KeyRecord {
+        name: FIRST_KEY.to_owned(),
+        hash: KeyHash::of(&key),
+        models: vec!["*".to_owned()],
+        limits: KeyLimits::default(),
+    };
     Ok(table.create(&record)?.then_some(key))
 }
 

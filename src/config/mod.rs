@@ -289,7 +289,10 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
+    use crate::keys::KeyLimits;
 
     fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
         let variables: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -381,6 +384,24 @@ mod tests {
         assert_eq!(config.retention, defaults.retention);
         assert_eq!(config.drain, defaults.drain);
         assert_eq!(config.listen, defaults.listen);
+    }
+
+    #[test]
+    fn a_key_has_the_limits_of_its_entry_and_zero_is_none() {
+        let key = "[[keys]]\nname = \"a\"\nkey = \"sk-a\"\n";
+        let limits = |lines: &str| {
+            let config = load(&format!("{key}{lines}[[channels]]\nkind = \"local\""), &[]).unwrap();
+            assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+            config.keys[0].limits
+        };
+        assert_eq!(
+            limits("requests_per_minute = 60\nmax_running_tasks = 4\n"),
+            KeyLimits { requests_per_minute: NonZeroU32::new(60), max_running_tasks: NonZeroU32::new(4) }
+        );
+        assert_eq!(limits("requests_per_minute = 0\nmax_running_tasks = 0\n"), KeyLimits::default());
+        assert_eq!(limits(""), KeyLimits::default());
+        let error = load(&format!("{key}requests_per_minute = -1"), &[]).unwrap_err();
+        assert!(error.starts_with("h.toml:4: keys[0].requests_per_minute: "), "{error}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::file::{ChannelEntry, FileConfig, KeyEntry};
 use super::{Capability, ChannelConfig, ChannelKind, Config, Limits, Problem, Retention, Secret, Timeouts};
-use crate::keys::{KeyHash, KeyRecord};
+use crate::keys::{KeyHash, KeyLimits, KeyRecord};
 
 const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
 const GEMINI_MODELS: [&str; 3] = ["gemini-2.5-pro", "gemini-2.5-flash", "gemini-*"];
@@ -116,14 +116,6 @@ pub(super) fn check(
 fn warn_of_what_is_not_honoured(file: &FileConfig, warnings: &mut Vec<String>) {
     let mut warn =
         |key: String| warnings.push(format!("{key} is accepted, but this version does not act on it"));
-    for (index, key) in file.keys.iter().enumerate() {
-        if key.requests_per_minute.is_some_and(|limit| limit > 0) {
-            warn(format!("keys[{index}].requests_per_minute"));
-        }
-        if key.max_running_tasks.is_some_and(|limit| limit > 0) {
-            warn(format!("keys[{index}].max_running_tasks"));
-        }
-    }
     for (index, channel) in file.channels.iter().enumerate() {
         if channel.max_retries.is_some_and(|retries| retries > 0) {
             warn(format!("channels[{index}].max_retries"));
@@ -237,7 +229,12 @@ fn key(
         }
         _ => return Err(Problem::new(at("key"), "set exactly one of key, key_env and key_sha256")),
     };
-    Ok(KeyRecord { name, hash, models: entry.models.unwrap_or_else(|| vec!["*".to_owned()]) })
+    Ok(KeyRecord {
+        name,
+        hash,
+        models: entry.models.unwrap_or_else(|| vec!["*".to_owned()]),
+        limits: KeyLimits::new(entry.requests_per_minute.unwrap_or(0), entry.max_running_tasks.unwrap_or(0)),
+    })
 }
 
 /// A secret that stands in the file, or in the environment under the name that the file gives.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::StoreError;
 use super::sqlite::{connect, make_directory};
-use crate::keys::{KeyHash, KeyRecord};
+use crate::keys::{KeyHash, KeyLimits, KeyRecord};
 use crate::task::Timestamp;
 
 pub(super) fn keys_version(connection: &Connection) -> Result<i64, StoreError> {
@@ -14,17 +14,19 @@ pub(super) fn keys_version(connection: &Connection) -> Result<i64, StoreError> {
 }
 
 pub(super) fn keys(connection: &Connection) -> Result<Vec<KeyRecord>, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT name, hash, models FROM keys ORDER BY created_ms, name")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT name, hash, models, requests_per_minute, max_running_tasks FROM keys ORDER BY created_ms, name",
+    )?;
     let rows = statement.query_map([], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?))
+        let limits = KeyLimits { requests_per_minute: row.get(3)?, max_running_tasks: row.get(4)? };
+        Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?, limits))
     })?;
     rows.map(|row| {
-        let (name, hash, models) = row?;
+        let (name, hash, models, limits) = row?;
         let hash = KeyHash::from_bytes(&hash).ok_or_else(|| StoreError::Damaged(format!("key {name}")))?;
         let models =
             serde_json::from_str(&models).map_err(|err| StoreError::Damaged(format!("key {name}: {err}")))?;
-        Ok(KeyRecord { name, hash, models })
+        Ok(KeyRecord { name, hash, models, limits })
     })
     .collect()
 }
@@ -54,8 +56,16 @@ impl KeyTable {
             serde_json::to_string(&key.models).map_err(|err| StoreError::Damaged(err.to_string()))?;
         self.change(|transaction| {
             transaction.execute(
-                "INSERT INTO keys (name, hash, models, created_ms) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO NOTHING",
-                params![key.name, key.hash.as_bytes(), models, Timestamp::now()],
+                "INSERT INTO keys (name, hash, models, requests_per_minute, max_running_tasks, created_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO NOTHING",
+                params![
+                    key.name,
+                    key.hash.as_bytes(),
+                    models,
+                    key.limits.requests_per_minute,
+                    key.limits.max_running_tasks,
+                    Timestamp::now()
+                ],
             )
         })
     }
@@ -87,5 +97,61 @@ impl KeyTable {
         }
         transaction.commit()?;
         Ok(changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn record(name: &str, limits: KeyLimits) -> KeyRecord {
+        KeyRecord { name: name.into(), hash: KeyHash::of(name), models: vec!["gemini-*".into()], limits }
+    }
+
+    #[test]
+    fn keys_come_back_as_they_were_made() {
+        let directory = TempDir::new().unwrap();
+        let mut table = KeyTable::open(directory.path()).unwrap();
+        let records = [
+            record("a", KeyLimits::default()),
+            record("b", KeyLimits::new(60, 0)),
+            record("c", KeyLimits::new(u32::MAX, u32::MAX)),
+        ];
+        for record in &records {
+            assert!(table.create(record).unwrap());
+        }
+        assert_eq!(table.list().unwrap(), records);
+    }
+
+    #[test]
+    fn keys_that_are_older_than_limits_have_none() {
+        let directory = TempDir::new().unwrap();
+        let old = Connection::open(directory.path().join("hearken.sqlite")).unwrap();
+        // The schema of the first version, as far as later ones build on it.
+        old.execute_batch(
+            "CREATE TABLE tasks (
+                 id TEXT PRIMARY KEY, owner BLOB NOT NULL, created_ms INTEGER NOT NULL, stream INTEGER NOT NULL,
+                 question TEXT NOT NULL, progress INTEGER NOT NULL DEFAULT 0, completion TEXT, failure TEXT,
+                 timeline TEXT, ended_ms INTEGER
+             ) STRICT, WITHOUT ROWID;
+             CREATE INDEX tasks_by_end ON tasks (ended_ms) WHERE ended_ms IS NOT NULL;
+             CREATE TABLE keys (
+                 name TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE, models TEXT NOT NULL, created_ms INTEGER NOT NULL
+             ) STRICT, WITHOUT ROWID;
+             CREATE TABLE keys_version (version INTEGER NOT NULL) STRICT;
+             INSERT INTO keys_version VALUES (0);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        old.execute(
+            "INSERT INTO keys VALUES ('old', ?1, '[\"gemini-*\"]', 0)",
+            [KeyHash::of("old").as_bytes()],
+        )
+        .unwrap();
+        drop(old);
+        let table = KeyTable::open(directory.path()).unwrap();
+        assert_eq!(table.list().unwrap(), [record("old", KeyLimits::default())]);
     }
 }

@@ -27,7 +27,8 @@ const MOST_IN_A_COMMIT: usize = 512;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Each entry leads from its index to the next schema version.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE tasks (
         id TEXT PRIMARY KEY,
         owner BLOB NOT NULL,
@@ -49,7 +50,13 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE keys_version (version INTEGER NOT NULL) STRICT;
     INSERT INTO keys_version VALUES (0);
-"];
+",
+    "
+    -- NULL is no limit.
+    ALTER TABLE keys ADD COLUMN requests_per_minute INTEGER;
+    ALTER TABLE keys ADD COLUMN max_running_tasks INTEGER;
+",
+];
 
 fn directory_error(path: &Path) -> impl Fn(std::io::Error) -> StoreError {
     let path = path.display().to_string();

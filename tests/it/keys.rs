@@ -63,6 +63,66 @@ fn names_that_are_taken_or_unknown_end_with_status_one() {
 }
 
 #[test]
+fn a_key_is_made_with_what_it_may_do_and_listed_with_it() {
+    let hearken = Hearken::builder().local().start();
+    stdout(&keys(&hearken, &["create", "anything"]));
+    let limits = ["--requests-per-minute", "60", "--max-running-tasks", "4"];
+    let printed = stdout(&keys(
+        &hearken,
+        &[&["create", "alice", "--models", "gemini-*, local-?"][..], &limits].concat(),
+    ));
+    assert_eq!(
+        stdout(&keys(&hearken, &["list"])),
+        "anything\t*\trequests_per_minute=0\tmax_running_tasks=0\n\
+         alice\tgemini-*,local-?\trequests_per_minute=60\tmax_running_tasks=4\n"
+    );
+    let alice = hearken.with_key(printed.trim());
+    until("the key is noticed", || (alice.get("/v1/models").status == 200).then_some(()));
+    assert_eq!(alice.get("/v1/models").json()["data"], json!([]));
+    alice.try_submit(json!({"model": "local-inspect"})).error(403, "model_not_allowed");
+}
+
+#[test]
+fn options_that_make_no_sense_end_with_status_two_and_make_no_key() {
+    let hearken = Hearken::builder().local().start();
+    for options in [
+        &["--requests-per-minute", "many"][..],
+        &["--requests-per-minute", "-1"],
+        &["--max-running-tasks", "1.5"],
+        &["--max-running-tasks", "4294967296"],
+        &["--max-running-tasks"],
+        &["--models", ""],
+        &["--models", "gemini-*,,local-inspect"],
+        &["--model", "gemini-*"],
+    ] {
+        let output = keys(&hearken, &[&["create", "nobody"][..], options].concat());
+        assert_eq!(output.status.code(), Some(2), "{options:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        assert!(!output.stderr.is_empty());
+    }
+    assert_eq!(stdout(&keys(&hearken, &["list"])), "");
+}
+
+#[test]
+fn check_says_what_a_configured_key_may_do() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("h.toml");
+    let text = "[[keys]]\nname = \"free\"\nkey = \"sk-free\"\n\
+                [[keys]]\nname = \"bound\"\nkey = \"sk-bound\"\nmodels = [\"gemini-*\", \"local-inspect\"]\n\
+                requests_per_minute = 60\nmax_running_tasks = 4\n\
+                [[channels]]\nkind = \"local\"\n";
+    std::fs::write(&file, text).unwrap();
+    let said = stdout(&run(&["check", "--config", file.to_str().unwrap()]));
+    for line in [
+        "key free: models *, any number of submits per minute, any number of tasks at once",
+        "key bound: models gemini-*, local-inspect, at most 60 submits per minute, at most 4 tasks at once",
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line}: {said}");
+    }
+    assert!(!said.contains("warning") && !said.contains("sk-"), "{said}");
+}
+
+#[test]
 fn keys_are_made_before_there_is_a_server() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("new/data");

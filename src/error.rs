@@ -90,6 +90,8 @@ error_codes! {
     ContentPolicyViolation => (422, "content_policy_error", "content_policy_violation", false),
     /// The upstream says that the request is at fault.
     UpstreamRejected => (422, "invalid_request_error", "upstream_rejected", false),
+    /// The key submits more often than it may.
+    RateLimitExceeded => (429, "rate_limit_error", "rate_limit_exceeded", true),
     /// Too many tasks wait already.
     QueueFull => (429, "rate_limit_error", "queue_full", true),
     /// A fault of hearken's own.
@@ -217,6 +219,7 @@ impl Failure {
             ErrorCode::UpstreamRateLimited
             | ErrorCode::UpstreamAuthError
             | ErrorCode::ShuttingDown
+            | ErrorCode::RateLimitExceeded
             | ErrorCode::QueueFull => false,
             _ => self.code.status() >= 500 || self.code == ErrorCode::TaskCancelled,
         }

@@ -20,7 +20,7 @@
 //! | [`upstream`] | one provider each: [`gemini`](upstream::gemini), [`local`](upstream::local); deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
 //! | [`store`] | what outlives the process: SQLite behind a writer that shares commits |
-//! | [`keys`] | API keys: made, hashed, compared |
+//! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance) |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`api`] | the URL table, extractors, handlers |
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config) |
@@ -28,7 +28,7 @@
 //! | [`cli`] | the commands |
 //!
 //! Who may know whom: `cli → server → api → actors → {channel, upstream, store} → {audio, task} → wire →
-//! error`. Nothing points back. `keys` and `config` hold plain values that several parts receive.
+//! error`. Nothing points back. `keys` and `config` hold values that several parts receive.
 //!
 //! # The way of one task
 //!

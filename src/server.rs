@@ -190,7 +190,7 @@ async fn reread(store: &Store, version: i64) -> Result<Option<(i64, Vec<KeyRecor
 
 fn publish(newest: &watch::Sender<Arc<Keyring>>, configured: &[KeyRecord], records: Vec<KeyRecord>) {
     tracing::info!(stored = records.len(), configured = configured.len(), "the API keys changed");
-    newest.send_replace(Arc::new(Keyring::new(configured.iter().cloned().chain(records))));
+    newest.send_modify(|ring| *ring = Arc::new(ring.renewed(configured.iter().cloned().chain(records))));
 }
 
 async fn sweep(store: Store) {

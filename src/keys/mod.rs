@@ -1,9 +1,12 @@
-//! API keys: made, hashed, compared, and what each may use.
+//! API keys: made, hashed, compared, and what each may use and [may still do](allowance).
 //!
 //! A key is 240 random bits, so its SHA-256 says nothing about it and no slow hash is needed; only the hash
 //! is ever kept. A [`Keyring`] is a value; [`Keys`] is the handle through which request handlers see the
 //! newest one.
 
+pub mod allowance;
+
+use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,6 +14,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
+
+use allowance::Allowance;
 
 use crate::channel::pattern::ModelPattern;
 use crate::task::id::random_text;
@@ -71,12 +76,12 @@ pub struct KeyRecord {
     pub hash: KeyHash,
     /// Model names and globs that it may use.
     pub models: Vec<String>,
-    /// How much of them.
+    /// How much it may do.
     pub limits: KeyLimits,
 }
 
 /// How much a key may do; `None` is no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct KeyLimits {
     /// Most submits in a minute.
     pub requests_per_minute: Option<NonZeroU32>,
@@ -95,13 +100,15 @@ impl KeyLimits {
     }
 }
 
-/// A key that has shown itself to be known.
+/// A key of a keyring.
 #[derive(Debug)]
 pub struct KnownKey {
     /// Its name.
     pub name: String,
     /// Its hash.
     pub hash: KeyHash,
+    /// What it may still do; the same one in every keyring that has the key with these limits.
+    pub allowance: Arc<Allowance>,
     models: Vec<ModelPattern>,
 }
 
@@ -118,19 +125,40 @@ impl KnownKey {
 pub struct Keyring(Vec<Arc<KnownKey>>);
 
 impl Keyring {
-    /// A ring of the given keys.
+    /// A ring of the given keys, none of which has done anything yet.
     pub fn new(records: impl IntoIterator<Item = KeyRecord>) -> Self {
+        Self::default().renewed(records)
+    }
+
+    /// The ring that takes the place of this one. A key that was there before, with the same limits, may not
+    /// do more because the ring is new: it keeps its allowance.
+    #[must_use]
+    pub fn renewed(&self, records: impl IntoIterator<Item = KeyRecord>) -> Self {
+        let spent: HashMap<_, _> = self
+            .0
+            .iter()
+            .map(|known| ((known.hash, known.allowance.limits()), Arc::clone(&known.allowance)))
+            .collect();
         let known = |record: KeyRecord| {
-            let models = record.models.iter().map(|model| ModelPattern::new(model)).collect();
-            Arc::new(KnownKey { name: record.name, hash: record.hash, models })
+            let KeyRecord { name, hash, models, limits } = record;
+            let allowance = spent.get(&(hash, limits)).map(Arc::clone);
+            let allowance = allowance.unwrap_or_else(|| Arc::new(Allowance::new(limits)));
+            let models = models.iter().map(|model| ModelPattern::new(model)).collect();
+            Arc::new(KnownKey { name, hash, allowance, models })
         };
         Self(records.into_iter().map(known).collect())
     }
 
-    /// The key with this text. Every key is compared, each in constant time.
+    /// The key with this text.
     #[must_use]
     pub fn find(&self, key: &str) -> Option<Arc<KnownKey>> {
-        let hash = KeyHash::of(key);
+        self.by_hash(&KeyHash::of(key))
+    }
+
+    /// The key with this hash, as the store names the owner of a task. Every key is compared, each in constant
+    /// time; where two have the hash, it is the last one.
+    #[must_use]
+    pub fn by_hash(&self, hash: &KeyHash) -> Option<Arc<KnownKey>> {
         let mut found = None;
         for known in &self.0 {
             if bool::from(known.hash.0.ct_eq(&hash.0)) {
@@ -175,12 +203,49 @@ mod tests {
         KeyRecord { name: name.into(), hash: KeyHash::of(key), models, limits: KeyLimits::default() }
     }
 
+    fn limited(key: &str, requests_per_minute: u32) -> KeyRecord {
+        KeyRecord { limits: KeyLimits::new(requests_per_minute, 1), ..record(key, key, &["*"]) }
+    }
+
     #[test]
     fn a_key_is_found_by_its_text_alone() {
         let ring = Keyring::new([record("a", "sk-a", &["*"]), record("b", "sk-b", &["*"])]);
         assert_eq!(ring.find("sk-b").map(|key| key.name.clone()).as_deref(), Some("b"));
         assert!(ring.find("sk-c").is_none());
         assert!(ring.find("").is_none());
+    }
+
+    #[test]
+    fn the_owner_of_a_task_is_found_by_its_hash() {
+        let ring = Keyring::new([record("a", "sk-a", &["*"]), record("b", "sk-b", &["*"])]);
+        assert_eq!(ring.by_hash(&KeyHash::of("sk-a")).unwrap().name, "a");
+        assert!(ring.by_hash(&KeyHash::of("a")).is_none());
+    }
+
+    #[test]
+    fn what_a_key_has_spent_stays_spent_when_other_keys_change() {
+        let ring = Keyring::new([limited("sk-a", 1)]);
+        let before = ring.find("sk-a").unwrap();
+        before.allowance.spend().unwrap();
+        let slot = before.allowance.running().unwrap().try_take().unwrap();
+
+        let ring = ring.renewed([limited("sk-new", 1), limited("sk-a", 1)]);
+        let after = ring.find("sk-a").unwrap();
+        assert!(after.allowance.spend().is_err());
+        assert!(after.allowance.running().unwrap().try_take().is_none());
+        drop(slot);
+        assert!(after.allowance.running().unwrap().try_take().is_some());
+        assert!(ring.find("sk-new").unwrap().allowance.spend().is_ok());
+    }
+
+    #[test]
+    fn a_key_with_other_limits_begins_anew_and_so_does_one_that_was_away() {
+        let ring = Keyring::new([limited("sk-a", 1)]);
+        ring.find("sk-a").unwrap().allowance.spend().unwrap();
+        let raised = ring.renewed([limited("sk-a", 2)]);
+        assert!(raised.find("sk-a").unwrap().allowance.spend().is_ok());
+        let back = ring.renewed([]).renewed([limited("sk-a", 1)]);
+        assert!(back.find("sk-a").unwrap().allowance.spend().is_ok());
     }
 
     #[test]

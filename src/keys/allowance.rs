@@ -1,0 +1,161 @@
+//! What a key may still do: submits of this minute, and tasks that run at once.
+
+use std::num::NonZeroU32;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use tokio::sync::Semaphore;
+
+use super::KeyLimits;
+use crate::channel::slots::Slots;
+use crate::error::{ErrorCode, Failure};
+
+/// What one key may still do. Whoever holds the key shares it, so there is one for each key in the program.
+#[derive(Debug)]
+pub struct Allowance {
+    limits: KeyLimits,
+    submits: Option<Rate>,
+    running: Option<Slots>,
+}
+
+impl Allowance {
+    /// All that these limits allow.
+    #[must_use]
+    pub fn new(limits: KeyLimits) -> Self {
+        let slots = |most: NonZeroU32| Slots::new((most.get() as usize).min(Semaphore::MAX_PERMITS));
+        Self {
+            limits,
+            submits: limits.requests_per_minute.map(|limit| Rate::new(limit, DefaultClock::default())),
+            running: limits.max_running_tasks.map(slots),
+        }
+    }
+
+    /// The limits that it was made from.
+    #[must_use]
+    pub fn limits(&self) -> KeyLimits {
+        self.limits
+    }
+
+    /// Takes one submit from what is left.
+    ///
+    /// # Errors
+    /// `rate_limit_exceeded`, with the time when there will be one again. That costs nothing.
+    pub fn spend(&self) -> Result<(), Failure> {
+        self.submits.as_ref().map_or(Ok(()), Rate::spend)
+    }
+
+    /// The slots that the key's running tasks share; none where any number may run.
+    #[must_use]
+    pub fn running(&self) -> Option<&Slots> {
+        self.running.as_ref()
+    }
+}
+
+/// So many a minute, and as many at once after a minute of none; they come back one by one.
+#[derive(Debug)]
+struct Rate<C: Clock = DefaultClock> {
+    limit: NonZeroU32,
+    limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
+}
+
+impl<C: Clock> Rate<C> {
+    fn new(limit: NonZeroU32, clock: C) -> Self {
+        Self { limit, limiter: RateLimiter::direct_with_clock(Quota::per_minute(limit), clock) }
+    }
+
+    fn spend(&self) -> Result<(), Failure> {
+        self.limiter.check().map_err(|not_until| {
+            let wait = not_until.wait_time_from(self.limiter.clock().now());
+            Failure::new(
+                ErrorCode::RateLimitExceeded,
+                format!(
+                    "This API key has reached its limit of {} submits per minute; try again after Retry-After",
+                    self.limit
+                ),
+            )
+            .with_retry_after(wait)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    fn rate(limit: u32) -> (Rate<FakeRelativeClock>, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        (Rate::new(NonZeroU32::new(limit).unwrap(), clock.clone()), clock)
+    }
+
+    fn spendable(rate: &Rate<FakeRelativeClock>) -> usize {
+        std::iter::from_fn(|| rate.spend().ok()).count()
+    }
+
+    #[test]
+    fn a_minute_of_submits_may_come_at_once_and_comes_back_one_by_one() {
+        let (rate, clock) = rate(60);
+        assert_eq!(spendable(&rate), 60);
+        clock.advance(Duration::from_millis(999));
+        assert_eq!(spendable(&rate), 0);
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(spendable(&rate), 1);
+        clock.advance(Duration::from_secs(30));
+        assert_eq!(spendable(&rate), 30);
+        clock.advance(Duration::from_secs(600));
+        assert_eq!(spendable(&rate), 60);
+    }
+
+    #[test]
+    fn a_submit_too_many_is_told_the_limit_and_when_to_come_back() {
+        let (rate, clock) = rate(7);
+        assert_eq!(spendable(&rate), 7);
+        let failure = rate.spend().unwrap_err();
+        assert_eq!((failure.code, failure.retryable), (ErrorCode::RateLimitExceeded, true));
+        assert!(failure.message.contains(" 7 submits per minute"), "{failure}");
+        // 60 / 7 is 8.57.
+        assert_eq!(failure.retry_after_seconds, Some(9));
+        clock.advance(Duration::from_secs(9));
+        assert_eq!(spendable(&rate), 1);
+    }
+
+    #[test]
+    fn a_refused_submit_costs_nothing() {
+        let (rate, clock) = rate(60);
+        spendable(&rate);
+        for _ in 0..100 {
+            assert!(rate.spend().is_err());
+        }
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(spendable(&rate), 1);
+    }
+
+    #[test]
+    fn a_key_without_limits_may_do_anything() {
+        let allowance = Allowance::new(KeyLimits::default());
+        assert!((0..10_000).all(|_| allowance.spend().is_ok()));
+        assert!(allowance.running().is_none());
+    }
+
+    #[test]
+    fn as_many_tasks_run_as_the_key_may_run() {
+        let allowance = Allowance::new(KeyLimits::new(0, 2));
+        let slots = allowance.running().unwrap();
+        let held = [slots.try_take().unwrap(), slots.try_take().unwrap()];
+        assert!(slots.try_take().is_none());
+        drop(held);
+        assert!(slots.try_take().is_some());
+    }
+
+    #[test]
+    fn the_largest_limits_are_no_trouble() {
+        let allowance = Allowance::new(KeyLimits::new(u32::MAX, u32::MAX));
+        assert!((0..1000).all(|_| allowance.spend().is_ok()));
+        assert!(allowance.running().unwrap().try_take().is_some());
+    }
+}

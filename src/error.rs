@@ -64,6 +64,8 @@ error_codes! {
     MethodNotAllowed => (405, "invalid_request_error", "method_not_allowed", false),
     /// The task was submitted without `stream`.
     StreamNotEnabled => (409, "invalid_request_error", "stream_not_enabled", false),
+    /// The first submit with this `Idempotency-Key` is still being accepted.
+    IdempotencyConflict => (409, "invalid_request_error", "idempotency_conflict", true),
     /// Somebody ended the task.
     TaskCancelled => (409, "cancelled_error", "task_cancelled", false),
     /// The chunks are no longer kept.
@@ -86,6 +88,8 @@ error_codes! {
     InvalidAudioUrl => (422, "invalid_request_error", "invalid_audio_url", false),
     /// The audio could not be downloaded.
     AudioFetchFailed => (422, "invalid_request_error", "audio_fetch_failed", false),
+    /// The `Idempotency-Key` came with another body before.
+    IdempotencyKeyReused => (422, "invalid_request_error", "idempotency_key_reused", false),
     /// The upstream refused the content.
     ContentPolicyViolation => (422, "content_policy_error", "content_policy_violation", false),
     /// The upstream says that the request is at fault.

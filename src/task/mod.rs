@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod chunk_log;
 pub mod id;
+pub mod idempotency;
 pub mod life;
 pub mod snapshot;
 pub mod submission;

@@ -1,0 +1,337 @@
+//! Bodies that are written differently and say the same, and bodies that say something else.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+fn of(text: &str) -> Fingerprint {
+    Fingerprint::of(text.as_bytes()).unwrap_or_else(|err| panic!("{err}: {text:.200}"))
+}
+
+#[test]
+fn the_way_to_write_a_value_makes_no_difference() {
+    for (one, other) in [
+        (r#"{"a":1,"b":2}"#, " { \"b\" :\t2 ,\r\n\"a\": 1 } "),
+        (r#"{"a":[{"x":1,"y":2}]}"#, r#"{"a":[{"y":2,"x":1}]}"#),
+        (r#""/A""#, r#""\/\u0041""#),
+        (r#""\ud83d\ude00""#, "\"\u{1F600}\""),
+        (r#"{"a":1}"#, r#"{"\u0061":1}"#),
+        (r#"{"a":1}"#, r#"{"a":2,"a":1}"#),
+        (r#"{"a":{"b":1}}"#, r#"{"a":{"c":[1,2]},"\u0061":{"b":1}}"#),
+        ("[ ]", "[]"),
+        ("{ }", "{}"),
+    ] {
+        assert_eq!(of(one), of(other), "{one} {other}");
+    }
+}
+
+#[test]
+fn numbers_are_equal_by_value() {
+    for (one, other) in [
+        ("256", "256.0"),
+        ("256", "2.56e2"),
+        ("256", "25600E-2"),
+        ("256", "0.0256e+04"),
+        ("0", "-0"),
+        ("0", "-0.00e99999999999999999999999999999"),
+        ("-1.50", "-15e-1"),
+        ("1e400", "10e399"),
+        ("0.1", "0.10000"),
+        ("100000000000000000000", "1e20"),
+    ] {
+        assert_eq!(of(one), of(other), "{one} {other}");
+    }
+}
+
+#[test]
+fn what_differs_at_all_has_another_fingerprint() {
+    let words = ["null", "true", "false", "[null]", "{}", "[]", "[[]]", "[[],[]]", "[{}]", "[{},{}]"];
+    let numbers = ["0", "1", "-1", "10", "11", "0.1", "1.01", "1e400", "1e401"];
+    // Rounded to 64 bits, these would be pairs.
+    let long_numbers = [
+        "18446744073709551616",
+        "18446744073709551617",
+        "9007199254740992.0",
+        "9007199254740993.0",
+        "0.30000000000000004",
+        "0.300000000000000044",
+    ];
+    let strings = [r#""""#, r#""0""#, r#""1""#, r#""null""#, r#""a""#, r#""A""#, r#""a ""#, r#""\\u0061""#];
+    let arrays = ["[0]", "[0,0]", "[1,2]", "[2,1]", "[12]", "[[1],2]", "[1,[2]]", "[[1,2]]"];
+    let string_arrays = [r#"["a","b"]"#, r#"["ab"]"#, r#"["a,b"]"#, r#"["a",1]"#, r#"[{"a":1}]"#];
+    let objects = [
+        r#"{"":null}"#,
+        r#"{"a":null}"#,
+        r#"{"a":1}"#,
+        r#"{"a":"1"}"#,
+        r#"{"a":1,"b":2}"#,
+        r#"{"a":2,"b":1}"#,
+        r#"{"ab":1}"#,
+        r#"{"a":{"b":1}}"#,
+        r#"{"a":{},"b":1}"#,
+    ];
+    let groups: [&[&str]; 7] = [&words, &numbers, &long_numbers, &strings, &arrays, &string_arrays, &objects];
+    let texts = groups.concat();
+    for (index, one) in texts.iter().enumerate() {
+        for other in &texts[index + 1..] {
+            assert_ne!(of(one), of(other), "{one} {other}");
+        }
+    }
+}
+
+#[test]
+fn a_text_that_is_no_json_has_none() {
+    for text in [
+        "",
+        " ",
+        "{",
+        "[1,]",
+        r#"{"a":1,}"#,
+        "nul",
+        "01",
+        "1 2",
+        "[1 2]",
+        "\"a",
+        r#""\x""#,
+        "'a'",
+        r#""\ud800""#,
+    ] {
+        assert!(Fingerprint::of(text.as_bytes()).is_err(), "{text}");
+    }
+    assert!(Fingerprint::of(b"\"\xff\"").is_err());
+}
+
+#[test]
+fn nesting_is_followed_as_far_as_serde_follows_it_and_then_refused() {
+    let arrays = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+    for nested in [arrays(127), objects(127)] {
+        assert!(serde_json::from_str::<Value>(&nested).is_ok());
+        assert!(Fingerprint::of(nested.as_bytes()).is_ok());
+    }
+    for nested in [arrays(128), objects(128), arrays(1_000_000), objects(1_000_000)] {
+        assert!(serde_json::from_str::<Value>(&nested).is_err());
+        assert!(Fingerprint::of(nested.as_bytes()).is_err());
+    }
+}
+
+#[test]
+fn a_number_beyond_all_reason_is_refused_and_not_taken_for_another() {
+    assert!(Fingerprint::of(b"1e9223372036854775808").is_err());
+    assert_ne!(of("1e9223372036854775807"), of("1e-9223372036854775808"));
+}
+
+#[test]
+fn a_stored_fingerprint_counts_in_later_versions_too() {
+    let text = r#"{"model":"m","audio_url":"data:audio/wav;base64,UklGRg==","stream":true,"temperature":0.5,"x":[null,-2]}"#;
+    let fingerprint = of(text);
+    let hex: String = fingerprint.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "3a930f2b11032a47b932a2d7c54e911f8f8221b48cb8ac819de0072b0da63e00");
+    assert_eq!(Fingerprint::from_bytes(fingerprint.as_bytes()), Some(fingerprint));
+    assert_eq!(Fingerprint::from_bytes(&[0; 31]), None);
+}
+
+proptest! {
+    #[test]
+    fn however_a_value_is_written_its_fingerprint_stays(
+        value in anything(),
+        choices in prop::collection::vec(any::<u8>(), 64),
+    ) {
+        let mut hand = Hand { choices: choices.iter().cycle(), text: String::new() };
+        hand.write(&value);
+        let compact = value.to_string();
+        let pretty = serde_json::to_string_pretty(&value).unwrap();
+        prop_assert_eq!(of(&hand.text), of(&compact), "{} {}", hand.text, compact);
+        prop_assert_eq!(of(&pretty), of(&compact));
+    }
+
+    #[test]
+    fn whatever_is_changed_the_fingerprint_changes(value in anything()) {
+        for changed in changes(&value) {
+            prop_assert_ne!(of(&changed.to_string()), of(&value.to_string()), "{} {}", changed, value);
+        }
+    }
+
+    #[test]
+    fn values_have_the_same_fingerprint_when_they_are_equal_and_only_then(
+        one in something_small(),
+        other in something_small(),
+    ) {
+        prop_assert_eq!(of(&one.to_string()) == of(&other.to_string()), one == other);
+    }
+}
+
+/// Any value.
+fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        (-1000i32..1000).prop_map(|eighths| json!(f64::from(eighths) / 8.0)),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        "[a/\\\\\"\u{1F600}]{0,3}".prop_map(Value::from),
+    ];
+    nested(leaf.boxed(), "[a/\\\\\"\u{1F600}]{0,2}")
+}
+
+/// Values of so few kinds that equal and nearly equal ones are common.
+fn something_small() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        (-1i64..2).prop_map(Value::from),
+        prop_oneof![Just(""), Just("1"), Just("]")].prop_map(Value::from)
+    ];
+    nested(leaf.boxed(), "[a]{0,1}")
+}
+
+fn nested(leaf: BoxedStrategy<Value>, name: &'static str) -> impl Strategy<Value = Value> {
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(name, inner, 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// The value with one thing changed, for each of its things.
+fn changes(value: &Value) -> Vec<Value> {
+    let mut changed = vec![json!([value]), json!({ "": value })];
+    match value {
+        Value::Null => changed.push(json!(false)),
+        Value::Bool(flag) => changed.push(json!(!flag)),
+        Value::Number(number) => {
+            changed.push(json!(number.to_string()));
+            changed.push(match (number.as_i64(), number.as_f64()) {
+                (Some(integer), _) => json!(integer ^ 1),
+                (None, Some(0.0)) => json!(1),
+                (None, other) => json!(-other.unwrap()),
+            });
+        }
+        Value::String(text) => changed.extend([json!(format!("{text} ")), json!(format!("\u{0}{text}"))]),
+        Value::Array(values) => {
+            changed.push(Value::from([values.as_slice(), &[Value::Null]].concat()));
+            for (index, inner) in values.iter().enumerate() {
+                let with =
+                    |new: &[Value]| Value::from([&values[..index], new, &values[index + 1..]].concat());
+                changed.push(with(&[]));
+                changed.extend(changes(inner).iter().map(|new| with(std::slice::from_ref(new))));
+            }
+        }
+        Value::Object(members) => {
+            let with = |name: &str, new: Value| {
+                let mut members = members.clone();
+                members.insert(name.to_owned(), new);
+                Value::Object(members)
+            };
+            changed.push(with("a new one", Value::Null));
+            for (name, inner) in members {
+                let mut fewer = members.clone();
+                fewer.remove(name);
+                changed.push(Value::Object(fewer.clone()));
+                fewer.insert(format!("{name}{name}+"), inner.clone());
+                changed.push(Value::Object(fewer));
+                changed.extend(changes(inner).into_iter().map(|new| with(name, new)));
+            }
+        }
+    }
+    changed
+}
+
+/// Writes values in unusual ways; the choices are proptest's.
+struct Hand<'a> {
+    choices: std::iter::Cycle<std::slice::Iter<'a, u8>>,
+    text: String,
+}
+
+impl Hand<'_> {
+    fn choose(&mut self, from: usize) -> usize {
+        usize::from(*self.choices.next().unwrap()) % from
+    }
+
+    fn gap(&mut self) {
+        let gap = ["", "", " ", "\t", "\r\n  "][self.choose(5)];
+        self.text += gap;
+    }
+
+    fn write(&mut self, value: &Value) {
+        self.gap();
+        match value {
+            Value::Number(number) => self.number(&number.to_string()),
+            Value::String(text) => self.string(text),
+            Value::Array(values) => {
+                self.text += "[";
+                for (index, value) in values.iter().enumerate() {
+                    self.text += if index > 0 { "," } else { "" };
+                    self.write(value);
+                }
+                self.text += "]";
+            }
+            Value::Object(members) => self.object(members),
+            word => self.text += &word.to_string(),
+        }
+        self.gap();
+    }
+
+    fn number(&mut self, number: &str) {
+        let (mantissa, exponent) = number.split_once('e').unwrap_or((number, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let exponent: i64 = exponent.parse().unwrap();
+        let written = match self.choose(3) {
+            0 => number.to_owned(),
+            1 => format!("{whole}.{fraction}00E{exponent:+03}"),
+            _ => {
+                let sign = if whole.starts_with('-') { "-" } else { "" };
+                let digits = format!("{whole}{fraction}");
+                let digits = digits.trim_start_matches(['-', '0']);
+                let digits = if digits.is_empty() { "0" } else { digits };
+                format!("{sign}{digits}e{}", exponent - fraction.len() as i64)
+            }
+        };
+        self.text += &written;
+    }
+
+    fn string(&mut self, text: &str) {
+        self.text += "\"";
+        for character in text.chars() {
+            match self.choose(3) {
+                0 => {
+                    for unit in character.encode_utf16(&mut [0; 2]) {
+                        self.text += &format!("\\u{unit:04x}");
+                    }
+                }
+                1 if character == '/' => self.text += "\\/",
+                _ => {
+                    let plain = serde_json::to_string(&character).unwrap();
+                    self.text += &plain[1..plain.len() - 1];
+                }
+            }
+        }
+        self.text += "\"";
+    }
+
+    fn object(&mut self, members: &Map<String, Value>) {
+        let mut members: Vec<_> = members.iter().collect();
+        for index in (1..members.len()).rev() {
+            let other = self.choose(index + 1);
+            members.swap(index, other);
+        }
+        self.text += "{";
+        for (index, (name, value)) in members.into_iter().enumerate() {
+            self.text += if index > 0 { "," } else { "" };
+            if self.choose(4) == 0 {
+                self.string(name);
+                self.text += r#":[{"not":"the last"}],"#;
+            }
+            self.gap();
+            self.string(name);
+            self.gap();
+            self.text += ":";
+            self.write(value);
+        }
+        self.text += "}";
+    }
+}

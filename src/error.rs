@@ -112,6 +112,8 @@ error_codes! {
     UpstreamDisconnected => (502, "upstream_error", "upstream_disconnected", true),
     /// The upstream limits how often it may be asked.
     UpstreamRateLimited => (503, "upstream_error", "upstream_rate_limited", true),
+    /// The service has no room on its disk for more audio.
+    StorageFull => (503, "service_unavailable", "storage_full", true),
     /// The service is about to stop and takes no new work.
     ShuttingDown => (503, "service_unavailable", "shutting_down", true),
     /// The upstream took longer than a timeout allows.
@@ -223,6 +225,7 @@ impl Failure {
             ErrorCode::UpstreamRateLimited
             | ErrorCode::UpstreamAuthError
             | ErrorCode::ShuttingDown
+            | ErrorCode::StorageFull
             | ErrorCode::RateLimitExceeded
             | ErrorCode::QueueFull => false,
             _ => self.code.status() >= 500 || self.code == ErrorCode::TaskCancelled,

@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::actors::Tasks;
+use crate::actors::recovery::{TakenUp, take_up};
 use crate::actors::registry::Registry;
 use crate::actors::task::TaskSettings;
 use crate::api;
@@ -23,7 +24,7 @@ use crate::api::models::ServingSince;
 use crate::api::request_log;
 use crate::api::stream::StreamSettings;
 use crate::channel::{Channel, Channels};
-use crate::config::{ChannelConfig, ChannelKind, Config};
+use crate::config::{ChannelConfig, ChannelKind, Config, Retention};
 use crate::keys::{KeyRecord, Keyring, Keys};
 use crate::store::{Store, StoreError};
 use crate::task::Timestamp;
@@ -33,8 +34,8 @@ use crate::upstream::local::Local;
 
 /// How often the keys' table is looked at: a key that `hearken keys` makes or revokes counts within a second.
 const KEYS_POLL: Duration = Duration::from_millis(500);
-/// How often expired tasks are deleted. Until then the store hides them.
-const SWEEP: Duration = Duration::from_secs(60);
+/// How often expired tasks and chunks are deleted, at most and at least. Until then the store hides them.
+const SWEEPS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long open connections may take to end once everything has been said.
 const STOP_SECONDS: u64 = 2;
 /// An idle connection is kept this long: longer than the minute of common proxies, who must close first.
@@ -76,20 +77,25 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     }));
 
     let signals = Signals::listen()?;
-    let store = Store::open(&config.data_dir, config.retention)?;
+    let store = Store::open(&config.data_dir, config.retention, config.store)?;
     let keys = follow_keys(&store, config.keys.clone()).await?;
     let channels = Channels::new(config.channels.iter().map(open_channel));
     let settings = TaskSettings {
         store: store.clone(),
-        chunk_retention: config.retention.chunks,
+        // A stream is not kept longer than its task.
+        chunk_retention: config.retention.chunks.min(config.retention.tasks),
         max_answer_bytes: config.limits.max_answer_bytes,
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters = (0..cores).map(|_| Arbiter::new().handle()).collect();
     let registry =
         Registry::new(channels.clone(), settings, config.limits.max_pending_tasks, arbiters).start();
+    let taken_up = take_up(&registry, &store, &channels, &keys.current()).await?;
+    if taken_up != TakenUp::default() {
+        tracing::info!(run = taken_up.run, end = taken_up.end, "took up what an earlier run left unfinished");
+    }
     let tasks = Tasks::new(registry, store.clone());
-    actix_rt::spawn(sweep(store));
+    actix_rt::spawn(sweep(store, config.retention));
 
     let (server, addresses) = listen(&config, keys, channels, tasks.clone(), cores)?;
     let handle = server.handle();
@@ -193,8 +199,10 @@ fn publish(newest: &watch::Sender<Arc<Keyring>>, configured: &[KeyRecord], recor
     newest.send_modify(|ring| *ring = Arc::new(ring.renewed(configured.iter().cloned().chain(records))));
 }
 
-async fn sweep(store: Store) {
-    let mut ticks = tokio::time::interval(SWEEP);
+async fn sweep(store: Store, retention: Retention) {
+    let (shortest, longest) = SWEEPS;
+    let mut ticks =
+        tokio::time::interval((retention.chunks.min(retention.tasks) / 2).clamp(shortest, longest));
     loop {
         ticks.tick().await;
         match store.forget_expired().await {

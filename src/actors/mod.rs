@@ -2,6 +2,7 @@
 //!
 //! Whether an answer came from a living actor or from the store is a secret of this folder.
 
+pub mod recovery;
 pub mod registry;
 pub mod task;
 #[cfg(test)]
@@ -19,13 +20,16 @@ use crate::audio::source::AudioSource;
 use crate::channel::Channel;
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
+use crate::keys::allowance::Allowance;
 use crate::store::Store;
 use crate::task::Task;
 use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
+use crate::task::idempotency::Idempotency;
+use crate::task::list::{ListQuery, Page};
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
-use registry::{Accept, Drain, Find, IsAccepting, Located, Registry};
+use registry::{Accept, Drain, Find, IsAccepting, Located, Registry, Reopen};
 use task::{Cancel, Describe};
 
 /// A valid submit that has yet to be accepted.
@@ -42,6 +46,10 @@ pub struct NewTask {
     pub presence: Option<Presence>,
     /// The name of the key, for the log.
     pub key_name: String,
+    /// What the key allows.
+    pub allowance: Arc<Allowance>,
+    /// Under what a repeat of the submit finds the task.
+    pub idempotency: Option<Idempotency>,
 }
 
 /// Resolves when its [`Leash`] is dropped.
@@ -75,7 +83,8 @@ impl Tasks {
     /// Accepts a task. When this returns it is durable; it runs whatever becomes of the caller.
     ///
     /// # Errors
-    /// `queue_full`, `shutting_down`, or `internal_error` when the store fails.
+    /// `queue_full`, `rate_limit_exceeded`, `idempotency_conflict`, `shutting_down`, `storage_full`, or
+    /// `internal_error` when the store fails.
     pub async fn submit(&self, new: NewTask) -> Result<Accepted, Failure> {
         let snapshot = Snapshot {
             id: new.task.id.clone(),
@@ -89,13 +98,35 @@ impl Tasks {
         Ok(Accepted { snapshot, log })
     }
 
+    /// The task that a submit with the same `Idempotency-Key` has started.
+    ///
+    /// # Errors
+    /// `idempotency_key_reused` when that submit had another body.
+    pub async fn submitted(
+        &self,
+        owner: KeyHash,
+        idempotency: &Idempotency,
+    ) -> Result<Option<TaskId>, Failure> {
+        let Some((id, first)) = self.store.submitted(owner, idempotency.key.clone()).await? else {
+            return Ok(None);
+        };
+        if first.fingerprint == idempotency.fingerprint {
+            Ok(Some(id))
+        } else {
+            Err(Failure::new(
+                ErrorCode::IdempotencyKeyReused,
+                "This Idempotency-Key was sent with another body before; use a new key for a new task",
+            ))
+        }
+    }
+
     /// The task's current state.
     ///
     /// # Errors
     /// `task_not_found`, also for another key's task.
     pub async fn describe(&self, id: &TaskId, owner: KeyHash) -> Result<Snapshot, Failure> {
         loop {
-            let Some(Located { actor, mut log, .. }) = self.locate(id, owner).await? else {
+            let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? else {
                 return self.store.find(id.clone(), owner).await?.ok_or_else(Failure::task_not_found);
             };
             match actor.send(Describe).await {
@@ -110,6 +141,27 @@ impl Tasks {
                 Err(MailboxError::Timeout) => return Err(Failure::internal()),
             }
         }
+    }
+
+    /// The owner's tasks, newest first.
+    ///
+    /// # Errors
+    /// `invalid_param` where there is no task to go on after.
+    pub async fn list(&self, owner: KeyHash, query: ListQuery) -> Result<Page, Failure> {
+        let wanted = query.status;
+        let page = self.store.list(owner, query).await?;
+        let mut page = page.ok_or_else(|| {
+            Failure::invalid_param(
+                "after",
+                "after must be the id of a task of this API key that is still kept",
+            )
+        })?;
+        // What has not ended is told by its actor; the store only knows how it began.
+        for task in page.tasks.iter_mut().filter(|task| !task.state.is_terminal()) {
+            *task = self.describe(&task.id, owner).await?;
+        }
+        page.tasks.retain(|task| wanted.is_none_or(|status| task.state.status() == status));
+        Ok(page)
     }
 
     /// The task's state when it has ended, or after `most`, whichever comes first.
@@ -134,6 +186,12 @@ impl Tasks {
             return Ok(log);
         }
         let snapshot = self.describe(id, owner).await?;
+        if snapshot.stream && snapshot.state.is_terminal() {
+            let reopened = self.ask_registry(Reopen { id: id.clone(), owner }).await??;
+            if let Some(log) = reopened {
+                return Ok(log);
+            }
+        }
         Err(if snapshot.stream {
             Failure::new(
                 ErrorCode::StreamExpired,
@@ -154,7 +212,7 @@ impl Tasks {
     /// # Errors
     /// `task_not_found`, also for another key's task.
     pub async fn cancel(&self, id: &TaskId, owner: KeyHash) -> Result<Snapshot, Failure> {
-        if let Some(Located { actor, mut log, .. }) = self.locate(id, owner).await? {
+        if let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? {
             // A closed mailbox is a task that has ended or is about to.
             let _ = actor.send(Cancel).await;
             log.ended().await;
@@ -169,7 +227,7 @@ impl Tasks {
     }
 
     /// Takes no new tasks and starts none that wait; returns when those that run have ended, or when `most`
-    /// has passed and they were interrupted.
+    /// has passed and they were stopped. What has not ended then is left to the next start.
     pub async fn drain(&self, most: Duration) {
         let _ = self.ask_registry(Drain { most }).await;
     }

@@ -1,32 +1,72 @@
 //! [`Registry`]: the actor that maps task ids to addresses. It admits, starts, finds, forgets and drains.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, join_all};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::NewTask;
-use super::task::{Admission, Interrupt, TaskActor, TaskParts, TaskSettings};
-use crate::channel::Channels;
-use crate::channel::slots::Slots;
+use super::task::{Admission, Draining, Job, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work};
+use crate::audio::source::{AudioSource, KeptAudio};
+use crate::channel::slots::{Permit, Slots};
+use crate::channel::{Channel, Channels};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
-use crate::store::Store;
-use crate::task::Task;
+use crate::keys::allowance::Allowance;
+use crate::store::{Acceptance, NewRecord, Replay, Store, Unfinished};
 use crate::task::chunk_log::{ChunkLog, LogReader};
 use crate::task::id::TaskId;
+use crate::task::timeline::Timeline;
+use crate::task::{Task, Timestamp};
 
 /// Accept a task: durably, then running or waiting. Replies with its log.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<LogReader, Failure>")]
 pub struct Accept(pub NewTask);
 
-/// Find a task that has an actor.
+/// Take up a task that an earlier process left unfinished.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct TakeUp {
+    /// What is left of it.
+    pub left: Unfinished,
+    /// The name of its key, for the log.
+    pub key_name: String,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What becomes of a task that an earlier process left unfinished.
+#[derive(Debug)]
+pub enum Fate {
+    /// It runs.
+    Run {
+        /// Its audio.
+        audio: KeptAudio,
+        /// Who is asked.
+        channel: Arc<Channel>,
+        /// What its key allows.
+        allowance: Arc<Allowance>,
+    },
+    /// It ends like this, and the chunks that it had published stay readable.
+    End {
+        /// The failure.
+        failure: Failure,
+        /// The chunks.
+        chunks: Vec<Bytes>,
+    },
+}
+
+/// Find a task of which this process knows.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Located>")]
 pub struct Find {
@@ -36,15 +76,25 @@ pub struct Find {
     pub owner: KeyHash,
 }
 
-/// A task that has an actor.
+/// A task of which this process knows.
 #[derive(Debug)]
 pub struct Located {
-    /// The actor.
-    pub actor: Addr<TaskActor>,
+    /// The actor; `None` for the stream of an earlier process.
+    pub actor: Option<Addr<TaskActor>>,
     /// Its chunk log.
     pub log: LogReader,
     /// Does the log carry frames?
     pub stream: bool,
+}
+
+/// Bring back the stream of an ended task of an earlier process. Replies with its log, as long as it is kept.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<LogReader>, Failure>")]
+pub struct Reopen {
+    /// The task.
+    pub id: TaskId,
+    /// Who asks: to another key the task does not exist.
+    pub owner: KeyHash,
 }
 
 /// Are new tasks taken?
@@ -56,31 +106,56 @@ pub struct IsAccepting;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drain {
-    /// After this long they are interrupted.
+    /// After this long they are stopped.
     pub most: Duration,
 }
 
 /// Messages that may wait for the registry; beyond, senders wait.
 const MAILBOX: usize = 1024;
-/// How long interrupted tasks may take to record their end.
-const INTERRUPT_TIME: Duration = Duration::from_secs(5);
+/// How long tasks that are stopped may take to record their end.
+const STOP_TIME: Duration = Duration::from_secs(5);
 
+/// A task of which this process knows.
 #[derive(Debug)]
-struct Entry {
-    task: Arc<Task>,
-    actor: Addr<TaskActor>,
-    log: LogReader,
-    /// Did its first actor crash?
-    crashed: bool,
+enum Entry {
+    /// It has an actor.
+    Living {
+        task: Arc<Task>,
+        actor: Addr<TaskActor>,
+        log: LogReader,
+        /// Did its first actor crash?
+        crashed: bool,
+    },
+    /// It ended in an earlier process, and its stream was asked for.
+    Replayed { owner: KeyHash, log: LogReader },
 }
+
+impl Entry {
+    fn owner(&self) -> KeyHash {
+        match self {
+            Self::Living { task, .. } => task.owner,
+            Self::Replayed { owner, .. } => *owner,
+        }
+    }
+
+    fn log(&self) -> &LogReader {
+        match self {
+            Self::Living { log, .. } | Self::Replayed { log, .. } => log,
+        }
+    }
+}
+
+/// A stream that is being read from its journal: all who ask for it meanwhile wait for the same reading.
+type Reading = Shared<BoxFuture<'static, Result<Option<Replay>, Failure>>>;
 
 /// The actor that knows all tasks that have one.
 #[derive(Debug)]
 pub struct Registry {
     tasks: HashMap<TaskId, Entry>,
+    readings: HashMap<(TaskId, KeyHash), Reading>,
     settings: TaskSettings,
     channels: Channels,
-    /// Places for tasks that wait for a slot: `limits.max_pending_tasks`.
+    /// Places for tasks that wait for a permit: `limits.max_pending_tasks`.
     places: Slots,
     /// Task actors live here and not with the HTTP workers, whom they must outlive during a drain.
     arbiters: Vec<ArbiterHandle>,
@@ -102,6 +177,7 @@ impl Registry {
         let (running, all_ended) = mpsc::channel(1);
         Self {
             tasks: HashMap::new(),
+            readings: HashMap::new(),
             settings,
             channels,
             places: Slots::new(max_pending_tasks),
@@ -116,20 +192,20 @@ impl Registry {
         &self.settings.store
     }
 
-    /// A slot now, or a place in the line for one.
-    fn admit(&self, new: &NewTask) -> Result<Admission, Failure> {
+    /// A permit now, or a place in the line for one.
+    fn admit(&self, new: &NewTask, channel: &Channel) -> Result<Admission, Failure> {
         if self.running.is_none() {
             return Err(Failure::shutting_down());
         }
-        let channel = new.candidates.first().ok_or_else(Failure::internal)?;
-        if let Some(slot) = channel.slots.try_take() {
-            return Ok(Admission::Now(slot));
+        let key = new.allowance.running();
+        if let Some(permit) = Permit::try_take(key, &channel.slots) {
+            return Ok(Admission::Now(permit));
         }
         let place = self.places.try_take().ok_or_else(|| {
             Failure::new(ErrorCode::QueueFull, "Too many tasks are waiting already; try again shortly")
                 .with_retry_after(Duration::from_secs(5))
         })?;
-        Ok(Admission::Line { turn: channel.slots.line_up(), place })
+        Ok(Admission::Line { turn: Permit::line_up(key, &channel.slots), place: Some(place) })
     }
 
     fn start(&mut self, parts: TaskParts, crashed: bool, ctx: &mut Context<Self>) -> LogReader {
@@ -144,7 +220,7 @@ impl Registry {
         });
         self.next_arbiter = (self.next_arbiter + 1) % self.arbiters.len();
         let id = task.id.clone();
-        self.tasks.insert(id.clone(), Entry { task, actor, log: log.clone(), crashed });
+        self.tasks.insert(id.clone(), Entry::Living { task, actor, log: log.clone(), crashed });
         ctx.spawn(departed.into_actor(self).map(move |departed, registry, ctx| match departed {
             Ok(()) => {
                 registry.tasks.remove(&id);
@@ -156,9 +232,9 @@ impl Registry {
     }
 
     fn succeed(&mut self, id: &TaskId, ctx: &mut Context<Self>) {
-        let Some(Entry { task, log, crashed, .. }) = self.tasks.remove(id) else { return };
+        let Some(Entry::Living { task, log, crashed, .. }) = self.tasks.remove(id) else { return };
         tracing::error!(task_id = %id, again = crashed, "the task's actor crashed");
-        if log.mark().ended {
+        if log.mark().is_final() {
             // The store tells of it from now on.
         } else if crashed {
             // Ending it is what crashes: readers are let go, and the next start ends it in the store.
@@ -183,17 +259,68 @@ impl Handler<Accept> for Registry {
     /// From admission to start this runs here and not in the request's handler: a client that leaves in
     /// between must not leave a task behind that is durable and never runs.
     fn handle(&mut self, Accept(new): Accept, _: &mut Self::Context) -> Self::Result {
-        let admission = match self.admit(&new) {
-            Ok(admission) => admission,
+        let admitted = new.candidates.first().cloned().ok_or_else(Failure::internal).and_then(|channel| {
+            let admission = self.admit(&new, &channel)?;
+            // Last: a submit that is refused uses up nothing of its key's rate.
+            new.allowance.spend()?;
+            Ok((channel, admission))
+        });
+        let (channel, admission) = match admitted {
+            Ok(admitted) => admitted,
             Err(failure) => return Box::pin(std::future::ready(Err(failure)).into_actor(self)),
         };
+        let NewTask { task, audio, presence, idempotency, key_name, .. } = new;
+        let task = Arc::new(task);
+        let runs = matches!(admission, Admission::Now(_));
+        let kept = audio.kept();
+        let (base64, audio) = match audio {
+            // What has to wait does so on the disk.
+            AudioSource::Inline(audio) if runs => (Some(audio.base64.clone()), TaskAudio::Held(audio)),
+            AudioSource::Inline(audio) => (Some(audio.base64), TaskAudio::Kept(kept.clone())),
+            AudioSource::Url(_) => (None, TaskAudio::Kept(kept.clone())),
+        };
+        let mut timeline = Timeline::begun(task.created);
+        if runs && audio.is_at_hand() {
+            timeline.attempt(&channel.name, Timestamp::now());
+        }
+        let record = NewRecord {
+            task: Arc::clone(&task),
+            audio: kept,
+            runs,
+            leashed: presence.is_some() && idempotency.is_none(),
+            timeline: timeline.clone(),
+            idempotency,
+        };
         let store = self.store().clone();
-        let task = new.task.clone();
-        let durable = async move { store.accept(task).await };
-        Box::pin(durable.into_actor(self).map(move |durable, registry, ctx| {
-            durable?;
-            Ok(registry.start(TaskParts::accepted(new, admission), false, ctx))
+        let durable = async move { store.accept(record, base64).await };
+        Box::pin(durable.into_actor(self).map(move |durable, registry, ctx| match durable? {
+            Acceptance::Durable => {
+                let work = Work { audio, channel, admission };
+                let parts = TaskParts::accepted(task, key_name, presence, timeline, work);
+                Ok(registry.start(parts, false, ctx))
+            }
+            Acceptance::KeyTaken => Err(Failure::new(
+                ErrorCode::IdempotencyConflict,
+                "A submit with this Idempotency-Key is being accepted at this moment; send it again",
+            )),
         }))
+    }
+}
+
+impl Handler<TakeUp> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, TakeUp { mut left, key_name, fate }: TakeUp, ctx: &mut Self::Context) {
+        left.timeline.end_attempt(ErrorCode::TaskInterrupted.as_str(), Timestamp::now());
+        let (job, chunks) = match fate {
+            Fate::Run { audio, channel, allowance } => {
+                let turn = Permit::line_up(allowance.running(), &channel.slots);
+                let admission = Admission::Line { turn, place: self.places.try_take() };
+                (Job::Run(Work { audio: TaskAudio::Kept(audio), channel, admission }), Vec::new())
+            }
+            Fate::End { failure, chunks } => (Job::End(failure), chunks),
+        };
+        self.start(TaskParts::left_over(left, key_name, chunks, job), false, ctx);
     }
 }
 
@@ -201,8 +328,40 @@ impl Handler<Find> for Registry {
     type Result = Option<Located>;
 
     fn handle(&mut self, Find { id, owner }: Find, _: &mut Self::Context) -> Option<Located> {
-        let entry = self.tasks.get(&id).filter(|entry| entry.task.owner == owner)?;
-        Some(Located { actor: entry.actor.clone(), log: entry.log.clone(), stream: entry.task.stream })
+        let entry = self.tasks.get(&id).filter(|entry| entry.owner() == owner)?;
+        let (actor, stream) = match entry {
+            Entry::Living { actor, task, .. } => (Some(actor.clone()), task.stream),
+            Entry::Replayed { .. } => (None, true),
+        };
+        Some(Located { actor, log: entry.log().clone(), stream })
+    }
+}
+
+impl Handler<Reopen> for Registry {
+    type Result = ResponseActFuture<Self, Result<Option<LogReader>, Failure>>;
+
+    fn handle(&mut self, Reopen { id, owner }: Reopen, _: &mut Self::Context) -> Self::Result {
+        let known = self.tasks.get(&id).filter(|entry| entry.owner() == owner);
+        if let Some(entry) = known {
+            let log = entry.log().clone();
+            return Box::pin(std::future::ready(Ok(Some(log))).into_actor(self));
+        }
+        let store = self.store().clone();
+        let reading = self.readings.entry((id.clone(), owner)).or_insert_with(|| {
+            let id = id.clone();
+            async move { store.replay(id, owner).await.map_err(Failure::from) }.boxed().shared()
+        });
+        Box::pin(reading.clone().into_actor(self).map(move |replay, registry, ctx| {
+            registry.readings.remove(&(id.clone(), owner));
+            let Some(Replay { log, left }) = replay? else { return Ok(None) };
+            if let MapEntry::Vacant(entry) = registry.tasks.entry(id.clone()) {
+                entry.insert(Entry::Replayed { owner, log: log.clone() });
+                ctx.run_later(left, move |registry, _| {
+                    registry.tasks.remove(&id);
+                });
+            }
+            Ok(Some(log))
+        }))
     }
 }
 
@@ -211,6 +370,25 @@ impl Handler<IsAccepting> for Registry {
 
     fn handle(&mut self, _: IsAccepting, _: &mut Self::Context) -> bool {
         self.running.is_some()
+    }
+}
+
+impl Registry {
+    /// Sends a message to all tasks; resolves when all have taken it.
+    fn tell_all<M>(&self, message: M) -> impl Future<Output = ()> + 'static + use<M>
+    where
+        M: Message<Result = ()> + Copy + Send + 'static,
+        TaskActor: Handler<M>,
+    {
+        let sends: Vec<_> = self
+            .tasks
+            .values()
+            .filter_map(|entry| match entry {
+                Entry::Living { actor, .. } => Some(actor.send(message)),
+                Entry::Replayed { .. } => None,
+            })
+            .collect();
+        join_all(sends).map(drop)
     }
 }
 
@@ -225,19 +403,25 @@ impl Handler<Drain> for Registry {
         let Some(mut all_ended) = self.all_ended.take() else {
             return Box::pin(std::future::ready(()).into_actor(self));
         };
-        let ended = async move { (timeout(most, all_ended.recv()).await.is_ok(), all_ended) };
-        Box::pin(ended.into_actor(self).then(|(in_time, mut all_ended), registry, _| {
+        let told = self.tell_all(Draining);
+        let ended = async move {
+            told.await;
+            (timeout(most, all_ended.recv()).await.is_ok(), all_ended)
+        };
+        Box::pin(ended.into_actor(self).then(|(in_time, mut all_ended), registry: &mut Self, _| {
             if !in_time {
-                tracing::warn!("the time to drain is over: what still runs is interrupted");
-                for entry in registry.tasks.values() {
-                    // A full mailbox is a task that is busy ending.
-                    let _ = entry.actor.try_send(Interrupt);
-                }
+                tracing::warn!("the time to drain is over: what still runs is stopped");
             }
-            let ended = async move {
-                let _ = timeout(INTERRUPT_TIME, all_ended.recv()).await;
+            // What waits is left to the next start, and whoever reads it is let go.
+            let told = registry.tell_all(Stop);
+            let stopped = async move {
+                told.await;
+                all_ended.recv().await;
             };
-            ended.into_actor(registry)
+            async move {
+                let _ = timeout(STOP_TIME, stopped).await;
+            }
+            .into_actor(registry)
         }))
     }
 }

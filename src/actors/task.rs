@@ -10,26 +10,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Presence;
-use crate::audio::source::AudioSource;
+use crate::audio::container::Container;
+use crate::audio::source::{InlineAudio, KeptAudio};
 use crate::channel::Channel;
-use crate::channel::slots::Slot;
+use crate::channel::slots::Permit;
 use crate::error::{ErrorCode, Failure};
-use crate::store::Ending;
+use crate::store::{EndResult, Ending, Journal, Store, StoreError};
 use crate::task::answer::Answer;
+use crate::task::id::TaskId;
 use crate::task::life::{Effect, Event, Life, Outcome};
+use crate::task::recovery::interrupted;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 use crate::upstream::deadlines::with_deadlines;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent, UpstreamRequest};
-use crate::wire::completion::{FinishReason, Usage};
+use crate::wire::completion::{CompletionEnd, FinishReason, Usage};
 
-use parts::Work;
-pub use parts::{Admission, TaskParts, TaskSettings};
+pub use parts::{Admission, Job, TaskAudio, TaskParts, TaskSettings, Work};
 
 /// Tell the task's state.
 #[derive(Debug, Message)]
@@ -41,10 +44,15 @@ pub struct Describe;
 #[rtype(result = "()")]
 pub struct Cancel;
 
-/// End the task because the service stops, if it runs.
-#[derive(Debug, Message)]
+/// The server begins to drain: a caller who waits for a task that will not start here need not wait.
+#[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Interrupt;
+pub struct Draining;
+
+/// The server stops: a task of which something was seen ends, any other is left to the next start.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
 
 /// Progress of a task that runs and of which nothing else is known, in percent.
 const STARTED: u8 = 5;
@@ -54,14 +62,18 @@ const ANSWERING: u8 = 20;
 const ALMOST: u8 = 99;
 /// Pieces of text after which progress is half way from the first one to the end.
 const HALF_WAY: f64 = 50.0;
-/// Pauses before the store is asked again to record an end. Then it is given up.
-const RECORD_PAUSES: [Duration; 4] =
-    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+/// Where another process cannot work progress out from the chunks, it is shown, and remembered, in steps of
+/// so many percent.
+const PROGRESS_STEP: u8 = 10;
+/// Pause before the store is asked again to record an end; it doubles each time, up to the longest. An answer
+/// that was paid for is not given up because a disk is full for an hour.
+const RECORD_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_RECORD_PAUSE: Duration = Duration::from_secs(5);
 
 /// Progress after so many pieces of text: how many there will be nobody knows, so it comes ever closer to
 /// the end without reaching it.
-fn answering(pieces: u32) -> u8 {
-    let share = f64::from(pieces) / (f64::from(pieces) + HALF_WAY);
+fn answering(pieces: usize) -> u8 {
+    let share = pieces as f64 / (pieces as f64 + HALF_WAY);
     (f64::from(ANSWERING) + share * f64::from(ALMOST - ANSWERING)) as u8
 }
 
@@ -70,23 +82,34 @@ fn answering(pieces: u32) -> u8 {
 pub struct TaskActor {
     task: Arc<Task>,
     key_name: String,
-    channel: Option<Arc<Channel>>,
     settings: TaskSettings,
     life: Life,
     answer: Answer,
+    /// Where chunks are written before they are published; `None` for a task without a stream.
+    journal: Option<Journal>,
+    /// Has a run begun, in this process or an earlier one? From then on the task is `processing`.
+    begun: bool,
+    /// Is the run of this process in the store already? So it is for a task that was accepted with a permit.
+    run_recorded: bool,
     progress: u8,
     /// Pieces of text that have come.
-    pieces: u32,
+    pieces: usize,
     timeline: Timeline,
+    /// Who is asked.
+    channel: Option<Arc<Channel>>,
     /// Held until the upstream call takes it; the call lets go of it as it is sent.
-    audio: Option<AudioSource>,
+    audio: Option<TaskAudio>,
     admission: Option<Admission>,
+    /// With what the task ends as soon as it begins: it is not to be run.
+    doomed: Option<Failure>,
     presence: Option<Presence>,
-    /// The place in the line for a slot.
+    /// Is there a caller who waits?
+    awaited: bool,
+    /// The place in the line for a permit.
     line: Option<SpawnHandle>,
-    /// The upstream call.
+    /// The upstream call, or what prepares it.
     call: Option<SpawnHandle>,
-    slot: Option<Slot>,
+    permit: Option<Permit>,
     /// What the upstream said at its end.
     finish: Option<(FinishReason, Usage)>,
     completion: Option<Arc<RawValue>>,
@@ -107,26 +130,42 @@ impl TaskActor {
         running: Option<mpsc::WeakSender<Infallible>>,
         departing: oneshot::Sender<()>,
     ) -> Self {
-        let (audio, channel, admission) = match parts.work {
-            Some(Work { audio, channel, admission }) => (Some(audio), Some(channel), Some(admission)),
-            None => (None, None, None),
+        let TaskParts { task, key_name, answer, job, presence, timeline, progress, begun } = parts;
+        let (audio, channel, admission, doomed) = match job {
+            Job::Run(Work { audio, channel, admission }) => {
+                (Some(audio), Some(channel), Some(admission), None)
+            }
+            Job::End(failure) => (None, None, None, Some(failure)),
+        };
+        // The first chunk carries the role, each other a piece of text.
+        let pieces = answer.log().len().saturating_sub(1);
+        // What an earlier process has shown does not fall.
+        let shown = match (begun, answer.log().is_empty()) {
+            (_, false) => answering(pieces),
+            (true, true) => STARTED,
+            (false, true) => 0,
         };
         Self {
-            timeline: Timeline::begun(parts.task.created),
-            task: parts.task,
-            key_name: parts.key_name,
-            channel,
+            journal: task.stream.then(|| settings.store.journal(&task.id)),
+            begun,
+            run_recorded: matches!(admission, Some(Admission::Now(_))),
+            progress: progress.max(shown),
+            pieces,
+            timeline,
+            task,
+            key_name,
             settings,
             life: Life::Waiting,
-            answer: parts.answer,
-            progress: 0,
-            pieces: 0,
+            answer,
+            channel,
             audio,
             admission,
-            presence: parts.presence,
+            doomed,
+            awaited: presence.is_some(),
+            presence,
             line: None,
             call: None,
-            slot: None,
+            permit: None,
             finish: None,
             completion: None,
             running,
@@ -136,7 +175,9 @@ impl TaskActor {
     }
 
     fn apply(&mut self, event: Event, ctx: &mut Context<Self>) {
-        let (life, effects) = std::mem::replace(&mut self.life, Life::Waiting).on(event);
+        // A state is taken out to be replaced; what stands in meanwhile is never seen.
+        let life = std::mem::replace(&mut self.life, Life::Waiting);
+        let (life, effects) = life.on(event);
         self.life = life;
         for effect in effects {
             match effect {
@@ -144,6 +185,7 @@ impl TaskActor {
                 Effect::Release => self.release(ctx),
                 Effect::Record => self.record(ctx),
                 Effect::Announce => self.announce(ctx),
+                Effect::LetGo => self.let_go(),
             }
         }
     }
@@ -152,58 +194,67 @@ impl TaskActor {
         self.apply(Event::End(Outcome::Failed(failure.into())), ctx);
     }
 
-    fn line_up(&mut self, ctx: &mut Context<Self>) {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
         match self.admission.take() {
-            Some(Admission::Now(slot)) => self.slot_granted(slot, ctx),
+            Some(Admission::Now(permit)) => self.permit_granted(permit, ctx),
             Some(Admission::Line { turn, place }) => {
-                let waiting = turn.into_actor(self).map(move |slot, task, ctx: &mut Context<Self>| {
+                let waiting = turn.into_actor(self).map(|permit, task, ctx: &mut Context<Self>| {
                     drop(place);
-                    // No slot: the server drains, and the task stays as it is for the next start.
-                    if let Some(slot) = slot {
-                        task.slot_granted(slot, ctx);
+                    // No permit: the server drains, and the task stays as it is for the next start.
+                    if let Some(permit) = permit {
+                        task.permit_granted(permit, ctx);
                     }
                 });
                 self.line = Some(ctx.spawn(waiting));
             }
-            // What is left of a crash.
-            None => self.fail(Failure::internal(), ctx),
+            None => {
+                let failure = self.doomed.take().unwrap_or_else(Failure::internal);
+                self.fail(failure, ctx);
+            }
         }
     }
 
-    fn slot_granted(&mut self, slot: Slot, ctx: &mut Context<Self>) {
-        if self.life.outcome().is_some() {
+    fn permit_granted(&mut self, permit: Permit, ctx: &mut Context<Self>) {
+        if self.life != Life::Waiting {
             return;
         }
         // Without a token the server drains: what has not started does not start any more.
         self.token = self.running.as_ref().and_then(mpsc::WeakSender::upgrade);
         if self.token.is_some() {
-            self.slot = Some(slot);
+            self.permit = Some(permit);
             self.apply(Event::SlotGranted, ctx);
         }
     }
 
     fn start_upstream(&mut self, ctx: &mut Context<Self>) {
-        self.progress = STARTED;
+        self.begun = true;
+        self.progress = self.progress.max(STARTED);
         let (Some(channel), Some(audio)) = (&self.channel, self.audio.take()) else {
             return self.fail(Failure::internal(), ctx);
         };
-        let audio = match audio {
-            AudioSource::Inline(audio) => audio,
-            AudioSource::Url(_) => {
-                let failure = Failure::new(
-                    ErrorCode::AudioFetchFailed,
-                    "This version does not download audio: send it inline, as data:audio/<type>;base64,<payload>",
-                );
-                return self.fail(failure.with_param("audio_url"), ctx);
-            }
-        };
+        if audio.is_at_hand() && !self.timeline.is_attempted() {
+            self.timeline.attempt(&channel.name, Timestamp::now());
+        }
+        let timeline = (!self.run_recorded).then(|| self.timeline.clone());
+        let prepared = prepare(self.settings.store.clone(), self.task.id.clone(), timeline, audio);
+        let calling = prepared.into_actor(self).map(|audio, task, ctx: &mut Context<Self>| match audio {
+            Ok((container, base64)) => task.call_upstream(container, base64, ctx),
+            Err(failure) => task.fail(failure, ctx),
+        });
+        self.call = Some(ctx.spawn(calling));
+    }
+
+    fn call_upstream(&mut self, container: Container, base64: Bytes, ctx: &mut Context<Self>) {
+        let Some(channel) = &self.channel else { return self.fail(Failure::internal(), ctx) };
+        if !self.timeline.is_attempted() {
+            self.timeline.attempt(&channel.name, Timestamp::now());
+        }
         let request = UpstreamRequest {
             question: self.task.question.clone(),
-            container: audio.container,
-            base64: audio.base64,
+            container,
+            base64,
             connect_timeout: channel.timeouts.connect,
         };
-        self.timeline.attempt(&channel.name, Timestamp::now());
         let events = with_deadlines(channel.upstream.call(request), channel.timeouts);
         self.call = Some(ctx.add_stream(events));
     }
@@ -215,15 +266,13 @@ impl TaskActor {
         }
         self.audio = None;
         self.admission = None;
-        self.slot = None;
-        self.timeline.end(self.outcome_name(), Timestamp::now());
-    }
-
-    /// `completed` or the code of the failure.
-    fn outcome_name(&self) -> &'static str {
-        match self.life.outcome() {
-            Some(Outcome::Failed(failure)) => failure.code.as_str(),
-            Some(Outcome::Completed) | None => "completed",
+        self.permit = None;
+        if let Some(outcome) = self.life.outcome() {
+            let name = match outcome {
+                Outcome::Failed(failure) => failure.code.as_str(),
+                Outcome::Completed => "completed",
+            };
+            self.timeline.end(name, Timestamp::now());
         }
     }
 
@@ -232,14 +281,18 @@ impl TaskActor {
             UpstreamEvent::Text(kind, text) => {
                 self.timeline.first_answered.get_or_insert_with(Timestamp::now);
                 self.pieces += 1;
-                self.progress = self.progress.max(answering(self.pieces));
                 self.answer.push(kind, &text);
+                if self.task.stream {
+                    self.progress = self.progress.max(answering(self.pieces));
+                } else {
+                    self.reach(answering(self.pieces));
+                }
                 if self.answer.held_bytes() > self.settings.max_answer_bytes {
                     let most = self.settings.max_answer_bytes;
                     self.fail(UpstreamError::Invalid(format!("an answer of more than {most} bytes")), ctx);
                 }
             }
-            UpstreamEvent::Progress(percent) => self.progress = self.progress.max(percent.min(ALMOST)),
+            UpstreamEvent::Progress(percent) => self.reach(percent.min(ALMOST)),
             UpstreamEvent::Finished { reason, usage } => {
                 let completion = self.answer.completion(reason, usage).and_then(RawValue::from_string);
                 match completion {
@@ -257,30 +310,58 @@ impl TaskActor {
         }
     }
 
+    fn reach(&mut self, percent: u8) {
+        let step = percent - percent % PROGRESS_STEP;
+        if step > self.progress {
+            self.progress = step;
+            self.settings.store.mark_progress(self.task.id.clone(), step);
+        }
+    }
+
+    /// Shows readers what has come, once the journal has it: what was seen must outlive this process.
+    fn publish(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            if self.answer.is_unseen() && self.answer.unpublished().next().is_some() {
+                self.settings.store.mark_published(self.task.id.clone());
+            }
+            journal.append(self.answer.unpublished());
+        }
+        self.answer.publish();
+    }
+
     fn record(&mut self, ctx: &mut Context<Self>) {
-        let ending = match (self.life.outcome(), &self.completion) {
-            (Some(Outcome::Completed), Some(completion)) => Ending::Completed(Arc::clone(completion)),
+        // What a crash kept from being published is part of the stream, too.
+        self.publish();
+        let result = match (self.life.outcome(), &self.completion) {
+            (Some(Outcome::Completed), Some(completion)) => EndResult::Completed(Arc::clone(completion)),
             (Some(Outcome::Failed(failure)), _) => {
-                Ending::Failed { failure: failure.clone(), progress: self.progress }
+                EndResult::Failed { failure: failure.clone(), progress: self.progress }
             }
-            (Some(Outcome::Completed) | None, _) => return self.apply(Event::Unrecordable, ctx),
-        };
-        let store = self.settings.store.clone();
-        let id = self.task.id.clone();
-        let timeline = self.timeline.clone();
-        let recorded = async move {
-            for pause in RECORD_PAUSES.into_iter().map(Some).chain([None]) {
-                match store.end(id.clone(), ending.clone(), timeline.clone()).await {
-                    Ok(()) => return Event::Recorded,
-                    Err(err) => tracing::error!(task_id = %id, %err, "the end of a task cannot be recorded"),
-                }
-                if let Some(pause) = pause {
-                    tokio::time::sleep(pause).await;
-                }
+            (Some(Outcome::Completed) | None, _) => {
+                EndResult::Failed { failure: Failure::internal(), progress: self.progress }
             }
-            Event::Unrecordable
         };
-        ctx.spawn(recorded.into_actor(self).map(|event, task, ctx| task.apply(event, ctx)));
+        let chunks = self.task.stream.then(|| self.answer.log().len());
+        let ending = Ending { result, timeline: self.timeline.clone(), chunks };
+        let recorded = record(self.settings.store.clone(), self.task.id.clone(), ending);
+        ctx.spawn(recorded.into_actor(self).map(|before, task, ctx| task.recorded(before, ctx)));
+    }
+
+    /// `before`: the end that the task had already, if it had one; then that is the one to announce.
+    fn recorded(&mut self, before: Option<State>, ctx: &mut Context<Self>) {
+        let event = match before {
+            None | Some(State::Pending | State::Processing { .. }) => Event::Recorded,
+            Some(State::Failed { failure, progress }) => {
+                self.progress = progress;
+                Event::RecordedBefore(Outcome::Failed(failure))
+            }
+            Some(State::Completed { completion }) => {
+                self.finish = CompletionEnd::of(completion.get()).ok().map(|end| (end.reason, end.usage));
+                self.completion = Some(completion);
+                Event::RecordedBefore(Outcome::Completed)
+            }
+        };
+        self.apply(event, ctx);
     }
 
     fn announce(&mut self, ctx: &mut Context<Self>) {
@@ -291,12 +372,20 @@ impl TaskActor {
             (_, None) => self.answer.end_failed(&Failure::internal()),
         }
         self.answer.forget_texts();
+        self.journal = None;
         self.token = None;
         if self.task.stream {
             ctx.run_later(self.settings.chunk_retention, Self::retire);
         } else {
             self.retire(ctx);
         }
+    }
+
+    fn let_go(&mut self) {
+        tracing::info!(task_id = %self.task.id, key = self.key_name, "task left for the next start");
+        self.answer.park();
+        self.presence = None;
+        self.token = None;
     }
 
     /// Goes as planned. Not in `Actor::stopped`: that is also called for an actor that panicked.
@@ -335,9 +424,11 @@ impl TaskActor {
 
     fn state(&self) -> State {
         match (&self.life, &self.completion) {
-            (Life::Waiting, _) => State::Pending,
+            (Life::Waiting | Life::Parked, _) if !self.begun => State::Pending,
             // An end that is not durable yet is not told.
-            (Life::Running | Life::Ending(_), _) => State::Processing { progress: self.progress },
+            (Life::Waiting | Life::Running | Life::Ending(_) | Life::Parked, _) => {
+                State::Processing { progress: self.progress }
+            }
             (Life::Ended(Outcome::Completed), Some(completion)) => {
                 State::Completed { completion: Arc::clone(completion) }
             }
@@ -358,7 +449,7 @@ impl Actor for TaskActor {
         if let Some(presence) = self.presence.take() {
             ctx.spawn(presence.into_actor(self).map(|_, task, ctx| task.fail(cancelled(), ctx)));
         }
-        self.line_up(ctx);
+        self.begin(ctx);
     }
 }
 
@@ -381,7 +472,7 @@ impl StreamHandler<Result<Batch, UpstreamError>> for TaskActor {
                     }
                 }
                 if fresh {
-                    self.answer.publish();
+                    self.publish();
                 }
             }
             Err(err) => {
@@ -436,16 +527,71 @@ impl Handler<Cancel> for TaskActor {
     }
 }
 
-impl Handler<Interrupt> for TaskActor {
+impl Handler<Draining> for TaskActor {
     type Result = ();
 
-    fn handle(&mut self, _: Interrupt, ctx: &mut Self::Context) {
-        if self.life == Life::Running {
-            let failure = Failure::new(
-                ErrorCode::TaskInterrupted,
-                "The service stopped before the task had ended; submit it again",
-            );
-            self.fail(failure, ctx);
+    fn handle(&mut self, _: Draining, ctx: &mut Self::Context) {
+        if self.awaited && self.life == Life::Waiting {
+            self.apply(Event::Park, ctx);
         }
+    }
+}
+
+impl Handler<Stop> for TaskActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        if self.answer.is_unseen() {
+            self.apply(Event::Park, ctx);
+        } else {
+            self.fail(interrupted("The service stopped while the answer was being streamed"), ctx);
+        }
+    }
+}
+
+/// Records that a run begins, where that is not recorded already, and fetches the audio.
+async fn prepare(
+    store: Store,
+    id: TaskId,
+    timeline: Option<Timeline>,
+    audio: TaskAudio,
+) -> Result<(Container, Bytes), Failure> {
+    if let Some(timeline) = timeline {
+        // Not counted is better than not run: it takes a store that fails to lose count.
+        if let Err(err) = store.run(id.clone(), timeline).await {
+            tracing::warn!(task_id = %id, %err, "the run of a task is not counted");
+        }
+    }
+    match audio {
+        TaskAudio::Held(InlineAudio { container, base64, .. }) => Ok((container, base64)),
+        TaskAudio::Kept(KeptAudio::Spooled { container, bytes }) => {
+            match store.audio(id.clone(), bytes).await {
+                Ok(base64) => Ok((container, base64)),
+                Err(StoreError::Stopped) => Err(Failure::internal()),
+                Err(err) => {
+                    tracing::error!(task_id = %id, %err, "the audio of a task is lost");
+                    Err(interrupted("The machine stopped before the audio of this task was on its disk"))
+                }
+            }
+        }
+        TaskAudio::Kept(KeptAudio::Url(_)) => Err(Failure::new(
+            ErrorCode::AudioFetchFailed,
+            "This version does not download audio: send it inline, as data:audio/<type>;base64,<payload>",
+        )
+        .with_param("audio_url")),
+    }
+}
+
+/// Records an end, however long that takes: it must not be announced before. Returns the end that the task
+/// had already, if it had one.
+async fn record(store: Store, id: TaskId, ending: Ending) -> Option<State> {
+    let mut pause = RECORD_PAUSE;
+    loop {
+        match store.end(id.clone(), ending.clone()).await {
+            Ok(before) => return before.map(|snapshot| snapshot.state),
+            Err(err) => tracing::error!(task_id = %id, %err, "the end of a task cannot be recorded yet"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_RECORD_PAUSE);
     }
 }

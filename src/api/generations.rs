@@ -1,6 +1,9 @@
 //! `POST /v1/llm/generations`: asynchronous, blocking, streaming.
 
-use actix_web::http::header;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -14,10 +17,15 @@ use crate::audio::source::AudioSource;
 use crate::channel::Channels;
 use crate::channel::choose::{Wanted, choose};
 use crate::error::{ErrorCode, Failure};
+use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
+use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::submission::{Delivery, Submission};
 use crate::task::{Task, Timestamp};
+
+/// Says that a reply is about a task that an earlier submit with the same key started.
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// What a submit is judged by.
 #[derive(Debug, Clone, Copy)]
@@ -50,13 +58,33 @@ pub async fn submit(
         Ok(caller) => caller,
         Err(failure) => return Ok(refuse(&failure, payload)),
     };
+    let key = match idempotency_key(&request) {
+        Ok(key) => key,
+        Err(failure) => return Ok(refuse(&failure, payload)),
+    };
     let body = match read_json(&request, payload, settings.max_body_bytes).await {
         Ok(body) => body,
         Err(response) => return Ok(response),
     };
-    let submission = parse(body, settings.allow_private_networks).await?;
+    let (submission, idempotency) = parse(body, key, settings.allow_private_networks).await?;
     let delivery = submission.delivery;
-    let mut new = new_task(submission, &caller, &channels)?;
+    if let Some(idempotency) = &idempotency
+        && let Some(id) = tasks.submitted(caller.hash, idempotency).await?
+    {
+        request.extensions_mut().insert(id.clone());
+        let mut response = match delivery {
+            Delivery::Asynchronous => task_object(&tasks.describe(&id, caller.hash).await?),
+            Delivery::Blocking => outcome(&tasks, &id, &caller).await?,
+            Delivery::Streaming => {
+                let log = tasks.subscribe(&id, caller.hash).await?;
+                streaming(&tasks, &id, &caller, log, &stream_settings).await?
+            }
+        };
+        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+        return Ok(response);
+    }
+
+    let mut new = new_task(submission, idempotency, &caller, &channels)?;
     // The one place where leaving means cancelling: a blocking call whose caller goes away drops the leash.
     let leash: Option<Leash> = (delivery == Delivery::Blocking).then(|| {
         let (leash, presence) = oneshot::channel();
@@ -64,44 +92,88 @@ pub async fn submit(
         leash
     });
     let Accepted { snapshot, log } = tasks.submit(new).await?;
-    request.extensions_mut().insert(snapshot.id.clone());
-
+    let id = &snapshot.id;
+    request.extensions_mut().insert(id.clone());
     match delivery {
-        Delivery::Asynchronous => Ok(HttpResponse::Ok()
-            .insert_header((header::LOCATION, format!("/v1/tasks/{}", snapshot.id)))
-            .json(snapshot.object())),
+        Delivery::Asynchronous => Ok(task_object(&snapshot)),
         Delivery::Blocking => {
-            let mut log = log;
-            log.ended().await;
-            let reply = ended(&tasks.describe(&snapshot.id, caller.hash).await?);
+            let reply = outcome(&tasks, id, &caller).await?;
             drop(leash);
             Ok(reply)
         }
-        Delivery::Streaming => {
-            let mut log = log;
-            let mark = log.reached(0).await;
-            // A lone entry is the terminal frame of a failure: as long as nothing was sent, it can still be
-            // an HTTP error.
-            if mark.ended && mark.len <= 1 {
-                return Ok(ended(&tasks.describe(&snapshot.id, caller.hash).await?));
+        Delivery::Streaming => streaming(&tasks, id, &caller, log, &stream_settings).await,
+    }
+}
+
+/// The client's `Idempotency-Key`, if it sent one.
+fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Failure> {
+    let mut values = request.headers().get_all("Idempotency-Key");
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Failure::invalid_param("Idempotency-Key", "Idempotency-Key must be sent once"));
+    }
+    IdempotencyKey::parse(value.as_bytes()).map(Some)
+}
+
+async fn parse(
+    body: Bytes,
+    key: Option<IdempotencyKey>,
+    allow_private_networks: bool,
+) -> Result<(Submission, Option<Idempotency>), Failure> {
+    let small = body.len() <= LARGE_BODY;
+    let parse = move || {
+        let submission = Submission::parse(&body, allow_private_networks)?;
+        let idempotency = match key {
+            Some(key) => {
+                // Also what no field of ours needs must be JSON, to be compared.
+                let fingerprint = Fingerprint::of(&body).map_err(|err| {
+                    Failure::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {err}"))
+                })?;
+                Some(Idempotency { key, fingerprint })
             }
-            let mut response = stream::response(log, 0, &stream_settings);
-            mark_with(&mut response, &snapshot.id);
-            Ok(response)
-        }
-    }
+            None => None,
+        };
+        Ok((submission, idempotency))
+    };
+    if small { parse() } else { web::block(parse).await.map_err(|_| Failure::internal())? }
 }
 
-async fn parse(body: Bytes, allow_private_networks: bool) -> Result<Submission, Failure> {
-    if body.len() <= LARGE_BODY {
-        return Submission::parse(&body, allow_private_networks);
-    }
-    web::block(move || Submission::parse(&body, allow_private_networks))
-        .await
-        .map_err(|_| Failure::internal())?
+/// The reply of an asynchronous submit: the task.
+fn task_object(snapshot: &Snapshot) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::LOCATION, format!("/v1/tasks/{}", snapshot.id)))
+        .json(snapshot.object())
 }
 
-fn new_task(submission: Submission, caller: &Caller, channels: &Channels) -> Result<NewTask, Failure> {
+/// The reply of a blocking call: waits until the task has ended.
+async fn outcome(tasks: &Tasks, id: &TaskId, caller: &Caller) -> Result<HttpResponse, Failure> {
+    Ok(ended(&tasks.wait(id, caller.hash, Duration::MAX).await?))
+}
+
+/// The reply of a streaming call. As long as nothing of the answer is there, a failure is an HTTP error.
+async fn streaming(
+    tasks: &Tasks,
+    id: &TaskId,
+    caller: &Caller,
+    mut log: LogReader,
+    settings: &StreamSettings,
+) -> Result<HttpResponse, Failure> {
+    let mark = log.reached(0).await;
+    // A lone entry is the terminal frame of a failure.
+    if mark.is_final() && mark.len <= 1 {
+        return Ok(ended(&tasks.describe(id, caller.hash).await?));
+    }
+    let mut response = stream::response(log, 0, settings);
+    mark_with(&mut response, id);
+    Ok(response)
+}
+
+fn new_task(
+    submission: Submission,
+    idempotency: Option<Idempotency>,
+    caller: &Caller,
+    channels: &Channels,
+) -> Result<NewTask, Failure> {
     let Submission { question, audio, stream, .. } = submission;
     if !caller.may_use(&question.model) {
         return Err(Failure::new(
@@ -114,8 +186,7 @@ fn new_task(submission: Submission, caller: &Caller, channels: &Channels) -> Res
         AudioSource::Inline(audio) => audio.base64.len(),
         AudioSource::Url(_) => 0,
     };
-    let text_bytes = question.prompt.len() + question.system_prompt.as_ref().map_or(0, String::len);
-    let wanted = Wanted { model: &question.model, request_bytes: text_bytes + audio_bytes };
+    let wanted = Wanted { model: &question.model, request_bytes: question.text_bytes() + audio_bytes };
     let candidates = choose(channels, wanted, &mut rand::rng())?;
     let created = Timestamp::now();
     let task =
@@ -126,22 +197,30 @@ fn new_task(submission: Submission, caller: &Caller, channels: &Channels) -> Res
         let (declared, found) = (&audio.declared, audio.container.mime());
         tracing::warn!(task_id = %task.id, declared, found, "the audio is not what its label says");
     }
-    Ok(NewTask { task, audio, candidates, presence: None, key_name: caller.name.clone() })
+    Ok(NewTask {
+        task,
+        audio,
+        candidates,
+        presence: None,
+        key_name: caller.name.clone(),
+        allowance: Arc::clone(&caller.allowance),
+        idempotency,
+    })
 }
 
-/// The reply of a synchronous call whose task has ended.
+/// The reply of a synchronous call whose task has ended, or which is left to the next start.
 fn ended(snapshot: &Snapshot) -> HttpResponse {
     let mut response = match &snapshot.state {
         State::Completed { completion } => HttpResponse::Ok().json(completion.as_ref()),
         State::Failed { failure, .. } => task_failed(failure),
-        State::Pending | State::Processing { .. } => Failure::internal().error_response(),
+        State::Pending | State::Processing { .. } => Failure::shutting_down().error_response(),
     };
     mark_with(&mut response, &snapshot.id);
     response
 }
 
 fn mark_with(response: &mut HttpResponse, id: &TaskId) {
-    if let Ok(value) = header::HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(header::HeaderName::from_static("x-task-id"), value);
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(HeaderName::from_static("x-task-id"), value);
     }
 }

@@ -22,6 +22,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(at("/v1/llm/generations", "POST", web::post().to(generations::submit)))
         .service(at("/v1/llm/generations/{task_id}/stream", "GET", web::get().to(stream::subscribe)))
+        .service(at("/v1/tasks", "GET", web::get().to(tasks::list)))
         .service(at("/v1/tasks/{task_id}", "GET", web::get().to(tasks::query)))
         .service(at("/v1/tasks/{task_id}/cancel", "POST", web::post().to(tasks::cancel)))
         .service(at("/v1/configs/llm_generations_models", "GET", web::get().to(models::with_capabilities)))

@@ -3,7 +3,7 @@
 //! The body is a position in the task's chunk log. It takes what there is in one piece, and waits when there
 //! is nothing; nobody pushes to it and no queue stands between.
 
-use std::convert::Infallible;
+use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::header;
@@ -107,31 +107,48 @@ enum Stage {
     Ended,
 }
 
+/// The server stops and the task has not ended: the connection breaks off, so that no reader takes this for
+/// the end of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct BrokenOff;
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server stops before the task has ended")
+    }
+}
+
+impl std::error::Error for BrokenOff {}
+
 fn frames(
     log: LogReader,
     position: usize,
     keep_alive: Duration,
-) -> impl Stream<Item = Result<Bytes, Infallible>> + 'static {
+) -> impl Stream<Item = Result<Bytes, BrokenOff>> + 'static {
     let subscription = Subscription { log, position, stage: Stage::Opening, last_write: Instant::now() };
     stream::unfold(subscription, move |mut subscription| async move {
         let piece = subscription.next(keep_alive).await?;
         subscription.last_write = Instant::now();
-        Some((Ok(piece), subscription))
+        Some((piece, subscription))
     })
 }
 
 impl Subscription {
-    async fn next(&mut self, keep_alive: Duration) -> Option<Bytes> {
+    async fn next(&mut self, keep_alive: Duration) -> Option<Result<Bytes, BrokenOff>> {
         match self.stage {
             Stage::Opening => {
                 self.stage = Stage::BeforeFirst;
-                return Some(KEEP_ALIVE);
+                return Some(Ok(KEEP_ALIVE));
             }
             Stage::Ended => return None,
             Stage::BeforeFirst | Stage::Flowing => {}
         }
         let wake = timeout_at(self.last_write + keep_alive, self.log.reached(self.position)).await;
-        let Ok(mark) = wake else { return Some(KEEP_ALIVE) };
+        let Ok(mark) = wake else { return Some(Ok(KEEP_ALIVE)) };
+        if mark.parked && mark.len <= self.position {
+            self.stage = Stage::Ended;
+            return Some(Err(BrokenOff));
+        }
         if mark.ended {
             // Beyond the end there is the terminal frame, whatever position was asked for.
             self.position = self.position.min(mark.len.saturating_sub(1));
@@ -144,7 +161,7 @@ impl Subscription {
         if mark.ended && next >= mark.len {
             self.stage = Stage::Ended;
         }
-        Some(if first { with_retry(&piece) } else { piece })
+        Some(Ok(if first { with_retry(&piece) } else { piece }))
     }
 }
 
@@ -173,7 +190,7 @@ mod tests {
         }
     }
 
-    async fn text(stream: impl Stream<Item = Result<Bytes, Infallible>>) -> String {
+    async fn text(stream: impl Stream<Item = Result<Bytes, BrokenOff>>) -> String {
         let pieces: Vec<Bytes> = stream.map(|piece| piece.unwrap()).collect().await;
         String::from_utf8(pieces.concat()).unwrap()
     }
@@ -216,6 +233,17 @@ mod tests {
         log.append(Bytes::from_static(b"data: end\n\n"));
         log.end();
         assert_eq!(text(waiting).await, "retry: 2000\ndata: c\n\ndata: end\n\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_is_left_to_the_next_start_breaks_its_readers_off() {
+        let mut log = log_of(&["data: a\n\n"]);
+        let mut stream = Box::pin(frames(log.reader(), 0, LONG));
+        assert_eq!(stream.next().await, Some(Ok(KEEP_ALIVE)));
+        log.park();
+        assert_eq!(stream.next().await, Some(Ok(Bytes::from_static(b"retry: 2000\ndata: a\n\n"))));
+        assert_eq!(stream.next().await, Some(Err(BrokenOff)));
+        assert_eq!(stream.next().await, None);
     }
 
     #[tokio::test(start_paused = true)]

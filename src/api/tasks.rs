@@ -1,5 +1,6 @@
-//! `GET /v1/tasks/{id}` with `wait`, and cancel.
+//! `GET /v1/tasks/{id}` with `wait`, the list of tasks, and cancel.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
@@ -8,9 +9,15 @@ use super::caller::Caller;
 use crate::actors::Tasks;
 use crate::error::Failure;
 use crate::task::id::TaskId;
+use crate::task::list::ListQuery;
+use crate::task::snapshot::{Snapshot, Status};
+use crate::wire::task::TaskList;
 
 /// Longest `wait`, in seconds.
 const MAX_WAIT: u64 = 60;
+/// Tasks on a page, when nothing is said and at most.
+const PAGE: usize = 20;
+const MAX_PAGE: usize = 100;
 
 /// Handles a query.
 ///
@@ -42,6 +49,61 @@ fn includes_timeline(query: &str) -> bool {
         .any(|(name, value)| name == "include" && value.split(',').any(|part| part == "timeline"))
 }
 
+/// Handles a list.
+///
+/// # Errors
+/// `invalid_param` for `limit`, `after` or `status`.
+pub async fn list(
+    request: HttpRequest,
+    caller: Caller,
+    tasks: web::Data<Tasks>,
+) -> Result<HttpResponse, Failure> {
+    let page = tasks.list(caller.hash, list_query(request.query_string())?).await?;
+    let objects = page.tasks.iter().map(Snapshot::object).collect();
+    Ok(HttpResponse::Ok().json(TaskList::new(objects, page.has_more)))
+}
+
+fn list_query(query: &str) -> Result<ListQuery, Failure> {
+    let mut wanted = ListQuery { limit: PAGE, after: None, status: None };
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match name.as_ref() {
+            "limit" => {
+                wanted.limit =
+                    whole_number(&value).filter(|limit| (1..=MAX_PAGE).contains(limit)).ok_or_else(|| {
+                        Failure::invalid_param(
+                            "limit",
+                            format!("limit must be a whole number from 1 to {MAX_PAGE}"),
+                        )
+                    })?;
+            }
+            "after" => {
+                let id = value.parse().map_err(|_| {
+                    Failure::invalid_param(
+                        "after",
+                        "after must be the id of the last task of the page before",
+                    )
+                })?;
+                wanted.after = Some(id);
+            }
+            "status" => {
+                let status = Status::ALL.into_iter().find(|status| status.as_str() == value);
+                wanted.status = Some(status.ok_or_else(|| {
+                    let words = Status::ALL.map(Status::as_str).join(", ");
+                    Failure::invalid_param("status", format!("status must be one of {words}"))
+                })?);
+            }
+            // Other services' parameters change nothing.
+            _ => {}
+        }
+    }
+    Ok(wanted)
+}
+
+/// Digits and nothing else.
+fn whole_number<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
 /// Handles a cancel.
 ///
 /// # Errors
@@ -70,9 +132,8 @@ pub fn task_id(path: &str) -> Result<TaskId, Failure> {
 fn wait(query: &str) -> Result<Option<Duration>, Failure> {
     let wait = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "wait");
     let Some((_, text)) = wait else { return Ok(None) };
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse() {
-        Ok(seconds) if digits && seconds <= MAX_WAIT => Ok(Some(Duration::from_secs(seconds))),
+    match whole_number(&text) {
+        Some(seconds) if seconds <= MAX_WAIT => Ok(Some(Duration::from_secs(seconds))),
         _ => Err(Failure::invalid_param(
             "wait",
             format!("wait must be a whole number of seconds from 0 to {MAX_WAIT}"),

@@ -9,9 +9,12 @@ mod ogg;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use serde::{Deserialize, Serialize};
+
 /// The audio containers that hearken accepts: those that the Gemini API documents, with `audio/m4a` for
 /// MPEG-4 files that hold sound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Container {
     /// RIFF WAVE, with its 64-bit forms RF64 and BW64.
     Wav,

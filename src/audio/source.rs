@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use super::base64_reader::Base64Reader;
@@ -34,6 +35,34 @@ pub struct InlineAudio {
     pub base64: Bytes,
     /// The media type that the client wrote, in lower case and without parameters.
     pub declared: String,
+}
+
+/// Audio of a task that is durable: where whoever runs the task, in this process or a later one, finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptAudio {
+    /// To be downloaded.
+    Url(Url),
+    /// In the store's spool.
+    Spooled {
+        /// What the bytes are.
+        container: Container,
+        /// Length of the base64 text.
+        bytes: u64,
+    },
+}
+
+impl AudioSource {
+    /// How the audio is kept once its task is durable.
+    #[must_use]
+    pub fn kept(&self) -> KeptAudio {
+        match self {
+            Self::Url(url) => KeptAudio::Url(url.clone()),
+            Self::Inline(audio) => {
+                KeptAudio::Spooled { container: audio.container, bytes: audio.base64.len() as u64 }
+            }
+        }
+    }
 }
 
 impl InlineAudio {

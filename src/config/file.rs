@@ -80,6 +80,7 @@ pub(super) struct Limits {
     pub(super) max_body_bytes: Option<usize>,
     pub(super) max_pending_tasks: Option<usize>,
     pub(super) max_answer_bytes: Option<usize>,
+    pub(super) max_spool_bytes: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -87,6 +88,7 @@ pub(super) struct Limits {
 pub(super) struct Retention {
     pub(super) chunks_seconds: Option<u64>,
     pub(super) tasks_seconds: Option<u64>,
+    pub(super) idempotency_seconds: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,4 +108,5 @@ pub(super) struct Metrics {
 pub(super) struct Store {
     pub(super) kind: Option<String>,
     pub(super) url: Option<String>,
+    pub(super) sync: Option<bool>,
 }

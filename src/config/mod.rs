@@ -38,6 +38,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long things are kept.
     pub retention: Retention,
+    /// How the store keeps what it is given.
+    pub store: StoreConfig,
     /// A comment line is sent after this long without data.
     pub keep_alive: Duration,
     /// What is wrong without being fatal, for the log.
@@ -62,6 +64,18 @@ pub struct Retention {
     pub chunks: Duration,
     /// The task itself.
     pub tasks: Duration,
+    /// From the submit on, the `Idempotency-Key` that it carried.
+    pub idempotency: Duration,
+}
+
+/// How the store keeps what it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Is what was accepted on the disk before that is said? Otherwise it survives the process, and not the
+    /// machine.
+    pub sync: bool,
+    /// Most bytes of audio on the disk, of all tasks that have not ended.
+    pub max_spool_bytes: u64,
 }
 
 /// A way to serve models.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::file::{ChannelEntry, FileConfig, KeyEntry};
-use super::{Capability, ChannelConfig, ChannelKind, Config, Limits, Problem, Retention, Secret, Timeouts};
+use super::{
+    Capability, ChannelConfig, ChannelKind, Config, Limits, Problem, Retention, Secret, StoreConfig, Timeouts,
+};
 use crate::keys::{KeyHash, KeyLimits, KeyRecord};
 
 const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
@@ -102,6 +104,15 @@ pub(super) fn check(
                 file.retention.tasks_seconds,
                 86_400,
             )?),
+            idempotency: Duration::from_secs(positive(
+                "retention.idempotency_seconds",
+                file.retention.idempotency_seconds,
+                86_400,
+            )?),
+        },
+        store: StoreConfig {
+            sync: file.store.sync.unwrap_or(true),
+            max_spool_bytes: positive("limits.max_spool_bytes", file.limits.max_spool_bytes, 4 << 30)?,
         },
         keep_alive: Duration::from_secs(positive(
             "stream.keep_alive_seconds",

@@ -44,7 +44,7 @@ impl KeyTable {
     /// When the directory cannot be used.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         make_directory(data_dir)?;
-        Ok(Self { connection: connect(data_dir)? })
+        Ok(Self { connection: connect(data_dir, true)? })
     }
 
     /// Adds a key; false where the name is taken.

@@ -1,42 +1,63 @@
-//! The store: what must outlive the process, as records. It knows no actors and no HTTP.
+//! The store: what must outlive the process. It knows no actors and no HTTP.
 //!
-//! [`Store`] is a handle to two threads over one SQLite database. The writer takes whatever waits for it,
-//! up to a bound, and commits it as one transaction: a thousand submits at once share a few fsyncs, and a
-//! lone one waits for nobody. Reads have a connection and a thread of their own, so they never wait for a
-//! commit (SQLite's WAL lets them).
+//! [`Store`] is a handle to a SQLite database, to the [spool] of the audio of tasks that have not ended, and
+//! to the [journals](journal) of published chunks. The database has two threads. The [writer] takes whatever
+//! waits for it, up to a bound, and commits it as one transaction: a thousand submits at once share a few
+//! fsyncs, and a lone one waits for nobody. The [reader] has a connection of its own, so it never waits for a
+//! commit (SQLite's WAL lets it).
 
+mod journal;
 mod key_table;
+mod reader;
+mod spool;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::Retention;
-use crate::error::Failure;
+use crate::audio::source::KeptAudio;
+use crate::config::{Retention, StoreConfig};
+use crate::error::{ErrorCode, Failure};
 use crate::keys::{KeyHash, KeyRecord};
+use crate::task::answer::Answer;
+use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
+use crate::task::idempotency::{Idempotency, IdempotencyKey};
+use crate::task::list::{ListQuery, Page};
+use crate::task::recovery::Remains;
 use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 
+use journal::Journals;
+use reader::Read;
+use spool::Spool;
+use writer::{Mark, Write};
+
+pub use journal::Journal;
 pub use key_table::KeyTable;
 
 /// Writes that may wait for the writer; beyond, callers wait.
 const WRITE_QUEUE: usize = 4096;
 /// Reads that may wait for the reader; beyond, callers wait.
 const READ_QUEUE: usize = 4096;
+/// When whoever met a full disk may come back.
+const FULL_RETRY: Duration = Duration::from_secs(30);
 
 /// A store that cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database refuses or is damaged.
     #[error("the database: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(rusqlite::Error),
     /// The data directory cannot be used.
     #[error("{path}: {source}")]
     Directory {
@@ -45,6 +66,9 @@ pub enum StoreError {
         /// Why it cannot be used.
         source: std::io::Error,
     },
+    /// There is no room, by the configuration or on the disk.
+    #[error("no room: {0}")]
+    Full(String),
     /// Another server has the data directory.
     #[error("another hearken runs on the data directory {0}; stop it, or choose another with --data-dir")]
     Taken(String),
@@ -59,16 +83,69 @@ pub enum StoreError {
     Stopped,
 }
 
+impl From<rusqlite::Error> for StoreError {
+    fn from(err: rusqlite::Error) -> Self {
+        match err.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full(err.to_string()),
+            _ => Self::Database(err),
+        }
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(err: StoreError) -> Self {
         tracing::error!(%err, "the store failed");
-        Self::internal()
+        match err {
+            StoreError::Full(_) => Self::new(
+                ErrorCode::StorageFull,
+                "The service has no room for more audio; try again when other tasks have ended",
+            )
+            .with_retry_after(FULL_RETRY),
+            _ => Self::internal(),
+        }
     }
+}
+
+/// A task to be accepted, as it is recorded.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// The task.
+    pub task: Arc<Task>,
+    /// Where its audio will be found.
+    pub audio: KeptAudio,
+    /// Does it run as soon as it is recorded? That is its first run then.
+    pub runs: bool,
+    /// Is it for a caller who waits, and whom nobody can stand in for?
+    pub leashed: bool,
+    /// What happened to it so far.
+    pub timeline: Timeline,
+    /// The key under which a repeat of this submit finds it.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What became of a new record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is durable.
+    Durable,
+    /// Another submit with the same `Idempotency-Key` came first.
+    KeyTaken,
 }
 
 /// How a task ended, for the store.
 #[derive(Debug, Clone)]
-pub enum Ending {
+pub struct Ending {
+    /// The outcome.
+    pub result: EndResult,
+    /// When what happened.
+    pub timeline: Timeline,
+    /// Chunks that were published before the end, of a task with a stream.
+    pub chunks: Option<usize>,
+}
+
+/// With what a task ended.
+#[derive(Debug, Clone)]
+pub enum EndResult {
     /// With this ChatCompletion.
     Completed(Arc<RawValue>),
     /// With this failure, at this progress.
@@ -80,64 +157,187 @@ pub enum Ending {
     },
 }
 
+/// A task that an earlier process did not end.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// The task.
+    pub task: Task,
+    /// Where its audio is; `None` in records of the first version, which kept none.
+    pub audio: Option<KeptAudio>,
+    /// What decides whether it runs again.
+    pub remains: Remains,
+    /// How far it had come.
+    pub progress: u8,
+    /// What happened to it.
+    pub timeline: Timeline,
+}
+
+/// The stream of an ended task, read from its journal.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// Its chunks and its end.
+    pub log: LogReader,
+    /// How long it is kept from now on.
+    pub left: Duration,
+}
+
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-
-enum Write {
-    Accept { task: Box<Task>, reply: Reply<()> },
-    End { id: TaskId, ending: Ending, timeline: Timeline, at: Timestamp, reply: Reply<()> },
-    Forget { ended_before: Timestamp, reply: Reply<usize> },
-}
-
-enum Read {
-    Find { id: TaskId, owner: KeyHash, ended_after: Timestamp, reply: Reply<Option<Snapshot>> },
-    Keys { reply: Reply<(i64, Vec<KeyRecord>)> },
-    KeysVersion { reply: Reply<i64> },
-}
 
 /// A handle to the store; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     writes: mpsc::Sender<Write>,
     reads: mpsc::Sender<Read>,
+    spool: Spool,
+    journals: Journals,
     retention: Retention,
 }
 
 impl Store {
-    /// Opens the store in a data directory, which it takes for itself until the last handle is gone.
+    /// Opens the store in a data directory, which it takes for itself until the last handle is gone. What a
+    /// crash left behind and belongs to no task is removed.
     ///
     /// # Errors
     /// When the directory cannot be used or another server has it.
-    pub fn open(data_dir: &Path, retention: Retention) -> Result<Self, StoreError> {
+    pub fn open(data_dir: &Path, retention: Retention, config: StoreConfig) -> Result<Self, StoreError> {
+        sqlite::make_directory(data_dir)?;
+        let lock = sqlite::lock(data_dir)?;
+        let connection = sqlite::connect(data_dir, config.sync)?;
+        let spool = Spool::open(data_dir, config.max_spool_bytes, config.sync, |id| {
+            sqlite::is_unfinished(&connection, id)
+        })?;
+        let journals = Journals::open(data_dir, config.sync, |id| sqlite::has_stream(&connection, id))?;
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
         let (reads, read_queue) = mpsc::channel(READ_QUEUE);
-        sqlite::start(data_dir, write_queue, read_queue)?;
-        Ok(Self { writes, reads, retention })
+        writer::start(data_dir, connection, lock, spool.clone(), journals.clone(), write_queue)?;
+        reader::start(data_dir, sqlite::connect(data_dir, config.sync)?, journals.clone(), read_queue)?;
+        Ok(Self { writes, reads, spool, journals, retention })
     }
 
-    /// Records an accepted task; when this returns, it is durable.
+    /// Records an accepted task and its inline audio; when this returns, both are durable.
+    ///
+    /// # Errors
+    /// When they are not: then nothing is left of them.
+    pub async fn accept(&self, record: NewRecord, base64: Option<Bytes>) -> Result<Acceptance, StoreError> {
+        let id = record.task.id.clone();
+        let spooled = base64.is_some();
+        if let Some(base64) = base64 {
+            let (spool, id) = (self.spool.clone(), id.clone());
+            blocking(move || spool.write(&id, &base64)).await?;
+        }
+        let keys_before = Timestamp::now().before(self.retention.idempotency);
+        let accepted =
+            self.write(|reply| Write::Accept { record: Box::new(record), keys_before, reply }).await;
+        if spooled && !matches!(accepted, Ok(Acceptance::Durable)) {
+            let spool = self.spool.clone();
+            blocking(move || {
+                spool.remove(&id);
+                Ok(())
+            })
+            .await?;
+        }
+        accepted
+    }
+
+    /// Records that a run of a task begins; when this returns, the run is counted.
     ///
     /// # Errors
     /// When it is not.
-    pub async fn accept(&self, task: Task) -> Result<(), StoreError> {
-        self.write(|reply| Write::Accept { task: Box::new(task), reply }).await
+    pub async fn run(&self, id: TaskId, timeline: Timeline) -> Result<(), StoreError> {
+        self.write(|reply| Write::Run { id, timeline, reply }).await
     }
 
-    /// Records how a task ended; when this returns, it is durable. A task that has ended already keeps its
-    /// first end.
+    /// Remembers, with one of the next commits, that a task publishes its first chunk. Nobody waits for that:
+    /// the journal says the same, and this is for the case that a power cut takes it.
+    pub fn mark_published(&self, id: TaskId) {
+        self.mark(id, Mark::Published);
+    }
+
+    /// Remembers, with one of the next commits, how far a task has come, so that progress does not fall when
+    /// another process runs it again.
+    pub fn mark_progress(&self, id: TaskId, progress: u8) {
+        self.mark(id, Mark::Progress(progress));
+    }
+
+    fn mark(&self, id: TaskId, mark: Mark) {
+        // A writer with that much to do is not worth waiting for: a mark is a help, not a promise.
+        let _ = self.writes.try_send(Write::Mark { id, mark });
+    }
+
+    /// Records how a task ended and removes its audio; when this returns, that is durable. A task that has
+    /// ended already keeps its first end, which is returned.
     ///
     /// # Errors
     /// When it is not recorded.
-    pub async fn end(&self, id: TaskId, ending: Ending, timeline: Timeline) -> Result<(), StoreError> {
-        self.write(|reply| Write::End { id, ending, timeline, at: Timestamp::now(), reply }).await
+    pub async fn end(&self, id: TaskId, ending: Ending) -> Result<Option<Snapshot>, StoreError> {
+        self.write(|reply| Write::End { id, ending: Box::new(ending), at: Timestamp::now(), reply }).await
     }
 
-    /// Deletes tasks that ended longer ago than they are kept; returns how many.
+    /// Deletes what has been kept long enough: tasks, chunks, idempotency keys. Returns how many tasks.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn forget_expired(&self) -> Result<usize, StoreError> {
-        let ended_before = Timestamp::now().before(self.retention.tasks);
-        self.write(|reply| Write::Forget { ended_before, reply }).await
+        let now = Timestamp::now();
+        let mut tasks = 0;
+        loop {
+            let forgotten = self
+                .write(|reply| Write::Forget {
+                    tasks_before: now.before(self.retention.tasks),
+                    chunks_before: now.before(self.retention.chunks),
+                    keys_before: now.before(self.retention.idempotency),
+                    reply,
+                })
+                .await?;
+            tasks += forgotten.tasks;
+            if !forgotten.more {
+                return Ok(tasks);
+            }
+        }
+    }
+
+    /// A task's audio from the spool: `bytes` of base64.
+    ///
+    /// # Errors
+    /// When it is not there as it was.
+    pub async fn audio(&self, id: TaskId, bytes: u64) -> Result<Bytes, StoreError> {
+        let spool = self.spool.clone();
+        blocking(move || spool.read(&id, bytes)).await
+    }
+
+    /// The journal to which a task's chunks are written before they are published.
+    #[must_use]
+    pub fn journal(&self, id: &TaskId) -> Journal {
+        self.journals.of(id)
+    }
+
+    /// The chunks of a task that were journalled.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn chunks(&self, id: TaskId) -> Result<Vec<Bytes>, StoreError> {
+        let journals = self.journals.clone();
+        blocking(move || journals.read(&id)).await
+    }
+
+    /// The stream of an ended task, as long as its chunks are kept and whole.
+    ///
+    /// # Errors
+    /// When the database or the journal refuses.
+    pub async fn replay(&self, id: TaskId, owner: KeyHash) -> Result<Option<Replay>, StoreError> {
+        let Some(stored) = self.read(|reply| Read::Stream { id: id.clone(), owner, reply }).await? else {
+            return Ok(None);
+        };
+        let age = Duration::from_millis(Timestamp::now().since(stored.ended));
+        let Some(left) = self.retention.chunks.checked_sub(age).filter(|left| !left.is_zero()) else {
+            return Ok(None);
+        };
+        let journals = self.journals.clone();
+        blocking(move || {
+            let log = Answer::replay(journals.read(&id)?, stored.chunks, &stored.state);
+            Ok(log.map(|log| Replay { log, left }))
+        })
+        .await
     }
 
     /// A task of this owner, unless it ended longer ago than tasks are kept.
@@ -147,6 +347,39 @@ impl Store {
     pub async fn find(&self, id: TaskId, owner: KeyHash) -> Result<Option<Snapshot>, StoreError> {
         let ended_after = Timestamp::now().before(self.retention.tasks);
         self.read(|reply| Read::Find { id, owner, ended_after, reply }).await
+    }
+
+    /// Tasks of this owner; `None` where there is no task `after` which to go on.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn list(&self, owner: KeyHash, query: ListQuery) -> Result<Option<Page>, StoreError> {
+        let ended_after = Timestamp::now().before(self.retention.tasks);
+        self.read(|reply| Read::List { owner, query, ended_after, reply }).await
+    }
+
+    /// The task that a submit with this `Idempotency-Key` started, and what it was a submit of.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn submitted(
+        &self,
+        owner: KeyHash,
+        key: IdempotencyKey,
+    ) -> Result<Option<(TaskId, Idempotency)>, StoreError> {
+        let created_after = Timestamp::now().before(self.retention.idempotency);
+        self.read(|reply| Read::Submitted { owner, key, created_after, reply }).await
+    }
+
+    /// Tasks that earlier processes did not end, oldest first, those after the given one; empty at the end.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn unfinished(
+        &self,
+        after: Option<(Timestamp, TaskId)>,
+    ) -> Result<Vec<Unfinished>, StoreError> {
+        self.read(|reply| Read::Unfinished { after, reply }).await
     }
 
     /// The API keys, and the version of their table.
@@ -176,4 +409,11 @@ impl Store {
         self.reads.send(make(reply)).await.map_err(|_| StoreError::Stopped)?;
         answer.await.map_err(|_| StoreError::Stopped)?
     }
+}
+
+/// Runs work on files where it blocks nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    actix_rt::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopped)?
 }

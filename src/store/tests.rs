@@ -1,23 +1,37 @@
 //! The store on a real disk: what is durable, whose it is, what is forgotten, and what a commit costs.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
 
-use super::{Ending, Store, StoreError};
-use crate::config::Retention;
+use super::{Acceptance, EndResult, Ending, NewRecord, Store, StoreError};
+use crate::audio::container::Container;
+use crate::audio::source::KeptAudio;
+use crate::config::{Retention, StoreConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
 use crate::task::id::TaskId;
-use crate::task::snapshot::State;
+use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
+use crate::task::list::ListQuery;
+use crate::task::recovery::Remains;
+use crate::task::snapshot::{State, Status};
 use crate::task::submission::Question;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
+use crate::wire::event_stream::{FrameKind, encode_frame};
+
+const CONFIG: StoreConfig = StoreConfig { sync: true, max_spool_bytes: 1 << 20 };
+
+fn keep(kept: Duration) -> Retention {
+    Retention { chunks: kept, tasks: kept, idempotency: kept }
+}
 
 fn open(data_dir: &Path, kept: Duration) -> Store {
-    Store::open(data_dir, Retention { chunks: kept, tasks: kept }).unwrap()
+    Store::open(data_dir, keep(kept), CONFIG).unwrap()
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -26,7 +40,7 @@ fn owner() -> KeyHash {
     KeyHash::of("sk-owner")
 }
 
-fn task() -> Task {
+fn task() -> Arc<Task> {
     let question = Question {
         model: "m".into(),
         prompt: "p".into(),
@@ -36,22 +50,55 @@ fn task() -> Task {
         reasoning: true,
     };
     let created = Timestamp::now();
-    Task { id: TaskId::generate(created.seconds()), owner: owner(), created, stream: true, question }
+    let id = TaskId::generate(created.seconds());
+    Arc::new(Task { id, owner: owner(), created, stream: true, question })
 }
 
-fn completed(json: &str) -> Ending {
-    Ending::Completed(RawValue::from_string(json.to_owned()).unwrap().into())
+/// A task with eight bytes of base64, that waits.
+fn record(task: &Arc<Task>) -> NewRecord {
+    NewRecord {
+        task: Arc::clone(task),
+        audio: KeptAudio::Spooled { container: Container::Wav, bytes: 8 },
+        runs: false,
+        leashed: false,
+        timeline: Timeline::begun(task.created),
+        idempotency: None,
+    }
 }
 
-fn failed() -> Ending {
-    Ending::Failed { failure: Failure::new(ErrorCode::UpstreamTimeout, "slow"), progress: 42 }
+impl Store {
+    async fn takes(&self, record: NewRecord) {
+        let base64 = Some(Bytes::from_static(b"UklGRg=="));
+        assert_eq!(self.accept(record, base64).await.unwrap(), Acceptance::Durable);
+    }
+}
+
+fn files(data_dir: &Path, kind: &str) -> usize {
+    std::fs::read_dir(data_dir.join(kind)).unwrap().count()
+}
+
+fn ending(task: &Task, result: EndResult) -> Ending {
+    Ending { result, timeline: Timeline::begun(task.created), chunks: Some(0) }
+}
+
+fn completed(task: &Task, json: &str) -> Ending {
+    ending(task, EndResult::Completed(RawValue::from_string(json.to_owned()).unwrap().into()))
+}
+
+fn failed(task: &Task) -> Ending {
+    let failure = Failure::new(ErrorCode::UpstreamTimeout, "slow");
+    ending(task, EndResult::Failed { failure, progress: 42 })
 }
 
 /// Opens the data directory anew, once the threads of the store before have let go of it.
 fn reopen(data_dir: &Path) -> Store {
+    until_free(data_dir, DAY)
+}
+
+fn until_free(data_dir: &Path, kept: Duration) -> Store {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     loop {
-        match Store::open(data_dir, Retention { chunks: DAY, tasks: DAY }) {
+        match Store::open(data_dir, keep(kept), CONFIG) {
             Ok(store) => return store,
             Err(StoreError::Taken(_)) if std::time::Instant::now() < deadline => std::thread::yield_now(),
             Err(err) => panic!("{err}"),
@@ -64,38 +111,163 @@ async fn a_task_is_found_by_its_owner_alone() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), DAY);
     let task = task();
-    store.accept(task.clone()).await.unwrap();
+    store.takes(record(&task)).await;
     let found = store.find(task.id.clone(), owner()).await.unwrap().unwrap();
     assert_eq!((found.model.as_str(), found.created), ("m", task.created.seconds()));
     assert!(found.stream && matches!(found.state, State::Pending));
-    assert!(store.find(task.id, KeyHash::of("sk-other")).await.unwrap().is_none());
+    assert!(store.find(task.id.clone(), KeyHash::of("sk-other")).await.unwrap().is_none());
 }
 
 #[actix_rt::test]
-async fn the_first_end_stays_and_keeps_its_bytes() {
+async fn the_first_end_stays_keeps_its_bytes_and_is_told_to_whoever_ends_the_task_again() {
     let data_dir = tempfile::tempdir().unwrap();
     let task = task();
-    let timeline = Timeline::begun(task.created);
-    {
+    let first = {
         let store = open(data_dir.path(), DAY);
-        store.accept(task.clone()).await.unwrap();
-        store.end(task.id.clone(), completed(r#"{"b" : 1}"#), timeline.clone()).await.unwrap();
-        store.end(task.id.clone(), failed(), timeline.clone()).await.unwrap();
-    }
-    let found = reopen(data_dir.path()).find(task.id, owner()).await.unwrap().unwrap();
-    assert_eq!(found.timeline, timeline);
+        store.takes(record(&task)).await;
+        let completed = completed(&task, r#"{"b" : 1}"#);
+        assert!(store.end(task.id.clone(), completed.clone()).await.unwrap().is_none());
+        let before = store.end(task.id.clone(), failed(&task)).await.unwrap().unwrap();
+        assert!(matches!(before.state, State::Completed { .. }));
+        completed
+    };
+    let found = reopen(data_dir.path()).find(task.id.clone(), owner()).await.unwrap().unwrap();
+    assert_eq!(found.timeline, first.timeline);
     let State::Completed { completion } = found.state else { panic!("{:?}", found.state) };
     assert_eq!(completion.get(), r#"{"b" : 1}"#);
 }
 
 #[actix_rt::test]
-async fn what_an_earlier_run_did_not_end_is_interrupted() {
+async fn what_an_earlier_run_did_not_end_is_there_with_its_audio() {
     let data_dir = tempfile::tempdir().unwrap();
+    let (waiting, running, seen, ended) = (task(), task(), task(), task());
+    {
+        let store = open(data_dir.path(), DAY);
+        store.takes(record(&waiting)).await;
+        store.takes(NewRecord { runs: true, ..record(&running) }).await;
+        store.run(running.id.clone(), Timeline::begun(running.created)).await.unwrap();
+        store.mark_progress(running.id.clone(), 30);
+        store.takes(NewRecord { leashed: true, ..record(&seen) }).await;
+        let frame = encode_frame(FrameKind::Chunk, 0, b"{}");
+        store.journal(&seen.id).append([frame].iter());
+        store.takes(record(&ended)).await;
+        store.end(ended.id.clone(), failed(&ended)).await.unwrap();
+    }
+    let store = reopen(data_dir.path());
+    let left = store.unfinished(None).await.unwrap();
+    let by_id = |task: &Task| left.iter().find(|left| left.task == *task);
+    let remains = |task: &Task| by_id(task).unwrap().remains;
+    assert_eq!(remains(&waiting), Remains { runs: 0, published: false, leashed: false });
+    assert_eq!(remains(&running), Remains { runs: 2, published: false, leashed: false });
+    assert_eq!(remains(&seen), Remains { runs: 0, published: true, leashed: true });
+    assert_eq!(by_id(&running).unwrap().progress, 30);
+    assert!(by_id(&ended).is_none());
+    assert_eq!(by_id(&waiting).unwrap().audio, Some(record(&waiting).audio));
+    assert_eq!(store.audio(waiting.id.clone(), 8).await.unwrap(), "UklGRg==");
+    let last = left.last().map(|left| (left.task.created, left.task.id.clone()));
+    assert!(store.unfinished(last).await.unwrap().is_empty());
+    assert_eq!(files(data_dir.path(), "spool"), 3);
+}
+
+#[actix_rt::test]
+async fn audio_goes_with_the_end_and_a_refused_task_leaves_none() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let store = open(data_dir.path(), DAY);
     let task = task();
-    open(data_dir.path(), DAY).accept(task.clone()).await.unwrap();
-    let found = reopen(data_dir.path()).find(task.id, owner()).await.unwrap().unwrap();
-    let State::Failed { failure, .. } = found.state else { panic!("{:?}", found.state) };
-    assert_eq!((failure.code, failure.retryable), (ErrorCode::TaskInterrupted, true));
+    store.takes(record(&task)).await;
+    assert_eq!(files(data_dir.path(), "spool"), 1);
+    store.end(task.id.clone(), failed(&task)).await.unwrap();
+    assert_eq!(files(data_dir.path(), "spool"), 0);
+    assert!(store.accept(record(&task), Some("UklGRg==".into())).await.is_err(), "its id is taken");
+    assert_eq!(files(data_dir.path(), "spool"), 0);
+    let large = Bytes::from(vec![b'A'; (1 << 20) + 1]);
+    assert!(matches!(store.accept(record(&task), Some(large)).await, Err(StoreError::Full(_))));
+}
+
+#[actix_rt::test]
+async fn a_key_starts_one_task_and_is_free_again_after_its_time() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let idempotency = Idempotency {
+        key: IdempotencyKey::parse(b"k").unwrap(),
+        fingerprint: Fingerprint::of(b"{}").unwrap(),
+    };
+    let keyed = |task: &Arc<Task>| NewRecord { idempotency: Some(idempotency.clone()), ..record(task) };
+    let (first, second) = (task(), task());
+    {
+        let store = open(data_dir.path(), DAY);
+        let accepts = [&first, &second].map(|task| store.accept(keyed(task), Some("UklGRg==".into())));
+        let accepted: Vec<_> = join_all(accepts).await.into_iter().map(Result::unwrap).collect();
+        assert!(accepted.contains(&Acceptance::Durable) && accepted.contains(&Acceptance::KeyTaken));
+        assert_eq!(files(data_dir.path(), "spool"), 1);
+    }
+    let store = reopen(data_dir.path());
+    let (_, found) = store.submitted(owner(), idempotency.key.clone()).await.unwrap().unwrap();
+    assert_eq!(found, idempotency);
+    let other = KeyHash::of("sk-other");
+    assert!(store.submitted(other, idempotency.key.clone()).await.unwrap().is_none());
+    drop(store);
+    let store = until_free(data_dir.path(), Duration::ZERO);
+    pass_a_millisecond();
+    assert!(store.submitted(owner(), idempotency.key.clone()).await.unwrap().is_none());
+    store.takes(keyed(&task())).await;
+}
+
+#[actix_rt::test]
+async fn a_list_goes_page_by_page_from_the_newest_to_the_oldest() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let store = open(data_dir.path(), DAY);
+    let tasks: Vec<_> = (0..5).map(|_| task()).collect();
+    for task in &tasks {
+        store.takes(record(task)).await;
+    }
+    store.end(tasks[1].id.clone(), failed(&tasks[1])).await.unwrap();
+    store.end(tasks[2].id.clone(), completed(&tasks[2], "{}")).await.unwrap();
+    store.run(tasks[3].id.clone(), Timeline::begun(tasks[3].created)).await.unwrap();
+    let mut expected: Vec<_> = tasks.iter().map(|task| (task.created, task.id.clone())).collect();
+    expected.sort();
+    expected.reverse();
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let query = ListQuery { limit: 2, after, status: None };
+        let page = store.list(owner(), query).await.unwrap().unwrap();
+        listed.extend(page.tasks.iter().map(|task| task.id.clone()));
+        after = listed.last().cloned();
+        if !page.has_more {
+            break;
+        }
+    }
+    assert_eq!(listed, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+    for (status, count) in
+        [(Status::Pending, 2), (Status::Processing, 1), (Status::Completed, 1), (Status::Failed, 1)]
+    {
+        let query = ListQuery { limit: 9, after: None, status: Some(status) };
+        let page = store.list(owner(), query).await.unwrap().unwrap();
+        assert_eq!((page.tasks.len(), page.has_more), (count, false), "{status:?}");
+    }
+    let unknown = ListQuery { limit: 9, after: Some(TaskId::generate(7)), status: None };
+    assert!(store.list(owner(), unknown).await.unwrap().is_none());
+    let others = ListQuery { limit: 9, after: None, status: None };
+    assert!(store.list(KeyHash::of("sk-other"), others).await.unwrap().unwrap().tasks.is_empty());
+}
+
+#[actix_rt::test]
+async fn the_stream_of_an_ended_task_is_replayed_as_long_as_it_is_whole() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let store = open(data_dir.path(), DAY);
+    let frames = [encode_frame(FrameKind::Chunk, 0, b"{}"), encode_frame(FrameKind::Chunk, 1, b"{}")];
+    let (whole, torn) = (task(), task());
+    for (task, frames) in [(&whole, &frames[..]), (&torn, &frames[..1])] {
+        store.takes(record(task)).await;
+        store.journal(&task.id).append(frames.iter());
+        store.end(task.id.clone(), Ending { chunks: Some(2), ..failed(task) }).await.unwrap();
+    }
+    let replay = store.replay(whole.id.clone(), owner()).await.unwrap().unwrap();
+    assert_eq!(replay.log.mark().len, 3);
+    assert!(replay.left <= DAY && replay.left > DAY / 2);
+    let (bytes, _) = replay.log.read(0, usize::MAX).unwrap();
+    assert!(bytes.starts_with(&frames.concat()));
+    assert!(store.replay(torn.id.clone(), owner()).await.unwrap().is_none());
+    assert!(store.replay(whole.id.clone(), KeyHash::of("sk-other")).await.unwrap().is_none());
 }
 
 #[actix_rt::test]
@@ -104,17 +276,27 @@ async fn an_ended_task_is_hidden_and_then_deleted_when_its_time_is_over() {
     let store = open(data_dir.path(), Duration::ZERO);
     let (ended, waiting) = (task(), task());
     for task in [&ended, &waiting] {
-        store.accept(task.clone()).await.unwrap();
+        store.takes(record(task)).await;
+        store.journal(&task.id).append([encode_frame(FrameKind::Chunk, 0, b"{}")].iter());
     }
-    store.end(ended.id.clone(), failed(), Timeline::begun(ended.created)).await.unwrap();
-    // Kept for no time at all, it is over as soon as the clock has moved on by a millisecond.
-    let moment = Timestamp::now();
-    while Timestamp::now() == moment {
-        std::hint::spin_loop();
-    }
+    store.end(ended.id.clone(), Ending { chunks: Some(1), ..failed(&ended) }).await.unwrap();
+    pass_a_millisecond();
     assert!(store.find(ended.id.clone(), owner()).await.unwrap().is_none());
+    assert!(store.replay(ended.id.clone(), owner()).await.unwrap().is_none());
     assert_eq!(store.forget_expired().await.unwrap(), 1);
-    assert!(store.find(waiting.id, owner()).await.unwrap().is_some());
+    assert!(store.find(waiting.id.clone(), owner()).await.unwrap().is_some());
+    assert_eq!((files(data_dir.path(), "spool"), files(data_dir.path(), "frames")), (1, 1));
+}
+
+#[actix_rt::test]
+async fn a_start_removes_what_a_crash_left_behind() {
+    let data_dir = tempfile::tempdir().unwrap();
+    drop(open(data_dir.path(), DAY));
+    for kind in ["spool", "frames"] {
+        std::fs::write(data_dir.path().join(kind).join(task().id.as_str()), "x").unwrap();
+    }
+    let _store = reopen(data_dir.path());
+    assert_eq!((files(data_dir.path(), "spool"), files(data_dir.path(), "frames")), (0, 0));
 }
 
 #[actix_rt::test]
@@ -122,10 +304,10 @@ async fn a_write_that_fails_by_itself_fails_alone() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), DAY);
     let (first, second) = (task(), task());
-    let results =
-        join_all([first.clone(), first.clone(), second.clone()].map(|task| store.accept(task))).await;
+    let accepts = [&first, &first, &second].map(|task| store.accept(record(task), None));
+    let results = join_all(accepts).await;
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
-    assert!(store.find(second.id, owner()).await.unwrap().is_some());
+    assert!(store.find(second.id.clone(), owner()).await.unwrap().is_some());
 }
 
 #[actix_rt::test]
@@ -134,10 +316,18 @@ async fn submits_at_the_same_time_share_their_commits() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), DAY);
     let before = commits(data_dir.path());
-    let accepted = join_all((0..TASKS).map(|_| store.accept(task()))).await;
+    let accepted = join_all((0..TASKS).map(|_| store.accept(record(&task()), None))).await;
     assert!(accepted.iter().all(Result::is_ok));
     let commits = commits(data_dir.path()) - before;
     assert!((1..TASKS / 4).contains(&commits), "{commits} commits for {TASKS} tasks");
+}
+
+/// Kept for no time at all, something is over as soon as the clock has moved on by a millisecond.
+fn pass_a_millisecond() {
+    let moment = Timestamp::now();
+    while Timestamp::now() == moment {
+        std::hint::spin_loop();
+    }
 }
 
 /// Commits in the write-ahead log: frames that tell the size of the database, as SQLite's file format has it

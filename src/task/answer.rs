@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 
-use super::chunk_log::ChunkLog;
+use super::chunk_log::{ChunkLog, LogReader};
+use super::snapshot::State;
 use crate::error::Failure;
-use crate::wire::completion::{ChatCompletion, Chunk, CompletionHead, Delta, FinishReason, Usage};
+use crate::wire::completion::{
+    ChatCompletion, Chunk, CompletionEnd, CompletionHead, Delta, FinishReason, Usage,
+};
 use crate::wire::error::{ErrorBody, TaskError};
 use crate::wire::event_stream::{FrameKind, encode_frame};
 
@@ -41,6 +44,32 @@ impl Answer {
         Self { log, ..Self::new(head, stream) }
     }
 
+    /// The stream of a task of an earlier process that ended, from its journalled chunks and its outcome:
+    /// the end is encoded as it was then, so a reader sees the same bytes. `None` where chunks are missing.
+    #[must_use]
+    pub fn replay(chunks: Vec<Bytes>, count: usize, state: &State) -> Option<LogReader> {
+        if chunks.len() != count {
+            return None;
+        }
+        let log = ChunkLog::of(chunks);
+        let answer = match state {
+            State::Completed { completion } => {
+                let CompletionEnd { head, reason, usage } = CompletionEnd::of(completion.get()).ok()?;
+                let mut answer = Self::wreck(head, true, log);
+                answer.end_completed(reason, usage);
+                answer
+            }
+            State::Failed { failure, .. } => {
+                let head = CompletionHead { id: String::new(), created: 0, model: String::new() };
+                let mut answer = Self::wreck(head, true, log);
+                answer.end_failed(failure);
+                answer
+            }
+            State::Pending | State::Processing { .. } => return None,
+        };
+        Some(answer.log.reader())
+    }
+
     /// The log of this answer's frames.
     #[must_use]
     pub fn log(&self) -> &ChunkLog {
@@ -59,6 +88,22 @@ impl Answer {
                 self.append(Delta::reasoning(text));
             }
         }
+    }
+
+    /// Frames that were pushed and not yet shown.
+    pub fn unpublished(&self) -> impl Iterator<Item = &Bytes> {
+        self.log.unpublished()
+    }
+
+    /// Has no chunk been shown yet?
+    #[must_use]
+    pub fn is_unseen(&self) -> bool {
+        self.log.reader().mark().len == 0
+    }
+
+    /// Tells readers that nothing follows in this process.
+    pub fn park(&mut self) {
+        self.log.park();
     }
 
     /// Shows readers what was pushed.
@@ -177,12 +222,40 @@ mod tests {
     }
 
     #[test]
+    fn a_replay_has_the_bytes_of_the_stream_that_was() {
+        let mut answers = Vec::new();
+        for pieces in [&["a", "b"][..], &[]] {
+            let mut answer = answer(true);
+            for piece in pieces {
+                answer.push(TextKind::Content, piece);
+            }
+            let chunks: Vec<Bytes> = answer.unpublished().cloned().collect();
+            answer.publish();
+            answers.push((answer, chunks));
+        }
+        for (mut answer, chunks) in answers {
+            let usage = Usage { total_tokens: 3, ..Usage::default() };
+            let completion = answer.completion(FinishReason::Length, usage).unwrap();
+            answer.end_completed(FinishReason::Length, usage);
+            let completion = serde_json::value::RawValue::from_string(completion).unwrap();
+            let state = State::Completed { completion: completion.into() };
+            let replay = Answer::replay(chunks.clone(), chunks.len(), &state).unwrap();
+            assert_eq!(replay.read(0, usize::MAX), answer.log().reader().read(0, usize::MAX));
+            assert!(replay.mark().ended);
+            assert!(Answer::replay(chunks.clone(), chunks.len() + 1, &state).is_none());
+        }
+    }
+
+    #[test]
     fn without_stream_no_frames_are_kept() {
         let mut answer = answer(false);
         answer.push(TextKind::Content, "text");
         let json = answer.completion(FinishReason::Stop, Usage::default()).unwrap();
         assert!(json.contains(r#""message":{"role":"assistant","content":"text","refusal":null}"#), "{json}");
         answer.end_completed(FinishReason::Stop, Usage::default());
-        assert_eq!(answer.log().reader().mark(), crate::task::chunk_log::Mark { len: 0, ended: true });
+        assert_eq!(
+            answer.log().reader().mark(),
+            crate::task::chunk_log::Mark { len: 0, ended: true, parked: false }
+        );
     }
 }

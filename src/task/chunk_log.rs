@@ -27,6 +27,17 @@ pub struct Mark {
     /// Has the task ended? Then nothing will be added, and where the log carries frames at all its last
     /// entry is the terminal frame.
     pub ended: bool,
+    /// Does the server stop before the task has ended? Then nothing will be added here, and the task goes on
+    /// when the server starts again.
+    pub parked: bool,
+}
+
+impl Mark {
+    /// Will nothing be added?
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        self.ended || self.parked
+    }
 }
 
 #[derive(Debug)]
@@ -80,6 +91,15 @@ impl Default for ChunkLog {
 }
 
 impl ChunkLog {
+    /// A log that begins with these frames, which readers see.
+    #[must_use]
+    pub fn of(frames: Vec<Bytes>) -> Self {
+        let mut log = Self::default();
+        frames.into_iter().for_each(|frame| log.append(frame));
+        log.publish();
+        log
+    }
+
     /// Adds a frame. Readers see it with the next [`publish`](Self::publish) or [`end`](Self::end), so that
     /// what belongs together wakes them once.
     pub fn append(&mut self, frame: Bytes) {
@@ -98,7 +118,18 @@ impl ChunkLog {
 
     /// Shows what was appended and says that nothing follows.
     pub fn end(&mut self) {
-        self.shared.mark.send_replace(Mark { len: self.len, ended: true });
+        self.shared.mark.send_replace(Mark { len: self.len, ended: true, parked: false });
+    }
+
+    /// Says that nothing follows in this process, although the task has not ended.
+    pub fn park(&mut self) {
+        self.shared.mark.send_replace(Mark { len: self.len, ended: false, parked: true });
+    }
+
+    /// Frames that were appended and not yet shown.
+    pub fn unpublished(&self) -> impl Iterator<Item = &Bytes> {
+        let shown = self.shared.mark.borrow().len;
+        (shown..self.len).filter_map(|index| self.shared.get(index))
     }
 
     /// Entries appended so far.
@@ -153,14 +184,14 @@ impl LogReader {
         *self.mark.borrow()
     }
 
-    /// Waits until there is an entry at `position`, or the log has ended.
+    /// Waits until there is an entry at `position`, or nothing will be added.
     pub async fn reached(&mut self, position: usize) -> Mark {
-        let reached = self.mark.wait_for(|mark| mark.len > position || mark.ended).await;
+        let reached = self.mark.wait_for(|mark| mark.len > position || mark.is_final()).await;
         // The watch cannot close: this reader holds its sender.
-        reached.map_or(Mark { len: 0, ended: true }, |mark| *mark)
+        reached.map_or(Mark { parked: true, ..Mark::default() }, |mark| *mark)
     }
 
-    /// Waits until the log has ended.
+    /// Waits until nothing will be added: the task has ended, or the server stops.
     pub async fn ended(&mut self) -> Mark {
         self.reached(usize::MAX).await
     }
@@ -236,9 +267,9 @@ mod tests {
         log.append(Bytes::from_static(b"a"));
         log.append(Bytes::from_static(b"b"));
         log.publish();
-        assert_eq!(waiting.await.unwrap(), Mark { len: 2, ended: false });
+        assert_eq!(waiting.await.unwrap(), Mark { len: 2, ..Mark::default() });
         log.end();
-        assert_eq!(beyond.await.unwrap(), Mark { len: 2, ended: true });
+        assert_eq!(beyond.await.unwrap(), Mark { len: 2, ended: true, parked: false });
     }
 
     #[actix_rt::test]
@@ -252,7 +283,7 @@ mod tests {
         assert_eq!(successor.len(), 2);
         successor.append(Bytes::from_static(b"c"));
         successor.end();
-        assert_eq!(reader.ended().await, Mark { len: 3, ended: true });
+        assert_eq!(reader.ended().await, Mark { len: 3, ended: true, parked: false });
         assert_eq!(reader.read(0, 100), Some((Bytes::from_static(b"abc"), 3)));
     }
 

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! Waiting --SlotGranted--> Running --End--> Ending --Recorded--> Ended
-//!    `----------End-------------------------^
+//!   | `----------End-------------------------^
+//!   `------Park----> Parked <----Park--- Running
 //! ```
-//! The first end wins, whatever else is on its way: completion, failure, cancel and interruption all try to
-//! enter `Ending`, and from there only the store's word leads on. An end is announced only once it is
-//! durable. Whoever holds a `Life` carries out the effects; nothing here waits, sends or reads a clock.
+//! The first end wins, whatever else is on its way: completion, failure, cancel, timeout and interruption all
+//! try to enter `Ending`, and from there only the store's word leads on. An end is announced only once it is
+//! durable; where the store has an end already, from before a crash, that one is announced. `Parked` is no
+//! end: the server stops, and the task stays in the store for its next start. Whoever holds a `Life` carries
+//! out the effects; nothing here waits, sends or reads a clock.
 
 use crate::error::Failure;
 
@@ -30,6 +33,8 @@ pub enum Life {
     Ending(Outcome),
     /// Its outcome is durable and announced.
     Ended(Outcome),
+    /// It is left for the server's next start.
+    Parked,
 }
 
 /// What happens to a task.
@@ -41,8 +46,10 @@ pub enum Event {
     End(Outcome),
     /// The outcome is durable.
     Recorded,
-    /// The store gave up: the outcome will never be durable, so it must not be announced.
-    Unrecordable,
+    /// Another outcome was durable already.
+    RecordedBefore(Outcome),
+    /// The server stops.
+    Park,
 }
 
 /// What has to be done about it, in the order of the list.
@@ -56,6 +63,8 @@ pub enum Effect {
     Record,
     /// Publish the end of the stream and the final status.
     Announce,
+    /// Tell who waits that nothing follows in this process.
+    LetGo,
 }
 
 impl Life {
@@ -68,11 +77,10 @@ impl Life {
                 (Self::Ending(outcome), &[Effect::Release, Effect::Record])
             }
             (Self::Ending(outcome), Event::Recorded) => (Self::Ended(outcome), &[Effect::Announce]),
-            (Self::Ending(_), Event::Unrecordable) => {
-                (Self::Ended(Outcome::Failed(Failure::internal())), &[Effect::Announce])
-            }
+            (Self::Ending(_), Event::RecordedBefore(outcome)) => (Self::Ended(outcome), &[Effect::Announce]),
+            (Self::Waiting | Self::Running, Event::Park) => (Self::Parked, &[Effect::Release, Effect::LetGo]),
             // Too late, or out of turn: nothing changes.
-            (life, Event::SlotGranted | Event::End(_) | Event::Recorded | Event::Unrecordable) => (life, &[]),
+            (life, _) => (life, &[]),
         }
     }
 
@@ -80,7 +88,7 @@ impl Life {
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
         match self {
-            Self::Waiting | Self::Running => None,
+            Self::Waiting | Self::Running | Self::Parked => None,
             Self::Ending(outcome) | Self::Ended(outcome) => Some(outcome),
         }
     }
@@ -98,6 +106,7 @@ mod tests {
         let event = prop_oneof![
             Just(Event::SlotGranted),
             Just(Event::Recorded),
+            Just(Event::Park),
             Just(Event::End(Outcome::Completed)),
             Just(failed(ErrorCode::TaskCancelled)),
             Just(failed(ErrorCode::UpstreamTimeout)),
@@ -108,16 +117,22 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_happens_there_is_one_outcome_and_it_is_the_first(events in events()) {
-            let first = events.iter().find_map(|event| match event {
-                Event::End(outcome) => Some(outcome.clone()),
-                Event::SlotGranted | Event::Recorded | Event::Unrecordable => None,
+            let parked = events.iter().position(|event| *event == Event::Park);
+            let first = events.iter().enumerate().find_map(|(at, event)| match event {
+                Event::End(outcome) => Some((at, outcome.clone())),
+                _ => None,
             });
+            let stays = match (parked, &first) {
+                (Some(parked), Some((ended, _))) => parked < *ended,
+                (parked, _) => parked.is_some(),
+            };
+            let first = first.map(|(_, outcome)| outcome).filter(|_| !stays);
             let mut life = Life::Waiting;
             let mut effects = Vec::new();
             for event in events {
                 let before = life.clone();
                 let (after, todo) = life.on(event);
-                if matches!(before, Life::Ended(_)) {
+                if matches!(before, Life::Ended(_) | Life::Parked) {
                     prop_assert_eq!(&after, &before);
                 }
                 effects.extend_from_slice(todo);
@@ -127,16 +142,17 @@ mod tests {
             prop_assert_eq!(life.outcome(), first.as_ref());
             prop_assert!(count(Effect::StartUpstream) <= 1);
             prop_assert_eq!(count(Effect::Record), usize::from(first.is_some()));
-            prop_assert_eq!(count(Effect::Release), usize::from(first.is_some()));
+            prop_assert_eq!(count(Effect::Release), usize::from(first.is_some() || stays));
+            prop_assert_eq!(count(Effect::LetGo), usize::from(stays));
             prop_assert_eq!(count(Effect::Announce), usize::from(matches!(life, Life::Ended(_))));
         }
     }
 
     #[test]
-    fn an_end_that_cannot_be_recorded_is_announced_as_a_fault_of_ours() {
-        let (life, _) = Life::Running.on(Event::End(Outcome::Completed));
-        let (life, effects) = life.on(Event::Unrecordable);
-        assert_eq!(life.outcome(), Some(&Outcome::Failed(Failure::internal())));
+    fn an_end_that_was_durable_before_is_the_one() {
+        let (life, _) = Life::Running.on(Event::End(Outcome::Failed(Failure::internal())));
+        let (life, effects) = life.on(Event::RecordedBefore(Outcome::Completed));
+        assert_eq!(life, Life::Ended(Outcome::Completed));
         assert_eq!(effects, [Effect::Announce]);
     }
 

@@ -5,6 +5,8 @@ pub mod chunk_log;
 pub mod id;
 pub mod idempotency;
 pub mod life;
+pub mod list;
+pub mod recovery;
 pub mod snapshot;
 pub mod submission;
 pub mod timeline;

@@ -52,7 +52,44 @@ pub enum State {
     },
 }
 
+/// The four words for how far a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Status {
+    Pending,
+    Processing,
+    Completed,
+    Failed,
+}
+
+impl Status {
+    /// All of them, in the order of a task's life.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Processing, Self::Completed, Self::Failed];
+
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl State {
+    /// The word for it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Pending => Status::Pending,
+            Self::Processing { .. } => Status::Processing,
+            Self::Completed { .. } => Status::Completed,
+            Self::Failed { .. } => Status::Failed,
+        }
+    }
+
     /// Has the task ended?
     #[must_use]
     pub fn is_terminal(&self) -> bool {
@@ -82,20 +119,18 @@ impl Snapshot {
     /// The task object of the contract.
     #[must_use]
     pub fn object(&self) -> TaskObject<'_> {
-        let (status, progress, results, error) = match &self.state {
-            State::Pending => ("pending", 0, None, None),
-            State::Processing { progress } => ("processing", *progress, None, None),
-            State::Completed { completion } => ("completed", 100, Some([completion.as_ref()]), None),
-            State::Failed { failure, progress } => {
-                ("failed", *progress, None, Some(TaskError::from(failure)))
-            }
+        let (progress, results, error) = match &self.state {
+            State::Pending => (0, None, None),
+            State::Processing { progress } => (*progress, None, None),
+            State::Completed { completion } => (100, Some([completion.as_ref()]), None),
+            State::Failed { failure, progress } => (*progress, None, Some(TaskError::from(failure))),
         };
         TaskObject {
             id: self.id.as_str(),
             object: "llm.generation.task",
             kind: "llm",
             model: &self.model,
-            status,
+            status: self.state.status().as_str(),
             progress,
             created: self.created,
             stream: self.stream.then(|| StreamLink { url: self.stream_path() }),

@@ -63,6 +63,14 @@ pub struct Question {
     pub reasoning: bool,
 }
 
+impl Question {
+    /// Bytes of prompt and system prompt.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.prompt.len() + self.system_prompt.as_ref().map_or(0, String::len)
+    }
+}
+
 impl Submission {
     /// Reads a submit body. Audio in it stays a slice of `body` where it can.
     ///

@@ -50,13 +50,24 @@ impl Timeline {
         self.attempts.push(Attempt { channel: channel.to_owned(), started: now, ended: None, outcome: None });
     }
 
-    /// The task, and with it the call that runs, ends. `outcome` is `completed` or an error code.
-    pub fn end(&mut self, outcome: &str, now: Timestamp) {
-        self.ended = Some(now);
+    /// Is an upstream call under way, or about to be?
+    #[must_use]
+    pub fn is_attempted(&self) -> bool {
+        self.attempts.last().is_some_and(|attempt| attempt.ended.is_none())
+    }
+
+    /// The call that runs ends, and the task does not. `outcome` is an error code.
+    pub fn end_attempt(&mut self, outcome: &str, now: Timestamp) {
         if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
             attempt.ended = Some(now);
             attempt.outcome = Some(outcome.to_owned());
         }
+    }
+
+    /// The task, and with it the call that runs, ends. `outcome` is `completed` or an error code.
+    pub fn end(&mut self, outcome: &str, now: Timestamp) {
+        self.ended = Some(now);
+        self.end_attempt(outcome, now);
     }
 
     /// From acceptance to the first call, or to the end where there was none.

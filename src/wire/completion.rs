@@ -59,6 +59,40 @@ pub struct CompletionHead {
     pub model: String,
 }
 
+/// What the end of a stream needs of a whole answer that was stored: the rest stands in the chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompletionEnd {
+    /// What identifies the answer.
+    pub head: CompletionHead,
+    /// Why the model stopped.
+    pub reason: FinishReason,
+    /// What it took.
+    pub usage: Usage,
+}
+
+impl CompletionEnd {
+    /// Reads it from a [`ChatCompletion`]'s JSON.
+    ///
+    /// # Errors
+    /// Those of serde_json, for JSON that is none of ours.
+    pub fn of(completion: &str) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Stored {
+            id: String,
+            created: u64,
+            model: String,
+            choices: [StoredChoice; 1],
+            usage: Usage,
+        }
+        #[derive(Deserialize)]
+        struct StoredChoice {
+            finish_reason: FinishReason,
+        }
+        let Stored { id, created, model, choices: [choice], usage } = serde_json::from_str(completion)?;
+        Ok(Self { head: CompletionHead { id, created, model }, reason: choice.finish_reason, usage })
+    }
+}
+
 /// What one chunk adds to the answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Delta<'a> {

@@ -53,6 +53,22 @@ impl<T> List<T> {
     }
 }
 
+/// A page of tasks.
+#[derive(Debug, Serialize)]
+pub struct TaskList<'a> {
+    object: &'static str,
+    data: Vec<TaskObject<'a>>,
+    has_more: bool,
+}
+
+impl<'a> TaskList<'a> {
+    /// A page, and whether there is another one after it.
+    #[must_use]
+    pub fn new(data: Vec<TaskObject<'a>>, has_more: bool) -> Self {
+        Self { object: "list", data, has_more }
+    }
+}
+
 /// A model with what it takes in.
 #[derive(Debug, Serialize)]
 pub struct ModelCapabilities<'a> {

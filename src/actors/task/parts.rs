@@ -1,17 +1,22 @@
-//! What a task's actor is made of, before there is one: the accepted task, or what a crash left over.
+//! What a task's actor is made of, before there is one: the accepted task, one that an earlier process left
+//! unfinished, or what a crash left over.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actors::{NewTask, Presence};
-use crate::audio::source::AudioSource;
+use bytes::Bytes;
+
+use crate::actors::Presence;
+use crate::audio::source::{InlineAudio, KeptAudio};
 use crate::channel::Channel;
-use crate::channel::slots::{Slot, Turn};
-use crate::store::Store;
+use crate::channel::slots::{Permit, Slot, Turn};
+use crate::error::Failure;
+use crate::store::{Store, Unfinished};
 use crate::task::Task;
 use crate::task::answer::Answer;
 use crate::task::chunk_log::{ChunkLog, LogReader};
 use crate::task::id::random_text;
+use crate::task::timeline::Timeline;
 use crate::wire::completion::CompletionHead;
 
 /// What all tasks of a server share.
@@ -25,18 +30,56 @@ pub struct TaskSettings {
     pub max_answer_bytes: usize,
 }
 
-/// How a task gets its slot.
+/// How a task gets its permit to run.
 #[derive(Debug)]
 pub enum Admission {
-    /// It has one.
-    Now(Slot),
+    /// It has one, and its run is recorded.
+    Now(Permit),
     /// It waits for one.
     Line {
-        /// Its place in the channel's line.
+        /// Its place in the line.
         turn: Turn,
-        /// Its place among all that wait, given back when it runs.
-        place: Slot,
+        /// Its place among all that wait, given back when it runs; a task of an earlier process may find all
+        /// of them taken and waits all the same.
+        place: Option<Slot>,
     },
+}
+
+/// A task's audio, as far as this process has it.
+#[derive(Debug)]
+pub enum TaskAudio {
+    /// In memory, as it was received.
+    Held(InlineAudio),
+    /// Where the store says.
+    Kept(KeptAudio),
+}
+
+impl TaskAudio {
+    /// Is it here, so that the upstream can be asked at once?
+    #[must_use]
+    pub fn is_at_hand(&self) -> bool {
+        !matches!(self, Self::Kept(KeptAudio::Url(_)))
+    }
+}
+
+/// What is to be done about a task.
+#[derive(Debug)]
+pub enum Job {
+    /// It is to be run.
+    Run(Work),
+    /// Nothing is left to do but to end it like this.
+    End(Failure),
+}
+
+/// What it takes to run a task.
+#[derive(Debug)]
+pub struct Work {
+    /// Its audio.
+    pub audio: TaskAudio,
+    /// Who is asked.
+    pub channel: Arc<Channel>,
+    /// When.
+    pub admission: Admission,
 }
 
 /// What an actor is made of, on whichever thread it will live.
@@ -45,33 +88,54 @@ pub struct TaskParts {
     pub(super) task: Arc<Task>,
     pub(super) key_name: String,
     pub(super) answer: Answer,
-    pub(super) work: Option<Work>,
+    pub(super) job: Job,
     pub(super) presence: Option<Presence>,
-}
-
-/// What is still to be done for a task.
-#[derive(Debug)]
-pub(super) struct Work {
-    pub(super) audio: AudioSource,
-    pub(super) channel: Arc<Channel>,
-    pub(super) admission: Admission,
+    pub(super) timeline: Timeline,
+    /// How far it has come, in percent.
+    pub(super) progress: u8,
+    /// Has a run begun in an earlier process?
+    pub(super) begun: bool,
 }
 
 impl TaskParts {
     /// A task that was just accepted.
     #[must_use]
-    pub fn accepted(new: NewTask, admission: Admission) -> Self {
-        let answer = Answer::new(completion_head(&new.task), new.task.stream);
-        let work =
-            new.candidates.into_iter().next().map(|channel| Work { audio: new.audio, channel, admission });
-        Self { task: Arc::new(new.task), key_name: new.key_name, answer, work, presence: new.presence }
+    pub fn accepted(
+        task: Arc<Task>,
+        key_name: String,
+        presence: Option<Presence>,
+        timeline: Timeline,
+        work: Work,
+    ) -> Self {
+        let answer = Answer::new(completion_head(&task), task.stream);
+        Self { task, key_name, answer, job: Job::Run(work), presence, timeline, progress: 0, begun: false }
+    }
+
+    /// A task that an earlier process left, and the chunks that it had published.
+    #[must_use]
+    pub fn left_over(left: Unfinished, key_name: String, chunks: Vec<Bytes>, job: Job) -> Self {
+        let Unfinished { task, timeline, progress, remains, .. } = left;
+        let begun = remains.runs > 0;
+        let answer = Answer::wreck(completion_head(&task), task.stream, ChunkLog::of(chunks));
+        Self { task: Arc::new(task), key_name, answer, job, presence: None, timeline, progress, begun }
     }
 
     /// A task whose actor panicked: nothing is left to do but to end it.
     #[must_use]
     pub fn crashed(task: Arc<Task>, log: &LogReader) -> Self {
         let answer = Answer::wreck(completion_head(&task), task.stream, ChunkLog::take_over(log));
-        Self { task, key_name: String::new(), answer, work: None, presence: None }
+        let timeline = Timeline::begun(task.created);
+        let job = Job::End(Failure::internal());
+        Self {
+            task,
+            key_name: String::new(),
+            answer,
+            job,
+            presence: None,
+            timeline,
+            progress: 0,
+            begun: true,
+        }
     }
 
     /// The task.

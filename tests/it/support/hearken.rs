@@ -142,11 +142,17 @@ impl Hearken {
     /// Everything in its data directory, as one text.
     pub(crate) fn data(&self) -> String {
         let mut all = String::new();
-        for entry in std::fs::read_dir(self.data_dir()).unwrap() {
+        for path in self.files("").into_iter().chain(self.files("spool")).chain(self.files("frames")) {
             // A database's side files come and go.
-            all += &String::from_utf8_lossy(&std::fs::read(entry.unwrap().path()).unwrap_or_default());
+            all += &String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default());
         }
         all
+    }
+
+    /// The files in a directory of its data.
+    pub(crate) fn files(&self, directory: &str) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.data_dir().join(directory)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
     }
 
     /// How many connections it holds open, those included whose other side has left.

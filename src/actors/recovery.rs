@@ -1,0 +1,76 @@
+//! What earlier processes left unfinished is taken up again, before new work is.
+
+use std::sync::Arc;
+
+use actix::Addr;
+
+use super::registry::{Fate, Registry, TakeUp};
+use crate::audio::source::KeptAudio;
+use crate::channel::Channels;
+use crate::channel::choose::{Wanted, choose};
+use crate::error::Failure;
+use crate::keys::allowance::Allowance;
+use crate::keys::{KeyLimits, Keyring};
+use crate::store::{Store, StoreError, Unfinished};
+use crate::task::recovery::{Recovery, interrupted};
+
+/// How many tasks were taken up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TakenUp {
+    /// Those that run, again or for the first time.
+    pub run: usize,
+    /// Those that end, because some of their answer was seen or they cannot run.
+    pub end: usize,
+}
+
+/// Takes up all unfinished tasks of the store, the oldest first.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn take_up(
+    registry: &Addr<Registry>,
+    store: &Store,
+    channels: &Channels,
+    keys: &Keyring,
+) -> Result<TakenUp, StoreError> {
+    let mut taken_up = TakenUp::default();
+    let mut last = None;
+    loop {
+        let page = store.unfinished(last).await?;
+        let Some(task) = page.last().map(|left| &left.task) else { return Ok(taken_up) };
+        last = Some((task.created, task.id.clone()));
+        for left in page {
+            let key = keys.by_hash(&left.task.owner);
+            // The key was revoked: what was accepted under it runs all the same.
+            let unlimited = || Arc::new(Allowance::new(KeyLimits::default()));
+            let allowance = key.as_ref().map_or_else(unlimited, |key| Arc::clone(&key.allowance));
+            let key_name = key.map(|key| key.name.clone()).unwrap_or_default();
+            let fate = match fate(&left, channels, allowance) {
+                Ok(fate) => fate,
+                Err(failure) => Fate::End { failure, chunks: store.chunks(left.task.id.clone()).await? },
+            };
+            match &fate {
+                Fate::Run { .. } => taken_up.run += 1,
+                Fate::End { .. } => taken_up.end += 1,
+            }
+            registry.send(TakeUp { left, key_name, fate }).await.map_err(|_| StoreError::Stopped)?;
+        }
+    }
+}
+
+fn fate(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Result<Fate, Failure> {
+    if let Recovery::End(failure) = left.remains.recovery() {
+        return Err(failure);
+    }
+    let audio =
+        left.audio.clone().ok_or_else(|| interrupted("The service stopped before the task had ended"))?;
+    let audio_bytes = match &audio {
+        KeptAudio::Url(_) => 0,
+        KeptAudio::Spooled { bytes, .. } => usize::try_from(*bytes).unwrap_or(usize::MAX),
+    };
+    let question = &left.task.question;
+    let wanted = Wanted { model: &question.model, request_bytes: question.text_bytes() + audio_bytes };
+    let channel =
+        choose(channels, wanted, &mut rand::rng())?.into_iter().next().ok_or_else(Failure::internal)?;
+    Ok(Fate::Run { audio, channel, allowance })
+}

@@ -1,0 +1,237 @@
+//! The journal of published chunks: one file for each streaming task, whose bytes are the chunks' frames as
+//! subscribers read them.
+//!
+//! A chunk is written before it is published, straight into the system's page cache by the task's own thread:
+//! that takes microseconds and waits for no disk, and what a subscriber has seen then outlives the process. A
+//! thread of the store brings what was written to the disk, all files that have grown in one round, so that a
+//! power cut costs the last moment at most. The file's existence says that a subscriber may have seen a chunk.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::StoreError;
+use super::spool::sweep;
+use super::sqlite::{file_error, make_directory};
+use crate::task::id::TaskId;
+use crate::wire::event_stream::split_chunk_frames;
+
+/// Files that may wait for their round; one that finds no place is tried again with its next chunk.
+const SYNC_QUEUE: usize = 4096;
+/// Pause between two rounds: what a power cut can cost.
+const SYNC_PAUSE: Duration = Duration::from_millis(200);
+
+/// A handle to all journals; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Journals {
+    directory: Arc<Path>,
+    /// `None` where nothing is synced.
+    sync: Option<SyncSender<Arc<Grown>>>,
+}
+
+/// A file that grows.
+#[derive(Debug)]
+struct Grown {
+    file: File,
+    /// Does it wait for its round?
+    waits: AtomicBool,
+}
+
+/// The journal of one task: its writing end, which the task's actor holds.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Option<Arc<Grown>>,
+    /// A journal that has a gap takes nothing more: what it has is a beginning of the stream.
+    broken: bool,
+    sync: Option<SyncSender<Arc<Grown>>>,
+}
+
+impl Journals {
+    /// Opens the journals of a data directory and starts the thread that syncs them, which stops with the
+    /// last handle. Journals that are not `wanted` are removed.
+    pub(super) fn open(
+        data_dir: &Path,
+        sync: bool,
+        wanted: impl Fn(&TaskId) -> Result<bool, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let directory = data_dir.join("frames");
+        make_directory(&directory)?;
+        sweep(&directory, wanted)?;
+        let sender = if sync {
+            let (sender, grown) = sync_channel(SYNC_QUEUE);
+            std::thread::Builder::new()
+                .name("store-syncer".to_owned())
+                .spawn(move || run_syncer(&grown))
+                .map_err(file_error(&directory))?;
+            Some(sender)
+        } else {
+            None
+        };
+        Ok(Self { directory: directory.into(), sync: sender })
+    }
+
+    fn path(&self, id: &TaskId) -> PathBuf {
+        self.directory.join(id.as_str())
+    }
+
+    /// The journal of a task. Nothing is made before the first chunk.
+    pub(super) fn of(&self, id: &TaskId) -> Journal {
+        Journal { path: self.path(id), file: None, broken: false, sync: self.sync.clone() }
+    }
+
+    /// May a subscriber have seen a chunk of this task? Blocks.
+    pub(super) fn exists(&self, id: &TaskId) -> bool {
+        self.path(id).exists()
+    }
+
+    /// The chunks that a task has published. Blocks.
+    ///
+    /// # Errors
+    /// When the journal is there and cannot be read.
+    pub(super) fn read(&self, id: &TaskId) -> Result<Vec<Bytes>, StoreError> {
+        let path = self.path(id);
+        match std::fs::read(&path) {
+            Ok(content) => Ok(split_chunk_frames(&content.into())),
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(err) => Err(file_error(&path)(err)),
+        }
+    }
+
+    /// Removes the journal of a task, if there is any. Blocks.
+    pub(super) fn remove(&self, id: &TaskId) {
+        let path = self.path(id);
+        if let Err(err) = std::fs::remove_file(&path)
+            && err.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::error!(%err, path = %path.display(), "chunks cannot be removed");
+        }
+    }
+}
+
+impl Journal {
+    /// Writes frames that are about to be published. Where the disk refuses, the stream goes on and its
+    /// journal ends here.
+    pub fn append<'a>(&mut self, frames: impl Iterator<Item = &'a Bytes>) {
+        let mut frames = frames.peekable();
+        let Some(first) = frames.next() else { return };
+        if self.broken {
+            return;
+        }
+        let written = if frames.peek().is_none() {
+            self.write(first)
+        } else {
+            let mut together = first.to_vec();
+            frames.for_each(|frame| together.extend_from_slice(frame));
+            self.write(&together)
+        };
+        if let Err(err) = written {
+            self.broken = true;
+            tracing::error!(%err, path = %self.path.display(), "chunks cannot be journalled");
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let grown = match &self.file {
+            Some(grown) => grown,
+            None => {
+                let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
+                self.file.insert(Arc::new(Grown { file, waits: AtomicBool::new(false) }))
+            }
+        };
+        (&grown.file).write_all(bytes)?;
+        if let Some(sync) = &self.sync
+            && !grown.waits.swap(true, Ordering::AcqRel)
+            && sync.try_send(Arc::clone(grown)).is_err()
+        {
+            grown.waits.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+fn run_syncer(queue: &Receiver<Arc<Grown>>) {
+    while let Ok(first) = queue.recv() {
+        for grown in std::iter::once(first).chain(queue.try_iter()) {
+            // First: what is written from here on asks for another round.
+            grown.waits.store(false, Ordering::Release);
+            if let Err(err) = grown.file.sync_data() {
+                tracing::error!(%err, "chunks cannot be brought to the disk");
+            }
+        }
+        std::thread::sleep(SYNC_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::event_stream::{FrameKind, encode_frame};
+
+    fn frames(from: usize, to: usize) -> Vec<Bytes> {
+        (from..to).map(|id| encode_frame(FrameKind::Chunk, id, br#"{"a":"b"}"#)).collect()
+    }
+
+    fn journals(data_dir: &Path, wanted: bool) -> Journals {
+        Journals::open(data_dir, true, |_| Ok(wanted)).unwrap()
+    }
+
+    #[test]
+    fn chunks_are_read_as_they_were_published() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let journals = journals(data_dir.path(), true);
+        let id = TaskId::generate(1);
+        let mut journal = journals.of(&id);
+        assert!(!journals.exists(&id) && journals.read(&id).unwrap().is_empty());
+        journal.append(frames(0, 1).iter());
+        assert!(journals.exists(&id));
+        journal.append(frames(1, 4).iter());
+        journal.append([].iter());
+        assert_eq!(journals.read(&id).unwrap(), frames(0, 4));
+        journals.remove(&id);
+        assert!(!journals.exists(&id));
+        journals.remove(&id);
+    }
+
+    #[test]
+    fn a_torn_chunk_is_none() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let journals = journals(data_dir.path(), true);
+        let id = TaskId::generate(1);
+        journals.of(&id).append(frames(0, 3).iter());
+        let file = OpenOptions::new().write(true).open(journals.path(&id)).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+        assert_eq!(journals.read(&id).unwrap(), frames(0, 2));
+    }
+
+    #[test]
+    fn a_journal_with_a_gap_stays_a_beginning_of_the_stream() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let journals = journals(data_dir.path(), true);
+        let id = TaskId::generate(1);
+        let mut journal = journals.of(&id);
+        let there = data_dir.path().join("frames");
+        let away = data_dir.path().join("away");
+        std::fs::rename(&there, &away).unwrap();
+        journal.append(frames(0, 1).iter());
+        std::fs::rename(&away, &there).unwrap();
+        journal.append(frames(1, 2).iter());
+        assert!(journals.read(&id).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_start_removes_what_is_not_wanted() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let id = TaskId::generate(1);
+        journals(data_dir.path(), true).of(&id).append(frames(0, 1).iter());
+        assert!(journals(data_dir.path(), true).exists(&id));
+        assert!(!journals(data_dir.path(), false).exists(&id));
+    }
+}

@@ -1,0 +1,413 @@
+//! The thread that writes: whatever waits for it becomes one transaction.
+
+use std::fs::File;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
+use tokio::sync::mpsc;
+
+use super::journal::Journals;
+use super::reader::{SNAPSHOT_COLUMNS, snapshot};
+use super::spool::Spool;
+use super::sqlite::{StoredState, file_error, json};
+use super::{Acceptance, EndResult, Ending, NewRecord, Reply, StoreError};
+use crate::task::id::TaskId;
+use crate::task::idempotency::Idempotency;
+use crate::task::snapshot::Snapshot;
+use crate::task::timeline::Timeline;
+use crate::task::{Task, Timestamp};
+
+/// Most writes that share one commit: bounds how long the first of them waits for the last.
+const MOST_IN_A_COMMIT: usize = 512;
+/// Most rows of a kind that one write deletes: bounds how long others wait for it.
+const MOST_DELETED: usize = 1000;
+
+/// What is written. Each but a mark is answered after the commit.
+pub(super) enum Write {
+    Accept {
+        record: Box<NewRecord>,
+        /// Keys from before this moment are free again.
+        keys_before: Timestamp,
+        reply: Reply<Acceptance>,
+    },
+    Run {
+        id: TaskId,
+        timeline: Timeline,
+        reply: Reply<()>,
+    },
+    Mark {
+        id: TaskId,
+        mark: Mark,
+    },
+    End {
+        id: TaskId,
+        ending: Box<Ending>,
+        at: Timestamp,
+        reply: Reply<Option<Snapshot>>,
+    },
+    Forget {
+        tasks_before: Timestamp,
+        chunks_before: Timestamp,
+        keys_before: Timestamp,
+        reply: Reply<Forgotten>,
+    },
+}
+
+/// What is remembered about a task that runs.
+pub(super) enum Mark {
+    /// A chunk may have been seen.
+    Published,
+    /// So far it has come, in percent.
+    Progress(u8),
+}
+
+/// What was deleted.
+#[derive(Debug, Default)]
+pub(super) struct Forgotten {
+    pub(super) tasks: usize,
+    /// Is there more to delete?
+    pub(super) more: bool,
+    /// Tasks whose journals go with the commit.
+    journals: Vec<TaskId>,
+}
+
+/// Why nothing of a transaction stands.
+#[derive(Clone)]
+enum Undone {
+    Full(String),
+    Failed(String),
+}
+
+impl From<&rusqlite::Error> for Undone {
+    fn from(err: &rusqlite::Error) -> Self {
+        match err.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full(err.to_string()),
+            _ => Self::Failed(err.to_string()),
+        }
+    }
+}
+
+impl From<Undone> for StoreError {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::Full(text) => Self::Full(text),
+            Undone::Failed(text) => Self::Commit(text),
+        }
+    }
+}
+
+/// The files beside the database.
+struct Files {
+    spool: Spool,
+    journals: Journals,
+}
+
+/// Says what there is to say once the fate of the transaction is known.
+type Answer = Box<dyn FnOnce(Result<(), Undone>, &Files)>;
+
+/// Starts the writer; it stops when its queue closes, and lets go of the data directory then.
+pub(super) fn start(
+    data_dir: &Path,
+    mut connection: Connection,
+    lock: File,
+    spool: Spool,
+    journals: Journals,
+    mut queue: mpsc::Receiver<Write>,
+) -> Result<(), StoreError> {
+    let files = Files { spool, journals };
+    let run = move || {
+        let _lock = lock;
+        let mut writes = Vec::new();
+        while queue.blocking_recv_many(&mut writes, MOST_IN_A_COMMIT) > 0 {
+            commit_together(&mut connection, &files, writes.drain(..));
+        }
+    };
+    std::thread::Builder::new()
+        .name("store-writer".to_owned())
+        .spawn(run)
+        .map(|_| ())
+        .map_err(file_error(data_dir))
+}
+
+/// Runs writes in one transaction. One that fails by itself fails alone; when the transaction is undone, all
+/// are. Each is answered only after the commit.
+fn commit_together(connection: &mut Connection, files: &Files, writes: impl Iterator<Item = Write>) {
+    let mut answers: Vec<Answer> = Vec::new();
+    let fate = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+        Ok(mut transaction) => {
+            let mut undone = None;
+            for write in writes {
+                if undone.is_some() {
+                    answers.push(write.skip());
+                    continue;
+                }
+                let (answer, error) = write.run(&mut transaction);
+                answers.push(answer);
+                // A full disk makes SQLite undo the whole transaction by itself; what was run then would be
+                // a transaction of its own, and stand although its caller is told that it does not.
+                if transaction.is_autocommit() {
+                    undone = Some(error.unwrap_or_else(|| Undone::Failed("it was undone".to_owned())));
+                }
+            }
+            match undone {
+                Some(undone) => Err(undone),
+                None => transaction.commit().map_err(|err| Undone::from(&err)),
+            }
+        }
+        Err(err) => {
+            answers.extend(writes.map(Write::skip));
+            Err(Undone::from(&err))
+        }
+    };
+    for answer in answers {
+        answer(fate.clone(), files);
+    }
+}
+
+/// An answer that has nothing to do but to say it.
+fn say<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
+    Box::new(move |fate, _| {
+        // Whoever asked may have gone; the write stands.
+        let _ = reply.send(fate.map_err(StoreError::from).and(result));
+    })
+}
+
+fn undone<T>(result: &Result<T, StoreError>) -> Option<Undone> {
+    match result {
+        Ok(_) => None,
+        Err(StoreError::Full(text)) => Some(Undone::Full(text.clone())),
+        Err(err) => Some(Undone::Failed(err.to_string())),
+    }
+}
+
+impl Write {
+    /// Runs the statements. The second value is what went wrong, if something did.
+    fn run(self, transaction: &mut Transaction<'_>) -> (Answer, Option<Undone>) {
+        match self {
+            Self::Accept { record, keys_before, reply } => {
+                let result = accept(transaction, &record, keys_before);
+                let error = undone(&result);
+                (say(reply, result), error)
+            }
+            Self::Run { id, timeline, reply } => {
+                let result = run(transaction, &id, &timeline);
+                let error = undone(&result);
+                (say(reply, result), error)
+            }
+            Self::Mark { id, mark: what } => {
+                let result = mark(transaction, &id, &what);
+                if let Err(err) = &result {
+                    tracing::warn!(task_id = %id, %err, "a task's mark was not written");
+                }
+                (Box::new(|_, _| ()), undone(&result))
+            }
+            Self::End { id, ending, at, reply } => {
+                let result = end(transaction, &id, &ending, at);
+                let error = undone(&result);
+                let answer = move |fate: Result<(), Undone>, files: &Files| {
+                    let result = fate.map_err(StoreError::from).and(result);
+                    if result.is_ok() {
+                        files.spool.remove(&id);
+                    }
+                    let _ = reply.send(result);
+                };
+                (Box::new(answer), error)
+            }
+            Self::Forget { tasks_before, chunks_before, keys_before, reply } => {
+                let result = forget(transaction, tasks_before, chunks_before, keys_before);
+                let error = undone(&result);
+                let answer = move |fate: Result<(), Undone>, files: &Files| {
+                    let result = fate.map_err(StoreError::from).and(result);
+                    if let Ok(forgotten) = &result {
+                        forgotten.journals.iter().for_each(|id| files.journals.remove(id));
+                    }
+                    let _ = reply.send(result);
+                };
+                (Box::new(answer), error)
+            }
+        }
+    }
+
+    /// Does nothing but wait for the fate of a transaction that is known to be undone.
+    fn skip(self) -> Answer {
+        match self {
+            Self::Accept { reply, .. } => say(reply, Err(StoreError::Stopped)),
+            Self::Run { reply, .. } => say(reply, Err(StoreError::Stopped)),
+            Self::Mark { .. } => Box::new(|_, _| ()),
+            Self::End { reply, .. } => say(reply, Err(StoreError::Stopped)),
+            Self::Forget { reply, .. } => say(reply, Err(StoreError::Stopped)),
+        }
+    }
+}
+
+fn accept(
+    transaction: &mut Transaction<'_>,
+    record: &NewRecord,
+    keys_before: Timestamp,
+) -> Result<Acceptance, StoreError> {
+    let Some(idempotency) = &record.idempotency else {
+        insert(transaction, record)?;
+        return Ok(Acceptance::Durable);
+    };
+    // Both rows or none.
+    let savepoint = transaction.savepoint()?;
+    if !take_key(&savepoint, &record.task, idempotency, keys_before)? {
+        return Ok(Acceptance::KeyTaken);
+    }
+    insert(&savepoint, record)?;
+    savepoint.commit()?;
+    Ok(Acceptance::Durable)
+}
+
+fn insert(connection: &Connection, record: &NewRecord) -> Result<(), StoreError> {
+    let NewRecord { task, audio, runs, leashed, timeline, .. } = record;
+    let state = if *runs { StoredState::Processing } else { StoredState::Pending };
+    connection
+        .prepare_cached(
+            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, runs, leashed, timeline, state)
+             VALUES (:id, :owner, :created, :stream, :question, :audio, :runs, :leashed, :timeline, :state)",
+        )?
+        .execute(named_params! {
+            ":id": task.id.as_str(),
+            ":owner": task.owner.as_bytes(),
+            ":created": task.created,
+            ":stream": task.stream,
+            ":question": json(&task.question)?,
+            ":audio": json(audio)?,
+            ":runs": runs,
+            ":leashed": leashed,
+            ":timeline": json(timeline)?,
+            ":state": state,
+        })?;
+    Ok(())
+}
+
+/// False where the key is in use.
+fn take_key(
+    connection: &Connection,
+    task: &Task,
+    idempotency: &Idempotency,
+    free_before: Timestamp,
+) -> Result<bool, StoreError> {
+    let taken = connection
+        .prepare_cached(
+            "INSERT INTO idempotency (owner, key, fingerprint, task, created_ms)
+             VALUES (:owner, :key, :fingerprint, :task, :created)
+             ON CONFLICT (owner, key) DO UPDATE SET
+             fingerprint = excluded.fingerprint, task = excluded.task, created_ms = excluded.created_ms
+             WHERE created_ms < :free_before",
+        )?
+        .execute(named_params! {
+            ":owner": task.owner.as_bytes(),
+            ":key": idempotency.key.as_str(),
+            ":fingerprint": idempotency.fingerprint.as_bytes(),
+            ":task": task.id.as_str(),
+            ":created": task.created,
+            ":free_before": free_before,
+        })?;
+    Ok(taken > 0)
+}
+
+fn run(connection: &Connection, id: &TaskId, timeline: &Timeline) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE tasks SET runs = runs + 1, state = ?1, timeline = ?2 WHERE id = ?3 AND ended_ms IS NULL",
+        )?
+        .execute(params![StoredState::Processing, json(timeline)?, id.as_str()])?;
+    Ok(())
+}
+
+fn mark(connection: &Connection, id: &TaskId, mark: &Mark) -> Result<(), StoreError> {
+    match mark {
+        Mark::Published => connection
+            .prepare_cached("UPDATE tasks SET published = 1 WHERE id = ?1 AND ended_ms IS NULL")?
+            .execute([id.as_str()])?,
+        Mark::Progress(progress) => connection
+            .prepare_cached("UPDATE tasks SET progress = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
+            .execute(params![progress, id.as_str()])?,
+    };
+    Ok(())
+}
+
+/// The end that a task had before, if it had one.
+fn end(
+    connection: &Connection,
+    id: &TaskId,
+    ending: &Ending,
+    at: Timestamp,
+) -> Result<Option<Snapshot>, StoreError> {
+    let (completion, failure, progress, state) = match &ending.result {
+        EndResult::Completed(completion) => (Some(completion.get()), None, 100, StoredState::Completed),
+        EndResult::Failed { failure, progress } => {
+            (None, Some(json(failure)?), *progress, StoredState::Failed)
+        }
+    };
+    let changed = connection
+        .prepare_cached(
+            "UPDATE tasks SET completion = :completion, failure = :failure, progress = :progress,
+             timeline = :timeline, chunks = :chunks, state = :state, audio = NULL, ended_ms = :at
+             WHERE id = :id AND ended_ms IS NULL",
+        )?
+        .execute(named_params! {
+            ":completion": completion,
+            ":failure": failure,
+            ":progress": progress,
+            ":timeline": json(&ending.timeline)?,
+            ":chunks": ending.chunks.map(|chunks| i64::try_from(chunks).unwrap_or(i64::MAX)),
+            ":state": state,
+            ":at": at,
+            ":id": id.as_str(),
+        })?;
+    if changed > 0 {
+        return Ok(None);
+    }
+    connection
+        .prepare_cached(&format!("SELECT {SNAPSHOT_COLUMNS} FROM tasks WHERE id = ?1"))?
+        .query_row([id.as_str()], snapshot)
+        .optional()?
+        .transpose()
+}
+
+fn forget(
+    connection: &Connection,
+    tasks_before: Timestamp,
+    chunks_before: Timestamp,
+    keys_before: Timestamp,
+) -> Result<Forgotten, StoreError> {
+    let most = i64::try_from(MOST_DELETED).unwrap_or(i64::MAX);
+    let mut forgotten = Forgotten::default();
+    let mut delete = |sql: &str, before: Timestamp| -> Result<usize, StoreError> {
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params![before, most], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?))
+        })?;
+        let mut count = 0;
+        for row in rows {
+            let (id, chunks) = row?;
+            count += 1;
+            if chunks.is_some() {
+                forgotten.journals.extend(id.parse());
+            }
+        }
+        Ok(count)
+    };
+    let streams = delete(
+        "UPDATE tasks SET chunks = NULL
+         WHERE id IN (SELECT id FROM tasks WHERE chunks IS NOT NULL AND ended_ms < ?1 LIMIT ?2)
+         RETURNING id, 1",
+        chunks_before,
+    )?;
+    let tasks = delete(
+        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ended_ms < ?1 LIMIT ?2)
+         RETURNING id, chunks",
+        tasks_before,
+    )?;
+    let keys = delete(
+        "DELETE FROM idempotency WHERE (owner, key) IN
+         (SELECT owner, key FROM idempotency WHERE created_ms < ?1 LIMIT ?2) RETURNING key, NULL",
+        keys_before,
+    )?;
+    forgotten.tasks = tasks;
+    forgotten.more = [streams, tasks, keys].contains(&MOST_DELETED);
+    Ok(forgotten)
+}

@@ -36,23 +36,30 @@
 //!    [`task::submission`] judges it field by field, [`audio::source`] judges the audio: its base64 is checked
 //!    where it was received and not copied. [`channel::choose`] says who could serve the model. Whatever fails
 //!    up to here is an answer at once.
-//! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It takes a slot or a place in
-//!    the line, writes the task to the store, and when the row is on the disk starts a `TaskActor` on a task
-//!    arbiter. From here on the client may leave: only a blocking call cancels by leaving, and the line that
+//! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It takes a permit (a slot of the
+//!    channel, and of the key where that is limited) or a place in the line, writes audio and task to the store,
+//!    and when both are on the disk starts a `TaskActor` on a task arbiter. From here on the client may leave: only a blocking call cancels by leaving, and the line that
 //!    does so is in [`api::generations`].
-//! 3. With a slot the actor starts the upstream call, which takes the audio along and lets go of it as it is
-//!    sent. [`upstream::deadlines`] stands around the call.
+//! 3. With a permit the actor starts the upstream call, which takes the audio along and lets go of it as it is
+//!    sent. A task that had to wait fetches its audio from the spool. [`upstream::deadlines`] stands around the call.
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
-//!    which encodes each as a frame, once, and appends it to the chunk log; one wake per batch.
+//!    which encodes each as a frame, once, and appends it to the chunk log. Before they are published they are
+//!    written to the [journal](store::Journal); one write and one wake per batch.
 //! 5. A subscriber ([`api::stream`]) is a position in the log. It takes all frames from there on in one piece,
 //!    without asking the actor, and waits on the log's watch when there are none.
 //! 6. However the task ends, [`Life`](task::life::Life) decides once; the outcome is made durable, and only then
 //!    are the finish chunk, the terminal frame and the final status shown.
 //! 7. The actor stays until the chunks' retention has passed. Later questions are answered by the store.
 //!
+//! If the process dies on the way, [`actors::recovery`] takes the task up at the next start, before anything new is
+//! accepted; [`task::recovery`] says whether it runs again. If the server drains and the task neither ends nor has
+//! shown anything, its life is parked: readers break off, and the next start takes it up.
+//!
 //! # Invariants
 //!
-//! - A task that was acknowledged is durable; an outcome that was announced is durable. There is one outcome.
+//! - A task that was acknowledged is durable, its audio with it; an outcome that was announced is durable. There is
+//!   one outcome, and only the store can say which.
+//! - What a subscriber has seen is in the journal; a kill does not take it back.
 //! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues: a slow,
 //!   stuck or gone reader costs nobody anything.
 //! - No chunk is published before the upstream's first text: until then a failure can still be an HTTP error.
@@ -62,7 +69,8 @@
 //!   `internal_error` on the same log. Nothing else notices. A successor that panics, too, gets none.
 //! - [`task`], [`wire`], [`channel::choose`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`]
 //!   reads a clock.
-//! - Only [`config`] and the log's set-up read the environment, only `store::sqlite` blocks on a disk, only
+//! - Only [`config`] and the log's set-up read the environment, only [`store`] touches a disk, where it
+//!   blocks nobody but for the journal's writes to the page cache, only
 //!   [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.
 //! - Every queue has a bound, and the bound stands where it is enforced. `do_send` and unbounded channels are
 //!   banned by clippy.

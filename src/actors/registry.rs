@@ -11,7 +11,7 @@ use actix_rt::ArbiterHandle;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, join_all};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::NewTask;
@@ -152,6 +152,9 @@ type Reading = Shared<BoxFuture<'static, Result<Option<Replay>, Failure>>>;
 #[derive(Debug)]
 pub struct Registry {
     tasks: HashMap<TaskId, Entry>,
+    /// Tasks that are being written to the store. Once one is there it can be known, by the list or by its
+    /// `Idempotency-Key`, before it is started; who looks for it meanwhile waits until the sender is dropped.
+    accepting: HashMap<TaskId, watch::Receiver<()>>,
     readings: HashMap<(TaskId, KeyHash), Reading>,
     settings: TaskSettings,
     channels: Channels,
@@ -177,6 +180,7 @@ impl Registry {
         let (running, all_ended) = mpsc::channel(1);
         Self {
             tasks: HashMap::new(),
+            accepting: HashMap::new(),
             readings: HashMap::new(),
             settings,
             channels,
@@ -293,16 +297,23 @@ impl Handler<Accept> for Registry {
         };
         let store = self.store().clone();
         let durable = async move { store.accept(record, base64).await };
-        Box::pin(durable.into_actor(self).map(move |durable, registry, ctx| match durable? {
-            Acceptance::Durable => {
-                let work = Work { audio, channel, admission };
-                let parts = TaskParts::accepted(task, key_name, presence, timeline, work);
-                Ok(registry.start(parts, false, ctx))
-            }
-            Acceptance::KeyTaken => Err(Failure::new(
-                ErrorCode::IdempotencyConflict,
-                "A submit with this Idempotency-Key is being accepted at this moment; send it again",
-            )),
+        let (settled, accepting) = watch::channel(());
+        self.accepting.insert(task.id.clone(), accepting);
+        Box::pin(durable.into_actor(self).map(move |durable, registry, ctx| {
+            registry.accepting.remove(&task.id);
+            let started = match durable? {
+                Acceptance::Durable => {
+                    let work = Work { audio, channel, admission };
+                    let parts = TaskParts::accepted(task, key_name, presence, timeline, work);
+                    Ok(registry.start(parts, false, ctx))
+                }
+                Acceptance::KeyTaken => Err(Failure::new(
+                    ErrorCode::IdempotencyConflict,
+                    "A submit with this Idempotency-Key is being accepted at this moment; send it again",
+                )),
+            };
+            drop(settled);
+            started
         }))
     }
 }
@@ -324,16 +335,29 @@ impl Handler<TakeUp> for Registry {
     }
 }
 
-impl Handler<Find> for Registry {
-    type Result = Option<Located>;
-
-    fn handle(&mut self, Find { id, owner }: Find, _: &mut Self::Context) -> Option<Located> {
-        let entry = self.tasks.get(&id).filter(|entry| entry.owner() == owner)?;
+impl Registry {
+    fn find(&self, id: &TaskId, owner: KeyHash) -> Option<Located> {
+        let entry = self.tasks.get(id).filter(|entry| entry.owner() == owner)?;
         let (actor, stream) = match entry {
             Entry::Living { actor, task, .. } => (Some(actor.clone()), task.stream),
             Entry::Replayed { .. } => (None, true),
         };
         Some(Located { actor, log: entry.log().clone(), stream })
+    }
+}
+
+impl Handler<Find> for Registry {
+    type Result = ResponseActFuture<Self, Option<Located>>;
+
+    fn handle(&mut self, Find { id, owner }: Find, _: &mut Self::Context) -> Self::Result {
+        let accepting = self.accepting.get(&id).cloned();
+        let settled = async move {
+            if let Some(mut accepting) = accepting {
+                // Nothing is ever sent: this ends with its sender.
+                let _ = accepting.changed().await;
+            }
+        };
+        Box::pin(settled.into_actor(self).map(move |(), registry, _| registry.find(&id, owner)))
     }
 }
 

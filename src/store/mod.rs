@@ -1,9 +1,9 @@
 //! The store: what must outlive the process. It knows no actors and no HTTP.
 //!
-//! [`Store`] is a handle to a SQLite database, to the [spool] of the audio of tasks that have not ended, and
-//! to the [journals](journal) of published chunks. The database has two threads. The [writer] takes whatever
+//! [`Store`] is a handle to a SQLite database, to the spool of the audio of tasks that have not ended, and
+//! to the [journals](Journal) of published chunks. The database has two threads. The writer takes whatever
 //! waits for it, up to a bound, and commits it as one transaction: a thousand submits at once share a few
-//! fsyncs, and a lone one waits for nobody. The [reader] has a connection of its own, so it never waits for a
+//! fsyncs, and a lone one waits for nobody. The reader has a connection of its own, so it never waits for a
 //! commit (SQLite's WAL lets it).
 
 mod journal;

@@ -70,6 +70,55 @@ fn a_task_that_outlasts_the_drain_is_interrupted_and_its_reader_told() {
 }
 
 #[test]
+fn what_nobody_has_seen_anything_of_is_left_to_the_next_start() {
+    let upstream = FakeUpstream::gemini().never().then().say("later").start();
+    let mut hearken =
+        Hearken::before(&upstream).channel("max_running_tasks = 1").env("HEARKEN_DRAIN_SECONDS", "1").start();
+    let ids = [hearken.submit(json!({"stream": true})), hearken.submit(json!({"stream": true}))];
+    let mut readers = ids.each_ref().map(|id| hearken.stream(id));
+    readers.iter_mut().for_each(Subscriber::comment);
+    upstream.request(0);
+    hearken.signal("TERM");
+    draining(&hearken);
+    assert_eq!(hearken.task(&ids[1])["status"], "pending");
+    // No end is told of a task that has none: a reader that comes back finds the rest.
+    readers.into_iter().for_each(Subscriber::breaks_off);
+    upstream.closed(0);
+    assert_eq!(hearken.exit_status().code(), Some(0));
+    assert_eq!(upstream.requests(), 1);
+    hearken.start_again();
+    for id in &ids {
+        assert_eq!(content(&hearken.stream(id).rest()), "later");
+    }
+    assert_eq!(upstream.requests(), 3);
+}
+
+#[test]
+fn a_caller_who_waits_for_a_task_that_has_not_started_is_told_at_once() {
+    let upstream = FakeUpstream::gemini().hold().say("x").start();
+    let mut hearken = Hearken::before(&upstream).channel("max_running_tasks = 1").start();
+    let running = hearken.submit(json!({}));
+    upstream.held(1);
+    let client = hearken.client();
+    let call = std::thread::spawn(move || client.try_submit(json!({"sync": true})));
+    until("the call waits", || {
+        let waiting = hearken.get("/v1/tasks?status=pending").json();
+        (waiting["data"].as_array().unwrap().len() == 1).then_some(())
+    });
+    hearken.signal("TERM");
+    let reply = call.join().unwrap();
+    assert_eq!((reply.status, &reply.json()["error"]["code"]), (503, &json!("shutting_down")));
+    assert!(reply.header("retry-after").is_some() && reply.header("x-task-id").is_some());
+    assert_eq!(hearken.task(&running)["status"], "processing");
+    upstream.release();
+    assert_eq!(hearken.exit_status().code(), Some(0));
+    hearken.start_again();
+    let waited = reply.header("x-task-id").unwrap();
+    assert_eq!(hearken.wait(waited)["error"]["code"], "task_interrupted");
+    assert_eq!(upstream.requests(), 1);
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "3600").start();

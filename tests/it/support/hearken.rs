@@ -134,6 +134,18 @@ impl Hearken {
     pub(crate) fn restart(&mut self) {
         self.signal("TERM");
         assert!(self.exit_status().success());
+        self.start_again();
+    }
+
+    /// Kills it, so that it cannot say or write another word, and starts it again over the same data.
+    pub(crate) fn crash(&mut self) {
+        self.signal("KILL");
+        assert!(!self.exit_status().success());
+        self.start_again();
+    }
+
+    /// Starts it again over the same data, once it has ended.
+    pub(crate) fn start_again(&mut self) {
         let secrets = Arc::clone(&self.client.secrets);
         let fresh = launch(Arc::clone(&self.directory), self.environment.clone(), secrets);
         *self = fresh;

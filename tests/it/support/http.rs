@@ -117,6 +117,12 @@ impl Client {
         self.try_submit(changes).expect(200).json()["id"].as_str().unwrap().to_owned()
     }
 
+    /// Submits the smallest audio with these changes and this `Idempotency-Key`.
+    pub(crate) fn submit_under(&self, key: &str, changes: Value) -> Reply {
+        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+        self.call("POST", "/v1/llm/generations", &headers, Some(body(changes).to_string().as_bytes()))
+    }
+
     /// The task now.
     pub(crate) fn task(&self, id: &str) -> Value {
         self.get(&format!("/v1/tasks/{id}")).expect(200).json()

@@ -183,6 +183,15 @@ impl Subscriber {
         assert!(rest.is_empty(), "{:?} behind the body", String::from_utf8_lossy(&rest));
     }
 
+    /// The connection breaks off, before the body has ended and with nothing more in it.
+    pub(crate) fn breaks_off(mut self) {
+        assert!(self.unread.is_empty() && !self.terminal);
+        let mut rest = Vec::new();
+        // A reset is one way to break off.
+        let _ = self.socket.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
+    }
+
     /// All bytes of the body that are to come.
     pub(crate) fn bytes(mut self) -> Vec<u8> {
         while self.fill() {}

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | [`error`] | the one table of error codes; [`Failure`](error::Failure), the value that becomes an HTTP error, a task's `error` and an `error` frame |
 //! | [`wire`] | the JSON and event streams that outsiders see: serde types and framing only |
-//! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [answer](task::answer), [chunk log](task::chunk_log), [snapshot](task::snapshot) |
+//! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [answer](task::answer), [chunk log](task::chunk_log), [snapshot](task::snapshot), [recovery](task::recovery) |
 //! | [`audio`] | where audio comes from, what its bytes are, how base64 travels |
 //! | [`channel`] | configured ways to serve models: which could serve a request, and slots to run |
 //! | [`upstream`] | one provider each: [`gemini`](upstream::gemini), [`local`](upstream::local); deadlines around any |
@@ -38,8 +38,8 @@
 //!    up to here is an answer at once.
 //! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It takes a permit (a slot of the
 //!    channel, and of the key where that is limited) or a place in the line, writes audio and task to the store,
-//!    and when both are on the disk starts a `TaskActor` on a task arbiter. From here on the client may leave: only a blocking call cancels by leaving, and the line that
-//!    does so is in [`api::generations`].
+//!    and when both are on the disk starts a `TaskActor` on a task arbiter. From here on the client may leave:
+//!    only a blocking call cancels by leaving, and the line that does so is in [`api::generations`].
 //! 3. With a permit the actor starts the upstream call, which takes the audio along and lets go of it as it is
 //!    sent. A task that had to wait fetches its audio from the spool. [`upstream::deadlines`] stands around the call.
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),

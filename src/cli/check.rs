@@ -32,10 +32,17 @@ fn describe(config: &Config) {
     say(format_args!("takes bodies of   {} bytes at most", limits.max_body_bytes));
     say(format_args!("lets wait         {} tasks at most", limits.max_pending_tasks));
     say(format_args!("holds answers of  {} bytes at most", limits.max_answer_bytes));
+    say(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes));
+    if !config.store.sync {
+        say(
+            "commits           without waiting for the disk: what was accepted survives hearken, not the machine",
+        );
+    }
     say(format_args!(
-        "keeps chunks      {} s, tasks {} s",
+        "keeps chunks      {} s, tasks {} s, idempotency keys {} s",
         retention.chunks.as_secs(),
-        retention.tasks.as_secs()
+        retention.tasks.as_secs(),
+        retention.idempotency.as_secs()
     ));
     say(format_args!("keeps alive every {} s", config.keep_alive.as_secs()));
     say(format_args!(

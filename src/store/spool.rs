@@ -16,6 +16,10 @@ use super::StoreError;
 use super::sqlite::{file_error, make_directory};
 use crate::task::id::TaskId;
 
+/// Audio leaves this many bytes of the disk free: tasks must be able to record that they have ended, or no
+/// audio would ever go.
+const RESERVE: u64 = 8 << 20;
+
 /// A handle to the spool; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Spool(Arc<Inner>);
@@ -60,6 +64,9 @@ impl Spool {
         }
         let path = self.path(id);
         let written = || -> io::Result<()> {
+            if available(&self.0.directory)? < bytes.saturating_add(RESERVE) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             file.write_all(base64)?;
             if self.0.sync { file.sync_all() } else { Ok(()) }
@@ -98,6 +105,12 @@ impl Spool {
             Err(err) => tracing::error!(%err, path = %path.display(), "audio cannot be removed"),
         }
     }
+}
+
+/// Bytes that are free on the disk of a directory.
+fn available(directory: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(directory)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Removes the files of a directory that are not wanted; returns the bytes of the others.

@@ -98,7 +98,7 @@ impl Answer {
     /// Has no chunk been shown yet?
     #[must_use]
     pub fn is_unseen(&self) -> bool {
-        self.log.reader().mark().len == 0
+        self.log.published() == 0
     }
 
     /// Tells readers that nothing follows in this process.

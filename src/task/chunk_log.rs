@@ -126,10 +126,15 @@ impl ChunkLog {
         self.shared.mark.send_replace(Mark { len: self.len, ended: false, parked: true });
     }
 
+    /// Entries that readers can see.
+    #[must_use]
+    pub fn published(&self) -> usize {
+        self.shared.mark.borrow().len
+    }
+
     /// Frames that were appended and not yet shown.
     pub fn unpublished(&self) -> impl Iterator<Item = &Bytes> {
-        let shown = self.shared.mark.borrow().len;
-        (shown..self.len).filter_map(|index| self.shared.get(index))
+        (self.published()..self.len).filter_map(|index| self.shared.get(index))
     }
 
     /// Entries appended so far.

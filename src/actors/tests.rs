@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::{Actor, Arbiter};
 use futures_util::{StreamExt, stream};
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::registry::Registry;
@@ -17,11 +18,12 @@ use crate::config::{Retention, StoreConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::allowance::Allowance;
 use crate::keys::{KeyHash, KeyLimits};
-use crate::store::Store;
+use crate::store::{EndResult, Ending, Store};
 use crate::task::answer::TextKind;
 use crate::task::id::TaskId;
 use crate::task::snapshot::State;
 use crate::task::submission::Question;
+use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 use crate::upstream::testing::{Scripted, batches, channel_over, silent_channel};
 use crate::upstream::{Upstream, UpstreamEvent, UpstreamStream};
@@ -172,6 +174,33 @@ async fn who_waits_for_an_answer_cancels_it_by_leaving() {
     let accepted = service.tasks.submit(new).await.unwrap();
     drop(leash);
     assert_eq!(failure(service.outcome(&accepted.snapshot.id).await).code, ErrorCode::TaskCancelled);
+}
+
+#[actix_rt::test]
+async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
+    let service = service(silent_channel("c", &["*"]), 10);
+    let accepted = service.tasks.submit(service.task()).await.unwrap();
+    let id = accepted.snapshot.id;
+    service.runs(&id).await;
+    // As an actor leaves it that crashed between recording its task's end and announcing it.
+    let completion = r#"{"id":"chatcmpl-1","created":1,"model":"m","choices":[{"finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"prompt_tokens_details":{"audio_tokens":0,"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}"#;
+    let completion = RawValue::from_string(completion.to_owned()).unwrap();
+    let ending = Ending {
+        result: EndResult::Completed(completion.into()),
+        timeline: Timeline::begun(Timestamp::now()),
+        chunks: Some(0),
+    };
+    service.tasks.store.end(id.clone(), ending).await.unwrap();
+    let state = service.tasks.cancel(&id, owner()).await.unwrap().state;
+    assert!(matches!(state, State::Completed { .. }), "{state:?}");
+    let mut log = accepted.log;
+    log.ended().await;
+    let (frames, _) = log.read(0, usize::MAX).unwrap();
+    let frames = String::from_utf8(frames.to_vec()).unwrap();
+    assert!(
+        frames.contains(r#""finish_reason":"length""#) && frames.ends_with("data: [DONE]\n\n"),
+        "{frames}"
+    );
 }
 
 #[actix_rt::test]

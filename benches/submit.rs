@@ -1,0 +1,139 @@
+//! What does durability cost a submit? `cargo bench --bench submit`
+//!
+//! Measures how many asynchronous submits per second the server acknowledges durably, beside the very same
+//! server with `store.sync = false`, which leaves it to the system when anything reaches the disk. Both are the
+//! real program in a process of its own, over sockets, on a real disk; their rounds take turns, and each begins
+//! with an empty data directory. The channel runs one task at most, at an upstream that never answers: what is
+//! measured is acceptance alone.
+//!
+//! Options, after `--`: `--seconds N` a round (3), `--rounds N` of each server in each row (5),
+//! `--connections N` for small bodies (64; 1 MB at most 16 of them, 15 MB at most 8).
+//!
+//! # How to read it
+//!
+//! - A figure is the median of its rounds. The ratio is the median of the ratios of neighbouring rounds, so that
+//!   a slow minute of the machine hits both sides of it; its range stands beside it.
+//! - Server CPU is what the kernel charges to the process. The kernel's own threads, which do part of the work
+//!   of an fsync, are nobody's.
+//! - Generator and server share the machine: where few cores are all busy, fewer submits per second than the
+//!   server could do alone, on both sides. What others do on the machine costs more of them; the report says so.
+//!
+//! # What makes it refuse
+//!
+//! - The data directory would lie in memory: an fsync is free there.
+//! - A reply other than `200` with a task's id.
+//! - An acknowledged task is lost. Each round of the durable server ends with SIGKILL in the middle of its load;
+//!   it is started again and must list every task that it had acknowledged. (That a commit waits for the disk is
+//!   not shown by this: only a machine that loses its power could.)
+//! - The generator was the bottleneck. A connection has a thread of its own, so at each moment it waits either
+//!   for the server or for the generator; the latter is when its thread runs, or is ready to run and has no core
+//!   ([`Attention`](support::proc::Attention) is the kernel's account of both). A row stands when in the median
+//!   of its rounds the connections waited mostly for the server, and the generator used less CPU than it did.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
+#![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
+
+mod support;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use support::Outcome;
+use support::load::{Load, Worked};
+use support::options::Options;
+use support::proc::file_system;
+use support::report::{Report, Row, Side};
+use support::request::submit;
+use support::server::Server;
+use support::tasks::listed;
+
+/// Not counted: the first connections, allocations and pages of a fresh server.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+/// One row of the table.
+struct Body {
+    name: &'static str,
+    /// Bytes of the request's body.
+    bytes: usize,
+    most_connections: usize,
+}
+
+const BODIES: [Body; 3] = [
+    // A WAV of about 1 kB.
+    Body { name: "small", bytes: 1_500, most_connections: usize::MAX },
+    Body { name: "1 MB", bytes: 1_000_000, most_connections: 16 },
+    Body { name: "15 MB", bytes: 15_000_000, most_connections: 8 },
+];
+
+fn main() -> ExitCode {
+    let options = match Options::read(std::env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("submit: nothing is measured without `cargo bench`");
+            return ExitCode::SUCCESS;
+        }
+        Err(err) => return failed(&err),
+    };
+    match measure(&options) {
+        Ok(report) => {
+            println!("{report}");
+            match report.write(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
+                Ok(path) => println!("The same as JSON: {}", path.display()),
+                Err(err) => return failed(&err),
+            }
+            if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(err) => failed(&err),
+    }
+}
+
+fn failed(err: &support::Error) -> ExitCode {
+    eprintln!("submit: {err}; no figures");
+    ExitCode::FAILURE
+}
+
+fn measure(options: &Options) -> Outcome<Report> {
+    // Beside the build, which is where a developer's disk is.
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file_system = file_system(place)?;
+    if matches!(file_system.as_str(), "tmpfs" | "ramfs") {
+        return Err(format!("{} is {file_system}, where an fsync costs nothing", place.display()).into());
+    }
+    let mut rows = Vec::new();
+    for body in BODIES {
+        let connections = options.connections.min(body.most_connections);
+        let mut row = Row::new(body.name, body.bytes, connections);
+        let load =
+            Load { request: submit(body.bytes)?, connections, warm_up: WARM_UP, length: options.length };
+        for round in 1..=options.rounds {
+            for side in [Side::Synced, Side::Unsynced] {
+                let worked = one_round(place, &load, side)?;
+                eprintln!(
+                    "{}, {side}, round {round} of {}: all {} acknowledged tasks are there",
+                    body.name,
+                    options.rounds,
+                    worked.acknowledged.len()
+                );
+                row.add(side, &worked);
+            }
+        }
+        rows.push(row);
+    }
+    Ok(Report { rows, file_system, rounds: options.rounds, seconds: options.length.as_secs() })
+}
+
+/// Loads a fresh server, kills it under its load, and asks its successor for what it had acknowledged.
+fn one_round(place: &Path, load: &Load, side: Side) -> Outcome<Worked> {
+    let mut server = Server::start(place, side == Side::Synced)?;
+    let worked = load.put_on(&mut server)?;
+    // What the system was told about, it knows: also the server that does not sync survives a SIGKILL.
+    server.restart()?;
+    let known = listed(server.address())?;
+    let lost = worked.acknowledged.iter().filter(|id| !known.contains(id)).count();
+    if lost > 0 {
+        let all = worked.acknowledged.len();
+        return Err(format!("{lost} of {all} acknowledged tasks are lost after SIGKILL ({side})").into());
+    }
+    server.remove()?;
+    Ok(worked)
+}

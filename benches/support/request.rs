@@ -1,0 +1,52 @@
+//! Requests, whole as they go over the wire.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::Outcome;
+
+/// The key that the server knows.
+pub(crate) const KEY: &str = "sk-bench-0f7c1b6d52";
+/// The model that its channel serves.
+pub(crate) const MODEL: &str = "gemini-bench";
+
+/// Bytes of a WAV's header.
+const WAV_HEADER: usize = 44;
+
+/// A submit whose body has about so many bytes, most of them a WAV's.
+pub(crate) fn submit(bytes: usize) -> Outcome<Vec<u8>> {
+    let start = format!(r#"{{"model":"{MODEL}","prompt":"Who speaks?","audio_url":"data:audio/wav;base64,"#);
+    let room = bytes.saturating_sub(start.len() + 2);
+    let body = format!("{start}{}\"}}", STANDARD.encode(noise(room / 4 * 3)?));
+    let head = format!(
+        "POST /v1/llm/generations HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    Ok([head, body].concat().into_bytes())
+}
+
+/// A page of the list of tasks.
+pub(crate) fn list(after: Option<&str>) -> String {
+    let after = after.map(|id| format!("&after={id}")).unwrap_or_default();
+    format!("GET /v1/tasks?limit=100{after} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\r\n")
+}
+
+/// A WAV of so many bytes in all: 16 kHz, 16 bit, mono, and noise, since no disk shall find it easy to store.
+fn noise(bytes: usize) -> Outcome<Vec<u8>> {
+    let samples = u32::try_from(bytes.saturating_sub(WAV_HEADER) & !1)?;
+    let mut wav = Vec::with_capacity(bytes);
+    wav.extend_from_slice(b"RIFF");
+    wav.extend_from_slice(&(samples + 36).to_le_bytes());
+    wav.extend_from_slice(b"WAVEfmt ");
+    for (value, width) in [(16_u32, 4), (1, 2), (1, 2), (16_000, 4), (32_000, 4), (2, 2), (16, 2)] {
+        wav.extend_from_slice(&value.to_le_bytes()[..width]);
+    }
+    wav.extend_from_slice(b"data");
+    wav.extend_from_slice(&samples.to_le_bytes());
+    let from = wav.len();
+    wav.resize(from + samples as usize, 0);
+    StdRng::seed_from_u64(7).fill(&mut wav[from..]);
+    Ok(wav)
+}

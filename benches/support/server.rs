@@ -1,0 +1,128 @@
+//! The real program, as a process of its own with a data directory of its own.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::Outcome;
+use super::proc::cpu_time;
+use super::request::{KEY, MODEL};
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    process: Process,
+    directory: TempDir,
+    /// Takes connections, since it listens, and never says a word.
+    _upstream: TcpListener,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts one in a new directory at a place.
+    pub(crate) fn start(place: &Path, sync: bool) -> Outcome<Self> {
+        let directory = TempDir::with_prefix_in("submit-", place)?;
+        let upstream = TcpListener::bind("127.0.0.1:0")?;
+        let silent = upstream.local_addr()?;
+        // Whatever waits, waits longer than the benchmark, and there is room for all of it.
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\n\
+             data_dir = \"{data}\"\n\
+             [[keys]]\nname = \"bench\"\nkey = \"{KEY}\"\n\
+             [[channels]]\nkind = \"gemini\"\nbase_url = \"http://{silent}\"\napi_key = \"silent\"\n\
+             models = [\"{MODEL}\"]\nmax_running_tasks = 1\nmax_retries = 0\n\
+             first_chunk_timeout_ms = 86400000\ntotal_timeout_ms = 86400000\n\
+             [limits]\nmax_pending_tasks = 100000000\nmax_spool_bytes = 1000000000000\n\
+             [store]\nsync = {sync}\n",
+            data = directory.path().join("data").display(),
+        );
+        fs::write(config(&directory), text)?;
+        Ok(Self { process: Process::start(&directory)?, directory, _upstream: upstream })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+
+    /// CPU time that it has used.
+    pub(crate) fn cpu_time(&self) -> Outcome<Duration> {
+        cpu_time(self.process.child.id())
+    }
+
+    /// Ends it with SIGKILL.
+    pub(crate) fn kill(&mut self) -> Outcome<()> {
+        self.process.child.kill()?;
+        self.process.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again, after it was killed, over the same data.
+    pub(crate) fn restart(&mut self) -> Outcome<()> {
+        self.process = Process::start(&self.directory)?;
+        Ok(())
+    }
+
+    /// Ends it and removes its data; what that leaves to do for the disk is done when this returns, and not in
+    /// the next round.
+    pub(crate) fn remove(mut self) -> Outcome<()> {
+        self.kill()?;
+        let place = self.directory.path().parent().map(Path::to_owned);
+        self.directory.close()?;
+        let synced = place.map(|place| Command::new("sync").arg("--file-system").arg(place).status());
+        match synced.transpose()? {
+            Some(status) if status.success() => Ok(()),
+            _ => Err("the disk cannot be brought to rest: `sync` failed".into()),
+        }
+    }
+}
+
+impl Process {
+    fn start(directory: &TempDir) -> Outcome<Self> {
+        let log = directory.path().join("log");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hearken"))
+            .args(["serve", "--config"])
+            .arg(config(directory))
+            // The configuration is the file's alone.
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::options().create(true).append(true).open(&log)?)
+            .spawn()?;
+        let mut line = String::new();
+        let read = child.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut line));
+        let address = line.strip_prefix("hearken listening on http://").and_then(|a| a.trim().parse().ok());
+        let address = read.transpose().and(Ok(address))?;
+        match address {
+            Some(address) => Ok(Self { child, address }),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let said = fs::read_to_string(&log).unwrap_or_default();
+                let last = said.lines().last().unwrap_or("it says nothing");
+                Err(format!("the server does not start: {last}").into())
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Killed and waited for before, or no longer of use.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn config(directory: &TempDir) -> PathBuf {
+    directory.path().join("hearken.toml")
+}

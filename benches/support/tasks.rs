@@ -1,0 +1,56 @@
+//! Which tasks the server knows.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use hearken::task::id::TaskId;
+use serde::Deserialize;
+
+use super::Outcome;
+use super::http::{Connection, Reply};
+use super::request::list;
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    data: Vec<Listed<'a>>,
+    has_more: bool,
+}
+
+#[derive(Deserialize)]
+struct Listed<'a> {
+    id: &'a str,
+    status: &'a str,
+}
+
+/// The task that a reply acknowledges.
+pub(crate) fn acknowledged(reply: &Reply<'_>) -> Outcome<TaskId> {
+    let id = reply.body.strip_prefix(br#"{"id":""#).and_then(|rest| rest.split(|byte| *byte == b'"').next());
+    let id = id.and_then(|id| std::str::from_utf8(id).ok()?.parse().ok()).filter(|_| reply.status == 200);
+    id.ok_or_else(|| unexpected(reply))
+}
+
+/// All tasks that have yet to end, page by page.
+pub(crate) fn listed(server: SocketAddr) -> Outcome<HashSet<TaskId>> {
+    let mut connection = Connection::open(server)?;
+    let mut known = HashSet::new();
+    let mut last: Option<String> = None;
+    loop {
+        let reply = connection.exchange(list(last.as_deref()).as_bytes())?;
+        if reply.status != 200 {
+            return Err(unexpected(&reply));
+        }
+        let page: Page<'_> = serde_json::from_slice(reply.body)?;
+        last = page.data.last().map(|task| task.id.to_owned());
+        for task in page.data.iter().filter(|task| matches!(task.status, "pending" | "processing")) {
+            known.insert(task.id.parse().map_err(|_| format!("{:?} is no task's id", task.id))?);
+        }
+        if !page.has_more {
+            return Ok(known);
+        }
+    }
+}
+
+fn unexpected(reply: &Reply<'_>) -> super::Error {
+    format!("an unexpected reply: {} {}", reply.status, String::from_utf8_lossy(reply.body)).into()
+}

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::NewTask;
 use super::task::{Admission, Draining, Job, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work};
@@ -108,6 +108,15 @@ pub struct IsAccepting;
 pub struct Drain {
     /// After this long they are stopped.
     pub most: Duration,
+}
+
+/// A task's actor is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Departed {
+    id: TaskId,
+    /// Did it go as planned? Otherwise it crashed.
+    planned: bool,
 }
 
 /// Messages that may wait for the registry; beyond, senders wait.
@@ -225,13 +234,8 @@ impl Registry {
         self.next_arbiter = (self.next_arbiter + 1) % self.arbiters.len();
         let id = task.id.clone();
         self.tasks.insert(id.clone(), Entry::Living { task, actor, log: log.clone(), crashed });
-        ctx.spawn(departed.into_actor(self).map(move |departed, registry, ctx| match departed {
-            Ok(()) => {
-                registry.tasks.remove(&id);
-            }
-            // Dropped without a word: the actor panicked. Its successor ends the task.
-            Err(_) => registry.succeed(&id, ctx),
-        }));
+        // Dropped without a word: the actor panicked.
+        expect_departure(id, departed.map(|departed| departed.is_ok()), ctx);
         log
     }
 
@@ -247,6 +251,20 @@ impl Registry {
             self.start(TaskParts::crashed(task, &log), true, ctx);
         }
     }
+}
+
+/// Tells the registry when a task departs, and whether it does so as planned. What waits for that is no future of
+/// the registry's own: an actor polls all of those each time that it wakes, and there are many tasks, which stay
+/// long after their end.
+fn expect_departure(id: TaskId, planned: impl Future<Output = bool> + 'static, ctx: &mut Context<Registry>) {
+    let registry = ctx.address().downgrade();
+    actix_rt::spawn(async move {
+        let planned = planned.await;
+        // A registry that is gone has nobody to forget.
+        if let Some(registry) = registry.upgrade() {
+            let _ = registry.send(Departed { id, planned }).await;
+        }
+    });
 }
 
 impl Actor for Registry {
@@ -361,6 +379,18 @@ impl Handler<Find> for Registry {
     }
 }
 
+impl Handler<Departed> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Departed { id, planned }: Departed, ctx: &mut Self::Context) {
+        if planned {
+            self.tasks.remove(&id);
+        } else {
+            self.succeed(&id, ctx);
+        }
+    }
+}
+
 impl Handler<Reopen> for Registry {
     type Result = ResponseActFuture<Self, Result<Option<LogReader>, Failure>>;
 
@@ -380,9 +410,7 @@ impl Handler<Reopen> for Registry {
             let Some(Replay { log, left }) = replay? else { return Ok(None) };
             if let MapEntry::Vacant(entry) = registry.tasks.entry(id.clone()) {
                 entry.insert(Entry::Replayed { owner, log: log.clone() });
-                ctx.run_later(left, move |registry, _| {
-                    registry.tasks.remove(&id);
-                });
+                expect_departure(id, sleep(left).map(|()| true), ctx);
             }
             Ok(Some(log))
         }))

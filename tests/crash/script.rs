@@ -1,0 +1,72 @@
+//! What the fake upstream does with a task. A script travels in the task's prompt, so that the plan, the
+//! upstream and the oracle know the same thing without asking each other.
+
+use serde::{Deserialize, Serialize};
+
+/// The part that the upstream plays for one task, the same in each of its runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Script {
+    /// The task's name in this simulation.
+    pub(crate) token: String,
+    /// [`checksum`] of the audio that must arrive.
+    pub(crate) audio: u64,
+    /// What comes before the head of the answer.
+    pub(crate) before: Pause,
+    /// How many events with text there are.
+    pub(crate) pieces: u32,
+    /// Between two events, in milliseconds.
+    pub(crate) pause_ms: u64,
+    /// Stands still before this piece until it is released.
+    pub(crate) holds_at: Option<u32>,
+    pub(crate) end: End,
+}
+
+/// A time in which nothing comes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Pause {
+    Millis(u64),
+    UntilReleased,
+}
+
+/// How an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum End {
+    /// With `STOP`.
+    Finish,
+    /// The connection closes within the body.
+    Cut,
+    /// With an error event.
+    Fault,
+    /// There are no events: the answer is an HTTP error.
+    Status(u16),
+}
+
+impl Script {
+    /// The text of one event.
+    pub(crate) fn piece(&self, number: u32) -> String {
+        format!("{} says \"{number}\",\u{e9}\n", self.token)
+    }
+
+    /// The whole answer's text.
+    pub(crate) fn text(&self) -> String {
+        (0..self.pieces).map(|number| self.piece(number)).collect()
+    }
+
+    /// The error code with which the task fails, or `None` where it completes.
+    pub(crate) fn failure(&self) -> Option<&'static str> {
+        match self.end {
+            End::Finish => None,
+            End::Cut => Some("upstream_disconnected"),
+            End::Status(400) => Some("upstream_rejected"),
+            End::Status(429) => Some("upstream_rate_limited"),
+            End::Fault | End::Status(_) => Some("upstream_error"),
+        }
+    }
+}
+
+/// A number that tells texts apart (FNV-1a).
+pub(crate) fn checksum(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

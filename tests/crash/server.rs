@@ -1,0 +1,158 @@
+//! The real program: started on a data directory, killed, asked to end.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::plan::Caller;
+use crate::upstream::{self, Upstream};
+
+/// Longest time for a start or an end.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// As much of a log as is shown, in lines.
+const TAIL_LINES: usize = 25;
+
+/// A data directory and what is said to every server on it.
+#[derive(Debug)]
+pub(crate) struct Site {
+    directory: TempDir,
+    pub(crate) slots: usize,
+    /// Seconds for which chunks and tasks are kept.
+    pub(crate) retention: Option<(u64, u64)>,
+}
+
+/// A process of the program.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Site {
+    /// An empty directory.
+    pub(crate) fn new(slots: usize, retention: Option<(u64, u64)>) -> Self {
+        Self { directory: TempDir::new().unwrap(), slots, retention }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn log(&self, epoch: u32) -> String {
+        let bytes = std::fs::read(self.log_file(epoch)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn log_file(&self, epoch: u32) -> PathBuf {
+        self.path(&format!("{epoch}.log"))
+    }
+
+    /// What all servers up to this epoch logged of a task, and the last lines of the newest.
+    pub(crate) fn log_of(&self, task: Option<&str>, newest: u32) -> String {
+        let mut text = String::new();
+        for epoch in 0..=newest {
+            for line in self.log(epoch).lines().filter(|line| task.is_some_and(|task| line.contains(task))) {
+                let _ = writeln!(text, "{epoch}: {line}");
+            }
+        }
+        let log = self.log(newest);
+        let lines: Vec<&str> = log.lines().collect();
+        text + "...\n" + &lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+
+    /// The line in which the server of this epoch panicked.
+    pub(crate) fn panic_of(&self, epoch: u32) -> Option<String> {
+        self.log(epoch).lines().find(|line| line.contains("panicked")).map(str::to_owned)
+    }
+
+    /// The files below a folder of the data directory; one that is not there has none.
+    pub(crate) fn files(&self, folder: &str) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.path("data").join(folder)) else { return Vec::new() };
+        entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+    }
+
+    /// Starts the program, without waiting until it listens.
+    pub(crate) fn spawn(&self, upstream: &Upstream, epoch: u32, drain_seconds: u64) -> Server {
+        let config = self.path(&format!("{epoch}.toml"));
+        std::fs::write(&config, self.config(upstream, epoch, drain_seconds)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hearken"));
+        for (name, _) in std::env::vars_os() {
+            let shown = name.to_string_lossy().to_ascii_uppercase();
+            if shown.ends_with("_API_KEY") || shown.starts_with("HEARKEN_") || shown.ends_with("_PROXY") {
+                command.env_remove(name);
+            }
+        }
+        if let Some((chunks, tasks)) = self.retention {
+            command.env("HEARKEN_RETENTION__CHUNKS_SECONDS", chunks.to_string());
+            command.env("HEARKEN_RETENTION__TASKS_SECONDS", tasks.to_string());
+        }
+        let mut child = command
+            .args(["serve", "--config"])
+            .arg(&config)
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(self.log_file(epoch)).unwrap())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Server { child, output }
+    }
+
+    fn config(&self, upstream: &Upstream, epoch: u32, drain_seconds: u64) -> String {
+        let mut text = format!(
+            "listen = \"127.0.0.1:0\"\ndata_dir = \"{}\"\ndrain_seconds = {drain_seconds}\n",
+            self.path("data").display()
+        );
+        for caller in Caller::ALL {
+            let _ = write!(text, "[[keys]]\nname = \"{}\"\nkey = \"{}\"\n", caller.name(), caller.key());
+        }
+        let _ = write!(
+            text,
+            "[[channels]]\nname = \"fake\"\nkind = \"gemini\"\nbase_url = \"{}\"\napi_key = \"{}\"\n\
+             models = [\"gemini-*\"]\nmax_running_tasks = {}\nmax_retries = 0\n",
+            upstream.base_url(epoch),
+            upstream::KEY,
+            self.slots
+        );
+        text
+    }
+}
+
+impl Server {
+    /// Waits until it listens.
+    pub(crate) async fn ready(&mut self) -> Result<SocketAddr, String> {
+        let mut line = String::new();
+        let read = timeout(PATIENCE, self.output.read_line(&mut line)).await;
+        let address = line.strip_prefix("hearken listening on http://");
+        address
+            .and_then(|address| address.trim_end().parse().ok())
+            .ok_or_else(|| format!("the server does not start ({read:?}); its first line: {line:?}"))
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    pub(crate) async fn terminate(&mut self) -> Result<ExitStatus, String> {
+        if let Some(pid) = self.child.id() {
+            let signal = Command::new("kill").arg("-TERM").arg(pid.to_string()).status().await;
+            signal.unwrap();
+        }
+        match timeout(PATIENCE, self.child.wait()).await {
+            Ok(status) => Ok(status.unwrap()),
+            Err(_) => Err("the server does not end".to_owned()),
+        }
+    }
+}

@@ -23,7 +23,7 @@ use crate::upstream::Upstream;
 /// How many tasks the channel runs at once.
 pub(crate) const SLOTS: usize = 8;
 /// For how many seconds chunks and tasks are kept where their deletion is watched.
-const BRIEF: (u64, u64) = (2, 3);
+const BRIEF: (u64, u64) = (2, 4);
 /// Deletion may take so much longer.
 const GRACE: Duration = Duration::from_secs(5);
 /// Longest time that anything may take at the end of a batch.
@@ -257,7 +257,8 @@ impl<'a> Batch<'a> {
             }
         }
         self.no_audio_is_left().await?;
-        self.empties("frames", Breach::Other).await?;
+        let none = || self.site.bytes("frames") == 0;
+        self.until("the chunks are deleted", Breach::Other, none).await?;
         self.end(running, Ending::Terminate { drain_seconds: DRAIN_SECONDS }).await?;
         self.oracle.verdict()
     }
@@ -337,14 +338,10 @@ impl<'a> Batch<'a> {
     }
 
     async fn no_audio_is_left(&mut self) -> Result<(), Violation> {
-        let empty = self.empties("spool", Breach::AudioLeft).await;
+        let none = || self.site.files("spool").is_empty();
+        let empty = self.until("the audio of ended tasks is deleted", Breach::AudioLeft, none).await;
         self.tally.audio_left += self.site.files("spool").len() as u64;
         empty
-    }
-
-    async fn empties(&self, folder: &str, breach: Breach) -> Result<(), Violation> {
-        let what = format!("{folder} is empty");
-        self.until(&what, breach, || self.site.files(folder).is_empty()).await
     }
 
     /// As many new tasks as there are slots come to the upstream at once, and one more waits.

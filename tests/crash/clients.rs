@@ -187,11 +187,12 @@ impl Clients {
     /// A submit was answered with an error: the task's own, or one that keeps it from being a task.
     fn refused(&self, order: &Order, reply: &Reply) -> Submitted {
         let code = error_code(&reply.body);
-        if reply.head.header("x-task-id").is_some() {
-            self.oracle.answered(order.token(), &reply.head, Some(Answer::Error(code)));
+        // First: a task that was left for the next start has no outcome yet.
+        if self.refuses(reply.head.status, &reply.body) {
             return Submitted::Done;
         }
-        if self.refuses(reply.head.status, &reply.body) {
+        if reply.head.header("x-task-id").is_some() {
+            self.oracle.answered(order.token(), &reply.head, Some(Answer::Error(code)));
             return Submitted::Done;
         }
         if order.idempotency_key.is_some() && code == "idempotency_conflict" {

@@ -94,7 +94,10 @@ async fn main() -> ExitCode {
         println!("--- the server's log\n{}\n---", failure.log);
         println!("{:?}, in or before round {round} of seed {}", failure.violation.breach, options.seed);
         println!("{}", failure.violation.text);
-        println!("repeat: cargo test --test crash -- --seed {} --first-round {round} --rounds 1", options.seed);
+        println!(
+            "repeat: cargo test --test crash -- --seed {} --first-round {round} --rounds 1",
+            options.seed
+        );
     }
     println!("{tally}");
     println!("{}", if result.is_ok() { "ok" } else { "FAILED" });

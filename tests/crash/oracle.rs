@@ -125,11 +125,7 @@ impl Oracle {
     }
 
     /// Changes a record; a breach in it is noted.
-    fn with<T: Default>(
-        &self,
-        token: &str,
-        change: impl FnOnce(&mut Record, u32) -> Result<T, Broken>,
-    ) -> T {
+    fn with<T: Default>(&self, token: &str, change: impl FnOnce(&mut Record, u32) -> Result<T, Broken>) -> T {
         let mut state = self.state();
         let epoch = state.epoch;
         let record = state.records.get_mut(token).unwrap();

@@ -224,7 +224,8 @@ impl Order {
 
     /// A WAV with noise in it.
     fn audio(&self) -> Vec<u8> {
-        let mut wav = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data".to_vec();
+        let mut wav =
+            b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data".to_vec();
         let samples = u32::try_from(self.audio_bytes).unwrap();
         wav.extend(samples.to_le_bytes());
         wav[4..8].copy_from_slice(&(samples + 36).to_le_bytes());
@@ -269,9 +270,7 @@ impl Dice {
         let delivery = match self.between(1, 20) {
             1..=9 => Delivery::Async { stream: true },
             10..=14 => Delivery::Async { stream: false },
-            15..=17 => {
-                Delivery::Blocking { leaves: self.one_in(4).then(|| self.millis(0, 300)) }
-            }
+            15..=17 => Delivery::Blocking { leaves: self.one_in(4).then(|| self.millis(0, 300)) },
             _ => Delivery::SyncStream(self.reading()),
         };
         let keyed = self.one_in(3);

@@ -75,8 +75,21 @@ impl Site {
 
     /// The files below a folder of the data directory; one that is not there has none.
     pub(crate) fn files(&self, folder: &str) -> Vec<PathBuf> {
-        let Ok(entries) = std::fs::read_dir(self.path("data").join(folder)) else { return Vec::new() };
-        entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+        let mut folders = vec![self.path("data").join(folder)];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            let entries = std::fs::read_dir(folder).into_iter().flatten();
+            for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+                if path.is_dir() { &mut folders } else { &mut files }.push(path);
+            }
+        }
+        files
+    }
+
+    /// How many bytes these files hold.
+    pub(crate) fn bytes(&self, folder: &str) -> u64 {
+        let sizes = self.files(folder).into_iter().filter_map(|file| Some(file.metadata().ok()?.len()));
+        sizes.sum()
     }
 
     /// Starts the program, without waiting until it listens.

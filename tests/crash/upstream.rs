@@ -74,8 +74,7 @@ impl Upstream {
     pub(crate) async fn start(slots: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared =
-            Arc::new(Shared { slots, state: Mutex::default(), released: watch::Sender::new(false) });
+        let shared = Arc::new(Shared { slots, state: Mutex::default(), released: watch::Sender::new(false) });
         let upstream = Self { address, shared: Arc::clone(&shared) };
         tokio::spawn(async move {
             loop {
@@ -179,8 +178,7 @@ impl OpenCall {
         let number = state.calls;
         state.calls += 1;
         state.open.insert(number, (epoch, token.to_owned()));
-        let task =
-            state.tasks.entry(token.to_owned()).or_insert_with(|| Task { request, calls: Vec::new() });
+        let task = state.tasks.entry(token.to_owned()).or_insert_with(|| Task { request, calls: Vec::new() });
         task.calls.push(Call { epoch, pieces: 0, whole: false });
         let (index, same) = (task.calls.len() - 1, task.request == request);
         if !same {

@@ -68,6 +68,9 @@ fn judge_calls(record: &Record, calls: &[Call]) -> Result<(), Broken> {
     if record.chunk_epoch.is_some_and(after) {
         return breach("run again after a chunk was published");
     }
+    if record.order.delivery.is_blocking() && record.order.idempotency_key.is_none() && after(record.epoch) {
+        return breach("run again, and nobody can ask for it");
+    }
     Ok(())
 }
 

@@ -16,7 +16,8 @@ pub(crate) struct Tally {
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
-    pub(crate) interrupted: u64,
+    pub(crate) runs_used_up: u64,
+    pub(crate) nobody_waits: u64,
     pub(crate) interrupted_with_chunks: u64,
     pub(crate) forgotten: u64,
     pub(crate) run_again: u64,
@@ -43,7 +44,8 @@ impl fmt::Display for Tally {
             ("  failed by the upstream", self.failed),
             ("  cancelled", self.cancelled),
             ("  interrupted with chunks", self.interrupted_with_chunks),
-            ("  interrupted without", self.interrupted),
+            ("  interrupted, runs used up", self.runs_used_up),
+            ("  interrupted, nobody waits", self.nobody_waits),
             ("  forgotten in time", self.forgotten),
             ("  run again", self.run_again),
             ("lost", self.lost),
@@ -54,8 +56,8 @@ impl fmt::Display for Tally {
             ("slots held", self.slots_held),
         ];
         for (name, count) in lines {
-            writeln!(f, "{name:<26}{count:>10}")?;
+            writeln!(f, "{name:<28}{count:>10}")?;
         }
-        write!(f, "{:<26}{:>10.1} s", "time", self.time.as_secs_f64())
+        write!(f, "{:<28}{:>10.1} s", "time", self.time.as_secs_f64())
     }
 }

@@ -16,7 +16,10 @@ pub(crate) enum Outcome {
     Completed,
     Failed,
     Cancelled,
-    Interrupted,
+    /// It was run as often as a task may be.
+    RunsUsedUp,
+    /// Its caller's connection died with the process.
+    NobodyWaits,
     /// Its chunks were kept and its text was not made again.
     InterruptedWithChunks,
     /// Nobody was told of it, and there is no task.
@@ -171,7 +174,11 @@ fn judge_failure(record: &Record, end: &Ended, object: &Value, calls: &[Call]) -
             if error["retryable"] != true {
                 return Err((Breach::Other, format!("interrupted, and not retryable: {error}")));
             }
-            return Ok(if kept_chunks { Outcome::InterruptedWithChunks } else { Outcome::Interrupted });
+            return Ok(match (kept_chunks, nobody_waits) {
+                (true, _) => Outcome::InterruptedWithChunks,
+                (_, true) => Outcome::NobodyWaits,
+                _ => Outcome::RunsUsedUp,
+            });
         }
         _ => {}
     }

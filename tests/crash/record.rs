@@ -126,7 +126,8 @@ impl Record {
     pub(crate) fn history(&self, began: Instant) -> String {
         let line = |(at, what): &(Instant, String)| format!("{:9.3}  {what}\n", (*at - began).as_secs_f64());
         let order = &self.order;
-        format!("{:?} of {:?}: {:?}\n", order.delivery, order.caller, order.script)
+        let key = order.idempotency_key.as_deref().unwrap_or("no key");
+        format!("{:?} of {:?}, {key}: {:?}\n", order.delivery, order.caller, order.script)
             + &self.history.iter().map(line).collect::<String>()
     }
 

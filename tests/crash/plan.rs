@@ -151,7 +151,7 @@ impl Plan {
 
     /// The same round without an end of the server.
     pub(crate) fn calm(self) -> Self {
-        Self { killed_at_start: None, ending: Ending::None, release: Some(self.life), ..self }
+        Self { killed_at_start: None, ending: Ending::None, release: Some(self.life / 2), ..self }
     }
 }
 

@@ -213,9 +213,10 @@ impl Tasks {
     /// `task_not_found`, also for another key's task.
     pub async fn cancel(&self, id: &TaskId, owner: KeyHash) -> Result<Snapshot, Failure> {
         if let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? {
-            // A closed mailbox is a task that has ended or is about to.
+            // A closed mailbox is a task that has ended or is about to. Also one that is left to the next start
+            // is ended by this: who is told that it is cancelled must not find it running there.
             let _ = actor.send(Cancel).await;
-            log.ended().await;
+            log.concluded().await;
         }
         self.describe(id, owner).await
     }

@@ -174,6 +174,8 @@ pub struct Registry {
     next_arbiter: usize,
     /// Running tasks hold a clone; when all are gone, nothing runs. `None` once draining.
     running: Option<mpsc::Sender<Infallible>>,
+    /// Were tasks told to stop? One that was being accepted then is told when it starts.
+    stopped: bool,
     all_ended: Option<mpsc::Receiver<Infallible>>,
 }
 
@@ -197,6 +199,7 @@ impl Registry {
             arbiters,
             next_arbiter: 0,
             running: Some(running),
+            stopped: false,
             all_ended: Some(all_ended),
         }
     }
@@ -232,6 +235,12 @@ impl Registry {
             TaskActor::new(parts, settings, running, departing)
         });
         self.next_arbiter = (self.next_arbiter + 1) % self.arbiters.len();
+        // A mailbox that is new has room.
+        if self.stopped {
+            let _ = actor.try_send(Stop);
+        } else if self.running.is_none() {
+            let _ = actor.try_send(Draining);
+        }
         let id = task.id.clone();
         self.tasks.insert(id.clone(), Entry::Living { task, actor, log: log.clone(), crashed });
         // Dropped without a word: the actor panicked.
@@ -465,6 +474,7 @@ impl Handler<Drain> for Registry {
                 tracing::warn!("the time to drain is over: what still runs is stopped");
             }
             // What waits is left to the next start, and whoever reads it is let go.
+            registry.stopped = true;
             let told = registry.tell_all(Stop);
             let stopped = async move {
                 told.await;

@@ -105,6 +105,8 @@ pub struct TaskActor {
     presence: Option<Presence>,
     /// Is there a caller who waits?
     awaited: bool,
+    /// Waits for that caller to leave.
+    leaving: Option<SpawnHandle>,
     /// The place in the line for a permit.
     line: Option<SpawnHandle>,
     /// The upstream call, or what prepares it.
@@ -163,6 +165,7 @@ impl TaskActor {
             doomed,
             awaited: presence.is_some(),
             presence,
+            leaving: None,
             line: None,
             call: None,
             permit: None,
@@ -261,19 +264,13 @@ impl TaskActor {
 
     fn release(&mut self, ctx: &mut Context<Self>) {
         // Closes the upstream connection, and leaves the line with both places in it.
-        for running in [self.call.take(), self.line.take()].into_iter().flatten() {
+        // Whoever waits may leave from here on.
+        for running in [self.call.take(), self.line.take(), self.leaving.take()].into_iter().flatten() {
             ctx.cancel_future(running);
         }
         self.audio = None;
         self.admission = None;
         self.permit = None;
-        if let Some(outcome) = self.life.outcome() {
-            let name = match outcome {
-                Outcome::Failed(failure) => failure.code.as_str(),
-                Outcome::Completed => "completed",
-            };
-            self.timeline.end(name, Timestamp::now());
-        }
     }
 
     fn take(&mut self, event: UpstreamEvent, ctx: &mut Context<Self>) {
@@ -332,6 +329,11 @@ impl TaskActor {
     fn record(&mut self, ctx: &mut Context<Self>) {
         // What a crash kept from being published is part of the stream, too.
         self.publish();
+        let name = match self.life.outcome() {
+            Some(Outcome::Failed(failure)) => failure.code.as_str(),
+            Some(Outcome::Completed) | None => "completed",
+        };
+        self.timeline.end(name, Timestamp::now());
         let result = match (self.life.outcome(), &self.completion) {
             (Some(Outcome::Completed), Some(completion)) => EndResult::Completed(Arc::clone(completion)),
             (Some(Outcome::Failed(failure)), _) => {
@@ -384,7 +386,6 @@ impl TaskActor {
     fn let_go(&mut self) {
         tracing::info!(task_id = %self.task.id, key = self.key_name, "task left for the next start");
         self.answer.park();
-        self.presence = None;
         self.token = None;
     }
 
@@ -447,7 +448,8 @@ impl Actor for TaskActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(presence) = self.presence.take() {
-            ctx.spawn(presence.into_actor(self).map(|_, task, ctx| task.fail(cancelled(), ctx)));
+            let leaving = presence.into_actor(self).map(|_, task, ctx| task.fail(cancelled(), ctx));
+            self.leaving = Some(ctx.spawn(leaving));
         }
         self.begin(ctx);
     }

@@ -177,6 +177,51 @@ async fn who_waits_for_an_answer_cancels_it_by_leaving() {
 }
 
 #[actix_rt::test]
+async fn what_is_left_to_the_next_start_can_still_be_cancelled() {
+    let service = service(silent_channel("c", &["*"]), 10);
+    let id = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    service.runs(&id).await;
+    service.tasks.drain(Duration::from_millis(1)).await;
+    let state = service.tasks.cancel(&id, owner()).await.unwrap().state;
+    assert_eq!(failure(state).code, ErrorCode::TaskCancelled);
+    assert!(service.tasks.store.unfinished(None).await.unwrap().is_empty());
+}
+
+#[actix_rt::test]
+async fn who_waits_for_what_is_left_to_the_next_start_cancels_nothing_by_leaving() {
+    let service = service(silent_channel("c", &["*"]), 10);
+    let mut new = service.task();
+    let (leash, presence) = oneshot::channel();
+    new.presence = Some(presence);
+    let mut accepted = service.tasks.submit(new).await.unwrap();
+    service.runs(&accepted.snapshot.id).await;
+    service.tasks.drain(Duration::from_millis(1)).await;
+    assert!(accepted.log.ended().await.parked);
+    drop(leash);
+    tokio::task::yield_now().await;
+    assert!(matches!(service.state(&accepted.snapshot.id).await, State::Processing { .. }));
+    assert_eq!(service.tasks.store.unfinished(None).await.unwrap().len(), 1);
+}
+
+#[actix_rt::test]
+async fn a_task_that_is_being_accepted_when_the_server_stops_is_left_to_the_next_start() {
+    let service = service(silent_channel("c", &["*"]), 20);
+    let mut submits: Vec<_> = (0..20).map(|_| Box::pin(service.tasks.submit(service.task()))).collect();
+    for submit in &mut submits {
+        // The registry has taken it and waits for the disk, or soon will.
+        let _ = futures_util::poll!(submit);
+    }
+    tokio::task::yield_now().await;
+    service.tasks.drain(Duration::from_millis(1)).await;
+    for submit in submits {
+        match submit.await {
+            Ok(mut accepted) => assert!(accepted.log.ended().await.parked),
+            Err(failure) => assert_eq!(failure.code, ErrorCode::ShuttingDown),
+        }
+    }
+}
+
+#[actix_rt::test]
 async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
     let service = service(silent_channel("c", &["*"]), 10);
     let accepted = service.tasks.submit(service.task()).await.unwrap();

@@ -201,6 +201,11 @@ impl LogReader {
         self.reached(usize::MAX).await
     }
 
+    /// Waits until the task has ended, however often the server says that it stops.
+    pub async fn concluded(&mut self) {
+        let _ = self.mark.wait_for(|mark| mark.ended).await;
+    }
+
     /// The frames from `position` on that exist, as one piece of at most about `most_bytes` (always at
     /// least one frame), and the position behind them. A single frame is shared, not copied.
     #[must_use]

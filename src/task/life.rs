@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! Waiting --SlotGranted--> Running --End--> Ending --Recorded--> Ended
-//!   | `----------End-------------------------^
-//!   `------Park----> Parked <----Park--- Running
+//!   | |                       |               ^
+//!   | `----------End----------|---------------|
+//!   `--------Park----------> Parked --End-----'
 //! ```
 //! The first end wins, whatever else is on its way: completion, failure, cancel, timeout and interruption all
 //! try to enter `Ending`, and from there only the store's word leads on. An end is announced only once it is
 //! durable; where the store has an end already, from before a crash, that one is announced. `Parked` is no
-//! end: the server stops, and the task stays in the store for its next start. Whoever holds a `Life` carries
-//! out the effects; nothing here waits, sends or reads a clock.
+//! end: the server stops, and the task stays in the store for its next start; only who cancels it in the last
+//! moment still ends it. Whoever holds a `Life` carries out the effects; nothing here waits, sends or reads a
+//! clock.
 
 use crate::error::Failure;
 
@@ -76,6 +78,8 @@ impl Life {
             (Self::Waiting | Self::Running, Event::End(outcome)) => {
                 (Self::Ending(outcome), &[Effect::Release, Effect::Record])
             }
+            // The server still lives when somebody cancels what it has put aside.
+            (Self::Parked, Event::End(outcome)) => (Self::Ending(outcome), &[Effect::Record]),
             (Self::Ending(outcome), Event::Recorded) => (Self::Ended(outcome), &[Effect::Announce]),
             (Self::Ending(_), Event::RecordedBefore(outcome)) => (Self::Ended(outcome), &[Effect::Announce]),
             (Self::Waiting | Self::Running, Event::Park) => (Self::Parked, &[Effect::Release, Effect::LetGo]),
@@ -122,18 +126,21 @@ mod tests {
                 Event::End(outcome) => Some((at, outcome.clone())),
                 _ => None,
             });
-            let stays = match (parked, &first) {
+            let parks = match (parked, &first) {
                 (Some(parked), Some((ended, _))) => parked < *ended,
                 (parked, _) => parked.is_some(),
             };
-            let first = first.map(|(_, outcome)| outcome).filter(|_| !stays);
+            let first = first.map(|(_, outcome)| outcome);
             let mut life = Life::Waiting;
             let mut effects = Vec::new();
             for event in events {
                 let before = life.clone();
                 let (after, todo) = life.on(event);
-                if matches!(before, Life::Ended(_) | Life::Parked) {
+                if matches!(before, Life::Ended(_)) {
                     prop_assert_eq!(&after, &before);
+                }
+                if before == Life::Parked {
+                    prop_assert!(!todo.contains(&Effect::StartUpstream));
                 }
                 effects.extend_from_slice(todo);
                 life = after;
@@ -142,8 +149,8 @@ mod tests {
             prop_assert_eq!(life.outcome(), first.as_ref());
             prop_assert!(count(Effect::StartUpstream) <= 1);
             prop_assert_eq!(count(Effect::Record), usize::from(first.is_some()));
-            prop_assert_eq!(count(Effect::Release), usize::from(first.is_some() || stays));
-            prop_assert_eq!(count(Effect::LetGo), usize::from(stays));
+            prop_assert_eq!(count(Effect::Release), usize::from(first.is_some() || parks));
+            prop_assert_eq!(count(Effect::LetGo), usize::from(parks));
             prop_assert_eq!(count(Effect::Announce), usize::from(matches!(life, Life::Ended(_))));
         }
     }

@@ -241,6 +241,8 @@ impl TaskActor {
         let timeline = (!self.run_recorded).then(|| self.timeline.clone());
         let prepared = prepare(self.settings.store.clone(), self.task.id.clone(), timeline, audio);
         let calling = prepared.into_actor(self).map(|audio, task, ctx: &mut Context<Self>| match audio {
+            // A future may be polled once more after it was cancelled.
+            Ok(_) if task.life != Life::Running => {}
             Ok((container, base64)) => task.call_upstream(container, base64, ctx),
             Err(failure) => task.fail(failure, ctx),
         });
@@ -448,7 +450,12 @@ impl Actor for TaskActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(presence) = self.presence.take() {
-            let leaving = presence.into_actor(self).map(|_, task, ctx| task.fail(cancelled(), ctx));
+            let leaving = presence.into_actor(self).map(|_, task, ctx| {
+                // Who was told that the server stops leaves as well, and that cancels nothing.
+                if task.life != Life::Parked {
+                    task.fail(cancelled(), ctx);
+                }
+            });
             self.leaving = Some(ctx.spawn(leaving));
         }
         self.begin(ctx);

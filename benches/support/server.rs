@@ -72,17 +72,19 @@ impl Server {
         Ok(())
     }
 
-    /// Ends it and removes its data; what that leaves to do for the disk is done when this returns, and not in
-    /// the next round.
-    pub(crate) fn remove(mut self) -> Outcome<()> {
+    /// Ends it; its data is left to the caller.
+    pub(crate) fn end(mut self) -> Outcome<TempDir> {
         self.kill()?;
-        let place = self.directory.path().parent().map(Path::to_owned);
-        self.directory.close()?;
-        let synced = place.map(|place| Command::new("sync").arg("--file-system").arg(place).status());
-        match synced.transpose()? {
-            Some(status) if status.success() => Ok(()),
-            _ => Err("the disk cannot be brought to rest: `sync` failed".into()),
-        }
+        Ok(self.directory)
+    }
+}
+
+/// Brings to the disk what a round has left to do, so that it is not done in the next one.
+pub(crate) fn settle(place: &Path) -> Outcome<()> {
+    if Command::new("sync").arg("--file-system").arg(place).status()?.success() {
+        Ok(())
+    } else {
+        Err("the disk cannot be brought to rest: `sync` failed".into())
     }
 }
 

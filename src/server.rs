@@ -82,8 +82,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     let channels = Channels::new(config.channels.iter().map(open_channel));
     let settings = TaskSettings {
         store: store.clone(),
-        // A stream is not kept longer than its task.
-        chunk_retention: config.retention.chunks.min(config.retention.tasks),
+        chunk_retention: config.retention.streams(),
         max_answer_bytes: config.limits.max_answer_bytes,
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -201,8 +200,7 @@ fn publish(newest: &watch::Sender<Arc<Keyring>>, configured: &[KeyRecord], recor
 
 async fn sweep(store: Store, retention: Retention) {
     let (shortest, longest) = SWEEPS;
-    let mut ticks =
-        tokio::time::interval((retention.chunks.min(retention.tasks) / 2).clamp(shortest, longest));
+    let mut ticks = tokio::time::interval((retention.streams() / 2).clamp(shortest, longest));
     loop {
         ticks.tick().await;
         match store.forget_expired().await {

@@ -68,6 +68,14 @@ pub struct Retention {
     pub idempotency: Duration,
 }
 
+impl Retention {
+    /// How long a stream can be replayed: not longer than its task can be asked for.
+    #[must_use]
+    pub fn streams(&self) -> Duration {
+        self.chunks.min(self.tasks)
+    }
+}
+
 /// How the store keeps what it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreConfig {

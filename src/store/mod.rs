@@ -329,7 +329,7 @@ impl Store {
             return Ok(None);
         };
         let age = Duration::from_millis(Timestamp::now().since(stored.ended));
-        let Some(left) = self.retention.chunks.checked_sub(age).filter(|left| !left.is_zero()) else {
+        let Some(left) = self.retention.streams().checked_sub(age).filter(|left| !left.is_zero()) else {
             return Ok(None);
         };
         let journals = self.journals.clone();

@@ -19,7 +19,7 @@ use crate::task::snapshot::Status;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Each entry leads from its index to the next schema version.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE tasks (
         id TEXT PRIMARY KEY,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
 
+use super::sqlite::MIGRATIONS;
 use super::{Acceptance, EndResult, Ending, NewRecord, Store, StoreError};
 use crate::audio::container::Container;
 use crate::audio::source::KeptAudio;
@@ -167,6 +168,43 @@ async fn what_an_earlier_run_did_not_end_is_there_with_its_audio() {
     let last = left.last().map(|left| (left.task.created, left.task.id.clone()));
     assert!(store.unfinished(last).await.unwrap().is_empty());
     assert_eq!(files(data_dir.path(), "spool"), 3);
+}
+
+#[actix_rt::test]
+async fn a_store_of_the_first_version_is_taken_over() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let (ended, unfinished) = (task(), task());
+    let old = rusqlite::Connection::open(data_dir.path().join("hearken.sqlite")).unwrap();
+    old.execute_batch(MIGRATIONS[0]).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    for (task, failure) in [(&ended, Some(failed(task().as_ref()))), (&unfinished, None)] {
+        let failure = failure.map(|ending| match ending.result {
+            EndResult::Failed { failure, .. } => serde_json::to_string(&failure).unwrap(),
+            EndResult::Completed(_) => unreachable!(),
+        });
+        let at = failure.is_some().then(|| Timestamp::now().0 as i64);
+        old.execute(
+            "INSERT INTO tasks (id, owner, created_ms, stream, question, failure, ended_ms)
+             VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6)",
+            rusqlite::params![
+                task.id.as_str(),
+                task.owner.as_bytes(),
+                task.created.0 as i64,
+                serde_json::to_string(&task.question).unwrap(),
+                failure,
+                at
+            ],
+        )
+        .unwrap();
+    }
+    drop(old);
+    let store = open(data_dir.path(), DAY);
+    let found = store.find(ended.id.clone(), owner()).await.unwrap().unwrap();
+    assert_eq!(found.state.status(), Status::Failed);
+    let query = ListQuery { limit: 9, after: None, status: Some(Status::Failed) };
+    assert_eq!(store.list(owner(), query).await.unwrap().unwrap().tasks.len(), 1);
+    let left = store.unfinished(None).await.unwrap();
+    assert_eq!((left.len(), &left[0].task, &left[0].audio), (1, unfinished.as_ref(), &None));
 }
 
 #[actix_rt::test]

@@ -480,10 +480,15 @@ impl Handler<Drain> for Registry {
                 told.await;
                 all_ended.recv().await;
             };
-            async move {
+            let stopped = async move {
                 let _ = timeout(STOP_TIME, stopped).await;
-            }
-            .into_actor(registry)
+            };
+            stopped.into_actor(registry).map(|(), registry: &mut Self, _| {
+                let left = registry.tasks.values().filter(|entry| !entry.log().mark().ended).count();
+                if left > 0 {
+                    tracing::info!(tasks = left, "left for the next start");
+                }
+            })
         }))
     }
 }

@@ -386,7 +386,7 @@ impl TaskActor {
     }
 
     fn let_go(&mut self) {
-        tracing::info!(task_id = %self.task.id, key = self.key_name, "task left for the next start");
+        tracing::debug!(task_id = %self.task.id, key = self.key_name, "task left for the next start");
         self.answer.park();
         self.token = None;
     }

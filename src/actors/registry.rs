@@ -1,5 +1,7 @@
 //! [`Registry`]: the actor that maps task ids to addresses. It admits, starts, finds, forgets and drains.
 
+mod messages;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 use std::convert::Infallible;
@@ -8,107 +10,25 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, Reopen, TakeUp};
+
 use super::NewTask;
 use super::task::{Admission, Draining, Job, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work};
-use crate::audio::source::{AudioSource, KeptAudio};
+use crate::audio::source::AudioSource;
 use crate::channel::slots::{Permit, Slots};
 use crate::channel::{Channel, Channels};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
-use crate::keys::allowance::Allowance;
-use crate::store::{Acceptance, NewRecord, Replay, Store, Unfinished};
+use crate::store::{Acceptance, NewRecord, Replay, Store};
 use crate::task::chunk_log::{ChunkLog, LogReader};
 use crate::task::id::TaskId;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
-
-/// Accept a task: durably, then running or waiting. Replies with its log.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<LogReader, Failure>")]
-pub struct Accept(pub NewTask);
-
-/// Take up a task that an earlier process left unfinished.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct TakeUp {
-    /// What is left of it.
-    pub left: Unfinished,
-    /// The name of its key, for the log.
-    pub key_name: String,
-    /// What becomes of it.
-    pub fate: Fate,
-}
-
-/// What becomes of a task that an earlier process left unfinished.
-#[derive(Debug)]
-pub enum Fate {
-    /// It runs.
-    Run {
-        /// Its audio.
-        audio: KeptAudio,
-        /// Who is asked.
-        channel: Arc<Channel>,
-        /// What its key allows.
-        allowance: Arc<Allowance>,
-    },
-    /// It ends like this, and the chunks that it had published stay readable.
-    End {
-        /// The failure.
-        failure: Failure,
-        /// The chunks.
-        chunks: Vec<Bytes>,
-    },
-}
-
-/// Find a task of which this process knows.
-#[derive(Debug, Message)]
-#[rtype(result = "Option<Located>")]
-pub struct Find {
-    /// The task.
-    pub id: TaskId,
-    /// Who asks: to another key the task does not exist.
-    pub owner: KeyHash,
-}
-
-/// A task of which this process knows.
-#[derive(Debug)]
-pub struct Located {
-    /// The actor; `None` for the stream of an earlier process.
-    pub actor: Option<Addr<TaskActor>>,
-    /// Its chunk log.
-    pub log: LogReader,
-    /// Does the log carry frames?
-    pub stream: bool,
-}
-
-/// Bring back the stream of an ended task of an earlier process. Replies with its log, as long as it is kept.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Option<LogReader>, Failure>")]
-pub struct Reopen {
-    /// The task.
-    pub id: TaskId,
-    /// Who asks: to another key the task does not exist.
-    pub owner: KeyHash,
-}
-
-/// Are new tasks taken?
-#[derive(Debug, Message)]
-#[rtype(result = "bool")]
-pub struct IsAccepting;
-
-/// Take no new tasks, start none that wait, and reply when those that run have ended.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Drain {
-    /// After this long they are stopped.
-    pub most: Duration,
-}
 
 /// A task's actor is gone.
 #[derive(Debug, Message)]

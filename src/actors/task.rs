@@ -3,11 +3,11 @@
 //! What a task may do next is decided by [`Life`], a pure function; this actor carries out its effects. It
 //! lives until the chunks' retention has passed; later questions are answered by the store.
 
+mod durable;
 mod parts;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -16,14 +16,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Presence;
 use crate::audio::container::Container;
-use crate::audio::source::{InlineAudio, KeptAudio};
 use crate::channel::Channel;
 use crate::channel::slots::Permit;
 use crate::error::{ErrorCode, Failure};
-use crate::store::{EndResult, Ending, Journal, Store, StoreError};
+use crate::store::{EndResult, Ending, Journal};
 use crate::task::answer::Answer;
-use crate::task::id::TaskId;
 use crate::task::life::{Effect, Event, Life, Outcome};
+use crate::task::progress::Progress;
 use crate::task::recovery::interrupted;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
@@ -32,6 +31,7 @@ use crate::upstream::deadlines::with_deadlines;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent, UpstreamRequest};
 use crate::wire::completion::{CompletionEnd, FinishReason, Usage};
 
+use durable::{prepare, record};
 pub use parts::{Admission, Job, TaskAudio, TaskParts, TaskSettings, Work};
 
 /// Tell the task's state.
@@ -54,29 +54,6 @@ pub struct Draining;
 #[rtype(result = "()")]
 pub struct Stop;
 
-/// Progress of a task that runs and of which nothing else is known, in percent.
-const STARTED: u8 = 5;
-/// Progress when the first text has come.
-const ANSWERING: u8 = 20;
-/// Progress never passes this before the end.
-const ALMOST: u8 = 99;
-/// Pieces of text after which progress is half way from the first one to the end.
-const HALF_WAY: f64 = 50.0;
-/// Where another process cannot work progress out from the chunks, it is shown, and remembered, in steps of
-/// so many percent.
-const PROGRESS_STEP: u8 = 10;
-/// Pause before the store is asked again to record an end; it doubles each time, up to the longest. An answer
-/// that was paid for is not given up because a disk is full for an hour.
-const RECORD_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_RECORD_PAUSE: Duration = Duration::from_secs(5);
-
-/// Progress after so many pieces of text: how many there will be nobody knows, so it comes ever closer to
-/// the end without reaching it.
-fn answering(pieces: usize) -> u8 {
-    let share = pieces as f64 / (pieces as f64 + HALF_WAY);
-    (f64::from(ANSWERING) + share * f64::from(ALMOST - ANSWERING)) as u8
-}
-
 /// The actor of one task.
 #[derive(Debug)]
 pub struct TaskActor {
@@ -91,9 +68,7 @@ pub struct TaskActor {
     begun: bool,
     /// Is the run of this process in the store already? So it is for a task that was accepted with a permit.
     run_recorded: bool,
-    progress: u8,
-    /// Pieces of text that have come.
-    pieces: usize,
+    progress: Progress,
     timeline: Timeline,
     /// Who is asked.
     channel: Option<Arc<Channel>>,
@@ -139,20 +114,11 @@ impl TaskActor {
             }
             Job::End(failure) => (None, None, None, Some(failure)),
         };
-        // The first chunk carries the role, each other a piece of text.
-        let pieces = answer.log().len().saturating_sub(1);
-        // What an earlier process has shown does not fall.
-        let shown = match (begun, answer.log().is_empty()) {
-            (_, false) => answering(pieces),
-            (true, true) => STARTED,
-            (false, true) => 0,
-        };
         Self {
             journal: task.stream.then(|| settings.store.journal(&task.id)),
             begun,
             run_recorded: matches!(admission, Some(Admission::Now(_))),
-            progress: progress.max(shown),
-            pieces,
+            progress: Progress::new(progress, begun, answer.log().len(), task.stream),
             timeline,
             task,
             key_name,
@@ -231,7 +197,7 @@ impl TaskActor {
 
     fn start_upstream(&mut self, ctx: &mut Context<Self>) {
         self.begun = true;
-        self.progress = self.progress.max(STARTED);
+        self.progress.begin();
         let (Some(channel), Some(audio)) = (&self.channel, self.audio.take()) else {
             return self.fail(Failure::internal(), ctx);
         };
@@ -279,19 +245,18 @@ impl TaskActor {
         match event {
             UpstreamEvent::Text(kind, text) => {
                 self.timeline.first_answered.get_or_insert_with(Timestamp::now);
-                self.pieces += 1;
                 self.answer.push(kind, &text);
-                if self.task.stream {
-                    self.progress = self.progress.max(answering(self.pieces));
-                } else {
-                    self.reach(answering(self.pieces));
-                }
+                let step = self.progress.piece();
+                self.remember(step);
                 if self.answer.held_bytes() > self.settings.max_answer_bytes {
                     let most = self.settings.max_answer_bytes;
                     self.fail(UpstreamError::Invalid(format!("an answer of more than {most} bytes")), ctx);
                 }
             }
-            UpstreamEvent::Progress(percent) => self.reach(percent.min(ALMOST)),
+            UpstreamEvent::Progress(percent) => {
+                let step = self.progress.reach(percent);
+                self.remember(step);
+            }
             UpstreamEvent::Finished { reason, usage } => {
                 let completion = self.answer.completion(reason, usage).and_then(RawValue::from_string);
                 match completion {
@@ -309,11 +274,9 @@ impl TaskActor {
         }
     }
 
-    fn reach(&mut self, percent: u8) {
-        let step = percent - percent % PROGRESS_STEP;
-        if step > self.progress {
-            self.progress = step;
-            self.settings.store.mark_progress(self.task.id.clone(), step);
+    fn remember(&self, progress: Option<u8>) {
+        if let Some(progress) = progress {
+            self.settings.store.mark_progress(self.task.id.clone(), progress);
         }
     }
 
@@ -339,10 +302,10 @@ impl TaskActor {
         let result = match (self.life.outcome(), &self.completion) {
             (Some(Outcome::Completed), Some(completion)) => EndResult::Completed(Arc::clone(completion)),
             (Some(Outcome::Failed(failure)), _) => {
-                EndResult::Failed { failure: failure.clone(), progress: self.progress }
+                EndResult::Failed { failure: failure.clone(), progress: self.progress.percent() }
             }
             (Some(Outcome::Completed) | None, _) => {
-                EndResult::Failed { failure: Failure::internal(), progress: self.progress }
+                EndResult::Failed { failure: Failure::internal(), progress: self.progress.percent() }
             }
         };
         let chunks = self.task.stream.then(|| self.answer.log().len());
@@ -356,7 +319,7 @@ impl TaskActor {
         let event = match before {
             None | Some(State::Pending | State::Processing { .. }) => Event::Recorded,
             Some(State::Failed { failure, progress }) => {
-                self.progress = progress;
+                self.progress.settle(progress);
                 Event::RecordedBefore(Outcome::Failed(failure))
             }
             Some(State::Completed { completion }) => {
@@ -430,16 +393,16 @@ impl TaskActor {
             (Life::Waiting | Life::Parked, _) if !self.begun => State::Pending,
             // An end that is not durable yet is not told.
             (Life::Waiting | Life::Running | Life::Ending(_) | Life::Parked, _) => {
-                State::Processing { progress: self.progress }
+                State::Processing { progress: self.progress.percent() }
             }
             (Life::Ended(Outcome::Completed), Some(completion)) => {
                 State::Completed { completion: Arc::clone(completion) }
             }
             (Life::Ended(Outcome::Completed), None) => {
-                State::Failed { failure: Failure::internal(), progress: self.progress }
+                State::Failed { failure: Failure::internal(), progress: self.progress.percent() }
             }
             (Life::Ended(Outcome::Failed(failure)), _) => {
-                State::Failed { failure: failure.clone(), progress: self.progress }
+                State::Failed { failure: failure.clone(), progress: self.progress.percent() }
             }
         }
     }
@@ -555,52 +518,5 @@ impl Handler<Stop> for TaskActor {
         } else {
             self.fail(interrupted("The service stopped while the answer was being streamed"), ctx);
         }
-    }
-}
-
-/// Records that a run begins, where that is not recorded already, and fetches the audio.
-async fn prepare(
-    store: Store,
-    id: TaskId,
-    timeline: Option<Timeline>,
-    audio: TaskAudio,
-) -> Result<(Container, Bytes), Failure> {
-    if let Some(timeline) = timeline {
-        // Not counted is better than not run: it takes a store that fails to lose count.
-        if let Err(err) = store.run(id.clone(), timeline).await {
-            tracing::warn!(task_id = %id, %err, "the run of a task is not counted");
-        }
-    }
-    match audio {
-        TaskAudio::Held(InlineAudio { container, base64, .. }) => Ok((container, base64)),
-        TaskAudio::Kept(KeptAudio::Spooled { container, bytes }) => {
-            match store.audio(id.clone(), bytes).await {
-                Ok(base64) => Ok((container, base64)),
-                Err(StoreError::Stopped) => Err(Failure::internal()),
-                Err(err) => {
-                    tracing::error!(task_id = %id, %err, "the audio of a task is lost");
-                    Err(interrupted("The machine stopped before the audio of this task was on its disk"))
-                }
-            }
-        }
-        TaskAudio::Kept(KeptAudio::Url(_)) => Err(Failure::new(
-            ErrorCode::AudioFetchFailed,
-            "This version does not download audio: send it inline, as data:audio/<type>;base64,<payload>",
-        )
-        .with_param("audio_url")),
-    }
-}
-
-/// Records an end, however long that takes: it must not be announced before. Returns the end that the task
-/// had already, if it had one.
-async fn record(store: Store, id: TaskId, ending: Ending) -> Option<State> {
-    let mut pause = RECORD_PAUSE;
-    loop {
-        match store.end(id.clone(), ending.clone()).await {
-            Ok(before) => return before.map(|snapshot| snapshot.state),
-            Err(err) => tracing::error!(task_id = %id, %err, "the end of a task cannot be recorded yet"),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_RECORD_PAUSE);
     }
 }

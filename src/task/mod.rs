@@ -6,6 +6,7 @@ pub mod id;
 pub mod idempotency;
 pub mod life;
 pub mod list;
+pub mod progress;
 pub mod recovery;
 pub mod snapshot;
 pub mod submission;

@@ -1,0 +1,100 @@
+//! What the registry is asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Addr, Message};
+use bytes::Bytes;
+
+use crate::actors::NewTask;
+use crate::actors::task::TaskActor;
+use crate::audio::source::KeptAudio;
+use crate::channel::Channel;
+use crate::error::Failure;
+use crate::keys::KeyHash;
+use crate::keys::allowance::Allowance;
+use crate::store::Unfinished;
+use crate::task::chunk_log::LogReader;
+use crate::task::id::TaskId;
+
+/// Accept a task: durably, then running or waiting. Replies with its log.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<LogReader, Failure>")]
+pub struct Accept(pub NewTask);
+
+/// Take up a task that an earlier process left unfinished.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct TakeUp {
+    /// What is left of it.
+    pub left: Unfinished,
+    /// The name of its key, for the log.
+    pub key_name: String,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What becomes of a task that an earlier process left unfinished.
+#[derive(Debug)]
+pub enum Fate {
+    /// It runs.
+    Run {
+        /// Its audio.
+        audio: KeptAudio,
+        /// Who is asked.
+        channel: Arc<Channel>,
+        /// What its key allows.
+        allowance: Arc<Allowance>,
+    },
+    /// It ends like this, and the chunks that it had published stay readable.
+    End {
+        /// The failure.
+        failure: Failure,
+        /// The chunks.
+        chunks: Vec<Bytes>,
+    },
+}
+
+/// Find a task of which this process knows.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Located>")]
+pub struct Find {
+    /// The task.
+    pub id: TaskId,
+    /// Who asks: to another key the task does not exist.
+    pub owner: KeyHash,
+}
+
+/// A task of which this process knows.
+#[derive(Debug)]
+pub struct Located {
+    /// The actor; `None` for the stream of an earlier process.
+    pub actor: Option<Addr<TaskActor>>,
+    /// Its chunk log.
+    pub log: LogReader,
+    /// Does the log carry frames?
+    pub stream: bool,
+}
+
+/// Bring back the stream of an ended task of an earlier process. Replies with its log, as long as it is kept.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<LogReader>, Failure>")]
+pub struct Reopen {
+    /// The task.
+    pub id: TaskId,
+    /// Who asks: to another key the task does not exist.
+    pub owner: KeyHash,
+}
+
+/// Are new tasks taken?
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct IsAccepting;
+
+/// Take no new tasks, start none that wait, and reply when those that run have ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drain {
+    /// After this long they are stopped.
+    pub most: Duration,
+}

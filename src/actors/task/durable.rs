@@ -1,0 +1,70 @@
+//! What a task waits for its store with: the beginning of a run, and its end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::TaskAudio;
+use crate::audio::container::Container;
+use crate::audio::source::{InlineAudio, KeptAudio};
+use crate::error::{ErrorCode, Failure};
+use crate::store::{Ending, Store, StoreError};
+use crate::task::id::TaskId;
+use crate::task::recovery::interrupted;
+use crate::task::snapshot::State;
+use crate::task::timeline::Timeline;
+
+/// Pause before the store is asked again to record an end; it doubles each time, up to the longest. An answer
+/// that was paid for is not given up because a disk is full for an hour.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Records that a run begins, where that is not recorded already, and fetches the audio.
+///
+/// # Errors
+/// Why the task cannot run.
+pub(super) async fn prepare(
+    store: Store,
+    id: TaskId,
+    timeline: Option<Timeline>,
+    audio: TaskAudio,
+) -> Result<(Container, Bytes), Failure> {
+    if let Some(timeline) = timeline {
+        // Not counted is better than not run: it takes a store that fails to lose count.
+        if let Err(err) = store.run(id.clone(), timeline).await {
+            tracing::warn!(task_id = %id, %err, "the run of a task is not counted");
+        }
+    }
+    match audio {
+        TaskAudio::Held(InlineAudio { container, base64, .. }) => Ok((container, base64)),
+        TaskAudio::Kept(KeptAudio::Spooled { container, bytes }) => {
+            match store.audio(id.clone(), bytes).await {
+                Ok(base64) => Ok((container, base64)),
+                Err(StoreError::Stopped) => Err(Failure::internal()),
+                Err(err) => {
+                    tracing::error!(task_id = %id, %err, "the audio of a task is lost");
+                    Err(interrupted("The machine stopped before the audio of this task was on its disk"))
+                }
+            }
+        }
+        TaskAudio::Kept(KeptAudio::Url(_)) => Err(Failure::new(
+            ErrorCode::AudioFetchFailed,
+            "This version does not download audio: send it inline, as data:audio/<type>;base64,<payload>",
+        )
+        .with_param("audio_url")),
+    }
+}
+
+/// Records an end, however long that takes: it must not be announced before. Returns the end that the task
+/// had already, if it had one.
+pub(super) async fn record(store: Store, id: TaskId, ending: Ending) -> Option<State> {
+    let mut pause = PAUSE;
+    loop {
+        match store.end(id.clone(), ending.clone()).await {
+            Ok(before) => return before.map(|snapshot| snapshot.state),
+            Err(err) => tracing::error!(task_id = %id, %err, "the end of a task cannot be recorded yet"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

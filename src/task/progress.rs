@@ -1,0 +1,129 @@
+//! How far a task has come, in percent: what clients are shown never falls, also when another process goes on
+//! with the task.
+
+/// Progress of a task that runs and of which nothing else is known.
+const STARTED: u8 = 5;
+/// Progress when the first text has come.
+const ANSWERING: u8 = 20;
+/// Progress never passes this before the end.
+const ALMOST: u8 = 99;
+/// Pieces of text after which progress is half way from the first one to the end.
+const HALF_WAY: f64 = 50.0;
+/// Where another process cannot work progress out from the chunks, it is shown, and remembered, in steps of
+/// so many percent: each is written to the store, and few are enough.
+const STEP: u8 = 10;
+
+/// A task's progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    percent: u8,
+    /// Pieces of text that have come.
+    pieces: usize,
+    /// Are the pieces journalled, as the chunks of a stream? Then they tell how far a task had come.
+    journalled: bool,
+}
+
+impl Progress {
+    /// The progress of a task of which this is known: what was remembered, whether a run has begun, and how
+    /// many chunks there are.
+    #[must_use]
+    pub fn new(remembered: u8, begun: bool, chunks: usize, journalled: bool) -> Self {
+        // The first chunk carries the role, each other a piece of text.
+        let pieces = chunks.saturating_sub(1);
+        let known = match (begun, chunks) {
+            (_, 1..) => answering(pieces),
+            (true, 0) => STARTED,
+            (false, 0) => 0,
+        };
+        Self { percent: remembered.max(known), pieces, journalled }
+    }
+
+    /// In percent.
+    #[must_use]
+    pub fn percent(self) -> u8 {
+        self.percent
+    }
+
+    /// A run begins.
+    pub fn begin(&mut self) {
+        self.percent = self.percent.max(STARTED);
+    }
+
+    /// A piece of text has come. Returns what is to be remembered, if that has changed.
+    pub fn piece(&mut self) -> Option<u8> {
+        self.pieces += 1;
+        let percent = answering(self.pieces);
+        if self.journalled {
+            self.percent = self.percent.max(percent);
+            return None;
+        }
+        self.reach(percent)
+    }
+
+    /// The upstream says how far it is. Returns what is to be remembered, if that has changed.
+    pub fn reach(&mut self, percent: u8) -> Option<u8> {
+        let percent = percent.min(ALMOST);
+        let step = percent - percent % STEP;
+        if step <= self.percent {
+            return None;
+        }
+        self.percent = step;
+        Some(step)
+    }
+
+    /// The end that was recorded says how far the task had come.
+    pub fn settle(&mut self, percent: u8) {
+        self.percent = percent;
+    }
+}
+
+/// Progress after so many pieces of text: how many there will be nobody knows, so it comes ever closer to
+/// the end without reaching it.
+fn answering(pieces: usize) -> u8 {
+    let share = pieces as f64 / (pieces as f64 + HALF_WAY);
+    (f64::from(ANSWERING) + share * f64::from(ALMOST - ANSWERING)) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn progress_never_falls_nor_arrives_also_over_a_crash(
+            journalled: bool,
+            events in prop::collection::vec(prop::option::of(0u8..=200), 0..200),
+            crash: prop::sample::Index,
+        ) {
+            let mut progress = Progress::new(0, false, 0, journalled);
+            progress.begin();
+            let (mut shown, mut remembered, mut chunks) = (progress.percent(), 0, 0);
+            let crash = crash.index(events.len() + 1);
+            for (number, event) in events.into_iter().enumerate() {
+                if number == crash {
+                    progress = Progress::new(remembered, true, if journalled { chunks } else { 0 }, journalled);
+                    prop_assert!(progress.percent() >= shown);
+                }
+                let step = match event {
+                    None => {
+                        chunks = chunks.max(1) + 1;
+                        progress.piece()
+                    }
+                    Some(percent) => progress.reach(percent),
+                };
+                remembered = step.unwrap_or(remembered);
+                prop_assert!(progress.percent() >= shown && progress.percent() < 100);
+                shown = progress.percent();
+            }
+        }
+    }
+
+    #[test]
+    fn little_is_remembered() {
+        let mut progress = Progress::new(0, true, 0, false);
+        let steps: Vec<u8> = (0..10_000).filter_map(|_| progress.piece()).collect();
+        assert_eq!(steps, [20, 30, 40, 50, 60, 70, 80, 90]);
+    }
+}

@@ -69,6 +69,7 @@ impl Spool {
             }
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             file.write_all(base64)?;
+            // The file systems of Linux bring a new file's name to the disk together with the file.
             if self.0.sync { file.sync_all() } else { Ok(()) }
         };
         written().map_err(|err| {

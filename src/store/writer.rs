@@ -411,3 +411,81 @@ fn forget(
     forgotten.more = [streams, tasks, keys].contains(&MOST_DELETED);
     Ok(forgotten)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::audio::source::KeptAudio;
+    use crate::store::sqlite;
+    use crate::task::submission::Question;
+
+    fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, StoreError>>) {
+        let created = Timestamp::now();
+        let question = Question {
+            model: "m".into(),
+            prompt: "p".repeat(prompt),
+            system_prompt: None,
+            max_tokens: None,
+            temperature: None,
+            reasoning: false,
+        };
+        let id = TaskId::generate(created.seconds());
+        let owner = crate::keys::KeyHash::of("sk-owner");
+        let record = Box::new(NewRecord {
+            task: Arc::new(Task { id: id.clone(), owner, created, stream: false, question }),
+            audio: KeptAudio::Url("https://example.com/a.wav".parse().unwrap()),
+            runs: false,
+            leashed: false,
+            timeline: Timeline::begun(created),
+            idempotency: None,
+        });
+        let (reply, answer) = oneshot::channel();
+        (id, Write::Accept { record, keys_before: created, reply }, answer)
+    }
+
+    #[test]
+    fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
+        let files = Files {
+            spool: Spool::open(data_dir.path(), 1, true, |_| Ok(true)).unwrap(),
+            journals: Journals::open(data_dir.path(), false, |_| Ok(true)).unwrap(),
+        };
+        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        let limit = |connection: &Connection, more: i64| {
+            connection
+                .query_row(&format!("PRAGMA max_page_count = {}", pages + more), [], |_| Ok(()))
+                .unwrap();
+        };
+        limit(&connection, 10);
+        let (tasks, mut refused): (Vec<_>, usize) = ([10, 1 << 20, 10, 10].map(write).into(), 0);
+        let mut answers = Vec::new();
+        let mut writes = Vec::new();
+        for (id, write, answer) in tasks {
+            writes.push(write);
+            answers.push((id, answer));
+        }
+        commit_together(&mut connection, &files, writes.into_iter());
+        for (id, mut answer) in answers {
+            let stands = match answer.try_recv().unwrap() {
+                Ok(_) => true,
+                Err(err) => {
+                    assert!(matches!(err, StoreError::Full(_)), "{err}");
+                    refused += 1;
+                    false
+                }
+            };
+            assert_eq!(sqlite::is_unfinished(&connection, &id).unwrap(), stands, "{id}");
+        }
+        assert!(refused > 0);
+        // With room again, all goes on.
+        limit(&connection, 10_000);
+        let (id, again, mut answer) = write(1 << 20);
+        commit_together(&mut connection, &files, std::iter::once(again));
+        assert!(answer.try_recv().unwrap().is_ok() && sqlite::is_unfinished(&connection, &id).unwrap());
+    }
+}

@@ -288,6 +288,7 @@ impl Oracle {
             tally.acknowledged += u64::from(record.acknowledged);
             tally.run_again += u64::from(calls.len() > 1);
             tally.upstream_calls += calls.len() as u64;
+            tally.forgotten += u64::from(record.gone);
             match judge(record, &calls, self.retention.is_some()) {
                 Ok(Outcome::Completed) => tally.completed += 1,
                 Ok(Outcome::Failed) => tally.failed += 1,
@@ -296,7 +297,8 @@ impl Oracle {
                 Ok(Outcome::NobodyWaits) => tally.nobody_waits += 1,
                 Ok(Outcome::InterruptedWithChunks) => tally.interrupted_with_chunks += 1,
                 Ok(Outcome::NeverAccepted) => tally.never_accepted += 1,
-                Ok(Outcome::Forgotten) => tally.forgotten += 1,
+                // Counted above, with those whose outcome was read before.
+                Ok(Outcome::Forgotten) => {}
                 Err((breach, text)) => {
                     let text = format!("{token}: {text}\n{calls:?}\n{}", record.history(self.began));
                     let task = record.id.clone();

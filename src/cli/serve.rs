@@ -15,6 +15,10 @@ use crate::store::{KeyTable, StoreError};
 /// The name of the key that is made when there is none.
 const FIRST_KEY: &str = "default";
 
+/// What is logged when nobody says otherwise. The dispatcher would call it an error that a stream is broken off
+/// on purpose, once for each reader, at every deploy.
+const LOG_FILTER: &str = "hearken=info,warn,actix_http::h1::dispatcher=off";
+
 /// What `--help` says below the options.
 const HELP: &str = "\
 Every key of the configuration file can be set from the environment as HEARKEN_ and its path, as in
@@ -75,8 +79,8 @@ fn refuse(data_dir_place: &str, err: StoreError) -> ExitCode {
 /// `HEARKEN_LOG` filters (as `info`, `debug`, `hearken=debug,actix=warn`), `HEARKEN_LOG_FORMAT=json` writes
 /// an object per line.
 fn start_logging() {
-    let filter = std::env::var("HEARKEN_LOG").unwrap_or_else(|_| "hearken=info,warn".to_owned());
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("hearken=info,warn"));
+    let filter = std::env::var("HEARKEN_LOG").unwrap_or_else(|_| LOG_FILTER.to_owned());
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     let json = std::env::var("HEARKEN_LOG_FORMAT").is_ok_and(|format| format == "json");
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start in one process keeps the first one's log.

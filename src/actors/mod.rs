@@ -158,7 +158,12 @@ impl Tasks {
         })?;
         // What has not ended is told by its actor; the store only knows how it began.
         for task in page.tasks.iter_mut().filter(|task| !task.state.is_terminal()) {
-            *task = self.describe(&task.id, owner).await?;
+            match self.describe(&task.id, owner).await {
+                Ok(now) => *task = now,
+                // It ended and was forgotten while the list was made.
+                Err(failure) if failure.code == ErrorCode::TaskNotFound => {}
+                Err(failure) => return Err(failure),
+            }
         }
         page.tasks.retain(|task| wanted.is_none_or(|status| task.state.status() == status));
         Ok(page)

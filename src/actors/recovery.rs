@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::Addr;
+use bytes::Bytes;
 
 use super::registry::{Fate, Registry, TakeUp};
 use crate::audio::source::KeptAudio;
@@ -12,6 +13,7 @@ use crate::error::Failure;
 use crate::keys::allowance::Allowance;
 use crate::keys::{KeyLimits, Keyring};
 use crate::store::{Store, StoreError, Unfinished};
+use crate::task::id::TaskId;
 use crate::task::recovery::{Recovery, interrupted};
 
 /// How many tasks were taken up.
@@ -47,7 +49,7 @@ pub async fn take_up(
             let key_name = key.map(|key| key.name.clone()).unwrap_or_default();
             let fate = match fate(&left, channels, allowance) {
                 Ok(fate) => fate,
-                Err(failure) => Fate::End { failure, chunks: store.chunks(left.task.id.clone()).await? },
+                Err(failure) => Fate::End { failure, chunks: chunks(store, &left.task.id).await },
             };
             match &fate {
                 Fate::Run { .. } => taken_up.run += 1,
@@ -56,6 +58,14 @@ pub async fn take_up(
             registry.send(TakeUp { left, key_name, fate }).await.map_err(|_| StoreError::Stopped)?;
         }
     }
+}
+
+/// What of the task's stream can be read. One journal that cannot be must not keep the others' tasks from running.
+async fn chunks(store: &Store, id: &TaskId) -> Vec<Bytes> {
+    store.chunks(id.clone()).await.unwrap_or_else(|err| {
+        tracing::error!(task_id = %id, %err, "the chunks of an interrupted task are lost");
+        Vec::new()
+    })
 }
 
 fn fate(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Result<Fate, Failure> {

@@ -23,7 +23,7 @@ use crate::store::{EndResult, Ending, Journal};
 use crate::task::answer::Answer;
 use crate::task::life::{Effect, Event, Life, Outcome};
 use crate::task::progress::Progress;
-use crate::task::recovery::interrupted;
+use crate::task::recovery::interrupted_stream;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
@@ -516,7 +516,7 @@ impl Handler<Stop> for TaskActor {
         if self.answer.is_unseen() {
             self.apply(Event::Park, ctx);
         } else {
-            self.fail(interrupted("The service stopped while the answer was being streamed"), ctx);
+            self.fail(interrupted_stream(), ctx);
         }
     }
 }

@@ -63,31 +63,44 @@ impl Spool {
             return Err(StoreError::Full("the spool holds limits.max_spool_bytes".to_owned()));
         }
         let path = self.path(id);
-        let written = || -> io::Result<()> {
-            if available(&self.0.directory)? < bytes.saturating_add(RESERVE) {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            file.write_all(base64)?;
+        let give_back = |err| {
+            self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+            file_error(&path)(err)
+        };
+        // A file that is there already is another task's, and stays.
+        let mut file = self.create(&path, bytes).map_err(give_back)?;
+        let written = file.write_all(base64).and_then(|()| {
             // The file systems of Linux bring a new file's name to the disk together with the file.
             if self.0.sync { file.sync_all() } else { Ok(()) }
-        };
-        written().map_err(|err| {
-            self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        });
+        written.map_err(|err| {
             let _ = std::fs::remove_file(&path);
-            file_error(&path)(err)
+            give_back(err)
         })
+    }
+
+    fn create(&self, path: &Path, bytes: u64) -> io::Result<File> {
+        if available(&self.0.directory)? < bytes.saturating_add(RESERVE) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
 
     /// Reads a task's audio. Blocks.
     ///
     /// # Errors
-    /// When it is not there, or not as long as it was.
+    /// [`StoreError::Damaged`] when it is not there as it was written.
     pub(super) fn read(&self, id: &TaskId, bytes: u64) -> Result<Bytes, StoreError> {
         let path = self.path(id);
         let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
         let mut read = || File::open(&path)?.take(bytes + 1).read_to_end(&mut content);
-        read().map_err(file_error(&path))?;
+        match read() {
+            Ok(_) => {}
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::Damaged(format!("{} is missing", path.display())));
+            }
+            Err(err) => return Err(file_error(&path)(err)),
+        }
         // A power cut can leave a file with holes, which read as zeros.
         if content.len() as u64 != bytes || content.contains(&0) {
             return Err(StoreError::Damaged(path.display().to_string()));
@@ -154,6 +167,17 @@ mod tests {
         spool.remove(&id);
         assert!(spool.read(&id, 8).is_err());
         spool.remove(&id);
+    }
+
+    #[test]
+    fn the_audio_of_another_task_is_never_touched() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let spool = spool(data_dir.path(), true);
+        let id = TaskId::generate(1);
+        spool.write(&id, &Bytes::from(vec![b'A'; 50])).unwrap();
+        assert!(matches!(spool.write(&id, &Bytes::from(vec![b'B'; 50])), Err(StoreError::Directory { .. })));
+        assert_eq!(spool.read(&id, 50).unwrap(), vec![b'A'; 50]);
+        spool.write(&TaskId::generate(1), &Bytes::from(vec![b'C'; 50])).unwrap();
     }
 
     #[test]

@@ -32,13 +32,19 @@ impl Remains {
     pub fn recovery(self) -> Recovery {
         let reason = match self {
             // Another run would say something else than what was already read.
-            Self { published: true, .. } => "The service stopped while the answer was being streamed",
+            Self { published: true, .. } => return Recovery::End(interrupted_stream()),
             Self { leashed: true, .. } => "The service stopped while its caller was waiting for the answer",
             Self { runs: MOST_RUNS.., .. } => "The service stopped each time that it ran this task",
             Self { .. } => return Recovery::Run,
         };
         Recovery::End(interrupted(reason))
     }
+}
+
+/// The failure of a task that the service's stop has ended after a part of its answer was seen.
+#[must_use]
+pub fn interrupted_stream() -> Failure {
+    interrupted("The service stopped while the answer was being streamed")
 }
 
 /// The failure of a task that the service's stop has ended.

@@ -14,8 +14,8 @@ use crate::task::recovery::interrupted;
 use crate::task::snapshot::State;
 use crate::task::timeline::Timeline;
 
-/// Pause before the store is asked again to record an end; it doubles each time, up to the longest. An answer
-/// that was paid for is not given up because a disk is full for an hour.
+/// Pause before the store is asked again; it doubles each time, up to the longest. An answer that was paid for is
+/// not given up because a disk is full for an hour, and none is asked for that would not be counted.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -30,21 +30,18 @@ pub(super) async fn prepare(
     audio: TaskAudio,
 ) -> Result<(Container, Bytes), Failure> {
     if let Some(timeline) = timeline {
-        // Not counted is better than not run: it takes a store that fails to lose count.
-        if let Err(err) = store.run(id.clone(), timeline).await {
-            tracing::warn!(task_id = %id, %err, "the run of a task is not counted");
-        }
+        insist(&id, "the run of a task", || store.run(id.clone(), timeline.clone())).await;
     }
     match audio {
         TaskAudio::Held(InlineAudio { container, base64, .. }) => Ok((container, base64)),
         TaskAudio::Kept(KeptAudio::Spooled { container, bytes }) => {
             match store.audio(id.clone(), bytes).await {
                 Ok(base64) => Ok((container, base64)),
-                Err(StoreError::Stopped) => Err(Failure::internal()),
-                Err(err) => {
+                Err(err @ StoreError::Damaged(_)) => {
                     tracing::error!(task_id = %id, %err, "the audio of a task is lost");
                     Err(interrupted("The machine stopped before the audio of this task was on its disk"))
                 }
+                Err(err) => Err(err.into()),
             }
         }
         TaskAudio::Kept(KeptAudio::Url(_)) => Err(Failure::new(
@@ -58,11 +55,20 @@ pub(super) async fn prepare(
 /// Records an end, however long that takes: it must not be announced before. Returns the end that the task
 /// had already, if it had one.
 pub(super) async fn record(store: Store, id: TaskId, ending: Ending) -> Option<State> {
+    let before = insist(&id, "the end of a task", || store.end(id.clone(), ending.clone())).await;
+    before.map(|snapshot| snapshot.state)
+}
+
+/// Asks the store until it has done what it is asked.
+async fn insist<T, F>(id: &TaskId, what: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
     let mut pause = PAUSE;
     loop {
-        match store.end(id.clone(), ending.clone()).await {
-            Ok(before) => return before.map(|snapshot| snapshot.state),
-            Err(err) => tracing::error!(task_id = %id, %err, "the end of a task cannot be recorded yet"),
+        match ask().await {
+            Ok(done) => return done,
+            Err(err) => tracing::error!(task_id = %id, %err, "{what} cannot be recorded yet"),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

@@ -133,7 +133,7 @@ fn listen(
 ) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), StartError> {
     let submits = web::Data::new(SubmitSettings {
         max_body_bytes: config.limits.max_body_bytes,
-        allow_private_networks: config.allow_private_networks,
+        gate: Arc::new(config.gate.clone()),
     });
     let streams = web::Data::new(StreamSettings { keep_alive: config.keep_alive });
     let since = web::Data::new(ServingSince(Timestamp::now()));

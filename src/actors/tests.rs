@@ -12,7 +12,7 @@ use super::registry::Registry;
 use super::task::TaskSettings;
 use super::{NewTask, Tasks};
 use crate::audio::container::Container;
-use crate::audio::source::{AudioSource, InlineAudio};
+use crate::audio::{data_uri::InlineAudio, source::AudioSource};
 use crate::channel::{Channel, Channels};
 use crate::config::{Retention, StoreConfig};
 use crate::error::{ErrorCode, Failure};

@@ -13,6 +13,7 @@ use super::caller::Caller;
 use super::reply::task_failed;
 use super::stream::{self, StreamSettings};
 use crate::actors::{Accepted, Leash, NewTask, Tasks};
+use crate::audio::gate::Gate;
 use crate::audio::source::AudioSource;
 use crate::channel::Channels;
 use crate::channel::choose::{Wanted, choose};
@@ -28,12 +29,12 @@ use crate::task::{Task, Timestamp};
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// What a submit is judged by.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct SubmitSettings {
     /// `limits.max_body_bytes`
     pub max_body_bytes: usize,
-    /// `fetch.allow_private_networks`
-    pub allow_private_networks: bool,
+    /// `[fetch]`: which URLs may be fetched from.
+    pub gate: Arc<Gate>,
 }
 
 /// Bodies above this many bytes are parsed off the event loop: their requests can wait a moment, the others
@@ -66,7 +67,7 @@ pub async fn submit(
         Ok(body) => body,
         Err(response) => return Ok(response),
     };
-    let (submission, idempotency) = parse(body, key, settings.allow_private_networks).await?;
+    let (submission, idempotency) = parse(body, key, Arc::clone(&settings.gate)).await?;
     let delivery = submission.delivery;
     if let Some(idempotency) = &idempotency
         && let Some(id) = tasks.submitted(caller.hash, idempotency).await?
@@ -118,11 +119,11 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Fail
 async fn parse(
     body: Bytes,
     key: Option<IdempotencyKey>,
-    allow_private_networks: bool,
+    gate: Arc<Gate>,
 ) -> Result<(Submission, Option<Idempotency>), Failure> {
     let small = body.len() <= LARGE_BODY;
     let parse = move || {
-        let submission = Submission::parse(&body, allow_private_networks)?;
+        let submission = Submission::parse(&body, &gate)?;
         let idempotency = match key {
             Some(key) => {
                 // Also what no field of ours needs must be JSON, to be compared.

@@ -47,7 +47,11 @@ fn describe(config: &Config) {
     say(format_args!("keeps alive every {} s", config.keep_alive.as_secs()));
     say(format_args!(
         "fetches audio     from {}",
-        if config.allow_private_networks { "public and private networks" } else { "public networks only" }
+        if config.gate.allow_private_networks {
+            "public and private networks"
+        } else {
+            "public networks only"
+        }
     ));
     for key in &config.keys {
         say(format_args!(

@@ -12,6 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::audio::gate::Gate;
 use crate::keys::KeyRecord;
 
 use file::FileConfig;
@@ -32,8 +33,8 @@ pub struct Config {
     pub keys: Vec<KeyRecord>,
     /// Who serves which models.
     pub channels: Vec<ChannelConfig>,
-    /// May `audio_url`s point at internal addresses?
-    pub allow_private_networks: bool,
+    /// Which `audio_url`s may be fetched from.
+    pub gate: Gate,
     /// What is bounded.
     pub limits: Limits,
     /// How long things are kept.
@@ -368,7 +369,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.listen, "127.0.0.1:2");
         assert_eq!(config.keep_alive, Duration::from_secs(3));
-        assert!(config.allow_private_networks);
+        assert!(config.gate.allow_private_networks);
         assert_eq!(config.channels[0].name, "8");
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     }

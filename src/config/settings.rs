@@ -10,6 +10,7 @@ use super::file::{ChannelEntry, FileConfig, KeyEntry};
 use super::{
     Capability, ChannelConfig, ChannelKind, Config, Limits, Problem, Retention, Secret, StoreConfig, Timeouts,
 };
+use crate::audio::gate::Gate;
 use crate::keys::{KeyHash, KeyLimits, KeyRecord};
 
 const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
@@ -87,7 +88,7 @@ pub(super) fn check(
         drain: Duration::from_secs(file.drain_seconds.unwrap_or(30)),
         keys,
         channels,
-        allow_private_networks: fetch.allow_private_networks.unwrap_or(false),
+        gate: Gate { allow_private_networks: fetch.allow_private_networks.unwrap_or(false) },
         limits: Limits {
             max_body_bytes: at_least_one("limits.max_body_bytes", file.limits.max_body_bytes, 29_360_128)?,
             max_pending_tasks: file.limits.max_pending_tasks.unwrap_or(10_000).min(MOST_PERMITS),

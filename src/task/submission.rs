@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::audio::gate::Gate;
 use crate::audio::source::{self, AudioSource};
 use crate::error::{ErrorCode, Failure};
 use crate::wire::submit::SubmitBody;
@@ -77,7 +78,7 @@ impl Submission {
     /// # Errors
     /// `invalid_json`, `invalid_param` with the field's name, `invalid_audio_url` or
     /// `unsupported_audio_format`; the first one in the order of the contract's table.
-    pub fn parse(body: &Bytes, allow_private_networks: bool) -> Result<Self, Failure> {
+    pub fn parse(body: &Bytes, gate: &Gate) -> Result<Self, Failure> {
         let fields: SubmitBody<'_> = serde_json::from_slice(body).map_err(|err| {
             if err.is_data() && !err.to_string().starts_with("duplicate field") {
                 not_an_object()
@@ -96,7 +97,7 @@ impl Submission {
             Cow::Borrowed(text) => slice_of(body, text),
             Cow::Owned(text) => Bytes::from(text),
         };
-        let audio = source::parse(audio_url, allow_private_networks)?;
+        let audio = source::parse(audio_url, gate)?;
         let prompt = match text("prompt", fields.prompt)? {
             None => DEFAULT_PROMPT.to_owned(),
             Some(prompt) => bounded("prompt", prompt, 1, MAX_PROMPT_CHARACTERS)?.into_owned(),
@@ -222,7 +223,7 @@ mod tests {
         for (name, value) in changes.as_object().unwrap() {
             body[name] = value.clone();
         }
-        Submission::parse(&Bytes::from(body.to_string()), false)
+        Submission::parse(&Bytes::from(body.to_string()), &Gate::default())
     }
 
     #[test]
@@ -294,7 +295,7 @@ mod tests {
         for (body, param) in
             [("{}", "model"), (r#"{"model":"m"}"#, "audio_url"), (r#"{"model":null}"#, "model")]
         {
-            let failure = Submission::parse(&Bytes::from(body), false).unwrap_err();
+            let failure = Submission::parse(&Bytes::from(body), &Gate::default()).unwrap_err();
             assert_eq!(
                 (failure.code, failure.param.as_deref()),
                 (ErrorCode::InvalidParam, Some(param)),
@@ -314,14 +315,18 @@ mod tests {
             ("7", ErrorCode::InvalidParam),
             (r#"["m",1,2,3,4,5,6,7,8]"#, ErrorCode::InvalidParam),
         ] {
-            assert_eq!(Submission::parse(&Bytes::from(body), false).unwrap_err().code, code, "{body:?}");
+            assert_eq!(
+                Submission::parse(&Bytes::from(body), &Gate::default()).unwrap_err().code,
+                code,
+                "{body:?}"
+            );
         }
     }
 
     #[test]
     fn inline_audio_stays_where_it_was_received() {
         let body = Bytes::from(json!({"model": "m", "audio_url": WAV}).to_string());
-        let submission = Submission::parse(&body, false).unwrap();
+        let submission = Submission::parse(&body, &Gate::default()).unwrap();
         let AudioSource::Inline(audio) = submission.audio else { panic!("not inline") };
         let range = body.as_ptr_range();
         assert!(range.contains(&audio.base64.as_ptr()));
@@ -330,6 +335,6 @@ mod tests {
     #[test]
     fn a_payload_with_escaped_slashes_is_understood() {
         let body = json!({"model": "m", "audio_url": WAV}).to_string().replace('/', "\\/");
-        assert!(Submission::parse(&Bytes::from(body), false).is_ok());
+        assert!(Submission::parse(&Bytes::from(body), &Gate::default()).is_ok());
     }
 }

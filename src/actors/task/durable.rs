@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::TaskAudio;
 use crate::audio::container::Container;
-use crate::audio::source::{InlineAudio, KeptAudio};
+use crate::audio::data_uri::InlineAudio;
+use crate::audio::source::KeptAudio;
 use crate::error::{ErrorCode, Failure};
 use crate::store::{Ending, Store, StoreError};
 use crate::task::id::TaskId;

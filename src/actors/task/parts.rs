@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::actors::Presence;
-use crate::audio::source::{InlineAudio, KeptAudio};
+use crate::audio::data_uri::InlineAudio;
+use crate::audio::source::KeptAudio;
 use crate::channel::Channel;
 use crate::channel::slots::{Permit, Slot, Turn};
 use crate::error::Failure;

@@ -1,0 +1,86 @@
+//! Data URIs with audio in them, as real clients write them.
+
+use bytes::Bytes;
+
+use super::base64_reader::Base64Reader;
+use super::base64_text;
+use super::container::{self, Container};
+use super::source::{invalid, unsupported};
+use crate::error::Failure;
+
+/// Audio that was sent along with the request.
+#[derive(Debug, Clone)]
+pub struct InlineAudio {
+    /// What the bytes are.
+    pub container: Container,
+    /// The audio as base64: standard alphabet, padded, no white space.
+    pub base64: Bytes,
+    /// The media type that the client wrote, in lower case and without parameters.
+    pub declared: String,
+}
+
+impl InlineAudio {
+    /// Does the label name another container than the bytes show? Labels that name none never do.
+    #[must_use]
+    pub fn is_mislabelled(&self) -> bool {
+        let subtype = self.declared.split_once('/').map_or("", |(_, subtype)| subtype);
+        let subtype = subtype.trim_start_matches("x-").trim_start_matches("vnd.");
+        let named = match subtype {
+            "wav" | "wave" => Container::Wav,
+            "mp3" | "mpeg" | "mpeg3" | "mpga" => Container::Mp3,
+            "aiff" | "aif" | "aifc" => Container::Aiff,
+            "aac" | "aacp" => Container::Aac,
+            "ogg" | "opus" | "vorbis" => Container::Ogg,
+            "flac" => Container::Flac,
+            "m4a" | "mp4" => Container::M4a,
+            _ => return false,
+        };
+        named != self.container
+    }
+}
+
+/// Reads a data URI.
+///
+/// # Errors
+/// `invalid_audio_url` with the reason, or `unsupported_audio_format` for content that is no audio.
+pub fn parse(uri: &Bytes) -> Result<InlineAudio, Failure> {
+    let comma = uri
+        .iter()
+        .position(|byte| *byte == b',')
+        .ok_or_else(|| invalid("the data URI has no comma before its payload"))?;
+    let header = uri.get("data:".len()..comma).unwrap_or_default();
+    let header = std::str::from_utf8(header).map_err(|_| invalid("the data URI's type is not ASCII"))?;
+    let header = header.to_ascii_lowercase();
+    let Some(media_type) = header.trim_end().strip_suffix(";base64") else {
+        return Err(invalid("the data URI must say ;base64 right before its comma"));
+    };
+    let declared = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+    if !is_audio_type(&declared) {
+        return Err(invalid(
+            "the data URI's type must be audio/<type>, for example data:audio/wav;base64,...",
+        ));
+    }
+    let payload = uri.slice(comma + 1..);
+    if payload.iter().all(u8::is_ascii_whitespace) {
+        return Err(unsupported("The data URI in audio_url is empty: it holds no audio"));
+    }
+    let base64 =
+        base64_text::normalise(payload).map_err(|err| invalid(format!("its payload is no base64: {err}")))?;
+    let container = container::recognise(&mut Base64Reader::new(base64.clone()))
+        .ok()
+        .flatten()
+        .ok_or_else(|| unsupported("The content of audio_url is no audio that is known here"))?;
+    Ok(InlineAudio { container, base64, declared })
+}
+
+/// Labels that clients put on audio: any `audio/` type, what ogg and mp4 files are also called, and what
+/// browsers write when they do not know. The bytes decide what it is.
+fn is_audio_type(media_type: &str) -> bool {
+    match media_type.split_once('/') {
+        Some(("audio", subtype)) => {
+            !subtype.is_empty()
+                && subtype.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
+        }
+        _ => matches!(media_type, "application/ogg" | "video/mp4" | "application/octet-stream"),
+    }
+}

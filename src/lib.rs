@@ -86,6 +86,7 @@ pub mod config;
 pub mod error;
 pub mod inspect;
 pub mod keys;
+pub mod net;
 pub mod server;
 pub mod store;
 pub mod task;

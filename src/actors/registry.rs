@@ -41,6 +41,8 @@ struct Departed {
 
 /// Messages that may wait for the registry; beyond, senders wait.
 const MAILBOX: usize = 1024;
+/// Most audio that a running task keeps in memory, in bytes of base64: reading a file takes longer than it does.
+const HELD_BYTES: usize = 64 * 1024;
 /// How long tasks that are stopped may take to record their end.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
@@ -225,8 +227,10 @@ impl Handler<Accept> for Registry {
         let runs = matches!(admission, Admission::Now(_));
         let kept = audio.kept();
         let (base64, audio) = match audio {
-            // What has to wait does so on the disk.
-            AudioSource::Inline(audio) if runs => (Some(audio.base64.clone()), TaskAudio::Held(audio)),
+            // What has to wait does so on the disk, and what is large is sent from there.
+            AudioSource::Inline(audio) if runs && audio.base64.len() <= HELD_BYTES => {
+                (Some(audio.base64.clone()), TaskAudio::Held(audio))
+            }
             AudioSource::Inline(audio) => (Some(audio.base64), TaskAudio::Kept(kept.clone())),
             AudioSource::Url(_) => (None, TaskAudio::Kept(kept.clone())),
         };

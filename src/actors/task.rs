@@ -10,12 +10,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Presence;
-use crate::audio::container::Container;
+use crate::audio::Audio;
 use crate::channel::Channel;
 use crate::channel::slots::Permit;
 use crate::error::{ErrorCode, Failure};
@@ -209,21 +208,20 @@ impl TaskActor {
         let calling = prepared.into_actor(self).map(|audio, task, ctx: &mut Context<Self>| match audio {
             // A future may be polled once more after it was cancelled.
             Ok(_) if task.life != Life::Running => {}
-            Ok((container, base64)) => task.call_upstream(container, base64, ctx),
+            Ok(audio) => task.call_upstream(audio, ctx),
             Err(failure) => task.fail(failure, ctx),
         });
         self.call = Some(ctx.spawn(calling));
     }
 
-    fn call_upstream(&mut self, container: Container, base64: Bytes, ctx: &mut Context<Self>) {
+    fn call_upstream(&mut self, audio: Audio, ctx: &mut Context<Self>) {
         let Some(channel) = &self.channel else { return self.fail(Failure::internal(), ctx) };
         if !self.timeline.is_attempted() {
             self.timeline.attempt(&channel.name, Timestamp::now());
         }
         let request = UpstreamRequest {
             question: self.task.question.clone(),
-            container,
-            base64,
+            audio,
             connect_timeout: channel.timeouts.connect,
         };
         let events = with_deadlines(channel.upstream.call(request), channel.timeouts);

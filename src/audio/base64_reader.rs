@@ -1,19 +1,20 @@
 //! Reads base64 text as the bytes it stands for, a small block at a time: random access over a payload
-//! that stays encoded, so that no second copy of an upload is ever held. It does not know what the bytes
-//! are, where the text came from or who validated it; text that is not canonical is an I/O error here.
+//! that stays encoded and stays where it is, so that no second copy of an upload is ever held. It does not know what
+//! the bytes are, where the text came from or who validated it; text that is not canonical is an I/O error here.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use symphonia::core::io::MediaSource;
+
+use super::text::AudioText;
 
 /// Characters in one quantum of base64 (RFC 4648, section 4).
 const QUANTUM_TEXT: u64 = 4;
 /// Bytes that one full quantum stands for.
 const QUANTUM_BYTES: u64 = 3;
-/// Bytes decoded at a time: a whole number of quanta, small enough to live inside the reader.
+/// Bytes decoded at a time: a whole number of quanta, and a page of text, in which disks are read.
 const BLOCK_BYTES: usize = 3072;
 /// Characters that one full block occupies.
 const BLOCK_TEXT: usize = BLOCK_BYTES / 3 * 4;
@@ -21,9 +22,11 @@ const BLOCK_TEXT: usize = BLOCK_BYTES / 3 * 4;
 /// A seekable reader over the bytes that padded, standard-alphabet base64 text stands for.
 #[derive(Debug, Clone)]
 pub struct Base64Reader {
-    text: Bytes,
+    text: AudioText,
     decoded_len: u64,
     position: u64,
+    /// The text of a block, on its way to be decoded.
+    encoded: Box<[u8]>,
     block: Box<[u8]>,
     /// Offset in decoded bytes at which `block` starts, and how much of it holds data.
     block_start: u64,
@@ -31,16 +34,20 @@ pub struct Base64Reader {
 }
 
 impl Base64Reader {
-    /// Wraps `text`. Nothing is decoded yet; a length that no base64 text can have is found by the first
-    /// read.
+    /// Wraps `text`. Nothing is decoded yet; a length that no base64 text can have, and a text that cannot be
+    /// read, are found by the first read.
     #[must_use]
-    pub fn new(text: Bytes) -> Self {
-        let padding = text.iter().rev().take(2).take_while(|byte| **byte == b'=').count() as u64;
-        let full = (text.len() as u64).div_ceil(QUANTUM_TEXT) * QUANTUM_BYTES;
+    pub fn new(text: impl Into<AudioText>) -> Self {
+        let text = text.into();
+        let mut end = [0; 2];
+        let read = text.read_at(text.len().saturating_sub(2), &mut end).unwrap_or(0);
+        let padding = end.iter().take(read).rev().take_while(|byte| **byte == b'=').count() as u64;
+        let full = text.len().div_ceil(QUANTUM_TEXT) * QUANTUM_BYTES;
         Self {
             text,
             decoded_len: full.saturating_sub(padding),
             position: 0,
+            encoded: vec![0; BLOCK_TEXT].into_boxed_slice(),
             block: vec![0; BLOCK_BYTES].into_boxed_slice(),
             block_start: 0,
             block_len: 0,
@@ -69,9 +76,8 @@ impl Base64Reader {
         self.block_len = 0;
         let index = self.position / BLOCK_BYTES as u64;
         self.block_start = index * BLOCK_BYTES as u64;
-        let text_start = usize::try_from(index).map_err(io::Error::other)?.saturating_mul(BLOCK_TEXT);
-        let text_end = text_start.saturating_add(BLOCK_TEXT).min(self.text.len());
-        let text = self.text.get(text_start..text_end).unwrap_or_default();
+        let count = self.text.read_at(index * BLOCK_TEXT as u64, &mut self.encoded)?;
+        let text = self.encoded.get(..count).unwrap_or_default();
         let written = STANDARD
             .decode_slice(text, &mut self.block)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -128,6 +134,7 @@ impl MediaSource for Base64Reader {
 mod tests {
     use std::io::Cursor;
 
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;

@@ -7,3 +7,20 @@ pub mod container;
 pub mod data_uri;
 pub mod gate;
 pub mod source;
+pub mod text;
+
+use std::time::Duration;
+
+use container::Container;
+use text::AudioText;
+
+/// Audio that is at hand, to be sent upstream.
+#[derive(Debug, Clone)]
+pub struct Audio {
+    /// What the bytes are.
+    pub container: Container,
+    /// The bytes.
+    pub text: AudioText,
+    /// How long it plays, where its container tells.
+    pub duration: Option<Duration>,
+}

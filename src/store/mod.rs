@@ -24,6 +24,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audio::source::KeptAudio;
+use crate::audio::text::AudioText;
 use crate::config::{Retention, StoreConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::{KeyHash, KeyRecord};
@@ -44,6 +45,7 @@ use writer::{Mark, Write};
 
 pub use journal::Journal;
 pub use key_table::KeyTable;
+pub use spool::Download;
 
 /// Writes that may wait for the writer; beyond, callers wait.
 const WRITE_QUEUE: usize = 4096;
@@ -296,13 +298,22 @@ impl Store {
         }
     }
 
-    /// A task's audio from the spool: `bytes` of base64.
+    /// A task's audio in the spool: `bytes` of base64.
     ///
     /// # Errors
     /// When it is not there as it was.
-    pub async fn audio(&self, id: TaskId, bytes: u64) -> Result<Bytes, StoreError> {
+    pub async fn audio(&self, id: TaskId, bytes: u64) -> Result<AudioText, StoreError> {
         let spool = self.spool.clone();
         blocking(move || spool.read(&id, bytes)).await
+    }
+
+    /// Room in the spool for audio that is about to be downloaded.
+    ///
+    /// # Errors
+    /// When the spool cannot be written to.
+    pub async fn download(&self) -> Result<Download, StoreError> {
+        let spool = self.spool.clone();
+        blocking(move || spool.download()).await
     }
 
     /// The journal to which a task's chunks are written before they are published.

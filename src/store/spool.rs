@@ -1,11 +1,15 @@
-//! The spool: the inline audio of tasks that have not ended, one file for each, named by the task.
+//! The spool: the audio of tasks that have not ended, so that it need not be held in memory.
 //!
-//! A file is whole before its task's row is, and goes right after the row says that the task has ended. What
-//! a crash leaves in between belongs to no unfinished task and is removed at the next start.
+//! Audio that came with a submit has a file named by its task. The file is whole before its task's row is, and
+//! goes right after the row says that the task has ended. What a crash leaves in between belongs to no unfinished
+//! task and is removed at the next start. Audio that is [downloaded](Download) has a file without a name, which is
+//! gone with whoever reads it.
+
+mod download;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +18,16 @@ use bytes::Bytes;
 
 use super::StoreError;
 use super::sqlite::{file_error, make_directory};
+use crate::audio::text::{AudioText, TextAt};
 use crate::task::id::TaskId;
+
+pub use download::Download;
 
 /// Audio leaves this many bytes of the disk free: tasks must be able to record that they have ended, or no
 /// audio would ever go.
 const RESERVE: u64 = 8 << 20;
+/// Bytes that are looked at together when a file is checked.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// A handle to the spool; cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,6 +40,42 @@ struct Inner {
     most: u64,
     used: AtomicU64,
     sync: bool,
+}
+
+/// Bytes of the spool that are taken, given back when dropped.
+#[derive(Debug)]
+struct Room {
+    spool: Spool,
+    bytes: u64,
+}
+
+impl Room {
+    /// Takes more.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] beyond the bound of the spool, or of the disk.
+    fn grow(&mut self, bytes: u64) -> Result<(), StoreError> {
+        let Inner { directory, most, used, .. } = &*self.spool.0;
+        self.bytes += bytes;
+        if used.fetch_add(bytes, Ordering::Relaxed) + bytes > *most {
+            return Err(StoreError::Full("the spool holds limits.max_spool_bytes".to_owned()));
+        }
+        if available(directory).map_err(file_error(directory))? < bytes.saturating_add(RESERVE) {
+            return Err(StoreError::Full(format!("{}: the disk is full", directory.display())));
+        }
+        Ok(())
+    }
+
+    /// What was taken stays taken, until a file of that size is removed.
+    fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.spool.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Spool {
@@ -51,61 +96,57 @@ impl Spool {
         self.0.directory.join(id.as_str())
     }
 
+    fn room(&self) -> Room {
+        Room { spool: self.clone(), bytes: 0 }
+    }
+
     /// Writes a task's audio; when this returns, it is on the disk. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Full`] beyond the bound or when the disk is full; then nothing is left of it.
     pub(super) fn write(&self, id: &TaskId, base64: &Bytes) -> Result<(), StoreError> {
-        let bytes = base64.len() as u64;
-        let used = self.0.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if used > self.0.most {
-            self.0.used.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(StoreError::Full("the spool holds limits.max_spool_bytes".to_owned()));
-        }
+        let mut room = self.room();
+        room.grow(base64.len() as u64)?;
         let path = self.path(id);
-        let give_back = |err| {
-            self.0.used.fetch_sub(bytes, Ordering::Relaxed);
-            file_error(&path)(err)
-        };
         // A file that is there already is another task's, and stays.
-        let mut file = self.create(&path, bytes).map_err(give_back)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(file_error(&path))?;
         let written = file.write_all(base64).and_then(|()| {
             // The file systems of Linux bring a new file's name to the disk together with the file.
             if self.0.sync { file.sync_all() } else { Ok(()) }
         });
-        written.map_err(|err| {
-            let _ = std::fs::remove_file(&path);
-            give_back(err)
-        })
-    }
-
-    fn create(&self, path: &Path, bytes: u64) -> io::Result<File> {
-        if available(&self.0.directory)? < bytes.saturating_add(RESERVE) {
-            return Err(io::ErrorKind::StorageFull.into());
+        match written {
+            Ok(()) => {
+                room.keep();
+                Ok(())
+            }
+            Err(err) => {
+                let _ = std::fs::remove_file(&path);
+                Err(file_error(&path)(err))
+            }
         }
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
 
-    /// Reads a task's audio. Blocks.
+    /// A task's audio, which stays where it is. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when it is not there as it was written.
-    pub(super) fn read(&self, id: &TaskId, bytes: u64) -> Result<Bytes, StoreError> {
+    pub(super) fn read(&self, id: &TaskId, bytes: u64) -> Result<AudioText, StoreError> {
         let path = self.path(id);
-        let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
-        let mut read = || File::open(&path)?.take(bytes + 1).read_to_end(&mut content);
-        match read() {
-            Ok(_) => {}
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {
-                return Err(StoreError::Damaged(format!("{} is missing", path.display())));
-            }
-            Err(err) => return Err(file_error(&path)(err)),
+        let file = File::open(&path).map_err(|err| match err.kind() {
+            io::ErrorKind::NotFound => StoreError::Damaged(format!("{} is missing", path.display())),
+            _ => file_error(&path)(err),
+        })?;
+        let text = Spooled(file);
+        if is_whole(&text, bytes).map_err(file_error(&path))? {
+            Ok(AudioText::Stored { text: Arc::new(text), bytes })
+        } else {
+            Err(StoreError::Damaged(path.display().to_string()))
         }
-        // A power cut can leave a file with holes, which read as zeros.
-        if content.len() as u64 != bytes || content.contains(&0) {
-            return Err(StoreError::Damaged(path.display().to_string()));
-        }
-        Ok(content.into())
     }
 
     /// Removes a task's audio, if there is any. Blocks.
@@ -119,6 +160,42 @@ impl Spool {
             Err(err) => tracing::error!(%err, path = %path.display(), "audio cannot be removed"),
         }
     }
+}
+
+/// An open file of the spool.
+#[derive(Debug)]
+struct Spooled(File);
+
+impl TextAt for Spooled {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// Has the file this length, and no hole? A power cut can leave some, which read as zeros.
+fn is_whole(text: &Spooled, bytes: u64) -> io::Result<bool> {
+    if text.0.metadata()?.len() != bytes {
+        return Ok(false);
+    }
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut offset = 0;
+    while offset < bytes {
+        let count = text.read_at(offset, &mut piece)?;
+        if count == 0 || piece.iter().take(count).any(|byte| *byte == 0) {
+            return Ok(false);
+        }
+        offset += count as u64;
+    }
+    Ok(true)
 }
 
 /// Bytes that are free on the disk of a directory.
@@ -156,13 +233,19 @@ mod tests {
         Spool::open(data_dir, 100, true, |_| Ok(wanted)).unwrap()
     }
 
+    fn content(text: &AudioText) -> Vec<u8> {
+        let mut content = vec![0; text.len() as usize];
+        assert_eq!(text.read_at(0, &mut content).unwrap(), content.len());
+        content
+    }
+
     #[test]
     fn audio_is_read_as_it_was_written_until_it_is_removed() {
         let data_dir = tempfile::tempdir().unwrap();
         let spool = spool(data_dir.path(), true);
         let id = TaskId::generate(1);
         spool.write(&id, &Bytes::from_static(b"UklGRg==")).unwrap();
-        assert_eq!(spool.read(&id, 8).unwrap(), "UklGRg==");
+        assert_eq!(content(&spool.read(&id, 8).unwrap()), b"UklGRg==");
         assert!(spool.read(&id, 7).is_err() && spool.read(&id, 9).is_err());
         spool.remove(&id);
         assert!(spool.read(&id, 8).is_err());
@@ -176,7 +259,7 @@ mod tests {
         let id = TaskId::generate(1);
         spool.write(&id, &Bytes::from(vec![b'A'; 50])).unwrap();
         assert!(matches!(spool.write(&id, &Bytes::from(vec![b'B'; 50])), Err(StoreError::Directory { .. })));
-        assert_eq!(spool.read(&id, 50).unwrap(), vec![b'A'; 50]);
+        assert_eq!(content(&spool.read(&id, 50).unwrap()), vec![b'A'; 50]);
         spool.write(&TaskId::generate(1), &Bytes::from(vec![b'C'; 50])).unwrap();
     }
 
@@ -210,5 +293,21 @@ mod tests {
         let again = spool(data_dir.path(), true);
         assert!(again.write(&TaskId::generate(1), &Bytes::from(vec![b'A'; 41])).is_err());
         assert!(spool(data_dir.path(), false).read(&id, 60).is_err());
+    }
+
+    #[test]
+    fn a_download_counts_as_long_as_somebody_has_it_and_leaves_nothing() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let spool = spool(data_dir.path(), true);
+        let mut download = spool.download().unwrap();
+        download.append(b"first, ").unwrap();
+        download.append(b"then").unwrap();
+        let text = download.finish();
+        assert_eq!(content(&text), b"first, then");
+        assert_eq!(std::fs::read_dir(data_dir.path().join("spool")).unwrap().count(), 0);
+        let mut another = spool.download().unwrap();
+        assert!(matches!(another.append(&[0; 90]), Err(StoreError::Full(_))));
+        drop((text, another));
+        spool.download().unwrap().append(&[0; 100]).unwrap();
     }
 }

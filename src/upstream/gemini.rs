@@ -17,7 +17,8 @@ use futures_util::stream::LocalBoxStream;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use url::Url;
 
-use super::client::{self, PiecedBody};
+use super::body::PiecedBody;
+use super::client;
 use super::{Batch, Upstream, UpstreamError, UpstreamRequest, UpstreamStream};
 use crate::config::Secret;
 use crate::wire::event_stream::{EventStreamDecoder, Piece};

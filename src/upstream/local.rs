@@ -31,7 +31,7 @@ fn work(request: UpstreamRequest) -> UpstreamStream {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let crashed = sender.clone();
     let worker = tokio::task::spawn_blocking(move || {
-        let source = Box::new(Base64Reader::new(request.base64));
+        let source = Box::new(Base64Reader::new(request.audio.text));
         let end = match inspect(source, &mut Speaker(&sender)) {
             Ok(_) => {
                 Ok(vec![UpstreamEvent::Finished { reason: FinishReason::Stop, usage: Usage::default() }])

@@ -1,9 +1,9 @@
 //! Upstreams: request in, stream of events out. Nothing here knows tasks, subscribers or stores.
 
+pub mod body;
 pub mod client;
 pub mod deadlines;
 pub mod gemini;
-pub mod honest_stream;
 pub mod local;
 pub mod redact;
 #[cfg(test)]
@@ -12,10 +12,9 @@ pub mod testing;
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::LocalBoxStream;
 
-use crate::audio::container::Container;
+use crate::audio::Audio;
 use crate::error::{ErrorCode, Failure};
 use crate::task::answer::TextKind;
 use crate::task::submission::Question;
@@ -36,10 +35,8 @@ pub trait Upstream: Send + Sync {
 pub struct UpstreamRequest {
     /// The question.
     pub question: Question,
-    /// What the audio is.
-    pub container: Container,
-    /// The audio: base64, standard alphabet, padded.
-    pub base64: Bytes,
+    /// The audio.
+    pub audio: Audio,
     /// How long name look-up, TCP and TLS may take.
     pub connect_timeout: Duration,
 }
@@ -116,6 +113,8 @@ pub enum UpstreamError {
     Disconnected,
     /// The answer is none; the text says in what way.
     Invalid(String),
+    /// The stored audio could not be read while it was sent.
+    AudioLost,
     /// The embedded channel cannot read the audio; the text says why and what to do.
     Unreadable(String),
 }
@@ -160,6 +159,7 @@ impl From<UpstreamError> for Failure {
                 ErrorCode::UpstreamInvalidResponse,
                 format!("The upstream gave no usable answer ({why}); try again"),
             ),
+            UpstreamError::AudioLost => Self::internal(),
             UpstreamError::Unreadable(why) => {
                 Self::new(ErrorCode::UnsupportedAudioFormat, why).with_param("audio_url")
             }

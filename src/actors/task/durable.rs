@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::TaskAudio;
-use crate::audio::container::Container;
+use crate::audio::Audio;
 use crate::audio::data_uri::InlineAudio;
 use crate::audio::source::KeptAudio;
 use crate::error::{ErrorCode, Failure};
@@ -29,15 +27,17 @@ pub(super) async fn prepare(
     id: TaskId,
     timeline: Option<Timeline>,
     audio: TaskAudio,
-) -> Result<(Container, Bytes), Failure> {
+) -> Result<Audio, Failure> {
     if let Some(timeline) = timeline {
         insist(&id, "the run of a task", || store.run(id.clone(), timeline.clone())).await;
     }
     match audio {
-        TaskAudio::Held(InlineAudio { container, base64, .. }) => Ok((container, base64)),
+        TaskAudio::Held(InlineAudio { container, base64, .. }) => {
+            Ok(Audio { container, text: base64.into(), duration: None })
+        }
         TaskAudio::Kept(KeptAudio::Spooled { container, bytes }) => {
             match store.audio(id.clone(), bytes).await {
-                Ok(base64) => Ok((container, base64)),
+                Ok(text) => Ok(Audio { container, text, duration: None }),
                 Err(err @ StoreError::Damaged(_)) => {
                     tracing::error!(task_id = %id, %err, "the audio of a task is lost");
                     Err(interrupted("The machine stopped before the audio of this task was on its disk"))

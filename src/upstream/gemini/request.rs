@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::audio::text::AudioText;
 use crate::task::submission::Question;
 use crate::upstream::UpstreamRequest;
 
@@ -49,10 +50,10 @@ impl GenerationConfig {
 }
 
 /// The request's body: everything before the audio, the audio, everything behind it.
-pub(super) fn pieces(request: UpstreamRequest) -> [Bytes; 3] {
+pub(super) fn pieces(request: UpstreamRequest) -> [AudioText; 3] {
     let question = &request.question;
     let prompt = json(&TextPart { text: &question.prompt });
-    let mime = json(request.container.mime());
+    let mime = json(request.audio.container.mime());
     let before = format!(
         r#"{{"contents":[{{"role":"user","parts":[{prompt},{{"inlineData":{{"mimeType":{mime},"data":""#
     );
@@ -64,7 +65,7 @@ pub(super) fn pieces(request: UpstreamRequest) -> [Bytes; 3] {
         behind += &format!(r#","generationConfig":{}"#, json(&config));
     }
     behind.push('}');
-    [Bytes::from(before), request.base64, Bytes::from(behind)]
+    [Bytes::from(before).into(), request.audio.text, Bytes::from(behind).into()]
 }
 
 /// Texts and finite numbers always serialise.
@@ -79,16 +80,24 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::audio::Audio;
     use crate::audio::container::Container;
 
     fn body(question: Question) -> Value {
         let request = UpstreamRequest {
             question,
-            container: Container::Wav,
-            base64: Bytes::from_static(b"UklGRg=="),
+            audio: Audio {
+                container: Container::Wav,
+                text: Bytes::from_static(b"UklGRg==").into(),
+                duration: None,
+            },
             connect_timeout: Duration::from_secs(1),
         };
-        serde_json::from_slice(&pieces(request).concat()).unwrap()
+        let pieces = pieces(request).map(|piece| match piece {
+            AudioText::Held(text) => text,
+            AudioText::Stored { .. } => panic!("it was held"),
+        });
+        serde_json::from_slice(&pieces.concat()).unwrap()
     }
 
     fn question() -> Question {

@@ -1,0 +1,59 @@
+//! awc clients: how they connect, and what they never do.
+//!
+//! A client cannot leave its thread. Redirects are never followed here, since they lead elsewhere than whoever asks
+//! has looked; proxies of the environment are unknown to awc; and its one timeout for everything is switched off,
+//! because those who ask have better ones.
+
+use std::time::Duration;
+
+use actix_tls::connect::tcp::TcpConnectorService;
+use actix_tls::connect::{
+    ConnectError as TcpConnectError, ConnectInfo, Connection, Connector as TcpConnector, ConnectorService,
+};
+use actix_web::dev::{Service, fn_service};
+use awc::http::Uri;
+use awc::{Client, Connector};
+
+use super::honest_stream::HonestStream;
+use super::reach::{Reach, judged};
+
+/// A client that connects to whom it may reach. Name look-up and TCP together, and TLS, may take `connect_timeout`
+/// each.
+#[must_use]
+pub fn client(connect_timeout: Duration, reach: Reach) -> Client {
+    // How many connections there are is bounded by the tasks that run, not here.
+    let connector = Connector::new()
+        .connector(tcp(reach))
+        .timeout(connect_timeout)
+        .handshake_timeout(connect_timeout)
+        .limit(0);
+    Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
+}
+
+/// Connects, over streams that tell how a response ends.
+fn tcp(
+    reach: Reach,
+) -> impl Service<ConnectInfo<Uri>, Response = Connection<Uri, HonestStream>, Error = TcpConnectError>
++ Clone
++ 'static {
+    let anybody: ConnectorService = TcpConnector::default().service();
+    fn_service(move |target: ConnectInfo<Uri>| {
+        let (anybody, reach) = (anybody.clone(), reach.clone());
+        async move {
+            let connected = match reach {
+                Reach::Anybody => anybody.call(target).await?,
+                Reach::Through { gate, resolver } => {
+                    let (host, port) = (target.hostname().to_owned(), target.port());
+                    let addresses = judged(&gate, &*resolver, &host, port).await;
+                    let addresses = addresses.map_err(TcpConnectError::Io)?;
+                    TcpConnectorService::default().call(target.set_addrs(addresses)).await?
+                }
+            };
+            let (tcp, uri) = connected.into_parts();
+            // A request goes out at once; where the system refuses, it goes out a little later.
+            let _ = tcp.set_nodelay(true);
+            let plain = uri.scheme_str() == Some("http");
+            Ok(Connection::new(uri, HonestStream::new(tcp, plain)))
+        }
+    })
+}

@@ -1,0 +1,7 @@
+//! Outgoing connections: whom they may go to, and how a response over them ends.
+//!
+//! Everything that hearken asks of other servers goes through an [awc client](client::client) of this folder.
+
+pub mod client;
+pub mod honest_stream;
+pub mod reach;

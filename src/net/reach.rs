@@ -1,0 +1,83 @@
+//! Whom a connection may go to. A name is resolved once, every address is judged, and the connection goes to one of
+//! those that were judged: no second answer of a name server can lead it elsewhere.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+
+use crate::audio::gate::Gate;
+
+/// Finds the addresses of a host.
+pub trait Resolve: Send + Sync {
+    /// The addresses, at least one, in the order in which they are to be tried.
+    fn resolve(&self, host: String, port: u16) -> LocalBoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+}
+
+/// Asks the operating system.
+#[derive(Debug, Clone, Copy)]
+pub struct System;
+
+impl Resolve for System {
+    fn resolve(&self, host: String, port: u16) -> LocalBoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        // The system's look-up blocks, for seconds where a name server is slow.
+        let found = actix_rt::task::spawn_blocking(move || {
+            (host.as_str(), port).to_socket_addrs().map(Iterator::collect)
+        });
+        async move { found.await.map_err(io::Error::other)? }.boxed_local()
+    }
+}
+
+/// Whom a client may connect to.
+#[derive(Clone)]
+pub enum Reach {
+    /// Whomever it is told to: the operator has chosen.
+    Anybody,
+    /// Whom the gate allows: strangers choose.
+    Through {
+        /// The gate.
+        gate: Arc<Gate>,
+        /// Who finds addresses.
+        resolver: Arc<dyn Resolve>,
+    },
+}
+
+impl fmt::Debug for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anybody => "Anybody",
+            Self::Through { .. } => "Through(..)",
+        })
+    }
+}
+
+/// A host has an address that the gate does not allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an address that is not allowed")]
+pub struct Forbidden;
+
+/// The addresses of a host through a gate.
+///
+/// # Errors
+/// An [`io::Error`] around [`Forbidden`] when one of them is not allowed: a name that has both kinds is up to no
+/// good. Otherwise that of the look-up.
+pub(super) async fn judged(
+    gate: &Gate,
+    resolver: &dyn Resolve,
+    host: &str,
+    port: u16,
+) -> io::Result<Vec<SocketAddr>> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let addresses = match bare.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
+        Err(_) => resolver.resolve(bare.to_owned(), port).await?,
+    };
+    if addresses.iter().all(|address| gate.allows(host, address.ip())) {
+        Ok(addresses)
+    } else {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, Forbidden))
+    }
+}

@@ -1,8 +1,54 @@
 //! Which IP addresses are public unicast: the ones that anybody on the internet may be sent to.
+//!
+//! After IANA's registries of special-purpose addresses ([IPv4], [IPv6]; the RFC of each block stands beside it).
+//! In doubt an address is closed, because whoever serves audio to the public has another one: so are blocks where an
+//! anycast service answers, and translated addresses, even with a public address inside.
+//!
+//! What nobody can tell from an address: a site that runs a NAT64 under a prefix of its own (RFC 6052, 2.2) has
+//! IPv6 addresses that look public and lead to its IPv4 network. Such a translator must do its own refusing.
+//!
+//! [IPv4]: https://www.iana.org/assignments/iana-ipv4-special-registry
+//! [IPv6]: https://www.iana.org/assignments/iana-ipv6-special-registry
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Is the address one that the public internet routes? After IANA's special-purpose address registries.
+/// What of IPv4 is closed: network and prefix length.
+const CLOSED_V4: &[(Ipv4Addr, u32)] = &[
+    (Ipv4Addr::new(0, 0, 0, 0), 8), // "this network": 0.0.0.0 is the host itself (RFC 791)
+    (Ipv4Addr::new(10, 0, 0, 0), 8), // private use (RFC 1918)
+    (Ipv4Addr::new(100, 64, 0, 0), 10), // carrier-grade NAT (RFC 6598); Alibaba's metadata are in it
+    (Ipv4Addr::new(127, 0, 0, 0), 8), // loopback (RFC 1122)
+    (Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's platform services: public by its number, not by its reach
+    (Ipv4Addr::new(169, 254, 0, 0), 16),   // link-local (RFC 3927); most clouds' metadata are in it
+    (Ipv4Addr::new(172, 16, 0, 0), 12),    // private use (RFC 1918)
+    (Ipv4Addr::new(192, 0, 0, 0), 24),     // protocol assignments (RFC 6890); Oracle's metadata are in it
+    (Ipv4Addr::new(192, 0, 2, 0), 24),     // documentation (RFC 5737)
+    (Ipv4Addr::new(192, 31, 196, 0), 24),  // AS112, answered by the nearest node (RFC 7535)
+    (Ipv4Addr::new(192, 52, 193, 0), 24),  // multicast tunnels, answered by the nearest relay (RFC 7450)
+    (Ipv4Addr::new(192, 88, 99, 0), 24),   // 6to4 relays (RFC 7526)
+    (Ipv4Addr::new(192, 168, 0, 0), 16),   // private use (RFC 1918)
+    (Ipv4Addr::new(192, 175, 48, 0), 24),  // AS112, answered by the nearest node (RFC 7534)
+    (Ipv4Addr::new(198, 18, 0, 0), 15),    // benchmarking (RFC 2544)
+    (Ipv4Addr::new(198, 51, 100, 0), 24),  // documentation (RFC 5737)
+    (Ipv4Addr::new(203, 0, 113, 0), 24),   // documentation (RFC 5737)
+    (Ipv4Addr::new(224, 0, 0, 0), 4),      // multicast (RFC 5771)
+    (Ipv4Addr::new(240, 0, 0, 0), 4),      // reserved (RFC 1112), and the broadcast address (RFC 919)
+];
+
+/// The global unicast of IPv6 (RFC 4291). Everything outside is loopback, mapped, translated, link-local,
+/// unique-local, multicast, discarded or not assigned.
+const GLOBAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+
+/// What of [`GLOBAL_V6`] is closed: network and prefix length.
+const CLOSED_V6: &[(Ipv6Addr, u32)] = &[
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments (RFC 2928): Teredo, ORCHID ...
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation (RFC 3849)
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16), // 6to4: an IPv4 address inside (RFC 3056)
+    (Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0), 48), // AS112 (RFC 7534)
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20), // documentation (RFC 9637)
+];
+
+/// Is the address public unicast?
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {
@@ -12,26 +58,209 @@ pub fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    !(a == 0
-        || address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_documentation()
-        || a >= 224 // multicast, reserved, broadcast
-        || (a == 100 && b & 0xc0 == 64) // carrier-grade NAT
-        || (a == 192 && b == 0 && c == 0) // protocol assignments
-        || (a == 192 && b == 88 && c == 99) // 6to4 relays
-        || (a == 198 && b & 0xfe == 18)) // benchmarking
+    let within = |(network, length): &(Ipv4Addr, u32)| {
+        (address.to_bits() ^ network.to_bits()).leading_zeros() >= *length
+    };
+    !CLOSED_V4.iter().any(within)
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [a, b, ..] = address.segments();
-    // Of global unicast (2000::/3) without what embeds or stands for something else: Teredo and the other
-    // protocol assignments (2001::/23), documentation (2001:db8::/32, 3fff::/20), 6to4 (2002::/16).
-    // Everything outside 2000::/3 is loopback, mapped, translated, local, multicast or unassigned.
-    a & 0xe000 == 0x2000
-        && !(a == 0x2001 && (b < 0x200 || b == 0xdb8))
-        && a != 0x2002
-        && !(a == 0x3fff && b < 0x1000)
+    let within = |(network, length): &(Ipv6Addr, u32)| {
+        (address.to_bits() ^ network.to_bits()).leading_zeros() >= *length
+    };
+    within(&GLOBAL_V6) && !CLOSED_V6.iter().any(within) && !is_isatap(address)
+}
+
+/// Does the interface's identifier say that the last four bytes are the IPv4 address to which packets are
+/// tunnelled, whatever the prefix (ISATAP; RFC 5214, 6.1)?
+fn is_isatap(address: Ipv6Addr) -> bool {
+    let [.., a, b, _, _] = address.segments();
+    // The bit that 0x200 sets tells whether the IPv4 address is said to be unique.
+    a & !0x200 == 0 && b == 0x5efe
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn public(text: &str) -> bool {
+        is_public(text.parse().unwrap_or_else(|err| panic!("{text}: {err}")))
+    }
+
+    /// Of each block: the address before it, its first, its last, the address after it. A neighbour that is not
+    /// public itself stands in parentheses.
+    const BLOCKS: &[[&str; 4]] = &[
+        // IPv4
+        ["", "0.0.0.0", "0.255.255.255", "1.0.0.0"],
+        ["9.255.255.255", "10.0.0.0", "10.255.255.255", "11.0.0.0"],
+        ["100.63.255.255", "100.64.0.0", "100.127.255.255", "100.128.0.0"],
+        ["126.255.255.255", "127.0.0.0", "127.255.255.255", "128.0.0.0"],
+        ["168.63.129.15", "168.63.129.16", "168.63.129.16", "168.63.129.17"],
+        ["169.253.255.255", "169.254.0.0", "169.254.255.255", "169.255.0.0"],
+        ["172.15.255.255", "172.16.0.0", "172.31.255.255", "172.32.0.0"],
+        ["191.255.255.255", "192.0.0.0", "192.0.0.255", "192.0.1.0"],
+        ["192.0.1.255", "192.0.2.0", "192.0.2.255", "192.0.3.0"],
+        ["192.31.195.255", "192.31.196.0", "192.31.196.255", "192.31.197.0"],
+        ["192.52.192.255", "192.52.193.0", "192.52.193.255", "192.52.194.0"],
+        ["192.88.98.255", "192.88.99.0", "192.88.99.255", "192.88.100.0"],
+        ["192.167.255.255", "192.168.0.0", "192.168.255.255", "192.169.0.0"],
+        ["192.175.47.255", "192.175.48.0", "192.175.48.255", "192.175.49.0"],
+        ["198.17.255.255", "198.18.0.0", "198.19.255.255", "198.20.0.0"],
+        ["198.51.99.255", "198.51.100.0", "198.51.100.255", "198.51.101.0"],
+        ["203.0.112.255", "203.0.113.0", "203.0.113.255", "203.0.114.0"],
+        ["223.255.255.255", "224.0.0.0", "239.255.255.255", "(240.0.0.0)"],
+        ["(239.255.255.255)", "240.0.0.0", "255.255.255.254", "(255.255.255.255)"],
+        // IPv6, outside of global unicast
+        ["", "::", "::", "(::1)"],
+        ["(::)", "::1", "::1", "(::2)"],
+        ["(::1)", "::2", "::ffff:ffff", "(::1:0:0)"],
+        ["(::fffe:ffff:ffff)", "::ffff:0.0.0.0", "::ffff:255.255.255.255", "(::1:0:0:0)"],
+        ["", "::ffff:0:0:0", "::ffff:0:ffff:ffff", ""],
+        ["", "64:ff9b::", "64:ff9b::ffff:ffff", "(64:ff9b::1:0:0)"],
+        ["", "64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", "(64:ff9b:2::)"],
+        ["", "100::", "100::ffff:ffff:ffff:ffff", "(100:0:0:1::)"],
+        ["", "100:0:0:1::", "100:0:0:1:ffff:ffff:ffff:ffff", "(100:0:0:2::)"],
+        ["", "4000::", "5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", ""],
+        ["", "5f00::", "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "(5f01::)"],
+        ["", "fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "(fe00::)"],
+        ["", "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "(fec0::)"],
+        ["", "fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "(ff00::)"],
+        ["", "ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", ""],
+        // IPv6, holes in global unicast
+        ["", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2000::"],
+        [
+            "2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2001::",
+            "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2001:200::",
+        ],
+        [
+            "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2001:db8::",
+            "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2001:db9::",
+        ],
+        [
+            "2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2002::",
+            "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2003::",
+        ],
+        [
+            "2620:4f:7fff:ffff:ffff:ffff:ffff:ffff",
+            "2620:4f:8000::",
+            "2620:4f:8000:ffff:ffff:ffff:ffff:ffff",
+            "2620:4f:8001::",
+        ],
+        [
+            "3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "3fff::",
+            "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "3fff:1000::",
+        ],
+    ];
+
+    #[test]
+    fn every_special_block_is_closed_from_its_first_address_to_its_last_and_no_further() {
+        for [before, first, last, after] in BLOCKS {
+            assert!(!public(first), "{first}");
+            assert!(!public(last), "{last}");
+            for neighbour in [before, after] {
+                match neighbour.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+                    Some(closed) => assert!(!public(closed), "{closed}"),
+                    None if neighbour.is_empty() => {}
+                    None => assert!(public(neighbour), "{neighbour}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn public_unicast_is_public() {
+        for address in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "93.184.215.14",
+            "142.250.74.112",
+            "223.255.255.254",
+            "2000::1",
+            "2001:4860:4860::8888",
+            "2400:cb00:2048:1::c629:d7a2",
+            "2606:4700:4700::1111",
+            "2a00:1450:4001:82f::2010",
+        ] {
+            assert!(public(address), "{address}");
+        }
+    }
+
+    #[test]
+    fn metadata_services_of_clouds_are_closed() {
+        for address in [
+            "169.254.169.254", // AWS, Google, Azure, and others
+            "169.254.170.2",   // AWS, containers
+            "fd00:ec2::254",   // AWS
+            "fd20:ce::254",    // Google
+            "168.63.129.16",   // Azure
+            "100.100.100.200", // Alibaba
+            "192.0.0.192",     // Oracle
+        ] {
+            assert!(!public(address), "{address}");
+        }
+    }
+
+    /// The ways in which an IPv4 address travels inside an IPv6 address.
+    fn embeddings(inner: Ipv4Addr) -> Vec<Ipv6Addr> {
+        let [a, b, c, d] = inner.octets().map(u16::from);
+        let (high, low) = (a << 8 | b, c << 8 | d);
+        let v6 = |s: [u16; 8]| Ipv6Addr::from(s);
+        vec![
+            inner.to_ipv6_mapped(),
+            v6([0, 0, 0, 0, 0, 0, high, low]), // compatible (RFC 4291, 2.5.5.1)
+            v6([0, 0, 0, 0, 0xffff, 0, high, low]), // translated (RFC 2765, 2.1)
+            v6([0x64, 0xff9b, 0, 0, 0, 0, high, low]), // NAT64 (RFC 6052)
+            v6([0x64, 0xff9b, 1, 0, 0, 0, high, low]), // local NAT64 (RFC 8215), /96
+            v6([0x64, 0xff9b, 1, high, c, d << 8, 0, 0]), // the same, /48 (RFC 6052, 2.2)
+            v6([0x64, 0xff9b, 1, 7, a, b << 8 | c, d << 8, 0]), // the same, /64
+            v6([0x2002, high, low, 0, 0, 0, 0, 1]), // 6to4 (RFC 3056)
+            v6([0x2001, 0, high, low, 0, 0, !0x808, !0x808]), // Teredo's server (RFC 4380)
+            v6([0x2001, 0, 0x808, 0x808, 0, 0xabcd, !high, !low]), // Teredo's client
+            v6([0xfe80, 0, 0, 0, 0, 0x5efe, high, low]), // ISATAP (RFC 5214)
+            v6([0xfe80, 0, 0, 0, 0x200, 0x5efe, high, low]),
+            v6([0x2a00, 1, 2, 3, 0, 0x5efe, high, low]), // ISATAP under a public prefix
+            v6([0x2a00, 1, 2, 3, 0x200, 0x5efe, high, low]),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_ipv4_address_is_reached_inside_an_ipv6_address(inner: u32) {
+            for address in embeddings(Ipv4Addr::from_bits(inner)) {
+                prop_assert!(!is_public(IpAddr::V6(address)), "{address}");
+            }
+        }
+
+        #[test]
+        fn what_the_standard_library_knows_to_be_special_is_closed(v4: u32, v6: u128) {
+            let v4 = Ipv4Addr::from_bits(v4);
+            let special = v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_broadcast()
+                || v4.is_documentation() || v4.is_multicast() || v4.is_unspecified();
+            prop_assert!(!(special && is_public(IpAddr::V4(v4))), "{v4}");
+            let v6 = Ipv6Addr::from_bits(v6);
+            let special = v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unique_local()
+                || v6.is_multicast() || v6.is_unspecified() || v6.to_ipv4().is_some();
+            prop_assert!(!(special && is_public(IpAddr::V6(v6))), "{v6}");
+        }
+
+        #[test]
+        fn every_address_of_a_private_network_is_closed(block in 0..6_usize, host: u32) {
+            let (network, length) = [
+                (0x0a00_0000_u32, 8), (0xac10_0000, 12), (0xc0a8_0000, 16),
+                (0x7f00_0000, 8), (0xa9fe_0000, 16), (0x6440_0000, 10),
+            ][block];
+            let address = Ipv4Addr::from_bits(network | host >> length);
+            prop_assert!(!is_public(IpAddr::V4(address)), "{address}");
+        }
+    }
 }

@@ -133,7 +133,7 @@ fn listen(
 ) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), StartError> {
     let submits = web::Data::new(SubmitSettings {
         max_body_bytes: config.limits.max_body_bytes,
-        gate: Arc::new(config.gate.clone()),
+        gate: Arc::new(config.fetch.gate.clone()),
     });
     let streams = web::Data::new(StreamSettings { keep_alive: config.keep_alive });
     let since = web::Data::new(ServingSince(Timestamp::now()));

@@ -1,56 +1,117 @@
 //! Which URLs hearken may fetch from, judged by their text: the gate that every URL of a client and every hop of a
 //! redirect passes.
 //!
-//! Nothing is fetched and no name is resolved here. An address that is literally internal is refused at once;
-//! what a name resolves to is asked again with [`Gate::allows`], when it is known.
+//! Nothing is fetched and no name is resolved here. An address that is literally internal is refused at once, and so
+//! is a name that no public host can have; what a name resolves to is asked again with [`Gate::allows`], when it is
+//! known.
+//!
+//! Spellings are the parser's affair: the url crate follows the WHATWG's URL Standard, so `http://0x7f.1/`,
+//! `http://①②⑦.0.0.1/` and `http://%6cocalhost/` are judged as the hosts that they mean, and what is stored and
+//! fetched is the parsed URL, never the client's text.
 
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
 use super::address::is_public;
+use super::host_pattern::{HostPattern, is_well_formed};
 
 /// Longest URL that is accepted, in bytes: what common servers take.
 const MAX_URL_BYTES: usize = 8192;
 
-/// Which URLs may be fetched from: part of `[fetch]`.
+/// Suffixes below which, and as which, no public host has its name. The addresses of other names are judged when they
+/// are known; these are refused early because their authors can only mean an internal host.
+const INTERNAL_SUFFIXES: &[&str] = &[
+    "localhost", // RFC 6761
+    "local",     // multicast DNS (RFC 6762), and Kubernetes' cluster.local
+    "home.arpa", // home networks (RFC 8375)
+    "onion",     // Tor (RFC 7686)
+    "internal",  // ICANN, resolution 2024.07.29.06: private use for ever; clouds' metadata services
+    "home",
+    "corp", // ICANN, resolution 2018.02.04.12: never delegated, because networks use them
+    "intranet",
+    "lan",
+    "private",     // not delegated, in private use (RFC 6762, appendix G)
+    "localdomain", // resolvers' default
+    "svc",         // Kubernetes, as in kubernetes.default.svc
+];
+
+/// Which URLs may be fetched from: part of `[fetch]`. The default is the strictest that is of use.
 #[derive(Debug, Clone, Default)]
 pub struct Gate {
     /// May they point at addresses that are not public?
     pub allow_private_networks: bool,
+    /// Doors that were opened deliberately: neither the addresses nor the ports of these hosts are restricted. Other
+    /// hosts stay as open as they are without.
+    pub allow_hosts: Vec<HostPattern>,
+    /// The ports of other hosts; empty: any.
+    pub allow_ports: Vec<u16>,
 }
 
-/// Why a URL may not be fetched from.
+/// Why a URL may not be fetched from, in words for whoever sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It is no URL that could be fetched; the text says why.
+    /// It is no URL that could be fetched; the text says why and what to do.
     #[error("{0}")]
     Malformed(String),
-    /// Its host is literally internal.
-    #[error("its host is not on the public internet")]
-    Internal,
+    /// Neither http nor https.
+    #[error("it must be an http:// or https:// URL")]
+    Scheme,
+    /// There is something before an `@`.
+    #[error(
+        "it holds a user name or a password, which would be stored and is never sent: use a URL that needs none, \
+         such as a pre-signed one"
+    )]
+    Credentials,
+    /// Its host is literally an address that is not public.
+    #[error(
+        "{0} is not a public address: put the file where anybody can fetch it, or send it as a data: URI (an \
+         operator can open a host with fetch.allow_hosts)"
+    )]
+    InternalAddress(IpAddr),
+    /// Its host has a name that no public host has.
+    #[error(
+        "{0} is not a name of a public host: use one like files.example.com, or send the file as a data: URI (an \
+         operator can open a host with fetch.allow_hosts)"
+    )]
+    InternalName(String),
+    /// Its port is not among those that were configured.
+    #[error(
+        "this service does not fetch from port {0}: use an https:// URL without a port (an operator can open a port \
+         with fetch.allow_ports, or a host with fetch.allow_hosts)"
+    )]
+    Port(u16),
 }
 
 impl Gate {
-    /// Reads a URL as a client wrote it.
+    /// Reads a URL as a client wrote it. Its fragment, which is nobody's business but the client's, is dropped.
     ///
     /// # Errors
     /// Why it may not be fetched from.
     pub fn admit(&self, text: &str) -> Result<Url, Refusal> {
-        let malformed = |reason: &str| Err(Refusal::Malformed(reason.to_owned()));
-        if text.len() > MAX_URL_BYTES {
-            return malformed(&format!("the URL is longer than {MAX_URL_BYTES} bytes"));
+        check_length(text)?;
+        // The parser follows browsers, which forgive: it would drop tabs and line ends, and read \ as /.
+        if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+            return malformed(
+                "there is white space, a control character or a backslash in it: encode it as in %20",
+            );
         }
-        let authority = text.split_once(':').map(|(_, rest)| rest).unwrap_or_default();
-        // Of `https:///a.wav` the parser would make the host a.wav.
-        if !authority.starts_with("//")
-            || authority.starts_with("///")
-            || text.chars().any(|c| c.is_whitespace() || c.is_control())
-        {
-            return malformed("the URL must read https://host/path, without white space");
+        let (scheme, rest) = text.split_once(':').ok_or(Refusal::Scheme)?;
+        if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            return Err(Refusal::Scheme);
         }
-        let url =
-            Url::parse(text).map_err(|err| Refusal::Malformed(format!("the URL does not parse ({err})")))?;
+        // Of `https:a.wav` and `https:///a.wav` the parser would make the host a.wav.
+        let authority = rest.strip_prefix("//").filter(|rest| !rest.starts_with('/')).ok_or_else(|| {
+            Refusal::Malformed("it must read https://host/path, with two slashes and a host".to_owned())
+        })?;
+        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+        // Empty credentials would not survive the parser; they are there to deceive readers.
+        if authority.contains('@') {
+            return Err(Refusal::Credentials);
+        }
+        let mut url =
+            Url::parse(text).map_err(|err| Refusal::Malformed(format!("the URL does not parse: {err}")))?;
+        url.set_fragment(None);
         self.check(&url)?;
         Ok(url)
     }
@@ -60,24 +121,180 @@ impl Gate {
     /// # Errors
     /// Why it may not be fetched from.
     pub fn check(&self, url: &Url) -> Result<(), Refusal> {
-        let internal = match url.host() {
-            None => return Err(Refusal::Malformed("the URL has no host".to_owned())),
-            Some(Host::Ipv4(address)) => !is_public(IpAddr::V4(address)),
-            Some(Host::Ipv6(address)) => !is_public(IpAddr::V6(address)),
-            Some(Host::Domain(name)) => is_internal_name(name),
-        };
-        if internal && !self.allow_private_networks { Err(Refusal::Internal) } else { Ok(()) }
+        check_length(url.as_str())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Refusal::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Refusal::Credentials);
+        }
+        let host = url.host().ok_or_else(|| Refusal::Malformed("it has no host".to_owned()))?;
+        if let Host::Domain(name) = host
+            && !is_well_formed(name)
+        {
+            return malformed(
+                "its host is no name that can be looked up: labels of letters, digits and hyphens",
+            );
+        }
+        let port = url.port_or_known_default().unwrap_or_default();
+        if port == 0 {
+            return malformed("nobody serves at port 0: leave the port out");
+        }
+        if self.opens(url.host_str().unwrap_or_default()) {
+            return Ok(());
+        }
+        if !self.allow_private_networks {
+            check_host(host)?;
+        }
+        if !self.allow_ports.is_empty() && !self.allow_ports.contains(&port) {
+            return Err(Refusal::Port(port));
+        }
+        Ok(())
     }
 
-    /// May a connection go to this address, which is what `host` resolved to?
+    /// May a connection go to this address, which is what `host` resolved to? The host is written as in
+    /// [`Url::host_str`].
     #[must_use]
-    pub fn allows(&self, _host: &str, address: IpAddr) -> bool {
-        self.allow_private_networks || is_public(address)
+    pub fn allows(&self, host: &str, address: IpAddr) -> bool {
+        self.allow_private_networks || is_public(address) || self.opens(host)
+    }
+
+    fn opens(&self, host: &str) -> bool {
+        self.allow_hosts.iter().any(|pattern| pattern.matches(host))
     }
 }
 
+fn malformed<T>(reason: &str) -> Result<T, Refusal> {
+    Err(Refusal::Malformed(reason.to_owned()))
+}
+
+fn check_length(text: &str) -> Result<(), Refusal> {
+    if text.len() > MAX_URL_BYTES {
+        return malformed(&format!("it is longer than {MAX_URL_BYTES} bytes: send a shorter URL"));
+    }
+    Ok(())
+}
+
+fn check_host(host: Host<&str>) -> Result<(), Refusal> {
+    let address = match host {
+        Host::Domain(name) if is_internal_name(name) => return Err(Refusal::InternalName(name.to_owned())),
+        Host::Domain(_) => return Ok(()),
+        Host::Ipv4(address) => IpAddr::V4(address),
+        Host::Ipv6(address) => IpAddr::V6(address),
+    };
+    if is_public(address) { Ok(()) } else { Err(Refusal::InternalAddress(address)) }
+}
+
+/// Is it a name that leads nowhere but into a private network? The parser has made its letters small.
 fn is_internal_name(name: &str) -> bool {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let last = name.rsplit('.').next().unwrap_or_default();
-    name.is_empty() || matches!(last, "localhost" | "local" | "internal" | "localdomain")
+    let name = name.strip_suffix('.').unwrap_or(name);
+    // A name without a dot is completed by the resolver's search list, or is a top-level domain.
+    !name.contains('.')
+        || INTERNAL_SUFFIXES.iter().any(|suffix| {
+            name.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(hosts: &[&str], ports: &[u16]) -> Gate {
+        Gate {
+            allow_hosts: hosts.iter().map(|host| HostPattern::parse(host).unwrap()).collect(),
+            allow_ports: ports.to_vec(),
+            ..Gate::default()
+        }
+    }
+
+    #[test]
+    fn an_opened_host_is_restricted_neither_in_address_nor_in_port() {
+        let gate = gate(&["minio", "*.internal", "127.0.0.1", "::1"], &[443]);
+        for url in [
+            "http://minio/a.wav",
+            "http://MINIO.:9000/a.wav",
+            "http://files.corp.internal:81/",
+            "http://127.0.0.1:9000/",
+            "http://2130706433:9000/",
+            "http://[::1]:9000/",
+            "http://[0:0:0:0:0:0:0:1]/",
+        ] {
+            assert!(gate.admit(url).is_ok(), "{url}: {:?}", gate.admit(url));
+        }
+        for url in ["http://internal/", "http://127.0.0.2/", "http://[::ffff:127.0.0.1]/", "http://redis/"] {
+            assert!(gate.admit(url).is_err(), "{url}");
+        }
+        assert_eq!(
+            gate.admit("http://minio:0/").map_err(|err| err.to_string().contains("port 0")),
+            Err(true)
+        );
+        let inside = IpAddr::from([10, 0, 0, 7]);
+        assert!(gate.allows("minio", inside) && gate.allows("a.internal", inside));
+        assert!(gate.allows("[::1]", "::1".parse().unwrap()));
+        assert!(!gate.allows("minio.example.com", inside));
+        // A door is opened to a host, and not to whoever says that it is that host's address.
+        assert!(!gate.allows("files.example.com", IpAddr::from([127, 0, 0, 1])));
+    }
+
+    #[test]
+    fn other_hosts_are_neither_opened_nor_closed_by_a_list_of_hosts() {
+        let gate = gate(&["minio"], &[]);
+        assert!(gate.admit("https://files.example.com:8443/a.wav").is_ok());
+        assert!(gate.allows("files.example.com", IpAddr::from([8, 8, 8, 8])));
+        assert!(gate.admit("http://10.0.0.7/").is_err());
+    }
+
+    #[test]
+    fn only_listed_ports_pass_where_there_is_a_list() {
+        let listed = gate(&[], &[443, 8443]);
+        for url in
+            ["https://a.example/", "https://a.example:443/", "http://a.example:8443/", "https://8.8.8.8/"]
+        {
+            assert!(listed.admit(url).is_ok(), "{url}");
+        }
+        assert_eq!(listed.admit("http://a.example/"), Err(Refusal::Port(80)));
+        assert_eq!(listed.admit("https://a.example:80/"), Err(Refusal::Port(80)));
+        assert_eq!(listed.admit("https://a.example:22/"), Err(Refusal::Port(22)));
+        let private = Gate { allow_private_networks: true, ..listed };
+        assert_eq!(
+            private.admit("https://10.0.0.7:22/"),
+            Err(Refusal::Port(22)),
+            "any network is not any port"
+        );
+        assert!(gate(&[], &[]).admit("https://a.example:22/").is_ok());
+    }
+
+    #[test]
+    fn with_private_networks_names_and_addresses_are_free_and_nothing_else() {
+        let gate = Gate { allow_private_networks: true, ..Gate::default() };
+        for url in ["http://localhost:8000/a.wav", "http://redis/", "http://127.1/", "http://[::1]/"] {
+            assert!(gate.admit(url).is_ok(), "{url}");
+        }
+        for url in ["http://a@localhost/", "ftp://localhost/", "http://localhost:0/", "http://a..b/"] {
+            assert!(gate.admit(url).is_err(), "{url}");
+        }
+        assert!(gate.allows("localhost", IpAddr::from([127, 0, 0, 1])));
+    }
+
+    #[test]
+    fn a_hop_of_a_redirect_is_judged_like_a_clients_url() {
+        let hop = |text: &str| Gate::default().check(&Url::parse(text).unwrap());
+        assert_eq!(hop("https://cdn.example.com/a.wav"), Ok(()));
+        assert_eq!(hop("file:///etc/passwd"), Err(Refusal::Scheme));
+        assert_eq!(hop("data:audio/wav;base64,AAAA"), Err(Refusal::Scheme));
+        assert_eq!(hop("https://a:b@example.com/"), Err(Refusal::Credentials));
+        assert!(matches!(hop("http://0x7f.1/"), Err(Refusal::InternalAddress(_))));
+        assert!(matches!(hop("http://metadata/"), Err(Refusal::InternalName(_))));
+        assert!(matches!(hop("http://example.com:0/"), Err(Refusal::Malformed(_))));
+        assert!(matches!(
+            hop(&format!("http://example.com/{}", "a".repeat(8192))),
+            Err(Refusal::Malformed(_))
+        ));
+    }
+
+    #[test]
+    fn a_fragment_is_dropped() {
+        let url = Gate::default().admit("https://example.com/a.wav?x=1#secret").unwrap();
+        assert_eq!(url.as_str(), "https://example.com/a.wav?x=1");
+    }
 }

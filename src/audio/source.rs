@@ -159,8 +159,11 @@ mod tests {
             assert_eq!(code(url).unwrap_err(), ErrorCode::InvalidAudioUrl, "{url}");
         }
         assert!(
-            parse(Bytes::from_static(b"http://127.0.0.1/a.wav"), &Gate { allow_private_networks: true })
-                .is_ok()
+            parse(
+                Bytes::from_static(b"http://127.0.0.1/a.wav"),
+                &Gate { allow_private_networks: true, ..Gate::default() }
+            )
+            .is_ok()
         );
     }
 }

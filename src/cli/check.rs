@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{USAGE, complain, say};
-use crate::config::{Capability, Config, Flags};
+use crate::config::{Capability, Config, FetchConfig, Flags, Timeouts};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -32,6 +32,10 @@ fn describe(config: &Config) {
     say(format_args!("takes bodies of   {} bytes at most", limits.max_body_bytes));
     say(format_args!("lets wait         {} tasks at most", limits.max_pending_tasks));
     say(format_args!("holds answers of  {} bytes at most", limits.max_answer_bytes));
+    say(format_args!(
+        "holds payloads of {} bytes at most, of all requests and tasks",
+        limits.max_payload_memory_bytes
+    ));
     say(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes));
     if !config.store.sync {
         say(
@@ -45,14 +49,7 @@ fn describe(config: &Config) {
         retention.idempotency.as_secs()
     ));
     say(format_args!("keeps alive every {} s", config.keep_alive.as_secs()));
-    say(format_args!(
-        "fetches audio     from {}",
-        if config.gate.allow_private_networks {
-            "public and private networks"
-        } else {
-            "public networks only"
-        }
-    ));
+    describe_fetch(&config.fetch);
     for key in &config.keys {
         say(format_args!(
             "key {}: models {}, {} submits per minute, {} tasks at once",
@@ -65,7 +62,8 @@ fn describe(config: &Config) {
     for channel in &config.channels {
         let capabilities: Vec<_> = channel.capabilities.iter().copied().map(Capability::as_str).collect();
         say(format_args!(
-            "channel {}: kind {}, models {}, takes {}, priority {}, weight {}, at most {} tasks at once",
+            "channel {}: kind {}, models {}, takes {}, priority {}, weight {}, at most {} tasks at once, \
+             each within {}",
             channel.name,
             channel.kind.name(),
             channel.models.join(", "),
@@ -73,11 +71,45 @@ fn describe(config: &Config) {
             channel.priority,
             channel.weight,
             channel.max_running_tasks,
+            total(channel.timeouts),
         ));
     }
     for warning in &config.warnings {
         say(format_args!("warning: {warning}"));
     }
+}
+
+fn describe_fetch(fetch: &FetchConfig) {
+    let gate = &fetch.gate;
+    let networks =
+        if gate.allow_private_networks { "public and private networks" } else { "public networks only" };
+    let ports = match gate.allow_ports.as_slice() {
+        [] => "at any port".to_owned(),
+        ports => format!("at ports {}", list(ports)),
+    };
+    let doors = match gate.allow_hosts.as_slice() {
+        [] => String::new(),
+        hosts => format!("; from {} whatever the network and port", list(hosts)),
+    };
+    say(format_args!("fetches audio     from {networks}, {ports}{doors}"));
+    say(format_args!(
+        "fetches files of  {} bytes at most, over {} redirects at most, within {} s",
+        fetch.max_bytes,
+        fetch.max_redirects,
+        fetch.total_timeout.as_secs_f64(),
+    ));
+}
+
+fn total(timeouts: Timeouts) -> String {
+    let seconds = timeouts.total.as_secs_f64();
+    match timeouts.total_audio_factor {
+        0.0 => format!("{seconds} s"),
+        factor => format!("{seconds} s or {factor} times the audio's duration, whichever is longer"),
+    }
+}
+
+fn list(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn at_most(limit: Option<NonZeroU32>) -> String {

@@ -59,6 +59,7 @@ pub(super) struct ChannelEntry {
     pub(super) first_chunk_timeout_ms: Option<u64>,
     pub(super) idle_timeout_ms: Option<u64>,
     pub(super) total_timeout_ms: Option<u64>,
+    pub(super) total_timeout_audio_factor: Option<f64>,
     pub(super) max_retries: Option<u32>,
     pub(super) max_retry_wait_ms: Option<u64>,
     pub(super) max_request_bytes: Option<usize>,
@@ -68,6 +69,8 @@ pub(super) struct ChannelEntry {
 #[serde(deny_unknown_fields)]
 pub(super) struct Fetch {
     pub(super) allow_private_networks: Option<bool>,
+    pub(super) allow_hosts: Option<Vec<String>>,
+    pub(super) allow_ports: Option<Vec<u16>>,
     pub(super) max_bytes: Option<u64>,
     pub(super) connect_timeout_ms: Option<u64>,
     pub(super) total_timeout_ms: Option<u64>,
@@ -80,6 +83,7 @@ pub(super) struct Limits {
     pub(super) max_body_bytes: Option<usize>,
     pub(super) max_pending_tasks: Option<usize>,
     pub(super) max_answer_bytes: Option<usize>,
+    pub(super) max_payload_memory_bytes: Option<usize>,
     pub(super) max_spool_bytes: Option<u64>,
 }
 

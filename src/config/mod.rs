@@ -33,8 +33,8 @@ pub struct Config {
     pub keys: Vec<KeyRecord>,
     /// Who serves which models.
     pub channels: Vec<ChannelConfig>,
-    /// Which `audio_url`s may be fetched from.
-    pub gate: Gate,
+    /// How `audio_url`s are downloaded.
+    pub fetch: FetchConfig,
     /// What is bounded.
     pub limits: Limits,
     /// How long things are kept.
@@ -47,6 +47,21 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+/// How `audio_url`s are downloaded.
+#[derive(Debug, Clone)]
+pub struct FetchConfig {
+    /// Which of them may be, and each hop of a redirect.
+    pub gate: Gate,
+    /// Largest file, in bytes.
+    pub max_bytes: u64,
+    /// Name look-up, TCP and TLS of one hop.
+    pub connect_timeout: Duration,
+    /// The whole download, with all its redirects.
+    pub total_timeout: Duration,
+    /// Most redirects that are followed; with 0 each is a failure.
+    pub max_redirects: u32,
+}
+
 /// Bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -56,6 +71,9 @@ pub struct Limits {
     pub max_pending_tasks: usize,
     /// Most bytes that one task's answer and frames may take in memory.
     pub max_answer_bytes: usize,
+    /// Most bytes of request bodies and audio, of all callers and tasks together, in memory at a time. At least
+    /// `max_body_bytes`.
+    pub max_payload_memory_bytes: usize,
 }
 
 /// How long things are kept after a task ended.
@@ -162,7 +180,7 @@ impl Capability {
 }
 
 /// How long each stage of an upstream call may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
     /// Name look-up, TCP and TLS.
     pub connect: Duration,
@@ -170,8 +188,20 @@ pub struct Timeouts {
     pub first_chunk: Duration,
     /// Between two pieces of a stream.
     pub idle: Duration,
-    /// The whole call.
+    /// The whole call, for audio whose duration is not known or short.
     pub total: Duration,
+    /// Seconds of the whole call per second of audio, where its duration is known and this makes more than `total`;
+    /// 0 to 1000.
+    pub total_audio_factor: f64,
+}
+
+impl Timeouts {
+    /// How long the whole call may take for audio of this duration, where it is known.
+    #[must_use]
+    pub fn total_for(&self, audio: Option<Duration>) -> Duration {
+        let seconds = audio.map_or(0.0, |audio| audio.as_secs_f64() * self.total_audio_factor);
+        self.total.max(Duration::try_from_secs_f64(seconds).unwrap_or(self.total))
+    }
 }
 
 /// A text that is never printed.
@@ -323,6 +353,10 @@ mod tests {
             .map_err(|err| err.to_string())
     }
 
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
     #[test]
     fn every_mistake_is_one_line_that_names_place_and_key() {
         for (text, expected) in [
@@ -347,6 +381,27 @@ mod tests {
             ),
             ("[[keys]]\nname = \"a\"", "h.toml:1: keys[0].key: "),
             ("[store]\nkind = \"redis\"", "h.toml:2: store.kind: "),
+            ("[fetch]\nmax_redirects = 21", "h.toml:2: fetch.max_redirects: "),
+            ("[fetch]\nmax_bytes = 0", "h.toml:2: fetch.max_bytes: "),
+            ("[fetch]\nconnect_timeout_ms = 0", "h.toml:2: fetch.connect_timeout_ms: "),
+            ("[fetch]\ntotal_timeout_ms = 0", "h.toml:2: fetch.total_timeout_ms: "),
+            ("[fetch]\nallow_hosts = \"a.example\"", "h.toml:2: fetch.allow_hosts: "),
+            ("[fetch]\nallow_hosts = [\n\"a.example\",\n\"*\"]", "h.toml:4: fetch.allow_hosts[1]: "),
+            ("[fetch]\nallow_hosts = [\"http://a.example\"]", "h.toml:2: fetch.allow_hosts[0]: "),
+            ("[fetch]\nallow_ports = [80, 0]", "h.toml:2: fetch.allow_ports[1]: "),
+            ("[fetch]\nallow_ports = [65536]", "h.toml:2: fetch.allow_ports"),
+            (
+                "[[channels]]\nkind = \"local\"\ntotal_timeout_audio_factor = -1",
+                "h.toml:3: channels[0].total_timeout_audio_factor: ",
+            ),
+            (
+                "[[channels]]\nkind = \"local\"\ntotal_timeout_audio_factor = nan",
+                "h.toml:3: channels[0].total_timeout_audio_factor: ",
+            ),
+            (
+                "[[channels]]\nkind = \"local\"\ntotal_timeout_audio_factor = 1000.5",
+                "h.toml:3: channels[0].total_timeout_audio_factor: ",
+            ),
         ] {
             let error = load(text, &[]).expect_err(text);
             assert!(error.starts_with(expected), "{text:?}: {error}");
@@ -368,8 +423,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.listen, "127.0.0.1:2");
-        assert_eq!(config.keep_alive, Duration::from_secs(3));
-        assert!(config.gate.allow_private_networks);
+        assert_eq!(config.keep_alive, seconds(3));
+        assert!(config.fetch.gate.allow_private_networks);
         assert_eq!(config.channels[0].name, "8");
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     }
@@ -425,6 +480,68 @@ mod tests {
         assert_eq!(limits(""), KeyLimits::default());
         let error = load(&format!("{key}requests_per_minute = -1"), &[]).unwrap_err();
         assert!(error.starts_with("h.toml:4: keys[0].requests_per_minute: "), "{error}");
+    }
+
+    #[test]
+    fn fetch_has_its_defaults_and_takes_every_key() {
+        let fetch = load("", &[]).unwrap().fetch;
+        let gate = &fetch.gate;
+        assert!(!gate.allow_private_networks && gate.allow_hosts.is_empty() && gate.allow_ports.is_empty());
+        assert_eq!((fetch.max_bytes, fetch.max_redirects), (20_000_000, 3));
+        assert_eq!((fetch.connect_timeout, fetch.total_timeout), (seconds(5), seconds(60)));
+
+        let fetch = load(
+            "[fetch]\nallow_hosts = [\"Files.Example.com\", \"*.internal\", \"[::1]\"]\nallow_ports = [443]\n\
+             max_bytes = 7\nconnect_timeout_ms = 250\ntotal_timeout_ms = 2500\nmax_redirects = 0",
+            &[("HEARKEN_FETCH__ALLOW_PORTS", "[443, 8443]")],
+        )
+        .unwrap()
+        .fetch;
+        let hosts: Vec<_> = fetch.gate.allow_hosts.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, ["files.example.com", "*.internal", "::1"]);
+        assert_eq!(fetch.gate.allow_ports, [443, 8443]);
+        assert_eq!((fetch.max_bytes, fetch.max_redirects), (7, 0));
+        let millis = Duration::from_millis;
+        assert_eq!((fetch.connect_timeout, fetch.total_timeout), (millis(250), millis(2500)));
+    }
+
+    #[test]
+    fn hosts_of_the_environment_open_doors() {
+        let config = load("", &[("HEARKEN_FETCH__ALLOW_HOSTS", "[\"*.example.com\"]")]).unwrap();
+        assert_eq!(config.fetch.gate.allow_hosts[0].to_string(), "*.example.com");
+        let error = load("", &[("HEARKEN_FETCH__ALLOW_HOSTS", "*.example.com")]).unwrap_err();
+        assert!(error.starts_with("HEARKEN_FETCH__ALLOW_HOSTS (environment): "), "{error}");
+        let error = load("", &[("HEARKEN_FETCH__ALLOW_HOSTS", "[\"*\"]")]).unwrap_err();
+        assert!(error.contains("fetch.allow_hosts[0]: "), "{error}");
+    }
+
+    #[test]
+    fn the_total_timeout_grows_with_the_audio() {
+        let timeouts = |line: &str| {
+            let text = format!("[[channels]]\nkind = \"local\"\ntotal_timeout_ms = 600000\n{line}");
+            load(&text, &[]).unwrap().channels[0].timeouts
+        };
+        let hour = Some(seconds(3600));
+        assert_eq!(timeouts("").total_for(hour), seconds(9000));
+        assert_eq!(timeouts("").total_for(Some(seconds(240))), seconds(600));
+        assert_eq!(timeouts("").total_for(None), seconds(600));
+        assert_eq!(timeouts("total_timeout_audio_factor = 1").total_for(hour), seconds(3600));
+        assert_eq!(timeouts("total_timeout_audio_factor = 0").total_for(hour), seconds(600));
+        assert_eq!(timeouts("").total_for(Some(Duration::MAX)), seconds(600), "no duration of any audio");
+    }
+
+    #[test]
+    fn payloads_have_room_for_the_largest_body() {
+        assert_eq!(load("", &[]).unwrap().limits.max_payload_memory_bytes, 268_435_456);
+        let limits = |body: usize, memory: usize| {
+            load(&format!("[limits]\nmax_body_bytes = {body}\nmax_payload_memory_bytes = {memory}"), &[])
+        };
+        assert_eq!(limits(7, 7).unwrap().limits.max_payload_memory_bytes, 7);
+        let error = limits(8, 7).unwrap_err();
+        assert!(error.starts_with("h.toml:3: limits.max_payload_memory_bytes: "), "{error}");
+        assert!(error.contains("limits.max_body_bytes"), "{error}");
+        let error = load("[limits]\nmax_body_bytes = 300000000", &[]).unwrap_err();
+        assert!(error.starts_with("h.toml:1: limits.max_payload_memory_bytes: "), "{error}");
     }
 
     #[test]

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::file::{ChannelEntry, FileConfig, KeyEntry};
+use super::file::{self, ChannelEntry, FileConfig, KeyEntry};
 use super::{
-    Capability, ChannelConfig, ChannelKind, Config, Limits, Problem, Retention, Secret, StoreConfig, Timeouts,
+    Capability, ChannelConfig, ChannelKind, Config, FetchConfig, Limits, Problem, Retention, Secret,
+    StoreConfig, Timeouts,
 };
 use crate::audio::gate::Gate;
+use crate::audio::host_pattern::HostPattern;
 use crate::keys::{KeyHash, KeyLimits, KeyRecord};
 
 const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
@@ -52,13 +54,6 @@ pub(super) fn check(
     if file.metrics.listen.as_deref().is_some_and(|listen| !listen.is_empty()) {
         warnings.push("metrics.listen is set, but this version serves no metrics".to_owned());
     }
-    let fetch = &file.fetch;
-    positive("fetch.max_bytes", fetch.max_bytes, 20_000_000)?;
-    positive("fetch.connect_timeout_ms", fetch.connect_timeout_ms, 5_000)?;
-    positive("fetch.total_timeout_ms", fetch.total_timeout_ms, 60_000)?;
-    if fetch.max_redirects.is_some_and(|most| most > 20) {
-        return Err(Problem::new("fetch.max_redirects", "more than 20 redirects is a loop: write 0 to 20"));
-    }
 
     let channels = if from_file || !file.channels.is_empty() {
         file.channels
@@ -88,16 +83,8 @@ pub(super) fn check(
         drain: Duration::from_secs(file.drain_seconds.unwrap_or(30)),
         keys,
         channels,
-        gate: Gate { allow_private_networks: fetch.allow_private_networks.unwrap_or(false) },
-        limits: Limits {
-            max_body_bytes: at_least_one("limits.max_body_bytes", file.limits.max_body_bytes, 29_360_128)?,
-            max_pending_tasks: file.limits.max_pending_tasks.unwrap_or(10_000).min(MOST_PERMITS),
-            max_answer_bytes: at_least_one(
-                "limits.max_answer_bytes",
-                file.limits.max_answer_bytes,
-                64 << 20,
-            )?,
-        },
+        fetch: fetch(file.fetch)?,
+        limits: limits(&file.limits)?,
         retention: Retention {
             chunks: Duration::from_secs(file.retention.chunks_seconds.unwrap_or(900)),
             tasks: Duration::from_secs(positive(
@@ -121,6 +108,57 @@ pub(super) fn check(
             15,
         )?),
         warnings,
+    })
+}
+
+fn fetch(entry: file::Fetch) -> Result<FetchConfig, Problem> {
+    let milliseconds = |key: &str, value, default| positive(key, value, default).map(Duration::from_millis);
+    let max_redirects = entry.max_redirects.unwrap_or(3);
+    if max_redirects > 20 {
+        return Err(Problem::new("fetch.max_redirects", "more than 20 redirects is a loop: write 0 to 20"));
+    }
+    let allow_hosts = entry.allow_hosts.unwrap_or_default();
+    let allow_hosts = allow_hosts.iter().enumerate().map(|(index, text)| {
+        HostPattern::parse(text)
+            .map_err(|err| Problem::new(format!("fetch.allow_hosts[{index}]"), err.to_string()))
+    });
+    let allow_ports = entry.allow_ports.unwrap_or_default();
+    if let Some(index) = allow_ports.iter().position(|port| *port == 0) {
+        return Err(Problem::new(
+            format!("fetch.allow_ports[{index}]"),
+            "nobody serves at port 0: list ports from 1 to 65535, or [] for any",
+        ));
+    }
+    Ok(FetchConfig {
+        gate: Gate {
+            allow_private_networks: entry.allow_private_networks.unwrap_or(false),
+            allow_hosts: allow_hosts.collect::<Result<_, _>>()?,
+            allow_ports,
+        },
+        max_bytes: positive("fetch.max_bytes", entry.max_bytes, 20_000_000)?,
+        connect_timeout: milliseconds("fetch.connect_timeout_ms", entry.connect_timeout_ms, 5_000)?,
+        total_timeout: milliseconds("fetch.total_timeout_ms", entry.total_timeout_ms, 60_000)?,
+        max_redirects,
+    })
+}
+
+fn limits(entry: &file::Limits) -> Result<Limits, Problem> {
+    let max_body_bytes = at_least_one("limits.max_body_bytes", entry.max_body_bytes, 29_360_128)?;
+    let max_payload_memory_bytes = entry.max_payload_memory_bytes.unwrap_or(256 << 20);
+    if max_payload_memory_bytes < max_body_bytes {
+        return Err(Problem::new(
+            "limits.max_payload_memory_bytes",
+            format!(
+                "{max_payload_memory_bytes} bytes do not hold the largest body: raise it to limits.max_body_bytes, \
+                 which is {max_body_bytes}, or lower that"
+            ),
+        ));
+    }
+    Ok(Limits {
+        max_body_bytes,
+        max_pending_tasks: entry.max_pending_tasks.unwrap_or(10_000).min(MOST_PERMITS),
+        max_answer_bytes: at_least_one("limits.max_answer_bytes", entry.max_answer_bytes, 64 << 20)?,
+        max_payload_memory_bytes,
     })
 }
 
@@ -202,6 +240,13 @@ fn channel(
     if name.is_empty() {
         return Err(Problem::new(at("name"), "it is empty: give the channel a name"));
     }
+    let total_audio_factor = entry.total_timeout_audio_factor.unwrap_or(2.5);
+    if !(0.0..=1000.0).contains(&total_audio_factor) {
+        return Err(Problem::new(
+            at("total_timeout_audio_factor"),
+            "it must be from 0 to 1000: how many times the audio's duration a call may take; 0 switches it off",
+        ));
+    }
     let timeout = |key: &str, value, default| positive(&at(key), value, default).map(Duration::from_millis);
     Ok(ChannelConfig {
         timeouts: Timeouts {
@@ -209,6 +254,7 @@ fn channel(
             first_chunk: timeout("first_chunk_timeout_ms", entry.first_chunk_timeout_ms, 120_000)?,
             idle: timeout("idle_timeout_ms", entry.idle_timeout_ms, 60_000)?,
             total: timeout("total_timeout_ms", entry.total_timeout_ms, 600_000)?,
+            total_audio_factor,
         },
         max_running_tasks: at_least_one(&at("max_running_tasks"), entry.max_running_tasks, default_slots)?
             .min(MOST_PERMITS),

@@ -60,6 +60,7 @@ mod tests {
         first_chunk: Duration::from_secs(10),
         idle: Duration::from_secs(4),
         total: Duration::from_secs(30),
+        total_audio_factor: 0.0,
     };
 
     /// Batches that come after the given seconds each, then silence.

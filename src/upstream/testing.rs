@@ -37,7 +37,13 @@ pub(crate) fn channel_over(name: &str, models: &[&str], upstream: Arc<dyn Upstre
         priority: 0,
         weight: 1,
         max_running_tasks: 8,
-        timeouts: Timeouts { connect: hour, first_chunk: hour, idle: hour, total: hour },
+        timeouts: Timeouts {
+            connect: hour,
+            first_chunk: hour,
+            idle: hour,
+            total: hour,
+            total_audio_factor: 0.0,
+        },
         max_request_bytes: 1 << 20,
     };
     Channel::new(&config, upstream)

@@ -31,6 +31,35 @@ fn check_says_what_a_configuration_means_and_tells_no_secret() {
 }
 
 #[test]
+fn check_says_from_where_audio_is_fetched() {
+    let check = |text: &str| {
+        let output = with_file(text, "check");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = check("");
+    assert!(said.contains("from public networks only, at any port\n"), "{said}");
+    assert!(said.contains("20000000 bytes at most, over 3 redirects at most, within 60 s"), "{said}");
+    let said = check(
+        "[fetch]\nallow_private_networks = true\nallow_hosts = [\"*.Example.com\", \"[::1]\"]\nallow_ports = [443, 8443]",
+    );
+    assert!(said.contains("from public and private networks, at ports 443, 8443; "), "{said}");
+    assert!(said.contains("; from *.example.com, ::1 whatever the network and port\n"), "{said}");
+}
+
+#[test]
+fn check_says_how_long_a_call_may_take() {
+    let check = |line: &str| {
+        let output = with_file(&format!("[[channels]]\nkind = \"local\"\n{line}"), "check");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = check("");
+    assert!(said.contains("within 600 s or 2.5 times the audio's duration"), "{said}");
+    let said = check("total_timeout_audio_factor = 0");
+    assert!(said.contains("within 600 s\n"), "{said}");
+}
+
+#[test]
 fn a_wrong_configuration_ends_with_status_two_and_one_line() {
     for (text, place, key) in [
         ("listen = 7", "h.toml:1", "listen"),

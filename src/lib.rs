@@ -84,6 +84,7 @@ pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod fetch;
 pub mod inspect;
 pub mod keys;
 pub mod net;

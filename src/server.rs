@@ -25,6 +25,7 @@ use crate::api::request_log;
 use crate::api::stream::StreamSettings;
 use crate::channel::{Channel, Channels};
 use crate::config::{ChannelConfig, ChannelKind, Config, Retention};
+use crate::fetch::Fetcher;
 use crate::keys::{KeyRecord, Keyring, Keys};
 use crate::store::{Store, StoreError};
 use crate::task::Timestamp;
@@ -82,6 +83,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     let channels = Channels::new(config.channels.iter().map(open_channel));
     let settings = TaskSettings {
         store: store.clone(),
+        fetcher: Fetcher::new(config.fetch.clone()),
         chunk_retention: config.retention.streams(),
         max_answer_bytes: config.limits.max_answer_bytes,
     };

@@ -17,6 +17,7 @@ use super::Presence;
 use crate::audio::Audio;
 use crate::channel::Channel;
 use crate::channel::slots::Permit;
+use crate::config::Timeouts;
 use crate::error::{ErrorCode, Failure};
 use crate::store::{EndResult, Ending, Journal};
 use crate::task::answer::Answer;
@@ -30,7 +31,7 @@ use crate::upstream::deadlines::with_deadlines;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent, UpstreamRequest};
 use crate::wire::completion::{CompletionEnd, FinishReason, Usage};
 
-use durable::{prepare, record};
+use durable::{Run, prepare, record};
 pub use parts::{Admission, Job, TaskAudio, TaskParts, TaskSettings, Work};
 
 /// Tell the task's state.
@@ -203,14 +204,27 @@ impl TaskActor {
         if audio.is_at_hand() && !self.timeline.is_attempted() {
             self.timeline.attempt(&channel.name, Timestamp::now());
         }
+        let downloads = !audio.is_at_hand();
         let timeline = (!self.run_recorded).then(|| self.timeline.clone());
-        let prepared = prepare(self.settings.store.clone(), self.task.id.clone(), timeline, audio);
-        let calling = prepared.into_actor(self).map(|audio, task, ctx: &mut Context<Self>| match audio {
-            // A future may be polled once more after it was cancelled.
-            Ok(_) if task.life != Life::Running => {}
-            Ok(audio) => task.call_upstream(audio, ctx),
-            Err(failure) => task.fail(failure, ctx),
+        let most = channel.max_request_bytes.saturating_sub(self.task.question.text_bytes());
+        let prepared = prepare(Run {
+            store: self.settings.store.clone(),
+            fetcher: self.settings.fetcher.clone(),
+            id: self.task.id.clone(),
+            max_text_bytes: most as u64,
+            timeline,
+            audio,
         });
+        let calling =
+            prepared.into_actor(self).map(move |audio, task, ctx: &mut Context<Self>| match audio {
+                // A future may be polled once more after it was cancelled.
+                Ok(_) if task.life != Life::Running => {}
+                Ok(audio) => {
+                    task.timeline.fetched = downloads.then(Timestamp::now);
+                    task.call_upstream(audio, ctx);
+                }
+                Err(failure) => task.fail(failure, ctx),
+            });
         self.call = Some(ctx.spawn(calling));
     }
 
@@ -224,7 +238,9 @@ impl TaskActor {
             audio,
             connect_timeout: channel.timeouts.connect,
         };
-        let events = with_deadlines(channel.upstream.call(request), channel.timeouts);
+        let timeouts =
+            Timeouts { total: channel.timeouts.total_for(request.audio.duration), ..channel.timeouts };
+        let events = with_deadlines(channel.upstream.call(request), timeouts);
         self.call = Some(ctx.add_stream(events));
     }
 

@@ -16,6 +16,7 @@ use crate::audio::{data_uri::InlineAudio, source::AudioSource};
 use crate::channel::{Channel, Channels};
 use crate::config::{Retention, StoreConfig};
 use crate::error::{ErrorCode, Failure};
+use crate::fetch::Fetcher;
 use crate::keys::allowance::Allowance;
 use crate::keys::{KeyHash, KeyLimits};
 use crate::store::{EndResult, Ending, Store};
@@ -41,7 +42,12 @@ fn service(channel: Channel, max_pending_tasks: usize) -> Service {
     let retention = Retention { chunks: day, tasks: day, idempotency: day };
     let config = StoreConfig { sync: true, max_spool_bytes: 1 << 20 };
     let store = Store::open(data_dir.path(), retention, config).unwrap();
-    let settings = TaskSettings { store: store.clone(), chunk_retention: day, max_answer_bytes: 1 << 20 };
+    let settings = TaskSettings {
+        store: store.clone(),
+        fetcher: Fetcher::new(crate::fetch::testing::config()),
+        chunk_retention: day,
+        max_answer_bytes: 1 << 20,
+    };
     let channels = Channels::new([channel]);
     let channel = Arc::clone(channels.iter().next().unwrap());
     let registry = Registry::new(channels, settings, max_pending_tasks, vec![Arbiter::new().handle()]);

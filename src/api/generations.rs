@@ -14,6 +14,7 @@ use super::reply::task_failed;
 use super::stream::{self, StreamSettings};
 use crate::actors::{Accepted, Leash, NewTask, Tasks};
 use crate::audio::gate::Gate;
+use crate::audio::label;
 use crate::audio::source::AudioSource;
 use crate::channel::Channels;
 use crate::channel::choose::{Wanted, choose};
@@ -193,7 +194,7 @@ fn new_task(
     let task =
         Task { id: TaskId::generate(created.seconds()), owner: caller.hash, created, stream, question };
     if let AudioSource::Inline(audio) = &audio
-        && audio.is_mislabelled()
+        && label::contradicts(&audio.declared, audio.container)
     {
         let (declared, found) = (&audio.declared, audio.container.mime());
         tracing::warn!(task_id = %task.id, declared, found, "the audio is not what its label says");

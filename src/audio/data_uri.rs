@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::base64_reader::Base64Reader;
 use super::base64_text;
 use super::container::{self, Container};
+use super::label;
 use super::source::{invalid, unsupported};
 use crate::error::Failure;
 
@@ -17,26 +18,6 @@ pub struct InlineAudio {
     pub base64: Bytes,
     /// The media type that the client wrote, in lower case and without parameters.
     pub declared: String,
-}
-
-impl InlineAudio {
-    /// Does the label name another container than the bytes show? Labels that name none never do.
-    #[must_use]
-    pub fn is_mislabelled(&self) -> bool {
-        let subtype = self.declared.split_once('/').map_or("", |(_, subtype)| subtype);
-        let subtype = subtype.trim_start_matches("x-").trim_start_matches("vnd.");
-        let named = match subtype {
-            "wav" | "wave" => Container::Wav,
-            "mp3" | "mpeg" | "mpeg3" | "mpga" => Container::Mp3,
-            "aiff" | "aif" | "aifc" => Container::Aiff,
-            "aac" | "aacp" => Container::Aac,
-            "ogg" | "opus" | "vorbis" => Container::Ogg,
-            "flac" => Container::Flac,
-            "m4a" | "mp4" => Container::M4a,
-            _ => return false,
-        };
-        named != self.container
-    }
 }
 
 /// Reads a data URI.
@@ -55,7 +36,7 @@ pub fn parse(uri: &Bytes) -> Result<InlineAudio, Failure> {
         return Err(invalid("the data URI must say ;base64 right before its comma"));
     };
     let declared = media_type.split(';').next().unwrap_or_default().trim().to_owned();
-    if !is_audio_type(&declared) {
+    if !label::is_of_audio(&declared) {
         return Err(invalid(
             "the data URI's type must be audio/<type>, for example data:audio/wav;base64,...",
         ));
@@ -71,16 +52,4 @@ pub fn parse(uri: &Bytes) -> Result<InlineAudio, Failure> {
         .flatten()
         .ok_or_else(|| unsupported("The content of audio_url is no audio that is known here"))?;
     Ok(InlineAudio { container, base64, declared })
-}
-
-/// Labels that clients put on audio: any `audio/` type, what ogg and mp4 files are also called, and what
-/// browsers write when they do not know. The bytes decide what it is.
-fn is_audio_type(media_type: &str) -> bool {
-    match media_type.split_once('/') {
-        Some(("audio", subtype)) => {
-            !subtype.is_empty()
-                && subtype.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
-        }
-        _ => matches!(media_type, "application/ogg" | "video/mp4" | "application/octet-stream"),
-    }
 }

@@ -7,6 +7,7 @@ pub mod container;
 pub mod data_uri;
 pub mod gate;
 pub mod host_pattern;
+pub mod label;
 pub mod source;
 pub mod text;
 

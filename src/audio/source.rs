@@ -68,7 +68,8 @@ pub(super) fn invalid(reason: impl std::fmt::Display) -> Failure {
 }
 
 /// Content that is no audio.
-pub(super) fn unsupported(reason: &str) -> Failure {
+#[must_use]
+pub fn unsupported(reason: &str) -> Failure {
     let known = Container::all().iter().map(|container| container.name()).collect::<Vec<_>>().join(", ");
     Failure::new(ErrorCode::UnsupportedAudioFormat, format!("{reason}; supported are {known}"))
         .with_param("audio_url")

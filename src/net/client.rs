@@ -44,8 +44,7 @@ fn tcp(
                 Reach::Anybody => anybody.call(target).await?,
                 Reach::Through { gate, resolver } => {
                     let (host, port) = (target.hostname().to_owned(), target.port());
-                    let addresses = judged(&gate, &*resolver, &host, port).await;
-                    let addresses = addresses.map_err(TcpConnectError::Io)?;
+                    let addresses = judged(&gate, &*resolver, &host, port).await?;
                     TcpConnectorService::default().call(target.set_addrs(addresses)).await?
                 }
             };

@@ -70,7 +70,7 @@ impl AsyncRead for HonestStream {
                         return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                     }
                     head.extend_from_slice(piece.filled());
-                    if is_whole(head) || head.len() > MAX_HEAD_BYTES {
+                    if is_whole(head) || head.len() > MAX_HEAD_BYTES || !is_http(head) {
                         let mut bytes = std::mem::take(head);
                         let until_close = ends_with_its_connection(&bytes);
                         if let Some(minor_version) = bytes.get_mut(7).filter(|_| until_close) {
@@ -130,6 +130,11 @@ impl ActixStream for HonestStream {
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_write_ready(&self.tcp, cx)
     }
+}
+
+/// May this become the head of a response? What is none is passed on for awc to refuse.
+fn is_http(head: &[u8]) -> bool {
+    head.iter().zip(b"HTTP/").all(|(byte, letter)| byte == letter)
 }
 
 fn is_whole(head: &[u8]) -> bool {

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
+use actix_tls::connect::ConnectError;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
@@ -13,7 +14,7 @@ use crate::audio::gate::Gate;
 
 /// Finds the addresses of a host.
 pub trait Resolve: Send + Sync {
-    /// The addresses, at least one, in the order in which they are to be tried.
+    /// The addresses, in the order in which they are to be tried.
     fn resolve(&self, host: String, port: u16) -> LocalBoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 }
 
@@ -69,15 +70,21 @@ pub(super) async fn judged(
     resolver: &dyn Resolve,
     host: &str,
     port: u16,
-) -> io::Result<Vec<SocketAddr>> {
+) -> Result<Vec<SocketAddr>, ConnectError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let addresses = match bare.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => resolver.resolve(bare.to_owned(), port).await?,
+        Err(_) => {
+            let found = resolver.resolve(bare.to_owned(), port).await;
+            found.map_err(|err| ConnectError::Resolver(err.into()))?
+        }
     };
+    if addresses.is_empty() {
+        return Err(ConnectError::NoRecords);
+    }
     if addresses.iter().all(|address| gate.allows(host, address.ip())) {
         Ok(addresses)
     } else {
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, Forbidden))
+        Err(ConnectError::Io(io::Error::new(io::ErrorKind::PermissionDenied, Forbidden)))
     }
 }

@@ -12,6 +12,7 @@
 
 mod config;
 mod drain;
+mod fetch;
 mod gemini;
 mod health;
 mod idempotency;

@@ -1,12 +1,13 @@
-//! What a task waits for its store with: the beginning of a run, and its end.
+//! What a task waits for: that the beginning of its run is recorded, its audio at hand, its end recorded.
 
 use std::time::Duration;
 
 use super::TaskAudio;
-use crate::audio::Audio;
 use crate::audio::data_uri::InlineAudio;
 use crate::audio::source::KeptAudio;
-use crate::error::{ErrorCode, Failure};
+use crate::audio::{Audio, label};
+use crate::error::Failure;
+use crate::fetch::{Fetched, Fetcher};
 use crate::store::{Ending, Store, StoreError};
 use crate::task::id::TaskId;
 use crate::task::recovery::interrupted;
@@ -18,16 +19,25 @@ use crate::task::timeline::Timeline;
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Records that a run begins, where that is not recorded already, and fetches the audio.
+/// The beginning of a task's run.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) store: Store,
+    pub(super) fetcher: Fetcher,
+    pub(super) id: TaskId,
+    /// How long the base64 text of downloaded audio may be, in bytes.
+    pub(super) max_text_bytes: u64,
+    /// What is to be recorded, where the run is not recorded already.
+    pub(super) timeline: Option<Timeline>,
+    pub(super) audio: TaskAudio,
+}
+
+/// Records that a run begins and gets hold of the audio.
 ///
 /// # Errors
 /// Why the task cannot run.
-pub(super) async fn prepare(
-    store: Store,
-    id: TaskId,
-    timeline: Option<Timeline>,
-    audio: TaskAudio,
-) -> Result<Audio, Failure> {
+pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
+    let Run { store, fetcher, id, max_text_bytes, timeline, audio } = run;
     if let Some(timeline) = timeline {
         insist(&id, "the run of a task", || store.run(id.clone(), timeline.clone())).await;
     }
@@ -45,11 +55,15 @@ pub(super) async fn prepare(
                 Err(err) => Err(err.into()),
             }
         }
-        TaskAudio::Kept(KeptAudio::Url(_)) => Err(Failure::new(
-            ErrorCode::AudioFetchFailed,
-            "This version does not download audio: send it inline, as data:audio/<type>;base64,<payload>",
-        )
-        .with_param("audio_url")),
+        TaskAudio::Kept(KeptAudio::Url(url)) => {
+            let Fetched { audio, declared } = fetcher.fetch(&store, &url, max_text_bytes).await?;
+            if let Some(declared) = declared.filter(|declared| label::contradicts(declared, audio.container))
+            {
+                let found = audio.container.mime();
+                tracing::warn!(task_id = %id, declared, found, "the audio is not what its server says");
+            }
+            Ok(audio)
+        }
     }
 }
 

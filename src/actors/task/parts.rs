@@ -12,6 +12,7 @@ use crate::audio::source::KeptAudio;
 use crate::channel::Channel;
 use crate::channel::slots::{Permit, Slot, Turn};
 use crate::error::Failure;
+use crate::fetch::Fetcher;
 use crate::store::{Store, Unfinished};
 use crate::task::Task;
 use crate::task::answer::Answer;
@@ -25,6 +26,8 @@ use crate::wire::completion::CompletionHead;
 pub struct TaskSettings {
     /// Where ends become durable.
     pub store: Store,
+    /// Who downloads audio.
+    pub fetcher: Fetcher,
     /// How long the chunks stay readable after the end.
     pub chunk_retention: Duration,
     /// Most bytes of text and frames that one task may hold.

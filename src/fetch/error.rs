@@ -1,0 +1,129 @@
+//! Why a download failed, and what the submitter is told of it.
+
+use std::time::Duration;
+
+use crate::audio::gate::Refusal;
+use crate::audio::source::unsupported;
+use crate::error::{ErrorCode, Failure};
+use crate::store::StoreError;
+
+/// Why there is no audio behind a URL, for now or at all.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The gate refuses the URL, or one to which a server redirects.
+    #[error("the URL, or one that it redirects to, may not be fetched from: {0}")]
+    Refused(Refusal),
+    /// A host has an address that the gate does not allow.
+    #[error("its host, or one that it redirects to, is not on the public internet")]
+    Forbidden,
+    /// A redirect that leads nowhere.
+    #[error("its server redirects without saying where to")]
+    Redirect,
+    /// More redirects than are followed.
+    #[error("it redirects more than {0} times")]
+    Redirects(u32),
+    /// No address was found.
+    #[error("its host's name does not resolve")]
+    Unresolved,
+    /// No connection came about.
+    #[error("no connection to its host came about")]
+    Connect,
+    /// No connection came about in time.
+    #[error("no connection to its host came about within {} ms", .0.as_millis())]
+    ConnectTimeout(Duration),
+    /// No encrypted connection came about.
+    #[error("the TLS handshake with its host failed; is its certificate valid?")]
+    Tls,
+    /// The connection broke off.
+    #[error("the connection broke off before the download was complete")]
+    Disconnected,
+    /// What answers does not speak HTTP.
+    #[error("its host does not speak HTTP")]
+    NotHttp,
+    /// The server answered with an error.
+    #[error("its server answered with status {0}")]
+    Status(u16),
+    /// The content is coded in a way that was not asked for.
+    #[error("its server sends the content in a coding other than gzip")]
+    Coding,
+    /// The content is no gzip although the server says so, or ends too early.
+    #[error("its content claims to be gzip and is not, or breaks off")]
+    Gzip,
+    /// All of it took too long.
+    #[error("the download took longer than {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// More than `fetch.max_bytes`.
+    #[error("it is larger than {0} bytes")]
+    FileTooLarge(u64),
+    /// Audio that is too large to be sent upstream.
+    #[error("its base64 would be longer than the {0} bytes that this model takes beside the prompt")]
+    TextTooLarge(u64),
+    /// The bytes are no audio.
+    #[error("its content is no audio")]
+    NoAudio,
+    /// The store has no room, or fails.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// What was downloaded cannot be read again.
+    #[error("what was downloaded cannot be read: {0}")]
+    Reading(std::io::Error),
+    /// The intake panicked.
+    #[error("the download could not be worked on")]
+    Crashed,
+}
+
+impl FetchError {
+    /// Is this the way's fault, or the server's own, so that another attempt may go better?
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unresolved | Self::Connect | Self::ConnectTimeout(_) | Self::Disconnected => true,
+            Self::Status(status) => *status >= 500,
+            Self::Refused(_)
+            | Self::Forbidden
+            | Self::Redirect
+            | Self::Redirects(_)
+            | Self::Tls
+            | Self::NotHttp
+            | Self::Coding
+            | Self::Gzip
+            | Self::Timeout(_)
+            | Self::FileTooLarge(_)
+            | Self::TextTooLarge(_)
+            | Self::NoAudio
+            | Self::Store(_)
+            | Self::Reading(_)
+            | Self::Crashed => false,
+        }
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(err: FetchError) -> Self {
+        match err {
+            FetchError::Store(err) => err.into(),
+            FetchError::Reading(_) | FetchError::Crashed => {
+                tracing::error!(%err, "a download failed inside the service");
+                Self::internal()
+            }
+            FetchError::NoAudio => {
+                unsupported("The content behind audio_url is no audio that is known here").with_retryable(false)
+            }
+            FetchError::FileTooLarge(_) | FetchError::TextTooLarge(_) => Self::new(
+                ErrorCode::AudioTooLarge,
+                format!("The audio behind audio_url is too large: {err}; use a shorter or more compressed recording"),
+            )
+            .with_param("audio_url")
+            .with_retryable(false),
+            err => {
+                let retryable = err.is_passing() || matches!(err, FetchError::Timeout(_));
+                let advice = if retryable { "try again, or send the audio inline" } else { "correct it, or send the audio inline" };
+                Self::new(
+                    ErrorCode::AudioFetchFailed,
+                    format!("audio_url cannot be downloaded: {err}; {advice}"),
+                )
+                .with_param("audio_url")
+                .with_retryable(retryable)
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What becomes of the bytes of a download: they are decompressed where necessary, counted, encoded and written, a
+//! piece at a time, and examined at the end. All of it blocks.
+
+use std::io::{self, BufWriter, Write};
+
+use awc::http::header::{self, HeaderMap};
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
+use base64::write::EncoderWriter;
+use flate2::write::MultiGzDecoder;
+
+use super::FetchError;
+use crate::audio::Audio;
+use crate::audio::base64_reader::Base64Reader;
+use crate::audio::container;
+use crate::audio::text::AudioText;
+use crate::store::Download;
+
+/// Bytes of text that are written together.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// How a body is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// Not at all.
+    Identity,
+    /// With gzip; it was not asked for, and yet files that are stored so are sent so.
+    Gzip,
+}
+
+impl Coding {
+    /// What the header says.
+    ///
+    /// # Errors
+    /// [`FetchError::Coding`] for any other.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, FetchError> {
+        let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(Self::Identity) };
+        match value.as_bytes().trim_ascii().to_ascii_lowercase().as_slice() {
+            b"" | b"identity" => Ok(Self::Identity),
+            b"gzip" | b"x-gzip" => Ok(Self::Gzip),
+            _ => Err(FetchError::Coding),
+        }
+    }
+}
+
+/// How much may come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Bytes of the file.
+    file: u64,
+    /// Bytes of its base64 text.
+    text: u64,
+}
+
+impl Bounds {
+    pub(super) fn new(file: u64, text: u64) -> Self {
+        Self { file, text }
+    }
+
+    /// Is a file of this size within them?
+    pub(super) fn check(self, bytes: u64) -> Result<(), FetchError> {
+        if bytes > self.file {
+            Err(FetchError::FileTooLarge(self.file))
+        } else if bytes.div_ceil(3) * 4 > self.text {
+            Err(FetchError::TextTooLarge(self.text))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Takes in a download.
+#[derive(Debug)]
+pub(super) enum Intake {
+    /// As it is.
+    Identity(Counter),
+    /// Through a decompressor.
+    Gzip(Box<MultiGzDecoder<Counter>>),
+}
+
+impl Intake {
+    pub(super) fn new(download: Download, coding: Coding, bounds: Bounds) -> Self {
+        let spool = BufWriter::with_capacity(WRITE_BYTES, Spool(download));
+        let counter = Counter { bounds, bytes: 0, encoder: EncoderWriter::new(spool, &STANDARD) };
+        match coding {
+            Coding::Identity => Self::Identity(counter),
+            Coding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(counter))),
+        }
+    }
+
+    /// Takes in the next piece of the body.
+    ///
+    /// # Errors
+    /// What is wrong with the body, or with the store.
+    pub(super) fn take(&mut self, piece: &[u8]) -> Result<(), FetchError> {
+        match self {
+            Self::Identity(counter) => counter.write_all(piece),
+            Self::Gzip(decoder) => decoder.write_all(piece),
+        }
+        .map_err(cause)
+    }
+
+    /// The body is complete.
+    ///
+    /// # Errors
+    /// What is wrong with the body, or with the store.
+    pub(super) fn finish(self) -> Result<Audio, FetchError> {
+        let mut counter = match self {
+            Self::Identity(counter) => counter,
+            Self::Gzip(decoder) => decoder.finish().map_err(cause)?,
+        };
+        let spool = counter.encoder.finish().map_err(cause)?;
+        let spool = spool.into_inner().map_err(|err| cause(err.into_error()))?;
+        examine(spool.0.finish())
+    }
+}
+
+/// What was downloaded.
+fn examine(text: AudioText) -> Result<Audio, FetchError> {
+    let container =
+        container::recognise(&mut Base64Reader::new(text.clone())).map_err(FetchError::Reading)?;
+    let container = container.ok_or(FetchError::NoAudio)?;
+    Ok(Audio { container, text, duration: None })
+}
+
+/// Counts the bytes of the file and passes them on to be encoded.
+#[derive(Debug)]
+pub(super) struct Counter {
+    bounds: Bounds,
+    bytes: u64,
+    encoder: EncoderWriter<'static, GeneralPurpose, BufWriter<Spool>>,
+}
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes += bytes.len() as u64;
+        self.bounds.check(self.bytes).map_err(io::Error::other)?;
+        self.encoder.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Spool(Download);
+
+impl Write for Spool {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.append(text).map_err(|err| io::Error::other(FetchError::Store(err)))?;
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What really went wrong. Our own errors travel through writers that know only errors of I/O; what is none of ours
+/// is the decompressor's.
+fn cause(err: io::Error) -> FetchError {
+    err.downcast().unwrap_or(FetchError::Gzip)
+}

@@ -1,0 +1,234 @@
+//! Downloads the audio behind a URL that a stranger has chosen: through the gate, within limits, to the spool.
+//!
+//! What the server says of its content is a hint; the bytes decide. What is refused or goes wrong is told in terms
+//! of what the submitter can know: the status, the limit, never what was answered.
+
+mod error;
+mod intake;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::task::spawn_blocking;
+use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::http::header::{self, HeaderMap};
+use awc::{Client, ClientResponse};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use rand::RngExt;
+use tokio::time::{sleep, timeout};
+use url::Url;
+
+use crate::audio::Audio;
+use crate::config::FetchConfig;
+use crate::net::client::client;
+use crate::net::reach::{Forbidden, Reach, Resolve, System};
+use crate::store::Store;
+
+pub use error::FetchError;
+use intake::{Bounds, Coding, Intake};
+
+/// How often a download that failed on the way is begun again.
+const RETRIES: u32 = 2;
+/// Pause before the first retry; each further one is four times as long. Up to half of it is added by chance.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Bytes that are gathered before they are taken in: each intake is a trip to another thread.
+const PIECE_BYTES: usize = 64 * 1024;
+/// What hearken calls itself.
+const USER_AGENT: &str = concat!("hearken/", env!("CARGO_PKG_VERSION"));
+
+/// Downloads audio; cheap to clone.
+#[derive(Clone)]
+pub struct Fetcher {
+    config: Arc<FetchConfig>,
+    reach: Reach,
+}
+
+impl std::fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Fetcher").field(&self.config).finish()
+    }
+}
+
+/// Audio that was downloaded.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The audio.
+    pub audio: Audio,
+    /// The media type that the server wrote, in lower case and without parameters.
+    pub declared: Option<String>,
+}
+
+impl Fetcher {
+    /// A fetcher that asks the operating system for addresses.
+    #[must_use]
+    pub fn new(config: FetchConfig) -> Self {
+        Self::with_resolver(config, Arc::new(System))
+    }
+
+    /// A fetcher that asks this resolver for addresses.
+    #[must_use]
+    pub fn with_resolver(config: FetchConfig, resolver: Arc<dyn Resolve>) -> Self {
+        let gate = Arc::new(config.gate.clone());
+        Self { config: Arc::new(config), reach: Reach::Through { gate, resolver } }
+    }
+
+    /// Downloads what is behind a URL; `max_text_bytes` is how long its base64 text may be.
+    ///
+    /// # Errors
+    /// [`FetchError`]: what the gate refuses, what the limits forbid, what the server or the way to it got wrong.
+    pub async fn fetch(&self, store: &Store, url: &Url, max_text_bytes: u64) -> Result<Fetched, FetchError> {
+        let most = self.config.total_timeout;
+        timeout(most, self.insist(store, url, max_text_bytes)).await.unwrap_or(Err(FetchError::Timeout(most)))
+    }
+
+    async fn insist(&self, store: &Store, url: &Url, max_text_bytes: u64) -> Result<Fetched, FetchError> {
+        let mut retries = 0;
+        loop {
+            match self.attempt(store, url, max_text_bytes).await {
+                Err(err) if err.is_passing() && retries < RETRIES => {
+                    tracing::debug!(host = url.host_str(), %err, "a download is tried again");
+                    let pause = PAUSE * 4_u32.pow(retries);
+                    sleep(pause.mul_f64(rand::rng().random_range(1.0..1.5))).await;
+                    retries += 1;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    async fn attempt(&self, store: &Store, url: &Url, max_text_bytes: u64) -> Result<Fetched, FetchError> {
+        // A client of its own for each: no connection outlives the download for which its address was judged.
+        let client = client(self.config.connect_timeout, self.reach.clone());
+        let mut url = url.clone();
+        for _ in 0..=self.config.max_redirects {
+            self.config.gate.check(&url).map_err(FetchError::Refused)?;
+            let response = self.ask(&client, &url).await?;
+            let status = response.status();
+            if let Some(target) = redirected(status.as_u16(), response.headers()) {
+                url = target.and_then(|target| url.join(target).ok()).ok_or(FetchError::Redirect)?;
+            } else if status.is_success() {
+                return self.receive(store, response, max_text_bytes).await;
+            } else {
+                return Err(FetchError::Status(status.as_u16()));
+            }
+        }
+        Err(FetchError::Redirects(self.config.max_redirects))
+    }
+
+    async fn ask(&self, client: &Client, url: &Url) -> Result<ClientResponse, FetchError> {
+        client
+            .get(url.as_str())
+            .insert_header((header::USER_AGENT, USER_AGENT))
+            .insert_header((header::ACCEPT, "audio/*, */*;q=0.5"))
+            .insert_header((header::ACCEPT_ENCODING, "identity"))
+            .no_decompress()
+            // One connection for each hop: none is reused that its server may be about to close.
+            .force_close()
+            .send()
+            .await
+            .map_err(|err| send_error(&err, self.config.connect_timeout))
+    }
+
+    async fn receive(
+        &self,
+        store: &Store,
+        response: ClientResponse,
+        max_text_bytes: u64,
+    ) -> Result<Fetched, FetchError> {
+        let coding = Coding::of(response.headers())?;
+        let bounds = Bounds::new(self.config.max_bytes, max_text_bytes);
+        let length = content_length(response.headers());
+        if let (Coding::Identity, Some(length)) = (coding, length) {
+            bounds.check(length)?;
+        }
+        let declared = media_type(response.headers());
+        let intake = Intake::new(store.download().await?, coding, bounds);
+        let audio = take_in(response, length, intake).await?;
+        Ok(Fetched { audio, declared })
+    }
+}
+
+/// Takes in a body as it comes; never more of it than a piece is held.
+async fn take_in(
+    mut body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    length: Option<u64>,
+    mut intake: Intake,
+) -> Result<Audio, FetchError> {
+    let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+    let mut received = 0;
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(|_| FetchError::Disconnected)?;
+        received += bytes.len() as u64;
+        piece.extend_from_slice(&bytes);
+        if piece.len() >= PIECE_BYTES {
+            (intake, piece) = blocking(move || {
+                intake.take(&piece)?;
+                piece.clear();
+                Ok((intake, piece))
+            })
+            .await?;
+        }
+    }
+    // Over TLS a connection that closes politely in mid-body looks like an end.
+    if length.is_some_and(|length| length != received) {
+        return Err(FetchError::Disconnected);
+    }
+    blocking(move || {
+        intake.take(&piece)?;
+        intake.finish()
+    })
+    .await
+}
+
+/// Runs work on files, and other long work, where it blocks nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
+) -> Result<T, FetchError> {
+    spawn_blocking(work).await.map_err(|_| FetchError::Crashed)?
+}
+
+/// Where a response leads to, if it is a redirect; the inner `None` is one that does not say.
+fn redirected(status: u16, headers: &HeaderMap) -> Option<Option<&str>> {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+        .then(|| headers.get(header::LOCATION).and_then(|location| location.to_str().ok()))
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(|value| value.trim().to_ascii_lowercase())
+}
+
+/// What a failed request means.
+fn send_error(err: &SendRequestError, connect_timeout: Duration) -> FetchError {
+    match err {
+        SendRequestError::Connect(ConnectError::Timeout) => FetchError::ConnectTimeout(connect_timeout),
+        SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => {
+            FetchError::Unresolved
+        }
+        SendRequestError::Connect(ConnectError::Io(err)) => {
+            if err.get_ref().is_some_and(|inner| inner.is::<Forbidden>()) {
+                FetchError::Forbidden
+            } else if err.kind() == std::io::ErrorKind::InvalidData {
+                // So rustls calls a certificate that it does not trust, and everything else that it does not like.
+                FetchError::Tls
+            } else {
+                FetchError::Connect
+            }
+        }
+        SendRequestError::Connect(ConnectError::Disconnected) => FetchError::Disconnected,
+        SendRequestError::Connect(_) => FetchError::Connect,
+        SendRequestError::Response(actix_web::error::ParseError::Io(_)) => FetchError::Disconnected,
+        SendRequestError::Response(actix_web::error::ParseError::Incomplete) => FetchError::Disconnected,
+        SendRequestError::Response(_) => FetchError::NotHttp,
+        _ => FetchError::Disconnected,
+    }
+}

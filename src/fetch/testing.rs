@@ -1,0 +1,17 @@
+//! A configuration of downloads for the tests of what stands above them.
+
+use std::time::Duration;
+
+use crate::audio::gate::Gate;
+use crate::config::FetchConfig;
+
+/// Strict in whom it asks, and roomy otherwise.
+pub(crate) fn config() -> FetchConfig {
+    FetchConfig {
+        gate: Gate::default(),
+        max_bytes: 1 << 20,
+        connect_timeout: Duration::from_secs(5),
+        total_timeout: Duration::from_secs(10),
+        max_redirects: 3,
+    }
+}

@@ -1,0 +1,350 @@
+//! Audio behind a URL: downloaded when the task runs, within limits, from servers that behave and from others.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::hearken::Hearken;
+use crate::support::host::Host;
+use crate::support::http::Client;
+use crate::support::upstream::{FakeUpstream, Request};
+use crate::support::{base64, fixture, until};
+
+/// A program that may download from this machine, with these further lines of `[fetch]`.
+fn start(upstream: &FakeUpstream, fetch: &str) -> Hearken {
+    Hearken::before(upstream).set(&format!("[fetch]\nallow_hosts = [\"127.0.0.1\"]\n{fetch}")).start()
+}
+
+/// The task with audio from this URL, at its end.
+fn task(client: &Client, url: &str) -> Value {
+    client.wait(&client.submit(json!({"audio_url": url})))
+}
+
+/// How a task with audio from this URL fails.
+fn failure(client: &Client, url: &str) -> Value {
+    let task = task(client, url);
+    assert_eq!(task["status"], "failed", "{task}");
+    task["error"].clone()
+}
+
+fn sent_audio(request: &Request) -> Value {
+    request.json()["contents"][0]["parts"][1]["inlineData"].clone()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_file_arrives_upstream_byte_for_byte_with_the_type_that_its_bytes_show() {
+    let file = fixture("audio/speech.flac");
+    let host = Host::of_file("text/plain", file.clone());
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let hearken = start(&upstream, "");
+    let client = hearken.client();
+    let id = client.submit(json!({"audio_url": host.url("/a.mp3?sig=1#fragment")}));
+    assert_eq!(client.wait(&id)["status"], "completed");
+    let sent = sent_audio(&upstream.request(0));
+    assert_eq!(sent, json!({"mimeType": "audio/flac", "data": base64(&file)}));
+    let request = &host.requests()[0];
+    assert!(request.starts_with("GET /a.mp3?sig=1 HTTP/1.1\r\n"), "{request}");
+    let timeline = client.get(&format!("/v1/tasks/{id}?include=timeline")).json()["timeline"].clone();
+    let moment = |name: &str| timeline[name].as_u64().unwrap_or_else(|| panic!("{name}: {timeline}"));
+    assert!(moment("queued_at_ms") <= moment("fetched_at_ms"));
+    assert!(moment("fetched_at_ms") <= timeline["attempts"][0]["started_at_ms"].as_u64().unwrap());
+}
+
+#[test]
+fn a_body_may_be_framed_and_coded_in_any_way() {
+    let file = fixture("audio/speech.wav");
+    let theirs = file.clone();
+    let host = Host::serve(move |mut asked| match asked.target.as_str() {
+        "/chunked" => {
+            asked.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+            for piece in theirs.chunks(1000) {
+                asked.write(format!("{:x}\r\n", piece.len()));
+                asked.write(piece);
+                asked.write("\r\n");
+            }
+            asked.write("0\r\n\r\n");
+        }
+        "/until-close" => asked.answer(200, &[], &theirs),
+        "/old" => {
+            asked.write("HTTP/1.0 200 OK\r\n\r\n");
+            asked.write(&theirs);
+        }
+        "/gzip" => {
+            let coded = gzip(&theirs);
+            let length = coded.len().to_string();
+            asked.answer(200, &[("content-encoding", "gzip"), ("content-length", &length)], &coded);
+        }
+        "/x-gzip-in-members" => {
+            let coded = [gzip(&theirs[..1000]), gzip(&theirs[1000..])].concat();
+            asked.answer(200, &[("Content-Encoding", "X-GZIP")], &coded);
+        }
+        "/byte-by-byte" => {
+            asked.write(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", theirs.len()));
+            theirs.chunks(1).for_each(|byte| {
+                asked.write(byte);
+            });
+        }
+        other => panic!("{other}"),
+    });
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let hearken = start(&upstream, "");
+    let client = hearken.client();
+    let paths = ["/chunked", "/until-close", "/old", "/gzip", "/x-gzip-in-members", "/byte-by-byte"];
+    for (number, path) in paths.into_iter().enumerate() {
+        let task = task(&client, &host.url(path));
+        assert_eq!(task["status"], "completed", "{path}: {task}");
+        assert_eq!(sent_audio(&upstream.request(number))["data"], base64(&file), "{path}");
+    }
+}
+
+#[test]
+fn redirects_are_followed_up_to_their_bound() {
+    let file = fixture("audio/speech.mp3");
+    let host = Host::serve(move |asked| match asked.target.as_str() {
+        "/301" => asked.redirect(301, "/302"),
+        "/302" => asked.redirect(302, "307?x=1"),
+        "/307?x=1" => {
+            let location = format!("//{}/file", asked.here());
+            asked.redirect(307, &location);
+        }
+        "/303" => asked.redirect(303, "/308"),
+        "/308" => asked.redirect(308, "/301"),
+        "/nowhere" => asked.answer(302, &[("content-length", "0")], b""),
+        "/not-modified" => asked.answer(304, &[], b""),
+        _ => asked.file("audio/mpeg", &file),
+    });
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let hearken = start(&upstream, "max_redirects = 3\n");
+    let client = hearken.client();
+    assert_eq!(task(&client, &host.url("/301"))["status"], "completed");
+    let error = failure(&client, &host.url("/303"));
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("audio_fetch_failed"), &json!(false)));
+    assert!(error["message"].as_str().unwrap().contains("redirects more than 3 times"), "{error}");
+    assert!(
+        failure(&client, &host.url("/nowhere"))["message"].as_str().unwrap().contains("without saying where")
+    );
+    assert!(failure(&client, &host.url("/not-modified"))["message"].as_str().unwrap().contains("status 304"));
+}
+
+#[test]
+fn a_server_that_refuses_is_told_by_its_status_and_never_by_its_words() {
+    let host = Host::serve(|asked| {
+        let status = asked.target.trim_start_matches('/').parse().unwrap();
+        asked.answer(status, &[("server", "hush-server"), ("content-length", "11")], b"hush-secret");
+    });
+    let upstream = FakeUpstream::gemini().start();
+    let hearken = start(&upstream, "");
+    let client = hearken.client();
+    for (status, retryable, asked) in [(404, false, 1), (401, false, 1), (500, true, 3), (503, true, 3)] {
+        let before = host.requests().len();
+        let error = failure(&client, &host.url(&format!("/{status}")));
+        assert_eq!(error["code"], "audio_fetch_failed", "{error}");
+        assert_eq!(error["retryable"], retryable, "{error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(&format!("status {status}")) && !message.contains("hush"), "{error}");
+        assert_eq!(host.requests().len() - before, asked, "{status}");
+    }
+    assert_eq!(upstream.requests(), 0);
+    assert!(!hearken.log().contains("hush"));
+}
+
+#[test]
+fn what_fails_on_the_way_is_tried_again() {
+    let file = fixture("audio/speech.ogg");
+    let host = Host::serve(move |asked| match asked.number {
+        0 => asked.answer(200, &[("content-length", "9860")], b"OggS and then no more"),
+        1 => asked.reset(),
+        _ => asked.file("audio/ogg", &file),
+    });
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let hearken = start(&upstream, "");
+    assert_eq!(task(&hearken.client(), &host.url("/a.ogg"))["status"], "completed");
+    assert_eq!(host.requests().len(), 3);
+    assert_eq!(sent_audio(&upstream.request(0))["data"], base64(&fixture("audio/speech.ogg")));
+}
+
+#[test]
+fn a_download_ends_within_its_limits_whatever_the_server_does() {
+    let host = Host::serve(|mut asked| match asked.target.as_str() {
+        "/says-too-much" => asked.answer(200, &[("content-length", "200001")], b"RIFF"),
+        "/endless" => {
+            asked.write("HTTP/1.1 200 OK\r\n\r\nRIFF____WAVE");
+            while asked.write([0; 1000]) {}
+        }
+        "/bomb" => {
+            let bomb = gzip(&vec![0; 50_000_000]);
+            asked.answer(200, &[("content-encoding", "gzip")], &bomb);
+        }
+        "/drip" => {
+            asked.write("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n");
+            while asked.write("x") {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        "/silent" => asked.until_they_leave(),
+        "/half-a-head" => {
+            asked.write("HTTP/1.1 200 OK\r\ncontent-");
+            asked.until_they_leave();
+        }
+        other => panic!("{other}"),
+    });
+    let upstream = FakeUpstream::gemini().start();
+    let hearken = start(&upstream, "max_bytes = 200000\ntotal_timeout_ms = 1500\n");
+    let client = hearken.client();
+    for (path, code, words) in [
+        ("/says-too-much", "audio_too_large", "200000 bytes"),
+        ("/endless", "audio_too_large", "200000 bytes"),
+        ("/bomb", "audio_too_large", "200000 bytes"),
+        ("/drip", "audio_fetch_failed", "1500 ms"),
+        ("/silent", "audio_fetch_failed", "1500 ms"),
+        ("/half-a-head", "audio_fetch_failed", "1500 ms"),
+    ] {
+        let started = Instant::now();
+        let error = failure(&client, &host.url(path));
+        assert_eq!(error["code"], code, "{path}: {error}");
+        assert!(error["message"].as_str().unwrap().contains(words), "{path}: {error}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{path}: {:?}", started.elapsed());
+    }
+    assert_eq!(upstream.requests(), 0);
+}
+
+#[test]
+fn what_cannot_be_used_is_told_apart() {
+    let host = Host::serve(|mut asked| match asked.target.as_str() {
+        "/html" => asked.file("audio/wav", b"<html><body>Please log in</body></html>"),
+        "/empty" => asked.file("audio/wav", b""),
+        "/brotli" => asked.answer(200, &[("content-encoding", "br")], b"RIFF____WAVE"),
+        "/no-gzip" => asked.answer(200, &[("content-encoding", "gzip")], b"RIFF____WAVEfmt "),
+        "/cut-gzip" => {
+            let coded = gzip(&fixture("audio/speech.wav"));
+            asked.answer(200, &[("content-encoding", "gzip")], &coded[..coded.len() - 100]);
+        }
+        "/no-http" => {
+            asked.write("220 files.example.com FTP server ready\r\n");
+        }
+        other => panic!("{other}"),
+    });
+    let upstream = FakeUpstream::gemini().start();
+    let hearken = start(&upstream, "");
+    let client = hearken.client();
+    for (path, code, words) in [
+        ("/html", "unsupported_audio_format", "no audio"),
+        ("/empty", "unsupported_audio_format", "no audio"),
+        ("/brotli", "audio_fetch_failed", "other than gzip"),
+        ("/no-gzip", "audio_fetch_failed", "gzip"),
+        ("/cut-gzip", "audio_fetch_failed", "gzip"),
+        ("/no-http", "audio_fetch_failed", "HTTP"),
+    ] {
+        let error = failure(&client, &host.url(path));
+        assert_eq!((&error["code"], &error["retryable"]), (&json!(code), &json!(false)), "{path}: {error}");
+        assert!(error["message"].as_str().unwrap().contains(words), "{path}: {error}");
+        assert_eq!(error["param"], Value::Null, "a task's error has no param: {error}");
+    }
+    assert_eq!(upstream.requests(), 0);
+}
+
+#[test]
+fn nobody_there_is_told_so() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let upstream = FakeUpstream::gemini().start();
+    let hearken = start(&upstream, "");
+    let error = failure(&hearken.client(), &format!("http://{closed}/a.wav"));
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("audio_fetch_failed"), &json!(true)));
+    assert!(error["message"].as_str().unwrap().contains("no connection"), "{error}");
+    let error = failure(&hearken.client(), "http://no-such-host.invalid/a.wav");
+    assert!(error["message"].as_str().unwrap().contains("does not resolve"), "{error}");
+}
+
+#[test]
+fn what_is_too_large_for_the_channel_is_refused_before_the_upstream_is_asked() {
+    let host = Host::of_file("audio/wav", fixture("audio/speech.wav"));
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let size = fixture("audio/speech.wav").len().div_ceil(3) * 4;
+    let prompt = "p".repeat(100);
+    for (limit, fits) in [(size + 100, true), (size + 99, false)] {
+        let hearken = Hearken::before(&upstream)
+            .env("HEARKEN_CHANNELS__0__MAX_REQUEST_BYTES", &limit.to_string())
+            .set("[fetch]\nallow_hosts = [\"127.0.0.1\"]\n")
+            .start();
+        let client = hearken.client();
+        let id = client.submit(json!({"audio_url": host.url("/a.wav"), "prompt": prompt}));
+        let task = client.wait(&id);
+        if fits {
+            assert_eq!(task["status"], "completed", "{task}");
+        } else {
+            assert_eq!(task["error"]["code"], "audio_too_large", "{task}");
+        }
+    }
+    assert_eq!(upstream.requests(), 1);
+}
+
+#[test]
+fn cancelling_ends_a_download() {
+    let host = Host::serve(|mut asked| {
+        asked.write("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nRIFF");
+        asked.until_they_leave();
+    });
+    let upstream = FakeUpstream::gemini().start();
+    let hearken = start(&upstream, "");
+    let client = hearken.client();
+    let id = client.submit(json!({"audio_url": host.url("/a.wav")}));
+    until("the download begins", || (!host.requests().is_empty()).then_some(()));
+    assert_eq!(client.task(&id)["status"], "processing");
+    assert_eq!(client.cancel(&id)["error"]["code"], "task_cancelled");
+    assert_eq!(upstream.requests(), 0);
+}
+
+#[test]
+fn proxies_of_the_environment_are_not_used() {
+    let proxy = Host::of_file("audio/wav", fixture("audio/speech.wav"));
+    let host = Host::of_file("audio/wav", fixture("audio/speech.wav"));
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let mut builder = Hearken::before(&upstream).set("[fetch]\nallow_hosts = [\"127.0.0.1\"]\n");
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY"] {
+        builder = builder.env(name, &proxy.url(""));
+    }
+    let hearken = builder.start();
+    assert_eq!(task(&hearken.client(), &host.url("/a.wav"))["status"], "completed");
+    assert_eq!((host.requests().len(), proxy.requests().len()), (1, 0));
+}
+
+#[test]
+fn no_door_leads_further_than_it_was_opened() {
+    let inside = Host::of_file("audio/wav", fixture("audio/speech.wav"));
+    let port = inside.address().port();
+    let targets = [
+        format!("http://127.0.0.2:{port}/"),
+        format!("http://localhost:{port}/"),
+        format!("http://[::ffff:127.0.0.1]:{port}/"),
+        format!("http://0:{port}/"),
+        format!("http://user@127.0.0.1:{port}/"),
+        format!("file:///etc/passwd#{port}"),
+        format!("gopher://127.0.0.1:{port}/"),
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+        "//10.0.0.1/".to_owned(),
+    ];
+    let theirs = targets.clone();
+    let door = Host::serve(move |asked| {
+        let index: usize = asked.target.trim_start_matches('/').parse().unwrap();
+        asked.redirect(302, &theirs[index]);
+    });
+    let upstream = FakeUpstream::gemini().start();
+    let hearken = start(&upstream, "");
+    for (index, target) in targets.iter().enumerate() {
+        let error = failure(&hearken.client(), &door.url(&format!("/{index}")));
+        assert_eq!(
+            (&error["code"], &error["retryable"]),
+            (&json!("audio_fetch_failed"), &json!(false)),
+            "{target}"
+        );
+        assert!(error["message"].as_str().unwrap().contains("redirects to"), "{target}: {error}");
+    }
+    assert_eq!(inside.requests(), Vec::<String>::new());
+}

@@ -1,0 +1,127 @@
+//! A host on the internet, played on loopback: a server that answers each request with whatever bytes a test writes.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use super::PATIENCE;
+
+/// A running host.
+#[derive(Debug)]
+pub(crate) struct Host {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+/// A connection on which a request has come.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// How many requests came before, on any connection.
+    pub(crate) number: usize,
+    /// The path and query.
+    pub(crate) target: String,
+    socket: TcpStream,
+}
+
+impl Host {
+    /// A host whose every request is answered by this; afterwards the connection is closed.
+    pub(crate) fn serve(answer: impl Fn(Asked) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (theirs, answer) = (Arc::clone(&requests), Arc::new(answer));
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                let (mut socket, requests, answer) =
+                    (socket.unwrap(), Arc::clone(&theirs), Arc::clone(&answer));
+                socket.set_write_timeout(Some(PATIENCE)).unwrap();
+                std::thread::spawn(move || {
+                    let Some(head) = read_head(&mut socket) else { return };
+                    let target = head.split(' ').nth(1).unwrap().to_owned();
+                    let number = {
+                        let mut requests = requests.lock().unwrap();
+                        requests.push(head);
+                        requests.len() - 1
+                    };
+                    answer(Asked { number, target, socket });
+                });
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// A host with this file at any path.
+    pub(crate) fn of_file(content_type: &'static str, file: Vec<u8>) -> Self {
+        Self::serve(move |asked| asked.file(content_type, &file))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The heads of the requests that came.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+impl Asked {
+    /// Writes bytes; a reader that has gone is no failure of a test.
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.socket.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Where the connection came to.
+    pub(crate) fn here(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
+    /// Answers with a head of these lines, and this body.
+    pub(crate) fn answer(mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) {
+        let mut head = format!("HTTP/1.1 {status} Whatever\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        self.write(head + "\r\n");
+        self.write(body);
+    }
+
+    /// Answers with a file.
+    pub(crate) fn file(self, content_type: &str, file: &[u8]) {
+        let length = file.len().to_string();
+        self.answer(200, &[("content-type", content_type), ("content-length", &length)], file);
+    }
+
+    /// Answers with a redirect.
+    pub(crate) fn redirect(self, status: u16, location: &str) {
+        self.answer(status, &[("location", location), ("content-length", "0")], b"");
+    }
+
+    /// Waits until the other side hangs up.
+    pub(crate) fn until_they_leave(mut self) {
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = self.socket.read(&mut [0]);
+    }
+
+    /// Closes the connection so that the other side sees a reset.
+    pub(crate) fn reset(self) {
+        // What has not been read when a socket closes makes the system send a reset; so does a request unread in part.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+fn read_head(socket: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if socket.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        head.push(byte[0]);
+    }
+    Some(String::from_utf8(head).unwrap())
+}

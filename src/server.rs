@@ -21,6 +21,7 @@ use crate::actors::task::TaskSettings;
 use crate::api;
 use crate::api::generations::SubmitSettings;
 use crate::api::models::ServingSince;
+use crate::api::payload_memory::PayloadMemory;
 use crate::api::request_log;
 use crate::api::stream::StreamSettings;
 use crate::channel::{Channel, Channels};
@@ -135,6 +136,7 @@ fn listen(
 ) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), StartError> {
     let submits = web::Data::new(SubmitSettings {
         max_body_bytes: config.limits.max_body_bytes,
+        memory: PayloadMemory::new(config.limits.max_payload_memory_bytes),
         gate: Arc::new(config.fetch.gate.clone()),
     });
     let streams = web::Data::new(StreamSettings { keep_alive: config.keep_alive });

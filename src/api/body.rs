@@ -11,52 +11,88 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Sleep, sleep, timeout};
 
+use super::payload_memory::{PayloadMemory, Share};
 use crate::error::{ErrorCode, Failure};
 
 /// Longest silence in the middle of a body.
 const IDLE: Duration = Duration::from_secs(30);
-/// Most memory that is set aside for a body on the word of its `Content-Length` alone, in bytes.
-const TRUSTED: usize = 1 << 20;
+/// A body takes its share of the memory for payloads when this many bytes of it have arrived, and no memory is set
+/// aside for more than that on the word of its `Content-Length` alone.
+const SMALL_BYTES: usize = 64 * 1024;
+/// How long a body may take in all: this, and as long as it takes at the slowest rate that is borne, in bytes a
+/// second. It holds its share all the time.
+const GRACE: Duration = Duration::from_secs(60);
+const SLOWEST_RATE: u64 = 16 * 1024;
 /// How long, and for how many bytes, the rest of a refused body is still taken in and thrown away.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 << 20;
 
+/// A request body.
+#[derive(Debug)]
+pub struct Body {
+    /// All of it.
+    pub bytes: BytesMut,
+    /// Its share of the memory for payloads, unless it is small.
+    pub share: Option<Share>,
+}
+
 /// Reads the whole body of a JSON request.
 ///
 /// # Errors
-/// The response to send: `unsupported_media_type`, `request_too_large` or, for a body that stops arriving,
-/// `invalid_json`.
+/// The response to send: `unsupported_media_type`, `request_too_large`, `queue_full` when there is no memory for it
+/// or, for a body that stops arriving, `invalid_json`.
 pub async fn read_json(
     request: &HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
     max_bytes: usize,
-) -> Result<Bytes, HttpResponse> {
-    if let Err(failure) = check_type(request) {
-        return Err(refuse(&failure, payload));
-    }
-    let declared = content_length(request);
-    if declared.is_some_and(|length| length > max_bytes as u64) {
-        return Err(refuse(&too_large(max_bytes), payload));
-    }
-    let mut payload = payload;
-    let expected = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let mut body = BytesMut::with_capacity(expected.min(TRUSTED));
-    loop {
-        match timeout(IDLE, payload.next()).await {
-            Ok(Some(Ok(bytes))) if body.len() + bytes.len() > max_bytes => {
-                return Err(refuse(&too_large(max_bytes), payload));
+    memory: &PayloadMemory,
+) -> Result<Body, HttpResponse> {
+    let length = content_length(request);
+    let refused = match (check_type(request), length) {
+        (Err(failure), _) => failure,
+        (Ok(()), Some(length)) if length > max_bytes as u64 => too_large(max_bytes),
+        (Ok(()), length) => {
+            // Without a length it may become as long as any.
+            let expected = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(max_bytes);
+            let most = GRACE + Duration::from_secs(expected as u64 / SLOWEST_RATE);
+            match timeout(most, read(&mut payload, expected, max_bytes, memory)).await {
+                Ok(Ok(body)) => return Ok(body),
+                Ok(Err(failure)) => failure,
+                Err(_) => broken_off(),
             }
-            Ok(Some(Ok(bytes))) => {
-                // The client has shown that it means it: from here on one allocation does.
-                if body.len() + bytes.len() > body.capacity() && expected > body.len() + bytes.len() {
-                    body.reserve(expected - body.len());
-                }
-                body.extend_from_slice(&bytes);
-            }
-            Ok(None) => return Ok(body.freeze()),
-            Ok(Some(Err(_))) | Err(_) => return Err(refuse(&broken_off(), payload)),
         }
+    };
+    Err(refuse(&refused, payload))
+}
+
+async fn read(
+    payload: &mut web::Payload,
+    expected: usize,
+    max_bytes: usize,
+    memory: &PayloadMemory,
+) -> Result<Body, Failure> {
+    let mut bytes = BytesMut::with_capacity(expected.min(SMALL_BYTES));
+    let mut share = None;
+    while let Some(piece) = timeout(IDLE, payload.next()).await.map_err(|_| broken_off())? {
+        let piece = piece.map_err(|_| broken_off())?;
+        let length = bytes.len() + piece.len();
+        if length > max_bytes {
+            return Err(too_large(max_bytes));
+        }
+        if length > SMALL_BYTES && share.is_none() {
+            share = Some(memory.share(expected.max(length)).await?);
+            // The client has shown that it means it: from here on one allocation does, which a length that is not
+            // known would make too large.
+            if expected < max_bytes {
+                bytes.reserve(expected.saturating_sub(bytes.len()));
+            }
+        }
+        bytes.extend_from_slice(&piece);
     }
+    if let Some(share) = &mut share {
+        share.shrink(bytes.len());
+    }
+    Ok(Body { bytes, share })
 }
 
 fn check_type(request: &HttpRequest) -> Result<(), Failure> {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::body::{read_json, refuse};
+use super::body::{Body, read_json, refuse};
 use super::caller::Caller;
+use super::payload_memory::PayloadMemory;
 use super::reply::task_failed;
 use super::stream::{self, StreamSettings};
 use crate::actors::{Accepted, Leash, NewTask, Tasks};
@@ -34,6 +34,8 @@ const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 pub struct SubmitSettings {
     /// `limits.max_body_bytes`
     pub max_body_bytes: usize,
+    /// `limits.max_payload_memory_bytes`
+    pub memory: PayloadMemory,
     /// `[fetch]`: which URLs may be fetched from.
     pub gate: Arc<Gate>,
 }
@@ -64,7 +66,7 @@ pub async fn submit(
         Ok(key) => key,
         Err(failure) => return Ok(refuse(&failure, payload)),
     };
-    let body = match read_json(&request, payload, settings.max_body_bytes).await {
+    let body = match read_json(&request, payload, settings.max_body_bytes, &settings.memory).await {
         Ok(body) => body,
         Err(response) => return Ok(response),
     };
@@ -118,23 +120,28 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Fail
 }
 
 async fn parse(
-    body: Bytes,
+    body: Body,
     key: Option<IdempotencyKey>,
     gate: Arc<Gate>,
 ) -> Result<(Submission, Option<Idempotency>), Failure> {
-    let small = body.len() <= LARGE_BODY;
+    let Body { bytes, share } = body;
+    let small = bytes.len() <= LARGE_BODY;
     let parse = move || {
-        let submission = Submission::parse(&body, &gate)?;
         let idempotency = match key {
             Some(key) => {
                 // Also what no field of ours needs must be JSON, to be compared.
-                let fingerprint = Fingerprint::of(&body).map_err(|err| {
+                let fingerprint = Fingerprint::of(&bytes).map_err(|err| {
                     Failure::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {err}"))
                 })?;
                 Some(Idempotency { key, fingerprint })
             }
             None => None,
         };
+        let mut submission = Submission::parse(bytes, &gate)?;
+        if let (AudioSource::Inline(audio), Some(share)) = (&mut submission.audio, share) {
+            // What is kept of the body is the audio, and all of it.
+            audio.base64 = share.hold(std::mem::take(&mut audio.base64));
+        }
         Ok((submission, idempotency))
     };
     if small { parse() } else { web::block(parse).await.map_err(|_| Failure::internal())? }

@@ -5,6 +5,7 @@ pub mod caller;
 pub mod generations;
 pub mod health;
 pub mod models;
+pub mod payload_memory;
 pub mod reply;
 pub mod request_log;
 pub mod stream;

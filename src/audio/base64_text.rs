@@ -1,9 +1,10 @@
 //! Base64 as clients write it, normalised to what upstreams take: the standard alphabet, padded, no white space.
 //!
 //! Nearly all clients write exactly that already; then the text is checked and passed on as the slice of the
-//! request body that it is. Only other spellings are written anew. Nothing is decoded here.
+//! request body that it is. Other spellings are rewritten in that very place, since none is shorter than what it
+//! becomes, but for padding. Nothing is decoded here.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// Why a text is no base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,15 +46,18 @@ fn sextet(byte: u8) -> u8 {
     SEXTETS[usize::from(byte)]
 }
 
-/// Normalises `text`, without a copy where it is in the standard form already.
+/// Normalises `text` where it stands. Text in the standard form stays as it is.
 ///
 /// # Errors
 /// [`Base64Error`] for a text that neither alphabet explains.
-pub fn normalise(text: Bytes) -> Result<Bytes, Base64Error> {
-    if is_canonical(&text) {
-        return Ok(text);
+pub fn normalise(mut text: BytesMut) -> Result<Bytes, Base64Error> {
+    if !is_canonical(&text) {
+        let digits = rewrite(&mut text)?;
+        text.truncate(digits);
+        // Padding that was missing finds room where the text came from: a JSON string has something behind it.
+        text.resize(digits.next_multiple_of(4), b'=');
     }
-    rewrite(&text).map(Bytes::from)
+    Ok(text.freeze())
 }
 
 /// Is it the standard alphabet, padded to a multiple of four, with no bits to spare?
@@ -76,11 +80,13 @@ fn spare_bits(digits: &[u8]) -> Option<u8> {
     Some(digits.last().map_or(0, |last| sextet(*last) & mask))
 }
 
-fn rewrite(text: &[u8]) -> Result<Vec<u8>, Base64Error> {
-    let mut digits = Vec::with_capacity(text.len().next_multiple_of(4));
+/// Moves the digits together, in the standard alphabet; returns how many they are.
+fn rewrite(text: &mut [u8]) -> Result<usize, Base64Error> {
+    let mut digits = 0;
     let mut padding = 0;
-    for (position, byte) in text.iter().enumerate() {
-        match *byte {
+    for position in 0..text.len() {
+        let Some(byte) = text.get(position).copied() else { break };
+        match byte {
             b' ' | b'\t' | b'\r' | b'\n' => {}
             b'=' => padding += 1,
             b'%' => return Err(Base64Error::PercentEncoded),
@@ -93,19 +99,24 @@ fn rewrite(text: &[u8]) -> Result<Vec<u8>, Base64Error> {
                 return Err(Base64Error::Character { position, character });
             }
             _ if padding > 0 => return Err(Base64Error::Length),
-            byte => digits.push(STANDARD[usize::from(sextet(byte))]),
+            byte => {
+                // Never beyond the position that was just read.
+                if let Some(to) = text.get_mut(digits) {
+                    *to = STANDARD[usize::from(sextet(byte))];
+                }
+                digits += 1;
+            }
         }
     }
-    let spare = spare_bits(&digits).ok_or(Base64Error::Length)?;
-    let wanted = digits.len().next_multiple_of(4) - digits.len();
-    if padding > wanted {
+    let text = text.get_mut(..digits).unwrap_or_default();
+    let spare = spare_bits(text).ok_or(Base64Error::Length)?;
+    if padding > digits.next_multiple_of(4) - digits {
         return Err(Base64Error::Length);
     }
     // Some encoders leave rubbish in the bits that no byte uses; strict decoders upstream refuse that.
-    if let Some(last) = digits.last_mut() {
+    if let Some(last) = text.last_mut() {
         *last = STANDARD[usize::from(sextet(*last) & !spare)];
     }
-    digits.resize(digits.len() + wanted, b'=');
     Ok(digits)
 }
 
@@ -118,14 +129,14 @@ mod tests {
     use super::*;
 
     fn normalised(text: &str) -> Result<String, Base64Error> {
-        normalise(Bytes::copy_from_slice(text.as_bytes()))
-            .map(|text| String::from_utf8(text.to_vec()).unwrap())
+        normalise(BytesMut::from(text)).map(|text| String::from_utf8(text.to_vec()).unwrap())
     }
 
     #[test]
     fn the_standard_form_is_passed_on_without_a_copy() {
-        let text = Bytes::from_static(b"TGVzcw==");
-        assert_eq!(normalise(text.clone()).unwrap().as_ptr(), text.as_ptr());
+        let text = BytesMut::from("TGVzcw==");
+        let place = text.as_ptr();
+        assert_eq!(normalise(text).unwrap().as_ptr(), place);
     }
 
     #[test]
@@ -139,6 +150,16 @@ mod tests {
         ] {
             assert_eq!(normalised(text).as_deref(), Ok(expected), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_text_is_rewritten_in_its_place() {
+        let mut body = BytesMut::from("\"-_-_\nQQ\"}");
+        let mut text = body.split_off(1);
+        text.truncate(7);
+        let place = text.as_ptr();
+        let normalised = normalise(text).unwrap();
+        assert_eq!((&normalised[..], normalised.as_ptr()), (&b"+/+/QQ=="[..], place));
     }
 
     #[test]

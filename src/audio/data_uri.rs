@@ -1,6 +1,6 @@
 //! Data URIs with audio in them, as real clients write them.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::base64_reader::Base64Reader;
 use super::base64_text;
@@ -8,6 +8,9 @@ use super::container::{self, Container};
 use super::label;
 use super::source::{invalid, unsupported};
 use crate::error::Failure;
+
+/// Longest part before the comma, in bytes.
+const MAX_HEADER_BYTES: usize = 1024;
 
 /// Audio that was sent along with the request.
 #[derive(Debug, Clone)]
@@ -24,9 +27,10 @@ pub struct InlineAudio {
 ///
 /// # Errors
 /// `invalid_audio_url` with the reason, or `unsupported_audio_format` for content that is no audio.
-pub fn parse(uri: &Bytes) -> Result<InlineAudio, Failure> {
+pub fn parse(mut uri: BytesMut) -> Result<InlineAudio, Failure> {
     let comma = uri
         .iter()
+        .take(MAX_HEADER_BYTES)
         .position(|byte| *byte == b',')
         .ok_or_else(|| invalid("the data URI has no comma before its payload"))?;
     let header = uri.get("data:".len()..comma).unwrap_or_default();
@@ -41,7 +45,7 @@ pub fn parse(uri: &Bytes) -> Result<InlineAudio, Failure> {
             "the data URI's type must be audio/<type>, for example data:audio/wav;base64,...",
         ));
     }
-    let payload = uri.slice(comma + 1..);
+    let payload = uri.split_off(comma + 1);
     if payload.iter().all(u8::is_ascii_whitespace) {
         return Err(unsupported("The data URI in audio_url is empty: it holds no audio"));
     }

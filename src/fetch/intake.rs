@@ -72,7 +72,7 @@ impl Bounds {
 #[derive(Debug)]
 pub(super) enum Intake {
     /// As it is.
-    Identity(Counter),
+    Identity(Box<Counter>),
     /// Through a decompressor.
     Gzip(Box<MultiGzDecoder<Counter>>),
 }
@@ -82,7 +82,7 @@ impl Intake {
         let spool = BufWriter::with_capacity(WRITE_BYTES, Spool(download));
         let counter = Counter { bounds, bytes: 0, encoder: EncoderWriter::new(spool, &STANDARD) };
         match coding {
-            Coding::Identity => Self::Identity(counter),
+            Coding::Identity => Self::Identity(Box::new(counter)),
             Coding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(counter))),
         }
     }
@@ -105,7 +105,7 @@ impl Intake {
     /// What is wrong with the body, or with the store.
     pub(super) fn finish(self) -> Result<Audio, FetchError> {
         let mut counter = match self {
-            Self::Identity(counter) => counter,
+            Self::Identity(counter) => *counter,
             Self::Gzip(decoder) => decoder.finish().map_err(cause)?,
         };
         let spool = counter.encoder.finish().map_err(cause)?;

@@ -23,23 +23,26 @@ const PUBLIC: &str = "2000::1";
 
 /// A name server that gives each answer once, the last one for ever.
 #[derive(Clone)]
-struct Script(Arc<Mutex<(VecDeque<Vec<IpAddr>>, Vec<String>)>>);
+struct Script {
+    answers: Arc<Mutex<VecDeque<Vec<IpAddr>>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
 
 impl Script {
     fn new(answers: &[&[&str]]) -> Self {
         let answers = answers.iter().map(|answer| answer.iter().map(|text| text.parse().unwrap()).collect());
-        Self(Arc::new(Mutex::new((answers.collect(), Vec::new()))))
+        Self { answers: Arc::new(Mutex::new(answers.collect())), asked: Arc::default() }
     }
 
     fn asked(&self) -> Vec<String> {
-        self.0.lock().unwrap().1.clone()
+        self.asked.lock().unwrap().clone()
     }
 }
 
 impl Resolve for Script {
     fn resolve(&self, host: String, port: u16) -> LocalBoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-        let (answers, asked) = &mut *self.0.lock().unwrap();
-        asked.push(host);
+        self.asked.lock().unwrap().push(host);
+        let mut answers = self.answers.lock().unwrap();
         let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
         let answer = answer.unwrap().into_iter().map(|address| SocketAddr::new(address, port)).collect();
         std::future::ready(Ok(answer)).boxed_local()

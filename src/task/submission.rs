@@ -1,14 +1,16 @@
 //! The submit body becomes a [`Submission`]: every rule of the contract's field table, next to its error.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::audio::gate::Gate;
 use crate::audio::source::{self, AudioSource};
 use crate::error::{ErrorCode, Failure};
+use crate::wire::json_text;
 use crate::wire::submit::SubmitBody;
 
 /// What is asked when the client asks nothing.
@@ -73,13 +75,14 @@ impl Question {
 }
 
 impl Submission {
-    /// Reads a submit body. Audio in it stays a slice of `body` where it can.
+    /// Reads a submit body. Audio in it stays where it was received, and is put into the form that upstreams take
+    /// there.
     ///
     /// # Errors
     /// `invalid_json`, `invalid_param` with the field's name, `invalid_audio_url` or
     /// `unsupported_audio_format`; the first one in the order of the contract's table.
-    pub fn parse(body: &Bytes, gate: &Gate) -> Result<Self, Failure> {
-        let fields: SubmitBody<'_> = serde_json::from_slice(body).map_err(|err| {
+    pub fn parse(mut body: BytesMut, gate: &Gate) -> Result<Self, Failure> {
+        let fields: SubmitBody<'_> = serde_json::from_slice(&body).map_err(|err| {
             if err.is_data() && !err.to_string().starts_with("duplicate field") {
                 not_an_object()
             } else {
@@ -92,12 +95,33 @@ impl Submission {
         }
 
         let model = required_text("model", fields.model, MAX_MODEL_CHARACTERS)?.into_owned();
-        let audio_url = required_text("audio_url", fields.audio_url, usize::MAX)?;
-        let audio_url = match audio_url {
-            Cow::Borrowed(text) => slice_of(body, text),
-            Cow::Owned(text) => Bytes::from(text),
-        };
-        let audio = source::parse(audio_url, gate)?;
+        let audio_url = place_of_string(&body, "audio_url", fields.audio_url)?;
+        let rest = Rest::read(&fields);
+
+        let mut text = body.split_off(audio_url.start);
+        text.truncate(audio_url.len());
+        json_text::unescape(&mut text);
+        let audio = source::parse(text, gate)?;
+
+        let Rest { prompt, delivery, stream, max_tokens, temperature, system_prompt, reasoning } = rest?;
+        let question = Question { model, prompt, system_prompt, max_tokens, temperature, reasoning };
+        Ok(Self { question, audio, delivery, stream })
+    }
+}
+
+/// The fields behind the audio.
+struct Rest {
+    prompt: String,
+    delivery: Delivery,
+    stream: bool,
+    max_tokens: Option<u64>,
+    temperature: Option<f64>,
+    system_prompt: Option<String>,
+    reasoning: bool,
+}
+
+impl Rest {
+    fn read(fields: &SubmitBody<'_>) -> Result<Self, Failure> {
         let prompt = match text("prompt", fields.prompt)? {
             None => DEFAULT_PROMPT.to_owned(),
             Some(prompt) => bounded("prompt", prompt, 1, MAX_PROMPT_CHARACTERS)?.into_owned(),
@@ -114,14 +138,12 @@ impl Submission {
             }
         };
         let reasoning = flag("reasoning", fields.reasoning)?;
-
         let delivery = match (sync, stream) {
             (false, _) => Delivery::Asynchronous,
             (true, false) => Delivery::Blocking,
             (true, true) => Delivery::Streaming,
         };
-        let question = Question { model, prompt, system_prompt, max_tokens, temperature, reasoning };
-        Ok(Self { question, audio, delivery, stream })
+        Ok(Self { prompt, delivery, stream, max_tokens, temperature, system_prompt, reasoning })
     }
 }
 
@@ -129,16 +151,30 @@ fn not_an_object() -> Failure {
     Failure::new(ErrorCode::InvalidParam, "The body must be a JSON object with model and audio_url")
 }
 
-/// The part of `body` that `text` is. A text that is borrowed from the body is always part of it; were it
-/// not, a copy would do as well.
-fn slice_of(body: &Bytes, text: &str) -> Bytes {
-    (text.as_ptr() as usize)
-        .checked_sub(body.as_ptr() as usize)
-        .filter(|start| start + text.len() <= body.len())
-        .map_or_else(
-            || Bytes::copy_from_slice(text.as_bytes()),
-            |start| body.slice(start..start + text.len()),
-        )
+/// Where in `body` the content of a string stands that is required and must not be empty.
+fn place_of_string(
+    body: &[u8],
+    name: &'static str,
+    field: Option<&RawValue>,
+) -> Result<Range<usize>, Failure> {
+    let json = field.ok_or_else(|| is_required(name))?.get();
+    let content =
+        json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).ok_or_else(|| must_be_string(name))?;
+    if content.is_empty() {
+        return Err(Failure::invalid_param(name, format!("{name} must be at least 1 character long")));
+    }
+    // What serde borrows from the body is part of it.
+    let start = (content.as_ptr() as usize).checked_sub(body.as_ptr() as usize);
+    let place = start.map(|start| start..start + content.len()).filter(|place| place.end <= body.len());
+    place.ok_or_else(Failure::internal)
+}
+
+fn is_required(name: &'static str) -> Failure {
+    Failure::invalid_param(name, format!("{name} is required: send it as a string"))
+}
+
+fn must_be_string(name: &'static str) -> Failure {
+    Failure::invalid_param(name, format!("{name} must be a string"))
 }
 
 fn text<'a>(name: &'static str, field: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Failure> {
@@ -149,7 +185,7 @@ fn text<'a>(name: &'static str, field: Option<&'a RawValue>) -> Result<Option<Co
         .map(|value| serde_json::from_str::<Text<'_>>(value.get()))
         .transpose()
         .map(|text| text.map(|text| text.0))
-        .map_err(|_| Failure::invalid_param(name, format!("{name} must be a string")))
+        .map_err(|_| must_be_string(name))
 }
 
 fn required_text<'a>(
@@ -157,8 +193,7 @@ fn required_text<'a>(
     field: Option<&'a RawValue>,
     most: usize,
 ) -> Result<Cow<'a, str>, Failure> {
-    let text = text(name, field)?
-        .ok_or_else(|| Failure::invalid_param(name, format!("{name} is required: send it as a string")))?;
+    let text = text(name, field)?.ok_or_else(|| is_required(name))?;
     bounded(name, text, 1, most)
 }
 
@@ -175,7 +210,6 @@ fn bounded<'a>(
         return Ok(text);
     }
     let rule = match (least, most) {
-        (least, usize::MAX) => format!("at least {least} character long"),
         (0, most) => format!("at most {most} characters long"),
         (least, most) => format!("{least} to {most} characters long"),
     };
@@ -223,7 +257,7 @@ mod tests {
         for (name, value) in changes.as_object().unwrap() {
             body[name] = value.clone();
         }
-        Submission::parse(&Bytes::from(body.to_string()), &Gate::default())
+        Submission::parse(BytesMut::from(body.to_string().as_str()), &Gate::default())
     }
 
     #[test]
@@ -295,7 +329,7 @@ mod tests {
         for (body, param) in
             [("{}", "model"), (r#"{"model":"m"}"#, "audio_url"), (r#"{"model":null}"#, "model")]
         {
-            let failure = Submission::parse(&Bytes::from(body), &Gate::default()).unwrap_err();
+            let failure = Submission::parse(BytesMut::from(body), &Gate::default()).unwrap_err();
             assert_eq!(
                 (failure.code, failure.param.as_deref()),
                 (ErrorCode::InvalidParam, Some(param)),
@@ -316,7 +350,7 @@ mod tests {
             (r#"["m",1,2,3,4,5,6,7,8]"#, ErrorCode::InvalidParam),
         ] {
             assert_eq!(
-                Submission::parse(&Bytes::from(body), &Gate::default()).unwrap_err().code,
+                Submission::parse(BytesMut::from(body), &Gate::default()).unwrap_err().code,
                 code,
                 "{body:?}"
             );
@@ -325,16 +359,14 @@ mod tests {
 
     #[test]
     fn inline_audio_stays_where_it_was_received() {
-        let body = Bytes::from(json!({"model": "m", "audio_url": WAV}).to_string());
-        let submission = Submission::parse(&body, &Gate::default()).unwrap();
-        let AudioSource::Inline(audio) = submission.audio else { panic!("not inline") };
-        let range = body.as_ptr_range();
-        assert!(range.contains(&audio.base64.as_ptr()));
-    }
-
-    #[test]
-    fn a_payload_with_escaped_slashes_is_understood() {
-        let body = json!({"model": "m", "audio_url": WAV}).to_string().replace('/', "\\/");
-        assert!(Submission::parse(&Bytes::from(body), &Gate::default()).is_ok());
+        let json = json!({"model": "m", "audio_url": WAV}).to_string();
+        for json in [json.replace('/', "\\/"), json.replace("gAAA", "gAA\\n\\u0041").replace('=', ""), json] {
+            let body = BytesMut::from(json.as_str());
+            let range = body.as_ptr_range();
+            let submission = Submission::parse(body, &Gate::default()).unwrap();
+            let AudioSource::Inline(audio) = submission.audio else { panic!("not inline") };
+            assert_eq!(audio.base64, WAV.split_once(',').unwrap().1, "{json}");
+            assert!(range.contains(&audio.base64.as_ptr()), "{json}");
+        }
     }
 }

@@ -3,5 +3,6 @@
 pub mod completion;
 pub mod error;
 pub mod event_stream;
+pub mod json_text;
 pub mod submit;
 pub mod task;

@@ -1,0 +1,109 @@
+//! The memory that request bodies may take, of all callers together: `limits.max_payload_memory_bytes`.
+//!
+//! A body takes its share before it is read beyond its beginning, and gives it back with the last slice of it. Whoever
+//! finds no room waits, in order, with the upload standing still; whoever finds none for long is told to come back.
+//! Small bodies take none: they are let past.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::error::{ErrorCode, Failure};
+
+/// How long an upload may stand still because there is no room.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// When whoever found no room may come back.
+const RETRY: Duration = Duration::from_secs(5);
+/// Memory is shared out in blocks of this many bytes.
+const BLOCK: usize = 1024;
+
+/// What there is to share; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PayloadMemory(Arc<Semaphore>);
+
+/// A share, given back when dropped.
+#[derive(Debug)]
+pub struct Share(OwnedSemaphorePermit);
+
+impl PayloadMemory {
+    /// `bytes` to share.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new((bytes / BLOCK).min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// A share of this many bytes, as soon as those who came before have theirs.
+    ///
+    /// # Errors
+    /// `queue_full` when there is none within [`PATIENCE`].
+    pub async fn share(&self, bytes: usize) -> Result<Share, Failure> {
+        let blocks = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX);
+        match timeout(PATIENCE, Arc::clone(&self.0).acquire_many_owned(blocks)).await {
+            Ok(Ok(permit)) => Ok(Share(permit)),
+            Ok(Err(_)) => Err(Failure::internal()),
+            Err(_) => Err(Failure::new(
+                ErrorCode::QueueFull,
+                "Too many large uploads are under way already; try again shortly",
+            )
+            .with_retry_after(RETRY)),
+        }
+    }
+}
+
+impl Share {
+    /// Gives back what is above this many bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        let surplus = self.0.num_permits().saturating_sub(bytes.div_ceil(BLOCK));
+        drop(self.0.split(surplus));
+    }
+
+    /// The same bytes, which keep the share as long as there is a slice of them.
+    #[must_use]
+    pub fn hold(self, bytes: Bytes) -> Bytes {
+        struct Held {
+            bytes: Bytes,
+            _share: Share,
+        }
+        impl AsRef<[u8]> for Held {
+            fn as_ref(&self) -> &[u8] {
+                &self.bytes
+            }
+        }
+        Bytes::from_owner(Held { bytes, _share: self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_is_held_until_the_last_slice_is_gone() {
+        let memory = PayloadMemory::new(10 * BLOCK);
+        let held = memory.share(6 * BLOCK).await.unwrap().hold(Bytes::from_static(b"audio"));
+        let slice = held.slice(1..3);
+        drop(held);
+        assert!(memory.share(5 * BLOCK).now_or_never().is_none());
+        assert_eq!(slice, "ud");
+        drop(slice);
+        assert!(memory.share(10 * BLOCK).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_served_in_order_and_not_for_ever() {
+        let memory = PayloadMemory::new(10 * BLOCK);
+        let mut first = memory.share(10 * BLOCK).await.unwrap();
+        let mut large = Box::pin(memory.share(8 * BLOCK));
+        assert!(large.as_mut().now_or_never().is_none());
+        // A smaller one that came later does not overtake.
+        first.shrink(8 * BLOCK);
+        assert!(memory.share(BLOCK).now_or_never().is_none());
+        assert_eq!(large.await.unwrap_err().code, ErrorCode::QueueFull);
+        assert!(memory.share(BLOCK).await.is_ok());
+    }
+}

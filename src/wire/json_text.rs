@@ -1,0 +1,111 @@
+//! The text of a JSON string, unescaped where it stands: an upload of many megabytes is not copied because its sender
+//! writes `\/` for every slash, as PHP does.
+
+use bytes::BytesMut;
+
+/// Replaces the escapes of RFC 8259, section 7, in what stands between the quotation marks of a valid JSON string.
+/// Half of a surrogate pair, which stands for no character, becomes U+FFFD.
+pub fn unescape(text: &mut BytesMut) {
+    let Some(first) = text.iter().position(|byte| *byte == b'\\') else { return };
+    let (mut read, mut write) = (first, first);
+    while let Some(rest) = text.get(read..).filter(|rest| !rest.is_empty()) {
+        let run = rest.iter().position(|byte| *byte == b'\\').unwrap_or(rest.len());
+        if run > 0 {
+            text.copy_within(read..read + run, write);
+            (read, write) = (read + run, write + run);
+            continue;
+        }
+        let (character, length) = escape(rest);
+        let mut encoded = [0; 4];
+        for byte in character.encode_utf8(&mut encoded).bytes() {
+            // No escape is shorter than what it stands for.
+            if let Some(to) = text.get_mut(write) {
+                *to = byte;
+            }
+            write += 1;
+        }
+        read += length;
+    }
+    text.truncate(write);
+}
+
+/// What the escape at the start of `text` stands for, and how long it is.
+fn escape(text: &[u8]) -> (char, usize) {
+    let Some(kind) = text.get(1) else { return (char::REPLACEMENT_CHARACTER, 1) };
+    let character = match kind {
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => return unicode(text),
+        other => char::from(*other),
+    };
+    (character, 2)
+}
+
+/// `\uXXXX`, or two of them that make one character.
+fn unicode(text: &[u8]) -> (char, usize) {
+    let first = code_unit(text);
+    let second = text.get(6..).filter(|rest| rest.starts_with(b"\\u")).and_then(code_unit);
+    let units = first.into_iter().chain(second);
+    match char::decode_utf16(units).next() {
+        Some(Ok(character)) => (character, 6 * character.len_utf16()),
+        Some(Err(_)) | None => (char::REPLACEMENT_CHARACTER, text.len().min(6)),
+    }
+}
+
+fn code_unit(escape: &[u8]) -> Option<u16> {
+    let digits = std::str::from_utf8(escape.get(2..6)?).ok()?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn unescaped(json: &str) -> String {
+        let mut text = BytesMut::from(&json[1..json.len() - 1]);
+        unescape(&mut text);
+        String::from_utf8(text.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_escape_is_replaced() {
+        assert_eq!(
+            unescaped(r#""a\/b\"\\\b\f\n\r\t\u0041\u00e9\u20ac\uD83D\uDE00z""#),
+            "a/b\"\\\u{8}\u{c}\n\r\tAé€😀z"
+        );
+        assert_eq!(unescaped(r#""\uD83D\u0041 \uDE00 \uD83D""#), "\u{fffd}A \u{fffd} \u{fffd}");
+        assert_eq!(unescaped(r#""""#), "");
+    }
+
+    #[test]
+    fn what_stands_behind_the_text_is_left_as_room() {
+        let mut text = BytesMut::from(r#"\/\/"}"#);
+        let capacity = text.capacity();
+        text.truncate(4);
+        unescape(&mut text);
+        assert_eq!((&text[..], text.capacity()), (&b"//"[..], capacity));
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_serde(text: String, escape_all: bool) {
+            let json = if escape_all {
+                let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+                format!("\"{units}\"")
+            } else {
+                serde_json::to_string(&text).unwrap().replace('/', "\\/")
+            };
+            prop_assert_eq!(unescaped(&json), text);
+        }
+
+        #[test]
+        fn nothing_that_is_no_json_panics(text in "[\\\\u0-9dD\"a]{0,20}") {
+            unescape(&mut BytesMut::from(text.as_str()));
+        }
+    }
+}

@@ -2,14 +2,17 @@
 //! know the name or the type that a client declared, does not decode, and does not vouch that the rest of a
 //! file is whole.
 
+mod frames;
 mod mp4;
-mod mpeg;
 mod ogg;
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use serde::{Deserialize, Serialize};
+
+use super::library::Source;
+use super::wave::is_wave;
 
 /// The audio containers that hearken accepts: those that the Gemini API documents, with `audio/m4a` for
 /// MPEG-4 files that hold sound.
@@ -24,7 +27,7 @@ pub enum Container {
     Aiff,
     /// AAC in ADTS frames.
     Aac,
-    /// Ogg with an audio stream first: Vorbis, Opus, FLAC, Speex.
+    /// Ogg with sound in it: Vorbis, Opus, FLAC, Speex.
     Ogg,
     /// Native FLAC.
     Flac,
@@ -81,56 +84,57 @@ const ID3_HEADER: u64 = 10;
 /// Tags in front of the audio that are skipped: more than one is already unusual.
 const ID3_TAGS: usize = 4;
 
-/// Recognises what `reader` holds from its bytes alone, from its start, and leaves it at the start.
+/// Recognises what `source` holds from its bytes alone, from its start, and leaves it at the start.
 ///
-/// A strong signature (RIFF/WAVE, FORM/AIFF, OggS, fLaC, ftyp, ID3) decides even if the rest is cut off; a
-/// frame sync of MPEG audio or ADTS, which is a dozen bits, has to be followed by another where its length
-/// says, unless the data ends first.
+/// A strong signature (RIFF/WAVE, FORM/AIFF, OggS, fLaC, ftyp, ID3) decides even if the rest is cut off or in
+/// a codec that is not known here, as long as it does not say that there is no sound. A frame sync of MPEG
+/// audio or ADTS, which is a dozen bits, has to be followed by another where its length says, unless the data
+/// ends first.
 ///
 /// # Errors
 ///
-/// Only what the reader itself reports.
-pub fn recognise(reader: &mut (impl Read + Seek)) -> io::Result<Option<Container>> {
-    let length = reader.seek(SeekFrom::End(0))?;
-    let found = recognise_at(reader, length);
-    reader.seek(SeekFrom::Start(0))?;
-    found
+/// Only what the source itself reports.
+pub fn recognise(source: &mut impl Source) -> io::Result<Option<Container>> {
+    let tags = tags(source)?;
+    let found = by_signature(source, tags.end)?;
+    source.seek(SeekFrom::Start(0))?;
+    // A tag with nothing known behind it is still what puts tags in front of a file: an MP3.
+    Ok(found.or((tags.count > 0).then_some(Container::Mp3)))
 }
 
-fn recognise_at(reader: &mut (impl Read + Seek), length: u64) -> io::Result<Option<Container>> {
-    let mut offset = 0;
-    for tags in 0..=ID3_TAGS {
-        let head = read_at::<HEAD>(reader, offset)?;
-        if let Some(size) = id3_size(head.bytes()) {
-            offset = offset.saturating_add(size);
-            continue;
-        }
-        let found = by_signature(reader, head.bytes(), offset, length)?;
-        // A tag with nothing known behind it is still what puts tags in front of a file: an MP3.
-        return Ok(found.or((tags > 0).then_some(Container::Mp3)));
-    }
-    Ok(Some(Container::Mp3))
-}
-
-fn by_signature(
-    reader: &mut (impl Read + Seek),
-    head: &[u8],
-    offset: u64,
-    length: u64,
-) -> io::Result<Option<Container>> {
-    Ok(match head {
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..]
-        | [b'R', b'F', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E', ..]
-        | [b'B', b'W', b'6', b'4', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Some(Container::Wav),
+fn by_signature(source: &mut impl Source, offset: u64) -> io::Result<Option<Container>> {
+    let end = source.seek(SeekFrom::End(0))?;
+    let head = read_at::<HEAD>(source, offset)?;
+    Ok(match head.bytes() {
+        head if is_wave(head) => Some(Container::Wav),
         [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => Some(Container::Aiff),
         [b'f', b'L', b'a', b'C', ..] => Some(Container::Flac),
-        [b'O', b'g', b'g', b'S', ..] => ogg::holds_audio(reader, offset)?.then_some(Container::Ogg),
+        [b'O', b'g', b'g', b'S', ..] => ogg::holds_sound(source, offset)?.then_some(Container::Ogg),
         [_, _, _, _, b'f', b't', b'y', b'p', ..] => {
-            mp4::holds_audio(reader, offset, length)?.then_some(Container::M4a)
+            mp4::holds_sound(source, offset, end)?.then_some(Container::M4a)
         }
-        [0xff, ..] => mpeg::recognise(reader, offset)?,
-        _ => None,
+        head => frames::recognise(source, offset, head)?,
     })
+}
+
+/// The ID3v2 tags in front of a file.
+pub(super) struct Tags {
+    /// How many there are.
+    pub(super) count: usize,
+    /// Where they end.
+    pub(super) end: u64,
+}
+
+/// Finds the tags in front, without reading what is in them.
+pub(super) fn tags(source: &mut impl Source) -> io::Result<Tags> {
+    let mut tags = Tags { count: 0, end: 0 };
+    while tags.count < ID3_TAGS
+        && let Some(size) = id3_size(read_at::<HEAD>(source, tags.end)?.bytes())
+    {
+        tags.end = tags.end.saturating_add(size);
+        tags.count += 1;
+    }
+    Ok(tags)
 }
 
 /// The whole size of the ID3v2 tag that starts here, or `None` if none does. A header that is cut off
@@ -150,19 +154,19 @@ fn id3_size(head: &[u8]) -> Option<u64> {
 }
 
 /// Up to `N` bytes as read: fewer at the end of the data.
-struct Piece<const N: usize> {
+pub(super) struct Piece<const N: usize> {
     buffer: [u8; N],
     filled: usize,
 }
 
 impl<const N: usize> Piece<N> {
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.buffer.get(..self.filled).unwrap_or_default()
     }
 }
 
 /// Reads up to `N` bytes from `offset`, fewer only if the data ends.
-fn read_at<const N: usize>(reader: &mut (impl Read + Seek), offset: u64) -> io::Result<Piece<N>> {
+pub(super) fn read_at<const N: usize>(reader: &mut (impl Read + Seek), offset: u64) -> io::Result<Piece<N>> {
     let mut piece = Piece { buffer: [0; N], filled: 0 };
     reader.seek(SeekFrom::Start(offset))?;
     while let Some(rest) = piece.buffer.get_mut(piece.filled..).filter(|rest| !rest.is_empty()) {

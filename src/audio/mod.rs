@@ -8,8 +8,10 @@ pub mod data_uri;
 pub mod gate;
 pub mod host_pattern;
 pub mod label;
+pub mod library;
 pub mod source;
 pub mod text;
+pub(crate) mod wave;
 
 use std::time::Duration;
 

@@ -2,6 +2,8 @@
 //! floats, skips and counts what is damaged. It measures nothing and words nothing but why a file cannot be
 //! decoded.
 
+use std::io::{self, Read, SeekFrom};
+
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track};
@@ -10,10 +12,13 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Duration;
 
+use crate::audio::library::guarded;
+use crate::audio::wave::{PlainWave, is_wave};
+
 use super::names;
 use super::opus;
 use super::source::{Watch, Watched};
-use super::track::{Chosen, Decoder, choose, guarded};
+use super::track::{Chosen, Decoder, choose};
 use super::{Format, InspectError, Summary};
 
 /// Sampling rates that are measured, in Hz.
@@ -52,6 +57,7 @@ impl Decoding {
         {
             return Err(error);
         }
+        let source = if source.is_seekable() { plain(source).map_err(InspectError::Source)? } else { source };
         let (source, watch) = Watched::new(source);
         let stream = MediaSourceStream::new(Box::new(source), Default::default());
         let probed = guarded(|| {
@@ -241,6 +247,14 @@ impl Decoding {
         };
         (whole > 0).then(|| (done as f64 / whole as f64).min(1.0) as f32)
     }
+}
+
+/// The source as the demuxers can read it: some forms of WAVE they cannot.
+fn plain(mut source: Box<dyn MediaSource>) -> io::Result<Box<dyn MediaSource>> {
+    let mut head = Vec::with_capacity(12);
+    source.as_mut().take(12).read_to_end(&mut head)?;
+    source.seek(SeekFrom::Start(0))?;
+    Ok(if is_wave(&head) { Box::new(PlainWave::new(source)?) } else { source })
 }
 
 /// The duration that the container states, if any.

@@ -1,6 +1,5 @@
 //! The bytes on their way to the demuxer: counts how far they have been read and keeps the first failure of
-//! their source, which the demuxer would otherwise blend with its own complaints. It knows no formats but
-//! one detail: RF64 and BW64 are shown as the RIFF that they are apart from their first four letters.
+//! their source, which the demuxer would otherwise blend with its own complaints. It knows no formats.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,13 +63,6 @@ impl Watched {
 impl Read for Watched {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buf).map_err(|error| self.failed(error))?;
-        let read = buf.get_mut(..count).unwrap_or_default();
-        // The 64-bit forms of WAVE keep the layout of RIFF, with sizes that say "unknown" (EBU Tech 3306).
-        if self.position == 0 && (read.starts_with(b"RF64") || read.starts_with(b"BW64")) {
-            for (byte, letter) in read.iter_mut().zip(b"RIFF") {
-                *byte = *letter;
-            }
-        }
         self.moved(self.position.saturating_add(count as u64));
         Ok(count)
     }

@@ -1,12 +1,12 @@
 //! Which track of a file is measured and what decodes it: the first track of sound that can be decoded, its
 //! decoder, and the quirks of its container that the decoding has to know. It reads no packets.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
 use symphonia::core::formats::{FormatReader, Track, TrackType};
+
+use crate::audio::library::guarded;
 
 use super::names;
 use super::opus::{self, Opus};
@@ -48,10 +48,4 @@ pub(super) fn choose(reader: &dyn FormatReader) -> Option<Chosen> {
         let guessed = names::guesses_duration(reader.format_info(), track.delay);
         Some(Chosen { track: track.clone(), params: params.clone(), decoder, pre_skip, guessed })
     })
-}
-
-/// Runs a step of a parser or decoder that is somebody else's over bytes that are anybody's: if it panics,
-/// that packet or file is damaged, and no more.
-pub(super) fn guarded<T>(step: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(step)).ok()
 }

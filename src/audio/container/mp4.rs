@@ -1,9 +1,11 @@
-//! The box tree of an MPEG-4 file (ISO/IEC 14496-12): looks for a track of sound in a bounded number of
-//! steps. It knows no codecs and reads no samples.
+//! The box tree of an MPEG-4 file (ISO/IEC 14496-12): asks each track what it holds, in a bounded number of
+//! steps. The library keeps that to itself: it names a track by its codec, and of codecs that it does not know,
+//! those of sound look like those of pictures, time codes and captions.
 
-use std::io::{self, Read, Seek};
+use std::io;
 use std::ops::Range;
 
+use super::super::library::Source;
 use super::read_at;
 
 /// Boxes visited in all: the tree comes from outside, the request waits.
@@ -12,65 +14,56 @@ const BOXES: u32 = 512;
 const PICTURES: [&[u8]; 9] =
     [b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"];
 
-/// Whether the file that starts at `offset` is one of sound: a movie with a track of sound, or one that ends
-/// before its tracks are known and whose brand is not one of pictures.
-pub(super) fn holds_audio(reader: &mut (impl Read + Seek), offset: u64, length: u64) -> io::Result<bool> {
-    let brand = read_at::<12>(reader, offset)?;
+/// Whether the file that starts at `offset` holds sound: it has a track of it, or ends before it says what its
+/// tracks hold and has no brand of pictures.
+pub(super) fn holds_sound(source: &mut impl Source, offset: u64, end: u64) -> io::Result<bool> {
+    let brand = read_at::<12>(source, offset)?;
     if brand.bytes().get(8..).is_some_and(|brand| PICTURES.contains(&brand)) {
         return Ok(false);
     }
-    let mut walk = Walk { reader, left: BOXES };
-    let Some(movie) = walk.find(offset..length, b"moov")? else { return Ok(true) };
-    let mut rest = movie;
-    let mut tracks_without_sound = false;
-    while let Some(track) = walk.find(rest.clone(), b"trak")? {
-        rest.start = track.end;
-        match walk.handler(track)? {
-            Some(kind) if &kind == b"soun" => return Ok(true),
-            Some(_) => tracks_without_sound = true,
-            // A track that does not say what it is may be cut off.
-            None => {}
-        }
-    }
-    Ok(!tracks_without_sound)
+    let mut walk = Walk { left: BOXES, tracks: 0, sound: false };
+    walk.through(source, offset..end, &[b"moov", b"trak", b"mdia", b"hdlr"])?;
+    Ok(walk.sound || walk.tracks == 0)
 }
 
-struct Walk<'r, R> {
-    reader: &'r mut R,
+struct Walk {
     left: u32,
+    /// Tracks that said what they hold, and whether it was sound.
+    tracks: u32,
+    sound: bool,
 }
 
-impl<R: Read + Seek> Walk<'_, R> {
-    /// The content of the first box of type `wanted` among those that fill `range`.
-    fn find(&mut self, mut range: Range<u64>, wanted: &[u8; 4]) -> io::Result<Option<Range<u64>>> {
-        while range.start < range.end && self.left > 0 {
+impl Walk {
+    /// Visits every box that has this path from the boxes that fill `range`.
+    fn through(
+        &mut self,
+        source: &mut impl Source,
+        mut range: Range<u64>,
+        path: &[&[u8; 4]],
+    ) -> io::Result<()> {
+        let Some((wanted, below)) = path.split_first() else { return self.handler(source, range) };
+        while range.start < range.end && self.left > 0 && !self.sound {
             self.left -= 1;
-            let header = read_at::<16>(self.reader, range.start)?;
-            let Some((kind, header_size, size)) = parse(header.bytes(), range.end - range.start) else {
-                return Ok(None);
-            };
+            let head = read_at::<16>(source, range.start)?;
+            let Some((kind, header, size)) = parse(head.bytes(), range.end - range.start) else { break };
             // A box that claims more than its parent holds is cut off at the parent's end.
             let end = range.start.saturating_add(size).min(range.end);
-            if &kind == wanted {
-                return Ok(Some(range.start.saturating_add(header_size).min(end)..end));
+            if &kind == *wanted {
+                self.through(source, range.start.saturating_add(header).min(end)..end, below)?;
             }
             range.start = end;
         }
-        Ok(None)
+        Ok(())
     }
 
-    /// The four letters that say what kind of media a track holds.
-    fn handler(&mut self, track: Range<u64>) -> io::Result<Option<[u8; 4]>> {
-        let Some(media) = self.find(track, b"mdia")? else { return Ok(None) };
-        let Some(handler) = self.find(media, b"hdlr")? else { return Ok(None) };
-        // Version and flags, four bytes kept at zero, then the type.
-        let content = read_at::<12>(self.reader, handler.start)?;
-        Ok(match content.bytes() {
-            [_, _, _, _, _, _, _, _, a, b, c, d] if handler.end - handler.start >= 12 => {
-                Some([*a, *b, *c, *d])
-            }
-            _ => None,
-        })
+    /// Notes what a track says that it holds: version and flags, four bytes kept at zero, then four letters.
+    fn handler(&mut self, source: &mut impl Source, content: Range<u64>) -> io::Result<()> {
+        let head = read_at::<12>(source, content.start)?;
+        if let Some(kind) = head.bytes().get(8..12).filter(|_| content.end - content.start >= 12) {
+            self.tracks += 1;
+            self.sound = kind == b"soun";
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,131 @@
+//! The library that parses containers, kept within bounds: it is shown one stretch of a file, may read so many
+//! bytes of it, and may fail or panic over bytes that are anybody's. It decides nothing about what it is asked.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use symphonia::core::errors::Result;
+use symphonia::core::formats::{FormatOptions, FormatReader, Track};
+use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::default::formats::{
+    AdtsReader, AiffReader, FlacReader, IsoMp4Reader, MpaReader, OggReader, WavReader,
+};
+
+use super::container::Container;
+use super::wave::PlainWave;
+
+/// The most that one question may read: enough for the index of an hour of MPEG-4 and for the pictures that
+/// stand in the way, and still a matter of milliseconds where the bytes are base64.
+const MOST_READ: u64 = 4 << 20;
+
+/// Random access to bytes, from wherever they come.
+pub trait Source: Read + Seek + Send + Sync {}
+
+impl<S: Read + Seek + Send + Sync> Source for S {}
+
+/// Asks something of the file that starts at `offset`, which has the signature of this container; `None` if
+/// the library cannot read so much as its headers, or has no answer.
+pub(super) fn ask<T>(
+    source: &mut impl Source,
+    offset: u64,
+    container: Container,
+    question: impl FnOnce(&dyn FormatReader) -> Option<T>,
+) -> io::Result<Option<T>> {
+    ask_bytes(source, offset, |stretch| question(open(stretch, container).ok()?.as_ref()))
+}
+
+/// Asks something of the bytes from `offset` on.
+///
+/// # Errors
+/// Only a failure of the source.
+pub(super) fn ask_bytes<T>(
+    source: &mut impl Source,
+    offset: u64,
+    question: impl for<'s> FnOnce(Box<dyn MediaSource + 's>) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let length = source.seek(SeekFrom::End(0))?.saturating_sub(offset);
+    source.seek(SeekFrom::Start(offset))?;
+    let mut failure = None;
+    let stretch = Stretch { source, offset, length, left: MOST_READ, failure: &mut failure };
+    let answer = guarded(|| question(Box::new(stretch))).flatten();
+    failure.map_or(Ok(answer), Err)
+}
+
+/// Runs a step of a parser or decoder that is somebody else's: if it panics, the file is damaged, and no more.
+pub(crate) fn guarded<T>(step: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(step)).ok()
+}
+
+/// Is this a track of sound?
+pub(super) fn is_sound(track: &Track) -> bool {
+    track.codec_params.as_ref().is_some_and(|params| params.audio().is_some())
+}
+
+/// Reads the headers with the reader of this container, and no other: the library's own search for a
+/// signature goes on for a megabyte through whatever it does not know.
+fn open<'s>(stretch: Box<dyn MediaSource + 's>, container: Container) -> Result<Box<dyn FormatReader + 's>> {
+    let stretch: Box<dyn MediaSource + 's> = match container {
+        Container::Wav => Box::new(PlainWave::new(stretch)?),
+        _ => stretch,
+    };
+    let stream = MediaSourceStream::new(stretch, Default::default());
+    let options = FormatOptions::default();
+    Ok(match container {
+        Container::Wav => Box::new(WavReader::try_new(stream, options)?),
+        Container::Mp3 => Box::new(MpaReader::try_new(stream, options)?),
+        Container::Aiff => Box::new(AiffReader::try_new(stream, options)?),
+        Container::Aac => Box::new(AdtsReader::try_new(stream, options)?),
+        Container::Ogg => Box::new(OggReader::try_new(stream, options)?),
+        Container::Flac => Box::new(FlacReader::try_new(stream, options)?),
+        Container::M4a => Box::new(IsoMp4Reader::try_new(stream, options)?),
+    })
+}
+
+/// What the library sees: the file behind its tags, until it has read too much of it.
+struct Stretch<'s, S> {
+    source: &'s mut S,
+    offset: u64,
+    length: u64,
+    left: u64,
+    /// The first failure of the source, which the library would blend with its own complaints.
+    failure: &'s mut Option<io::Error>,
+}
+
+impl<S: Source> Read for Stretch<'_, S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::Error::other("too much was read in search of an answer"));
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
+        let count = self.source.read(buf.get_mut(..most).unwrap_or_default()).map_err(|error| {
+            let kind = error.kind();
+            if kind != io::ErrorKind::Interrupted {
+                self.failure.get_or_insert(error);
+            }
+            io::Error::from(kind)
+        })?;
+        self.left = self.left.saturating_sub(count as u64);
+        Ok(count)
+    }
+}
+
+impl<S: Source> Seek for Stretch<'_, S> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(position) => SeekFrom::Start(self.offset.saturating_add(position)),
+            relative => relative,
+        };
+        let position = self.source.seek(to)?;
+        position.checked_sub(self.offset).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    }
+}
+
+impl<S: Source> MediaSource for Stretch<'_, S> {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.length)
+    }
+}

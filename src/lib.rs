@@ -15,7 +15,7 @@
 //! | [`error`] | the one table of error codes; [`Failure`](error::Failure), the value that becomes an HTTP error, a task's `error` and an `error` frame |
 //! | [`wire`] | the JSON and event streams that outsiders see: serde types and framing only |
 //! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [answer](task::answer), [chunk log](task::chunk_log), [snapshot](task::snapshot), [recovery](task::recovery) |
-//! | [`audio`] | where audio comes from, what its bytes are, how base64 travels |
+//! | [`audio`] | where audio comes from, what its bytes are, how long they say they last, how base64 travels |
 //! | [`channel`] | configured ways to serve models: which could serve a request, and slots to run |
 //! | [`upstream`] | one provider each: [`gemini`](upstream::gemini), [`local`](upstream::local); deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |

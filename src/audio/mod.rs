@@ -5,6 +5,7 @@ pub mod base64_reader;
 pub mod base64_text;
 pub mod container;
 pub mod data_uri;
+pub mod duration;
 pub mod gate;
 pub mod host_pattern;
 pub mod label;

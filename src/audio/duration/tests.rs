@@ -1,0 +1,201 @@
+//! How long real files say that they last, and that damage is neither believed without bound nor dear.
+
+use std::io::{self, Cursor, Read, Seek};
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::super::wave::tests::{chunk, riff};
+use super::*;
+
+/// A file, its container and how long it lasts, if it says so.
+const FILES: [(&str, Container, Option<f64>); 17] = [
+    ("speech.wav", Container::Wav, Some(2.179)),
+    ("speech-rf64.wav", Container::Wav, Some(0.7)),
+    ("speech-chunks.wav", Container::Wav, Some(0.7)),
+    ("speech.aiff", Container::Aiff, Some(2.179)),
+    ("speech.aifc", Container::Aiff, Some(0.5)),
+    ("speech-sowt.aifc", Container::Aiff, Some(0.7)),
+    ("speech.flac", Container::Flac, Some(2.179)),
+    ("speech.oga", Container::Ogg, Some(0.7)),
+    ("speech.ogg", Container::Ogg, Some(2.179)),
+    ("speech.opus", Container::Ogg, Some(2.179)),
+    ("speech.mp3", Container::Mp3, Some(2.179)),
+    ("speech-picture.mp3", Container::Mp3, Some(0.7)),
+    // Too few frames to guess from.
+    ("speech-bare.mp3", Container::Mp3, None),
+    ("speech.aac", Container::Aac, Some(2.179)),
+    ("speech.m4a", Container::M4a, Some(2.179)),
+    ("speech-moov-last.m4a", Container::M4a, Some(2.179)),
+    ("speech-video.mp4", Container::M4a, Some(0.8)),
+];
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/tests/fixtures/audio/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn seconds(bytes: &[u8], container: Container) -> Option<f64> {
+    stated(&mut Cursor::new(bytes), container).map(|length| length.as_secs_f64())
+}
+
+/// Are both unknown, or within a tenth of each other?
+fn agree(said: Option<f64>, truth: Option<f64>) -> bool {
+    match (said, truth) {
+        (Some(said), Some(truth)) => (said - truth).abs() <= truth / 10.0,
+        (said, truth) => said == truth,
+    }
+}
+
+#[test]
+fn every_fixture_says_how_long_it_lasts() {
+    for (name, container, truth) in FILES {
+        let said = seconds(&fixture(name), container);
+        assert!(agree(said, truth), "{name}: {said:?}");
+    }
+}
+
+#[test]
+fn tags_in_front_do_not_hide_it() {
+    let tag = [b"ID3\x04\0\0\0\0\x01\0", &[0; 128][..]].concat();
+    for (name, container, truth) in FILES {
+        // An index of MPEG-4 counts from the start of the file, so that nobody puts tags there.
+        if container != Container::M4a {
+            let said = seconds(&[tag.clone(), fixture(name)].concat(), container);
+            assert!(agree(said, truth), "{name}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn frames_of_one_size_tell_it_without_a_tag() {
+    let mut frame = vec![0xff, 0xfb, 0x90, 0x00];
+    frame.resize(417, 0);
+    let said = seconds(&frame.repeat(1000), Container::Mp3);
+    assert!(agree(said, Some(1000.0 * 1152.0 / 44_100.0)), "{said:?}");
+}
+
+#[test]
+fn a_longer_time_than_any_file_has_is_not_believed() {
+    let mut slow = fixture("speech.wav");
+    // One byte of sound a second, and four milliards of them.
+    slow[24..36].copy_from_slice(&[1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 8, 0]);
+    slow[40..44].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff]);
+    assert_eq!(seconds(&slow, Container::Wav), None);
+}
+
+#[test]
+fn what_holds_no_such_container_says_nothing() {
+    for container in Container::all() {
+        for bytes in [&b""[..], b"R", b"no audio at all, only words", &[0; 4096], &[0xff; 4096]] {
+            assert_eq!(seconds(bytes, *container), None, "{container}");
+        }
+    }
+}
+
+#[test]
+fn the_source_is_left_at_its_start() {
+    let mut source = Cursor::new(fixture("speech.m4a"));
+    source.set_position(99);
+    assert!(stated(&mut source, Container::M4a).is_some());
+    assert_eq!(source.position(), 0);
+}
+
+/// Counts what is read.
+struct Counted {
+    inner: Cursor<Vec<u8>>,
+    read: usize,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buf)?;
+        self.read += count;
+        Ok(count)
+    }
+}
+
+impl Seek for Counted {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+#[test]
+fn little_of_a_large_file_is_read() {
+    let mut frame = vec![0xff, 0xfb, 0x90, 0x00];
+    frame.resize(417, 0);
+    let large =
+        |name: &str, filling: &[u8]| [fixture(name), filling.repeat((8 << 20) / filling.len())].concat();
+    let wav = riff(&[chunk(b"JUNK", &vec![7; 8 << 20]), fixture("speech.wav")[12..].to_vec()].concat());
+    let data = [&[0x00, 0x80, 0, 8][..], b"mdat", &vec![0; 8 << 20][..]].concat();
+    let moved = [&fixture("speech-video.mp4")[..32], &data, &fixture("speech-video.mp4")[32..]].concat();
+    for (name, bytes, container, most) in [
+        ("mp3", frame.repeat(20_000), Container::Mp3, 100_000),
+        ("wav", wav, Container::Wav, 100_000),
+        ("aac", fixture("speech.aac").repeat(800), Container::Aac, 400_000),
+        ("flac", large("speech.flac", b"\0"), Container::Flac, 100_000),
+        ("m4a", moved, Container::M4a, 200_000),
+        // Behind its last page there is no Ogg, so that the library searches until it is stopped.
+        ("ogg", large("speech.opus", b"\0"), Container::Ogg, 5 << 20),
+    ] {
+        let mut source = Counted { inner: Cursor::new(bytes), read: 0 };
+        let known = container::recognise(&mut source).unwrap();
+        assert_eq!(known, Some(container), "{name}");
+        let length = stated(&mut source, container);
+        assert!(length.is_some() || name == "ogg", "{name}");
+        assert!(source.read <= 2 * most, "{name}: {} bytes", source.read);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn damaged_files_neither_panic_nor_take_long(
+        file in 0..FILES.len(),
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..30),
+        insert in (any::<proptest::sample::Index>(), proptest::collection::vec(any::<u8>(), 0..20)),
+        keep in any::<proptest::sample::Index>(),
+        whole in any::<bool>(),
+        other in 0_usize..7,
+    ) {
+        let (name, container, _) = FILES[file];
+        let mut bytes = fixture(name);
+        for (at, value) in changes {
+            // Most of what can go wrong is written at the start.
+            let range = if whole { bytes.len() } else { 300 };
+            bytes[at.index(range)] = value;
+        }
+        let at = insert.0.index(bytes.len());
+        bytes.splice(at..at, insert.1);
+        if whole {
+            bytes.truncate(keep.index(bytes.len()));
+        }
+        let started = Instant::now();
+        let mut source = Cursor::new(bytes);
+        let _ = container::recognise(&mut source).unwrap();
+        for container in [container, Container::all()[other]] {
+            let length = stated(&mut source, container);
+            prop_assert!(length.is_none_or(|length| length <= LONGEST));
+        }
+        prop_assert!(started.elapsed().as_secs() < 2, "{name}: {:?}", started.elapsed());
+    }
+
+    #[test]
+    fn any_bytes_behind_any_signature_neither_panic_nor_take_long(
+        signature in proptest::sample::select(vec![
+            &b"RIFF\xff\xff\xff\xffWAVE"[..], b"RF64\xff\xff\xff\xffWAVEds64", b"FORM\0\0\xff\xffAIFC",
+            b"OggS\0\x02", b"fLaC\0\0\0\x22", b"\0\0\0\x14ftypM4A \0\0\0\0isom", b"ID3\x04\0\0\0\0\0\0", b"\xff\xfb\x90",
+            b"\xff\xf1\x50", b"",
+        ]),
+        bytes in proptest::collection::vec(any::<u8>(), 0..6000),
+    ) {
+        let started = Instant::now();
+        let mut source = Cursor::new([signature, &bytes].concat());
+        let known = container::recognise(&mut source).unwrap();
+        for container in known.into_iter().chain(Container::all().iter().copied()) {
+            stated(&mut source, container);
+        }
+        prop_assert!(started.elapsed().as_secs() < 2, "{:?}", started.elapsed());
+    }
+}

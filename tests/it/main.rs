@@ -13,6 +13,7 @@
 mod config;
 mod drain;
 mod fetch;
+mod formats;
 mod gemini;
 mod health;
 mod idempotency;

@@ -1,0 +1,182 @@
+//! Every format of audio that there is, however it is labelled: its bytes arrive at the upstream as they were
+//! sent, under the name that they deserve, and the embedded channel reads them.
+//!
+//! How audio is delivered is a function from a format and a label to an `audio_url`; the table and the checks
+//! are the same for each.
+
+use serde_json::json;
+
+use crate::support::hearken::Hearken;
+use crate::support::upstream::FakeUpstream;
+use crate::support::{base64, fixture};
+
+/// One format.
+struct Format {
+    /// In the fixtures' audio.
+    file: &'static str,
+    /// What the upstream is to be told.
+    mime: &'static str,
+    /// A label that a client may rightly use.
+    right: &'static str,
+    /// A label that contradicts the bytes.
+    wrong: &'static str,
+    /// What the embedded channel calls container and codec.
+    container: &'static str,
+    codec: &'static str,
+    /// How long it lasts.
+    seconds: f64,
+}
+
+const FORMATS: &[Format] = &[
+    wav("speech.wav", 2.18),
+    wav("speech-rf64.wav", 0.7),
+    // Other chunks before `fmt `, some of odd length, and one behind the samples.
+    wav("speech-chunks.wav", 0.7),
+    // Without and with a tag of its length, and with ID3v2 with a picture in it.
+    mp3("speech-bare.mp3", 0.8),
+    mp3("speech.mp3", 2.18),
+    mp3("speech-picture.mp3", 0.7),
+    aiff("speech.aiff", "PCM", 2.18),
+    aiff("speech-sowt.aifc", "PCM", 0.7),
+    aiff("speech.aifc", "Float", 0.5),
+    Format {
+        file: "speech.aac",
+        mime: "audio/aac",
+        right: "audio/aac",
+        wrong: "audio/mp4",
+        container: "ADTS",
+        codec: "AAC",
+        seconds: 2.18,
+    },
+    ogg("speech.ogg", "audio/ogg", "Vorbis", 2.18),
+    ogg("speech.opus", "audio/ogg;codecs=opus", "Opus", 2.18),
+    ogg("speech.oga", "application/ogg", "FLAC", 0.7),
+    Format {
+        file: "speech.flac",
+        mime: "audio/flac",
+        right: "audio/x-flac",
+        wrong: "audio/ogg",
+        container: "FLAC",
+        codec: "FLAC",
+        seconds: 2.18,
+    },
+    m4a("speech.m4a", "audio/x-m4a", 2.18),
+    m4a("speech-moov-last.m4a", "audio/mp4", 2.18),
+    // Pictures move in it, too.
+    m4a("speech-video.mp4", "video/mp4", 0.8),
+];
+
+const fn wav(file: &'static str, seconds: f64) -> Format {
+    let (right, wrong) = ("audio/vnd.wave", "audio/mpeg");
+    Format { file, mime: "audio/wav", right, wrong, container: "WAV", codec: "PCM", seconds }
+}
+
+const fn mp3(file: &'static str, seconds: f64) -> Format {
+    let (right, wrong) = ("audio/mpeg", "audio/wav");
+    Format { file, mime: "audio/mp3", right, wrong, container: "MPEG audio", codec: "MP3", seconds }
+}
+
+const fn aiff(file: &'static str, codec: &'static str, seconds: f64) -> Format {
+    let (right, wrong) = ("audio/x-aiff", "audio/wav");
+    Format { file, mime: "audio/aiff", right, wrong, container: "AIFF", codec, seconds }
+}
+
+const fn ogg(file: &'static str, right: &'static str, codec: &'static str, seconds: f64) -> Format {
+    Format { file, mime: "audio/ogg", right, wrong: "audio/flac", container: "Ogg", codec, seconds }
+}
+
+const fn m4a(file: &'static str, right: &'static str, seconds: f64) -> Format {
+    let (mime, wrong) = ("audio/m4a", "audio/aac");
+    Format { file, mime, right, wrong, container: "MPEG-4", codec: "AAC", seconds }
+}
+
+/// The label of those that do not know.
+const UNKNOWN: &str = "application/octet-stream";
+
+impl Format {
+    fn bytes(&self) -> Vec<u8> {
+        fixture(&format!("audio/{}", self.file))
+    }
+}
+
+/// Delivers bytes under a label within the request.
+fn by_data_uri(bytes: &[u8], label: &str) -> String {
+    format!("data:{label};base64,{}", base64(bytes))
+}
+
+/// Sends every format under every label, delivered like this, and looks at what the upstream receives.
+fn arrive(deliver: impl Fn(&[u8], &str) -> String) {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let hearken = Hearken::start(&upstream);
+    let mut requests = 0;
+    for format in FORMATS {
+        let bytes = format.bytes();
+        for (label, contradicts) in [(format.right, false), (format.wrong, true), (UNKNOWN, false)] {
+            let case = format!("{} as {label}", format.file);
+            let id = hearken.submit(json!({"audio_url": deliver(&bytes, label)}));
+            assert_eq!(hearken.wait(&id)["status"], "completed", "{case}");
+            let part = upstream.request(requests).json()["contents"][0]["parts"][1]["inlineData"].clone();
+            requests += 1;
+            assert_eq!(part["mimeType"], format.mime, "{case}");
+            assert!(part["data"] == base64(&bytes), "{case}: other bytes");
+            let log = hearken.log();
+            let note =
+                log.lines().find(|line| line.contains(&id) && line.contains("not what its label says"));
+            assert_eq!(note.is_some(), contradicts, "{case}: {note:?}");
+            assert!(note.is_none_or(|note| note.contains(label) && note.contains(format.mime)), "{note:?}");
+        }
+    }
+    assert_eq!(upstream.requests(), requests);
+}
+
+/// Sends every format, delivered like this, to the embedded channel, and looks at its report.
+fn are_read(deliver: impl Fn(&[u8], &str) -> String) {
+    let hearken = Hearken::builder().local().start();
+    for format in FORMATS {
+        let audio = deliver(&format.bytes(), format.right);
+        let task = hearken.wait(&hearken.submit(json!({"model": "local-inspect", "audio_url": audio})));
+        let file = format.file;
+        assert_eq!(task["status"], "completed", "{file}: {task}");
+        let report = task["results"][0]["choices"][0]["message"]["content"].as_str().unwrap();
+        let line = |start: &str| {
+            let line = report.lines().find_map(|line| line.strip_prefix(start));
+            line.unwrap_or_else(|| panic!("{file}: {report}"))
+        };
+        assert!(line("- Container: ").contains(format.container), "{file}: {report}");
+        assert!(line("- Codec: ").contains(format.codec), "{file}: {report}");
+        let seconds: f64 = line("- Duration: ").split(' ').next().unwrap().parse().unwrap();
+        // The codecs of old pad what they are given to whole frames.
+        assert!((seconds - format.seconds).abs() < 0.16, "{file}: {report}");
+        assert!(!report.contains("- Damage") && !report.contains("- Incomplete"), "{file}: {report}");
+    }
+}
+
+#[test]
+fn every_format_arrives_by_data_uri() {
+    arrive(by_data_uri);
+}
+
+#[test]
+fn every_format_is_read_by_the_embedded_channel_by_data_uri() {
+    are_read(by_data_uri);
+}
+
+#[test]
+fn what_holds_no_sound_is_refused_at_submit() {
+    let hearken = Hearken::builder().local().start();
+    let cases = [
+        ("a film without sound", fixture("audio/video-only.mp4")),
+        ("another", fixture("audio/video-only.ogv")),
+        ("a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU".to_vec()),
+        ("a text", b"The quick brown fox jumps over the lazy dog.".to_vec()),
+        ("nothing", Vec::new()),
+    ];
+    for (what, bytes) in cases {
+        for label in ["audio/mp4", "audio/ogg", "audio/wav", UNKNOWN] {
+            let audio = by_data_uri(&bytes, label);
+            let reply = hearken.try_submit(json!({"model": "local-inspect", "audio_url": audio}));
+            let error = reply.error(422, "unsupported_audio_format");
+            assert_eq!(error["param"], "audio_url", "{what} as {label}");
+        }
+    }
+}

@@ -22,18 +22,20 @@ const MAX_URL_BYTES: usize = 8192;
 /// Suffixes below which, and as which, no public host has its name. The addresses of other names are judged when they
 /// are known; these are refused early because their authors can only mean an internal host.
 const INTERNAL_SUFFIXES: &[&str] = &[
-    "localhost", // RFC 6761
-    "local",     // multicast DNS (RFC 6762), and Kubernetes' cluster.local
-    "home.arpa", // home networks (RFC 8375)
-    "onion",     // Tor (RFC 7686)
-    "internal",  // ICANN, resolution 2024.07.29.06: private use for ever; clouds' metadata services
-    "home",
-    "corp", // ICANN, resolution 2018.02.04.12: never delegated, because networks use them
-    "intranet",
-    "lan",
-    "private",     // not delegated, in private use (RFC 6762, appendix G)
-    "localdomain", // resolvers' default
-    "svc",         // Kubernetes, as in kubernetes.default.svc
+    "corp",         // never delegated, because networks use it (ICANN, 2018; RFC 6762, appendix G)
+    "home",         // the same
+    "home.arpa",    // home networks (RFC 8375)
+    "internal",     // private use for ever (ICANN, 2024); clouds' metadata services
+    "intranet",     // not delegated, in private use (RFC 6762, appendix G)
+    "lan",          // the same
+    "local",        // multicast DNS (RFC 6762); Kubernetes' cluster.local
+    "localdomain",  // loopback in many an /etc/hosts
+    "localdomain4", // the same
+    "localdomain6", // the same
+    "localhost",    // loopback (RFC 6761)
+    "onion",        // Tor (RFC 7686)
+    "private",      // not delegated, in private use (RFC 6762, appendix G)
+    "svc",          // Kubernetes, as in kubernetes.default.svc
 ];
 
 /// Which URLs may be fetched from: part of `[fetch]`. The default is the strictest that is of use.
@@ -55,7 +57,7 @@ pub enum Refusal {
     #[error("{0}")]
     Malformed(String),
     /// Neither http nor https.
-    #[error("it must be an http:// or https:// URL")]
+    #[error("it must begin with http:// or https://")]
     Scheme,
     /// There is something before an `@`.
     #[error(
@@ -89,16 +91,16 @@ impl Gate {
     /// # Errors
     /// Why it may not be fetched from.
     pub fn admit(&self, text: &str) -> Result<Url, Refusal> {
+        let (scheme, rest) = text.split_once(':').ok_or(Refusal::Scheme)?;
+        if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            return Err(Refusal::Scheme);
+        }
         check_length(text)?;
         // The parser follows browsers, which forgive: it would drop tabs and line ends, and read \ as /.
         if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
             return malformed(
                 "there is white space, a control character or a backslash in it: encode it as in %20",
             );
-        }
-        let (scheme, rest) = text.split_once(':').ok_or(Refusal::Scheme)?;
-        if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-            return Err(Refusal::Scheme);
         }
         // Of `https:a.wav` and `https:///a.wav` the parser would make the host a.wav.
         let authority = rest.strip_prefix("//").filter(|rest| !rest.starts_with('/')).ok_or_else(|| {
@@ -197,7 +199,15 @@ fn is_internal_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use awc::http::Uri;
+    use proptest::prelude::*;
+
     use super::*;
+
+    const REFUSED: &str = include_str!("../../tests/fixtures/urls/refused.toml");
+    const ACCEPTED: &str = include_str!("../../tests/fixtures/urls/accepted.toml");
 
     fn gate(hosts: &[&str], ports: &[u16]) -> Gate {
         Gate {
@@ -296,5 +306,134 @@ mod tests {
     fn a_fragment_is_dropped() {
         let url = Gate::default().admit("https://example.com/a.wav?x=1#secret").unwrap();
         assert_eq!(url.as_str(), "https://example.com/a.wav?x=1");
+    }
+
+    #[test]
+    fn no_spelling_leads_inside() {
+        type Table = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+        let table: Table = toml::from_str(&REFUSED.replace("PORT", "4711")).unwrap();
+        let spellings = table.iter().flat_map(|(reason, tricks)| {
+            tricks.iter().flat_map(move |(trick, urls)| urls.iter().map(move |url| (reason, trick, url)))
+        });
+        let mut wrong = Vec::new();
+        for (reason, trick, url) in spellings.clone() {
+            match Gate::default().admit(url) {
+                Err(refusal) if refusal.to_string().contains(reason) => {}
+                other => wrong.push(format!("{reason:?}, {trick}: {url:?}: {other:?}")),
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(spellings.count() >= 290);
+    }
+
+    #[test]
+    fn public_urls_pass_in_one_spelling() {
+        type Table = BTreeMap<String, BTreeMap<String, String>>;
+        for (text, stored) in toml::from_str::<Table>(ACCEPTED).unwrap().into_values().flatten() {
+            let url = Gate::default().admit(&text).unwrap_or_else(|err| panic!("{text}: {err}"));
+            assert_eq!(url.as_str(), stored, "{text}");
+            assert_eq!(Gate::default().admit(&stored), Ok(url), "{stored}");
+            same_for_the_client(&stored).unwrap();
+        }
+    }
+
+    /// What the HTTP client reads in a URL that was accepted is what was judged.
+    fn same_for_the_client(accepted: &str) -> Result<(), TestCaseError> {
+        let judged = Url::parse(accepted).unwrap();
+        let read = accepted.parse::<Uri>();
+        prop_assert!(read.is_ok(), "the client does not read {accepted}: {read:?}");
+        let read = read.unwrap();
+        let default = if read.scheme_str() == Some("https") { 443 } else { 80 };
+        prop_assert_eq!(read.scheme_str(), Some(judged.scheme()));
+        prop_assert_eq!(read.host(), judged.host_str());
+        prop_assert_eq!(read.port_u16().unwrap_or(default), judged.port_or_known_default().unwrap());
+        prop_assert!(!read.authority().unwrap().as_str().contains('@'));
+        prop_assert_eq!(read.path_and_query().unwrap().as_str(), &judged[url::Position::BeforePath..]);
+        Ok(())
+    }
+
+    fn properties_of_what_is_accepted(text: &str) -> Result<(), TestCaseError> {
+        let Ok(url) = Gate::default().admit(text) else { return Ok(()) };
+        prop_assert!(matches!(url.scheme(), "http" | "https"));
+        prop_assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
+        match url.host() {
+            Some(Host::Domain(name)) => {
+                prop_assert!(name.trim_end_matches('.').contains('.') && is_well_formed(name), "{name}");
+            }
+            Some(Host::Ipv4(address)) => prop_assert!(is_public(IpAddr::V4(address))),
+            Some(Host::Ipv6(address)) => prop_assert!(is_public(IpAddr::V6(address))),
+            None => prop_assert!(false, "no host: {url}"),
+        }
+        prop_assert_eq!(Gate::default().admit(url.as_str()), Ok(url.clone()));
+        same_for_the_client(url.as_str())
+    }
+
+    /// The spellings of an IPv4 address that the C library's inet_aton reads, and so do browsers.
+    fn classic_spellings(address: u32) -> Vec<String> {
+        let [a, b, c, d] = address.to_be_bytes();
+        let (low24, low16) = (address & 0xff_ffff, address & 0xffff);
+        vec![
+            format!("{a}.{b}.{c}.{d}"),
+            format!("{a}.{b}.{c}.{d}."),
+            format!("{a}.{b}.{low16}"),
+            format!("{a}.{low24}"),
+            format!("{address}"),
+            format!("{address:#x}"),
+            format!("0X{address:08X}."),
+            format!("0{address:o}"),
+            format!("{a:#x}.{b:#x}.{c:#x}.{d:#x}"),
+            format!("0{a:o}.0{b:o}.0{c:o}.0{d:o}"),
+            format!("0000{a:o}.{b:#06x}.{low16}"),
+            format!("{a}.0{low24:o}"),
+            format!("{a}%2e{b}%2E{c}.{d}"),
+            format!("{a}.{b}.{c}.{d}").chars().map(full_width).collect(),
+        ]
+    }
+
+    fn full_width(c: char) -> char {
+        char::from_u32(c as u32 + 0xfee0).unwrap_or(c)
+    }
+
+    /// Hosts of all kinds, some with a public or an internal suffix.
+    fn host() -> impl Strategy<Value = String> {
+        let start = prop_oneof![
+            "localhost|redis|0x[0-9a-f]{1,8}|[0-9]{1,10}",
+            "[0-9.x]{1,15}",
+            r"\[[0-9a-f:.]{2,20}\]",
+            r"\[2[46a]0[0-9](:[0-9a-f]{1,4}){1,4}::\]",
+            "[a-z0-9_-]{1,12}",
+            r"[a-z0-9_\-.%①ß。{}*~!$&'(),;=+]{0,12}",
+        ];
+        (start, r"(\.(com|local|example))?\.?").prop_map(|(start, end)| start + &end)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_is_public_and_read_alike_by_the_client(
+            scheme in "(?i)https?",
+            user in "([a-z]{0,2}(:[a-z]?)?@)?",
+            host in host(),
+            port in "(:[0-9]{0,5})?",
+            rest in r"([/?#]\PC{0,20})?",
+        ) {
+            properties_of_what_is_accepted(&format!("{scheme}://{user}{host}{port}{rest}"))?;
+        }
+
+        #[test]
+        fn any_text_is_judged(text in r"(https?:/{0,3})?\PC*") {
+            properties_of_what_is_accepted(&text)?;
+        }
+
+        #[test]
+        fn an_ipv4_address_passes_in_every_spelling_or_in_none(random: u32, special in 0..4_usize) {
+            // Most of what is tried is in or beside what is closed.
+            let near = random >> 15;
+            let address = [random, 0x7f00_0000 | near, 0xa9fe_0000 | near, random >> 7][special];
+            let public = is_public(IpAddr::from(address.to_be_bytes()));
+            for host in classic_spellings(address) {
+                let admitted = Gate::default().admit(&format!("http://{host}/"));
+                prop_assert_eq!(admitted.is_ok(), public, "{}: {:?}", host, admitted);
+            }
+        }
     }
 }

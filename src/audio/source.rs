@@ -8,7 +8,7 @@ use url::Url;
 
 use super::container::Container;
 use super::data_uri::{self, InlineAudio};
-use super::gate::Gate;
+use super::gate::{Gate, Refusal};
 use crate::error::{ErrorCode, Failure};
 
 /// Where a task's audio comes from.
@@ -54,12 +54,10 @@ impl AudioSource {
 /// `invalid_audio_url` with the reason, or `unsupported_audio_format` for inline content that is no audio.
 pub fn parse(audio_url: BytesMut, gate: &Gate) -> Result<AudioSource, Failure> {
     let scheme = audio_url.as_ref().split(|byte: &u8| *byte == b':').next().unwrap_or_default();
-    match scheme {
-        scheme if scheme.eq_ignore_ascii_case(b"data") => data_uri::parse(audio_url).map(AudioSource::Inline),
-        scheme if scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https") => {
-            parse_url(&audio_url, gate).map(AudioSource::Url)
-        }
-        _ => Err(invalid("it must be an http:// or https:// URL or data:audio/<type>;base64,<payload>")),
+    if scheme.eq_ignore_ascii_case(b"data") {
+        data_uri::parse(audio_url).map(AudioSource::Inline)
+    } else {
+        parse_url(&audio_url, gate).map(AudioSource::Url)
     }
 }
 
@@ -79,7 +77,10 @@ pub fn unsupported(reason: &str) -> Failure {
 
 fn parse_url(text: &[u8], gate: &Gate) -> Result<Url, Failure> {
     let text = std::str::from_utf8(text).map_err(|_| invalid("the URL is not UTF-8"))?;
-    gate.admit(text).map_err(invalid)
+    gate.admit(text).map_err(|refusal| match refusal {
+        Refusal::Scheme => invalid(format!("{refusal}, or be data:audio/<type>;base64,<payload>")),
+        _ => invalid(refusal),
+    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod config;
 mod drain;
 mod fetch;
 mod formats;
+mod gate;
 mod gemini;
 mod health;
 mod idempotency;

@@ -1,0 +1,125 @@
+//! No inside job: no spelling of a URL makes the program call a listener of its own machine.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, TcpListener};
+
+use serde_json::json;
+
+use crate::support::hearken::{Builder, Hearken};
+use crate::support::http::Client;
+use crate::support::upstream::FakeUpstream;
+
+const REFUSED: &str = include_str!("../fixtures/urls/refused.toml");
+const ACCEPTED: &str = include_str!("../fixtures/urls/accepted.toml");
+
+/// Listens on loopback, at one port of both IP versions where there are two, and hopes that nobody comes.
+struct Inside {
+    listeners: Vec<TcpListener>,
+    port: u16,
+}
+
+impl Inside {
+    fn listen() -> Self {
+        let v4 = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = v4.local_addr().unwrap().port();
+        let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port));
+        let listeners: Vec<_> = [Ok(v4), v6].into_iter().flatten().collect();
+        for listener in &listeners {
+            listener.set_nonblocking(true).unwrap();
+        }
+        Self { listeners, port }
+    }
+
+    /// Nobody has come so far: a connection that was ever made would wait here to be accepted.
+    fn was_never_reached(&self) {
+        for listener in &self.listeners {
+            let knock = listener.accept().map(|(_, from)| from);
+            assert!(knock.as_ref().is_err_and(|err| err.kind() == ErrorKind::WouldBlock), "{knock:?}");
+        }
+    }
+}
+
+/// The message of the refusal that this URL must meet.
+fn refusal(client: &Client, url: &str) -> String {
+    let reply = client.try_submit(json!({"audio_url": url}));
+    assert_eq!(reply.status, 422, "{url:?}: {reply}");
+    let error = reply.error(422, "invalid_audio_url");
+    assert_eq!(error["param"], "audio_url", "{error}");
+    error["message"].as_str().unwrap().to_owned()
+}
+
+/// A program whose one slot is taken: what it accepts waits, and nothing is looked up or called.
+fn busy(upstream: &FakeUpstream, configure: impl FnOnce(Builder) -> Builder) -> Hearken {
+    let hearken = configure(Hearken::before(upstream).channel("max_running_tasks = 1")).start();
+    hearken.submit(json!({}));
+    upstream.held(1);
+    hearken
+}
+
+#[test]
+fn no_spelling_of_a_url_reaches_a_listener_on_loopback() {
+    type Table = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+    let inside = Inside::listen();
+    let hearken = Hearken::builder().local().start();
+    let table: Table = toml::from_str(&REFUSED.replace("PORT", &inside.port.to_string())).unwrap();
+    for (reason, tricks) in table {
+        for url in tricks.into_values().flatten() {
+            let message = refusal(&hearken, &url);
+            assert!(message.contains(&reason), "{url:?} is not refused because {reason:?}: {message}");
+        }
+    }
+    let tasks = hearken.get("/v1/tasks").expect(200).json();
+    assert_eq!(tasks["data"], json!([]), "a refused submit makes no task");
+    inside.was_never_reached();
+}
+
+#[test]
+fn public_urls_are_accepted() {
+    type Table = BTreeMap<String, BTreeMap<String, String>>;
+    let upstream = FakeUpstream::gemini().hold().say("x").start();
+    let hearken = busy(&upstream, |builder| builder);
+    for url in toml::from_str::<Table>(ACCEPTED).unwrap().into_values().flat_map(BTreeMap::into_keys) {
+        let reply = hearken.try_submit(json!({"audio_url": url}));
+        assert_eq!(reply.status, 200, "{url:?}: {reply}");
+    }
+}
+
+#[test]
+fn only_configured_ports_are_fetched_from() {
+    let inside = Inside::listen();
+    let hearken = Hearken::builder()
+        .local()
+        .set("[fetch]\nallow_private_networks = true\nallow_ports = [80, 443]")
+        .start();
+    for url in [
+        format!("http://127.0.0.1:{}/a.wav", inside.port),
+        format!("http://[::1]:0{}/a.wav", inside.port),
+        "http://example.com:22/".to_owned(),
+        "https://example.com:8443/".to_owned(),
+        "https://example.com:65535/".to_owned(),
+    ] {
+        let message = refusal(&hearken, &url);
+        assert!(message.contains("does not fetch from port"), "{message}");
+    }
+    inside.was_never_reached();
+}
+
+#[test]
+fn a_host_of_the_configuration_is_a_door_and_its_neighbours_are_none() {
+    let inside = Inside::listen();
+    let upstream = FakeUpstream::gemini().hold().say("x").start();
+    let doors = "[\"files.internal\", \"*.corp\"]";
+    let hearken = busy(&upstream, |builder| builder.env("HEARKEN_FETCH__ALLOW_HOSTS", doors));
+    for url in ["http://internal/", "http://a.files.internal/", "http://corp/", "http://files.internal.lan/"]
+    {
+        refusal(&hearken, url);
+    }
+    refusal(&hearken, &format!("http://127.0.0.1:{}/", inside.port));
+    for url in ["http://files.internal:9000/a.wav", "http://FILES.internal./a.wav", "http://wiki.corp/a.wav"]
+    {
+        let reply = hearken.try_submit(json!({"audio_url": url}));
+        assert_eq!(reply.status, 200, "{url}: {reply}");
+    }
+    inside.was_never_reached();
+}

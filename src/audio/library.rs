@@ -14,9 +14,9 @@ use symphonia::default::formats::{
 use super::container::Container;
 use super::wave::PlainWave;
 
-/// The most that one question may read: enough for the index of an hour of MPEG-4 and for the pictures that
+/// The most that one question may read: enough for the index of hours of MPEG-4 and for most pictures that
 /// stand in the way, and still a matter of milliseconds where the bytes are base64.
-const MOST_READ: u64 = 4 << 20;
+const MOST_READ: u64 = 2 << 20;
 
 /// Random access to bytes, from wherever they come.
 pub trait Source: Read + Seek + Send + Sync {}

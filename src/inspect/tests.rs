@@ -109,6 +109,32 @@ fn a_64_bit_wav_is_read_as_the_riff_it_is() {
 }
 
 #[test]
+fn a_64_bit_wav_says_its_length_and_ends_where_it_says() {
+    let mut bytes = fixture("speech-rf64.wav");
+    bytes.extend(b"LIST\x28\0\0\0");
+    bytes.extend([0x7f; 40]);
+    let (summary, _) = measured(bytes);
+    assert!(near(summary.format.stated_seconds, 0.7, 1e-6), "{summary:?}");
+    assert!((summary.audio_seconds - 0.7).abs() < 1e-6, "{summary:?}");
+}
+
+#[test]
+fn a_large_picture_in_front_is_passed_over() {
+    let size = 3_u32 << 20;
+    let mut tag = b"ID3\x03\0\0".to_vec();
+    tag.extend([21, 14, 7, 0].map(|shift| ((size + 10) >> shift) as u8 & 0x7f));
+    tag.extend(b"APIC");
+    tag.extend(size.to_be_bytes());
+    tag.extend(b"\0\0\0image/png\0\x03\0");
+    tag.resize(20 + size as usize, 0xff);
+    for name in ["speech.mp3", "speech-bare.mp3", "speech.aac", "speech.flac"] {
+        let (summary, _) = measured([tag.clone(), fixture(name)].concat());
+        let (bare, _) = measured(fixture(name));
+        assert_eq!(summary.audio_seconds, bare.audio_seconds, "{name}");
+    }
+}
+
+#[test]
 fn damage_in_the_middle_is_skipped_and_counted() {
     for name in ["speech.m4a", "speech.opus", "speech.flac", "speech.mp3", "speech.aac"] {
         let mut bytes = fixture(name);

@@ -80,6 +80,7 @@ impl Service {
             audio: AudioSource::Inline(InlineAudio {
                 container: Container::Wav,
                 base64: "UklGRg==".into(),
+                duration: None,
                 declared: "audio/wav".into(),
             }),
             candidates: vec![Arc::clone(&self.channel)],

@@ -1,12 +1,14 @@
 //! Data URIs with audio in them, as real clients write them.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 
 use super::base64_reader::Base64Reader;
 use super::base64_text;
 use super::container::{self, Container};
-use super::label;
 use super::source::{invalid, unsupported};
+use super::{duration, label};
 use crate::error::Failure;
 
 /// Longest part before the comma, in bytes.
@@ -19,6 +21,8 @@ pub struct InlineAudio {
     pub container: Container,
     /// The audio as base64: standard alphabet, padded, no white space.
     pub base64: Bytes,
+    /// How long it says that it lasts.
+    pub duration: Option<Duration>,
     /// The media type that the client wrote, in lower case and without parameters.
     pub declared: String,
 }
@@ -51,9 +55,11 @@ pub fn parse(mut uri: BytesMut) -> Result<InlineAudio, Failure> {
     }
     let base64 =
         base64_text::normalise(payload).map_err(|err| invalid(format!("its payload is no base64: {err}")))?;
-    let container = container::recognise(&mut Base64Reader::new(base64.clone()))
+    let mut bytes = Base64Reader::new(base64.clone());
+    let container = container::recognise(&mut bytes)
         .ok()
         .flatten()
         .ok_or_else(|| unsupported("The content of audio_url is no audio that is known here"))?;
-    Ok(InlineAudio { container, base64, declared })
+    let duration = duration::stated(&mut bytes, container);
+    Ok(InlineAudio { container, base64, duration, declared })
 }

@@ -2,6 +2,8 @@
 //!
 //! Nothing is fetched and no name is resolved here.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -32,6 +34,9 @@ pub enum KeptAudio {
         container: Container,
         /// Length of the base64 text.
         bytes: u64,
+        /// How long it says that it lasts; records of earlier versions do not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        duration: Option<Duration>,
     },
 }
 
@@ -41,9 +46,11 @@ impl AudioSource {
     pub fn kept(&self) -> KeptAudio {
         match self {
             Self::Url(url) => KeptAudio::Url(url.clone()),
-            Self::Inline(audio) => {
-                KeptAudio::Spooled { container: audio.container, bytes: audio.base64.len() as u64 }
-            }
+            Self::Inline(audio) => KeptAudio::Spooled {
+                container: audio.container,
+                bytes: audio.base64.len() as u64,
+                duration: audio.duration,
+            },
         }
     }
 }

@@ -11,8 +11,8 @@ use flate2::write::MultiGzDecoder;
 use super::FetchError;
 use crate::audio::Audio;
 use crate::audio::base64_reader::Base64Reader;
-use crate::audio::container;
 use crate::audio::text::AudioText;
+use crate::audio::{container, duration};
 use crate::store::Download;
 
 /// Bytes of text that are written together.
@@ -116,10 +116,11 @@ impl Intake {
 
 /// What was downloaded.
 fn examine(text: AudioText) -> Result<Audio, FetchError> {
-    let container =
-        container::recognise(&mut Base64Reader::new(text.clone())).map_err(FetchError::Reading)?;
+    let mut bytes = Base64Reader::new(text.clone());
+    let container = container::recognise(&mut bytes).map_err(FetchError::Reading)?;
     let container = container.ok_or(FetchError::NoAudio)?;
-    Ok(Audio { container, text, duration: None })
+    let duration = duration::stated(&mut bytes, container);
+    Ok(Audio { container, text, duration })
 }
 
 /// Counts the bytes of the file and passes them on to be encoded.

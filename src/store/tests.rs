@@ -59,7 +59,7 @@ fn task() -> Arc<Task> {
 fn record(task: &Arc<Task>) -> NewRecord {
     NewRecord {
         task: Arc::clone(task),
-        audio: KeptAudio::Spooled { container: Container::Wav, bytes: 8 },
+        audio: KeptAudio::Spooled { container: Container::Wav, bytes: 8, duration: None },
         runs: false,
         leashed: false,
         timeline: Timeline::begun(task.created),

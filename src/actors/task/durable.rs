@@ -42,12 +42,12 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
         insist(&id, "the run of a task", || store.run(id.clone(), timeline.clone())).await;
     }
     match audio {
-        TaskAudio::Held(InlineAudio { container, base64, .. }) => {
-            Ok(Audio { container, text: base64.into(), duration: None })
+        TaskAudio::Held(InlineAudio { container, base64, duration, .. }) => {
+            Ok(Audio { container, text: base64.into(), duration })
         }
-        TaskAudio::Kept(KeptAudio::Spooled { container, bytes }) => {
+        TaskAudio::Kept(KeptAudio::Spooled { container, bytes, duration }) => {
             match store.audio(id.clone(), bytes).await {
-                Ok(text) => Ok(Audio { container, text, duration: None }),
+                Ok(text) => Ok(Audio { container, text, duration }),
                 Err(err @ StoreError::Damaged(_)) => {
                     tracing::error!(task_id = %id, %err, "the audio of a task is lost");
                     Err(interrupted("The machine stopped before the audio of this task was on its disk"))

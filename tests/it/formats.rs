@@ -4,9 +4,12 @@
 //! How audio is delivered is a function from a format and a label to an `audio_url`; the table and the checks
 //! are the same for each.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::json;
 
 use crate::support::hearken::Hearken;
+use crate::support::host::Host;
 use crate::support::upstream::FakeUpstream;
 use crate::support::{base64, fixture};
 
@@ -104,10 +107,39 @@ fn by_data_uri(bytes: &[u8], label: &str) -> String {
     format!("data:{label};base64,{}", base64(bytes))
 }
 
+/// A host that has what it was given, under the labels that came with it.
+struct Shelf {
+    host: Host,
+    files: Arc<Mutex<Vec<(Vec<u8>, String)>>>,
+}
+
+impl Shelf {
+    fn open() -> Self {
+        let files = Arc::new(Mutex::new(Vec::<(Vec<u8>, String)>::new()));
+        let theirs = Arc::clone(&files);
+        let host = Host::serve(move |asked| {
+            let index: usize = asked.target.trim_start_matches('/').parse().unwrap();
+            let (file, label) = theirs.lock().unwrap()[index].clone();
+            asked.file(&label, &file);
+        });
+        Self { host, files }
+    }
+
+    /// Delivers bytes under a label behind a URL.
+    fn by_url(&self, bytes: &[u8], label: &str) -> String {
+        let mut files = self.files.lock().unwrap();
+        files.push((bytes.to_vec(), label.to_owned()));
+        self.host.url(&format!("/{}", files.len() - 1))
+    }
+}
+
+/// The shelf is on this machine.
+const FETCH: &str = "[fetch]\nallow_hosts = [\"127.0.0.1\"]\n";
+
 /// Sends every format under every label, delivered like this, and looks at what the upstream receives.
 fn arrive(deliver: impl Fn(&[u8], &str) -> String) {
     let upstream = FakeUpstream::gemini().say("x").start();
-    let hearken = Hearken::start(&upstream);
+    let hearken = Hearken::before(&upstream).set(FETCH).start();
     let mut requests = 0;
     for format in FORMATS {
         let bytes = format.bytes();
@@ -131,7 +163,7 @@ fn arrive(deliver: impl Fn(&[u8], &str) -> String) {
 
 /// Sends every format, delivered like this, to the embedded channel, and looks at its report.
 fn are_read(deliver: impl Fn(&[u8], &str) -> String) {
-    let hearken = Hearken::builder().local().start();
+    let hearken = Hearken::builder().local().set(FETCH).start();
     for format in FORMATS {
         let audio = deliver(&format.bytes(), format.right);
         let task = hearken.wait(&hearken.submit(json!({"model": "local-inspect", "audio_url": audio})));
@@ -159,6 +191,18 @@ fn every_format_arrives_by_data_uri() {
 #[test]
 fn every_format_is_read_by_the_embedded_channel_by_data_uri() {
     are_read(by_data_uri);
+}
+
+#[test]
+fn every_format_arrives_by_url() {
+    let shelf = Shelf::open();
+    arrive(|bytes, label| shelf.by_url(bytes, label));
+}
+
+#[test]
+fn every_format_is_read_by_the_embedded_channel_by_url() {
+    let shelf = Shelf::open();
+    are_read(|bytes, label| shelf.by_url(bytes, label));
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
             if let Some(declared) = declared.filter(|declared| label::contradicts(declared, audio.container))
             {
                 let found = audio.container.mime();
-                tracing::warn!(task_id = %id, declared, found, "the audio is not what its server says");
+                tracing::warn!(task_id = %id, declared, found, "the audio is not what its label says");
             }
             Ok(audio)
         }

@@ -15,11 +15,13 @@
 //! | [`error`] | the one table of error codes; [`Failure`](error::Failure), the value that becomes an HTTP error, a task's `error` and an `error` frame |
 //! | [`wire`] | the JSON and event streams that outsiders see: serde types and framing only |
 //! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [answer](task::answer), [chunk log](task::chunk_log), [snapshot](task::snapshot), [recovery](task::recovery) |
-//! | [`audio`] | where audio comes from, what its bytes are, how long they say they last, how base64 travels |
+//! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), what its bytes are, how long they say they last, how base64 travels |
 //! | [`channel`] | configured ways to serve models: which could serve a request, and slots to run |
+//! | [`net`] | outgoing connections: whom they may [reach](net::reach), and how a response [ends](net::honest_stream) |
 //! | [`upstream`] | one provider each: [`gemini`](upstream::gemini), [`local`](upstream::local); deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
-//! | [`store`] | what outlives the process: SQLite behind a writer that shares commits |
+//! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, the journals |
+//! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance) |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`api`] | the URL table, extractors, handlers |
@@ -27,21 +29,22 @@
 //! | [`server`] | starts all of it and drains it again |
 //! | [`cli`] | the commands |
 //!
-//! Who may know whom: `cli → server → api → actors → {channel, upstream, store} → {audio, task} → wire →
-//! error`. Nothing points back. `keys` and `config` hold values that several parts receive.
+//! Who may know whom: `cli → server → api → actors → {channel, fetch, upstream} → {store, net} → {audio, task}
+//! → wire → error`. Nothing points back. `keys` and `config` hold values that several parts receive.
 //!
 //! # The way of one task
 //!
-//! 1. [`api::caller`] recognises the key. [`api::body`] reads the body within its bound,
-//!    [`task::submission`] judges it field by field, [`audio::source`] judges the audio: its base64 is checked
-//!    where it was received and not copied. [`channel::choose`] says who could serve the model. Whatever fails
+//! 1. [`api::caller`] recognises the key. [`api::body`] reads the body within its bound and its share of
+//!    [memory](api::payload_memory), [`task::submission`] judges it field by field, [`audio::source`] judges the
+//!    audio: its base64 is put in order where it was received and not copied. [`channel::choose`] says who could serve the model. Whatever fails
 //!    up to here is an answer at once.
 //! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It takes a permit (a slot of the
 //!    channel, and of the key where that is limited) or a place in the line, writes audio and task to the store,
 //!    and when both are on the disk starts a `TaskActor` on a task arbiter. From here on the client may leave:
 //!    only a blocking call cancels by leaving, and the line that does so is in [`api::generations`].
-//! 3. With a permit the actor starts the upstream call, which takes the audio along and lets go of it as it is
-//!    sent. A task that had to wait fetches its audio from the spool. [`upstream::deadlines`] stands around the call.
+//! 3. With a permit the actor gets hold of the audio: what is small and came just now is in memory, anything else in
+//!    the spool, where [`fetch`] puts what it downloads. The upstream call sends it from there, a
+//!    [piece](upstream::body) at a time. [`upstream::deadlines`] stands around the call.
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
 //!    which encodes each as a frame, once, and appends it to the chunk log. Before they are published they are
 //!    written to the [journal](store::Journal); one write and one wake per batch.
@@ -67,6 +70,10 @@
 //!   store is a secret of [`actors`].
 //! - If a task's actor panics, its dropped departure tells the registry, and a successor ends the task with
 //!   `internal_error` on the same log. Nothing else notices. A successor that panics, too, gets none.
+//! - Every connection that a stranger's URL causes goes through [`net::reach`], to an address that [`audio::gate`]
+//!   allows. There is no other way to make one.
+//! - No audio is held in memory but while it is received, or small. Whoever holds a large body holds its share of
+//!   the memory for payloads with it.
 //! - [`task`], [`wire`], [`channel::choose`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`]
 //!   reads a clock.
 //! - Only [`config`] and the log's set-up read the environment, only [`store`] touches a disk, where it

@@ -38,7 +38,7 @@ impl PayloadMemory {
     /// A share of this many bytes, as soon as those who came before have theirs.
     ///
     /// # Errors
-    /// `queue_full` when there is none within [`PATIENCE`].
+    /// `queue_full` when there is none within 20 s.
     pub async fn share(&self, bytes: usize) -> Result<Share, Failure> {
         let blocks = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX);
         match timeout(PATIENCE, Arc::clone(&self.0).acquire_many_owned(blocks)).await {

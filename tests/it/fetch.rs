@@ -302,6 +302,28 @@ fn cancelling_ends_a_download() {
 }
 
 #[test]
+fn a_download_that_a_crash_interrupted_begins_again_and_leaves_nothing_behind() {
+    let file = fixture("audio/speech.ogg");
+    let host = Host::serve(move |mut asked| {
+        if asked.number == 0 {
+            asked.write("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n");
+            asked.write(vec![b'x'; 500_000]);
+            asked.until_they_leave();
+        } else {
+            asked.file("audio/ogg", &file);
+        }
+    });
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let mut hearken = start(&upstream, "");
+    let id = hearken.submit(json!({"audio_url": host.url("/a.ogg"), "stream": true}));
+    until("the download begins", || (!host.requests().is_empty()).then_some(()));
+    hearken.crash();
+    assert_eq!(hearken.wait(&id)["status"], "completed");
+    assert_eq!(sent_audio(&upstream.request(0))["data"], base64(&fixture("audio/speech.ogg")));
+    assert_eq!((host.requests().len(), hearken.files("spool").len()), (2, 0));
+}
+
+#[test]
 fn proxies_of_the_environment_are_not_used() {
     let proxy = Host::of_file("audio/wav", fixture("audio/speech.wav"));
     let host = Host::of_file("audio/wav", fixture("audio/speech.wav"));

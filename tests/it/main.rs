@@ -22,6 +22,7 @@ mod keys;
 mod limits;
 mod list;
 mod local;
+mod memory;
 mod models;
 mod query;
 mod recordings;

@@ -110,12 +110,15 @@ fn by_data_uri(bytes: &[u8], label: &str) -> String {
 /// A host that has what it was given, under the labels that came with it.
 struct Shelf {
     host: Host,
-    files: Arc<Mutex<Vec<(Vec<u8>, String)>>>,
+    files: Arc<Mutex<Vec<Labelled>>>,
 }
+
+/// A file, and what its label says.
+type Labelled = (Vec<u8>, String);
 
 impl Shelf {
     fn open() -> Self {
-        let files = Arc::new(Mutex::new(Vec::<(Vec<u8>, String)>::new()));
+        let files = Arc::new(Mutex::new(Vec::<Labelled>::new()));
         let theirs = Arc::clone(&files);
         let host = Host::serve(move |asked| {
             let index: usize = asked.target.trim_start_matches('/').parse().unwrap();

@@ -409,45 +409,6 @@ fn nothing_is_published_before_the_upstreams_first_event() {
     assert_eq!(stream.rest().len(), 4);
 }
 
-/// The error of a task whose channel has these settings.
-fn timeout_of(base_url: &str, settings: &str) -> Value {
-    let hearken = Hearken::builder().gemini(base_url).channel(settings).start();
-    let reply = hearken.try_submit(json!({"sync": true}));
-    reply.error(504, "upstream_timeout")
-}
-
-#[test]
-fn each_stage_has_its_limit_and_the_message_names_it() {
-    let silent = FakeUpstream::gemini().never().start();
-    let error = timeout_of(&silent.base_url(), "first_chunk_timeout_ms = 401");
-    assert!(error["message"].as_str().unwrap().contains("401"), "{error}");
-    silent.closed(0);
-
-    let head_only = FakeUpstream::gemini().hold().start();
-    let error = timeout_of(&head_only.base_url(), "first_chunk_timeout_ms = 402");
-    assert!(error["message"].as_str().unwrap().contains("402"), "{error}");
-    head_only.closed(0);
-
-    let stalled = FakeUpstream::gemini().say("a").hold().start();
-    let error = timeout_of(&stalled.base_url(), "idle_timeout_ms = 403");
-    assert!(error["message"].as_str().unwrap().contains("403"), "{error}");
-    stalled.closed(0);
-
-    let endless = FakeUpstream::gemini().say("a").hold().start();
-    let error = timeout_of(&endless.base_url(), "total_timeout_ms = 404\nidle_timeout_ms = 60000");
-    assert!(error["message"].as_str().unwrap().contains("404"), "{error}");
-    endless.closed(0);
-}
-
-#[test]
-fn a_connection_that_does_not_come_about_has_its_limit_too() {
-    // The system accepts; nobody ever answers the TLS handshake, which belongs to connecting.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let base_url = format!("https://{}/v1beta", listener.local_addr().unwrap());
-    let error = timeout_of(&base_url, "connect_timeout_ms = 405");
-    assert!(error["message"].as_str().unwrap().contains("405"), "{error}");
-}
-
 #[test]
 fn a_refused_connection_is_an_upstream_error() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

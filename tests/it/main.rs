@@ -33,3 +33,4 @@ mod submit;
 mod support;
 mod sync;
 mod tidy;
+mod timeouts;

@@ -1,0 +1,27 @@
+//! Whatever follows `data:` is accepted or refused without a panic, and what is accepted is canonical base64.
+//!
+//! ```sh
+//! mkdir -p tests/fuzz/corpus/data_uri
+//! cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none data_uri \
+//!     tests/fuzz/corpus/data_uri tests/fuzz/seeds/data_uri -- -max_total_time=60 -timeout=5
+//! ```
+#![no_main]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hearken::audio::gate::Gate;
+use hearken::audio::source::{self, AudioSource};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|rest: &[u8]| {
+    let uri = Bytes::from([b"data:", rest].concat());
+    match source::parse(uri, &Gate::default()) {
+        Ok(AudioSource::Inline(audio)) => {
+            let decoded = STANDARD.decode(&audio.base64).expect("standard base64, padded");
+            assert_eq!(STANDARD.encode(decoded).as_bytes(), audio.base64);
+        }
+        Ok(AudioSource::Url(url)) => panic!("a data URI is no URL to fetch: {url}"),
+        Err(_) => {}
+    }
+});

@@ -1,11 +1,12 @@
 //! Which IP addresses are public unicast: the ones that anybody on the internet may be sent to.
 //!
-//! After IANA's registries of special-purpose addresses ([IPv4], [IPv6]; the RFC of each block stands beside it).
-//! In doubt an address is closed, because whoever serves audio to the public has another one: so are blocks where an
-//! anycast service answers, and translated addresses, even with a public address inside.
+//! After IANA's registries of special-purpose addresses ([IPv4], [IPv6]; the RFC of each block stands beside
+//! it). In doubt an address is closed, because whoever serves audio to the public has another one: so are
+//! blocks where an anycast service answers, and translated addresses, even with a public address inside.
 //!
-//! What nobody can tell from an address: a site that runs a NAT64 under a prefix of its own (RFC 6052, 2.2) has
-//! IPv6 addresses that look public and lead to its IPv4 network. Such a translator must do its own refusing.
+//! What nobody can tell from an address: a site that runs a NAT64 under a prefix of its own (RFC 6052, 2.2)
+//! has IPv6 addresses that look public and lead to its IPv4 network. Such a translator must do its own
+//! refusing.
 //!
 //! [IPv4]: https://www.iana.org/assignments/iana-ipv4-special-registry
 //! [IPv6]: https://www.iana.org/assignments/iana-ipv6-special-registry
@@ -13,39 +14,39 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What of IPv4 is closed: network and prefix length.
-const CLOSED_V4: &[(Ipv4Addr, u32)] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8), // "this network": 0.0.0.0 is the host itself (RFC 791)
-    (Ipv4Addr::new(10, 0, 0, 0), 8), // private use (RFC 1918)
-    (Ipv4Addr::new(100, 64, 0, 0), 10), // carrier-grade NAT (RFC 6598); Alibaba's metadata are in it
-    (Ipv4Addr::new(127, 0, 0, 0), 8), // loopback (RFC 1122)
-    (Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's platform services: public by its number, not by its reach
-    (Ipv4Addr::new(169, 254, 0, 0), 16),   // link-local (RFC 3927); most clouds' metadata are in it
-    (Ipv4Addr::new(172, 16, 0, 0), 12),    // private use (RFC 1918)
-    (Ipv4Addr::new(192, 0, 0, 0), 24),     // protocol assignments (RFC 6890); Oracle's metadata are in it
-    (Ipv4Addr::new(192, 0, 2, 0), 24),     // documentation (RFC 5737)
-    (Ipv4Addr::new(192, 31, 196, 0), 24),  // AS112, answered by the nearest node (RFC 7535)
-    (Ipv4Addr::new(192, 52, 193, 0), 24),  // multicast tunnels, answered by the nearest relay (RFC 7450)
-    (Ipv4Addr::new(192, 88, 99, 0), 24),   // 6to4 relays (RFC 7526)
-    (Ipv4Addr::new(192, 168, 0, 0), 16),   // private use (RFC 1918)
-    (Ipv4Addr::new(192, 175, 48, 0), 24),  // AS112, answered by the nearest node (RFC 7534)
-    (Ipv4Addr::new(198, 18, 0, 0), 15),    // benchmarking (RFC 2544)
-    (Ipv4Addr::new(198, 51, 100, 0), 24),  // documentation (RFC 5737)
-    (Ipv4Addr::new(203, 0, 113, 0), 24),   // documentation (RFC 5737)
-    (Ipv4Addr::new(224, 0, 0, 0), 4),      // multicast (RFC 5771)
-    (Ipv4Addr::new(240, 0, 0, 0), 4),      // reserved (RFC 1112), and the broadcast address (RFC 919)
+const CLOSED_V4: &[([u8; 4], u32)] = &[
+    ([0, 0, 0, 0], 8),        // "this network": 0.0.0.0 is the host itself (RFC 791)
+    ([10, 0, 0, 0], 8),       // private use (RFC 1918)
+    ([100, 64, 0, 0], 10),    // carrier-grade NAT (RFC 6598); Alibaba's metadata are in it
+    ([127, 0, 0, 0], 8),      // loopback (RFC 1122)
+    ([168, 63, 129, 16], 32), // Azure's platform services, whatever the number looks like
+    ([169, 254, 0, 0], 16),   // link-local (RFC 3927); most clouds' metadata are in it
+    ([172, 16, 0, 0], 12),    // private use (RFC 1918)
+    ([192, 0, 0, 0], 24),     // protocol assignments (RFC 6890); Oracle's metadata are in it
+    ([192, 0, 2, 0], 24),     // documentation (RFC 5737)
+    ([192, 31, 196, 0], 24),  // AS112, answered by the nearest node (RFC 7535)
+    ([192, 52, 193, 0], 24),  // multicast tunnels, answered by the nearest relay (RFC 7450)
+    ([192, 88, 99, 0], 24),   // 6to4 relays (RFC 7526)
+    ([192, 168, 0, 0], 16),   // private use (RFC 1918)
+    ([192, 175, 48, 0], 24),  // AS112, answered by the nearest node (RFC 7534)
+    ([198, 18, 0, 0], 15),    // benchmarking (RFC 2544)
+    ([198, 51, 100, 0], 24),  // documentation (RFC 5737)
+    ([203, 0, 113, 0], 24),   // documentation (RFC 5737)
+    ([224, 0, 0, 0], 4),      // multicast (RFC 5771)
+    ([240, 0, 0, 0], 4),      // reserved (RFC 1112), and the broadcast address (RFC 919)
 ];
 
 /// The global unicast of IPv6 (RFC 4291). Everything outside is loopback, mapped, translated, link-local,
 /// unique-local, multicast, discarded or not assigned.
-const GLOBAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+const GLOBAL_V6: ([u16; 8], u32) = ([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
 /// What of [`GLOBAL_V6`] is closed: network and prefix length.
-const CLOSED_V6: &[(Ipv6Addr, u32)] = &[
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments (RFC 2928): Teredo, ORCHID ...
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation (RFC 3849)
-    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16), // 6to4: an IPv4 address inside (RFC 3056)
-    (Ipv6Addr::new(0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0), 48), // AS112 (RFC 7534)
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20), // documentation (RFC 9637)
+const CLOSED_V6: &[([u16; 8], u32)] = &[
+    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), // protocol assignments (RFC 2928): Teredo, ORCHID ...
+    ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), // documentation (RFC 3849)
+    ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16), // 6to4: an IPv4 address inside (RFC 3056)
+    ([0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0], 48), // AS112 (RFC 7534)
+    ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20), // documentation (RFC 9637)
 ];
 
 /// Is the address public unicast?
@@ -58,15 +59,15 @@ pub fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let within = |(network, length): &(Ipv4Addr, u32)| {
-        (address.to_bits() ^ network.to_bits()).leading_zeros() >= *length
+    let within = |(network, length): &([u8; 4], u32)| {
+        (address.to_bits() ^ u32::from_be_bytes(*network)).leading_zeros() >= *length
     };
     !CLOSED_V4.iter().any(within)
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let within = |(network, length): &(Ipv6Addr, u32)| {
-        (address.to_bits() ^ network.to_bits()).leading_zeros() >= *length
+    let within = |(network, length): &([u16; 8], u32)| {
+        (address.to_bits() ^ Ipv6Addr::from(*network).to_bits()).leading_zeros() >= *length
     };
     within(&GLOBAL_V6) && !CLOSED_V6.iter().any(within) && !is_isatap(address)
 }
@@ -89,8 +90,8 @@ mod tests {
         is_public(text.parse().unwrap_or_else(|err| panic!("{text}: {err}")))
     }
 
-    /// Of each block: the address before it, its first, its last, the address after it. A neighbour that is not
-    /// public itself stands in parentheses.
+    /// Of each block: the address before it, its first, its last, the address after it. A neighbour that is
+    /// not public itself stands in parentheses.
     const BLOCKS: &[[&str; 4]] = &[
         // IPv4
         ["", "0.0.0.0", "0.255.255.255", "1.0.0.0"],

@@ -1,13 +1,13 @@
-//! Which URLs hearken may fetch from, judged by their text: the gate that every URL of a client and every hop of a
-//! redirect passes.
+//! Which URLs hearken may fetch from, judged by their text: the gate that every URL of a client and every hop
+//! of a redirect passes.
 //!
-//! Nothing is fetched and no name is resolved here. An address that is literally internal is refused at once, and so
-//! is a name that no public host can have; what a name resolves to is asked again with [`Gate::allows`], when it is
-//! known.
+//! Nothing is fetched and no name is resolved here. An address that is literally internal is refused at once,
+//! and so is a name that no public host can have; what a name resolves to is asked again with
+//! [`Gate::allows`], when it is known.
 //!
 //! Spellings are the parser's affair: the url crate follows the WHATWG's URL Standard, so `http://0x7f.1/`,
-//! `http://①②⑦.0.0.1/` and `http://%6cocalhost/` are judged as the hosts that they mean, and what is stored and
-//! fetched is the parsed URL, never the client's text.
+//! `http://①②⑦.0.0.1/` and `http://%6cocalhost/` are judged as the hosts that they mean, and what is stored
+//! and fetched is the parsed URL, never the client's text.
 
 use std::net::IpAddr;
 
@@ -19,8 +19,8 @@ use super::host_pattern::{HostPattern, is_well_formed};
 /// Longest URL that is accepted, in bytes: what common servers take.
 const MAX_URL_BYTES: usize = 8192;
 
-/// Suffixes below which, and as which, no public host has its name. The addresses of other names are judged when they
-/// are known; these are refused early because their authors can only mean an internal host.
+/// Suffixes below which, and as which, no public host has its name. The addresses of other names are judged
+/// when they are known; these are refused early because their authors can only mean an internal host.
 const INTERNAL_SUFFIXES: &[&str] = &[
     "corp",         // never delegated, because networks use it (ICANN, 2018; RFC 6762, appendix G)
     "home",         // the same
@@ -43,8 +43,8 @@ const INTERNAL_SUFFIXES: &[&str] = &[
 pub struct Gate {
     /// May they point at addresses that are not public?
     pub allow_private_networks: bool,
-    /// Doors that were opened deliberately: neither the addresses nor the ports of these hosts are restricted. Other
-    /// hosts stay as open as they are without.
+    /// Doors that were opened deliberately: neither the addresses nor the ports of these hosts are
+    /// restricted. Other hosts stay as open as they are without.
     pub allow_hosts: Vec<HostPattern>,
     /// The ports of other hosts; empty: any.
     pub allow_ports: Vec<u16>,
@@ -61,8 +61,8 @@ pub enum Refusal {
     Scheme,
     /// There is something before an `@`.
     #[error(
-        "it holds a user name or a password, which would be stored and is never sent: use a URL that needs none, \
-         such as a pre-signed one"
+        "it holds a user name or a password, which would be stored and is never sent: use a URL that needs \
+         none, such as a pre-signed one"
     )]
     Credentials,
     /// Its host is literally an address that is not public.
@@ -73,20 +73,21 @@ pub enum Refusal {
     InternalAddress(IpAddr),
     /// Its host has a name that no public host has.
     #[error(
-        "{0} is not a name of a public host: use one like files.example.com, or send the file as a data: URI (an \
-         operator can open a host with fetch.allow_hosts)"
+        "{0} is not a name of a public host: use one like files.example.com, or send the file as a data: URI \
+         (an operator can open a host with fetch.allow_hosts)"
     )]
     InternalName(String),
     /// Its port is not among those that were configured.
     #[error(
-        "this service does not fetch from port {0}: use an https:// URL without a port (an operator can open a port \
-         with fetch.allow_ports, or a host with fetch.allow_hosts)"
+        "this service does not fetch from port {0}: use an https:// URL without a port (an operator can open \
+         a port with fetch.allow_ports, or a host with fetch.allow_hosts)"
     )]
     Port(u16),
 }
 
 impl Gate {
-    /// Reads a URL as a client wrote it. Its fragment, which is nobody's business but the client's, is dropped.
+    /// Reads a URL as a client wrote it. Its fragment, which is nobody's business but the client's, is
+    /// dropped.
     ///
     /// # Errors
     /// Why it may not be fetched from.

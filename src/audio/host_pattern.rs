@@ -16,14 +16,14 @@ pub struct HostPattern {
 /// Why a text is no pattern: what is wrong, and the mend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no host: write a name like \"files.example.com\", an address like \"10.0.0.7\" or \"[::1]\", or \
-         \"*.example.com\" for all names below one; without scheme, port and path"
+    "{0:?} is no host: write a name like \"files.example.com\", an address like \"10.0.0.7\" or \"[::1]\", \
+         or \"*.example.com\" for all names below one; without scheme, port and path"
 )]
 pub struct NoHost(String);
 
 impl HostPattern {
-    /// Reads an exact name, a literal address (IPv6 with or without brackets) or `*.suffix`. The text is normalised
-    /// as the host of a URL is: letter case, IDNA, spellings of addresses.
+    /// Reads an exact name, a literal address (IPv6 with or without brackets) or `*.suffix`. The text is
+    /// normalised as the host of a URL is: letter case, IDNA, spellings of addresses.
     ///
     /// # Errors
     /// [`NoHost`], where the text is none of these.
@@ -71,8 +71,8 @@ impl std::fmt::Display for HostPattern {
     }
 }
 
-/// Is it a name that can be looked up: labels of 1 to 63 letters, digits, hyphens and underscores, 253 bytes in all
-/// (RFC 1035, 2.3.4), with a dot at the end or without?
+/// Is it a name that can be looked up: labels of 1 to 63 letters, digits, hyphens and underscores, 253 bytes
+/// in all (RFC 1035, 2.3.4), with a dot at the end or without?
 pub(super) fn is_well_formed(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_label = |label: &str| {

@@ -71,8 +71,8 @@ pub struct Limits {
     pub max_pending_tasks: usize,
     /// Most bytes that one task's answer and frames may take in memory.
     pub max_answer_bytes: usize,
-    /// Most bytes of request bodies and audio, of all callers and tasks together, in memory at a time. At least
-    /// `max_body_bytes`.
+    /// Most bytes of request bodies and audio, of all callers and tasks together, in memory at a time. At
+    /// least `max_body_bytes`.
     pub max_payload_memory_bytes: usize,
 }
 
@@ -190,8 +190,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// The whole call, for audio whose duration is not known or short.
     pub total: Duration,
-    /// Seconds of the whole call per second of audio, where its duration is known and this makes more than `total`;
-    /// 0 to 1000.
+    /// Seconds of the whole call per second of audio, where its duration is known and this makes more than
+    /// `total`; 0 to 1000.
     pub total_audio_factor: f64,
 }
 

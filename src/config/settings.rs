@@ -149,8 +149,8 @@ fn limits(entry: &file::Limits) -> Result<Limits, Problem> {
         return Err(Problem::new(
             "limits.max_payload_memory_bytes",
             format!(
-                "{max_payload_memory_bytes} bytes do not hold the largest body: raise it to limits.max_body_bytes, \
-                 which is {max_body_bytes}, or lower that"
+                "{max_payload_memory_bytes} bytes do not hold the largest body: raise it to \
+                 limits.max_body_bytes, which is {max_body_bytes}, or lower that"
             ),
         ));
     }
@@ -244,7 +244,7 @@ fn channel(
     if !(0.0..=1000.0).contains(&total_audio_factor) {
         return Err(Problem::new(
             at("total_timeout_audio_factor"),
-            "it must be from 0 to 1000: how many times the audio's duration a call may take; 0 switches it off",
+            "it must be from 0 to 1000, times the audio's duration for a call; 0 switches it off",
         ));
     }
     let timeout = |key: &str, value, default| positive(&at(key), value, default).map(Duration::from_millis);

@@ -41,7 +41,8 @@ fn check_says_from_where_audio_is_fetched() {
     assert!(said.contains("from public networks only, at any port\n"), "{said}");
     assert!(said.contains("20000000 bytes at most, over 3 redirects at most, within 60 s"), "{said}");
     let said = check(
-        "[fetch]\nallow_private_networks = true\nallow_hosts = [\"*.Example.com\", \"[::1]\"]\nallow_ports = [443, 8443]",
+        "[fetch]\nallow_private_networks = true\n\
+         allow_hosts = [\"*.Example.com\", \"[::1]\"]\nallow_ports = [443, 8443]",
     );
     assert!(said.contains("from public and private networks, at ports 443, 8443; "), "{said}");
     assert!(said.contains("; from *.example.com, ::1 whatever the network and port\n"), "{said}");

@@ -111,6 +111,7 @@ impl Fetcher {
             let status = response.status();
             if let Some(target) = redirected(status.as_u16(), response.headers()) {
                 url = target.and_then(|target| url.join(target).ok()).ok_or(FetchError::Redirect)?;
+                url.set_fragment(None);
             } else if status.is_success() {
                 return self.receive(store, response, max_text_bytes).await;
             } else {

@@ -1,4 +1,5 @@
-//! Arbitrary bytes are recognised without a panic, and alike whether they are read plain or out of base64.
+//! Arbitrary bytes are recognised without a panic, and alike whether they are read plain or out of base64; so is how
+//! long they say that they last.
 //!
 //! ```sh
 //! mkdir -p tests/fuzz/corpus/container
@@ -11,13 +12,18 @@ use std::io::Cursor;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use hearken::audio::base64_reader::Base64Reader;
 use hearken::audio::container::recognise;
+use hearken::audio::duration::stated;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let plain = recognise(&mut Cursor::new(bytes)).expect("a cursor does not fail");
-    let text = STANDARD.encode(bytes).into();
-    let encoded = recognise(&mut Base64Reader::new(text)).expect("canonical base64 is read to its end");
-    assert_eq!(plain, encoded);
+    let mut plain = Cursor::new(bytes);
+    let mut encoded = Base64Reader::new(Bytes::from(STANDARD.encode(bytes)));
+    let found = recognise(&mut plain).expect("a cursor does not fail");
+    assert_eq!(found, recognise(&mut encoded).expect("canonical base64 is read to its end"));
+    if let Some(container) = found {
+        assert_eq!(stated(&mut plain, container), stated(&mut encoded, container));
+    }
 });

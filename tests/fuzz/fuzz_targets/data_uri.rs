@@ -9,14 +9,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use bytes::BytesMut;
 use hearken::audio::gate::Gate;
 use hearken::audio::source::{self, AudioSource};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|rest: &[u8]| {
-    let uri = Bytes::from([b"data:", rest].concat());
-    match source::parse(uri, &Gate::default()) {
+    let uri = [b"data:", rest].concat();
+    match source::parse(BytesMut::from(uri.as_slice()), &Gate::default()) {
         Ok(AudioSource::Inline(audio)) => {
             let decoded = STANDARD.decode(&audio.base64).expect("standard base64, padded");
             assert_eq!(STANDARD.encode(decoded).as_bytes(), audio.base64);

@@ -10,9 +10,12 @@ use crate::store::StoreError;
 /// Why there is no audio behind a URL, for now or at all.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The gate refuses the URL, or one to which a server redirects.
-    #[error("the URL, or one that it redirects to, may not be fetched from: {0}")]
+    /// The gate refuses the URL.
+    #[error("{0}")]
     Refused(Refusal),
+    /// The gate refuses the URL to which a server redirects.
+    #[error("its server redirects to a URL that may not be fetched from")]
+    RedirectRefused,
     /// A host has an address that the gate does not allow.
     #[error("its host, or one that it redirects to, is not on the public internet")]
     Forbidden,
@@ -79,6 +82,7 @@ impl FetchError {
             Self::Unresolved | Self::Connect | Self::ConnectTimeout(_) | Self::Disconnected => true,
             Self::Status(status) => *status >= 500,
             Self::Refused(_)
+            | Self::RedirectRefused
             | Self::Forbidden
             | Self::Redirect
             | Self::Redirects(_)
@@ -115,7 +119,8 @@ impl From<FetchError> for Failure {
             .with_param("audio_url")
             .with_retryable(false),
             err => {
-                let retryable = err.is_passing() || matches!(err, FetchError::Timeout(_));
+                let later = matches!(err, FetchError::Timeout(_) | FetchError::Status(408 | 425 | 429));
+                let retryable = err.is_passing() || later;
                 let advice = if retryable { "try again, or send the audio inline" } else { "correct it, or send the audio inline" };
                 Self::new(
                     ErrorCode::AudioFetchFailed,

@@ -105,8 +105,12 @@ impl Fetcher {
         // A client of its own for each: no connection outlives the download for which its address was judged.
         let client = client(self.config.connect_timeout, self.reach.clone());
         let mut url = url.clone();
-        for _ in 0..=self.config.max_redirects {
-            self.config.gate.check(&url).map_err(FetchError::Refused)?;
+        for hop in 0..=self.config.max_redirects {
+            self.config.gate.check(&url).map_err(|refusal| match hop {
+                0 => FetchError::Refused(refusal),
+                // Where a server leads to is a word of its answer.
+                _ => FetchError::RedirectRefused,
+            })?;
             let response = self.ask(&client, &url).await?;
             let status = response.status();
             if let Some(target) = redirected(status.as_u16(), response.headers()) {
@@ -196,7 +200,7 @@ async fn blocking<T: Send + 'static>(
 /// Where a response leads to, if it is a redirect; the inner `None` is one that does not say.
 fn redirected(status: u16, headers: &HeaderMap) -> Option<Option<&str>> {
     matches!(status, 301 | 302 | 303 | 307 | 308)
-        .then(|| headers.get(header::LOCATION).and_then(|location| location.to_str().ok()))
+        .then(|| headers.get(header::LOCATION).and_then(|target| std::str::from_utf8(target.as_bytes()).ok()))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! A WAVE file in its plainest form: however its header is written, it reads as RIFF with one `fmt ` and one
 //! `data` chunk. The library that reads WAVE knows no RF64 (EBU Tech 3306), loses its place behind a `LIST`
-//! of odd length, and refuses the sizes of zero that a program writes that cannot go back to its header.
+//! of odd length, and takes the sizes that a program writes that cannot go back to its header for true.
 //! This file finds the two chunks and understands neither.
 
 use std::io::{self, Read, Seek, SeekFrom};
@@ -13,8 +13,9 @@ use super::container::read_at;
 const CHUNKS: usize = 256;
 /// The longest `fmt ` chunk that is shown; real ones have 40 bytes at most, or some hundred for rare codecs.
 const FORMAT: u32 = 4096;
-/// What 64-bit forms and pipes write where a size does not fit or is not known.
-const UNKNOWN: u32 = u32::MAX;
+/// From here on a size that goes beyond the end of the file is no size: 64-bit forms write the highest number,
+/// and programs that write to a pipe that one, or about half of it.
+const UNKNOWN: u32 = 0x7fff_0000;
 
 /// A WAVE file behind a header that was made for it.
 pub(crate) struct PlainWave<'s> {
@@ -49,7 +50,7 @@ impl<'s> PlainWave<'s> {
             match id {
                 // The sizes of the whole file and of its samples, in 64 bits each.
                 b"ds64" => long_length = content.get(8..).and_then(|rest| rest.first_chunk()).copied(),
-                b"fmt " if size <= FORMAT => {
+                b"fmt " if size <= FORMAT && header.len() == 12 => {
                     header.extend_from_slice(b"fmt ");
                     header.extend_from_slice(&size.to_le_bytes());
                     inner.seek(SeekFrom::Start(start))?;
@@ -59,13 +60,14 @@ impl<'s> PlainWave<'s> {
                 }
                 b"data" => {
                     let to_the_end = end.saturating_sub(start);
-                    length = match size {
-                        UNKNOWN => long_length.map_or(to_the_end, u64::from_le_bytes),
-                        0 if riff_is_empty => to_the_end,
-                        size => u64::from(size),
+                    length = match (size, long_length) {
+                        (u32::MAX, Some(length)) => u64::from_le_bytes(length),
+                        (UNKNOWN.., _) if u64::from(size) > to_the_end => to_the_end,
+                        (0, _) if riff_is_empty => to_the_end,
+                        _ => u64::from(size),
                     };
                     data = start;
-                    let shown = u32::try_from(length).unwrap_or(UNKNOWN);
+                    let shown = u32::try_from(length).unwrap_or(u32::MAX);
                     header.extend_from_slice(b"data");
                     header.extend_from_slice(&shown.to_le_bytes());
                     break;

@@ -14,16 +14,16 @@ const BOXES: u32 = 512;
 const PICTURES: [&[u8]; 9] =
     [b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"];
 
-/// Whether the file that starts at `offset` holds sound: it has a track of it, or ends before it says what its
-/// tracks hold and has no brand of pictures.
+/// Whether the file that starts at `offset` holds sound: it has a track of it, or ends before it says what all
+/// its tracks hold and has no brand of pictures.
 pub(super) fn holds_sound(source: &mut impl Source, offset: u64, end: u64) -> io::Result<bool> {
     let brand = read_at::<12>(source, offset)?;
     if brand.bytes().get(8..).is_some_and(|brand| PICTURES.contains(&brand)) {
         return Ok(false);
     }
-    let mut walk = Walk { left: BOXES, tracks: 0, sound: false };
+    let mut walk = Walk { left: BOXES, tracks: 0, sound: false, cut_off: false };
     walk.through(source, offset..end, &[b"moov", b"trak", b"mdia", b"hdlr"])?;
-    Ok(walk.sound || walk.tracks == 0)
+    Ok(walk.sound || walk.cut_off || walk.tracks == 0)
 }
 
 struct Walk {
@@ -31,6 +31,8 @@ struct Walk {
     /// Tracks that said what they hold, and whether it was sound.
     tracks: u32,
     sound: bool,
+    /// Whether the file ends within one of the boxes that were entered.
+    cut_off: bool,
 }
 
 impl Walk {
@@ -46,9 +48,10 @@ impl Walk {
             self.left -= 1;
             let head = read_at::<16>(source, range.start)?;
             let Some((kind, header, size)) = parse(head.bytes(), range.end - range.start) else { break };
-            // A box that claims more than its parent holds is cut off at the parent's end.
-            let end = range.start.saturating_add(size).min(range.end);
+            let claimed = range.start.saturating_add(size);
+            let end = claimed.min(range.end);
             if &kind == *wanted {
+                self.cut_off |= claimed > end;
                 self.through(source, range.start.saturating_add(header).min(end)..end, below)?;
             }
             range.start = end;

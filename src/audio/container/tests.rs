@@ -166,6 +166,15 @@ fn a_movie_without_sound_is_not_audio() {
 }
 
 #[test]
+fn a_movie_cut_off_among_its_tracks_may_have_sound() {
+    let movie = mp4_box(b"moov", &[track(b"vide"), track(b"soun")].concat());
+    let movie = [ftyp(), movie].concat();
+    for keep in ftyp().len()..movie.len() {
+        assert_eq!(found(&movie[..keep]), Some(Container::M4a), "{keep} bytes");
+    }
+}
+
+#[test]
 fn a_movie_with_sound_is_audio_wherever_its_index_is() {
     let movie = mp4_box(b"moov", &[track(b"vide"), track(b"soun")].concat());
     let data = mp4_box(b"mdat", &[7; 500]);

@@ -69,7 +69,7 @@ fn a_64_bit_file_ends_where_it_says() {
 
 #[test]
 fn samples_of_unknown_number_go_on_to_the_end() {
-    for unknown in [[0; 4], [0xff; 4]] {
+    for unknown in [[0; 4], [0xff; 4], [0x00, 0xf0, 0xff, 0x7f]] {
         let mut file = riff(&[chunk(b"fmt ", &FORMAT), chunk(b"data", &SAMPLES)].concat());
         file[4..8].copy_from_slice(&unknown);
         file[40..44].copy_from_slice(&unknown);

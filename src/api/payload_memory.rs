@@ -22,7 +22,10 @@ const BLOCK: usize = 1024;
 
 /// What there is to share; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct PayloadMemory(Arc<Semaphore>);
+pub struct PayloadMemory {
+    free: Arc<Semaphore>,
+    all: u32,
+}
 
 /// A share, given back when dropped.
 #[derive(Debug)]
@@ -32,16 +35,17 @@ impl PayloadMemory {
     /// `bytes` to share.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new((bytes / BLOCK).min(Semaphore::MAX_PERMITS))))
+        let all = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX);
+        Self { free: Arc::new(Semaphore::new(all as usize)), all }
     }
 
-    /// A share of this many bytes, as soon as those who came before have theirs.
+    /// A share of this many bytes, or of all there is where that is less, as soon as those who came before have theirs.
     ///
     /// # Errors
     /// `queue_full` when there is none within 20 s.
     pub async fn share(&self, bytes: usize) -> Result<Share, Failure> {
-        let blocks = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX);
-        match timeout(PATIENCE, Arc::clone(&self.0).acquire_many_owned(blocks)).await {
+        let blocks = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX).min(self.all);
+        match timeout(PATIENCE, Arc::clone(&self.free).acquire_many_owned(blocks)).await {
             Ok(Ok(permit)) => Ok(Share(permit)),
             Ok(Err(_)) => Err(Failure::internal()),
             Err(_) => Err(Failure::new(
@@ -92,6 +96,15 @@ mod tests {
         assert_eq!(slice, "ud");
         drop(slice);
         assert!(memory.share(10 * BLOCK).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_larger_than_all_there_is_gets_that() {
+        let memory = PayloadMemory::new(3 * BLOCK);
+        let all = memory.share(100 * BLOCK).await.unwrap();
+        assert!(memory.share(1).now_or_never().is_none());
+        drop(all);
+        assert!(memory.share(3 * BLOCK).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -32,10 +32,7 @@ fn describe(config: &Config) {
     say(format_args!("takes bodies of   {} bytes at most", limits.max_body_bytes));
     say(format_args!("lets wait         {} tasks at most", limits.max_pending_tasks));
     say(format_args!("holds answers of  {} bytes at most", limits.max_answer_bytes));
-    say(format_args!(
-        "holds payloads of {} bytes at most, of all requests and tasks",
-        limits.max_payload_memory_bytes
-    ));
+    say(format_args!("holds uploads of  {} bytes at most, together", limits.max_payload_memory_bytes));
     say(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes));
     if !config.store.sync {
         say(

@@ -84,7 +84,7 @@ pub(super) fn check(
         keys,
         channels,
         fetch: fetch(file.fetch)?,
-        limits: limits(&file.limits)?,
+        limits: limits(&file.limits, &mut warnings)?,
         retention: Retention {
             chunks: Duration::from_secs(file.retention.chunks_seconds.unwrap_or(900)),
             tasks: Duration::from_secs(positive(
@@ -142,16 +142,14 @@ fn fetch(entry: file::Fetch) -> Result<FetchConfig, Problem> {
     })
 }
 
-fn limits(entry: &file::Limits) -> Result<Limits, Problem> {
+fn limits(entry: &file::Limits, warnings: &mut Vec<String>) -> Result<Limits, Problem> {
     let max_body_bytes = at_least_one("limits.max_body_bytes", entry.max_body_bytes, 29_360_128)?;
-    let max_payload_memory_bytes = entry.max_payload_memory_bytes.unwrap_or(256 << 20);
+    let max_payload_memory_bytes =
+        at_least_one("limits.max_payload_memory_bytes", entry.max_payload_memory_bytes, 256 << 20)?;
     if max_payload_memory_bytes < max_body_bytes {
-        return Err(Problem::new(
-            "limits.max_payload_memory_bytes",
-            format!(
-                "{max_payload_memory_bytes} bytes do not hold the largest body: raise it to \
-                 limits.max_body_bytes, which is {max_body_bytes}, or lower that"
-            ),
+        warnings.push(format!(
+            "limits.max_payload_memory_bytes, {max_payload_memory_bytes}, is less than limits.max_body_bytes, \
+             {max_body_bytes}: a body that is larger is received, alone, and passes it"
         ));
     }
     Ok(Limits {

@@ -40,6 +40,9 @@ pub enum FetchError {
     /// The connection broke off.
     #[error("the connection broke off before the download was complete")]
     Disconnected,
+    /// The server sends more than it says.
+    #[error("its server sends more than the Content-Length that it states")]
+    Surplus,
     /// What answers does not speak HTTP.
     #[error("its host does not speak HTTP")]
     NotHttp,
@@ -87,6 +90,7 @@ impl FetchError {
             | Self::Redirect
             | Self::Redirects(_)
             | Self::Tls
+            | Self::Surplus
             | Self::NotHttp
             | Self::Coding
             | Self::Gzip

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::task::spawn_blocking;
+use actix_web::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use awc::http::header::{self, HeaderMap};
 use awc::{Client, ClientResponse};
@@ -26,6 +27,7 @@ use url::Url;
 use crate::audio::Audio;
 use crate::config::FetchConfig;
 use crate::net::client::client;
+use crate::net::honest_stream::Surplus;
 use crate::net::reach::{Forbidden, Reach, Resolve, System};
 use crate::store::Store;
 
@@ -167,7 +169,10 @@ async fn take_in(
     let mut piece = BytesMut::with_capacity(PIECE_BYTES);
     let mut received = 0;
     while let Some(bytes) = body.next().await {
-        let bytes = bytes.map_err(|_| FetchError::Disconnected)?;
+        let bytes = bytes.map_err(|err| match err {
+            PayloadError::Io(err) | PayloadError::Incomplete(Some(err)) => broken_off(&err),
+            _ => FetchError::Disconnected,
+        })?;
         received += bytes.len() as u64;
         piece.extend_from_slice(&bytes);
         if piece.len() >= PIECE_BYTES {
@@ -188,6 +193,15 @@ async fn take_in(
         intake.finish()
     })
     .await
+}
+
+/// What a failure to read means.
+fn broken_off(err: &std::io::Error) -> FetchError {
+    if err.get_ref().is_some_and(|inner| inner.is::<Surplus>()) {
+        FetchError::Surplus
+    } else {
+        FetchError::Disconnected
+    }
 }
 
 /// Runs work on files, and other long work, where it blocks nobody.
@@ -231,8 +245,8 @@ fn send_error(err: &SendRequestError, connect_timeout: Duration) -> FetchError {
         }
         SendRequestError::Connect(ConnectError::Disconnected) => FetchError::Disconnected,
         SendRequestError::Connect(_) => FetchError::Connect,
-        SendRequestError::Response(actix_web::error::ParseError::Io(_)) => FetchError::Disconnected,
-        SendRequestError::Response(actix_web::error::ParseError::Incomplete) => FetchError::Disconnected,
+        SendRequestError::Response(ParseError::Io(err)) => broken_off(err),
+        SendRequestError::Response(ParseError::Incomplete) => FetchError::Disconnected,
         SendRequestError::Response(_) => FetchError::NotHttp,
         _ => FetchError::Disconnected,
     }

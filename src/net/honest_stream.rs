@@ -1,11 +1,13 @@
 //! A TCP connection that tells awc the truth about how a plain HTTP/1.1 response ends.
 //!
-//! Two things that awc 3.11 over actix-http 3.20 hides, both of which make a failure look like a success:
+//! Three things that awc 3.11 over actix-http 3.20 hides, all of which make a failure look like a success:
 //!
 //! - When the connection closes in the middle of a chunked or counted body, awc ends the body as if it were
 //!   whole. Here such a close is an error, because those bodies never need one to end.
 //! - A response with neither length nor chunks ends with its connection (RFC 9112, section 6.3, case 8), but for
 //!   HTTP/1.1 it is read as empty. Here its version is written as 1.0, for which it is read rightly.
+//! - A body that is longer than its `Content-Length` is cut off there. Here a response with more behind it is an error:
+//!   one of the two is wrong, and nobody knows which.
 //!
 //! It relies on one request being under way at a time, all of which is written before its response is read:
 //! so awc does it. Encrypted connections pass through untouched: there TLS itself tells a cut from an end,
@@ -39,10 +41,26 @@ enum State {
     /// Since the last write, this much of the response's head has come.
     Head(Vec<u8>),
     /// The head, and what came with it, is being handed out.
-    HandingOut { bytes: Vec<u8>, at: usize, until_close: bool },
+    HandingOut { bytes: Vec<u8>, at: usize, end: End },
     /// The body.
-    Body { until_close: bool },
+    Body { end: End },
 }
+
+/// How a body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With the connection, and only so.
+    Close,
+    /// After so many bytes more.
+    Length(u64),
+    /// By itself.
+    Itself,
+}
+
+/// A response goes on behind its `Content-Length`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than the Content-Length says")]
+pub struct Surplus;
 
 impl HonestStream {
     /// Wraps a connection; `plain` where HTTP/1.1 is spoken on it without encryption.
@@ -72,28 +90,32 @@ impl AsyncRead for HonestStream {
                     head.extend_from_slice(piece.filled());
                     if is_whole(head) || head.len() > MAX_HEAD_BYTES || !is_http(head) {
                         let mut bytes = std::mem::take(head);
-                        let until_close = ends_with_its_connection(&bytes);
-                        if let Some(minor_version) = bytes.get_mut(7).filter(|_| until_close) {
+                        let end = end_of_body(&bytes)?;
+                        if let Some(minor_version) = bytes.get_mut(7).filter(|_| end == End::Close) {
                             *minor_version = b'0';
                         }
-                        this.state = State::HandingOut { bytes, at: 0, until_close };
+                        this.state = State::HandingOut { bytes, at: 0, end };
                     }
                 }
-                State::HandingOut { bytes, at, until_close } => {
+                State::HandingOut { bytes, at, end } => {
                     let rest = bytes.get(*at..).unwrap_or_default();
                     let some = rest.get(..rest.len().min(buf.remaining())).unwrap_or_default();
                     buf.put_slice(some);
                     *at += some.len();
                     if *at >= bytes.len() {
-                        this.state = State::Body { until_close: *until_close };
+                        this.state = State::Body { end: *end };
                     }
                     return Poll::Ready(Ok(()));
                 }
-                State::Body { until_close } => {
+                State::Body { end } => {
                     let before = buf.filled().len();
                     ready!(Pin::new(&mut this.tcp).poll_read(cx, buf))?;
-                    let closed = buf.filled().len() == before && buf.remaining() > 0;
-                    return Poll::Ready(if closed && !*until_close {
+                    let count = buf.filled().len() - before;
+                    if let End::Length(left) = end {
+                        *left = left.checked_sub(count as u64).ok_or_else(surplus)?;
+                    }
+                    let closed = count == 0 && buf.remaining() > 0;
+                    return Poll::Ready(if closed && *end != End::Close {
                         Err(io::ErrorKind::UnexpectedEof.into())
                     } else {
                         Ok(())
@@ -141,17 +163,29 @@ fn is_whole(head: &[u8]) -> bool {
     head.windows(4).any(|four| four == b"\r\n\r\n")
 }
 
-/// Does the body behind this head end with the connection, and only so?
-fn ends_with_its_connection(head: &[u8]) -> bool {
+/// How the body ends that begins behind this head; `bytes` are the head and what came with it.
+fn end_of_body(bytes: &[u8]) -> io::Result<End> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
-    let whole = matches!(response.parse(head), Ok(httparse::Status::Complete(_)));
-    let bodiless = response.code.is_some_and(|code| code < 200 || code == 204 || code == 304);
-    let framed = response.headers.iter().any(|header| {
-        header.name.eq_ignore_ascii_case("content-length")
-            || header.name.eq_ignore_ascii_case("transfer-encoding")
-    });
-    whole && !bodiless && !framed
+    let Ok(httparse::Status::Complete(head)) = response.parse(bytes) else { return Ok(End::Itself) };
+    let header = |name: &str| response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+    if response.code.is_none_or(|code| code < 200 || code == 204 || code == 304)
+        || header("transfer-encoding").is_some()
+    {
+        return Ok(End::Itself);
+    }
+    let Some(length) = header("content-length") else { return Ok(End::Close) };
+    // What is no number is for awc to refuse.
+    let Some(length) =
+        std::str::from_utf8(length.value).ok().and_then(|text| text.trim().parse::<u64>().ok())
+    else {
+        return Ok(End::Itself);
+    };
+    length.checked_sub((bytes.len() - head) as u64).map(End::Length).ok_or_else(surplus)
+}
+
+fn surplus() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, Surplus)
 }
 
 #[cfg(test)]
@@ -159,18 +193,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_body_without_framing_ends_with_its_connection() {
-        for (head, expected) in [
-            ("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", true),
-            ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndata: x", true),
-            ("HTTP/1.0 200 OK\r\n\r\n", true),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", false),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false),
-            ("HTTP/1.1 204 No Content\r\n\r\n", false),
-            ("HTTP/1.1 200 OK\r\nContent-", false),
-            ("garbage\r\n\r\n", false),
+    fn a_head_tells_how_its_body_ends() {
+        for (response, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", Some(End::Close)),
+            ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndata: x", Some(End::Close)),
+            ("HTTP/1.0 200 OK\r\n\r\n", Some(End::Close)),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", Some(End::Length(3))),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3 \r\n\r\nabc", Some(End::Length(0))),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd", None),
+            ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", Some(End::Itself)),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Some(End::Itself)),
+            ("HTTP/1.1 204 No Content\r\n\r\n", Some(End::Itself)),
+            ("HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n", Some(End::Itself)),
+            ("HTTP/1.1 200 OK\r\nContent-", Some(End::Itself)),
+            ("garbage\r\n\r\n", Some(End::Itself)),
         ] {
-            assert_eq!(ends_with_its_connection(head.as_bytes()), expected, "{head:?}");
+            assert_eq!(end_of_body(response.as_bytes()).ok(), expected, "{response:?}");
         }
     }
 }

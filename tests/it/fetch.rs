@@ -228,6 +228,10 @@ fn what_cannot_be_used_is_told_apart() {
             let coded = gzip(&fixture("audio/speech.wav"));
             asked.answer(200, &[("content-encoding", "gzip")], &coded[..coded.len() - 100]);
         }
+        "/says-too-little" => {
+            asked.answer(200, &[("content-length", "10000")], &fixture("audio/speech.wav"));
+        }
+        "/says-nothing-and-sends" => asked.answer(200, &[("content-length", "0")], b"RIFF____WAVE"),
         "/no-http" => {
             asked.write("220 files.example.com FTP server ready\r\n");
         }
@@ -242,6 +246,8 @@ fn what_cannot_be_used_is_told_apart() {
         ("/brotli", "audio_fetch_failed", "other than gzip"),
         ("/no-gzip", "audio_fetch_failed", "gzip"),
         ("/cut-gzip", "audio_fetch_failed", "gzip"),
+        ("/says-too-little", "audio_fetch_failed", "more than the Content-Length"),
+        ("/says-nothing-and-sends", "audio_fetch_failed", "more than the Content-Length"),
         ("/no-http", "audio_fetch_failed", "HTTP"),
     ] {
         let error = failure(&client, &host.url(path));

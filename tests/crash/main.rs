@@ -25,6 +25,7 @@ mod plan;
 mod record;
 mod script;
 mod server;
+mod shelf;
 mod summary;
 mod upstream;
 mod verdict;
@@ -107,6 +108,7 @@ async fn main() -> ExitCode {
 /// Plays all rounds; a failure comes with the round in which it showed.
 async fn simulate(options: Options, began: Instant, tally: &mut Tally) -> Result<(), (u32, Failure)> {
     let upstream = Upstream::start(SLOTS).await;
+    shelf::open().await;
     let mut epochs = 0;
     let end = options.first_round.saturating_add(options.rounds);
     let mut first = options.first_round;

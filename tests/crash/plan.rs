@@ -9,6 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
 use crate::script::{End, Pause, Script, checksum};
+use crate::shelf;
 
 /// Every so many rounds one has a data directory of its own and keeps what ended for seconds only.
 const BRIEF_EVERY: u32 = 10;
@@ -63,6 +64,8 @@ pub(crate) struct Order {
     pub(crate) idempotency_key: Option<String>,
     audio_seed: u64,
     audio_bytes: usize,
+    /// It is sent as a URL, from where it takes this many milliseconds at least to come.
+    download_ms: Option<u64>,
     pub(crate) script: Script,
 }
 
@@ -196,7 +199,15 @@ impl Order {
             end: End::Finish,
         };
         let delivery = Delivery::Async { stream: false };
-        Self { caller: Caller::Ada, delivery, idempotency_key: None, audio_seed: 1, audio_bytes: 100, script }
+        Self {
+            caller: Caller::Ada,
+            delivery,
+            idempotency_key: None,
+            audio_seed: 1,
+            audio_bytes: 100,
+            download_ms: None,
+            script,
+        }
     }
 
     pub(crate) fn token(&self) -> &str {
@@ -210,36 +221,40 @@ impl Order {
 
     /// The JSON of the submit, the same each time.
     pub(crate) fn body(&self) -> String {
-        let audio = STANDARD.encode(self.audio());
+        let audio = STANDARD.encode(noise(self.audio_seed, self.audio_bytes));
         let script = Script { audio: checksum(&audio), ..self.script.clone() };
+        let audio_url = match self.download_ms {
+            None => format!("data:audio/wav;base64,{audio}"),
+            Some(pause_ms) => shelf::url(self.audio_seed, self.audio_bytes, pause_ms),
+        };
         json!({
             "model": self.model(),
             "prompt": json!(script).to_string(),
-            "audio_url": format!("data:audio/wav;base64,{audio}"),
+            "audio_url": audio_url,
             "sync": !matches!(self.delivery, Delivery::Async { .. }),
             "stream": self.delivery.is_stream(),
         })
         .to_string()
     }
+}
 
-    /// A WAV with noise in it.
-    fn audio(&self) -> Vec<u8> {
-        let mut wav =
-            b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data".to_vec();
-        let samples = u32::try_from(self.audio_bytes).unwrap();
-        wav.extend(samples.to_le_bytes());
-        wav[4..8].copy_from_slice(&(samples + 36).to_le_bytes());
-        let mut noise = self.audio_seed | 1;
-        while wav.len() < self.audio_bytes + 44 {
-            // Xorshift: cheap also where nothing is optimised.
-            noise ^= noise << 13;
-            noise ^= noise >> 7;
-            noise ^= noise << 17;
-            wav.extend(noise.to_le_bytes());
-        }
-        wav.truncate(self.audio_bytes + 44);
-        wav
+/// A WAV with so many samples of noise in it.
+pub(crate) fn noise(seed: u64, samples: usize) -> Vec<u8> {
+    let mut wav =
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data".to_vec();
+    let size = u32::try_from(samples).unwrap();
+    wav.extend(size.to_le_bytes());
+    wav[4..8].copy_from_slice(&(size + 36).to_le_bytes());
+    let mut noise = seed | 1;
+    while wav.len() < samples + 44 {
+        // Xorshift: cheap also where nothing is optimised.
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        wav.extend(noise.to_le_bytes());
     }
+    wav.truncate(samples + 44);
+    wav
 }
 
 /// Chance.
@@ -285,6 +300,7 @@ impl Dice {
             idempotency_key: keyed.then(|| format!("key-{token}")),
             audio_seed: self.0.random(),
             audio_bytes: self.audio_bytes(),
+            download_ms: self.one_in(4).then(|| if self.one_in(3) { self.between(50, 400) } else { 0 }),
             script: self.script(token),
         };
         Story { at: self.up_to(life), order, twin: keyed && self.one_in(3), deeds }

@@ -137,6 +137,8 @@ impl Site {
             upstream::KEY,
             self.slots
         );
+        // The shelf is on this machine.
+        text += "[fetch]\nallow_hosts = [\"127.0.0.1\"]\n";
         text
     }
 }

@@ -217,7 +217,11 @@ fn redirected(status: u16, headers: &HeaderMap) -> Option<Option<&str>> {
         .then(|| headers.get(header::LOCATION).and_then(|target| std::str::from_utf8(target.as_bytes()).ok()))
 }
 
+/// How long the body is, where the head says so and the body's own framing does not say otherwise.
 fn content_length(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

@@ -1,6 +1,6 @@
 //! What a task waits for: that the beginning of its run is recorded, its audio at hand, its end recorded.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::TaskAudio;
 use crate::audio::data_uri::InlineAudio;
@@ -56,7 +56,16 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
             }
         }
         TaskAudio::Kept(KeptAudio::Url(url)) => {
+            let began = Instant::now();
             let Fetched { audio, declared } = fetcher.fetch(&store, &url, max_text_bytes).await?;
+            tracing::debug!(
+                task_id = %id,
+                host = url.host_str(),
+                container = audio.container.name(),
+                text_bytes = audio.text.len(),
+                ms = began.elapsed().as_millis() as u64,
+                "audio downloaded"
+            );
             if let Some(declared) = declared.filter(|declared| label::contradicts(declared, audio.container))
             {
                 let found = audio.container.mime();

@@ -21,7 +21,7 @@ use awc::{Client, ClientResponse};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use rand::RngExt;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
 use crate::audio::Audio;
@@ -85,17 +85,16 @@ impl Fetcher {
     /// [`FetchError`]: what the gate refuses, what the limits forbid, what the server or the way to it got wrong.
     pub async fn fetch(&self, store: &Store, url: &Url, max_text_bytes: u64) -> Result<Fetched, FetchError> {
         let most = self.config.total_timeout;
-        timeout(most, self.insist(store, url, max_text_bytes)).await.unwrap_or(Err(FetchError::Timeout(most)))
-    }
-
-    async fn insist(&self, store: &Store, url: &Url, max_text_bytes: u64) -> Result<Fetched, FetchError> {
+        let end = Instant::now() + most;
         let mut retries = 0;
         loop {
-            match self.attempt(store, url, max_text_bytes).await {
-                Err(err) if err.is_passing() && retries < RETRIES => {
+            let attempt = timeout_at(end, self.attempt(store, url, max_text_bytes)).await;
+            let pause = (PAUSE * 4_u32.pow(retries)).mul_f64(rand::rng().random_range(1.0..1.5));
+            match attempt.unwrap_or(Err(FetchError::Timeout(most))) {
+                // What went wrong says more than that there is no time to try again.
+                Err(err) if err.is_passing() && retries < RETRIES && Instant::now() + pause < end => {
                     tracing::debug!(host = url.host_str(), %err, "a download is tried again");
-                    let pause = PAUSE * 4_u32.pow(retries);
-                    sleep(pause.mul_f64(rand::rng().random_range(1.0..1.5))).await;
+                    sleep(pause).await;
                     retries += 1;
                 }
                 settled => return settled,

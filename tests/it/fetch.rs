@@ -191,6 +191,7 @@ fn a_download_ends_within_its_limits_whatever_the_server_does() {
             }
         }
         "/silent" => asked.until_they_leave(),
+        "/unavailable" => asked.answer(503, &[("content-length", "0")], b""),
         "/half-a-head" => {
             asked.write("HTTP/1.1 200 OK\r\ncontent-");
             asked.until_they_leave();
@@ -206,6 +207,7 @@ fn a_download_ends_within_its_limits_whatever_the_server_does() {
         ("/bomb", "audio_too_large", "200000 bytes"),
         ("/drip", "audio_fetch_failed", "1500 ms"),
         ("/silent", "audio_fetch_failed", "1500 ms"),
+        ("/unavailable", "audio_fetch_failed", "status 503"),
         ("/half-a-head", "audio_fetch_failed", "1500 ms"),
     ] {
         let started = Instant::now();

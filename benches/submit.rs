@@ -36,6 +36,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -45,7 +46,7 @@ use support::load::{Load, Worked};
 use support::options::Options;
 use support::proc::file_system;
 use support::report::{Report, Row, Side};
-use support::request::submit;
+use support::request::{MODEL, submit};
 use support::server::{Server, settle};
 use support::tasks::listed;
 use tempfile::TempDir;
@@ -136,10 +137,21 @@ fn measure(options: &Options) -> Outcome<Report> {
     Ok(Report { rows, file_system, rounds: options.rounds, seconds: options.length.as_secs() })
 }
 
+/// Whatever waits, waits longer than the benchmark, and there is room for all of it.
+fn settings(silent: SocketAddr, sync: bool) -> String {
+    format!(
+        "[[channels]]\nkind = \"gemini\"\nbase_url = \"http://{silent}\"\napi_key = \"silent\"\n\
+         models = [\"{MODEL}\"]\nmax_running_tasks = 1\nmax_retries = 0\n\
+         first_chunk_timeout_ms = 86400000\ntotal_timeout_ms = 86400000\n\
+         [limits]\nmax_pending_tasks = 100000000\nmax_spool_bytes = 1000000000000\n\
+         [store]\nsync = {sync}\n"
+    )
+}
+
 /// Loads a fresh server, kills it under its load, and asks its successor for what it had acknowledged. Returns
 /// its directory, too.
 fn one_round(place: &Path, load: &Load, side: Side) -> Outcome<(Worked, TempDir)> {
-    let mut server = Server::start(place, side == Side::Synced)?;
+    let mut server = Server::start(place, |silent| settings(silent, side == Side::Synced))?;
     let worked = load.put_on(&mut server)?;
     // What the system was told about, it knows: also the server that does not sync survives a SIGKILL.
     server.restart()?;

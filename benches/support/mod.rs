@@ -1,13 +1,19 @@
 //! What the benchmarks are made of.
+#![allow(dead_code, reason = "no benchmark uses all of it")]
 
+pub(crate) mod crowd;
+pub(crate) mod file_server;
+pub(crate) mod footprint;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod options;
+pub(crate) mod pace;
 pub(crate) mod proc;
 pub(crate) mod report;
 pub(crate) mod request;
 pub(crate) mod server;
 pub(crate) mod tasks;
+pub(crate) mod upstream;
 
 /// Why there are no figures.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -1,6 +1,6 @@
 //! What Linux tells about processes, threads and mounts.
 
-use std::fs::read_to_string;
+use std::fs::{read_to_string, write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,33 @@ pub(crate) fn cpu_time(pid: u32) -> Outcome<Duration> {
         Some(times.next()?? + times.next()??)
     });
     Ok(Duration::from_millis(TICK_MS * ticks.ok_or("/proc/PID/stat is not as expected")?))
+}
+
+/// What a process has in memory. A file's pages count where they are mapped, as the program itself is; what the system
+/// keeps of files that are read and written does not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resident {
+    /// Bytes, now.
+    pub(crate) now: u64,
+    /// The most there has been since the process began, or since [`forget_peak`]; the kernel keeps account of it,
+    /// so that nothing slips through between two looks.
+    pub(crate) peak: u64,
+}
+
+/// What a process has in memory.
+pub(crate) fn resident(pid: u32) -> Outcome<Resident> {
+    let status = read_to_string(format!("/proc/{pid}/status"))?;
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kilobytes.map(|kilobytes| kilobytes * 1024).ok_or("/proc/PID/status is not as expected")
+    };
+    Ok(Resident { now: bytes("VmRSS")?, peak: bytes("VmHWM")? })
+}
+
+/// From now on the peak of a process is a new one.
+pub(crate) fn forget_peak(pid: u32) -> Outcome<()> {
+    Ok(write(format!("/proc/{pid}/clear_refs"), "5")?)
 }
 
 /// CPU time that the whole machine has used so far, and what a host took away from it.

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hearken::task::id::TaskId;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::Outcome;
@@ -16,15 +17,38 @@ const WAV_HEADER: usize = 44;
 
 /// A submit whose body has about so many bytes, most of them a WAV's.
 pub(crate) fn submit(bytes: usize) -> Outcome<Vec<u8>> {
-    let start = format!(r#"{{"model":"{MODEL}","prompt":"Who speaks?","audio_url":"data:audio/wav;base64,"#);
-    let room = bytes.saturating_sub(start.len() + 2);
-    let body = format!("{start}{}\"}}", STANDARD.encode(noise(room / 4 * 3)?));
+    submit_to(MODEL, bytes)
+}
+
+/// The same to another model.
+pub(crate) fn submit_to(model: &str, bytes: usize) -> Outcome<Vec<u8>> {
+    let room = bytes.saturating_sub(data(model, "").len());
+    Ok(post(&data(model, &STANDARD.encode(wav(room / 4 * 3)?))))
+}
+
+/// The body of a submit with a WAV in it, whose base64 is written as it is given.
+pub(crate) fn data(model: &str, base64: &str) -> String {
+    by_url(model, &format!("data:audio/wav;base64,{base64}"))
+}
+
+/// The body of a submit with a URL.
+pub(crate) fn by_url(model: &str, url: &str) -> String {
+    format!(r#"{{"model":"{model}","prompt":"Who speaks?","audio_url":"{url}"}}"#)
+}
+
+/// A submit with this body.
+pub(crate) fn post(body: &str) -> Vec<u8> {
     let head = format!(
         "POST /v1/llm/generations HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    Ok([head, body].concat().into_bytes())
+    [head.as_str(), body].concat().into_bytes()
+}
+
+/// A question for a task, that is answered when it has ended, or after a minute.
+pub(crate) fn wait_for(id: &TaskId) -> String {
+    format!("GET /v1/tasks/{id}?wait=60 HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\r\n")
 }
 
 /// A page of the list of tasks.
@@ -34,7 +58,7 @@ pub(crate) fn list(after: Option<&str>) -> String {
 }
 
 /// A WAV of so many bytes in all: 16 kHz, 16 bit, mono, and noise, since no disk shall find it easy to store.
-fn noise(bytes: usize) -> Outcome<Vec<u8>> {
+pub(crate) fn wav(bytes: usize) -> Outcome<Vec<u8>> {
     let samples = u32::try_from(bytes.saturating_sub(WAV_HEADER) & !1)?;
     let mut wav = Vec::with_capacity(bytes);
     wav.extend_from_slice(b"RIFF");

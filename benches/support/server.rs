@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::Outcome;
 use super::proc::cpu_time;
-use super::request::{KEY, MODEL};
+use super::request::KEY;
 
 /// A running server.
 #[derive(Debug)]
@@ -29,22 +29,18 @@ struct Process {
 }
 
 impl Server {
-    /// Starts one in a new directory at a place.
-    pub(crate) fn start(place: &Path, sync: bool) -> Outcome<Self> {
-        let directory = TempDir::with_prefix_in("submit-", place)?;
+    /// Starts one in a new directory at a place. `settings` are lines of its configuration: its channels, and what
+    /// else is not as it is by default; they are told the address of an upstream that never answers.
+    pub(crate) fn start(place: &Path, settings: impl FnOnce(SocketAddr) -> String) -> Outcome<Self> {
+        let directory = TempDir::with_prefix_in("bench-", place)?;
         let upstream = TcpListener::bind("127.0.0.1:0")?;
-        let silent = upstream.local_addr()?;
-        // Whatever waits, waits longer than the benchmark, and there is room for all of it.
         let text = format!(
             "listen = \"127.0.0.1:0\"\n\
              data_dir = \"{data}\"\n\
              [[keys]]\nname = \"bench\"\nkey = \"{KEY}\"\n\
-             [[channels]]\nkind = \"gemini\"\nbase_url = \"http://{silent}\"\napi_key = \"silent\"\n\
-             models = [\"{MODEL}\"]\nmax_running_tasks = 1\nmax_retries = 0\n\
-             first_chunk_timeout_ms = 86400000\ntotal_timeout_ms = 86400000\n\
-             [limits]\nmax_pending_tasks = 100000000\nmax_spool_bytes = 1000000000000\n\
-             [store]\nsync = {sync}\n",
+             {settings}",
             data = directory.path().join("data").display(),
+            settings = settings(upstream.local_addr()?),
         );
         fs::write(config(&directory), text)?;
         Ok(Self { process: Process::start(&directory)?, directory, _upstream: upstream })
@@ -54,9 +50,14 @@ impl Server {
         self.process.address
     }
 
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// CPU time that it has used.
     pub(crate) fn cpu_time(&self) -> Outcome<Duration> {
-        cpu_time(self.process.child.id())
+        cpu_time(self.pid())
     }
 
     /// Ends it with SIGKILL.

@@ -8,7 +8,10 @@ use serde::Deserialize;
 
 use super::Outcome;
 use super::http::{Connection, Reply};
-use super::request::list;
+use super::request::{list, wait_for};
+
+/// A task that takes longer hangs.
+const PATIENCE_MINUTES: usize = 5;
 
 #[derive(Deserialize)]
 struct Page<'a> {
@@ -28,6 +31,20 @@ pub(crate) fn acknowledged(reply: &Reply<'_>) -> Outcome<TaskId> {
     let id = reply.body.strip_prefix(br#"{"id":""#).and_then(|rest| rest.split(|byte| *byte == b'"').next());
     let id = id.and_then(|id| std::str::from_utf8(id).ok()?.parse().ok()).filter(|_| reply.status == 200);
     id.ok_or_else(|| unexpected(reply))
+}
+
+/// Waits for a task's end, which must be a good one.
+pub(crate) fn completed(connection: &mut Connection, id: &TaskId) -> Outcome<()> {
+    for _ in 0..PATIENCE_MINUTES {
+        let reply = connection.exchange(wait_for(id).as_bytes())?;
+        let task: Listed<'_> = serde_json::from_slice(reply.body)?;
+        match task.status {
+            "completed" => return Ok(()),
+            "pending" | "processing" => {}
+            _ => return Err(unexpected(&reply)),
+        }
+    }
+    Err(format!("{id} has not ended in {PATIENCE_MINUTES} minutes").into())
 }
 
 /// All tasks that have yet to end, page by page.
@@ -51,6 +68,7 @@ pub(crate) fn listed(server: SocketAddr) -> Outcome<HashSet<TaskId>> {
     }
 }
 
-fn unexpected(reply: &Reply<'_>) -> super::Error {
+/// What is said of a reply that should have been another.
+pub(crate) fn unexpected(reply: &Reply<'_>) -> super::Error {
     format!("an unexpected reply: {} {}", reply.status, String::from_utf8_lossy(reply.body)).into()
 }

@@ -1,0 +1,305 @@
+//! What does audio cost in memory? `cargo bench --bench memory`
+//!
+//! Measures how far the resident memory of the server rises with the largest audio that upstreams take: 15 MB, which
+//! is a body of 20 MB; with one task on each path that audio takes, and with a crowd that comes all at once. The
+//! server is the real program in a process of its own, over sockets, on a real disk, a fresh one for each row; it has
+//! the budget for payloads that it has by default. The upstream is a fake that lets every request stand still for two
+//! seconds before it reads it, since the way to a real one is long, and keeps nothing.
+//!
+//! Beside a crowd one connection sends small submits at a steady pace, of which nothing is asked but to be accepted;
+//! they are measured before, too, with the server otherwise idle.
+//!
+//! Options, after `--`: `--clients N` in a crowd (100).
+//!
+//! # How to read it
+//!
+//! - The peak is the kernel's own account (`VmHWM`), set back after a warm-up of a few small submits; nothing slips
+//!   through between two looks. It counts what is mapped of the program's file, too, and none of the page cache.
+//!   The rise is that peak less what was resident when the row began.
+//! - One task's rise is compared with what was sent: the request's body, or the file behind the URL. A crowd's is
+//!   compared with the budget, `limits.max_payload_memory_bytes`.
+//! - Whoever is told `429 queue_full` comes back after `Retry-After`, all at the same moment, until accepted.
+//! - A small submit's latency begins when it was to be sent, if the one before was not answered by then.
+//! - Clients, upstream, file server and the small submits' client share the machine with the server: where few cores
+//!   are all busy, its times are longer than they would be alone. What they used is in the table.
+//!
+//! # What makes it refuse
+//!
+//! - The data directory would lie in memory: what is written there would be nobody's.
+//! - A reply to a submit other than `200` with a task's id, or, to a large one, `429 queue_full` with a `Retry-After`.
+//! - A task that does not complete.
+//! - An upstream that received other audio than was sent, byte by byte, or more or fewer requests than there are tasks.
+//! - The generator was the bottleneck of the small submits: in their time, or in that of the slowest hundredth, their
+//!   thread ran, or was ready to run and had no core, half of the time or more
+//!   ([`Attention`](support::proc::Attention)). That refuses the small submits' figures alone.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
+#![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use support::Outcome;
+use support::crowd::{Served, serve_crowd};
+use support::file_server::serve_file;
+use support::footprint::{Report, Row};
+use support::http::Connection;
+use support::pace::{Paced, submit_steadily};
+use support::proc::{cpu_time, file_system, forget_peak, machine_cpu_time, resident};
+use support::request::{MODEL, by_url, data, post, submit_to, wav};
+use support::server::{Server, settle};
+use support::tasks::acknowledged;
+use support::upstream::FakeGemini;
+
+/// Of each recording: as long as `channels[].max_request_bytes` lets its base64 be, next to a prompt.
+const AUDIO_BYTES: usize = 14_999_900;
+/// Of a small submit's body: a WAV of about 1 kB.
+const SMALL_BYTES: usize = 1_500;
+/// Serves small submits, one at a time and never to its end.
+const SMALL_MODEL: &str = "gemini-small";
+/// Of the embedded channel.
+const LOCAL_MODEL: &str = "local-inspect";
+/// Small submits before a row.
+const WARM_UP: usize = 5;
+/// How long small submits are measured alone.
+const ALONE: Duration = Duration::from_secs(8);
+/// How long after the end of a row it is looked at what is still resident.
+const AFTER: Duration = Duration::from_secs(2);
+
+/// How a task comes by its audio, and who hears it.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// In the body.
+    Inline,
+    /// In the body, as some clients write it: `\/` for every slash, and lines of 76 characters.
+    Escaped,
+    /// From a URL.
+    Url,
+    /// In the body, to the embedded channel.
+    Local,
+}
+
+/// What the rows are about.
+struct Recording {
+    wav: Arc<[u8]>,
+    base64: Arc<str>,
+}
+
+fn main() -> ExitCode {
+    let clients = match clients(std::env::args().skip(1)) {
+        Ok(Some(clients)) => clients,
+        Ok(None) => {
+            println!("memory: nothing is measured without `cargo bench`");
+            return ExitCode::SUCCESS;
+        }
+        Err(err) => return failed(&err),
+    };
+    match measure(clients) {
+        Ok(report) => {
+            println!("{report}");
+            match report.write(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
+                Ok(path) => println!("The same as JSON: {}", path.display()),
+                Err(err) => return failed(&err),
+            }
+            if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(err) => failed(&err),
+    }
+}
+
+fn failed(err: &support::Error) -> ExitCode {
+    eprintln!("memory: {err}; no figures");
+    ExitCode::FAILURE
+}
+
+/// How many clients a crowd has; `None` where nothing is to be measured, since it was `cargo test` who started this.
+fn clients(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<usize>> {
+    let (mut clients, mut is_bench) = (100, false);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--clients" => {
+                let number = arguments.next().and_then(|value| value.parse::<u16>().ok());
+                clients = number
+                    .filter(|number| *number > 1)
+                    .ok_or("--clients needs a number from 2 to 65535")?
+                    .into();
+            }
+            "--bench" => is_bench = true,
+            // Cargo passes on what is meant for the harness that this benchmark does not have.
+            _ => {}
+        }
+    }
+    Ok(is_bench.then_some(clients))
+}
+
+fn measure(crowd: usize) -> Outcome<Report> {
+    // Beside the build, which is where a developer's disk is.
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file_system = file_system(place)?;
+    if matches!(file_system.as_str(), "tmpfs" | "ramfs") {
+        return Err(
+            format!("{} is {file_system}, where what is written is held in memory", place.display()).into()
+        );
+    }
+    let wav = wav(AUDIO_BYTES)?;
+    let recording = Recording { base64: STANDARD.encode(&wav).into(), wav: wav.into() };
+    let mut rows = Vec::new();
+    for (way, clients) in [
+        (Way::Inline, 1),
+        (Way::Escaped, 1),
+        (Way::Url, 1),
+        (Way::Local, 1),
+        (Way::Inline, crowd),
+        (Way::Url, crowd),
+    ] {
+        let row = one_row(place, &recording, way, clients)?;
+        eprintln!("{} of {clients}: all completed, and the upstream heard what was sent", row.name);
+        rows.push(row);
+        settle(place)?;
+    }
+    Ok(Report { rows, file_system })
+}
+
+/// Measures one row on a fresh server.
+fn one_row(place: &Path, recording: &Recording, way: Way, clients: usize) -> Outcome<Row> {
+    let upstream = FakeGemini::start(Arc::clone(&recording.base64))?;
+    let files = serve_file(Arc::clone(&recording.wav))?;
+    let server = Server::start(place, |silent| settings(silent, upstream.address()))?;
+    let (body, payload) = way.body(recording, files);
+    let request = post(&body);
+    drop(body);
+
+    let small = submit_to(SMALL_MODEL, SMALL_BYTES)?;
+    let mut connection = Connection::open(server.address())?;
+    for _ in 0..WARM_UP {
+        acknowledged(&connection.exchange(&small)?)?;
+    }
+    let is_crowd = clients > 1;
+    let alone = is_crowd
+        .then(|| {
+            beside(&server, &small, || {
+                thread::sleep(ALONE);
+                Ok(())
+            })
+            .map(|((), paced)| paced)
+        })
+        .transpose()?;
+
+    forget_peak(server.pid())?;
+    let before = resident(server.pid())?;
+    let cpu_before = cpu(&server)?;
+    let load = || serve_crowd(server.address(), &request, clients);
+    let (served, small): (Served, _) = match alone {
+        Some(alone) => {
+            let (served, with) = beside(&server, &small, load)?;
+            (served, Some((alone, with)))
+        }
+        None => (load()?, None),
+    };
+    let [server_cpu, generator_cpu, machine] = cpu(&server)?;
+    let peak = resident(server.pid())?;
+    thread::sleep(AFTER);
+    let after = resident(server.pid())?;
+
+    let (asked, seen) = (if matches!(way, Way::Local) { 0 } else { clients }, upstream.seen());
+    if seen.right != asked || !seen.wrong.is_empty() {
+        let wrong = seen.wrong.first().map_or("nothing wrong", String::as_str);
+        return Err(
+            format!("of {asked} requests the upstream heard {} right, and {wrong}", seen.right).into()
+        );
+    }
+    server.end()?.close()?;
+    let used = |after: Duration, before: Duration| after.saturating_sub(before).as_secs_f64();
+    let (by_server, by_generator) = (used(server_cpu, cpu_before[0]), used(generator_cpu, cpu_before[1]));
+    let others = (used(machine, cpu_before[2]) - by_server - by_generator).max(0.0);
+    Ok(Row {
+        name: way.name(),
+        clients,
+        payload: payload as u64,
+        before,
+        peak,
+        after,
+        served,
+        small,
+        cpu: [by_server, by_generator, others],
+    })
+}
+
+/// CPU time of server, generator and the whole machine.
+fn cpu(server: &Server) -> Outcome<[Duration; 3]> {
+    Ok([server.cpu_time()?, cpu_time(std::process::id())?, machine_cpu_time()?])
+}
+
+/// Sends small submits while something else is done.
+fn beside<T>(server: &Server, small: &[u8], work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Paced)> {
+    let stop = AtomicBool::new(false);
+    let address = server.address();
+    thread::scope(|scope| {
+        let steady = scope.spawn(|| submit_steadily(address, small, &stop));
+        let done = work();
+        // However that went, it must stop.
+        stop.store(true, Ordering::Release);
+        let paced = steady.join().map_err(|_| "a thread panicked")?;
+        Ok((done?, paced?))
+    })
+}
+
+/// All that is not said is as it is by default, the budget and the number of tasks that run among it.
+fn settings(silent: SocketAddr, upstream: SocketAddr) -> String {
+    format!(
+        "[[channels]]\nname = \"heard\"\nkind = \"gemini\"\nbase_url = \"http://{upstream}\"\napi_key = \"fake\"\n\
+         models = [\"{MODEL}\"]\nmax_retries = 0\n\
+         [[channels]]\nname = \"silent\"\nkind = \"gemini\"\nbase_url = \"http://{silent}\"\napi_key = \"silent\"\n\
+         models = [\"{SMALL_MODEL}\"]\nmax_running_tasks = 1\nmax_retries = 0\n\
+         first_chunk_timeout_ms = 86400000\ntotal_timeout_ms = 86400000\n\
+         [[channels]]\nkind = \"local\"\n\
+         [fetch]\nallow_hosts = [\"127.0.0.1\"]\n"
+    )
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Inline => "inline",
+            Self::Escaped => "inline, escaped",
+            Self::Url => "by URL",
+            Self::Local => "inline, to local",
+        }
+    }
+
+    /// The body of a submit, and how many bytes its payload has.
+    fn body(self, recording: &Recording, files: SocketAddr) -> (String, usize) {
+        let body = match self {
+            Self::Inline => data(MODEL, &recording.base64),
+            Self::Escaped => data(MODEL, &escaped(&recording.base64)),
+            Self::Local => data(LOCAL_MODEL, &recording.base64),
+            Self::Url => return (by_url(MODEL, &format!("http://{files}/long.wav")), recording.wav.len()),
+        };
+        let bytes = body.len();
+        (body, bytes)
+    }
+}
+
+/// The same base64 as PHP writes it in JSON, and folded.
+fn escaped(base64: &str) -> String {
+    let mut escaped = String::with_capacity(base64.len() + base64.len() / 16);
+    for (position, character) in base64.chars().enumerate() {
+        if position > 0 && position % 76 == 0 {
+            escaped.push_str("\\n");
+        }
+        if character == '/' {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}

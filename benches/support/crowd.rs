@@ -1,0 +1,83 @@
+//! Clients that each have one task to submit, all at once, and come back when they are told to.
+
+use std::net::SocketAddr;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hearken::task::id::TaskId;
+use serde::Deserialize;
+
+use super::Outcome;
+use super::http::{Connection, Reply};
+use super::tasks::{acknowledged, completed, unexpected};
+
+/// How a crowd fared.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Served {
+    /// Submits that were answered `429 queue_full`.
+    pub(crate) refused: usize,
+    /// From the first byte until all were accepted.
+    pub(crate) accepted: Duration,
+    /// From the first byte until all tasks were completed.
+    pub(crate) completed: Duration,
+}
+
+/// Each of so many clients submits a task with this request, and all tasks complete.
+pub(crate) fn serve_crowd(server: SocketAddr, request: &[u8], clients: usize) -> Outcome<Served> {
+    let connections = (0..clients).map(|_| Connection::open(server)).collect::<Outcome<Vec<_>>>()?;
+    let barrier = Barrier::new(clients + 1);
+    let (began, submitted) = thread::scope(|scope| {
+        let clients: Vec<_> = connections
+            .into_iter()
+            .map(|connection| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    submit(connection, server, request)
+                })
+            })
+            .collect();
+        barrier.wait();
+        let began = Instant::now();
+        let submitted = clients.into_iter().map(|client| client.join().map_err(|_| "a thread panicked")?);
+        Ok::<_, super::Error>((began, submitted.collect::<Outcome<Vec<_>>>()?))
+    })?;
+    let accepted = began.elapsed();
+    let mut connection = Connection::open(server)?;
+    for (id, _) in &submitted {
+        completed(&mut connection, id)?;
+    }
+    let refused = submitted.iter().map(|(_, refused)| refused).sum();
+    Ok(Served { refused, accepted, completed: began.elapsed() })
+}
+
+/// Returns the task, and how often the submit was refused before.
+fn submit(mut connection: Connection, server: SocketAddr, request: &[u8]) -> Outcome<(TaskId, usize)> {
+    let mut refused = 0;
+    loop {
+        let reply = connection.upload(request)?;
+        if reply.status == 200 {
+            return Ok((acknowledged(&reply)?, refused));
+        }
+        let pause = refusal(&reply)?;
+        refused += 1;
+        thread::sleep(pause);
+        connection = Connection::open(server)?;
+    }
+}
+
+/// When to come back after a refusal, which must be the one that is promised.
+fn refusal(reply: &Reply<'_>) -> Outcome<Duration> {
+    #[derive(Deserialize)]
+    struct Refusal<'a> {
+        #[serde(borrow)]
+        error: Code<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Code<'a> {
+        code: &'a str,
+    }
+    let code = serde_json::from_slice::<Refusal<'_>>(reply.body).ok().map(|refusal| refusal.error.code);
+    let is_promised = reply.status == 429 && code == Some("queue_full");
+    reply.retry_after.filter(|_| is_promised).ok_or_else(|| unexpected(reply))
+}

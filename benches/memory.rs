@@ -55,7 +55,7 @@ use support::footprint::{Report, Row};
 use support::http::Connection;
 use support::pace::{Paced, submit_steadily};
 use support::proc::{cpu_time, file_system, forget_peak, machine_cpu_time, resident};
-use support::request::{MODEL, by_url, data, post, submit_to, wav};
+use support::request::{MODEL, by_url, data, post, post_chunked, post_with, submit_to, wav};
 use support::server::{Server, settle};
 use support::tasks::acknowledged;
 use support::upstream::FakeGemini;
@@ -82,6 +82,10 @@ enum Way {
     Inline,
     /// In the body, as some clients write it: `\/` for every slash, and lines of 76 characters.
     Escaped,
+    /// The same, with an `Idempotency-Key`: then the body is compared with others, too.
+    Keyed,
+    /// In the body, whose length is not told before.
+    Chunked,
     /// From a URL.
     Url,
     /// In the body, to the embedded channel.
@@ -156,6 +160,8 @@ fn measure(crowd: usize) -> Outcome<Report> {
     for (way, clients) in [
         (Way::Inline, 1),
         (Way::Escaped, 1),
+        (Way::Keyed, 1),
+        (Way::Chunked, 1),
         (Way::Url, 1),
         (Way::Local, 1),
         (Way::Inline, crowd),
@@ -174,9 +180,7 @@ fn one_row(place: &Path, recording: &Recording, way: Way, clients: usize) -> Out
     let upstream = FakeGemini::start(Arc::clone(&recording.base64))?;
     let files = serve_file(Arc::clone(&recording.wav))?;
     let server = Server::start(place, |silent| settings(silent, upstream.address()))?;
-    let (body, payload) = way.body(recording, files);
-    let request = post(&body);
-    drop(body);
+    let (request, payload) = way.request(recording, files);
 
     let small = submit_to(SMALL_MODEL, SMALL_BYTES)?;
     let mut connection = Connection::open(server.address())?;
@@ -271,21 +275,30 @@ impl Way {
         match self {
             Self::Inline => "inline",
             Self::Escaped => "inline, escaped",
+            Self::Keyed => "escaped, keyed",
+            Self::Chunked => "inline, chunked",
             Self::Url => "by URL",
             Self::Local => "inline, to local",
         }
     }
 
-    /// The body of a submit, and how many bytes its payload has.
-    fn body(self, recording: &Recording, files: SocketAddr) -> (String, usize) {
+    /// A submit, and how many bytes its payload has.
+    fn request(self, recording: &Recording, files: SocketAddr) -> (Vec<u8>, usize) {
         let body = match self {
-            Self::Inline => data(MODEL, &recording.base64),
-            Self::Escaped => data(MODEL, &escaped(&recording.base64)),
+            Self::Inline | Self::Chunked => data(MODEL, &recording.base64),
+            Self::Escaped | Self::Keyed => data(MODEL, &escaped(&recording.base64)),
             Self::Local => data(LOCAL_MODEL, &recording.base64),
-            Self::Url => return (by_url(MODEL, &format!("http://{files}/long.wav")), recording.wav.len()),
+            Self::Url => {
+                let body = by_url(MODEL, &format!("http://{files}/long.wav"));
+                return (post(&body), recording.wav.len());
+            }
         };
-        let bytes = body.len();
-        (body, bytes)
+        let request = match self {
+            Self::Keyed => post_with(&body, "Idempotency-Key: bench\r\n"),
+            Self::Chunked => post_chunked(&body),
+            Self::Inline | Self::Escaped | Self::Local | Self::Url => post(&body),
+        };
+        (request, body.len())
     }
 }
 

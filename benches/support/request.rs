@@ -12,6 +12,8 @@ pub(crate) const KEY: &str = "sk-bench-0f7c1b6d52";
 /// The model that its channel serves.
 pub(crate) const MODEL: &str = "gemini-bench";
 
+/// Bytes of a chunk.
+const CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes of a WAV's header.
 const WAV_HEADER: usize = 44;
 
@@ -38,12 +40,31 @@ pub(crate) fn by_url(model: &str, url: &str) -> String {
 
 /// A submit with this body.
 pub(crate) fn post(body: &str) -> Vec<u8> {
-    let head = format!(
+    post_with(body, "")
+}
+
+/// The same with more lines in its head.
+pub(crate) fn post_with(body: &str, headers: &str) -> Vec<u8> {
+    [head(&format!("{headers}Content-Length: {}\r\n", body.len())), body.to_owned()].concat().into_bytes()
+}
+
+/// The same without the body's length.
+pub(crate) fn post_chunked(body: &str) -> Vec<u8> {
+    let mut request = head("Transfer-Encoding: chunked\r\n").into_bytes();
+    for chunk in body.as_bytes().chunks(CHUNK_BYTES) {
+        request.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        request.extend_from_slice(chunk);
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"0\r\n\r\n");
+    request
+}
+
+fn head(headers: &str) -> String {
+    format!(
         "POST /v1/llm/generations HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_str(), body].concat().into_bytes()
+         Content-Type: application/json\r\n{headers}\r\n"
+    )
 }
 
 /// A question for a task, that is answered when it has ended, or after a minute.

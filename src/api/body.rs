@@ -19,6 +19,11 @@ const IDLE: Duration = Duration::from_secs(30);
 /// A body takes its share of the memory for payloads when this many bytes of it have arrived, and no memory is set
 /// aside for more than that on the word of its `Content-Length` alone.
 const SMALL_BYTES: usize = 64 * 1024;
+/// From this size on, a body gets memory of its own, which is the system's again as soon as the body is let go of: so
+/// much that glibc maps it, whatever was freed before. Less would come from a heap that keeps it, and that in the long
+/// run holds several times what is in use. What is not written to takes up no memory.
+const LARGE_BYTES: usize = 1 << 20;
+const MAPPED_BYTES: usize = (32 << 20) + 1;
 /// How long a body may take in all: this, and as long as it takes at the slowest rate that is borne, in bytes a
 /// second. It holds its share all the time.
 const GRACE: Duration = Duration::from_secs(60);
@@ -81,11 +86,9 @@ async fn read(
         }
         if length > SMALL_BYTES && share.is_none() {
             share = Some(memory.share(expected.max(length)).await?);
-            // The client has shown that it means it: from here on one allocation does, which a length that is not
-            // known would make too large.
-            if expected < max_bytes {
-                bytes.reserve(expected.saturating_sub(bytes.len()));
-            }
+            // The client has shown that it means it: from here on one allocation does.
+            let room = if expected < LARGE_BYTES { expected } else { expected.max(MAPPED_BYTES) };
+            bytes.reserve(room.saturating_sub(bytes.len()));
         }
         bytes.extend_from_slice(&piece);
     }

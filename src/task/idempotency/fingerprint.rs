@@ -18,6 +18,9 @@ use sha2::{Digest, Sha256};
 /// checks a text, so the walk does.
 const MAX_DEPTH: usize = 127;
 
+/// As much of a string with escapes as is unescaped at once, in bytes.
+const PIECE_BYTES: usize = 16 * 1024;
+
 /// What a body says, as 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
@@ -68,9 +71,8 @@ impl<'a> Walk<'a> {
             Some('[') => self.array(hasher, depth),
             Some('{') => self.object(hasher, depth),
             Some('"') => {
-                let Text(text) = self.take()?;
-                put(hasher, b's', text.as_bytes());
-                Ok(())
+                let string: &RawValue = self.take()?;
+                put_string(hasher, string.get())
             }
             _ => {
                 let word: &RawValue = self.take()?;
@@ -133,6 +135,49 @@ impl<'a> Walk<'a> {
         self.rest = self.rest.get(values.byte_offset()..).unwrap_or_default();
         Ok(value)
     }
+}
+
+/// A string, without all of it being copied to be unescaped.
+fn put_string(hasher: &mut Sha256, json: &str) -> Result<(), Error> {
+    let content = json.get(1..json.len() - 1).unwrap_or_default();
+    if !content.contains('\\') {
+        put(hasher, b's', content.as_bytes());
+        return Ok(());
+    }
+    let mut length = 0;
+    unescaped(content, |text| length += text.len() as u64)?;
+    hasher.update([b's']);
+    hasher.update(length.to_be_bytes());
+    unescaped(content, |text| hasher.update(text))
+}
+
+/// Unescapes the content of a JSON string piece by piece.
+fn unescaped(mut content: &str, mut take: impl FnMut(&str)) -> Result<(), Error> {
+    while !content.is_empty() {
+        let (piece, rest) = content.split_at_checked(whole_characters(content)).unwrap_or((content, ""));
+        let json = format!("\"{piece}\"");
+        let Text(text) = serde_json::from_str(&json)?;
+        take(&text);
+        content = rest;
+    }
+    Ok(())
+}
+
+/// The length of a piece from the start that holds whole characters only, however they are written.
+fn whole_characters(content: &str) -> usize {
+    let mut end = 0;
+    while end < PIECE_BYTES {
+        let rest = content.get(end..).unwrap_or_default();
+        let Some(first) = rest.chars().next() else { break };
+        end += match rest.as_bytes() {
+            // The first half of a pair goes with what follows.
+            [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', _, _, b'\\', b'u', ..] => 12,
+            [b'\\', b'u', ..] => 6,
+            [b'\\', ..] => 2,
+            _ => first.len_utf8(),
+        };
+    }
+    end
 }
 
 fn put(hasher: &mut Sha256, tag: u8, bytes: &[u8]) {

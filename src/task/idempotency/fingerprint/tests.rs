@@ -27,6 +27,24 @@ fn the_way_to_write_a_value_makes_no_difference() {
 }
 
 #[test]
+fn a_long_string_is_read_in_pieces_that_make_no_difference() {
+    let text = "a/\u{e9}\u{1F600}\"\\\n".repeat(PIECE_BYTES / 5);
+    let plain = serde_json::to_string(&text).unwrap();
+    let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    // Each start lets the pieces end elsewhere.
+    for start in 0..13 {
+        let start = "x".repeat(start);
+        let written = format!("\"{start}{units}\"");
+        let mut whole = Sha256::new();
+        put(&mut whole, b's', format!("{start}{text}").as_bytes());
+        assert_eq!(of(&written), Fingerprint(whole.finalize().into()));
+        assert_eq!(of(&written), of(&format!("\"{start}{}", &plain[1..])));
+    }
+    let half = format!("\"{}\\ud83d{}\"", "x".repeat(PIECE_BYTES - 6), "\\u0041");
+    assert!(Fingerprint::of(half.as_bytes()).is_err());
+}
+
+#[test]
 fn numbers_are_equal_by_value() {
     for (one, other) in [
         ("256", "256.0"),

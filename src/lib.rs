@@ -79,6 +79,7 @@
 //! - Only [`config`] and the log's set-up read the environment, only [`store`] touches a disk, where it
 //!   blocks nobody but for the journal's writes to the page cache, only
 //!   [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.
+//! - Large audio is parsed, written and checked in turns, by at most half of the cores: small requests find a core.
 //! - Every queue has a bound, and the bound stands where it is enforced. `do_send` and unbounded channels are
 //!   banned by clippy.
 //! - Secrets have types that do not print ([`Secret`](config::Secret), [`KeyHash`](keys::KeyHash)); an

@@ -12,7 +12,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use actix_web_lab::middleware::CatchPanic;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::actors::Tasks;
 use crate::actors::recovery::{TakenUp, take_up};
@@ -138,6 +138,7 @@ fn listen(
         max_body_bytes: config.limits.max_body_bytes,
         memory: PayloadMemory::new(config.limits.max_payload_memory_bytes),
         gate: Arc::new(config.fetch.gate.clone()),
+        parsing: Arc::new(Semaphore::new((workers / 2).max(1))),
     });
     let streams = web::Data::new(StreamSettings { keep_alive: config.keep_alive });
     let since = web::Data::new(ServingSince(Timestamp::now()));

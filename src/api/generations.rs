@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::body::{Body, read_json, refuse};
 use super::caller::Caller;
@@ -38,6 +38,8 @@ pub struct SubmitSettings {
     pub memory: PayloadMemory,
     /// `[fetch]`: which URLs may be fetched from.
     pub gate: Arc<Gate>,
+    /// How many large bodies may be parsed at once: whoever is left without a core waits for the parsing of all.
+    pub parsing: Arc<Semaphore>,
 }
 
 /// Bodies above this many bytes are parsed off the event loop: their requests can wait a moment, the others
@@ -70,7 +72,7 @@ pub async fn submit(
         Ok(body) => body,
         Err(response) => return Ok(response),
     };
-    let (submission, idempotency) = parse(body, key, Arc::clone(&settings.gate)).await?;
+    let (submission, idempotency) = parse(body, key, &settings).await?;
     let delivery = submission.delivery;
     if let Some(idempotency) = &idempotency
         && let Some(id) = tasks.submitted(caller.hash, idempotency).await?
@@ -122,10 +124,11 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Fail
 async fn parse(
     body: Body,
     key: Option<IdempotencyKey>,
-    gate: Arc<Gate>,
+    settings: &SubmitSettings,
 ) -> Result<(Submission, Option<Idempotency>), Failure> {
     let Body { bytes, share } = body;
     let small = bytes.len() <= LARGE_BODY;
+    let gate = Arc::clone(&settings.gate);
     let parse = move || {
         let idempotency = match key {
             Some(key) => {
@@ -144,7 +147,16 @@ async fn parse(
         }
         Ok((submission, idempotency))
     };
-    if small { parse() } else { web::block(parse).await.map_err(|_| Failure::internal())? }
+    if small {
+        return parse();
+    }
+    let turn = Arc::clone(&settings.parsing).acquire_owned().await.map_err(|_| Failure::internal())?;
+    let parse = move || {
+        // Held to the end, also when the client leaves before.
+        let _turn = turn;
+        parse()
+    };
+    web::block(parse).await.map_err(|_| Failure::internal())?
 }
 
 /// The reply of an asynchronous submit: the task.

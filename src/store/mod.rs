@@ -225,7 +225,13 @@ impl Store {
         let spooled = base64.is_some();
         if let Some(base64) = base64 {
             let (spool, id) = (self.spool.clone(), id.clone());
-            blocking(move || spool.write(&id, &base64)).await?;
+            let turn = spool.turn(base64.len() as u64).await;
+            blocking(move || {
+                // Held to the end, whoever waits for it.
+                let _turn = turn;
+                spool.write(&id, &base64)
+            })
+            .await?;
         }
         let keys_before = Timestamp::now().before(self.retention.idempotency);
         let accepted =
@@ -304,7 +310,12 @@ impl Store {
     /// When it is not there as it was.
     pub async fn audio(&self, id: TaskId, bytes: u64) -> Result<AudioText, StoreError> {
         let spool = self.spool.clone();
-        blocking(move || spool.read(&id, bytes)).await
+        let turn = spool.turn(bytes).await;
+        blocking(move || {
+            let _turn = turn;
+            spool.read(&id, bytes)
+        })
+        .await
     }
 
     /// Room in the spool for audio that is about to be downloaded.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::StoreError;
 use super::sqlite::{file_error, make_directory};
@@ -29,6 +30,12 @@ const RESERVE: u64 = 8 << 20;
 /// Bytes that are looked at together when a file is checked.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// Audio of more than this many bytes is written and checked in turns. All at once it would take the cores from
+/// everybody else, and the disk, too: an fsync of a small file waits for all that was given to the disk before.
+const LARGE_BYTES: u64 = 256 * 1024;
+/// Bytes that are given to the disk at once, for the same reason.
+const SYNC_BYTES: usize = 4 << 20;
+
 /// A handle to the spool; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Spool(Arc<Inner>);
@@ -40,6 +47,7 @@ struct Inner {
     most: u64,
     used: AtomicU64,
     sync: bool,
+    turns: Arc<Semaphore>,
 }
 
 /// Bytes of the spool that are taken, given back when dropped.
@@ -89,7 +97,18 @@ impl Spool {
         let directory = data_dir.join("spool");
         make_directory(&directory)?;
         let kept = sweep(&directory, wanted)?;
-        Ok(Self(Arc::new(Inner { directory, most, used: AtomicU64::new(kept), sync })))
+        let used = AtomicU64::new(kept);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let turns = Arc::new(Semaphore::new((cores / 2).max(1)));
+        Ok(Self(Arc::new(Inner { directory, most, used, sync, turns })))
+    }
+
+    /// A turn to write or check so many bytes, where one is needed.
+    pub(super) async fn turn(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        if bytes <= LARGE_BYTES {
+            return None;
+        }
+        Arc::clone(&self.0.turns).acquire_owned().await.ok()
     }
 
     fn path(&self, id: &TaskId) -> PathBuf {
@@ -115,11 +134,7 @@ impl Spool {
             .mode(0o600)
             .open(&path)
             .map_err(file_error(&path))?;
-        let written = file.write_all(base64).and_then(|()| {
-            // The file systems of Linux bring a new file's name to the disk together with the file.
-            if self.0.sync { file.sync_all() } else { Ok(()) }
-        });
-        match written {
+        match fill(&mut file, base64, self.0.sync) {
             Ok(()) => {
                 room.keep();
                 Ok(())
@@ -160,6 +175,19 @@ impl Spool {
             Err(err) => tracing::error!(%err, path = %path.display(), "audio cannot be removed"),
         }
     }
+}
+
+/// Writes a new file, and brings it to the disk.
+fn fill(file: &mut File, text: &[u8], sync: bool) -> io::Result<()> {
+    let mut pieces = text.chunks(SYNC_BYTES).peekable();
+    while let Some(piece) = pieces.next() {
+        file.write_all(piece)?;
+        if sync && pieces.peek().is_some() {
+            file.sync_data()?;
+        }
+    }
+    // The file systems of Linux bring a new file's name to the disk together with the file.
+    if sync { file.sync_all() } else { Ok(()) }
 }
 
 /// An open file of the spool.
@@ -227,6 +255,8 @@ pub(super) fn sweep(
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn spool(data_dir: &Path, wanted: bool) -> Spool {
@@ -250,6 +280,33 @@ mod tests {
         spool.remove(&id);
         assert!(spool.read(&id, 8).is_err());
         spool.remove(&id);
+    }
+
+    #[test]
+    fn audio_of_several_pieces_is_whole() {
+        let data_dir = tempfile::tempdir().unwrap();
+        for sync in [true, false] {
+            let spool = Spool::open(data_dir.path(), 1 << 30, sync, |_| Ok(false)).unwrap();
+            let id = TaskId::generate(1);
+            let audio: Vec<u8> = (0..2 * SYNC_BYTES + 1).map(|n| b'A' + (n % 26) as u8).collect();
+            spool.write(&id, &Bytes::from(audio.clone())).unwrap();
+            assert!(content(&spool.read(&id, audio.len() as u64).unwrap()) == audio);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_large_audio_waits_for_a_turn() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let spool = spool(data_dir.path(), true);
+        let all = spool.0.turns.available_permits();
+        let mut taken = Vec::new();
+        for _ in 0..all {
+            taken.push(spool.turn(LARGE_BYTES + 1).await);
+        }
+        assert!(spool.turn(LARGE_BYTES).now_or_never().is_some());
+        assert!(spool.turn(LARGE_BYTES + 1).now_or_never().is_none());
+        taken.pop();
+        assert!(spool.turn(LARGE_BYTES + 1).now_or_never().is_some());
     }
 
     #[test]

@@ -28,8 +28,10 @@ const MAPPED_BYTES: usize = (32 << 20) + 1;
 /// second. It holds its share all the time.
 const GRACE: Duration = Duration::from_secs(60);
 const SLOWEST_RATE: u64 = 16 * 1024;
-/// How long, and for how many bytes, the rest of a refused body is still taken in and thrown away.
+/// How long, and for how many bytes, the rest of a refused body is still taken in and thrown away: a client whose
+/// upload would be welcome later is to read when.
 const LINGER: Duration = Duration::from_secs(2);
+const LONG_LINGER: Duration = Duration::from_secs(30);
 const LINGER_BYTES: usize = 256 << 20;
 
 /// A request body.
@@ -142,7 +144,8 @@ pub fn refuse(failure: &Failure, rest: web::Payload) -> HttpResponse {
     let lingering = response.map_body(|_, body| {
         // An error's body is always whole bytes.
         let body = body.try_into_bytes().unwrap_or_default();
-        Lingering { length: body.len() as u64, body: Some(body), rest: Rest::new(rest) }
+        let linger = if failure.code == ErrorCode::QueueFull { LONG_LINGER } else { LINGER };
+        Lingering { length: body.len() as u64, body: Some(body), rest: Rest::new(rest, linger) }
     });
     lingering.map_into_boxed_body()
 }
@@ -154,8 +157,8 @@ struct Rest {
 }
 
 impl Rest {
-    fn new(payload: web::Payload) -> Self {
-        Self { payload, left: LINGER_BYTES, until: Box::pin(sleep(LINGER)) }
+    fn new(payload: web::Payload, linger: Duration) -> Self {
+        Self { payload, left: LINGER_BYTES, until: Box::pin(sleep(linger)) }
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -21,7 +21,8 @@
 //! - Whoever is told `429 queue_full` comes back after `Retry-After`, all at the same moment, until accepted.
 //! - A small submit's latency begins when it was to be sent, if the one before was not answered by then.
 //! - Clients, upstream, file server and the small submits' client share the machine with the server: where few cores
-//!   are all busy, its times are longer than they would be alone. What they used is in the table.
+//!   are all busy, its times are longer than they would be alone. What they used is in the table. In the first moment
+//!   of a crowd its clients all fill their sockets at once, and that is when small submits wait longest.
 //!
 //! # What makes it refuse
 //!

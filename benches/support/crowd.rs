@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::Outcome;
 use super::http::{Connection, Reply};
+use super::proc::{Attention, Stretch};
 use super::tasks::{acknowledged, completed, unexpected};
 
 /// How a crowd fared.
@@ -21,6 +22,8 @@ pub(crate) struct Served {
     pub(crate) accepted: Duration,
     /// From the first byte until all tasks were completed.
     pub(crate) completed: Duration,
+    /// What the clients' threads did while they submitted.
+    pub(crate) generator: Attention,
 }
 
 /// Each of so many clients submits a task with this request, and all tasks complete.
@@ -44,20 +47,31 @@ pub(crate) fn serve_crowd(server: SocketAddr, request: &[u8], clients: usize) ->
     })?;
     let accepted = began.elapsed();
     let mut connection = Connection::open(server)?;
-    for (id, _) in &submitted {
-        completed(&mut connection, id)?;
+    for submitted in &submitted {
+        completed(&mut connection, &submitted.task)?;
     }
-    let refused = submitted.iter().map(|(_, refused)| refused).sum();
-    Ok(Served { refused, accepted, completed: began.elapsed() })
+    let refused = submitted.iter().map(|submitted| submitted.refused).sum();
+    let generator = Attention::sum(submitted.iter().map(|submitted| submitted.attention));
+    Ok(Served { refused, accepted, completed: began.elapsed(), generator })
 }
 
-/// Returns the task, and how often the submit was refused before.
-fn submit(mut connection: Connection, server: SocketAddr, request: &[u8]) -> Outcome<(TaskId, usize)> {
+/// One client's task.
+struct Submitted {
+    task: TaskId,
+    /// How often the submit was refused before.
+    refused: usize,
+    /// Of the submit that was accepted.
+    attention: Attention,
+}
+
+fn submit(mut connection: Connection, server: SocketAddr, request: &[u8]) -> Outcome<Submitted> {
     let mut refused = 0;
     loop {
+        let stretch = Stretch::begin()?;
         let reply = connection.upload(request)?;
         if reply.status == 200 {
-            return Ok((acknowledged(&reply)?, refused));
+            let attention = stretch.end()?;
+            return Ok(Submitted { task: acknowledged(&reply)?, refused, attention });
         }
         let pause = refusal(&reply)?;
         refused += 1;

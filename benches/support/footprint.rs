@@ -89,6 +89,7 @@ impl Row {
                 "completed": self.served.completed.as_secs_f64(),
             },
             "cpu_seconds": {"server": server, "generator": generator, "others": others},
+            "generator_share_of_submits": self.served.generator.share(),
             "small_submits": self.small.as_ref().map(|(alone, beside)| {
                 json!({
                     "alone": alone.json(),
@@ -156,6 +157,7 @@ impl fmt::Display for Report {
             "completed",
             "CPU s",
             "gen CPU s",
+            "gen %",
         ];
         line(f, MEMORY, heads.map(str::to_owned))?;
         for row in &self.rows {
@@ -177,13 +179,15 @@ impl fmt::Display for Report {
                 format!("{:.1} s", row.served.completed.as_secs_f64()),
                 format!("{:.1}", row.cpu[0]),
                 format!("{:.1}", row.cpu[1]),
+                format!("{:.0}", row.served.generator.share() * 100.0),
             ];
             line(f, MEMORY, cells)?;
         }
         writeln!(
             f,
             "\nratio: of the rise to the payload, for a crowd to the budget. after: a moment after the last task's end.\n\
-             gen CPU s: of clients, upstream and file server, on the same cores.\n\n\
+             gen CPU s: of clients, upstream and file server, on the same cores. gen %: of the time of submits, in\n\
+             their clients' hands.\n\n\
              Small submits, one connection, ms:\n"
         )?;
         let heads = ["beside", "", "count", "p50", "p99", "max", "gen %", "p99 ratio"];
@@ -207,7 +211,7 @@ impl fmt::Display for Report {
     }
 }
 
-const MEMORY: &[usize] = &[22, 9, 7, 7, 7, 6, 8, 7, 5, 9, 9, 7, 9];
+const MEMORY: &[usize] = &[22, 9, 7, 7, 7, 6, 8, 7, 5, 9, 9, 7, 9, 6];
 const SMALL: &[usize] = &[16, 7, 6, 8, 8, 8, 6, 9];
 
 fn small(f: &mut fmt::Formatter<'_>, row: &str, when: &str, paced: &Paced, ratio: String) -> fmt::Result {

@@ -9,6 +9,7 @@ use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::payload_memory::{PayloadMemory, Share};
@@ -19,6 +20,8 @@ const IDLE: Duration = Duration::from_secs(30);
 /// A body takes its share of the memory for payloads when this many bytes of it have arrived, and no memory is set
 /// aside for more than that on the word of its `Content-Length` alone.
 const SMALL_BYTES: usize = 64 * 1024;
+/// After this many bytes of a body that arrives faster than it is taken in, the others of this worker have their turn.
+const TURN_BYTES: usize = 128 * 1024;
 /// From this size on, a body gets memory of its own, which is the system's again as soon as the body is let go of: so
 /// much that glibc maps it, whatever was freed before. Less would come from a heap that keeps it, and that in the long
 /// run holds several times what is in use. What is not written to takes up no memory.
@@ -80,6 +83,7 @@ async fn read(
 ) -> Result<Body, Failure> {
     let mut bytes = BytesMut::with_capacity(expected.min(SMALL_BYTES));
     let mut share = None;
+    let mut turn = 0;
     while let Some(piece) = timeout(IDLE, payload.next()).await.map_err(|_| broken_off())? {
         let piece = piece.map_err(|_| broken_off())?;
         let length = bytes.len() + piece.len();
@@ -93,6 +97,11 @@ async fn read(
             bytes.reserve(room.saturating_sub(bytes.len()));
         }
         bytes.extend_from_slice(&piece);
+        turn += piece.len();
+        if turn > TURN_BYTES {
+            turn = 0;
+            yield_now().await;
+        }
     }
     if let Some(share) = &mut share {
         share.shrink(bytes.len());

@@ -1,8 +1,8 @@
 //! The memory that request bodies may take, of all callers together: `limits.max_payload_memory_bytes`.
 //!
 //! A body takes its share before it is read beyond its beginning, and gives it back with the last slice of it. Whoever
-//! finds no room waits, in order, with the upload standing still; whoever finds none for long is told to come back.
-//! Small bodies take none: they are let past.
+//! finds no room waits, in order, with the upload standing still; whoever finds none for long, or too many before, is
+//! told to come back. Small bodies take none: they are let past.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,9 @@ use tokio::time::timeout;
 
 use crate::error::{ErrorCode, Failure};
 
+/// Most uploads that stand still. The beginning of each is held all the same: half a megabyte, with the connection's
+/// buffers.
+const MOST_WAITING: usize = 128;
 /// How long an upload may stand still because there is no room.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// When whoever found no room may come back.
@@ -25,6 +28,7 @@ const BLOCK: usize = 1024;
 pub struct PayloadMemory {
     free: Arc<Semaphore>,
     all: u32,
+    places: Arc<Semaphore>,
 }
 
 /// A share, given back when dropped.
@@ -36,25 +40,31 @@ impl PayloadMemory {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let all = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX);
-        Self { free: Arc::new(Semaphore::new(all as usize)), all }
+        let places = Arc::new(Semaphore::new(MOST_WAITING));
+        Self { free: Arc::new(Semaphore::new(all as usize)), all, places }
     }
 
     /// A share of this many bytes, or of all there is where that is less, as soon as those who came before have theirs.
     ///
     /// # Errors
-    /// `queue_full` when there is none within 20 s.
+    /// `queue_full` when there is none within 20 s, or when too many wait for one already.
     pub async fn share(&self, bytes: usize) -> Result<Share, Failure> {
         let blocks = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX).min(self.all);
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_many_owned(blocks) {
+            return Ok(Share(permit));
+        }
+        let _place = self.places.try_acquire().map_err(|_| crowded())?;
         match timeout(PATIENCE, Arc::clone(&self.free).acquire_many_owned(blocks)).await {
             Ok(Ok(permit)) => Ok(Share(permit)),
             Ok(Err(_)) => Err(Failure::internal()),
-            Err(_) => Err(Failure::new(
-                ErrorCode::QueueFull,
-                "Too many large uploads are under way already; try again shortly",
-            )
-            .with_retry_after(RETRY)),
+            Err(_) => Err(crowded()),
         }
     }
+}
+
+fn crowded() -> Failure {
+    Failure::new(ErrorCode::QueueFull, "Too many large uploads are under way already; try again shortly")
+        .with_retry_after(RETRY)
 }
 
 impl Share {
@@ -118,5 +128,19 @@ mod tests {
         assert!(memory.share(BLOCK).now_or_never().is_none());
         assert_eq!(large.await.unwrap_err().code, ErrorCode::QueueFull);
         assert!(memory.share(BLOCK).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_wait_than_there_are_places() {
+        let memory = PayloadMemory::new(BLOCK);
+        let all = memory.share(BLOCK).await.unwrap();
+        let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(memory.share(BLOCK))).collect();
+        assert!(waiting.iter_mut().all(|upload| upload.as_mut().now_or_never().is_none()));
+        let refused = memory.share(BLOCK).now_or_never().unwrap().unwrap_err();
+        assert_eq!((refused.code, refused.retry_after_seconds), (ErrorCode::QueueFull, Some(5)));
+        drop(all);
+        for upload in waiting {
+            drop(upload.await.unwrap());
+        }
     }
 }

@@ -6,8 +6,8 @@
 //!   whole. Here such a close is an error, because those bodies never need one to end.
 //! - A response with neither length nor chunks ends with its connection (RFC 9112, section 6.3, case 8), but for
 //!   HTTP/1.1 it is read as empty. Here its version is written as 1.0, for which it is read rightly.
-//! - A body that is longer than its `Content-Length` is cut off there. Here a response with more behind it is an error:
-//!   one of the two is wrong, and nobody knows which.
+//! - A body that is longer than its `Content-Length` is cut off there. Here a response with more behind it is an error,
+//!   if that is there when its end is read: one of the two is wrong, and nobody knows which.
 //!
 //! It relies on one request being under way at a time, all of which is written before its response is read:
 //! so awc does it. Encrypted connections pass through untouched: there TLS itself tells a cut from an end,

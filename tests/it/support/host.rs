@@ -86,8 +86,9 @@ impl Asked {
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
-        self.write(head + "\r\n");
-        self.write(body);
+        head += "\r\n";
+        // In one piece, so that it is read in one where it fits.
+        self.write([head.as_bytes(), body].concat());
     }
 
     /// Answers with a file.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::{Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use serde_json::json;
 
 use crate::support::hearken::{Builder, Hearken};
+use crate::support::host::Host;
 use crate::support::http::Client;
 use crate::support::upstream::FakeUpstream;
 
@@ -57,13 +58,18 @@ fn busy(upstream: &FakeUpstream, configure: impl FnOnce(Builder) -> Builder) -> 
     hearken
 }
 
+/// URLs by the reason for which they are refused, and by the trick.
+type Spellings = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+
+fn spellings(inside: &Inside) -> Spellings {
+    toml::from_str(&REFUSED.replace("PORT", &inside.port.to_string())).unwrap()
+}
+
 #[test]
 fn no_spelling_of_a_url_reaches_a_listener_on_loopback() {
-    type Table = BTreeMap<String, BTreeMap<String, Vec<String>>>;
     let inside = Inside::listen();
     let hearken = Hearken::builder().local().start();
-    let table: Table = toml::from_str(&REFUSED.replace("PORT", &inside.port.to_string())).unwrap();
-    for (reason, tricks) in table {
+    for (reason, tricks) in spellings(&inside) {
         for url in tricks.into_values().flatten() {
             let message = refusal(&hearken, &url);
             assert!(message.contains(&reason), "{url:?} is not refused because {reason:?}: {message}");
@@ -71,6 +77,49 @@ fn no_spelling_of_a_url_reaches_a_listener_on_loopback() {
     }
     let tasks = hearken.get("/v1/tasks").expect(200).json();
     assert_eq!(tasks["data"], json!([]), "a refused submit makes no task");
+    inside.was_never_reached();
+}
+
+#[test]
+fn no_redirect_reaches_a_listener_on_loopback_however_its_target_is_spelled() {
+    let inside = Inside::listen();
+    let targets: Vec<String> =
+        spellings(&inside).into_values().flat_map(BTreeMap::into_values).flatten().collect();
+    // What no header can hold no server can say.
+    let targets: Vec<String> = targets
+        .into_iter()
+        .filter(|url| !url.is_empty() && !url.contains(|c: char| c.is_ascii_control()))
+        .collect();
+    assert!(targets.len() > 200, "{}", targets.len());
+    let theirs = targets.clone();
+    let door = Host::serve_at(Ipv4Addr::new(127, 0, 0, 2), move |asked| {
+        let mut path = asked.target.split('/').skip(1);
+        match (path.next(), path.next()) {
+            (Some("far"), Some(index)) => {
+                let nearer = format!("/near/{index}");
+                asked.redirect(307, &nearer);
+            }
+            (Some("near"), Some(index)) => {
+                let target = index.parse().ok().and_then(|index: usize| theirs.get(index));
+                asked.redirect(302, target.unwrap());
+            }
+            // A target without a scheme or a host leads back here.
+            _ => asked.answer(404, &[("content-length", "0")], b""),
+        }
+    });
+    let upstream = FakeUpstream::gemini().start();
+    let hearken = Hearken::before(&upstream).set("[fetch]\nallow_hosts = [\"127.0.0.2\"]").start();
+    let submit = |index: usize| {
+        let chain = if index.is_multiple_of(2) { "near" } else { "far" };
+        hearken.submit(json!({"audio_url": door.url(&format!("/{chain}/{index}"))}))
+    };
+    let tasks: Vec<_> = (0..targets.len()).map(submit).collect();
+    for (id, target) in tasks.iter().zip(&targets) {
+        let task = hearken.wait(id);
+        assert_eq!(task["error"]["code"], "audio_fetch_failed", "{target:?}: {task}");
+    }
+    assert!(door.requests().len() >= targets.len());
+    assert_eq!(upstream.requests(), 0);
     inside.was_never_reached();
 }
 

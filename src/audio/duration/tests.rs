@@ -93,6 +93,14 @@ fn what_holds_no_such_container_says_nothing() {
 }
 
 #[test]
+fn a_header_at_which_the_library_panics_says_nothing() {
+    // Found by fuzzing: 0xfc00 channels of 0x1f40 samples overflow where overflow is looked for, as in tests.
+    let format = b"\x01\0\0\xfc\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0";
+    let file = riff(&[chunk(b"fmt ", format), chunk(b"data", &[0; 64])].concat());
+    assert_eq!(seconds(&file, Container::Wav), None);
+}
+
+#[test]
 fn the_source_is_left_at_its_start() {
     let mut source = Cursor::new(fixture("speech.m4a"));
     source.set_position(99);

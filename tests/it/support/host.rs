@@ -26,7 +26,12 @@ pub(crate) struct Asked {
 impl Host {
     /// A host whose every request is answered by this; afterwards the connection is closed.
     pub(crate) fn serve(answer: impl Fn(Asked) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::serve_at(Ipv4Addr::LOCALHOST, answer)
+    }
+
+    /// The same at another address of this machine.
+    pub(crate) fn serve_at(address: Ipv4Addr, answer: impl Fn(Asked) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (theirs, answer) = (Arc::clone(&requests), Arc::new(answer));

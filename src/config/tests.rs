@@ -1,0 +1,217 @@
+//! What is understood, what is refused and in which words.
+
+use std::num::NonZeroU32;
+
+use super::*;
+use crate::keys::KeyLimits;
+
+fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let variables: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Config::from_sources(&Flags::default(), Some((Path::new("h.toml"), text)), &variables)
+        .map_err(|err| err.to_string())
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn every_mistake_is_one_line_that_names_place_and_key() {
+    for (text, expected) in [
+        ("listen = 8080", "h.toml:1: listen: "),
+        ("\nlisten = \"nowhere\"", "h.toml:2: listen: "),
+        ("[limits]\nmax_body_byte = 1", "h.toml:2: limits.max_body_byte: unknown field"),
+        ("[limits]\nmax_body_bytes = \"1\"", "h.toml:2: limits.max_body_bytes: "),
+        ("[stream]\nkeep_alive_seconds = 0", "h.toml:2: stream.keep_alive_seconds: "),
+        ("listen = \"x", "h.toml:1: "),
+        (
+            "[[channels]]\nname = \"g\"\nkind = \"gemini\"\nmodels = [\"m\"]",
+            "h.toml:1: channels[0].api_key: ",
+        ),
+        (
+            "[[channels]]\nkind = \"gemini\"\napi_key_env = \"NOT_SET\"\nmodels = [\"m\"]",
+            "h.toml:3: channels[0].api_key_env: ",
+        ),
+        ("[[channels]]\nkind = \"horse\"", "h.toml:2: channels[0].kind: "),
+        ("[[channels]]\nkind = \"local\"\n[[channels]]\nkind = \"local\"", "h.toml:3: channels[1].name: "),
+        ("[[keys]]\nname = \"a\"", "h.toml:1: keys[0].key: "),
+        ("[store]\nkind = \"redis\"", "h.toml:2: store.kind: "),
+        ("[fetch]\nmax_redirects = 21", "h.toml:2: fetch.max_redirects: "),
+        ("[fetch]\nmax_bytes = 0", "h.toml:2: fetch.max_bytes: "),
+        ("[fetch]\nconnect_timeout_ms = 0", "h.toml:2: fetch.connect_timeout_ms: "),
+        ("[fetch]\ntotal_timeout_ms = 0", "h.toml:2: fetch.total_timeout_ms: "),
+        ("[fetch]\nallow_hosts = \"a.example\"", "h.toml:2: fetch.allow_hosts: "),
+        ("[fetch]\nallow_hosts = [\n\"a.example\",\n\"*\"]", "h.toml:4: fetch.allow_hosts[1]: "),
+        ("[fetch]\nallow_hosts = [\"http://a.example\"]", "h.toml:2: fetch.allow_hosts[0]: "),
+        ("[fetch]\nallow_ports = [80, 0]", "h.toml:2: fetch.allow_ports[1]: "),
+        ("[fetch]\nallow_ports = [65536]", "h.toml:2: fetch.allow_ports"),
+        (
+            "[[channels]]\nkind = \"local\"\ntotal_timeout_audio_factor = -1",
+            "h.toml:3: channels[0].total_timeout_audio_factor: ",
+        ),
+        (
+            "[[channels]]\nkind = \"local\"\ntotal_timeout_audio_factor = nan",
+            "h.toml:3: channels[0].total_timeout_audio_factor: ",
+        ),
+        (
+            "[[channels]]\nkind = \"local\"\ntotal_timeout_audio_factor = 1000.5",
+            "h.toml:3: channels[0].total_timeout_audio_factor: ",
+        ),
+    ] {
+        let error = load(text, &[]).expect_err(text);
+        assert!(error.starts_with(expected), "{text:?}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file_whatever_the_type() {
+    let config = load(
+        "listen = \"127.0.0.1:1\"\n[[channels]]\nkind = \"local\"\n[stream]\nkeep_alive_seconds = 15",
+        &[
+            ("HEARKEN_LISTEN", "127.0.0.1:2"),
+            ("HEARKEN_STREAM__KEEP_ALIVE_SECONDS", "3"),
+            ("HEARKEN_FETCH__ALLOW_PRIVATE_NETWORKS", "true"),
+            ("HEARKEN_CHANNELS__0__NAME", "8"),
+            ("HEARKEN_URL", "http://elsewhere"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.listen, "127.0.0.1:2");
+    assert_eq!(config.keep_alive, seconds(3));
+    assert!(config.fetch.gate.allow_private_networks);
+    assert_eq!(config.channels[0].name, "8");
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn a_wrong_variable_is_named_and_an_unknown_one_is_warned_of() {
+    let error = load("", &[("HEARKEN_DRAIN_SECONDS", "soon")]).unwrap_err();
+    assert!(error.starts_with("HEARKEN_DRAIN_SECONDS (environment): "), "{error}");
+    let config = load("", &[("HEARKEN_PORT_80_TCP", "tcp://10.0.0.1:80")]).unwrap();
+    assert!(config.warnings.iter().any(|w| w.contains("HEARKEN_PORT_80_TCP")), "{:?}", config.warnings);
+}
+
+#[test]
+fn without_a_file_the_channels_follow_from_the_environment() {
+    let channels = |variables: &[(&str, &str)]| {
+        let variables: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let config = Config::from_sources(&Flags::default(), None, &variables).unwrap();
+        config.channels.iter().map(|channel| channel.kind.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(channels(&[]), ["local"]);
+    assert_eq!(channels(&[("GEMINI_API_KEY", "k")]), ["local", "gemini"]);
+    assert_eq!(channels(&[("GEMINI_API_KEY", "")]), ["local"]);
+}
+
+#[test]
+fn the_file_of_the_contract_is_understood() {
+    let text = include_str!("../../tests/fixtures/config/contract.toml");
+    let config = load(text, &[("GEMINI_API_KEY", "k")]).unwrap();
+    assert_eq!(config.limits.max_body_bytes, 29_360_128);
+    assert_eq!(config.channels[0].models.len(), 3);
+    assert_eq!(config.keys[0].name, "demo");
+    let defaults = load("", &[]).unwrap();
+    assert_eq!(config.limits, defaults.limits);
+    assert_eq!(config.retention, defaults.retention);
+    assert_eq!(config.drain, defaults.drain);
+    assert_eq!(config.listen, defaults.listen);
+}
+
+#[test]
+fn a_key_has_the_limits_of_its_entry_and_zero_is_none() {
+    let key = "[[keys]]\nname = \"a\"\nkey = \"sk-a\"\n";
+    let limits = |lines: &str| {
+        let config = load(&format!("{key}{lines}[[channels]]\nkind = \"local\""), &[]).unwrap();
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+        config.keys[0].limits
+    };
+    assert_eq!(
+        limits("requests_per_minute = 60\nmax_running_tasks = 4\n"),
+        KeyLimits { requests_per_minute: NonZeroU32::new(60), max_running_tasks: NonZeroU32::new(4) }
+    );
+    assert_eq!(limits("requests_per_minute = 0\nmax_running_tasks = 0\n"), KeyLimits::default());
+    assert_eq!(limits(""), KeyLimits::default());
+    let error = load(&format!("{key}requests_per_minute = -1"), &[]).unwrap_err();
+    assert!(error.starts_with("h.toml:4: keys[0].requests_per_minute: "), "{error}");
+}
+
+#[test]
+fn fetch_has_its_defaults_and_takes_every_key() {
+    let fetch = load("", &[]).unwrap().fetch;
+    let gate = &fetch.gate;
+    assert!(!gate.allow_private_networks && gate.allow_hosts.is_empty() && gate.allow_ports.is_empty());
+    assert_eq!((fetch.max_bytes, fetch.max_redirects), (20_000_000, 3));
+    assert_eq!((fetch.connect_timeout, fetch.total_timeout), (seconds(5), seconds(60)));
+
+    let fetch = load(
+        "[fetch]\nallow_hosts = [\"Files.Example.com\", \"*.internal\", \"[::1]\"]\nallow_ports = [443]\n\
+         max_bytes = 7\nconnect_timeout_ms = 250\ntotal_timeout_ms = 2500\nmax_redirects = 0",
+        &[("HEARKEN_FETCH__ALLOW_PORTS", "[443, 8443]")],
+    )
+    .unwrap()
+    .fetch;
+    let hosts: Vec<_> = fetch.gate.allow_hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["files.example.com", "*.internal", "::1"]);
+    assert_eq!(fetch.gate.allow_ports, [443, 8443]);
+    assert_eq!((fetch.max_bytes, fetch.max_redirects), (7, 0));
+    let millis = Duration::from_millis;
+    assert_eq!((fetch.connect_timeout, fetch.total_timeout), (millis(250), millis(2500)));
+}
+
+#[test]
+fn hosts_of_the_environment_open_doors() {
+    let config = load("", &[("HEARKEN_FETCH__ALLOW_HOSTS", "[\"*.example.com\"]")]).unwrap();
+    assert_eq!(config.fetch.gate.allow_hosts[0].to_string(), "*.example.com");
+    let error = load("", &[("HEARKEN_FETCH__ALLOW_HOSTS", "*.example.com")]).unwrap_err();
+    assert!(error.starts_with("HEARKEN_FETCH__ALLOW_HOSTS (environment): "), "{error}");
+    let error = load("", &[("HEARKEN_FETCH__ALLOW_HOSTS", "[\"*\"]")]).unwrap_err();
+    assert!(error.contains("fetch.allow_hosts[0]: "), "{error}");
+}
+
+#[test]
+fn the_total_timeout_grows_with_the_audio() {
+    let timeouts = |line: &str| {
+        let text = format!("[[channels]]\nkind = \"local\"\ntotal_timeout_ms = 600000\n{line}");
+        load(&text, &[]).unwrap().channels[0].timeouts
+    };
+    let hour = Some(seconds(3600));
+    assert_eq!(timeouts("").total_for(hour), seconds(9000));
+    assert_eq!(timeouts("").total_for(Some(seconds(240))), seconds(600));
+    assert_eq!(timeouts("").total_for(None), seconds(600));
+    assert_eq!(timeouts("total_timeout_audio_factor = 1").total_for(hour), seconds(3600));
+    assert_eq!(timeouts("total_timeout_audio_factor = 0").total_for(hour), seconds(600));
+    assert_eq!(timeouts("").total_for(Some(Duration::MAX)), seconds(600), "no duration of any audio");
+}
+
+#[test]
+fn payloads_without_room_for_the_largest_body_are_warned_of() {
+    assert_eq!(load("", &[]).unwrap().limits.max_payload_memory_bytes, 268_435_456);
+    let warns = |body: usize, memory: usize| {
+        let text = format!("[limits]\nmax_body_bytes = {body}\nmax_payload_memory_bytes = {memory}");
+        let config = load(&text, &[]).unwrap();
+        assert_eq!(config.limits.max_payload_memory_bytes, memory);
+        config.warnings.iter().any(|warning| warning.contains("limits.max_payload_memory_bytes"))
+    };
+    assert_eq!((warns(7, 7), warns(8, 7)), (false, true));
+    let error = load("[limits]\nmax_payload_memory_bytes = 0", &[]).unwrap_err();
+    assert!(error.starts_with("h.toml:2: limits.max_payload_memory_bytes: "), "{error}");
+}
+
+#[test]
+fn a_key_from_the_environment_is_trimmed_and_must_be_one_word() {
+    let text = "[[channels]]\nkind = \"gemini\"\napi_key_env = \"K\"";
+    let config = load(text, &[("K", " sk-1\n")]).unwrap();
+    assert!(
+        matches!(&config.channels[0].kind, ChannelKind::Gemini { api_key, .. } if api_key.expose() == "sk-1")
+    );
+    let error = load(text, &[("K", "two words")]).unwrap_err();
+    assert!(error.starts_with("h.toml:3: channels[0].api_key_env: "), "{error}");
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let config =
+        load("[[channels]]\nkind = \"gemini\"\napi_key = \"hush-hush\"\nmodels = [\"m\"]", &[]).unwrap();
+    assert!(!format!("{config:?}").contains("hush"));
+}

@@ -50,6 +50,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use support::Outcome;
+use support::bench::run;
 use support::crowd::{Served, serve_crowd};
 use support::file_server::serve_file;
 use support::footprint::{Report, Row};
@@ -100,30 +101,7 @@ struct Recording {
 }
 
 fn main() -> ExitCode {
-    let clients = match clients(std::env::args().skip(1)) {
-        Ok(Some(clients)) => clients,
-        Ok(None) => {
-            println!("memory: nothing is measured without `cargo bench`");
-            return ExitCode::SUCCESS;
-        }
-        Err(err) => return failed(&err),
-    };
-    match measure(clients) {
-        Ok(report) => {
-            println!("{report}");
-            match report.write(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
-                Ok(path) => println!("The same as JSON: {}", path.display()),
-                Err(err) => return failed(&err),
-            }
-            if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(err) => failed(&err),
-    }
-}
-
-fn failed(err: &support::Error) -> ExitCode {
-    eprintln!("memory: {err}; no figures");
-    ExitCode::FAILURE
+    run(clients(std::env::args().skip(1)), |clients| measure(*clients))
 }
 
 /// How many clients a crowd has; `None` where nothing is to be measured, since it was `cargo test` who started this.

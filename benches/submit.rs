@@ -42,6 +42,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use support::Outcome;
+use support::bench::run;
 use support::load::{Load, Worked};
 use support::options::Options;
 use support::proc::file_system;
@@ -74,30 +75,7 @@ const BODIES: [Body; 3] = [
 ];
 
 fn main() -> ExitCode {
-    let options = match Options::read(std::env::args().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("submit: nothing is measured without `cargo bench`");
-            return ExitCode::SUCCESS;
-        }
-        Err(err) => return failed(&err),
-    };
-    match measure(&options) {
-        Ok(report) => {
-            println!("{report}");
-            match report.write(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
-                Ok(path) => println!("The same as JSON: {}", path.display()),
-                Err(err) => return failed(&err),
-            }
-            if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(err) => failed(&err),
-    }
-}
-
-fn failed(err: &support::Error) -> ExitCode {
-    eprintln!("submit: {err}; no figures");
-    ExitCode::FAILURE
+    run(Options::read(std::env::args().skip(1)), measure)
 }
 
 fn measure(options: &Options) -> Outcome<Report> {

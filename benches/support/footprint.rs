@@ -1,11 +1,10 @@
 //! What was found about memory, as a table and as JSON.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::Outcome;
+use super::bench::{Findings, cores};
 use super::crowd::Served;
 use super::pace::Paced;
 use super::proc::Resident;
@@ -109,27 +108,22 @@ pub(crate) struct Report {
     pub(crate) file_system: String,
 }
 
-impl Report {
-    /// Is there a figure everywhere?
-    pub(crate) fn is_whole(&self) -> bool {
+impl Findings for Report {
+    const NAME: &str = "memory";
+
+    fn is_whole(&self) -> bool {
         let small = self.rows.iter().filter_map(|row| row.small.as_ref());
         small.into_iter().all(|(alone, beside)| alone.stands() && beside.stands())
     }
 
-    /// Writes it as JSON, beside the directory for temporary files that belongs to the build.
-    pub(crate) fn write(&self, temporary: &Path) -> Outcome<PathBuf> {
-        let directory = temporary.parent().unwrap_or(temporary).join("bench");
-        std::fs::create_dir_all(&directory)?;
-        let path = directory.join("memory.json");
+    fn json(&self) -> Value {
         let rows: Vec<_> = self.rows.iter().map(Row::json).collect();
-        let value = json!({
+        json!({
             "cores": cores(),
             "file_system": self.file_system,
             "max_payload_memory_bytes": BUDGET,
             "rows": rows,
-        });
-        std::fs::write(&path, format!("{value:#}\n"))?;
-        Ok(path)
+        })
     }
 }
 
@@ -249,8 +243,4 @@ fn line(
 
 fn mb(bytes: u64) -> f64 {
     bytes as f64 / 1e6
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,6 +1,7 @@
 //! What the benchmarks are made of.
 #![allow(dead_code, reason = "no benchmark uses all of it")]
 
+pub(crate) mod bench;
 pub(crate) mod crowd;
 pub(crate) mod file_server;
 pub(crate) mod footprint;

@@ -1,11 +1,10 @@
 //! Rounds become rows, rows a table and a JSON file.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::Outcome;
+use super::bench::{Findings, cores};
 use super::load::Worked;
 
 /// What acknowledging durably is promised to keep of the speed of not doing so.
@@ -174,28 +173,23 @@ pub(crate) struct Report {
     pub(crate) seconds: u64,
 }
 
-impl Report {
-    /// Is there a figure in each row?
-    pub(crate) fn is_whole(&self) -> bool {
+impl Findings for Report {
+    const NAME: &str = "submit";
+
+    fn is_whole(&self) -> bool {
         self.rows.iter().all(Row::stands)
     }
 
-    /// Writes it as JSON, beside the directory for temporary files that belongs to the build.
-    pub(crate) fn write(&self, temporary: &Path) -> Outcome<PathBuf> {
-        let directory = temporary.parent().unwrap_or(temporary).join("bench");
-        std::fs::create_dir_all(&directory)?;
-        let path = directory.join("submit.json");
+    fn json(&self) -> Value {
         let rows: Vec<_> = self.rows.iter().map(Row::json).collect();
-        let value = json!({
+        json!({
             "seconds": self.seconds,
             "rounds": self.rounds,
             "cores": cores(),
             "file_system": self.file_system,
             "promised_ratio": PROMISED,
             "rows": rows,
-        });
-        std::fs::write(&path, format!("{value:#}\n"))?;
-        Ok(path)
+        })
     }
 }
 
@@ -286,8 +280,4 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
         (Some(value), _) => *value,
         (None, _) => f64::NAN,
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -32,6 +32,9 @@ use crate::task::timeline::Timeline;
 use registry::{Accept, Drain, Find, IsAccepting, Located, Registry, Reopen};
 use task::{Cancel, Describe};
 
+/// Most audio that a running task keeps in memory, in bytes of base64: reading a file takes longer than it does.
+pub const HELD_BYTES: usize = 64 * 1024;
+
 /// A valid submit that has yet to be accepted.
 #[derive(Debug)]
 pub struct NewTask {

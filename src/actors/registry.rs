@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout};
 
 pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, Reopen, TakeUp};
 
-use super::NewTask;
 use super::task::{Admission, Draining, Job, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work};
+use super::{HELD_BYTES, NewTask};
 use crate::audio::source::AudioSource;
 use crate::channel::slots::{Permit, Slots};
 use crate::channel::{Channel, Channels};
@@ -41,8 +41,6 @@ struct Departed {
 
 /// Messages that may wait for the registry; beyond, senders wait.
 const MAILBOX: usize = 1024;
-/// Most audio that a running task keeps in memory, in bytes of base64: reading a file takes longer than it does.
-const HELD_BYTES: usize = 64 * 1024;
 /// How long tasks that are stopped may take to record their end.
 const STOP_TIME: Duration = Duration::from_secs(5);
 

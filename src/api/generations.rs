@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
+use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::body::{Body, read_json, refuse};
@@ -12,7 +13,7 @@ use super::caller::Caller;
 use super::payload_memory::PayloadMemory;
 use super::reply::task_failed;
 use super::stream::{self, StreamSettings};
-use crate::actors::{Accepted, Leash, NewTask, Tasks};
+use crate::actors::{Accepted, HELD_BYTES, Leash, NewTask, Tasks};
 use crate::audio::gate::Gate;
 use crate::audio::label;
 use crate::audio::source::AudioSource;
@@ -142,8 +143,12 @@ async fn parse(
         };
         let mut submission = Submission::parse(bytes, &gate)?;
         if let (AudioSource::Inline(audio), Some(share)) = (&mut submission.audio, share) {
-            // What is kept of the body is the audio, and all of it.
-            audio.base64 = share.hold(std::mem::take(&mut audio.base64));
+            audio.base64 = if audio.base64.len() <= HELD_BYTES {
+                // A task may hold it as long as it runs: not with all of a large body around it.
+                Bytes::copy_from_slice(&audio.base64)
+            } else {
+                share.hold(std::mem::take(&mut audio.base64))
+            };
         }
         Ok((submission, idempotency))
     };

@@ -128,3 +128,22 @@ fn uploads_beyond_the_budget_wait_their_turn_and_small_ones_pass() {
         assert_eq!(waiting.join().unwrap()["status"], "pending");
     }
 }
+
+#[test]
+fn a_task_that_runs_holds_its_audio_and_not_the_body_around_it() {
+    // The system accepts; nobody ever answers the TLS handshake, so that nothing of the request is sent.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hearken = Hearken::builder()
+        .gemini(&format!("https://{}/v1beta", silent.local_addr().unwrap()))
+        .channel("connect_timeout_ms = 60000")
+        .set("[limits]\nmax_body_bytes = 1000000\nmax_payload_memory_bytes = 1000000\n")
+        .start();
+    let running = hearken.submit(json!({"unknown": "x".repeat(900_000)}));
+    let (_connection, _) = silent.accept().unwrap();
+    // Without room for another as large, this would be told to come back.
+    let other = hearken.submit(json!({"unknown": "x".repeat(900_000)}));
+    for id in [running, other] {
+        assert_eq!(hearken.task(&id)["status"], "processing");
+        hearken.cancel(&id);
+    }
+}

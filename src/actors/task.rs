@@ -28,7 +28,7 @@ use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 use crate::upstream::deadlines::with_deadlines;
-use crate::upstream::{Batch, UpstreamError, UpstreamEvent, UpstreamRequest};
+use crate::upstream::{Batch, Fault, UpstreamError, UpstreamEvent, UpstreamRequest};
 use crate::wire::completion::{CompletionEnd, FinishReason, Usage};
 
 use durable::{Run, prepare, record};
@@ -462,13 +462,7 @@ impl StreamHandler<Result<Batch, UpstreamError>> for TaskActor {
                 }
             }
             Err(err) => {
-                if let UpstreamError::Refused {
-                    fault: crate::upstream::Fault::Credentials,
-                    status,
-                    message,
-                    ..
-                } = &err
-                {
+                if let UpstreamError::Refused { fault: Fault::Credentials, status, message, .. } = &err {
                     let channel = self.channel.as_ref().map(|channel| channel.name.as_str());
                     tracing::error!(
                         channel,

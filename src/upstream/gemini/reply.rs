@@ -1,13 +1,14 @@
 //! Gemini's events in our terms: a pure reader that takes the pieces of the body and decides at its end.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::protobuf_duration;
 use crate::config::Secret;
 use crate::task::answer::TextKind;
+use crate::upstream::exchange::Refusal;
+use crate::upstream::reading::EventReader;
 use crate::upstream::redact::redact;
 use crate::upstream::{Batch, Fault, UpstreamError, UpstreamEvent};
 use crate::wire::completion::{CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage};
@@ -85,6 +86,13 @@ struct GoogleError {
 struct ErrorDetail {
     reason: Option<String>,
     retry_delay: Option<String>,
+    violations: Option<Vec<QuotaViolation>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct QuotaViolation {
+    quota_id: Option<String>,
 }
 
 /// Everything that a body may hold where it is JSON and no event stream.
@@ -124,12 +132,10 @@ impl Reply {
             saw_content: false,
         }
     }
+}
 
-    /// Takes a piece of the body.
-    ///
-    /// # Errors
-    /// What the upstream says went wrong, or that it does not speak Gemini's language.
-    pub(super) fn take(&mut self, piece: Piece, batch: &mut Batch) -> Result<(), UpstreamError> {
+impl EventReader for Reply {
+    fn take(&mut self, piece: Piece, batch: &mut Batch) -> Result<(), UpstreamError> {
         match piece {
             // Some proxies end a stream as OpenAI does.
             Piece::Event { data, .. } if data.trim() == "[DONE]" || data.trim().is_empty() => Ok(()),
@@ -156,11 +162,7 @@ impl Reply {
         }
     }
 
-    /// The body has ended: says what it amounts to.
-    ///
-    /// # Errors
-    /// When it amounts to no answer.
-    pub(super) fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         self.take_stray(batch)?;
         if let Some(block) = self.block.take().filter(|_| !self.saw_content) {
             let why = block.block_reason_message.or(block.block_reason).unwrap_or_default();
@@ -190,7 +192,9 @@ impl Reply {
         batch.push(UpstreamEvent::Finished { reason, usage: self.usage.in_openai_terms() });
         Ok(())
     }
+}
 
+impl Reply {
     /// Reads what stands outside the event stream, once it is whole JSON: an error, or the answer itself where
     /// `alt=sse` was lost. What is not JSON stays where it is.
     fn take_stray(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
@@ -204,8 +208,7 @@ impl Reply {
 
     fn take_event(&mut self, event: Event, batch: &mut Batch) -> Result<(), UpstreamError> {
         if let Some(error) = event.error {
-            let status = error.code.unwrap_or(500);
-            return Err(error.refusal(status, self.secret.expose()));
+            return Err(error.refusal(None, self.secret.expose()));
         }
         if let Some(usage) = event.usage_metadata {
             self.usage.overwrite(usage);
@@ -297,36 +300,43 @@ fn finish_reason(reason: &str) -> Option<FinishReason> {
     }
 }
 
-/// An HTTP error's status and body as what it means.
-pub(super) fn refusal(status: u16, body: &[u8], secret: &str) -> UpstreamError {
-    let events = match serde_json::from_slice(body) {
+/// What an error response means.
+pub(super) fn refusal(refusal: &Refusal, secret: &str) -> UpstreamError {
+    let events = match serde_json::from_slice(&refusal.body) {
         Ok(OneOrMany::One(event)) => vec![*event],
         Ok(OneOrMany::Many(events)) => events,
         Err(_) => Vec::new(),
     };
     let error = events.into_iter().find_map(|event| event.error);
     let error = error.unwrap_or(GoogleError { code: None, message: None, status: None, details: None });
-    error.refusal(status, secret)
+    error.refusal(Some(refusal), secret)
 }
 
 impl GoogleError {
-    fn refusal(self, status: u16, secret: &str) -> UpstreamError {
+    /// `response`: the error response that it came with, if it did not come in mid-stream.
+    fn refusal(self, response: Option<&Refusal>, secret: &str) -> UpstreamError {
+        let status = response.map(|response| response.status).or(self.code);
         let details = self.details.unwrap_or_default();
         let bad_key = details.iter().any(|detail| detail.reason.as_deref() == Some("API_KEY_INVALID"));
+        let mut quotas = details.iter().flat_map(|detail| detail.violations.iter().flatten());
+        // The delay that comes with it is that of the shorter limits beside it.
+        let daily = quotas
+            .any(|violation| violation.quota_id.as_deref().is_some_and(|quota| quota.contains("PerDay")));
         let fault = match status {
             _ if bad_key => Fault::Credentials,
-            401 | 403 => Fault::Credentials,
-            429 => Fault::RateLimit,
-            400 | 413 | 422 => Fault::Request,
-            _ => Fault::Upstream,
+            Some(429) if daily => Fault::Quota,
+            Some(status) => Fault::of_status(status),
+            None => Fault::Upstream,
         };
-        let message = match (&self.message, &self.status) {
-            (Some(message), _) if !message.trim().is_empty() => redact(message, secret),
-            (_, Some(word)) => redact(word, secret),
-            _ => format!("it answered with status {status}"),
+        let message = match (&self.message, &self.status, status) {
+            (Some(message), ..) if !message.trim().is_empty() => redact(message, secret),
+            (_, Some(word), _) => redact(word, secret),
+            (.., Some(status)) => format!("it answered with status {status}"),
+            _ => redact("", secret),
         };
-        let retry_after: Option<Duration> =
-            details.iter().find_map(|detail| protobuf_duration(detail.retry_delay.as_deref()?));
+        let told = details.iter().find_map(|detail| protobuf_duration(detail.retry_delay.as_deref()?));
+        // Google's own say it in the body; what stands before them may use the header.
+        let retry_after = told.or(response.and_then(|response| response.retry_after));
         UpstreamError::Refused { fault, status, message, retry_after }
     }
 }
@@ -442,7 +452,7 @@ mod tests {
         for body in [text("a", STOP) + &event(error), text("a", STOP) + pretty, format!("[{error}]")] {
             let expected = UpstreamError::Refused {
                 fault: Fault::Upstream,
-                status: 503,
+                status: Some(503),
                 message: "overloaded [removed]".into(),
                 retry_after: None,
             };
@@ -459,23 +469,41 @@ mod tests {
 
     #[test]
     fn refusals_are_told_apart() {
-        let fault = |status, body: &str| match refusal(status, body.as_bytes(), "hush") {
-            UpstreamError::Refused { fault, status, retry_after, .. } => {
-                (fault, status, retry_after.map(|d| d.as_secs()))
+        let fault = |status, body: &str| {
+            let refused = Refusal { status, retry_after: None, body: body.as_bytes().to_vec() };
+            match refusal(&refused, "hush") {
+                UpstreamError::Refused { fault, status, retry_after, .. } => {
+                    (fault, status, retry_after.map(|d| d.as_secs()))
+                }
+                other => panic!("{other:?}"),
             }
-            other => panic!("{other:?}"),
         };
         assert_eq!(
             fault(400, r#"{"error":{"code":400,"message":"x","details":[{"reason":"API_KEY_INVALID"}]}}"#).0,
             Fault::Credentials
         );
-        assert_eq!(fault(400, "{}"), (Fault::Request, 400, None));
-        assert_eq!(fault(403, ""), (Fault::Credentials, 403, None));
-        assert_eq!(fault(404, "<html>"), (Fault::Upstream, 404, None));
+        assert_eq!(fault(400, "{}"), (Fault::Request, Some(400), None));
+        assert_eq!(fault(403, ""), (Fault::Credentials, Some(403), None));
+        assert_eq!(fault(404, "<html>"), (Fault::NotServed, Some(404), None));
         assert_eq!(
             fault(429, r#"[{"error":{"details":[{"x":1},{"retryDelay":"34.4s"}]}}]"#),
-            (Fault::RateLimit, 429, Some(34))
+            (Fault::RateLimit, Some(429), Some(34))
         );
-        assert_eq!(fault(503, ""), (Fault::Upstream, 503, None));
+        assert_eq!(fault(503, ""), (Fault::Upstream, Some(503), None));
+    }
+
+    #[test]
+    fn a_days_quota_is_no_limit_that_passes() {
+        let quota = |id: &str| {
+            let body = format!(
+                r#"{{"error":{{"code":429,"details":[{{"violations":[{{"quotaId":"{id}"}}]}},{{"retryDelay":"48s"}}]}}}}"#
+            );
+            match refusal(&Refusal { status: 429, retry_after: None, body: body.into() }, "hush") {
+                UpstreamError::Refused { fault, .. } => fault,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(quota("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), Fault::RateLimit);
+        assert_eq!(quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), Fault::Quota);
     }
 }

@@ -1,0 +1,279 @@
+//! How a call fails: facts, what could be done about them, and what the client is told.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{ErrorCode, Failure};
+
+/// A stage of a call that has a limit of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Name look-up, TCP, TLS.
+    Connect,
+    /// Until the first event.
+    FirstChunk,
+    /// Between two pieces.
+    Idle,
+    /// All of it.
+    Total,
+}
+
+/// Whose fault it is that an upstream refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The request's: no repeat helps, anywhere.
+    Request,
+    /// The channel's credentials', or what they allow.
+    Credentials,
+    /// The channel's: what it was asked for is not served there (an unknown model, a wrong address).
+    NotServed,
+    /// A limit that will pass.
+    RateLimit,
+    /// A limit that will not pass while anybody waits: a day's quota, an empty account.
+    Quota,
+    /// The upstream's own.
+    Upstream,
+}
+
+impl Fault {
+    /// What a status says, where nothing else is known.
+    #[must_use]
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            400 | 413 | 415 | 422 => Self::Request,
+            401 | 403 => Self::Credentials,
+            402 => Self::Quota,
+            429 => Self::RateLimit,
+            // Conflicts, slow requests and early data may go better the next time; 499 is Google's for a call that
+            // was given up.
+            408 | 409 | 425 | 499 | 500.. => Self::Upstream,
+            _ => Self::NotServed,
+        }
+    }
+}
+
+/// How a call failed: facts, not yet an answer to the client.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UpstreamError {
+    /// No connection came about; the text says why.
+    Connect(String),
+    /// A stage passed its limit.
+    Timeout(Stage, Duration),
+    /// The upstream answered with an error.
+    Refused {
+        /// Whose fault.
+        fault: Fault,
+        /// The HTTP status, or the code that stands for it in mid-stream; `None` where neither was told.
+        status: Option<u16>,
+        /// The upstream's words, redacted.
+        message: String,
+        /// When it may be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// The upstream refuses to work on this content; its words, redacted.
+    Blocked(String),
+    /// The connection broke, or the answer stopped unfinished.
+    Disconnected,
+    /// The answer is none; the text says in what way.
+    Invalid(String),
+    /// The stored audio could not be read while it was sent.
+    AudioLost,
+    /// The embedded channel cannot read the audio; the text says why and what to do.
+    Unreadable(String),
+}
+
+/// What could be done about a call that failed before anything of its answer was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Ask the same channel again, not before so much time has passed.
+    Repeat(Option<Duration>),
+    /// Ask another channel: this one would say the same again.
+    Elsewhere,
+    /// Nothing: every channel would say the same.
+    Nothing,
+}
+
+impl UpstreamError {
+    /// What could be done about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Connect(_)
+            | Self::Timeout(Stage::Connect | Stage::FirstChunk, _)
+            | Self::Disconnected
+            | Self::Invalid(_) => Remedy::Repeat(None),
+            // The channel may not take longer, and took as long.
+            Self::Timeout(Stage::Idle | Stage::Total, _) => Remedy::Elsewhere,
+            Self::Refused { fault, retry_after, .. } => match fault {
+                Fault::RateLimit | Fault::Upstream => Remedy::Repeat(*retry_after),
+                Fault::Credentials | Fault::NotServed | Fault::Quota => Remedy::Elsewhere,
+                Fault::Request => Remedy::Nothing,
+            },
+            Self::Blocked(_) | Self::AudioLost | Self::Unreadable(_) => Remedy::Nothing,
+        }
+    }
+
+    /// Does it say that the channel as a whole does not work? What may be due to the request, to its model or to
+    /// the caller does not.
+    #[must_use]
+    pub fn speaks_against_the_channel(&self) -> bool {
+        match self {
+            Self::Refused { fault: Fault::Credentials, status, .. } => *status != Some(403),
+            Self::Refused { fault, .. } => matches!(fault, Fault::RateLimit | Fault::Quota | Fault::Upstream),
+            Self::Connect(_) | Self::Timeout(..) | Self::Disconnected | Self::Invalid(_) => true,
+            Self::Blocked(_) | Self::AudioLost | Self::Unreadable(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect",
+            Self::FirstChunk => "first chunk",
+            Self::Idle => "idle",
+            Self::Total => "total",
+        })
+    }
+}
+
+impl From<UpstreamError> for Failure {
+    fn from(err: UpstreamError) -> Self {
+        match err {
+            UpstreamError::Connect(why) => Self::new(
+                ErrorCode::UpstreamError,
+                format!("The upstream cannot be reached ({why}); try again later"),
+            ),
+            UpstreamError::Timeout(stage, limit) => Self::new(
+                ErrorCode::UpstreamTimeout,
+                format!(
+                    "The upstream took longer than the {stage} timeout of {} ms allows; try again, or send shorter audio",
+                    limit.as_millis()
+                ),
+            ),
+            UpstreamError::Refused { fault, status, message, retry_after } => {
+                let failure = refused(fault, &message, retry_after);
+                match status {
+                    Some(status) => failure.with_upstream_status(status),
+                    None => failure,
+                }
+            }
+            UpstreamError::Blocked(why) => Self::new(
+                ErrorCode::ContentPolicyViolation,
+                format!("The upstream refuses this content ({why}); change the prompt or the audio"),
+            ),
+            UpstreamError::Disconnected => Self::new(
+                ErrorCode::UpstreamDisconnected,
+                "The upstream's answer stopped before it was finished; try again",
+            ),
+            UpstreamError::Invalid(why) => Self::new(
+                ErrorCode::UpstreamInvalidResponse,
+                format!("The upstream gave no usable answer ({why}); try again"),
+            ),
+            UpstreamError::AudioLost => Self::internal(),
+            UpstreamError::Unreadable(why) => {
+                Self::new(ErrorCode::UnsupportedAudioFormat, why).with_param("audio_url")
+            }
+        }
+    }
+}
+
+fn refused(fault: Fault, message: &str, retry_after: Option<Duration>) -> Failure {
+    match fault {
+        Fault::Request => {
+            Failure::new(ErrorCode::UpstreamRejected, format!("The upstream refuses this request: {message}"))
+        }
+        // Its words are for the operator, and may tell of accounts: they stay in the log.
+        Fault::Credentials => Failure::new(
+            ErrorCode::UpstreamAuthError,
+            "The upstream refuses this service's credentials; the operator has to mend the channel's API key",
+        ),
+        Fault::NotServed => Failure::new(
+            ErrorCode::UpstreamError,
+            format!("The upstream does not serve this: {message}; use another model, or ask the operator"),
+        )
+        .with_retryable(false),
+        Fault::Quota => Failure::new(
+            ErrorCode::UpstreamRateLimited,
+            format!(
+                "The upstream's quota for this service is used up: {message}; the operator has to raise it"
+            ),
+        )
+        .with_retryable(false),
+        Fault::RateLimit => {
+            let failure = Failure::new(
+                ErrorCode::UpstreamRateLimited,
+                format!("The upstream limits how often it may be asked: {message}"),
+            );
+            match retry_after {
+                Some(after) => failure.with_retry_after(after),
+                None => failure,
+            }
+        }
+        Fault::Upstream => Failure::new(ErrorCode::UpstreamError, format!("The upstream failed: {message}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(fault: Fault, status: u16) -> UpstreamError {
+        UpstreamError::Refused { fault, status: Some(status), message: String::new(), retry_after: None }
+    }
+
+    #[test]
+    fn what_may_pass_is_repeated_and_what_will_not_is_not() {
+        let after = Some(Duration::from_secs(3));
+        let limited = UpstreamError::Refused {
+            fault: Fault::RateLimit,
+            status: Some(429),
+            message: String::new(),
+            retry_after: after,
+        };
+        assert_eq!(limited.remedy(), Remedy::Repeat(after));
+        for err in [
+            UpstreamError::Connect(String::new()),
+            UpstreamError::Timeout(Stage::Connect, Duration::ZERO),
+            UpstreamError::Timeout(Stage::FirstChunk, Duration::ZERO),
+            UpstreamError::Disconnected,
+            UpstreamError::Invalid(String::new()),
+            refused(Fault::Upstream, 503),
+        ] {
+            assert_eq!(err.remedy(), Remedy::Repeat(None), "{err:?}");
+            assert!(err.speaks_against_the_channel(), "{err:?}");
+        }
+        for fault in [Fault::Credentials, Fault::NotServed, Fault::Quota] {
+            assert_eq!(refused(fault, 400).remedy(), Remedy::Elsewhere, "{fault:?}");
+        }
+        for err in [refused(Fault::Request, 400), UpstreamError::Blocked(String::new())] {
+            assert_eq!(err.remedy(), Remedy::Nothing, "{err:?}");
+            assert!(!err.speaks_against_the_channel(), "{err:?}");
+        }
+    }
+
+    #[test]
+    fn what_one_caller_can_bring_about_does_not_speak_against_the_channel() {
+        assert!(!refused(Fault::NotServed, 404).speaks_against_the_channel());
+        assert!(!refused(Fault::Credentials, 403).speaks_against_the_channel());
+        assert!(refused(Fault::Credentials, 401).speaks_against_the_channel());
+    }
+
+    #[test]
+    fn each_status_has_somebody_at_fault() {
+        for (status, fault) in [
+            (302, Fault::NotServed),
+            (400, Fault::Request),
+            (401, Fault::Credentials),
+            (402, Fault::Quota),
+            (404, Fault::NotServed),
+            (408, Fault::Upstream),
+            (413, Fault::Request),
+            (429, Fault::RateLimit),
+            (500, Fault::Upstream),
+            (529, Fault::Upstream),
+        ] {
+            assert_eq!(Fault::of_status(status), fault, "{status}");
+        }
+    }
+}

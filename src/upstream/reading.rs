@@ -1,0 +1,128 @@
+//! The loop that reads a response: bytes in, batches of events out, whatever the provider's dialect is.
+
+use awc::error::PayloadError;
+use bytes::Bytes;
+use futures_util::stream::{Fuse, LocalBoxStream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+
+use super::{Batch, UpstreamError, UpstreamEvent};
+use crate::wire::event_stream::{EventStreamDecoder, Piece};
+
+/// Largest event that is taken, in bytes: real ones pass 16 KiB (signatures, grounding), none a few MiB.
+const MAX_EVENT_BYTES: usize = 16 << 20;
+
+/// The body of a response.
+pub type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
+
+/// Makes sense of a body. The answer is complete once the batch holds [`UpstreamEvent::Finished`]; what the body
+/// holds behind that is nobody's business.
+pub trait BodyReader {
+    /// Takes what one read brought.
+    ///
+    /// # Errors
+    /// What the upstream says went wrong, or that it does not speak its provider's language. What was put into the
+    /// batch before counts all the same.
+    fn take(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), UpstreamError>;
+
+    /// The body has ended: says what it amounts to.
+    ///
+    /// # Errors
+    /// When it amounts to no answer.
+    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
+}
+
+/// Makes sense of a body that is an event stream.
+pub trait EventReader {
+    /// Takes an event, or a line that is none.
+    ///
+    /// # Errors
+    /// As [`BodyReader::take`].
+    fn take(&mut self, piece: Piece, batch: &mut Batch) -> Result<(), UpstreamError>;
+
+    /// The body has ended.
+    ///
+    /// # Errors
+    /// As [`BodyReader::finish`].
+    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
+}
+
+/// Reads a body as an event stream.
+#[derive(Debug)]
+pub struct EventBody<R> {
+    decoder: EventStreamDecoder,
+    pieces: Vec<Piece>,
+    reader: R,
+}
+
+impl<R: EventReader> EventBody<R> {
+    /// Gives the events to `reader`.
+    pub fn new(reader: R) -> Self {
+        Self { decoder: EventStreamDecoder::new(MAX_EVENT_BYTES), pieces: Vec::new(), reader }
+    }
+
+    fn take_pieces(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        self.pieces
+            .drain(..)
+            .try_for_each(|piece| if is_finished(batch) { Ok(()) } else { self.reader.take(piece, batch) })
+    }
+}
+
+impl<R: EventReader> BodyReader for EventBody<R> {
+    fn take(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), UpstreamError> {
+        let fed = self.decoder.feed(bytes, &mut self.pieces);
+        self.take_pieces(batch)?;
+        fed.map_err(|err| UpstreamError::Invalid(err.to_string()))
+    }
+
+    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        self.decoder.finish(&mut self.pieces);
+        self.take_pieces(batch)?;
+        if is_finished(batch) { Ok(()) } else { self.reader.finish(batch) }
+    }
+}
+
+struct Reading<R> {
+    /// Not to be asked again after its end: awc panics.
+    body: Fuse<Body>,
+    reader: R,
+    /// What ends the call once the texts that came before it have been handed out.
+    failed: Option<UpstreamError>,
+}
+
+/// Reads a body to the end of its answer.
+pub fn events<R: BodyReader>(body: Body, reader: R) -> impl Stream<Item = Result<Batch, UpstreamError>> {
+    let reading = Reading { body: body.fuse(), reader, failed: None };
+    stream::try_unfold(Some(reading), |reading| async move {
+        let Some(mut reading) = reading else { return Ok(None) };
+        if let Some(err) = reading.failed.take() {
+            return Err(err);
+        }
+        let mut batch = Batch::new();
+        let (taken, ended) = match reading.body.next().await {
+            Some(Ok(bytes)) => (reading.reader.take(&bytes, &mut batch), is_finished(&batch)),
+            Some(Err(_)) => (Err(UpstreamError::Disconnected), false),
+            None => (reading.reader.finish(&mut batch), true),
+        };
+        match taken {
+            Ok(()) => {
+                if ended {
+                    // A connection whose body was read to its end serves the next call; the end has mostly come
+                    // with the last bytes, and is not waited for.
+                    let _ = reading.body.next().now_or_never();
+                }
+                Ok(Some((batch, (!ended).then_some(reading))))
+            }
+            Err(err) if batch.is_empty() => Err(err),
+            // One read may bring a text and an error: how the network cut the bytes must not decide whether
+            // the text is published.
+            Err(err) => {
+                reading.failed = Some(err);
+                Ok(Some((batch, Some(reading))))
+            }
+        }
+    })
+}
+
+fn is_finished(batch: &Batch) -> bool {
+    matches!(batch.last(), Some(UpstreamEvent::Finished { .. }))
+}

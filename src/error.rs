@@ -114,6 +114,8 @@ error_codes! {
     UpstreamRateLimited => (503, "upstream_error", "upstream_rate_limited", true),
     /// The service has no room on its disk for more audio.
     StorageFull => (503, "service_unavailable", "storage_full", true),
+    /// Every channel that serves the model has failed.
+    AllChannelsExhausted => (503, "service_unavailable", "all_channels_exhausted", true),
     /// The service is about to stop and takes no new work.
     ShuttingDown => (503, "service_unavailable", "shutting_down", true),
     /// The upstream took longer than a timeout allows.

@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
 use crate::actors::Tasks;
+use crate::actors::dispatcher::Dispatcher;
 use crate::actors::recovery::{TakenUp, take_up};
 use crate::actors::registry::Registry;
 use crate::actors::task::TaskSettings;
@@ -82,16 +83,18 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     let store = Store::open(&config.data_dir, config.retention, config.store)?;
     let keys = follow_keys(&store, config.keys.clone()).await?;
     let channels = Channels::new(config.channels.iter().map(open_channel));
+    let dispatcher = Dispatcher::new(&channels, config.limits.max_pending_tasks).start();
     let settings = TaskSettings {
         store: store.clone(),
         fetcher: Fetcher::new(config.fetch.clone()),
+        dispatcher,
+        retry_budget: config.limits.retry_budget,
         chunk_retention: config.retention.streams(),
         max_answer_bytes: config.limits.max_answer_bytes,
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters = (0..cores).map(|_| Arbiter::new().handle()).collect();
-    let registry =
-        Registry::new(channels.clone(), settings, config.limits.max_pending_tasks, arbiters).start();
+    let registry = Registry::new(settings, arbiters).start();
     let taken_up = take_up(&registry, &store, &channels, &keys.current()).await?;
     if taken_up != TakenUp::default() {
         tracing::info!(run = taken_up.run, end = taken_up.end, "took up what an earlier run left unfinished");

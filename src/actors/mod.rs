@@ -2,6 +2,7 @@
 //!
 //! Whether an answer came from a living actor or from the store is a secret of this folder.
 
+pub mod dispatcher;
 pub mod recovery;
 pub mod registry;
 pub mod task;

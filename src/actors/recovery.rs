@@ -80,7 +80,6 @@ fn fate(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Re
     };
     let question = &left.task.question;
     let wanted = Wanted { model: &question.model, request_bytes: question.text_bytes() + audio_bytes };
-    let channel =
-        choose(channels, wanted, &mut rand::rng())?.into_iter().next().ok_or_else(Failure::internal)?;
-    Ok(Fate::Run { audio, channel, allowance })
+    let candidates = choose(channels, wanted, &mut rand::rng())?;
+    Ok(Fate::Run { audio, candidates, allowance })
 }

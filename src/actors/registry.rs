@@ -1,4 +1,4 @@
-//! [`Registry`]: the actor that maps task ids to addresses. It admits, starts, finds, forgets and drains.
+//! [`Registry`]: the actor that maps task ids to addresses. It accepts, starts, finds, forgets and drains.
 
 mod messages;
 
@@ -17,13 +17,15 @@ use tokio::time::{sleep, timeout};
 
 pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, Reopen, TakeUp};
 
-use super::task::{Admission, Draining, Job, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work};
+use super::dispatcher::{Admission, Admit, Close, Dispatcher, Standing};
+use super::task::{Draining, Job, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work};
 use super::{HELD_BYTES, NewTask};
 use crate::audio::source::AudioSource;
-use crate::channel::slots::{Permit, Slots};
-use crate::channel::{Channel, Channels};
+use crate::channel::Channel;
+use crate::channel::queue::Applicant;
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
+use crate::keys::allowance::Allowance;
 use crate::store::{Acceptance, NewRecord, Replay, Store};
 use crate::task::chunk_log::{ChunkLog, LogReader};
 use crate::task::id::TaskId;
@@ -86,9 +88,6 @@ pub struct Registry {
     accepting: HashMap<TaskId, watch::Receiver<()>>,
     readings: HashMap<(TaskId, KeyHash), Reading>,
     settings: TaskSettings,
-    channels: Channels,
-    /// Places for tasks that wait for a permit: `limits.max_pending_tasks`.
-    places: Slots,
     /// Task actors live here and not with the HTTP workers, whom they must outlive during a drain.
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: usize,
@@ -102,20 +101,13 @@ pub struct Registry {
 impl Registry {
     /// A registry that starts its tasks on the given arbiters, of which there must be at least one.
     #[must_use]
-    pub fn new(
-        channels: Channels,
-        settings: TaskSettings,
-        max_pending_tasks: usize,
-        arbiters: Vec<ArbiterHandle>,
-    ) -> Self {
+    pub fn new(settings: TaskSettings, arbiters: Vec<ArbiterHandle>) -> Self {
         let (running, all_ended) = mpsc::channel(1);
         Self {
             tasks: HashMap::new(),
             accepting: HashMap::new(),
             readings: HashMap::new(),
             settings,
-            channels,
-            places: Slots::new(max_pending_tasks),
             arbiters,
             next_arbiter: 0,
             running: Some(running),
@@ -128,20 +120,17 @@ impl Registry {
         &self.settings.store
     }
 
-    /// A permit now, or a place in the line for one.
-    fn admit(&self, new: &NewTask, channel: &Channel) -> Result<Admission, Failure> {
-        if self.running.is_none() {
-            return Err(Failure::shutting_down());
-        }
-        let key = new.allowance.running();
-        if let Some(permit) = Permit::try_take(key, &channel.slots) {
-            return Ok(Admission::Now(permit));
-        }
-        let place = self.places.try_take().ok_or_else(|| {
-            Failure::new(ErrorCode::QueueFull, "Too many tasks are waiting already; try again shortly")
-                .with_retry_after(Duration::from_secs(5))
-        })?;
-        Ok(Admission::Line { turn: Permit::line_up(key, &channel.slots), place: Some(place) })
+    /// Asks for a permit, at this moment: what is returned only waits for the reply.
+    fn admit(
+        &self,
+        key: KeyHash,
+        allowance: &Allowance,
+        candidates: Vec<Arc<Channel>>,
+        standing: Standing,
+    ) -> Request<Dispatcher, Admit> {
+        let most_running = allowance.limits().max_running_tasks;
+        let applicant = Applicant { key, most_running, candidates, ticket: None };
+        self.settings.dispatcher.send(Admit { applicant, standing })
     }
 
     fn start(&mut self, parts: TaskParts, crashed: bool, ctx: &mut Context<Self>) -> LogReader {
@@ -210,77 +199,105 @@ impl Handler<Accept> for Registry {
     /// From admission to start this runs here and not in the request's handler: a client that leaves in
     /// between must not leave a task behind that is durable and never runs.
     fn handle(&mut self, Accept(new): Accept, _: &mut Self::Context) -> Self::Result {
-        let admitted = new.candidates.first().cloned().ok_or_else(Failure::internal).and_then(|channel| {
-            let admission = self.admit(&new, &channel)?;
-            // Last: a submit that is refused uses up nothing of its key's rate.
-            new.allowance.spend()?;
-            Ok((channel, admission))
-        });
-        let (channel, admission) = match admitted {
-            Ok(admitted) => admitted,
-            Err(failure) => return Box::pin(std::future::ready(Err(failure)).into_actor(self)),
-        };
-        let NewTask { task, audio, presence, idempotency, key_name, .. } = new;
-        let task = Arc::new(task);
-        let runs = matches!(admission, Admission::Now(_));
-        let kept = audio.kept();
-        let (base64, audio) = match audio {
-            // What has to wait does so on the disk, and what is large is sent from there.
-            AudioSource::Inline(audio) if runs && audio.base64.len() <= HELD_BYTES => {
-                (Some(audio.base64.clone()), TaskAudio::Held(audio))
-            }
-            AudioSource::Inline(audio) => (Some(audio.base64), TaskAudio::Kept(kept.clone())),
-            AudioSource::Url(_) => (None, TaskAudio::Kept(kept.clone())),
-        };
-        let mut timeline = Timeline::begun(task.created);
-        if runs && audio.is_at_hand() {
-            timeline.attempt(&channel.name, Timestamp::now());
+        if self.running.is_none() {
+            return Box::pin(std::future::ready(Err(Failure::shutting_down())).into_actor(self));
         }
-        let record = NewRecord {
-            task: Arc::clone(&task),
-            audio: kept,
-            runs,
-            leashed: presence.is_some() && idempotency.is_none(),
-            timeline: timeline.clone(),
-            idempotency,
-        };
-        let store = self.store().clone();
-        let durable = async move { store.accept(record, base64).await };
+        let id = new.task.id.clone();
         let (settled, accepting) = watch::channel(());
-        self.accepting.insert(task.id.clone(), accepting);
-        Box::pin(durable.into_actor(self).map(move |durable, registry, ctx| {
-            registry.accepting.remove(&task.id);
-            let started = match durable? {
-                Acceptance::Durable => {
-                    let work = Work { audio, channel, admission };
-                    let parts = TaskParts::accepted(task, key_name, presence, timeline, work);
-                    Ok(registry.start(parts, false, ctx))
-                }
-                Acceptance::KeyTaken => Err(Failure::new(
-                    ErrorCode::IdempotencyConflict,
-                    "A submit with this Idempotency-Key is being accepted at this moment; send it again",
-                )),
-            };
+        self.accepting.insert(id.clone(), accepting);
+        // Asked here, so that those who come one after the other stand in line so.
+        let admitted = self.admit(new.task.owner, &new.allowance, new.candidates.clone(), Standing::New);
+        let store = self.store().clone();
+        let accepted = async move {
+            let admission = admitted.await.map_err(|_| Failure::shutting_down())??;
+            accept(new, admission, &store).await
+        };
+        Box::pin(accepted.into_actor(self).map(move |accepted, registry, ctx| {
+            registry.accepting.remove(&id);
+            let started = accepted.map(|parts| registry.start(parts, false, ctx));
             drop(settled);
             started
         }))
     }
 }
 
-impl Handler<TakeUp> for Registry {
-    type Result = ();
+/// Makes a task durable that was admitted.
+async fn accept(new: NewTask, admission: Admission, store: &Store) -> Result<TaskParts, Failure> {
+    // Last: a submit that is refused uses up nothing of its key's rate.
+    new.allowance.spend()?;
+    let NewTask { task, audio, candidates, presence, idempotency, key_name, allowance } = new;
+    let task = Arc::new(task);
+    let runs_at = match &admission {
+        Admission::Now(permit) => Some(Arc::clone(permit.channel())),
+        Admission::Line(_) => None,
+    };
+    let kept = audio.kept();
+    let (base64, audio) = match audio {
+        // What has to wait does so on the disk, and what is large is sent from there.
+        AudioSource::Inline(audio) if runs_at.is_some() && audio.base64.len() <= HELD_BYTES => {
+            (Some(audio.base64.clone()), TaskAudio::Held(audio))
+        }
+        AudioSource::Inline(audio) => (Some(audio.base64), TaskAudio::Kept(kept.clone())),
+        AudioSource::Url(_) => (None, TaskAudio::Kept(kept.clone())),
+    };
+    let mut timeline = Timeline::begun(task.created);
+    if let Some(channel) = runs_at.as_ref().filter(|_| audio.is_at_hand()) {
+        timeline.attempt(&channel.name, Timestamp::now());
+    }
+    let record = NewRecord {
+        task: Arc::clone(&task),
+        audio: kept,
+        runs: runs_at.is_some(),
+        leashed: presence.is_some() && idempotency.is_none(),
+        timeline: timeline.clone(),
+        idempotency,
+    };
+    match store.accept(record, base64).await? {
+        Acceptance::Durable => {
+            let most_running = allowance.limits().max_running_tasks;
+            let recorded = runs_at.is_some();
+            let work = Work { audio, candidates, most_running, admission, recorded };
+            Ok(TaskParts::accepted(task, key_name, presence, timeline, work))
+        }
+        Acceptance::KeyTaken => Err(Failure::new(
+            ErrorCode::IdempotencyConflict,
+            "A submit with this Idempotency-Key is being accepted at this moment; send it again",
+        )),
+    }
+}
 
-    fn handle(&mut self, TakeUp { mut left, key_name, fate }: TakeUp, ctx: &mut Self::Context) {
+impl Handler<TakeUp> for Registry {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, TakeUp { mut left, key_name, fate }: TakeUp, _: &mut Self::Context) -> Self::Result {
         left.timeline.end_attempt(ErrorCode::TaskInterrupted.as_str(), Timestamp::now());
-        let (job, chunks) = match fate {
-            Fate::Run { audio, channel, allowance } => {
-                let turn = Permit::line_up(allowance.running(), &channel.slots);
-                let admission = Admission::Line { turn, place: self.places.try_take() };
-                (Job::Run(Work { audio: TaskAudio::Kept(audio), channel, admission }), Vec::new())
+        let (run, chunks) = match fate {
+            Fate::Run { audio, candidates, allowance } => {
+                let admitted =
+                    self.admit(left.task.owner, &allowance, candidates.clone(), Standing::Accepted);
+                let most_running = allowance.limits().max_running_tasks;
+                (Ok((TaskAudio::Kept(audio), candidates, most_running, admitted)), Vec::new())
             }
-            Fate::End { failure, chunks } => (Job::End(failure), chunks),
+            Fate::End { failure, chunks } => (Err(failure), chunks),
         };
-        self.start(TaskParts::left_over(left, key_name, chunks, job), false, ctx);
+        let job = async move {
+            match run {
+                Ok((audio, candidates, most_running, admitted)) => match admitted.await {
+                    Ok(Ok(admission)) => {
+                        let recorded = false;
+                        Some(Job::Run(Work { audio, candidates, most_running, admission, recorded }))
+                    }
+                    // The server drains before it has begun: the next start finds it as it is.
+                    Ok(Err(_)) | Err(_) => None,
+                },
+                Err(failure) => Some(Job::End(failure)),
+            }
+        };
+        Box::pin(job.into_actor(self).map(move |job, registry, ctx| {
+            if let Some(job) = job {
+                registry.start(TaskParts::left_over(left, key_name, chunks, job), false, ctx);
+            }
+        }))
     }
 }
 
@@ -380,14 +397,13 @@ impl Handler<Drain> for Registry {
 
     fn handle(&mut self, Drain { most }: Drain, _: &mut Self::Context) -> Self::Result {
         self.running = None;
-        for channel in self.channels.iter() {
-            channel.slots.close();
-        }
         let Some(mut all_ended) = self.all_ended.take() else {
             return Box::pin(std::future::ready(()).into_actor(self));
         };
+        let closed = self.settings.dispatcher.send(Close);
         let told = self.tell_all(Draining);
         let ended = async move {
+            let _ = closed.await;
             told.await;
             (timeout(most, all_ended.recv()).await.is_ok(), all_ended)
         };

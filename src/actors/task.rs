@@ -3,10 +3,12 @@
 //! What a task may do next is decided by [`Life`], a pure function; this actor carries out its effects. It
 //! lives until the chunks' retention has passed; later questions are answered by the store.
 
+mod calls;
 mod durable;
 mod parts;
 
 use std::convert::Infallible;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -14,10 +16,11 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Presence;
+use super::dispatcher::{Admission, Permit};
 use crate::audio::Audio;
 use crate::channel::Channel;
-use crate::channel::slots::Permit;
-use crate::config::Timeouts;
+use crate::channel::breaker::Entry;
+use crate::channel::course::Course;
 use crate::error::{ErrorCode, Failure};
 use crate::store::{EndResult, Ending, Journal};
 use crate::task::answer::Answer;
@@ -27,12 +30,11 @@ use crate::task::recovery::interrupted_stream;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
-use crate::upstream::deadlines::with_deadlines;
-use crate::upstream::{Batch, Fault, UpstreamError, UpstreamEvent, UpstreamRequest};
+use crate::upstream::{UpstreamError, UpstreamEvent};
 use crate::wire::completion::{CompletionEnd, FinishReason, Usage};
 
-use durable::{Run, prepare, record};
-pub use parts::{Admission, Job, TaskAudio, TaskParts, TaskSettings, Work};
+use durable::record;
+pub use parts::{Job, TaskAudio, TaskParts, TaskSettings, Work};
 
 /// Tell the task's state.
 #[derive(Debug, Message)]
@@ -66,14 +68,20 @@ pub struct TaskActor {
     journal: Option<Journal>,
     /// Has a run begun, in this process or an earlier one? From then on the task is `processing`.
     begun: bool,
-    /// Is the run of this process in the store already? So it is for a task that was accepted with a permit.
+    /// Is the run of this process in the store already?
     run_recorded: bool,
     progress: Progress,
     timeline: Timeline,
-    /// Who is asked.
+    /// Who can still be asked; `None` for a task that is not to be run.
+    course: Option<Course>,
+    /// Who is asked, or was asked last.
     channel: Option<Arc<Channel>>,
-    /// Held until the upstream call takes it; the call lets go of it as it is sent.
+    /// How many tasks of its key may run at once.
+    most_running: Option<NonZeroU32>,
+    /// Held until the run begins.
     audio: Option<TaskAudio>,
+    /// From then on until something of an answer was seen: each call sends it.
+    at_hand: Option<Audio>,
     admission: Option<Admission>,
     /// With what the task ends as soon as it begins: it is not to be run.
     doomed: Option<Failure>,
@@ -84,9 +92,15 @@ pub struct TaskActor {
     leaving: Option<SpawnHandle>,
     /// The place in the line for a permit.
     line: Option<SpawnHandle>,
-    /// The upstream call, or what prepares it.
+    /// The upstream call, or what prepares it, or the pause before the next one.
     call: Option<SpawnHandle>,
+    /// Is what is heard of the call still of interest?
+    listening: bool,
+    /// Has the call been answered in any way?
+    answered: bool,
     permit: Option<Permit>,
+    /// As what the next call goes to the channel.
+    entry: Entry,
     /// What the upstream said at its end.
     finish: Option<(FinishReason, Usage)>,
     completion: Option<Arc<RawValue>>,
@@ -108,16 +122,21 @@ impl TaskActor {
         departing: oneshot::Sender<()>,
     ) -> Self {
         let TaskParts { task, key_name, answer, job, presence, timeline, progress, begun } = parts;
-        let (audio, channel, admission, doomed) = match job {
-            Job::Run(Work { audio, channel, admission }) => {
-                (Some(audio), Some(channel), Some(admission), None)
+        let (work, doomed) = match job {
+            Job::Run(work) => (Some(work), None),
+            Job::End(failure) => (None, Some(failure)),
+        };
+        let (audio, course, most_running, admission, run_recorded) = match work {
+            Some(Work { audio, candidates, most_running, admission, recorded }) => {
+                let course = Course::new(candidates, settings.retry_budget);
+                (Some(audio), Some(course), most_running, Some(admission), recorded)
             }
-            Job::End(failure) => (None, None, None, Some(failure)),
+            None => (None, None, None, None, false),
         };
         Self {
             journal: task.stream.then(|| settings.store.journal(&task.id)),
             begun,
-            run_recorded: matches!(admission, Some(Admission::Now(_))),
+            run_recorded,
             progress: Progress::new(progress, begun, answer.log().len(), task.stream),
             timeline,
             task,
@@ -125,8 +144,11 @@ impl TaskActor {
             settings,
             life: Life::Waiting,
             answer,
-            channel,
+            course,
+            channel: None,
+            most_running,
             audio,
+            at_hand: None,
             admission,
             doomed,
             awaited: presence.is_some(),
@@ -134,7 +156,10 @@ impl TaskActor {
             leaving: None,
             line: None,
             call: None,
+            listening: false,
+            answered: false,
             permit: None,
+            entry: Entry::Plain,
             finish: None,
             completion: None,
             running,
@@ -166,9 +191,8 @@ impl TaskActor {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         match self.admission.take() {
             Some(Admission::Now(permit)) => self.permit_granted(permit, ctx),
-            Some(Admission::Line { turn, place }) => {
+            Some(Admission::Line(turn)) => {
                 let waiting = turn.into_actor(self).map(|permit, task, ctx: &mut Context<Self>| {
-                    drop(place);
                     // No permit: the server drains, and the task stays as it is for the next start.
                     if let Some(permit) = permit {
                         task.permit_granted(permit, ctx);
@@ -190,58 +214,9 @@ impl TaskActor {
         // Without a token the server drains: what has not started does not start any more.
         self.token = self.running.as_ref().and_then(mpsc::WeakSender::upgrade);
         if self.token.is_some() {
-            self.permit = Some(permit);
+            self.hold(permit);
             self.apply(Event::SlotGranted, ctx);
         }
-    }
-
-    fn start_upstream(&mut self, ctx: &mut Context<Self>) {
-        self.begun = true;
-        self.progress.begin();
-        let (Some(channel), Some(audio)) = (&self.channel, self.audio.take()) else {
-            return self.fail(Failure::internal(), ctx);
-        };
-        if audio.is_at_hand() && !self.timeline.is_attempted() {
-            self.timeline.attempt(&channel.name, Timestamp::now());
-        }
-        let downloads = !audio.is_at_hand();
-        let timeline = (!self.run_recorded).then(|| self.timeline.clone());
-        let most = channel.max_request_bytes.saturating_sub(self.task.question.text_bytes());
-        let prepared = prepare(Run {
-            store: self.settings.store.clone(),
-            fetcher: self.settings.fetcher.clone(),
-            id: self.task.id.clone(),
-            max_text_bytes: most as u64,
-            timeline,
-            audio,
-        });
-        let calling =
-            prepared.into_actor(self).map(move |audio, task, ctx: &mut Context<Self>| match audio {
-                // A future may be polled once more after it was cancelled.
-                Ok(_) if task.life != Life::Running => {}
-                Ok(audio) => {
-                    task.timeline.fetched = downloads.then(Timestamp::now);
-                    task.call_upstream(audio, ctx);
-                }
-                Err(failure) => task.fail(failure, ctx),
-            });
-        self.call = Some(ctx.spawn(calling));
-    }
-
-    fn call_upstream(&mut self, audio: Audio, ctx: &mut Context<Self>) {
-        let Some(channel) = &self.channel else { return self.fail(Failure::internal(), ctx) };
-        if !self.timeline.is_attempted() {
-            self.timeline.attempt(&channel.name, Timestamp::now());
-        }
-        let request = UpstreamRequest {
-            question: self.task.question.clone(),
-            audio,
-            connect_timeout: channel.timeouts.connect,
-        };
-        let timeouts =
-            Timeouts { total: channel.timeouts.total_for(request.audio.duration), ..channel.timeouts };
-        let events = with_deadlines(channel.upstream.call(request), timeouts);
-        self.call = Some(ctx.add_stream(events));
     }
 
     fn release(&mut self, ctx: &mut Context<Self>) {
@@ -250,7 +225,9 @@ impl TaskActor {
         for running in [self.call.take(), self.line.take(), self.leaving.take()].into_iter().flatten() {
             ctx.cancel_future(running);
         }
+        self.listening = false;
         self.audio = None;
+        self.at_hand = None;
         self.admission = None;
         self.permit = None;
     }
@@ -388,6 +365,8 @@ impl TaskActor {
             key = self.key_name,
             channel = self.channel.as_ref().map(|channel| channel.name.as_str()),
             model = self.task.question.model,
+            candidates = self.course.as_ref().map(Course::count),
+            calls = self.timeline.attempts.len(),
             outcome = if failure.is_none() { "completed" } else { "failed" },
             code = failure.map(|failure| failure.code.as_str()),
             upstream_status = failure.and_then(|failure| failure.upstream_status),
@@ -441,47 +420,6 @@ impl Actor for TaskActor {
 
 fn cancelled() -> Failure {
     Failure::new(ErrorCode::TaskCancelled, "The task was cancelled before it had ended").with_retryable(false)
-}
-
-impl StreamHandler<Result<Batch, UpstreamError>> for TaskActor {
-    fn handle(&mut self, item: Result<Batch, UpstreamError>, ctx: &mut Self::Context) {
-        // The end wins over whatever its upstream still says.
-        if self.life != Life::Running {
-            return;
-        }
-        match item {
-            Ok(batch) => {
-                let fresh = !batch.is_empty();
-                for event in batch {
-                    if self.life == Life::Running {
-                        self.take(event, ctx);
-                    }
-                }
-                if fresh {
-                    self.publish();
-                }
-            }
-            Err(err) => {
-                if let UpstreamError::Refused { fault: Fault::Credentials, status, message, .. } = &err {
-                    let channel = self.channel.as_ref().map(|channel| channel.name.as_str());
-                    tracing::error!(
-                        channel,
-                        status,
-                        message,
-                        "the upstream refuses the channel's credentials"
-                    );
-                }
-                self.fail(err, ctx);
-            }
-        }
-    }
-
-    /// Overridden because the default stops the actor.
-    fn finished(&mut self, ctx: &mut Self::Context) {
-        if self.life == Life::Running {
-            self.fail(UpstreamError::Disconnected, ctx);
-        }
-    }
 }
 
 impl Handler<Describe> for TaskActor {

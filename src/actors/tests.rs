@@ -8,13 +8,14 @@ use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
+use super::dispatcher::Dispatcher;
 use super::registry::Registry;
 use super::task::TaskSettings;
 use super::{NewTask, Tasks};
 use crate::audio::container::Container;
 use crate::audio::{data_uri::InlineAudio, source::AudioSource};
 use crate::channel::{Channel, Channels};
-use crate::config::{Retention, StoreConfig};
+use crate::config::{Retention, RetryBudget, StoreConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::fetch::Fetcher;
 use crate::keys::allowance::Allowance;
@@ -32,26 +33,32 @@ use crate::wire::completion::{FinishReason, Usage};
 
 struct Service {
     tasks: Tasks,
-    channel: Arc<Channel>,
+    channels: Vec<Arc<Channel>>,
     _data_dir: tempfile::TempDir,
 }
 
 fn service(channel: Channel, max_pending_tasks: usize) -> Service {
+    service_over([channel], max_pending_tasks)
+}
+
+fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: usize) -> Service {
     let data_dir = tempfile::tempdir().unwrap();
     let day = Duration::from_secs(86_400);
     let retention = Retention { chunks: day, tasks: day, idempotency: day };
     let config = StoreConfig { sync: true, max_spool_bytes: 1 << 20 };
     let store = Store::open(data_dir.path(), retention, config).unwrap();
+    let channels = Channels::new(channels);
     let settings = TaskSettings {
         store: store.clone(),
         fetcher: Fetcher::new(crate::fetch::testing::config()),
+        dispatcher: Dispatcher::new(&channels, max_pending_tasks).start(),
+        retry_budget: RetryBudget { calls: 12, time: day },
         chunk_retention: day,
         max_answer_bytes: 1 << 20,
     };
-    let channels = Channels::new([channel]);
-    let channel = Arc::clone(channels.iter().next().unwrap());
-    let registry = Registry::new(channels, settings, max_pending_tasks, vec![Arbiter::new().handle()]);
-    Service { tasks: Tasks::new(registry.start(), store), channel, _data_dir: data_dir }
+    let registry = Registry::new(settings, vec![Arbiter::new().handle()]);
+    let channels = channels.iter().cloned().collect();
+    Service { tasks: Tasks::new(registry.start(), store), channels, _data_dir: data_dir }
 }
 
 fn over(upstream: impl Fn() -> UpstreamStream + Send + Sync + 'static) -> Service {
@@ -83,7 +90,7 @@ impl Service {
                 duration: None,
                 declared: "audio/wav".into(),
             }),
-            candidates: vec![Arc::clone(&self.channel)],
+            candidates: self.channels.clone(),
             presence: None,
             key_name: "owner".into(),
             allowance: Arc::new(Allowance::new(KeyLimits::default())),
@@ -257,9 +264,7 @@ async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
 
 #[actix_rt::test]
 async fn what_finds_no_slot_waits_and_what_finds_no_place_is_refused() {
-    let mut channel = silent_channel("c", &["*"]);
-    channel.slots = crate::channel::slots::Slots::new(1);
-    let service = service(channel, 1);
+    let service = service(Channel { max_running_tasks: 1, ..silent_channel("c", &["*"]) }, 1);
     let running = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
     let waiting = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
     let refused = service.tasks.submit(service.task()).await.unwrap_err();
@@ -275,9 +280,7 @@ async fn what_finds_no_slot_waits_and_what_finds_no_place_is_refused() {
 
 #[actix_rt::test]
 async fn a_waiting_task_that_is_cancelled_gives_its_place_to_the_next() {
-    let mut channel = silent_channel("c", &["*"]);
-    channel.slots = crate::channel::slots::Slots::new(1);
-    let service = service(channel, 1);
+    let service = service(Channel { max_running_tasks: 1, ..silent_channel("c", &["*"]) }, 1);
     let running = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
     for _ in 0..3 {
         let waiting = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
@@ -289,9 +292,7 @@ async fn a_waiting_task_that_is_cancelled_gives_its_place_to_the_next() {
 
 #[actix_rt::test]
 async fn a_drain_leaves_what_nobody_has_seen_to_the_next_start() {
-    let mut channel = silent_channel("c", &["*"]);
-    channel.slots = crate::channel::slots::Slots::new(1);
-    let service = service(channel, 1);
+    let service = service(Channel { max_running_tasks: 1, ..silent_channel("c", &["*"]) }, 1);
     let running = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
     let waiting = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
     service.runs(&running).await;

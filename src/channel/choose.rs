@@ -57,7 +57,7 @@ pub fn choose(
     Ok(drawn.into_iter().map(|(_, _, channel)| Arc::clone(channel)).collect())
 }
 
-fn too_large(bytes: usize, most: usize) -> Failure {
+pub(super) fn too_large(bytes: usize, most: usize) -> Failure {
     Failure::new(
         ErrorCode::AudioTooLarge,
         format!(

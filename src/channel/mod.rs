@@ -1,16 +1,22 @@
 //! Channels: the configured ways to serve models.
 
+pub mod breaker;
 pub mod choose;
+pub mod course;
+pub mod pace;
 pub mod pattern;
-pub mod slots;
+pub mod queue;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use breaker::Breaker;
 use pattern::ModelPattern;
-use slots::Slots;
 
-use crate::config::{Capability, ChannelConfig, Timeouts};
+use crate::audio::container::Container;
+use crate::config::{Capability, ChannelConfig, RetryRule, Timeouts};
+use crate::error::Failure;
 use crate::upstream::Upstream;
 
 /// A way to serve models.
@@ -25,8 +31,14 @@ pub struct Channel {
     pub priority: i64,
     /// The share among those of equal priority; at least 1.
     pub weight: u32,
-    /// Permission to run.
-    pub slots: Slots,
+    /// Most tasks that run at once.
+    pub max_running_tasks: usize,
+    /// Its place among all channels, from 0.
+    pub place: usize,
+    /// Whether it is to be left alone for a while.
+    pub breaker: Breaker,
+    /// How often a call that failed is repeated.
+    pub retry: RetryRule,
     /// How long each stage of a call may take.
     pub timeouts: Timeouts,
     /// Prompt, system prompt and base64 audio together, in bytes.
@@ -51,11 +63,25 @@ impl Channel {
             capabilities: config.capabilities.clone(),
             priority: config.priority,
             weight: config.weight.max(1),
-            slots: Slots::new(config.max_running_tasks),
+            max_running_tasks: config.max_running_tasks,
+            place: 0,
+            breaker: Breaker::new(config.breaker, Instant::now()),
+            retry: config.retry,
             timeouts: config.timeouts,
             max_request_bytes: config.max_request_bytes,
             upstream,
         }
+    }
+
+    /// Can the channel take this audio, with so many bytes of prompt, system prompt and base64 text in all?
+    ///
+    /// # Errors
+    /// `audio_too_large`.
+    pub fn judge(&self, _container: Container, request_bytes: usize) -> Result<(), Failure> {
+        if request_bytes > self.max_request_bytes {
+            return Err(choose::too_large(request_bytes, self.max_request_bytes));
+        }
+        Ok(())
     }
 
     /// Does the channel serve this model?
@@ -72,7 +98,8 @@ pub struct Channels(Arc<[Arc<Channel>]>);
 impl Channels {
     /// The channels of a server, in the order of the configuration.
     pub fn new(channels: impl IntoIterator<Item = Channel>) -> Self {
-        Self(channels.into_iter().map(Arc::new).collect())
+        let placed = |(place, channel)| Arc::new(Channel { place, ..channel });
+        Self(channels.into_iter().enumerate().map(placed).collect())
     }
 
     /// Each of them.

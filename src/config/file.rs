@@ -62,6 +62,8 @@ pub(super) struct ChannelEntry {
     pub(super) total_timeout_audio_factor: Option<f64>,
     pub(super) max_retries: Option<u32>,
     pub(super) max_retry_wait_ms: Option<u64>,
+    pub(super) breaker_failures: Option<u32>,
+    pub(super) breaker_rest_ms: Option<u64>,
     pub(super) max_request_bytes: Option<usize>,
 }
 
@@ -85,6 +87,8 @@ pub(super) struct Limits {
     pub(super) max_answer_bytes: Option<usize>,
     pub(super) max_payload_memory_bytes: Option<usize>,
     pub(super) max_spool_bytes: Option<u64>,
+    pub(super) max_task_calls: Option<u32>,
+    pub(super) max_task_retry_seconds: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -74,6 +74,8 @@ pub struct Limits {
     /// Most memory for the bodies of uploads under way, of all callers together, in bytes; a single larger body passes
     /// it, alone.
     pub max_payload_memory_bytes: usize,
+    /// What all calls of one task together may cost.
+    pub retry_budget: RetryBudget,
 }
 
 /// How long things are kept after a task ended.
@@ -124,6 +126,10 @@ pub struct ChannelConfig {
     pub max_running_tasks: usize,
     /// How long each stage of a call may take.
     pub timeouts: Timeouts,
+    /// How often a call that failed is repeated.
+    pub retry: RetryRule,
+    /// When the channel is left alone.
+    pub breaker: BreakerRule,
     /// Prompt, system prompt and base64 audio together, in bytes.
     pub max_request_bytes: usize,
 }
@@ -202,6 +208,33 @@ impl Timeouts {
         let seconds = audio.map_or(0.0, |audio| audio.as_secs_f64() * self.total_audio_factor);
         self.total.max(Duration::try_from_secs_f64(seconds).unwrap_or(self.total))
     }
+}
+
+/// How often a call is repeated that failed before anything of its answer was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryRule {
+    /// Most calls beyond the first one, per task.
+    pub max_retries: u32,
+    /// Longest wait before a call, also where the upstream asks for a longer one: then there is none.
+    pub max_wait: Duration,
+}
+
+/// When a channel is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerRule {
+    /// Failures in a row; with 0 it is never left alone.
+    pub failures: u32,
+    /// How long, the first time; it doubles up to eight times as long.
+    pub rest: Duration,
+}
+
+/// What all calls of one task together may cost, whatever the channels allow each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// Most calls.
+    pub calls: u32,
+    /// After this long since the first one no further one begins.
+    pub time: Duration,
 }
 
 /// A text that is never printed.

@@ -8,8 +8,8 @@ use url::Url;
 
 use super::file::{self, ChannelEntry, FileConfig, KeyEntry};
 use super::{
-    Capability, ChannelConfig, ChannelKind, Config, FetchConfig, Limits, Problem, Retention, Secret,
-    StoreConfig, Timeouts,
+    BreakerRule, Capability, ChannelConfig, ChannelKind, Config, FetchConfig, Limits, Problem, Retention,
+    RetryBudget, RetryRule, Secret, StoreConfig, Timeouts,
 };
 use crate::audio::gate::Gate;
 use crate::audio::host_pattern::HostPattern;
@@ -27,7 +27,6 @@ pub(super) fn check(
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Problem> {
     let mut warnings = Vec::new();
-    warn_of_what_is_not_honoured(&file, &mut warnings);
     let listen = file.listen.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let port = listen.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
     if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {
@@ -154,28 +153,25 @@ fn limits(entry: &file::Limits, warnings: &mut Vec<String>) -> Result<Limits, Pr
     }
     Ok(Limits {
         max_body_bytes,
-        max_pending_tasks: entry.max_pending_tasks.unwrap_or(10_000).min(MOST_PERMITS),
+        max_pending_tasks: entry.max_pending_tasks.unwrap_or(10_000).min(MOST_TASKS),
         max_answer_bytes: at_least_one("limits.max_answer_bytes", entry.max_answer_bytes, 64 << 20)?,
         max_payload_memory_bytes,
+        retry_budget: RetryBudget {
+            calls: at_least_one(
+                "limits.max_task_calls",
+                entry.max_task_calls.map(|calls| calls as usize),
+                12,
+            )? as u32,
+            time: Duration::from_secs(entry.max_task_retry_seconds.unwrap_or(900).min(LONGEST_SECONDS)),
+        },
     })
 }
 
-/// Keys of the contract that this version accepts and does not act on yet.
-fn warn_of_what_is_not_honoured(file: &FileConfig, warnings: &mut Vec<String>) {
-    let mut warn =
-        |key: String| warnings.push(format!("{key} is accepted, but this version does not act on it"));
-    for (index, channel) in file.channels.iter().enumerate() {
-        if channel.max_retries.is_some_and(|retries| retries > 0) {
-            warn(format!("channels[{index}].max_retries"));
-        }
-        if channel.max_retry_wait_ms.is_some() {
-            warn(format!("channels[{index}].max_retry_wait_ms"));
-        }
-    }
-}
+/// A century: sums with a clock must not overflow.
+const LONGEST_SECONDS: u64 = 3_153_600_000;
 
-/// What a semaphore can hold, and more than any machine can run.
-const MOST_PERMITS: usize = 1 << 28;
+/// More than any machine can run or hold.
+const MOST_TASKS: usize = 1 << 28;
 
 fn zero_configuration_channels(
     variable: &dyn Fn(&str) -> Option<String>,
@@ -254,8 +250,18 @@ fn channel(
             total: timeout("total_timeout_ms", entry.total_timeout_ms, 600_000)?,
             total_audio_factor,
         },
+        retry: RetryRule {
+            max_retries: entry.max_retries.unwrap_or(2),
+            max_wait: Duration::from_millis(
+                entry.max_retry_wait_ms.unwrap_or(30_000).min(LONGEST_SECONDS * 1000),
+            ),
+        },
+        breaker: BreakerRule {
+            failures: entry.breaker_failures.unwrap_or(5),
+            rest: timeout("breaker_rest_ms", entry.breaker_rest_ms, 10_000)?,
+        },
         max_running_tasks: at_least_one(&at("max_running_tasks"), entry.max_running_tasks, default_slots)?
-            .min(MOST_PERMITS),
+            .min(MOST_TASKS),
         max_request_bytes: at_least_one(&at("max_request_bytes"), entry.max_request_bytes, 20_000_000)?,
         weight: at_least_one(&at("weight"), entry.weight.map(|weight| weight as usize), 1)? as u32,
         priority: entry.priority.unwrap_or(0),
@@ -324,8 +330,7 @@ fn secret(
 fn positive(key: &str, value: Option<u64>, default: u64) -> Result<u64, Problem> {
     match value {
         Some(0) => Err(Problem::new(key, "it must be at least 1")),
-        // A century: sums with a clock must not overflow.
-        Some(value) => Ok(value.min(3_153_600_000_000)),
+        Some(value) => Ok(value.min(LONGEST_SECONDS * 1000)),
         None => Ok(default),
     }
 }

@@ -1,4 +1,5 @@
-//! What a key may still do: submits of this minute, and tasks that run at once.
+//! What a key may still do: submits of this minute. How many tasks may run at once is a limit that the queue of the
+//! tasks keeps.
 
 use std::num::NonZeroU32;
 
@@ -6,10 +7,8 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use tokio::sync::Semaphore;
 
 use super::KeyLimits;
-use crate::channel::slots::Slots;
 use crate::error::{ErrorCode, Failure};
 
 /// What one key may still do. Whoever holds the key shares it, so there is one for each key in the program.
@@ -17,18 +16,15 @@ use crate::error::{ErrorCode, Failure};
 pub struct Allowance {
     limits: KeyLimits,
     submits: Option<Rate>,
-    running: Option<Slots>,
 }
 
 impl Allowance {
     /// All that these limits allow.
     #[must_use]
     pub fn new(limits: KeyLimits) -> Self {
-        let slots = |most: NonZeroU32| Slots::new((most.get() as usize).min(Semaphore::MAX_PERMITS));
         Self {
             limits,
             submits: limits.requests_per_minute.map(|limit| Rate::new(limit, DefaultClock::default())),
-            running: limits.max_running_tasks.map(slots),
         }
     }
 
@@ -44,12 +40,6 @@ impl Allowance {
     /// `rate_limit_exceeded`, with the time when there will be one again. That costs nothing.
     pub fn spend(&self) -> Result<(), Failure> {
         self.submits.as_ref().map_or(Ok(()), Rate::spend)
-    }
-
-    /// The slots that the key's running tasks share; none where any number may run.
-    #[must_use]
-    pub fn running(&self) -> Option<&Slots> {
-        self.running.as_ref()
     }
 }
 
@@ -139,23 +129,11 @@ mod tests {
     fn a_key_without_limits_may_do_anything() {
         let allowance = Allowance::new(KeyLimits::default());
         assert!((0..10_000).all(|_| allowance.spend().is_ok()));
-        assert!(allowance.running().is_none());
-    }
-
-    #[test]
-    fn as_many_tasks_run_as_the_key_may_run() {
-        let allowance = Allowance::new(KeyLimits::new(0, 2));
-        let slots = allowance.running().unwrap();
-        let held = [slots.try_take().unwrap(), slots.try_take().unwrap()];
-        assert!(slots.try_take().is_none());
-        drop(held);
-        assert!(slots.try_take().is_some());
     }
 
     #[test]
     fn the_largest_limits_are_no_trouble() {
         let allowance = Allowance::new(KeyLimits::new(u32::MAX, u32::MAX));
         assert!((0..1000).all(|_| allowance.spend().is_ok()));
-        assert!(allowance.running().unwrap().try_take().is_some());
     }
 }

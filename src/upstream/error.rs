@@ -93,6 +93,17 @@ pub enum Remedy {
     Nothing,
 }
 
+/// What a failed call says about its channel as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does its work: the failure is the request's.
+    Works,
+    /// It does not.
+    Fails,
+    /// The failure may be due to the model or to the caller: no caller shall be able to bring a channel down for others.
+    Unknown,
+}
+
 impl UpstreamError {
     /// What could be done about it.
     #[must_use]
@@ -113,15 +124,21 @@ impl UpstreamError {
         }
     }
 
-    /// Does it say that the channel as a whole does not work? What may be due to the request, to its model or to
-    /// the caller does not.
+    /// What it says about the channel as a whole.
     #[must_use]
-    pub fn speaks_against_the_channel(&self) -> bool {
+    pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Refused { fault: Fault::Credentials, status, .. } => *status != Some(403),
-            Self::Refused { fault, .. } => matches!(fault, Fault::RateLimit | Fault::Quota | Fault::Upstream),
-            Self::Connect(_) | Self::Timeout(..) | Self::Disconnected | Self::Invalid(_) => true,
-            Self::Blocked(_) | Self::AudioLost | Self::Unreadable(_) => false,
+            Self::Connect(_) | Self::Timeout(..) | Self::Disconnected | Self::Invalid(_) => Verdict::Fails,
+            Self::Refused { fault, status, .. } => match fault {
+                Fault::RateLimit | Fault::Quota | Fault::Upstream => Verdict::Fails,
+                // Somebody else's model may be allowed.
+                Fault::Credentials if *status == Some(403) => Verdict::Unknown,
+                Fault::Credentials => Verdict::Fails,
+                Fault::NotServed => Verdict::Unknown,
+                Fault::Request => Verdict::Works,
+            },
+            Self::Blocked(_) => Verdict::Works,
+            Self::AudioLost | Self::Unreadable(_) => Verdict::Unknown,
         }
     }
 }
@@ -241,22 +258,22 @@ mod tests {
             refused(Fault::Upstream, 503),
         ] {
             assert_eq!(err.remedy(), Remedy::Repeat(None), "{err:?}");
-            assert!(err.speaks_against_the_channel(), "{err:?}");
+            assert_eq!(err.verdict(), Verdict::Fails, "{err:?}");
         }
         for fault in [Fault::Credentials, Fault::NotServed, Fault::Quota] {
             assert_eq!(refused(fault, 400).remedy(), Remedy::Elsewhere, "{fault:?}");
         }
         for err in [refused(Fault::Request, 400), UpstreamError::Blocked(String::new())] {
             assert_eq!(err.remedy(), Remedy::Nothing, "{err:?}");
-            assert!(!err.speaks_against_the_channel(), "{err:?}");
+            assert_eq!(err.verdict(), Verdict::Works, "{err:?}");
         }
     }
 
     #[test]
     fn what_one_caller_can_bring_about_does_not_speak_against_the_channel() {
-        assert!(!refused(Fault::NotServed, 404).speaks_against_the_channel());
-        assert!(!refused(Fault::Credentials, 403).speaks_against_the_channel());
-        assert!(refused(Fault::Credentials, 401).speaks_against_the_channel());
+        assert_eq!(refused(Fault::NotServed, 404).verdict(), Verdict::Unknown);
+        assert_eq!(refused(Fault::Credentials, 403).verdict(), Verdict::Unknown);
+        assert_eq!(refused(Fault::Credentials, 401).verdict(), Verdict::Fails);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::task::answer::TextKind;
 use crate::task::submission::Question;
 use crate::wire::completion::{FinishReason, Usage};
 
-pub use error::{Fault, Remedy, Stage, UpstreamError};
+pub use error::{Fault, Remedy, Stage, UpstreamError, Verdict};
 
 /// A provider behind a channel. Always asked for a stream, whatever the client wants: only so are there
 /// progress and idle timeouts.

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{Batch, Upstream, UpstreamError, UpstreamRequest, UpstreamStream};
 use crate::channel::Channel;
-use crate::config::{ChannelConfig, ChannelKind, Timeouts};
+use crate::config::{BreakerRule, ChannelConfig, ChannelKind, RetryRule, Timeouts};
 
 /// Says what a function makes of the request.
 pub(crate) struct Scripted<F>(pub(crate) F);
@@ -44,6 +44,8 @@ pub(crate) fn channel_over(name: &str, models: &[&str], upstream: Arc<dyn Upstre
             total: hour,
             total_audio_factor: 0.0,
         },
+        retry: RetryRule { max_retries: 0, max_wait: hour },
+        breaker: BreakerRule { failures: 0, rest: hour },
         max_request_bytes: 1 << 20,
     };
     Channel::new(&config, upstream)

@@ -41,8 +41,8 @@ pub enum Fate {
     Run {
         /// Its audio.
         audio: KeptAudio,
-        /// Who is asked.
-        channel: Arc<Channel>,
+        /// Where, in the order in which they are asked; never empty.
+        candidates: Vec<Arc<Channel>>,
         /// What its key allows.
         allowance: Arc<Allowance>,
     },

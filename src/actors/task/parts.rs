@@ -1,16 +1,19 @@
 //! What a task's actor is made of, before there is one: the accepted task, one that an earlier process left
 //! unfinished, or what a crash left over.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::Addr;
 use bytes::Bytes;
 
 use crate::actors::Presence;
+use crate::actors::dispatcher::{Admission, Dispatcher};
 use crate::audio::data_uri::InlineAudio;
 use crate::audio::source::KeptAudio;
 use crate::channel::Channel;
-use crate::channel::slots::{Permit, Slot, Turn};
+use crate::config::RetryBudget;
 use crate::error::Failure;
 use crate::fetch::Fetcher;
 use crate::store::{Store, Unfinished};
@@ -28,25 +31,14 @@ pub struct TaskSettings {
     pub store: Store,
     /// Who downloads audio.
     pub fetcher: Fetcher,
+    /// Who gives out permits to run.
+    pub dispatcher: Addr<Dispatcher>,
+    /// What all calls of one task together may cost.
+    pub retry_budget: RetryBudget,
     /// How long the chunks stay readable after the end.
     pub chunk_retention: Duration,
     /// Most bytes of text and frames that one task may hold.
     pub max_answer_bytes: usize,
-}
-
-/// How a task gets its permit to run.
-#[derive(Debug)]
-pub enum Admission {
-    /// It has one, and its run is recorded.
-    Now(Permit),
-    /// It waits for one.
-    Line {
-        /// Its place in the line.
-        turn: Turn,
-        /// Its place among all that wait, given back when it runs; a task of an earlier process may find all
-        /// of them taken and waits all the same.
-        place: Option<Slot>,
-    },
 }
 
 /// A task's audio, as far as this process has it.
@@ -80,10 +72,14 @@ pub enum Job {
 pub struct Work {
     /// Its audio.
     pub audio: TaskAudio,
-    /// Who is asked.
-    pub channel: Arc<Channel>,
-    /// When.
+    /// Who could be asked, in that order; never empty.
+    pub candidates: Vec<Arc<Channel>>,
+    /// How many tasks of its key may run at once.
+    pub most_running: Option<NonZeroU32>,
+    /// When it runs, and where first.
     pub admission: Admission,
+    /// Is the run in the store already? So it is for a task that was accepted with a permit.
+    pub recorded: bool,
 }
 
 /// What an actor is made of, on whichever thread it will live.

@@ -1,0 +1,247 @@
+//! A task's upstream calls: the first one, what is heard of it, and what follows when it fails.
+//!
+//! What to do about a failed call is decided by the [`Course`](crate::channel::course::Course), a pure value. As long as
+//! nothing of an answer was seen it may be another call; afterwards it is the end.
+
+use std::time::Instant;
+
+use actix::prelude::*;
+use futures_util::{StreamExt, stream};
+
+use super::TaskActor;
+use super::durable::{Run, prepare};
+use crate::actors::dispatcher::{self, Permit};
+use crate::audio::Audio;
+use crate::channel::Channel;
+use crate::channel::breaker::Entry;
+use crate::channel::course::Next;
+use crate::channel::queue::Applicant;
+use crate::config::Timeouts;
+use crate::error::Failure;
+use crate::task::Timestamp;
+use crate::task::life::{Event, Life};
+use crate::upstream::deadlines::with_deadlines;
+use crate::upstream::{Batch, Fault, UpstreamError, UpstreamRequest, Verdict};
+
+impl TaskActor {
+    /// The channel of the permit is the one that is asked from now on.
+    pub(super) fn hold(&mut self, permit: Permit) {
+        self.channel = Some(permit.channel().clone());
+        self.entry = permit.entry();
+        self.permit = Some(permit);
+    }
+
+    /// The run begins: records that, gets hold of the audio and asks.
+    pub(super) fn start_upstream(&mut self, ctx: &mut Context<Self>) {
+        self.begun = true;
+        self.progress.begin();
+        let (Some(channel), Some(audio), Some(course)) = (&self.channel, self.audio.take(), &self.course)
+        else {
+            return self.fail(Failure::internal(), ctx);
+        };
+        let downloads = !audio.is_at_hand();
+        if !downloads && !self.timeline.is_attempted() {
+            self.timeline.attempt(&channel.name, Timestamp::now());
+        }
+        let timeline = (!self.run_recorded).then(|| self.timeline.clone());
+        let most = course.candidates().iter().map(|channel| channel.max_request_bytes).max();
+        let most = most.unwrap_or_default().saturating_sub(self.task.question.text_bytes());
+        let prepared = prepare(Run {
+            store: self.settings.store.clone(),
+            fetcher: self.settings.fetcher.clone(),
+            id: self.task.id.clone(),
+            max_text_bytes: most as u64,
+            timeline,
+            audio,
+        });
+        let calling =
+            prepared.into_actor(self).map(move |audio, task, ctx: &mut Context<Self>| match audio {
+                // A future may be polled once more after it was cancelled.
+                Ok(_) if task.life != Life::Running => {}
+                Ok(audio) if downloads => task.downloaded(audio, ctx),
+                Ok(audio) => task.call_upstream(audio, ctx),
+                Err(failure) => task.fail(failure, ctx),
+            });
+        self.call = Some(ctx.spawn(calling));
+    }
+
+    /// Audio of which nothing was known: not every candidate may take it.
+    fn downloaded(&mut self, audio: Audio, ctx: &mut Context<Self>) {
+        self.timeline.fetched = Some(Timestamp::now());
+        let (Some(channel), Some(course)) = (&self.channel, &mut self.course) else {
+            return self.fail(Failure::internal(), ctx);
+        };
+        let text_bytes = usize::try_from(audio.text.len()).unwrap_or(usize::MAX);
+        let bytes = self.task.question.text_bytes().saturating_add(text_bytes);
+        if let Err(failure) = course.narrow(|channel| channel.judge(audio.container, bytes)) {
+            return self.fail(failure, ctx);
+        }
+        if course.candidates().iter().any(|left| left.place == channel.place) {
+            self.call_upstream(audio, ctx);
+        } else {
+            self.at_hand = Some(audio);
+            self.change_channel(ctx);
+        }
+    }
+
+    fn call_upstream(&mut self, audio: Audio, ctx: &mut Context<Self>) {
+        let (Some(channel), Some(course)) = (&self.channel, &mut self.course) else {
+            return self.fail(Failure::internal(), ctx);
+        };
+        course.begins(Instant::now());
+        if !self.timeline.is_attempted() {
+            self.timeline.attempt(&channel.name, Timestamp::now());
+        }
+        let request = UpstreamRequest {
+            question: self.task.question.clone(),
+            audio: audio.clone(),
+            connect_timeout: channel.timeouts.connect,
+        };
+        let timeouts = Timeouts { total: channel.timeouts.total_for(audio.duration), ..channel.timeouts };
+        let events = with_deadlines(channel.upstream.call(request), timeouts);
+        // An end without a word is none.
+        let events = events.chain(stream::once(std::future::ready(Err(UpstreamError::Disconnected))));
+        self.at_hand = Some(audio);
+        self.listening = true;
+        self.answered = false;
+        self.call = Some(ctx.add_stream(events));
+    }
+
+    /// Has anything of an answer come, so that another call could only contradict it?
+    fn is_seen(&self) -> bool {
+        self.timeline.first_answered.is_some()
+    }
+
+    fn call_failed(&mut self, err: UpstreamError, ctx: &mut Context<Self>) {
+        let (Some(channel), Some(course)) = (self.channel.clone(), &mut self.course) else {
+            return self.fail(err, ctx);
+        };
+        let cause = Failure::from(err.clone());
+        self.timeline.end_attempt(cause.code.as_str(), Timestamp::now());
+        let now = Instant::now();
+        // Only its first call is the probe.
+        report(&channel, std::mem::replace(&mut self.entry, Entry::Plain), &err, now);
+        if self.timeline.first_answered.is_some() {
+            return self.fail(cause, ctx);
+        }
+        let next = course.failed(&channel, err, now, &mut rand::rng());
+        if let Next::Again(_) | Next::Elsewhere = next {
+            tracing::info!(
+                task_id = %self.task.id,
+                channel = channel.name,
+                code = cause.code.as_str(),
+                upstream_status = cause.upstream_status,
+                reason = cause.message.as_ref(),
+                again_ms = if let Next::Again(pause) = next { Some(pause.as_millis() as u64) } else { None },
+                "upstream call failed"
+            );
+        }
+        match next {
+            Next::Again(pause) => {
+                let paused = tokio::time::sleep(pause).into_actor(self);
+                let calling = paused.map(|(), task, ctx: &mut Context<Self>| {
+                    if task.life == Life::Running {
+                        task.call_again(ctx);
+                    }
+                });
+                self.call = Some(ctx.spawn(calling));
+            }
+            Next::Elsewhere => self.change_channel(ctx),
+            Next::End(failure) => self.fail(failure, ctx),
+        }
+    }
+
+    fn call_again(&mut self, ctx: &mut Context<Self>) {
+        match self.at_hand.take() {
+            Some(audio) => self.call_upstream(audio, ctx),
+            None => self.fail(Failure::internal(), ctx),
+        }
+    }
+
+    /// Gives the permit back and waits for one of a channel that is left.
+    fn change_channel(&mut self, ctx: &mut Context<Self>) {
+        let Some(course) = &self.course else { return self.fail(Failure::internal(), ctx) };
+        let applicant = Applicant {
+            key: self.task.owner,
+            most_running: self.most_running,
+            candidates: course.candidates().to_vec(),
+            ticket: self.permit.take().map(|permit| permit.ticket()),
+        };
+        let waiting = dispatcher::permit(self.settings.dispatcher.clone(), applicant).into_actor(self);
+        let calling = waiting.map(|permit, task, ctx: &mut Context<Self>| match permit {
+            _ if task.life != Life::Running => {}
+            Some(permit) => {
+                task.hold(permit);
+                task.call_again(ctx);
+            }
+            // The server drains, and nothing of the task was seen: the next start begins anew.
+            None => task.apply(Event::Park, ctx),
+        });
+        self.call = Some(ctx.spawn(calling));
+    }
+}
+
+impl StreamHandler<Result<Batch, UpstreamError>> for TaskActor {
+    fn handle(&mut self, heard: Result<Batch, UpstreamError>, ctx: &mut Context<Self>) {
+        // The end wins over whatever its upstream still says.
+        if self.life != Life::Running || !self.listening {
+            return;
+        }
+        match heard {
+            Ok(batch) if batch.is_empty() => {}
+            Ok(batch) => {
+                if !self.answered {
+                    self.answered = true;
+                    if let Some(channel) = &self.channel {
+                        works(channel);
+                    }
+                }
+                for event in batch {
+                    if self.life == Life::Running {
+                        self.take(event, ctx);
+                    }
+                }
+                if self.is_seen() {
+                    // No other call will be made.
+                    self.at_hand = None;
+                }
+                self.publish();
+            }
+            Err(err) => {
+                self.listening = false;
+                self.call_failed(err, ctx);
+            }
+        }
+    }
+
+    /// The end was told before. Overridden because the default stops the actor.
+    fn finished(&mut self, _: &mut Context<Self>) {}
+}
+
+fn works(channel: &Channel) {
+    if channel.breaker.worked() {
+        tracing::info!(channel = channel.name, "the channel works again");
+    }
+}
+
+/// Tells the channel's breaker and the operator of a failed call.
+fn report(channel: &Channel, entry: Entry, err: &UpstreamError, now: Instant) {
+    if let UpstreamError::Refused { fault: Fault::Credentials, status, message, .. } = err {
+        let channel = &channel.name;
+        tracing::error!(channel, status, message, "the upstream refuses the channel's credentials");
+    }
+    match err.verdict() {
+        Verdict::Works => works(channel),
+        Verdict::Unknown => {}
+        Verdict::Fails => {
+            if let Some(rest) = channel.breaker.failed(entry, now) {
+                let (channel, rest_ms) = (&channel.name, rest.as_millis() as u64);
+                tracing::warn!(
+                    channel,
+                    rest_ms,
+                    "the channel fails repeatedly and is left alone for a while"
+                );
+            }
+        }
+    }
+}

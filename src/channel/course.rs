@@ -1,0 +1,353 @@
+//! The course of one task through its candidates: after each call that failed before anything of its answer was seen it
+//! says whether to ask the same channel again, another one, or nobody. Pure.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::{Rng, RngExt};
+
+use super::Channel;
+use crate::config::RetryBudget;
+use crate::error::{ErrorCode, Failure};
+use crate::upstream::{Remedy, UpstreamError};
+
+/// The pause before the first repeat, on average three quarters of it; it doubles with each further one, as OpenAI's
+/// and Google's own clients do.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause that nobody asked for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// As much later than the upstream asked for a repeat may come, so that not all come at the same moment.
+const HINT_JITTER: f64 = 0.1;
+/// When to come back where all channels have failed and none has said when.
+const COME_BACK: Duration = Duration::from_secs(10);
+
+/// What to do about a call that failed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Ask the same channel again after this pause.
+    Again(Duration),
+    /// Ask one of the candidates that are left.
+    Elsewhere,
+    /// Nothing: the task ends like this.
+    End(Failure),
+}
+
+/// Where a task may still run, and what its calls have cost so far.
+#[derive(Debug)]
+pub struct Course {
+    /// Those that have not had their turn, and the one that has it.
+    left: Vec<Arc<Channel>>,
+    /// How many channels have failed for good.
+    failed: usize,
+    /// Calls to the channel that has its turn.
+    calls: u32,
+    budget: RetryBudget,
+    /// Calls in all, and when the first one began.
+    spent: u32,
+    began: Option<Instant>,
+    /// Of the channels that failed: the soonest hint, and whether one of them may do better another time.
+    soonest: Option<Duration>,
+    retryable: bool,
+}
+
+impl Course {
+    /// A course over candidates in the order in which they are asked; never empty.
+    #[must_use]
+    pub fn new(candidates: Vec<Arc<Channel>>, budget: RetryBudget) -> Self {
+        Self {
+            left: candidates,
+            failed: 0,
+            calls: 0,
+            budget,
+            spent: 0,
+            began: None,
+            soonest: None,
+            retryable: false,
+        }
+    }
+
+    /// Where the task may run.
+    #[must_use]
+    pub fn candidates(&self) -> &[Arc<Channel>] {
+        &self.left
+    }
+
+    /// Of how many candidates there ever were.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.left.len() + self.failed
+    }
+
+    /// Leaves out the candidates that cannot take what turned out to be the audio. Returns whether any is left.
+    ///
+    /// # Errors
+    /// Why the last of them cannot, where none can.
+    pub fn narrow(&mut self, judge: impl Fn(&Channel) -> Result<(), Failure>) -> Result<(), Failure> {
+        let mut refusal = None;
+        self.left.retain(|channel| judge(channel).map_err(|failure| refusal = Some(failure)).is_ok());
+        match refusal {
+            Some(failure) if self.left.is_empty() => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// A call begins.
+    pub fn begins(&mut self, now: Instant) {
+        self.calls += 1;
+        self.spent += 1;
+        self.began.get_or_insert(now);
+    }
+
+    /// The call to `channel` has failed, and nothing of its answer was seen.
+    pub fn failed(
+        &mut self,
+        channel: &Channel,
+        err: UpstreamError,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Next {
+        let remedy = err.remedy();
+        let affordable = |pause: Duration| {
+            let until = self.began.map_or(now, |began| began + self.budget.time);
+            self.spent < self.budget.calls && now + pause <= until
+        };
+        match remedy {
+            Remedy::Nothing => return Next::End(err.into()),
+            Remedy::Repeat(hint) => {
+                let pause = self.pause(channel, hint, rng);
+                let others_work = self
+                    .left
+                    .iter()
+                    .any(|other| other.place != channel.place && !other.breaker.is_resting(now));
+                // A channel that is to be left alone is repeated to only by those who have no other.
+                let rests = channel.breaker.is_resting(now) && others_work;
+                if let Some(pause) = pause.filter(|pause| !rests && affordable(*pause)) {
+                    return Next::Again(pause);
+                }
+            }
+            Remedy::Elsewhere => {}
+        }
+        let affordable = affordable(Duration::ZERO);
+        self.left.retain(|other| other.place != channel.place);
+        self.failed += 1;
+        self.calls = 0;
+        let failure = Failure::from(err);
+        self.retryable |= failure.retryable;
+        if let Some(seconds) = failure.retry_after_seconds {
+            let hint = Duration::from_secs(seconds);
+            self.soonest = Some(self.soonest.map_or(hint, |soonest| soonest.min(hint)));
+        }
+        match (self.left.is_empty(), self.failed) {
+            (false, _) if affordable => Next::Elsewhere,
+            (true, 2..) => Next::End(self.exhausted(&failure)),
+            _ => Next::End(failure),
+        }
+    }
+
+    /// How long to wait before the channel is asked again, if it may be.
+    fn pause(&self, channel: &Channel, hint: Option<Duration>, rng: &mut impl Rng) -> Option<Duration> {
+        let rule = channel.retry;
+        if self.calls > rule.max_retries {
+            return None;
+        }
+        let doubled = FIRST_PAUSE.saturating_mul(1 << (self.calls.clamp(1, 16) - 1)).min(LONGEST_PAUSE);
+        let own = doubled.min(rule.max_wait).mul_f64(rng.random_range(0.5..=1.0));
+        match hint {
+            Some(hint) if hint > rule.max_wait => None,
+            Some(hint) => Some(own.max(hint.mul_f64(1.0 + rng.random_range(0.0..=HINT_JITTER)))),
+            None => Some(own),
+        }
+    }
+
+    fn exhausted(&self, last: &Failure) -> Failure {
+        let message = format!(
+            "All {} channels that serve this model failed; the last one: {}",
+            self.failed, last.message
+        );
+        let failure = Failure::new(ErrorCode::AllChannelsExhausted, message)
+            .with_retryable(self.retryable)
+            .with_retry_after(self.soonest.unwrap_or(COME_BACK));
+        match last.upstream_status {
+            Some(status) => failure.with_upstream_status(status),
+            None => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::channel::Channels;
+    use crate::channel::breaker::{Breaker, Entry};
+    use crate::config::{BreakerRule, RetryRule};
+    use crate::upstream::Fault;
+    use crate::upstream::testing::silent_channel;
+
+    const BUDGET: RetryBudget = RetryBudget { calls: 12, time: Duration::from_secs(900) };
+
+    /// A task on its way, and the channel that has its turn.
+    struct Trip {
+        course: Course,
+        channels: Vec<Arc<Channel>>,
+        now: Instant,
+        rng: StdRng,
+    }
+
+    impl Trip {
+        fn over(retries: &[u32]) -> Self {
+            let now = Instant::now();
+            let channel = |max_retries: &u32| Channel {
+                retry: RetryRule { max_retries: *max_retries, max_wait: Duration::from_secs(30) },
+                breaker: Breaker::new(BreakerRule { failures: 1, rest: Duration::from_secs(10) }, now),
+                ..silent_channel("c", &["*"])
+            };
+            let channels: Vec<_> = Channels::new(retries.iter().map(channel)).iter().cloned().collect();
+            let course = Course::new(channels.clone(), BUDGET);
+            Self { course, channels, now, rng: StdRng::seed_from_u64(7) }
+        }
+
+        /// A call to the first channel that is left fails like this.
+        fn fails(&mut self, err: UpstreamError) -> Next {
+            let channel = Arc::clone(&self.course.candidates()[0]);
+            self.course.begins(self.now);
+            self.course.failed(&channel, err, self.now, &mut self.rng)
+        }
+    }
+
+    fn refused(fault: Fault, status: u16, retry_after: Option<u64>) -> UpstreamError {
+        let retry_after = retry_after.map(Duration::from_secs);
+        UpstreamError::Refused { fault, status: Some(status), message: "its words".into(), retry_after }
+    }
+
+    fn busy() -> UpstreamError {
+        refused(Fault::Upstream, 503, None)
+    }
+
+    fn end(next: Next) -> Failure {
+        match next {
+            Next::End(failure) => failure,
+            other => panic!("not the end: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_candidate_is_asked_again_and_then_its_cause_is_told() {
+        let mut trip = Trip::over(&[2]);
+        let pauses: Vec<_> = (0..2)
+            .map(|_| match trip.fails(busy()) {
+                Next::Again(pause) => pause.as_millis(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!((250..=500).contains(&pauses[0]) && (500..=1000).contains(&pauses[1]), "{pauses:?}");
+        let failure = end(trip.fails(busy()));
+        assert_eq!((failure.code, failure.upstream_status), (ErrorCode::UpstreamError, Some(503)));
+    }
+
+    #[test]
+    fn the_next_candidate_has_retries_of_its_own() {
+        let mut trip = Trip::over(&[1, 1]);
+        assert!(matches!(trip.fails(busy()), Next::Again(_)));
+        assert_eq!(trip.fails(busy()), Next::Elsewhere);
+        assert_eq!(trip.course.candidates().len(), 1);
+        assert!(matches!(trip.fails(UpstreamError::Disconnected), Next::Again(_)));
+        let failure = end(trip.fails(refused(Fault::Upstream, 500, None)));
+        assert_eq!((failure.code, failure.upstream_status), (ErrorCode::AllChannelsExhausted, Some(500)));
+        assert_eq!((failure.retryable, failure.retry_after_seconds), (true, Some(10)));
+        assert!(failure.message.contains("All 2 channels") && failure.message.contains("its words"));
+        assert_eq!(trip.course.count(), 2);
+    }
+
+    #[test]
+    fn the_requests_own_fault_is_told_at_once() {
+        let mut trip = Trip::over(&[2, 2]);
+        assert_eq!(end(trip.fails(refused(Fault::Request, 400, None))).code, ErrorCode::UpstreamRejected);
+        let mut trip = Trip::over(&[2, 2]);
+        assert_eq!(
+            end(trip.fails(UpstreamError::Blocked("why".into()))).code,
+            ErrorCode::ContentPolicyViolation
+        );
+    }
+
+    #[test]
+    fn what_the_channel_will_say_again_is_not_asked_again() {
+        for err in [
+            refused(Fault::Credentials, 401, None),
+            refused(Fault::NotServed, 404, None),
+            refused(Fault::Quota, 429, Some(3)),
+        ] {
+            let code = Failure::from(err.clone()).code;
+            assert_eq!(Trip::over(&[2, 2]).fails(err.clone()), Next::Elsewhere);
+            assert_eq!(end(Trip::over(&[2]).fails(err)).code, code);
+        }
+    }
+
+    #[test]
+    fn a_hint_is_waited_for_up_to_the_bound() {
+        let mut trip = Trip::over(&[2]);
+        let Next::Again(pause) = trip.fails(refused(Fault::RateLimit, 429, Some(29))) else { panic!() };
+        assert!((29_000..=31_900).contains(&pause.as_millis()), "{pause:?}");
+        assert_eq!(Trip::over(&[2, 2]).fails(refused(Fault::RateLimit, 429, Some(31))), Next::Elsewhere);
+        let failure = end(Trip::over(&[2]).fails(refused(Fault::RateLimit, 429, Some(31))));
+        assert_eq!((failure.code, failure.retry_after_seconds), (ErrorCode::UpstreamRateLimited, Some(31)));
+    }
+
+    #[test]
+    fn the_soonest_hint_is_passed_on_when_all_have_failed() {
+        let mut trip = Trip::over(&[0, 0]);
+        assert_eq!(trip.fails(refused(Fault::RateLimit, 429, Some(50))), Next::Elsewhere);
+        let failure = end(trip.fails(refused(Fault::RateLimit, 429, Some(70))));
+        assert_eq!((failure.code, failure.retry_after_seconds), (ErrorCode::AllChannelsExhausted, Some(50)));
+    }
+
+    #[test]
+    fn a_channel_that_rests_is_repeated_to_only_by_those_who_have_no_other() {
+        let mut trip = Trip::over(&[2, 2]);
+        trip.channels[0].breaker.failed(Entry::Plain, trip.now);
+        assert_eq!(trip.fails(busy()), Next::Elsewhere);
+        let mut trip = Trip::over(&[2]);
+        trip.channels[0].breaker.failed(Entry::Plain, trip.now);
+        assert!(matches!(trip.fails(busy()), Next::Again(_)));
+    }
+
+    #[test]
+    fn a_tasks_budget_bounds_its_calls_and_its_time() {
+        let mut trip = Trip::over(&[100]);
+        let again = (0..100).take_while(|_| matches!(trip.fails(busy()), Next::Again(_))).count();
+        assert_eq!(again, 11, "the twelfth call is the last");
+
+        let mut trip = Trip::over(&[100, 100]);
+        assert!(matches!(trip.fails(busy()), Next::Again(_)));
+        trip.now += BUDGET.time + Duration::from_secs(1);
+        // One of two has failed: what it said is told, for nobody has asked the other.
+        assert_eq!(end(trip.fails(busy())).code, ErrorCode::UpstreamError);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        let mut trip = Trip::over(&[11]);
+        let mut longest = Duration::ZERO;
+        while let Next::Again(pause) = trip.fails(busy()) {
+            longest = longest.max(pause);
+        }
+        assert!(longest > LONGEST_PAUSE / 2 && longest <= LONGEST_PAUSE, "{longest:?}");
+    }
+
+    #[test]
+    fn candidates_that_cannot_take_the_audio_are_left_out() {
+        let mut trip = Trip::over(&[0, 0]);
+        let too_large = |_: &Channel| Err(Failure::new(ErrorCode::AudioTooLarge, "large"));
+        assert!(
+            trip.course
+                .narrow(|channel| if channel.place == 0 { too_large(channel) } else { Ok(()) })
+                .is_ok()
+        );
+        assert_eq!(trip.course.candidates()[0].place, 1);
+        assert_eq!(end(trip.fails(busy())).code, ErrorCode::UpstreamError, "there was one candidate");
+        let mut trip = Trip::over(&[0]);
+        assert_eq!(trip.course.narrow(too_large).unwrap_err().code, ErrorCode::AudioTooLarge);
+    }
+}

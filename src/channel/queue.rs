@@ -1,0 +1,256 @@
+//! Who runs next, and where: the slots of all channels and the tasks that wait for one. Pure.
+//!
+//! A task may run at any of its candidates. It waits for those that are to be asked first, which are the ones of the
+//! highest priority that do not rest; where all rest there is nobody else to ask, and they are asked all the same. It
+//! never waits for a slot of a lower priority because the better ones are busy.
+//!
+//! A slot that comes free goes to the key whose turn it is, and there to the task that waits longest: a key with a
+//! thousand tasks in line and one with a single task take turns. A key that has as many tasks running as it may have is
+//! passed over, so it holds no slot that it cannot use.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::breaker::Entry;
+use super::{Channel, Channels};
+use crate::keys::KeyHash;
+
+/// When a task came, relative to others: it keeps this also where it changes channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// Somebody who wants to run.
+#[derive(Debug, Clone)]
+pub struct Applicant {
+    /// Whose task it is.
+    pub key: KeyHash,
+    /// How many tasks of this key may run at once.
+    pub most_running: Option<NonZeroU32>,
+    /// Where it may run, in the order in which they are asked; never empty.
+    pub candidates: Vec<Arc<Channel>>,
+    /// From an earlier permit, where it had one.
+    pub ticket: Option<Ticket>,
+}
+
+/// A slot that was given to somebody.
+#[derive(Debug)]
+pub struct Grant {
+    /// Whose slot.
+    pub channel: Arc<Channel>,
+    /// Who has it.
+    pub key: KeyHash,
+    /// Is the channel to be tried with this?
+    pub entry: Entry,
+    /// Since when the task has been there.
+    pub ticket: Ticket,
+}
+
+/// All slots and all who wait. `W` is how those are told.
+#[derive(Debug)]
+pub struct Queue<W> {
+    /// By [`Channel::place`].
+    lines: Vec<Line>,
+    waiting: HashMap<Ticket, Waiting<W>>,
+    running: HashMap<KeyHash, u32>,
+    next_ticket: u64,
+}
+
+/// What one channel has to give, and who waits for it.
+#[derive(Debug)]
+struct Line {
+    free: usize,
+    /// The keys that have somebody in `tickets`, the next one first.
+    turns: VecDeque<KeyHash>,
+    tickets: HashMap<KeyHash, BTreeSet<Ticket>>,
+}
+
+#[derive(Debug)]
+struct Waiting<W> {
+    applicant: Applicant,
+    /// The lines in which it stands.
+    places: Vec<usize>,
+    waiter: W,
+}
+
+impl<W> Queue<W> {
+    /// All slots are free.
+    #[must_use]
+    pub fn new(channels: &Channels) -> Self {
+        let line = |channel: &Arc<Channel>| Line {
+            free: channel.max_running_tasks,
+            turns: VecDeque::new(),
+            tickets: HashMap::new(),
+        };
+        Self {
+            lines: channels.iter().map(line).collect(),
+            waiting: HashMap::new(),
+            running: HashMap::new(),
+            next_ticket: 0,
+        }
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// A slot, if one is free where the applicant should run. Nobody is overtaken: a slot that is free is one for which
+    /// nobody waits who could have it.
+    pub fn take(&mut self, applicant: &Applicant, now: Instant) -> Option<Grant> {
+        if self.is_at_its_limit(applicant) {
+            return None;
+        }
+        let channel = route(&applicant.candidates, now)
+            .find(|channel| self.lines.get(channel.place).is_some_and(|line| line.free > 0))?;
+        let channel = Arc::clone(channel);
+        let ticket = self.ticket(applicant);
+        Some(self.grant(applicant.key, channel, ticket, now))
+    }
+
+    /// Lets somebody wait. Says who gets a slot by that, which is nobody unless a channel began to rest just now.
+    pub fn line_up(&mut self, applicant: Applicant, waiter: W, now: Instant) -> Vec<(W, Grant)> {
+        let ticket = self.ticket(&applicant);
+        self.stand(ticket, applicant, waiter, now);
+        self.serve(now)
+    }
+
+    /// A slot is given back. Says who gets one for it.
+    pub fn give_back(&mut self, key: KeyHash, place: usize, now: Instant) -> Vec<(W, Grant)> {
+        if let Some(running) = self.running.get_mut(&key) {
+            *running -= 1;
+            if *running == 0 {
+                self.running.remove(&key);
+            }
+        }
+        if let Some(line) = self.lines.get_mut(place) {
+            line.free += 1;
+        }
+        // Also elsewhere there may be somebody who waited for their key, not for the channel.
+        self.serve(now)
+    }
+
+    /// Lets go of those who do not wait any more.
+    pub fn retain(&mut self, still_waits: impl Fn(&W) -> bool) {
+        let gone: Vec<Ticket> = self
+            .waiting
+            .iter()
+            .filter_map(|(ticket, waiting)| (!still_waits(&waiting.waiter)).then_some(*ticket))
+            .collect();
+        for ticket in gone {
+            self.leave(ticket);
+        }
+    }
+
+    /// Sends everybody away.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        for line in &mut self.lines {
+            line.turns.clear();
+            line.tickets.clear();
+        }
+    }
+
+    fn ticket(&mut self, applicant: &Applicant) -> Ticket {
+        applicant.ticket.unwrap_or_else(|| {
+            self.next_ticket += 1;
+            Ticket(self.next_ticket)
+        })
+    }
+
+    fn is_at_its_limit(&self, applicant: &Applicant) -> bool {
+        let running = self.running.get(&applicant.key).copied().unwrap_or(0);
+        applicant.most_running.is_some_and(|most| running >= most.get())
+    }
+
+    fn stand(&mut self, ticket: Ticket, applicant: Applicant, waiter: W, now: Instant) {
+        let places: Vec<usize> = route(&applicant.candidates, now).map(|channel| channel.place).collect();
+        for place in &places {
+            let Some(line) = self.lines.get_mut(*place) else { continue };
+            let tickets = line.tickets.entry(applicant.key).or_default();
+            if tickets.is_empty() {
+                line.turns.push_back(applicant.key);
+            }
+            tickets.insert(ticket);
+        }
+        self.waiting.insert(ticket, Waiting { applicant, places, waiter });
+    }
+
+    fn leave(&mut self, ticket: Ticket) -> Option<Waiting<W>> {
+        let waiting = self.waiting.remove(&ticket)?;
+        let key = waiting.applicant.key;
+        for place in &waiting.places {
+            let Some(line) = self.lines.get_mut(*place) else { continue };
+            let Some(tickets) = line.tickets.get_mut(&key) else { continue };
+            tickets.remove(&ticket);
+            if tickets.is_empty() {
+                line.tickets.remove(&key);
+                line.turns.retain(|other| *other != key);
+            }
+        }
+        Some(waiting)
+    }
+
+    /// Gives all slots that are free to whose turn it is.
+    fn serve(&mut self, now: Instant) -> Vec<(W, Grant)> {
+        let mut granted = Vec::new();
+        let mut changed = true;
+        while std::mem::take(&mut changed) {
+            for place in 0..self.lines.len() {
+                while let Some((ticket, waiting)) = self.next(place) {
+                    changed = true;
+                    let Waiting { applicant, waiter, .. } = waiting;
+                    let mut asked = route(&applicant.candidates, now);
+                    match asked.find(|channel| channel.place == place).cloned() {
+                        Some(channel) => {
+                            granted.push((waiter, self.grant(applicant.key, channel, ticket, now)));
+                        }
+                        // The channel has begun to rest meanwhile.
+                        None => {
+                            drop(asked);
+                            self.stand(ticket, applicant, waiter, now);
+                        }
+                    }
+                }
+            }
+        }
+        granted
+    }
+
+    /// Takes out whose turn it is at a channel that has a slot.
+    fn next(&mut self, place: usize) -> Option<(Ticket, Waiting<W>)> {
+        let line = self.lines.get(place).filter(|line| line.free > 0)?;
+        let (turn, ticket) = line.turns.iter().enumerate().find_map(|(turn, key)| {
+            let ticket = *line.tickets.get(key)?.first()?;
+            let waiting = self.waiting.get(&ticket)?;
+            (!self.is_at_its_limit(&waiting.applicant)).then_some((turn, ticket))
+        })?;
+        let turns = &mut self.lines.get_mut(place)?.turns;
+        let key = turns.remove(turn)?;
+        turns.push_back(key);
+        Some((ticket, self.leave(ticket)?))
+    }
+
+    fn grant(&mut self, key: KeyHash, channel: Arc<Channel>, ticket: Ticket, now: Instant) -> Grant {
+        if let Some(line) = self.lines.get_mut(channel.place) {
+            line.free = line.free.saturating_sub(1);
+        }
+        *self.running.entry(key).or_default() += 1;
+        let entry = channel.breaker.enter(now);
+        Grant { channel, key, entry, ticket }
+    }
+}
+
+/// Those of the candidates that are to be asked now, in their order.
+fn route(candidates: &[Arc<Channel>], now: Instant) -> impl Iterator<Item = &Arc<Channel>> {
+    let works = move |channel: &&Arc<Channel>| !channel.breaker.is_resting(now);
+    let highest = candidates.iter().filter(works).map(|channel| channel.priority).max();
+    let all_rest = highest.is_none();
+    let highest = highest.or_else(|| candidates.iter().map(|channel| channel.priority).max());
+    candidates.iter().filter(move |channel| Some(channel.priority) == highest && (all_rest || works(channel)))
+}
+
+#[cfg(test)]
+mod tests;

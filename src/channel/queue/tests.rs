@@ -1,0 +1,279 @@
+//! The queue: order, fairness, bounds, and channels that rest.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::channel::breaker::Breaker;
+use crate::config::BreakerRule;
+use crate::upstream::testing::silent_channel;
+
+const RULE: BreakerRule = BreakerRule { failures: 1, rest: Duration::from_secs(10) };
+
+fn channel(name: &str, slots: usize, priority: i64, now: Instant) -> Channel {
+    Channel {
+        max_running_tasks: slots,
+        priority,
+        breaker: Breaker::new(RULE, now),
+        ..silent_channel(name, &["*"])
+    }
+}
+
+/// A queue of named waiters, and what they were granted.
+struct Hall {
+    queue: Queue<&'static str>,
+    channels: Vec<Arc<Channel>>,
+    now: Instant,
+}
+
+impl Hall {
+    /// Channels with these slots and priorities, named `a`, `b`, ...
+    fn with(slots: &[(usize, i64)]) -> Self {
+        let now = Instant::now();
+        let named = ["a", "b", "c"].into_iter().zip(slots);
+        let channels =
+            Channels::new(named.map(|(name, (slots, priority))| channel(name, *slots, *priority, now)));
+        Self { queue: Queue::new(&channels), channels: channels.iter().cloned().collect(), now }
+    }
+
+    fn applicant(&self, key: &str) -> Applicant {
+        let candidates = self.channels.clone();
+        Applicant { key: KeyHash::of(key), most_running: None, candidates, ticket: None }
+    }
+
+    fn limited(&self, key: &str, most: u32) -> Applicant {
+        Applicant { most_running: NonZeroU32::new(most), ..self.applicant(key) }
+    }
+
+    fn take(&mut self, key: &str) -> Option<Grant> {
+        let applicant = self.applicant(key);
+        self.queue.take(&applicant, self.now)
+    }
+
+    fn line_up(&mut self, key: &str, name: &'static str) {
+        let applicant = self.applicant(key);
+        assert!(self.queue.line_up(applicant, name, self.now).is_empty());
+    }
+
+    /// Who gets a slot when this one comes back, and where.
+    fn give_back(&mut self, grant: &Grant) -> Vec<(&'static str, Grant)> {
+        self.queue.give_back(grant.key, grant.channel.place, self.now)
+    }
+
+    /// Gives slots back, one by one, until nobody waits; the order in which those who waited had theirs.
+    fn serve_all(&mut self, mut held: Vec<Grant>) -> Vec<&'static str> {
+        let mut order = Vec::new();
+        while let Some(grant) = held.pop() {
+            for (name, grant) in self.give_back(&grant) {
+                order.push(name);
+                held.push(grant);
+            }
+        }
+        assert_eq!(self.queue.waiting(), 0);
+        order
+    }
+}
+
+fn names(granted: &[(&'static str, Grant)]) -> Vec<(&'static str, String)> {
+    granted.iter().map(|(name, grant)| (*name, grant.channel.name.clone())).collect()
+}
+
+#[test]
+fn one_keys_tasks_run_in_the_order_in_which_they_came() {
+    let mut hall = Hall::with(&[(1, 0)]);
+    let running = hall.take("k").unwrap();
+    assert!(hall.take("k").is_none());
+    for name in ["1", "2", "3"] {
+        hall.line_up("k", name);
+    }
+    assert_eq!(hall.serve_all(vec![running]), ["1", "2", "3"]);
+}
+
+#[test]
+fn a_key_with_many_tasks_in_line_does_not_starve_one_with_a_single_task() {
+    let mut hall = Hall::with(&[(1, 0)]);
+    let running = hall.take("many").unwrap();
+    for name in ["m1", "m2", "m3", "m4"] {
+        hall.line_up("many", name);
+    }
+    hall.line_up("one", "o1");
+    hall.line_up("two", "t1");
+    hall.line_up("two", "t2");
+    assert_eq!(hall.serve_all(vec![running]), ["m1", "o1", "t1", "m2", "t2", "m3", "m4"]);
+}
+
+#[test]
+fn a_key_at_its_limit_is_passed_over_and_holds_no_slot() {
+    let mut hall = Hall::with(&[(2, 0)]);
+    let narrow = hall.limited("narrow", 1);
+    let first = hall.queue.take(&narrow, hall.now).unwrap();
+    assert!(hall.queue.take(&narrow, hall.now).is_none());
+    hall.queue.line_up(narrow, "narrow", hall.now);
+    let other = hall.take("other").unwrap();
+    hall.line_up("other", "other");
+    assert_eq!(names(&hall.give_back(&other)), [("other", "a".to_owned())]);
+    // What it waits for is its own slot.
+    assert_eq!(names(&hall.give_back(&first)), [("narrow", "a".to_owned())]);
+}
+
+#[test]
+fn a_keys_own_slot_lets_its_next_task_run_wherever_there_is_room() {
+    let mut hall = Hall::with(&[(1, 0), (1, 0)]);
+    let mut narrow = hall.limited("narrow", 1);
+    narrow.candidates.truncate(1);
+    let first = hall.queue.take(&narrow, hall.now).unwrap();
+    let elsewhere = Applicant { candidates: hall.channels[1..].to_vec(), ..hall.limited("narrow", 1) };
+    hall.queue.line_up(elsewhere, "elsewhere", hall.now);
+    assert_eq!(names(&hall.give_back(&first)), [("elsewhere", "b".to_owned())]);
+}
+
+#[test]
+fn whichever_of_equal_channels_is_free_first_is_taken() {
+    let mut hall = Hall::with(&[(1, 0), (1, 0)]);
+    let (_a, b) = (hall.take("k").unwrap(), hall.take("k").unwrap());
+    assert_eq!(b.channel.name, "b");
+    hall.line_up("k", "next");
+    hall.line_up("k", "last");
+    assert_eq!(names(&hall.give_back(&b)), [("next", "b".to_owned())]);
+    assert_eq!(hall.queue.waiting(), 1);
+}
+
+#[test]
+fn a_busy_channel_is_waited_for_and_not_replaced_by_a_lesser_one() {
+    let mut hall = Hall::with(&[(1, 5), (1, 0)]);
+    let running = hall.take("k").unwrap();
+    assert!(hall.take("k").is_none());
+    hall.line_up("k", "next");
+    assert_eq!(names(&hall.give_back(&running)), [("next", "a".to_owned())]);
+}
+
+#[test]
+fn while_a_channel_rests_the_next_one_is_asked_and_then_one_probe_goes() {
+    let mut hall = Hall::with(&[(2, 5), (9, 0)]);
+    hall.channels[0].breaker.failed(Entry::Plain, hall.now);
+    assert_eq!(hall.take("k").unwrap().channel.name, "b");
+    hall.now += RULE.rest;
+    let probe = hall.take("k").unwrap();
+    assert_eq!((probe.channel.name.as_str(), probe.entry), ("a", Entry::Probe));
+    assert_eq!(hall.take("k").unwrap().channel.name, "b");
+    hall.channels[0].breaker.worked();
+    let grant = hall.take("k").unwrap();
+    assert_eq!((grant.channel.name.as_str(), grant.entry), ("a", Entry::Plain));
+}
+
+#[test]
+fn who_waits_for_a_channel_that_begins_to_rest_goes_elsewhere() {
+    let mut hall = Hall::with(&[(1, 5), (2, 0)]);
+    let running = hall.take("k").unwrap();
+    for name in ["1", "2", "3"] {
+        hall.line_up("k", name);
+    }
+    hall.channels[0].breaker.failed(Entry::Plain, hall.now);
+    let granted = hall.give_back(&running);
+    assert_eq!(names(&granted), [("1", "b".to_owned()), ("2", "b".to_owned())]);
+    assert_eq!(hall.queue.waiting(), 1);
+}
+
+#[test]
+fn where_all_rest_the_first_ones_are_asked_all_the_same() {
+    let mut hall = Hall::with(&[(1, 5), (1, 0)]);
+    for channel in &hall.channels {
+        channel.breaker.failed(Entry::Plain, hall.now);
+    }
+    let grant = hall.take("k").unwrap();
+    assert_eq!((grant.channel.name.as_str(), grant.entry), ("a", Entry::Plain));
+    hall.line_up("k", "next");
+    assert_eq!(names(&hall.give_back(&grant)), [("next", "a".to_owned())]);
+}
+
+#[test]
+fn who_comes_back_with_a_ticket_is_before_those_who_came_later() {
+    let mut hall = Hall::with(&[(1, 5), (1, 0)]);
+    let first = hall.take("k").unwrap();
+    let running = Applicant { candidates: hall.channels[1..].to_vec(), ..hall.applicant("k") };
+    let held = hall.queue.take(&running, hall.now).unwrap();
+    hall.queue.line_up(running, "later", hall.now);
+    let moves = Applicant {
+        candidates: hall.channels[1..].to_vec(),
+        ticket: Some(first.ticket),
+        ..hall.applicant("k")
+    };
+    hall.queue.line_up(moves, "earlier", hall.now);
+    assert_eq!(names(&hall.give_back(&held)), [("earlier", "b".to_owned())]);
+}
+
+#[test]
+fn who_has_left_holds_up_nobody() {
+    let mut hall = Hall::with(&[(1, 0)]);
+    let running = hall.take("k").unwrap();
+    hall.line_up("k", "gone");
+    hall.line_up("k", "here");
+    hall.queue.retain(|name| *name != "gone");
+    assert_eq!(hall.queue.waiting(), 1);
+    assert_eq!(names(&hall.give_back(&running)), [("here", "a".to_owned())]);
+    hall.line_up("k", "away");
+    hall.queue.clear();
+    assert_eq!(hall.queue.waiting(), 0);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Come { key: u8, candidates: u8 },
+    Go(prop::sample::Index),
+    Fail(u8),
+    Wait,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0u8..4, 1u8..8).prop_map(|(key, candidates)| Step::Come { key, candidates }),
+        4 => any::<prop::sample::Index>().prop_map(Step::Go),
+        1 => (0u8..3).prop_map(Step::Fail),
+        1 => Just(Step::Wait),
+    ];
+    prop::collection::vec(step, 0..120)
+}
+
+proptest! {
+    #[test]
+    fn slots_are_never_exceeded_and_everybody_gets_one_in_the_end(steps in steps()) {
+        let mut hall = Hall::with(&[(1, 0), (2, 0), (1, 3)]);
+        let mut held: Vec<Grant> = Vec::new();
+        let (mut came, mut served) = (0, 0);
+        for step in steps {
+            match step {
+                Step::Come { key, candidates } => {
+                    came += 1;
+                    let chosen = (0..3).filter(|n| candidates & (1 << n) != 0);
+                    let mut candidates: Vec<_> = chosen.map(|n| Arc::clone(&hall.channels[n])).collect();
+                    candidates.sort_by_key(|channel| -channel.priority);
+                    let most = if key == 0 { 1 } else { 0 };
+                    let applicant = Applicant { candidates, ..hall.limited(&key.to_string(), most) };
+                    match hall.queue.take(&applicant, hall.now) {
+                        Some(grant) => { served += 1; held.push(grant) }
+                        None => assert!(hall.queue.line_up(applicant, "w", hall.now).is_empty()),
+                    }
+                }
+                Step::Go(index) if !held.is_empty() => {
+                    let grant = held.swap_remove(index.index(held.len()));
+                    let granted = hall.give_back(&grant);
+                    served += granted.len();
+                    held.extend(granted.into_iter().map(|(_, grant)| grant));
+                }
+                Step::Go(_) => {}
+                Step::Fail(n) => { hall.channels[n as usize].breaker.failed(Entry::Plain, hall.now); }
+                Step::Wait => hall.now += Duration::from_secs(4),
+            }
+            for channel in &hall.channels {
+                let running = held.iter().filter(|grant| grant.channel.place == channel.place).count();
+                prop_assert!(running <= channel.max_running_tasks);
+            }
+            let narrow = KeyHash::of("0");
+            prop_assert!(held.iter().filter(|grant| grant.key == narrow).count() <= 1);
+            prop_assert_eq!(served + hall.queue.waiting(), came);
+        }
+        served += hall.serve_all(held).len();
+        prop_assert_eq!(served, came);
+    }
+}

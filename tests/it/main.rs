@@ -12,6 +12,7 @@
 
 mod config;
 mod drain;
+mod failover;
 mod fetch;
 mod formats;
 mod gate;
@@ -25,8 +26,10 @@ mod local;
 mod memory;
 mod models;
 mod query;
+mod queue;
 mod recordings;
 mod restart;
+mod retry;
 mod spool;
 mod stream;
 mod submit;

@@ -219,12 +219,17 @@ fn show(log: &str) {
 
 impl Builder {
     /// Adds a gemini channel with this address; lines of [`Builder::channel`] belong to it.
-    pub(crate) fn gemini(mut self, base_url: &str) -> Self {
+    pub(crate) fn gemini(self, base_url: &str) -> Self {
+        self.gemini_named("fake", base_url).channel("max_retries = 0")
+    }
+
+    /// The same with another name, and the retries that it has by itself.
+    pub(crate) fn gemini_named(mut self, name: &str, base_url: &str) -> Self {
         let authority = base_url.split('/').nth(2).unwrap().to_owned();
         self.secrets.push(authority);
         self.channels += &format!(
-            "[[channels]]\nname = \"fake\"\nkind = \"gemini\"\nbase_url = \"{base_url}\"\n\
-             api_key = \"{UPSTREAM_KEY}\"\nmodels = [\"{MODEL}\", \"gemini-*\"]\nmax_retries = 0\n"
+            "[[channels]]\nname = \"{name}\"\nkind = \"gemini\"\nbase_url = \"{base_url}\"\n\
+             api_key = \"{UPSTREAM_KEY}\"\nmodels = [\"{MODEL}\", \"gemini-*\"]\n"
         );
         self
     }

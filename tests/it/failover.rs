@@ -1,0 +1,235 @@
+//! Several channels for one model: who is asked, who is asked next, and who is left alone.
+
+use serde_json::{Value, json};
+
+use crate::support::hearken::{Builder, Hearken};
+use crate::support::host::Host;
+use crate::support::upstream::{FakeUpstream, Script};
+use crate::support::{fixture, until};
+
+fn error(status: u16) -> Script {
+    FakeUpstream::error(
+        status,
+        &json!({"error": {"code": status, "message": "its own words", "status": "X"}}),
+    )
+}
+
+/// Two channels, of which the first one is asked first.
+fn over(first: &FakeUpstream, second: &FakeUpstream) -> Builder {
+    Hearken::builder()
+        .gemini_named("first", &first.base_url())
+        .channel("priority = 5\nmax_retries = 1\nmax_retry_wait_ms = 10")
+        .gemini_named("second", &second.base_url())
+        .channel("max_retries = 1\nmax_retry_wait_ms = 10")
+}
+
+/// The channels of a task's calls and their outcomes.
+fn attempts(hearken: &Hearken, id: &str) -> Vec<(String, String)> {
+    let task = hearken.get(&format!("/v1/tasks/{id}?include=timeline")).expect(200).json();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let attempts = task["timeline"]["attempts"].as_array().unwrap().clone();
+    attempts.iter().map(|attempt| (text(&attempt["channel"]), text(&attempt["outcome"]))).collect()
+}
+
+fn pairs<'a>(attempts: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+    attempts.iter().map(|(channel, outcome)| (channel.as_str(), outcome.as_str())).collect()
+}
+
+#[test]
+fn the_next_channel_answers_where_the_first_one_fails() {
+    let (first, second) = (error(503).start(), FakeUpstream::gemini().say("x").start());
+    let hearken = over(&first, &second).start();
+    let id = hearken.submit(json!({}));
+    assert_eq!(hearken.wait(&id)["status"], "completed");
+    assert_eq!(
+        pairs(&attempts(&hearken, &id)),
+        [("first", "upstream_error"), ("first", "upstream_error"), ("second", "completed")]
+    );
+    let log = hearken.log();
+    let ended = log.lines().find(|line| line.contains("task ended")).unwrap();
+    for told in ["channel=\"second\"", "candidates=2", "calls=3"] {
+        assert!(ended.contains(told), "{ended}");
+    }
+}
+
+#[test]
+fn what_a_channel_will_say_again_ends_its_turn_at_once() {
+    for status in [401, 403, 404] {
+        let (first, second) = (error(status).start(), FakeUpstream::gemini().say("x").start());
+        let hearken = over(&first, &second).start();
+        assert_eq!(hearken.wait(&hearken.submit(json!({})))["status"], "completed");
+        assert_eq!((first.requests(), second.requests()), (1, 1), "{status}");
+    }
+}
+
+#[test]
+fn a_hint_that_is_too_long_ends_the_channels_turn() {
+    let (first, second) =
+        (error(429).header("retry-after", "60").start(), FakeUpstream::gemini().say("x").start());
+    let hearken = over(&first, &second).start();
+    assert_eq!(hearken.wait(&hearken.submit(json!({})))["status"], "completed");
+    assert_eq!(first.requests(), 1);
+}
+
+#[test]
+fn a_request_at_fault_is_not_taken_to_another_channel() {
+    let blocked = json!({"promptFeedback": {"blockReason": "SAFETY"}});
+    for (script, code) in [
+        (error(400), "upstream_rejected"),
+        (FakeUpstream::gemini().event(&blocked).ends(), "content_policy_violation"),
+    ] {
+        let (first, second) = (script.start(), FakeUpstream::gemini().say("x").start());
+        let hearken = over(&first, &second).start();
+        hearken.try_submit(json!({"sync": true})).error(422, code);
+        assert_eq!((first.requests(), second.requests()), (1, 0));
+    }
+}
+
+#[test]
+fn after_the_first_chunk_no_other_channel_is_asked() {
+    let (first, second) =
+        (FakeUpstream::gemini().say("half").cut().start(), FakeUpstream::gemini().say("x").start());
+    let hearken = over(&first, &second).start();
+    assert_eq!(hearken.wait(&hearken.submit(json!({})))["error"]["code"], "upstream_disconnected");
+    assert_eq!((first.requests(), second.requests()), (1, 0));
+}
+
+#[test]
+fn when_all_have_failed_that_is_said_in_all_three_places() {
+    let (first, second) = (error(500).start(), error(429).header("retry-after", "60").start());
+    let hearken = over(&first, &second).start();
+    let reply = hearken.try_submit(json!({"sync": true}));
+    let told = reply.error(503, "all_channels_exhausted");
+    assert_eq!((&told["upstream_status"], &told["retryable"]), (&json!(429), &json!(true)));
+    assert!(told["message"].as_str().unwrap().contains("its own words"), "{told}");
+    assert_eq!(reply.header("retry-after"), Some("60"));
+    let id = hearken.submit(json!({"stream": true}));
+    let frame = hearken.stream(&id).rest().pop().unwrap().json();
+    let task = hearken.wait(&id);
+    for error in [&frame["error"], &task["error"]] {
+        assert_eq!(
+            (&error["code"], &error["type"]),
+            (&json!("all_channels_exhausted"), &json!("service_unavailable"))
+        );
+        assert_eq!(error["message"], told["message"]);
+    }
+}
+
+#[test]
+fn equal_channels_share_and_a_busy_one_is_not_waited_for() {
+    let busy = FakeUpstream::gemini().hold().say("x").start();
+    let free = FakeUpstream::gemini().say("x").start();
+    let hearken = Hearken::builder()
+        .gemini_named("busy", &busy.base_url())
+        .channel("max_running_tasks = 1\nweight = 1000000")
+        .gemini_named("free", &free.base_url())
+        .start();
+    let ids: Vec<String> = (0..5).map(|_| hearken.submit(json!({}))).collect();
+    for id in &ids[1..] {
+        assert_eq!(hearken.wait(id)["status"], "completed");
+    }
+    assert_eq!((busy.requests(), free.requests()), (1, 4));
+    busy.release();
+    hearken.wait(&ids[0]);
+}
+
+#[test]
+fn a_task_waits_for_the_next_channels_slot_and_gives_its_own_to_others() {
+    let first = error(401).then().status(401).ends().then().say("x").start();
+    let second = FakeUpstream::gemini().hold().say("x").start();
+    let hearken = Hearken::builder()
+        .gemini_named("first", &first.base_url())
+        .channel("priority = 5\nmax_running_tasks = 1")
+        .gemini_named("second", &second.base_url())
+        .channel("max_running_tasks = 1")
+        .start();
+    let movers = [hearken.submit(json!({})), hearken.submit(json!({}))];
+    second.held(1);
+    assert_eq!(hearken.wait(&hearken.submit(json!({})))["status"], "completed");
+    assert_eq!(second.requests(), 1);
+    for (number, mover) in movers.iter().enumerate() {
+        assert_eq!(hearken.task(mover)["status"], "processing");
+        second.held(number + 1);
+        second.release();
+        assert_eq!(hearken.wait(mover)["status"], "completed");
+    }
+    assert_eq!((first.requests(), second.requests()), (3, 2));
+}
+
+#[test]
+fn a_channel_that_fails_repeatedly_is_left_alone_then_probed_once_and_used_again() {
+    let mut script = error(503);
+    for _ in 0..3 {
+        script = script.then().status(503).ends();
+    }
+    let first = script.then().hold().say("x").then().say("x").start();
+    let second = FakeUpstream::gemini().say("x").start();
+    let hearken = Hearken::builder()
+        .gemini_named("first", &first.base_url())
+        .channel("priority = 5\nmax_retries = 0\nbreaker_failures = 4\nbreaker_rest_ms = 400")
+        .gemini_named("second", &second.base_url())
+        .start();
+    let run = || assert_eq!(hearken.wait(&hearken.submit(json!({})))["status"], "completed");
+    (0..10).for_each(|_| run());
+    assert_eq!((first.requests(), second.requests()), (4, 10));
+    assert!(hearken.log().contains("left alone"), "the operator sees it");
+    // One task is the probe; while nothing is heard of it the others stay away.
+    let probe = until("a probe goes", || {
+        let id = hearken.submit(json!({}));
+        until("it is asked", || (hearken.task(&id)["status"] != "pending").then_some(()));
+        (first.requests() == 5).then_some(id)
+    });
+    first.held(1);
+    run();
+    assert_eq!(first.requests(), 5);
+    first.release();
+    assert_eq!(hearken.wait(&probe)["status"], "completed");
+    assert!(hearken.log().contains("works again"));
+    let asked = second.requests();
+    (0..3).for_each(|_| run());
+    assert_eq!((first.requests(), second.requests()), (8, asked));
+}
+
+#[test]
+fn the_only_channel_is_asked_however_often_it_has_failed() {
+    let upstream = error(503).start();
+    let hearken = Hearken::before(&upstream).channel("breaker_failures = 2\nbreaker_rest_ms = 60000").start();
+    for _ in 0..6 {
+        hearken.try_submit(json!({"sync": true})).error(502, "upstream_error");
+    }
+    assert_eq!(upstream.requests(), 6);
+}
+
+#[test]
+fn a_download_that_one_channel_cannot_take_goes_to_one_that_can() {
+    let (small, large) = (FakeUpstream::gemini().say("x").start(), FakeUpstream::gemini().say("x").start());
+    let file = fixture("audio/speech.wav");
+    let host = Host::of_file("audio/wav", file);
+    let hearken = Hearken::builder()
+        .gemini_named("small", &small.base_url())
+        .channel("priority = 5\nmax_request_bytes = 2000")
+        .gemini_named("large", &large.base_url())
+        .set("[fetch]\nallow_hosts = [\"127.0.0.1\"]")
+        .start();
+    let id = hearken.submit(json!({"audio_url": host.url("/a.wav")}));
+    assert_eq!(hearken.wait(&id)["status"], "completed");
+    assert_eq!((small.requests(), large.requests()), (0, 1));
+    assert_eq!(pairs(&attempts(&hearken, &id)), [("large", "completed")]);
+}
+
+#[test]
+fn a_drain_leaves_who_waits_for_another_channel_to_the_next_start() {
+    let first = error(401).then().status(401).ends().then().say("x").start();
+    let second = FakeUpstream::gemini().hold().say("x").start();
+    let mut hearken =
+        over(&first, &second).channel("max_running_tasks = 1").env("HEARKEN_DRAIN_SECONDS", "0").start();
+    let holder = hearken.submit(json!({}));
+    second.held(1);
+    let waiter = hearken.submit(json!({}));
+    until("it waits for the second channel", || (first.requests() == 2).then_some(()));
+    hearken.restart();
+    second.release();
+    for id in [&holder, &waiter] {
+        assert_eq!(hearken.wait(id)["status"], "completed");
+    }
+}

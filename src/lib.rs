@@ -28,6 +28,7 @@
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config) |
 //! | [`server`] | starts all of it and drains it again |
 //! | [`cli`] | the commands |
+//! | [`fake_upstream`] | what `hearken fake-upstream` runs: upstreams that answer well or in whatever way goes wrong, as a script says; nothing else knows it, and it knows nothing else |
 //!
 //! Who may know whom: `cli → server → api → actors → {channel, fetch, upstream} → {store, net} → {audio, task}
 //! → wire → error`. Nothing points back. `keys` and `config` hold values that several parts receive.
@@ -92,6 +93,7 @@ pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod fake_upstream;
 pub mod fetch;
 pub mod inspect;
 pub mod keys;

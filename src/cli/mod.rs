@@ -1,6 +1,7 @@
 //! The command line: one file per command. What a command prints is made here and nowhere else.
 
 mod check;
+mod fake_upstream;
 mod keys;
 mod sample;
 mod serve;
@@ -27,6 +28,9 @@ enum Command {
     Keys(keys::Arguments),
     /// Read the configuration and say what it means
     Check(check::Arguments),
+    /// Play an upstream, good or faulty, for tests and under load
+    #[command(hide = true)]
+    FakeUpstream(fake_upstream::Arguments),
 }
 
 /// Exit status for what cannot be done.
@@ -42,6 +46,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Keys(arguments) => keys::run(arguments),
         Command::Check(arguments) => check::run(arguments),
+        Command::FakeUpstream(arguments) => fake_upstream::run(arguments),
     }
 }
 

@@ -101,6 +101,20 @@ fn each_part_imports_only_what_stands_behind_it() {
 }
 
 #[test]
+fn the_fault_upstream_stands_alone() {
+    for (path, text) in sources("src") {
+        let inside = path.strip_prefix(root().join("src")).unwrap();
+        let program = program(&text);
+        if inside.starts_with("fake_upstream") {
+            let own = program.matches("crate::fake_upstream::").count();
+            assert_eq!(program.matches("crate::").count(), own, "{} imports hearken", inside.display());
+        } else if !inside.starts_with("cli") {
+            assert!(!program.contains("fake_upstream::"), "{} imports the fault upstream", inside.display());
+        }
+    }
+}
+
+#[test]
 fn the_readme_names_every_error_code() {
     let Ok(readme) = std::fs::read_to_string(root().join("README.md")) else {
         println!("there is no README.md yet");

@@ -1,0 +1,87 @@
+//! Google's Gemini API: `generateContent` whole, `streamGenerateContent` as events or as one array.
+//!
+//! Framing, order and error bodies are those of recorded traffic: CRLF, usage as a running snapshot in each event, no
+//! sentinel; errors pretty-printed, and called an event stream where one was asked for.
+
+mod errors;
+mod request;
+mod voice;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::course::{Refusal, Stage, refuse};
+use super::intake::{self, Unread};
+use super::ledger::Call;
+use super::script::Dialect;
+use super::server::{Desk, KeyCheck};
+use errors::Errors;
+use voice::GeminiVoice;
+
+/// How the answer goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `alt=sse`: events.
+    Events,
+    /// A stream without `alt=sse`: an array, element by element.
+    Array,
+    /// One object.
+    Whole,
+}
+
+/// Handles `POST /v1beta/models/{model}:{method}`.
+pub(super) async fn generate(
+    request: HttpRequest,
+    path: web::Path<String>,
+    payload: web::Payload,
+    desk: web::Data<Desk>,
+    stage: web::Data<Stage>,
+) -> HttpResponse {
+    let call = Call::arrived(&desk.counters, Dialect::Gemini);
+    let events = query(&request, "alt").is_some_and(|alt| alt == "sse");
+    let (model, form) = match path.rsplit_once(':') {
+        Some((model, "streamGenerateContent")) if events => (model, Form::Events),
+        Some((model, "streamGenerateContent")) => (model, Form::Array),
+        Some((model, "generateContent")) => (model, Form::Whole),
+        _ => return refuse(call, &Errors { form: Form::Whole }, &Refusal::Status(404, None), &path),
+    };
+    let errors = Errors { form };
+    let body = match intake::read(payload).await {
+        Ok(body) => body,
+        Err(Unread::TooLarge) => return refuse(call, &errors, &Refusal::TooLarge, model),
+        Err(Unread::BrokenOff) => return HttpResponse::BadRequest().finish(),
+    };
+    if let Some(refusal) = refused_key(&request, &desk) {
+        return refuse(call, &errors, &refusal, model);
+    }
+    let Some(asked) = intake::examine(body, request::audio_bytes).await else {
+        return HttpResponse::ServiceUnavailable().finish();
+    };
+    match asked {
+        Err(problem) => refuse(call, &errors, &Refusal::Invalid(problem), model),
+        Ok(bytes) => {
+            call.brought_audio(bytes);
+            stage
+                .play(&request, call, &errors, model, |occasion| Box::new(GeminiVoice::new(form, occasion)))
+                .await
+        }
+    }
+}
+
+fn refused_key(request: &HttpRequest, desk: &Desk) -> Option<Refusal> {
+    let header = request.headers().get("x-goog-api-key").and_then(|value| value.to_str().ok());
+    let key = header.map(str::to_owned).or_else(|| query(request, "key"));
+    match desk.check_key(key.as_deref()) {
+        KeyCheck::Right => None,
+        KeyCheck::Wrong => Some(Refusal::WrongKey),
+        // A bearer token is a credential of the wrong kind.
+        KeyCheck::Missing if request.headers().contains_key("authorization") => {
+            Some(Refusal::Status(401, None))
+        }
+        KeyCheck::Missing => Some(Refusal::NoKey),
+    }
+}
+
+fn query(request: &HttpRequest, name: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(request.query_string().as_bytes());
+    pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+}

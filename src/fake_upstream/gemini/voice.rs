@@ -1,0 +1,167 @@
+//! Google's words for each part of an answer.
+
+use serde_json::{Map, Value, json};
+
+use super::{Form, errors};
+use crate::fake_upstream::course::Occasion;
+use crate::fake_upstream::score::{Finish, Voice, inside_a_string};
+use crate::fake_upstream::script::ErrorForm;
+use crate::fake_upstream::tokens::{AUDIO_TOKENS, PROMPT_TOKENS, TEXT_TOKENS, Tokens};
+
+pub(super) const JSON: &str = "application/json; charset=UTF-8";
+
+/// One answer.
+#[derive(Debug)]
+pub(super) struct GeminiVoice {
+    form: Form,
+    model: String,
+    response_id: String,
+    tokens: Tokens,
+    /// Of an array: is an element there already?
+    begun: bool,
+    /// Of a whole answer: is the part that is open one of thoughts?
+    thinking: bool,
+}
+
+impl GeminiVoice {
+    pub(super) fn new(form: Form, occasion: &Occasion<'_>) -> Self {
+        Self {
+            form,
+            model: occasion.model.to_owned(),
+            response_id: format!("fake-{}", occasion.number),
+            tokens: Tokens::default(),
+            begun: false,
+            thinking: false,
+        }
+    }
+
+    /// A snapshot of what was used so far.
+    fn usage(&self) -> Value {
+        let Tokens { texts, thoughts } = self.tokens;
+        let mut usage = Map::new();
+        usage.insert("promptTokenCount".to_owned(), PROMPT_TOKENS.into());
+        if texts > 0 {
+            usage.insert("candidatesTokenCount".to_owned(), texts.into());
+        }
+        if thoughts > 0 {
+            usage.insert("thoughtsTokenCount".to_owned(), thoughts.into());
+        }
+        usage.insert("totalTokenCount".to_owned(), self.tokens.total().into());
+        let details = json!([{"modality": "TEXT", "tokenCount": TEXT_TOKENS},
+            {"modality": "AUDIO", "tokenCount": AUDIO_TOKENS}]);
+        usage.insert("promptTokensDetails".to_owned(), details);
+        Value::Object(usage)
+    }
+
+    /// A response with this candidate.
+    fn response(&self, candidate: Value) -> Value {
+        let mut response = json!({"usageMetadata": self.usage(), "modelVersion": self.model,
+            "responseId": self.response_id});
+        response["candidates"] = json!([candidate]);
+        response
+    }
+
+    fn frame(&mut self, value: &Value) -> String {
+        match self.form {
+            Form::Events => format!("data: {value}\r\n\r\n"),
+            Form::Array | Form::Whole => {
+                let separator = if std::mem::replace(&mut self.begun, true) { ",\r\n" } else { "[" };
+                format!("{separator}{value:#}\n")
+            }
+        }
+    }
+
+    fn part(&mut self, part: Value) -> String {
+        let candidate = json!({"content": {"parts": [part], "role": "model"}, "index": 0});
+        let response = self.response(candidate);
+        self.frame(&response)
+    }
+
+    /// Of a whole answer: ends the part of thoughts, if one is open, and opens that of the text.
+    fn text_part(&mut self) -> &'static str {
+        if std::mem::take(&mut self.thinking) { r#"","thought":true},{"text":""# } else { "" }
+    }
+}
+
+impl Voice for GeminiVoice {
+    fn content_type(&self) -> &'static str {
+        if self.form == Form::Events { "text/event-stream" } else { JSON }
+    }
+
+    fn is_stream(&self) -> bool {
+        self.form != Form::Whole
+    }
+
+    fn opening(&mut self) -> String {
+        let whole = self.form == Form::Whole;
+        (if whole { r#"{"candidates":[{"content":{"parts":[{"text":""# } else { "" }).to_owned()
+    }
+
+    fn thought(&mut self, thought: &str) -> String {
+        self.tokens.think();
+        if self.form == Form::Whole {
+            self.thinking = true;
+            return inside_a_string(thought);
+        }
+        self.part(json!({"text": thought, "thought": true}))
+    }
+
+    fn text(&mut self, _: u64, text: &str) -> String {
+        self.tokens.say();
+        if self.form == Form::Whole {
+            return self.text_part().to_owned() + &inside_a_string(text);
+        }
+        self.part(json!({ "text": text }))
+    }
+
+    fn nonsense(&mut self) -> String {
+        match self.form {
+            Form::Events => "data: {\"candidates\": [{\"content\": <<<<<<< HEAD\r\n\r\n".to_owned(),
+            Form::Array | Form::Whole => "\"<<<<<<< HEAD\r\n".to_owned(),
+        }
+    }
+
+    fn finish(&mut self, reason: Finish) -> String {
+        let reason = match reason {
+            Finish::Stop => "STOP",
+            Finish::Length => "MAX_TOKENS",
+            Finish::Filtered => "SAFETY",
+        };
+        if self.form == Form::Whole {
+            let text = self.text_part();
+            let (usage, model, id) = (self.usage(), json!(self.model), json!(self.response_id));
+            return format!(
+                r#"{text}"}}],"role":"model"}},"finishReason":"{reason}","index":0}}],"usageMetadata":{usage},"modelVersion":{model},"responseId":{id}"#
+            );
+        }
+        let candidate = if reason == "SAFETY" {
+            // Streams leave the content of this chunk empty.
+            json!({"content": {}, "finishReason": reason, "index": 0, "safetyRatings": [
+                {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": true}]})
+        } else {
+            json!({"content": {"parts": [{"text": ""}], "role": "model"}, "finishReason": reason, "index": 0})
+        };
+        let response = self.response(candidate);
+        self.frame(&response)
+    }
+
+    fn error(&mut self, form: ErrorForm) -> String {
+        let error = errors::plain(503, "The model is overloaded. Please try again later.");
+        if self.form == Form::Whole {
+            return format!(r#","error":{error}"#);
+        }
+        let error = json!({ "error": error });
+        if form == ErrorForm::Bare { format!("{error:#}\n") } else { self.frame(&error) }
+    }
+
+    fn closing(&mut self, error: Option<ErrorForm>) -> String {
+        match self.form {
+            Form::Array if error == Some(ErrorForm::Bare) => String::new(),
+            // An array without a single element is one nevertheless.
+            Form::Array if self.begun => "]".to_owned(),
+            Form::Array => "[]".to_owned(),
+            Form::Whole => "}".to_owned(),
+            Form::Events => String::new(),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What the fake upstream knows of its calls: whose turn it is to be faulty, and what is counted.
+//!
+//! One actor decides and keeps the names; what ends without anybody waiting for it (a body that is dropped) is
+//! counted in atomics, which the actor's answers include.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use actix::{Actor, Context, Handler, Message, MessageResponse};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde::Serialize;
+
+use super::script::{Dialect, Trouble};
+
+/// How many names of models are remembered.
+pub(super) const MOST_MODELS: usize = 10_000;
+
+/// Counts that need no decision.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    calls: [AtomicU64; Dialect::ALL.len()],
+    well: AtomicU64,
+    refused: AtomicU64,
+    closed_early: AtomicU64,
+    open: AtomicI64,
+    audio_bytes: AtomicU64,
+}
+
+/// One call, from its arrival to its end. What is dropped before its end was left by its client.
+#[derive(Debug)]
+pub(super) struct Call {
+    counters: Arc<Counters>,
+    faulty: bool,
+    ended: bool,
+}
+
+impl Call {
+    /// A call that has just come.
+    pub(super) fn arrived(counters: &Arc<Counters>, dialect: Dialect) -> Self {
+        let calls = Dialect::ALL.iter().zip(&counters.calls).find(|(known, _)| **known == dialect);
+        if let Some((_, calls)) = calls {
+            calls.fetch_add(1, Ordering::Relaxed);
+        }
+        counters.open.fetch_add(1, Ordering::Relaxed);
+        Self { counters: Arc::clone(counters), faulty: false, ended: false }
+    }
+
+    /// The script has its way with this call, which is therefore not answered well.
+    pub(super) fn is_faulty(&mut self) {
+        self.faulty = true;
+    }
+
+    /// The audio of its request had so many bytes.
+    pub(super) fn brought_audio(&self, bytes: u64) {
+        self.counters.audio_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The request is not one that could be answered.
+    pub(super) fn refused(mut self) {
+        self.ended = true;
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All was done that was to be done.
+    pub(super) fn ended(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) && !self.faulty {
+            self.counters.well.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.counters.open.fetch_sub(1, Ordering::Relaxed);
+        if !self.ended {
+            self.counters.closed_early.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The actor.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    counters: Arc<Counters>,
+    random: StdRng,
+    calls: u64,
+    faults: BTreeMap<String, u64>,
+    models: BTreeMap<String, u64>,
+}
+
+impl Ledger {
+    pub(super) fn new(counters: Arc<Counters>, seed: u64) -> Self {
+        let random = StdRng::seed_from_u64(seed);
+        Self { counters, random, calls: 0, faults: BTreeMap::new(), models: BTreeMap::new() }
+    }
+
+    /// Counts a call under its model's name: which one it is, from 1; `None` where the name finds no room.
+    fn count(&mut self, model: String) -> Option<u64> {
+        if self.models.len() >= MOST_MODELS && !self.models.contains_key(&model) {
+            return None;
+        }
+        let calls = self.models.entry(model).or_default();
+        *calls += 1;
+        Some(*calls)
+    }
+}
+
+impl Actor for Ledger {
+    type Context = Context<Self>;
+}
+
+/// A request that can be answered: is it faulty?
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Verdict, TooManyModels>")]
+pub(super) struct Judge {
+    /// The whole name of the model, with its script.
+    pub(super) model: String,
+    pub(super) trouble: Option<Trouble>,
+}
+
+/// What was decided of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, MessageResponse)]
+pub(super) struct Verdict {
+    /// Its number among all.
+    pub(super) number: u64,
+    pub(super) faulty: bool,
+}
+
+/// A script says `first`, and there is no room to count by this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`first` cannot be counted: {MOST_MODELS} names of models are known; POST /stats/reset forgets them")]
+pub(super) struct TooManyModels;
+
+impl Handler<Judge> for Ledger {
+    type Result = Result<Verdict, TooManyModels>;
+
+    fn handle(&mut self, Judge { model, trouble }: Judge, _: &mut Context<Self>) -> Self::Result {
+        let call = self.count(model);
+        let faulty = match &trouble {
+            None => false,
+            Some(Trouble { first, rate, .. }) => {
+                let due = match first {
+                    None => true,
+                    Some(first) => call.ok_or(TooManyModels)? <= *first,
+                };
+                due && rate.is_none_or(|share| self.random.random_bool(share))
+            }
+        };
+        if let Some(Trouble { fault, .. }) = trouble.filter(|_| faulty) {
+            *self.faults.entry(fault.name()).or_default() += 1;
+        }
+        self.calls += 1;
+        Ok(Verdict { number: self.calls, faulty })
+    }
+}
+
+/// Asks for everything that was counted.
+#[derive(Debug, Message)]
+#[rtype(result = "Stats")]
+pub(super) struct Tell;
+
+/// What was counted.
+#[derive(Debug, Serialize, MessageResponse)]
+pub(super) struct Stats {
+    /// Requests, by dialect.
+    calls: BTreeMap<&'static str, u64>,
+    /// Answers that came to their end without a fault.
+    answered_well: u64,
+    /// Requests that were not right.
+    refused: u64,
+    /// Calls that a script made faulty, by fault.
+    faults: BTreeMap<String, u64>,
+    /// Calls, faulty or not, whose client left before their end.
+    closed_early: u64,
+    /// Calls that go on.
+    open: i64,
+    /// Audio in requests, decoded.
+    audio_bytes: u64,
+    /// Calls by the whole name of the model, script included; at most [`MOST_MODELS`] names.
+    calls_by_model: BTreeMap<String, u64>,
+}
+
+impl Handler<Tell> for Ledger {
+    type Result = Stats;
+
+    fn handle(&mut self, _: Tell, _: &mut Context<Self>) -> Stats {
+        let counters = &self.counters;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let calls = Dialect::ALL.iter().zip(&counters.calls);
+        Stats {
+            calls: calls.map(|(dialect, calls)| (dialect.name(), count(calls))).collect(),
+            answered_well: count(&counters.well),
+            refused: count(&counters.refused),
+            faults: self.faults.clone(),
+            closed_early: count(&counters.closed_early),
+            open: counters.open.load(Ordering::Relaxed),
+            audio_bytes: count(&counters.audio_bytes),
+            calls_by_model: self.models.clone(),
+        }
+    }
+}
+
+/// Forgets everything but the calls that go on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Reset;
+
+impl Handler<Reset> for Ledger {
+    type Result = ();
+
+    fn handle(&mut self, _: Reset, _: &mut Context<Self>) {
+        let Counters { calls, well, refused, closed_early, audio_bytes, open: _ } = &*self.counters;
+        for counter in calls.iter().chain([well, refused, closed_early, audio_bytes]) {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.faults.clear();
+        self.models.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::Addr;
+
+    use super::*;
+    use crate::fake_upstream::script::Script;
+
+    fn ledger() -> Addr<Ledger> {
+        Ledger::new(Arc::default(), 7).start()
+    }
+
+    async fn faulty(ledger: &Addr<Ledger>, model: &str) -> Result<bool, TooManyModels> {
+        let (_, script) = Script::of_model(model).unwrap();
+        let trouble = script.unwrap().trouble;
+        let verdict = ledger.send(Judge { model: model.to_owned(), trouble }).await.unwrap();
+        verdict.map(|verdict| verdict.faulty)
+    }
+
+    #[actix::test]
+    async fn the_first_calls_of_a_name_are_faulty() {
+        let ledger = ledger();
+        for expected in [true, true, false, false] {
+            assert_eq!(faulty(&ledger, "a+429+first=2").await, Ok(expected));
+        }
+        assert_eq!(faulty(&ledger, "b+429+first=2").await, Ok(true));
+    }
+
+    #[actix::test]
+    async fn a_share_of_the_calls_is_faulty_and_a_seed_repeats_it() {
+        let mut runs = Vec::new();
+        for _ in 0..2 {
+            let ledger = ledger();
+            let mut run = Vec::new();
+            for _ in 0..400 {
+                run.push(faulty(&ledger, "a+429+rate=0.25").await.unwrap());
+            }
+            runs.push(run);
+        }
+        assert_eq!(runs[0], runs[1]);
+        let share = runs[0].iter().filter(|faulty| **faulty).count();
+        assert!((60..140).contains(&share), "{share}");
+    }
+
+    #[actix::test]
+    async fn names_have_a_bound() {
+        let ledger = ledger();
+        for number in 0..MOST_MODELS {
+            assert_eq!(faulty(&ledger, &format!("m{number}+slam")).await, Ok(true));
+        }
+        assert_eq!(faulty(&ledger, "one-more+slam").await, Ok(true));
+        assert_eq!(faulty(&ledger, "one-more+slam+first=1").await, Err(TooManyModels));
+        let stats = ledger.send(Tell).await.unwrap();
+        assert_eq!(stats.calls_by_model.len(), MOST_MODELS);
+        ledger.send(Reset).await.unwrap();
+        assert_eq!(faulty(&ledger, "one-more+slam+first=1").await, Ok(true));
+    }
+
+    #[test]
+    fn a_call_that_is_dropped_was_left_by_its_client() {
+        let counters = Arc::new(Counters::default());
+        let mut good = Call::arrived(&counters, Dialect::Chat);
+        let mut faulty = Call::arrived(&counters, Dialect::Chat);
+        let left = Call::arrived(&counters, Dialect::Gemini);
+        Call::arrived(&counters, Dialect::Gemini).refused();
+        assert_eq!(counters.open.load(Ordering::Relaxed), 3);
+        good.ended();
+        faulty.is_faulty();
+        faulty.ended();
+        drop((good, faulty, left));
+        let counts = [&counters.well, &counters.refused, &counters.closed_early];
+        assert_eq!(counts.map(|count| count.load(Ordering::Relaxed)), [1, 1, 1]);
+        assert_eq!(counters.open.load(Ordering::Relaxed), 0);
+    }
+}

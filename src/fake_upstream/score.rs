@@ -1,0 +1,293 @@
+//! An answer as a sequence of acts: what a script makes of the frames of a dialect. Knows no time and no network.
+//!
+//! Frames are made when their turn comes: an endless answer costs no more than a short one.
+
+use bytes::Bytes;
+
+use super::script::{ErrorForm, Fault, Mishap, Script, Shape};
+use super::text;
+
+/// How a dialect says each part of an answer. A part that it does not have is empty.
+pub(super) trait Voice {
+    /// Of the response's head.
+    fn content_type(&self) -> &'static str;
+    /// Is this a stream? Otherwise the parts together are one JSON value, or one text.
+    fn is_stream(&self) -> bool;
+    /// What comes before anything else.
+    fn opening(&mut self) -> String {
+        String::new()
+    }
+    /// A thought. Only dialects that know thoughts are asked.
+    fn thought(&mut self, thought: &str) -> String {
+        let _ = thought;
+        String::new()
+    }
+    /// The text with this number, from 1.
+    fn text(&mut self, number: u64, text: &str) -> String;
+    /// What no reader of the dialect can make sense of, at a place where a text could be.
+    fn nonsense(&mut self) -> String;
+    /// The end of the answer, with its reason.
+    fn finish(&mut self, reason: Finish) -> String;
+    /// An error. Only forms that the dialect knows are asked for.
+    fn error(&mut self, form: ErrorForm) -> String;
+    /// What comes behind everything; `error` where the last word was one.
+    fn closing(&mut self, error: Option<ErrorForm>) -> String;
+}
+
+/// Why an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finish {
+    /// All was said.
+    Stop,
+    /// The limit of tokens.
+    Length,
+    /// The content filter.
+    Filtered,
+}
+
+/// What is done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Act {
+    /// These bytes of the body go out.
+    Say(Bytes),
+    /// The pause between two texts.
+    Pause,
+    /// From here on the connection lives for so many bytes of the body.
+    Limit(u64),
+    /// Nothing more, and the connection stays.
+    Hang,
+    /// The connection is closed.
+    Break,
+    /// The body ends.
+    End,
+}
+
+/// The acts of one answer.
+pub(super) struct Score {
+    voice: Box<dyn Voice>,
+    shape: Shape,
+    mishap: Option<(u64, Mishap)>,
+    next: Part,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Start,
+    Opening,
+    Thought(u64),
+    /// The pause before this text.
+    Pause(u64),
+    /// The place before this text, where things happen.
+    Turn(u64),
+    Text(u64),
+    Finish(Finish),
+    Error(ErrorForm),
+    Closing(Option<ErrorForm>),
+    Hang,
+    Break,
+    End,
+}
+
+impl Score {
+    /// The answer that a script asks for; `faulty` where this call has the script's trouble.
+    pub(super) fn new(voice: Box<dyn Voice>, script: &Script, faulty: bool) -> Self {
+        let fault = script.trouble.as_ref().filter(|_| faulty).map(|trouble| &trouble.fault);
+        let mishap = match fault {
+            Some(Fault::Within { after, mishap }) => Some((*after, *mishap)),
+            Some(Fault::Instead(_)) | None => None,
+        };
+        Self { voice, shape: script.shape.clone(), mishap, next: Part::Start }
+    }
+
+    /// The next act. Behind [`Act::Hang`], [`Act::Break`] and [`Act::End`] it is the same again.
+    pub(super) fn act(&mut self) -> Act {
+        loop {
+            if let Some(act) = self.step() {
+                return act;
+            }
+        }
+    }
+
+    /// Does the next part; `None` where it says nothing.
+    fn step(&mut self) -> Option<Act> {
+        let (said, next) = match self.next {
+            Part::Start => {
+                self.next = Part::Opening;
+                // Without a text before it, all of the body counts.
+                return match self.mishap.take_if(|mishap| matches!(mishap, (0, Mishap::Cut(_)))) {
+                    Some((_, Mishap::Cut(bytes))) => Some(Act::Limit(bytes)),
+                    _ => None,
+                };
+            }
+            Part::Opening => (self.voice.opening(), Part::Thought(1)),
+            Part::Thought(number) if number <= self.shape.thoughts => {
+                (self.voice.thought(&text::thought(number)), Part::Thought(number + 1))
+            }
+            Part::Thought(_) => (String::new(), Part::Turn(1)),
+            Part::Turn(number) => return self.turn(number),
+            Part::Pause(number) => {
+                self.next = Part::Turn(number);
+                return (number > 1 && !self.shape.pause.is_zero()).then_some(Act::Pause);
+            }
+            Part::Text(number) => (self.say_text(number), Part::Pause(number + 1)),
+            Part::Finish(reason) => {
+                let late = match self.mishap {
+                    Some((_, Mishap::LateError(form))) => Part::Error(form),
+                    _ => Part::Closing(None),
+                };
+                (self.voice.finish(reason), late)
+            }
+            Part::Error(form) => (self.voice.error(form), Part::Closing(Some(form))),
+            Part::Closing(error) => (self.voice.closing(error), Part::End),
+            Part::Hang => return Some(Act::Hang),
+            Part::Break => return Some(Act::Break),
+            Part::End => return Some(Act::End),
+        };
+        self.next = next;
+        (!said.is_empty()).then(|| Act::Say(said.into()))
+    }
+
+    fn say_text(&mut self, number: u64) -> String {
+        self.voice.text(number, &text::text(number, self.shape.size))
+    }
+
+    /// The place before a text, or before the finish: goes on, or does what the script wants here.
+    fn turn(&mut self, number: u64) -> Option<Act> {
+        let over = number > self.shape.chunks;
+        let usual = if over { Part::Finish(Finish::Stop) } else { Part::Text(number) };
+        let mishap = self.mishap.filter(|(after, _)| number == after + 1).map(|(_, mishap)| mishap);
+        let (act, next) = match mishap {
+            None if self.is_endless() => (None, Part::Text(number)),
+            None => (None, usual),
+            Some(Mishap::Endless) => (None, Part::Text(number)),
+            Some(Mishap::LateError(_)) => (None, Part::Finish(Finish::Stop)),
+            Some(Mishap::Cut(bytes)) => (Some(Act::Limit(bytes)), usual),
+            Some(Mishap::Stall) => (None, Part::Hang),
+            Some(Mishap::Half) => (Some(self.half(number, over)), Part::Break),
+            Some(Mishap::Torn) => (Some(self.half(number, over)), Part::End),
+            Some(Mishap::Garbage) => (Some(Act::Say(self.voice.nonsense().into())), Part::Pause(number + 1)),
+            Some(Mishap::Unfinished) => (None, Part::End),
+            Some(Mishap::Error(form)) => (None, Part::Error(form)),
+            Some(Mishap::Filtered) => (None, Part::Finish(Finish::Filtered)),
+            Some(Mishap::Length) => (None, Part::Finish(Finish::Length)),
+        };
+        self.next = next;
+        act
+    }
+
+    fn is_endless(&self) -> bool {
+        matches!(self.mishap, Some((_, Mishap::Endless)))
+    }
+
+    /// The first half of the frame that would be next.
+    fn half(&mut self, number: u64, over: bool) -> Act {
+        let frame = if over { self.voice.finish(Finish::Stop) } else { self.say_text(number) };
+        let bytes = Bytes::from(frame);
+        Act::Say(bytes.slice(..bytes.len() / 2))
+    }
+}
+
+/// A text as it stands between the quotes of a JSON string.
+pub(super) fn inside_a_string(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
+}
+
+impl std::fmt::Debug for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Score")
+            .field("mishap", &self.mishap)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says each part in a word.
+    struct Plain;
+
+    impl Voice for Plain {
+        fn content_type(&self) -> &'static str {
+            "text/plain"
+        }
+        fn is_stream(&self) -> bool {
+            true
+        }
+        fn opening(&mut self) -> String {
+            "open ".to_owned()
+        }
+        fn thought(&mut self, _: &str) -> String {
+            "think ".to_owned()
+        }
+        fn text(&mut self, number: u64, _: &str) -> String {
+            format!("<{number}> ")
+        }
+        fn nonsense(&mut self) -> String {
+            "?! ".to_owned()
+        }
+        fn finish(&mut self, reason: Finish) -> String {
+            format!("{reason:?} ")
+        }
+        fn error(&mut self, form: ErrorForm) -> String {
+            format!("error-{form:?} ")
+        }
+        fn closing(&mut self, error: Option<ErrorForm>) -> String {
+            format!("close{} ", if error.is_some() { "-after-error" } else { "" })
+        }
+    }
+
+    fn played(script: &str, faulty: bool) -> String {
+        let script: Script = script.parse().unwrap();
+        let mut score = Score::new(Box::new(Plain), &script, faulty);
+        let mut all = String::new();
+        for _ in 0..20 {
+            match score.act() {
+                Act::Say(bytes) => all += std::str::from_utf8(&bytes).unwrap(),
+                Act::Pause => all += "... ",
+                Act::Limit(bytes) => all += &format!("limit-{bytes} "),
+                Act::Hang => return all + "hang",
+                Act::Break => return all + "break",
+                Act::End => return all + "end",
+            }
+        }
+        all + "on and on"
+    }
+
+    #[test]
+    fn a_good_answer_has_its_parts_in_order() {
+        assert_eq!(played("chunks=2", true), "open <1> <2> Stop close end");
+        assert_eq!(played("chunks=0", true), "open Stop close end");
+        assert_eq!(played("chunks=2+think+pause=5", true), "open think think <1> ... <2> ... Stop close end");
+        assert_eq!(played("chunks=2+stall", false), "open <1> <2> Stop close end");
+        assert_eq!(played("chunks=2+slam", true), "open <1> <2> Stop close end");
+    }
+
+    #[test]
+    fn each_mishap_comes_at_its_turn() {
+        for (script, expected) in [
+            ("stall", "open hang"),
+            ("stall+after=1", "open <1> hang"),
+            ("stall+after=3", "open <1> <2> <3> hang"),
+            ("cut=9", "limit-9 open <1> <2> <3> Stop close end"),
+            ("cut=9+after=1", "open <1> limit-9 <2> <3> Stop close end"),
+            ("half+after=1", "open <1> <2break"),
+            ("half+after=3", "open <1> <2> <3> Stbreak"),
+            ("torn", "open <1end"),
+            ("garbage+after=1", "open <1> ?! <3> Stop close end"),
+            ("unfinished", "open <1> <2> <3> end"),
+            ("unfinished+after=1", "open <1> end"),
+            ("error+after=1", "open <1> error-Data close-after-error end"),
+            ("late-error=event", "open <1> <2> <3> Stop error-Event close-after-error end"),
+            ("late-error+after=1", "open <1> Stop error-Data close-after-error end"),
+            ("filtered+after=1", "open <1> Filtered close end"),
+            ("length", "open <1> <2> <3> Length close end"),
+        ] {
+            assert_eq!(played(&format!("chunks=3+{script}"), true), expected, "{script}");
+        }
+        assert!(played("endless+chunks=1", true).ends_with("<18> <19> on and on"));
+    }
+}

@@ -1,0 +1,170 @@
+//! A transcription request: a form whose file is counted as it comes, and not kept.
+
+use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::{HttpRequest, web};
+use futures_util::StreamExt;
+
+use crate::fake_upstream::course::Refusal;
+use crate::fake_upstream::intake::MOST_BODY_BYTES;
+
+/// The longest value of a field that is no file, in bytes.
+const MOST_FIELD_BYTES: usize = 64 * 1024;
+/// Extensions of files that are listened to.
+const EXTENSIONS: [&str; 12] =
+    ["flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "opus", "wav", "webm", "aac"];
+
+/// How the answer is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Text,
+    Verbose,
+    Diarized,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Form {
+    /// The model, with its script.
+    pub(super) model: String,
+    pub(super) stream: bool,
+    pub(super) include_usage: bool,
+    pub(super) format: Format,
+    pub(super) audio_bytes: u64,
+}
+
+/// Why there is no form.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    /// It broke off: nobody is there to be answered.
+    BrokenOff,
+    /// It is refused before it is looked into.
+    Refused(Refusal),
+    /// What OpenAI would say against it.
+    Wrong(String),
+}
+
+impl From<MultipartError> for Unfit {
+    fn from(err: MultipartError) -> Self {
+        match err {
+            MultipartError::Payload(_) => Self::BrokenOff,
+            err => Self::Wrong(format!("Could not parse multipart form: {err}")),
+        }
+    }
+}
+
+/// The fields as they were sent.
+#[derive(Debug, Default)]
+struct Draft {
+    model: Option<String>,
+    stream: bool,
+    include_usage: bool,
+    format: Option<Format>,
+    audio_bytes: Option<u64>,
+}
+
+/// Reads a request to its end.
+pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Form, Unfit> {
+    let mut parts = Multipart::new(request.headers(), payload);
+    let mut draft = Draft::default();
+    let mut left = MOST_BODY_BYTES as u64;
+    let mut wrong = None;
+    while let Some(part) = parts.next().await {
+        let mut part = part?;
+        let name = part.name().unwrap_or_default().to_owned();
+        if name == "file" {
+            let bytes = count(&mut part, left).await?;
+            left -= bytes;
+            wrong = wrong.or(unheard(&part));
+            draft.audio_bytes = Some(bytes);
+        } else {
+            let value = value(&mut part, &name).await?;
+            left = left.saturating_sub(value.len() as u64);
+            // What comes behind it is read nevertheless: clients write before they read.
+            wrong = wrong.or(draft.take(&name, value).err());
+        }
+    }
+    wrong.map_or_else(|| draft.finish(), Err).map_err(Unfit::Wrong)
+}
+
+async fn count(part: &mut Field, most: u64) -> Result<u64, Unfit> {
+    let mut bytes = 0;
+    while let Some(piece) = part.next().await {
+        bytes += piece?.len() as u64;
+        if bytes > most {
+            return Err(Unfit::Refused(Refusal::TooLarge));
+        }
+    }
+    Ok(bytes)
+}
+
+async fn value(part: &mut Field, name: &str) -> Result<String, Unfit> {
+    let bytes = part.bytes(MOST_FIELD_BYTES).await;
+    let bytes = bytes.map_err(|_| Unfit::Wrong(format!("The field '{name}' is too long.")))?;
+    let bytes = bytes?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| Unfit::Wrong(format!("The field '{name}' is no UTF-8.")))
+}
+
+/// What is wrong with the file's name, which tells its format.
+fn unheard(part: &Field) -> Option<String> {
+    let name =
+        part.content_disposition().and_then(|disposition| disposition.get_filename()).unwrap_or_default();
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    let known = extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()));
+    (!known).then(|| format!("Unrecognized file format. Supported formats: {EXTENSIONS:?}"))
+}
+
+impl Draft {
+    fn take(&mut self, name: &str, value: String) -> Result<(), String> {
+        let flag = |value: &str| match value {
+            "true" | "True" | "1" => Ok(true),
+            "false" | "False" | "0" => Ok(false),
+            _ => Err(format!("Invalid type for '{name}': expected a boolean, but got '{value}' instead.")),
+        };
+        match name {
+            "model" => self.model = Some(value),
+            "stream" => self.stream = flag(&value)?,
+            "stream_include_usage" => self.include_usage = flag(&value)?,
+            "response_format" => {
+                self.format = Some(match value.as_str() {
+                    "json" => Format::Json,
+                    "text" => Format::Text,
+                    "verbose_json" => Format::Verbose,
+                    "diarized_json" => Format::Diarized,
+                    _ => {
+                        return Err(format!(
+                            "Invalid value: '{value}'. Supported values are: 'json', 'text', 'verbose_json', and 'diarized_json'."
+                        ));
+                    }
+                });
+            }
+            "temperature" => {
+                let number = value.parse().ok().filter(|number: &f64| (0.0..=1.0).contains(number));
+                number.ok_or(format!(
+                    "Invalid 'temperature': expected a number between 0 and 1, got '{value}'."
+                ))?;
+            }
+            "language" => {
+                let code =
+                    (2..=3).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_lowercase());
+                if !code {
+                    return Err(format!("Invalid language '{value}'. Language must be in ISO 639-1 format."));
+                }
+            }
+            "prompt" | "chunking_strategy" | "timestamp_granularities[]" | "include[]" => {}
+            _ => return Err(format!("Unknown parameter: '{name}'.")),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Form, String> {
+        let missing = |name: &str| format!("Missing required parameter: '{name}'.");
+        let audio_bytes = self.audio_bytes.ok_or_else(|| missing("file"))?;
+        if audio_bytes == 0 {
+            return Err("The audio file is empty.".to_owned());
+        }
+        let model = self.model.filter(|model| !model.is_empty()).ok_or_else(|| missing("model"))?;
+        let format = self.format.unwrap_or(Format::Json);
+        Ok(Form { model, stream: self.stream, include_usage: self.include_usage, format, audio_bytes })
+    }
+}

@@ -13,6 +13,7 @@
 mod config;
 mod drain;
 mod failover;
+mod fake_upstream;
 mod fetch;
 mod formats;
 mod gate;

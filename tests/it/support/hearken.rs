@@ -304,7 +304,7 @@ fn launch(directory: Arc<TempDir>, environment: Vec<(String, String)>, secrets: 
 }
 
 /// Collects what the program writes, and tells its first line.
-fn collect(
+pub(super) fn collect(
     pipe: impl Read + Send + 'static,
     into: Arc<Mutex<Vec<u8>>>,
     first_line: Option<mpsc::Sender<String>>,

@@ -134,7 +134,7 @@ pub struct Trouble {
     pub fault: Fault,
     /// Only the first so many calls under one model name are faulty.
     pub first: Option<u64>,
-    /// The share of calls that are faulty, above 0 and at most 1.
+    /// The share of calls that are faulty, from 0 to 1.
     pub rate: Option<f64>,
 }
 
@@ -427,8 +427,7 @@ impl<'a> Step<'a> {
 
     fn share(self) -> Result<f64, ScriptError> {
         let share = self.decimal("0.1")?;
-        let is_share = share > 0.0 && share <= 1.0;
-        if is_share { Ok(share) } else { Err(self.wrong("its value must be above 0 and at most 1")) }
+        if share <= 1.0 { Ok(share) } else { Err(self.wrong("its value must be between 0 and 1")) }
     }
 
     fn one_of<T: Copy>(self, choices: &[(&str, T)]) -> Result<T, ScriptError> {

@@ -16,14 +16,14 @@
 //! | [`wire`] | the JSON and event streams that outsiders see: serde types and framing only |
 //! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [answer](task::answer), [chunk log](task::chunk_log), [snapshot](task::snapshot), [recovery](task::recovery) |
 //! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), what its bytes are, how long they say they last, how base64 travels |
-//! | [`channel`] | configured ways to serve models: which could serve a request, and slots to run |
+//! | [`channel`] | configured ways to serve models, as values: which could serve a request ([choose](channel::choose)), who runs next ([queue](channel::queue)), what follows a failed call ([course](channel::course)), what is left alone ([breaker](channel::breaker)) |
 //! | [`net`] | outgoing connections: whom they may [reach](net::reach), and how a response [ends](net::honest_stream) |
 //! | [`upstream`] | one provider each: [`gemini`](upstream::gemini), [`local`](upstream::local); deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
 //! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, the journals |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance) |
-//! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
+//! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`api`] | the URL table, extractors, handlers |
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config) |
 //! | [`server`] | starts all of it and drains it again |
@@ -39,13 +39,15 @@
 //!    [memory](api::payload_memory), [`task::submission`] judges it field by field, [`audio::source`] judges the
 //!    audio: its base64 is put in order where it was received and not copied. [`channel::choose`] says who could serve the model. Whatever fails
 //!    up to here is an answer at once.
-//! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It takes a permit (a slot of the
-//!    channel, and of the key where that is limited) or a place in the line, writes audio and task to the store,
+//! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It asks the dispatcher for a permit (a
+//!    slot of whichever of the best channels has one) or a place in the line, writes audio and task to the store,
 //!    and when both are on the disk starts a `TaskActor` on a task arbiter. From here on the client may leave:
 //!    only a blocking call cancels by leaving, and the line that does so is in [`api::generations`].
 //! 3. With a permit the actor gets hold of the audio: what is small and came just now is in memory, anything else in
 //!    the spool, where [`fetch`] puts what it downloads. The upstream call sends it from there, a
-//!    [piece](upstream::body) at a time. [`upstream::deadlines`] stands around the call.
+//!    [piece](upstream::body) at a time. [`upstream::deadlines`] stands around the call. As long as nothing of an answer
+//!    was seen, a call that fails is followed by another, of the same channel or, with a permit of its own, of the next
+//!    one: the [`Course`](channel::course::Course) decides, the actor [carries it out](actors::task).
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
 //!    which encodes each as a frame, once, and appends it to the chunk log. Before they are published they are
 //!    written to the [journal](store::Journal); one write and one wake per batch.
@@ -66,7 +68,10 @@
 //! - What a subscriber has seen is in the journal; a kill does not take it back.
 //! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues: a slow,
 //!   stuck or gone reader costs nobody anything.
-//! - No chunk is published before the upstream's first text: until then a failure can still be an HTTP error.
+//! - No chunk is published before the upstream's first text: until then a failure can still be an HTTP error, and
+//!   another call can still be made. After it there is none.
+//! - A slot is a [`Permit`](actors::dispatcher::Permit) that somebody holds: dropping it gives it back, whatever happened
+//!   to its task. The line of a slot is as long as `limits.max_pending_tasks` and those who have left another channel.
 //! - The handlers know [`Tasks`](actors::Tasks), not addresses. Whether an answer came from an actor or from the
 //!   store is a secret of [`actors`].
 //! - If a task's actor panics, its dropped departure tells the registry, and a successor ends the task with
@@ -75,8 +80,8 @@
 //!   allows. There is no other way to make one.
 //! - No audio is held in memory but while it is received, or small. Whoever holds a large body holds its share of
 //!   the memory for payloads with it.
-//! - [`task`], [`wire`], [`channel::choose`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`]
-//!   reads a clock.
+//! - [`task`], [`wire`], [`channel`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`]
+//!   reads a clock, and the time that [`channel`] decides by is passed in.
 //! - Only [`config`] and the log's set-up read the environment, only [`store`] touches a disk, where it
 //!   blocks nobody but for the journal's writes to the page cache, only
 //!   [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.

@@ -3,6 +3,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod crowd;
+pub(crate) mod fault_upstream;
 pub(crate) mod file_server;
 pub(crate) mod footprint;
 pub(crate) mod http;

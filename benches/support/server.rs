@@ -60,6 +60,11 @@ impl Server {
         cpu_time(self.pid())
     }
 
+    /// What it has logged.
+    pub(crate) fn log(&self) -> Outcome<String> {
+        Ok(fs::read_to_string(self.directory.path().join("log"))?)
+    }
+
     /// Ends it with SIGKILL.
     pub(crate) fn kill(&mut self) -> Outcome<()> {
         self.process.child.kill()?;

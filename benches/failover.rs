@@ -1,0 +1,297 @@
+//! What does an upstream that fails cost those who ask? `cargo bench --bench failover`
+//!
+//! Runs thousands of tasks over two channels, one of which fails half of its calls at random, and measures how much
+//! longer they take than over two channels that work. The tasks are blocking calls, many at a time; the upstreams are
+//! `hearken fake-upstream`s; server, upstreams and clients are processes of their own.
+//!
+//! Options, after `--`: `--tasks N` in each row (5000), `--connections N` (64).
+//!
+//! # How to read it
+//!
+//! - `added` is the difference of the mean to that of the first row of the same order of channels, where both work.
+//! - A call that failed is made again after a pause of 250 to 500 ms, or at once on the other channel where the failing
+//!   one is being left alone: that is the time that is added.
+//!
+//! # What makes it refuse
+//!
+//! - A task did not complete, or its text is not that of its answer, whole.
+//! - Two tasks have one id.
+//! - The upstreams have given more good answers than there were tasks: then one was paid for twice.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
+#![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
+
+mod support;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hearken::fake_upstream::text::whole;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use support::Outcome;
+use support::bench::{Findings, run};
+use support::fault_upstream::FaultUpstream;
+use support::http::Connection;
+use support::request::{MODEL, post, wav};
+use support::server::Server;
+
+/// Texts of an answer, where its script says nothing else.
+const CHUNKS: u64 = 5;
+
+/// How the failing channel stands to the other one, and how it fails.
+struct Case {
+    name: &'static str,
+    /// Is it asked first, or do both share?
+    preferred: bool,
+    /// The script of its calls; none: it works.
+    script: Option<&'static str>,
+}
+
+const CASES: [Case; 6] = [
+    Case { name: "equal, both work", preferred: false, script: None },
+    Case { name: "equal, half 500", preferred: false, script: Some("500") },
+    Case { name: "equal, half cut", preferred: false, script: Some("cut=0") },
+    Case { name: "preferred, both work", preferred: true, script: None },
+    Case { name: "preferred, half 500", preferred: true, script: Some("500") },
+    Case { name: "preferred, half cut", preferred: true, script: Some("cut=0") },
+];
+
+/// What may be chosen.
+struct Options {
+    tasks: usize,
+    connections: usize,
+}
+
+impl Options {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
+        let mut options = Self { tasks: 5000, connections: 64 };
+        let mut is_bench = false;
+        while let Some(argument) = arguments.next() {
+            let mut number = || {
+                let value = arguments.next().and_then(|value| value.parse::<usize>().ok());
+                value.filter(|value| *value > 0).ok_or(format!("{argument} needs a number from 1"))
+            };
+            match argument.as_str() {
+                "--tasks" => options.tasks = number()?,
+                "--connections" => options.connections = number()?,
+                "--bench" => is_bench = true,
+                _ => {}
+            }
+        }
+        Ok(is_bench.then_some(options))
+    }
+}
+
+fn main() -> ExitCode {
+    run(Options::read(std::env::args().skip(1)), measure)
+}
+
+fn measure(options: &Options) -> Outcome<Table> {
+    let mut rows: Vec<Row> = Vec::new();
+    for case in &CASES {
+        let row = one_case(case, options)?;
+        eprintln!("{}: all {} tasks completed, none was answered twice", case.name, options.tasks);
+        rows.push(row);
+    }
+    Ok(Table { rows, tasks: options.tasks, connections: options.connections })
+}
+
+fn one_case(case: &Case, options: &Options) -> Outcome<Row> {
+    let options_of_it: Vec<&str> = match case.script {
+        Some(script) => vec!["--script", script, "--rate", "0.5", "--seed", "7"],
+        None => Vec::new(),
+    };
+    let (doubtful, good) = (FaultUpstream::start(&options_of_it)?, FaultUpstream::start(&[])?);
+    let channel = |name: &str, upstream: &FaultUpstream, priority: u8| {
+        format!(
+            "[[channels]]\nname = \"{name}\"\nkind = \"gemini\"\nbase_url = \"{}\"\napi_key = \"any\"\n\
+             models = [\"{MODEL}\"]\npriority = {priority}\n",
+            upstream.gemini_url()
+        )
+    };
+    let settings = channel("doubtful", &doubtful, case.preferred.into()) + &channel("good", &good, 0);
+    let server = Server::start(Path::new(env!("CARGO_TARGET_TMPDIR")), |_| settings)?;
+    let request = blocking_call()?;
+    let expected = whole(CHUNKS, None);
+    let left = AtomicUsize::new(options.tasks);
+    let began = Instant::now();
+    let worked: Vec<Outcome<Vec<(Duration, String)>>> = thread::scope(|scope| {
+        let client = || -> Outcome<Vec<(Duration, String)>> {
+            let mut connection = Connection::open(server.address())?;
+            let mut done = Vec::new();
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                let sent = Instant::now();
+                let reply = connection.exchange(&request)?;
+                let took = sent.elapsed();
+                let said = String::from_utf8_lossy(reply.body);
+                if reply.status != 200 {
+                    return Err(format!("a task failed with {}: {said}", reply.status).into());
+                }
+                let completion: Completion = serde_json::from_str(&said)?;
+                let text = completion.choices.first().map(|choice| choice.message.content.as_str());
+                if text != Some(expected.as_str()) {
+                    return Err(format!("an answer is not whole: {said}").into());
+                }
+                done.push((took, completion.id));
+            }
+            Ok(done)
+        };
+        let clients: Vec<_> = (0..options.connections).map(|_| scope.spawn(client)).collect();
+        clients.into_iter().map(|client| client.join().unwrap_or(Err("a client crashed".into()))).collect()
+    });
+    let time = began.elapsed();
+    let mut done = Vec::new();
+    for worked in worked {
+        done.extend(worked?);
+    }
+    let ids: HashSet<&str> = done.iter().map(|(_, id)| id.as_str()).collect();
+    let (doubtful, good) = (doubtful.counted()?, good.counted()?);
+    let answers = doubtful.answered_well + good.answered_well;
+    if ids.len() != options.tasks || answers != options.tasks as u64 {
+        let (tasks, ids) = (options.tasks, ids.len());
+        return Err(format!("{}: {tasks} tasks, {ids} ids, {answers} good answers", case.name).into());
+    }
+    let log = server.log()?;
+    let count = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+    let mut latencies: Vec<Duration> = done.into_iter().map(|(took, _)| took).collect();
+    latencies.sort_unstable();
+    Ok(Row {
+        name: case.name,
+        time,
+        failed_calls: count("upstream call failed"),
+        rests: count("is left alone"),
+        by_doubtful: doubtful.answered_well,
+        latencies,
+        baseline: case.script.is_none(),
+    })
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    id: String,
+    choices: Vec<Choice>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Message,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    content: String,
+}
+
+/// A call that is answered when its task has ended.
+fn blocking_call() -> Outcome<Vec<u8>> {
+    use base64::Engine as _;
+    let audio = base64::engine::general_purpose::STANDARD.encode(wav(1000)?);
+    let url = format!("data:audio/wav;base64,{audio}");
+    Ok(post(&json!({"model": MODEL, "sync": true, "audio_url": url}).to_string()))
+}
+
+struct Row {
+    name: &'static str,
+    time: Duration,
+    failed_calls: usize,
+    /// How often the channel began to be left alone.
+    rests: usize,
+    by_doubtful: u64,
+    /// In order.
+    latencies: Vec<Duration>,
+    baseline: bool,
+}
+
+impl Row {
+    fn percentile(&self, percent: usize) -> f64 {
+        let last = self.latencies.len().saturating_sub(1);
+        let latency = self.latencies.get((self.latencies.len() * percent / 100).min(last));
+        latency.map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
+    }
+
+    fn mean(&self) -> f64 {
+        self.latencies.iter().map(Duration::as_secs_f64).sum::<f64>() * 1e3 / self.latencies.len() as f64
+    }
+}
+
+struct Table {
+    rows: Vec<Row>,
+    tasks: usize,
+    connections: usize,
+}
+
+impl Table {
+    /// Each row with the mean of the working channels that it is compared to.
+    fn compared(&self) -> impl Iterator<Item = (&Row, f64)> {
+        self.rows.iter().scan(f64::NAN, |baseline, row| {
+            if row.baseline {
+                *baseline = row.mean();
+            }
+            Some((row, *baseline))
+        })
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} tasks in each row, {} at a time; milliseconds\n", self.tasks, self.connections)?;
+        writeln!(
+            f,
+            "{:>22} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>13} {:>6} {:>9}",
+            "two channels",
+            "tasks/s",
+            "p50",
+            "p99",
+            "max",
+            "mean",
+            "added",
+            "calls failed",
+            "rests",
+            "doubtful"
+        )?;
+        for (row, baseline) in self.compared() {
+            writeln!(
+                f,
+                "{:>22} {:>8.0} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>13} {:>6} {:>8.0}%",
+                row.name,
+                self.tasks as f64 / row.time.as_secs_f64(),
+                row.percentile(50),
+                row.percentile(99),
+                row.percentile(100),
+                row.mean(),
+                row.mean() - baseline,
+                row.failed_calls,
+                row.rests,
+                row.by_doubtful as f64 * 100.0 / self.tasks as f64,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Findings for Table {
+    const NAME: &str = "failover";
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn json(&self) -> Value {
+        let rows: Vec<Value> = self
+            .compared()
+            .map(|(row, baseline)| {
+                json!({"channels": row.name, "seconds": row.time.as_secs_f64(), "p50_ms": row.percentile(50),
+                    "p99_ms": row.percentile(99), "max_ms": row.percentile(100), "mean_ms": row.mean(),
+                    "added_ms": row.mean() - baseline, "calls_failed": row.failed_calls, "rests": row.rests,
+                    "answered_by_doubtful": row.by_doubtful})
+            })
+            .collect();
+        json!({"tasks": self.tasks, "connections": self.connections, "rows": rows})
+    }
+}

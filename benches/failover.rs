@@ -165,7 +165,7 @@ fn one_case(case: &Case, options: &Options) -> Outcome<Row> {
         name: case.name,
         time,
         failed_calls: count("upstream call failed"),
-        rests: count("is left alone"),
+        rests: count("is left alone for a while"),
         by_doubtful: doubtful.answered_well,
         latencies,
         baseline: case.script.is_none(),

@@ -239,7 +239,7 @@ fn report(channel: &Channel, entry: Entry, err: &UpstreamError, now: Instant) {
                 tracing::warn!(
                     channel,
                     rest_ms,
-                    "the channel fails repeatedly and is left alone for a while"
+                    "the channel fails repeatedly: where another one serves the model, it is left alone for a while"
                 );
             }
         }

@@ -1,4 +1,7 @@
-//! An upstream's words, before they may be passed on: no keys, no URLs, no account names, not too long.
+//! An upstream's words, before they may be passed on: no keys, no addresses, no account names or numbers, not too
+//! long. What could be one of them goes as a whole word; ordinary words, model names and paths of fields stay.
+
+use std::net::IpAddr;
 
 /// Longest text that is passed on, in characters.
 const MAX_CHARACTERS: usize = 500;
@@ -8,15 +11,59 @@ const MAX_CHARACTERS: usize = 500;
 const SECRET_STARTS: &[&str] =
     &["AIza", "sk-", "ya29.", "projects/", "key=", "api_key", "org-", "proj_", "Bearer"];
 
+/// Beginnings of other providers' keys, which are also those of ordinary words: with a digit behind them they count.
+const KEY_STARTS: &[&str] =
+    &["gsk_", "hf_", "xai-", "pplx-", "nvapi-", "r8_", "sk_", "pk_", "AKIA", "csk-", "fw_", "tgp_", "eyJ"];
+
+/// Last labels of names of hosts. None that is the end of a field's path or of a file of source code.
+const HOST_ENDS: &[&str] = &[
+    "ai",
+    "app",
+    "azure",
+    "biz",
+    "cloud",
+    "cn",
+    "co",
+    "com",
+    "corp",
+    "de",
+    "dev",
+    "edu",
+    "eu",
+    "example",
+    "fr",
+    "gov",
+    "home",
+    "info",
+    "internal",
+    "invalid",
+    "io",
+    "jp",
+    "lan",
+    "local",
+    "localdomain",
+    "net",
+    "org",
+    "ru",
+    "sh",
+    "site",
+    "test",
+    "uk",
+    "xyz",
+];
+
 /// Makes an upstream's message fit to be passed on. `secret` is the channel's own key.
 #[must_use]
 pub fn redact(message: &str, secret: &str) -> String {
     let mut clean = String::new();
+    let mut announced = false;
     for word in message.split_whitespace() {
         if !clean.is_empty() {
             clean.push(' ');
         }
-        clean.push_str(if names_a_secret(word, secret) { "[removed]" } else { word });
+        clean.push_str(if announced || names_a_secret(word, secret) { "[removed]" } else { word });
+        // "Authorization: Bearer ..." is one key in three words.
+        announced = ["bearer", "basic"].contains(&bare(word).to_ascii_lowercase().as_str());
     }
     match clean.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}...", clean.get(..end).unwrap_or_default()),
@@ -25,18 +72,115 @@ pub fn redact(message: &str, secret: &str) -> String {
     }
 }
 
+fn bare(word: &str) -> &str {
+    word.trim_matches(|c: char| !c.is_alphanumeric())
+}
+
 fn names_a_secret(word: &str, secret: &str) -> bool {
-    let bare = word.trim_start_matches(|c: char| !c.is_alphanumeric());
     word.contains("://")
-        || bare.contains('@')
         || (!secret.is_empty() && word.contains(secret))
-        || SECRET_STARTS.iter().any(|start| bare.starts_with(start))
         || word.contains("?key=")
         || word.contains("/projects/")
+        || is_masked(word)
+        || word.split(is_between).any(part_names_a_secret)
+}
+
+/// What stands between the parts of a word that is a piece of JSON, of a query or of a list.
+fn is_between(c: char) -> bool {
+    matches!(c, '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '<' | '>' | '{' | '}' | '=' | '&' | '|')
+}
+
+fn part_names_a_secret(part: &str) -> bool {
+    let bare = part.trim_start_matches(|c: char| !c.is_alphanumeric());
+    bare.contains('@')
+        || bare.split(':').any(starts_like_a_key)
+        || holds_a_number_of_somebody(part)
+        || holds_a_token(part)
+        || is_uuid(part)
+        || names_a_host(part)
+}
+
+/// A key of which a part is shown: stars, or dots between its ends.
+fn is_masked(word: &str) -> bool {
+    let dots = word.split_once("...").or_else(|| word.split_once('\u{2026}'));
+    let cut = dots.is_some_and(|(start, end)| {
+        start.ends_with(char::is_alphanumeric)
+            && end.starts_with(char::is_alphanumeric)
+            && word.contains(|c: char| c.is_ascii_digit())
+    });
+    cut || (word.contains("**") && word.contains(char::is_alphanumeric)) || word.contains("****")
+}
+
+fn starts_like_a_key(text: &str) -> bool {
+    let text = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+    SECRET_STARTS.iter().any(|start| text.starts_with(start))
+        || KEY_STARTS.iter().any(|start| {
+            text.strip_prefix(start).is_some_and(|rest| rest.contains(|c: char| c.is_ascii_digit()))
+        })
+}
+
+/// Project and account numbers have at least nine digits; sizes, times and counts mostly fewer.
+fn holds_a_number_of_somebody(part: &str) -> bool {
+    part.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() >= 9)
+}
+
+/// Letters and digits without a sign between them that are too many for a word: a key, an id, a hash. The names of
+/// models have signs in between.
+fn holds_a_token(part: &str) -> bool {
+    part.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| {
+        let mixed = run.bytes().any(|b| b.is_ascii_digit()) && run.bytes().any(|b| b.is_ascii_alphabetic());
+        let hex = run.len() >= 16 && run.bytes().all(|b| b.is_ascii_hexdigit());
+        mixed && (run.len() >= 20 || hex)
+    })
+}
+
+fn is_uuid(part: &str) -> bool {
+    let digits_at = |lengths: [usize; 5], groups: &[&str]| {
+        groups.iter().zip(lengths).all(|(group, length)| {
+            group.len() == length && group.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    };
+    let run = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+    part.split(run).any(|text| {
+        let groups: Vec<&str> = text.split('-').collect();
+        groups.windows(5).any(|five| {
+            // The first may have a prefix, as in `req-` or `chatcmpl-`, which is a group of its own.
+            digits_at([8, 4, 4, 4, 12], five)
+        })
+    })
+}
+
+fn names_a_host(part: &str) -> bool {
+    let text = part.trim_matches(|c: char| !(c.is_ascii_alphanumeric() || c == '[' || c == ':' || c == ']'));
+    let host = text.split(['/', '?', '#']).next().unwrap_or_default();
+    // An IPv6 address, bare, or in brackets before a port. A time, as in 12:30:05, is none.
+    let inner = host.trim_start_matches('[').split(']').next().unwrap_or_default();
+    if inner.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let (name, port) = match host.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (host, None),
+    };
+    if name.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    let mut labels = name.split('.');
+    let is_name = labels.clone().all(|label| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    }) && name.contains(|c: char| c.is_ascii_alphabetic());
+    let last = labels.next_back().unwrap_or_default();
+    let ends_like_a_host = name.contains('.') && HOST_ENDS.iter().any(|end| last.eq_ignore_ascii_case(end));
+    // Ports of services that a name without dots stands for; smaller numbers behind a colon are statuses and counts.
+    let has_port =
+        port.and_then(|port| port.parse::<u16>().ok()).is_some_and(|port| port >= 1024 || name.contains('.'));
+    is_name && (ends_like_a_host || has_port)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -53,5 +197,69 @@ mod tests {
     fn long_and_empty_texts_become_short_ones() {
         assert_eq!(redact(&"é".repeat(600), "").chars().count(), 503);
         assert_eq!(redact(" \n", ""), "no reason given");
+    }
+
+    #[test]
+    fn what_could_be_a_key_an_account_or_an_address_goes() {
+        for word in [
+            "invalid-*****2345.",
+            "sk-proj-****abcd",
+            "********",
+            "abc12...9xyz",
+            "gsk_4fj2",
+            "'hf_a1B2c3'",
+            "key:sk-abcdef",
+            "{\"user\":\"org-1\",\"x\":1}",
+            "AbCdEf0123456789GhIjKl",
+            "req_01khrvt2r6e9rb7e8qsg86ywkw",
+            "(4f39f3af-3267-4ac1-a0cf-6aa7451877dc)",
+            "chatcmpl-4f39f3af-3267-4ac1-a0cf-6aa7451877dc.",
+            "d41d8cd98f00b204",
+            "123456789012",
+            "project:123456789,",
+            "arn:aws:bedrock:us-east-1:123456789012:model/x",
+            "api.openai.com",
+            "(api.mistral.ai/v1/chat),",
+            "whisper.svc.cluster.local:8000",
+            "localhost",
+            "worker-3:8000",
+            "redis:6379/0",
+            "10.1.2.3",
+            "10.1.2.3:443.",
+            "[fe80::1]:8080",
+            "fe80::1",
+            "somebody@corp.example",
+            "eyJhbGciOiJIUzI1NiJ9.x.y",
+        ] {
+            assert_eq!(redact(&format!("a {word} b"), ""), "a [removed] b", "{word}");
+        }
+        assert_eq!(
+            redact("Authorization: Bearer abc was wrong", ""),
+            "Authorization: [removed] [removed] was wrong"
+        );
+        assert_eq!(redact("bearer abc was wrong", ""), "bearer [removed] was wrong");
+    }
+
+    #[test]
+    fn ordinary_words_models_and_fields_stay() {
+        let said = "Unsupported value: 'temperature' does not support 1.5 with this model (status 404, code:400). \
+                    Invalid generationConfig.temperature, messages.0.content[1].input_audio.format, body.file; \
+                    gpt-4o-audio-preview-2024-12-17 mistralai/Voxtral-Mini-3B-2507 Qwen2-Audio-7B-Instruct \
+                    llama3.2:8b gemini-2.5-pro @cf/openai/whisper models/gemini-2.0-flash-001 \
+                    took 12:30:05 on 2026-01-17, 26214400 bytes, 128000 tokens, v1.2.3, e.g. wait... internationalization \
+                    tool_use_failed invalid_request_error node.js main.rs RESOURCE_EXHAUSTED max_completion_tokens **";
+        let kept: Vec<&str> = said.split_whitespace().collect();
+        for word in kept {
+            assert_eq!(redact(word, ""), word);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_bounded_and_free_of_the_channels_key(text in "\\PC{0,700}", secret in "[a-z0-9]{8,20}") {
+            let told = redact(&format!("{text}{secret} {text}"), &secret);
+            prop_assert!(!told.contains(&secret), "{told}");
+            prop_assert!(told.chars().count() <= MAX_CHARACTERS + 3);
+        }
     }
 }

@@ -15,7 +15,7 @@ const QUANTUM_TEXT: u64 = 4;
 /// Bytes that one full quantum stands for.
 const QUANTUM_BYTES: u64 = 3;
 /// Bytes decoded at a time: a whole number of quanta, and a page of text, in which disks are read.
-const BLOCK_BYTES: usize = 3072;
+pub const BLOCK_BYTES: usize = 3072;
 /// Characters that one full block occupies.
 const BLOCK_TEXT: usize = BLOCK_BYTES / 3 * 4;
 

@@ -80,6 +80,8 @@ error_codes! {
     NoAvailableModel => (422, "invalid_request_error", "no_available_model", false),
     /// The model does not take audio.
     ModelNotSupportCapability => (422, "invalid_request_error", "model_not_support_capability", false),
+    /// A field has a value that the model's rules exclude.
+    ModelRuleViolation => (422, "invalid_request_error", "model_rule_violation", false),
     /// The content is no audio that is known here.
     UnsupportedAudioFormat => (422, "invalid_request_error", "unsupported_audio_format", false),
     /// The request would exceed what the channel sends upstream.

@@ -34,6 +34,8 @@ use crate::task::Timestamp;
 use crate::upstream::Upstream;
 use crate::upstream::gemini::Gemini;
 use crate::upstream::local::Local;
+use crate::upstream::openai::OpenAi;
+use crate::upstream::transcription::Transcription;
 
 /// How often the keys' table is looked at: a key that `hearken keys` makes or revokes counts within a second.
 const KEYS_POLL: Duration = Duration::from_millis(500);
@@ -125,6 +127,12 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
 fn open_channel(config: &ChannelConfig) -> Channel {
     let upstream: Arc<dyn Upstream> = match &config.kind {
         ChannelKind::Gemini { base_url, api_key } => Arc::new(Gemini::new(base_url.clone(), api_key.clone())),
+        ChannelKind::OpenAi { base_url, api_key, options } => {
+            Arc::new(OpenAi::new(base_url, api_key.clone(), *options))
+        }
+        ChannelKind::Transcription { base_url, api_key, options } => {
+            Arc::new(Transcription::new(base_url, api_key.clone(), options.clone()))
+        }
         ChannelKind::Local => Arc::new(Local),
     };
     Channel::new(config, upstream)

@@ -74,12 +74,19 @@ fn fate(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Re
     }
     let audio =
         left.audio.clone().ok_or_else(|| interrupted("The service stopped before the task had ended"))?;
-    let audio_bytes = match &audio {
-        KeptAudio::Url(_) => 0,
-        KeptAudio::Spooled { bytes, .. } => usize::try_from(*bytes).unwrap_or(usize::MAX),
+    let (container, audio_bytes) = match &audio {
+        KeptAudio::Url(_) => (None, 0),
+        KeptAudio::Spooled { container, bytes, .. } => {
+            (Some(*container), usize::try_from(*bytes).unwrap_or(usize::MAX))
+        }
     };
     let question = &left.task.question;
-    let wanted = Wanted { model: &question.model, request_bytes: question.text_bytes() + audio_bytes };
+    let wanted = Wanted {
+        model: &question.model,
+        request_bytes: question.text_bytes() + audio_bytes,
+        container,
+        temperature: question.temperature,
+    };
     let candidates = choose(channels, wanted, &mut rand::rng())?;
     Ok(Fate::Run { audio, candidates, allowance })
 }

@@ -208,11 +208,16 @@ fn new_task(
         )
         .with_param("model"));
     }
-    let audio_bytes = match &audio {
-        AudioSource::Inline(audio) => audio.base64.len(),
-        AudioSource::Url(_) => 0,
+    let (container, audio_bytes) = match &audio {
+        AudioSource::Inline(audio) => (Some(audio.container), audio.base64.len()),
+        AudioSource::Url(_) => (None, 0),
     };
-    let wanted = Wanted { model: &question.model, request_bytes: question.text_bytes() + audio_bytes };
+    let wanted = Wanted {
+        model: &question.model,
+        request_bytes: question.text_bytes() + audio_bytes,
+        container,
+        temperature: question.temperature,
+    };
     let candidates = choose(channels, wanted, &mut rand::rng())?;
     let created = Timestamp::now();
     let task =

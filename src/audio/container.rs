@@ -56,6 +56,16 @@ impl Container {
         }
     }
 
+    /// The media type in its registered spelling, for those who are not Gemini.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Mp3 => "audio/mpeg",
+            Self::M4a => "audio/mp4",
+            Self::Wav | Self::Aiff | Self::Aac | Self::Ogg | Self::Flac => self.mime(),
+        }
+    }
+
     /// The short name in lower case: the part of the media type after the slash.
     #[must_use]
     pub fn name(self) -> &'static str {

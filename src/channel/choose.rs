@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rand::{Rng, RngExt};
 
+use super::judge::{too_hot, too_large, unsupported_format};
 use super::{Channel, Channels};
+use crate::audio::container::Container;
 use crate::config::Capability;
 use crate::error::{ErrorCode, Failure};
 
@@ -16,12 +18,17 @@ pub struct Wanted<'a> {
     /// Prompt, system prompt and base64 audio together, in bytes; of audio that is still to be fetched
     /// nothing is known and nothing counted.
     pub request_bytes: usize,
+    /// What the audio is; nothing is known of audio that is still to be fetched.
+    pub container: Option<Container>,
+    /// The temperature, where one is asked for.
+    pub temperature: Option<f64>,
 }
 
 /// The channels that could serve it: higher priority first, among equals by chance and weight. Never empty.
 ///
 /// # Errors
-/// `no_available_model`, `model_not_support_capability` or `audio_too_large`.
+/// `no_available_model`, `model_not_support_capability`, `unsupported_audio_format`, `model_rule_violation` or
+/// `audio_too_large`.
 pub fn choose(
     channels: &Channels,
     wanted: Wanted<'_>,
@@ -43,6 +50,24 @@ pub fn choose(
         )
         .with_param("model"));
     }
+    if let Some(container) = wanted.container {
+        let accepted: Vec<_> = Container::all()
+            .iter()
+            .copied()
+            .filter(|known| candidates.iter().any(|channel| channel.formats.contains(known)))
+            .collect();
+        candidates.retain(|channel| channel.formats.contains(&container));
+        if candidates.is_empty() {
+            return Err(unsupported_format(container, &accepted));
+        }
+    }
+    if let Some(temperature) = wanted.temperature {
+        let most = candidates.iter().map(|channel| channel.max_temperature).fold(0.0, f64::max);
+        candidates.retain(|channel| temperature <= channel.max_temperature);
+        if candidates.is_empty() {
+            return Err(too_hot(temperature, most));
+        }
+    }
     let most = candidates.iter().map(|channel| channel.max_request_bytes).max().unwrap_or(0);
     candidates.retain(|channel| wanted.request_bytes <= channel.max_request_bytes);
     if candidates.is_empty() {
@@ -55,17 +80,6 @@ pub fn choose(
         .collect();
     drawn.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)));
     Ok(drawn.into_iter().map(|(_, _, channel)| Arc::clone(channel)).collect())
-}
-
-pub(super) fn too_large(bytes: usize, most: usize) -> Failure {
-    Failure::new(
-        ErrorCode::AudioTooLarge,
-        format!(
-            "Prompt, system prompt and base64 audio together are {bytes} bytes, this model takes {most}; \
-             send a shorter or more compressed recording"
-        ),
-    )
-    .with_param("audio_url")
 }
 
 #[cfg(test)]
@@ -83,7 +97,7 @@ mod tests {
     }
 
     fn wanted(model: &str) -> Wanted<'_> {
-        Wanted { model, request_bytes: 10 }
+        Wanted { model, request_bytes: 10, container: Some(Container::Wav), temperature: None }
     }
 
     #[test]
@@ -115,5 +129,32 @@ mod tests {
         assert_eq!(names(&channels, wanted("none"), 0), Err(ErrorCode::NoAvailableModel));
         assert_eq!(names(&channels, wanted("deaf"), 0), Err(ErrorCode::ModelNotSupportCapability));
         assert_eq!(names(&channels, wanted("m"), 0), Err(ErrorCode::AudioTooLarge));
+    }
+
+    #[test]
+    fn only_channels_that_take_format_and_temperature_are_asked() {
+        let channels = Channels::new([
+            Channel { formats: vec![Container::Mp3, Container::Wav], ..silent_channel("two", &["m", "two"]) },
+            Channel { formats: vec![Container::Flac], ..silent_channel("flac", &["m"]) },
+            Channel { max_temperature: 1.0, ..silent_channel("cool", &["m", "cool"]) },
+        ]);
+        let sent = |container| Wanted { container, ..wanted("m") };
+        assert_eq!(names(&channels, sent(None), 1).unwrap().len(), 3);
+        let mut who = names(&channels, sent(Some(Container::Flac)), 1).unwrap();
+        who.sort_unstable();
+        assert_eq!(who, ["cool", "flac"]);
+        let hot = |model| Wanted { temperature: Some(1.5), ..wanted(model) };
+        assert_eq!(names(&channels, hot("m"), 1).unwrap(), ["two"]);
+
+        let refusal = |wanted| choose(&channels, wanted, &mut StdRng::seed_from_u64(0)).unwrap_err();
+        let failure = refusal(hot("cool"));
+        assert_eq!(
+            (failure.code, failure.param.as_deref()),
+            (ErrorCode::ModelRuleViolation, Some("temperature"))
+        );
+        assert!(failure.message.contains("from 0 to 1, and 1.5"), "{failure}");
+        let failure = refusal(Wanted { container: Some(Container::Ogg), ..wanted("two") });
+        assert_eq!(failure.code, ErrorCode::UnsupportedAudioFormat);
+        assert!(failure.message.contains("is ogg") && failure.message.contains("wav, mp3"), "{failure}");
     }
 }

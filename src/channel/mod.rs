@@ -3,6 +3,7 @@
 pub mod breaker;
 pub mod choose;
 pub mod course;
+pub mod judge;
 pub mod pace;
 pub mod pattern;
 pub mod queue;
@@ -16,7 +17,6 @@ use pattern::ModelPattern;
 
 use crate::audio::container::Container;
 use crate::config::{Capability, ChannelConfig, RetryRule, Timeouts};
-use crate::error::Failure;
 use crate::upstream::Upstream;
 
 /// A way to serve models.
@@ -27,6 +27,10 @@ pub struct Channel {
     pub models: Vec<ModelPattern>,
     /// What its models take in.
     pub capabilities: Vec<Capability>,
+    /// The containers that its upstream takes.
+    pub formats: Vec<Container>,
+    /// The highest temperature that its upstream takes; the lowest is 0.
+    pub max_temperature: f64,
     /// Higher ones are asked first.
     pub priority: i64,
     /// The share among those of equal priority; at least 1.
@@ -61,6 +65,8 @@ impl Channel {
             name: config.name.clone(),
             models: config.models.iter().map(|model| ModelPattern::new(model)).collect(),
             capabilities: config.capabilities.clone(),
+            formats: config.formats.clone(),
+            max_temperature: config.kind.max_temperature(),
             priority: config.priority,
             weight: config.weight.max(1),
             max_running_tasks: config.max_running_tasks,
@@ -71,17 +77,6 @@ impl Channel {
             max_request_bytes: config.max_request_bytes,
             upstream,
         }
-    }
-
-    /// Can the channel take this audio, with so many bytes of prompt, system prompt and base64 text in all?
-    ///
-    /// # Errors
-    /// `audio_too_large`.
-    pub fn judge(&self, _container: Container, request_bytes: usize) -> Result<(), Failure> {
-        if request_bytes > self.max_request_bytes {
-            return Err(choose::too_large(request_bytes, self.max_request_bytes));
-        }
-        Ok(())
     }
 
     /// Does the channel serve this model?

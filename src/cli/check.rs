@@ -59,12 +59,13 @@ fn describe(config: &Config) {
     for channel in &config.channels {
         let capabilities: Vec<_> = channel.capabilities.iter().copied().map(Capability::as_str).collect();
         say(format_args!(
-            "channel {}: kind {}, models {}, takes {}, priority {}, weight {}, at most {} tasks at once, \
+            "channel {}: kind {}, models {}, takes {}, audio as {}, priority {}, weight {}, at most {} tasks at once, \
              each within {}",
             channel.name,
             channel.kind.name(),
             channel.models.join(", "),
             capabilities.join(" and "),
+            list(&channel.formats),
             channel.priority,
             channel.weight,
             channel.max_running_tasks,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::Capability;
+use super::kind::{AudioPart, MaxTokensField, ResponseFormat};
+use crate::audio::container::Container;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +54,13 @@ pub(super) struct ChannelEntry {
     pub(super) api_key_env: Option<String>,
     pub(super) models: Option<Vec<String>>,
     pub(super) capabilities: Option<Vec<Capability>>,
+    pub(super) audio_formats: Option<Vec<Container>>,
+    pub(super) audio_part: Option<AudioPart>,
+    pub(super) max_tokens_field: Option<MaxTokensField>,
+    pub(super) stream_options: Option<bool>,
+    pub(super) stream: Option<bool>,
+    pub(super) language: Option<String>,
+    pub(super) response_format: Option<ResponseFormat>,
     pub(super) priority: Option<i64>,
     pub(super) weight: Option<u32>,
     pub(super) max_running_tasks: Option<usize>,

@@ -5,6 +5,8 @@
 
 mod environment;
 mod file;
+pub mod kind;
+mod kinds;
 mod place;
 mod settings;
 
@@ -12,10 +14,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::audio::container::Container;
 use crate::audio::gate::Gate;
 use crate::keys::KeyRecord;
 
 use file::FileConfig;
+pub use kind::ChannelKind;
 use place::{key_at, line_of, offset_of};
 
 /// The settings of a server, checked.
@@ -118,6 +122,8 @@ pub struct ChannelConfig {
     pub models: Vec<String>,
     /// What its models take in, in the contract's order.
     pub capabilities: Vec<Capability>,
+    /// The containers that its upstream takes; at least one.
+    pub formats: Vec<Container>,
     /// Higher ones are asked first.
     pub priority: i64,
     /// The share among those of equal priority.
@@ -132,31 +138,6 @@ pub struct ChannelConfig {
     pub breaker: BreakerRule,
     /// Prompt, system prompt and base64 audio together, in bytes.
     pub max_request_bytes: usize,
-}
-
-/// Who is behind a channel.
-#[derive(Debug, Clone)]
-pub enum ChannelKind {
-    /// Google's Gemini API.
-    Gemini {
-        /// Up to and including the version, without a slash at the end.
-        base_url: url::Url,
-        /// The key sent as `x-goog-api-key`.
-        api_key: Secret,
-    },
-    /// The embedded channel.
-    Local,
-}
-
-impl ChannelKind {
-    /// The word for it in the configuration.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Gemini { .. } => "gemini",
-            Self::Local => "local",
-        }
-    }
 }
 
 /// What a model can take in.

@@ -4,21 +4,15 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
-
 use super::file::{self, ChannelEntry, FileConfig, KeyEntry};
+use super::kinds::{Kind, kind};
 use super::{
-    BreakerRule, Capability, ChannelConfig, ChannelKind, Config, FetchConfig, Limits, Problem, Retention,
-    RetryBudget, RetryRule, Secret, StoreConfig, Timeouts,
+    BreakerRule, Capability, ChannelConfig, Config, FetchConfig, Limits, Problem, Retention, RetryBudget,
+    RetryRule, Secret, StoreConfig, Timeouts,
 };
 use crate::audio::gate::Gate;
 use crate::audio::host_pattern::HostPattern;
 use crate::keys::{KeyHash, KeyLimits, KeyRecord};
-
-const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
-const GEMINI_MODELS: [&str; 3] = ["gemini-2.5-pro", "gemini-2.5-flash", "gemini-*"];
-/// The embedded channel's model.
-const LOCAL_MODEL: &str = "local-inspect";
 
 /// Checks a configuration. `variable` looks up secrets that are named in it.
 pub(super) fn check(
@@ -61,7 +55,7 @@ pub(super) fn check(
             .map(|(index, entry)| channel(index, entry, variable))
             .collect::<Result<Vec<_>, _>>()?
     } else {
-        zero_configuration_channels(variable, &mut warnings)?
+        zero_configuration_channels(variable)?
     };
     unique("channels", channels.iter().map(|channel| channel.name.as_str()))?;
     if channels.is_empty() {
@@ -175,16 +169,14 @@ const MOST_TASKS: usize = 1 << 28;
 
 fn zero_configuration_channels(
     variable: &dyn Fn(&str) -> Option<String>,
-    warnings: &mut Vec<String>,
 ) -> Result<Vec<ChannelConfig>, Problem> {
     let entry = |kind: &str| ChannelEntry { kind: Some(kind.to_owned()), ..ChannelEntry::default() };
     let mut channels = vec![channel(0, entry("local"), variable)?];
-    if variable("GEMINI_API_KEY").is_some() {
-        let gemini = ChannelEntry { api_key_env: Some("GEMINI_API_KEY".to_owned()), ..entry("gemini") };
-        channels.push(channel(1, gemini, variable)?);
-    }
-    if variable("OPENAI_API_KEY").is_some() {
-        warnings.push("OPENAI_API_KEY is set, but this version has no channels of kind openai".to_owned());
+    for (kind, name) in [("gemini", "GEMINI_API_KEY"), ("openai", "OPENAI_API_KEY")] {
+        if variable(name).is_some() {
+            let entry = ChannelEntry { api_key_env: Some(name.to_owned()), ..entry(kind) };
+            channels.push(channel(channels.len(), entry, variable)?);
+        }
     }
     Ok(channels)
 }
@@ -195,33 +187,7 @@ fn channel(
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<ChannelConfig, Problem> {
     let at = |key: &str| format!("channels[{index}].{key}");
-    let word = entry
-        .kind
-        .as_deref()
-        .ok_or_else(|| Problem::new(at("kind"), "it is missing: write gemini or local"))?;
-    let (kind, default_models, default_slots) = match word {
-        "gemini" => {
-            let text = entry.base_url.as_deref().unwrap_or(GEMINI_BASE_URL);
-            let base_url = Url::parse(text.trim_end_matches('/'))
-                .ok()
-                .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-                .ok_or_else(|| Problem::new(at("base_url"), format!("{text:?} is no http(s) URL")))?;
-            let api_key = secret(&at("api_key"), entry.api_key, entry.api_key_env.as_deref(), variable)?;
-            (ChannelKind::Gemini { base_url, api_key }, GEMINI_MODELS.as_slice(), 64)
-        }
-        // Measuring sound is work for the processor: more at once than there are cores only makes all slower.
-        "local" => {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            (ChannelKind::Local, [LOCAL_MODEL].as_slice(), cores)
-        }
-        "openai" | "transcription" => {
-            return Err(Problem::new(
-                at("kind"),
-                format!("{word} is not in this version: use gemini or local"),
-            ));
-        }
-        other => return Err(Problem::new(at("kind"), format!("{other:?} is unknown: use gemini or local"))),
-    };
+    let Kind { kind, default_models, default_slots, formats } = kind(&at, &entry, variable)?;
     let models =
         entry.models.unwrap_or_else(|| default_models.iter().map(|model| (*model).to_owned()).collect());
     if models.is_empty() || models.iter().any(String::is_empty) {
@@ -230,7 +196,7 @@ fn channel(
     let mut capabilities = entry.capabilities.unwrap_or_else(|| vec![Capability::Text, Capability::Audio]);
     capabilities.sort_unstable();
     capabilities.dedup();
-    let name = entry.name.unwrap_or_else(|| word.to_owned());
+    let name = entry.name.unwrap_or_else(|| kind.name().to_owned());
     if name.is_empty() {
         return Err(Problem::new(at("name"), "it is empty: give the channel a name"));
     }
@@ -269,6 +235,7 @@ fn channel(
         kind,
         models,
         capabilities,
+        formats,
     })
 }
 
@@ -300,7 +267,7 @@ fn key(
 }
 
 /// A secret that stands in the file, or in the environment under the name that the file gives.
-fn secret(
+pub(super) fn secret(
     key: &str,
     text: Option<String>,
     named: Option<&str>,

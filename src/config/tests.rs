@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use super::kind::{AudioPart, MaxTokensField, OpenAiOptions, ResponseFormat, TranscriptionOptions};
 use super::*;
 use crate::keys::KeyLimits;
 
@@ -102,6 +103,8 @@ fn without_a_file_the_channels_follow_from_the_environment() {
     assert_eq!(channels(&[]), ["local"]);
     assert_eq!(channels(&[("GEMINI_API_KEY", "k")]), ["local", "gemini"]);
     assert_eq!(channels(&[("GEMINI_API_KEY", "")]), ["local"]);
+    assert_eq!(channels(&[("OPENAI_API_KEY", "k")]), ["local", "openai"]);
+    assert_eq!(channels(&[("OPENAI_API_KEY", "k"), ("GEMINI_API_KEY", "k")]), ["local", "gemini", "openai"]);
 }
 
 #[test]
@@ -214,4 +217,111 @@ fn secrets_are_not_printed() {
     let config =
         load("[[channels]]\nkind = \"gemini\"\napi_key = \"hush-hush\"\nmodels = [\"m\"]", &[]).unwrap();
     assert!(!format!("{config:?}").contains("hush"));
+}
+
+/// The one channel of a file, with a key.
+fn channel(kind: &str, lines: &str) -> Result<ChannelConfig, String> {
+    let config = load(&format!("[[channels]]\nkind = \"{kind}\"\napi_key = \"k\"\n{lines}"), &[])?;
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    Ok(config.channels[0].clone())
+}
+
+#[test]
+fn an_openai_channel_has_its_defaults_and_takes_every_key() {
+    let found = channel("openai", "").unwrap();
+    let plain = OpenAiOptions {
+        max_tokens_field: MaxTokensField::MaxTokens,
+        stream_options: true,
+        audio_part: AudioPart::InputAudio,
+    };
+    let ChannelKind::OpenAi { base_url, options, .. } = &found.kind else { panic!("{found:?}") };
+    assert_eq!((base_url.as_str(), *options), ("https://api.openai.com/v1", plain));
+    assert_eq!(found.formats, [Container::Wav, Container::Mp3]);
+    assert_eq!(
+        (found.name.as_str(), found.kind.max_temperature(), found.max_running_tasks),
+        ("openai", 2.0, 64)
+    );
+    assert_eq!(
+        found.models,
+        ["gpt-audio", "gpt-audio-mini", "gpt-4o-audio-preview", "gpt-audio-*", "gpt-4o-audio-*"]
+    );
+
+    let lines = "base_url = \"http://h:1/v1/?api-version=2\"\nmax_tokens_field = \"max_completion_tokens\"\n\
+                 stream_options = false\naudio_formats = [\"flac\"]\naudio_part = \"audio_url\"";
+    let found = channel("openai", lines).unwrap();
+    let ChannelKind::OpenAi { base_url, options, .. } = &found.kind else { panic!("{found:?}") };
+    assert_eq!(base_url.as_str(), "http://h:1/v1/?api-version=2");
+    assert_eq!(options.max_tokens_field.as_str(), "max_completion_tokens");
+    assert_eq!((options.stream_options, options.audio_part), (false, AudioPart::AudioUrl));
+    assert_eq!(found.formats, [Container::Flac]);
+}
+
+#[test]
+fn a_transcription_channel_has_its_defaults_and_takes_every_key() {
+    let found = channel("transcription", "").unwrap();
+    let plain = TranscriptionOptions {
+        language: None,
+        response_format: ResponseFormat::Json,
+        stream: true,
+        stream_options: false,
+    };
+    let ChannelKind::Transcription { base_url, options, .. } = &found.kind else { panic!("{found:?}") };
+    assert_eq!((base_url.as_str(), options), ("https://api.openai.com/v1", &plain));
+    assert_eq!((found.kind.max_temperature(), found.formats.len()), (1.0, 5));
+    assert!(!found.formats.contains(&Container::Aiff) && !found.formats.contains(&Container::Aac));
+    assert_eq!(
+        found.models,
+        ["whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-*transcribe*"]
+    );
+
+    for (word, format) in [
+        ("text", ResponseFormat::Text),
+        ("verbose_json", ResponseFormat::VerboseJson),
+        ("diarized_json", ResponseFormat::DiarizedJson),
+    ] {
+        let lines = format!(
+            "language = \"de\"\nresponse_format = \"{word}\"\nstream = false\nstream_options = true\n\
+             audio_formats = [\"wav\", \"aac\"]"
+        );
+        let found = channel("transcription", &lines).unwrap();
+        let ChannelKind::Transcription { options, .. } = &found.kind else { panic!("{found:?}") };
+        let expected = TranscriptionOptions {
+            language: Some("de".into()),
+            response_format: format,
+            stream: false,
+            stream_options: true,
+        };
+        assert_eq!((options, format.as_str()), (&expected, word));
+        assert_eq!(found.formats, [Container::Wav, Container::Aac]);
+    }
+}
+
+#[test]
+fn keys_of_another_kind_and_values_that_nobody_knows_are_refused_with_a_mend() {
+    for (kind, line, key, mend) in [
+        ("gemini", "audio_formats = [\"wav\"]", "audio_formats", "kind openai and transcription"),
+        ("local", "stream = true", "stream", "kind transcription"),
+        ("openai", "language = \"de\"", "language", "kind transcription"),
+        ("openai", "response_format = \"text\"", "response_format", "kind transcription"),
+        ("transcription", "audio_part = \"audio_url\"", "audio_part", "kind openai"),
+        ("transcription", "max_tokens_field = \"max_tokens\"", "max_tokens_field", "kind openai"),
+        ("gemini", "stream_options = true", "stream_options", "kind openai and transcription"),
+        ("openai", "max_tokens_field = \"tokens\"", "max_tokens_field", "`max_completion_tokens`"),
+        ("openai", "audio_formats = []", "audio_formats", "at least one"),
+        ("openai", "audio_formats = [\"mp4\"]", "audio_formats[0]", "`m4a`"),
+        ("openai", "audio_part = \"url\"", "audio_part", "`audio_url`"),
+        ("openai", "base_url = \"api.openai.com\"", "base_url", "http(s)"),
+        ("transcription", "language = \"German\"", "language", "ISO 639-1"),
+        ("transcription", "response_format = \"srt\"", "response_format", "`verbose_json`"),
+    ] {
+        let error = channel(kind, line).unwrap_err();
+        assert!(error.starts_with(&format!("h.toml:4: channels[0].{key}: ")), "{error}");
+        assert!(error.contains(mend), "{mend}: {error}");
+    }
+    for kind in ["openai", "transcription"] {
+        let error = load(&format!("[[channels]]\nkind = \"{kind}\""), &[]).unwrap_err();
+        assert!(error.contains("channels[0].api_key: ") && error.contains("write any word"), "{error}");
+    }
+    let error = load("[[channels]]\nname = \"x\"", &[]).unwrap_err();
+    assert!(error.contains("gemini, openai, transcription or local"), "{error}");
 }

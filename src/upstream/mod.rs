@@ -7,11 +7,14 @@ pub mod error;
 pub mod exchange;
 pub mod gemini;
 pub mod local;
+pub mod openai;
+pub mod openai_wire;
 pub mod reading;
 pub mod redact;
 pub mod retry_after;
 #[cfg(test)]
 pub mod testing;
+pub mod transcription;
 
 use std::time::Duration;
 

@@ -1,13 +1,17 @@
-//! An upstream in memory, for the tests of what stands above upstreams.
+//! An upstream in memory, for the tests of what stands above upstreams; a body in memory, for those of what reads it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
 
-use super::{Batch, Upstream, UpstreamError, UpstreamRequest, UpstreamStream};
+use super::reading::{BodyReader, events};
+use super::{Batch, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream};
 use crate::channel::Channel;
 use crate::config::{BreakerRule, ChannelConfig, ChannelKind, RetryRule, Timeouts};
+use crate::task::answer::TextKind;
+use crate::wire::completion::{FinishReason, Usage};
 
 /// Says what a function makes of the request.
 pub(crate) struct Scripted<F>(pub(crate) F);
@@ -33,6 +37,7 @@ pub(crate) fn channel_over(name: &str, models: &[&str], upstream: Arc<dyn Upstre
         name: name.to_owned(),
         kind: ChannelKind::Local,
         models: models.iter().map(|model| (*model).to_owned()).collect(),
+        formats: crate::audio::container::Container::all().to_vec(),
         capabilities: vec![crate::config::Capability::Text, crate::config::Capability::Audio],
         priority: 0,
         weight: 1,
@@ -54,4 +59,51 @@ pub(crate) fn channel_over(name: &str, models: &[&str], upstream: Arc<dyn Upstre
 /// A channel whose upstream never says anything.
 pub(crate) fn silent_channel(name: &str, models: &[&str]) -> Channel {
     channel_over(name, models, Arc::new(Scripted(|_| stream::pending().boxed_local())))
+}
+
+/// What a body comes to: its texts, reasoning in brackets, and its end.
+pub(crate) type Outcome = (String, Result<(FinishReason, Usage), UpstreamError>);
+
+/// Reads a body that comes in pieces of this many bytes.
+pub(crate) fn read_body(reader: impl BodyReader, body: &[u8], piece: usize) -> Outcome {
+    let cuts: Vec<usize> = (0..body.len()).step_by(piece.max(1)).skip(1).collect();
+    read_cut_body(reader, body, &cuts)
+}
+
+/// Reads a body that comes in pieces that end at these places, in order, and at its end.
+pub(crate) fn read_cut_body(reader: impl BodyReader, body: &[u8], cuts: &[usize]) -> Outcome {
+    let ends = cuts.iter().copied().chain([body.len()]);
+    let pieces = ends.scan(0, |from, to| {
+        let piece = Bytes::copy_from_slice(&body[*from..to]);
+        *from = to;
+        Some(Ok(piece))
+    });
+    let pieces: Vec<_> = pieces.collect();
+    let batches = events(stream::iter(pieces).boxed_local(), reader).collect::<Vec<_>>();
+    let mut batches = batches.now_or_never().unwrap();
+    let failed = batches.pop_if(|batch| batch.is_err()).map(|batch| batch.unwrap_err());
+    let (mut text, mut reasoning, mut end) = (String::new(), false, None);
+    for event in batches.into_iter().flat_map(Result::unwrap) {
+        assert!(end.is_none(), "behind the end: {event:?}");
+        match event {
+            UpstreamEvent::Text(kind, piece) => {
+                assert!(!piece.is_empty());
+                if reasoning != (kind == TextKind::Reasoning) {
+                    reasoning = !reasoning;
+                    text.push(if reasoning { '(' } else { ')' });
+                }
+                text += &piece;
+            }
+            UpstreamEvent::Finished { reason, usage } => end = Some((reason, usage)),
+            UpstreamEvent::Progress(_) => {}
+        }
+    }
+    if reasoning {
+        text.push(')');
+    }
+    match (failed, end) {
+        (Some(err), None) => (text, Err(err)),
+        (None, Some(end)) => (text, Ok(end)),
+        other => panic!("exactly one of an end and an error: {other:?}"),
+    }
 }

@@ -1,0 +1,163 @@
+//! The keys of a channel that depend on its kind: which there are, their defaults, and what is wrong with others.
+
+use url::Url;
+
+use super::file::ChannelEntry;
+use super::kind::{
+    AudioPart, ChannelKind, MaxTokensField, OpenAiOptions, ResponseFormat, TranscriptionOptions,
+};
+use super::settings::secret;
+use super::{Problem, Secret};
+use crate::audio::container::Container;
+
+const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
+const GEMINI_MODELS: &[&str] = &["gemini-2.5-pro", "gemini-2.5-flash", "gemini-*"];
+const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
+const OPENAI_MODELS: &[&str] =
+    &["gpt-audio", "gpt-audio-mini", "gpt-4o-audio-preview", "gpt-audio-*", "gpt-4o-audio-*"];
+/// All that OpenAI's chat models take.
+const OPENAI_FORMATS: &[Container] = &[Container::Wav, Container::Mp3];
+const TRANSCRIPTION_MODELS: &[&str] =
+    &["whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-*transcribe*"];
+/// OpenAI's list, as far as hearken knows the containers.
+const TRANSCRIPTION_FORMATS: &[Container] =
+    &[Container::Flac, Container::Mp3, Container::M4a, Container::Ogg, Container::Wav];
+/// The embedded channel's model.
+const LOCAL_MODELS: &[&str] = &["local-inspect"];
+
+const KINDS: &str = "gemini, openai, transcription or local";
+
+/// What a channel's kind decides.
+pub(super) struct Kind {
+    pub(super) kind: ChannelKind,
+    pub(super) default_models: &'static [&'static str],
+    pub(super) default_slots: usize,
+    pub(super) formats: Vec<Container>,
+}
+
+/// Reads the kind of a channel and what belongs to it.
+pub(super) fn kind(
+    at: &dyn Fn(&str) -> String,
+    entry: &ChannelEntry,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Kind, Problem> {
+    let word = entry
+        .kind
+        .as_deref()
+        .ok_or_else(|| Problem::new(at("kind"), format!("it is missing: write {KINDS}")))?;
+    refuse_foreign_keys(at, entry, word)?;
+    match word {
+        "gemini" => {
+            let base_url = base_url(at, entry, GEMINI_BASE_URL)?;
+            let api_key =
+                secret(&at("api_key"), entry.api_key.clone(), entry.api_key_env.as_deref(), variable)?;
+            Ok(Kind {
+                kind: ChannelKind::Gemini { base_url, api_key },
+                default_models: GEMINI_MODELS,
+                default_slots: 64,
+                formats: Container::all().to_vec(),
+            })
+        }
+        "openai" => Ok(Kind {
+            kind: ChannelKind::OpenAi {
+                base_url: base_url(at, entry, OPENAI_BASE_URL)?,
+                api_key: bearer_key(at, entry, variable)?,
+                options: OpenAiOptions {
+                    max_tokens_field: entry.max_tokens_field.unwrap_or(MaxTokensField::MaxTokens),
+                    stream_options: entry.stream_options.unwrap_or(true),
+                    audio_part: entry.audio_part.unwrap_or(AudioPart::InputAudio),
+                },
+            },
+            default_models: OPENAI_MODELS,
+            default_slots: 64,
+            formats: formats(at, entry, OPENAI_FORMATS)?,
+        }),
+        "transcription" => Ok(Kind {
+            kind: ChannelKind::Transcription {
+                base_url: base_url(at, entry, OPENAI_BASE_URL)?,
+                api_key: bearer_key(at, entry, variable)?,
+                options: TranscriptionOptions {
+                    language: language(at, entry)?,
+                    response_format: entry.response_format.unwrap_or(ResponseFormat::Json),
+                    stream: entry.stream.unwrap_or(true),
+                    stream_options: entry.stream_options.unwrap_or(false),
+                },
+            },
+            default_models: TRANSCRIPTION_MODELS,
+            default_slots: 64,
+            formats: formats(at, entry, TRANSCRIPTION_FORMATS)?,
+        }),
+        // Measuring sound is work for the processor: more at once than there are cores only makes all slower.
+        "local" => Ok(Kind {
+            kind: ChannelKind::Local,
+            default_models: LOCAL_MODELS,
+            default_slots: std::thread::available_parallelism().map_or(1, usize::from),
+            formats: Container::all().to_vec(),
+        }),
+        other => Err(Problem::new(at("kind"), format!("{other:?} is unknown: use {KINDS}"))),
+    }
+}
+
+/// A key that would change nothing is a mistake: whoever wrote it expects something of it.
+fn refuse_foreign_keys(at: &dyn Fn(&str) -> String, entry: &ChannelEntry, word: &str) -> Result<(), Problem> {
+    let keys: [(&str, bool, &[&str]); 7] = [
+        ("audio_formats", entry.audio_formats.is_some(), &["openai", "transcription"]),
+        ("audio_part", entry.audio_part.is_some(), &["openai"]),
+        ("max_tokens_field", entry.max_tokens_field.is_some(), &["openai"]),
+        ("stream_options", entry.stream_options.is_some(), &["openai", "transcription"]),
+        ("stream", entry.stream.is_some(), &["transcription"]),
+        ("language", entry.language.is_some(), &["transcription"]),
+        ("response_format", entry.response_format.is_some(), &["transcription"]),
+    ];
+    match keys.into_iter().find(|(_, is_set, kinds)| *is_set && !kinds.contains(&word)) {
+        None => Ok(()),
+        Some((key, _, kinds)) => {
+            let kinds = kinds.join(" and ");
+            let reason = format!("it is for channels of kind {kinds}, and this one is {word}: remove it");
+            Err(Problem::new(at(key), reason))
+        }
+    }
+}
+
+fn base_url(at: &dyn Fn(&str) -> String, entry: &ChannelEntry, default: &str) -> Result<Url, Problem> {
+    let text = entry.base_url.as_deref().unwrap_or(default);
+    Url::parse(text.trim_end_matches('/'))
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| Problem::new(at("base_url"), format!("{text:?} is no http(s) URL")))
+}
+
+fn bearer_key(
+    at: &dyn Fn(&str) -> String,
+    entry: &ChannelEntry,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Secret, Problem> {
+    let written = entry.api_key.clone().filter(|key| !key.is_empty());
+    if written.is_none() && entry.api_key_env.is_none() {
+        let mend = "it is missing: set it, or api_key_env to the name of a variable; \
+                    for a server that wants none, write any word";
+        return Err(Problem::new(at("api_key"), mend));
+    }
+    secret(&at("api_key"), written, entry.api_key_env.as_deref(), variable)
+}
+
+fn formats(
+    at: &dyn Fn(&str) -> String,
+    entry: &ChannelEntry,
+    default: &[Container],
+) -> Result<Vec<Container>, Problem> {
+    let formats = entry.audio_formats.as_deref().unwrap_or(default);
+    if formats.is_empty() {
+        return Err(Problem::new(at("audio_formats"), "list at least one, as in [\"wav\", \"mp3\"]"));
+    }
+    Ok(formats.to_vec())
+}
+
+fn language(at: &dyn Fn(&str) -> String, entry: &ChannelEntry) -> Result<Option<String>, Problem> {
+    match &entry.language {
+        Some(code) if !(matches!(code.len(), 2..=3) && code.bytes().all(|b| b.is_ascii_lowercase())) => Err(
+            Problem::new(at("language"), "write its code of ISO 639-1, as in \"de\", or remove it for any"),
+        ),
+        language => Ok(language.clone()),
+    }
+}

@@ -1,0 +1,65 @@
+//! OpenAI's chat completions, at OpenAI or at a server that speaks like it: our request in its JSON, its chunks in our
+//! terms.
+//!
+//! What such servers do differently from each other is written down where it is read, in [`openai_wire`]; the quirks
+//! that shape this file: a chunk may have no choices, and the first of them no id; the end may be `[DONE]`, a finish
+//! reason, or both, also twice; the usage comes with any chunk; an error comes at any time and in any place, also after
+//! the finish reason; who does not know `stream` answers in one piece.
+
+mod reply;
+mod request;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use url::Url;
+
+use super::body::PiecedBody;
+use super::openai_wire::events::ObjectEvents;
+use super::openai_wire::{self, error};
+use super::reading::{Body, EventBody, events};
+use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, exchange};
+use crate::config::Secret;
+use crate::config::kind::OpenAiOptions;
+use reply::Reply;
+
+/// Chat completions at one address with one key.
+#[derive(Debug)]
+pub struct OpenAi {
+    url: Url,
+    api_key: Secret,
+    options: OpenAiOptions,
+}
+
+impl OpenAi {
+    /// `base_url` goes up to and including the version.
+    #[must_use]
+    pub fn new(base_url: &Url, api_key: Secret, options: OpenAiOptions) -> Self {
+        Self { url: openai_wire::endpoint(base_url, &["chat", "completions"]), api_key, options }
+    }
+}
+
+impl Upstream for OpenAi {
+    fn call(&self, request: UpstreamRequest) -> UpstreamStream {
+        let (url, api_key, options) = (self.url.clone(), self.api_key.clone(), self.options);
+        let answered = async move {
+            let reply = Reply::new(request.question.reasoning);
+            let reader = EventBody::new(ObjectEvents::new(reply, api_key.clone()));
+            Ok(events(send(url, &api_key, options, request).await?, reader))
+        };
+        stream::once(answered).try_flatten().boxed_local()
+    }
+}
+
+async fn send(
+    url: Url,
+    api_key: &Secret,
+    options: OpenAiOptions,
+    request: UpstreamRequest,
+) -> Result<Body, UpstreamError> {
+    let key = openai_wire::bearer(api_key)?;
+    let connect_timeout = request.connect_timeout;
+    let body = PiecedBody::new(request::pieces(request, options));
+    let refused = |refusal| error::refusal(&refusal, api_key.expose());
+    let response = exchange::post(url, key, "application/json", body, connect_timeout, refused).await?;
+    // The type is not looked at: JSON comes as an event stream, and the other way round.
+    Ok(response.body)
+}

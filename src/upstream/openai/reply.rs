@@ -1,0 +1,70 @@
+//! A chat completion in our terms: a pure reader that takes chunks, or the whole of it, and decides at its end.
+
+use serde_json::Value;
+
+use crate::task::answer::TextKind;
+use crate::upstream::openai_wire::chunk::{self, Chunk};
+use crate::upstream::openai_wire::events::ObjectReader;
+use crate::upstream::openai_wire::usage::usage_in;
+use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
+use crate::wire::completion::{FinishReason, Usage};
+
+/// A reply that is coming in. Its own id, time and model are nobody's business: the task has others.
+#[derive(Debug)]
+pub(super) struct Reply {
+    want_reasoning: bool,
+    /// The last word on why the model stopped: some say it twice.
+    finish: Option<String>,
+    /// The last word on what it took.
+    usage: Usage,
+    /// Did any text come, be it one that nobody asked for?
+    saw_text: bool,
+}
+
+impl Reply {
+    pub(super) fn new(want_reasoning: bool) -> Self {
+        Self { want_reasoning, finish: None, usage: Usage::default(), saw_text: false }
+    }
+
+    fn end(&mut self, otherwise: UpstreamError, batch: &mut Batch) -> Result<(), UpstreamError> {
+        let reason = match &self.finish {
+            Some(word) => chunk::finish_reason(word)?,
+            None => return Err(otherwise),
+        };
+        batch.push(UpstreamEvent::Finished { reason, usage: self.usage });
+        Ok(())
+    }
+}
+
+impl ObjectReader for Reply {
+    fn take(&mut self, _: &str, object: &Value, batch: &mut Batch) -> Result<(), UpstreamError> {
+        if let Some(usage) = usage_in(object) {
+            self.usage = usage;
+        }
+        let Chunk { texts, finish } = chunk::read(object);
+        if let Some(word) = finish {
+            self.finish = Some(word.to_owned());
+        }
+        self.saw_text |= !texts.is_empty();
+        let wanted = |kind| kind == TextKind::Content || self.want_reasoning;
+        let texts = texts.into_iter().filter(|(kind, _)| wanted(*kind));
+        batch.extend(texts.map(|(kind, text)| UpstreamEvent::Text(kind, text)));
+        Ok(())
+    }
+
+    /// The end mark is as good as a finish reason, which one server (Snowflake) never gives.
+    fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        if self.finish.is_none() && self.saw_text {
+            batch.push(UpstreamEvent::Finished { reason: FinishReason::Stop, usage: self.usage });
+            return Ok(());
+        }
+        self.end(UpstreamError::Invalid("an empty response".to_owned()), batch)
+    }
+
+    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        self.end(UpstreamError::Disconnected, batch)
+    }
+}
+
+#[cfg(test)]
+mod tests;

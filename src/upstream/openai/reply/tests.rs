@@ -1,0 +1,305 @@
+//! Bodies of chat completions, as each server writes them, and what they come to however they are cut.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::config::Secret;
+use crate::upstream::Fault;
+use crate::upstream::openai_wire::events::ObjectEvents;
+use crate::upstream::reading::EventBody;
+use crate::upstream::testing::{Outcome, read_body, read_cut_body};
+
+fn reader(want_reasoning: bool) -> EventBody<ObjectEvents<Reply>> {
+    EventBody::new(ObjectEvents::new(Reply::new(want_reasoning), Secret::new("hush".into())))
+}
+
+/// What a body comes to, which must not depend on how it is cut.
+fn read(body: &str) -> Outcome {
+    let whole = read_body(reader(true), body.as_bytes(), usize::MAX);
+    for piece in [1, 5, 4096] {
+        assert_eq!(read_body(reader(true), body.as_bytes(), piece), whole, "{body:?} in pieces of {piece}");
+    }
+    whole
+}
+
+fn event(json: &Value) -> String {
+    format!("data: {json}\n\n")
+}
+
+fn choice(delta: Value, finish: Option<&str>) -> Value {
+    json!({"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "other",
+        "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]})
+}
+
+fn say(text: &str) -> String {
+    event(&choice(json!({"content": text}), None))
+}
+
+fn stop(word: &str) -> String {
+    event(&choice(json!({}), Some(word)))
+}
+
+const DONE: &str = "data: [DONE]\n\n";
+
+fn usage(prompt: u64, completion: u64) -> Usage {
+    Usage {
+        prompt_tokens: prompt,
+        completion_tokens: completion,
+        total_tokens: prompt + completion,
+        ..Usage::default()
+    }
+}
+
+fn ok(text: &str, reason: FinishReason) -> Outcome {
+    (text.to_owned(), Ok((reason, Usage::default())))
+}
+
+fn invalid(text: &str, why: &str) -> Outcome {
+    (text.to_owned(), Err(UpstreamError::Invalid(why.to_owned())))
+}
+
+fn cut_off(text: &str) -> Outcome {
+    (text.to_owned(), Err(UpstreamError::Disconnected))
+}
+
+fn refused(text: &str, fault: Fault, status: Option<u16>, message: &str) -> Outcome {
+    let message = message.to_owned();
+    (text.to_owned(), Err(UpstreamError::Refused { fault, status, message, retry_after: None }))
+}
+
+#[test]
+fn openai_says_role_texts_end_and_usage() {
+    let body = event(&choice(json!({"role": "assistant", "content": "", "refusal": null}), None))
+        + &say("The ")
+        + &say("end.")
+        + &stop("stop")
+        + &event(
+            &json!({"choices": [], "usage": {"prompt_tokens": 14, "completion_tokens": 8, "total_tokens": 22}}),
+        )
+        + DONE;
+    assert_eq!(read(&body), ("The end.".into(), Ok((FinishReason::Stop, usage(14, 8)))));
+}
+
+#[test]
+fn azure_begins_without_a_choice() {
+    let first = json!({"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": []});
+    let mut filtered = choice(json!({"content": "Why"}), None);
+    filtered["choices"][0]["content_filter_results"] = json!({"hate": {"filtered": false}});
+    let body = event(&first) + &event(&filtered) + &stop("content_filter") + DONE;
+    assert_eq!(read(&body), ok("Why", FinishReason::ContentFilter));
+}
+
+#[test]
+fn openrouter_comments_repeats_itself_and_puts_the_usage_beside_a_choice() {
+    let thought = json!({"role": "assistant", "content": "", "reasoning": "Hm",
+        "reasoning_details": [{"type": "reasoning.text", "text": "Hm", "index": 0}]});
+    let mut last = choice(
+        json!({"role": "assistant", "content": "", "reasoning": null, "reasoning_details": []}),
+        Some("length"),
+    );
+    last["usage"] = json!({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "cost": 0});
+    let body = ": OPENROUTER PROCESSING\n\n".repeat(3)
+        + &event(&choice(thought, None))
+        + &event(&choice(json!({"role": "assistant", "content": "Hi"}), Some("length")))
+        + &event(&last)
+        + DONE;
+    assert_eq!(read(&body), ("(Hm)Hi".into(), Ok((FinishReason::Length, usage(3, 2)))));
+
+    let mut error = choice(json!({"role": "assistant", "content": ""}), None);
+    error["error"] = json!({"code": 400, "message": "Token limit reached"});
+    let body = say("Hi") + &stop("length") + &event(&error) + DONE;
+    assert_eq!(read(&body), refused("Hi", Fault::Request, Some(400), "Token limit reached"));
+}
+
+#[test]
+fn groq_names_its_error_event_and_has_usage_of_its_own() {
+    let body = event(&choice(json!({"reasoning": "We", "channel": "analysis"}), None))
+        + "event: error\ndata: {\"error\":{\"message\":\"no tool\",\"type\":\"invalid_request_error\",\"status_code\":400}}\n\n";
+    assert_eq!(read(&body), refused("(We)", Fault::Request, Some(400), "no tool"));
+
+    let mut last = choice(json!({}), Some("stop"));
+    last["x_groq"] =
+        json!({"id": "r", "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}});
+    assert_eq!(read(&(say("a") + &event(&last))), ("a".into(), Ok((FinishReason::Stop, usage(1, 2)))));
+}
+
+#[test]
+fn vllm_ends_on_a_text_and_says_done_behind_an_error() {
+    let body = event(&choice(json!({"role": "assistant"}), None))
+        + &event(&choice(json!({"content": "<"}), Some("length")))
+        + DONE;
+    assert_eq!(read(&body), ok("<", FinishReason::Length));
+    let error =
+        json!({"error": {"message": "broke", "type": "InternalServerError", "param": null, "code": 500}});
+    assert_eq!(read(&(say("a") + &event(&error) + DONE)), refused("a", Fault::Upstream, Some(500), "broke"));
+}
+
+#[test]
+fn deepseek_keeps_alive_and_thinks_aloud() {
+    let body = ": keep-alive\n\n".to_owned()
+        + &event(&choice(json!({"reasoning_content": "Hm"}), None))
+        + ": keep-alive\n\n"
+        + &event(&choice(json!({"reasoning_content": null, "content": "4"}), None))
+        + &stop("stop")
+        + DONE;
+    assert_eq!(read(&body), ok("(Hm)4", FinishReason::Stop));
+    assert_eq!(read_body(reader(false), body.as_bytes(), 7), ok("4", FinishReason::Stop));
+    let whole = json!({"object": "chat.completion", "choices": [{"index": 0, "finish_reason": "stop",
+        "message": {"role": "assistant", "reasoning_content": "Hm", "content": "4"}}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}});
+    let expected = ("(Hm)4".into(), Ok((FinishReason::Stop, usage(1, 1))));
+    assert_eq!(read(&format!("\n\n\n{whole}")), expected);
+    assert_eq!(read(&format!("\r\n\n{whole:#}\n")), expected);
+    assert_eq!(read(&cut(&format!("{whole:#}"), 9)), cut_off(""));
+}
+
+fn cut(text: &str, bytes: usize) -> String {
+    text[..text.len() - bytes].to_owned()
+}
+
+#[test]
+fn mistral_thinks_in_lists_and_counts_audio_apart() {
+    let thinking = json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "So 14"}], "closed": true},
+        {"type": "text", "text": "1"}]});
+    let mut last = choice(json!({"content": "44"}), Some("stop"));
+    last["usage"] =
+        json!({"prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 385, "prompt_audio_seconds": 3});
+    let (text, end) = read(&(event(&choice(thinking, None)) + &event(&last) + DONE));
+    let told = end.unwrap().1;
+    assert_eq!((text.as_str(), told.prompt_tokens, told.completion_tokens), ("(So 14)144", 379, 6));
+    assert_eq!((told.total_tokens, told.prompt_tokens_details.audio_tokens), (385, 375));
+}
+
+#[test]
+fn ollama_reasons_under_the_other_name_and_tells_the_usage_apart() {
+    let body = event(&choice(json!({"role": "assistant", "content": "", "reasoning": "r"}), None))
+        + &say("a")
+        + &stop("stop")
+        + &event(
+            &json!({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}),
+        )
+        + DONE;
+    assert_eq!(read(&body), ("(r)a".into(), Ok((FinishReason::Stop, usage(1, 1)))));
+}
+
+#[test]
+fn gpustack_has_no_end_mark_and_an_error_for_a_field() {
+    assert_eq!(read(&(say("a") + &stop("stop"))), ok("a", FinishReason::Stop));
+    let body = say("a") + "error: {\"detail\":{\"x\":1},\"error\":{\"message\":\"gone\",\"code\":503}}\n\n";
+    assert_eq!(read(&body), refused("a", Fault::Upstream, Some(503), "gone"));
+    assert_eq!(read(&(say("a") + "error: it broke\n")), refused("a", Fault::Upstream, None, "it broke"));
+}
+
+#[test]
+fn perplexity_repeats_the_message_in_every_chunk() {
+    let chunk = |delta: &str, so_far: &str, finish: Option<&str>| {
+        let mut chunk = choice(json!({"role": "assistant", "content": delta}), finish);
+        chunk["choices"][0]["message"] = json!({"role": "assistant", "content": so_far});
+        chunk["usage"] =
+            json!({"prompt_tokens": 2, "completion_tokens": so_far.len(), "total_tokens": 2 + so_far.len()});
+        format!("data: {chunk}\r\n\r\n")
+    };
+    let body = ": ping - 2026-01-01\r\n\r\n".to_owned()
+        + &chunk("a", "a", None)
+        + &chunk("b", "ab", None)
+        + &chunk("", "ab", Some("stop"));
+    assert_eq!(read(&body), ("ab".into(), Ok((FinishReason::Stop, usage(2, 2)))));
+}
+
+#[test]
+fn snowflake_never_says_why_it_stopped() {
+    let body =
+        event(&json!({"id": "", "created": 0, "choices": [{"delta": {"content": "a", "refusal": ""}}]}))
+            + DONE;
+    assert_eq!(read(&body), ok("a", FinishReason::Stop));
+    assert_eq!(
+        read(&(event(&choice(json!({"reasoning": "r"}), None)) + DONE)),
+        ok("(r)", FinishReason::Stop)
+    );
+    let unwanted = event(&choice(json!({"reasoning": "r"}), None)) + DONE;
+    assert_eq!(read_body(reader(false), unwanted.as_bytes(), 4096), ok("", FinishReason::Stop));
+}
+
+#[test]
+fn every_way_to_end_is_decided() {
+    for (body, expected) in [
+        (stop("stop"), ok("", FinishReason::Stop)),
+        (stop("length") + DONE, ok("", FinishReason::Length)),
+        (say("a") + &stop("eos"), ok("a", FinishReason::Stop)),
+        (say("a") + &stop("stop") + &stop("length"), ok("a", FinishReason::Length)),
+        (say("a") + "data: [DONE] \n\n", ok("a", FinishReason::Stop)),
+        (say("a") + "data: [DONE]", ok("a", FinishReason::Stop)),
+        (say("a") + DONE + &say("b") + "data: nonsense\n\n", ok("a", FinishReason::Stop)),
+        (say("a"), cut_off("a")),
+        (event(&choice(json!({"role": "assistant", "content": ""}), None)), cut_off("")),
+        (say("a") + "data: {\"choices\":[{\"del", cut_off("a")),
+        (say("a") + &stop("stop") + "{\n  \"error\": {", cut_off("a")),
+        (DONE.into(), invalid("", "an empty response")),
+        (event(&choice(json!({"role": "assistant"}), None)) + DONE, invalid("", "an empty response")),
+        (String::new(), invalid("", "an empty response")),
+        ("\n\n: ping\n\n".into(), invalid("", "an empty response")),
+        ("data:\n\ndata: {}\n\n".into(), invalid("", "an empty response")),
+        ("<html>\n<body>busy</body></html>".into(), invalid("", "a body that is no event stream")),
+        ("{\"choices\": nonsense}".into(), invalid("", "a body that is no event stream")),
+        ("data: nonsense\n\n".into(), invalid("", "an event that is not OpenAI's JSON")),
+        ("data: 7\n\n".into(), invalid("", "an event that is not OpenAI's JSON")),
+        (say("a") + "event: ping\ndata: {}\n\nx-field: 7\n" + &stop("stop"), ok("a", FinishReason::Stop)),
+    ] {
+        assert_eq!(read(&body), expected, "{body:?}");
+    }
+    let (text, end) = read(&(say("a") + &stop("abort") + DONE));
+    assert_eq!(text, "a");
+    assert!(matches!(end, Err(UpstreamError::Refused { fault: Fault::Upstream, .. })), "{end:?}");
+}
+
+#[test]
+fn an_error_is_found_in_any_place_also_behind_the_end() {
+    let error = json!({"error": {"message": "m", "code": 503}});
+    let pretty = format!("{error:#}\n");
+    for body in [
+        event(&error),
+        event(&error) + DONE,
+        format!("event: error\n{}", event(&error)),
+        error.to_string(),
+        pretty.clone(),
+        format!("\n\n{pretty}"),
+        format!("[{error}]"),
+        format!("[\n{pretty}]\n"),
+        stop("stop") + &pretty,
+        stop("stop") + &event(&error),
+        stop("stop") + &format!("error: {error}\n"),
+        format!("{{\n{}\n  }}\n\n{DONE}", "\"error\": {\"message\": \"m\", \"code\": 503}"),
+        event(&json!({"object": "error", "message": "m", "code": 503})),
+    ] {
+        assert_eq!(read(&body), refused("", Fault::Upstream, Some(503), "m"), "{body:?}");
+    }
+    assert_eq!(read(&event(&json!({"error": "m"}))), refused("", Fault::Upstream, None, "m"));
+    assert_eq!(read(&event(&json!({"detail": "m"}))), refused("", Fault::Upstream, None, "m"));
+    let blocked = json!({"error": {"message": "m", "code": "content_filter"}});
+    assert_eq!(read(&event(&blocked)), (String::new(), Err(UpstreamError::Blocked("m".into()))));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_come_to_something_and_cuts_change_nothing(
+        lines in prop::collection::vec(
+            prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..24),
+                prop::sample::select(vec![
+                    "data: {\"choices\":[{\"delta\":{\"content\":\"é\"}}]}", "data: [DONE]", "", "", "event: error",
+                    "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}", "{\"error\":", "{\"message\":\"m\"}}", "}", "[", "]",
+                    "data: {\"usage\":{}}", "error: x", ":", "data: {\"choices\":[{\"message\":{\"content\":[{\"text\":\"x\"}]}}]}",
+                ]).prop_map(|line| line.as_bytes().to_vec()),
+            ],
+            0..16,
+        ),
+        ending in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let body = lines.join(ending.as_bytes());
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(body.len() + 1)).collect();
+        cuts.sort_unstable();
+        prop_assert_eq!(read_cut_body(reader(true), &body, &cuts), read_body(reader(true), &body, usize::MAX));
+    }
+}

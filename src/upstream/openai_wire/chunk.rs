@@ -1,0 +1,198 @@
+//! A chunk of a chat completion, or a whole one: what it adds to the answer, and how an answer ends.
+
+use serde_json::Value;
+
+use super::text;
+use crate::task::answer::TextKind;
+use crate::upstream::{Fault, UpstreamError};
+use crate::wire::completion::FinishReason;
+
+/// What a chunk adds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Chunk<'a> {
+    /// Its texts in their order, none of them empty; two that follow each other are of different kinds.
+    pub texts: Vec<(TextKind, String)>,
+    /// Why the model stopped, in the server's word.
+    pub finish: Option<&'a str>,
+}
+
+/// Reads an event.
+#[must_use]
+pub fn read(event: &Value) -> Chunk<'_> {
+    let mut chunk = Chunk::default();
+    // There is one choice: we never ask for more. A first chunk may have none (Azure), a last one neither (OpenAI).
+    let choices = event.get("choices").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
+    let Some(choice) = choices.iter().find(first) else { return chunk };
+    chunk.finish = text(choice, "finish_reason");
+    // Perplexity repeats the whole message beside each delta.
+    let delta = choice.get("delta").filter(|delta| delta.is_object());
+    if let Some(message) = delta.or_else(|| choice.get("message")) {
+        chunk.add_reasoning(message);
+        chunk.add_content(message.get("content"));
+        // The model's own words, in another field.
+        chunk.add(TextKind::Content, text(message, "refusal").unwrap_or_default());
+    }
+    chunk
+}
+
+impl Chunk<'_> {
+    fn add(&mut self, kind: TextKind, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        match self.texts.last_mut() {
+            Some((last, so_far)) if *last == kind => so_far.push_str(text),
+            _ => self.texts.push((kind, text.to_owned())),
+        }
+    }
+
+    /// DeepSeek and its followers, vLLM and Groq, OpenRouter; who sends two of them says the same twice.
+    fn add_reasoning(&mut self, message: &Value) {
+        let named = text(message, "reasoning_content").or_else(|| text(message, "reasoning"));
+        if let Some(reasoning) = named {
+            return self.add(TextKind::Reasoning, reasoning);
+        }
+        for detail in message.get("reasoning_details").and_then(Value::as_array).into_iter().flatten() {
+            let words = text(detail, "text").or_else(|| text(detail, "summary"));
+            self.add(TextKind::Reasoning, words.unwrap_or_default());
+        }
+    }
+
+    /// A text, or Mistral's list of parts, of which those of thinking hold a list again.
+    fn add_content(&mut self, content: Option<&Value>) {
+        match content {
+            Some(Value::String(content)) => self.add(TextKind::Content, content),
+            Some(Value::Array(parts)) => parts.iter().for_each(|part| self.add_part(TextKind::Content, part)),
+            _ => {}
+        }
+    }
+
+    fn add_part(&mut self, kind: TextKind, part: &Value) {
+        match part {
+            Value::String(words) => self.add(kind, words),
+            Value::Array(parts) => parts.iter().for_each(|part| self.add_part(kind, part)),
+            part => match part.get("thinking") {
+                Some(thinking) => self.add_part(TextKind::Reasoning, thinking),
+                None => self.add(kind, text(part, "text").unwrap_or_default()),
+            },
+        }
+    }
+}
+
+/// What a server's finish reason means. The list is open: what is not known here is an ordinary end.
+///
+/// # Errors
+/// Where the word tells of a failure.
+pub fn finish_reason(word: &str) -> Result<FinishReason, UpstreamError> {
+    match word.to_ascii_lowercase().as_str() {
+        "length"
+        | "max_tokens"
+        | "max_length"
+        | "max_output_tokens"
+        | "model_length"
+        | "model_context_window_exceeded" => Ok(FinishReason::Length),
+        "content_filter" | "content_filtered" | "safety" | "sensitive" | "recitation"
+        | "prohibited_content" | "blocklist" => Ok(FinishReason::ContentFilter),
+        // OpenRouter, SGLang, DeepSeek, Z.ai.
+        "error" | "abort" | "insufficient_system_resource" | "network_error" => Err(UpstreamError::Refused {
+            fault: Fault::Upstream,
+            status: None,
+            message: format!("it stopped with the finish reason {}", word.to_ascii_lowercase()),
+            retry_after: None,
+        }),
+        _ => Ok(FinishReason::Stop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The texts, reasoning in brackets, and the finish.
+    fn of_choice(choice: &Value) -> (String, Option<String>) {
+        let event = json!({"choices": [choice]});
+        let chunk = read(&event);
+        let mut texts = String::new();
+        for (kind, text) in chunk.texts {
+            texts += &if kind == TextKind::Reasoning { format!("({text})") } else { text };
+        }
+        (texts, chunk.finish.map(str::to_owned))
+    }
+
+    fn of_delta(delta: &Value) -> String {
+        of_choice(&json!({"index": 0, "delta": delta, "finish_reason": null})).0
+    }
+
+    #[test]
+    fn a_chunk_without_a_choice_adds_nothing() {
+        for event in [
+            json!({}),
+            json!({"choices": null}),
+            json!({"choices": []}),
+            json!({"choices": [], "prompt_filter_results": []}),
+            json!({"choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "stop"}]}),
+            json!({"choices": [null, 7, {}]}),
+            json!({"choices": {"delta": {"content": "x"}}}),
+        ] {
+            assert_eq!(read(&event), Chunk::default(), "{event}");
+        }
+    }
+
+    #[test]
+    fn text_stands_in_the_delta_or_in_the_message() {
+        assert_eq!(of_delta(&json!({"role": "assistant"})), "");
+        assert_eq!(of_delta(&json!({"content": null, "refusal": ""})), "");
+        assert_eq!(of_delta(&json!({"content": "a"})), "a");
+        assert_eq!(of_delta(&json!({"content": null, "refusal": "I will not."})), "I will not.");
+        let whole = json!({"content": "the whole"});
+        assert_eq!(of_choice(&json!({"delta": {"content": "le"}, "message": whole})), ("le".into(), None));
+        assert_eq!(of_choice(&json!({"delta": {}, "message": whole})), (String::new(), None));
+        let (text, finish) = of_choice(&json!({"delta": null, "message": whole, "finish_reason": "stop"}));
+        assert_eq!((text.as_str(), finish.as_deref()), ("the whole", Some("stop")));
+        assert_eq!(of_choice(&json!({"delta": {"content": "x"}, "finish_reason": ""})), ("x".into(), None));
+    }
+
+    #[test]
+    fn content_may_be_a_list_with_thinking_in_it() {
+        let thinking = |text: &str| json!({"type": "thinking", "thinking": [{"type": "text", "text": text}], "closed": true});
+        assert_eq!(of_delta(&json!({"content": [thinking("h"), thinking("m")]})), "(hm)");
+        assert_eq!(
+            of_delta(
+                &json!({"content": [thinking("hm"), {"type": "text", "text": "1"}, "2", {"type": "audio"}]})
+            ),
+            "(hm)12"
+        );
+        assert_eq!(of_delta(&json!({"content": [{"type": "thinking", "thinking": "plain"}]})), "(plain)");
+        assert_eq!(of_delta(&json!({"content": {"text": "an object"}})), "");
+    }
+
+    #[test]
+    fn reasoning_has_three_names_and_is_said_once() {
+        assert_eq!(of_delta(&json!({"reasoning_content": "r", "content": "c"})), "(r)c");
+        assert_eq!(of_delta(&json!({"reasoning": "r", "channel": "analysis"})), "(r)");
+        assert_eq!(of_delta(&json!({"reasoning_content": "", "reasoning": "r"})), "(r)");
+        let details = json!([{"type": "reasoning.text", "text": "r"}, {"type": "reasoning.summary", "summary": "s"},
+            {"type": "reasoning.encrypted", "data": "x"}]);
+        assert_eq!(of_delta(&json!({"content": "", "reasoning": "r", "reasoning_details": details})), "(r)");
+        assert_eq!(of_delta(&json!({"reasoning": null, "reasoning_details": details})), "(rs)");
+    }
+
+    #[test]
+    fn finish_reasons_are_translated_and_failures_told_apart() {
+        for word in ["length", "max_tokens", "model_length", "MAX_TOKENS"] {
+            assert_eq!(finish_reason(word), Ok(FinishReason::Length), "{word}");
+        }
+        for word in ["content_filter", "SAFETY", "sensitive"] {
+            assert_eq!(finish_reason(word), Ok(FinishReason::ContentFilter), "{word}");
+        }
+        for word in ["stop", "eos", "end_turn", "tool_calls", "something_new"] {
+            assert_eq!(finish_reason(word), Ok(FinishReason::Stop), "{word}");
+        }
+        for word in ["error", "abort", "insufficient_system_resource"] {
+            assert!(finish_reason(word).is_err(), "{word}");
+        }
+    }
+}

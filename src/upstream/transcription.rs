@@ -1,0 +1,68 @@
+//! OpenAI's audio transcriptions, at OpenAI or at a server that speaks like it: a form with a file in it goes out, the
+//! text of what is said comes back.
+//!
+//! What was asked for says little about what comes: whisper-1 and many clones do not know `stream` and answer in one
+//! piece, a text is sometimes JSON, and there are four dialects of streams. So the answer is recognised by its type and
+//! its content.
+
+mod events;
+mod reply;
+mod request;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use url::Url;
+
+use super::body::PiecedBody;
+use super::exchange::Response;
+use super::openai_wire::{self, error};
+use super::reading::events;
+use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, exchange};
+use crate::config::Secret;
+use crate::config::kind::{ResponseFormat, TranscriptionOptions};
+use reply::{Expected, Transcript};
+
+/// Transcriptions at one address with one key.
+#[derive(Debug)]
+pub struct Transcription {
+    url: Url,
+    api_key: Secret,
+    options: TranscriptionOptions,
+}
+
+impl Transcription {
+    /// `base_url` goes up to and including the version.
+    #[must_use]
+    pub fn new(base_url: &Url, api_key: Secret, options: TranscriptionOptions) -> Self {
+        Self { url: openai_wire::endpoint(base_url, &["audio", "transcriptions"]), api_key, options }
+    }
+}
+
+impl Upstream for Transcription {
+    fn call(&self, request: UpstreamRequest) -> UpstreamStream {
+        let (url, api_key, options) = (self.url.clone(), self.api_key.clone(), self.options.clone());
+        let answered = async move {
+            let Response { content_type, body } = send(url, &api_key, &options, request).await?;
+            let expected = Expected {
+                content_type,
+                text: options.response_format == ResponseFormat::Text,
+                speakers: options.response_format == ResponseFormat::DiarizedJson,
+            };
+            Ok(events(body, Transcript::new(expected, api_key)))
+        };
+        stream::once(answered).try_flatten().boxed_local()
+    }
+}
+
+async fn send(
+    url: Url,
+    api_key: &Secret,
+    options: &TranscriptionOptions,
+    request: UpstreamRequest,
+) -> Result<Response, UpstreamError> {
+    let key = openai_wire::bearer(api_key)?;
+    let connect_timeout = request.connect_timeout;
+    let form = request::form(request, options).await.map_err(|_| UpstreamError::AudioLost)?;
+    let body = PiecedBody::new(form.pieces);
+    let refused = |refusal| error::refusal(&refusal, api_key.expose());
+    exchange::post(url, key, &form.content_type, body, connect_timeout, refused).await
+}

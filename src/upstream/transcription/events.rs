@@ -1,0 +1,165 @@
+//! The objects that a transcription comes in, of whichever dialect: a whole answer, OpenAI's deltas, its segments with
+//! speakers, Mistral's named events, vLLM's chunks of a chat.
+
+use serde_json::Value;
+
+use crate::task::answer::TextKind;
+use crate::upstream::openai_wire::chunk::{self, Chunk};
+use crate::upstream::openai_wire::events::ObjectReader;
+use crate::upstream::openai_wire::usage::usage_in;
+use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
+use crate::wire::completion::{FinishReason, Usage};
+
+/// What the text that has come was made of: who tells it in two ways is listened to in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Deltas,
+    Segments,
+}
+
+/// A transcription that is coming in.
+#[derive(Debug)]
+pub(super) struct Transcribed {
+    /// Does each segment stand on a line of its own, behind its speaker's name?
+    speakers: bool,
+    told: Option<Told>,
+    /// The last character so far.
+    last: Option<char>,
+    usage: Usage,
+    /// Was it said, in any way, that this is all? Silence is an answer, too.
+    complete: bool,
+    /// The server's word on why it stopped, where it gives one.
+    finish: Option<String>,
+}
+
+impl Transcribed {
+    pub(super) fn new(speakers: bool) -> Self {
+        Self { speakers, told: None, last: None, usage: Usage::default(), complete: false, finish: None }
+    }
+
+    /// Was it said that this is all?
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Takes a text that is all there is.
+    pub(super) fn take_text(&mut self, text: &str, batch: &mut Batch) {
+        self.say(text, batch);
+        self.complete = true;
+    }
+
+    fn say(&mut self, text: &str, batch: &mut Batch) {
+        if let Some(last) = text.chars().next_back() {
+            self.last = Some(last);
+            // Texts of one event are one piece.
+            batch.push(UpstreamEvent::Text(TextKind::Content, text.to_owned()));
+        }
+    }
+
+    fn take_delta(&mut self, delta: &Value, batch: &mut Batch) {
+        // With speakers wanted, a delta of a segment is told again with the speaker, by the segment.
+        let told_again = self.speakers && delta.get("segment_id").is_some_and(|id| !id.is_null());
+        let text =
+            delta.get("delta").or_else(|| delta.get("text")).and_then(Value::as_str).unwrap_or_default();
+        if self.told != Some(Told::Segments) && !told_again && !text.is_empty() {
+            self.told = Some(Told::Deltas);
+            self.say(text, batch);
+        }
+    }
+
+    fn take_segment(&mut self, segment: &Value, batch: &mut Batch) {
+        let text = segment.get("text").and_then(Value::as_str).unwrap_or_default();
+        if self.told == Some(Told::Deltas) || text.trim().is_empty() {
+            return;
+        }
+        self.told = Some(Told::Segments);
+        let line = if self.speakers {
+            let start = if self.last.is_some() { "\n" } else { "" };
+            let speaker = speaker(segment).map(|name| name + ": ").unwrap_or_default();
+            format!("{start}{speaker}{}", text.trim())
+        } else {
+            let apart = self.last.is_none_or(char::is_whitespace)
+                || text.chars().next().is_some_and(char::is_whitespace);
+            if apart { text.to_owned() } else { format!(" {text}") }
+        };
+        self.say(&line, batch);
+    }
+
+    /// An object that tells all of it: an answer in one piece, or the last event of a stream.
+    fn take_whole(&mut self, whole: &Value, batch: &mut Batch) {
+        let segments = whole.get("segments").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let text = whole.get("text").and_then(Value::as_str);
+        if self.told.is_none() {
+            let by_speaker = self.speakers && segments.iter().any(|segment| speaker(segment).is_some());
+            match text {
+                Some(text) if !by_speaker => self.say(text, batch),
+                _ => segments.iter().for_each(|segment| self.take_segment(segment, batch)),
+            }
+        }
+        self.complete = true;
+    }
+
+    fn take_chunk(&mut self, event: &Value, batch: &mut Batch) {
+        let Chunk { texts, finish } = chunk::read(event);
+        for (kind, text) in texts {
+            if kind == TextKind::Content {
+                self.told = Some(Told::Deltas);
+                self.say(&text, batch);
+            }
+        }
+        if let Some(word) = finish {
+            self.finish = Some(word.to_owned());
+            self.complete = true;
+        }
+    }
+}
+
+/// A segment's speaker: a name, or a number (Mistral).
+fn speaker(segment: &Value) -> Option<String> {
+    let speaker = segment.get("speaker").or_else(|| segment.get("speaker_id"))?;
+    match speaker {
+        Value::String(name) => Some(name.clone()).filter(|name| !name.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+impl ObjectReader for Transcribed {
+    fn take(&mut self, name: &str, object: &Value, batch: &mut Batch) -> Result<(), UpstreamError> {
+        if let Some(usage) = usage_in(object) {
+            self.usage = usage;
+        }
+        if object.get("choices").is_some() {
+            self.take_chunk(object, batch);
+            return Ok(());
+        }
+        // `transcript.text.delta` (OpenAI), `transcription.text.delta` (Mistral), and so on.
+        let kind = object.get("type").and_then(Value::as_str).unwrap_or(name);
+        match kind.rsplit('.').next().unwrap_or_default() {
+            "delta" => self.take_delta(object, batch),
+            "segment" => self.take_segment(object, batch),
+            "done" => self.take_whole(object, batch),
+            // The type of an object that has none of its own is that of the standard.
+            "" | "message"
+                if object.get("text").is_some_and(Value::is_string) || object.get("segments").is_some() =>
+            {
+                self.take_whole(object, batch);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        let reason = match &self.finish {
+            Some(word) => chunk::finish_reason(word)?,
+            None => FinishReason::Stop,
+        };
+        batch.push(UpstreamEvent::Finished { reason, usage: self.usage });
+        Ok(())
+    }
+
+    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        if self.complete { self.done(batch) } else { Err(UpstreamError::Disconnected) }
+    }
+}

@@ -1,0 +1,155 @@
+//! A transcription's body in our terms: an event stream, JSON in one piece or a plain text, whichever it turns out to
+//! be.
+
+use serde_json::Value;
+
+use super::events::Transcribed;
+use crate::config::Secret;
+use crate::upstream::openai_wire::events::{ObjectEvents, ObjectReader};
+use crate::upstream::reading::{BodyReader, EventBody};
+use crate::upstream::{Batch, UpstreamError};
+
+/// Largest answer in one piece, in bytes.
+const MAX_WHOLE_BYTES: usize = 16 << 20;
+/// As much of a body as tells what it is, in bytes, from its first character that is not white.
+const TELLING_BYTES: usize = 16;
+
+/// What is known before the body comes.
+#[derive(Debug)]
+pub(super) struct Expected {
+    /// The `Content-Type`, in lower case and without parameters.
+    pub(super) content_type: String,
+    /// Was a plain text asked for?
+    pub(super) text: bool,
+    /// Were speakers asked for?
+    pub(super) speakers: bool,
+}
+
+/// A body that is coming in.
+#[derive(Debug)]
+pub(super) struct Transcript {
+    expected: Expected,
+    secret: Secret,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    /// Too little has come to tell.
+    Unknown(Vec<u8>),
+    Events(Box<EventBody<ObjectEvents<Transcribed>>>),
+    Whole(Vec<u8>),
+}
+
+impl Transcript {
+    /// `secret` is the channel's own key, which no error's words may hold.
+    pub(super) fn new(expected: Expected, secret: Secret) -> Self {
+        Self { expected, secret, form: Form::Unknown(Vec::new()) }
+    }
+
+    fn objects(&self) -> ObjectEvents<Transcribed> {
+        ObjectEvents::new(Transcribed::new(self.expected.speakers), self.secret.clone())
+    }
+
+    /// Tells events from the rest by the first characters: the rest is judged when it is whole.
+    fn recognise(&mut self, ended: bool, batch: &mut Batch) -> Result<(), UpstreamError> {
+        let Form::Unknown(bytes) = &mut self.form else { return Ok(()) };
+        let declared = self.expected.content_type == "text/event-stream";
+        let head = without_mark(bytes).trim_ascii_start();
+        if !declared && !ended && head.len() < TELLING_BYTES && bytes.len() < MAX_WHOLE_BYTES {
+            return Ok(());
+        }
+        let are_events = declared || looks_like_events(head, self.expected.content_type == "text/plain");
+        let bytes = std::mem::take(bytes);
+        self.form = if are_events {
+            Form::Events(Box::new(EventBody::new(self.objects())))
+        } else {
+            Form::Whole(Vec::new())
+        };
+        self.take(&bytes, batch)
+    }
+
+    fn take_whole(&self, body: &[u8], batch: &mut Batch) -> Result<(), UpstreamError> {
+        let body = without_mark(body);
+        let content_type = self.expected.content_type.as_str();
+        let mut objects = self.objects();
+        let declared_as_text = content_type == "text/plain";
+        match serde_json::from_slice::<Value>(body) {
+            // A text may be a number, or something in brackets; nobody says a whole object.
+            Ok(json) if json.is_object() || (json.is_array() && !declared_as_text) => {
+                objects.take_json("", &json, batch)?;
+                if !objects.reader().is_complete() {
+                    return Err(UpstreamError::Invalid("an answer without a text".to_owned()));
+                }
+            }
+            // FastAPI's servers put the text that they were asked for into quotes.
+            Ok(Value::String(text)) if !declared_as_text => {
+                objects.reader().take_text(text.trim_end_matches(['\r', '\n']), batch);
+            }
+            parsed => {
+                let is_text = declared_as_text
+                    || (self.expected.text && content_type != "application/json" && !body.starts_with(b"<"));
+                if !is_text {
+                    let cut = parsed.is_err_and(|err| err.is_eof() && !body.trim_ascii().is_empty());
+                    return Err(if cut { UpstreamError::Disconnected } else { no_transcript(body) });
+                }
+                let text = String::from_utf8_lossy(body);
+                objects.reader().take_text(text.trim_end_matches(['\r', '\n']), batch);
+            }
+        }
+        objects.reader().finish(batch)
+    }
+}
+
+fn no_transcript(body: &[u8]) -> UpstreamError {
+    let empty = body.trim_ascii().is_empty();
+    let what = if empty { "an empty response" } else { "a body that is no transcription" };
+    UpstreamError::Invalid(what.to_owned())
+}
+
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// Does a body that is not declared as an event stream begin like one? `text` may: somebody may say "data: yes".
+fn looks_like_events(head: &[u8], declared_as_text: bool) -> bool {
+    if declared_as_text {
+        let data = head.strip_prefix(b"data:").map(<[u8]>::trim_ascii_start);
+        data.is_some_and(|data| data.starts_with(b"{\"") || data.starts_with(b"[DONE]"))
+            || [b"event: transcri".as_slice(), b"event:transcri", b"event: error\n", b"event: error\r"]
+                .iter()
+                .any(|start| head.starts_with(start))
+    } else {
+        [b"data:".as_slice(), b"event:", b"id:", b"retry:", b":"].iter().any(|start| head.starts_with(start))
+    }
+}
+
+impl BodyReader for Transcript {
+    fn take(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), UpstreamError> {
+        match &mut self.form {
+            Form::Unknown(so_far) => {
+                so_far.extend_from_slice(bytes);
+                self.recognise(false, batch)
+            }
+            Form::Events(events) => events.take(bytes, batch),
+            Form::Whole(so_far) if so_far.len() + bytes.len() > MAX_WHOLE_BYTES => {
+                Err(UpstreamError::Invalid(format!("an answer of more than {MAX_WHOLE_BYTES} bytes")))
+            }
+            Form::Whole(so_far) => {
+                so_far.extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        self.recognise(true, batch)?;
+        match std::mem::replace(&mut self.form, Form::Unknown(Vec::new())) {
+            Form::Events(mut events) => events.finish(batch),
+            Form::Whole(body) | Form::Unknown(body) => self.take_whole(&body, batch),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

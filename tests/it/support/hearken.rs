@@ -79,9 +79,9 @@ impl Hearken {
         }
     }
 
-    /// A program with a gemini channel whose upstream is this one.
+    /// A program with a channel of this upstream's kind.
     pub(crate) fn before(upstream: &FakeUpstream) -> Builder {
-        Self::builder().gemini(&upstream.base_url())
+        Self::builder().upstream("fake", upstream.kind(), &upstream.base_url())
     }
 
     /// A program as most tests want it.
@@ -220,15 +220,24 @@ fn show(log: &str) {
 impl Builder {
     /// Adds a gemini channel with this address; lines of [`Builder::channel`] belong to it.
     pub(crate) fn gemini(self, base_url: &str) -> Self {
-        self.gemini_named("fake", base_url).channel("max_retries = 0")
+        self.upstream("fake", "gemini", base_url)
     }
 
     /// The same with another name, and the retries that it has by itself.
-    pub(crate) fn gemini_named(mut self, name: &str, base_url: &str) -> Self {
+    pub(crate) fn gemini_named(self, name: &str, base_url: &str) -> Self {
+        self.retrying(name, "gemini", base_url)
+    }
+
+    /// Adds a channel of this name and kind with this address; lines of [`Builder::channel`] belong to it.
+    pub(crate) fn upstream(self, name: &str, kind: &str, base_url: &str) -> Self {
+        self.retrying(name, kind, base_url).channel("max_retries = 0")
+    }
+
+    fn retrying(mut self, name: &str, kind: &str, base_url: &str) -> Self {
         let authority = base_url.split('/').nth(2).unwrap().to_owned();
         self.secrets.push(authority);
         self.channels += &format!(
-            "[[channels]]\nname = \"{name}\"\nkind = \"gemini\"\nbase_url = \"{base_url}\"\n\
+            "[[channels]]\nname = \"{name}\"\nkind = \"{kind}\"\nbase_url = \"{base_url}\"\n\
              api_key = \"{UPSTREAM_KEY}\"\nmodels = [\"{MODEL}\", \"gemini-*\"]\n"
         );
         self

@@ -1,6 +1,7 @@
 //! What the tests share: the program, its upstream, a reader of its streams, and audio to send.
 
 pub(crate) mod fake_command;
+pub(crate) mod form;
 pub(crate) mod hearken;
 pub(crate) mod host;
 pub(crate) mod http;

@@ -1,5 +1,5 @@
-//! A fake Gemini: a real HTTP/1.1 server that says what it is told to say, when it is told, remembers what it
-//! was asked, and notices when the program hangs up. A panic in one of its threads fails the test.
+//! A fake upstream of any kind: a real HTTP/1.1 server that says what it is told to say, when it is told, remembers
+//! what it was asked, and notices when the program hangs up. A panic in one of its threads fails the test.
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
@@ -63,9 +63,81 @@ struct Answer {
     slam: bool,
 }
 
+/// Whose language a fake speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Gemini,
+    Chat,
+    Transcription,
+}
+
+impl Dialect {
+    /// An event with text in it.
+    fn text(self, text: &str) -> Value {
+        match self {
+            Self::Gemini => text_event(text),
+            Self::Chat => chunk(&json!({"content": text}), None),
+            Self::Transcription => json!({"type": "transcript.text.delta", "delta": text}),
+        }
+    }
+
+    /// An event with a thought in it.
+    fn thought(self, text: &str) -> Value {
+        match self {
+            Self::Gemini => {
+                let mut event = text_event(text);
+                event["candidates"][0]["content"]["parts"][0]["thought"] = json!(true);
+                event
+            }
+            Self::Chat => chunk(&json!({"reasoning_content": text}), None),
+            Self::Transcription => panic!("who transcribes does not think"),
+        }
+    }
+
+    fn event(self, event: &Value) -> String {
+        let end = if self == Self::Chat { "\n\n" } else { "\r\n\r\n" };
+        format!("data: {event}{end}")
+    }
+
+    /// The end of an answer, with this reason.
+    fn finish(self, reason: &str) -> String {
+        match self {
+            Self::Gemini => self.event(&finish_event(reason)),
+            Self::Chat => {
+                self.event(&chunk(&json!({}), Some(reason)))
+                    + &self.event(&usage_chunk())
+                    + "data: [DONE]\n\n"
+            }
+            Self::Transcription => {
+                let done = json!({"type": "transcript.text.done", "text": "not looked at", "usage": {"type": "tokens",
+                    "input_tokens": 11, "output_tokens": 5, "total_tokens": 16, "input_token_details": {"audio_tokens": 7}}});
+                self.event(&done) + "data: [DONE]\r\n\r\n"
+            }
+        }
+    }
+
+    fn ordinary_reason(self) -> &'static str {
+        if self == Self::Gemini { "STOP" } else { "stop" }
+    }
+
+    fn base_path(self) -> &'static str {
+        if self == Self::Gemini { "/v1beta" } else { "/v1" }
+    }
+
+    /// The kind of a channel for it.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Gemini => "gemini",
+            Self::Chat => "openai",
+            Self::Transcription => "transcription",
+        }
+    }
+}
+
 /// A script: one answer per request; the last one serves all further requests.
 #[derive(Debug)]
 pub(crate) struct Script {
+    dialect: Dialect,
     answers: Vec<Answer>,
 }
 
@@ -89,6 +161,7 @@ struct Shared {
 /// A running fake.
 #[derive(Debug)]
 pub(crate) struct FakeUpstream {
+    dialect: Dialect,
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -109,23 +182,50 @@ pub(crate) fn finish_event(reason: &str) -> Value {
         "modelVersion": "gemini-test-001", "responseId": "r-1"})
 }
 
+/// A chunk of a chat completion.
+pub(crate) fn chunk(delta: &Value, finish: Option<&str>) -> Value {
+    json!({"id": "chatcmpl-theirs", "object": "chat.completion.chunk", "created": 7, "model": "their-model",
+        "system_fingerprint": null, "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}],
+        "usage": null})
+}
+
+/// The chunk with the usage, as OpenAI sends it when it was asked to.
+pub(crate) fn usage_chunk() -> Value {
+    json!({"id": "chatcmpl-theirs", "object": "chat.completion.chunk", "created": 7, "model": "their-model",
+        "choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 8, "total_tokens": 19,
+            "prompt_tokens_details": {"audio_tokens": 7, "cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 3, "audio_tokens": 0}}})
+}
+
 impl FakeUpstream {
     /// A script whose first answer is a stream of events; without another word it ends with `STOP`.
     pub(crate) fn gemini() -> Script {
-        Script { answers: Vec::new() }.then()
+        Script { dialect: Dialect::Gemini, answers: Vec::new() }.then()
+    }
+
+    /// A script whose first answer is a stream of chunks of a chat; without another word it ends with `stop`, the usage
+    /// and `[DONE]`.
+    pub(crate) fn openai() -> Script {
+        Script { dialect: Dialect::Chat, answers: Vec::new() }.then()
+    }
+
+    /// A script whose first answer is a stream of OpenAI's transcription events, which ends as OpenAI's do.
+    pub(crate) fn transcription() -> Script {
+        Script { dialect: Dialect::Transcription, answers: Vec::new() }.then()
     }
 
     /// A script that answers an error.
     pub(crate) fn error(status: u16, body: &Value) -> Script {
-        Self::gemini()
-            .status(status)
-            .content_type("application/json; charset=UTF-8")
-            .raw(body.to_string())
-            .ends()
+        Self::gemini().refuses(status, body)
     }
 
     pub(crate) fn base_url(&self) -> String {
-        format!("http://{}/v1beta", self.address)
+        format!("http://{}{}", self.address, self.dialect.base_path())
+    }
+
+    /// The kind of a channel for it.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.dialect.kind()
     }
 
     /// Lets the answer that stands at its next hold go on; one release per hold.
@@ -199,19 +299,25 @@ impl Script {
 
     /// An event with text.
     pub(crate) fn say(self, text: &str) -> Self {
-        self.event(&text_event(text))
+        let event = self.dialect.text(text);
+        self.event(&event)
     }
 
     /// An event with a thought.
     pub(crate) fn think(self, text: &str) -> Self {
-        let mut event = text_event(text);
-        event["candidates"][0]["content"]["parts"][0]["thought"] = json!(true);
+        let event = self.dialect.thought(text);
         self.event(&event)
     }
 
     /// Any event.
     pub(crate) fn event(self, event: &Value) -> Self {
-        self.raw(format!("data: {event}\r\n\r\n"))
+        let event = self.dialect.event(event);
+        self.raw(event)
+    }
+
+    /// An error instead of an answer.
+    pub(crate) fn refuses(self, status: u16, body: &Value) -> Self {
+        self.status(status).content_type("application/json; charset=UTF-8").raw(body.to_string()).ends()
     }
 
     /// Any bytes of the body.
@@ -221,7 +327,8 @@ impl Script {
 
     /// The event that ends the answer, with this reason.
     pub(crate) fn finish(self, reason: &str) -> Self {
-        self.event(&finish_event(reason)).ends()
+        let finish = self.dialect.finish(reason);
+        self.raw(finish).ends()
     }
 
     /// The body ends here, without a word of the fake's own.
@@ -292,9 +399,10 @@ impl Script {
     }
 
     pub(crate) fn start(mut self) -> FakeUpstream {
+        let dialect = self.dialect;
         for answer in &mut self.answers {
             if !answer.ended {
-                let finish = format!("data: {}\r\n\r\n", finish_event("STOP"));
+                let finish = dialect.finish(dialect.ordinary_reason());
                 answer.steps.push(Step::Say(finish.into_bytes()));
             }
         }
@@ -321,7 +429,7 @@ impl Script {
                 });
             }
         });
-        FakeUpstream { address, shared }
+        FakeUpstream { dialect, address, shared }
     }
 }
 

@@ -1,7 +1,11 @@
-//! Whole bodies of Gemini's, replayed as they stand and in pieces of every small size.
+//! Whole bodies of upstreams, replayed as they stand and in pieces of every small size.
 //!
-//! Those of `tests/fixtures/gemini` are made up after the real ones. Recordings of real traffic are replayed
-//! too where the environment variable `HEARKEN_WIRE_RECORDINGS` names a folder that has them in `gemini`.
+//! Those of `tests/fixtures/gemini` and `tests/fixtures/openai` are made up after the real ones. Recordings of real
+//! traffic are replayed too where the environment variable `HEARKEN_WIRE_RECORDINGS` names a folder that has them in
+//! folders of the same names.
+
+mod gemini;
+mod openai;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +38,7 @@ enum Outcome {
 use Outcome::{Completed, Failed};
 
 struct Recording {
+    upstream: fn() -> Script,
     file: &'static str,
     status: u16,
     content_type: &'static str,
@@ -50,210 +55,67 @@ const fn recording(
     content_type: &'static str,
     outcome: Outcome,
 ) -> Recording {
-    Recording { file, status, content_type, outcome }
+    Recording { upstream: FakeUpstream::gemini, file, status, content_type, outcome }
+}
+
+impl Recording {
+    /// The same of another upstream.
+    const fn of(mut self, upstream: fn() -> Script) -> Self {
+        self.upstream = upstream;
+        self
+    }
 }
 
 const fn failed(code: &'static str, upstream_status: Option<u16>) -> Outcome {
     Failed { texts: &[], code, upstream_status }
 }
 
-const OURS: [Recording; 12] = [
-    recording(
-        "text.sse",
-        200,
-        SSE,
-        Completed {
-            content: (3, "Guten Morgen, Mün", "chen.\n"),
-            reasoning: NONE,
-            finish_reason: "stop",
-            usage: [7, 6, 5, 0],
-        },
-    ),
-    recording(
-        "thoughts.sse",
-        200,
-        SSE,
-        Completed {
-            content: (2, "Good", " morning."),
-            reasoning: (2, "**Listening**\n\nA greeting. Nothing"),
-            finish_reason: "stop",
-            usage: [9, 34, 0, 31],
-        },
-    ),
-    recording(
-        "max-tokens.sse",
-        200,
-        SSE,
-        Completed {
-            content: (1, "One,", " two,"),
-            reasoning: NONE,
-            finish_reason: "length",
-            usage: [4, 15, 0, 10],
-        },
-    ),
-    recording(
-        "content-without-parts.sse",
-        200,
-        SSE,
-        Completed { content: (1, "A.", "A."), reasoning: NONE, finish_reason: "stop", usage: [3, 2, 0, 0] },
-    ),
-    recording(
-        "json-array.json",
-        200,
-        JSON,
-        Completed {
-            content: (1, "Yes.", "Yes."),
-            reasoning: (1, "Pondering."),
-            finish_reason: "stop",
-            usage: [3, 10, 0, 8],
-        },
-    ),
-    recording(
-        "unary.json",
-        200,
-        JSON,
-        Completed {
-            content: (1, "A whole", " answer."),
-            reasoning: NONE,
-            finish_reason: "stop",
-            usage: [20, 10, 14, 6],
-        },
-    ),
-    recording(
-        "max-tokens-no-parts.json",
-        200,
-        JSON,
-        Completed { content: (0, "", ""), reasoning: NONE, finish_reason: "length", usage: [15, 4, 0, 4] },
-    ),
-    recording("prompt-blocked.sse", 200, SSE, failed("content_policy_violation", None)),
-    recording(
-        "error-after-events.sse",
-        200,
-        SSE,
-        Failed { texts: &["Alpha ", "Beta "], code: "upstream_error", upstream_status: Some(503) },
-    ),
-    recording("error-400-key.json", 400, SSE, failed("upstream_auth_error", Some(400))),
-    recording("error-429-retry.json", 429, JSON, failed("upstream_rate_limited", Some(429))),
-    recording("error-503.json", 503, JSON, failed("upstream_error", Some(503))),
-];
-
-const RECORDED: [Recording; 13] = [
-    recording(
-        "stream-text.sse",
-        200,
-        SSE,
-        Completed {
-            content: (3, "The capital of France", " is Paris.\n"),
-            reasoning: NONE,
-            finish_reason: "stop",
-            usage: [13, 8, 0, 0],
-        },
-    ),
-    recording(
-        "stream-thoughts.sse",
-        200,
-        SSE,
-        Completed {
-            content: (19, "This is a great question! Safely", "assume a driver might not see you."),
-            reasoning: (4, "**"),
-            finish_reason: "stop",
-            usage: [34, 1256, 0, 787],
-        },
-    ),
-    recording(
-        "stream-max-tokens.sse",
-        200,
-        SSE,
-        Completed {
-            content: (1, "Here are all", "50 U.S."),
-            reasoning: NONE,
-            finish_reason: "length",
-            usage: [9, 48, 0, 38],
-        },
-    ),
-    recording(
-        "stream-content-without-parts.sse",
-        200,
-        SSE,
-        Completed {
-            content: (5, "Here's a cute cartoon kitten", "ball of yarn for you! "),
-            reasoning: NONE,
-            finish_reason: "stop",
-            usage: [16, 1307, 0, 0],
-        },
-    ),
-    recording(
-        "stream-vertex-signature-on-text.sse",
-        200,
-        SSE,
-        Completed {
-            content: (1, "OK", "OK"),
-            reasoning: NONE,
-            finish_reason: "stop",
-            usage: [5, 101, 0, 100],
-        },
-    ),
-    recording(
-        "stream-json-array-no-alt-sse.json",
-        200,
-        JSON,
-        Completed {
-            content: (1, "Scoop", "Scoop"),
-            reasoning: (1, ""),
-            finish_reason: "stop",
-            usage: [11, 293, 0, 291],
-        },
-    ),
-    recording(
-        "unary-audio-wav.json",
-        200,
-        JSON,
-        Completed {
-            content: (1, "Ruby is a programming", "developer happiness."),
-            reasoning: NONE,
-            finish_reason: "stop",
-            usage: [125, 35, 119, 25],
-        },
-    ),
-    recording(
-        "unary-max-tokens-no-parts.json",
-        200,
-        JSON,
-        Completed { content: (0, "", ""), reasoning: NONE, finish_reason: "length", usage: [15, 2, 0, 2] },
-    ),
-    recording("stream-prompt-blocked.sse", 200, SSE, failed("content_policy_violation", None)),
-    recording(
-        "stream-error-after-events.sse",
-        200,
-        SSE,
-        Failed { texts: &["First ", "Second "], code: "upstream_error", upstream_status: Some(499) },
-    ),
-    recording("stream-error-400-invalid-key.json", 400, SSE, failed("upstream_auth_error", Some(400))),
-    recording("error-429-retry-info.json", 429, JSON, failed("upstream_rate_limited", Some(429))),
-    recording("error-503-high-demand.json", 503, JSON, failed("upstream_error", Some(503))),
-];
+#[test]
+fn made_up_bodies_of_gemini_come_to_what_they_say() {
+    replay_all(gemini::OURS, &fixtures("gemini"));
+}
 
 #[test]
-fn made_up_bodies_come_to_what_they_say() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gemini");
-    for recording in &OURS {
-        replay(recording, &folder);
+fn made_up_bodies_of_openai_come_to_what_they_say() {
+    replay_all(openai::OURS, &fixtures("openai"));
+}
+
+#[test]
+fn recorded_bodies_of_gemini_come_to_what_they_say() {
+    if let Some(folder) = recordings("gemini") {
+        replay_all(gemini::RECORDED, &folder);
     }
 }
 
 #[test]
-fn recorded_bodies_come_to_what_they_say() {
-    let Some(folder) = std::env::var_os("HEARKEN_WIRE_RECORDINGS") else {
-        println!(
-            "HEARKEN_WIRE_RECORDINGS is not set: only the made-up bodies of tests/fixtures/gemini are replayed"
-        );
-        return;
-    };
-    let folder = PathBuf::from(folder).join("gemini");
-    for recording in &RECORDED {
-        replay(recording, &folder);
+fn recorded_bodies_of_openai_come_to_what_they_say() {
+    if let Some(folder) = recordings("openai") {
+        replay_all(openai::RECORDED, &folder);
     }
-    let known = |path: &Path| RECORDED.iter().any(|known| path.ends_with(known.file));
+}
+
+fn fixtures(upstream: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(upstream)
+}
+
+fn recordings(upstream: &str) -> Option<PathBuf> {
+    let folder =
+        std::env::var_os("HEARKEN_WIRE_RECORDINGS").map(|folder| PathBuf::from(folder).join(upstream));
+    if folder.is_none() {
+        println!(
+            "HEARKEN_WIRE_RECORDINGS is not set: only the made-up bodies of tests/fixtures/{upstream} are replayed"
+        );
+    }
+    folder
+}
+
+/// Replays all bodies of a folder, none of which may be left out.
+fn replay_all(all: &[Recording], folder: &Path) {
+    for recording in all {
+        replay(recording, folder);
+    }
+    let known =
+        |path: &Path| path.ends_with(".gitattributes") || all.iter().any(|known| path.ends_with(known.file));
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         assert!(known(&path), "{} is not replayed", path.display());
@@ -267,7 +129,7 @@ fn replay(recording: &Recording, folder: &Path) {
     let answer = |script: Script| {
         script.status(recording.status).content_type(recording.content_type).raw(body.clone()).ends()
     };
-    let mut script = answer(FakeUpstream::gemini());
+    let mut script = answer((recording.upstream)());
     for piece in 1..=7 {
         script = answer(script.then()).in_pieces_of(piece);
     }

@@ -16,9 +16,9 @@
 //! | [`wire`] | the JSON and event streams that outsiders see: serde types and framing only |
 //! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [answer](task::answer), [chunk log](task::chunk_log), [snapshot](task::snapshot), [recovery](task::recovery) |
 //! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), what its bytes are, how long they say they last, how base64 travels |
-//! | [`channel`] | configured ways to serve models, as values: which could serve a request ([choose](channel::choose)), who runs next ([queue](channel::queue)), what follows a failed call ([course](channel::course)), what is left alone ([breaker](channel::breaker)) |
+//! | [`channel`] | configured ways to serve models, as values: what each [takes](channel::judge), which could serve a request ([choose](channel::choose)), who runs next ([queue](channel::queue)), what follows a failed call ([course](channel::course)), what is left alone ([breaker](channel::breaker)) |
 //! | [`net`] | outgoing connections: whom they may [reach](net::reach), and how a response [ends](net::honest_stream) |
-//! | [`upstream`] | one provider each: [`gemini`](upstream::gemini), [`local`](upstream::local); deadlines around any |
+//! | [`upstream`] | one kind each: [`gemini`](upstream::gemini), [`openai`](upstream::openai) and [`transcription`](upstream::transcription) over what [both share](upstream::openai_wire), [`local`](upstream::local); deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
 //! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, the journals |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |

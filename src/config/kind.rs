@@ -10,7 +10,7 @@ use super::Secret;
 pub enum ChannelKind {
     /// Google's Gemini API.
     Gemini {
-        /// Up to and including the version, without a slash at the end.
+        /// Up to and including the version, with a slash at the end or without.
         base_url: Url,
         /// The key sent as `x-goog-api-key`.
         api_key: Secret,

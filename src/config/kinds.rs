@@ -121,7 +121,7 @@ fn refuse_foreign_keys(at: &dyn Fn(&str) -> String, entry: &ChannelEntry, word: 
 
 fn base_url(at: &dyn Fn(&str) -> String, entry: &ChannelEntry, default: &str) -> Result<Url, Problem> {
     let text = entry.base_url.as_deref().unwrap_or(default);
-    Url::parse(text.trim_end_matches('/'))
+    Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or_else(|| Problem::new(at("base_url"), format!("{text:?} is no http(s) URL")))

@@ -22,10 +22,7 @@ struct Found {
 #[must_use]
 pub fn refusal(refusal: &Refusal, secret: &str) -> UpstreamError {
     let body: Value = serde_json::from_slice(&refusal.body).unwrap_or_default();
-    // Google's compatible endpoint puts its error into an array.
-    let object = body.as_array().and_then(|items| items.first()).unwrap_or(&body);
-    let found = find(object).unwrap_or_else(|| Found::of(object, object));
-    found.judge(Some(refusal), secret)
+    Found::declared(&body).judge(Some(refusal), secret)
 }
 
 /// The error that an event is, or that stands beside its choices.
@@ -39,21 +36,27 @@ pub fn in_event(event: &Value, secret: &str) -> Option<UpstreamError> {
 pub fn declared(data: &str, secret: &str) -> UpstreamError {
     let found = match serde_json::from_str::<Value>(data) {
         Ok(Value::String(message)) => Found { message: Some(message), ..Found::default() },
-        Ok(value) => find(&value).unwrap_or_else(|| Found::of(&value, &value)),
+        Ok(value) => Found::declared(&value),
         Err(_) => Found { message: Some(data.to_owned()), ..Found::default() },
     };
     found.judge(None, secret)
 }
 
 fn find(object: &Value) -> Option<Found> {
-    match object.get("error") {
-        None | Some(Value::Null | Value::Bool(false) | Value::Number(_)) => {}
-        Some(Value::String(message)) if message.is_empty() => {}
-        Some(Value::String(message)) => {
-            let message = Some(message.clone());
-            return Some(Found { message, ..Found::of(object, object) });
+    // Beside the choices or instead of them; in the first of them (OpenRouter); in Groq's own object.
+    let places = ["/error", "/choices/0/error", "/x_groq/error"];
+    for error in places.into_iter().filter_map(|place| object.pointer(place)) {
+        match error {
+            Value::Null | Value::Bool(false) | Value::Number(_) => {}
+            Value::String(message) if message.is_empty() => {}
+            Value::Array(nothing) if nothing.is_empty() => {}
+            Value::Object(nothing) if nothing.is_empty() => {}
+            Value::String(message) => {
+                let message = Some(message.clone());
+                return Some(Found { message, ..Found::of(object, object) });
+            }
+            error => return Some(Found::of(error, object)),
         }
-        Some(error) => return Some(Found::of(error, object)),
     }
     let holds = |field: &str| object.get(field).is_some_and(|value| !value.is_null());
     let named = |field: &str| text(object, field) == Some("error");
@@ -67,6 +70,13 @@ fn find(object: &Value) -> Option<Found> {
 }
 
 impl Found {
+    /// Reads what is an error because it is called one.
+    fn declared(json: &Value) -> Self {
+        // Google's compatible endpoint puts its error into an array.
+        let object = json.as_array().and_then(|items| items.first()).unwrap_or(json);
+        find(object).unwrap_or_else(|| Self::of(object, object))
+    }
+
     /// Reads the error's own object, and what stands around it.
     fn of(error: &Value, around: &Value) -> Self {
         let message = ["message", "msg", "detail", "error_description"];
@@ -318,10 +328,14 @@ mod tests {
         assert_eq!(of(json!({"detail": {}, "error": {"message": "inner"}})).2, "inner");
         assert_eq!(of(json!({"code": 500, "message": "m"})).1, Some(500));
         assert_eq!(of(json!({"error": true})).2, "no reason given");
+        assert_eq!(of(json!({"choices": [{"error": {"code": 502, "message": "m"}}]})).1, Some(502));
+        assert_eq!(of(json!({"choices": [], "x_groq": {"id": "r", "error": "m"}})).2, "m");
         for chunk in [
             json!({"choices": [], "error": null}),
             json!({"choices": [{"delta": {}}], "detail": "x"}),
             json!({"error": ""}),
+            json!({"error": {}, "choices": []}),
+            json!({"choices": [{"error": null}], "x_groq": {"error": null}}),
             json!({"type": "transcript.text.delta", "delta": "x"}),
             json!({"usage": {}}),
             json!({"message": "hello"}),
@@ -335,6 +349,7 @@ mod tests {
         for (data, words) in [
             (r#"{"error":{"message":"a"}}"#, "a"),
             (r#"{"message":"a"}"#, "a"),
+            (r#"[{"error":{"message":"a"}}]"#, "a"),
             (r#""a""#, "a"),
             ("a", "a"),
             ("", "no reason given"),

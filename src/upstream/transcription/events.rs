@@ -141,9 +141,14 @@ impl ObjectReader for Transcribed {
             "done" => self.take_whole(object, batch),
             // The type of an object that has none of its own is that of the standard.
             "" | "message"
-                if object.get("text").is_some_and(Value::is_string) || object.get("segments").is_some() =>
+                if object.get("segments").and_then(Value::as_array).is_some_and(|all| !all.is_empty()) =>
             {
                 self.take_whole(object, batch);
+            }
+            // An answer in one piece; or one of several, in streams of old servers that know no types.
+            "" | "message" if object.get("text").is_some_and(Value::is_string) => {
+                self.take_segment(object, batch);
+                self.complete = true;
             }
             _ => {}
         }

@@ -240,6 +240,14 @@ fn mistral_names_its_events() {
 }
 
 #[test]
+fn texts_without_a_type_follow_each_other() {
+    let body = event(&json!({"text": "Hi"}))
+        + &event(&json!({"text": " there."}))
+        + &event(&json!({"text": "Yes."}));
+    assert_eq!(read(SSE, &body), ok("Hi there. Yes."));
+}
+
+#[test]
 fn vllm_speaks_in_chunks_of_a_chat() {
     let chunk = |text: &str, finish: Option<&str>| {
         event(&json!({"id": "trsc-1", "object": "transcription.chunk", "created": 1, "model": "m",

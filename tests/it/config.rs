@@ -152,3 +152,30 @@ fn flags_win_over_the_environment() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn the_examples_of_the_readme_are_understood() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let examples: Vec<&str> =
+        readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 3);
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("h.toml");
+    for example in examples {
+        std::fs::write(&file, example).unwrap();
+        let mut check = command(&["check", "--config", file.to_str().unwrap()]);
+        for name in ["DEMO_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"] {
+            check.env(name, "sk-example");
+        }
+        let output = check.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{example}\n{output:?}");
+    }
+}
+
+#[test]
+fn a_key_of_openai_in_the_environment_is_a_channel() {
+    let output = command(&["check"]).env("OPENAI_API_KEY", "sk-example").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("channel openai: kind openai, models gpt-audio, "), "{said}");
+    assert!(!said.contains("warning") && !said.contains("sk-example"), "{said}");
+}

@@ -76,7 +76,11 @@ impl<R: EventReader> BodyReader for EventBody<R> {
 
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         self.decoder.finish(&mut self.pieces);
-        self.take_pieces(batch)?;
+        self.take_pieces(batch).map_err(|err| match err {
+            // What the body ends in the middle of was cut: where a body ends with its connection, nothing else says so.
+            UpstreamError::Invalid(_) => UpstreamError::Disconnected,
+            err => err,
+        })?;
         if is_finished(batch) { Ok(()) } else { self.reader.finish(batch) }
     }
 }

@@ -31,7 +31,7 @@ fn attempts(hearken: &Hearken, id: &str) -> Vec<(String, String)> {
     attempts.iter().map(|attempt| (text(&attempt["channel"]), text(&attempt["outcome"]))).collect()
 }
 
-fn pairs<'a>(attempts: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+fn pairs(attempts: &[(String, String)]) -> Vec<(&str, &str)> {
     attempts.iter().map(|(channel, outcome)| (channel.as_str(), outcome.as_str())).collect()
 }
 

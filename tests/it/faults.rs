@@ -23,15 +23,18 @@ const END: &str = "<!-- The end of the fault matrix -->\n";
 /// A kind of channel, and the beginning of its models' names.
 const KINDS: [(&str, &str); 3] = [("gemini", "g"), ("openai", "c"), ("transcription", "t")];
 
+/// In place of a script: the channel's address is nobody's.
+const NOBODY: &str = "nobody";
+
 /// A fault: what happens, and the scripts that make it happen before the first chunk and after it.
 type Fault = (&'static str, Option<&'static str>, Option<&'static str>);
 
 const FAULTS: [Fault; 26] = [
-    ("nobody listens", Some("nobody"), None),
+    ("nobody listens", Some(NOBODY), None),
     ("closes without a word", Some("slam"), None),
     ("never answers", Some("silent"), None),
     ("goes silent", Some("stall"), Some("stall+after=2")),
-    ("never ends", None, Some("endless+pause=50+after=2")),
+    ("never ends", None, Some("endless+pause=50")),
     ("cuts the connection", Some("cut=9"), Some("cut=9+after=2")),
     ("breaks off within a frame", Some("half"), Some("half+after=2")),
     ("ends within a frame", Some("torn"), Some("torn+after=2")),
@@ -66,7 +69,8 @@ struct Seen {
 
 fn failed(error: &Value) -> String {
     let code = error["code"].as_str().unwrap();
-    let status = error["upstream_status"].as_u64().map(|status| format!(", upstream {status}")).unwrap_or_default();
+    let status =
+        error["upstream_status"].as_u64().map(|status| format!(", upstream {status}")).unwrap_or_default();
     format!("`{code}`{status}")
 }
 
@@ -75,8 +79,8 @@ fn of_frames(frames: &[Frame]) -> String {
     let texts = match texts {
         0 => String::new(),
         _ if !content(frames).starts_with("1: ") => panic!("other texts: {frames:?}"),
-        1 => "text, then ".to_owned(),
-        texts => format!("{texts} texts, then "),
+        texts @ 1..=5 => format!("{texts} texts, then "),
+        _ => "texts, then ".to_owned(),
     };
     let last = frames.last().unwrap();
     let end = match last.event.as_str() {
@@ -99,7 +103,8 @@ fn meet(client: &Client, model: &str) -> Seen {
     let stream = of_frames(&client.stream(&id).rest());
     let task = of_task(&client.wait(&id));
     let reply = client.try_submit(json!({"model": model, "sync": true}));
-    let after = reply.header("retry-after").map(|after| format!(", `Retry-After: {after}`")).unwrap_or_default();
+    let after =
+        reply.header("retry-after").map(|after| format!(", `Retry-After: {after}`")).unwrap_or_default();
     let http = match reply.status {
         200 => "200".to_owned(),
         status => format!("{status} {}{after}", failed(&reply.json()["error"])),
@@ -115,13 +120,13 @@ fn hearken_over(fake: &FakeCommand) -> Hearken {
     for (kind, letter) in KINDS {
         let path = if kind == "gemini" { "v1beta" } else { "v1" };
         let url = if kind == "gemini" { fake.gemini_url() } else { fake.openai_url() };
-        for (name, models, priority, base_url) in [
-            (kind.to_owned(), format!("{letter}*"), 0, url),
-            (format!("{kind}-nobody"), format!("{letter}+nobody"), 1, format!("http://{nobody}/{path}")),
+        for (name, models, base_url) in [
+            (kind.to_owned(), format!("{letter}+*"), url),
+            (format!("{kind}-nobody"), format!("n{letter}"), format!("http://{nobody}/{path}")),
         ] {
             builder = builder.channel(&format!(
                 "[[channels]]\nname = \"{name}\"\nkind = \"{kind}\"\nbase_url = \"{base_url}\"\n\
-                 api_key = \"{ANY_KEY}\"\nmodels = [\"{models}\"]\npriority = {priority}\n\
+                 api_key = \"{ANY_KEY}\"\nmodels = [\"{models}\"]\n\
                  max_retries = 1\nmax_retry_wait_ms = 20\nbreaker_failures = 0\nmax_running_tasks = 100\n\
                  first_chunk_timeout_ms = 700\nidle_timeout_ms = 700\ntotal_timeout_ms = 2000\n\
                  total_timeout_audio_factor = 0"
@@ -141,8 +146,14 @@ fn meet_all() -> BTreeMap<(usize, bool), BTreeMap<Seen, Vec<&'static str>>> {
             for (kind, (name, letter)) in KINDS.iter().enumerate() {
                 let Some(script) = script else { continue };
                 // The one dialect in which a filter can end a transcription.
-                let style = if *name == "transcription" && *script == "filtered" { "+style=vllm" } else { "" };
-                todo.push((number, is_after, kind, format!("{letter}+{script}{style}")));
+                let style =
+                    if *name == "transcription" && *script == "filtered" { "+style=vllm" } else { "" };
+                let model = if *script == NOBODY {
+                    format!("n{letter}")
+                } else {
+                    format!("{letter}+{script}{style}")
+                };
+                todo.push((number, is_after, kind, model));
             }
         }
     }

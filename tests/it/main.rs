@@ -14,6 +14,7 @@ mod config;
 mod drain;
 mod failover;
 mod fake_upstream;
+mod faults;
 mod fetch;
 mod formats;
 mod gate;

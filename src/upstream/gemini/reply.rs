@@ -140,14 +140,8 @@ impl EventReader for Reply {
             // Some proxies end a stream as OpenAI does.
             Piece::Event { data, .. } if data.trim() == "[DONE]" || data.trim().is_empty() => Ok(()),
             Piece::Event { data, .. } => {
-                let event = serde_json::from_str(&data).map_err(|err: serde_json::Error| {
-                    // A body that ends with its connection looks the same when it was cut.
-                    if err.is_eof() {
-                        UpstreamError::Disconnected
-                    } else {
-                        UpstreamError::Invalid("an event that is not Gemini's JSON".to_owned())
-                    }
-                })?;
+                let event = serde_json::from_str(&data)
+                    .map_err(|_| UpstreamError::Invalid("an event that is not Gemini's JSON".to_owned()))?;
                 self.take_event(event, batch)
             }
             Piece::Stray(line) => {
@@ -344,21 +338,15 @@ impl GoogleError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::event_stream::EventStreamDecoder;
+    use crate::upstream::reading::{BodyReader, EventBody};
 
     /// The texts and the end of a body, read in pieces of the given size.
     fn read(body: &str, piece: usize) -> (String, Result<(FinishReason, Usage), UpstreamError>) {
-        let mut decoder = EventStreamDecoder::new(1 << 20);
-        let mut reply = Reply::new(true, Secret::new("hush".into()));
-        let (mut pieces, mut batch) = (Vec::new(), Batch::new());
+        let mut body_reader = EventBody::new(Reply::new(true, Secret::new("hush".into())));
+        let mut batch = Batch::new();
         let mut run = || {
-            for bytes in body.as_bytes().chunks(piece) {
-                decoder.feed(bytes, &mut pieces).unwrap();
-                pieces.drain(..).try_for_each(|piece| reply.take(piece, &mut batch))?;
-            }
-            decoder.finish(&mut pieces);
-            pieces.drain(..).try_for_each(|piece| reply.take(piece, &mut batch))?;
-            reply.finish(&mut batch)
+            body.as_bytes().chunks(piece).try_for_each(|bytes| body_reader.take(bytes, &mut batch))?;
+            body_reader.finish(&mut batch)
         };
         let end = run();
         let mut text = String::new();

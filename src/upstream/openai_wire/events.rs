@@ -98,10 +98,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
         if data.is_empty() {
             return Ok(());
         }
-        let json = serde_json::from_str(data).map_err(|err| {
-            // A body that ends with its connection looks the same when it was cut.
-            if err.is_eof() { UpstreamError::Disconnected } else { no_json() }
-        })?;
+        let json = serde_json::from_str(data).map_err(|_| no_json())?;
         self.take_json(name, &json, batch)
     }
 

@@ -105,19 +105,19 @@ impl Found {
     /// `response`: the error response that it came with, if it did not come in an answer.
     fn judge(self, response: Option<&Refusal>, secret: &str) -> UpstreamError {
         let status = response.map(|response| response.status).or(self.status);
-        let verdict = self.words.iter().find_map(|word| decisive(&bare(word), status));
-        let by_status = || status.map(Fault::of_status).map(Verdict::Fault);
-        let by_type = || self.words.iter().find_map(|word| hint(&bare(word))).map(Verdict::Fault);
-        let verdict = verdict.or_else(by_status).or_else(by_type).unwrap_or(Verdict::Fault(Fault::Upstream));
+        let meaning = self.words.iter().find_map(|word| decisive(&bare(word), status));
+        let by_status = || status.map(Fault::of_status).map(Meaning::Fault);
+        let by_type = || self.words.iter().find_map(|word| hint(&bare(word))).map(Meaning::Fault);
+        let meaning = meaning.or_else(by_status).or_else(by_type).unwrap_or(Meaning::Fault(Fault::Upstream));
         let message = match (&self.message, self.words.first(), status) {
             (Some(message), ..) if !message.trim().is_empty() => redact(message, secret),
             (_, Some(word), _) => redact(word, secret),
             (.., Some(status)) => format!("it answered with status {status}"),
             _ => redact("", secret),
         };
-        match verdict {
-            Verdict::Blocked => UpstreamError::Blocked(message),
-            Verdict::Fault(fault) => UpstreamError::Refused {
+        match meaning {
+            Meaning::Blocked => UpstreamError::Blocked(message),
+            Meaning::Fault(fault) => UpstreamError::Refused {
                 fault,
                 status,
                 message,
@@ -158,16 +158,16 @@ fn bare(word: &str) -> String {
 
 /// What an error means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum Meaning {
     Blocked,
     Fault(Fault),
 }
 
 /// What a word says that knows more than the status.
-fn decisive(word: &str, status: Option<u16>) -> Option<Verdict> {
-    Some(Verdict::Fault(match word {
+fn decisive(word: &str, status: Option<u16>) -> Option<Meaning> {
+    Some(Meaning::Fault(match word {
         "contentfilter" | "contentpolicyviolation" | "responsibleaipolicyviolation" | "moderationblocked" => {
-            return Some(Verdict::Blocked);
+            return Some(Meaning::Blocked);
         }
         "insufficientquota"
         | "quotaexceeded"

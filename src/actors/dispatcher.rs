@@ -1,7 +1,6 @@
 //! [`Dispatcher`]: the actor that gives out slots. Who gets one when is decided by the [`Queue`], a pure value; this actor
 //! owns it, hands out [`Permit`]s and takes them back.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
 use actix::prelude::*;
-use futures_util::{FutureExt, stream};
+use futures_util::FutureExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::channel::breaker::Entry;
@@ -29,11 +28,13 @@ pub struct Permit {
     back: mpsc::Sender<GivenBack>,
 }
 
-/// A slot that is free again.
+/// What somebody does not need any more.
 #[derive(Debug, Clone, Copy)]
-struct GivenBack {
-    key: KeyHash,
-    place: usize,
+enum GivenBack {
+    /// A slot of the channel at this place.
+    Slot { key: KeyHash, place: usize },
+    /// A place in the line.
+    Turn(Ticket),
 }
 
 impl Permit {
@@ -59,25 +60,35 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         // There is room for every slot that there is. A dispatcher that is gone has none to give.
-        let _ = self.back.try_send(GivenBack { key: self.grant.key, place: self.grant.channel.place });
+        let slot = GivenBack::Slot { key: self.grant.key, place: self.grant.channel.place };
+        let _ = self.back.try_send(slot);
     }
 }
 
 /// A place in the line for a permit: resolves to one, or to nothing when the server drains first. Leaving the line is
 /// dropping it.
-pub struct Turn(oneshot::Receiver<Permit>);
-
-impl fmt::Debug for Turn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Turn(..)")
-    }
+#[derive(Debug)]
+pub struct Turn {
+    permit: oneshot::Receiver<Permit>,
+    ticket: Ticket,
+    back: mpsc::Sender<GivenBack>,
 }
 
 impl Future for Turn {
     type Output = Option<Permit>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        self.0.poll_unpin(cx).map(Result::ok)
+        self.permit.poll_unpin(cx).map(Result::ok)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Whoever had its turn has left the line by that.
+        if !self.permit.is_terminated() {
+            // There is room for everybody who may wait; of others the place is found empty when its turn comes.
+            let _ = self.back.try_send(GivenBack::Turn(self.ticket));
+        }
     }
 }
 
@@ -123,7 +134,7 @@ pub struct Dispatcher {
     most_waiting: usize,
     pace: Pace,
     back: mpsc::Sender<GivenBack>,
-    given_back: Option<mpsc::Receiver<GivenBack>>,
+    given_back: mpsc::Receiver<GivenBack>,
     closed: bool,
 }
 
@@ -132,13 +143,15 @@ impl Dispatcher {
     #[must_use]
     pub fn new(channels: &Channels, most_waiting: usize) -> Self {
         let slots = channels.iter().map(|channel| channel.max_running_tasks).fold(1, usize::saturating_add);
-        let (back, given_back) = mpsc::channel(slots.min(Semaphore::MAX_PERMITS));
+        // A message for each slot, and one for each who waits: submits, and those who had a slot before.
+        let most_messages = slots.saturating_mul(2).saturating_add(most_waiting);
+        let (back, given_back) = mpsc::channel(most_messages.min(Semaphore::MAX_PERMITS));
         Self {
             queue: Queue::new(channels),
             most_waiting,
             pace: Pace::default(),
             back,
-            given_back: Some(given_back),
+            given_back,
             closed: false,
         }
     }
@@ -155,13 +168,15 @@ impl Dispatcher {
         }
     }
 
-    /// Do so many wait, or more?
-    fn is_waited_by(&mut self, most: usize) -> bool {
-        if self.queue.waiting() >= most {
-            // Some may have left without a word.
-            self.queue.retain(|waiter| !waiter.is_closed());
+    fn take_back(&mut self, given_back: GivenBack) {
+        match given_back {
+            GivenBack::Slot { key, place } => {
+                let now = Instant::now();
+                let granted = self.queue.give_back(key, place, now);
+                self.hand_out(granted, now);
+            }
+            GivenBack::Turn(ticket) => self.queue.leave(ticket),
         }
-        self.queue.waiting() >= most
     }
 
     fn refusal(&mut self, now: Instant) -> Failure {
@@ -174,22 +189,22 @@ impl Dispatcher {
             return Err(Failure::shutting_down());
         }
         // Those who were accepted before may have made the line too long: nobody passes them.
-        if standing == Standing::New && self.is_waited_by(self.most_waiting.saturating_add(1)) {
+        if standing == Standing::New && self.queue.waiting() > self.most_waiting {
             return Err(self.refusal(now));
         }
         if let Some(grant) = self.queue.take(&applicant, now) {
             return Ok(Admission::Now(self.permit(grant)));
         }
-        if standing == Standing::New && self.is_waited_by(self.most_waiting) {
+        if standing == Standing::New && self.queue.waiting() >= self.most_waiting {
             return Err(self.refusal(now));
         }
         if self.queue.waiting() == 0 {
             self.pace.begins(now);
         }
-        let (waiter, turn) = oneshot::channel();
-        let granted = self.queue.line_up(applicant, waiter, now);
+        let (waiter, permit) = oneshot::channel();
+        let (ticket, granted) = self.queue.line_up(applicant, waiter, now);
         self.hand_out(granted, now);
-        Ok(Admission::Line(Turn(turn)))
+        Ok(Admission::Line(Turn { permit, ticket, back: self.back.clone() }))
     }
 }
 
@@ -198,17 +213,26 @@ impl Actor for Dispatcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        if let Some(mut given_back) = self.given_back.take() {
-            ctx.add_stream(stream::poll_fn(move |cx| given_back.poll_recv(cx)));
-        }
+        ctx.spawn(TakingBack);
     }
 }
 
-impl StreamHandler<GivenBack> for Dispatcher {
-    fn handle(&mut self, GivenBack { key, place }: GivenBack, _: &mut Self::Context) {
-        let now = Instant::now();
-        let granted = self.queue.give_back(key, place, now);
-        self.hand_out(granted, now);
+/// Takes back what is given back, as long as the dispatcher lives.
+struct TakingBack;
+
+impl ActorFuture<Dispatcher> for TakingBack {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        dispatcher: &mut Dispatcher,
+        _: &mut Context<Dispatcher>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        while let Poll::Ready(Some(given_back)) = dispatcher.given_back.poll_recv(cx) {
+            dispatcher.take_back(given_back);
+        }
+        Poll::Pending
     }
 }
 
@@ -216,6 +240,10 @@ impl Handler<Admit> for Dispatcher {
     type Result = Result<Admission, Failure>;
 
     fn handle(&mut self, admit: Admit, _: &mut Self::Context) -> Self::Result {
+        // Who saw a task end shall find its slot free.
+        while let Ok(given_back) = self.given_back.try_recv() {
+            self.take_back(given_back);
+        }
         self.admit(admit, Instant::now())
     }
 }

@@ -111,10 +111,10 @@ impl<W> Queue<W> {
     }
 
     /// Lets somebody wait. Says who gets a slot by that, which is nobody unless a channel began to rest just now.
-    pub fn line_up(&mut self, applicant: Applicant, waiter: W, now: Instant) -> Vec<(W, Grant)> {
+    pub fn line_up(&mut self, applicant: Applicant, waiter: W, now: Instant) -> (Ticket, Vec<(W, Grant)>) {
         let ticket = self.ticket(&applicant);
         self.stand(ticket, applicant, waiter, now);
-        self.serve(now)
+        (ticket, self.serve(now))
     }
 
     /// A slot is given back. Says who gets one for it.
@@ -132,16 +132,9 @@ impl<W> Queue<W> {
         self.serve(now)
     }
 
-    /// Lets go of those who do not wait any more.
-    pub fn retain(&mut self, still_waits: impl Fn(&W) -> bool) {
-        let gone: Vec<Ticket> = self
-            .waiting
-            .iter()
-            .filter_map(|(ticket, waiting)| (!still_waits(&waiting.waiter)).then_some(*ticket))
-            .collect();
-        for ticket in gone {
-            self.leave(ticket);
-        }
+    /// Somebody does not wait any more.
+    pub fn leave(&mut self, ticket: Ticket) {
+        self.take_out(ticket);
     }
 
     /// Sends everybody away.
@@ -178,7 +171,7 @@ impl<W> Queue<W> {
         self.waiting.insert(ticket, Waiting { applicant, places, waiter });
     }
 
-    fn leave(&mut self, ticket: Ticket) -> Option<Waiting<W>> {
+    fn take_out(&mut self, ticket: Ticket) -> Option<Waiting<W>> {
         let waiting = self.waiting.remove(&ticket)?;
         let key = waiting.applicant.key;
         for place in &waiting.places {
@@ -230,7 +223,7 @@ impl<W> Queue<W> {
         let turns = &mut self.lines.get_mut(place)?.turns;
         let key = turns.remove(turn)?;
         turns.push_back(key);
-        Some((ticket, self.leave(ticket)?))
+        Some((ticket, self.take_out(ticket)?))
     }
 
     fn grant(&mut self, key: KeyHash, channel: Arc<Channel>, ticket: Ticket, now: Instant) -> Grant {

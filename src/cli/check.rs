@@ -60,7 +60,7 @@ fn describe(config: &Config) {
         let capabilities: Vec<_> = channel.capabilities.iter().copied().map(Capability::as_str).collect();
         say(format_args!(
             "channel {}: kind {}, models {}, takes {}, audio as {}, priority {}, weight {}, at most {} tasks at once, \
-             each within {}",
+             each call within {}, repeated {} times at most",
             channel.name,
             channel.kind.name(),
             channel.models.join(", "),
@@ -70,6 +70,7 @@ fn describe(config: &Config) {
             channel.weight,
             channel.max_running_tasks,
             total(channel.timeouts),
+            channel.retry.max_retries,
         ));
     }
     for warning in &config.warnings {

@@ -192,6 +192,7 @@ impl Order {
         let script = Script {
             token,
             audio: 0,
+            stumbles: false,
             before: Pause::UntilReleased,
             pieces: 1,
             pause_ms: 0,
@@ -359,7 +360,8 @@ impl Dice {
             _ => End::Status([400, 429, 500, 503][self.0.random_range(0..4)]),
         };
         let holds_at = self.one_in(60).then(|| self.0.random_range(0..pieces));
-        Script { token: token.to_owned(), audio: 0, before, pieces, pause_ms, holds_at, end }
+        let stumbles = self.one_in(8);
+        Script { token: token.to_owned(), audio: 0, stumbles, before, pieces, pause_ms, holds_at, end }
     }
 
     fn listing(&mut self, life: Duration) -> Listing {

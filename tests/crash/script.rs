@@ -10,6 +10,9 @@ pub(crate) struct Script {
     pub(crate) token: String,
     /// [`checksum`] of the audio that must arrive.
     pub(crate) audio: u64,
+    /// Is the first call of each process told to come back in a moment? Such a call costs nothing and counts for
+    /// nothing.
+    pub(crate) stumbles: bool,
     /// What comes before the head of the answer.
     pub(crate) before: Pause,
     /// How many events with text there are.

@@ -132,7 +132,8 @@ impl Site {
         let _ = write!(
             text,
             "[[channels]]\nname = \"fake\"\nkind = \"gemini\"\nbase_url = \"{}\"\napi_key = \"{}\"\n\
-             models = [\"gemini-*\"]\nmax_running_tasks = {}\nmax_retries = 0\n",
+             models = [\"gemini-*\"]\nmax_running_tasks = {}\nmax_retries = 1\n\
+             breaker_failures = 0\n",
             upstream.base_url(epoch),
             upstream::KEY,
             self.slots

@@ -4,7 +4,7 @@
 //! Each process of the server is told another path to call, so that a call is known to be that process's also
 //! where its bytes arrive after its death.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -41,6 +41,10 @@ pub(crate) struct Call {
     pub(crate) whole: bool,
 }
 
+/// When to come back: after less than a server waits for, and after more.
+const SOON: &str = "0.05s";
+const NEVER: &str = "600s";
+
 #[derive(Debug)]
 struct Shared {
     slots: usize,
@@ -55,6 +59,8 @@ struct State {
     /// Calls that have not ended, by their number.
     open: BTreeMap<u64, (u32, String)>,
     calls: u64,
+    /// The processes and tasks that were told to come back.
+    stumbled: HashSet<(u32, String)>,
     connections: usize,
     faults: Vec<String>,
 }
@@ -129,7 +135,9 @@ impl Upstream {
 
     /// Forgets the tasks.
     pub(crate) fn forget(&self) {
-        self.shared.state().tasks.clear();
+        let mut state = self.shared.state();
+        state.tasks.clear();
+        state.stumbled.clear();
     }
 }
 
@@ -228,6 +236,9 @@ impl Connection {
         if audio != script.audio {
             self.shared.fault(format!("the audio of {} arrived as another", script.token));
         }
+        if script.stumbles && self.shared.state().stumbled.insert((epoch, script.token.clone())) {
+            return self.refuse(503, SOON).await;
+        }
         let request = checksum(&String::from_utf8_lossy(&body));
         let call = OpenCall::new(&self.shared, epoch, &script.token, request);
         self.play(&script, &call).await
@@ -265,13 +276,7 @@ impl Connection {
     async fn play(&mut self, script: &Script, call: &OpenCall) -> Result<(), Gone> {
         self.rest(script.before).await?;
         if let End::Status(status) = script.end {
-            let body = error(status).to_string();
-            let head = format!(
-                "HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\nconnection: close\r\n\
-                 content-length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            self.write(&head).await?;
+            self.refuse(status, NEVER).await?;
             call.note(|call| call.whole = true);
             return Ok(());
         }
@@ -298,6 +303,20 @@ impl Connection {
         }
         call.note(|call| call.whole = true);
         self.write("0\r\n\r\n").await
+    }
+
+    /// Answers with an error and says when to come back.
+    async fn refuse(&mut self, status: u16, come_back: &str) -> Result<(), Gone> {
+        let mut body = error(status);
+        body["error"]["details"] =
+            json!([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": come_back}]);
+        let body = body.to_string();
+        let head = format!(
+            "HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.write(&head).await
     }
 
     /// Stands still, unless the server hangs up.

@@ -227,8 +227,8 @@ fn works(channel: &Channel) {
 /// Tells the channel's breaker and the operator of a failed call.
 fn report(channel: &Channel, entry: Entry, err: &UpstreamError, now: Instant) {
     if let UpstreamError::Refused { fault: Fault::Credentials, status, message, .. } = err {
-        let channel = &channel.name;
-        tracing::error!(channel, status, message, "the upstream refuses the channel's credentials");
+        let (channel, reason) = (&channel.name, message);
+        tracing::error!(channel, status, reason, "the upstream refuses the channel's credentials");
     }
     match err.verdict() {
         Verdict::Works => works(channel),

@@ -51,9 +51,11 @@ impl Hall {
         self.queue.take(&applicant, self.now)
     }
 
-    fn line_up(&mut self, key: &str, name: &'static str) {
+    fn line_up(&mut self, key: &str, name: &'static str) -> Ticket {
         let applicant = self.applicant(key);
-        assert!(self.queue.line_up(applicant, name, self.now).is_empty());
+        let (ticket, granted) = self.queue.line_up(applicant, name, self.now);
+        assert!(granted.is_empty());
+        ticket
     }
 
     /// Who gets a slot when this one comes back, and where.
@@ -207,9 +209,9 @@ fn who_comes_back_with_a_ticket_is_before_those_who_came_later() {
 fn who_has_left_holds_up_nobody() {
     let mut hall = Hall::with(&[(1, 0)]);
     let running = hall.take("k").unwrap();
-    hall.line_up("k", "gone");
+    let gone = hall.line_up("k", "gone");
     hall.line_up("k", "here");
-    hall.queue.retain(|name| *name != "gone");
+    hall.queue.leave(gone);
     assert_eq!(hall.queue.waiting(), 1);
     assert_eq!(names(&hall.give_back(&running)), [("here", "a".to_owned())]);
     hall.line_up("k", "away");
@@ -252,7 +254,7 @@ proptest! {
                     let applicant = Applicant { candidates, ..hall.limited(&key.to_string(), most) };
                     match hall.queue.take(&applicant, hall.now) {
                         Some(grant) => { served += 1; held.push(grant) }
-                        None => assert!(hall.queue.line_up(applicant, "w", hall.now).is_empty()),
+                        None => assert!(hall.queue.line_up(applicant, "w", hall.now).1.is_empty()),
                     }
                 }
                 Step::Go(index) if !held.is_empty() => {

@@ -119,9 +119,12 @@ fn starts_like_a_key(text: &str) -> bool {
         })
 }
 
-/// Project and account numbers have at least nine digits; sizes, times and counts mostly fewer.
+/// Project and account numbers have at least nine digits; sizes, times and counts mostly fewer, unless behind a point:
+/// Google tells a delay as `48.939935699s`.
 fn holds_a_number_of_somebody(part: &str) -> bool {
-    part.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() >= 9)
+    part.split(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .filter_map(|number| number.trim_start_matches('.').split('.').next())
+        .any(|whole| whole.len() >= 9)
 }
 
 /// Letters and digits without a sign between them that are too many for a word: a key, an id, a hash. The names of
@@ -246,7 +249,7 @@ mod tests {
                     Invalid generationConfig.temperature, messages.0.content[1].input_audio.format, body.file; \
                     gpt-4o-audio-preview-2024-12-17 mistralai/Voxtral-Mini-3B-2507 Qwen2-Audio-7B-Instruct \
                     llama3.2:8b gemini-2.5-pro @cf/openai/whisper models/gemini-2.0-flash-001 \
-                    took 12:30:05 on 2026-01-17, 26214400 bytes, 128000 tokens, v1.2.3, e.g. wait... internationalization \
+                    took 12:30:05 on 2026-01-17, retry in 48.939935699s. 26214400 bytes, 128000 tokens, v1.2.3, e.g. wait... internationalization \
                     tool_use_failed invalid_request_error node.js main.rs RESOURCE_EXHAUSTED max_completion_tokens **";
         let kept: Vec<&str> = said.split_whitespace().collect();
         for word in kept {

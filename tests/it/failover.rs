@@ -1,11 +1,16 @@
 //! Several channels for one model: who is asked, who is asked next, and who is left alone.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use hearken::fake_upstream::text::whole;
 use serde_json::{Value, json};
 
+use crate::support::fake_command::{ANY_KEY, FakeCommand};
 use crate::support::hearken::{Builder, Hearken};
 use crate::support::host::Host;
+use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script};
-use crate::support::{fixture, until};
+use crate::support::{MODEL, fixture, until};
 
 fn error(status: u16) -> Script {
     FakeUpstream::error(
@@ -232,4 +237,39 @@ fn a_drain_leaves_who_waits_for_another_channel_to_the_next_start() {
     for id in [&holder, &waiter] {
         assert_eq!(hearken.wait(id)["status"], "completed");
     }
+}
+
+#[test]
+fn with_one_channel_that_fails_half_of_its_calls_every_task_completes_and_none_twice() {
+    const TASKS: usize = 300;
+    let doubtful = FakeCommand::with(&["--script", "500", "--rate", "0.5", "--seed", "3"]);
+    let good = FakeCommand::start();
+    let channel = |name: &str, fake: &FakeCommand| {
+        format!(
+            "[[channels]]\nname = \"{name}\"\nkind = \"gemini\"\nbase_url = \"{}\"\napi_key = \"{ANY_KEY}\"\n\
+             models = [\"{MODEL}\"]\nmax_retry_wait_ms = 20\nbreaker_failures = 0",
+            fake.gemini_url()
+        )
+    };
+    let hearken =
+        Hearken::builder().channel(&channel("doubtful", &doubtful)).channel(&channel("good", &good)).start();
+    let left = AtomicUsize::new(TASKS);
+    let answer = whole(5, None);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+                    let id = hearken.submit(json!({"stream": true}));
+                    let frames = hearken.stream(&id).rest();
+                    assert_eq!(
+                        (content(&frames), frames.last().unwrap().event.as_str()),
+                        (answer.clone(), "done")
+                    );
+                }
+            });
+        }
+    });
+    let answered = |fake: &FakeCommand| fake.stats()["answered_well"].as_u64().unwrap();
+    assert_eq!(answered(&doubtful) + answered(&good), TASKS as u64);
+    assert!(answered(&doubtful) > 0 && doubtful.stats()["faults"]["500"].as_u64().unwrap() > 20);
 }

@@ -74,19 +74,12 @@ fn fate(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Re
     }
     let audio =
         left.audio.clone().ok_or_else(|| interrupted("The service stopped before the task had ended"))?;
-    let (container, audio_bytes) = match &audio {
-        KeptAudio::Url(_) => (None, 0),
+    let known = match &audio {
+        KeptAudio::Url(_) => None,
         KeptAudio::Spooled { container, bytes, .. } => {
-            (Some(*container), usize::try_from(*bytes).unwrap_or(usize::MAX))
+            Some((*container, usize::try_from(*bytes).unwrap_or(usize::MAX)))
         }
     };
-    let question = &left.task.question;
-    let wanted = Wanted {
-        model: &question.model,
-        request_bytes: question.text_bytes() + audio_bytes,
-        container,
-        temperature: question.temperature,
-    };
-    let candidates = choose(channels, wanted, &mut rand::rng())?;
+    let candidates = choose(channels, Wanted::of(&left.task.question, known), &mut rand::rng())?;
     Ok(Fate::Run { audio, candidates, allowance })
 }

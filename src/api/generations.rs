@@ -208,17 +208,11 @@ fn new_task(
         )
         .with_param("model"));
     }
-    let (container, audio_bytes) = match &audio {
-        AudioSource::Inline(audio) => (Some(audio.container), audio.base64.len()),
-        AudioSource::Url(_) => (None, 0),
+    let known = match &audio {
+        AudioSource::Inline(audio) => Some((audio.container, audio.base64.len())),
+        AudioSource::Url(_) => None,
     };
-    let wanted = Wanted {
-        model: &question.model,
-        request_bytes: question.text_bytes() + audio_bytes,
-        container,
-        temperature: question.temperature,
-    };
-    let candidates = choose(channels, wanted, &mut rand::rng())?;
+    let candidates = choose(channels, Wanted::of(&question, known), &mut rand::rng())?;
     let created = Timestamp::now();
     let task =
         Task { id: TaskId::generate(created.seconds()), owner: caller.hash, created, stream, question };

@@ -9,6 +9,7 @@ use super::{Channel, Channels};
 use crate::audio::container::Container;
 use crate::config::Capability;
 use crate::error::{ErrorCode, Failure};
+use crate::task::submission::Question;
 
 /// What has to be served.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,20 @@ pub struct Wanted<'a> {
     pub container: Option<Container>,
     /// The temperature, where one is asked for.
     pub temperature: Option<f64>,
+}
+
+impl<'a> Wanted<'a> {
+    /// What it takes to answer a question about audio in this container, with so many bytes of base64; about audio that
+    /// is still to be fetched nothing is known.
+    #[must_use]
+    pub fn of(question: &'a Question, audio: Option<(Container, usize)>) -> Self {
+        Self {
+            model: &question.model,
+            request_bytes: question.text_bytes().saturating_add(audio.map_or(0, |(_, bytes)| bytes)),
+            container: audio.map(|(container, _)| container),
+            temperature: question.temperature,
+        }
+    }
 }
 
 /// The channels that could serve it: higher priority first, among equals by chance and weight. Never empty.

@@ -5,31 +5,10 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
+use crate::support::outcome::{choice_of, error_of, task_of};
 use crate::support::subscriber::content;
-use crate::support::upstream::{FakeUpstream, Script, finish_event, text_event};
+use crate::support::upstream::{FakeUpstream, finish_event, text_event};
 use crate::support::{MODEL, base64, fixture};
-
-/// The task that comes of an answer.
-fn task_of(script: Script, changes: Value) -> Value {
-    let upstream = script.start();
-    let hearken = Hearken::start(&upstream);
-    hearken.wait(&hearken.submit(changes))
-}
-
-/// The completion's choice that comes of an answer.
-fn choice_of(script: Script) -> Value {
-    let task = task_of(script, json!({}));
-    assert_eq!(task["status"], "completed", "{task}");
-    task["results"][0]["choices"][0].clone()
-}
-
-/// The error that comes of an answer, which must have this code.
-fn error_of(script: Script, code: &str) -> Value {
-    let task = task_of(script, json!({}));
-    assert_eq!(task["status"], "failed", "{task}");
-    assert_eq!(task["error"]["code"], code, "{task}");
-    task["error"].clone()
-}
 
 fn google_error(code: u16, status: &str, message: &str) -> Value {
     json!({"error": {"code": code, "message": message, "status": status}})

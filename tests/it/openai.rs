@@ -6,31 +6,10 @@ use serde_json::{Value, json};
 
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
 use crate::support::host::Host;
+use crate::support::outcome::{choice_of, error_of, task_of};
 use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script, chunk, usage_chunk};
 use crate::support::{MODEL, WAV, base64, fixture};
-
-/// The task that comes of an answer.
-fn task_of(script: Script, changes: Value) -> Value {
-    let upstream = script.start();
-    let hearken = Hearken::start(&upstream);
-    hearken.wait(&hearken.submit(changes))
-}
-
-/// The completion's choice that comes of an answer.
-fn choice_of(script: Script) -> Value {
-    let task = task_of(script, json!({}));
-    assert_eq!(task["status"], "completed", "{task}");
-    task["results"][0]["choices"][0].clone()
-}
-
-/// The error that comes of an answer, which must have this code.
-fn error_of(script: Script, code: &str) -> Value {
-    let task = task_of(script, json!({}));
-    assert_eq!(task["status"], "failed", "{task}");
-    assert_eq!(task["error"]["code"], code, "{task}");
-    task["error"].clone()
-}
 
 fn openai_error(code: &str, message: &str) -> Value {
     json!({"error": {"message": message, "type": "some_error", "param": null, "code": code}})

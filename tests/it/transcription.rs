@@ -5,35 +5,20 @@ use serde_json::{Value, json};
 use crate::support::form::{fields, parts};
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
 use crate::support::host::Host;
+use crate::support::outcome::{choice_with, error_of};
 use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script, chunk};
 use crate::support::{MODEL, base64, fixture};
 
-/// The task that comes of an answer to a channel with these lines.
-fn task_with(script: Script, lines: &str) -> Value {
-    let upstream = script.start();
-    let hearken = Hearken::before(&upstream).channel(lines).start();
-    hearken.wait(&hearken.submit(json!({})))
-}
-
 /// The text of the completion that comes of an answer to a channel with these lines.
 fn text_with(script: Script, lines: &str) -> Value {
-    let task = task_with(script, lines);
-    assert_eq!(task["status"], "completed", "{task}");
-    assert_eq!(task["results"][0]["choices"][0]["finish_reason"], "stop", "{task}");
-    task["results"][0]["choices"][0]["message"]["content"].clone()
+    let choice = choice_with(script, lines);
+    assert_eq!(choice["finish_reason"], "stop", "{choice}");
+    choice["message"]["content"].clone()
 }
 
 fn text_of(script: Script) -> Value {
     text_with(script, "")
-}
-
-/// The error that comes of an answer, which must have this code.
-fn error_of(script: Script, code: &str) -> Value {
-    let task = task_with(script, "");
-    assert_eq!(task["status"], "failed", "{task}");
-    assert_eq!(task["error"]["code"], code, "{task}");
-    task["error"].clone()
 }
 
 /// An answer in one piece.

@@ -1,15 +1,15 @@
 //! `hearken fake-upstream` as its users start it: on a free port, killed at the end of its test.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
+use std::process::ExitStatus;
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::hearken::{collect, command};
+use super::hearken::command;
 use super::http::Client;
-use super::{PATIENCE, until};
+use super::process::Process;
+use super::until;
 
 /// A key that it takes, as it takes any.
 pub(crate) const ANY_KEY: &str = "any-key";
@@ -18,11 +18,8 @@ pub(crate) const ANY_KEY: &str = "any-key";
 /// tasks can share one.
 #[derive(Debug)]
 pub(crate) struct FakeCommand {
-    child: Child,
+    process: Process,
     address: SocketAddr,
-    stdout: Arc<Mutex<Vec<u8>>>,
-    stderr: Arc<Mutex<Vec<u8>>>,
-    readers: Vec<JoinHandle<()>>,
 }
 
 impl FakeCommand {
@@ -34,22 +31,9 @@ impl FakeCommand {
     /// One with these options.
     pub(crate) fn with(options: &[&str]) -> Self {
         let arguments = [&["fake-upstream", "--listen", "127.0.0.1:0"], options].concat();
-        let mut child = command(&arguments).spawn().unwrap();
-        let (stdout, stderr) = (Arc::default(), Arc::default());
-        let (first_line, first) = mpsc::channel();
-        let readers = vec![
-            collect(child.stdout.take().unwrap(), Arc::clone(&stdout), Some(first_line)),
-            collect(child.stderr.take().unwrap(), Arc::clone(&stderr), None),
-        ];
-        let line = first.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-            let _ = child.kill();
-            panic!("it does not start:\n{}", String::from_utf8_lossy(&stderr.lock().unwrap()));
-        });
-        let address = line
-            .strip_prefix("hearken fake-upstream listening on http://")
-            .and_then(|address| address.trim_end().parse().ok())
-            .unwrap_or_else(|| panic!("the first line on standard output: {line:?}"));
-        Self { child, address, stdout, stderr, readers }
+        let announcement = "hearken fake-upstream listening on http://";
+        let (process, address) = Process::start(&mut command(&arguments), announcement);
+        Self { process, address }
     }
 
     /// Of a channel of the kind gemini.
@@ -79,25 +63,20 @@ impl FakeCommand {
 
     /// What it has written to standard output so far.
     pub(crate) fn said(&self) -> String {
-        String::from_utf8_lossy(&self.stdout.lock().unwrap()).into_owned()
+        self.process.said()
     }
 
     /// Sends it a signal, by its name, and waits for its end.
     pub(crate) fn end(&mut self, signal: &str) -> ExitStatus {
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status();
-        assert!(status.unwrap().success());
-        until("it ends", || self.child.try_wait().unwrap())
+        self.process.signal(signal);
+        self.process.exit_status()
     }
 }
 
 impl Drop for FakeCommand {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        for reader in self.readers.drain(..) {
-            let _ = reader.join();
-        }
-        let log = String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned();
+        self.process.kill();
+        let log = self.process.complaints();
         if std::thread::panicking() {
             println!("--- the fault upstream's log:\n{log}---");
         } else {

@@ -1,18 +1,16 @@
 //! The real program: started on a free port with a data directory of its own, searched for secrets at its end.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::MODEL;
 use super::http::Client;
+use super::process::Process;
 use super::upstream::FakeUpstream;
-use super::{MODEL, PATIENCE, until};
 
 /// The key that tests use when nothing depends on the key.
 pub(crate) const KEY: &str = "sk-main-2f6d1c0e9b";
@@ -37,14 +35,10 @@ pub(crate) struct Builder {
 /// A running program.
 #[derive(Debug)]
 pub(crate) struct Hearken {
-    child: Child,
+    process: Process,
     client: Client,
     directory: Arc<TempDir>,
     environment: Vec<(String, String)>,
-    stdout: Arc<Mutex<Vec<u8>>>,
-    stderr: Arc<Mutex<Vec<u8>>>,
-    readers: Vec<JoinHandle<()>>,
-    ended: Option<ExitStatus>,
 }
 
 /// The program with this command line, and none of the environment that it looks at.
@@ -95,7 +89,7 @@ impl Hearken {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -108,26 +102,17 @@ impl Hearken {
 
     /// What it has written to standard error so far.
     pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
+        self.process.complaints()
     }
 
     /// Sends it a signal, by its name.
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
-        assert!(status.unwrap().success());
+        self.process.signal(name);
     }
 
     /// Waits for its end.
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
-        if let Some(status) = self.ended {
-            return status;
-        }
-        let status = until("the program ends", || self.child.try_wait().unwrap());
-        for reader in self.readers.drain(..) {
-            reader.join().unwrap();
-        }
-        self.ended = Some(status);
-        status
+        self.process.exit_status()
     }
 
     /// Stops it as an operator would, and starts it again over the same data.
@@ -192,17 +177,13 @@ impl Deref for Hearken {
 
 impl Drop for Hearken {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        for reader in self.readers.drain(..) {
-            let _ = reader.join();
-        }
+        self.process.kill();
         if std::thread::panicking() {
             show(&self.log());
             return;
         }
         let (log, data) = (self.log(), self.data());
-        let said = String::from_utf8_lossy(&self.stdout.lock().unwrap()).into_owned();
+        let said = self.process.said();
         for secret in self.client.secrets.iter().map(String::as_str).chain([KEY, OTHER_KEY, NARROW_KEY]) {
             assert!(!log.contains(secret), "the log tells {secret}:\n{log}");
             assert!(!said.contains(secret), "standard output tells {secret}:\n{said}");
@@ -289,47 +270,11 @@ impl Builder {
 
 fn launch(directory: Arc<TempDir>, environment: Vec<(String, String)>, secrets: Arc<Vec<String>>) -> Hearken {
     let config = directory.path().join("hearken.toml");
-    let mut child = command(&["serve", "--config", config.to_str().unwrap()])
+    let mut serve = command(&["serve", "--config", config.to_str().unwrap()]);
+    serve
         .envs(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())))
-        .current_dir(Path::new(directory.path()))
-        .spawn()
-        .unwrap();
-    let (stdout, stderr) = (Arc::default(), Arc::default());
-    let (first_line, first) = mpsc::channel();
-    let readers = vec![
-        collect(child.stdout.take().unwrap(), Arc::clone(&stdout), Some(first_line)),
-        collect(child.stderr.take().unwrap(), Arc::clone(&stderr), None),
-    ];
-    let line = first.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-        let _ = child.kill();
-        panic!("the program does not start:\n{}", String::from_utf8_lossy(&stderr.lock().unwrap()));
-    });
-    let address: SocketAddr = line
-        .strip_prefix("hearken listening on http://")
-        .and_then(|address| address.trim_end().parse().ok())
-        .unwrap_or_else(|| panic!("the first line on standard output: {line:?}"));
+        .current_dir(Path::new(directory.path()));
+    let (process, address) = Process::start(&mut serve, "hearken listening on http://");
     let client = Client { address, key: Some(KEY.to_owned()), secrets };
-    Hearken { child, client, directory, environment, stdout, stderr, readers, ended: None }
-}
-
-/// Collects what the program writes, and tells its first line.
-pub(super) fn collect(
-    pipe: impl Read + Send + 'static,
-    into: Arc<Mutex<Vec<u8>>>,
-    first_line: Option<mpsc::Sender<String>>,
-) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        let mut pipe = BufReader::new(pipe);
-        let mut first_line = first_line;
-        loop {
-            let mut line = Vec::new();
-            if pipe.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            into.lock().unwrap().extend_from_slice(&line);
-            if let Some(sender) = first_line.take() {
-                let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
-            }
-        }
-    })
+    Hearken { process, client, directory, environment }
 }

@@ -5,6 +5,8 @@ pub(crate) mod form;
 pub(crate) mod hearken;
 pub(crate) mod host;
 pub(crate) mod http;
+pub(crate) mod outcome;
+pub(crate) mod process;
 pub(crate) mod subscriber;
 pub(crate) mod upstream;
 

@@ -1,0 +1,38 @@
+//! What comes of an upstream's answer, for tests that ask one question each.
+
+use serde_json::{Value, json};
+
+use super::hearken::Hearken;
+use super::upstream::Script;
+
+/// The task that comes of an answer to a channel with these lines.
+pub(crate) fn task_with(script: Script, lines: &str, changes: Value) -> Value {
+    let upstream = script.start();
+    let hearken = Hearken::before(&upstream).channel(lines).start();
+    hearken.wait(&hearken.submit(changes))
+}
+
+/// The task that comes of an answer.
+pub(crate) fn task_of(script: Script, changes: Value) -> Value {
+    task_with(script, "", changes)
+}
+
+/// The completion's choice that comes of an answer.
+pub(crate) fn choice_of(script: Script) -> Value {
+    choice_with(script, "")
+}
+
+/// The completion's choice that comes of an answer to a channel with these lines.
+pub(crate) fn choice_with(script: Script, lines: &str) -> Value {
+    let task = task_with(script, lines, json!({}));
+    assert_eq!(task["status"], "completed", "{task}");
+    task["results"][0]["choices"][0].clone()
+}
+
+/// The error that comes of an answer, which must have this code.
+pub(crate) fn error_of(script: Script, code: &str) -> Value {
+    let task = task_of(script, json!({}));
+    assert_eq!(task["status"], "failed", "{task}");
+    assert_eq!(task["error"]["code"], code, "{task}");
+    task["error"].clone()
+}

@@ -179,9 +179,9 @@ impl Dispatcher {
         }
     }
 
-    fn refusal(&mut self, now: Instant) -> Failure {
+    fn refusal(&self, now: Instant) -> Failure {
         Failure::new(ErrorCode::QueueFull, "Too many tasks are waiting already; try again after Retry-After")
-            .with_retry_after(self.pace.refuse(now))
+            .with_retry_after(self.pace.next(now))
     }
 
     fn admit(&mut self, Admit { applicant, standing }: Admit, now: Instant) -> Result<Admission, Failure> {

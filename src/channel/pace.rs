@@ -9,23 +9,19 @@ const UNKNOWN: Duration = Duration::from_secs(5);
 /// Nobody is sent away for longer: much may happen meanwhile.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The pace of a line. Places come free one by one; who is refused stands in a line of its own in a way, that of those
-/// who come back, and is told the time when its turn would be there.
+/// The pace of a line: how far apart its turns are. With each turn a place comes free.
 #[derive(Debug, Default)]
 pub struct Pace {
     /// The mean gap between two turns, in seconds.
     gap: Option<f64>,
     /// The last turn, or when the line began.
     last: Option<Instant>,
-    /// Those who were refused, less the turns that there have been since.
-    refused: u32,
 }
 
 impl Pace {
     /// Somebody begins to wait where nobody did: the time before this says nothing.
     pub fn begins(&mut self, now: Instant) {
         self.last = Some(now);
-        self.refused = 0;
     }
 
     /// Somebody who waited got their turn.
@@ -34,16 +30,15 @@ impl Pace {
             let gap = now.saturating_duration_since(last).as_secs_f64();
             self.gap = Some(self.gap.map_or(gap, |mean| mean + NEWEST * (gap - mean)));
         }
-        self.refused = self.refused.saturating_sub(1);
     }
 
-    /// Somebody is refused: says after what time there will be a place for them, as far as anybody can know.
-    pub fn refuse(&mut self, now: Instant) -> Duration {
-        self.refused = self.refused.saturating_add(1);
+    /// After what time there will be a place, as far as anybody can know.
+    #[must_use]
+    pub fn next(&self, now: Instant) -> Duration {
         let since = self.last.map(|last| now.saturating_duration_since(last)).unwrap_or_default();
         let gap = self.gap.and_then(|gap| Duration::try_from_secs_f64(gap).ok()).unwrap_or(UNKNOWN);
         // A line that has stood for longer than it used to will not move at once.
-        gap.max(since).saturating_mul(self.refused).min(LONGEST)
+        gap.max(since).min(LONGEST)
     }
 }
 
@@ -65,11 +60,7 @@ mod tests {
             now += Duration::from_secs(3);
             pace.turn(now);
         }
-        assert_eq!(seconds(pace.refuse(now)), 3);
-        assert_eq!(seconds(pace.refuse(now)), 6, "the second comes behind the first");
-        pace.turn(now + Duration::from_secs(3));
-        pace.turn(now + Duration::from_secs(6));
-        assert_eq!(seconds(pace.refuse(now + Duration::from_secs(6))), 3);
+        assert_eq!(seconds(pace.next(now)), 3);
     }
 
     #[test]
@@ -78,8 +69,8 @@ mod tests {
         let mut pace = Pace::default();
         pace.begins(start);
         pace.turn(start + Duration::from_secs(1));
-        assert_eq!(seconds(pace.refuse(start + Duration::from_secs(41))), 40);
-        assert_eq!(pace.refuse(start + Duration::from_secs(4000)), LONGEST);
+        assert_eq!(seconds(pace.next(start + Duration::from_secs(41))), 40);
+        assert_eq!(pace.next(start + Duration::from_secs(4000)), LONGEST);
     }
 
     #[test]
@@ -90,7 +81,7 @@ mod tests {
         pace.turn(start + Duration::from_secs(2));
         let later = start + Duration::from_secs(1000);
         pace.begins(later);
-        assert_eq!(seconds(pace.refuse(later)), 2);
-        assert_eq!(seconds(Pace::default().refuse(later)), 5);
+        assert_eq!(seconds(pace.next(later)), 2);
+        assert_eq!(seconds(Pace::default().next(later)), 5);
     }
 }

@@ -178,6 +178,19 @@ fn who_waits_for_a_channel_that_begins_to_rest_goes_elsewhere() {
 }
 
 #[test]
+fn who_is_sent_to_a_channel_with_a_free_slot_gets_it_at_once() {
+    // The second channel is looked at before it is found that those who wait for the third have to go there.
+    let mut hall = Hall::with(&[(1, 0), (1, 0), (1, 3)]);
+    let running = hall.take("k").unwrap();
+    assert_eq!(running.channel.name, "c");
+    hall.line_up("k", "first");
+    hall.line_up("k", "second");
+    hall.channels[2].breaker.failed(Entry::Plain, hall.now);
+    let granted = hall.give_back(&running);
+    assert_eq!(names(&granted), [("first", "a".to_owned()), ("second", "b".to_owned())]);
+}
+
+#[test]
 fn where_all_rest_the_first_ones_are_asked_all_the_same() {
     let mut hall = Hall::with(&[(1, 5), (1, 0)]);
     for channel in &hall.channels {

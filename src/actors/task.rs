@@ -23,7 +23,7 @@ use crate::channel::breaker::Entry;
 use crate::channel::course::Course;
 use crate::error::{ErrorCode, Failure};
 use crate::store::{EndResult, Ending, Journal};
-use crate::task::answer::Answer;
+use crate::task::answer::{Answer, TextKind};
 use crate::task::life::{Effect, Event, Life, Outcome};
 use crate::task::progress::Progress;
 use crate::task::recovery::interrupted_stream;
@@ -234,6 +234,8 @@ impl TaskActor {
 
     fn take(&mut self, event: UpstreamEvent, ctx: &mut Context<Self>) {
         match event {
+            // It shows that the upstream works on it; nobody asked to see it.
+            UpstreamEvent::Text(TextKind::Reasoning, _) if !self.task.question.reasoning => {}
             UpstreamEvent::Text(kind, text) => {
                 self.timeline.first_answered.get_or_insert_with(Timestamp::now);
                 self.answer.push(kind, &text);

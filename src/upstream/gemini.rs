@@ -52,7 +52,7 @@ impl Upstream for Gemini {
         let url = self.url(&request.question.model);
         let api_key = self.api_key.clone();
         let answered = async move {
-            let reader = EventBody::new(Reply::new(request.question.reasoning, api_key.clone()));
+            let reader = EventBody::new(Reply::new(api_key.clone()));
             Ok(events(send(url, &api_key, request).await?, reader))
         };
         stream::once(answered).try_flatten().boxed_local()

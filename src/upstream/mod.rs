@@ -51,7 +51,7 @@ pub struct UpstreamRequest {
 /// What an upstream says, as far as an answer is concerned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum UpstreamEvent {
-    /// A piece of text; never empty.
+    /// A piece of text; never empty. Reasoning is told whether or not it was asked for.
     Text(TextKind, String),
     /// How far the upstream is, in percent, where it knows.
     Progress(u8),

@@ -41,8 +41,7 @@ impl Upstream for OpenAi {
     fn call(&self, request: UpstreamRequest) -> UpstreamStream {
         let (url, api_key, options) = (self.url.clone(), self.api_key.clone(), self.options);
         let answered = async move {
-            let reply = Reply::new(request.question.reasoning);
-            let reader = EventBody::new(ObjectEvents::new(reply, api_key.clone()));
+            let reader = EventBody::new(ObjectEvents::new(Reply::default(), api_key.clone()));
             Ok(events(send(url, &api_key, options, request).await?, reader))
         };
         stream::once(answered).try_flatten().boxed_local()

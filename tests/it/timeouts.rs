@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
+use crate::support::fake_command::{ANY_KEY, FakeCommand};
 use crate::support::hearken::Hearken;
 use crate::support::host::Host;
 use crate::support::upstream::FakeUpstream;
@@ -37,6 +38,27 @@ fn each_stage_has_its_limit_and_the_message_names_it() {
     let error = timeout_of(&endless.base_url(), "total_timeout_ms = 404\nidle_timeout_ms = 60000");
     assert!(error["message"].as_str().unwrap().contains("404"), "{error}");
     endless.closed(0);
+}
+
+#[test]
+fn a_model_that_thinks_is_at_work_whether_or_not_anybody_wants_to_see_it() {
+    let fake = FakeCommand::start();
+    for (kind, base_url) in [("gemini", fake.gemini_url()), ("openai", fake.openai_url())] {
+        let limits = "first_chunk_timeout_ms = 500\nidle_timeout_ms = 500\nmodels = [\"thinker*\"]";
+        let hearken = Hearken::builder()
+            .channel(&format!(
+                "[[channels]]\nkind = \"{kind}\"\nbase_url = \"{base_url}\"\napi_key = \"{ANY_KEY}\"\n{limits}"
+            ))
+            .start();
+        for reasoning in [false, true] {
+            let id = hearken.submit(json!({"model": "thinker+think=8+pause=150", "reasoning": reasoning}));
+            let task = hearken.wait(&id);
+            assert_eq!(task["status"], "completed", "{kind}: {task}");
+            let told = &task["results"][0]["choices"][0]["message"]["reasoning_content"];
+            assert_eq!(told.is_string(), reasoning, "{kind}: {task}");
+        }
+    }
+    assert_eq!(fake.stats()["answered_well"], 4);
 }
 
 #[test]

@@ -106,7 +106,6 @@ enum OneOrMany {
 /// A reply that is coming in.
 #[derive(Debug)]
 pub(super) struct Reply {
-    want_reasoning: bool,
     secret: Secret,
     /// Lines outside the event stream.
     stray: String,
@@ -119,9 +118,8 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn new(want_reasoning: bool, secret: Secret) -> Self {
+    pub(super) fn new(secret: Secret) -> Self {
         Self {
-            want_reasoning,
             secret,
             stray: String::new(),
             usage: UsageMetadata::default(),
@@ -224,9 +222,6 @@ impl Reply {
             let Some(text) = part.text.filter(|text| !text.is_empty()) else { continue };
             let kind = if part.thought == Some(true) { TextKind::Reasoning } else { TextKind::Content };
             self.saw_content |= kind == TextKind::Content;
-            if kind == TextKind::Reasoning && !self.want_reasoning {
-                continue;
-            }
             // Parts of one event that follow each other are one piece of text.
             match batch.get_mut(first_of_event..).and_then(<[_]>::last_mut) {
                 Some(UpstreamEvent::Text(last, so_far)) if *last == kind => so_far.push_str(&text),
@@ -342,7 +337,7 @@ mod tests {
 
     /// The texts and the end of a body, read in pieces of the given size.
     fn read(body: &str, piece: usize) -> (String, Result<(FinishReason, Usage), UpstreamError>) {
-        let mut body_reader = EventBody::new(Reply::new(true, Secret::new("hush".into())));
+        let mut body_reader = EventBody::new(Reply::new(Secret::new("hush".into())));
         let mut batch = Batch::new();
         let mut run = || {
             body.as_bytes().chunks(piece).try_for_each(|bytes| body_reader.take(bytes, &mut batch))?;

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use crate::task::answer::TextKind;
 use crate::upstream::openai_wire::chunk::{self, Chunk};
 use crate::upstream::openai_wire::events::ObjectReader;
 use crate::upstream::openai_wire::usage::usage_in;
@@ -10,22 +9,17 @@ use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::{FinishReason, Usage};
 
 /// A reply that is coming in. Its own id, time and model are nobody's business: the task has others.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reply {
-    want_reasoning: bool,
     /// The last word on why the model stopped: some say it twice.
     finish: Option<String>,
     /// The last word on what it took.
     usage: Usage,
-    /// Did any text come, be it one that nobody asked for?
+    /// Did any text come?
     saw_text: bool,
 }
 
 impl Reply {
-    pub(super) fn new(want_reasoning: bool) -> Self {
-        Self { want_reasoning, finish: None, usage: Usage::default(), saw_text: false }
-    }
-
     fn end(&mut self, otherwise: UpstreamError, batch: &mut Batch) -> Result<(), UpstreamError> {
         let reason = match &self.finish {
             Some(word) => chunk::finish_reason(word)?,
@@ -46,9 +40,7 @@ impl ObjectReader for Reply {
             self.finish = Some(word.to_owned());
         }
         self.saw_text |= !texts.is_empty();
-        let wanted = |kind| kind == TextKind::Content || self.want_reasoning;
-        let texts = texts.into_iter().filter(|(kind, _)| wanted(*kind));
-        batch.extend(texts.map(|(kind, text)| UpstreamEvent::Text(kind, text)));
+        batch.extend(texts.into_iter().map(|(kind, text)| UpstreamEvent::Text(kind, text)));
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! A TCP connection that tells awc the truth about how a plain HTTP/1.1 response ends.
+//! A TCP connection that tells awc the truth about how a plain HTTP/1.1 response ends, and lets it read one that came
+//! early.
 //!
 //! Three things that awc 3.11 over actix-http 3.20 hides, all of which make a failure look like a success:
 //!
@@ -8,6 +9,10 @@
 //!   HTTP/1.1 it is read as empty. Here its version is written as 1.0, for which it is read rightly.
 //! - A body that is longer than its `Content-Length` is cut off there. Here a response with more behind it is an error,
 //!   if that is there when its end is read: one of the two is wrong, and nobody knows which.
+//!
+//! And one that it gives up on: whoever refuses a large request may answer before all of it was sent, and close. awc
+//! takes the failing write for the outcome, though the refusal lies there to be read. Here what cannot be written any
+//! more is swallowed, and the reading decides.
 //!
 //! It relies on one request being under way at a time, all of which is written before its response is read:
 //! so awc does it. Encrypted connections pass through untouched: there TLS itself tells a cut from an end,
@@ -32,6 +37,8 @@ const HEAD_PIECE: usize = 4096;
 pub struct HonestStream {
     tcp: TcpStream,
     state: State,
+    /// Does the other side take nothing any more?
+    is_deaf: bool,
 }
 
 #[derive(Debug)]
@@ -66,7 +73,7 @@ impl HonestStream {
     /// Wraps a connection; `plain` where HTTP/1.1 is spoken on it without encryption.
     #[must_use]
     pub fn new(tcp: TcpStream, plain: bool) -> Self {
-        Self { tcp, state: if plain { State::Head(Vec::new()) } else { State::Opaque } }
+        Self { tcp, state: if plain { State::Head(Vec::new()) } else { State::Opaque }, is_deaf: false }
     }
 }
 
@@ -132,11 +139,20 @@ impl AsyncWrite for HonestStream {
         if matches!(self.state, State::Body { .. }) {
             self.state = State::Head(Vec::new());
         }
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+        if !self.is_deaf {
+            match ready!(Pin::new(&mut self.tcp).poll_write(cx, buf)) {
+                Err(err) if is_closed(&err) => self.is_deaf = true,
+                written => return Poll::Ready(written),
+            }
+        }
+        Poll::Ready(Ok(buf.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        match ready!(Pin::new(&mut self.tcp).poll_flush(cx)) {
+            Err(err) if is_closed(&err) => Poll::Ready(Ok(())),
+            flushed => Poll::Ready(flushed),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -152,6 +168,11 @@ impl ActixStream for HonestStream {
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_write_ready(&self.tcp, cx)
     }
+}
+
+/// Has the other side closed the connection, as far as writing is concerned?
+fn is_closed(err: &io::Error) -> bool {
+    matches!(err.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// May this become the head of a response? What is none is passed on for awc to refuse.

@@ -1,5 +1,6 @@
 //! One channel whose upstream fails: what is tried again, when, how often, and what is not.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use serde_json::{Value, json};
@@ -153,6 +154,29 @@ fn the_requests_own_fault_is_not_tried_again() {
         hearken.try_submit(json!({"sync": true})).error(status, code);
         assert_eq!(upstream.requests(), 1, "{code}");
     }
+}
+
+#[test]
+fn a_refusal_is_read_that_comes_before_the_request_was_taken() {
+    // As a proxy refuses what is too large for it: it reads the head, answers and closes.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base_url = format!("http://{}/v1beta", listener.local_addr().unwrap());
+    let proxy = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut head = [0; 1000];
+        assert!(socket.read(&mut head).unwrap() > 0);
+        let body = google_error(413, "INVALID_ARGUMENT").to_string();
+        let head =
+            format!("HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        socket.write_all((head + &body).as_bytes()).unwrap();
+    });
+    let hearken = Hearken::builder().gemini_named("fake", &base_url).start();
+    let mut audio = fixture("audio/speech.wav");
+    audio.extend(vec![7; 9_000_000]);
+    let audio_url = format!("data:audio/wav;base64,{}", base64(&audio));
+    let reply = hearken.try_submit(json!({"sync": true, "audio_url": audio_url}));
+    assert_eq!(reply.error(422, "upstream_rejected")["upstream_status"], 413);
+    proxy.join().unwrap();
 }
 
 #[test]

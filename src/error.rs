@@ -206,10 +206,10 @@ impl Failure {
         self
     }
 
-    /// Says when to come back; rounded up to whole seconds, at least one.
+    /// Says when to come back; rounded up to whole seconds, at least one, at most a day.
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
-        self.retry_after_seconds = Some(after.as_secs_f64().ceil().max(1.0) as u64);
+        self.retry_after_seconds = Some(after.as_secs_f64().ceil().clamp(1.0, 86_400.0) as u64);
         self
     }
 

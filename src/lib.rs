@@ -30,7 +30,7 @@
 //! | [`cli`] | the commands |
 //! | [`fake_upstream`] | what `hearken fake-upstream` runs: upstreams that answer well or in whatever way goes wrong, as a script says; nothing else knows it, and it knows nothing else |
 //!
-//! Who may know whom: `cli → server → api → actors → {channel, fetch, upstream} → {store, net} → {audio, task}
+//! Who may know whom: `cli → server → api → actors → {channel → upstream, fetch} → {store, net} → {audio, task}
 //! → wire → error`. Nothing points back. `keys` and `config` hold values that several parts receive.
 //!
 //! # The way of one task
@@ -80,8 +80,8 @@
 //!   allows. There is no other way to make one.
 //! - No audio is held in memory but while it is received, or small. Whoever holds a large body holds its share of
 //!   the memory for payloads with it.
-//! - [`task`], [`wire`], [`channel`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`]
-//!   reads a clock, and the time that [`channel`] decides by is passed in.
+//! - [`task`], [`wire`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`] reads a clock.
+//!   [`channel`] names the upstream that stands behind one and calls none; the time that it decides by is passed in.
 //! - Only [`config`] and the log's set-up read the environment, only [`store`] touches a disk, where it
 //!   blocks nobody but for the journal's writes to the page cache, only
 //!   [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.

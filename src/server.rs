@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Arbiter};
 use actix_web::middleware::from_fn;
@@ -135,7 +135,7 @@ fn open_channel(config: &ChannelConfig) -> Channel {
         }
         ChannelKind::Local => Arc::new(Local),
     };
-    Channel::new(config, upstream)
+    Channel::new(config, upstream, Instant::now())
 }
 
 fn listen(

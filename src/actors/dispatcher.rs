@@ -5,13 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::channel::breaker::Entry;
+use crate::channel::breaker::Probe;
 use crate::channel::pace::Pace;
 use crate::channel::queue::{Applicant, Grant, Queue, Ticket};
 use crate::channel::{Channel, Channels};
@@ -25,16 +25,23 @@ const MAILBOX: usize = 1024;
 #[derive(Debug)]
 pub struct Permit {
     grant: Grant,
-    back: mpsc::Sender<GivenBack>,
+    back: Back,
 }
 
-/// What somebody does not need any more.
+/// A slot that nobody needs any more.
 #[derive(Debug, Clone, Copy)]
-enum GivenBack {
-    /// A slot of the channel at this place.
-    Slot { key: KeyHash, place: usize },
-    /// A place in the line.
-    Turn(Ticket),
+struct Slot {
+    key: KeyHash,
+    place: usize,
+}
+
+/// The way back to the dispatcher.
+#[derive(Debug, Clone)]
+struct Back {
+    /// Has room for every slot that there is.
+    slots: mpsc::Sender<Slot>,
+    /// Of those who have left the line. Whoever finds no room here is found to be gone when its turn comes.
+    left: mpsc::Sender<Ticket>,
 }
 
 impl Permit {
@@ -44,10 +51,9 @@ impl Permit {
         &self.grant.channel
     }
 
-    /// As what the first call goes there.
-    #[must_use]
-    pub fn entry(&self) -> Entry {
-        self.grant.entry
+    /// The right to be the channel's probe, if this is it and it was not used yet.
+    pub fn take_probe(&mut self) -> Option<Probe> {
+        self.grant.probe.take()
     }
 
     /// Keeps the task's place among those of its key where it asks for another permit.
@@ -59,9 +65,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // There is room for every slot that there is. A dispatcher that is gone has none to give.
-        let slot = GivenBack::Slot { key: self.grant.key, place: self.grant.channel.place };
-        let _ = self.back.try_send(slot);
+        // A dispatcher that is gone has none to give.
+        let _ = self.back.slots.try_send(Slot { key: self.grant.key, place: self.grant.channel.place });
     }
 }
 
@@ -71,7 +76,7 @@ impl Drop for Permit {
 pub struct Turn {
     permit: oneshot::Receiver<Permit>,
     ticket: Ticket,
-    back: mpsc::Sender<GivenBack>,
+    back: Back,
 }
 
 impl Future for Turn {
@@ -86,8 +91,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         // Whoever had its turn has left the line by that.
         if !self.permit.is_terminated() {
-            // There is room for everybody who may wait; of others the place is found empty when its turn comes.
-            let _ = self.back.try_send(GivenBack::Turn(self.ticket));
+            let _ = self.back.left.try_send(self.ticket);
         }
     }
 }
@@ -106,8 +110,7 @@ pub enum Admission {
 pub enum Standing {
     /// A submit: it is refused where too many wait already.
     New,
-    /// A task that was accepted before: it waits whoever else does. There are never more of these beyond the limit
-    /// than have a slot, for they come from one, or from an earlier process.
+    /// A task that was accepted before, in an earlier process or to run at another channel: it waits whoever else does.
     Accepted,
 }
 
@@ -126,6 +129,12 @@ pub struct Admit {
 #[rtype(result = "()")]
 pub struct Close;
 
+/// How often somebody looks whether channels have begun to rest or ceased to, as long as somebody waits and nothing else
+/// happens.
+const LOOK: Duration = Duration::from_millis(500);
+/// As many messages about those who left the line may wait.
+const MOST_LEFT: usize = 1 << 16;
+
 /// The actor that knows all slots.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -133,8 +142,9 @@ pub struct Dispatcher {
     /// `limits.max_pending_tasks`
     most_waiting: usize,
     pace: Pace,
-    back: mpsc::Sender<GivenBack>,
-    given_back: mpsc::Receiver<GivenBack>,
+    back: Back,
+    slots: mpsc::Receiver<Slot>,
+    left: mpsc::Receiver<Ticket>,
     closed: bool,
 }
 
@@ -142,16 +152,16 @@ impl Dispatcher {
     /// A dispatcher of the channels' slots, before whom at most so many submits may wait.
     #[must_use]
     pub fn new(channels: &Channels, most_waiting: usize) -> Self {
-        let slots = channels.iter().map(|channel| channel.max_running_tasks).fold(1, usize::saturating_add);
-        // A message for each slot, and one for each who waits: submits, and those who had a slot before.
-        let most_messages = slots.saturating_mul(2).saturating_add(most_waiting);
-        let (back, given_back) = mpsc::channel(most_messages.min(Semaphore::MAX_PERMITS));
+        let queue = Queue::new(channels);
+        let (slots_back, slots) = mpsc::channel(queue.slots().clamp(1, Semaphore::MAX_PERMITS));
+        let (left_back, left) = mpsc::channel(MOST_LEFT);
         Self {
-            queue: Queue::new(channels),
+            queue,
             most_waiting,
             pace: Pace::default(),
-            back,
-            given_back,
+            back: Back { slots: slots_back, left: left_back },
+            slots,
+            left,
             closed: false,
         }
     }
@@ -168,15 +178,16 @@ impl Dispatcher {
         }
     }
 
-    fn take_back(&mut self, given_back: GivenBack) {
-        match given_back {
-            GivenBack::Slot { key, place } => {
-                let now = Instant::now();
-                let granted = self.queue.give_back(key, place, now);
-                self.hand_out(granted, now);
-            }
-            GivenBack::Turn(ticket) => self.queue.leave(ticket),
-        }
+    fn take_slot(&mut self, Slot { key, place }: Slot) {
+        let now = Instant::now();
+        let granted = self.queue.give_back(key, place, now);
+        self.hand_out(granted, now);
+        self.settle(now);
+    }
+
+    fn settle(&mut self, now: Instant) {
+        let granted = self.queue.settle(now);
+        self.hand_out(granted, now);
     }
 
     fn refusal(&self, now: Instant) -> Failure {
@@ -188,8 +199,10 @@ impl Dispatcher {
         if self.closed {
             return Err(Failure::shutting_down());
         }
-        // Those who were accepted before may have made the line too long: nobody passes them.
-        if standing == Standing::New && self.queue.waiting() > self.most_waiting {
+        self.settle(now);
+        // Each who moves to another channel leaves a slot to somebody new, who may move as well: they wait in a line
+        // that would have no end.
+        if standing == Standing::New && self.queue.moved() > self.queue.slots() {
             return Err(self.refusal(now));
         }
         if let Some(grant) = self.queue.take(&applicant, now) {
@@ -214,6 +227,7 @@ impl Actor for Dispatcher {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         ctx.spawn(TakingBack);
+        ctx.run_interval(LOOK, |dispatcher, _| dispatcher.settle(Instant::now()));
     }
 }
 
@@ -229,8 +243,11 @@ impl ActorFuture<Dispatcher> for TakingBack {
         _: &mut Context<Dispatcher>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        while let Poll::Ready(Some(given_back)) = dispatcher.given_back.poll_recv(cx) {
-            dispatcher.take_back(given_back);
+        while let Poll::Ready(Some(ticket)) = dispatcher.left.poll_recv(cx) {
+            dispatcher.queue.leave(ticket);
+        }
+        while let Poll::Ready(Some(slot)) = dispatcher.slots.poll_recv(cx) {
+            dispatcher.take_slot(slot);
         }
         Poll::Pending
     }
@@ -240,9 +257,12 @@ impl Handler<Admit> for Dispatcher {
     type Result = Result<Admission, Failure>;
 
     fn handle(&mut self, admit: Admit, _: &mut Self::Context) -> Self::Result {
-        // Who saw a task end shall find its slot free.
-        while let Ok(given_back) = self.given_back.try_recv() {
-            self.take_back(given_back);
+        // Who saw a task end shall find its slot free, or its place.
+        while let Ok(ticket) = self.left.try_recv() {
+            self.queue.leave(ticket);
+        }
+        while let Ok(slot) = self.slots.try_recv() {
+            self.take_slot(slot);
         }
         self.admit(admit, Instant::now())
     }

@@ -19,7 +19,6 @@ use super::Presence;
 use super::dispatcher::{Admission, Permit};
 use crate::audio::Audio;
 use crate::channel::Channel;
-use crate::channel::breaker::Entry;
 use crate::channel::course::Course;
 use crate::error::{ErrorCode, Failure};
 use crate::store::{EndResult, Ending, Journal};
@@ -96,11 +95,9 @@ pub struct TaskActor {
     call: Option<SpawnHandle>,
     /// Is what is heard of the call still of interest?
     listening: bool,
-    /// Has the call been answered in any way?
-    answered: bool,
+    /// Calls of this process so far.
+    calls: u32,
     permit: Option<Permit>,
-    /// As what the next call goes to the channel.
-    entry: Entry,
     /// What the upstream said at its end.
     finish: Option<(FinishReason, Usage)>,
     completion: Option<Arc<RawValue>>,
@@ -157,9 +154,8 @@ impl TaskActor {
             line: None,
             call: None,
             listening: false,
-            answered: false,
+            calls: 0,
             permit: None,
-            entry: Entry::Plain,
             finish: None,
             completion: None,
             running,

@@ -4,7 +4,8 @@
 //! It is asked and told from many threads and waits for none of them: it is made of atomics, and of the time that is
 //! passed in. Whether a channel that rests is asked all the same, because there is no other, is not decided here.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::config::BreakerRule;
@@ -22,17 +23,21 @@ pub struct Breaker {
     failures: AtomicU32,
     /// When the probe may go, in milliseconds after the origin; 0 while the channel works.
     probe_at: AtomicU64,
+    /// Is it under way?
+    probing: AtomicBool,
     /// How long the channel rests at present, in milliseconds.
     rest: AtomicU64,
 }
 
-/// As what a call goes to the channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
-    /// As one of many.
-    Plain,
-    /// As the one by which is seen whether the channel works again.
-    Probe,
+/// The right to be the one call by which is seen whether a channel works again. Dropped unused, it is there for another
+/// call.
+#[derive(Debug)]
+pub struct Probe(Arc<Breaker>);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.probing.store(false, Relaxed);
+    }
 }
 
 impl Breaker {
@@ -44,6 +49,7 @@ impl Breaker {
             origin: now,
             failures: AtomicU32::new(0),
             probe_at: AtomicU64::new(0),
+            probing: AtomicBool::new(false),
             rest: AtomicU64::new(0),
         }
     }
@@ -51,22 +57,16 @@ impl Breaker {
     /// Is the channel to be left alone?
     #[must_use]
     pub fn is_resting(&self, now: Instant) -> bool {
-        self.ms(now) < self.probe_at.load(Relaxed)
+        let due = self.probe_at.load(Relaxed);
+        due != 0 && (self.ms(now) < due || self.probing.load(Relaxed))
     }
 
-    /// A call goes to the channel. While it rests, and where others have sent the probe already, this one is plain.
+    /// Somebody is about to call the channel: as its probe, if that is due and nobody is it.
     #[must_use]
-    pub fn enter(&self, now: Instant) -> Entry {
-        let (due, now) = (self.probe_at.load(Relaxed), self.ms(now));
-        if due == 0 || now < due {
-            return Entry::Plain;
-        }
-        // Should nothing be heard of the probe, the next one goes after as long again.
-        let next = now + self.rest.load(Relaxed).max(1);
-        match self.probe_at.compare_exchange(due, next, Relaxed, Relaxed) {
-            Ok(_) => Entry::Probe,
-            Err(_) => Entry::Plain,
-        }
+    pub fn enter(self: &Arc<Self>, now: Instant) -> Option<Probe> {
+        let due = self.probe_at.load(Relaxed);
+        let is_due = due != 0 && self.ms(now) >= due;
+        (is_due && !self.probing.swap(true, Relaxed)).then(|| Probe(Arc::clone(self)))
     }
 
     /// A call has worked. Returns whether the channel was thought not to.
@@ -77,7 +77,7 @@ impl Breaker {
 
     /// A call has failed in a way that speaks against the channel. Returns how long it is left alone, if that begins
     /// or begins again with this.
-    pub fn failed(&self, entry: Entry, now: Instant) -> Option<Duration> {
+    pub fn failed(&self, probe: Option<Probe>, now: Instant) -> Option<Duration> {
         let first = self.rule.rest.as_millis() as u64;
         let open = self.probe_at.load(Relaxed);
         let rest = if open == 0 {
@@ -86,7 +86,7 @@ impl Breaker {
                 return None;
             }
             first
-        } else if entry == Entry::Probe {
+        } else if probe.is_some() {
             (self.rest.load(Relaxed) * 2).min(first * u64::from(MOST_RESTS))
         } else {
             // One of those that were under way when it began, or that had no other channel.
@@ -114,10 +114,10 @@ mod tests {
     }
 
     /// A breaker whose channel has just failed so often that it rests.
-    fn resting() -> (Breaker, Instant) {
+    fn resting() -> (Arc<Breaker>, Instant) {
         let now = Instant::now();
-        let breaker = Breaker::new(RULE, now);
-        let rests: Vec<_> = (0..3).map(|_| breaker.failed(Entry::Plain, now)).collect();
+        let breaker = Arc::new(Breaker::new(RULE, now));
+        let rests: Vec<_> = (0..3).map(|_| breaker.failed(None, now)).collect();
         assert_eq!(rests, [None, None, Some(RULE.rest)]);
         (breaker, now)
     }
@@ -134,24 +134,24 @@ mod tests {
         let now = Instant::now();
         let breaker = Breaker::new(RULE, now);
         for _ in 0..20 {
-            assert_eq!(breaker.failed(Entry::Plain, now), None);
-            assert_eq!(breaker.failed(Entry::Plain, now), None);
+            assert_eq!(breaker.failed(None, now), None);
+            assert_eq!(breaker.failed(None, now), None);
             assert!(!breaker.worked());
         }
         assert!(!breaker.is_resting(now));
     }
 
     #[test]
-    fn one_probe_decides() {
+    fn one_probe_decides_however_long_it_takes() {
         let (breaker, start) = resting();
-        let due = at(start, 10);
-        assert_eq!(breaker.enter(at(start, 5)), Entry::Plain);
-        assert_eq!(breaker.enter(due), Entry::Probe);
-        assert!(breaker.is_resting(due), "while the probe is under way the others stay away");
-        assert_eq!(breaker.enter(due), Entry::Plain);
+        assert!(breaker.enter(at(start, 5)).is_none());
+        let probe = breaker.enter(at(start, 10)).unwrap();
+        assert!(breaker.is_resting(at(start, 500)), "while the probe is under way the others stay away");
+        assert!(breaker.enter(at(start, 500)).is_none());
         assert!(breaker.worked());
-        assert!(!breaker.is_resting(due));
-        assert_eq!(breaker.enter(due), Entry::Plain);
+        drop(probe);
+        assert!(!breaker.is_resting(at(start, 501)));
+        assert!(breaker.enter(at(start, 501)).is_none());
     }
 
     #[test]
@@ -163,8 +163,9 @@ mod tests {
                 while breaker.is_resting(now) {
                     now += Duration::from_secs(1);
                 }
-                assert_eq!(breaker.enter(now), Entry::Probe);
-                breaker.failed(Entry::Probe, now).unwrap().as_secs()
+                let probe = breaker.enter(now);
+                assert!(probe.is_some());
+                breaker.failed(probe, now).unwrap().as_secs()
             })
             .collect();
         assert_eq!(rests, [20, 40, 80, 80, 80]);
@@ -173,23 +174,23 @@ mod tests {
     #[test]
     fn calls_that_were_under_way_prolong_nothing() {
         let (breaker, start) = resting();
-        assert_eq!(breaker.failed(Entry::Plain, at(start, 9)), None);
+        assert_eq!(breaker.failed(None, at(start, 9)), None);
         assert!(!breaker.is_resting(at(start, 10)));
     }
 
     #[test]
-    fn a_probe_of_which_nothing_is_heard_is_followed_by_another() {
+    fn a_probe_that_was_not_used_is_there_for_another() {
         let (breaker, start) = resting();
-        assert_eq!(breaker.enter(at(start, 10)), Entry::Probe);
-        assert!(breaker.is_resting(at(start, 19)));
-        assert_eq!(breaker.enter(at(start, 20)), Entry::Probe);
+        drop(breaker.enter(at(start, 10)).unwrap());
+        assert!(!breaker.is_resting(at(start, 10)));
+        assert!(breaker.enter(at(start, 10)).is_some());
     }
 
     #[test]
     fn without_a_rule_nothing_is_left_alone() {
         let now = Instant::now();
         let breaker = Breaker::new(BreakerRule { failures: 0, ..RULE }, now);
-        assert!((0..1000).all(|_| breaker.failed(Entry::Plain, now).is_none()));
+        assert!((0..1000).all(|_| breaker.failed(None, now).is_none()));
         assert!(!breaker.is_resting(now));
     }
 }

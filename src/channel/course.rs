@@ -48,6 +48,8 @@ pub struct Course {
     /// Of the channels that failed: the soonest hint, and whether one of them may do better another time.
     soonest: Option<Duration>,
     retryable: bool,
+    /// What the last of them said.
+    last: Option<Failure>,
 }
 
 impl Course {
@@ -63,6 +65,7 @@ impl Course {
             began: None,
             soonest: None,
             retryable: false,
+            last: None,
         }
     }
 
@@ -72,13 +75,13 @@ impl Course {
         &self.left
     }
 
-    /// Of how many candidates there ever were.
+    /// How many there are, with those that have failed for good.
     #[must_use]
     pub fn count(&self) -> usize {
         self.left.len() + self.failed
     }
 
-    /// Leaves out the candidates that cannot take what turned out to be the audio. Returns whether any is left.
+    /// Leaves out the candidates that cannot take what turned out to be the audio.
     ///
     /// # Errors
     /// Why the last of them cannot, where none can.
@@ -87,6 +90,17 @@ impl Course {
         self.left.retain(|channel| judge(channel).map_err(|failure| refusal = Some(failure)).is_ok());
         match refusal {
             Some(failure) if self.left.is_empty() => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// May a further call begin, or has it taken too long to come to it?
+    ///
+    /// # Errors
+    /// Why the call before failed.
+    pub fn check(&self, now: Instant) -> Result<(), Failure> {
+        match (&self.last, self.began) {
+            (Some(last), Some(began)) if now > began + self.budget.time => Err(last.clone()),
             _ => Ok(()),
         }
     }
@@ -138,7 +152,10 @@ impl Course {
             self.soonest = Some(self.soonest.map_or(hint, |soonest| soonest.min(hint)));
         }
         match (self.left.is_empty(), self.failed) {
-            (false, _) if affordable => Next::Elsewhere,
+            (false, _) if affordable => {
+                self.last = Some(failure);
+                Next::Elsewhere
+            }
             (true, 2..) => Next::End(self.exhausted(&failure)),
             _ => Next::End(failure),
         }
@@ -154,7 +171,10 @@ impl Course {
         let own = doubled.min(rule.max_wait).mul_f64(rng.random_range(0.5..=1.0));
         match hint {
             Some(hint) if hint > rule.max_wait => None,
-            Some(hint) => Some(own.max(hint.mul_f64(1.0 + rng.random_range(0.0..=HINT_JITTER)))),
+            Some(hint) => {
+                let later = hint.mul_f64(1.0 + rng.random_range(0.0..=HINT_JITTER));
+                Some(own.max(later).min(rule.max_wait))
+            }
             None => Some(own),
         }
     }
@@ -181,7 +201,7 @@ mod tests {
 
     use super::*;
     use crate::channel::Channels;
-    use crate::channel::breaker::{Breaker, Entry};
+    use crate::channel::breaker::Breaker;
     use crate::config::{BreakerRule, RetryRule};
     use crate::upstream::Fault;
     use crate::upstream::testing::silent_channel;
@@ -201,7 +221,10 @@ mod tests {
             let now = Instant::now();
             let channel = |max_retries: &u32| Channel {
                 retry: RetryRule { max_retries: *max_retries, max_wait: Duration::from_secs(30) },
-                breaker: Breaker::new(BreakerRule { failures: 1, rest: Duration::from_secs(10) }, now),
+                breaker: Arc::new(Breaker::new(
+                    BreakerRule { failures: 1, rest: Duration::from_secs(10) },
+                    now,
+                )),
                 ..silent_channel("c", &["*"])
             };
             let channels: Vec<_> = Channels::new(retries.iter().map(channel)).iter().cloned().collect();
@@ -289,7 +312,7 @@ mod tests {
     fn a_hint_is_waited_for_up_to_the_bound() {
         let mut trip = Trip::over(&[2]);
         let Next::Again(pause) = trip.fails(refused(Fault::RateLimit, 429, Some(29))) else { panic!() };
-        assert!((29_000..=31_900).contains(&pause.as_millis()), "{pause:?}");
+        assert!((29_000..=30_000).contains(&pause.as_millis()), "{pause:?}");
         assert_eq!(Trip::over(&[2, 2]).fails(refused(Fault::RateLimit, 429, Some(31))), Next::Elsewhere);
         let failure = end(Trip::over(&[2]).fails(refused(Fault::RateLimit, 429, Some(31))));
         assert_eq!((failure.code, failure.retry_after_seconds), (ErrorCode::UpstreamRateLimited, Some(31)));
@@ -306,10 +329,10 @@ mod tests {
     #[test]
     fn a_channel_that_rests_is_repeated_to_only_by_those_who_have_no_other() {
         let mut trip = Trip::over(&[2, 2]);
-        trip.channels[0].breaker.failed(Entry::Plain, trip.now);
+        trip.channels[0].breaker.failed(None, trip.now);
         assert_eq!(trip.fails(busy()), Next::Elsewhere);
         let mut trip = Trip::over(&[2]);
-        trip.channels[0].breaker.failed(Entry::Plain, trip.now);
+        trip.channels[0].breaker.failed(None, trip.now);
         assert!(matches!(trip.fails(busy()), Next::Again(_)));
     }
 
@@ -324,6 +347,16 @@ mod tests {
         trip.now += BUDGET.time + Duration::from_secs(1);
         // One of two has failed: what it said is told, for nobody has asked the other.
         assert_eq!(end(trip.fails(busy())).code, ErrorCode::UpstreamError);
+    }
+
+    #[test]
+    fn waiting_for_another_channel_costs_of_the_time_too() {
+        let mut trip = Trip::over(&[0, 0]);
+        assert!(trip.course.check(trip.now).is_ok());
+        assert_eq!(trip.fails(busy()), Next::Elsewhere);
+        assert!(trip.course.check(trip.now + BUDGET.time).is_ok());
+        let late = trip.now + BUDGET.time + Duration::from_secs(1);
+        assert_eq!(trip.course.check(late).unwrap_err().code, ErrorCode::UpstreamError);
     }
 
     #[test]

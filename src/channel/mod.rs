@@ -40,7 +40,7 @@ pub struct Channel {
     /// Its place among all channels, from 0.
     pub place: usize,
     /// Whether it is to be left alone for a while.
-    pub breaker: Breaker,
+    pub breaker: Arc<Breaker>,
     /// How often a call that failed is repeated.
     pub retry: RetryRule,
     /// How long each stage of a call may take.
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Channel {
 impl Channel {
     /// Opens a channel as configured, over the upstream that its kind stands for.
     #[must_use]
-    pub fn new(config: &ChannelConfig, upstream: Arc<dyn Upstream>) -> Self {
+    pub fn new(config: &ChannelConfig, upstream: Arc<dyn Upstream>, now: Instant) -> Self {
         Self {
             name: config.name.clone(),
             models: config.models.iter().map(|model| ModelPattern::new(model)).collect(),
@@ -71,7 +71,7 @@ impl Channel {
             weight: config.weight.max(1),
             max_running_tasks: config.max_running_tasks,
             place: 0,
-            breaker: Breaker::new(config.breaker, Instant::now()),
+            breaker: Arc::new(Breaker::new(config.breaker, now)),
             retry: config.retry,
             timeouts: config.timeouts,
             max_request_bytes: config.max_request_bytes,

@@ -2,18 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-/// The weight of the newest gap in the mean.
-const NEWEST: f64 = 0.2;
+/// Turns are counted over the current window of this length and the one before it.
+const WINDOW: Duration = Duration::from_secs(60);
 /// What is said before anything is known.
 const UNKNOWN: Duration = Duration::from_secs(5);
 /// Nobody is sent away for longer: much may happen meanwhile.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The pace of a line: how far apart its turns are. With each turn a place comes free.
+/// The pace of a line: how many have had their turn in how much time. With each turn a place comes free. They may come
+/// in bursts, so it is not the gaps that count.
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// The mean gap between two turns, in seconds.
-    gap: Option<f64>,
+    /// When the current window began.
+    window: Option<Instant>,
+    turns: u32,
+    /// Those of the window before, and how long it was.
+    before: (u32, Duration),
     /// The last turn, or when the line began.
     last: Option<Instant>,
 }
@@ -21,24 +25,47 @@ pub struct Pace {
 impl Pace {
     /// Somebody begins to wait where nobody did: the time before this says nothing.
     pub fn begins(&mut self, now: Instant) {
+        if let Some(window) = self.window {
+            self.close(window, self.last.unwrap_or(now));
+        }
+        self.window = Some(now);
         self.last = Some(now);
     }
 
     /// Somebody who waited got their turn.
     pub fn turn(&mut self, now: Instant) {
-        if let Some(last) = self.last.replace(now) {
-            let gap = now.saturating_duration_since(last).as_secs_f64();
-            self.gap = Some(self.gap.map_or(gap, |mean| mean + NEWEST * (gap - mean)));
+        match self.window {
+            Some(window) if now.saturating_duration_since(window) < WINDOW => {}
+            Some(window) => {
+                self.close(window, now);
+                self.window = Some(now);
+            }
+            None => self.window = Some(now),
         }
+        self.turns = self.turns.saturating_add(1);
+        self.last = Some(now);
+    }
+
+    fn close(&mut self, window: Instant, end: Instant) {
+        if self.turns > 0 {
+            self.before = (self.turns, end.saturating_duration_since(window));
+        }
+        self.turns = 0;
     }
 
     /// After what time there will be a place, as far as anybody can know.
     #[must_use]
     pub fn next(&self, now: Instant) -> Duration {
-        let since = self.last.map(|last| now.saturating_duration_since(last)).unwrap_or_default();
-        let gap = self.gap.and_then(|gap| Duration::try_from_secs_f64(gap).ok()).unwrap_or(UNKNOWN);
+        let age = |since: Option<Instant>| {
+            since.map(|since| now.saturating_duration_since(since)).unwrap_or_default()
+        };
+        let (turns, time) = self.before;
+        let gap = match turns.saturating_add(self.turns) {
+            0 => UNKNOWN,
+            turns => (time + age(self.window)) / turns,
+        };
         // A line that has stood for longer than it used to will not move at once.
-        gap.max(since).min(LONGEST)
+        gap.max(age(self.last)).min(LONGEST)
     }
 }
 
@@ -64,12 +91,25 @@ mod tests {
     }
 
     #[test]
+    fn turns_that_come_in_bursts_are_as_far_apart_as_they_are_on_average() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        pace.begins(start);
+        let mut now = start;
+        for _ in 0..4 {
+            now += Duration::from_secs(40);
+            (0..8).for_each(|_| pace.turn(now));
+        }
+        assert!((3..=6).contains(&seconds(pace.next(now))), "{:?}", pace.next(now));
+    }
+
+    #[test]
     fn a_line_that_stands_is_not_said_to_move() {
         let start = Instant::now();
         let mut pace = Pace::default();
         pace.begins(start);
         pace.turn(start + Duration::from_secs(1));
-        assert_eq!(seconds(pace.next(start + Duration::from_secs(41))), 40);
+        assert!((40..=41).contains(&seconds(pace.next(start + Duration::from_secs(41)))));
         assert_eq!(pace.next(start + Duration::from_secs(4000)), LONGEST);
     }
 

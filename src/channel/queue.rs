@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::breaker::Entry;
+use super::breaker::Probe;
 use super::{Channel, Channels};
 use crate::keys::KeyHash;
 
@@ -30,7 +30,7 @@ pub struct Applicant {
     pub most_running: Option<NonZeroU32>,
     /// Where it may run, in the order in which they are asked; never empty.
     pub candidates: Vec<Arc<Channel>>,
-    /// From an earlier permit, where it had one.
+    /// From an earlier permit, where it had one: it comes from another channel.
     pub ticket: Option<Ticket>,
 }
 
@@ -42,7 +42,7 @@ pub struct Grant {
     /// Who has it.
     pub key: KeyHash,
     /// Is the channel to be tried with this?
-    pub entry: Entry,
+    pub probe: Option<Probe>,
     /// Since when the task has been there.
     pub ticket: Ticket,
 }
@@ -53,6 +53,8 @@ pub struct Queue<W> {
     /// By [`Channel::place`].
     lines: Vec<Line>,
     waiting: HashMap<Ticket, Waiting<W>>,
+    /// How many of them come from another channel.
+    moved: usize,
     running: HashMap<KeyHash, u32>,
     next_ticket: u64,
 }
@@ -60,7 +62,10 @@ pub struct Queue<W> {
 /// What one channel has to give, and who waits for it.
 #[derive(Debug)]
 struct Line {
+    channel: Arc<Channel>,
     free: usize,
+    /// Did the channel rest when somebody last looked?
+    resting: bool,
     /// The keys that have somebody in `tickets`, the next one first.
     turns: VecDeque<KeyHash>,
     tickets: HashMap<KeyHash, BTreeSet<Ticket>>,
@@ -69,6 +74,8 @@ struct Line {
 #[derive(Debug)]
 struct Waiting<W> {
     applicant: Applicant,
+    /// Does it come from another channel?
+    moved: bool,
     /// The lines in which it stands.
     places: Vec<usize>,
     waiter: W,
@@ -79,26 +86,41 @@ impl<W> Queue<W> {
     #[must_use]
     pub fn new(channels: &Channels) -> Self {
         let line = |channel: &Arc<Channel>| Line {
+            channel: Arc::clone(channel),
             free: channel.max_running_tasks,
+            resting: false,
             turns: VecDeque::new(),
             tickets: HashMap::new(),
         };
         Self {
             lines: channels.iter().map(line).collect(),
             waiting: HashMap::new(),
+            moved: 0,
             running: HashMap::new(),
             next_ticket: 0,
         }
     }
 
-    /// How many wait.
+    /// How many wait who had no slot before.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() - self.moved
     }
 
-    /// A slot, if one is free where the applicant should run. Nobody is overtaken: a slot that is free is one for which
-    /// nobody waits who could have it.
+    /// How many wait who come from another channel.
+    #[must_use]
+    pub fn moved(&self) -> usize {
+        self.moved
+    }
+
+    /// How many slots there are, taken or not.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.lines.iter().map(|line| line.channel.max_running_tasks).fold(0, usize::saturating_add)
+    }
+
+    /// A slot, if one is free where the applicant should run. Nobody is overtaken: once it is [settled](Self::settle), a
+    /// slot that is free is one for which nobody waits who could have it.
     pub fn take(&mut self, applicant: &Applicant, now: Instant) -> Option<Grant> {
         if self.is_at_its_limit(applicant) {
             return None;
@@ -112,9 +134,49 @@ impl<W> Queue<W> {
 
     /// Lets somebody wait. Says who gets a slot by that, which is nobody unless a channel began to rest just now.
     pub fn line_up(&mut self, applicant: Applicant, waiter: W, now: Instant) -> (Ticket, Vec<(W, Grant)>) {
+        let moved = applicant.ticket.is_some();
         let ticket = self.ticket(&applicant);
-        self.stand(ticket, applicant, waiter, now);
-        (ticket, self.serve(now))
+        self.stand(ticket, Waiting { applicant, moved, places: Vec::new(), waiter }, now);
+        let mut granted = self.serve(now);
+        granted.extend(self.settle(now));
+        (ticket, granted)
+    }
+
+    /// Takes notice of channels that have begun to rest or ceased to since somebody last looked: whoever may run there
+    /// stands in line anew. Says who gets a slot by that.
+    pub fn settle(&mut self, now: Instant) -> Vec<(W, Grant)> {
+        let mut granted = Vec::new();
+        // Who gets a slot may be a channel's probe, and by that others have to stay away from it.
+        while self.notice(now) {
+            granted.extend(self.serve(now));
+        }
+        granted
+    }
+
+    fn notice(&mut self, now: Instant) -> bool {
+        let mut changed = Vec::new();
+        for line in &mut self.lines {
+            let resting = line.channel.breaker.is_resting(now);
+            if std::mem::replace(&mut line.resting, resting) != resting {
+                changed.push(line.channel.place);
+            }
+        }
+        if changed.is_empty() || self.waiting.is_empty() {
+            return false;
+        }
+        let may_run = |waiting: &Waiting<W>| {
+            waiting.applicant.candidates.iter().any(|channel| changed.contains(&channel.place))
+        };
+        let concerned = self.waiting.iter().filter(|(_, waiting)| may_run(waiting));
+        let mut concerned: Vec<Ticket> = concerned.map(|(ticket, _)| *ticket).collect();
+        // Keys get their turns in the order in which they stand in line.
+        concerned.sort_unstable();
+        for ticket in concerned {
+            if let Some(waiting) = self.take_out(ticket) {
+                self.stand(ticket, waiting, now);
+            }
+        }
+        true
     }
 
     /// A slot is given back. Says who gets one for it.
@@ -140,6 +202,7 @@ impl<W> Queue<W> {
     /// Sends everybody away.
     pub fn clear(&mut self) {
         self.waiting.clear();
+        self.moved = 0;
         for line in &mut self.lines {
             line.turns.clear();
             line.tickets.clear();
@@ -158,21 +221,24 @@ impl<W> Queue<W> {
         applicant.most_running.is_some_and(|most| running >= most.get())
     }
 
-    fn stand(&mut self, ticket: Ticket, applicant: Applicant, waiter: W, now: Instant) {
-        let places: Vec<usize> = route(&applicant.candidates, now).map(|channel| channel.place).collect();
-        for place in &places {
+    fn stand(&mut self, ticket: Ticket, mut waiting: Waiting<W>, now: Instant) {
+        let Applicant { key, candidates, .. } = &waiting.applicant;
+        waiting.places = route(candidates, now).map(|channel| channel.place).collect();
+        for place in &waiting.places {
             let Some(line) = self.lines.get_mut(*place) else { continue };
-            let tickets = line.tickets.entry(applicant.key).or_default();
+            let tickets = line.tickets.entry(*key).or_default();
             if tickets.is_empty() {
-                line.turns.push_back(applicant.key);
+                line.turns.push_back(*key);
             }
             tickets.insert(ticket);
         }
-        self.waiting.insert(ticket, Waiting { applicant, places, waiter });
+        self.moved += usize::from(waiting.moved);
+        self.waiting.insert(ticket, waiting);
     }
 
     fn take_out(&mut self, ticket: Ticket) -> Option<Waiting<W>> {
         let waiting = self.waiting.remove(&ticket)?;
+        self.moved -= usize::from(waiting.moved);
         let key = waiting.applicant.key;
         for place in &waiting.places {
             let Some(line) = self.lines.get_mut(*place) else { continue };
@@ -194,16 +260,16 @@ impl<W> Queue<W> {
             for place in 0..self.lines.len() {
                 while let Some((ticket, waiting)) = self.next(place) {
                     changed = true;
-                    let Waiting { applicant, waiter, .. } = waiting;
-                    let mut asked = route(&applicant.candidates, now);
+                    let mut asked = route(&waiting.applicant.candidates, now);
                     match asked.find(|channel| channel.place == place).cloned() {
                         Some(channel) => {
-                            granted.push((waiter, self.grant(applicant.key, channel, ticket, now)));
+                            let grant = self.grant(waiting.applicant.key, channel, ticket, now);
+                            granted.push((waiting.waiter, grant));
                         }
                         // The channel has begun to rest meanwhile.
                         None => {
                             drop(asked);
-                            self.stand(ticket, applicant, waiter, now);
+                            self.stand(ticket, waiting, now);
                         }
                     }
                 }
@@ -231,8 +297,8 @@ impl<W> Queue<W> {
             line.free = line.free.saturating_sub(1);
         }
         *self.running.entry(key).or_default() += 1;
-        let entry = channel.breaker.enter(now);
-        Grant { channel, key, entry, ticket }
+        let probe = channel.breaker.enter(now);
+        Grant { channel, key, probe, ticket }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{USAGE, complain, say};
-use crate::config::{Capability, Config, FetchConfig, Flags, Timeouts};
+use crate::config::{BreakerRule, Capability, Config, FetchConfig, Flags, RetryRule, Timeouts};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -32,6 +32,11 @@ fn describe(config: &Config) {
     say(format_args!("takes bodies of   {} bytes at most", limits.max_body_bytes));
     say(format_args!("lets wait         {} tasks at most", limits.max_pending_tasks));
     say(format_args!("holds answers of  {} bytes at most", limits.max_answer_bytes));
+    say(format_args!(
+        "gives a task      {} upstream calls at most, none of them begun {} s after the first",
+        limits.retry_budget.calls,
+        limits.retry_budget.time.as_secs()
+    ));
     say(format_args!("holds uploads of  {} bytes at most, together", limits.max_payload_memory_bytes));
     say(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes));
     if !config.store.sync {
@@ -60,7 +65,7 @@ fn describe(config: &Config) {
         let capabilities: Vec<_> = channel.capabilities.iter().copied().map(Capability::as_str).collect();
         say(format_args!(
             "channel {}: kind {}, models {}, takes {}, audio as {}, priority {}, weight {}, at most {} tasks at once, \
-             each call within {}, repeated {} times at most",
+             each call within {}, {}, {}",
             channel.name,
             channel.kind.name(),
             channel.models.join(", "),
@@ -70,11 +75,30 @@ fn describe(config: &Config) {
             channel.weight,
             channel.max_running_tasks,
             total(channel.timeouts),
-            channel.retry.max_retries,
+            retries(channel.retry),
+            rests(channel.breaker),
         ));
     }
     for warning in &config.warnings {
         say(format_args!("warning: {warning}"));
+    }
+}
+
+fn retries(rule: RetryRule) -> String {
+    match rule.max_retries {
+        0 => "not repeated".to_owned(),
+        times => {
+            format!("repeated {times} times at most, each after {} s at most", rule.max_wait.as_secs_f64())
+        }
+    }
+}
+
+fn rests(rule: BreakerRule) -> String {
+    match rule.failures {
+        0 => "never left alone".to_owned(),
+        failures => {
+            format!("left alone for {} s after {failures} failures in a row", rule.rest.as_secs_f64())
+        }
     }
 }
 

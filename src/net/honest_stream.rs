@@ -15,8 +15,8 @@
 //! more is swallowed, and the reading decides.
 //!
 //! It relies on one request being under way at a time, all of which is written before its response is read:
-//! so awc does it. Encrypted connections pass through untouched: there TLS itself tells a cut from an end,
-//! and upstreams that speak HTTP/2 frame their bodies.
+//! so awc does it. What is read of encrypted connections passes through untouched: there TLS itself tells a
+//! cut from an end, and upstreams that speak HTTP/2 frame their bodies.
 
 use std::io;
 use std::pin::Pin;

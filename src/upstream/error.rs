@@ -76,6 +76,9 @@ pub enum UpstreamError {
     Disconnected,
     /// The answer is none; the text says in what way.
     Invalid(String),
+    /// The model ended without a word, and not because all was said; the text says how. The next time it may speak,
+    /// and it may be due to the request.
+    Speechless(String),
     /// The stored audio could not be read while it was sent.
     AudioLost,
     /// The embedded channel cannot read the audio; the text says why and what to do.
@@ -112,7 +115,8 @@ impl UpstreamError {
             Self::Connect(_)
             | Self::Timeout(Stage::Connect | Stage::FirstChunk, _)
             | Self::Disconnected
-            | Self::Invalid(_) => Remedy::Repeat(None),
+            | Self::Invalid(_)
+            | Self::Speechless(_) => Remedy::Repeat(None),
             // The channel may not take longer, and took as long.
             Self::Timeout(Stage::Idle | Stage::Total, _) => Remedy::Elsewhere,
             Self::Refused { fault, retry_after, .. } => match fault {
@@ -128,9 +132,13 @@ impl UpstreamError {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
+            // Long audio, or a model that has much to say, may take its time.
+            Self::Timeout(Stage::Total, _) => Verdict::Unknown,
             Self::Connect(_) | Self::Timeout(..) | Self::Disconnected | Self::Invalid(_) => Verdict::Fails,
             Self::Refused { fault, status, .. } => match fault {
-                Fault::RateLimit | Fault::Quota | Fault::Upstream => Verdict::Fails,
+                Fault::RateLimit | Fault::Upstream => Verdict::Fails,
+                // Google counts quotas by model.
+                Fault::Quota => Verdict::Unknown,
                 // Somebody else's model may be allowed.
                 Fault::Credentials if *status == Some(403) => Verdict::Unknown,
                 Fault::Credentials => Verdict::Fails,
@@ -138,7 +146,7 @@ impl UpstreamError {
                 Fault::Request => Verdict::Works,
             },
             Self::Blocked(_) => Verdict::Works,
-            Self::AudioLost | Self::Unreadable(_) => Verdict::Unknown,
+            Self::Speechless(_) | Self::AudioLost | Self::Unreadable(_) => Verdict::Unknown,
         }
     }
 }
@@ -183,7 +191,7 @@ impl From<UpstreamError> for Failure {
                 ErrorCode::UpstreamDisconnected,
                 "The upstream's answer stopped before it was finished; try again",
             ),
-            UpstreamError::Invalid(why) => Self::new(
+            UpstreamError::Invalid(why) | UpstreamError::Speechless(why) => Self::new(
                 ErrorCode::UpstreamInvalidResponse,
                 format!("The upstream gave no usable answer ({why}); try again"),
             ),

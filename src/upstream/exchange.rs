@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::body::MessageBody;
 use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use futures_util::StreamExt;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::reading::Body;
@@ -15,6 +16,8 @@ use crate::config::Secret;
 
 /// As much of an error's body as is looked at, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// As long is waited for it: its status says most.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
 /// The channel's key, as the header in which its provider wants it.
 #[derive(Debug)]
@@ -104,7 +107,8 @@ fn essence(headers: &HeaderMap) -> String {
 
 async fn error_body(mut response: Body) -> Vec<u8> {
     let mut body = Vec::new();
-    while let Some(Ok(bytes)) = response.next().await {
+    let end = Instant::now() + ERROR_BODY_TIME;
+    while let Ok(Some(Ok(bytes))) = timeout_at(end, response.next()).await {
         body.extend_from_slice(&bytes);
         if body.len() >= MAX_ERROR_BYTES {
             break;

@@ -8,8 +8,9 @@ use futures_util::{FutureExt, Stream, StreamExt, stream};
 use super::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::event_stream::{EventStreamDecoder, Piece};
 
-/// Largest event that is taken, in bytes: real ones pass 16 KiB (signatures, grounding), none a few MiB.
-const MAX_EVENT_BYTES: usize = 16 << 20;
+/// Largest event that is taken, in bytes: real ones pass 16 KiB (signatures, grounding), none a MiB. Read as JSON it may
+/// take many times as much memory.
+const MAX_EVENT_BYTES: usize = 4 << 20;
 
 /// The body of a response.
 pub type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;

@@ -53,7 +53,7 @@ pub(crate) fn channel_over(name: &str, models: &[&str], upstream: Arc<dyn Upstre
         breaker: BreakerRule { failures: 0, rest: hour },
         max_request_bytes: 1 << 20,
     };
-    Channel::new(&config, upstream)
+    Channel::new(&config, upstream, std::time::Instant::now())
 }
 
 /// A channel whose upstream never says anything.

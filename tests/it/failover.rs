@@ -171,7 +171,7 @@ fn a_channel_that_fails_repeatedly_is_left_alone_then_probed_once_and_used_again
     let second = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::builder()
         .gemini_named("first", &first.base_url())
-        .channel("priority = 5\nmax_retries = 0\nbreaker_failures = 4\nbreaker_rest_ms = 400")
+        .channel("priority = 5\nmax_retries = 0\nbreaker_failures = 4\nbreaker_rest_ms = 1500")
         .gemini_named("second", &second.base_url())
         .start();
     let run = || assert_eq!(hearken.wait(&hearken.submit(json!({})))["status"], "completed");
@@ -193,6 +193,50 @@ fn a_channel_that_fails_repeatedly_is_left_alone_then_probed_once_and_used_again
     let asked = second.requests();
     (0..3).for_each(|_| run());
     assert_eq!((first.requests(), second.requests()), (8, asked));
+}
+
+#[test]
+fn a_channel_that_cuts_each_answer_after_its_first_words_is_left_alone_too() {
+    let (first, second) =
+        (FakeUpstream::gemini().say("half").cut().start(), FakeUpstream::gemini().say("x").start());
+    let hearken = over(&first, &second).start();
+    let outcomes: Vec<bool> =
+        (0..8).map(|_| hearken.wait(&hearken.submit(json!({})))["status"] == "completed").collect();
+    // Nothing can be repaired after the first words: it takes five tasks to know.
+    assert_eq!(outcomes, [false, false, false, false, false, true, true, true]);
+    assert_eq!((first.requests(), second.requests()), (5, 3));
+}
+
+#[test]
+fn who_waits_for_another_channel_can_be_cancelled_and_gives_nothing_up() {
+    let first = error(401).then().status(401).ends().start();
+    let second = FakeUpstream::gemini().hold().say("x").start();
+    let hearken = over(&first, &second).channel("max_running_tasks = 1").start();
+    let holder = hearken.submit(json!({}));
+    second.held(1);
+    let waiter = hearken.submit(json!({}));
+    until("it waits for the second channel", || (first.requests() == 2).then_some(()));
+    assert_eq!(hearken.cancel(&waiter)["error"]["code"], "task_cancelled");
+    second.release();
+    assert_eq!(hearken.wait(&holder)["status"], "completed");
+    let next = hearken.submit(json!({}));
+    second.held(2);
+    second.release();
+    assert_eq!(hearken.wait(&next)["status"], "completed");
+    assert_eq!(second.requests(), 2);
+}
+
+#[test]
+fn a_kill_loses_nobody_who_waits_for_another_channel() {
+    let first = error(401).then().status(401).ends().then().say("x").start();
+    let second = FakeUpstream::gemini().hold().say("x").start();
+    let mut hearken = over(&first, &second).channel("max_running_tasks = 1").start();
+    let ids = [hearken.submit(json!({})), hearken.submit(json!({}))];
+    until("one waits for the second channel", || (first.requests() == 2).then_some(()));
+    hearken.crash();
+    for id in &ids {
+        assert_eq!(hearken.wait(id)["status"], "completed");
+    }
 }
 
 #[test]

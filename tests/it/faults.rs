@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::support::fake_command::{ANY_KEY, FakeCommand};
 use crate::support::hearken::Hearken;
 use crate::support::http::Client;
+use crate::support::nobody;
 use crate::support::subscriber::{Frame, content};
 
 /// Where the table stands in the README.
@@ -113,9 +114,7 @@ fn meet(client: &Client, model: &str) -> Seen {
 }
 
 /// Hearken over one fault upstream, with a channel of each kind, and one of each that nobody listens at.
-fn hearken_over(fake: &FakeCommand) -> Hearken {
-    // The port stays taken by nobody as long as the test runs: it was just given back, and others are given out in turn.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+fn hearken_over(fake: &FakeCommand, nobody: SocketAddr) -> Hearken {
     let mut builder = Hearken::builder();
     for (kind, letter) in KINDS {
         let path = if kind == "gemini" { "v1beta" } else { "v1" };
@@ -128,7 +127,7 @@ fn hearken_over(fake: &FakeCommand) -> Hearken {
                 "[[channels]]\nname = \"{name}\"\nkind = \"{kind}\"\nbase_url = \"{base_url}\"\n\
                  api_key = \"{ANY_KEY}\"\nmodels = [\"{models}\"]\n\
                  max_retries = 1\nmax_retry_wait_ms = 20\nbreaker_failures = 0\nmax_running_tasks = 100\n\
-                 first_chunk_timeout_ms = 700\nidle_timeout_ms = 700\ntotal_timeout_ms = 2000\n\
+                 first_chunk_timeout_ms = 2000\nidle_timeout_ms = 2000\ntotal_timeout_ms = 5000\n\
                  total_timeout_audio_factor = 0"
             ));
         }
@@ -139,7 +138,8 @@ fn hearken_over(fake: &FakeCommand) -> Hearken {
 /// What is seen of every fault, by its number, the kind and whether it comes after the first chunk.
 fn meet_all() -> BTreeMap<(usize, bool), BTreeMap<Seen, Vec<&'static str>>> {
     let fake = FakeCommand::start();
-    let hearken = hearken_over(&fake);
+    let (_port, nobody) = nobody();
+    let hearken = hearken_over(&fake, nobody);
     let mut todo: Vec<(usize, bool, usize, String)> = Vec::new();
     for (number, (_, before, after)) in FAULTS.iter().enumerate() {
         for (is_after, script) in [(false, before), (true, after)] {
@@ -160,7 +160,7 @@ fn meet_all() -> BTreeMap<(usize, bool), BTreeMap<Seen, Vec<&'static str>>> {
     let todo = Mutex::new(todo);
     let seen = Mutex::new(BTreeMap::<_, BTreeMap<Seen, Vec<_>>>::new());
     std::thread::scope(|scope| {
-        for _ in 0..12 {
+        for _ in 0..16 {
             scope.spawn(|| {
                 let client = hearken.client();
                 loop {

@@ -1,14 +1,12 @@
 //! The gemini channel: what it asks, and what it makes of every kind of answer.
 
-use std::net::TcpListener;
-
 use serde_json::{Value, json};
 
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
 use crate::support::outcome::{choice_of, error_of, task_of};
 use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, finish_event, text_event};
-use crate::support::{MODEL, base64, fixture};
+use crate::support::{MODEL, base64, fixture, nobody};
 
 fn google_error(code: u16, status: &str, message: &str) -> Value {
     json!({"error": {"code": code, "message": message, "status": status}})
@@ -390,7 +388,7 @@ fn nothing_is_published_before_the_upstreams_first_event() {
 
 #[test]
 fn a_refused_connection_is_an_upstream_error() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_port, address) = nobody();
     let hearken = Hearken::builder().gemini(&format!("http://{address}/v1beta")).start();
     let error = hearken.try_submit(json!({"sync": true})).error(502, "upstream_error");
     assert_eq!((&error["retryable"], &error["upstream_status"]), (&json!(true), &Value::Null));

@@ -1,7 +1,5 @@
 //! The openai channel: what it asks, and what it makes of every kind of answer.
 
-use std::net::TcpListener;
-
 use serde_json::{Value, json};
 
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
@@ -9,7 +7,7 @@ use crate::support::host::Host;
 use crate::support::outcome::{choice_of, error_of, task_of};
 use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script, chunk, usage_chunk};
-use crate::support::{MODEL, WAV, base64, fixture};
+use crate::support::{MODEL, WAV, base64, fixture, nobody};
 
 fn openai_error(code: &str, message: &str) -> Value {
     json!({"error": {"message": message, "type": "some_error", "param": null, "code": code}})
@@ -382,7 +380,7 @@ fn a_chunk_is_published_as_soon_as_it_comes() {
 
 #[test]
 fn a_refused_connection_and_a_redirect_are_upstream_errors() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_port, address) = nobody();
     let hearken = Hearken::builder().upstream("fake", "openai", &format!("http://{address}/v1")).start();
     let error = hearken.try_submit(json!({"sync": true})).error(502, "upstream_error");
     assert_eq!((&error["retryable"], &error["upstream_status"]), (&json!(true), &Value::Null));

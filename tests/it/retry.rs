@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::hearken::{Builder, Hearken};
 use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script};
-use crate::support::{base64, fixture, until};
+use crate::support::{base64, fixture, nobody, until};
 
 fn google_error(code: u16, status: &str) -> Value {
     json!({"error": {"code": code, "message": "its own words", "status": status}})
@@ -90,7 +90,7 @@ fn retries_end_and_the_cause_is_told() {
 
 #[test]
 fn a_refused_connection_is_tried_again() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_port, address) = nobody();
     let hearken = Hearken::builder()
         .gemini_named("fake", &format!("http://{address}/v1beta"))
         .channel("max_retries = 1\nmax_retry_wait_ms = 10")

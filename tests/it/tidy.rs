@@ -54,7 +54,7 @@ fn nothing_queues_without_a_bound() {
 
 #[test]
 fn each_part_imports_only_what_stands_behind_it() {
-    // main -> cli -> server -> api -> actors -> {channel, fetch, upstream} -> {store, net} -> {audio, task} -> wire
+    // main -> cli -> server -> api -> actors -> {channel -> upstream, fetch} -> {store, net} -> {audio, task} -> wire
     // -> error.
     // Within the braces, and between them and `task`, plain values are shared; what may not be is said here.
     let outer = ["cli::", "server::", "api::"];

@@ -210,7 +210,7 @@ fn answers_in_one_piece_are_read_whatever_was_asked_for() {
         ),
         (whole("application/json", diarized.to_string()), "", "Hello. Yes."),
         (whole("application/json", "{\"text\":\"\"}"), "", ""),
-        (whole("text/plain", ""), "response_format = \"text\"", ""),
+        (whole("text/plain", "\n"), "response_format = \"text\"", ""),
     ] {
         assert_eq!(text_with(script.in_pieces_of(5), lines), text, "{lines}");
     }

@@ -13,7 +13,7 @@ use super::durable::{Run, prepare};
 use crate::actors::dispatcher::{self, Permit};
 use crate::audio::Audio;
 use crate::channel::Channel;
-use crate::channel::breaker::Entry;
+use crate::channel::breaker::Probe;
 use crate::channel::course::Next;
 use crate::channel::queue::Applicant;
 use crate::config::Timeouts;
@@ -21,13 +21,12 @@ use crate::error::Failure;
 use crate::task::Timestamp;
 use crate::task::life::{Event, Life};
 use crate::upstream::deadlines::with_deadlines;
-use crate::upstream::{Batch, Fault, UpstreamError, UpstreamRequest, Verdict};
+use crate::upstream::{Batch, Fault, UpstreamError, UpstreamEvent, UpstreamRequest, Verdict};
 
 impl TaskActor {
     /// The channel of the permit is the one that is asked from now on.
     pub(super) fn hold(&mut self, permit: Permit) {
         self.channel = Some(permit.channel().clone());
-        self.entry = permit.entry();
         self.permit = Some(permit);
     }
 
@@ -103,16 +102,18 @@ impl TaskActor {
         let events = events.chain(stream::once(std::future::ready(Err(UpstreamError::Disconnected))));
         self.at_hand = Some(audio);
         self.listening = true;
-        self.answered = false;
-        self.call = Some(ctx.add_stream(events));
+        self.calls += 1;
+        let call = self.calls;
+        self.call = Some(ctx.add_stream(events.map(move |said| Heard { call, said })));
     }
 
     /// Has anything of an answer come, so that another call could only contradict it?
-    fn is_seen(&self) -> bool {
+    fn is_answered(&self) -> bool {
         self.timeline.first_answered.is_some()
     }
 
     fn call_failed(&mut self, err: UpstreamError, ctx: &mut Context<Self>) {
+        let is_answered = self.is_answered();
         let (Some(channel), Some(course)) = (self.channel.clone(), &mut self.course) else {
             return self.fail(err, ctx);
         };
@@ -120,8 +121,9 @@ impl TaskActor {
         self.timeline.end_attempt(cause.code.as_str(), Timestamp::now());
         let now = Instant::now();
         // Only its first call is the probe.
-        report(&channel, std::mem::replace(&mut self.entry, Entry::Plain), &err, now);
-        if self.timeline.first_answered.is_some() {
+        let probe = self.permit.as_mut().and_then(Permit::take_probe);
+        report(&channel, probe, &err, now);
+        if is_answered {
             return self.fail(cause, ctx);
         }
         let next = course.failed(&channel, err, now, &mut rand::rng());
@@ -171,8 +173,13 @@ impl TaskActor {
         let calling = waiting.map(|permit, task, ctx: &mut Context<Self>| match permit {
             _ if task.life != Life::Running => {}
             Some(permit) => {
-                task.hold(permit);
-                task.call_again(ctx);
+                match task.course.as_ref().map_or(Ok(()), |course| course.check(Instant::now())) {
+                    Ok(()) => {
+                        task.hold(permit);
+                        task.call_again(ctx);
+                    }
+                    Err(failure) => task.fail(failure, ctx),
+                }
             }
             // The server drains, and nothing of the task was seen: the next start begins anew.
             None => task.apply(Event::Park, ctx),
@@ -181,27 +188,33 @@ impl TaskActor {
     }
 }
 
-impl StreamHandler<Result<Batch, UpstreamError>> for TaskActor {
-    fn handle(&mut self, heard: Result<Batch, UpstreamError>, ctx: &mut Context<Self>) {
+/// What is heard of a call.
+#[derive(Debug)]
+pub(super) struct Heard {
+    /// Its number: one that is over may have had a last word to say.
+    call: u32,
+    said: Result<Batch, UpstreamError>,
+}
+
+impl StreamHandler<Heard> for TaskActor {
+    fn handle(&mut self, Heard { call, said }: Heard, ctx: &mut Context<Self>) {
         // The end wins over whatever its upstream still says.
-        if self.life != Life::Running || !self.listening {
+        if self.life != Life::Running || !self.listening || call != self.calls {
             return;
         }
-        match heard {
+        match said {
             Ok(batch) if batch.is_empty() => {}
             Ok(batch) => {
-                if !self.answered {
-                    self.answered = true;
-                    if let Some(channel) = &self.channel {
-                        works(channel);
-                    }
-                }
                 for event in batch {
                     if self.life == Life::Running {
+                        // Not before: a channel that cuts each answer after its first words does not work.
+                        if let (UpstreamEvent::Finished { .. }, Some(channel)) = (&event, &self.channel) {
+                            works(channel);
+                        }
                         self.take(event, ctx);
                     }
                 }
-                if self.is_seen() {
+                if self.is_answered() {
                     // No other call will be made.
                     self.at_hand = None;
                 }
@@ -225,7 +238,7 @@ fn works(channel: &Channel) {
 }
 
 /// Tells the channel's breaker and the operator of a failed call.
-fn report(channel: &Channel, entry: Entry, err: &UpstreamError, now: Instant) {
+fn report(channel: &Channel, probe: Option<Probe>, err: &UpstreamError, now: Instant) {
     if let UpstreamError::Refused { fault: Fault::Credentials, status, message, .. } = err {
         let (channel, reason) = (&channel.name, message);
         tracing::error!(channel, status, reason, "the upstream refuses the channel's credentials");
@@ -234,7 +247,7 @@ fn report(channel: &Channel, entry: Entry, err: &UpstreamError, now: Instant) {
         Verdict::Works => works(channel),
         Verdict::Unknown => {}
         Verdict::Fails => {
-            if let Some(rest) = channel.breaker.failed(entry, now) {
+            if let Some(rest) = channel.breaker.failed(probe, now) {
                 let (channel, rest_ms) = (&channel.name, rest.as_millis() as u64);
                 tracing::warn!(
                     channel,

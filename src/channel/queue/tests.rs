@@ -15,7 +15,7 @@ fn channel(name: &str, slots: usize, priority: i64, now: Instant) -> Channel {
     Channel {
         max_running_tasks: slots,
         priority,
-        breaker: Breaker::new(RULE, now),
+        breaker: Arc::new(Breaker::new(RULE, now)),
         ..silent_channel(name, &["*"])
     }
 }
@@ -61,6 +61,11 @@ impl Hall {
     /// Who gets a slot when this one comes back, and where.
     fn give_back(&mut self, grant: &Grant) -> Vec<(&'static str, Grant)> {
         self.queue.give_back(grant.key, grant.channel.place, self.now)
+    }
+
+    /// Who gets a slot because channels rest or do so no more.
+    fn settle(&mut self) -> Vec<(&'static str, Grant)> {
+        self.queue.settle(self.now)
     }
 
     /// Gives slots back, one by one, until nobody waits; the order in which those who waited had theirs.
@@ -153,15 +158,15 @@ fn a_busy_channel_is_waited_for_and_not_replaced_by_a_lesser_one() {
 #[test]
 fn while_a_channel_rests_the_next_one_is_asked_and_then_one_probe_goes() {
     let mut hall = Hall::with(&[(2, 5), (9, 0)]);
-    hall.channels[0].breaker.failed(Entry::Plain, hall.now);
+    hall.channels[0].breaker.failed(None, hall.now);
     assert_eq!(hall.take("k").unwrap().channel.name, "b");
     hall.now += RULE.rest;
     let probe = hall.take("k").unwrap();
-    assert_eq!((probe.channel.name.as_str(), probe.entry), ("a", Entry::Probe));
+    assert_eq!((probe.channel.name.as_str(), probe.probe.is_some()), ("a", true));
     assert_eq!(hall.take("k").unwrap().channel.name, "b");
     hall.channels[0].breaker.worked();
     let grant = hall.take("k").unwrap();
-    assert_eq!((grant.channel.name.as_str(), grant.entry), ("a", Entry::Plain));
+    assert_eq!((grant.channel.name.as_str(), grant.probe.is_some()), ("a", false));
 }
 
 #[test]
@@ -171,10 +176,48 @@ fn who_waits_for_a_channel_that_begins_to_rest_goes_elsewhere() {
     for name in ["1", "2", "3"] {
         hall.line_up("k", name);
     }
-    hall.channels[0].breaker.failed(Entry::Plain, hall.now);
+    hall.channels[0].breaker.failed(None, hall.now);
     let granted = hall.give_back(&running);
     assert_eq!(names(&granted), [("1", "b".to_owned()), ("2", "b".to_owned())]);
     assert_eq!(hall.queue.waiting(), 1);
+}
+
+#[test]
+fn who_waits_goes_back_to_a_better_channel_when_it_has_rested() {
+    let mut hall = Hall::with(&[(1, 5), (1, 0)]);
+    hall.channels[0].breaker.failed(None, hall.now);
+    let running = hall.take("k").unwrap();
+    assert_eq!(running.channel.name, "b");
+    hall.line_up("k", "1");
+    hall.line_up("k", "2");
+    hall.now += RULE.rest;
+    // One is the probe; while it is under way the other waits where it did.
+    let granted = hall.settle();
+    assert_eq!(names(&granted), [("1", "a".to_owned())]);
+    assert!(granted[0].1.probe.is_some());
+    assert!(hall.settle().is_empty());
+    assert_eq!(names(&hall.give_back(&running)), [("2", "b".to_owned())]);
+}
+
+#[test]
+fn who_waits_leaves_a_channel_that_begins_to_rest_although_its_slots_are_all_taken() {
+    let mut hall = Hall::with(&[(1, 5), (1, 0)]);
+    let _hangs = hall.take("k").unwrap();
+    hall.line_up("k", "1");
+    hall.channels[0].breaker.failed(None, hall.now);
+    assert_eq!(names(&hall.settle()), [("1", "b".to_owned())]);
+}
+
+#[test]
+fn those_who_come_from_another_channel_are_counted_apart() {
+    let mut hall = Hall::with(&[(1, 0)]);
+    let running = hall.take("k").unwrap();
+    hall.line_up("k", "new");
+    let moved = Applicant { ticket: Some(running.ticket), ..hall.applicant("k") };
+    hall.queue.line_up(moved, "moved", hall.now);
+    assert_eq!((hall.queue.waiting(), hall.queue.moved()), (1, 1));
+    assert_eq!(names(&hall.give_back(&running)), [("moved", "a".to_owned())]);
+    assert_eq!((hall.queue.waiting(), hall.queue.moved()), (1, 0));
 }
 
 #[test]
@@ -185,7 +228,7 @@ fn who_is_sent_to_a_channel_with_a_free_slot_gets_it_at_once() {
     assert_eq!(running.channel.name, "c");
     hall.line_up("k", "first");
     hall.line_up("k", "second");
-    hall.channels[2].breaker.failed(Entry::Plain, hall.now);
+    hall.channels[2].breaker.failed(None, hall.now);
     let granted = hall.give_back(&running);
     assert_eq!(names(&granted), [("first", "a".to_owned()), ("second", "b".to_owned())]);
 }
@@ -194,10 +237,10 @@ fn who_is_sent_to_a_channel_with_a_free_slot_gets_it_at_once() {
 fn where_all_rest_the_first_ones_are_asked_all_the_same() {
     let mut hall = Hall::with(&[(1, 5), (1, 0)]);
     for channel in &hall.channels {
-        channel.breaker.failed(Entry::Plain, hall.now);
+        channel.breaker.failed(None, hall.now);
     }
     let grant = hall.take("k").unwrap();
-    assert_eq!((grant.channel.name.as_str(), grant.entry), ("a", Entry::Plain));
+    assert_eq!((grant.channel.name.as_str(), grant.probe.is_some()), ("a", false));
     hall.line_up("k", "next");
     assert_eq!(names(&hall.give_back(&grant)), [("next", "a".to_owned())]);
 }
@@ -236,7 +279,9 @@ fn who_has_left_holds_up_nobody() {
 enum Step {
     Come { key: u8, candidates: u8 },
     Go(prop::sample::Index),
+    Leave(prop::sample::Index),
     Fail(u8),
+    Work(u8),
     Wait,
 }
 
@@ -244,41 +289,72 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (0u8..4, 1u8..8).prop_map(|(key, candidates)| Step::Come { key, candidates }),
         4 => any::<prop::sample::Index>().prop_map(Step::Go),
+        1 => any::<prop::sample::Index>().prop_map(Step::Leave),
         1 => (0u8..3).prop_map(Step::Fail),
+        1 => (0u8..3).prop_map(Step::Work),
         1 => Just(Step::Wait),
     ];
     prop::collection::vec(step, 0..120)
 }
 
+/// Is there somebody in line who could run at this moment?
+fn is_kept_waiting(hall: &Hall, waiting: &[(Ticket, Applicant)], held: &[Grant]) -> bool {
+    let free = |channel: &&Arc<Channel>| {
+        let running = held.iter().filter(|grant| grant.channel.place == channel.place).count();
+        running < channel.max_running_tasks
+    };
+    waiting.iter().any(|(_, applicant)| {
+        let running = held.iter().filter(|grant| grant.key == applicant.key).count();
+        let may = applicant.most_running.is_none_or(|most| running < most.get() as usize);
+        may && route(&applicant.candidates, hall.now).any(|channel| free(&channel))
+    })
+}
+
 proptest! {
     #[test]
-    fn slots_are_never_exceeded_and_everybody_gets_one_in_the_end(steps in steps()) {
+    fn slots_are_never_exceeded_nobody_waits_beside_one_and_everybody_gets_one(steps in steps()) {
         let mut hall = Hall::with(&[(1, 0), (2, 0), (1, 3)]);
         let mut held: Vec<Grant> = Vec::new();
-        let (mut came, mut served) = (0, 0);
+        let mut waiting: Vec<(Ticket, Applicant)> = Vec::new();
         for step in steps {
+            let mut granted = Vec::new();
             match step {
                 Step::Come { key, candidates } => {
-                    came += 1;
+                    granted.extend(hall.settle());
                     let chosen = (0..3).filter(|n| candidates & (1 << n) != 0);
                     let mut candidates: Vec<_> = chosen.map(|n| Arc::clone(&hall.channels[n])).collect();
                     candidates.sort_by_key(|channel| -channel.priority);
                     let most = if key == 0 { 1 } else { 0 };
                     let applicant = Applicant { candidates, ..hall.limited(&key.to_string(), most) };
                     match hall.queue.take(&applicant, hall.now) {
-                        Some(grant) => { served += 1; held.push(grant) }
-                        None => assert!(hall.queue.line_up(applicant, "w", hall.now).1.is_empty()),
+                        Some(grant) => held.push(grant),
+                        None => {
+                            let (ticket, more) = hall.queue.line_up(applicant.clone(), "w", hall.now);
+                            waiting.push((ticket, applicant));
+                            granted.extend(more);
+                        }
                     }
                 }
                 Step::Go(index) if !held.is_empty() => {
                     let grant = held.swap_remove(index.index(held.len()));
-                    let granted = hall.give_back(&grant);
-                    served += granted.len();
-                    held.extend(granted.into_iter().map(|(_, grant)| grant));
+                    granted.extend(hall.give_back(&grant));
                 }
-                Step::Go(_) => {}
-                Step::Fail(n) => { hall.channels[n as usize].breaker.failed(Entry::Plain, hall.now); }
+                Step::Leave(index) if !waiting.is_empty() => {
+                    let (ticket, _) = waiting.swap_remove(index.index(waiting.len()));
+                    hall.queue.leave(ticket);
+                }
+                Step::Go(_) | Step::Leave(_) => {}
+                Step::Fail(n) => {
+                    let breaker = &hall.channels[n as usize].breaker;
+                    breaker.failed(breaker.enter(hall.now), hall.now);
+                }
+                Step::Work(n) => { hall.channels[n as usize].breaker.worked(); }
                 Step::Wait => hall.now += Duration::from_secs(4),
+            }
+            granted.extend(hall.settle());
+            for (_, grant) in granted {
+                waiting.retain(|(ticket, _)| *ticket != grant.ticket);
+                held.push(grant);
             }
             for channel in &hall.channels {
                 let running = held.iter().filter(|grant| grant.channel.place == channel.place).count();
@@ -286,9 +362,10 @@ proptest! {
             }
             let narrow = KeyHash::of("0");
             prop_assert!(held.iter().filter(|grant| grant.key == narrow).count() <= 1);
-            prop_assert_eq!(served + hall.queue.waiting(), came);
+            prop_assert_eq!(hall.queue.waiting(), waiting.len());
+            prop_assert!(!is_kept_waiting(&hall, &waiting, &held), "{:?}", waiting);
         }
-        served += hall.serve_all(held).len();
-        prop_assert_eq!(served, came);
+        let served = hall.serve_all(held).len();
+        prop_assert_eq!(served, waiting.len());
     }
 }

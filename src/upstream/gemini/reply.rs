@@ -17,6 +17,8 @@ use crate::wire::event_stream::Piece;
 /// Most text outside the event stream that is kept, in bytes: an error object, or a whole answer where
 /// `alt=sse` was lost on the way.
 const MAX_STRAY_BYTES: usize = 4 << 20;
+/// How often it is tried before the body ends: each try reads all of it.
+const STRAY_TRIES: u8 = 8;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -109,6 +111,7 @@ pub(super) struct Reply {
     secret: Secret,
     /// Lines outside the event stream.
     stray: String,
+    tries_left: u8,
     usage: UsageMetadata,
     finish_reason: Option<String>,
     finish_message: Option<String>,
@@ -122,6 +125,7 @@ impl Reply {
         Self {
             secret,
             stray: String::new(),
+            tries_left: STRAY_TRIES,
             usage: UsageMetadata::default(),
             finish_reason: None,
             finish_message: None,
@@ -149,7 +153,11 @@ impl EventReader for Reply {
                 self.stray.push_str(&line);
                 self.stray.push('\n');
                 // A pretty-printed object ends so: then its error need not wait for the end of the body.
-                if line == "}" && self.stray.starts_with('{') { self.take_stray(batch) } else { Ok(()) }
+                if line == "}" && self.stray.starts_with('{') && self.tries_left > 0 {
+                    self.tries_left -= 1;
+                    return self.take_stray(batch);
+                }
+                Ok(())
             }
         }
     }
@@ -178,7 +186,7 @@ impl EventReader for Reply {
                 if let Some(message) = &self.finish_message {
                     let _ = write!(why, ": {message}");
                 }
-                return Err(UpstreamError::Invalid(redact(&why, self.secret.expose())));
+                return Err(UpstreamError::Speechless(redact(&why, self.secret.expose())));
             }
         };
         batch.push(UpstreamEvent::Finished { reason, usage: self.usage.in_openai_terms() });
@@ -407,7 +415,10 @@ mod tests {
             (reason("STOP"), ok(FinishReason::Stop)),
             (reason("MAX_TOKENS"), ok(FinishReason::Length)),
             (reason("SAFETY"), ok(FinishReason::ContentFilter)),
-            (reason("OTHER"), invalid("finished with OTHER and without text: why")),
+            (
+                reason("OTHER"),
+                Err(UpstreamError::Speechless("finished with OTHER and without text: why".into())),
+            ),
             (text("a", "") + &reason("LANGUAGE"), ok(FinishReason::Stop)),
             (text("a", "") + &reason("NEW_REASON"), ok(FinishReason::Stop)),
             (text("a", ""), Err(UpstreamError::Disconnected)),

@@ -93,7 +93,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
         }
         if data.starts_with("[DONE]") {
             self.take_whole_stray(batch)?;
-            return self.reader.done(batch);
+            return if self.saw_object { self.reader.done(batch) } else { Err(empty()) };
         }
         if data.is_empty() {
             return Ok(());
@@ -135,6 +135,10 @@ impl<R: ObjectReader> ObjectEvents<R> {
     }
 }
 
+fn empty() -> UpstreamError {
+    UpstreamError::Invalid("an empty response".to_owned())
+}
+
 fn no_json() -> UpstreamError {
     UpstreamError::Invalid("an event that is not OpenAI's JSON".to_owned())
 }
@@ -163,7 +167,10 @@ impl<R: ObjectReader> EventReader for ObjectEvents<R> {
         if self.saw_object {
             return self.reader.finish(batch);
         }
-        let what = if self.saw_other { "a body that is no event stream" } else { "an empty response" };
-        Err(UpstreamError::Invalid(what.to_owned()))
+        Err(if self.saw_other {
+            UpstreamError::Invalid("a body that is no event stream".to_owned())
+        } else {
+            empty()
+        })
     }
 }

@@ -9,8 +9,10 @@ use crate::upstream::openai_wire::events::{ObjectEvents, ObjectReader};
 use crate::upstream::reading::{BodyReader, EventBody};
 use crate::upstream::{Batch, UpstreamError};
 
-/// Largest answer in one piece, in bytes.
-const MAX_WHOLE_BYTES: usize = 16 << 20;
+/// Largest answer in one piece, in bytes: hours of speech with the time of each word.
+const MAX_WHOLE_BYTES: usize = 8 << 20;
+/// Most white space before it, in bytes.
+const MAX_BLANK_BYTES: usize = 64 * 1024;
 /// As much of a body as tells what it is, in bytes, from its first character that is not white.
 const TELLING_BYTES: usize = 16;
 
@@ -56,7 +58,7 @@ impl Transcript {
         let Form::Unknown(bytes) = &mut self.form else { return Ok(()) };
         let declared = self.expected.content_type == "text/event-stream";
         let head = without_mark(bytes).trim_ascii_start();
-        if !declared && !ended && head.len() < TELLING_BYTES && bytes.len() < MAX_WHOLE_BYTES {
+        if !declared && !ended && head.len() < TELLING_BYTES && bytes.len() < MAX_BLANK_BYTES {
             return Ok(());
         }
         let are_events = declared || looks_like_events(head, self.expected.content_type == "text/plain");
@@ -86,6 +88,8 @@ impl Transcript {
             Ok(Value::String(text)) if !declared_as_text => {
                 objects.reader().take_text(text.trim_end_matches(['\r', '\n']), batch);
             }
+            // A text of silence has a line's end at least.
+            Err(_) if body.is_empty() => return Err(no_transcript(body)),
             parsed => {
                 let is_text = declared_as_text
                     || (self.expected.text && content_type != "application/json" && !body.starts_with(b"<"));

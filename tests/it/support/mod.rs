@@ -10,6 +10,7 @@ pub(crate) mod process;
 pub(crate) mod subscriber;
 pub(crate) mod upstream;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,14 @@ pub(crate) fn fixture(path: &str) -> Vec<u8> {
 /// Bytes as standard base64.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
+}
+
+/// An address at which nobody listens, as long as the socket is held: the port is taken.
+pub(crate) fn nobody() -> (tokio::net::TcpSocket, SocketAddr) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 /// Asks until there is an answer, which must come within [`PATIENCE`]. For conditions that nothing announces.

@@ -116,7 +116,6 @@ fn a_plain_text_is_the_answer_without_its_last_line_break() {
     for (content_type, asked, body, text) in [
         (TEXT, true, "Hello there.\n", "Hello there."),
         (TEXT, false, "One.\nTwo.\r\n\n", "One.\nTwo."),
-        (TEXT, true, "", ""),
         (TEXT, true, "\n", ""),
         (TEXT, true, "42", "42"),
         (TEXT, true, "[1, 2]", "[1, 2]"),
@@ -172,7 +171,11 @@ fn openais_deltas_end_with_done() {
     assert_eq!(read(SSE, &deltas), failed("Ruby is.", UpstreamError::Disconnected));
     let silence = json!({"type": "transcript.text.done", "text": ""});
     assert_eq!(read(SSE, &event(&silence)), ok(""));
-    assert_eq!(read(SSE, DONE), ok(""));
+    // Nothing at all is not silence.
+    for (content_type, body) in [(SSE, DONE), (SSE, ""), (TEXT, "")] {
+        let empty = UpstreamError::Invalid("an empty response".into());
+        assert_eq!(read(content_type, body), failed("", empty), "{content_type}: {body:?}");
+    }
 }
 
 #[test]

@@ -244,11 +244,12 @@ async fn accept(new: NewTask, admission: Admission, store: &Store) -> Result<Tas
     if let Some(channel) = runs_at.as_ref().filter(|_| audio.is_at_hand()) {
         timeline.attempt(&channel.name, Timestamp::now());
     }
+    let leashed = presence.is_some() && idempotency.is_none();
     let record = NewRecord {
         task: Arc::clone(&task),
         audio: kept,
         runs: runs_at.is_some(),
-        leashed: presence.is_some() && idempotency.is_none(),
+        leashed,
         timeline: timeline.clone(),
         idempotency,
     };
@@ -257,7 +258,7 @@ async fn accept(new: NewTask, admission: Admission, store: &Store) -> Result<Tas
             let most_running = allowance.limits().max_running_tasks;
             let recorded = runs_at.is_some();
             let work = Work { audio, candidates, most_running, admission, recorded };
-            Ok(TaskParts::accepted(task, key_name, presence, timeline, work))
+            Ok(TaskParts::accepted(task, key_name, presence, leashed, timeline, work))
         }
         Acceptance::KeyTaken => Err(Failure::new(
             ErrorCode::IdempotencyConflict,

@@ -25,7 +25,7 @@ use crate::store::{EndResult, Ending, Journal};
 use crate::task::answer::{Answer, TextKind};
 use crate::task::life::{Effect, Event, Life, Outcome};
 use crate::task::progress::Progress;
-use crate::task::recovery::interrupted_stream;
+use crate::task::recovery::{interrupted_caller, interrupted_stream};
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
@@ -87,6 +87,8 @@ pub struct TaskActor {
     presence: Option<Presence>,
     /// Is there a caller who waits?
     awaited: bool,
+    /// Is it one for whom nobody can stand in, so that the next start will not run the task?
+    leashed: bool,
     /// Waits for that caller to leave.
     leaving: Option<SpawnHandle>,
     /// The place in the line for a permit.
@@ -118,7 +120,7 @@ impl TaskActor {
         running: Option<mpsc::WeakSender<Infallible>>,
         departing: oneshot::Sender<()>,
     ) -> Self {
-        let TaskParts { task, key_name, answer, job, presence, timeline, progress, begun } = parts;
+        let TaskParts { task, key_name, answer, job, presence, timeline, progress, begun, leashed } = parts;
         let (work, doomed) = match job {
             Job::Run(work) => (Some(work), None),
             Job::End(failure) => (None, Some(failure)),
@@ -149,6 +151,7 @@ impl TaskActor {
             admission,
             doomed,
             awaited: presence.is_some(),
+            leashed,
             presence,
             leaving: None,
             line: None,
@@ -457,10 +460,13 @@ impl Handler<Stop> for TaskActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        if self.answer.is_unseen() {
-            self.apply(Event::Park, ctx);
-        } else {
+        if !self.answer.is_unseen() {
             self.fail(interrupted_stream(), ctx);
+        } else if self.leashed && self.life == Life::Running {
+            // The caller is told what the next start would find: a repeat may pay for the same work again.
+            self.fail(interrupted_caller(), ctx);
+        } else {
+            self.apply(Event::Park, ctx);
         }
     }
 }

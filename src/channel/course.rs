@@ -121,10 +121,13 @@ impl Course {
         rng: &mut impl Rng,
     ) -> Next {
         let remedy = err.remedy();
-        let affordable = |pause: Duration| {
+        let in_time = |pause: Duration| {
             let until = self.began.map_or(now, |began| began + self.budget.time);
-            self.spent < self.budget.calls && now + pause <= until
+            now + pause <= until
         };
+        // Each of the others is to have its turn before one is asked again.
+        let others = self.left.len().saturating_sub(1) as u32;
+        let affordable = |pause| self.spent.saturating_add(others) < self.budget.calls && in_time(pause);
         match remedy {
             Remedy::Nothing => return Next::End(err.into()),
             Remedy::Repeat(hint) => {
@@ -141,7 +144,7 @@ impl Course {
             }
             Remedy::Elsewhere => {}
         }
-        let affordable = affordable(Duration::ZERO);
+        let affordable = self.spent < self.budget.calls && in_time(Duration::ZERO);
         self.left.retain(|other| other.place != channel.place);
         self.failed += 1;
         self.calls = 0;
@@ -156,7 +159,7 @@ impl Course {
                 self.last = Some(failure);
                 Next::Elsewhere
             }
-            (true, 2..) => Next::End(self.exhausted(&failure)),
+            (_, 2..) => Next::End(self.exhausted(&failure)),
             _ => Next::End(failure),
         }
     }
@@ -180,10 +183,14 @@ impl Course {
     }
 
     fn exhausted(&self, last: &Failure) -> Failure {
-        let message = format!(
-            "All {} channels that serve this model failed; the last one: {}",
-            self.failed, last.message
-        );
+        let (failed, reason) = (self.failed, &last.message);
+        let message = if self.left.is_empty() {
+            format!("All {failed} channels that serve this model failed; the last one: {reason}")
+        } else {
+            format!(
+                "{failed} channels that serve this model failed, and a task makes no more calls; the last one: {reason}"
+            )
+        };
         let failure = Failure::new(ErrorCode::AllChannelsExhausted, message)
             .with_retryable(self.retryable)
             .with_retry_after(self.soonest.unwrap_or(COME_BACK));
@@ -347,6 +354,22 @@ mod tests {
         trip.now += BUDGET.time + Duration::from_secs(1);
         // One of two has failed: what it said is told, for nobody has asked the other.
         assert_eq!(end(trip.fails(busy())).code, ErrorCode::UpstreamError);
+    }
+
+    #[test]
+    fn each_candidate_has_its_turn_before_the_budget_goes_to_repeats() {
+        let mut trip = Trip::over(&[9, 9, 9]);
+        trip.course.budget.calls = 4;
+        assert!(matches!(trip.fails(busy()), Next::Again(_)));
+        assert_eq!(trip.fails(busy()), Next::Elsewhere);
+        assert_eq!(trip.fails(busy()), Next::Elsewhere);
+        assert_eq!(end(trip.fails(busy())).code, ErrorCode::AllChannelsExhausted);
+        let mut trip = Trip::over(&[0, 0, 0]);
+        trip.course.budget.calls = 2;
+        assert_eq!(trip.fails(busy()), Next::Elsewhere);
+        let failure = end(trip.fails(busy()));
+        assert_eq!(failure.code, ErrorCode::AllChannelsExhausted);
+        assert!(failure.message.starts_with("2 channels"), "{failure}");
     }
 
     #[test]

@@ -10,9 +10,13 @@
 //! - A body that is longer than its `Content-Length` is cut off there. Here a response with more behind it is an error,
 //!   if that is there when its end is read: one of the two is wrong, and nobody knows which.
 //!
-//! And one that it gives up on: whoever refuses a large request may answer before all of it was sent, and close. awc
-//! takes the failing write for the outcome, though the refusal lies there to be read. Here what cannot be written any
-//! more is swallowed, and the reading decides.
+//! And two that it gives up on:
+//!
+//! - Whoever refuses a large request may answer before all of it was sent, and close or take no more of it. awc takes
+//!   the failing write for the outcome, or waits for ever, though the refusal lies there to be read. Here what cannot be
+//!   written any more is swallowed, and the reading decides.
+//! - A response may be announced by others of the class 1xx (RFC 9110, section 15.2), which awc takes for the answer. Here
+//!   they are passed over.
 //!
 //! It relies on one request being under way at a time, all of which is written before its response is read:
 //! so awc does it. What is read of encrypted connections passes through untouched: there TLS itself tells a
@@ -45,7 +49,7 @@ pub struct HonestStream {
 enum State {
     /// Encrypted: not looked into.
     Opaque,
-    /// Since the last write, this much of the response's head has come.
+    /// Since the request began, this much of the response's head has come.
     Head(Vec<u8>),
     /// The head, and what came with it, is being handed out.
     HandingOut { bytes: Vec<u8>, at: usize, end: End },
@@ -88,13 +92,7 @@ impl AsyncRead for HonestStream {
             match &mut this.state {
                 State::Opaque => return Pin::new(&mut this.tcp).poll_read(cx, buf),
                 State::Head(head) => {
-                    let mut piece = [0; HEAD_PIECE];
-                    let mut piece = ReadBuf::new(&mut piece);
-                    ready!(Pin::new(&mut this.tcp).poll_read(cx, &mut piece))?;
-                    if piece.filled().is_empty() {
-                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-                    }
-                    head.extend_from_slice(piece.filled());
+                    pass_over_interim(head);
                     if is_whole(head) || head.len() > MAX_HEAD_BYTES || !is_http(head) {
                         let mut bytes = std::mem::take(head);
                         let end = end_of_body(&bytes)?;
@@ -102,6 +100,10 @@ impl AsyncRead for HonestStream {
                             *minor_version = b'0';
                         }
                         this.state = State::HandingOut { bytes, at: 0, end };
+                        continue;
+                    }
+                    if ready!(read_piece(&mut this.tcp, head, cx))? == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                     }
                 }
                 State::HandingOut { bytes, at, end } => {
@@ -135,16 +137,35 @@ impl AsyncRead for HonestStream {
 
 impl AsyncWrite for HonestStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
         // A request is on its way: what is read next is the head of its response.
-        if matches!(self.state, State::Body { .. }) {
-            self.state = State::Head(Vec::new());
+        if matches!(this.state, State::Body { .. }) {
+            if this.is_deaf {
+                // The request before was not sent to its end: nobody would understand another one.
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            this.state = State::Head(Vec::new());
         }
-        if !self.is_deaf {
-            match ready!(Pin::new(&mut self.tcp).poll_write(cx, buf)) {
-                Err(err) if is_closed(&err) => self.is_deaf = true,
-                written => return Poll::Ready(written),
+        if this.is_deaf {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        match Pin::new(&mut this.tcp).poll_write(cx, buf) {
+            Poll::Ready(Err(err)) if is_closed(&err) => {}
+            Poll::Ready(written) => return Poll::Ready(written),
+            Poll::Pending => {
+                // Nothing more is taken at present: is there an answer already?
+                let State::Head(head) = &mut this.state else { return Poll::Pending };
+                match read_piece(&mut this.tcp, head, cx) {
+                    Poll::Pending => return Poll::Pending,
+                    // What went wrong, if something did, is found again by who reads.
+                    Poll::Ready(_) => pass_over_interim(head),
+                }
+                if head.is_empty() {
+                    return Pin::new(&mut this.tcp).poll_write(cx, buf);
+                }
             }
         }
+        this.is_deaf = true;
         Poll::Ready(Ok(buf.len()))
     }
 
@@ -167,6 +188,28 @@ impl ActixStream for HonestStream {
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_write_ready(&self.tcp, cx)
+    }
+}
+
+/// Reads what there is of a head; returns how much that is.
+fn read_piece(tcp: &mut TcpStream, head: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut piece = [0; HEAD_PIECE];
+    let mut piece = ReadBuf::new(&mut piece);
+    ready!(Pin::new(tcp).poll_read(cx, &mut piece))?;
+    head.extend_from_slice(piece.filled());
+    Poll::Ready(Ok(piece.filled().len()))
+}
+
+/// Takes off the heads of responses that only announce another one. A switch of protocols is none of them.
+fn pass_over_interim(head: &mut Vec<u8>) {
+    let is_interim = |head: &[u8]| {
+        let code = head.get(9..12).unwrap_or_default();
+        is_http(head) && code.first() == Some(&b'1') && code != b"101"
+    };
+    while is_interim(head)
+        && let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n")
+    {
+        head.drain(..end + 4);
     }
 }
 
@@ -212,6 +255,23 @@ fn surplus() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_announces_a_response_is_passed_over() {
+        let finale = "HTTP/1.1 200 OK\r\n\r\ndata: x";
+        for before in
+            ["", "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 102 P\r\nA: b\r\n\r\nHTTP/1.1 103 H\r\n\r\n"]
+        {
+            let mut head = format!("{before}{finale}").into_bytes();
+            pass_over_interim(&mut head);
+            assert_eq!(head, finale.as_bytes(), "{before:?}");
+        }
+        for whole in ["HTTP/1.1 101 Switching\r\n\r\n", "HTTP/1.1 100 Cont", "HTTP/1.1 1", "garbage"] {
+            let mut head = whole.as_bytes().to_vec();
+            pass_over_interim(&mut head);
+            assert_eq!(head, whole.as_bytes());
+        }
+    }
 
     #[test]
     fn a_head_tells_how_its_body_ends() {

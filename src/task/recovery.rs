@@ -33,7 +33,7 @@ impl Remains {
         let reason = match self {
             // Another run would say something else than what was already read.
             Self { published: true, .. } => return Recovery::End(interrupted_stream()),
-            Self { leashed: true, .. } => "The service stopped while its caller was waiting for the answer",
+            Self { leashed: true, .. } => return Recovery::End(interrupted_caller()),
             Self { runs: MOST_RUNS.., .. } => "The service stopped each time that it ran this task",
             Self { .. } => return Recovery::Run,
         };
@@ -45,6 +45,12 @@ impl Remains {
 #[must_use]
 pub fn interrupted_stream() -> Failure {
     interrupted("The service stopped while the answer was being streamed")
+}
+
+/// The failure of a task that the service's stop has ended while a caller waited for it who is gone with that.
+#[must_use]
+pub fn interrupted_caller() -> Failure {
+    interrupted("The service stopped while its caller was waiting for the answer")
 }
 
 /// The failure of a task that the service's stop has ended.

@@ -172,8 +172,13 @@ impl From<UpstreamError> for Failure {
             UpstreamError::Timeout(stage, limit) => Self::new(
                 ErrorCode::UpstreamTimeout,
                 format!(
-                    "The upstream took longer than the {stage} timeout of {} ms allows; try again, or send shorter audio",
-                    limit.as_millis()
+                    "The upstream took longer than the {stage} timeout of {} ms allows; {}",
+                    limit.as_millis(),
+                    if stage == Stage::Connect {
+                        "try again later"
+                    } else {
+                        "try again, or send shorter audio"
+                    },
                 ),
             ),
             UpstreamError::Refused { fault, status, message, retry_after } => {
@@ -203,6 +208,13 @@ impl From<UpstreamError> for Failure {
     }
 }
 
+fn come_back(after: Option<Duration>, failure: Failure) -> Failure {
+    match after {
+        Some(after) => failure.with_retry_after(after),
+        None => failure,
+    }
+}
+
 fn refused(fault: Fault, message: &str, retry_after: Option<Duration>) -> Failure {
     match fault {
         Fault::Request => {
@@ -225,17 +237,17 @@ fn refused(fault: Fault, message: &str, retry_after: Option<Duration>) -> Failur
             ),
         )
         .with_retryable(false),
-        Fault::RateLimit => {
-            let failure = Failure::new(
+        Fault::RateLimit => come_back(
+            retry_after,
+            Failure::new(
                 ErrorCode::UpstreamRateLimited,
                 format!("The upstream limits how often it may be asked: {message}"),
-            );
-            match retry_after {
-                Some(after) => failure.with_retry_after(after),
-                None => failure,
-            }
-        }
-        Fault::Upstream => Failure::new(ErrorCode::UpstreamError, format!("The upstream failed: {message}")),
+            ),
+        ),
+        Fault::Upstream => come_back(
+            retry_after,
+            Failure::new(ErrorCode::UpstreamError, format!("The upstream failed: {message}")),
+        ),
     }
 }
 

@@ -7,21 +7,30 @@ use awc::http::header::{HeaderMap, RETRY_AFTER};
 /// In milliseconds, as OpenAI and Azure send it beside `Retry-After`; it is the more exact one.
 const RETRY_AFTER_MS: &str = "retry-after-ms";
 
+/// A year.
+const LONGEST_SECONDS: f64 = 31_536_000.0;
+
 /// The time that is left: `retry-after-ms`, else `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3).
 /// A date that has passed is no wait at all. What cannot be read says nothing.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let exact = text(RETRY_AFTER_MS).and_then(|text| text.parse::<f64>().ok()).map(|ms| ms / 1000.0);
-    if let Some(wait) = exact.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+    if let Some(wait) = exact.and_then(wait) {
         return Some(wait);
     }
     let text = text(RETRY_AFTER.as_str())?;
     if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
+        return wait(seconds);
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// So many seconds, where they are a time at all; what is longer than any wait is as long as that.
+#[must_use]
+pub fn wait(seconds: f64) -> Option<Duration> {
+    (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST_SECONDS)))
 }
 
 #[cfg(test)]
@@ -50,9 +59,16 @@ mod tests {
     }
 
     #[test]
+    fn a_hint_that_is_absurd_is_a_long_one() {
+        for text in ["99999999999999999999", "1e30", "inf", "1e400"] {
+            assert_eq!(read(&[("retry-after", text)]), Some(Duration::from_secs(31_536_000)), "{text}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_says_nothing() {
         assert_eq!(read(&[]), None);
-        for text in ["", "soon", "-1", "NaN", "inf", "1e400"] {
+        for text in ["", "soon", "-1", "NaN"] {
             assert_eq!(read(&[("retry-after", text)]), None, "{text}");
             assert_eq!(read(&[("retry-after-ms", text)]), None, "{text}");
         }

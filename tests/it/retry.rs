@@ -2,12 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::mpsc;
 
 use serde_json::{Value, json};
 
 use crate::support::hearken::{Builder, Hearken};
 use crate::support::subscriber::content;
-use crate::support::upstream::{FakeUpstream, Script};
+use crate::support::upstream::{FakeUpstream, Script, finish_event, text_event};
 use crate::support::{base64, fixture, nobody, until};
 
 fn google_error(code: u16, status: &str) -> Value {
@@ -158,25 +159,50 @@ fn the_requests_own_fault_is_not_tried_again() {
 
 #[test]
 fn a_refusal_is_read_that_comes_before_the_request_was_taken() {
-    // As a proxy refuses what is too large for it: it reads the head, answers and closes.
+    // As a proxy refuses what is too large for it: it reads the head and answers. Then it closes, or it waits.
+    for waits in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base_url = format!("http://{}/v1beta", listener.local_addr().unwrap());
+        let (done, is_done) = mpsc::channel();
+        let proxy = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut head = [0; 1000];
+            assert!(socket.read(&mut head).unwrap() > 0);
+            let body = google_error(413, "INVALID_ARGUMENT").to_string();
+            let head = format!("HTTP/1.1 413 Too Large\r\ncontent-length: {}\r\n\r\n", body.len());
+            socket.write_all((head + &body).as_bytes()).unwrap();
+            if waits {
+                is_done.recv().unwrap();
+            }
+        });
+        let hearken = Hearken::builder().gemini_named("fake", &base_url).start();
+        let mut audio = fixture("audio/speech.wav");
+        audio.extend(vec![7; 9_000_000]);
+        let audio_url = format!("data:audio/wav;base64,{}", base64(&audio));
+        let reply = hearken.try_submit(json!({"sync": true, "audio_url": audio_url}));
+        assert_eq!(reply.error(422, "upstream_rejected")["upstream_status"], 413, "{waits}");
+        let _ = done.send(());
+        proxy.join().unwrap();
+    }
+}
+
+#[test]
+fn responses_that_announce_another_one_are_no_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base_url = format!("http://{}/v1beta", listener.local_addr().unwrap());
-    let proxy = std::thread::spawn(move || {
+    let server = std::thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
-        let mut head = [0; 1000];
-        assert!(socket.read(&mut head).unwrap() > 0);
-        let body = google_error(413, "INVALID_ARGUMENT").to_string();
-        let head =
-            format!("HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-        socket.write_all((head + &body).as_bytes()).unwrap();
+        let mut request = [0; 64 * 1024];
+        assert!(socket.read(&mut request).unwrap() > 0);
+        let body = format!("data: {}\r\n\r\ndata: {}\r\n\r\n", text_event("x"), finish_event("STOP"));
+        let announced = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n";
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        socket.write_all((announced.to_owned() + &head + &body).as_bytes()).unwrap();
     });
     let hearken = Hearken::builder().gemini_named("fake", &base_url).start();
-    let mut audio = fixture("audio/speech.wav");
-    audio.extend(vec![7; 9_000_000]);
-    let audio_url = format!("data:audio/wav;base64,{}", base64(&audio));
-    let reply = hearken.try_submit(json!({"sync": true, "audio_url": audio_url}));
-    assert_eq!(reply.error(422, "upstream_rejected")["upstream_status"], 413);
-    proxy.join().unwrap();
+    let task = hearken.wait(&hearken.submit(json!({})));
+    assert_eq!(task["status"], "completed", "{task}");
+    server.join().unwrap();
 }
 
 #[test]

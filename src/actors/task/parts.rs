@@ -95,6 +95,8 @@ pub struct TaskParts {
     pub(super) progress: u8,
     /// Has a run begun in an earlier process?
     pub(super) begun: bool,
+    /// Does a caller wait for it for whom nobody can stand in?
+    pub(super) leashed: bool,
 }
 
 impl TaskParts {
@@ -104,11 +106,22 @@ impl TaskParts {
         task: Arc<Task>,
         key_name: String,
         presence: Option<Presence>,
+        leashed: bool,
         timeline: Timeline,
         work: Work,
     ) -> Self {
         let answer = Answer::new(completion_head(&task), task.stream);
-        Self { task, key_name, answer, job: Job::Run(work), presence, timeline, progress: 0, begun: false }
+        Self {
+            task,
+            key_name,
+            answer,
+            job: Job::Run(work),
+            presence,
+            timeline,
+            progress: 0,
+            begun: false,
+            leashed,
+        }
     }
 
     /// A task that an earlier process left, and the chunks that it had published.
@@ -117,7 +130,17 @@ impl TaskParts {
         let Unfinished { task, timeline, progress, remains, .. } = left;
         let begun = remains.runs > 0;
         let answer = Answer::wreck(completion_head(&task), task.stream, ChunkLog::of(chunks));
-        Self { task: Arc::new(task), key_name, answer, job, presence: None, timeline, progress, begun }
+        Self {
+            task: Arc::new(task),
+            key_name,
+            answer,
+            job,
+            presence: None,
+            timeline,
+            progress,
+            begun,
+            leashed: false,
+        }
     }
 
     /// A task whose actor panicked: nothing is left to do but to end it.
@@ -135,6 +158,7 @@ impl TaskParts {
             timeline,
             progress: 0,
             begun: true,
+            leashed: false,
         }
     }
 

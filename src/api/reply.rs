@@ -23,7 +23,9 @@ impl ResponseError for Failure {
 #[must_use]
 pub fn task_failed(failure: &Failure) -> HttpResponse {
     let mut response = respond(failure, HttpError::of_task(failure));
-    if failure.may_have_cost() {
+    // A server's error is repeated by OpenAI's packages, also one that will be the same again.
+    let will_be_the_same = !failure.retryable && failure.code.status() >= 500;
+    if failure.may_have_cost() || will_be_the_same {
         let never = header::HeaderValue::from_static("false");
         response.headers_mut().insert(header::HeaderName::from_static(SHOULD_RETRY), never);
     }

@@ -121,10 +121,17 @@ fn refuse_foreign_keys(at: &dyn Fn(&str) -> String, entry: &ChannelEntry, word: 
 
 fn base_url(at: &dyn Fn(&str) -> String, entry: &ChannelEntry, default: &str) -> Result<Url, Problem> {
     let text = entry.base_url.as_deref().unwrap_or(default);
-    Url::parse(text)
+    let url = Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or_else(|| Problem::new(at("base_url"), format!("{text:?} is no http(s) URL")))
+        .ok_or_else(|| Problem::new(at("base_url"), format!("{text:?} is no http(s) URL")))?;
+    // Neither would be sent, and the first is a secret that logs might show.
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        let mend =
+            "a name, a password or a fragment in it is not sent: remove it, and write the key as api_key";
+        return Err(Problem::new(at("base_url"), mend));
+    }
+    Ok(url)
 }
 
 fn bearer_key(

@@ -1,9 +1,12 @@
 //! The loop that reads a response: bytes in, batches of events out, whatever the provider's dialect is.
 
+use std::time::Duration;
+
 use awc::error::PayloadError;
 use bytes::Bytes;
 use futures_util::stream::{Fuse, LocalBoxStream};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
+use tokio::time::timeout;
 
 use super::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::event_stream::{EventStreamDecoder, Piece};
@@ -11,6 +14,9 @@ use crate::wire::event_stream::{EventStreamDecoder, Piece};
 /// Largest event that is taken, in bytes: real ones pass 16 KiB (signatures, grounding), none a MiB. Read as JSON it may
 /// take many times as much memory.
 const MAX_EVENT_BYTES: usize = 4 << 20;
+
+/// As long is waited for what may follow a complete answer: counts, an error, the end.
+const AFTERWORD: Duration = Duration::from_secs(5);
 
 /// The body of a response.
 pub type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
@@ -30,6 +36,11 @@ pub trait BodyReader {
     /// # Errors
     /// When it amounts to no answer.
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
+
+    /// Was it said that the answer is complete, so that only counts or an error may follow?
+    fn is_complete(&self) -> bool {
+        false
+    }
 }
 
 /// Makes sense of a body that is an event stream.
@@ -45,6 +56,11 @@ pub trait EventReader {
     /// # Errors
     /// As [`BodyReader::finish`].
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
+
+    /// As [`BodyReader::is_complete`].
+    fn is_complete(&self) -> bool {
+        false
+    }
 }
 
 /// Reads a body as an event stream.
@@ -84,6 +100,10 @@ impl<R: EventReader> BodyReader for EventBody<R> {
         })?;
         if is_finished(batch) { Ok(()) } else { self.reader.finish(batch) }
     }
+
+    fn is_complete(&self) -> bool {
+        self.reader.is_complete()
+    }
 }
 
 struct Reading<R> {
@@ -103,7 +123,14 @@ pub fn events<R: BodyReader>(body: Body, reader: R) -> impl Stream<Item = Result
             return Err(err);
         }
         let mut batch = Batch::new();
-        let (taken, ended) = match reading.body.next().await {
+        let next = reading.body.next();
+        // Who holds the connection open behind a complete answer has nothing more to say.
+        let next = if reading.reader.is_complete() {
+            timeout(AFTERWORD, next).await.unwrap_or(None)
+        } else {
+            next.await
+        };
+        let (taken, ended) = match next {
             Some(Ok(bytes)) => (reading.reader.take(&bytes, &mut batch), is_finished(&batch)),
             Some(Err(_)) => (Err(UpstreamError::Disconnected), false),
             None => (reading.reader.finish(&mut batch), true),

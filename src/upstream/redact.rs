@@ -16,9 +16,11 @@ const SHORTEST_KEY: usize = 8;
 const SECRET_STARTS: &[&str] =
     &["AIza", "sk-", "ya29.", "projects/", "key=", "api_key", "org-", "proj_", "Bearer"];
 
-/// Beginnings of other providers' keys, which are also those of ordinary words: with a digit behind them they count.
-const KEY_STARTS: &[&str] =
-    &["gsk_", "hf_", "xai-", "pplx-", "nvapi-", "r8_", "sk_", "pk_", "AKIA", "csk-", "fw_", "tgp_", "eyJ"];
+/// Beginnings of other providers' keys and account names, which are also those of ordinary words: with a digit behind them they count.
+const KEY_STARTS: &[&str] = &[
+    "gsk_", "hf_", "xai-", "pplx-", "nvapi-", "r8_", "sk_", "pk_", "AKIA", "csk-", "fw_", "tgp_", "eyJ",
+    "acct_", "cus_",
+];
 
 /// Last labels of names of hosts. None that is the end of a field's path or of a file of source code.
 const HOST_ENDS: &[&str] = &[
@@ -57,20 +59,54 @@ const HOST_ENDS: &[&str] = &[
     "xyz",
 ];
 
+/// Words that say whose the next one is. A plain word behind them is none: "account has", "key not valid".
+const LABELS: &[&str] = &[
+    "account",
+    "account_id",
+    "accountid",
+    "user_id",
+    "userid",
+    "project",
+    "project_id",
+    "organization",
+    "organisation",
+    "tenant",
+    "subscription",
+    "customer",
+    "x-api-key",
+    "api-key",
+    "api_key",
+    "apikey",
+    "token",
+    "secret",
+    "password",
+    "key",
+];
+
+/// Beginnings of paths on the upstream's own disks.
+const PATHS: &[&str] =
+    &["/home/", "/root/", "/usr/", "/var/", "/opt/", "/etc/", "/mnt/", "/srv/", "/tmp/", "/workspace/"];
+
 /// Makes an upstream's message fit to be passed on. `secret` is the channel's own key.
 #[must_use]
 pub fn redact(message: &str, secret: &str) -> String {
     let end = message.floor_char_boundary(MAX_LOOKED_AT);
     let message = message.get(..end).unwrap_or_default();
     let mut clean = String::new();
-    let mut announced = false;
-    for word in message.split_whitespace() {
+    let (mut is_key, mut announced) = (false, false);
+    // Control characters separate words here; what turns the direction of writing has no business in a message.
+    let blank = |c: char| {
+        c.is_whitespace() || c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    for word in message.split(blank).filter(|word| !word.is_empty()) {
         if !clean.is_empty() {
             clean.push(' ');
         }
-        clean.push_str(if announced || names_a_secret(word, secret) { "[removed]" } else { word });
-        // "Authorization: Bearer ..." is one key in three words.
-        announced = ["bearer", "basic"].contains(&bare(word).to_ascii_lowercase().as_str());
+        // "Authorization: Bearer ..." is one key in three words, whatever it looks like.
+        let is_value = is_key || (announced && !is_plain(word));
+        clean.push_str(if is_value || names_a_secret(word, secret) { "[removed]" } else { word });
+        is_key = ["bearer", "basic"].contains(&bare(word).to_ascii_lowercase().as_str());
+        announced = announces(word);
     }
     match clean.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}...", clean.get(..end).unwrap_or_default()),
@@ -79,17 +115,41 @@ pub fn redact(message: &str, secret: &str) -> String {
     }
 }
 
+/// Does the word say that the next one is a key or somebody's number?
+fn announces(word: &str) -> bool {
+    let label = bare(word).to_ascii_lowercase();
+    LABELS.contains(&label.as_str())
+}
+
+/// A word as people write them: letters, and signs around them.
+fn is_plain(word: &str) -> bool {
+    let bare = bare(word);
+    bare.chars().all(char::is_alphabetic)
+        || bare.split('\'').all(|part| part.chars().all(char::is_alphabetic))
+}
+
 fn bare(word: &str) -> &str {
     word.trim_matches(|c: char| !c.is_alphanumeric())
 }
 
 fn names_a_secret(word: &str, secret: &str) -> bool {
     word.contains("://")
+        || word.contains(":\\/\\/")
+        || PATHS.iter().any(|path| word.contains(path))
+        || is_labelled(word)
         || holds(word, secret)
         || word.contains("?key=")
         || word.contains("/projects/")
         || is_masked(word)
         || word.split(is_between).any(part_names_a_secret)
+}
+
+/// `key=...`, `"account_id":"..."`: a label and its value in one word.
+fn is_labelled(word: &str) -> bool {
+    word.split(['&', ',', '{', '(', ';']).any(|part| {
+        let pair = part.split_once('=').or_else(|| part.split_once(':'));
+        pair.is_some_and(|(label, value)| announces(label) && !bare(value).is_empty() && !is_plain(value))
+    })
 }
 
 /// Does the word hold the channel's key? A short one is the placeholder of a server that looks at none: as a part of
@@ -250,6 +310,12 @@ mod tests {
             "fe80::1",
             "somebody@corp.example",
             "eyJhbGciOiJIUzI1NiJ9.x.y",
+            "acct_1MqLiJLkdIwHu7ix",
+            "key=AbCdEf123456",
+            "\"account_id\":998877",
+            "user_id=998877",
+            "http:\\/\\/api.hidden",
+            "(/home/ubuntu/vllm/server.py)",
         ] {
             assert_eq!(redact(&format!("a {word} b"), ""), "a [removed] b", "{word}");
         }
@@ -257,7 +323,17 @@ mod tests {
             redact("Authorization: Bearer abc was wrong", ""),
             "Authorization: [removed] [removed] was wrong"
         );
-        assert_eq!(redact("bearer abc was wrong", ""), "bearer [removed] was wrong");
+        assert_eq!(redact("bearer abc1 was wrong", ""), "bearer [removed] was wrong");
+        assert_eq!(
+            redact("AccountID 4432-9981 x-api-key: abcdef9876", ""),
+            "AccountID [removed] x-api-key: [removed]"
+        );
+        assert_eq!(redact("in project my-project-42 today", ""), "in project [removed] today");
+        assert_eq!(
+            redact("your account has no key, or a token expired", ""),
+            "your account has no key, or a token expired"
+        );
+        assert_eq!(redact("a\u{0}b \u{1b}[31mc \u{202e}d", ""), "a b [31mc d");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 
 use super::reading::{BodyReader, events};
 use super::{Batch, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream};
@@ -80,7 +80,9 @@ pub(crate) fn read_cut_body(reader: impl BodyReader, body: &[u8], cuts: &[usize]
     });
     let pieces: Vec<_> = pieces.collect();
     let batches = events(stream::iter(pieces).boxed_local(), reader).collect::<Vec<_>>();
-    let mut batches = batches.now_or_never().unwrap();
+    // Nothing waits here; what could wait has timers.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut batches = runtime.block_on(batches);
     let failed = batches.pop_if(|batch| batch.is_err()).map(|batch| batch.unwrap_err());
     let (mut text, mut reasoning, mut end) = (String::new(), false, None);
     for event in batches.into_iter().flat_map(Result::unwrap) {

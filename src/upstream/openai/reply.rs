@@ -15,6 +15,9 @@ pub(super) struct Reply {
     finish: Option<String>,
     /// The last word on what it took.
     usage: Usage,
+    /// Did any choice come, and any whose content has a form that nobody knows?
+    saw_choice: bool,
+    saw_unreadable: bool,
     /// Did any text come?
     saw_text: bool,
 }
@@ -22,6 +25,9 @@ pub(super) struct Reply {
 impl Reply {
     fn end(&mut self, otherwise: UpstreamError, batch: &mut Batch) -> Result<(), UpstreamError> {
         let reason = match &self.finish {
+            Some(_) if self.saw_unreadable && !self.saw_text => {
+                return Err(UpstreamError::Invalid("content in a form that is not known".to_owned()));
+            }
             Some(word) => chunk::finish_reason(word)?,
             None => return Err(otherwise),
         };
@@ -35,7 +41,9 @@ impl ObjectReader for Reply {
         if let Some(usage) = usage_in(object) {
             self.usage = usage;
         }
-        let Chunk { texts, finish } = chunk::read(object);
+        let Chunk { texts, finish, is_choice, is_unreadable } = chunk::read(object);
+        self.saw_choice |= is_choice;
+        self.saw_unreadable |= is_unreadable;
         if let Some(word) = finish {
             self.finish = Some(word.to_owned());
         }
@@ -54,7 +62,16 @@ impl ObjectReader for Reply {
     }
 
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
-        self.end(UpstreamError::Disconnected, batch)
+        let otherwise = if self.saw_choice {
+            UpstreamError::Disconnected
+        } else {
+            UpstreamError::Invalid("an answer without choices".to_owned())
+        };
+        self.end(otherwise, batch)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.finish.is_some()
     }
 }
 

@@ -14,6 +14,10 @@ pub struct Chunk<'a> {
     pub texts: Vec<(TextKind, String)>,
     /// Why the model stopped, in the server's word.
     pub finish: Option<&'a str>,
+    /// Is there a choice at all?
+    pub is_choice: bool,
+    /// Has it content of which nothing can be made?
+    pub is_unreadable: bool,
 }
 
 /// Reads an event.
@@ -24,10 +28,14 @@ pub fn read(event: &Value) -> Chunk<'_> {
     let choices = event.get("choices").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
     let Some(choice) = choices.iter().find(first) else { return chunk };
+    chunk.is_choice = choice.is_object();
     chunk.finish = text(choice, "finish_reason");
     // Perplexity repeats the whole message beside each delta.
     let delta = choice.get("delta").filter(|delta| delta.is_object());
-    if let Some(message) = delta.or_else(|| choice.get("message")) {
+    let message = delta.or_else(|| choice.get("message").filter(|message| message.is_object()));
+    // As completions were before there were chats.
+    chunk.add(TextKind::Content, text(choice, "text").filter(|_| message.is_none()).unwrap_or_default());
+    if let Some(message) = message {
         chunk.add_reasoning(message);
         chunk.add_content(message.get("content"));
         // The model's own words, in another field.
@@ -64,7 +72,8 @@ impl Chunk<'_> {
         match content {
             Some(Value::String(content)) => self.add(TextKind::Content, content),
             Some(Value::Array(parts)) => parts.iter().for_each(|part| self.add_part(TextKind::Content, part)),
-            _ => {}
+            Some(Value::Null) | None => {}
+            Some(_) => self.is_unreadable = true,
         }
     }
 

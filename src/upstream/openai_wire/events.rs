@@ -33,6 +33,9 @@ pub trait ObjectReader {
     /// # Errors
     /// When the answer was not finished.
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
+
+    /// Was it said that the answer is complete?
+    fn is_complete(&self) -> bool;
 }
 
 /// Gives the objects of an event stream to their reader.
@@ -144,6 +147,10 @@ fn no_json() -> UpstreamError {
 }
 
 impl<R: ObjectReader> EventReader for ObjectEvents<R> {
+    fn is_complete(&self) -> bool {
+        self.stray.is_empty() && self.reader.is_complete()
+    }
+
     fn take(&mut self, piece: Piece, batch: &mut Batch) -> Result<(), UpstreamError> {
         match piece {
             Piece::Event { name, data } => self.take_event(&name, &data, batch),

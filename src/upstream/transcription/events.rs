@@ -37,11 +37,6 @@ impl Transcribed {
         Self { speakers, told: None, last: None, usage: Usage::default(), complete: false, finish: None }
     }
 
-    /// Was it said that this is all?
-    pub(super) fn is_complete(&self) -> bool {
-        self.complete
-    }
-
     /// Takes a text that is all there is.
     pub(super) fn take_text(&mut self, text: &str, batch: &mut Batch) {
         self.say(text, batch);
@@ -100,7 +95,7 @@ impl Transcribed {
     }
 
     fn take_chunk(&mut self, event: &Value, batch: &mut Batch) {
-        let Chunk { texts, finish } = chunk::read(event);
+        let Chunk { texts, finish, .. } = chunk::read(event);
         for (kind, text) in texts {
             if kind == TextKind::Content {
                 self.told = Some(Told::Deltas);
@@ -162,6 +157,10 @@ impl ObjectReader for Transcribed {
         };
         batch.push(UpstreamEvent::Finished { reason, usage: self.usage });
         Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.complete
     }
 
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {

@@ -146,6 +146,10 @@ impl BodyReader for Transcript {
         }
     }
 
+    fn is_complete(&self) -> bool {
+        matches!(&self.form, Form::Events(events) if events.is_complete())
+    }
+
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         self.recognise(true, batch)?;
         match std::mem::replace(&mut self.form, Form::Unknown(Vec::new())) {

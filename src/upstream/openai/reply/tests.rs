@@ -1,5 +1,7 @@
 //! Bodies of chat completions, as each server writes them, and what they come to however they are cut.
 
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -7,7 +9,7 @@ use super::*;
 use crate::config::Secret;
 use crate::upstream::Fault;
 use crate::upstream::openai_wire::events::ObjectEvents;
-use crate::upstream::reading::EventBody;
+use crate::upstream::reading::{EventBody, events};
 use crate::upstream::testing::{Outcome, read_body, read_cut_body};
 
 fn reader() -> EventBody<ObjectEvents<Reply>> {
@@ -299,4 +301,27 @@ proptest! {
         cuts.sort_unstable();
         prop_assert_eq!(read_cut_body(reader(), &body, &cuts), read_body(reader(), &body, usize::MAX));
     }
+}
+
+#[test]
+fn old_completions_have_a_text_and_what_nobody_can_read_is_no_empty_answer() {
+    let legacy = event(&json!({"choices": [{"text": "legacy", "finish_reason": "stop"}]})) + DONE;
+    assert_eq!(read(&legacy), ok("legacy", FinishReason::Stop));
+    let unreadable = say("").replace(r#""content":"""#, r#""content":5"#) + &stop("stop") + DONE;
+    let unknown = UpstreamError::Invalid("content in a form that is not known".into());
+    assert_eq!(read(&unreadable), (String::new(), Err(unknown)));
+    for other in [json!({"foo": "bar"}), json!({"choices": []})] {
+        let none = UpstreamError::Invalid("an answer without choices".into());
+        assert_eq!(read(&other.to_string()), (String::new(), Err(none)), "{other}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_stays_open_behind_the_end_is_not_waited_for() {
+    let body = Bytes::from(say("a") + &stop("stop"));
+    let open = stream::iter([Ok(body)]).chain(stream::pending()).boxed_local();
+    let batches: Vec<_> = events(open, reader()).collect().await;
+    assert!(
+        matches!(batches.last(), Some(Ok(batch)) if matches!(batch.last(), Some(UpstreamEvent::Finished { .. })))
+    );
 }

@@ -99,6 +99,8 @@ pub struct TaskActor {
     listening: bool,
     /// Calls of this process so far.
     calls: u32,
+    /// Has anything of an answer come from the last of them, be it something that nobody wants to see?
+    spoke: bool,
     permit: Option<Permit>,
     /// What the upstream said at its end.
     finish: Option<(FinishReason, Usage)>,
@@ -158,6 +160,7 @@ impl TaskActor {
             call: None,
             listening: false,
             calls: 0,
+            spoke: false,
             permit: None,
             finish: None,
             completion: None,

@@ -1,6 +1,10 @@
 //! The breaker of a channel: after several failures in a row the channel is left alone for a while, then tried with
 //! one call, the probe. If that works, all is as before; if not, it is left alone for twice as long.
 //!
+//! There are two rows. Calls that fail before anything is heard of an answer are a row that the first words of any
+//! call end: an answer may take minutes, and a channel that speaks works. Calls that break behind their first words are a
+//! row that only an answer's end does: a channel that cuts each of them does not.
+//!
 //! It is asked and told from many threads and waits for none of them: it is made of atomics, and of the time that is
 //! passed in. Whether a channel that rests is asked all the same, because there is no other, is not decided here.
 
@@ -19,8 +23,12 @@ const MOST_RESTS: u32 = 8;
 pub struct Breaker {
     rule: BreakerRule,
     origin: Instant,
-    /// Failures since a call worked.
-    failures: AtomicU32,
+    /// Calls that have failed without a word since any had one.
+    silences: AtomicU32,
+    /// Calls that have broken behind their first words since any came to its end.
+    breaks: AtomicU32,
+    /// Does the channel rest because of those?
+    is_broken: AtomicBool,
     /// When the probe may go, in milliseconds after the origin; 0 while the channel works.
     probe_at: AtomicU64,
     /// Is it under way?
@@ -47,7 +55,9 @@ impl Breaker {
         Self {
             rule,
             origin: now,
-            failures: AtomicU32::new(0),
+            silences: AtomicU32::new(0),
+            breaks: AtomicU32::new(0),
+            is_broken: AtomicBool::new(false),
             probe_at: AtomicU64::new(0),
             probing: AtomicBool::new(false),
             rest: AtomicU64::new(0),
@@ -69,19 +79,32 @@ impl Breaker {
         (is_due && !self.probing.swap(true, Relaxed)).then(|| Probe(Arc::clone(self)))
     }
 
-    /// A call has worked. Returns whether the channel was thought not to.
+    /// The first words of an answer have come. Returns whether the channel was thought not to work, and is not any more.
+    pub fn spoke(&self) -> bool {
+        self.silences.store(0, Relaxed);
+        !self.is_broken.load(Relaxed) && self.close()
+    }
+
+    /// A call has come to its end. Returns whether the channel was thought not to work.
     pub fn worked(&self) -> bool {
-        self.failures.store(0, Relaxed);
+        self.silences.store(0, Relaxed);
+        self.breaks.store(0, Relaxed);
+        self.is_broken.store(false, Relaxed);
+        self.close()
+    }
+
+    fn close(&self) -> bool {
         self.probe_at.load(Relaxed) != 0 && self.probe_at.swap(0, Relaxed) != 0
     }
 
-    /// A call has failed in a way that speaks against the channel. Returns how long it is left alone, if that begins
-    /// or begins again with this.
-    pub fn failed(&self, probe: Option<Probe>, now: Instant) -> Option<Duration> {
+    /// A call has failed in a way that speaks against the channel, behind its first words if `spoke`. Returns how long
+    /// the channel is left alone, if that begins or begins again with this.
+    pub fn failed(&self, probe: Option<Probe>, spoke: bool, now: Instant) -> Option<Duration> {
         let first = self.rule.rest.as_millis() as u64;
         let open = self.probe_at.load(Relaxed);
         let rest = if open == 0 {
-            let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
+            let row = if spoke { &self.breaks } else { &self.silences };
+            let failures = row.fetch_add(1, Relaxed).saturating_add(1);
             if self.rule.failures == 0 || failures < self.rule.failures {
                 return None;
             }
@@ -94,6 +117,7 @@ impl Breaker {
         };
         let until = self.ms(now) + rest.max(1);
         self.rest.store(rest, Relaxed);
+        self.is_broken.store(spoke, Relaxed);
         let begun = self.probe_at.compare_exchange(open, until, Relaxed, Relaxed);
         begun.is_ok().then_some(Duration::from_millis(rest))
     }
@@ -117,7 +141,7 @@ mod tests {
     fn resting() -> (Arc<Breaker>, Instant) {
         let now = Instant::now();
         let breaker = Arc::new(Breaker::new(RULE, now));
-        let rests: Vec<_> = (0..3).map(|_| breaker.failed(None, now)).collect();
+        let rests: Vec<_> = (0..3).map(|_| breaker.failed(None, false, now)).collect();
         assert_eq!(rests, [None, None, Some(RULE.rest)]);
         (breaker, now)
     }
@@ -134,10 +158,30 @@ mod tests {
         let now = Instant::now();
         let breaker = Breaker::new(RULE, now);
         for _ in 0..20 {
-            assert_eq!(breaker.failed(None, now), None);
-            assert_eq!(breaker.failed(None, now), None);
+            assert_eq!(breaker.failed(None, false, now), None);
+            assert_eq!(breaker.failed(None, false, now), None);
             assert!(!breaker.worked());
         }
+        assert!(!breaker.is_resting(now));
+    }
+
+    #[test]
+    fn first_words_end_the_row_of_silences_and_only_an_end_that_of_breaks() {
+        let now = Instant::now();
+        let breaker = Breaker::new(RULE, now);
+        for _ in 0..20 {
+            assert_eq!(breaker.failed(None, false, now), None);
+            assert_eq!(breaker.failed(None, false, now), None);
+            assert!(!breaker.spoke());
+        }
+        for _ in 0..2 {
+            assert!(!breaker.spoke());
+            assert_eq!(breaker.failed(None, true, now), None);
+        }
+        assert_eq!(breaker.failed(None, true, now), Some(RULE.rest));
+        assert!(!breaker.spoke(), "that it speaks says nothing new");
+        assert!(breaker.is_resting(now));
+        assert!(breaker.worked());
         assert!(!breaker.is_resting(now));
     }
 
@@ -165,7 +209,7 @@ mod tests {
                 }
                 let probe = breaker.enter(now);
                 assert!(probe.is_some());
-                breaker.failed(probe, now).unwrap().as_secs()
+                breaker.failed(probe, false, now).unwrap().as_secs()
             })
             .collect();
         assert_eq!(rests, [20, 40, 80, 80, 80]);
@@ -174,7 +218,7 @@ mod tests {
     #[test]
     fn calls_that_were_under_way_prolong_nothing() {
         let (breaker, start) = resting();
-        assert_eq!(breaker.failed(None, at(start, 9)), None);
+        assert_eq!(breaker.failed(None, false, at(start, 9)), None);
         assert!(!breaker.is_resting(at(start, 10)));
     }
 
@@ -190,7 +234,7 @@ mod tests {
     fn without_a_rule_nothing_is_left_alone() {
         let now = Instant::now();
         let breaker = Breaker::new(BreakerRule { failures: 0, ..RULE }, now);
-        assert!((0..1000).all(|_| breaker.failed(None, now).is_none()));
+        assert!((0..1000).all(|_| breaker.failed(None, false, now).is_none()));
         assert!(!breaker.is_resting(now));
     }
 }

@@ -336,10 +336,10 @@ mod tests {
     #[test]
     fn a_channel_that_rests_is_repeated_to_only_by_those_who_have_no_other() {
         let mut trip = Trip::over(&[2, 2]);
-        trip.channels[0].breaker.failed(None, trip.now);
+        trip.channels[0].breaker.failed(None, false, trip.now);
         assert_eq!(trip.fails(busy()), Next::Elsewhere);
         let mut trip = Trip::over(&[2]);
-        trip.channels[0].breaker.failed(None, trip.now);
+        trip.channels[0].breaker.failed(None, false, trip.now);
         assert!(matches!(trip.fails(busy()), Next::Again(_)));
     }
 

@@ -102,6 +102,7 @@ impl TaskActor {
         let events = events.chain(stream::once(std::future::ready(Err(UpstreamError::Disconnected))));
         self.at_hand = Some(audio);
         self.listening = true;
+        self.spoke = false;
         self.calls += 1;
         let call = self.calls;
         self.call = Some(ctx.add_stream(events.map(move |said| Heard { call, said })));
@@ -122,7 +123,7 @@ impl TaskActor {
         let now = Instant::now();
         // Only its first call is the probe.
         let probe = self.permit.as_mut().and_then(Permit::take_probe);
-        report(&channel, probe, &err, now);
+        report(&channel, probe, self.spoke, &err, now);
         if is_answered {
             return self.fail(cause, ctx);
         }
@@ -205,11 +206,14 @@ impl StreamHandler<Heard> for TaskActor {
         match said {
             Ok(batch) if batch.is_empty() => {}
             Ok(batch) => {
+                if let Some(channel) = self.channel.as_ref().filter(|_| !self.spoke) {
+                    note(channel, channel.breaker.spoke());
+                }
+                self.spoke = true;
                 for event in batch {
                     if self.life == Life::Running {
-                        // Not before: a channel that cuts each answer after its first words does not work.
                         if let (UpstreamEvent::Finished { .. }, Some(channel)) = (&event, &self.channel) {
-                            works(channel);
+                            note(channel, channel.breaker.worked());
                         }
                         self.take(event, ctx);
                     }
@@ -231,23 +235,24 @@ impl StreamHandler<Heard> for TaskActor {
     fn finished(&mut self, _: &mut Context<Self>) {}
 }
 
-fn works(channel: &Channel) {
-    if channel.breaker.worked() {
+fn note(channel: &Channel, works_again: bool) {
+    if works_again {
         tracing::info!(channel = channel.name, "the channel works again");
     }
 }
 
 /// Tells the channel's breaker and the operator of a failed call.
-fn report(channel: &Channel, probe: Option<Probe>, err: &UpstreamError, now: Instant) {
+fn report(channel: &Channel, probe: Option<Probe>, spoke: bool, err: &UpstreamError, now: Instant) {
     if let UpstreamError::Refused { fault: Fault::Credentials, status, message, .. } = err {
         let (channel, reason) = (&channel.name, message);
         tracing::error!(channel, status, reason, "the upstream refuses the channel's credentials");
     }
     match err.verdict() {
-        Verdict::Works => works(channel),
+        // It answers; whether it comes to an end with what it answers is not seen.
+        Verdict::Works => note(channel, channel.breaker.spoke()),
         Verdict::Unknown => {}
         Verdict::Fails => {
-            if let Some(rest) = channel.breaker.failed(probe, now) {
+            if let Some(rest) = channel.breaker.failed(probe, spoke, now) {
                 let (channel, rest_ms) = (&channel.name, rest.as_millis() as u64);
                 tracing::warn!(
                     channel,

@@ -158,7 +158,7 @@ fn a_busy_channel_is_waited_for_and_not_replaced_by_a_lesser_one() {
 #[test]
 fn while_a_channel_rests_the_next_one_is_asked_and_then_one_probe_goes() {
     let mut hall = Hall::with(&[(2, 5), (9, 0)]);
-    hall.channels[0].breaker.failed(None, hall.now);
+    hall.channels[0].breaker.failed(None, false, hall.now);
     assert_eq!(hall.take("k").unwrap().channel.name, "b");
     hall.now += RULE.rest;
     let probe = hall.take("k").unwrap();
@@ -176,7 +176,7 @@ fn who_waits_for_a_channel_that_begins_to_rest_goes_elsewhere() {
     for name in ["1", "2", "3"] {
         hall.line_up("k", name);
     }
-    hall.channels[0].breaker.failed(None, hall.now);
+    hall.channels[0].breaker.failed(None, false, hall.now);
     let granted = hall.give_back(&running);
     assert_eq!(names(&granted), [("1", "b".to_owned()), ("2", "b".to_owned())]);
     assert_eq!(hall.queue.waiting(), 1);
@@ -185,7 +185,7 @@ fn who_waits_for_a_channel_that_begins_to_rest_goes_elsewhere() {
 #[test]
 fn who_waits_goes_back_to_a_better_channel_when_it_has_rested() {
     let mut hall = Hall::with(&[(1, 5), (1, 0)]);
-    hall.channels[0].breaker.failed(None, hall.now);
+    hall.channels[0].breaker.failed(None, false, hall.now);
     let running = hall.take("k").unwrap();
     assert_eq!(running.channel.name, "b");
     hall.line_up("k", "1");
@@ -204,7 +204,7 @@ fn who_waits_leaves_a_channel_that_begins_to_rest_although_its_slots_are_all_tak
     let mut hall = Hall::with(&[(1, 5), (1, 0)]);
     let _hangs = hall.take("k").unwrap();
     hall.line_up("k", "1");
-    hall.channels[0].breaker.failed(None, hall.now);
+    hall.channels[0].breaker.failed(None, false, hall.now);
     assert_eq!(names(&hall.settle()), [("1", "b".to_owned())]);
 }
 
@@ -228,7 +228,7 @@ fn who_is_sent_to_a_channel_with_a_free_slot_gets_it_at_once() {
     assert_eq!(running.channel.name, "c");
     hall.line_up("k", "first");
     hall.line_up("k", "second");
-    hall.channels[2].breaker.failed(None, hall.now);
+    hall.channels[2].breaker.failed(None, false, hall.now);
     let granted = hall.give_back(&running);
     assert_eq!(names(&granted), [("first", "a".to_owned()), ("second", "b".to_owned())]);
 }
@@ -237,7 +237,7 @@ fn who_is_sent_to_a_channel_with_a_free_slot_gets_it_at_once() {
 fn where_all_rest_the_first_ones_are_asked_all_the_same() {
     let mut hall = Hall::with(&[(1, 5), (1, 0)]);
     for channel in &hall.channels {
-        channel.breaker.failed(None, hall.now);
+        channel.breaker.failed(None, false, hall.now);
     }
     let grant = hall.take("k").unwrap();
     assert_eq!((grant.channel.name.as_str(), grant.probe.is_some()), ("a", false));
@@ -346,7 +346,7 @@ proptest! {
                 Step::Go(_) | Step::Leave(_) => {}
                 Step::Fail(n) => {
                     let breaker = &hall.channels[n as usize].breaker;
-                    breaker.failed(breaker.enter(hall.now), hall.now);
+                    breaker.failed(breaker.enter(hall.now), false, hall.now);
                 }
                 Step::Work(n) => { hall.channels[n as usize].breaker.worked(); }
                 Step::Wait => hall.now += Duration::from_secs(4),

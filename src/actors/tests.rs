@@ -23,6 +23,7 @@ use crate::keys::{KeyHash, KeyLimits};
 use crate::store::{EndResult, Ending, Store};
 use crate::task::answer::TextKind;
 use crate::task::id::TaskId;
+use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use crate::task::snapshot::State;
 use crate::task::submission::Question;
 use crate::task::timeline::Timeline;
@@ -202,11 +203,30 @@ async fn what_is_left_to_the_next_start_can_still_be_cancelled() {
 }
 
 #[actix_rt::test]
+async fn a_running_task_ends_with_the_server_where_nobody_can_stand_in_for_its_caller() {
+    let service = service(silent_channel("c", &["*"]), 10);
+    let mut new = service.task();
+    let (_leash, presence) = oneshot::channel();
+    new.presence = Some(presence);
+    let accepted = service.tasks.submit(new).await.unwrap();
+    service.runs(&accepted.snapshot.id).await;
+    service.tasks.drain(Duration::from_millis(1)).await;
+    let failure = failure(service.outcome(&accepted.snapshot.id).await);
+    assert_eq!((failure.code, failure.may_have_cost()), (ErrorCode::TaskInterrupted, true));
+    assert!(service.tasks.store.unfinished(None).await.unwrap().is_empty());
+}
+
+#[actix_rt::test]
 async fn who_waits_for_what_is_left_to_the_next_start_cancels_nothing_by_leaving() {
     let service = service(silent_channel("c", &["*"]), 10);
     let mut new = service.task();
     let (leash, presence) = oneshot::channel();
     new.presence = Some(presence);
+    // Whoever repeats the submit stands in for this caller.
+    new.idempotency = Some(Idempotency {
+        key: IdempotencyKey::parse(b"k").unwrap(),
+        fingerprint: Fingerprint::of(b"{}").unwrap(),
+    });
     let mut accepted = service.tasks.submit(new).await.unwrap();
     service.runs(&accepted.snapshot.id).await;
     service.tasks.drain(Duration::from_millis(1)).await;

@@ -129,8 +129,7 @@ pub struct Admit {
 #[rtype(result = "()")]
 pub struct Close;
 
-/// How often somebody looks whether channels have begun to rest or ceased to, as long as somebody waits and nothing else
-/// happens.
+/// How often somebody looks whether channels have begun to rest or ceased to, where nothing else happens.
 const LOOK: Duration = Duration::from_millis(500);
 /// As many messages about those who left the line may wait.
 const MOST_LEFT: usize = 1 << 16;

@@ -94,7 +94,12 @@ impl Breaker {
     }
 
     fn close(&self) -> bool {
-        self.probe_at.load(Relaxed) != 0 && self.probe_at.swap(0, Relaxed) != 0
+        let closes = self.probe_at.load(Relaxed) != 0 && self.probe_at.swap(0, Relaxed) != 0;
+        if closes {
+            // The probe has done its work, although its call may go on for minutes: the next rest has one of its own.
+            self.probing.store(false, Relaxed);
+        }
+        closes
     }
 
     /// A call has failed in a way that speaks against the channel, behind its first words if `spoke`. Returns how long
@@ -220,6 +225,19 @@ mod tests {
         let (breaker, start) = resting();
         assert_eq!(breaker.failed(None, false, at(start, 9)), None);
         assert!(!breaker.is_resting(at(start, 10)));
+    }
+
+    #[test]
+    fn a_probe_whose_call_goes_on_does_not_stand_in_the_way_of_the_next_one() {
+        let (breaker, start) = resting();
+        let _goes_on = breaker.enter(at(start, 10)).unwrap();
+        assert!(breaker.spoke());
+        for _ in 0..3 {
+            breaker.failed(None, false, at(start, 20));
+        }
+        assert!(breaker.is_resting(at(start, 29)));
+        assert!(!breaker.is_resting(at(start, 30)));
+        assert!(breaker.enter(at(start, 30)).is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
 use crate::support::host::Host;
-use crate::support::outcome::{choice_of, error_of, task_of};
+use crate::support::outcome::{choice_of, error_of, read_as_it_comes, task_of};
 use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script, chunk, usage_chunk};
 use crate::support::{MODEL, WAV, base64, fixture, nobody};
@@ -367,15 +367,7 @@ fn bodies_of_any_framing_and_line_ending_are_read() {
 #[test]
 fn a_chunk_is_published_as_soon_as_it_comes() {
     let upstream = FakeUpstream::openai().raw(": keep-alive\n\n").say("a").hold().say("b").hold().start();
-    let hearken = Hearken::start(&upstream);
-    let id = hearken.submit(json!({"stream": true}));
-    let mut stream = hearken.stream(&id);
-    let mut frames = vec![stream.frame(), stream.frame()];
-    upstream.release();
-    frames.push(stream.frame());
-    assert_eq!(content(&frames), "ab");
-    upstream.release();
-    stream.rest();
+    assert_eq!(read_as_it_comes(&upstream).0, "ab");
 }
 
 #[test]

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use crate::support::form::{fields, parts};
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
 use crate::support::host::Host;
-use crate::support::outcome::{choice_with, error_of};
-use crate::support::subscriber::content;
+use crate::support::outcome::{choice_with, error_of, read_as_it_comes};
 use crate::support::upstream::{FakeUpstream, Script, chunk};
 use crate::support::{MODEL, base64, fixture};
 
@@ -172,17 +171,10 @@ fn a_channel_that_takes_the_temperature_is_asked_where_another_does_not() {
 #[test]
 fn a_stream_is_published_as_it_comes_with_its_usage_at_the_end() {
     let upstream = FakeUpstream::transcription().say("Ruby").hold().say(" is.").hold().start();
-    let hearken = Hearken::start(&upstream);
-    let id = hearken.submit(json!({"stream": true}));
-    let mut stream = hearken.stream(&id);
-    let mut frames = vec![stream.frame(), stream.frame()];
-    upstream.release();
-    frames.push(stream.frame());
-    assert_eq!(content(&frames), "Ruby is.");
-    upstream.release();
-    stream.rest();
+    let (text, task) = read_as_it_comes(&upstream);
+    assert_eq!(text, "Ruby is.");
     assert_eq!(
-        hearken.wait(&id)["results"][0]["usage"],
+        task["results"][0]["usage"],
         json!({"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16,
             "prompt_tokens_details": {"audio_tokens": 7, "cached_tokens": 0},
             "completion_tokens_details": {"reasoning_tokens": 0}})

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::hearken::Hearken;
-use super::upstream::Script;
+use super::subscriber::content;
+use super::upstream::{FakeUpstream, Script};
 
 /// The task that comes of an answer to a channel with these lines.
 pub(crate) fn task_with(script: Script, lines: &str, changes: Value) -> Value {
@@ -35,4 +36,18 @@ pub(crate) fn error_of(script: Script, code: &str) -> Value {
     assert_eq!(task["status"], "failed", "{task}");
     assert_eq!(task["error"]["code"], code, "{task}");
     task["error"].clone()
+}
+
+/// What a subscriber has read of an upstream that says a text, holds, says another and holds, before the second hold is
+/// released; and the task at its end.
+pub(crate) fn read_as_it_comes(upstream: &FakeUpstream) -> (String, Value) {
+    let hearken = Hearken::start(upstream);
+    let id = hearken.submit(json!({"stream": true}));
+    let mut stream = hearken.stream(&id);
+    let mut frames = vec![stream.frame(), stream.frame()];
+    upstream.release();
+    frames.push(stream.frame());
+    upstream.release();
+    stream.rest();
+    (content(&frames), hearken.wait(&id))
 }

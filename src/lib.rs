@@ -24,14 +24,15 @@
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance) |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
+//! | [`fanout`] | from a chunk log to any number of subscribers: as a [body](fanout::body), or over a connection that was [handed over](fanout::socket) to a [pump](fanout::pump) |
 //! | [`api`] | the URL table, extractors, handlers |
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config) |
 //! | [`server`] | starts all of it and drains it again |
 //! | [`cli`] | the commands |
 //! | [`fake_upstream`] | what `hearken fake-upstream` runs: upstreams that answer well or in whatever way goes wrong, as a script says; nothing else knows it, and it knows nothing else |
 //!
-//! Who may know whom: `cli → server → api → actors → {channel → upstream, fetch} → {store, net} → {audio, task}
-//! → wire → error`. Nothing points back. `keys` and `config` hold values that several parts receive.
+//! Who may know whom: `cli → server → api → {actors, fanout} → {channel → upstream, fetch} → {store, net} →
+//! {audio, task} → wire → error`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and `config` hold values that several parts receive.
 //!
 //! # The way of one task
 //!
@@ -51,8 +52,9 @@
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
 //!    which encodes each as a frame, once, and appends it to the chunk log. Before they are published they are
 //!    written to the [journal](store::Journal); one write and one wake per batch.
-//! 5. A subscriber ([`api::stream`]) is a position in the log. It takes all frames from there on in one piece,
-//!    without asking the actor, and waits on the log's watch when there are none.
+//! 5. A subscriber is a [position](fanout::cursor) in the log. [`api::stream`] answers it; once its response has begun
+//!    a plain connection is handed over to a [pump](fanout::pump), which writes to it all frames from its position on in
+//!    one piece, without asking the actor, and waits on the log's watch when there are none.
 //! 6. However the task ends, [`Life`](task::life::Life) decides once; the outcome is made durable, and only then
 //!    are the finish chunk, the terminal frame and the final status shown.
 //! 7. The actor stays until the chunks' retention has passed. Later questions are answered by the store.
@@ -99,6 +101,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod fake_upstream;
+pub mod fanout;
 pub mod fetch;
 pub mod inspect;
 pub mod keys;

@@ -3,48 +3,39 @@
 //! Only this file starts threads of actors. The main thread's arbiter has the registry; the tasks have
 //! arbiters of their own, so that the HTTP workers can stop first.
 
+mod listener;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Arbiter};
-use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
-use actix_web_lab::middleware::CatchPanic;
+use tokio::join;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::actors::Tasks;
 use crate::actors::dispatcher::Dispatcher;
 use crate::actors::recovery::{TakenUp, take_up};
 use crate::actors::registry::Registry;
 use crate::actors::task::TaskSettings;
-use crate::api;
-use crate::api::generations::SubmitSettings;
-use crate::api::models::ServingSince;
-use crate::api::payload_memory::PayloadMemory;
-use crate::api::request_log;
-use crate::api::stream::StreamSettings;
 use crate::channel::{Channel, Channels};
 use crate::config::{ChannelConfig, ChannelKind, Config, Retention};
+use crate::fanout::Fanout;
 use crate::fetch::Fetcher;
 use crate::keys::{KeyRecord, Keyring, Keys};
 use crate::store::{Store, StoreError};
-use crate::task::Timestamp;
 use crate::upstream::Upstream;
 use crate::upstream::gemini::Gemini;
 use crate::upstream::local::Local;
 use crate::upstream::openai::OpenAi;
 use crate::upstream::transcription::Transcription;
+use listener::Shared;
 
 /// How often the keys' table is looked at: a key that `hearken keys` makes or revokes counts within a second.
 const KEYS_POLL: Duration = Duration::from_millis(500);
 /// How often expired tasks and chunks are deleted, at most and at least. Until then the store hides them.
 const SWEEPS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// How long open connections may take to end once everything has been said.
-const STOP_SECONDS: u64 = 2;
-/// An idle connection is kept this long: longer than the minute of common proxies, who must close first.
-const IDLE_CONNECTION: Duration = Duration::from_secs(75);
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +95,9 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     let tasks = Tasks::new(registry, store.clone());
     actix_rt::spawn(sweep(store, config.retention));
 
-    let (server, addresses) = listen(&config, keys, channels, tasks.clone(), cores)?;
+    let fanout = Fanout::start(config.stream, cores)?;
+    let shared = Shared { keys, channels, tasks: tasks.clone(), fanout: fanout.clone() };
+    let (server, addresses) = listener::listen(&config, shared, cores)?;
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
     started(&addresses);
@@ -114,11 +107,12 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     tracing::info!(seconds = config.drain.as_secs(), "draining; a second signal ends at once");
     let drained = async {
         tasks.drain(config.drain).await;
-        handle.stop(true).await;
+        // Everything was said. Whoever has not read it yet has a moment to do so.
+        join!(handle.stop(true), fanout.stop(listener::STOP_TIME));
         let _ = serving.await;
     };
     tokio::select! {
-        () = drained => tracing::info!("drained"),
+        () = drained => tracing::info!(subscribers = fanout.audience().left(), "drained"),
         () = signals.next() => tracing::warn!("ended at once"),
     }
     Ok(())
@@ -136,47 +130,6 @@ fn open_channel(config: &ChannelConfig) -> Channel {
         ChannelKind::Local => Arc::new(Local),
     };
     Channel::new(config, upstream, Instant::now())
-}
-
-fn listen(
-    config: &Config,
-    keys: Keys,
-    channels: Channels,
-    tasks: Tasks,
-    workers: usize,
-) -> Result<(actix_web::dev::Server, Vec<SocketAddr>), StartError> {
-    let submits = web::Data::new(SubmitSettings {
-        max_body_bytes: config.limits.max_body_bytes,
-        memory: PayloadMemory::new(config.limits.max_payload_memory_bytes),
-        gate: Arc::new(config.fetch.gate.clone()),
-        parsing: Arc::new(Semaphore::new((workers / 2).max(1))),
-    });
-    let streams = web::Data::new(StreamSettings { keep_alive: config.keep_alive });
-    let since = web::Data::new(ServingSince(Timestamp::now()));
-    let (keys, channels, tasks) = (web::Data::new(keys), web::Data::new(channels), web::Data::new(tasks));
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(submits.clone())
-            .app_data(streams.clone())
-            .app_data(since.clone())
-            .app_data(keys.clone())
-            .app_data(channels.clone())
-            .app_data(tasks.clone())
-            .configure(api::routes)
-            .wrap(CatchPanic::default())
-            .wrap(from_fn(request_log::log))
-    })
-    .workers(workers)
-    .disable_signals()
-    .shutdown_timeout(STOP_SECONDS)
-    .keep_alive(IDLE_CONNECTION)
-    .tcp_nodelay(true)
-    // Otherwise a reader that has gone is not noticed while there is nothing to send.
-    .h1_allow_half_closed(false)
-    .bind(&config.listen)
-    .map_err(|source| StartError::Listen { listen: config.listen.clone(), source })?;
-    let addresses = server.addrs();
-    Ok((server.run(), addresses))
 }
 
 /// A handle to the keys of configuration and store, that follows the changes of the store.

@@ -138,7 +138,7 @@ async fn a_panic_in_one_task_fails_that_task_and_nothing_else() {
     let doomed = service.tasks.submit(service.task()).await.unwrap();
     let mut log = doomed.log;
     let mark = log.ended().await;
-    let (frames, _) = log.read(0, usize::MAX).unwrap();
+    let frames = log.all();
     let frames = String::from_utf8(frames.to_vec()).unwrap();
     assert_eq!(mark.len, 3, "{frames}");
     assert!(frames.contains("half") && frames.contains("event: error\nid: 2\n"), "{frames}");
@@ -274,7 +274,7 @@ async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
     assert!(matches!(state, State::Completed { .. }), "{state:?}");
     let mut log = accepted.log;
     log.ended().await;
-    let (frames, _) = log.read(0, usize::MAX).unwrap();
+    let frames = log.all();
     let frames = String::from_utf8(frames.to_vec()).unwrap();
     assert!(
         frames.contains(r#""finish_reason":"length""#) && frames.ends_with("data: [DONE]\n\n"),

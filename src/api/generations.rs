@@ -12,7 +12,7 @@ use super::body::{Body, read_json, refuse};
 use super::caller::Caller;
 use super::payload_memory::PayloadMemory;
 use super::reply::task_failed;
-use super::stream::{self, StreamSettings};
+use super::stream;
 use crate::actors::{Accepted, HELD_BYTES, Leash, NewTask, Tasks};
 use crate::audio::gate::Gate;
 use crate::audio::label;
@@ -20,6 +20,7 @@ use crate::audio::source::AudioSource;
 use crate::channel::Channels;
 use crate::channel::choose::{Wanted, choose};
 use crate::error::{ErrorCode, Failure};
+use crate::fanout::Fanout;
 use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
@@ -56,7 +57,7 @@ pub async fn submit(
     caller: Result<Caller, Failure>,
     payload: web::Payload,
     settings: web::Data<SubmitSettings>,
-    stream_settings: web::Data<StreamSettings>,
+    fanout: web::Data<Fanout>,
     channels: web::Data<Channels>,
     tasks: web::Data<Tasks>,
 ) -> Result<HttpResponse, Failure> {
@@ -84,7 +85,7 @@ pub async fn submit(
             Delivery::Blocking => outcome(&tasks, &id, &caller).await?,
             Delivery::Streaming => {
                 let log = tasks.subscribe(&id, caller.hash).await?;
-                streaming(&tasks, &id, &caller, log, &stream_settings).await?
+                streaming(&request, &tasks, &fanout, id, &caller, log).await?
             }
         };
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
@@ -99,16 +100,15 @@ pub async fn submit(
         leash
     });
     let Accepted { snapshot, log } = tasks.submit(new).await?;
-    let id = &snapshot.id;
-    request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(snapshot.id.clone());
     match delivery {
         Delivery::Asynchronous => Ok(task_object(&snapshot)),
         Delivery::Blocking => {
-            let reply = outcome(&tasks, id, &caller).await?;
+            let reply = outcome(&tasks, &snapshot.id, &caller).await?;
             drop(leash);
             Ok(reply)
         }
-        Delivery::Streaming => streaming(&tasks, id, &caller, log, &stream_settings).await,
+        Delivery::Streaming => streaming(&request, &tasks, &fanout, snapshot.id, &caller, log).await,
     }
 }
 
@@ -178,19 +178,20 @@ async fn outcome(tasks: &Tasks, id: &TaskId, caller: &Caller) -> Result<HttpResp
 
 /// The reply of a streaming call. As long as nothing of the answer is there, a failure is an HTTP error.
 async fn streaming(
+    request: &HttpRequest,
     tasks: &Tasks,
-    id: &TaskId,
+    fanout: &Fanout,
+    id: TaskId,
     caller: &Caller,
     mut log: LogReader,
-    settings: &StreamSettings,
 ) -> Result<HttpResponse, Failure> {
     let mark = log.reached(0).await;
     // A lone entry is the terminal frame of a failure.
     if mark.is_final() && mark.len <= 1 {
-        return Ok(ended(&tasks.describe(id, caller.hash).await?));
+        return Ok(ended(&tasks.describe(&id, caller.hash).await?));
     }
-    let mut response = stream::response(log, 0, settings);
-    mark_with(&mut response, id);
+    let mut response = stream::response(request, fanout, id.clone(), log, 0);
+    mark_with(&mut response, &id);
     Ok(response)
 }
 

@@ -8,13 +8,27 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
 use crate::error::Failure;
 use crate::task::id::{TaskId, random_text};
 
 /// Carries a request's id both ways.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request's id; put into its extensions before anything else looks at it.
+#[derive(Debug, Clone)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The id of a request, as text.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> String {
+        let extensions = request.extensions();
+        let id = extensions.get::<Self>().and_then(|id| id.0.to_str().ok());
+        id.unwrap_or_default().to_owned()
+    }
+}
 
 /// Put into a request's extensions by whoever knows, for its log line.
 #[derive(Debug, Clone)]
@@ -32,6 +46,7 @@ pub async fn log<B: MessageBody>(
     let id = request.headers().get(&REQUEST_ID).cloned().filter(is_request_id).unwrap_or_else(new_request_id);
     let method = request.method().clone();
     let path = request.path().to_owned();
+    request.extensions_mut().insert(RequestId(id.clone()));
     let result = next.call(request).await;
     let ms = started.elapsed().as_micros() as f64 / 1000.0;
     let shown = id.to_str().unwrap_or_default().to_owned();

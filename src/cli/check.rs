@@ -50,7 +50,10 @@ fn describe(config: &Config) {
         retention.tasks.as_secs(),
         retention.idempotency.as_secs()
     ));
-    say(format_args!("keeps alive every {} s", config.keep_alive.as_secs()));
+    say(format_args!("keeps alive every {} s", config.stream.keep_alive.as_secs()));
+    if !config.stream.hand_over {
+        say("serves streams    through the HTTP server: connections are not handed over");
+    }
     describe_fetch(&config.fetch);
     for key in &config.keys {
         say(format_args!(

@@ -112,6 +112,7 @@ pub(super) struct Retention {
 #[serde(deny_unknown_fields)]
 pub(super) struct Stream {
     pub(super) keep_alive_seconds: Option<u64>,
+    pub(super) hand_over: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -45,8 +45,8 @@ pub struct Config {
     pub retention: Retention,
     /// How the store keeps what it is given.
     pub store: StoreConfig,
-    /// A comment line is sent after this long without data.
-    pub keep_alive: Duration,
+    /// How subscribers are served.
+    pub stream: StreamConfig,
     /// What is wrong without being fatal, for the log.
     pub warnings: Vec<String>,
 }
@@ -164,6 +164,15 @@ impl Capability {
             Self::File => "file",
         }
     }
+}
+
+/// How subscribers are served.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamConfig {
+    /// A comment line is sent after this long without data.
+    pub keep_alive: Duration,
+    /// Are plain TCP connections of subscribers taken over from the HTTP server, which costs less?
+    pub hand_over: bool,
 }
 
 /// How long each stage of an upstream call may take.

@@ -8,7 +8,7 @@ use super::file::{self, ChannelEntry, FileConfig, KeyEntry};
 use super::kinds::{Kind, kind};
 use super::{
     BreakerRule, Capability, ChannelConfig, Config, FetchConfig, Limits, Problem, Retention, RetryBudget,
-    RetryRule, Secret, StoreConfig, Timeouts,
+    RetryRule, Secret, StoreConfig, StreamConfig, Timeouts,
 };
 use crate::audio::gate::Gate;
 use crate::audio::host_pattern::HostPattern;
@@ -95,11 +95,14 @@ pub(super) fn check(
             sync: file.store.sync.unwrap_or(true),
             max_spool_bytes: positive("limits.max_spool_bytes", file.limits.max_spool_bytes, 4 << 30)?,
         },
-        keep_alive: Duration::from_secs(positive(
-            "stream.keep_alive_seconds",
-            file.stream.keep_alive_seconds,
-            15,
-        )?),
+        stream: StreamConfig {
+            keep_alive: Duration::from_secs(positive(
+                "stream.keep_alive_seconds",
+                file.stream.keep_alive_seconds,
+                15,
+            )?),
+            hand_over: file.stream.hand_over.unwrap_or(true),
+        },
         warnings,
     })
 }

@@ -72,6 +72,7 @@ fn the_environment_wins_over_the_file_whatever_the_type() {
         &[
             ("HEARKEN_LISTEN", "127.0.0.1:2"),
             ("HEARKEN_STREAM__KEEP_ALIVE_SECONDS", "3"),
+            ("HEARKEN_STREAM__HAND_OVER", "false"),
             ("HEARKEN_FETCH__ALLOW_PRIVATE_NETWORKS", "true"),
             ("HEARKEN_CHANNELS__0__NAME", "8"),
             ("HEARKEN_URL", "http://elsewhere"),
@@ -79,7 +80,8 @@ fn the_environment_wins_over_the_file_whatever_the_type() {
     )
     .unwrap();
     assert_eq!(config.listen, "127.0.0.1:2");
-    assert_eq!(config.keep_alive, seconds(3));
+    assert_eq!(config.stream.keep_alive, seconds(3));
+    assert!(!config.stream.hand_over);
     assert!(config.fetch.gate.allow_private_networks);
     assert_eq!(config.channels[0].name, "8");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);

@@ -8,9 +8,11 @@
 //! The terminal frame is an entry like the others: with `n` chunks it is entry `n`, which is also the id
 //! that the contract gives it.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::watch;
 
 /// Entries of the first segment; each further one is twice as large, so that a short answer costs little
@@ -18,6 +20,9 @@ use tokio::sync::watch;
 const FIRST_SEGMENT: usize = 16;
 /// Segments there can be: 16 · (2^26 - 1), about a thousand million entries.
 const SEGMENTS: usize = 26;
+
+/// Logs that were made in this process.
+static LOGS: AtomicUsize = AtomicUsize::new(0);
 
 /// How far a log has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +50,9 @@ struct Shared {
     segments: [OnceLock<Box<[OnceLock<Bytes>]>>; SEGMENTS],
     /// Here and not with the writer, so that readers wait on when a crashed task's log gets a new writer.
     mark: watch::Sender<Mark>,
+    /// How many logs were made before this one.
+    number: usize,
+    subscriptions: AtomicUsize,
 }
 
 impl Shared {
@@ -83,6 +91,8 @@ impl Default for ChunkLog {
             shared: Arc::new(Shared {
                 segments: [const { OnceLock::new() }; SEGMENTS],
                 mark: watch::Sender::new(Mark::default()),
+                number: LOGS.fetch_add(1, Ordering::Relaxed),
+                subscriptions: AtomicUsize::new(0),
             }),
             len: 0,
             bytes: 0,
@@ -189,6 +199,11 @@ impl LogReader {
         *self.mark.borrow()
     }
 
+    /// How far the log has come; [`stirred`](Self::stirred) waits for what comes after that.
+    pub fn look(&mut self) -> Mark {
+        *self.mark.borrow_and_update()
+    }
+
     /// Waits until there is an entry at `position`, or nothing will be added.
     pub async fn reached(&mut self, position: usize) -> Mark {
         let reached = self.mark.wait_for(|mark| mark.len > position || mark.is_final()).await;
@@ -206,30 +221,48 @@ impl LogReader {
         let _ = self.mark.wait_for(|mark| mark.ended).await;
     }
 
-    /// The frames from `position` on that exist, as one piece of at most about `most_bytes` (always at
-    /// least one frame), and the position behind them. A single frame is shared, not copied.
+    /// Waits until the log has come further than when it was last looked at or waited for. Never ends where
+    /// nothing will be added.
+    pub async fn stirred(&mut self) {
+        if self.mark.changed().await.is_err() {
+            // The watch cannot close: this reader holds its sender.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Up to where the entries from the beginning of `range` on weigh at most `most_bytes`; at least one is taken.
     #[must_use]
-    pub fn read(&self, position: usize, most_bytes: usize) -> Option<(Bytes, usize)> {
-        let len = self.mark().len;
-        let frames = || (position..len).map_while(|index| self.shared.get(index));
-        let first = frames().next()?;
-        let mut taken = 0;
+    pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> usize {
         let mut bytes = 0;
-        for frame in frames() {
-            if taken > 0 && bytes + frame.len() > most_bytes {
-                break;
-            }
-            taken += 1;
+        let taken = self.frames(range.clone()).take_while(|frame| {
+            let is_first = bytes == 0;
             bytes += frame.len();
-        }
-        if taken == 1 {
-            return Some((first.clone(), position + 1));
-        }
-        let mut piece = BytesMut::with_capacity(bytes);
-        for frame in frames().take(taken) {
-            piece.extend_from_slice(frame);
-        }
-        Some((piece.freeze(), position + taken))
+            is_first || bytes <= most_bytes
+        });
+        range.start + taken.count()
+    }
+
+    /// The frames of these entries, as far as they exist.
+    pub fn frames(&self, range: Range<usize>) -> impl Iterator<Item = &Bytes> {
+        range.map_while(|index| self.shared.get(index))
+    }
+
+    /// Counts one more subscription of this log; returns how many there were before.
+    pub fn count_subscription(&self) -> usize {
+        self.shared.subscriptions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The log's number: logs are counted from 0 as they are made, so no two of a process have the same.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.shared.number
+    }
+
+    /// All that can be read.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn all(&self) -> Vec<u8> {
+        self.frames(0..self.mark().len).flatten().copied().collect()
     }
 }
 
@@ -253,18 +286,9 @@ mod tests {
         let mut log = ChunkLog::default();
         let reader = log.reader();
         log.append(Bytes::from_static(b"a"));
-        assert_eq!(reader.read(0, 100), None);
+        assert_eq!(reader.all(), b"");
         log.publish();
-        assert_eq!(reader.read(0, 100), Some((Bytes::from_static(b"a"), 1)));
-        assert_eq!(reader.read(1, 100), None);
-    }
-
-    #[test]
-    fn a_single_frame_is_shared() {
-        let log = log_of(&[b"frame".to_vec()]);
-        let (a, _) = log.reader().read(0, 1).unwrap();
-        let (b, _) = log.reader().read(0, 1).unwrap();
-        assert_eq!(a.as_ptr(), b.as_ptr());
+        assert_eq!(reader.all(), b"a");
     }
 
     #[actix_rt::test]
@@ -294,12 +318,12 @@ mod tests {
         successor.append(Bytes::from_static(b"c"));
         successor.end();
         assert_eq!(reader.ended().await, Mark { len: 3, ended: true, parked: false });
-        assert_eq!(reader.read(0, 100), Some((Bytes::from_static(b"abc"), 3)));
+        assert_eq!(reader.all(), b"abc");
     }
 
     proptest! {
         #[test]
-        fn reading_from_any_position_in_pieces_of_any_size_gives_the_same_tail(
+        fn walking_from_any_position_in_steps_of_any_size_gives_the_same_tail(
             frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..300),
             from in 0usize..320,
             most in 1usize..200,
@@ -307,10 +331,12 @@ mod tests {
             let reader = log_of(&frames).reader();
             let mut position = from;
             let mut read = Vec::new();
-            while let Some((piece, next)) = reader.read(position, most) {
+            while position < reader.mark().len {
+                let next = reader.reach(position..reader.mark().len, most);
+                let piece: Vec<u8> = reader.frames(position..next).flatten().copied().collect();
                 prop_assert!(next > position);
                 prop_assert!(piece.len() <= most || next == position + 1);
-                read.extend_from_slice(&piece);
+                read.extend(piece);
                 position = next;
             }
             let tail: Vec<u8> = frames.iter().skip(from).flatten().copied().collect();

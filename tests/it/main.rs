@@ -19,6 +19,7 @@ mod fetch;
 mod formats;
 mod gate;
 mod gemini;
+mod hand_over;
 mod health;
 mod idempotency;
 mod keys;

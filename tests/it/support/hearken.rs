@@ -52,6 +52,10 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // The tests are run a second time without the hand-over.
+    if let Some(hand_over) = std::env::var_os("HEARKEN_TEST_HAND_OVER") {
+        command.env("HEARKEN_STREAM__HAND_OVER", hand_over);
+    }
     command
 }
 

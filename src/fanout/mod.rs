@@ -1,0 +1,138 @@
+//! Fan-out: how one task's frames reach any number of subscribers.
+//!
+//! # Who does what
+//!
+//! A task's actor appends each frame, encoded once, to its [chunk log](crate::task::chunk_log). A subscriber is
+//! a [`Cursor`](cursor::Cursor): a position in that log, and nothing else. No queue stands between the two, so
+//! that a slow, stuck or gone subscriber costs the task and the others nothing, and nothing can be lost:
+//! whoever is behind gets everything that was missed in one piece.
+//!
+//! There are two ways from a cursor to a socket, and the cursor makes them send the same bytes:
+//!
+//! 1. **The body** ([`body`]) is an ordinary response body. It works over anything that the HTTP
+//!    server speaks: TLS, HTTP/2. Each event wakes each subscriber's connection, whose dispatcher asks the body for
+//!    a piece, copies it into its buffer and writes that.
+//! 2. **The pump** ([`pump`]) writes to plain TCP sockets itself, once the HTTP server has said everything that it has
+//!    to say. It costs what the kernel costs and little more, and a subscriber who waits costs some 200
+//!    bytes instead of the dispatcher's two buffers of 8 KiB.
+//!
+//! # How a socket is handed over
+//!
+//! Everything up to the first bytes of the body is the HTTP server's work, as for any request: routing, the key, the
+//! task's own checks, the log line, the response's head. What follows is a dance of three:
+//!
+//! - Each plain TCP connection is a [`Socket`](socket::Socket), which the HTTP server reads and writes. It shares a
+//!   [`HandOver`](socket::HandOver) with the handlers of its requests.
+//! - The body gives its first piece, the comment. Asked for a second one it knows that head and comment are in the
+//!   dispatcher's buffer. It puts itself, as an [`Arrival`](pump::Arrival), into the `HandOver`, and has nothing more to
+//!   say.
+//! - The dispatcher writes out its buffer, and when all of it is written, and only then, flushes the `Socket`.
+//!   This is the moment: nothing of the response is anywhere but in the kernel. The `Socket` gives its TCP stream
+//!   to a pump, together with the arrival, and from then on reads as closed. The dispatcher takes that for a client who
+//!   has left, and ends without a word and without touching the connection.
+//!
+//! There is no duplicated descriptor and nothing `unsafe` in it: the stream is moved. If the pump has no room for the
+//! arrival at that moment the body takes it back and goes on as in the first way.
+//!
+//! The response says `Connection: close`, so nothing that a client sends behind its request is waited for; a request
+//! that it pipelined is read and thrown away, as the HTTP server would do. Responses to requests before it are
+//! in the same buffer and leave first.
+//!
+//! # What a pump is
+//!
+//! One thread with one event loop (epoll, through mio), as many as there are HTTP workers. For each log that its
+//! subscribers read there is a [`Topic`](topic::Topic). When a task publishes, each pump that has subscribers of it
+//! is woken once. It walks the topic's members and writes to each what it is missing, in one `write`. The
+//! members of a topic mostly stand at the same position: what they are sent is put together once and kept until
+//! it is of no use. Between portions of such a walk the pump looks at everything else, so that a task with
+//! ten thousand subscribers holds no other up.
+//!
+//! A socket that is full is left alone until it is writable. What was begun is remembered as a number of bytes and made
+//! again from the log, not held: a stuck subscriber costs no more than an idle one.
+//!
+//! Whatever is no socket (logs, arrivals, the end) is a future, and its waker wakes the loop.
+
+pub mod body;
+pub mod cursor;
+pub mod pump;
+pub mod socket;
+mod subscriber;
+mod topic;
+pub mod visit;
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::future::join_all;
+
+use crate::config::StreamConfig;
+use crate::task::chunk_log::LogReader;
+use body::BrokenOff;
+use cursor::Cursor;
+use pump::{Arrival, PumpHandle};
+use socket::HandOver;
+pub use topic::Framing;
+use visit::{Audience, Visit, Visitor};
+
+/// So many subscribers of a task share a pump, so that one wake serves them all; those who come after them are
+/// spread over all pumps, so that all cores serve them.
+const SUBSCRIBERS_THAT_SHARE: usize = 64;
+
+/// All subscribers of this server, and who serves them.
+#[derive(Debug, Clone)]
+pub struct Fanout {
+    keep_alive: Duration,
+    pumps: Arc<[PumpHandle]>,
+    audience: Arc<Audience>,
+}
+
+impl Fanout {
+    /// Starts so many pumps, or none where sockets are not handed over.
+    ///
+    /// # Errors
+    /// Whatever keeps the system from starting a thread or an event loop.
+    pub fn start(config: StreamConfig, pumps: usize) -> io::Result<Self> {
+        let pumps = if config.hand_over { pumps } else { 0 };
+        let pumps =
+            (0..pumps).map(|number| pump::start(number, config.keep_alive)).collect::<io::Result<_>>()?;
+        Ok(Self { keep_alive: config.keep_alive, pumps, audience: Arc::default() })
+    }
+
+    /// Everybody who is subscribed.
+    #[must_use]
+    pub fn audience(&self) -> &Arc<Audience> {
+        &self.audience
+    }
+
+    /// The body of a response that brings a subscriber everything from entry `position` on. `hand_over` is how the
+    /// response's connection can be taken over, where it can be.
+    pub fn body(
+        &self,
+        log: LogReader,
+        position: usize,
+        framing: Framing,
+        visitor: Visitor,
+        hand_over: Option<Rc<HandOver>>,
+    ) -> impl Stream<Item = Result<Bytes, BrokenOff>> + use<> {
+        let exit = hand_over.and_then(|hand_over| Some((hand_over, self.pump_for(&log)?.clone())));
+        let visit = Visit::begin(Arc::clone(&self.audience), visitor);
+        let arrival = Arrival { log, cursor: Cursor::at(position), framing, visit };
+        body::frames(arrival, self.keep_alive, exit)
+    }
+
+    /// Who serves the next subscriber of this log; nobody where sockets are not handed over.
+    fn pump_for(&self, log: &LogReader) -> Option<&PumpHandle> {
+        let before = log.count_subscription();
+        let turn = if before < SUBSCRIBERS_THAT_SHARE { log.number() } else { before };
+        self.pumps.get(turn.checked_rem(self.pumps.len())?)
+    }
+
+    /// Lets the pumps write what there is to be written and end, which takes at most so long. No log may grow any more.
+    pub async fn stop(&self, most: Duration) {
+        join_all(self.pumps.iter().map(|pump| pump.stop(most))).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! The connections of the plain TCP listener, which a response's body can take away from the HTTP server.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use actix_rt::net::{ActixStream, Ready, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::pump::{Arrival, PumpHandle};
+
+/// A plain TCP connection. Once its stream was handed over it reads as closed.
+#[derive(Debug)]
+pub struct Socket {
+    stream: Option<TcpStream>,
+    hand_over: Rc<HandOver>,
+}
+
+/// Between a connection and the response that may take its stream away; both live on one thread.
+#[derive(Debug, Default)]
+pub struct HandOver(RefCell<Stage>);
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Idle,
+    /// To happen as soon as everything is written.
+    Asked(PumpHandle, Arrival),
+    Declined(Arrival),
+}
+
+impl HandOver {
+    /// Asks for the stream to be handed to this pump, as soon as everything that the HTTP server has to write is written.
+    pub(super) fn ask(&self, pump: PumpHandle, arrival: Arrival) {
+        *self.0.borrow_mut() = Stage::Asked(pump, arrival);
+    }
+
+    /// What was to be handed over, if that has failed.
+    pub(super) fn take_back(&self) -> Option<Arrival> {
+        let mut stage = self.0.borrow_mut();
+        match std::mem::take(&mut *stage) {
+            Stage::Declined(arrival) => Some(arrival),
+            other => {
+                *stage = other;
+                None
+            }
+        }
+    }
+
+    fn take_asked(&self) -> Option<(PumpHandle, Arrival)> {
+        let mut stage = self.0.borrow_mut();
+        match std::mem::take(&mut *stage) {
+            Stage::Asked(pump, arrival) => Some((pump, arrival)),
+            other => {
+                *stage = other;
+                None
+            }
+        }
+    }
+
+    fn decline(&self, arrival: Arrival) {
+        *self.0.borrow_mut() = Stage::Declined(arrival);
+    }
+}
+
+impl Socket {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream: Some(stream), hand_over: Rc::default() }
+    }
+
+    /// By what its requests' handlers can take its stream away.
+    #[must_use]
+    pub fn hand_over(&self) -> Rc<HandOver> {
+        Rc::clone(&self.hand_over)
+    }
+
+    /// Everything is written: hands over what was asked for.
+    fn leave(&mut self, cx: &Context<'_>) {
+        let Some((pump, arrival)) = self.hand_over.take_asked() else { return };
+        match pump.place() {
+            Some(place) => {
+                if let Some(stream) = self.stream.take() {
+                    // It leaves this thread's event loop for the pump's.
+                    match stream.into_std() {
+                        Ok(stream) => place.take(stream, arrival),
+                        Err(err) => tracing::error!(%err, "a connection cannot be handed over"),
+                    }
+                }
+            }
+            None => self.hand_over.decline(arrival),
+        }
+        // The dispatcher is to find the connection closed, or its body to go on.
+        cx.waker().wake_by_ref();
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_read(cx, buf),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_write(cx, buf),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    /// The dispatcher flushes when its buffer is written to the last byte, and not before.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(stream) = &mut self.stream {
+            ready!(Pin::new(stream).poll_flush(cx))?;
+            self.leave(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl ActixStream for Socket {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        match &self.stream {
+            Some(stream) => ActixStream::poll_read_ready(stream, cx),
+            None => Poll::Ready(Ok(Ready::READ_CLOSED)),
+        }
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        match &self.stream {
+            Some(stream) => ActixStream::poll_write_ready(stream, cx),
+            None => Poll::Ready(Ok(Ready::WRITE_CLOSED)),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A subscriber whose socket was handed over: its cursor, its socket, and what the socket has yet to take.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+
+use super::cursor::{Cursor, Step};
+use super::topic::{Framing, Packer, Parcel};
+use super::visit::{Departure, Visit};
+use crate::task::chunk_log::Mark;
+
+/// Pieces that one subscriber is sent before others have their turn.
+const PIECES_A_TURN: usize = 4;
+/// Most bytes that are read at once of what a client sends behind its request; they are thrown away.
+const DISCARDED_AT_ONCE: usize = 4 * 1024;
+/// Most that is read so at a subscription's end. A client that sends more than this has its connection reset.
+const DISCARDED_AT_THE_END: usize = 64 * 1024;
+
+/// A subscriber.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub(super) socket: TcpStream,
+    pub(super) framing: Framing,
+    pub(super) cursor: Cursor,
+    pub(super) visit: Visit,
+    /// Its topic, and its place among the topic's members.
+    pub(super) topic: usize,
+    pub(super) place: usize,
+    /// What it is being sent, and how many bytes of that its socket has taken.
+    begun: Option<(Parcel, usize)>,
+    /// Is its socket full? Then there is no use in writing before it is writable.
+    is_full: bool,
+    /// Is it in the queue of those who are far behind?
+    pub(super) is_behind: bool,
+    last_write: Instant,
+}
+
+/// What became of an attempt to send a subscriber what it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Served {
+    /// It has everything that there is, or its socket takes no more.
+    Up,
+    /// There is more, but others have their turn.
+    More,
+    /// It is over.
+    Over(Departure),
+}
+
+impl Subscriber {
+    /// One who has read nothing but what the HTTP server has sent.
+    pub(super) fn new(
+        socket: TcpStream,
+        framing: Framing,
+        cursor: Cursor,
+        visit: Visit,
+        (topic, place): (usize, usize),
+        now: Instant,
+    ) -> Self {
+        Self {
+            socket,
+            framing,
+            cursor,
+            visit,
+            topic,
+            place,
+            begun: None,
+            is_full: false,
+            is_behind: false,
+            last_write: now,
+        }
+    }
+
+    /// Sends what the log has for it.
+    pub(super) fn serve(&mut self, packer: &mut Packer, mark: Mark, now: Instant) -> Served {
+        for _ in 0..PIECES_A_TURN {
+            if self.is_full {
+                return Served::Up;
+            }
+            if self.begun.is_none() {
+                match self.cursor.step(packer.log(), mark) {
+                    Step::Wait => return Served::Up,
+                    Step::Send(span) => self.begun = Some((Parcel::Frames(span), 0)),
+                    Step::End => return Served::Over(Departure::Complete),
+                    Step::BreakOff => return Served::Over(Departure::BrokenOff),
+                }
+            }
+            if self.write(packer, now).is_err() {
+                return Served::Over(Departure::Left);
+            }
+        }
+        if self.cursor.has_ended() && self.begun.is_none() {
+            return Served::Over(Departure::Complete);
+        }
+        Served::More
+    }
+
+    /// Its socket takes bytes again.
+    pub(super) fn is_writable(&mut self) {
+        self.is_full = false;
+    }
+
+    /// Sends the comment if it was sent nothing for so long.
+    pub(super) fn keep_alive(&mut self, packer: &mut Packer, silence: Duration, now: Instant) -> Served {
+        if self.begun.is_some() || now.duration_since(self.last_write) < silence {
+            return Served::Up;
+        }
+        self.begun = Some((Parcel::KeepAlive, 0));
+        match self.write(packer, now) {
+            Ok(()) => Served::Up,
+            Err(_) => Served::Over(Departure::Left),
+        }
+    }
+
+    /// Writes what was begun, as far as the socket takes it.
+    fn write(&mut self, packer: &mut Packer, now: Instant) -> io::Result<()> {
+        let Some((parcel, mut written)) = self.begun else { return Ok(()) };
+        let bytes = packer.pack(parcel, self.framing);
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            match self.socket.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => {
+                    written += taken;
+                    self.last_write = now;
+                }
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_full = true;
+                    self.begun = Some((parcel, written));
+                    return Ok(());
+                }
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
+            }
+        }
+        self.begun = None;
+        if let Parcel::Frames(span) = parcel {
+            self.cursor.sent(span);
+            self.visit.count(span.frames());
+        }
+        Ok(())
+    }
+
+    /// Reads what the client has sent, which is of no interest. Is the client still there?
+    ///
+    /// One who goes on sending is not read to the end at once: what is not read fills the client's side.
+    pub(super) fn discard(&mut self) -> bool {
+        let mut waste = [0; DISCARDED_AT_ONCE];
+        match self.socket.read(&mut waste) {
+            Ok(read) => read > 0,
+            Err(err) => matches!(err.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+        }
+    }
+
+    /// Closes the connection.
+    pub(super) fn close(mut self, departure: Departure) {
+        self.visit.ends(departure);
+        if departure == Departure::Complete {
+            // A socket that is closed with something unread in it is reset, and what is on its way to the client is lost.
+            let mut waste = [0; DISCARDED_AT_ONCE];
+            let mut left = DISCARDED_AT_THE_END;
+            while let Ok(read @ 1..) = self.socket.read(&mut waste) {
+                left = left.saturating_sub(read);
+                if left == 0 {
+                    break;
+                }
+            }
+            // Fails where the client has closed it already.
+            let _ = self.socket.shutdown(Shutdown::Write);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A subscriber's stay: counted while it lasts, told to the log when it is over.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crate::task::id::TaskId;
+
+/// Everybody who is subscribed at this moment, and how many there have been.
+#[derive(Debug, Default)]
+pub struct Audience {
+    present: AtomicUsize,
+    left: AtomicUsize,
+}
+
+impl Audience {
+    /// Subscribers who are there.
+    #[must_use]
+    pub fn present(&self) -> usize {
+        self.present.load(Ordering::Relaxed)
+    }
+
+    /// Subscribers who were there, and are no more.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
+    }
+}
+
+/// How a subscription comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// The subscriber left, or its connection broke.
+    Left,
+    /// It was sent everything, up to the terminal frame.
+    Complete,
+    /// The server stops before the task has ended.
+    BrokenOff,
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Left => "left",
+            Self::Complete => "complete",
+            Self::BrokenOff => "broken_off",
+        })
+    }
+}
+
+/// Who reads which stream.
+#[derive(Debug)]
+pub struct Visitor {
+    /// Of the request that subscribed.
+    pub request_id: Box<str>,
+    /// The task whose stream it is.
+    pub task_id: TaskId,
+}
+
+/// One subscription, from the response's first bytes to its end. Dropped, it is over.
+#[derive(Debug)]
+pub struct Visit {
+    audience: Arc<Audience>,
+    visitor: Visitor,
+    began: Instant,
+    frames: usize,
+    /// Was the socket handed over?
+    handed_over: bool,
+    departure: Departure,
+}
+
+impl Visit {
+    /// A visit that begins now.
+    #[must_use]
+    pub fn begin(audience: Arc<Audience>, visitor: Visitor) -> Self {
+        audience.present.fetch_add(1, Ordering::Relaxed);
+        let began = Instant::now();
+        Self { audience, visitor, began, frames: 0, handed_over: false, departure: Departure::Left }
+    }
+
+    /// From here on a pump serves it.
+    pub(super) fn is_handed_over(&mut self) {
+        self.handed_over = true;
+    }
+
+    /// So many frames more were sent.
+    pub(super) fn count(&mut self, frames: usize) {
+        self.frames += frames;
+    }
+
+    /// Says how it ends; unsaid, the subscriber has left.
+    pub(super) fn ends(&mut self, departure: Departure) {
+        self.departure = departure;
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.audience.present.fetch_sub(1, Ordering::Relaxed);
+        self.audience.left.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            request_id = self.visitor.request_id,
+            task_id = %self.visitor.task_id,
+            end = %self.departure,
+            frames = self.frames,
+            ms = self.began.elapsed().as_millis() as u64,
+            handed_over = self.handed_over,
+            "stream ended"
+        );
+    }
+}

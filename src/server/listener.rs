@@ -1,0 +1,142 @@
+//! The HTTP listener: actix-web's application over connections that can be handed over.
+//!
+//! This is what `actix_web::HttpServer` does, from the same parts, but for one: connections are of our own type
+//! ([`Socket`]), so that a response's body can take one away. See [`fanout`](crate::fanout).
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::error::DispatchError;
+use actix_http::{Extensions, HttpService};
+use actix_rt::net::TcpStream;
+use actix_server::Server;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::middleware::from_fn;
+use actix_web::{App, Error, web};
+use actix_web_lab::middleware::CatchPanic;
+use tokio::net::TcpSocket;
+use tokio::sync::Semaphore;
+
+use super::StartError;
+use crate::actors::Tasks;
+use crate::api;
+use crate::api::generations::SubmitSettings;
+use crate::api::models::ServingSince;
+use crate::api::payload_memory::PayloadMemory;
+use crate::api::request_log;
+use crate::channel::Channels;
+use crate::config::Config;
+use crate::fanout::Fanout;
+use crate::fanout::socket::Socket;
+use crate::keys::Keys;
+use crate::task::Timestamp;
+
+/// How long open connections may take to end once everything has been said.
+pub(super) const STOP_TIME: Duration = Duration::from_secs(2);
+/// An idle connection is kept this long: longer than the minute of common proxies, who must close first.
+const IDLE_CONNECTION: Duration = Duration::from_secs(75);
+/// How long a client may take to send a request's head.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take to close a connection that the server has ended with something unread in it.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connections that may wait to be accepted, on each address.
+const BACKLOG: u32 = 4096;
+
+/// What the handlers of all workers share.
+pub(super) struct Shared {
+    pub(super) keys: Keys,
+    pub(super) channels: Channels,
+    pub(super) tasks: Tasks,
+    pub(super) fanout: Fanout,
+}
+
+/// Listens. Returns the server, which has to be awaited, and where it listens.
+pub(super) fn listen(
+    config: &Config,
+    shared: Shared,
+    workers: usize,
+) -> Result<(Server, Vec<SocketAddr>), StartError> {
+    let cannot_listen = |source| StartError::Listen { listen: config.listen.clone(), source };
+    let submits = web::Data::new(SubmitSettings {
+        max_body_bytes: config.limits.max_body_bytes,
+        memory: PayloadMemory::new(config.limits.max_payload_memory_bytes),
+        gate: Arc::new(config.fetch.gate.clone()),
+        parsing: Arc::new(Semaphore::new((workers / 2).max(1))),
+    });
+    let since = web::Data::new(ServingSince(Timestamp::now()));
+    let Shared { keys, channels, tasks, fanout } = shared;
+    let (keys, channels) = (web::Data::new(keys), web::Data::new(channels));
+    let (tasks, fanout) = (web::Data::new(tasks), web::Data::new(fanout));
+    let app = move || {
+        App::new()
+            .app_data(submits.clone())
+            .app_data(fanout.clone())
+            .app_data(since.clone())
+            .app_data(keys.clone())
+            .app_data(channels.clone())
+            .app_data(tasks.clone())
+            .configure(api::routes)
+            .wrap(CatchPanic::default())
+            .wrap(from_fn(request_log::log))
+    };
+    let mut builder =
+        Server::build().workers(workers).disable_signals().shutdown_timeout(STOP_TIME.as_secs());
+    let mut addresses = Vec::new();
+    for listener in bind(&config.listen).map_err(cannot_listen)? {
+        let address = listener.local_addr().map_err(cannot_listen)?;
+        addresses.push(address);
+        let (app, draining) = (app.clone(), builder.graceful_shutdown_signal());
+        let service = move || {
+            let draining = draining.clone();
+            let http = HttpService::build()
+                .keep_alive(IDLE_CONNECTION)
+                .client_request_timeout(REQUEST_TIMEOUT)
+                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+                // Otherwise a reader that has gone is not noticed while there is nothing to send.
+                .h1_allow_half_closed(false)
+                .local_addr(address)
+                .graceful_shutdown_signal(move || {
+                    let draining = draining.clone();
+                    async move { draining.notified().await }
+                })
+                .on_connect_ext(|socket: &Socket, data: &mut Extensions| {
+                    data.insert(socket.hand_over());
+                });
+            let app = app().into_factory().map_err(|err: Error| err.error_response());
+            fn_service(accepted).and_then(http.h1(map_config(app, |()| AppConfig::default())))
+        };
+        builder = builder.listen(format!("http-{address}"), listener, service).map_err(cannot_listen)?;
+    }
+    Ok((builder.run(), addresses))
+}
+
+/// Listeners on all addresses that the text stands for and that can be had; at least one.
+fn bind(listen: &str) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    let mut failure = io::Error::new(io::ErrorKind::AddrNotAvailable, "it stands for no address");
+    for address in listen.to_socket_addrs()? {
+        match bind_to(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(err) => failure = err,
+        }
+    }
+    if listeners.is_empty() { Err(failure) } else { Ok(listeners) }
+}
+
+fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart must not wait for the last connections of its predecessor to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+async fn accepted(stream: TcpStream) -> Result<(Socket, Option<SocketAddr>), DispatchError> {
+    // A frame is not to wait for the acknowledgement of the one before it.
+    stream.set_nodelay(true)?;
+    let peer = stream.peer_addr().ok();
+    Ok((Socket::new(stream), peer))
+}

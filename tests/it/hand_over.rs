@@ -1,0 +1,136 @@
+//! Connections of subscribers that leave the HTTP server: nothing of what HTTP promises is lost on the way.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::hearken::Hearken;
+use crate::support::subscriber::Subscriber;
+use crate::support::until;
+use crate::support::upstream::FakeUpstream;
+
+fn path(id: &str) -> String {
+    format!("/v1/llm/generations/{id}/stream")
+}
+
+/// The log's lines about ended streams.
+fn ended_streams(hearken: &Hearken) -> Vec<String> {
+    hearken.log().lines().filter(|line| line.contains("stream ended")).map(str::to_owned).collect()
+}
+
+/// Is the program run with the hand-over?
+fn handed_over() -> bool {
+    std::env::var("HEARKEN_TEST_HAND_OVER").is_err()
+}
+
+#[test]
+fn a_request_before_a_subscription_on_its_connection_is_answered_first_and_one_behind_it_not() {
+    let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
+    let hearken = Hearken::start(&upstream);
+    let id = hearken.submit(json!({"stream": true}));
+    upstream.held(1);
+    let health = hearken.head("GET", "/healthz", &[]);
+    let subscription = hearken.head("GET", &path(&id), &[]);
+    // The HTTP server would answer what stands behind a response that closes the connection.
+    let behind = if handed_over() { health.as_str() } else { "" };
+    let mut socket = hearken.send_raw([health.as_str(), &subscription, behind].concat().as_bytes());
+    let mut health = Vec::new();
+    while !health.ends_with(br#"{"status":"ok"}"#) {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        health.extend(byte);
+    }
+    let mut stream = Subscriber::of(socket);
+    assert_eq!((stream.head.status, stream.head.header("connection")), (200, Some("close")));
+    let first = [stream.frame(), stream.frame()];
+    upstream.release();
+    // Reads to the end of the connection, where nothing else may stand.
+    let rest = stream.rest();
+    assert_eq!([&first[..], &rest].concat(), hearken.stream(&id).rest());
+}
+
+#[test]
+fn a_client_that_goes_on_sending_reads_its_stream_to_the_end() {
+    let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
+    let hearken = Hearken::start(&upstream);
+    let id = hearken.submit(json!({"stream": true}));
+    upstream.held(1);
+    let mut socket = hearken.send_raw(hearken.head("GET", &path(&id), &[]).as_bytes());
+    let mut sending = socket.try_clone().unwrap();
+    let mut stream = Subscriber::of(socket.try_clone().unwrap());
+    let first = [stream.frame(), stream.frame()];
+    sending.write_all(&[b'x'; 20_000]).unwrap();
+    upstream.release();
+    let rest = stream.rest();
+    assert_eq!([&first[..], &rest].concat(), hearken.stream(&id).rest());
+    assert_eq!(socket.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_the_stream_without_chunks_and_then_the_end_of_the_connection() {
+    let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
+    let hearken = Hearken::start(&upstream);
+    let id = hearken.submit(json!({"stream": true}));
+    upstream.held(1);
+    let request = hearken.head("GET", &path(&id), &[]).replace("HTTP/1.1", "HTTP/1.0");
+    let mut stream = Subscriber::of(hearken.send_raw(request.as_bytes()));
+    assert_eq!(stream.head.header("transfer-encoding"), None);
+    assert_eq!(stream.head.header("content-length"), None);
+    let first = [stream.frame(), stream.frame()];
+    upstream.release();
+    let rest = stream.rest();
+    assert_eq!([&first[..], &rest].concat(), hearken.stream(&id).rest());
+}
+
+#[test]
+fn the_log_tells_how_each_subscription_ended() {
+    let upstream = FakeUpstream::gemini().say("a").hold().say("b").then().never().start();
+    let hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
+    let id = hearken.submit(json!({"stream": true}));
+    upstream.held(1);
+    let mut leaves = hearken.stream_from(&id, "", &[("x-request-id", "leaves")]);
+    assert_eq!((leaves.frame().id, leaves.frame().id), (0, 1));
+    drop(leaves);
+    let left = until("the log tells of who left", || ended_streams(&hearken).pop());
+    for part in ["request_id=\"leaves\"", &format!("task_id={id}"), "end=left", "frames=2"] {
+        assert!(left.contains(part), "{part}: {left}");
+    }
+    assert!(left.contains(&format!("handed_over={}", handed_over())), "{left}");
+    upstream.release();
+    hearken.wait(&id);
+    hearken.stream_from(&id, "?offset=1", &[("x-request-id", "stays")]).rest();
+    let stayed = until("the log tells of who stayed", || {
+        ended_streams(&hearken).into_iter().find(|line| line.contains("\"stays\""))
+    });
+    assert!(stayed.contains("end=complete") && stayed.contains("frames=4"), "{stayed}");
+
+    // Nothing of this one is published, so the server leaves it to the next start.
+    let waiting = hearken.submit(json!({"stream": true}));
+    let mut broken = hearken.stream_from(&waiting, "", &[("x-request-id", "broken")]);
+    broken.comment();
+    hearken.signal("TERM");
+    let line = until("the log tells of who was broken off", || {
+        ended_streams(&hearken).into_iter().find(|line| line.contains("\"broken\""))
+    });
+    assert!(line.contains("end=broken_off") && line.contains("frames=0"), "{line}");
+}
+
+#[test]
+fn a_subscriber_who_does_not_read_does_not_hold_up_the_end_of_the_server() {
+    let piece = "x".repeat(1024 * 1024);
+    let mut script = FakeUpstream::gemini();
+    for _ in 0..12 {
+        script = script.say(&piece);
+    }
+    let upstream = script.start();
+    let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
+    let id = hearken.submit(json!({"stream": true}));
+    let stuck = hearken.stream(&id);
+    until("the task ends", || hearken.log().contains("task ended").then_some(()));
+    let began = std::time::Instant::now();
+    hearken.signal("TERM");
+    assert!(hearken.exit_status().success());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    drop(stuck);
+}

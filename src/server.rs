@@ -3,6 +3,7 @@
 //! Only this file starts threads of actors. The main thread's arbiter has the registry; the tasks have
 //! arbiters of their own, so that the HTTP workers can stop first.
 
+mod draining;
 mod listener;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use crate::upstream::gemini::Gemini;
 use crate::upstream::local::Local;
 use crate::upstream::openai::OpenAi;
 use crate::upstream::transcription::Transcription;
+use draining::Draining;
 use listener::Shared;
 
 /// How often the keys' table is looked at: a key that `hearken keys` makes or revokes counts within a second.
@@ -96,7 +98,9 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     actix_rt::spawn(sweep(store, config.retention));
 
     let fanout = Fanout::start(config.stream, cores)?;
-    let shared = Shared { keys, channels, tasks: tasks.clone(), fanout: fanout.clone() };
+    let draining = Draining::default();
+    let shared =
+        Shared { keys, channels, tasks: tasks.clone(), fanout: fanout.clone(), draining: draining.clone() };
     let (server, addresses) = listener::listen(&config, shared, cores)?;
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
@@ -107,6 +111,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     tracing::info!(seconds = config.drain.as_secs(), "draining; a second signal ends at once");
     let drained = async {
         tasks.drain(config.drain).await;
+        draining.tell();
         // Everything was said. Whoever has not read it yet has a moment to do so.
         join!(handle.stop(true), fanout.stop(listener::STOP_TIME));
         let _ = serving.await;

@@ -20,7 +20,7 @@ use crate::audio::source::AudioSource;
 use crate::channel::Channels;
 use crate::channel::choose::{Wanted, choose};
 use crate::error::{ErrorCode, Failure};
-use crate::fanout::Fanout;
+use crate::fanout::Reception;
 use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
@@ -57,7 +57,7 @@ pub async fn submit(
     caller: Result<Caller, Failure>,
     payload: web::Payload,
     settings: web::Data<SubmitSettings>,
-    fanout: web::Data<Fanout>,
+    reception: web::Data<Reception>,
     channels: web::Data<Channels>,
     tasks: web::Data<Tasks>,
 ) -> Result<HttpResponse, Failure> {
@@ -85,7 +85,7 @@ pub async fn submit(
             Delivery::Blocking => outcome(&tasks, &id, &caller).await?,
             Delivery::Streaming => {
                 let log = tasks.subscribe(&id, caller.hash).await?;
-                streaming(&request, &tasks, &fanout, id, &caller, log).await?
+                streaming(&request, &tasks, &reception, id, &caller, log).await?
             }
         };
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
@@ -108,7 +108,7 @@ pub async fn submit(
             drop(leash);
             Ok(reply)
         }
-        Delivery::Streaming => streaming(&request, &tasks, &fanout, snapshot.id, &caller, log).await,
+        Delivery::Streaming => streaming(&request, &tasks, &reception, snapshot.id, &caller, log).await,
     }
 }
 
@@ -180,7 +180,7 @@ async fn outcome(tasks: &Tasks, id: &TaskId, caller: &Caller) -> Result<HttpResp
 async fn streaming(
     request: &HttpRequest,
     tasks: &Tasks,
-    fanout: &Fanout,
+    reception: &Reception,
     id: TaskId,
     caller: &Caller,
     mut log: LogReader,
@@ -190,7 +190,7 @@ async fn streaming(
     if mark.is_final() && mark.len <= 1 {
         return Ok(ended(&tasks.describe(&id, caller.hash).await?));
     }
-    let mut response = stream::response(request, fanout, id.clone(), log, 0);
+    let mut response = stream::response(request, reception, id.clone(), log, 0);
     mark_with(&mut response, &id);
     Ok(response)
 }

@@ -13,7 +13,7 @@ use crate::actors::Tasks;
 use crate::error::Failure;
 use crate::fanout::socket::HandOver;
 use crate::fanout::visit::Visitor;
-use crate::fanout::{Fanout, Framing};
+use crate::fanout::{Framing, Reception};
 use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
 
@@ -26,28 +26,28 @@ pub async fn subscribe(
     caller: Caller,
     path: web::Path<String>,
     tasks: web::Data<Tasks>,
-    fanout: web::Data<Fanout>,
+    reception: web::Data<Reception>,
 ) -> Result<HttpResponse, Failure> {
     let id = task_id(&path)?;
     request.extensions_mut().insert(id.clone());
     let offset = offset(request.query_string())?;
     let log = tasks.subscribe(&id, caller.hash).await?;
     let Some(last) = last_event_id(&request) else {
-        return Ok(response(&request, &fanout, id, log, offset));
+        return Ok(response(&request, &reception, id, log, offset));
     };
     let mark = log.mark();
     if mark.ended && last + 1 >= mark.len {
         // Tells a browser to stop reconnecting.
         return Ok(HttpResponse::NoContent().finish());
     }
-    Ok(response(&request, &fanout, id, log, last + 1))
+    Ok(response(&request, &reception, id, log, last + 1))
 }
 
 /// The response to `request`: a subscription that starts at `position`.
 #[must_use]
 pub fn response(
     request: &HttpRequest,
-    fanout: &Fanout,
+    reception: &Reception,
     task_id: TaskId,
     log: LogReader,
     position: usize,
@@ -62,7 +62,7 @@ pub fn response(
         .insert_header(("X-Accel-Buffering", "no"))
         // The connection closes with the stream: readers that know no framing see its end, too.
         .force_close()
-        .streaming(fanout.body(log, position, framing, visitor, hand_over));
+        .streaming(reception.body(log, position, framing, visitor, hand_over));
     response.head_mut().no_chunking(framing == Framing::UntilClose);
     response
 }

@@ -11,7 +11,8 @@
 //!
 //! 1. **The body** ([`body`]) is an ordinary response body. It works over anything that the HTTP
 //!    server speaks: TLS, HTTP/2. Each event wakes each subscriber's connection, whose dispatcher asks the body for
-//!    a piece, copies it into its buffer and writes that.
+//!    a piece, copies it into its buffer and writes that. A worker's subscribers of a log share one wake and one timer
+//!    (`circle`).
 //! 2. **The pump** ([`pump`]) writes to plain TCP sockets itself, once the HTTP server has said everything that it has
 //!    to say. It costs what the kernel costs and little more, and a subscriber who waits costs some 200
 //!    bytes instead of the dispatcher's two buffers of 8 KiB.
@@ -53,6 +54,7 @@
 //! Whatever is no socket (logs, arrivals, the end) is a future, and its waker wakes the loop.
 
 pub mod body;
+mod circle;
 pub mod cursor;
 pub mod pump;
 pub mod socket;
@@ -65,13 +67,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::Stream;
 use futures_util::future::join_all;
 
 use crate::config::StreamConfig;
 use crate::task::chunk_log::LogReader;
-use body::BrokenOff;
+use body::Body;
+use circle::Circles;
 use cursor::Cursor;
 use pump::{Arrival, PumpHandle};
 use socket::HandOver;
@@ -102,26 +103,16 @@ impl Fanout {
         Ok(Self { keep_alive: config.keep_alive, pumps, audience: Arc::default() })
     }
 
+    /// Are plain connections handed over?
+    #[must_use]
+    pub fn hands_over(&self) -> bool {
+        !self.pumps.is_empty()
+    }
+
     /// Everybody who is subscribed.
     #[must_use]
     pub fn audience(&self) -> &Arc<Audience> {
         &self.audience
-    }
-
-    /// The body of a response that brings a subscriber everything from entry `position` on. `hand_over` is how the
-    /// response's connection can be taken over, where it can be.
-    pub fn body(
-        &self,
-        log: LogReader,
-        position: usize,
-        framing: Framing,
-        visitor: Visitor,
-        hand_over: Option<Rc<HandOver>>,
-    ) -> impl Stream<Item = Result<Bytes, BrokenOff>> + use<> {
-        let exit = hand_over.and_then(|hand_over| Some((hand_over, self.pump_for(&log)?.clone())));
-        let visit = Visit::begin(Arc::clone(&self.audience), visitor);
-        let arrival = Arrival { log, cursor: Cursor::at(position), framing, visit };
-        body::frames(arrival, self.keep_alive, exit)
     }
 
     /// Who serves the next subscriber of this log; nobody where sockets are not handed over.
@@ -134,5 +125,38 @@ impl Fanout {
     /// Lets the pumps write what there is to be written and end, which takes at most so long. No log may grow any more.
     pub async fn stop(&self, most: Duration) {
         join_all(self.pumps.iter().map(|pump| pump.stop(most))).await;
+    }
+}
+
+/// Where the subscribers of one HTTP worker are received; it stays on the worker's thread.
+#[derive(Debug)]
+pub struct Reception {
+    fanout: Fanout,
+    circles: Rc<Circles>,
+}
+
+impl Reception {
+    /// A reception for the worker whose thread this is.
+    #[must_use]
+    pub fn open(fanout: Fanout) -> Self {
+        Self { fanout, circles: Rc::default() }
+    }
+
+    /// The body of a response that brings a subscriber everything from entry `position` on. `hand_over` is how the
+    /// response's connection can be taken over, where it can be.
+    #[must_use]
+    pub fn body(
+        &self,
+        log: LogReader,
+        position: usize,
+        framing: Framing,
+        visitor: Visitor,
+        hand_over: Option<Rc<HandOver>>,
+    ) -> Body {
+        let Fanout { keep_alive, audience, .. } = &self.fanout;
+        let exit = hand_over.and_then(|hand_over| Some((hand_over, self.fanout.pump_for(&log)?.clone())));
+        let visit = Visit::begin(Arc::clone(audience), visitor);
+        let arrival = Box::new(Arrival { log, cursor: Cursor::at(position), framing, visit });
+        Body::new(arrival, *keep_alive, Rc::clone(&self.circles), exit)
     }
 }

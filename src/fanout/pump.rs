@@ -82,9 +82,9 @@ impl PumpHandle {
 
 impl Place<'_> {
     /// Gives the pump this subscriber.
-    pub(super) fn take(self, socket: std::net::TcpStream, mut arrival: Arrival) {
+    pub(super) fn take(self, socket: std::net::TcpStream, mut arrival: Box<Arrival>) {
         arrival.visit.is_handed_over();
-        self.0.send(Command::Take(socket, Box::new(arrival)));
+        self.0.send(Command::Take(socket, arrival));
     }
 }
 

@@ -15,7 +15,7 @@ use super::pump::{Arrival, PumpHandle};
 #[derive(Debug)]
 pub struct Socket {
     stream: Option<TcpStream>,
-    hand_over: Rc<HandOver>,
+    hand_over: Option<Rc<HandOver>>,
 }
 
 /// Between a connection and the response that may take its stream away; both live on one thread.
@@ -27,18 +27,18 @@ enum Stage {
     #[default]
     Idle,
     /// To happen as soon as everything is written.
-    Asked(PumpHandle, Arrival),
-    Declined(Arrival),
+    Asked(PumpHandle, Box<Arrival>),
+    Declined(Box<Arrival>),
 }
 
 impl HandOver {
     /// Asks for the stream to be handed to this pump, as soon as everything that the HTTP server has to write is written.
-    pub(super) fn ask(&self, pump: PumpHandle, arrival: Arrival) {
+    pub(super) fn ask(&self, pump: PumpHandle, arrival: Box<Arrival>) {
         *self.0.borrow_mut() = Stage::Asked(pump, arrival);
     }
 
     /// What was to be handed over, if that has failed.
-    pub(super) fn take_back(&self) -> Option<Arrival> {
+    pub(super) fn take_back(&self) -> Option<Box<Arrival>> {
         let mut stage = self.0.borrow_mut();
         match std::mem::take(&mut *stage) {
             Stage::Declined(arrival) => Some(arrival),
@@ -49,7 +49,7 @@ impl HandOver {
         }
     }
 
-    fn take_asked(&self) -> Option<(PumpHandle, Arrival)> {
+    fn take_asked(&self) -> Option<(PumpHandle, Box<Arrival>)> {
         let mut stage = self.0.borrow_mut();
         match std::mem::take(&mut *stage) {
             Stage::Asked(pump, arrival) => Some((pump, arrival)),
@@ -60,27 +60,28 @@ impl HandOver {
         }
     }
 
-    fn decline(&self, arrival: Arrival) {
+    fn decline(&self, arrival: Box<Arrival>) {
         *self.0.borrow_mut() = Stage::Declined(arrival);
     }
 }
 
 impl Socket {
-    /// A connection that was just accepted.
+    /// A connection that was just accepted. Can its stream be handed over?
     #[must_use]
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream: Some(stream), hand_over: Rc::default() }
+    pub fn new(stream: TcpStream, can_leave: bool) -> Self {
+        Self { stream: Some(stream), hand_over: can_leave.then(Rc::default) }
     }
 
     /// By what its requests' handlers can take its stream away.
     #[must_use]
-    pub fn hand_over(&self) -> Rc<HandOver> {
-        Rc::clone(&self.hand_over)
+    pub fn hand_over(&self) -> Option<Rc<HandOver>> {
+        self.hand_over.clone()
     }
 
     /// Everything is written: hands over what was asked for.
     fn leave(&mut self, cx: &Context<'_>) {
-        let Some((pump, arrival)) = self.hand_over.take_asked() else { return };
+        let Some(hand_over) = &self.hand_over else { return };
+        let Some((pump, arrival)) = hand_over.take_asked() else { return };
         match pump.place() {
             Some(place) => {
                 if let Some(stream) = self.stream.take() {
@@ -91,7 +92,7 @@ impl Socket {
                     }
                 }
             }
-            None => self.hand_over.decline(arrival),
+            None => hand_over.decline(arrival),
         }
         // The dispatcher is to find the connection closed, or its body to go on.
         cx.waker().wake_by_ref();

@@ -21,6 +21,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 
 use super::StartError;
+use super::draining::Draining;
 use crate::actors::Tasks;
 use crate::api;
 use crate::api::generations::SubmitSettings;
@@ -29,8 +30,8 @@ use crate::api::payload_memory::PayloadMemory;
 use crate::api::request_log;
 use crate::channel::Channels;
 use crate::config::Config;
-use crate::fanout::Fanout;
 use crate::fanout::socket::Socket;
+use crate::fanout::{Fanout, Reception};
 use crate::keys::Keys;
 use crate::task::Timestamp;
 
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     pub(super) channels: Channels,
     pub(super) tasks: Tasks,
     pub(super) fanout: Fanout,
+    /// Connections that are idle then are closed.
+    pub(super) draining: Draining,
 }
 
 /// Listens. Returns the server, which has to be awaited, and where it listens.
@@ -67,13 +70,14 @@ pub(super) fn listen(
         parsing: Arc::new(Semaphore::new((workers / 2).max(1))),
     });
     let since = web::Data::new(ServingSince(Timestamp::now()));
-    let Shared { keys, channels, tasks, fanout } = shared;
+    let Shared { keys, channels, tasks, fanout, draining } = shared;
     let (keys, channels) = (web::Data::new(keys), web::Data::new(channels));
-    let (tasks, fanout) = (web::Data::new(tasks), web::Data::new(fanout));
+    let tasks = web::Data::new(tasks);
+    let hands_over = fanout.hands_over();
     let app = move || {
         App::new()
             .app_data(submits.clone())
-            .app_data(fanout.clone())
+            .app_data(web::Data::new(Reception::open(fanout.clone())))
             .app_data(since.clone())
             .app_data(keys.clone())
             .app_data(channels.clone())
@@ -88,7 +92,7 @@ pub(super) fn listen(
     for listener in bind(&config.listen).map_err(cannot_listen)? {
         let address = listener.local_addr().map_err(cannot_listen)?;
         addresses.push(address);
-        let (app, draining) = (app.clone(), builder.graceful_shutdown_signal());
+        let (app, draining) = (app.clone(), draining.clone());
         let service = move || {
             let draining = draining.clone();
             let http = HttpService::build()
@@ -98,15 +102,15 @@ pub(super) fn listen(
                 // Otherwise a reader that has gone is not noticed while there is nothing to send.
                 .h1_allow_half_closed(false)
                 .local_addr(address)
-                .graceful_shutdown_signal(move || {
-                    let draining = draining.clone();
-                    async move { draining.notified().await }
-                })
+                .graceful_shutdown_signal(move || draining.told())
                 .on_connect_ext(|socket: &Socket, data: &mut Extensions| {
-                    data.insert(socket.hand_over());
+                    if let Some(hand_over) = socket.hand_over() {
+                        data.insert(hand_over);
+                    }
                 });
             let app = app().into_factory().map_err(|err: Error| err.error_response());
-            fn_service(accepted).and_then(http.h1(map_config(app, |()| AppConfig::default())))
+            fn_service(move |stream| accepted(stream, hands_over))
+                .and_then(http.h1(map_config(app, |()| AppConfig::default())))
         };
         builder = builder.listen(format!("http-{address}"), listener, service).map_err(cannot_listen)?;
     }
@@ -134,9 +138,12 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-async fn accepted(stream: TcpStream) -> Result<(Socket, Option<SocketAddr>), DispatchError> {
+async fn accepted(
+    stream: TcpStream,
+    hands_over: bool,
+) -> Result<(Socket, Option<SocketAddr>), DispatchError> {
     // A frame is not to wait for the acknowledgement of the one before it.
     stream.set_nodelay(true)?;
     let peer = stream.peer_addr().ok();
-    Ok((Socket::new(stream), peer))
+    Ok((Socket::new(stream, hands_over), peer))
 }

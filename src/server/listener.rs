@@ -3,6 +3,7 @@
 //! This is what `actix_web::HttpServer` does, from the same parts, but for one: connections are of our own type
 //! ([`Socket`]), so that a response's body can take one away. See [`fanout`](crate::fanout).
 
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
@@ -109,7 +110,7 @@ pub(super) fn listen(
                     }
                 });
             let app = app().into_factory().map_err(|err: Error| err.error_response());
-            fn_service(move |stream| accepted(stream, hands_over))
+            fn_service(move |stream| ready(accepted(stream, hands_over)))
                 .and_then(http.h1(map_config(app, |()| AppConfig::default())))
         };
         builder = builder.listen(format!("http-{address}"), listener, service).map_err(cannot_listen)?;
@@ -138,10 +139,7 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-async fn accepted(
-    stream: TcpStream,
-    hands_over: bool,
-) -> Result<(Socket, Option<SocketAddr>), DispatchError> {
+fn accepted(stream: TcpStream, hands_over: bool) -> Result<(Socket, Option<SocketAddr>), DispatchError> {
     // A frame is not to wait for the acknowledgement of the one before it.
     stream.set_nodelay(true)?;
     let peer = stream.peer_addr().ok();

@@ -103,15 +103,17 @@ impl Connection {
     }
 }
 
-struct Head {
-    status: u16,
+/// The head of a reply.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
     retry_after: Option<Duration>,
     /// Where the body is.
-    body: Range<usize>,
+    pub(crate) body: Range<usize>,
 }
 
 /// `None` while the head is not whole.
-fn head(received: &[u8]) -> Outcome<Option<Head>> {
+pub(crate) fn head(received: &[u8]) -> Outcome<Option<Head>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut reply = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(start) = reply.parse(received)? else { return Ok(None) };

@@ -2,18 +2,28 @@
 #![allow(dead_code, reason = "no benchmark uses all of it")]
 
 pub(crate) mod bench;
+pub(crate) mod chunked;
+pub(crate) mod chunks;
+pub(crate) mod clock;
 pub(crate) mod crowd;
+pub(crate) mod fan;
 pub(crate) mod fault_upstream;
 pub(crate) mod file_server;
 pub(crate) mod footprint;
+pub(crate) mod frames;
+pub(crate) mod helper;
 pub(crate) mod http;
+pub(crate) mod intake;
 pub(crate) mod load;
 pub(crate) mod options;
 pub(crate) mod pace;
 pub(crate) mod proc;
 pub(crate) mod report;
 pub(crate) mod request;
+pub(crate) mod response;
 pub(crate) mod server;
+pub(crate) mod stamp;
+pub(crate) mod statistics;
 pub(crate) mod tasks;
 pub(crate) mod upstream;
 

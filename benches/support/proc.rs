@@ -20,6 +20,26 @@ pub(crate) fn cpu_time(pid: u32) -> Outcome<Duration> {
     Ok(Duration::from_millis(TICK_MS * ticks.ok_or("/proc/PID/stat is not as expected")?))
 }
 
+/// The process and those that it has started, as far as they have not ended.
+pub(crate) fn family(pid: u32) -> Outcome<Vec<u32>> {
+    let mut family = vec![pid];
+    let mut asked = 0;
+    while let Some(pid) = family.get(asked).copied() {
+        let children = read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        family.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        asked += 1;
+    }
+    Ok(family)
+}
+
+/// The memory that a process would give back, bytes: pages that several share count in parts.
+pub(crate) fn proportional(pid: u32) -> Outcome<u64> {
+    let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kilobytes.ok_or("/proc/PID/smaps_rollup is not as expected")? * 1024)
+}
+
 /// What a process has in memory. A file's pages count where they are mapped, as the program itself is; what the system
 /// keeps of files that are read and written does not.
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::bench::{Findings, cores};
 use super::load::Worked;
+use super::statistics::median;
 
 /// What acknowledging durably is promised to keep of the speed of not doing so.
 const PROMISED: f64 = 0.5;
@@ -269,15 +270,4 @@ fn line(f: &mut fmt::Formatter<'_>, cells: impl Iterator<Item = String>) -> fmt:
         write!(f, "{bar}{cell:>width$} ")?;
     }
     writeln!(f)
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (values.get(middle), values.len() % 2) {
-        (Some(upper), 0) => f64::midpoint(values.get(middle - 1).copied().unwrap_or(*upper), *upper),
-        (Some(value), _) => *value,
-        (None, _) => f64::NAN,
-    }
 }

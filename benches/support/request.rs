@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hearken::task::id::TaskId;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::json;
 
 use super::Outcome;
 
@@ -65,6 +66,36 @@ fn head(headers: &str) -> String {
         "POST /v1/llm/generations HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\
          Content-Type: application/json\r\n{headers}\r\n"
     )
+}
+
+/// A submit of a short recording whose answer is streamed: to whom it is answered, or else to whoever subscribes.
+pub(crate) fn streamed(is_answered: bool) -> Outcome<Vec<u8>> {
+    let audio = format!("data:audio/wav;base64,{}", STANDARD.encode(wav(1_000)?));
+    let body = json!({"model": MODEL, "audio_url": audio, "stream": true, "sync": is_answered});
+    Ok(post(&body.to_string()))
+}
+
+/// What hearken asks an upstream for it, about: the same question, straight to an upstream of Gemini's dialect.
+pub(crate) fn to_gemini() -> Outcome<Vec<u8>> {
+    let audio = json!({"inlineData": {"mimeType": "audio/wav", "data": STANDARD.encode(wav(1_000)?)}});
+    let prompt = json!({"text": "Please transcribe this audio file"});
+    let body = json!({"contents": [{"role": "user", "parts": [prompt, audio]}]}).to_string();
+    let head = format!(
+        "POST /v1beta/models/{MODEL}:streamGenerateContent?alt=sse HTTP/1.1\r\nHost: bench\r\n\
+         x-goog-api-key: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    Ok([head, body].concat().into_bytes())
+}
+
+/// Where a task's stream is.
+pub(crate) fn stream(id: &TaskId) -> String {
+    format!("/v1/llm/generations/{id}/stream")
+}
+
+/// The line of a head that shows the key.
+pub(crate) fn authorization() -> String {
+    format!("authorization: Bearer {KEY}\r\n")
 }
 
 /// A question for a task, that is answered when it has ended, or after a minute.

@@ -1,0 +1,82 @@
+//! HTTP/1.1's chunked framing, taken off as it comes.
+
+use super::Outcome;
+
+/// A chunk's size has at most so many digits: no sender here has chunks of 4 GiB.
+const MOST_DIGITS: u8 = 8;
+
+/// A body that is being received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chunked {
+    expects: Expects,
+    /// The size of a chunk as far as it is read, then what of it is still to come.
+    left: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expects {
+    /// With so many digits read.
+    Size(u8),
+    Extension,
+    SizeFeed,
+    Data,
+    DataReturn,
+    DataFeed,
+    /// Behind the last chunk; none of the servers here sends trailers.
+    LastReturn,
+    LastFeed,
+    Nothing,
+}
+
+impl Chunked {
+    pub(crate) const fn new() -> Self {
+        Self { expects: Expects::Size(0), left: 0 }
+    }
+
+    /// Has the last chunk come?
+    pub(crate) fn is_over(&self) -> bool {
+        self.expects == Expects::Nothing
+    }
+
+    /// Takes what was received and hands on what was framed, piece by piece.
+    pub(crate) fn take(&mut self, mut bytes: &[u8], mut on_data: impl FnMut(&[u8])) -> Outcome<()> {
+        while let Some(first) = bytes.first() {
+            if self.expects == Expects::Data {
+                let (data, rest) = bytes.split_at(self.left.min(bytes.len()));
+                on_data(data);
+                self.left -= data.len();
+                bytes = rest;
+                if self.left == 0 {
+                    self.expects = Expects::DataReturn;
+                }
+            } else {
+                self.step(*first)?;
+                bytes = &bytes[1..];
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, byte: u8) -> Outcome<()> {
+        self.expects = match (self.expects, byte) {
+            (Expects::Size(digits), _) if byte.is_ascii_hexdigit() && digits < MOST_DIGITS => {
+                let digit = char::from(byte).to_digit(16).unwrap_or_default();
+                self.left = self.left << 4 | digit as usize;
+                Expects::Size(digits + 1)
+            }
+            (Expects::Size(1..), b';') => Expects::Extension,
+            (Expects::Size(1..) | Expects::Extension, b'\r') => Expects::SizeFeed,
+            (Expects::Extension, _) => Expects::Extension,
+            (Expects::SizeFeed, b'\n') if self.left == 0 => Expects::LastReturn,
+            (Expects::SizeFeed, b'\n') => Expects::Data,
+            (Expects::DataReturn, b'\r') => Expects::DataFeed,
+            (Expects::DataFeed, b'\n') => Expects::Size(0),
+            (Expects::LastReturn, b'\r') => Expects::LastFeed,
+            (Expects::LastFeed, b'\n') => Expects::Nothing,
+            (expects, _) => {
+                return Err(format!("byte {byte:#04x} breaks chunked framing at {expects:?}").into());
+            }
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! The figures of a round, and when they are not worth the name.
+
+use serde_json::{Value, json};
+
+use super::super::statistics::{Spread, median};
+use super::round::{Round, Run};
+use super::side::Side;
+
+/// The generator may use less than this of a core: near a whole one, what it reads late was not late.
+const MOST_FOR_GENERATOR: f64 = 0.95;
+/// Of its events a publisher may make one in a hundred so much later than it was due, ms. Later ones come in bursts, and
+/// a burst is cheaper than events that come one by one.
+const MOST_LATE_MS: f64 = 50.0;
+
+/// One round's, or the medians of several. What was not measured is no number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Figures {
+    pub(crate) delivered_per_second: f64,
+    /// Server CPU for one event of one subscriber.
+    pub(crate) cpu_us: f64,
+    /// From when an event was made until it was read, ms.
+    pub(crate) latency: Spread,
+    /// Of the server for each subscriber while nothing was published, bytes.
+    pub(crate) memory_each: f64,
+    /// Of the server at most, bytes, with all that its processes share.
+    pub(crate) peak: f64,
+    /// Of a frame, bytes.
+    pub(crate) frame: f64,
+    /// The generator's share of a core.
+    pub(crate) generator: f64,
+    /// How late the slowest hundredth of the events was made, ms.
+    pub(crate) late: f64,
+    /// How long the server took nothing more, s.
+    pub(crate) held: f64,
+    /// The share of the machine that others used.
+    pub(crate) others: f64,
+}
+
+impl Figures {
+    pub(crate) fn of(round: &Round) -> Self {
+        const NONE: f64 = f64::NAN;
+        let idle = Self {
+            delivered_per_second: NONE,
+            cpu_us: NONE,
+            latency: Spread { p50: NONE, p99: NONE, max: NONE },
+            memory_each: round.memory_each,
+            peak: NONE,
+            frame: NONE,
+            generator: NONE,
+            late: NONE,
+            held: NONE,
+            others: NONE,
+        };
+        let Some(run) = &round.run else { return idle };
+        let delivered = run.received.delivered as f64;
+        Self {
+            delivered_per_second: delivered / run.received.seconds,
+            cpu_us: run.server_cpu.as_secs_f64() * 1e6 / delivered,
+            latency: run.received.latency,
+            memory_each: round.memory_each,
+            peak: run.resident.iter().max().map_or(NONE, |peak| *peak as f64),
+            frame: run.received.frame,
+            generator: run.received.generator,
+            late: run.published.late.p99,
+            held: run.published.held,
+            others: run.others,
+        }
+    }
+
+    pub(crate) fn medians(rounds: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure));
+        Self {
+            delivered_per_second: of(|figures| figures.delivered_per_second),
+            cpu_us: of(|figures| figures.cpu_us),
+            latency: Spread {
+                p50: of(|figures| figures.latency.p50),
+                p99: of(|figures| figures.latency.p99),
+                max: of(|figures| figures.latency.max),
+            },
+            memory_each: of(|figures| figures.memory_each),
+            peak: of(|figures| figures.peak),
+            frame: of(|figures| figures.frame),
+            generator: of(|figures| figures.generator),
+            late: of(|figures| figures.late),
+            held: of(|figures| figures.held),
+            others: of(|figures| figures.others),
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "delivered_per_second": self.delivered_per_second,
+            "server_cpu_us_per_event": self.cpu_us,
+            "latency_ms": self.latency,
+            "server_bytes_per_idle_subscriber": self.memory_each,
+            "server_resident_bytes_at_most": self.peak,
+            "frame_bytes": self.frame,
+            "generator_share_of_core": self.generator,
+            "events_late_ms_p99": self.late,
+            "server_held_publisher_seconds": self.held,
+            "others_share_of_machine": self.others,
+        })
+    }
+}
+
+/// Why a round has no figures, if it has none.
+pub(crate) fn refusal(side: Side, round: &Round) -> Option<String> {
+    let Run { received, ended, published, .. } = round.run.as_ref()?;
+    let (missing, repeated) = (received.missing.max(ended.missing), ended.repeated);
+    let is_slow = received.generator >= MOST_FOR_GENERATOR;
+    // The floor makes its events itself: late ones are its own affair.
+    let is_late =
+        matches!(side, Side::HandOver | Side::Body | Side::Nchan) && published.late.p99 >= MOST_LATE_MS;
+    if missing > 0 || repeated > 0 {
+        Some(format!("{missing} events were missing, {repeated} came again"))
+    } else if ended.open > 0 {
+        Some(format!("{} responses did not end with their task", ended.open))
+    } else if is_slow {
+        Some(format!("the generator was the bottleneck: {:.0} % of a core", received.generator * 100.0))
+    } else if is_late {
+        Some(format!("the publisher was the bottleneck: {:.0} ms late (p99)", published.late.p99))
+    } else {
+        None
+    }
+}

@@ -1,0 +1,182 @@
+//! The floor: what the kernel alone costs. One epoll loop that takes subscribers, makes the events itself and writes
+//! them: each with a write of its own, or all that are due in one. It parses, checks, stores and keeps alive nothing.
+
+use std::io::{BufReader, ErrorKind, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use serde::{Deserialize, Serialize};
+
+use super::super::Outcome;
+use super::super::chunks::frame;
+use super::super::clock::now;
+use super::super::helper::Director;
+use super::super::intake::request;
+use super::schedule::Schedule;
+use super::workload::Workload;
+
+const HEAD: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+/// Of what is due, at most so much is made before sockets that have room again are looked after.
+const MOST_AT_ONCE: usize = 64;
+/// The same where all of it goes out in one write.
+const MOST_TOGETHER: usize = 4_096;
+const EVENTS: usize = 1_024;
+
+/// What the floor has to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Floor {
+    pub(crate) workload: Workload,
+    /// All events that are due go out in one write, not each in its own.
+    pub(crate) together: bool,
+}
+
+/// One task's events, framed, one after the other.
+#[derive(Debug, Default)]
+struct Log {
+    bytes: Vec<u8>,
+    /// Where each event ends.
+    ends: Vec<usize>,
+    /// Who reads it.
+    subscribers: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    socket: TcpStream,
+    task: usize,
+    /// Bytes of the log that were written.
+    written: usize,
+    /// Events that were written whole.
+    events: usize,
+    is_full: bool,
+}
+
+/// All there is while events are published.
+#[derive(Debug)]
+struct Hub {
+    logs: Vec<Log>,
+    subscribers: Vec<Subscriber>,
+    together: bool,
+}
+
+impl Floor {
+    /// Says its address; when it was told to begin and all is written, how that went.
+    pub(crate) fn play(self, director: &Director) -> Outcome<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        director.say(&listener.local_addr()?)?;
+        let mut poll = Poll::new()?;
+        let mut hub = Hub::take_in(&listener, &poll, &self)?;
+        director.wait()?;
+
+        let mut schedule = Schedule::begin(&self.workload)?;
+        let mut events = Events::with_capacity(EVENTS);
+        while schedule.next().is_some() || !hub.is_done() {
+            let wait = schedule.next().map(|due| Duration::from_nanos(due.at.saturating_sub(now())));
+            nap(&mut poll, &mut events, wait)?;
+            for event in &events {
+                hub.fill(event.token().0, true)?;
+            }
+            hub.make_due(&mut schedule)?;
+        }
+        director.say(&schedule.published())?;
+        director.wait()
+    }
+}
+
+/// Waits for room in a socket, or until it is time. `epoll` counts milliseconds: the rest is slept.
+fn nap(poll: &mut Poll, events: &mut Events, wait: Option<Duration>) -> Outcome<()> {
+    let whole = wait.map(|wait| Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
+    match poll.poll(events, whole) {
+        Err(err) if err.kind() != ErrorKind::Interrupted => return Err(err.into()),
+        _ => {}
+    }
+    if let Some(wait) = wait.filter(|wait| events.is_empty() && wait.as_millis() == 0) {
+        thread::sleep(wait);
+    }
+    Ok(())
+}
+
+impl Hub {
+    /// Takes in all subscribers, whose requests name their tasks: `/TASK`.
+    fn take_in(listener: &TcpListener, poll: &Poll, floor: &Floor) -> Outcome<Self> {
+        let mut logs = Vec::new();
+        logs.resize_with(usize::try_from(floor.workload.tasks)?, Log::default);
+        let mut subscribers = Vec::new();
+        for number in 0..usize::try_from(floor.workload.all_subscribers())? {
+            let (mut socket, _): (_, SocketAddr) = listener.accept()?;
+            socket.set_nodelay(true)?;
+            let line =
+                request(&mut BufReader::with_capacity(1_024, socket.try_clone()?))?.unwrap_or_default();
+            let task = line.split(' ').nth(1).and_then(|path| path.strip_prefix('/')?.parse::<usize>().ok());
+            let task = task.filter(|task| *task < logs.len()).ok_or("a subscriber asks for no task")?;
+            socket.write_all(HEAD)?;
+            socket.set_nonblocking(true)?;
+            let mut socket = TcpStream::from_std(socket);
+            poll.registry().register(&mut socket, Token(number), Interest::WRITABLE)?;
+            logs[task].subscribers.push(number);
+            subscribers.push(Subscriber { socket, task, written: 0, events: 0, is_full: false });
+        }
+        Ok(Self { logs, subscribers, together: floor.together })
+    }
+
+    fn is_done(&self) -> bool {
+        self.subscribers.iter().all(|subscriber| !subscriber.is_full)
+    }
+
+    /// Makes what is due, and writes it.
+    fn make_due(&mut self, schedule: &mut Schedule) -> Outcome<()> {
+        let mut touched = Vec::new();
+        let most = if self.together { MOST_TOGETHER } else { MOST_AT_ONCE };
+        for _ in 0..most {
+            let Some(due) = schedule.next().filter(|due| due.at <= now()) else { break };
+            let log = &mut self.logs[due.task];
+            frame(schedule.make(due), &mut log.bytes);
+            log.ends.push(log.bytes.len());
+            if self.together {
+                touched.push(due.task);
+            } else {
+                self.write(due.task)?;
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        touched.into_iter().try_for_each(|task| self.write(task))
+    }
+
+    fn write(&mut self, task: usize) -> Outcome<()> {
+        for at in 0..self.logs[task].subscribers.len() {
+            self.fill(self.logs[task].subscribers[at], false)?;
+        }
+        Ok(())
+    }
+
+    /// Writes to a subscriber what it lacks, as long as its socket takes it.
+    fn fill(&mut self, number: usize, has_room: bool) -> Outcome<()> {
+        let Some(subscriber) = self.subscribers.get_mut(number) else { return Ok(()) };
+        let log = &self.logs[subscriber.task];
+        if subscriber.is_full && !has_room {
+            return Ok(());
+        }
+        subscriber.is_full = false;
+        while let Some(end) = log.ends.get(subscriber.events) {
+            let end = if self.together { log.bytes.len() } else { *end };
+            match subscriber.socket.write(&log.bytes[subscriber.written..end]) {
+                Ok(length) => subscriber.written += length,
+                Err(err) if err.kind() == ErrorKind::Interrupted => {}
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {
+                    subscriber.is_full = true;
+                    return Ok(());
+                }
+                Err(err) => return Err(err.into()),
+            }
+            while log.ends.get(subscriber.events).is_some_and(|end| *end <= subscriber.written) {
+                subscriber.events += 1;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! hearken's upstream: speaks Gemini's dialect, lets every call wait until all are there and it is told to begin, then
+//! publishes on schedule.
+
+use std::io::{BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::PollFlags;
+use serde::{Deserialize, Serialize};
+
+use super::super::Outcome;
+use super::super::chunks::{GEMINI_HEAD, gemini, gemini_end};
+use super::super::helper::Director;
+use super::super::intake::request;
+use super::publishing::{wait_for, write_all};
+use super::schedule::Schedule;
+use super::workload::Workload;
+
+/// From the last stamped event to the end of the answers: what the end of a task costs is not what an event costs.
+const END_AFTER: Duration = Duration::from_millis(500);
+
+/// What the upstream has to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Upstream {
+    pub(crate) workload: Workload,
+}
+
+impl Upstream {
+    /// Says its address; that all calls are there; and, when it was told to begin and has published all, how that went.
+    pub(crate) fn play(self, director: &Director) -> Outcome<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        director.say(&listener.local_addr()?)?;
+        let calls = (0..self.workload.tasks).map(|_| call(&listener)).collect::<Outcome<Vec<_>>>()?;
+        director.say(&())?;
+        director.wait()?;
+
+        let mut schedule = Schedule::begin(&self.workload)?;
+        let mut event = Vec::new();
+        while let Some((due, stamp)) = schedule.wait() {
+            event.clear();
+            gemini(stamp, &mut event);
+            write_all(&calls[due.task], &event, &mut schedule)?;
+        }
+        let published = schedule.published();
+        thread::sleep(END_AFTER);
+        event.clear();
+        gemini_end(self.workload.events(), &mut event);
+        for call in &calls {
+            write_all(call, &event, &mut schedule)?;
+        }
+        director.say(&published)?;
+        // Whoever reads slowly finds the end all the same.
+        director.wait()
+    }
+}
+
+/// Takes in a call, and gives the head of its answer.
+fn call(listener: &TcpListener) -> Outcome<TcpStream> {
+    wait_for(listener, PollFlags::IN)?;
+    let (mut socket, _): (TcpStream, SocketAddr) = listener.accept()?;
+    socket.set_nodelay(true)?;
+    let line = request(&mut BufReader::new(socket.try_clone()?))?.unwrap_or_default();
+    if !line.contains(":streamGenerateContent?alt=sse ") {
+        return Err(format!("an upstream was asked for {line:?}").into());
+    }
+    socket.write_all(GEMINI_HEAD)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}

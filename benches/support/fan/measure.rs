@@ -1,0 +1,81 @@
+//! All rows, all sides, all rounds: the sides of a row take turns, so that a slow minute of the machine hits all of them.
+
+use std::path::Path;
+
+use super::super::Outcome;
+use super::super::server::settle;
+use super::figures::{Figures, refusal};
+use super::nchan::Installed;
+use super::options::Options;
+use super::round::Round;
+use super::row::{Line, Row};
+use super::side::Side;
+use super::table::Table;
+use super::workload::Workload;
+
+/// Measures those of these rows that were chosen.
+pub(crate) fn measure(options: &Options, rows: &[Workload]) -> Outcome<Table> {
+    let workloads = options.workloads(rows)?;
+    // Whoever is started from here may open as many.
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX)?;
+    let nchan = Installed::find();
+    let absent = nchan.is_none().then(|| {
+        "nchan is not measured: nginx with its nchan module is not installed (Debian: libnginx-mod-nchan).".to_owned()
+    });
+    let scene = Scene { options, nchan: nchan.as_ref(), descriptors };
+    let rows = workloads.into_iter().map(|workload| scene.row(workload)).collect::<Outcome<_>>()?;
+    Ok(Table { rows, rounds: options.rounds, absent })
+}
+
+/// What all rows have in common.
+struct Scene<'a> {
+    options: &'a Options,
+    nchan: Option<&'a Installed>,
+    /// File descriptors that a process may have open.
+    descriptors: u64,
+}
+
+impl Scene<'_> {
+    fn row(&self, workload: Workload) -> Outcome<Row> {
+        let is_measured = |side: &Side| {
+            self.options.chooses(*side, &workload) && (*side != Side::Nchan || self.nchan.is_some())
+        };
+        let sides = Side::ALL.into_iter().filter(is_measured);
+        let mut lines: Vec<_> = sides.map(|side| Line { side, rounds: self.begin(&workload) }).collect();
+        // Beside the build, which is where a developer's disk is.
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        for round in 1..=self.options.rounds {
+            for line in &mut lines {
+                // One bad round is enough: the others would not make it better.
+                let Ok(rounds) = &mut line.rounds else { continue };
+                match self.round(line.side, &workload, place) {
+                    Ok(figures) => rounds.push(figures),
+                    Err(why) => line.rounds = Err(why.to_string()),
+                }
+                let said = line.rounds.as_ref().map_or_else(String::as_str, |_| "every event arrived once");
+                eprintln!(
+                    "{}, {}, round {round} of {}: {said}",
+                    workload.name, line.side, self.options.rounds
+                );
+                settle(place)?;
+            }
+        }
+        Ok(Row { workload, lines })
+    }
+
+    fn begin(&self, workload: &Workload) -> Result<Vec<Figures>, String> {
+        let (needed, there) = (workload.descriptors(), self.descriptors);
+        if needed > there {
+            return Err(format!("it needs {needed} file descriptors, and the system allows {there}"));
+        }
+        Ok(Vec::new())
+    }
+
+    fn round(&self, side: Side, workload: &Workload, place: &Path) -> Outcome<Figures> {
+        let round = Round::measure(side, workload, place, self.nchan)?;
+        match refusal(side, &round) {
+            Some(why) => Err(why.into()),
+            None => Ok(Figures::of(&round)),
+        }
+    }
+}

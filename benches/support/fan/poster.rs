@@ -1,0 +1,103 @@
+//! nchan's publisher: posts each event to its task's channel, on schedule.
+
+use std::net::{SocketAddr, TcpStream};
+
+use rustix::event::PollFlags;
+use serde::{Deserialize, Serialize};
+
+use super::super::Outcome;
+use super::super::chunks::completion_chunk;
+use super::super::helper::Director;
+use super::super::http::head;
+use super::publishing::{held, read_some, write_all};
+use super::schedule::Schedule;
+use super::workload::Workload;
+
+/// A task's posts go over one connection, so that they stay in order; that of all tasks over so many.
+const MOST_CONNECTIONS: u64 = 4;
+/// Posts that wait for their answer on one connection: then nchan is what is waited for.
+const MOST_UNANSWERED: usize = 16;
+
+/// What the publisher has to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Poster {
+    pub(crate) workload: Workload,
+    pub(crate) server: SocketAddr,
+    /// Where each task's events are posted to.
+    pub(crate) paths: Vec<String>,
+}
+
+/// A connection with what is under way on it.
+#[derive(Debug)]
+struct Line {
+    socket: TcpStream,
+    unanswered: usize,
+    received: Vec<u8>,
+}
+
+impl Poster {
+    /// When it was told to begin and all was posted and answered, says how that went.
+    pub(crate) fn play(self, director: &Director) -> Outcome<()> {
+        let lines = (0..self.workload.tasks.min(MOST_CONNECTIONS)).map(|_| Line::open(self.server));
+        let mut lines = lines.collect::<Outcome<Vec<_>>>()?;
+        director.wait()?;
+
+        let mut schedule = Schedule::begin(&self.workload)?;
+        let (mut request, mut chunk) = (Vec::new(), Vec::new());
+        let count = lines.len();
+        while let Some(due) = schedule.next() {
+            let line = &mut lines[due.task % count];
+            line.answers()?;
+            while line.unanswered >= MOST_UNANSWERED {
+                held(&line.socket, PollFlags::IN, &mut schedule)?;
+                line.answers()?;
+            }
+            let Some((due, stamp)) = schedule.wait() else { break };
+            chunk.clear();
+            completion_chunk(stamp, &mut chunk);
+            let path = self.paths.get(due.task).ok_or("a task has no channel")?;
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                self.server,
+                chunk.len()
+            );
+            request.clear();
+            request.extend_from_slice(head.as_bytes());
+            request.extend_from_slice(&chunk);
+            write_all(&line.socket, &request, &mut schedule)?;
+            line.unanswered += 1;
+        }
+        for line in &mut lines {
+            while line.unanswered > 0 {
+                held(&line.socket, PollFlags::IN, &mut schedule)?;
+                line.answers()?;
+            }
+        }
+        director.say(&schedule.published())?;
+        director.wait()
+    }
+}
+
+impl Line {
+    fn open(server: SocketAddr) -> Outcome<Self> {
+        let socket = TcpStream::connect(server)?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, unanswered: 0, received: Vec::new() })
+    }
+
+    /// Takes the answers that have come.
+    fn answers(&mut self) -> Outcome<()> {
+        let mut piece = [0; 16 * 1024];
+        let length = if self.unanswered > 0 { read_some(&self.socket, &mut piece)? } else { 0 };
+        self.received.extend_from_slice(&piece[..length]);
+        while let Some(head) = head(&self.received)?.filter(|head| head.body.end <= self.received.len()) {
+            if !(200..300).contains(&head.status) {
+                return Err(format!("nchan answers {} to an event", head.status).into());
+            }
+            self.received.drain(..head.body.end);
+            self.unanswered -= 1;
+        }
+        Ok(())
+    }
+}

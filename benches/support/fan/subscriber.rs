@@ -1,0 +1,85 @@
+//! One subscriber's account: which events it was given, and whether that is each of them, once and in order.
+
+use super::super::Outcome;
+use super::super::frames::{Ends, Frames};
+use super::super::response::Response;
+use super::super::stamp::Stamp;
+use super::super::statistics::Durations;
+
+/// What all subscribers together were given.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    ends: Ends,
+    /// From when an event was made until it was read.
+    pub(crate) latencies: Durations,
+    pub(crate) delivered: u64,
+    pub(crate) missing: u64,
+    pub(crate) repeated: u64,
+    pub(crate) frame_bytes: u64,
+    /// When the first event was made, and the last one read.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Outcome<Self> {
+        Ok(Self {
+            ends: Ends::feeds(),
+            latencies: Durations::new()?,
+            delivered: 0,
+            missing: 0,
+            repeated: 0,
+            frame_bytes: 0,
+            first: u64::MAX,
+            last: 0,
+        })
+    }
+
+    /// A frame was read at a moment by somebody for whom this event comes next; says which comes then.
+    fn add(&mut self, frame: &[u8], at: u64, next: u64) -> u64 {
+        let Some(stamp) = Stamp::find(frame) else { return next };
+        if stamp.index < next {
+            self.repeated += 1;
+            return next;
+        }
+        self.missing += stamp.index - next;
+        self.delivered += 1;
+        self.frame_bytes += frame.len() as u64;
+        self.latencies.add(at.saturating_sub(stamp.made));
+        self.first = stamp.made.min(self.first);
+        self.last = at;
+        stamp.index + 1
+    }
+}
+
+/// One subscriber.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    response: Response,
+    frames: Frames,
+    next: u64,
+}
+
+impl Subscriber {
+    pub(crate) fn new() -> Self {
+        Self { response: Response::new(), frames: Frames::default(), next: 0 }
+    }
+
+    /// How far its response has come.
+    pub(crate) fn response(&self) -> &Response {
+        &self.response
+    }
+
+    /// The event that comes next: so many were seen.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Takes what was read at a moment.
+    pub(crate) fn take(&mut self, bytes: &[u8], at: u64, tally: &mut Tally) -> Outcome<()> {
+        let Self { response, frames, next } = self;
+        // Taken along, since the tally is written to while frames are cut.
+        let ends = tally.ends.clone();
+        response.take(bytes, |data| frames.take(data, &ends, |frame| *next = tally.add(frame, at, *next)))
+    }
+}

@@ -1,0 +1,71 @@
+//! Figures, and when they are refused.
+
+use std::time::Duration;
+
+use crate::support::fan::figures::{Figures, refusal};
+use crate::support::fan::round::{Round, Run};
+use crate::support::fan::schedule::Published;
+use crate::support::fan::side::Side;
+use crate::support::fan::subscribers::{Ended, Received};
+use crate::support::statistics::Spread;
+
+fn good() -> Run {
+    let latency = Spread { p50: 1.0, p99: 2.0, max: 3.0 };
+    Run {
+        received: Received {
+            delivered: 1_000,
+            missing: 0,
+            repeated: 0,
+            latency,
+            seconds: 2.0,
+            frame: 280.0,
+            generator: 0.5,
+        },
+        ended: Ended { missing: 0, repeated: 0, open: 0 },
+        published: Published { events: 10, late: latency, held: 0.0 },
+        server_cpu: Duration::from_millis(5),
+        others: 0.0,
+        resident: vec![3, 7, 5],
+    }
+}
+
+fn refused(side: Side, change: impl FnOnce(&mut Run)) -> Option<String> {
+    let mut run = good();
+    change(&mut run);
+    refusal(side, &Round { memory_each: 1.0, run: Some(run) })
+}
+
+#[test]
+fn figures_are_for_one_event_of_one_subscriber() {
+    let figures = Figures::of(&Round { memory_each: 1.0, run: Some(good()) });
+    assert!((figures.cpu_us - 5.0).abs() < 1e-9 && (figures.delivered_per_second - 500.0).abs() < 1e-9);
+    assert!((figures.peak - 7.0).abs() < 1e-9);
+    assert!(Figures::of(&Round { memory_each: 1.0, run: None }).cpu_us.is_nan());
+}
+
+#[test]
+fn a_good_round_stands() {
+    assert_eq!(refused(Side::Body, |_| ()), None);
+    assert_eq!(refusal(Side::Body, &Round { memory_each: 1.0, run: None }), None);
+}
+
+#[test]
+fn what_is_missing_or_came_again_refuses() {
+    for why in [
+        refused(Side::Body, |run| run.received.missing = 1),
+        refused(Side::Floor, |run| run.ended.missing = 1),
+        refused(Side::Nchan, |run| run.ended.repeated = 1),
+        refused(Side::HandOver, |run| run.ended.open = 1),
+    ] {
+        assert!(why.is_some());
+    }
+}
+
+#[test]
+fn a_bottleneck_that_is_not_the_server_refuses() {
+    let why = refused(Side::Floor, |run| run.received.generator = 0.96);
+    assert!(why.unwrap().contains("generator"));
+    let late = |run: &mut Run| run.published.late.p99 = 60.0;
+    assert!(refused(Side::Nchan, late).unwrap().contains("publisher"));
+    assert_eq!(refused(Side::Floor, late), None);
+}

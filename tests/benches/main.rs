@@ -1,0 +1,22 @@
+//! What the benchmarks are made of, as far as it can be wrong without being slow: schedules, accounts, refusals.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed; the benchmarks print, no test does"
+)]
+
+#[path = "../../benches/support/mod.rs"]
+mod support;
+
+mod chunked;
+mod chunks;
+mod figures;
+mod frames;
+mod options;
+mod schedule;
+mod side;
+mod stamp;
+mod statistics;
+mod subscriber;
+mod workload;

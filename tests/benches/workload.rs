@@ -1,0 +1,12 @@
+//! Workloads.
+
+use crate::support::fan::workload::Workload;
+
+#[test]
+fn as_many_are_stuck_as_shall_be() {
+    for (subscribers, stuck) in [(10, 0), (10, 1), (10, 10), (15_000, 200), (7, 3)] {
+        let workload = Workload { stuck, ..Workload::new("any", 1, subscribers, 1, 1) };
+        let found = (0..subscribers).filter(|subscriber| workload.is_stuck(*subscriber)).count();
+        assert_eq!(found as u64, stuck, "of {subscribers}");
+    }
+}

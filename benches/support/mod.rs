@@ -16,6 +16,7 @@ pub(crate) mod http;
 pub(crate) mod intake;
 pub(crate) mod load;
 pub(crate) mod options;
+pub(crate) mod overhead;
 pub(crate) mod pace;
 pub(crate) mod proc;
 pub(crate) mod report;

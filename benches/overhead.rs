@@ -1,0 +1,116 @@
+//! How much later does a text come through hearken? `cargo bench --bench overhead`
+//!
+//! Asks an upstream the same question straight and through hearken, in turns: a synchronous stream, one at a time. The
+//! upstream answers after 20 ms and stamps each text when it makes it. What is measured is the time to the first text,
+//! which holds all that hearken does with a submit (it is checked, and durable, before anything is answered), and the
+//! time that each of the others was under way. Upstream and server are processes of their own, over sockets; each
+//! question has a fresh connection, which is up before the clock starts.
+//!
+//! Options, after `--`: `--pairs N` (200), `--texts N` of each answer (20), `--rate N` of them per second (200).
+//!
+//! # How to read it
+//!
+//! - `added` is the difference of the p50s, `paired` the median of the differences between a question that was asked
+//!   straight and the one that was asked through hearken next to it.
+//! - The first time holds the upstream's 20 ms on both sides.
+//! - Whoever asks straight has an upstream's connection of its own; hearken keeps its own open, as a service does.
+//! - Every process sleeps most of the time. Where others use the machine, waking up takes longer, and three have to wake
+//!   up through hearken where two do without.
+//!
+//! # What makes it refuse
+//!
+//! - A text was missing or came again, or an answer did not end as it should.
+//! - The generator was the bottleneck: it ran, or was ready to run and had no core, half of the time or more.
+//! - The upstream was the bottleneck: of its texts one in a hundred was 10 ms late or more.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
+#![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use support::Outcome;
+use support::bench::run;
+use support::frames::Ends;
+use support::helper::{Helper, played};
+use support::overhead::added::Added;
+use support::overhead::ask::Question;
+use support::overhead::upstream::Upstream;
+use support::request::{MODEL, streamed, to_gemini};
+use support::server::Server;
+use support::statistics::Spread;
+
+/// How long the upstream thinks.
+const ANSWERS_AFTER: Duration = Duration::from_millis(20);
+/// Not counted: the first connections, allocations and pages of a fresh server.
+const WARM_UP: usize = 10;
+
+/// What may be chosen.
+struct Options {
+    pairs: usize,
+    texts: u32,
+    rate: u32,
+}
+
+impl Options {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
+        let mut options = Self { pairs: 200, texts: 20, rate: 200 };
+        let mut is_bench = false;
+        while let Some(argument) = arguments.next() {
+            let mut number = || {
+                let value = arguments.next().and_then(|value| value.parse::<u16>().ok());
+                value.filter(|value| *value > 0).ok_or(format!("{argument} needs a number from 1 to 65535"))
+            };
+            match argument.as_str() {
+                "--pairs" => options.pairs = number()?.into(),
+                "--texts" => options.texts = number()?.into(),
+                "--rate" => options.rate = number()?.into(),
+                "--bench" => is_bench = true,
+                // Cargo passes on what is meant for the harness that this benchmark does not have.
+                _ => {}
+            }
+        }
+        Ok(is_bench.then_some(options))
+    }
+}
+
+fn main() -> ExitCode {
+    played(Upstream::play).unwrap_or_else(|| run(Options::read(std::env::args().skip(1)), measure))
+}
+
+fn measure(options: &Options) -> Outcome<Added> {
+    let texts = u64::from(options.texts);
+    let interval = Duration::from_secs(1) / options.rate;
+    let mut upstream = Helper::start(&Upstream { answers_after: ANSWERS_AFTER, texts, interval })?;
+    let gemini: SocketAddr = upstream.hear()?;
+    let server = Server::start(Path::new(env!("CARGO_TARGET_TMPDIR")), |_| settings(gemini))?;
+    let straight = Question { whom: gemini, request: to_gemini()?, ends: Ends::returns(), texts };
+    let through = Question { whom: server.address(), request: streamed(true)?, ends: Ends::feeds(), texts };
+    let mut pairs = Vec::new();
+    for pair in 0..WARM_UP + options.pairs {
+        // Neither is always the first.
+        let answers = if pair % 2 == 0 {
+            (straight.ask()?, through.ask()?)
+        } else {
+            let through = through.ask()?;
+            (straight.ask()?, through)
+        };
+        if pair >= WARM_UP {
+            pairs.push(answers);
+        }
+    }
+    eprintln!("{} pairs of answers: every text came once", pairs.len());
+    upstream.go()?;
+    let late: Spread = upstream.hear()?;
+    Added::of(&pairs, late.p99)
+}
+
+fn settings(gemini: SocketAddr) -> String {
+    format!(
+        "[[channels]]\nkind = \"gemini\"\nbase_url = \"http://{gemini}/v1beta\"\napi_key = \"bench\"\n\
+         models = [\"{MODEL}\"]\nmax_retries = 0\n"
+    )
+}

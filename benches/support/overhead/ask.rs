@@ -1,0 +1,80 @@
+//! One question over a connection of its own, and when what came of it came.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use super::super::Outcome;
+use super::super::clock::now;
+use super::super::frames::{Ends, Frames};
+use super::super::proc::{Attention, Stretch};
+use super::super::response::Response;
+use super::super::stamp::Stamp;
+
+/// A connection is up, on both ends, after this time.
+const ACCEPTED: Duration = Duration::from_millis(5);
+/// A server that says nothing for this long hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who is asked, and how.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) whom: SocketAddr,
+    pub(crate) request: Vec<u8>,
+    /// How frames of the answer end.
+    pub(crate) ends: Ends,
+    /// Texts that must come.
+    pub(crate) texts: u64,
+}
+
+/// When the texts of an answer came.
+#[derive(Debug, Clone)]
+pub(crate) struct Answered {
+    /// From the request's first byte to the first text, ns.
+    pub(crate) first: u64,
+    /// From when each of the other texts was made until it came, ns.
+    pub(crate) others: Vec<u64>,
+    /// What the asking thread did meanwhile.
+    pub(crate) attention: Attention,
+}
+
+impl Question {
+    /// Asks, and reads the answer to its end. Texts that are missing or come again are an error.
+    pub(crate) fn ask(&self) -> Outcome<Answered> {
+        let mut socket = TcpStream::connect(self.whom)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let (mut response, mut frames) = (Response::new(), Frames::default());
+        let (mut seen, mut came) = (Vec::new(), 0);
+        let mut buffer = [0; 16 * 1024];
+        thread::sleep(ACCEPTED);
+
+        let stretch = Stretch::begin()?;
+        let sent = now();
+        socket.write_all(&self.request)?;
+        while !response.has_ended() {
+            let length = socket.read(&mut buffer)?;
+            let at = now();
+            if length == 0 {
+                return Err("an answer breaks off".into());
+            }
+            response.take(&buffer[..length], |data| {
+                frames.take(data, &self.ends, |frame| {
+                    let Some(stamp) = Stamp::find(frame) else { return };
+                    came += u64::from(stamp.index == came);
+                    seen.push((stamp, at));
+                });
+            })?;
+        }
+        let attention = stretch.end()?;
+
+        if came != self.texts || seen.len() as u64 != self.texts {
+            let count = seen.len();
+            return Err(format!("of {} texts {came} came in order, {count} in all", self.texts).into());
+        }
+        let (_, first) = seen.first().ok_or("an answer without a text")?;
+        let others = seen.iter().skip(1).map(|(stamp, at)| at.saturating_sub(stamp.made));
+        Ok(Answered { first: first - sent, others: others.collect(), attention })
+    }
+}

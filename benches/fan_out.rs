@@ -45,9 +45,12 @@
 //! A side has no figures, and the exit status is a failure, when in any of its rounds
 //!
 //! - an event was missing or came twice, or a subscriber was refused, or hearken's response did not end with its task;
+//! - a process would need more file descriptors than the system allows;
 //! - the generator was the bottleneck: it used 95 % of a core;
-//! - the publisher was the bottleneck: of its events one in a hundred was 50 ms late or more, through nobody else's fault;
-//! - a process would need more file descriptors than the system allows.
+//! - the publisher was the bottleneck: of its events one in a hundred was 50 ms late or more, while the server would have
+//!   taken it.
+//!
+//! A round with such a bottleneck is repeated, three times in all: others may have used the machine.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
 #![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
 

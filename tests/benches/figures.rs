@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::fan::figures::{Figures, refusal};
+use crate::support::fan::figures::{Figures, Refusal, refusal};
 use crate::support::fan::round::{Round, Run};
 use crate::support::fan::schedule::Published;
 use crate::support::fan::side::Side;
@@ -24,12 +24,13 @@ fn good() -> Run {
         ended: Ended { missing: 0, repeated: 0, open: 0 },
         published: Published { events: 10, late: latency, held: 0.0 },
         server_cpu: Duration::from_millis(5),
+        publisher: 0.1,
         others: 0.0,
         resident: vec![3, 7, 5],
     }
 }
 
-fn refused(side: Side, change: impl FnOnce(&mut Run)) -> Option<String> {
+fn refused(side: Side, change: impl FnOnce(&mut Run)) -> Option<Refusal> {
     let mut run = good();
     change(&mut run);
     refusal(side, &Round { memory_each: 1.0, run: Some(run) })
@@ -57,15 +58,16 @@ fn what_is_missing_or_came_again_refuses() {
         refused(Side::Nchan, |run| run.ended.repeated = 1),
         refused(Side::HandOver, |run| run.ended.open = 1),
     ] {
-        assert!(why.is_some());
+        assert!(matches!(why, Some(Refusal::Wrong(_))), "{why:?}");
     }
 }
 
 #[test]
 fn a_bottleneck_that_is_not_the_server_refuses() {
-    let why = refused(Side::Floor, |run| run.received.generator = 0.96);
-    assert!(why.unwrap().contains("generator"));
+    let is_bottleneck =
+        |why: Option<Refusal>, whose| matches!(why, Some(Refusal::Bottleneck(why)) if why.contains(whose));
+    assert!(is_bottleneck(refused(Side::Floor, |run| run.received.generator = 0.96), "generator"));
     let late = |run: &mut Run| run.published.late.p99 = 60.0;
-    assert!(refused(Side::Nchan, late).unwrap().contains("publisher"));
+    assert!(is_bottleneck(refused(Side::Nchan, late), "publisher"));
     assert_eq!(refused(Side::Floor, late), None);
 }

@@ -28,6 +28,8 @@ pub(crate) struct Figures {
     pub(crate) frame: f64,
     /// The generator's share of a core.
     pub(crate) generator: f64,
+    /// The publisher's; the floor has none.
+    pub(crate) publisher: f64,
     /// How late the slowest hundredth of the events was made, ms.
     pub(crate) late: f64,
     /// How long the server took nothing more, s.
@@ -47,6 +49,7 @@ impl Figures {
             peak: NONE,
             frame: NONE,
             generator: NONE,
+            publisher: NONE,
             late: NONE,
             held: NONE,
             others: NONE,
@@ -61,6 +64,7 @@ impl Figures {
             peak: run.resident.iter().max().map_or(NONE, |peak| *peak as f64),
             frame: run.received.frame,
             generator: run.received.generator,
+            publisher: run.publisher,
             late: run.published.late.p99,
             held: run.published.held,
             others: run.others,
@@ -81,6 +85,7 @@ impl Figures {
             peak: of(|figures| figures.peak),
             frame: of(|figures| figures.frame),
             generator: of(|figures| figures.generator),
+            publisher: of(|figures| figures.publisher),
             late: of(|figures| figures.late),
             held: of(|figures| figures.held),
             others: of(|figures| figures.others),
@@ -96,6 +101,7 @@ impl Figures {
             "server_resident_bytes_at_most": self.peak,
             "frame_bytes": self.frame,
             "generator_share_of_core": self.generator,
+            "publisher_share_of_core": self.publisher,
             "events_late_ms_p99": self.late,
             "server_held_publisher_seconds": self.held,
             "others_share_of_machine": self.others,
@@ -103,22 +109,33 @@ impl Figures {
     }
 }
 
+/// Why a round has no figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The server did not do what it has to do.
+    Wrong(String),
+    /// Somebody else was too slow, which another round need not be.
+    Bottleneck(String),
+}
+
 /// Why a round has no figures, if it has none.
-pub(crate) fn refusal(side: Side, round: &Round) -> Option<String> {
-    let Run { received, ended, published, .. } = round.run.as_ref()?;
+pub(crate) fn refusal(side: Side, round: &Round) -> Option<Refusal> {
+    let Run { received, ended, published, publisher, .. } = round.run.as_ref()?;
     let (missing, repeated) = (received.missing.max(ended.missing), ended.repeated);
-    let is_slow = received.generator >= MOST_FOR_GENERATOR;
     // The floor makes its events itself: late ones are its own affair.
-    let is_late =
-        matches!(side, Side::HandOver | Side::Body | Side::Nchan) && published.late.p99 >= MOST_LATE_MS;
+    let has_publisher = matches!(side, Side::HandOver | Side::Body | Side::Nchan);
     if missing > 0 || repeated > 0 {
-        Some(format!("{missing} events were missing, {repeated} came again"))
+        Some(Refusal::Wrong(format!("{missing} events were missing, {repeated} came again")))
     } else if ended.open > 0 {
-        Some(format!("{} responses did not end with their task", ended.open))
-    } else if is_slow {
-        Some(format!("the generator was the bottleneck: {:.0} % of a core", received.generator * 100.0))
-    } else if is_late {
-        Some(format!("the publisher was the bottleneck: {:.0} ms late (p99)", published.late.p99))
+        Some(Refusal::Wrong(format!("{} responses did not end with their task", ended.open)))
+    } else if received.generator >= MOST_FOR_GENERATOR {
+        let share = received.generator * 100.0;
+        Some(Refusal::Bottleneck(format!("the generator was the bottleneck: {share:.0} % of a core")))
+    } else if has_publisher && published.late.p99 >= MOST_LATE_MS {
+        let (late, share) = (published.late.p99, publisher * 100.0);
+        let why =
+            format!("the publisher was the bottleneck: {late:.0} ms late (p99), with {share:.0} % of a core");
+        Some(Refusal::Bottleneck(why))
     } else {
         None
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::super::Outcome;
 use super::super::server::settle;
-use super::figures::{Figures, refusal};
+use super::figures::{Figures, Refusal, refusal};
 use super::nchan::Installed;
 use super::options::Options;
 use super::round::Round;
@@ -12,6 +12,10 @@ use super::row::{Line, Row};
 use super::side::Side;
 use super::table::Table;
 use super::workload::Workload;
+
+/// A round in which the generator or the publisher was too slow is repeated up to so often in all: others may have used
+/// the machine.
+const TRIES: usize = 3;
 
 /// Measures those of these rows that were chosen.
 pub(crate) fn measure(options: &Options, rows: &[Workload]) -> Outcome<Table> {
@@ -71,11 +75,18 @@ impl Scene<'_> {
         Ok(Vec::new())
     }
 
+    /// One round; it is repeated when something other than the server was too slow.
     fn round(&self, side: Side, workload: &Workload, place: &Path) -> Outcome<Figures> {
-        let round = Round::measure(side, workload, place, self.nchan)?;
-        match refusal(side, &round) {
-            Some(why) => Err(why.into()),
-            None => Ok(Figures::of(&round)),
+        for left in (0..TRIES).rev() {
+            let round = Round::measure(side, workload, place, self.nchan)?;
+            match refusal(side, &round) {
+                None => return Ok(Figures::of(&round)),
+                Some(Refusal::Bottleneck(why)) if left > 0 => {
+                    eprintln!("{}, {side}: {why}; once more", workload.name);
+                }
+                Some(Refusal::Bottleneck(why) | Refusal::Wrong(why)) => return Err(why.into()),
+            }
         }
+        Err("it was not tried".into())
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Run {
     pub(crate) ended: Ended,
     pub(crate) published: Published,
     pub(crate) server_cpu: Duration,
+    /// The publisher's share of a core, where it is not the server.
+    pub(crate) publisher: f64,
     /// The share of the machine that none of ours used, and somebody did.
     pub(crate) others: f64,
     /// Of the server, bytes, from the beginning to the end.
@@ -70,18 +72,20 @@ impl Round {
         let pause = (workload.length() / LOOKS).max(Duration::from_secs(1));
         let processes = stage.processes()?;
         let (received, resident) = looking(&processes, pause, || subscribers.hear::<Received>())?;
-        let time = began.elapsed();
-        let server_cpu = stage.server_cpu_time()?.saturating_sub(server);
-        let ours =
-            server_cpu + (stage.publisher_cpu_time()? - publisher) + (subscribers.cpu_time()? - generator);
-        let others = (machine_cpu_time()? - machine).saturating_sub(ours).as_secs_f64();
+        let time = began.elapsed().as_secs_f64();
+        let server = stage.server_cpu_time()?.saturating_sub(server);
+        let publisher = stage.publisher_cpu_time()?.saturating_sub(publisher);
+        let generator = subscribers.cpu_time()?.saturating_sub(generator);
+        let machine = machine_cpu_time()?.saturating_sub(machine);
+        let others = machine.saturating_sub(server + publisher + generator).as_secs_f64();
 
         let run = Run {
             received,
             published: stage.publisher().hear()?,
             ended: subscribers.hear()?,
-            server_cpu,
-            others: others / (time.as_secs_f64() * cores() as f64),
+            server_cpu: server,
+            publisher: publisher.as_secs_f64() / time,
+            others: others / (time * cores() as f64),
             resident,
         };
         Ok(Self { memory_each, run: Some(run) })

@@ -17,6 +17,7 @@ fn good() -> Run {
             missing: 0,
             repeated: 0,
             latency,
+            beginning: latency,
             seconds: 2.0,
             frame: 280.0,
             generator: 0.5,

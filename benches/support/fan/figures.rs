@@ -20,6 +20,8 @@ pub(crate) struct Figures {
     pub(crate) cpu_us: f64,
     /// From when an event was made until it was read, ms.
     pub(crate) latency: Spread,
+    /// The same of each task's first event alone, ms.
+    pub(crate) beginning: Spread,
     /// Of the server for each subscriber while nothing was published, bytes.
     pub(crate) memory_each: f64,
     /// Of the server at most, bytes, with all that its processes share.
@@ -41,10 +43,12 @@ pub(crate) struct Figures {
 impl Figures {
     pub(crate) fn of(round: &Round) -> Self {
         const NONE: f64 = f64::NAN;
+        const NO_SPREAD: Spread = Spread { p50: NONE, p99: NONE, max: NONE };
         let idle = Self {
             delivered_per_second: NONE,
             cpu_us: NONE,
-            latency: Spread { p50: NONE, p99: NONE, max: NONE },
+            latency: NO_SPREAD,
+            beginning: NO_SPREAD,
             memory_each: round.memory_each,
             peak: NONE,
             frame: NONE,
@@ -60,6 +64,7 @@ impl Figures {
             delivered_per_second: delivered / run.received.seconds,
             cpu_us: run.server_cpu.as_secs_f64() * 1e6 / delivered,
             latency: run.received.latency,
+            beginning: run.received.beginning,
             memory_each: round.memory_each,
             peak: run.resident.iter().max().map_or(NONE, |peak| *peak as f64),
             frame: run.received.frame,
@@ -73,14 +78,16 @@ impl Figures {
 
     pub(crate) fn medians(rounds: &[Self]) -> Self {
         let of = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure));
+        let spread = |spread: fn(&Self) -> Spread| Spread {
+            p50: median(rounds.iter().map(|figures| spread(figures).p50)),
+            p99: median(rounds.iter().map(|figures| spread(figures).p99)),
+            max: median(rounds.iter().map(|figures| spread(figures).max)),
+        };
         Self {
             delivered_per_second: of(|figures| figures.delivered_per_second),
             cpu_us: of(|figures| figures.cpu_us),
-            latency: Spread {
-                p50: of(|figures| figures.latency.p50),
-                p99: of(|figures| figures.latency.p99),
-                max: of(|figures| figures.latency.max),
-            },
+            latency: spread(|figures| figures.latency),
+            beginning: spread(|figures| figures.beginning),
             memory_each: of(|figures| figures.memory_each),
             peak: of(|figures| figures.peak),
             frame: of(|figures| figures.frame),
@@ -97,6 +104,7 @@ impl Figures {
             "delivered_per_second": self.delivered_per_second,
             "server_cpu_us_per_event": self.cpu_us,
             "latency_ms": self.latency,
+            "first_event_latency_ms": self.beginning,
             "server_bytes_per_idle_subscriber": self.memory_each,
             "server_resident_bytes_at_most": self.peak,
             "frame_bytes": self.frame,

@@ -12,6 +12,8 @@ pub(crate) struct Tally {
     ends: Ends,
     /// From when an event was made until it was read.
     pub(crate) latencies: Durations,
+    /// The same of each task's first event alone.
+    pub(crate) beginnings: Durations,
     pub(crate) delivered: u64,
     pub(crate) missing: u64,
     pub(crate) repeated: u64,
@@ -26,6 +28,7 @@ impl Tally {
         Ok(Self {
             ends: Ends::feeds(),
             latencies: Durations::new()?,
+            beginnings: Durations::new()?,
             delivered: 0,
             missing: 0,
             repeated: 0,
@@ -45,7 +48,11 @@ impl Tally {
         self.missing += stamp.index - next;
         self.delivered += 1;
         self.frame_bytes += frame.len() as u64;
-        self.latencies.add(at.saturating_sub(stamp.made));
+        let latency = at.saturating_sub(stamp.made);
+        self.latencies.add(latency);
+        if stamp.index == 0 {
+            self.beginnings.add(latency);
+        }
         self.first = stamp.made.min(self.first);
         self.last = at;
         stamp.index + 1

@@ -49,6 +49,8 @@ pub(crate) struct Received {
     pub(crate) repeated: u64,
     /// From when an event was made until it was read, ms.
     pub(crate) latency: Spread,
+    /// The same of each task's first event alone, ms.
+    pub(crate) beginning: Spread,
     /// From when the first one was made until the last one was read, but no less than it takes to publish them, s.
     pub(crate) seconds: f64,
     /// Of a frame, bytes.
@@ -116,6 +118,7 @@ impl Subscribers {
             missing: crowd.missing(|reader| !reader.is_stuck),
             repeated,
             latency: crowd.tally.latencies.spread(),
+            beginning: crowd.tally.beginnings.spread(),
             // The last event fills its own interval, too.
             seconds: (last.saturating_sub(first) as f64 / 1e9).max(self.workload.length().as_secs_f64()),
             frame: frame_bytes as f64 / delivered as f64,

@@ -1,4 +1,4 @@
-//! Workloads.
+//! Workloads: what they ask of a server.
 
 use crate::support::fan::workload::Workload;
 

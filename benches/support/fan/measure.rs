@@ -56,7 +56,8 @@ impl Scene<'_> {
                     Ok(figures) => rounds.push(figures),
                     Err(why) => line.rounds = Err(why.to_string()),
                 }
-                let said = line.rounds.as_ref().map_or_else(String::as_str, |_| "every event arrived once");
+                let good = if workload.is_idle() { "all subscribed" } else { "every event arrived once" };
+                let said = line.rounds.as_ref().map_or_else(String::as_str, |_| good);
                 eprintln!(
                     "{}, {}, round {round} of {}: {said}",
                     workload.name, line.side, self.options.rounds
@@ -77,16 +78,17 @@ impl Scene<'_> {
 
     /// One round; it is repeated when something other than the server was too slow.
     fn round(&self, side: Side, workload: &Workload, place: &Path) -> Outcome<Figures> {
-        for left in (0..TRIES).rev() {
+        let mut tries = 1;
+        loop {
             let round = Round::measure(side, workload, place, self.nchan)?;
             match refusal(side, &round) {
                 None => return Ok(Figures::of(&round)),
-                Some(Refusal::Bottleneck(why)) if left > 0 => {
+                Some(Refusal::Bottleneck(why)) if tries < TRIES => {
                     eprintln!("{}, {side}: {why}; once more", workload.name);
+                    tries += 1;
                 }
                 Some(Refusal::Bottleneck(why) | Refusal::Wrong(why)) => return Err(why.into()),
             }
         }
-        Err("it was not tried".into())
     }
 }

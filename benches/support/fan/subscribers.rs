@@ -121,7 +121,7 @@ impl Subscribers {
             beginning: crowd.tally.beginnings.spread(),
             // The last event fills its own interval, too.
             seconds: (last.saturating_sub(first) as f64 / 1e9).max(self.workload.length().as_secs_f64()),
-            frame: frame_bytes as f64 / delivered as f64,
+            frame: frame_bytes as f64 / delivered.max(1) as f64,
             generator: attention.ran.as_secs_f64() / attention.whole.as_secs_f64(),
         })?;
 

@@ -36,7 +36,8 @@
 //!   comes half a second after the last one that is counted: what the end of a task costs is in none of the figures.
 //! - `B/sub` is the rise of the server's memory (PSS) by the subscribers before anything is published, without what the
 //!   kernel holds for their sockets. With few subscribers it is coarse.
-//! - Those that read nothing are in no figure but the server's memory, and must have all they missed in the end.
+//! - Those that read nothing are in no figure but the server's memory, and must have all they missed in the end. Whether
+//!   that memory grew is in the JSON: resident at the beginning, at half the time, at the end and at most.
 //! - All share the machine. When a server takes no more from its publisher, events are made, and stamped, later: then
 //!   fewer are delivered than are offered. `late` is how late the publisher was by itself.
 //!

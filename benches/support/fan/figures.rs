@@ -1,5 +1,6 @@
 //! The figures of a round, and when they are not worth the name.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::statistics::{Spread, median};
@@ -11,6 +12,28 @@ const MOST_FOR_GENERATOR: f64 = 0.95;
 /// Of its events a publisher may make one in a hundred so much later than it was due, ms. Later ones come in bursts, and
 /// a burst is cheaper than events that come one by one.
 const MOST_LATE_MS: f64 = 50.0;
+
+/// What the server had in memory while events were published, bytes, with all that its processes share.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Memory {
+    pub(crate) begin: f64,
+    pub(crate) half: f64,
+    pub(crate) end: f64,
+    pub(crate) most: f64,
+}
+
+impl Memory {
+    /// From what was seen, in order.
+    fn of(seen: &[u64]) -> Self {
+        let bytes = |bytes: Option<&u64>| bytes.map_or(f64::NAN, |bytes| *bytes as f64);
+        Self {
+            begin: bytes(seen.first()),
+            half: bytes(seen.get(seen.len() / 2)),
+            end: bytes(seen.last()),
+            most: bytes(seen.iter().max()),
+        }
+    }
+}
 
 /// One round's, or the medians of several. What was not measured is no number.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +47,7 @@ pub(crate) struct Figures {
     pub(crate) beginning: Spread,
     /// Of the server for each subscriber while nothing was published, bytes.
     pub(crate) memory_each: f64,
-    /// Of the server at most, bytes, with all that its processes share.
-    pub(crate) peak: f64,
+    pub(crate) memory: Memory,
     /// Of a frame, bytes.
     pub(crate) frame: f64,
     /// The generator's share of a core.
@@ -50,7 +72,7 @@ impl Figures {
             latency: NO_SPREAD,
             beginning: NO_SPREAD,
             memory_each: round.memory_each,
-            peak: NONE,
+            memory: Memory::of(&[]),
             frame: NONE,
             generator: NONE,
             publisher: NONE,
@@ -66,7 +88,7 @@ impl Figures {
             latency: run.received.latency,
             beginning: run.received.beginning,
             memory_each: round.memory_each,
-            peak: run.resident.iter().max().map_or(NONE, |peak| *peak as f64),
+            memory: Memory::of(&run.resident),
             frame: run.received.frame,
             generator: run.received.generator,
             publisher: run.publisher,
@@ -89,7 +111,12 @@ impl Figures {
             latency: spread(|figures| figures.latency),
             beginning: spread(|figures| figures.beginning),
             memory_each: of(|figures| figures.memory_each),
-            peak: of(|figures| figures.peak),
+            memory: Memory {
+                begin: of(|figures| figures.memory.begin),
+                half: of(|figures| figures.memory.half),
+                end: of(|figures| figures.memory.end),
+                most: of(|figures| figures.memory.most),
+            },
             frame: of(|figures| figures.frame),
             generator: of(|figures| figures.generator),
             publisher: of(|figures| figures.publisher),
@@ -106,7 +133,7 @@ impl Figures {
             "latency_ms": self.latency,
             "first_event_latency_ms": self.beginning,
             "server_bytes_per_idle_subscriber": self.memory_each,
-            "server_resident_bytes_at_most": self.peak,
+            "server_resident_bytes": self.memory,
             "frame_bytes": self.frame,
             "generator_share_of_core": self.generator,
             "publisher_share_of_core": self.publisher,

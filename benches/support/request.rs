@@ -75,7 +75,7 @@ pub(crate) fn streamed(is_answered: bool) -> Outcome<Vec<u8>> {
     Ok(post(&body.to_string()))
 }
 
-/// What hearken asks an upstream for it, about: the same question, straight to an upstream of Gemini's dialect.
+/// The same question, straight to an upstream of Gemini's dialect, much as hearken would ask it.
 pub(crate) fn to_gemini() -> Outcome<Vec<u8>> {
     let audio = json!({"inlineData": {"mimeType": "audio/wav", "data": STANDARD.encode(wav(1_000)?)}});
     let prompt = json!({"text": "Please transcribe this audio file"});

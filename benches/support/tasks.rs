@@ -1,14 +1,15 @@
 //! Which tasks the server knows.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use hearken::task::id::TaskId;
 use serde::Deserialize;
 
 use super::Outcome;
 use super::http::{Connection, Reply};
-use super::request::{list, wait_for};
+use super::request::{list, subscription, wait_for};
 
 /// A task that takes longer hangs.
 const PATIENCE_MINUTES: usize = 5;
@@ -45,6 +46,18 @@ pub(crate) fn completed(connection: &mut Connection, id: &TaskId) -> Outcome<()>
         }
     }
     Err(format!("{id} has not ended in {PATIENCE_MINUTES} minutes").into())
+}
+
+/// The whole stream of a task that has ended, as a subscriber reads it.
+pub(crate) fn stream_of(server: SocketAddr, id: &TaskId) -> Outcome<String> {
+    let mut connection = TcpStream::connect(server)?;
+    connection.write_all(subscription(id).as_bytes())?;
+    let mut reply = String::new();
+    connection.read_to_string(&mut reply)?;
+    match reply.split_once("\r\n\r\n") {
+        Some((head, stream)) if head.contains(" 200 ") => Ok(stream.to_owned()),
+        _ => Err(format!("{id} has no stream: {reply}").into()),
+    }
 }
 
 /// All tasks that have yet to end, page by page.

@@ -1,0 +1,264 @@
+//! What does a finished task cost in memory, as long as its chunks are kept? `cargo bench --bench finished`
+//!
+//! Lets tens of thousands of streaming tasks run to their end, within the retention of their chunks, and measures how
+//! the server's resident memory grows from one half of them to the other. From that growth the bytes of the frames are
+//! taken off, as a subscriber reads them: what is left is what a task costs beside its frames. Two lengths of answers
+//! tell what a frame costs beside its bytes. The server is the real program in a process of its own, a fresh one for
+//! each row, and its upstream is a `hearken fake-upstream`.
+//!
+//! Options, after `--`: `--tasks N` in each half of a row (25000), `--connections N` (64).
+//!
+//! # How to read it
+//!
+//! - The first half is what the second is measured against: the buffers, threads and pages that any load brings are
+//!   there by then.
+//! - Resident memory holds what the allocator does not give back, too, and what lies unused between two frames.
+//! - `a task` and `a frame` are the straight line through the rows.
+//!
+//! # What makes it refuse
+//!
+//! - A task does not complete.
+//! - A task of the first half, whose stream is read at the end, has not all of its frames.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
+#![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
+
+mod support;
+
+use std::fmt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use hearken::task::id::TaskId;
+use serde_json::{Value, json};
+
+use support::Outcome;
+use support::bench::{Findings, cores, run};
+use support::fault_upstream::FaultUpstream;
+use support::http::Connection;
+use support::proc::resident;
+use support::request::{MODEL, data, post, wav};
+use support::server::Server;
+use support::tasks::{acknowledged, completed, stream_of};
+
+/// Texts of an answer, in each row.
+const TEXTS: [usize; 2] = [8, 64];
+/// Chunks of an answer that are no texts, the role and the finish, and the terminal frame.
+const OTHER_FRAMES: usize = 3;
+/// A task is promised to cost less, in bytes beside its frames.
+const PROMISED: f64 = 4096.0;
+/// How long after the end of a half it is looked at what is resident.
+const AFTER: Duration = Duration::from_secs(2);
+
+/// What may be chosen.
+struct Options {
+    tasks: usize,
+    connections: usize,
+}
+
+impl Options {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
+        let mut options = Self { tasks: 25_000, connections: 64 };
+        let mut is_bench = false;
+        while let Some(argument) = arguments.next() {
+            let mut number = || {
+                let value = arguments.next().and_then(|value| value.parse::<usize>().ok());
+                value.filter(|value| *value > 0).ok_or(format!("{argument} needs a number from 1"))
+            };
+            match argument.as_str() {
+                "--tasks" => options.tasks = number()?,
+                "--connections" => options.connections = number()?,
+                "--bench" => is_bench = true,
+                _ => {}
+            }
+        }
+        Ok(is_bench.then_some(options))
+    }
+}
+
+fn main() -> ExitCode {
+    run(Options::read(std::env::args().skip(1)), measure)
+}
+
+fn measure(options: &Options) -> Outcome<Table> {
+    let mut rows = Vec::new();
+    for texts in TEXTS {
+        let row = one_row(texts, options)?;
+        eprintln!("{texts} texts: all {} tasks completed", 2 * options.tasks);
+        rows.push(row);
+    }
+    Ok(Table { rows, tasks: options.tasks })
+}
+
+fn one_row(texts: usize, options: &Options) -> Outcome<Row> {
+    let upstream = FaultUpstream::start(&["--script", &format!("chunks={texts}")])?;
+    let settings = format!(
+        "[[channels]]\nkind = \"gemini\"\nbase_url = \"{}\"\napi_key = \"any\"\nmodels = [\"{MODEL}\"]\n\
+         max_running_tasks = {}\n[retention]\nchunks_seconds = 86400\n",
+        upstream.gemini_url(),
+        options.connections,
+    );
+    let server = Server::start(Path::new(env!("CARGO_TARGET_TMPDIR")), |_| settings)?;
+    let fresh = resident(server.pid())?.now;
+    let first = one_half(&server, options)?;
+    let half = resident(server.pid())?.now;
+    one_half(&server, options)?;
+    let whole = resident(server.pid())?.now;
+    let stream = stream_of(server.address(), &first)?;
+    let frames = stream.matches("\n\n").count();
+    if frames != texts + OTHER_FRAMES {
+        return Err(format!("{first} has {frames} frames: {stream}").into());
+    }
+    Ok(Row {
+        texts,
+        frames,
+        frame_bytes: stream.find("event: ").map_or(0, |first| stream.len() - first),
+        fresh,
+        half,
+        whole,
+        tasks: options.tasks,
+    })
+}
+
+/// Runs the tasks of one half; returns one of them.
+fn one_half(server: &Server, options: &Options) -> Outcome<TaskId> {
+    let request = submit()?;
+    let left = AtomicUsize::new(options.tasks);
+    let client = || -> Outcome<Option<TaskId>> {
+        let mut connection = Connection::open(server.address())?;
+        let mut last = None;
+        while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+            let id = acknowledged(&connection.exchange(&request)?)?;
+            completed(&mut connection, &id)?;
+            last = Some(id);
+        }
+        Ok(last)
+    };
+    let ran = thread::scope(|scope| {
+        let clients: Vec<_> = (0..options.connections).map(|_| scope.spawn(client)).collect();
+        let ran = clients.into_iter().map(|client| client.join().unwrap_or(Err("a client crashed".into())));
+        ran.collect::<Outcome<Vec<_>>>()
+    })?;
+    thread::sleep(AFTER);
+    ran.into_iter().flatten().next().ok_or_else(|| "no task was run".into())
+}
+
+fn submit() -> Outcome<Vec<u8>> {
+    use base64::Engine as _;
+    let audio = base64::engine::general_purpose::STANDARD.encode(wav(1000)?);
+    let body = data(MODEL, &audio);
+    Ok(post(&body.replacen('{', r#"{"stream":true,"#, 1)))
+}
+
+struct Row {
+    texts: usize,
+    /// Of one task, and their bytes together.
+    frames: usize,
+    frame_bytes: usize,
+    /// Resident bytes before, between and after the halves.
+    fresh: u64,
+    half: u64,
+    whole: u64,
+    /// In each half.
+    tasks: usize,
+}
+
+impl Row {
+    /// Bytes by which a task lets the server grow.
+    fn growth(&self) -> f64 {
+        (self.whole as f64 - self.half as f64) / self.tasks as f64
+    }
+
+    /// The same without the bytes of its frames.
+    fn beside(&self) -> f64 {
+        self.growth() - self.frame_bytes as f64
+    }
+}
+
+struct Table {
+    rows: Vec<Row>,
+    tasks: usize,
+}
+
+impl Table {
+    /// What a task costs beside all of its frames, and what a frame costs beside its bytes.
+    fn line(&self) -> (f64, f64) {
+        let (Some(short), Some(long)) = (self.rows.first(), self.rows.last()) else {
+            return (f64::NAN, f64::NAN);
+        };
+        let frame = (long.beside() - short.beside()) / (long.frames as f64 - short.frames as f64);
+        (short.beside() - frame * short.frames as f64, frame)
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "Resident memory of the server with {} and {} finished tasks whose chunks are kept. {} cores. Promised:\n\
+             a task costs less than {PROMISED} bytes beside its frames.\n",
+            self.tasks,
+            2 * self.tasks,
+            cores()
+        )?;
+        writeln!(
+            f,
+            "{:>6} {:>7} {:>12} {:>9} {:>9} {:>9} {:>13} {:>13}",
+            "texts",
+            "frames",
+            "frames' B",
+            "fresh MB",
+            "half MB",
+            "whole MB",
+            "B for a task",
+            "beside frames"
+        )?;
+        for row in &self.rows {
+            let mb = |bytes: u64| bytes as f64 / 1e6;
+            writeln!(
+                f,
+                "{:>6} {:>7} {:>12} {:>9.1} {:>9.1} {:>9.1} {:>13.0} {:>13.0} {}",
+                row.texts,
+                row.frames,
+                row.frame_bytes,
+                mb(row.fresh),
+                mb(row.half),
+                mb(row.whole),
+                row.growth(),
+                row.beside(),
+                if row.beside() < PROMISED { "kept" } else { "NOT KEPT" },
+            )?;
+        }
+        let (task, frame) = self.line();
+        writeln!(
+            f,
+            "\nThe line through them: {task:.0} bytes for a task, and {frame:.0} for each frame beside its own."
+        )
+    }
+}
+
+impl Findings for Table {
+    const NAME: &str = "finished";
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn json(&self) -> Value {
+        let rows: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|row| {
+                json!({"texts": row.texts, "frames": row.frames, "frame_bytes": row.frame_bytes,
+                    "resident_bytes": {"fresh": row.fresh, "half": row.half, "whole": row.whole},
+                    "bytes_for_a_task": row.growth(), "beside_its_frames": row.beside(),
+                    "kept": row.beside() < PROMISED})
+            })
+            .collect();
+        let (task, frame) = self.line();
+        json!({"tasks_in_a_half": self.tasks, "cores": cores(), "promised_bytes": PROMISED, "rows": rows,
+            "line": {"bytes_for_a_task": task, "bytes_for_a_frame": frame}})
+    }
+}

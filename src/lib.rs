@@ -14,7 +14,7 @@
 //! |---|---|
 //! | [`error`] | the one table of error codes; [`Failure`](error::Failure), the value that becomes an HTTP error, a task's `error` and an `error` frame |
 //! | [`wire`] | the JSON and event streams that outsiders see: serde types and framing only |
-//! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [answer](task::answer), [chunk log](task::chunk_log), [snapshot](task::snapshot), [recovery](task::recovery) |
+//! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [answer](task::answer), [chunk log](task::chunk_log) and [what stays of it](task::cold_log), [snapshot](task::snapshot), [recovery](task::recovery) |
 //! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), what its bytes are, how long they say they last, how base64 travels |
 //! | [`channel`] | configured ways to serve models, as values: what each [takes](channel::judge), which could serve a request ([choose](channel::choose)), who runs next ([queue](channel::queue)), what follows a failed call ([course](channel::course)), what is left alone ([breaker](channel::breaker)) |
 //! | [`net`] | outgoing connections: whom they may [reach](net::reach), and how a response [ends](net::honest_stream) |
@@ -57,7 +57,8 @@
 //!    one piece, without asking the actor, and waits on the log's watch when there are none.
 //! 6. However the task ends, [`Life`](task::life::Life) decides once; the outcome is made durable, and only then
 //!    are the finish chunk, the terminal frame and the final status shown.
-//! 7. The actor stays until the chunks' retention has passed. Later questions are answered by the store.
+//! 7. Then the actor goes. It leaves the chunks to the registry, copied into [one piece](task::cold_log), until their
+//!    retention has passed; any other question is answered by the store.
 //!
 //! If the process dies on the way, [`actors::recovery`] takes the task up at the next start, before anything new is
 //! accepted; [`task::recovery`] says whether it runs again. If the server drains and the task neither ends nor has

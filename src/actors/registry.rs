@@ -1,9 +1,9 @@
 //! [`Registry`]: the actor that maps task ids to addresses. It accepts, starts, finds, forgets and drains.
 
+mod cold;
 mod messages;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as MapEntry;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use actix_rt::ArbiterHandle;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, Reopen, TakeUp};
 
 use super::dispatcher::{Admission, Admit, Close, Dispatcher, Standing};
-use super::task::{Draining, Job, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work};
+use super::task::{Departure, Draining, Job, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work};
 use super::{HELD_BYTES, NewTask};
 use crate::audio::source::AudioSource;
 use crate::channel::Channel;
@@ -27,18 +27,20 @@ use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
 use crate::keys::allowance::Allowance;
 use crate::store::{Acceptance, NewRecord, Replay, Store};
-use crate::task::chunk_log::{ChunkLog, LogReader};
+use crate::task::chunk_log::{ChunkLog, LogHandle, LogReader};
+use crate::task::cold_log::ColdLog;
 use crate::task::id::TaskId;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
+use cold::ColdLogs;
 
 /// A task's actor is gone.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Departed {
     id: TaskId,
-    /// Did it go as planned? Otherwise it crashed.
-    planned: bool,
+    /// What it left behind; `None` where it crashed.
+    left: Option<Departure>,
 }
 
 /// Messages that may wait for the registry; beyond, senders wait.
@@ -46,43 +48,26 @@ const MAILBOX: usize = 1024;
 /// How long tasks that are stopped may take to record their end.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
-/// A task of which this process knows.
+/// A task that has an actor.
 #[derive(Debug)]
-enum Entry {
-    /// It has an actor.
-    Living {
-        task: Arc<Task>,
-        actor: Addr<TaskActor>,
-        log: LogReader,
-        /// Did its first actor crash?
-        crashed: bool,
-    },
-    /// It ended in an earlier process, and its stream was asked for.
-    Replayed { owner: KeyHash, log: LogReader },
-}
-
-impl Entry {
-    fn owner(&self) -> KeyHash {
-        match self {
-            Self::Living { task, .. } => task.owner,
-            Self::Replayed { owner, .. } => *owner,
-        }
-    }
-
-    fn log(&self) -> &LogReader {
-        match self {
-            Self::Living { log, .. } | Self::Replayed { log, .. } => log,
-        }
-    }
+struct Living {
+    task: Arc<Task>,
+    actor: Addr<TaskActor>,
+    log: LogHandle,
+    /// Did its first actor crash?
+    crashed: bool,
 }
 
 /// A stream that is being read from its journal: all who ask for it meanwhile wait for the same reading.
 type Reading = Shared<BoxFuture<'static, Result<Option<Replay>, Failure>>>;
 
-/// The actor that knows all tasks that have one.
+/// The actor that knows all tasks that have one, and the streams of those that had one.
 #[derive(Debug)]
 pub struct Registry {
-    tasks: HashMap<TaskId, Entry>,
+    tasks: HashMap<TaskId, Living>,
+    cold: ColdLogs,
+    /// Waits until the next of them is to be forgotten, which is at this moment.
+    expiry: Option<(Instant, SpawnHandle)>,
     /// Tasks that are being written to the store. Once one is there it can be known, by the list or by its
     /// `Idempotency-Key`, before it is started; who looks for it meanwhile waits until the sender is dropped.
     accepting: HashMap<TaskId, watch::Receiver<()>>,
@@ -105,6 +90,8 @@ impl Registry {
         let (running, all_ended) = mpsc::channel(1);
         Self {
             tasks: HashMap::new(),
+            cold: ColdLogs::default(),
+            expiry: None,
             accepting: HashMap::new(),
             readings: HashMap::new(),
             settings,
@@ -134,12 +121,13 @@ impl Registry {
     }
 
     fn start(&mut self, parts: TaskParts, crashed: bool, ctx: &mut Context<Self>) -> LogReader {
-        let log = parts.log_reader();
+        let log = parts.log();
+        let reader = log.reader();
         let task = parts.task();
         let (departing, departed) = oneshot::channel();
         let settings = self.settings.clone();
         let running = self.running.as_ref().map(mpsc::Sender::downgrade);
-        let Some(arbiter) = self.arbiters.get(self.next_arbiter) else { return log };
+        let Some(arbiter) = self.arbiters.get(self.next_arbiter) else { return reader };
         let actor = TaskActor::start_in_arbiter(arbiter, move |_| {
             TaskActor::new(parts, settings, running, departing)
         });
@@ -151,36 +139,58 @@ impl Registry {
             let _ = actor.try_send(Draining);
         }
         let id = task.id.clone();
-        self.tasks.insert(id.clone(), Entry::Living { task, actor, log: log.clone(), crashed });
-        // Dropped without a word: the actor panicked.
-        expect_departure(id, departed.map(|departed| departed.is_ok()), ctx);
-        log
+        self.tasks.insert(id.clone(), Living { task, actor, log, crashed });
+        expect_departure(id, departed, ctx);
+        reader
     }
 
     fn succeed(&mut self, id: &TaskId, ctx: &mut Context<Self>) {
-        let Some(Entry::Living { task, log, crashed, .. }) = self.tasks.remove(id) else { return };
+        let Some(Living { task, log, crashed, .. }) = self.tasks.remove(id) else { return };
         tracing::error!(task_id = %id, again = crashed, "the task's actor crashed");
         if log.mark().is_final() {
             // The store tells of it from now on.
         } else if crashed {
             // Ending it is what crashes: readers are let go, and the next start ends it in the store.
-            ChunkLog::take_over(&log).end();
+            ChunkLog::take_over(log).end();
         } else {
-            self.start(TaskParts::crashed(task, &log), true, ctx);
+            self.start(TaskParts::crashed(task, log), true, ctx);
         }
+    }
+
+    /// Keeps a stream readable for a time.
+    fn keep(&mut self, id: TaskId, owner: KeyHash, log: ColdLog, time: Duration, ctx: &mut Context<Self>) {
+        self.cold.keep(id, owner, log, Instant::now() + time);
+        self.expect_expiry(ctx);
+    }
+
+    /// One timer for all: a future of its own for each stream would be much for one that is mostly never read.
+    fn expect_expiry(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.cold.next_expiry() else { return };
+        match self.expiry {
+            Some((awaited, _)) if awaited <= next => return,
+            Some((_, waiting)) => drop(ctx.cancel_future(waiting)),
+            None => {}
+        }
+        let wait = next.saturating_duration_since(Instant::now());
+        let waiting = ctx.run_later(wait, |registry, ctx| {
+            registry.expiry = None;
+            registry.cold.forget_until(Instant::now());
+            registry.expect_expiry(ctx);
+        });
+        self.expiry = Some((next, waiting));
     }
 }
 
-/// Tells the registry when a task departs, and whether it does so as planned. What waits for that is no future of
-/// the registry's own: an actor polls all of those each time that it wakes, and there are many tasks, which stay
-/// long after their end.
-fn expect_departure(id: TaskId, planned: impl Future<Output = bool> + 'static, ctx: &mut Context<Registry>) {
+/// Tells the registry when a task departs. What waits for that is no future of the registry's own: an actor polls all of
+/// those each time that it wakes, and there are many tasks.
+fn expect_departure(id: TaskId, departed: oneshot::Receiver<Departure>, ctx: &mut Context<Registry>) {
     let registry = ctx.address().downgrade();
     actix_rt::spawn(async move {
-        let planned = planned.await;
+        // Dropped without a word: the actor panicked.
+        let left = departed.await.ok();
         // A registry that is gone has nobody to forget.
         if let Some(registry) = registry.upgrade() {
-            let _ = registry.send(Departed { id, planned }).await;
+            let _ = registry.send(Departed { id, left }).await;
         }
     });
 }
@@ -304,12 +314,13 @@ impl Handler<TakeUp> for Registry {
 
 impl Registry {
     fn find(&self, id: &TaskId, owner: KeyHash) -> Option<Located> {
-        let entry = self.tasks.get(id).filter(|entry| entry.owner() == owner)?;
-        let (actor, stream) = match entry {
-            Entry::Living { actor, task, .. } => (Some(actor.clone()), task.stream),
-            Entry::Replayed { .. } => (None, true),
-        };
-        Some(Located { actor, log: entry.log().clone(), stream })
+        if let Some(Living { task, actor, log, .. }) =
+            self.tasks.get(id).filter(|living| living.task.owner == owner)
+        {
+            return Some(Located { actor: Some(actor.clone()), log: log.reader(), stream: task.stream });
+        }
+        let log = self.cold.find(id, owner)?.clone();
+        Some(Located { actor: None, log: log.into(), stream: true })
     }
 }
 
@@ -331,11 +342,10 @@ impl Handler<Find> for Registry {
 impl Handler<Departed> for Registry {
     type Result = ();
 
-    fn handle(&mut self, Departed { id, planned }: Departed, ctx: &mut Self::Context) {
-        if planned {
-            self.tasks.remove(&id);
-        } else {
-            self.succeed(&id, ctx);
+    fn handle(&mut self, Departed { id, left }: Departed, ctx: &mut Self::Context) {
+        let Some(left) = left else { return self.succeed(&id, ctx) };
+        if let (Some(living), Departure::Stream(log)) = (self.tasks.remove(&id), left) {
+            self.keep(id, living.task.owner, log, self.settings.chunk_retention, ctx);
         }
     }
 }
@@ -344,9 +354,7 @@ impl Handler<Reopen> for Registry {
     type Result = ResponseActFuture<Self, Result<Option<LogReader>, Failure>>;
 
     fn handle(&mut self, Reopen { id, owner }: Reopen, _: &mut Self::Context) -> Self::Result {
-        let known = self.tasks.get(&id).filter(|entry| entry.owner() == owner);
-        if let Some(entry) = known {
-            let log = entry.log().clone();
+        if let Some(Located { log, .. }) = self.find(&id, owner) {
             return Box::pin(std::future::ready(Ok(Some(log))).into_actor(self));
         }
         let store = self.store().clone();
@@ -357,11 +365,8 @@ impl Handler<Reopen> for Registry {
         Box::pin(reading.clone().into_actor(self).map(move |replay, registry, ctx| {
             registry.readings.remove(&(id.clone(), owner));
             let Some(Replay { log, left }) = replay? else { return Ok(None) };
-            if let MapEntry::Vacant(entry) = registry.tasks.entry(id.clone()) {
-                entry.insert(Entry::Replayed { owner, log: log.clone() });
-                expect_departure(id, sleep(left).map(|()| true), ctx);
-            }
-            Ok(Some(log))
+            registry.keep(id, owner, log.clone(), left, ctx);
+            Ok(Some(log.into()))
         }))
     }
 }
@@ -381,14 +386,7 @@ impl Registry {
         M: Message<Result = ()> + Copy + Send + 'static,
         TaskActor: Handler<M>,
     {
-        let sends: Vec<_> = self
-            .tasks
-            .values()
-            .filter_map(|entry| match entry {
-                Entry::Living { actor, .. } => Some(actor.send(message)),
-                Entry::Replayed { .. } => None,
-            })
-            .collect();
+        let sends: Vec<_> = self.tasks.values().map(|living| living.actor.send(message)).collect();
         join_all(sends).map(drop)
     }
 }
@@ -423,7 +421,7 @@ impl Handler<Drain> for Registry {
                 let _ = timeout(STOP_TIME, stopped).await;
             };
             stopped.into_actor(registry).map(|(), registry: &mut Self, _| {
-                let left = registry.tasks.values().filter(|entry| !entry.log().mark().ended).count();
+                let left = registry.tasks.values().filter(|living| !living.log.mark().ended).count();
                 if left > 0 {
                     tracing::info!(tasks = left, "left for the next start");
                 }

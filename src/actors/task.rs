@@ -1,7 +1,7 @@
 //! [`TaskActor`]: owns one task's state, its upstream stream and its chunk log.
 //!
-//! What a task may do next is decided by [`Life`], a pure function; this actor carries out its effects. It
-//! lives until the chunks' retention has passed; later questions are answered by the store.
+//! What a task may do next is decided by [`Life`], a pure function; this actor carries out its effects. When the end
+//! has been announced it goes, and leaves the chunks to the registry; the rest is told by the store.
 
 mod calls;
 mod durable;
@@ -23,6 +23,7 @@ use crate::channel::course::Course;
 use crate::error::{ErrorCode, Failure};
 use crate::store::{EndResult, Ending, Journal};
 use crate::task::answer::{Answer, TextKind};
+use crate::task::cold_log::ColdLog;
 use crate::task::life::{Effect, Event, Life, Outcome};
 use crate::task::progress::Progress;
 use crate::task::recovery::{interrupted_caller, interrupted_stream};
@@ -54,6 +55,15 @@ pub struct Draining;
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
+
+/// What a task's actor leaves behind when it goes as planned.
+#[derive(Debug)]
+pub enum Departure {
+    /// Nothing: the task has no stream.
+    Traceless,
+    /// Its chunks, which stay readable.
+    Stream(ColdLog),
+}
 
 /// The actor of one task.
 #[derive(Debug)]
@@ -110,7 +120,7 @@ pub struct TaskActor {
     /// Held while the task runs and records its end: a drain waits for it.
     token: Option<mpsc::Sender<Infallible>>,
     /// Tells the registry that this actor went as planned; dropped untold, it crashed.
-    departing: Option<oneshot::Sender<()>>,
+    departing: Option<oneshot::Sender<Departure>>,
 }
 
 impl TaskActor {
@@ -120,7 +130,7 @@ impl TaskActor {
         parts: TaskParts,
         settings: TaskSettings,
         running: Option<mpsc::WeakSender<Infallible>>,
-        departing: oneshot::Sender<()>,
+        departing: oneshot::Sender<Departure>,
     ) -> Self {
         let TaskParts { task, key_name, answer, job, presence, timeline, progress, begun, leashed } = parts;
         let (work, doomed) = match job {
@@ -333,14 +343,8 @@ impl TaskActor {
             (_, Some((reason, usage))) => self.answer.end_completed(reason, usage),
             (_, None) => self.answer.end_failed(&Failure::internal()),
         }
-        self.answer.forget_texts();
-        self.journal = None;
         self.token = None;
-        if self.task.stream {
-            ctx.run_later(self.settings.chunk_retention, Self::retire);
-        } else {
-            self.retire(ctx);
-        }
+        self.retire(ctx);
     }
 
     fn let_go(&mut self) {
@@ -352,8 +356,11 @@ impl TaskActor {
     /// Goes as planned. Not in `Actor::stopped`: that is also called for an actor that panicked.
     fn retire(&mut self, ctx: &mut Context<Self>) {
         if let Some(departing) = self.departing.take() {
+            let stream = self.task.stream;
+            let left =
+                if stream { Departure::Stream(self.answer.log().cold()) } else { Departure::Traceless };
             // The registry is gone only when the process is.
-            let _ = departing.send(());
+            let _ = departing.send(left);
         }
         ctx.stop();
     }

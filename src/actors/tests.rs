@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::dispatcher::Dispatcher;
-use super::registry::Registry;
+use super::registry::{Located, Registry};
 use super::task::TaskSettings;
-use super::{NewTask, Tasks};
+use super::{Accepted, NewTask, Tasks};
 use crate::audio::container::Container;
 use crate::audio::{data_uri::InlineAudio, source::AudioSource};
 use crate::channel::{Channel, Channels};
@@ -161,6 +161,24 @@ async fn an_answer_is_completed_and_its_frames_stay_readable() {
         service.tasks.subscribe(&id, KeyHash::of("sk-other")).await.unwrap_err().code,
         ErrorCode::TaskNotFound
     );
+}
+
+#[actix_rt::test]
+async fn an_ended_task_costs_no_actor_and_its_frames_are_those_that_were_read_before() {
+    let service = over(|| batches(vec![Ok(vec![text("a")]), Ok(vec![text("b"), finished()])]));
+    let Accepted { snapshot, mut log } = service.tasks.submit(service.task()).await.unwrap();
+    log.ended().await;
+    let cold = loop {
+        match service.tasks.locate(&snapshot.id, owner()).await.unwrap().unwrap() {
+            Located { actor: Some(_), .. } => tokio::task::yield_now().await,
+            Located { actor: None, log, stream } => break (log, stream),
+        }
+    };
+    assert!(cold.1);
+    assert_eq!(cold.0.mark(), log.mark());
+    assert_eq!(cold.0.all(), log.all());
+    assert!(matches!(service.state(&snapshot.id).await, State::Completed { .. }));
+    assert!(service.tasks.locate(&snapshot.id, KeyHash::of("sk-other")).await.unwrap().is_none());
 }
 
 #[actix_rt::test]

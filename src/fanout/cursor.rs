@@ -116,7 +116,7 @@ impl Span {
     #[must_use]
     pub fn bytes(self, log: &LogReader) -> usize {
         let retry = if self.opens { RETRY.len() } else { 0 };
-        retry + log.frames(self.start..self.end).map(Bytes::len).sum::<usize>()
+        retry + log.bytes(self.start..self.end)
     }
 
     /// Appends its piece to `buffer`.
@@ -124,17 +124,14 @@ impl Span {
         if self.opens {
             buffer.extend_from_slice(RETRY);
         }
-        for frame in log.frames(self.start..self.end) {
-            buffer.extend_from_slice(frame);
-        }
+        log.write_to(self.start..self.end, buffer);
     }
 
     /// Its frames in one piece. A single frame is shared, not copied.
     #[must_use]
     pub fn piece(self, log: &LogReader) -> Bytes {
-        let mut frames = log.frames(self.start..self.end);
-        if let (Some(frame), None, false) = (frames.next(), frames.next(), self.opens) {
-            return frame.clone();
+        if !self.opens {
+            return log.piece(self.start..self.end);
         }
         let mut piece = BytesMut::with_capacity(self.bytes(log));
         self.write_to(log, &mut piece);

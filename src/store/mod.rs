@@ -29,7 +29,7 @@ use crate::config::{Retention, StoreConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::{KeyHash, KeyRecord};
 use crate::task::answer::Answer;
-use crate::task::chunk_log::LogReader;
+use crate::task::cold_log::ColdLog;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Idempotency, IdempotencyKey};
 use crate::task::list::{ListQuery, Page};
@@ -178,7 +178,7 @@ pub struct Unfinished {
 #[derive(Debug, Clone)]
 pub struct Replay {
     /// Its chunks and its end.
-    pub log: LogReader,
+    pub log: ColdLog,
     /// How long it is kept from now on.
     pub left: Duration,
 }

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::chunk_log::{ChunkLog, LogReader};
+use super::chunk_log::ChunkLog;
+use super::cold_log::ColdLog;
 use super::snapshot::State;
 use crate::error::Failure;
 use crate::wire::completion::{
@@ -47,7 +48,7 @@ impl Answer {
     /// The stream of a task of an earlier process that ended, from its journalled chunks and its outcome:
     /// the end is encoded as it was then, so a reader sees the same bytes. `None` where chunks are missing.
     #[must_use]
-    pub fn replay(chunks: Vec<Bytes>, count: usize, state: &State) -> Option<LogReader> {
+    pub fn replay(chunks: Vec<Bytes>, count: usize, state: &State) -> Option<ColdLog> {
         if chunks.len() != count {
             return None;
         }
@@ -67,7 +68,7 @@ impl Answer {
             }
             State::Pending | State::Processing { .. } => return None,
         };
-        Some(answer.log.reader())
+        Some(answer.log.cold())
     }
 
     /// The log of this answer's frames.
@@ -109,12 +110,6 @@ impl Answer {
     /// Shows readers what was pushed.
     pub fn publish(&mut self) {
         self.log.publish();
-    }
-
-    /// Lets go of the texts; the frames stay.
-    pub fn forget_texts(&mut self) {
-        self.content = String::new();
-        self.reasoning = String::new();
     }
 
     /// Bytes that this answer holds: its texts and its frames.
@@ -179,6 +174,7 @@ fn encode(chunk: &Chunk<'_>, id: usize) -> Bytes {
 mod tests {
     use super::*;
     use crate::error::ErrorCode;
+    use crate::task::chunk_log::LogReader;
 
     fn answer(stream: bool) -> Answer {
         Answer::new(CompletionHead { id: "chatcmpl-1".into(), created: 7, model: "m".into() }, stream)
@@ -240,8 +236,8 @@ mod tests {
             let completion = serde_json::value::RawValue::from_string(completion).unwrap();
             let state = State::Completed { completion: completion.into() };
             let replay = Answer::replay(chunks.clone(), chunks.len(), &state).unwrap();
-            assert_eq!(replay.all(), answer.log().reader().all());
-            assert!(replay.mark().ended);
+            assert_eq!(LogReader::from(replay.clone()).all(), answer.log().reader().all());
+            assert_eq!(replay.len(), answer.log().len());
             assert!(Answer::replay(chunks.clone(), chunks.len() + 1, &state).is_none());
         }
     }

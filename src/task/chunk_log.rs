@@ -12,17 +12,16 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
+
+use super::cold_log::{ColdLog, next_number};
 
 /// Entries of the first segment; each further one is twice as large, so that a short answer costs little
 /// and a long one few allocations.
 const FIRST_SEGMENT: usize = 16;
 /// Segments there can be: 16 · (2^26 - 1), about a thousand million entries.
 const SEGMENTS: usize = 26;
-
-/// Logs that were made in this process.
-static LOGS: AtomicUsize = AtomicUsize::new(0);
 
 /// How far a log has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,7 +49,6 @@ struct Shared {
     segments: [OnceLock<Box<[OnceLock<Bytes>]>>; SEGMENTS],
     /// Here and not with the writer, so that readers wait on when a crashed task's log gets a new writer.
     mark: watch::Sender<Mark>,
-    /// How many logs were made before this one.
     number: usize,
     subscriptions: AtomicUsize,
 }
@@ -61,6 +59,10 @@ impl Shared {
         let n = index / FIRST_SEGMENT + 1;
         let segment = n.ilog2() as usize;
         (segment, index - FIRST_SEGMENT * ((1 << segment) - 1))
+    }
+
+    fn frames(&self, range: Range<usize>) -> impl Iterator<Item = &Bytes> {
+        range.map_while(|index| self.get(index))
     }
 
     fn get(&self, index: usize) -> Option<&Bytes> {
@@ -91,7 +93,7 @@ impl Default for ChunkLog {
             shared: Arc::new(Shared {
                 segments: [const { OnceLock::new() }; SEGMENTS],
                 mark: watch::Sender::new(Mark::default()),
-                number: LOGS.fetch_add(1, Ordering::Relaxed),
+                number: next_number(),
                 subscriptions: AtomicUsize::new(0),
             }),
             len: 0,
@@ -168,13 +170,24 @@ impl ChunkLog {
     /// Makes a reader. Readers may outlive the log's writer.
     #[must_use]
     pub fn reader(&self) -> LogReader {
-        LogReader { shared: Arc::clone(&self.shared), mark: self.shared.mark.subscribe() }
+        self.handle().reader()
+    }
+
+    /// What readers are made of, and a successor of this writer.
+    #[must_use]
+    pub fn handle(&self) -> LogHandle {
+        LogHandle(Arc::clone(&self.shared))
+    }
+
+    /// What readers can see, for after the end: it costs far less.
+    #[must_use]
+    pub fn cold(&self) -> ColdLog {
+        ColdLog::of((0..self.published()).map_while(|index| self.shared.get(index)))
     }
 
     /// Goes on writing where a writer that is gone has stopped; its readers notice nothing.
     #[must_use]
-    pub fn take_over(reader: &LogReader) -> Self {
-        let shared = Arc::clone(&reader.shared);
+    pub fn take_over(LogHandle(shared): LogHandle) -> Self {
         // What was appended counts, also where the writer did not come to publish it.
         let (mut len, mut bytes) = (0, 0);
         while let Some(frame) = shared.get(len) {
@@ -185,30 +198,53 @@ impl ChunkLog {
     }
 }
 
+/// A log apart from its writer.
+#[derive(Debug, Clone)]
+pub struct LogHandle(Arc<Shared>);
+
+impl LogHandle {
+    /// How far the log has come.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        *self.0.mark.borrow()
+    }
+
+    /// Makes a reader.
+    #[must_use]
+    pub fn reader(&self) -> LogReader {
+        LogReader(Source::Living { shared: Arc::clone(&self.0), mark: self.0.mark.subscribe() })
+    }
+}
+
 /// A reading end of a log; its owner keeps the position.
 #[derive(Debug, Clone)]
-pub struct LogReader {
-    shared: Arc<Shared>,
-    mark: watch::Receiver<Mark>,
+pub struct LogReader(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    Living { shared: Arc<Shared>, mark: watch::Receiver<Mark> },
+    Cold(ColdLog),
+}
+
+impl From<ColdLog> for LogReader {
+    fn from(log: ColdLog) -> Self {
+        Self(Source::Cold(log))
+    }
 }
 
 impl LogReader {
     /// How far the log has come.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        *self.mark.borrow()
-    }
-
-    /// How far the log has come; [`stirred`](Self::stirred) waits for what comes after that.
-    pub fn look(&mut self) -> Mark {
-        *self.mark.borrow_and_update()
+        match &self.0 {
+            Source::Living { mark, .. } => *mark.borrow(),
+            Source::Cold(log) => Mark { len: log.len(), ended: true, parked: false },
+        }
     }
 
     /// Waits until there is an entry at `position`, or nothing will be added.
     pub async fn reached(&mut self, position: usize) -> Mark {
-        let reached = self.mark.wait_for(|mark| mark.len > position || mark.is_final()).await;
-        // The watch cannot close: this reader holds its sender.
-        reached.map_or(Mark { parked: true, ..Mark::default() }, |mark| *mark)
+        self.wait_for(|mark| mark.len > position || mark.is_final()).await
     }
 
     /// Waits until nothing will be added: the task has ended, or the server stops.
@@ -218,51 +254,114 @@ impl LogReader {
 
     /// Waits until the task has ended, however often the server says that it stops.
     pub async fn concluded(&mut self) {
-        let _ = self.mark.wait_for(|mark| mark.ended).await;
+        self.wait_for(|mark| mark.ended).await;
+    }
+
+    async fn wait_for(&mut self, wanted: impl FnMut(&Mark) -> bool) -> Mark {
+        match &mut self.0 {
+            Source::Living { mark, .. } => {
+                // The watch cannot close: this reader holds its sender.
+                let wanted = mark.wait_for(wanted).await;
+                wanted.map_or(Mark { parked: true, ..Mark::default() }, |mark| *mark)
+            }
+            Source::Cold(_) => self.mark(),
+        }
+    }
+
+    /// How far the log has come; [`stirred`](Self::stirred) waits for what comes after that.
+    pub fn look(&mut self) -> Mark {
+        match &mut self.0 {
+            Source::Living { mark, .. } => *mark.borrow_and_update(),
+            Source::Cold(_) => self.mark(),
+        }
     }
 
     /// Waits until the log has come further than when it was last looked at or waited for. Never ends where
     /// nothing will be added.
     pub async fn stirred(&mut self) {
-        if self.mark.changed().await.is_err() {
-            // The watch cannot close: this reader holds its sender.
-            std::future::pending::<()>().await;
+        if let Source::Living { mark, .. } = &mut self.0
+            && mark.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
+    /// Up to where the frames from the beginning of `range` on weigh at most `most_bytes`; at least one is taken.
+    #[must_use]
+    pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> usize {
+        match &self.0 {
+            Source::Living { shared, .. } => {
+                let mut bytes = 0;
+                let taken = shared.frames(range.clone()).take_while(|frame| {
+                    let is_first = bytes == 0;
+                    bytes += frame.len();
+                    is_first || bytes <= most_bytes
+                });
+                range.start + taken.count()
+            }
+            Source::Cold(log) => log.reach(range, most_bytes),
         }
     }
 
-    /// Up to where the entries from the beginning of `range` on weigh at most `most_bytes`; at least one is taken.
+    /// What these frames weigh, as far as they exist, in bytes.
     #[must_use]
-    pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> usize {
-        let mut bytes = 0;
-        let taken = self.frames(range.clone()).take_while(|frame| {
-            let is_first = bytes == 0;
-            bytes += frame.len();
-            is_first || bytes <= most_bytes
-        });
-        range.start + taken.count()
+    pub fn bytes(&self, range: Range<usize>) -> usize {
+        match &self.0 {
+            Source::Living { shared, .. } => shared.frames(range).map(Bytes::len).sum(),
+            Source::Cold(log) => log.piece(range).len(),
+        }
     }
 
-    /// The frames of these entries, as far as they exist.
-    pub fn frames(&self, range: Range<usize>) -> impl Iterator<Item = &Bytes> {
-        range.map_while(|index| self.shared.get(index))
+    /// Appends these frames, as far as they exist, to `buffer`.
+    pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) {
+        match &self.0 {
+            Source::Living { shared, .. } => {
+                shared.frames(range).for_each(|frame| buffer.extend_from_slice(frame))
+            }
+            Source::Cold(log) => buffer.extend_from_slice(&log.piece(range)),
+        }
+    }
+
+    /// These frames, as far as they exist, in one piece. A single frame is shared, not copied.
+    #[must_use]
+    pub fn piece(&self, range: Range<usize>) -> Bytes {
+        match &self.0 {
+            Source::Living { shared, .. } if range.len() == 1 => {
+                shared.get(range.start).cloned().unwrap_or_default()
+            }
+            Source::Living { .. } => {
+                let mut piece = BytesMut::with_capacity(self.bytes(range.clone()));
+                self.write_to(range, &mut piece);
+                piece.freeze()
+            }
+            Source::Cold(log) => log.piece(range),
+        }
     }
 
     /// Counts one more subscription of this log; returns how many there were before.
     pub fn count_subscription(&self) -> usize {
-        self.shared.subscriptions.fetch_add(1, Ordering::Relaxed)
+        let subscriptions = match &self.0 {
+            Source::Living { shared, .. } => &shared.subscriptions,
+            Source::Cold(log) => log.subscriptions(),
+        };
+        subscriptions.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The log's number: logs are counted from 0 as they are made, so no two of a process have the same.
     #[must_use]
     pub fn number(&self) -> usize {
-        self.shared.number
+        match &self.0 {
+            Source::Living { shared, .. } => shared.number,
+            Source::Cold(log) => log.number(),
+        }
     }
 
     /// All that can be read.
     #[cfg(test)]
     #[must_use]
-    pub(crate) fn all(&self) -> Vec<u8> {
-        self.frames(0..self.mark().len).flatten().copied().collect()
+    pub(crate) fn all(&self) -> Bytes {
+        self.piece(0..self.mark().len)
     }
 }
 
@@ -286,9 +385,15 @@ mod tests {
         let mut log = ChunkLog::default();
         let reader = log.reader();
         log.append(Bytes::from_static(b"a"));
-        assert_eq!(reader.all(), b"");
+        assert_eq!(reader.all(), "");
         log.publish();
-        assert_eq!(reader.all(), b"a");
+        assert_eq!(reader.all(), "a");
+    }
+
+    #[test]
+    fn a_single_frame_is_shared() {
+        let log = log_of(&[b"frame".to_vec()]);
+        assert_eq!(log.reader().piece(0..1).as_ptr(), log.reader().piece(0..1).as_ptr());
     }
 
     #[actix_rt::test]
@@ -310,15 +415,15 @@ mod tests {
     async fn a_crashed_writer_is_replaced_without_its_readers_noticing() {
         let mut log = log_of(&[b"a".to_vec()]);
         let mut reader = log.reader();
-        let kept = log.reader();
+        let kept = log.handle();
         log.append(Bytes::from_static(b"b"));
         drop(log);
-        let mut successor = ChunkLog::take_over(&kept);
+        let mut successor = ChunkLog::take_over(kept);
         assert_eq!(successor.len(), 2);
         successor.append(Bytes::from_static(b"c"));
         successor.end();
         assert_eq!(reader.ended().await, Mark { len: 3, ended: true, parked: false });
-        assert_eq!(reader.all(), b"abc");
+        assert_eq!(reader.all(), "abc");
     }
 
     proptest! {
@@ -328,19 +433,26 @@ mod tests {
             from in 0usize..320,
             most in 1usize..200,
         ) {
-            let reader = log_of(&frames).reader();
-            let mut position = from;
-            let mut read = Vec::new();
-            while position < reader.mark().len {
-                let next = reader.reach(position..reader.mark().len, most);
-                let piece: Vec<u8> = reader.frames(position..next).flatten().copied().collect();
-                prop_assert!(next > position);
-                prop_assert!(piece.len() <= most || next == position + 1);
-                read.extend(piece);
-                position = next;
+            let log = log_of(&frames);
+            for reader in [log.reader(), LogReader::from(log.cold())] {
+                prop_assert_eq!(reader.mark().len, frames.len());
+                let mut position = from;
+                let mut read = Vec::new();
+                while position < frames.len() {
+                    let next = reader.reach(position..frames.len(), most);
+                    let piece = reader.piece(position..next);
+                    prop_assert!(next > position);
+                    prop_assert!(piece.len() <= most || next == position + 1);
+                    prop_assert_eq!(piece.len(), reader.bytes(position..next));
+                    let mut written = BytesMut::new();
+                    reader.write_to(position..next, &mut written);
+                    prop_assert_eq!(&piece, &written);
+                    read.extend(piece);
+                    position = next;
+                }
+                let tail: Vec<u8> = frames.iter().skip(from).flatten().copied().collect();
+                prop_assert_eq!(read, tail);
             }
-            let tail: Vec<u8> = frames.iter().skip(from).flatten().copied().collect();
-            prop_assert_eq!(read, tail);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod chunk_log;
+pub mod cold_log;
 pub mod id;
 pub mod idempotency;
 pub mod life;

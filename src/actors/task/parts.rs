@@ -19,7 +19,7 @@ use crate::fetch::Fetcher;
 use crate::store::{Store, Unfinished};
 use crate::task::Task;
 use crate::task::answer::Answer;
-use crate::task::chunk_log::{ChunkLog, LogReader};
+use crate::task::chunk_log::{ChunkLog, LogHandle};
 use crate::task::id::random_text;
 use crate::task::timeline::Timeline;
 use crate::wire::completion::CompletionHead;
@@ -145,7 +145,7 @@ impl TaskParts {
 
     /// A task whose actor panicked: nothing is left to do but to end it.
     #[must_use]
-    pub fn crashed(task: Arc<Task>, log: &LogReader) -> Self {
+    pub fn crashed(task: Arc<Task>, log: LogHandle) -> Self {
         let answer = Answer::wreck(completion_head(&task), task.stream, ChunkLog::take_over(log));
         let timeline = Timeline::begun(task.created);
         let job = Job::End(Failure::internal());
@@ -168,10 +168,10 @@ impl TaskParts {
         Arc::clone(&self.task)
     }
 
-    /// A reader of its chunks.
+    /// The log of its chunks.
     #[must_use]
-    pub fn log_reader(&self) -> LogReader {
-        self.answer.log().reader()
+    pub fn log(&self) -> LogHandle {
+        self.answer.log().handle()
     }
 }
 

@@ -6,9 +6,8 @@ use super::chunk_log::ChunkLog;
 use super::cold_log::ColdLog;
 use super::snapshot::State;
 use crate::error::Failure;
-use crate::wire::completion::{
-    ChatCompletion, Chunk, CompletionEnd, CompletionHead, Delta, FinishReason, Usage,
-};
+use crate::wire::chunk_frames::{ChunkFrames, finish_frame};
+use crate::wire::completion::{ChatCompletion, CompletionEnd, CompletionHead, Delta, FinishReason, Usage};
 use crate::wire::error::{ErrorBody, TaskError};
 use crate::wire::event_stream::{FrameKind, encode_frame};
 
@@ -27,8 +26,8 @@ pub struct Answer {
     head: CompletionHead,
     content: String,
     reasoning: String,
-    /// Are chunks published? For a task without `stream` only the texts are kept.
-    stream: bool,
+    /// Makes chunks; `None` for a task without `stream`, of which only the texts are kept.
+    frames: Option<ChunkFrames>,
     log: ChunkLog,
 }
 
@@ -36,7 +35,8 @@ impl Answer {
     /// An answer of which nothing has come yet.
     #[must_use]
     pub fn new(head: CompletionHead, stream: bool) -> Self {
-        Self { head, content: String::new(), reasoning: String::new(), stream, log: ChunkLog::default() }
+        let frames = stream.then(|| ChunkFrames::of(&head));
+        Self { head, content: String::new(), reasoning: String::new(), frames, log: ChunkLog::default() }
     }
 
     /// The rest of an answer whose task crashed: its chunks stay readable, its texts are lost.
@@ -129,10 +129,9 @@ impl Answer {
     /// Ends the stream of a completed task: the finish chunk and the `done` frame, in one go. Neither may be
     /// seen before the result is durable, so this comes last.
     pub fn end_completed(&mut self, reason: FinishReason, usage: Usage) {
-        self.open();
-        if self.stream {
-            let finish = encode(&Chunk::finish(&self.head, reason, usage), self.log.len());
-            self.log.append(finish);
+        if let Some(frames) = &mut self.frames {
+            open(frames, &mut self.log);
+            self.log.append(finish_frame(&self.head, self.log.len(), reason, usage));
             self.log.append(encode_frame(FrameKind::Done, self.log.len(), b"[DONE]"));
         }
         self.log.end();
@@ -140,7 +139,7 @@ impl Answer {
 
     /// Ends the stream of a failed task with its `error` frame. What had come stays readable.
     pub fn end_failed(&mut self, failure: &Failure) {
-        if self.stream {
+        if self.frames.is_some() {
             let data = serde_json::to_vec(&ErrorBody { error: TaskError::from(failure) }).unwrap_or_default();
             self.log.append(encode_frame(FrameKind::Error, self.log.len(), &data));
         }
@@ -148,26 +147,18 @@ impl Answer {
     }
 
     fn append(&mut self, delta: Delta<'_>) {
-        self.open();
-        if self.stream {
-            let frame = encode(&Chunk::delta(&self.head, delta), self.log.len());
-            self.log.append(frame);
-        }
-    }
-
-    /// The first chunk carries the role.
-    fn open(&mut self) {
-        if self.stream && self.log.is_empty() {
-            let role = encode(&Chunk::delta(&self.head, Delta::ROLE), 0);
-            self.log.append(role);
+        if let Some(frames) = &mut self.frames {
+            open(frames, &mut self.log);
+            self.log.append(frames.delta(self.log.len(), delta));
         }
     }
 }
 
-fn encode(chunk: &Chunk<'_>, id: usize) -> Bytes {
-    // Strings and numbers always serialise; an empty frame would still be a well-formed one.
-    let data = serde_json::to_vec(chunk).unwrap_or_default();
-    encode_frame(FrameKind::Chunk, id, &data)
+/// The first chunk carries the role.
+fn open(frames: &mut ChunkFrames, log: &mut ChunkLog) {
+    if log.is_empty() {
+        log.append(frames.delta(0, Delta::ROLE));
+    }
 }
 
 #[cfg(test)]

@@ -3,53 +3,94 @@
 //!
 //! A batch that says nothing is a sign of life: it counts against the idle limit, but it is no first chunk.
 
-use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, timeout_at};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use super::{Stage, UpstreamError, UpstreamStream};
+use futures_util::{Stream, StreamExt};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{Batch, Stage, UpstreamError, UpstreamStream};
 use crate::config::Timeouts;
-
-struct Call {
-    events: UpstreamStream,
-    started: Instant,
-    answered: bool,
-}
 
 /// The same stream, that fails when a stage passes its limit. The clock starts with the first poll.
 #[must_use]
 pub fn with_deadlines(events: UpstreamStream, timeouts: Timeouts) -> UpstreamStream {
-    let start = move || Call { events, started: Instant::now(), answered: false };
-    stream::once(async { start() })
-        .flat_map(move |call| {
-            stream::unfold(Some(call), move |call| async move {
-                let mut call = call?;
-                let now = Instant::now();
-                let (stage, limit, until) = if call.answered {
-                    (Stage::Idle, timeouts.idle, now + timeouts.idle)
-                } else {
-                    (Stage::FirstChunk, timeouts.first_chunk, call.started + timeouts.first_chunk)
-                };
-                let end = call.started + timeouts.total;
-                match timeout_at(until.min(end), call.events.next()).await {
-                    Ok(Some(Ok(batch))) => {
-                        call.answered |= !batch.is_empty();
-                        Some((Ok(batch), Some(call)))
-                    }
-                    Ok(Some(Err(err))) => Some((Err(err), None)),
-                    Ok(None) => None,
-                    Err(_) if end < until => {
-                        Some((Err(UpstreamError::Timeout(Stage::Total, timeouts.total)), None))
-                    }
-                    Err(_) => Some((Err(UpstreamError::Timeout(stage, limit)), None)),
-                }
-            })
-        })
-        .boxed_local()
+    Box::pin(Limited { events: Some(events), timeouts, clock: None })
+}
+
+struct Limited {
+    /// `None` after the end.
+    events: Option<UpstreamStream>,
+    timeouts: Timeouts,
+    clock: Option<Clock>,
+}
+
+struct Clock {
+    /// The end of the total limit.
+    end: Instant,
+    /// The end of the present stage's.
+    until: Instant,
+    answered: bool,
+    /// Until whichever of the two comes first. One for the whole call: to put a timer off is far cheaper than to make
+    /// one for each chunk.
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Clock {
+    fn start(timeouts: &Timeouts) -> Self {
+        let now = Instant::now();
+        let (end, until) = (now + timeouts.total, now + timeouts.first_chunk);
+        Self { end, until, answered: false, sleep: Box::pin(sleep_until(until.min(end))) }
+    }
+
+    fn heard(&mut self, batch: &Batch, timeouts: &Timeouts) {
+        self.answered |= !batch.is_empty();
+        if self.answered {
+            self.until = Instant::now() + timeouts.idle;
+            self.sleep.as_mut().reset(self.until.min(self.end));
+        }
+    }
+
+    /// What it means that the time has come.
+    fn passed(&self, timeouts: &Timeouts) -> UpstreamError {
+        if self.end < self.until {
+            UpstreamError::Timeout(Stage::Total, timeouts.total)
+        } else if self.answered {
+            UpstreamError::Timeout(Stage::Idle, timeouts.idle)
+        } else {
+            UpstreamError::Timeout(Stage::FirstChunk, timeouts.first_chunk)
+        }
+    }
+}
+
+impl Stream for Limited {
+    type Item = Result<Batch, UpstreamError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { events, timeouts, clock } = &mut *self;
+        let Some(stream) = events else { return Poll::Ready(None) };
+        let clock = clock.get_or_insert_with(|| Clock::start(timeouts));
+        let next = match stream.poll_next_unpin(cx) {
+            Poll::Ready(next) => next,
+            Poll::Pending => {
+                ready!(clock.sleep.as_mut().poll(cx));
+                Some(Err(clock.passed(timeouts)))
+            }
+        };
+        match &next {
+            Some(Ok(batch)) => clock.heard(batch, timeouts),
+            // Nothing follows, and the connection need not wait for who holds this.
+            Some(Err(_)) | None => *events = None,
+        }
+        Poll::Ready(next)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use futures_util::stream;
 
     use super::*;
     use crate::task::answer::TextKind;

@@ -1,12 +1,14 @@
 //! The loop that reads a response: bytes in, batches of events out, whatever the provider's dialect is.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use awc::error::PayloadError;
 use bytes::Bytes;
-use futures_util::stream::{Fuse, LocalBoxStream};
-use futures_util::{FutureExt, Stream, StreamExt, stream};
-use tokio::time::timeout;
+use futures_util::stream::LocalBoxStream;
+use futures_util::{Stream, StreamExt};
+use tokio::time::{Sleep, sleep};
 
 use super::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::event_stream::{EventStreamDecoder, Piece};
@@ -107,52 +109,79 @@ impl<R: EventReader> BodyReader for EventBody<R> {
 }
 
 struct Reading<R> {
-    /// Not to be asked again after its end: awc panics.
-    body: Fuse<Body>,
+    /// `None` once it is read to its end, or of no further interest.
+    body: Option<Body>,
     reader: R,
     /// What ends the call once the texts that came before it have been handed out.
     failed: Option<UpstreamError>,
+    /// The end of the wait for what follows a complete answer.
+    afterword: Option<Pin<Box<Sleep>>>,
 }
+
+/// The reader is never pinned.
+impl<R> Unpin for Reading<R> {}
 
 /// Reads a body to the end of its answer.
 pub fn events<R: BodyReader>(body: Body, reader: R) -> impl Stream<Item = Result<Batch, UpstreamError>> {
-    let reading = Reading { body: body.fuse(), reader, failed: None };
-    stream::try_unfold(Some(reading), |reading| async move {
-        let Some(mut reading) = reading else { return Ok(None) };
-        if let Some(err) = reading.failed.take() {
-            return Err(err);
+    Reading { body: Some(body), reader, failed: None, afterword: None }
+}
+
+/// By hand, since this runs for each chunk of each task: as an async block it would be moved about with all that it
+/// holds.
+impl<R: BodyReader> Stream for Reading<R> {
+    type Item = Result<Batch, UpstreamError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if let Some(err) = this.failed.take() {
+            this.body = None;
+            return Poll::Ready(Some(Err(err)));
         }
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let next = match body.poll_next_unpin(cx) {
+            Poll::Ready(next) => next,
+            // Who holds the connection open behind a complete answer has nothing more to say.
+            Poll::Pending if this.reader.is_complete() => {
+                let afterword = this.afterword.get_or_insert_with(|| Box::pin(sleep(AFTERWORD)));
+                ready!(afterword.as_mut().poll(cx));
+                None
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        this.afterword = None;
         let mut batch = Batch::new();
-        let next = reading.body.next();
-        // Who holds the connection open behind a complete answer has nothing more to say.
-        let next = if reading.reader.is_complete() {
-            timeout(AFTERWORD, next).await.unwrap_or(None)
-        } else {
-            next.await
-        };
-        let (taken, ended) = match next {
-            Some(Ok(bytes)) => (reading.reader.take(&bytes, &mut batch), is_finished(&batch)),
-            Some(Err(_)) => (Err(UpstreamError::Disconnected), false),
-            None => (reading.reader.finish(&mut batch), true),
-        };
-        match taken {
-            Ok(()) => {
-                if ended {
+        let taken = match next {
+            Some(Ok(bytes)) => {
+                let taken = this.reader.take(&bytes, &mut batch);
+                if taken.is_ok() && is_finished(&batch) {
                     // A connection whose body was read to its end serves the next call; the end has mostly come
                     // with the last bytes, and is not waited for.
-                    let _ = reading.body.next().now_or_never();
+                    let _ = body.poll_next_unpin(cx);
+                    this.body = None;
                 }
-                Ok(Some((batch, (!ended).then_some(reading))))
+                taken
             }
-            Err(err) if batch.is_empty() => Err(err),
+            Some(Err(_)) => Err(UpstreamError::Disconnected),
+            // Not to be asked again after its end: awc panics.
+            None => {
+                this.body = None;
+                this.reader.finish(&mut batch)
+            }
+        };
+        Poll::Ready(Some(match taken {
+            Ok(()) => Ok(batch),
+            Err(err) if batch.is_empty() => {
+                this.body = None;
+                Err(err)
+            }
             // One read may bring a text and an error: how the network cut the bytes must not decide whether
             // the text is published.
             Err(err) => {
-                reading.failed = Some(err);
-                Ok(Some((batch, Some(reading))))
+                this.failed = Some(err);
+                Ok(batch)
             }
-        }
-    })
+        }))
+    }
 }
 
 fn is_finished(batch: &Batch) -> bool {

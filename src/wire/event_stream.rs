@@ -9,7 +9,11 @@
 //! Encoding is ours because the contract fixes the order of the fields and where `retry:` may stand, which
 //! actix-web-lab's `sse` does not let us choose.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use bytes::{BufMut, Bytes, BytesMut};
+use memchr::memchr2;
 
 /// The comment that keeps an idle connection alive. It ends in ONE newline: a blank line behind a comment
 /// makes OpenAI's Python reader dispatch an empty event once it has seen an `id:`.
@@ -37,10 +41,12 @@ pub fn encode_frame(kind: FrameKind, id: usize, data: &[u8]) -> Bytes {
         FrameKind::Done => b"event: done\nid: ",
         FrameKind::Error => b"event: error\nid: ",
     };
-    let id = id.to_string();
-    let mut frame = BytesMut::with_capacity(name.len() + id.len() + data.len() + 9);
+    let digits = id.checked_ilog10().map_or(1, |log| log as usize + 1);
+    // To the byte: frames are kept for long, and what is too much is kept with them.
+    let mut frame = BytesMut::with_capacity(name.len() + digits + data.len() + 9);
     frame.put_slice(name);
-    frame.put_slice(id.as_bytes());
+    // Memory takes whatever is written.
+    let _ = write!(frame, "{id}");
     frame.put_slice(b"\ndata: ");
     frame.put_slice(data);
     frame.put_slice(b"\n\n");
@@ -91,6 +97,7 @@ pub struct EventTooLarge {
 /// Decodes an event stream that arrives in pieces of any size.
 #[derive(Debug)]
 pub struct EventStreamDecoder {
+    /// The beginning of a line whose end has not come.
     line: Vec<u8>,
     name: String,
     data: Option<String>,
@@ -116,7 +123,7 @@ impl EventStreamDecoder {
                 bytes = bytes.get(1..).unwrap_or_default();
                 continue;
             }
-            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let end = memchr2(b'\n', b'\r', bytes);
             let (line, rest) = match end {
                 Some(end) => (bytes.get(..end), bytes.get(end + 1..)),
                 None => (Some(bytes), None),
@@ -125,10 +132,16 @@ impl EventStreamDecoder {
             if self.line.len() + line.len() + self.data.as_ref().map_or(0, String::len) > self.limit {
                 return Err(EventTooLarge { limit: self.limit });
             }
-            self.line.extend_from_slice(line);
             if let Some(end) = end {
                 self.after_cr = bytes.get(end) == Some(&b'\r');
-                self.end_line(found);
+                if self.line.is_empty() {
+                    self.take_line(line, found);
+                } else {
+                    self.line.extend_from_slice(line);
+                    self.end_line(found);
+                }
+            } else {
+                self.line.extend_from_slice(line);
             }
             bytes = rest.unwrap_or_default();
         }
@@ -143,9 +156,19 @@ impl EventStreamDecoder {
         self.end_event(found);
     }
 
+    /// Takes the line that came in several pieces.
     fn end_line(&mut self, found: &mut Vec<Piece>) {
-        let bytes = std::mem::take(&mut self.line);
-        let decoded = String::from_utf8_lossy(&bytes);
+        let mut line = std::mem::take(&mut self.line);
+        self.take_line(&line, found);
+        // Keep the buffer: a stream has many lines of about the same length.
+        line.clear();
+        self.line = line;
+    }
+
+    fn take_line(&mut self, bytes: &[u8], found: &mut Vec<Piece>) {
+        // What is no UTF-8 is rare, and to find that out is several times faster than to replace what is not.
+        let decoded =
+            std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
         let mut line = decoded.as_ref();
         if std::mem::take(&mut self.at_start) {
             line = line.strip_prefix('\u{feff}').unwrap_or(line);
@@ -168,9 +191,6 @@ impl EventStreamDecoder {
                 _ => found.push(Piece::Stray(line.to_owned())),
             }
         }
-        // Keep the buffer: a stream has many lines of about the same length.
-        self.line = bytes;
-        self.line.clear();
     }
 
     fn end_event(&mut self, found: &mut Vec<Piece>) {

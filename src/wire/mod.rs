@@ -1,5 +1,6 @@
 //! The JSON and the event streams that outsiders see: serde types and framing, no behaviour.
 
+pub mod chunk_frames;
 pub mod completion;
 pub mod error;
 pub mod event_stream;

@@ -71,8 +71,17 @@ struct UsageMetadata {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ModalityCount {
-    modality: Option<String>,
+    modality: Option<Modality>,
     token_count: Option<u64>,
+}
+
+/// What tokens are made of, as far as it is told on.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+enum Modality {
+    #[serde(rename = "AUDIO")]
+    Audio,
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Debug, Deserialize)]
@@ -260,7 +269,7 @@ impl UsageMetadata {
         let sum = |a: Option<u64>, b: Option<u64>| a.unwrap_or(0).saturating_add(b.unwrap_or(0));
         let prompt_tokens = sum(self.prompt_token_count, self.tool_use_prompt_token_count);
         let completion_tokens = sum(self.candidates_token_count, self.thoughts_token_count);
-        let audio = |detail: &&ModalityCount| detail.modality.as_deref() == Some("AUDIO");
+        let audio = |detail: &&ModalityCount| detail.modality == Some(Modality::Audio);
         let details = self.prompt_tokens_details.iter().flatten();
         Usage {
             prompt_tokens,

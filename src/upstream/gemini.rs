@@ -16,7 +16,7 @@ use url::Url;
 
 use super::body::PiecedBody;
 use super::exchange::{self, KeyHeader};
-use super::reading::{Body, EventBody, events};
+use super::reading::{Body, BodyReader, EventBody, events};
 use super::retry_after::wait;
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream};
 use crate::config::Secret;
@@ -52,12 +52,15 @@ impl Upstream for Gemini {
     fn call(&self, request: UpstreamRequest) -> UpstreamStream {
         let url = self.url(&request.question.model);
         let api_key = self.api_key.clone();
-        let answered = async move {
-            let reader = EventBody::new(Reply::new(api_key.clone()));
-            Ok(events(send(url, &api_key, request).await?, reader))
-        };
+        let answered = async move { Ok(events(send(url, &api_key, request).await?, reader(api_key))) };
         stream::once(answered).try_flatten().boxed_local()
     }
+}
+
+/// Makes sense of the body of an answer. The channel's key is told so that no error's words hold it.
+#[must_use]
+pub fn reader(api_key: Secret) -> impl BodyReader {
+    EventBody::new(Reply::new(api_key))
 }
 
 async fn send(url: Url, api_key: &Secret, request: UpstreamRequest) -> Result<Body, UpstreamError> {

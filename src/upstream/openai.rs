@@ -15,7 +15,7 @@ use url::Url;
 use super::body::PiecedBody;
 use super::openai_wire::events::ObjectEvents;
 use super::openai_wire::{self, error};
-use super::reading::{Body, EventBody, events};
+use super::reading::{Body, BodyReader, EventBody, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, exchange};
 use crate::config::Secret;
 use crate::config::kind::OpenAiOptions;
@@ -40,12 +40,16 @@ impl OpenAi {
 impl Upstream for OpenAi {
     fn call(&self, request: UpstreamRequest) -> UpstreamStream {
         let (url, api_key, options) = (self.url.clone(), self.api_key.clone(), self.options);
-        let answered = async move {
-            let reader = EventBody::new(ObjectEvents::new(Reply::default(), api_key.clone()));
-            Ok(events(send(url, &api_key, options, request).await?, reader))
-        };
+        let answered =
+            async move { Ok(events(send(url, &api_key, options, request).await?, reader(api_key))) };
         stream::once(answered).try_flatten().boxed_local()
     }
+}
+
+/// Makes sense of the body of an answer. The channel's key is told so that no error's words hold it.
+#[must_use]
+pub fn reader(api_key: Secret) -> impl BodyReader {
+    EventBody::new(ObjectEvents::new(Reply::default(), api_key))
 }
 
 async fn send(

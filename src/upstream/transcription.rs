@@ -15,7 +15,7 @@ use url::Url;
 use super::body::PiecedBody;
 use super::exchange::Response;
 use super::openai_wire::{self, error};
-use super::reading::events;
+use super::reading::{BodyReader, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, exchange};
 use crate::config::Secret;
 use crate::config::kind::{ResponseFormat, TranscriptionOptions};
@@ -42,15 +42,22 @@ impl Upstream for Transcription {
         let (url, api_key, options) = (self.url.clone(), self.api_key.clone(), self.options.clone());
         let answered = async move {
             let Response { content_type, body } = send(url, &api_key, &options, request).await?;
-            let expected = Expected {
-                content_type,
-                text: options.response_format == ResponseFormat::Text,
-                speakers: options.response_format == ResponseFormat::DiarizedJson,
-            };
-            Ok(events(body, Transcript::new(expected, api_key)))
+            Ok(events(body, reader(content_type, options.response_format, api_key)))
         };
         stream::once(answered).try_flatten().boxed_local()
     }
+}
+
+/// Makes sense of the body of an answer, which has this `Content-Type` (in lower case and without parameters) and was
+/// asked for in this format. The channel's key is told so that no error's words hold it.
+#[must_use]
+pub fn reader(content_type: String, asked_for: ResponseFormat, api_key: Secret) -> impl BodyReader {
+    let expected = Expected {
+        content_type,
+        text: asked_for == ResponseFormat::Text,
+        speakers: asked_for == ResponseFormat::DiarizedJson,
+    };
+    Transcript::new(expected, api_key)
 }
 
 async fn send(

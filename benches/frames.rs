@@ -1,0 +1,306 @@
+//! What does a chunk cost in the CPU? `cargo bench --bench frames`
+//!
+//! Measures, for each event, the pure functions on the way of a chunk: what an upstream sends is decoded as an event
+//! stream, its JSON is mapped to our terms, and a text becomes a frame. No socket, no disk, no actor. The streams are
+//! those of the tests' recordings, whose second event, a text, is repeated; each event comes as a piece of its own, as
+//! it does from a network at the speed of a model.
+//!
+//! Options, after `--`: `--seconds N` for each row (3).
+//!
+//! # How to read it
+//!
+//! - `decode` is the event stream alone, `read` the same with the mapping of what is in it: the whole way from the bytes
+//!   to an [`UpstreamEvent`].
+//! - `encode` makes the frame of a text, `append` also keeps it and shows it to subscribers, of whom there are none.
+//! - A figure is the mean that criterion estimates, with the bounds between which it lies with 95 % confidence.
+//!   Criterion's own report stands above, and compares with the run before.
+//!
+//! # What makes it refuse
+//!
+//! - A stream does not come to its end, or not all of its texts were seen.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
+#![expect(clippy::print_stderr, reason = "why it found nothing is no finding")]
+
+mod support;
+
+use std::fmt;
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
+use hearken::config::Secret;
+use hearken::config::kind::ResponseFormat;
+use hearken::task::answer::{Answer, TextKind};
+use hearken::upstream::reading::BodyReader;
+use hearken::upstream::{Batch, UpstreamError, UpstreamEvent, gemini, openai, transcription};
+use hearken::wire::chunk_frames::ChunkFrames;
+use hearken::wire::completion::{CompletionHead, Delta};
+use hearken::wire::event_stream::EventStreamDecoder;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use support::Outcome;
+use support::bench::{Findings, run};
+
+/// How often the text of a stream is repeated.
+const REPEATED: usize = 500;
+/// No event is larger, in bytes.
+const MAX_EVENT_BYTES: usize = 1 << 20;
+/// What a model says at once.
+const TEXT: &str = " and then the speaker goes on to say that the second part of the plan is";
+const GROUP: &str = "frames";
+
+/// What may be chosen.
+struct Options {
+    length: Duration,
+}
+
+impl Options {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
+        let mut options = Self { length: Duration::from_secs(3) };
+        let mut is_bench = false;
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--seconds" => {
+                    let seconds = arguments.next().and_then(|value| value.parse().ok());
+                    options.length =
+                        seconds.map(Duration::from_secs).ok_or("--seconds needs a whole number")?;
+                }
+                "--bench" => is_bench = true,
+                _ => {}
+            }
+        }
+        Ok(is_bench.then_some(options))
+    }
+}
+
+fn main() -> ExitCode {
+    run(Options::read(std::env::args().skip(1)), measure)
+}
+
+/// The body of an upstream's answer.
+struct Recorded {
+    provider: &'static str,
+    /// An event each.
+    pieces: Vec<Vec<u8>>,
+    reader: fn() -> Box<dyn BodyReader>,
+}
+
+impl Recorded {
+    fn of(provider: &'static str, recording: &str, reader: fn() -> Box<dyn BodyReader>) -> Self {
+        let mut pieces: Vec<Vec<u8>> = Vec::new();
+        let blank_line = if recording.contains("\r\n\r\n") { "\r\n\r\n" } else { "\n\n" };
+        for (place, event) in recording.split_inclusive(blank_line).enumerate() {
+            let times = if place == 1 { REPEATED } else { 1 };
+            pieces.extend(std::iter::repeat_n(event.as_bytes().to_vec(), times));
+        }
+        Self { provider, pieces, reader }
+    }
+
+    fn bytes(&self) -> usize {
+        self.pieces.iter().map(Vec::len).sum()
+    }
+
+    /// Reads it from the first byte to its end; returns how many texts it has.
+    fn read(&self) -> Outcome<usize> {
+        let mut reader = (self.reader)();
+        let (mut texts, mut ended) = (0, false);
+        let mut count = |batch: &mut Batch| {
+            for event in batch.drain(..) {
+                texts += usize::from(matches!(event, UpstreamEvent::Text(..)));
+                ended |= matches!(event, UpstreamEvent::Finished { .. });
+            }
+            ended
+        };
+        let mut batch = Batch::new();
+        for piece in &self.pieces {
+            reader.take(piece, &mut batch).map_err(unread)?;
+            if count(&mut batch) {
+                return Ok(texts);
+            }
+        }
+        reader.finish(&mut batch).map_err(unread)?;
+        if count(&mut batch) { Ok(texts) } else { Err(format!("{} does not end", self.provider).into()) }
+    }
+}
+
+fn unread(err: UpstreamError) -> String {
+    format!("a recording is not understood: {err:?}")
+}
+
+fn recordings() -> [Recorded; 3] {
+    [
+        Recorded::of("gemini", include_str!("../tests/fixtures/gemini/text.sse"), || {
+            Box::new(gemini::reader(key()))
+        }),
+        Recorded::of("openai", include_str!("../tests/fixtures/openai/chat-usage.sse"), || {
+            Box::new(openai::reader(key()))
+        }),
+        Recorded::of(
+            "transcription",
+            include_str!("../tests/fixtures/openai/transcription-deltas.sse"),
+            || Box::new(transcription::reader("text/event-stream".to_owned(), ResponseFormat::Json, key())),
+        ),
+    ]
+}
+
+fn key() -> Secret {
+    Secret::new("key".to_owned())
+}
+
+fn head() -> CompletionHead {
+    CompletionHead {
+        id: "chatcmpl-0123456789abcdefghijklmn".into(),
+        created: 1_776_874_565,
+        model: "gemini-2.5-pro".into(),
+    }
+}
+
+fn measure(options: &Options) -> Outcome<Table> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion");
+    let mut criterion = Criterion::default()
+        .output_directory(&directory)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(options.length);
+    let mut group = criterion.benchmark_group(GROUP);
+    let mut rows = Vec::new();
+    for recorded in &recordings() {
+        let texts = recorded.read()?;
+        if texts < REPEATED {
+            return Err(format!("of {} {texts} texts were seen", recorded.provider).into());
+        }
+        let (events, bytes) = (recorded.pieces.len(), recorded.bytes());
+        rows.push(Row::new(format!("decode-{}", recorded.provider), events, bytes));
+        bench(&mut group, rows.last(), || {
+            let mut decoder = EventStreamDecoder::new(MAX_EVENT_BYTES);
+            let mut found = Vec::new();
+            for piece in &recorded.pieces {
+                let _ = decoder.feed(black_box(piece), &mut found);
+                black_box(&found);
+                found.clear();
+            }
+        });
+        rows.push(Row::new(format!("read-{}", recorded.provider), events, bytes));
+        bench(&mut group, rows.last(), || {
+            let _ = black_box(black_box(recorded).read());
+        });
+    }
+    let mut frames = ChunkFrames::of(&head());
+    let bytes: usize = (0..REPEATED).map(|id| frames.delta(id, Delta::content(TEXT)).len()).sum();
+    rows.push(Row::new("encode".to_owned(), REPEATED, bytes));
+    bench(&mut group, rows.last(), || {
+        for id in 0..REPEATED {
+            black_box(frames.delta(id, Delta::content(black_box(TEXT))));
+        }
+    });
+    rows.push(Row::new("append".to_owned(), REPEATED, bytes));
+    bench(&mut group, rows.last(), || {
+        let mut answer = Answer::new(head(), true);
+        for _ in 0..REPEATED {
+            answer.push(TextKind::Content, black_box(TEXT));
+            answer.publish();
+        }
+        black_box(answer);
+    });
+    group.finish();
+    for row in &mut rows {
+        let path = directory.join(GROUP).join(&row.name).join("new").join("estimates.json");
+        row.estimate = serde_json::from_slice::<Estimates>(&fs::read(path)?)?.mean;
+    }
+    Ok(Table { rows })
+}
+
+fn bench(group: &mut BenchmarkGroup<'_, WallTime>, row: Option<&Row>, mut work: impl FnMut()) {
+    if let Some(row) = row {
+        group.throughput(Throughput::Elements(row.events as u64));
+        group.bench_function(&row.name, |bencher| bencher.iter(&mut work));
+    }
+}
+
+/// As far as we read what criterion writes.
+#[derive(Deserialize)]
+struct Estimates {
+    mean: Estimate,
+}
+
+/// Nanoseconds for all events.
+#[derive(Default, Deserialize)]
+struct Estimate {
+    point_estimate: f64,
+    confidence_interval: Interval,
+}
+
+#[derive(Default, Deserialize)]
+struct Interval {
+    lower_bound: f64,
+    upper_bound: f64,
+}
+
+struct Row {
+    name: String,
+    events: usize,
+    bytes: usize,
+    estimate: Estimate,
+}
+
+impl Row {
+    fn new(name: String, events: usize, bytes: usize) -> Self {
+        Self { name, events, bytes, estimate: Estimate::default() }
+    }
+
+    fn each(&self, nanoseconds: f64) -> f64 {
+        nanoseconds / self.events as f64
+    }
+}
+
+struct Table {
+    rows: Vec<Row>,
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n{:>22} {:>9} {:>9} {:>17} {:>8}", "", "bytes", "ns", "95 %", "MB/s")?;
+        for row in &self.rows {
+            let Estimate { point_estimate, confidence_interval: Interval { lower_bound, upper_bound } } =
+                &row.estimate;
+            writeln!(
+                f,
+                "{:>22} {:>9} {:>9.0} {:>8.0}-{:<8.0} {:>8.0}",
+                row.name,
+                row.bytes / row.events,
+                row.each(*point_estimate),
+                row.each(*lower_bound),
+                row.each(*upper_bound),
+                row.bytes as f64 * 1e3 / point_estimate
+            )?;
+        }
+        writeln!(f, "\nFor each event or frame. MB: 10^6 bytes.")
+    }
+}
+
+impl Findings for Table {
+    const NAME: &str = "frames";
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn json(&self) -> Value {
+        let rows: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|row| {
+                let Estimate { point_estimate, confidence_interval: Interval { lower_bound, upper_bound } } =
+                    &row.estimate;
+                json!({"row": row.name, "events": row.events, "bytes": row.bytes,
+                    "ns_for_each": row.each(*point_estimate),
+                    "ns_for_each_95": [row.each(*lower_bound), row.each(*upper_bound)]})
+            })
+            .collect();
+        json!({ "rows": rows })
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::text;
+use super::{text, told};
 use crate::upstream::exchange::Refusal;
 use crate::upstream::redact::redact;
 use crate::upstream::{Fault, UpstreamError};
@@ -43,9 +43,7 @@ pub fn declared(data: &str, secret: &str) -> UpstreamError {
 }
 
 fn find(object: &Value) -> Option<Found> {
-    // Beside the choices or instead of them; in the first of them (OpenRouter); in Groq's own object.
-    let places = ["/error", "/choices/0/error", "/x_groq/error"];
-    for error in places.into_iter().filter_map(|place| object.pointer(place)) {
+    for error in told(object, "error") {
         match error {
             Value::Null | Value::Bool(false) | Value::Number(_) => {}
             Value::String(message) if message.is_empty() => {}

@@ -2,15 +2,13 @@
 
 use serde_json::Value;
 
+use super::told;
 use crate::wire::completion::{CompletionTokensDetails, PromptTokensDetails, Usage};
 
-/// The usage that an event tells: beside the choices, within the first of them (Moonshot), or in Groq's own object.
-/// `null` is none.
+/// The usage that an event tells. `null` is none.
 #[must_use]
 pub fn usage_in(event: &Value) -> Option<Usage> {
-    let places = ["/usage", "/choices/0/usage", "/x_groq/usage"];
-    let told = places.into_iter().filter_map(|place| event.pointer(place)).find(|usage| usage.is_object())?;
-    Some(in_our_terms(told))
+    told(event, "usage").find(|usage| usage.is_object()).map(in_our_terms)
 }
 
 fn in_our_terms(usage: &Value) -> Usage {

@@ -20,7 +20,7 @@
 //! | [`net`] | outgoing connections: whom they may [reach](net::reach), and how a response [ends](net::honest_stream) |
 //! | [`upstream`] | one kind each: [`gemini`](upstream::gemini), [`openai`](upstream::openai) and [`transcription`](upstream::transcription) over what [both share](upstream::openai_wire), [`local`](upstream::local); deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
-//! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, the journals |
+//! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, where small audio shares [segments](store#spool), the journals |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance) |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
@@ -40,7 +40,8 @@
 //!    audio: its base64 is put in order where it was received and not copied. [`channel::choose`] says who could serve the model. Whatever fails
 //!    up to here is an answer at once.
 //! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It asks the dispatcher for a permit (a
-//!    slot of whichever of the best channels has one) or a place in the line, writes audio and task to the store,
+//!    slot of whichever of the best channels has one) or a place in the line, writes audio and task to the store (the
+//!    small audio of all submits of one commit goes to the disk together, just before it),
 //!    and when both are on the disk starts a `TaskActor` on a task arbiter. From here on the client may leave:
 //!    only a blocking call cancels by leaving, and the line that does so is in [`api::generations`].
 //! 3. With a permit the actor gets hold of the audio: what is small and came just now is in memory, anything else in

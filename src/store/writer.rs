@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::path::Path;
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 use tokio::sync::mpsc;
 
 use super::journal::Journals;
 use super::reader::{SNAPSHOT_COLUMNS, snapshot};
-use super::spool::Spool;
+use super::spool::{Range, Segments, Spool};
 use super::sqlite::{StoredState, file_error, json};
 use super::{Acceptance, EndResult, Ending, NewRecord, Reply, StoreError};
 use crate::task::id::TaskId;
@@ -26,6 +27,7 @@ const MOST_DELETED: usize = 1000;
 pub(super) enum Write {
     Accept {
         record: Box<NewRecord>,
+        audio: Shared,
         /// Keys from before this moment are free again.
         keys_before: Timestamp,
         reply: Reply<Acceptance>,
@@ -51,6 +53,33 @@ pub(super) enum Write {
         keys_before: Timestamp,
         reply: Reply<Forgotten>,
     },
+}
+
+/// The audio of a new task that shares a segment of the spool.
+pub(super) enum Shared {
+    /// There is none: it has a file of its own, or is elsewhere.
+    Nothing,
+    /// It waits to be brought to the disk.
+    Text(Bytes),
+    /// It is on the disk.
+    Kept(Range),
+    /// It cannot be.
+    Refused(StoreError),
+}
+
+impl Shared {
+    fn append(&mut self, segments: &mut Segments) {
+        if let Self::Text(text) = self {
+            *self = segments.append(text).map_or_else(Self::Refused, Self::Kept);
+        }
+    }
+
+    fn take_back(&mut self, segments: &mut Segments, err: &StoreError) {
+        if let Self::Kept(range) = *self {
+            segments.give_back(range);
+            *self = Self::Refused(Undone::from(err).into());
+        }
+    }
 }
 
 /// What is remembered about a task that runs.
@@ -87,6 +116,15 @@ impl From<&rusqlite::Error> for Undone {
     }
 }
 
+impl From<&StoreError> for Undone {
+    fn from(err: &StoreError) -> Self {
+        match err {
+            StoreError::Full(text) => Self::Full(text.clone()),
+            err => Self::Failed(err.to_string()),
+        }
+    }
+}
+
 impl From<Undone> for StoreError {
     fn from(undone: Undone) -> Self {
         match undone {
@@ -97,29 +135,29 @@ impl From<Undone> for StoreError {
 }
 
 /// The files beside the database.
-struct Files {
-    spool: Spool,
-    journals: Journals,
+pub(super) struct Files {
+    pub(super) spool: Spool,
+    pub(super) segments: Segments,
+    pub(super) journals: Journals,
 }
 
 /// Says what there is to say once the fate of the transaction is known.
-type Answer = Box<dyn FnOnce(Result<(), Undone>, &Files)>;
+type Answer = Box<dyn FnOnce(Result<(), Undone>, &mut Files)>;
 
 /// Starts the writer; it stops when its queue closes, and lets go of the data directory then.
 pub(super) fn start(
     data_dir: &Path,
     mut connection: Connection,
     lock: File,
-    spool: Spool,
-    journals: Journals,
+    mut files: Files,
     mut queue: mpsc::Receiver<Write>,
 ) -> Result<(), StoreError> {
-    let files = Files { spool, journals };
     let run = move || {
         let _lock = lock;
         let mut writes = Vec::new();
         while queue.blocking_recv_many(&mut writes, MOST_IN_A_COMMIT) > 0 {
-            commit_together(&mut connection, &files, writes.drain(..));
+            spool_together(&mut files.segments, &mut writes);
+            commit_together(&mut connection, &mut files, writes.drain(..));
         }
     };
     std::thread::Builder::new()
@@ -129,9 +167,25 @@ pub(super) fn start(
         .map_err(file_error(data_dir))
 }
 
+/// Brings the small audio of all submits among these writes to the disk. It is there before the commit that refers to
+/// it.
+fn spool_together(segments: &mut Segments, writes: &mut [Write]) {
+    let mut of_all = |change: &mut dyn FnMut(&mut Shared)| {
+        for write in &mut *writes {
+            if let Write::Accept { audio, .. } = write {
+                change(audio);
+            }
+        }
+    };
+    of_all(&mut |audio| audio.append(segments));
+    if let Err(err) = segments.sync() {
+        of_all(&mut |audio| audio.take_back(segments, &err));
+    }
+}
+
 /// Runs writes in one transaction. One that fails by itself fails alone; when the transaction is undone, all
 /// are. Each is answered only after the commit.
-fn commit_together(connection: &mut Connection, files: &Files, writes: impl Iterator<Item = Write>) {
+fn commit_together(connection: &mut Connection, files: &mut Files, writes: impl Iterator<Item = Write>) {
     let mut answers: Vec<Answer> = Vec::new();
     let fate = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(mut transaction) => {
@@ -172,22 +226,41 @@ fn say<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
     })
 }
 
+/// The answer to a submit: where it does not stand, its range is free again.
+fn say_accepted(
+    reply: Reply<Acceptance>,
+    result: Result<Acceptance, StoreError>,
+    range: Option<Range>,
+) -> Answer {
+    Box::new(move |fate, files| {
+        let result = fate.map_err(StoreError::from).and(result);
+        if let Some(range) = range.filter(|_| !matches!(result, Ok(Acceptance::Durable))) {
+            files.segments.give_back(range);
+        }
+        let _ = reply.send(result);
+    })
+}
+
 fn undone<T>(result: &Result<T, StoreError>) -> Option<Undone> {
-    match result {
-        Ok(_) => None,
-        Err(StoreError::Full(text)) => Some(Undone::Full(text.clone())),
-        Err(err) => Some(Undone::Failed(err.to_string())),
-    }
+    result.as_ref().err().map(Undone::from)
 }
 
 impl Write {
     /// Runs the statements. The second value is what went wrong, if something did.
     fn run(self, transaction: &mut Transaction<'_>) -> (Answer, Option<Undone>) {
         match self {
-            Self::Accept { record, keys_before, reply } => {
-                let result = accept(transaction, &record, keys_before);
+            Self::Accept { record, audio, keys_before, reply } => {
+                let (result, range) = match audio {
+                    Shared::Refused(err) => return (say(reply, Err(err)), None),
+                    Shared::Nothing | Shared::Text(_) => {
+                        (accept(transaction, &record, None, keys_before), None)
+                    }
+                    Shared::Kept(range) => {
+                        (accept(transaction, &record, Some(range), keys_before), Some(range))
+                    }
+                };
                 let error = undone(&result);
-                (say(reply, result), error)
+                (say_accepted(reply, result, range), error)
             }
             Self::Run { id, timeline, reply } => {
                 let result = run(transaction, &id, &timeline);
@@ -204,11 +277,18 @@ impl Write {
             Self::End { id, ending, at, reply } => {
                 let result = end(transaction, &id, &ending, at);
                 let error = undone(&result);
-                let answer = move |fate: Result<(), Undone>, files: &Files| {
-                    let result = fate.map_err(StoreError::from).and(result);
-                    if result.is_ok() {
-                        files.spool.remove(&id);
-                    }
+                let answer = move |fate: Result<(), Undone>, files: &mut Files| {
+                    let result = fate.map_err(StoreError::from).and(result).map(|ended| match ended {
+                        Ended::Now(Some(range)) => {
+                            files.segments.give_back(range);
+                            None
+                        }
+                        Ended::Now(None) => {
+                            files.spool.remove(&id);
+                            None
+                        }
+                        Ended::Before(snapshot) => snapshot,
+                    });
                     let _ = reply.send(result);
                 };
                 (Box::new(answer), error)
@@ -216,7 +296,7 @@ impl Write {
             Self::Forget { tasks_before, chunks_before, keys_before, reply } => {
                 let result = forget(transaction, tasks_before, chunks_before, keys_before);
                 let error = undone(&result);
-                let answer = move |fate: Result<(), Undone>, files: &Files| {
+                let answer = move |fate: Result<(), Undone>, files: &mut Files| {
                     let result = fate.map_err(StoreError::from).and(result);
                     if let Ok(forgotten) = &result {
                         forgotten.journals.iter().for_each(|id| files.journals.remove(id));
@@ -231,6 +311,9 @@ impl Write {
     /// Does nothing but wait for the fate of a transaction that is known to be undone.
     fn skip(self) -> Answer {
         match self {
+            Self::Accept { audio: Shared::Kept(range), reply, .. } => {
+                say_accepted(reply, Err(StoreError::Stopped), Some(range))
+            }
             Self::Accept { reply, .. } => say(reply, Err(StoreError::Stopped)),
             Self::Run { reply, .. } => say(reply, Err(StoreError::Stopped)),
             Self::Mark { .. } => Box::new(|_, _| ()),
@@ -243,10 +326,11 @@ impl Write {
 fn accept(
     transaction: &mut Transaction<'_>,
     record: &NewRecord,
+    range: Option<Range>,
     keys_before: Timestamp,
 ) -> Result<Acceptance, StoreError> {
     let Some(idempotency) = &record.idempotency else {
-        insert(transaction, record)?;
+        insert(transaction, record, range)?;
         return Ok(Acceptance::Durable);
     };
     // Both rows or none.
@@ -254,18 +338,20 @@ fn accept(
     if !take_key(&savepoint, &record.task, idempotency, keys_before)? {
         return Ok(Acceptance::KeyTaken);
     }
-    insert(&savepoint, record)?;
+    insert(&savepoint, record, range)?;
     savepoint.commit()?;
     Ok(Acceptance::Durable)
 }
 
-fn insert(connection: &Connection, record: &NewRecord) -> Result<(), StoreError> {
+fn insert(connection: &Connection, record: &NewRecord, range: Option<Range>) -> Result<(), StoreError> {
     let NewRecord { task, audio, runs, leashed, timeline, .. } = record;
     let state = if *runs { StoredState::Processing } else { StoredState::Pending };
     connection
         .prepare_cached(
-            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, runs, leashed, timeline, state)
-             VALUES (:id, :owner, :created, :stream, :question, :audio, :runs, :leashed, :timeline, :state)",
+            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, range, runs, leashed, timeline,
+             state)
+             VALUES (:id, :owner, :created, :stream, :question, :audio, :range, :runs, :leashed, :timeline,
+             :state)",
         )?
         .execute(named_params! {
             ":id": task.id.as_str(),
@@ -274,6 +360,7 @@ fn insert(connection: &Connection, record: &NewRecord) -> Result<(), StoreError>
             ":stream": task.stream,
             ":question": json(&task.question)?,
             ":audio": json(audio)?,
+            ":range": range,
             ":runs": runs,
             ":leashed": leashed,
             ":timeline": json(timeline)?,
@@ -329,43 +416,50 @@ fn mark(connection: &Connection, id: &TaskId, mark: &Mark) -> Result<(), StoreEr
     Ok(())
 }
 
-/// The end that a task had before, if it had one.
-fn end(
-    connection: &Connection,
-    id: &TaskId,
-    ending: &Ending,
-    at: Timestamp,
-) -> Result<Option<Snapshot>, StoreError> {
+/// What there was to end.
+enum Ended {
+    /// The task, whose audio is in this range, if it is in one.
+    Now(Option<Range>),
+    /// Nothing: this is the end that the task had before, if there is such a task.
+    Before(Option<Snapshot>),
+}
+
+fn end(connection: &Connection, id: &TaskId, ending: &Ending, at: Timestamp) -> Result<Ended, StoreError> {
     let (completion, failure, progress, state) = match &ending.result {
         EndResult::Completed(completion) => (Some(completion.get()), None, 100, StoredState::Completed),
         EndResult::Failed { failure, progress } => {
             (None, Some(json(failure)?), *progress, StoredState::Failed)
         }
     };
-    let changed = connection
+    let ended = connection
         .prepare_cached(
             "UPDATE tasks SET completion = :completion, failure = :failure, progress = :progress,
              timeline = :timeline, chunks = :chunks, state = :state, audio = NULL, ended_ms = :at
-             WHERE id = :id AND ended_ms IS NULL",
+             WHERE id = :id AND ended_ms IS NULL RETURNING range",
         )?
-        .execute(named_params! {
-            ":completion": completion,
-            ":failure": failure,
-            ":progress": progress,
-            ":timeline": json(&ending.timeline)?,
-            ":chunks": ending.chunks.map(|chunks| i64::try_from(chunks).unwrap_or(i64::MAX)),
-            ":state": state,
-            ":at": at,
-            ":id": id.as_str(),
-        })?;
-    if changed > 0 {
-        return Ok(None);
+        .query_row(
+            named_params! {
+                ":completion": completion,
+                ":failure": failure,
+                ":progress": progress,
+                ":timeline": json(&ending.timeline)?,
+                ":chunks": ending.chunks.map(|chunks| i64::try_from(chunks).unwrap_or(i64::MAX)),
+                ":state": state,
+                ":at": at,
+                ":id": id.as_str(),
+            },
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(range) = ended {
+        return Ok(Ended::Now(range));
     }
-    connection
+    let before = connection
         .prepare_cached(&format!("SELECT {SNAPSHOT_COLUMNS} FROM tasks WHERE id = ?1"))?
         .query_row([id.as_str()], snapshot)
         .optional()?
-        .transpose()
+        .transpose()?;
+    Ok(Ended::Before(before))
 }
 
 fn forget(
@@ -444,15 +538,17 @@ mod tests {
             idempotency: None,
         });
         let (reply, answer) = oneshot::channel();
-        (id, Write::Accept { record, keys_before: created, reply }, answer)
+        (id, Write::Accept { record, audio: Shared::Nothing, keys_before: created, reply }, answer)
     }
 
     #[test]
     fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else() {
         let data_dir = tempfile::tempdir().unwrap();
         let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
-        let files = Files {
-            spool: Spool::open(data_dir.path(), 1, true, |_| Ok(true)).unwrap(),
+        let spool = Spool::open(data_dir.path(), 1, true, |_| Ok(true)).unwrap();
+        let mut files = Files {
+            segments: Segments::open(spool.clone(), &[]).unwrap(),
+            spool,
             journals: Journals::open(data_dir.path(), false, |_| Ok(true)).unwrap(),
         };
         let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
@@ -469,7 +565,7 @@ mod tests {
             writes.push(write);
             answers.push((id, answer));
         }
-        commit_together(&mut connection, &files, writes.into_iter());
+        commit_together(&mut connection, &mut files, writes.into_iter());
         for (id, mut answer) in answers {
             let stands = match answer.try_recv().unwrap() {
                 Ok(_) => true,
@@ -485,7 +581,7 @@ mod tests {
         // With room again, all goes on.
         limit(&connection, 10_000);
         let (id, again, mut answer) = write(1 << 20);
-        commit_together(&mut connection, &files, std::iter::once(again));
+        commit_together(&mut connection, &mut files, std::iter::once(again));
         assert!(answer.try_recv().unwrap().is_ok() && sqlite::is_unfinished(&connection, &id).unwrap());
     }
 }

@@ -152,6 +152,12 @@ impl Hearken {
         entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
     }
 
+    /// How often this audio, as base64, is in the spool: in files of its own or in those that several tasks share.
+    pub(crate) fn spooled(&self, audio: &str) -> usize {
+        let files = self.files("spool").into_iter().map(|path| std::fs::read(path).unwrap_or_default());
+        files.map(|content| String::from_utf8_lossy(&content).matches(audio).count()).sum()
+    }
+
     /// How many connections it holds open, those included whose other side has left.
     pub(crate) fn open_connections(&self) -> usize {
         const ESTABLISHED: &str = "01";

@@ -60,7 +60,7 @@ pub struct Stop;
 pub struct TaskActor {
     task: Arc<Task>,
     key_name: String,
-    settings: TaskSettings,
+    settings: Arc<TaskSettings>,
     life: Life,
     answer: Answer,
     /// Where chunks are written before they are published; `None` for a task without a stream.
@@ -118,7 +118,7 @@ impl TaskActor {
     #[must_use]
     pub fn new(
         parts: TaskParts,
-        settings: TaskSettings,
+        settings: Arc<TaskSettings>,
         running: Option<mpsc::WeakSender<Infallible>>,
         departing: oneshot::Sender<()>,
     ) -> Self {

@@ -22,7 +22,7 @@ use launch::{Launched, Site};
 pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, Reopen, TakeUp};
 
 use super::dispatcher::{Admit, Close, Dispatcher, Standing};
-use super::task::{Draining, Job, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work};
+use super::task::{Draining, Job, RunRecord, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work};
 use crate::channel::Channel;
 use crate::channel::queue::Applicant;
 use crate::error::{ErrorCode, Failure};
@@ -150,7 +150,7 @@ impl Registry {
 
     /// From here on the task can be found.
     fn introduce(&mut self, launched: Launched, crashed: bool, ctx: &mut Context<Self>) {
-        let Launched { task, actor, log, departed } = launched;
+        let Launched { task, actor, log, departed, go } = launched;
         // A mailbox that is new has room.
         if self.stopped {
             let _ = actor.try_send(Stop);
@@ -161,6 +161,10 @@ impl Registry {
         self.tasks.insert(id.clone(), Entry::Living { task, actor, log, crashed });
         // Dropped without a word: the actor panicked.
         expect_departure(id, departed.map(|departed| departed.is_ok()), ctx);
+        if let Some(go) = go {
+            // An actor that has panicked meanwhile is departed.
+            let _ = go.send(());
+        }
     }
 
     fn succeed(&mut self, id: &TaskId, ctx: &mut Context<Self>) {
@@ -262,8 +266,8 @@ impl Handler<TakeUp> for Registry {
             match run {
                 Ok((audio, candidates, most_running, admitted)) => match admitted.await {
                     Ok(Ok(admission)) => {
-                        let recorded = false;
-                        Some(Job::Run(Work { audio, candidates, most_running, admission, recorded }))
+                        let record = RunRecord::Due;
+                        Some(Job::Run(Work { audio, candidates, most_running, admission, record }))
                     }
                     // The server drains before it has begun: the next start finds it as it is.
                     Ok(Err(_)) | Err(_) => None,

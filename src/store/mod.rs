@@ -23,6 +23,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -199,6 +200,8 @@ pub struct Store {
     spool: Spool,
     journals: Journals,
     retention: Retention,
+    /// Could the last task not be accepted?
+    refused: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -221,7 +224,15 @@ impl Store {
         let files = Files { spool: spool.clone(), segments, journals: journals.clone() };
         writer::start(data_dir, connection, lock, files, write_queue)?;
         reader::start(data_dir, sqlite::connect(data_dir, config.sync)?, journals.clone(), read_queue)?;
-        Ok(Self { writes, reads, spool, journals, retention })
+        Ok(Self { writes, reads, spool, journals, retention, refused: Arc::default() })
+    }
+
+    /// Will a task with this audio probably be accepted? Not where there is no room for it, or where the last one
+    /// was refused. Nothing is asked of the disk.
+    #[must_use]
+    pub fn has_room(&self, base64: &Option<Bytes>) -> bool {
+        let bytes = base64.as_ref().map_or(0, Bytes::len) as u64;
+        self.spool.has_room(bytes) && !self.refused.load(Ordering::Relaxed)
     }
 
     /// Records an accepted task and its inline audio; when this returns, both are durable.
@@ -229,6 +240,12 @@ impl Store {
     /// # Errors
     /// When they are not: then nothing is left of them.
     pub async fn accept(&self, record: NewRecord, base64: Option<Bytes>) -> Result<Acceptance, StoreError> {
+        let accepted = self.try_accept(record, base64).await;
+        self.refused.store(accepted.is_err(), Ordering::Relaxed);
+        accepted
+    }
+
+    async fn try_accept(&self, record: NewRecord, base64: Option<Bytes>) -> Result<Acceptance, StoreError> {
         let keys_before = Timestamp::now().before(self.retention.idempotency);
         let (shared, own) = match base64 {
             Some(base64) if base64.len() as u64 <= SMALL_BYTES => (Some(base64), None),

@@ -120,6 +120,11 @@ impl Spool {
         Room { spool: self.clone(), bytes: 0 }
     }
 
+    /// Is so much left of the bound?
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.0.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.0.most
+    }
+
     /// What is there already takes room.
     fn count(&self, bytes: u64) {
         self.0.used.fetch_add(bytes, Ordering::Relaxed);

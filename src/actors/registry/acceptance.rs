@@ -1,16 +1,21 @@
 //! The way of a submit from its admission to the actor of a task that is durable.
+//!
+//! Where the upstream can be asked at once, the actor is launched first and puts its call on its way while the disk is
+//! waited for (`task/ahead.rs` says what it may do until then). In all other cases it is launched afterwards.
 
 use std::sync::Arc;
 
 use actix::prelude::Request;
+use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::launch::{Launched, Site};
 use crate::actors::dispatcher::{Admission, Admit, Dispatcher};
-use crate::actors::task::{TaskAudio, TaskParts, Work};
+use crate::actors::task::{RunRecord, TaskAudio, TaskParts, Work};
 use crate::actors::{HELD_BYTES, NewTask};
 use crate::audio::source::AudioSource;
 use crate::error::{ErrorCode, Failure};
-use crate::store::{Acceptance, NewRecord};
+use crate::store::{Acceptance, NewRecord, Store};
 use crate::task::Timestamp;
 use crate::task::timeline::Timeline;
 
@@ -46,6 +51,9 @@ pub(super) async fn accept(
         timeline.attempt(&channel.name, Timestamp::now());
     }
     let leashed = presence.is_some() && idempotency.is_none();
+    let most_running = allowance.limits().max_running_tasks;
+    // Of two submits with one key only one may start a call, and which one is said by the store.
+    let ahead = idempotency.is_none() && audio.is_held() && site.settings.store.has_room(&base64);
     let record = NewRecord {
         task: Arc::clone(&task),
         audio: kept,
@@ -54,21 +62,35 @@ pub(super) async fn accept(
         timeline: timeline.clone(),
         idempotency,
     };
-    match site.settings.store.accept(record, base64).await? {
-        Acceptance::Durable => {
-            let most_running = allowance.limits().max_running_tasks;
-            let recorded = runs_at.is_some();
-            let work = Work { audio, candidates, most_running, admission, recorded };
-            let parts = TaskParts::accepted(task, key_name, presence, leashed, timeline, work);
-            Ok(site.launch(parts))
+    let parts = |record| {
+        let work = Work { audio, candidates, most_running, admission, record };
+        TaskParts::accepted(task, key_name, presence, leashed, timeline, work)
+    };
+    let store = site.settings.store.clone();
+    if !ahead {
+        keep(&store, record, base64).await?;
+        return Ok(site.launch(parts(if runs_at.is_some() { RunRecord::Done } else { RunRecord::Due })));
+    }
+    let (go, verdict) = oneshot::channel();
+    let launched = site.launch(parts(RunRecord::UnderWay(verdict)));
+    match keep(&store, record, base64).await {
+        Ok(()) => Ok(Launched { go: Some(go), ..launched }),
+        Err(refused) => {
+            drop(go);
+            // Who reads the refusal shall find the slot free.
+            let _ = launched.departed.await;
+            Err(refused)
         }
-        Acceptance::KeyTaken => Err(key_taken()),
     }
 }
 
-fn key_taken() -> Failure {
-    Failure::new(
-        ErrorCode::IdempotencyConflict,
-        "A submit with this Idempotency-Key is being accepted at this moment; send it again",
-    )
+/// Makes a task durable.
+async fn keep(store: &Store, record: NewRecord, base64: Option<Bytes>) -> Result<(), Failure> {
+    match store.accept(record, base64).await? {
+        Acceptance::Durable => Ok(()),
+        Acceptance::KeyTaken => Err(Failure::new(
+            ErrorCode::IdempotencyConflict,
+            "A submit with this Idempotency-Key is being accepted at this moment; send it again",
+        )),
+    }
 }

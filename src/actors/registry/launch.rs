@@ -28,6 +28,8 @@ pub(super) struct Launched {
     pub(super) log: LogReader,
     /// Says that the actor went as planned; an error, that it panicked.
     pub(super) departed: oneshot::Receiver<()>,
+    /// Tells an actor that was launched before its task was accepted that it is; dropped, that it is not.
+    pub(super) go: Option<oneshot::Sender<()>>,
 }
 
 impl Site {
@@ -39,6 +41,6 @@ impl Site {
         let actor = TaskActor::start_in_arbiter(&arbiter, move |_| {
             TaskActor::new(parts, settings, running, departing)
         });
-        Launched { task, actor, log, departed }
+        Launched { task, actor, log, departed, go: None }
     }
 }

@@ -41,9 +41,11 @@
 //!    up to here is an answer at once.
 //! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It asks the dispatcher for a permit (a
 //!    slot of whichever of the best channels has one) or a place in the line, writes audio and task to the store (the
-//!    small audio of all submits of one commit goes to the disk together, just before it),
-//!    and when both are on the disk starts a `TaskActor` on a task arbiter. From here on the client may leave:
-//!    only a blocking call cancels by leaving, and the line that does so is in [`api::generations`].
+//!    small audio of all submits of one commit goes to the disk together, just before it), and when both are on the
+//!    disk lets a `TaskActor` on a task arbiter begin. From here on the client may leave: only a blocking call cancels
+//!    by leaving, and the line that does so is in [`api::generations`]. Where a permit and the audio are at hand and
+//!    there is no `Idempotency-Key`, the actor puts its call [on its way](actors::task) before, and hears nothing of
+//!    it until the store has the task.
 //! 3. With a permit the actor gets hold of the audio: what is small and came just now is in memory, anything else in
 //!    the spool, where [`fetch`] puts what it downloads. The upstream call sends it from there, a
 //!    [piece](upstream::body) at a time. [`upstream::deadlines`] stands around the call. As long as nothing of an answer
@@ -66,6 +68,7 @@
 //!
 //! - A task that was acknowledged is durable, its audio with it; an outcome that was announced is durable. There is
 //!   one outcome, and only the store can say which.
+//! - Before the store has a task nobody can find it, nothing of its call is published, and nothing of it is recorded.
 //! - What a subscriber has seen is in the journal; a kill does not take it back.
 //! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues: a slow,
 //!   stuck or gone reader costs nobody anything.

@@ -1,27 +1,25 @@
 //! The thread that writes: whatever waits for it becomes one transaction.
 
+mod rows;
+
 use std::fs::File;
 use std::path::Path;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::journal::Journals;
-use super::reader::{SNAPSHOT_COLUMNS, snapshot};
 use super::spool::{Range, Segments, Spool};
-use super::sqlite::{StoredState, file_error, json};
-use super::{Acceptance, EndResult, Ending, NewRecord, Reply, StoreError};
+use super::sqlite::file_error;
+use super::{Acceptance, Ending, NewRecord, Reply, StoreError};
+use crate::task::Timestamp;
 use crate::task::id::TaskId;
-use crate::task::idempotency::Idempotency;
 use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
-use crate::task::{Task, Timestamp};
 
 /// Most writes that share one commit: bounds how long the first of them waits for the last.
 const MOST_IN_A_COMMIT: usize = 512;
-/// Most rows of a kind that one write deletes: bounds how long others wait for it.
-const MOST_DELETED: usize = 1000;
 
 /// What is written. Each but a mark is answered after the commit.
 pub(super) enum Write {
@@ -250,51 +248,48 @@ impl Write {
     fn run(self, transaction: &mut Transaction<'_>) -> (Answer, Option<Undone>) {
         match self {
             Self::Accept { record, audio, keys_before, reply } => {
-                let (result, range) = match audio {
+                let range = match audio {
+                    Shared::Nothing | Shared::Text(_) => None,
+                    Shared::Kept(range) => Some(range),
                     Shared::Refused(err) => return (say(reply, Err(err)), None),
-                    Shared::Nothing | Shared::Text(_) => {
-                        (accept(transaction, &record, None, keys_before), None)
-                    }
-                    Shared::Kept(range) => {
-                        (accept(transaction, &record, Some(range), keys_before), Some(range))
-                    }
                 };
+                let result = rows::accept(transaction, &record, range, keys_before);
                 let error = undone(&result);
                 (say_accepted(reply, result, range), error)
             }
             Self::Run { id, timeline, reply } => {
-                let result = run(transaction, &id, &timeline);
+                let result = rows::run(transaction, &id, &timeline);
                 let error = undone(&result);
                 (say(reply, result), error)
             }
             Self::Mark { id, mark: what } => {
-                let result = mark(transaction, &id, &what);
+                let result = rows::mark(transaction, &id, &what);
                 if let Err(err) = &result {
                     tracing::warn!(task_id = %id, %err, "a task's mark was not written");
                 }
                 (Box::new(|_, _| ()), undone(&result))
             }
             Self::End { id, ending, at, reply } => {
-                let result = end(transaction, &id, &ending, at);
+                let result = rows::end(transaction, &id, &ending, at);
                 let error = undone(&result);
                 let answer = move |fate: Result<(), Undone>, files: &mut Files| {
                     let result = fate.map_err(StoreError::from).and(result).map(|ended| match ended {
-                        Ended::Now(Some(range)) => {
+                        rows::Ended::Now(Some(range)) => {
                             files.segments.give_back(range);
                             None
                         }
-                        Ended::Now(None) => {
+                        rows::Ended::Now(None) => {
                             files.spool.remove(&id);
                             None
                         }
-                        Ended::Before(snapshot) => snapshot,
+                        rows::Ended::Before(snapshot) => snapshot,
                     });
                     let _ = reply.send(result);
                 };
                 (Box::new(answer), error)
             }
             Self::Forget { tasks_before, chunks_before, keys_before, reply } => {
-                let result = forget(transaction, tasks_before, chunks_before, keys_before);
+                let result = rows::forget(transaction, tasks_before, chunks_before, keys_before);
                 let error = undone(&result);
                 let answer = move |fate: Result<(), Undone>, files: &mut Files| {
                     let result = fate.map_err(StoreError::from).and(result);
@@ -323,189 +318,6 @@ impl Write {
     }
 }
 
-fn accept(
-    transaction: &mut Transaction<'_>,
-    record: &NewRecord,
-    range: Option<Range>,
-    keys_before: Timestamp,
-) -> Result<Acceptance, StoreError> {
-    let Some(idempotency) = &record.idempotency else {
-        insert(transaction, record, range)?;
-        return Ok(Acceptance::Durable);
-    };
-    // Both rows or none.
-    let savepoint = transaction.savepoint()?;
-    if !take_key(&savepoint, &record.task, idempotency, keys_before)? {
-        return Ok(Acceptance::KeyTaken);
-    }
-    insert(&savepoint, record, range)?;
-    savepoint.commit()?;
-    Ok(Acceptance::Durable)
-}
-
-fn insert(connection: &Connection, record: &NewRecord, range: Option<Range>) -> Result<(), StoreError> {
-    let NewRecord { task, audio, runs, leashed, timeline, .. } = record;
-    let state = if *runs { StoredState::Processing } else { StoredState::Pending };
-    connection
-        .prepare_cached(
-            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, range, runs, leashed, timeline,
-             state)
-             VALUES (:id, :owner, :created, :stream, :question, :audio, :range, :runs, :leashed, :timeline,
-             :state)",
-        )?
-        .execute(named_params! {
-            ":id": task.id.as_str(),
-            ":owner": task.owner.as_bytes(),
-            ":created": task.created,
-            ":stream": task.stream,
-            ":question": json(&task.question)?,
-            ":audio": json(audio)?,
-            ":range": range,
-            ":runs": runs,
-            ":leashed": leashed,
-            ":timeline": json(timeline)?,
-            ":state": state,
-        })?;
-    Ok(())
-}
-
-/// False where the key is in use.
-fn take_key(
-    connection: &Connection,
-    task: &Task,
-    idempotency: &Idempotency,
-    free_before: Timestamp,
-) -> Result<bool, StoreError> {
-    let taken = connection
-        .prepare_cached(
-            "INSERT INTO idempotency (owner, key, fingerprint, task, created_ms)
-             VALUES (:owner, :key, :fingerprint, :task, :created)
-             ON CONFLICT (owner, key) DO UPDATE SET
-             fingerprint = excluded.fingerprint, task = excluded.task, created_ms = excluded.created_ms
-             WHERE created_ms < :free_before",
-        )?
-        .execute(named_params! {
-            ":owner": task.owner.as_bytes(),
-            ":key": idempotency.key.as_str(),
-            ":fingerprint": idempotency.fingerprint.as_bytes(),
-            ":task": task.id.as_str(),
-            ":created": task.created,
-            ":free_before": free_before,
-        })?;
-    Ok(taken > 0)
-}
-
-fn run(connection: &Connection, id: &TaskId, timeline: &Timeline) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "UPDATE tasks SET runs = runs + 1, state = ?1, timeline = ?2 WHERE id = ?3 AND ended_ms IS NULL",
-        )?
-        .execute(params![StoredState::Processing, json(timeline)?, id.as_str()])?;
-    Ok(())
-}
-
-fn mark(connection: &Connection, id: &TaskId, mark: &Mark) -> Result<(), StoreError> {
-    match mark {
-        Mark::Published => connection
-            .prepare_cached("UPDATE tasks SET published = 1 WHERE id = ?1 AND ended_ms IS NULL")?
-            .execute([id.as_str()])?,
-        Mark::Progress(progress) => connection
-            .prepare_cached("UPDATE tasks SET progress = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
-            .execute(params![progress, id.as_str()])?,
-    };
-    Ok(())
-}
-
-/// What there was to end.
-enum Ended {
-    /// The task, whose audio is in this range, if it is in one.
-    Now(Option<Range>),
-    /// Nothing: this is the end that the task had before, if there is such a task.
-    Before(Option<Snapshot>),
-}
-
-fn end(connection: &Connection, id: &TaskId, ending: &Ending, at: Timestamp) -> Result<Ended, StoreError> {
-    let (completion, failure, progress, state) = match &ending.result {
-        EndResult::Completed(completion) => (Some(completion.get()), None, 100, StoredState::Completed),
-        EndResult::Failed { failure, progress } => {
-            (None, Some(json(failure)?), *progress, StoredState::Failed)
-        }
-    };
-    let ended = connection
-        .prepare_cached(
-            "UPDATE tasks SET completion = :completion, failure = :failure, progress = :progress,
-             timeline = :timeline, chunks = :chunks, state = :state, audio = NULL, ended_ms = :at
-             WHERE id = :id AND ended_ms IS NULL RETURNING range",
-        )?
-        .query_row(
-            named_params! {
-                ":completion": completion,
-                ":failure": failure,
-                ":progress": progress,
-                ":timeline": json(&ending.timeline)?,
-                ":chunks": ending.chunks.map(|chunks| i64::try_from(chunks).unwrap_or(i64::MAX)),
-                ":state": state,
-                ":at": at,
-                ":id": id.as_str(),
-            },
-            |row| row.get(0),
-        )
-        .optional()?;
-    if let Some(range) = ended {
-        return Ok(Ended::Now(range));
-    }
-    let before = connection
-        .prepare_cached(&format!("SELECT {SNAPSHOT_COLUMNS} FROM tasks WHERE id = ?1"))?
-        .query_row([id.as_str()], snapshot)
-        .optional()?
-        .transpose()?;
-    Ok(Ended::Before(before))
-}
-
-fn forget(
-    connection: &Connection,
-    tasks_before: Timestamp,
-    chunks_before: Timestamp,
-    keys_before: Timestamp,
-) -> Result<Forgotten, StoreError> {
-    let most = i64::try_from(MOST_DELETED).unwrap_or(i64::MAX);
-    let mut forgotten = Forgotten::default();
-    let mut delete = |sql: &str, before: Timestamp| -> Result<usize, StoreError> {
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params![before, most], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?))
-        })?;
-        let mut count = 0;
-        for row in rows {
-            let (id, chunks) = row?;
-            count += 1;
-            if chunks.is_some() {
-                forgotten.journals.extend(id.parse());
-            }
-        }
-        Ok(count)
-    };
-    let streams = delete(
-        "UPDATE tasks SET chunks = NULL
-         WHERE id IN (SELECT id FROM tasks WHERE chunks IS NOT NULL AND ended_ms < ?1 LIMIT ?2)
-         RETURNING id, 1",
-        chunks_before,
-    )?;
-    let tasks = delete(
-        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ended_ms < ?1 LIMIT ?2)
-         RETURNING id, chunks",
-        tasks_before,
-    )?;
-    let keys = delete(
-        "DELETE FROM idempotency WHERE (owner, key) IN
-         (SELECT owner, key FROM idempotency WHERE created_ms < ?1 LIMIT ?2) RETURNING key, NULL",
-        keys_before,
-    )?;
-    forgotten.tasks = tasks;
-    forgotten.more = [streams, tasks, keys].contains(&MOST_DELETED);
-    Ok(forgotten)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -515,6 +327,7 @@ mod tests {
     use super::*;
     use crate::audio::source::KeptAudio;
     use crate::store::sqlite;
+    use crate::task::Task;
     use crate::task::submission::Question;
 
     fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, StoreError>>) {

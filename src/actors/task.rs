@@ -308,13 +308,16 @@ impl TaskActor {
 
     /// Shows readers what has come, once the journal has it: what was seen must outlive this process.
     fn publish(&mut self) {
+        let mut is_first = false;
         if let Some(journal) = &mut self.journal {
-            if self.answer.is_unseen() && self.answer.unpublished().next().is_some() {
-                self.settings.store.mark_published(self.task.id.clone());
-            }
+            is_first = self.answer.is_unseen() && self.answer.unpublished().next().is_some();
             journal.append(self.answer.unpublished());
         }
         self.answer.publish();
+        if is_first {
+            // Afterwards: whoever waits for the first chunk need not wait until the writer is awake.
+            self.settings.store.mark_published(self.task.id.clone());
+        }
     }
 
     fn record(&mut self, ctx: &mut Context<Self>) {

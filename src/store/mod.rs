@@ -227,11 +227,10 @@ impl Store {
         Ok(Self { writes, reads, spool, journals, retention, refused: Arc::default() })
     }
 
-    /// Will a task with this audio probably be accepted? Not where there is no room for it, or where the last one
-    /// was refused. Nothing is asked of the disk.
+    /// Will a task with so many bytes of inline audio probably be accepted? Not where there is no room for them, or
+    /// where the last task was refused. Nothing is asked of the disk.
     #[must_use]
-    pub fn has_room(&self, base64: &Option<Bytes>) -> bool {
-        let bytes = base64.as_ref().map_or(0, Bytes::len) as u64;
+    pub fn has_room(&self, bytes: u64) -> bool {
         self.spool.has_room(bytes) && !self.refused.load(Ordering::Relaxed)
     }
 

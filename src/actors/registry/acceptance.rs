@@ -53,7 +53,9 @@ pub(super) async fn accept(
     let leashed = presence.is_some() && idempotency.is_none();
     let most_running = allowance.limits().max_running_tasks;
     // Of two submits with one key only one may start a call, and which one is said by the store.
-    let ahead = idempotency.is_none() && audio.is_held() && site.settings.store.has_room(&base64);
+    let settings = Arc::clone(&site.settings);
+    let bytes = base64.as_ref().map_or(0, Bytes::len);
+    let ahead = idempotency.is_none() && audio.is_held() && settings.store.has_room(bytes as u64);
     let record = NewRecord {
         task: Arc::clone(&task),
         audio: kept,
@@ -66,14 +68,13 @@ pub(super) async fn accept(
         let work = Work { audio, candidates, most_running, admission, record };
         TaskParts::accepted(task, key_name, presence, leashed, timeline, work)
     };
-    let store = site.settings.store.clone();
     if !ahead {
-        keep(&store, record, base64).await?;
+        keep(&settings.store, record, base64).await?;
         return Ok(site.launch(parts(if runs_at.is_some() { RunRecord::Done } else { RunRecord::Due })));
     }
     let (go, verdict) = oneshot::channel();
     let launched = site.launch(parts(RunRecord::UnderWay(verdict)));
-    match keep(&store, record, base64).await {
+    match keep(&settings.store, record, base64).await {
         Ok(()) => Ok(Launched { go: Some(go), ..launched }),
         Err(refused) => {
             drop(go);

@@ -11,6 +11,7 @@ use std::fmt;
 use actix::prelude::*;
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
 
 use super::TaskActor;
 use super::parts::TaskAudio;
@@ -33,42 +34,48 @@ impl fmt::Debug for CallAhead {
 impl TaskActor {
     /// Puts the first call on its way, and begins when the task is accepted.
     pub(super) fn call_ahead(&mut self, verdict: Verdict, ctx: &mut Context<Self>) {
-        let waiting = accepted_meanwhile(verdict, self.first_call()).into_actor(self).map(
-            |accepted, task, ctx: &mut Context<Self>| match accepted {
+        let first_call = self.first_call();
+        let accepted = async move {
+            match first_call {
+                Some(call) => meanwhile(verdict, call).await.map(|call| Some(CallAhead(call))),
+                None => verdict.await.map(|()| None),
+            }
+        };
+        let waiting =
+            accepted.into_actor(self).map(|accepted, task, ctx: &mut Context<Self>| match accepted {
                 // A future may be polled once more after it was cancelled: the server stops.
-                Some(_) if task.life != Life::Waiting => {}
-                Some(call) => {
-                    task.ahead = Some(CallAhead(call));
+                Ok(_) if task.life != Life::Waiting => {}
+                Ok(call) => {
+                    task.ahead = call;
                     task.accepted(ctx);
                 }
-                None => {
+                Err(_) => {
                     task.release(ctx);
                     task.retire(ctx);
                 }
-            },
-        );
+            });
         self.call = Some(ctx.spawn(waiting));
     }
 
-    fn first_call(&self) -> UpstreamStream {
+    /// Nothing where the task has to wait for its turn, or for its audio: then it calls when it begins.
+    fn first_call(&self) -> Option<UpstreamStream> {
         match (&self.admission, &self.audio) {
             (Some(Admission::Now(permit)), Some(TaskAudio::Held(audio))) => {
-                self.open_call(permit.channel(), &audio.clone().into())
+                Some(self.open_call(permit.channel(), &audio.clone().into()))
             }
-            // Whoever has to wait for its turn, or for its audio, calls when it begins.
-            _ => futures_util::stream::pending().boxed_local(),
+            _ => None,
         }
     }
 }
 
-/// Puts a call on its way until it is known whether its task is accepted; `None` where it is not. What the call
+/// Puts a call on its way until it is known whether its task is accepted; an error where it is not. What the call
 /// brings meanwhile is held, one batch at most.
-async fn accepted_meanwhile(mut verdict: Verdict, call: UpstreamStream) -> Option<UpstreamStream> {
+async fn meanwhile(mut verdict: Verdict, call: UpstreamStream) -> Result<UpstreamStream, RecvError> {
     let mut call = call.peekable();
     let accepted = tokio::select! {
         biased;
         accepted = &mut verdict => accepted,
         _ = Pin::new(&mut call).peek() => verdict.await,
     };
-    accepted.ok().map(|()| call.boxed_local())
+    accepted.map(|()| call.boxed_local())
 }

@@ -113,9 +113,12 @@ async fn a_task_that_the_store_refuses_closes_its_call_and_leaves_nothing() {
     calls.asked.recv().await.unwrap();
     // The store has a task with this id.
     let again = || NewTask { task: task.clone(), ..service.task() };
-    let refused = service.tasks.submit(again()).await.unwrap_err();
-    assert_eq!(refused.code, ErrorCode::InternalError);
+    let held = hold_commits(service.data_dir.path());
+    let mut submit = Box::pin(service.tasks.submit(again()));
+    assert!(poll!(&mut submit).is_pending());
     calls.asked.recv().await.unwrap();
+    drop(held);
+    assert_eq!(submit.await.unwrap_err().code, ErrorCode::InternalError);
     calls.closed.recv().await.unwrap();
     service.tasks.submit(again()).await.unwrap_err();
     assert!(calls.asked.try_recv().is_err(), "where the store refuses, nobody is asked ahead");

@@ -102,6 +102,9 @@ impl TaskActor {
         self.calls += 1;
         let call = self.calls;
         self.call = Some(ctx.add_stream(events.map(move |said| Heard { call, said })));
+        if let Some(journal) = &mut self.journal {
+            journal.make_ready();
+        }
     }
 
     /// A call that begins when it is polled.

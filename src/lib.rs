@@ -20,7 +20,7 @@
 //! | [`net`] | outgoing connections: whom they may [reach](net::reach), and how a response [ends](net::honest_stream) |
 //! | [`upstream`] | one kind each: [`gemini`](upstream::gemini), [`openai`](upstream::openai) and [`transcription`](upstream::transcription) over what [both share](upstream::openai_wire), [`local`](upstream::local); deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
-//! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, the journals |
+//! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, where small audio shares [segments](store#spool), the journals |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance) |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
@@ -41,9 +41,12 @@
 //!    audio: its base64 is put in order where it was received and not copied. [`channel::choose`] says who could serve the model. Whatever fails
 //!    up to here is an answer at once.
 //! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It asks the dispatcher for a permit (a
-//!    slot of whichever of the best channels has one) or a place in the line, writes audio and task to the store,
-//!    and when both are on the disk starts a `TaskActor` on a task arbiter. From here on the client may leave:
-//!    only a blocking call cancels by leaving, and the line that does so is in [`api::generations`].
+//!    slot of whichever of the best channels has one) or a place in the line, writes audio and task to the store (the
+//!    small audio of all submits of one commit goes to the disk together, just before it), and when both are on the
+//!    disk lets a `TaskActor` on a task arbiter begin. From here on the client may leave: only a blocking call cancels
+//!    by leaving, and the line that does so is in [`api::generations`]. Where a permit and the audio are at hand and
+//!    there is no `Idempotency-Key`, the actor puts its call [on its way](actors::task) before, and hears nothing of
+//!    it until the store has the task.
 //! 3. With a permit the actor gets hold of the audio: what is small and came just now is in memory, anything else in
 //!    the spool, where [`fetch`] puts what it downloads. The upstream call sends it from there, a
 //!    [piece](upstream::body) at a time. [`upstream::deadlines`] stands around the call. As long as nothing of an answer
@@ -68,6 +71,7 @@
 //!
 //! - A task that was acknowledged is durable, its audio with it; an outcome that was announced is durable. There is
 //!   one outcome, and only the store can say which.
+//! - Before the store has a task nobody can find it, nothing of its call is published, and nothing of it is recorded.
 //! - What a subscriber has seen is in the journal; a kill does not take it back.
 //! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues: a slow,
 //!   stuck or gone reader costs nobody anything.

@@ -1,6 +1,8 @@
 //! [`Registry`]: the actor that maps task ids to addresses. It accepts, starts, finds, forgets and drains.
 
+mod acceptance;
 mod cold;
+mod launch;
 mod messages;
 
 use std::collections::HashMap;
@@ -15,22 +17,23 @@ use futures_util::future::{BoxFuture, Shared, join_all};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
+use acceptance::accept;
+use launch::{Launched, Site};
 pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, Reopen, TakeUp};
 
-use super::dispatcher::{Admission, Admit, Close, Dispatcher, Standing};
-use super::task::{Departure, Draining, Job, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work};
-use super::{HELD_BYTES, NewTask};
-use crate::audio::source::AudioSource;
+use super::dispatcher::{Admit, Close, Dispatcher, Standing};
+use super::task::{
+    Departure, Draining, Job, RunRecord, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work,
+};
 use crate::channel::Channel;
 use crate::channel::queue::Applicant;
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
 use crate::keys::allowance::Allowance;
-use crate::store::{Acceptance, NewRecord, Replay, Store};
+use crate::store::{Replay, Store};
 use crate::task::chunk_log::{ChunkLog, LogHandle, LogReader};
 use crate::task::cold_log::ColdLog;
 use crate::task::id::TaskId;
-use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 use cold::ColdLogs;
 
@@ -72,7 +75,7 @@ pub struct Registry {
     /// `Idempotency-Key`, before it is started; who looks for it meanwhile waits until the sender is dropped.
     accepting: HashMap<TaskId, watch::Receiver<()>>,
     readings: HashMap<(TaskId, KeyHash), Reading>,
-    settings: TaskSettings,
+    settings: Arc<TaskSettings>,
     /// Task actors live here and not with the HTTP workers, whom they must outlive during a drain.
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: usize,
@@ -94,7 +97,7 @@ impl Registry {
             expiry: None,
             accepting: HashMap::new(),
             readings: HashMap::new(),
-            settings,
+            settings: Arc::new(settings),
             arbiters,
             next_arbiter: 0,
             running: Some(running),
@@ -120,18 +123,23 @@ impl Registry {
         self.settings.dispatcher.send(Admit { applicant, standing })
     }
 
-    fn start(&mut self, parts: TaskParts, crashed: bool, ctx: &mut Context<Self>) -> LogReader {
-        let log = parts.log();
-        let reader = log.reader();
-        let task = parts.task();
-        let (departing, departed) = oneshot::channel();
-        let settings = self.settings.clone();
-        let running = self.running.as_ref().map(mpsc::Sender::downgrade);
-        let Some(arbiter) = self.arbiters.get(self.next_arbiter) else { return reader };
-        let actor = TaskActor::start_in_arbiter(arbiter, move |_| {
-            TaskActor::new(parts, settings, running, departing)
-        });
+    /// Where the next task's actor is to live.
+    fn site(&mut self) -> Option<Site> {
+        let arbiter = self.arbiters.get(self.next_arbiter)?.clone();
         self.next_arbiter = (self.next_arbiter + 1) % self.arbiters.len();
+        let running = self.running.as_ref().map(mpsc::Sender::downgrade);
+        Some(Site { arbiter, settings: Arc::clone(&self.settings), running })
+    }
+
+    fn start(&mut self, parts: TaskParts, crashed: bool, ctx: &mut Context<Self>) {
+        if let Some(site) = self.site() {
+            self.introduce(site.launch(parts), crashed, ctx);
+        }
+    }
+
+    /// From here on the task can be found.
+    fn introduce(&mut self, launched: Launched, crashed: bool, ctx: &mut Context<Self>) {
+        let Launched { task, actor, log, departed, go } = launched;
         // A mailbox that is new has room.
         if self.stopped {
             let _ = actor.try_send(Stop);
@@ -141,7 +149,10 @@ impl Registry {
         let id = task.id.clone();
         self.tasks.insert(id.clone(), Living { task, actor, log, crashed });
         expect_departure(id, departed, ctx);
-        reader
+        if let Some(go) = go {
+            // An actor that has panicked meanwhile is departed.
+            let _ = go.send(());
+        }
     }
 
     fn succeed(&mut self, id: &TaskId, ctx: &mut Context<Self>) {
@@ -204,76 +215,47 @@ impl Actor for Registry {
 }
 
 impl Handler<Accept> for Registry {
-    type Result = ResponseActFuture<Self, Result<LogReader, Failure>>;
+    type Result = ResponseFuture<Result<LogReader, Failure>>;
 
     /// From admission to start this runs here and not in the request's handler: a client that leaves in
-    /// between must not leave a task behind that is durable and never runs.
-    fn handle(&mut self, Accept(new): Accept, _: &mut Self::Context) -> Self::Result {
-        if self.running.is_none() {
-            return Box::pin(std::future::ready(Err(Failure::shutting_down())).into_actor(self));
-        }
+    /// between must not leave a task behind that is durable and never runs. It is no future of the registry's own,
+    /// either: an actor polls all of those each time that it wakes, and many submits wait for the disk together.
+    fn handle(&mut self, Accept(new): Accept, ctx: &mut Self::Context) -> Self::Result {
+        let Some(site) = self.site().filter(|_| self.running.is_some()) else {
+            return Box::pin(std::future::ready(Err(Failure::shutting_down())));
+        };
         let id = new.task.id.clone();
         let (settled, accepting) = watch::channel(());
         self.accepting.insert(id.clone(), accepting);
         // Asked here, so that those who come one after the other stand in line so.
         let admitted = self.admit(new.task.owner, &new.allowance, new.candidates.clone(), Standing::New);
-        let store = self.store().clone();
-        let accepted = async move {
-            let admission = admitted.await.map_err(|_| Failure::shutting_down())??;
-            accept(new, admission, &store).await
-        };
-        Box::pin(accepted.into_actor(self).map(move |accepted, registry, ctx| {
-            registry.accepting.remove(&id);
-            let started = accepted.map(|parts| registry.start(parts, false, ctx));
+        let registry = ctx.address();
+        Box::pin(async move {
+            let accepted = accept(new, admitted, site).await;
+            let started = registry.send(Settle { id, accepted }).await;
             drop(settled);
-            started
-        }))
+            started.map_err(|_| Failure::shutting_down())?
+        })
     }
 }
 
-/// Makes a task durable that was admitted.
-async fn accept(new: NewTask, admission: Admission, store: &Store) -> Result<TaskParts, Failure> {
-    // Last: a submit that is refused uses up nothing of its key's rate.
-    new.allowance.spend()?;
-    let NewTask { task, audio, candidates, presence, idempotency, key_name, allowance } = new;
-    let task = Arc::new(task);
-    let runs_at = match &admission {
-        Admission::Now(permit) => Some(Arc::clone(permit.channel())),
-        Admission::Line(_) => None,
-    };
-    let kept = audio.kept();
-    let (base64, audio) = match audio {
-        // What has to wait does so on the disk, and what is large is sent from there.
-        AudioSource::Inline(audio) if runs_at.is_some() && audio.base64.len() <= HELD_BYTES => {
-            (Some(audio.base64.clone()), TaskAudio::Held(audio))
-        }
-        AudioSource::Inline(audio) => (Some(audio.base64), TaskAudio::Kept(kept.clone())),
-        AudioSource::Url(_) => (None, TaskAudio::Kept(kept.clone())),
-    };
-    let mut timeline = Timeline::begun(task.created);
-    if let Some(channel) = runs_at.as_ref().filter(|_| audio.is_at_hand()) {
-        timeline.attempt(&channel.name, Timestamp::now());
-    }
-    let leashed = presence.is_some() && idempotency.is_none();
-    let record = NewRecord {
-        task: Arc::clone(&task),
-        audio: kept,
-        runs: runs_at.is_some(),
-        leashed,
-        timeline: timeline.clone(),
-        idempotency,
-    };
-    match store.accept(record, base64).await? {
-        Acceptance::Durable => {
-            let most_running = allowance.limits().max_running_tasks;
-            let recorded = runs_at.is_some();
-            let work = Work { audio, candidates, most_running, admission, recorded };
-            Ok(TaskParts::accepted(task, key_name, presence, leashed, timeline, work))
-        }
-        Acceptance::KeyTaken => Err(Failure::new(
-            ErrorCode::IdempotencyConflict,
-            "A submit with this Idempotency-Key is being accepted at this moment; send it again",
-        )),
+/// A submit is accepted, and its task has an actor; or it is not.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<LogReader, Failure>")]
+struct Settle {
+    id: TaskId,
+    accepted: Result<Launched, Failure>,
+}
+
+impl Handler<Settle> for Registry {
+    type Result = Result<LogReader, Failure>;
+
+    fn handle(&mut self, Settle { id, accepted }: Settle, ctx: &mut Self::Context) -> Self::Result {
+        self.accepting.remove(&id);
+        let launched = accepted?;
+        let log = launched.log.reader();
+        self.introduce(launched, false, ctx);
+        Ok(log)
     }
 }
 
@@ -295,8 +277,8 @@ impl Handler<TakeUp> for Registry {
             match run {
                 Ok((audio, candidates, most_running, admitted)) => match admitted.await {
                     Ok(Ok(admission)) => {
-                        let recorded = false;
-                        Some(Job::Run(Work { audio, candidates, most_running, admission, recorded }))
+                        let record = RunRecord::Due;
+                        Some(Job::Run(Work { audio, candidates, most_running, admission, record }))
                     }
                     // The server drains before it has begun: the next start finds it as it is.
                     Ok(Err(_)) | Err(_) => None,

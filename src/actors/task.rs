@@ -3,6 +3,7 @@
 //! What a task may do next is decided by [`Life`], a pure function; this actor carries out its effects. When the end
 //! has been announced it goes, and leaves the chunks to the registry; the rest is told by the store.
 
+mod ahead;
 mod calls;
 mod durable;
 mod parts;
@@ -33,8 +34,10 @@ use crate::task::{Task, Timestamp};
 use crate::upstream::{UpstreamError, UpstreamEvent};
 use crate::wire::completion::{CompletionEnd, FinishReason, Usage};
 
+use ahead::CallAhead;
+pub use ahead::Verdict;
 use durable::record;
-pub use parts::{Job, TaskAudio, TaskParts, TaskSettings, Work};
+pub use parts::{Job, RunRecord, TaskAudio, TaskParts, TaskSettings, Work};
 
 /// Tell the task's state.
 #[derive(Debug, Message)]
@@ -70,7 +73,7 @@ pub enum Departure {
 pub struct TaskActor {
     task: Arc<Task>,
     key_name: String,
-    settings: TaskSettings,
+    settings: Arc<TaskSettings>,
     life: Life,
     answer: Answer,
     /// Where chunks are written before they are published; `None` for a task without a stream.
@@ -92,6 +95,10 @@ pub struct TaskActor {
     /// From then on until something of an answer was seen: each call sends it.
     at_hand: Option<Audio>,
     admission: Option<Admission>,
+    /// Whether the task is accepted, where that has yet to be said.
+    verdict: Option<Verdict>,
+    /// The first call, where it was put on its way before that.
+    ahead: Option<CallAhead>,
     /// With what the task ends as soon as it begins: it is not to be run.
     doomed: Option<Failure>,
     presence: Option<Presence>,
@@ -128,7 +135,7 @@ impl TaskActor {
     #[must_use]
     pub fn new(
         parts: TaskParts,
-        settings: TaskSettings,
+        settings: Arc<TaskSettings>,
         running: Option<mpsc::WeakSender<Infallible>>,
         departing: oneshot::Sender<Departure>,
     ) -> Self {
@@ -137,12 +144,17 @@ impl TaskActor {
             Job::Run(work) => (Some(work), None),
             Job::End(failure) => (None, Some(failure)),
         };
-        let (audio, course, most_running, admission, run_recorded) = match work {
-            Some(Work { audio, candidates, most_running, admission, recorded }) => {
+        let (audio, course, most_running, admission, record) = match work {
+            Some(Work { audio, candidates, most_running, admission, record }) => {
                 let course = Course::new(candidates, settings.retry_budget);
-                (Some(audio), Some(course), most_running, Some(admission), recorded)
+                (Some(audio), Some(course), most_running, Some(admission), record)
             }
-            None => (None, None, None, None, false),
+            None => (None, None, None, None, RunRecord::Due),
+        };
+        let (run_recorded, verdict) = match record {
+            RunRecord::Due => (false, None),
+            RunRecord::Done => (true, None),
+            RunRecord::UnderWay(verdict) => (true, Some(verdict)),
         };
         Self {
             journal: task.stream.then(|| settings.store.journal(&task.id)),
@@ -161,6 +173,8 @@ impl TaskActor {
             audio,
             at_hand: None,
             admission,
+            verdict,
+            ahead: None,
             doomed,
             awaited: presence.is_some(),
             leashed,
@@ -200,6 +214,20 @@ impl TaskActor {
         self.apply(Event::End(Outcome::Failed(failure.into())), ctx);
     }
 
+    /// The task is accepted: from here on it is known.
+    fn accepted(&mut self, ctx: &mut Context<Self>) {
+        if let Some(presence) = self.presence.take() {
+            let leaving = presence.into_actor(self).map(|_, task, ctx| {
+                // Who was told that the server stops leaves as well, and that cancels nothing.
+                if task.life != Life::Parked {
+                    task.fail(cancelled(), ctx);
+                }
+            });
+            self.leaving = Some(ctx.spawn(leaving));
+        }
+        self.begin(ctx);
+    }
+
     fn begin(&mut self, ctx: &mut Context<Self>) {
         match self.admission.take() {
             Some(Admission::Now(permit)) => self.permit_granted(permit, ctx),
@@ -228,6 +256,8 @@ impl TaskActor {
         if self.token.is_some() {
             self.hold(permit);
             self.apply(Event::SlotGranted, ctx);
+        } else {
+            self.ahead = None;
         }
     }
 
@@ -238,6 +268,7 @@ impl TaskActor {
             ctx.cancel_future(running);
         }
         self.listening = false;
+        self.ahead = None;
         self.audio = None;
         self.at_hand = None;
         self.admission = None;
@@ -287,13 +318,16 @@ impl TaskActor {
 
     /// Shows readers what has come, once the journal has it: what was seen must outlive this process.
     fn publish(&mut self) {
+        let mut is_first = false;
         if let Some(journal) = &mut self.journal {
-            if self.answer.is_unseen() && self.answer.unpublished().next().is_some() {
-                self.settings.store.mark_published(self.task.id.clone());
-            }
+            is_first = self.answer.is_unseen() && self.answer.unpublished().next().is_some();
             journal.append(self.answer.unpublished());
         }
         self.answer.publish();
+        if is_first {
+            // Afterwards: whoever waits for the first chunk need not wait until the writer is awake.
+            self.settings.store.mark_published(self.task.id.clone());
+        }
     }
 
     fn record(&mut self, ctx: &mut Context<Self>) {
@@ -416,16 +450,10 @@ impl Actor for TaskActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(presence) = self.presence.take() {
-            let leaving = presence.into_actor(self).map(|_, task, ctx| {
-                // Who was told that the server stops leaves as well, and that cancels nothing.
-                if task.life != Life::Parked {
-                    task.fail(cancelled(), ctx);
-                }
-            });
-            self.leaving = Some(ctx.spawn(leaving));
+        match self.verdict.take() {
+            Some(verdict) => self.call_ahead(verdict, ctx),
+            None => self.accepted(ctx),
         }
-        self.begin(ctx);
     }
 }
 

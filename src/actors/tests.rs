@@ -1,5 +1,7 @@
 //! The actors over an upstream in memory and a store on a real disk.
 
+mod ahead;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +37,7 @@ use crate::wire::completion::{FinishReason, Usage};
 struct Service {
     tasks: Tasks,
     channels: Vec<Arc<Channel>>,
-    _data_dir: tempfile::TempDir,
+    data_dir: tempfile::TempDir,
 }
 
 fn service(channel: Channel, max_pending_tasks: usize) -> Service {
@@ -59,7 +61,7 @@ fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: 
     };
     let registry = Registry::new(settings, vec![Arbiter::new().handle()]);
     let channels = channels.iter().cloned().collect();
-    Service { tasks: Tasks::new(registry.start(), store), channels, _data_dir: data_dir }
+    Service { tasks: Tasks::new(registry.start(), store), channels, data_dir }
 }
 
 fn over(upstream: impl Fn() -> UpstreamStream + Send + Sync + 'static) -> Service {

@@ -17,6 +17,7 @@ pub(crate) mod wave;
 use std::time::Duration;
 
 use container::Container;
+use data_uri::InlineAudio;
 use text::AudioText;
 
 /// Audio that is at hand, to be sent upstream.
@@ -28,4 +29,10 @@ pub struct Audio {
     pub text: AudioText,
     /// How long it plays, where its container tells.
     pub duration: Option<Duration>,
+}
+
+impl From<InlineAudio> for Audio {
+    fn from(InlineAudio { container, base64, duration, .. }: InlineAudio) -> Self {
+        Self { container, text: base64.into(), duration }
+    }
 }

@@ -4,7 +4,7 @@
 //! A chunk is written before it is published, straight into the system's page cache by the task's own thread:
 //! that takes microseconds and waits for no disk, and what a subscriber has seen then outlives the process. A
 //! thread of the store brings what was written to the disk, all files that have grown in one round, so that a
-//! power cut costs the last moment at most. The file's existence says that a subscriber may have seen a chunk.
+//! power cut costs the last moment at most. A file that is not empty says that a subscriber may have seen a chunk.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -82,14 +82,14 @@ impl Journals {
         self.directory.join(id.as_str())
     }
 
-    /// The journal of a task. Nothing is made before the first chunk.
+    /// The journal of a task. Nothing is made yet.
     pub(super) fn of(&self, id: &TaskId) -> Journal {
         Journal { path: self.path(id), file: None, broken: false, sync: self.sync.clone() }
     }
 
     /// May a subscriber have seen a chunk of this task? Blocks.
     pub(super) fn exists(&self, id: &TaskId) -> bool {
-        self.path(id).exists()
+        std::fs::metadata(self.path(id)).is_ok_and(|file| file.len() > 0)
     }
 
     /// The chunks that a task has published. Blocks.
@@ -138,18 +138,28 @@ impl Journal {
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let grown = match &self.file {
-            Some(grown) => grown,
-            None => {
+    /// Makes the file, if there is none: making one takes longer than writing to it, and the first chunk need not
+    /// wait for that. Where the disk refuses, the first chunk will say so.
+    pub fn make_ready(&mut self) {
+        let _ = self.open();
+    }
+
+    fn open(&mut self) -> std::io::Result<&Arc<Grown>> {
+        match &mut self.file {
+            Some(grown) => Ok(grown),
+            none => {
                 let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
-                self.file.insert(Arc::new(Grown { file, waits: AtomicBool::new(false) }))
+                Ok(none.insert(Arc::new(Grown { file, waits: AtomicBool::new(false) })))
             }
-        };
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let grown = Arc::clone(self.open()?);
         (&grown.file).write_all(bytes)?;
         if let Some(sync) = &self.sync
             && !grown.waits.swap(true, Ordering::AcqRel)
-            && sync.try_send(Arc::clone(grown)).is_err()
+            && sync.try_send(Arc::clone(&grown)).is_err()
         {
             grown.waits.store(false, Ordering::Release);
         }
@@ -190,6 +200,8 @@ mod tests {
         let id = TaskId::generate(1);
         let mut journal = journals.of(&id);
         assert!(!journals.exists(&id) && journals.read(&id).unwrap().is_empty());
+        journal.make_ready();
+        assert!(!journals.exists(&id) && journals.read(&id).unwrap().is_empty(), "nothing was seen");
         journal.append(frames(0, 1).iter());
         assert!(journals.exists(&id));
         journal.append(frames(1, 4).iter());

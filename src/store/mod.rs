@@ -5,6 +5,12 @@
 //! waits for it, up to a bound, and commits it as one transaction: a thousand submits at once share a few
 //! fsyncs, and a lone one waits for nobody. The reader has a connection of its own, so it never waits for a
 //! commit (SQLite's WAL lets it).
+//!
+//! # Spool
+//!
+//! Large audio is written to a file of its own by whoever accepts it. The small audio of all submits that share a
+//! commit is appended to one file, a segment, by the writer: one write and one fsync for all of them, before the
+//! commit of the rows that refer to it.
 
 mod journal;
 mod key_table;
@@ -17,6 +23,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,8 +47,8 @@ use crate::task::{Task, Timestamp};
 
 use journal::Journals;
 use reader::Read;
-use spool::Spool;
-use writer::{Mark, Write};
+use spool::{SMALL_BYTES, Segments, Spool};
+use writer::{Files, Mark, Shared, Write};
 
 pub use journal::Journal;
 pub use key_table::KeyTable;
@@ -193,6 +200,8 @@ pub struct Store {
     spool: Spool,
     journals: Journals,
     retention: Retention,
+    /// Could the last task not be accepted?
+    refused: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -211,9 +220,18 @@ impl Store {
         let journals = Journals::open(data_dir, config.sync, |id| sqlite::has_stream(&connection, id))?;
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
         let (reads, read_queue) = mpsc::channel(READ_QUEUE);
-        writer::start(data_dir, connection, lock, spool.clone(), journals.clone(), write_queue)?;
+        let segments = Segments::open(spool.clone(), &sqlite::unfinished_ranges(&connection)?)?;
+        let files = Files { spool: spool.clone(), segments, journals: journals.clone() };
+        writer::start(data_dir, connection, lock, files, write_queue)?;
         reader::start(data_dir, sqlite::connect(data_dir, config.sync)?, journals.clone(), read_queue)?;
-        Ok(Self { writes, reads, spool, journals, retention })
+        Ok(Self { writes, reads, spool, journals, retention, refused: Arc::default() })
+    }
+
+    /// Will a task with so many bytes of inline audio probably be accepted? Not where there is no room for them, or
+    /// where the last task was refused. Nothing is asked of the disk.
+    #[must_use]
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.spool.has_room(bytes) && !self.refused.load(Ordering::Relaxed)
     }
 
     /// Records an accepted task and its inline audio; when this returns, both are durable.
@@ -221,10 +239,20 @@ impl Store {
     /// # Errors
     /// When they are not: then nothing is left of them.
     pub async fn accept(&self, record: NewRecord, base64: Option<Bytes>) -> Result<Acceptance, StoreError> {
-        let id = record.task.id.clone();
-        let spooled = base64.is_some();
-        if let Some(base64) = base64 {
-            let (spool, id) = (self.spool.clone(), id.clone());
+        let accepted = self.try_accept(record, base64).await;
+        self.refused.store(accepted.is_err(), Ordering::Relaxed);
+        accepted
+    }
+
+    async fn try_accept(&self, record: NewRecord, base64: Option<Bytes>) -> Result<Acceptance, StoreError> {
+        let keys_before = Timestamp::now().before(self.retention.idempotency);
+        let (shared, own) = match base64 {
+            Some(base64) if base64.len() as u64 <= SMALL_BYTES => (Some(base64), None),
+            own => (None, own),
+        };
+        let id = own.is_some().then(|| record.task.id.clone());
+        if let (Some(id), Some(base64)) = (id.clone(), own) {
+            let spool = self.spool.clone();
             let turn = spool.turn(base64.len() as u64).await;
             blocking(move || {
                 // Held to the end, whoever waits for it.
@@ -233,10 +261,10 @@ impl Store {
             })
             .await?;
         }
-        let keys_before = Timestamp::now().before(self.retention.idempotency);
-        let accepted =
-            self.write(|reply| Write::Accept { record: Box::new(record), keys_before, reply }).await;
-        if spooled && !matches!(accepted, Ok(Acceptance::Durable)) {
+        let audio = shared.map_or(Shared::Nothing, Shared::Text);
+        let record = Box::new(record);
+        let accepted = self.write(|reply| Write::Accept { record, audio, keys_before, reply }).await;
+        if let Some(id) = id.filter(|_| !matches!(accepted, Ok(Acceptance::Durable))) {
             let spool = self.spool.clone();
             blocking(move || {
                 spool.remove(&id);
@@ -310,10 +338,16 @@ impl Store {
     /// When it is not there as it was.
     pub async fn audio(&self, id: TaskId, bytes: u64) -> Result<AudioText, StoreError> {
         let spool = self.spool.clone();
+        // Where earlier versions kept it, small audio has its own file as well.
+        let range = if bytes <= SMALL_BYTES {
+            self.read(|reply| Read::Range { id: id.clone(), reply }).await?
+        } else {
+            None
+        };
         let turn = spool.turn(bytes).await;
         blocking(move || {
             let _turn = turn;
-            spool.read(&id, bytes)
+            spool.read(&id, bytes, range)
         })
         .await
     }

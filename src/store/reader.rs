@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::journal::Journals;
 use super::key_table::{keys, keys_version};
+use super::spool::Range;
 use super::sqlite::{StoredState, file_error};
 use super::{Reply, StoreError, Unfinished};
 use crate::keys::{KeyHash, KeyRecord};
@@ -50,6 +51,10 @@ pub(super) enum Read {
         key: IdempotencyKey,
         created_after: Timestamp,
         reply: Reply<Option<(TaskId, Idempotency)>>,
+    },
+    Range {
+        id: TaskId,
+        reply: Reply<Option<Range>>,
     },
     Unfinished {
         after: Option<(Timestamp, TaskId)>,
@@ -103,6 +108,9 @@ fn answer(connection: &Connection, journals: &Journals, read: Read) {
         }
         Read::Submitted { owner, key, created_after, reply } => {
             let _ = reply.send(submitted(connection, owner, key, created_after));
+        }
+        Read::Range { id, reply } => {
+            let _ = reply.send(range_of(connection, &id));
         }
         Read::Unfinished { after, reply } => {
             let _ = reply.send(unfinished(connection, journals, after));
@@ -269,6 +277,15 @@ fn submitted(
         (Ok(task), Some(fingerprint)) => Ok(Some((task, Idempotency { key, fingerprint }))),
         _ => Err(StoreError::Damaged(format!("the idempotency key of {task}"))),
     }
+}
+
+/// Where in the segments the audio of a task is that has not ended.
+fn range_of(connection: &Connection, id: &TaskId) -> Result<Option<Range>, StoreError> {
+    let found = connection
+        .prepare_cached("SELECT range FROM tasks WHERE id = ?1 AND ended_ms IS NULL")?
+        .query_row([id.as_str()], |row| row.get::<_, Option<Range>>(0))
+        .optional()?;
+    Ok(found.flatten())
 }
 
 fn unfinished(

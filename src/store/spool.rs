@@ -1,15 +1,17 @@
 //! The spool: the audio of tasks that have not ended, so that it need not be held in memory.
 //!
-//! Audio that came with a submit has a file named by its task. The file is whole before its task's row is, and
-//! goes right after the row says that the task has ended. What a crash leaves in between belongs to no unfinished
-//! task and is removed at the next start. Audio that is [downloaded](Download) has a file without a name, which is
-//! gone with whoever reads it.
+//! Audio that came with a submit has a file named by its task or, where it is small, a range of a
+//! [segment]. It is whole before its task's row is, and goes right after the row says that the task has
+//! ended. What a crash leaves in between belongs to no unfinished task and is removed at the next start. Audio that
+//! is [downloaded](Download) has a file without a name, which is gone with whoever reads it.
 
 mod download;
+mod segment;
+mod stored;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,17 +21,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::StoreError;
 use super::sqlite::{file_error, make_directory};
-use crate::audio::text::{AudioText, TextAt};
+use crate::audio::text::AudioText;
 use crate::task::id::TaskId;
 
 pub use download::Download;
+pub(super) use segment::{Range, SMALL_BYTES, Segments};
+use stored::Spooled;
 
 /// Audio leaves this many bytes of the disk free: tasks must be able to record that they have ended, or no
 /// audio would ever go.
 const RESERVE: u64 = 8 << 20;
-/// Bytes that are looked at together when a file is checked.
-const PIECE_BYTES: usize = 64 * 1024;
-
 /// Audio of more than this many bytes is written and checked in turns. All at once it would take the cores from
 /// everybody else, and the disk, too: an fsync of a small file waits for all that was given to the disk before.
 const LARGE_BYTES: u64 = 256 * 1024;
@@ -82,7 +83,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.spool.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.spool.uncount(self.bytes);
     }
 }
 
@@ -119,7 +120,21 @@ impl Spool {
         Room { spool: self.clone(), bytes: 0 }
     }
 
-    /// Writes a task's audio; when this returns, it is on the disk. Blocks.
+    /// Is so much left of the bound?
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.0.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.0.most
+    }
+
+    /// What is there already takes room.
+    fn count(&self, bytes: u64) {
+        self.0.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn uncount(&self, bytes: u64) {
+        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Writes a task's audio to a file of its own; when this returns, it is on the disk. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Full`] beyond the bound or when the disk is full; then nothing is left of it.
@@ -146,32 +161,39 @@ impl Spool {
         }
     }
 
-    /// A task's audio, which stays where it is. Blocks.
+    /// A task's audio, `bytes` of base64, which stays where it is: in a file of its own, or in a segment. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when it is not there as it was written.
-    pub(super) fn read(&self, id: &TaskId, bytes: u64) -> Result<AudioText, StoreError> {
-        let path = self.path(id);
+    pub(super) fn read(
+        &self,
+        id: &TaskId,
+        bytes: u64,
+        range: Option<Range>,
+    ) -> Result<AudioText, StoreError> {
+        let path = range.map_or_else(|| self.path(id), |range| range.path(&self.0.directory));
         let file = File::open(&path).map_err(|err| match err.kind() {
             io::ErrorKind::NotFound => StoreError::Damaged(format!("{} is missing", path.display())),
             _ => file_error(&path)(err),
         })?;
-        let text = Spooled(file);
-        if is_whole(&text, bytes).map_err(file_error(&path))? {
+        let kept = match range {
+            Some(range) => range.bytes,
+            None => file.metadata().map_err(file_error(&path))?.len(),
+        };
+        let text = Spooled { file, from: range.map_or(0, |range| range.offset), bytes };
+        if kept == bytes && text.is_whole().map_err(file_error(&path))? {
             Ok(AudioText::Stored { text: Arc::new(text), bytes })
         } else {
             Err(StoreError::Damaged(path.display().to_string()))
         }
     }
 
-    /// Removes a task's audio, if there is any. Blocks.
+    /// Removes a task's own file, if there is one. Blocks.
     pub(super) fn remove(&self, id: &TaskId) {
         let path = self.path(id);
         let Ok(metadata) = std::fs::metadata(&path) else { return };
         match std::fs::remove_file(&path) {
-            Ok(()) => {
-                self.0.used.fetch_sub(metadata.len(), Ordering::Relaxed);
-            }
+            Ok(()) => self.uncount(metadata.len()),
             Err(err) => tracing::error!(%err, path = %path.display(), "audio cannot be removed"),
         }
     }
@@ -188,42 +210,6 @@ fn fill(file: &mut File, text: &[u8], sync: bool) -> io::Result<()> {
     }
     // The file systems of Linux bring a new file's name to the disk together with the file.
     if sync { file.sync_all() } else { Ok(()) }
-}
-
-/// An open file of the spool.
-#[derive(Debug)]
-struct Spooled(File);
-
-impl TextAt for Spooled {
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.0.read_at(rest, offset + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(err) => return Err(err),
-            }
-        }
-        Ok(filled)
-    }
-}
-
-/// Has the file this length, and no hole? A power cut can leave some, which read as zeros.
-fn is_whole(text: &Spooled, bytes: u64) -> io::Result<bool> {
-    if text.0.metadata()?.len() != bytes {
-        return Ok(false);
-    }
-    let mut piece = vec![0; PIECE_BYTES];
-    let mut offset = 0;
-    while offset < bytes {
-        let count = text.read_at(offset, &mut piece)?;
-        if count == 0 || piece.iter().take(count).any(|byte| *byte == 0) {
-            return Ok(false);
-        }
-        offset += count as u64;
-    }
-    Ok(true)
 }
 
 /// Bytes that are free on the disk of a directory.
@@ -275,10 +261,10 @@ mod tests {
         let spool = spool(data_dir.path(), true);
         let id = TaskId::generate(1);
         spool.write(&id, &Bytes::from_static(b"UklGRg==")).unwrap();
-        assert_eq!(content(&spool.read(&id, 8).unwrap()), b"UklGRg==");
-        assert!(spool.read(&id, 7).is_err() && spool.read(&id, 9).is_err());
+        assert_eq!(content(&spool.read(&id, 8, None).unwrap()), b"UklGRg==");
+        assert!(spool.read(&id, 7, None).is_err() && spool.read(&id, 9, None).is_err());
         spool.remove(&id);
-        assert!(spool.read(&id, 8).is_err());
+        assert!(spool.read(&id, 8, None).is_err());
         spool.remove(&id);
     }
 
@@ -290,7 +276,7 @@ mod tests {
             let id = TaskId::generate(1);
             let audio: Vec<u8> = (0..2 * SYNC_BYTES + 1).map(|n| b'A' + (n % 26) as u8).collect();
             spool.write(&id, &Bytes::from(audio.clone())).unwrap();
-            assert!(content(&spool.read(&id, audio.len() as u64).unwrap()) == audio);
+            assert!(content(&spool.read(&id, audio.len() as u64, None).unwrap()) == audio);
         }
     }
 
@@ -316,7 +302,7 @@ mod tests {
         let id = TaskId::generate(1);
         spool.write(&id, &Bytes::from(vec![b'A'; 50])).unwrap();
         assert!(matches!(spool.write(&id, &Bytes::from(vec![b'B'; 50])), Err(StoreError::Directory { .. })));
-        assert_eq!(content(&spool.read(&id, 50).unwrap()), vec![b'A'; 50]);
+        assert_eq!(content(&spool.read(&id, 50, None).unwrap()), vec![b'A'; 50]);
         spool.write(&TaskId::generate(1), &Bytes::from(vec![b'C'; 50])).unwrap();
     }
 
@@ -339,7 +325,7 @@ mod tests {
         let spool = spool(data_dir.path(), true);
         let id = TaskId::generate(1);
         std::fs::write(data_dir.path().join("spool").join(id.as_str()), b"UklG\0\0\0\0").unwrap();
-        assert!(matches!(spool.read(&id, 8), Err(StoreError::Damaged(_))));
+        assert!(matches!(spool.read(&id, 8, None), Err(StoreError::Damaged(_))));
     }
 
     #[test]
@@ -349,7 +335,7 @@ mod tests {
         spool(data_dir.path(), true).write(&id, &Bytes::from(vec![b'A'; 60])).unwrap();
         let again = spool(data_dir.path(), true);
         assert!(again.write(&TaskId::generate(1), &Bytes::from(vec![b'A'; 41])).is_err());
-        assert!(spool(data_dir.path(), false).read(&id, 60).is_err());
+        assert!(spool(data_dir.path(), false).read(&id, 60, None).is_err());
     }
 
     #[test]

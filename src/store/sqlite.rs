@@ -11,6 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use serde::Serialize;
 
 use super::StoreError;
+use super::spool::Range;
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::snapshot::Status;
@@ -69,6 +70,10 @@ pub(super) const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (owner, key)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX idempotency_by_age ON idempotency (created_ms);
+", "
+    -- Where in the segments of the spool the audio is, until the task ends (segment:offset:bytes); NULL where it has
+    -- its own file, or none.
+    ALTER TABLE tasks ADD COLUMN range TEXT;
 "];
 
 /// What went wrong with a file or directory.
@@ -136,6 +141,24 @@ impl FromSql for Timestamp {
     }
 }
 
+impl ToSql for Range {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(format!("{}:{}:{}", self.segment, self.offset, self.bytes)))
+    }
+}
+
+impl FromSql for Range {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let mut numbers = value.as_str()?.split(':').map(str::parse);
+        match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Ok(segment)), Some(Ok(offset)), Some(Ok(bytes)), None) => {
+                Ok(Self { segment, offset, bytes })
+            }
+            _ => Err(FromSqlError::InvalidType),
+        }
+    }
+}
+
 /// Makes the data directory, for its owner alone, if there is none.
 pub(super) fn make_directory(data_dir: &Path) -> Result<(), StoreError> {
     DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(file_error(data_dir))
@@ -193,6 +216,14 @@ pub(super) fn is_unfinished(connection: &Connection, id: &TaskId) -> Result<bool
 /// May the stream of this task be asked for?
 pub(super) fn has_stream(connection: &Connection, id: &TaskId) -> Result<bool, StoreError> {
     exists(connection, "SELECT 1 FROM tasks WHERE id = ?1 AND (ended_ms IS NULL OR chunks IS NOT NULL)", id)
+}
+
+/// The ranges of the segments that tasks need which have yet to end.
+pub(super) fn unfinished_ranges(connection: &Connection) -> Result<Vec<Range>, StoreError> {
+    let mut statement =
+        connection.prepare("SELECT range FROM tasks WHERE ended_ms IS NULL AND range IS NOT NULL")?;
+    let ranges = statement.query_map([], |row| row.get(0))?;
+    Ok(ranges.collect::<Result<_, _>>()?)
 }
 
 fn exists(connection: &Connection, sql: &str, id: &TaskId) -> Result<bool, StoreError> {

@@ -1,31 +1,31 @@
 //! The thread that writes: whatever waits for it becomes one transaction.
 
+mod rows;
+
 use std::fs::File;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
+use bytes::Bytes;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::journal::Journals;
-use super::reader::{SNAPSHOT_COLUMNS, snapshot};
-use super::spool::Spool;
-use super::sqlite::{StoredState, file_error, json};
-use super::{Acceptance, EndResult, Ending, NewRecord, Reply, StoreError};
+use super::spool::{Range, Segments, Spool};
+use super::sqlite::file_error;
+use super::{Acceptance, Ending, NewRecord, Reply, StoreError};
+use crate::task::Timestamp;
 use crate::task::id::TaskId;
-use crate::task::idempotency::Idempotency;
 use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
-use crate::task::{Task, Timestamp};
 
 /// Most writes that share one commit: bounds how long the first of them waits for the last.
 const MOST_IN_A_COMMIT: usize = 512;
-/// Most rows of a kind that one write deletes: bounds how long others wait for it.
-const MOST_DELETED: usize = 1000;
 
 /// What is written. Each but a mark is answered after the commit.
 pub(super) enum Write {
     Accept {
         record: Box<NewRecord>,
+        audio: Shared,
         /// Keys from before this moment are free again.
         keys_before: Timestamp,
         reply: Reply<Acceptance>,
@@ -51,6 +51,33 @@ pub(super) enum Write {
         keys_before: Timestamp,
         reply: Reply<Forgotten>,
     },
+}
+
+/// The audio of a new task that shares a segment of the spool.
+pub(super) enum Shared {
+    /// There is none: it has a file of its own, or is elsewhere.
+    Nothing,
+    /// It waits to be brought to the disk.
+    Text(Bytes),
+    /// It is on the disk.
+    Kept(Range),
+    /// It cannot be.
+    Refused(StoreError),
+}
+
+impl Shared {
+    fn append(&mut self, segments: &mut Segments) {
+        if let Self::Text(text) = self {
+            *self = segments.append(text).map_or_else(Self::Refused, Self::Kept);
+        }
+    }
+
+    fn take_back(&mut self, segments: &mut Segments, err: &StoreError) {
+        if let Self::Kept(range) = *self {
+            segments.give_back(range);
+            *self = Self::Refused(Undone::from(err).into());
+        }
+    }
 }
 
 /// What is remembered about a task that runs.
@@ -87,6 +114,15 @@ impl From<&rusqlite::Error> for Undone {
     }
 }
 
+impl From<&StoreError> for Undone {
+    fn from(err: &StoreError) -> Self {
+        match err {
+            StoreError::Full(text) => Self::Full(text.clone()),
+            err => Self::Failed(err.to_string()),
+        }
+    }
+}
+
 impl From<Undone> for StoreError {
     fn from(undone: Undone) -> Self {
         match undone {
@@ -97,29 +133,29 @@ impl From<Undone> for StoreError {
 }
 
 /// The files beside the database.
-struct Files {
-    spool: Spool,
-    journals: Journals,
+pub(super) struct Files {
+    pub(super) spool: Spool,
+    pub(super) segments: Segments,
+    pub(super) journals: Journals,
 }
 
 /// Says what there is to say once the fate of the transaction is known.
-type Answer = Box<dyn FnOnce(Result<(), Undone>, &Files)>;
+type Answer = Box<dyn FnOnce(Result<(), Undone>, &mut Files)>;
 
 /// Starts the writer; it stops when its queue closes, and lets go of the data directory then.
 pub(super) fn start(
     data_dir: &Path,
     mut connection: Connection,
     lock: File,
-    spool: Spool,
-    journals: Journals,
+    mut files: Files,
     mut queue: mpsc::Receiver<Write>,
 ) -> Result<(), StoreError> {
-    let files = Files { spool, journals };
     let run = move || {
         let _lock = lock;
         let mut writes = Vec::new();
         while queue.blocking_recv_many(&mut writes, MOST_IN_A_COMMIT) > 0 {
-            commit_together(&mut connection, &files, writes.drain(..));
+            spool_together(&mut files.segments, &mut writes);
+            commit_together(&mut connection, &mut files, writes.drain(..));
         }
     };
     std::thread::Builder::new()
@@ -129,9 +165,25 @@ pub(super) fn start(
         .map_err(file_error(data_dir))
 }
 
+/// Brings the small audio of all submits among these writes to the disk. It is there before the commit that refers to
+/// it.
+fn spool_together(segments: &mut Segments, writes: &mut [Write]) {
+    let mut of_all = |change: &mut dyn FnMut(&mut Shared)| {
+        for write in &mut *writes {
+            if let Write::Accept { audio, .. } = write {
+                change(audio);
+            }
+        }
+    };
+    of_all(&mut |audio| audio.append(segments));
+    if let Err(err) = segments.sync() {
+        of_all(&mut |audio| audio.take_back(segments, &err));
+    }
+}
+
 /// Runs writes in one transaction. One that fails by itself fails alone; when the transaction is undone, all
 /// are. Each is answered only after the commit.
-fn commit_together(connection: &mut Connection, files: &Files, writes: impl Iterator<Item = Write>) {
+fn commit_together(connection: &mut Connection, files: &mut Files, writes: impl Iterator<Item = Write>) {
     let mut answers: Vec<Answer> = Vec::new();
     let fate = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(mut transaction) => {
@@ -172,51 +224,74 @@ fn say<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
     })
 }
 
+/// The answer to a submit: where it does not stand, its range is free again.
+fn say_accepted(
+    reply: Reply<Acceptance>,
+    result: Result<Acceptance, StoreError>,
+    range: Option<Range>,
+) -> Answer {
+    Box::new(move |fate, files| {
+        let result = fate.map_err(StoreError::from).and(result);
+        if let Some(range) = range.filter(|_| !matches!(result, Ok(Acceptance::Durable))) {
+            files.segments.give_back(range);
+        }
+        let _ = reply.send(result);
+    })
+}
+
 fn undone<T>(result: &Result<T, StoreError>) -> Option<Undone> {
-    match result {
-        Ok(_) => None,
-        Err(StoreError::Full(text)) => Some(Undone::Full(text.clone())),
-        Err(err) => Some(Undone::Failed(err.to_string())),
-    }
+    result.as_ref().err().map(Undone::from)
 }
 
 impl Write {
     /// Runs the statements. The second value is what went wrong, if something did.
     fn run(self, transaction: &mut Transaction<'_>) -> (Answer, Option<Undone>) {
         match self {
-            Self::Accept { record, keys_before, reply } => {
-                let result = accept(transaction, &record, keys_before);
+            Self::Accept { record, audio, keys_before, reply } => {
+                let range = match audio {
+                    Shared::Nothing | Shared::Text(_) => None,
+                    Shared::Kept(range) => Some(range),
+                    Shared::Refused(err) => return (say(reply, Err(err)), None),
+                };
+                let result = rows::accept(transaction, &record, range, keys_before);
                 let error = undone(&result);
-                (say(reply, result), error)
+                (say_accepted(reply, result, range), error)
             }
             Self::Run { id, timeline, reply } => {
-                let result = run(transaction, &id, &timeline);
+                let result = rows::run(transaction, &id, &timeline);
                 let error = undone(&result);
                 (say(reply, result), error)
             }
             Self::Mark { id, mark: what } => {
-                let result = mark(transaction, &id, &what);
+                let result = rows::mark(transaction, &id, &what);
                 if let Err(err) = &result {
                     tracing::warn!(task_id = %id, %err, "a task's mark was not written");
                 }
                 (Box::new(|_, _| ()), undone(&result))
             }
             Self::End { id, ending, at, reply } => {
-                let result = end(transaction, &id, &ending, at);
+                let result = rows::end(transaction, &id, &ending, at);
                 let error = undone(&result);
-                let answer = move |fate: Result<(), Undone>, files: &Files| {
-                    let result = fate.map_err(StoreError::from).and(result);
-                    if result.is_ok() {
-                        files.spool.remove(&id);
-                    }
+                let answer = move |fate: Result<(), Undone>, files: &mut Files| {
+                    let result = fate.map_err(StoreError::from).and(result).map(|ended| match ended {
+                        rows::Ended::Now(Some(range)) => {
+                            files.segments.give_back(range);
+                            None
+                        }
+                        rows::Ended::Now(None) => {
+                            files.spool.remove(&id);
+                            None
+                        }
+                        rows::Ended::Before(snapshot) => snapshot,
+                    });
                     let _ = reply.send(result);
                 };
                 (Box::new(answer), error)
             }
             Self::Forget { tasks_before, chunks_before, keys_before, reply } => {
-                let result = forget(transaction, tasks_before, chunks_before, keys_before);
+                let result = rows::forget(transaction, tasks_before, chunks_before, keys_before);
                 let error = undone(&result);
-                let answer = move |fate: Result<(), Undone>, files: &Files| {
+                let answer = move |fate: Result<(), Undone>, files: &mut Files| {
                     let result = fate.map_err(StoreError::from).and(result);
                     if let Ok(forgotten) = &result {
                         forgotten.journals.iter().for_each(|id| files.journals.remove(id));
@@ -231,6 +306,9 @@ impl Write {
     /// Does nothing but wait for the fate of a transaction that is known to be undone.
     fn skip(self) -> Answer {
         match self {
+            Self::Accept { audio: Shared::Kept(range), reply, .. } => {
+                say_accepted(reply, Err(StoreError::Stopped), Some(range))
+            }
             Self::Accept { reply, .. } => say(reply, Err(StoreError::Stopped)),
             Self::Run { reply, .. } => say(reply, Err(StoreError::Stopped)),
             Self::Mark { .. } => Box::new(|_, _| ()),
@@ -238,178 +316,6 @@ impl Write {
             Self::Forget { reply, .. } => say(reply, Err(StoreError::Stopped)),
         }
     }
-}
-
-fn accept(
-    transaction: &mut Transaction<'_>,
-    record: &NewRecord,
-    keys_before: Timestamp,
-) -> Result<Acceptance, StoreError> {
-    let Some(idempotency) = &record.idempotency else {
-        insert(transaction, record)?;
-        return Ok(Acceptance::Durable);
-    };
-    // Both rows or none.
-    let savepoint = transaction.savepoint()?;
-    if !take_key(&savepoint, &record.task, idempotency, keys_before)? {
-        return Ok(Acceptance::KeyTaken);
-    }
-    insert(&savepoint, record)?;
-    savepoint.commit()?;
-    Ok(Acceptance::Durable)
-}
-
-fn insert(connection: &Connection, record: &NewRecord) -> Result<(), StoreError> {
-    let NewRecord { task, audio, runs, leashed, timeline, .. } = record;
-    let state = if *runs { StoredState::Processing } else { StoredState::Pending };
-    connection
-        .prepare_cached(
-            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, runs, leashed, timeline, state)
-             VALUES (:id, :owner, :created, :stream, :question, :audio, :runs, :leashed, :timeline, :state)",
-        )?
-        .execute(named_params! {
-            ":id": task.id.as_str(),
-            ":owner": task.owner.as_bytes(),
-            ":created": task.created,
-            ":stream": task.stream,
-            ":question": json(&task.question)?,
-            ":audio": json(audio)?,
-            ":runs": runs,
-            ":leashed": leashed,
-            ":timeline": json(timeline)?,
-            ":state": state,
-        })?;
-    Ok(())
-}
-
-/// False where the key is in use.
-fn take_key(
-    connection: &Connection,
-    task: &Task,
-    idempotency: &Idempotency,
-    free_before: Timestamp,
-) -> Result<bool, StoreError> {
-    let taken = connection
-        .prepare_cached(
-            "INSERT INTO idempotency (owner, key, fingerprint, task, created_ms)
-             VALUES (:owner, :key, :fingerprint, :task, :created)
-             ON CONFLICT (owner, key) DO UPDATE SET
-             fingerprint = excluded.fingerprint, task = excluded.task, created_ms = excluded.created_ms
-             WHERE created_ms < :free_before",
-        )?
-        .execute(named_params! {
-            ":owner": task.owner.as_bytes(),
-            ":key": idempotency.key.as_str(),
-            ":fingerprint": idempotency.fingerprint.as_bytes(),
-            ":task": task.id.as_str(),
-            ":created": task.created,
-            ":free_before": free_before,
-        })?;
-    Ok(taken > 0)
-}
-
-fn run(connection: &Connection, id: &TaskId, timeline: &Timeline) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "UPDATE tasks SET runs = runs + 1, state = ?1, timeline = ?2 WHERE id = ?3 AND ended_ms IS NULL",
-        )?
-        .execute(params![StoredState::Processing, json(timeline)?, id.as_str()])?;
-    Ok(())
-}
-
-fn mark(connection: &Connection, id: &TaskId, mark: &Mark) -> Result<(), StoreError> {
-    match mark {
-        Mark::Published => connection
-            .prepare_cached("UPDATE tasks SET published = 1 WHERE id = ?1 AND ended_ms IS NULL")?
-            .execute([id.as_str()])?,
-        Mark::Progress(progress) => connection
-            .prepare_cached("UPDATE tasks SET progress = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
-            .execute(params![progress, id.as_str()])?,
-    };
-    Ok(())
-}
-
-/// The end that a task had before, if it had one.
-fn end(
-    connection: &Connection,
-    id: &TaskId,
-    ending: &Ending,
-    at: Timestamp,
-) -> Result<Option<Snapshot>, StoreError> {
-    let (completion, failure, progress, state) = match &ending.result {
-        EndResult::Completed(completion) => (Some(completion.get()), None, 100, StoredState::Completed),
-        EndResult::Failed { failure, progress } => {
-            (None, Some(json(failure)?), *progress, StoredState::Failed)
-        }
-    };
-    let changed = connection
-        .prepare_cached(
-            "UPDATE tasks SET completion = :completion, failure = :failure, progress = :progress,
-             timeline = :timeline, chunks = :chunks, state = :state, audio = NULL, ended_ms = :at
-             WHERE id = :id AND ended_ms IS NULL",
-        )?
-        .execute(named_params! {
-            ":completion": completion,
-            ":failure": failure,
-            ":progress": progress,
-            ":timeline": json(&ending.timeline)?,
-            ":chunks": ending.chunks.map(|chunks| i64::try_from(chunks).unwrap_or(i64::MAX)),
-            ":state": state,
-            ":at": at,
-            ":id": id.as_str(),
-        })?;
-    if changed > 0 {
-        return Ok(None);
-    }
-    connection
-        .prepare_cached(&format!("SELECT {SNAPSHOT_COLUMNS} FROM tasks WHERE id = ?1"))?
-        .query_row([id.as_str()], snapshot)
-        .optional()?
-        .transpose()
-}
-
-fn forget(
-    connection: &Connection,
-    tasks_before: Timestamp,
-    chunks_before: Timestamp,
-    keys_before: Timestamp,
-) -> Result<Forgotten, StoreError> {
-    let most = i64::try_from(MOST_DELETED).unwrap_or(i64::MAX);
-    let mut forgotten = Forgotten::default();
-    let mut delete = |sql: &str, before: Timestamp| -> Result<usize, StoreError> {
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params![before, most], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?))
-        })?;
-        let mut count = 0;
-        for row in rows {
-            let (id, chunks) = row?;
-            count += 1;
-            if chunks.is_some() {
-                forgotten.journals.extend(id.parse());
-            }
-        }
-        Ok(count)
-    };
-    let streams = delete(
-        "UPDATE tasks SET chunks = NULL
-         WHERE id IN (SELECT id FROM tasks WHERE chunks IS NOT NULL AND ended_ms < ?1 LIMIT ?2)
-         RETURNING id, 1",
-        chunks_before,
-    )?;
-    let tasks = delete(
-        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ended_ms < ?1 LIMIT ?2)
-         RETURNING id, chunks",
-        tasks_before,
-    )?;
-    let keys = delete(
-        "DELETE FROM idempotency WHERE (owner, key) IN
-         (SELECT owner, key FROM idempotency WHERE created_ms < ?1 LIMIT ?2) RETURNING key, NULL",
-        keys_before,
-    )?;
-    forgotten.tasks = tasks;
-    forgotten.more = [streams, tasks, keys].contains(&MOST_DELETED);
-    Ok(forgotten)
 }
 
 #[cfg(test)]
@@ -421,6 +327,7 @@ mod tests {
     use super::*;
     use crate::audio::source::KeptAudio;
     use crate::store::sqlite;
+    use crate::task::Task;
     use crate::task::submission::Question;
 
     fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, StoreError>>) {
@@ -444,15 +351,17 @@ mod tests {
             idempotency: None,
         });
         let (reply, answer) = oneshot::channel();
-        (id, Write::Accept { record, keys_before: created, reply }, answer)
+        (id, Write::Accept { record, audio: Shared::Nothing, keys_before: created, reply }, answer)
     }
 
     #[test]
     fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else() {
         let data_dir = tempfile::tempdir().unwrap();
         let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
-        let files = Files {
-            spool: Spool::open(data_dir.path(), 1, true, |_| Ok(true)).unwrap(),
+        let spool = Spool::open(data_dir.path(), 1, true, |_| Ok(true)).unwrap();
+        let mut files = Files {
+            segments: Segments::open(spool.clone(), &[]).unwrap(),
+            spool,
             journals: Journals::open(data_dir.path(), false, |_| Ok(true)).unwrap(),
         };
         let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
@@ -469,7 +378,7 @@ mod tests {
             writes.push(write);
             answers.push((id, answer));
         }
-        commit_together(&mut connection, &files, writes.into_iter());
+        commit_together(&mut connection, &mut files, writes.into_iter());
         for (id, mut answer) in answers {
             let stands = match answer.try_recv().unwrap() {
                 Ok(_) => true,
@@ -485,7 +394,7 @@ mod tests {
         // With room again, all goes on.
         limit(&connection, 10_000);
         let (id, again, mut answer) = write(1 << 20);
-        commit_together(&mut connection, &files, std::iter::once(again));
+        commit_together(&mut connection, &mut files, std::iter::once(again));
         assert!(answer.try_recv().unwrap().is_ok() && sqlite::is_unfinished(&connection, &id).unwrap());
     }
 }

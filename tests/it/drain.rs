@@ -47,6 +47,7 @@ fn a_blocking_call_is_answered_during_a_drain() {
     let client = hearken.client();
     let call = std::thread::spawn(move || client.try_submit(json!({"sync": true})));
     upstream.held(1);
+    hearken.running();
     hearken.signal("TERM");
     draining(&hearken);
     upstream.release();

@@ -117,11 +117,10 @@ fn an_answer_whose_caller_is_gone_with_the_program_is_not_paid_for_again() {
     let mut hearken = Hearken::start(&upstream);
     let call = hearken.send_raw(hearken.submit_bytes(json!({"sync": true})).as_bytes());
     upstream.request(0);
+    let id = hearken.running();
     hearken.crash();
     drop(call);
-    let list = hearken.get("/v1/tasks").expect(200).json();
-    let id = list["data"][0]["id"].as_str().unwrap();
-    assert_eq!(hearken.wait(id)["error"]["code"], "task_interrupted");
+    assert_eq!(hearken.wait(&id)["error"]["code"], "task_interrupted");
     assert_eq!(upstream.requests(), 1);
 }
 
@@ -131,9 +130,9 @@ fn a_synchronous_stream_that_was_cut_before_its_first_chunk_goes_on_at_its_strea
     let mut hearken = Hearken::start(&upstream);
     let call = hearken.send_raw(hearken.submit_bytes(json!({"sync": true, "stream": true})).as_bytes());
     upstream.request(0);
+    let id = hearken.running();
     hearken.crash();
     drop(call);
-    let id = hearken.get("/v1/tasks").json()["data"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(content(&hearken.stream(&id).rest()), "x");
 }
 

@@ -105,11 +105,8 @@ fn a_blocking_call_that_someone_else_cancels_says_so() {
     let hearken = Hearken::start(&upstream);
     let call = blocking(&hearken, json!({"sync": true}));
     upstream.held(1);
-    // Until a blocking call is answered only the store tells the task's id.
-    let data = hearken.data();
-    let length = "task-llm-1776874565-yq3szvcu".len();
-    let id = data.match_indices("task-llm-").find_map(|(start, _)| data.get(start..start + length)).unwrap();
-    assert_eq!(hearken.cancel(id)["error"]["code"], "task_cancelled");
+    let id = hearken.running();
+    assert_eq!(hearken.cancel(&id)["error"]["code"], "task_cancelled");
     upstream.closed(0);
     let reply = call.join().unwrap();
     let error = reply.error(409, "task_cancelled");

@@ -9,6 +9,7 @@ use actix::prelude::*;
 use futures_util::{StreamExt, stream};
 
 use super::TaskActor;
+use super::ahead::CallAhead;
 use super::durable::{Run, prepare};
 use crate::actors::dispatcher::{self, Permit};
 use crate::audio::Audio;
@@ -21,7 +22,7 @@ use crate::error::Failure;
 use crate::task::Timestamp;
 use crate::task::life::{Event, Life};
 use crate::upstream::deadlines::with_deadlines;
-use crate::upstream::{Batch, Fault, UpstreamError, UpstreamEvent, UpstreamRequest, Verdict};
+use crate::upstream::{Batch, Fault, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream, Verdict};
 
 impl TaskActor {
     /// The channel of the permit is the one that is asked from now on.
@@ -84,20 +85,15 @@ impl TaskActor {
     }
 
     fn call_upstream(&mut self, audio: Audio, ctx: &mut Context<Self>) {
-        let (Some(channel), Some(course)) = (&self.channel, &mut self.course) else {
+        let (Some(channel), Some(course)) = (self.channel.clone(), &mut self.course) else {
             return self.fail(Failure::internal(), ctx);
         };
         course.begins(Instant::now());
         if !self.timeline.is_attempted() {
             self.timeline.attempt(&channel.name, Timestamp::now());
         }
-        let request = UpstreamRequest {
-            question: self.task.question.clone(),
-            audio: audio.clone(),
-            connect_timeout: channel.timeouts.connect,
-        };
-        let timeouts = Timeouts { total: channel.timeouts.total_for(audio.duration), ..channel.timeouts };
-        let events = with_deadlines(channel.upstream.call(request), timeouts);
+        let events =
+            self.ahead.take().map_or_else(|| self.open_call(&channel, &audio), |CallAhead(events)| events);
         // An end without a word is none.
         let events = events.chain(stream::once(std::future::ready(Err(UpstreamError::Disconnected))));
         self.at_hand = Some(audio);
@@ -106,6 +102,20 @@ impl TaskActor {
         self.calls += 1;
         let call = self.calls;
         self.call = Some(ctx.add_stream(events.map(move |said| Heard { call, said })));
+        if let Some(journal) = &mut self.journal {
+            journal.make_ready();
+        }
+    }
+
+    /// A call that begins when it is polled.
+    pub(super) fn open_call(&self, channel: &Channel, audio: &Audio) -> UpstreamStream {
+        let request = UpstreamRequest {
+            question: self.task.question.clone(),
+            audio: audio.clone(),
+            connect_timeout: channel.timeouts.connect,
+        };
+        let timeouts = Timeouts { total: channel.timeouts.total_for(audio.duration), ..channel.timeouts };
+        with_deadlines(channel.upstream.call(request), timeouts)
     }
 
     /// Has anything of an answer come, so that another call could only contradict it?

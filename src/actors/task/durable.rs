@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::TaskAudio;
-use crate::audio::data_uri::InlineAudio;
 use crate::audio::source::KeptAudio;
 use crate::audio::{Audio, label};
 use crate::error::Failure;
@@ -42,9 +41,7 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
         insist(&id, "the run of a task", || store.run(id.clone(), timeline.clone())).await;
     }
     match audio {
-        TaskAudio::Held(InlineAudio { container, base64, duration, .. }) => {
-            Ok(Audio { container, text: base64.into(), duration })
-        }
+        TaskAudio::Held(audio) => Ok(audio.into()),
         TaskAudio::Kept(KeptAudio::Spooled { container, bytes, duration }) => {
             match store.audio(id.clone(), bytes).await {
                 Ok(text) => Ok(Audio { container, text, duration }),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix::Addr;
 use bytes::Bytes;
 
+use super::ahead::Verdict;
 use crate::actors::Presence;
 use crate::actors::dispatcher::{Admission, Dispatcher};
 use crate::audio::data_uri::InlineAudio;
@@ -56,6 +57,12 @@ impl TaskAudio {
     pub fn is_at_hand(&self) -> bool {
         !matches!(self, Self::Kept(KeptAudio::Url(_)))
     }
+
+    /// Is it in memory?
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Held(_))
+    }
 }
 
 /// What is to be done about a task.
@@ -78,8 +85,19 @@ pub struct Work {
     pub most_running: Option<NonZeroU32>,
     /// When it runs, and where first.
     pub admission: Admission,
-    /// Is the run in the store already? So it is for a task that was accepted with a permit.
-    pub recorded: bool,
+    /// Does the store know of the run?
+    pub record: RunRecord,
+}
+
+/// Does the store know of a task's run?
+#[derive(Debug)]
+pub enum RunRecord {
+    /// Not before it begins.
+    Due,
+    /// It was recorded with the task, which was accepted with a permit.
+    Done,
+    /// It is being recorded with the task: nobody may hear of it before the verdict.
+    UnderWay(Verdict),
 }
 
 /// What an actor is made of, on whichever thread it will live.
@@ -100,7 +118,7 @@ pub struct TaskParts {
 }
 
 impl TaskParts {
-    /// A task that was just accepted.
+    /// A task that was just accepted, or is about to be.
     #[must_use]
     pub fn accepted(
         task: Arc<Task>,

@@ -39,7 +39,8 @@ impl Download {
     #[must_use]
     pub fn finish(self) -> AudioText {
         let bytes = self.room.bytes;
-        AudioText::Stored { text: Arc::new(Downloaded { text: Spooled(self.file), _room: self.room }), bytes }
+        let text = Spooled { file: self.file, from: 0, bytes };
+        AudioText::Stored { text: Arc::new(Downloaded { text, _room: self.room }), bytes }
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::MODEL;
 use super::http::Client;
 use super::process::Process;
 use super::upstream::FakeUpstream;
+use super::{MODEL, until};
 
 /// The key that tests use when nothing depends on the key.
 pub(crate) const KEY: &str = "sk-main-2f6d1c0e9b";
@@ -154,6 +154,20 @@ impl Hearken {
     pub(crate) fn files(&self, directory: &str) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.data_dir().join(directory)).unwrap();
         entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
+    }
+
+    /// The id of the one task that runs, as soon as it is accepted: its upstream may be asked before.
+    pub(crate) fn running(&self) -> String {
+        until("a task runs", || {
+            let running = self.get("/v1/tasks?status=processing").expect(200).json();
+            running["data"][0]["id"].as_str().map(str::to_owned)
+        })
+    }
+
+    /// How often this audio, as base64, is in the spool: in files of its own or in those that several tasks share.
+    pub(crate) fn spooled(&self, audio: &str) -> usize {
+        let files = self.files("spool").into_iter().map(|path| std::fs::read(path).unwrap_or_default());
+        files.map(|content| String::from_utf8_lossy(&content).matches(audio).count()).sum()
     }
 
     /// How many connections it holds open, those included whose other side has left.

@@ -1,0 +1,97 @@
+//! The way of a submit from its admission to the actor of a task that is durable.
+//!
+//! Where the upstream can be asked at once, the actor is launched first and puts its call on its way while the disk is
+//! waited for (`task/ahead.rs` says what it may do until then). In all other cases it is launched afterwards.
+
+use std::sync::Arc;
+
+use actix::prelude::Request;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::launch::{Launched, Site};
+use crate::actors::dispatcher::{Admission, Admit, Dispatcher};
+use crate::actors::task::{RunRecord, TaskAudio, TaskParts, Work};
+use crate::actors::{HELD_BYTES, NewTask};
+use crate::audio::source::AudioSource;
+use crate::error::{ErrorCode, Failure};
+use crate::store::{Acceptance, NewRecord, Store};
+use crate::task::Timestamp;
+use crate::task::timeline::Timeline;
+
+/// Makes a task durable, once it is admitted, and gives it an actor.
+///
+/// # Errors
+/// Why it is not accepted: then nothing is left of it.
+pub(super) async fn accept(
+    new: NewTask,
+    admitted: Request<Dispatcher, Admit>,
+    site: Site,
+) -> Result<Launched, Failure> {
+    let admission = admitted.await.map_err(|_| Failure::shutting_down())??;
+    // Last: a submit that is refused uses up nothing of its key's rate.
+    new.allowance.spend()?;
+    let NewTask { task, audio, candidates, presence, idempotency, key_name, allowance } = new;
+    let task = Arc::new(task);
+    let runs_at = match &admission {
+        Admission::Now(permit) => Some(Arc::clone(permit.channel())),
+        Admission::Line(_) => None,
+    };
+    let kept = audio.kept();
+    let (base64, audio) = match audio {
+        // What has to wait does so on the disk, and what is large is sent from there.
+        AudioSource::Inline(audio) if runs_at.is_some() && audio.base64.len() <= HELD_BYTES => {
+            (Some(audio.base64.clone()), TaskAudio::Held(audio))
+        }
+        AudioSource::Inline(audio) => (Some(audio.base64), TaskAudio::Kept(kept.clone())),
+        AudioSource::Url(_) => (None, TaskAudio::Kept(kept.clone())),
+    };
+    let mut timeline = Timeline::begun(task.created);
+    if let Some(channel) = runs_at.as_ref().filter(|_| audio.is_at_hand()) {
+        timeline.attempt(&channel.name, Timestamp::now());
+    }
+    let leashed = presence.is_some() && idempotency.is_none();
+    let most_running = allowance.limits().max_running_tasks;
+    // Of two submits with one key only one may start a call, and which one is said by the store.
+    let settings = Arc::clone(&site.settings);
+    let bytes = base64.as_ref().map_or(0, Bytes::len);
+    let ahead = idempotency.is_none() && audio.is_held() && settings.store.has_room(bytes as u64);
+    let record = NewRecord {
+        task: Arc::clone(&task),
+        audio: kept,
+        runs: runs_at.is_some(),
+        leashed,
+        timeline: timeline.clone(),
+        idempotency,
+    };
+    let parts = |record| {
+        let work = Work { audio, candidates, most_running, admission, record };
+        TaskParts::accepted(task, key_name, presence, leashed, timeline, work)
+    };
+    if !ahead {
+        keep(&settings.store, record, base64).await?;
+        return Ok(site.launch(parts(if runs_at.is_some() { RunRecord::Done } else { RunRecord::Due })));
+    }
+    let (go, verdict) = oneshot::channel();
+    let launched = site.launch(parts(RunRecord::UnderWay(verdict)));
+    match keep(&settings.store, record, base64).await {
+        Ok(()) => Ok(Launched { go: Some(go), ..launched }),
+        Err(refused) => {
+            drop(go);
+            // Who reads the refusal shall find the slot free.
+            let _ = launched.departed.await;
+            Err(refused)
+        }
+    }
+}
+
+/// Makes a task durable.
+async fn keep(store: &Store, record: NewRecord, base64: Option<Bytes>) -> Result<(), Failure> {
+    match store.accept(record, base64).await? {
+        Acceptance::Durable => Ok(()),
+        Acceptance::KeyTaken => Err(Failure::new(
+            ErrorCode::IdempotencyConflict,
+            "A submit with this Idempotency-Key is being accepted at this moment; send it again",
+        )),
+    }
+}

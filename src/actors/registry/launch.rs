@@ -1,0 +1,46 @@
+//! How a task's actor comes to be: on one of the arbiters, before anybody knows of it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use actix_rt::ArbiterHandle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::actors::task::{Departure, TaskActor, TaskParts, TaskSettings};
+use crate::task::Task;
+use crate::task::chunk_log::LogHandle;
+
+/// Where a task's actor is to live, and what all of them share.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) arbiter: ArbiterHandle,
+    pub(super) settings: Arc<TaskSettings>,
+    /// Where a running task takes its token from; `None` where the server drains.
+    pub(super) running: Option<mpsc::WeakSender<Infallible>>,
+}
+
+/// A task that has an actor, of which the registry has yet to hear.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) task: Arc<Task>,
+    pub(super) actor: Addr<TaskActor>,
+    pub(super) log: LogHandle,
+    /// Says that the actor went as planned, and what it left; an error, that it panicked.
+    pub(super) departed: oneshot::Receiver<Departure>,
+    /// Tells an actor that was launched before its task was accepted that it is; dropped, that it is not.
+    pub(super) go: Option<oneshot::Sender<()>>,
+}
+
+impl Site {
+    /// Starts the actor.
+    pub(super) fn launch(self, parts: TaskParts) -> Launched {
+        let Self { arbiter, settings, running } = self;
+        let (task, log) = (parts.task(), parts.log());
+        let (departing, departed) = oneshot::channel();
+        let actor = TaskActor::start_in_arbiter(&arbiter, move |_| {
+            TaskActor::new(parts, settings, running, departing)
+        });
+        Launched { task, actor, log, departed, go: None }
+    }
+}

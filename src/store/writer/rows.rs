@@ -1,0 +1,205 @@
+//! The statements that a transaction is made of: what a write changes in the rows.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
+
+use super::{Forgotten, Mark};
+use crate::store::reader::{SNAPSHOT_COLUMNS, snapshot};
+use crate::store::spool::Range;
+use crate::store::sqlite::{StoredState, json};
+use crate::store::{Acceptance, EndResult, Ending, NewRecord, StoreError};
+use crate::task::id::TaskId;
+use crate::task::idempotency::Idempotency;
+use crate::task::snapshot::Snapshot;
+use crate::task::timeline::Timeline;
+use crate::task::{Task, Timestamp};
+
+/// Most rows of a kind that one write deletes: bounds how long others wait for it.
+const MOST_DELETED: usize = 1000;
+
+pub(super) fn accept(
+    transaction: &mut Transaction<'_>,
+    record: &NewRecord,
+    range: Option<Range>,
+    keys_before: Timestamp,
+) -> Result<Acceptance, StoreError> {
+    let Some(idempotency) = &record.idempotency else {
+        insert(transaction, record, range)?;
+        return Ok(Acceptance::Durable);
+    };
+    // Both rows or none.
+    let savepoint = transaction.savepoint()?;
+    if !take_key(&savepoint, &record.task, idempotency, keys_before)? {
+        return Ok(Acceptance::KeyTaken);
+    }
+    insert(&savepoint, record, range)?;
+    savepoint.commit()?;
+    Ok(Acceptance::Durable)
+}
+
+fn insert(connection: &Connection, record: &NewRecord, range: Option<Range>) -> Result<(), StoreError> {
+    let NewRecord { task, audio, runs, leashed, timeline, .. } = record;
+    let state = if *runs { StoredState::Processing } else { StoredState::Pending };
+    connection
+        .prepare_cached(
+            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, range, runs, leashed, timeline,
+             state)
+             VALUES (:id, :owner, :created, :stream, :question, :audio, :range, :runs, :leashed, :timeline,
+             :state)",
+        )?
+        .execute(named_params! {
+            ":id": task.id.as_str(),
+            ":owner": task.owner.as_bytes(),
+            ":created": task.created,
+            ":stream": task.stream,
+            ":question": json(&task.question)?,
+            ":audio": json(audio)?,
+            ":range": range,
+            ":runs": runs,
+            ":leashed": leashed,
+            ":timeline": json(timeline)?,
+            ":state": state,
+        })?;
+    Ok(())
+}
+
+/// False where the key is in use.
+fn take_key(
+    connection: &Connection,
+    task: &Task,
+    idempotency: &Idempotency,
+    free_before: Timestamp,
+) -> Result<bool, StoreError> {
+    let taken = connection
+        .prepare_cached(
+            "INSERT INTO idempotency (owner, key, fingerprint, task, created_ms)
+             VALUES (:owner, :key, :fingerprint, :task, :created)
+             ON CONFLICT (owner, key) DO UPDATE SET
+             fingerprint = excluded.fingerprint, task = excluded.task, created_ms = excluded.created_ms
+             WHERE created_ms < :free_before",
+        )?
+        .execute(named_params! {
+            ":owner": task.owner.as_bytes(),
+            ":key": idempotency.key.as_str(),
+            ":fingerprint": idempotency.fingerprint.as_bytes(),
+            ":task": task.id.as_str(),
+            ":created": task.created,
+            ":free_before": free_before,
+        })?;
+    Ok(taken > 0)
+}
+
+pub(super) fn run(connection: &Connection, id: &TaskId, timeline: &Timeline) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE tasks SET runs = runs + 1, state = ?1, timeline = ?2 WHERE id = ?3 AND ended_ms IS NULL",
+        )?
+        .execute(params![StoredState::Processing, json(timeline)?, id.as_str()])?;
+    Ok(())
+}
+
+pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &Mark) -> Result<(), StoreError> {
+    match mark {
+        Mark::Published => connection
+            .prepare_cached("UPDATE tasks SET published = 1 WHERE id = ?1 AND ended_ms IS NULL")?
+            .execute([id.as_str()])?,
+        Mark::Progress(progress) => connection
+            .prepare_cached("UPDATE tasks SET progress = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
+            .execute(params![progress, id.as_str()])?,
+    };
+    Ok(())
+}
+
+/// What there was to end.
+pub(super) enum Ended {
+    /// The task, whose audio is in this range, if it is in one.
+    Now(Option<Range>),
+    /// Nothing: this is the end that the task had before, if there is such a task.
+    Before(Option<Snapshot>),
+}
+
+pub(super) fn end(
+    connection: &Connection,
+    id: &TaskId,
+    ending: &Ending,
+    at: Timestamp,
+) -> Result<Ended, StoreError> {
+    let (completion, failure, progress, state) = match &ending.result {
+        EndResult::Completed(completion) => (Some(completion.get()), None, 100, StoredState::Completed),
+        EndResult::Failed { failure, progress } => {
+            (None, Some(json(failure)?), *progress, StoredState::Failed)
+        }
+    };
+    let ended = connection
+        .prepare_cached(
+            "UPDATE tasks SET completion = :completion, failure = :failure, progress = :progress,
+             timeline = :timeline, chunks = :chunks, state = :state, audio = NULL, ended_ms = :at
+             WHERE id = :id AND ended_ms IS NULL RETURNING range",
+        )?
+        .query_row(
+            named_params! {
+                ":completion": completion,
+                ":failure": failure,
+                ":progress": progress,
+                ":timeline": json(&ending.timeline)?,
+                ":chunks": ending.chunks.map(|chunks| i64::try_from(chunks).unwrap_or(i64::MAX)),
+                ":state": state,
+                ":at": at,
+                ":id": id.as_str(),
+            },
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(range) = ended {
+        return Ok(Ended::Now(range));
+    }
+    let before = connection
+        .prepare_cached(&format!("SELECT {SNAPSHOT_COLUMNS} FROM tasks WHERE id = ?1"))?
+        .query_row([id.as_str()], snapshot)
+        .optional()?
+        .transpose()?;
+    Ok(Ended::Before(before))
+}
+
+pub(super) fn forget(
+    connection: &Connection,
+    tasks_before: Timestamp,
+    chunks_before: Timestamp,
+    keys_before: Timestamp,
+) -> Result<Forgotten, StoreError> {
+    let most = i64::try_from(MOST_DELETED).unwrap_or(i64::MAX);
+    let mut forgotten = Forgotten::default();
+    let mut delete = |sql: &str, before: Timestamp| -> Result<usize, StoreError> {
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params![before, most], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?))
+        })?;
+        let mut count = 0;
+        for row in rows {
+            let (id, chunks) = row?;
+            count += 1;
+            if chunks.is_some() {
+                forgotten.journals.extend(id.parse());
+            }
+        }
+        Ok(count)
+    };
+    let streams = delete(
+        "UPDATE tasks SET chunks = NULL
+         WHERE id IN (SELECT id FROM tasks WHERE chunks IS NOT NULL AND ended_ms < ?1 LIMIT ?2)
+         RETURNING id, 1",
+        chunks_before,
+    )?;
+    let tasks = delete(
+        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ended_ms < ?1 LIMIT ?2)
+         RETURNING id, chunks",
+        tasks_before,
+    )?;
+    let keys = delete(
+        "DELETE FROM idempotency WHERE (owner, key) IN
+         (SELECT owner, key FROM idempotency WHERE created_ms < ?1 LIMIT ?2) RETURNING key, NULL",
+        keys_before,
+    )?;
+    forgotten.tasks = tasks;
+    forgotten.more = [streams, tasks, keys].contains(&MOST_DELETED);
+    Ok(forgotten)
+}

@@ -25,6 +25,8 @@ use crate::wire::event_stream::split_chunk_frames;
 
 /// Files that may wait for their round; one that finds no place is tried again with its next chunk.
 const SYNC_QUEUE: usize = 4096;
+/// So many files are synced each for itself.
+const SYNCED_ONE_BY_ONE: usize = 8;
 /// Pause between two rounds: what a power cut can cost.
 const SYNC_PAUSE: Duration = Duration::from_millis(200);
 
@@ -169,14 +171,23 @@ impl Journal {
 
 fn run_syncer(queue: &Receiver<Arc<Grown>>) {
     while let Ok(first) = queue.recv() {
-        for grown in std::iter::once(first).chain(queue.try_iter()) {
+        let round: Vec<_> = std::iter::once(first).chain(queue.try_iter()).collect();
+        for grown in &round {
             // First: what is written from here on asks for another round.
             grown.waits.store(false, Ordering::Release);
-            if let Err(err) = grown.file.sync_data() {
-                tracing::error!(%err, "chunks cannot be brought to the disk");
-            }
+        }
+        if let Err(err) = sync(&round) {
+            tracing::error!(%err, "chunks cannot be brought to the disk");
         }
         std::thread::sleep(SYNC_PAUSE);
+    }
+}
+
+/// Brings files to the disk. Many are less work for the disk together, with all else that their file system holds.
+fn sync(round: &[Arc<Grown>]) -> std::io::Result<()> {
+    match round.first() {
+        Some(first) if round.len() > SYNCED_ONE_BY_ONE => Ok(rustix::fs::syncfs(&first.file)?),
+        _ => round.iter().try_for_each(|grown| grown.file.sync_data()),
     }
 }
 

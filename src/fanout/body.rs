@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
 use super::circle::{Circles, Seat};
-use super::cursor::Step;
+use super::cursor::{Span, Step};
 use super::pump::{Arrival, PumpHandle};
 use super::socket::HandOver;
 use super::visit::Departure;
@@ -29,7 +29,7 @@ impl fmt::Display for BrokenOff {
 
 impl std::error::Error for BrokenOff {}
 
-/// The body of a response to a subscriber: the comment that opens it, then the frames; in silence, comments.
+/// The body of a response to a subscriber: the comment that opens it, the frames; in silence, comments.
 #[derive(Debug)]
 pub struct Body {
     stage: Stage,
@@ -81,12 +81,14 @@ impl Stream for Body {
                 return piece;
             }
             match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Opening(arrival, exit) => {
+                Stage::Opening(mut arrival, exit) => {
+                    let piece = arrival.opening();
                     self.stage = match exit {
+                        _ if arrival.cursor.has_ended() => Stage::Over,
                         Some(exit) => Stage::Leaving(arrival, exit),
                         None => self.stay(arrival),
                     };
-                    return Poll::Ready(Some(Ok(KEEP_ALIVE)));
+                    return Poll::Ready(Some(Ok(piece)));
                 }
                 Stage::Leaving(arrival, (hand_over, pump)) => {
                     hand_over.ask(pump, arrival);
@@ -108,6 +110,24 @@ impl Stream for Body {
 }
 
 impl Arrival {
+    /// The comment that opens a response, and what there is to read already: it leaves with the response's head.
+    fn opening(&mut self) -> Bytes {
+        let Step::Send(span) = self.cursor.step(&self.log, self.log.mark()) else { return KEEP_ALIVE };
+        let mut piece = BytesMut::with_capacity(KEEP_ALIVE.len() + span.bytes(&self.log));
+        piece.extend_from_slice(&KEEP_ALIVE);
+        span.write_to(&self.log, &mut piece);
+        self.sent(span);
+        piece.freeze()
+    }
+
+    fn sent(&mut self, span: Span) {
+        self.cursor.sent(span);
+        self.visit.count(span.frames());
+        if self.cursor.has_ended() {
+            self.visit.ends(Departure::Complete);
+        }
+    }
+
     fn piece(&mut self, seat: &Seat, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         match self.cursor.step(&self.log, self.log.mark()) {
             Step::Wait if seat.is_silent() => {
@@ -119,11 +139,7 @@ impl Arrival {
                 Poll::Pending
             }
             Step::Send(span) => {
-                self.cursor.sent(span);
-                self.visit.count(span.frames());
-                if self.cursor.has_ended() {
-                    self.visit.ends(Departure::Complete);
-                }
+                self.sent(span);
                 seat.sent();
                 Poll::Ready(Some(Ok(span.piece(&self.log))))
             }
@@ -183,9 +199,9 @@ mod tests {
         let all = async {
             let mut log = ChunkLog::of(vec![Bytes::from_static(b"data: a\n\n")]);
             let mut body = Box::pin(body_of(&log, 15));
-            assert_eq!(body.next().await, Some(Ok(KEEP_ALIVE)));
+            let opening = Bytes::from_static(b": keep-alive\nretry: 2000\ndata: a\n\n");
+            assert_eq!(body.next().await, Some(Ok(opening)));
             log.park();
-            assert_eq!(body.next().await, Some(Ok(Bytes::from_static(b"retry: 2000\ndata: a\n\n"))));
             assert_eq!(body.next().await, Some(Err(BrokenOff)));
             assert_eq!(body.next().await, None);
         };

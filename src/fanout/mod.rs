@@ -24,8 +24,8 @@
 //!
 //! - Each plain TCP connection is a [`Socket`](socket::Socket), which the HTTP server reads and writes. It shares a
 //!   [`HandOver`](socket::HandOver) with the handlers of its requests.
-//! - The body gives its first piece, the comment. Asked for a second one it knows that head and comment are in the
-//!   dispatcher's buffer. It puts itself, as an [`Arrival`](pump::Arrival), into the `HandOver`, and has nothing more to
+//! - The body gives its first piece: the comment, and what there is to read already. If that is everything, there is
+//!   nothing to hand over. Asked for a second piece it knows that head and first piece are in the dispatcher's buffer. It puts itself, as an [`Arrival`](pump::Arrival), into the `HandOver`, and has nothing more to
 //!   say.
 //! - The dispatcher writes out its buffer, and when all of it is written, and only then, flushes the `Socket`.
 //!   This is the moment: nothing of the response is anywhere but in the kernel. The `Socket` gives its TCP stream
@@ -79,9 +79,9 @@ use socket::HandOver;
 pub use topic::Framing;
 use visit::{Audience, Visit, Visitor};
 
-/// So many subscribers of a task share a pump, so that one wake serves them all; those who come after them are
-/// spread over all pumps, so that all cores serve them.
-const SUBSCRIBERS_THAT_SHARE: usize = 64;
+/// So many subscribers of a task share a pump, so that one wake serves them all, in about 5 ms; those who come after
+/// them are spread over all pumps, so that all cores serve them.
+const SUBSCRIBERS_THAT_SHARE: usize = 1024;
 
 /// All subscribers of this server, and who serves them.
 #[derive(Debug, Clone)]

@@ -88,7 +88,8 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
         max_answer_bytes: config.limits.max_answer_bytes,
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let arbiters = (0..cores).map(|_| Arbiter::new().handle()).collect();
+    let arbiters: Vec<_> = (0..cores).map(|_| Arbiter::new().handle()).collect();
+    let fanout = Fanout::start(config.stream, &arbiters)?;
     let registry = Registry::new(settings, arbiters).start();
     let taken_up = take_up(&registry, &store, &channels, &keys.current()).await?;
     if taken_up != TakenUp::default() {
@@ -97,7 +98,6 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     let tasks = Tasks::new(registry, store.clone());
     actix_rt::spawn(sweep(store, config.retention));
 
-    let fanout = Fanout::start(config.stream, cores)?;
     let draining = Draining::default();
     let shared =
         Shared { keys, channels, tasks: tasks.clone(), fanout: fanout.clone(), draining: draining.clone() };

@@ -125,10 +125,11 @@ impl Registry {
 
     /// Where the next task's actor is to live.
     fn site(&mut self) -> Option<Site> {
-        let arbiter = self.arbiters.get(self.next_arbiter)?.clone();
-        self.next_arbiter = (self.next_arbiter + 1) % self.arbiters.len();
+        let place = self.next_arbiter;
+        let arbiter = self.arbiters.get(place)?.clone();
+        self.next_arbiter = (place + 1) % self.arbiters.len();
         let running = self.running.as_ref().map(mpsc::Sender::downgrade);
-        Some(Site { arbiter, settings: Arc::clone(&self.settings), running })
+        Some(Site { arbiter, place, settings: Arc::clone(&self.settings), running })
     }
 
     fn start(&mut self, parts: TaskParts, crashed: bool, ctx: &mut Context<Self>) {

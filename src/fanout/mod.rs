@@ -41,21 +41,23 @@
 //!
 //! # What a pump is
 //!
-//! One thread with one event loop (epoll, through mio), as many as there are HTTP workers. For each log that its
-//! subscribers read there is a [`Topic`](topic::Topic). When a task publishes, each pump that has subscribers of it
-//! is woken once. It walks the topic's members and writes to each what it is missing, in one `write`. The
-//! members of a topic mostly stand at the same position: what they are sent is put together once and kept until
-//! it is of no use. Between portions of such a walk the pump looks at everything else, so that a task with
-//! ten thousand subscribers holds no other up.
+//! A future on each task arbiter, with an event loop of its own for its sockets (epoll, through mio). A task's
+//! subscribers are served by the pump on the task's own thread: a frame that is published reaches them without a change
+//! of threads. Only a task with very many has them on all arbiters, so that all cores serve them.
+//!
+//! For each log that its subscribers read a pump has a [`Topic`](topic::Topic). When a task publishes, each pump that
+//! has subscribers of it is woken once. It walks the topic's members and writes to each what it is missing, in one
+//! `write`. The members of a topic mostly stand at the same position: what they are sent is put together once and kept
+//! until it is of no use. Between portions of such a walk everything else on the thread has its turn, so that a task
+//! with ten thousand subscribers holds no other up.
 //!
 //! A socket that is full is left alone until it is writable. What was begun is remembered as a number of bytes and made
 //! again from the log, not held: a stuck subscriber costs no more than an idle one.
-//!
-//! Whatever is no socket (logs, arrivals, the end) is a future, and its waker wakes the loop.
 
 pub mod body;
 mod circle;
 pub mod cursor;
+mod hall;
 pub mod pump;
 pub mod socket;
 mod subscriber;
@@ -67,6 +69,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_rt::ArbiterHandle;
 use futures_util::future::join_all;
 
 use crate::config::StreamConfig;
@@ -79,9 +82,9 @@ use socket::HandOver;
 pub use topic::Framing;
 use visit::{Audience, Visit, Visitor};
 
-/// So many subscribers of a task share a pump, so that one wake serves them all, in about 5 ms; those who come after
-/// them are spread over all pumps, so that all cores serve them.
-const SUBSCRIBERS_THAT_SHARE: usize = 1024;
+/// So many subscribers of a task are served on its own thread, in about 5 ms; those who come after them are spread over
+/// all pumps.
+const SUBSCRIBERS_AT_HOME: usize = 1024;
 
 /// All subscribers of this server, and who serves them.
 #[derive(Debug, Clone)]
@@ -92,14 +95,15 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    /// Starts so many pumps, or none where sockets are not handed over.
+    /// Starts a pump on each task arbiter, or none where sockets are not handed over. The arbiters must be those of the
+    /// registry, in the same order.
     ///
     /// # Errors
-    /// Whatever keeps the system from starting a thread or an event loop.
-    pub fn start(config: StreamConfig, pumps: usize) -> io::Result<Self> {
-        let pumps = if config.hand_over { pumps } else { 0 };
-        let pumps =
-            (0..pumps).map(|number| pump::start(number, config.keep_alive)).collect::<io::Result<_>>()?;
+    /// When the system refuses an event loop.
+    pub fn start(config: StreamConfig, arbiters: &[ArbiterHandle]) -> io::Result<Self> {
+        let arbiters = if config.hand_over { arbiters } else { &[] };
+        let pumps = arbiters.iter().map(|arbiter| pump::start(arbiter, config.keep_alive));
+        let pumps = pumps.collect::<io::Result<_>>()?;
         Ok(Self { keep_alive: config.keep_alive, pumps, audience: Arc::default() })
     }
 
@@ -118,7 +122,7 @@ impl Fanout {
     /// Who serves the next subscriber of this log; nobody where sockets are not handed over.
     fn pump_for(&self, log: &LogReader) -> Option<&PumpHandle> {
         let before = log.count_subscription();
-        let turn = if before < SUBSCRIBERS_THAT_SHARE { log.number() } else { before };
+        let turn = if before < SUBSCRIBERS_AT_HOME { log.home() } else { before };
         self.pumps.get(turn.checked_rem(self.pumps.len())?)
     }
 

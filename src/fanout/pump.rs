@@ -1,37 +1,35 @@
-//! A pump: one thread that writes the frames of many tasks to many sockets.
+//! A pump: writes the frames of many tasks to many sockets, on the thread of the tasks themselves.
+//!
+//! It is a future of a task arbiter. A frame that is published on the same thread reaches its subscribers without
+//! waking another one. Its sockets have an event loop of their own (mio's), which is an event source of the arbiter's:
+//! thousands of them cost the arbiter one registration, and each one costs a number.
 
-use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{AbortHandle, Abortable};
-use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
-use mio::event::Event;
+use actix_rt::ArbiterHandle;
+use mio::Events;
 use mio::net::TcpStream;
-use mio::{Events, Interest, Token};
-use slab::Slab;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::cursor::Cursor;
-use super::subscriber::{Served, Subscriber};
-use super::topic::{Framing, Topic};
-use super::visit::{Departure, Visit};
+use super::hall::Hall;
+use super::topic::Framing;
+use super::visit::Visit;
 use crate::task::chunk_log::LogReader;
 
 /// Arrivals that may wait for a pump; beyond, a subscriber stays with the HTTP server.
 const ARRIVALS: usize = 1024;
-/// Events that the system tells of at once.
-const EVENTS: usize = 1024;
-/// Subscribers that are served before the pump looks at its events, arrivals and logs again.
-const SERVED_AT_ONCE: usize = 256;
+/// Events of sockets that are looked at before whatever else lives on the thread has its turn.
+const EVENTS: usize = 256;
 /// A pump looks for silent connections so many times in each keep-alive period, but not more often than that.
 const LOOKS: u32 = 30;
 const SHORTEST_LOOK: Duration = Duration::from_millis(20);
-/// The event that is not about a socket.
-const BELL: Token = Token(usize::MAX);
 
 /// A subscriber whose response has begun.
 #[derive(Debug)]
@@ -49,11 +47,8 @@ pub struct Arrival {
 #[derive(Debug)]
 enum Command {
     Take(std::net::TcpStream, Box<Arrival>),
-    /// To write what there is to write until then, and end.
-    Stop {
-        deadline: Instant,
-        stopped: oneshot::Sender<()>,
-    },
+    /// To end once everybody has been sent everything, and to tell then.
+    Stop(oneshot::Sender<()>),
 }
 
 /// By what others reach a pump.
@@ -70,12 +65,12 @@ impl PumpHandle {
         self.0.try_reserve().ok().map(Place)
     }
 
-    /// Waits until everybody has been sent everything, or for so long; then the pump is gone.
+    /// Waits until everybody has been sent everything, or for so long.
     pub(super) async fn stop(&self, most: Duration) {
         let (stopped, has_stopped) = oneshot::channel();
-        let deadline = Instant::now() + most;
-        if self.0.send(Command::Stop { deadline, stopped }).await.is_ok() {
-            let _ = has_stopped.await;
+        if self.0.send(Command::Stop(stopped)).await.is_ok() {
+            // Whoever has not read it by then does not get it.
+            let _ = timeout(most, has_stopped).await;
         }
     }
 }
@@ -88,297 +83,121 @@ impl Place<'_> {
     }
 }
 
-/// Starts a pump, on a thread of its own.
+/// Starts a pump on an arbiter.
 ///
 /// # Errors
-/// Whatever keeps the system from starting it.
-pub(super) fn start(number: usize, keep_alive: Duration) -> io::Result<PumpHandle> {
+/// When the system refuses an event loop.
+pub(super) fn start(arbiter: &ArbiterHandle, keep_alive: Duration) -> io::Result<PumpHandle> {
     let (sender, commands) = mpsc::channel(ARRIVALS);
-    let pump = Pump::new(commands, keep_alive)?;
-    std::thread::Builder::new().name(format!("pump-{number}")).spawn(move || pump.run())?;
+    let poll = mio::Poll::new()?;
+    let hall = Hall::new(poll.registry().try_clone()?);
+    arbiter.spawn(async move {
+        let look = (keep_alive / LOOKS).max(SHORTEST_LOOK);
+        match watched(poll) {
+            Ok(sockets) => {
+                let events = Events::with_capacity(EVENTS);
+                let next_look = Box::pin(sleep(look));
+                Pump { sockets, events, commands, hall, keep_alive, look, next_look, stopped: None }.await
+            }
+            // Its subscribers stay with the HTTP server.
+            Err(err) => tracing::error!(%err, "connections cannot be handed over"),
+        }
+    });
     Ok(PumpHandle(sender))
 }
 
-/// Ends a pump's wait for its sockets.
-#[derive(Debug)]
-struct Bell {
-    waker: mio::Waker,
-    /// Has it rung since the pump last listened? Further rings would say nothing new.
-    has_rung: AtomicBool,
+/// An event loop as an event source of the thread's.
+#[expect(
+    deprecated,
+    reason = "it trusts a safe trait to name the descriptor; mio's Poll owns the one that it names, until it is dropped"
+)]
+fn watched(poll: mio::Poll) -> io::Result<AsyncFd<mio::Poll>> {
+    AsyncFd::with_interest(poll, Interest::READABLE)
 }
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.has_rung.swap(true, Ordering::AcqRel) {
-            // Fails only when the system has no memory left.
-            let _ = self.waker.wake();
-        }
-    }
-}
-
-/// Yields the topic each time that its log has grown.
-type Watch = Abortable<BoxStream<'static, usize>>;
 
 struct Pump {
-    poll: mio::Poll,
-    bell: Arc<Bell>,
+    sockets: AsyncFd<mio::Poll>,
+    events: Events,
     commands: mpsc::Receiver<Command>,
+    hall: Hall,
     keep_alive: Duration,
-    subscribers: Slab<Subscriber>,
-    topics: Slab<Topic>,
-    /// The topic of each log that is read here.
-    by_log: HashMap<usize, usize>,
-    watches: SelectAll<Watch>,
-    /// Topics whose members are to be served; each at most once.
-    stirred: VecDeque<usize>,
-    /// Subscribers who are far behind and go on when others have had their turn; each at most once.
-    behind: VecDeque<usize>,
-    next_look: Instant,
-    stop: Option<(Instant, oneshot::Sender<()>)>,
+    /// Time between two looks for silent connections.
+    look: Duration,
+    next_look: Pin<Box<Sleep>>,
+    stopped: Option<oneshot::Sender<()>>,
 }
 
-impl Pump {
-    fn new(commands: mpsc::Receiver<Command>, keep_alive: Duration) -> io::Result<Self> {
-        let poll = mio::Poll::new()?;
-        let waker = mio::Waker::new(poll.registry(), BELL)?;
-        Ok(Self {
-            poll,
-            bell: Arc::new(Bell { waker, has_rung: AtomicBool::new(false) }),
-            commands,
-            keep_alive,
-            subscribers: Slab::new(),
-            topics: Slab::new(),
-            by_log: HashMap::new(),
-            watches: SelectAll::new(),
-            stirred: VecDeque::new(),
-            behind: VecDeque::new(),
-            next_look: Instant::now(),
-            stop: None,
-        })
-    }
+impl Future for Pump {
+    type Output = ();
 
-    fn run(mut self) {
-        let waker = Waker::from(Arc::clone(&self.bell));
-        let mut cx = Context::from_waker(&waker);
-        let mut events = Events::with_capacity(EVENTS);
-        loop {
-            let now = Instant::now();
-            // Before the futures are looked at: what wakes from here on rings again.
-            self.bell.has_rung.store(false, Ordering::Release);
-            let is_closed = self.take_commands(&mut cx, now);
-            self.look_at_logs(&mut cx);
-            self.serve_some(now);
-            if now >= self.next_look {
-                self.look_for_silence(now);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let now = Instant::now();
+        let can_anybody_come = this.take_commands(cx, now);
+        let are_there_events = match this.look_at_sockets(cx, now) {
+            Ok(there_are) => there_are,
+            Err(err) => {
+                tracing::error!(%err, "a pump cannot look at its sockets");
+                return Poll::Ready(());
             }
-            if self.is_over(is_closed) {
-                return;
-            }
-            match self.poll.poll(&mut events, self.patience()) {
-                Err(err) if err.kind() != io::ErrorKind::Interrupted => {
-                    tracing::error!(%err, "a pump cannot wait for its sockets");
-                    return;
-                }
-                Ok(()) | Err(_) => {}
-            }
-            let now = Instant::now();
-            for event in events.iter().filter(|event| event.token() != BELL) {
-                self.on_socket(event, now);
-            }
-        }
-    }
-
-    /// Has it been told to stop, and nothing is left to do or no time to do it? A pump that nobody can reach any more
-    /// stops as well.
-    fn is_over(&mut self, is_closed: bool) -> bool {
-        let deadline = self.stop.as_ref().map(|(deadline, _)| *deadline);
-        let is_told = is_closed || deadline.is_some();
-        let is_over =
-            is_told && (self.subscribers.is_empty() || deadline.is_some_and(|at| Instant::now() >= at));
-        if is_over {
-            self.subscribers.clear();
-            if let Some((_, stopped)) = self.stop.take() {
+        };
+        this.hall.look_at_logs(cx);
+        this.hall.serve_some(now);
+        if this.hall.is_empty() && !can_anybody_come {
+            if let Some(stopped) = this.stopped.take() {
                 // Whoever waited may have lost patience.
                 let _ = stopped.send(());
             }
+            return Poll::Ready(());
         }
-        is_over
-    }
-
-    /// How long it may wait for its sockets; `None` is for ever.
-    fn patience(&self) -> Option<Duration> {
-        if !self.stirred.is_empty() || !self.behind.is_empty() {
-            return Some(Duration::ZERO);
+        while !this.hall.is_empty() && this.next_look.as_mut().poll(cx).is_ready() {
+            // Rather early by half a look than late by a whole one.
+            this.hall.break_silence(this.keep_alive.saturating_sub(this.look / 2), now);
+            this.next_look.as_mut().reset(tokio::time::Instant::now() + this.look);
         }
-        let look = (!self.subscribers.is_empty()).then_some(self.next_look);
-        let deadline = self.stop.as_ref().map(|(deadline, _)| *deadline);
-        let next = [look, deadline].into_iter().flatten().min()?;
-        Some(next.saturating_duration_since(Instant::now()))
-    }
-
-    fn on_socket(&mut self, event: &Event, now: Instant) {
-        let place = event.token().0;
-        let Some(subscriber) = self.subscribers.get_mut(place) else { return };
-        let has_left =
-            event.is_error() || event.is_read_closed() || (event.is_readable() && !subscriber.discard());
-        if has_left {
-            self.remove(place, Departure::Left);
-        } else if event.is_writable() {
-            subscriber.is_writable();
-            self.serve(place, now);
+        if are_there_events || this.hall.has_work() {
+            // Also the thread's event loop is to have its turn, which does not come as long as somebody is awake. The
+            // wake is what is wanted of this future, and that is ordered when it is first polled.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
         }
+        Poll::Pending
     }
+}
 
-    /// Returns whether nobody can send any more.
+impl Pump {
+    /// Returns whether there can be more of them.
     fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         loop {
             match self.commands.poll_recv(cx) {
                 Poll::Ready(Some(Command::Take(socket, arrival))) => {
-                    if let Err(err) = self.admit(TcpStream::from_std(socket), *arrival, now) {
+                    if let Err(err) = self.hall.admit(TcpStream::from_std(socket), *arrival, now) {
                         tracing::error!(%err, "a pump cannot take a connection");
                     }
                 }
-                Poll::Ready(Some(Command::Stop { deadline, stopped })) => {
+                Poll::Ready(Some(Command::Stop(stopped))) => {
                     self.commands.close();
-                    self.stop = Some((deadline, stopped));
+                    self.stopped = Some(stopped);
                 }
-                Poll::Ready(None) => return true,
-                Poll::Pending => return false,
+                Poll::Ready(None) => return false,
+                Poll::Pending => return true,
             }
         }
     }
 
-    fn admit(&mut self, mut socket: TcpStream, arrival: Arrival, now: Instant) -> io::Result<()> {
-        let Arrival { log, cursor, framing, visit } = arrival;
-        let entry = self.subscribers.vacant_entry();
-        let place = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut socket, Token(place), interest)?;
-        let at = match self.by_log.get(&log.number()) {
-            Some(at) => *at,
-            None => {
-                let topic = self.topics.vacant_entry();
-                let at = topic.key();
-                self.by_log.insert(log.number(), at);
-                let (handle, registration) = AbortHandle::new_pair();
-                self.watches.push(Abortable::new(watch(log.clone(), at), registration));
-                topic.insert(Topic::new(log, handle));
-                at
+    /// Returns whether there was anything.
+    fn look_at_sockets(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
+        while let Poll::Ready(ready) = self.sockets.poll_read_ready_mut(cx) {
+            let mut ready = ready?;
+            match ready.get_inner_mut().poll(&mut self.events, Some(Duration::ZERO)) {
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
+                polled => polled?,
             }
-        };
-        let Some(topic) = self.topics.get_mut(at) else { return Ok(()) };
-        let membership = (at, topic.join(place));
-        entry.insert(Subscriber::new(socket, framing, cursor, visit, membership, now));
-        self.serve(place, now);
-        Ok(())
+            if !self.events.is_empty() {
+                self.events.iter().for_each(|event| self.hall.on_socket(event, now));
+                return Ok(true);
+            }
+            ready.clear_ready();
+        }
+        Ok(false)
     }
-
-    fn look_at_logs(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(at)) = self.watches.poll_next_unpin(cx) {
-            let Some(topic) = self.topics.get_mut(at) else { continue };
-            topic.stir();
-            if !std::mem::replace(&mut topic.is_queued, true) {
-                self.stirred.push_back(at);
-            }
-        }
-    }
-
-    /// Goes on with the walks over stirred topics, and with those who are behind.
-    fn serve_some(&mut self, now: Instant) {
-        let mut left = SERVED_AT_ONCE;
-        for _ in 0..self.behind.len().min(SERVED_AT_ONCE / 2) {
-            let Some(place) = self.behind.pop_front() else { break };
-            if let Some(subscriber) = self.subscribers.get_mut(place) {
-                subscriber.is_behind = false;
-            }
-            self.serve(place, now);
-            left -= 1;
-        }
-        while left > 0
-            && let Some(at) = self.stirred.pop_front()
-        {
-            left = self.walk(at, left, now);
-        }
-    }
-
-    /// Serves at most so many of a topic's members; returns how many more could have been.
-    fn walk(&mut self, at: usize, most: usize, now: Instant) -> usize {
-        for left in (0..most).rev() {
-            let Some(topic) = self.topics.get_mut(at) else { return left };
-            match topic.next() {
-                Some(place) => self.serve(place, now),
-                None if topic.is_stirred() => {
-                    self.stirred.push_back(at);
-                    return left;
-                }
-                None => {
-                    topic.is_queued = false;
-                    return left;
-                }
-            }
-        }
-        self.stirred.push_back(at);
-        0
-    }
-
-    fn serve(&mut self, place: usize, now: Instant) {
-        let Some(subscriber) = self.subscribers.get_mut(place) else { return };
-        let Some(topic) = self.topics.get_mut(subscriber.topic) else { return };
-        let mark = topic.packer.log().mark();
-        match subscriber.serve(&mut topic.packer, mark, now) {
-            Served::Up => {}
-            Served::More => {
-                if !std::mem::replace(&mut subscriber.is_behind, true) {
-                    self.behind.push_back(place);
-                }
-            }
-            Served::Over(departure) => self.remove(place, departure),
-        }
-    }
-
-    fn look_for_silence(&mut self, now: Instant) {
-        let look = (self.keep_alive / LOOKS).max(SHORTEST_LOOK);
-        self.next_look = now + look;
-        // Rather early by half a look than late by a whole one.
-        let silence = self.keep_alive.saturating_sub(look / 2);
-        let mut gone = Vec::new();
-        for (place, subscriber) in &mut self.subscribers {
-            let Some(topic) = self.topics.get_mut(subscriber.topic) else { continue };
-            if let Served::Over(departure) = subscriber.keep_alive(&mut topic.packer, silence, now) {
-                gone.push((place, departure));
-            }
-        }
-        for (place, departure) in gone {
-            self.remove(place, departure);
-        }
-    }
-
-    fn remove(&mut self, place: usize, departure: Departure) {
-        let Some(subscriber) = self.subscribers.try_remove(place) else { return };
-        let at = subscriber.topic;
-        if let Some(topic) = self.topics.get_mut(at) {
-            for (member, place) in topic.leave(subscriber.place) {
-                if let Some(member) = self.subscribers.get_mut(member) {
-                    member.place = place;
-                }
-            }
-            if topic.is_empty() {
-                self.by_log.remove(&topic.packer.log().number());
-                self.topics.remove(at);
-            }
-        }
-        subscriber.close(departure);
-    }
-}
-
-fn watch(log: LogReader, topic: usize) -> BoxStream<'static, usize> {
-    stream::unfold(log, move |mut log| async move {
-        log.stirred().await;
-        Some((topic, log))
-    })
-    .boxed()
 }

@@ -50,6 +50,8 @@ struct Shared {
     /// Here and not with the writer, so that readers wait on when a crashed task's log gets a new writer.
     mark: watch::Sender<Mark>,
     number: usize,
+    /// Which of the task arbiters writes it.
+    home: AtomicUsize,
     subscriptions: AtomicUsize,
 }
 
@@ -94,6 +96,7 @@ impl Default for ChunkLog {
                 segments: [const { OnceLock::new() }; SEGMENTS],
                 mark: watch::Sender::new(Mark::default()),
                 number: next_number(),
+                home: AtomicUsize::new(0),
                 subscriptions: AtomicUsize::new(0),
             }),
             len: 0,
@@ -207,6 +210,11 @@ impl LogHandle {
     #[must_use]
     pub fn mark(&self) -> Mark {
         *self.0.mark.borrow()
+    }
+
+    /// Says which of the task arbiters, counted from 0, writes the log.
+    pub fn settle_at(&self, home: usize) {
+        self.0.home.store(home, Ordering::Relaxed);
     }
 
     /// Makes a reader.
@@ -353,6 +361,15 @@ impl LogReader {
     pub fn number(&self) -> usize {
         match &self.0 {
             Source::Living { shared, .. } => shared.number,
+            Source::Cold(log) => log.number(),
+        }
+    }
+
+    /// Which of the task arbiters, counted from 0, writes the log; any, where none does any more.
+    #[must_use]
+    pub fn home(&self) -> usize {
+        match &self.0 {
+            Source::Living { shared, .. } => shared.home.load(Ordering::Relaxed),
             Source::Cold(log) => log.number(),
         }
     }

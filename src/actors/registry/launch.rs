@@ -15,6 +15,8 @@ use crate::task::chunk_log::LogHandle;
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) arbiter: ArbiterHandle,
+    /// Its place among the arbiters: the pump at the same place serves the task's subscribers.
+    pub(super) place: usize,
     pub(super) settings: Arc<TaskSettings>,
     /// Where a running task takes its token from; `None` where the server drains.
     pub(super) running: Option<mpsc::WeakSender<Infallible>>,
@@ -35,8 +37,9 @@ pub(super) struct Launched {
 impl Site {
     /// Starts the actor.
     pub(super) fn launch(self, parts: TaskParts) -> Launched {
-        let Self { arbiter, settings, running } = self;
+        let Self { arbiter, place, settings, running } = self;
         let (task, log) = (parts.task(), parts.log());
+        log.settle_at(place);
         let (departing, departed) = oneshot::channel();
         let actor = TaskActor::start_in_arbiter(&arbiter, move |_| {
             TaskActor::new(parts, settings, running, departing)

@@ -1,0 +1,211 @@
+//! Who is served by one pump: its subscribers, the logs that they read, and whose turn it is.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use slab::Slab;
+
+use super::pump::Arrival;
+use super::subscriber::{Served, Subscriber};
+use super::topic::Topic;
+use super::visit::Departure;
+use crate::task::chunk_log::LogReader;
+
+/// Subscribers that are served before whatever else lives on the pump's thread has its turn: about 0.7 ms.
+const SERVED_AT_ONCE: usize = 128;
+
+/// Yields the topic each time that its log has grown.
+type Watch = Abortable<BoxStream<'static, usize>>;
+
+/// The subscribers of a pump.
+pub(super) struct Hall {
+    /// Where their sockets' events are ordered.
+    registry: Registry,
+    subscribers: Slab<Subscriber>,
+    topics: Slab<Topic>,
+    /// The topic of each log that is read here.
+    by_log: HashMap<usize, usize>,
+    watches: SelectAll<Watch>,
+    /// Topics whose members are to be served; each at most once.
+    stirred: VecDeque<usize>,
+    /// Subscribers who are far behind and go on when others have had their turn; each at most once.
+    behind: VecDeque<usize>,
+}
+
+impl Hall {
+    /// An empty one.
+    pub(super) fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            subscribers: Slab::new(),
+            topics: Slab::new(),
+            by_log: HashMap::new(),
+            watches: SelectAll::new(),
+            stirred: VecDeque::new(),
+            behind: VecDeque::new(),
+        }
+    }
+
+    /// Is nobody there?
+    pub(super) fn is_empty(&self) -> bool {
+        self.subscribers.is_empty()
+    }
+
+    /// Is there somebody whom the thread's other work keeps waiting?
+    pub(super) fn has_work(&self) -> bool {
+        !self.stirred.is_empty() || !self.behind.is_empty()
+    }
+
+    /// Lets a subscriber in and serves it.
+    ///
+    /// # Errors
+    /// When the system refuses to tell of its socket.
+    pub(super) fn admit(&mut self, mut socket: TcpStream, arrival: Arrival, now: Instant) -> io::Result<()> {
+        let Arrival { log, cursor, framing, visit } = arrival;
+        let entry = self.subscribers.vacant_entry();
+        let place = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.registry.register(&mut socket, Token(place), interest)?;
+        let at = match self.by_log.get(&log.number()) {
+            Some(at) => *at,
+            None => {
+                let topic = self.topics.vacant_entry();
+                let at = topic.key();
+                self.by_log.insert(log.number(), at);
+                let (handle, registration) = AbortHandle::new_pair();
+                self.watches.push(Abortable::new(watch(log.clone(), at), registration));
+                topic.insert(Topic::new(log, handle));
+                at
+            }
+        };
+        let Some(topic) = self.topics.get_mut(at) else { return Ok(()) };
+        let membership = (at, topic.join(place));
+        entry.insert(Subscriber::new(socket, framing, cursor, visit, membership, now));
+        self.serve(place, now);
+        Ok(())
+    }
+
+    /// Notes which logs have grown.
+    pub(super) fn look_at_logs(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(at)) = self.watches.poll_next_unpin(cx) {
+            let Some(topic) = self.topics.get_mut(at) else { continue };
+            topic.stir();
+            if !std::mem::replace(&mut topic.is_queued, true) {
+                self.stirred.push_back(at);
+            }
+        }
+    }
+
+    /// Something has happened to a socket.
+    pub(super) fn on_socket(&mut self, event: &Event, now: Instant) {
+        let place = event.token().0;
+        let Some(subscriber) = self.subscribers.get_mut(place) else { return };
+        let has_left =
+            event.is_error() || event.is_read_closed() || (event.is_readable() && !subscriber.discard());
+        if has_left {
+            self.remove(place, Departure::Left);
+        } else if event.is_writable() {
+            subscriber.is_writable();
+            self.serve(place, now);
+        }
+    }
+
+    /// Goes on with the walks over stirred topics, and with those who are behind.
+    pub(super) fn serve_some(&mut self, now: Instant) {
+        let mut left = SERVED_AT_ONCE;
+        for _ in 0..self.behind.len().min(SERVED_AT_ONCE / 2) {
+            let Some(place) = self.behind.pop_front() else { break };
+            if let Some(subscriber) = self.subscribers.get_mut(place) {
+                subscriber.is_behind = false;
+            }
+            self.serve(place, now);
+            left -= 1;
+        }
+        while left > 0
+            && let Some(at) = self.stirred.pop_front()
+        {
+            left = self.walk(at, left, now);
+        }
+    }
+
+    /// Serves at most so many of a topic's members; returns how many more could have been.
+    fn walk(&mut self, at: usize, most: usize, now: Instant) -> usize {
+        for left in (0..most).rev() {
+            let Some(topic) = self.topics.get_mut(at) else { return left };
+            match topic.next() {
+                Some(place) => self.serve(place, now),
+                None if topic.is_stirred() => {
+                    self.stirred.push_back(at);
+                    return left;
+                }
+                None => {
+                    topic.is_queued = false;
+                    return left;
+                }
+            }
+        }
+        self.stirred.push_back(at);
+        0
+    }
+
+    fn serve(&mut self, place: usize, now: Instant) {
+        let Some(subscriber) = self.subscribers.get_mut(place) else { return };
+        let Some(topic) = self.topics.get_mut(subscriber.topic) else { return };
+        let mark = topic.packer.log().mark();
+        match subscriber.serve(&mut topic.packer, mark, now) {
+            Served::Up => {}
+            Served::More => {
+                if !std::mem::replace(&mut subscriber.is_behind, true) {
+                    self.behind.push_back(place);
+                }
+            }
+            Served::Over(departure) => self.remove(place, departure),
+        }
+    }
+
+    /// Sends the comment to those who were sent nothing for so long.
+    pub(super) fn break_silence(&mut self, silence: Duration, now: Instant) {
+        let mut gone = Vec::new();
+        for (place, subscriber) in &mut self.subscribers {
+            let Some(topic) = self.topics.get_mut(subscriber.topic) else { continue };
+            if let Served::Over(departure) = subscriber.keep_alive(&mut topic.packer, silence, now) {
+                gone.push((place, departure));
+            }
+        }
+        for (place, departure) in gone {
+            self.remove(place, departure);
+        }
+    }
+
+    fn remove(&mut self, place: usize, departure: Departure) {
+        let Some(subscriber) = self.subscribers.try_remove(place) else { return };
+        let at = subscriber.topic;
+        if let Some(topic) = self.topics.get_mut(at) {
+            for (member, place) in topic.leave(subscriber.place) {
+                if let Some(member) = self.subscribers.get_mut(member) {
+                    member.place = place;
+                }
+            }
+            if topic.is_empty() {
+                self.by_log.remove(&topic.packer.log().number());
+                self.topics.remove(at);
+            }
+        }
+        subscriber.close(departure);
+    }
+}
+
+fn watch(log: LogReader, topic: usize) -> BoxStream<'static, usize> {
+    stream::unfold(log, move |mut log| async move {
+        log.stirred().await;
+        Some((topic, log))
+    })
+    .boxed()
+}

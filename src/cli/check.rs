@@ -51,6 +51,10 @@ fn describe(config: &Config) {
         retention.idempotency.as_secs()
     ));
     say(format_args!("keeps alive every {} s", config.stream.keep_alive.as_secs()));
+    say(format_args!(
+        "lets stuck ones go {} s after the last byte that they took",
+        config.stream.send_timeout.as_secs()
+    ));
     if !config.stream.hand_over {
         say("serves streams    through the HTTP server: connections are not handed over");
     }

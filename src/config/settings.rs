@@ -102,6 +102,11 @@ pub(super) fn check(
                 15,
             )?),
             hand_over: file.stream.hand_over.unwrap_or(true),
+            send_timeout: Duration::from_secs(positive(
+                "stream.send_timeout_seconds",
+                file.stream.send_timeout_seconds,
+                900,
+            )?),
         },
         warnings,
     })

@@ -23,6 +23,7 @@ fn every_mistake_is_one_line_that_names_place_and_key() {
         ("\nlisten = \"nowhere\"", "h.toml:2: listen: "),
         ("[limits]\nmax_body_byte = 1", "h.toml:2: limits.max_body_byte: unknown field"),
         ("[limits]\nmax_body_bytes = \"1\"", "h.toml:2: limits.max_body_bytes: "),
+        ("[stream]\nsend_timeout_seconds = 0", "h.toml:2: stream.send_timeout_seconds: "),
         ("[stream]\nkeep_alive_seconds = 0", "h.toml:2: stream.keep_alive_seconds: "),
         ("listen = \"x", "h.toml:1: "),
         (

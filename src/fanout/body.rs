@@ -129,15 +129,14 @@ impl Arrival {
     }
 
     fn piece(&mut self, seat: &Seat, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        // Also where there is something: a connection that cannot get rid of it is to look at the clock now and then.
+        seat.wait(cx);
         match self.cursor.step(&self.log, self.log.mark()) {
             Step::Wait if seat.is_silent() => {
                 seat.sent();
                 Poll::Ready(Some(Ok(KEEP_ALIVE)))
             }
-            Step::Wait => {
-                seat.wait(cx);
-                Poll::Pending
-            }
+            Step::Wait => Poll::Pending,
             Step::Send(span) => {
                 self.sent(span);
                 seat.sent();

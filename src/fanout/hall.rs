@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
@@ -13,7 +13,7 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use super::pump::Arrival;
-use super::subscriber::{Served, Subscriber};
+use super::subscriber::{Served, Silence, Subscriber};
 use super::topic::Topic;
 use super::visit::Departure;
 use crate::task::chunk_log::LogReader;
@@ -170,8 +170,8 @@ impl Hall {
         }
     }
 
-    /// Sends the comment to those who were sent nothing for so long.
-    pub(super) fn break_silence(&mut self, silence: Duration, now: Instant) {
+    /// Sends the comment to those who were sent nothing for a time, and lets those go who took nothing for a long time.
+    pub(super) fn break_silence(&mut self, silence: Silence, now: Instant) {
         let mut gone = Vec::new();
         for (place, subscriber) in &mut self.subscribers {
             let Some(topic) = self.topics.get_mut(subscriber.topic) else { continue };

@@ -14,8 +14,8 @@
 //!    a piece, copies it into its buffer and writes that. A worker's subscribers of a log share one wake and one timer
 //!    (`circle`).
 //! 2. **The pump** ([`pump`]) writes to plain TCP sockets itself, once the HTTP server has said everything that it has
-//!    to say. It costs what the kernel costs and little more, and a subscriber who waits costs some 200
-//!    bytes instead of the dispatcher's two buffers of 8 KiB.
+//!    to say. It costs what the kernel costs and little more, and a subscriber who waits costs less than a
+//!    kilobyte instead of the dispatcher's two buffers of 8 KiB.
 //!
 //! # How a socket is handed over
 //!
@@ -25,8 +25,8 @@
 //! - Each plain TCP connection is a [`Socket`](socket::Socket), which the HTTP server reads and writes. It shares a
 //!   [`HandOver`](socket::HandOver) with the handlers of its requests.
 //! - The body gives its first piece: the comment, and what there is to read already. If that is everything, there is
-//!   nothing to hand over. Asked for a second piece it knows that head and first piece are in the dispatcher's buffer. It puts itself, as an [`Arrival`](pump::Arrival), into the `HandOver`, and has nothing more to
-//!   say.
+//!   nothing to hand over. Asked for a second piece it knows that head and first piece are in the dispatcher's buffer.
+//!   It puts itself, as an [`Arrival`](pump::Arrival), into the `HandOver`, and has nothing more to say.
 //! - The dispatcher writes out its buffer, and when all of it is written, and only then, flushes the `Socket`.
 //!   This is the moment: nothing of the response is anywhere but in the kernel. The `Socket` gives its TCP stream
 //!   to a pump, together with the arrival, and from then on reads as closed. The dispatcher takes that for a client who
@@ -102,15 +102,9 @@ impl Fanout {
     /// When the system refuses an event loop.
     pub fn start(config: StreamConfig, arbiters: &[ArbiterHandle]) -> io::Result<Self> {
         let arbiters = if config.hand_over { arbiters } else { &[] };
-        let pumps = arbiters.iter().map(|arbiter| pump::start(arbiter, config.keep_alive));
+        let pumps = arbiters.iter().map(|arbiter| pump::start(arbiter, config));
         let pumps = pumps.collect::<io::Result<_>>()?;
         Ok(Self { keep_alive: config.keep_alive, pumps, audience: Arc::default() })
-    }
-
-    /// Are plain connections handed over?
-    #[must_use]
-    pub fn hands_over(&self) -> bool {
-        !self.pumps.is_empty()
     }
 
     /// Everybody who is subscribed.

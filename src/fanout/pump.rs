@@ -19,8 +19,10 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::cursor::Cursor;
 use super::hall::Hall;
+use super::subscriber::Silence;
 use super::topic::Framing;
 use super::visit::Visit;
+use crate::config::StreamConfig;
 use crate::task::chunk_log::LogReader;
 
 /// Arrivals that may wait for a pump; beyond, a subscriber stays with the HTTP server.
@@ -87,17 +89,20 @@ impl Place<'_> {
 ///
 /// # Errors
 /// When the system refuses an event loop.
-pub(super) fn start(arbiter: &ArbiterHandle, keep_alive: Duration) -> io::Result<PumpHandle> {
+pub(super) fn start(arbiter: &ArbiterHandle, config: StreamConfig) -> io::Result<PumpHandle> {
     let (sender, commands) = mpsc::channel(ARRIVALS);
     let poll = mio::Poll::new()?;
     let hall = Hall::new(poll.registry().try_clone()?);
     arbiter.spawn(async move {
-        let look = (keep_alive / LOOKS).max(SHORTEST_LOOK);
+        let look = (config.keep_alive / LOOKS).max(SHORTEST_LOOK);
+        // Rather early by half a look than late by a whole one.
+        let keep_alive = config.keep_alive.saturating_sub(look / 2);
+        let silence = Silence { keep_alive, send_timeout: config.send_timeout };
         match watched(poll) {
             Ok(sockets) => {
                 let events = Events::with_capacity(EVENTS);
                 let next_look = Box::pin(sleep(look));
-                Pump { sockets, events, commands, hall, keep_alive, look, next_look, stopped: None }.await
+                Pump { sockets, events, commands, hall, silence, look, next_look, stopped: None }.await
             }
             // Its subscribers stay with the HTTP server.
             Err(err) => tracing::error!(%err, "connections cannot be handed over"),
@@ -120,7 +125,7 @@ struct Pump {
     events: Events,
     commands: mpsc::Receiver<Command>,
     hall: Hall,
-    keep_alive: Duration,
+    silence: Silence,
     /// Time between two looks for silent connections.
     look: Duration,
     next_look: Pin<Box<Sleep>>,
@@ -151,8 +156,7 @@ impl Future for Pump {
             return Poll::Ready(());
         }
         while !this.hall.is_empty() && this.next_look.as_mut().poll(cx).is_ready() {
-            // Rather early by half a look than late by a whole one.
-            this.hall.break_silence(this.keep_alive.saturating_sub(this.look / 2), now);
+            this.hall.break_silence(this.silence, now);
             this.next_look.as_mut().reset(tokio::time::Instant::now() + this.look);
         }
         if are_there_events || this.hall.has_work() {

@@ -5,17 +5,22 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pump::{Arrival, PumpHandle};
+use crate::config::StreamConfig;
 
 /// A plain TCP connection. Once its stream was handed over it reads as closed.
 #[derive(Debug)]
 pub struct Socket {
     stream: Option<TcpStream>,
     hand_over: Option<Rc<HandOver>>,
+    send_timeout: Duration,
+    /// Since when the client takes nothing of what is written.
+    full_since: Option<Instant>,
 }
 
 /// Between a connection and the response that may take its stream away; both live on one thread.
@@ -66,10 +71,11 @@ impl HandOver {
 }
 
 impl Socket {
-    /// A connection that was just accepted. Can its stream be handed over?
+    /// A connection that was just accepted. Its stream can be handed over if that is what the configuration says.
     #[must_use]
-    pub fn new(stream: TcpStream, can_leave: bool) -> Self {
-        Self { stream: Some(stream), hand_over: can_leave.then(Rc::default) }
+    pub fn new(stream: TcpStream, config: StreamConfig) -> Self {
+        let hand_over = config.hand_over.then(Rc::default);
+        Self { stream: Some(stream), hand_over, send_timeout: config.send_timeout, full_since: None }
     }
 
     /// By what its requests' handlers can take its stream away.
@@ -113,11 +119,20 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
+    /// Fails once the client has taken nothing for too long. Whoever waits for it is woken by each event and each
+    /// keep-alive comment of a stream.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Some(stream) => Pin::new(stream).poll_write(cx, buf),
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        let this = &mut *self;
+        let Some(stream) = &mut this.stream else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let written = Pin::new(stream).poll_write(cx, buf);
+        if written.is_ready() {
+            this.full_since = None;
+        } else if this.full_since.get_or_insert_with(Instant::now).elapsed() >= this.send_timeout {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        written
     }
 
     /// The dispatcher flushes when its buffer is written to the last byte, and not before.

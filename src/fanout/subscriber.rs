@@ -37,6 +37,15 @@ pub(super) struct Subscriber {
     last_write: Instant,
 }
 
+/// How long a connection may be silent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Silence {
+    /// Then it is sent a comment.
+    pub(super) keep_alive: Duration,
+    /// Then, where it is the subscriber who takes nothing, it is closed.
+    pub(super) send_timeout: Duration,
+}
+
 /// What became of an attempt to send a subscriber what it is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Served {
@@ -101,9 +110,13 @@ impl Subscriber {
         self.is_full = false;
     }
 
-    /// Sends the comment if it was sent nothing for so long.
-    pub(super) fn keep_alive(&mut self, packer: &mut Packer, silence: Duration, now: Instant) -> Served {
-        if self.begun.is_some() || now.duration_since(self.last_write) < silence {
+    /// Sends the comment if it was sent nothing for a time, and lets one go who took nothing for a long time.
+    pub(super) fn keep_alive(&mut self, packer: &mut Packer, limits: Silence, now: Instant) -> Served {
+        let silent = now.duration_since(self.last_write);
+        if self.is_full && silent >= limits.send_timeout {
+            return Served::Over(Departure::Stuck);
+        }
+        if self.begun.is_some() || silent < limits.keep_alive {
             return Served::Up;
         }
         self.begun = Some((Parcel::KeepAlive, 0));

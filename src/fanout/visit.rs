@@ -37,6 +37,8 @@ pub enum Departure {
     Complete,
     /// The server stops before the task has ended.
     BrokenOff,
+    /// It took nothing of what it was sent for too long.
+    Stuck,
 }
 
 impl fmt::Display for Departure {
@@ -45,6 +47,7 @@ impl fmt::Display for Departure {
             Self::Left => "left",
             Self::Complete => "complete",
             Self::BrokenOff => "broken_off",
+            Self::Stuck => "stuck",
         })
     }
 }

@@ -134,3 +134,49 @@ fn a_subscriber_who_does_not_read_does_not_hold_up_the_end_of_the_server() {
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     drop(stuck);
 }
+
+#[test]
+fn a_subscriber_who_takes_nothing_for_the_send_timeout_is_let_go_and_the_others_are_not() {
+    let piece = "x".repeat(1024 * 1024);
+    let mut script = FakeUpstream::gemini();
+    for _ in 0..12 {
+        script = script.say(&piece);
+    }
+    let upstream = script.hold().start();
+    let hearken =
+        Hearken::before(&upstream).set("[stream]\nsend_timeout_seconds = 2\nkeep_alive_seconds = 1").start();
+    let id = hearken.submit(json!({"stream": true}));
+    upstream.held(1);
+    let stuck = hearken.stream_from(&id, "", &[("x-request-id", "stuck")]);
+    let mut waits = hearken.stream_from(&id, "?offset=100", &[]);
+    let line = until("the log tells of who was stuck", || ended_streams(&hearken).pop());
+    assert!(line.contains("\"stuck\""), "{line}");
+    assert!(line.contains(if handed_over() { "end=stuck" } else { "end=left" }), "{line}");
+    drop(stuck);
+    for _ in 0..3 {
+        waits.comment();
+    }
+    upstream.release();
+    assert_eq!(waits.rest().last().unwrap().event, "done");
+}
+
+#[test]
+fn the_kernel_takes_little_for_a_subscriber_who_does_not_read() {
+    let piece = "x".repeat(64 * 1024);
+    let mut script = FakeUpstream::gemini();
+    for _ in 0..160 {
+        script = script.say(&piece);
+    }
+    let upstream = script.hold().start();
+    let hearken = Hearken::start(&upstream);
+    let id = hearken.submit(json!({"stream": true}));
+    let stuck = hearken.stream(&id);
+    upstream.held(1);
+    // Whoever reads has everything, so the one who does not was offered everything.
+    let mut reads = hearken.stream(&id);
+    while reads.frame().id < 160 {}
+    let most = hearken.queues().into_iter().max().unwrap();
+    assert!((1..512 * 1024).contains(&most), "{most} bytes");
+    upstream.release();
+    assert_eq!(stuck.rest(), hearken.stream(&id).rest());
+}

@@ -172,16 +172,24 @@ impl Hearken {
 
     /// How many connections it holds open, those included whose other side has left.
     pub(crate) fn open_connections(&self) -> usize {
+        self.queues().len()
+    }
+
+    /// Of each connection that it holds open: the bytes that the kernel has yet to bring to the other side.
+    pub(crate) fn queues(&self) -> Vec<u64> {
         const ESTABLISHED: &str = "01";
         const CLOSE_WAIT: &str = "08";
         let ours = format!(":{:04X}", self.address.port());
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let is_open = |line: &&str| {
-            let mut words = line.split_whitespace().skip(1);
-            let (local, state) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
-            local.ends_with(&ours) && [ESTABLISHED, CLOSE_WAIT].contains(&state)
+        let queue = |line: &str| {
+            let [_, local, _, state, queues] = line.split_whitespace().take(5).collect::<Vec<_>>()[..] else {
+                return None;
+            };
+            let is_open = local.ends_with(&ours) && [ESTABLISHED, CLOSE_WAIT].contains(&state);
+            let unsent = queues.split(':').next()?;
+            is_open.then(|| u64::from_str_radix(unsent, 16).unwrap())
         };
-        table.lines().filter(is_open).count()
+        table.lines().filter_map(queue).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 //! # Who does what
 //!
 //! A task's actor appends each frame, encoded once, to its [chunk log](crate::task::chunk_log). A subscriber is
-//! a [`Cursor`](cursor::Cursor): a position in that log, and nothing else. No queue stands between the two, so
+//! a [`Cursor`]: a position in that log, and nothing else. No queue stands between the two, so
 //! that a slow, stuck or gone subscriber costs the task and the others nothing, and nothing can be lost:
 //! whoever is behind gets everything that was missed in one piece.
 //!
@@ -23,10 +23,10 @@
 //! task's own checks, the log line, the response's head. What follows is a dance of three:
 //!
 //! - Each plain TCP connection is a [`Socket`](socket::Socket), which the HTTP server reads and writes. It shares a
-//!   [`HandOver`](socket::HandOver) with the handlers of its requests.
+//!   [`HandOver`] with the handlers of its requests.
 //! - The body gives its first piece: the comment, and what there is to read already. If that is everything, there is
 //!   nothing to hand over. Asked for a second piece it knows that head and first piece are in the dispatcher's buffer.
-//!   It puts itself, as an [`Arrival`](pump::Arrival), into the `HandOver`, and has nothing more to say.
+//!   It puts itself, as an [`Arrival`], into the `HandOver`, and has nothing more to say.
 //! - The dispatcher writes out its buffer, and when all of it is written, and only then, flushes the `Socket`.
 //!   This is the moment: nothing of the response is anywhere but in the kernel. The `Socket` gives its TCP stream
 //!   to a pump, together with the arrival, and from then on reads as closed. The dispatcher takes that for a client who
@@ -45,7 +45,7 @@
 //! subscribers are served by the pump on the task's own thread: a frame that is published reaches them without a change
 //! of threads. Only a task with very many has them on all arbiters, so that all cores serve them.
 //!
-//! For each log that its subscribers read a pump has a [`Topic`](topic::Topic). When a task publishes, each pump that
+//! For each log that its subscribers read a pump has a topic. When a task publishes, each pump that
 //! has subscribers of it is woken once. It walks the topic's members and writes to each what it is missing, in one
 //! `write`. The members of a topic mostly stand at the same position: what they are sent is put together once and kept
 //! until it is of no use. Between portions of such a walk everything else on the thread has its turn, so that a task

@@ -32,7 +32,8 @@
 //! | [`fake_upstream`] | what `hearken fake-upstream` runs: upstreams that answer well or in whatever way goes wrong, as a script says; nothing else knows it, and it knows nothing else |
 //!
 //! Who may know whom: `cli → server → api → {actors, fanout} → {channel → upstream, fetch} → {store, net} →
-//! {audio, task} → wire → error`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and `config` hold values that several parts receive.
+//! {audio, task} → wire → error`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and
+//! `config` hold values that several parts receive.
 //!
 //! # The way of one task
 //!

@@ -173,7 +173,7 @@ pub struct StreamConfig {
     pub keep_alive: Duration,
     /// Are plain TCP connections of subscribers taken over from the HTTP server, which costs less?
     pub hand_over: bool,
-    /// A client that takes nothing of what it is sent for this long is let go.
+    /// A subscriber that takes nothing of what it is sent for this long is let go.
     pub send_timeout: Duration,
 }
 

@@ -187,7 +187,8 @@ fn run_syncer(queue: &Receiver<Arc<Grown>>) {
 fn sync(round: &[Arc<Grown>]) -> std::io::Result<()> {
     match round.first() {
         Some(first) if round.len() > SYNCED_ONE_BY_ONE => Ok(rustix::fs::syncfs(&first.file)?),
-        _ => round.iter().try_for_each(|grown| grown.file.sync_data()),
+        // One that fails keeps none of the others waiting.
+        _ => round.iter().map(|grown| grown.file.sync_data()).fold(Ok(()), Result::and),
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::support::hearken::Hearken;
 use crate::support::host::Host;
 use crate::support::upstream::FakeUpstream;
-use crate::support::{base64, fixture};
+use crate::support::{base64, fixture, until};
 
 /// One format.
 struct Format {
@@ -154,11 +154,17 @@ fn arrive(deliver: impl Fn(&[u8], &str) -> String) {
             requests += 1;
             assert_eq!(part["mimeType"], format.mime, "{case}");
             assert!(part["data"] == base64(&bytes), "{case}: other bytes");
-            let log = hearken.log();
-            let note =
-                log.lines().find(|line| line.contains(&id) && line.contains("not what its label says"));
-            assert_eq!(note.is_some(), contradicts, "{case}: {note:?}");
-            assert!(note.is_none_or(|note| note.contains(label) && note.contains(format.mime)), "{note:?}");
+            let note = || {
+                let log = hearken.log();
+                let told = |line: &&str| line.contains(&id) && line.contains("not what its label says");
+                log.lines().find(told).map(str::to_owned)
+            };
+            if contradicts {
+                let note = until("the log tells of the label", note);
+                assert!(note.contains(label) && note.contains(format.mime), "{note}");
+            } else {
+                assert_eq!(note(), None, "{case}");
+            }
         }
     }
     assert_eq!(upstream.requests(), requests);

@@ -127,7 +127,7 @@ fn a_subscriber_who_does_not_read_does_not_hold_up_the_end_of_the_server() {
     let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
     let id = hearken.submit(json!({"stream": true}));
     let stuck = hearken.stream(&id);
-    until("the task ends", || hearken.log().contains("task ended").then_some(()));
+    hearken.log_line("task ended");
     let began = std::time::Instant::now();
     hearken.signal("TERM");
     assert!(hearken.exit_status().success());

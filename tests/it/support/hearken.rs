@@ -109,6 +109,13 @@ impl Hearken {
         self.process.complaints()
     }
 
+    /// Waits for a line of its log that holds these words. A thread of its own reads the log: a line that was written
+    /// before a reply may come after it.
+    pub(crate) fn log_line(&self, words: &str) -> String {
+        let find = || self.log().lines().find(|line| line.contains(words)).map(str::to_owned);
+        until(&format!("the log says {words:?}"), find)
+    }
+
     /// Sends it a signal, by its name.
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name);

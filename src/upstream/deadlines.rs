@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Batch, Stage, UpstreamError, UpstreamStream};
+use super::{Batch, Stage, UpstreamError, UpstreamEvent, UpstreamStream};
 use crate::config::Timeouts;
 
 /// The same stream, that fails when a stage passes its limit. The clock starts with the first poll.
@@ -43,12 +43,16 @@ impl Clock {
         Self { end, until, answered: false, sleep: Box::pin(sleep_until(until.min(end))) }
     }
 
-    fn heard(&mut self, batch: &Batch, timeouts: &Timeouts) {
+    /// Is this still in time? An upstream that never pauses, be it with nothing, gives the timer no chance to say so.
+    /// The end of an answer is never too late.
+    fn heard(&mut self, batch: &Batch, timeouts: &Timeouts) -> bool {
+        let now = Instant::now();
         self.answered |= !batch.is_empty();
         if self.answered {
-            self.until = Instant::now() + timeouts.idle;
+            self.until = now + timeouts.idle;
             self.sleep.as_mut().reset(self.until.min(self.end));
         }
+        now < self.until.min(self.end) || matches!(batch.last(), Some(UpstreamEvent::Finished { .. }))
     }
 
     /// What it means that the time has come.
@@ -71,16 +75,17 @@ impl Stream for Limited {
         let Some(stream) = events else { return Poll::Ready(None) };
         let clock = clock.get_or_insert_with(|| Clock::start(timeouts));
         let next = match stream.poll_next_unpin(cx) {
+            Poll::Ready(Some(Ok(batch))) if clock.heard(&batch, timeouts) => Some(Ok(batch)),
+            Poll::Ready(Some(Ok(_))) => Some(Err(clock.passed(timeouts))),
             Poll::Ready(next) => next,
             Poll::Pending => {
                 ready!(clock.sleep.as_mut().poll(cx));
                 Some(Err(clock.passed(timeouts)))
             }
         };
-        match &next {
-            Some(Ok(batch)) => clock.heard(batch, timeouts),
+        if !matches!(next, Some(Ok(_))) {
             // Nothing follows, and the connection need not wait for who holds this.
-            Some(Err(_)) | None => *events = None,
+            *events = None;
         }
         Poll::Ready(next)
     }
@@ -94,7 +99,6 @@ mod tests {
 
     use super::*;
     use crate::task::answer::TextKind;
-    use crate::upstream::{Batch, UpstreamEvent};
 
     const LIMITS: Timeouts = Timeouts {
         connect: Duration::from_secs(1),
@@ -153,5 +157,22 @@ mod tests {
         let (batches, end) = outcome((0..100).map(|_| (1, text())).collect()).await;
         assert!((29..=30).contains(&batches), "{batches}");
         assert_eq!(end, Some(UpstreamError::Timeout(Stage::Total, LIMITS.total)));
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_never_pauses_is_ended_all_the_same() {
+        let short = Duration::from_millis(30);
+        let limits = Timeouts { first_chunk: short, ..LIMITS };
+        let mut nothing = with_deadlines(stream::repeat(Ok(vec![])).boxed_local(), limits);
+        while let Some(Ok(_)) = nothing.next().await {}
+        let limits = Timeouts { total: short, ..LIMITS };
+        let mut endless = with_deadlines(stream::repeat(Ok(text())).boxed_local(), limits);
+        let end = loop {
+            if let Err(err) = endless.next().await.unwrap() {
+                break err;
+            }
+        };
+        assert_eq!(end, UpstreamError::Timeout(Stage::Total, short));
+        assert!(nothing.next().await.is_none() && endless.next().await.is_none());
     }
 }

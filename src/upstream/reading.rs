@@ -114,7 +114,8 @@ struct Reading<R> {
     reader: R,
     /// What ends the call once the texts that came before it have been handed out.
     failed: Option<UpstreamError>,
-    /// The end of the wait for what follows a complete answer.
+    /// The end of the wait for what follows a complete answer. Whatever follows does not put it off: it may be comments
+    /// without end.
     afterword: Option<Pin<Box<Sleep>>>,
 }
 
@@ -148,7 +149,6 @@ impl<R: BodyReader> Stream for Reading<R> {
             }
             Poll::Pending => return Poll::Pending,
         };
-        this.afterword = None;
         let mut batch = Batch::new();
         let taken = match next {
             Some(Ok(bytes)) => {

@@ -65,9 +65,10 @@ pub enum StartError {
 /// [`StartError`] when it cannot start.
 pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<(), StartError> {
     // A file descriptor is a subscriber: take as many as the system lets us have.
-    if let Err(err) = rlimit::increase_nofile_limit(u64::MAX) {
+    let files = rlimit::increase_nofile_limit(u64::MAX).or_else(|err| {
         tracing::warn!(%err, "the limit on open files stays as it is");
-    }
+        rlimit::Resource::NOFILE.get_soft()
+    })?;
     // The one provider that is compiled in; a second start in one process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     std::panic::set_hook(Box::new(|info| {
@@ -101,7 +102,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     let draining = Draining::default();
     let shared =
         Shared { keys, channels, tasks: tasks.clone(), fanout: fanout.clone(), draining: draining.clone() };
-    let (server, addresses) = listener::listen(&config, shared, cores)?;
+    let (server, addresses) = listener::listen(&config, shared, cores, files)?;
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
     started(&addresses);

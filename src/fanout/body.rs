@@ -44,11 +44,13 @@ pub(super) type Exit = (Rc<HandOver>, PumpHandle);
 enum Stage {
     /// Nothing was sent yet.
     Opening(Box<Arrival>, Option<Exit>),
-    /// The comment is in the HTTP server's buffer.
+    /// The comment, and what there was to read, is in the HTTP server's buffer.
     Leaving(Box<Arrival>, Exit),
     /// The subscription is with the connection. It comes back only where the pump declines it.
     Left(Rc<HandOver>),
     Staying(Box<Arrival>, Seat),
+    /// To break off once the HTTP server has sent what it has.
+    BreakingOff,
     Over,
 }
 
@@ -75,10 +77,19 @@ impl Stream for Body {
         loop {
             if let Stage::Staying(arrival, seat) = &mut self.stage {
                 let piece = arrival.piece(seat, cx);
-                if let Poll::Ready(None | Some(Err(_))) = piece {
-                    self.stage = Stage::Over;
-                }
-                return piece;
+                return match piece {
+                    Poll::Ready(Some(Err(BrokenOff))) => {
+                        self.stage = Stage::BreakingOff;
+                        // At an error the server throws its buffer away, be the response's head in it.
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                    Poll::Ready(None) => {
+                        self.stage = Stage::Over;
+                        Poll::Ready(None)
+                    }
+                    piece => piece,
+                };
             }
             match std::mem::replace(&mut self.stage, Stage::Over) {
                 Stage::Opening(mut arrival, exit) => {
@@ -103,6 +114,7 @@ impl Stream for Body {
                     };
                     self.stage = self.stay(declined);
                 }
+                Stage::BreakingOff => return Poll::Ready(Some(Err(BrokenOff))),
                 Stage::Staying(..) | Stage::Over => return Poll::Ready(None),
             }
         }
@@ -129,7 +141,7 @@ impl Arrival {
     }
 
     fn piece(&mut self, seat: &Seat, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        // Also where there is something: a connection that cannot get rid of it is to look at the clock now and then.
+        // Before the look at the log: what is published in between wakes it.
         seat.wait(cx);
         match self.cursor.step(&self.log, self.log.mark()) {
             Step::Wait if seat.is_silent() => {

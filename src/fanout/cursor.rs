@@ -86,12 +86,6 @@ impl Cursor {
         self.stage = if span.closes { Stage::Ended } else { Stage::Flowing };
     }
 
-    /// The entry that comes next.
-    #[must_use]
-    pub fn position(&self) -> usize {
-        self.position
-    }
-
     /// Was everything sent?
     #[must_use]
     pub fn has_ended(&self) -> bool {

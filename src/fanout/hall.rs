@@ -13,7 +13,8 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use super::pump::Arrival;
-use super::subscriber::{Served, Silence, Subscriber};
+use super::socket::Admission;
+use super::subscriber::{Look, Served, Silence, Subscriber};
 use super::topic::Topic;
 use super::visit::Departure;
 use crate::task::chunk_log::LogReader;
@@ -28,6 +29,7 @@ type Watch = Abortable<BoxStream<'static, usize>>;
 pub(super) struct Hall {
     /// Where their sockets' events are ordered.
     registry: Registry,
+    silence: Silence,
     subscribers: Slab<Subscriber>,
     topics: Slab<Topic>,
     /// The topic of each log that is read here.
@@ -35,15 +37,16 @@ pub(super) struct Hall {
     watches: SelectAll<Watch>,
     /// Topics whose members are to be served; each at most once.
     stirred: VecDeque<usize>,
-    /// Subscribers who are far behind and go on when others have had their turn; each at most once.
+    /// Subscribers who have been silent, or are far behind and go on when others have had their turn; each at most once.
     behind: VecDeque<usize>,
 }
 
 impl Hall {
     /// An empty one.
-    pub(super) fn new(registry: Registry) -> Self {
+    pub(super) fn new(registry: Registry, silence: Silence) -> Self {
         Self {
             registry,
+            silence,
             subscribers: Slab::new(),
             topics: Slab::new(),
             by_log: HashMap::new(),
@@ -67,7 +70,12 @@ impl Hall {
     ///
     /// # Errors
     /// When the system refuses to tell of its socket.
-    pub(super) fn admit(&mut self, mut socket: TcpStream, arrival: Arrival, now: Instant) -> io::Result<()> {
+    pub(super) fn admit(
+        &mut self,
+        (mut socket, admission): (TcpStream, Admission),
+        arrival: Arrival,
+        now: Instant,
+    ) -> io::Result<()> {
         let Arrival { log, cursor, framing, visit } = arrival;
         let entry = self.subscribers.vacant_entry();
         let place = entry.key();
@@ -87,7 +95,7 @@ impl Hall {
         };
         let Some(topic) = self.topics.get_mut(at) else { return Ok(()) };
         let membership = (at, topic.join(place));
-        entry.insert(Subscriber::new(socket, framing, cursor, visit, membership, now));
+        entry.insert(Subscriber::new((socket, admission), framing, cursor, visit, membership, now));
         self.serve(place, now);
         Ok(())
     }
@@ -112,7 +120,7 @@ impl Hall {
         if has_left {
             self.remove(place, Departure::Left);
         } else if event.is_writable() {
-            subscriber.is_writable();
+            subscriber.go_on();
             self.serve(place, now);
         }
     }
@@ -159,28 +167,30 @@ impl Hall {
         let Some(subscriber) = self.subscribers.get_mut(place) else { return };
         let Some(topic) = self.topics.get_mut(subscriber.topic) else { return };
         let mark = topic.packer.log().mark();
-        match subscriber.serve(&mut topic.packer, mark, now) {
+        match subscriber.serve(&mut topic.packer, mark, self.silence.keep_alive, now) {
             Served::Up => {}
-            Served::More => {
-                if !std::mem::replace(&mut subscriber.is_behind, true) {
-                    self.behind.push_back(place);
-                }
-            }
+            Served::More => subscriber.queue_up(place, &mut self.behind),
             Served::Over(departure) => self.remove(place, departure),
         }
     }
 
-    /// Sends the comment to those who were sent nothing for a time, and lets those go who took nothing for a long time.
-    pub(super) fn break_silence(&mut self, silence: Silence, now: Instant) {
-        let mut gone = Vec::new();
+    /// Sees to it that those are sent the comment who were sent nothing for a time, and lets those go who took nothing
+    /// for a long time.
+    pub(super) fn look_for_silence(&mut self, now: Instant) {
+        for (_, topic) in &mut self.topics {
+            topic.forget_parcel();
+        }
+        let mut stuck = Vec::new();
         for (place, subscriber) in &mut self.subscribers {
-            let Some(topic) = self.topics.get_mut(subscriber.topic) else { continue };
-            if let Served::Over(departure) = subscriber.keep_alive(&mut topic.packer, silence, now) {
-                gone.push((place, departure));
+            match subscriber.look(self.silence, now) {
+                Look::Fine => {}
+                // Many were last sent something together, and their comments are due together.
+                Look::Silent => subscriber.queue_up(place, &mut self.behind),
+                Look::Stuck => stuck.push(place),
             }
         }
-        for (place, departure) in gone {
-            self.remove(place, departure);
+        for place in stuck {
+            self.remove(place, Departure::Stuck);
         }
     }
 

@@ -9,8 +9,8 @@
 //!
 //! There are two ways from a cursor to a socket, and the cursor makes them send the same bytes:
 //!
-//! 1. **The body** ([`body`]) is an ordinary response body. It works over anything that the HTTP
-//!    server speaks: TLS, HTTP/2. Each event wakes each subscriber's connection, whose dispatcher asks the body for
+//! 1. **The body** ([`body`]) is an ordinary response body. It works over anything that the HTTP server speaks, and
+//!    serves where `stream.hand_over` is off or a pump has no room. Each event wakes each subscriber's connection, whose dispatcher asks the body for
 //!    a piece, copies it into its buffer and writes that. A worker's subscribers of a log share one wake and one timer
 //!    (`circle`).
 //! 2. **The pump** ([`pump`]) writes to plain TCP sockets itself, once the HTTP server has said everything that it has
@@ -29,21 +29,22 @@
 //!   It puts itself, as an [`Arrival`], into the `HandOver`, and has nothing more to say.
 //! - The dispatcher writes out its buffer, and when all of it is written, and only then, flushes the `Socket`.
 //!   This is the moment: nothing of the response is anywhere but in the kernel. The `Socket` gives its TCP stream
-//!   to a pump, together with the arrival, and from then on reads as closed. The dispatcher takes that for a client who
-//!   has left, and ends without a word and without touching the connection.
+//!   to a pump, together with the arrival, and fails from then on, beginning with this flush. The dispatcher takes that
+//!   for a broken connection, and ends without a word and without touching it.
 //!
 //! There is no duplicated descriptor and nothing `unsafe` in it: the stream is moved. If the pump has no room for the
 //! arrival at that moment the body takes it back and goes on as in the first way.
 //!
 //! The response says `Connection: close`, so nothing that a client sends behind its request is waited for; a request
-//! that it pipelined is read and thrown away, as the HTTP server would do. Responses to requests before it are
+//! that it pipelined is thrown away, as the response says. (The HTTP server by itself would answer it after the stream, and
+//! does where the response was complete with its first piece.) Responses to requests before it are
 //! in the same buffer and leave first.
 //!
 //! # What a pump is
 //!
 //! A future on each task arbiter, with an event loop of its own for its sockets (epoll, through mio). A task's
 //! subscribers are served by the pump on the task's own thread: a frame that is published reaches them without a change
-//! of threads. Only a task with very many has them on all arbiters, so that all cores serve them.
+//! of threads. Only those of a task that has had very many are on all arbiters, so that all cores serve them.
 //!
 //! For each log that its subscribers read a pump has a topic. When a task publishes, each pump that
 //! has subscribers of it is woken once. It walks the topic's members and writes to each what it is missing, in one
@@ -82,8 +83,8 @@ use socket::HandOver;
 pub use topic::Framing;
 use visit::{Audience, Visit, Visitor};
 
-/// So many subscribers of a task are served on its own thread, in about 5 ms; those who come after them are spread over
-/// all pumps.
+/// So many subscriptions of a task are served on its own thread, in about 5 ms; those that come after them, whether or
+/// not the first are still there, are spread over all pumps.
 const SUBSCRIBERS_AT_HOME: usize = 1024;
 
 /// All subscribers of this server, and who serves them.

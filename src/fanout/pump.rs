@@ -19,6 +19,7 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::cursor::Cursor;
 use super::hall::Hall;
+use super::socket::Admission;
 use super::subscriber::Silence;
 use super::topic::Framing;
 use super::visit::Visit;
@@ -48,7 +49,7 @@ pub struct Arrival {
 
 #[derive(Debug)]
 enum Command {
-    Take(std::net::TcpStream, Box<Arrival>),
+    Take(std::net::TcpStream, Admission, Box<Arrival>),
     /// To end once everybody has been sent everything, and to tell then.
     Stop(oneshot::Sender<()>),
 }
@@ -79,9 +80,9 @@ impl PumpHandle {
 
 impl Place<'_> {
     /// Gives the pump this subscriber.
-    pub(super) fn take(self, socket: std::net::TcpStream, mut arrival: Box<Arrival>) {
-        arrival.visit.is_handed_over();
-        self.0.send(Command::Take(socket, arrival));
+    pub(super) fn take(self, socket: std::net::TcpStream, admission: Admission, mut arrival: Box<Arrival>) {
+        arrival.visit.hand_over();
+        self.0.send(Command::Take(socket, admission, arrival));
     }
 }
 
@@ -92,17 +93,17 @@ impl Place<'_> {
 pub(super) fn start(arbiter: &ArbiterHandle, config: StreamConfig) -> io::Result<PumpHandle> {
     let (sender, commands) = mpsc::channel(ARRIVALS);
     let poll = mio::Poll::new()?;
-    let hall = Hall::new(poll.registry().try_clone()?);
+    let registry = poll.registry().try_clone()?;
     arbiter.spawn(async move {
         let look = (config.keep_alive / LOOKS).max(SHORTEST_LOOK);
         // Rather early by half a look than late by a whole one.
         let keep_alive = config.keep_alive.saturating_sub(look / 2);
-        let silence = Silence { keep_alive, send_timeout: config.send_timeout };
+        let hall = Hall::new(registry, Silence { keep_alive, send_timeout: config.send_timeout });
         match watched(poll) {
             Ok(sockets) => {
                 let events = Events::with_capacity(EVENTS);
                 let next_look = Box::pin(sleep(look));
-                Pump { sockets, events, commands, hall, silence, look, next_look, stopped: None }.await
+                Pump { sockets, events, commands, hall, look, next_look, stopped: None }.await
             }
             // Its subscribers stay with the HTTP server.
             Err(err) => tracing::error!(%err, "connections cannot be handed over"),
@@ -125,7 +126,6 @@ struct Pump {
     events: Events,
     commands: mpsc::Receiver<Command>,
     hall: Hall,
-    silence: Silence,
     /// Time between two looks for silent connections.
     look: Duration,
     next_look: Pin<Box<Sleep>>,
@@ -156,7 +156,7 @@ impl Future for Pump {
             return Poll::Ready(());
         }
         while !this.hall.is_empty() && this.next_look.as_mut().poll(cx).is_ready() {
-            this.hall.break_silence(this.silence, now);
+            this.hall.look_for_silence(now);
             this.next_look.as_mut().reset(tokio::time::Instant::now() + this.look);
         }
         if are_there_events || this.hall.has_work() {
@@ -173,8 +173,9 @@ impl Pump {
     fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         loop {
             match self.commands.poll_recv(cx) {
-                Poll::Ready(Some(Command::Take(socket, arrival))) => {
-                    if let Err(err) = self.hall.admit(TcpStream::from_std(socket), *arrival, now) {
+                Poll::Ready(Some(Command::Take(socket, admission, arrival))) => {
+                    let socket = (TcpStream::from_std(socket), admission);
+                    if let Err(err) = self.hall.admit(socket, *arrival, now) {
                         tracing::error!(%err, "a pump cannot take a connection");
                     }
                 }

@@ -5,23 +5,28 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, sleep};
 
 use super::pump::{Arrival, PumpHandle};
 use crate::config::StreamConfig;
 
-/// A plain TCP connection. Once its stream was handed over it reads as closed.
+/// A plain TCP connection. Once its stream was handed over it is broken, for the HTTP server.
 #[derive(Debug)]
 pub struct Socket {
-    stream: Option<TcpStream>,
+    stream: Option<(TcpStream, Admission)>,
     hand_over: Option<Rc<HandOver>>,
     send_timeout: Duration,
-    /// Since when the client takes nothing of what is written.
-    full_since: Option<Instant>,
+    /// The end of the wait for a client who takes nothing of what is written.
+    stuck: Option<Pin<Box<Sleep>>>,
 }
+
+/// What a connection holds as long as it is open, whoever serves it: its share of the open files.
+pub type Admission = OwnedSemaphorePermit;
 
 /// Between a connection and the response that may take its stream away; both live on one thread.
 #[derive(Debug, Default)]
@@ -54,7 +59,7 @@ impl HandOver {
         }
     }
 
-    fn take_asked(&self) -> Option<(PumpHandle, Box<Arrival>)> {
+    fn asked(&self) -> Option<(PumpHandle, Box<Arrival>)> {
         let mut stage = self.0.borrow_mut();
         match std::mem::take(&mut *stage) {
             Stage::Asked(pump, arrival) => Some((pump, arrival)),
@@ -73,9 +78,9 @@ impl HandOver {
 impl Socket {
     /// A connection that was just accepted. Its stream can be handed over if that is what the configuration says.
     #[must_use]
-    pub fn new(stream: TcpStream, config: StreamConfig) -> Self {
+    pub fn new(stream: TcpStream, admission: Admission, config: StreamConfig) -> Self {
         let hand_over = config.hand_over.then(Rc::default);
-        Self { stream: Some(stream), hand_over, send_timeout: config.send_timeout, full_since: None }
+        Self { stream: Some((stream, admission)), hand_over, send_timeout: config.send_timeout, stuck: None }
     }
 
     /// By what its requests' handlers can take its stream away.
@@ -87,21 +92,27 @@ impl Socket {
     /// Everything is written: hands over what was asked for.
     fn leave(&mut self, cx: &Context<'_>) {
         let Some(hand_over) = &self.hand_over else { return };
-        let Some((pump, arrival)) = hand_over.take_asked() else { return };
-        match pump.place() {
-            Some(place) => {
-                if let Some(stream) = self.stream.take() {
-                    // It leaves this thread's event loop for the pump's.
-                    match stream.into_std() {
-                        Ok(stream) => place.take(stream, arrival),
-                        Err(err) => tracing::error!(%err, "a connection cannot be handed over"),
-                    }
-                }
+        let Some((pump, arrival)) = hand_over.asked() else { return };
+        let Some(place) = pump.place() else {
+            hand_over.decline(arrival);
+            // The dispatcher is to find its body going on.
+            return cx.waker().wake_by_ref();
+        };
+        if let Some((stream, admission)) = self.stream.take() {
+            // It leaves this thread's event loop for the pump's.
+            match stream.into_std() {
+                Ok(stream) => place.take(stream, admission, arrival),
+                Err(err) => tracing::error!(%err, "a connection cannot be handed over"),
             }
-            None => hand_over.decline(arrival),
         }
-        // The dispatcher is to find the connection closed, or its body to go on.
-        cx.waker().wake_by_ref();
+    }
+
+    /// The connection, as long as it is here.
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream
+            .as_mut()
+            .map(|(stream, _)| Pin::new(stream))
+            .ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -111,58 +122,46 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Some(stream) => Pin::new(stream).poll_read(cx, buf),
-            None => Poll::Ready(Ok(())),
-        }
+        self.stream()?.poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Socket {
-    /// Fails once the client has taken nothing for too long. Whoever waits for it is woken by each event and each
-    /// keep-alive comment of a stream.
+    /// Fails once the client has taken nothing for too long.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        let Some(stream) = &mut this.stream else {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        };
-        let written = Pin::new(stream).poll_write(cx, buf);
-        if written.is_ready() {
-            this.full_since = None;
-        } else if this.full_since.get_or_insert_with(Instant::now).elapsed() >= this.send_timeout {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        if let Poll::Ready(written) = self.stream()?.poll_write(cx, buf) {
+            self.stuck = None;
+            return Poll::Ready(written);
         }
-        written
+        let most = self.send_timeout;
+        ready!(self.stuck.get_or_insert_with(|| Box::pin(sleep(most))).as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// The dispatcher flushes when its buffer is written to the last byte, and not before.
+    /// The dispatcher flushes when its buffer is written to the last byte, and not before. An error is what ends it
+    /// whatever else it holds: requests behind this one, or half of a body.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(stream) = &mut self.stream {
-            ready!(Pin::new(stream).poll_flush(cx))?;
-            self.leave(cx);
-        }
-        Poll::Ready(Ok(()))
+        ready!(self.stream()?.poll_flush(cx))?;
+        self.leave(cx);
+        Poll::Ready(self.stream().map(drop))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Some(stream) => Pin::new(stream).poll_shutdown(cx),
-            None => Poll::Ready(Ok(())),
-        }
+        self.stream()?.poll_shutdown(cx)
     }
 }
 
 impl ActixStream for Socket {
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         match &self.stream {
-            Some(stream) => ActixStream::poll_read_ready(stream, cx),
+            Some((stream, _)) => ActixStream::poll_read_ready(stream, cx),
             None => Poll::Ready(Ok(Ready::READ_CLOSED)),
         }
     }
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         match &self.stream {
-            Some(stream) => ActixStream::poll_write_ready(stream, cx),
+            Some((stream, _)) => ActixStream::poll_write_ready(stream, cx),
             None => Poll::Ready(Ok(Ready::WRITE_CLOSED)),
         }
     }

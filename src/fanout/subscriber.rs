@@ -1,5 +1,6 @@
 //! A subscriber whose socket was handed over: its cursor, its socket, and what the socket has yet to take.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 
 use super::cursor::{Cursor, Step};
+use super::socket::Admission;
 use super::topic::{Framing, Packer, Parcel};
 use super::visit::{Departure, Visit};
 use crate::task::chunk_log::Mark;
@@ -21,7 +23,8 @@ const DISCARDED_AT_THE_END: usize = 64 * 1024;
 /// A subscriber.
 #[derive(Debug)]
 pub(super) struct Subscriber {
-    pub(super) socket: TcpStream,
+    socket: TcpStream,
+    _admission: Admission,
     pub(super) framing: Framing,
     pub(super) cursor: Cursor,
     pub(super) visit: Visit,
@@ -32,7 +35,7 @@ pub(super) struct Subscriber {
     begun: Option<(Parcel, usize)>,
     /// Is its socket full? Then there is no use in writing before it is writable.
     is_full: bool,
-    /// Is it in the queue of those who are far behind?
+    /// Is it in the queue of those who are served by and by?
     pub(super) is_behind: bool,
     last_write: Instant,
 }
@@ -44,6 +47,16 @@ pub(super) struct Silence {
     pub(super) keep_alive: Duration,
     /// Then, where it is the subscriber who takes nothing, it is closed.
     pub(super) send_timeout: Duration,
+}
+
+/// What is to be done about a subscriber to whom nothing has happened for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    Fine,
+    /// It is to be sent a comment.
+    Silent,
+    /// It takes nothing.
+    Stuck,
 }
 
 /// What became of an attempt to send a subscriber what it is missing.
@@ -60,7 +73,7 @@ pub(super) enum Served {
 impl Subscriber {
     /// One who has read nothing but what the HTTP server has sent.
     pub(super) fn new(
-        socket: TcpStream,
+        (socket, admission): (TcpStream, Admission),
         framing: Framing,
         cursor: Cursor,
         visit: Visit,
@@ -69,6 +82,7 @@ impl Subscriber {
     ) -> Self {
         Self {
             socket,
+            _admission: admission,
             framing,
             cursor,
             visit,
@@ -81,14 +95,23 @@ impl Subscriber {
         }
     }
 
-    /// Sends what the log has for it.
-    pub(super) fn serve(&mut self, packer: &mut Packer, mark: Mark, now: Instant) -> Served {
+    /// Sends what the log has for it, or the comment where it was sent nothing for so long.
+    pub(super) fn serve(
+        &mut self,
+        packer: &mut Packer,
+        mark: Mark,
+        keep_alive: Duration,
+        now: Instant,
+    ) -> Served {
         for _ in 0..PIECES_A_TURN {
             if self.is_full {
                 return Served::Up;
             }
             if self.begun.is_none() {
                 match self.cursor.step(packer.log(), mark) {
+                    Step::Wait if now.duration_since(self.last_write) >= keep_alive => {
+                        self.begun = Some((Parcel::KeepAlive, 0));
+                    }
                     Step::Wait => return Served::Up,
                     Step::Send(span) => self.begun = Some((Parcel::Frames(span), 0)),
                     Step::End => return Served::Over(Departure::Complete),
@@ -106,23 +129,26 @@ impl Subscriber {
     }
 
     /// Its socket takes bytes again.
-    pub(super) fn is_writable(&mut self) {
+    pub(super) fn go_on(&mut self) {
         self.is_full = false;
     }
 
-    /// Sends the comment if it was sent nothing for a time, and lets one go who took nothing for a long time.
-    pub(super) fn keep_alive(&mut self, packer: &mut Packer, limits: Silence, now: Instant) -> Served {
+    /// Joins those who are served by and by, unless it is among them.
+    pub(super) fn queue_up(&mut self, place: usize, queue: &mut VecDeque<usize>) {
+        if !std::mem::replace(&mut self.is_behind, true) {
+            queue.push_back(place);
+        }
+    }
+
+    /// How it does.
+    pub(super) fn look(&self, limits: Silence, now: Instant) -> Look {
         let silent = now.duration_since(self.last_write);
         if self.is_full && silent >= limits.send_timeout {
-            return Served::Over(Departure::Stuck);
-        }
-        if self.begun.is_some() || silent < limits.keep_alive {
-            return Served::Up;
-        }
-        self.begun = Some((Parcel::KeepAlive, 0));
-        match self.write(packer, now) {
-            Ok(()) => Served::Up,
-            Err(_) => Served::Over(Departure::Left),
+            Look::Stuck
+        } else if self.begun.is_none() && silent >= limits.keep_alive {
+            Look::Silent
+        } else {
+            Look::Fine
         }
     }
 

@@ -139,11 +139,17 @@ impl Topic {
             Some(_) => self.walked += 1,
             None => {
                 self.walked = 0;
-                // What was kept would be held as long as the task is silent.
                 self.packer.last = None;
             }
         }
         member
+    }
+
+    /// Drops what was packed for one subscriber and may be of use to none: it would be held as long as the task is silent.
+    pub(super) fn forget_parcel(&mut self) {
+        if !self.is_queued {
+            self.packer.last = None;
+        }
     }
 
     /// Is another walk due?

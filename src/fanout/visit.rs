@@ -7,20 +7,13 @@ use std::time::Instant;
 
 use crate::task::id::TaskId;
 
-/// Everybody who is subscribed at this moment, and how many there have been.
+/// Everybody who was subscribed.
 #[derive(Debug, Default)]
 pub struct Audience {
-    present: AtomicUsize,
     left: AtomicUsize,
 }
 
 impl Audience {
-    /// Subscribers who are there.
-    #[must_use]
-    pub fn present(&self) -> usize {
-        self.present.load(Ordering::Relaxed)
-    }
-
     /// Subscribers who were there, and are no more.
     #[must_use]
     pub fn left(&self) -> usize {
@@ -61,7 +54,8 @@ pub struct Visitor {
     pub task_id: TaskId,
 }
 
-/// One subscription, from the response's first bytes to its end. Dropped, it is over.
+/// One subscription, until its connection, or the HTTP server for it, was given the last of its frames. Dropped, it is
+/// over.
 #[derive(Debug)]
 pub struct Visit {
     audience: Arc<Audience>,
@@ -77,13 +71,12 @@ impl Visit {
     /// A visit that begins now.
     #[must_use]
     pub fn begin(audience: Arc<Audience>, visitor: Visitor) -> Self {
-        audience.present.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
         Self { audience, visitor, began, frames: 0, handed_over: false, departure: Departure::Left }
     }
 
     /// From here on a pump serves it.
-    pub(super) fn is_handed_over(&mut self) {
+    pub(super) fn hand_over(&mut self) {
         self.handed_over = true;
     }
 
@@ -100,7 +93,6 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.audience.present.fetch_sub(1, Ordering::Relaxed);
         self.audience.left.fetch_add(1, Ordering::Relaxed);
         tracing::info!(
             request_id = self.visitor.request_id,

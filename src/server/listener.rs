@@ -7,6 +7,7 @@ use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -32,7 +33,7 @@ use crate::api::payload_memory::PayloadMemory;
 use crate::api::request_log;
 use crate::channel::Channels;
 use crate::config::{Config, StreamConfig};
-use crate::fanout::socket::Socket;
+use crate::fanout::socket::{Admission, Socket};
 use crate::fanout::{Fanout, Reception};
 use crate::keys::Keys;
 use crate::task::Timestamp;
@@ -53,6 +54,11 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const UNSENT_BYTES: u32 = 16 * 1024;
 /// Connections that may wait to be accepted, on each address.
 const BACKLOG: u32 = 4096;
+/// Open files of the server itself: its store, its event loops, its listeners, the downloads and connections that are
+/// kept for the next call.
+const FILES_OF_THE_SERVER: u64 = 128;
+/// Open files of a running task: its upstream connection, its journal, its audio.
+const FILES_OF_A_TASK: u64 = 3;
 
 /// What the handlers of all workers share.
 pub(super) struct Shared {
@@ -64,11 +70,13 @@ pub(super) struct Shared {
     pub(super) draining: Draining,
 }
 
-/// Listens. Returns the server, which has to be awaited, and where it listens.
+/// Listens, in a process that may open so many `files`. Returns the server, which has to be awaited, and where it
+/// listens.
 pub(super) fn listen(
     config: &Config,
     shared: Shared,
     workers: usize,
+    files: u64,
 ) -> Result<(Server, Vec<SocketAddr>), StartError> {
     let cannot_listen = |source| StartError::Listen { listen: config.listen.clone(), source };
     let submits = web::Data::new(SubmitSettings {
@@ -94,15 +102,21 @@ pub(super) fn listen(
             .wrap(CatchPanic::default())
             .wrap(from_fn(request_log::log))
     };
-    let mut builder =
-        Server::build().workers(workers).disable_signals().shutdown_timeout(STOP_TIME.as_secs());
+    let mut builder = Server::build()
+        .workers(workers)
+        // They are bounded by `Gate`. By default the server would stop at 25,600 a worker, and tell nobody.
+        .max_concurrent_connections(usize::MAX)
+        .disable_signals()
+        .shutdown_timeout(STOP_TIME.as_secs());
     let mut addresses = Vec::new();
+    let slots = config.channels.iter().map(|channel| channel.max_running_tasks);
+    let gate = Gate::of(files, slots.fold(0, usize::saturating_add));
     for listener in bind(&config.listen).map_err(cannot_listen)? {
         let address = listener.local_addr().map_err(cannot_listen)?;
         addresses.push(address);
-        let (app, draining) = (app.clone(), draining.clone());
+        let (app, draining, gate) = (app.clone(), draining.clone(), gate.clone());
         let service = move || {
-            let draining = draining.clone();
+            let (draining, gate) = (draining.clone(), gate.clone());
             let http = HttpService::build()
                 .keep_alive(IDLE_CONNECTION)
                 .client_request_timeout(REQUEST_TIMEOUT)
@@ -117,7 +131,7 @@ pub(super) fn listen(
                     }
                 });
             let app = app().into_factory().map_err(|err: Error| err.error_response());
-            fn_service(move |stream| ready(accepted(stream, stream_config)))
+            fn_service(move |stream| ready(accepted(stream, &gate, stream_config)))
                 .and_then(http.h1(map_config(app, |()| AppConfig::default())))
         };
         builder = builder.listen(format!("http-{address}"), listener, service).map_err(cannot_listen)?;
@@ -146,10 +160,67 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-fn accepted(stream: TcpStream, config: StreamConfig) -> Result<(Socket, Option<SocketAddr>), DispatchError> {
-    // A frame is not to wait for the acknowledgement of the one before it.
-    stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
+/// Lets connections in, as long as there are open files left for the tasks: who only connects, or only reads, must not
+/// keep an upstream from being asked or a chunk from its journal.
+#[derive(Clone)]
+struct Gate {
+    admissions: Arc<Semaphore>,
+    is_closed: Arc<AtomicBool>,
+}
+
+impl Gate {
+    /// For a process that may open so many files and run so many tasks at once. Of a number that is too small for both,
+    /// connections get half.
+    fn of(files: u64, tasks: usize) -> Self {
+        let reserved = FILES_OF_A_TASK.saturating_mul(tasks as u64).saturating_add(FILES_OF_THE_SERVER);
+        let most = files.saturating_sub(reserved).max(files / 2);
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { admissions: Arc::new(Semaphore::new(most)), is_closed: Arc::default() }
+    }
+
+    /// Nothing where there is no room: the connection is closed at once, and the log tells of the first.
+    fn admit(&self) -> Option<Admission> {
+        let admission = Arc::clone(&self.admissions).try_acquire_owned().ok();
+        if !self.is_closed.swap(admission.is_none(), Ordering::Relaxed) && admission.is_none() {
+            tracing::warn!("connections are refused: the limit on open files (RLIMIT_NOFILE) allows no more");
+        }
+        admission
+    }
+}
+
+fn accepted(
+    stream: TcpStream,
+    gate: &Gate,
+    config: StreamConfig,
+) -> Result<(Socket, Option<SocketAddr>), DispatchError> {
+    let admission = gate.admit().ok_or_else(|| io::Error::from(io::ErrorKind::QuotaExceeded))?;
+    // A frame is not to wait for the acknowledgement of the one before it. Where a system refuses either option, things
+    // are slower or dearer, and no more.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
     let peer = stream.peer_addr().ok();
-    Ok((Socket::new(stream, config), peer))
+    Ok((Socket::new(stream, admission, config), peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn most(files: u64, tasks: usize) -> usize {
+        let gate = Gate::of(files, tasks);
+        let mut admitted = Vec::new();
+        while let Some(admission) = gate.admit() {
+            admitted.push(admission);
+        }
+        drop(admitted.pop());
+        assert!(gate.admit().is_some(), "who leaves makes room");
+        admitted.len() + 1
+    }
+
+    #[test]
+    fn connections_leave_files_for_the_tasks() {
+        assert_eq!(most(20_000, 64), 20_000 - 128 - 3 * 64);
+        assert_eq!(most(300, 64), 150);
+        assert_eq!(most(300, usize::MAX), 150);
+    }
 }

@@ -161,6 +161,58 @@ fn a_subscriber_who_takes_nothing_for_the_send_timeout_is_let_go_and_the_others_
 }
 
 #[test]
+fn a_subscriber_whose_first_frame_does_not_fit_and_who_reads_nothing_is_let_go() {
+    let upstream = FakeUpstream::gemini().say(&"x".repeat(3 * 1024 * 1024)).hold().start();
+    let hearken = Hearken::before(&upstream).set("[stream]\nsend_timeout_seconds = 2").start();
+    let id = hearken.submit(json!({"stream": true}));
+    let mut reads = hearken.stream(&id);
+    assert_eq!([reads.frame().id, reads.frame().id], [0, 1]);
+    let stuck = hearken.stream_from(&id, "?offset=1", &[("x-request-id", "stuck")]);
+    let line = until("the log tells of who was stuck", || ended_streams(&hearken).pop());
+    assert!(line.contains("\"stuck\"") && line.contains("end=left"), "{line}");
+    drop(stuck);
+}
+
+#[test]
+fn what_a_client_sends_behind_its_subscription_keeps_no_core_busy_and_no_connection_open() {
+    if !handed_over() {
+        // The HTTP server by itself looks at such a connection again and again until its response has ended.
+        return;
+    }
+    let upstream = FakeUpstream::gemini().say("a").hold().start();
+    let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
+    let id = hearken.submit(json!({"stream": true}));
+    upstream.held(1);
+    // While the first request waits the others come, more than the HTTP server looks at before it has answered.
+    let waits = hearken.head("GET", &format!("/v1/tasks/{id}?wait=1"), &[]);
+    let subscription = hearken.head("GET", &path(&id), &[]);
+    let many = hearken.head("GET", "/healthz", &[]).repeat(40);
+    let upload = hearken.head("POST", "/v1/llm/generations", &[("content-length", "400000")]);
+    for behind in [many + &"x".repeat(300_000), upload + &"x".repeat(300_000)] {
+        let mut socket = hearken.send_raw([waits.as_str(), &subscription].concat().as_bytes());
+        // Only a part of it is taken.
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.write(behind.as_bytes());
+        socket.set_nonblocking(false).unwrap();
+        let mut byte = [0];
+        let mut read = Vec::new();
+        while !read.ends_with(b"event: chunk") {
+            socket.read_exact(&mut byte).unwrap();
+            read.extend(byte);
+        }
+    }
+    let before = hearken.cpu_ticks();
+    // The end of a second of waiting, in which nothing is to be done.
+    hearken.get(&format!("/v1/tasks/{id}?wait=1"));
+    let used = hearken.cpu_ticks() - before;
+    assert!(used < 30, "{used} of 100 ticks");
+    let began = std::time::Instant::now();
+    hearken.signal("TERM");
+    assert!(hearken.exit_status().success());
+    assert!(began.elapsed() < Duration::from_millis(2900), "{:?}", began.elapsed());
+}
+
+#[test]
 fn the_kernel_takes_little_for_a_subscriber_who_does_not_read() {
     let piece = "x".repeat(64 * 1024);
     let mut script = FakeUpstream::gemini();

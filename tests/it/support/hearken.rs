@@ -177,6 +177,13 @@ impl Hearken {
         files.map(|content| String::from_utf8_lossy(&content).matches(audio).count()).sum()
     }
 
+    /// The CPU time that it has used, in hundredths of a second.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// How many connections it holds open, those included whose other side has left.
     pub(crate) fn open_connections(&self) -> usize {
         self.queues().len()

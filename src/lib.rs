@@ -91,7 +91,7 @@
 //! - [`task`], [`wire`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`] reads a clock.
 //!   [`channel`] names the upstream that stands behind one and calls none; the time that it decides by is passed in.
 //! - Only [`config`] and the log's set-up read the environment, only [`store`] touches a disk, where it
-//!   blocks nobody but for the journal's writes to the page cache, only
+//!   blocks nobody but for the journal, which is made and written to in the page cache, only
 //!   [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.
 //! - Large audio is parsed, written and checked in turns, by at most half of the cores: small requests find a core.
 //! - Every queue has a bound, and the bound stands where it is enforced. `do_send` and unbounded channels are

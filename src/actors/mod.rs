@@ -224,8 +224,11 @@ impl Tasks {
         if let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? {
             // A closed mailbox is a task that has ended or is about to. Also one that is left to the next start
             // is ended by this: who is told that it is cancelled must not find it running there.
-            let _ = actor.send(Cancel).await;
-            log.concluded().await;
+            if actor.send(Cancel).await.is_ok() {
+                log.concluded().await;
+            } else {
+                log.ended().await;
+            }
         }
         self.describe(id, owner).await
     }

@@ -162,8 +162,8 @@ impl Registry {
         if log.mark().is_final() {
             // The store tells of it from now on.
         } else if crashed {
-            // Ending it is what crashes: readers are let go, and the next start ends it in the store.
-            ChunkLog::take_over(log).end();
+            // Ending it is what crashes: readers break off, and the next start ends it.
+            ChunkLog::take_over(log).park();
         } else {
             self.start(TaskParts::crashed(task, log), true, ctx);
         }

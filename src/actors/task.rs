@@ -99,6 +99,8 @@ pub struct TaskActor {
     verdict: Option<Verdict>,
     /// The first call, where it was put on its way before that.
     ahead: Option<CallAhead>,
+    /// Was it? Then the upstream may have been asked although the task waits.
+    asked_ahead: bool,
     /// With what the task ends as soon as it begins: it is not to be run.
     doomed: Option<Failure>,
     presence: Option<Presence>,
@@ -175,6 +177,7 @@ impl TaskActor {
             admission,
             verdict,
             ahead: None,
+            asked_ahead: false,
             doomed,
             awaited: presence.is_some(),
             leashed,
@@ -316,23 +319,31 @@ impl TaskActor {
         }
     }
 
-    /// Shows readers what has come, once the journal has it: what was seen must outlive this process.
-    fn publish(&mut self) {
+    /// Shows readers what has come, once the journal has it: what was seen must outlive this process. Says whether it
+    /// was shown.
+    ///
+    /// A journal that ends in mid-stream keeps nobody from going on: it says that something was seen. One that does not
+    /// even begin would let the next process answer the task anew, and a reader would get parts of two answers.
+    fn publish(&mut self) -> bool {
         let mut is_first = false;
         if let Some(journal) = &mut self.journal {
             is_first = self.answer.is_unseen() && self.answer.unpublished().next().is_some();
-            journal.append(self.answer.unpublished());
+            if !journal.append(self.answer.unpublished()) && is_first {
+                return false;
+            }
         }
         self.answer.publish();
         if is_first {
             // Afterwards: whoever waits for the first chunk need not wait until the writer is awake.
             self.settings.store.mark_published(self.task.id.clone());
         }
+        true
     }
 
     fn record(&mut self, ctx: &mut Context<Self>) {
-        // What a crash kept from being published is part of the stream, too.
-        self.publish();
+        // What a crash kept from being published is part of the stream, too. What cannot be shown yet is shown with the
+        // end, which is durable.
+        let _ = self.publish();
         let name = match self.life.outcome() {
             Some(Outcome::Failed(failure)) => failure.code.as_str(),
             Some(Outcome::Completed) | None => "completed",
@@ -362,7 +373,10 @@ impl TaskActor {
                 Event::RecordedBefore(Outcome::Failed(failure))
             }
             Some(State::Completed { completion }) => {
-                self.finish = CompletionEnd::of(completion.get()).ok().map(|end| (end.reason, end.usage));
+                if let Ok(CompletionEnd { head, reason, usage }) = CompletionEnd::of(completion.get()) {
+                    self.answer.go_on_as(head);
+                    self.finish = Some((reason, usage));
+                }
                 self.completion = Some(completion);
                 Event::RecordedBefore(Outcome::Completed)
             }
@@ -379,6 +393,20 @@ impl TaskActor {
         }
         self.token = None;
         self.retire(ctx);
+    }
+
+    /// Leaves a task of which nothing was seen to the next start, unless that would not run it.
+    fn leave_to_next_start(&mut self, ctx: &mut Context<Self>) {
+        let was_asked = match self.life {
+            Life::Waiting => self.asked_ahead,
+            _ => self.life == Life::Running,
+        };
+        if self.leashed && was_asked {
+            // The caller is told what the next start would find: a repeat may pay for the same work again.
+            self.fail(interrupted_caller(), ctx);
+        } else {
+            self.apply(Event::Park, ctx);
+        }
     }
 
     fn let_go(&mut self) {
@@ -489,7 +517,7 @@ impl Handler<Draining> for TaskActor {
 
     fn handle(&mut self, _: Draining, ctx: &mut Self::Context) {
         if self.awaited && self.life == Life::Waiting {
-            self.apply(Event::Park, ctx);
+            self.leave_to_next_start(ctx);
         }
     }
 }
@@ -498,13 +526,10 @@ impl Handler<Stop> for TaskActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        if !self.answer.is_unseen() {
-            self.fail(interrupted_stream(), ctx);
-        } else if self.leashed && self.life == Life::Running {
-            // The caller is told what the next start would find: a repeat may pay for the same work again.
-            self.fail(interrupted_caller(), ctx);
+        if self.answer.is_unseen() {
+            self.leave_to_next_start(ctx);
         } else {
-            self.apply(Event::Park, ctx);
+            self.fail(interrupted_stream(), ctx);
         }
     }
 }

@@ -212,6 +212,17 @@ async fn who_waits_for_an_answer_cancels_it_by_leaving() {
 }
 
 #[actix_rt::test]
+async fn nothing_is_shown_of_an_answer_that_cannot_be_journalled_from_its_beginning() {
+    let answers = || stream::iter([Ok(vec![text("a")])]).chain(stream::pending()).boxed_local();
+    let service = service(channel_over("c", &["*"], Arc::new(Scripted(move |_| answers()))), 10);
+    let frames = service.data_dir.path().join("frames");
+    std::fs::remove_dir(&frames).unwrap();
+    let mut accepted = service.tasks.submit(service.task()).await.unwrap();
+    assert!(accepted.log.reached(0).await.ended, "what is seen is the end");
+    assert_eq!(failure(service.outcome(&accepted.snapshot.id).await).code, ErrorCode::InternalError);
+}
+
+#[actix_rt::test]
 async fn what_is_left_to_the_next_start_can_still_be_cancelled() {
     let service = service(silent_channel("c", &["*"]), 10);
     let id = service.tasks.submit(service.task()).await.unwrap().snapshot.id;

@@ -23,7 +23,7 @@ use super::sqlite::{file_error, make_directory};
 use crate::task::id::TaskId;
 use crate::wire::event_stream::split_chunk_frames;
 
-/// Files that may wait for their round; one that finds no place is tried again with its next chunk.
+/// Files that may wait for their round; where one finds no place, the round after brings all files to the disk.
 const SYNC_QUEUE: usize = 4096;
 /// So many files are synced each for itself.
 const SYNCED_ONE_BY_ONE: usize = 8;
@@ -35,7 +35,15 @@ const SYNC_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Journals {
     directory: Arc<Path>,
     /// `None` where nothing is synced.
-    sync: Option<SyncSender<Arc<Grown>>>,
+    sync: Option<Rounds>,
+}
+
+/// What the thread that syncs is told.
+#[derive(Debug, Clone)]
+struct Rounds {
+    queue: SyncSender<Arc<Grown>>,
+    /// Was there a file that found no place? It may have been written to for the last time.
+    overflowed: Arc<AtomicBool>,
 }
 
 /// A file that grows.
@@ -53,7 +61,7 @@ pub struct Journal {
     file: Option<Arc<Grown>>,
     /// A journal that has a gap takes nothing more: what it has is a beginning of the stream.
     broken: bool,
-    sync: Option<SyncSender<Arc<Grown>>>,
+    sync: Option<Rounds>,
 }
 
 impl Journals {
@@ -67,17 +75,19 @@ impl Journals {
         let directory = data_dir.join("frames");
         make_directory(&directory)?;
         sweep(&directory, wanted)?;
-        let sender = if sync {
-            let (sender, grown) = sync_channel(SYNC_QUEUE);
+        let rounds = if sync {
+            let (queue, grown) = sync_channel(SYNC_QUEUE);
+            let overflowed = Arc::new(AtomicBool::new(false));
+            let rounds = Rounds { queue, overflowed: Arc::clone(&overflowed) };
             std::thread::Builder::new()
                 .name("store-syncer".to_owned())
-                .spawn(move || run_syncer(&grown))
+                .spawn(move || run_syncer(&grown, &overflowed))
                 .map_err(file_error(&directory))?;
-            Some(sender)
+            Some(rounds)
         } else {
             None
         };
-        Ok(Self { directory: directory.into(), sync: sender })
+        Ok(Self { directory: directory.into(), sync: rounds })
     }
 
     fn path(&self, id: &TaskId) -> PathBuf {
@@ -119,14 +129,11 @@ impl Journals {
 }
 
 impl Journal {
-    /// Writes frames that are about to be published. Where the disk refuses, the stream goes on and its
-    /// journal ends here.
-    pub fn append<'a>(&mut self, frames: impl Iterator<Item = &'a Bytes>) {
+    /// Writes frames that are about to be published. Where the disk refuses, the journal ends here, and this is false
+    /// from then on.
+    pub fn append<'a>(&mut self, frames: impl Iterator<Item = &'a Bytes>) -> bool {
         let mut frames = frames.peekable();
-        let Some(first) = frames.next() else { return };
-        if self.broken {
-            return;
-        }
+        let Some(first) = frames.next().filter(|_| !self.broken) else { return !self.broken };
         let written = if frames.peek().is_none() {
             self.write(first)
         } else {
@@ -138,6 +145,7 @@ impl Journal {
             self.broken = true;
             tracing::error!(%err, path = %self.path.display(), "chunks cannot be journalled");
         }
+        !self.broken
     }
 
     /// Makes the file, if there is none: making one takes longer than writing to it, and the first chunk need not
@@ -159,34 +167,37 @@ impl Journal {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         let grown = Arc::clone(self.open()?);
         (&grown.file).write_all(bytes)?;
-        if let Some(sync) = &self.sync
+        if let Some(rounds) = &self.sync
             && !grown.waits.swap(true, Ordering::AcqRel)
-            && sync.try_send(Arc::clone(&grown)).is_err()
+            && rounds.queue.try_send(Arc::clone(&grown)).is_err()
         {
             grown.waits.store(false, Ordering::Release);
+            rounds.overflowed.store(true, Ordering::Release);
         }
         Ok(())
     }
 }
 
-fn run_syncer(queue: &Receiver<Arc<Grown>>) {
+fn run_syncer(queue: &Receiver<Arc<Grown>>, overflowed: &AtomicBool) {
     while let Ok(first) = queue.recv() {
         let round: Vec<_> = std::iter::once(first).chain(queue.try_iter()).collect();
         for grown in &round {
             // First: what is written from here on asks for another round.
             grown.waits.store(false, Ordering::Release);
         }
-        if let Err(err) = sync(&round) {
+        // A queue that was full leaves something for the next round, which finds this set.
+        let all = overflowed.swap(false, Ordering::AcqRel);
+        if let Err(err) = sync(&round, all) {
             tracing::error!(%err, "chunks cannot be brought to the disk");
         }
         std::thread::sleep(SYNC_PAUSE);
     }
 }
 
-/// Brings files to the disk. Many are less work for the disk together, with all else that their file system holds.
-fn sync(round: &[Arc<Grown>]) -> std::io::Result<()> {
+/// Brings files to the disk, or `all` that their file system holds, which is less work for the disk where they are many.
+fn sync(round: &[Arc<Grown>], all: bool) -> std::io::Result<()> {
     match round.first() {
-        Some(first) if round.len() > SYNCED_ONE_BY_ONE => Ok(rustix::fs::syncfs(&first.file)?),
+        Some(first) if all || round.len() > SYNCED_ONE_BY_ONE => Ok(rustix::fs::syncfs(&first.file)?),
         // One that fails keeps none of the others waiting.
         _ => round.iter().map(|grown| grown.file.sync_data()).fold(Ok(()), Result::and),
     }

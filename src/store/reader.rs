@@ -293,22 +293,29 @@ fn unfinished(
     journals: &Journals,
     after: Option<(Timestamp, TaskId)>,
 ) -> Result<Vec<Unfinished>, StoreError> {
-    let (created, id) = after.map_or((Timestamp(0), String::new()), |(at, id)| (at, id.to_string()));
+    let mut last = after.map_or((Timestamp(0), String::new()), |(at, id)| (at, id.to_string()));
     let mut statement = connection.prepare_cached(
         "SELECT id, owner, created_ms, stream, question, audio, runs, published, leashed, progress, timeline
          FROM tasks WHERE ended_ms IS NULL AND (created_ms, id) > (?1, ?2)
          ORDER BY created_ms, id LIMIT ?3",
     )?;
-    let mut rows = statement.query(params![created, id, MOST_UNFINISHED])?;
-    let mut tasks = Vec::new();
-    while let Some(row) = rows.next()? {
-        // One that is damaged must not keep the others from running.
-        match unfinished_task(row, journals) {
-            Ok(task) => tasks.push(task),
-            Err(err) => tracing::error!(%err, "an unfinished task cannot be read and stays where it is"),
+    loop {
+        let mut rows = statement.query(params![last.0, last.1, MOST_UNFINISHED])?;
+        let (mut tasks, mut are_there_more) = (Vec::new(), false);
+        while let Some(row) = rows.next()? {
+            are_there_more = true;
+            last = (row.get(2)?, row.get(0)?);
+            // One that is damaged must not keep the others from running.
+            match unfinished_task(row, journals) {
+                Ok(task) => tasks.push(task),
+                Err(err) => tracing::error!(%err, "an unfinished task cannot be read and stays where it is"),
+            }
+        }
+        // Nothing at all would say that there are no more, where there are only damaged ones.
+        if !tasks.is_empty() || !are_there_more {
+            return Ok(tasks);
         }
     }
-    Ok(tasks)
 }
 
 fn unfinished_task(row: &Row<'_>, journals: &Journals) -> Result<Unfinished, StoreError> {

@@ -71,8 +71,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX idempotency_by_age ON idempotency (created_ms);
 ", "
-    -- Where in the segments of the spool the audio is, until the task ends (segment:offset:bytes); NULL where it has
-    -- its own file, or none.
+    -- Where in the segments of the spool the audio is (segment:offset:bytes); NULL where it has its own file, or none.
+    -- Means nothing once the task has ended: then the place may be another task's.
     ALTER TABLE tasks ADD COLUMN range TEXT;
 "];
 

@@ -136,9 +136,10 @@ impl ChunkLog {
         self.shared.mark.send_replace(Mark { len: self.len, ended: true, parked: false });
     }
 
-    /// Says that nothing follows in this process, although the task has not ended.
+    /// Says that nothing follows in this process, although the task has not ended. What was appended and not shown
+    /// stays so: the next process does not know of it.
     pub fn park(&mut self) {
-        self.shared.mark.send_replace(Mark { len: self.len, ended: false, parked: true });
+        self.shared.mark.send_modify(|mark| mark.parked = true);
     }
 
     /// Entries that readers can see.

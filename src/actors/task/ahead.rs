@@ -35,6 +35,12 @@ impl TaskActor {
     /// Puts the first call on its way, and begins when the task is accepted.
     pub(super) fn call_ahead(&mut self, verdict: Verdict, ctx: &mut Context<Self>) {
         let first_call = self.first_call();
+        if first_call.is_some() {
+            // Whoever can ask is told so: nobody can before the store has the task, and with it this run.
+            self.asked_ahead = true;
+            self.begun = true;
+            self.progress.begin();
+        }
         let accepted = async move {
             match first_call {
                 Some(call) => meanwhile(verdict, call).await.map(|call| Some(CallAhead(call))),

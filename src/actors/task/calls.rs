@@ -232,7 +232,9 @@ impl StreamHandler<Heard> for TaskActor {
                     // No other call will be made.
                     self.at_hand = None;
                 }
-                self.publish();
+                if !self.publish() {
+                    self.fail(Failure::internal(), ctx);
+                }
             }
             Err(err) => {
                 self.listening = false;

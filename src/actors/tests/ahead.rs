@@ -218,3 +218,19 @@ async fn a_server_that_stops_before_the_task_is_accepted_closes_its_call_and_lea
     let left = service.tasks.store.unfinished(None).await.unwrap();
     assert_eq!((left.len(), left[0].remains.runs, left[0].remains.published), (1, 1, false));
 }
+
+#[actix_rt::test]
+async fn a_caller_whose_call_is_under_way_when_the_server_stops_is_told_what_it_may_cost() {
+    let (channel, mut calls) = watched(silent);
+    let service = service(channel, 10);
+    let held = hold_commits(service.data_dir.path());
+    let (_leash, presence) = oneshot::channel();
+    let mut submit = Box::pin(service.tasks.submit(NewTask { presence: Some(presence), ..service.task() }));
+    assert!(poll!(&mut submit).is_pending());
+    calls.asked.recv().await.unwrap();
+    service.tasks.drain(Duration::from_millis(1)).await;
+    drop(held);
+    let failure = failure(service.outcome(&submit.await.unwrap().snapshot.id).await);
+    assert_eq!((failure.code, failure.may_have_cost()), (ErrorCode::TaskInterrupted, true));
+    assert!(service.tasks.store.unfinished(None).await.unwrap().is_empty());
+}

@@ -16,7 +16,6 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
 
 use super::Spool;
 use crate::store::StoreError;
@@ -186,7 +185,10 @@ impl Segments {
             match segment.free(range.offset, range.end()) {
                 Ok(Freed::Now) => self.spool.uncount(range.bytes),
                 Ok(Freed::WithTheFile) => segment.kept += range.bytes,
-                Err(err) => tracing::error!(%err, path = %path.display(), "audio cannot be removed"),
+                Err(err) => {
+                    segment.kept += range.bytes;
+                    tracing::error!(%err, path = %path.display(), "audio cannot be removed");
+                }
             }
             return;
         }
@@ -234,13 +236,13 @@ enum Freed {
 }
 
 impl Segment {
-    /// Nothing of what stood there is left. Where the file system makes no holes, zeros take its place.
+    /// Nothing of what stood there is left. Where the file system makes no hole, because it knows none or has no room
+    /// to note it, zeros take its place.
     fn free(&self, from: u64, to: u64) -> io::Result<Freed> {
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match fallocate(&self.file, hole, from, to - from) {
             Ok(()) => Ok(Freed::Now),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.zero(from, to).map(|()| Freed::WithTheFile),
-            Err(err) => Err(err.into()),
+            Err(_) => self.zero(from, to).map(|()| Freed::WithTheFile),
         }
     }
 
@@ -255,13 +257,20 @@ impl Segment {
         Ok(())
     }
 
-    /// Frees what is in none of these ranges, which are in their order.
+    /// Frees what is in none of these ranges, which are in their order. What cannot be freed harms nobody, but counts.
     fn keep_only(&mut self, ranges: &[Range]) -> io::Result<()> {
         let end = self.file.metadata()?.len();
         let mut at = 0;
         for (from, to) in ranges.iter().map(|range| (range.offset, range.end())).chain([(end, end)]) {
-            if at < from && self.free(at, from)? == Freed::WithTheFile {
-                self.kept += from - at;
+            if at < from {
+                match self.free(at, from) {
+                    Ok(Freed::Now) => {}
+                    Ok(Freed::WithTheFile) => self.kept += from - at,
+                    Err(err) => {
+                        self.kept += from - at;
+                        tracing::error!(%err, "audio that a crash left behind cannot be removed");
+                    }
+                }
             }
             at = at.max(to);
         }

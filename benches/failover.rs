@@ -15,7 +15,7 @@
 //! # What makes it refuse
 //!
 //! - A task did not complete, or its text is not that of its answer, whole.
-//! - Two tasks have one id.
+//! - Two answers have one id.
 //! - The upstreams have given more good answers than there were tasks: then one was paid for twice.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
 #![expect(clippy::print_stderr, reason = "how far it has come is no finding")]

@@ -67,8 +67,10 @@ impl Options {
             match argument.as_str() {
                 "--seconds" => {
                     let seconds = arguments.next().and_then(|value| value.parse().ok());
-                    options.length =
-                        seconds.map(Duration::from_secs).ok_or("--seconds needs a whole number")?;
+                    options.length = seconds
+                        .filter(|seconds| *seconds > 0)
+                        .map(Duration::from_secs)
+                        .ok_or("--seconds needs a whole number from 1")?;
                 }
                 "--bench" => is_bench = true,
                 _ => {}

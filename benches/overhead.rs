@@ -2,8 +2,7 @@
 //!
 //! Asks an upstream the same question straight and through hearken, in turns: a synchronous stream, one at a time. The
 //! upstream answers after 20 ms and stamps each text when it makes it. What is measured is the time to the first text,
-//! which holds all that hearken does with a submit (it is checked, and durable, before anything is answered), and the
-//! time that each of the others was under way. Upstream and server are processes of their own, over sockets; each
+//! which holds all that hearken does with a submit, and the time that each of the others was under way. Upstream and server are processes of their own, over sockets; each
 //! question has a fresh connection, which is up before the clock starts.
 //!
 //! Options, after `--`: `--pairs N` (200), `--texts N` of each answer (20), `--rate N` of them per second (200).
@@ -12,7 +11,8 @@
 //!
 //! - `added` is the difference of the p50s, `paired` the median of the differences between a question that was asked
 //!   straight and the one that was asked through hearken next to it.
-//! - The first time holds the upstream's 20 ms on both sides.
+//! - The first time holds the upstream's 20 ms on both sides. Nothing is answered before the task is durable, but the
+//!   upstream is asked meanwhile: what a disk takes shows where it is more than those 20 ms. `submit` measures disks.
 //! - Whoever asks straight has an upstream's connection of its own; hearken keeps its own open, as a service does.
 //! - Every process sleeps most of the time. Where others use the machine, waking up takes longer, and three have to wake
 //!   up through hearken where two do without.

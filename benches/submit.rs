@@ -26,7 +26,8 @@
 //! - A reply other than `200` with a task's id.
 //! - An acknowledged task is lost. Each round of the durable server ends with SIGKILL in the middle of its load;
 //!   it is started again and must list every task that it had acknowledged. (That a commit waits for the disk is
-//!   not shown by this: only a machine that loses its power could.)
+//!   not shown by this: only a machine that loses its power could. That their audio is there, too, is what the crash
+//!   simulation of `tests/crash` checks.)
 //! - The generator was the bottleneck. A connection has a thread of its own, so at each moment it waits either
 //!   for the server or for the generator; the latter is when its thread runs, or is ready to run and has no core
 //!   ([`Attention`](support::proc::Attention) is the kernel's account of both). A row stands when in the median

@@ -2,7 +2,7 @@
 //!
 //! Lets tens of thousands of streaming tasks run to their end, within the retention of their chunks, and measures how
 //! the server's resident memory grows from one half of them to the other. From that growth the bytes of the frames are
-//! taken off, as a subscriber reads them: what is left is what a task costs beside its frames. Two lengths of answers
+//! taken off, as a subscriber reads them: what is left is what a task costs beside its frames. Three lengths of answers
 //! tell what a frame costs beside its bytes. The server is the real program in a process of its own, a fresh one for
 //! each row, and its upstream is a `hearken fake-upstream`.
 //!
@@ -13,7 +13,7 @@
 //! - The first half is what the second is measured against: the buffers, threads and pages that any load brings are
 //!   there by then.
 //! - Resident memory holds what the allocator does not give back, too, and what lies unused between two frames.
-//! - `a task` and `a frame` are the straight line through the rows.
+//! - `a task` and `a frame` are the straight line through the first and the last row.
 //!
 //! # What makes it refuse
 //!
@@ -44,7 +44,7 @@ use support::server::Server;
 use support::tasks::{acknowledged, completed, stream_of};
 
 /// Texts of an answer, in each row.
-const TEXTS: [usize; 2] = [8, 64];
+const TEXTS: [usize; 3] = [8, 24, 64];
 /// Chunks of an answer that are no texts, the role and the finish, and the terminal frame.
 const OTHER_FRAMES: usize = 3;
 /// A task is promised to cost less, in bytes beside its frames.

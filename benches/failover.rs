@@ -38,6 +38,7 @@ use support::Outcome;
 use support::bench::{Findings, run};
 use support::fault_upstream::FaultUpstream;
 use support::http::Connection;
+use support::many_tasks::Options;
 use support::request::{MODEL, post, wav};
 use support::server::Server;
 
@@ -62,34 +63,8 @@ const CASES: [Case; 6] = [
     Case { name: "preferred, half cut", preferred: true, script: Some("cut=0") },
 ];
 
-/// What may be chosen.
-struct Options {
-    tasks: usize,
-    connections: usize,
-}
-
-impl Options {
-    fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut options = Self { tasks: 5000, connections: 64 };
-        let mut is_bench = false;
-        while let Some(argument) = arguments.next() {
-            let mut number = || {
-                let value = arguments.next().and_then(|value| value.parse::<usize>().ok());
-                value.filter(|value| *value > 0).ok_or(format!("{argument} needs a number from 1"))
-            };
-            match argument.as_str() {
-                "--tasks" => options.tasks = number()?,
-                "--connections" => options.connections = number()?,
-                "--bench" => is_bench = true,
-                _ => {}
-            }
-        }
-        Ok(is_bench.then_some(options))
-    }
-}
-
 fn main() -> ExitCode {
-    run(Options::read(std::env::args().skip(1)), measure)
+    run(Options::read(5000, std::env::args().skip(1)), measure)
 }
 
 fn measure(options: &Options) -> Outcome<Table> {

@@ -38,6 +38,7 @@ use support::Outcome;
 use support::bench::{Findings, cores, run};
 use support::fault_upstream::FaultUpstream;
 use support::http::Connection;
+use support::many_tasks::Options;
 use support::proc::resident;
 use support::request::{MODEL, data, post, wav};
 use support::server::Server;
@@ -52,34 +53,8 @@ const PROMISED: f64 = 4096.0;
 /// How long after the end of a half it is looked at what is resident.
 const AFTER: Duration = Duration::from_secs(2);
 
-/// What may be chosen.
-struct Options {
-    tasks: usize,
-    connections: usize,
-}
-
-impl Options {
-    fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut options = Self { tasks: 25_000, connections: 64 };
-        let mut is_bench = false;
-        while let Some(argument) = arguments.next() {
-            let mut number = || {
-                let value = arguments.next().and_then(|value| value.parse::<usize>().ok());
-                value.filter(|value| *value > 0).ok_or(format!("{argument} needs a number from 1"))
-            };
-            match argument.as_str() {
-                "--tasks" => options.tasks = number()?,
-                "--connections" => options.connections = number()?,
-                "--bench" => is_bench = true,
-                _ => {}
-            }
-        }
-        Ok(is_bench.then_some(options))
-    }
-}
-
 fn main() -> ExitCode {
-    run(Options::read(std::env::args().skip(1)), measure)
+    run(Options::read(25_000, std::env::args().skip(1)), measure)
 }
 
 fn measure(options: &Options) -> Outcome<Table> {

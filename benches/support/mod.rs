@@ -15,6 +15,7 @@ pub(crate) mod helper;
 pub(crate) mod http;
 pub(crate) mod intake;
 pub(crate) mod load;
+pub(crate) mod many_tasks;
 pub(crate) mod options;
 pub(crate) mod overhead;
 pub(crate) mod pace;

@@ -10,6 +10,7 @@ pub mod reply;
 pub mod request_log;
 pub mod stream;
 pub mod tasks;
+pub mod upgrade;
 
 use actix_web::{Route, web};
 

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
+use super::upgrade;
 use crate::error::Failure;
 use crate::task::id::{TaskId, random_text};
 
@@ -62,6 +63,9 @@ pub async fn log<B: MessageBody>(
                 tracing::info!(request_id = shown, %method, path, status, ms, key, task_id, "request");
             });
             response.headers_mut().insert(REQUEST_ID, id);
+            if upgrade::is_asked(response.request()) {
+                response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+            }
             Ok(response)
         }
         Err(err) => {

@@ -9,6 +9,7 @@ use actix_web_lab::header::{CacheControl, CacheDirective};
 use super::caller::Caller;
 use super::request_log::RequestId;
 use super::tasks::task_id;
+use super::upgrade;
 use crate::actors::Tasks;
 use crate::error::Failure;
 use crate::fanout::socket::HandOver;
@@ -52,7 +53,8 @@ pub fn response(
     log: LogReader,
     position: usize,
 ) -> HttpResponse {
-    let framing = if request.version() < Version::HTTP_11 { Framing::UntilClose } else { Framing::Chunked };
+    let is_plain = request.version() < Version::HTTP_11 || upgrade::is_asked(request);
+    let framing = if is_plain { Framing::UntilClose } else { Framing::Chunked };
     let visitor = Visitor { request_id: RequestId::of(request).into(), task_id };
     let hand_over = request.conn_data::<Rc<HandOver>>().map(Rc::clone);
     let no_transform = CacheDirective::Extension("no-transform".to_owned(), None);

@@ -170,10 +170,18 @@ struct Gate {
 
 impl Gate {
     /// For a process that may open so many files and run so many tasks at once. Of a number that is too small for both,
-    /// connections get half.
+    /// connections get a quarter.
     fn of(files: u64, tasks: usize) -> Self {
         let reserved = FILES_OF_A_TASK.saturating_mul(tasks as u64).saturating_add(FILES_OF_THE_SERVER);
-        let most = files.saturating_sub(reserved).max(files / 2);
+        if files / 4 > files.saturating_sub(reserved) {
+            tracing::warn!(
+                files,
+                tasks,
+                "the limit on open files (RLIMIT_NOFILE) is too low for so many running tasks: raise it, or lower \
+                 max_running_tasks; tasks that find no file fail"
+            );
+        }
+        let most = files.saturating_sub(reserved).max(files / 4);
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Self { admissions: Arc::new(Semaphore::new(most)), is_closed: Arc::default() }
     }
@@ -220,7 +228,7 @@ mod tests {
     #[test]
     fn connections_leave_files_for_the_tasks() {
         assert_eq!(most(20_000, 64), 20_000 - 128 - 3 * 64);
-        assert_eq!(most(300, 64), 150);
-        assert_eq!(most(300, usize::MAX), 150);
+        assert_eq!(most(300, 64), 75);
+        assert_eq!(most(300, usize::MAX), 75);
     }
 }

@@ -13,7 +13,7 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use super::pump::Arrival;
-use super::socket::Admission;
+use super::socket::OpenFile;
 use super::subscriber::{Look, Served, Silence, Subscriber};
 use super::topic::Topic;
 use super::visit::Departure;
@@ -72,7 +72,7 @@ impl Hall {
     /// When the system refuses to tell of its socket.
     pub(super) fn admit(
         &mut self,
-        (mut socket, admission): (TcpStream, Admission),
+        (mut socket, file): (TcpStream, OpenFile),
         arrival: Arrival,
         now: Instant,
     ) -> io::Result<()> {
@@ -95,7 +95,7 @@ impl Hall {
         };
         let Some(topic) = self.topics.get_mut(at) else { return Ok(()) };
         let membership = (at, topic.join(place));
-        entry.insert(Subscriber::new((socket, admission), framing, cursor, visit, membership, now));
+        entry.insert(Subscriber::new((socket, file), framing, cursor, visit, membership, now));
         self.serve(place, now);
         Ok(())
     }

@@ -19,7 +19,7 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::cursor::Cursor;
 use super::hall::Hall;
-use super::socket::Admission;
+use super::socket::OpenFile;
 use super::subscriber::Silence;
 use super::topic::Framing;
 use super::visit::Visit;
@@ -49,7 +49,7 @@ pub struct Arrival {
 
 #[derive(Debug)]
 enum Command {
-    Take(std::net::TcpStream, Admission, Box<Arrival>),
+    Take(std::net::TcpStream, OpenFile, Box<Arrival>),
     /// To end once everybody has been sent everything, and to tell then.
     Stop(oneshot::Sender<()>),
 }
@@ -80,9 +80,9 @@ impl PumpHandle {
 
 impl Place<'_> {
     /// Gives the pump this subscriber.
-    pub(super) fn take(self, socket: std::net::TcpStream, admission: Admission, mut arrival: Box<Arrival>) {
+    pub(super) fn take(self, socket: std::net::TcpStream, file: OpenFile, mut arrival: Box<Arrival>) {
         arrival.visit.hand_over();
-        self.0.send(Command::Take(socket, admission, arrival));
+        self.0.send(Command::Take(socket, file, arrival));
     }
 }
 
@@ -173,8 +173,8 @@ impl Pump {
     fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         loop {
             match self.commands.poll_recv(cx) {
-                Poll::Ready(Some(Command::Take(socket, admission, arrival))) => {
-                    let socket = (TcpStream::from_std(socket), admission);
+                Poll::Ready(Some(Command::Take(socket, file, arrival))) => {
+                    let socket = (TcpStream::from_std(socket), file);
                     if let Err(err) = self.hall.admit(socket, *arrival, now) {
                         tracing::error!(%err, "a pump cannot take a connection");
                     }

@@ -18,7 +18,7 @@ use crate::config::StreamConfig;
 /// A plain TCP connection. Once its stream was handed over it is broken, for the HTTP server.
 #[derive(Debug)]
 pub struct Socket {
-    stream: Option<(TcpStream, Admission)>,
+    stream: Option<(TcpStream, OpenFile)>,
     hand_over: Option<Rc<HandOver>>,
     send_timeout: Duration,
     /// The end of the wait for a client who takes nothing of what is written.
@@ -26,7 +26,7 @@ pub struct Socket {
 }
 
 /// What a connection holds as long as it is open, whoever serves it: its share of the open files.
-pub type Admission = OwnedSemaphorePermit;
+pub type OpenFile = OwnedSemaphorePermit;
 
 /// Between a connection and the response that may take its stream away; both live on one thread.
 #[derive(Debug, Default)]
@@ -78,9 +78,9 @@ impl HandOver {
 impl Socket {
     /// A connection that was just accepted. Its stream can be handed over if that is what the configuration says.
     #[must_use]
-    pub fn new(stream: TcpStream, admission: Admission, config: StreamConfig) -> Self {
+    pub fn new(stream: TcpStream, file: OpenFile, config: StreamConfig) -> Self {
         let hand_over = config.hand_over.then(Rc::default);
-        Self { stream: Some((stream, admission)), hand_over, send_timeout: config.send_timeout, stuck: None }
+        Self { stream: Some((stream, file)), hand_over, send_timeout: config.send_timeout, stuck: None }
     }
 
     /// By what its requests' handlers can take its stream away.
@@ -98,10 +98,10 @@ impl Socket {
             // The dispatcher is to find its body going on.
             return cx.waker().wake_by_ref();
         };
-        if let Some((stream, admission)) = self.stream.take() {
+        if let Some((stream, file)) = self.stream.take() {
             // It leaves this thread's event loop for the pump's.
             match stream.into_std() {
-                Ok(stream) => place.take(stream, admission, arrival),
+                Ok(stream) => place.take(stream, file, arrival),
                 Err(err) => tracing::error!(%err, "a connection cannot be handed over"),
             }
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 
 use super::cursor::{Cursor, Step};
-use super::socket::Admission;
+use super::socket::OpenFile;
 use super::topic::{Framing, Packer, Parcel};
 use super::visit::{Departure, Visit};
 use crate::task::chunk_log::Mark;
@@ -24,7 +24,7 @@ const DISCARDED_AT_THE_END: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Subscriber {
     socket: TcpStream,
-    _admission: Admission,
+    _file: OpenFile,
     pub(super) framing: Framing,
     pub(super) cursor: Cursor,
     pub(super) visit: Visit,
@@ -73,7 +73,7 @@ pub(super) enum Served {
 impl Subscriber {
     /// One who has read nothing but what the HTTP server has sent.
     pub(super) fn new(
-        (socket, admission): (TcpStream, Admission),
+        (socket, file): (TcpStream, OpenFile),
         framing: Framing,
         cursor: Cursor,
         visit: Visit,
@@ -82,7 +82,7 @@ impl Subscriber {
     ) -> Self {
         Self {
             socket,
-            _admission: admission,
+            _file: file,
             framing,
             cursor,
             visit,

@@ -33,7 +33,7 @@ use crate::api::payload_memory::PayloadMemory;
 use crate::api::request_log;
 use crate::channel::Channels;
 use crate::config::{Config, StreamConfig};
-use crate::fanout::socket::{Admission, Socket};
+use crate::fanout::socket::{OpenFile, Socket};
 use crate::fanout::{Fanout, Reception};
 use crate::keys::Keys;
 use crate::task::Timestamp;
@@ -104,19 +104,19 @@ pub(super) fn listen(
     };
     let mut builder = Server::build()
         .workers(workers)
-        // They are bounded by `Gate`. By default the server would stop at 25,600 a worker, and tell nobody.
+        // They are bounded by `OpenFiles`. By default the server would stop at 25,600 a worker, and tell nobody.
         .max_concurrent_connections(usize::MAX)
         .disable_signals()
         .shutdown_timeout(STOP_TIME.as_secs());
     let mut addresses = Vec::new();
     let slots = config.channels.iter().map(|channel| channel.max_running_tasks);
-    let gate = Gate::of(files, slots.fold(0, usize::saturating_add));
+    let open_files = OpenFiles::of(files, slots.fold(0, usize::saturating_add));
     for listener in bind(&config.listen).map_err(cannot_listen)? {
         let address = listener.local_addr().map_err(cannot_listen)?;
         addresses.push(address);
-        let (app, draining, gate) = (app.clone(), draining.clone(), gate.clone());
+        let (app, draining, open_files) = (app.clone(), draining.clone(), open_files.clone());
         let service = move || {
-            let (draining, gate) = (draining.clone(), gate.clone());
+            let (draining, open_files) = (draining.clone(), open_files.clone());
             let http = HttpService::build()
                 .keep_alive(IDLE_CONNECTION)
                 .client_request_timeout(REQUEST_TIMEOUT)
@@ -131,7 +131,7 @@ pub(super) fn listen(
                     }
                 });
             let app = app().into_factory().map_err(|err: Error| err.error_response());
-            fn_service(move |stream| ready(accepted(stream, &gate, stream_config)))
+            fn_service(move |stream| ready(accepted(stream, &open_files, stream_config)))
                 .and_then(http.h1(map_config(app, |()| AppConfig::default())))
         };
         builder = builder.listen(format!("http-{address}"), listener, service).map_err(cannot_listen)?;
@@ -160,15 +160,15 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// Lets connections in, as long as there are open files left for the tasks: who only connects, or only reads, must not
-/// keep an upstream from being asked or a chunk from its journal.
+/// The open files that connections may use. The others are the tasks': who only connects, or only reads, must not keep an
+/// upstream from being asked or a chunk from its journal.
 #[derive(Clone)]
-struct Gate {
-    admissions: Arc<Semaphore>,
-    is_closed: Arc<AtomicBool>,
+struct OpenFiles {
+    left: Arc<Semaphore>,
+    ran_out: Arc<AtomicBool>,
 }
 
-impl Gate {
+impl OpenFiles {
     /// For a process that may open so many files and run so many tasks at once. Of a number that is too small for both,
     /// connections get a quarter.
     fn of(files: u64, tasks: usize) -> Self {
@@ -183,31 +183,31 @@ impl Gate {
         }
         let most = files.saturating_sub(reserved).max(files / 4);
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { admissions: Arc::new(Semaphore::new(most)), is_closed: Arc::default() }
+        Self { left: Arc::new(Semaphore::new(most)), ran_out: Arc::default() }
     }
 
     /// Nothing where there is no room: the connection is closed at once, and the log tells of the first.
-    fn admit(&self) -> Option<Admission> {
-        let admission = Arc::clone(&self.admissions).try_acquire_owned().ok();
-        if !self.is_closed.swap(admission.is_none(), Ordering::Relaxed) && admission.is_none() {
+    fn take(&self) -> Option<OpenFile> {
+        let file = Arc::clone(&self.left).try_acquire_owned().ok();
+        if !self.ran_out.swap(file.is_none(), Ordering::Relaxed) && file.is_none() {
             tracing::warn!("connections are refused: the limit on open files (RLIMIT_NOFILE) allows no more");
         }
-        admission
+        file
     }
 }
 
 fn accepted(
     stream: TcpStream,
-    gate: &Gate,
+    open_files: &OpenFiles,
     config: StreamConfig,
 ) -> Result<(Socket, Option<SocketAddr>), DispatchError> {
-    let admission = gate.admit().ok_or_else(|| io::Error::from(io::ErrorKind::QuotaExceeded))?;
+    let file = open_files.take().ok_or_else(|| io::Error::from(io::ErrorKind::QuotaExceeded))?;
     // A frame is not to wait for the acknowledgement of the one before it. Where a system refuses either option, things
     // are slower or dearer, and no more.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
     let peer = stream.peer_addr().ok();
-    Ok((Socket::new(stream, admission, config), peer))
+    Ok((Socket::new(stream, file, config), peer))
 }
 
 #[cfg(test)]
@@ -215,14 +215,14 @@ mod tests {
     use super::*;
 
     fn most(files: u64, tasks: usize) -> usize {
-        let gate = Gate::of(files, tasks);
-        let mut admitted = Vec::new();
-        while let Some(admission) = gate.admit() {
-            admitted.push(admission);
+        let open_files = OpenFiles::of(files, tasks);
+        let mut taken = Vec::new();
+        while let Some(file) = open_files.take() {
+            taken.push(file);
         }
-        drop(admitted.pop());
-        assert!(gate.admit().is_some(), "who leaves makes room");
-        admitted.len() + 1
+        drop(taken.pop());
+        assert!(open_files.take().is_some(), "who leaves makes room");
+        taken.len() + 1
     }
 
     #[test]

@@ -222,11 +222,12 @@ impl Tasks {
     /// `task_not_found`, also for another key's task.
     pub async fn cancel(&self, id: &TaskId, owner: KeyHash) -> Result<Snapshot, Failure> {
         if let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? {
-            // A closed mailbox is a task that has ended or is about to. Also one that is left to the next start
-            // is ended by this: who is told that it is cancelled must not find it running there.
             if actor.send(Cancel).await.is_ok() {
+                // Also one that is left to the next start is ended by this: who is told that it is cancelled must not
+                // find it running there.
                 log.concluded().await;
             } else {
+                // A closed mailbox is a task that has ended or is about to, or one that crashes whatever is done.
                 log.ended().await;
             }
         }

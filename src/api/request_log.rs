@@ -58,7 +58,8 @@ pub async fn log<B: MessageBody>(
             let task_id = extensions.get::<TaskId>().map(ToString::to_string);
             drop(extensions);
             let status = response.status().as_u16();
-            // A task of its own runs when this connection's has written the response: the client does not wait for the log.
+            // A task of its own runs when this connection's has written the response: the client does not wait for
+            // the log.
             actix_web::rt::spawn(async move {
                 tracing::info!(request_id = shown, %method, path, status, ms, key, task_id, "request");
             });

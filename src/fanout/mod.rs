@@ -10,9 +10,9 @@
 //! There are two ways from a cursor to a socket, and the cursor makes them send the same bytes:
 //!
 //! 1. **The body** ([`body`]) is an ordinary response body. It works over anything that the HTTP server speaks, and
-//!    serves where `stream.hand_over` is off or a pump has no room. Each event wakes each subscriber's connection, whose dispatcher asks the body for
-//!    a piece, copies it into its buffer and writes that. A worker's subscribers of a log share one wake and one timer
-//!    (`circle`).
+//!    serves where `stream.hand_over` is off or a pump has no room. Each event wakes each subscriber's connection, whose
+//!    dispatcher asks the body for a piece, copies it into its buffer and writes that. A worker's subscribers of a log
+//!    share one wake and one timer (`circle`).
 //! 2. **The pump** ([`pump`]) writes to plain TCP sockets itself, once the HTTP server has said everything that it has
 //!    to say. It costs what the kernel costs and little more, and a subscriber who waits costs less than a
 //!    kilobyte instead of the dispatcher's two buffers of 8 KiB.

@@ -435,6 +435,7 @@ impl TaskActor {
         let usage = self.finish.map(|(_, usage)| usage);
         tracing::info!(
             task_id = %self.task.id,
+            trace_id = self.task.trace_id().map(display),
             key = self.key_name,
             channel = self.channel.as_ref().map(|channel| channel.name.as_str()),
             model = self.task.question.model,

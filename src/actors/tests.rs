@@ -86,7 +86,7 @@ impl Service {
         };
         let id = TaskId::generate(created.seconds());
         NewTask {
-            task: Task { id, owner: owner(), created, stream: true, question },
+            task: Task { id, owner: owner(), created, stream: true, question, trace: None },
             audio: AudioSource::Inline(InlineAudio {
                 container: Container::Wav,
                 base64: "UklGRg==".into(),

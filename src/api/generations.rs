@@ -7,6 +7,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
+use tracing::field::display;
 
 use super::body::{Body, read_json, refuse};
 use super::caller::Caller;
@@ -27,6 +28,7 @@ use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::submission::{Delivery, Submission};
 use crate::task::{Task, Timestamp};
+use crate::wire::trace_context::TraceContext;
 
 /// Says that a reply is about a task that an earlier submit with the same key started.
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -92,7 +94,8 @@ pub async fn submit(
         return Ok(response);
     }
 
-    let mut new = new_task(submission, idempotency, &caller, &channels)?;
+    let trace = request.extensions().get::<TraceContext>().cloned();
+    let mut new = new_task(submission, idempotency, trace, &caller, &channels)?;
     // The one place where leaving means cancelling: a blocking call whose caller goes away drops the leash.
     let leash: Option<Leash> = (delivery == Delivery::Blocking).then(|| {
         let (leash, presence) = oneshot::channel();
@@ -198,6 +201,7 @@ async fn streaming(
 fn new_task(
     submission: Submission,
     idempotency: Option<Idempotency>,
+    trace: Option<TraceContext>,
     caller: &Caller,
     channels: &Channels,
 ) -> Result<NewTask, Failure> {
@@ -215,13 +219,14 @@ fn new_task(
     };
     let candidates = choose(channels, Wanted::of(&question, known), &mut rand::rng())?;
     let created = Timestamp::now();
-    let task =
-        Task { id: TaskId::generate(created.seconds()), owner: caller.hash, created, stream, question };
+    let id = TaskId::generate(created.seconds());
+    let task = Task { id, owner: caller.hash, created, stream, question, trace };
     if let AudioSource::Inline(audio) = &audio
         && label::contradicts(&audio.declared, audio.container)
     {
         let (declared, found) = (&audio.declared, audio.container.mime());
-        tracing::warn!(task_id = %task.id, declared, found, "the audio is not what its label says");
+        let trace_id = task.trace_id().map(display);
+        tracing::warn!(task_id = %task.id, trace_id, declared, found, "the audio is not what its label says");
     }
     Ok(NewTask {
         task,

@@ -295,8 +295,8 @@ fn unfinished(
 ) -> Result<Vec<Unfinished>, StoreError> {
     let mut last = after.map_or((Timestamp(0), String::new()), |(at, id)| (at, id.to_string()));
     let mut statement = connection.prepare_cached(
-        "SELECT id, owner, created_ms, stream, question, audio, runs, published, leashed, progress, timeline
-         FROM tasks WHERE ended_ms IS NULL AND (created_ms, id) > (?1, ?2)
+        "SELECT id, owner, created_ms, stream, question, audio, runs, published, leashed, progress, timeline,
+         trace FROM tasks WHERE ended_ms IS NULL AND (created_ms, id) > (?1, ?2)
          ORDER BY created_ms, id LIMIT ?3",
     )?;
     loop {
@@ -328,6 +328,7 @@ fn unfinished_task(row: &Row<'_>, journals: &Journals) -> Result<Unfinished, Sto
     let audio: Option<String> = row.get(5)?;
     let published: bool = row.get(7)?;
     let timeline: Option<String> = row.get(10)?;
+    let trace: Option<String> = row.get(11)?;
     Ok(Unfinished {
         audio: audio.map(|audio| parse(&text, &audio)).transpose()?,
         remains: Remains {
@@ -345,6 +346,7 @@ fn unfinished_task(row: &Row<'_>, journals: &Journals) -> Result<Unfinished, Sto
             created,
             stream: row.get(3)?,
             question: parse(&text, &question)?,
+            trace: trace.map(|trace| parse(&text, &trace)).transpose()?,
             id,
         },
     })

@@ -74,6 +74,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     -- Where in the segments of the spool the audio is (segment:offset:bytes); NULL where it has its own file, or none.
     -- Means nothing once the task has ended: then the place may be another task's.
     ALTER TABLE tasks ADD COLUMN range TEXT;
+", "
+    -- The place in the submitter's trace (JSON), where there is one.
+    ALTER TABLE tasks ADD COLUMN trace TEXT;
 "];
 
 /// What went wrong with a file or directory.

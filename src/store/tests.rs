@@ -52,7 +52,7 @@ fn task() -> Arc<Task> {
     };
     let created = Timestamp::now();
     let id = TaskId::generate(created.seconds());
-    Arc::new(Task { id, owner: owner(), created, stream: true, question })
+    Arc::new(Task { id, owner: owner(), created, stream: true, question, trace: None })
 }
 
 /// A task with eight bytes of base64, that waits.

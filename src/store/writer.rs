@@ -343,7 +343,7 @@ mod tests {
         let id = TaskId::generate(created.seconds());
         let owner = crate::keys::KeyHash::of("sk-owner");
         let record = Box::new(NewRecord {
-            task: Arc::new(Task { id: id.clone(), owner, created, stream: false, question }),
+            task: Arc::new(Task { id: id.clone(), owner, created, stream: false, question, trace: None }),
             audio: KeptAudio::Url("https://example.com/a.wav".parse().unwrap()),
             runs: false,
             leashed: false,

@@ -10,6 +10,7 @@ pub mod list;
 pub mod progress;
 pub mod recovery;
 pub mod snapshot;
+pub mod spans;
 pub mod submission;
 pub mod timeline;
 
@@ -21,6 +22,7 @@ use id::TaskId;
 use submission::Question;
 
 use crate::keys::KeyHash;
+use crate::wire::trace_context::{TraceContext, TraceId};
 
 /// What is fixed about a task from the moment it is accepted.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +37,16 @@ pub struct Task {
     pub stream: bool,
     /// What is asked.
     pub question: Question,
+    /// Where it belongs in the trace of whoever submitted it, if there is one.
+    pub trace: Option<TraceContext>,
+}
+
+impl Task {
+    /// The trace that it belongs to, for the log.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.trace.as_ref().map(|trace| trace.trace_id)
+    }
 }
 
 /// A moment, in milliseconds since the Unix epoch.

@@ -11,8 +11,9 @@ use url::Url;
 
 use super::reading::Body;
 use super::retry_after::retry_after;
-use super::{UpstreamError, client};
+use super::{Terms, UpstreamError, client};
 use crate::config::Secret;
+use crate::wire::trace_context::{TRACEPARENT, TRACESTATE};
 
 /// As much of an error's body as is looked at, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -74,14 +75,21 @@ pub async fn post<B>(
     key: KeyHeader,
     content_type: &str,
     body: B,
-    connect_timeout: Duration,
+    terms: Terms,
     refused: impl FnOnce(Refusal) -> UpstreamError,
 ) -> Result<Response, UpstreamError>
 where
     B: MessageBody + 'static,
 {
-    let sent = client::client(connect_timeout)
-        .post(String::from(url))
+    let Terms { connect_timeout, trace } = terms;
+    let mut request = client::client(connect_timeout).post(String::from(url));
+    if let Some(trace) = trace {
+        request = request.insert_header((TRACEPARENT, trace.traceparent()));
+        if let Some(state) = trace.tracestate() {
+            request = request.insert_header((TRACESTATE, state));
+        }
+    }
+    let sent = request
         .insert_header((key.name, key.value))
         .insert_header((header::CONTENT_TYPE, content_type))
         // A compressed stream would come in blocks, not chunk by chunk.

@@ -65,10 +65,10 @@ pub fn reader(api_key: Secret) -> impl BodyReader {
 
 async fn send(url: Url, api_key: &Secret, request: UpstreamRequest) -> Result<Body, UpstreamError> {
     let key = KeyHeader::new(HeaderName::from_static("x-goog-api-key"), "", api_key)?;
-    let connect_timeout = request.connect_timeout;
+    let terms = request.terms.clone();
     let body = PiecedBody::new(request::pieces(request));
     let refused = |refusal| reply::refusal(&refusal, api_key.expose());
-    let response = exchange::post(url, key, "application/json", body, connect_timeout, refused).await?;
+    let response = exchange::post(url, key, "application/json", body, terms, refused).await?;
     // The type is not looked at: Google calls an error in JSON an event stream, and the other way round.
     Ok(response.body)
 }

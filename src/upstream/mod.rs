@@ -24,6 +24,7 @@ use crate::audio::Audio;
 use crate::task::answer::TextKind;
 use crate::task::submission::Question;
 use crate::wire::completion::{FinishReason, Usage};
+use crate::wire::trace_context::TraceContext;
 
 pub use error::{Fault, Remedy, Stage, UpstreamError, Verdict};
 
@@ -44,8 +45,17 @@ pub struct UpstreamRequest {
     pub question: Question,
     /// The audio.
     pub audio: Audio,
+    /// How it is asked.
+    pub terms: Terms,
+}
+
+/// How an upstream is asked, whatever the question.
+#[derive(Debug, Clone)]
+pub struct Terms {
     /// How long name look-up, TCP and TLS may take.
     pub connect_timeout: Duration,
+    /// What the upstream is told of the trace that the call belongs to: the call is what it works for.
+    pub trace: Option<TraceContext>,
 }
 
 /// What an upstream says, as far as an answer is concerned.

@@ -59,10 +59,10 @@ async fn send(
     request: UpstreamRequest,
 ) -> Result<Body, UpstreamError> {
     let key = openai_wire::bearer(api_key)?;
-    let connect_timeout = request.connect_timeout;
+    let terms = request.terms.clone();
     let body = PiecedBody::new(request::pieces(request, options));
     let refused = |refusal| error::refusal(&refusal, api_key.expose());
-    let response = exchange::post(url, key, "application/json", body, connect_timeout, refused).await?;
+    let response = exchange::post(url, key, "application/json", body, terms, refused).await?;
     // The type is not looked at: JSON comes as an event stream, and the other way round.
     Ok(response.body)
 }

@@ -67,9 +67,9 @@ async fn send(
     request: UpstreamRequest,
 ) -> Result<Response, UpstreamError> {
     let key = openai_wire::bearer(api_key)?;
-    let connect_timeout = request.connect_timeout;
+    let terms = request.terms.clone();
     let form = request::form(request, options).await.map_err(|_| UpstreamError::AudioLost)?;
     let body = PiecedBody::new(form.pieces);
     let refused = |refusal| error::refusal(&refusal, api_key.expose());
-    exchange::post(url, key, &form.content_type, body, connect_timeout, refused).await
+    exchange::post(url, key, &form.content_type, body, terms, refused).await
 }

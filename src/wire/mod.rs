@@ -1,4 +1,4 @@
-//! The JSON and the event streams that outsiders see: serde types and framing, no behaviour.
+//! The JSON, the event streams and the trace headers that outsiders see: types and framing, no behaviour.
 
 pub mod chunk_frames;
 pub mod completion;
@@ -7,3 +7,4 @@ pub mod event_stream;
 pub mod json_text;
 pub mod submit;
 pub mod task;
+pub mod trace_context;

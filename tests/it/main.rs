@@ -41,4 +41,5 @@ mod support;
 mod sync;
 mod tidy;
 mod timeouts;
+mod trace;
 mod transcription;

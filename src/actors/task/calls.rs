@@ -21,8 +21,12 @@ use crate::config::Timeouts;
 use crate::error::Failure;
 use crate::task::Timestamp;
 use crate::task::life::{Event, Life};
+use crate::task::spans::Part;
 use crate::upstream::deadlines::with_deadlines;
-use crate::upstream::{Batch, Fault, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream, Verdict};
+use crate::upstream::{
+    Batch, Fault, Terms, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream, Verdict,
+};
+use crate::wire::trace_context::TraceContext;
 
 impl TaskActor {
     /// The channel of the permit is the one that is asked from now on.
@@ -50,6 +54,7 @@ impl TaskActor {
             store: self.settings.store.clone(),
             fetcher: self.settings.fetcher.clone(),
             id: self.task.id.clone(),
+            trace_id: self.task.trace_id(),
             max_text_bytes: most as u64,
             timeline,
             audio,
@@ -112,10 +117,17 @@ impl TaskActor {
         let request = UpstreamRequest {
             question: self.task.question.clone(),
             audio: audio.clone(),
-            connect_timeout: channel.timeouts.connect,
+            terms: Terms { connect_timeout: channel.timeouts.connect, trace: self.call_span() },
         };
         let timeouts = Timeouts { total: channel.timeouts.total_for(audio.duration), ..channel.timeouts };
         with_deadlines(channel.upstream.call(request), timeouts)
+    }
+
+    /// The place in the trace of the call that is about to be made, which is the last one of the timeline.
+    fn call_span(&self) -> Option<TraceContext> {
+        let attempts = &self.timeline.attempts;
+        let started = attempts.last()?.started;
+        self.task.span(Part::Call { number: attempts.len(), started })
     }
 
     /// Has anything of an answer come, so that another call could only contradict it?
@@ -141,6 +153,7 @@ impl TaskActor {
         if let Next::Again(_) | Next::Elsewhere = next {
             tracing::info!(
                 task_id = %self.task.id,
+                trace_id = self.task.trace_id().map(display),
                 channel = channel.name,
                 code = cause.code.as_str(),
                 upstream_status = cause.upstream_status,

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::field::display;
+
 use super::TaskAudio;
 use crate::audio::source::KeptAudio;
 use crate::audio::{Audio, label};
@@ -12,6 +14,7 @@ use crate::task::id::TaskId;
 use crate::task::recovery::interrupted;
 use crate::task::snapshot::State;
 use crate::task::timeline::Timeline;
+use crate::wire::trace_context::TraceId;
 
 /// Pause before the store is asked again; it doubles each time, up to the longest. An answer that was paid for is
 /// not given up because a disk is full for an hour, and none is asked for that would not be counted.
@@ -24,6 +27,8 @@ pub(super) struct Run {
     pub(super) store: Store,
     pub(super) fetcher: Fetcher,
     pub(super) id: TaskId,
+    /// The trace that the task belongs to, for the log.
+    pub(super) trace_id: Option<TraceId>,
     /// How long the base64 text of downloaded audio may be, in bytes.
     pub(super) max_text_bytes: u64,
     /// What is to be recorded, where the run is not recorded already.
@@ -36,7 +41,7 @@ pub(super) struct Run {
 /// # Errors
 /// Why the task cannot run.
 pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
-    let Run { store, fetcher, id, max_text_bytes, timeline, audio } = run;
+    let Run { store, fetcher, id, trace_id, max_text_bytes, timeline, audio } = run;
     if let Some(timeline) = timeline {
         insist(&id, "the run of a task", || store.run(id.clone(), timeline.clone())).await;
     }
@@ -57,6 +62,7 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
             let Fetched { audio, declared } = fetcher.fetch(&store, &url, max_text_bytes).await?;
             tracing::debug!(
                 task_id = %id,
+                trace_id = trace_id.map(display),
                 host = url.host_str(),
                 container = audio.container.name(),
                 text_bytes = audio.text.len(),
@@ -66,7 +72,8 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
             if let Some(declared) = declared.filter(|declared| label::contradicts(declared, audio.container))
             {
                 let found = audio.container.mime();
-                tracing::warn!(task_id = %id, declared, found, "the audio is not what its label says");
+                let trace_id = trace_id.map(display);
+                tracing::warn!(task_id = %id, trace_id, declared, found, "the audio is not what its label says");
             }
             Ok(audio)
         }

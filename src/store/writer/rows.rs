@@ -42,9 +42,9 @@ fn insert(connection: &Connection, record: &NewRecord, range: Option<Range>) -> 
     connection
         .prepare_cached(
             "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, range, runs, leashed, timeline,
-             state)
+             state, trace)
              VALUES (:id, :owner, :created, :stream, :question, :audio, :range, :runs, :leashed, :timeline,
-             :state)",
+             :state, :trace)",
         )?
         .execute(named_params! {
             ":id": task.id.as_str(),
@@ -58,6 +58,7 @@ fn insert(connection: &Connection, record: &NewRecord, range: Option<Range>) -> 
             ":leashed": leashed,
             ":timeline": json(timeline)?,
             ":state": state,
+            ":trace": task.trace.as_ref().map(json).transpose()?,
         })?;
     Ok(())
 }

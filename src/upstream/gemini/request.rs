@@ -82,6 +82,7 @@ mod tests {
     use super::*;
     use crate::audio::Audio;
     use crate::audio::container::Container;
+    use crate::upstream::Terms;
 
     fn body(question: Question) -> Value {
         let request = UpstreamRequest {
@@ -91,7 +92,7 @@ mod tests {
                 text: Bytes::from_static(b"UklGRg==").into(),
                 duration: None,
             },
-            connect_timeout: Duration::from_secs(1),
+            terms: Terms { connect_timeout: Duration::from_secs(1), trace: None },
         };
         let pieces = pieces(request).map(|piece| match piece {
             AudioText::Held(text) => text,

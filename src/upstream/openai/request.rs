@@ -58,6 +58,7 @@ mod tests {
     use crate::audio::container::Container;
     use crate::config::kind::MaxTokensField;
     use crate::task::submission::Question;
+    use crate::upstream::Terms;
 
     const PLAIN: OpenAiOptions = OpenAiOptions {
         max_tokens_field: MaxTokensField::MaxTokens,
@@ -73,7 +74,7 @@ mod tests {
                 text: Bytes::from_static(b"SUQz").into(),
                 duration: None,
             },
-            connect_timeout: Duration::from_secs(1),
+            terms: Terms { connect_timeout: Duration::from_secs(1), trace: None },
         };
         let pieces = pieces(request, options).map(|piece| match piece {
             AudioText::Held(text) => text,

@@ -86,6 +86,7 @@ mod tests {
     use crate::audio::Audio;
     use crate::audio::container::Container;
     use crate::task::submission::Question;
+    use crate::upstream::Terms;
     use crate::upstream::body::PiecedBody;
 
     const PLAIN: TranscriptionOptions = TranscriptionOptions {
@@ -110,7 +111,7 @@ mod tests {
                 text: Bytes::from_static(b"SUQz//8=").into(),
                 duration: None,
             },
-            connect_timeout: Duration::from_secs(1),
+            terms: Terms { connect_timeout: Duration::from_secs(1), trace: None },
         }
     }
 

@@ -1,0 +1,108 @@
+//! The spans of a task: its place in the trace of whoever submitted it.
+//!
+//! Their ids follow from the task. So an upstream can be told of a span that is not recorded before the task has ended,
+//! nothing has to be kept meanwhile, and a process that takes the task up tells the same story to its end.
+
+use sha2::{Digest, Sha256};
+
+use super::{Task, Timestamp};
+use crate::wire::trace_context::{SpanId, TraceContext};
+
+/// A part of a task's life that is a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// Until its run began.
+    Queue,
+    /// The download of its audio.
+    Fetch,
+    /// An upstream call.
+    Call {
+        /// Its number, from 1.
+        number: usize,
+        /// When it began: of two processes that each count to 1, the upstream was asked twice.
+        started: Timestamp,
+    },
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Queue => "queue",
+            Self::Fetch => "fetch",
+            Self::Call { .. } => "call",
+        }
+    }
+}
+
+impl Task {
+    /// The place in the trace of a part of this task; `None` for a task that belongs to no trace.
+    #[must_use]
+    pub fn span(&self, part: Part) -> Option<TraceContext> {
+        let trace = self.trace.as_ref()?;
+        let (number, started) = match part {
+            Part::Call { number, started } => (number as u64, started.0),
+            Part::Whole | Part::Queue | Part::Fetch => (0, 0),
+        };
+        // Several tasks may belong to one trace.
+        let hash = Sha256::new()
+            .chain_update(trace.trace_id.as_bytes())
+            .chain_update(self.id.as_str())
+            .chain_update(part.name())
+            .chain_update(number.to_be_bytes())
+            .chain_update(started.to_be_bytes())
+            .finalize();
+        let (first, _) = hash.split_first_chunk()?;
+        Some(trace.below(SpanId::from_bytes(*first)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::keys::KeyHash;
+    use crate::task::id::TaskId;
+    use crate::task::submission::Question;
+
+    fn task(trace: Option<TraceContext>) -> Task {
+        let question = Question {
+            model: String::new(),
+            prompt: String::new(),
+            system_prompt: None,
+            max_tokens: None,
+            temperature: None,
+            reasoning: false,
+        };
+        let (id, owner) = (TaskId::generate(1), KeyHash::of("k"));
+        Task { id, owner, created: Timestamp(1), stream: false, question, trace }
+    }
+
+    #[test]
+    fn each_part_of_each_task_is_a_span_of_its_own_in_one_trace() {
+        let trace = TraceContext::begin(true);
+        let call = |number, at| Part::Call { number, started: Timestamp(at) };
+        let parts = [Part::Whole, Part::Queue, Part::Fetch, call(1, 5), call(1, 6), call(2, 5)];
+        let tasks = [task(Some(trace.clone())), task(Some(trace.clone()))];
+        let mut ids = HashSet::from([trace.span_id]);
+        for span in tasks.iter().flat_map(|task| parts.map(|part| task.span(part).unwrap())) {
+            assert_eq!((span.trace_id, span.flags), (trace.trace_id, trace.flags));
+            ids.insert(span.span_id);
+        }
+        assert_eq!(ids.len(), 13);
+    }
+
+    #[test]
+    fn the_next_process_finds_the_same_ids() {
+        let task = task(Some(TraceContext::begin(true)));
+        assert_eq!(task.clone().span(Part::Whole), task.span(Part::Whole));
+    }
+
+    #[test]
+    fn a_task_outside_of_any_trace_has_no_spans() {
+        assert_eq!(task(None).span(Part::Whole), None);
+    }
+}

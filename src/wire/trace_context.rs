@@ -1,0 +1,254 @@
+//! W3C Trace Context: the headers `traceparent` and `tracestate`, read and written.
+//!
+//! What is not understood begins no error: who sends a malformed `traceparent` sends none, and with it goes the
+//! `tracestate`, which means nothing alone. What is understood is passed on in version 00.
+
+use std::fmt;
+
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+/// Longest `traceparent` that is looked at, in bytes: what later versions may add is passed over.
+const MAX_TRACEPARENT_BYTES: usize = 256;
+/// Longest `tracestate` that is passed on, in bytes of all its headers together. This much the standard asks for.
+const MAX_TRACESTATE_BYTES: usize = 512;
+/// Most members of a `tracestate`.
+const MAX_TRACESTATE_MEMBERS: usize = 32;
+/// Bytes of a `traceparent` in version 00.
+const TRACEPARENT_BYTES: usize = 55;
+
+/// The names of the headers.
+pub const TRACEPARENT: &str = "traceparent";
+/// See [`TRACEPARENT`].
+pub const TRACESTATE: &str = "tracestate";
+
+/// What all work for one cause has in common. Never all zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceId([u8; 16]);
+
+/// One piece of that work. Never all zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SpanId([u8; 8]);
+
+macro_rules! id {
+    ($id:ident, $bytes:literal) => {
+        impl $id {
+            /// A new one, from a cryptographic generator.
+            #[must_use]
+            pub fn random() -> Self {
+                let mut rng = rand::rng();
+                loop {
+                    if let Some(id) = Self::from_bytes(rng.random()) {
+                        return id;
+                    }
+                }
+            }
+
+            /// `None` for zeros, which stand for no id.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; $bytes]) -> Option<Self> {
+                (bytes != [0; $bytes]).then_some(Self(bytes))
+            }
+
+            /// The id as OTLP writes it.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8] {
+                &self.0
+            }
+
+            /// Reads hex digits in lower case, as the standard demands.
+            fn from_hex(text: &[u8]) -> Option<Self> {
+                let mut bytes = [0; $bytes];
+                if text.len() != 2 * bytes.len() {
+                    return None;
+                }
+                for (byte, digits) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+                    *byte = hex_byte(digits)?;
+                }
+                Self::from_bytes(bytes)
+            }
+        }
+
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+    };
+}
+
+id!(TraceId, 16);
+id!(SpanId, 8);
+
+/// The flags of a `traceparent`, as far as version 00 gives them a meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceFlags(u8);
+
+impl TraceFlags {
+    const SAMPLED: u8 = 1;
+    /// Level 2 of the standard: the trace id is random.
+    const RANDOM: u8 = 2;
+
+    /// The flags of a trace that begins here.
+    #[must_use]
+    pub fn new(sampled: bool) -> Self {
+        Self(if sampled { Self::SAMPLED } else { 0 })
+    }
+
+    /// Does the caller record what it does? Then its callees shall.
+    #[must_use]
+    pub fn is_sampled(self) -> bool {
+        self.0 & Self::SAMPLED != 0
+    }
+
+    /// The flags as they stand on the wire.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+}
+
+/// Where in which trace some work belongs: below the span of whoever asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Headers", into = "Headers")]
+pub struct TraceContext {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The work above.
+    pub span_id: SpanId,
+    /// Is it recorded?
+    pub flags: TraceFlags,
+    /// What tracing systems on the way have noted, as it came.
+    state: Option<Box<str>>,
+}
+
+impl TraceContext {
+    /// The root of a new trace.
+    #[must_use]
+    pub fn begin(sampled: bool) -> Self {
+        Self {
+            trace_id: TraceId::random(),
+            span_id: SpanId::random(),
+            flags: TraceFlags::new(sampled),
+            state: None,
+        }
+    }
+
+    /// Reads the values of all headers of both names, in their order. `None` where there is no `traceparent`, more
+    /// than one, or a malformed one.
+    #[must_use]
+    pub fn parse<'a>(
+        parents: impl IntoIterator<Item = &'a [u8]>,
+        states: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Option<Self> {
+        let mut parents = parents.into_iter();
+        let parent = parents.next().filter(|_| parents.next().is_none())?;
+        let (trace_id, span_id, flags) = parse_traceparent(parent.trim_ascii())?;
+        Some(Self { trace_id, span_id, flags, state: parse_tracestate(states) })
+    }
+
+    /// The same place in the trace, but below this span.
+    #[must_use]
+    pub fn below(&self, span_id: SpanId) -> Self {
+        Self { span_id, ..self.clone() }
+    }
+
+    /// The value of the `traceparent` that leads here.
+    #[must_use]
+    pub fn traceparent(&self) -> String {
+        format!("00-{}-{}-{:02x}", self.trace_id, self.span_id, self.flags.bits())
+    }
+
+    /// The value of the `tracestate` that goes with it.
+    #[must_use]
+    pub fn tracestate(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+}
+
+fn parse_traceparent(text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
+    if text.len() > MAX_TRACEPARENT_BYTES {
+        return None;
+    }
+    let (known, more) = text.split_at_checked(TRACEPARENT_BYTES)?;
+    if [known[2], known[35], known[52]] != [b'-'; 3] {
+        return None;
+    }
+    let is_complete = match hex_byte(&known[..2])? {
+        0 => more.is_empty(),
+        0xff => false,
+        _ => matches!(more.first(), None | Some(b'-')),
+    };
+    let flags = TraceFlags(hex_byte(&known[53..])? & (TraceFlags::SAMPLED | TraceFlags::RANDOM));
+    let ids = (TraceId::from_hex(&known[3..35])?, SpanId::from_hex(&known[36..52])?);
+    is_complete.then_some((ids.0, ids.1, flags))
+}
+
+/// All headers as one; `None` where one member is malformed, or there are too many.
+fn parse_tracestate<'a>(states: impl IntoIterator<Item = &'a [u8]>) -> Option<Box<str>> {
+    let mut all = String::new();
+    for state in states {
+        let state = std::str::from_utf8(state).ok()?.trim_ascii();
+        if !all.is_empty() && !state.is_empty() {
+            all.push(',');
+        }
+        if all.len() + state.len() > MAX_TRACESTATE_BYTES {
+            return None;
+        }
+        all.push_str(state);
+    }
+    // Empty members are allowed, and stand for nothing.
+    let members = all.split(',').map(str::trim_ascii).filter(|member| !member.is_empty());
+    let are_well_formed = members.clone().all(is_member) && members.count() <= MAX_TRACESTATE_MEMBERS;
+    (are_well_formed && !all.is_empty()).then(|| all.into())
+}
+
+fn is_member(member: &str) -> bool {
+    let Some((key, value)) = member.split_once('=') else { return false };
+    let is_key = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@')
+    };
+    let begins_well = key.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let is_value = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'=';
+    begins_well
+        && key.len() <= 256
+        && key.bytes().all(is_key)
+        && (1..=256).contains(&value.len())
+        && value.bytes().all(is_value)
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let [high, low] = digits else { return None };
+    Some(digit(*high)? << 4 | digit(*low)?)
+}
+
+/// A context as it is kept: the headers that would say it.
+#[derive(Serialize, Deserialize)]
+struct Headers {
+    traceparent: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tracestate: Option<String>,
+}
+
+impl From<TraceContext> for Headers {
+    fn from(context: TraceContext) -> Self {
+        Self { traceparent: context.traceparent(), tracestate: context.state.map(String::from) }
+    }
+}
+
+impl TryFrom<Headers> for TraceContext {
+    type Error = &'static str;
+
+    fn try_from(headers: Headers) -> Result<Self, Self::Error> {
+        let state = headers.tracestate.as_deref().map(str::as_bytes);
+        Self::parse([headers.traceparent.as_bytes()], state).ok_or("no traceparent")
+    }
+}
+
+#[cfg(test)]
+mod tests;

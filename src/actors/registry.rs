@@ -264,7 +264,7 @@ impl Handler<TakeUp> for Registry {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, TakeUp { mut left, key_name, fate }: TakeUp, _: &mut Self::Context) -> Self::Result {
-        left.timeline.end_attempt(ErrorCode::TaskInterrupted.as_str(), Timestamp::now());
+        left.timeline.end_attempt(ErrorCode::TaskInterrupted.as_str(), None, Timestamp::now());
         let (run, chunks) = match fate {
             Fate::Run { audio, candidates, allowance } => {
                 let admitted =

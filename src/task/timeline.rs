@@ -10,6 +10,9 @@ pub struct Timeline {
     /// When it was accepted.
     #[serde(rename = "queued_at_ms")]
     pub queued: Timestamp,
+    /// When the download of its audio began; absent for audio that was sent along.
+    #[serde(rename = "fetch_started_at_ms", skip_serializing_if = "Option::is_none")]
+    pub fetch_started: Option<Timestamp>,
     /// When its audio was downloaded; `null` for audio that was sent along.
     #[serde(rename = "fetched_at_ms")]
     pub fetched: Option<Timestamp>,
@@ -36,18 +39,34 @@ pub struct Attempt {
     pub ended: Option<Timestamp>,
     /// `completed` or an error code; `null` while it runs.
     pub outcome: Option<String>,
+    /// The HTTP status with which the upstream refused; absent where it told none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_status: Option<u16>,
 }
 
 impl Timeline {
     /// The timeline of a task that was accepted just now.
     #[must_use]
     pub fn begun(queued: Timestamp) -> Self {
-        Self { queued, fetched: None, first_answered: None, ended: None, attempts: Vec::new() }
+        Self {
+            queued,
+            fetch_started: None,
+            fetched: None,
+            first_answered: None,
+            ended: None,
+            attempts: Vec::new(),
+        }
     }
 
     /// An upstream call begins.
     pub fn attempt(&mut self, channel: &str, now: Timestamp) {
-        self.attempts.push(Attempt { channel: channel.to_owned(), started: now, ended: None, outcome: None });
+        self.attempts.push(Attempt {
+            channel: channel.to_owned(),
+            started: now,
+            ended: None,
+            outcome: None,
+            upstream_status: None,
+        });
     }
 
     /// Is an upstream call under way, or about to be?
@@ -56,18 +75,20 @@ impl Timeline {
         self.attempts.last().is_some_and(|attempt| attempt.ended.is_none())
     }
 
-    /// The call that runs ends, and the task does not. `outcome` is an error code.
-    pub fn end_attempt(&mut self, outcome: &str, now: Timestamp) {
+    /// The call that runs ends, and the task does not. `outcome` is an error code, `upstream_status` what the upstream
+    /// said of it.
+    pub fn end_attempt(&mut self, outcome: &str, upstream_status: Option<u16>, now: Timestamp) {
         if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
             attempt.ended = Some(now);
             attempt.outcome = Some(outcome.to_owned());
+            attempt.upstream_status = upstream_status;
         }
     }
 
     /// The task, and with it the call that runs, ends. `outcome` is `completed` or an error code.
     pub fn end(&mut self, outcome: &str, now: Timestamp) {
         self.ended = Some(now);
-        self.end_attempt(outcome, now);
+        self.end_attempt(outcome, None, now);
     }
 
     /// From acceptance to the first call, or to the end where there was none.

@@ -50,6 +50,9 @@ fn the_next_channel_answers_where_the_first_one_fails() {
         pairs(&attempts(&hearken, &id)),
         [("first", "upstream_error"), ("first", "upstream_error"), ("second", "completed")]
     );
+    let task = hearken.get(&format!("/v1/tasks/{id}?include=timeline")).json();
+    let statuses = |number: usize| task["timeline"]["attempts"][number].get("upstream_status").cloned();
+    assert_eq!([statuses(0), statuses(1), statuses(2)], [Some(json!(503)), Some(json!(503)), None]);
     let ended = hearken.log_line("task ended");
     for told in ["channel=\"second\"", "candidates=2", "calls=3"] {
         assert!(ended.contains(told), "{ended}");

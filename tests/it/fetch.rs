@@ -54,6 +54,7 @@ fn a_file_arrives_upstream_byte_for_byte_with_the_type_that_its_bytes_show() {
     let timeline = client.get(&format!("/v1/tasks/{id}?include=timeline")).json()["timeline"].clone();
     let moment = |name: &str| timeline[name].as_u64().unwrap_or_else(|| panic!("{name}: {timeline}"));
     assert!(moment("queued_at_ms") <= moment("fetched_at_ms"));
+    assert!(moment("fetch_started_at_ms") <= moment("fetched_at_ms"));
     assert!(moment("fetched_at_ms") <= timeline["attempts"][0]["started_at_ms"].as_u64().unwrap());
 }
 

@@ -44,7 +44,9 @@ impl TaskActor {
             return self.fail(Failure::internal(), ctx);
         };
         let downloads = !audio.is_at_hand();
-        if !downloads && !self.timeline.is_attempted() {
+        if downloads {
+            self.timeline.fetch_started = Some(Timestamp::now());
+        } else if !self.timeline.is_attempted() {
             self.timeline.attempt(&channel.name, Timestamp::now());
         }
         let timeline = (!self.run_recorded).then(|| self.timeline.clone());
@@ -141,7 +143,7 @@ impl TaskActor {
             return self.fail(err, ctx);
         };
         let cause = Failure::from(err.clone());
-        self.timeline.end_attempt(cause.code.as_str(), Timestamp::now());
+        self.timeline.end_attempt(cause.code.as_str(), cause.upstream_status, Timestamp::now());
         let now = Instant::now();
         // Only its first call is the probe.
         let probe = self.permit.as_mut().and_then(Permit::take_probe);

@@ -22,6 +22,7 @@
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
 //! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, where small audio shares [segments](store#spool), the journals |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
+//! | [`trace`] | what is recorded of requests and tasks as [spans](task::spans), and exported by OTLP |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance) |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`fanout`] | from a chunk log to any number of subscribers: as a [body](fanout::body), or over a connection that was [handed over](fanout::socket) to a [pump](fanout::pump) |
@@ -31,7 +32,7 @@
 //! | [`cli`] | the commands |
 //! | [`fake_upstream`] | what `hearken fake-upstream` runs: upstreams that answer well or in whatever way goes wrong, as a script says; nothing else knows it, and it knows nothing else |
 //!
-//! Who may know whom: `cli → server → api → {actors, fanout} → {channel → upstream, fetch} → {store, net} →
+//! Who may know whom: `cli → server → api → {actors, fanout} → {channel → upstream, fetch, trace} → {store, net} →
 //! {audio, task} → wire → error`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and
 //! `config` hold values that several parts receive.
 //!
@@ -97,6 +98,7 @@
 //! - Every queue has a bound, and the bound stands where it is enforced. `do_send` and unbounded channels are
 //!   banned by clippy.
 //! - Upstreams, whom the operator has chosen, are told of the submitter's trace; hosts that audio is fetched from are not.
+//! - A span is made of values when its work has ended; who collects them can be slow or gone, and nothing waits.
 //! - Secrets have types that do not print ([`Secret`](config::Secret), [`KeyHash`](keys::KeyHash)); an
 //!   upstream's words pass [`upstream::redact`] before anybody sees them.
 
@@ -116,5 +118,6 @@ pub mod net;
 pub mod server;
 pub mod store;
 pub mod task;
+pub mod trace;
 pub mod upstream;
 pub mod wire;

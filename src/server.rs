@@ -26,6 +26,7 @@ use crate::fanout::Fanout;
 use crate::fetch::Fetcher;
 use crate::keys::{KeyRecord, Keyring, Keys};
 use crate::store::{Store, StoreError};
+use crate::trace::Traces;
 use crate::upstream::Upstream;
 use crate::upstream::gemini::Gemini;
 use crate::upstream::local::Local;
@@ -80,6 +81,13 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     let keys = follow_keys(&store, config.keys.clone()).await?;
     let channels = Channels::new(config.channels.iter().map(open_channel));
     let dispatcher = Dispatcher::new(&channels, config.limits.max_pending_tasks).start();
+    let (traces, exporter) = match &config.traces {
+        Some(traces) => {
+            let (traces, exporter) = Traces::export(traces, &config.channels, &Arbiter::new().handle());
+            (traces, Some(exporter))
+        }
+        None => (Traces::default(), None),
+    };
     let settings = TaskSettings {
         store: store.clone(),
         fetcher: Fetcher::new(config.fetch.clone()),
@@ -87,6 +95,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
         retry_budget: config.limits.retry_budget,
         chunk_retention: config.retention.streams(),
         max_answer_bytes: config.limits.max_answer_bytes,
+        traces: traces.clone(),
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters: Vec<_> = (0..cores).map(|_| Arbiter::new().handle()).collect();
@@ -100,8 +109,14 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     actix_rt::spawn(sweep(store, config.retention));
 
     let draining = Draining::default();
-    let shared =
-        Shared { keys, channels, tasks: tasks.clone(), fanout: fanout.clone(), draining: draining.clone() };
+    let shared = Shared {
+        keys,
+        channels,
+        tasks: tasks.clone(),
+        fanout: fanout.clone(),
+        draining: draining.clone(),
+        traces,
+    };
     let (server, addresses) = listener::listen(&config, shared, cores, files)?;
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
@@ -116,6 +131,9 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
         // Everything was said. Whoever has not read it yet has a moment to do so.
         join!(handle.stop(true), fanout.stop(listener::STOP_TIME));
         let _ = serving.await;
+        if let Some(exporter) = exporter {
+            exporter.finish().await;
+        }
     };
     tokio::select! {
         () = drained => tracing::info!(subscribers = fanout.audience().left(), "drained"),

@@ -11,6 +11,7 @@ mod parts;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use serde_json::value::RawValue;
@@ -31,6 +32,7 @@ use crate::task::recovery::{interrupted_caller, interrupted_stream};
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
+use crate::trace::EndedTask;
 use crate::upstream::{UpstreamError, UpstreamEvent};
 use crate::wire::completion::{CompletionEnd, FinishReason, Usage};
 
@@ -94,6 +96,8 @@ pub struct TaskActor {
     audio: Option<TaskAudio>,
     /// From then on until something of an answer was seen: each call sends it.
     at_hand: Option<Audio>,
+    /// How long it lasts, once that is known.
+    audio_duration: Option<Duration>,
     admission: Option<Admission>,
     /// Whether the task is accepted, where that has yet to be said.
     verdict: Option<Verdict>,
@@ -174,6 +178,7 @@ impl TaskActor {
             most_running,
             audio,
             at_hand: None,
+            audio_duration: None,
             admission,
             verdict,
             ahead: None,
@@ -386,6 +391,7 @@ impl TaskActor {
 
     fn announce(&mut self, ctx: &mut Context<Self>) {
         self.log_end();
+        self.trace_end();
         match (self.life.outcome(), self.finish) {
             (Some(Outcome::Failed(failure)), _) => self.answer.end_failed(failure),
             (_, Some((reason, usage))) => self.answer.end_completed(reason, usage),
@@ -428,10 +434,7 @@ impl TaskActor {
     }
 
     fn log_end(&self) {
-        let failure = match self.life.outcome() {
-            Some(Outcome::Failed(failure)) => Some(failure),
-            Some(Outcome::Completed) | None => None,
-        };
+        let failure = self.failure();
         let usage = self.finish.map(|(_, usage)| usage);
         tracing::info!(
             task_id = %self.task.id,
@@ -453,6 +456,25 @@ impl TaskActor {
             completion_tokens = usage.map(|usage| usage.completion_tokens),
             "task ended"
         );
+    }
+
+    /// Why it failed, once it has.
+    fn failure(&self) -> Option<&Failure> {
+        match self.life.outcome() {
+            Some(Outcome::Failed(failure)) => Some(failure),
+            Some(Outcome::Completed) | None => None,
+        }
+    }
+
+    fn trace_end(&self) {
+        self.settings.traces.task_ended(EndedTask {
+            task: &self.task,
+            timeline: &self.timeline,
+            channel: self.channel.as_ref().map(|channel| channel.name.as_str()),
+            failure: self.failure(),
+            finish: self.finish,
+            audio: self.audio_duration,
+        });
     }
 
     fn state(&self) -> State {

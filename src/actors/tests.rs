@@ -30,6 +30,7 @@ use crate::task::snapshot::State;
 use crate::task::submission::Question;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
+use crate::trace::Traces;
 use crate::upstream::testing::{Scripted, batches, channel_over, silent_channel};
 use crate::upstream::{Upstream, UpstreamEvent, UpstreamStream};
 use crate::wire::completion::{FinishReason, Usage};
@@ -57,6 +58,7 @@ fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: 
         dispatcher: Dispatcher::new(&channels, max_pending_tasks).start(),
         retry_budget: RetryBudget { calls: 12, time: day },
         chunk_retention: day,
+        traces: Traces::default(),
         max_answer_bytes: 1 << 20,
     };
     let registry = Registry::new(settings, vec![Arbiter::new().handle()]);

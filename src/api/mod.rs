@@ -8,6 +8,7 @@ pub mod models;
 pub mod payload_memory;
 pub mod reply;
 pub mod request_log;
+pub mod request_trace;
 pub mod stream;
 pub mod tasks;
 pub mod upgrade;

@@ -5,16 +5,16 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use tracing::field::display;
 
+use super::request_trace::RequestTrace;
 use super::upgrade;
 use crate::error::Failure;
 use crate::task::id::{TaskId, random_text};
-use crate::wire::trace_context::{TRACEPARENT, TRACESTATE, TraceContext};
 
 /// Carries a request's id both ways.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -50,11 +50,7 @@ pub async fn log<B: MessageBody>(
     let method = request.method().clone();
     let path = request.path().to_owned();
     request.extensions_mut().insert(RequestId(id.clone()));
-    let trace = caller_trace(request.headers());
-    let trace_id = trace.as_ref().map(|trace| trace.trace_id);
-    if let Some(trace) = trace {
-        request.extensions_mut().insert(trace);
-    }
+    let RequestTrace { id: trace_id, span } = RequestTrace::begin(&request);
     let result = next.call(request).await;
     let ms = started.elapsed().as_micros() as f64 / 1000.0;
     let shown = id.to_str().unwrap_or_default().to_owned();
@@ -65,6 +61,9 @@ pub async fn log<B: MessageBody>(
             let task_id = extensions.get::<TaskId>().map(ToString::to_string);
             drop(extensions);
             let status = response.status().as_u16();
+            if let Some(span) = span {
+                span.answered(status, response.request().match_pattern().as_deref());
+            }
             // A task of its own runs when this connection's has written the response: the client does not wait for
             // the log.
             actix_web::rt::spawn(async move {
@@ -78,17 +77,13 @@ pub async fn log<B: MessageBody>(
             Ok(response)
         }
         Err(err) => {
+            if let Some(span) = span {
+                span.answered(500, None);
+            }
             tracing::error!(request_id = shown, %method, path, status = 500, ms, %err, "request");
             Err(Crashed(id).into())
         }
     }
-}
-
-/// Where in whose trace the request stands; put into its extensions.
-fn caller_trace(headers: &HeaderMap) -> Option<TraceContext> {
-    let parents = headers.get_all(TRACEPARENT).map(HeaderValue::as_bytes);
-    let states = headers.get_all(TRACESTATE).map(HeaderValue::as_bytes);
-    TraceContext::parse(parents, states)
 }
 
 /// The client's own id, where it is a usable one.

@@ -59,6 +59,14 @@ fn describe(config: &Config) {
         say("serves streams    through the HTTP server: connections are not handed over");
     }
     describe_fetch(&config.fetch);
+    if let Some(traces) = &config.traces {
+        say(format_args!(
+            "exports spans     as {} to {}, of {} % of the traces that begin here",
+            traces.service_name,
+            traces.endpoint,
+            traces.sample_ratio * 100.0
+        ));
+    }
     for key in &config.keys {
         say(format_args!(
             "key {}: models {}, {} submits per minute, {} tasks at once",

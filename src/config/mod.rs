@@ -9,10 +9,13 @@ pub mod kind;
 mod kinds;
 mod place;
 mod settings;
+mod traces;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use url::Url;
 
 use crate::audio::container::Container;
 use crate::audio::gate::Gate;
@@ -47,6 +50,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How subscribers are served.
     pub stream: StreamConfig,
+    /// To whom spans are exported; `None`: to nobody.
+    pub traces: Option<TracesConfig>,
     /// What is wrong without being fatal, for the log.
     pub warnings: Vec<String>,
 }
@@ -175,6 +180,19 @@ pub struct StreamConfig {
     pub hand_over: bool,
     /// A subscriber that takes nothing of what it is sent for this long is let go.
     pub send_timeout: Duration,
+}
+
+/// To whom spans are exported.
+#[derive(Debug, Clone)]
+pub struct TracesConfig {
+    /// Where OTLP messages are posted to, with the path.
+    pub endpoint: Url,
+    /// Headers of each message, in lower case: some of them are credentials.
+    pub headers: Vec<(String, Secret)>,
+    /// The share of traces begun here that are recorded, 0 to 1; the others' is decided by those who began them.
+    pub sample_ratio: f64,
+    /// What the service is called.
+    pub service_name: String,
 }
 
 /// How long each stage of an upstream call may take.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::file::{self, ChannelEntry, FileConfig, KeyEntry};
 use super::kinds::{Kind, kind};
+use super::traces::traces;
 use super::{
     BreakerRule, Capability, ChannelConfig, Config, FetchConfig, Limits, Problem, Retention, RetryBudget,
     RetryRule, Secret, StoreConfig, StreamConfig, Timeouts,
@@ -69,6 +70,8 @@ pub(super) fn check(
         .collect::<Result<Vec<_>, _>>()?;
     unique("keys", keys.iter().map(|key| key.name.as_str()))?;
 
+    let traces = traces(file.traces, &mut warnings, variable)?;
+
     Ok(Config {
         listen,
         data_dir: file.data_dir.unwrap_or_else(|| PathBuf::from("./hearken-data")),
@@ -108,6 +111,7 @@ pub(super) fn check(
                 900,
             )?),
         },
+        traces,
         warnings,
     })
 }

@@ -37,6 +37,7 @@ use crate::fanout::socket::{OpenFile, Socket};
 use crate::fanout::{Fanout, Reception};
 use crate::keys::Keys;
 use crate::task::Timestamp;
+use crate::trace::Traces;
 
 /// How long open connections may take to end once everything has been said.
 pub(super) const STOP_TIME: Duration = Duration::from_secs(2);
@@ -68,6 +69,8 @@ pub(super) struct Shared {
     pub(super) fanout: Fanout,
     /// Connections that are idle then are closed.
     pub(super) draining: Draining,
+    /// Where requests are recorded.
+    pub(super) traces: Traces,
 }
 
 /// Listens, in a process that may open so many `files`. Returns the server, which has to be awaited, and where it
@@ -86,9 +89,9 @@ pub(super) fn listen(
         parsing: Arc::new(Semaphore::new((workers / 2).max(1))),
     });
     let since = web::Data::new(ServingSince(Timestamp::now()));
-    let Shared { keys, channels, tasks, fanout, draining } = shared;
+    let Shared { keys, channels, tasks, fanout, draining, traces } = shared;
     let (keys, channels) = (web::Data::new(keys), web::Data::new(channels));
-    let tasks = web::Data::new(tasks);
+    let (tasks, traces) = (web::Data::new(tasks), web::Data::new(traces));
     let stream_config = config.stream;
     let app = move || {
         App::new()
@@ -98,6 +101,7 @@ pub(super) fn listen(
             .app_data(keys.clone())
             .app_data(channels.clone())
             .app_data(tasks.clone())
+            .app_data(traces.clone())
             .configure(api::routes)
             .wrap(CatchPanic::default())
             .wrap(from_fn(request_log::log))

@@ -34,6 +34,7 @@ mod queue;
 mod recordings;
 mod restart;
 mod retry;
+mod spans;
 mod spool;
 mod stream;
 mod submit;

@@ -103,6 +103,7 @@ impl TaskActor {
             self.ahead.take().map_or_else(|| self.open_call(&channel, &audio), |CallAhead(events)| events);
         // An end without a word is none.
         let events = events.chain(stream::once(std::future::ready(Err(UpstreamError::Disconnected))));
+        self.audio_duration = audio.duration;
         self.at_hand = Some(audio);
         self.listening = true;
         self.spoke = false;

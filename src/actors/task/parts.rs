@@ -23,6 +23,7 @@ use crate::task::answer::Answer;
 use crate::task::chunk_log::{ChunkLog, LogHandle};
 use crate::task::id::random_text;
 use crate::task::timeline::Timeline;
+use crate::trace::Traces;
 use crate::wire::completion::CompletionHead;
 
 /// What all tasks of a server share.
@@ -40,6 +41,8 @@ pub struct TaskSettings {
     pub chunk_retention: Duration,
     /// Most bytes of text and frames that one task may hold.
     pub max_answer_bytes: usize,
+    /// Where ended tasks are recorded.
+    pub traces: Traces,
 }
 
 /// A task's audio, as far as this process has it.

@@ -1,5 +1,6 @@
 //! What the tests share: the program, its upstream, a reader of its streams, and audio to send.
 
+pub(crate) mod collector;
 pub(crate) mod fake_command;
 pub(crate) mod form;
 pub(crate) mod hearken;

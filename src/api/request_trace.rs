@@ -1,0 +1,47 @@
+//! Where a request stands in a trace: in its caller's, or in one that begins with it. Handlers find it in the request's
+//! extensions.
+
+use actix_web::dev::ServiceRequest;
+use actix_web::http::Method;
+use actix_web::http::header::HeaderValue;
+use actix_web::{HttpMessage, web};
+
+use crate::trace::{RequestFacts, RequestSpan, Traces};
+use crate::wire::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, TraceId};
+
+/// What is known of a request's trace when it begins.
+#[derive(Debug)]
+pub struct RequestTrace {
+    /// The trace, for the log.
+    pub id: Option<TraceId>,
+    /// Its span, where it makes one.
+    pub span: Option<RequestSpan>,
+}
+
+impl RequestTrace {
+    /// Finds the request's place and puts it into its extensions.
+    #[must_use]
+    pub fn begin(request: &ServiceRequest) -> Self {
+        let headers = request.headers();
+        let caller = TraceContext::parse(
+            headers.get_all(TRACEPARENT).map(HeaderValue::as_bytes),
+            headers.get_all(TRACESTATE).map(HeaderValue::as_bytes),
+        );
+        let Some(traces) =
+            request.app_data::<web::Data<Traces>>().filter(|_| request.method() == Method::POST)
+        else {
+            return Self { id: caller.map(|caller| caller.trace_id), span: None };
+        };
+        let place = traces.place(caller.as_ref());
+        let span = traces.request(place.as_ref(), caller.as_ref(), || RequestFacts {
+            method: request.method().to_string(),
+            scheme: request.connection_info().scheme().to_owned(),
+            path: request.path().to_owned(),
+        });
+        let id = place.as_ref().map(|place| place.trace_id);
+        if let Some(place) = place {
+            request.extensions_mut().insert(place);
+        }
+        Self { id, span }
+    }
+}

@@ -1,0 +1,244 @@
+//! Takes spans to a collector, by OTLP over HTTP, and harms nobody when it cannot: its queue has a bound, what does not
+//! fit is counted and dropped, and the log is told of it at most once a minute.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use actix_rt::ArbiterHandle;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::otlp;
+use super::post::{Collector, Failure};
+use crate::config::TracesConfig;
+
+/// What may wait: the spans of so many tasks and requests.
+const QUEUE: usize = 2048;
+/// Spans of one message, about: those of one task stay together.
+const BATCH: usize = 512;
+/// After the first span of a message others are waited for so long.
+const GATHER: Duration = Duration::from_secs(1);
+/// How often a message is sent, where the collector may take it another time.
+const TRIES: u32 = 5;
+/// Pause before the second try; it doubles each time.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Longest pause, also where the collector asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The log is told of trouble this often.
+const COMPLAINT: Duration = Duration::from_secs(60);
+/// How long the last spans may take when the server stops.
+const LAST_TIME: Duration = Duration::from_secs(3);
+
+/// Where spans wait for the exporter.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pieces: mpsc::Sender<Vec<Span>>,
+    overflowed: Arc<AtomicU64>,
+}
+
+impl Queue {
+    /// Spans that belong together: they are exported all, or none where there is no room.
+    pub(super) fn push(&self, spans: Vec<Span>) {
+        if let Err(err) = self.pieces.try_send(spans) {
+            let spans = err.into_inner();
+            self.overflowed.fetch_add(spans.len() as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A running exporter.
+#[derive(Debug)]
+pub struct Exporter {
+    stop: oneshot::Sender<Infallible>,
+    ended: oneshot::Receiver<Infallible>,
+}
+
+impl Exporter {
+    /// Exports what waits, as far as the collector takes it in a few seconds.
+    pub async fn finish(self) {
+        drop(self.stop);
+        if timeout(LAST_TIME, self.ended).await.is_err() {
+            tracing::warn!("the collector did not take the last spans in time: they are lost");
+        }
+    }
+}
+
+/// Resolves when the server stops.
+type Stop = Shared<BoxFuture<'static, ()>>;
+
+pub(super) fn start(config: &TracesConfig, arbiter: &ArbiterHandle) -> (Queue, Exporter) {
+    let (pieces, waiting) = mpsc::channel(QUEUE);
+    let overflowed = Arc::new(AtomicU64::new(0));
+    let (stop, stopped) = oneshot::channel::<Infallible>();
+    let (ending, ended) = oneshot::channel::<Infallible>();
+    let (config, losses) =
+        (config.clone(), Losses { overflowed: Arc::clone(&overflowed), lost: 0, told: None });
+    arbiter.spawn_fn(move || {
+        let stop: Stop = stopped.map(|_| ()).boxed().shared();
+        let export = Export {
+            service_name: config.service_name.clone(),
+            collector: Collector::new(config),
+            waiting,
+            losses,
+        };
+        actix_rt::spawn(async move {
+            export.run(stop).await;
+            drop(ending);
+        });
+    });
+    (Queue { pieces, overflowed }, Exporter { stop, ended })
+}
+
+struct Export {
+    service_name: String,
+    collector: Collector,
+    waiting: mpsc::Receiver<Vec<Span>>,
+    losses: Losses,
+}
+
+impl Export {
+    async fn run(mut self, stop: Stop) {
+        loop {
+            let batch = self.gather(stop.clone()).await;
+            if batch.is_empty() {
+                // Nothing comes before the stop, or nothing after it.
+                break;
+            }
+            self.deliver(batch, stop.clone()).await;
+            self.losses.tell_overflow();
+        }
+        self.losses.tell_rest();
+    }
+
+    /// Spans for one message; none when the server stops and nothing waits.
+    async fn gather(&mut self, stop: Stop) -> Vec<Span> {
+        let mut batch = tokio::select! {
+            biased;
+            piece = self.waiting.recv() => piece.unwrap_or_default(),
+            () = stop.clone() => return Vec::new(),
+        };
+        let end = Instant::now() + GATHER;
+        while batch.len() < BATCH {
+            let more = tokio::select! {
+                biased;
+                more = timeout_at(end, self.waiting.recv()) => more.ok().flatten(),
+                () = stop.clone() => None,
+            };
+            match more {
+                Some(more) => batch.extend(more),
+                None => break,
+            }
+        }
+        batch
+    }
+
+    async fn deliver(&mut self, batch: Vec<Span>, stop: Stop) {
+        let spans = batch.len() as u64;
+        let message = otlp::message(&self.service_name, batch);
+        let mut pause = PAUSE;
+        for left in (0..TRIES).rev() {
+            match self.collector.post(&message).await {
+                Ok(accepted) => {
+                    if let Some(part) = accepted.rejected {
+                        self.losses.lose(part.spans, &part.reason);
+                    }
+                    return;
+                }
+                Err(Failure::Final(why)) => return self.losses.lose(spans, &why),
+                Err(Failure::Passing { why, .. }) if left == 0 || stop.clone().now_or_never().is_some() => {
+                    return self.losses.lose(spans, &why);
+                }
+                Err(Failure::Passing { retry_after, why }) => {
+                    self.losses.complain(&why);
+                    let pause = retry_after.unwrap_or(pause).min(LONGEST_PAUSE);
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        // One last time, at once.
+                        () = stop.clone() => {}
+                    }
+                }
+            }
+            pause *= 2;
+        }
+    }
+}
+
+/// Spans that were lost, and when the log was told.
+struct Losses {
+    /// Those that found no room.
+    overflowed: Arc<AtomicU64>,
+    /// All of which the log has yet to hear.
+    lost: u64,
+    told: Option<Instant>,
+}
+
+impl Losses {
+    fn lose(&mut self, spans: u64, why: &str) {
+        self.lost += spans;
+        self.complain(why);
+    }
+
+    fn tell_overflow(&mut self) {
+        if self.lost > 0 || self.overflowed.load(Ordering::Relaxed) > 0 {
+            self.complain("more spans than the collector takes");
+        }
+    }
+
+    /// Tells the log, unless it heard something lately.
+    fn complain(&mut self, why: &str) {
+        if self.told.is_none_or(|told| told.elapsed() >= COMPLAINT) {
+            self.tell(why);
+        }
+    }
+
+    fn tell_rest(&mut self) {
+        if self.lost > 0 || self.overflowed.load(Ordering::Relaxed) > 0 {
+            self.tell("the server stops");
+        }
+    }
+
+    fn tell(&mut self, reason: &str) {
+        let lost = std::mem::take(&mut self.lost) + self.overflowed.swap(0, Ordering::Relaxed);
+        self.told = Some(Instant::now());
+        tracing::warn!(lost, reason, "spans cannot be exported");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_waits_for_nobody() {
+        let (pieces, mut waiting) = mpsc::channel(2);
+        let queue = Queue { pieces, overflowed: Arc::default() };
+        for _ in 0..4 {
+            queue.push(vec![Span::default(); 3]);
+        }
+        assert_eq!(queue.overflowed.load(Ordering::Relaxed), 6);
+        assert!(waiting.try_recv().is_ok());
+        queue.push(vec![Span::default()]);
+        assert_eq!(queue.overflowed.load(Ordering::Relaxed), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_hears_of_losses_once_a_minute_and_of_all_of_them() {
+        let overflowed = Arc::new(AtomicU64::new(0));
+        let mut losses = Losses { overflowed: Arc::clone(&overflowed), lost: 0, told: None };
+        losses.lose(3, "first");
+        assert_eq!(losses.lost, 0, "told at once");
+        tokio::time::advance(COMPLAINT / 2).await;
+        losses.lose(4, "second");
+        overflowed.store(5, Ordering::Relaxed);
+        losses.tell_overflow();
+        assert_eq!((losses.lost, overflowed.load(Ordering::Relaxed)), (4, 5), "kept for later");
+        tokio::time::advance(COMPLAINT / 2).await;
+        losses.tell_overflow();
+        assert_eq!((losses.lost, overflowed.load(Ordering::Relaxed)), (0, 0));
+    }
+}

@@ -1,0 +1,162 @@
+//! The spans of a task that has ended: the whole, and below it the wait for its turn, the download of its audio and each
+//! upstream call.
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+
+use super::callee::Callee;
+use super::otlp::{Parent, event, fail, flag, fraction, list_of, number, span, text};
+use super::{Recorder, Traces};
+use crate::error::Failure;
+use crate::task::spans::Part;
+use crate::task::timeline::{Attempt, Timeline};
+use crate::task::{Task, Timestamp};
+use crate::wire::completion::{FinishReason, Usage};
+use crate::wire::trace_context::TraceContext;
+
+/// The outcome of a task and of an attempt that came to its end, in the timeline's words.
+const COMPLETED: &str = "completed";
+
+/// A task and its end.
+#[derive(Debug, Clone, Copy)]
+pub struct EndedTask<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// When what happened.
+    pub timeline: &'a Timeline,
+    /// The name of the channel that was asked last.
+    pub channel: Option<&'a str>,
+    /// Why it failed; `None` where it completed.
+    pub failure: Option<&'a Failure>,
+    /// What the upstream said at its end.
+    pub finish: Option<(FinishReason, Usage)>,
+    /// How long the audio lasts, where that is known.
+    pub audio: Option<Duration>,
+}
+
+impl Traces {
+    /// Records a task that has ended, if its trace is recorded.
+    pub fn task_ended(&self, ended: EndedTask<'_>) {
+        if let Some(recorder) = self.recorder(ended.task.trace.as_ref()) {
+            recorder.queue.push(recorder.spans(ended));
+        }
+    }
+}
+
+impl Recorder {
+    fn spans(&self, ended: EndedTask<'_>) -> Vec<Span> {
+        let EndedTask { task, timeline, .. } = ended;
+        let until = timeline.ended.unwrap_or_else(Timestamp::now);
+        let Some(place) = task.span(Part::Whole) else { return Vec::new() };
+        let mut spans = vec![whole(ended, &place, until)];
+        let below = Parent::Ours(place.span_id);
+        let child = |part, name: &str, moments| {
+            task.span(part).map(|place| span(&place, below, SpanKind::Internal, name, moments))
+        };
+        let begun = [timeline.fetch_started, timeline.attempts.first().map(|attempt| attempt.started)];
+        let begun = begun.into_iter().flatten().min().unwrap_or(until);
+        spans.extend(child(Part::Queue, "queue", (timeline.queued, begun)));
+        if let Some(started) = timeline.fetch_started {
+            let mut fetch = child(Part::Fetch, "fetch audio", (started, timeline.fetched.unwrap_or(until)));
+            if let (Some(fetch), None, Some(failure)) = (&mut fetch, timeline.fetched, ended.failure) {
+                fail(fetch, failure.code.as_str());
+            }
+            spans.extend(fetch);
+        }
+        for (attempt, number) in timeline.attempts.iter().zip(1..) {
+            spans.extend(self.call(ended, attempt, number, below, until));
+        }
+        // Only the last call can have answered: no other one follows an answer.
+        if let (Some(at), Some(last)) = (timeline.first_answered, spans.last_mut()) {
+            last.events.push(event("first chunk", at));
+        }
+        spans
+    }
+
+    fn call(
+        &self,
+        ended: EndedTask<'_>,
+        attempt: &Attempt,
+        number_of_call: usize,
+        parent: Parent,
+        until: Timestamp,
+    ) -> Option<Span> {
+        let EndedTask { task, finish, .. } = ended;
+        let model = &task.question.model;
+        let place = task.span(Part::Call { number: number_of_call, started: attempt.started })?;
+        let moments = (attempt.started, attempt.ended.unwrap_or(until));
+        // A channel that the configuration has no longer is known by its name only.
+        let callee = self.callees.get(&attempt.channel);
+        let (kind, name) = match callee {
+            Some(Callee::Remote { operation, .. }) => (SpanKind::Client, format!("{operation} {model}")),
+            Some(Callee::Embedded) => (SpanKind::Internal, format!("inspect {model}")),
+            None => (SpanKind::Client, format!("call {model}")),
+        };
+        let mut call = span(&place, parent, kind, name, moments);
+        let outcome = attempt.outcome.as_deref().unwrap_or(COMPLETED);
+        let mut attributes =
+            vec![text("hearken.channel", &attempt.channel), number("hearken.call", number_of_call as u64)];
+        if let Some(Callee::Remote { operation, provider, host, port }) = callee {
+            attributes.extend([
+                text("gen_ai.operation.name", *operation),
+                text("gen_ai.provider.name", *provider),
+                text("gen_ai.request.model", model),
+                text("server.address", host),
+            ]);
+            attributes.extend(port.map(|port| number("server.port", port.into())));
+            attributes.extend(task.question.max_tokens.map(|most| number("gen_ai.request.max_tokens", most)));
+            let temperature = task.question.temperature;
+            attributes.extend(temperature.map(|value| fraction("gen_ai.request.temperature", value)));
+            if let Some((reason, usage)) = finish.filter(|_| outcome == COMPLETED) {
+                attributes.extend([
+                    number("gen_ai.usage.input_tokens", usage.prompt_tokens),
+                    number("gen_ai.usage.output_tokens", usage.completion_tokens),
+                    list_of("gen_ai.response.finish_reasons", finish_reason(reason)),
+                ]);
+            }
+        }
+        let status = attempt.upstream_status;
+        attributes.extend(status.map(|status| number("http.response.status_code", status.into())));
+        call.attributes = attributes;
+        if outcome != COMPLETED {
+            fail(&mut call, outcome);
+        }
+        Some(call)
+    }
+}
+
+fn whole(ended: EndedTask<'_>, place: &TraceContext, until: Timestamp) -> Span {
+    let EndedTask { task, timeline, channel, failure, finish, audio } = ended;
+    let parent = task.trace.as_ref().map_or(Parent::None, |trace| Parent::Ours(trace.span_id));
+    let mut whole = span(place, parent, SpanKind::Internal, "task", (timeline.queued, until));
+    whole.attributes = vec![
+        text("hearken.task.id", task.id.as_str()),
+        text("hearken.task.model", &task.question.model),
+        flag("hearken.task.stream", task.stream),
+        text("hearken.task.outcome", if failure.is_none() { COMPLETED } else { "failed" }),
+        number("hearken.task.calls", timeline.attempts.len() as u64),
+    ];
+    // By names of our own: who adds up the tokens of a trace finds them in its calls.
+    whole.attributes.extend(channel.map(|channel| text("hearken.task.channel", channel)));
+    if let Some((_, usage)) = finish {
+        whole.attributes.extend([
+            number("hearken.task.prompt_tokens", usage.prompt_tokens),
+            number("hearken.task.completion_tokens", usage.completion_tokens),
+        ]);
+    }
+    whole.attributes.extend(audio.map(|audio| fraction("hearken.task.audio_seconds", audio.as_secs_f64())));
+    if let Some(failure) = failure {
+        fail(&mut whole, failure.code.as_str());
+    }
+    whole
+}
+
+fn finish_reason(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+        FinishReason::ContentFilter => "content_filter",
+    }
+}

@@ -29,10 +29,12 @@
 //! | [`api`] | the URL table, extractors, handlers |
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config) |
 //! | [`server`] | starts all of it and drains it again |
-//! | [`cli`] | the commands |
+//! | [`client`] | the other side: a client of hearken's own HTTP interface, with its [profile](client::profile) and a [reader](client::following) that resumes; it prints nothing |
+//! | [`cli`] | the commands; `submit` is the one with a [`client`] |
 //! | [`fake_upstream`] | what `hearken fake-upstream` runs: upstreams that answer well or in whatever way goes wrong, as a script says; nothing else knows it, and it knows nothing else |
 //!
-//! Who may know whom: `cli → server → api → {actors, fanout} → {channel → upstream, fetch, trace} → {store, net} →
+//! Who may know whom: `cli → {server, client}`; `client → {net, audio, task, wire}`;
+//! `server → api → {actors, fanout} → {channel → upstream, fetch, trace} → {store, net} →
 //! {audio, task} → wire → error`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and
 //! `config` hold values that several parts receive.
 //!
@@ -91,7 +93,7 @@
 //!   the memory for payloads with it.
 //! - [`task`], [`wire`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`] reads a clock.
 //!   [`channel`] names the upstream that stands behind one and calls none; the time that it decides by is passed in.
-//! - Only [`config`] and the log's set-up read the environment, only [`store`] touches a disk, where it
+//! - In a server, only [`config`] and the log's set-up read the environment, only [`store`] touches a disk, where it
 //!   blocks nobody but for the journal, which is made and written to in the page cache, only
 //!   [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.
 //! - Large audio is parsed, written and checked in turns, by at most half of the cores: small requests find a core.
@@ -100,13 +102,15 @@
 //! - Upstreams, whom the operator has chosen, are told of the submitter's trace; hosts that audio is fetched from are not.
 //! - A span is made of values when its work has ended; who collects them can be slow or gone, and nothing waits.
 //! - Secrets have types that do not print ([`Secret`](config::Secret), [`KeyHash`](keys::KeyHash)); an
-//!   upstream's words pass [`upstream::redact`] before anybody sees them.
+//!   upstream's words pass [`upstream::redact`] before anybody sees them. The one key on a disk in the clear is its
+//!   owner's, in the [login file](client::login) of `hearken login`, which nobody else may read.
 
 pub mod actors;
 pub mod api;
 pub mod audio;
 pub mod channel;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod error;
 pub mod fake_upstream;

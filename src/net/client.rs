@@ -4,6 +4,7 @@
 //! has looked; proxies of the environment are unknown to awc; and its one timeout for everything is switched off,
 //! because those who ask have better ones.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_tls::connect::tcp::TcpConnectorService;
@@ -13,6 +14,7 @@ use actix_tls::connect::{
 use actix_web::dev::{Service, fn_service};
 use awc::http::Uri;
 use awc::{Client, Connector};
+use rustls::ClientConfig;
 
 use super::honest_stream::HonestStream;
 use super::reach::{Reach, judged};
@@ -21,12 +23,23 @@ use super::reach::{Reach, judged};
 /// each.
 #[must_use]
 pub fn client(connect_timeout: Duration, reach: Reach) -> Client {
+    finished(Connector::new().connector(tcp(reach)), connect_timeout)
+}
+
+/// A client that connects to whomever it is told to, and trusts in TLS whom `trust` says.
+#[must_use]
+pub fn trusting(trust: Arc<ClientConfig>, connect_timeout: Duration) -> Client {
+    finished(Connector::new().connector(tcp(Reach::Anybody)).rustls_0_23(trust), connect_timeout)
+}
+
+fn finished<S>(connector: Connector<S>, connect_timeout: Duration) -> Client
+where
+    S: Service<ConnectInfo<Uri>, Response = Connection<Uri, HonestStream>, Error = TcpConnectError>
+        + Clone
+        + 'static,
+{
     // How many connections there are is bounded by the tasks that run, not here.
-    let connector = Connector::new()
-        .connector(tcp(reach))
-        .timeout(connect_timeout)
-        .handshake_timeout(connect_timeout)
-        .limit(0);
+    let connector = connector.timeout(connect_timeout).handshake_timeout(connect_timeout).limit(0);
     Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
 }
 

@@ -55,12 +55,12 @@ fn nothing_queues_without_a_bound() {
 #[test]
 fn each_part_imports_only_what_stands_behind_it() {
     // main -> cli -> server -> api -> actors -> {channel -> upstream, fetch, trace} -> {store, net} -> {audio, task}
-    // -> wire -> error.
+    // -> wire -> error; cli -> client -> {net, audio, task} -> wire.
     // Within the braces, and between them and `task`, plain values are shared; what may not be is said here.
     let outer = ["cli::", "server::", "api::"];
     // Spans are made of what these have done; none of them knows.
     let most = ["cli::", "server::", "api::", "trace::"];
-    let rules: [(&str, &[&str], &[&str]); 13] = [
+    let rules: [(&str, &[&str], &[&str]); 14] = [
         ("error.rs", &most, &["actors::", "store::", "upstream::", "actix", "awc"]),
         (
             "wire",
@@ -90,6 +90,11 @@ fn each_part_imports_only_what_stands_behind_it() {
             &["actors::", "store::", "upstream::", "channel::", "fetch::", "net::", "actix_web", "awc"],
         ),
         ("api", &["cli::", "server::"], &["store::", "upstream::"]),
+        (
+            "client",
+            &outer,
+            &["actors::", "store::", "upstream::", "channel::", "fetch::", "fanout::", "keys::"],
+        ),
     ];
     for (path, text) in sources("src") {
         let inside = path.strip_prefix(root().join("src")).unwrap();
@@ -122,6 +127,16 @@ fn the_fault_upstream_stands_alone() {
             assert_eq!(program.matches("crate::").count(), own, "{} imports hearken", inside.display());
         } else if !inside.starts_with("cli") {
             assert!(!program.contains("fake_upstream::"), "{} imports the fault upstream", inside.display());
+        }
+    }
+}
+
+#[test]
+fn the_client_is_a_stranger_to_the_server() {
+    for (path, text) in sources("src") {
+        let inside = path.strip_prefix(root().join("src")).unwrap();
+        if !inside.starts_with("client") && !inside.starts_with("cli") {
+            assert!(!program(&text).contains("crate::client::"), "{} imports the client", inside.display());
         }
     }
 }

@@ -1,0 +1,94 @@
+//! Where a server is: the part of its URLs that all of them share.
+
+use std::fmt;
+use std::str::FromStr;
+
+use url::Url;
+
+/// Where a server is looked for when nobody says otherwise: where `hearken serve` listens by default.
+pub const DEFAULT: &str = "http://127.0.0.1:8080";
+
+/// The base of a server's URLs, without a slash at its end. It may have a path, where a proxy serves hearken below one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+/// The text is no base URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no server's address: {reason}; write it as {DEFAULT}")]
+pub struct NotABaseUrl {
+    text: String,
+    reason: &'static str,
+}
+
+impl BaseUrl {
+    /// The URL of one of the contract's paths, which begin with a slash.
+    #[must_use]
+    pub fn of(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for BaseUrl {
+    type Err = NotABaseUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotABaseUrl> {
+        // What is said of a wrong address must not repeat a password that stands in it.
+        let wrong =
+            |reason| NotABaseUrl { text: text.rsplit('@').next().unwrap_or_default().to_owned(), reason };
+        let url = Url::parse(text.trim()).map_err(|_| wrong("it is no URL"))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(wrong("it does not begin with http:// or https://"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(wrong("the key is given by --key or HEARKEN_API_KEY, not within it"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong("it has a query or a fragment"));
+        }
+        let base = url.as_str().trim_end_matches('/');
+        // What other programs are given for this server: the base of OpenAI's packages has the version in it.
+        Ok(Self(base.strip_suffix("/v1").unwrap_or(base).to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_follow_the_base_however_it_is_written() {
+        for text in
+            ["http://h:8080", "http://h:8080/", "http://h:8080/v1", "http://h:8080/v1/", " http://h:8080 "]
+        {
+            assert_eq!(
+                text.parse::<BaseUrl>().unwrap().of("/v1/models"),
+                "http://h:8080/v1/models",
+                "{text:?}"
+            );
+        }
+        let below = "https://example.org/hearken/".parse::<BaseUrl>().unwrap();
+        assert_eq!(below.of("/v1/models"), "https://example.org/hearken/v1/models");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_the_reason() {
+        for (text, reason) in [
+            ("127.0.0.1:8080", "no URL"),
+            ("localhost:8080", "does not begin with"),
+            ("ftp://h", "does not begin with"),
+            ("http://h/?a=b", "query"),
+            ("", "no URL"),
+        ] {
+            let err = text.parse::<BaseUrl>().unwrap_err().to_string();
+            assert!(err.contains(reason), "{text}: {err}");
+        }
+        let err = "http://me:sk-secret@h".parse::<BaseUrl>().unwrap_err().to_string();
+        assert!(err.contains("--key") && !err.contains("sk-secret"), "{err}");
+    }
+}

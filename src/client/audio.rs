@@ -1,0 +1,124 @@
+//! What the user wants heard: a URL, a file, or standard input.
+
+use std::fs::File;
+use std::io::{self, Cursor, IsTerminal as _, Read};
+
+use crate::audio::container;
+
+/// Largest body that a server takes by default, in bytes.
+pub const MAX_BODY_BYTES: u64 = 28 << 20;
+
+/// Audio on its way to a request.
+#[derive(Debug)]
+pub enum Audio {
+    /// An http(s) URL that the server will fetch, or a data URI.
+    Url(String),
+    /// Bytes that go along.
+    Inline {
+        /// What they are, for the data URI.
+        media_type: &'static str,
+        /// The bytes themselves.
+        bytes: Vec<u8>,
+    },
+}
+
+/// Why there is nothing to send.
+#[derive(Debug, thiserror::Error)]
+pub enum AudioError {
+    /// It cannot be read.
+    #[error("{name}: {reason}")]
+    Unreadable {
+        /// What the user wrote.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// It holds nothing.
+    #[error("{0} is empty")]
+    Empty(String),
+    /// Standard input is a keyboard.
+    #[error("standard input is a terminal; pipe audio into it, as in: cat speech.wav | hearken submit -")]
+    Terminal,
+    /// No server takes it within a request.
+    #[error(
+        "{0} is too large to be sent within a request, whose limit is 28 MiB (about 22 MB of audio); compress it, as in \
+         `ffmpeg -i IN -ac 1 -b:a 48k OUT.mp3`, or pass a URL that the server can fetch"
+    )]
+    TooLarge(String),
+}
+
+impl Audio {
+    /// What an argument names: `-`, a URL, or a file. Reads it.
+    ///
+    /// # Errors
+    /// When there is nothing to send.
+    pub fn named(argument: &str) -> Result<Self, AudioError> {
+        let scheme = argument.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if matches!(scheme.as_deref(), Some("http" | "https" | "data")) {
+            return Ok(Self::Url(argument.to_owned()));
+        }
+        if argument == "-" {
+            let input = io::stdin();
+            if input.is_terminal() {
+                return Err(AudioError::Terminal);
+            }
+            return Self::read("standard input", input.lock());
+        }
+        let unreadable = |err: &io::Error| AudioError::Unreadable {
+            name: argument.to_owned(),
+            reason: match err.kind() {
+                io::ErrorKind::NotFound => "there is no such file".to_owned(),
+                _ => err.to_string(),
+            },
+        };
+        let file = File::open(argument).map_err(|err| unreadable(&err))?;
+        if file.metadata().is_ok_and(|about| about.is_dir()) {
+            return Err(unreadable(&io::Error::other("it is a directory; name a file")));
+        }
+        Self::read(argument, file)
+    }
+
+    fn read(name: &str, from: impl Read) -> Result<Self, AudioError> {
+        let mut bytes = Vec::new();
+        // More than base64 could make fit is not read.
+        let most = MAX_BODY_BYTES / 4 * 3;
+        from.take(most + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|err| AudioError::Unreadable { name: name.to_owned(), reason: err.to_string() })?;
+        if bytes.is_empty() {
+            return Err(AudioError::Empty(name.to_owned()));
+        }
+        if bytes.len() as u64 > most {
+            return Err(AudioError::TooLarge(name.to_owned()));
+        }
+        // What is not known here may be known to the server, which looks for itself.
+        let known = container::recognise(&mut Cursor::new(&bytes)).ok().flatten();
+        let media_type = known.map_or("application/octet-stream", container::Container::media_type);
+        Ok(Self::Inline { media_type, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_say_what_they_are() {
+        let read = |bytes: &[u8]| match Audio::read("x", bytes).unwrap() {
+            Audio::Inline { media_type, .. } => media_type,
+            Audio::Url(url) => panic!("{url}"),
+        };
+        assert_eq!(read(b"fLaC and more"), "audio/flac");
+        assert_eq!(read(b"no audio"), "application/octet-stream");
+    }
+
+    #[test]
+    fn nothing_and_too_much_are_told_before_anything_is_sent() {
+        assert!(matches!(Audio::read("x", &[][..]), Err(AudioError::Empty(_))));
+        assert!(matches!(Audio::read("x", io::repeat(7)), Err(AudioError::TooLarge(_))));
+        assert!(matches!(Audio::named("HTTPS://h/a.wav"), Ok(Audio::Url(_))));
+        let err = Audio::named("/no/such/file.wav").unwrap_err().to_string();
+        assert_eq!(err, "/no/such/file.wav: there is no such file");
+        assert!(Audio::named("/").unwrap_err().to_string().contains("directory"));
+    }
+}

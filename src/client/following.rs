@@ -1,0 +1,155 @@
+//! Follows a task's stream to its end, over as many connections as that takes: nothing is lost, and nothing comes twice.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::time::{sleep, timeout};
+
+use super::patience::Patience;
+use super::problem::Problem;
+use super::replies::{Chunk, ErrorBody, TaskError};
+use super::server::{Body, Server};
+use crate::wire::event_stream::{EventStreamDecoder, Piece};
+
+/// Largest event that is taken, in bytes.
+const MAX_EVENT_BYTES: usize = 64 << 20;
+/// A server says at least that it is alive every quarter of a minute: after this long without a byte it is not there.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long a lost stream is asked for again.
+const BOUND: Duration = Duration::from_secs(300);
+
+/// What is heard of a task.
+#[derive(Debug)]
+pub enum Heard {
+    /// Its next chunk.
+    Chunk(Chunk),
+    /// The connection is lost, and will be made again after this pause.
+    Lost(Problem, Duration),
+    /// A lost connection is there again.
+    Back,
+    /// Its stream cannot be had: it never had one, or it is no longer kept. The task can be asked for.
+    NoStream,
+    /// It has completed.
+    Done,
+    /// It has failed.
+    Failed(TaskError),
+}
+
+/// A reader of one task's stream.
+#[derive(Debug)]
+pub struct Following<'a> {
+    server: &'a Server,
+    task: &'a str,
+    /// The number of the chunk that comes next. Chunks are numbered without gaps, so they are counted.
+    next: u64,
+    connection: Connection,
+    patience: Patience,
+}
+
+enum Connection {
+    /// There is none; the pause before the next one.
+    Lost(Duration),
+    /// There is one.
+    Open { body: Body, decoder: Box<EventStreamDecoder>, found: VecDeque<Piece> },
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Lost(pause) => write!(f, "Lost({pause:?})"),
+            Self::Open { found, .. } => write!(f, "Open({} unread)", found.len()),
+        }
+    }
+}
+
+impl<'a> Following<'a> {
+    /// A reader that begins with the chunk of this number.
+    #[must_use]
+    pub fn new(server: &'a Server, task: &'a str, from: u64) -> Self {
+        let (connection, patience) = (Connection::Lost(Duration::ZERO), Patience::of(BOUND));
+        Self { server, task, next: from, connection, patience }
+    }
+
+    /// The number of the chunk that comes next: where another reader would go on.
+    #[must_use]
+    pub fn next_chunk(&self) -> u64 {
+        self.next
+    }
+
+    /// What is heard next.
+    ///
+    /// # Errors
+    /// When nothing more will be: the server says no, or has been gone for too long.
+    pub async fn hear(&mut self) -> Result<Heard, Problem> {
+        loop {
+            match &mut self.connection {
+                Connection::Lost(pause) => {
+                    sleep(*pause).await;
+                    let again = !pause.is_zero();
+                    match self.server.stream(self.task, self.next).await {
+                        Ok(body) => {
+                            let decoder = Box::new(EventStreamDecoder::new(MAX_EVENT_BYTES));
+                            self.connection = Connection::Open { body, decoder, found: VecDeque::new() };
+                            if again {
+                                return Ok(Heard::Back);
+                            }
+                        }
+                        Err(problem)
+                            if matches!(problem.code(), Some("stream_expired" | "stream_not_enabled")) =>
+                        {
+                            return Ok(Heard::NoStream);
+                        }
+                        Err(problem) => return self.lost(problem),
+                    }
+                }
+                Connection::Open { body, decoder, found } => {
+                    if let Some(piece) = found.pop_front() {
+                        if let Some(heard) = self.read(piece)? {
+                            return Ok(heard);
+                        }
+                        continue;
+                    }
+                    let cut = match timeout(SILENCE, body.next()).await {
+                        Ok(Some(Ok(bytes))) => {
+                            self.patience.put_off();
+                            let mut pieces = Vec::new();
+                            let fed = decoder.feed(&bytes, &mut pieces);
+                            found.extend(pieces);
+                            fed.map_err(|err| Problem::Strange(err.to_string()))?;
+                            continue;
+                        }
+                        // What ends before it says that it has ended was cut; half an event is read again.
+                        Ok(Some(Err(_)) | None) => "the connection broke".to_owned(),
+                        Err(_) => format!("nothing came for {} s", SILENCE.as_secs()),
+                    };
+                    return self.lost(Problem::Cut(cut));
+                }
+            }
+        }
+    }
+
+    fn lost(&mut self, problem: Problem) -> Result<Heard, Problem> {
+        let pause = if problem.may_pass() { self.patience.pause(problem.retry_after()) } else { None };
+        let Some(pause) = pause else { return Err(problem) };
+        self.connection = Connection::Lost(pause);
+        Ok(Heard::Lost(problem, pause))
+    }
+
+    fn read(&mut self, piece: Piece) -> Result<Option<Heard>, Problem> {
+        let Piece::Event { name, data } = piece else { return Ok(None) };
+        let strange = |_| Problem::Strange(format!("it sends {name:?} events that are none of hearken's"));
+        Ok(match name.as_str() {
+            "chunk" => {
+                let chunk = serde_json::from_str(&data).map_err(strange)?;
+                self.next += 1;
+                self.patience.renew();
+                Some(Heard::Chunk(chunk))
+            }
+            "done" => Some(Heard::Done),
+            "error" => Some(Heard::Failed(serde_json::from_str::<ErrorBody>(&data).map_err(strange)?.error)),
+            // Not known yet when this was written.
+            _ => None,
+        })
+    }
+}

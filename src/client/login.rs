@@ -1,0 +1,189 @@
+//! The login file: which server, which key, which model, when neither flags nor the environment say.
+//!
+//! Unlike a server, which stores hashes, a client has to hold its key in the clear. So the file belongs to its user
+//! alone, and one that others may read is not used.
+
+use std::fs::{DirBuilder, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::address::{BaseUrl, NotABaseUrl};
+use crate::config::Secret;
+
+/// Who else may read, write or list it: nobody.
+const OTHERS: u32 = 0o077;
+
+/// What `hearken login` remembers.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The server.
+    pub url: BaseUrl,
+    /// The key, for this server and no other.
+    pub key: Secret,
+    /// The model to ask for when none is named.
+    pub model: Option<String>,
+    /// The certificate authority to trust instead of the public ones: a PEM file.
+    pub ca: Option<PathBuf>,
+}
+
+/// A login file that is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// Others may read it.
+    #[error("{path} holds a key and may be read by others; mend it with: chmod 600 {path}")]
+    Open {
+        /// The file.
+        path: String,
+    },
+    /// It cannot be read or written.
+    #[error("{path} cannot be used: {err}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        err: io::Error,
+    },
+    /// It is none.
+    #[error("{path} is no login file: {reason}; make it again with `hearken login`")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// Why; never with a word of the file itself.
+        reason: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    url: String,
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<PathBuf>,
+}
+
+/// Where the login file is, by the XDG base directories; `None` for a user without a home.
+#[must_use]
+pub fn path() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    Some(config.join("hearken").join("login.toml"))
+}
+
+/// Reads a login file; `None` where there is none.
+///
+/// # Errors
+/// When it is there and of no use.
+pub fn read(path: &Path) -> Result<Option<Login>, LoginError> {
+    let failed = |err| LoginError::Io { path: path.display().to_string(), err };
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(err) => return Err(failed(err)),
+    };
+    if file.metadata().map_err(failed)?.permissions().mode() & OTHERS != 0 {
+        return Err(LoginError::Open { path: path.display().to_string() });
+    }
+    let invalid = |reason| LoginError::Invalid { path: path.display().to_string(), reason };
+    let text = io::read_to_string(&mut file).map_err(failed)?;
+    // The message alone: the rest shows the line, and the line may hold the key.
+    let File { url, key, model, ca } =
+        toml::from_str(&text).map_err(|err| invalid(err.message().replace('\n', " ")))?;
+    let url = url.parse().map_err(|err: NotABaseUrl| invalid(err.to_string()))?;
+    Ok(Some(Login { url, key: Secret::new(key), model, ca }))
+}
+
+/// Writes a login file, as a whole or not at all, for its user alone.
+///
+/// # Errors
+/// When the disk does not take it.
+pub fn write(path: &Path, login: &Login) -> Result<(), LoginError> {
+    let failed = |err| LoginError::Io { path: path.display().to_string(), err };
+    let file = File {
+        url: login.url.to_string(),
+        key: login.key.expose().to_owned(),
+        model: login.model.clone(),
+        ca: login.ca.clone(),
+    };
+    let text = toml::to_string(&file).map_err(io::Error::other).map_err(failed)?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    let write = || {
+        let mut fresh = tempfile::NamedTempFile::new_in(directory)?;
+        fresh.as_file().set_permissions(Permissions::from_mode(0o600))?;
+        fresh.write_all(b"# Made by `hearken login`. It holds a key: keep it to yourself.\n")?;
+        fresh.write_all(text.as_bytes())?;
+        fresh.as_file().sync_all()?;
+        fresh.persist(path)?;
+        Ok(())
+    };
+    write().map_err(failed)
+}
+
+/// Removes a login file; says whether there was one.
+///
+/// # Errors
+/// When it stays.
+pub fn forget(path: &Path) -> Result<bool, LoginError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(err) => Err(LoginError::Io { path: path.display().to_string(), err }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login() -> Login {
+        let url = "http://h:1".parse().unwrap();
+        Login { url, key: Secret::new("sk-\"odd".into()), model: Some("m".into()), ca: None }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_belongs_to_its_user_alone() {
+        let home = tempfile::TempDir::new().unwrap();
+        let path = home.path().join("config/hearken/login.toml");
+        assert!(read(&path).unwrap().is_none());
+        write(&path, &login()).unwrap();
+        write(&path, &login()).unwrap();
+        let found = read(&path).unwrap().unwrap();
+        assert_eq!((found.url, found.key.expose(), found.model), (login().url, "sk-\"odd", Some("m".into())));
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
+        assert!(forget(&path).unwrap() && !forget(&path).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused_with_the_line_that_mends_it() {
+        let home = tempfile::TempDir::new().unwrap();
+        let path = home.path().join("login.toml");
+        write(&path, &login()).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let err = read(&path).unwrap_err().to_string();
+        assert!(err.contains(&format!("chmod 600 {}", path.display())), "{err}");
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_without_a_word_of_its_key() {
+        let home = tempfile::TempDir::new().unwrap();
+        let path = home.path().join("login.toml");
+        for text in
+            ["key = \"sk-secret\"", "url = \"h\"\nkey = \"sk-secret\"", "url = \"http://h\"\nkey = sk-secret"]
+        {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            let err = read(&path).unwrap_err().to_string();
+            assert!(err.contains("hearken login") && !err.contains("sk-secret"), "{err}");
+        }
+    }
+}

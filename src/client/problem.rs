@@ -1,0 +1,138 @@
+//! Why a request had no good reply, and whether it is worth another try.
+
+use std::time::Duration;
+
+use awc::error::{ConnectError, SendRequestError};
+use awc::http::StatusCode;
+use awc::http::header::{HeaderMap, LOCATION, RETRY_AFTER};
+
+use super::replies::{ErrorBody, TaskError};
+
+/// What became of a request that had no good reply.
+#[derive(Debug, Clone)]
+pub enum Problem {
+    /// There was no connection.
+    Unreachable(String),
+    /// The connection broke, or nothing came over it any more.
+    Cut(String),
+    /// The server said no.
+    Refused(Refusal),
+    /// Something answered that is no hearken.
+    Strange(String),
+}
+
+/// A server's no.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its words.
+    pub error: TaskError,
+    /// When it may be asked again.
+    pub retry_after: Option<Duration>,
+    /// The reply as it came: one line of JSON.
+    pub json: String,
+}
+
+impl Problem {
+    /// What a reply with an error status says.
+    #[must_use]
+    pub fn of_reply(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        if let Ok(ErrorBody { error }) = serde_json::from_slice(body) {
+            let retry_after = text(RETRY_AFTER).and_then(|seconds| seconds.trim().parse().ok());
+            return Self::Refused(Refusal {
+                status: status.as_u16(),
+                error,
+                retry_after: retry_after.map(Duration::from_secs),
+                json: String::from_utf8_lossy(body).replace('\n', " "),
+            });
+        }
+        match (status, text(LOCATION)) {
+            // A proxy in front of a server that restarts.
+            (StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT, _) => {
+                Self::Cut(format!("something before the server answered {status}"))
+            }
+            (StatusCode::PAYLOAD_TOO_LARGE, _) => Self::Strange(
+                "something before the server takes no body of this size; raise its limit, or pass a URL"
+                    .to_owned(),
+            ),
+            (status, Some(place)) if status.is_redirection() => {
+                Self::Strange(format!("it redirects to {place}; use that with --url"))
+            }
+            (status, _) => Self::Strange(format!("it answered {status}, and not as hearken does")),
+        }
+    }
+
+    /// Does a later try have a chance?
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Cut(_) => true,
+            Self::Refused(refusal) => {
+                matches!(refusal.status, 429 | 500 | 502 | 503 | 504)
+                    || refusal.error.code == "idempotency_conflict"
+            }
+            Self::Strange(_) => false,
+        }
+    }
+
+    /// How long the server asks to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after,
+            Self::Unreachable(_) | Self::Cut(_) | Self::Strange(_) => None,
+        }
+    }
+
+    /// The code of a refusal.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused(refusal) => Some(&refusal.error.code),
+            Self::Unreachable(_) | Self::Cut(_) | Self::Strange(_) => None,
+        }
+    }
+}
+
+impl From<SendRequestError> for Problem {
+    fn from(err: SendRequestError) -> Self {
+        let connect = match err {
+            SendRequestError::Connect(connect) => connect,
+            SendRequestError::Url(err) => return Self::Strange(err.to_string()),
+            SendRequestError::Response(_) => return Self::Cut("the reply broke off".to_owned()),
+            _ => return Self::Cut("the connection broke".to_owned()),
+        };
+        match connect {
+            ConnectError::Resolver(_) | ConnectError::NoRecords => {
+                Self::Unreachable("its name does not resolve".to_owned())
+            }
+            ConnectError::Timeout => Self::Unreachable("it does not answer".to_owned()),
+            // So awc calls a connection that came about and closed before the head of a response.
+            ConnectError::Disconnected => Self::Cut("the connection broke".to_owned()),
+            // So rustls calls a certificate that it does not trust, and everything else that it does not like.
+            ConnectError::Io(err) if err.kind() == std::io::ErrorKind::InvalidData => Self::Strange(format!(
+                "no TLS with it: {err}; a certificate authority of your own is named with --ca FILE"
+            )),
+            ConnectError::Io(err) => Self::Unreachable(plain(&err)),
+            err => Self::Unreachable(err.to_string()),
+        }
+    }
+}
+
+/// An error of the system without its number.
+fn plain(err: &std::io::Error) -> String {
+    let text = err.to_string();
+    let end = text.find(" (os error").unwrap_or(text.len());
+    text.get(..end).unwrap_or_default().to_lowercase()
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreachable(why) | Self::Cut(why) | Self::Strange(why) => f.write_str(why),
+            Self::Refused(Refusal { error, .. }) => write!(f, "{}: {}", error.code, error.message),
+        }
+    }
+}

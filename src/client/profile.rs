@@ -1,0 +1,165 @@
+//! Which server, with which key: what the flags, the environment and the login file say together.
+
+use std::path::PathBuf;
+
+use super::address::{BaseUrl, DEFAULT, NotABaseUrl};
+use super::login::{self, Login, LoginError};
+use crate::config::Secret;
+
+/// What one source says.
+#[derive(Debug, Clone, Default)]
+pub struct Said {
+    /// The base of the server's URLs.
+    pub url: Option<String>,
+    /// The key.
+    pub key: Option<Secret>,
+}
+
+/// Whom to talk to, and as whom.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// The server.
+    pub url: BaseUrl,
+    /// The key.
+    pub key: Secret,
+    /// The model to ask for when none is named.
+    pub model: Option<String>,
+    /// The certificate authority to trust instead of the public ones: a PEM file.
+    pub ca: Option<PathBuf>,
+}
+
+/// Why there is nobody to talk to.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The URL is none.
+    #[error(transparent)]
+    Url(#[from] NotABaseUrl),
+    /// There is no key.
+    #[error(
+        "no API key for {0}: log in with `hearken login --url {0}`, set HEARKEN_API_KEY, or pass --key; \
+         `hearken keys create NAME` makes one where the server runs"
+    )]
+    NoKey(BaseUrl),
+    /// The key can be none.
+    #[error("the API key holds characters that no key has; copy it again")]
+    OddKey,
+    /// The login file is there and of no use.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+}
+
+impl Said {
+    /// What `HEARKEN_URL` and `HEARKEN_API_KEY` say; an empty variable says nothing.
+    #[must_use]
+    pub fn by_environment() -> Self {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        Self { url: variable("HEARKEN_URL"), key: variable("HEARKEN_API_KEY").map(Secret::new) }
+    }
+}
+
+/// The server that flags, environment and login file name, in this order.
+///
+/// # Errors
+/// When it is none.
+pub fn server(flags: &Said, environment: &Said, login: Option<&Login>) -> Result<BaseUrl, NotABaseUrl> {
+    match (flags.url.as_ref().or(environment.url.as_ref()), login) {
+        (Some(url), _) => url.parse(),
+        (None, Some(login)) => Ok(login.url.clone()),
+        (None, None) => DEFAULT.parse(),
+    }
+}
+
+/// A key as it can stand in a header.
+///
+/// # Errors
+/// When it cannot.
+pub fn checked_key(key: &Secret) -> Result<Secret, ProfileError> {
+    let text = key.expose().trim();
+    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(Secret::new(text.to_owned())) } else { Err(ProfileError::OddKey) }
+}
+
+impl Profile {
+    /// Flags win over the environment, that over the login file. What the login file holds beside the server's URL is
+    /// that server's: no key goes to another one because only the URL was overridden.
+    ///
+    /// # Errors
+    /// When they leave no server or no key to use. A login file that is of no use matters only where it is needed.
+    pub fn find(
+        flags: &Said,
+        environment: &Said,
+        login: Result<Option<Login>, LoginError>,
+    ) -> Result<Self, ProfileError> {
+        let given = flags.key.as_ref().or(environment.key.as_ref());
+        let login = match login {
+            Ok(login) => login,
+            Err(_) if given.is_some() => None,
+            Err(err) => return Err(err.into()),
+        };
+        let url = server(flags, environment, login.as_ref())?;
+        let login = login.filter(|login| login.url == url);
+        let key = given.or(login.as_ref().map(|login| &login.key));
+        let key = checked_key(key.ok_or_else(|| ProfileError::NoKey(url.clone()))?)?;
+        let (model, ca) = login.map_or((None, None), |login| (login.model, login.ca));
+        Ok(Self { url, key, model, ca })
+    }
+
+    /// The same with what this process was started with.
+    ///
+    /// # Errors
+    /// As [`Profile::find`].
+    pub fn of_process(flags: &Said) -> Result<Self, ProfileError> {
+        let login = login::path().map_or(Ok(None), |path| login::read(&path));
+        Self::find(flags, &Said::by_environment(), login)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(url: Option<&str>, key: Option<&str>) -> Said {
+        Said { url: url.map(str::to_owned), key: key.map(|key| Secret::new(key.to_owned())) }
+    }
+
+    fn login() -> Login {
+        let url = "http://file".parse().unwrap();
+        Login { url, key: Secret::new("file".into()), model: Some("m".into()), ca: None }
+    }
+
+    fn find(flags: &Said, environment: &Said, login: Option<Login>) -> (String, String, Option<String>) {
+        let found = Profile::find(flags, environment, Ok(login)).unwrap();
+        (found.url.to_string(), found.key.expose().to_owned(), found.model)
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let (nothing, key) = (Said::default(), |key| said(None, Some(key)));
+        let model = Some("m".to_owned());
+        let at_file = |key: &str| ("http://file".to_owned(), key.to_owned(), model.clone());
+        assert_eq!(find(&nothing, &nothing, Some(login())), at_file("file"));
+        assert_eq!(find(&nothing, &key("env"), Some(login())), at_file("env"));
+        assert_eq!(find(&key("flag"), &key("env"), Some(login())), at_file("flag"));
+        let both = (&said(Some("http://flag"), None), &said(Some("http://env"), Some("env")));
+        assert_eq!(find(both.0, both.1, Some(login())), ("http://flag".into(), "env".into(), None));
+        assert_eq!(find(&nothing, both.1, Some(login())), ("http://env".into(), "env".into(), None));
+        assert_eq!(find(&nothing, &key("env"), None), (DEFAULT.into(), "env".into(), None));
+    }
+
+    #[test]
+    fn the_key_of_the_file_goes_to_no_other_server() {
+        let err = Profile::find(&said(Some("http://other"), None), &Said::default(), Ok(Some(login())))
+            .unwrap_err();
+        assert!(err.to_string().contains("no API key for http://other"), "{err}");
+        let same = said(Some("http://file/"), None);
+        assert_eq!(find(&same, &Said::default(), Some(login())).1, "file");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_sent_is_no_key() {
+        for key in ["", " ", "sk-\u{e9}", "a b", "a\nb"] {
+            assert!(Profile::find(&said(None, Some(key)), &Said::default(), Ok(None)).is_err(), "{key:?}");
+        }
+        assert_eq!(find(&said(None, Some(" sk-1\n")), &Said::default(), None).1, "sk-1");
+    }
+}

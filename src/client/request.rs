@@ -1,0 +1,111 @@
+//! The body of a submit.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::audio::{Audio, MAX_BODY_BYTES};
+
+/// What is asked of the model; what is `None` is left to the server.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Question {
+    /// The model.
+    pub model: String,
+    /// What to do with the audio.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// Who the model is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_prompt: Option<String>,
+    /// Most tokens of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+    /// 0 to 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Is the model's reasoning wanted?
+    pub reasoning: bool,
+}
+
+/// The request would be larger than a server takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the request is larger than 28 MiB, and no server takes it; shorten or compress the audio, or pass a URL"
+)]
+pub struct TooLarge;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    stream: bool,
+    #[serde(flatten)]
+    question: &'a Question,
+    audio_url: &'a str,
+}
+
+impl Question {
+    /// The body that asks it about this audio, to be answered as a stream.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn about(&self, audio: Audio) -> Result<Bytes, TooLarge> {
+        let url = match &audio {
+            Audio::Url(url) => url.clone(),
+            Audio::Inline { media_type, .. } => format!("data:{media_type};base64,"),
+        };
+        let body = Body { stream: true, question: self, audio_url: &url };
+        // Strings and finite numbers always serialise.
+        let mut text = serde_json::to_string(&body).unwrap_or_default();
+        if let Audio::Inline { bytes, .. } = audio {
+            // The URL is what the object ends with: the payload goes between it and the end.
+            let end = text.split_off(text.len().saturating_sub(r#""}"#.len()));
+            text.reserve_exact(bytes.len().div_ceil(3) * 4 + end.len());
+            STANDARD.encode_string(&bytes, &mut text);
+            text += &end;
+        }
+        if text.len() as u64 > MAX_BODY_BYTES { Err(TooLarge) } else { Ok(text.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn body(question: &Question, audio: Audio) -> Value {
+        serde_json::from_slice(&question.about(audio).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_body_holds_what_was_asked_and_nothing_else() {
+        let question = Question { model: "m".into(), ..Question::default() };
+        let audio = Audio::Inline { media_type: "audio/wav", bytes: b"RIFF".to_vec() };
+        assert_eq!(
+            body(&question, audio),
+            json!({"model": "m", "stream": true, "reasoning": false, "audio_url": "data:audio/wav;base64,UklGRg=="})
+        );
+        let question = Question {
+            prompt: Some("a \"b\"".into()),
+            system_prompt: Some("s".into()),
+            max_tokens: Some(7),
+            temperature: Some(0.5),
+            reasoning: true,
+            ..question
+        };
+        let url = "https://h/a.wav?b=\"";
+        assert_eq!(
+            body(&question, Audio::Url(url.into())),
+            json!({"model": "m", "stream": true, "reasoning": true, "prompt": "a \"b\"", "system_prompt": "s",
+                "max_tokens": 7, "temperature": 0.5, "audio_url": url})
+        );
+    }
+
+    #[test]
+    fn a_body_beyond_the_limit_is_not_made() {
+        let question = Question { prompt: Some("x".repeat(1 << 20)), ..Question::default() };
+        let audio = |bytes| Audio::Inline { media_type: "audio/wav", bytes: vec![0; bytes] };
+        assert!(question.about(audio(20 << 20)).is_ok());
+        assert_eq!(question.about(audio(21 << 20)), Err(TooLarge));
+    }
+}

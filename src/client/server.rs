@@ -1,0 +1,238 @@
+//! The calls that a client makes.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_tls::connect::rustls_0_23::webpki_roots_cert_store;
+use awc::error::PayloadError;
+use awc::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use awc::{Client, ClientRequest, ClientResponse};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::LocalBoxStream;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::address::BaseUrl;
+use super::problem::Problem;
+use super::profile::Profile;
+use super::replies::{Models, Task};
+use super::upload::{Sent, Upload};
+use crate::config::Secret;
+use crate::net;
+
+/// Name look-up and TCP together, and TLS, may take this long each.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A call without audio is answered by then.
+const ANSWER: Duration = Duration::from_secs(30);
+/// An upload of which nothing has moved for this long has come to nothing. A server may let one stand still for a while.
+const STALL: Duration = Duration::from_secs(90);
+/// How long a call that waits for the end of a task is held, in seconds; the contract allows a minute.
+const WAIT_SECONDS: u64 = 25;
+/// Largest reply that is read, in bytes: the JSON of an answer as long as a server holds.
+const MAX_REPLY_BYTES: usize = 512 << 20;
+
+/// The body of a stream.
+pub type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
+
+/// A file of certificates that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} holds no certificates that can be trusted: {reason}; name a PEM file")]
+pub struct BadAuthority {
+    path: String,
+    reason: String,
+}
+
+/// A server, with the key that it is called with.
+pub struct Server {
+    client: Client,
+    url: BaseUrl,
+    key: Secret,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Server({})", self.url)
+    }
+}
+
+impl Server {
+    /// The server of a profile. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the certificates that the profile trusts cannot be read.
+    pub fn of(profile: &Profile) -> Result<Self, BadAuthority> {
+        let roots = match &profile.ca {
+            Some(path) => authorities(path)?,
+            None => webpki_roots_cert_store(),
+        };
+        let mut trust = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        // One stream at a time has no use for HTTP/2, and how a body ends is known for HTTP/1.1.
+        trust.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let client = net::client::trusting(Arc::new(trust), CONNECT);
+        Ok(Self { client, url: profile.url.clone(), key: profile.key.clone() })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> &BaseUrl {
+        &self.url
+    }
+
+    /// What the key may use, by name.
+    ///
+    /// # Errors
+    /// As all calls: a [`Problem`].
+    pub async fn models(&self) -> Result<Vec<String>, Problem> {
+        let reply = within(ANSWER, self.request("GET", "/v1/models").send()).await?;
+        let (models, _) = read::<Models>(reply).await?;
+        Ok(models.data.into_iter().map(|model| model.id).collect())
+    }
+
+    /// Submits; the same `idempotency_key` with the same body is the same task, however often it is sent.
+    ///
+    /// # Errors
+    /// As all calls; a connection that breaks or stands still leaves open whether there is a task.
+    pub async fn submit(&self, body: Bytes, idempotency_key: &str, sent: Sent) -> Result<Task, Problem> {
+        let request = self
+            .request("POST", "/v1/llm/generations")
+            .insert_header((CONTENT_TYPE, "application/json"))
+            .insert_header(("Idempotency-Key", idempotency_key));
+        let sending = request.send_body(Upload::new(body, sent.clone()));
+        tokio::pin!(sending);
+        let reply = tokio::select! {
+            reply = &mut sending => reply?,
+            () = stalled(&sent) => return Err(Problem::Cut("the upload stands still".to_owned())),
+        };
+        task(reply).await
+    }
+
+    /// The task now.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn task(&self, id: &str) -> Result<Task, Problem> {
+        let reply = within(ANSWER, self.request("GET", &format!("/v1/tasks/{id}")).send()).await?;
+        task(reply).await
+    }
+
+    /// The task at its end, or as it is after half a minute.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn wait(&self, id: &str) -> Result<Task, Problem> {
+        let path = format!("/v1/tasks/{id}?wait={WAIT_SECONDS}");
+        let patience = ANSWER + Duration::from_secs(WAIT_SECONDS);
+        task(within(patience, self.request("GET", &path).send()).await?).await
+    }
+
+    /// Ends the task, if it has not ended.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn cancel(&self, id: &str) -> Result<Task, Problem> {
+        let request = self.request("POST", &format!("/v1/tasks/{id}/cancel"));
+        task(within(ANSWER, request.send()).await?).await
+    }
+
+    /// The task's stream from the chunk with this number on.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn stream(&self, id: &str, from: u64) -> Result<Body, Problem> {
+        // Both ways to say it: not every proxy passes on a header that it does not know.
+        let mut request = self.request("GET", &format!("/v1/llm/generations/{id}/stream?offset={from}"));
+        if let Some(last) = from.checked_sub(1) {
+            request = request.insert_header(("Last-Event-ID", last.to_string()));
+        }
+        let request = request.insert_header((ACCEPT, "text/event-stream"));
+        let reply = accepted(within(ANSWER, request.send()).await?).await?;
+        Ok(reply.boxed_local())
+    }
+
+    fn request(&self, method: &'static str, path: &str) -> ClientRequest {
+        // The names of methods are always valid.
+        let method = method.parse().unwrap_or_default();
+        self.client
+            .request(method, self.url.of(path))
+            .insert_header((AUTHORIZATION, format!("Bearer {}", self.key.expose())))
+            .insert_header(("User-Agent", concat!("hearken/", env!("CARGO_PKG_VERSION"))))
+    }
+}
+
+/// The certificates of a PEM file.
+fn authorities(path: &Path) -> Result<RootCertStore, BadAuthority> {
+    let bad = |reason: String| BadAuthority { path: path.display().to_string(), reason };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|err| bad(err.to_string()))? {
+        let certificate = certificate.map_err(|err| bad(err.to_string()))?;
+        roots.add(certificate).map_err(|err| bad(err.to_string()))?;
+    }
+    if roots.is_empty() { Err(bad("there is no certificate in it".to_owned())) } else { Ok(roots) }
+}
+
+/// Comes back when nothing of an upload has moved for too long.
+async fn stalled(sent: &Sent) {
+    let (mut last, mut since) = (sent.bytes(), Instant::now());
+    while since.elapsed() < STALL {
+        sleep(Duration::from_secs(1)).await;
+        if sent.bytes() != last {
+            (last, since) = (sent.bytes(), Instant::now());
+        }
+    }
+}
+
+async fn within<T, E: Into<Problem>>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, Problem> {
+    match timeout(limit, call).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(Problem::Cut(format!("no answer within {} s", limit.as_secs()))),
+    }
+}
+
+/// A reply that is none of an error.
+async fn accepted<S>(mut reply: ClientResponse<S>) -> Result<ClientResponse<S>, Problem>
+where
+    S: futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
+    let status = reply.status();
+    if status == awc::http::StatusCode::OK {
+        return Ok(reply);
+    }
+    let body = timeout(ANSWER, reply.body()).await.ok().and_then(Result::ok).unwrap_or_default();
+    Err(Problem::of_reply(status, reply.headers(), &body))
+}
+
+/// What a reply holds, and its bytes.
+async fn read<T: DeserializeOwned>(
+    reply: ClientResponse<impl futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin>,
+) -> Result<(T, Bytes), Problem> {
+    let mut reply = accepted(reply).await?;
+    let body = match timeout(STALL, reply.body().limit(MAX_REPLY_BYTES)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(err)) => return Err(Problem::Cut(format!("the reply broke off: {err}"))),
+        Err(_) => return Err(Problem::Cut("the reply stands still".to_owned())),
+    };
+    match serde_json::from_slice(&body) {
+        Ok(value) => Ok((value, body)),
+        Err(_) => Err(Problem::Strange("it does not answer as hearken does".to_owned())),
+    }
+}
+
+async fn task(
+    reply: ClientResponse<impl futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin>,
+) -> Result<Task, Problem> {
+    let (mut task, body) = read::<Task>(reply).await?;
+    let json = String::from_utf8(body.into()).map_err(io::Error::other);
+    let json = json.map_err(|err| Problem::Strange(err.to_string()))?;
+    // A line break outside a string is white space, and within one it is escaped.
+    task.json = json.trim().replace(['\r', '\n'], " ");
+    Ok(task)
+}

@@ -3,8 +3,10 @@
 mod check;
 mod fake_upstream;
 mod keys;
+mod login;
 mod sample;
 mod serve;
+mod submit;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -24,6 +26,12 @@ struct Arguments {
 enum Command {
     /// Run the service
     Serve(serve::Arguments),
+    /// Send audio to a server and print the answer as it streams
+    Submit(submit::Arguments),
+    /// Remember a server and an API key for `hearken submit`
+    Login(login::Arguments),
+    /// Forget them
+    Logout,
     /// Make, list and revoke the data directory's API keys; a running server follows within a second
     Keys(keys::Arguments),
     /// Read the configuration and say what it means
@@ -44,6 +52,9 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command.unwrap_or_else(|| Command::Serve(serve::Arguments::default())) {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Submit(arguments) => submit::run(arguments),
+        Command::Login(arguments) => login::run(arguments),
+        Command::Logout => login::forget(),
         Command::Keys(arguments) => keys::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::FakeUpstream(arguments) => fake_upstream::run(arguments),

@@ -8,6 +8,7 @@ pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod outcome;
 pub(crate) mod process;
+pub(crate) mod shell;
 pub(crate) mod subscriber;
 pub(crate) mod upstream;
 

@@ -1,0 +1,127 @@
+//! `hearken login` and `hearken logout`: which server and which key `hearken submit` uses by itself.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use console::Term;
+
+use super::submit::explained;
+use super::{FAILED, USAGE, complain, say};
+use crate::client::address::BaseUrl;
+use crate::client::login::{self, Login};
+use crate::client::profile::{self, Profile, Said};
+use crate::client::server::Server;
+use crate::config::Secret;
+
+/// Longest line that is read as a key, in bytes.
+const MAX_KEY_BYTES: u64 = 4096;
+
+/// What `--help` says below the options.
+const HELP: &str = "\
+The key is asked for without being shown, tried at the server, and written with the server's URL to
+$XDG_CONFIG_HOME/hearken/login.toml (~/.config/hearken/login.toml), in the clear: the file is for its user alone
+(mode 0600), and is not used when others may read it. `hearken logout` removes it.
+
+EXAMPLES
+  hearken login --url https://hearken.example.org
+  hearken keys create me | hearken login --key-stdin";
+
+/// Remember a server and an API key for `hearken submit`
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    /// Base URL of the server [env: HEARKEN_URL] [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "BASE")]
+    url: Option<String>,
+    /// Read the key from standard input instead of asking for it
+    #[arg(long)]
+    key_stdin: bool,
+    /// Model to ask when a submit names none
+    #[arg(long, short, value_name = "M")]
+    model: Option<String>,
+    /// Certificate authorities (PEM) to trust instead of the public ones, for https
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: Arguments) -> ExitCode {
+    let Arguments { url, key_stdin, model, ca } = arguments;
+    let Some(path) = login::path() else {
+        return complain("there is no place for the login file: set HOME or XDG_CONFIG_HOME", USAGE);
+    };
+    // Whoever logs in again means the same server; a broken file is about to be replaced.
+    let before = login::read(&path).ok().flatten();
+    let flags = Said { url, key: None };
+    let url = match profile::server(&flags, &Said::by_environment(), before.as_ref()) {
+        Ok(url) => url,
+        Err(err) => return complain(err, USAGE),
+    };
+    // Named from anywhere, later on.
+    let ca = match ca.map(|ca| std::path::absolute(&ca)).transpose() {
+        Ok(ca) => ca,
+        Err(err) => return complain(format_args!("--ca: {err}"), USAGE),
+    };
+    let key = match ask(&url, key_stdin)
+        .and_then(|key| profile::checked_key(&key).map_err(|err| err.to_string()))
+    {
+        Ok(key) => key,
+        Err(problem) => return complain(problem, USAGE),
+    };
+    let profile = Profile { url: url.clone(), key: key.clone(), model: model.clone(), ca: ca.clone() };
+    let server = match Server::of(&profile) {
+        Ok(server) => server,
+        Err(err) => return complain(err, USAGE),
+    };
+    let models = match actix_rt::System::new().block_on(server.models()) {
+        Ok(models) => models,
+        Err(problem) => {
+            return complain(format_args!("{}; nothing was remembered", explained(&problem, &url)), FAILED);
+        }
+    };
+    if let Err(err) = login::write(&path, &Login { url: url.clone(), key, model: model.clone(), ca }) {
+        return complain(err, FAILED);
+    }
+    say(format_args!("Logged in to {url}; remembered in {}.", path.display()));
+    match (model, models.as_slice()) {
+        (Some(model), models) if !models.contains(&model) => {
+            say(format_args!("{model} is not among the models that are listed: {}", models.join(", ")));
+        }
+        (_, models) => say(format_args!("This key may use: {}", models.join(", "))),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Removes the login file.
+pub(super) fn forget() -> ExitCode {
+    let Some(path) = login::path() else { return ExitCode::SUCCESS };
+    match login::forget(&path) {
+        Ok(true) => say(format_args!("Logged out; {} is gone.", path.display())),
+        Ok(false) => say("There was no login."),
+        Err(err) => return complain(err, FAILED),
+    }
+    ExitCode::SUCCESS
+}
+
+/// The key that the user gives.
+fn ask(url: &BaseUrl, from_input: bool) -> Result<Secret, String> {
+    let unread = |err: std::io::Error| format!("the key cannot be read: {err}");
+    let input = std::io::stdin();
+    let text = if from_input {
+        let mut line = String::new();
+        let mut input = std::io::Read::take(input.lock(), MAX_KEY_BYTES);
+        std::io::BufRead::read_line(&mut input, &mut line).map_err(unread)?;
+        line
+    } else if input.is_terminal() {
+        let mut terminal = Term::stderr();
+        if !terminal.is_term() {
+            return Err("standard error is no terminal: pass the key with --key-stdin".to_owned());
+        }
+        write!(terminal, "API key for {url}: ").map_err(unread)?;
+        terminal.flush().map_err(unread)?;
+        terminal.read_secure_line().map_err(unread)?
+    } else {
+        return Err("nobody can be asked for the key: pass it with --key-stdin".to_owned());
+    };
+    if text.trim().is_empty() { Err("no key was given".to_owned()) } else { Ok(Secret::new(text)) }
+}

@@ -1,0 +1,238 @@
+//! `hearken submit`: audio from the command line to a server, the answer on standard output as it streams.
+
+mod calls;
+mod format;
+mod interrupts;
+mod paper;
+mod progress;
+mod session;
+mod tally;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::ArgGroup;
+
+use self::format::word;
+use self::interrupts::Interrupts;
+use self::paper::Paper;
+use self::progress::Progress;
+use self::session::{Ending, Session};
+use super::{FAILED, USAGE, complain};
+use crate::client::address::BaseUrl;
+use crate::client::audio::Audio;
+use crate::client::problem::Problem;
+use crate::client::profile::{Profile, Said};
+use crate::client::request::Question;
+use crate::client::server::Server;
+use crate::config::Secret;
+use crate::task::id::TaskId;
+
+/// Exit status when standard output was closed, as shells count a program that SIGPIPE has ended.
+const UNREAD: u8 = 141;
+
+/// What `--help` says below the options.
+const HELP: &str = "\
+WHERE AND WHO
+  Flags win over HEARKEN_URL and HEARKEN_API_KEY, those over what `hearken login` remembers. The key that it remembers
+  goes only to the server that it was given for. Other users may see a key that is given as --key.
+
+OUTPUT
+  The text goes to standard output as it comes, and nothing else does: `hearken submit a.mp3 >a.txt`. Progress goes to
+  standard error, as one line that changes on a terminal and as plain lines elsewhere; the model's reasoning, too,
+  dimmed unless NO_COLOR is set. A lost connection is made again and reading goes on where it was, for five minutes.
+
+LEAVING
+  Ctrl-C or SIGTERM cancels the task; a second one leaves at once. So does closing standard output, as `| head` does.
+  With --resume neither does: the task goes on.
+
+EXIT STATUS
+  0    the task has completed; with --detach: was accepted
+  1    it has failed or was refused, or the server cannot be reached
+  2    the command line is wrong: no key, no such file, no model chosen
+  130  Ctrl-C, 143 SIGTERM, 141 standard output was closed
+
+EXAMPLES
+  hearken submit call.mp3 --prompt 'Who speaks, and in what mood?'
+  arecord -d 5 -f cd | hearken submit - --model gemini-2.5-flash
+  hearken submit https://example.org/talk.ogg --json | jq .results[0].usage
+  id=$(hearken submit talk.ogg --detach); hearken submit --resume $id";
+
+/// Send audio to a server and print the answer as it streams
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP, group = ArgGroup::new("what").required(true).args(["audio", "resume", "cancel"]))]
+pub(super) struct Arguments {
+    /// A file, - for standard input, or an http(s) URL that the server fetches
+    #[arg(value_name = "AUDIO")]
+    audio: Option<String>,
+    /// Model to ask [default: the one of the login, or the only one that the key may use]
+    #[arg(long, short, value_name = "M")]
+    model: Option<String>,
+    /// What to do with the audio [default: the server's, a transcript]
+    #[arg(long, short, value_name = "P")]
+    prompt: Option<String>,
+    /// Who the model is to be, and how it is to answer
+    #[arg(long, value_name = "P")]
+    system_prompt: Option<String>,
+    /// Most tokens of the answer [default: the model's own limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_tokens: Option<u64>,
+    /// How freely the model chooses its words, from 0 to 2 [default: the model's own]
+    #[arg(long, value_name = "T", value_parser = temperature)]
+    temperature: Option<f64>,
+    /// Ask for the model's reasoning, and show it on standard error
+    #[arg(long)]
+    reasoning: bool,
+    /// Print the task's id as soon as it is accepted, and leave
+    #[arg(long, conflicts_with_all = ["resume", "cancel"])]
+    detach: bool,
+    /// Join a task instead of submitting one, and print all of its text
+    #[arg(long, value_name = "TASK_ID", value_parser = task_id, conflicts_with_all = QUESTION)]
+    resume: Option<String>,
+    /// With --resume: begin with this chunk, from 0
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["audio", "cancel"])]
+    offset: u64,
+    /// Cancel a task instead of submitting one
+    #[arg(long, value_name = "TASK_ID", value_parser = task_id, conflicts_with_all = QUESTION)]
+    cancel: Option<String>,
+    /// Print the final task, with the whole ChatCompletion or the error, as one line of JSON instead of the text
+    #[arg(long)]
+    json: bool,
+    /// Show no progress; errors are told
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    server: ServerArguments,
+}
+
+/// What only a new task can be asked.
+const QUESTION: [&str; 6] = ["model", "prompt", "system_prompt", "max_tokens", "temperature", "reasoning"];
+
+/// Where and who.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServerArguments {
+    /// Base URL of the server [env: HEARKEN_URL] [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "BASE")]
+    url: Option<String>,
+    /// API key [env: HEARKEN_API_KEY]
+    #[arg(long, value_name = "K")]
+    key: Option<String>,
+    /// Certificate authorities (PEM) to trust instead of the public ones, for https
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl ServerArguments {
+    fn profile(self) -> Result<Profile, String> {
+        let said = Said { url: self.url, key: self.key.map(Secret::new) };
+        let mut profile = Profile::of_process(&said).map_err(|err| err.to_string())?;
+        profile.ca = self.ca.or(profile.ca);
+        Ok(profile)
+    }
+
+    /// Those that a line needs which is typed later; a key is none of them.
+    fn typed(&self) -> String {
+        let url = self.url.as_ref().map(|url| format!(" --url {}", word(url)));
+        let ca = self.ca.as_ref().map(|ca| format!(" --ca {}", word(&ca.display().to_string())));
+        [url, ca].into_iter().flatten().collect()
+    }
+}
+
+/// What is to be done.
+enum Order {
+    Submit { audio: Audio, named: String, question: Question, detached: bool },
+    Resume { id: String, offset: u64 },
+    Cancel { id: String },
+}
+
+pub(super) fn run(arguments: Arguments) -> ExitCode {
+    let started = Instant::now();
+    let Arguments { json, quiet, reasoning, .. } = arguments;
+    let options = arguments.server.typed();
+    let (order, profile) = match order(arguments) {
+        Ok(decided) => decided,
+        Err(problem) => return complain(problem, USAGE),
+    };
+    // It is not dropped before the process ends: see below.
+    let runner = actix_rt::System::new();
+    let ending = runner.block_on(async {
+        let server = Server::of(&profile).map_err(|err| complain(err, USAGE))?;
+        let interrupts = Interrupts::listen()
+            .map_err(|err| complain(format_args!("signals cannot be taken: {err}"), FAILED))?;
+        let progress = Progress::new(quiet);
+        let session = Session {
+            server: &server,
+            progress: &progress,
+            paper: Paper::new(&progress),
+            interrupts,
+            json,
+            reasoning: reasoning || !quiet,
+            options,
+            started,
+        };
+        let ending = match order {
+            Order::Cancel { id } => session.cancel(&id).await,
+            Order::Resume { id, offset } => session.resume(&id, offset).await,
+            Order::Submit { audio, named, question, detached } => {
+                session.submit(audio, &named, question, detached).await
+            }
+        };
+        progress.make_way();
+        Ok(ending)
+    });
+    match ending {
+        Ok(Ending::Completed) => ExitCode::SUCCESS,
+        Ok(Ending::Failed) => ExitCode::from(FAILED),
+        Ok(Ending::Unclear) => ExitCode::from(USAGE),
+        Ok(Ending::Unread) => ExitCode::from(UNREAD),
+        // The thread that writes to standard output may wait for a reader for ever, and the runtime would for it.
+        Ok(Ending::Interrupted(interrupt)) => std::process::exit(interrupt.status().into()),
+        Err(status) => status,
+    }
+}
+
+/// What the arguments ask for, and of whom.
+fn order(arguments: Arguments) -> Result<(Order, Profile), String> {
+    let Arguments { model, prompt, system_prompt, max_tokens, temperature, reasoning, .. } = arguments;
+    let profile = arguments.server.profile()?;
+    let order = match (arguments.audio, arguments.resume, arguments.cancel) {
+        (Some(named), ..) => {
+            let model = model.or_else(|| profile.model.clone()).unwrap_or_default();
+            let question = Question { model, prompt, system_prompt, max_tokens, temperature, reasoning };
+            let audio = Audio::named(&named).map_err(|err| err.to_string())?;
+            Order::Submit { audio, named, question, detached: arguments.detach }
+        }
+        (None, Some(id), _) => Order::Resume { id, offset: arguments.offset },
+        (None, None, id) => Order::Cancel { id: id.unwrap_or_default() },
+    };
+    Ok((order, profile))
+}
+
+/// A problem with a server, with what to do about it.
+pub(super) fn explained(problem: &Problem, url: &BaseUrl) -> String {
+    match problem {
+        Problem::Unreachable(why) => format!(
+            "no connection to {url}: {why}; is it running there? Another server is named with --url or HEARKEN_URL"
+        ),
+        Problem::Refused(refusal) if refusal.status == 401 => format!(
+            "{url} does not know this API key; make one there with `hearken keys create NAME`, then `hearken login`"
+        ),
+        Problem::Refused(_) if matches!(problem.code(), Some("no_available_model" | "model_not_allowed")) => {
+            format!("{problem}; without --model, hearken submit lists what this key may use")
+        }
+        Problem::Cut(why) | Problem::Strange(why) => format!("{url}: {why}"),
+        Problem::Refused(_) => problem.to_string(),
+    }
+}
+
+fn temperature(text: &str) -> Result<f64, &'static str> {
+    let temperature = text.parse().ok().filter(|number| (0.0..=2.0).contains(number));
+    temperature.ok_or("write a number from 0 to 2")
+}
+
+fn task_id(text: &str) -> Result<String, &'static str> {
+    let id =
+        text.trim().parse::<TaskId>().map_err(|_| "a task's id looks like task-llm-1776874565-yq3szvcu")?;
+    Ok(id.to_string())
+}

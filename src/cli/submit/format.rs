@@ -1,0 +1,61 @@
+//! How sizes, times and words of a command line are written.
+
+use std::time::Duration;
+
+/// Bytes, as people read them: `102 kB`, `3.1 MB`.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1000 => format!("{bytes} bytes"),
+        1000..1_000_000 => format!("{} kB", bytes / 1000),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// A time: `0.4 s`, `3:07 min`.
+pub(super) fn time(time: Duration) -> String {
+    match time.as_secs() {
+        0..100 => format!("{:.1} s", time.as_secs_f64()),
+        seconds => format!("{}:{:02} min", seconds / 60, seconds % 60),
+    }
+}
+
+/// A word of a command line, quoted where a shell would take it apart.
+pub(super) fn word(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,~".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// Text for a terminal: without what would command it.
+pub(super) fn harmless(text: &str) -> String {
+    let command = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    text.replace(command, "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        assert_eq!([size(7), size(102_400), size(3_140_000)], ["7 bytes", "102 kB", "3.1 MB"]);
+        assert_eq!([time(Duration::from_millis(420)), time(Duration::from_secs(187))], ["0.4 s", "3:07 min"]);
+    }
+
+    #[test]
+    fn a_word_is_one_word_to_a_shell() {
+        for (text, shown) in
+            [("a.wav", "a.wav"), ("my call.wav", "'my call.wav'"), ("it's", r"'it'\''s'"), ("", "''")]
+        {
+            assert_eq!(word(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_model_does_not_command_the_terminal() {
+        assert_eq!(harmless("a\tb\n\u{1b}[2Jc\r\u{9b}1m"), "a\tb\n\u{fffd}[2Jc\u{fffd}\u{fffd}1m");
+    }
+}

@@ -1,0 +1,145 @@
+//! Where the answer is written: its text on standard output as it comes, its reasoning on standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use tokio::io::{AsyncWriteExt as _, Stdout};
+
+use super::format::harmless;
+use super::progress::{self, Progress};
+
+const DIM: &str = "\u{1b}[2m";
+const PLAIN: &str = "\u{1b}[0m";
+
+/// The output of one answer.
+#[derive(Debug)]
+pub(super) struct Paper<'a> {
+    /// Written to on another thread: whoever does not read must not keep signals waiting.
+    out: Stdout,
+    progress: &'a Progress,
+    to_terminal: bool,
+    /// Do text and progress meet on a screen?
+    shared: bool,
+    dims: bool,
+    /// Has the text begun, and stands the cursor behind an unfinished line of it, or of the reasoning?
+    text: Line,
+    reasoning: Line,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Fresh,
+    Begun,
+}
+
+impl Line {
+    fn behind(self, text: &str) -> Self {
+        match text.chars().next_back() {
+            None => self,
+            Some('\n') => Self::Fresh,
+            Some(_) => Self::Begun,
+        }
+    }
+}
+
+impl<'a> Paper<'a> {
+    pub(super) fn new(progress: &'a Progress) -> Self {
+        let to_terminal = io::stdout().is_terminal();
+        let errors_to_terminal = io::stderr().is_terminal();
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            out: tokio::io::stdout(),
+            progress,
+            to_terminal,
+            shared: to_terminal && errors_to_terminal,
+            dims: progress::is_terminal() && colours,
+            text: Line::Fresh,
+            reasoning: Line::Fresh,
+        }
+    }
+
+    /// Writes text of the answer, at once.
+    ///
+    /// # Errors
+    /// When nobody reads it any more.
+    pub(super) async fn text(&mut self, text: &str) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.end_reasoning();
+        if self.shared {
+            self.progress.make_way();
+        } else {
+            self.progress.come_back();
+        }
+        self.text = self.text.behind(text);
+        if self.to_terminal {
+            self.write(harmless(text).as_bytes()).await
+        } else {
+            self.write(text.as_bytes()).await
+        }
+    }
+
+    /// Writes reasoning.
+    pub(super) fn reasoning(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.progress.make_way();
+        self.reasoning = self.reasoning.behind(text);
+        let mut errors = io::stderr();
+        // Whoever read it may have gone: the answer is what counts.
+        let _ = if self.dims {
+            write!(errors, "{DIM}{}{PLAIN}", harmless(text))
+        } else {
+            write!(errors, "{text}")
+        };
+        let _ = errors.flush();
+    }
+
+    /// Ends the last line of the reasoning: what follows is something else.
+    pub(super) fn end_reasoning(&mut self) {
+        if self.reasoning == Line::Begun {
+            self.reasoning = Line::Fresh;
+            let _ = writeln!(io::stderr());
+        }
+    }
+
+    /// Lets a line of standard error begin on a line of its own.
+    pub(super) fn make_room(&mut self) {
+        self.end_reasoning();
+        if self.shared && self.text == Line::Begun {
+            self.text = Line::Fresh;
+            let _ = writeln!(io::stderr());
+        }
+    }
+
+    /// Ends the last line of the text.
+    ///
+    /// # Errors
+    /// As [`Paper::text`].
+    pub(super) async fn end(&mut self) -> io::Result<()> {
+        self.end_reasoning();
+        if self.text == Line::Begun {
+            self.text = Line::Fresh;
+            self.write(b"\n").await?;
+        }
+        Ok(())
+    }
+
+    /// Writes one line.
+    ///
+    /// # Errors
+    /// As [`Paper::text`].
+    pub(super) async fn line(&mut self, line: &str) -> io::Result<()> {
+        self.end_reasoning();
+        if self.shared {
+            self.progress.make_way();
+        }
+        self.write(format!("{line}\n").as_bytes()).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes).await?;
+        self.out.flush().await
+    }
+}

@@ -1,0 +1,87 @@
+//! What has come of an answer, in figures.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::format::time;
+use super::progress::State;
+use crate::client::replies::{Chunk, Completion};
+use crate::wire::completion::{FinishReason, Usage};
+
+/// Less time than this makes no rate, in seconds.
+const SHORTEST: f64 = 0.5;
+
+/// The figures of one answer.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    chunks: u64,
+    characters: u64,
+    bytes: usize,
+    first_text: Option<Instant>,
+    reason: Option<FinishReason>,
+    usage: Option<Usage>,
+}
+
+impl Tally {
+    /// Counts a chunk.
+    pub(super) fn add(&mut self, chunk: &Chunk) {
+        self.chunks += 1;
+        self.reason = chunk.finish_reason().or(self.reason);
+        self.usage = chunk.usage.or(self.usage);
+        let text = chunk.content();
+        if !text.is_empty() {
+            self.characters += text.chars().count() as u64;
+            self.bytes += text.len();
+            self.first_text.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Counts an answer that came as a whole.
+    pub(super) fn whole(&mut self, completion: &Completion) {
+        self.characters = completion.content().chars().count() as u64;
+        self.reason = completion.finish_reason();
+        self.usage = completion.usage;
+    }
+
+    /// Has anything been heard?
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks == 0
+    }
+
+    /// Bytes of text so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What to show of it.
+    pub(super) fn state(&self) -> State {
+        let Some(first) = self.first_text else { return State::Thinking };
+        let rate = self.characters as f64 / first.elapsed().as_secs_f64().max(SHORTEST);
+        State::Streaming { chunks: self.chunks, characters: self.characters, rate: rate as u64 }
+    }
+
+    /// What a user has to know about an answer that ended otherwise than by itself.
+    pub(super) fn caveat(&self) -> Option<&'static str> {
+        match self.reason {
+            Some(FinishReason::Length) => {
+                Some("the answer was cut off at the limit of tokens (--max-tokens)")
+            }
+            Some(FinishReason::ContentFilter) => Some("the answer was cut off by the model's content filter"),
+            Some(FinishReason::Stop) | None => None,
+        }
+    }
+
+    /// The last line: what it was, and how long it took.
+    pub(super) fn summary(&self, taken: Duration) -> impl fmt::Display {
+        let Self { chunks, characters, .. } = self;
+        let mut line = format!("completed in {}:", time(taken));
+        if *chunks > 0 {
+            line += &format!(" {chunks} chunks,");
+        }
+        line += &format!(" {characters} characters");
+        if let Some(usage) = self.usage.filter(|usage| usage.total_tokens > 0) {
+            line += &format!(", {} tokens", usage.total_tokens);
+        }
+        line
+    }
+}

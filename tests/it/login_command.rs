@@ -1,0 +1,107 @@
+//! `hearken login` and `hearken logout`: what is remembered, for whom, and when it is not used.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use crate::support::hearken::{Hearken, KEY, NARROW_KEY};
+use crate::support::nobody;
+use crate::support::shell::{Ended, Home, Running, on_terminal};
+use crate::support::upstream::FakeUpstream;
+
+fn login(home: &Home, arguments: &[&str], key: &str) -> Ended {
+    let arguments = [&["login", "--key-stdin"], arguments].concat();
+    let mut running = Running::start(home.command(&arguments).stdin(Stdio::piped()));
+    let _ = running.input().write_all(format!("{key}\n").as_bytes());
+    running.ended()
+}
+
+/// Runs a submit that knows only what the login remembers, and this.
+fn submit(home: &Home, environment: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    let mut command = home.command(&[&["submit", "speech.mp3"], arguments].concat());
+    Running::start(command.envs(environment.iter().copied())).ended()
+}
+
+#[test]
+fn a_login_is_remembered_for_its_user_alone_until_the_logout() {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let hearken = Hearken::before(&upstream).local().start();
+    let (home, url) = (Home::new(), format!("http://{}", hearken.address));
+    let told = login(&home, &["--url", &url, "--model", "local-inspect"], KEY).with_status(0);
+    assert!(told.out.contains(&url) && told.out.contains("local-inspect"), "{told:?}");
+    let mode = std::fs::metadata(home.login_file()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(submit(&home, &[], &[]).with_status(0).out.starts_with("# Sound, measured"));
+    // Again, without a word of where: the same server.
+    login(&home, &[], KEY).with_status(0);
+    assert!(submit(&home, &[], &[]).with_status(2).err.contains("which model?"));
+    let out = Running::start(&mut home.command(&["logout"])).ended().with_status(0);
+    assert!(out.out.contains("Logged out") && !home.login_file().exists(), "{out:?}");
+    submit(&home, &[], &["--url", &url]).with_status(2);
+    Running::start(&mut home.command(&["logout"])).ended().with_status(0);
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_login() {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let hearken = Hearken::start(&upstream);
+    let (home, url) = (Home::new(), format!("http://{}", hearken.address));
+    login(&home, &["--url", &url], NARROW_KEY).with_status(0);
+    let model = ["--model", "gemini-test"];
+    assert!(submit(&home, &[], &model).with_status(1).err.contains("model_not_allowed"));
+    submit(&home, &[("HEARKEN_API_KEY", KEY)], &model).with_status(0);
+    let flag = ["--model", "gemini-test", "--key", "sk-wrong"];
+    assert!(submit(&home, &[("HEARKEN_API_KEY", KEY)], &flag).with_status(1).err.contains("does not know"));
+    let (_held, other) = nobody();
+    let other = format!("http://{other}");
+    let both = [("HEARKEN_URL", other.as_str()), ("HEARKEN_API_KEY", KEY)];
+    assert!(submit(&home, &both, &model).with_status(1).err.contains(&other));
+    submit(&home, &both, &["--model", "gemini-test", "--url", &url]).with_status(0);
+    // The remembered key goes to no server but its own.
+    let elsewhere = submit(&home, &[("HEARKEN_URL", &other)], &model).with_status(2);
+    assert!(elsewhere.err.contains(&format!("no API key for {other}")), "{elsewhere:?}");
+}
+
+#[test]
+fn a_key_that_the_server_does_not_know_is_not_remembered() {
+    let hearken = Hearken::start(&FakeUpstream::gemini().start());
+    let (home, url) = (Home::new(), format!("http://{}", hearken.address));
+    let refused = login(&home, &["--url", &url], "sk-wrong").with_status(1);
+    assert!(
+        refused.err.contains("nothing was remembered") && !refused.err.contains("sk-wrong"),
+        "{refused:?}"
+    );
+    let (_held, nobody) = nobody();
+    login(&home, &["--url", &format!("http://{nobody}")], KEY).with_status(1);
+    login(&home, &["--url", &url], "").with_status(2);
+    assert!(!home.login_file().exists());
+    let mut deaf = home.command(&["login", "--url", &url]);
+    assert!(Running::start(&mut deaf).ended().with_status(2).err.contains("--key-stdin"));
+}
+
+#[test]
+fn a_login_file_that_others_may_read_is_not_used() {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let hearken = Hearken::start(&upstream);
+    let (home, url) = (Home::new(), format!("http://{}", hearken.address));
+    login(&home, &["--url", &url], KEY).with_status(0);
+    std::fs::set_permissions(home.login_file(), PermissionsExt::from_mode(0o644)).unwrap();
+    let refused = submit(&home, &[], &[]).with_status(2);
+    assert!(refused.err.contains(&format!("chmod 600 {}", home.login_file().display())), "{refused:?}");
+    // Where it is not needed, it is no hindrance.
+    submit(&home, &[("HEARKEN_API_KEY", KEY), ("HEARKEN_URL", &url)], &[]).with_status(0);
+}
+
+#[test]
+fn a_terminal_is_asked_for_the_key_and_does_not_show_it() {
+    let hearken = Hearken::start(&FakeUpstream::gemini().start());
+    let (home, url) = (Home::new(), format!("http://{}", hearken.address));
+    let mut running = Running::start(&mut on_terminal(&home.command(&["login", "--url", &url]), ""));
+    running.prints(&format!("API key for {url}: "));
+    let mut keyboard = running.input();
+    keyboard.write_all(format!("{KEY}\n").as_bytes()).unwrap();
+    running.prints("Logged in to");
+    drop(keyboard);
+    running.ended().with_status(0);
+    assert!(home.login_file().exists());
+}

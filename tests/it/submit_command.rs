@@ -1,0 +1,479 @@
+//! `hearken submit` from a shell: what stands on standard output and standard error, and how it ends.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::hearken::{Hearken, KEY, NARROW_KEY};
+use crate::support::shell::{Cutter, Home, Running, on_terminal};
+use crate::support::upstream::FakeUpstream;
+use crate::support::{MODEL, base64, fixture, nobody, until};
+
+/// A submit of the recording.
+const SUBMIT: [&str; 4] = ["submit", "speech.mp3", "--model", MODEL];
+
+fn json_line(out: &str) -> Value {
+    assert_eq!((out.lines().count(), out.ends_with('\n')), (1, true), "{out:?}");
+    serde_json::from_str(out).unwrap()
+}
+
+#[test]
+fn a_pipe_gets_the_text_as_it_comes_and_nothing_else() {
+    let upstream = FakeUpstream::gemini().say("Hel").hold().say("lo\u{1b}[1m wörld").start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    let question =
+        ["--prompt", "what?", "--system-prompt", "be short", "--max-tokens", "9", "--temperature", "0.5"];
+    let running = Running::start(&mut home.knowing(hearken.address, &[&SUBMIT[..], &question].concat()));
+    running.prints("Hel");
+    upstream.held(1);
+    assert_eq!(running.out(), "Hel");
+    upstream.release();
+    let ended = running.ended().with_status(0);
+    assert_eq!(ended.out, "Hello\u{1b}[1m wörld\n");
+    let lines: Vec<&str> = ended.err.lines().collect();
+    let [upload, task, .., last] = lines[..] else { panic!("{lines:?}") };
+    assert!(upload.starts_with("uploading ") && task.starts_with("task task-llm-"), "{lines:?}");
+    assert!(lines.contains(&"streaming") && last.starts_with("completed in "), "{lines:?}");
+    assert!(last.ends_with("4 chunks, 15 characters, 19 tokens"), "{lines:?}");
+    assert!(!ended.err.contains(['\r', '\u{1b}']), "{:?}", ended.err);
+    let asked = upstream.request(0).json();
+    let text = asked.to_string();
+    assert!(text.contains("what?") && text.contains("be short"), "{text}");
+    assert!(text.contains(&base64(&fixture("audio/speech.mp3"))), "the recording");
+    let generation = &asked["generationConfig"];
+    assert_eq!(
+        (&generation["maxOutputTokens"], &generation["temperature"]),
+        (&json!(9), &json!(0.5)),
+        "{generation}"
+    );
+}
+
+#[test]
+fn a_text_that_ends_its_line_gets_no_second_line_end() {
+    let upstream = FakeUpstream::gemini().say("a\nb\n").start();
+    let hearken = Hearken::start(&upstream);
+    let ended = Home::new().run(hearken.address, &[&SUBMIT[..], &["--quiet"]].concat()).with_status(0);
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("a\nb\n", ""));
+}
+
+#[test]
+fn standard_input_and_urls_are_audio_too() {
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let hearken = Hearken::before(&upstream).set("[fetch]\nallow_private_networks = true").start();
+    let home = Home::new();
+    let mut command = home.knowing(hearken.address, &["submit", "-", "--model", MODEL]);
+    let mut running = Running::start(command.stdin(Stdio::piped()));
+    running.input().write_all(&fixture("audio/speech.mp3")).unwrap();
+    assert_eq!(running.ended().with_status(0).out, "heard\n");
+    assert!(upstream.request(0).json().to_string().contains(&base64(&fixture("audio/speech.mp3"))));
+    // Nobody serves it: that the server was to fetch it is what shows.
+    let (_held, address) = nobody();
+    let url = format!("http://{address}/a.wav");
+    let ended = home.run(hearken.address, &["submit", &url, "--model", MODEL]).with_status(1);
+    assert!(ended.err.contains("hearken: audio_fetch_failed: "), "{}", ended.err);
+}
+
+#[test]
+fn json_is_the_whole_task_in_one_line_whether_it_completed_failed_or_was_refused() {
+    let error = json!({"error": {"code": 400, "message": "no such voice", "status": "INVALID_ARGUMENT"}});
+    let upstream = FakeUpstream::gemini().say("Hello").then().refuses(400, &error).start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    let arguments = [&SUBMIT[..], &["--json"]].concat();
+    let task = json_line(&home.run(hearken.address, &arguments).with_status(0).out);
+    assert_eq!((&task["status"], task.as_object().unwrap().len()), (&json!("completed"), 10), "{task}");
+    assert_eq!(task["results"][0]["choices"][0]["message"]["content"], "Hello");
+    assert_eq!(task["results"][0]["object"], "chat.completion");
+    let failed = json_line(&home.run(hearken.address, &arguments).with_status(1).out);
+    assert_eq!(
+        (&failed["status"], &failed["error"]["code"]),
+        (&json!("failed"), &json!("upstream_rejected"))
+    );
+    let refused = home.run(hearken.address, &["submit", "speech.mp3", "--json", "--model", "unheard-of"]);
+    assert_eq!(json_line(&refused.with_status(1).out)["error"]["code"], "no_available_model");
+}
+
+#[test]
+fn a_failed_task_tells_code_message_and_id() {
+    let upstream = FakeUpstream::gemini().say("a").hold().cut().start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    let running = Running::start(&mut home.knowing(hearken.address, &SUBMIT));
+    running.prints("a");
+    let id = running.task();
+    upstream.held(1);
+    upstream.release();
+    let ended = running.ended().with_status(1);
+    assert_eq!(ended.out, "a\n");
+    assert!(ended.err.contains("hearken: upstream_disconnected: "), "{}", ended.err);
+    assert!(ended.err.contains(&format!("task {id} failed after")), "{}", ended.err);
+}
+
+#[test]
+fn an_answer_that_was_cut_short_says_so() {
+    let upstream = FakeUpstream::gemini().say("a").finish("MAX_TOKENS").start();
+    let hearken = Hearken::start(&upstream);
+    let ended = Home::new().run(hearken.address, &SUBMIT).with_status(0);
+    assert!(ended.out == "a\n" && ended.err.contains("limit of tokens"), "{ended:?}");
+}
+
+#[test]
+fn reasoning_goes_to_standard_error() {
+    let upstream = FakeUpstream::gemini().think("Let me hear.").say("Hello").start();
+    let hearken = Hearken::start(&upstream);
+    let ended = Home::new().run(hearken.address, &[&SUBMIT[..], &["--reasoning"]].concat()).with_status(0);
+    assert_eq!(ended.out, "Hello\n");
+    assert!(ended.err.contains("\nLet me hear.\nstreaming\n"), "{:?}", ended.err);
+}
+
+#[test]
+fn what_is_wrong_with_the_command_line_is_status_two() {
+    let hearken = Hearken::before(&FakeUpstream::gemini().start()).local().start();
+    let home = Home::new();
+    std::fs::write(home.path("empty"), "").unwrap();
+    std::fs::write(home.path("large"), vec![0; 23 << 20]).unwrap();
+    let id = "task-llm-1776874565-yq3szvcu";
+    for (arguments, told) in [
+        (&["submit"][..], "required"),
+        (&["submit", "nothing.wav"], "nothing.wav: there is no such file"),
+        (&["submit", "."], "directory"),
+        (&["submit", "empty"], "empty is empty"),
+        (&["submit", "large"], "28 MiB"),
+        (&["submit", "speech.mp3", "--temperature", "3"], "from 0 to 2"),
+        (&["submit", "speech.mp3", "--max-tokens", "0"], "not in 1.."),
+        (&["submit", "speech.mp3", "--url", "localhost"], "is no server's address"),
+        (&["submit", "speech.mp3", "--key", "s p"], "copy it again"),
+        (&["submit", "speech.mp3", "--ca", "speech.mp3"], "holds no certificates"),
+        (&["submit", "speech.mp3", "--resume", id], "cannot be used with"),
+        (&["submit", "--resume", "it"], "looks like task-llm-"),
+        (&["submit", "speech.mp3", "--offset", "3"], "cannot be used with"),
+    ] {
+        let ended = home.run(hearken.address, arguments).with_status(2);
+        assert!(ended.err.contains(told) && ended.out.is_empty(), "{arguments:?}: {ended:?}");
+    }
+    let without_key = Running::start(&mut home.command(&["submit", "speech.mp3"])).ended().with_status(2);
+    assert!(
+        without_key.err.contains("no API key for http://127.0.0.1:8080: log in with"),
+        "{}",
+        without_key.err
+    );
+    assert!(hearken.get("/v1/tasks").json()["data"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn the_only_model_needs_no_name_and_several_are_listed() {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let home = Home::new();
+    let one = Hearken::start(&upstream);
+    assert_eq!(home.run(one.address, &["submit", "speech.mp3"]).with_status(0).out, "x\n");
+    let two = Hearken::before(&upstream).local().start();
+    let ended = home.run(two.address, &["submit", "speech.mp3"]).with_status(2);
+    for line in [format!("  {MODEL}"), "  local-inspect".to_owned()] {
+        assert!(ended.err.lines().any(|told| told == line), "{}", ended.err);
+    }
+    let typed = ended.err.lines().last().unwrap().trim().strip_prefix("hearken ").unwrap();
+    let typed: Vec<&str> = typed.split(' ').collect();
+    home.run(two.address, &typed).with_status(0);
+}
+
+#[test]
+fn a_server_that_says_no_or_is_not_there_is_status_one() {
+    let hearken = Hearken::start(&FakeUpstream::gemini().start());
+    let home = Home::new();
+    let refused = home.run(hearken.address, &["submit", "speech.mp3", "--key", "sk-wrong"]).with_status(1);
+    assert!(
+        refused.err.contains("does not know this API key") && !refused.err.contains("sk-wrong"),
+        "{refused:?}"
+    );
+    let unknown = home.run(hearken.address, &["submit", "speech.mp3", "-m", "unheard-of"]).with_status(1);
+    assert!(unknown.err.contains("no_available_model"), "{unknown:?}");
+    let narrow = home.run(hearken.address, &[&SUBMIT[..], &["--key", NARROW_KEY]].concat()).with_status(1);
+    assert!(narrow.err.contains("model_not_allowed"), "{narrow:?}");
+    let (_held, address) = nobody();
+    let absent = home.run(address, &SUBMIT).with_status(1);
+    assert!(
+        absent.err.contains(&format!("no connection to http://{address}: connection refused")),
+        "{absent:?}"
+    );
+}
+
+#[test]
+fn a_cut_stream_goes_on_where_it_was() {
+    let upstream = FakeUpstream::gemini().say("one ").hold().say("two ").hold().say("three").start();
+    let hearken = Hearken::start(&upstream);
+    let (home, proxy) = (Home::new(), Cutter::before(hearken.address));
+    let running = Running::start(&mut home.knowing(proxy.address(), &SUBMIT));
+    running.prints("one ");
+    upstream.held(1);
+    proxy.cut();
+    running.tells("lost the stream");
+    upstream.release();
+    running.prints("two ");
+    upstream.held(2);
+    proxy.cut();
+    upstream.release();
+    let ended = running.ended().with_status(0);
+    assert_eq!(ended.out, "one two three\n");
+    assert!(ended.err.contains("\nresumed at chunk 2\n"), "{}", ended.err);
+    let asked = proxy.requests().to_lowercase();
+    for line in ["/stream?offset=2 ", "last-event-id: 1\r\n", "last-event-id: 2\r\n"] {
+        assert!(asked.contains(line), "{line}: {asked}");
+    }
+    assert_eq!(upstream.requests(), 1);
+}
+
+#[test]
+fn a_submit_whose_reply_was_lost_is_the_same_task_when_it_is_repeated() {
+    let upstream = FakeUpstream::gemini().say("once").start();
+    let hearken = Hearken::start(&upstream);
+    let (home, proxy) = (Home::new(), Cutter::before(hearken.address));
+    proxy.lose_reply_to("POST /v1/llm/generations");
+    let ended = home.run(proxy.address(), &SUBMIT).with_status(0);
+    assert_eq!(ended.out, "once\n");
+    assert!(ended.err.contains("not accepted yet: "), "{}", ended.err);
+    assert_eq!(hearken.get("/v1/tasks").json()["data"].as_array().unwrap().len(), 1);
+    assert_eq!(upstream.requests(), 1);
+}
+
+#[test]
+fn a_full_queue_is_waited_for() {
+    let upstream =
+        FakeUpstream::gemini().hold().say("first").then().hold().say("second").then().say("third").start();
+    let hearken = Hearken::before(&upstream)
+        .channel("max_running_tasks = 1")
+        .set("[limits]\nmax_pending_tasks = 1")
+        .start();
+    let (home, running) = (Home::new(), hearken.submit(json!({})));
+    upstream.held(1);
+    hearken.submit(json!({}));
+    let submit = Running::start(&mut home.knowing(hearken.address, &SUBMIT));
+    submit.tells("not accepted yet: queue_full");
+    upstream.release();
+    hearken.wait(&running);
+    upstream.release();
+    assert_eq!(submit.ended().with_status(0).out, "third\n");
+}
+
+#[test]
+fn a_task_outlives_a_server_that_crashes() {
+    let upstream = FakeUpstream::gemini().never().then().say("later").start();
+    let mut hearken = Hearken::before(&upstream).start();
+    let home = Home::new();
+    let running = Running::start(&mut home.knowing(hearken.address, &[&SUBMIT[..], &["--detach"]].concat()));
+    let id = running.ended().with_status(0).out.trim().to_owned();
+    upstream.request(0);
+    hearken.crash();
+    assert_eq!(home.run(hearken.address, &["submit", "--resume", &id]).with_status(0).out, "later\n");
+}
+
+#[test]
+fn ctrl_c_and_sigterm_cancel_the_task() {
+    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+        let upstream = FakeUpstream::gemini().say("a").hold().start();
+        let hearken = Hearken::start(&upstream);
+        let home = Home::new();
+        let running = Running::start(&mut home.knowing(hearken.address, &SUBMIT));
+        running.prints("a");
+        let id = running.task();
+        running.signal(signal);
+        let ended = running.ended().with_status(status);
+        assert!(
+            ended.err.contains(&format!("cancelling {id}")) && ended.err.ends_with("\ncancelled\n"),
+            "{ended:?}"
+        );
+        assert_eq!(hearken.task(&id)["error"]["code"], "task_cancelled");
+        upstream.closed(0);
+    }
+}
+
+#[test]
+fn a_signal_is_heeded_while_nobody_reads_standard_output() {
+    let upstream = FakeUpstream::gemini().say(&"x".repeat(1 << 20)).hold().start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    let mut child = home.knowing(hearken.address, &SUBMIT).spawn().unwrap();
+    upstream.held(1);
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while line != "streaming\n" {
+        line.clear();
+        assert!(errors.read_line(&mut line).unwrap() > 0);
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
+        .unwrap();
+    let status = until("the command ends", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(130));
+    let tasks = hearken.get("/v1/tasks").json();
+    let task = hearken.wait(tasks["data"][0]["id"].as_str().unwrap());
+    assert_eq!(task["error"]["code"], "task_cancelled");
+}
+
+#[test]
+fn a_second_signal_leaves_at_once() {
+    let upstream = FakeUpstream::gemini().say("a").hold().start();
+    let mut hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    let running = Running::start(&mut home.knowing(hearken.address, &SUBMIT));
+    running.prints("a");
+    // A server that stands still answers no cancel.
+    hearken.signal("STOP");
+    running.signal("INT");
+    running.tells("once more: leave at once");
+    running.signal("INT");
+    let ended = running.ended().with_status(130);
+    assert!(
+        ended.err.contains("could not be cancelled") && ended.err.contains("submit --resume task-llm-"),
+        "{ended:?}"
+    );
+    hearken.signal("CONT");
+    hearken.signal("KILL");
+    hearken.exit_status();
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_task_without_a_word() {
+    let upstream = FakeUpstream::gemini().say("one\n").hold().say("two\n").hold().start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    let mut child = home.knowing(hearken.address, &SUBMIT).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "one\n");
+    drop(out);
+    upstream.held(1);
+    upstream.release();
+    upstream.closed(0);
+    let status = until("the command ends", || child.try_wait().unwrap());
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(status.code(), Some(141), "{errors}");
+    assert!(errors.ends_with("\nstreaming\n"), "{errors:?}");
+}
+
+#[test]
+fn a_task_is_joined_from_its_start_or_from_a_chunk_and_goes_on_when_left() {
+    let upstream = FakeUpstream::gemini().say("one ").say("two ").hold().say("three").start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    let detached = home.run(hearken.address, &[&SUBMIT[..], &["--detach"]].concat()).with_status(0);
+    let id = detached.out.strip_suffix('\n').unwrap();
+    assert!(id.starts_with("task-llm-"), "{detached:?}");
+    let joined = Running::start(&mut home.knowing(hearken.address, &["submit", "--resume", id]));
+    joined.prints("one two ");
+    joined.signal("INT");
+    let left = joined.ended().with_status(130);
+    assert!(left.err.contains("left; the task goes on"), "{left:?}");
+    let line = left.err.lines().last().unwrap().strip_prefix("go on with: hearken ").unwrap();
+    assert_eq!(line, format!("submit --resume {id} --offset 3"));
+    assert_eq!(hearken.task(id)["status"], "processing");
+    upstream.release();
+    hearken.wait(id);
+    let rest = home.run(hearken.address, &line.split(' ').collect::<Vec<_>>()).with_status(0);
+    assert_eq!(rest.out, "three\n");
+    assert_eq!(home.run(hearken.address, &["submit", "--resume", id]).with_status(0).out, "one two three\n");
+    let unknown =
+        home.run(hearken.address, &["submit", "--resume", "task-llm-1776874565-yq3szvcu"]).with_status(1);
+    assert!(unknown.err.contains("task_not_found"), "{unknown:?}");
+}
+
+#[test]
+fn a_task_without_a_stream_is_printed_when_it_has_ended() {
+    let upstream = FakeUpstream::gemini().say("one ").hold().say("two").start();
+    let hearken = Hearken::before(&upstream).set("[retention]\nchunks_seconds = 0").start();
+    let home = Home::new();
+    let id = hearken.submit(json!({}));
+    let joined = Running::start(&mut home.knowing(hearken.address, &["submit", "--resume", &id]));
+    joined.tells("asking for the whole answer");
+    upstream.held(1);
+    upstream.release();
+    assert_eq!(joined.ended().with_status(0).out, "one two\n");
+    // So is one whose chunks are no longer kept.
+    let id = home.run(hearken.address, &[&SUBMIT[..], &["--detach"]].concat()).with_status(0).out;
+    let id = id.trim();
+    upstream.held(2);
+    upstream.release();
+    hearken.wait(id);
+    until("the chunks are let go", || {
+        (hearken.get(&format!("/v1/llm/generations/{id}/stream")).status == 410).then_some(())
+    });
+    assert_eq!(home.run(hearken.address, &["submit", "--resume", id]).with_status(0).out, "one two\n");
+}
+
+#[test]
+fn a_task_can_be_cancelled_by_its_id() {
+    let upstream = FakeUpstream::gemini().say("a").hold().start();
+    let hearken = Hearken::start(&upstream);
+    let id = hearken.submit(json!({"stream": true}));
+    upstream.held(1);
+    let ended = Home::new().run(hearken.address, &["submit", "--cancel", &id]).with_status(0);
+    assert!(ended.out.is_empty() && ended.err == "cancelled\n", "{ended:?}");
+    assert_eq!(hearken.task(&id)["error"]["code"], "task_cancelled");
+}
+
+#[test]
+fn a_terminal_shows_one_line_that_changes_and_is_left_clean() {
+    let upstream = FakeUpstream::gemini().think("Hm.").hold().say("Hel").hold().say("lo").start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    // The text elsewhere: the line stays for as long as the task runs.
+    let running = Running::start(&mut on_terminal(&home.knowing(hearken.address, &SUBMIT), ">text"));
+    for (hold, state) in [(1, "thinking"), (2, "streaming 2 chunks, 3 characters")] {
+        running.prints(state);
+        upstream.held(hold);
+        upstream.release();
+    }
+    let ended = running.ended().with_status(0);
+    assert_eq!(std::fs::read_to_string(home.path("text")).unwrap(), "Hello\n");
+    let screen = screen(&ended.out);
+    let [task, summary] = &screen[..] else { panic!("{screen:?}") };
+    assert!(task.starts_with("task task-llm-") && summary.starts_with("completed in "), "{screen:?}");
+}
+
+#[test]
+fn on_a_terminal_the_line_makes_way_for_the_text() {
+    for (colours, thought) in [("", "\u{1b}[2mHm.\u{1b}[0m"), ("1", "Hm.")] {
+        let upstream = FakeUpstream::gemini().think("Hm.").say("a\u{1b}[31mb").start();
+        let hearken = Hearken::start(&upstream);
+        let home = Home::new();
+        let mut command = home.knowing(hearken.address, &[&SUBMIT[..], &["--reasoning"]].concat());
+        let running = Running::start(&mut on_terminal(command.env("NO_COLOR", colours), ""));
+        let ended = running.ended().with_status(0);
+        assert!(ended.out.contains(thought) && !ended.out.contains("\u{1b}[31m"), "{:?}", ended.out);
+        let screen = screen(&ended.out);
+        let [_, _, text, summary] = &screen[..] else { panic!("{screen:?}") };
+        assert_eq!(text, "a\u{fffd}[31mb");
+        assert!(summary.starts_with("completed in "), "{screen:?}");
+    }
+}
+
+/// What is left to see of what was written to a terminal: lines, rewritten where the cursor went back.
+fn screen(written: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut rest = written.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '\n' => lines.push(std::mem::take(&mut line)),
+            // Whoever goes back rewrites the line, or has cleared it.
+            '\r' if rest.peek() != Some(&'\n') => line.clear(),
+            '\u{1b}' => while rest.next().is_some_and(|next| !next.is_ascii_alphabetic()) {},
+            '\r' => {}
+            other => line.push(other),
+        }
+    }
+    lines.push(line);
+    lines.retain(|line| !line.trim().is_empty());
+    lines
+}
+
+#[test]
+fn no_key_is_shown_by_help_or_errors() {
+    let home = Home::new();
+    let help = Running::start(home.command(&["submit", "--help"]).env("HEARKEN_API_KEY", KEY))
+        .ended()
+        .with_status(0);
+    assert!(help.out.contains("EXIT STATUS") && help.out.contains("HEARKEN_API_KEY"), "{}", help.out);
+}

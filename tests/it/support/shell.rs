@@ -1,0 +1,255 @@
+//! `hearken submit` and `hearken login` as a user starts them: in a pipe or on a terminal, with a home of their own.
+
+use std::io::{Read, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tempfile::TempDir;
+
+use super::hearken::{KEY, command};
+use super::{fixture, until};
+
+/// A user's home, with a recording in it.
+#[derive(Debug)]
+pub(crate) struct Home {
+    directory: TempDir,
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    out: Arc<Mutex<Vec<u8>>>,
+    err: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("speech.mp3"), fixture("audio/speech.mp3")).unwrap();
+        Self { directory }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn login_file(&self) -> PathBuf {
+        self.path(".config/hearken/login.toml")
+    }
+
+    /// A command that knows nothing but this home, which it is started in.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(arguments);
+        command.current_dir(self.directory.path()).env("HOME", self.directory.path());
+        command.env_remove("XDG_CONFIG_HOME").env_remove("NO_COLOR").env("TERM", "xterm");
+        command
+    }
+
+    /// One that knows the server and the main key from its environment.
+    pub(crate) fn knowing(&self, address: SocketAddr, arguments: &[&str]) -> Command {
+        let mut command = self.command(arguments);
+        command.env("HEARKEN_URL", format!("http://{address}")).env("HEARKEN_API_KEY", KEY);
+        command
+    }
+
+    /// Runs such a command to its end.
+    pub(crate) fn run(&self, address: SocketAddr, arguments: &[&str]) -> Ended {
+        Running::start(&mut self.knowing(address, arguments)).ended()
+    }
+}
+
+/// The same command on a terminal of its own, as `script` makes one: standard input, output and error together, unless
+/// the shell line sends them elsewhere.
+pub(crate) fn on_terminal(command: &Command, more: &str) -> Command {
+    let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap());
+    let words = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted);
+    let line = format!("stty cols 100; exec {} {more}", words.collect::<Vec<_>>().join(" "));
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    script.current_dir(command.get_current_dir().unwrap()).env("SHELL", "/bin/sh");
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    script
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap_or_else(|err| panic!("{command:?}: {err}"));
+        let (out, err) = (Arc::default(), Arc::default());
+        let mut readers = Vec::new();
+        if let Some(pipe) = child.stdout.take() {
+            readers.push(collect(pipe, Arc::clone(&out)));
+        }
+        if let Some(pipe) = child.stderr.take() {
+            readers.push(collect(pipe, Arc::clone(&err)));
+        }
+        Self { child, out, err, readers }
+    }
+
+    pub(crate) fn out(&self) -> String {
+        String::from_utf8_lossy(&self.out.lock().unwrap()).into_owned()
+    }
+
+    pub(crate) fn err(&self) -> String {
+        String::from_utf8_lossy(&self.err.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until its standard output holds these words.
+    pub(crate) fn prints(&self, words: &str) {
+        until(&format!("{words:?} on standard output"), || self.out().contains(words).then_some(()));
+    }
+
+    /// Waits until its standard error holds these words.
+    pub(crate) fn tells(&self, words: &str) {
+        until(&format!("{words:?} on standard error: {}", self.err()), || {
+            self.err().contains(words).then_some(())
+        });
+    }
+
+    /// The id of the task that it has submitted.
+    pub(crate) fn task(&self) -> String {
+        until("a task's id", || {
+            self.err().lines().find_map(|line| line.strip_prefix("task ").map(str::to_owned))
+        })
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// What its standard input is written to.
+    pub(crate) fn input(&mut self) -> std::process::ChildStdin {
+        self.child.stdin.take().unwrap()
+    }
+
+    pub(crate) fn ended(mut self) -> Ended {
+        let status = until("the command ends", || self.child.try_wait().unwrap());
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+        Ended { status: status.code(), out: self.out(), err: self.err() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// The same, which must have this exit status.
+    pub(crate) fn with_status(self, status: i32) -> Self {
+        assert_eq!(self.status, Some(status), "{self:#?}");
+        assert!(!self.err.contains(KEY) && !self.out.contains(KEY), "the key is shown: {self:#?}");
+        self
+    }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+            into.lock().unwrap().extend_from_slice(&buffer[..length]);
+        }
+    })
+}
+
+/// A proxy that can cut every connection that goes through it.
+#[derive(Debug)]
+pub(crate) struct Cutter {
+    address: SocketAddr,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
+    requests: Arc<Mutex<Vec<u8>>>,
+    lost: Lost,
+}
+
+/// How a request begins whose reply is lost, once.
+type Lost = Arc<Mutex<Option<&'static str>>>;
+
+impl Cutter {
+    pub(crate) fn before(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (connections, requests) =
+            (Arc::<Mutex<Vec<TcpStream>>>::default(), Arc::<Mutex<Vec<u8>>>::default());
+        let (all, heard) = (Arc::clone(&connections), Arc::clone(&requests));
+        let lost = Lost::default();
+        let loses = Arc::clone(&lost);
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let (Ok(near), Ok(far)) = (near, TcpStream::connect(target)) else { return };
+                all.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+                let (asked, loses) = (Arc::clone(&heard), Arc::clone(&loses));
+                pass(near.try_clone().unwrap(), far.try_clone().unwrap(), {
+                    let heard = Arc::clone(&heard);
+                    move |bytes| {
+                        heard.lock().unwrap().extend_from_slice(bytes);
+                        true
+                    }
+                });
+                pass(far, near, move |_| {
+                    let mut lost = loses.lock().unwrap();
+                    let asked = asked.lock().unwrap();
+                    let now = lost.is_some_and(|request| String::from_utf8_lossy(&asked).contains(request));
+                    lost.take_if(|_| now).is_none()
+                });
+            }
+        });
+        Self { address, connections, requests, lost }
+    }
+
+    /// The reply to the first request that begins so is lost, with its connection.
+    pub(crate) fn lose_reply_to(&self, request: &'static str) {
+        *self.lost.lock().unwrap() = Some(request);
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Cuts all connections that there are.
+    pub(crate) fn cut(&self) {
+        for connection in self.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Everything that was asked through it.
+    pub(crate) fn requests(&self) -> String {
+        String::from_utf8_lossy(&self.requests.lock().unwrap()).into_owned()
+    }
+}
+
+/// Passes on what comes, as long as it may.
+fn pass(mut from: TcpStream, mut to: TcpStream, mut may: impl FnMut(&[u8]) -> bool + Send + 'static) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            let bytes = &buffer[..length];
+            if !may(bytes) || to.write_all(bytes).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+        let _ = from.shutdown(Shutdown::Both);
+    });
+}

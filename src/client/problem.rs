@@ -112,9 +112,15 @@ impl From<SendRequestError> for Problem {
             // So awc calls a connection that came about and closed before the head of a response.
             ConnectError::Disconnected => Self::Cut("the connection broke".to_owned()),
             // So rustls calls a certificate that it does not trust, and everything else that it does not like.
-            ConnectError::Io(err) if err.kind() == std::io::ErrorKind::InvalidData => Self::Strange(format!(
-                "no TLS with it: {err}; a certificate authority of your own is named with --ca FILE"
-            )),
+            ConnectError::Io(err) if err.kind() == std::io::ErrorKind::InvalidData => {
+                let what = err.to_string();
+                let mend = if what.contains("certificate") {
+                    "a certificate authority of your own is named with --ca FILE"
+                } else {
+                    "does it speak https at this port?"
+                };
+                Self::Strange(format!("no TLS with it: {what}; {mend}"))
+            }
             ConnectError::Io(err) => Self::Unreachable(plain(&err)),
             err => Self::Unreachable(err.to_string()),
         }

@@ -57,7 +57,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(url) => url,
         Err(err) => return complain(err, USAGE),
     };
-    // Named from anywhere, later on.
+    // It will be named from anywhere. Whom a server's certificate is from does not change with the key.
     let ca = match ca.map(|ca| std::path::absolute(&ca)).transpose() {
         Ok(ca) => ca,
         Err(err) => return complain(format_args!("--ca: {err}"), USAGE),
@@ -68,6 +68,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(key) => key,
         Err(problem) => return complain(problem, USAGE),
     };
+    let ca = ca.or(before.filter(|before| before.url == url).and_then(|before| before.ca));
     let profile = Profile { url: url.clone(), key: key.clone(), model: model.clone(), ca: ca.clone() };
     let server = match Server::of(&profile) {
         Ok(server) => server,

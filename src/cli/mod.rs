@@ -30,7 +30,7 @@ enum Command {
     Submit(submit::Arguments),
     /// Remember a server and an API key for `hearken submit`
     Login(login::Arguments),
-    /// Forget them
+    /// Forget what `hearken login` remembers
     Logout,
     /// Make, list and revoke the data directory's API keys; a running server follows within a second
     Keys(keys::Arguments),

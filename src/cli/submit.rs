@@ -5,6 +5,7 @@ mod format;
 mod interrupts;
 mod paper;
 mod progress;
+mod reading;
 mod session;
 mod tally;
 

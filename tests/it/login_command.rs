@@ -1,8 +1,14 @@
 //! `hearken login` and `hearken logout`: what is remembered, for whom, and when it is not used.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
+
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::hearken::{Hearken, KEY, NARROW_KEY};
 use crate::support::nobody;
@@ -104,4 +110,44 @@ fn a_terminal_is_asked_for_the_key_and_does_not_show_it() {
     drop(keyboard);
     running.ended().with_status(0);
     assert!(home.login_file().exists());
+}
+
+/// A server with a certificate that it made itself, which is written to a file, and a list of one model.
+fn over_tls(certificate: &Path) -> SocketAddr {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(certificate, made.cert.pem()).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let config = ServerConfig::builder().with_no_client_auth();
+    let config = Arc::new(config.with_single_cert(vec![made.cert.der().clone()], key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(connection, socket.unwrap());
+            let mut asked = [0; 4096];
+            // Who does not trust us says nothing.
+            if matches!(stream.read(&mut asked), Ok(1..)) {
+                let list = r#"{"object":"list","data":[{"id":"over-tls"}]}"#;
+                let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{list}", list.len());
+                stream.write_all(reply.as_bytes()).unwrap();
+                stream.flush().unwrap();
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn an_authority_of_ones_own_is_trusted_when_it_is_named_and_remembered() {
+    let home = Home::new();
+    let address = over_tls(&home.path("ca.pem"));
+    let url = format!("https://localhost:{}", address.port());
+    let stranger = login(&home, &["--url", &url], KEY).with_status(1);
+    assert!(stranger.err.contains("UnknownIssuer") && stranger.err.contains("--ca FILE"), "{stranger:?}");
+    let trusted = login(&home, &["--url", &url, "--ca", "ca.pem"], KEY).with_status(0);
+    assert!(trusted.out.contains("This key may use: over-tls"), "{trusted:?}");
+    login(&home, &[], KEY).with_status(0);
+    let remembered = std::fs::read_to_string(home.login_file()).unwrap();
+    assert!(remembered.contains(&format!("ca = \"{}\"", home.path("ca.pem").display())), "{remembered}");
 }

@@ -43,4 +43,13 @@ impl Interrupts {
             _ = self.term.recv() => Interrupt::Term,
         }
     }
+
+    /// What `work` comes to, unless a signal comes before.
+    pub(super) async fn unless<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
+        tokio::select! {
+            biased;
+            interrupt = self.next() => Err(interrupt),
+            done = work => Ok(done),
+        }
+    }
 }

@@ -75,7 +75,9 @@ impl Session<'_> {
                 Err(problem) => {
                     self.paper.make_room();
                     let ending = self.refused(&problem).await;
-                    self.say_resume(&task.id, following.next_chunk());
+                    if problem.may_pass() {
+                        self.say_resume(&task.id, following.next_chunk());
+                    }
                     return Ok(ending);
                 }
             }
@@ -180,10 +182,7 @@ impl Session<'_> {
 
     /// The task at its end, unless a signal comes before.
     async fn ended(&mut self, id: &str) -> Result<Result<Task, Problem>, Leaving> {
-        tokio::select! {
-            interrupt = self.interrupts.next() => Err(Leaving::By(interrupt)),
-            ended = calls::ended(self.server, id) => Ok(ended),
-        }
+        self.interrupts.unless(calls::ended(self.server, id)).await.map_err(Leaving::By)
     }
 }
 
@@ -192,8 +191,5 @@ async fn heeding<T>(
     interrupts: &mut Interrupts,
     writing: impl Future<Output = io::Result<T>>,
 ) -> Result<T, Leaving> {
-    tokio::select! {
-        written = writing => written.map_err(|_| Leaving::Unread),
-        interrupt = interrupts.next() => Err(Leaving::By(interrupt)),
-    }
+    interrupts.unless(writing).await.map_err(Leaving::By)?.map_err(|_| Leaving::Unread)
 }

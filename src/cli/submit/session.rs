@@ -90,21 +90,23 @@ impl Session<'_> {
     /// Joins a task, from the chunk with this number on.
     pub(super) async fn resume(mut self, id: &str, offset: u64) -> Ending {
         self.progress.show(State::Connecting);
-        match self.server.task(id).await {
-            Ok(task) => self.follow(&task, offset, Role::Guest).await,
-            Err(problem) => self.refused(&problem).await,
+        match self.interrupts.unless(self.server.task(id)).await {
+            Ok(Ok(task)) => self.follow(&task, offset, Role::Guest).await,
+            Ok(Err(problem)) => self.refused(&problem).await,
+            Err(interrupt) => Ending::Interrupted(interrupt),
         }
     }
 
     /// Ends a task.
     pub(super) async fn cancel(mut self, id: &str) -> Ending {
-        match self.server.cancel(id).await {
-            Ok(task) => {
+        match self.interrupts.unless(self.server.cancel(id)).await {
+            Ok(Ok(task)) => {
                 self.say_cancelled(&task);
                 let line = if self.json { self.printed(&task.json).await } else { Ok(()) };
                 line.map_or(Ending::Unread, |()| Ending::Completed)
             }
-            Err(problem) => self.refused(&problem).await,
+            Ok(Err(problem)) => self.refused(&problem).await,
+            Err(interrupt) => Ending::Interrupted(interrupt),
         }
     }
 
@@ -112,17 +114,14 @@ impl Session<'_> {
     /// there, or a key that it does not know, shows before a large upload and not as its cut connection.
     async fn model(&mut self, wished: String, named: &str) -> Result<String, Ending> {
         self.progress.show(State::Connecting);
-        let models = tokio::select! {
-            models = self.server.models() => models,
-            interrupt = self.interrupts.next() => {
+        let mut models = match self.interrupts.unless(self.server.models()).await {
+            Ok(Ok(models)) => models,
+            Ok(Err(problem)) => return Err(self.refused(&problem).await),
+            Err(interrupt) => {
                 self.progress.make_way();
                 self.say("interrupted; nothing was submitted");
                 return Err(Ending::Interrupted(interrupt));
             }
-        };
-        let mut models = match models {
-            Ok(models) => models,
-            Err(problem) => return Err(self.refused(&problem).await),
         };
         if !wished.is_empty() {
             return Ok(wished);
@@ -149,12 +148,10 @@ impl Session<'_> {
         let (server, progress) = (self.server, self.progress);
         let sending = calls::send(server, progress, body, &sent);
         tokio::pin!(sending);
-        let interrupt = tokio::select! {
-            task = &mut sending => match task {
-                Ok(task) => return Ok(task),
-                Err(problem) => return Err(self.refused(&problem).await),
-            },
-            interrupt = self.interrupts.next() => interrupt,
+        let interrupt = match self.interrupts.unless(&mut sending).await {
+            Ok(Ok(task)) => return Ok(task),
+            Ok(Err(problem)) => return Err(self.refused(&problem).await),
+            Err(interrupt) => interrupt,
         };
         if !sent.ever_whole() {
             self.say("interrupted; nothing was submitted");
@@ -162,13 +159,9 @@ impl Session<'_> {
         }
         // There may be a task by now, whose id is not known: it is about to be.
         self.say("interrupted; waiting for the task's id, to cancel it (once more: leave at once)");
-        let known = tokio::select! {
-            known = timeout(LAST_WORDS, sending) => known.ok(),
-            _ = self.interrupts.next() => None,
-        };
-        Err(match known {
-            Some(Ok(task)) => self.leave(&task.id, interrupt).await,
-            Some(Err(_)) | None => {
+        Err(match self.interrupts.unless(timeout(LAST_WORDS, sending)).await {
+            Ok(Ok(Ok(task))) => self.leave(&task.id, interrupt).await,
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => {
                 self.say("it is not known whether there is a task now");
                 Ending::Interrupted(interrupt)
             }
@@ -191,18 +184,15 @@ impl Session<'_> {
     pub(super) async fn leave(&mut self, id: &str, interrupt: Interrupt) -> Ending {
         self.progress.make_way();
         self.say(&format!("cancelling {id} (once more: leave at once)"));
-        let cancelled = tokio::select! {
-            cancelled = timeout(LAST_WORDS, self.server.cancel(id)) => cancelled.ok(),
-            _ = self.interrupts.next() => None,
-        };
-        match cancelled {
-            Some(Ok(task)) => {
+        let cancelling = timeout(LAST_WORDS, self.server.cancel(id));
+        match self.interrupts.unless(cancelling).await {
+            Ok(Ok(Ok(task))) => {
                 self.say_cancelled(&task);
                 if self.json {
-                    let _ = self.paper.line(&task.json).await;
+                    let _ = timeout(LAST_WORDS, self.paper.line(&task.json)).await;
                 }
             }
-            Some(Err(_)) | None => {
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => {
                 self.say("it could not be cancelled, and may go on");
                 self.say_resume(id, 0);
             }

@@ -28,6 +28,7 @@ use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
 use crate::task::idempotency::Idempotency;
 use crate::task::list::{ListQuery, Page};
+use crate::task::request::Request;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
 use registry::{Accept, Drain, Find, IsAccepting, Located, Registry, Reopen};
@@ -145,6 +146,14 @@ impl Tasks {
                 Err(MailboxError::Timeout) => return Err(Failure::internal()),
             }
         }
+    }
+
+    /// What was asked for with the task.
+    ///
+    /// # Errors
+    /// `task_not_found`, also for another key's task.
+    pub async fn request(&self, id: &TaskId, owner: KeyHash) -> Result<Request, Failure> {
+        self.store.request(id.clone(), owner).await?.ok_or_else(Failure::task_not_found)
     }
 
     /// The owner's tasks, newest first.

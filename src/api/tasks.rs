@@ -10,7 +10,7 @@ use crate::actors::Tasks;
 use crate::error::Failure;
 use crate::task::id::TaskId;
 use crate::task::list::ListQuery;
-use crate::task::snapshot::{Snapshot, Status};
+use crate::task::snapshot::Status;
 use crate::wire::task::TaskList;
 
 /// Longest `wait`, in seconds.
@@ -35,18 +35,18 @@ pub async fn query(
         None => tasks.describe(&id, caller.hash).await?,
         Some(most) => tasks.wait(&id, caller.hash, most).await?,
     };
-    let mut response = HttpResponse::Ok();
-    Ok(if includes_timeline(request.query_string()) {
-        response.json(snapshot.object_with_timeline())
-    } else {
-        response.json(snapshot.object())
-    })
+    let asked = match includes(request.query_string(), "request") {
+        true => Some(tasks.request(&id, caller.hash).await?),
+        false => None,
+    };
+    let timeline = includes(request.query_string(), "timeline");
+    Ok(HttpResponse::Ok().json(snapshot.view(timeline, asked.as_ref())))
 }
 
-/// `?include=timeline`
-fn includes_timeline(query: &str) -> bool {
+/// Is `part` one of `?include=part,part`? Unknown parts change nothing.
+fn includes(query: &str, part: &str) -> bool {
     url::form_urlencoded::parse(query.as_bytes())
-        .any(|(name, value)| name == "include" && value.split(',').any(|part| part == "timeline"))
+        .any(|(name, value)| name == "include" && value.split(',').any(|included| included == part))
 }
 
 /// Handles a list.
@@ -59,8 +59,9 @@ pub async fn list(
     tasks: web::Data<Tasks>,
 ) -> Result<HttpResponse, Failure> {
     let page = tasks.list(caller.hash, list_query(request.query_string())?).await?;
-    let objects = page.tasks.iter().map(Snapshot::object).collect();
-    Ok(HttpResponse::Ok().json(TaskList::new(objects, page.has_more)))
+    let timeline = includes(request.query_string(), "timeline");
+    let tasks = page.tasks.iter().map(|task| task.view(timeline, None)).collect();
+    Ok(HttpResponse::Ok().json(TaskList::new(tasks, page.has_more)))
 }
 
 fn list_query(query: &str) -> Result<ListQuery, Failure> {

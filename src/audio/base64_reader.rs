@@ -41,17 +41,22 @@ impl Base64Reader {
         let text = text.into();
         let mut end = [0; 2];
         let read = text.read_at(text.len().saturating_sub(2), &mut end).unwrap_or(0);
-        let padding = end.iter().take(read).rev().take_while(|byte| **byte == b'=').count() as u64;
-        let full = text.len().div_ceil(QUANTUM_TEXT) * QUANTUM_BYTES;
+        let decoded_len = decoded_len(text.len(), end.get(..read).unwrap_or_default());
         Self {
             text,
-            decoded_len: full.saturating_sub(padding),
+            decoded_len,
             position: 0,
             encoded: vec![0; BLOCK_TEXT].into_boxed_slice(),
             block: vec![0; BLOCK_BYTES].into_boxed_slice(),
             block_start: 0,
             block_len: 0,
         }
+    }
+
+    /// How many bytes a text in memory stands for.
+    #[must_use]
+    pub fn decoded_len_of(text: &[u8]) -> u64 {
+        decoded_len(text.len() as u64, text.get(text.len().saturating_sub(2)..).unwrap_or_default())
     }
 
     /// How many bytes the text stands for.
@@ -89,6 +94,12 @@ impl Base64Reader {
         self.block_len = written;
         Ok(())
     }
+}
+
+/// What a text of this length stands for, whose last two characters are `end`.
+fn decoded_len(text_len: u64, end: &[u8]) -> u64 {
+    let padding = end.iter().rev().take_while(|byte| **byte == b'=').count() as u64;
+    (text_len.div_ceil(QUANTUM_TEXT) * QUANTUM_BYTES).saturating_sub(padding)
 }
 
 impl Read for Base64Reader {

@@ -6,6 +6,7 @@ pub mod base64_text;
 pub mod container;
 pub mod data_uri;
 pub mod duration;
+pub mod facts;
 pub mod gate;
 pub mod host_pattern;
 pub mod label;

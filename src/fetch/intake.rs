@@ -99,18 +99,19 @@ impl Intake {
         .map_err(cause)
     }
 
-    /// The body is complete.
+    /// The body is complete: the audio, and the length of its file.
     ///
     /// # Errors
     /// What is wrong with the body, or with the store.
-    pub(super) fn finish(self) -> Result<Audio, FetchError> {
+    pub(super) fn finish(self) -> Result<(Audio, u64), FetchError> {
         let mut counter = match self {
             Self::Identity(counter) => *counter,
             Self::Gzip(decoder) => decoder.finish().map_err(cause)?,
         };
+        let bytes = counter.bytes;
         let spool = counter.encoder.finish().map_err(cause)?;
         let spool = spool.into_inner().map_err(|err| cause(err.into_error()))?;
-        examine(spool.0.finish())
+        Ok((examine(spool.0.finish())?, bytes))
     }
 }
 

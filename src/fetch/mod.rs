@@ -61,6 +61,8 @@ impl std::fmt::Debug for Fetcher {
 pub struct Fetched {
     /// The audio.
     pub audio: Audio,
+    /// Length of the file.
+    pub file_bytes: u64,
     /// The media type that the server wrote, in lower case and without parameters.
     pub declared: Option<String>,
 }
@@ -154,17 +156,17 @@ impl Fetcher {
         }
         let declared = media_type(response.headers());
         let intake = Intake::new(store.download().await?, coding, bounds);
-        let audio = take_in(response, length, intake).await?;
-        Ok(Fetched { audio, declared })
+        let (audio, file_bytes) = take_in(response, length, intake).await?;
+        Ok(Fetched { audio, file_bytes, declared })
     }
 }
 
-/// Takes in a body as it comes; never more of it than a piece is held.
+/// Takes in a body as it comes; never more of it than a piece is held. Returns the audio and the length of its file.
 async fn take_in(
     mut body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     length: Option<u64>,
     mut intake: Intake,
-) -> Result<Audio, FetchError> {
+) -> Result<(Audio, u64), FetchError> {
     let mut piece = BytesMut::with_capacity(PIECE_BYTES);
     let mut received = 0;
     while let Some(bytes) = body.next().await {

@@ -30,6 +30,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::audio::facts::AudioFacts;
 use crate::audio::source::KeptAudio;
 use crate::audio::text::AudioText;
 use crate::config::{Retention, StoreConfig};
@@ -41,6 +42,7 @@ use crate::task::id::TaskId;
 use crate::task::idempotency::{Idempotency, IdempotencyKey};
 use crate::task::list::{ListQuery, Page};
 use crate::task::recovery::Remains;
+use crate::task::request::Request;
 use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
@@ -122,6 +124,8 @@ pub struct NewRecord {
     pub task: Arc<Task>,
     /// Where its audio will be found.
     pub audio: KeptAudio,
+    /// What is told about it.
+    pub audio_facts: AudioFacts,
     /// Does it run as soon as it is recorded? That is its first run then.
     pub runs: bool,
     /// Is it for a caller who waits, and whom nobody can stand in for?
@@ -295,6 +299,11 @@ impl Store {
         self.mark(id, Mark::Progress(progress));
     }
 
+    /// Remembers, with one of the next commits, what was downloaded for a task.
+    pub fn mark_downloaded(&self, id: TaskId, facts: AudioFacts) {
+        self.mark(id, Mark::Downloaded(facts));
+    }
+
     fn mark(&self, id: TaskId, mark: Mark) {
         // A writer with that much to do is not worth waiting for: a mark is a help, not a promise.
         let _ = self.writes.try_send(Write::Mark { id, mark });
@@ -403,6 +412,14 @@ impl Store {
     pub async fn find(&self, id: TaskId, owner: KeyHash) -> Result<Option<Snapshot>, StoreError> {
         let ended_after = Timestamp::now().before(self.retention.tasks);
         self.read(|reply| Read::Find { id, owner, ended_after, reply }).await
+    }
+
+    /// The request of a task of this owner.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn request(&self, id: TaskId, owner: KeyHash) -> Result<Option<Request>, StoreError> {
+        self.read(|reply| Read::Request { id, owner, reply }).await
     }
 
     /// Tasks of this owner; `None` where there is no task `after` which to go on.

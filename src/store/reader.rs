@@ -17,6 +17,7 @@ use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use crate::task::list::{ListQuery, Page};
 use crate::task::recovery::Remains;
+use crate::task::request::Request;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::submission::Question;
 use crate::task::timeline::Timeline;
@@ -34,6 +35,11 @@ pub(super) enum Read {
         owner: KeyHash,
         ended_after: Timestamp,
         reply: Reply<Option<Snapshot>>,
+    },
+    Request {
+        id: TaskId,
+        owner: KeyHash,
+        reply: Reply<Option<Request>>,
     },
     List {
         owner: KeyHash,
@@ -99,6 +105,9 @@ fn answer(connection: &Connection, journals: &Journals, read: Read) {
     match read {
         Read::Find { id, owner, ended_after, reply } => {
             let _ = reply.send(find(connection, &id, owner, ended_after));
+        }
+        Read::Request { id, owner, reply } => {
+            let _ = reply.send(request(connection, &id, owner));
         }
         Read::List { owner, query, ended_after, reply } => {
             let _ = reply.send(list(connection, owner, &query, ended_after));
@@ -194,6 +203,21 @@ fn find(
         .query_row(params![id.as_str(), owner.as_bytes(), ended_after], snapshot)
         .optional()?
         .transpose()
+}
+
+fn request(connection: &Connection, id: &TaskId, owner: KeyHash) -> Result<Option<Request>, StoreError> {
+    let row = connection
+        .prepare_cached("SELECT question, stream, audio_facts FROM tasks WHERE id = ?1 AND owner = ?2")?
+        .query_row(params![id.as_str(), owner.as_bytes()], |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?))
+        })
+        .optional()?;
+    let Some((question, stream, facts)) = row else { return Ok(None) };
+    Ok(Some(Request {
+        question: parse(id.as_str(), &question)?,
+        stream,
+        audio: facts.map(|facts| parse(id.as_str(), &facts)).transpose()?,
+    }))
 }
 
 fn list(

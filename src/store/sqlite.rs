@@ -77,6 +77,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
 ", "
     -- The place in the submitter's trace (JSON), where there is one.
     ALTER TABLE tasks ADD COLUMN trace TEXT;
+", "
+    -- What is known of the audio (JSON), also when the audio itself is gone; NULL in rows of earlier versions.
+    ALTER TABLE tasks ADD COLUMN audio_facts TEXT;
 "];
 
 /// What went wrong with a file or directory.

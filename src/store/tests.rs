@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::sqlite::MIGRATIONS;
 use super::{Acceptance, EndResult, Ending, NewRecord, Store, StoreError};
 use crate::audio::container::Container;
+use crate::audio::facts::{AudioFacts, Sound};
 use crate::audio::source::KeptAudio;
 use crate::config::{Retention, StoreConfig};
 use crate::error::{ErrorCode, Failure};
@@ -60,6 +61,7 @@ fn record(task: &Arc<Task>) -> NewRecord {
     NewRecord {
         task: Arc::clone(task),
         audio: KeptAudio::Spooled { container: Container::Wav, bytes: 8, duration: None },
+        audio_facts: AudioFacts::Inline { sound: Sound::new(Container::Wav, 4, None) },
         runs: false,
         leashed: false,
         timeline: Timeline::begun(task.created),

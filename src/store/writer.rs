@@ -13,6 +13,7 @@ use super::journal::Journals;
 use super::spool::{Range, Segments, Spool};
 use super::sqlite::file_error;
 use super::{Acceptance, Ending, NewRecord, Reply, StoreError};
+use crate::audio::facts::AudioFacts;
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::snapshot::Snapshot;
@@ -86,6 +87,8 @@ pub(super) enum Mark {
     Published,
     /// So far it has come, in percent.
     Progress(u8),
+    /// This is its audio.
+    Downloaded(AudioFacts),
 }
 
 /// What was deleted.
@@ -345,6 +348,7 @@ mod tests {
         let record = Box::new(NewRecord {
             task: Arc::new(Task { id: id.clone(), owner, created, stream: false, question, trace: None }),
             audio: KeptAudio::Url("https://example.com/a.wav".parse().unwrap()),
+            audio_facts: AudioFacts::Url { url: "https://example.com/a.wav".into(), sound: None },
             runs: false,
             leashed: false,
             timeline: Timeline::begun(created),

@@ -9,6 +9,7 @@ pub mod life;
 pub mod list;
 pub mod progress;
 pub mod recovery;
+pub mod request;
 pub mod snapshot;
 pub mod spans;
 pub mod submission;

@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::id::TaskId;
+use super::request::Request;
 use super::timeline::Timeline;
 use crate::error::Failure;
 use crate::wire::error::TaskError;
-use crate::wire::task::{StreamLink, TaskObject};
+use crate::wire::task::{StreamLink, TaskObject, TaskView};
 
 /// What a client can learn about a task.
 #[derive(Debug, Clone)]
@@ -104,16 +105,14 @@ impl Snapshot {
         format!("/v1/llm/generations/{}/stream", self.id)
     }
 
-    /// The task object of the contract, with the timeline that is added on request.
+    /// The task object of the contract, with what is added on request.
     #[must_use]
-    pub fn object_with_timeline(&self) -> impl Serialize {
-        #[derive(Serialize)]
-        struct WithTimeline<'a> {
-            #[serde(flatten)]
-            task: TaskObject<'a>,
-            timeline: &'a Timeline,
+    pub fn view<'a>(&'a self, timeline: bool, request: Option<&'a Request>) -> impl Serialize {
+        TaskView {
+            task: self.object(),
+            timeline: timeline.then_some(&self.timeline),
+            request: request.map(Request::object),
         }
-        WithTimeline { task: self.object(), timeline: &self.timeline }
     }
 
     /// The task object of the contract.
@@ -171,7 +170,7 @@ mod tests {
             state: State::Completed { completion: completion.into() },
             timeline: Timeline::begun(crate::task::Timestamp(1_000)),
         };
-        let json = serde_json::to_string(&snapshot.object_with_timeline()).unwrap();
+        let json = serde_json::to_string(&snapshot.view(true, None)).unwrap();
         assert!(
             json.contains(r#""results":[{"b": 1,  "a":2}],"error":null,"timeline":{"queued_at_ms":1000,"#),
             "{json}"

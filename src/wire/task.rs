@@ -31,6 +31,41 @@ pub struct TaskObject<'a> {
     pub error: Option<TaskError<'a>>,
 }
 
+/// A task, and what else was asked for with `include`. Without any of it these are the ten fields alone.
+#[derive(Debug, Serialize)]
+pub struct TaskView<'a, Timeline, Request> {
+    /// The ten fields.
+    #[serde(flatten)]
+    pub task: TaskObject<'a>,
+    /// When what happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
+    /// What was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+}
+
+/// The request of a task, without its audio.
+#[derive(Debug, Serialize)]
+pub struct RequestObject<'a, Audio> {
+    /// The model as the client named it.
+    pub model: &'a str,
+    /// The prompt, also where it is the default.
+    pub prompt: &'a str,
+    /// The system prompt.
+    pub system_prompt: Option<&'a str>,
+    /// Token limit.
+    pub max_tokens: Option<u64>,
+    /// 0 to 2.
+    pub temperature: Option<f64>,
+    /// Was the model asked to include its reasoning?
+    pub reasoning: bool,
+    /// May the chunks be subscribed to?
+    pub stream: bool,
+    /// Where the audio came from and what it was.
+    pub audio: Option<&'a Audio>,
+}
+
 /// Where a task's stream is.
 #[derive(Debug, Serialize)]
 pub struct StreamLink {
@@ -55,16 +90,16 @@ impl<T> List<T> {
 
 /// A page of tasks.
 #[derive(Debug, Serialize)]
-pub struct TaskList<'a> {
+pub struct TaskList<T> {
     object: &'static str,
-    data: Vec<TaskObject<'a>>,
+    data: Vec<T>,
     has_more: bool,
 }
 
-impl<'a> TaskList<'a> {
+impl<T> TaskList<T> {
     /// A page, and whether there is another one after it.
     #[must_use]
-    pub fn new(data: Vec<TaskObject<'a>>, has_more: bool) -> Self {
+    pub fn new(data: Vec<T>, has_more: bool) -> Self {
         Self { object: "list", data, has_more }
     }
 }

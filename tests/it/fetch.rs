@@ -56,6 +56,12 @@ fn a_file_arrives_upstream_byte_for_byte_with_the_type_that_its_bytes_show() {
     assert!(moment("queued_at_ms") <= moment("fetched_at_ms"));
     assert!(moment("fetch_started_at_ms") <= moment("fetched_at_ms"));
     assert!(moment("fetched_at_ms") <= timeline["attempts"][0]["started_at_ms"].as_u64().unwrap());
+    let audio = client.get(&format!("/v1/tasks/{id}?include=request")).json()["request"]["audio"].clone();
+    assert_eq!(
+        (&audio["source"], &audio["url"], &audio["format"], &audio["bytes"]),
+        (&json!("url"), &json!(host.url("/a.mp3?...")), &json!("flac"), &json!(file.len())),
+        "what opens a signed URL is not told"
+    );
 }
 
 #[test]

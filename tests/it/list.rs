@@ -34,6 +34,10 @@ fn a_list_shows_each_task_as_a_query_does_newest_first_and_only_to_its_owner() {
     for task in all["data"].as_array().unwrap() {
         assert_eq!(*task, hearken.task(task["id"].as_str().unwrap()));
     }
+    let with_timelines = list(&hearken, "?include=timeline");
+    for task in with_timelines["data"].as_array().unwrap() {
+        assert!(task["timeline"]["queued_at_ms"].is_u64(), "{task}");
+    }
     let statuses: Vec<_> = all["data"].as_array().unwrap().iter().map(|task| &task["status"]).collect();
     assert_eq!(statuses, ["pending", "processing", "failed", "completed"]);
     for (status, id) in ["pending", "processing", "failed", "completed"].iter().zip(&expected) {

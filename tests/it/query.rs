@@ -263,3 +263,43 @@ fn a_timeline_is_added_on_request() {
     hearken.restart();
     assert_eq!(ids.map(|id| get(&hearken, id)), before);
 }
+
+#[test]
+fn the_request_is_added_on_request_and_stays_after_the_end() {
+    let upstream = FakeUpstream::gemini().say("x").then().say("x").ends().start();
+    let mut hearken = Hearken::start(&upstream);
+    let full = json!({"prompt": "Who speaks?", "system_prompt": "Be short.", "max_tokens": 7, "temperature": 0.5,
+        "reasoning": true, "stream": true});
+    let ids = [hearken.submit(json!({})), hearken.submit(full)];
+    for id in &ids {
+        hearken.wait(id);
+    }
+    let get = |hearken: &Hearken, id: &str, include: &str| {
+        hearken.get(&format!("/v1/tasks/{id}?include={include}")).expect(200).json()
+    };
+    let plain = get(&hearken, &ids[0], "request");
+    assert_eq!(plain.as_object().unwrap().len(), 11, "{plain}");
+    let request = &plain["request"];
+    let audio = &request["audio"];
+    assert_eq!(
+        request,
+        &json!({"model": MODEL, "prompt": "Please transcribe this audio file", "system_prompt": null,
+            "max_tokens": null, "temperature": null, "reasoning": false, "stream": false, "audio": audio})
+    );
+    assert_eq!(audio["source"], "inline");
+    assert!(audio["format"].is_string() && audio["bytes"].is_u64(), "{audio}");
+    let full = get(&hearken, &ids[1], "timeline,request");
+    assert_eq!(full.as_object().unwrap().len(), 12, "{full}");
+    assert_eq!(
+        full["request"],
+        json!({"model": MODEL, "prompt": "Who speaks?", "system_prompt": "Be short.", "max_tokens": 7,
+            "temperature": 0.5, "reasoning": true, "stream": true, "audio": audio})
+    );
+    hearken
+        .with_key(OTHER_KEY)
+        .get(&format!("/v1/tasks/{}?include=request", ids[0]))
+        .error(404, "task_not_found");
+    hearken.restart();
+    assert_eq!(get(&hearken, &ids[0], "request"), plain);
+    assert_eq!(get(&hearken, &ids[1], "timeline,request"), full);
+}

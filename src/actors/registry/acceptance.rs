@@ -13,6 +13,7 @@ use super::launch::{Launched, Site};
 use crate::actors::dispatcher::{Admission, Admit, Dispatcher};
 use crate::actors::task::{RunRecord, TaskAudio, TaskParts, Work};
 use crate::actors::{HELD_BYTES, NewTask};
+use crate::audio::facts::AudioFacts;
 use crate::audio::source::AudioSource;
 use crate::error::{ErrorCode, Failure};
 use crate::store::{Acceptance, NewRecord, Store};
@@ -37,7 +38,7 @@ pub(super) async fn accept(
         Admission::Now(permit) => Some(Arc::clone(permit.channel())),
         Admission::Line(_) => None,
     };
-    let kept = audio.kept();
+    let (kept, audio_facts) = (audio.kept(), AudioFacts::of(&audio));
     let (base64, audio) = match audio {
         // What has to wait does so on the disk, and what is large is sent from there.
         AudioSource::Inline(audio) if runs_at.is_some() && audio.base64.len() <= HELD_BYTES => {
@@ -59,6 +60,7 @@ pub(super) async fn accept(
     let record = NewRecord {
         task: Arc::clone(&task),
         audio: kept,
+        audio_facts,
         runs: runs_at.is_some(),
         leashed,
         timeline: timeline.clone(),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tracing::field::display;
 
 use super::TaskAudio;
+use crate::audio::facts::{AudioFacts, Sound};
 use crate::audio::source::KeptAudio;
 use crate::audio::{Audio, label};
 use crate::error::Failure;
@@ -59,7 +60,9 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
         }
         TaskAudio::Kept(KeptAudio::Url(url)) => {
             let began = Instant::now();
-            let Fetched { audio, declared } = fetcher.fetch(&store, &url, max_text_bytes).await?;
+            let Fetched { audio, declared, file_bytes } = fetcher.fetch(&store, &url, max_text_bytes).await?;
+            let sound = Sound::new(audio.container, file_bytes, audio.duration);
+            store.mark_downloaded(id.clone(), AudioFacts::downloaded(&url, sound));
             tracing::debug!(
                 task_id = %id,
                 trace_id = trace_id.map(display),

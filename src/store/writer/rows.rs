@@ -37,14 +37,14 @@ pub(super) fn accept(
 }
 
 fn insert(connection: &Connection, record: &NewRecord, range: Option<Range>) -> Result<(), StoreError> {
-    let NewRecord { task, audio, runs, leashed, timeline, .. } = record;
+    let NewRecord { task, audio, audio_facts, runs, leashed, timeline, .. } = record;
     let state = if *runs { StoredState::Processing } else { StoredState::Pending };
     connection
         .prepare_cached(
-            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, range, runs, leashed, timeline,
-             state, trace)
-             VALUES (:id, :owner, :created, :stream, :question, :audio, :range, :runs, :leashed, :timeline,
-             :state, :trace)",
+            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, audio_facts, range, runs, leashed,
+             timeline, state, trace)
+             VALUES (:id, :owner, :created, :stream, :question, :audio, :audio_facts, :range, :runs, :leashed,
+             :timeline, :state, :trace)",
         )?
         .execute(named_params! {
             ":id": task.id.as_str(),
@@ -53,6 +53,7 @@ fn insert(connection: &Connection, record: &NewRecord, range: Option<Range>) -> 
             ":stream": task.stream,
             ":question": json(&task.question)?,
             ":audio": json(audio)?,
+            ":audio_facts": json(audio_facts)?,
             ":range": range,
             ":runs": runs,
             ":leashed": leashed,
@@ -106,6 +107,9 @@ pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &Mark) -> Result<
         Mark::Progress(progress) => connection
             .prepare_cached("UPDATE tasks SET progress = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
             .execute(params![progress, id.as_str()])?,
+        Mark::Downloaded(facts) => connection
+            .prepare_cached("UPDATE tasks SET audio_facts = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
+            .execute(params![json(facts)?, id.as_str()])?,
     };
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Real clients against the real program: OpenAI's packages for Python and Node, and an `EventSource`.
+//! Real clients against the real program: OpenAI's packages for Python and Node, an `EventSource`, and the page in a
+//! Chromium.
 //!
 //! Each test starts the program and a small Gemini behind it and runs one script of `tests/clients/`, which
 //! holds the cases and checks what its client makes of the answers. What a script prints is shown when it
@@ -38,6 +39,13 @@ fn openai_for_node_reads_what_the_contract_promises() {
 #[test]
 fn an_event_source_loses_nothing_when_its_connection_is_cut() {
     run_script(&mut node("event_source.mjs"));
+}
+
+#[test]
+fn the_page_does_in_a_browser_what_it_promises() {
+    let screenshots = std::env::var_os("HEARKEN_TEST_SCREENSHOTS")
+        .unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots").into());
+    run_script(node("page.mjs").env("HEARKEN_TEST_SCREENSHOTS", screenshots));
 }
 
 fn node(name: &str) -> Command {
@@ -163,6 +171,7 @@ fn configuration(upstream: &str) -> String {
         r#"
         listen = "127.0.0.1:0"
         stream.keep_alive_seconds = 1
+        fetch.allow_hosts = ["localhost"]
 
         [[keys]]
         name = "clients"

@@ -5,6 +5,7 @@ pub mod caller;
 pub mod generations;
 pub mod health;
 pub mod models;
+pub mod page;
 pub mod payload_memory;
 pub mod reply;
 pub mod request_log;
@@ -30,6 +31,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/v1/tasks/{task_id}/cancel", "POST", web::post().to(tasks::cancel)))
         .service(at("/v1/configs/llm_generations_models", "GET", web::get().to(models::with_capabilities)))
         .service(at("/v1/models", "GET", web::get().to(models::in_openai_shape)))
+        .service(at("/", "GET, HEAD", health::probe().to(page::index)))
+        .service(at("/page/{file}", "GET, HEAD", health::probe().to(page::file)))
         .service(at("/healthz", "GET, HEAD", health::probe().to(health::alive)))
         .service(at("/readyz", "GET, HEAD", health::probe().to(health::ready)))
         .default_service(web::to(reply::not_found));

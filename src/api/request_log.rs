@@ -12,7 +12,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use tracing::field::display;
 
 use super::request_trace::RequestTrace;
-use super::upgrade;
+use super::{page, upgrade};
 use crate::error::Failure;
 use crate::task::id::{TaskId, random_text};
 
@@ -67,6 +67,11 @@ pub async fn log<B: MessageBody>(
             // A task of its own runs when this connection's has written the response: the client does not wait for
             // the log.
             actix_web::rt::spawn(async move {
+                if path.starts_with(page::FILES_AT) {
+                    // Twenty lines for each visit would tell less than the one of the page itself.
+                    tracing::debug!(request_id = shown, %method, path, status, ms, "request");
+                    return;
+                }
                 let trace_id = trace_id.map(display);
                 tracing::info!(request_id = shown, %method, path, status, ms, key, task_id, trace_id, "request");
             });

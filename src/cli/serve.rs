@@ -136,6 +136,7 @@ impl Welcome {
             say("\nTry it: this sends a spoken sentence and streams what hearken hears in it.\n");
             say(sample::curl_line(&reachable(*first), key, sample));
         }
+        say(format_args!("\nOr open {}/ in a browser, and sign in with the key.", reachable(*first)));
     }
 }
 

@@ -30,6 +30,7 @@ mod login_command;
 mod memory;
 mod models;
 mod openai;
+mod page;
 mod query;
 mod queue;
 mod recordings;

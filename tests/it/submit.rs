@@ -235,7 +235,7 @@ fn what_is_no_json_is_refused() {
 #[test]
 fn unknown_paths_and_methods_are_answered_in_json() {
     let hearken = Hearken::builder().local().start();
-    for path in ["/", "/v1", "/v1/llm", "/v1/tasks/", "/v1/llm/generations/", "/metrics"] {
+    for path in ["/nowhere", "/v1", "/v1/llm", "/v1/tasks/", "/v1/llm/generations/", "/metrics"] {
         hearken.get(path).error(404, "not_found");
     }
     let task = "/v1/tasks/task-llm-1776874565-yq3szvcu";

@@ -1,0 +1,184 @@
+// The audio of a new task: a file that was chosen, dropped or pasted, a recording, or a URL. One of them at a time.
+
+import { examine } from "./audio.js";
+import { $, announce, button } from "./dom.js";
+import { bytes, clock } from "./format.js";
+import { MOST_SECONDS, Recorder } from "./recorder.js";
+import { Waveform } from "./waveform.js";
+
+/** A channel's usual bound of 20 MB is counted in base64. */
+const USUAL_MOST_BYTES = 15_000_000;
+
+export class AudioChoice {
+  #file;
+  #wave;
+  #shown;
+  #recorder;
+
+  constructor() {
+    $("choose").addEventListener("click", () => $("file").click());
+    $("file").addEventListener("change", () => {
+      if ($("file").files[0]) this.take($("file").files[0]);
+      $("file").value = "";
+    });
+    $("by-url").addEventListener("click", () => this.#openUrl($("url-box").hidden));
+    $("record").addEventListener("click", () => this.#record());
+    $("record-stop").addEventListener("click", () => this.#finish());
+    $("record-cancel").addEventListener("click", () => this.#endRecording()?.discard());
+    this.#acceptDrops();
+    document.addEventListener("paste", (event) => {
+      const file = [...(event.clipboardData?.files ?? [])][0];
+      if (file && !$("view-new").hidden) this.take(file);
+    });
+  }
+
+  /** Anywhere on the page: who misses the box by a finger means it all the same. */
+  #acceptDrops() {
+    let depth = 0;
+    const isOpen = () => !$("view-new").hidden;
+    const over = (change) => (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      depth = Math.max(0, depth + change);
+      $("drop").classList.toggle("over", depth > 0 && isOpen());
+    };
+    addEventListener("dragenter", over(1));
+    addEventListener("dragleave", over(-1));
+    addEventListener("dragover", over(0));
+    addEventListener("drop", (event) => {
+      over(-depth)(event);
+      const file = event.dataTransfer?.files[0];
+      if (file && isOpen()) this.take(file);
+    });
+  }
+
+  /** Takes a file, and shows what can be found out about it. */
+  async take(file) {
+    this.clear();
+    $("url-box").hidden = true;
+    if (file.size === 0) return this.#complain(`${file.name} is empty. Choose another file.`);
+    this.#file = file;
+    this.#wave = { name: file.name, size: file.size, note: "Looking at the audio." };
+    this.#show();
+    let wave;
+    try {
+      wave = { name: file.name, size: file.size, ...(await examine(file)) };
+    } catch {
+      const note = "This browser cannot show or play this file. It can be sent all the same.";
+      wave = { name: file.name, size: file.size, note };
+    }
+    // Another one may have been chosen in the meantime.
+    if (this.#file !== file) return;
+    this.#wave = wave;
+    this.#show();
+    announce(`${file.name}, ${bytes(file.size)}${wave.seconds ? `, ${clock(wave.seconds)}` : ""}`);
+  }
+
+  takeUrl(url) {
+    this.clear();
+    this.#openUrl(true);
+    $("url").value = url;
+  }
+
+  #show() {
+    this.#shown?.close();
+    this.#shown = new Waveform(this.#wave, this.#wave.peaks && this.#file);
+    const remove = button("Remove", () => {
+      this.clear();
+      $("choose").focus();
+    }, "small");
+    $("drop").hidden = true;
+    $("chosen").hidden = false;
+    $("chosen").replaceChildren(this.#shown.element, remove);
+    if (this.#file.size > USUAL_MOST_BYTES) {
+      this.#complain(`${bytes(this.#file.size)} is more than servers usually take (15 MB). A shorter piece, or mp3, will pass.`);
+    }
+  }
+
+  /** What is to be sent, or nothing: then the user was told what is missing. */
+  chosen() {
+    if (this.#recorder) {
+      this.#complain("The recording still runs. Finish it first.");
+      $("record-stop").focus();
+      return null;
+    }
+    if (this.#file) return { file: this.#file, wave: this.#wave };
+    const url = $("url").value.trim();
+    if (!$("url-box").hidden && url) {
+      if (/^https?:\/\/[^/]+/i.test(url)) return { url };
+      this.#complain("The address must begin with http:// or https://.");
+      $("url").focus();
+      return null;
+    }
+    this.#complain("Choose a file, record something, or enter an address first.");
+    ($("url-box").hidden ? $("choose") : $("url")).focus();
+    return null;
+  }
+
+  #openUrl(isOpen) {
+    $("url-box").hidden = !isOpen;
+    $("by-url").setAttribute("aria-expanded", isOpen);
+    this.#complain("");
+    if (isOpen) $("url").focus();
+  }
+
+  async #record() {
+    this.clear();
+    $("url-box").hidden = true;
+    $("record").disabled = true;
+    try {
+      this.#recorder = await Recorder.start((level, seconds) => {
+        $("record-level").value = level;
+        $("record-time").textContent = clock(seconds);
+        if (seconds >= MOST_SECONDS) this.#finish();
+      });
+      $("drop").hidden = true;
+      $("recording").hidden = false;
+      $("record-stop").focus();
+      announce("Recording");
+    } catch (error) {
+      this.#complain(error.message);
+    } finally {
+      $("record").disabled = false;
+    }
+  }
+
+  async #finish() {
+    try {
+      const file = await this.#endRecording()?.finish();
+      if (file) await this.take(file);
+    } catch {
+      this.#complain("Nothing was recorded. Try again, a little longer.");
+    }
+  }
+
+  /** The recording that runs, if there is one, which is then no longer this form's. */
+  #endRecording() {
+    const recorder = this.#recorder;
+    this.#recorder = undefined;
+    $("recording").hidden = true;
+    $("drop").hidden = false;
+    return recorder;
+  }
+
+  #complain(text) {
+    $("audio-error").textContent = text;
+  }
+
+  /** Nothing is chosen. */
+  clear() {
+    this.#shown?.close();
+    this.#shown = this.#file = this.#wave = undefined;
+    $("url").value = "";
+    $("chosen").hidden = true;
+    $("chosen").replaceChildren();
+    $("drop").hidden = false;
+    this.#complain("");
+  }
+
+  /** The form is left: what plays or records stops, what was chosen stays. */
+  pause() {
+    this.#endRecording()?.discard();
+    if (this.#file) this.#show();
+  }
+}

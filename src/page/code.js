@@ -1,0 +1,64 @@
+// The lines that do the same as a task did, for a shell and for Python. The key is never in them.
+
+const REQUEST_FIELDS = ["model", "prompt", "system_prompt", "max_tokens", "temperature", "reasoning"];
+
+/** What was said of the audio, as a file's name that a reader will replace. */
+const fileOf = (request) => request.name ?? `audio.${request.audio?.format ?? "wav"}`;
+
+function fields(request) {
+  const wanted = {};
+  for (const name of REQUEST_FIELDS) {
+    const value = request[name];
+    if (value !== null && value !== undefined && value !== false) wanted[name] = value;
+  }
+  return { ...wanted, sync: true, stream: true };
+}
+
+const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+const HEADERS = `-H "Authorization: Bearer $HEARKEN_API_KEY" \\\n     -H 'Content-Type: application/json'`;
+
+/** One command that prints the frames as they come. */
+export function curl(request, origin) {
+  const url = `${origin}/v1/llm/generations`;
+  if (request.audio?.source === "url") {
+    const body = JSON.stringify({ ...fields(request), audio_url: request.audio.url });
+    return `curl -sN ${shell(url)} ${HEADERS} \\\n     -d ${shell(body)}`;
+  }
+  const media = `audio/${request.audio?.format ?? "wav"}`;
+  const head = JSON.stringify(fields(request)).slice(0, -1) + `,"audio_url":"data:${media};base64,`;
+  return `(printf %s ${shell(head)}\n base64 < ${shell(fileOf(request))} | tr -d '\\n'; printf '"}') |\n`
+    + `curl -sN ${shell(url)} ${HEADERS} -d @-`;
+}
+
+/** JSON is Python but for three words. */
+const literal = (value) =>
+  value === true ? "True" : value === false ? "False" : value === null ? "None" : JSON.stringify(value);
+
+/** A program without packages that prints the answer as it comes. */
+export function python(request, origin) {
+  const isUrl = request.audio?.source === "url";
+  const media = `audio/${request.audio?.format ?? "wav"}`;
+  const lines = Object.entries(fields(request)).map(([name, value]) => `    "${name}": ${literal(value)},`);
+  return [
+    `import ${isUrl ? "" : "base64, "}json, os, urllib.request`,
+    "",
+    ...(isUrl ? [] : [`audio = base64.b64encode(open(${literal(fileOf(request))}, "rb").read()).decode()`]),
+    "request = {",
+    ...lines,
+    isUrl ? `    "audio_url": ${literal(request.audio.url)},` : `    "audio_url": "data:${media};base64," + audio,`,
+    "}",
+    "call = urllib.request.Request(",
+    `    ${literal(`${origin}/v1/llm/generations`)},`,
+    "    json.dumps(request).encode(),",
+    "    {\"Authorization\": \"Bearer \" + os.environ[\"HEARKEN_API_KEY\"], \"Content-Type\": \"application/json\"},",
+    ")",
+    "with urllib.request.urlopen(call) as frames:",
+    "    for line in frames:",
+    "        if line.startswith(b\"data: {\"):",
+    "            chunk = json.loads(line[6:])",
+    "            if \"error\" in chunk:",
+    "                raise SystemExit(chunk[\"error\"][\"message\"])",
+    "            print(chunk[\"choices\"][0][\"delta\"].get(\"content\", \"\"), end=\"\", flush=True)",
+  ].join("\n");
+}

@@ -1,0 +1,157 @@
+// The form of a new task: from the audio to the submit.
+
+import * as api from "./api.js";
+import { toBase64 } from "./audio.js";
+import { AudioChoice } from "./choice.js";
+import { $, announce, h } from "./dom.js";
+import { notice } from "./errors.js";
+import { bytes, number } from "./format.js";
+import { keepAudio } from "./task.js";
+
+/** What a channel sends upstream unless it is told otherwise: a hint, for the server has the last word. */
+const USUAL_MOST_TEXT = 20_000_000;
+
+const value = (id) => $(id).value;
+const tokens = () => Math.round(2 ** Number(value("max-tokens")));
+
+export class ComposeView {
+  #choice = new AudioChoice();
+  #abort;
+
+  /** `actions` are `submitted(id)` and `signIn()`. */
+  constructor(actions) {
+    this.actions = actions;
+    $("compose").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    $("abort").addEventListener("click", () => this.#abort?.abort(new Error("stopped")));
+    for (const name of ["temperature", "max-tokens"]) {
+      for (const id of [name, `${name}-unset`]) $(id).addEventListener("input", () => this.#showOptions(id === name && name));
+    }
+    this.#showOptions();
+    $("model").addEventListener("change", () => {
+      $("model-box").hidden = value("model") !== "";
+      if (!value("model")) $("model-name").focus();
+    });
+  }
+
+  /** Whoever moves a slider means it. */
+  #showOptions(moved) {
+    if (moved) $(`${moved}-unset`).checked = false;
+    const show = (name, text) => {
+      const isUnset = $(`${name}-unset`).checked;
+      $(`${name}-out`).textContent = isUnset ? "" : text;
+      $(name).classList.toggle("unset", isUnset);
+      $(name).setAttribute("aria-valuetext", isUnset ? "the model's own" : text);
+    };
+    show("temperature", Number(value("temperature")).toFixed(1));
+    show("max-tokens", number(tokens()));
+  }
+
+  /** Fills the list of models anew. Channels that serve what a pattern matches list nothing: any name can be given. */
+  setModels(models) {
+    const chosen = this.#model();
+    $("model").replaceChildren(...models.map(({ id }) => h("option", { value: id }, id)),
+      h("option", { value: "" }, "Another model ..."));
+    this.#choose(chosen || models[0]?.id || "");
+  }
+
+  #choose(model) {
+    $("model").value = [...$("model").options].some((option) => option.value === model) ? model : "";
+    if (!value("model")) $("model-name").value = model;
+    $("model-box").hidden = value("model") !== "";
+  }
+
+  #model() {
+    return value("model") || value("model-name").trim();
+  }
+
+  /** The form with the request of a task, and with its audio where this page still has it. */
+  fill(task, file) {
+    const asked = task.request;
+    this.#choose(asked.model);
+    $("prompt").value = asked.prompt === $("prompt").placeholder ? "" : asked.prompt;
+    $("system-prompt").value = asked.system_prompt ?? "";
+    $("reasoning").checked = asked.reasoning;
+    $("temperature-unset").checked = asked.temperature === null;
+    $("temperature").value = asked.temperature ?? 1;
+    $("max-tokens-unset").checked = asked.max_tokens === null;
+    $("max-tokens").value = Math.log2(asked.max_tokens ?? 4096);
+    $("options").open = Boolean(asked.system_prompt || asked.reasoning || asked.temperature !== null || asked.max_tokens !== null);
+    this.#showOptions();
+    const { audio } = asked;
+    if (file) this.#choice.take(file);
+    else if (audio?.source === "url" && !audio.url.endsWith("?...")) this.#choice.takeUrl(audio.url);
+  }
+
+  #fields() {
+    const wanted = { model: this.#model(), stream: true, reasoning: $("reasoning").checked };
+    if (value("prompt").trim()) wanted.prompt = value("prompt");
+    if (value("system-prompt").trim()) wanted.system_prompt = value("system-prompt");
+    if (!$("temperature-unset").checked) wanted.temperature = Number(value("temperature"));
+    if (!$("max-tokens-unset").checked) wanted.max_tokens = tokens();
+    return wanted;
+  }
+
+  async #submit() {
+    if (this.#abort) return;
+    const audio = this.#choice.chosen();
+    if (!audio) return;
+    if (!this.#model()) return $("model-name").focus();
+    $("compose-error").replaceChildren();
+    this.#abort = new AbortController();
+    this.#busy(true);
+    try {
+      const fields = JSON.stringify(this.#fields()).slice(0, -1);
+      const type = audio.file?.type.startsWith("audio/") ? audio.file.type : "application/octet-stream";
+      const body = audio.url
+        ? new Blob([fields, `,"audio_url":${JSON.stringify(audio.url)}}`])
+        : new Blob([fields, `,"audio_url":"data:${type};base64,`, await toBase64(audio.file), '"}']);
+      if (body.size > USUAL_MOST_TEXT) announce("This is more than servers usually take.");
+      const task = await api.submit(body, {
+        signal: this.#abort.signal,
+        onProgress: (part) => this.#progress(part, body.size),
+        onAgain: (seconds) => {
+          $("upload-text").textContent = `connection lost, sending again in ${seconds} s`;
+          announce($("upload-text").textContent);
+        },
+      });
+      keepAudio(task.id, audio.wave ?? { name: audio.url, note: "The server downloads this audio." }, audio.file);
+      this.#choice.clear();
+      this.actions.submitted(task.id);
+    } catch (error) {
+      if (this.#abort.signal.aborted) announce("Stopped");
+      else this.#refused(error);
+    } finally {
+      this.#abort = undefined;
+      this.#busy(false);
+    }
+  }
+
+  #refused(error) {
+    $("compose-error").replaceChildren(notice(error, {
+      retry: () => this.#submit(),
+      signIn: this.actions.signIn,
+      models: () => $("model").focus(),
+    }));
+    $("compose-error").scrollIntoView({ block: "nearest" });
+  }
+
+  #progress(part, size) {
+    $("upload-bar").value = part;
+    $("upload-text").textContent = part < 1 ? `${bytes(part * size)} of ${bytes(size)}` : "sent, waiting for the server";
+  }
+
+  #busy(isBusy) {
+    $("submit").disabled = isBusy;
+    $("abort").hidden = $("upload").hidden = !isBusy;
+    $("upload-bar").value = 0;
+    $("upload-text").textContent = "";
+    if (isBusy) announce("Uploading");
+  }
+
+  close() {
+    this.#choice.pause();
+  }
+}

@@ -1,0 +1,141 @@
+// What there is to see of a task beside its answer: request, timeline, frames, code.
+
+import { authorization, errorOf, serverNow, streamPath } from "./api.js";
+import { curl, python } from "./code.js";
+import { batched, copyButton, h } from "./dom.js";
+import { ConnectionLost, notice } from "./errors.js";
+import { bytes, clock, moment, number, span } from "./format.js";
+
+/** Frames beyond this many characters are not shown: a page is no place for them. */
+const MOST_FRAME_TEXT = 300_000;
+
+const row = (name, value) => value !== undefined && value !== null && value !== "" &&
+  h("div", { class: "fact" }, h("dt", {}, name), h("dd", {}, value));
+
+const orOwn = (value) => (value === null || value === undefined ? h("span", { class: "help" }, "the model's own") : number(value));
+
+/** The request; `name` is that of the file, where this tab knows it. */
+export function request(task, name) {
+  const asked = task.request;
+  if (!asked) return h("p", { class: "help" }, "The server does not tell what was asked.");
+  const audio = asked.audio;
+  return h("dl", { class: "facts" },
+    row("Model", asked.model),
+    row("Prompt", h("div", { class: "quoted" }, asked.prompt)),
+    row("System prompt", asked.system_prompt && h("div", { class: "quoted" }, asked.system_prompt)),
+    row("Audio", audio && (audio.source === "url"
+      ? h("span", { class: "breakable" }, audio.url)
+      : name ?? "sent with the request")),
+    row("Format", audio?.format),
+    row("Size", audio?.bytes !== undefined && bytes(audio.bytes)),
+    row("Length", audio?.duration_seconds !== undefined && clock(audio.duration_seconds)),
+    row("Temperature", orOwn(asked.temperature)),
+    row("Most tokens", orOwn(asked.max_tokens)),
+    row("Reasoning", asked.reasoning ? "asked for" : "not asked for"),
+    row("Stream", asked.stream ? "kept for a while after the end" : "none"),
+    row("Task", h("code", { class: "breakable" }, task.id)));
+}
+
+/** The timeline as a bar with its parts, and as tables. */
+export function timeline(task) {
+  const line = task.timeline;
+  if (!line) return h("p", { class: "help" }, "The server does not tell when what happened.");
+  const began = line.queued_at_ms;
+  const end = line.ended_at_ms ?? Math.max(serverNow(), began + 1);
+  const called = line.attempts[0]?.started_at_ms ?? (line.ended_at_ms ?? end);
+  const parts = [];
+  const part = (kind, label, from, to) => {
+    if (from !== null && from !== undefined && to > from) parts.push({ kind, label, from, to });
+  };
+  part("waited", "queued", began, line.fetch_started_at_ms ?? called);
+  part("fetched", "download", line.fetch_started_at_ms, line.fetched_at_ms ?? end);
+  line.attempts.forEach((attempt, index) => {
+    const until = attempt.ended_at_ms ?? end;
+    const isLast = index === line.attempts.length - 1;
+    const first = isLast && line.first_answered_at_ms ? Math.min(line.first_answered_at_ms, until) : until;
+    const previous = line.attempts[index - 1]?.ended_at_ms;
+    part("waited", "pause", previous, attempt.started_at_ms);
+    const failed = attempt.outcome && attempt.outcome !== "completed" && first === until;
+    part(failed ? "broken" : "asked", `${attempt.channel}: ${failed ? attempt.outcome : "until the first chunk"}`,
+      attempt.started_at_ms, first);
+    if (first < until) part("answered", "answer", first, until);
+  });
+  const all = Math.max(1, end - began);
+  const bar = h("div", { class: "bar", role: "img", "aria-label": parts.map(({ label, from, to }) =>
+    `${label} ${span(to - from)}`).join(", ") || "no time at all" },
+  parts.map(({ kind, label, from, to }) => {
+    const piece = h("span", { class: `bar-part ${kind}`, title: `${label}: ${span(to - from)}` });
+    piece.style.flexGrow = Math.max((to - from) / all, 0.004);
+    return piece;
+  }));
+  const legend = h("ul", { class: "legend" }, parts.map(({ kind, label, from, to }) =>
+    h("li", {}, h("span", { class: `swatch ${kind}` }), label, " ", h("span", { class: "num help" }, span(to - from)))));
+  const at = (name, ms) => h("tr", {}, h("th", { scope: "row" }, name),
+    h("td", { class: "num" }, ms ? moment(ms) : h("span", { class: "help" }, "not reached")),
+    h("td", { class: "num" }, ms ? `+${span(ms - began)}` : ""));
+  return h("div", {}, bar, legend,
+    h("div", { class: "table-box", tabindex: 0, role: "region", "aria-label": "Moments" }, h("table", {},
+      h("thead", {}, h("tr", {}, ["Moment", "When", "After"].map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, at("Queued", began),
+        line.fetch_started_at_ms && at("Download began", line.fetch_started_at_ms),
+        task.request?.audio?.source === "url" && at("Audio downloaded", line.fetched_at_ms),
+        at("First chunk", line.first_answered_at_ms), at("End", line.ended_at_ms)))),
+    h("h3", {}, "Attempts"),
+    line.attempts.length === 0 ? h("p", { class: "help" }, "No channel was asked.")
+      : h("div", { class: "table-box", tabindex: 0, role: "region", "aria-label": "Attempts" }, h("table", {},
+        h("thead", {}, h("tr", {}, ["Channel", "Began", "Took", "Outcome"].map((name) => h("th", { scope: "col" }, name)))),
+        h("tbody", {}, line.attempts.map((attempt) => h("tr", {}, h("th", { scope: "row" }, attempt.channel),
+          h("td", { class: "num" }, `+${span(attempt.started_at_ms - began)}`),
+          h("td", { class: "num" }, attempt.ended_at_ms ? span(attempt.ended_at_ms - attempt.started_at_ms) : "runs"),
+          h("td", {}, attempt.outcome ?? "", attempt.upstream_status ? ` (${attempt.upstream_status})` : "")))))));
+}
+
+/** The raw frames of a task's stream, as they come; aborts with `signal`. */
+export function frames(task, signal) {
+  const shown = h("pre", { class: "frames", tabindex: 0, "aria-label": "Frames" });
+  const note = h("p", { class: "help" }, "Reading the stream.");
+  let text = "";
+  let drawn = 0;
+  const draw = batched(() => {
+    shown.append(text.slice(drawn, MOST_FRAME_TEXT));
+    drawn = Math.min(text.length, MOST_FRAME_TEXT);
+    note.textContent = text.length > MOST_FRAME_TEXT ? "Only the beginning is shown." : `GET ${streamPath(task.id)}`;
+  });
+  const read = async () => {
+    const response = await fetch(streamPath(task.id), { headers: authorization(), signal, cache: "no-store" })
+      .catch((error) => { throw error.name === "AbortError" ? error : new ConnectionLost(); });
+    if (!response.ok) throw await errorOf(response);
+    const pieces = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let piece = await pieces.read(); !piece.done && text.length <= MOST_FRAME_TEXT; piece = await pieces.read()) {
+      text += piece.value;
+      draw();
+    }
+  };
+  const box = h("div", {}, h("div", { class: "panel-tools" }, note, copyButton(() => text)), shown);
+  if (!task.stream) {
+    box.replaceChildren(h("p", { class: "help" }, "This task was submitted without a stream: it has no frames."));
+    return box;
+  }
+  read().catch((error) => {
+    if (!signal.aborted) box.replaceChildren(error.code === "stream_expired" ? expired() : notice(error));
+  });
+  return box;
+}
+
+const expired = () => h("p", { class: "help" },
+  "The frames are no longer kept: that is so a while after a task has ended. Its result is under Answer.");
+
+/** What does the same elsewhere. */
+export function code(task, name) {
+  const asked = { ...task.request, name };
+  if (!task.request) return h("p", { class: "help" }, "The server does not tell what was asked.");
+  const isHidden = asked.audio?.url?.endsWith("?...");
+  const block = (title, text) => h("section", { class: "code-block" },
+    h("div", { class: "panel-tools" }, h("h3", {}, title), copyButton(() => text)),
+    h("pre", { tabindex: 0, "aria-label": title }, text));
+  return h("div", {},
+    h("p", { class: "help" }, "Both read the key from ", h("code", {}, "HEARKEN_API_KEY"),
+      asked.audio?.source === "url" ? "." : ", and the audio from a file.",
+      isHidden && " The query of the address is not kept: put yours in place of the dots."),
+    block("curl", curl(asked, location.origin)), block("Python", python(asked, location.origin)));
+}

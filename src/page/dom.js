@@ -1,0 +1,69 @@
+// Elements, made without HTML: what a model or a server says is text and nothing else.
+
+export const $ = (id) => document.getElementById(id);
+
+/** Makes an element. Properties that start with "on" are listeners; children are elements, texts, or nothing. */
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "class") element.className = value;
+    else element.setAttribute(name, value === true && !name.startsWith("aria-") ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== undefined && child !== null && child !== false));
+  return element;
+}
+
+/** Tells a screen reader what happened. */
+export function announce(text) {
+  $("status").textContent = text;
+}
+
+export function button(text, onclick, className) {
+  return h("button", { type: "button", class: className, onclick }, text);
+}
+
+/** A button that copies what `text` returns, and says that it did. */
+export function copyButton(text, label = "Copy") {
+  const copy = button(label, async () => {
+    copy.textContent = (await toClipboard(text())) ? "Copied" : "Not copied";
+    announce(copy.textContent);
+    clearTimeout(copy.timer);
+    copy.timer = setTimeout(() => (copy.textContent = label), 1500);
+  }, "small");
+  return copy;
+}
+
+async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Without TLS there is no clipboard; the old way works there.
+    const area = h("textarea", { class: "sr", "aria-hidden": "true" });
+    area.value = text;
+    document.body.append(area);
+    const before = document.activeElement;
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    before?.focus();
+    return copied;
+  }
+}
+
+/** Calls `draw` with the next frame, once, however often it is asked for. A hidden page draws once a second. */
+export function batched(draw) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    const run = () => {
+      asked = false;
+      draw();
+    };
+    if (document.hidden) setTimeout(run, 1000);
+    else requestAnimationFrame(run);
+  };
+}

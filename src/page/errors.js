@@ -1,0 +1,108 @@
+// An error of the API, or of the way to it, in words that say what to do.
+
+import { announce, button, h } from "./dom.js";
+
+/** What the API answered instead of a result. `body` is its `error` object. */
+export class ApiError extends Error {
+  constructor(status, body, retryAfter) {
+    super(body?.message ?? `The server answered with status ${status}.`);
+    this.status = status;
+    this.code = body?.code ?? "";
+    this.param = body?.param ?? null;
+    this.retryable = body?.retryable;
+    this.upstreamStatus = body?.upstream_status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** The server was not reached, or did not answer to the end. */
+export class ConnectionLost extends Error {
+  constructor() {
+    super("The server cannot be reached. Is it running, and are you online?");
+    this.code = "connection_lost";
+    this.retryable = true;
+  }
+}
+
+const TITLES = {
+  invalid_api_key: "This key is not valid here",
+  model_not_allowed: "This key may not use the model",
+  task_not_found: "There is no such task",
+  task_cancelled: "Stopped",
+  stream_expired: "The stream is no longer kept",
+  request_too_large: "The file is too large",
+  audio_too_large: "The audio is too large",
+  unsupported_audio_format: "This audio cannot be used",
+  invalid_audio_url: "This address cannot be used",
+  audio_fetch_failed: "The audio could not be downloaded",
+  invalid_param: "Something in the form is not right",
+  no_available_model: "The model is not available",
+  content_policy_violation: "The model refused the content",
+  upstream_rejected: "The model's service rejected the request",
+  rate_limit_exceeded: "Too many requests",
+  queue_full: "The server is busy",
+  task_interrupted: "The server was stopped while the task ran",
+  upstream_auth_error: "The server may not use this model at the moment",
+  upstream_disconnected: "The answer broke off",
+  upstream_rate_limited: "The model's service is busy",
+  upstream_timeout: "The model took too long",
+  upstream_error: "The model's service failed",
+  upstream_invalid_response: "The model's service did not answer properly",
+  all_channels_exhausted: "No service could answer",
+  storage_full: "The server has no room",
+  shutting_down: "The server is restarting",
+  internal_error: "The server made a mistake",
+  connection_lost: "No connection",
+};
+
+/** What the page can add to the API's own words. */
+const ADVICE = {
+  model_not_allowed: "Choose another model from the list.",
+  no_available_model: "Choose another model from the list.",
+  unsupported_audio_format: "Convert the file to wav or mp3, or choose a model that takes this format.",
+  audio_too_large: "Send a shorter piece, or the same as mp3 or m4a.",
+  request_too_large: "Send a shorter piece, or the same as mp3 or m4a.",
+  upstream_auth_error: "Whoever runs this server has to look at the channel's key; another model may work.",
+  content_policy_violation: "Change the prompt or the audio.",
+  task_not_found: "It belongs to another key, or it ended so long ago that it is no longer kept.",
+};
+
+/**
+ * A notice about an error. `actions` may hold `signIn`, `retry`, `models`: what its buttons do, where they make
+ * sense.
+ */
+export function notice(error, actions = {}) {
+  const title = TITLES[error.code] ?? "That did not work";
+  const text = [error.message, ADVICE[error.code]].filter(Boolean);
+  const buttons = [];
+  if (error.code === "invalid_api_key" && actions.signIn) buttons.push(button("Sign in again", actions.signIn));
+  if (actions.models && ["model_not_allowed", "no_available_model", "model_not_support_capability",
+    "model_rule_violation", "upstream_auth_error"].includes(error.code)) {
+    buttons.push(button("Choose another model", actions.models));
+  }
+  if (actions.retry && (error.retryable || error.status >= 500 || error.status === 429)) {
+    buttons.push(retryButton(actions.retry, error.retryAfter));
+  }
+  announce(`${title}. ${text.join(" ")}`);
+  return h("div", { class: "notice bad", role: "group", "aria-label": "Error" },
+    h("strong", {}, title),
+    text.map((line) => h("p", {}, line)),
+    error.code && error.code !== "connection_lost" &&
+      h("p", { class: "help" }, h("code", {}, error.code),
+        error.upstreamStatus ? ` (the model's service answered ${error.upstreamStatus})` : ""),
+    buttons.length > 0 && h("div", { class: "notice-actions" }, buttons));
+}
+
+/** Counts down where the server asked for patience. */
+function retryButton(retry, seconds) {
+  const again = button("Try again", retry);
+  let left = seconds ?? 0;
+  const tick = () => {
+    again.disabled = left > 0;
+    again.textContent = left > 0 ? `Try again in ${left} s` : "Try again";
+    if (left > 0) setTimeout(tick, 1000);
+    left -= 1;
+  };
+  tick();
+  return again;
+}

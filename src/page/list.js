@@ -1,0 +1,117 @@
+// The key's tasks, newest first. While something runs and the page is seen, they are asked for again now and then.
+
+import * as api from "./api.js";
+import { $, h } from "./dom.js";
+import { notice } from "./errors.js";
+import { moment, span } from "./format.js";
+
+const PAGE = 20;
+/** What the API gives at once. */
+const MOST = 100;
+/** Between two looks at tasks that run, in milliseconds. */
+const REFRESH = 3000;
+const RUNNING = ["pending", "processing"];
+
+const WORDS = { pending: "queued", processing: "running", completed: "done" };
+
+function stateOf(task) {
+  if (task.error?.code === "task_cancelled") return "stopped";
+  return WORDS[task.status] ?? task.status;
+}
+
+/** How long a task has taken so far, waiting included. */
+function duration({ timeline }) {
+  return timeline ? span((timeline.ended_at_ms ?? api.serverNow()) - timeline.queued_at_ms) : "";
+}
+
+function item(task) {
+  const state = stateOf(task);
+  return h("li", {}, h("a", { class: "task-row", href: `#task=${task.id}` },
+    h("span", { class: "pill", "data-state": state }, state),
+    h("span", { class: "task-model" }, task.model),
+    h("span", { class: "task-id help" }, task.error && state !== "stopped" ? task.error.code : task.id.split("-").at(-1)),
+    h("span", { class: "task-took num" }, duration(task)),
+    h("time", { class: "task-when num help", datetime: new Date(task.created * 1000).toISOString() },
+      moment(task.created * 1000))));
+}
+
+const head = () => h("div", { class: "task-row list-head", "aria-hidden": true }, ["Status", "Model", "Task", "Took", "When"].map(
+  (name, index) => h("span", { class: ["", "task-model", "task-id", "task-took", "task-when"][index] }, name)));
+
+export class ListView {
+  #tasks = [];
+  #hasMore = false;
+  #stop = new AbortController();
+  #asks = 0;
+
+  constructor(actions) {
+    this.actions = actions;
+    const { signal } = this.#stop;
+    $("filter").addEventListener("change", () => this.#load(), { signal });
+    $("refresh").addEventListener("click", () => this.#load(), { signal });
+    $("more").addEventListener("click", () => this.#older(), { signal });
+    document.addEventListener("visibilitychange", () => document.hidden || this.#load(), { signal });
+    $("list").replaceChildren(h("p", { class: "help" }, "Looking."));
+    this.#load();
+  }
+
+  async #ask(query, take) {
+    this.#asks += 1;
+    const asks = this.#asks;
+    clearTimeout(this.timer);
+    try {
+      const page = await api.tasks({ ...query, status: $("filter").value, signal: this.#stop.signal });
+      // What was asked before the last question is no longer of interest.
+      if (asks !== this.#asks) return;
+      take(page);
+      $("list-error").replaceChildren();
+      this.#draw();
+    } catch (error) {
+      if (this.#stop.signal.aborted || asks !== this.#asks) return;
+      $("list-error").replaceChildren(notice(error, { retry: () => this.#load(), signIn: this.actions.signIn }));
+    }
+    if (!document.hidden && this.#tasks.some(({ status }) => RUNNING.includes(status))) {
+      this.timer = setTimeout(() => this.#load(), REFRESH);
+    }
+  }
+
+  /** Asks for as many as are shown, as far as one page goes; the older ones have ended long ago, or nearly all. */
+  #load() {
+    const limit = Math.min(MOST, Math.max(PAGE, this.#tasks.length));
+    return this.#ask({ limit }, ({ data, has_more: hasMore }) => {
+      const last = data.at(-1)?.id;
+      const place = this.#tasks.findIndex(({ id }) => id === last);
+      const older = hasMore && place >= 0 ? this.#tasks.slice(place + 1) : [];
+      this.#tasks = [...data, ...older];
+      if (older.length === 0) this.#hasMore = hasMore;
+    });
+  }
+
+  #older() {
+    return this.#ask({ limit: PAGE, after: this.#tasks.at(-1)?.id }, ({ data, has_more: hasMore }) => {
+      this.#tasks.push(...data);
+      this.#hasMore = hasMore;
+    });
+  }
+
+  #draw() {
+    const focused = document.activeElement?.closest?.(".task-row")?.getAttribute("href");
+    $("more").hidden = !this.#hasMore;
+    if (this.#tasks.length === 0) {
+      $("list").replaceChildren(h("div", { class: "card empty" },
+        h("p", {}, $("filter").value ? "No task is like that." : "Nothing was submitted with this key yet."),
+        h("p", {}, h("a", { href: "#new" }, "Submit a task"))));
+      return;
+    }
+    $("list").replaceChildren(h("div", { class: "task-list card" }, head(), h("ul", {}, this.#tasks.map(item))));
+    // Whoever steps through the list by keyboard stays where they are.
+    if (focused) $("list").querySelector(`[href="${focused}"]`)?.focus();
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.#stop.abort();
+    $("list").replaceChildren();
+    $("list-error").replaceChildren();
+  }
+}

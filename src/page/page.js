@@ -1,0 +1,119 @@
+// The page: who is signed in, and which of its views is shown. The part of the address behind # says which.
+
+import * as api from "./api.js";
+import { ComposeView } from "./compose.js";
+import { $, announce } from "./dom.js";
+import { notice } from "./errors.js";
+import { ListView } from "./list.js";
+import * as session from "./session.js";
+import { TaskView, fileOf } from "./task.js";
+import { setUp as setUpTheme } from "./theme.js";
+
+const VIEWS = ["sign-in", "new", "tasks", "task"];
+
+let open;
+
+const compose = new ComposeView({ submitted: (id) => (location.hash = `#task=${id}`), signIn });
+
+function show(view) {
+  for (const name of VIEWS) $(`view-${name}`).hidden = name !== view;
+  const isSignedIn = view !== "sign-in";
+  $("nav").hidden = $("sign-out").hidden = !isSignedIn;
+  for (const link of $("nav").querySelectorAll("a")) {
+    if (link.dataset.view === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+/** Shows what the address says. */
+function route() {
+  open?.close();
+  open = undefined;
+  if (!session.key()) {
+    show("sign-in");
+    $("key").focus();
+    return;
+  }
+  const id = /^#task=([\w-]+)$/.exec(location.hash)?.[1];
+  if (id) {
+    show("task");
+    open = new TaskView(id, { again, signIn });
+  } else if (location.hash === "#tasks") {
+    show("tasks");
+    open = new ListView({ signIn });
+  } else {
+    show("new");
+    open = { close: () => compose.close() };
+    if (!hasModels) loadModels();
+  }
+}
+
+let hasModels = false;
+
+async function loadModels() {
+  try {
+    compose.setModels(await api.models());
+    hasModels = true;
+  } catch (error) {
+    if (error.status === 401) return signIn();
+    $("compose-error").replaceChildren(notice(error, { retry: loadModels, signIn }));
+  }
+}
+
+/** The form once more, with a task's request. */
+async function again(task) {
+  if (!hasModels) await loadModels();
+  compose.fill(task, fileOf(task.id));
+  location.hash = "#new";
+}
+
+/** The key is no longer of use: asks for another. */
+function signIn() {
+  session.forget();
+  hasModels = false;
+  route();
+}
+
+async function enter(event) {
+  event.preventDefault();
+  const key = $("key").value.trim();
+  const refuse = (text) => {
+    $("sign-in-error").textContent = text;
+    $("key").setAttribute("aria-invalid", "true");
+    $("key").focus();
+  };
+  if (!key) return refuse("Enter an API key.");
+  // What no header can carry is no key either.
+  if (!/^[\x21-\x7e]+$/.test(key)) return refuse("This is no API key: it has characters that no key has.");
+  try {
+    const models = await api.models(key);
+    session.keepKey(key);
+    compose.setModels(models);
+    hasModels = true;
+  } catch (error) {
+    return refuse(error.status === 401
+      ? "This key is not valid here. Check that it was copied whole, and that it was not revoked." : error.message);
+  }
+  $("key").value = $("sign-in-error").textContent = "";
+  $("key").removeAttribute("aria-invalid");
+  announce("Signed in");
+  route();
+  $("main").focus();
+}
+
+setUpTheme($("theme"), () => open?.wave?.draw());
+$("sign-in").addEventListener("submit", enter);
+$("sign-out").addEventListener("click", () => {
+  session.forget();
+  // A new page: nothing of what this one had in memory is left to whoever comes next.
+  location.replace("/");
+});
+// The address must keep its task: a plain link to #main would lose it.
+$("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("main").focus();
+});
+addEventListener("hashchange", route);
+addEventListener("pagehide", () => open?.keep?.());
+document.addEventListener("visibilitychange", () => document.hidden && open?.keep?.());
+route();

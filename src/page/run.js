@@ -1,0 +1,223 @@
+// A task as it goes on: followed by its stream where it has one, asked for where it has none, from wherever this tab
+// had come to. It knows no elements; whoever shows it is told of each change.
+
+import * as api from "./api.js";
+import { ConnectionLost } from "./errors.js";
+import * as session from "./session.js";
+import { follow } from "./stream.js";
+
+/** While nothing of the answer is there, the task itself is asked how far it is, in milliseconds. */
+const LOOKS = [400, 1000, 2000, 4000];
+const LONG_WAIT = 30;
+/** For so long after the end a server that was told nothing else keeps the chunks, in milliseconds. */
+const USUALLY_KEPT = 15 * 60_000;
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export class Run {
+  /** queued, thinking, streaming, done, failed or stopped; nothing before the server has told. */
+  state;
+  task;
+  text = "";
+  reasoning = "";
+  /** The chunk that comes next: as many were read. */
+  next = 0;
+  usage;
+  finishReason;
+  /** The task's error, or why it could not be read. */
+  error;
+  /** `{from, seconds}` while the connection is lost. */
+  lost;
+  /** From which chunk on this was read after a cut or a reload. */
+  resumedFrom;
+  isStopping = false;
+  /** Is the text that of the task's result? Then what the stream still brings is in it already. */
+  #isWhole = false;
+  #stop = new AbortController();
+
+  /** `onChange(kind)` hears of everything; kinds are `state`, `text` and `task`. */
+  constructor(id, onChange) {
+    this.id = id;
+    this.onChange = onChange;
+  }
+
+  get isOver() {
+    return ["done", "failed", "stopped"].includes(this.state);
+  }
+
+  /** Reads the task to its end. */
+  async start() {
+    const { signal } = this.#stop;
+    try {
+      await this.#load();
+      if (this.isOver) return await this.#countChunks();
+      if (this.task.stream) {
+        this.#restore();
+        this.#look();
+        await this.#stream(signal);
+      }
+      await this.#waitForEnd(signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.error = error;
+      this.lost = undefined;
+      if (!this.isOver) this.state = "failed";
+      this.onChange("state");
+    }
+  }
+
+  /** Stops reading. The task goes on, and so does whoever reads it again in this tab. */
+  close() {
+    this.keep();
+    this.#stop.abort();
+  }
+
+  /** Keeps what was read, for a page that may be about to go. */
+  keep() {
+    if (!this.isOver && this.next > 0) {
+      session.keepReading(this.id, { next: this.next, text: this.text, reasoning: this.reasoning });
+    }
+  }
+
+  async stop() {
+    this.isStopping = true;
+    this.onChange("state");
+    try {
+      const task = await api.cancel(this.id);
+      // The stream ends with the same; what is told twice changes nothing.
+      this.#ended({ ...this.task, ...task });
+    } finally {
+      this.isStopping = false;
+      this.onChange("state");
+    }
+  }
+
+  #restore() {
+    const reading = session.takeReading(this.id);
+    if (!reading) return;
+    Object.assign(this, { next: reading.next, text: reading.text, reasoning: reading.reasoning });
+    this.resumedFrom = reading.next;
+    this.state = this.text ? "streaming" : "thinking";
+    this.onChange("state");
+  }
+
+  async #stream(signal) {
+    try {
+      await follow(this.id, this.next, {
+        signal,
+        onFrame: (event, id, data) => this.#frame(event, id, data),
+        onOpen: () => {
+          if (!this.lost) return;
+          this.resumedFrom = this.lost.from;
+          this.lost = undefined;
+          this.onChange("state");
+        },
+        onLost: (from, seconds) => {
+          this.lost = { from, seconds };
+          this.onChange("state");
+        },
+      });
+    } catch (error) {
+      // Chunks that are gone, or were never kept: the task itself has the answer.
+      if (!["stream_expired", "stream_not_enabled"].includes(error.code)) throw error;
+    }
+  }
+
+  #frame(event, id, data) {
+    if (event === "chunk") {
+      this.next = id + 1;
+      const chunk = JSON.parse(data);
+      const { delta, finish_reason: finishReason } = chunk.choices[0];
+      if (delta.reasoning_content && !this.#isWhole) this.reasoning += delta.reasoning_content;
+      if (delta.content && !this.#isWhole) this.text += delta.content;
+      if (finishReason) this.finishReason = finishReason;
+      if (chunk.usage) this.usage = chunk.usage;
+      const state = this.text ? "streaming" : "thinking";
+      if (id === 0) this.#load().catch(() => {});
+      if (!this.isOver && this.state !== state) {
+        this.state = state;
+        this.onChange("state");
+      }
+      this.onChange("text");
+    }
+  }
+
+  /** How many chunks a task had that ended before this page came: its last frame alone says so, where it is kept. */
+  async #countChunks() {
+    const isKept = api.serverNow() - (this.task.timeline?.ended_at_ms ?? 0) < USUALLY_KEPT;
+    if (!this.task.stream || !isKept) return;
+    await follow(this.id, 0, {
+      offset: Number.MAX_SAFE_INTEGER,
+      signal: this.#stop.signal,
+      onFrame: (_, id) => (this.next = id),
+      onOpen: () => {},
+      onLost: () => this.#stop.abort(),
+    }).catch(() => {});
+    this.onChange("text");
+  }
+
+  /** Asks for the task, with when what happened. */
+  async #load() {
+    const task = await api.task(this.id, { request: true, signal: this.#stop.signal });
+    this.#take(task);
+  }
+
+  #take(task) {
+    if (this.isOver && !["completed", "failed"].includes(task.status)) return;
+    this.task = { ...this.task, ...task };
+    if (["completed", "failed"].includes(task.status)) this.#ended(this.task);
+    else if (!this.text && !this.reasoning) this.state = task.status === "pending" ? "queued" : "thinking";
+    this.onChange("task");
+  }
+
+  #ended(task) {
+    if (!["completed", "failed"].includes(task.status)) return;
+    this.task = task;
+    this.lost = undefined;
+    const choice = task.results?.[0].choices[0];
+    if (choice) {
+      this.#isWhole = true;
+      this.text = choice.message.content ?? "";
+      this.reasoning = choice.message.reasoning_content ?? "";
+      this.finishReason = choice.finish_reason;
+      this.usage = task.results[0].usage;
+    }
+    this.error = task.error ? Object.assign(new Error(task.error.message), {
+      code: task.error.code, retryable: task.error.retryable, upstreamStatus: task.error.upstream_status,
+    }) : undefined;
+    this.state = task.status === "completed" ? "done" : task.error?.code === "task_cancelled" ? "stopped" : "failed";
+    session.takeReading(this.id);
+    this.onChange("text");
+    this.onChange("state");
+  }
+
+  /** Until the first chunk nothing comes by the stream: where the task is, and who is asked, is looked up. */
+  async #look() {
+    for (let look = 0; !this.#stop.signal.aborted && !this.isOver && this.next === 0; look += 1) {
+      await pause(LOOKS[Math.min(look, LOOKS.length - 1)]);
+      if (this.next > 0 || this.isOver || document.hidden) continue;
+      await this.#load().catch(() => {});
+    }
+  }
+
+  /** A task without a stream, or one whose stream has ended. */
+  async #waitForEnd(signal) {
+    for (let failures = 0; !this.isOver || !this.task.timeline?.ended_at_ms; ) {
+      try {
+        this.#take(await api.task(this.id, { request: true, wait: LONG_WAIT, signal }));
+        if (this.lost) {
+          this.lost = undefined;
+          this.onChange("state");
+        }
+      } catch (error) {
+        if (!(error instanceof ConnectionLost) && !(error.status >= 500)) throw error;
+        failures += 1;
+        const seconds = Math.min(8, 2 ** failures / 2);
+        this.lost = { from: this.next, seconds };
+        this.onChange("state");
+        await pause(seconds * 1000);
+        signal.throwIfAborted();
+      }
+    }
+  }
+}

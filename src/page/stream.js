@@ -1,0 +1,113 @@
+// A task's stream, read to its end through any number of connections: each goes on where the last one broke off.
+
+import { authorization, errorOf, streamPath } from "./api.js";
+import { ApiError } from "./errors.js";
+
+/** Pauses before a connection is made again, in milliseconds; the last one is for all that follow. */
+const PAUSES = [500, 1000, 2000, 4000, 8000];
+/** The server sends something every 15 s, unless it is told otherwise: a connection that is silent for so long is dead. */
+const SILENCE = 60_000;
+
+/** Cuts `text/event-stream` into events, however it was cut into pieces on its way. */
+export class EventReader {
+  #rest = "";
+  #event = {};
+
+  /** The events that this piece completes. */
+  read(piece) {
+    const lines = (this.#rest + piece).split("\n");
+    this.#rest = lines.pop();
+    const events = [];
+    for (const raw of lines) {
+      const line = raw.endsWith("\r") ? raw.slice(0, -1) : raw;
+      if (line === "") {
+        if (this.#event.data !== undefined) events.push(this.#event);
+        this.#event = {};
+      } else if (!line.startsWith(":")) {
+        const colon = line.indexOf(":");
+        const name = colon < 0 ? line : line.slice(0, colon);
+        const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+        this.#event[name] = name === "data" && this.#event.data !== undefined ? `${this.#event.data}\n${value}` : value;
+      }
+    }
+    return events;
+  }
+}
+
+/**
+ * Reads a stream from chunk `next` on, or from `offset`, where that is given. `onFrame(name, id, data)` gets each frame once; `onOpen()` hears of each
+ * connection, `onLost(next, seconds)` of each that broke. Resolves when the stream has ended.
+ *
+ * Rejects with an `ApiError` where the server does not have the stream, and when `signal` aborts.
+ */
+export async function follow(id, next, { onFrame, onOpen, onLost, signal, offset }) {
+  for (let failures = 0; ; failures += 1) {
+    const seen = next;
+    try {
+      const ended = await connect({ id, next, offset, signal, onOpen }, (event) => {
+        const frame = Number(event.id);
+        // A frame that came before is not one that is waited for.
+        if (frame < next) return false;
+        next = frame + 1;
+        onFrame(event.event, frame, event.data);
+        return event.event !== "chunk";
+      });
+      if (ended) return;
+    } catch (error) {
+      signal.throwIfAborted();
+      const isTemporary = !(error instanceof ApiError) || error.status >= 500 || error.status === 429;
+      if (!isTemporary) throw error;
+    }
+    if (next > seen) failures = 0;
+    const ms = PAUSES[Math.min(failures, PAUSES.length - 1)];
+    onLost(next, ms / 1000);
+    await wait(ms, signal);
+  }
+}
+
+/** One connection; returns whether the stream has ended. */
+async function connect({ id, next, offset, signal, onOpen }, onEvent) {
+  const silent = new AbortController();
+  let timer;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silent.abort(new Error("silence")), SILENCE);
+  };
+  try {
+    heard();
+    const headers = { ...authorization(), ...(next > 0 && { "Last-Event-ID": String(next - 1) }) };
+    const response = await fetch(streamPath(id) + (offset ? `?offset=${offset}` : ""), {
+      headers, cache: "no-store", signal: AbortSignal.any([signal, silent.signal]),
+    });
+    if (response.status === 204) return true;
+    if (!response.ok) throw await errorOf(response);
+    onOpen();
+    const reader = new EventReader();
+    const pieces = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { value, done } = await pieces.read();
+      if (done) return false;
+      heard();
+      for (const event of reader.read(value)) if (onEvent(event)) return true;
+    }
+  } finally {
+    clearTimeout(timer);
+    // Whatever ended this: nothing more is read.
+    silent.abort();
+  }
+}
+
+/** Waits; no longer than until the machine is online again. */
+function wait(ms, signal) {
+  return new Promise((resolve, reject) => {
+    const over = () => {
+      clearTimeout(timer);
+      removeEventListener("online", over);
+      if (signal.aborted) reject(signal.reason);
+      else resolve();
+    };
+    const timer = setTimeout(over, ms);
+    addEventListener("online", over);
+    signal.addEventListener("abort", over, { once: true });
+  });
+}

@@ -1,0 +1,281 @@
+// One task: its audio, its numbers, its answer while it comes, and what there is to see of it besides.
+
+import { serverNow } from "./api.js";
+import { AnswerText } from "./answer.js";
+import * as details from "./details.js";
+import { $, announce, batched, button, copyButton, h } from "./dom.js";
+import { notice } from "./errors.js";
+import { moment, number, span } from "./format.js";
+import { Run } from "./run.js";
+import * as session from "./session.js";
+import { Waveform } from "./waveform.js";
+
+/** A screen reader is told of new text in pieces of some sentences, in milliseconds. */
+const SPEAK_EVERY = 4000;
+const MOST_SPOKEN = 600;
+const TICK = 200;
+
+/** The audio of the tasks that this page has submitted since it was loaded. */
+const files = new Map();
+
+/** Remembers the audio of a new task: the file for as long as the page lives, its waveform as long as the tab. */
+export function keepAudio(id, wave, file) {
+  if (file) files.set(id, file);
+  session.keepWave(id, wave);
+}
+
+export const fileOf = (id) => files.get(id);
+
+const TABS = ["Answer", "Request", "Timeline", "Frames", "Code"];
+
+export class TaskView {
+  #run;
+  #answer = new AnswerText("Answer");
+  #reasoning = new AnswerText("Reasoning");
+  #shown = { text: "", reasoning: "" };
+  #spoken = 0;
+  #spokenAt = 0;
+  #panels = {};
+  #tabs = {};
+  #frames;
+  #draw = batched(() => this.#update());
+
+  /** `actions` are `again(task)`, which opens the form with the same request, and `signIn()`. */
+  constructor(id, actions) {
+    this.id = id;
+    this.actions = actions;
+    this.root = $("view-task");
+    this.#build();
+    this.#begin();
+  }
+
+  #begin() {
+    this.#run?.close();
+    clearInterval(this.timer);
+    this.#run = new Run(this.id, (kind) => this.#changed(kind));
+    this.#run.start();
+    this.timer = setInterval(() => this.#tick(), TICK);
+  }
+
+  #build() {
+    const wave = session.wave(this.id);
+    this.wave = wave && new Waveform(wave, files.get(this.id));
+    this.name = wave?.name;
+    this.pill = h("span", { class: "pill", "data-state": "queued" }, "loading");
+    this.stopButton = button("Stop", () => this.#stop(), "stop");
+    this.againButton = button("Use again", () => this.actions.again(this.#run.task));
+    this.title = h("h1", { id: "task-title" }, "Task");
+    this.facts = h("p", { class: "help task-facts" });
+    this.note = h("p", { class: "connection", hidden: true });
+    this.numbers = Object.fromEntries(["First chunk", "Chunks", "Tokens", "Time"].map((name) => {
+      const [value, more] = [h("dd", { class: "num" }, "-"), h("dd", { class: "help num" })];
+      return [name, { value, more, box: h("div", { class: "tile" }, h("dt", {}, name), value, more) }];
+    }));
+    this.plain = button("Plain text", () => this.#setPlain(this.plain.getAttribute("aria-pressed") !== "true"), "small");
+    this.plain.setAttribute("aria-pressed", "false");
+    this.thoughts = h("details", { class: "thoughts", hidden: true },
+      h("summary", {}, h("span", { class: "thoughts-title" }, "Reasoning")), this.#reasoning.element);
+    this.waiting = h("p", { class: "help waiting" });
+    this.problem = h("div");
+    this.tools = h("div", { class: "panel-tools" }, this.plain, copyButton(() => this.#answer.text));
+    this.#panels.Answer = h("div", {}, this.problem, this.thoughts, this.waiting, this.#answer.element, this.tools);
+    const list = h("div", { class: "tabs", role: "tablist", "aria-label": "Task" });
+    for (const name of TABS) {
+      const tab = h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`,
+        onclick: () => this.#open(name) }, name);
+      this.#tabs[name] = tab;
+      this.#panels[name] ??= h("div");
+      for (const [attribute, value] of Object.entries({ role: "tabpanel", id: `panel-${name}`, "aria-labelledby": tab.id,
+        class: "card panel" })) this.#panels[name].setAttribute(attribute, value);
+      list.append(tab);
+    }
+    list.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const next = TABS[(TABS.indexOf(this.tab) + step + TABS.length) % TABS.length];
+      this.#open(next);
+      this.#tabs[next].focus();
+    });
+    this.root.replaceChildren(
+      h("div", { class: "title-row" }, h("div", { class: "title-box" }, this.title, this.pill),
+        h("div", { class: "title-actions" }, this.stopButton, this.againButton)),
+      this.facts, this.note,
+      this.wave ? h("div", { class: "card" }, this.wave.element) : "",
+      h("dl", { class: "tiles" }, Object.values(this.numbers).map(({ box }) => box)),
+      list, ...TABS.map((name) => this.#panels[name]));
+    this.stopButton.hidden = this.againButton.hidden = true;
+    this.#open("Answer");
+  }
+
+  #open(name) {
+    this.tab = name;
+    for (const tab of TABS) {
+      const isOpen = tab === name;
+      this.#tabs[tab].setAttribute("aria-selected", isOpen);
+      this.#tabs[tab].tabIndex = isOpen ? 0 : -1;
+      this.#panels[tab].hidden = !isOpen;
+    }
+    this.#frames?.abort();
+    if (name === "Frames" && this.#run?.task) {
+      this.#frames = new AbortController();
+      this.#panels.Frames.replaceChildren(details.frames(this.#run.task, this.#frames.signal));
+    }
+    this.#drawDetails();
+  }
+
+  #drawDetails() {
+    const task = this.#run?.task;
+    if (!task) return;
+    if (this.tab === "Request") this.#panels.Request.replaceChildren(details.request(task, this.name));
+    if (this.tab === "Timeline") this.#panels.Timeline.replaceChildren(details.timeline(task));
+    if (this.tab === "Code") this.#panels.Code.replaceChildren(details.code(task, this.name));
+  }
+
+  #setPlain(isPlain) {
+    this.plain.setAttribute("aria-pressed", isPlain);
+    this.#answer.setPlain(isPlain);
+  }
+
+  async #stop() {
+    try {
+      await this.#run.stop();
+    } catch (error) {
+      this.problem.replaceChildren(notice(error, { retry: () => this.#stop(), signIn: this.actions.signIn }));
+    }
+  }
+
+  #changed(kind) {
+    if (kind === "task") this.#drawDetails();
+    if (kind === "state") this.#stateChanged();
+    this.#draw();
+  }
+
+  #stateChanged() {
+    const { state, lost, resumedFrom } = this.#run;
+    if (lost) announce(`Connection lost, resuming from chunk ${lost.from}`);
+    else if (state !== this.announced) announce(state ?? "");
+    this.announced = lost ? undefined : state;
+    if (this.#run.isOver) {
+      this.#drawDetails();
+      this.#speak(true);
+    }
+    this.note.hidden = !lost && resumedFrom === undefined;
+    this.note.classList.toggle("bad", Boolean(lost));
+    this.note.textContent = lost ? `Connection lost, resuming from chunk ${lost.from} in ${lost.seconds} s.`
+      : `Resumed from chunk ${resumedFrom}. Nothing was lost.`;
+  }
+
+  #update() {
+    const run = this.#run;
+    this.#grow("text", this.#answer);
+    this.#grow("reasoning", this.#reasoning);
+    this.thoughts.hidden = !run.reasoning;
+    this.pill.dataset.state = run.state ?? "queued";
+    this.pill.textContent = run.isStopping && !run.isOver ? "stopping" : run.state ?? "loading";
+    document.title = `${this.pill.textContent} - hearken`;
+    this.stopButton.hidden = !run.task || run.isOver;
+    this.stopButton.disabled = run.isStopping;
+    this.againButton.hidden = !run.isOver || !run.task?.request;
+    this.tools.hidden = !run.text;
+    this.root.setAttribute("aria-busy", !run.isOver);
+    if (run.task) {
+      this.title.textContent = run.task.model;
+      this.facts.replaceChildren(h("code", {}, run.task.id), ` · ${moment(run.task.created * 1000)}`);
+    }
+    this.waiting.hidden = Boolean(run.text) || Boolean(run.error) || run.isOver;
+    this.waiting.textContent = this.#waitingFor();
+    this.#showError();
+    this.#tick();
+    this.#speak(false);
+  }
+
+  /** New text is added to what is shown; only another text takes its place. */
+  #grow(field, element) {
+    const text = this.#run[field];
+    const shown = this.#shown[field];
+    if (text === shown) return;
+    if (text.length > shown.length && text.startsWith(shown)) {
+      element.append(text.slice(shown.length));
+    } else {
+      element.text = text;
+      element.setPlain(field === "text" && this.plain.getAttribute("aria-pressed") === "true");
+    }
+    this.#shown[field] = text;
+  }
+
+  #waitingFor() {
+    const { state, task } = this.#run;
+    const attempts = task?.timeline?.attempts ?? [];
+    const again = attempts.length > 1 ? `, attempt ${attempts.length}` : "";
+    if (state === "queued") return "Waiting for a free place.";
+    if (task?.request?.audio?.source === "url" && !task.timeline?.fetched_at_ms) return "The server downloads the audio.";
+    if (state === "thinking" && attempts.length) return `${attempts.at(-1).channel} was asked${again}.`;
+    return "";
+  }
+
+  #showError() {
+    const { error } = this.#run;
+    if (error === this.shownError) return;
+    this.shownError = error;
+    if (!error) return this.problem.replaceChildren();
+    const again = () => (this.#run.task?.status === "failed" ? this.actions.again(this.#run.task) : this.#begin());
+    if (error.code === "task_cancelled") {
+      return this.problem.replaceChildren(h("p", { class: "notice" }, h("strong", {}, "Stopped"),
+        this.#run.text ? " What had come by then is below." : " Nothing had come by then."));
+    }
+    return this.problem.replaceChildren(notice(error, { retry: again, models: again, signIn: this.actions.signIn }));
+  }
+
+  /** The numbers that change while nothing happens. */
+  #tick() {
+    const run = this.#run;
+    const line = run.task?.timeline;
+    if (!line) return;
+    const end = line.ended_at_ms ?? (run.isOver ? undefined : serverNow());
+    const set = (name, value, more = "") => {
+      this.numbers[name].value.textContent = value || "-";
+      this.numbers[name].more.textContent = more;
+    };
+    const first = line.first_answered_at_ms;
+    set("First chunk", first ? span(first - line.queued_at_ms) : "", first ? "after it was queued" : "");
+    const answering = first && end ? (end - first) / 1000 : 0;
+    const rate = answering > 0.05 && run.next > 1 ? `${(run.next / answering).toFixed(1)} per second` : "";
+    set("Chunks", run.next ? number(run.next) : "", rate);
+    const { usage } = run;
+    const thought = usage?.completion_tokens_details?.reasoning_tokens;
+    set("Tokens", usage?.total_tokens ? number(usage.total_tokens) : "",
+      usage?.total_tokens ? `${number(usage.prompt_tokens)} in, ${number(usage.completion_tokens)} out${thought ? `, ${number(thought)} of them thought` : ""}` : "");
+    set("Time", end ? span(Math.max(0, end - line.queued_at_ms)) : "",
+      run.finishReason && run.isOver ? `ended by: ${run.finishReason}` : "");
+    if (this.tab === "Timeline" && !run.isOver) this.#panels.Timeline.replaceChildren(details.timeline(run.task));
+    if (run.isOver) clearInterval(this.timer);
+  }
+
+  /** A screen reader hears whole sentences, now and then. */
+  #speak(isOver) {
+    const now = performance.now();
+    if (!isOver && now - this.#spokenAt < SPEAK_EVERY) return;
+    const fresh = this.#run.text.slice(this.#spoken);
+    const until = isOver ? fresh.length : Math.max(fresh.lastIndexOf(". "), fresh.lastIndexOf("\n")) + 1;
+    if (until <= 0) return;
+    // Whoever wants all of a quick answer reads it where it stands.
+    $("spoken").textContent = fresh.slice(0, until).slice(-MOST_SPOKEN);
+    this.#spoken += until;
+    this.#spokenAt = now;
+  }
+
+  /** The page may be about to go. */
+  keep() {
+    this.#run.keep();
+  }
+
+  close() {
+    clearInterval(this.timer);
+    this.#frames?.abort();
+    this.#run.close();
+    this.wave?.close();
+    $("spoken").textContent = "";
+    this.root.replaceChildren();
+    document.title = "hearken";
+  }
+}

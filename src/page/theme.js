@@ -1,0 +1,22 @@
+// Light, dark, or as the system has it; kept in the tab.
+
+import * as session from "./session.js";
+
+const THEMES = ["auto", "light", "dark"];
+const LABELS = { auto: "Theme: auto", light: "Theme: light", dark: "Theme: dark" };
+
+/** Makes `toggle` step through the themes; `changed` is called when the colours are others. */
+export function setUp(toggle, changed) {
+  const show = (theme) => {
+    document.documentElement.dataset.theme = theme;
+    toggle.textContent = LABELS[theme];
+    changed();
+  };
+  toggle.addEventListener("click", () => {
+    const theme = THEMES[(THEMES.indexOf(session.theme()) + 1) % THEMES.length];
+    session.keepTheme(theme);
+    show(theme);
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
+  show(session.theme());
+}

@@ -1,0 +1,128 @@
+// A real Chromium for page.mjs: its pages, what none of them may ever do, and a connection that can be cut.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync } from "node:fs";
+import net from "node:net";
+import { join } from "node:path";
+
+import { KEY, ORIGIN, PATIENCE, require } from "./hearken.mjs";
+
+const { chromium } = require("playwright-core");
+const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
+  "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required",
+];
+
+const screenshots = process.env.HEARKEN_TEST_SCREENSHOTS;
+mkdirSync(screenshots, { recursive: true });
+
+const executablePath = execFileSync("sh", ["-c", "command -v chromium || command -v chromium-browser"], { encoding: "utf8" }).trim();
+const browser = await chromium.launch({ executablePath, args: FLAGS, headless: true });
+
+export const closeBrowser = () => browser.close();
+
+/** Saves what is seen, for somebody to look at. */
+export const shoot = (page, name) => page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
+
+/** A way to the program that can be cut and mended. */
+export class Line {
+  #sockets = new Set();
+  #isCut = false;
+
+  static async start(t) {
+    const line = new Line();
+    const server = net.createServer((client) => line.#connect(client));
+    await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+    line.origin = `http://127.0.0.1:${server.address().port}`;
+    t.after(() => {
+      line.cut();
+      server.close();
+    });
+    return line;
+  }
+
+  #connect(client) {
+    if (this.#isCut) return client.destroy();
+    const program = net.connect(new URL(ORIGIN).port, "127.0.0.1");
+    for (const socket of [client, program]) {
+      this.#sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        this.#sockets.delete(socket);
+        client.destroy();
+        program.destroy();
+      });
+    }
+    client.pipe(program);
+    program.pipe(client);
+  }
+
+  cut() {
+    this.#isCut = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  mend() {
+    this.#isCut = false;
+  }
+}
+
+/**
+ * A tab of its own. When the case is over, nothing may have happened in it that never may: an error, a violation of the
+ * policy, a request to elsewhere. `refusals` are the statuses that the case provokes; Chromium calls each an error.
+ */
+export async function tab(t, { origin = ORIGIN, signedIn = true, refusals = [], isCut = false, context: options } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1100, height: 900 }, colorScheme: "light",
+    permissions: ["clipboard-read", "clipboard-write", "microphone"], ...options });
+  context.setDefaultTimeout(PATIENCE);
+  const page = await context.newPage();
+  const wrong = [];
+  page.on("pageerror", (error) => wrong.push(`uncaught: ${error.stack}`));
+  page.on("console", (message) => {
+    if (message.type() !== "error" && message.type() !== "warning") return;
+    const text = message.text();
+    const isProvoked = refusals.some((status) => text.includes(`status of ${status}`));
+    const isLost = isCut && text.includes("net::ERR_");
+    if (!isProvoked && !isLost) wrong.push(`console: ${text} ${message.location().url}`);
+  });
+  page.on("request", (request) => {
+    const { protocol, origin: where } = new URL(request.url());
+    if (!["blob:", "data:"].includes(protocol) && where !== origin) wrong.push(`request to ${request.url()}`);
+  });
+  await page.addInitScript(() => {
+    addEventListener("securitypolicyviolation", (event) => {
+      console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`);
+    });
+  });
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(wrong, []);
+  });
+  await page.goto(`${origin}/`);
+  if (signedIn) await signIn(page);
+  return page;
+}
+
+export async function signIn(page, key = KEY) {
+  await page.getByLabel("API key").fill(key);
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+/** Whoever looks at the page on a narrow screen does not have to move it sideways. */
+export async function assertFits(page) {
+  const [needed, given] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert.ok(needed <= given, `the page is ${needed} wide, the screen ${given}`);
+}
+
+/** What axe-core calls serious or critical. The checker runs outside of the page's policy, which stays as it is. */
+export async function assertAccessible(page, what) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  const serious = violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join("\n")}`);
+  assert.deepEqual(serious, [], what);
+}

@@ -1,0 +1,463 @@
+// The page at `/` in a real Chromium, used as a person uses it.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test, { after } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { Line, assertAccessible, assertFits, closeBrowser, shoot, signIn, tab } from "./browser.mjs";
+import { KEY, ORIGIN, openGate, submit, upstreamCalls } from "./hearken.mjs";
+
+after(closeBrowser);
+
+const SPEECH = fileURLToPath(new URL("../fixtures/audio/speech.wav", import.meta.url));
+const AIFF = fileURLToPath(new URL("../fixtures/audio/speech.aiff", import.meta.url));
+
+const pill = (page) => page.locator("#view-task .title-box .pill");
+const state = (page, word) => pill(page).and(page.locator(`[data-state="${word}"]`)).waitFor();
+const answer = (page) => page.locator("#panel-Answer > .answer");
+
+async function drop(page, path, name) {
+  const bytes = readFileSync(path).toString("base64");
+  const carried = await page.evaluateHandle(([base64, fileName]) => {
+    const carries = new DataTransfer();
+    carries.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], fileName, { type: "audio/wav" }));
+    return carries;
+  }, [bytes, name]);
+  for (const event of ["dragenter", "dragover", "drop"]) await page.dispatchEvent("#drop", event, { dataTransfer: carried });
+}
+
+/** Fills the form with the sample and what the upstream shall do; submits. */
+async function ask(page, script, { file = true } = {}) {
+  if (file) await page.setInputFiles("#file", SPEECH);
+  await page.getByLabel("Model", { exact: true }).selectOption("gemini-2.5-pro");
+  await page.getByLabel("Prompt", { exact: true }).fill(JSON.stringify(script));
+  await page.getByRole("button", { name: "Listen" }).click();
+}
+
+const taskId = (page) => new URL(page.url()).hash.replace("#task=", "");
+
+async function api(path) {
+  const response = await fetch(ORIGIN + path, { headers: { Authorization: `Bearer ${KEY}` } });
+  return response.json();
+}
+
+/** The text as it was sent. */
+async function plainText(page) {
+  const toggle = page.getByRole("button", { name: "Plain text" });
+  if ((await toggle.getAttribute("aria-pressed")) !== "true") await toggle.click();
+  return answer(page).evaluate((element) => [...element.children].map((line) => line.textContent).join("\n"));
+}
+
+async function assertSameAsResult(page) {
+  const task = await api(`/v1/tasks/${taskId(page)}`);
+  assert.equal(await plainText(page), task.results[0].choices[0].message.content);
+}
+
+/** The same for a paragraph that is shown in several blocks. */
+async function assertSameTextAsResult(page) {
+  const task = await api(`/v1/tasks/${taskId(page)}`);
+  const shown = await answer(page).evaluate((element) => element.textContent);
+  assert.equal(shown, task.results[0].choices[0].message.content);
+}
+
+const NOTES = [
+  "## What is said\n\n", "A calm voice reads two short sentences, ", "about **two seconds** of speech, ",
+  "in a quiet room without an echo.\n\n", "- `0:00.1` Hearken listens.\n", "- `0:01.1` Nothing is lost.\n\n",
+  "The speaker pauses once, ", "after the first sentence. ", "There is no music and no second voice.",
+];
+
+test("a wrong key is refused with a reason, the right one stays over a reload and goes with signing out", async (t) => {
+  const page = await tab(t, { signedIn: false, refusals: [401] });
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByText("Enter an API key.").waitFor();
+  await signIn(page, "sk-wrong");
+  await page.getByText("This key is not valid here.").waitFor();
+  await signIn(page);
+  await page.getByRole("heading", { name: "New task" }).waitFor();
+  await page.reload();
+  await page.getByRole("heading", { name: "New task" }).waitFor();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  assert.deepEqual(await page.evaluate(() => [sessionStorage.getItem("key"), localStorage.length]), [null, 0]);
+});
+
+test("a dropped file is heard: waveform, reasoning apart, the answer as it comes, the numbers", async (t) => {
+  const page = await tab(t);
+  await page.getByText("Drop an audio file here").waitFor();
+  await shoot(page, "empty");
+  await drop(page, SPEECH, "two-sentences.wav");
+  const playhead = page.locator("#chosen").getByRole("slider", { name: "Position in the audio" });
+  await playhead.waitFor();
+  await page.locator("#chosen").getByText("35 kB · 0:02").waitFor();
+  await playhead.click({ position: { x: 200, y: 20 } });
+  assert.notEqual(await playhead.getAttribute("aria-valuenow"), "0");
+  await page.getByText("Options").click();
+  await page.getByLabel("Show the model's reasoning").check();
+  await shoot(page, "chosen");
+  const [thinks, pauses] = ["page-thinks", "page-pauses"];
+  await ask(page, { case: "page-drop", steps: [
+    { think: "Two sentences, one voice. " }, { wait_for: thinks }, { think: "The pause is at one second." },
+    ...NOTES.slice(0, 6).map((say) => ({ say })), { wait_for: pauses }, ...NOTES.slice(6).map((say) => ({ say })),
+  ] }, { file: false });
+  await state(page, "thinking");
+  await page.getByText("Reasoning", { exact: true }).waitFor();
+  assert.equal(await page.locator(".thoughts").getAttribute("open"), null, "it is folded");
+  await openGate(thinks);
+  await state(page, "streaming");
+  await answer(page).getByText("Nothing is lost.").waitFor();
+  assert.equal(await answer(page).getByText("no second voice").count(), 0);
+  await shoot(page, "streaming");
+  await openGate(pauses);
+  await state(page, "done");
+  await answer(page).getByText("no second voice").waitFor();
+  await page.getByText("50", { exact: true }).waitFor();
+  await page.getByText("40 in, 10 out, 3 of them thought").waitFor();
+  const tiles = await page.locator(".tiles").innerText();
+  assert.match(tiles, /First chunk\s+[\d.]+ m?s/);
+  assert.match(tiles, /[\d.]+ per second/);
+  await shoot(page, "done");
+  await page.locator("#view-task .play").click();
+  await page.locator("#view-task .play.playing").waitFor();
+  await page.getByRole("button", { name: "Copy" }).click();
+  await page.getByRole("button", { name: "Copied" }).waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), NOTES.join(""));
+  await page.locator(".thoughts summary").click();
+  await page.getByText("The pause is at one second.").waitFor();
+  await assertSameAsResult(page);
+});
+
+test("stop ends the task at once and keeps what had come", async (t) => {
+  const page = await tab(t);
+  await ask(page, { case: "page-stop", steps: [{ say: "So far. " }, { wait_for: "page-never" }] });
+  await answer(page).getByText("So far.").waitFor();
+  await page.getByRole("button", { name: "Stop" }).click();
+  await state(page, "stopped");
+  await answer(page).getByText("So far.").waitFor();
+  assert.equal((await api(`/v1/tasks/${taskId(page)}`)).error.code, "task_cancelled");
+  assert.equal(await page.getByRole("button", { name: "Stop" }).isVisible(), false);
+});
+
+test("a cut connection is told, resumed by offset, and nothing is lost or shown twice", async (t) => {
+  const line = await Line.start(t);
+  const page = await tab(t, { origin: line.origin, isCut: true });
+  const gates = ["page-cut-1", "page-cut-2"];
+  await ask(page, { case: "page-cut", steps: [
+    { say: "One. " }, { say: "Two. " }, { wait_for: gates[0] }, { say: "Three. " }, { wait_for: gates[1] }, { say: "Four." },
+  ] });
+  await answer(page).getByText("Two.").waitFor();
+  const asked = [];
+  page.on("request", (request) => request.url().endsWith("/stream") && asked.push(request.headers()["last-event-id"]));
+  line.cut();
+  await page.locator(".connection").getByText("Connection lost, resuming from chunk 3").waitFor();
+  await shoot(page, "cut");
+  await openGate(gates[0]);
+  line.mend();
+  await page.getByText("Resumed from chunk 3.").waitFor();
+  await answer(page).getByText("One. Two. Three.").waitFor();
+  assert.ok(asked.length > 0 && asked.every((last) => last === "2"), `${asked}`);
+  await openGate(gates[1]);
+  await state(page, "done");
+  await assertSameAsResult(page);
+  assert.equal(await upstreamCalls("page-cut"), 1);
+});
+
+test("a submit that was cut is sent again and runs once", async (t) => {
+  const line = await Line.start(t);
+  const page = await tab(t, { origin: line.origin, isCut: true });
+  let tries = 0;
+  await page.route("**/v1/llm/generations", async (route) => {
+    tries += 1;
+    if (tries > 1) return route.continue();
+    // The server has it, and the reply is lost.
+    await route.fetch();
+    return route.abort("connectionreset");
+  });
+  await ask(page, { case: "page-again", steps: [{ say: "Once." }] });
+  await state(page, "done");
+  assert.deepEqual([tries, await upstreamCalls("page-again")], [2, 1]);
+});
+
+test("a reload goes on with the running task where it was", async (t) => {
+  const page = await tab(t);
+  const gate = "page-reload";
+  await ask(page, { case: "page-reload", steps: [{ say: "Before. " }, { wait_for: gate }, { say: "After." }] });
+  await answer(page).getByText("Before.").waitFor();
+  const resumed = page.waitForRequest((request) => request.url().endsWith("/stream"));
+  await page.reload();
+  assert.equal((await resumed).headers()["last-event-id"], "1");
+  await page.getByText("Resumed from chunk 2.").waitFor();
+  await page.getByRole("img", { name: "Waveform of speech.wav" }).waitFor();
+  await openGate(gate);
+  await state(page, "done");
+  await answer(page).getByText("Before. After.").waitFor();
+  await assertSameAsResult(page);
+});
+
+test("a second tab on the same task shows the same stream", async (t) => {
+  const first = await tab(t);
+  const gate = "page-second";
+  await ask(first, { case: "page-second", steps: [{ say: "Shared. " }, { wait_for: gate }, { say: "By both." }] });
+  await answer(first).getByText("Shared.").waitFor();
+  const second = await tab(t, { signedIn: false });
+  await second.goto(first.url());
+  await signIn(second);
+  await answer(second).getByText("Shared.").waitFor();
+  await openGate(gate);
+  for (const page of [first, second]) {
+    await state(page, "done");
+    await assertSameAsResult(page);
+  }
+});
+
+test("what fails says why and what to do, and can be tried again with the same audio", async (t) => {
+  const page = await tab(t);
+  await ask(page, { case: "page-fails", refusals: [503], steps: [{ say: "Better." }] });
+  await state(page, "failed");
+  await page.locator(".notice").getByText("The model's service failed").waitFor();
+  await page.locator(".notice").getByText("The fake is out of order.").waitFor();
+  await page.getByText("(the model's service answered 503)").waitFor();
+  await shoot(page, "failed");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.locator("#chosen").getByText("speech.wav").waitFor();
+  await page.getByRole("button", { name: "Listen" }).click();
+  await state(page, "done");
+  await answer(page).getByText("Better.").waitFor();
+});
+
+test("what cannot be used is refused in words, and what the browser cannot play can be sent", async (t) => {
+  const page = await tab(t, { refusals: [422] });
+  await page.getByRole("button", { name: "Listen" }).click();
+  await page.getByText("Choose a file, record something, or enter an address first.").waitFor();
+  await page.setInputFiles("#file", { name: "notes.wav", mimeType: "audio/wav", buffer: Buffer.from("no sound at all") });
+  await page.getByText("This browser cannot show or play this file.").waitFor();
+  await page.getByRole("button", { name: "Listen" }).click();
+  await page.locator(".notice").getByText("This audio cannot be used").waitFor();
+  await page.getByRole("button", { name: "Remove" }).click();
+  await page.setInputFiles("#file", AIFF);
+  await page.getByText("This browser cannot show or play this file.").waitFor();
+  await ask(page, { case: "page-aiff", steps: [{ say: "Heard." }] }, { file: false });
+  await state(page, "done");
+});
+
+test("a model that is not listed can be named, and one that nobody serves is told", async (t) => {
+  const page = await tab(t, { refusals: [422] });
+  await page.setInputFiles("#file", SPEECH);
+  await page.getByLabel("Model", { exact: true }).selectOption("Another model ...");
+  await page.getByLabel("Name of the model").fill("nobody-serves-this");
+  await page.getByRole("button", { name: "Listen" }).click();
+  await page.locator(".notice").getByText("The model is not available").waitFor();
+  await page.getByRole("button", { name: "Choose another model" }).click();
+  assert.equal(await page.evaluate(() => document.activeElement.id), "model");
+});
+
+test("a task without a stream is waited for", async (t) => {
+  const page = await tab(t);
+  const gate = "page-plain";
+  const task = await submit({ case: "page-plain", steps: [{ wait_for: gate }, { say: "All at once." }] });
+  await page.goto(`${ORIGIN}/#task=${task.id}`);
+  await state(page, "thinking");
+  await page.getByText("fake was asked.").waitFor();
+  await openGate(gate);
+  await state(page, "done");
+  await answer(page).getByText("All at once.").waitFor();
+  await page.getByRole("tab", { name: "Frames" }).click();
+  await page.getByText("it has no frames").waitFor();
+});
+
+test("a long answer stays smooth, also as one paragraph", async (t) => {
+  const page = await tab(t);
+  await page.evaluate(() => {
+    window.longest = 0;
+    let last = performance.now();
+    const frame = (now) => {
+      window.longest = Math.max(window.longest, now - last);
+      last = now;
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  });
+  const words = "word ".repeat(40);
+  const steps = Array.from({ length: 400 }, (_, index) => ({ say: `${index} ${words}` }));
+  await ask(page, { case: "page-long", steps });
+  await state(page, "done");
+  await assertSameTextAsResult(page);
+  const longest = await page.evaluate(() => window.longest);
+  assert.ok(longest < 2000, `nothing moved for ${Math.round(longest)} ms`);
+});
+
+test("a recording from the microphone is sent as WAV", async (t) => {
+  const page = await tab(t);
+  await page.getByRole("button", { name: "Record" }).click();
+  await page.getByText("0:01").waitFor();
+  await page.waitForFunction(() => document.getElementById("record-level").value > 0);
+  await page.getByRole("button", { name: "Finish" }).click();
+  await page.getByRole("slider", { name: "Position in the audio" }).waitFor();
+  await ask(page, { case: "page-record", steps: [{ say: "Beep." }] }, { file: false });
+  await state(page, "done");
+  const { audio } = (await api(`/v1/tasks/${taskId(page)}?include=request`)).request;
+  assert.equal(audio.format, "wav");
+  assert.ok(audio.duration_seconds >= 1, `${audio.duration_seconds}`);
+});
+
+test("a microphone that may not be used is told, and a file still works", async (t) => {
+  const page = await tab(t);
+  await page.evaluate(() => {
+    navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("", "NotAllowedError"));
+  });
+  await page.getByRole("button", { name: "Record" }).click();
+  await page.getByText("Allow it in the address bar").waitFor();
+  await page.getByRole("button", { name: "Choose a file" }).waitFor();
+});
+
+test("a URL is downloaded by the server", async (t) => {
+  const files = http.createServer((_, response) => response.end(readFileSync(SPEECH)));
+  await new Promise((listening) => files.listen(0, "127.0.0.1", listening));
+  t.after(() => files.close());
+  const page = await tab(t, { refusals: [422] });
+  await page.getByRole("button", { name: "Use a URL" }).click();
+  await page.getByLabel("Address of an audio file").fill("http://10.0.0.1/a.wav");
+  await page.getByRole("button", { name: "Listen" }).click();
+  await page.locator(".notice").getByText("This address cannot be used").waitFor();
+  await page.getByLabel("Address of an audio file").fill(`http://localhost:${files.address().port}/talk.wav?signature=s3cret`);
+  await ask(page, { case: "page-url", steps: [{ say: "Fetched." }] }, { file: false });
+  await state(page, "done");
+  await page.getByRole("tab", { name: "Request" }).click();
+  await page.getByText("/talk.wav?...").waitFor();
+  await page.getByRole("tab", { name: "Timeline" }).click();
+  await page.getByText("Audio downloaded").waitFor();
+});
+
+test("the list shows the key's tasks, and a task its request, timeline, frames and code", async (t) => {
+  const page = await tab(t);
+  const gate = "page-list";
+  const running = await submit({ case: "page-list", steps: [{ say: "x" }, { wait_for: gate }] }, { stream: true });
+  await page.getByRole("link", { name: "Tasks" }).click();
+  const row = page.locator(`a[href="#task=${running.id}"]`);
+  await row.getByText("running").waitFor();
+  await openGate(gate);
+  await row.getByText("done").waitFor();
+  await shoot(page, "list");
+  await page.getByLabel("Show", { exact: true }).selectOption("failed");
+  await page.locator('a.task-row .pill[data-state="done"]').first().waitFor({ state: "detached" });
+  await page.getByLabel("Show", { exact: true }).selectOption("");
+  await row.click();
+  // A role chunk, a text, the finish: counted by the last frame alone.
+  await page.locator(".tile", { hasText: "Chunks" }).getByText("3", { exact: true }).waitFor();
+  await page.getByRole("tab", { name: "Request" }).click();
+  await page.getByRole("tabpanel").getByText("mp3", { exact: true }).waitFor();
+  await page.getByRole("tab", { name: "Timeline" }).click();
+  await page.getByRole("row", { name: /fake .*completed/ }).waitFor();
+  await shoot(page, "detail-timeline");
+  await page.getByRole("tab", { name: "Frames" }).click();
+  await page.getByText("data: [DONE]").waitFor();
+  await shoot(page, "detail-frames");
+  await page.getByRole("tab", { name: "Code" }).click();
+  await shoot(page, "detail-code");
+  const [curl, python] = await page.locator(".code-block pre").allInnerTexts();
+  for (const code of [curl, python]) assert.equal(code.includes(KEY), false);
+  const directory = mkdtempSync(join(tmpdir(), "page-code-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  writeFileSync(join(directory, "audio.mp3"), readFileSync(SPEECH.replace(".wav", ".mp3")));
+  const run = (command, text) => execFileSync(command, ["-c", text],
+    { cwd: directory, encoding: "utf8", env: { ...process.env, HEARKEN_API_KEY: KEY } });
+  assert.match(run("sh", curl), /"content":"x"[^]*data: \[DONE\]/);
+  assert.equal(run("python3", python), "x");
+});
+
+test("older tasks come page by page", async (t) => {
+  const page = await tab(t);
+  for (let count = 0; count < 21; count += 1) await submit({ case: "page-many", steps: [{ say: "x" }] });
+  await page.getByRole("link", { name: "Tasks" }).click();
+  const rows = page.locator("a.task-row");
+  await rows.nth(19).waitFor();
+  assert.equal(await rows.count(), 20);
+  await page.getByRole("button", { name: "Show older ones" }).click();
+  await rows.nth(20).waitFor();
+});
+
+test("everything can be done by keyboard", async (t) => {
+  const page = await tab(t, { signedIn: false });
+  // Before it is needed: Chromium takes a moment to be told that there is somebody who chooses.
+  const chooser = page.waitForEvent("filechooser");
+  const reach = async (locator) => {
+    for (let step = 0; step < 40; step += 1) {
+      if (await locator.evaluate((element) => element === document.activeElement)) return;
+      await page.keyboard.press("Tab");
+    }
+    assert.fail(`${locator} is not reached by Tab`);
+  };
+  await page.keyboard.type(KEY);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "New task" }).waitFor();
+  await reach(page.getByRole("button", { name: "Choose a file" }));
+  await page.keyboard.press("Enter");
+  await (await chooser).setFiles(SPEECH);
+  const playhead = page.getByRole("slider", { name: "Position in the audio" });
+  await reach(playhead);
+  await page.keyboard.press("End");
+  assert.equal(await playhead.getAttribute("aria-valuenow"), "2");
+  await reach(page.getByLabel("Prompt", { exact: true }));
+  await page.keyboard.type(JSON.stringify({ case: "page-keyboard", steps: [{ say: "Typed." }] }));
+  await reach(page.getByRole("button", { name: "Listen" }));
+  await page.keyboard.press("Enter");
+  await state(page, "done");
+  await reach(page.getByRole("tab", { name: "Answer" }));
+  await page.keyboard.press("ArrowRight");
+  await page.getByRole("tabpanel").getByText("speech.wav").waitFor();
+});
+
+for (const scheme of ["light", "dark"]) {
+  test(`nothing stands in the way of assistive technology: ${scheme}`, async (t) => {
+    const page = await tab(t, { signedIn: false, context: { colorScheme: scheme } });
+    await assertAccessible(page, "sign-in");
+    await signIn(page);
+    await page.setInputFiles("#file", SPEECH);
+    await page.locator("#chosen").getByRole("slider").waitFor();
+    await page.getByText("Options").click();
+    await assertAccessible(page, "new task");
+    const steps = [{ think: "Hm." }, ...NOTES.map((say) => ({ say }))];
+    await ask(page, { case: `page-axe-${scheme}`, steps }, { file: false });
+    await state(page, "done");
+    if (scheme === "dark") await shoot(page, "dark");
+    for (const name of ["Answer", "Request", "Timeline", "Frames", "Code"]) {
+      await page.getByRole("tab", { name }).click();
+      if (name === "Frames") await page.getByText("data: [DONE]").waitFor();
+      await assertAccessible(page, name);
+    }
+    await page.getByRole("link", { name: "Tasks" }).click();
+    await page.locator("a.task-row").first().waitFor();
+    await assertAccessible(page, "tasks");
+    if (scheme === "dark") await shoot(page, "dark-list");
+    await page.getByRole("button", { name: "Theme: auto" }).click();
+    await page.getByRole("button", { name: "Theme: light" }).waitFor();
+  });
+}
+
+test("a phone shows all of it without moving sideways", async (t) => {
+  const page = await tab(t, { signedIn: false, context: { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2 } });
+  await assertFits(page);
+  await signIn(page);
+  await page.setInputFiles("#file", SPEECH);
+  await page.locator("#chosen").getByRole("slider").waitFor();
+  await page.getByText("Options").click();
+  await assertFits(page);
+  await shoot(page, "phone-new");
+  await ask(page, { case: "page-phone", steps: [{ think: "Hm." }, ...NOTES.map((say) => ({ say })), { say: "\n" + "long".repeat(99) }] }, { file: false });
+  await state(page, "done");
+  await shoot(page, "phone");
+  for (const name of ["Request", "Timeline", "Frames", "Code"]) {
+    await page.getByRole("tab", { name }).click();
+    if (name === "Frames") await page.getByText("data: [DONE]").waitFor();
+    await assertFits(page);
+  }
+  await page.getByRole("link", { name: "Tasks" }).click();
+  await page.locator("a.task-row").first().waitFor();
+  await assertFits(page);
+  await shoot(page, "phone-list");
+});

@@ -28,7 +28,7 @@
 //! | [`fanout`] | from a chunk log to any number of subscribers: as a [body](fanout::body), or over a connection that was [handed over](fanout::socket) to a [pump](fanout::pump) |
 //! | [`api`] | the URL table, extractors, handlers; [`api::page`] gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config) |
-//! | [`server`] | starts all of it and drains it again |
+//! | [`server`] | starts all of it and drains it again; its entrance takes connections in: plain HTTP/1, or over TLS, with a [certificate](server::certificate) that may change, HTTP/1 or HTTP/2 |
 //! | [`client`] | the other side: a client of hearken's own HTTP interface, with its [profile](client::profile) and a [reader](client::following) that resumes; it prints nothing |
 //! | [`cli`] | the commands; `submit` is the one with a [`client`] |
 //! | [`fake_upstream`] | what `hearken fake-upstream` runs: upstreams that answer well or in whatever way goes wrong, as a script says; nothing else knows it, and it knows nothing else |
@@ -61,7 +61,8 @@
 //!    written to the [journal](store::Journal); one write and one wake per batch.
 //! 5. A subscriber is a [position](fanout::cursor) in the log. [`api::stream`] answers it; once its response has begun
 //!    a plain connection is handed over to a [pump](fanout::pump), which writes to it all frames from its position on in
-//!    one piece, without asking the actor, and waits on the log's watch when there are none.
+//!    one piece, without asking the actor, and waits on the log's watch when there are none. Over TLS the response's
+//!    [body](fanout::body) does the same, whenever it is asked for more.
 //! 6. However the task ends, [`Life`](task::life::Life) decides once; the outcome is made durable, and only then
 //!    are the finish chunk, the terminal frame and the final status shown.
 //! 7. Then the actor goes. It leaves the chunks to the registry, copied into [one piece](task::cold_log), until their
@@ -94,13 +95,15 @@
 //! - [`task`], [`wire`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`] reads a clock.
 //!   [`channel`] names the upstream that stands behind one and calls none; the time that it decides by is passed in.
 //! - In a server, only [`config`] and the log's set-up read the environment, only [`store`] touches a disk, where it
-//!   blocks nobody but for the journal, which is made and written to in the page cache, only
-//!   [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.
+//!   blocks nobody but for the journal, which is made and written to in the page cache, but for the files of
+//!   configuration and certificate; only [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.
 //! - Large audio is parsed, written and checked in turns, by at most half of the cores: small requests find a core.
 //! - Every queue has a bound, and the bound stands where it is enforced. `do_send` and unbounded channels are
 //!   banned by clippy.
 //! - Upstreams, whom the operator has chosen, are told of the submitter's trace; hosts that audio is fetched from are not.
 //! - A span is made of values when its work has ended; who collects them can be slow or gone, and nothing waits.
+//! - What a client may keep in memory without a key is bounded: handshakes, heads of requests, streams of a connection,
+//!   what they send before it is read, and what they are sent before they take it.
 //! - Secrets have types that do not print ([`Secret`](config::Secret), [`KeyHash`](keys::KeyHash)); an
 //!   upstream's words pass [`upstream::redact`] before anybody sees them. The one key on a disk in the clear is its
 //!   owner's, in the [login file](client::login) of `hearken login`, which nobody else may read.

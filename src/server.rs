@@ -3,8 +3,15 @@
 //! Only this file starts threads of actors. The main thread's arbiter has the registry; the tasks have
 //! arbiters of their own, so that the HTTP workers can stop first.
 
+pub mod certificate;
 mod draining;
+mod entrance;
+mod exchange;
+mod http2;
 mod listener;
+mod open_files;
+mod reload;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,8 +39,10 @@ use crate::upstream::gemini::Gemini;
 use crate::upstream::local::Local;
 use crate::upstream::openai::OpenAi;
 use crate::upstream::transcription::Transcription;
+use certificate::CertificateError;
 use draining::Draining;
 use listener::Shared;
+use tls::Tls;
 
 /// How often the keys' table is looked at: a key that `hearken keys` makes or revokes counts within a second.
 const KEYS_POLL: Duration = Duration::from_millis(500);
@@ -54,6 +63,9 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The files of the certificate.
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
     /// The operating system.
     #[error("{0}")]
     System(#[from] std::io::Error),
@@ -77,6 +89,14 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     }));
 
     let signals = Signals::listen()?;
+    let hang_up = signal(SignalKind::hangup())?;
+    let tls = match &config.tls {
+        Some(files) => Some(Tls::new(reload::follow(files.clone(), hang_up)?)),
+        None => {
+            reload::without(hang_up);
+            None
+        }
+    };
     let store = Store::open(&config.data_dir, config.retention, config.store)?;
     let keys = follow_keys(&store, config.keys.clone()).await?;
     let channels = Channels::new(config.channels.iter().map(open_channel));
@@ -117,7 +137,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
         draining: draining.clone(),
         traces,
     };
-    let (server, addresses) = listener::listen(&config, shared, cores, files)?;
+    let (server, addresses) = listener::listen(&config, shared, tls, cores, files)?;
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
     started(&addresses);

@@ -3,9 +3,11 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use super::{USAGE, complain, say};
 use crate::config::{BreakerRule, Capability, Config, FetchConfig, Flags, RetryRule, Timeouts};
+use crate::server::certificate::Certificate;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -16,10 +18,16 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> ExitCode {
     match Config::load(&Flags { config: arguments.config, ..Flags::default() }) {
-        Ok(config) => {
-            describe(&config);
-            ExitCode::SUCCESS
-        }
+        Ok(config) => match config.tls.as_ref().map(Certificate::load).transpose() {
+            Ok(certificate) => {
+                describe(&config);
+                if let Some(certificate) = certificate {
+                    describe_certificate(&certificate);
+                }
+                ExitCode::SUCCESS
+            }
+            Err(err) => complain(err, USAGE),
+        },
         Err(err) => complain(err, USAGE),
     }
 }
@@ -95,6 +103,13 @@ fn describe(config: &Config) {
         ));
     }
     for warning in &config.warnings {
+        say(format_args!("warning: {warning}"));
+    }
+}
+
+fn describe_certificate(certificate: &Certificate) {
+    say(format_args!("speaks TLS        with a certificate {certificate}"));
+    if let Some(warning) = certificate.warning(SystemTime::now()) {
         say(format_args!("warning: {warning}"));
     }
 }

@@ -1,5 +1,6 @@
 //! The first request of a new user: a spoken sentence, embedded in the program, and the `curl` line for it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -23,11 +24,38 @@ pub(super) fn write_request(data_dir: &Path, model: &str) -> std::io::Result<Pat
     std::fs::canonicalize(path)
 }
 
-/// The line that sends it.
-pub(super) fn curl_line(base_url: &str, key: &str, request: &Path) -> String {
-    let request = request.display().to_string().replace('\'', r"'\''");
-    format!(
-        "curl -N {base_url}/v1/llm/generations -H 'Authorization: Bearer {key}' \
-         -H 'Content-Type: application/json' -d '@{request}'"
-    )
+/// The server that it is sent to.
+pub(super) enum Server<'a> {
+    /// It speaks plain HTTP.
+    Plain,
+    /// It speaks TLS: as `name`, with the certificate of a file.
+    Secure { name: &'a str, certificate: &'a Path },
+}
+
+impl Server<'_> {
+    /// The line that sends the request to `address`.
+    pub(super) fn curl_line(&self, address: SocketAddr, key: &str, request: &Path) -> String {
+        let server = match self {
+            Self::Plain => format!("http://{address}"),
+            // The name need not lead here, and who has issued the certificate need not be known on this machine.
+            Self::Secure { name, certificate } => {
+                let file = std::fs::canonicalize(certificate).unwrap_or_else(|_| certificate.to_path_buf());
+                format!(
+                    "--cacert {} --connect-to '::{address}' 'https://{name}:{}'",
+                    quoted("", &file),
+                    address.port()
+                )
+            }
+        };
+        format!(
+            "curl -N {server}/v1/llm/generations -H 'Authorization: Bearer {key}' \
+             -H 'Content-Type: application/json' -d {}",
+            quoted("@", request)
+        )
+    }
+}
+
+/// As one word of a shell.
+fn quoted(before: &str, path: &Path) -> String {
+    format!("'{before}{}'", path.display().to_string().replace('\'', r"'\''"))
 }

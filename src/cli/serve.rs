@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{FAILED, USAGE, complain, sample, say};
+use super::sample::{self, Server};
+use super::{FAILED, USAGE, complain, say};
 use crate::config::{ChannelKind, Config, Flags};
 use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
+use crate::server::certificate::Certificate;
 use crate::server::{self, StartError};
 use crate::store::{KeyTable, StoreError};
 
@@ -23,7 +25,8 @@ const LOG_FILTER: &str = "hearken=info,warn,actix_http::h1::dispatcher=off";
 const HELP: &str = "\
 Every key of the configuration file can be set from the environment as HEARKEN_ and its path, as in
 HEARKEN_STREAM__KEEP_ALIVE_SECONDS=15. HEARKEN_LOG=debug shows more in the log on standard error,
-HEARKEN_LOG_FORMAT=json writes an object per line. SIGTERM and SIGINT drain; a second one ends at once.";
+HEARKEN_LOG_FORMAT=json writes an object per line. SIGTERM and SIGINT drain; a second one ends at once. SIGHUP has the
+certificate of [tls] read again at once.";
 
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = HELP)]
@@ -58,6 +61,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     match actix_rt::System::new().block_on(server::run(config, |addresses| welcome.print(addresses))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(StartError::Store(err)) => refuse(&place, err),
+        Err(err @ StartError::Certificate(_)) => complain(err, USAGE),
         Err(err) => complain(err, FAILED),
     }
 }
@@ -111,6 +115,8 @@ struct Welcome {
     first_key: Option<String>,
     /// A request about real audio, to be sent by the `curl` line; none where it cannot be answered.
     sample: Option<PathBuf>,
+    /// Where TLS is spoken, the certificate's file and a name that it is for.
+    tls: Option<(PathBuf, String)>,
 }
 
 impl Welcome {
@@ -124,28 +130,38 @@ impl Welcome {
                 None
             }
         });
-        Self { first_key, sample }
+        let tls = config.tls.as_ref().map(|tls| {
+            // If it cannot be read the server does not start.
+            let name = Certificate::load(tls).ok().and_then(|certificate| certificate.host());
+            (tls.certificate.path.clone(), name.unwrap_or_else(|| "localhost".to_owned()))
+        });
+        Self { first_key, sample, tls }
     }
 
     fn print(&self, addresses: &[SocketAddr]) {
         let Some(first) = addresses.first() else { return };
-        say(format_args!("hearken listening on http://{first}"));
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        say(format_args!("hearken listening on {scheme}://{first}"));
         let Some(key) = &self.first_key else { return };
         say(format_args!("\nThere was no API key, so this one was made. It is shown this once:\n\n  {key}"));
         if let Some(sample) = &self.sample {
             say("\nTry it: this sends a spoken sentence and streams what hearken hears in it.\n");
-            say(sample::curl_line(&reachable(*first), key, sample));
+            let server = match &self.tls {
+                Some((certificate, name)) => Server::Secure { name, certificate },
+                None => Server::Plain,
+            };
+            say(server.curl_line(reachable(*first), key, sample));
         }
         say(format_args!("\nOr open {}/ in a browser, and sign in with the key.", reachable(*first)));
     }
 }
 
 /// The address as someone on this machine reaches it.
-fn reachable(address: SocketAddr) -> String {
+fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
+    SocketAddr::new(ip, address.port())
 }

@@ -13,6 +13,11 @@ const PREFIX: &str = "HEARKEN_";
 /// Set for other programs or other commands, or read elsewhere: no keys of a server.
 const NOT_KEYS: &[&str] = &["HEARKEN_URL", "HEARKEN_API_KEY", "HEARKEN_LOG", "HEARKEN_LOG_FORMAT"];
 
+/// The variable that sets a key, as in `tls.key`.
+pub(super) fn name_of(key: &str) -> String {
+    PREFIX.to_owned() + &key.replace('.', "__").to_ascii_uppercase()
+}
+
 /// The configuration with the variables laid over it, and warnings about variables that set nothing; or the
 /// variable that is wrong, with the reason.
 pub(super) fn overlay(

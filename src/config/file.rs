@@ -32,6 +32,8 @@ pub(super) struct FileConfig {
     pub(super) traces: Traces,
     #[serde(default)]
     pub(super) store: Store,
+    #[serde(default)]
+    pub(super) tls: Tls,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -140,4 +142,11 @@ pub(super) struct Store {
     pub(super) kind: Option<String>,
     pub(super) url: Option<String>,
     pub(super) sync: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
 }

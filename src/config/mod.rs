@@ -50,6 +50,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How subscribers are served.
     pub stream: StreamConfig,
+    /// With what the listener speaks TLS; without, it speaks plain HTTP.
+    pub tls: Option<TlsConfig>,
     /// To whom spans are exported; `None`: to nobody.
     pub traces: Option<TracesConfig>,
     /// What is wrong without being fatal, for the log.
@@ -193,6 +195,24 @@ pub struct TracesConfig {
     pub sample_ratio: f64,
     /// What the service is called.
     pub service_name: String,
+}
+
+/// The PEM files that the listener speaks TLS with. They are read by [`server`](crate::server), again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The certificate, and behind it those of its issuers.
+    pub certificate: ConfiguredFile,
+    /// The certificate's private key.
+    pub key: ConfiguredFile,
+}
+
+/// A file that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfiguredFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where that was set, to name it when the file turns out to be of no use.
+    pub place: String,
 }
 
 /// How long each stage of an upstream call may take.
@@ -359,19 +379,25 @@ impl Config {
                 .map(|(_, value)| value.clone())
                 .filter(|v| !v.is_empty())
         };
-        let set = |name: &str| variables.iter().any(|(known, _)| known == name);
-        let data_dir_place = if flags.data_dir.is_some() {
-            "--data-dir".to_owned()
-        } else if set("HEARKEN_DATA_DIR") {
-            "HEARKEN_DATA_DIR (environment)".to_owned()
-        } else {
-            format!("{}data_dir", place(offset_of(text, "data_dir")))
+        let set_at = |key: &str| {
+            let name = environment::name_of(key);
+            if variables.iter().any(|(known, _)| *known == name) {
+                format!("{name} (environment)")
+            } else {
+                format!("{}{key}", place(offset_of(text, key)))
+            }
         };
+        let data_dir_place =
+            if flags.data_dir.is_some() { "--data-dir".to_owned() } else { set_at("data_dir") };
         let mut config = settings::check(parsed, file.is_some(), &variable).map_err(|problem| {
             let offset = offset_of(text, &problem.key);
             ConfigError(format!("{}{}: {}", place(offset), problem.key, problem.reason))
         })?;
         config.data_dir_place = data_dir_place;
+        if let Some(TlsConfig { certificate, key }) = &mut config.tls {
+            certificate.place = set_at("tls.certificate");
+            key.place = set_at("tls.key");
+        }
         config.warnings.extend(warnings);
         Ok(config)
     }

@@ -8,8 +8,8 @@ use super::file::{self, ChannelEntry, FileConfig, KeyEntry};
 use super::kinds::{Kind, kind};
 use super::traces::traces;
 use super::{
-    BreakerRule, Capability, ChannelConfig, Config, FetchConfig, Limits, Problem, Retention, RetryBudget,
-    RetryRule, Secret, StoreConfig, StreamConfig, Timeouts,
+    BreakerRule, Capability, ChannelConfig, Config, ConfiguredFile, FetchConfig, Limits, Problem, Retention,
+    RetryBudget, RetryRule, Secret, StoreConfig, StreamConfig, Timeouts, TlsConfig,
 };
 use crate::audio::gate::Gate;
 use crate::audio::host_pattern::HostPattern;
@@ -111,9 +111,31 @@ pub(super) fn check(
                 900,
             )?),
         },
+        tls: tls(file.tls)?,
         traces,
         warnings,
     })
+}
+
+/// Both files or neither. An empty text is none, so that the environment can switch TLS off.
+fn tls(entry: file::Tls) -> Result<Option<TlsConfig>, Problem> {
+    let named = |path: Option<PathBuf>| {
+        let path = path.filter(|path| !path.as_os_str().is_empty())?;
+        Some(ConfiguredFile { path, place: String::new() })
+    };
+    match (named(entry.certificate), named(entry.key)) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsConfig { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => {
+            let mend = "it is missing: name the PEM file with the certificate's private key, or remove tls.certificate";
+            Err(Problem::new("tls.key", mend))
+        }
+        (None, Some(_)) => {
+            let mend =
+                "it is missing: name the PEM file with the certificate and its issuers', or remove tls.key";
+            Err(Problem::new("tls.certificate", mend))
+        }
+    }
 }
 
 fn fetch(entry: file::Fetch) -> Result<FetchConfig, Problem> {

@@ -223,6 +223,24 @@ fn a_key_from_the_environment_is_trimmed_and_must_be_one_word() {
 }
 
 #[test]
+fn tls_takes_both_files_or_neither_and_knows_where_they_were_set() {
+    assert_eq!(load("", &[]).unwrap().tls, None);
+    let text = "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"";
+    let TlsConfig { certificate, key } =
+        load(text, &[("HEARKEN_TLS__KEY", "/run/key.pem")]).unwrap().tls.unwrap();
+    assert_eq!(
+        (certificate.path.as_path(), key.path.as_path()),
+        (Path::new("cert.pem"), Path::new("/run/key.pem"))
+    );
+    assert_eq!(certificate.place, "h.toml:2: tls.certificate");
+    assert_eq!(key.place, "HEARKEN_TLS__KEY (environment)");
+    let off = [("HEARKEN_TLS__KEY", ""), ("HEARKEN_TLS__CERTIFICATE", "")];
+    assert_eq!(load(text, &off).unwrap().tls, None);
+    let half = load("[tls]\ncertificate = \"cert.pem\"", &[]).unwrap_err();
+    assert!(half.starts_with("h.toml:1: tls.key: it is missing"), "{half}");
+}
+
+#[test]
 fn secrets_are_not_printed() {
     let config =
         load("[[channels]]\nkind = \"gemini\"\napi_key = \"hush-hush\"\nmodels = [\"m\"]", &[]).unwrap();

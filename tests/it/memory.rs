@@ -30,7 +30,7 @@ fn wav(bytes: u32) -> Vec<u8> {
 }
 
 /// What the kernel says of the program's memory, in bytes.
-fn memory(hearken: &Hearken, field: &str) -> usize {
+pub(crate) fn memory(hearken: &Hearken, field: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", hearken.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024

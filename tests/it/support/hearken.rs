@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::certificate::Pair;
 use super::http::Client;
 use super::process::Process;
 use super::upstream::FakeUpstream;
@@ -98,6 +99,11 @@ impl Hearken {
 
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// Where it was started, and its configuration is.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn config_file(&self) -> PathBuf {
@@ -289,6 +295,12 @@ impl Builder {
         self
     }
 
+    /// Has it speak TLS with this pair, in the files that [`Pair::put`] writes.
+    pub(crate) fn tls(self, pair: &Pair) -> Self {
+        pair.put(self.directory.path());
+        self.set("[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"")
+    }
+
     pub(crate) fn start(self) -> Hearken {
         let directory = self.directory;
         let mut text = format!(
@@ -314,7 +326,9 @@ fn launch(directory: Arc<TempDir>, environment: Vec<(String, String)>, secrets: 
     serve
         .envs(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())))
         .current_dir(Path::new(directory.path()));
-    let (process, address) = Process::start(&mut serve, "hearken listening on http://");
+    let is_secure = std::fs::read_to_string(&config).unwrap().contains("[tls]");
+    let scheme = if is_secure { "https" } else { "http" };
+    let (process, address) = Process::start(&mut serve, &format!("hearken listening on {scheme}://"));
     let client = Client { address, key: Some(KEY.to_owned()), secrets };
     Hearken { process, client, directory, environment }
 }

@@ -1,11 +1,13 @@
 //! What the tests share: the program, its upstream, a reader of its streams, and audio to send.
 
+pub(crate) mod certificate;
 pub(crate) mod collector;
 pub(crate) mod fake_command;
 pub(crate) mod form;
 pub(crate) mod hearken;
 pub(crate) mod host;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod outcome;
 pub(crate) mod process;
 pub(crate) mod shell;

@@ -1,0 +1,195 @@
+//! The certificate and key that TLS is spoken with: read from their PEM files and judged.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_cert::Certificate as Parsed;
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+use crate::config::{ConfiguredFile, TlsConfig};
+
+/// Who renews certificates by itself does so long before this: whoever has so little left should look after it.
+const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// The content of both files.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Pair {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pair(..)")
+    }
+}
+
+/// A certificate that can be shown, with its key.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    pub(super) key: Arc<CertifiedKey>,
+    names: Vec<String>,
+    begins: SystemTime,
+    ends: SystemTime,
+}
+
+/// Why the files of a certificate are of no use; the text names the place in the configuration, the file and the mend.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {file} {reason}")]
+pub struct CertificateError {
+    place: String,
+    file: String,
+    reason: String,
+}
+
+impl CertificateError {
+    fn new(file: &ConfiguredFile, reason: impl Into<String>) -> Self {
+        Self { place: file.place.clone(), file: file.path.display().to_string(), reason: reason.into() }
+    }
+}
+
+impl Pair {
+    /// Reads both files.
+    pub(super) fn read(config: &TlsConfig) -> Result<Self, CertificateError> {
+        let read = |file: &ConfiguredFile| {
+            std::fs::read(&file.path).map_err(|err| {
+                let mend = match err.kind() {
+                    io::ErrorKind::PermissionDenied => "let the user that hearken runs as read it",
+                    _ => "name a PEM file that is there; relative paths begin where hearken was started",
+                };
+                CertificateError::new(file, format!("cannot be read: {err}: {mend}"))
+            })
+        };
+        Ok(Self { certificate: read(&config.certificate)?, key: read(&config.key)? })
+    }
+}
+
+impl Certificate {
+    /// Reads and judges the files that the configuration names. One that has expired, or is not valid yet, is one all the
+    /// same: [`Certificate::warning`] tells.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when a file cannot be read or holds something else, or the key is not the certificate's.
+    pub fn load(config: &TlsConfig) -> Result<Self, CertificateError> {
+        Self::judge(&Pair::read(config)?, config)
+    }
+
+    pub(super) fn judge(pair: &Pair, config: &TlsConfig) -> Result<Self, CertificateError> {
+        let of_certificate = |reason: String| CertificateError::new(&config.certificate, reason);
+        let of_key = |reason: String| CertificateError::new(&config.key, reason);
+        let chain: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(&pair.certificate).collect::<Result<_, _>>().map_err(|err| {
+                of_certificate(format!("is no PEM file ({}): write the certificate to it anew", fault(&err)))
+            })?;
+        let Some(leaf) = chain.first() else {
+            let mend = "holds no certificate: it must begin with -----BEGIN CERTIFICATE-----, as in certbot's fullchain.pem";
+            return Err(of_certificate(mend.to_owned()));
+        };
+        let unreadable =
+            |err: String| of_certificate(format!("holds a certificate that cannot be read ({err})"));
+        let parsed = Parsed::from_der(leaf).map_err(|err| unreadable(err.to_string()))?;
+        let validity = parsed.tbs_certificate().validity();
+        let key = PrivateKeyDer::from_pem_slice(&pair.key).map_err(|err| match err {
+            pem::Error::NoItemsFound => of_key(
+                "holds no private key, or one under a pass phrase: it must begin with -----BEGIN PRIVATE KEY-----, as in \
+                 certbot's privkey.pem"
+                    .to_owned(),
+            ),
+            err => of_key(format!("is no PEM file ({}): write the key to it anew", fault(&err))),
+        })?;
+        let key = ring::sign::any_supported_type(&key).map_err(|_| {
+            of_key("holds a private key of a kind that hearken does not know: use RSA (2048 bits or more), ECDSA (P-256, \
+                    P-384) or Ed25519".to_owned())
+        })?;
+        let (names, begins, ends) = (
+            names(&parsed).map_err(|err| unreadable(err.to_string()))?,
+            UNIX_EPOCH + validity.not_before.to_unix_duration(),
+            UNIX_EPOCH + validity.not_after.to_unix_duration(),
+        );
+        let key = CertifiedKey::new(chain, key);
+        key.keys_match().map_err(|_| {
+            let file = config.certificate.path.display();
+            of_key(format!(
+                "holds another key than that of the certificate in {file}: name the files of one pair"
+            ))
+        })?;
+        Ok(Self { key: Arc::new(key), names, begins, ends })
+    }
+
+    /// One name or address of a server that may show it, as it stands in a URL.
+    #[must_use]
+    pub fn host(&self) -> Option<String> {
+        let name = self.names.first()?;
+        Some(match (name.strip_prefix("*."), name.parse::<Ipv6Addr>()) {
+            (Some(domain), _) => format!("hearken.{domain}"),
+            (None, Ok(address)) => format!("[{address}]"),
+            (None, Err(_)) => name.clone(),
+        })
+    }
+
+    /// Until when it is valid, as in `Fri, 15 May 2026 15:34:21 GMT`.
+    #[must_use]
+    pub fn ends(&self) -> String {
+        httpdate::fmt_http_date(self.ends)
+    }
+
+    /// What somebody should know about its validity at this time.
+    #[must_use]
+    pub fn warning(&self, now: SystemTime) -> Option<String> {
+        let clients = "clients refuse it";
+        if self.ends <= now {
+            Some(format!("the certificate has expired on {}: {clients}; renew it", self.ends()))
+        } else if now < self.begins {
+            let begins = httpdate::fmt_http_date(self.begins);
+            Some(format!("the certificate is valid from {begins} on only: {clients}; look at the clock"))
+        } else if self.ends <= now + SOON {
+            Some(format!("the certificate expires on {}: renew it", self.ends()))
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = if self.names.is_empty() { "no name".to_owned() } else { self.names.join(", ") };
+        write!(f, "for {names}, until {}", self.ends())
+    }
+}
+
+fn names(certificate: &Parsed) -> Result<Vec<String>, x509_cert::der::Error> {
+    let Some((_, SubjectAltName(names))) = certificate.tbs_certificate().get_extension::<SubjectAltName>()?
+    else {
+        return Ok(Vec::new());
+    };
+    let name = |name: &GeneralName| match name {
+        GeneralName::DnsName(name) => Some(name.to_string()),
+        GeneralName::IpAddress(octets) => address(octets.as_bytes()).map(|address| address.to_string()),
+        _ => None,
+    };
+    Ok(names.iter().filter_map(name).collect())
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
+}
+
+/// What is wrong with a PEM file, without a word of what it holds.
+fn fault(err: &pem::Error) -> &'static str {
+    match err {
+        pem::Error::MissingSectionEnd { .. } => "its end is missing",
+        pem::Error::IllegalSectionStart { .. } => "a -----BEGIN line is broken",
+        pem::Error::Base64Decode(_) => "its base64 is broken",
+        _ => "it cannot be read",
+    }
+}

@@ -1,0 +1,140 @@
+//! From an accepted connection to the HTTP that is spoken on it: plain HTTP/1, or over TLS HTTP/1 or HTTP/2.
+//!
+//! Plain connections are of our own type ([`Socket`]), so that a response's body can take one away (see
+//! [`fanout`](crate::fanout)). Over TLS there is no hand-over; the [`Socket`] below it still lets go of a client that
+//! takes nothing.
+
+use std::fmt;
+use std::future::ready;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_http::body::BoxBody;
+use actix_http::h1::{ExpectHandler, UpgradeHandler};
+use actix_http::{Extensions, HttpService, HttpServiceBuilder, Request, Response};
+use actix_rt::net::TcpStream;
+use actix_service::{Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service};
+use socket2::SockRef;
+
+use super::draining::Draining;
+use super::http2::Http2;
+use super::open_files::OpenFiles;
+use super::tls::{Spoken, Tls};
+use crate::config::StreamConfig;
+use crate::fanout::socket::{OpenFile, Socket};
+
+/// An idle connection is kept this long: longer than the minute of common proxies, who must close first.
+pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(75);
+/// How long a client may take to send a request's head.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take to close a connection that the server has ended with something unread in it.
+pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Most bytes that the kernel takes for a client before it can send them to it: about this, and what it adds to the last
+/// segment. Its own limit is megabytes, which would be bearable if they were that client's alone. But Linux puts what
+/// one thread writes to many sockets into the same pages of 32 KiB: a few hundred clients that do not read pin
+/// a page for each event they have yet to get, and with it what all others were sent. Without a limit that was 60 MB a
+/// second with 200 of 15,000, until the kernel killed the server.
+const UNSENT_BYTES: u32 = 16 * 1024;
+
+/// What a worker does with the connections to one address.
+#[derive(Debug, Clone)]
+pub(super) struct Entrance {
+    pub(super) address: SocketAddr,
+    pub(super) open_files: OpenFiles,
+    pub(super) draining: Draining,
+    pub(super) stream: StreamConfig,
+}
+
+impl Entrance {
+    /// Plain HTTP/1.
+    pub(super) fn plain<S>(self, app: S) -> impl ServiceFactory<TcpStream, Config = ()>
+    where
+        S: ServiceFactory<Request, Config = (), Response = Response<BoxBody>, Error = Response<BoxBody>>
+            + 'static,
+        S::InitError: fmt::Debug,
+    {
+        let http1 = self.http1().on_connect_ext(|socket: &Socket, data: &mut Extensions| {
+            if let Some(hand_over) = socket.hand_over() {
+                data.insert(hand_over);
+            }
+        });
+        fn_service(move |stream| {
+            let admitted = self.admit(&stream);
+            ready(
+                admitted
+                    .map(|(file, peer)| (Socket::new(stream, file, self.stream), peer))
+                    .map_err(Into::into),
+            )
+        })
+        .and_then(http1.h1(app))
+    }
+
+    /// TLS, and then HTTP/1 or HTTP/2, as the client and the server agree.
+    pub(super) fn secure<S>(self, tls: Tls, app: S) -> impl ServiceFactory<TcpStream, Config = ()>
+    where
+        S: ServiceFactory<Request, Config = (), Response = Response<BoxBody>, Error = Response<BoxBody>>
+            + 'static,
+        S::InitError: fmt::Debug,
+    {
+        let app = Rc::new(app);
+        fn_factory(move || {
+            let (entrance, tls, app) = (self.clone(), tls.clone(), Rc::clone(&app));
+            async move {
+                // One application, whatever is spoken: the readers of a stream share what they can.
+                let app = Rc::new(app.new_service(()).await.map_err(drop)?);
+                let shared = Rc::clone(&app);
+                let http1 = entrance.http1().h1(fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&shared)))));
+                let http1 = Rc::new(http1.new_service(()).await?);
+                let Entrance { draining, stream: StreamConfig { send_timeout, .. }, .. } = entrance.clone();
+                let http2 = Rc::new(Http2 { app, draining, send_timeout });
+                Ok::<_, ()>(fn_service(move |stream: TcpStream| {
+                    let (entrance, tls) = (entrance.clone(), tls.clone());
+                    let (http1, http2) = (Rc::clone(&http1), Rc::clone(&http2));
+                    async move {
+                        let (file, peer) = entrance.admit(&stream)?;
+                        let config = StreamConfig { hand_over: false, ..entrance.stream };
+                        let (stream, spoken) =
+                            tls.accept(stream, |stream| Socket::new(stream, file, config)).await.inspect_err(
+                                |err| tracing::debug!(%err, ?peer, "a connection does not get as far as HTTP"),
+                            )?;
+                        match spoken {
+                            Spoken::Http1 => http1.call((stream, peer)).await,
+                            Spoken::Http2 => {
+                                http2.serve(stream, peer).await.map_err(|err| io::Error::other(err).into())
+                            }
+                        }
+                    }
+                }))
+            }
+        })
+    }
+
+    fn http1<T, S>(&self) -> HttpServiceBuilder<T, S, ExpectHandler, UpgradeHandler>
+    where
+        S: ServiceFactory<Request, Config = (), Response = Response<BoxBody>, Error = Response<BoxBody>>,
+        S::InitError: fmt::Debug,
+        <S::Service as Service<Request>>::Future: 'static,
+    {
+        let draining = self.draining.clone();
+        HttpService::build()
+            .keep_alive(IDLE_CONNECTION)
+            .client_request_timeout(REQUEST_TIMEOUT)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            // Otherwise a reader that has gone is not noticed while there is nothing to send.
+            .h1_allow_half_closed(false)
+            .local_addr(self.address)
+            .graceful_shutdown_signal(move || draining.told())
+    }
+
+    /// Lets a connection in, if there is a file for it.
+    fn admit(&self, stream: &TcpStream) -> io::Result<(OpenFile, Option<SocketAddr>)> {
+        let file = self.open_files.take().ok_or(io::ErrorKind::QuotaExceeded)?;
+        // A frame is not to wait for the acknowledgement of the one before it. Where a system refuses either option,
+        // things are slower or dearer, and no more.
+        let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+        Ok((file, stream.peer_addr().ok()))
+    }
+}

@@ -1,0 +1,154 @@
+//! One request on an HTTP/2 connection, and its answer.
+
+use std::cmp::min;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use actix_http::body::{BodySize, BoxBody, MessageBody};
+use actix_http::error::PayloadError;
+use actix_http::{Method, Payload, Request, Response, ResponseHead};
+use actix_service::Service;
+use bytes::Bytes;
+use futures_util::Stream;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use tokio::time::timeout;
+
+/// What speaks of the connection has no place in HTTP/2 ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
+/// Lengths are told from the body itself.
+const NOT_OURS: [HeaderName; 6] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    CONTENT_LENGTH,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Why an answer is not sent to its end.
+enum Cut {
+    /// The client wants no more of it, or is gone.
+    Gone,
+    /// The client takes nothing.
+    Stuck,
+    /// The body breaks off.
+    BrokenOff,
+}
+
+impl From<h2::Error> for Cut {
+    fn from(_: h2::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// Has a request answered, for as long as its client wants that.
+pub(super) async fn answer<A, B>(
+    app: &A,
+    request: http::Request<RecvStream>,
+    mut reply: SendResponse<Bytes>,
+    peer: Option<SocketAddr>,
+    send_timeout: Duration,
+) where
+    A: Service<Request, Response = Response<B>>,
+    A::Error: Into<Response<BoxBody>>,
+    B: MessageBody + 'static,
+{
+    let request = received(request, peer);
+    let is_head = request.method() == Method::HEAD;
+    let response = tokio::select! {
+        response = app.call(request) => response,
+        // Dropped, the call notices.
+        _ = poll_fn(|cx| reply.poll_reset(cx)) => return,
+    };
+    let response = response.map_or_else(Into::into, Response::map_into_boxed_body);
+    let (head, body) = response.into_parts();
+    let is_whole = is_head || body.size().is_eof();
+    let Ok(mut stream) = reply.send_response(sent(head.head(), body.size()), is_whole) else { return };
+    if is_whole {
+        return;
+    }
+    match send(&mut stream, body, send_timeout).await {
+        Ok(()) | Err(Cut::Gone) => {}
+        Err(Cut::Stuck) => stream.send_reset(Reason::CANCEL),
+        // Nobody is to take this for the end.
+        Err(Cut::BrokenOff) => stream.send_reset(Reason::INTERNAL_ERROR),
+    }
+}
+
+fn received(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> Request {
+    let (parts, body) = request.into_parts();
+    let payload: Payload = Payload::Stream { payload: Box::pin(Incoming(body)) };
+    let mut request = Request::with_payload(payload);
+    let head = request.head_mut();
+    head.method = parts.method;
+    head.uri = parts.uri;
+    head.version = parts.version;
+    head.headers = parts.headers.into();
+    head.peer_addr = peer;
+    request
+}
+
+fn sent(head: &ResponseHead, size: BodySize) -> http::Response<()> {
+    let mut response = http::Response::new(());
+    *response.status_mut() = head.status;
+    let headers = response.headers_mut();
+    for (name, value) in head.headers() {
+        if !NOT_OURS.contains(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    if let BodySize::Sized(bytes) = size {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+    }
+    if let Ok(now) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())) {
+        headers.entry(DATE).or_insert(now);
+    }
+    response
+}
+
+async fn send(stream: &mut SendStream<Bytes>, body: BoxBody, most: Duration) -> Result<(), Cut> {
+    let mut body = pin!(body);
+    loop {
+        let piece = tokio::select! {
+            piece = poll_fn(|cx| body.as_mut().poll_next(cx)) => piece,
+            _ = poll_fn(|cx| stream.poll_reset(cx)) => return Err(Cut::Gone),
+        };
+        let Some(piece) = piece else { break };
+        let mut piece = piece.map_err(|_| Cut::BrokenOff)?;
+        while !piece.is_empty() {
+            let room = timeout(most, room(stream, piece.len())).await.map_err(|_| Cut::Stuck)??;
+            stream.send_data(piece.split_to(min(room, piece.len())), false)?;
+        }
+    }
+    Ok(stream.send_data(Bytes::new(), true)?)
+}
+
+/// Waits until the client, and the connection, take at least one byte; says how many they take of those that are wanted.
+async fn room(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<usize, Cut> {
+    stream.reserve_capacity(wanted);
+    while stream.capacity() == 0 {
+        poll_fn(|cx| stream.poll_capacity(cx)).await.ok_or(Cut::Gone)??;
+    }
+    Ok(stream.capacity())
+}
+
+/// The body of a request. What is read of it makes room for more.
+struct Incoming(RecvStream);
+
+impl Stream for Incoming {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(piece) = ready!(self.0.poll_data(cx)) else { return Poll::Ready(None) };
+        let broken = |_| PayloadError::Incomplete(None);
+        let piece = piece.map_err(broken).and_then(|piece| {
+            self.0.flow_control().release_capacity(piece.len()).map_err(broken)?;
+            Ok(piece)
+        });
+        Poll::Ready(Some(piece))
+    }
+}

@@ -1,0 +1,98 @@
+//! Follows the files of the certificate: a new pair counts for the connections that are made from then on.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::Signal;
+use tokio::sync::watch;
+use tokio::time::{Instant, interval, interval_at};
+
+use super::certificate::{Certificate, CertificateError, Pair};
+use crate::config::TlsConfig;
+
+/// How often the files are read. They are small, and reading them is the one way that works with links, mounts and
+/// whatever else files are put in place by.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often the log tells of a certificate that is about to expire.
+const REMINDER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Who watches the files.
+struct Follower {
+    config: TlsConfig,
+    newest: watch::Sender<Arc<Certificate>>,
+    /// What was judged last, and told of.
+    judged: Result<Pair, CertificateError>,
+    /// What was read last.
+    read: Result<Pair, CertificateError>,
+}
+
+/// The certificate of these files, now and whenever it changes. The files are read every few seconds, and at once on
+/// `hang_up`.
+///
+/// # Errors
+/// [`CertificateError`] when there is none to begin with.
+pub(super) fn follow(
+    config: TlsConfig,
+    hang_up: Signal,
+) -> Result<watch::Receiver<Arc<Certificate>>, CertificateError> {
+    let pair = Pair::read(&config)?;
+    let certificate = Certificate::judge(&pair, &config)?;
+    tracing::info!("TLS with a certificate {certificate}");
+    remind(&certificate);
+    let (newest, certificates) = watch::channel(Arc::new(certificate));
+    let follower = Follower { config, newest, judged: Ok(pair.clone()), read: Ok(pair) };
+    actix_rt::spawn(follower.run(hang_up));
+    Ok(certificates)
+}
+
+/// Without TLS there is nothing to be read again; whoever sends the signal all the same does not mean to end the server.
+pub(super) fn without(mut hang_up: Signal) {
+    actix_rt::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            tracing::info!("SIGHUP: there is no certificate to be read again, since [tls] is not configured");
+        }
+    });
+}
+
+impl Follower {
+    async fn run(mut self, mut hang_up: Signal) {
+        let mut looks = interval(LOOK);
+        let mut reminders = interval_at(Instant::now() + REMINDER, REMINDER);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => self.look(false).await,
+                Some(()) = hang_up.recv() => self.look(true).await,
+                _ = reminders.tick() => remind(&self.newest.borrow()),
+            }
+        }
+    }
+
+    /// Reads the files. Who renews a certificate writes one after the other: unless told to be quick, a change counts when
+    /// it has lasted from one look to the next.
+    async fn look(&mut self, at_once: bool) {
+        let config = self.config.clone();
+        let Ok(read) = tokio::task::spawn_blocking(move || Pair::read(&config)).await else { return };
+        let lasts = read == std::mem::replace(&mut self.read, read.clone());
+        if at_once || (lasts && read != self.judged) {
+            self.judged = read.clone();
+            match read.and_then(|pair| Certificate::judge(&pair, &self.config)) {
+                Ok(certificate) => {
+                    let certificate = Arc::new(certificate);
+                    self.newest.send_replace(Arc::clone(&certificate));
+                    tracing::info!("new connections get the certificate {certificate}");
+                    remind(&certificate);
+                }
+                Err(err) => {
+                    let old = Arc::clone(&self.newest.borrow());
+                    tracing::error!("{err}; until then new connections get the certificate {old}");
+                }
+            }
+        }
+    }
+}
+
+fn remind(certificate: &Certificate) {
+    if let Some(warning) = certificate.warning(SystemTime::now()) {
+        tracing::warn!("{warning}");
+    }
+}

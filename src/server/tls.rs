@@ -1,0 +1,116 @@
+//! The TLS side of a listener: who gets as far as to speak HTTP.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::net::TcpStream;
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::certificate::Certificate;
+use super::entrance::DISCONNECT_TIMEOUT;
+use crate::fanout::socket::Socket;
+
+/// How long a client may take until TLS is spoken, from the connection on.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes under way, of all workers: each holds some 10 KB. Whoever has not said a word yet is none of them.
+const MOST_HANDSHAKES: usize = 1024;
+/// Plain text that waits to be encrypted, in bytes: as much as one record holds. What is behind waits with its owner.
+const UNSENT_BYTES: usize = 16 * 1024;
+/// The names by which client and server agree on what they speak.
+const HTTP_2: &[u8] = b"h2";
+const HTTP_1: &[u8] = b"http/1.1";
+/// What somebody gets who speaks HTTP to a port that speaks TLS.
+const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 35\r\n\
+    connection: close\r\n\r\nThis port speaks TLS: use https://\n";
+/// So much is taken in of such a request, so that its sender gets to read the answer.
+const NO_TLS_BYTES: u64 = 64 * 1024;
+
+/// What makes TLS of a connection.
+#[derive(Clone)]
+pub(super) struct Tls {
+    acceptor: TlsAcceptor,
+    handshakes: Arc<Semaphore>,
+}
+
+/// What a client and the server have agreed to speak.
+pub(super) enum Spoken {
+    Http1,
+    Http2,
+}
+
+impl Tls {
+    /// TLS 1.2 and 1.3, with whichever certificate is the newest when a connection is made.
+    pub(super) fn new(certificates: watch::Receiver<Arc<Certificate>>) -> Self {
+        let mut config =
+            ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(Newest(certificates)));
+        config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
+        let handshakes = Arc::new(Semaphore::new(MOST_HANDSHAKES));
+        Self { acceptor: TlsAcceptor::from(Arc::new(config)), handshakes }
+    }
+
+    /// Waits for the client's first byte, and then for it and the server to agree. `socket` makes of the connection what
+    /// the HTTP server takes.
+    ///
+    /// # Errors
+    /// When the client leaves, takes too long or does not speak TLS.
+    pub(super) async fn accept(
+        &self,
+        mut stream: TcpStream,
+        socket: impl FnOnce(TcpStream) -> Socket,
+    ) -> io::Result<(TlsStream<Socket>, Spoken)> {
+        let handshake = async {
+            let mut first = [0];
+            if stream.peek(&mut first).await? > 0 && first[0].is_ascii_alphabetic() {
+                send_off(&mut stream).await?;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it speaks plain HTTP"));
+            }
+            let _place = self.handshakes.acquire().await.map_err(io::Error::other)?;
+            let secure =
+                self.acceptor.accept_with(socket(stream), |tls| tls.set_buffer_limit(Some(UNSENT_BYTES)));
+            secure.await
+        };
+        let stream = timeout(HANDSHAKE_TIMEOUT, handshake).await??;
+        let (_, tls) = stream.get_ref();
+        let spoken = if tls.alpn_protocol() == Some(HTTP_2) { Spoken::Http2 } else { Spoken::Http1 };
+        Ok((stream, spoken))
+    }
+}
+
+async fn send_off(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(NO_TLS).await?;
+    stream.shutdown().await?;
+    // A connection that is closed with something unread in it is reset, and the answer lost.
+    let mut rest = stream.take(NO_TLS_BYTES);
+    let _ = timeout(DISCONNECT_TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    Ok(())
+}
+
+/// Gives each new connection the newest certificate.
+#[derive(Debug)]
+struct Newest(watch::Receiver<Arc<Certificate>>);
+
+impl ResolvesServerCert for Newest {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.borrow().key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_plain_http_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(NO_TLS).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
+    }
+}

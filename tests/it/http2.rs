@@ -1,0 +1,208 @@
+//! HTTP/2 over TLS: any number of streams on one connection, of which none costs another one anything.
+
+use h2::Reason;
+use h2::client::Builder;
+use serde_json::json;
+
+use crate::memory::memory;
+use crate::support::certificate::Pair;
+use crate::support::hearken::Hearken;
+use crate::support::http2::Http2;
+use crate::support::until;
+use crate::support::upstream::FakeUpstream;
+
+const END: &str = "data: [DONE]\n\n";
+
+fn stream_ends(hearken: &Hearken, end: &str) -> usize {
+    let end = format!("end={end}");
+    hearken.log().lines().filter(|line| line.contains("stream ended") && line.contains(&end)).count()
+}
+
+#[test]
+fn a_stream_arrives_frame_by_frame_and_is_resumed() {
+    let pair = Pair::new();
+    let upstream = FakeUpstream::gemini().say("Hel").hold().say("lo").start();
+    let hearken = Hearken::before(&upstream).tls(&pair).start();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    let id = client.submit(json!({"stream": true}));
+    let mut answer = client.stream(&id, "");
+    for name in ["connection", "transfer-encoding", "keep-alive", "content-length"] {
+        assert!(!answer.head.headers().contains_key(name), "{name} in {:?}", answer.head);
+    }
+    for name in ["date", "x-request-id", "x-accel-buffering", "cache-control"] {
+        assert!(answer.head.headers().contains_key(name), "{name} not in {:?}", answer.head);
+    }
+    let mut text = client.read_to(&mut answer, "Hel");
+    upstream.release();
+    text += &client.rest(answer);
+    assert!(text.ends_with(END), "{text}");
+    let whole = client.stream(&id, "");
+    assert_eq!(client.rest(whole).replace(": keep-alive\n", ""), text.replace(": keep-alive\n", ""));
+    let resumed = client.stream(&id, "?offset=2");
+    let resumed = client.rest(resumed);
+    let (_, from_two) = text.split_once("event: chunk\nid: 2\n").unwrap();
+    assert!(resumed.ends_with(from_two) && !resumed.contains("id: 1\n"), "{resumed}");
+    let (status, task) = client.get(&format!("/v1/tasks/{id}?wait=20"));
+    assert!(status == 200 && task.contains("Hello"), "{task}");
+}
+
+#[test]
+fn a_hundred_streams_share_one_connection() {
+    let pair = Pair::new();
+    let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
+    let hearken = Hearken::before(&upstream).tls(&pair).start();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    let id = client.submit(json!({"stream": true}));
+    let mut answers: Vec<_> = (0..100).map(|_| client.stream(&id, "")).collect();
+    for answer in &mut answers {
+        client.read_to(answer, "\"a\"");
+    }
+    assert_eq!(hearken.open_connections(), 1);
+    upstream.release();
+    for answer in answers {
+        let rest = client.rest(answer);
+        assert!(rest.contains("\"b\"") && rest.ends_with(END), "{rest}");
+    }
+    until("all have gone", || (stream_ends(&hearken, "complete") == 100).then_some(()));
+}
+
+#[test]
+fn a_stream_that_is_not_read_is_let_go_and_holds_no_other_up() {
+    let pair = Pair::new();
+    let mut upstream = FakeUpstream::gemini();
+    for _ in 0..50 {
+        upstream = upstream.say(&"x".repeat(1000));
+    }
+    let upstream = upstream.hold().say("last").start();
+    let hearken = Hearken::before(&upstream).tls(&pair).set("[stream]\nsend_timeout_seconds = 1").start();
+    let mut windows = Builder::new();
+    windows.initial_window_size(1000);
+    let mut client = Http2::granting(hearken.client().address, &pair, &windows);
+    let id = client.submit(json!({"stream": true}));
+    let stuck = client.stream(&id, "");
+    let mut read = client.stream(&id, "");
+    client.read_to(&mut read, "id: 50\n");
+    upstream.release();
+    assert!(client.rest(read).ends_with(END));
+    until("one is let go", || (stream_ends(&hearken, "left") == 1).then_some(()));
+    assert_eq!(client.breaks_off(stuck), Reason::CANCEL);
+    client.ping();
+}
+
+#[test]
+fn a_connection_that_is_not_read_takes_no_memory_for_what_it_is_missing() {
+    let pair = Pair::new();
+    let megabyte = "x".repeat(1 << 20);
+    let upstream = FakeUpstream::gemini().say(&megabyte).say(&megabyte).say("last").hold().start();
+    let hearken = Hearken::before(&upstream).tls(&pair).start();
+    let mut reader = Http2::connect(hearken.client().address, &pair);
+    let id = reader.submit(json!({"stream": true}));
+    let mut first = reader.stream(&id, "");
+    reader.read_to(&mut first, "\"last\"");
+    let before = memory(&hearken, "VmRSS");
+    let mut windows = Builder::new();
+    windows.initial_window_size(1 << 30).initial_connection_window_size(1 << 30);
+    let mut client = Http2::granting(hearken.client().address, &pair, &windows);
+    // Each has room for all of it, and from here on nobody reads what the connection brings.
+    let asked: Vec<_> =
+        (0..50).map(|_| client.ask("GET", &format!("/v1/llm/generations/{id}/stream"), None)).collect();
+    client.flush();
+    until("the connection is full", || hearken.queues().into_iter().find(|unsent| *unsent > 0));
+    let grown = memory(&hearken, "VmRSS").saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes for {} streams", asked.len());
+    reader.ping();
+}
+
+#[test]
+fn a_reader_who_resets_its_stream_is_gone_at_once_and_its_connection_stays() {
+    let pair = Pair::new();
+    let upstream = FakeUpstream::gemini().say("a").hold().start();
+    let hearken = Hearken::before(&upstream).tls(&pair).start();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    let id = client.submit(json!({"stream": true}));
+    let (mut leaving, mut staying) = (client.stream(&id, ""), client.stream(&id, ""));
+    client.read_to(&mut leaving, "\"a\"");
+    client.read_to(&mut staying, "\"a\"");
+    client.leave(leaving);
+    until("one has left", || (stream_ends(&hearken, "left") == 1).then_some(()));
+    assert_eq!(hearken.open_connections(), 1);
+    drop(client);
+    until("both have left", || (stream_ends(&hearken, "left") == 2).then_some(()));
+}
+
+#[test]
+fn a_blocking_call_that_is_reset_cancels_its_task() {
+    let pair = Pair::new();
+    let upstream = FakeUpstream::gemini().say("a").hold().start();
+    let hearken = Hearken::before(&upstream).tls(&pair).start();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    let body = crate::support::body(json!({"sync": true}));
+    let call = client.ask("POST", "/v1/llm/generations", Some(&body));
+    client.ping();
+    upstream.held(1);
+    client.reset(call);
+    upstream.closed(0);
+}
+
+#[test]
+fn silence_is_broken_by_comments() {
+    let pair = Pair::new();
+    let upstream = FakeUpstream::gemini().hold().start();
+    let hearken = Hearken::before(&upstream).tls(&pair).set("[stream]\nkeep_alive_seconds = 1").start();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    let id = client.submit(json!({"stream": true}));
+    let mut answer = client.stream(&id, "");
+    for _ in 0..2 {
+        assert_eq!(client.piece(&mut answer).unwrap().unwrap(), ": keep-alive\n");
+    }
+}
+
+#[test]
+fn a_body_that_is_refused_is_answered_and_the_connection_goes_on() {
+    let pair = Pair::new();
+    let upstream = FakeUpstream::gemini().say("a").start();
+    let hearken = Hearken::before(&upstream).tls(&pair).set("[limits]\nmax_body_bytes = 100000").start();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    let body = json!({"prompt": "x".repeat(200_000)});
+    let asked = client.ask("POST", "/v1/llm/generations", Some(&body));
+    let answer = client.head(asked);
+    assert_eq!(answer.head.status(), 413);
+    assert!(client.rest(answer).contains("request_too_large"));
+    client.submit(json!({}));
+    assert_eq!(hearken.open_connections(), 1);
+}
+
+#[test]
+fn a_drain_lets_streams_end_and_then_ends_connections() {
+    let pair = Pair::new();
+    let upstream = FakeUpstream::gemini().say("Hel").hold().say("lo").start();
+    let mut hearken = Hearken::before(&upstream).tls(&pair).start();
+    let mut idle = Http2::connect(hearken.client().address, &pair);
+    idle.ping();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    let id = client.submit(json!({"stream": true}));
+    let mut answer = client.stream(&id, "");
+    client.read_to(&mut answer, "Hel");
+    hearken.signal("TERM");
+    until("the server drains", || (client.get("/readyz").0 == 503).then_some(()));
+    upstream.release();
+    assert!(client.rest(answer).ends_with(END));
+    client.closed().unwrap();
+    // This one has answered nothing meanwhile.
+    let _ = idle.closed();
+    assert_eq!(hearken.exit_status().code(), Some(0));
+}
+
+#[test]
+fn readers_of_a_task_that_is_left_to_the_next_start_are_broken_off() {
+    let pair = Pair::new();
+    let upstream = FakeUpstream::gemini().never().start();
+    let mut hearken = Hearken::before(&upstream).tls(&pair).env("HEARKEN_DRAIN_SECONDS", "1").start();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    let id = client.submit(json!({"stream": true}));
+    let answer = client.stream(&id, "");
+    upstream.request(0);
+    hearken.signal("TERM");
+    assert_eq!(client.breaks_off(answer), Reason::INTERNAL_ERROR);
+    assert_eq!(hearken.exit_status().code(), Some(0));
+}

@@ -1,0 +1,191 @@
+//! A client that speaks HTTP/2: it says how much it takes, and can do without taking anything.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::client::{Builder, ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream};
+use http::{Request, Response};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+use super::certificate::Pair;
+use super::hearken::KEY;
+use super::{PATIENCE, body};
+
+/// One connection. Nothing happens on it but while one of its functions waits.
+#[derive(Debug)]
+pub(crate) struct Http2 {
+    runtime: Runtime,
+    requests: SendRequest<Bytes>,
+    connection: JoinHandle<Result<(), h2::Error>>,
+}
+
+/// A request that was sent.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    response: ResponseFuture,
+    /// Of the request; to reset it.
+    stream: h2::SendStream<Bytes>,
+}
+
+/// The head of a reply, and its body as far as it was not read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) head: Response<()>,
+    body: RecvStream,
+}
+
+impl Http2 {
+    /// Connects, with what HTTP/2 grants unless something else is said.
+    pub(crate) fn connect(address: SocketAddr, trusted: &Pair) -> Self {
+        Self::granting(address, trusted, &Builder::new())
+    }
+
+    /// Connects with these windows.
+    pub(crate) fn granting(address: SocketAddr, trusted: &Pair, windows: &Builder) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.der.clone()).unwrap();
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let (requests, connection) = runtime.block_on(async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+            let (requests, connection) = windows.handshake::<_, Bytes>(stream).await.unwrap();
+            (requests, tokio::spawn(connection))
+        });
+        Self { runtime, requests, connection }
+    }
+
+    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        let all = async { tokio::time::timeout(PATIENCE, future).await.expect("nothing comes") };
+        self.runtime.block_on(all)
+    }
+
+    /// Sends a request, without waiting for its reply.
+    pub(crate) fn ask(&mut self, method: &str, path: &str, json: Option<&Value>) -> Asked {
+        let mut request = Request::builder().method(method).uri(format!("https://localhost{path}"));
+        request = request.header("authorization", format!("Bearer {KEY}"));
+        if json.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let (response, mut stream) =
+            self.requests.send_request(request.body(()).unwrap(), json.is_none()).unwrap();
+        if let Some(json) = json {
+            stream.send_data(json.to_string().into(), true).unwrap();
+        }
+        Asked { response, stream }
+    }
+
+    /// Sends what is to be sent, and waits for nothing.
+    pub(crate) fn flush(&self) {
+        self.runtime.block_on(async {
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    /// Waits for the head of a reply.
+    pub(crate) fn head(&self, asked: Asked) -> Answer {
+        let (head, body) = self.wait(asked.response).unwrap().into_parts();
+        Answer { head: Response::from_parts(head, ()), body }
+    }
+
+    /// Gives up a request, and sees to it that the program hears of that.
+    pub(crate) fn reset(&mut self, mut asked: Asked) {
+        asked.stream.send_reset(Reason::CANCEL);
+        drop(asked);
+        self.ping();
+    }
+
+    /// Gives up the rest of a reply, and sees to it that the program hears of that.
+    pub(crate) fn leave(&mut self, answer: Answer) {
+        drop(answer);
+        self.ping();
+    }
+
+    /// Waits for a reply to something else: what was sent before it has arrived then.
+    pub(crate) fn ping(&mut self) {
+        assert_eq!(self.get("/healthz").0, 200);
+    }
+
+    /// The next piece of a body, for which there is room again afterwards; nothing at its end.
+    pub(crate) fn piece(&self, answer: &mut Answer) -> Option<Result<Bytes, h2::Error>> {
+        let piece = self.wait(answer.body.data())?;
+        if let Ok(piece) = &piece {
+            let _ = answer.body.flow_control().release_capacity(piece.len());
+        }
+        Some(piece)
+    }
+
+    /// Reads a body until it holds these words; panics at its end.
+    pub(crate) fn read_to(&self, answer: &mut Answer, words: &str) -> String {
+        let mut text = String::new();
+        while !text.contains(words) {
+            let piece =
+                self.piece(answer).unwrap_or_else(|| panic!("ends without {words:?}: {text}")).unwrap();
+            text += std::str::from_utf8(&piece).unwrap();
+        }
+        text
+    }
+
+    /// All of a body that is to come, up to its proper end.
+    pub(crate) fn rest(&self, mut answer: Answer) -> String {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.piece(&mut answer) {
+            bytes.extend_from_slice(&piece.unwrap());
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// How a body breaks off.
+    pub(crate) fn breaks_off(&self, mut answer: Answer) -> Reason {
+        loop {
+            match self.piece(&mut answer).expect("a proper end") {
+                Ok(_) => {}
+                Err(err) => return err.reason().unwrap_or_else(|| panic!("{err}")),
+            }
+        }
+    }
+
+    /// Sends a request without a body and reads the reply.
+    pub(crate) fn get(&mut self, path: &str) -> (u16, String) {
+        let asked = self.ask("GET", path, None);
+        let answer = self.head(asked);
+        (answer.head.status().as_u16(), self.rest(answer))
+    }
+
+    /// Submits the smallest audio with these changes, which must be accepted; returns the task's id.
+    pub(crate) fn submit(&mut self, changes: Value) -> String {
+        let asked = self.ask("POST", "/v1/llm/generations", Some(&body(changes)));
+        let answer = self.head(asked);
+        assert_eq!(answer.head.status(), 200);
+        let task: Value = serde_json::from_str(&self.rest(answer)).unwrap();
+        task["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Subscribes to a task.
+    pub(crate) fn stream(&mut self, id: &str, query: &str) -> Answer {
+        let asked = self.ask("GET", &format!("/v1/llm/generations/{id}/stream{query}"), None);
+        let answer = self.head(asked);
+        assert_eq!(answer.head.status(), 200);
+        answer
+    }
+
+    /// Waits until the program has ended the connection.
+    pub(crate) fn closed(mut self) -> Result<(), h2::Error> {
+        let connection = std::mem::replace(&mut self.connection, self.runtime.spawn(async { Ok(()) }));
+        self.wait(connection).unwrap()
+    }
+}

@@ -30,6 +30,7 @@ mod local;
 mod login_command;
 mod memory;
 mod models;
+mod nginx;
 mod openai;
 mod page;
 mod query;

@@ -13,7 +13,7 @@ use crate::support::upstream::FakeUpstream;
 use crate::support::{MODEL, base64, until};
 
 /// A WAV of noise, of so many bytes.
-fn wav(bytes: u32) -> Vec<u8> {
+pub(crate) fn wav(bytes: u32) -> Vec<u8> {
     let mut wav =
         b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data".to_vec();
     wav[4..8].copy_from_slice(&(bytes - 8).to_le_bytes());

@@ -193,3 +193,61 @@ fn fault(err: &pem::Error) -> &'static str {
         _ => "it cannot be read",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn config() -> TlsConfig {
+        let file =
+            |path: &str| ConfiguredFile { path: PathBuf::from(path), place: "h.toml:2: tls.x".to_owned() };
+        TlsConfig { certificate: file("cert.pem"), key: file("key.pem") }
+    }
+
+    /// For these names, from the beginning of 2020 to that of 2030.
+    fn certificate(names: &[&str]) -> Certificate {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut parameters = CertificateParams::new(names).unwrap();
+        parameters.not_before = date_time_ymd(2020, 1, 1);
+        parameters.not_after = date_time_ymd(2030, 1, 1);
+        let certificate = parameters.self_signed(&key).unwrap().pem();
+        let pair = Pair { certificate: certificate.into(), key: key.serialize_pem().into() };
+        Certificate::judge(&pair, &config()).unwrap()
+    }
+
+    #[test]
+    fn names_are_told_and_one_of_them_stands_in_a_url() {
+        let all = certificate(&["*.example.com", "example.com", "::1", "10.0.0.1"]);
+        assert_eq!(
+            all.to_string(),
+            "for *.example.com, example.com, ::1, 10.0.0.1, until Tue, 01 Jan 2030 00:00:00 GMT"
+        );
+        assert_eq!(all.host().as_deref(), Some("hearken.example.com"));
+        assert_eq!(certificate(&["::1"]).host().as_deref(), Some("[::1]"));
+        assert_eq!(certificate(&["10.0.0.1"]).host().as_deref(), Some("10.0.0.1"));
+        assert_eq!(certificate(&[]).host(), None);
+    }
+
+    #[test]
+    fn a_certificate_is_warned_of_before_its_time_and_two_weeks_before_its_end() {
+        let certificate = certificate(&["localhost"]);
+        let warning = |seconds_before_end: u64| {
+            certificate
+                .warning(certificate.ends - Duration::from_secs(seconds_before_end))
+                .unwrap_or_default()
+        };
+        assert!(warning(0).contains("has expired on Tue, 01 Jan 2030"));
+        assert!(warning(1).contains("expires on Tue, 01 Jan 2030 00:00:00 GMT: renew it"));
+        assert!(warning(SOON.as_secs()).contains("renew it"));
+        assert_eq!(warning(SOON.as_secs() + 1), "");
+        let early = certificate.begins - Duration::from_secs(1);
+        assert!(
+            certificate.warning(early).unwrap().contains("valid from Wed, 01 Jan 2020 00:00:00 GMT on only")
+        );
+    }
+}

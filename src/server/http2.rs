@@ -21,8 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::draining::Draining;
-use super::entrance::{DISCONNECT_TIMEOUT, IDLE_CONNECTION, REQUEST_TIMEOUT};
+use super::entrance::{IDLE_CONNECTION, REQUEST_TIMEOUT};
 use super::exchange::answer;
+use super::listener::STOP_TIME;
 
 /// Requests of one connection at once.
 const MOST_STREAMS: u32 = 256;
@@ -87,7 +88,7 @@ where
                 biased;
                 Some(()) = exchanges.next() => {
                     if exchanges.is_empty() {
-                        let most = if leaving { DISCONNECT_TIMEOUT } else { IDLE_CONNECTION };
+                        let most = if leaving { STOP_TIME } else { IDLE_CONNECTION };
                         idle.as_mut().reset(Instant::now() + most);
                     }
                 }
@@ -101,7 +102,7 @@ where
                 () = &mut stop, if !leaving => {
                     leaving = true;
                     connection.graceful_shutdown();
-                    idle.as_mut().reset(Instant::now() + DISCONNECT_TIMEOUT);
+                    idle.as_mut().reset(Instant::now() + STOP_TIME);
                 }
                 () = &mut idle, if exchanges.is_empty() => {
                     if leaving {
@@ -109,7 +110,7 @@ where
                     }
                     leaving = true;
                     connection.graceful_shutdown();
-                    idle.as_mut().reset(Instant::now() + DISCONNECT_TIMEOUT);
+                    idle.as_mut().reset(Instant::now() + STOP_TIME);
                 }
             }
         }

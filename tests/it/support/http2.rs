@@ -74,17 +74,22 @@ impl Http2 {
 
     /// Sends a request, without waiting for its reply.
     pub(crate) fn ask(&mut self, method: &str, path: &str, json: Option<&Value>) -> Asked {
+        self.try_ask(method, path, json).expect("the connection is open")
+    }
+
+    /// Sends a request, if the connection is still open.
+    pub(crate) fn try_ask(&mut self, method: &str, path: &str, json: Option<&Value>) -> Option<Asked> {
         let mut request = Request::builder().method(method).uri(format!("https://localhost{path}"));
         request = request.header("authorization", format!("Bearer {KEY}"));
         if json.is_some() {
             request = request.header("content-type", "application/json");
         }
-        let (response, mut stream) =
-            self.requests.send_request(request.body(()).unwrap(), json.is_none()).unwrap();
+        let request = request.body(()).unwrap();
+        let (response, mut stream) = self.requests.send_request(request, json.is_none()).ok()?;
         if let Some(json) = json {
             stream.send_data(json.to_string().into(), true).unwrap();
         }
-        Asked { response, stream }
+        Some(Asked { response, stream })
     }
 
     /// Sends what is to be sent, and waits for nothing.
@@ -102,10 +107,14 @@ impl Http2 {
         Answer { head: Response::from_parts(head, ()), body }
     }
 
-    /// Gives up a request, and sees to it that the program hears of that.
-    pub(crate) fn reset(&mut self, mut asked: Asked) {
+    /// Gives up a request.
+    pub(crate) fn give_up(&mut self, mut asked: Asked) {
         asked.stream.send_reset(Reason::CANCEL);
-        drop(asked);
+    }
+
+    /// Gives up a request, and sees to it that the program hears of that.
+    pub(crate) fn reset(&mut self, asked: Asked) {
+        self.give_up(asked);
         self.ping();
     }
 
@@ -183,9 +192,10 @@ impl Http2 {
         answer
     }
 
-    /// Waits until the program has ended the connection.
-    pub(crate) fn closed(mut self) -> Result<(), h2::Error> {
-        let connection = std::mem::replace(&mut self.connection, self.runtime.spawn(async { Ok(()) }));
-        self.wait(connection).unwrap()
+    /// Waits until the connection has ended. What this side had yet to say then does not matter.
+    pub(crate) fn closed(self) {
+        let Self { runtime, connection, .. } = self;
+        let ended = async { tokio::time::timeout(PATIENCE, connection).await };
+        let _ = runtime.block_on(ended).expect("the connection stays open").unwrap();
     }
 }

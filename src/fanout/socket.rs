@@ -1,4 +1,5 @@
-//! The connections of the plain TCP listener, which a response's body can take away from the HTTP server.
+//! TCP connections, which a response's body can take away from the HTTP server. Below TLS none is: there this only sees to
+//! it that nobody waits for ever for a client who takes nothing.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 use super::pump::{Arrival, PumpHandle};
 use crate::config::StreamConfig;
 
-/// A plain TCP connection. Once its stream was handed over it is broken, for the HTTP server.
+/// A TCP connection. Once its stream was handed over it is broken, for the HTTP server.
 #[derive(Debug)]
 pub struct Socket {
     stream: Option<(TcpStream, OpenFile)>,

@@ -1,12 +1,12 @@
 //! TLS: who gets in, whose files are refused at the start, and certificates that change while it runs.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::certificate::{Pair, curl};
+use crate::support::certificate::{Pair, curl, curl_command};
 use crate::support::hearken::{Hearken, run};
 use crate::support::http::Reply;
 use crate::support::http2::Http2;
@@ -57,6 +57,30 @@ fn curl_submits_and_streams_over_both_versions_of_http() {
         let stream = said(curl(&hearken, task["stream"]["url"].as_str().unwrap(), &[option, "-N"]));
         assert!(stream.contains("\"Hel\"") && stream.ends_with("data: [DONE]\n\n"), "{stream}");
     }
+}
+
+#[test]
+fn frames_arrive_at_once_over_http_1_and_a_reader_who_leaves_is_noticed() {
+    let upstream = FakeUpstream::gemini().say("Hel").hold().say("lo").start();
+    let hearken = Hearken::before(&upstream).tls(&Pair::new()).start();
+    let submit = ["-H", "content-type: application/json", "-d", &body(json!({"stream": true})).to_string()];
+    let task: Value = serde_json::from_str(&said(curl(&hearken, "/v1/llm/generations", &submit))).unwrap();
+    let read = || {
+        let mut curl = curl_command(&hearken, task["stream"]["url"].as_str().unwrap(), &["--http1.1", "-N"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(curl.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.by_ref().any(|line| line.contains("\"Hel\"")));
+        (curl, lines)
+    };
+    let ((mut leaving, _), (mut staying, mut rest)) = (read(), read());
+    leaving.kill().unwrap();
+    leaving.wait().unwrap();
+    hearken.log_line("end=left");
+    upstream.release();
+    assert!(rest.any(|line| line == "data: [DONE]"));
+    assert!(staying.wait().unwrap().success());
 }
 
 #[test]

@@ -39,15 +39,19 @@ impl Pair {
     }
 }
 
-/// Calls the program with curl, which trusts the certificate that lies beside the configuration, and has the key.
+/// Calls the program with curl to the end.
 pub(crate) fn curl(hearken: &Hearken, path: &str, options: &[&str]) -> Output {
+    curl_command(hearken, path, options).output().unwrap()
+}
+
+/// A call of the program with curl, which trusts the certificate that lies beside the configuration, and has the key.
+pub(crate) fn curl_command(hearken: &Hearken, path: &str, options: &[&str]) -> Command {
     let port = hearken.client().address.port();
-    Command::new("curl")
-        .args(["-sS", "--max-time", "20", "--noproxy", "*", "--cacert", "cert.pem"])
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--max-time", "20", "--noproxy", "*", "--cacert", "cert.pem"])
         .args(["-H", &format!("authorization: Bearer {KEY}")])
         .args(options)
         .arg(format!("https://localhost:{port}{path}"))
-        .current_dir(hearken.directory())
-        .output()
-        .unwrap()
+        .current_dir(hearken.directory());
+    curl
 }

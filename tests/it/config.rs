@@ -6,6 +6,7 @@ use std::process::Output;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::certificate::Pair;
 use crate::support::hearken::{Hearken, UPSTREAM_KEY, command, run};
 use crate::support::http::Client;
 use crate::support::upstream::FakeUpstream;
@@ -163,8 +164,13 @@ fn the_examples_of_the_readme_are_understood() {
     assert!(examples.len() >= 3);
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("h.toml");
+    // The files that an example names are read.
+    let pair = Pair::new();
+    std::fs::write(directory.path().join("fullchain.pem"), &pair.certificate).unwrap();
+    std::fs::write(directory.path().join("privkey.pem"), &pair.key).unwrap();
     for example in examples {
-        std::fs::write(&file, example).unwrap();
+        let example = example.replace("/etc/hearken", directory.path().to_str().unwrap());
+        std::fs::write(&file, &example).unwrap();
         let mut check = command(&["check", "--config", file.to_str().unwrap()]);
         for name in ["DEMO_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"] {
             check.env(name, "sk-example");

@@ -11,11 +11,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 macro_rules! error_codes {
-    ($($(#[$doc:meta])* $variant:ident => ($status:literal, $kind:literal, $code:literal, $retryable:literal),)*) => {
+    ($($(#[doc = $meaning:literal])+ $variant:ident => ($status:literal, $kind:literal, $code:literal, $retryable:literal),)*) => {
         /// What went wrong, as the contract names it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ErrorCode {
-            $($(#[$doc])* #[serde(rename = $code)] $variant,)*
+            $($(#[doc = $meaning])+ #[serde(rename = $code)] $variant,)*
         }
 
         impl ErrorCode {
@@ -38,6 +38,12 @@ macro_rules! error_codes {
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(ErrorCode::$variant => $code,)* }
+            }
+
+            /// What the code says, in a sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(ErrorCode::$variant => concat!($($meaning),+).trim_ascii(),)* }
             }
 
             /// Would the same submit have a chance, as long as nobody knows better?

@@ -26,7 +26,7 @@
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance) |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`fanout`] | from a chunk log to any number of subscribers: as a [body](fanout::body), or over a connection that was [handed over](fanout::socket) to a [pump](fanout::pump) |
-//! | [`api`] | the URL table, extractors, handlers; [`api::page`] gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
+//! | [`api`] | the URL table, extractors, handlers; [`openapi`](api::openapi) describes what the table serves, [`reference`](api::reference) shows that; [`page`](api::page) gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config) |
 //! | [`server`] | starts all of it and drains it again; its entrance takes connections in: plain HTTP/1, or over TLS, with a [certificate](server::certificate) that may change, HTTP/1 or HTTP/2 |
 //! | [`client`] | the other side: a client of hearken's own HTTP interface, with its [profile](client::profile) and a [reader](client::following) that resumes; it prints nothing |

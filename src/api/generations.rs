@@ -169,9 +169,11 @@ async fn parse(
 
 /// The reply of an asynchronous submit: the task.
 fn task_object(snapshot: &Snapshot) -> HttpResponse {
-    HttpResponse::Ok()
+    let mut response = HttpResponse::Ok()
         .insert_header((header::LOCATION, format!("/v1/tasks/{}", snapshot.id)))
-        .json(snapshot.object())
+        .json(snapshot.object());
+    mark_with(&mut response, &snapshot.id);
+    response
 }
 
 /// The reply of a blocking call: waits until the task has ended.

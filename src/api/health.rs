@@ -1,20 +1,17 @@
 //! Alive, and ready for new tasks. No key is needed.
 
-use actix_web::{HttpResponse, Route, guard, web};
+use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::actors::Tasks;
 use crate::error::Failure;
 
-#[derive(Serialize)]
-struct Health {
+/// What a probe reads.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok` or `ready`.
     status: &'static str,
-}
-
-/// A route for the methods with which probes ask.
-#[must_use]
-pub fn probe() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// Handles `GET /healthz`: the process answers.

@@ -5,35 +5,167 @@ pub mod caller;
 pub mod generations;
 pub mod health;
 pub mod models;
+pub mod openapi;
 pub mod page;
 pub mod payload_memory;
+pub mod reference;
 pub mod reply;
 pub mod request_log;
 pub mod request_trace;
 pub mod stream;
 pub mod tasks;
+pub mod unchanging;
 pub mod upgrade;
 
-use actix_web::{Route, web};
+use actix_web::{Route, guard, web};
+use utoipa::openapi::path::PathItem;
 
+use openapi as describe;
 use reply::method_not_allowed;
 
+/// A path, what serves it, and how the OpenAPI document describes it.
+struct Endpoint {
+    path: &'static str,
+    /// The methods it takes, as `Allow` tells them.
+    allow: &'static str,
+    route: fn() -> Route,
+    /// `None`: a file that a page loads, which is nothing to be called.
+    description: Option<fn() -> PathItem>,
+}
+
 /// All paths there are; any other is answered by [`reply::not_found`].
+const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        path: "/v1/llm/generations",
+        allow: "POST",
+        route: || web::post().to(generations::submit),
+        description: Some(describe::generations::submit),
+    },
+    Endpoint {
+        path: "/v1/llm/generations/{task_id}/stream",
+        allow: "GET",
+        route: || web::get().to(stream::subscribe),
+        description: Some(describe::generations::stream),
+    },
+    Endpoint {
+        path: "/v1/tasks",
+        allow: "GET",
+        route: || web::get().to(tasks::list),
+        description: Some(describe::tasks::list),
+    },
+    Endpoint {
+        path: "/v1/tasks/{task_id}",
+        allow: "GET",
+        route: || web::get().to(tasks::query),
+        description: Some(describe::tasks::one),
+    },
+    Endpoint {
+        path: "/v1/tasks/{task_id}/cancel",
+        allow: "POST",
+        route: || web::post().to(tasks::cancel),
+        description: Some(describe::tasks::cancel),
+    },
+    Endpoint {
+        path: "/v1/configs/llm_generations_models",
+        allow: "GET",
+        route: || web::get().to(models::with_capabilities),
+        description: Some(describe::models::with_capabilities),
+    },
+    Endpoint {
+        path: "/v1/models",
+        allow: "GET",
+        route: || web::get().to(models::in_openai_shape),
+        description: Some(describe::models::in_openai_shape),
+    },
+    Endpoint {
+        path: "/",
+        allow: "GET, HEAD",
+        route: || get_or_head().to(page::index),
+        description: Some(describe::service::page),
+    },
+    Endpoint {
+        path: "/page/{file}",
+        allow: "GET, HEAD",
+        route: || get_or_head().to(page::file),
+        description: None,
+    },
+    Endpoint {
+        path: "/healthz",
+        allow: "GET, HEAD",
+        route: || get_or_head().to(health::alive),
+        description: Some(describe::service::alive),
+    },
+    Endpoint {
+        path: "/readyz",
+        allow: "GET, HEAD",
+        route: || get_or_head().to(health::ready),
+        description: Some(describe::service::ready),
+    },
+    Endpoint {
+        path: "/openapi.json",
+        allow: "GET, HEAD",
+        route: || get_or_head().to(openapi::serve),
+        description: Some(describe::service::document),
+    },
+    Endpoint {
+        path: "/docs",
+        allow: "GET, HEAD",
+        route: || get_or_head().to(reference::page),
+        description: Some(describe::service::reference),
+    },
+    Endpoint {
+        path: "/docs/{file}",
+        allow: "GET, HEAD",
+        route: || get_or_head().to(reference::file),
+        description: None,
+    },
+];
+
+/// Makes the table the application's.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let at = |path: &str, allow: &'static str, route: Route| {
-        web::resource(path).route(route).default_service(web::to(move || method_not_allowed(allow)))
-    };
-    config
-        .service(at("/v1/llm/generations", "POST", web::post().to(generations::submit)))
-        .service(at("/v1/llm/generations/{task_id}/stream", "GET", web::get().to(stream::subscribe)))
-        .service(at("/v1/tasks", "GET", web::get().to(tasks::list)))
-        .service(at("/v1/tasks/{task_id}", "GET", web::get().to(tasks::query)))
-        .service(at("/v1/tasks/{task_id}/cancel", "POST", web::post().to(tasks::cancel)))
-        .service(at("/v1/configs/llm_generations_models", "GET", web::get().to(models::with_capabilities)))
-        .service(at("/v1/models", "GET", web::get().to(models::in_openai_shape)))
-        .service(at("/", "GET, HEAD", health::probe().to(page::index)))
-        .service(at("/page/{file}", "GET, HEAD", health::probe().to(page::file)))
-        .service(at("/healthz", "GET, HEAD", health::probe().to(health::alive)))
-        .service(at("/readyz", "GET, HEAD", health::probe().to(health::ready)))
-        .default_service(web::to(reply::not_found));
+    for endpoint in ENDPOINTS {
+        let allow = endpoint.allow;
+        let resource = web::resource(endpoint.path)
+            .route((endpoint.route)())
+            .default_service(web::to(move || method_not_allowed(allow)));
+        config.service(resource);
+    }
+    config.default_service(web::to(reply::not_found));
+}
+
+/// A route for the methods with which probes, browsers and caches ask.
+fn get_or_head() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+#[cfg(test)]
+mod tests {
+    use utoipa::openapi::path::PathItem;
+
+    use super::*;
+
+    #[test]
+    fn the_document_describes_each_method_that_a_path_takes_and_no_other() {
+        for Endpoint { path, allow, description, .. } in ENDPOINTS {
+            let Some(description) = description else {
+                assert!(path.ends_with("/{file}"), "{path} has no description");
+                continue;
+            };
+            let PathItem { get, head, post, put, patch, delete, options, trace, .. } = description();
+            let methods = [
+                ("GET", get),
+                ("HEAD", head),
+                ("POST", post),
+                ("PUT", put),
+                ("PATCH", patch),
+                ("DELETE", delete),
+                ("OPTIONS", options),
+                ("TRACE", trace),
+            ];
+            let described: Vec<_> =
+                methods.iter().filter_map(|(name, it)| it.as_ref().map(|_| *name)).collect();
+            // HEAD goes without saying where there is GET.
+            assert_eq!(described.join(", "), allow.trim_end_matches(", HEAD"), "{path}");
+        }
+    }
 }

@@ -1,15 +1,15 @@
 //! `GET /`: the page in the browser, and the files that it is made of (`src/page/`). No key is needed to see them;
 //! all that the page does, it does with the key of whoever signs in, by the API that everybody uses.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use actix_web::HttpMessage;
-use actix_web::http::header::{self, EntityTag, IfNoneMatch};
+use actix_web::http::header;
 use actix_web::web::{Bytes, Path};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use sha2::{Digest, Sha256};
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::reply;
+use super::unchanging::Unchanging;
 
 /// Nothing but our own files, no inline script or style, no `eval`, no other origin: what a model says cannot become
 /// part of the program.
@@ -25,21 +25,12 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// A file of the page.
-struct File {
-    name: &'static str,
-    content_type: &'static str,
-    text: &'static str,
-    /// Changes with the text.
-    tag: EntityTag,
-}
-
 macro_rules! files {
     ($($name:literal: $content_type:ident,)*) => {
-        /// All files there are.
-        static FILES: LazyLock<Vec<File>> = LazyLock::new(|| vec![
-            $(File::new($name, $content_type, include_str!(concat!("../page/", $name))),)*
-        ]);
+        /// All files there are, by name.
+        static FILES: LazyLock<HashMap<&str, Unchanging>> = LazyLock::new(|| HashMap::from([
+            $(($name, own($content_type, include_str!(concat!("../page/", $name)))),)*
+        ]));
     };
 }
 
@@ -68,40 +59,11 @@ files! {
     "waveform.js": SCRIPT,
 }
 
-impl File {
-    fn new(name: &'static str, content_type: &'static str, text: &'static str) -> Self {
-        let hash: String = Sha256::digest(text).iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-        Self { name, content_type, text, tag: EntityTag::new_strong(hash) }
-    }
-
-    fn find(name: &str) -> Option<&'static Self> {
-        FILES.iter().find(|file| file.name == name)
-    }
-
-    fn respond(&self, request: &HttpRequest) -> HttpResponse {
-        let is_known = match request.get_header::<IfNoneMatch>() {
-            Some(IfNoneMatch::Any) => true,
-            Some(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(&self.tag)),
-            None => false,
-        };
-        let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-        protect(&mut response)
-            .insert_header(header::ETag(self.tag.clone()))
-            // Kept, and asked for again each time: a new version of the program brings a new page.
-            .insert_header((header::CACHE_CONTROL, "no-cache"));
-        if is_known {
-            return response.finish();
-        }
-        response.content_type(self.content_type).body(Bytes::from_static(self.text.as_bytes()))
-    }
-}
-
-fn protect(response: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
-    response
-        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .insert_header(("Permissions-Policy", "microphone=(self)"))
+fn own(content_type: &'static str, text: &'static str) -> Unchanging {
+    Unchanging::new(content_type, Bytes::from_static(text.as_bytes()))
+        .with(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)
+        .with(header::REFERRER_POLICY, "no-referrer")
+        .with(header::PERMISSIONS_POLICY, "microphone=(self)")
 }
 
 /// Handles `GET /`.
@@ -115,8 +77,8 @@ pub async fn file(request: HttpRequest, name: Path<String>) -> HttpResponse {
 }
 
 async fn serve(name: &str, request: HttpRequest) -> HttpResponse {
-    match File::find(name) {
-        Some(file) => file.respond(&request),
+    match FILES.get(name) {
+        Some(file) => file.answer(&request),
         None => reply::not_found(request).await,
     }
 }

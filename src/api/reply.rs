@@ -47,7 +47,7 @@ fn respond(failure: &Failure, error: HttpError<'_>) -> HttpResponse {
 pub async fn not_found(request: HttpRequest) -> HttpResponse {
     Failure::new(
         ErrorCode::NotFound,
-        format!("There is nothing at {}; see the README for the paths", request.path()),
+        format!("There is nothing at {}; GET /docs shows the paths", request.path()),
     )
     .error_response()
 }

@@ -14,10 +14,11 @@ use crate::task::snapshot::Status;
 use crate::wire::task::TaskList;
 
 /// Longest `wait`, in seconds.
-const MAX_WAIT: u64 = 60;
-/// Tasks on a page, when nothing is said and at most.
-const PAGE: usize = 20;
-const MAX_PAGE: usize = 100;
+pub const MAX_WAIT: u64 = 60;
+/// Tasks on a page, when nothing is said.
+pub const PAGE: usize = 20;
+/// Most tasks on a page.
+pub const MAX_PAGE: usize = 100;
 
 /// Handles a query.
 ///

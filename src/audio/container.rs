@@ -10,13 +10,14 @@ use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::library::Source;
 use super::wave::is_wave;
 
 /// The audio containers that hearken accepts: those that the Gemini API documents, with `audio/m4a` for
 /// MPEG-4 files that hold sound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Container {
     /// RIFF WAVE, with its 64-bit forms RF64 and BW64.

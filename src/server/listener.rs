@@ -27,7 +27,9 @@ use crate::actors::Tasks;
 use crate::api;
 use crate::api::generations::SubmitSettings;
 use crate::api::models::ServingSince;
+use crate::api::openapi::Published;
 use crate::api::payload_memory::PayloadMemory;
+use crate::api::reference::Reference;
 use crate::api::request_log;
 use crate::channel::Channels;
 use crate::config::Config;
@@ -69,6 +71,8 @@ pub(super) fn listen(
         parsing: Arc::new(Semaphore::new((workers / 2).max(1))),
     });
     let since = web::Data::new(ServingSince(Timestamp::now()));
+    let document = web::Data::new(Published::new().map_err(io::Error::from)?);
+    let reference = web::Data::new(Reference::new());
     let Shared { keys, channels, tasks, fanout, draining, traces } = shared;
     let (keys, channels) = (web::Data::new(keys), web::Data::new(channels));
     let (tasks, traces) = (web::Data::new(tasks), web::Data::new(traces));
@@ -77,6 +81,8 @@ pub(super) fn listen(
             .app_data(submits.clone())
             .app_data(web::Data::new(Reception::open(fanout.clone())))
             .app_data(since.clone())
+            .app_data(document.clone())
+            .app_data(reference.clone())
             .app_data(keys.clone())
             .app_data(channels.clone())
             .app_data(tasks.clone())

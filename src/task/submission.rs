@@ -16,10 +16,14 @@ use crate::wire::submit::SubmitBody;
 /// What is asked when the client asks nothing.
 pub const DEFAULT_PROMPT: &str = "Please transcribe this audio file";
 
-const MAX_MODEL_CHARACTERS: usize = 256;
-const MAX_PROMPT_CHARACTERS: usize = 100_000;
-const MAX_SYSTEM_PROMPT_CHARACTERS: usize = 10_000;
-const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.0..=2.0;
+/// Most characters of `model`.
+pub const MAX_MODEL_CHARACTERS: usize = 256;
+/// Most characters of `prompt`.
+pub const MAX_PROMPT_CHARACTERS: usize = 100_000;
+/// Most characters of `system_prompt`.
+pub const MAX_SYSTEM_PROMPT_CHARACTERS: usize = 10_000;
+/// The values of `temperature`.
+pub const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.0..=2.0;
 
 /// How the answer is delivered to whoever submits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

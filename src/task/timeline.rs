@@ -1,46 +1,56 @@
 //! When what happened to a task.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Timestamp;
 
 /// The moments of a task's life, in milliseconds since the Unix epoch; what has not happened is `null`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Timeline {
     /// When it was accepted.
     #[serde(rename = "queued_at_ms")]
+    #[schema(value_type = u64)]
     pub queued: Timestamp,
     /// When the download of its audio began; absent for audio that was sent along.
     #[serde(rename = "fetch_started_at_ms", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = u64, required = false)]
     pub fetch_started: Option<Timestamp>,
     /// When its audio was downloaded; `null` for audio that was sent along.
     #[serde(rename = "fetched_at_ms")]
+    #[schema(required, value_type = Option<u64>)]
     pub fetched: Option<Timestamp>,
     /// When the first text came.
     #[serde(rename = "first_answered_at_ms")]
+    #[schema(required, value_type = Option<u64>)]
     pub first_answered: Option<Timestamp>,
     /// When its outcome was decided.
     #[serde(rename = "ended_at_ms")]
+    #[schema(required, value_type = Option<u64>)]
     pub ended: Option<Timestamp>,
     /// The upstream calls, in order.
     pub attempts: Vec<Attempt>,
 }
 
 /// One upstream call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Attempt {
     /// The channel's name.
     pub channel: String,
     /// When the call began.
     #[serde(rename = "started_at_ms")]
+    #[schema(value_type = u64)]
     pub started: Timestamp,
     /// When it ended.
     #[serde(rename = "ended_at_ms")]
+    #[schema(required, value_type = Option<u64>)]
     pub ended: Option<Timestamp>,
     /// `completed` or an error code; `null` while it runs.
+    #[schema(required)]
     pub outcome: Option<String>,
     /// The HTTP status with which the upstream refused; absent where it told none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 100, maximum = 999)]
     pub upstream_status: Option<u16>,
 }
 

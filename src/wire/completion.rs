@@ -4,9 +4,13 @@
 //! that clients of thinking models read.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::Object;
+
+use super::schema::{self, words};
 
 /// Why the model stopped, in OpenAI's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     /// The model was done.
@@ -18,7 +22,7 @@ pub enum FinishReason {
 }
 
 /// Tokens as OpenAI counts them: `completion_tokens` includes reasoning, `total_tokens` is the sum.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Tokens of prompt, system prompt and audio.
     pub prompt_tokens: u64,
@@ -33,7 +37,7 @@ pub struct Usage {
 }
 
 /// Parts of the prompt's tokens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PromptTokensDetails {
     /// Tokens that the audio took.
     pub audio_tokens: u64,
@@ -42,7 +46,7 @@ pub struct PromptTokensDetails {
 }
 
 /// Parts of the completion's tokens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CompletionTokensDetails {
     /// Tokens that went into reasoning.
     pub reasoning_tokens: u64,
@@ -94,16 +98,19 @@ impl CompletionEnd {
 }
 
 /// What one chunk adds to the answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Delta<'a> {
     /// `assistant`, in the first chunk only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = assistant, required = false)]
     pub role: Option<&'static str>,
     /// Text of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub content: Option<&'a str>,
     /// Text of the reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reasoning_content: Option<&'a str>,
 }
 
@@ -126,21 +133,36 @@ impl<'a> Delta<'a> {
 }
 
 /// A `chat.completion.chunk`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ChatCompletionChunk)]
 pub struct Chunk<'a> {
+    /// The same in every chunk and in the whole answer.
     id: &'a str,
+    /// Always `chat.completion.chunk`.
+    #[schema(schema_with = chunk_word)]
     object: &'static str,
+    /// Unix seconds.
     created: u64,
+    /// The model as the client named it.
     model: &'a str,
+    /// Always one.
+    #[schema(value_type = Vec<ChunkChoice<'_>>, min_items = 1, max_items = 1)]
     choices: [ChunkChoice<'a>; 1],
+    /// What the answer took; in the last chunk only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     usage: Option<Usage>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ChunkChoice<'a> {
+    /// Always 0.
+    #[schema(maximum = 0)]
     index: u8,
+    /// What the chunk adds; empty in the last one.
     delta: Delta<'a>,
+    /// Why the model stopped; null but in the last chunk.
+    #[schema(required)]
     finish_reason: Option<FinishReason>,
 }
 
@@ -176,30 +198,51 @@ impl<'a> Chunk<'a> {
 }
 
 /// A whole `chat.completion`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ChatCompletion<'a> {
+    /// `chatcmpl-...`
     id: &'a str,
+    /// Always `chat.completion`.
+    #[schema(schema_with = completion_word)]
     object: &'static str,
+    /// Unix seconds.
     created: u64,
+    /// The model as the client named it.
     model: &'a str,
+    /// Always one.
+    #[schema(value_type = Vec<Choice<'_>>, min_items = 1, max_items = 1)]
     choices: [Choice<'a>; 1],
+    /// What the answer took.
     usage: Usage,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Choice<'a> {
+    /// Always 0.
+    #[schema(maximum = 0)]
     index: u8,
+    /// The answer.
     message: Message<'a>,
+    /// Why the model stopped.
     finish_reason: FinishReason,
+    /// Always null.
+    #[schema(schema_with = schema::null)]
     logprobs: Option<()>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Message<'a> {
+    /// Always `assistant`.
+    #[schema(schema_with = assistant)]
     role: &'static str,
+    /// The text of the answer.
     content: &'a str,
+    /// The text of the reasoning, where it was asked for and the model gave any.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reasoning_content: Option<&'a str>,
+    /// Always null.
+    #[schema(schema_with = schema::null)]
     refusal: Option<()>,
 }
 
@@ -232,4 +275,16 @@ impl<'a> ChatCompletion<'a> {
             usage,
         }
     }
+}
+
+fn assistant() -> Object {
+    words(["assistant"])
+}
+
+fn chunk_word() -> Object {
+    words(["chat.completion.chunk"])
+}
+
+fn completion_word() -> Object {
+    words(["chat.completion"])
 }

@@ -1,8 +1,13 @@
 //! A [`Failure`] as JSON: for an HTTP error, and for a failed task and its `error` frame.
 
-use serde::Serialize;
+use std::borrow::Cow;
 
-use crate::error::Failure;
+use serde::Serialize;
+use utoipa::openapi::{Object, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::schema::{described, words};
+use crate::error::{ErrorCode, Failure};
 
 /// `{"error": {...}}`, with `error` as the first key: some clients look for exactly that start.
 #[derive(Debug, Serialize)]
@@ -12,14 +17,22 @@ pub struct ErrorBody<T> {
 }
 
 /// The error of a failed task, as in `GET /v1/tasks/{id}` and in the `error` frame of a stream.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TaskError<'a> {
+    /// What went wrong, for programs.
+    #[schema(value_type = ErrorCode)]
     code: &'static str,
+    /// What went wrong and what to do about it, for people.
     message: &'a str,
+    /// The family of the code.
     #[serde(rename = "type")]
+    #[schema(schema_with = kinds)]
     kind: &'static str,
+    /// The HTTP status that an upstream gave as the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 100, maximum = 999)]
     upstream_status: Option<u16>,
+    /// Would the same submit have a chance?
     retryable: bool,
 }
 
@@ -37,16 +50,28 @@ impl<'a> From<&'a Failure> for TaskError<'a> {
 
 /// The error of an HTTP response, with `param`, which is `null` where no field is at fault. `retryable` is told
 /// of a task's failure only: a refused request is to be mended, not repeated.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ErrorDetails)]
 pub struct HttpError<'a> {
+    /// What went wrong, for programs.
+    #[schema(value_type = ErrorCode)]
     code: &'static str,
+    /// What went wrong and what to do about it, for people.
     message: &'a str,
+    /// The family of the code.
     #[serde(rename = "type")]
+    #[schema(schema_with = kinds)]
     kind: &'static str,
+    /// The field, query parameter or header at fault; null where there is none.
+    #[schema(required)]
     param: Option<&'a str>,
+    /// The HTTP status that an upstream gave as the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 100, maximum = 999)]
     upstream_status: Option<u16>,
+    /// Would the same submit have a chance? Told of a task's failure only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     retryable: Option<bool>,
 }
 
@@ -69,4 +94,27 @@ impl<'a> HttpError<'a> {
             retryable: Some(failure.retryable),
         }
     }
+}
+
+/// The codes of the one table, with what they say.
+impl PartialSchema for ErrorCode {
+    fn schema() -> RefOr<Schema> {
+        let meaning = |code: &ErrorCode| format!("- `{}`: {}", code.as_str(), code.meaning());
+        let meanings: Vec<_> = Self::ALL.iter().map(meaning).collect();
+        described(words(Self::ALL.iter().map(|code| code.as_str())), &meanings.join("\n")).into()
+    }
+}
+
+impl ToSchema for ErrorCode {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("ErrorCode")
+    }
+}
+
+/// The words of `type`, each once.
+fn kinds() -> Object {
+    let mut kinds: Vec<_> = ErrorCode::ALL.iter().map(|code| code.kind()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    described(words(kinds), "The family of the code.")
 }

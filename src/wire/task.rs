@@ -2,32 +2,45 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Array, Object};
 
+use super::completion::ChatCompletion;
 use super::error::TaskError;
+use super::schema::{self, described, words};
 
 /// The ten fields of a task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Task)]
 pub struct TaskObject<'a> {
     /// `task-llm-...`
+    #[schema(pattern = "^task-llm-[0-9]{1,20}-[a-z0-9]{8}$")]
     pub id: &'a str,
     /// Always `llm.generation.task`.
+    #[schema(schema_with = object_word)]
     pub object: &'static str,
     /// Always `llm`.
     #[serde(rename = "type")]
+    #[schema(schema_with = kind_word)]
     pub kind: &'static str,
     /// The model as the client named it.
     pub model: &'a str,
-    /// `pending`, `processing`, `completed` or `failed`.
+    /// `pending`, `processing`, `completed` or `failed`; it never goes back.
+    #[schema(schema_with = status_words)]
     pub status: &'static str,
-    /// 0 to 100.
+    /// 0 to 100: 0 while pending, 100 when completed. It never falls.
+    #[schema(maximum = 100)]
     pub progress: u8,
     /// Unix seconds.
     pub created: u64,
     /// Where the stream is, for a task submitted with `stream`.
+    #[schema(required)]
     pub stream: Option<StreamLink>,
     /// The ChatCompletion of a completed task, in the bytes in which it was stored.
+    #[schema(required, value_type = Option<Vec<ChatCompletion<'_>>>, min_items = 1, max_items = 1)]
     pub results: Option<[&'a RawValue; 1]>,
     /// The error of a failed task.
+    #[schema(required)]
     pub error: Option<TaskError<'a>>,
 }
 
@@ -46,37 +59,44 @@ pub struct TaskView<'a, Timeline, Request> {
 }
 
 /// The request of a task, without its audio.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RequestObject<'a, Audio> {
     /// The model as the client named it.
     pub model: &'a str,
     /// The prompt, also where it is the default.
     pub prompt: &'a str,
     /// The system prompt.
+    #[schema(required)]
     pub system_prompt: Option<&'a str>,
     /// Token limit.
+    #[schema(required)]
     pub max_tokens: Option<u64>,
     /// 0 to 2.
+    #[schema(required)]
     pub temperature: Option<f64>,
     /// Was the model asked to include its reasoning?
     pub reasoning: bool,
     /// May the chunks be subscribed to?
     pub stream: bool,
     /// Where the audio came from and what it was.
+    #[schema(required)]
     pub audio: Option<&'a Audio>,
 }
 
 /// Where a task's stream is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct StreamLink {
     /// A path on this server.
     pub url: String,
 }
 
 /// `{"object":"list","data":[...]}`
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct List<T> {
+    /// Always `list`.
+    #[schema(schema_with = schema::list)]
     object: &'static str,
+    /// All there are.
     data: Vec<T>,
 }
 
@@ -89,10 +109,14 @@ impl<T> List<T> {
 }
 
 /// A page of tasks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TaskList<T> {
+    /// Always `list`.
+    #[schema(schema_with = schema::list)]
     object: &'static str,
+    /// The tasks, newest first.
     data: Vec<T>,
+    /// Are there older ones?
     has_more: bool,
 }
 
@@ -105,25 +129,47 @@ impl<T> TaskList<T> {
 }
 
 /// A model with what it takes in.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ModelCapabilities<'a> {
     /// The model's name.
     pub id: &'a str,
     /// Always `model`.
+    #[schema(schema_with = schema::model)]
     pub object: &'static str,
     /// In the order text, vision, video, audio, file.
+    #[schema(schema_with = capabilities)]
     pub capabilities: Vec<&'static str>,
 }
 
 /// A model in OpenAI's shape.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Model<'a> {
     /// The model's name.
     pub id: &'a str,
     /// Always `model`.
+    #[schema(schema_with = schema::model)]
     pub object: &'static str,
     /// Unix seconds: since when this server serves it.
     pub created: u64,
     /// The channel's name.
     pub owned_by: &'a str,
+}
+
+fn object_word() -> Object {
+    words(["llm.generation.task"])
+}
+
+fn kind_word() -> Object {
+    words(["llm"])
+}
+
+/// The words for how far a task is, as a schema.
+#[must_use]
+pub fn status_words() -> Object {
+    let status = words(["pending", "processing", "completed", "failed"]);
+    described(status, "`pending` -> `processing` -> `completed` or `failed`, and never back.")
+}
+
+fn capabilities() -> Array {
+    Array::new(words(["text", "vision", "video", "audio", "file"]))
 }

@@ -36,6 +36,7 @@ mod page;
 mod query;
 mod queue;
 mod recordings;
+mod reference;
 mod restart;
 mod retry;
 mod spans;

@@ -155,3 +155,17 @@ fn the_readme_names_every_error_code() {
         );
     }
 }
+
+#[test]
+fn every_path_stands_in_the_url_table() {
+    // There a path has its description in the OpenAPI document beside it.
+    for (path, text) in sources("src/api").into_iter().chain(sources("src/server")) {
+        let inside = path.strip_prefix(root().join("src")).unwrap();
+        let allowed = usize::from(inside == Path::new("api/mod.rs"));
+        let program = program(&text);
+        for word in [".service(", "web::resource(", ".route("] {
+            let found = program.matches(word).count();
+            assert!(found <= allowed, "{} says {word}: put the path into api::ENDPOINTS", inside.display());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Examples of the document, made of the types that are really sent.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::audio::container::Container;
+use crate::audio::facts::{AudioFacts, Sound};
+use crate::error::{ErrorCode, Failure};
+use crate::task::Timestamp;
+use crate::task::request::Request;
+use crate::task::snapshot::{Snapshot, State};
+use crate::task::submission::Question;
+use crate::task::timeline::Timeline;
+use crate::wire::chunk_frames::{ChunkFrames, finish_frame};
+use crate::wire::completion::{
+    ChatCompletion, Chunk, CompletionHead, CompletionTokensDetails, Delta, FinishReason, PromptTokensDetails,
+    Usage,
+};
+use crate::wire::error::{ErrorBody, TaskError};
+use crate::wire::event_stream::{FrameKind, encode_frame};
+use crate::wire::task::TaskList;
+
+/// The task of all examples.
+pub(super) const TASK_ID: &str = "task-llm-1776874565-yq3szvcu";
+const MODEL: &str = "gemini-2.5-pro";
+const CREATED: u64 = 1_776_874_565;
+const TEXTS: [&str; 2] = ["Nothing ", "is lost."];
+
+/// A submit that is answered at once and read as a stream.
+pub(super) fn submit() -> Value {
+    json!({
+        "model": MODEL,
+        "audio_url": "https://example.com/recordings/call-17.mp3",
+        "prompt": "Who speaks, and in what mood?",
+        "stream": true,
+    })
+}
+
+/// A submit whose audio is inside, and which waits for the answer.
+pub(super) fn inline_submit() -> Value {
+    json!({
+        "model": "local-inspect",
+        "audio_url": "data:audio/wav;base64,UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YRAAAACAgICAgICAgICAgICAgICA",
+        "sync": true,
+    })
+}
+
+/// A task that was just accepted.
+pub(super) fn pending() -> Value {
+    json!(snapshot(State::Pending).object())
+}
+
+/// A task that was answered.
+pub(super) fn completed() -> Value {
+    json!(snapshot(answered()).object())
+}
+
+/// The same with what `include` adds.
+pub(super) fn completed_with_details() -> Value {
+    let sound = Sound::new(Container::Mp3, 1_966_080, Some(Duration::from_millis(122_880)));
+    let audio =
+        AudioFacts::Url { url: "https://example.com/recordings/call-17.mp3".to_owned(), sound: Some(sound) };
+    let question = Question {
+        model: MODEL.to_owned(),
+        prompt: "Who speaks, and in what mood?".to_owned(),
+        system_prompt: None,
+        max_tokens: None,
+        temperature: None,
+        reasoning: false,
+    };
+    let request = Request { question, stream: true, audio: Some(audio) };
+    json!(snapshot(answered()).view(true, Some(&request)))
+}
+
+/// A task that failed.
+pub(super) fn failed() -> Value {
+    let failure = Failure::new(ErrorCode::UpstreamTimeout, ErrorCode::UpstreamTimeout.meaning());
+    json!(snapshot(State::Failed { failure, progress: 0 }).object())
+}
+
+/// A page of tasks.
+pub(super) fn page() -> Value {
+    json!(TaskList::new(vec![snapshot(State::Pending).object()], true))
+}
+
+/// A whole answer.
+pub(super) fn completion() -> Value {
+    json!(ChatCompletion::new(&head(), &TEXTS.concat(), "", FinishReason::Stop, usage()))
+}
+
+/// What a subscriber reads.
+pub(super) fn stream() -> String {
+    let head = head();
+    let mut frames = ChunkFrames::of(&head);
+    let deltas = [Delta::ROLE, Delta::content(TEXTS[0]), Delta::content(TEXTS[1])];
+    let mut all: Vec<_> = deltas.iter().enumerate().map(|(id, delta)| frames.delta(id, *delta)).collect();
+    all.push(finish_frame(&head, all.len(), FinishReason::Stop, usage()));
+    all.push(encode_frame(FrameKind::Done, all.len(), b"[DONE]"));
+    format!(": keep-alive\nretry: 2000\n{}", String::from_utf8_lossy(&all.concat()))
+}
+
+/// Each kind of frame by itself: its name, when it comes, and its fields.
+pub(super) fn frames() -> [(&'static str, &'static str, Value); 3] {
+    let text = json!(Chunk::delta(&head(), Delta::content(TEXTS[0]))).to_string();
+    let failure = Failure::new(ErrorCode::UpstreamTimeout, ErrorCode::UpstreamTimeout.meaning());
+    let failed = json!(ErrorBody { error: TaskError::from(&failure) }).to_string();
+    [
+        ("chunk", "A piece of the answer", json!({ "event": "chunk", "id": "1", "data": text })),
+        ("done", "The end of a completed task", json!({ "event": "done", "id": "4", "data": "[DONE]" })),
+        ("error", "The end of a failed task", json!({ "event": "error", "id": "2", "data": failed })),
+    ]
+}
+
+fn snapshot(state: State) -> Snapshot {
+    let at = |ms: u64| Timestamp(CREATED * 1000 + ms);
+    let mut timeline = Timeline::begun(at(120));
+    timeline.fetched = Some(at(480));
+    timeline.attempt("gemini", at(500));
+    timeline.first_answered = Some(at(1_900));
+    timeline.end("completed", at(2_750));
+    // The id is well-formed; were it not, any other one would do for an example.
+    let id = TASK_ID.parse().unwrap_or_else(|_| crate::task::id::TaskId::generate(CREATED));
+    Snapshot { id, model: MODEL.to_owned(), created: CREATED, stream: true, state, timeline }
+}
+
+fn answered() -> State {
+    let completion = RawValue::from_string(completion().to_string()).unwrap_or_default();
+    State::Completed { completion: completion.into() }
+}
+
+fn head() -> CompletionHead {
+    CompletionHead {
+        id: "chatcmpl-6bt1lz6jb34pn2mdol2no8o0".to_owned(),
+        created: CREATED,
+        model: MODEL.to_owned(),
+    }
+}
+
+fn usage() -> Usage {
+    Usage {
+        prompt_tokens: 271,
+        completion_tokens: 4,
+        total_tokens: 275,
+        prompt_tokens_details: PromptTokensDetails { audio_tokens: 262, cached_tokens: 0 },
+        completion_tokens_details: CompletionTokensDetails { reasoning_tokens: 0 },
+    }
+}

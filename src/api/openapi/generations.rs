@@ -1,0 +1,245 @@
+//! Submit and stream in the document.
+
+use serde_json::json;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::link::{Link, LinkBuilder};
+use utoipa::openapi::path::{HttpMethod, PathItem};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{OneOfBuilder, SchemaType, Type};
+use utoipa::openapi::{
+    Content, ContentBuilder, Object, ObjectBuilder, Ref, Required, ResponseBuilder, Schema,
+};
+
+use super::parts::{
+    KEYED, failing, failing_with, header_parameter, operation, query_parameter, response, task_id, text,
+    whole_number,
+};
+use super::{Tag, examples};
+use crate::error::ErrorCode;
+use crate::task::idempotency;
+use crate::task::submission::{
+    DEFAULT_PROMPT, MAX_MODEL_CHARACTERS, MAX_PROMPT_CHARACTERS, MAX_SYSTEM_PROMPT_CHARACTERS, TEMPERATURES,
+};
+use crate::wire::schema::words;
+
+const EVENT_STREAM: &str = "text/event-stream";
+const JSON: &str = "application/json";
+
+/// What every `audio_url` begins with; the whole rule is no regular expression.
+const AUDIO_URL: &str = r"^(?:[Hh][Tt][Tt][Pp][Ss]?://[^/\s]|[Dd][Aa][Tt][Aa]:[^,]*;[Bb][Aa][Ss][Ee]64\s*,)";
+
+/// `POST /v1/llm/generations`
+pub(crate) fn submit() -> PathItem {
+    let description = "Asks a model about audio. `sync` and `stream` say how the answer comes:\n\n\
+        | `sync` | `stream` | the reply |\n|---|---|---|\n\
+        | false | false | the task, at once; ask for it at `GET /v1/tasks/{task_id}` |\n\
+        | false | true | the same, and its chunks can be subscribed to at `stream.url` |\n\
+        | true | false | the ChatCompletion, when the task has ended; a caller who goes away cancels the task |\n\
+        | true | true | the stream of chunks; a caller who goes away can come back to `stream.url` |\n\n\
+        The audio is judged by its bytes: wav, mp3, aiff, aac, ogg, flac and m4a are known. A synchronous call fails \
+        with the status of its task's error, as long as nothing of the answer was sent.";
+    let key = "Makes the submit repeatable: for a day the same key with the same body is answered with the first \
+        task as it is now, and starts nothing. 1 to 255 printable ASCII characters, bare or in quotation marks.";
+    let body =
+        ContentBuilder::new().schema(Some(Ref::from_schema_name("SubmitRequest"))).examples_from_iter([
+            (
+                "url",
+                ExampleBuilder::new().summary("A URL, answered as a stream").value(Some(examples::submit())),
+            ),
+            (
+                "inline",
+                ExampleBuilder::new()
+                    .summary("Inline audio, answered when all is said")
+                    .value(Some(examples::inline_submit())),
+            ),
+        ]);
+    let trace = "W3C Trace Context: the task, and each call of an upstream that it makes, belong to this trace. \
+        One that is malformed is ignored.";
+    let operation = operation("submitGeneration", Tag::Generations.name(), "Submit audio", description)
+        .parameter(header_parameter("Idempotency-Key", key, text().pattern(Some(idempotency::PATTERN))))
+        .parameter(header_parameter("traceparent", trace, text()))
+        .parameter(header_parameter("tracestate", "What belongs to `traceparent`.", text()))
+        .request_body(Some(
+            RequestBodyBuilder::new().required(Some(Required::True)).content(JSON, body.build()).build(),
+        ))
+        .response("200", answer());
+    // Whatever may become of a task may be the reply of a synchronous call.
+    let codes = ErrorCode::ALL.iter().copied().filter(|code| {
+        !matches!(code, ErrorCode::NotFound | ErrorCode::MethodNotAllowed | ErrorCode::StreamNotEnabled)
+    });
+    let operation = failing_with(operation, codes, |status| match status {
+        409 | 422 | 429 | 500.. => &["x-should-retry"],
+        _ => &[],
+    });
+    PathItem::new(HttpMethod::Post, operation)
+}
+
+fn answer() -> ResponseBuilder {
+    let either =
+        OneOfBuilder::new().item(Ref::from_schema_name("Task")).item(Ref::from_schema_name("ChatCompletion"));
+    let json = ContentBuilder::new().schema(Some(either)).examples_from_iter([
+        ("asynchronous", ExampleBuilder::new().summary("`sync` false").value(Some(examples::pending()))),
+        (
+            "synchronous",
+            ExampleBuilder::new().summary("`sync` true, `stream` false").value(Some(examples::completion())),
+        ),
+    ]);
+    let description =
+        "Asynchronous: the task, durable, with `Location`. Synchronous: the answer, whole or as a stream.";
+    ["getTask", "streamGeneration", "cancelTask"]
+        .into_iter()
+        .fold(
+            response(description, &["X-Task-Id", "Location", "Idempotent-Replayed"]),
+            |response, operation| response.link(operation, of_this_task(operation)),
+        )
+        .content(JSON, json.build())
+        .content(EVENT_STREAM, frames())
+}
+
+/// What can be done next with the task of an asynchronous submit.
+fn of_this_task(operation: &str) -> Link {
+    LinkBuilder::new().operation_id(operation).parameter("task_id", "$response.header.X-Task-Id").build()
+}
+
+/// `GET /v1/llm/generations/{task_id}/stream`
+pub(crate) fn stream() -> PathItem {
+    let description = "The frames of a task that was submitted with `\"stream\": true`, before, during and after its \
+        run, for any number of subscribers. The response begins at once and ends after the frame `done` or `error`; a \
+        comment line keeps the connection alive while there is nothing to say.";
+    let description = format!("{description}\n\n```\n{}```", examples::stream());
+    let offset = "Starts at this chunk. One that is not reached yet is waited for; on an ended task it brings the \
+        terminal frame alone.";
+    let last = "The `id` of the last frame that was read, as a browser's `EventSource` sends it: the stream goes on \
+        behind it. It wins over `offset`; one that is no number is ignored.";
+    let operation =
+        operation("streamGeneration", Tag::Generations.name(), "Subscribe to chunks", &description)
+            .parameter_ref(task_id())
+            .parameter(query_parameter("offset", offset, whole_number(0).default(Some(json!(0)))))
+            .parameter(header_parameter("Last-Event-ID", last, text()))
+            .response(
+                "200",
+                response("The frames.", &["Cache-Control", "X-Accel-Buffering"])
+                    .content(EVENT_STREAM, frames()),
+            )
+            .response(
+                "204",
+                response(
+                    "`Last-Event-ID` is at or past the end: there is nothing more, do not reconnect.",
+                    &[],
+                ),
+            );
+    let codes = [
+        ErrorCode::TaskNotFound,
+        ErrorCode::StreamNotEnabled,
+        ErrorCode::StreamExpired,
+        ErrorCode::InvalidParam,
+        ErrorCode::ShuttingDown,
+    ];
+    PathItem::new(HttpMethod::Get, failing(operation, KEYED.into_iter().chain(codes)))
+}
+
+/// OpenAPI 3.1 has no words for the items of an event stream; what tools agree on is the schema of one event.
+fn frames() -> Content {
+    ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("StreamFrame")))
+        .examples_from_iter(
+            examples::frames().map(|(name, summary, value)| {
+                (name, ExampleBuilder::new().summary(summary).value(Some(value)))
+            }),
+        )
+        .build()
+}
+
+/// One frame of a stream.
+pub(super) fn frame() -> Schema {
+    let frame = |event: &'static str, description: &str, data: ObjectBuilder| {
+        let id = text().pattern(Some("^[0-9]+$")).description(Some("The number of the chunk, from 0 on."));
+        let retry =
+            whole_number(0).description(Some("Milliseconds; rides in the first frame of a response."));
+        let frame = ObjectBuilder::new()
+            .description(Some(description))
+            .property("event", words([event]))
+            .property("id", id)
+            .property("retry", retry)
+            .property("data", data);
+        ["event", "id", "data"].into_iter().fold(frame, ObjectBuilder::required)
+    };
+    let json =
+        |schema: &str| text().content_media_type(JSON).content_schema(Some(Ref::from_schema_name(schema)));
+    OneOfBuilder::new()
+        .description(Some("One event of a stream; nothing but these three is ever sent."))
+        .item(frame("chunk", "A piece of the answer.", json("ChatCompletionChunk")))
+        .item(frame("done", "The end of a completed task.", words(["[DONE]"]).into()))
+        .item(frame("error", "The end of a failed task.", json("FailedTask")))
+        .build()
+        .into()
+}
+
+/// The data of an `error` frame.
+pub(super) fn failed_task() -> Object {
+    ObjectBuilder::new()
+        .description(Some("What an `error` frame tells: the error of the task."))
+        .property("error", Ref::from_schema_name("TaskError"))
+        .required("error")
+        .build()
+}
+
+/// The body of a submit, by the constants that judge it.
+pub(super) fn submit_request() -> Object {
+    let or_null = |kind| ObjectBuilder::new().schema_type(SchemaType::from_iter([kind, Type::Null]));
+    let flag =
+        |description| or_null(Type::Boolean).description(Some(description)).default(Some(json!(false)));
+    ObjectBuilder::new()
+        .description(Some("An explicit null is the same as absence; unknown fields are ignored."))
+        .property(
+            "model",
+            text()
+                .description(Some("Served by a channel; `GET /v1/models` lists what there is."))
+                .min_length(Some(1))
+                .max_length(Some(MAX_MODEL_CHARACTERS)),
+        )
+        .required("model")
+        .property(
+            "audio_url",
+            text()
+                .description(Some(
+                    "`data:audio/<type>;base64,<payload>`, or an `http://` or `https://` URL at a public address, \
+                     which the server downloads.",
+                ))
+                .min_length(Some(1))
+                .pattern(Some(AUDIO_URL)),
+        )
+        .required("audio_url")
+        .property(
+            "prompt",
+            or_null(Type::String)
+                .description(Some("What is asked."))
+                .min_length(Some(1))
+                .max_length(Some(MAX_PROMPT_CHARACTERS))
+                .default(Some(json!(DEFAULT_PROMPT))),
+        )
+        .property("sync", flag("Does the reply wait for the answer?"))
+        .property("stream", flag("May the chunks be subscribed to? With `sync`, they are the reply."))
+        .property(
+            "max_tokens",
+            or_null(Type::Integer)
+                .description(Some("Most tokens of the answer; without it, the upstream's own limit."))
+                .minimum(Some(1usize))
+                .maximum(Some(u64::MAX)),
+        )
+        .property(
+            "temperature",
+            or_null(Type::Number)
+                .description(Some("Without it, the upstream's own default."))
+                .minimum(Some(*TEMPERATURES.start()))
+                .maximum(Some(*TEMPERATURES.end())),
+        )
+        .property(
+            "system_prompt",
+            or_null(Type::String)
+                .description(Some("Instructions that stand above the prompt."))
+                .max_length(Some(MAX_SYSTEM_PROMPT_CHARACTERS)),
+        )
+        .property("reasoning", flag("Shall the answer include the model's reasoning, where it gives any?"))
+        .build()
+}

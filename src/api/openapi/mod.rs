@@ -1,0 +1,234 @@
+//! `GET /openapi.json`: the OpenAPI document, made of the URL table, the wire types and the constants that judge.
+//!
+//! A path's description stands in the [table](super::routes) beside what serves it, so there is none without. The
+//! types of [`wire`](crate::wire) derive their schemas; operations are written down here rather than as attributes of
+//! the handlers, which they would drown.
+
+mod examples;
+pub(super) mod generations;
+pub(super) mod models;
+mod parts;
+pub(super) mod service;
+pub(super) mod tasks;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use utoipa::openapi::path::PathsBuilder;
+use utoipa::openapi::schema::ComponentsBuilder;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr, Schema, Server};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::ENDPOINTS;
+use super::health::Health;
+use super::unchanging::Unchanging;
+use crate::error::ErrorCode;
+use crate::task::timeline::Timeline;
+use crate::wire::completion::{ChatCompletion, Chunk};
+use crate::wire::error::{HttpError, TaskError};
+use crate::wire::task::{List, Model, ModelCapabilities, RequestObject, TaskList, TaskObject};
+
+/// The name of the scheme by which callers authorize themselves.
+const API_KEY: &str = "apiKey";
+
+/// What operations are grouped by.
+#[derive(Debug, Clone, Copy)]
+enum Tag {
+    Generations,
+    Tasks,
+    Models,
+    Service,
+}
+
+impl Tag {
+    const ALL: [Self; 4] = [Self::Generations, Self::Tasks, Self::Models, Self::Service];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Generations => "Generations",
+            Self::Tasks => "Tasks",
+            Self::Models => "Models",
+            Self::Service => "Service",
+        }
+    }
+
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Generations => "Submit audio, and read the answer while it is made.",
+            Self::Tasks => "Ask how far tasks are and what came of them, and end them.",
+            Self::Models => "What there is to ask.",
+            Self::Service => {
+                "The server itself: probes and its own description. No key is needed, and HEAD is answered, too."
+            }
+        }
+    }
+}
+
+/// The document as it is served.
+#[derive(Debug, Clone)]
+pub struct Published(Unchanging);
+
+impl Published {
+    /// Makes the document.
+    ///
+    /// # Errors
+    /// Those of serde_json, which knows none for it.
+    pub fn new() -> serde_json::Result<Self> {
+        Ok(Self(Unchanging::new("application/json", document().to_json()?)))
+    }
+}
+
+/// Handles `GET /openapi.json`.
+pub async fn serve(request: HttpRequest, published: web::Data<Published>) -> HttpResponse {
+    published.0.answer(&request)
+}
+
+/// The document.
+fn document() -> OpenApi {
+    let paths = ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint.path, endpoint.description?())));
+    let paths = paths.fold(PathsBuilder::new(), |paths, (path, item)| paths.path(path, item));
+    let license = LicenseBuilder::new().name("Apache-2.0 OR MIT").identifier(Some(env!("CARGO_PKG_LICENSE")));
+    let info = InfoBuilder::new()
+        .title("hearken")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(format!("{}{}", include_str!("guide.md"), table_of_codes())))
+        .license(Some(license.build()));
+    let tags =
+        Tag::ALL.map(|tag| TagBuilder::new().name(tag.name()).description(Some(tag.description())).build());
+    OpenApiBuilder::new()
+        .info(info)
+        .servers(Some([Server::new("/")]))
+        .tags(Some(tags))
+        .paths(paths)
+        .security(Some([SecurityRequirement::new(API_KEY, [""; 0])]))
+        .components(Some(components().build()))
+        .build()
+}
+
+fn components() -> ComponentsBuilder {
+    let key = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("sk-...")
+        .description(Some("An API key, as `hearken keys create` or the configuration makes it."))
+        .build();
+    let components = ComponentsBuilder::new()
+        .security_scheme(API_KEY, SecurityScheme::Http(key))
+        .schemas_from_iter(derived())
+        .schema("ModelCapabilitiesList", List::<ModelCapabilities<'_>>::schema())
+        .schema("ModelList", List::<Model<'_>>::schema())
+        .schema("SubmitRequest", generations::submit_request())
+        .schema("StreamFrame", generations::frame())
+        .schema("FailedTask", generations::failed_task())
+        .schema("TaskList", TaskList::<tasks::Details>::schema())
+        .schema("TaskDetails", tasks::Details::schema())
+        .schema("TaskRequest", RequestObject::<'_, tasks::Audio>::schema())
+        .schema("TaskAudio", tasks::Audio::schema());
+    let components = parts::shared_headers()
+        .into_iter()
+        .fold(components, |components, (name, header)| components.header(name, header));
+    parts::shared_parameters()
+        .into_iter()
+        .fold(components, |components, (name, parameter)| components.parameter(name, parameter))
+}
+
+/// The schemas of the wire types, and of the types within them.
+fn derived() -> Vec<(String, RefOr<Schema>)> {
+    fn add<T: ToSchema>(all: &mut Vec<(String, RefOr<Schema>)>) {
+        all.push((T::name().into_owned(), T::schema()));
+        T::schemas(all);
+    }
+    let mut all = Vec::new();
+    add::<TaskObject<'_>>(&mut all);
+    add::<Timeline>(&mut all);
+    add::<ChatCompletion<'_>>(&mut all);
+    add::<Chunk<'_>>(&mut all);
+    add::<HttpError<'_>>(&mut all);
+    add::<TaskError<'_>>(&mut all);
+    add::<Health>(&mut all);
+    add::<ModelCapabilities<'_>>(&mut all);
+    add::<Model<'_>>(&mut all);
+    all
+}
+
+/// All codes with what they say, in the order of the table in [`error`](crate::error).
+fn table_of_codes() -> String {
+    let rows = ErrorCode::ALL.iter().map(|code| {
+        format!("| {} | `{}` | `{}` | {} |\n", code.status(), code.kind(), code.as_str(), code.meaning())
+    });
+    let rows: String = rows.collect();
+    format!(
+        "<details><summary>All codes</summary>\n\n\
+         | HTTP | `type` | `code` | says |\n|---|---|---|---|\n{rows}\n</details>\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::audio::gate::Gate;
+    use crate::config::Capability;
+    use crate::task::snapshot::Status;
+    use crate::task::submission::Submission;
+
+    fn schemas() -> Value {
+        serde_json::to_value(document()).unwrap()["components"]["schemas"].clone()
+    }
+
+    fn is_accepted(field: &str, value: Value) -> bool {
+        let mut body = examples::inline_submit();
+        body[field] = value;
+        Submission::parse(BytesMut::from(body.to_string().as_str()), &Gate::default()).is_ok()
+    }
+
+    #[test]
+    fn a_submit_is_judged_by_what_the_document_says() {
+        let fields = schemas()["SubmitRequest"]["properties"].clone();
+        for (name, field) in fields.as_object().unwrap() {
+            let types = field["type"].as_array().cloned().unwrap_or_else(|| vec![field["type"].clone()]);
+            assert_eq!(is_accepted(name, Value::Null), types.contains(&json!("null")), "{name}");
+            // One that is unknown would be ignored.
+            assert!(!is_accepted(name, json!({})), "{name}");
+            if let Some(most) = field["maxLength"].as_u64() {
+                let text = |length| json!("é".repeat(length as usize));
+                assert!(is_accepted(name, text(most)) && !is_accepted(name, text(most + 1)), "{name}");
+            }
+            if let Some(least) = field["minLength"].as_u64() {
+                assert!(least == 1 && !is_accepted(name, json!("")), "{name}");
+            }
+            if let Some(least) = field["minimum"].as_i64() {
+                assert!(is_accepted(name, json!(least)) && !is_accepted(name, json!(least - 1)), "{name}");
+            }
+            if let Some(most) = field["maximum"].as_u64() {
+                let beyond = json!(most as f64 * 1.01);
+                assert!(is_accepted(name, json!(most)) && !is_accepted(name, beyond), "{name}");
+            }
+        }
+        let body: Vec<_> = fields.as_object().unwrap().keys().collect();
+        assert_eq!(body.len(), 9, "{body:?}");
+    }
+
+    #[test]
+    fn the_examples_are_submits() {
+        for example in [examples::submit(), examples::inline_submit()] {
+            let body = BytesMut::from(example.to_string().as_str());
+            assert!(Submission::parse(body, &Gate::default()).is_ok(), "{example}");
+        }
+    }
+
+    #[test]
+    fn words_on_the_wire_are_those_of_the_types_behind() {
+        let schemas = schemas();
+        let words = |place: &Value| -> Vec<String> { serde_json::from_value(place["enum"].clone()).unwrap() };
+        assert_eq!(words(&schemas["Task"]["properties"]["status"]), Status::ALL.map(Status::as_str));
+        assert_eq!(
+            words(&schemas["ErrorCode"]),
+            ErrorCode::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>()
+        );
+        use Capability::{Audio, File, Text, Video, Vision};
+        let capabilities = &schemas["ModelCapabilities"]["properties"]["capabilities"]["items"];
+        assert_eq!(words(capabilities), [Text, Vision, Video, Audio, File].map(Capability::as_str));
+    }
+}

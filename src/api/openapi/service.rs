@@ -1,0 +1,80 @@
+//! The document's words about the service itself: probes, the document, the reference page.
+
+use serde_json::json;
+use utoipa::openapi::ContentBuilder;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
+use utoipa::openapi::schema::ObjectBuilder;
+
+use super::Tag;
+use super::parts::{failing, header_parameter, json_of, json_response, open_operation, response, text};
+use crate::error::ErrorCode;
+
+/// `/healthz`
+pub(crate) fn alive() -> PathItem {
+    probe("checkHealth", "Is it alive?", "The process answers.", "ok", &[])
+}
+
+/// `/readyz`
+pub(crate) fn ready() -> PathItem {
+    probe(
+        "checkReadiness",
+        "Does it accept work?",
+        "503 while it drains, or its store is down.",
+        "ready",
+        &[ErrorCode::ShuttingDown],
+    )
+}
+
+fn probe(id: &str, summary: &str, description: &str, word: &str, codes: &[ErrorCode]) -> PathItem {
+    let operation = open_operation(id, Tag::Service.name(), summary, description)
+        .response("200", json_response(response("Yes.", &[]), json_of("Health", json!({ "status": word }))));
+    PathItem::new(
+        HttpMethod::Get,
+        failing(operation, codes.iter().copied().chain([ErrorCode::InternalError])),
+    )
+}
+
+/// `/`
+pub(crate) fn page() -> PathItem {
+    let operation = open_operation(
+        "getPage",
+        Tag::Service.name(),
+        "The page in the browser",
+        "Submit audio and watch the answer arrive; it asks for an API key and loads nothing from anywhere else.",
+    );
+    cached(operation, "text/html", text(), &["Content-Security-Policy"])
+}
+
+/// `/openapi.json`
+pub(crate) fn document() -> PathItem {
+    let operation = open_operation(
+        "getOpenApi",
+        Tag::Service.name(),
+        "This document",
+        "The OpenAPI description of this API, made from the types of the running server.",
+    );
+    cached(operation, "application/json", ObjectBuilder::new(), &[])
+}
+
+/// `/docs`
+pub(crate) fn reference() -> PathItem {
+    let operation = open_operation(
+        "getReference",
+        Tag::Service.name(),
+        "The reference page",
+        "This document for people, to read and to try. It loads nothing from anywhere else.",
+    );
+    cached(operation, "text/html", text(), &["Content-Security-Policy"])
+}
+
+/// What is sent to nobody twice.
+fn cached(operation: OperationBuilder, mime: &str, schema: ObjectBuilder, headers: &[&str]) -> PathItem {
+    let headers: Vec<_> = headers.iter().chain(&["ETag", "Cache-Control"]).copied().collect();
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let known = "The `ETag` of the version that is at hand.";
+    let operation = operation
+        .parameter(header_parameter("If-None-Match", known, text()))
+        .response("200", response("The whole of it.", &headers).content(mime, content))
+        .response("304", response("The version at hand is the current one.", &["ETag", "Cache-Control"]));
+    PathItem::new(HttpMethod::Get, failing(operation, [ErrorCode::InternalError]))
+}

@@ -1,0 +1,84 @@
+//! `GET /docs`: the OpenAPI document for people, as Swagger UI shows it, without a request to anywhere else.
+//!
+//! Swagger UI comes in the program, packed, from `utoipa-swagger-ui`; the page around it is ours, because its own one
+//! needs a looser policy and a file more.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use utoipa_swagger_ui::Config;
+
+use super::reply;
+use super::unchanging::Unchanging;
+
+/// Everything comes from this server. Icons of the style sheets are `data:`; no style or script stands in the page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+/// The page and its files.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    page: Unchanging,
+    files: [(&'static str, Unchanging); 4],
+}
+
+impl Reference {
+    /// Reads them from the program.
+    #[must_use]
+    pub fn new() -> Self {
+        let own = |content_type, text: &'static str| guarded(Unchanging::new(content_type, text));
+        Self {
+            page: own("text/html; charset=utf-8", include_str!("page.html")),
+            files: [
+                ("page.js", own(SCRIPT, include_str!("page.js"))),
+                ("page.css", own(STYLE, include_str!("page.css"))),
+                ("swagger-ui-bundle.js", packed(SCRIPT, "swagger-ui-bundle.js")),
+                ("swagger-ui.css", packed(STYLE, "swagger-ui.css")),
+            ],
+        }
+    }
+}
+
+impl Default for Reference {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A file of Swagger UI's.
+fn packed(content_type: &'static str, name: &str) -> Unchanging {
+    // The configuration is for a file that is not served; a name that is unknown would show in the tests.
+    let file = utoipa_swagger_ui::serve(name, Arc::new(Config::from(""))).ok().flatten();
+    let bytes = match file.map(|file| file.bytes) {
+        Some(Cow::Borrowed(bytes)) => Bytes::from_static(bytes),
+        Some(Cow::Owned(bytes)) => Bytes::from(bytes),
+        None => Bytes::new(),
+    };
+    guarded(Unchanging::packed(content_type, bytes))
+}
+
+fn guarded(content: Unchanging) -> Unchanging {
+    content.with(header::CONTENT_SECURITY_POLICY, POLICY).with(header::REFERRER_POLICY, "no-referrer")
+}
+
+/// Handles `GET /docs`.
+pub async fn page(request: HttpRequest, reference: web::Data<Reference>) -> HttpResponse {
+    reference.page.answer(&request)
+}
+
+/// Handles `GET /docs/{file}`.
+pub async fn file(
+    request: HttpRequest,
+    name: web::Path<String>,
+    reference: web::Data<Reference>,
+) -> HttpResponse {
+    match reference.files.iter().find(|(file, _)| *file == name.as_str()) {
+        Some((_, file)) => file.answer(&request),
+        None => reply::not_found(request).await,
+    }
+}

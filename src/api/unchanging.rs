@@ -1,0 +1,100 @@
+//! What stays the same as long as the server runs, as a response: whole, or `304` for who has it already.
+
+use std::io::Read;
+
+use actix_web::http::header::{
+    self, AcceptEncoding, Encoding, EntityTag, Header, HeaderName, HeaderValue, IfNoneMatch,
+};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+use sha2::{Digest, Sha256};
+
+use crate::error::Failure;
+
+/// Content with the name of its version.
+#[derive(Debug, Clone)]
+pub struct Unchanging {
+    content_type: &'static str,
+    bytes: Bytes,
+    is_packed: bool,
+    tag: EntityTag,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Unchanging {
+    /// Content of this type.
+    #[must_use]
+    pub fn new(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        // Half of the digest tells as many versions apart as there will ever be.
+        let name = Sha256::digest(&bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Self { content_type, bytes, is_packed: false, tag: EntityTag::new_weak(name), headers: Vec::new() }
+    }
+
+    /// Content that is at hand packed by gzip. It is sent so, and unpacked for the rare client that takes no gzip.
+    #[must_use]
+    pub fn packed(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
+        Self { is_packed: true, ..Self::new(content_type, bytes) }
+    }
+
+    /// The same with another header.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// The response to a GET or HEAD.
+    #[must_use]
+    pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        if self.is_known_to(request) {
+            return self.head(HttpResponse::NotModified()).finish();
+        }
+        let mut response = self.head(HttpResponse::Ok());
+        response.content_type(self.content_type);
+        if !self.is_packed {
+            return response.body(self.bytes.clone());
+        }
+        if takes_gzip(request) {
+            return response.insert_header((header::CONTENT_ENCODING, "gzip")).body(self.bytes.clone());
+        }
+        let mut unpacked = Vec::new();
+        match GzDecoder::new(self.bytes.as_ref()).read_to_end(&mut unpacked) {
+            Ok(_) => response.body(unpacked),
+            Err(_) => Failure::internal().error_response(),
+        }
+    }
+
+    fn is_known_to(&self, request: &HttpRequest) -> bool {
+        match IfNoneMatch::parse(request) {
+            // Without the header there is a list of none.
+            Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(&self.tag)),
+            Ok(IfNoneMatch::Any) => true,
+            Err(_) => false,
+        }
+    }
+
+    fn head(&self, mut response: HttpResponseBuilder) -> HttpResponseBuilder {
+        response
+            // It is asked for again each time, which costs a `304`: an update of the server shows at once.
+            .insert_header((header::CACHE_CONTROL, "no-cache"))
+            .insert_header((header::ETAG, self.tag.to_string()))
+            .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+        if self.is_packed {
+            response.insert_header((header::VARY, "Accept-Encoding"));
+        }
+        for (name, value) in &self.headers {
+            response.insert_header((name.clone(), value.clone()));
+        }
+        response
+    }
+}
+
+fn takes_gzip(request: &HttpRequest) -> bool {
+    let wanted = request.headers().contains_key(header::ACCEPT_ENCODING);
+    let accepted = AcceptEncoding::parse(request).ok().filter(|_| wanted);
+    accepted.is_some_and(|accepted| {
+        accepted.negotiate([Encoding::gzip(), Encoding::identity()].iter()) == Some(Encoding::gzip())
+    })
+}

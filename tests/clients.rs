@@ -1,11 +1,16 @@
-//! Real clients against the real program: OpenAI's packages for Python and Node, an `EventSource`, and the page in a
-//! Chromium.
+//! Real clients against the real program: OpenAI's packages for Python and Node, an `EventSource`, the page in a
+//! Chromium, and schemathesis, which makes its requests out of the OpenAPI document.
 //!
 //! Each test starts the program and a small Gemini behind it and runs one script of `tests/clients/`, which
 //! holds the cases and checks what its client makes of the answers. What a script prints is shown when it
 //! fails. The clients are installed by `tests/run`.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and a summary is for whoever reads the output"
+)]
 
 #[path = "clients/gemini.rs"]
 mod gemini;
@@ -23,7 +28,7 @@ use tempfile::TempDir;
 
 const KEY: &str = "sk-clients-0123456789";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-const SCRIPT_TIMEOUT: Duration = Duration::from_secs(180);
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
 
 #[test]
 fn openai_for_python_reads_what_the_contract_promises() {
@@ -48,6 +53,14 @@ fn the_page_does_in_a_browser_what_it_promises() {
     run_script(node("page.mjs").env("HEARKEN_TEST_SCREENSHOTS", screenshots));
 }
 
+#[test]
+fn schemathesis_finds_nothing_that_the_document_does_not_say() {
+    let python = prepared("HEARKEN_TEST_PYTHON");
+    let mut command = Command::new(python);
+    let output = run_against(embedded_channel(), command.arg("-B").arg(script("document.py")));
+    println!("{output}");
+}
+
 fn node(name: &str) -> Command {
     let modules = prepared("HEARKEN_TEST_NODE_MODULES");
     let mut command = Command::new("node");
@@ -65,15 +78,21 @@ fn prepared(variable: &str) -> OsString {
         .unwrap_or_else(|| panic!("{variable} is not set: run ./tests/run, which prepares the clients"))
 }
 
-/// Runs a client's script to its end; panics with what it printed unless it succeeds.
+/// Runs a client's script to its end, before a small Gemini.
 fn run_script(command: &mut Command) {
     let upstream = format!("http://{}", gemini::start());
-    let service = Service::start(&upstream);
+    let configuration = small_gemini(&upstream);
+    run_against(configuration, command.env("HEARKEN_TEST_UPSTREAM", upstream));
+}
+
+/// Runs a client's script to its end, against a program with this configuration. Returns what it printed; panics with
+/// that unless it succeeds.
+fn run_against(configuration: String, command: &mut Command) -> String {
+    let service = Service::start(configuration);
     let (mut output, writer) = io::pipe().expect("a pipe");
     let mut script = command
         .env("HEARKEN_TEST_URL", &service.url)
         .env("HEARKEN_TEST_KEY", KEY)
-        .env("HEARKEN_TEST_UPSTREAM", upstream)
         .env("NO_PROXY", "127.0.0.1")
         .stdin(Stdio::null())
         .stdout(writer.try_clone().expect("a second handle of a pipe"))
@@ -96,15 +115,17 @@ fn run_script(command: &mut Command) {
         script.kill().expect("the script is ours to end");
     }
     let status = script.wait().expect("the script's exit status");
+    let is_success = in_time.is_ok() && status.success();
+    let output = in_time.or_else(|_| whole_output.recv_timeout(START_TIMEOUT)).unwrap_or_default();
     assert!(
-        in_time.is_ok() && status.success(),
-        "{command:?} {verdict}: {status}\n{}\n--- the program's log ---\n{}",
-        in_time.or_else(|_| whole_output.recv_timeout(START_TIMEOUT)).unwrap_or_default(),
+        is_success,
+        "{command:?} {verdict}: {status}\n{output}\n--- the program's log ---\n{}",
         service.log()
     );
+    output
 }
 
-/// The program, with the fake as its only upstream.
+/// The program.
 struct Service {
     process: Child,
     url: String,
@@ -112,10 +133,10 @@ struct Service {
 }
 
 impl Service {
-    fn start(upstream: &str) -> Self {
+    fn start(configuration: String) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let config = directory.path().join("hearken.toml");
-        std::fs::write(&config, configuration(upstream)).expect("the configuration can be written");
+        std::fs::write(&config, configuration).expect("the configuration can be written");
         let log = File::create(directory.path().join("log")).expect("a file for the log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_hearken"));
         command
@@ -166,7 +187,7 @@ impl Drop for Service {
 
 /// Keep-alives come each second, so that several lie between two frames of a short test. The program itself
 /// tries nothing twice: what the upstream counts is what a client did.
-fn configuration(upstream: &str) -> String {
+fn small_gemini(upstream: &str) -> String {
     format!(
         r#"
         listen = "127.0.0.1:0"
@@ -184,6 +205,22 @@ fn configuration(upstream: &str) -> String {
         api_key = "the-upstream-key"
         models = ["gemini-2.5-pro", "gemini-2.5-flash"]
         max_retries = 0
+        "#
+    )
+}
+
+/// The embedded channel is the only one: its tasks complete, and nobody outside is asked.
+fn embedded_channel() -> String {
+    format!(
+        r#"
+        listen = "127.0.0.1:0"
+
+        [[keys]]
+        name = "clients"
+        key = "{KEY}"
+
+        [[channels]]
+        kind = "local"
         "#
     )
 }

@@ -24,6 +24,7 @@
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`trace`] | what is recorded of requests and tasks as [spans](task::spans), and exported by OTLP |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance) |
+//! | [`metrics`] | what is [counted](metrics::Metrics) where it happens, and what is asked [now](metrics::Now) of its owner |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`fanout`] | from a chunk log to any number of subscribers: as a [body](fanout::body), or over a connection that was [handed over](fanout::socket) to a [pump](fanout::pump) |
 //! | [`api`] | the URL table, extractors, handlers; [`openapi`](api::openapi) describes what the table serves, [`reference`](api::reference) shows that; [`page`](api::page) gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
@@ -36,7 +37,7 @@
 //! Who may know whom: `cli → {server, client}`; `client → {net, audio, task, wire}`;
 //! `server → api → {actors, fanout} → {channel → upstream, fetch, trace} → {store, net} →
 //! {audio, task} → wire → error`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and
-//! `config` hold values that several parts receive.
+//! `config` hold values that several parts receive, `metrics` what several parts count by.
 //!
 //! # The way of one task
 //!
@@ -104,6 +105,9 @@
 //! - A span is made of values when its work has ended; who collects them can be slow or gone, and nothing waits.
 //! - What a client may keep in memory without a key is bounded: handshakes, heads of requests, streams of a connection,
 //!   what they send before it is read, and what they are sent before they take it.
+//! - What is counted costs an atomic once for a task, a call, a batch of chunks, a commit or a subscription, and nothing
+//!   for an event of a subscriber. What is, is asked of its owner by whoever looks: no gauge is kept by adding and taking
+//!   off, but where a guard does both.
 //! - Secrets have types that do not print ([`Secret`](config::Secret), [`KeyHash`](keys::KeyHash)); an
 //!   upstream's words pass [`upstream::redact`] before anybody sees them. The one key on a disk in the clear is its
 //!   owner's, in the [login file](client::login) of `hearken login`, which nobody else may read.
@@ -121,6 +125,7 @@ pub mod fanout;
 pub mod fetch;
 pub mod inspect;
 pub mod keys;
+pub mod metrics;
 pub mod net;
 pub mod server;
 pub mod store;

@@ -1,0 +1,60 @@
+//! What subscribers are counted by: when they come, when they go, and in between in large pieces.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+
+use super::family::Family;
+use super::{MetricsError, names};
+
+/// Subscribers and what they are sent.
+#[derive(Debug, Clone)]
+pub struct FanoutMetrics {
+    by_body: IntGauge,
+    by_pump: IntGauge,
+    ended: Family<IntCounterVec, 1>,
+    sent: IntCounter,
+    sent_bytes: IntCounter,
+}
+
+impl FanoutMetrics {
+    pub(super) fn open(registry: &Registry) -> Result<Self, MetricsError> {
+        let subscribers = names::SUBSCRIBERS.open(registry)?;
+        let ended = names::SUBSCRIPTIONS_ENDED.open(registry)?;
+        for reason in ["complete", "left", "stuck", "broken_off"] {
+            let _ = ended.of([reason]);
+        }
+        Ok(Self {
+            by_body: subscribers.of(["body"]),
+            by_pump: subscribers.of(["pump"]),
+            ended,
+            sent: names::SENT.open(registry)?.of([]),
+            sent_bytes: names::SENT_BYTES.open(registry)?.of([]),
+        })
+    }
+
+    /// A subscriber came; the HTTP server writes to it.
+    pub fn came(&self) {
+        self.by_body.inc();
+    }
+
+    /// From now on a pump does.
+    pub fn handed_over(&self) {
+        self.by_body.dec();
+        self.by_pump.inc();
+    }
+
+    /// A subscription is over. Called by the subscriber's guard, so that whoever came has gone once.
+    pub fn went(&self, handed_over: bool, reason: &str) {
+        if handed_over {
+            self.by_pump.dec()
+        } else {
+            self.by_body.dec()
+        };
+        self.ended.of([reason]).inc();
+    }
+
+    /// So much was written to subscribers.
+    pub fn sent(&self, frames: u64, bytes: u64) {
+        self.sent.inc_by(frames);
+        self.sent_bytes.inc_by(bytes);
+    }
+}

@@ -1,0 +1,82 @@
+//! What requests and connections are counted by.
+
+use std::time::Duration;
+
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, Registry};
+
+use super::family::Family;
+use super::{MetricsError, names};
+
+/// The route of a path that is not in the URL table, and the method of a request with one of its own invention.
+const OTHER: &str = "other";
+
+/// Requests.
+#[derive(Debug, Clone)]
+pub struct HttpMetrics {
+    requests: Family<IntCounterVec, 3>,
+    duration: Family<HistogramVec, 2>,
+    refused: Family<IntCounterVec, 2>,
+    connections_refused: IntCounter,
+}
+
+impl HttpMetrics {
+    pub(super) fn open(registry: &Registry) -> Result<Self, MetricsError> {
+        Ok(Self {
+            requests: names::REQUESTS.open(registry)?,
+            duration: names::REQUEST_DURATION.open(registry)?,
+            refused: names::REFUSED.open(registry)?,
+            connections_refused: names::CONNECTIONS_REFUSED.open(registry)?.of([]),
+        })
+    }
+
+    /// A request was answered, so long after it came. `route` is the pattern of its path, where there is one; `refused`
+    /// the code of the error that it was answered with.
+    pub fn answered(
+        &self,
+        route: Option<&str>,
+        method: &str,
+        status: u16,
+        took: Duration,
+        refused: Option<&'static str>,
+    ) {
+        let route = route.unwrap_or(OTHER);
+        let method = match method {
+            known @ ("GET" | "POST" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "PATCH") => known,
+            _ => OTHER,
+        };
+        let mut digits = [0; 3];
+        self.requests.of([route, method, written(status, &mut digits)]).inc();
+        self.duration.of([route, method]).observe(took.as_secs_f64());
+        if let Some(code) = refused {
+            self.refused.of([route, code]).inc();
+        }
+    }
+
+    /// A connection found no room.
+    pub fn connection_refused(&self) {
+        self.connections_refused.inc();
+    }
+}
+
+/// A status in digits, without an allocation for each request.
+fn written(status: u16, digits: &mut [u8; 3]) -> &str {
+    *digits = [status / 100 % 10, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
+    std::str::from_utf8(digits).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Metrics, Now};
+
+    #[test]
+    fn what_strangers_invent_makes_no_series() {
+        let metrics = Metrics::new(std::iter::empty()).unwrap();
+        for method in ["BREW", "TEA"] {
+            metrics.http.answered(None, method, 404, Duration::ZERO, Some("not_found"));
+        }
+        let text = metrics.text(&Now::new()).unwrap();
+        let line = "hearken_http_requests_total{method=\"other\",route=\"other\",status=\"404\"} 2\n";
+        assert!(text.contains(line), "{text}");
+    }
+}

@@ -1,0 +1,249 @@
+//! What is at this moment: asked of its owners when somebody looks, and forgotten afterwards.
+
+use std::time::Duration;
+
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGaugeVec, Registry};
+
+use super::family::Spec;
+use super::process::Process;
+use super::{MetricsError, names};
+
+/// What a channel's breaker says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// The channel works.
+    Closed,
+    /// It is left alone.
+    Open,
+    /// It is probed, or will be with the next call.
+    HalfOpen,
+}
+
+/// Who has a slot and who waits for one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueLevels {
+    /// Tasks that wait for their first slot.
+    pub pending: usize,
+    /// How long the first of them has waited; zero where nobody waits.
+    pub oldest: Duration,
+    /// Tasks that wait for a slot of another channel.
+    pub changing: usize,
+    /// Of each channel: its name, the slots that are taken, and all of them.
+    pub channels: Vec<(String, usize, usize)>,
+}
+
+/// The tasks of this process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskLevels {
+    /// Who runs and who waits.
+    pub queue: QueueLevels,
+    /// How many may wait for their first slot.
+    pub most_pending: usize,
+    /// Streams of ended tasks in memory.
+    pub streams_kept: usize,
+}
+
+/// How far subscribers are behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// Frames that are published and not yet written, of all of them together.
+    pub frames: usize,
+    /// Of the one who misses most.
+    pub most: usize,
+    /// How many miss any.
+    pub subscribers: usize,
+}
+
+impl Behind {
+    /// One more subscriber, who misses so many frames.
+    pub fn add(&mut self, frames: usize) {
+        self.frames += frames;
+        self.most = self.most.max(frames);
+        self.subscribers += usize::from(frames > 0);
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            frames: self.frames + other.frames,
+            most: self.most.max(other.most),
+            subscribers: self.subscribers + other.subscribers,
+        }
+    }
+}
+
+/// Memory and connections of requests; of each pair the second is the bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpLevels {
+    /// Open connections.
+    pub connections: (usize, usize),
+    /// Bytes of uploads under way.
+    pub payload: (usize, usize),
+    /// Uploads that stand still.
+    pub uploads_waiting: usize,
+}
+
+/// The store's queue and files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreLevels {
+    /// Writes that wait for a commit.
+    pub writes_waiting: usize,
+    /// Bytes of audio, and how many there may be.
+    pub spool: (u64, u64),
+    /// Bytes that are free on the disk, where that is known.
+    pub free: Option<u64>,
+}
+
+/// The levels of this moment. Each is shown where its owner has answered: a gap in a graph says that it has not, and an
+/// old value would not.
+#[derive(Debug, Default)]
+pub struct Now(Registry);
+
+impl Now {
+    /// Nobody was asked yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The breakers of these channels.
+    ///
+    /// # Errors
+    /// As all of these: when a metric is declared wrongly, or told twice.
+    pub fn breakers<'a>(
+        &self,
+        states: impl Iterator<Item = (&'a str, BreakerState)>,
+    ) -> Result<(), MetricsError> {
+        let family = names::BREAKER.open(&self.0)?;
+        for (channel, state) in states {
+            for (name, other) in [
+                ("closed", BreakerState::Closed),
+                ("open", BreakerState::Open),
+                ("half_open", BreakerState::HalfOpen),
+            ] {
+                family.of([channel, name]).set(i64::from(state == other));
+            }
+        }
+        Ok(())
+    }
+
+    /// Who runs and who waits.
+    ///
+    /// # Errors
+    /// See [`breakers`](Self::breakers).
+    pub fn tasks(&self, levels: &TaskLevels) -> Result<(), MetricsError> {
+        let queue = &levels.queue;
+        self.set(&names::PENDING, count(queue.pending))?;
+        self.set(&names::PENDING_LIMIT, count(levels.most_pending))?;
+        names::PENDING_OLDEST.open(&self.0)?.of([]).set(queue.oldest.as_secs_f64());
+        self.set(&names::CHANGING, count(queue.changing))?;
+        self.set(&names::STREAMS_KEPT, count(levels.streams_kept))?;
+        let (running, slots) = (names::RUNNING.open(&self.0)?, names::RUNNING_LIMIT.open(&self.0)?);
+        for (channel, taken, all) in &queue.channels {
+            running.of([channel]).set(count(*taken));
+            slots.of([channel]).set(count(*all));
+        }
+        Ok(())
+    }
+
+    /// How far subscribers are behind.
+    ///
+    /// # Errors
+    /// See [`breakers`](Self::breakers).
+    pub fn behind(&self, behind: Behind) -> Result<(), MetricsError> {
+        self.set(&names::BEHIND, count(behind.frames))?;
+        self.set(&names::BEHIND_MAX, count(behind.most))?;
+        self.set(&names::SUBSCRIBERS_BEHIND, count(behind.subscribers))
+    }
+
+    /// Memory and connections of requests.
+    ///
+    /// # Errors
+    /// See [`breakers`](Self::breakers).
+    pub fn http(&self, levels: HttpLevels) -> Result<(), MetricsError> {
+        self.set(&names::CONNECTIONS, count(levels.connections.0))?;
+        self.set(&names::CONNECTIONS_LIMIT, count(levels.connections.1))?;
+        self.set(&names::PAYLOAD, count(levels.payload.0))?;
+        self.set(&names::PAYLOAD_LIMIT, count(levels.payload.1))?;
+        self.set(&names::UPLOADS_WAITING, count(levels.uploads_waiting))
+    }
+
+    /// The store's queue and files.
+    ///
+    /// # Errors
+    /// See [`breakers`](Self::breakers).
+    pub fn store(&self, levels: StoreLevels) -> Result<(), MetricsError> {
+        self.set(&names::WRITES_WAITING, count(levels.writes_waiting))?;
+        self.set(&names::SPOOL, number(levels.spool.0))?;
+        self.set(&names::SPOOL_LIMIT, number(levels.spool.1))?;
+        levels.free.map_or(Ok(()), |free| self.set(&names::DISK_FREE, number(free)))
+    }
+
+    /// The process.
+    ///
+    /// # Errors
+    /// See [`breakers`](Self::breakers).
+    pub fn process(&self, process: Process) -> Result<(), MetricsError> {
+        if let Some(seconds) = process.cpu_seconds {
+            names::CPU.open(&self.0)?.of([]).inc_by(seconds);
+        }
+        if let Some(moment) = process.started {
+            names::STARTED.open(&self.0)?.of([]).set(moment);
+        }
+        for (spec, value) in [
+            (&names::RESIDENT, process.resident_bytes),
+            (&names::VIRTUAL, process.virtual_bytes),
+            (&names::OPEN_FDS, process.open_files),
+            (&names::MAX_FDS, process.most_files),
+            (&names::THREADS, process.threads),
+        ] {
+            value.map_or(Ok(()), |value| self.set(spec, number(value)))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn gather(&self) -> Vec<MetricFamily> {
+        self.0.gather()
+    }
+
+    fn set(&self, spec: &Spec<IntGaugeVec, 0>, value: i64) -> Result<(), MetricsError> {
+        spec.open(&self.0)?.of([]).set(value);
+        Ok(())
+    }
+}
+
+fn count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn a_breaker_is_in_one_state() {
+        let now = Now::new();
+        now.breakers([("a", BreakerState::HalfOpen)].into_iter()).unwrap();
+        let text = Metrics::new(std::iter::empty()).unwrap().text(&now).unwrap();
+        for (state, value) in [("closed", 0), ("open", 0), ("half_open", 1)] {
+            let line = format!("hearken_channel_breaker_state{{channel=\"a\",state=\"{state}\"}} {value}\n");
+            assert!(text.contains(&line), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_is_furthest_behind_is_told_beside_all_together() {
+        let (mut one, mut other) = (Behind::default(), Behind::default());
+        one.add(0);
+        one.add(7);
+        other.add(2);
+        assert_eq!(one.and(other), Behind { frames: 9, most: 7, subscribers: 2 });
+    }
+}

@@ -1,0 +1,51 @@
+//! What the store's commits and journals are counted by.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, Registry};
+
+use super::{MetricsError, names};
+
+/// The store.
+#[derive(Debug, Clone)]
+pub struct StoreMetrics {
+    commit: Histogram,
+    writes: Histogram,
+    failed: IntCounter,
+    sync: Histogram,
+    journal_failures: IntCounter,
+}
+
+impl StoreMetrics {
+    pub(super) fn open(registry: &Registry) -> Result<Self, MetricsError> {
+        Ok(Self {
+            commit: names::COMMIT.open(registry)?.of([]),
+            writes: names::COMMIT_WRITES.open(registry)?.of([]),
+            failed: names::COMMITS_FAILED.open(registry)?.of([]),
+            sync: names::JOURNAL_SYNC.open(registry)?.of([]),
+            journal_failures: names::JOURNAL_FAILURES.open(registry)?.of([]),
+        })
+    }
+
+    /// So many writes shared a commit, which took so long.
+    pub fn committed(&self, writes: usize, took: Duration, stands: bool) {
+        self.commit.observe(took.as_secs_f64());
+        self.writes.observe(writes as f64);
+        if !stands {
+            self.failed.inc();
+        }
+    }
+
+    /// Journals were brought to the disk, or could not be.
+    pub fn synced(&self, took: Duration, works: bool) {
+        self.sync.observe(took.as_secs_f64());
+        if !works {
+            self.journal_failures.inc();
+        }
+    }
+
+    /// A journal cannot be written to.
+    pub fn journal_failed(&self) {
+        self.journal_failures.inc();
+    }
+}

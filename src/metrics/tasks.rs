@@ -1,0 +1,242 @@
+//! What tasks and their upstream calls are counted by.
+
+use std::time::Duration;
+
+use prometheus::{CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
+
+use super::MetricsError;
+use super::family::Family;
+use super::names;
+use crate::error::ErrorCode;
+
+/// The outcome of whatever has worked, beside the error codes.
+const COMPLETED: &str = "completed";
+/// The channel of a task that has asked none.
+const NO_CHANNEL: &str = "none";
+
+/// How an upstream call ended: few words, so that one graph shows all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Ok,
+    Timeout,
+    RateLimited,
+    Auth,
+    Rejected,
+    Disconnected,
+    Invalid,
+    Error,
+    Abandoned,
+}
+
+impl Class {
+    const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Timeout,
+        Self::RateLimited,
+        Self::Auth,
+        Self::Rejected,
+        Self::Disconnected,
+        Self::Invalid,
+        Self::Error,
+        Self::Abandoned,
+    ];
+
+    /// `None` is a call that has worked.
+    fn of(code: Option<ErrorCode>) -> Self {
+        match code {
+            None => Self::Ok,
+            Some(ErrorCode::UpstreamTimeout) => Self::Timeout,
+            Some(ErrorCode::UpstreamRateLimited) => Self::RateLimited,
+            Some(ErrorCode::UpstreamAuthError) => Self::Auth,
+            Some(
+                ErrorCode::UpstreamRejected
+                | ErrorCode::ContentPolicyViolation
+                | ErrorCode::UnsupportedAudioFormat
+                | ErrorCode::AudioTooLarge,
+            ) => Self::Rejected,
+            Some(ErrorCode::UpstreamDisconnected) => Self::Disconnected,
+            Some(ErrorCode::UpstreamInvalidResponse) => Self::Invalid,
+            Some(ErrorCode::UpstreamError) => Self::Error,
+            // Nobody upstream is at fault: it was cancelled, or something went wrong here.
+            Some(_) => Self::Abandoned,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Timeout => "timeout",
+            Self::RateLimited => "rate_limited",
+            Self::Auth => "auth",
+            Self::Rejected => "rejected",
+            Self::Disconnected => "disconnected",
+            Self::Invalid => "invalid",
+            Self::Error => "error",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// A task that has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskEnd<'a> {
+    /// The channel that was asked last, if one was.
+    pub channel: Option<&'a str>,
+    /// Why it failed; `None` where it completed.
+    pub failed: Option<ErrorCode>,
+    /// From acceptance to the end.
+    pub duration: Duration,
+    /// Of a completed task, the tokens of its prompt and of its completion.
+    pub tokens: Option<(u64, u64)>,
+    /// How long its audio lasts, where that is known.
+    pub audio: Option<Duration>,
+}
+
+/// Tasks and their upstream calls.
+#[derive(Debug, Clone)]
+pub struct TaskMetrics {
+    submitted: IntCounter,
+    recovered: Family<IntCounterVec, 1>,
+    crashed: IntCounter,
+    ended: Family<IntCounterVec, 2>,
+    queue_wait: Histogram,
+    first_chunk: Family<HistogramVec, 1>,
+    duration: Family<HistogramVec, 2>,
+    attempts: Family<IntCounterVec, 2>,
+    retries: Family<IntCounterVec, 1>,
+    failovers: Family<IntCounterVec, 1>,
+    upstream_first: Family<HistogramVec, 1>,
+    tokens: Family<IntCounterVec, 2>,
+    audio: Family<CounterVec, 1>,
+    fetch: Family<HistogramVec, 1>,
+    fetched_bytes: IntCounter,
+    published: IntCounter,
+    published_bytes: IntCounter,
+}
+
+impl TaskMetrics {
+    pub(super) fn open(registry: &Registry) -> Result<Self, MetricsError> {
+        let recovered = names::RECOVERED.open(registry)?;
+        let _ = (recovered.of(["run"]), recovered.of(["end"]));
+        Ok(Self {
+            submitted: names::SUBMITTED.open(registry)?.of([]),
+            recovered,
+            crashed: names::CRASHED.open(registry)?.of([]),
+            ended: names::ENDED.open(registry)?,
+            queue_wait: names::QUEUE_WAIT.open(registry)?.of([]),
+            first_chunk: names::FIRST_CHUNK.open(registry)?,
+            duration: names::DURATION.open(registry)?,
+            attempts: names::ATTEMPTS.open(registry)?,
+            retries: names::RETRIES.open(registry)?,
+            failovers: names::FAILOVERS.open(registry)?,
+            upstream_first: names::UPSTREAM_FIRST.open(registry)?,
+            tokens: names::TOKENS.open(registry)?,
+            audio: names::AUDIO_SECONDS.open(registry)?,
+            fetch: names::FETCH.open(registry)?,
+            fetched_bytes: names::FETCHED_BYTES.open(registry)?.of([]),
+            published: names::PUBLISHED.open(registry)?.of([]),
+            published_bytes: names::PUBLISHED_BYTES.open(registry)?.of([]),
+        })
+    }
+
+    /// Shows what this channel will count.
+    pub(super) fn expect(&self, channel: &str) {
+        let _ = (self.ended.of([channel, COMPLETED]), self.duration.of([channel, COMPLETED]));
+        let _ = (self.retries.of([channel]), self.failovers.of([channel]), self.audio.of([channel]));
+        let _ = (self.first_chunk.of([channel]), self.upstream_first.of([channel]));
+        let _ = (self.tokens.of([channel, "prompt"]), self.tokens.of([channel, "completion"]));
+        for class in Class::ALL {
+            let _ = self.attempts.of([channel, class.as_str()]);
+        }
+    }
+
+    /// A task was accepted.
+    pub fn submitted(&self) {
+        self.submitted.inc();
+    }
+
+    /// A task of an earlier process was taken up: it runs, or it ends.
+    pub fn recovered(&self, runs: bool) {
+        self.recovered.of([if runs { "run" } else { "end" }]).inc();
+    }
+
+    /// A task's actor panicked.
+    pub fn crashed(&self) {
+        self.crashed.inc();
+    }
+
+    /// A task got its first slot, after so long.
+    pub fn started(&self, waited: Duration) {
+        self.queue_wait.observe(waited.as_secs_f64());
+    }
+
+    /// A download is over: so many bytes of audio, or why there are none.
+    pub fn fetched(&self, took: Duration, result: Result<u64, ErrorCode>) {
+        self.fetch.of([result.err().map_or(COMPLETED, ErrorCode::as_str)]).observe(took.as_secs_f64());
+        self.fetched_bytes.inc_by(result.unwrap_or(0));
+    }
+
+    /// The first text of a task came: so long after its acceptance, and after its call began.
+    pub fn first_chunk(&self, channel: &str, since_accepted: Duration, since_called: Duration) {
+        self.first_chunk.of([channel]).observe(since_accepted.as_secs_f64());
+        self.upstream_first.of([channel]).observe(since_called.as_secs_f64());
+    }
+
+    /// A call is over; `failed` is why it, or its task, failed.
+    pub fn attempt_ended(&self, channel: &str, failed: Option<ErrorCode>) {
+        self.attempts.of([channel, Class::of(failed).as_str()]).inc();
+    }
+
+    /// The channel will be asked again.
+    pub fn retried(&self, channel: &str) {
+        self.retries.of([channel]).inc();
+    }
+
+    /// Another channel than this one will be asked.
+    pub fn failed_over(&self, channel: &str) {
+        self.failovers.of([channel]).inc();
+    }
+
+    /// Frames were published.
+    pub fn published(&self, frames: usize, bytes: usize) {
+        self.published.inc_by(frames as u64);
+        self.published_bytes.inc_by(bytes as u64);
+    }
+
+    /// A task has ended.
+    pub fn ended(&self, end: TaskEnd<'_>) {
+        let channel = end.channel.unwrap_or(NO_CHANNEL);
+        let (outcome, result) = match end.failed {
+            None => (COMPLETED, COMPLETED),
+            Some(code @ ErrorCode::TaskCancelled) => (code.as_str(), "cancelled"),
+            Some(code) => (code.as_str(), "failed"),
+        };
+        self.ended.of([channel, outcome]).inc();
+        self.duration.of([channel, result]).observe(end.duration.as_secs_f64());
+        if let Some((prompt, completion)) = end.tokens {
+            self.tokens.of([channel, "prompt"]).inc_by(prompt);
+            self.tokens.of([channel, "completion"]).inc_by(completion);
+            self.audio.of([channel]).inc_by(end.audio.unwrap_or_default().as_secs_f64());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_upstream_code_has_a_class_of_its_own_and_what_is_nobodys_fault_has_another() {
+        let classes: Vec<&str> = ErrorCode::ALL
+            .iter()
+            .filter(|code| code.as_str().starts_with("upstream_"))
+            .map(|code| Class::of(Some(*code)).as_str())
+            .collect();
+        let mut distinct = classes.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), classes.len(), "{classes:?}");
+        assert_eq!(Class::of(Some(ErrorCode::TaskCancelled)), Class::Abandoned);
+        assert_eq!(Class::of(None), Class::Ok);
+    }
+}

@@ -9,8 +9,10 @@ mod entrance;
 mod exchange;
 mod http2;
 mod listener;
+mod metrics_listener;
 mod open_files;
 mod reload;
+mod scrape;
 mod tls;
 
 use std::net::SocketAddr;
@@ -27,11 +29,13 @@ use crate::actors::dispatcher::Dispatcher;
 use crate::actors::recovery::{TakenUp, take_up};
 use crate::actors::registry::Registry;
 use crate::actors::task::TaskSettings;
+use crate::api::payload_memory::PayloadMemory;
 use crate::channel::{Channel, Channels};
-use crate::config::{ChannelConfig, ChannelKind, Config, Retention};
+use crate::config::{ChannelConfig, ChannelKind, Config, MetricsListen, Retention};
 use crate::fanout::Fanout;
 use crate::fetch::Fetcher;
 use crate::keys::{KeyRecord, Keyring, Keys};
+use crate::metrics::{Metrics, MetricsError};
 use crate::store::{Store, StoreError};
 use crate::trace::Traces;
 use crate::upstream::Upstream;
@@ -42,6 +46,8 @@ use crate::upstream::transcription::Transcription;
 use certificate::CertificateError;
 use draining::Draining;
 use listener::Shared;
+use open_files::OpenFiles;
+use scrape::Scrape;
 use tls::Tls;
 
 /// How often the keys' table is looked at: a key that `hearken keys` makes or revokes counts within a second.
@@ -63,6 +69,17 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The listener for metrics.
+    #[error("metrics.listen: cannot listen on {listen}: {source}; choose another address, or \"main\"")]
+    ListenForMetrics {
+        /// Where.
+        listen: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The metrics.
+    #[error("the metrics: {0}")]
+    Metrics(#[from] MetricsError),
     /// The files of the certificate.
     #[error("{0}")]
     Certificate(#[from] CertificateError),
@@ -97,7 +114,8 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
             None
         }
     };
-    let store = Store::open(&config.data_dir, config.retention, config.store)?;
+    let metrics = Metrics::new(config.channels.iter().map(|channel| channel.name.as_str()))?;
+    let store = Store::open(&config.data_dir, config.retention, config.store, metrics.store.clone())?;
     let keys = follow_keys(&store, config.keys.clone()).await?;
     let channels = Channels::new(config.channels.iter().map(open_channel));
     let dispatcher = Dispatcher::new(&channels, config.limits.max_pending_tasks).start();
@@ -116,28 +134,57 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
         chunk_retention: config.retention.streams(),
         max_answer_bytes: config.limits.max_answer_bytes,
         traces: traces.clone(),
+        metrics: metrics.tasks.clone(),
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters: Vec<_> = (0..cores).map(|_| Arbiter::new().handle()).collect();
-    let fanout = Fanout::start(config.stream, &arbiters)?;
+    let fanout = Fanout::start(config.stream, &arbiters, metrics.fanout.clone())?;
     let registry = Registry::new(settings, arbiters).start();
     let taken_up = take_up(&registry, &store, &channels, &keys.current()).await?;
     if taken_up != TakenUp::default() {
         tracing::info!(run = taken_up.run, end = taken_up.end, "took up what an earlier run left unfinished");
     }
     let tasks = Tasks::new(registry, store.clone());
-    actix_rt::spawn(sweep(store, config.retention));
+    actix_rt::spawn(sweep(store.clone(), config.retention));
 
     let draining = Draining::default();
+    let memory = PayloadMemory::new(config.limits.max_payload_memory_bytes);
+    let slots = config.channels.iter().map(|channel| channel.max_running_tasks);
+    let open_files = OpenFiles::of(files, slots.fold(0, usize::saturating_add), metrics.http.clone());
+    let scrape = Scrape {
+        metrics: metrics.clone(),
+        tasks: tasks.clone(),
+        fanout: fanout.clone(),
+        channels: channels.clone(),
+        store,
+        memory: memory.clone(),
+        open_files: open_files.clone(),
+    };
+    let (scraped_by_main, watching) = match &config.metrics {
+        MetricsListen::Off => (None, None),
+        MetricsListen::Main => (Some(scrape), None),
+        MetricsListen::Own(listen) => (None, Some(metrics_listener::listen(listen, scrape)?)),
+    };
     let shared = Shared {
         keys,
         channels,
         tasks: tasks.clone(),
         fanout: fanout.clone(),
+        memory,
+        open_files,
+        metrics: metrics.http,
+        scrape: scraped_by_main,
         draining: draining.clone(),
         traces,
     };
-    let (server, addresses) = listener::listen(&config, shared, tls, cores, files)?;
+    let (server, addresses) = listener::listen(&config, shared, tls, cores)?;
+    if let Some((watching, addresses)) = watching {
+        for address in addresses {
+            tracing::info!("metrics at http://{address}/metrics");
+        }
+        // Not stopped by a drain, which is something to watch: it ends with the process.
+        actix_rt::spawn(watching);
+    }
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
     started(&addresses);

@@ -17,6 +17,7 @@ use crate::channel::queue::{Applicant, Grant, Queue, Ticket};
 use crate::channel::{Channel, Channels};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
+use crate::metrics::QueueLevels;
 
 /// Messages that may wait for the dispatcher; beyond, senders wait.
 const MAILBOX: usize = 1024;
@@ -128,6 +129,11 @@ pub struct Admit {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Close;
+
+/// Tell who has a slot and who waits, and how many may wait.
+#[derive(Debug, Message)]
+#[rtype(result = "(QueueLevels, usize)")]
+pub struct Tell;
 
 /// How often somebody looks whether channels have begun to rest or ceased to, where nothing else happens.
 const LOOK: Duration = Duration::from_millis(500);
@@ -273,6 +279,14 @@ impl Handler<Close> for Dispatcher {
     fn handle(&mut self, _: Close, _: &mut Self::Context) {
         self.closed = true;
         self.queue.clear();
+    }
+}
+
+impl Handler<Tell> for Dispatcher {
+    type Result = MessageResult<Tell>;
+
+    fn handle(&mut self, _: Tell, _: &mut Self::Context) -> Self::Result {
+        MessageResult((self.queue.levels(Instant::now()), self.most_waiting))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::channel::Channel;
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
 use crate::keys::allowance::Allowance;
+use crate::metrics::TaskLevels;
 use crate::store::Store;
 use crate::task::Task;
 use crate::task::chunk_log::LogReader;
@@ -31,7 +32,7 @@ use crate::task::list::{ListQuery, Page};
 use crate::task::request::Request;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
-use registry::{Accept, Drain, Find, IsAccepting, Located, Registry, Reopen};
+use registry::{Accept, Drain, Find, IsAccepting, Located, Registry, Reopen, Tell};
 use task::{Cancel, Describe};
 
 /// Most audio that a running task keeps in memory, in bytes of base64: reading a file takes longer than it does.
@@ -247,6 +248,11 @@ impl Tasks {
     pub async fn is_accepting(&self) -> bool {
         let store_works = self.store.keys_version().await.is_ok();
         store_works && self.ask_registry(IsAccepting).await.unwrap_or(false)
+    }
+
+    /// Who runs and who waits; `None` where nobody is left to say.
+    pub async fn levels(&self) -> Option<TaskLevels> {
+        self.ask_registry(Tell).await.ok().flatten()
     }
 
     /// Takes no new tasks and starts none that wait; returns when those that run have ended, or when `most`

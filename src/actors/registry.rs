@@ -19,9 +19,9 @@ use tokio::time::{Instant, timeout};
 
 use acceptance::accept;
 use launch::{Launched, Site};
-pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, Reopen, TakeUp};
+pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, Reopen, TakeUp, Tell};
 
-use super::dispatcher::{Admit, Close, Dispatcher, Standing};
+use super::dispatcher::{self, Admit, Close, Dispatcher, Standing};
 use super::task::{
     Departure, Draining, Job, RunRecord, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work,
 };
@@ -30,6 +30,7 @@ use crate::channel::queue::Applicant;
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
 use crate::keys::allowance::Allowance;
+use crate::metrics::TaskLevels;
 use crate::store::{Replay, Store};
 use crate::task::chunk_log::{ChunkLog, LogHandle, LogReader};
 use crate::task::cold_log::ColdLog;
@@ -159,6 +160,7 @@ impl Registry {
     fn succeed(&mut self, id: &TaskId, ctx: &mut Context<Self>) {
         let Some(Living { task, log, crashed, .. }) = self.tasks.remove(id) else { return };
         tracing::error!(task_id = %id, again = crashed, "the task's actor crashed");
+        self.settings.metrics.crashed();
         if log.mark().is_final() {
             // The store tells of it from now on.
         } else if crashed {
@@ -254,6 +256,7 @@ impl Handler<Settle> for Registry {
     fn handle(&mut self, Settle { id, accepted }: Settle, ctx: &mut Self::Context) -> Self::Result {
         self.accepting.remove(&id);
         let launched = accepted?;
+        self.settings.metrics.submitted();
         let log = launched.log.reader();
         self.introduce(launched, false, ctx);
         Ok(log)
@@ -265,6 +268,7 @@ impl Handler<TakeUp> for Registry {
 
     fn handle(&mut self, TakeUp { mut left, key_name, fate }: TakeUp, _: &mut Self::Context) -> Self::Result {
         left.timeline.end_attempt(ErrorCode::TaskInterrupted.as_str(), None, Timestamp::now());
+        self.settings.metrics.recovered(matches!(fate, Fate::Run { .. }));
         let (run, chunks) = match fate {
             Fate::Run { audio, candidates, allowance } => {
                 let admitted =
@@ -359,6 +363,19 @@ impl Handler<IsAccepting> for Registry {
 
     fn handle(&mut self, _: IsAccepting, _: &mut Self::Context) -> bool {
         self.running.is_some()
+    }
+}
+
+impl Handler<Tell> for Registry {
+    type Result = ResponseFuture<Option<TaskLevels>>;
+
+    fn handle(&mut self, _: Tell, _: &mut Self::Context) -> Self::Result {
+        let asked = self.settings.dispatcher.send(dispatcher::Tell);
+        let streams_kept = self.cold.len();
+        Box::pin(async move {
+            let (queue, most_pending) = asked.await.ok()?;
+            Some(TaskLevels { queue, most_pending, streams_kept })
+        })
     }
 }
 

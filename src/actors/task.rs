@@ -6,6 +6,7 @@
 mod ahead;
 mod calls;
 mod durable;
+mod measure;
 mod parts;
 
 use std::convert::Infallible;
@@ -39,6 +40,7 @@ use crate::wire::completion::{CompletionEnd, FinishReason, Usage};
 use ahead::CallAhead;
 pub use ahead::Verdict;
 use durable::record;
+use measure::Measured;
 pub use parts::{Job, RunRecord, TaskAudio, TaskParts, TaskSettings, Work};
 
 /// Tell the task's state.
@@ -132,6 +134,7 @@ pub struct TaskActor {
     running: Option<mpsc::WeakSender<Infallible>>,
     /// Held while the task runs and records its end: a drain waits for it.
     token: Option<mpsc::Sender<Infallible>>,
+    measured: Measured,
     /// Tells the registry that this actor went as planned; dropped untold, it crashed.
     departing: Option<oneshot::Sender<Departure>>,
 }
@@ -163,6 +166,7 @@ impl TaskActor {
             RunRecord::UnderWay(verdict) => (true, Some(verdict)),
         };
         Self {
+            measured: Measured::from(answer.log()),
             journal: task.stream.then(|| settings.store.journal(&task.id)),
             begun,
             run_recorded,
@@ -238,12 +242,13 @@ impl TaskActor {
 
     fn begin(&mut self, ctx: &mut Context<Self>) {
         match self.admission.take() {
-            Some(Admission::Now(permit)) => self.permit_granted(permit, ctx),
+            Some(Admission::Now(permit)) => self.permit_granted(permit, Duration::ZERO, ctx),
             Some(Admission::Line(turn)) => {
                 let waiting = turn.into_actor(self).map(|permit, task, ctx: &mut Context<Self>| {
                     // No permit: the server drains, and the task stays as it is for the next start.
                     if let Some(permit) = permit {
-                        task.permit_granted(permit, ctx);
+                        let waited = Timestamp::now().since(task.task.created);
+                        task.permit_granted(permit, Duration::from_millis(waited), ctx);
                     }
                 });
                 self.line = Some(ctx.spawn(waiting));
@@ -255,7 +260,7 @@ impl TaskActor {
         }
     }
 
-    fn permit_granted(&mut self, permit: Permit, ctx: &mut Context<Self>) {
+    fn permit_granted(&mut self, permit: Permit, waited: Duration, ctx: &mut Context<Self>) {
         if self.life != Life::Waiting {
             return;
         }
@@ -263,6 +268,7 @@ impl TaskActor {
         self.token = self.running.as_ref().and_then(mpsc::WeakSender::upgrade);
         if self.token.is_some() {
             self.hold(permit);
+            self.settings.metrics.started(waited);
             self.apply(Event::SlotGranted, ctx);
         } else {
             self.ahead = None;
@@ -338,6 +344,7 @@ impl TaskActor {
             }
         }
         self.answer.publish();
+        self.measure_published();
         if is_first {
             // Afterwards: whoever waits for the first chunk need not wait until the writer is awake.
             self.settings.store.mark_published(self.task.id.clone());
@@ -349,11 +356,9 @@ impl TaskActor {
         // What a crash kept from being published is part of the stream, too. What cannot be shown yet is shown with the
         // end, which is durable.
         let _ = self.publish();
-        let name = match self.life.outcome() {
-            Some(Outcome::Failed(failure)) => failure.code.as_str(),
-            Some(Outcome::Completed) | None => "completed",
-        };
-        self.timeline.end(name, Timestamp::now());
+        let failed = self.failure().map(|failure| failure.code);
+        self.measure_attempt(failed);
+        self.timeline.end(failed.map_or("completed", ErrorCode::as_str), Timestamp::now());
         let result = match (self.life.outcome(), &self.completion) {
             (Some(Outcome::Completed), Some(completion)) => EndResult::Completed(Arc::clone(completion)),
             (Some(Outcome::Failed(failure)), _) => {
@@ -392,11 +397,13 @@ impl TaskActor {
     fn announce(&mut self, ctx: &mut Context<Self>) {
         self.log_end();
         self.trace_end();
+        self.measure_end();
         match (self.life.outcome(), self.finish) {
             (Some(Outcome::Failed(failure)), _) => self.answer.end_failed(failure),
             (_, Some((reason, usage))) => self.answer.end_completed(reason, usage),
             (_, None) => self.answer.end_failed(&Failure::internal()),
         }
+        self.measure_published();
         self.token = None;
         self.retire(ctx);
     }

@@ -22,6 +22,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::fetch::Fetcher;
 use crate::keys::allowance::Allowance;
 use crate::keys::{KeyHash, KeyLimits};
+use crate::metrics::Metrics;
 use crate::store::{EndResult, Ending, Store};
 use crate::task::answer::TextKind;
 use crate::task::id::TaskId;
@@ -50,7 +51,8 @@ fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: 
     let day = Duration::from_secs(86_400);
     let retention = Retention { chunks: day, tasks: day, idempotency: day };
     let config = StoreConfig { sync: true, max_spool_bytes: 1 << 20 };
-    let store = Store::open(data_dir.path(), retention, config).unwrap();
+    let metrics = Metrics::new(std::iter::empty()).unwrap();
+    let store = Store::open(data_dir.path(), retention, config, metrics.store).unwrap();
     let channels = Channels::new(channels);
     let settings = TaskSettings {
         store: store.clone(),
@@ -60,6 +62,7 @@ fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: 
         chunk_retention: day,
         traces: Traces::default(),
         max_answer_bytes: 1 << 20,
+        metrics: metrics.tasks,
     };
     let registry = Registry::new(settings, vec![Arbiter::new().handle()]);
     let channels = channels.iter().cloned().collect();

@@ -134,7 +134,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// A route for the methods with which probes, browsers and caches ask.
-fn get_or_head() -> Route {
+#[must_use]
+pub fn get_or_head() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 

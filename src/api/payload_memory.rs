@@ -60,6 +60,19 @@ impl PayloadMemory {
             Err(_) => Err(crowded()),
         }
     }
+
+    /// Bytes that are shared out, and all of them.
+    #[must_use]
+    pub fn taken(&self) -> (usize, usize) {
+        let all = self.all as usize;
+        (all.saturating_sub(self.free.available_permits()) * BLOCK, all * BLOCK)
+    }
+
+    /// Uploads that stand still until there is room.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        MOST_WAITING.saturating_sub(self.places.available_permits())
+    }
 }
 
 fn crowded() -> Failure {
@@ -103,6 +116,7 @@ mod tests {
         let slice = held.slice(1..3);
         drop(held);
         assert!(memory.share(5 * BLOCK).now_or_never().is_none());
+        assert_eq!(memory.taken(), (6 * BLOCK, 10 * BLOCK));
         assert_eq!(slice, "ud");
         drop(slice);
         assert!(memory.share(10 * BLOCK).await.is_ok());
@@ -123,6 +137,7 @@ mod tests {
         let mut first = memory.share(10 * BLOCK).await.unwrap();
         let mut large = Box::pin(memory.share(8 * BLOCK));
         assert!(large.as_mut().now_or_never().is_none());
+        assert_eq!(memory.waiting(), 1);
         // A smaller one that came later does not overtake.
         first.shrink(8 * BLOCK);
         assert!(memory.share(BLOCK).now_or_never().is_none());

@@ -15,7 +15,10 @@ impl ResponseError for Failure {
     }
 
     fn error_response(&self) -> HttpResponse {
-        respond(self, HttpError::of_request(self))
+        let mut response = respond(self, HttpError::of_request(self));
+        // For the metrics: a task that has failed is no request that was refused.
+        response.extensions_mut().insert(self.code);
+        response
     }
 }
 

@@ -1,19 +1,20 @@
-//! Around every request: its id, one log line, and an answer even when a handler panics.
+//! Around every request: its id, one log line, its place in the metrics, and an answer even when a handler panics.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use tracing::field::display;
 
 use super::request_trace::RequestTrace;
 use super::{page, upgrade};
-use crate::error::Failure;
+use crate::error::{ErrorCode, Failure};
+use crate::metrics::HttpMetrics;
 use crate::task::id::{TaskId, random_text};
 
 /// Carries a request's id both ways.
@@ -51,8 +52,10 @@ pub async fn log<B: MessageBody>(
     let path = request.path().to_owned();
     request.extensions_mut().insert(RequestId(id.clone()));
     let RequestTrace { id: trace_id, span } = RequestTrace::begin(&request);
+    let metrics = request.app_data::<web::Data<HttpMetrics>>().cloned();
     let result = next.call(request).await;
-    let ms = started.elapsed().as_micros() as f64 / 1000.0;
+    let took = started.elapsed();
+    let ms = took.as_micros() as f64 / 1000.0;
     let shown = id.to_str().unwrap_or_default().to_owned();
     match result {
         Ok(mut response) => {
@@ -61,8 +64,12 @@ pub async fn log<B: MessageBody>(
             let task_id = extensions.get::<TaskId>().map(ToString::to_string);
             drop(extensions);
             let status = response.status().as_u16();
+            let route = response.request().match_pattern();
             if let Some(span) = span {
-                span.answered(status, response.request().match_pattern().as_deref());
+                span.answered(status, route.as_deref());
+            }
+            if let Some(metrics) = metrics {
+                measure(&metrics, &response, route.as_deref(), took);
             }
             // A task of its own runs when this connection's has written the response: the client does not wait for
             // the log.
@@ -86,9 +93,18 @@ pub async fn log<B: MessageBody>(
                 span.answered(500, None);
             }
             tracing::error!(request_id = shown, %method, path, status = 500, ms, %err, "request");
+            if let Some(metrics) = metrics {
+                metrics.answered(None, method.as_str(), 500, took, Some(ErrorCode::InternalError.as_str()));
+            }
             Err(Crashed(id).into())
         }
     }
+}
+
+fn measure<B>(metrics: &HttpMetrics, response: &ServiceResponse<B>, route: Option<&str>, took: Duration) {
+    let method = response.request().method().as_str();
+    let refused = response.response().extensions().get::<ErrorCode>().map(|code| code.as_str());
+    metrics.answered(route, method, response.status().as_u16(), took, refused);
 }
 
 /// The client's own id, where it is a usable one.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::config::BreakerRule;
+use crate::metrics::BreakerState;
 
 /// The longest rest, as a multiple of the first one.
 const MOST_RESTS: u32 = 8;
@@ -69,6 +70,16 @@ impl Breaker {
     pub fn is_resting(&self, now: Instant) -> bool {
         let due = self.probe_at.load(Relaxed);
         due != 0 && (self.ms(now) < due || self.probing.load(Relaxed))
+    }
+
+    /// What it says at this moment.
+    #[must_use]
+    pub fn state(&self, now: Instant) -> BreakerState {
+        match self.probe_at.load(Relaxed) {
+            0 => BreakerState::Closed,
+            due if self.ms(now) < due => BreakerState::Open,
+            _ => BreakerState::HalfOpen,
+        }
     }
 
     /// Somebody is about to call the channel: as its probe, if that is due and nobody is it.
@@ -156,6 +167,10 @@ mod tests {
         let (breaker, start) = resting();
         assert!(breaker.is_resting(at(start, 9)));
         assert!(!breaker.is_resting(at(start, 10)));
+        let states = [9, 10].map(|seconds| breaker.state(at(start, seconds)));
+        assert_eq!(states, [BreakerState::Open, BreakerState::HalfOpen]);
+        assert!(breaker.worked());
+        assert_eq!(breaker.state(at(start, 10)), BreakerState::Closed);
     }
 
     #[test]

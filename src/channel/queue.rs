@@ -11,11 +11,12 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::breaker::Probe;
 use super::{Channel, Channels};
 use crate::keys::KeyHash;
+use crate::metrics::QueueLevels;
 
 /// When a task came, relative to others: it keeps this also where it changes channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +77,7 @@ struct Waiting<W> {
     applicant: Applicant,
     /// Does it come from another channel?
     moved: bool,
+    since: Instant,
     /// The lines in which it stands.
     places: Vec<usize>,
     waiter: W,
@@ -113,6 +115,22 @@ impl<W> Queue<W> {
         self.moved
     }
 
+    /// Who has a slot and who waits.
+    #[must_use]
+    pub fn levels(&self, now: Instant) -> QueueLevels {
+        let first = self.waiting.values().filter(|waiting| !waiting.moved).map(|waiting| waiting.since).min();
+        let taken = |line: &Line| {
+            let all = line.channel.max_running_tasks;
+            (line.channel.name.clone(), all.saturating_sub(line.free), all)
+        };
+        QueueLevels {
+            pending: self.waiting(),
+            oldest: first.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            changing: self.moved,
+            channels: self.lines.iter().map(taken).collect(),
+        }
+    }
+
     /// How many slots there are, taken or not.
     #[must_use]
     pub fn slots(&self) -> usize {
@@ -136,7 +154,7 @@ impl<W> Queue<W> {
     pub fn line_up(&mut self, applicant: Applicant, waiter: W, now: Instant) -> (Ticket, Vec<(W, Grant)>) {
         let moved = applicant.ticket.is_some();
         let ticket = self.ticket(&applicant);
-        self.stand(ticket, Waiting { applicant, moved, places: Vec::new(), waiter }, now);
+        self.stand(ticket, Waiting { applicant, moved, since: now, places: Vec::new(), waiter }, now);
         let mut granted = self.serve(now);
         granted.extend(self.settle(now));
         (ticket, granted)

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use super::{USAGE, complain, say};
-use crate::config::{BreakerRule, Capability, Config, FetchConfig, Flags, RetryRule, Timeouts};
+use crate::config::{
+    BreakerRule, Capability, Config, FetchConfig, Flags, MetricsListen, RetryRule, Timeouts,
+};
 use crate::server::certificate::Certificate;
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +37,11 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 fn describe(config: &Config) {
     let Config { limits, retention, .. } = config;
     say(format_args!("listens on        {}", config.listen));
+    match &config.metrics {
+        MetricsListen::Off => {}
+        MetricsListen::Main => say("serves metrics    at /metrics"),
+        MetricsListen::Own(listen) => say(format_args!("serves metrics    on {listen}, at /metrics")),
+    }
     say(format_args!("keeps its data in {}", config.data_dir.display()));
     say(format_args!("drains for        {} s", config.drain.as_secs()));
     say(format_args!("takes bodies of   {} bytes at most", limits.max_body_bytes));

@@ -7,6 +7,7 @@ mod environment;
 mod file;
 pub mod kind;
 mod kinds;
+mod listen;
 mod place;
 mod settings;
 mod traces;
@@ -54,6 +55,8 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// To whom spans are exported; `None`: to nobody.
     pub traces: Option<TracesConfig>,
+    /// Where metrics are served.
+    pub metrics: MetricsListen,
     /// What is wrong without being fatal, for the log.
     pub warnings: Vec<String>,
 }
@@ -213,6 +216,17 @@ pub struct ConfiguredFile {
     pub path: PathBuf,
     /// Where that was set, to name it when the file turns out to be of no use.
     pub place: String,
+}
+
+/// Where metrics are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsListen {
+    /// Nowhere.
+    Off,
+    /// By the main listener.
+    Main,
+    /// By a listener of their own, at this `host:port`.
+    Own(String),
 }
 
 /// How long each stage of an upstream call may take.

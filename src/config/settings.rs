@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::file::{self, ChannelEntry, FileConfig, KeyEntry};
 use super::kinds::{Kind, kind};
+use super::listen;
 use super::traces::traces;
 use super::{
     BreakerRule, Capability, ChannelConfig, Config, ConfiguredFile, FetchConfig, Limits, Problem, Retention,
@@ -23,13 +24,8 @@ pub(super) fn check(
 ) -> Result<Config, Problem> {
     let mut warnings = Vec::new();
     let listen = file.listen.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let port = listen.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
-    if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {
-        return Err(Problem::new(
-            "listen",
-            format!("{listen:?} is no address: write it as \"127.0.0.1:8080\""),
-        ));
-    }
+    let listen = listen::address("listen", listen, "it as \"127.0.0.1:8080\"")?;
+    let metrics = listen::metrics(file.metrics.listen, &listen)?;
     match file.store.kind.as_deref() {
         None | Some("sqlite") => {}
         Some("redis") => {
@@ -44,9 +40,6 @@ pub(super) fn check(
             "store.url",
             "an sqlite store has no url: remove it; the store is in data_dir",
         ));
-    }
-    if file.metrics.listen.as_deref().is_some_and(|listen| !listen.is_empty()) {
-        warnings.push("metrics.listen is set, but this version serves no metrics".to_owned());
     }
 
     let channels = if from_file || !file.channels.is_empty() {
@@ -113,6 +106,7 @@ pub(super) fn check(
         },
         tls: tls(file.tls)?,
         traces,
+        metrics,
         warnings,
     })
 }

@@ -128,13 +128,14 @@ impl Arrival {
         let mut piece = BytesMut::with_capacity(KEEP_ALIVE.len() + span.bytes(&self.log));
         piece.extend_from_slice(&KEEP_ALIVE);
         span.write_to(&self.log, &mut piece);
-        self.sent(span);
+        self.sent(span, piece.len() - KEEP_ALIVE.len());
         piece.freeze()
     }
 
-    fn sent(&mut self, span: Span) {
+    fn sent(&mut self, span: Span, bytes: usize) {
         self.cursor.sent(span);
-        self.visit.count(span.frames());
+        self.visit.sent(span.frames(), bytes);
+        self.visit.tell_some();
         if self.cursor.has_ended() {
             self.visit.ends(Departure::Complete);
         }
@@ -150,9 +151,10 @@ impl Arrival {
             }
             Step::Wait => Poll::Pending,
             Step::Send(span) => {
-                self.sent(span);
+                let piece = span.piece(&self.log);
+                self.sent(span, piece.len());
                 seat.sent();
-                Poll::Ready(Some(Ok(span.piece(&self.log))))
+                Poll::Ready(Some(Ok(piece)))
             }
             Step::End => {
                 self.visit.ends(Departure::Complete);
@@ -178,6 +180,7 @@ mod tests {
     use super::super::topic::Framing;
     use super::super::visit::{Audience, Visit, Visitor};
     use super::*;
+    use crate::metrics::Metrics;
     use crate::task::chunk_log::ChunkLog;
     use crate::task::id::TaskId;
 
@@ -187,7 +190,10 @@ mod tests {
             log: log.reader(),
             cursor: Cursor::at(0),
             framing: Framing::Chunked,
-            visit: Visit::begin(Arc::new(Audience::default()), visitor),
+            visit: Visit::begin(
+                Arc::new(Audience::new(Metrics::new(std::iter::empty()).unwrap().fanout)),
+                visitor,
+            ),
         };
         Body::new(Box::new(arrival), Duration::from_secs(keep_alive), Rc::default(), None)
     }

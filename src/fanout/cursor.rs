@@ -86,6 +86,12 @@ impl Cursor {
         self.stage = if span.closes { Stage::Ended } else { Stage::Flowing };
     }
 
+    /// How many entries of a log that has come as far as `mark` it has yet to be sent.
+    #[must_use]
+    pub fn behind(&self, mark: Mark) -> usize {
+        if self.has_ended() { 0 } else { mark.len.saturating_sub(self.position) }
+    }
+
     /// Was everything sent?
     #[must_use]
     pub fn has_ended(&self) -> bool {

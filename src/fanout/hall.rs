@@ -17,6 +17,7 @@ use super::socket::OpenFile;
 use super::subscriber::{Look, Served, Silence, Subscriber};
 use super::topic::Topic;
 use super::visit::Departure;
+use crate::metrics::Behind;
 use crate::task::chunk_log::LogReader;
 
 /// Subscribers that are served before whatever else lives on the pump's thread has its turn: about 0.7 ms.
@@ -192,6 +193,20 @@ impl Hall {
         for place in stuck {
             self.remove(place, Departure::Stuck);
         }
+    }
+
+    /// How far its subscribers are behind. Also counts what they were sent since somebody last asked.
+    pub(super) fn measure(&mut self) -> Behind {
+        let mut behind = Behind::default();
+        for (_, topic) in &self.topics {
+            let mark = topic.packer.log().mark();
+            for place in topic.members() {
+                let Some(subscriber) = self.subscribers.get_mut(*place) else { continue };
+                subscriber.visit.tell();
+                behind.add(subscriber.cursor.behind(mark));
+            }
+        }
+        behind
     }
 
     fn remove(&mut self, place: usize, departure: Departure) {

@@ -74,6 +74,7 @@ use actix_rt::ArbiterHandle;
 use futures_util::future::join_all;
 
 use crate::config::StreamConfig;
+use crate::metrics::{Behind, FanoutMetrics};
 use crate::task::chunk_log::LogReader;
 use body::Body;
 use circle::Circles;
@@ -101,17 +102,27 @@ impl Fanout {
     ///
     /// # Errors
     /// When the system refuses an event loop.
-    pub fn start(config: StreamConfig, arbiters: &[ArbiterHandle]) -> io::Result<Self> {
+    pub fn start(
+        config: StreamConfig,
+        arbiters: &[ArbiterHandle],
+        metrics: FanoutMetrics,
+    ) -> io::Result<Self> {
         let arbiters = if config.hand_over { arbiters } else { &[] };
         let pumps = arbiters.iter().map(|arbiter| pump::start(arbiter, config));
         let pumps = pumps.collect::<io::Result<_>>()?;
-        Ok(Self { keep_alive: config.keep_alive, pumps, audience: Arc::default() })
+        Ok(Self { keep_alive: config.keep_alive, pumps, audience: Arc::new(Audience::new(metrics)) })
     }
 
     /// Everybody who is subscribed.
     #[must_use]
     pub fn audience(&self) -> &Arc<Audience> {
         &self.audience
+    }
+
+    /// How far the pumps' subscribers are behind; `None` where there are no pumps, or one does not answer.
+    pub async fn behind(&self) -> Option<Behind> {
+        let asked = join_all(self.pumps.iter().map(PumpHandle::measure)).await;
+        asked.into_iter().reduce(|one, other| Some(one?.and(other?))).flatten()
     }
 
     /// Who serves the next subscriber of this log; nobody where sockets are not handed over.

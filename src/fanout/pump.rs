@@ -24,6 +24,7 @@ use super::subscriber::Silence;
 use super::topic::Framing;
 use super::visit::Visit;
 use crate::config::StreamConfig;
+use crate::metrics::Behind;
 use crate::task::chunk_log::LogReader;
 
 /// Arrivals that may wait for a pump; beyond, a subscriber stays with the HTTP server.
@@ -50,6 +51,8 @@ pub struct Arrival {
 #[derive(Debug)]
 enum Command {
     Take(std::net::TcpStream, OpenFile, Box<Arrival>),
+    /// To tell how far its subscribers are behind.
+    Measure(oneshot::Sender<Behind>),
     /// To end once everybody has been sent everything, and to tell then.
     Stop(oneshot::Sender<()>),
 }
@@ -66,6 +69,13 @@ impl PumpHandle {
     /// Room for one more arrival, if there is any.
     pub(super) fn place(&self) -> Option<Place<'_>> {
         self.0.try_reserve().ok().map(Place)
+    }
+
+    /// How far its subscribers are behind; `None` where it has ended.
+    pub(super) async fn measure(&self) -> Option<Behind> {
+        let (behind, measured) = oneshot::channel();
+        self.0.send(Command::Measure(behind)).await.ok()?;
+        measured.await.ok()
     }
 
     /// Waits until everybody has been sent everything, or for so long.
@@ -178,6 +188,10 @@ impl Pump {
                     if let Err(err) = self.hall.admit(socket, *arrival, now) {
                         tracing::error!(%err, "a pump cannot take a connection");
                     }
+                }
+                Poll::Ready(Some(Command::Measure(behind))) => {
+                    // Whoever asked may have lost patience.
+                    let _ = behind.send(self.hall.measure());
                 }
                 Poll::Ready(Some(Command::Stop(stopped))) => {
                     self.commands.close();

@@ -175,7 +175,7 @@ impl Subscriber {
         self.begun = None;
         if let Parcel::Frames(span) = parcel {
             self.cursor.sent(span);
-            self.visit.count(span.frames());
+            self.visit.sent(span.frames(), bytes.len());
         }
         Ok(())
     }

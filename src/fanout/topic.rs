@@ -120,6 +120,11 @@ impl Topic {
         moved.into_iter().flatten()
     }
 
+    /// Its members' places among all of the pump's.
+    pub(super) fn members(&self) -> &[usize] {
+        &self.members
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }

@@ -15,6 +15,7 @@ use super::*;
 use crate::audio::container::Container;
 use crate::audio::host_pattern::HostPattern;
 use crate::config::{Retention, StoreConfig};
+use crate::metrics::Metrics;
 
 const WAV: &[u8] =
     b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0";
@@ -87,7 +88,8 @@ fn store() -> (TempDir, Store) {
     let day = Duration::from_secs(86_400);
     let retention = Retention { chunks: day, tasks: day, idempotency: day };
     let config = StoreConfig { sync: false, max_spool_bytes: 1 << 20 };
-    let store = Store::open(data_dir.path(), retention, config).unwrap();
+    let metrics = Metrics::new(std::iter::empty()).unwrap();
+    let store = Store::open(data_dir.path(), retention, config, metrics.store).unwrap();
     (data_dir, store)
 }
 

@@ -22,6 +22,7 @@ use super::StartError;
 use super::draining::Draining;
 use super::entrance::Entrance;
 use super::open_files::OpenFiles;
+use super::scrape::Scrape;
 use super::tls::Tls;
 use crate::actors::Tasks;
 use crate::api;
@@ -35,6 +36,7 @@ use crate::channel::Channels;
 use crate::config::Config;
 use crate::fanout::{Fanout, Reception};
 use crate::keys::Keys;
+use crate::metrics::HttpMetrics;
 use crate::task::Timestamp;
 use crate::trace::Traces;
 
@@ -48,34 +50,38 @@ pub(super) struct Shared {
     pub(super) channels: Channels,
     pub(super) tasks: Tasks,
     pub(super) fanout: Fanout,
+    pub(super) memory: PayloadMemory,
+    pub(super) open_files: OpenFiles,
+    pub(super) metrics: HttpMetrics,
+    /// Serves the metrics, where that is to be done here.
+    pub(super) scrape: Option<Scrape>,
     /// Connections that are idle then are closed.
     pub(super) draining: Draining,
     /// Where requests are recorded.
     pub(super) traces: Traces,
 }
 
-/// Listens, in a process that may open so many `files`: over TLS where there are certificates. Returns the server, which
-/// has to be awaited, and where it listens.
+/// Listens: over TLS where there are certificates. Returns the server, which has to be awaited, and where it listens.
 pub(super) fn listen(
     config: &Config,
     shared: Shared,
     tls: Option<Tls>,
     workers: usize,
-    files: u64,
 ) -> Result<(Server, Vec<SocketAddr>), StartError> {
     let cannot_listen = |source| StartError::Listen { listen: config.listen.clone(), source };
+    let Shared { keys, channels, tasks, fanout, memory, open_files, metrics, scrape, draining, traces } =
+        shared;
     let submits = web::Data::new(SubmitSettings {
         max_body_bytes: config.limits.max_body_bytes,
-        memory: PayloadMemory::new(config.limits.max_payload_memory_bytes),
+        memory,
         gate: Arc::new(config.fetch.gate.clone()),
         parsing: Arc::new(Semaphore::new((workers / 2).max(1))),
     });
     let since = web::Data::new(ServingSince(Timestamp::now()));
     let document = web::Data::new(Published::new().map_err(io::Error::from)?);
     let reference = web::Data::new(Reference::new());
-    let Shared { keys, channels, tasks, fanout, draining, traces } = shared;
     let (keys, channels) = (web::Data::new(keys), web::Data::new(channels));
-    let (tasks, traces) = (web::Data::new(tasks), web::Data::new(traces));
+    let (tasks, metrics, traces) = (web::Data::new(tasks), web::Data::new(metrics), web::Data::new(traces));
     let app = move || {
         let app = App::new()
             .app_data(submits.clone())
@@ -87,6 +93,12 @@ pub(super) fn listen(
             .app_data(channels.clone())
             .app_data(tasks.clone())
             .app_data(traces.clone())
+            .app_data(metrics.clone())
+            .configure(|app| {
+                if let Some(scrape) = &scrape {
+                    scrape.serve(app);
+                }
+            })
             .configure(api::routes)
             .wrap(CatchPanic::default())
             .wrap(from_fn(request_log::log));
@@ -101,8 +113,6 @@ pub(super) fn listen(
         .disable_signals()
         .shutdown_timeout(STOP_TIME.as_secs());
     let mut addresses = Vec::new();
-    let slots = config.channels.iter().map(|channel| channel.max_running_tasks);
-    let open_files = OpenFiles::of(files, slots.fold(0, usize::saturating_add));
     for listener in bind(&config.listen).map_err(cannot_listen)? {
         let address = listener.local_addr().map_err(cannot_listen)?;
         addresses.push(address);
@@ -123,7 +133,7 @@ pub(super) fn listen(
 }
 
 /// Listeners on all addresses that the text stands for and that can be had; at least one.
-fn bind(listen: &str) -> io::Result<Vec<TcpListener>> {
+pub(super) fn bind(listen: &str) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     let mut failure = io::Error::new(io::ErrorKind::AddrNotAvailable, "it stands for no address");
     for address in listen.to_socket_addrs()? {

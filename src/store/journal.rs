@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::StoreError;
 use super::spool::sweep;
 use super::sqlite::{file_error, make_directory};
+use crate::metrics::StoreMetrics;
 use crate::task::id::TaskId;
 use crate::wire::event_stream::split_chunk_frames;
 
@@ -36,6 +37,7 @@ pub(super) struct Journals {
     directory: Arc<Path>,
     /// `None` where nothing is synced.
     sync: Option<Rounds>,
+    metrics: StoreMetrics,
 }
 
 /// What the thread that syncs is told.
@@ -62,6 +64,7 @@ pub struct Journal {
     /// A journal that has a gap takes nothing more: what it has is a beginning of the stream.
     broken: bool,
     sync: Option<Rounds>,
+    metrics: StoreMetrics,
 }
 
 impl Journals {
@@ -70,6 +73,7 @@ impl Journals {
     pub(super) fn open(
         data_dir: &Path,
         sync: bool,
+        metrics: StoreMetrics,
         wanted: impl Fn(&TaskId) -> Result<bool, StoreError>,
     ) -> Result<Self, StoreError> {
         let directory = data_dir.join("frames");
@@ -79,15 +83,16 @@ impl Journals {
             let (queue, grown) = sync_channel(SYNC_QUEUE);
             let overflowed = Arc::new(AtomicBool::new(false));
             let rounds = Rounds { queue, overflowed: Arc::clone(&overflowed) };
+            let metrics = metrics.clone();
             std::thread::Builder::new()
                 .name("store-syncer".to_owned())
-                .spawn(move || run_syncer(&grown, &overflowed))
+                .spawn(move || run_syncer(&grown, &overflowed, &metrics))
                 .map_err(file_error(&directory))?;
             Some(rounds)
         } else {
             None
         };
-        Ok(Self { directory: directory.into(), sync: rounds })
+        Ok(Self { directory: directory.into(), sync: rounds, metrics })
     }
 
     fn path(&self, id: &TaskId) -> PathBuf {
@@ -96,7 +101,8 @@ impl Journals {
 
     /// The journal of a task. Nothing is made yet.
     pub(super) fn of(&self, id: &TaskId) -> Journal {
-        Journal { path: self.path(id), file: None, broken: false, sync: self.sync.clone() }
+        let (sync, metrics) = (self.sync.clone(), self.metrics.clone());
+        Journal { path: self.path(id), file: None, broken: false, sync, metrics }
     }
 
     /// May a subscriber have seen a chunk of this task? Blocks.
@@ -143,6 +149,7 @@ impl Journal {
         };
         if let Err(err) = written {
             self.broken = true;
+            self.metrics.journal_failed();
             tracing::error!(%err, path = %self.path.display(), "chunks cannot be journalled");
         }
         !self.broken
@@ -178,7 +185,7 @@ impl Journal {
     }
 }
 
-fn run_syncer(queue: &Receiver<Arc<Grown>>, overflowed: &AtomicBool) {
+fn run_syncer(queue: &Receiver<Arc<Grown>>, overflowed: &AtomicBool, metrics: &StoreMetrics) {
     while let Ok(first) = queue.recv() {
         let round: Vec<_> = std::iter::once(first).chain(queue.try_iter()).collect();
         for grown in &round {
@@ -187,7 +194,10 @@ fn run_syncer(queue: &Receiver<Arc<Grown>>, overflowed: &AtomicBool) {
         }
         // A queue that was full leaves something for the next round, which finds this set.
         let all = overflowed.swap(false, Ordering::AcqRel);
-        if let Err(err) = sync(&round, all) {
+        let began = Instant::now();
+        let synced = sync(&round, all);
+        metrics.synced(began.elapsed(), synced.is_ok());
+        if let Err(err) = synced {
             tracing::error!(%err, "chunks cannot be brought to the disk");
         }
         std::thread::sleep(SYNC_PAUSE);
@@ -213,7 +223,8 @@ mod tests {
     }
 
     fn journals(data_dir: &Path, wanted: bool) -> Journals {
-        Journals::open(data_dir, true, |_| Ok(wanted)).unwrap()
+        let metrics = crate::metrics::Metrics::new(std::iter::empty()).unwrap().store;
+        Journals::open(data_dir, true, metrics, |_| Ok(wanted)).unwrap()
     }
 
     #[test]

@@ -36,6 +36,7 @@ use crate::audio::text::AudioText;
 use crate::config::{Retention, StoreConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::{KeyHash, KeyRecord};
+use crate::metrics::{StoreLevels, StoreMetrics};
 use crate::task::answer::Answer;
 use crate::task::cold_log::ColdLog;
 use crate::task::id::TaskId;
@@ -214,19 +215,25 @@ impl Store {
     ///
     /// # Errors
     /// When the directory cannot be used or another server has it.
-    pub fn open(data_dir: &Path, retention: Retention, config: StoreConfig) -> Result<Self, StoreError> {
+    pub fn open(
+        data_dir: &Path,
+        retention: Retention,
+        config: StoreConfig,
+        metrics: StoreMetrics,
+    ) -> Result<Self, StoreError> {
         sqlite::make_directory(data_dir)?;
         let lock = sqlite::lock(data_dir)?;
         let connection = sqlite::connect(data_dir, config.sync)?;
         let spool = Spool::open(data_dir, config.max_spool_bytes, config.sync, |id| {
             sqlite::is_unfinished(&connection, id)
         })?;
-        let journals = Journals::open(data_dir, config.sync, |id| sqlite::has_stream(&connection, id))?;
+        let has_stream = |id: &TaskId| sqlite::has_stream(&connection, id);
+        let journals = Journals::open(data_dir, config.sync, metrics.clone(), has_stream)?;
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
         let (reads, read_queue) = mpsc::channel(READ_QUEUE);
         let segments = Segments::open(spool.clone(), &sqlite::unfinished_ranges(&connection)?)?;
         let files = Files { spool: spool.clone(), segments, journals: journals.clone() };
-        writer::start(data_dir, connection, lock, files, write_queue)?;
+        writer::start(data_dir, connection, lock, files, metrics, write_queue)?;
         reader::start(data_dir, sqlite::connect(data_dir, config.sync)?, journals.clone(), read_queue)?;
         Ok(Self { writes, reads, spool, journals, retention, refused: Arc::default() })
     }
@@ -469,6 +476,17 @@ impl Store {
     /// When the database refuses.
     pub async fn keys_version(&self) -> Result<i64, StoreError> {
         self.read(|reply| Read::KeysVersion { reply }).await
+    }
+
+    /// How much waits and how much there is.
+    pub async fn levels(&self) -> StoreLevels {
+        let spool = self.spool.clone();
+        let free = blocking(move || Ok(spool.free())).await;
+        StoreLevels {
+            writes_waiting: self.writes.max_capacity() - self.writes.capacity(),
+            spool: self.spool.used(),
+            free: free.unwrap_or_default(),
+        }
     }
 
     async fn write<T>(&self, make: impl FnOnce(Reply<T>) -> Write) -> Result<T, StoreError> {

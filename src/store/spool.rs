@@ -125,6 +125,16 @@ impl Spool {
         self.0.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.0.most
     }
 
+    /// The bytes that are taken, and how many may be.
+    pub(super) fn used(&self) -> (u64, u64) {
+        (self.0.used.load(Ordering::Relaxed), self.0.most)
+    }
+
+    /// Bytes that are free on the disk, where it says so. Blocks.
+    pub(super) fn free(&self) -> Option<u64> {
+        available(&self.0.directory).ok()
+    }
+
     /// What is there already takes room.
     fn count(&self, bytes: u64) {
         self.0.used.fetch_add(bytes, Ordering::Relaxed);

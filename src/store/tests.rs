@@ -16,6 +16,7 @@ use crate::audio::source::KeptAudio;
 use crate::config::{Retention, StoreConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
+use crate::metrics::{Metrics, StoreMetrics};
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use crate::task::list::ListQuery;
@@ -32,8 +33,12 @@ fn keep(kept: Duration) -> Retention {
     Retention { chunks: kept, tasks: kept, idempotency: kept }
 }
 
+fn metrics() -> StoreMetrics {
+    Metrics::new(std::iter::empty()).unwrap().store
+}
+
 fn open(data_dir: &Path, kept: Duration) -> Store {
-    Store::open(data_dir, keep(kept), CONFIG).unwrap()
+    Store::open(data_dir, keep(kept), CONFIG, metrics()).unwrap()
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -108,7 +113,7 @@ fn reopen(data_dir: &Path) -> Store {
 fn until_free(data_dir: &Path, kept: Duration) -> Store {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     loop {
-        match Store::open(data_dir, keep(kept), CONFIG) {
+        match Store::open(data_dir, keep(kept), CONFIG, metrics()) {
             Ok(store) => return store,
             Err(StoreError::Taken(_)) if std::time::Instant::now() < deadline => std::thread::yield_now(),
             Err(err) => panic!("{err}"),

@@ -4,6 +4,7 @@ mod rows;
 
 use std::fs::File;
 use std::path::Path;
+use std::time::Instant;
 
 use bytes::Bytes;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -14,6 +15,7 @@ use super::spool::{Range, Segments, Spool};
 use super::sqlite::file_error;
 use super::{Acceptance, Ending, NewRecord, Reply, StoreError};
 use crate::audio::facts::AudioFacts;
+use crate::metrics::StoreMetrics;
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::snapshot::Snapshot;
@@ -151,14 +153,21 @@ pub(super) fn start(
     mut connection: Connection,
     lock: File,
     mut files: Files,
+    metrics: StoreMetrics,
     mut queue: mpsc::Receiver<Write>,
 ) -> Result<(), StoreError> {
     let run = move || {
         let _lock = lock;
         let mut writes = Vec::new();
         while queue.blocking_recv_many(&mut writes, MOST_IN_A_COMMIT) > 0 {
+            let (began, count) = (Instant::now(), writes.len());
             spool_together(&mut files.segments, &mut writes);
-            commit_together(&mut connection, &mut files, writes.drain(..));
+            let (answers, fate) = commit_together(&mut connection, writes.drain(..));
+            // Before anybody hears of it: who was told of a commit finds it counted.
+            metrics.committed(count, began.elapsed(), fate.is_ok());
+            for answer in answers {
+                answer(fate.clone(), &mut files);
+            }
         }
     };
     std::thread::Builder::new()
@@ -185,8 +194,11 @@ fn spool_together(segments: &mut Segments, writes: &mut [Write]) {
 }
 
 /// Runs writes in one transaction. One that fails by itself fails alone; when the transaction is undone, all
-/// are. Each is answered only after the commit.
-fn commit_together(connection: &mut Connection, files: &mut Files, writes: impl Iterator<Item = Write>) {
+/// are. Returns the answers, and with what they are to be given.
+fn commit_together(
+    connection: &mut Connection,
+    writes: impl Iterator<Item = Write>,
+) -> (Vec<Answer>, Result<(), Undone>) {
     let mut answers: Vec<Answer> = Vec::new();
     let fate = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(mut transaction) => {
@@ -214,9 +226,7 @@ fn commit_together(connection: &mut Connection, files: &mut Files, writes: impl 
             Err(Undone::from(&err))
         }
     };
-    for answer in answers {
-        answer(fate.clone(), files);
-    }
+    (answers, fate)
 }
 
 /// An answer that has nothing to do but to say it.
@@ -329,9 +339,14 @@ mod tests {
 
     use super::*;
     use crate::audio::source::KeptAudio;
+    use crate::metrics::Metrics;
     use crate::store::sqlite;
     use crate::task::Task;
     use crate::task::submission::Question;
+
+    fn store_metrics() -> StoreMetrics {
+        Metrics::new(std::iter::empty()).unwrap().store
+    }
 
     fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, StoreError>>) {
         let created = Timestamp::now();
@@ -366,7 +381,11 @@ mod tests {
         let mut files = Files {
             segments: Segments::open(spool.clone(), &[]).unwrap(),
             spool,
-            journals: Journals::open(data_dir.path(), false, |_| Ok(true)).unwrap(),
+            journals: Journals::open(data_dir.path(), false, store_metrics(), |_| Ok(true)).unwrap(),
+        };
+        let mut commit_all = |connection: &mut Connection, writes: Vec<Write>| {
+            let (answers, fate) = commit_together(connection, writes.into_iter());
+            answers.into_iter().for_each(|answer| answer(fate.clone(), &mut files));
         };
         let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
         let limit = |connection: &Connection, more: i64| {
@@ -382,7 +401,7 @@ mod tests {
             writes.push(write);
             answers.push((id, answer));
         }
-        commit_together(&mut connection, &mut files, writes.into_iter());
+        commit_all(&mut connection, writes);
         for (id, mut answer) in answers {
             let stands = match answer.try_recv().unwrap() {
                 Ok(_) => true,
@@ -398,7 +417,7 @@ mod tests {
         // With room again, all goes on.
         limit(&connection, 10_000);
         let (id, again, mut answer) = write(1 << 20);
-        commit_together(&mut connection, &mut files, std::iter::once(again));
+        commit_all(&mut connection, vec![again]);
         assert!(answer.try_recv().unwrap().is_ok() && sqlite::is_unfinished(&connection, &id).unwrap());
     }
 }

@@ -40,6 +40,11 @@ impl ColdLogs {
         self.logs.get(id).filter(|cold| cold.owner == owner).map(|cold| &cold.log)
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.logs.len()
+    }
+
     /// When the next one goes.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.expiries.peek().map(|Reverse((until, _))| *until)

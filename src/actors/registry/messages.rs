@@ -13,6 +13,7 @@ use crate::channel::Channel;
 use crate::error::Failure;
 use crate::keys::KeyHash;
 use crate::keys::allowance::Allowance;
+use crate::metrics::TaskLevels;
 use crate::store::Unfinished;
 use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
@@ -90,6 +91,11 @@ pub struct Reopen {
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
 pub struct IsAccepting;
+
+/// Tell who runs and who waits; `None` where the dispatcher is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<TaskLevels>")]
+pub struct Tell;
 
 /// Take no new tasks, start none that wait, and reply when those that run have ended.
 #[derive(Debug, Message)]

@@ -55,6 +55,7 @@ impl TaskActor {
         let prepared = prepare(Run {
             store: self.settings.store.clone(),
             fetcher: self.settings.fetcher.clone(),
+            metrics: self.settings.metrics.clone(),
             id: self.task.id.clone(),
             trace_id: self.task.trace_id(),
             max_text_bytes: most as u64,
@@ -99,6 +100,7 @@ impl TaskActor {
         if !self.timeline.is_attempted() {
             self.timeline.attempt(&channel.name, Timestamp::now());
         }
+        self.measured.audio = audio.duration;
         let events =
             self.ahead.take().map_or_else(|| self.open_call(&channel, &audio), |CallAhead(events)| events);
         // An end without a word is none.
@@ -140,10 +142,9 @@ impl TaskActor {
 
     fn call_failed(&mut self, err: UpstreamError, ctx: &mut Context<Self>) {
         let is_answered = self.is_answered();
-        let (Some(channel), Some(course)) = (self.channel.clone(), &mut self.course) else {
-            return self.fail(err, ctx);
-        };
+        let Some(channel) = self.channel.clone() else { return self.fail(err, ctx) };
         let cause = Failure::from(err.clone());
+        self.measure_attempt(Some(cause.code));
         self.timeline.end_attempt(cause.code.as_str(), cause.upstream_status, Timestamp::now());
         let now = Instant::now();
         // Only its first call is the probe.
@@ -152,6 +153,7 @@ impl TaskActor {
         if is_answered {
             return self.fail(cause, ctx);
         }
+        let Some(course) = &mut self.course else { return self.fail(cause, ctx) };
         let next = course.failed(&channel, err, now, &mut rand::rng());
         if let Next::Again(_) | Next::Elsewhere = next {
             tracing::info!(
@@ -167,6 +169,7 @@ impl TaskActor {
         }
         match next {
             Next::Again(pause) => {
+                self.settings.metrics.retried(&channel.name);
                 let paused = tokio::time::sleep(pause).into_actor(self);
                 let calling = paused.map(|(), task, ctx: &mut Context<Self>| {
                     if task.life == Life::Running {
@@ -175,7 +178,10 @@ impl TaskActor {
                 });
                 self.call = Some(ctx.spawn(calling));
             }
-            Next::Elsewhere => self.change_channel(ctx),
+            Next::Elsewhere => {
+                self.settings.metrics.failed_over(&channel.name);
+                self.change_channel(ctx);
+            }
             Next::End(failure) => self.fail(failure, ctx),
         }
     }
@@ -236,6 +242,7 @@ impl StreamHandler<Heard> for TaskActor {
                     note(channel, channel.breaker.spoke());
                 }
                 self.spoke = true;
+                let was_answered = self.is_answered();
                 for event in batch {
                     if self.life == Life::Running {
                         if let (UpstreamEvent::Finished { .. }, Some(channel)) = (&event, &self.channel) {
@@ -250,6 +257,10 @@ impl StreamHandler<Heard> for TaskActor {
                 }
                 if !self.publish() {
                     self.fail(Failure::internal(), ctx);
+                }
+                // Afterwards: whoever waits for the first chunk need not wait for this.
+                if !was_answered {
+                    self.measure_first_chunk();
                 }
             }
             Err(err) => {

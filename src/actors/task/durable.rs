@@ -10,6 +10,7 @@ use crate::audio::source::KeptAudio;
 use crate::audio::{Audio, label};
 use crate::error::Failure;
 use crate::fetch::{Fetched, Fetcher};
+use crate::metrics::TaskMetrics;
 use crate::store::{Ending, Store, StoreError};
 use crate::task::id::TaskId;
 use crate::task::recovery::interrupted;
@@ -27,6 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Run {
     pub(super) store: Store,
     pub(super) fetcher: Fetcher,
+    pub(super) metrics: TaskMetrics,
     pub(super) id: TaskId,
     /// The trace that the task belongs to, for the log.
     pub(super) trace_id: Option<TraceId>,
@@ -42,7 +44,7 @@ pub(super) struct Run {
 /// # Errors
 /// Why the task cannot run.
 pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
-    let Run { store, fetcher, id, trace_id, max_text_bytes, timeline, audio } = run;
+    let Run { store, fetcher, metrics, id, trace_id, max_text_bytes, timeline, audio } = run;
     if let Some(timeline) = timeline {
         insist(&id, "the run of a task", || store.run(id.clone(), timeline.clone())).await;
     }
@@ -60,7 +62,10 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
         }
         TaskAudio::Kept(KeptAudio::Url(url)) => {
             let began = Instant::now();
-            let Fetched { audio, declared, file_bytes } = fetcher.fetch(&store, &url, max_text_bytes).await?;
+            let fetched = fetcher.fetch(&store, &url, max_text_bytes).await.map_err(Failure::from);
+            let result = fetched.as_ref().map(|fetched| fetched.file_bytes).map_err(|failure| failure.code);
+            metrics.fetched(began.elapsed(), result);
+            let Fetched { audio, declared, file_bytes } = fetched?;
             let sound = Sound::new(audio.container, file_bytes, audio.duration);
             store.mark_downloaded(id.clone(), AudioFacts::downloaded(&url, sound));
             tracing::debug!(

@@ -17,6 +17,7 @@ use crate::channel::Channel;
 use crate::config::RetryBudget;
 use crate::error::Failure;
 use crate::fetch::Fetcher;
+use crate::metrics::TaskMetrics;
 use crate::store::{Store, Unfinished};
 use crate::task::Task;
 use crate::task::answer::Answer;
@@ -43,6 +44,8 @@ pub struct TaskSettings {
     pub max_answer_bytes: usize,
     /// Where ended tasks are recorded.
     pub traces: Traces,
+    /// Where tasks are counted.
+    pub metrics: TaskMetrics,
 }
 
 /// A task's audio, as far as this process has it.

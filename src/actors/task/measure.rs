@@ -1,0 +1,63 @@
+//! What a task's actor tells the metrics: at its calls' ends, at its first chunk, at its end, and once for each batch of
+//! chunks. Mostly it has noted it all for the timeline.
+
+use std::time::Duration;
+
+use super::TaskActor;
+use crate::error::ErrorCode;
+use crate::metrics::TaskEnd;
+use crate::task::chunk_log::ChunkLog;
+
+/// What the timeline does not know.
+#[derive(Debug)]
+pub(super) struct Measured {
+    /// Frames and bytes of the log that were counted, or are an earlier actor's.
+    frames: usize,
+    bytes: usize,
+    /// How long the audio lasts, where that is known.
+    pub(super) audio: Option<Duration>,
+}
+
+impl From<&ChunkLog> for Measured {
+    fn from(log: &ChunkLog) -> Self {
+        Self { frames: log.len(), bytes: log.bytes(), audio: None }
+    }
+}
+
+impl TaskActor {
+    /// Frames were published.
+    pub(super) fn measure_published(&mut self) {
+        let (frames, bytes) = (self.answer.log().len(), self.answer.log().bytes());
+        if frames > self.measured.frames {
+            self.settings.metrics.published(frames - self.measured.frames, bytes - self.measured.bytes);
+            (self.measured.frames, self.measured.bytes) = (frames, bytes);
+        }
+    }
+
+    /// The call that runs, if one does, is about to end.
+    pub(super) fn measure_attempt(&self, failed: Option<ErrorCode>) {
+        if let Some(attempt) = self.timeline.attempts.last().filter(|_| self.timeline.is_attempted()) {
+            self.settings.metrics.attempt_ended(&attempt.channel, failed);
+        }
+    }
+
+    /// Something may have come for the first time.
+    pub(super) fn measure_first_chunk(&self) {
+        if let (Some(first), Some(attempt)) = (self.timeline.first_answered, self.timeline.attempts.last()) {
+            let since = |moment| Duration::from_millis(first.since(moment));
+            let (accepted, called) = (since(self.timeline.queued), since(attempt.started));
+            self.settings.metrics.first_chunk(&attempt.channel, accepted, called);
+        }
+    }
+
+    /// The task's end is durable.
+    pub(super) fn measure_end(&self) {
+        self.settings.metrics.ended(TaskEnd {
+            channel: self.channel.as_ref().map(|channel| channel.name.as_str()),
+            failed: self.failure().map(|failure| failure.code),
+            duration: Duration::from_millis(self.timeline.total_ms().unwrap_or(0)),
+            tokens: self.finish.map(|(_, usage)| (usage.prompt_tokens, usage.completion_tokens)),
+            audio: self.measured.audio,
+        });
+    }
+}

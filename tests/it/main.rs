@@ -29,6 +29,7 @@ mod list;
 mod local;
 mod login_command;
 mod memory;
+mod metrics;
 mod models;
 mod nginx;
 mod openai;

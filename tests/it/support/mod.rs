@@ -8,6 +8,7 @@ pub(crate) mod hearken;
 pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod http2;
+pub(crate) mod metrics;
 pub(crate) mod outcome;
 pub(crate) mod process;
 pub(crate) mod shell;

@@ -1,0 +1,302 @@
+//! `GET /metrics`: where it is served, and that what it says is true.
+
+use std::net::TcpListener;
+
+use serde_json::json;
+
+use crate::support::hearken::{Builder, Hearken, run};
+use crate::support::host::Host;
+use crate::support::upstream::FakeUpstream;
+use crate::support::{fixture, until};
+
+const OWN: &str = "[metrics]\nlisten = \"127.0.0.1:0\"";
+const SUBMITS: &str = "method=\"POST\",route=\"/v1/llm/generations\"";
+
+fn watched(upstream: &FakeUpstream) -> Builder {
+    Hearken::before(upstream).set(OWN)
+}
+
+/// Who writes to subscribers, as the program is run.
+fn transport() -> &'static str {
+    if std::env::var("HEARKEN_TEST_HAND_OVER").is_err() { "pump" } else { "body" }
+}
+
+#[test]
+fn metrics_are_served_where_they_are_asked_for_and_nowhere_else() {
+    let off = Hearken::builder().local().start();
+    off.get("/metrics").error(404, "not_found");
+
+    let main = Hearken::builder().local().set("[metrics]\nlisten = \"main\"").start();
+    let nobody = main.without_key();
+    let reply = nobody.get("/metrics").expect(200);
+    assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(nobody.call("HEAD", "/metrics", &[], None).expect(200).body.is_empty());
+    nobody.call("POST", "/metrics", &[], Some(b"")).error(405, "method_not_allowed");
+
+    let own = Hearken::builder().local().set(OWN).start();
+    own.get("/metrics").error(404, "not_found");
+    let watcher = own.watcher();
+    assert!(watcher.get("/metrics").expect(200).text().contains("hearken_build_info{version="));
+    watcher.get("/healthz").expect(200);
+    for path in ["/", "/v1/tasks", "/v1/models"] {
+        watcher.get(path).expect(404);
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_named_with_its_key() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let start = |listen: &str, metrics: &str| {
+        let file = directory.path().join("h.toml");
+        let data = directory.path().join("data");
+        let text = format!(
+            "listen = \"{listen}\"\ndata_dir = \"{}\"\n[metrics]\nlisten = \"{metrics}\"\n",
+            data.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let output = run(&["serve", "--config", file.to_str().unwrap()]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let address = taken.local_addr().unwrap().to_string();
+    let (status, said) = start("127.0.0.1:0", &address);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains(&format!("metrics.listen: cannot listen on {address}: ")), "{said}");
+    let (status, said) = start(&address, &address);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(
+        said.contains("h.toml:4: metrics.listen: ") && said.contains("is where the service listens"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_task_that_completes_is_counted_with_what_it_took_and_brought() {
+    let upstream = FakeUpstream::gemini().say("a").say("b").start();
+    let hearken = watched(&upstream).start();
+    let id = hearken.submit(json!({"stream": true}));
+    let frames = hearken.stream(&id).rest().len() as f64;
+    let said = hearken.metrics();
+    said.holds(&[
+        ("hearken_tasks_submitted_total", 1.0),
+        ("hearken_tasks_ended_total{channel=\"fake\",outcome=\"completed\"}", 1.0),
+        ("hearken_upstream_attempts_total{channel=\"fake\",class=\"ok\"}", 1.0),
+        ("hearken_upstream_attempts_total{channel=\"fake\",class=\"error\"}", 0.0),
+        ("hearken_upstream_tokens_total{channel=\"fake\",kind=\"prompt\"}", 11.0),
+        ("hearken_upstream_tokens_total{channel=\"fake\",kind=\"completion\"}", 8.0),
+        ("hearken_task_queue_wait_seconds_count", 1.0),
+        ("hearken_task_first_chunk_seconds_count{channel=\"fake\"}", 1.0),
+        ("hearken_upstream_first_chunk_seconds_count{channel=\"fake\"}", 1.0),
+        ("hearken_task_duration_seconds_count{channel=\"fake\",result=\"completed\"}", 1.0),
+        ("hearken_frames_published_total", frames),
+        ("hearken_channel_breaker_state{channel=\"fake\",state=\"closed\"}", 1.0),
+        ("hearken_store_commits_failed_total", 0.0),
+        ("hearken_spool_bytes", 0.0),
+        ("hearken_payload_memory_bytes", 0.0),
+        (&format!("hearken_http_requests_total{{{SUBMITS},status=\"200\"}}"), 1.0),
+        (&format!("hearken_http_request_duration_seconds_count{{{SUBMITS}}}"), 1.0),
+    ]);
+    assert!(said.value("hearken_store_commit_duration_seconds_count") >= 2.0);
+    assert!(said.value("hearken_frames_published_bytes_total") > frames * 20.0);
+    assert!(said.value("hearken_streams_kept") <= 1.0);
+    hearken.metrics_say("hearken_subscriptions_ended_total{reason=\"complete\"}", 1.0).holds(&[
+        ("hearken_frames_sent_total", frames),
+        ("hearken_subscribers{transport=\"body\"}", 0.0),
+        ("hearken_subscribers{transport=\"pump\"}", 0.0),
+    ]);
+    for series in said.series() {
+        assert!(
+            !series.contains("gemini-test") && !series.contains("main") && !series.contains(&id),
+            "{series}"
+        );
+    }
+}
+
+#[test]
+fn calls_that_are_repeated_and_channels_that_are_left_are_told_apart() {
+    let first =
+        FakeUpstream::error(503, &json!({"error": {"code": 503, "message": "m", "status": "X"}})).start();
+    let second = FakeUpstream::gemini().say("x").start();
+    let hearken = Hearken::builder()
+        .gemini_named("first", &first.base_url())
+        .channel("priority = 5\nmax_retries = 1\nmax_retry_wait_ms = 10\nbreaker_failures = 2\nbreaker_rest_ms = 60000")
+        .gemini_named("second", &second.base_url())
+        .set(OWN)
+        .start();
+    hearken.wait(&hearken.submit(json!({})));
+    hearken.metrics().holds(&[
+        ("hearken_upstream_attempts_total{channel=\"first\",class=\"error\"}", 2.0),
+        ("hearken_upstream_attempts_total{channel=\"second\",class=\"ok\"}", 1.0),
+        ("hearken_upstream_retries_total{channel=\"first\"}", 1.0),
+        ("hearken_upstream_failovers_total{channel=\"first\"}", 1.0),
+        ("hearken_upstream_failovers_total{channel=\"second\"}", 0.0),
+        ("hearken_tasks_ended_total{channel=\"second\",outcome=\"completed\"}", 1.0),
+        ("hearken_channel_breaker_state{channel=\"first\",state=\"open\"}", 1.0),
+        ("hearken_channel_breaker_state{channel=\"first\",state=\"closed\"}", 0.0),
+    ]);
+}
+
+#[test]
+fn each_failure_has_its_code_and_its_class() {
+    for (script, code, class) in [
+        (FakeUpstream::error(401, &json!({})), "upstream_auth_error", "auth"),
+        (FakeUpstream::error(400, &json!({})), "upstream_rejected", "rejected"),
+        (FakeUpstream::error(429, &json!({})), "upstream_rate_limited", "rate_limited"),
+        (FakeUpstream::gemini().say("half").cut(), "upstream_disconnected", "disconnected"),
+    ] {
+        let upstream = script.start();
+        let hearken = watched(&upstream).start();
+        hearken.wait(&hearken.submit(json!({})));
+        hearken.metrics().holds(&[
+            (&format!("hearken_tasks_ended_total{{channel=\"fake\",outcome=\"{code}\"}}"), 1.0),
+            (&format!("hearken_upstream_attempts_total{{channel=\"fake\",class=\"{class}\"}}"), 1.0),
+            ("hearken_upstream_attempts_total{channel=\"fake\",class=\"ok\"}", 0.0),
+            ("hearken_task_duration_seconds_count{channel=\"fake\",result=\"failed\"}", 1.0),
+        ]);
+    }
+}
+
+#[test]
+fn who_runs_and_who_waits_is_told_as_it_is() {
+    let upstream = FakeUpstream::gemini().hold().say("x").start();
+    let hearken =
+        watched(&upstream).channel("max_running_tasks = 1").set("[limits]\nmax_pending_tasks = 1").start();
+    let runs = hearken.submit(json!({}));
+    upstream.held(1);
+    let waits = hearken.submit(json!({}));
+    hearken.try_submit(json!({})).error(429, "queue_full");
+    let said = hearken.metrics();
+    said.holds(&[
+        ("hearken_tasks_running{channel=\"fake\"}", 1.0),
+        ("hearken_tasks_running_limit{channel=\"fake\"}", 1.0),
+        ("hearken_tasks_pending", 1.0),
+        ("hearken_tasks_pending_limit", 1.0),
+        ("hearken_tasks_submitted_total", 2.0),
+        ("hearken_task_queue_wait_seconds_count", 1.0),
+        ("hearken_http_requests_refused_total{code=\"queue_full\",route=\"/v1/llm/generations\"}", 1.0),
+    ]);
+    assert!(said.value("hearken_tasks_pending_oldest_seconds") > 0.0);
+    assert!(said.value("hearken_spool_bytes") > 0.0);
+    assert_eq!(hearken.cancel(&runs)["error"]["code"], "task_cancelled");
+    upstream.held(2);
+    upstream.release();
+    hearken.wait(&waits);
+    hearken.metrics_say("hearken_tasks_running{channel=\"fake\"}", 0.0).holds(&[
+        ("hearken_tasks_pending", 0.0),
+        ("hearken_tasks_pending_oldest_seconds", 0.0),
+        ("hearken_tasks_ended_total{channel=\"fake\",outcome=\"task_cancelled\"}", 1.0),
+        ("hearken_task_duration_seconds_count{channel=\"fake\",result=\"cancelled\"}", 1.0),
+        ("hearken_upstream_attempts_total{channel=\"fake\",class=\"abandoned\"}", 1.0),
+        ("hearken_task_queue_wait_seconds_count", 2.0),
+    ]);
+}
+
+#[test]
+fn subscribers_are_counted_while_they_are_there_and_by_how_they_go() {
+    let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
+    let hearken = watched(&upstream).start();
+    let id = hearken.submit(json!({"stream": true}));
+    let (mut stays, mut leaves) = (hearken.stream(&id), hearken.stream(&id));
+    for reader in [&mut stays, &mut leaves] {
+        assert_eq!([reader.frame().id, reader.frame().id], [0, 1]);
+    }
+    let present = format!("hearken_subscribers{{transport=\"{}\"}}", transport());
+    hearken.metrics_say(&present, 2.0);
+    drop(leaves);
+    hearken
+        .metrics_say("hearken_subscriptions_ended_total{reason=\"left\"}", 1.0)
+        .holds(&[(&present, 1.0), ("hearken_frames_published_total", 2.0)]);
+    if transport() == "pump" {
+        hearken.metrics().holds(&[
+            ("hearken_frames_behind", 0.0),
+            ("hearken_subscribers_behind", 0.0),
+            ("hearken_frames_sent_total", 4.0),
+        ]);
+    }
+    upstream.release();
+    let rest = stays.rest().len() as f64;
+    hearken
+        .metrics_say("hearken_subscriptions_ended_total{reason=\"complete\"}", 1.0)
+        .holds(&[(&present, 0.0), ("hearken_frames_sent_total", 4.0 + rest)]);
+}
+
+#[test]
+fn one_who_takes_nothing_is_seen_behind_and_then_stuck() {
+    if transport() != "pump" {
+        // The HTTP server does not tell how much it has written.
+        return;
+    }
+    let piece = "x".repeat(1024 * 1024);
+    let mut script = FakeUpstream::gemini();
+    for _ in 0..12 {
+        script = script.say(&piece);
+    }
+    let upstream = script.hold().start();
+    let hearken =
+        watched(&upstream).set("[stream]\nsend_timeout_seconds = 3\nkeep_alive_seconds = 1").start();
+    let id = hearken.submit(json!({"stream": true}));
+    upstream.held(1);
+    // The first chunk, which names the role, leaves with the head; the next does not fit into what the system takes.
+    let stuck = hearken.stream(&id);
+    let behind = until("somebody is behind", || {
+        let said = hearken.metrics();
+        (said.value("hearken_subscribers_behind") == 1.0).then_some(said)
+    });
+    let most = behind.value("hearken_frames_behind_max");
+    assert!((1.0..=12.0).contains(&most), "{most}");
+    assert_eq!(behind.value("hearken_frames_behind"), most);
+    hearken
+        .metrics_say("hearken_subscriptions_ended_total{reason=\"stuck\"}", 1.0)
+        .holds(&[("hearken_subscribers_behind", 0.0), ("hearken_subscribers{transport=\"pump\"}", 0.0)]);
+    drop(stuck);
+    upstream.release();
+}
+
+#[test]
+fn downloads_are_timed_by_how_they_end() {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let host = Host::of_file("audio/wav", fixture("audio/speech.wav"));
+    let hearken = watched(&upstream).set("[fetch]\nallow_hosts = [\"127.0.0.1\"]").start();
+    let good = hearken.submit(json!({"audio_url": host.url("/a.wav")}));
+    assert_eq!(hearken.wait(&good)["status"], "completed");
+    drop(host);
+    let (_taken, nobody) = crate::support::nobody();
+    let bad = hearken.submit(json!({"audio_url": format!("http://{nobody}/a.wav")}));
+    assert_eq!(hearken.wait(&bad)["error"]["code"], "audio_fetch_failed");
+    let said = hearken.metrics();
+    said.holds(&[
+        ("hearken_audio_fetch_seconds_count{outcome=\"completed\"}", 1.0),
+        ("hearken_audio_fetch_seconds_count{outcome=\"audio_fetch_failed\"}", 1.0),
+        ("hearken_tasks_ended_total{channel=\"fake\",outcome=\"audio_fetch_failed\"}", 1.0),
+    ]);
+    let bytes = fixture("audio/speech.wav").len() as f64;
+    assert!((said.value("hearken_audio_fetched_bytes_total") - bytes).abs() < 3.0);
+    let seconds = said.value("hearken_audio_seconds_total{channel=\"fake\"}");
+    assert!((1.0..10.0).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn what_an_earlier_process_left_is_counted_as_taken_up() {
+    let upstream = FakeUpstream::gemini().never().then().say("x").start();
+    let mut hearken = watched(&upstream).start();
+    let id = hearken.submit(json!({}));
+    upstream.request(0);
+    hearken.crash();
+    assert_eq!(hearken.wait(&id)["status"], "completed");
+    hearken.metrics().holds(&[
+        ("hearken_tasks_recovered_total{fate=\"run\"}", 1.0),
+        ("hearken_tasks_submitted_total", 0.0),
+        ("hearken_tasks_ended_total{channel=\"fake\",outcome=\"completed\"}", 1.0),
+    ]);
+}
+
+#[test]
+fn the_process_tells_of_itself() {
+    let hearken = Hearken::builder().local().set(OWN).start();
+    let said = hearken.metrics();
+    assert!(said.value("process_resident_memory_bytes") > 1e6);
+    assert!(said.value("process_open_fds") > 3.0);
+    assert!(said.value("process_start_time_seconds") > 1e9);
+    assert!(said.value("hearken_data_dir_free_bytes") > 0.0);
+    assert!(said.value("hearken_http_connections_limit") > 0.0);
+}

@@ -1,8 +1,10 @@
 //! `GET /metrics`: where it is served, and that what it says is true.
 
 use std::net::TcpListener;
+use std::path::Path;
 
-use serde_json::json;
+use hearken::metrics::ALL;
+use serde_json::{Value, json};
 
 use crate::support::hearken::{Builder, Hearken, run};
 use crate::support::host::Host;
@@ -299,4 +301,53 @@ fn the_process_tells_of_itself() {
     assert!(said.value("process_start_time_seconds") > 1e9);
     assert!(said.value("hearken_data_dir_free_bytes") > 0.0);
     assert!(said.value("hearken_http_connections_limit") > 0.0);
+}
+
+/// The documentation's table of all metrics.
+fn table() -> String {
+    let mut table = String::from("| metric | kind | labels | says |\n|---|---|---|---|\n");
+    for metric in ALL {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        table +=
+            &format!("| `{}` | {} | {} | {} |\n", metric.name, metric.kind, labels.join(", "), metric.help);
+    }
+    table
+}
+
+fn project(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn the_readme_tells_of_every_metric() {
+    assert!(project("README.md").contains(&table()), "the README's table of metrics should be:\n{}", table());
+}
+
+#[test]
+fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
+    let known: Vec<String> = ALL
+        .iter()
+        .flat_map(|metric| match metric.kind {
+            "histogram" => {
+                ["_bucket", "_sum", "_count"].map(|suffix| format!("{}{suffix}", metric.name)).to_vec()
+            }
+            _ => vec![metric.name.to_owned()],
+        })
+        .collect();
+    let dashboard: Value = serde_json::from_str(&project("grafana-dashboard.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let mut queries: String =
+        targets.map(|target| format!("{}\n", target["expr"].as_str().unwrap())).collect();
+    queries += &project("alerts.yml");
+    let words = queries.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+    let mut asked: Vec<&str> =
+        words.filter(|word| word.starts_with("hearken_") || word.starts_with("process_")).collect();
+    asked.sort_unstable();
+    asked.dedup();
+    assert!(asked.len() > 40, "{asked:?}");
+    for name in asked {
+        let family = ALL.iter().any(|metric| metric.name == name);
+        assert!(family || known.iter().any(|metric| metric == name), "nobody counts {name}");
+    }
 }

@@ -31,7 +31,7 @@ use crate::actors::registry::Registry;
 use crate::actors::task::TaskSettings;
 use crate::api::payload_memory::PayloadMemory;
 use crate::channel::{Channel, Channels};
-use crate::config::{ChannelConfig, ChannelKind, Config, MetricsListen, Retention};
+use crate::config::{ChannelConfig, ChannelKind, Config, Retention};
 use crate::fanout::Fanout;
 use crate::fetch::Fetcher;
 use crate::keys::{KeyRecord, Keyring, Keys};
@@ -160,11 +160,6 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
         memory: memory.clone(),
         open_files: open_files.clone(),
     };
-    let (scraped_by_main, watching) = match &config.metrics {
-        MetricsListen::Off => (None, None),
-        MetricsListen::Main => (Some(scrape), None),
-        MetricsListen::Own(listen) => (None, Some(metrics_listener::listen(listen, scrape)?)),
-    };
     let shared = Shared {
         keys,
         channels,
@@ -173,18 +168,11 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
         memory,
         open_files,
         metrics: metrics.http,
-        scrape: scraped_by_main,
+        scrape: metrics_listener::serve(&config.metrics, scrape)?,
         draining: draining.clone(),
         traces,
     };
     let (server, addresses) = listener::listen(&config, shared, tls, cores)?;
-    if let Some((watching, addresses)) = watching {
-        for address in addresses {
-            tracing::info!("metrics at http://{address}/metrics");
-        }
-        // Not stopped by a drain, which is something to watch: it ends with the process.
-        actix_rt::spawn(watching);
-    }
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
     started(&addresses);

@@ -12,6 +12,7 @@ use super::StartError;
 use super::listener::bind;
 use super::scrape::Scrape;
 use crate::api::{get_or_head, health, reply};
+use crate::config::MetricsListen;
 
 /// Most connections at once: one Prometheus has one.
 const CONNECTIONS: usize = 32;
@@ -20,11 +21,25 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(75);
 /// How long a client may take to send a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Listens. Returns the server, which has to be awaited, and where it listens.
-pub(super) fn listen(listen: &str, scrape: Scrape) -> Result<(Server, Vec<SocketAddr>), StartError> {
-    start(listen, scrape).map_err(|source| StartError::ListenForMetrics { listen: listen.to_owned(), source })
+/// Serves metrics where they have a listener of their own. Returns what the main one needs, where it is to do so.
+pub(super) fn serve(listen: &MetricsListen, scrape: Scrape) -> Result<Option<Scrape>, StartError> {
+    match listen {
+        MetricsListen::Off => Ok(None),
+        MetricsListen::Main => Ok(Some(scrape)),
+        MetricsListen::Own(listen) => {
+            let (serving, addresses) = start(listen, scrape)
+                .map_err(|source| StartError::ListenForMetrics { listen: listen.clone(), source })?;
+            for address in addresses {
+                tracing::info!("metrics at http://{address}/metrics");
+            }
+            // Not stopped by a drain, which is something to watch: it ends with the process.
+            actix_rt::spawn(serving);
+            Ok(None)
+        }
+    }
 }
 
+/// Returns the server, which has to be awaited, and where it listens.
 fn start(listen: &str, scrape: Scrape) -> io::Result<(Server, Vec<SocketAddr>)> {
     let app = move || {
         App::new()

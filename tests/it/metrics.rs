@@ -293,6 +293,22 @@ fn what_an_earlier_process_left_is_counted_as_taken_up() {
 }
 
 #[test]
+fn a_drain_can_be_watched_to_its_end() {
+    let upstream = FakeUpstream::gemini().hold().say("x").start();
+    let mut hearken = watched(&upstream).start();
+    hearken.submit(json!({}));
+    upstream.held(1);
+    hearken.signal("TERM");
+    until("it drains", || (hearken.get("/readyz").status == 503).then_some(()));
+    hearken.metrics().holds(&[
+        ("hearken_tasks_running{channel=\"fake\"}", 1.0),
+        ("hearken_http_requests_refused_total{code=\"shutting_down\",route=\"/readyz\"}", 1.0),
+    ]);
+    upstream.release();
+    assert!(hearken.exit_status().success());
+}
+
+#[test]
 fn the_process_tells_of_itself() {
     let hearken = Hearken::builder().local().set(OWN).start();
     let said = hearken.metrics();

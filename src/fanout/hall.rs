@@ -195,7 +195,8 @@ impl Hall {
         }
     }
 
-    /// How far its subscribers are behind. Also counts what they were sent since somebody last asked.
+    /// How far its subscribers are behind. Also counts what they were sent since somebody last asked. This is a walk over
+    /// all of them, as [`look_for_silence`](Self::look_for_silence) is twice a second.
     pub(super) fn measure(&mut self) -> Behind {
         let mut behind = Behind::default();
         for (_, topic) in &self.topics {

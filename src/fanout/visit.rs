@@ -133,7 +133,7 @@ impl Drop for Visit {
         tracing::info!(
             request_id = self.visitor.request_id,
             task_id = %self.visitor.task_id,
-            end = self.departure.as_str(),
+            end = %self.departure.as_str(),
             frames = self.frames,
             ms = self.began.elapsed().as_millis() as u64,
             handed_over = self.handed_over,

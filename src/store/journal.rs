@@ -37,7 +37,7 @@ pub(super) struct Journals {
     directory: Arc<Path>,
     /// `None` where nothing is synced.
     sync: Option<Rounds>,
-    metrics: StoreMetrics,
+    metrics: Arc<StoreMetrics>,
 }
 
 /// What the thread that syncs is told.
@@ -64,7 +64,7 @@ pub struct Journal {
     /// A journal that has a gap takes nothing more: what it has is a beginning of the stream.
     broken: bool,
     sync: Option<Rounds>,
-    metrics: StoreMetrics,
+    metrics: Arc<StoreMetrics>,
 }
 
 impl Journals {
@@ -76,6 +76,7 @@ impl Journals {
         metrics: StoreMetrics,
         wanted: impl Fn(&TaskId) -> Result<bool, StoreError>,
     ) -> Result<Self, StoreError> {
+        let metrics = Arc::new(metrics);
         let directory = data_dir.join("frames");
         make_directory(&directory)?;
         sweep(&directory, wanted)?;
@@ -83,7 +84,7 @@ impl Journals {
             let (queue, grown) = sync_channel(SYNC_QUEUE);
             let overflowed = Arc::new(AtomicBool::new(false));
             let rounds = Rounds { queue, overflowed: Arc::clone(&overflowed) };
-            let metrics = metrics.clone();
+            let metrics = Arc::clone(&metrics);
             std::thread::Builder::new()
                 .name("store-syncer".to_owned())
                 .spawn(move || run_syncer(&grown, &overflowed, &metrics))
@@ -101,7 +102,7 @@ impl Journals {
 
     /// The journal of a task. Nothing is made yet.
     pub(super) fn of(&self, id: &TaskId) -> Journal {
-        let (sync, metrics) = (self.sync.clone(), self.metrics.clone());
+        let (sync, metrics) = (self.sync.clone(), Arc::clone(&self.metrics));
         Journal { path: self.path(id), file: None, broken: false, sync, metrics }
     }
 

@@ -50,6 +50,20 @@ fn check_says_from_where_audio_is_fetched() {
 }
 
 #[test]
+fn check_says_where_metrics_are_served() {
+    for (listen, expected) in [
+        ("", None),
+        ("main", Some("serves metrics    at /metrics\n")),
+        ("9464", Some("serves metrics    on 127.0.0.1:9464, at /metrics\n")),
+    ] {
+        let output = with_file(&format!("[metrics]\nlisten = \"{listen}\""), "check");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said.contains("metrics"), expected.is_some(), "{said}");
+        assert!(expected.is_none_or(|line| said.contains(line)), "{said}");
+    }
+}
+
+#[test]
 fn check_says_how_long_a_call_may_take() {
     let check = |line: &str| {
         let output = with_file(&format!("[[channels]]\nkind = \"local\"\n{line}"), "check");

@@ -3,6 +3,7 @@
 //! What to do about a failed call is decided by the [`Course`](crate::channel::course::Course), a pure value. As long as
 //! nothing of an answer was seen it may be another call; afterwards it is the end.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
@@ -53,9 +54,7 @@ impl TaskActor {
         let most = course.candidates().iter().map(|channel| channel.max_request_bytes).max();
         let most = most.unwrap_or_default().saturating_sub(self.task.question.text_bytes());
         let prepared = prepare(Run {
-            store: self.settings.store.clone(),
-            fetcher: self.settings.fetcher.clone(),
-            metrics: self.settings.metrics.clone(),
+            settings: Arc::clone(&self.settings),
             id: self.task.id.clone(),
             trace_id: self.task.trace_id(),
             max_text_bytes: most as u64,

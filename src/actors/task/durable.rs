@@ -1,16 +1,16 @@
 //! What a task waits for: that the beginning of its run is recorded, its audio at hand, its end recorded.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::field::display;
 
-use super::TaskAudio;
+use super::{TaskAudio, TaskSettings};
 use crate::audio::facts::{AudioFacts, Sound};
 use crate::audio::source::KeptAudio;
 use crate::audio::{Audio, label};
 use crate::error::Failure;
-use crate::fetch::{Fetched, Fetcher};
-use crate::metrics::TaskMetrics;
+use crate::fetch::Fetched;
 use crate::store::{Ending, Store, StoreError};
 use crate::task::id::TaskId;
 use crate::task::recovery::interrupted;
@@ -26,9 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The beginning of a task's run.
 #[derive(Debug)]
 pub(super) struct Run {
-    pub(super) store: Store,
-    pub(super) fetcher: Fetcher,
-    pub(super) metrics: TaskMetrics,
+    pub(super) settings: Arc<TaskSettings>,
     pub(super) id: TaskId,
     /// The trace that the task belongs to, for the log.
     pub(super) trace_id: Option<TraceId>,
@@ -44,7 +42,8 @@ pub(super) struct Run {
 /// # Errors
 /// Why the task cannot run.
 pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
-    let Run { store, fetcher, metrics, id, trace_id, max_text_bytes, timeline, audio } = run;
+    let Run { settings, id, trace_id, max_text_bytes, timeline, audio } = run;
+    let TaskSettings { store, fetcher, metrics, .. } = &*settings;
     if let Some(timeline) = timeline {
         insist(&id, "the run of a task", || store.run(id.clone(), timeline.clone())).await;
     }
@@ -62,7 +61,7 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
         }
         TaskAudio::Kept(KeptAudio::Url(url)) => {
             let began = Instant::now();
-            let fetched = fetcher.fetch(&store, &url, max_text_bytes).await.map_err(Failure::from);
+            let fetched = fetcher.fetch(store, &url, max_text_bytes).await.map_err(Failure::from);
             let result = fetched.as_ref().map(|fetched| fetched.file_bytes).map_err(|failure| failure.code);
             metrics.fetched(began.elapsed(), result);
             let Fetched { audio, declared, file_bytes } = fetched?;

@@ -62,11 +62,9 @@ impl Hearken {
         Scraped::parse(&self.watcher().get("/metrics").expect(200).text())
     }
 
-    /// Scrapes until a series has a value.
+    /// Scrapes until a series has a value, and once more: what a scrape tells is not all of the same moment.
     pub(crate) fn metrics_say(&self, series: &str, value: f64) -> Scraped {
-        until(&format!("{series} is {value}"), || {
-            let scraped = self.metrics();
-            (scraped.find(series) == Some(value)).then_some(scraped)
-        })
+        until(&format!("{series} is {value}"), || (self.metrics().find(series) == Some(value)).then_some(()));
+        self.metrics()
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use console::Term;
 
 use super::submit::explained;
+use super::terminal::harmless;
 use super::{FAILED, USAGE, complain, say};
 use crate::client::address::BaseUrl;
 use crate::client::login::{self, Login};
@@ -84,11 +85,12 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         return complain(err, FAILED);
     }
     say(format_args!("Logged in to {url}; remembered in {}.", path.display()));
-    match (model, models.as_slice()) {
-        (Some(model), models) if !models.contains(&model) => {
-            say(format_args!("{model} is not among the models that are listed: {}", models.join(", ")));
+    let listed = harmless(&models.join(", "));
+    match model {
+        Some(model) if !models.contains(&model) => {
+            say(format_args!("{model} is not among the models that are listed: {listed}"));
         }
-        (_, models) => say(format_args!("This key may use: {}", models.join(", "))),
+        _ => say(format_args!("This key may use: {listed}")),
     }
     ExitCode::SUCCESS
 }

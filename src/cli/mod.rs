@@ -7,6 +7,7 @@ mod login;
 mod sample;
 mod serve;
 mod submit;
+mod terminal;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -68,6 +69,6 @@ fn say(line: impl Display) {
 
 /// Writes one line to standard error and gives the exit status.
 fn complain(problem: impl Display, status: u8) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "hearken: {problem}");
+    let _ = writeln!(std::io::stderr(), "hearken: {}", terminal::harmless(&problem.to_string()));
     ExitCode::from(status)
 }

@@ -45,7 +45,7 @@ impl Problem {
                 status: status.as_u16(),
                 error,
                 retry_after: retry_after.map(Duration::from_secs),
-                json: String::from_utf8_lossy(body).replace('\n', " "),
+                json: String::from_utf8_lossy(body).trim().replace(['\r', '\n'], " "),
             });
         }
         match (status, text(LOCATION)) {

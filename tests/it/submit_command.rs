@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::support::hearken::{Hearken, KEY, NARROW_KEY};
-use crate::support::shell::{Cutter, Home, Running, on_terminal};
+use crate::support::shell::{Cutter, Home, Playing, Running, http, on_terminal};
 use crate::support::upstream::FakeUpstream;
 use crate::support::{MODEL, base64, fixture, nobody, until};
 
@@ -434,19 +434,36 @@ fn a_terminal_shows_one_line_that_changes_and_is_left_clean() {
 
 #[test]
 fn on_a_terminal_the_line_makes_way_for_the_text() {
-    for (colours, thought) in [("", "\u{1b}[2mHm.\u{1b}[0m"), ("1", "Hm.")] {
-        let upstream = FakeUpstream::gemini().think("Hm.").say("a\u{1b}[31mb").start();
+    for (colours, thought) in [("", "\u{1b}[2mHm\u{fffd}[5m.\u{1b}[0m"), ("1", "Hm\u{fffd}[5m.")] {
+        let upstream = FakeUpstream::gemini().think("Hm\u{1b}[5m.").say("a\u{1b}[31mb").start();
         let hearken = Hearken::start(&upstream);
         let home = Home::new();
         let mut command = home.knowing(hearken.address, &[&SUBMIT[..], &["--reasoning"]].concat());
         let running = Running::start(&mut on_terminal(command.env("NO_COLOR", colours), ""));
         let ended = running.ended().with_status(0);
-        assert!(ended.out.contains(thought) && !ended.out.contains("\u{1b}[31m"), "{:?}", ended.out);
+        assert!(ended.out.contains(thought), "{:?}", ended.out);
+        assert!(!ended.out.contains("\u{1b}[31m") && !ended.out.contains("\u{1b}[5m"), "{:?}", ended.out);
         let screen = screen(&ended.out);
         let [_, _, text, summary] = &screen[..] else { panic!("{screen:?}") };
         assert_eq!(text, "a\u{fffd}[31mb");
         assert!(summary.starts_with("completed in "), "{screen:?}");
     }
+}
+
+#[test]
+fn a_servers_words_and_json_do_not_command_a_terminal() {
+    let list = r#"{"data":[{"id":"a\u001b[2Jb"},{"id":"c"}]}"#;
+    let server = Playing::start(move |_| Some(http(200, "application/json", list)));
+    let ended = Home::new().run(server.address(), &["submit", "speech.mp3"]).with_status(2);
+    assert!(ended.err.contains("  a\u{fffd}[2Jb\n") && !ended.err.contains('\u{1b}'), "{ended:?}");
+    let upstream = FakeUpstream::gemini().say("a\u{9b}31mb").start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    let command = home.knowing(hearken.address, &[&SUBMIT[..], &["--json", "--quiet"]].concat());
+    let ended = Running::start(&mut on_terminal(&command, "")).ended().with_status(0);
+    let task = json_line(&ended.out.replace("\r\n", "\n"));
+    assert_eq!(task["results"][0]["choices"][0]["message"]["content"], "a\u{9b}31mb");
+    assert!(ended.out.contains("\\u009b") && !ended.out.contains('\u{9b}'), "{:?}", ended.out);
 }
 
 /// What is left to see of what was written to a terminal: lines, rewritten where the cursor went back.

@@ -29,12 +29,6 @@ pub(super) fn word(text: &str) -> String {
     }
 }
 
-/// Text for a terminal: without what would command it.
-pub(super) fn harmless(text: &str) -> String {
-    let command = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
-    text.replace(command, "\u{fffd}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,10 +46,5 @@ mod tests {
         {
             assert_eq!(word(text), shown);
         }
-    }
-
-    #[test]
-    fn a_model_does_not_command_the_terminal() {
-        assert_eq!(harmless("a\tb\n\u{1b}[2Jc\r\u{9b}1m"), "a\tb\n\u{fffd}[2Jc\u{fffd}\u{fffd}1m");
     }
 }

@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use tokio::io::{AsyncWriteExt as _, Stdout};
 
-use super::format::harmless;
 use super::progress::{self, Progress};
+use crate::cli::terminal::{harmless, harmless_json};
 
 const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
@@ -17,6 +17,7 @@ pub(super) struct Paper<'a> {
     out: Stdout,
     progress: &'a Progress,
     to_terminal: bool,
+    errors_to_terminal: bool,
     /// Do text and progress meet on a screen?
     shared: bool,
     dims: bool,
@@ -50,6 +51,7 @@ impl<'a> Paper<'a> {
             out: tokio::io::stdout(),
             progress,
             to_terminal,
+            errors_to_terminal,
             shared: to_terminal && errors_to_terminal,
             dims: progress::is_terminal() && colours,
             text: Line::Fresh,
@@ -90,6 +92,8 @@ impl<'a> Paper<'a> {
         // Whoever read it may have gone: the answer is what counts.
         let _ = if self.dims {
             write!(errors, "{DIM}{}{PLAIN}", harmless(text))
+        } else if self.errors_to_terminal {
+            write!(errors, "{}", harmless(text))
         } else {
             write!(errors, "{text}")
         };
@@ -126,7 +130,7 @@ impl<'a> Paper<'a> {
         Ok(())
     }
 
-    /// Writes one line.
+    /// Writes one line: an id, or JSON.
     ///
     /// # Errors
     /// As [`Paper::text`].
@@ -135,6 +139,7 @@ impl<'a> Paper<'a> {
         if self.shared {
             self.progress.make_way();
         }
+        let line = if self.to_terminal { harmless_json(line) } else { line.to_owned() };
         self.write(format!("{line}\n").as_bytes()).await
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::format::size;
+use crate::cli::terminal::harmless;
 
 /// How often the line on a terminal moves.
 const TICK: Duration = Duration::from_millis(120);
@@ -111,6 +112,8 @@ impl Progress {
 
     /// Writes a line that stays, in any case. Whoever read it may have gone.
     pub(super) fn say(&self, line: impl Display) {
+        // Much of what is told is a server's words.
+        let line = harmless(&line.to_string());
         let write = || {
             let _ = writeln!(std::io::stderr(), "{line}");
         };

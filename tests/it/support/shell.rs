@@ -173,6 +173,56 @@ fn collect(mut pipe: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) -> J
     })
 }
 
+/// What answers in place of a server, each request on a connection of its own.
+#[derive(Debug)]
+pub(crate) struct Playing {
+    address: SocketAddr,
+}
+
+impl Playing {
+    /// Answers with what `answer` makes of a request's head, once the request is whole; with nothing, it hangs up.
+    pub(crate) fn start(mut answer: impl FnMut(&str) -> Option<String> + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                let mut socket = socket.unwrap();
+                let reply = whole_request(&mut socket).and_then(|head| answer(&head));
+                // Whoever has left needs no reply.
+                let _ = socket.write_all(reply.unwrap_or_default().as_bytes());
+            }
+        });
+        Self { address }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Reads a request to its end; its head.
+fn whole_request(socket: &mut TcpStream) -> Option<String> {
+    let (mut read, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+    loop {
+        let length @ 1.. = socket.read(&mut buffer).ok()? else { return None };
+        read.extend_from_slice(&buffer[..length]);
+        let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
+        let body = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if read.len() - end - 4 >= body.map_or(0, |length| length.parse().unwrap()) {
+            return Some(head);
+        }
+    }
+}
+
+/// A reply, after which the connection closes.
+pub(crate) fn http(status: u16, media_type: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status} Such\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+}
+
 /// A proxy that can cut every connection that goes through it.
 #[derive(Debug)]
 pub(crate) struct Cutter {

@@ -30,6 +30,8 @@ pub enum Heard {
     Back,
     /// Its stream cannot be had: it never had one, or it is no longer kept. The task can be asked for.
     NoStream,
+    /// It had ended before the chunk that was asked for. The task can be asked how.
+    Ended,
     /// It has completed.
     Done,
     /// It has failed.
@@ -88,7 +90,8 @@ impl<'a> Following<'a> {
                     sleep(*pause).await;
                     let again = !pause.is_zero();
                     match self.server.stream(self.task, self.next).await {
-                        Ok(body) => {
+                        Ok(None) => return Ok(Heard::Ended),
+                        Ok(Some(body)) => {
                             let decoder = Box::new(EventStreamDecoder::new(MAX_EVENT_BYTES));
                             self.connection = Connection::Open { body, decoder, found: VecDeque::new() };
                             if again {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_tls::connect::rustls_0_23::webpki_roots_cert_store;
 use awc::error::PayloadError;
+use awc::http::StatusCode;
 use awc::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use awc::{Client, ClientRequest, ClientResponse};
 use bytes::Bytes;
@@ -140,19 +141,22 @@ impl Server {
         task(within(ANSWER, request.send()).await?).await
     }
 
-    /// The task's stream from the chunk with this number on.
+    /// The task's stream from the chunk with this number on; `None` when it had ended before that chunk.
     ///
     /// # Errors
     /// As all calls.
-    pub async fn stream(&self, id: &str, from: u64) -> Result<Body, Problem> {
+    pub async fn stream(&self, id: &str, from: u64) -> Result<Option<Body>, Problem> {
         // Both ways to say it: not every proxy passes on a header that it does not know.
         let mut request = self.request("GET", &format!("/v1/llm/generations/{id}/stream?offset={from}"));
         if let Some(last) = from.checked_sub(1) {
             request = request.insert_header(("Last-Event-ID", last.to_string()));
         }
         let request = request.insert_header((ACCEPT, "text/event-stream"));
-        let reply = accepted(within(ANSWER, request.send()).await?).await?;
-        Ok(reply.boxed_local())
+        let reply = within(ANSWER, request.send()).await?;
+        if reply.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        Ok(Some(accepted(reply).await?.boxed_local()))
     }
 
     fn request(&self, method: &'static str, path: &str) -> ClientRequest {
@@ -203,7 +207,7 @@ where
     S: futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
     let status = reply.status();
-    if status == awc::http::StatusCode::OK {
+    if status == StatusCode::OK {
         return Ok(reply);
     }
     let body = timeout(ANSWER, reply.body()).await.ok().and_then(Result::ok).unwrap_or_default();

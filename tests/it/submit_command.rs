@@ -403,6 +403,50 @@ fn a_task_without_a_stream_is_printed_when_it_has_ended() {
 }
 
 #[test]
+fn what_is_asked_for_beyond_the_end_is_nothing_and_ends_as_the_task_did() {
+    let upstream = FakeUpstream::gemini().say("one").then().say("one").cut().start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    for (status, told) in [(0, "completed in "), (1, "hearken: upstream_disconnected: ")] {
+        let id = hearken.submit(json!({"stream": true}));
+        hearken.wait(&id);
+        let beyond = ["submit", "--resume", &id, "--offset", "99"];
+        let ended = home.run(hearken.address, &beyond).with_status(status);
+        assert!(ended.out.is_empty() && ended.err.contains(told), "{ended:?}");
+        assert!(ended.err.contains("there is no chunk 99"), "{ended:?}");
+        let whole = home.run(hearken.address, &[&beyond[..], &["--json"]].concat()).with_status(status);
+        assert_eq!(json_line(&whole.out)["id"], *id);
+    }
+}
+
+#[test]
+fn a_part_is_not_followed_by_the_whole_when_its_rest_is_no_longer_kept() {
+    let upstream = FakeUpstream::gemini().say("one ").say("two ").hold().say("three").start();
+    let hearken = Hearken::before(&upstream).set("[retention]\nchunks_seconds = 0").start();
+    let (home, proxy) = (Home::new(), Cutter::before(hearken.address));
+    let id = hearken.submit(json!({"stream": true}));
+    let joined = ["submit", "--resume", &id, "--offset", "2"];
+    let running = Running::start(&mut home.knowing(proxy.address(), &joined));
+    running.prints("two ");
+    proxy.refuse(true);
+    proxy.cut();
+    running.tells("lost the stream");
+    upstream.held(1);
+    upstream.release();
+    hearken.wait(&id);
+    until("the chunks are let go", || {
+        (hearken.get(&format!("/v1/llm/generations/{id}/stream")).status == 410).then_some(())
+    });
+    proxy.refuse(false);
+    let ended = running.ended().with_status(1);
+    assert_eq!(ended.out, "two ");
+    let all = ended.err.lines().last().unwrap().strip_prefix("go on with: hearken ").unwrap();
+    assert_eq!(all, format!("submit --resume {id}"));
+    let all = home.run(hearken.address, &all.split(' ').collect::<Vec<_>>()).with_status(0);
+    assert_eq!(all.out, "one two three\n");
+}
+
+#[test]
 fn a_task_can_be_cancelled_by_its_id() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let hearken = Hearken::start(&upstream);

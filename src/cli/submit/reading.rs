@@ -69,6 +69,7 @@ impl Session<'_> {
                     self.note(&format!("lost the stream: {problem}; resuming in {}", time(pause)));
                 }
                 Ok(Heard::Back) => self.note(&format!("resumed at chunk {}", following.next_chunk())),
+                Ok(Heard::Ended) => return self.past(task, following.next_chunk(), &tally).await,
                 Ok(Heard::NoStream) => return self.whole(task, offset, &mut tally).await,
                 Ok(Heard::Done) => return self.completed(&task.id, &tally).await,
                 Ok(Heard::Failed(error)) => return self.failed(&task.id, &error).await,
@@ -119,6 +120,16 @@ impl Session<'_> {
         heeding(&mut self.interrupts, self.paper.text(chunk.content())).await
     }
 
+    /// Ends as a task did that has no chunk with this number.
+    async fn past(&mut self, task: &Task, chunk: u64, tally: &Tally) -> Result<Ending, Leaving> {
+        self.note(&format!("there is no chunk {chunk}: the task has ended before it"));
+        match self.ended(&task.id).await? {
+            Ok(Task { error: Some(error), .. }) => self.failed(&task.id, &error).await,
+            Ok(_) => self.completed(&task.id, tally).await,
+            Err(problem) => Ok(self.refused(&problem).await),
+        }
+    }
+
     /// Asks for the whole answer of a task whose stream cannot be had, and writes what is missing of it.
     async fn whole(&mut self, task: &Task, offset: u64, tally: &mut Tally) -> Result<Ending, Leaving> {
         self.note("there is no stream of it any more: asking for the whole answer");
@@ -130,6 +141,13 @@ impl Session<'_> {
             return self.failed(&task.id, error).await;
         }
         if let Some(completion) = task.completion() {
+            if offset > 0 && tally.bytes() > 0 && !self.json {
+                // Where in it the text stands that was written is not known: after that, it would be doubled.
+                self.paper.make_room();
+                self.complain("the rest is no longer kept as chunks, but the answer is as a whole");
+                self.say_resume(&task.id, 0);
+                return Ok(Ending::Failed);
+            }
             if offset > 0 {
                 self.note("where its chunks ended is not known any more: this is the answer from its start");
             }

@@ -4,6 +4,7 @@ use std::io::{Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -230,6 +231,7 @@ pub(crate) struct Cutter {
     connections: Arc<Mutex<Vec<TcpStream>>>,
     requests: Arc<Mutex<Vec<u8>>>,
     lost: Lost,
+    refuses: Arc<AtomicBool>,
 }
 
 /// How a request begins whose reply is lost, once.
@@ -244,8 +246,13 @@ impl Cutter {
         let (all, heard) = (Arc::clone(&connections), Arc::clone(&requests));
         let lost = Lost::default();
         let loses = Arc::clone(&lost);
+        let refuses = Arc::<AtomicBool>::default();
+        let refused = Arc::clone(&refuses);
         std::thread::spawn(move || {
             for near in listener.incoming() {
+                if refused.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let (Ok(near), Ok(far)) = (near, TcpStream::connect(target)) else { return };
                 all.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
                 let (asked, loses) = (Arc::clone(&heard), Arc::clone(&loses));
@@ -264,7 +271,7 @@ impl Cutter {
                 });
             }
         });
-        Self { address, connections, requests, lost }
+        Self { address, connections, requests, lost, refuses }
     }
 
     /// The reply to the first request that begins so is lost, with its connection.
@@ -281,6 +288,11 @@ impl Cutter {
         for connection in self.connections.lock().unwrap().drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Does it hang up on whoever connects from now on?
+    pub(crate) fn refuse(&self, does: bool) {
+        self.refuses.store(does, Ordering::SeqCst);
     }
 
     /// Everything that was asked through it.

@@ -3,20 +3,27 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use console::Term;
+use tokio::time::{Instant, sleep};
 
 use super::submit::explained;
 use super::terminal::harmless;
 use super::{FAILED, USAGE, complain, say};
 use crate::client::address::BaseUrl;
 use crate::client::login::{self, Login};
+use crate::client::problem::Problem;
 use crate::client::profile::{self, Profile, Said};
 use crate::client::server::Server;
 use crate::config::Secret;
 
 /// Longest line that is read as a key, in bytes.
 const MAX_KEY_BYTES: u64 = 4096;
+
+/// A key that has just been made is known to a running server within a second; so long, and as often, it is tried.
+const MADE: Duration = Duration::from_secs(2);
+const TRY: Duration = Duration::from_millis(300);
 
 /// What `--help` says below the options.
 const HELP: &str = "\
@@ -75,7 +82,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(server) => server,
         Err(err) => return complain(err, USAGE),
     };
-    let models = match actix_rt::System::new().block_on(server.models()) {
+    let models = match actix_rt::System::new().block_on(models(&server)) {
         Ok(models) => models,
         Err(problem) => {
             return complain(format_args!("{}; nothing was remembered", explained(&problem, &url)), FAILED);
@@ -93,6 +100,19 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         _ => say(format_args!("This key may use: {listed}")),
     }
     ExitCode::SUCCESS
+}
+
+/// What the key may use, once the server knows it.
+async fn models(server: &Server) -> Result<Vec<String>, Problem> {
+    let started = Instant::now();
+    loop {
+        match server.models().await {
+            Err(Problem::Refused(refusal)) if refusal.status == 401 && started.elapsed() < MADE => {
+                sleep(TRY).await;
+            }
+            reply => return reply,
+        }
+    }
 }
 
 /// Removes the login file.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::support::hearken::{Hearken, KEY, NARROW_KEY};
+use crate::support::hearken::{Hearken, KEY, NARROW_KEY, run};
 use crate::support::nobody;
 use crate::support::shell::{Ended, Home, Running, on_terminal};
 use crate::support::upstream::FakeUpstream;
@@ -83,6 +83,17 @@ fn a_key_that_the_server_does_not_know_is_not_remembered() {
     assert!(!home.login_file().exists());
     let mut deaf = home.command(&["login", "--url", &url]);
     assert!(Running::start(&mut deaf).ended().with_status(2).err.contains("--key-stdin"));
+}
+
+#[test]
+fn a_key_that_was_made_just_now_is_taken() {
+    let hearken = Hearken::builder().local().start();
+    let (home, url, config) = (Home::new(), format!("http://{}", hearken.address), hearken.config_file());
+    // As the help shows it.
+    let made = run(&["keys", "create", "me", "--config", config.to_str().unwrap()]);
+    let key = String::from_utf8(made.stdout).unwrap();
+    login(&home, &["--url", &url], key.trim()).with_status(0);
+    submit(&home, &[], &[]).with_status(0);
 }
 
 #[test]

@@ -354,6 +354,28 @@ fn a_reader_that_leaves_ends_the_task_without_a_word() {
 }
 
 #[test]
+fn a_full_disk_is_told_and_leaves_the_task_running() {
+    let upstream = FakeUpstream::gemini().say("one").hold().start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    let full = |arguments: &[&str]| {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = home.knowing(hearken.address, arguments);
+        let ended = Running::start(command.stdout(full)).ended().with_status(1);
+        assert!(ended.err.contains("hearken: standard output: No space left"), "{ended:?}");
+        ended.err.lines().last().unwrap().strip_prefix("go on with: hearken ").unwrap().to_owned()
+    };
+    let again = full(&SUBMIT);
+    upstream.held(1);
+    upstream.release();
+    let again: Vec<&str> = again.split(' ').collect();
+    assert_eq!(home.run(hearken.address, &again).with_status(0).out, "one\n");
+    assert_eq!(full(&again), again.join(" "));
+    let detached = full(&[&SUBMIT[..], &["--detach"]].concat());
+    assert!(detached.starts_with("submit --resume task-llm-"), "{detached}");
+}
+
+#[test]
 fn a_task_is_joined_from_its_start_or_from_a_chunk_and_goes_on_when_left() {
     let upstream = FakeUpstream::gemini().say("one ").say("two ").hold().say("three").start();
     let hearken = Hearken::start(&upstream);

@@ -59,10 +59,17 @@ impl<'a> Paper<'a> {
         }
     }
 
+    /// Has a reader of standard output left, as this error of it says? What else may be, a disk that is full, is no
+    /// wish of anybody's.
+    pub(super) fn has_lost_its_reader(&self, err: &io::Error) -> bool {
+        // A terminal that takes nothing has been closed.
+        self.to_terminal || err.kind() == io::ErrorKind::BrokenPipe
+    }
+
     /// Writes text of the answer, at once.
     ///
     /// # Errors
-    /// When nobody reads it any more.
+    /// When standard output does not take it.
     pub(super) async fn text(&mut self, text: &str) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());

@@ -26,7 +26,8 @@ pub(super) enum Role {
 /// Why a task is left before its end.
 enum Leaving {
     By(Interrupt),
-    Unread,
+    /// Standard output does not take what is written.
+    Unwritten(io::Error),
 }
 
 impl Session<'_> {
@@ -45,12 +46,19 @@ impl Session<'_> {
                 self.say_resume(&task.id, following.next_chunk());
                 Ending::Interrupted(interrupt)
             }
-            (Err(Leaving::Unread), Role::Owner) => {
+            (Err(Leaving::Unwritten(err)), _) if !self.paper.has_lost_its_reader(&err) => {
+                self.unwritten(&err);
+                self.say("the task was not cancelled");
+                // How much of the last text was written is not known.
+                self.say_resume(&task.id, offset);
+                Ending::Failed
+            }
+            (Err(Leaving::Unwritten(_)), Role::Owner) => {
                 // The reader has what it wanted, as in `| head`: nothing is said, and nothing more is paid for.
                 let _ = timeout(LAST_WORDS, self.server.cancel(&task.id)).await;
                 Ending::Unread
             }
-            (Err(Leaving::Unread), Role::Guest) => Ending::Unread,
+            (Err(Leaving::Unwritten(_)), Role::Guest) => Ending::Unread,
         }
     }
 
@@ -209,5 +217,5 @@ async fn heeding<T>(
     interrupts: &mut Interrupts,
     writing: impl Future<Output = io::Result<T>>,
 ) -> Result<T, Leaving> {
-    interrupts.unless(writing).await.map_err(Leaving::By)?.map_err(|_| Leaving::Unread)
+    interrupts.unless(writing).await.map_err(Leaving::By)?.map_err(Leaving::Unwritten)
 }

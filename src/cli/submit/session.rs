@@ -80,8 +80,13 @@ impl Session<'_> {
             Err(ending) => return ending,
         };
         if detached {
-            let line = if self.json { task.json } else { task.id };
-            return self.printed(&line).await.map_or(Ending::Unread, |()| Ending::Completed);
+            let line = if self.json { &task.json } else { &task.id };
+            let ending = self.printed(line).await;
+            if ending == Ending::Failed {
+                // Its id is told in any case: nobody else has it.
+                self.say_resume(&task.id, 0);
+            }
+            return ending;
         }
         self.progress.note(format_args!("task {}", task.id));
         self.follow(&task, 0, Role::Owner).await
@@ -102,8 +107,7 @@ impl Session<'_> {
         match self.interrupts.unless(self.server.cancel(id)).await {
             Ok(Ok(task)) => {
                 self.say_cancelled(&task);
-                let line = if self.json { self.printed(&task.json).await } else { Ok(()) };
-                line.map_or(Ending::Unread, |()| Ending::Completed)
+                if self.json { self.printed(&task.json).await } else { Ending::Completed }
             }
             Ok(Err(problem)) => self.refused(&problem).await,
             Err(interrupt) => Ending::Interrupted(interrupt),
@@ -215,9 +219,22 @@ impl Session<'_> {
         self.say(&format!("go on with: hearken submit --resume {}{offset}{}", word(id), self.options));
     }
 
-    async fn printed(&mut self, line: &str) -> io::Result<()> {
+    /// Prints the only line that there is.
+    async fn printed(&mut self, line: &str) -> Ending {
         self.progress.make_way();
-        self.paper.line(line).await
+        match self.paper.line(line).await {
+            Ok(()) => Ending::Completed,
+            Err(err) if self.paper.has_lost_its_reader(&err) => Ending::Unread,
+            Err(err) => {
+                self.unwritten(&err);
+                Ending::Failed
+            }
+        }
+    }
+
+    /// Tells why standard output did not take what was written.
+    pub(super) fn unwritten(&self, err: &io::Error) {
+        self.complain(&format!("standard output: {err}"));
     }
 
     pub(super) fn note(&mut self, line: &str) {

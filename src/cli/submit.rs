@@ -42,7 +42,8 @@ WHERE AND WHO
 OUTPUT
   The text goes to standard output as it comes, and nothing else does: `hearken submit a.mp3 >a.txt`. Progress goes to
   standard error, as one line that changes on a terminal and as plain lines elsewhere; the model's reasoning, too,
-  dimmed unless NO_COLOR is set. A lost connection is made again and reading goes on where it was, for five minutes.
+  dimmed unless NO_COLOR is set. A lost connection is made again and reading goes on where it was, until none has held
+  and no text has come for five minutes.
 
 LEAVING
   Ctrl-C or SIGTERM cancels the task; a second one leaves at once. So does closing standard output, as `| head` does.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::patience::Patience;
 use super::problem::Problem;
@@ -16,7 +16,7 @@ use crate::wire::event_stream::{EventStreamDecoder, Piece};
 const MAX_EVENT_BYTES: usize = 64 << 20;
 /// A server says at least that it is alive every quarter of a minute: after this long without a byte it is not there.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How long a lost stream is asked for again.
+/// How long a lost stream is asked for again, when no connection holds and no chunk comes.
 const BOUND: Duration = Duration::from_secs(300);
 
 /// What is heard of a task.
@@ -52,8 +52,8 @@ pub struct Following<'a> {
 enum Connection {
     /// There is none; the pause before the next one.
     Lost(Duration),
-    /// There is one.
-    Open { body: Body, decoder: Box<EventStreamDecoder>, found: VecDeque<Piece> },
+    /// There is one, since then.
+    Open { since: Instant, body: Body, decoder: Box<EventStreamDecoder>, found: VecDeque<Piece> },
 }
 
 impl std::fmt::Debug for Connection {
@@ -93,7 +93,12 @@ impl<'a> Following<'a> {
                         Ok(None) => return Ok(Heard::Ended),
                         Ok(Some(body)) => {
                             let decoder = Box::new(EventStreamDecoder::new(MAX_EVENT_BYTES));
-                            self.connection = Connection::Open { body, decoder, found: VecDeque::new() };
+                            self.connection = Connection::Open {
+                                since: Instant::now(),
+                                body,
+                                decoder,
+                                found: VecDeque::new(),
+                            };
                             if again {
                                 return Ok(Heard::Back);
                             }
@@ -106,7 +111,7 @@ impl<'a> Following<'a> {
                         Err(problem) => return self.lost(problem),
                     }
                 }
-                Connection::Open { body, decoder, found } => {
+                Connection::Open { since, body, decoder, found } => {
                     if let Some(piece) = found.pop_front() {
                         if let Some(heard) = self.read(piece)? {
                             return Ok(heard);
@@ -115,7 +120,7 @@ impl<'a> Following<'a> {
                     }
                     let cut = match timeout(SILENCE, body.next()).await {
                         Ok(Some(Ok(bytes))) => {
-                            self.patience.put_off();
+                            self.patience.put_off(*since);
                             let mut pieces = Vec::new();
                             let fed = decoder.feed(&bytes, &mut pieces);
                             found.extend(pieces);

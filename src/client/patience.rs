@@ -9,6 +9,8 @@ use tokio::time::Instant;
 const SHORTEST: Duration = Duration::from_millis(500);
 /// The longest one, unless the server asks for more.
 const LONGEST: Duration = Duration::from_secs(15);
+/// A connection that has stood for so long holds.
+const HOLDS: Duration = Duration::from_secs(5);
 
 /// Pauses that grow, until nothing has succeeded for too long.
 #[derive(Debug)]
@@ -30,9 +32,17 @@ impl Patience {
         *self = Self::of(self.bound);
     }
 
-    /// The connection stands, which is no success yet: the end is put off, the pauses stay.
-    pub fn put_off(&mut self) {
-        self.since = Instant::now();
+    /// Something comes over a connection that was made then, which is no success yet: when it has held, the end is put
+    /// off, and the pauses stay. What greets everybody and is cut at once puts nothing off.
+    pub fn put_off(&mut self, connected: Instant) {
+        if connected.elapsed() >= HOLDS {
+            self.since = Instant::now();
+        }
+    }
+
+    /// This much of the time was put to use, and does not count.
+    pub fn spare(&mut self, time: Duration) {
+        self.since += time;
     }
 
     /// How long to wait before the next try, at least as long as was `asked` for; `None` when it is no use any more.
@@ -69,6 +79,33 @@ mod tests {
         assert!((30.0..=60.0).contains(&sum), "{first:?}");
         patience.renew();
         assert!(pauses(&mut patience).await[0] < 0.7);
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_that_holds_puts_the_end_off_and_one_that_is_cut_at_once_does_not() {
+        tokio::time::pause();
+        let mut patience = Patience::of(Duration::from_secs(60));
+        let mut tries = 0;
+        while let Some(pause) = patience.pause(None) {
+            tokio::time::advance(pause).await;
+            patience.put_off(Instant::now());
+            tries += 1;
+            assert!(tries < 100, "it is tried for ever");
+        }
+        let connected = Instant::now();
+        tokio::time::advance(HOLDS).await;
+        patience.put_off(connected);
+        assert!(pauses(&mut patience).await[0] > 10.0);
+    }
+
+    #[actix_rt::test]
+    async fn time_that_was_put_to_use_does_not_count() {
+        tokio::time::pause();
+        let mut patience = Patience::of(Duration::from_secs(60));
+        tokio::time::advance(Duration::from_secs(600)).await;
+        patience.spare(Duration::from_secs(600));
+        let sum: f64 = pauses(&mut patience).await.iter().sum();
+        assert!((30.0..=60.0).contains(&sum), "{sum}");
     }
 
     #[actix_rt::test]

@@ -37,6 +37,8 @@ const STALL: Duration = Duration::from_secs(90);
 const WAIT_SECONDS: u64 = 25;
 /// Largest reply that is read, in bytes: the JSON of an answer as long as a server holds.
 const MAX_REPLY_BYTES: usize = 512 << 20;
+/// What a stream is.
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// The body of a stream.
 pub type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
@@ -151,12 +153,18 @@ impl Server {
         if let Some(last) = from.checked_sub(1) {
             request = request.insert_header(("Last-Event-ID", last.to_string()));
         }
-        let request = request.insert_header((ACCEPT, "text/event-stream"));
+        let request = request.insert_header((ACCEPT, EVENT_STREAM));
         let reply = within(ANSWER, request.send()).await?;
         if reply.status() == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        Ok(Some(accepted(reply).await?.boxed_local()))
+        let reply = accepted(reply).await?;
+        let media_type = reply.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case(EVENT_STREAM) {
+            return Err(Problem::Strange(format!("it answers with {essence:?} where a stream should be")));
+        }
+        Ok(Some(reply.boxed_local()))
     }
 
     fn request(&self, method: &'static str, path: &str) -> ClientRequest {

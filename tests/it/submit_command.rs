@@ -238,6 +238,33 @@ fn a_submit_whose_reply_was_lost_is_the_same_task_when_it_is_repeated() {
 }
 
 #[test]
+fn a_submit_whose_reply_was_lost_for_good_says_that_there_may_be_a_task() {
+    let mut lost = false;
+    let server = Playing::start(move |head| match head.starts_with("post ") {
+        false => Some(http(200, "application/json", r#"{"data":[]}"#)),
+        true if std::mem::replace(&mut lost, true) => Some(http(404, "text/html", "gone")),
+        true => None,
+    });
+    let ended = Home::new().run(server.address(), &SUBMIT).with_status(1);
+    let url = format!("http://{}/", server.address());
+    assert!(ended.err.contains("not accepted yet: ") && ended.err.contains("it answered 404"), "{ended:?}");
+    assert!(ended.err.ends_with(&format!("there is a task now: look under Tasks at {url}\n")), "{ended:?}");
+}
+
+#[test]
+fn what_is_no_stream_is_not_read_as_one() {
+    let id = "task-llm-1776874565-yq3szvcu";
+    let task = format!(r#"{{"id":"{id}","status":"processing"}}"#);
+    let server = Playing::start(move |head| {
+        let page = head.contains("/stream");
+        Some(if page { http(200, "text/html", "<p>Hi") } else { http(200, "application/json", &task) })
+    });
+    let ended = Home::new().run(server.address(), &["submit", "--resume", id]).with_status(1);
+    assert!(ended.err.contains("\"text/html\" where a stream should be"), "{ended:?}");
+    assert!(ended.err.contains(&format!("go on with: hearken submit --resume {id}")), "{ended:?}");
+}
+
+#[test]
 fn a_full_queue_is_waited_for() {
     let upstream =
         FakeUpstream::gemini().hold().say("first").then().hold().say("second").then().say("third").start();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::format::time;
 use super::progress::{Progress, State};
@@ -14,7 +14,7 @@ use crate::client::server::Server;
 use crate::client::upload::Sent;
 use crate::task::id::random_text;
 
-/// How long a submit is repeated that the server could not take, and an answer is asked for again.
+/// How long a submit is repeated that the server could not take, besides its uploads, and an answer is asked for again.
 const BOUND: Duration = Duration::from_secs(120);
 /// How often the display of an upload moves.
 const LOOK: Duration = Duration::from_millis(100);
@@ -23,17 +23,27 @@ const WORTH_SHOWING: u64 = 2048;
 /// How often a task of which nothing was heard is asked whether it still waits.
 const ASK: Duration = Duration::from_secs(1);
 
+/// A submit that was given up.
+#[derive(Debug)]
+pub(super) struct GivenUp {
+    /// What became of the last try.
+    pub(super) problem: Problem,
+    /// Was the reply to a try lost, which may have been a task?
+    pub(super) doubtful: bool,
+}
+
 /// Sends a submit until it is accepted, or refused for good.
 pub(super) async fn send(
     server: &Server,
     progress: &Progress,
     body: Bytes,
     sent: &Sent,
-) -> Result<Task, Problem> {
+) -> Result<Task, GivenUp> {
     // The same task, however often it has to be sent.
     let idempotency_key = format!("submit-{}", random_text(24));
     let total = body.len() as u64;
     let mut patience = Patience::of(BOUND);
+    let mut doubtful = false;
     loop {
         // A request without audio in it is no upload that anybody would notice.
         if total >= WORTH_SHOWING {
@@ -41,6 +51,7 @@ pub(super) async fn send(
         }
         let call = server.submit(body.clone(), &idempotency_key, sent.clone());
         tokio::pin!(call);
+        let (mut moved, mut looked) = (0, Instant::now());
         let problem = loop {
             tokio::select! {
                 reply = &mut call => match reply {
@@ -49,12 +60,17 @@ pub(super) async fn send(
                 },
                 () = sleep(LOOK), if total >= WORTH_SHOWING => {
                     progress.show(State::Uploading(sent.bytes(), total));
+                    if sent.bytes() != moved {
+                        patience.spare(looked.elapsed());
+                    }
+                    (moved, looked) = (sent.bytes(), Instant::now());
                 }
             }
         };
+        doubtful |= sent.bytes() == total && matches!(problem, Problem::Cut(_));
         let passing = problem.may_pass() && problem.code() != Some("internal_error");
         let Some(pause) = patience.pause(problem.retry_after()).filter(|_| passing) else {
-            return Err(problem);
+            return Err(GivenUp { problem, doubtful });
         };
         progress.note(format_args!("not accepted yet: {problem}; again in {}", time(pause)));
         sleep(pause).await;

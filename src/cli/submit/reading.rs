@@ -84,7 +84,8 @@ impl Session<'_> {
                 Err(problem) => {
                     self.paper.make_room();
                     let ending = self.refused(&problem).await;
-                    if problem.may_pass() {
+                    // It is there, whatever has answered in its place.
+                    if problem.may_pass() || matches!(problem, Problem::Strange(_)) {
                         self.say_resume(&task.id, following.next_chunk());
                     }
                     return Ok(ending);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::calls;
+use super::calls::{self, GivenUp};
 use super::format::word;
 use super::interrupts::{Interrupt, Interrupts};
 use super::paper::Paper;
@@ -154,7 +154,13 @@ impl Session<'_> {
         tokio::pin!(sending);
         let interrupt = match self.interrupts.unless(&mut sending).await {
             Ok(Ok(task)) => return Ok(task),
-            Ok(Err(problem)) => return Err(self.refused(&problem).await),
+            Ok(Err(GivenUp { problem, doubtful })) => {
+                let ending = self.refused(&problem).await;
+                if doubtful {
+                    self.say_doubt();
+                }
+                return Err(ending);
+            }
             Err(interrupt) => interrupt,
         };
         if !sent.ever_whole() {
@@ -166,7 +172,7 @@ impl Session<'_> {
         Err(match self.interrupts.unless(timeout(LAST_WORDS, sending)).await {
             Ok(Ok(Ok(task))) => self.leave(&task.id, interrupt).await,
             Ok(Ok(Err(_)) | Err(_)) | Err(_) => {
-                self.say("it is not known whether there is a task now");
+                self.say_doubt();
                 Ending::Interrupted(interrupt)
             }
         })
@@ -211,6 +217,11 @@ impl Session<'_> {
             (_, Status::Failed) => self.say("the task had failed before"),
             (_, Status::Pending | Status::Processing) => self.say("the task is being cancelled"),
         }
+    }
+
+    fn say_doubt(&self) {
+        let url = self.server.url();
+        self.say(&format!("it is not known whether there is a task now: look under Tasks at {url}/"));
     }
 
     /// The line that goes on reading.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::support::hearken::{Hearken, KEY, NARROW_KEY};
-use crate::support::shell::{Cutter, Home, Playing, Running, http, on_terminal};
+use crate::support::shell::{Cutter, Home, Playing, Running, by, http, on_terminal};
 use crate::support::upstream::FakeUpstream;
 use crate::support::{MODEL, base64, fixture, nobody, until};
 
@@ -296,12 +296,14 @@ fn a_task_outlives_a_server_that_crashes() {
 }
 
 #[test]
-fn ctrl_c_and_sigterm_cancel_the_task() {
-    for (signal, status) in [("INT", 130), ("TERM", 143)] {
+fn signals_that_end_programs_cancel_the_task() {
+    for (signal, status) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let upstream = FakeUpstream::gemini().say("a").hold().start();
         let hearken = Hearken::start(&upstream);
         let home = Home::new();
-        let running = Running::start(&mut home.knowing(hearken.address, &SUBMIT));
+        // The tests themselves may run where hangups are ignored.
+        let command = home.knowing(hearken.address, &SUBMIT);
+        let running = Running::start(&mut by(&["env", "--default-signal=HUP"], &command));
         running.prints("a");
         let id = running.task();
         running.signal(signal);
@@ -313,6 +315,20 @@ fn ctrl_c_and_sigterm_cancel_the_task() {
         assert_eq!(hearken.task(&id)["error"]["code"], "task_cancelled");
         upstream.closed(0);
     }
+}
+
+#[test]
+fn a_hangup_is_nothing_to_a_command_that_was_told_to_ignore_it() {
+    let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    let command = home.knowing(hearken.address, &SUBMIT);
+    let running = Running::start(&mut by(&["env", "--ignore-signal=HUP"], &command));
+    running.prints("a");
+    running.signal("HUP");
+    upstream.held(1);
+    upstream.release();
+    assert_eq!(running.ended().with_status(0).out, "ab\n");
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! SIGINT and SIGTERM while a task is waited for.
+//! SIGINT, SIGTERM and SIGHUP while a task is waited for.
 
+use std::future::pending;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,12 +12,15 @@ pub(super) enum Interrupt {
     Int,
     /// `kill`, a service manager, a time limit.
     Term,
+    /// The terminal was closed, or its connection lost.
+    Hangup,
 }
 
 impl Interrupt {
     /// The exit status of a program that ended for it, as shells count: 128 and the signal's number.
     pub(super) fn status(self) -> u8 {
         match self {
+            Self::Hangup => 129,
             Self::Int => 130,
             Self::Term => 143,
         }
@@ -28,19 +32,32 @@ impl Interrupt {
 pub(super) struct Interrupts {
     int: Signal,
     term: Signal,
+    /// Not under `nohup`.
+    hangup: Option<Signal>,
 }
 
 impl Interrupts {
     /// Begins to listen.
     pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
+        // To listen would end what `nohup` has done.
+        let about = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let hangup = if ignores_hangup(&about) { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())?, hangup })
     }
 
     /// The next signal.
     pub(super) async fn next(&mut self) -> Interrupt {
+        let Self { int, term, hangup } = self;
+        let hangup = async {
+            match hangup {
+                Some(hangup) => hangup.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.int.recv() => Interrupt::Int,
-            _ = self.term.recv() => Interrupt::Term,
+            _ = int.recv() => Interrupt::Int,
+            _ = term.recv() => Interrupt::Term,
+            _ = hangup => Interrupt::Hangup,
         }
     }
 
@@ -51,5 +68,24 @@ impl Interrupts {
             interrupt = self.next() => Err(interrupt),
             done = work => Ok(done),
         }
+    }
+}
+
+/// Does a process ignore SIGHUP, by what Linux tells about it? Its set of ignored signals has that one, the first, as its
+/// lowest bit.
+fn ignores_hangup(about: &str) -> bool {
+    let set = about.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ignores_hangups_is_seen() {
+        assert!(ignores_hangup("Name:\thearken\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"));
+        assert!(!ignores_hangup("Name:\thearken\nSigIgn:\t0000000000001000\nSigCgt:\t1\n"));
+        assert!(!ignores_hangup(""));
     }
 }

@@ -80,15 +80,28 @@ pub(crate) fn on_terminal(command: &Command, more: &str) -> Command {
     let line = format!("stty cols 100; exec {} {more}", words.collect::<Vec<_>>().join(" "));
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
-    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    script.current_dir(command.get_current_dir().unwrap()).env("SHELL", "/bin/sh");
+    around(script.env("SHELL", "/bin/sh"), command);
+    script
+}
+
+/// The same command, started by another one.
+pub(crate) fn by(starter: &[&str], command: &Command) -> Command {
+    let mut starting = Command::new(starter[0]);
+    starting.args(&starter[1..]).arg(command.get_program()).args(command.get_args());
+    around(&mut starting, command);
+    starting
+}
+
+/// Gives a command what another one has around it.
+fn around(starting: &mut Command, command: &Command) {
+    starting.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    starting.current_dir(command.get_current_dir().unwrap());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => script.env(name, value),
-            None => script.env_remove(name),
+            Some(value) => starting.env(name, value),
+            None => starting.env_remove(name),
         };
     }
-    script
 }
 
 impl Running {

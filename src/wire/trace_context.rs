@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// Longest `traceparent` that is looked at, in bytes: what later versions may add is passed over.
 const MAX_TRACEPARENT_BYTES: usize = 256;
-/// Longest `tracestate` that is passed on, in bytes of all its headers together. This much the standard asks for.
+/// Longest `tracestate` that is passed on, in bytes of all its members together. This much the standard asks for.
 const MAX_TRACESTATE_BYTES: usize = 512;
 /// Most members of a `tracestate`.
 const MAX_TRACESTATE_MEMBERS: usize = 32;
@@ -118,7 +118,7 @@ pub struct TraceContext {
     pub span_id: SpanId,
     /// Is it recorded?
     pub flags: TraceFlags,
-    /// What tracing systems on the way have noted, as it came.
+    /// What tracing systems on the way have noted, member by member as it came.
     state: Option<Box<str>>,
 }
 
@@ -184,23 +184,25 @@ fn parse_traceparent(text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
     is_complete.then_some((ids.0, ids.1, flags))
 }
 
-/// All headers as one; `None` where one member is malformed, or there are too many.
+/// The members of all headers, as one; `None` where one is malformed, or there are too many.
 fn parse_tracestate<'a>(states: impl IntoIterator<Item = &'a [u8]>) -> Option<Box<str>> {
-    let mut all = String::new();
+    let (mut all, mut count) = (String::new(), 0);
     for state in states {
-        let state = std::str::from_utf8(state).ok()?.trim_ascii();
-        if !all.is_empty() && !state.is_empty() {
-            all.push(',');
+        // Empty members are allowed, and stand for nothing.
+        let members = std::str::from_utf8(state).ok()?.split(',').map(str::trim_ascii);
+        for member in members.filter(|member| !member.is_empty()) {
+            count += 1;
+            if !all.is_empty() {
+                all.push(',');
+            }
+            let fits = count <= MAX_TRACESTATE_MEMBERS && all.len() + member.len() <= MAX_TRACESTATE_BYTES;
+            if !fits || !is_member(member) {
+                return None;
+            }
+            all.push_str(member);
         }
-        if all.len() + state.len() > MAX_TRACESTATE_BYTES {
-            return None;
-        }
-        all.push_str(state);
     }
-    // Empty members are allowed, and stand for nothing.
-    let members = all.split(',').map(str::trim_ascii).filter(|member| !member.is_empty());
-    let are_well_formed = members.clone().all(is_member) && members.count() <= MAX_TRACESTATE_MEMBERS;
-    (are_well_formed && !all.is_empty()).then(|| all.into())
+    (!all.is_empty()).then(|| all.into())
 }
 
 fn is_member(member: &str) -> bool {

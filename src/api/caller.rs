@@ -11,6 +11,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use super::request_log::KeyName;
 use crate::error::{ErrorCode, Failure};
 use crate::keys::{Keys, KnownKey};
+use crate::trace::Recognition;
 
 /// A request's API key, which is known.
 #[derive(Debug, Clone)]
@@ -51,6 +52,11 @@ fn recognise(request: &HttpRequest) -> Result<Caller, Failure> {
             "The API key is invalid: send a valid one as Authorization: Bearer sk-...",
         )
     })?;
-    request.extensions_mut().insert(KeyName(known.name.clone()));
+    let mut extensions = request.extensions_mut();
+    extensions.insert(KeyName(known.name.clone()));
+    if let Some(recognition) = extensions.get::<Recognition>() {
+        recognition.recognised();
+    }
+    drop(extensions);
     Ok(Caller(known))
 }

@@ -66,7 +66,7 @@ pub async fn log<B: MessageBody>(
             let status = response.status().as_u16();
             let route = response.request().match_pattern();
             if let Some(span) = span {
-                span.answered(status, route.as_deref());
+                span.answered(status);
             }
             if let Some(metrics) = metrics {
                 measure(&metrics, &response, route.as_deref(), took);
@@ -90,7 +90,7 @@ pub async fn log<B: MessageBody>(
         }
         Err(err) => {
             if let Some(span) = span {
-                span.answered(500, None);
+                span.answered(500);
             }
             tracing::error!(request_id = shown, %method, path, status = 500, ms, %err, "request");
             if let Some(metrics) = metrics {

@@ -9,6 +9,9 @@ use actix_web::{HttpMessage, web};
 use crate::trace::{RequestFacts, RequestSpan, Traces};
 use crate::wire::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, TraceId};
 
+/// As much of a path goes into a span, in bytes: longer than any that leads somewhere.
+const MAX_PATH_BYTES: usize = 256;
+
 /// What is known of a request's trace when it begins.
 #[derive(Debug)]
 pub struct RequestTrace {
@@ -33,15 +36,25 @@ impl RequestTrace {
             return Self { id: caller.map(|caller| caller.trace_id), span: None };
         };
         let place = traces.place(caller.as_ref());
-        let span = traces.request(place.as_ref(), caller.as_ref(), || RequestFacts {
-            method: request.method().to_string(),
-            scheme: request.connection_info().scheme().to_owned(),
-            path: request.path().to_owned(),
+        // A path that leads nowhere is a stranger's.
+        let span = request.match_pattern().and_then(|route| {
+            traces.request(place.as_ref(), caller.as_ref(), || RequestFacts {
+                method: request.method().to_string(),
+                route,
+                path: cut(request.path()).to_owned(),
+            })
         });
+        if let Some(span) = &span {
+            request.extensions_mut().insert(span.recognition());
+        }
         let id = place.as_ref().map(|place| place.trace_id);
         if let Some(place) = place {
             request.extensions_mut().insert(place);
         }
         Self { id, span }
     }
+}
+
+fn cut(path: &str) -> &str {
+    path.get(..path.floor_char_boundary(MAX_PATH_BYTES)).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Takes spans to a collector, by OTLP over HTTP, and harms nobody when it cannot: its queue has a bound, what does not
-//! fit is counted and dropped, and the log is told of it at most once a minute.
+//! Takes spans to a collector, by OTLP over HTTP, and harms nobody when it cannot: what is lost is counted, and the log is
+//! told of it at most once a minute.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,19 +10,14 @@ use actix_rt::ArbiterHandle;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::otlp;
 use super::post::{Collector, Failure};
+use super::queue::{self, Queue, Waiting};
 use crate::config::TracesConfig;
 
-/// What may wait: the spans of so many tasks and requests.
-const QUEUE: usize = 2048;
-/// Spans of one message, about: those of one task stay together.
-const BATCH: usize = 512;
-/// After the first span of a message others are waited for so long.
-const GATHER: Duration = Duration::from_secs(1);
 /// How often a message is sent, where the collector may take it another time.
 const TRIES: u32 = 5;
 /// Pause before the second try; it doubles each time.
@@ -33,23 +28,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const COMPLAINT: Duration = Duration::from_secs(60);
 /// How long the last spans may take when the server stops.
 const LAST_TIME: Duration = Duration::from_secs(3);
-
-/// Where spans wait for the exporter.
-#[derive(Debug)]
-pub(super) struct Queue {
-    pieces: mpsc::Sender<Vec<Span>>,
-    overflowed: Arc<AtomicU64>,
-}
-
-impl Queue {
-    /// Spans that belong together: they are exported all, or none where there is no room.
-    pub(super) fn push(&self, spans: Vec<Span>) {
-        if let Err(err) = self.pieces.try_send(spans) {
-            let spans = err.into_inner();
-            self.overflowed.fetch_add(spans.len() as u64, Ordering::Relaxed);
-        }
-    }
-}
 
 /// A running exporter.
 #[derive(Debug)]
@@ -72,12 +50,10 @@ impl Exporter {
 type Stop = Shared<BoxFuture<'static, ()>>;
 
 pub(super) fn start(config: &TracesConfig, arbiter: &ArbiterHandle) -> (Queue, Exporter) {
-    let (pieces, waiting) = mpsc::channel(QUEUE);
-    let overflowed = Arc::new(AtomicU64::new(0));
+    let (queue, waiting) = queue::queue();
     let (stop, stopped) = oneshot::channel::<Infallible>();
     let (ending, ended) = oneshot::channel::<Infallible>();
-    let (config, losses) =
-        (config.clone(), Losses { overflowed: Arc::clone(&overflowed), lost: 0, told: None });
+    let (config, losses) = (config.clone(), Losses { overflowed: waiting.overflowed(), lost: 0, told: None });
     arbiter.spawn_fn(move || {
         let stop: Stop = stopped.map(|_| ()).boxed().shared();
         let export = Export {
@@ -91,50 +67,23 @@ pub(super) fn start(config: &TracesConfig, arbiter: &ArbiterHandle) -> (Queue, E
             drop(ending);
         });
     });
-    (Queue { pieces, overflowed }, Exporter { stop, ended })
+    (queue, Exporter { stop, ended })
 }
 
 struct Export {
     service_name: String,
     collector: Collector,
-    waiting: mpsc::Receiver<Vec<Span>>,
+    waiting: Waiting,
     losses: Losses,
 }
 
 impl Export {
     async fn run(mut self, stop: Stop) {
-        loop {
-            let batch = self.gather(stop.clone()).await;
-            if batch.is_empty() {
-                // Nothing comes before the stop, or nothing after it.
-                break;
-            }
+        while let Some(batch) = self.waiting.gather(stop.clone()).await {
             self.deliver(batch, stop.clone()).await;
             self.losses.tell_overflow();
         }
         self.losses.tell_rest();
-    }
-
-    /// Spans for one message; none when the server stops and nothing waits.
-    async fn gather(&mut self, stop: Stop) -> Vec<Span> {
-        let mut batch = tokio::select! {
-            biased;
-            piece = self.waiting.recv() => piece.unwrap_or_default(),
-            () = stop.clone() => return Vec::new(),
-        };
-        let end = Instant::now() + GATHER;
-        while batch.len() < BATCH {
-            let more = tokio::select! {
-                biased;
-                more = timeout_at(end, self.waiting.recv()) => more.ok().flatten(),
-                () = stop.clone() => None,
-            };
-            match more {
-                Some(more) => batch.extend(more),
-                None => break,
-            }
-        }
-        batch
     }
 
     async fn deliver(&mut self, batch: Vec<Span>, stop: Stop) {
@@ -212,19 +161,6 @@ impl Losses {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_finds_no_room_is_counted_and_waits_for_nobody() {
-        let (pieces, mut waiting) = mpsc::channel(2);
-        let queue = Queue { pieces, overflowed: Arc::default() };
-        for _ in 0..4 {
-            queue.push(vec![Span::default(); 3]);
-        }
-        assert_eq!(queue.overflowed.load(Ordering::Relaxed), 6);
-        assert!(waiting.try_recv().is_ok());
-        queue.push(vec![Span::default()]);
-        assert_eq!(queue.overflowed.load(Ordering::Relaxed), 6);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn the_log_hears_of_losses_once_a_minute_and_of_all_of_them() {

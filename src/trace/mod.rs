@@ -7,6 +7,7 @@ mod callee;
 mod export;
 mod otlp;
 mod post;
+mod queue;
 mod request_span;
 mod task_spans;
 
@@ -21,8 +22,8 @@ use crate::wire::trace_context::{SpanId, TraceContext};
 
 use callee::Callee;
 pub use export::Exporter;
-use export::Queue;
-pub use request_span::{RequestFacts, RequestSpan};
+use queue::Queue;
+pub use request_span::{Recognition, RequestFacts, RequestSpan};
 pub use task_spans::EndedTask;
 
 /// Where spans are recorded, if they are; cheap to clone.
@@ -65,6 +66,12 @@ impl Traces {
             }
             (None, None) => None,
         }
+    }
+
+    /// Is work at this place recorded here?
+    #[must_use]
+    pub fn record(&self, place: Option<&TraceContext>) -> bool {
+        self.recorder(place).is_some()
     }
 
     /// Who records work at this place.

@@ -1,5 +1,8 @@
 //! The span of a request that changes something: a submit, a cancel. Reading makes none: who polls or subscribes does so
-//! by the thousand.
+//! by the thousand. Nor does a request without a key that is known: strangers could crowd out the spans of tasks.
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
@@ -13,10 +16,21 @@ use crate::wire::trace_context::TraceContext;
 pub struct RequestFacts {
     /// `POST`
     pub method: String,
-    /// `http` or `https`
-    pub scheme: String,
-    /// Without the query.
+    /// The path with names for its parts.
+    pub route: String,
+    /// Without the query, and cut if it is long.
     pub path: String,
+}
+
+/// Told once the sender's key is known: before that a request is not worth a span.
+#[derive(Debug, Clone, Default)]
+pub struct Recognition(Rc<Cell<bool>>);
+
+impl Recognition {
+    /// The sender's key is known.
+    pub fn recognised(&self) {
+        self.0.set(true);
+    }
 }
 
 /// A request under way. Dropped before its end, it says that nobody waited for that.
@@ -27,6 +41,7 @@ pub struct RequestSpan {
     place: TraceContext,
     caller: Option<TraceContext>,
     started: Timestamp,
+    recognition: Recognition,
     is_told: bool,
 }
 
@@ -46,27 +61,36 @@ impl Traces {
             place: place?.clone(),
             caller: caller.cloned(),
             started: Timestamp::now(),
+            recognition: Recognition::default(),
             is_told: false,
         })
     }
 }
 
 impl RequestSpan {
-    /// The head of the response goes out. `route` is the path with names for its parts, where there is one.
-    pub fn answered(mut self, status: u16, route: Option<&str>) {
-        self.tell(Some(status), route);
+    /// Where it is told that the sender's key is known.
+    #[must_use]
+    pub fn recognition(&self) -> Recognition {
+        self.recognition.clone()
     }
 
-    fn tell(&mut self, status: Option<u16>, route: Option<&str>) {
+    /// The head of the response goes out.
+    pub fn answered(mut self, status: u16) {
+        self.tell(Some(status));
+    }
+
+    fn tell(&mut self, status: Option<u16>) {
         self.is_told = true;
+        if !self.recognition.0.get() {
+            return;
+        }
         let Some(recorder) = self.traces.recorder(Some(&self.place)) else { return };
-        let RequestFacts { method, scheme, path } = &self.facts;
-        let name = route.map_or_else(|| method.clone(), |route| format!("{method} {route}"));
+        let RequestFacts { method, route, path } = &self.facts;
+        let name = format!("{method} {route}");
         let parent = self.caller.as_ref().map_or(Parent::None, |caller| Parent::Theirs(caller.span_id));
         let mut span = span(&self.place, parent, SpanKind::Server, name, (self.started, Timestamp::now()));
         span.attributes =
-            vec![text("http.request.method", method), text("url.path", path), text("url.scheme", scheme)];
-        span.attributes.extend(route.map(|route| text("http.route", route)));
+            vec![text("http.request.method", method), text("http.route", route), text("url.path", path)];
         span.attributes.extend(status.map(|status| number("http.response.status_code", status.into())));
         match status {
             // Of a server's span these are errors; what a client does wrong is the client's.
@@ -81,7 +105,7 @@ impl RequestSpan {
 impl Drop for RequestSpan {
     fn drop(&mut self) {
         if !self.is_told {
-            self.tell(None, None);
+            self.tell(None);
         }
     }
 }

@@ -165,6 +165,27 @@ fn every_call_of_a_task_is_a_span_with_its_own_end() {
 }
 
 #[test]
+fn who_has_no_known_key_makes_no_spans_and_long_paths_are_cut() {
+    let (collector, upstream) = (Collector::start(), FakeUpstream::gemini().say("x").start());
+    let mut hearken = with(&collector, &upstream).start();
+    let sampled = ("traceparent", PARENT);
+    for stranger in [hearken.without_key(), hearken.with_key("sk-wrong")] {
+        for path in ["/v1/llm/generations", "/v1/tasks/x/cancel"] {
+            stranger.call("POST", path, &[sampled], Some(b"{}")).error(401, "invalid_api_key");
+        }
+    }
+    hearken.call("POST", "/nowhere", &[sampled], Some(b"{}")).expect(404);
+    let long = format!("/v1/tasks/{}/cancel", "x".repeat(2000));
+    hearken.call("POST", &long, &[sampled], Some(b"")).expect(404);
+    hearken.signal("TERM");
+    assert!(hearken.exit_status().success());
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 1, "{spans:#?}");
+    let path = only(&spans, CANCEL).attribute("url.path");
+    assert_eq!(path, long[..256]);
+}
+
+#[test]
 fn a_failed_download_and_a_cancelled_task_say_why() {
     let host = Host::serve(|asked| asked.answer(404, &[("content-length", "0")], b""));
     let (collector, upstream) = (Collector::start(), FakeUpstream::gemini().never().start());

@@ -1,0 +1,169 @@
+//! Where spans wait for the exporter: bounded in pieces and in bytes, and what finds no room is counted and dropped.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, timeout_at};
+
+/// What may wait: the spans of so many tasks and requests,
+const QUEUE: usize = 2048;
+/// and so many bytes of them, as the collector gets them. In memory they take a few times as much.
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// Spans of one message, about: those of one task stay together.
+const BATCH: usize = 512;
+/// Bytes of one message, about. Collectors take 4 MiB and more.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// After the first span of a message others are waited for so long.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// Where spans are put.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pieces: mpsc::Sender<Piece>,
+    room: Arc<Semaphore>,
+    overflowed: Arc<AtomicU64>,
+}
+
+/// Where they come out.
+pub(super) struct Waiting {
+    pieces: mpsc::Receiver<Piece>,
+    overflowed: Arc<AtomicU64>,
+}
+
+/// Spans that belong together.
+#[derive(Debug)]
+struct Piece {
+    spans: Vec<Span>,
+    bytes: usize,
+    _room: OwnedSemaphorePermit,
+}
+
+pub(super) fn queue() -> (Queue, Waiting) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (room, overflowed) = (Arc::new(Semaphore::new(QUEUE_BYTES)), Arc::<AtomicU64>::default());
+    let waiting = Waiting { pieces: receiver, overflowed: Arc::clone(&overflowed) };
+    (Queue { pieces: sender, room, overflowed }, waiting)
+}
+
+impl Queue {
+    /// Spans that belong together: they are exported all, or none where there is no room.
+    pub(super) fn push(&self, spans: Vec<Span>) {
+        let count = spans.len() as u64;
+        if count > 0 && self.try_push(spans).is_none() {
+            self.overflowed.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    fn try_push(&self, spans: Vec<Span>) -> Option<()> {
+        let bytes = spans.iter().map(Message::encoded_len).sum();
+        let room = Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()?;
+        self.pieces.try_send(Piece { spans, bytes, _room: room }).ok()
+    }
+}
+
+impl Waiting {
+    /// Spans for one message, at least one; `None` when the server stops and nothing waits.
+    pub(super) async fn gather(&mut self, stop: impl Future<Output = ()> + Clone) -> Option<Vec<Span>> {
+        let Piece { spans: mut batch, mut bytes, .. } = tokio::select! {
+            biased;
+            piece = self.pieces.recv() => piece?,
+            () = stop.clone() => return None,
+        };
+        let end = Instant::now() + GATHER;
+        while batch.len() < BATCH && bytes < BATCH_BYTES {
+            let more = tokio::select! {
+                biased;
+                more = timeout_at(end, self.pieces.recv()) => more.ok().flatten(),
+                () = stop.clone() => None,
+            };
+            let Some(more) = more else { break };
+            batch.extend(more.spans);
+            bytes += more.bytes;
+        }
+        Some(batch)
+    }
+
+    /// The spans that found no room, now and later.
+    pub(super) fn overflowed(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.overflowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    /// A span of about so many bytes.
+    fn span(bytes: usize) -> Span {
+        Span { name: "x".repeat(bytes), ..Span::default() }
+    }
+
+    fn lost(queue: &Queue) -> u64 {
+        queue.overflowed.load(Ordering::Relaxed)
+    }
+
+    /// How many spans the next message has when the server stops.
+    async fn gathered(waiting: &mut Waiting) -> Option<usize> {
+        waiting.gather(ready(())).await.map(|batch| batch.len())
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_is_counted_and_waits_for_nobody() {
+        let (queue, mut waiting) = queue();
+        for _ in 0..QUEUE + 2 {
+            queue.push(vec![span(1); 3]);
+        }
+        assert_eq!(lost(&queue), 6);
+        assert!(gathered(&mut waiting).await.is_some());
+        queue.push(vec![span(1)]);
+        assert_eq!(lost(&queue), 6);
+    }
+
+    #[tokio::test]
+    async fn large_spans_fill_the_queue_by_their_bytes_and_give_their_room_back() {
+        let (queue, mut waiting) = queue();
+        for _ in 0..QUEUE {
+            queue.push(vec![span(64 * 1024)]);
+        }
+        let taken = QUEUE_BYTES / (64 * 1024) - 1;
+        assert_eq!(lost(&queue), (QUEUE - taken) as u64);
+        while gathered(&mut waiting).await.is_some() {}
+        assert_eq!(queue.room.available_permits(), QUEUE_BYTES);
+        queue.push(vec![span(QUEUE_BYTES)]);
+        assert_eq!(lost(&queue), (QUEUE - taken) as u64 + 1, "more than ever fits");
+    }
+
+    #[tokio::test]
+    async fn a_message_ends_at_its_bytes_or_its_spans() {
+        let (queue, mut waiting) = queue();
+        for _ in 0..5 {
+            queue.push(vec![span(BATCH_BYTES / 2)]);
+        }
+        for spans in [2, 2, 1] {
+            assert_eq!(gathered(&mut waiting).await, Some(spans));
+        }
+        for _ in 0..3 {
+            queue.push(vec![span(1); BATCH / 2]);
+        }
+        assert_eq!(gathered(&mut waiting).await, Some(BATCH));
+    }
+
+    #[tokio::test]
+    async fn no_spans_are_no_piece_and_end_nothing() {
+        let (queue, mut waiting) = queue();
+        queue.push(Vec::new());
+        assert!(waiting.gather(pending()).now_or_never().is_none(), "still waits");
+        queue.push(vec![span(1)]);
+        assert_eq!(gathered(&mut waiting).await, Some(1));
+        assert!(gathered(&mut waiting).await.is_none(), "the server stops and nothing waits");
+    }
+}

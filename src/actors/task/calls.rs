@@ -127,8 +127,14 @@ impl TaskActor {
         with_deadlines(channel.upstream.call(request), timeouts)
     }
 
-    /// The place in the trace of the call that is about to be made, which is the last one of the timeline.
+    /// What the upstream is told: the place in the trace of the call that is about to be made, which is the last one of
+    /// the timeline. Where it is not recorded, the submitter's: below a span that nobody has, the upstream's own would be
+    /// orphans.
     fn call_span(&self) -> Option<TraceContext> {
+        let trace = self.task.trace.as_ref();
+        if !self.settings.traces.record(trace) {
+            return trace.cloned();
+        }
         let attempts = &self.timeline.attempts;
         let started = attempts.last()?.started;
         self.task.span(Part::Call { number: attempts.len(), started })

@@ -54,8 +54,10 @@ files! {
     "run.js": SCRIPT,
     "session.js": SCRIPT,
     "stream.js": SCRIPT,
+    "submit.js": SCRIPT,
     "task.js": SCRIPT,
     "theme.js": SCRIPT,
+    "wait.js": SCRIPT,
     "waveform.js": SCRIPT,
 }
 

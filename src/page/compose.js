@@ -1,15 +1,12 @@
 // The form of a new task: from the audio to the submit.
 
-import * as api from "./api.js";
 import { toBase64 } from "./audio.js";
 import { AudioChoice } from "./choice.js";
 import { $, announce, h } from "./dom.js";
 import { notice } from "./errors.js";
 import { bytes, number } from "./format.js";
+import { freshKey, submit } from "./submit.js";
 import { keepAudio } from "./task.js";
-
-/** What a channel sends upstream unless it is told otherwise: a hint, for the server has the last word. */
-const USUAL_MOST_TEXT = 20_000_000;
 
 const value = (id) => $(id).value;
 const tokens = () => Math.round(2 ** Number(value("max-tokens")));
@@ -17,6 +14,8 @@ const tokens = () => Math.round(2 ** Number(value("max-tokens")));
 export class ComposeView {
   #choice = new AudioChoice();
   #abort;
+  /** What is submitted, and its key. Whoever asks for the same again, after an error, means the same task. */
+  #wanted;
 
   /** `actions` are `submitted(id)` and `signIn()`. */
   constructor(actions) {
@@ -25,7 +24,10 @@ export class ComposeView {
       event.preventDefault();
       this.#submit();
     });
-    $("abort").addEventListener("click", () => this.#abort?.abort(new Error("stopped")));
+    $("abort").addEventListener("click", () => {
+      $("upload-text").textContent = "stopping";
+      this.#abort?.abort(new Error("stopped"));
+    });
     for (const name of ["temperature", "max-tokens"]) {
       for (const id of [name, `${name}-unset`]) $(id).addEventListener("input", () => this.#showOptions(id === name && name));
     }
@@ -102,31 +104,39 @@ export class ComposeView {
     $("compose-error").replaceChildren();
     this.#abort = new AbortController();
     this.#busy(true);
+    const { signal } = this.#abort;
     try {
       const fields = JSON.stringify(this.#fields()).slice(0, -1);
       const type = audio.file?.type.startsWith("audio/") ? audio.file.type : "application/octet-stream";
       const body = audio.url
         ? new Blob([fields, `,"audio_url":${JSON.stringify(audio.url)}}`])
         : new Blob([fields, `,"audio_url":"data:${type};base64,`, await toBase64(audio.file), '"}']);
-      if (body.size > USUAL_MOST_TEXT) announce("This is more than servers usually take.");
-      const task = await api.submit(body, {
-        signal: this.#abort.signal,
-        onProgress: (part) => this.#progress(part, body.size),
+      const task = await submit(body, this.#key(fields, audio.file ?? audio.url), {
+        signal,
+        onProgress: (part) => signal.aborted || this.#progress(part, body.size),
         onAgain: (seconds) => {
           $("upload-text").textContent = `connection lost, sending again in ${seconds} s`;
           announce($("upload-text").textContent);
         },
       });
+      this.#wanted = undefined;
       keepAudio(task.id, audio.wave ?? { name: audio.url, note: "The server downloads this audio." }, audio.file);
       this.#choice.clear();
       this.actions.submitted(task.id);
     } catch (error) {
-      if (this.#abort.signal.aborted) announce("Stopped");
-      else this.#refused(error);
+      if (error !== signal.reason) return this.#refused(error);
+      this.#wanted = undefined;
+      announce("Stopped");
     } finally {
       this.#abort = undefined;
       this.#busy(false);
     }
+  }
+
+  #key(fields, source) {
+    const { fields: lastFields, source: lastSource } = this.#wanted ?? {};
+    if (fields !== lastFields || source !== lastSource) this.#wanted = { fields, source, key: freshKey() };
+    return this.#wanted.key;
   }
 
   #refused(error) {

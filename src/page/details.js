@@ -1,9 +1,9 @@
 // What there is to see of a task beside its answer: request, timeline, frames, code.
 
-import { authorization, errorOf, serverNow, streamPath } from "./api.js";
+import { ask, serverNow, streamPath } from "./api.js";
 import { curl, python } from "./code.js";
 import { batched, copyButton, h } from "./dom.js";
-import { ConnectionLost, notice } from "./errors.js";
+import { notice } from "./errors.js";
 import { bytes, clock, moment, number, span } from "./format.js";
 
 /** Frames beyond this many characters are not shown: a page is no place for them. */
@@ -35,6 +35,11 @@ export function request(task, name) {
     row("Stream", asked.stream ? "kept for a while after the end" : "none"),
     row("Task", h("code", { class: "breakable" }, task.id)));
 }
+
+/** Wide tables move sideways in their box. */
+const table = (label, columns, ...rows) =>
+  h("div", { class: "table-box", tabindex: 0, role: "region", "aria-label": label }, h("table", {},
+    h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, ...rows)));
 
 /** The timeline as a bar with its parts, and as tables. */
 export function timeline(task) {
@@ -74,20 +79,17 @@ export function timeline(task) {
     h("td", { class: "num" }, ms ? moment(ms) : h("span", { class: "help" }, "not reached")),
     h("td", { class: "num" }, ms ? `+${span(ms - began)}` : ""));
   return h("div", {}, bar, legend,
-    h("div", { class: "table-box", tabindex: 0, role: "region", "aria-label": "Moments" }, h("table", {},
-      h("thead", {}, h("tr", {}, ["Moment", "When", "After"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, at("Queued", began),
-        line.fetch_started_at_ms && at("Download began", line.fetch_started_at_ms),
-        task.request?.audio?.source === "url" && at("Audio downloaded", line.fetched_at_ms),
-        at("First chunk", line.first_answered_at_ms), at("End", line.ended_at_ms)))),
+    table("Moments", ["Moment", "When", "After"], at("Queued", began),
+      line.fetch_started_at_ms && at("Download began", line.fetch_started_at_ms),
+      task.request?.audio?.source === "url" && at("Audio downloaded", line.fetched_at_ms),
+      at("First chunk", line.first_answered_at_ms), at("End", line.ended_at_ms)),
     h("h3", {}, "Attempts"),
     line.attempts.length === 0 ? h("p", { class: "help" }, "No channel was asked.")
-      : h("div", { class: "table-box", tabindex: 0, role: "region", "aria-label": "Attempts" }, h("table", {},
-        h("thead", {}, h("tr", {}, ["Channel", "Began", "Took", "Outcome"].map((name) => h("th", { scope: "col" }, name)))),
-        h("tbody", {}, line.attempts.map((attempt) => h("tr", {}, h("th", { scope: "row" }, attempt.channel),
+      : table("Attempts", ["Channel", "Began", "Took", "Outcome"],
+        line.attempts.map((attempt) => h("tr", {}, h("th", { scope: "row" }, attempt.channel),
           h("td", { class: "num" }, `+${span(attempt.started_at_ms - began)}`),
           h("td", { class: "num" }, attempt.ended_at_ms ? span(attempt.ended_at_ms - attempt.started_at_ms) : "runs"),
-          h("td", {}, attempt.outcome ?? "", attempt.upstream_status ? ` (${attempt.upstream_status})` : "")))))));
+          h("td", {}, attempt.outcome ?? "", attempt.upstream_status ? ` (${attempt.upstream_status})` : "")))));
 }
 
 /** The raw frames of a task's stream, as they come; aborts with `signal`. */
@@ -102,13 +104,16 @@ export function frames(task, signal) {
     note.textContent = text.length > MOST_FRAME_TEXT ? "Only the beginning is shown." : `GET ${streamPath(task.id)}`;
   });
   const read = async () => {
-    const response = await fetch(streamPath(task.id), { headers: authorization(), signal, cache: "no-store" })
-      .catch((error) => { throw error.name === "AbortError" ? error : new ConnectionLost(); });
-    if (!response.ok) throw await errorOf(response);
+    const response = await ask(streamPath(task.id), { signal });
     const pieces = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    for (let piece = await pieces.read(); !piece.done && text.length <= MOST_FRAME_TEXT; piece = await pieces.read()) {
-      text += piece.value;
-      draw();
+    try {
+      for (let piece = await pieces.read(); !piece.done && text.length <= MOST_FRAME_TEXT; piece = await pieces.read()) {
+        text += piece.value;
+        draw();
+      }
+    } finally {
+      // What is not shown is not read, either.
+      pieces.cancel().catch(() => {});
     }
   };
   const box = h("div", {}, h("div", { class: "panel-tools" }, note, copyButton(() => text)), shown);

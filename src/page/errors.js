@@ -24,6 +24,17 @@ export class ConnectionLost extends Error {
   }
 }
 
+/** A submit was stopped, and the server could not be asked what has become of it. */
+export class TaskUnknown extends Error {
+  constructor() {
+    super("The server does not answer. Look under Tasks, and stop the task there if there is one.");
+    this.code = "task_unknown";
+  }
+}
+
+/** What the page finds out by itself: no codes of the API. */
+const OWN = ["connection_lost", "task_unknown"];
+
 const TITLES = {
   invalid_api_key: "This key is not valid here",
   model_not_allowed: "This key may not use the model",
@@ -53,15 +64,18 @@ const TITLES = {
   shutting_down: "The server is restarting",
   internal_error: "The server made a mistake",
   connection_lost: "No connection",
+  task_unknown: "It is not known whether a task runs",
 };
+
+const SHORTER = "Send a shorter piece, or the same as mp3 or m4a.";
 
 /** What the page can add to the API's own words. */
 const ADVICE = {
   model_not_allowed: "Choose another model from the list.",
   no_available_model: "Choose another model from the list.",
   unsupported_audio_format: "Convert the file to wav or mp3, or choose a model that takes this format.",
-  audio_too_large: "Send a shorter piece, or the same as mp3 or m4a.",
-  request_too_large: "Send a shorter piece, or the same as mp3 or m4a.",
+  audio_too_large: SHORTER,
+  request_too_large: SHORTER,
   upstream_auth_error: "Whoever runs this server has to look at the channel's key; another model may work.",
   content_policy_violation: "Change the prompt or the audio.",
   task_not_found: "It belongs to another key, or it ended so long ago that it is no longer kept.",
@@ -87,7 +101,7 @@ export function notice(error, actions = {}) {
   return h("div", { class: "notice bad", role: "group", "aria-label": "Error" },
     h("strong", {}, title),
     text.map((line) => h("p", {}, line)),
-    error.code && error.code !== "connection_lost" &&
+    error.code && !OWN.includes(error.code) &&
       h("p", { class: "help" }, h("code", {}, error.code),
         error.upstreamStatus ? ` (the model's service answered ${error.upstreamStatus})` : ""),
     buttons.length > 0 && h("div", { class: "notice-actions" }, buttons));

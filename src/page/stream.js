@@ -1,7 +1,8 @@
 // A task's stream, read to its end through any number of connections: each goes on where the last one broke off.
 
-import { authorization, errorOf, streamPath } from "./api.js";
+import { ask, streamPath } from "./api.js";
 import { ApiError } from "./errors.js";
+import { wait } from "./wait.js";
 
 /** Pauses before a connection is made again, in milliseconds; the last one is for all that follow. */
 const PAUSES = [500, 1000, 2000, 4000, 8000];
@@ -35,8 +36,8 @@ export class EventReader {
 }
 
 /**
- * Reads a stream from chunk `next` on, or from `offset`, where that is given. `onFrame(name, id, data)` gets each frame once; `onOpen()` hears of each
- * connection, `onLost(next, seconds)` of each that broke. Resolves when the stream has ended.
+ * Reads a stream from chunk `next` on, or from `offset`, where that is given. `onFrame(name, id, data)` gets each frame
+ * once; `onOpen()` hears of each connection, `onLost(next, seconds)` of each that broke. Resolves when the stream has ended.
  *
  * Rejects with an `ApiError` where the server does not have the stream, and when `signal` aborts.
  */
@@ -62,6 +63,7 @@ export async function follow(id, next, { onFrame, onOpen, onLost, signal, offset
     const ms = PAUSES[Math.min(failures, PAUSES.length - 1)];
     onLost(next, ms / 1000);
     await wait(ms, signal);
+    signal.throwIfAborted();
   }
 }
 
@@ -75,12 +77,10 @@ async function connect({ id, next, offset, signal, onOpen }, onEvent) {
   };
   try {
     heard();
-    const headers = { ...authorization(), ...(next > 0 && { "Last-Event-ID": String(next - 1) }) };
-    const response = await fetch(streamPath(id) + (offset ? `?offset=${offset}` : ""), {
-      headers, cache: "no-store", signal: AbortSignal.any([signal, silent.signal]),
+    const response = await ask(streamPath(id) + (offset ? `?offset=${offset}` : ""), {
+      headers: next > 0 ? { "Last-Event-ID": String(next - 1) } : {}, signal: AbortSignal.any([signal, silent.signal]),
     });
     if (response.status === 204) return true;
-    if (!response.ok) throw await errorOf(response);
     onOpen();
     const reader = new EventReader();
     const pieces = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -95,19 +95,4 @@ async function connect({ id, next, offset, signal, onOpen }, onEvent) {
     // Whatever ended this: nothing more is read.
     silent.abort();
   }
-}
-
-/** Waits; no longer than until the machine is online again. */
-function wait(ms, signal) {
-  return new Promise((resolve, reject) => {
-    const over = () => {
-      clearTimeout(timer);
-      removeEventListener("online", over);
-      if (signal.aborted) reject(signal.reason);
-      else resolve();
-    };
-    const timer = setTimeout(over, ms);
-    addEventListener("online", over);
-    signal.addEventListener("abort", over, { once: true });
-  });
 }

@@ -3,13 +3,12 @@
 import * as session from "./session.js";
 
 const THEMES = ["auto", "light", "dark"];
-const LABELS = { auto: "Theme: auto", light: "Theme: light", dark: "Theme: dark" };
 
 /** Makes `toggle` step through the themes; `changed` is called when the colours are others. */
 export function setUp(toggle, changed) {
   const show = (theme) => {
     document.documentElement.dataset.theme = theme;
-    toggle.textContent = LABELS[theme];
+    toggle.textContent = `Theme: ${theme}`;
     changed();
   };
   toggle.addEventListener("click", () => {

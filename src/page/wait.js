@@ -1,0 +1,17 @@
+// Waiting before something is tried again.
+
+/** Waits so many milliseconds; no longer than until the machine is online again, or `signal` aborts. */
+export function wait(ms, signal) {
+  return new Promise((resolve) => {
+    const over = () => {
+      clearTimeout(timer);
+      removeEventListener("online", over);
+      signal.removeEventListener("abort", over);
+      resolve();
+    };
+    const timer = setTimeout(over, ms);
+    addEventListener("online", over);
+    signal.addEventListener("abort", over);
+    if (signal.aborted) over();
+  });
+}

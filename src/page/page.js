@@ -12,8 +12,10 @@ import { setUp as setUpTheme } from "./theme.js";
 const VIEWS = ["sign-in", "new", "tasks", "task"];
 
 let open;
+/** Whose page this is: what is in its forms belongs to this key. */
+let owner = session.key();
 
-const compose = new ComposeView({ submitted: (id) => (location.hash = `#task=${id}`), signIn });
+const compose = new ComposeView({ submitted: (id) => (location.hash = `#task=${id}`), signIn: leave });
 
 function show(view) {
   for (const name of VIEWS) $(`view-${name}`).hidden = name !== view;
@@ -37,10 +39,10 @@ function route() {
   const id = /^#task=([\w-]+)$/.exec(location.hash)?.[1];
   if (id) {
     show("task");
-    open = new TaskView(id, { again, signIn });
+    open = new TaskView(id, { again, signIn: leave });
   } else if (location.hash === "#tasks") {
     show("tasks");
-    open = new ListView({ signIn });
+    open = new ListView({ signIn: leave });
   } else {
     show("new");
     open = { close: () => compose.close() };
@@ -55,8 +57,8 @@ async function loadModels() {
     compose.setModels(await api.models());
     hasModels = true;
   } catch (error) {
-    if (error.status === 401) return signIn();
-    $("compose-error").replaceChildren(notice(error, { retry: loadModels, signIn }));
+    if (error.status === 401) return leave();
+    $("compose-error").replaceChildren(notice(error, { retry: loadModels }));
   }
 }
 
@@ -67,11 +69,14 @@ async function again(task) {
   location.hash = "#new";
 }
 
-/** The key is no longer of use: asks for another. */
-function signIn() {
+/** The key is given back, or is no longer of use. */
+function leave() {
+  // What a view keeps when it closes is forgotten with the rest.
+  open?.close();
+  open = undefined;
   session.forget();
-  hasModels = false;
-  route();
+  // A new page: nothing of what this one had in memory is left to whoever comes next.
+  location.replace("/");
 }
 
 async function enter(event) {
@@ -88,6 +93,7 @@ async function enter(event) {
   try {
     const models = await api.models(key);
     session.keepKey(key);
+    owner = key;
     compose.setModels(models);
     hasModels = true;
   } catch (error) {
@@ -103,17 +109,23 @@ async function enter(event) {
 
 setUpTheme($("theme"), () => open?.wave?.draw());
 $("sign-in").addEventListener("submit", enter);
-$("sign-out").addEventListener("click", () => {
-  session.forget();
-  // A new page: nothing of what this one had in memory is left to whoever comes next.
-  location.replace("/");
-});
+$("sign-out").addEventListener("click", leave);
 // The address must keep its task: a plain link to #main would lose it.
 $("skip").addEventListener("click", (event) => {
   event.preventDefault();
   $("main").focus();
 });
-addEventListener("hashchange", route);
+addEventListener("hashchange", () => {
+  route();
+  // Whoever does not see the view change is told by what has the focus now.
+  if (session.key()) document.querySelector("main > section:not([hidden]) h1")?.focus();
+});
+// A browser may bring back this page as it was left, by its Back button: its connections are gone, and its key may be.
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  if (session.key() === owner) route();
+  else location.reload();
+});
 addEventListener("pagehide", () => open?.keep?.());
 document.addEventListener("visibilitychange", () => document.hidden && open?.keep?.());
 route();

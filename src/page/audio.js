@@ -7,14 +7,23 @@ const DRAWING_RATE = 8000;
 /** Enough for speech, and what models listen at. */
 const SPEECH_RATE = 16_000;
 const HEADER_BYTES = 44;
+/** Compressed audio beyond this may be hours, which decoded fill the memory of any machine. */
+const MOST_TO_DRAW = 5_000_000;
+const UNCOMPRESSED = /wav|flac|aiff/;
 
 async function decode(blob, rate) {
   const context = new OfflineAudioContext(1, 1, rate);
   return context.decodeAudioData(await blob.arrayBuffer());
 }
 
-/** How long a file lasts, and its loudest moments in a row (0 to 100). Rejects where the browser cannot decode it. */
+/**
+ * How long a file lasts, and its loudest moments in a row (0 to 100), if it is not too long for that. Rejects where the
+ * browser cannot decode it.
+ */
 export async function examine(blob) {
+  if (blob.size > MOST_TO_DRAW && !UNCOMPRESSED.test(blob.type)) {
+    return { seconds: await duration(blob), note: "This is too long for its waveform to be drawn." };
+  }
   const sound = await decode(blob, DRAWING_RATE);
   const samples = sound.getChannelData(0);
   const size = Math.max(1, Math.ceil(samples.length / BARS));
@@ -26,6 +35,20 @@ export async function examine(blob) {
   }
   const loudest = Math.max(...peaks, 0.01);
   return { seconds: sound.duration, peaks: peaks.map((peak) => Math.round((peak / loudest) * 100)) };
+}
+
+/** How long the browser's own player says that a file lasts, in seconds. */
+async function duration(blob) {
+  const url = URL.createObjectURL(blob);
+  try {
+    return await new Promise((resolve, reject) => {
+      const audio = new Audio(url);
+      audio.onloadedmetadata = () => resolve(audio.duration);
+      audio.onerror = () => reject(audio.error);
+    });
+  } finally {
+    URL.revokeObjectURL(url);
+  }
 }
 
 /** What a browser recorded, as WAV: one channel, 16 bits. WebM, which browsers record, is no format of the API. */

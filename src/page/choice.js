@@ -8,6 +8,10 @@ import { Waveform } from "./waveform.js";
 
 /** A channel's usual bound of 20 MB is counted in base64. */
 const USUAL_MOST_BYTES = 15_000_000;
+/** As base64 this fills the largest body that a server takes unless it is told otherwise. */
+const MOST_BYTES = 22_000_000;
+/** How the API shows an address whose query it does not keep. */
+const HIDDEN_QUERY = "?...";
 
 export class AudioChoice {
   #file;
@@ -55,8 +59,12 @@ export class AudioChoice {
   /** Takes a file, and shows what can be found out about it. */
   async take(file) {
     this.clear();
-    $("url-box").hidden = true;
+    this.#openUrl(false);
     if (file.size === 0) return this.#complain(`${file.name} is empty. Choose another file.`);
+    if (file.size > MOST_BYTES) {
+      return this.#complain(`${file.name} is too large: ${bytes(file.size)}, and at most ${bytes(MOST_BYTES)} can be sent.`
+        + " Choose a shorter piece, or the same as mp3.");
+    }
     this.#file = file;
     this.#wave = { name: file.name, size: file.size, note: "Looking at the audio." };
     this.#show();
@@ -77,12 +85,21 @@ export class AudioChoice {
   takeUrl(url) {
     this.clear();
     this.#openUrl(true);
-    $("url").value = url;
+    const isWhole = !url.endsWith(HIDDEN_QUERY);
+    $("url").value = isWhole ? url : url.slice(0, -HIDDEN_QUERY.length);
+    if (!isWhole) this.#complain("Complete the address: what stood after its question mark is not kept.");
+  }
+
+  /** What is chosen is not what is meant, and what is meant is gone. */
+  askAgain() {
+    this.clear();
+    this.#openUrl(false);
+    this.#complain("Choose the audio again: this page no longer has it.");
   }
 
   #show() {
     this.#shown?.close();
-    this.#shown = new Waveform(this.#wave, this.#wave.peaks && this.#file);
+    this.#shown = new Waveform(this.#wave, this.#wave.seconds && this.#file);
     const remove = button("Remove", () => {
       this.clear();
       $("choose").focus();
@@ -124,14 +141,20 @@ export class AudioChoice {
 
   async #record() {
     this.clear();
-    $("url-box").hidden = true;
+    this.#openUrl(false);
     $("record").disabled = true;
     try {
-      this.#recorder = await Recorder.start((level, seconds) => {
-        $("record-level").value = level;
-        $("record-time").textContent = clock(seconds);
-        if (seconds >= MOST_SECONDS) this.#finish();
+      const recorder = await Recorder.start({
+        onLevel: (level, seconds) => {
+          $("record-level").value = level;
+          $("record-time").textContent = clock(seconds);
+          if (seconds >= MOST_SECONDS) this.#finish();
+        },
+        onEnd: () => this.#finish(),
       });
+      // While the browser asked for permission, the form may have been left, or something else been chosen.
+      if ($("view-new").hidden || this.#isUsed()) return recorder.discard();
+      this.#recorder = recorder;
       $("drop").hidden = true;
       $("recording").hidden = false;
       $("record-stop").focus();
@@ -146,7 +169,7 @@ export class AudioChoice {
   async #finish() {
     try {
       const file = await this.#endRecording()?.finish();
-      if (file) await this.take(file);
+      if (file && !this.#isUsed()) await this.take(file);
     } catch {
       this.#complain("Nothing was recorded. Try again, a little longer.");
     }
@@ -161,12 +184,18 @@ export class AudioChoice {
     return recorder;
   }
 
+  /** Is there something that a recording must not push aside? */
+  #isUsed() {
+    return Boolean(this.#file || this.#recorder || !$("url-box").hidden);
+  }
+
   #complain(text) {
     $("audio-error").textContent = text;
   }
 
-  /** Nothing is chosen. */
+  /** Nothing is chosen, and nothing is recorded. */
   clear() {
+    this.#endRecording()?.discard();
     this.#shown?.close();
     this.#shown = this.#file = this.#wave = undefined;
     $("url").value = "";
@@ -176,9 +205,9 @@ export class AudioChoice {
     this.#complain("");
   }
 
-  /** The form is left: what plays or records stops, what was chosen stays. */
+  /** The form is left: what plays or records stops, what was chosen or recorded stays. */
   pause() {
-    this.#endRecording()?.discard();
+    this.#finish();
     if (this.#file) this.#show();
   }
 }

@@ -9,13 +9,17 @@ import { freshKey, submit } from "./submit.js";
 import { keepAudio } from "./task.js";
 
 const value = (id) => $(id).value;
-const tokens = () => Math.round(2 ** Number(value("max-tokens")));
+
+/** An address as it may be kept and shown: what signs it is neither. */
+const withoutSecrets = (url) => url.replace(/[?#].*$/s, "").replace(/\/\/[^/]*@/, "//");
 
 export class ComposeView {
   #choice = new AudioChoice();
   #abort;
   /** What is submitted, and its key. Whoever asks for the same again, after an error, means the same task. */
   #wanted;
+  /** Numbers of a task's request, which the sliders do not meet exactly: they hold until a slider is moved. */
+  #exact = {};
 
   /** `actions` are `submitted(id)` and `signIn()`. */
   constructor(actions) {
@@ -40,15 +44,27 @@ export class ComposeView {
 
   /** Whoever moves a slider means it. */
   #showOptions(moved) {
-    if (moved) $(`${moved}-unset`).checked = false;
+    if (moved) {
+      $(`${moved}-unset`).checked = false;
+      delete this.#exact[moved];
+    }
     const show = (name, text) => {
       const isUnset = $(`${name}-unset`).checked;
       $(`${name}-out`).textContent = isUnset ? "" : text;
       $(name).classList.toggle("unset", isUnset);
       $(name).setAttribute("aria-valuetext", isUnset ? "the model's own" : text);
     };
-    show("temperature", Number(value("temperature")).toFixed(1));
-    show("max-tokens", number(tokens()));
+    const temperature = this.#temperature();
+    show("temperature", Number.isInteger(temperature) ? temperature.toFixed(1) : String(temperature));
+    show("max-tokens", number(this.#maxTokens()));
+  }
+
+  #temperature() {
+    return this.#exact.temperature ?? Number(value("temperature"));
+  }
+
+  #maxTokens() {
+    return this.#exact["max-tokens"] ?? Math.round(2 ** Number(value("max-tokens")));
   }
 
   /** Fills the list of models anew. Channels that serve what a pattern matches list nothing: any name can be given. */
@@ -76,6 +92,7 @@ export class ComposeView {
     $("prompt").value = asked.prompt === $("prompt").placeholder ? "" : asked.prompt;
     $("system-prompt").value = asked.system_prompt ?? "";
     $("reasoning").checked = asked.reasoning;
+    this.#exact = { temperature: asked.temperature, "max-tokens": asked.max_tokens };
     $("temperature-unset").checked = asked.temperature === null;
     $("temperature").value = asked.temperature ?? 1;
     $("max-tokens-unset").checked = asked.max_tokens === null;
@@ -84,15 +101,16 @@ export class ComposeView {
     this.#showOptions();
     const { audio } = asked;
     if (file) this.#choice.take(file);
-    else if (audio?.source === "url" && !audio.url.endsWith("?...")) this.#choice.takeUrl(audio.url);
+    else if (audio?.source === "url") this.#choice.takeUrl(audio.url);
+    else this.#choice.askAgain();
   }
 
   #fields() {
     const wanted = { model: this.#model(), stream: true, reasoning: $("reasoning").checked };
     if (value("prompt").trim()) wanted.prompt = value("prompt");
     if (value("system-prompt").trim()) wanted.system_prompt = value("system-prompt");
-    if (!$("temperature-unset").checked) wanted.temperature = Number(value("temperature"));
-    if (!$("max-tokens-unset").checked) wanted.max_tokens = tokens();
+    if (!$("temperature-unset").checked) wanted.temperature = this.#temperature();
+    if (!$("max-tokens-unset").checked) wanted.max_tokens = this.#maxTokens();
     return wanted;
   }
 
@@ -120,7 +138,7 @@ export class ComposeView {
         },
       });
       this.#wanted = undefined;
-      keepAudio(task.id, audio.wave ?? { name: audio.url, note: "The server downloads this audio." }, audio.file);
+      keepAudio(task.id, audio.wave ?? { name: withoutSecrets(audio.url), note: "The server downloads this audio." }, audio.file);
       this.#choice.clear();
       this.actions.submitted(task.id);
     } catch (error) {

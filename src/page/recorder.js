@@ -24,9 +24,13 @@ function reason(error) {
 /** One recording, from `start` to `finish` or `discard`. */
 export class Recorder {
   #chunks = [];
+  #isEnding = false;
 
-  /** Rejects with words for the user. `onLevel(level, seconds)` is called with each frame. */
-  static async start(onLevel) {
+  /**
+   * Rejects with words for the user. `onLevel(level, seconds)` is called while it records, `onEnd()` when it ends by
+   * itself, as when the microphone is unplugged: what was recorded until then is there to be finished.
+   */
+  static async start({ onLevel, onEnd }) {
     if (!navigator.mediaDevices?.getUserMedia || !window.MediaRecorder) {
       throw new Error("Browsers record only on pages that are served by HTTPS or by this machine. Choose a file instead.");
     }
@@ -36,11 +40,24 @@ export class Recorder {
     } catch (error) {
       throw new Error(reason(error));
     }
-    recorder.recorder = new MediaRecorder(recorder.stream);
-    recorder.recorder.ondataavailable = (event) => recorder.#chunks.push(event.data);
-    recorder.recorder.start(1000);
-    recorder.#watch(onLevel);
+    try {
+      recorder.#begin(onEnd);
+      recorder.#watch(onLevel);
+    } catch (error) {
+      recorder.discard();
+      throw new Error(reason(error));
+    }
     return recorder;
+  }
+
+  #begin(onEnd) {
+    this.recorder = new MediaRecorder(this.stream);
+    this.recorder.ondataavailable = (event) => this.#chunks.push(event.data);
+    this.stopped = new Promise((resolve) => (this.recorder.onstop = () => {
+      resolve();
+      if (!this.#isEnding) onEnd();
+    }));
+    this.recorder.start(1000);
   }
 
   #watch(onLevel) {
@@ -62,9 +79,8 @@ export class Recorder {
 
   /** The recording as a WAV file. */
   async finish() {
-    const stopped = new Promise((resolve) => (this.recorder.onstop = resolve));
-    this.recorder.stop();
-    await stopped;
+    this.#end();
+    await this.stopped;
     const type = this.recorder.mimeType;
     this.#release();
     const wav = await toWav(new Blob(this.#chunks, { type }));
@@ -73,13 +89,18 @@ export class Recorder {
   }
 
   discard() {
-    if (this.recorder.state !== "inactive") this.recorder.stop();
+    this.#end();
     this.#release();
+  }
+
+  #end() {
+    this.#isEnding = true;
+    if (this.recorder && this.recorder.state !== "inactive") this.recorder.stop();
   }
 
   #release() {
     clearInterval(this.timer);
-    this.context.close();
+    this.context?.close();
     for (const track of this.stream.getTracks()) track.stop();
   }
 }

@@ -23,7 +23,8 @@ export class Waveform {
       h("strong", { class: "wave-name", title: wave.name }, wave.name),
       h("span", { class: "help num" }, facts.filter(Boolean).join(" · ")));
     if (!wave.peaks) {
-      this.element.append(caption, wave.note && h("p", { class: "help" }, wave.note));
+      this.element.append(caption, wave.note ? h("p", { class: "help" }, wave.note) : "");
+      if (file) this.element.append(this.#load(file));
       return;
     }
     this.#canvas = h("canvas", { class: "wave-bars" });
@@ -33,6 +34,13 @@ export class Waveform {
     else this.#canvas.setAttribute("role", "img");
     this.#canvas.setAttribute("aria-label", file ? "Position in the audio" : `Waveform of ${wave.name}`);
     this.element.append(caption, h("div", { class: "wave-row" }, this.toggle, this.#canvas));
+  }
+
+  /** A player with its own controls, for what is not drawn. */
+  #load(file) {
+    this.#url = URL.createObjectURL(file);
+    this.#audio = h("audio", { controls: true, src: this.#url, "aria-label": "Audio" });
+    return this.#audio;
   }
 
   #makePlayer(file, caption) {

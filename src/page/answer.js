@@ -9,6 +9,8 @@ import { h } from "./dom.js";
 const LONG_LINE = 2000;
 /** A paragraph is laid out as a whole with each piece that is added to it: one that is longer goes on in another block. */
 const MOST_BLOCK = 12_000;
+/** A block ends between two words, unless a word is longer than this: in some languages all of a paragraph is one. */
+const LONG_WORD = 200;
 
 const inline = (text) => text.split(/(\*\*[^*]+\*\*|`[^`]+`)/).map((part) => {
   if (/^\*\*[^*]+\*\*$/.test(part)) return h("strong", {}, part.slice(2, -2));
@@ -21,6 +23,8 @@ export class AnswerText {
   /** The last block, and its text. */
   #line = "";
   #element;
+  /** Is some of it shown as it came, because it is long? */
+  #isRaw = false;
   /** Is it the continuation of a long paragraph? */
   #goesOn = false;
   #isCode = false;
@@ -33,6 +37,11 @@ export class AnswerText {
   append(text) {
     this.text += text;
     this.#draw(text);
+  }
+
+  /** Nothing comes after this. */
+  end() {
+    this.#finish();
   }
 
   /** The text as it was sent, or as it is meant. */
@@ -61,6 +70,7 @@ export class AnswerText {
   #begin(goesOn) {
     this.#line = "";
     this.#element = undefined;
+    this.#isRaw = false;
     this.#goesOn = goesOn;
   }
 
@@ -69,18 +79,27 @@ export class AnswerText {
     let rest = part;
     while (rest) {
       const room = MOST_BLOCK - this.#line.length;
+      if (rest.length <= room) return this.#grow(rest, added);
       const space = rest.lastIndexOf(" ", Math.max(room, 0)) + 1 || rest.indexOf(" ") + 1;
-      if (rest.length <= room || space === 0) return this.#grow(rest, added);
-      this.#grow(rest.slice(0, space), added);
+      const most = Math.max(0, room + LONG_WORD);
+      // The word may end with what comes next.
+      if (space === 0 && rest.length <= most) return this.#grow(rest, added);
+      let cut = Math.min(space || most, most);
+      // A character of two halves stays whole.
+      if (/[\uD800-\uDBFF]$/.test(rest.slice(0, cut))) cut += 1;
+      this.#grow(rest.slice(0, cut), added);
       this.#close(added);
       this.#begin(true);
-      rest = rest.slice(space);
+      rest = rest.slice(cut);
     }
   }
 
   #grow(part, added) {
     this.#line += part;
-    if (this.#element && this.#line.length > LONG_LINE) return this.#element.append(part);
+    if (this.#element && this.#line.length > LONG_LINE) {
+      this.#isRaw = true;
+      return this.#element.append(part);
+    }
     const made = this.#make(this.#line);
     if (this.#element) this.#element.replaceWith(made);
     else added.append(made);
@@ -93,8 +112,17 @@ export class AnswerText {
       added.append(h("div", { class: this.#isPlain ? "plain" : "gap" }));
       return;
     }
-    if (this.#line.length > LONG_LINE) this.#element.replaceWith(this.#make(this.#line));
+    this.#finish();
     if (!this.#isPlain && this.#line.startsWith("```")) this.#isCode = !this.#isCode;
+  }
+
+  /** Shows as it is meant what was shown as it came. */
+  #finish() {
+    if (!this.#isRaw) return;
+    const made = this.#make(this.#line);
+    this.#element.replaceWith(made);
+    this.#element = made;
+    this.#isRaw = false;
   }
 
   #make(line) {

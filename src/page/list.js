@@ -10,6 +10,8 @@ const PAGE = 20;
 const MOST = 100;
 /** Between two looks at tasks that run, in milliseconds. */
 const REFRESH = 3000;
+/** After an error it is not said again before whoever hears it has heard the rest. */
+const REFRESH_AFTER_ERROR = 30_000;
 const RUNNING = ["pending", "processing"];
 
 const WORDS = { pending: "queued", processing: "running", completed: "done" };
@@ -47,10 +49,17 @@ export class ListView {
   constructor(actions) {
     this.actions = actions;
     const { signal } = this.#stop;
-    $("filter").addEventListener("change", () => this.#load(), { signal });
+    $("filter").addEventListener("change", () => this.#begin(), { signal });
     $("refresh").addEventListener("click", () => this.#load(), { signal });
     $("more").addEventListener("click", () => this.#older(), { signal });
     document.addEventListener("visibilitychange", () => document.hidden || this.#load(), { signal });
+    this.#begin();
+  }
+
+  /** Nothing is known of the tasks that are asked for. */
+  #begin() {
+    this.#tasks = [];
+    $("more").hidden = true;
     $("list").replaceChildren(h("p", { class: "help" }, "Looking."));
     this.#load();
   }
@@ -59,6 +68,7 @@ export class ListView {
     this.#asks += 1;
     const asks = this.#asks;
     clearTimeout(this.timer);
+    let refresh = REFRESH;
     try {
       const page = await api.tasks({ ...query, status: $("filter").value, signal: this.#stop.signal });
       // What was asked before the last question is no longer of interest.
@@ -69,9 +79,12 @@ export class ListView {
     } catch (error) {
       if (this.#stop.signal.aborted || asks !== this.#asks) return;
       $("list-error").replaceChildren(notice(error, { retry: () => this.#load(), signIn: this.actions.signIn }));
+      if (error.status === 401) return;
+      refresh = REFRESH_AFTER_ERROR;
     }
-    if (!document.hidden && this.#tasks.some(({ status }) => RUNNING.includes(status))) {
-      this.timer = setTimeout(() => this.#load(), REFRESH);
+    // Beyond those that are asked for again nothing would change.
+    if (!document.hidden && this.#tasks.slice(0, MOST).some(({ status }) => RUNNING.includes(status))) {
+      this.timer = setTimeout(() => this.#load(), refresh);
     }
   }
 

@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import { ConnectionLost } from "./errors.js";
 import * as session from "./session.js";
 import { follow } from "./stream.js";
+import { wait } from "./wait.js";
 
 /** While nothing of the answer is there, the task itself is asked how far it is, in milliseconds. */
 const LOOKS = [400, 1000, 2000, 4000];
@@ -12,10 +13,8 @@ const LONG_WAIT = 30;
 /** For so long after the end a server that was told nothing else keeps the chunks, in milliseconds. */
 const USUALLY_KEPT = 15 * 60_000;
 
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
 export class Run {
-  /** queued, thinking, streaming, done, failed or stopped; nothing before the server has told. */
+  /** queued, thinking, streaming, done, failed or stopped; unknown where it cannot be read; nothing before the server has told. */
   state;
   task;
   text = "";
@@ -45,11 +44,16 @@ export class Run {
     return ["done", "failed", "stopped"].includes(this.state);
   }
 
+  /** Is nothing more read? */
+  get isRead() {
+    return this.isOver || this.state === "unknown";
+  }
+
   /** Reads the task to its end. */
   async start() {
     const { signal } = this.#stop;
     try {
-      await this.#load();
+      await this.#patiently(() => this.#load());
       if (this.isOver) return await this.#countChunks();
       if (this.task.stream) {
         this.#restore();
@@ -61,7 +65,7 @@ export class Run {
       if (signal.aborted) return;
       this.error = error;
       this.lost = undefined;
-      if (!this.isOver) this.state = "failed";
+      if (!this.isOver) this.state = "unknown";
       this.onChange("state");
     }
   }
@@ -194,7 +198,7 @@ export class Run {
   /** Until the first chunk nothing comes by the stream: where the task is, and who is asked, is looked up. */
   async #look() {
     for (let look = 0; !this.#stop.signal.aborted && !this.isOver && this.next === 0; look += 1) {
-      await pause(LOOKS[Math.min(look, LOOKS.length - 1)]);
+      await wait(LOOKS[Math.min(look, LOOKS.length - 1)], this.#stop.signal);
       if (this.next > 0 || this.isOver || document.hidden) continue;
       await this.#load().catch(() => {});
     }
@@ -202,21 +206,28 @@ export class Run {
 
   /** A task without a stream, or one whose stream has ended. */
   async #waitForEnd(signal) {
-    for (let failures = 0; !this.isOver || !this.task.timeline?.ended_at_ms; ) {
+    while (!this.isOver || !this.task.timeline?.ended_at_ms) {
+      this.#take(await this.#patiently(() => api.task(this.id, { request: true, wait: LONG_WAIT, signal })));
+    }
+  }
+
+  /** Asks until there is an answer: a server that is away for a moment says nothing about a task. */
+  async #patiently(ask) {
+    for (let failures = 1; ; failures += 1) {
       try {
-        this.#take(await api.task(this.id, { request: true, wait: LONG_WAIT, signal }));
+        const answer = await ask();
         if (this.lost) {
           this.lost = undefined;
           this.onChange("state");
         }
+        return answer;
       } catch (error) {
-        if (!(error instanceof ConnectionLost) && !(error.status >= 500)) throw error;
-        failures += 1;
-        const seconds = Math.min(8, 2 ** failures / 2);
+        if (!(error instanceof ConnectionLost) && !(error.status >= 500 || error.status === 429)) throw error;
+        const seconds = error.retryAfter ?? Math.min(8, 2 ** failures / 2);
         this.lost = { from: this.next, seconds };
         this.onChange("state");
-        await pause(seconds * 1000);
-        signal.throwIfAborted();
+        await wait(seconds * 1000, this.#stop.signal);
+        this.#stop.signal.throwIfAborted();
       }
     }
   }

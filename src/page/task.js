@@ -64,7 +64,7 @@ export class TaskView {
     this.pill = h("span", { class: "pill", "data-state": "queued" }, "loading");
     this.stopButton = button("Stop", () => this.#stop(), "stop");
     this.againButton = button("Use again", () => this.actions.again(this.#run.task));
-    this.title = h("h1", { id: "task-title" }, "Task");
+    this.title = h("h1", { id: "task-title", tabindex: -1 }, "Task");
     this.facts = h("p", { class: "help task-facts" });
     this.note = h("p", { class: "connection", hidden: true });
     this.numbers = Object.fromEntries(["First chunk", "Chunks", "Tokens", "Time"].map((name) => {
@@ -90,9 +90,11 @@ export class TaskView {
       list.append(tab);
     }
     list.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!step) return;
-      const next = TABS[(TABS.indexOf(this.tab) + step + TABS.length) % TABS.length];
+      const at = TABS.indexOf(this.tab);
+      const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: TABS.length - 1 }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      const next = TABS.at(to % TABS.length);
       this.#open(next);
       this.#tabs[next].focus();
     });
@@ -116,10 +118,7 @@ export class TaskView {
       this.#panels[tab].hidden = !isOpen;
     }
     this.#frames?.abort();
-    if (name === "Frames" && this.#run?.task) {
-      this.#frames = new AbortController();
-      this.#panels.Frames.replaceChildren(details.frames(this.#run.task, this.#frames.signal));
-    }
+    this.#frames = undefined;
     this.#drawDetails();
   }
 
@@ -128,6 +127,10 @@ export class TaskView {
     if (!task) return;
     if (this.tab === "Request") this.#panels.Request.replaceChildren(details.request(task, this.name));
     if (this.tab === "Timeline") this.#panels.Timeline.replaceChildren(details.timeline(task));
+    if (this.tab === "Frames" && !this.#frames) {
+      this.#frames = new AbortController();
+      this.#panels.Frames.replaceChildren(details.frames(task, this.#frames.signal));
+    }
     if (this.tab === "Code") this.#panels.Code.replaceChildren(details.code(task, this.name));
   }
 
@@ -152,7 +155,8 @@ export class TaskView {
 
   #stateChanged() {
     const { state, lost, resumedFrom } = this.#run;
-    if (lost) announce(`Connection lost, resuming from chunk ${lost.from}`);
+    const what = lost?.from ? `resuming from chunk ${lost.from}` : "trying again";
+    if (lost) announce(`Connection lost, ${what}`);
     else if (state !== this.announced) announce(state ?? "");
     this.announced = lost ? undefined : state;
     if (this.#run.isOver) {
@@ -161,7 +165,7 @@ export class TaskView {
     }
     this.note.hidden = !lost && resumedFrom === undefined;
     this.note.classList.toggle("bad", Boolean(lost));
-    this.note.textContent = lost ? `Connection lost, resuming from chunk ${lost.from} in ${lost.seconds} s.`
+    this.note.textContent = lost ? `Connection lost, ${what} in ${lost.seconds} s.`
       : `Resumed from chunk ${resumedFrom}. Nothing was lost.`;
   }
 
@@ -169,6 +173,7 @@ export class TaskView {
     const run = this.#run;
     this.#grow("text", this.#answer);
     this.#grow("reasoning", this.#reasoning);
+    if (run.isOver) for (const shown of [this.#answer, this.#reasoning]) shown.end();
     this.thoughts.hidden = !run.reasoning;
     this.pill.dataset.state = run.state ?? "queued";
     this.pill.textContent = run.isStopping && !run.isOver ? "stopping" : run.state ?? "loading";
@@ -177,7 +182,6 @@ export class TaskView {
     this.stopButton.disabled = run.isStopping;
     this.againButton.hidden = !run.isOver || !run.task?.request;
     this.tools.hidden = !run.text;
-    this.root.setAttribute("aria-busy", !run.isOver);
     if (run.task) {
       this.title.textContent = run.task.model;
       this.facts.replaceChildren(h("code", {}, run.task.id), ` · ${moment(run.task.created * 1000)}`);
@@ -231,7 +235,7 @@ export class TaskView {
     const run = this.#run;
     const line = run.task?.timeline;
     if (!line) return;
-    const end = line.ended_at_ms ?? (run.isOver ? undefined : serverNow());
+    const end = line.ended_at_ms ?? (run.isRead ? undefined : serverNow());
     const set = (name, value, more = "") => {
       this.numbers[name].value.textContent = value || "-";
       this.numbers[name].more.textContent = more;
@@ -247,8 +251,8 @@ export class TaskView {
       usage?.total_tokens ? `${number(usage.prompt_tokens)} in, ${number(usage.completion_tokens)} out${thought ? `, ${number(thought)} of them thought` : ""}` : "");
     set("Time", end ? span(Math.max(0, end - line.queued_at_ms)) : "",
       run.finishReason && run.isOver ? `ended by: ${run.finishReason}` : "");
-    if (this.tab === "Timeline" && !run.isOver) this.#panels.Timeline.replaceChildren(details.timeline(run.task));
-    if (run.isOver) clearInterval(this.timer);
+    if (this.tab === "Timeline" && !run.isRead) this.#panels.Timeline.replaceChildren(details.timeline(run.task));
+    if (run.isRead) clearInterval(this.timer);
   }
 
   /** A screen reader hears whole sentences, now and then. */

@@ -54,6 +54,11 @@ fn the_page_does_in_a_browser_what_it_promises() {
 }
 
 #[test]
+fn the_page_leaves_nothing_behind_that_nobody_asked_for() {
+    run_script(node("page_leaving.mjs").env("HEARKEN_TEST_SCREENSHOTS", env!("CARGO_TARGET_TMPDIR")));
+}
+
+#[test]
 fn schemathesis_finds_nothing_that_the_document_does_not_say() {
     let python = prepared("HEARKEN_TEST_PYTHON");
     let mut command = Command::new(python);

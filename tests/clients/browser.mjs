@@ -28,10 +28,12 @@ export const closeBrowser = () => browser.close();
 /** Saves what is seen, for somebody to look at. */
 export const shoot = (page, name) => page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
 
-/** A way to the program that can be cut and mended. */
+/** A way to the program that can be cut and mended, and that can carry nothing, or nothing back. */
 export class Line {
   #sockets = new Set();
   #isCut = false;
+  #isHeld = false;
+  #isMute = false;
 
   static async start(t) {
     const line = new Line();
@@ -57,8 +59,22 @@ export class Line {
         program.destroy();
       });
     }
-    client.pipe(program);
-    program.pipe(client);
+    client.on("data", (bytes) => {
+      program.write(bytes);
+      if (this.#isHeld) client.pause();
+    });
+    program.on("data", (bytes) => this.#isMute || client.write(bytes));
+  }
+
+  /** From now on nothing is taken of what is sent. */
+  hold() {
+    this.#isHeld = true;
+    for (const socket of this.#sockets) socket.pause();
+  }
+
+  /** From now on no reply arrives. */
+  mute() {
+    this.#isMute = true;
   }
 
   cut() {
@@ -67,7 +83,7 @@ export class Line {
   }
 
   mend() {
-    this.#isCut = false;
+    this.#isCut = this.#isMute = false;
   }
 }
 

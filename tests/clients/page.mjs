@@ -7,19 +7,12 @@ import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after } from "node:test";
-import { fileURLToPath } from "node:url";
 
 import { Line, assertAccessible, assertFits, closeBrowser, shoot, signIn, tab } from "./browser.mjs";
 import { KEY, ORIGIN, openGate, submit, upstreamCalls } from "./hearken.mjs";
+import { AIFF, SPEECH, answer, api, ask, state, taskId } from "./page_parts.mjs";
 
 after(closeBrowser);
-
-const SPEECH = fileURLToPath(new URL("../fixtures/audio/speech.wav", import.meta.url));
-const AIFF = fileURLToPath(new URL("../fixtures/audio/speech.aiff", import.meta.url));
-
-const pill = (page) => page.locator("#view-task .title-box .pill");
-const state = (page, word) => pill(page).and(page.locator(`[data-state="${word}"]`)).waitFor();
-const answer = (page) => page.locator("#panel-Answer > .answer");
 
 async function drop(page, path, name) {
   const bytes = readFileSync(path).toString("base64");
@@ -29,21 +22,6 @@ async function drop(page, path, name) {
     return carries;
   }, [bytes, name]);
   for (const event of ["dragenter", "dragover", "drop"]) await page.dispatchEvent("#drop", event, { dataTransfer: carried });
-}
-
-/** Fills the form with the sample and what the upstream shall do; submits. */
-async function ask(page, script, { file = true } = {}) {
-  if (file) await page.setInputFiles("#file", SPEECH);
-  await page.getByLabel("Model", { exact: true }).selectOption("gemini-2.5-pro");
-  await page.getByLabel("Prompt", { exact: true }).fill(JSON.stringify(script));
-  await page.getByRole("button", { name: "Listen" }).click();
-}
-
-const taskId = (page) => new URL(page.url()).hash.replace("#task=", "");
-
-async function api(path) {
-  const response = await fetch(ORIGIN + path, { headers: { Authorization: `Bearer ${KEY}` } });
-  return response.json();
 }
 
 /** The text as it was sent. */
@@ -270,25 +248,36 @@ test("a task without a stream is waited for", async (t) => {
   await page.getByText("it has no frames").waitFor();
 });
 
-test("a long answer stays smooth, also as one paragraph", async (t) => {
+test("a long answer is laid out piece by piece, also as one paragraph", async (t) => {
   const page = await tab(t);
-  await page.evaluate(() => {
-    window.longest = 0;
-    let last = performance.now();
-    const frame = (now) => {
-      window.longest = Math.max(window.longest, now - last);
-      last = now;
-      requestAnimationFrame(frame);
-    };
-    requestAnimationFrame(frame);
-  });
+  const gate = "page-long";
   const words = "word ".repeat(40);
   const steps = Array.from({ length: 400 }, (_, index) => ({ say: `${index} ${words}` }));
-  await ask(page, { case: "page-long", steps });
+  await ask(page, { case: "page-long", steps: [{ say: "Long: " }, { wait_for: gate }, ...steps] });
+  await answer(page).getByText("Long:").waitFor();
+  await answer(page).evaluate((element) => {
+    window.laidOut = 0;
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes) for (const { textContent } of addedNodes) window.laidOut += textContent.length;
+    }).observe(element, { childList: true, subtree: true });
+  });
+  await openGate(gate);
   await state(page, "done");
   await assertSameTextAsResult(page);
-  const longest = await page.evaluate(() => window.longest);
-  assert.ok(longest < 2000, `nothing moved for ${Math.round(longest)} ms`);
+  const [laidOut, length] = await answer(page).evaluate((element) => [window.laidOut, element.textContent.length]);
+  assert.ok(laidOut < 6 * length, `${laidOut} characters were laid out for ${length}`);
+});
+
+test("a long line is formatted to its end, and one without spaces is cut as well", async (t) => {
+  const page = await tab(t);
+  const line = ["the beginning ".repeat(200), "and **the ", "end**"];
+  const paragraph = "\u{20BB7}\u97F3".repeat(4500);
+  await ask(page, { case: "page-line", steps: [paragraph, paragraph, "\n", ...line].map((say) => ({ say })) });
+  await state(page, "done");
+  await answer(page).locator("strong").getByText("the end", { exact: true }).waitFor();
+  const blocks = await answer(page).locator("> div").allTextContents();
+  assert.equal(blocks.slice(0, -1).join(""), paragraph + paragraph);
+  assert.ok(blocks.length > 2 && blocks.every((block) => block.length < 13_000), `${blocks.map(({ length }) => length)}`);
 });
 
 test("a recording from the microphone is sent as WAV", async (t) => {
@@ -410,6 +399,21 @@ test("everything can be done by keyboard", async (t) => {
   await reach(page.getByRole("tab", { name: "Answer" }));
   await page.keyboard.press("ArrowRight");
   await page.getByRole("tabpanel").getByText("speech.wav").waitFor();
+  await page.keyboard.press("End");
+  await page.getByRole("heading", { name: "curl" }).waitFor();
+  await page.keyboard.press("Home");
+  await page.getByRole("tab", { name: "Answer", selected: true }).waitFor();
+});
+
+test("a view that is opened has the focus", async (t) => {
+  const page = await tab(t);
+  const focused = (id) => page.waitForFunction((wanted) => document.activeElement.id === wanted, id);
+  await page.getByRole("link", { name: "Tasks" }).click();
+  await focused("tasks-title");
+  await page.getByRole("link", { name: "New task" }).click();
+  await focused("new-title");
+  await ask(page, { case: "page-focus", steps: [{ say: "x" }] });
+  await focused("task-title");
 });
 
 for (const scheme of ["light", "dark"]) {

@@ -14,6 +14,7 @@ mod open_files;
 mod reload;
 mod scrape;
 mod tls;
+mod unsent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

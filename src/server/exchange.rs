@@ -3,7 +3,7 @@
 use std::cmp::min;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +17,8 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use tokio::time::timeout;
+
+use super::unsent::{Piece, Unsent};
 
 /// What speaks of the connection has no place in HTTP/2 ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
 /// Lengths are told from the body itself.
@@ -49,7 +51,7 @@ impl From<h2::Error> for Cut {
 pub(super) async fn answer<A, B>(
     app: &A,
     request: http::Request<RecvStream>,
-    mut reply: SendResponse<Bytes>,
+    mut reply: SendResponse<Piece>,
     peer: Option<SocketAddr>,
     send_timeout: Duration,
 ) where
@@ -110,25 +112,63 @@ fn sent(head: &ResponseHead, size: BodySize) -> http::Response<()> {
     response
 }
 
-async fn send(stream: &mut SendStream<Bytes>, body: BoxBody, most: Duration) -> Result<(), Cut> {
-    let mut body = pin!(body);
-    loop {
+async fn send(stream: &mut SendStream<Piece>, mut body: BoxBody, most: Duration) -> Result<(), Cut> {
+    let unsent = Unsent::default();
+    let mut left = match body.size() {
+        BodySize::Sized(bytes) => Some(bytes),
+        BodySize::None | BodySize::Stream => None,
+    };
+    let last = loop {
         let piece = tokio::select! {
-            piece = poll_fn(|cx| body.as_mut().poll_next(cx)) => piece,
+            piece = poll_fn(|cx| Pin::new(&mut body).poll_next(cx)) => piece,
             _ = poll_fn(|cx| stream.poll_reset(cx)) => return Err(Cut::Gone),
         };
-        let Some(piece) = piece else { break };
-        let mut piece = piece.map_err(|_| Cut::BrokenOff)?;
-        while !piece.is_empty() {
-            let room = timeout(most, room(stream, piece.len())).await.map_err(|_| Cut::Stuck)??;
-            stream.send_data(piece.split_to(min(room, piece.len())), false)?;
+        match (piece, &mut left) {
+            (Some(Ok(piece)), None) => write(stream, &unsent, piece, false, most).await?,
+            (Some(Ok(piece)), Some(left)) if piece.len() as u64 == *left => break piece,
+            (Some(Ok(piece)), Some(left)) if (piece.len() as u64) < *left => {
+                *left -= piece.len() as u64;
+                write(stream, &unsent, piece, false, most).await?;
+            }
+            (None, None) => break Bytes::new(),
+            // It breaks off, or has another length than it says. A reset takes back what is not written.
+            (Some(_), _) | (None, Some(_)) => {
+                unsent.written(most).await.map_err(|_| Cut::Stuck)?;
+                return Err(Cut::BrokenOff);
+            }
+        }
+    };
+    // What it may still wait for, as the rest of a request that is refused, is in nobody's way here: a stream whose answer
+    // is whole is over. And what it holds is not to wait for a client that takes nothing.
+    drop(body);
+    write(stream, &unsent, last, true, most).await?;
+    unsent.written(most).await.map_err(|_| Cut::Stuck)
+}
+
+/// Gives a piece, in which the answer may end, to the connection, as fast as the client takes it.
+async fn write(
+    stream: &mut SendStream<Piece>,
+    unsent: &Unsent,
+    mut piece: Bytes,
+    is_last: bool,
+    most: Duration,
+) -> Result<(), Cut> {
+    while !piece.is_empty() {
+        let room = timeout(most, room(stream, piece.len())).await.map_err(|_| Cut::Stuck)??;
+        let part = piece.split_to(min(room, piece.len()));
+        stream.send_data(unsent.piece(part), is_last && piece.is_empty())?;
+        if piece.is_empty() {
+            return Ok(());
         }
     }
-    Ok(stream.send_data(Bytes::new(), true)?)
+    if is_last {
+        stream.send_data(unsent.piece(piece), true)?;
+    }
+    Ok(())
 }
 
 /// Waits until the client, and the connection, take at least one byte; says how many they take of those that are wanted.
-async fn room(stream: &mut SendStream<Bytes>, wanted: usize) -> Result<usize, Cut> {
+async fn room(stream: &mut SendStream<Piece>, wanted: usize) -> Result<usize, Cut> {
     stream.reserve_capacity(wanted);
     while stream.capacity() == 0 {
         poll_fn(|cx| stream.poll_capacity(cx)).await.ok_or(Cut::Gone)??;

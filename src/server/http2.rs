@@ -13,7 +13,6 @@ use std::time::Duration;
 use actix_http::body::{BoxBody, MessageBody};
 use actix_http::{Request, Response};
 use actix_service::Service;
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use h2::server::{Builder, Connection};
@@ -24,15 +23,18 @@ use super::draining::Draining;
 use super::entrance::{IDLE_CONNECTION, REQUEST_TIMEOUT};
 use super::exchange::answer;
 use super::listener::STOP_TIME;
+use super::unsent::Piece;
 
 /// Requests of one connection at once.
 const MOST_STREAMS: u32 = 256;
 /// A request's head, decoded, in bytes.
 const MOST_HEADER_BYTES: u32 = 32 * 1024;
 /// What a client may send of one request's body, and of all those on a connection, before somebody reads it, in bytes.
-/// An upload passes at so much per round trip.
-const STREAM_WINDOW: u32 = 512 * 1024;
-const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// An upload passes at so much per round trip: 5 MB a second where that takes 50 ms. As many uploads as fit can stand still
+/// for want of memory before they hold up the others of their connection. Nobody fills either without a key: the body of a
+/// request that is refused is thrown away.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
 /// What is taken from an answer before the connection has written it, in bytes. What is behind it stays where it is: of a
 /// stream in the log, which its body is a position in.
 const UNSENT_BYTES: usize = 16 * 1024;
@@ -67,7 +69,7 @@ where
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(UNSENT_BYTES)
-            .handshake::<_, Bytes>(stream);
+            .handshake::<_, Piece>(stream);
         // Who agreed on HTTP/2 and does not begin with it is gone without a word.
         let Ok(connection) = timeout(REQUEST_TIMEOUT, handshake).await else { return Ok(()) };
         self.run(connection?, peer).await
@@ -75,7 +77,7 @@ where
 
     async fn run(
         &self,
-        mut connection: Connection<impl AsyncRead + AsyncWrite + Unpin, Bytes>,
+        mut connection: Connection<impl AsyncRead + AsyncWrite + Unpin, Piece>,
         peer: Option<SocketAddr>,
     ) -> Result<(), h2::Error> {
         let mut exchanges = FuturesUnordered::new();
@@ -116,3 +118,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,13 +4,14 @@ use h2::Reason;
 use h2::client::Builder;
 use serde_json::json;
 
-use crate::memory::memory;
+use crate::memory::{memory, wav};
 use crate::support::certificate::Pair;
 use crate::support::hearken::Hearken;
 use crate::support::http2::Http2;
-use crate::support::until;
 use crate::support::upstream::FakeUpstream;
+use crate::support::{base64, until};
 
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 const END: &str = "data: [DONE]\n\n";
 
 fn stream_ends(hearken: &Hearken, end: &str) -> usize {
@@ -158,7 +159,8 @@ fn streams_that_are_opened_and_reset_in_a_row_hurt_nobody_else() {
         client.flush();
     }
     bystander.ping();
-    assert!(!hearken.log().contains("ERROR"), "{}", hearken.log());
+    let log = hearken.log();
+    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
 }
 
 #[test]
@@ -187,6 +189,79 @@ fn a_body_that_is_refused_is_answered_and_the_connection_goes_on() {
     assert!(client.rest(answer).contains("request_too_large"));
     client.submit(json!({}));
     assert_eq!(hearken.open_connections(), 1);
+}
+
+#[test]
+fn a_body_that_grows_too_large_is_refused_before_its_end() {
+    let pair = Pair::new();
+    let upstream = FakeUpstream::gemini().say("a").start();
+    let hearken = Hearken::before(&upstream).tls(&pair).set("[limits]\nmax_body_bytes = 100000").start();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    let mut asked = client.begin("POST", "/v1/llm/generations", &JSON, false).unwrap();
+    asked.send(vec![b' '; 2_000_000], false);
+    let answer = client.head(asked);
+    assert_eq!(answer.head.status(), 413);
+    assert!(client.rest(answer).contains("request_too_large"));
+    client.submit(json!({}));
+    assert_eq!(hearken.open_connections(), 1);
+}
+
+#[test]
+fn a_large_upload_passes() {
+    let pair = Pair::new();
+    let upstream = FakeUpstream::gemini().say("long").start();
+    let hearken = Hearken::before(&upstream).tls(&pair).start();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    // As text more than all that a connection may send before it is read.
+    let audio = format!("data:audio/wav;base64,{}", base64(&wav(14_900_000)));
+    let id = client.submit(json!({"audio_url": audio}));
+    let (status, task) = client.get(&format!("/v1/tasks/{id}?wait=20"));
+    assert!(status == 200 && task.contains("\"long\""), "{task}");
+}
+
+#[test]
+fn uploads_that_wait_for_memory_hold_no_other_request_up() {
+    let pair = Pair::new();
+    let upstream = FakeUpstream::gemini().say("a").start();
+    let limits = "[limits]\nmax_payload_memory_bytes = 1000000";
+    let hearken = Hearken::before(&upstream).tls(&pair).set(limits).start();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    // One of them has all the memory.
+    let mut uploads: Vec<_> = (0..20)
+        .map(|_| {
+            let mut upload = client.begin("POST", "/v1/llm/generations", &JSON, false).unwrap();
+            upload.send(vec![b' '; 600_000], false);
+            upload
+        })
+        .collect();
+    client.submit(json!({}));
+    // They still wait.
+    let mut last = uploads.pop().unwrap();
+    for upload in uploads {
+        client.give_up(upload);
+    }
+    last.send("no JSON", true);
+    let answer = client.head(last);
+    assert_eq!(answer.head.status(), 400);
+    assert!(client.rest(answer).contains("invalid_json"));
+}
+
+#[test]
+fn answers_without_a_body_end_with_their_head() {
+    let pair = Pair::new();
+    let hearken = Hearken::builder().local().tls(&pair).start();
+    let mut client = Http2::connect(hearken.client().address, &pair);
+    let whole = client.ask("GET", "/page/page.js", None);
+    let whole = client.head(whole);
+    let tag = whole.head.headers()["etag"].to_str().unwrap().to_owned();
+    assert!(!client.rest(whole).is_empty());
+    let unchanged = client.begin("GET", "/page/page.js", &[("if-none-match", &tag)], true).unwrap();
+    let head = client.ask("HEAD", "/page/page.js", None);
+    for (asked, status) in [(unchanged, 304), (head, 200)] {
+        let answer = client.head(asked);
+        assert_eq!(answer.head.status(), status);
+        assert_eq!(client.rest(answer), "");
+    }
 }
 
 #[test]

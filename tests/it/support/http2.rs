@@ -43,6 +43,13 @@ pub(crate) struct Answer {
     body: RecvStream,
 }
 
+impl Asked {
+    /// Sends more of the request's body, as soon as there is room for it.
+    pub(crate) fn send(&mut self, bytes: impl Into<Bytes>, ends: bool) {
+        self.stream.send_data(bytes.into(), ends).unwrap();
+    }
+}
+
 impl Http2 {
     /// Connects, with what HTTP/2 grants unless something else is said.
     pub(crate) fn connect(address: SocketAddr, trusted: &Pair) -> Self {
@@ -79,16 +86,26 @@ impl Http2 {
 
     /// Sends a request, if the connection is still open.
     pub(crate) fn try_ask(&mut self, method: &str, path: &str, json: Option<&Value>) -> Option<Asked> {
+        let Some(json) = json else { return self.begin(method, path, &[], true) };
+        let mut asked = self.begin(method, path, &[("content-type", "application/json")], false)?;
+        asked.send(json.to_string(), true);
+        Some(asked)
+    }
+
+    /// Sends the head of a request, with which it may end.
+    pub(crate) fn begin(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        ends: bool,
+    ) -> Option<Asked> {
         let mut request = Request::builder().method(method).uri(format!("https://localhost{path}"));
         request = request.header("authorization", format!("Bearer {KEY}"));
-        if json.is_some() {
-            request = request.header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
-        let request = request.body(()).unwrap();
-        let (response, mut stream) = self.requests.send_request(request, json.is_none()).ok()?;
-        if let Some(json) = json {
-            stream.send_data(json.to_string().into(), true).unwrap();
-        }
+        let (response, stream) = self.requests.send_request(request.body(()).unwrap(), ends).ok()?;
         Some(Asked { response, stream })
     }
 
@@ -129,9 +146,13 @@ impl Http2 {
         assert_eq!(self.get("/healthz").0, 200);
     }
 
-    /// The next piece of a body, for which there is room again afterwards; nothing at its end.
+    /// The next piece of a body, for which there is room again afterwards; nothing at its end, which is told a second time
+    /// where the rest of a request is not wanted.
     pub(crate) fn piece(&self, answer: &mut Answer) -> Option<Result<Bytes, h2::Error>> {
         let piece = self.wait(answer.body.data())?;
+        if matches!(&piece, Err(err) if err.reason() == Some(Reason::NO_ERROR)) {
+            return None;
+        }
         if let Ok(piece) = &piece {
             let _ = answer.body.flow_control().release_capacity(piece.len());
         }

@@ -1,0 +1,148 @@
+//! What becomes of an answer, whatever its body does.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_http::body::BodySize;
+use actix_service::fn_service;
+use bytes::Bytes;
+use h2::Reason;
+use h2::client::{ResponseFuture, SendRequest};
+use http::Request as Head;
+use tokio::io::{AsyncWriteExt, duplex};
+use tokio::task::LocalSet;
+
+use super::*;
+
+/// What a body does after its first piece, `answer`.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    Ends,
+    BreaksOff,
+    Waits,
+}
+
+struct Scripted {
+    size: BodySize,
+    first: Option<Bytes>,
+    then: Then,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("broken off")]
+struct Broken;
+
+impl MessageBody for Scripted {
+    type Error = Broken;
+
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        match (self.first.take(), self.then) {
+            (Some(first), _) => Poll::Ready(Some(Ok(first))),
+            (None, Then::Ends) => Poll::Ready(None),
+            (None, Then::BreaksOff) => Poll::Ready(Some(Err(Broken))),
+            (None, Then::Waits) => Poll::Pending,
+        }
+    }
+}
+
+/// Serves a connection on which each request is answered with such a body, to this client.
+async fn serve<F: Future<Output = ()>>(
+    size: BodySize,
+    then: Then,
+    client: impl FnOnce(SendRequest<Bytes>) -> F,
+) {
+    let (near, far) = duplex(1 << 20);
+    let app = fn_service(move |_: Request| async move {
+        let body = Scripted { size, first: Some(Bytes::from_static(b"answer")), then };
+        Ok::<_, Response<BoxBody>>(Response::ok().set_body(body))
+    });
+    let http2 =
+        Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout: Duration::from_secs(30) };
+    let both = async {
+        let serving = tokio::task::spawn_local(async move { http2.serve(far, None).await });
+        let (requests, connection) = h2::client::handshake(near).await.unwrap();
+        tokio::task::spawn_local(connection);
+        client(requests).await;
+        serving.abort();
+    };
+    LocalSet::new().run_until(both).await;
+}
+
+/// Sends a request of which the body does not end.
+fn ask(requests: &mut SendRequest<Bytes>) -> (ResponseFuture, h2::SendStream<Bytes>) {
+    let head = Head::post("https://localhost/").body(()).unwrap();
+    requests.send_request(head, false).unwrap()
+}
+
+/// All that comes of an answer's body, and how it ends.
+async fn received(answer: ResponseFuture) -> (Vec<u8>, Option<Reason>) {
+    let (mut bytes, mut body) = (Vec::new(), answer.await.unwrap().into_body());
+    loop {
+        match body.data().await {
+            Some(Ok(piece)) => bytes.extend_from_slice(&piece),
+            Some(Err(err)) => return (bytes, err.reason()),
+            None => return (bytes, None),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_ends_with_its_last_byte_and_the_rest_of_its_request_is_not_wanted() {
+    serve(BodySize::Sized(6), Then::Waits, |mut requests| async move {
+        let (answer, mut upload) = ask(&mut requests);
+        let (bytes, reset) = received(answer).await;
+        // A client that reads late finds both.
+        assert!(bytes == b"answer" && reset.is_none_or(|reason| reason == Reason::NO_ERROR), "{reset:?}");
+        let refused = std::future::poll_fn(|cx| upload.poll_reset(cx)).await;
+        assert_eq!(refused.unwrap(), Reason::NO_ERROR);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_shorter_than_it_says_does_not_end() {
+    serve(BodySize::Sized(7), Then::Ends, |mut requests| async move {
+        let (answer, _upload) = ask(&mut requests);
+        assert_eq!(received(answer).await, (b"answer".to_vec(), Some(Reason::INTERNAL_ERROR)));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_before_a_break_arrives_on_each_of_several_streams() {
+    serve(BodySize::Stream, Then::BreaksOff, |mut requests| async move {
+        let asked: Vec<_> = (0..3).map(|_| ask(&mut requests)).collect();
+        for (answer, _upload) in asked {
+            assert_eq!(received(answer).await, (b"answer".to_vec(), Some(Reason::INTERNAL_ERROR)));
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_resets_streams_faster_than_they_are_taken_up_is_shut_out() {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let mut frame = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, flags];
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    };
+    // The settings; then heads, `GET https://x/`, each with its reset.
+    let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    sent.extend(frame(4, 0, 0, &[]));
+    for stream in (1..200).step_by(2) {
+        sent.extend(frame(1, 5, stream, &[0x82, 0x87, 0x84, 0x41, 1, b'x']));
+        sent.extend(frame(3, 0, stream, &[0, 0, 0, 8]));
+    }
+    let (mut near, far) = duplex(1 << 20);
+    near.write_all(&sent).await.unwrap();
+    let app = fn_service(|_: Request| async { Ok::<_, Response<BoxBody>>(Response::ok()) });
+    let send_timeout = Duration::from_secs(30);
+    let http2 = Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout };
+    let ended = http2.serve(far, None).await;
+    assert_eq!(ended.unwrap_err().reason(), Some(Reason::ENHANCE_YOUR_CALM));
+}

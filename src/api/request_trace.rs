@@ -12,6 +12,27 @@ use crate::wire::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, TraceId}
 /// As much of a path goes into a span, in bytes: longer than any that leads somewhere.
 const MAX_PATH_BYTES: usize = 256;
 
+/// What a listener speaks, as it knows itself; whoever sends a request can say anything. Handlers find it in the
+/// application's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As a URL has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// What is known of a request's trace when it begins.
 #[derive(Debug)]
 pub struct RequestTrace {
@@ -40,6 +61,7 @@ impl RequestTrace {
         let span = request.match_pattern().and_then(|route| {
             traces.request(place.as_ref(), caller.as_ref(), || RequestFacts {
                 method: request.method().to_string(),
+                scheme: request.app_data().copied().unwrap_or(Scheme::Http).as_str(),
                 route,
                 path: cut(request.path()).to_owned(),
             })

@@ -32,6 +32,7 @@ use crate::api::openapi::Published;
 use crate::api::payload_memory::PayloadMemory;
 use crate::api::reference::Reference;
 use crate::api::request_log;
+use crate::api::request_trace::Scheme;
 use crate::channel::Channels;
 use crate::config::Config;
 use crate::fanout::{Fanout, Reception};
@@ -82,6 +83,7 @@ pub(super) fn listen(
     let reference = web::Data::new(Reference::new());
     let (keys, channels) = (web::Data::new(keys), web::Data::new(channels));
     let (tasks, metrics, traces) = (web::Data::new(tasks), web::Data::new(metrics), web::Data::new(traces));
+    let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
     let app = move || {
         let app = App::new()
             .app_data(submits.clone())
@@ -93,6 +95,7 @@ pub(super) fn listen(
             .app_data(channels.clone())
             .app_data(tasks.clone())
             .app_data(traces.clone())
+            .app_data(scheme)
             .app_data(metrics.clone())
             .configure(|app| {
                 if let Some(scrape) = &scrape {

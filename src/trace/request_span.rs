@@ -16,6 +16,8 @@ use crate::wire::trace_context::TraceContext;
 pub struct RequestFacts {
     /// `POST`
     pub method: String,
+    /// `https`, or `http`.
+    pub scheme: &'static str,
     /// The path with names for its parts.
     pub route: String,
     /// Without the query, and cut if it is long.
@@ -85,12 +87,16 @@ impl RequestSpan {
             return;
         }
         let Some(recorder) = self.traces.recorder(Some(&self.place)) else { return };
-        let RequestFacts { method, route, path } = &self.facts;
+        let RequestFacts { method, scheme, route, path } = &self.facts;
         let name = format!("{method} {route}");
         let parent = self.caller.as_ref().map_or(Parent::None, |caller| Parent::Theirs(caller.span_id));
         let mut span = span(&self.place, parent, SpanKind::Server, name, (self.started, Timestamp::now()));
-        span.attributes =
-            vec![text("http.request.method", method), text("http.route", route), text("url.path", path)];
+        span.attributes = vec![
+            text("http.request.method", method),
+            text("http.route", route),
+            text("url.scheme", *scheme),
+            text("url.path", path),
+        ];
         span.attributes.extend(status.map(|status| number("http.response.status_code", status.into())));
         match status {
             // Of a server's span these are errors; what a client does wrong is the client's.

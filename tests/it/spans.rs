@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::certificate::{Pair, curl};
 use crate::support::collector::{Collector, Seen, spans};
 use crate::support::hearken::{Builder, Hearken, KEY, UPSTREAM_KEY};
 use crate::support::host::Host;
@@ -330,4 +331,17 @@ fn a_collector_that_is_down_or_stuck_harms_nobody_and_the_server_stops_in_time()
         let log = hearken.log();
         assert!(log.contains("lost"), "{log}");
     }
+}
+
+#[test]
+fn a_request_over_tls_is_told_as_such_whatever_it_says_itself() {
+    let (collector, upstream) = (Collector::start(), FakeUpstream::gemini().say("Hello").start());
+    let hearken = with(&collector, &upstream).tls(&Pair::new()).start();
+    let text = body(json!({})).to_string();
+    let options =
+        ["--http1.1", "-H", "content-type: application/json", "-H", "x-forwarded-proto: gopher", "-d"];
+    let submitted = curl(&hearken, "/v1/llm/generations", &[&options[..], &[text.as_str()]].concat());
+    assert!(submitted.status.success(), "{submitted:?}");
+    let spans = collector.spans_with(&[SUBMIT]);
+    assert_eq!(only(&spans, SUBMIT).attribute("url.scheme"), "https");
 }

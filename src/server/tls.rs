@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -18,10 +18,10 @@ use super::certificate::Certificate;
 use super::entrance::DISCONNECT_TIMEOUT;
 use crate::fanout::socket::Socket;
 
-/// How long a client may take until TLS is spoken, from the connection on.
+/// How long a client may take until TLS is spoken, from the connection on. There are as many handshakes at once as there
+/// may be connections ([`OpenFiles`](super::open_files::OpenFiles)), each of some 10 KB: of fewer places, those who say one
+/// byte and no more could hold all.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes under way, of all workers: each holds some 10 KB. Whoever has not said a word yet is none of them.
-const MOST_HANDSHAKES: usize = 1024;
 /// Plain text that waits to be encrypted, in bytes: as much as one record holds. What is behind waits with its owner.
 const UNSENT_BYTES: usize = 16 * 1024;
 /// The names by which client and server agree on what they speak.
@@ -37,7 +37,6 @@ const NO_TLS_BYTES: u64 = 64 * 1024;
 #[derive(Clone)]
 pub(super) struct Tls {
     acceptor: TlsAcceptor,
-    handshakes: Arc<Semaphore>,
 }
 
 /// What a client and the server have agreed to speak.
@@ -52,8 +51,7 @@ impl Tls {
         let mut config =
             ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(Newest(certificates)));
         config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
-        let handshakes = Arc::new(Semaphore::new(MOST_HANDSHAKES));
-        Self { acceptor: TlsAcceptor::from(Arc::new(config)), handshakes }
+        Self { acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 
     /// Waits for the client's first byte, and then for it and the server to agree. `socket` makes of the connection what
@@ -72,7 +70,6 @@ impl Tls {
                 send_off(&mut stream).await?;
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "it speaks plain HTTP"));
             }
-            let _place = self.handshakes.acquire().await.map_err(io::Error::other)?;
             let secure =
                 self.acceptor.accept_with(socket(stream), |tls| tls.set_buffer_limit(Some(UNSENT_BYTES)));
             secure.await

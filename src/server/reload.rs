@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
-use tokio::time::{Instant, interval, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::certificate::{Certificate, CertificateError, Pair};
 use crate::config::TlsConfig;
@@ -57,6 +57,8 @@ pub(super) fn without(mut hang_up: Signal) {
 impl Follower {
     async fn run(mut self, mut hang_up: Signal) {
         let mut looks = interval(LOOK);
+        // What is to last from one look to the next must not see two at once, after a disk that hung.
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reminders = interval_at(Instant::now() + REMINDER, REMINDER);
         loop {
             tokio::select! {

@@ -32,7 +32,7 @@ use crate::actors::registry::Registry;
 use crate::actors::task::TaskSettings;
 use crate::api::payload_memory::PayloadMemory;
 use crate::channel::{Channel, Channels};
-use crate::config::{ChannelConfig, ChannelKind, Config, Retention};
+use crate::config::{ChannelConfig, ChannelKind, Config, Retention, StreamConfig};
 use crate::fanout::Fanout;
 use crate::fetch::Fetcher;
 use crate::keys::{KeyRecord, Keyring, Keys};
@@ -139,7 +139,9 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters: Vec<_> = (0..cores).map(|_| Arbiter::new().handle()).collect();
-    let fanout = Fanout::start(config.stream, &arbiters, metrics.fanout.clone())?;
+    // Over TLS nothing is handed over: a pump would have nobody, and be measured all the same.
+    let stream = StreamConfig { hand_over: config.stream.hand_over && config.tls.is_none(), ..config.stream };
+    let fanout = Fanout::start(stream, &arbiters, metrics.fanout.clone())?;
     let registry = Registry::new(settings, arbiters).start();
     let taken_up = take_up(&registry, &store, &channels, &keys.current()).await?;
     if taken_up != TakenUp::default() {

@@ -103,7 +103,7 @@
 //!   banned by clippy.
 //! - Upstreams, whom the operator has chosen, are told of the submitter's trace; hosts that audio is fetched from are not.
 //! - A span is made of values when its work has ended; who collects them can be slow or gone, and nothing waits.
-//! - What a client may keep in memory without a key is bounded: handshakes, heads of requests, streams of a connection,
+//! - What a client may keep in memory of each connection without a key is bounded: heads of requests, streams,
 //!   what they send before it is read, and what they are sent before they take it.
 //! - What is counted costs an atomic once for a task, a call, a batch of chunks, a commit or a subscription, and nothing
 //!   for an event of a subscriber. What is, is asked of its owner by whoever looks: no gauge is kept by adding and taking

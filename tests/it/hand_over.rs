@@ -224,7 +224,8 @@ fn what_a_client_sends_behind_its_subscription_keeps_no_core_busy_and_no_connect
         let mut byte = [0];
         let mut read = Vec::new();
         while !read.ends_with(b"event: chunk") {
-            socket.read_exact(&mut byte).unwrap();
+            let seen = socket.read_exact(&mut byte);
+            assert!(seen.is_ok(), "{seen:?} after {}", String::from_utf8_lossy(&read));
             read.extend(byte);
         }
     }

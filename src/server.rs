@@ -171,7 +171,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
         memory,
         open_files,
         metrics: metrics.http,
-        scrape: metrics_listener::serve(&config.metrics, scrape)?,
+        served_metrics: metrics_listener::serve(&config.metrics, scrape)?,
         draining: draining.clone(),
         traces,
     };

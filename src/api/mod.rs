@@ -4,6 +4,7 @@ pub mod body;
 pub mod caller;
 pub mod generations;
 pub mod health;
+pub mod metrics;
 pub mod models;
 pub mod openapi;
 pub mod page;
@@ -102,6 +103,12 @@ const ENDPOINTS: &[Endpoint] = &[
         description: Some(describe::service::ready),
     },
     Endpoint {
+        path: "/metrics",
+        allow: "GET, HEAD",
+        route: || get_or_head().to(metrics::serve),
+        description: Some(describe::service::metrics),
+    },
+    Endpoint {
         path: "/openapi.json",
         allow: "GET, HEAD",
         route: || get_or_head().to(openapi::serve),
@@ -123,7 +130,16 @@ const ENDPOINTS: &[Endpoint] = &[
 
 /// Makes the table the application's.
 pub fn routes(config: &mut web::ServiceConfig) {
-    for endpoint in ENDPOINTS {
+    serve(config, |_| true);
+}
+
+/// Of the table only what a listener for metrics alone serves.
+pub fn metrics_routes(config: &mut web::ServiceConfig) {
+    serve(config, |path| matches!(path, "/metrics" | "/healthz"));
+}
+
+fn serve(config: &mut web::ServiceConfig, is_wanted: impl Fn(&str) -> bool) {
+    for endpoint in ENDPOINTS.iter().filter(|endpoint| is_wanted(endpoint.path)) {
         let allow = endpoint.allow;
         let resource = web::resource(endpoint.path)
             .route((endpoint.route)())

@@ -39,8 +39,14 @@ fn describe(config: &Config) {
     say(format_args!("listens on        {}", config.listen));
     match &config.metrics {
         MetricsListen::Off => {}
-        MetricsListen::Main => say("serves metrics    at /metrics"),
-        MetricsListen::Own(listen) => say(format_args!("serves metrics    on {listen}, at /metrics")),
+        MetricsListen::Main => {
+            say("serves metrics    where it listens, at /metrics, to everybody without a key")
+        }
+        MetricsListen::Own(listen) => {
+            say(format_args!(
+                "serves metrics    on {listen}, at /metrics, over plain HTTP and without a key"
+            ));
+        }
     }
     say(format_args!("keeps its data in {}", config.data_dir.display()));
     say(format_args!("drains for        {} s", config.drain.as_secs()));

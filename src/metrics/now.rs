@@ -92,8 +92,6 @@ pub struct StoreLevels {
     pub writes_waiting: usize,
     /// Bytes of audio, and how many there may be.
     pub spool: (u64, u64),
-    /// Bytes that are free on the disk, where that is known.
-    pub free: Option<u64>,
 }
 
 /// The levels of this moment. Each is shown where its owner has answered: a gap in a graph says that it has not, and an
@@ -177,8 +175,15 @@ impl Now {
     pub fn store(&self, levels: StoreLevels) -> Result<(), MetricsError> {
         self.set(&names::WRITES_WAITING, count(levels.writes_waiting))?;
         self.set(&names::SPOOL, number(levels.spool.0))?;
-        self.set(&names::SPOOL_LIMIT, number(levels.spool.1))?;
-        levels.free.map_or(Ok(()), |free| self.set(&names::DISK_FREE, number(free)))
+        self.set(&names::SPOOL_LIMIT, number(levels.spool.1))
+    }
+
+    /// Bytes that are free on the disk of the store.
+    ///
+    /// # Errors
+    /// See [`breakers`](Self::breakers).
+    pub fn disk_free(&self, bytes: u64) -> Result<(), MetricsError> {
+        self.set(&names::DISK_FREE, number(bytes))
     }
 
     /// The process.

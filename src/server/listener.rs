@@ -22,11 +22,11 @@ use super::StartError;
 use super::draining::Draining;
 use super::entrance::Entrance;
 use super::open_files::OpenFiles;
-use super::scrape::Scrape;
 use super::tls::Tls;
 use crate::actors::Tasks;
 use crate::api;
 use crate::api::generations::SubmitSettings;
+use crate::api::metrics::Metrics;
 use crate::api::models::ServingSince;
 use crate::api::openapi::Published;
 use crate::api::payload_memory::PayloadMemory;
@@ -54,8 +54,8 @@ pub(super) struct Shared {
     pub(super) memory: PayloadMemory,
     pub(super) open_files: OpenFiles,
     pub(super) metrics: HttpMetrics,
-    /// Serves the metrics, where that is to be done here.
-    pub(super) scrape: Option<Scrape>,
+    /// What is served at `/metrics`, where something is.
+    pub(super) served_metrics: Option<Metrics>,
     /// Connections that are idle then are closed.
     pub(super) draining: Draining,
     /// Where requests are recorded.
@@ -70,8 +70,18 @@ pub(super) fn listen(
     workers: usize,
 ) -> Result<(Server, Vec<SocketAddr>), StartError> {
     let cannot_listen = |source| StartError::Listen { listen: config.listen.clone(), source };
-    let Shared { keys, channels, tasks, fanout, memory, open_files, metrics, scrape, draining, traces } =
-        shared;
+    let Shared {
+        keys,
+        channels,
+        tasks,
+        fanout,
+        memory,
+        open_files,
+        metrics,
+        served_metrics,
+        draining,
+        traces,
+    } = shared;
     let submits = web::Data::new(SubmitSettings {
         max_body_bytes: config.limits.max_body_bytes,
         memory,
@@ -84,6 +94,7 @@ pub(super) fn listen(
     let (keys, channels) = (web::Data::new(keys), web::Data::new(channels));
     let (tasks, metrics, traces) = (web::Data::new(tasks), web::Data::new(metrics), web::Data::new(traces));
     let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let served_metrics = served_metrics.map(web::Data::new);
     let app = move || {
         let app = App::new()
             .app_data(submits.clone())
@@ -98,8 +109,8 @@ pub(super) fn listen(
             .app_data(scheme)
             .app_data(metrics.clone())
             .configure(|app| {
-                if let Some(scrape) = &scrape {
-                    scrape.serve(app);
+                if let Some(served) = &served_metrics {
+                    app.app_data(served.clone());
                 }
             })
             .configure(api::routes)

@@ -5,13 +5,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use actix_rt::Arbiter;
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 
 use super::StartError;
 use super::listener::bind;
 use super::scrape::Scrape;
-use crate::api::{get_or_head, health, reply};
+use crate::api;
+use crate::api::metrics::Metrics;
 use crate::config::MetricsListen;
 
 /// Most connections at once: one Prometheus has one.
@@ -22,12 +24,14 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(75);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves metrics where they have a listener of their own. Returns what the main one needs, where it is to do so.
-pub(super) fn serve(listen: &MetricsListen, scrape: Scrape) -> Result<Option<Scrape>, StartError> {
+pub(super) fn serve(listen: &MetricsListen, scrape: Scrape) -> Result<Option<Metrics>, StartError> {
+    // With a thread of its own it costs nobody whose requests or tasks are watched.
+    let started = || scrape.start(&Arbiter::new().handle());
     match listen {
         MetricsListen::Off => Ok(None),
-        MetricsListen::Main => Ok(Some(scrape)),
+        MetricsListen::Main => Ok(Some(started())),
         MetricsListen::Own(listen) => {
-            let (serving, addresses) = start(listen, scrape)
+            let (serving, addresses) = start(listen, started())
                 .map_err(|source| StartError::ListenForMetrics { listen: listen.clone(), source })?;
             for address in addresses {
                 tracing::info!("metrics at http://{address}/metrics");
@@ -40,13 +44,9 @@ pub(super) fn serve(listen: &MetricsListen, scrape: Scrape) -> Result<Option<Scr
 }
 
 /// Returns the server, which has to be awaited, and where it listens.
-fn start(listen: &str, scrape: Scrape) -> io::Result<(Server, Vec<SocketAddr>)> {
-    let app = move || {
-        App::new()
-            .configure(|app| scrape.serve(app))
-            .service(web::resource("/healthz").route(get_or_head().to(health::alive)))
-            .default_service(web::to(reply::not_found))
-    };
+fn start(listen: &str, metrics: Metrics) -> io::Result<(Server, Vec<SocketAddr>)> {
+    let metrics = web::Data::new(metrics);
+    let app = move || App::new().app_data(metrics.clone()).configure(api::metrics_routes);
     let mut server = HttpServer::new(app)
         .workers(1)
         .max_connections(CONNECTIONS)

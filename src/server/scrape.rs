@@ -1,29 +1,35 @@
-//! `GET /metrics`: asks everybody who knows something of this moment, and writes what they say beside what was counted.
+//! Asks everybody who knows something of this moment, and writes what they say beside what was counted.
+//!
+//! One who asks makes every pump look at all its subscribers, and needs no key. So there is one scrape at a time, and
+//! whoever comes during it or shortly after it is told the same.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix_rt::task::spawn_blocking;
-use actix_web::http::header;
-use actix_web::{HttpResponse, ResponseError, web};
+use actix_rt::ArbiterHandle;
+use actix_rt::task::{JoinHandle, spawn_blocking};
+use bytes::Bytes;
 use tokio::join;
-use tokio::time::timeout;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
 
 use super::open_files::OpenFiles;
 use crate::actors::Tasks;
-use crate::api::get_or_head;
+use crate::api::metrics::{self, Reader};
 use crate::api::payload_memory::PayloadMemory;
-use crate::api::reply::method_not_allowed;
 use crate::channel::Channels;
-use crate::error::Failure;
 use crate::fanout::Fanout;
-use crate::metrics::{CONTENT_TYPE, HttpLevels, Metrics, MetricsError, Now, Process};
+use crate::metrics::{HttpLevels, Metrics, MetricsError, Now, Process};
 use crate::store::Store;
 
 /// How long somebody who is asked may take. Whoever does not answer is left out: the others are wanted most then.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a text is handed out: shorter than the second that is the shortest interval in use.
+const FRESH: Duration = Duration::from_millis(500);
+/// Readers that may wait in line; beyond, they wait for a place in it.
+const LINE: usize = 64;
 
-/// Everybody who is asked; cheap to clone.
-#[derive(Debug, Clone)]
+/// Everybody who is asked.
+#[derive(Debug)]
 pub(super) struct Scrape {
     pub(super) metrics: Metrics,
     pub(super) tasks: Tasks,
@@ -35,22 +41,29 @@ pub(super) struct Scrape {
 }
 
 impl Scrape {
-    /// Adds the path to an application.
-    pub(super) fn serve(&self, app: &mut web::ServiceConfig) {
-        let metrics = web::resource("/metrics")
-            .route(get_or_head().to(answer))
-            .default_service(web::to(|| method_not_allowed("GET, HEAD")));
-        app.app_data(web::Data::new(self.clone())).service(metrics);
+    /// Serves readers, on the arbiter's thread.
+    pub(super) fn start(self, arbiter: &ArbiterHandle) -> metrics::Metrics {
+        let (readers, line) = mpsc::channel(LINE);
+        // Refused only by a process that is about to end; then readers are told that nothing is there.
+        arbiter.spawn_fn(move || {
+            let mut slow = Slow::default();
+            actix_rt::spawn(serve(line, async move || self.text(&mut slow).await));
+        });
+        metrics::Metrics::new(readers)
     }
 
-    async fn text(&self) -> Result<String, MetricsError> {
-        let (tasks, behind, store, process) = join!(
+    async fn text(&self, slow: &mut Slow) -> Result<String, MetricsError> {
+        let Slow { process, disk } = slow;
+        let (tasks, behind, process, free) = join!(
             timeout(PATIENCE, self.tasks.levels()),
             timeout(PATIENCE, self.fanout.behind()),
-            timeout(PATIENCE, self.store.levels()),
-            timeout(PATIENCE, spawn_blocking(Process::look)),
+            process.answer(|| spawn_blocking(Process::look)),
+            disk.answer(|| {
+                let store = self.store.clone();
+                spawn_blocking(move || store.disk_free())
+            }),
         );
-        let (now, moment) = (Now::new(), Instant::now());
+        let (now, moment) = (Now::new(), std::time::Instant::now());
         let breakers =
             self.channels.iter().map(|channel| (channel.name.as_str(), channel.breaker.state(moment)));
         now.breakers(breakers)?;
@@ -59,16 +72,17 @@ impl Scrape {
             payload: self.memory.taken(),
             uploads_waiting: self.memory.waiting(),
         })?;
+        now.store(self.store.levels())?;
         if let Ok(Some(levels)) = tasks {
             now.tasks(&levels)?;
         }
         if let Ok(Some(behind)) = behind {
             now.behind(behind)?;
         }
-        if let Ok(levels) = store {
-            now.store(levels)?;
+        if let Some(free) = free.flatten() {
+            now.disk_free(free)?;
         }
-        if let Ok(Ok(process)) = process {
+        if let Some(process) = process {
             now.process(process)?;
         }
         // Last: what was told meanwhile counts.
@@ -76,12 +90,101 @@ impl Scrape {
     }
 }
 
-async fn answer(scrape: web::Data<Scrape>) -> HttpResponse {
-    match scrape.text().await {
-        Ok(text) => HttpResponse::Ok().insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(text),
-        Err(err) => {
-            tracing::error!(%err, "the metrics cannot be written");
-            Failure::internal().error_response()
+/// Tells one reader after the other; those who come during a scrape wait for its end, and are told what it says.
+async fn serve(
+    mut line: mpsc::Receiver<Reader>,
+    mut scrape: impl AsyncFnMut() -> Result<String, MetricsError>,
+) {
+    let mut last: Option<(Instant, Bytes)> = None;
+    while let Some(reader) = line.recv().await {
+        last = last.filter(|(written, _)| written.elapsed() < FRESH);
+        if last.is_none() && !reader.is_closed() {
+            match scrape().await {
+                Ok(text) => last = Some((Instant::now(), text.into())),
+                Err(err) => tracing::error!(%err, "the metrics cannot be written"),
+            }
         }
+        if let Some((_, text)) = &last {
+            // Whoever has gone meanwhile is told nothing.
+            let _ = reader.send(text.clone());
+        }
+    }
+}
+
+/// What has to be asked of the system, each on a thread.
+#[derive(Debug, Default)]
+struct Slow {
+    process: Question<Process>,
+    disk: Question<Option<u64>>,
+}
+
+/// A question that is not asked again while somebody thinks about it: a disk that hangs must not cost a thread for each
+/// scrape.
+#[derive(Debug)]
+struct Question<T>(Option<JoinHandle<T>>);
+
+impl<T> Default for Question<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Question<T> {
+    /// Nothing where no answer comes in time.
+    async fn answer(&mut self, ask: impl FnOnce() -> JoinHandle<T>) -> Option<T> {
+        // What came after its scrape was over tells of that time.
+        self.0.take_if(|asked| asked.is_finished());
+        let answer = timeout(PATIENCE, self.0.get_or_insert_with(ask)).await.ok()?;
+        self.0 = None;
+        answer.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[actix_rt::test]
+    async fn those_who_come_together_share_a_scrape() {
+        tokio::time::pause();
+        let (readers, line) = mpsc::channel(LINE);
+        let mut scrapes = 0;
+        actix_rt::spawn(serve(line, async move || {
+            scrapes += 1;
+            tokio::time::sleep(PATIENCE).await;
+            Ok(scrapes.to_string())
+        }));
+        for scrape in ["1", "2"] {
+            let mut texts = Vec::new();
+            for _ in 0..LINE {
+                let (reader, text) = oneshot::channel();
+                readers.send(reader).await.unwrap();
+                texts.push(text);
+            }
+            for text in texts {
+                assert_eq!(text.await.unwrap(), scrape);
+            }
+            tokio::time::advance(FRESH).await;
+        }
+    }
+
+    #[actix_rt::test]
+    async fn who_does_not_answer_is_not_asked_again_until_then() {
+        tokio::time::pause();
+        let mut question = Question::default();
+        let (answer, answers) = oneshot::channel();
+        let hangs = || actix_rt::spawn(async { answers.await.unwrap() });
+        assert_eq!(question.answer(hangs).await, None);
+        assert_eq!(question.answer(|| panic!("asked while it hangs")).await, None);
+        answer.send(1).unwrap();
+        tokio::task::yield_now().await;
+        assert_eq!(
+            question.answer(|| actix_rt::spawn(async { 2 })).await,
+            Some(2),
+            "the old answer is not told"
+        );
+        assert!(question.0.is_none());
     }
 }

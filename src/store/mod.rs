@@ -479,14 +479,18 @@ impl Store {
     }
 
     /// How much waits and how much there is.
-    pub async fn levels(&self) -> StoreLevels {
-        let spool = self.spool.clone();
-        let free = blocking(move || Ok(spool.free())).await;
+    #[must_use]
+    pub fn levels(&self) -> StoreLevels {
         StoreLevels {
             writes_waiting: self.writes.max_capacity() - self.writes.capacity(),
             spool: self.spool.used(),
-            free: free.unwrap_or_default(),
         }
+    }
+
+    /// Bytes that are free on the disk, where the system says. Blocks, and with a disk that hangs for as long as that.
+    #[must_use]
+    pub fn disk_free(&self) -> Option<u64> {
+        self.spool.free()
     }
 
     async fn write<T>(&self, make: impl FnOnce(Reply<T>) -> Write) -> Result<T, StoreError> {

@@ -53,8 +53,11 @@ fn check_says_from_where_audio_is_fetched() {
 fn check_says_where_metrics_are_served() {
     for (listen, expected) in [
         ("", None),
-        ("main", Some("serves metrics    at /metrics\n")),
-        ("9464", Some("serves metrics    on 127.0.0.1:9464, at /metrics\n")),
+        ("main", Some("serves metrics    where it listens, at /metrics, to everybody without a key\n")),
+        (
+            "9464",
+            Some("serves metrics    on 127.0.0.1:9464, at /metrics, over plain HTTP and without a key\n"),
+        ),
     ] {
         let output = with_file(&format!("[metrics]\nlisten = \"{listen}\""), "check");
         let said = String::from_utf8(output.stdout).unwrap();

@@ -27,6 +27,7 @@ fn transport() -> &'static str {
 fn metrics_are_served_where_they_are_asked_for_and_nowhere_else() {
     let off = Hearken::builder().local().start();
     off.get("/metrics").error(404, "not_found");
+    off.call("POST", "/metrics", &[], Some(b"")).error(405, "method_not_allowed");
 
     let main = Hearken::builder().local().set("[metrics]\nlisten = \"main\"").start();
     let nobody = main.without_key();

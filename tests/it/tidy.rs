@@ -179,14 +179,9 @@ fn the_readme_names_every_error_code() {
 
 #[test]
 fn every_path_stands_in_the_url_table() {
-    // There a path has its description in the OpenAPI document beside it. Metrics are no part of the API: they are off
-    // unless the operator wants them, and then mostly elsewhere.
-    let of_metrics = [Path::new("server/scrape.rs"), Path::new("server/metrics_listener.rs")];
+    // There a path has its description in the OpenAPI document beside it.
     for (path, text) in sources("src/api").into_iter().chain(sources("src/server")) {
         let inside = path.strip_prefix(root().join("src")).unwrap();
-        if of_metrics.contains(&inside) {
-            continue;
-        }
         let allowed = usize::from(inside == Path::new("api/mod.rs"));
         let program = program(&text);
         for word in [".service(", "web::resource(", ".route("] {

@@ -58,7 +58,7 @@ impl Tag {
             Self::Tasks => "Ask how far tasks are and what came of them, and end them.",
             Self::Models => "What there is to ask.",
             Self::Service => {
-                "The server itself: probes and its own description. No key is needed, and HEAD is answered, too."
+                "The server itself: probes, metrics and its own description. No key is needed, and HEAD is answered, too."
             }
         }
     }

@@ -1,7 +1,8 @@
-//! The document's words about the service itself: probes, the document, the reference page.
+//! The document's words about the service itself: probes, metrics, the document, the reference page.
 
 use serde_json::json;
 use utoipa::openapi::ContentBuilder;
+use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
 use utoipa::openapi::schema::ObjectBuilder;
 
@@ -32,6 +33,24 @@ fn probe(id: &str, summary: &str, description: &str, word: &str, codes: &[ErrorC
         HttpMethod::Get,
         failing(operation, codes.iter().copied().chain([ErrorCode::InternalError])),
     )
+}
+
+/// `/metrics`
+pub(crate) fn metrics() -> PathItem {
+    let operation = open_operation(
+        "getMetrics",
+        Tag::Service.name(),
+        "What is counted and measured",
+        "For Prometheus, in its text format. It is here where the configuration says `metrics.listen = \"main\"`; \
+         otherwise this is 404, and a listener of its own may serve it.",
+    );
+    let sample = "# HELP hearken_tasks_submitted_total Tasks that were accepted.\n\
+                  # TYPE hearken_tasks_submitted_total counter\nhearken_tasks_submitted_total 42\n";
+    let example = ExampleBuilder::new().summary("A part of it").value(Some(json!(sample))).build();
+    let content = ContentBuilder::new().schema(Some(text())).examples_from_iter([("part", example)]).build();
+    let operation = operation
+        .response("200", response("All metrics of this moment.", &[]).content("text/plain", content));
+    PathItem::new(HttpMethod::Get, failing(operation, [ErrorCode::NotFound, ErrorCode::InternalError]))
 }
 
 /// `/`

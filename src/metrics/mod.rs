@@ -17,6 +17,8 @@ mod process;
 mod store;
 mod tasks;
 
+use std::time::SystemTime;
+
 use prometheus::{Registry, TextEncoder};
 
 pub use fanout::FanoutMetrics;
@@ -25,6 +27,7 @@ pub use names::{ALL, Described};
 pub use now::{Behind, BreakerState, HttpLevels, Now, QueueLevels, StoreLevels, TaskLevels};
 pub use process::Process;
 pub use store::StoreMetrics;
+use tasks::NO_CHANNEL;
 pub use tasks::{TaskEnd, TaskMetrics};
 
 /// The media type of the text that [`Metrics::text`] makes.
@@ -56,7 +59,11 @@ impl Metrics {
     pub fn new<'a>(channels: impl Iterator<Item = &'a str>) -> Result<Self, MetricsError> {
         let registry = Registry::new();
         names::BUILD.open(&registry)?.of([env!("CARGO_PKG_VERSION")]).set(1);
+        // Not the system's word: where a process may see nothing but processes (ProcSubset=pid) it does not say.
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        names::STARTED.open(&registry)?.of([]).set(started.as_secs_f64());
         let tasks = TaskMetrics::open(&registry)?;
+        tasks.expect_ends(NO_CHANNEL);
         channels.for_each(|channel| tasks.expect(channel));
         Ok(Self {
             tasks,
@@ -109,5 +116,23 @@ mod tests {
             assert!(text.contains(line), "{line}{text}");
         }
         assert!(!text.contains("hearken_tasks_pending "), "nobody was asked:\n{text}");
+        assert!(text.contains("\nprocess_start_time_seconds 1"), "{text}");
+    }
+
+    #[test]
+    fn each_failure_that_wakes_somebody_is_there_from_the_start() {
+        let metrics = Metrics::new(["gemini"].into_iter()).unwrap();
+        let text = metrics.text(&Now::new()).unwrap();
+        let alerts = include_str!("../../alerts.yml");
+        let (_, named) = alerts.split_once("hearken_tasks_ended_total{outcome=~\"").unwrap();
+        let named: Vec<&str> = named.split_once('"').unwrap().0.split('|').collect();
+        assert!(named.len() >= 10, "{named:?}");
+        for outcome in named {
+            for channel in ["gemini", "none"] {
+                let line =
+                    format!("hearken_tasks_ended_total{{channel=\"{channel}\",outcome=\"{outcome}\"}} 0\n");
+                assert!(text.contains(&line), "{line}{text}");
+            }
+        }
     }
 }

@@ -194,9 +194,6 @@ impl Now {
         if let Some(seconds) = process.cpu_seconds {
             names::CPU.open(&self.0)?.of([]).inc_by(seconds);
         }
-        if let Some(moment) = process.started {
-            names::STARTED.open(&self.0)?.of([]).set(moment);
-        }
         for (spec, value) in [
             (&names::RESIDENT, process.resident_bytes),
             (&names::VIRTUAL, process.virtual_bytes),

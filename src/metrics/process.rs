@@ -12,7 +12,6 @@ pub struct Process {
     pub(super) resident_bytes: Option<u64>,
     pub(super) virtual_bytes: Option<u64>,
     pub(super) threads: Option<u64>,
-    pub(super) started: Option<f64>,
     pub(super) open_files: Option<u64>,
     pub(super) most_files: Option<u64>,
 }
@@ -21,14 +20,13 @@ impl Process {
     /// Asks the system. Blocks: a process with a hundred thousand open files has them counted.
     #[must_use]
     pub fn look() -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let stat = Self::of_stat(&read("/proc/self/stat"), booted(&read("/proc/stat")));
+        let stat = Self::of_stat(&std::fs::read_to_string("/proc/self/stat").unwrap_or_default());
         let limit = rlimit::Resource::NOFILE.get_soft().ok();
         Self { open_files: open_files(Path::new("/proc/self/fd")), most_files: limit, ..stat }
     }
 
-    /// What stands in `/proc/self/stat`, where the system booted at this moment.
-    fn of_stat(stat: &str, booted: Option<f64>) -> Self {
+    /// What stands in `/proc/self/stat`.
+    fn of_stat(stat: &str) -> Self {
         // The second field is the program's name, which may hold anything.
         let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
@@ -37,17 +35,11 @@ impl Process {
         Self {
             cpu_seconds: seconds(14).zip(seconds(15)).map(|(user, system)| user + system),
             threads: number(20),
-            started: booted.zip(seconds(22)).map(|(booted, after)| booted + after),
             virtual_bytes: number(23),
             resident_bytes: number(24).map(|pages| pages * rustix::param::page_size() as u64),
             ..Self::default()
         }
     }
-}
-
-/// When the system booted, in seconds since the Unix epoch, from `/proc/stat`.
-fn booted(stat: &str) -> Option<f64> {
-    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 /// How many files are open.
@@ -68,17 +60,16 @@ mod tests {
     #[test]
     fn a_program_may_be_called_anything() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 250 150 0 0 20 0 9 0 1000 4096 3 0";
-        let process = Process::of_stat(stat, Some(1_000.0));
+        let process = Process::of_stat(stat);
         let ticks = rustix::param::clock_ticks_per_second() as f64;
         assert_eq!(process.cpu_seconds, Some(400.0 / ticks));
-        assert_eq!(process.started, Some(1_000.0 + 1_000.0 / ticks));
         assert_eq!((process.threads, process.virtual_bytes), (Some(9), Some(4096)));
         assert_eq!(process.resident_bytes, Some(3 * rustix::param::page_size() as u64));
     }
 
     #[test]
     fn what_is_not_told_is_not_shown() {
-        assert_eq!(Process::of_stat("", None), Process::default());
+        assert_eq!(Process::of_stat(""), Process::default());
     }
 
     #[cfg(target_os = "linux")]
@@ -87,6 +78,6 @@ mod tests {
         let process = Process::look();
         assert!(process.resident_bytes.is_some_and(|bytes| bytes > 1 << 20), "{process:?}");
         assert!(process.open_files.is_some_and(|files| files >= 3), "{process:?}");
-        assert!(process.threads.is_some() && process.started.is_some() && process.cpu_seconds.is_some());
+        assert!(process.threads.is_some() && process.cpu_seconds.is_some());
     }
 }

@@ -12,7 +12,20 @@ use crate::error::ErrorCode;
 /// The outcome of whatever has worked, beside the error codes.
 const COMPLETED: &str = "completed";
 /// The channel of a task that has asked none.
-const NO_CHANNEL: &str = "none";
+pub(super) const NO_CHANNEL: &str = "none";
+/// The failures that are nobody's who submits: an operator is woken by them. alerts.yml names the same.
+const OURS: [ErrorCode; 10] = [
+    ErrorCode::UpstreamError,
+    ErrorCode::UpstreamAuthError,
+    ErrorCode::UpstreamInvalidResponse,
+    ErrorCode::UpstreamDisconnected,
+    ErrorCode::UpstreamRateLimited,
+    ErrorCode::UpstreamTimeout,
+    ErrorCode::AllChannelsExhausted,
+    ErrorCode::InternalError,
+    ErrorCode::TaskInterrupted,
+    ErrorCode::StorageFull,
+];
 
 /// How an upstream call ended: few words, so that one graph shows all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,12 +154,20 @@ impl TaskMetrics {
 
     /// Shows what this channel will count.
     pub(super) fn expect(&self, channel: &str) {
-        let _ = (self.ended.of([channel, COMPLETED]), self.duration.of([channel, COMPLETED]));
+        self.expect_ends(channel);
+        let _ = self.duration.of([channel, COMPLETED]);
         let _ = (self.retries.of([channel]), self.failovers.of([channel]), self.audio.of([channel]));
         let _ = (self.first_chunk.of([channel]), self.upstream_first.of([channel]));
         let _ = (self.tokens.of([channel, "prompt"]), self.tokens.of([channel, "completion"]));
         for class in Class::ALL {
             let _ = self.attempts.of([channel, class.as_str()]);
+        }
+    }
+
+    /// Shows the ends of its tasks that are well and those that wake somebody.
+    pub(super) fn expect_ends(&self, channel: &str) {
+        for outcome in OURS.map(ErrorCode::as_str).into_iter().chain([COMPLETED]) {
+            let _ = self.ended.of([channel, outcome]);
         }
     }
 

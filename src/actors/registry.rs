@@ -35,6 +35,7 @@ use crate::store::{Replay, Store};
 use crate::task::chunk_log::{ChunkLog, LogHandle, LogReader};
 use crate::task::cold_log::ColdLog;
 use crate::task::id::TaskId;
+use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 use cold::ColdLogs;
 
@@ -43,7 +44,7 @@ use cold::ColdLogs;
 #[rtype(result = "()")]
 struct Departed {
     id: TaskId,
-    /// What it left behind; `None` where it crashed.
+    /// What it left behind; `None` where it was never made.
     left: Option<Departure>,
 }
 
@@ -157,7 +158,7 @@ impl Registry {
         }
     }
 
-    fn succeed(&mut self, id: &TaskId, ctx: &mut Context<Self>) {
+    fn succeed(&mut self, id: &TaskId, timeline: Option<Timeline>, ctx: &mut Context<Self>) {
         let Some(Living { task, log, crashed, .. }) = self.tasks.remove(id) else { return };
         tracing::error!(task_id = %id, again = crashed, "the task's actor crashed");
         self.settings.metrics.crashed();
@@ -167,7 +168,9 @@ impl Registry {
             // Ending it is what crashes: readers break off, and the next start ends it.
             ChunkLog::take_over(log).park();
         } else {
-            self.start(TaskParts::crashed(task, log), true, ctx);
+            // Nothing is known of an actor that crashed before it was made.
+            let timeline = timeline.unwrap_or_else(|| Timeline::begun(task.created));
+            self.start(TaskParts::crashed(task, log, timeline), true, ctx);
         }
     }
 
@@ -200,7 +203,7 @@ impl Registry {
 fn expect_departure(id: TaskId, departed: oneshot::Receiver<Departure>, ctx: &mut Context<Registry>) {
     let registry = ctx.address().downgrade();
     actix_rt::spawn(async move {
-        // Dropped without a word: the actor panicked.
+        // Dropped without a word: it was never made.
         let left = departed.await.ok();
         // A registry that is gone has nobody to forget.
         if let Some(registry) = registry.upgrade() {
@@ -330,9 +333,15 @@ impl Handler<Departed> for Registry {
     type Result = ();
 
     fn handle(&mut self, Departed { id, left }: Departed, ctx: &mut Self::Context) {
-        let Some(left) = left else { return self.succeed(&id, ctx) };
-        if let (Some(living), Departure::Stream(log)) = (self.tasks.remove(&id), left) {
-            self.keep(id, living.task.owner, log, self.settings.chunk_retention, ctx);
+        match left {
+            None => self.succeed(&id, None, ctx),
+            Some(Departure::Crashed(timeline)) => self.succeed(&id, Some(*timeline), ctx),
+            Some(Departure::Traceless) => drop(self.tasks.remove(&id)),
+            Some(Departure::Stream(log)) => {
+                if let Some(living) = self.tasks.remove(&id) {
+                    self.keep(id, living.task.owner, log, self.settings.chunk_retention, ctx);
+                }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ mod parts;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use serde_json::value::RawValue;
@@ -63,13 +63,15 @@ pub struct Draining;
 #[rtype(result = "()")]
 pub struct Stop;
 
-/// What a task's actor leaves behind when it goes as planned.
+/// What a task's actor leaves behind when it goes.
 #[derive(Debug)]
 pub enum Departure {
     /// Nothing: the task has no stream.
     Traceless,
     /// Its chunks, which stay readable.
     Stream(ColdLog),
+    /// It did not go as planned: it panicked. What had happened until then.
+    Crashed(Box<Timeline>),
 }
 
 /// The actor of one task.
@@ -135,7 +137,7 @@ pub struct TaskActor {
     /// Held while the task runs and records its end: a drain waits for it.
     token: Option<mpsc::Sender<Infallible>>,
     measured: Measured,
-    /// Tells the registry that this actor went as planned; dropped untold, it crashed.
+    /// Tells the registry how this actor went.
     departing: Option<oneshot::Sender<Departure>>,
 }
 
@@ -244,11 +246,12 @@ impl TaskActor {
         match self.admission.take() {
             Some(Admission::Now(permit)) => self.permit_granted(permit, Duration::ZERO, ctx),
             Some(Admission::Line(turn)) => {
-                let waiting = turn.into_actor(self).map(|permit, task, ctx: &mut Context<Self>| {
+                // Not since its acceptance, which may be an earlier process': that would count how long none was there.
+                let joined = Instant::now();
+                let waiting = turn.into_actor(self).map(move |permit, task, ctx: &mut Context<Self>| {
                     // No permit: the server drains, and the task stays as it is for the next start.
                     if let Some(permit) = permit {
-                        let waited = Timestamp::now().since(task.task.created);
-                        task.permit_granted(permit, Duration::from_millis(waited), ctx);
+                        task.permit_granted(permit, joined.elapsed(), ctx);
                     }
                 });
                 self.line = Some(ctx.spawn(waiting));
@@ -268,7 +271,10 @@ impl TaskActor {
         self.token = self.running.as_ref().and_then(mpsc::WeakSender::upgrade);
         if self.token.is_some() {
             self.hold(permit);
-            self.settings.metrics.started(waited);
+            // A run of an earlier process had the first slot.
+            if !self.begun || self.asked_ahead {
+                self.settings.metrics.started(waited);
+            }
             self.apply(Event::SlotGranted, ctx);
         } else {
             self.ahead = None;
@@ -511,6 +517,15 @@ impl Actor for TaskActor {
         match self.verdict.take() {
             Some(verdict) => self.call_ahead(verdict, ctx),
             None => self.accepted(ctx),
+        }
+    }
+}
+
+impl Drop for TaskActor {
+    fn drop(&mut self) {
+        if let Some(departing) = self.departing.take() {
+            // The registry is gone only when the process is.
+            let _ = departing.send(Departure::Crashed(Box::new(self.timeline.clone())));
         }
     }
 }

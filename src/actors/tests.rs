@@ -22,7 +22,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::fetch::Fetcher;
 use crate::keys::allowance::Allowance;
 use crate::keys::{KeyHash, KeyLimits};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Now};
 use crate::store::{EndResult, Ending, Store};
 use crate::task::answer::TextKind;
 use crate::task::id::TaskId;
@@ -39,6 +39,7 @@ use crate::wire::completion::{FinishReason, Usage};
 struct Service {
     tasks: Tasks,
     channels: Vec<Arc<Channel>>,
+    metrics: Metrics,
     data_dir: tempfile::TempDir,
 }
 
@@ -52,7 +53,7 @@ fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: 
     let retention = Retention { chunks: day, tasks: day, idempotency: day };
     let config = StoreConfig { sync: true, max_spool_bytes: 1 << 20 };
     let metrics = Metrics::new(std::iter::empty()).unwrap();
-    let store = Store::open(data_dir.path(), retention, config, metrics.store).unwrap();
+    let store = Store::open(data_dir.path(), retention, config, metrics.store.clone()).unwrap();
     let channels = Channels::new(channels);
     let settings = TaskSettings {
         store: store.clone(),
@@ -62,11 +63,11 @@ fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: 
         chunk_retention: day,
         traces: Traces::default(),
         max_answer_bytes: 1 << 20,
-        metrics: metrics.tasks,
+        metrics: metrics.tasks.clone(),
     };
     let registry = Registry::new(settings, vec![Arbiter::new().handle()]);
     let channels = channels.iter().cloned().collect();
-    Service { tasks: Tasks::new(registry.start(), store), channels, data_dir }
+    Service { tasks: Tasks::new(registry.start(), store), channels, metrics, data_dir }
 }
 
 fn over(upstream: impl Fn() -> UpstreamStream + Send + Sync + 'static) -> Service {
@@ -150,6 +151,16 @@ async fn a_panic_in_one_task_fails_that_task_and_nothing_else() {
     assert_eq!(mark.len, 3, "{frames}");
     assert!(frames.contains("half") && frames.contains("event: error\nid: 2\n"), "{frames}");
     assert_eq!(failure(service.outcome(&doomed.snapshot.id).await).code, ErrorCode::InternalError);
+
+    // What had happened until then is told by its successor.
+    let said = service.metrics.text(&Now::new()).unwrap();
+    for line in [
+        "hearken_tasks_ended_total{channel=\"c\",outcome=\"internal_error\"} 1\n",
+        "hearken_upstream_attempts_total{channel=\"c\",class=\"abandoned\"} 1\n",
+        "hearken_tasks_crashed_total 1\n",
+    ] {
+        assert!(said.contains(line), "{line}{said}");
+    }
 
     let next = service.tasks.submit(service.task()).await.unwrap();
     assert_eq!(failure(service.outcome(&next.snapshot.id).await).code, ErrorCode::InternalError);

@@ -270,7 +270,7 @@ fn downloads_are_timed_by_how_they_end() {
     said.holds(&[
         ("hearken_audio_fetch_seconds_count{outcome=\"completed\"}", 1.0),
         ("hearken_audio_fetch_seconds_count{outcome=\"audio_fetch_failed\"}", 1.0),
-        ("hearken_tasks_ended_total{channel=\"fake\",outcome=\"audio_fetch_failed\"}", 1.0),
+        ("hearken_tasks_ended_total{channel=\"none\",outcome=\"audio_fetch_failed\"}", 1.0),
     ]);
     let bytes = fixture("audio/speech.wav").len() as f64;
     said.holds(&[("hearken_audio_fetched_bytes_total", bytes)]);
@@ -290,6 +290,41 @@ fn what_an_earlier_process_left_is_counted_as_taken_up() {
         ("hearken_tasks_recovered_total{fate=\"run\"}", 1.0),
         ("hearken_tasks_submitted_total", 0.0),
         ("hearken_tasks_ended_total{channel=\"fake\",outcome=\"completed\"}", 1.0),
+        // The earlier process has given the first slot.
+        ("hearken_task_queue_wait_seconds_count", 0.0),
+    ]);
+}
+
+#[test]
+fn a_wait_is_counted_once_and_without_the_time_in_which_no_process_was_there() {
+    let upstream = FakeUpstream::gemini().never().then().say("x").then().say("y").start();
+    let mut hearken = watched(&upstream).channel("max_running_tasks = 1").start();
+    let ran = hearken.submit(json!({}));
+    upstream.request(0);
+    let waited = hearken.submit(json!({}));
+    hearken.crash();
+    for id in [ran, waited] {
+        assert_eq!(hearken.wait(&id)["status"], "completed");
+    }
+    hearken.metrics().holds(&[
+        ("hearken_tasks_recovered_total{fate=\"run\"}", 2.0),
+        ("hearken_task_queue_wait_seconds_count", 1.0),
+    ]);
+}
+
+#[test]
+fn a_task_that_an_earlier_process_asked_for_is_its_channels() {
+    let upstream = FakeUpstream::gemini().say("half").hold().start();
+    let mut hearken = watched(&upstream).start();
+    let id = hearken.submit(json!({"stream": true}));
+    let mut reader = hearken.stream(&id);
+    assert_eq!([reader.frame().id, reader.frame().id], [0, 1]);
+    hearken.crash();
+    assert_eq!(hearken.wait(&id)["error"]["code"], "task_interrupted");
+    hearken.metrics().holds(&[
+        ("hearken_tasks_ended_total{channel=\"fake\",outcome=\"task_interrupted\"}", 1.0),
+        ("hearken_tasks_ended_total{channel=\"none\",outcome=\"task_interrupted\"}", 0.0),
+        ("hearken_tasks_recovered_total{fate=\"end\"}", 1.0),
     ]);
 }
 

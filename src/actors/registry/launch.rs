@@ -28,7 +28,7 @@ pub(super) struct Launched {
     pub(super) task: Arc<Task>,
     pub(super) actor: Addr<TaskActor>,
     pub(super) log: LogHandle,
-    /// Says that the actor went as planned, and what it left; an error, that it panicked.
+    /// Says how the actor went, and what it left; an error, that it was never made.
     pub(super) departed: oneshot::Receiver<Departure>,
     /// Tells an actor that was launched before its task was accepted that it is; dropped, that it is not.
     pub(super) go: Option<oneshot::Sender<()>>,

@@ -53,7 +53,8 @@ impl TaskActor {
     /// The task's end is durable.
     pub(super) fn measure_end(&self) {
         self.settings.metrics.ended(TaskEnd {
-            channel: self.channel.as_ref().map(|channel| channel.name.as_str()),
+            // Also of a call of an earlier process, or of an actor that crashed.
+            channel: self.timeline.attempts.last().map(|attempt| attempt.channel.as_str()),
             failed: self.failure().map(|failure| failure.code),
             duration: Duration::from_millis(self.timeline.total_ms().unwrap_or(0)),
             tokens: self.finish.map(|(_, usage)| (usage.prompt_tokens, usage.completion_tokens)),

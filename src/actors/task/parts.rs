@@ -167,11 +167,10 @@ impl TaskParts {
         }
     }
 
-    /// A task whose actor panicked: nothing is left to do but to end it.
+    /// A task whose actor panicked after this had happened: nothing is left to do but to end it.
     #[must_use]
-    pub fn crashed(task: Arc<Task>, log: LogHandle) -> Self {
+    pub fn crashed(task: Arc<Task>, log: LogHandle, timeline: Timeline) -> Self {
         let answer = Answer::wreck(completion_head(&task), task.stream, ChunkLog::take_over(log));
-        let timeline = Timeline::begun(task.created);
         let job = Job::End(Failure::internal());
         Self {
             task,

@@ -51,7 +51,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Everything at zero. What belongs to one of these channels is there from the start: a first failure would
+    /// Everything at zero. What an alert asks of one of these channels is there from the start: a first failure would
     /// otherwise be the beginning of a series, which no rate shows.
     ///
     /// # Errors

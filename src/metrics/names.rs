@@ -72,7 +72,7 @@ metrics! {
     RUNNING: IntGaugeVec, "hearken_tasks_running", ["channel"], "Tasks that have a slot.";
     RUNNING_LIMIT: IntGaugeVec, "hearken_tasks_running_limit", ["channel"], "Slots (max_running_tasks).";
     QUEUE_WAIT: HistogramVec, "hearken_task_queue_wait_seconds", [] in ANSWERS,
-        "From acceptance to the first slot, of tasks that got one; 0 where one was free, from the start on for a task of an earlier process.";
+        "From acceptance, or from this start for a task of an earlier process, to its first slot; 0 where one was free.";
     FIRST_CHUNK: HistogramVec, "hearken_task_first_chunk_seconds", ["channel"] in WAITS,
         "From acceptance to the first text, as a client sees it.";
     DURATION: HistogramVec, "hearken_task_duration_seconds", ["channel", "result"] in ANSWERS,

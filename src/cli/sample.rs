@@ -33,18 +33,23 @@ pub(super) enum Server<'a> {
 }
 
 impl Server<'_> {
+    /// Where somebody on this machine finds it, if `address` leads here.
+    pub(super) fn url(&self, address: SocketAddr) -> String {
+        match self {
+            Self::Plain => format!("http://{address}"),
+            Self::Secure { name, .. } => format!("https://{name}:{}", address.port()),
+        }
+    }
+
     /// The line that sends the request to `address`.
     pub(super) fn curl_line(&self, address: SocketAddr, key: &str, request: &Path) -> String {
+        let url = self.url(address);
         let server = match self {
-            Self::Plain => format!("http://{address}"),
+            Self::Plain => url,
             // The name need not lead here, and who has issued the certificate need not be known on this machine.
-            Self::Secure { name, certificate } => {
+            Self::Secure { certificate, .. } => {
                 let file = std::fs::canonicalize(certificate).unwrap_or_else(|_| certificate.to_path_buf());
-                format!(
-                    "--cacert {} --connect-to '::{address}' 'https://{name}:{}'",
-                    quoted("", &file),
-                    address.port()
-                )
+                format!("--cacert {} --connect-to '::{address}' '{url}'", quoted("", &file))
             }
         };
         format!(

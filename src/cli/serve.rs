@@ -145,15 +145,16 @@ impl Welcome {
         say(format_args!("hearken listening on {scheme}://{first}"));
         let Some(key) = &self.first_key else { return };
         say(format_args!("\nThere was no API key, so this one was made. It is shown this once:\n\n  {key}"));
+        let server = match &self.tls {
+            Some((certificate, name)) => Server::Secure { name, certificate },
+            None => Server::Plain,
+        };
+        let address = reachable(*first);
         if let Some(sample) = &self.sample {
             say("\nTry it: this sends a spoken sentence and streams what hearken hears in it.\n");
-            let server = match &self.tls {
-                Some((certificate, name)) => Server::Secure { name, certificate },
-                None => Server::Plain,
-            };
-            say(server.curl_line(reachable(*first), key, sample));
+            say(server.curl_line(address, key, sample));
         }
-        say(format_args!("\nOr open {}/ in a browser, and sign in with the key.", reachable(*first)));
+        say(format_args!("\nOr open {}/ in a browser, and sign in with the key.", server.url(address)));
     }
 }
 

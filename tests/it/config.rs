@@ -1,7 +1,7 @@
 //! Configuration from outside: `hearken check`, mistakes that stop a start, the environment, no file at all.
 
 use std::io::{BufRead, BufReader};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -169,6 +169,30 @@ fn flags_win_over_the_environment() {
     assert_eq!(models["data"].as_array().unwrap().len(), 1, "no key of a provider is set");
     assert!(data.is_dir());
     assert!(!directory.path().join("from-environment").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_first_start_prints_a_request_and_an_address_that_work_as_pasted() {
+    let directory = TempDir::new().unwrap();
+    let mut child =
+        command(&["serve", "--listen", "0.0.0.0:0"]).current_dir(directory.path()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let (mut printed, mut address) = (Vec::new(), None);
+    for line in lines {
+        address = line.strip_prefix("Or open ").and_then(|rest| rest.split(' ').next()).map(str::to_owned);
+        printed.push(line);
+        if address.is_some() {
+            break;
+        }
+    }
+    let request = printed.iter().find(|line| line.starts_with("curl ")).unwrap();
+    let output = Command::new("sh").args(["-c", request]).output().unwrap();
+    let streamed = String::from_utf8(output.stdout).unwrap();
+    assert!(streamed.contains("event: chunk") && streamed.ends_with("data: [DONE]\n\n"), "{streamed}");
+    let output = Command::new("curl").args(["-sS", &address.unwrap()]).output().unwrap();
+    assert!(output.stdout.starts_with(b"<!doctype html>"), "{output:?}");
     child.kill().unwrap();
     child.wait().unwrap();
 }

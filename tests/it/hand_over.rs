@@ -145,12 +145,7 @@ fn the_log_tells_how_each_subscription_ended() {
 
 #[test]
 fn a_subscriber_who_does_not_read_does_not_hold_up_the_end_of_the_server() {
-    let piece = "x".repeat(1024 * 1024);
-    let mut script = FakeUpstream::gemini();
-    for _ in 0..12 {
-        script = script.say(&piece);
-    }
-    let upstream = script.start();
+    let upstream = FakeUpstream::gemini().say_often(12, &"x".repeat(1024 * 1024)).start();
     let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
     let id = hearken.submit(json!({"stream": true}));
     let stuck = hearken.stream(&id);
@@ -164,12 +159,7 @@ fn a_subscriber_who_does_not_read_does_not_hold_up_the_end_of_the_server() {
 
 #[test]
 fn a_subscriber_who_takes_nothing_for_the_send_timeout_is_let_go_and_the_others_are_not() {
-    let piece = "x".repeat(1024 * 1024);
-    let mut script = FakeUpstream::gemini();
-    for _ in 0..12 {
-        script = script.say(&piece);
-    }
-    let upstream = script.hold().start();
+    let upstream = FakeUpstream::gemini().say_often(12, &"x".repeat(1024 * 1024)).hold().start();
     let hearken =
         Hearken::before(&upstream).set("[stream]\nsend_timeout_seconds = 2\nkeep_alive_seconds = 1").start();
     let id = hearken.submit(json!({"stream": true}));
@@ -242,12 +232,7 @@ fn what_a_client_sends_behind_its_subscription_keeps_no_core_busy_and_no_connect
 
 #[test]
 fn the_kernel_takes_little_for_a_subscriber_who_does_not_read() {
-    let piece = "x".repeat(64 * 1024);
-    let mut script = FakeUpstream::gemini();
-    for _ in 0..160 {
-        script = script.say(&piece);
-    }
-    let upstream = script.hold().start();
+    let upstream = FakeUpstream::gemini().say_often(160, &"x".repeat(64 * 1024)).hold().start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({"stream": true}));
     let stuck = hearken.stream(&id);

@@ -229,12 +229,7 @@ fn one_who_takes_nothing_is_seen_behind_and_then_stuck() {
         // The HTTP server does not tell how much it has written.
         return;
     }
-    let piece = "x".repeat(1024 * 1024);
-    let mut script = FakeUpstream::gemini();
-    for _ in 0..12 {
-        script = script.say(&piece);
-    }
-    let upstream = script.hold().start();
+    let upstream = FakeUpstream::gemini().say_often(12, &"x".repeat(1024 * 1024)).hold().start();
     let hearken =
         watched(&upstream).set("[stream]\nsend_timeout_seconds = 3\nkeep_alive_seconds = 1").start();
     let id = hearken.submit(json!({"stream": true}));

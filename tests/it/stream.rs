@@ -277,11 +277,7 @@ fn chunks_expire_and_the_result_stays() {
 fn fifty_readers_get_the_same_bytes_whatever_the_others_do() {
     // Some MB, so that the sockets of those who do not read are full long before the end.
     let piece = "x".repeat(32 * 1024);
-    let mut script = FakeUpstream::gemini().say("first").hold();
-    for _ in 0..60 {
-        script = script.say(&piece);
-    }
-    let upstream = script.hold().start();
+    let upstream = FakeUpstream::gemini().say("first").hold().say_often(60, &piece).hold().start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({"stream": true}));
     upstream.held(1);

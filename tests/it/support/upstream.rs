@@ -303,6 +303,11 @@ impl Script {
         self.event(&event)
     }
 
+    /// So many events with the same text.
+    pub(crate) fn say_often(self, times: usize, text: &str) -> Self {
+        (0..times).fold(self, |script, _| script.say(text))
+    }
+
     /// An event with a thought.
     pub(crate) fn think(self, text: &str) -> Self {
         let event = self.dialect.thought(text);

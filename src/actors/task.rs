@@ -4,13 +4,14 @@
 //! has been announced it goes, and leaves the chunks to the registry; the rest is told by the store.
 
 mod ahead;
+mod caller;
 mod calls;
 mod durable;
+mod ending;
 mod measure;
 mod parts;
 
 use std::convert::Infallible;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,28 +19,24 @@ use actix::prelude::*;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Presence;
 use super::dispatcher::{Admission, Permit};
-use crate::audio::Audio;
-use crate::channel::Channel;
-use crate::channel::course::Course;
 use crate::error::{ErrorCode, Failure};
-use crate::store::{EndResult, Ending, Journal};
+use crate::store::Journal;
 use crate::task::answer::{Answer, TextKind};
 use crate::task::cold_log::ColdLog;
 use crate::task::life::{Effect, Event, Life, Outcome};
 use crate::task::progress::Progress;
-use crate::task::recovery::{interrupted_caller, interrupted_stream};
+use crate::task::recovery::interrupted_stream;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
-use crate::trace::EndedTask;
 use crate::upstream::{UpstreamError, UpstreamEvent};
-use crate::wire::completion::{CompletionEnd, FinishReason, Usage};
+use crate::wire::completion::{FinishReason, Usage};
 
-use ahead::CallAhead;
 pub use ahead::Verdict;
-use durable::record;
+use caller::Caller;
+pub use caller::Draining;
+use calls::Calls;
 use measure::Measured;
 pub use parts::{Job, RunRecord, TaskAudio, TaskParts, TaskSettings, Work};
 
@@ -52,11 +49,6 @@ pub struct Describe;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Cancel;
-
-/// The server begins to drain: a caller who waits for a task that will not start here need not wait.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct Draining;
 
 /// The server stops: a task of which something was seen ends, any other is left to the next start.
 #[derive(Debug, Clone, Copy, Message)]
@@ -86,59 +78,36 @@ pub struct TaskActor {
     journal: Option<Journal>,
     /// Has a run begun, in this process or an earlier one? From then on the task is `processing`.
     begun: bool,
-    /// Is the run of this process in the store already?
-    run_recorded: bool,
     progress: Progress,
     timeline: Timeline,
-    /// Who can still be asked; `None` for a task that is not to be run.
-    course: Option<Course>,
-    /// Who is asked, or was asked last.
-    channel: Option<Arc<Channel>>,
-    /// How many tasks of its key may run at once.
-    most_running: Option<NonZeroU32>,
-    /// Held until the run begins.
-    audio: Option<TaskAudio>,
-    /// From then on until something of an answer was seen: each call sends it.
-    at_hand: Option<Audio>,
-    /// How long it lasts, once that is known.
-    audio_duration: Option<Duration>,
-    admission: Option<Admission>,
+    caller: Caller,
     /// Whether the task is accepted, where that has yet to be said.
     verdict: Option<Verdict>,
-    /// The first call, where it was put on its way before that.
-    ahead: Option<CallAhead>,
-    /// Was it? Then the upstream may have been asked although the task waits.
-    asked_ahead: bool,
-    /// With what the task ends as soon as it begins: it is not to be run.
-    doomed: Option<Failure>,
-    presence: Option<Presence>,
-    /// Is there a caller who waits?
-    awaited: bool,
-    /// Is it one for whom nobody can stand in, so that the next start will not run the task?
-    leashed: bool,
-    /// Waits for that caller to leave.
-    leaving: Option<SpawnHandle>,
+    beginning: Beginning,
     /// The place in the line for a permit.
     line: Option<SpawnHandle>,
-    /// The upstream call, or what prepares it, or the pause before the next one.
-    call: Option<SpawnHandle>,
-    /// Is what is heard of the call still of interest?
-    listening: bool,
-    /// Calls of this process so far.
-    calls: u32,
-    /// Has anything of an answer come from the last of them, be it something that nobody wants to see?
-    spoke: bool,
-    permit: Option<Permit>,
+    calls: Calls,
     /// What the upstream said at its end.
     finish: Option<(FinishReason, Usage)>,
     completion: Option<Arc<RawValue>>,
+    measured: Measured,
     /// Where a running task takes its token from; it has none to give once the server drains.
     running: Option<mpsc::WeakSender<Infallible>>,
     /// Held while the task runs and records its end: a drain waits for it.
     token: Option<mpsc::Sender<Infallible>>,
-    measured: Measured,
     /// Tells the registry how this actor went.
     departing: Option<oneshot::Sender<Departure>>,
+}
+
+/// How a task begins, once it is accepted.
+#[derive(Debug)]
+enum Beginning {
+    /// It runs when it has its permit.
+    Turn(Admission),
+    /// It ends like this: it is not to be run.
+    Doomed(Failure),
+    /// It has.
+    Over,
 }
 
 impl TaskActor {
@@ -151,27 +120,25 @@ impl TaskActor {
         departing: oneshot::Sender<Departure>,
     ) -> Self {
         let TaskParts { task, key_name, answer, job, presence, timeline, progress, begun, leashed } = parts;
-        let (work, doomed) = match job {
-            Job::Run(work) => (Some(work), None),
-            Job::End(failure) => (None, Some(failure)),
-        };
-        let (audio, course, most_running, admission, record) = match work {
-            Some(Work { audio, candidates, most_running, admission, record }) => {
-                let course = Course::new(candidates, settings.retry_budget);
-                (Some(audio), Some(course), most_running, Some(admission), record)
+        let budget = settings.retry_budget;
+        let (beginning, calls, verdict) = match job {
+            Job::End(failure) => {
+                (Beginning::Doomed(failure), Calls::new(Vec::new(), budget, None, None, false), None)
             }
-            None => (None, None, None, None, RunRecord::Due),
-        };
-        let (run_recorded, verdict) = match record {
-            RunRecord::Due => (false, None),
-            RunRecord::Done => (true, None),
-            RunRecord::UnderWay(verdict) => (true, Some(verdict)),
+            Job::Run(Work { audio, candidates, most_running, admission, record }) => {
+                let (is_recorded, verdict) = match record {
+                    RunRecord::Due => (false, None),
+                    RunRecord::Done => (true, None),
+                    RunRecord::UnderWay(verdict) => (true, Some(verdict)),
+                };
+                let calls = Calls::new(candidates, budget, most_running, Some(audio), is_recorded);
+                (Beginning::Turn(admission), calls, verdict)
+            }
         };
         Self {
             measured: Measured::from(answer.log()),
             journal: task.stream.then(|| settings.store.journal(&task.id)),
             begun,
-            run_recorded,
             progress: Progress::new(progress, begun, answer.log().len(), task.stream),
             timeline,
             task,
@@ -179,27 +146,11 @@ impl TaskActor {
             settings,
             life: Life::Waiting,
             answer,
-            course,
-            channel: None,
-            most_running,
-            audio,
-            at_hand: None,
-            audio_duration: None,
-            admission,
+            caller: Caller::new(presence, leashed),
             verdict,
-            ahead: None,
-            asked_ahead: false,
-            doomed,
-            awaited: presence.is_some(),
-            leashed,
-            presence,
-            leaving: None,
+            beginning,
             line: None,
-            call: None,
-            listening: false,
-            calls: 0,
-            spoke: false,
-            permit: None,
+            calls,
             finish: None,
             completion: None,
             running,
@@ -230,22 +181,10 @@ impl TaskActor {
 
     /// The task is accepted: from here on it is known.
     fn accepted(&mut self, ctx: &mut Context<Self>) {
-        if let Some(presence) = self.presence.take() {
-            let leaving = presence.into_actor(self).map(|_, task, ctx| {
-                // Who was told that the server stops leaves as well, and that cancels nothing.
-                if task.life != Life::Parked {
-                    task.fail(cancelled(), ctx);
-                }
-            });
-            self.leaving = Some(ctx.spawn(leaving));
-        }
-        self.begin(ctx);
-    }
-
-    fn begin(&mut self, ctx: &mut Context<Self>) {
-        match self.admission.take() {
-            Some(Admission::Now(permit)) => self.permit_granted(permit, Duration::ZERO, ctx),
-            Some(Admission::Line(turn)) => {
+        self.watch_caller(ctx);
+        match std::mem::replace(&mut self.beginning, Beginning::Over) {
+            Beginning::Turn(Admission::Now(permit)) => self.permit_granted(permit, Duration::ZERO, ctx),
+            Beginning::Turn(Admission::Line(turn)) => {
                 // Not since its acceptance, which may be an earlier process': that would count how long none was there.
                 let joined = Instant::now();
                 let waiting = turn.into_actor(self).map(move |permit, task, ctx: &mut Context<Self>| {
@@ -256,10 +195,8 @@ impl TaskActor {
                 });
                 self.line = Some(ctx.spawn(waiting));
             }
-            None => {
-                let failure = self.doomed.take().unwrap_or_else(Failure::internal);
-                self.fail(failure, ctx);
-            }
+            Beginning::Doomed(failure) => self.fail(failure, ctx),
+            Beginning::Over => {}
         }
     }
 
@@ -270,29 +207,25 @@ impl TaskActor {
         // Without a token the server drains: what has not started does not start any more.
         self.token = self.running.as_ref().and_then(mpsc::WeakSender::upgrade);
         if self.token.is_some() {
-            self.hold(permit);
+            self.calls.hold(permit);
             // A run of an earlier process had the first slot.
-            if !self.begun || self.asked_ahead {
+            if !self.begun || self.calls.is_ahead() {
                 self.settings.metrics.started(waited);
             }
             self.apply(Event::SlotGranted, ctx);
         } else {
-            self.ahead = None;
+            self.calls.drop_ahead();
         }
     }
 
+    /// Closes the upstream connection, and leaves the line with both places in it.
+    /// Whoever waits may leave from here on.
     fn release(&mut self, ctx: &mut Context<Self>) {
-        // Closes the upstream connection, and leaves the line with both places in it.
-        // Whoever waits may leave from here on.
-        for running in [self.call.take(), self.line.take(), self.leaving.take()].into_iter().flatten() {
+        let call = self.calls.release();
+        for running in [call, self.line.take(), self.caller.leaving.take()].into_iter().flatten() {
             ctx.cancel_future(running);
         }
-        self.listening = false;
-        self.ahead = None;
-        self.audio = None;
-        self.at_hand = None;
-        self.admission = None;
-        self.permit = None;
+        self.beginning = Beginning::Over;
     }
 
     fn take(&mut self, event: UpstreamEvent, ctx: &mut Context<Self>) {
@@ -356,138 +289,6 @@ impl TaskActor {
             self.settings.store.mark_published(self.task.id.clone());
         }
         true
-    }
-
-    fn record(&mut self, ctx: &mut Context<Self>) {
-        // What a crash kept from being published is part of the stream, too. What cannot be shown yet is shown with the
-        // end, which is durable.
-        let _ = self.publish();
-        let failed = self.failure().map(|failure| failure.code);
-        self.measure_attempt(failed);
-        self.timeline.end(failed.map_or("completed", ErrorCode::as_str), Timestamp::now());
-        let result = match (self.life.outcome(), &self.completion) {
-            (Some(Outcome::Completed), Some(completion)) => EndResult::Completed(Arc::clone(completion)),
-            (Some(Outcome::Failed(failure)), _) => {
-                EndResult::Failed { failure: failure.clone(), progress: self.progress.percent() }
-            }
-            (Some(Outcome::Completed) | None, _) => {
-                EndResult::Failed { failure: Failure::internal(), progress: self.progress.percent() }
-            }
-        };
-        let chunks = self.task.stream.then(|| self.answer.log().len());
-        let ending = Ending { result, timeline: self.timeline.clone(), chunks };
-        let recorded = record(self.settings.store.clone(), self.task.id.clone(), ending);
-        ctx.spawn(recorded.into_actor(self).map(|before, task, ctx| task.recorded(before, ctx)));
-    }
-
-    /// `before`: the end that the task had already, if it had one; then that is the one to announce.
-    fn recorded(&mut self, before: Option<State>, ctx: &mut Context<Self>) {
-        let event = match before {
-            None | Some(State::Pending | State::Processing { .. }) => Event::Recorded,
-            Some(State::Failed { failure, progress }) => {
-                self.progress.settle(progress);
-                Event::RecordedBefore(Outcome::Failed(failure))
-            }
-            Some(State::Completed { completion }) => {
-                if let Ok(CompletionEnd { head, reason, usage }) = CompletionEnd::of(completion.get()) {
-                    self.answer.go_on_as(head);
-                    self.finish = Some((reason, usage));
-                }
-                self.completion = Some(completion);
-                Event::RecordedBefore(Outcome::Completed)
-            }
-        };
-        self.apply(event, ctx);
-    }
-
-    fn announce(&mut self, ctx: &mut Context<Self>) {
-        self.log_end();
-        self.trace_end();
-        self.measure_end();
-        match (self.life.outcome(), self.finish) {
-            (Some(Outcome::Failed(failure)), _) => self.answer.end_failed(failure),
-            (_, Some((reason, usage))) => self.answer.end_completed(reason, usage),
-            (_, None) => self.answer.end_failed(&Failure::internal()),
-        }
-        self.measure_published();
-        self.token = None;
-        self.retire(ctx);
-    }
-
-    /// Leaves a task of which nothing was seen to the next start, unless that would not run it.
-    fn leave_to_next_start(&mut self, ctx: &mut Context<Self>) {
-        let was_asked = match self.life {
-            Life::Waiting => self.asked_ahead,
-            _ => self.life == Life::Running,
-        };
-        if self.leashed && was_asked {
-            // The caller is told what the next start would find: a repeat may pay for the same work again.
-            self.fail(interrupted_caller(), ctx);
-        } else {
-            self.apply(Event::Park, ctx);
-        }
-    }
-
-    fn let_go(&mut self) {
-        tracing::debug!(task_id = %self.task.id, key = self.key_name, "task left for the next start");
-        self.answer.park();
-        self.token = None;
-    }
-
-    /// Goes as planned. Not in `Actor::stopped`: that is also called for an actor that panicked.
-    fn retire(&mut self, ctx: &mut Context<Self>) {
-        if let Some(departing) = self.departing.take() {
-            let stream = self.task.stream;
-            let left =
-                if stream { Departure::Stream(self.answer.log().cold()) } else { Departure::Traceless };
-            // The registry is gone only when the process is.
-            let _ = departing.send(left);
-        }
-        ctx.stop();
-    }
-
-    fn log_end(&self) {
-        let failure = self.failure();
-        let usage = self.finish.map(|(_, usage)| usage);
-        tracing::info!(
-            task_id = %self.task.id,
-            trace_id = self.task.trace_id().map(display),
-            key = self.key_name,
-            channel = self.channel.as_ref().map(|channel| channel.name.as_str()),
-            model = self.task.question.model,
-            candidates = self.course.as_ref().map(Course::count),
-            calls = self.timeline.attempts.len(),
-            outcome = if failure.is_none() { "completed" } else { "failed" },
-            code = failure.map(|failure| failure.code.as_str()),
-            upstream_status = failure.and_then(|failure| failure.upstream_status),
-            reason = failure.map(|failure| failure.message.as_ref()),
-            queued_ms = self.timeline.queued_ms(),
-            first_chunk_ms = self.timeline.first_chunk_ms(),
-            total_ms = self.timeline.total_ms(),
-            chunks = self.answer.log().len(),
-            prompt_tokens = usage.map(|usage| usage.prompt_tokens),
-            completion_tokens = usage.map(|usage| usage.completion_tokens),
-            "task ended"
-        );
-    }
-
-    /// Why it failed, once it has.
-    fn failure(&self) -> Option<&Failure> {
-        match self.life.outcome() {
-            Some(Outcome::Failed(failure)) => Some(failure),
-            Some(Outcome::Completed) | None => None,
-        }
-    }
-
-    fn trace_end(&self) {
-        self.settings.traces.task_ended(EndedTask {
-            task: &self.task,
-            timeline: &self.timeline,
-            channel: self.channel.as_ref().map(|channel| channel.name.as_str()),
-            failure: self.failure(),
-            finish: self.finish,
-            audio: self.audio_duration,
-        });
     }
 
     fn state(&self) -> State {
@@ -554,16 +355,6 @@ impl Handler<Cancel> for TaskActor {
 
     fn handle(&mut self, _: Cancel, ctx: &mut Self::Context) {
         self.fail(cancelled(), ctx);
-    }
-}
-
-impl Handler<Draining> for TaskActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Draining, ctx: &mut Self::Context) {
-        if self.awaited && self.life == Life::Waiting {
-            self.leave_to_next_start(ctx);
-        }
     }
 }
 

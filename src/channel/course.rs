@@ -53,7 +53,7 @@ pub struct Course {
 }
 
 impl Course {
-    /// A course over candidates in the order in which they are asked; never empty.
+    /// A course over candidates in the order in which they are asked; empty for a task that is not to be run.
     #[must_use]
     pub fn new(candidates: Vec<Arc<Channel>>, budget: RetryBudget) -> Self {
         Self {

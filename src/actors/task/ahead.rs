@@ -13,8 +13,7 @@ use futures_util::StreamExt;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 
-use super::TaskActor;
-use super::parts::TaskAudio;
+use super::{Beginning, TaskActor};
 use crate::actors::dispatcher::Admission;
 use crate::task::life::Life;
 use crate::upstream::UpstreamStream;
@@ -35,9 +34,9 @@ impl TaskActor {
     /// Puts the first call on its way, and begins when the task is accepted.
     pub(super) fn call_ahead(&mut self, verdict: Verdict, ctx: &mut Context<Self>) {
         let first_call = self.first_call();
-        if first_call.is_some() {
+        let is_sent = first_call.is_some();
+        if is_sent {
             // Whoever can ask is told so: nobody can before the store has the task, and with it this run.
-            self.asked_ahead = true;
             self.begun = true;
             self.progress.begin();
         }
@@ -52,7 +51,7 @@ impl TaskActor {
                 // A future may be polled once more after it was cancelled: the server stops.
                 Ok(_) if task.life != Life::Waiting => {}
                 Ok(call) => {
-                    task.ahead = call;
+                    task.calls.go_ahead(call);
                     task.accepted(ctx);
                 }
                 Err(_) => {
@@ -60,14 +59,14 @@ impl TaskActor {
                     task.retire(ctx);
                 }
             });
-        self.call = Some(ctx.spawn(waiting));
+        self.calls.wait_ahead(ctx.spawn(waiting), is_sent);
     }
 
     /// Nothing where the task has to wait for its turn, or for its audio: then it calls when it begins.
     fn first_call(&self) -> Option<UpstreamStream> {
-        match (&self.admission, &self.audio) {
-            (Some(Admission::Now(permit)), Some(TaskAudio::Held(audio))) => {
-                Some(self.open_call(permit.channel(), &audio.clone().into()))
+        match (&self.beginning, self.calls.held_audio()) {
+            (Beginning::Turn(Admission::Now(permit)), Some(audio)) => {
+                Some(self.open_call(permit.channel(), &audio))
             }
             _ => None,
         }

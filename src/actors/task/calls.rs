@@ -1,24 +1,25 @@
 //! A task's upstream calls: the first one, what is heard of it, and what follows when it fails.
 //!
-//! What to do about a failed call is decided by the [`Course`](crate::channel::course::Course), a pure value. As long as
+//! What to do about a failed call is decided by the [`Course`], a pure value. As long as
 //! nothing of an answer was seen it may be another call; afterwards it is the end.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
 use futures_util::{StreamExt, stream};
 
-use super::TaskActor;
 use super::ahead::CallAhead;
 use super::durable::{Run, prepare};
+use super::{TaskActor, TaskAudio};
 use crate::actors::dispatcher::{self, Permit};
 use crate::audio::Audio;
 use crate::channel::Channel;
 use crate::channel::breaker::Probe;
-use crate::channel::course::Next;
+use crate::channel::course::{Course, Next};
 use crate::channel::queue::Applicant;
-use crate::config::Timeouts;
+use crate::config::{RetryBudget, Timeouts};
 use crate::error::Failure;
 use crate::task::Timestamp;
 use crate::task::life::{Event, Life};
@@ -29,19 +30,124 @@ use crate::upstream::{
 };
 use crate::wire::trace_context::TraceContext;
 
-impl TaskActor {
+/// Who can be asked, who is asked, and how far that has come. A task that is not to be run has no candidates.
+#[derive(Debug)]
+pub(super) struct Calls {
+    course: Course,
+    /// How many tasks of its key may run at once.
+    most_running: Option<NonZeroU32>,
+    /// Is the run of this process in the store already?
+    is_recorded: bool,
+    /// Who is asked, or was asked last.
+    channel: Option<Arc<Channel>>,
+    permit: Option<Permit>,
+    /// Held until the run begins.
+    audio: Option<TaskAudio>,
+    /// From then on until something of an answer was seen: each call sends it.
+    at_hand: Option<Audio>,
+    /// The first call, where it was put on its way before the task was accepted.
+    ahead: Option<CallAhead>,
+    /// Was it? Then the upstream may have been asked although the task waits.
+    is_ahead: bool,
+    /// The upstream call, or what prepares it, or the pause before the next one.
+    under_way: Option<SpawnHandle>,
+    /// Is what is heard of the call still of interest?
+    is_listening: bool,
+    /// Calls of this process so far.
+    count: u32,
+    /// Has anything of an answer come from the last of them, be it something that nobody wants to see?
+    spoke: bool,
+}
+
+impl Calls {
+    /// No calls yet, of at most what the budget allows.
+    pub(super) fn new(
+        candidates: Vec<Arc<Channel>>,
+        budget: RetryBudget,
+        most_running: Option<NonZeroU32>,
+        audio: Option<TaskAudio>,
+        is_recorded: bool,
+    ) -> Self {
+        Self {
+            course: Course::new(candidates, budget),
+            most_running,
+            is_recorded,
+            channel: None,
+            permit: None,
+            audio,
+            at_hand: None,
+            ahead: None,
+            is_ahead: false,
+            under_way: None,
+            is_listening: false,
+            count: 0,
+            spoke: false,
+        }
+    }
+
     /// The channel of the permit is the one that is asked from now on.
     pub(super) fn hold(&mut self, permit: Permit) {
         self.channel = Some(permit.channel().clone());
         self.permit = Some(permit);
     }
 
+    /// Who is asked, or was asked last.
+    pub(super) fn channel(&self) -> Option<&Channel> {
+        self.channel.as_deref()
+    }
+
+    /// How many channels were found to choose from.
+    pub(super) fn candidates(&self) -> usize {
+        self.course.count()
+    }
+
+    /// The audio, where the upstream can be asked without waiting for anything.
+    pub(super) fn held_audio(&self) -> Option<Audio> {
+        match &self.audio {
+            Some(TaskAudio::Held(audio)) => Some(audio.clone().into()),
+            _ => None,
+        }
+    }
+
+    /// What waits for the first call's acceptance; with `sent` it may be with the upstream already.
+    pub(super) fn wait_ahead(&mut self, waiting: SpawnHandle, sent: bool) {
+        self.under_way = Some(waiting);
+        self.is_ahead = sent;
+    }
+
+    /// The task is accepted, and this is its first call, if it was put on its way.
+    pub(super) fn go_ahead(&mut self, call: Option<CallAhead>) {
+        self.ahead = call;
+    }
+
+    /// The task will not run here after all.
+    pub(super) fn drop_ahead(&mut self) {
+        self.ahead = None;
+    }
+
+    /// May the upstream have been asked although the task waits?
+    pub(super) fn is_ahead(&self) -> bool {
+        self.is_ahead
+    }
+
+    /// No further call will be made. Returns what is to be stopped.
+    pub(super) fn release(&mut self) -> Option<SpawnHandle> {
+        self.is_listening = false;
+        self.ahead = None;
+        self.audio = None;
+        self.at_hand = None;
+        self.permit = None;
+        self.under_way.take()
+    }
+}
+
+impl TaskActor {
     /// The run begins: records that, gets hold of the audio and asks.
     pub(super) fn start_upstream(&mut self, ctx: &mut Context<Self>) {
         self.begun = true;
         self.progress.begin();
-        let (Some(channel), Some(audio), Some(course)) = (&self.channel, self.audio.take(), &self.course)
-        else {
+        let calls = &mut self.calls;
+        let (Some(channel), Some(audio)) = (&calls.channel, calls.audio.take()) else {
             return self.fail(Failure::internal(), ctx);
         };
         let downloads = !audio.is_at_hand();
@@ -50,8 +156,8 @@ impl TaskActor {
         } else if !self.timeline.is_attempted() {
             self.timeline.attempt(&channel.name, Timestamp::now());
         }
-        let timeline = (!self.run_recorded).then(|| self.timeline.clone());
-        let most = course.candidates().iter().map(|channel| channel.max_request_bytes).max();
+        let timeline = (!calls.is_recorded).then(|| self.timeline.clone());
+        let most = calls.course.candidates().iter().map(|channel| channel.max_request_bytes).max();
         let most = most.unwrap_or_default().saturating_sub(self.task.question.text_bytes());
         let prepared = prepare(Run {
             settings: Arc::clone(&self.settings),
@@ -69,48 +175,44 @@ impl TaskActor {
                 Ok(audio) => task.call_upstream(audio, ctx),
                 Err(failure) => task.fail(failure, ctx),
             });
-        self.call = Some(ctx.spawn(calling));
+        self.calls.under_way = Some(ctx.spawn(calling));
     }
 
     /// Audio of which nothing was known: not every candidate may take it.
     fn downloaded(&mut self, audio: Audio, ctx: &mut Context<Self>) {
         self.timeline.fetched = Some(Timestamp::now());
-        let (Some(channel), Some(course)) = (&self.channel, &mut self.course) else {
-            return self.fail(Failure::internal(), ctx);
-        };
         let text_bytes = usize::try_from(audio.text.len()).unwrap_or(usize::MAX);
         let bytes = self.task.question.text_bytes().saturating_add(text_bytes);
-        if let Err(failure) = course.narrow(|channel| channel.judge(audio.container, bytes)) {
+        if let Err(failure) = self.calls.course.narrow(|channel| channel.judge(audio.container, bytes)) {
             return self.fail(failure, ctx);
         }
-        if course.candidates().iter().any(|left| left.place == channel.place) {
+        let place = self.calls.channel().map(|channel| channel.place);
+        if self.calls.course.candidates().iter().any(|left| Some(left.place) == place) {
             self.call_upstream(audio, ctx);
         } else {
-            self.at_hand = Some(audio);
+            self.calls.at_hand = Some(audio);
             self.change_channel(ctx);
         }
     }
 
     fn call_upstream(&mut self, audio: Audio, ctx: &mut Context<Self>) {
-        let (Some(channel), Some(course)) = (self.channel.clone(), &mut self.course) else {
-            return self.fail(Failure::internal(), ctx);
-        };
-        course.begins(Instant::now());
+        let Some(channel) = self.calls.channel.clone() else { return self.fail(Failure::internal(), ctx) };
+        self.calls.course.begins(Instant::now());
         if !self.timeline.is_attempted() {
             self.timeline.attempt(&channel.name, Timestamp::now());
         }
         self.measured.audio = audio.duration;
-        let events =
-            self.ahead.take().map_or_else(|| self.open_call(&channel, &audio), |CallAhead(events)| events);
+        let ahead = self.calls.ahead.take();
+        let events = ahead.map_or_else(|| self.open_call(&channel, &audio), |CallAhead(events)| events);
         // An end without a word is none.
         let events = events.chain(stream::once(std::future::ready(Err(UpstreamError::Disconnected))));
-        self.audio_duration = audio.duration;
-        self.at_hand = Some(audio);
-        self.listening = true;
-        self.spoke = false;
-        self.calls += 1;
-        let call = self.calls;
-        self.call = Some(ctx.add_stream(events.map(move |said| Heard { call, said })));
+        let calls = &mut self.calls;
+        calls.at_hand = Some(audio);
+        calls.is_listening = true;
+        calls.spoke = false;
+        calls.count += 1;
+        let call = calls.count;
+        calls.under_way = Some(ctx.add_stream(events.map(move |said| Heard { call, said })));
         if let Some(journal) = &mut self.journal {
             journal.make_ready();
         }
@@ -147,19 +249,18 @@ impl TaskActor {
 
     fn call_failed(&mut self, err: UpstreamError, ctx: &mut Context<Self>) {
         let is_answered = self.is_answered();
-        let Some(channel) = self.channel.clone() else { return self.fail(err, ctx) };
+        let Some(channel) = self.calls.channel.clone() else { return self.fail(err, ctx) };
         let cause = Failure::from(err.clone());
         self.measure_attempt(Some(cause.code));
         self.timeline.end_attempt(cause.code.as_str(), cause.upstream_status, Timestamp::now());
         let now = Instant::now();
         // Only its first call is the probe.
-        let probe = self.permit.as_mut().and_then(Permit::take_probe);
-        report(&channel, probe, self.spoke, &err, now);
+        let probe = self.calls.permit.as_mut().and_then(Permit::take_probe);
+        report(&channel, probe, self.calls.spoke, &err, now);
         if is_answered {
             return self.fail(cause, ctx);
         }
-        let Some(course) = &mut self.course else { return self.fail(cause, ctx) };
-        let next = course.failed(&channel, err, now, &mut rand::rng());
+        let next = self.calls.course.failed(&channel, err, now, &mut rand::rng());
         if let Next::Again(_) | Next::Elsewhere = next {
             tracing::info!(
                 task_id = %self.task.id,
@@ -181,7 +282,7 @@ impl TaskActor {
                         task.call_again(ctx);
                     }
                 });
-                self.call = Some(ctx.spawn(calling));
+                self.calls.under_way = Some(ctx.spawn(calling));
             }
             Next::Elsewhere => {
                 self.settings.metrics.failed_over(&channel.name);
@@ -192,7 +293,7 @@ impl TaskActor {
     }
 
     fn call_again(&mut self, ctx: &mut Context<Self>) {
-        match self.at_hand.take() {
+        match self.calls.at_hand.take() {
             Some(audio) => self.call_upstream(audio, ctx),
             None => self.fail(Failure::internal(), ctx),
         }
@@ -200,29 +301,27 @@ impl TaskActor {
 
     /// Gives the permit back and waits for one of a channel that is left.
     fn change_channel(&mut self, ctx: &mut Context<Self>) {
-        let Some(course) = &self.course else { return self.fail(Failure::internal(), ctx) };
+        let calls = &mut self.calls;
         let applicant = Applicant {
             key: self.task.owner,
-            most_running: self.most_running,
-            candidates: course.candidates().to_vec(),
-            ticket: self.permit.take().map(|permit| permit.ticket()),
+            most_running: calls.most_running,
+            candidates: calls.course.candidates().to_vec(),
+            ticket: calls.permit.take().map(|permit| permit.ticket()),
         };
         let waiting = dispatcher::permit(self.settings.dispatcher.clone(), applicant).into_actor(self);
         let calling = waiting.map(|permit, task, ctx: &mut Context<Self>| match permit {
             _ if task.life != Life::Running => {}
-            Some(permit) => {
-                match task.course.as_ref().map_or(Ok(()), |course| course.check(Instant::now())) {
-                    Ok(()) => {
-                        task.hold(permit);
-                        task.call_again(ctx);
-                    }
-                    Err(failure) => task.fail(failure, ctx),
+            Some(permit) => match task.calls.course.check(Instant::now()) {
+                Ok(()) => {
+                    task.calls.hold(permit);
+                    task.call_again(ctx);
                 }
-            }
+                Err(failure) => task.fail(failure, ctx),
+            },
             // The server drains, and nothing of the task was seen: the next start begins anew.
             None => task.apply(Event::Park, ctx),
         });
-        self.call = Some(ctx.spawn(calling));
+        self.calls.under_way = Some(ctx.spawn(calling));
     }
 }
 
@@ -237,20 +336,22 @@ pub(super) struct Heard {
 impl StreamHandler<Heard> for TaskActor {
     fn handle(&mut self, Heard { call, said }: Heard, ctx: &mut Context<Self>) {
         // The end wins over whatever its upstream still says.
-        if self.life != Life::Running || !self.listening || call != self.calls {
+        if self.life != Life::Running || !self.calls.is_listening || call != self.calls.count {
             return;
         }
         match said {
             Ok(batch) if batch.is_empty() => {}
             Ok(batch) => {
-                if let Some(channel) = self.channel.as_ref().filter(|_| !self.spoke) {
+                if let Some(channel) = self.calls.channel().filter(|_| !self.calls.spoke) {
                     note(channel, channel.breaker.spoke());
                 }
-                self.spoke = true;
+                self.calls.spoke = true;
                 let was_answered = self.is_answered();
                 for event in batch {
                     if self.life == Life::Running {
-                        if let (UpstreamEvent::Finished { .. }, Some(channel)) = (&event, &self.channel) {
+                        if let (UpstreamEvent::Finished { .. }, Some(channel)) =
+                            (&event, self.calls.channel())
+                        {
                             note(channel, channel.breaker.worked());
                         }
                         self.take(event, ctx);
@@ -258,7 +359,7 @@ impl StreamHandler<Heard> for TaskActor {
                 }
                 if self.is_answered() {
                     // No other call will be made.
-                    self.at_hand = None;
+                    self.calls.at_hand = None;
                 }
                 if !self.publish() {
                     self.fail(Failure::internal(), ctx);
@@ -269,7 +370,7 @@ impl StreamHandler<Heard> for TaskActor {
                 }
             }
             Err(err) => {
-                self.listening = false;
+                self.calls.is_listening = false;
                 self.call_failed(err, ctx);
             }
         }

@@ -7,6 +7,7 @@ pub mod certificate;
 mod draining;
 mod entrance;
 mod exchange;
+mod heads;
 mod http2;
 mod listener;
 mod metrics_listener;

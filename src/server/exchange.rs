@@ -5,31 +5,20 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::PayloadError;
-use actix_http::{Method, Payload, Request, Response, ResponseHead};
+use actix_http::{Method, Payload, Request, Response};
 use actix_service::Service;
 use bytes::Bytes;
 use futures_util::Stream;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use tokio::time::timeout;
 
+use super::heads::{sent, take_down};
 use super::unsent::{Piece, Unsent};
-
-/// What speaks of the connection has no place in HTTP/2 ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2)).
-/// Lengths are told from the body itself.
-const NOT_OURS: [HeaderName; 6] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    CONTENT_LENGTH,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// Why an answer is not sent to its end.
 enum Cut {
@@ -59,7 +48,7 @@ pub(super) async fn answer<A, B>(
     A::Error: Into<Response<BoxBody>>,
     B: MessageBody + 'static,
 {
-    let request = received(request, peer);
+    let Some(request) = received(request, peer) else { return reply.send_reset(Reason::PROTOCOL_ERROR) };
     let is_head = request.method() == Method::HEAD;
     let response = tokio::select! {
         response = app.call(request) => response,
@@ -81,35 +70,14 @@ pub(super) async fn answer<A, B>(
     }
 }
 
-fn received(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> Request {
+fn received(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> Option<Request> {
     let (parts, body) = request.into_parts();
     let payload: Payload = Payload::Stream { payload: Box::pin(Incoming(body)) };
     let mut request = Request::with_payload(payload);
     let head = request.head_mut();
-    head.method = parts.method;
-    head.uri = parts.uri;
-    head.version = parts.version;
-    head.headers = parts.headers.into();
+    take_down(&parts, head)?;
     head.peer_addr = peer;
-    request
-}
-
-fn sent(head: &ResponseHead, size: BodySize) -> http::Response<()> {
-    let mut response = http::Response::new(());
-    *response.status_mut() = head.status;
-    let headers = response.headers_mut();
-    for (name, value) in head.headers() {
-        if !NOT_OURS.contains(name) {
-            headers.append(name, value.clone());
-        }
-    }
-    if let BodySize::Sized(bytes) = size {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
-    }
-    if let Ok(now) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())) {
-        headers.entry(DATE).or_insert(now);
-    }
-    response
+    Some(request)
 }
 
 async fn send(stream: &mut SendStream<Piece>, mut body: BoxBody, most: Duration) -> Result<(), Cut> {

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::client::{ResponseFuture, SendRequest};
 use http::Request as Head;
-use tokio::io::{AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use super::*;
@@ -145,4 +146,70 @@ async fn whoever_resets_streams_faster_than_they_are_taken_up_is_shut_out() {
     let http2 = Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout };
     let ended = http2.serve(far, None).await;
     assert_eq!(ended.unwrap_err().reason(), Some(Reason::ENHANCE_YOUR_CALM));
+}
+
+/// A frame as it goes over the wire ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-4.1)).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Reads the next frame: its kind, its flags and what is in it.
+async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> (u8, u8, Vec<u8>) {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    stream.read_exact(&mut payload).await.unwrap();
+    (head[3], head[4], payload)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_that_no_further_request_comes_gets_the_answers_to_those_before() {
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    const GOAWAY: u8 = 7;
+    const END_STREAM: u8 = 1;
+    const ACK: u8 = 1;
+    let (mut near, far) = duplex(1 << 20);
+    let go_on = Rc::new(Notify::new());
+    let held = Rc::clone(&go_on);
+    let app = fn_service(move |_: Request| {
+        let held = Rc::clone(&held);
+        async move {
+            held.notified().await;
+            Ok::<_, Response<BoxBody>>(Response::ok().set_body("answer"))
+        }
+    });
+    let http2 =
+        Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout: Duration::from_secs(30) };
+    let client = async {
+        // GET https://localhost/ in HPACK: three of the static table, and the host.
+        let head = [&[0x82, 0x87, 0x84, 0x41, 9], b"localhost".as_slice()].concat();
+        near.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        near.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        near.write_all(&frame(HEADERS, END_STREAM | 4, 1, &head)).await.unwrap();
+        // Of the server's streams there was none, and nothing is wrong.
+        near.write_all(&frame(GOAWAY, 0, 0, &[0; 8])).await.unwrap();
+        near.write_all(&frame(PING, 0, 0, &[7; 8])).await.unwrap();
+        let mut body = Vec::new();
+        loop {
+            match read_frame(&mut near).await {
+                // All before it was heard.
+                (PING, ACK, _) => go_on.notify_one(),
+                (DATA, flags, piece) => {
+                    body.extend(piece);
+                    if flags & END_STREAM != 0 {
+                        break;
+                    }
+                }
+                (kind, _, _) => assert!(kind != 3, "the stream was reset"),
+            }
+        }
+        assert_eq!(body, b"answer");
+        near
+    };
+    let (served, _near) = futures_util::join!(http2.serve(far, None), client);
+    served.unwrap();
 }

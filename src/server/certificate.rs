@@ -6,11 +6,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use memchr::memmem;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_cert::Certificate as Parsed;
+use x509_cert::certificate::Version;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
@@ -97,11 +99,20 @@ impl Certificate {
         let unreadable =
             |err: String| of_certificate(format!("holds a certificate that cannot be read ({err})"));
         let parsed = Parsed::from_der(leaf).map_err(|err| unreadable(err.to_string()))?;
+        if parsed.tbs_certificate().version() != Version::V3 {
+            let reason = "holds a certificate of X.509 version 1, which clients of today refuse: make one with names \
+                          (subjectAltName), as in openssl's -addext subjectAltName=DNS:hearken.example.com";
+            return Err(of_certificate(reason.to_owned()));
+        }
         let validity = parsed.tbs_certificate().validity();
+        if memmem::find(&pair.key, b"ENCRYPTED").is_some() {
+            let reason =
+                "holds a private key under a pass phrase: write it without one, as openssl pkey does";
+            return Err(of_key(reason.to_owned()));
+        }
         let key = PrivateKeyDer::from_pem_slice(&pair.key).map_err(|err| match err {
             pem::Error::NoItemsFound => of_key(
-                "holds no private key, or one under a pass phrase: it must begin with -----BEGIN PRIVATE KEY-----, as in \
-                 certbot's privkey.pem"
+                "holds no private key: it must begin with -----BEGIN PRIVATE KEY-----, as in certbot's privkey.pem"
                     .to_owned(),
             ),
             err => of_key(format!("is no PEM file ({}): write the key to it anew", fault(&err))),
@@ -119,7 +130,8 @@ impl Certificate {
         key.keys_match().map_err(|_| {
             let file = config.certificate.path.display();
             of_key(format!(
-                "holds another key than that of the certificate in {file}: name the files of one pair"
+                "holds another key than that of the certificate in {file}: name the files of one pair, with the server's \
+                 certificate before those of its issuers"
             ))
         })?;
         Ok(Self { key: Arc::new(key), names, begins, ends })

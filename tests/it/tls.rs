@@ -128,6 +128,17 @@ fn tls_on_a_plain_port_is_refused() {
     assert!(!hearken.log().contains("ERROR"), "{}", hearken.log());
 }
 
+/// What `openssl x509 -req -signkey` makes where nobody names extensions.
+const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBJDCBywIUbciP6JplSqS7/GL3Vt0VeUECk8swCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMzE3NDY0NloYDzIxMjYxMDMwMTc0NjQ2
+WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAQ089oJB4pds9KEioRvkPBsBlfJAhxgPMSIhwDhsgN7byRINBMcWk91Zxdpa4ar
+cMMCovpLBkNvy/vMZnSM26HOMAoGCCqGSM49BAMCA0gAMEUCIQDxaWJA/4XLJCwm
+vsUkdfqwi963Jnsgf2dXxrIdDiRNNgIgSgA0DqtAyl3dr+xrw0OP4CE0RE3yQ5Er
+yTsPJcyh958=
+-----END CERTIFICATE-----\n";
+
 #[test]
 fn files_that_are_of_no_use_stop_the_start_with_their_names_and_a_mend() {
     let (pair, other) = (Pair::new(), Pair::new());
@@ -155,6 +166,14 @@ fn files_that_are_of_no_use_stop_the_start_with_their_names_and_a_mend() {
         mixed.contains("tls.key: DIR/key.pem holds another key than that of the certificate in DIR/cert.pem"),
         "{mixed}"
     );
+    let sealed = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
+                  -----END RSA PRIVATE KEY-----\n";
+    for sealed in [sealed, &pair.key.replace("PRIVATE", "ENCRYPTED PRIVATE")] {
+        let sealed = refused(&pair.certificate, sealed, BOTH);
+        assert!(sealed.contains("tls.key: DIR/key.pem holds a private key under a pass phrase"), "{sealed}");
+    }
+    let first = refused(VERSION_1, &pair.key, BOTH);
+    assert!(first.contains("DIR/cert.pem holds a certificate of X.509 version 1"), "{first}");
     let half = refused("", "", "certificate = \"DIR/cert.pem\"");
     assert!(half.contains("tls.key: it is missing: name the PEM file"), "{half}");
     let half = refused("", "", "key = \"DIR/key.pem\"");

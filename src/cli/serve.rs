@@ -154,7 +154,8 @@ impl Welcome {
             say("\nTry it: this sends a spoken sentence and streams what hearken hears in it.\n");
             say(server.curl_line(address, key, sample));
         }
-        say(format_args!("\nOr open {}/ in a browser, and sign in with the key.", server.url(address)));
+        let open = if self.sample.is_some() { "Or open" } else { "Open" };
+        say(format_args!("\n{open} {}/ in a browser, and sign in with the key.", server.url(address)));
     }
 }
 

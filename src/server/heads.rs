@@ -41,10 +41,10 @@ pub(super) fn sent(head: &ResponseHead, size: BodySize) -> http::Response<()> {
         let name = http::HeaderName::from_bytes(name.as_str().as_bytes());
         let value = http::HeaderValue::from_bytes(value.as_bytes());
         // Both versions take the same for valid.
-        if let (Ok(name), Ok(value)) = (name, value) {
-            if !NOT_OURS.contains(&name) {
-                headers.append(name, value);
-            }
+        if let (Ok(name), Ok(value)) = (name, value)
+            && !NOT_OURS.contains(&name)
+        {
+            headers.append(name, value);
         }
     }
     if let BodySize::Sized(bytes) = size {

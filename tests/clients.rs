@@ -48,14 +48,12 @@ fn an_event_source_loses_nothing_when_its_connection_is_cut() {
 
 #[test]
 fn the_page_does_in_a_browser_what_it_promises() {
-    let screenshots = std::env::var_os("HEARKEN_TEST_SCREENSHOTS")
-        .unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots").into());
-    run_script(node("page.mjs").env("HEARKEN_TEST_SCREENSHOTS", screenshots));
+    run_script(node("page.mjs").env("HEARKEN_TEST_SCREENSHOTS", screenshots()));
 }
 
 #[test]
 fn the_page_leaves_nothing_behind_that_nobody_asked_for() {
-    run_script(node("page_leaving.mjs").env("HEARKEN_TEST_SCREENSHOTS", env!("CARGO_TARGET_TMPDIR")));
+    run_script(node("page_leaving.mjs").env("HEARKEN_TEST_SCREENSHOTS", screenshots()));
 }
 
 #[test]
@@ -64,6 +62,11 @@ fn schemathesis_finds_nothing_that_the_document_does_not_say() {
     let mut command = Command::new(python);
     let output = run_against(embedded_channel(), command.arg("-B").arg(script("document.py")));
     println!("{output}");
+}
+
+fn screenshots() -> OsString {
+    std::env::var_os("HEARKEN_TEST_SCREENSHOTS")
+        .unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots").into())
 }
 
 fn node(name: &str) -> Command {

@@ -79,23 +79,35 @@ const ADVICE = {
   upstream_auth_error: "Whoever runs this server has to look at the channel's key; another model may work.",
   content_policy_violation: "Change the prompt or the audio.",
   task_not_found: "It belongs to another key, or it ended so long ago that it is no longer kept.",
+  upstream_rejected: "Change the prompt or the audio, or choose another model.",
 };
+
+/** A service that finds the audio too large says so by its status, or only in words. */
+const isTooLarge = ({ code, upstreamStatus, message }) =>
+  code === "upstream_rejected" && (upstreamStatus === 413 || /too (large|long|big)/i.test(message));
+
+/** The API's words, for whoever sees a form and no fields, headers and paths. */
+const inWords = (message) => message
+  .replace(/; (GET \/v1\/|try again after Retry-After).*$/s, "")
+  .replace("send the audio inline", "choose the file itself")
+  .replace(/ (of|behind) audio_url/, "")
+  .replace(/^audio_url/, "The address");
 
 /**
  * A notice about an error. `actions` may hold `signIn`, `retry`, `models`: what its buttons do, where they make
- * sense.
+ * sense; and `retryLabel`, where it is not a try that is made again.
  */
 export function notice(error, actions = {}) {
   const title = TITLES[error.code] ?? "That did not work";
-  const text = [error.message, ADVICE[error.code]].filter(Boolean);
+  const text = [inWords(error.message), isTooLarge(error) ? SHORTER : ADVICE[error.code]].filter(Boolean);
   const buttons = [];
   if (error.code === "invalid_api_key" && actions.signIn) buttons.push(button("Sign in again", actions.signIn));
   if (actions.models && ["model_not_allowed", "no_available_model", "model_not_support_capability",
-    "model_rule_violation", "upstream_auth_error"].includes(error.code)) {
+    "model_rule_violation", "upstream_auth_error", "upstream_rejected"].includes(error.code)) {
     buttons.push(button("Choose another model", actions.models));
   }
   if (actions.retry && (error.retryable || error.status >= 500 || error.status === 429)) {
-    buttons.push(retryButton(actions.retry, error.retryAfter));
+    buttons.push(retryButton(actions.retryLabel ?? "Try again", actions.retry, error.retryAfter));
   }
   announce(`${title}. ${text.join(" ")}`);
   return h("div", { class: "notice bad", role: "group", "aria-label": "Error" },
@@ -108,12 +120,12 @@ export function notice(error, actions = {}) {
 }
 
 /** Counts down where the server asked for patience. */
-function retryButton(retry, seconds) {
-  const again = button("Try again", retry);
+function retryButton(label, retry, seconds) {
+  const again = button(label, retry);
   let left = seconds ?? 0;
   const tick = () => {
     again.disabled = left > 0;
-    again.textContent = left > 0 ? `Try again in ${left} s` : "Try again";
+    again.textContent = left > 0 ? `${label} in ${left} s` : label;
     if (left > 0) setTimeout(tick, 1000);
     left -= 1;
   };

@@ -1,4 +1,4 @@
-// Numbers, times and sizes as people read them.
+// Numbers, times, sizes and statuses as people read them.
 
 const NUMBER = new Intl.NumberFormat("en");
 
@@ -32,3 +32,8 @@ export function moment(ms) {
   const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString()} ${time}`;
 }
+
+const WORDS = { pending: "queued", processing: "running", thinking: "running", streaming: "running", completed: "done" };
+
+/** How a task is: a status of the API, or what a page that reads it knows of it, in the same few words everywhere. */
+export const word = (state) => WORDS[state] ?? state;

@@ -12,6 +12,13 @@ const LOOKS = [400, 1000, 2000, 4000];
 const LONG_WAIT = 30;
 /** For so long after the end a server that was told nothing else keeps the chunks, in milliseconds. */
 const USUALLY_KEPT = 15 * 60_000;
+/** A stop that has no reply after so long is sent again, on another connection, in milliseconds. */
+const STOP_PATIENCE = 5000;
+/** Between two tries to stop, in milliseconds. */
+const STOP_PAUSE = 2000;
+
+/** Says nothing about the task: the server, or the way to it, is away for a moment. */
+const isAway = (error) => error instanceof ConnectionLost || error.status >= 500 || error.status === 429;
 
 export class Run {
   /** queued, thinking, streaming, done, failed or stopped; unknown where it cannot be read; nothing before the server has told. */
@@ -30,9 +37,13 @@ export class Run {
   /** From which chunk on this was read after a cut or a reload. */
   resumedFrom;
   isStopping = false;
+  /** Why it could not be stopped. */
+  stopError;
   /** Is the text that of the task's result? Then what the stream still brings is in it already. */
   #isWhole = false;
   #stop = new AbortController();
+  /** Aborts one try to stop, or the pause behind it: the next one has a chance now. */
+  #stopAgain;
 
   /** `onChange(kind)` hears of everything; kinds are `state`, `text` and `task`. */
   constructor(id, onChange) {
@@ -70,9 +81,10 @@ export class Run {
     }
   }
 
-  /** Stops reading. The task goes on, and so does whoever reads it again in this tab. */
+  /** Stops reading. The task goes on, and so does whoever reads it again in this tab; a wish to stop it stays. */
   close() {
     this.keep();
+    this.onChange = () => {};
     this.#stop.abort();
   }
 
@@ -83,16 +95,34 @@ export class Run {
     }
   }
 
+  /** Stops the task: as soon as there is a connection, where there is none now. */
   async stop() {
+    if (this.isStopping) return;
     this.isStopping = true;
+    this.stopError = undefined;
     this.onChange("state");
     try {
-      const task = await api.cancel(this.id);
-      // The stream ends with the same; what is told twice changes nothing.
-      this.#ended({ ...this.task, ...task });
-    } finally {
-      this.isStopping = false;
-      this.onChange("state");
+      await this.#cancel();
+    } catch (error) {
+      this.stopError = error;
+    }
+    this.isStopping = false;
+    this.onChange("state");
+  }
+
+  async #cancel() {
+    while (!this.isOver) {
+      this.#stopAgain = new AbortController();
+      const { signal } = this.#stopAgain;
+      try {
+        const task = await api.cancel(this.id, AbortSignal.any([signal, AbortSignal.timeout(STOP_PATIENCE)]));
+        // The stream ends with the same; what is told twice changes nothing.
+        return this.#ended({ ...this.task, ...task });
+      } catch (error) {
+        // A server that says that it has failed is not asked for ever.
+        if (!signal.aborted && (error.status === 500 || !isAway(error))) throw error;
+        await wait(STOP_PAUSE, signal);
+      }
     }
   }
 
@@ -112,6 +142,7 @@ export class Run {
         onFrame: (event, id, data) => this.#frame(event, id, data),
         onOpen: () => {
           if (!this.lost) return;
+          this.#stopAgain?.abort();
           this.resumedFrom = this.lost.from;
           this.lost = undefined;
           this.onChange("state");
@@ -177,7 +208,7 @@ export class Run {
   #ended(task) {
     if (!["completed", "failed"].includes(task.status)) return;
     this.task = task;
-    this.lost = undefined;
+    this.lost = this.stopError = undefined;
     const choice = task.results?.[0].choices[0];
     if (choice) {
       this.#isWhole = true;
@@ -217,12 +248,13 @@ export class Run {
       try {
         const answer = await ask();
         if (this.lost) {
+          this.#stopAgain?.abort();
           this.lost = undefined;
           this.onChange("state");
         }
         return answer;
       } catch (error) {
-        if (!(error instanceof ConnectionLost) && !(error.status >= 500 || error.status === 429)) throw error;
+        if (!isAway(error)) throw error;
         const seconds = error.retryAfter ?? Math.min(8, 2 ** failures / 2);
         this.lost = { from: this.next, seconds };
         this.onChange("state");

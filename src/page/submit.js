@@ -10,6 +10,10 @@ const PAUSES = [500, 1500, 4000];
 const SILENCE = 90_000;
 /** For so long a stop tries to learn which task there is to cancel, in milliseconds. */
 const STOP_PATIENCE = 10_000;
+/** That all was sent is told a moment after it is so, in milliseconds. */
+const STOP_GRACE = 200;
+/** A reply that has not come so long after the stop and the upload may never come on its connection, in milliseconds. */
+const STOP_REPLY = 1500;
 
 /** A name that no other submit has. Not `randomUUID`: that exists only behind TLS and on this machine. */
 export function freshKey() {
@@ -20,7 +24,8 @@ export function freshKey() {
  * Submits a body; resolves with the task. `key` is the `Idempotency-Key` of all tries, so that a cut connection costs
  * nothing twice. `onProgress` hears the part that was sent (0 to 1), `onAgain` the seconds until the next try.
  *
- * Aborting `signal` ends an upload. Where a task may have come of it, that task is found by the key and cancelled.
+ * Aborting `signal` ends an upload. Where a task may have come of it, that task is found by the key, on another connection
+ * where this one is silent, and cancelled.
  * Rejects with the signal's reason when nothing runs any more, with `TaskUnknown` when that cannot be told.
  */
 export async function submit(body, key, { onProgress, onAgain, signal }) {
@@ -29,15 +34,33 @@ export async function submit(body, key, { onProgress, onAgain, signal }) {
   let mayRun = false;
   const end = new AbortController();
   let timer;
+  /** The present try, whether it went up as a whole, and when it has no more time to be answered. */
+  let attempt, isSent, late;
+  const hurry = () => {
+    clearTimeout(late);
+    late = setTimeout(() => attempt.abort(), STOP_REPLY);
+  };
+  const findOut = () => {
+    timer = setTimeout(() => end.abort(), STOP_PATIENCE);
+    if (isSent) hurry();
+  };
   signal.addEventListener("abort", () => {
-    if (mayRun) timer = setTimeout(() => end.abort(), STOP_PATIENCE);
-    else end.abort();
+    if (mayRun) findOut();
+    else timer = setTimeout(() => (mayRun ? findOut() : end.abort()), STOP_GRACE);
   }, { once: true });
   try {
     for (let again = 0; ; again += 1) {
       const mightRun = mayRun;
-      const hooks = { onProgress, onSent: () => (mayRun = true), signal: end.signal };
+      attempt = new AbortController();
+      isSent = false;
+      const onSent = () => {
+        mayRun = isSent = true;
+        if (signal.aborted) hurry();
+      };
+      const hooks = { onProgress, onSent, signal: AbortSignal.any([end.signal, attempt.signal]) };
       const { task, error } = await send(body, key, hooks).then((task) => ({ task }), (error) => ({ error }));
+      isSent = false;
+      clearTimeout(late);
       if (task && !signal.aborted) return task;
       if (task && await cancel(task.id, end.signal).then(() => true, () => false)) throw signal.reason;
       // What was refused made no task; what is refused for good did not make one before, either.

@@ -5,7 +5,7 @@ import { AnswerText } from "./answer.js";
 import * as details from "./details.js";
 import { $, announce, batched, button, copyButton, h } from "./dom.js";
 import { notice } from "./errors.js";
-import { moment, number, span } from "./format.js";
+import { moment, number, span, word } from "./format.js";
 import { Run } from "./run.js";
 import * as session from "./session.js";
 import { Waveform } from "./waveform.js";
@@ -14,6 +14,12 @@ import { Waveform } from "./waveform.js";
 const SPEAK_EVERY = 4000;
 const MOST_SPOKEN = 600;
 const TICK = 200;
+
+/** Ends that are no errors, and yet not all of an answer. */
+const CUT_SHORT = {
+  length: "The answer was cut short at its limit: choose Use again, and raise Most tokens under Options.",
+  content_filter: "The answer was cut short by the content filter of the model's service.",
+};
 
 /** The audio of the tasks that this page has submitted since it was loaded. */
 const files = new Map();
@@ -62,7 +68,7 @@ export class TaskView {
     this.wave = wave && new Waveform(wave, files.get(this.id));
     this.name = wave?.name;
     this.pill = h("span", { class: "pill", "data-state": "queued" }, "loading");
-    this.stopButton = button("Stop", () => this.#stop(), "stop");
+    this.stopButton = button("Stop", () => this.#run.stop(), "stop");
     this.againButton = button("Use again", () => this.actions.again(this.#run.task));
     this.title = h("h1", { id: "task-title", tabindex: -1 }, "Task");
     this.facts = h("p", { class: "help task-facts" });
@@ -139,14 +145,6 @@ export class TaskView {
     this.#answer.setPlain(isPlain);
   }
 
-  async #stop() {
-    try {
-      await this.#run.stop();
-    } catch (error) {
-      this.problem.replaceChildren(notice(error, { retry: () => this.#stop(), signIn: this.actions.signIn }));
-    }
-  }
-
   #changed(kind) {
     if (kind === "task") this.#drawDetails();
     if (kind === "state") this.#stateChanged();
@@ -154,19 +152,39 @@ export class TaskView {
   }
 
   #stateChanged() {
-    const { state, lost, resumedFrom } = this.#run;
-    const what = lost?.from ? `resuming from chunk ${lost.from}` : "trying again";
-    if (lost) announce(`Connection lost, ${what}`);
-    else if (state !== this.announced) announce(state ?? "");
-    this.announced = lost ? undefined : state;
+    const said = this.#run.lost ? this.#lost() : this.#word();
+    if (said !== this.announced) announce(said);
+    this.announced = said;
     if (this.#run.isOver) {
       this.#drawDetails();
       this.#speak(true);
     }
-    this.note.hidden = !lost && resumedFrom === undefined;
+  }
+
+  /** Would the task go on without whoever leaves now? */
+  get isRunning() {
+    return Boolean(this.#run.task) && !this.#run.isRead;
+  }
+
+  #word() {
+    const { isStopping, isOver, state } = this.#run;
+    return isStopping && !isOver ? "stopping" : word(state) ?? "loading";
+  }
+
+  #lost() {
+    const { isStopping, lost: { from, seconds } } = this.#run;
+    if (isStopping) return "Connection lost. The task will be stopped as soon as it is back.";
+    return `Connection lost, ${from ? `resuming from chunk ${from}` : "trying again"} in ${seconds} s.`;
+  }
+
+  /** That nothing was lost is said when something has come since, and not of an answer that broke off. */
+  #showConnection() {
+    const { lost, resumedFrom, next, isRead, state } = this.#run;
+    const isDone = state === "done";
+    this.note.hidden = !lost && (resumedFrom === undefined || (isRead && !isDone));
     this.note.classList.toggle("bad", Boolean(lost));
-    this.note.textContent = lost ? `Connection lost, ${what} in ${lost.seconds} s.`
-      : `Resumed from chunk ${resumedFrom}. Nothing was lost.`;
+    const isGood = isDone || next > resumedFrom;
+    this.note.textContent = lost ? this.#lost() : `Resumed from chunk ${resumedFrom}.${isGood ? " Nothing was lost." : ""}`;
   }
 
   #update() {
@@ -176,11 +194,15 @@ export class TaskView {
     if (run.isOver) for (const shown of [this.#answer, this.#reasoning]) shown.end();
     this.thoughts.hidden = !run.reasoning;
     this.pill.dataset.state = run.state ?? "queued";
-    this.pill.textContent = run.isStopping && !run.isOver ? "stopping" : run.state ?? "loading";
+    this.pill.textContent = this.#word();
     document.title = `${this.pill.textContent} - hearken`;
+    const wasAtStop = document.activeElement === this.stopButton;
+    // Not `disabled`: the keyboard would lose its place.
+    this.stopButton.setAttribute("aria-disabled", run.isStopping);
     this.stopButton.hidden = !run.task || run.isOver;
-    this.stopButton.disabled = run.isStopping;
     this.againButton.hidden = !run.isOver || !run.task?.request;
+    if (wasAtStop && this.stopButton.hidden) this.againButton.focus();
+    this.#showConnection();
     this.tools.hidden = !run.text;
     if (run.task) {
       this.title.textContent = run.task.model;
@@ -188,7 +210,7 @@ export class TaskView {
     }
     this.waiting.hidden = Boolean(run.text) || Boolean(run.error) || run.isOver;
     this.waiting.textContent = this.#waitingFor();
-    this.#showError();
+    this.#showProblem();
     this.#tick();
     this.#speak(false);
   }
@@ -217,17 +239,34 @@ export class TaskView {
     return "";
   }
 
-  #showError() {
-    const { error } = this.#run;
-    if (error === this.shownError) return;
-    this.shownError = error;
-    if (!error) return this.problem.replaceChildren();
-    const again = () => (this.#run.task?.status === "failed" ? this.actions.again(this.#run.task) : this.#begin());
-    if (error.code === "task_cancelled") {
-      return this.problem.replaceChildren(h("p", { class: "notice" }, h("strong", {}, "Stopped"),
-        this.#run.text ? " What had come by then is below." : " Nothing had come by then."));
+  /** What went wrong, or what is to be said of the end. */
+  #showProblem() {
+    const problem = this.#run.error ?? this.#run.stopError ?? this.#remark();
+    if (problem === this.problemShown) return;
+    this.problemShown = problem;
+    this.problem.replaceChildren(problem ? this.#notice(problem) : "");
+  }
+
+  #remark() {
+    const { state, text, finishReason } = this.#run;
+    if (state !== "done") return "";
+    return [!text && "The model said nothing.", CUT_SHORT[finishReason]].filter(Boolean).join(" ");
+  }
+
+  #notice(problem) {
+    const run = this.#run;
+    const { signIn } = this.actions;
+    if (problem === run.stopError) return notice(problem, { retry: () => run.stop(), retryLabel: "Stop again", signIn });
+    if (problem !== run.error) {
+      announce(`${this.#word()}. ${problem}`);
+      return h("p", { class: "notice" }, problem);
     }
-    return this.problem.replaceChildren(notice(error, { retry: again, models: again, signIn: this.actions.signIn }));
+    if (problem.code === "task_cancelled") {
+      return h("p", { class: "notice" }, h("strong", {}, "Stopped"),
+        run.text ? " What had come by then is below." : " Nothing had come by then.");
+    }
+    const again = () => (run.task?.status === "failed" ? this.actions.again(run.task) : this.#begin());
+    return notice(problem, { retry: again, models: again, signIn });
   }
 
   /** The numbers that change while nothing happens. */

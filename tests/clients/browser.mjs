@@ -59,11 +59,13 @@ export class Line {
         program.destroy();
       });
     }
+    let isStranded = false;
     client.on("data", (bytes) => {
+      isStranded ||= this.#isMute;
       program.write(bytes);
       if (this.#isHeld) client.pause();
     });
-    program.on("data", (bytes) => this.#isMute || client.write(bytes));
+    program.on("data", (bytes) => this.#isMute || isStranded || client.write(bytes));
   }
 
   /** From now on nothing is taken of what is sent. */
@@ -72,7 +74,7 @@ export class Line {
     for (const socket of this.#sockets) socket.pause();
   }
 
-  /** From now on no reply arrives. */
+  /** From now on no reply arrives; none ever does on a connection that sent something in the meantime. */
   mute() {
     this.#isMute = true;
   }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test, { after } from "node:test";
 
-import { Line, closeBrowser, signIn, tab } from "./browser.mjs";
+import { Line, closeBrowser, shoot, signIn, tab } from "./browser.mjs";
 import { openGate, submit, upstreamCalls } from "./hearken.mjs";
 import { SPEECH, answer, api, ask, state, taskId } from "./page_parts.mjs";
 
@@ -43,6 +43,23 @@ test("a stop in the middle of an upload submits nothing", async (t) => {
   assert.equal(await upstreamCalls("page-stop-upload"), 0);
 });
 
+test("a stop just before it is told that all was sent leaves no task behind", async (t) => {
+  const { line, page } = await onLine(t);
+  await page.evaluate(() => Object.defineProperty(XMLHttpRequestUpload.prototype, "onload", {
+    set(listener) { window.tell = listener; },
+  }));
+  line.mute();
+  await ask(page, never("page-stop-first"));
+  await submitted("page-stop-first");
+  line.mend();
+  await page.evaluate(() => {
+    document.getElementById("abort").click();
+    window.tell();
+  });
+  await stopped(page);
+  assert.equal((await newest()).error?.code, "task_cancelled");
+});
+
 test("a stop after a lost reply finds the task and cancels it", async (t) => {
   const { line, page } = await onLine(t);
   await page.clock.install();
@@ -77,6 +94,68 @@ test("a stop that nobody answers says so in time, and the same again is the same
   await page.getByRole("button", { name: "Stop" }).click();
   await state(page, "stopped");
   assert.equal(await upstreamCalls("page-stop-mute"), 1);
+});
+
+test("a stop does not wait for a reply that is held back", async (t) => {
+  const { line, page } = await onLine(t);
+  await page.clock.install();
+  line.mute();
+  await ask(page, never("page-stop-held"));
+  await submitted("page-stop-held");
+  await upload(page, "waiting for the server");
+  line.mend();
+  await stopUpload(page);
+  await page.clock.fastForward(2000);
+  await stopped(page);
+  const task = await newest();
+  assert.deepEqual([task.error.code, await upstreamCalls("page-stop-held")], ["task_cancelled", 1]);
+});
+
+test("a stop while the connection is gone is done when it is back", async (t) => {
+  const { line, page } = await onLine(t);
+  await ask(page, never("page-stop-gone"));
+  await answer(page).getByText("x").waitFor();
+  line.cut();
+  await page.locator(".connection").getByText("Connection lost").waitFor();
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.locator(".connection").getByText("The task will be stopped as soon as it is back").waitFor();
+  await page.locator(".pill").getByText("stopping").waitFor();
+  await shoot(page, "stopping");
+  assert.equal(await page.locator("#panel-Answer .notice.bad").count(), 0);
+  line.mend();
+  await state(page, "stopped");
+  assert.equal(await page.locator(".connection").isVisible(), false);
+});
+
+test("a stop that fails can be repeated, and its error goes with it", async (t) => {
+  const page = await tab(t, { refusals: [500] });
+  await ask(page, never("page-stop-fails"));
+  await answer(page).getByText("x").waitFor();
+  let tries = 0;
+  await page.route("**/cancel", (route) => {
+    tries += 1;
+    return tries > 1 ? route.continue() : route.fulfill({ status: 500, json: {
+      error: { message: "Something went wrong.", code: "internal_error", retryable: true } } });
+  });
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByRole("button", { name: "Stop again" }).click();
+  await state(page, "stopped");
+  assert.equal(await page.locator("#panel-Answer .notice.bad").count(), 0);
+});
+
+test("nothing was lost is not said of an answer that breaks off", async (t) => {
+  const { line, page } = await onLine(t);
+  const gate = "page-breaks-off";
+  await ask(page, { case: gate, steps: [{ say: "Before." }, { wait_for: gate }, "cut"] });
+  await answer(page).getByText("Before.").waitFor();
+  line.cut();
+  await page.locator(".connection").getByText("Connection lost").waitFor();
+  line.mend();
+  await page.locator(".connection").getByText("Resumed from chunk 2.", { exact: true }).waitFor();
+  await openGate(gate);
+  await state(page, "failed");
+  await page.locator(".notice").getByText("The answer broke off").waitFor();
+  assert.equal(await page.locator(".connection").isVisible(), false);
 });
 
 test("a server that falls silent after the upload is asked again", async (t) => {

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { $, h } from "./dom.js";
 import { notice } from "./errors.js";
-import { moment, span } from "./format.js";
+import { moment, span, word } from "./format.js";
 
 const PAGE = 20;
 /** What the API gives at once. */
@@ -14,12 +14,7 @@ const REFRESH = 3000;
 const REFRESH_AFTER_ERROR = 30_000;
 const RUNNING = ["pending", "processing"];
 
-const WORDS = { pending: "queued", processing: "running", completed: "done" };
-
-function stateOf(task) {
-  if (task.error?.code === "task_cancelled") return "stopped";
-  return WORDS[task.status] ?? task.status;
-}
+const stateOf = (task) => (task.error?.code === "task_cancelled" ? "stopped" : word(task.status));
 
 /** How long a task has taken so far, waiting included. */
 function duration({ timeline }) {
@@ -46,10 +41,16 @@ export class ListView {
   #stop = new AbortController();
   #asks = 0;
 
-  constructor(actions) {
+  /** Shows the tasks of one status, or of any; the address says which, so that a reload and Back do not forget it. */
+  constructor(status, actions) {
     this.actions = actions;
     const { signal } = this.#stop;
-    $("filter").addEventListener("change", () => this.#begin(), { signal });
+    const known = [...$("filter").options].some(({ value }) => value === status);
+    $("filter").value = known ? status : "";
+    $("filter").addEventListener("change", () => {
+      history.replaceState(null, "", $("filter").value ? `#tasks=${$("filter").value}` : "#tasks");
+      this.#begin();
+    }, { signal });
     $("refresh").addEventListener("click", () => this.#load(), { signal });
     $("more").addEventListener("click", () => this.#older(), { signal });
     document.addEventListener("visibilitychange", () => document.hidden || this.#load(), { signal });
@@ -100,11 +101,14 @@ export class ListView {
     });
   }
 
-  #older() {
-    return this.#ask({ limit: PAGE, after: this.#tasks.at(-1)?.id }, ({ data, has_more: hasMore }) => {
+  async #older() {
+    const before = this.#tasks.length;
+    await this.#ask({ limit: PAGE, after: this.#tasks.at(-1)?.id }, ({ data, has_more: hasMore }) => {
       this.#tasks.push(...data);
       this.#hasMore = hasMore;
     });
+    // The button that was pressed is gone: what it brought is next.
+    if ($("more").hidden) $("list").querySelectorAll("a.task-row")[before]?.focus();
   }
 
   #draw() {

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { ComposeView } from "./compose.js";
-import { $, announce } from "./dom.js";
+import { $, announce, h } from "./dom.js";
 import { notice } from "./errors.js";
 import { ListView } from "./list.js";
 import * as session from "./session.js";
@@ -33,6 +33,11 @@ function route() {
   open = undefined;
   if (!session.key()) {
     show("sign-in");
+    const farewell = session.takeFarewell();
+    if (farewell) {
+      $("sign-in").before(h("p", { class: "notice" }, farewell));
+      announce(farewell);
+    }
     $("key").focus();
     return;
   }
@@ -40,9 +45,9 @@ function route() {
   if (id) {
     show("task");
     open = new TaskView(id, { again, signIn: leave });
-  } else if (location.hash === "#tasks") {
+  } else if (/^#tasks(=|$)/.test(location.hash)) {
     show("tasks");
-    open = new ListView({ signIn: leave });
+    open = new ListView(location.hash.slice("#tasks=".length), { signIn: leave });
   } else {
     show("new");
     open = { close: () => compose.close() };
@@ -79,6 +84,12 @@ function leave() {
   location.replace("/");
 }
 
+function signOut() {
+  const isRunning = open?.isRunning;
+  leave();
+  if (isRunning) session.keepFarewell("Signed out. The task that you left goes on: sign in again to find it under Tasks.");
+}
+
 async function enter(event) {
   event.preventDefault();
   const key = $("key").value.trim();
@@ -109,7 +120,7 @@ async function enter(event) {
 
 setUpTheme($("theme"), () => open?.wave?.draw());
 $("sign-in").addEventListener("submit", enter);
-$("sign-out").addEventListener("click", leave);
+$("sign-out").addEventListener("click", signOut);
 // The address must keep its task: a plain link to #main would lose it.
 $("skip").addEventListener("click", (event) => {
   event.preventDefault();

@@ -32,6 +32,16 @@ export function forget() {
   keepTheme(kept);
 }
 
+/** What the page that takes this one's place shall say. */
+export const keepFarewell = (text) => put("farewell", text);
+
+/** What was kept of that, once. */
+export function takeFarewell() {
+  const text = storage.getItem("farewell");
+  storage.removeItem("farewell");
+  return text;
+}
+
 /** What was drawn of a task's audio: name, size, seconds, peaks. The audio itself is not kept. */
 export function keepWave(id, wave) {
   const names = parsed("waves") ?? [];

@@ -193,7 +193,8 @@ test("signing out while an answer streams leaves nothing in the tab", async (t) 
   await ask(page, { case: "page-sign-out", steps: [{ say: "A secret. " }, { wait_for: gate }] });
   await answer(page).getByText("A secret.").waitFor();
   await page.getByRole("button", { name: "Sign out" }).click();
-  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  await page.locator("#view-sign-in").getByText("The task that you left goes on").waitFor();
+  await shoot(page, "signed-out");
   assert.deepEqual(await page.evaluate(() => Object.keys(sessionStorage)), ["theme"]);
   await openGate(gate);
 });

@@ -29,6 +29,8 @@ export class AnswerText {
   #goesOn = false;
   #isCode = false;
   #isPlain = false;
+  /** The marks of the first heading, which stands right below the page's own, whatever the model counts from. */
+  #topMarks;
 
   constructor(label) {
     this.element = h("div", { class: "answer", "aria-label": label, role: "group" });
@@ -50,6 +52,7 @@ export class AnswerText {
     this.element.replaceChildren();
     this.#begin(false);
     this.#isCode = false;
+    this.#topMarks = undefined;
     this.#draw(this.text);
   }
 
@@ -132,8 +135,10 @@ export class AnswerText {
     if (this.#isCode) return h("div", { class: "code-line" }, line);
     const heading = /^(#{1,6})\s+(.*)/.exec(line);
     if (heading) {
-      const level = Math.min(6, heading[1].length + 1);
-      return h("div", { class: `head head-${level}`, role: "heading", "aria-level": level }, inline(heading[2]));
+      const marks = heading[1].length;
+      this.#topMarks ??= marks;
+      const level = Math.max(2, marks - this.#topMarks + 2);
+      return h("div", { class: `head head-${marks + 1}`, role: "heading", "aria-level": level }, inline(heading[2]));
     }
     const bullet = /^(\s*)[-*+]\s+(.*)/.exec(line);
     if (bullet) return h("div", { class: bullet[1].length > 1 ? "bullet deep" : "bullet" }, inline(bullet[2]));

@@ -22,17 +22,19 @@ export class AudioChoice {
   constructor() {
     $("choose").addEventListener("click", () => $("file").click());
     $("file").addEventListener("change", () => {
-      if ($("file").files[0]) this.take($("file").files[0]);
+      this.#takeFirst($("file").files);
       $("file").value = "";
     });
     $("by-url").addEventListener("click", () => this.#openUrl($("url-box").hidden));
     $("record").addEventListener("click", () => this.#record());
     $("record-stop").addEventListener("click", () => this.#finish());
-    $("record-cancel").addEventListener("click", () => this.#endRecording()?.discard());
+    $("record-cancel").addEventListener("click", () => {
+      this.#endRecording()?.discard();
+      $("record").focus();
+    });
     this.#acceptDrops();
     document.addEventListener("paste", (event) => {
-      const file = [...(event.clipboardData?.files ?? [])][0];
-      if (file && !$("view-new").hidden) this.take(file);
+      if (!$("view-new").hidden) this.#takeFirst(event.clipboardData?.files ?? []);
     });
   }
 
@@ -51,9 +53,15 @@ export class AudioChoice {
     addEventListener("dragover", over(0));
     addEventListener("drop", (event) => {
       over(-depth)(event);
-      const file = event.dataTransfer?.files[0];
-      if (file && isOpen()) this.take(file);
+      if (isOpen()) this.#takeFirst(event.dataTransfer?.files ?? []);
     });
+  }
+
+  #takeFirst(files) {
+    if (!files.length) return;
+    const [first, second] = files;
+    this.take(first);
+    if (second && this.#file === first) this.#complain(`A task hears one file: only the first is taken, ${first.name}.`);
   }
 
   /** Takes a file, and shows what can be found out about it. */
@@ -104,12 +112,20 @@ export class AudioChoice {
       this.clear();
       $("choose").focus();
     }, "small");
+    const isNext = this.#hasFocus();
     $("drop").hidden = true;
     $("chosen").hidden = false;
     $("chosen").replaceChildren(this.#shown.element, remove);
+    if (isNext) $("chosen").querySelector("button, audio")?.focus();
     if (this.#file.size > USUAL_MOST_BYTES) {
       this.#complain(`${bytes(this.#file.size)} is more than servers usually take (15 MB). A shorter piece, or mp3, will pass.`);
     }
+  }
+
+  /** Is whatever has the focus about to go, or gone? Then what takes its place is next for whoever uses the keyboard. */
+  #hasFocus() {
+    const { activeElement: focused } = document;
+    return focused === document.body || ["drop", "recording", "chosen"].some((id) => $(id).contains(focused));
   }
 
   /** What is to be sent, or nothing: then the user was told what is missing. */
@@ -122,6 +138,7 @@ export class AudioChoice {
     if (this.#file) return { file: this.#file, wave: this.#wave };
     const url = $("url").value.trim();
     if (!$("url-box").hidden && url) {
+      this.#complain("");
       if (/^https?:\/\/[^/]+/i.test(url)) return { url };
       this.#complain("The address must begin with http:// or https://.");
       $("url").focus();
@@ -172,6 +189,7 @@ export class AudioChoice {
       if (file && !this.#isUsed()) await this.take(file);
     } catch {
       this.#complain("Nothing was recorded. Try again, a little longer.");
+      if (this.#hasFocus()) $("record").focus();
     }
   }
 

@@ -35,13 +35,13 @@ export function curl(request, origin) {
 const literal = (value) =>
   value === true ? "True" : value === false ? "False" : value === null ? "None" : JSON.stringify(value);
 
-/** A program without packages that prints the answer as it comes. */
+/** A program without packages that prints the answer as it comes; reasoning that was asked for goes to standard error. */
 export function python(request, origin) {
   const isUrl = request.audio?.source === "url";
   const media = `audio/${request.audio?.format ?? "wav"}`;
   const lines = Object.entries(fields(request)).map(([name, value]) => `    "${name}": ${literal(value)},`);
   return [
-    `import ${isUrl ? "" : "base64, "}json, os, urllib.request`,
+    `import ${isUrl ? "" : "base64, "}json, os, ${request.reasoning ? "sys, " : ""}urllib.error, urllib.request`,
     "",
     ...(isUrl ? [] : [`audio = base64.b64encode(open(${literal(fileOf(request))}, "rb").read()).decode()`]),
     "request = {",
@@ -53,12 +53,18 @@ export function python(request, origin) {
     "    json.dumps(request).encode(),",
     "    {\"Authorization\": \"Bearer \" + os.environ[\"HEARKEN_API_KEY\"], \"Content-Type\": \"application/json\"},",
     ")",
-    "with urllib.request.urlopen(call) as frames:",
-    "    for line in frames:",
-    "        if line.startswith(b\"data: {\"):",
-    "            chunk = json.loads(line[6:])",
-    "            if \"error\" in chunk:",
-    "                raise SystemExit(chunk[\"error\"][\"message\"])",
-    "            print(chunk[\"choices\"][0][\"delta\"].get(\"content\", \"\"), end=\"\", flush=True)",
+    "try:",
+    "    frames = urllib.request.urlopen(call)",
+    "except urllib.error.HTTPError as refused:",
+    "    raise SystemExit(refused.read().decode())",
+    "for line in frames:",
+    "    if line.startswith(b\"data: {\"):",
+    "        chunk = json.loads(line[6:])",
+    "        if \"error\" in chunk:",
+    "            raise SystemExit(chunk[\"error\"][\"message\"])",
+    "        delta = chunk[\"choices\"][0][\"delta\"]",
+    ...(request.reasoning
+      ? ["        print(delta.get(\"reasoning_content\", \"\"), end=\"\", file=sys.stderr, flush=True)"] : []),
+    "        print(delta.get(\"content\", \"\"), end=\"\", flush=True)",
   ].join("\n");
 }

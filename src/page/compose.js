@@ -37,9 +37,20 @@ export class ComposeView {
     }
     this.#showOptions();
     $("model").addEventListener("change", () => {
-      $("model-box").hidden = value("model") !== "";
+      this.#showModelName();
       if (!value("model")) $("model-name").focus();
     });
+    $("model-name").addEventListener("input", () => this.#complainOfModel(""));
+  }
+
+  #showModelName() {
+    $("model-box").hidden = value("model") !== "";
+    this.#complainOfModel("");
+  }
+
+  #complainOfModel(text) {
+    $("model-error").textContent = text;
+    $("model-name").setAttribute("aria-invalid", Boolean(text));
   }
 
   /** Whoever moves a slider means it. */
@@ -78,7 +89,7 @@ export class ComposeView {
   #choose(model) {
     $("model").value = [...$("model").options].some((option) => option.value === model) ? model : "";
     if (!value("model")) $("model-name").value = model;
-    $("model-box").hidden = value("model") !== "";
+    this.#showModelName();
   }
 
   #model() {
@@ -116,10 +127,13 @@ export class ComposeView {
 
   async #submit() {
     if (this.#abort) return;
+    $("compose-error").replaceChildren();
     const audio = this.#choice.chosen();
     if (!audio) return;
-    if (!this.#model()) return $("model-name").focus();
-    $("compose-error").replaceChildren();
+    if (!this.#model()) {
+      this.#complainOfModel("Enter the name of a model, or choose one from the list.");
+      return $("model-name").focus();
+    }
     this.#abort = new AbortController();
     this.#busy(true);
     const { signal } = this.#abort;

@@ -83,7 +83,7 @@ export function timeline(task) {
       line.fetch_started_at_ms && at("Download began", line.fetch_started_at_ms),
       task.request?.audio?.source === "url" && at("Audio downloaded", line.fetched_at_ms),
       at("First chunk", line.first_answered_at_ms), at("End", line.ended_at_ms)),
-    h("h3", {}, "Attempts"),
+    h("h2", {}, "Attempts"),
     line.attempts.length === 0 ? h("p", { class: "help" }, "No channel was asked.")
       : table("Attempts", ["Channel", "Began", "Took", "Outcome"],
         line.attempts.map((attempt) => h("tr", {}, h("th", { scope: "row" }, attempt.channel),
@@ -136,7 +136,7 @@ export function code(task, name) {
   if (!task.request) return h("p", { class: "help" }, "The server does not tell what was asked.");
   const isHidden = asked.audio?.url?.endsWith("?...");
   const block = (title, text) => h("section", { class: "code-block" },
-    h("div", { class: "panel-tools" }, h("h3", {}, title), copyButton(() => text)),
+    h("div", { class: "panel-tools" }, h("h2", {}, title), copyButton(() => text)),
     h("pre", { tabindex: 0, "aria-label": title }, text));
   return h("div", {},
     h("p", { class: "help" }, "Both read the key from ", h("code", {}, "HEARKEN_API_KEY"),

@@ -66,7 +66,7 @@ export class Waveform {
     this.#audio.addEventListener("seeked", moved);
     const canvas = this.#canvas;
     for (const [name, value] of Object.entries({ role: "slider", tabindex: 0, "aria-valuemin": 0,
-      "aria-valuemax": Math.round(this.#wave.seconds) })) canvas.setAttribute(name, value);
+      "aria-valuemax": Math.floor(this.#wave.seconds) })) canvas.setAttribute(name, value);
     canvas.addEventListener("click", (event) => {
       this.#seek((event.offsetX / canvas.clientWidth) * this.#wave.seconds);
     });
@@ -79,8 +79,9 @@ export class Waveform {
     });
   }
 
+  /** In seconds; a player may count a little further than what was drawn. */
   get position() {
-    return this.#audio?.currentTime ?? 0;
+    return Math.min(this.#audio?.currentTime ?? 0, this.#wave.seconds);
   }
 
   #seek(seconds) {
@@ -115,9 +116,8 @@ export class Waveform {
       brush.fillRect(bar * (BAR + GAP), (height - tall) / 2, BAR, tall);
     }
     if (!this.#audio) return;
-    const position = Math.round(this.position);
-    canvas.setAttribute("aria-valuenow", position);
-    canvas.setAttribute("aria-valuetext", `${clock(position)} of ${clock(seconds)}`);
+    canvas.setAttribute("aria-valuenow", Math.floor(this.position));
+    canvas.setAttribute("aria-valuetext", `${clock(this.position)} of ${clock(seconds)}`);
     this.time.textContent = clock(this.position);
     if (this.position > 0) {
       brush.fillStyle = played;

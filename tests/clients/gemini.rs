@@ -38,6 +38,8 @@ enum Step {
     Think(String),
     /// Nothing, until the gate of this name is open.
     WaitFor(String),
+    /// The answer ends for this reason.
+    Finish(String),
     /// The connection ends in the middle of the answer.
     Cut,
 }
@@ -99,6 +101,7 @@ fn answer(mut connection: &TcpStream, steps: &[Step], shared: &Shared) -> io::Re
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
                 Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
     connection.write_all(head.as_bytes())?;
+    let mut reason = "STOP";
     for step in steps {
         match step {
             Step::Say(text) => send_event(connection, &event(&json!({ "text": text }), None))?,
@@ -106,10 +109,11 @@ fn answer(mut connection: &TcpStream, steps: &[Step], shared: &Shared) -> io::Re
                 send_event(connection, &event(&json!({ "text": text, "thought": true }), None))?;
             }
             Step::WaitFor(gate) => shared.wait_for(gate)?,
+            Step::Finish(other) => reason = other,
             Step::Cut => return Ok(()),
         }
     }
-    send_event(connection, &event(&json!({ "text": "" }), Some("STOP")))?;
+    send_event(connection, &event(&json!({ "text": "" }), Some(reason)))?;
     connection.write_all(b"0\r\n\r\n")
 }
 

@@ -1,7 +1,7 @@
 // The page at `/` in a real Chromium, used as a person uses it.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { tmpdir } from "node:os";
@@ -14,13 +14,14 @@ import { AIFF, SPEECH, answer, api, ask, state, taskId } from "./page_parts.mjs"
 
 after(closeBrowser);
 
-async function drop(page, path, name) {
+async function drop(page, path, ...names) {
   const bytes = readFileSync(path).toString("base64");
-  const carried = await page.evaluateHandle(([base64, fileName]) => {
+  const carried = await page.evaluateHandle(([base64, fileNames]) => {
     const carries = new DataTransfer();
-    carries.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], fileName, { type: "audio/wav" }));
+    const content = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    for (const name of fileNames) carries.items.add(new File([content], name, { type: "audio/wav" }));
     return carries;
-  }, [bytes, name]);
+  }, [bytes, names]);
   for (const event of ["dragenter", "dragover", "drop"]) await page.dispatchEvent("#drop", event, { dataTransfer: carried });
 }
 
@@ -73,7 +74,7 @@ test("a dropped file is heard: waveform, reasoning apart, the answer as it comes
   const playhead = page.locator("#chosen").getByRole("slider", { name: "Position in the audio" });
   await playhead.waitFor();
   await page.locator("#chosen").getByText("35 kB · 0:02").waitFor();
-  await playhead.click({ position: { x: 200, y: 20 } });
+  await playhead.click({ position: { x: 400, y: 20 } });
   assert.notEqual(await playhead.getAttribute("aria-valuenow"), "0");
   await page.getByText("Options").click();
   await page.getByLabel("Show the model's reasoning").check();
@@ -230,8 +231,58 @@ test("a model that is not listed can be named, and one that nobody serves is tol
   await page.getByLabel("Name of the model").fill("nobody-serves-this");
   await page.getByRole("button", { name: "Listen" }).click();
   await page.locator(".notice").getByText("The model is not available").waitFor();
+  assert.doesNotMatch(await page.locator(".notice").innerText(), /GET|\/v1/);
   await page.getByRole("button", { name: "Choose another model" }).click();
   assert.equal(await page.evaluate(() => document.activeElement.id), "model");
+});
+
+test("a model without a name is asked for, and the question goes with the answer", async (t) => {
+  const page = await tab(t);
+  await page.setInputFiles("#file", SPEECH);
+  await page.getByLabel("Model", { exact: true }).selectOption("Another model ...");
+  await page.getByRole("button", { name: "Listen" }).click();
+  const name = page.getByLabel("Name of the model");
+  await page.locator("#model-error").getByText("Enter the name of a model").waitFor();
+  assert.deepEqual([await name.getAttribute("aria-invalid"), await name.getAttribute("aria-describedby")],
+    ["true", "model-help model-error"]);
+  await shoot(page, "no-model");
+  await name.fill("x");
+  await page.locator("#model-error:empty").waitFor({ state: "attached" });
+  assert.equal(await name.getAttribute("aria-invalid"), "false");
+});
+
+test("of several files the first is taken, and that is said", async (t) => {
+  const page = await tab(t);
+  await drop(page, SPEECH, "first.wav", "second.wav");
+  await page.getByText("only the first is taken, first.wav").waitFor();
+  await page.locator("#chosen").getByRole("slider").waitFor();
+  await page.getByText("only the first is taken, first.wav").waitFor();
+});
+
+test("a model's service that rejects the request is no dead end", async (t) => {
+  const page = await tab(t);
+  for (const [status, advice] of [[400, "Change the prompt or the audio, or choose another model."], [413, "Send a shorter piece"]]) {
+    await ask(page, { case: `page-rejects-${status}`, refusals: [status] });
+    await page.locator(".notice").getByText(advice).waitFor();
+    await page.getByRole("button", { name: "Choose another model" }).click();
+    await page.locator("#chosen").getByText("speech.wav").waitFor();
+  }
+});
+
+test("an answer that was cut short is not just done", async (t) => {
+  const page = await tab(t);
+  const ends = [
+    [[{ say: "Half of" }, { finish: "MAX_TOKENS" }], "The answer was cut short at its limit"],
+    [[{ say: "Half of" }, { finish: "SAFETY" }], "The answer was cut short by the content filter"],
+    [[{ think: "Hm." }, { finish: "MAX_TOKENS" }], "The model said nothing."],
+  ];
+  for (const [index, [steps, words]] of ends.entries()) {
+    await ask(page, { case: `page-ends-${index}`, steps });
+    await state(page, "done");
+    await page.locator("#panel-Answer .notice").getByText(words).waitFor();
+    await shoot(page, `ends-${index}`);
+    await page.getByRole("link", { name: "New task" }).click();
+  }
 });
 
 test("a task without a stream is waited for", async (t) => {
@@ -325,7 +376,8 @@ test("a URL is downloaded by the server", async (t) => {
 test("the list shows the key's tasks, and a task its request, timeline, frames and code", async (t) => {
   const page = await tab(t);
   const gate = "page-list";
-  const running = await submit({ case: "page-list", steps: [{ say: "x" }, { wait_for: gate }] }, { stream: true });
+  const running = await submit({ case: "page-list", steps: [{ think: "Hm." }, { say: "x" }, { wait_for: gate }] },
+    { stream: true, reasoning: true });
   await page.getByRole("link", { name: "Tasks" }).click();
   const row = page.locator(`a[href="#task=${running.id}"]`);
   await row.getByText("running").waitFor();
@@ -336,8 +388,8 @@ test("the list shows the key's tasks, and a task its request, timeline, frames a
   await page.locator('a.task-row .pill[data-state="done"]').first().waitFor({ state: "detached" });
   await page.getByLabel("Show", { exact: true }).selectOption("");
   await row.click();
-  // A role chunk, a text, the finish: counted by the last frame alone.
-  await page.locator(".tile", { hasText: "Chunks" }).getByText("3", { exact: true }).waitFor();
+  // A role chunk, a thought, a text, the finish: counted by the last frame alone.
+  await page.locator(".tile", { hasText: "Chunks" }).getByText("4", { exact: true }).waitFor();
   await page.getByRole("tab", { name: "Request" }).click();
   await page.getByRole("tabpanel").getByText("mp3", { exact: true }).waitFor();
   await page.getByRole("tab", { name: "Timeline" }).click();
@@ -353,10 +405,33 @@ test("the list shows the key's tasks, and a task its request, timeline, frames a
   const directory = mkdtempSync(join(tmpdir(), "page-code-"));
   t.after(() => rmSync(directory, { recursive: true }));
   writeFileSync(join(directory, "audio.mp3"), readFileSync(SPEECH.replace(".wav", ".mp3")));
-  const run = (command, text) => execFileSync(command, ["-c", text],
-    { cwd: directory, encoding: "utf8", env: { ...process.env, HEARKEN_API_KEY: KEY } });
-  assert.match(run("sh", curl), /"content":"x"[^]*data: \[DONE\]/);
-  assert.equal(run("python3", python), "x");
+  const run = (command, text, key = KEY) => spawnSync(command, ["-c", text],
+    { cwd: directory, encoding: "utf8", env: { ...process.env, HEARKEN_API_KEY: key } });
+  assert.match(run("sh", curl).stdout, /"content":"x"[^]*data: \[DONE\]/);
+  const { stdout, stderr } = run("python3", python);
+  assert.deepEqual([stdout, stderr], ["x", "Hm."]);
+  const refused = run("python3", python, "sk-wrong");
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /^\{"error":.*invalid_api_key/);
+});
+
+test("what the list shows is in the address", async (t) => {
+  const task = await submit({ case: "page-address", steps: [{ say: "x" }] });
+  const page = await tab(t);
+  await page.getByRole("link", { name: "Tasks" }).click();
+  await page.locator(`a[href="#task=${task.id}"]`).getByText("done").waitFor();
+  const filter = page.getByLabel("Show", { exact: true });
+  await filter.selectOption("Done");
+  await page.reload();
+  await page.locator("a.task-row").first().waitFor();
+  assert.equal(await filter.inputValue(), "completed");
+  await page.locator(`a[href="#task=${task.id}"]`).click();
+  await state(page, "done");
+  await page.goBack();
+  await page.locator("a.task-row").first().waitFor();
+  assert.equal(await filter.inputValue(), "completed");
+  await page.getByRole("link", { name: "Tasks" }).click();
+  await page.waitForFunction(() => location.hash === "#tasks" && document.getElementById("filter").value === "");
 });
 
 test("older tasks come page by page", async (t) => {
@@ -366,8 +441,15 @@ test("older tasks come page by page", async (t) => {
   const rows = page.locator("a.task-row");
   await rows.nth(19).waitFor();
   assert.equal(await rows.count(), 20);
-  await page.getByRole("button", { name: "Show older ones" }).click();
+  const more = page.getByRole("button", { name: "Show older ones" });
+  await more.click();
   await rows.nth(20).waitFor();
+  while (await more.isVisible()) {
+    const shown = await rows.count();
+    await more.click();
+    await rows.nth(shown).waitFor();
+  }
+  await page.waitForFunction(() => document.activeElement.matches("a.task-row"));
 });
 
 test("everything can be done by keyboard", async (t) => {
@@ -403,6 +485,46 @@ test("everything can be done by keyboard", async (t) => {
   await page.getByRole("heading", { name: "curl" }).waitFor();
   await page.keyboard.press("Home");
   await page.getByRole("tab", { name: "Answer", selected: true }).waitFor();
+});
+
+test("the focus is never lost on the way to a submit", async (t) => {
+  const page = await tab(t);
+  const focused = (selector) => page.waitForFunction((wanted) => document.activeElement.matches(wanted), selector);
+  await page.locator("#choose").focus();
+  await page.setInputFiles("#file", SPEECH);
+  await page.locator("#chosen").getByRole("slider").waitFor();
+  await focused("#chosen .play");
+  await page.getByRole("button", { name: "Remove" }).press("Enter");
+  await focused("#choose");
+  await page.getByRole("button", { name: "Record" }).press("Enter");
+  await page.getByRole("button", { name: "Discard" }).press("Enter");
+  await focused("#record");
+  await page.keyboard.press("Enter");
+  await page.getByText("0:01").waitFor();
+  await page.getByRole("button", { name: "Finish" }).press("Enter");
+  await page.locator("#chosen").getByRole("slider").waitFor();
+  await focused("#chosen .play");
+  await ask(page, { case: "page-focus-stop", steps: [{ say: "x" }, { wait_for: "page-focus-never" }] }, { file: false });
+  await state(page, "streaming");
+  await page.getByRole("button", { name: "Stop" }).press("Enter");
+  await state(page, "stopped");
+  await focused(".title-actions button");
+});
+
+test("the playhead ends where the audio does", async (t) => {
+  const page = await tab(t);
+  const wav = readFileSync(SPEECH);
+  // 2.6 seconds: rounded they are three, counted they are two.
+  const [rate, frame] = [wav.readUInt32LE(24), wav.readUInt16LE(32)];
+  const sound = Buffer.alloc(Math.round(2.6 * rate) * frame);
+  const head = Buffer.from(wav.subarray(0, 44));
+  head.writeUInt32LE(36 + sound.length, 4);
+  head.writeUInt32LE(sound.length, 40);
+  await page.setInputFiles("#file", { name: "long.wav", mimeType: "audio/wav", buffer: Buffer.concat([head, sound]) });
+  const playhead = page.getByRole("slider", { name: "Position in the audio" });
+  await playhead.press("End");
+  const said = ["aria-valuetext", "aria-valuenow", "aria-valuemax"].map((name) => playhead.getAttribute(name));
+  assert.deepEqual(await Promise.all(said), ["0:02 of 0:02", "2", "2"]);
 });
 
 test("a view that is opened has the focus", async (t) => {
@@ -444,7 +566,7 @@ for (const scheme of ["light", "dark"]) {
 }
 
 test("a phone shows all of it without moving sideways", async (t) => {
-  const page = await tab(t, { signedIn: false, context: { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2 } });
+  const page = await tab(t, { signedIn: false, context: { viewport: { width: 320, height: 740 }, deviceScaleFactor: 2 } });
   await assertFits(page);
   await signIn(page);
   await page.setInputFiles("#file", SPEECH);
@@ -455,6 +577,8 @@ test("a phone shows all of it without moving sideways", async (t) => {
   await ask(page, { case: "page-phone", steps: [{ think: "Hm." }, ...NOTES.map((say) => ({ say })), { say: "\n" + "long".repeat(99) }] }, { file: false });
   await state(page, "done");
   await shoot(page, "phone");
+  const ends = await page.getByRole("tab").evaluateAll((tabs) => tabs.map((each) => each.getBoundingClientRect().right));
+  assert.ok(ends.length === 5 && Math.max(...ends) <= 320, `tabs end at ${ends}`);
   for (const name of ["Request", "Timeline", "Frames", "Code"]) {
     await page.getByRole("tab", { name }).click();
     if (name === "Frames") await page.getByText("data: [DONE]").waitFor();

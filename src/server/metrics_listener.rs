@@ -6,8 +6,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix_rt::Arbiter;
+use actix_rt::net::TcpStream;
 use actix_web::dev::Server;
+use actix_web::http::KeepAlive;
 use actix_web::{App, HttpServer, web};
+use socket2::SockRef;
 
 use super::StartError;
 use super::listener::bind;
@@ -16,12 +19,13 @@ use crate::api;
 use crate::api::metrics::Metrics;
 use crate::config::MetricsListen;
 
-/// Most connections at once: one Prometheus has one.
-const CONNECTIONS: usize = 32;
-/// How long one may be idle: longer than the minute that is the longest interval in use.
-const IDLE_CONNECTION: Duration = Duration::from_secs(75);
+/// Most connections at once. Each scrape has its own, which costs little: those that stay idle would need no key to take
+/// the place of the one that counts.
+const CONNECTIONS: usize = 256;
 /// How long a client may take to send a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take nothing of an answer before the system ends its connection.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves metrics where they have a listener of their own. Returns what the main one needs, where it is to do so.
 pub(super) fn serve(listen: &MetricsListen, scrape: Scrape) -> Result<Option<Metrics>, StartError> {
@@ -50,8 +54,14 @@ fn start(listen: &str, metrics: Metrics) -> io::Result<(Server, Vec<SocketAddr>)
     let mut server = HttpServer::new(app)
         .workers(1)
         .max_connections(CONNECTIONS)
-        .keep_alive(IDLE_CONNECTION)
+        .keep_alive(KeepAlive::Disabled)
         .client_request_timeout(REQUEST_TIMEOUT)
+        .on_connect(|connection, _| {
+            if let Some(stream) = connection.downcast_ref::<TcpStream>() {
+                // Where a system knows no such limit, one who takes nothing stays as long as the bound allows.
+                let _ = SockRef::from(stream).set_tcp_user_timeout(Some(SEND_TIMEOUT));
+            }
+        })
         .shutdown_timeout(1)
         .disable_signals();
     let mut addresses = Vec::new();

@@ -1,5 +1,6 @@
 //! `GET /metrics`: where it is served, and that what it says is true.
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -44,6 +45,25 @@ fn metrics_are_served_where_they_are_asked_for_and_nowhere_else() {
     for path in ["/", "/v1/tasks", "/v1/models"] {
         watcher.get(path).expect(404);
     }
+}
+
+#[test]
+fn connections_that_stay_keep_no_scrape_from_its_answer() {
+    let hearken = Hearken::builder().local().set(OWN).start();
+    let watcher = hearken.watcher();
+    let request = watcher.head("GET", "/metrics", &[]);
+    let idle: Vec<_> = (0..40)
+        .map(|_| {
+            let mut connection = watcher.send_raw(request.as_bytes());
+            connection.read_exact(&mut [0; 12]).unwrap();
+            connection
+        })
+        .collect();
+    watcher.get("/metrics").expect(200);
+    // Nor those who ask for more and more and read nothing of it.
+    let greedy: Vec<_> = (0..40).map(|_| watcher.send_raw(request.repeat(64).as_bytes())).collect();
+    watcher.get("/metrics").expect(200);
+    drop((idle, greedy));
 }
 
 #[test]

@@ -84,6 +84,12 @@ impl Channel {
     pub fn serves(&self, model: &str) -> bool {
         self.models.iter().any(|pattern| pattern.matches(model))
     }
+
+    /// Is it one that the configuration names, rather than covers by a glob?
+    #[must_use]
+    pub fn lists(&self, model: &str) -> bool {
+        self.models.iter().any(|pattern| pattern.exact() == Some(model))
+    }
 }
 
 /// All channels of a server.

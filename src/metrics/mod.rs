@@ -27,8 +27,7 @@ pub use names::{ALL, Described};
 pub use now::{Behind, BreakerState, HttpLevels, Now, QueueLevels, StoreLevels, TaskLevels};
 pub use process::Process;
 pub use store::StoreMetrics;
-use tasks::NO_CHANNEL;
-pub use tasks::{TaskEnd, TaskMetrics};
+pub use tasks::{Cause, NO_CHANNEL, TaskEnd, TaskMetrics};
 
 /// The media type of the text that [`Metrics::text`] makes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

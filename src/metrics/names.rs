@@ -61,7 +61,7 @@ metrics! {
     RECOVERED: IntCounterVec, "hearken_tasks_recovered_total", ["fate"],
         "Tasks of an earlier process that were taken up at the start, to run again (run) or to end (end).";
     ENDED: IntCounterVec, "hearken_tasks_ended_total", ["channel", "outcome"],
-        "Tasks that ended, by the channel that was asked last (none: no channel was) and by completed or the error code.";
+        "Tasks that ended, by the channel that was asked last (none: no channel was) and by completed, the error code, or not_served where no upstream knew the model.";
     CRASHED: IntCounterVec, "hearken_tasks_crashed_total", [], "Task actors that panicked.";
     PENDING: IntGaugeVec, "hearken_tasks_pending", [], "Tasks that wait for their first slot.";
     PENDING_LIMIT: IntGaugeVec, "hearken_tasks_pending_limit", [], "How many may (limits.max_pending_tasks).";
@@ -79,7 +79,7 @@ metrics! {
         "From acceptance to the end, by completed, failed or cancelled.";
 
     ATTEMPTS: IntCounterVec, "hearken_upstream_attempts_total", ["channel", "class"],
-        "Upstream calls that are over: ok, timeout, rate_limited, auth, rejected, disconnected, invalid, error, or abandoned because the task ended.";
+        "Upstream calls that are over: ok, timeout, rate_limited, auth, rejected, disconnected, invalid, error, not_served (a model that only a glob covers and the upstream does not know), or abandoned because the task ended.";
     RETRIES: IntCounterVec, "hearken_upstream_retries_total", ["channel"],
         "Failed calls after which the same channel was to be asked again.";
     FAILOVERS: IntCounterVec, "hearken_upstream_failovers_total", ["channel"],

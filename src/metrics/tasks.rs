@@ -11,8 +11,8 @@ use crate::error::ErrorCode;
 
 /// The outcome of whatever has worked, beside the error codes.
 const COMPLETED: &str = "completed";
-/// The channel of a task that has asked none.
-pub(super) const NO_CHANNEL: &str = "none";
+/// The channel of a task that has asked none: no channel is called so.
+pub const NO_CHANNEL: &str = "none";
 /// The failures that are nobody's who submits: an operator is woken by them. alerts.yml names the same.
 const OURS: [ErrorCode; 10] = [
     ErrorCode::UpstreamError,
@@ -27,6 +27,31 @@ const OURS: [ErrorCode; 10] = [
     ErrorCode::StorageFull,
 ];
 
+/// Why a call or a task failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// As the code says.
+    Code(ErrorCode),
+    /// A caller has made up a model that the channel's globs cover and its upstream does not know. The code says that the
+    /// upstream failed, for which nobody is to be woken.
+    NotServed,
+}
+
+impl Cause {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Code(code) => code.as_str(),
+            Self::NotServed => "not_served",
+        }
+    }
+}
+
+impl From<ErrorCode> for Cause {
+    fn from(code: ErrorCode) -> Self {
+        Self::Code(code)
+    }
+}
+
 /// How an upstream call ended: few words, so that one graph shows all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
@@ -35,6 +60,7 @@ enum Class {
     RateLimited,
     Auth,
     Rejected,
+    NotServed,
     Disconnected,
     Invalid,
     Error,
@@ -42,12 +68,13 @@ enum Class {
 }
 
 impl Class {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Ok,
         Self::Timeout,
         Self::RateLimited,
         Self::Auth,
         Self::Rejected,
+        Self::NotServed,
         Self::Disconnected,
         Self::Invalid,
         Self::Error,
@@ -55,23 +82,24 @@ impl Class {
     ];
 
     /// `None` is a call that has worked.
-    fn of(code: Option<ErrorCode>) -> Self {
-        match code {
+    fn of(cause: Option<Cause>) -> Self {
+        match cause {
             None => Self::Ok,
-            Some(ErrorCode::UpstreamTimeout) => Self::Timeout,
-            Some(ErrorCode::UpstreamRateLimited) => Self::RateLimited,
-            Some(ErrorCode::UpstreamAuthError) => Self::Auth,
-            Some(
+            Some(Cause::NotServed) => Self::NotServed,
+            Some(Cause::Code(code)) => match code {
+                ErrorCode::UpstreamTimeout => Self::Timeout,
+                ErrorCode::UpstreamRateLimited => Self::RateLimited,
+                ErrorCode::UpstreamAuthError => Self::Auth,
                 ErrorCode::UpstreamRejected
                 | ErrorCode::ContentPolicyViolation
                 | ErrorCode::UnsupportedAudioFormat
-                | ErrorCode::AudioTooLarge,
-            ) => Self::Rejected,
-            Some(ErrorCode::UpstreamDisconnected) => Self::Disconnected,
-            Some(ErrorCode::UpstreamInvalidResponse) => Self::Invalid,
-            Some(ErrorCode::UpstreamError) => Self::Error,
-            // Nobody upstream is at fault: it was cancelled, or something went wrong here.
-            Some(_) => Self::Abandoned,
+                | ErrorCode::AudioTooLarge => Self::Rejected,
+                ErrorCode::UpstreamDisconnected => Self::Disconnected,
+                ErrorCode::UpstreamInvalidResponse => Self::Invalid,
+                ErrorCode::UpstreamError => Self::Error,
+                // Nobody upstream is at fault: it was cancelled, or something went wrong here.
+                _ => Self::Abandoned,
+            },
         }
     }
 
@@ -82,6 +110,7 @@ impl Class {
             Self::RateLimited => "rate_limited",
             Self::Auth => "auth",
             Self::Rejected => "rejected",
+            Self::NotServed => "not_served",
             Self::Disconnected => "disconnected",
             Self::Invalid => "invalid",
             Self::Error => "error",
@@ -96,7 +125,7 @@ pub struct TaskEnd<'a> {
     /// The channel that was asked last, if one was.
     pub channel: Option<&'a str>,
     /// Why it failed; `None` where it completed.
-    pub failed: Option<ErrorCode>,
+    pub failed: Option<Cause>,
     /// From acceptance to the end.
     pub duration: Duration,
     /// Of a completed task, the tokens of its prompt and of its completion.
@@ -204,7 +233,7 @@ impl TaskMetrics {
     }
 
     /// A call is over; `failed` is why it, or its task, failed.
-    pub fn attempt_ended(&self, channel: &str, failed: Option<ErrorCode>) {
+    pub fn attempt_ended(&self, channel: &str, failed: Option<Cause>) {
         self.attempts.of([channel, Class::of(failed).as_str()]).inc();
     }
 
@@ -229,8 +258,8 @@ impl TaskMetrics {
         let channel = end.channel.unwrap_or(NO_CHANNEL);
         let (outcome, result) = match end.failed {
             None => (COMPLETED, COMPLETED),
-            Some(code @ ErrorCode::TaskCancelled) => (code.as_str(), "cancelled"),
-            Some(code) => (code.as_str(), "failed"),
+            Some(cause @ Cause::Code(ErrorCode::TaskCancelled)) => (cause.as_str(), "cancelled"),
+            Some(cause) => (cause.as_str(), "failed"),
         };
         self.ended.of([channel, outcome]).inc();
         self.duration.of([channel, result]).observe(end.duration.as_secs_f64());
@@ -251,13 +280,14 @@ mod tests {
         let classes: Vec<&str> = ErrorCode::ALL
             .iter()
             .filter(|code| code.as_str().starts_with("upstream_"))
-            .map(|code| Class::of(Some(*code)).as_str())
+            .map(|code| Class::of(Some(Cause::Code(*code))).as_str())
+            .chain([Class::of(Some(Cause::NotServed)).as_str()])
             .collect();
         let mut distinct = classes.clone();
         distinct.sort_unstable();
         distinct.dedup();
         assert_eq!(distinct.len(), classes.len(), "{classes:?}");
-        assert_eq!(Class::of(Some(ErrorCode::TaskCancelled)), Class::Abandoned);
+        assert_eq!(Class::of(Some(ErrorCode::TaskCancelled.into())), Class::Abandoned);
         assert_eq!(Class::of(None), Class::Ok);
     }
 }

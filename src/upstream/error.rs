@@ -128,6 +128,13 @@ impl UpstreamError {
         }
     }
 
+    /// Does the upstream say that it does not know the model? At a wrong address somebody may say the same.
+    #[must_use]
+    pub fn knows_no_model(&self) -> bool {
+        // A redirection is the address' alone.
+        matches!(self, Self::Refused { fault: Fault::NotServed, status: None | Some(400..), .. })
+    }
+
     /// What it says about the channel as a whole.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -294,6 +301,18 @@ mod tests {
         assert_eq!(refused(Fault::NotServed, 404).verdict(), Verdict::Unknown);
         assert_eq!(refused(Fault::Credentials, 403).verdict(), Verdict::Unknown);
         assert_eq!(refused(Fault::Credentials, 401).verdict(), Verdict::Fails);
+    }
+
+    #[test]
+    fn an_unknown_model_is_no_wrong_address_and_no_failure() {
+        for status in [400, 404, 410] {
+            assert!(refused(Fault::NotServed, status).knows_no_model(), "{status}");
+        }
+        for err in
+            [refused(Fault::NotServed, 302), refused(Fault::Upstream, 503), UpstreamError::Disconnected]
+        {
+            assert!(!err.knows_no_model(), "{err:?}");
+        }
     }
 
     #[test]

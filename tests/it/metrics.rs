@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::hearken::{Builder, Hearken, run};
 use crate::support::host::Host;
+use crate::support::metrics::Scraped;
 use crate::support::upstream::FakeUpstream;
 use crate::support::{fixture, until};
 
@@ -176,6 +177,43 @@ fn each_failure_has_its_code_and_its_class() {
             ("hearken_upstream_attempts_total{channel=\"fake\",class=\"ok\"}", 0.0),
             ("hearken_task_duration_seconds_count{channel=\"fake\",result=\"failed\"}", 1.0),
         ]);
+    }
+}
+
+#[test]
+fn a_model_that_a_caller_made_up_is_no_failure_of_the_channel() {
+    for channels in [1, 2] {
+        let upstream =
+            FakeUpstream::error(404, &json!({"error": {"code": 404, "message": "no such model"}})).start();
+        let names = &["one", "two"][..channels];
+        let hearken = names.iter().fold(Hearken::builder().set(OWN), |builder, name| {
+            builder.gemini_named(name, &upstream.base_url())
+        });
+        let hearken = hearken.start();
+        let code = if channels == 1 { "upstream_error" } else { "all_channels_exhausted" };
+        let made_up = hearken.submit(json!({"model": "gemini-typo"}));
+        assert_eq!(hearken.wait(&made_up)["error"]["code"], code);
+        let ended = |said: &Scraped, outcome: &str| -> f64 {
+            let series =
+                |name| format!("hearken_tasks_ended_total{{channel=\"{name}\",outcome=\"{outcome}\"}}");
+            names.iter().filter_map(|name| said.find(&series(name))).sum()
+        };
+        let said = hearken.metrics();
+        for name in names {
+            said.holds(&[
+                (&format!("hearken_upstream_attempts_total{{channel=\"{name}\",class=\"not_served\"}}"), 1.0),
+                (&format!("hearken_upstream_attempts_total{{channel=\"{name}\",class=\"error\"}}"), 0.0),
+            ]);
+        }
+        assert_eq!((ended(&said, "not_served"), ended(&said, code)), (1.0, 0.0));
+        // What the operator has listed is to be there.
+        hearken.wait(&hearken.submit(json!({"model": "gemini-test"})));
+        for name in names {
+            let series = format!("hearken_upstream_attempts_total{{channel=\"{name}\",class=\"error\"}}");
+            hearken.metrics_say(&series, 1.0);
+        }
+        let said = hearken.metrics();
+        assert_eq!((ended(&said, "not_served"), ended(&said, code)), (1.0, 1.0));
     }
 }
 

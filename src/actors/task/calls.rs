@@ -251,7 +251,7 @@ impl TaskActor {
         let is_answered = self.is_answered();
         let Some(channel) = self.calls.channel.clone() else { return self.fail(err, ctx) };
         let cause = Failure::from(err.clone());
-        self.measure_attempt(Some(cause.code));
+        self.measure_failed_call(&channel, &err, cause.code);
         self.timeline.end_attempt(cause.code.as_str(), cause.upstream_status, Timestamp::now());
         let now = Instant::now();
         // Only its first call is the probe.

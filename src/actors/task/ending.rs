@@ -8,6 +8,7 @@ use actix::prelude::*;
 use super::durable::record;
 use super::{Departure, TaskActor};
 use crate::error::{ErrorCode, Failure};
+use crate::metrics::Cause;
 use crate::store::{EndResult, Ending};
 use crate::task::Timestamp;
 use crate::task::life::{Event, Life, Outcome};
@@ -23,7 +24,7 @@ impl TaskActor {
         // end, which is durable.
         let _ = self.publish();
         let failed = self.failure().map(|failure| failure.code);
-        self.measure_attempt(failed);
+        self.measure_attempt(failed.map(Cause::Code));
         self.timeline.end(failed.map_or("completed", ErrorCode::as_str), Timestamp::now());
         let result = match (self.life.outcome(), &self.completion) {
             (Some(Outcome::Completed), Some(completion)) => EndResult::Completed(Arc::clone(completion)),

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use super::TaskActor;
+use crate::channel::Channel;
 use crate::error::ErrorCode;
-use crate::metrics::TaskEnd;
+use crate::metrics::{Cause, TaskEnd};
 use crate::task::chunk_log::ChunkLog;
+use crate::upstream::UpstreamError;
 
 /// What the timeline does not know.
 #[derive(Debug)]
@@ -16,11 +18,14 @@ pub(super) struct Measured {
     bytes: usize,
     /// How long the audio lasts, where that is known.
     pub(super) audio: Option<Duration>,
+    /// Calls that have failed, and those of them that did for a model that was made up.
+    failed_calls: u32,
+    not_served: u32,
 }
 
 impl From<&ChunkLog> for Measured {
     fn from(log: &ChunkLog) -> Self {
-        Self { frames: log.len(), bytes: log.bytes(), audio: None }
+        Self { frames: log.len(), bytes: log.bytes(), audio: None, failed_calls: 0, not_served: 0 }
     }
 }
 
@@ -34,8 +39,16 @@ impl TaskActor {
         }
     }
 
+    /// A call of this channel has failed, with this code.
+    pub(super) fn measure_failed_call(&mut self, channel: &Channel, err: &UpstreamError, code: ErrorCode) {
+        let is_made_up = err.knows_no_model() && !channel.lists(&self.task.question.model);
+        self.measured.failed_calls += 1;
+        self.measured.not_served += u32::from(is_made_up);
+        self.measure_attempt(Some(if is_made_up { Cause::NotServed } else { code.into() }));
+    }
+
     /// The call that runs, if one does, is about to end.
-    pub(super) fn measure_attempt(&self, failed: Option<ErrorCode>) {
+    pub(super) fn measure_attempt(&self, failed: Option<Cause>) {
         if let Some(attempt) = self.timeline.attempts.last().filter(|_| self.timeline.is_attempted()) {
             self.settings.metrics.attempt_ended(&attempt.channel, failed);
         }
@@ -55,10 +68,23 @@ impl TaskActor {
         self.settings.metrics.ended(TaskEnd {
             // Also of a call of an earlier process, or of an actor that crashed.
             channel: self.timeline.attempts.last().map(|attempt| attempt.channel.as_str()),
-            failed: self.failure().map(|failure| failure.code),
+            failed: self.failure().map(|failure| self.cause(failure.code)),
             duration: Duration::from_millis(self.timeline.total_ms().unwrap_or(0)),
             tokens: self.finish.map(|(_, usage)| (usage.prompt_tokens, usage.completion_tokens)),
             audio: self.measured.audio,
         });
+    }
+
+    /// Why the task failed, whose failure has this code. Where no upstream that was asked knows the model, that is it.
+    fn cause(&self, code: ErrorCode) -> Cause {
+        let Measured { failed_calls, not_served, .. } = self.measured;
+        match code {
+            ErrorCode::UpstreamError | ErrorCode::AllChannelsExhausted
+                if not_served > 0 && not_served == failed_calls =>
+            {
+                Cause::NotServed
+            }
+            code => Cause::Code(code),
+        }
     }
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::audio::gate::Gate;
 use crate::audio::host_pattern::HostPattern;
 use crate::keys::{KeyHash, KeyLimits, KeyRecord};
+use crate::metrics::NO_CHANNEL;
 
 /// Checks a configuration. `variable` looks up secrets that are named in it.
 pub(super) fn check(
@@ -227,6 +228,13 @@ fn channel(
     let name = entry.name.unwrap_or_else(|| kind.name().to_owned());
     if name.is_empty() {
         return Err(Problem::new(at("name"), "it is empty: give the channel a name"));
+    }
+    // Two things would be counted as one.
+    if name == NO_CHANNEL {
+        return Err(Problem::new(
+            at("name"),
+            "the metrics say it of tasks that asked no channel: choose another name",
+        ));
     }
     let total_audio_factor = entry.total_timeout_audio_factor.unwrap_or(2.5);
     if !(0.0..=1000.0).contains(&total_audio_factor) {

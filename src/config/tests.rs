@@ -36,6 +36,7 @@ fn every_mistake_is_one_line_that_names_place_and_key() {
         ),
         ("[[channels]]\nkind = \"horse\"", "h.toml:2: channels[0].kind: "),
         ("[[channels]]\nkind = \"local\"\n[[channels]]\nkind = \"local\"", "h.toml:3: channels[1].name: "),
+        ("[[channels]]\nkind = \"local\"\nname = \"none\"", "h.toml:3: channels[0].name: "),
         ("[[keys]]\nname = \"a\"", "h.toml:1: keys[0].key: "),
         ("[store]\nkind = \"redis\"", "h.toml:2: store.kind: "),
         ("[traces]\notlp_endpoint = \"localhost:4318\"", "h.toml:2: traces.otlp_endpoint: "),

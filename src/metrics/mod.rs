@@ -24,7 +24,7 @@ use prometheus::{Registry, TextEncoder};
 pub use fanout::FanoutMetrics;
 pub use http::HttpMetrics;
 pub use names::{ALL, Described};
-pub use now::{Behind, BreakerState, HttpLevels, Now, QueueLevels, StoreLevels, TaskLevels};
+pub use now::{Behind, BreakerState, DiskLevels, HttpLevels, Now, QueueLevels, StoreLevels, TaskLevels};
 pub use process::Process;
 pub use store::StoreMetrics;
 pub use tasks::{Cause, NO_CHANNEL, TaskEnd, TaskMetrics};

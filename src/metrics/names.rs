@@ -140,6 +140,7 @@ metrics! {
     SPOOL: IntGaugeVec, "hearken_spool_bytes", [], "Audio of tasks that have not ended, on the disk, as base64.";
     SPOOL_LIMIT: IntGaugeVec, "hearken_spool_limit_bytes", [], "How much of it there may be (limits.max_spool_bytes).";
     DISK_FREE: IntGaugeVec, "hearken_data_dir_free_bytes", [], "What is free on the disk of the data directory.";
+    DISK_SIZE: IntGaugeVec, "hearken_data_dir_size_bytes", [], "How large that disk is.";
 
     CPU: CounterVec, "process_cpu_seconds_total", [], "CPU time of the process, user and system.";
     RESIDENT: IntGaugeVec, "process_resident_memory_bytes", [], "Memory that the process has.";

@@ -94,6 +94,15 @@ pub struct StoreLevels {
     pub spool: (u64, u64),
 }
 
+/// The disk of the store, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskLevels {
+    /// What is free, for who is not root.
+    pub free: u64,
+    /// All of it.
+    pub size: u64,
+}
+
 /// The levels of this moment. Each is shown where its owner has answered: a gap in a graph says that it has not, and an
 /// old value would not.
 #[derive(Debug, Default)]
@@ -178,12 +187,13 @@ impl Now {
         self.set(&names::SPOOL_LIMIT, number(levels.spool.1))
     }
 
-    /// Bytes that are free on the disk of the store.
+    /// The disk of the store.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).
-    pub fn disk_free(&self, bytes: u64) -> Result<(), MetricsError> {
-        self.set(&names::DISK_FREE, number(bytes))
+    pub fn disk(&self, disk: DiskLevels) -> Result<(), MetricsError> {
+        self.set(&names::DISK_FREE, number(disk.free))?;
+        self.set(&names::DISK_SIZE, number(disk.size))
     }
 
     /// The process.

@@ -18,7 +18,7 @@ use crate::api::metrics::{self, Reader};
 use crate::api::payload_memory::PayloadMemory;
 use crate::channel::Channels;
 use crate::fanout::Fanout;
-use crate::metrics::{HttpLevels, Metrics, MetricsError, Now, Process};
+use crate::metrics::{DiskLevels, HttpLevels, Metrics, MetricsError, Now, Process};
 use crate::store::Store;
 
 /// How long somebody who is asked may take. Whoever does not answer is left out: the others are wanted most then.
@@ -54,13 +54,13 @@ impl Scrape {
 
     async fn text(&self, slow: &mut Slow) -> Result<String, MetricsError> {
         let Slow { process, disk } = slow;
-        let (tasks, behind, process, free) = join!(
+        let (tasks, behind, process, levels) = join!(
             timeout(PATIENCE, self.tasks.levels()),
             timeout(PATIENCE, self.fanout.behind()),
             process.answer(|| spawn_blocking(Process::look)),
             disk.answer(|| {
                 let store = self.store.clone();
-                spawn_blocking(move || store.disk_free())
+                spawn_blocking(move || store.disk())
             }),
         );
         let (now, moment) = (Now::new(), std::time::Instant::now());
@@ -79,8 +79,8 @@ impl Scrape {
         if let Ok(Some(behind)) = behind {
             now.behind(behind)?;
         }
-        if let Some(free) = free.flatten() {
-            now.disk_free(free)?;
+        if let Some(levels) = levels.flatten() {
+            now.disk(levels)?;
         }
         if let Some(process) = process {
             now.process(process)?;
@@ -115,7 +115,7 @@ async fn serve(
 #[derive(Debug, Default)]
 struct Slow {
     process: Question<Process>,
-    disk: Question<Option<u64>>,
+    disk: Question<Option<DiskLevels>>,
 }
 
 /// A question that is not asked again while somebody thinks about it: a disk that hangs must not cost a thread for each

@@ -36,7 +36,7 @@ use crate::audio::text::AudioText;
 use crate::config::{Retention, StoreConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::{KeyHash, KeyRecord};
-use crate::metrics::{StoreLevels, StoreMetrics};
+use crate::metrics::{DiskLevels, StoreLevels, StoreMetrics};
 use crate::task::answer::Answer;
 use crate::task::cold_log::ColdLog;
 use crate::task::id::TaskId;
@@ -487,10 +487,10 @@ impl Store {
         }
     }
 
-    /// Bytes that are free on the disk, where the system says. Blocks, and with a disk that hangs for as long as that.
+    /// The disk, where the system tells of it. Blocks, and with a disk that hangs for as long as that.
     #[must_use]
-    pub fn disk_free(&self) -> Option<u64> {
-        self.spool.free()
+    pub fn disk(&self) -> Option<DiskLevels> {
+        self.spool.disk()
     }
 
     async fn write<T>(&self, make: impl FnOnce(Reply<T>) -> Write) -> Result<T, StoreError> {

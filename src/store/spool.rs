@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::StoreError;
 use super::sqlite::{file_error, make_directory};
 use crate::audio::text::AudioText;
+use crate::metrics::DiskLevels;
 use crate::task::id::TaskId;
 
 pub use download::Download;
@@ -69,7 +70,7 @@ impl Room {
         if used.fetch_add(bytes, Ordering::Relaxed) + bytes > *most {
             return Err(StoreError::Full("the spool holds limits.max_spool_bytes".to_owned()));
         }
-        if available(directory).map_err(file_error(directory))? < bytes.saturating_add(RESERVE) {
+        if disk(directory).map_err(file_error(directory))?.free < bytes.saturating_add(RESERVE) {
             return Err(StoreError::Full(format!("{}: the disk is full", directory.display())));
         }
         Ok(())
@@ -130,9 +131,9 @@ impl Spool {
         (self.0.used.load(Ordering::Relaxed), self.0.most)
     }
 
-    /// Bytes that are free on the disk, where it says so. Blocks.
-    pub(super) fn free(&self) -> Option<u64> {
-        available(&self.0.directory).ok()
+    /// The disk, where the system tells of it. Blocks.
+    pub(super) fn disk(&self) -> Option<DiskLevels> {
+        disk(&self.0.directory).ok()
     }
 
     /// What is there already takes room.
@@ -222,10 +223,11 @@ fn fill(file: &mut File, text: &[u8], sync: bool) -> io::Result<()> {
     if sync { file.sync_all() } else { Ok(()) }
 }
 
-/// Bytes that are free on the disk of a directory.
-fn available(directory: &Path) -> io::Result<u64> {
+/// The disk of a directory.
+fn disk(directory: &Path) -> io::Result<DiskLevels> {
     let disk = rustix::fs::statvfs(directory)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    Ok(DiskLevels { free: bytes(disk.f_bavail), size: bytes(disk.f_blocks) })
 }
 
 /// Removes the files of a directory that are not wanted; returns the bytes of the others.

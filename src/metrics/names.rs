@@ -74,7 +74,7 @@ metrics! {
     QUEUE_WAIT: HistogramVec, "hearken_task_queue_wait_seconds", [] in ANSWERS,
         "From acceptance, or from this start for a task of an earlier process, to its first slot; 0 where one was free.";
     FIRST_CHUNK: HistogramVec, "hearken_task_first_chunk_seconds", ["channel"] in WAITS,
-        "From acceptance to the first text, as a client sees it.";
+        "From acceptance to the first text or thought, as a client sees it.";
     DURATION: HistogramVec, "hearken_task_duration_seconds", ["channel", "result"] in ANSWERS,
         "From acceptance to the end, by completed, failed or cancelled.";
 
@@ -85,7 +85,7 @@ metrics! {
     FAILOVERS: IntCounterVec, "hearken_upstream_failovers_total", ["channel"],
         "Failed calls after which another channel than this one was to be asked.";
     UPSTREAM_FIRST: HistogramVec, "hearken_upstream_first_chunk_seconds", ["channel"] in WAITS,
-        "From the beginning of the call that answered to its first text.";
+        "From the beginning of the call that answered to its first text or thought.";
     TOKENS: IntCounterVec, "hearken_upstream_tokens_total", ["channel", "kind"],
         "Tokens of completed tasks as the upstream counts them: prompt, completion.";
     AUDIO_SECONDS: CounterVec, "hearken_audio_seconds_total", ["channel"],
@@ -101,7 +101,7 @@ metrics! {
         "Frames of streams: their chunks, and the frame that ends each.";
     PUBLISHED_BYTES: IntCounterVec, "hearken_frames_published_bytes_total", [], "The same in bytes.";
     SUBSCRIBERS: IntGaugeVec, "hearken_subscribers", ["transport"],
-        "Subscribers who are connected, by who writes to them: pump (handed over), body (the HTTP server).";
+        "Subscribers who are connected, by who writes to them: pump (handed over, once the first piece is written), body (the HTTP server).";
     SUBSCRIPTIONS_ENDED: IntCounterVec, "hearken_subscriptions_ended_total", ["reason"],
         "Subscriptions that are over: complete, left, stuck (of the pumps' only: others have left), broken_off by the server's stop.";
     SENT: IntCounterVec, "hearken_frames_sent_total", [], "Frames that were written to subscribers.";

@@ -226,7 +226,7 @@ impl TaskMetrics {
         self.fetched_bytes.inc_by(result.unwrap_or(0));
     }
 
-    /// The first text of a task came: so long after its acceptance, and after its call began.
+    /// The first text or thought of a task came: so long after its acceptance, and after its call began.
     pub fn first_chunk(&self, channel: &str, since_accepted: Duration, since_called: Duration) {
         self.first_chunk.of([channel]).observe(since_accepted.as_secs_f64());
         self.upstream_first.of([channel]).observe(since_called.as_secs_f64());

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 const MAX_TRACEPARENT_BYTES: usize = 256;
 /// Longest `tracestate` that is passed on, in bytes of all its members together. This much the standard asks for.
 const MAX_TRACESTATE_BYTES: usize = 512;
-/// Most members of a `tracestate`.
+/// Most members of a `tracestate`, after which it may end.
 const MAX_TRACESTATE_MEMBERS: usize = 32;
 /// Bytes of a `traceparent` in version 00.
 const TRACEPARENT_BYTES: usize = 55;
@@ -184,25 +184,27 @@ fn parse_traceparent(text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
     is_complete.then_some((ids.0, ids.1, flags))
 }
 
-/// The members of all headers, as one; `None` where one is malformed, or there are too many.
+/// The members of all headers, as one, from the front as many as there may be: the newest stand first. `None` where one
+/// is malformed, or there is none.
 fn parse_tracestate<'a>(states: impl IntoIterator<Item = &'a [u8]>) -> Option<Box<str>> {
-    let (mut all, mut count) = (String::new(), 0);
+    let (mut kept, mut count, mut is_full) = (String::new(), 0, false);
     for state in states {
         // Empty members are allowed, and stand for nothing.
         let members = std::str::from_utf8(state).ok()?.split(',').map(str::trim_ascii);
         for member in members.filter(|member| !member.is_empty()) {
-            count += 1;
-            if !all.is_empty() {
-                all.push(',');
-            }
-            let fits = count <= MAX_TRACESTATE_MEMBERS && all.len() + member.len() <= MAX_TRACESTATE_BYTES;
-            if !fits || !is_member(member) {
+            if !is_member(member) {
                 return None;
             }
-            all.push_str(member);
+            let comma = usize::from(!kept.is_empty());
+            is_full |=
+                count == MAX_TRACESTATE_MEMBERS || kept.len() + comma + member.len() > MAX_TRACESTATE_BYTES;
+            if !is_full {
+                kept.extend([&","[..comma], member]);
+                count += 1;
+            }
         }
     }
-    (!all.is_empty()).then(|| all.into())
+    (!kept.is_empty()).then(|| kept.into())
 }
 
 fn is_member(member: &str) -> bool {

@@ -101,19 +101,26 @@ fn empty_members_of_a_tracestate_are_not_passed_on() {
 }
 
 #[test]
-fn a_tracestate_that_is_malformed_or_too_long_is_dropped_alone() {
+fn a_tracestate_that_is_malformed_is_dropped_alone() {
     for wrong in ["a", "=1", "A=1", "_a=1", "a=1=2", "a=", "a=\u{1}", "ä=1", "a b=1"] {
         assert_eq!(state(&[wrong]), None, "{wrong}");
     }
     let (most, more) = (format!("a={}", "x".repeat(256)), format!("a={}", "x".repeat(257)));
     assert_eq!(state(&[&most]), Some(most.clone()));
     assert_eq!(state(&[&more]), None);
+}
+
+#[test]
+fn of_a_tracestate_that_is_too_long_the_front_is_passed_on() {
+    let most = format!("a={}", "x".repeat(256));
     let members = |count: usize| (0..count).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",");
-    assert!(state(&[&members(32)]).is_some());
-    assert_eq!(state(&[&members(33)]), None);
+    assert_eq!(state(&[&members(33)]), Some(members(32)));
+    assert_eq!(state(&[&members(32), "more=v"]), Some(members(32)));
     let rest = format!("b={}", "x".repeat(MAX_TRACESTATE_BYTES - most.len() - 3));
     assert_eq!(state(&[&most, &rest]).unwrap().len(), MAX_TRACESTATE_BYTES);
-    assert_eq!(state(&[&most, &format!("{rest}x")]), None);
+    // None is cut, and none that stood behind takes its place.
+    assert_eq!(state(&[&most, &format!("{rest}x"), "c=1"]), Some(most.clone()));
+    assert_eq!(state(&[&most, &rest, "A=1"]), None, "what is not passed on is looked at all the same");
     let spaced = members(32) + "," + &" ".repeat(MAX_TRACESTATE_BYTES) + ",";
     assert_eq!(state(&[&spaced]), Some(members(32)));
 }
@@ -152,6 +159,8 @@ proptest! {
             let state = context.tracestate().map(str::as_bytes);
             prop_assert_eq!(said.len(), TRACEPARENT_BYTES);
             prop_assert!(state.is_none_or(|state| state.len() <= MAX_TRACESTATE_BYTES));
+            let members = state.map_or(0, |state| state.split(|byte| *byte == b',').count());
+            prop_assert!(members <= MAX_TRACESTATE_MEMBERS);
             prop_assert_eq!(TraceContext::parse([said.as_bytes()], state), Some(context));
         }
     }

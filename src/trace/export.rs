@@ -154,6 +154,8 @@ impl Losses {
     fn tell(&mut self, reason: &str) {
         let lost = std::mem::take(&mut self.lost) + self.overflowed.swap(0, Ordering::Relaxed);
         self.told = Some(Instant::now());
+        // What is sent again is not lost yet.
+        let lost = (lost > 0).then_some(lost);
         tracing::warn!(lost, reason, "spans cannot be exported");
     }
 }

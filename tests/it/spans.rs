@@ -287,7 +287,7 @@ fn a_message_that_is_refused_for_now_is_sent_again_and_nothing_is_lost() {
     assert_eq!(first.body, again.body);
     assert!(!spans(&again).is_empty());
     let line = hearken.log_line("spans cannot be exported");
-    assert!(line.contains("lost=0") && line.contains("503"), "{line}");
+    assert!(!line.contains("lost") && line.contains("503"), "{line}");
     hearken.signal("TERM");
     assert!(hearken.exit_status().success());
     assert_eq!(hearken.log().matches("spans cannot be exported").count(), 1);
@@ -300,7 +300,7 @@ fn a_message_that_will_never_be_taken_is_lost_and_said_once() {
     let mut hearken = with(&collector, &upstream).start();
     hearken.wait(&submit(&hearken, json!({}), &[]));
     let line = hearken.log_line("spans cannot be exported");
-    assert!(line.contains("400") && !line.contains("lost=0"), "{line}");
+    assert!(line.contains("400") && line.contains("lost="), "{line}");
     hearken.wait(&submit(&hearken, json!({}), &[]));
     collector.message(1);
     hearken.signal("TERM");

@@ -286,7 +286,7 @@ impl TaskActor {
         self.measure_published();
         if is_first {
             // Afterwards: whoever waits for the first chunk need not wait until the writer is awake.
-            self.settings.store.mark_published(self.task.id.clone());
+            self.settings.store.mark_published(self.task.id.clone(), self.timeline.clone());
         }
         true
     }

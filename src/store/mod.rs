@@ -294,10 +294,11 @@ impl Store {
         self.write(|reply| Write::Run { id, timeline, reply }).await
     }
 
-    /// Remembers, with one of the next commits, that a task publishes its first chunk. Nobody waits for that:
-    /// the journal says the same, and this is for the case that a power cut takes it.
-    pub fn mark_published(&self, id: TaskId) {
-        self.mark(id, Mark::Published);
+    /// Remembers, with one of the next commits, that a task publishes its first chunk, and what has happened to it until
+    /// then: it will not run again. Nobody waits for that: that there is a chunk the journal says as well, and this is
+    /// for the case that a power cut takes it.
+    pub fn mark_published(&self, id: TaskId, timeline: Timeline) {
+        self.mark(id, Mark::Published(timeline));
     }
 
     /// Remembers, with one of the next commits, how far a task has come, so that progress does not fall when

@@ -85,8 +85,8 @@ impl Shared {
 
 /// What is remembered about a task that runs.
 pub(super) enum Mark {
-    /// A chunk may have been seen.
-    Published,
+    /// A chunk may have been seen; this has happened so far.
+    Published(Timeline),
     /// So far it has come, in percent.
     Progress(u8),
     /// This is its audio.

@@ -12,7 +12,7 @@ pub struct Timeline {
     #[serde(rename = "queued_at_ms")]
     #[schema(value_type = u64)]
     pub queued: Timestamp,
-    /// When the download of its audio began; absent for audio that was sent along.
+    /// When the download of its audio first began; absent for audio that was sent along.
     #[serde(rename = "fetch_started_at_ms", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = u64, required = false)]
     pub fetch_started: Option<Timestamp>,
@@ -20,7 +20,7 @@ pub struct Timeline {
     #[serde(rename = "fetched_at_ms")]
     #[schema(required, value_type = Option<u64>)]
     pub fetched: Option<Timestamp>,
-    /// When the first text came.
+    /// When the first text or thought came.
     #[serde(rename = "first_answered_at_ms")]
     #[schema(required, value_type = Option<u64>)]
     pub first_answered: Option<Timestamp>,

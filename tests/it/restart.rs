@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::support::hearken::Hearken;
+use crate::support::host::Host;
 use crate::support::subscriber::{Frame, content};
 use crate::support::upstream::FakeUpstream;
-use crate::support::{WAV, until};
+use crate::support::{WAV, fixture, until};
 
 fn bytes(frames: &[Frame]) -> String {
     frames.iter().map(Frame::bytes).collect()
@@ -49,6 +50,53 @@ fn what_subscribers_saw_before_a_crash_is_there_afterwards_and_ends_as_interrupt
     assert_eq!(hearken.task(&id), task);
 }
 
+/// The task's timeline.
+fn timeline(hearken: &Hearken, id: &str) -> Value {
+    hearken.get(&format!("/v1/tasks/{id}?include=timeline")).expect(200).json()["timeline"].clone()
+}
+
+#[test]
+fn when_an_interrupted_answer_began_is_known_afterwards() {
+    let upstream = FakeUpstream::gemini().status(503).ends().then().say("half").hold().start();
+    let mut hearken = Hearken::builder()
+        .gemini_named("fake", &upstream.base_url())
+        .channel("max_retry_wait_ms = 10")
+        .start();
+    let id = hearken.submit(json!({"stream": true}));
+    let mut reader = hearken.stream(&id);
+    assert_eq!([reader.frame().id, reader.frame().id], [0, 1]);
+    let before = timeline(&hearken, &id);
+    assert!(before["first_answered_at_ms"].is_u64(), "{before}");
+    // What is durable now was committed after it.
+    hearken.submit(json!({}));
+    hearken.crash();
+    assert_eq!(hearken.wait(&id)["error"]["code"], "task_interrupted");
+    let after = timeline(&hearken, &id);
+    assert_eq!(after["first_answered_at_ms"], before["first_answered_at_ms"], "{after}");
+    let outcomes: Vec<&Value> =
+        after["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
+    assert_eq!(outcomes, ["upstream_error", "task_interrupted"], "{after}");
+}
+
+#[test]
+fn a_download_that_a_crash_interrupted_has_begun_when_it_first_did() {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let host = Host::serve(|asked| match asked.number {
+        0 => asked.until_they_leave(),
+        _ => asked.file("audio/wav", &fixture("audio/speech.wav")),
+    });
+    let mut hearken = Hearken::before(&upstream).set("[fetch]\nallow_hosts = [\"127.0.0.1\"]").start();
+    let id = hearken.submit(json!({"audio_url": host.url("/a.wav")}));
+    until("it downloads", || (!host.requests().is_empty()).then_some(()));
+    let before = timeline(&hearken, &id);
+    hearken.crash();
+    assert_eq!(hearken.wait(&id)["status"], "completed");
+    let after = timeline(&hearken, &id);
+    let began = |timeline: &Value| timeline["fetch_started_at_ms"].as_u64().unwrap();
+    assert_eq!(began(&after), began(&before), "{after}");
+    assert!(after["fetched_at_ms"].as_u64().unwrap() > began(&after), "{after}");
+}
+
 #[test]
 fn a_task_of_which_nothing_was_seen_runs_again_with_the_same_question_and_audio() {
     for stream in [true, false] {
@@ -71,8 +119,7 @@ fn a_task_of_which_nothing_was_seen_runs_again_with_the_same_question_and_audio(
         if stream {
             assert_eq!(content(&hearken.stream(&id).rest()), "whole");
         }
-        let timeline = hearken.get(&format!("/v1/tasks/{id}?include=timeline")).json();
-        let attempts = timeline["timeline"]["attempts"].as_array().unwrap().clone();
+        let attempts = timeline(&hearken, &id)["attempts"].as_array().unwrap().clone();
         let outcomes: Vec<_> = attempts.iter().map(|attempt| attempt["outcome"].clone()).collect();
         assert_eq!(outcomes, ["task_interrupted", "completed"]);
     }

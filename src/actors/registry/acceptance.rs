@@ -48,8 +48,10 @@ pub(super) async fn accept(
         AudioSource::Url(_) => (None, TaskAudio::Kept(kept.clone())),
     };
     let mut timeline = Timeline::begun(task.created);
-    if let Some(channel) = runs_at.as_ref().filter(|_| audio.is_at_hand()) {
-        timeline.attempt(&channel.name, Timestamp::now());
+    match &runs_at {
+        Some(channel) if audio.is_at_hand() => timeline.attempt(&channel.name, Timestamp::now()),
+        Some(_) => timeline.fetch_started = Some(Timestamp::now()),
+        None => {}
     }
     let leashed = presence.is_some() && idempotency.is_none();
     let most_running = allowance.limits().max_running_tasks;

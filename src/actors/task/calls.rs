@@ -152,7 +152,8 @@ impl TaskActor {
         };
         let downloads = !audio.is_at_hand();
         if downloads {
-            self.timeline.fetch_started = Some(Timestamp::now());
+            // It was noted with the acceptance, or by a run of an earlier process: then the wait for a turn was over.
+            self.timeline.fetch_started.get_or_insert_with(Timestamp::now);
         } else if !self.timeline.is_attempted() {
             self.timeline.attempt(&channel.name, Timestamp::now());
         }

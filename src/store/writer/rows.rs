@@ -101,9 +101,11 @@ pub(super) fn run(connection: &Connection, id: &TaskId, timeline: &Timeline) -> 
 
 pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &Mark) -> Result<(), StoreError> {
     match mark {
-        Mark::Published => connection
-            .prepare_cached("UPDATE tasks SET published = 1 WHERE id = ?1 AND ended_ms IS NULL")?
-            .execute([id.as_str()])?,
+        Mark::Published(timeline) => connection
+            .prepare_cached(
+                "UPDATE tasks SET published = 1, timeline = ?1 WHERE id = ?2 AND ended_ms IS NULL",
+            )?
+            .execute(params![json(timeline)?, id.as_str()])?,
         Mark::Progress(progress) => connection
             .prepare_cached("UPDATE tasks SET progress = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
             .execute(params![progress, id.as_str()])?,

@@ -5,6 +5,9 @@ use url::Url;
 
 use super::Secret;
 
+/// The embedded channel's model, where the configuration names no other.
+pub const LOCAL_MODEL: &str = "local-inspect";
+
 /// Who is behind a channel.
 #[derive(Debug, Clone)]
 pub enum ChannelKind {

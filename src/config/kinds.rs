@@ -4,7 +4,7 @@ use url::Url;
 
 use super::file::ChannelEntry;
 use super::kind::{
-    AudioPart, ChannelKind, MaxTokensField, OpenAiOptions, ResponseFormat, TranscriptionOptions,
+    AudioPart, ChannelKind, LOCAL_MODEL, MaxTokensField, OpenAiOptions, ResponseFormat, TranscriptionOptions,
 };
 use super::settings::secret;
 use super::{Problem, Secret};
@@ -22,8 +22,7 @@ const TRANSCRIPTION_MODELS: &[&str] =
 /// OpenAI's list, as far as hearken knows the containers.
 const TRANSCRIPTION_FORMATS: &[Container] =
     &[Container::Flac, Container::Mp3, Container::M4a, Container::Ogg, Container::Wav];
-/// The embedded channel's model.
-const LOCAL_MODELS: &[&str] = &["local-inspect"];
+const LOCAL_MODELS: &[&str] = &[LOCAL_MODEL];
 
 const KINDS: &str = "gemini, openai, transcription or local";
 

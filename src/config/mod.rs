@@ -23,7 +23,7 @@ use crate::audio::gate::Gate;
 use crate::keys::KeyRecord;
 
 use file::FileConfig;
-pub use kind::ChannelKind;
+pub use kind::{ChannelKind, LOCAL_MODEL};
 use place::{key_at, line_of, offset_of};
 
 /// The settings of a server, checked.

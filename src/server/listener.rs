@@ -89,7 +89,7 @@ pub(super) fn listen(
         parsing: Arc::new(Semaphore::new((workers / 2).max(1))),
     });
     let since = web::Data::new(ServingSince(Timestamp::now()));
-    let document = web::Data::new(Published::new().map_err(io::Error::from)?);
+    let document = web::Data::new(Published::new(&channels).map_err(io::Error::from)?);
     let reference = web::Data::new(Reference::new());
     let (keys, channels) = (web::Data::new(keys), web::Data::new(channels));
     let (tasks, metrics, traces) = (web::Data::new(tasks), web::Data::new(metrics), web::Data::new(traces));

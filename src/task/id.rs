@@ -13,6 +13,9 @@ use rand::RngExt;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(Arc<str>);
 
+/// What every id looks like, as a regular expression.
+pub const PATTERN: &str = "^task-llm-[0-9]{1,20}-[a-z0-9]{8}$";
+
 const PREFIX: &str = "task-llm-";
 const RANDOM_CHARACTERS: usize = 8;
 

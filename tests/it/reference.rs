@@ -5,10 +5,12 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 use hearken::error::ErrorCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::hearken::Hearken;
 use crate::support::http::{Client, Reply};
+use crate::support::subscriber::Subscriber;
+use crate::support::upstream::FakeUpstream;
 
 fn start() -> (Hearken, Client) {
     let hearken = Hearken::builder().local().start();
@@ -88,6 +90,137 @@ fn every_operation_and_every_body_has_what_readers_look_for() {
 
 fn operations(document: &Value) -> impl Iterator<Item = &Value> {
     document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values())
+}
+
+#[test]
+fn the_examples_are_about_a_model_that_is_served() {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    for hearken in [Hearken::builder().local().start(), Hearken::start(&upstream)] {
+        let document = hearken.get("/openapi.json").expect(200);
+        assert!(!document.text().contains("{model}") && !document.text().contains("{channel}"));
+        let models = hearken.get("/v1/models").expect(200).json();
+        let submit = &document.json()["paths"]["/v1/llm/generations"]["post"]["requestBody"]["content"];
+        let examples = &submit["application/json"]["examples"];
+        for name in ["url", "inline"] {
+            assert_eq!(examples[name]["value"]["model"], models["data"][0]["id"], "{name}");
+        }
+        hearken.post("/v1/llm/generations", &examples["inline"]["value"]).expect(200);
+    }
+}
+
+/// What HTTP itself says with a response.
+const OF_HTTP: [&str; 7] =
+    ["connection", "content-encoding", "content-length", "content-type", "date", "transfer-encoding", "vary"];
+
+/// The document, and which of the responses that it tells of were seen.
+struct Witness {
+    document: Value,
+    seen: Vec<(String, u16)>,
+}
+
+impl Witness {
+    /// A response has the headers that the document tells of, and no others.
+    fn sees(&mut self, name: &str, reply: &Reply) {
+        let operation =
+            operations(&self.document).find(|operation| operation["operationId"] == name).unwrap();
+        let told = operation["responses"][reply.status.to_string()]["headers"].as_object();
+        let told = told.unwrap_or_else(|| panic!("{name} tells of no {}: {reply}", reply.status));
+        for (header, _) in reply.headers.iter().filter(|(header, _)| !OF_HTTP.contains(&header.as_str())) {
+            assert!(told.keys().any(|known| known.eq_ignore_ascii_case(header)), "{name}: {header}: {reply}");
+        }
+        for (header, shared) in told {
+            let component = shared["$ref"].as_str().unwrap().strip_prefix('#').unwrap();
+            let is_always_there = self.document.pointer(component).unwrap()["required"] == true;
+            let is_there = reply.header(&header.to_ascii_lowercase()).is_some();
+            assert!(is_there || !is_always_there, "{name}: no {header}: {reply}");
+        }
+        self.seen.push((name.to_owned(), reply.status));
+    }
+}
+
+#[test]
+fn responses_have_the_headers_that_the_document_tells_of() {
+    let upstream = FakeUpstream::gemini().say("x").then().say("x").then().say("x").then();
+    let upstream = upstream.refuses(400, &json!({"error": {"code": 400, "message": "m"}})).then();
+    let busy = json!({"error": {"code": 503, "message": "m"}});
+    let upstream = upstream.refuses(503, &busy).header("retry-after", "7").then();
+    let upstream = upstream.refuses(429, &busy).header("retry-after", "7").then().hold().start();
+    let hearken = Hearken::before(&upstream).set("[metrics]\nlisten = \"main\"").start();
+    let nobody = hearken.without_key();
+    let document = hearken.get("/openapi.json").expect(200).json();
+    let mut witness = Witness { document, seen: Vec::new() };
+
+    let submitted = hearken.try_submit(json!({"stream": true})).expect(200);
+    witness.sees("submitGeneration", &submitted);
+    let id = submitted.json()["id"].as_str().unwrap().to_owned();
+    let stream = hearken.stream(&id);
+    witness.sees("streamGeneration", &stream.head);
+    stream.rest();
+    let path = format!("/v1/llm/generations/{id}/stream");
+    witness
+        .sees("streamGeneration", &hearken.call("GET", &path, &[("last-event-id", "999")], None).expect(204));
+    witness.sees("submitGeneration", &hearken.submit_under("a", json!({"sync": true})).expect(200));
+    witness.sees("submitGeneration", &hearken.submit_under("a", json!({"sync": true})).expect(200));
+    let request = hearken.submit_bytes(json!({"sync": true, "stream": true}));
+    let stream = Subscriber::open(hearken.address, &request);
+    witness.sees("submitGeneration", &stream.head);
+    stream.rest();
+    for (key, status) in [("b", 422), ("c", 502), ("d", 503)] {
+        let submit = || hearken.submit_under(key, json!({"sync": true})).expect(status);
+        let (first, again) = (submit(), submit());
+        assert!(first.header("x-task-id").is_some() && again.header("idempotent-replayed").is_some());
+        assert_eq!(first.header("retry-after").is_some(), status > 500, "{first}");
+        witness.sees("submitGeneration", &first);
+        witness.sees("submitGeneration", &again);
+    }
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| hearken.try_submit(json!({"sync": true})));
+        upstream.held(1);
+        let path = format!("/v1/tasks/{}/cancel", hearken.running());
+        witness.sees("cancelTask", &hearken.call("POST", &path, &[], Some(b"")).expect(200));
+        witness.sees("submitGeneration", &call.join().unwrap().expect(409));
+    });
+    witness.sees("submitGeneration", &hearken.try_submit(json!({"model": ""})).expect(422));
+    witness.sees("submitGeneration", &hearken.post("/v1/llm/generations", &json!([])));
+
+    let task = format!("/v1/tasks/{id}");
+    for (name, path) in [
+        ("getTask", task.as_str()),
+        ("listTasks", "/v1/tasks"),
+        ("streamGeneration", path.as_str()),
+        ("listModels", "/v1/models"),
+        ("listModelCapabilities", "/v1/configs/llm_generations_models"),
+    ] {
+        if name != "streamGeneration" {
+            witness.sees(name, &hearken.get(path).expect(200));
+        }
+        witness.sees(name, &nobody.get(path).expect(401));
+    }
+    witness.sees("getTask", &hearken.get(&format!("{task}?wait=x")).expect(422));
+    for (name, path) in [
+        ("getPage", "/"),
+        ("getReference", "/docs"),
+        ("getOpenApi", "/openapi.json"),
+        ("checkHealth", "/healthz"),
+        ("checkReadiness", "/readyz"),
+        ("getMetrics", "/metrics"),
+    ] {
+        let reply = nobody.get(path).expect(200);
+        witness.sees(name, &reply);
+        witness.sees(name, &nobody.call("HEAD", path, &[], None).expect(200));
+        if let Some(tag) = reply.header("etag") {
+            witness.sees(name, &nobody.call("GET", path, &[("if-none-match", tag)], None).expect(304));
+        }
+    }
+    for operation in operations(&witness.document) {
+        let name = operation["operationId"].as_str().unwrap();
+        for status in
+            operation["responses"].as_object().unwrap().keys().filter(|status| *status < &"400".to_owned())
+        {
+            let seen = witness.seen.iter().any(|(known, seen)| known == name && seen.to_string() == *status);
+            assert!(seen, "{name} {status} was not looked at");
+        }
+    }
 }
 
 #[test]

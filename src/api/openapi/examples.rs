@@ -24,7 +24,10 @@ use crate::wire::task::TaskList;
 
 /// The task of all examples.
 pub(super) const TASK_ID: &str = "task-llm-1776874565-yq3szvcu";
-const MODEL: &str = "gemini-2.5-pro";
+/// Stands for a model that the server serves, until the document is published.
+pub(super) const MODEL: &str = "{model}";
+/// Stands for the name of its channel.
+pub(super) const CHANNEL: &str = "{channel}";
 const CREATED: u64 = 1_776_874_565;
 const TEXTS: [&str; 2] = ["Nothing ", "is lost."];
 
@@ -41,7 +44,7 @@ pub(super) fn submit() -> Value {
 /// A submit whose audio is inside, and which waits for the answer.
 pub(super) fn inline_submit() -> Value {
     json!({
-        "model": "local-inspect",
+        "model": MODEL,
         "audio_url": "data:audio/wav;base64,UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YRAAAACAgICAgICAgICAgICAgICA",
         "sync": true,
     })
@@ -117,7 +120,7 @@ fn snapshot(state: State) -> Snapshot {
     let at = |ms: u64| Timestamp(CREATED * 1000 + ms);
     let mut timeline = Timeline::begun(at(120));
     timeline.fetched = Some(at(480));
-    timeline.attempt("gemini", at(500));
+    timeline.attempt(CHANNEL, at(500));
     timeline.first_answered = Some(at(1_900));
     timeline.end("completed", at(2_750));
     // The id is well-formed; were it not, any other one would do for an example.

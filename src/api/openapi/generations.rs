@@ -12,7 +12,7 @@ use utoipa::openapi::{
 
 use super::parts::{
     KEYED, failing, failing_with, header_parameter, operation, query_parameter, response, task_id, text,
-    whole_number,
+    traced, whole_number,
 };
 use super::{Tag, examples};
 use crate::error::ErrorCode;
@@ -53,12 +53,9 @@ pub(crate) fn submit() -> PathItem {
                     .value(Some(examples::inline_submit())),
             ),
         ]);
-    let trace = "W3C Trace Context: the task, and each call of an upstream that it makes, belong to this trace. \
-        One that is malformed is ignored.";
     let operation = operation("submitGeneration", Tag::Generations.name(), "Submit audio", description)
-        .parameter(header_parameter("Idempotency-Key", key, text().pattern(Some(idempotency::PATTERN))))
-        .parameter(header_parameter("traceparent", trace, text()))
-        .parameter(header_parameter("tracestate", "What belongs to `traceparent`.", text()))
+        .parameter(header_parameter("Idempotency-Key", key, text().pattern(Some(idempotency::PATTERN))));
+    let operation = traced(operation, "the task, and each call of an upstream that it makes, belong")
         .request_body(Some(
             RequestBodyBuilder::new().required(Some(Required::True)).content(JSON, body.build()).build(),
         ))
@@ -68,7 +65,8 @@ pub(crate) fn submit() -> PathItem {
         !matches!(code, ErrorCode::NotFound | ErrorCode::MethodNotAllowed | ErrorCode::StreamNotEnabled)
     });
     let operation = failing_with(operation, codes, |status| match status {
-        409 | 422 | 429 | 500.. => &["x-should-retry"],
+        409 | 500.. => &["X-Task-Id.failed", "Idempotent-Replayed", "x-should-retry"],
+        422 => &["X-Task-Id.failed", "Idempotent-Replayed"],
         _ => &[],
     });
     PathItem::new(HttpMethod::Post, operation)
@@ -86,12 +84,13 @@ fn answer() -> ResponseBuilder {
     ]);
     let description =
         "Asynchronous: the task, durable, with `Location`. Synchronous: the answer, whole or as a stream.";
+    let headers =
+        ["X-Task-Id", "Location", "Idempotent-Replayed", "Cache-Control.stream", "X-Accel-Buffering.stream"];
     ["getTask", "streamGeneration", "cancelTask"]
         .into_iter()
-        .fold(
-            response(description, &["X-Task-Id", "Location", "Idempotent-Replayed"]),
-            |response, operation| response.link(operation, of_this_task(operation)),
-        )
+        .fold(response(description, &headers), |response, operation| {
+            response.link(operation, of_this_task(operation))
+        })
         .content(JSON, json.build())
         .content(EVENT_STREAM, frames())
 }

@@ -22,6 +22,9 @@ use utoipa::{PartialSchema, ToSchema};
 use super::ENDPOINTS;
 use super::health::Health;
 use super::unchanging::Unchanging;
+use crate::audio::container::Container;
+use crate::channel::Channels;
+use crate::config::{Capability, LOCAL_MODEL};
 use crate::error::ErrorCode;
 use crate::task::timeline::Timeline;
 use crate::wire::completion::{ChatCompletion, Chunk};
@@ -57,9 +60,7 @@ impl Tag {
             Self::Generations => "Submit audio, and read the answer while it is made.",
             Self::Tasks => "Ask how far tasks are and what came of them, and end them.",
             Self::Models => "What there is to ask.",
-            Self::Service => {
-                "The server itself: probes, metrics and its own description. No key is needed, and HEAD is answered, too."
-            }
+            Self::Service => "The server itself: probes, metrics and its own description. No key is needed.",
         }
     }
 }
@@ -69,13 +70,31 @@ impl Tag {
 pub struct Published(Unchanging);
 
 impl Published {
-    /// Makes the document.
+    /// Makes the document, whose examples are about a model of these channels, so that they can be tried.
     ///
     /// # Errors
     /// Those of serde_json, which knows none for it.
-    pub fn new() -> serde_json::Result<Self> {
-        Ok(Self(Unchanging::new("application/json", document().to_json()?)))
+    pub fn new(channels: &Channels) -> serde_json::Result<Self> {
+        let (model, channel) = example_model(channels).unwrap_or(("gemini-2.5-pro", "gemini"));
+        let text = document().to_json()?.replace(examples::MODEL, model).replace(examples::CHANNEL, channel);
+        Ok(Self(Unchanging::new("application/json", text)))
     }
+}
+
+/// A model that takes audio, with its channel: the embedded one where it is served, for which nobody pays.
+fn example_model(channels: &Channels) -> Option<(&str, &str)> {
+    // Names that stand in JSON, and in JSON within that, as they are.
+    let is_plain =
+        |name: &str| !name.contains(|letter: char| letter.is_control() || "\"\\{}".contains(letter));
+    let models = channels.listed_models().into_iter().map(|(model, channel)| (model, &**channel));
+    let usable = models.filter(|(model, channel)| {
+        channel.capabilities.contains(&Capability::Audio)
+            && channel.formats.contains(&Container::Wav)
+            && is_plain(model)
+            && is_plain(&channel.name)
+    });
+    let (model, channel) = usable.min_by_key(|(model, _)| *model != LOCAL_MODEL)?;
+    Some((model, &channel.name))
 }
 
 /// Handles `GET /openapi.json`.
@@ -169,7 +188,6 @@ mod tests {
 
     use super::*;
     use crate::audio::gate::Gate;
-    use crate::config::Capability;
     use crate::task::snapshot::Status;
     use crate::task::submission::Submission;
 

@@ -4,13 +4,13 @@ use serde_json::json;
 use utoipa::openapi::path::{HttpMethod, PathItem};
 
 use super::Tag;
+use super::examples::{CHANNEL, MODEL};
 use super::parts::{KEYED, failing, json_of, json_response, operation, response};
 use crate::wire::task::{List, Model, ModelCapabilities};
 
 /// `GET /v1/configs/llm_generations_models`
 pub(crate) fn with_capabilities() -> PathItem {
-    let model =
-        ModelCapabilities { id: "gemini-2.5-pro", object: "model", capabilities: vec!["text", "audio"] };
+    let model = ModelCapabilities { id: MODEL, object: "model", capabilities: vec!["text", "audio"] };
     let operation = operation(
         "listModelCapabilities",
         Tag::Models.name(),
@@ -29,7 +29,7 @@ pub(crate) fn with_capabilities() -> PathItem {
 
 /// `GET /v1/models`
 pub(crate) fn in_openai_shape() -> PathItem {
-    let model = Model { id: "gemini-2.5-pro", object: "model", created: 1_776_874_500, owned_by: "gemini" };
+    let model = Model { id: MODEL, object: "model", created: 1_776_874_500, owned_by: CHANNEL };
     let operation = operation(
         "listModels",
         Tag::Models.name(),

@@ -15,6 +15,7 @@ use utoipa::openapi::{
 use crate::error::{ErrorCode, Failure};
 use crate::wire::error::{ErrorBody, HttpError};
 use crate::wire::schema::words;
+use crate::wire::trace_context::{TRACEPARENT, TRACESTATE};
 
 const JSON: &str = "application/json";
 const REQUEST_ID: &str = "X-Request-Id";
@@ -34,7 +35,18 @@ pub(super) fn operation(id: &str, tag: &str, summary: &str, description: &str) -
 
 /// The same for nobody in particular: no key is needed.
 pub(super) fn open_operation(id: &str, tag: &str, summary: &str, description: &str) -> OperationBuilder {
-    operation(id, tag, summary, description).securities(Some([]))
+    let description = format!("{description} `HEAD` is answered as well, without the body.");
+    operation(id, tag, summary, &description).securities(Some([]))
+}
+
+/// The same in its caller's trace; `what` belongs to that.
+pub(super) fn traced(operation: OperationBuilder, what: &str) -> OperationBuilder {
+    let parent = format!("W3C Trace Context: {what} to this trace. One that is malformed is ignored.");
+    operation.parameter(header_parameter(TRACEPARENT, &parent, text())).parameter(header_parameter(
+        TRACESTATE,
+        "What belongs to `traceparent`.",
+        text(),
+    ))
 }
 
 /// The parameters that operations refer to.
@@ -95,8 +107,8 @@ pub(super) fn whole_number(least: usize) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(least))
 }
 
-/// The headers that responses refer to.
-pub(super) fn shared_headers() -> [(&'static str, Header); 11] {
+/// The headers that responses refer to. What follows a dot tells apart those of one name.
+pub(super) fn shared_headers() -> [(&'static str, Header); 17] {
     let always = |description: &str, schema: ObjectBuilder| {
         // utoipa knows no `required` of headers; an extension is written as it is called.
         let required = Extensions::from_iter([("required", true)]);
@@ -118,6 +130,10 @@ pub(super) fn shared_headers() -> [(&'static str, Header); 11] {
         ),
         ("X-Task-Id", always("The `id` of the task.", text())),
         (
+            "X-Task-Id.failed",
+            optional("The `id` of the task of a synchronous call, where it is the task that failed.", text()).build(),
+        ),
+        (
             "Idempotent-Replayed",
             optional("The reply is about the task of an earlier submit with this key.", only("true")).build(),
         ),
@@ -136,8 +152,16 @@ pub(super) fn shared_headers() -> [(&'static str, Header); 11] {
         ),
         ("WWW-Authenticate", always("How to authorize.", only("Bearer"))),
         ("Cache-Control", always("What caches may do with it.", text())),
+        ("Cache-Control.stream", optional("Of a stream: what caches may do with it.", text()).build()),
         ("X-Accel-Buffering", always("Tells nginx to pass on what comes as it comes.", only("no"))),
+        (
+            "X-Accel-Buffering.stream",
+            optional("Of a stream: tells nginx to pass on what comes as it comes.", only("no")).build(),
+        ),
         ("Content-Security-Policy", always("What the page may load: nothing from elsewhere.", text())),
+        ("X-Content-Type-Options", always("It is what its type says.", only("nosniff"))),
+        ("Referrer-Policy", always("What other sites learn of the page: nothing.", only("no-referrer"))),
+        ("Permissions-Policy", always("The page may ask for the microphone.", text())),
         ("ETag", always("Names this version of the content, for `If-None-Match`.", text())),
     ]
 }
@@ -148,12 +172,13 @@ fn optional(description: &str, schema: ObjectBuilder) -> HeaderBuilder {
 
 /// A response with these shared headers, beside those that every response has.
 pub(super) fn response(description: &str, headers: &[&str]) -> ResponseBuilder {
-    headers
-        .iter()
-        .chain(&[REQUEST_ID])
-        .fold(ResponseBuilder::new().description(description), |response, name| {
-            response.header_ref(*name, Ref::new(format!("#/components/headers/{name}")))
-        })
+    headers.iter().chain(&[REQUEST_ID]).fold(
+        ResponseBuilder::new().description(description),
+        |response, header| {
+            let name = header.split_once('.').map_or(*header, |(name, _)| name);
+            response.header_ref(name, Ref::new(format!("#/components/headers/{header}")))
+        },
+    )
 }
 
 /// JSON of a schema, with an example.
@@ -204,7 +229,7 @@ fn refusal(status: u16, codes: &[ErrorCode], param: &str, more_headers: &[&str])
     let lines = codes.iter().map(|code| format!("- `{}`: {}", code.as_str(), code.meaning()));
     let headers: &[&str] = match status {
         401 => &["WWW-Authenticate"],
-        422 | 429 | 503 => &["Retry-After"],
+        422 | 429 | 502 | 503 => &["Retry-After"],
         _ => &[],
     };
     let code = words(codes.iter().map(|code| code.as_str()));

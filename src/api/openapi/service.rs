@@ -61,7 +61,12 @@ pub(crate) fn page() -> PathItem {
         "The page in the browser",
         "Submit audio and watch the answer arrive; it asks for an API key and loads nothing from anywhere else.",
     );
-    cached(operation, "text/html", text(), &["Content-Security-Policy"])
+    cached(
+        operation,
+        "text/html",
+        text(),
+        &["Content-Security-Policy", "Referrer-Policy", "Permissions-Policy"],
+    )
 }
 
 /// `/openapi.json`
@@ -83,17 +88,18 @@ pub(crate) fn reference() -> PathItem {
         "The reference page",
         "This document for people, to read and to try. It loads nothing from anywhere else.",
     );
-    cached(operation, "text/html", text(), &["Content-Security-Policy"])
+    cached(operation, "text/html", text(), &["Content-Security-Policy", "Referrer-Policy"])
 }
 
 /// What is sent to nobody twice.
 fn cached(operation: OperationBuilder, mime: &str, schema: ObjectBuilder, headers: &[&str]) -> PathItem {
-    let headers: Vec<_> = headers.iter().chain(&["ETag", "Cache-Control"]).copied().collect();
+    let headers: Vec<_> =
+        headers.iter().chain(&["ETag", "Cache-Control", "X-Content-Type-Options"]).copied().collect();
     let content = ContentBuilder::new().schema(Some(schema)).build();
     let known = "The `ETag` of the version that is at hand.";
     let operation = operation
         .parameter(header_parameter("If-None-Match", known, text()))
         .response("200", response("The whole of it.", &headers).content(mime, content))
-        .response("304", response("The version at hand is the current one.", &["ETag", "Cache-Control"]));
+        .response("304", response("The version at hand is the current one.", &headers));
     PathItem::new(HttpMethod::Get, failing(operation, [ErrorCode::InternalError]))
 }

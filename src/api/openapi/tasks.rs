@@ -10,12 +10,14 @@ use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::parts::{
-    KEYED, failing, json_of, json_response, operation, query_parameter, response, task_id, text, whole_number,
+    KEYED, failing, json_of, json_response, operation, query_parameter, response, task_id, text, traced,
+    whole_number,
 };
 use super::{Tag, examples};
 use crate::api::tasks::{MAX_PAGE, MAX_WAIT, PAGE};
 use crate::audio::container::Container;
 use crate::error::ErrorCode;
+use crate::task::id;
 use crate::wire::schema::{described, words};
 use crate::wire::task::status_words;
 
@@ -24,6 +26,8 @@ pub(crate) fn one() -> PathItem {
     let wait = "Holds the reply until the task ends or so many seconds have passed, whichever comes first.";
     let include = "`timeline` adds when what happened, `request` what was asked for. Several words are parted by commas, \
                    unknown ones are ignored.";
+    let sync = "For clients of other services of this family, as all parameters that are unknown here: it changes \
+                nothing, the state is always current.";
     let operation = operation(
         "getTask",
         Tag::Tasks.name(),
@@ -35,6 +39,7 @@ pub(crate) fn one() -> PathItem {
         query_parameter("wait", wait, whole_number(0).maximum(Some(MAX_WAIT))).example(Some(json!(30))),
     )
     .parameter(query_parameter("include", include, text()).example(Some(json!("timeline,request"))))
+    .parameter(query_parameter("sync_upstream", sync, text()))
     .response("200", {
         let example = |summary: &str, value| ExampleBuilder::new().summary(summary).value(Some(value));
         let content = ContentBuilder::new()
@@ -63,7 +68,7 @@ pub(crate) fn list() -> PathItem {
         "Your key's tasks, newest first, page by page: pass the last `id` as `after` while `has_more` is true.",
     )
     .parameter(query_parameter("limit", "Most tasks on the page.", limit))
-    .parameter(query_parameter("after", after, text().min_length(Some(1))))
+    .parameter(query_parameter("after", after, text().pattern(Some(id::PATTERN))))
     .parameter(query_parameter("status", "Only tasks in this state.", status_words()))
     .parameter(query_parameter("include", include, text()).example(Some(json!("timeline"))))
     .response("200", json_response(response("A page.", &[]), json_of("TaskList", examples::page())));
@@ -80,8 +85,9 @@ pub(crate) fn cancel() -> PathItem {
         "Stops the upstream call and ends the task as `failed` with the code `task_cancelled`. On a task that has \
          ended it changes nothing.",
     )
-    .parameter_ref(task_id())
-    .response("200", json_response(response("The task.", &[]), json_of("Task", examples::completed())));
+    .parameter_ref(task_id());
+    let operation = traced(operation, "this request belongs")
+        .response("200", json_response(response("The task.", &[]), json_of("Task", examples::completed())));
     let codes = [ErrorCode::TaskNotFound, ErrorCode::ShuttingDown];
     PathItem::new(HttpMethod::Post, failing(operation, KEYED.into_iter().chain(codes)))
 }

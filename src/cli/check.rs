@@ -1,15 +1,17 @@
 //! `hearken check`: what a configuration means, without secrets.
 
+use std::io;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use super::{USAGE, complain, say};
+use super::{USAGE, complain, print, serve, unwritten};
 use crate::config::{
     BreakerRule, Capability, Config, FetchConfig, Flags, MetricsListen, RetryRule, Timeouts,
 };
 use crate::server::certificate::Certificate;
+use crate::store;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -19,87 +21,91 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> ExitCode {
-    match Config::load(&Flags { config: arguments.config, ..Flags::default() }) {
-        Ok(config) => match config.tls.as_ref().map(Certificate::load).transpose() {
-            Ok(certificate) => {
-                describe(&config);
-                if let Some(certificate) = certificate {
-                    describe_certificate(&certificate);
-                }
-                ExitCode::SUCCESS
-            }
-            Err(err) => complain(err, USAGE),
-        },
-        Err(err) => complain(err, USAGE),
+    let config = match Config::load(&Flags { config: arguments.config, ..Flags::default() }) {
+        Ok(config) => config,
+        Err(err) => return complain(err, USAGE),
+    };
+    // What stops the start stops it here, too.
+    if let Err(err) = store::judge_directory(&config.data_dir) {
+        return serve::refuse(&config.data_dir_place, err);
+    }
+    let certificate = match config.tls.as_ref().map(Certificate::load).transpose() {
+        Ok(certificate) => certificate,
+        Err(err) => return complain(err, USAGE),
+    };
+    let described = describe(&config).and_then(|()| certificate.iter().try_for_each(describe_certificate));
+    match described {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => unwritten(&err),
     }
 }
 
-fn describe(config: &Config) {
+fn describe(config: &Config) -> io::Result<()> {
     let Config { limits, retention, .. } = config;
-    say(format_args!("listens on        {}", config.listen));
+    print(format_args!("listens on        {}", config.listen))?;
     match &config.metrics {
         MetricsListen::Off => {}
         MetricsListen::Main => {
-            say("serves metrics    where it listens, at /metrics, to everybody without a key")
+            print("serves metrics    where it listens, at /metrics, to everybody without a key")?;
         }
         MetricsListen::Own(listen) => {
-            say(format_args!(
+            print(format_args!(
                 "serves metrics    on {listen}, at /metrics, over plain HTTP and without a key"
-            ));
+            ))?;
         }
     }
-    say(format_args!("keeps its data in {}", config.data_dir.display()));
-    say(format_args!("drains for        {} s", config.drain.as_secs()));
-    say(format_args!("takes bodies of   {} bytes at most", limits.max_body_bytes));
-    say(format_args!("lets wait         {} tasks at most", limits.max_pending_tasks));
-    say(format_args!("holds answers of  {} bytes at most", limits.max_answer_bytes));
-    say(format_args!(
+    print(format_args!("keeps its data in {}", config.data_dir.display()))?;
+    print(format_args!("drains for        {} s", config.drain.as_secs()))?;
+    print(format_args!("takes bodies of   {} bytes at most", limits.max_body_bytes))?;
+    print(format_args!("lets wait         {} tasks at most", limits.max_pending_tasks))?;
+    print(format_args!("holds answers of  {} bytes at most", limits.max_answer_bytes))?;
+    print(format_args!(
         "gives a task      {} upstream calls at most, none of them begun {} s after the first",
         limits.retry_budget.calls,
         limits.retry_budget.time.as_secs()
-    ));
-    say(format_args!("holds uploads of  {} bytes at most, together", limits.max_payload_memory_bytes));
-    say(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes));
+    ))?;
+    print(format_args!("holds uploads of  {} bytes at most, together", limits.max_payload_memory_bytes))?;
+    print(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes))?;
     if !config.store.sync {
-        say(
+        print(
             "commits           without waiting for the disk: what was accepted survives hearken, not the machine",
-        );
+        )?;
     }
-    say(format_args!(
+    print(format_args!(
         "keeps chunks      {} s, tasks {} s, idempotency keys {} s",
         retention.chunks.as_secs(),
         retention.tasks.as_secs(),
         retention.idempotency.as_secs()
-    ));
-    say(format_args!("keeps alive every {} s", config.stream.keep_alive.as_secs()));
-    say(format_args!(
+    ))?;
+    print(format_args!("keeps alive every {} s", config.stream.keep_alive.as_secs()))?;
+    print(format_args!(
         "lets stuck ones go {} s after the last byte that they took",
         config.stream.send_timeout.as_secs()
-    ));
+    ))?;
     if !config.stream.hand_over {
-        say("serves streams    through the HTTP server: connections are not handed over");
+        print("serves streams    through the HTTP server: connections are not handed over")?;
     }
-    describe_fetch(&config.fetch);
+    describe_fetch(&config.fetch)?;
     if let Some(traces) = &config.traces {
-        say(format_args!(
+        print(format_args!(
             "exports spans     as {} to {}, of {} % of the traces that begin here",
             traces.service_name,
             traces.endpoint,
             traces.sample_ratio * 100.0
-        ));
+        ))?;
     }
     for key in &config.keys {
-        say(format_args!(
+        print(format_args!(
             "key {}: models {}, {} submits per minute, {} tasks at once",
             key.name,
             key.models.join(", "),
             at_most(key.limits.requests_per_minute),
             at_most(key.limits.max_running_tasks),
-        ));
+        ))?;
     }
     for channel in &config.channels {
         let capabilities: Vec<_> = channel.capabilities.iter().copied().map(Capability::as_str).collect();
-        say(format_args!(
+        print(format_args!(
             "channel {}: kind {}, models {}, takes {}, audio as {}, priority {}, weight {}, at most {} tasks at once, \
              each call within {}, {}, {}",
             channel.name,
@@ -113,18 +119,20 @@ fn describe(config: &Config) {
             total(channel.timeouts),
             retries(channel.retry),
             rests(channel.breaker),
-        ));
+        ))?;
     }
     for warning in &config.warnings {
-        say(format_args!("warning: {warning}"));
+        print(format_args!("warning: {warning}"))?;
     }
+    Ok(())
 }
 
-fn describe_certificate(certificate: &Certificate) {
-    say(format_args!("speaks TLS        with a certificate {certificate}"));
+fn describe_certificate(certificate: &Certificate) -> io::Result<()> {
+    print(format_args!("speaks TLS        with a certificate {certificate}"))?;
     if let Some(warning) = certificate.warning(SystemTime::now()) {
-        say(format_args!("warning: {warning}"));
+        print(format_args!("warning: {warning}"))?;
     }
+    Ok(())
 }
 
 fn retries(rule: RetryRule) -> String {
@@ -145,7 +153,7 @@ fn rests(rule: BreakerRule) -> String {
     }
 }
 
-fn describe_fetch(fetch: &FetchConfig) {
+fn describe_fetch(fetch: &FetchConfig) -> io::Result<()> {
     let gate = &fetch.gate;
     let networks =
         if gate.allow_private_networks { "public and private networks" } else { "public networks only" };
@@ -157,13 +165,13 @@ fn describe_fetch(fetch: &FetchConfig) {
         [] => String::new(),
         hosts => format!("; from {} whatever the network and port", list(hosts)),
     };
-    say(format_args!("fetches audio     from {networks}, {ports}{doors}"));
-    say(format_args!(
+    print(format_args!("fetches audio     from {networks}, {ports}{doors}"))?;
+    print(format_args!(
         "fetches files of  {} bytes at most, over {} redirects at most, within {} s",
         fetch.max_bytes,
         fetch.max_redirects,
         fetch.total_timeout.as_secs_f64(),
-    ));
+    ))
 }
 
 fn total(timeouts: Timeouts) -> String {

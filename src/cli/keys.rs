@@ -1,12 +1,13 @@
 //! `hearken keys`: the data directory's API keys.
 
+use std::io;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{FAILED, USAGE, complain, say};
+use super::{FAILED, USAGE, complain, print, unwritten};
 use crate::config::{Config, Flags};
 use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
 use crate::store::{KeyTable, StoreError};
@@ -39,7 +40,8 @@ enum Action {
         #[arg(long, value_name = "N", default_value_t = 0)]
         max_running_tasks: u32,
     },
-    /// List the keys, a line each: name, models and limits, with tabs between them
+    /// List the keys, a line each: name, models and limits, with tabs between them, and where it is no key of the data
+    /// directory the configuration file that it stands in
     List,
     /// Make a key unusable
     Revoke {
@@ -48,57 +50,121 @@ enum Action {
     },
 }
 
+/// Why a command came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    Said(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("standard output: {0}")]
+    Unwritten(#[from] io::Error),
+}
+
 pub(super) fn run(arguments: Arguments) -> ExitCode {
-    let Arguments { action, config, data_dir } = arguments;
-    let config = match Config::load(&Flags { config, data_dir, listen: None }) {
+    let Arguments { action, config: file, data_dir } = arguments;
+    let config = match Config::load(&Flags { config: file.clone(), data_dir, listen: None }) {
         Ok(config) => config,
         Err(err) => return complain(err, USAGE),
     };
-    match act(&config, action) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(refusal)) => complain(refusal, FAILED),
-        Err(err) => complain(err, FAILED),
+    let done = match action {
+        Action::Create { name, models, requests_per_minute, max_running_tasks } => {
+            let limits = KeyLimits::new(requests_per_minute, max_running_tasks);
+            create(&config, file.as_deref(), name, models, limits)
+        }
+        Action::List => list(&config, file.as_deref()),
+        Action::Revoke { name } => revoke(&config, file.as_deref(), &name),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Refusal::Unwritten(err)) => unwritten(&err),
+        Err(refusal) => complain(refusal, FAILED),
     }
 }
 
-fn act(config: &Config, action: Action) -> Result<Result<(), String>, StoreError> {
-    let mut table = KeyTable::open(&config.data_dir)?;
-    match action {
-        Action::Create { name, models, requests_per_minute, max_running_tasks } => {
-            if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
-                return Ok(Err("a name has 1 to 128 bytes and no control characters".to_owned()));
-            }
-            let key = keys::generate();
-            let limits = KeyLimits::new(requests_per_minute, max_running_tasks);
-            let record = KeyRecord { name, hash: KeyHash::of(&key), models, limits };
-            let configured = config.keys.iter().any(|known| known.name == record.name);
-            if configured || !table.create(&record)? {
-                return Ok(Err(format!(
-                    "there is a key named {:?} already; revoke it first, or take another name",
-                    record.name
-                )));
-            }
-            say(key);
-        }
-        Action::List => {
-            for key in table.list()? {
-                // No model that was given with --models has a comma in it.
-                say(format_args!(
-                    "{}\t{}\trequests_per_minute={}\tmax_running_tasks={}",
-                    key.name,
-                    key.models.join(","),
-                    or_zero(key.limits.requests_per_minute),
-                    or_zero(key.limits.max_running_tasks),
-                ));
-            }
-        }
-        Action::Revoke { name } => {
-            if !table.revoke(&name)? {
-                return Ok(Err(format!("there is no key named {name:?} in {}", config.data_dir.display())));
-            }
-        }
+fn create(
+    config: &Config,
+    file: Option<&Path>,
+    name: String,
+    models: Vec<String>,
+    limits: KeyLimits,
+) -> Result<(), Refusal> {
+    if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+        return Err(Refusal::Said("a name has 1 to 128 bytes and no control characters".to_owned()));
     }
-    Ok(Ok(()))
+    if let Some(file) = configured(config, file, &name) {
+        return Err(Refusal::Said(format!("{file} has a key named {name:?}; take another name")));
+    }
+    let mut table = KeyTable::open(&config.data_dir)?;
+    let key = keys::generate();
+    let record = KeyRecord { name, hash: KeyHash::of(&key), models, limits };
+    if !table.create(&record)? {
+        return Err(Refusal::Said(format!(
+            "there is a key named {:?} already; revoke it first, or take another name",
+            record.name
+        )));
+    }
+    if let Err(err) = print(key) {
+        // Nobody has seen it, and nobody ever would.
+        table.revoke(&record.name)?;
+        return Err(Refusal::Said(format!("no key was made, since it cannot be printed: {err}")));
+    }
+    Ok(())
+}
+
+fn list(config: &Config, file: Option<&Path>) -> Result<(), Refusal> {
+    let table = KeyTable::find(&config.data_dir)?.ok_or_else(|| absent(config))?;
+    for key in table.list()? {
+        print(line(&key))?;
+    }
+    for key in &config.keys {
+        let file = configured(config, file, &key.name).unwrap_or_default();
+        print(format_args!("{}\tin {file}", line(key)))?;
+    }
+    Ok(())
+}
+
+fn revoke(config: &Config, file: Option<&Path>, name: &str) -> Result<(), Refusal> {
+    let table = KeyTable::find(&config.data_dir)?;
+    let revoked = table.map(|mut table| table.revoke(name)).transpose()?;
+    match (revoked, configured(config, file, name)) {
+        (Some(true), _) => Ok(()),
+        (_, Some(file)) => Err(Refusal::Said(format!(
+            "the key named {name:?} stands in {file}; take it out there, and start the server again"
+        ))),
+        (Some(false), None) => {
+            let directory = config.data_dir.display();
+            Err(Refusal::Said(format!("there is no key named {name:?} in {directory}")))
+        }
+        (None, None) => Err(absent(config)),
+    }
+}
+
+/// Whoever lists or revokes means a data directory that is there.
+fn absent(config: &Config) -> Refusal {
+    Refusal::Said(format!(
+        "{} is no data directory yet; name another with --data-dir or --config, or make its first key with \
+         `hearken keys create`",
+        config.data_dir.display()
+    ))
+}
+
+/// The configuration file, where it has a key of this name.
+fn configured(config: &Config, file: Option<&Path>, name: &str) -> Option<String> {
+    let known = config.keys.iter().any(|known| known.name == name);
+    known.then(|| file.unwrap_or(Path::new("the configuration")).display().to_string())
+}
+
+/// A key as it is listed.
+fn line(key: &KeyRecord) -> String {
+    // No model that was given with --models has a comma in it.
+    format!(
+        "{}\t{}\trequests_per_minute={}\tmax_running_tasks={}",
+        key.name,
+        key.models.join(","),
+        or_zero(key.limits.requests_per_minute),
+        or_zero(key.limits.max_running_tasks),
+    )
 }
 
 /// A limit as it is written: 0 is none.

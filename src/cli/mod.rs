@@ -10,7 +10,7 @@ mod submit;
 mod terminal;
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -47,6 +47,9 @@ const FAILED: u8 = 1;
 /// Exit status for a wrong command line or configuration.
 const USAGE: u8 = 2;
 
+/// Exit status when standard output was closed, as shells count a program that SIGPIPE has ended.
+const UNREAD: u8 = 141;
+
 /// Runs the program and returns its exit status.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -62,13 +65,29 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Writes a line to standard output that the command is there for.
+///
+/// # Errors
+/// When nobody gets it: see [`unwritten`].
+fn print(line: impl Display) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
+}
+
+/// Tells why standard output took no more, and gives the exit status. A reader who has left knows.
+fn unwritten(err: &io::Error) -> ExitCode {
+    match err.kind() {
+        io::ErrorKind::BrokenPipe => ExitCode::from(UNREAD),
+        _ => complain(format_args!("standard output: {err}"), FAILED),
+    }
+}
+
 /// Writes a line to standard output. Whoever read it may have gone: that is no reason to stop.
 fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = print(line);
 }
 
 /// Writes one line to standard error and gives the exit status.
 fn complain(problem: impl Display, status: u8) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "hearken: {}", terminal::harmless(&problem.to_string()));
+    let _ = writeln!(io::stderr(), "hearken: {}", terminal::harmless(&problem.to_string()));
     ExitCode::from(status)
 }

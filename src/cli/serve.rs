@@ -68,7 +68,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 }
 
 /// A store that cannot be opened: a data directory that is of no use is the configuration's fault.
-fn refuse(data_dir_place: &str, err: StoreError) -> ExitCode {
+pub(super) fn refuse(data_dir_place: &str, err: StoreError) -> ExitCode {
     match err {
         StoreError::Directory { .. } => {
             let mend = "choose a directory that this user may write to";

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::StoreError;
-use super::sqlite::{connect, make_directory};
+use super::sqlite::{connect, database, file_error, make_directory};
 use crate::keys::{KeyHash, KeyLimits, KeyRecord};
 use crate::task::Timestamp;
 
@@ -45,6 +45,15 @@ impl KeyTable {
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         make_directory(data_dir)?;
         Ok(Self { connection: connect(data_dir, true)? })
+    }
+
+    /// Opens the keys of a data directory that was made before; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`KeyTable::open`].
+    pub fn find(data_dir: &Path) -> Result<Option<Self>, StoreError> {
+        let made = database(data_dir).try_exists().map_err(file_error(data_dir))?;
+        made.then(|| Self::open(data_dir)).transpose()
     }
 
     /// Adds a key; false where the name is taken.

@@ -118,6 +118,14 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// Could a server keep its data in this directory? Nothing is made, and nothing written.
+///
+/// # Errors
+/// What the server would say.
+pub fn judge_directory(data_dir: &Path) -> Result<(), StoreError> {
+    sqlite::judge_directory(data_dir)
+}
+
 /// A task to be accepted, as it is recorded.
 #[derive(Debug, Clone)]
 pub struct NewRecord {

@@ -3,11 +3,13 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, TransactionBehavior};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::StoreError;
@@ -170,11 +172,47 @@ pub(super) fn make_directory(data_dir: &Path) -> Result<(), StoreError> {
     DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(file_error(data_dir))
 }
 
+/// Where the database of a data directory is.
+pub(super) fn database(data_dir: &Path) -> PathBuf {
+    data_dir.join("hearken.sqlite")
+}
+
+/// Would [`make_directory`] and [`connect`] get as far as to open the database? Nothing is made.
+pub(super) fn judge_directory(data_dir: &Path) -> Result<(), StoreError> {
+    let takes = |path: &Path, what| access(path, what).map_err(std::io::Error::from);
+    if data_dir.is_dir() {
+        let database = database(data_dir);
+        let judged = match database.try_exists() {
+            Ok(true) => takes(&database, Access::READ_OK | Access::WRITE_OK),
+            Ok(false) => takes(data_dir, Access::WRITE_OK | Access::EXEC_OK),
+            Err(err) => Err(err),
+        };
+        return judged.map_err(file_error(&database));
+    }
+    // It would be made in the nearest directory above that is there.
+    let mut above = data_dir;
+    loop {
+        let judged = match above.metadata() {
+            Ok(about) if about.is_dir() => takes(above, Access::WRITE_OK | Access::EXEC_OK),
+            Ok(_) => Err(Errno::EXIST.into()),
+            Err(err) if err.kind() == ErrorKind::NotFound => match above.parent() {
+                Some(parent) => {
+                    above = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+                    continue;
+                }
+                None => Err(err),
+            },
+            Err(err) => Err(err),
+        };
+        return judged.map_err(file_error(data_dir));
+    }
+}
+
 /// Opens the database of a data directory; makes and migrates it as needed.
 ///
 /// With `sync`, a commit is on the disk when it returns; without, it survives the process and not the machine.
 pub(super) fn connect(data_dir: &Path, sync: bool) -> Result<Connection, StoreError> {
-    let path = data_dir.join("hearken.sqlite");
+    let path = database(data_dir);
     // Made by us and not by SQLite, so that nobody else may read it.
     OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(file_error(&path))?;
     let mut connection = Connection::open(&path)?;

@@ -123,6 +123,26 @@ fn an_unusable_data_directory_stops_the_start() {
 }
 
 #[test]
+fn check_refuses_a_data_directory_as_the_start_does_and_makes_none() {
+    let directory = TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let file = at("h.toml");
+    for (data_dir, reason) in [(at("h.toml"), "File exists"), (at("h.toml/data"), "Not a directory")] {
+        std::fs::write(&file, format!("listen = \"127.0.0.1:0\"\ndata_dir = \"{data_dir}\"")).unwrap();
+        let [checked, served] = ["check", "serve"].map(|command| {
+            let output = run(&[command, "--config", &file]);
+            assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{output:?}");
+            String::from_utf8(output.stderr).unwrap().lines().last().unwrap().to_owned()
+        });
+        assert_eq!(checked, served);
+        assert!(checked.contains("h.toml:2: data_dir: ") && checked.contains(reason), "{checked}");
+    }
+    std::fs::write(&file, format!("data_dir = \"{}\"", at("new/data"))).unwrap();
+    assert_eq!(run(&["check", "--config", &file]).status.code(), Some(0));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is made");
+}
+
+#[test]
 fn the_environment_wins_over_the_file() {
     let upstream = FakeUpstream::gemini().hold().say("a").start();
     let hearken = Hearken::before(&upstream)

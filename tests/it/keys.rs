@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::hearken::{Hearken, KEY, run};
+use crate::support::hearken::{Hearken, KEY, command, run};
 use crate::support::until;
 
 fn keys(hearken: &Hearken, arguments: &[&str]) -> Output {
@@ -18,6 +18,12 @@ fn keys(hearken: &Hearken, arguments: &[&str]) -> Output {
 fn stdout(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The list of the keys that do not stand in the configuration file.
+fn made(hearken: &Hearken) -> String {
+    let all = stdout(&keys(hearken, &["list"]));
+    all.lines().filter(|line| !line.ends_with("hearken.toml")).map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
@@ -49,6 +55,52 @@ fn a_key_counts_within_a_second_of_being_made_and_of_being_revoked() {
 }
 
 #[test]
+fn a_key_that_cannot_be_printed_is_not_made() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let full = |arguments: &[&str]| {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command(arguments).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.lines().count() == 1 && said.contains("No space left"), "{said}");
+    };
+    full(&["keys", "create", "unseen", "--data-dir", data]);
+    assert_eq!(stdout(&run(&["keys", "list", "--data-dir", data])), "");
+    // Nor is what nobody has read said.
+    stdout(&run(&["keys", "create", "seen", "--data-dir", data]));
+    full(&["keys", "list", "--data-dir", data]);
+    full(&["check"]);
+}
+
+#[test]
+fn a_data_directory_that_is_not_there_is_told_and_not_made() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("new/data");
+    for action in [&["list"][..], &["revoke", "anybody"]] {
+        let output = run(&[&["keys"], action, &["--data-dir", data.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(&format!("{} is no data directory yet", data.display())), "{said}");
+        assert!(output.stdout.is_empty() && std::fs::read_dir(directory.path()).unwrap().count() == 0);
+    }
+}
+
+#[test]
+fn a_key_of_the_configuration_file_is_listed_as_one_and_is_nothing_to_make_or_revoke() {
+    let hearken = Hearken::builder().local().start();
+    let file = hearken.config_file().display().to_string();
+    let list = stdout(&keys(&hearken, &["list"]));
+    let line = format!("narrow\tgemini-other\trequests_per_minute=0\tmax_running_tasks=0\tin {file}");
+    assert!(list.lines().any(|listed| listed == line), "{list}");
+    for arguments in [["create", "narrow"], ["revoke", "narrow"]] {
+        let output = keys(&hearken, &arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains(&file), "{said}");
+    }
+}
+
+#[test]
 fn names_that_are_taken_or_unknown_end_with_status_one() {
     let hearken = Hearken::builder().local().start();
     stdout(&keys(&hearken, &["create", "twice"]));
@@ -72,7 +124,7 @@ fn a_key_is_made_with_what_it_may_do_and_listed_with_it() {
         &[&["create", "alice", "--models", "gemini-*, local-?"][..], &limits].concat(),
     ));
     assert_eq!(
-        stdout(&keys(&hearken, &["list"])),
+        made(&hearken),
         "anything\t*\trequests_per_minute=0\tmax_running_tasks=0\n\
          alice\tgemini-*,local-?\trequests_per_minute=60\tmax_running_tasks=4\n"
     );
@@ -100,7 +152,7 @@ fn options_that_make_no_sense_end_with_status_two_and_make_no_key() {
         assert!(output.stdout.is_empty(), "{output:?}");
         assert!(!output.stderr.is_empty());
     }
-    assert_eq!(stdout(&keys(&hearken, &["list"])), "");
+    assert_eq!(made(&hearken), "");
 }
 
 #[test]

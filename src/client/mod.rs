@@ -6,6 +6,7 @@
 pub mod address;
 pub mod audio;
 pub mod following;
+mod handshake;
 pub mod login;
 pub mod patience;
 pub mod problem;

@@ -1,12 +1,17 @@
 //! Why a request had no good reply, and whether it is worth another try.
 
+use std::io;
 use std::time::Duration;
 
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::StatusCode;
 use awc::http::header::{HeaderMap, LOCATION, RETRY_AFTER};
 
+use super::handshake;
 use super::replies::{ErrorBody, TaskError};
+
+/// What servers say to plain HTTP at a port that speaks TLS, hearken's own words first.
+const SPEAKS_TLS: [&str; 4] = ["port speaks tls", "to https port", "to an https server", "the https scheme"];
 
 /// What became of a request that had no good reply.
 #[derive(Debug, Clone)]
@@ -57,6 +62,9 @@ impl Problem {
                 "something before the server takes no body of this size; raise its limit, or pass a URL"
                     .to_owned(),
             ),
+            (StatusCode::BAD_REQUEST, _) if speaks_tls(body) => {
+                Self::Strange("it speaks TLS at this port; write https:// instead of http://".to_owned())
+            }
             (status, Some(place)) if status.is_redirection() => {
                 Self::Strange(format!("it redirects to {place}; use that with --url"))
             }
@@ -111,24 +119,25 @@ impl From<SendRequestError> for Problem {
             ConnectError::Timeout => Self::Unreachable("it does not answer".to_owned()),
             // So awc calls a connection that came about and closed before the head of a response.
             ConnectError::Disconnected => Self::Cut("the connection broke".to_owned()),
-            // So rustls calls a certificate that it does not trust, and everything else that it does not like.
-            ConnectError::Io(err) if err.kind() == std::io::ErrorKind::InvalidData => {
-                let what = err.to_string();
-                let mend = if what.contains("certificate") {
-                    "a certificate authority of your own is named with --ca FILE"
-                } else {
-                    "does it speak https at this port?"
-                };
-                Self::Strange(format!("no TLS with it: {what}; {mend}"))
-            }
-            ConnectError::Io(err) => Self::Unreachable(plain(&err)),
+            ConnectError::Io(err) => match err.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(err) => Self::Strange(handshake::told(err)),
+                None if err.kind() == io::ErrorKind::UnexpectedEof => {
+                    Self::Unreachable("it closed the connection before TLS was spoken".to_owned())
+                }
+                None => Self::Unreachable(plain(&err)),
+            },
             err => Self::Unreachable(err.to_string()),
         }
     }
 }
 
+fn speaks_tls(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    SPEAKS_TLS.iter().any(|words| text.contains(words))
+}
+
 /// An error of the system without its number.
-fn plain(err: &std::io::Error) -> String {
+pub(super) fn plain(err: &io::Error) -> String {
     let text = err.to_string();
     let end = text.find(" (os error").unwrap_or(text.len());
     text.get(..end).unwrap_or_default().to_lowercase()
@@ -140,5 +149,25 @@ impl std::fmt::Display for Problem {
             Self::Unreachable(why) | Self::Cut(why) | Self::Strange(why) => f.write_str(why),
             Self::Refused(Refusal { error, .. }) => write!(f, "{}: {}", error.code, error.message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_at_a_port_that_speaks_tls_is_told_so() {
+        let problem = |body: &str| {
+            Problem::of_reply(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes()).to_string()
+        };
+        for body in [
+            "This port speaks TLS: use https://\n",
+            "<center>The plain HTTP request was sent to HTTPS port</center>",
+            "Client sent an HTTP request to an HTTPS server.\n",
+        ] {
+            assert!(problem(body).contains("write https://"), "{body}");
+        }
+        assert!(problem("<a href=\"https://h\">").contains("it answered 400"));
     }
 }

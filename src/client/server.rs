@@ -14,13 +14,13 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::LocalBoxStream;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::address::BaseUrl;
-use super::problem::Problem;
+use super::problem::{Problem, plain};
 use super::profile::Profile;
 use super::replies::{Models, Task};
 use super::upload::{Sent, Upload};
@@ -180,10 +180,14 @@ impl Server {
 /// The certificates of a PEM file.
 fn authorities(path: &Path) -> Result<RootCertStore, BadAuthority> {
     let bad = |reason: String| BadAuthority { path: path.display().to_string(), reason };
+    let unread = |err| match err {
+        pem::Error::Io(err) => bad(plain(&err)),
+        _ => bad("it is broken".to_owned()),
+    };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|err| bad(err.to_string()))? {
-        let certificate = certificate.map_err(|err| bad(err.to_string()))?;
-        roots.add(certificate).map_err(|err| bad(err.to_string()))?;
+    for certificate in CertificateDer::pem_file_iter(path).map_err(unread)? {
+        let broken = |_| bad("one in it cannot be read".to_owned());
+        roots.add(certificate.map_err(unread)?).map_err(broken)?;
     }
     if roots.is_empty() { Err(bad("there is no certificate in it".to_owned())) } else { Ok(roots) }
 }
@@ -229,7 +233,10 @@ async fn read<T: DeserializeOwned>(
     let mut reply = accepted(reply).await?;
     let body = match timeout(STALL, reply.body().limit(MAX_REPLY_BYTES)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(err)) => return Err(Problem::Cut(format!("the reply broke off: {err}"))),
+        Ok(Err(PayloadError::Overflow)) => {
+            return Err(Problem::Strange("its reply is larger than any of hearken's".to_owned()));
+        }
+        Ok(Err(_)) => return Err(Problem::Cut("the reply broke off".to_owned())),
         Err(_) => return Err(Problem::Cut("the reply stands still".to_owned())),
     };
     match serde_json::from_slice(&body) {

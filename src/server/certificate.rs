@@ -14,8 +14,8 @@ use rustls::sign::CertifiedKey;
 use x509_cert::Certificate as Parsed;
 use x509_cert::certificate::Version;
 use x509_cert::der::Decode;
-use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
 
 use crate::config::{ConfiguredFile, TlsConfig};
 
@@ -42,6 +42,7 @@ pub struct Certificate {
     names: Vec<String>,
     begins: SystemTime,
     ends: SystemTime,
+    is_authority: bool,
 }
 
 /// Why the files of a certificate are of no use; the text names the place in the configuration, the file and the mend.
@@ -134,7 +135,7 @@ impl Certificate {
                  certificate before those of its issuers"
             ))
         })?;
-        Ok(Self { key: Arc::new(key), names, begins, ends })
+        Ok(Self { key: Arc::new(key), names, begins, ends, is_authority: is_authority(&parsed) })
     }
 
     /// One name or address of a server that may show it, as it stands in a URL.
@@ -154,7 +155,7 @@ impl Certificate {
         httpdate::fmt_http_date(self.ends)
     }
 
-    /// What somebody should know about its validity at this time.
+    /// What somebody should know about it at this time.
     #[must_use]
     pub fn warning(&self, now: SystemTime) -> Option<String> {
         let clients = "clients refuse it";
@@ -163,6 +164,12 @@ impl Certificate {
         } else if now < self.begins {
             let begins = httpdate::fmt_http_date(self.begins);
             Some(format!("the certificate is valid from {begins} on only: {clients}; look at the clock"))
+        } else if self.is_authority {
+            Some(
+                "the certificate is marked as a certificate authority: many clients refuse it, and `hearken submit` does; \
+                 make it with `-addext basicConstraints=critical,CA:FALSE` behind `openssl req -x509`"
+                    .to_owned(),
+            )
         } else if self.ends <= now + SOON {
             Some(format!("the certificate expires on {}: renew it", self.ends()))
         } else {
@@ -176,6 +183,12 @@ impl fmt::Display for Certificate {
         let names = if self.names.is_empty() { "no name".to_owned() } else { self.names.join(", ") };
         write!(f, "for {names}, until {}", self.ends())
     }
+}
+
+/// Does it say of itself that it issues others, as `openssl req -x509` has it by default?
+fn is_authority(certificate: &Parsed) -> bool {
+    let constraints = certificate.tbs_certificate().get_extension::<BasicConstraints>();
+    matches!(constraints, Ok(Some((_, BasicConstraints { ca: true, .. }))))
 }
 
 fn names(certificate: &Parsed) -> Result<Vec<String>, x509_cert::der::Error> {
@@ -210,7 +223,7 @@ fn fault(err: &pem::Error) -> &'static str {
 mod tests {
     use std::path::PathBuf;
 
-    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 
     use super::*;
 
@@ -222,11 +235,16 @@ mod tests {
 
     /// For these names, from the beginning of 2020 to that of 2030.
     fn certificate(names: &[&str]) -> Certificate {
+        marked(names, IsCa::NoCa)
+    }
+
+    fn marked(names: &[&str], is_ca: IsCa) -> Certificate {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut parameters = CertificateParams::new(names).unwrap();
         parameters.not_before = date_time_ymd(2020, 1, 1);
         parameters.not_after = date_time_ymd(2030, 1, 1);
+        parameters.is_ca = is_ca;
         let certificate = parameters.self_signed(&key).unwrap().pem();
         let pair = Pair { certificate: certificate.into(), key: key.serialize_pem().into() };
         Certificate::judge(&pair, &config()).unwrap()
@@ -261,5 +279,17 @@ mod tests {
         assert!(
             certificate.warning(early).unwrap().contains("valid from Wed, 01 Jan 2020 00:00:00 GMT on only")
         );
+    }
+    #[test]
+    fn a_certificate_that_is_marked_as_an_authority_is_warned_of() {
+        for (is_ca, warns) in [
+            (IsCa::NoCa, false),
+            (IsCa::ExplicitNoCa, false),
+            (IsCa::Ca(BasicConstraints::Unconstrained), true),
+        ] {
+            let certificate = marked(&["localhost"], is_ca);
+            let warning = certificate.warning(certificate.begins);
+            assert_eq!(warning.is_some_and(|told| told.contains("CA:FALSE")), warns);
+        }
     }
 }

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::support::certificate::Pair;
 use crate::support::hearken::{Hearken, KEY, NARROW_KEY, run};
 use crate::support::nobody;
 use crate::support::shell::{Ended, Home, Running, on_terminal};
@@ -124,12 +126,15 @@ fn a_terminal_is_asked_for_the_key_and_does_not_show_it() {
 }
 
 /// A server with a certificate that it made itself, which is written to a file, and a list of one model.
-fn over_tls(certificate: &Path) -> SocketAddr {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    std::fs::write(certificate, made.cert.pem()).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+fn over_tls(certificate: &Path, is_ca: IsCa) -> SocketAddr {
+    let signing_key = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    parameters.is_ca = is_ca;
+    let made = parameters.self_signed(&signing_key).unwrap();
+    std::fs::write(certificate, made.pem()).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
     let config = ServerConfig::builder().with_no_client_auth();
-    let config = Arc::new(config.with_single_cert(vec![made.cert.der().clone()], key).unwrap());
+    let config = Arc::new(config.with_single_cert(vec![made.der().clone()], key).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -152,13 +157,40 @@ fn over_tls(certificate: &Path) -> SocketAddr {
 #[test]
 fn an_authority_of_ones_own_is_trusted_when_it_is_named_and_remembered() {
     let home = Home::new();
-    let address = over_tls(&home.path("ca.pem"));
+    let address = over_tls(&home.path("ca.pem"), IsCa::NoCa);
     let url = format!("https://localhost:{}", address.port());
     let stranger = login(&home, &["--url", &url], KEY).with_status(1);
-    assert!(stranger.err.contains("UnknownIssuer") && stranger.err.contains("--ca FILE"), "{stranger:?}");
+    assert!(stranger.err.contains("nobody who is trusted here; "), "{stranger:?}");
+    assert!(stranger.err.contains("--ca FILE"), "{stranger:?}");
     let trusted = login(&home, &["--url", &url, "--ca", "ca.pem"], KEY).with_status(0);
     assert!(trusted.out.contains("This key may use: over-tls"), "{trusted:?}");
     login(&home, &[], KEY).with_status(0);
     let remembered = std::fs::read_to_string(home.login_file()).unwrap();
     assert!(remembered.contains(&format!("ca = \"{}\"", home.path("ca.pem").display())), "{remembered}");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_a_servers_own_is_told_in_plain_words_with_the_mend() {
+    let home = Home::new();
+    let address = over_tls(&home.path("ca.pem"), IsCa::Ca(BasicConstraints::Unconstrained));
+    let url = format!("https://localhost:{}", address.port());
+    let marked = login(&home, &["--url", &url, "--ca", "ca.pem"], KEY).with_status(1);
+    assert!(marked.err.contains("is marked as a certificate authority"), "{marked:?}");
+    assert!(marked.err.contains("-addext basicConstraints=critical,CA:FALSE"), "{marked:?}");
+    assert!(!marked.err.contains("Other") && !marked.err.contains("--ca FILE"), "{marked:?}");
+    // It is for another name, and what does not speak TLS at all has no certificate.
+    let other = over_tls(&home.path("other.pem"), IsCa::NoCa);
+    let url = format!("https://127.0.0.1:{}", other.port());
+    let named = login(&home, &["--url", &url, "--ca", "other.pem"], KEY).with_status(1);
+    assert!(named.err.contains("its certificate is for another name"), "{named:?}");
+    let plain = Hearken::start(&FakeUpstream::gemini().start());
+    let none = login(&home, &["--url", &format!("https://{}", plain.address)], KEY).with_status(1);
+    assert!(none.err.contains("does it speak https at this port?"), "{none:?}");
+}
+
+#[test]
+fn plain_http_to_a_port_that_speaks_tls_is_told_to_use_https() {
+    let hearken = Hearken::builder().local().tls(&Pair::new()).start();
+    let refused = login(&Home::new(), &["--url", &format!("http://{}", hearken.address)], KEY).with_status(1);
+    assert!(refused.err.contains("it speaks TLS at this port; write https:// instead"), "{refused:?}");
 }

@@ -14,10 +14,11 @@ pub struct BaseUrl(String);
 
 /// The text is no base URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no server's address: {reason}; write it as {DEFAULT}")]
+#[error("{text:?} is no server's address: {reason}; write it as {example}")]
 pub struct NotABaseUrl {
     text: String,
     reason: &'static str,
+    example: String,
 }
 
 impl BaseUrl {
@@ -39,8 +40,10 @@ impl FromStr for BaseUrl {
 
     fn from_str(text: &str) -> Result<Self, NotABaseUrl> {
         // What is said of a wrong address must not repeat a password that stands in it.
-        let wrong =
-            |reason| NotABaseUrl { text: text.rsplit('@').next().unwrap_or_default().to_owned(), reason };
+        let wrong = |reason| {
+            let text = text.trim().rsplit('@').next().unwrap_or_default().to_owned();
+            NotABaseUrl { example: example(&text), text, reason }
+        };
         let url = Url::parse(text.trim()).map_err(|_| wrong("it is no URL"))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(wrong("it does not begin with http:// or https://"));
@@ -54,6 +57,16 @@ impl FromStr for BaseUrl {
         let base = url.as_str().trim_end_matches('/');
         // What other programs are given for this server: the base of OpenAI's packages has the version in it.
         Ok(Self(base.strip_suffix("/v1").unwrap_or(base).to_owned()))
+    }
+}
+
+/// What may have been meant: the same with the scheme that it lacks, or just any.
+fn example(text: &str) -> String {
+    let meant = format!("http://{text}");
+    if !text.contains("://") && meant.parse::<BaseUrl>().is_ok() {
+        format!("{meant} or https://{text}")
+    } else {
+        DEFAULT.to_owned()
     }
 }
 
@@ -87,6 +100,15 @@ mod tests {
         ] {
             let err = text.parse::<BaseUrl>().unwrap_err().to_string();
             assert!(err.contains(reason), "{text}: {err}");
+        }
+        for (text, example) in [
+            ("example.org:8080", "as http://example.org:8080 or https://example.org:8080"),
+            ("localhost:8080/v1", "as http://localhost:8080/v1 or https://localhost:8080/v1"),
+            ("ftp://h", "as http://127.0.0.1:8080"),
+            ("a b", "as http://127.0.0.1:8080"),
+        ] {
+            let err = text.parse::<BaseUrl>().unwrap_err().to_string();
+            assert!(err.ends_with(example), "{text}: {err}");
         }
         let err = "http://me:sk-secret@h".parse::<BaseUrl>().unwrap_err().to_string();
         assert!(err.contains("--key") && !err.contains("sk-secret"), "{err}");

@@ -45,13 +45,18 @@ impl Patience {
         self.since += time;
     }
 
-    /// How long to wait before the next try, at least as long as was `asked` for; `None` when it is no use any more.
+    /// How long to wait before the next try, as long as was `asked` for if that is more; `None` when it is no use any
+    /// more. The last try is at the end of the time, sooner than was asked for if need be.
     pub fn pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
+        let left = self.bound.saturating_sub(self.since.elapsed());
+        let asked = asked.unwrap_or_default();
+        if left.is_zero() || asked > self.bound {
+            return None;
+        }
         // Many that were cut at once do not come back at once.
         let own = self.pause.mul_f64(rand::rng().random_range(0.75..1.25));
         self.pause = (self.pause * 2).min(LONGEST);
-        let pause = asked.unwrap_or_default().max(own);
-        (self.since.elapsed() + pause <= self.bound).then_some(pause)
+        Some(asked.max(own).min(left))
     }
 }
 
@@ -59,32 +64,34 @@ impl Patience {
 mod tests {
     use super::*;
 
+    const BOUND: Duration = Duration::from_secs(60);
+
     /// The pauses until it gives up, each waited for.
-    async fn pauses(patience: &mut Patience) -> Vec<f64> {
+    async fn pauses(patience: &mut Patience, asked: Option<Duration>) -> Vec<Duration> {
         let mut pauses = Vec::new();
-        while let Some(pause) = patience.pause(None) {
+        while let Some(pause) = patience.pause(asked) {
             tokio::time::advance(pause).await;
-            pauses.push(pause.as_secs_f64());
+            pauses.push(pause);
         }
         pauses
     }
 
     #[actix_rt::test]
-    async fn pauses_grow_and_end_within_the_bound() {
+    async fn pauses_grow_and_the_last_one_ends_with_the_bound() {
         tokio::time::pause();
-        let mut patience = Patience::of(Duration::from_secs(60));
-        let first = pauses(&mut patience).await;
-        assert!(first[0] < 0.7 && first.iter().all(|pause| *pause < 19.0), "{first:?}");
-        let sum: f64 = first.iter().sum();
-        assert!((30.0..=60.0).contains(&sum), "{first:?}");
+        let mut patience = Patience::of(BOUND);
+        let first = pauses(&mut patience, None).await;
+        let (short, long) = (Duration::from_millis(700), Duration::from_secs(19));
+        assert!(first[0] < short && first.iter().all(|pause| *pause < long), "{first:?}");
+        assert_eq!(first.iter().sum::<Duration>(), BOUND);
         patience.renew();
-        assert!(pauses(&mut patience).await[0] < 0.7);
+        assert!(pauses(&mut patience, None).await[0] < short);
     }
 
     #[actix_rt::test]
     async fn a_connection_that_holds_puts_the_end_off_and_one_that_is_cut_at_once_does_not() {
         tokio::time::pause();
-        let mut patience = Patience::of(Duration::from_secs(60));
+        let mut patience = Patience::of(BOUND);
         let mut tries = 0;
         while let Some(pause) = patience.pause(None) {
             tokio::time::advance(pause).await;
@@ -95,24 +102,25 @@ mod tests {
         let connected = Instant::now();
         tokio::time::advance(HOLDS).await;
         patience.put_off(connected);
-        assert!(pauses(&mut patience).await[0] > 10.0);
+        assert!(pauses(&mut patience, None).await[0] > Duration::from_secs(10));
     }
 
     #[actix_rt::test]
     async fn time_that_was_put_to_use_does_not_count() {
         tokio::time::pause();
-        let mut patience = Patience::of(Duration::from_secs(60));
+        let mut patience = Patience::of(BOUND);
         tokio::time::advance(Duration::from_secs(600)).await;
         patience.spare(Duration::from_secs(600));
-        let sum: f64 = pauses(&mut patience).await.iter().sum();
-        assert!((30.0..=60.0).contains(&sum), "{sum}");
+        assert_eq!(pauses(&mut patience, None).await.iter().sum::<Duration>(), BOUND);
     }
 
     #[actix_rt::test]
-    async fn a_pause_that_is_asked_for_is_kept_or_too_long() {
+    async fn a_pause_that_is_asked_for_is_kept_as_far_as_the_bound_or_too_long() {
         tokio::time::pause();
-        let mut patience = Patience::of(Duration::from_secs(60));
-        assert_eq!(patience.pause(Some(Duration::from_secs(40))), Some(Duration::from_secs(40)));
-        assert_eq!(patience.pause(Some(Duration::from_secs(61))), None);
+        let mut patience = Patience::of(BOUND);
+        let asked = Duration::from_secs(40);
+        assert_eq!(pauses(&mut patience, Some(asked)).await, [asked, BOUND - asked]);
+        patience.renew();
+        assert_eq!(patience.pause(Some(BOUND + Duration::from_secs(1))), None);
     }
 }

@@ -2,13 +2,14 @@
 
 mod calls;
 mod format;
-mod interrupts;
+mod models;
 mod paper;
 mod progress;
 mod reading;
 mod session;
 mod tally;
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -16,11 +17,11 @@ use std::time::Instant;
 use clap::ArgGroup;
 
 use self::format::word;
-use self::interrupts::Interrupts;
 use self::paper::Paper;
 use self::progress::Progress;
-use self::session::{Ending, Session};
-use super::{FAILED, USAGE, complain};
+use self::session::{Ending, Role, Session};
+use super::interrupts::Interrupts;
+use super::{FAILED, UNREAD, USAGE, complain};
 use crate::client::address::BaseUrl;
 use crate::client::audio::Audio;
 use crate::client::problem::Problem;
@@ -29,9 +30,6 @@ use crate::client::request::Question;
 use crate::client::server::Server;
 use crate::config::Secret;
 use crate::task::id::TaskId;
-
-/// Exit status when standard output was closed, as shells count a program that SIGPIPE has ended.
-const UNREAD: u8 = 141;
 
 /// What `--help` says below the options.
 const HELP: &str = "\
@@ -47,7 +45,8 @@ OUTPUT
 
 LEAVING
   Ctrl-C, SIGTERM or a closed terminal (SIGHUP, unless started by nohup) cancels the task; a second one leaves at once.
-  Closing standard output cancels it, too, as `| head` does. With --resume nothing does: the task goes on.
+  Closing standard output cancels it, too, as `| head` does, also before the first text; so does --detach whose id
+  nobody reads. With --resume nothing does: the task goes on.
 
 EXIT STATUS
   0    the task has completed; with --detach: was accepted
@@ -67,7 +66,7 @@ EXAMPLES
 pub(super) struct Arguments {
     /// A file, - for standard input, or an http(s) URL that the server fetches
     #[arg(value_name = "AUDIO")]
-    audio: Option<String>,
+    audio: Option<OsString>,
     /// Model to ask [default: the one of the login, or the only one that the key may use]
     #[arg(long, short, value_name = "M")]
     model: Option<String>,
@@ -108,6 +107,34 @@ pub(super) struct Arguments {
     server: ServerArguments,
 }
 
+impl Arguments {
+    /// A line that asks the same of this audio once more; the key has to be put in again, and the model.
+    fn typed(&self, audio: &OsStr) -> String {
+        let question = [
+            ("prompt", self.prompt.clone()),
+            ("system-prompt", self.system_prompt.clone()),
+            ("max-tokens", self.max_tokens.map(|number| number.to_string())),
+            ("temperature", self.temperature.map(|number| number.to_string())),
+        ];
+        let flags = [
+            ("reasoning", self.reasoning),
+            ("detach", self.detach),
+            ("json", self.json),
+            ("quiet", self.quiet),
+        ];
+        let mut line = format!("hearken submit {}", word(&audio.to_string_lossy()));
+        for (option, value) in question {
+            line += &value.map(|value| format!(" --{option} {}", word(&value))).unwrap_or_default();
+        }
+        for (flag, _) in flags.into_iter().filter(|(_, given)| *given) {
+            line += &format!(" --{flag}");
+        }
+        line += &self.server.typed();
+        line += if self.server.key.is_some() { " --key ..." } else { "" };
+        line
+    }
+}
+
 /// What only a new task can be asked.
 const QUESTION: [&str; 6] = ["model", "prompt", "system_prompt", "max_tokens", "temperature", "reasoning"];
 
@@ -143,7 +170,7 @@ impl ServerArguments {
 
 /// What is to be done.
 enum Order {
-    Submit { audio: Audio, named: String, question: Question, detached: bool },
+    Submit { audio: Audio, typed: String, question: Question, detached: bool },
     Resume { id: String, offset: u64 },
     Cancel { id: String },
 }
@@ -170,14 +197,15 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
             interrupts,
             json,
             reasoning: reasoning || !quiet,
+            role: if matches!(order, Order::Submit { .. }) { Role::Owner } else { Role::Guest },
             options,
             started,
         };
         let ending = match order {
             Order::Cancel { id } => session.cancel(&id).await,
             Order::Resume { id, offset } => session.resume(&id, offset).await,
-            Order::Submit { audio, named, question, detached } => {
-                session.submit(audio, &named, question, detached).await
+            Order::Submit { audio, typed, question, detached } => {
+                session.submit(audio, &typed, question, detached).await
             }
         };
         progress.make_way();
@@ -196,6 +224,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 
 /// What the arguments ask for, and of whom.
 fn order(arguments: Arguments) -> Result<(Order, Profile), String> {
+    let typed = arguments.audio.as_ref().map(|audio| arguments.typed(audio)).unwrap_or_default();
     let Arguments { model, prompt, system_prompt, max_tokens, temperature, reasoning, .. } = arguments;
     let profile = arguments.server.profile()?;
     let order = match (arguments.audio, arguments.resume, arguments.cancel) {
@@ -203,7 +232,7 @@ fn order(arguments: Arguments) -> Result<(Order, Profile), String> {
             let model = model.or_else(|| profile.model.clone()).unwrap_or_default();
             let question = Question { model, prompt, system_prompt, max_tokens, temperature, reasoning };
             let audio = Audio::named(&named).map_err(|err| err.to_string())?;
-            Order::Submit { audio, named, question, detached: arguments.detach }
+            Order::Submit { audio, typed, question, detached: arguments.detach }
         }
         (None, Some(id), _) => Order::Resume { id, offset: arguments.offset },
         (None, None, id) => Order::Cancel { id: id.unwrap_or_default() },
@@ -220,9 +249,6 @@ pub(super) fn explained(problem: &Problem, url: &BaseUrl) -> String {
         Problem::Refused(refusal) if refusal.status == 401 => format!(
             "{url} does not know this API key; make one there with `hearken keys create NAME`, then `hearken login`"
         ),
-        Problem::Refused(_) if matches!(problem.code(), Some("no_available_model" | "model_not_allowed")) => {
-            format!("{problem}; without --model, hearken submit lists what this key may use")
-        }
         Problem::Cut(why) | Problem::Strange(why) => format!("{url}: {why}"),
         Problem::Refused(_) => problem.to_string(),
     }

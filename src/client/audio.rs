@@ -1,5 +1,6 @@
 //! What the user wants heard: a URL, a file, or standard input.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Cursor, IsTerminal as _, Read};
 
@@ -48,14 +49,13 @@ pub enum AudioError {
 }
 
 impl Audio {
-    /// What an argument names: `-`, a URL, or a file. Reads it.
+    /// What an argument names: `-`, a URL, or a file, whose name need not be UTF-8. Reads it.
     ///
     /// # Errors
     /// When there is nothing to send.
-    pub fn named(argument: &str) -> Result<Self, AudioError> {
-        let scheme = argument.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-        if matches!(scheme.as_deref(), Some("http" | "https" | "data")) {
-            return Ok(Self::Url(argument.to_owned()));
+    pub fn named(argument: &OsStr) -> Result<Self, AudioError> {
+        if let Some(url) = argument.to_str().filter(|text| is_url(text)) {
+            return Ok(Self::Url(url.to_owned()));
         }
         if argument == "-" {
             let input = io::stdin();
@@ -65,7 +65,7 @@ impl Audio {
             return Self::read("standard input", input.lock());
         }
         let unreadable = |err: &io::Error| AudioError::Unreadable {
-            name: argument.to_owned(),
+            name: argument.display().to_string(),
             reason: match err.kind() {
                 io::ErrorKind::NotFound => "there is no such file".to_owned(),
                 _ => err.to_string(),
@@ -75,7 +75,7 @@ impl Audio {
         if file.metadata().is_ok_and(|about| about.is_dir()) {
             return Err(unreadable(&io::Error::other("it is a directory; name a file")));
         }
-        Self::read(argument, file)
+        Self::read(&argument.display().to_string(), file)
     }
 
     fn read(name: &str, from: impl Read) -> Result<Self, AudioError> {
@@ -98,6 +98,11 @@ impl Audio {
     }
 }
 
+fn is_url(text: &str) -> bool {
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+    matches!(scheme.as_deref(), Some("http" | "https" | "data"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,11 +119,12 @@ mod tests {
 
     #[test]
     fn nothing_and_too_much_are_told_before_anything_is_sent() {
+        let named = |argument: &str| Audio::named(argument.as_ref());
         assert!(matches!(Audio::read("x", &[][..]), Err(AudioError::Empty(_))));
         assert!(matches!(Audio::read("x", io::repeat(7)), Err(AudioError::TooLarge(_))));
-        assert!(matches!(Audio::named("HTTPS://h/a.wav"), Ok(Audio::Url(_))));
-        let err = Audio::named("/no/such/file.wav").unwrap_err().to_string();
+        assert!(matches!(named("HTTPS://h/a.wav"), Ok(Audio::Url(_))));
+        let err = named("/no/such/file.wav").unwrap_err().to_string();
         assert_eq!(err, "/no/such/file.wav: there is no such file");
-        assert!(Audio::named("/").unwrap_err().to_string().contains("directory"));
+        assert!(named("/").unwrap_err().to_string().contains("directory"));
     }
 }

@@ -16,7 +16,7 @@ const PIECE_BYTES: usize = 32 * 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Sent {
     bytes: Rc<Cell<u64>>,
-    ever_whole: Rc<Cell<bool>>,
+    may_be_taken: Rc<Cell<bool>>,
 }
 
 impl Sent {
@@ -26,10 +26,15 @@ impl Sent {
         self.bytes.get()
     }
 
-    /// Has any try been sent to its end, so that the server may have taken it?
+    /// Has a try been sent to its end, so that the server may have taken it for all that is known?
     #[must_use]
-    pub fn ever_whole(&self) -> bool {
-        self.ever_whole.get()
+    pub fn may_be_taken(&self) -> bool {
+        self.may_be_taken.get()
+    }
+
+    /// The server has said of every try that it did not take it.
+    pub fn was_refused(&self) {
+        self.may_be_taken.set(false);
     }
 }
 
@@ -64,7 +69,7 @@ impl MessageBody for Upload {
         let piece = self.rest.split_to(most);
         self.sent.bytes.set(self.sent.bytes.get() + piece.len() as u64);
         if self.rest.is_empty() {
-            self.sent.ever_whole.set(true);
+            self.sent.may_be_taken.set(true);
         }
         Poll::Ready(Some(Ok(piece)))
     }

@@ -45,6 +45,7 @@ mod spool;
 mod stream;
 mod submit;
 mod submit_command;
+mod submit_waiting;
 mod support;
 mod sync;
 mod tidy;

@@ -1,6 +1,8 @@
 //! `hearken submit` from a shell: what stands on standard output and standard error, and how it ends.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -109,6 +111,9 @@ fn a_failed_task_tells_code_message_and_id() {
     assert_eq!(ended.out, "a\n");
     assert!(ended.err.contains("hearken: upstream_disconnected: "), "{}", ended.err);
     assert!(ended.err.contains(&format!("task {id} failed after")), "{}", ended.err);
+    assert!(ended.err.ends_with("; the same command has a chance\n"), "{}", ended.err);
+    let joined = home.run(hearken.address, &["submit", "--resume", &id]).with_status(1);
+    assert!(joined.err.ends_with("; submitted again, the same audio has a chance\n"), "{}", joined.err);
 }
 
 #[test]
@@ -176,6 +181,34 @@ fn the_only_model_needs_no_name_and_several_are_listed() {
     let typed = ended.err.lines().last().unwrap().trim().strip_prefix("hearken ").unwrap();
     let typed: Vec<&str> = typed.split(' ').collect();
     home.run(two.address, &typed).with_status(0);
+    // What else was typed is kept, but the key.
+    let question = ["submit", "speech.mp3", "--prompt", "who is it?", "--json", "--key", KEY];
+    let ended = home.run(two.address, &question).with_status(2);
+    let line = "hearken submit speech.mp3 --prompt 'who is it?' --json --key ... --model ";
+    assert!(ended.err.lines().last().unwrap().trim().starts_with(line), "{}", ended.err);
+}
+
+#[test]
+fn a_model_that_there_is_not_is_answered_with_those_that_there_are() {
+    let hearken = Hearken::start(&FakeUpstream::gemini().start());
+    let home = Home::new();
+    let unknown = home.run(hearken.address, &["submit", "speech.mp3", "-m", "unheard-of"]).with_status(1);
+    assert!(unknown.err.contains("no_available_model"), "{unknown:?}");
+    assert!(unknown.err.ends_with(&format!("\nThis key may use:\n  {MODEL}\n")), "{unknown:?}");
+    let narrow = home.run(hearken.address, &[&SUBMIT[..], &["--key", NARROW_KEY]].concat()).with_status(1);
+    assert!(narrow.err.contains("model_not_allowed"), "{narrow:?}");
+    assert!(narrow.err.ends_with("\nthis key may use no model that has a name\n"), "{narrow:?}");
+}
+
+#[test]
+fn a_file_may_have_any_name() {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    let name = OsStr::from_bytes(b"r\xe9sum\xe9.mp3");
+    std::fs::copy(home.path("speech.mp3"), home.path("").join(name)).unwrap();
+    let mut command = home.knowing(hearken.address, &["submit", "--model", MODEL]);
+    assert_eq!(Running::start(command.arg(name)).ended().with_status(0).out, "x\n");
 }
 
 #[test]
@@ -187,10 +220,6 @@ fn a_server_that_says_no_or_is_not_there_is_status_one() {
         refused.err.contains("does not know this API key") && !refused.err.contains("sk-wrong"),
         "{refused:?}"
     );
-    let unknown = home.run(hearken.address, &["submit", "speech.mp3", "-m", "unheard-of"]).with_status(1);
-    assert!(unknown.err.contains("no_available_model"), "{unknown:?}");
-    let narrow = home.run(hearken.address, &[&SUBMIT[..], &["--key", NARROW_KEY]].concat()).with_status(1);
-    assert!(narrow.err.contains("model_not_allowed"), "{narrow:?}");
     let (_held, address) = nobody();
     let absent = home.run(address, &SUBMIT).with_status(1);
     assert!(

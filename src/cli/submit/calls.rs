@@ -1,5 +1,6 @@
 //! Calls that are made until they have an answer: how often, and what is shown meanwhile.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,37 +19,90 @@ use crate::task::id::random_text;
 const BOUND: Duration = Duration::from_secs(120);
 /// How often the display of an upload moves.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often the display of a pause moves.
+const COUNT: Duration = Duration::from_secs(1);
 /// Smallest body that is an upload to its user, in bytes.
 const WORTH_SHOWING: u64 = 2048;
 /// How often a task of which nothing was heard is asked whether it still waits.
 const ASK: Duration = Duration::from_secs(1);
 
-/// A submit that was given up.
+/// A call that was given up.
 #[derive(Debug)]
 pub(super) struct GivenUp {
     /// What became of the last try.
     pub(super) problem: Problem,
-    /// Was the reply to a try lost, which may have been a task?
-    pub(super) doubtful: bool,
+    /// For how long it was tried, where it was not refused for good.
+    pub(super) tried: Option<Duration>,
 }
 
-/// Sends a submit until it is accepted, or refused for good.
+/// The tries of one call.
+struct Tries<'a> {
+    progress: &'a Progress,
+    started: Instant,
+    patience: Patience,
+    repeated: bool,
+}
+
+impl<'a> Tries<'a> {
+    fn begin(progress: &'a Progress) -> Self {
+        Self { progress, started: Instant::now(), patience: Patience::of(BOUND), repeated: false }
+    }
+
+    /// Waits until the next try, if there is to be one.
+    async fn again(&mut self, problem: Problem, passing: bool) -> Result<(), GivenUp> {
+        let pause = if passing { self.patience.pause(problem.retry_after()) } else { None };
+        let Some(pause) = pause else {
+            let tried = (passing && self.repeated).then(|| self.started.elapsed());
+            return Err(GivenUp { problem, tried });
+        };
+        self.repeated = true;
+        self.progress.note(format_args!("not accepted yet: {problem}; again in {}", time(pause)));
+        let end = Instant::now() + pause;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.progress.show(State::Waiting(left));
+            sleep(left.min(COUNT)).await;
+        }
+    }
+}
+
+/// What the key may use. A connection that breaks is made again; a server that was never there is not waited for.
+pub(super) async fn models(server: &Server, progress: &Progress) -> Result<Vec<String>, GivenUp> {
+    let mut tries = Tries::begin(progress);
+    let mut was_there = false;
+    loop {
+        progress.show(State::Connecting);
+        let problem = match server.models().await {
+            Ok(models) => return Ok(models),
+            Err(problem) => problem,
+        };
+        was_there |= !matches!(problem, Problem::Unreachable(_));
+        let passing = problem.may_pass() && was_there;
+        tries.again(problem, passing).await?;
+    }
+}
+
+/// Sends a submit until it is accepted, or refused for good. Once it is no longer `wanted`, only one that may have been
+/// accepted is sent again, since that tells its id.
 pub(super) async fn send(
     server: &Server,
     progress: &Progress,
     body: Bytes,
     sent: &Sent,
+    wanted: &Cell<bool>,
 ) -> Result<Task, GivenUp> {
     // The same task, however often it has to be sent.
     let idempotency_key = format!("submit-{}", random_text(24));
     let total = body.len() as u64;
-    let mut patience = Patience::of(BOUND);
-    let mut doubtful = false;
+    let mut tries = Tries::begin(progress);
     loop {
+        let doubtful = sent.may_be_taken();
         // A request without audio in it is no upload that anybody would notice.
-        if total >= WORTH_SHOWING {
-            progress.show(State::Uploading(0, total));
-        }
+        let worth_showing = total >= WORTH_SHOWING;
+        progress.show(if worth_showing { State::Uploading(0, total) } else { State::Connecting });
         let call = server.submit(body.clone(), &idempotency_key, sent.clone());
         tokio::pin!(call);
         let (mut moved, mut looked) = (0, Instant::now());
@@ -58,22 +112,21 @@ pub(super) async fn send(
                     Ok(task) => return Ok(task),
                     Err(problem) => break problem,
                 },
-                () = sleep(LOOK), if total >= WORTH_SHOWING => {
+                () = sleep(LOOK), if worth_showing => {
                     progress.show(State::Uploading(sent.bytes(), total));
                     if sent.bytes() != moved {
-                        patience.spare(looked.elapsed());
+                        tries.patience.spare(looked.elapsed());
                     }
                     (moved, looked) = (sent.bytes(), Instant::now());
                 }
             }
         };
-        doubtful |= sent.bytes() == total && matches!(problem, Problem::Cut(_));
+        // A reply that is lost may have been a task.
+        if !doubtful && !matches!(problem, Problem::Cut(_)) {
+            sent.was_refused();
+        }
         let passing = problem.may_pass() && problem.code() != Some("internal_error");
-        let Some(pause) = patience.pause(problem.retry_after()).filter(|_| passing) else {
-            return Err(GivenUp { problem, doubtful });
-        };
-        progress.note(format_args!("not accepted yet: {problem}; again in {}", time(pause)));
-        sleep(pause).await;
+        tries.again(problem, passing && (wanted.get() || sent.may_be_taken())).await?;
     }
 }
 

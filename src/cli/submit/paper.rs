@@ -1,14 +1,21 @@
 //! Where the answer is written: its text on standard output as it comes, its reasoning on standard error.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::slice;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncWriteExt as _, Stdout};
+use tokio::time::sleep;
 
 use super::progress::{self, Progress};
 use crate::cli::terminal::{harmless, harmless_json};
 
 const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
+
+/// How often it is looked whether anybody still reads, while nothing is written that would tell.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The output of one answer.
 #[derive(Debug)]
@@ -150,8 +157,24 @@ impl<'a> Paper<'a> {
         self.write(format!("{line}\n").as_bytes()).await
     }
 
+    /// Comes back when nobody can read standard output any more.
+    pub(super) async fn deserted(&self) {
+        while !is_deserted() {
+            sleep(LOOK).await;
+        }
+    }
+
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes).await?;
         self.out.flush().await
     }
+}
+
+/// Has every reader of standard output left?
+fn is_deserted() -> bool {
+    let out = io::stdout();
+    // Nothing is asked for: these two are told in any case.
+    let mut polled = PollFd::new(&out, PollFlags::empty());
+    let told = poll(slice::from_mut(&mut polled), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    told.is_ok() && polled.revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }

@@ -7,12 +7,16 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use rustix::termios::tcgetwinsize;
 
 use super::format::size;
 use crate::cli::terminal::harmless;
 
 /// How often the line on a terminal moves.
 const TICK: Duration = Duration::from_millis(120);
+
+/// What the line holds besides the message, in columns: the wheel, and a time up to `9999 s`.
+const BESIDE: usize = 10;
 
 /// Where a task is, as its user sees it.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +25,8 @@ pub(super) enum State {
     Connecting,
     /// Bytes of the request that have gone, of all.
     Uploading(u64, u64),
+    /// The server could not take it; it is asked again when this has passed.
+    Waiting(Duration),
     /// The task waits.
     Queued,
     /// The model is at work, and has said nothing.
@@ -34,6 +40,7 @@ impl State {
         match self {
             Self::Connecting => "connecting",
             Self::Uploading(..) => "uploading",
+            Self::Waiting(_) => "waiting",
             Self::Queued => "queued",
             Self::Thinking => "thinking",
             Self::Streaming { .. } => "streaming",
@@ -45,6 +52,7 @@ impl State {
             Self::Uploading(sent, total) => {
                 format!(" {} of {} ({} %)", size(sent), size(total), sent * 100 / total.max(1))
             }
+            Self::Waiting(left) => format!(", again in {:.0} s", left.as_secs_f64().ceil()),
             Self::Streaming { chunks, characters, rate } => {
                 format!(" {chunks} chunks, {characters} characters, {rate}/s")
             }
@@ -85,17 +93,21 @@ impl Progress {
 
     /// Shows where the task is.
     pub(super) fn show(&self, state: State) {
+        if matches!((&self.kind, state), (Kind::Lines, State::Connecting | State::Waiting(_))) {
+            // What a line is worth of it has been told.
+            return;
+        }
         let changed = self.shown.replace(Some(state.name())) != Some(state.name());
         match &self.kind {
             Kind::Silent => {}
             Kind::Lines => match state {
-                State::Connecting => {}
                 State::Uploading(_, total) if changed => self.note(format_args!("uploading {}", size(total))),
                 _ if changed => self.note(state.name()),
                 _ => {}
             },
             Kind::Line(bar) => {
-                bar.set_message(format!("{}{}", state.name(), state.details()));
+                let message = format!("{}{}", state.name(), state.details());
+                bar.set_message(shortened(&message, columns()).to_owned());
                 if changed {
                     bar.tick();
                 }
@@ -148,6 +160,23 @@ pub(super) fn is_terminal() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
+/// How many columns there are for what is shown, besides the time.
+fn columns() -> usize {
+    let all = tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
+    if all == 0 { usize::MAX } else { usize::from(all).saturating_sub(BESIDE) }
+}
+
+/// As much of it as so many columns hold: a line that wraps would not change any more. What comes first says most.
+fn shortened(message: &str, columns: usize) -> &str {
+    let mut shown = message;
+    while shown.len() > columns
+        && let Some((before, _)) = shown.rsplit_once(", ")
+    {
+        shown = before;
+    }
+    shown
+}
+
 fn line() -> ProgressBar {
     let started = Instant::now();
     let time = move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
@@ -161,4 +190,19 @@ fn line() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style);
     bar.enable_steady_tick(TICK);
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_is_shown_what_it_has_room_for() {
+        let state = State::Streaming { chunks: 10, characters: 207, rate: 82 };
+        let message = format!("{}{}", state.name(), state.details());
+        assert_eq!(shortened(&message, 70), "streaming 10 chunks, 207 characters, 82/s");
+        assert_eq!(shortened(&message, 40), "streaming 10 chunks, 207 characters");
+        assert_eq!(shortened(&message, 30), "streaming 10 chunks");
+        assert_eq!(shortened(&message, 3), "streaming 10 chunks");
+    }
 }

@@ -6,22 +6,13 @@ use tokio::time::timeout;
 
 use super::calls;
 use super::format::time;
-use super::interrupts::{Interrupt, Interrupts};
 use super::progress::State;
-use super::session::{Ending, LAST_WORDS, Session};
+use super::session::{Ending, LAST_WORDS, Role, Session};
 use super::tally::Tally;
+use crate::cli::interrupts::{Interrupt, Interrupts};
 use crate::client::following::{Following, Heard};
 use crate::client::problem::Problem;
 use crate::client::replies::{Chunk, Status, Task, TaskError};
-
-/// Who ends the task by leaving?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Whoever submitted it.
-    Owner,
-    /// Nobody who only joined.
-    Guest,
-}
 
 /// Why a task is left before its end.
 enum Leaving {
@@ -32,13 +23,13 @@ enum Leaving {
 
 impl Session<'_> {
     /// Reads a task to its end, or to that of its reader.
-    pub(super) async fn follow(&mut self, task: &Task, offset: u64, role: Role) -> Ending {
+    pub(super) async fn follow(&mut self, task: &Task, offset: u64) -> Ending {
         let mut following = Following::new(self.server, &task.id, offset);
         self.progress.show(if task.status == Status::Pending { State::Queued } else { State::Thinking });
         let ending = self.listen(task, &mut following, offset).await;
         self.progress.make_way();
         self.paper.make_room();
-        match (ending, role) {
+        match (ending, self.role) {
             (Ok(ending), _) => ending,
             (Err(Leaving::By(interrupt)), Role::Owner) => self.leave(&task.id, interrupt).await,
             (Err(Leaving::By(interrupt)), Role::Guest) => {
@@ -48,14 +39,15 @@ impl Session<'_> {
             }
             (Err(Leaving::Unwritten(err)), _) if !self.paper.has_lost_its_reader(&err) => {
                 self.unwritten(&err);
-                self.say("the task was not cancelled");
+                if !self.has_ended(&task.id).await {
+                    self.say("the task was not cancelled");
+                }
                 // How much of the last text was written is not known.
                 self.say_resume(&task.id, offset);
                 Ending::Failed
             }
             (Err(Leaving::Unwritten(_)), Role::Owner) => {
-                // The reader has what it wanted, as in `| head`: nothing is said, and nothing more is paid for.
-                let _ = timeout(LAST_WORDS, self.server.cancel(&task.id)).await;
+                self.cancel_unread(&task.id).await;
                 Ending::Unread
             }
             (Err(Leaving::Unwritten(_)), Role::Guest) => Ending::Unread,
@@ -94,19 +86,20 @@ impl Session<'_> {
         }
     }
 
-    /// What is heard next, unless a signal comes before.
+    /// What is heard next, unless a signal comes before, or the last reader leaves.
     async fn hear(
         &mut self,
         following: &mut Following<'_>,
         id: &str,
         nothing_yet: bool,
     ) -> Result<Result<Heard, Problem>, Leaving> {
-        let hearing = following.hear();
-        tokio::pin!(hearing);
+        let (hearing, deserted) = (following.hear(), self.paper.deserted());
+        tokio::pin!(hearing, deserted);
         loop {
             tokio::select! {
                 biased;
                 interrupt = self.interrupts.next() => return Err(Leaving::By(interrupt)),
+                () = &mut deserted => return Err(Leaving::Unwritten(io::ErrorKind::BrokenPipe.into())),
                 heard = &mut hearing => return Ok(heard),
                 () = calls::watch(self.server, self.progress, id), if nothing_yet => {}
             }
@@ -188,7 +181,11 @@ impl Session<'_> {
     async fn failed(&mut self, id: &str, error: &TaskError) -> Result<Ending, Leaving> {
         let ending = self.end(id, Ending::Failed).await?;
         self.complain(&format!("{}: {}", error.code, error.message));
-        let again = if error.retryable == Some(true) { "; the same command has a chance" } else { "" };
+        let again = match (error.retryable, self.role) {
+            (Some(true), Role::Owner) => "; the same command has a chance",
+            (Some(true), Role::Guest) => "; submitted again, the same audio has a chance",
+            (Some(false) | None, _) => "",
+        };
         self.say(&format!("task {id} failed after {}{again}", time(self.started.elapsed())));
         Ok(ending)
     }
@@ -207,9 +204,22 @@ impl Session<'_> {
         Ok(ending)
     }
 
-    /// The task at its end, unless a signal comes before.
+    /// The task at its end, unless a signal comes before, or the last reader leaves.
     async fn ended(&mut self, id: &str) -> Result<Result<Task, Problem>, Leaving> {
-        self.interrupts.unless(calls::ended(self.server, id)).await.map_err(Leaving::By)
+        tokio::select! {
+            biased;
+            interrupt = self.interrupts.next() => Err(Leaving::By(interrupt)),
+            () = self.paper.deserted() => Err(Leaving::Unwritten(io::ErrorKind::BrokenPipe.into())),
+            ended = calls::ended(self.server, id) => Ok(ended),
+        }
+    }
+
+    /// Is it known that there is nothing left to cancel?
+    async fn has_ended(&mut self, id: &str) -> bool {
+        let asking = timeout(LAST_WORDS, self.server.task(id));
+        let told = self.interrupts.unless(asking).await;
+        let Ok(Ok(Ok(task))) = told else { return false };
+        matches!(task.status, Status::Completed | Status::Failed)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One task from the command line on: sent, joined, cancelled, and what is told of it.
 
+use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -7,11 +8,10 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::calls::{self, GivenUp};
-use super::format::word;
-use super::interrupts::{Interrupt, Interrupts};
+use super::format::{time, word};
 use super::paper::Paper;
 use super::progress::{Progress, State};
-use super::reading::Role;
+use crate::cli::interrupts::{Interrupt, Interrupts};
 use crate::client::audio::Audio;
 use crate::client::problem::Problem;
 use crate::client::replies::{Status, Task};
@@ -37,6 +37,15 @@ pub(super) enum Ending {
     Unread,
 }
 
+/// Who ends the task by leaving?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Whoever submitted it.
+    Owner,
+    /// Nobody who only joined.
+    Guest,
+}
+
 /// What stands around one task.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
@@ -48,6 +57,7 @@ pub(super) struct Session<'a> {
     pub(super) json: bool,
     /// Is reasoning shown, where there is any?
     pub(super) reasoning: bool,
+    pub(super) role: Role,
     /// The options that lead to the same server, for lines that can be typed.
     pub(super) options: String,
     pub(super) started: Instant,
@@ -55,18 +65,24 @@ pub(super) struct Session<'a> {
 
 impl Session<'_> {
     /// Submits, and follows the task to its end; `detached`: leaves it as soon as it is accepted. A question without a
-    /// model is asked of the only one there is; `named` is the audio as it was typed.
+    /// model is asked of the only one there is; `typed` is the line that asks it, without the model.
     pub(super) async fn submit(
         mut self,
         audio: Audio,
-        named: &str,
+        typed: &str,
         mut question: Question,
         detached: bool,
     ) -> Ending {
-        question.model = match self.model(question.model, named).await {
-            Ok(model) => model,
+        let models = match self.models().await {
+            Ok(models) => models,
             Err(ending) => return ending,
         };
+        if question.model.is_empty() {
+            question.model = match models.as_slice() {
+                [only] => only.clone(),
+                models => return self.ask_for_model(models, typed),
+            };
+        }
         let body = match question.about(audio) {
             Ok(body) => body,
             Err(err) => {
@@ -75,28 +91,30 @@ impl Session<'_> {
                 return Ending::Unclear;
             }
         };
-        let task = match self.send(body).await {
+        let task = match self.send(body, &models).await {
             Ok(task) => task,
             Err(ending) => return ending,
         };
         if detached {
             let line = if self.json { &task.json } else { &task.id };
             let ending = self.printed(line).await;
-            if ending == Ending::Failed {
+            match ending {
                 // Its id is told in any case: nobody else has it.
-                self.say_resume(&task.id, 0);
+                Ending::Failed => self.say_resume(&task.id, 0),
+                Ending::Unread => self.cancel_unread(&task.id).await,
+                _ => {}
             }
             return ending;
         }
         self.progress.note(format_args!("task {}", task.id));
-        self.follow(&task, 0, Role::Owner).await
+        self.follow(&task, 0).await
     }
 
     /// Joins a task, from the chunk with this number on.
     pub(super) async fn resume(mut self, id: &str, offset: u64) -> Ending {
         self.progress.show(State::Connecting);
         match self.interrupts.unless(self.server.task(id)).await {
-            Ok(Ok(task)) => self.follow(&task, offset, Role::Guest).await,
+            Ok(Ok(task)) => self.follow(&task, offset).await,
             Ok(Err(problem)) => self.refused(&problem).await,
             Err(interrupt) => Ending::Interrupted(interrupt),
         }
@@ -114,80 +132,72 @@ impl Session<'_> {
         }
     }
 
-    /// The model that is wished for, or the only one that there is. The server is asked in any case: one that is not
-    /// there, or a key that it does not know, shows before a large upload and not as its cut connection.
-    async fn model(&mut self, wished: String, named: &str) -> Result<String, Ending> {
-        self.progress.show(State::Connecting);
-        let mut models = match self.interrupts.unless(self.server.models()).await {
-            Ok(Ok(models)) => models,
-            Ok(Err(problem)) => return Err(self.refused(&problem).await),
-            Err(interrupt) => {
-                self.progress.make_way();
-                self.say("interrupted; nothing was submitted");
-                return Err(Ending::Interrupted(interrupt));
-            }
-        };
-        if !wished.is_empty() {
-            return Ok(wished);
-        }
-        if let [_] = models.as_slice() {
-            return Ok(models.remove(0));
-        }
-        self.progress.make_way();
-        match models.first() {
-            None => self.complain("this key may use no model that has a name; name one with --model"),
-            Some(first) => {
-                self.complain("which model? This key may use:");
-                models.iter().for_each(|model| self.say(&format!("  {model}")));
-                let line = format!("hearken submit {} --model {}{}", word(named), word(first), self.options);
-                self.say(&format!("Choose one, as in:\n  {line}"));
-            }
-        }
-        Err(Ending::Unclear)
-    }
-
-    /// Sends a submit until it is accepted.
-    async fn send(&mut self, body: Bytes) -> Result<Task, Ending> {
-        let sent = Sent::default();
+    /// Sends a submit until it is accepted; `models` is what the key may use.
+    async fn send(&mut self, body: Bytes, models: &[String]) -> Result<Task, Ending> {
+        let (sent, wanted) = (Sent::default(), Cell::new(true));
         let (server, progress) = (self.server, self.progress);
-        let sending = calls::send(server, progress, body, &sent);
+        let sending = calls::send(server, progress, body, &sent, &wanted);
         tokio::pin!(sending);
         let interrupt = match self.interrupts.unless(&mut sending).await {
             Ok(Ok(task)) => return Ok(task),
-            Ok(Err(GivenUp { problem, doubtful })) => {
-                let ending = self.refused(&problem).await;
-                if doubtful {
+            Ok(Err(given_up)) => {
+                let ending = self.given_up(&given_up).await;
+                if matches!(given_up.problem.code(), Some("no_available_model" | "model_not_allowed")) {
+                    self.say_models(models);
+                }
+                if sent.may_be_taken() {
                     self.say_doubt();
                 }
                 return Err(ending);
             }
             Err(interrupt) => interrupt,
         };
-        if !sent.ever_whole() {
-            self.say("interrupted; nothing was submitted");
-            return Err(Ending::Interrupted(interrupt));
-        }
-        // There may be a task by now, whose id is not known: it is about to be.
-        self.say("interrupted; waiting for the task's id, to cancel it (once more: leave at once)");
-        Err(match self.interrupts.unless(timeout(LAST_WORDS, sending)).await {
-            Ok(Ok(Ok(task))) => self.leave(&task.id, interrupt).await,
-            Ok(Ok(Err(_)) | Err(_)) | Err(_) => {
-                self.say_doubt();
-                Ending::Interrupted(interrupt)
+        if sent.may_be_taken() {
+            // There may be a task by now, whose id is not known: it is about to be.
+            wanted.set(false);
+            self.say("interrupted; waiting for the task's id, to cancel it (once more: leave at once)");
+            if let Ok(Ok(Ok(task))) = self.interrupts.unless(timeout(LAST_WORDS, sending)).await {
+                return Err(self.leave(&task.id, interrupt).await);
             }
-        })
+        }
+        if sent.may_be_taken() {
+            self.say_doubt();
+        } else {
+            self.say("interrupted; nothing was submitted");
+        }
+        Err(Ending::Interrupted(interrupt))
     }
 
     /// What the user is told of a call that came to nothing.
     pub(super) async fn refused(&mut self, problem: &Problem) -> Ending {
+        let told = super::explained(problem, self.server.url());
+        self.tell(problem, &told).await
+    }
+
+    /// The same of one that was tried for some time.
+    pub(super) async fn given_up(&mut self, GivenUp { problem, tried }: &GivenUp) -> Ending {
+        let told = super::explained(problem, self.server.url());
+        match tried {
+            Some(tried) => self.tell(problem, &format!("{told}; gave up after {}", time(*tried))).await,
+            None => self.tell(problem, &told).await,
+        }
+    }
+
+    async fn tell(&mut self, problem: &Problem, told: &str) -> Ending {
         self.progress.make_way();
-        self.complain(&super::explained(problem, self.server.url()));
+        self.complain(told);
         if let Problem::Refused(refusal) = problem
             && self.json
         {
             let _ = self.paper.line(&refusal.json).await;
         }
         Ending::Failed
+    }
+
+    /// Cancels a task whose reader has what it wanted, as in `| head`: nothing is said, and nothing more is paid for.
+    pub(super) async fn cancel_unread(&mut self, id: &str) {
+        let cancelling = timeout(LAST_WORDS, self.server.cancel(id));
+        let _ = self.interrupts.unless(cancelling).await;
     }
 
     /// Cancels a task on the way out.

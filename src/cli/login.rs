@@ -1,13 +1,16 @@
 //! `hearken login` and `hearken logout`: which server and which key `hearken submit` uses by itself.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::fmt::Display;
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use console::Term;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+use super::hidden::Hidden;
+use super::interrupts::{Interrupt, Interrupts};
 use super::submit::explained;
 use super::terminal::harmless;
 use super::{FAILED, USAGE, complain, say};
@@ -54,43 +57,38 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> ExitCode {
+    match actix_rt::System::new().block_on(log_in(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(status) => status,
+    }
+}
+
+async fn log_in(arguments: Arguments) -> Result<(), ExitCode> {
     let Arguments { url, key_stdin, model, ca } = arguments;
-    let Some(path) = login::path() else {
-        return complain("there is no place for the login file: set HOME or XDG_CONFIG_HOME", USAGE);
-    };
+    let misused = |problem: &dyn Display| complain(problem, USAGE);
+    let path = login::path()
+        .ok_or_else(|| misused(&"there is no place for the login file: set HOME or XDG_CONFIG_HOME"))?;
     // Whoever logs in again means the same server; a broken file is about to be replaced.
     let before = login::read(&path).ok().flatten();
     let flags = Said { url, key: None };
-    let url = match profile::server(&flags, &Said::by_environment(), before.as_ref()) {
-        Ok(url) => url,
-        Err(err) => return complain(err, USAGE),
-    };
+    let url =
+        profile::server(&flags, &Said::by_environment(), before.as_ref()).map_err(|err| misused(&err))?;
     // It will be named from anywhere. Whom a server's certificate is from does not change with the key.
-    let ca = match ca.map(|ca| std::path::absolute(&ca)).transpose() {
-        Ok(ca) => ca,
-        Err(err) => return complain(format_args!("--ca: {err}"), USAGE),
-    };
-    let key = match ask(&url, key_stdin)
-        .and_then(|key| profile::checked_key(&key).map_err(|err| err.to_string()))
-    {
-        Ok(key) => key,
-        Err(problem) => return complain(problem, USAGE),
-    };
+    let ca = ca.map(std::path::absolute).transpose().map_err(|err| misused(&format_args!("--ca: {err}")))?;
+    let mut interrupts = Interrupts::listen()
+        .map_err(|err| complain(format_args!("signals cannot be taken: {err}"), FAILED))?;
+    let interrupted = |interrupt: Interrupt| ExitCode::from(interrupt.status());
+    let key = interrupts.unless(ask(&url, key_stdin)).await.map_err(interrupted)?;
+    let key = key.map_err(|err| misused(&err))?;
+    let key = profile::checked_key(&key).map_err(|err| misused(&err))?;
     let ca = ca.or(before.filter(|before| before.url == url).and_then(|before| before.ca));
     let profile = Profile { url: url.clone(), key: key.clone(), model: model.clone(), ca: ca.clone() };
-    let server = match Server::of(&profile) {
-        Ok(server) => server,
-        Err(err) => return complain(err, USAGE),
-    };
-    let models = match actix_rt::System::new().block_on(models(&server)) {
-        Ok(models) => models,
-        Err(problem) => {
-            return complain(format_args!("{}; nothing was remembered", explained(&problem, &url)), FAILED);
-        }
-    };
-    if let Err(err) = login::write(&path, &Login { url: url.clone(), key, model: model.clone(), ca }) {
-        return complain(err, FAILED);
-    }
+    let server = Server::of(&profile).map_err(|err| misused(&err))?;
+    let models = interrupts.unless(models(&server)).await.map_err(interrupted)?.map_err(|problem| {
+        complain(format_args!("{}; nothing was remembered", explained(&problem, &url)), FAILED)
+    })?;
+    login::write(&path, &Login { url: url.clone(), key, model: model.clone(), ca })
+        .map_err(|err| complain(err, FAILED))?;
     say(format_args!("Logged in to {url}; remembered in {}.", path.display()));
     let listed = harmless(&models.join(", "));
     match model {
@@ -99,7 +97,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         }
         _ => say(format_args!("This key may use: {listed}")),
     }
-    ExitCode::SUCCESS
+    Ok(())
 }
 
 /// What the key may use, once the server knows it.
@@ -127,24 +125,32 @@ pub(super) fn forget() -> ExitCode {
 }
 
 /// The key that the user gives.
-fn ask(url: &BaseUrl, from_input: bool) -> Result<Secret, String> {
-    let unread = |err: std::io::Error| format!("the key cannot be read: {err}");
-    let input = std::io::stdin();
-    let text = if from_input {
-        let mut line = String::new();
-        let mut input = std::io::Read::take(input.lock(), MAX_KEY_BYTES);
-        std::io::BufRead::read_line(&mut input, &mut line).map_err(unread)?;
-        line
-    } else if input.is_terminal() {
-        let mut terminal = Term::stderr();
-        if !terminal.is_term() {
-            return Err("standard error is no terminal: pass the key with --key-stdin".to_owned());
-        }
-        write!(terminal, "API key for {url}: ").map_err(unread)?;
-        terminal.flush().map_err(unread)?;
-        terminal.read_secure_line().map_err(unread)?
-    } else {
+async fn ask(url: &BaseUrl, from_input: bool) -> Result<Secret, String> {
+    let unread = |err: io::Error| format!("the key cannot be read: {err}");
+    let hidden = if from_input {
+        None
+    } else if !io::stdin().is_terminal() {
         return Err("nobody can be asked for the key: pass it with --key-stdin".to_owned());
+    } else if !io::stderr().is_terminal() {
+        return Err("standard error is no terminal: pass the key with --key-stdin".to_owned());
+    } else {
+        let hidden = Hidden::begin().map_err(unread)?;
+        write!(io::stderr(), "API key for {url}: ").map_err(unread)?;
+        Some(hidden)
     };
+    let text = line().await.map_err(unread)?;
+    drop(hidden);
     if text.trim().is_empty() { Err("no key was given".to_owned()) } else { Ok(Secret::new(text)) }
+}
+
+/// A line of standard input, which a thread of its own waits for: whoever no longer wants it does not wait.
+async fn line() -> io::Result<String> {
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().lock().take(MAX_KEY_BYTES).read_line(&mut line);
+        // Nobody waits for it after a signal.
+        let _ = tell.send(read.map(|_| line));
+    });
+    told.await.map_err(io::Error::other)?
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod fake_upstream;
+mod hidden;
 mod interrupts;
 mod keys;
 mod login;

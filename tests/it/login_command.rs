@@ -14,7 +14,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::support::certificate::Pair;
 use crate::support::hearken::{Hearken, KEY, NARROW_KEY, run};
 use crate::support::nobody;
-use crate::support::shell::{Ended, Home, Running, on_terminal};
+use crate::support::shell::{Ended, Home, Running, by, on_terminal};
 use crate::support::upstream::FakeUpstream;
 
 fn login(home: &Home, arguments: &[&str], key: &str) -> Ended {
@@ -123,6 +123,22 @@ fn a_terminal_is_asked_for_the_key_and_does_not_show_it() {
     drop(keyboard);
     running.ended().with_status(0);
     assert!(home.login_file().exists());
+}
+
+#[test]
+fn a_terminal_shows_what_is_typed_again_when_the_question_for_the_key_is_interrupted() {
+    let home = Home::new();
+    let script = "trap : INT; \"$@\"; echo status $?; stty -a";
+    let command = by(&["sh", "-c", script, "sh"], &home.command(&["login"]));
+    let mut running = Running::start(&mut on_terminal(&command, ""));
+    running.prints("API key for http://127.0.0.1:8080: ");
+    let mut keyboard = running.input();
+    // Ctrl-C, after half a key.
+    keyboard.write_all(b"sk-half\x03").unwrap();
+    let ended = running.ended().with_status(0);
+    let out = ended.out.replace("\r\n", "\n");
+    assert!(out.contains("\nstatus 130\n") && out.contains(" echo "), "{out}");
+    assert!(!out.contains("sk-half"), "{out}");
 }
 
 /// A server with a certificate that it made itself, which is written to a file, and a list of one model.

@@ -113,9 +113,16 @@ fn create(
 }
 
 fn list(config: &Config, file: Option<&Path>) -> Result<(), Refusal> {
-    let table = KeyTable::find(&config.data_dir)?.ok_or_else(|| absent(config))?;
-    for key in table.list()? {
-        print(line(&key))?;
+    match KeyTable::find(&config.data_dir)? {
+        Some(table) => {
+            for key in table.list()? {
+                print(line(&key))?;
+            }
+        }
+        // There is no key, which is a list as well; but maybe another directory was meant.
+        None => {
+            complain(absent(config), 0);
+        }
     }
     for key in &config.keys {
         let file = configured(config, file, &key.name).unwrap_or_default();
@@ -140,7 +147,7 @@ fn revoke(config: &Config, file: Option<&Path>, name: &str) -> Result<(), Refusa
     }
 }
 
-/// Whoever lists or revokes means a data directory that is there.
+/// Whoever lists or revokes most often means a data directory that is there.
 fn absent(config: &Config) -> Refusal {
     Refusal::Said(format!(
         "{} is no data directory yet; name another with --data-dir or --config, or make its first key with \

@@ -2,8 +2,9 @@
 //!
 //! Asks an upstream the same question straight and through hearken, in turns: a synchronous stream, one at a time. The
 //! upstream answers after 20 ms and stamps each text when it makes it. What is measured is the time to the first text,
-//! which holds all that hearken does with a submit, and the time that each of the others was under way. Upstream and server are processes of their own, over sockets; each
-//! question has a fresh connection, which is up before the clock starts.
+//! which holds all that hearken does with a submit, and the time that each of the others was under way. Upstream and
+//! server are processes of their own, over sockets; each question has a fresh connection, which is up before the clock
+//! starts.
 //!
 //! Options, after `--`: `--pairs N` (200), `--texts N` of each answer (20), `--rate N` of them per second (200).
 //!

@@ -58,8 +58,7 @@ fn start(listen: &str, metrics: Metrics) -> io::Result<(Server, Vec<SocketAddr>)
         .client_request_timeout(REQUEST_TIMEOUT)
         .on_connect(|connection, _| {
             if let Some(stream) = connection.downcast_ref::<TcpStream>() {
-                // Where a system knows no such limit, one who takes nothing stays as long as the bound allows.
-                let _ = SockRef::from(stream).set_tcp_user_timeout(Some(SEND_TIMEOUT));
+                limit_sending(stream);
             }
         })
         .shutdown_timeout(1)
@@ -70,4 +69,13 @@ fn start(listen: &str, metrics: Metrics) -> io::Result<(Server, Vec<SocketAddr>)
         server = server.listen(listener)?;
     }
     Ok((server.run(), addresses))
+}
+
+/// Has the system end a connection whose client takes nothing. Where it knows no such limit, such a client keeps one of
+/// the places.
+fn limit_sending(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(SEND_TIMEOUT));
+    #[cfg(not(target_os = "linux"))]
+    let _ = (SockRef::from(stream), SEND_TIMEOUT);
 }

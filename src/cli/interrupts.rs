@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP while a task is waited for.
+//! SIGINT, SIGTERM and SIGHUP while something is waited for: a task, or a key that is typed.
 
 use std::future::pending;
 use std::io;

@@ -1,4 +1,4 @@
-//! What becomes of an answer, whatever its body does.
+//! What becomes of an answer, whatever its body or its client does.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -102,12 +102,13 @@ mod tests {
 
     #[test]
     fn sent_audio_is_described_by_its_bytes() {
-        let facts =
-            facts("data:audio/mp3;base64,UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=");
+        let facts = facts(
+            "data:audio/mp3;base64,UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAgICAgICAgA==",
+        );
         let json = serde_json::to_value(&facts).unwrap();
         assert_eq!(
             (&json["source"], &json["format"], &json["bytes"]),
-            (&"inline".into(), &"wav".into(), &44.into())
+            (&"inline".into(), &"wav".into(), &52.into())
         );
         assert_eq!(serde_json::from_value::<AudioFacts>(json).unwrap(), facts);
     }

@@ -98,7 +98,7 @@ mod tests {
         parse(BytesMut::from(audio_url), &Gate::default()).map_err(|failure| failure.code)
     }
 
-    const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=";
+    const WAV: &str = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAgICAgICAgA==";
 
     #[test]
     fn data_uris_are_read_as_real_clients_write_them() {

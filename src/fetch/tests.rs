@@ -18,7 +18,7 @@ use crate::config::{Retention, StoreConfig};
 use crate::metrics::Metrics;
 
 const WAV: &[u8] =
-    b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0";
+    b"RIFF\x28\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\x04\0\0\0\x80\x80\x80\x80";
 /// An address that is public and has been given to nobody.
 const PUBLIC: &str = "2000::1";
 

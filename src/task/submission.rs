@@ -254,7 +254,8 @@ mod tests {
 
     use super::*;
 
-    const WAV: &str = "data:audio/wav;base64,UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=";
+    const WAV: &str =
+        "data:audio/wav;base64,UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAgICAgICAgA==";
 
     fn parse(changes: Value) -> Result<Submission, Failure> {
         let mut body = json!({"model": "m", "audio_url": WAV});

@@ -26,8 +26,8 @@ use serde_json::{Value, json};
 /// Longest time that anything may take before its test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The smallest WAV: a header and no samples.
-pub(crate) const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=";
+/// A small WAV: a header and eight samples of silence.
+pub(crate) const WAV: &str = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAgICAgICAgA==";
 /// The model that the fake upstream serves.
 pub(crate) const MODEL: &str = "gemini-test";
 

@@ -1,5 +1,5 @@
 //! Real clients against the real program: OpenAI's packages for Python and Node, an `EventSource`, the page in a
-//! Chromium, and schemathesis, which makes its requests out of the OpenAPI document.
+//! Chromium, and two that are made out of the OpenAPI document: openapi-typescript's types, and schemathesis' requests.
 //!
 //! Each test starts the program and a small Gemini behind it and runs one script of `tests/clients/`, which
 //! holds the cases and checks what its client makes of the answers. What a script prints is shown when it
@@ -54,6 +54,11 @@ fn the_page_does_in_a_browser_what_it_promises() {
 #[test]
 fn the_page_leaves_nothing_behind_that_nobody_asked_for() {
     run_script(node("page_leaving.mjs").env("HEARKEN_TEST_SCREENSHOTS", screenshots()));
+}
+
+#[test]
+fn types_of_openapi_typescript_take_every_documented_request() {
+    run_against(embedded_channel(), &mut node("types.mjs"));
 }
 
 #[test]

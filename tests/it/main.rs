@@ -36,6 +36,7 @@ mod openai;
 mod page;
 mod query;
 mod queue;
+mod quick_start;
 mod recordings;
 mod reference;
 mod restart;

@@ -41,11 +41,15 @@ pub(super) fn submit() -> Value {
     })
 }
 
+/// A tenth of a second of silence, as an `audio_url`.
+pub(super) const AUDIO: &str =
+    "data:audio/wav;base64,UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YRAAAACAgICAgICAgICAgICAgICA";
+
 /// A submit whose audio is inside, and which waits for the answer.
 pub(super) fn inline_submit() -> Value {
     json!({
         "model": MODEL,
-        "audio_url": "data:audio/wav;base64,UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YRAAAACAgICAgICAgICAgICAgICA",
+        "audio_url": AUDIO,
         "sync": true,
     })
 }

@@ -186,8 +186,11 @@ pub(super) fn failed_task() -> Object {
 /// The body of a submit, by the constants that judge it.
 pub(super) fn submit_request() -> Object {
     let or_null = |kind| ObjectBuilder::new().schema_type(SchemaType::from_iter([kind, Type::Null]));
-    let flag =
-        |description| or_null(Type::Boolean).description(Some(description)).default(Some(json!(false)));
+    // The keyword `default` would make a field required in the types of some generators (openapi-typescript); the
+    // descriptions tell what holds instead.
+    let flag = |description: &str| {
+        or_null(Type::Boolean).description(Some(format!("{description} Without it: `false`.")))
+    };
     ObjectBuilder::new()
         .description(Some("An explicit null is the same as absence; unknown fields are ignored."))
         .property(
@@ -212,10 +215,9 @@ pub(super) fn submit_request() -> Object {
         .property(
             "prompt",
             or_null(Type::String)
-                .description(Some("What is asked."))
+                .description(Some(format!("What is asked. Without it: `{DEFAULT_PROMPT}`.")))
                 .min_length(Some(1))
-                .max_length(Some(MAX_PROMPT_CHARACTERS))
-                .default(Some(json!(DEFAULT_PROMPT))),
+                .max_length(Some(MAX_PROMPT_CHARACTERS)),
         )
         .property("sync", flag("Does the reply wait for the answer?"))
         .property("stream", flag("May the chunks be subscribed to? With `sync`, they are the reply."))

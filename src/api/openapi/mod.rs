@@ -110,7 +110,7 @@ fn document() -> OpenApi {
     let info = InfoBuilder::new()
         .title("hearken")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(format!("{}{}", include_str!("guide.md"), table_of_codes())))
+        .description(Some(format!("{}{}", guide(), table_of_codes())))
         .license(Some(license.build()));
     let tags =
         Tag::ALL.map(|tag| TagBuilder::new().name(tag.name()).description(Some(tag.description())).build());
@@ -122,6 +122,11 @@ fn document() -> OpenApi {
         .security(Some([SecurityRequirement::new(API_KEY, [""; 0])]))
         .components(Some(components().build()))
         .build()
+}
+
+/// The guide, whose commands work as they are pasted.
+fn guide() -> String {
+    include_str!("guide.md").replace("{audio}", examples::AUDIO)
 }
 
 fn components() -> ComponentsBuilder {

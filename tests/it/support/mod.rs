@@ -10,6 +10,7 @@ pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod metrics;
 pub(crate) mod outcome;
+pub(crate) mod pasted;
 pub(crate) mod process;
 pub(crate) mod shell;
 pub(crate) mod subscriber;

@@ -1,7 +1,9 @@
-//! What the bytes are: recognises an audio container from its content, in a few bounded reads. It does not
-//! know the name or the type that a client declared, does not decode, and does not vouch that the rest of a
-//! file is whole.
+//! What the bytes are: recognises an audio container from its content, in a few bounded reads, and whether there is any
+//! sound in it. It does not know the name or the type that a client declared, does not decode, and does not vouch
+//! that the rest of a file is whole.
 
+mod chunks;
+mod foreign;
 mod frames;
 mod mp4;
 mod ogg;
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::library::Source;
+use super::no_audio::NoAudio;
 use super::wave::is_wave;
 
 /// The audio containers that hearken accepts: those that the Gemini API documents, with `audio/m4a` for
@@ -95,37 +98,56 @@ const ID3_HEADER: u64 = 10;
 /// Tags in front of the audio that are skipped: more than one is already unusual.
 const ID3_TAGS: usize = 4;
 
-/// Recognises what `source` holds from its bytes alone, from its start, and leaves it at the start.
+/// Recognises what `source` holds from its bytes alone, and leaves it at the start.
 ///
-/// A strong signature (RIFF/WAVE, FORM/AIFF, OggS, fLaC, ftyp, ID3) decides even if the rest is cut off or in
-/// a codec that is not known here, as long as it does not say that there is no sound. A frame sync of MPEG
-/// audio or ADTS, which is a dozen bits, has to be followed by another where its length says, unless the data
-/// ends first.
+/// A strong signature (RIFF/WAVE, FORM/AIFF, OggS, fLaC, ftyp) decides even if the rest is cut off or in a codec that
+/// is not known here, as long as there is one sample, frame or packet of sound behind the headers: a model invents
+/// speech from a file without any. A frame sync of MPEG audio or ADTS, which is a dozen bits, has to be followed by others
+/// where its length says. They may begin a little later, if what stands before is nothing that is known.
 ///
 /// # Errors
 ///
 /// Only what the source itself reports.
-pub fn recognise(source: &mut impl Source) -> io::Result<Option<Container>> {
-    let tags = tags(source)?;
-    let found = by_signature(source, tags.end)?;
+pub fn recognise(source: &mut impl Source) -> io::Result<Result<Container, NoAudio>> {
+    let found = judge(source);
     source.seek(SeekFrom::Start(0))?;
-    // A tag with nothing known behind it is still what puts tags in front of a file: an MP3.
-    Ok(found.or((tags.count > 0).then_some(Container::Mp3)))
+    found
 }
 
-fn by_signature(source: &mut impl Source, offset: u64) -> io::Result<Option<Container>> {
+fn judge(source: &mut impl Source) -> io::Result<Result<Container, NoAudio>> {
+    let tags = tags(source)?;
+    let start = tags.end;
     let end = source.seek(SeekFrom::End(0))?;
-    let head = read_at::<HEAD>(source, offset)?;
-    Ok(match head.bytes() {
-        head if is_wave(head) => Some(Container::Wav),
-        [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => Some(Container::Aiff),
-        [b'f', b'L', b'a', b'C', ..] => Some(Container::Flac),
-        [b'O', b'g', b'g', b'S', ..] => ogg::holds_sound(source, offset)?.then_some(Container::Ogg),
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] => {
-            mp4::holds_sound(source, offset, end)?.then_some(Container::M4a)
+    let head = read_at::<{ foreign::HEAD }>(source, start)?;
+    let head = head.bytes();
+    match head {
+        head if is_wave(head) => return chunks::wave(source, start),
+        [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => {
+            return chunks::aiff(source, start, end);
         }
-        head => frames::recognise(source, offset, head)?,
-    })
+        [b'f', b'L', b'a', b'C', ..] => return chunks::flac(source, start),
+        [b'O', b'g', b'g', b'S', ..] => return ogg::at(source, start, end),
+        _ => {}
+    }
+    if let Some(verdict) = mp4::at(source, start, end)? {
+        return Ok(verdict);
+    }
+    if let Some(verdict) = frames::at(source, start, end)? {
+        return Ok(verdict);
+    }
+    // What is known to be something else is not searched: frames of sound may be packed in it.
+    if let Some(foreign) = foreign::name(head) {
+        return Ok(Err(NoAudio::Foreign(foreign)));
+    }
+    if let Some(container) = frames::search(source, start)? {
+        return Ok(Ok(container));
+    }
+    Ok(Err(match tags.count {
+        0 if end == 0 => NoAudio::Empty,
+        0 => NoAudio::Unknown,
+        // Whatever puts tags in front of a file makes MP3s.
+        _ => NoAudio::Soundless(Container::Mp3),
+    }))
 }
 
 /// The ID3v2 tags in front of a file.
@@ -189,6 +211,14 @@ pub(super) fn read_at<const N: usize>(reader: &mut (impl Read + Seek), offset: u
         }
     }
     Ok(piece)
+}
+
+/// Reads up to `most` bytes from `offset`, fewer only if the data ends.
+fn read_stretch(source: &mut impl Source, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.seek(SeekFrom::Start(offset))?;
+    source.by_ref().take(most as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

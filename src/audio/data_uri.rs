@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 use super::base64_reader::Base64Reader;
 use super::base64_text;
 use super::container::{self, Container};
-use super::source::{invalid, unsupported};
+use super::no_audio::{NoAudio, Origin};
+use super::source::invalid;
 use super::{duration, label};
 use crate::error::Failure;
 
@@ -46,20 +47,20 @@ pub fn parse(mut uri: BytesMut) -> Result<InlineAudio, Failure> {
     let declared = media_type.split(';').next().unwrap_or_default().trim().to_owned();
     if !label::is_of_audio(&declared) {
         return Err(invalid(
-            "the data URI's type must be audio/<type>, for example data:audio/wav;base64,...",
+            "the data URI's type must be audio/<type>, video/<type> or application/octet-stream, for example \
+             data:audio/wav;base64,...",
         ));
     }
     let payload = uri.split_off(comma + 1);
     if payload.iter().all(u8::is_ascii_whitespace) {
-        return Err(unsupported("The data URI in audio_url is empty: it holds no audio"));
+        return Err(NoAudio::Empty.failure(Origin::Inline));
     }
     let base64 =
         base64_text::normalise(payload).map_err(|err| invalid(format!("its payload is no base64: {err}")))?;
     let mut bytes = Base64Reader::new(base64.clone());
     let container = container::recognise(&mut bytes)
-        .ok()
-        .flatten()
-        .ok_or_else(|| unsupported("The content of audio_url is no audio that is known here"))?;
+        .unwrap_or(Err(NoAudio::Unknown))
+        .map_err(|no_audio| no_audio.failure(Origin::Inline))?;
     let duration = duration::stated(&mut bytes, container);
     Ok(InlineAudio { container, base64, duration, declared })
 }

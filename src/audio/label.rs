@@ -3,16 +3,22 @@
 
 use super::container::Container;
 
-/// Is it a label that somebody puts on audio? Any `audio/` type, what ogg and mp4 files are also called, and what
-/// browsers write when they do not know.
+/// Returns true for a label that somebody puts on audio: any `audio/` type, any `video/` type, since a video has a sound
+/// track and phones and browsers label recordings so, and what programs write when they do not know.
 #[must_use]
 pub fn is_of_audio(label: &str) -> bool {
     match label.split_once('/') {
-        Some(("audio", subtype)) => {
+        Some(("audio" | "video", subtype)) => {
             !subtype.is_empty()
                 && subtype.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
         }
-        _ => matches!(label, "application/ogg" | "video/mp4" | "application/octet-stream"),
+        Some(("application" | "binary", subtype)) => {
+            matches!(
+                subtype.trim_start_matches("x-"),
+                "ogg" | "mp4" | "octet-stream" | "octetstream" | "binary"
+            )
+        }
+        _ => false,
     }
 }
 
@@ -28,7 +34,7 @@ pub fn contradicts(label: &str, container: Container) -> bool {
         "aac" | "aacp" => Container::Aac,
         "ogg" | "opus" | "vorbis" => Container::Ogg,
         "flac" => Container::Flac,
-        "m4a" | "mp4" => Container::M4a,
+        "m4a" | "m4b" | "m4v" | "mp4" | "quicktime" | "3gpp" | "3gpp2" => Container::M4a,
         _ => return false,
     };
     named != container
@@ -54,5 +60,33 @@ mod tests {
         assert!(!contradicts("audio/mpeg", Container::Mp3));
         assert!(!contradicts("video/mp4", Container::M4a));
         assert!(contradicts("video/mp4", Container::Ogg));
+        for label in ["video/quicktime", "video/3gpp", "audio/3gpp2"] {
+            assert!(!contradicts(label, Container::M4a) && contradicts(label, Container::Wav), "{label}");
+        }
+    }
+
+    #[test]
+    fn labels_that_recorders_and_stores_write_are_labels_of_audio() {
+        for label in [
+            "audio/wav",
+            "audio/x-caf",
+            "video/mp4",
+            "video/quicktime",
+            "video/3gpp",
+            "video/webm",
+            "application/ogg",
+            "application/x-ogg",
+            "application/mp4",
+            "application/octet-stream",
+            "application/x-octet-stream",
+            "binary/octet-stream",
+        ] {
+            assert!(is_of_audio(label), "{label}");
+        }
+        for label in
+            ["", "audio", "audio/", "video/", "audio/a b", "text/plain", "image/png", "application/json"]
+        {
+            assert!(!is_of_audio(label), "{label}");
+        }
     }
 }

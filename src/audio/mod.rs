@@ -11,6 +11,7 @@ pub mod gate;
 pub mod host_pattern;
 pub mod label;
 pub mod library;
+pub mod no_audio;
 pub mod source;
 pub mod text;
 pub(crate) mod wave;

@@ -74,14 +74,6 @@ pub(super) fn invalid(reason: impl std::fmt::Display) -> Failure {
         .with_param("audio_url")
 }
 
-/// Content that is no audio.
-#[must_use]
-pub fn unsupported(reason: &str) -> Failure {
-    let known = Container::all().iter().map(|container| container.name()).collect::<Vec<_>>().join(", ");
-    Failure::new(ErrorCode::UnsupportedAudioFormat, format!("{reason}; supported are {known}"))
-        .with_param("audio_url")
-}
-
 fn parse_url(text: &[u8], gate: &Gate) -> Result<Url, Failure> {
     let text = std::str::from_utf8(text).map_err(|_| invalid("the URL is not UTF-8"))?;
     gate.admit(text).map_err(|refusal| match refusal {

@@ -80,6 +80,17 @@ impl<'s> PlainWave<'s> {
         Ok(Self { inner, header, data, length, position: 0 })
     }
 
+    /// Returns true if at least one sample of each channel is there.
+    pub(crate) fn has_sample(&mut self) -> io::Result<bool> {
+        let there = self.end()?.saturating_sub(self.header.len() as u64);
+        // A `fmt ` chunk says how many bytes these are.
+        let block = self
+            .header
+            .get(32..34)
+            .map_or(1, |block| block.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
+        Ok(there >= block.max(1))
+    }
+
     /// How long the file is as it is shown.
     fn end(&mut self) -> io::Result<u64> {
         let there = self.inner.seek(SeekFrom::End(0))?.saturating_sub(self.data);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::audio::gate::Refusal;
-use crate::audio::source::unsupported;
+use crate::audio::no_audio::{NoAudio, Origin};
 use crate::error::{ErrorCode, Failure};
 use crate::store::StoreError;
 
@@ -65,8 +65,8 @@ pub enum FetchError {
     #[error("its base64 would be longer than the {0} bytes that this model takes beside the prompt")]
     TextTooLarge(u64),
     /// The bytes are no audio.
-    #[error("its content is no audio")]
-    NoAudio,
+    #[error("its content is no audio that can be used")]
+    NoAudio(NoAudio),
     /// The store has no room, or fails.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -97,7 +97,7 @@ impl FetchError {
             | Self::Timeout(_)
             | Self::FileTooLarge(_)
             | Self::TextTooLarge(_)
-            | Self::NoAudio
+            | Self::NoAudio(_)
             | Self::Store(_)
             | Self::Reading(_)
             | Self::Crashed => false,
@@ -113,9 +113,7 @@ impl From<FetchError> for Failure {
                 tracing::error!(%err, "a download failed inside the service");
                 Self::internal()
             }
-            FetchError::NoAudio => {
-                unsupported("The content behind audio_url is no audio that is known here").with_retryable(false)
-            }
+            FetchError::NoAudio(no_audio) => no_audio.failure(Origin::Download).with_retryable(false),
             FetchError::FileTooLarge(_) | FetchError::TextTooLarge(_) => Self::new(
                 ErrorCode::AudioTooLarge,
                 format!("The audio behind audio_url is too large: {err}; use a shorter or more compressed recording"),

@@ -119,7 +119,7 @@ impl Intake {
 fn examine(text: AudioText) -> Result<Audio, FetchError> {
     let mut bytes = Base64Reader::new(text.clone());
     let container = container::recognise(&mut bytes).map_err(FetchError::Reading)?;
-    let container = container.ok_or(FetchError::NoAudio)?;
+    let container = container.map_err(FetchError::NoAudio)?;
     let duration = duration::stated(&mut bytes, container);
     Ok(Audio { container, text, duration })
 }

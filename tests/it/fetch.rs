@@ -249,8 +249,8 @@ fn what_cannot_be_used_is_told_apart() {
     let hearken = start(&upstream, "");
     let client = hearken.client();
     for (path, code, words) in [
-        ("/html", "unsupported_audio_format", "no audio"),
-        ("/empty", "unsupported_audio_format", "no audio"),
+        ("/html", "unsupported_audio_format", "a web page"),
+        ("/empty", "unsupported_audio_format", "empty"),
         ("/brotli", "audio_fetch_failed", "other than gzip"),
         ("/no-gzip", "audio_fetch_failed", "gzip"),
         ("/cut-gzip", "audio_fetch_failed", "gzip"),

@@ -214,22 +214,88 @@ fn every_format_is_read_by_the_embedded_channel_by_url() {
     are_read(|bytes, label| shelf.by_url(bytes, label));
 }
 
+/// Everything up to where these bytes begin for the last time.
+fn up_to(file: &str, mark: &[u8], more: usize) -> Vec<u8> {
+    let mut bytes = fixture(&format!("audio/{file}"));
+    let at = bytes.windows(mark.len()).rposition(|window| window == mark).unwrap();
+    bytes.truncate(at + more);
+    bytes
+}
+
+/// What holds no sound and what is no audio, with words that say what it is.
+fn without_sound() -> Vec<(Vec<u8>, &'static str)> {
+    let streaminfo = [&b"fLaC\x80"[..], &fixture("audio/speech.flac")[5..42]].concat();
+    vec![
+        (up_to("speech.wav", b"data", 8), "a WAV file without any sound"),
+        (up_to("speech.aiff", b"SSND", 16), "an AIFF file without any sound"),
+        (streaminfo, "a FLAC file without any sound"),
+        (up_to("speech.opus", b"OpusTags", 8), "an Ogg file without any sound"),
+        (up_to("speech-moov-last.m4a", b"moov", 0), "an MPEG-4 (m4a, mp4) file without any sound: its index"),
+        (b"ID3\x04\0\0\0\0\0\0".to_vec(), "an MP3 file without any sound"),
+        (fixture("audio/speech.aac")[..20].to_vec(), "an AAC file without any sound"),
+        (fixture("audio/video-only.mp4"), "a video without sound"),
+        (fixture("audio/video-only.ogv"), "a video without sound"),
+        (
+            b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01".to_vec(),
+            "a WebM or Matroska file, which is not supported; convert it",
+        ),
+        (
+            b"#!AMR\n".to_vec(),
+            "an AMR recording, which is not supported; convert it to wav, mp3 or flac, for example",
+        ),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(), "a PNG image, not a recording"),
+        (b"%PDF-1.7\n".to_vec(), "a PDF document, not a recording"),
+        (b"PK\x03\x04\x14\0\0\0\x08\0".to_vec(), "unpack it"),
+        (b"MThd\0\0\0\x06".to_vec(), "a MIDI file, which holds notes"),
+        (b"The quick brown fox jumps over the lazy dog.".to_vec(), "plain text, not a recording"),
+        (vec![0x80; 5000], "supported are wav, mp3"),
+    ]
+}
+
 #[test]
-fn what_holds_no_sound_is_refused_at_submit() {
-    let hearken = Hearken::builder().local().start();
-    let cases = [
-        ("a film without sound", fixture("audio/video-only.mp4")),
-        ("another", fixture("audio/video-only.ogv")),
-        ("a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU".to_vec()),
-        ("a text", b"The quick brown fox jumps over the lazy dog.".to_vec()),
-        ("nothing", Vec::new()),
-    ];
-    for (what, bytes) in cases {
-        for label in ["audio/mp4", "audio/ogg", "audio/wav", UNKNOWN] {
-            let audio = by_data_uri(&bytes, label);
-            let reply = hearken.try_submit(json!({"model": "local-inspect", "audio_url": audio}));
+fn what_holds_no_sound_is_refused_and_named_at_submit() {
+    let upstream = FakeUpstream::gemini().start();
+    let hearken = Hearken::before(&upstream).start();
+    for (bytes, words) in without_sound() {
+        for label in ["audio/mp4", "video/quicktime", UNKNOWN] {
+            let reply = hearken.try_submit(json!({"audio_url": by_data_uri(&bytes, label)}));
             let error = reply.error(422, "unsupported_audio_format");
-            assert_eq!(error["param"], "audio_url", "{what} as {label}");
+            assert_eq!(error["param"], "audio_url", "{words} as {label}");
+            let message = error["message"].as_str().unwrap();
+            assert!(
+                message.starts_with("The content of audio_url is ") && message.contains(words),
+                "{message}"
+            );
         }
     }
+    let error = hearken.try_submit(json!({"audio_url": "data:audio/wav;base64,"}));
+    let error = error.error(422, "unsupported_audio_format");
+    assert!(error["message"].as_str().unwrap().contains("is empty"), "{error}");
+    assert_eq!(upstream.requests(), 0);
+}
+
+#[test]
+fn what_holds_no_sound_is_refused_and_named_after_the_download() {
+    let shelf = Shelf::open();
+    let upstream = FakeUpstream::gemini().start();
+    let hearken = Hearken::before(&upstream).set(FETCH).start();
+    let behind_links: &[(&[u8], &str)] = &[
+        (b"", "is empty; open the link"),
+        (b"<!DOCTYPE html><html></html>", "a web page (HTML), not a recording; use the direct download link"),
+        (b"{\"error\":\"expired\"}", "JSON text, not a recording; open the link"),
+        (b"<?xml version=\"1.0\"?><Error/>", "XML text, not a recording; open the link"),
+        (b"#EXTM3U\nhttp://h/1.mp3\n", "a playlist (M3U), not a recording; send one of the recordings"),
+    ];
+    let behind_links = behind_links.iter().map(|(bytes, words)| (bytes.to_vec(), *words));
+    for (bytes, words) in without_sound().into_iter().chain(behind_links) {
+        let id = hearken.submit(json!({"audio_url": shelf.by_url(&bytes, "audio/wav")}));
+        let error = hearken.wait(&id)["error"].clone();
+        assert_eq!(error["code"], "unsupported_audio_format", "{words}: {error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("The content behind audio_url is ") && message.contains(words),
+            "{message}"
+        );
+    }
+    assert_eq!(upstream.requests(), 0);
 }

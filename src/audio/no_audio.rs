@@ -1,0 +1,167 @@
+//! Why bytes are no audio that can be used, in a user's words: what they are, and what to do instead.
+
+use super::container::Container;
+use crate::error::{ErrorCode, Failure};
+
+/// What turns almost any recording into one that is accepted.
+const CONVERT: &str =
+    "convert it to wav, mp3 or flac, for example with `ffmpeg -i INPUT -ac 1 -ar 16000 output.wav`";
+
+/// Why bytes are no audio that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAudio {
+    /// There are no bytes.
+    Empty,
+    /// An accepted container that holds no sound: it ends before the first sample, frame or packet.
+    Soundless(Container),
+    /// A video that has no track of sound.
+    SilentVideo,
+    /// Something else that is recognised.
+    Foreign(Foreign),
+    /// Nothing that is recognised.
+    Unknown,
+}
+
+/// Something that is recognised and is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreign {
+    /// What it is, with its article.
+    pub(super) name: &'static str,
+    /// What kind of thing that is.
+    pub(super) kind: Kind,
+}
+
+/// The kinds of things that are recognised and not accepted. The kind decides what is advised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It may hold sound, in a format that is not accepted.
+    Recording,
+    /// Notes or commands for an instrument; the sound is not in it.
+    Notes,
+    /// A picture, a document, a program.
+    Other,
+    /// Other files are packed in it.
+    Archive,
+    /// A page for a browser.
+    WebPage,
+    /// The addresses of recordings.
+    Playlist,
+    /// Text, such as a server's error message.
+    Text,
+    /// Base64 where the decoded bytes are expected.
+    Base64,
+}
+
+/// Where the bytes came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// They were sent along in a data URI.
+    Inline,
+    /// They were downloaded.
+    Download,
+}
+
+impl NoAudio {
+    /// Returns the failure that tells the submitter.
+    #[must_use]
+    pub fn failure(self, origin: Origin) -> Failure {
+        let content = match origin {
+            Origin::Inline => "The content of audio_url",
+            Origin::Download => "The content behind audio_url",
+        };
+        let message = match self {
+            Self::Empty => format!("{content} is empty; {}", check(origin)),
+            Self::Soundless(container) => {
+                format!(
+                    "{content} is {} without any sound: {}; record it again, or send the whole file",
+                    file_of(container),
+                    missing(container)
+                )
+            }
+            Self::SilentVideo => {
+                format!("{content} is a video without sound; send a recording that has sound")
+            }
+            Self::Foreign(Foreign { name, kind }) => {
+                format!("{content} is {name}{}", advice(kind, origin))
+            }
+            Self::Unknown => {
+                let known: Vec<_> = Container::all().iter().map(|container| container.name()).collect();
+                format!("{content} is no audio that is known here; supported are {}", known.join(", "))
+            }
+        };
+        Failure::new(ErrorCode::UnsupportedAudioFormat, message).with_param("audio_url")
+    }
+}
+
+fn check(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Inline => "check what is encoded, and send a whole recording",
+        Origin::Download => "open the link to see what its server sends, and use the direct download link",
+    }
+}
+
+fn file_of(container: Container) -> &'static str {
+    match container {
+        Container::Wav => "a WAV file",
+        Container::Mp3 => "an MP3 file",
+        Container::Aiff => "an AIFF file",
+        Container::Aac => "an AAC file",
+        Container::Ogg => "an Ogg file",
+        Container::Flac => "a FLAC file",
+        Container::M4a => "an MPEG-4 (m4a, mp4) file",
+    }
+}
+
+fn missing(container: Container) -> &'static str {
+    match container {
+        Container::Wav | Container::Aiff => "no samples follow its header",
+        Container::Mp3 | Container::Aac | Container::Flac => "it has not one whole frame",
+        Container::Ogg => "no packet follows its headers",
+        Container::M4a => "its index (the moov box) is missing, is cut off, or lists no sound that is there",
+    }
+}
+
+fn advice(kind: Kind, origin: Origin) -> String {
+    match (kind, origin) {
+        (Kind::Recording, _) => format!(", which is not supported; {CONVERT}"),
+        (Kind::Notes, _) => {
+            ", which holds notes and no sound; play it with a synthesizer and send the recording".to_owned()
+        }
+        (Kind::Other, _) => ", not a recording; send a recording".to_owned(),
+        (Kind::Archive, _) => "; unpack it and send the recording that is in it".to_owned(),
+        (Kind::WebPage, Origin::Download) => ", not a recording; use the direct download link".to_owned(),
+        (Kind::Playlist, _) => ", not a recording; send one of the recordings that it lists".to_owned(),
+        (Kind::Base64, _) => ", encoded once more than expected; encode the file itself, once".to_owned(),
+        (Kind::Text | Kind::WebPage, _) => format!(", not a recording; {}", check(origin)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_message_says_what_it_is_and_what_to_do() {
+        let page = NoAudio::Foreign(Foreign { name: "a web page (HTML)", kind: Kind::WebPage });
+        let failure = page.failure(Origin::Download);
+        assert_eq!(failure.code, ErrorCode::UnsupportedAudioFormat);
+        assert_eq!(
+            failure.message,
+            "The content behind audio_url is a web page (HTML), not a recording; use the direct download link"
+        );
+        let amr = NoAudio::Foreign(Foreign { name: "an AMR recording", kind: Kind::Recording });
+        assert_eq!(
+            amr.failure(Origin::Inline).message,
+            "The content of audio_url is an AMR recording, which is not supported; convert it to wav, mp3 or \
+             flac, for example with `ffmpeg -i INPUT -ac 1 -ar 16000 output.wav`"
+        );
+        assert_eq!(
+            NoAudio::Soundless(Container::Wav).failure(Origin::Inline).message,
+            "The content of audio_url is a WAV file without any sound: no samples follow its header; record it \
+             again, or send the whole file"
+        );
+        assert!(
+            NoAudio::Unknown.failure(Origin::Inline).message.ends_with("wav, mp3, aiff, aac, ogg, flac, m4a")
+        );
+    }
+}

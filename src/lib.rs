@@ -104,7 +104,8 @@
 //! - Upstreams, whom the operator has chosen, are told of the submitter's trace; hosts that audio is fetched from are not.
 //! - A span is made of values when its work has ended; who collects them can be slow or gone, and nothing waits.
 //! - What a client may keep in memory of each connection without a key is bounded: heads of requests, streams,
-//!   what they send before it is read, and what they are sent before they take it.
+//!   what they send before it is read, and what they are sent before they take it. So is their time: each head of a
+//!   connection, and each body, has to arrive within its own. And so is the number of connections of an address.
 //! - What is counted costs an atomic once for a task, a call, a batch of chunks, a commit or a subscription, and nothing
 //!   for an event of a subscriber. What is, is asked of its owner by whoever looks: no gauge is kept by adding and taking
 //!   off, but where a guard does both.

@@ -3,18 +3,22 @@
 //! Only this file starts threads of actors. The main thread's arbiter has the registry; the tasks have
 //! arbiters of their own, so that the HTTP workers can stop first.
 
+mod addresses;
 pub mod certificate;
 mod draining;
 mod entrance;
 mod exchange;
 mod heads;
 mod http2;
+mod intake;
 mod listener;
 mod metrics_listener;
 mod open_files;
 mod reload;
 mod scrape;
+mod serving;
 mod tls;
+mod turn;
 mod unsent;
 
 use std::net::SocketAddr;
@@ -154,7 +158,12 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     let draining = Draining::default();
     let memory = PayloadMemory::new(config.limits.max_payload_memory_bytes);
     let slots = config.channels.iter().map(|channel| channel.max_running_tasks);
-    let open_files = OpenFiles::of(files, slots.fold(0, usize::saturating_add), metrics.http.clone());
+    let open_files = OpenFiles::of(
+        files,
+        slots.fold(0, usize::saturating_add),
+        config.limits.max_connections_per_address,
+        metrics.http.clone(),
+    );
     let scrape = Scrape {
         metrics: metrics.clone(),
         tasks: tasks.clone(),

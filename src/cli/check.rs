@@ -65,6 +65,10 @@ fn describe(config: &Config) -> io::Result<()> {
         limits.retry_budget.time.as_secs()
     ))?;
     print(format_args!("holds uploads of  {} bytes at most, together", limits.max_payload_memory_bytes))?;
+    match limits.max_connections_per_address {
+        Some(most) => print(format_args!("lets in           {most} connections of one address at most"))?,
+        None => print("lets in           seven eighths of all connections from one address at most")?,
+    }
     print(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes))?;
     if !config.store.sync {
         print(

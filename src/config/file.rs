@@ -100,6 +100,7 @@ pub(super) struct Limits {
     pub(super) max_answer_bytes: Option<usize>,
     pub(super) max_payload_memory_bytes: Option<usize>,
     pub(super) max_spool_bytes: Option<u64>,
+    pub(super) max_connections_per_address: Option<usize>,
     pub(super) max_task_calls: Option<u32>,
     pub(super) max_task_retry_seconds: Option<u64>,
 }

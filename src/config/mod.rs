@@ -13,6 +13,7 @@ mod settings;
 mod traces;
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,6 +89,8 @@ pub struct Limits {
     /// Most memory for the bodies of uploads under way, of all callers together, in bytes; a single larger body passes
     /// it, alone.
     pub max_payload_memory_bytes: usize,
+    /// Most connections of one address; nothing: most of all that there may be.
+    pub max_connections_per_address: Option<NonZeroUsize>,
     /// What all calls of one task together may cost.
     pub retry_budget: RetryBudget,
 }

@@ -1,6 +1,7 @@
 //! What the file may say becomes what the program runs with: defaults and rules, key by key.
 
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -179,6 +180,7 @@ fn limits(entry: &file::Limits, warnings: &mut Vec<String>) -> Result<Limits, Pr
         max_pending_tasks: entry.max_pending_tasks.unwrap_or(10_000).min(MOST_TASKS),
         max_answer_bytes: at_least_one("limits.max_answer_bytes", entry.max_answer_bytes, 64 << 20)?,
         max_payload_memory_bytes,
+        max_connections_per_address: entry.max_connections_per_address.and_then(NonZeroUsize::new),
         retry_budget: RetryBudget {
             calls: at_least_one(
                 "limits.max_task_calls",

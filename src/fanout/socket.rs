@@ -26,8 +26,15 @@ pub struct Socket {
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
-/// What a connection holds as long as it is open, whoever serves it: its share of the open files.
-pub type OpenFile = OwnedSemaphorePermit;
+/// What a connection holds as long as it is open, whatever serves it: its share of the open files, and of the
+/// connections of its client's address.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// One of the open files.
+    pub file: OwnedSemaphorePermit,
+    /// One of the address's connections, where the address is known.
+    pub of_address: Option<OwnedSemaphorePermit>,
+}
 
 /// Between a connection and the response that may take its stream away; both live on one thread.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, Registry};
+use prometheus::{HistogramVec, IntCounterVec, Registry};
 
 use super::family::Family;
 use super::{MetricsError, names};
@@ -16,16 +16,38 @@ pub struct HttpMetrics {
     requests: Family<IntCounterVec, 3>,
     duration: Family<HistogramVec, 2>,
     refused: Family<IntCounterVec, 2>,
-    connections_refused: IntCounter,
+    connections_refused: Family<IntCounterVec, 1>,
+}
+
+/// Why a connection was closed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionRefusal {
+    /// There is no open file for it.
+    OpenFiles,
+    /// Its address has as many as it may.
+    Address,
+}
+
+impl ConnectionRefusal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenFiles => "open_files",
+            Self::Address => "address",
+        }
+    }
 }
 
 impl HttpMetrics {
     pub(super) fn open(registry: &Registry) -> Result<Self, MetricsError> {
+        let connections_refused = names::CONNECTIONS_REFUSED.open(registry)?;
+        for refusal in [ConnectionRefusal::OpenFiles, ConnectionRefusal::Address] {
+            let _ = connections_refused.of([refusal.as_str()]);
+        }
         Ok(Self {
             requests: names::REQUESTS.open(registry)?,
             duration: names::REQUEST_DURATION.open(registry)?,
             refused: names::REFUSED.open(registry)?,
-            connections_refused: names::CONNECTIONS_REFUSED.open(registry)?.of([]),
+            connections_refused,
         })
     }
 
@@ -52,9 +74,9 @@ impl HttpMetrics {
         }
     }
 
-    /// A connection found no room.
-    pub fn connection_refused(&self) {
-        self.connections_refused.inc();
+    /// A connection was closed at once.
+    pub fn connection_refused(&self, refusal: ConnectionRefusal) {
+        self.connections_refused.of([refusal.as_str()]).inc();
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::SystemTime;
 use prometheus::{Registry, TextEncoder};
 
 pub use fanout::FanoutMetrics;
-pub use http::HttpMetrics;
+pub use http::{ConnectionRefusal, HttpMetrics};
 pub use names::{ALL, Described};
 pub use now::{Behind, BreakerState, DiskLevels, HttpLevels, Now, QueueLevels, StoreLevels, TaskLevels};
 pub use process::Process;

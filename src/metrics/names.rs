@@ -121,8 +121,8 @@ metrics! {
     CONNECTIONS: IntGaugeVec, "hearken_http_connections", [], "Open connections of clients.";
     CONNECTIONS_LIMIT: IntGaugeVec, "hearken_http_connections_limit", [],
         "How many there may be: what the limit on open files leaves beside the tasks.";
-    CONNECTIONS_REFUSED: IntCounterVec, "hearken_http_connections_refused_total", [],
-        "Connections that were closed at once because there was no open file for them.";
+    CONNECTIONS_REFUSED: IntCounterVec, "hearken_http_connections_refused_total", ["reason"],
+        "Connections that were closed at once: there was no open file for them (open_files), or their address had as many as limits.max_connections_per_address allows (address).";
     PAYLOAD: IntGaugeVec, "hearken_payload_memory_bytes", [], "Memory that the bodies of uploads take.";
     PAYLOAD_LIMIT: IntGaugeVec, "hearken_payload_memory_limit_bytes", [],
         "How much they may (limits.max_payload_memory_bytes).";

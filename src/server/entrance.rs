@@ -2,7 +2,7 @@
 //!
 //! Plain connections are of our own type ([`Socket`]), so that a response's body can take one away (see
 //! [`fanout`](crate::fanout)). Over TLS there is no hand-over; the [`Socket`] below it still lets go of a client that
-//! takes nothing.
+//! takes nothing. What the dispatcher of HTTP/1 reads passes an [intake](super::intake).
 
 use std::fmt;
 use std::future::ready;
@@ -12,22 +12,25 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix_http::body::BoxBody;
-use actix_http::h1::{ExpectHandler, UpgradeHandler};
-use actix_http::{Extensions, HttpService, HttpServiceBuilder, Request, Response};
+use actix_http::error::DispatchError;
+use actix_http::{Extensions, HttpService, KeepAlive, Request, Response};
 use actix_rt::net::TcpStream;
-use actix_service::{Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service};
+use actix_service::{Service, ServiceFactory, fn_factory, fn_service};
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::draining::Draining;
 use super::http2::Http2;
+use super::intake::Intake;
 use super::open_files::OpenFiles;
+use super::serving::{Expecting, Serving};
 use super::tls::{Spoken, Tls};
 use crate::config::StreamConfig;
-use crate::fanout::socket::{OpenFile, Socket};
+use crate::fanout::socket::{HandOver, OpenFile, Socket};
 
 /// An idle connection is kept this long: longer than the minute of common proxies, who must close first.
 pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(75);
-/// How long a client may take to send a request's head.
+/// How long a client may take to send a request's head, or the rest of a body that nothing reads.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take to close a connection that the server has ended with something unread in it.
 pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -45,6 +48,8 @@ pub(super) struct Entrance {
     pub(super) open_files: OpenFiles,
     pub(super) draining: Draining,
     pub(super) stream: StreamConfig,
+    /// How long a connection may be idle. With nothing, each has one request.
+    pub(super) keep_alive: Option<Duration>,
 }
 
 impl Entrance {
@@ -55,20 +60,22 @@ impl Entrance {
             + 'static,
         S::InitError: fmt::Debug,
     {
-        let http1 = self.http1().on_connect_ext(|socket: &Socket, data: &mut Extensions| {
-            if let Some(hand_over) = socket.hand_over() {
-                data.insert(hand_over);
+        let app = Rc::new(app);
+        fn_factory(move || {
+            let (entrance, app) = (self.clone(), Rc::clone(&app));
+            async move {
+                let app = Rc::new(app.new_service(()).await.map_err(drop)?);
+                let http1 = Rc::new(entrance.clone().http1(app, Socket::hand_over).await?);
+                Ok::<_, ()>(fn_service(move |stream: TcpStream| {
+                    let (entrance, http1) = (entrance.clone(), Rc::clone(&http1));
+                    async move {
+                        let (file, peer) = entrance.admit(&stream)?;
+                        let socket = Socket::new(stream, file, entrance.stream);
+                        http1.call((entrance.intake(socket), peer)).await
+                    }
+                }))
             }
-        });
-        fn_service(move |stream| {
-            let admitted = self.admit(&stream);
-            ready(
-                admitted
-                    .map(|(file, peer)| (Socket::new(stream, file, self.stream), peer))
-                    .map_err(Into::into),
-            )
         })
-        .and_then(http1.h1(app))
     }
 
     /// TLS, and then HTTP/1 or HTTP/2, as the client and the server agree.
@@ -84,9 +91,7 @@ impl Entrance {
             async move {
                 // One application, whatever is spoken: the readers of a stream share what they can.
                 let app = Rc::new(app.new_service(()).await.map_err(drop)?);
-                let shared = Rc::clone(&app);
-                let http1 = entrance.http1().h1(fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&shared)))));
-                let http1 = Rc::new(http1.new_service(()).await?);
+                let http1 = Rc::new(entrance.clone().http1(Rc::clone(&app), |_| None).await?);
                 let Entrance { draining, stream: StreamConfig { send_timeout, .. }, .. } = entrance.clone();
                 let http2 = Rc::new(Http2 { app, draining, send_timeout });
                 Ok::<_, ()>(fn_service(move |stream: TcpStream| {
@@ -100,7 +105,7 @@ impl Entrance {
                                 |err| tracing::debug!(%err, ?peer, "a connection does not get as far as HTTP"),
                             )?;
                         match spoken {
-                            Spoken::Http1 => http1.call((stream, peer)).await,
+                            Spoken::Http1 => http1.call((entrance.intake(stream), peer)).await,
                             Spoken::Http2 => {
                                 http2.serve(stream, peer).await.map_err(|err| io::Error::other(err).into())
                             }
@@ -111,30 +116,52 @@ impl Entrance {
         })
     }
 
-    fn http1<T, S>(&self) -> HttpServiceBuilder<T, S, ExpectHandler, UpgradeHandler>
+    /// HTTP/1 on connections of some type. `hand_over` is how a handler can take one away.
+    pub(super) async fn http1<T, A>(
+        self,
+        app: Rc<A>,
+        hand_over: impl Fn(&T) -> Option<Rc<HandOver>> + 'static,
+    ) -> Result<impl Service<(Intake<T>, Option<SocketAddr>), Response = (), Error = DispatchError>, ()>
     where
-        S: ServiceFactory<Request, Config = (), Response = Response<BoxBody>, Error = Response<BoxBody>>,
-        S::InitError: fmt::Debug,
-        <S::Service as Service<Request>>::Future: 'static,
+        T: AsyncRead + AsyncWrite + Unpin + 'static,
+        A: Service<Request, Response = Response<BoxBody>, Error = Response<BoxBody>> + 'static,
+        A::Future: 'static,
     {
-        let draining = self.draining.clone();
+        let draining = self.draining;
+        let (serving, expecting) = (Rc::clone(&app), app);
         HttpService::build()
-            .keep_alive(IDLE_CONNECTION)
+            // The intake sees to it how long a connection is idle, and to all heads but the first.
+            .keep_alive(if self.keep_alive.is_some() { KeepAlive::Os } else { KeepAlive::Disabled })
             .client_request_timeout(REQUEST_TIMEOUT)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
             // Otherwise a reader that has gone is not noticed while there is nothing to send.
             .h1_allow_half_closed(false)
             .local_addr(self.address)
             .graceful_shutdown_signal(move || draining.told())
+            .expect(fn_factory(move || ready(Ok::<_, Response<BoxBody>>(Expecting(Rc::clone(&expecting))))))
+            .on_connect_ext(move |intake: &Intake<T>, data: &mut Extensions| {
+                data.insert(intake.turn());
+                if let Some(hand_over) = hand_over(intake.stream()) {
+                    data.insert(hand_over);
+                }
+            })
+            .h1(fn_factory(move || ready(Ok::<_, ()>(Serving(Rc::clone(&serving))))))
+            .new_service(())
+            .await
     }
 
-    /// Lets a connection in, if there is a file for it.
+    fn intake<T>(&self, stream: T) -> Intake<T> {
+        Intake::new(stream, self.keep_alive.unwrap_or(REQUEST_TIMEOUT))
+    }
+
+    /// Lets a connection in, if there is room for it.
     fn admit(&self, stream: &TcpStream) -> io::Result<(OpenFile, Option<SocketAddr>)> {
-        let file = self.open_files.take().ok_or(io::ErrorKind::QuotaExceeded)?;
+        let peer = stream.peer_addr().ok();
+        let file = self.open_files.take(peer.map(|peer| peer.ip())).ok_or(io::ErrorKind::QuotaExceeded)?;
         // A frame is not to wait for the acknowledgement of the one before it. Where a system refuses either option,
         // things are slower or dearer, and no more.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
-        Ok((file, stream.peer_addr().ok()))
+        Ok((file, peer))
     }
 }

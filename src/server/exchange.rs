@@ -1,15 +1,19 @@
 //! One request on an HTTP/2 connection, and its answer.
 
+use std::cell::Cell;
 use std::cmp::min;
 use std::future::poll_fn;
+use std::mem;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::PayloadError;
-use actix_http::{Method, Payload, Request, Response};
+use actix_http::header::EXPECT;
+use actix_http::{HttpMessage, Method, Payload, Request, Response};
 use actix_service::Service;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -48,13 +52,29 @@ pub(super) async fn answer<A, B>(
     A::Error: Into<Response<BoxBody>>,
     B: MessageBody + 'static,
 {
-    let Some(request) = received(request, peer) else { return reply.send_reset(Reason::PROTOCOL_ERROR) };
-    let is_head = request.method() == Method::HEAD;
-    let response = tokio::select! {
-        response = app.call(request) => response,
-        // Dropped, the call notices.
-        _ = poll_fn(|cx| reply.poll_reset(cx)) => return,
+    let is_body_wanted = Rc::<Cell<bool>>::default();
+    let Some(request) = received(request, peer, &is_body_wanted) else {
+        return reply.send_reset(Reason::PROTOCOL_ERROR);
     };
+    let is_head = request.method() == Method::HEAD;
+    let mut waits_for_continue = request
+        .headers()
+        .get(EXPECT)
+        .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let mut call = pin!(app.call(request));
+    let response = poll_fn(|cx| {
+        if reply.poll_reset(cx).is_ready() {
+            // Dropped, the call notices.
+            return Poll::Ready(None);
+        }
+        let response = call.as_mut().poll(cx);
+        if response.is_pending() && is_body_wanted.get() && mem::take(&mut waits_for_continue) {
+            // Refused only where the client has left, which the next look tells.
+            let _ = reply.send_informational(go_on());
+        }
+        response.map(Some)
+    });
+    let Some(response) = response.await else { return };
     let response = response.map_or_else(Into::into, Response::map_into_boxed_body);
     let (head, body) = response.into_parts();
     let is_whole = is_head || body.size().is_eof();
@@ -70,9 +90,21 @@ pub(super) async fn answer<A, B>(
     }
 }
 
-fn received(request: http::Request<RecvStream>, peer: Option<SocketAddr>) -> Option<Request> {
+/// Tells a client that the body of its request is wanted.
+fn go_on() -> http::Response<()> {
+    let mut head = http::Response::new(());
+    *head.status_mut() = http::StatusCode::CONTINUE;
+    head
+}
+
+fn received(
+    request: http::Request<RecvStream>,
+    peer: Option<SocketAddr>,
+    is_body_wanted: &Rc<Cell<bool>>,
+) -> Option<Request> {
     let (parts, body) = request.into_parts();
-    let payload: Payload = Payload::Stream { payload: Box::pin(Incoming(body)) };
+    let incoming = Incoming { body, is_wanted: Rc::clone(is_body_wanted) };
+    let payload: Payload = Payload::Stream { payload: Box::pin(incoming) };
     let mut request = Request::with_payload(payload);
     let head = request.head_mut();
     take_down(&parts, head)?;
@@ -145,16 +177,21 @@ async fn room(stream: &mut SendStream<Piece>, wanted: usize) -> Result<usize, Cu
 }
 
 /// The body of a request. What is read of it makes room for more.
-struct Incoming(RecvStream);
+struct Incoming {
+    body: RecvStream,
+    /// Set when the handler asks for it.
+    is_wanted: Rc<Cell<bool>>,
+}
 
 impl Stream for Incoming {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(piece) = ready!(self.0.poll_data(cx)) else { return Poll::Ready(None) };
+        self.is_wanted.set(true);
+        let Some(piece) = ready!(self.body.poll_data(cx)) else { return Poll::Ready(None) };
         let broken = |_| PayloadError::Incomplete(None);
         let piece = piece.map_err(broken).and_then(|piece| {
-            self.0.flow_control().release_capacity(piece.len()).map_err(broken)?;
+            self.body.flow_control().release_capacity(piece.len()).map_err(broken)?;
             Ok(piece)
         });
         Poll::Ready(Some(piece))

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::StartError;
 use super::draining::Draining;
-use super::entrance::Entrance;
+use super::entrance::{Entrance, IDLE_CONNECTION};
 use super::open_files::OpenFiles;
 use super::tls::Tls;
 use crate::actors::Tasks;
@@ -135,6 +135,7 @@ pub(super) fn listen(
             open_files: open_files.clone(),
             draining: draining.clone(),
             stream: config.stream,
+            keep_alive: Some(IDLE_CONNECTION),
         };
         let (app, name) = (app.clone(), format!("http-{address}"));
         builder = match tls.clone() {

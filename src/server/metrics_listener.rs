@@ -5,37 +5,40 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use actix_http::Response;
 use actix_rt::Arbiter;
-use actix_rt::net::TcpStream;
-use actix_web::dev::Server;
-use actix_web::http::KeepAlive;
-use actix_web::{App, HttpServer, web};
-use socket2::SockRef;
+use actix_server::Server;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App, Error, web};
 
 use super::StartError;
+use super::draining::Draining;
+use super::entrance::Entrance;
 use super::listener::bind;
+use super::open_files::OpenFiles;
 use super::scrape::Scrape;
 use crate::api;
 use crate::api::metrics::Metrics;
-use crate::config::MetricsListen;
+use crate::config::{MetricsListen, StreamConfig};
+use crate::metrics::HttpMetrics;
 
 /// Most connections at once. Each scrape has its own, which costs little: those that stay idle would need no key to take
 /// the place of the one that counts.
 const CONNECTIONS: usize = 256;
-/// How long a client may take to send a request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client may take nothing of an answer before the system ends its connection.
+/// How long a client may take nothing of an answer.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves metrics where they have a listener of their own. Returns what the main one needs, where it is to do so.
 pub(super) fn serve(listen: &MetricsListen, scrape: Scrape) -> Result<Option<Metrics>, StartError> {
+    let counted = scrape.metrics.http.clone();
     // With a thread of its own it costs nobody whose requests or tasks are watched.
     let started = || scrape.start(&Arbiter::new().handle());
     match listen {
         MetricsListen::Off => Ok(None),
         MetricsListen::Main => Ok(Some(started())),
         MetricsListen::Own(listen) => {
-            let (serving, addresses) = start(listen, started())
+            let (serving, addresses) = start(listen, started(), counted)
                 .map_err(|source| StartError::ListenForMetrics { listen: listen.clone(), source })?;
             for address in addresses {
                 tracing::info!("metrics at http://{address}/metrics");
@@ -48,34 +51,30 @@ pub(super) fn serve(listen: &MetricsListen, scrape: Scrape) -> Result<Option<Met
 }
 
 /// Returns the server, which has to be awaited, and where it listens.
-fn start(listen: &str, metrics: Metrics) -> io::Result<(Server, Vec<SocketAddr>)> {
+fn start(listen: &str, metrics: Metrics, counted: HttpMetrics) -> io::Result<(Server, Vec<SocketAddr>)> {
     let metrics = web::Data::new(metrics);
-    let app = move || App::new().app_data(metrics.clone()).configure(api::metrics_routes);
-    let mut server = HttpServer::new(app)
+    let app = move || {
+        let app = App::new().app_data(metrics.clone()).configure(api::metrics_routes);
+        let app =
+            app.into_factory().map(Response::from).map_err(|err: Error| Response::from(err.error_response()));
+        map_config(app, |()| AppConfig::default())
+    };
+    let stream = StreamConfig { keep_alive: Duration::ZERO, hand_over: false, send_timeout: SEND_TIMEOUT };
+    let open_files = OpenFiles::new(CONNECTIONS, None, counted);
+    let mut server = Server::build()
         .workers(1)
-        .max_connections(CONNECTIONS)
-        .keep_alive(KeepAlive::Disabled)
-        .client_request_timeout(REQUEST_TIMEOUT)
-        .on_connect(|connection, _| {
-            if let Some(stream) = connection.downcast_ref::<TcpStream>() {
-                limit_sending(stream);
-            }
-        })
+        .max_concurrent_connections(usize::MAX)
         .shutdown_timeout(1)
         .disable_signals();
     let mut addresses = Vec::new();
     for listener in bind(listen)? {
-        addresses.push(listener.local_addr()?);
-        server = server.listen(listener)?;
+        let address = listener.local_addr()?;
+        addresses.push(address);
+        let (open_files, draining) = (open_files.clone(), Draining::default());
+        let entrance = Entrance { address, open_files, draining, stream, keep_alive: None };
+        let app = app.clone();
+        server =
+            server.listen(format!("metrics-{address}"), listener, move || entrance.clone().plain(app()))?;
     }
     Ok((server.run(), addresses))
-}
-
-/// Has the system end a connection whose client takes nothing. Where it knows no such limit, such a client keeps one of
-/// the places.
-fn limit_sending(stream: &TcpStream) {
-    #[cfg(target_os = "linux")]
-    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(SEND_TIMEOUT));
-    #[cfg(not(target_os = "linux"))]
-    let _ = (SockRef::from(stream), SEND_TIMEOUT);
 }

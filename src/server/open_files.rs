@@ -1,32 +1,53 @@
-//! How many connections there may be: as many as leave open files for the tasks.
+//! How many connections there may be: as many as leave open files for the tasks, and of one address not all of them.
 
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use super::addresses::{Addresses, Network};
 use crate::fanout::socket::OpenFile;
-use crate::metrics::HttpMetrics;
+use crate::metrics::{ConnectionRefusal, HttpMetrics};
 
 /// Open files of the server itself: its store, its event loops, its listeners, the downloads and connections that are
 /// kept for the next call.
 const FILES_OF_THE_SERVER: u64 = 128;
 /// Open files of a running task: its upstream connection, its journal, its audio.
 const FILES_OF_A_TASK: u64 = 3;
+/// The log tells of an address that has too many connections this often at most.
+const REMINDER: Duration = Duration::from_secs(60);
 
 /// The open files that connections may use; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct OpenFiles {
     left: Arc<Semaphore>,
     most: usize,
-    ran_out: Arc<AtomicBool>,
+    addresses: Addresses,
+    told: Arc<Told>,
     metrics: HttpMetrics,
+}
+
+/// What the log was told.
+#[derive(Debug)]
+struct Told {
+    ran_out: AtomicBool,
+    since: Instant,
+    /// When it is told of an address again, in seconds since then.
+    next: AtomicU64,
 }
 
 impl OpenFiles {
     /// For a process that may open so many files and run so many tasks at once. Of a number that is too small for both,
-    /// connections get a quarter.
-    pub(super) fn of(files: u64, tasks: usize, metrics: HttpMetrics) -> Self {
+    /// connections get a quarter. `of_address` is `limits.max_connections_per_address`.
+    pub(super) fn of(
+        files: u64,
+        tasks: usize,
+        of_address: Option<NonZeroUsize>,
+        metrics: HttpMetrics,
+    ) -> Self {
         let reserved = FILES_OF_A_TASK.saturating_mul(tasks as u64).saturating_add(FILES_OF_THE_SERVER);
         if files / 4 > files.saturating_sub(reserved) {
             tracing::warn!(
@@ -37,20 +58,53 @@ impl OpenFiles {
             );
         }
         let most = files.saturating_sub(reserved).max(files / 4);
-        let most = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { left: Arc::new(Semaphore::new(most)), most, ran_out: Arc::default(), metrics }
+        Self::new(usize::try_from(most).unwrap_or(usize::MAX), of_address, metrics)
+    }
+
+    /// So many.
+    pub(super) fn new(most: usize, of_address: Option<NonZeroUsize>, metrics: HttpMetrics) -> Self {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        let told = Told { ran_out: AtomicBool::new(false), since: Instant::now(), next: AtomicU64::new(0) };
+        Self {
+            left: Arc::new(Semaphore::new(most)),
+            most,
+            addresses: Addresses::new(of_address, most),
+            told: Arc::new(told),
+            metrics,
+        }
     }
 
     /// Nothing where there is no room: the connection is closed at once, and the log tells of the first.
-    pub(super) fn take(&self) -> Option<OpenFile> {
+    pub(super) fn take(&self, peer: Option<IpAddr>) -> Option<OpenFile> {
+        let of_address = match peer.map(Network::of) {
+            Some(network) => Some(self.addresses.take(network).or_else(|| {
+                self.refuse(network);
+                None
+            })?),
+            None => None,
+        };
         let file = Arc::clone(&self.left).try_acquire_owned().ok();
         if file.is_none() {
-            self.metrics.connection_refused();
+            self.metrics.connection_refused(ConnectionRefusal::OpenFiles);
         }
-        if !self.ran_out.swap(file.is_none(), Ordering::Relaxed) && file.is_none() {
+        if !self.told.ran_out.swap(file.is_none(), Ordering::Relaxed) && file.is_none() {
             tracing::warn!("connections are refused: the limit on open files (RLIMIT_NOFILE) allows no more");
         }
-        file
+        Some(OpenFile { file: file?, of_address })
+    }
+
+    fn refuse(&self, network: Network) {
+        self.metrics.connection_refused(ConnectionRefusal::Address);
+        let now = self.told.since.elapsed().as_secs();
+        let is_due = |next| (next <= now).then(|| now + REMINDER.as_secs());
+        if self.told.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
+            tracing::warn!(
+                address = %network,
+                connections = self.addresses.most(),
+                "connections of this address are refused: it has as many as limits.max_connections_per_address \
+                 allows; raise that if it is a proxy of yours"
+            );
+        }
     }
 
     /// How many are open, and how many may be.
@@ -65,14 +119,14 @@ mod tests {
     use crate::metrics::Metrics;
 
     fn most(files: u64, tasks: usize) -> usize {
-        let open_files = OpenFiles::of(files, tasks, Metrics::new(std::iter::empty()).unwrap().http);
+        let open_files = OpenFiles::of(files, tasks, None, Metrics::new(std::iter::empty()).unwrap().http);
         let mut taken = Vec::new();
-        while let Some(file) = open_files.take() {
+        while let Some(file) = open_files.take(None) {
             taken.push(file);
         }
         assert_eq!(open_files.taken(), (taken.len(), taken.len()));
         drop(taken.pop());
-        assert!(open_files.take().is_some(), "who leaves makes room");
+        assert!(open_files.take(None).is_some(), "who leaves makes room");
         taken.len() + 1
     }
 
@@ -81,5 +135,16 @@ mod tests {
         assert_eq!(most(20_000, 64), 20_000 - 128 - 3 * 64);
         assert_eq!(most(300, 64), 75);
         assert_eq!(most(300, usize::MAX), 75);
+    }
+
+    #[test]
+    fn a_connection_that_finds_no_file_takes_none_of_its_address() {
+        let open_files =
+            OpenFiles::new(1, NonZeroUsize::new(1), Metrics::new(std::iter::empty()).unwrap().http);
+        let (one, other) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
+        let taken = open_files.take(one).unwrap();
+        assert!(open_files.take(other).is_none());
+        drop(taken);
+        assert!(open_files.take(other).is_some());
     }
 }

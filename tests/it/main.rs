@@ -11,6 +11,7 @@
 )]
 
 mod config;
+mod connections;
 mod drain;
 mod failover;
 mod fake_upstream;

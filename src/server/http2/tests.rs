@@ -213,3 +213,36 @@ async fn who_says_that_no_further_request_comes_gets_the_answers_to_those_before
     let (served, _near) = futures_util::join!(http2.serve(far, None), client);
     served.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_request_keeps_a_connection_no_longer_than_silence() {
+    let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[])].concat();
+    // A head that does not end, the same in a CONTINUATION, and PINGs.
+    let head = frame(1, 0, 1, &[0x82]);
+    let half = [&[0, 0xff, 0xff, 9, 0, 0, 0, 0, 1][..]].concat();
+    for (begin, piece) in [
+        (vec![], vec![]),
+        (vec![0, 0x3f, 0xff, 1, 4, 0, 0, 0, 1], vec![0x82]),
+        ([head.clone(), half].concat(), vec![0]),
+        (head, frame(9, 0, 1, &[0x40, 1, b'x', 1, b'y'])),
+        (vec![], frame(6, 0, 0, &[0; 8])),
+    ] {
+        let (mut near, far) = duplex(1 << 20);
+        let app =
+            fn_service(|_: Request| async { Ok::<_, Response<BoxBody>>(Response::ok().set_body("answer")) });
+        let http2 =
+            Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout: Duration::from_secs(30) };
+        let both = async {
+            let started = Instant::now();
+            let serving = tokio::task::spawn_local(async move { http2.serve(far, None).await });
+            near.write_all(&[preface.clone(), begin.clone()].concat()).await.unwrap();
+            while !serving.is_finished() {
+                sleep(Duration::from_secs(1)).await;
+                // It may have ended.
+                let _ = near.write_all(&piece).await;
+                assert!(started.elapsed() <= IDLE_CONNECTION + STOP_TIME * 2, "{begin:?} {piece:?}");
+            }
+        };
+        LocalSet::new().run_until(both).await;
+    }
+}

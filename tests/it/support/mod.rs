@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 pub(crate) mod outcome;
 pub(crate) mod pasted;
 pub(crate) mod process;
+pub(crate) mod secure;
 pub(crate) mod shell;
 pub(crate) mod subscriber;
 pub(crate) mod upstream;

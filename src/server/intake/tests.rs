@@ -1,0 +1,277 @@
+//! What becomes of requests on one connection, whatever order their bytes arrive in.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use actix_http::body::BoxBody;
+use actix_http::{Request, Response};
+use actix_service::{Service, fn_service};
+use futures_util::StreamExt;
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::Notify;
+use tokio::task::{LocalSet, yield_now};
+
+use super::super::draining::Draining;
+use super::super::entrance::{Entrance, IDLE_CONNECTION, REQUEST_TIMEOUT};
+use super::super::open_files::OpenFiles;
+use super::*;
+use crate::config::StreamConfig;
+use crate::metrics::Metrics;
+
+/// A request without a body.
+const QUICK: &str = "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
+/// A request that is answered when the gate is opened.
+const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// The client's side of a connection.
+struct Client {
+    stream: DuplexStream,
+    gate: Rc<Notify>,
+    polls: Rc<Cell<usize>>,
+    /// Wakes the server's side.
+    wake: Rc<AtomicWaker>,
+}
+
+impl Client {
+    async fn send(&mut self, bytes: &str) {
+        self.stream.write_all(bytes.as_bytes()).await.unwrap();
+        self.settle().await;
+    }
+
+    /// Lets the server do all that it can do.
+    async fn settle(&self) {
+        for _ in 0..200 {
+            yield_now().await;
+        }
+    }
+
+    /// Reads up to the end of these words.
+    async fn read_to(&mut self, words: &str) -> String {
+        let mut read = Vec::new();
+        while !read.ends_with(words.as_bytes()) {
+            let byte = tokio::time::timeout(Duration::from_secs(600), self.stream.read_u8()).await;
+            let said = String::from_utf8_lossy(&read);
+            read.push(byte.unwrap_or_else(|_| panic!("no {words:?}: {said}")).unwrap());
+        }
+        String::from_utf8(read).unwrap()
+    }
+
+    /// How long the server still keeps the connection, if the client sends these bytes each second.
+    async fn kept(&mut self, bytes: &str) -> u64 {
+        let started = Instant::now();
+        loop {
+            let mut said = [0; 1024];
+            match tokio::time::timeout(Duration::from_secs(1), self.stream.read(&mut said)).await {
+                Ok(Ok(0) | Err(_)) => return started.elapsed().as_secs(),
+                Ok(Ok(_)) => {}
+                Err(_) => drop(self.stream.write_all(bytes.as_bytes()).await),
+            }
+            assert!(started.elapsed() < Duration::from_secs(600), "the connection stays open");
+        }
+    }
+}
+
+async fn answer(request: Request, gate: Rc<Notify>) -> Result<Response<BoxBody>, Response<BoxBody>> {
+    let mut request = request;
+    match request.path() {
+        "/slow" => gate.notified().await,
+        "/body" => {
+            let mut payload = request.take_payload();
+            while let Some(Ok(_)) = payload.next().await {}
+        }
+        "/refused" => return Err(Response::bad_request().set_body(BoxBody::new("no"))),
+        _ => {}
+    }
+    Ok(Response::ok().set_body(BoxBody::new("yes")))
+}
+
+/// Serves one connection to this client.
+async fn serve<F: Future<Output = ()>>(client: impl FnOnce(Client) -> F) {
+    let all = async {
+        let gate = Rc::<Notify>::default();
+        let shared = Rc::clone(&gate);
+        let app = Rc::new(fn_service(move |request| answer(request, Rc::clone(&shared))));
+        let stream = StreamConfig {
+            keep_alive: Duration::from_secs(15),
+            hand_over: false,
+            send_timeout: Duration::from_secs(900),
+        };
+        let entrance = Entrance {
+            address: "127.0.0.1:1".parse().unwrap(),
+            open_files: OpenFiles::new(1000, None, Metrics::new(std::iter::empty()).unwrap().http),
+            draining: Draining::default(),
+            stream,
+            keep_alive: Some(IDLE_CONNECTION),
+        };
+        let http1 = entrance.http1(app, |_: &DuplexStream| None).await.unwrap();
+        let (near, far) = duplex(1 << 20);
+        let polls = Rc::<Cell<usize>>::default();
+        let counted = Rc::clone(&polls);
+        let wake = Rc::<AtomicWaker>::default();
+        let known = Rc::clone(&wake);
+        let mut connection = Box::pin(http1.call((Intake::new(far, IDLE_CONNECTION), None)));
+        let serving = tokio::task::spawn_local(std::future::poll_fn(move |cx| {
+            counted.set(counted.get() + 1);
+            known.register(cx.waker());
+            connection.as_mut().poll(cx).map(drop)
+        }));
+        client(Client { stream: near, gate, polls, wake }).await;
+        serving.abort();
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_were_pipelined_during_an_answer_are_all_answered() {
+    serve(async |mut client| {
+        // More than 16 wait when the last ones come.
+        let large = format!("GET /quick HTTP/1.1\r\nhost: x\r\nx-filling: {}\r\n\r\n", "x".repeat(3000));
+        client.send(SLOW).await;
+        for _ in 0..25 {
+            client.send(&large).await;
+        }
+        client.gate.notify_one();
+        for _ in 0..26 {
+            client.read_to("\r\n\r\nyes").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dispatcher_that_waits_for_an_answer_sleeps_whatever_is_pipelined() {
+    serve(async |mut client| {
+        client.send(SLOW).await;
+        client.send(&QUICK.repeat(20)).await;
+        client.send(&"x".repeat(300_000)).await;
+        let before = client.polls.get();
+        client.settle().await;
+        assert_eq!(client.polls.get(), before);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_during_an_answer_is_noticed_whatever_it_sent_before() {
+    serve(async |mut client| {
+        client.send(SLOW).await;
+        client.send(&QUICK.repeat(20)).await;
+        client.stream.shutdown().await.unwrap();
+        client.settle().await;
+        assert_eq!(Rc::strong_count(&client.gate), 2, "the handler still holds the gate");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_head_has_its_time_from_its_first_byte_on() {
+    serve(async |mut client| {
+        client.send(QUICK).await;
+        client.read_to("\r\n\r\nyes").await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        // One that is slow, and still in time.
+        let (first, rest) = QUICK.split_at(20);
+        client.send(first).await;
+        tokio::time::sleep(REQUEST_TIMEOUT - Duration::from_secs(1)).await;
+        client.send(rest).await;
+        client.read_to("\r\n\r\nyes").await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        client.send("GET /quick HTTP/1.1\r\nhost: x\r\nx-dribbling: ").await;
+        assert_eq!(client.kept("x").await, REQUEST_TIMEOUT.as_secs());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_begins_during_an_answer_has_its_time_when_that_has_ended() {
+    serve(async |mut client| {
+        client.send(SLOW).await;
+        client.send("GET /quick HTTP/1.1\r\nhost: ").await;
+        tokio::time::sleep(REQUEST_TIMEOUT * 3).await;
+        client.gate.notify_one();
+        client.read_to("\r\n\r\nyes").await;
+        assert_eq!(client.kept("x").await, REQUEST_TIMEOUT.as_secs());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_no_handler_reads_has_its_time_however_it_is_framed() {
+    for (framing, piece) in [("transfer-encoding: chunked", "1\r\nx\r\n"), ("content-length: 1000", "x")] {
+        for path in ["/quick", "/refused"] {
+            serve(async |mut client| {
+                client.send(&format!("POST {path} HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n")).await;
+                let kept = client.kept(piece).await;
+                assert!(kept <= REQUEST_TIMEOUT.as_secs() + 1, "{path} {framing}: {kept} s");
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_kept_as_long_as_before() {
+    serve(async |mut client| {
+        for head in [QUICK, "POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"] {
+            client.send(head).await;
+            client.send(if head == QUICK { "" } else { "body" }).await;
+            client.read_to("\r\n\r\nyes").await;
+            tokio::time::sleep(IDLE_CONNECTION - Duration::from_secs(5)).await;
+        }
+        assert_eq!(client.kept("").await, 5);
+    })
+    .await;
+    serve(async |mut client| {
+        client.send(SLOW).await;
+        tokio::time::sleep(IDLE_CONNECTION * 2).await;
+        client.gate.notify_one();
+        client.read_to("\r\n\r\nyes").await;
+        // Whatever wakes the dispatcher, as half a record of TLS does, that is no sign of life.
+        tokio::time::sleep(IDLE_CONNECTION / 2).await;
+        client.wake.wake();
+        assert_eq!(client.kept("").await, IDLE_CONNECTION.as_secs() / 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_told_to_continue_when_a_handler_asks_for_the_body() {
+    let head = |path| {
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n")
+    };
+    serve(async |mut client| {
+        client.send(&head("/body")).await;
+        assert_eq!(client.read_to("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+        client.send("body").await;
+        assert!(client.read_to("yes").await.starts_with("HTTP/1.1 200 "));
+        // One that does not wait for it needs none.
+        client.send(&(head("/body") + "body")).await;
+        assert!(client.read_to("yes").await.contains("HTTP/1.1 200 "));
+        // Behind another request it waits for its turn.
+        client.send(SLOW).await;
+        client.send(&head("/body")).await;
+        client.gate.notify_one();
+        assert!(client.read_to("yes").await.starts_with("HTTP/1.1 200 "));
+        assert_eq!(client.read_to("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+        client.send("body").await;
+        client.read_to("yes").await;
+        client.send(&head("/refused")).await;
+        assert!(client.read_to("no").await.starts_with("HTTP/1.1 400 "));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_arrives_whole_whatever_comes_with_it() {
+    serve(async |mut client| {
+        let body = "x".repeat(300_000);
+        let post = format!("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 300000\r\n\r\n{body}");
+        client.send(&(post.clone() + &post + QUICK)).await;
+        for _ in 0..3 {
+            client.read_to("\r\n\r\nyes").await;
+        }
+        assert!(client.polls.get() < 200, "{} polls", client.polls.get());
+    })
+    .await;
+}

@@ -1,0 +1,121 @@
+//! Where an HTTP/1 connection stands: between two requests, inside one, or waiting for an answer.
+//!
+//! The [intake](super::intake) of a connection and the [service](super::serving) that answers its requests share this.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::entrance::REQUEST_TIMEOUT;
+
+/// The state of one connection. All of it lives on the connection's thread.
+#[derive(Debug)]
+pub(super) struct Turn {
+    stage: Cell<Stage>,
+    /// How long the connection may be idle.
+    most_idle: Duration,
+    /// Wakes the connection's dispatcher. Set where it waits while a request is being answered.
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What is going on.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// Nothing, since then.
+    Idle(Instant),
+    /// Bytes have arrived since then that belong to no request that is being answered: a head, or the rest of a body
+    /// that nothing reads.
+    Arriving(Instant),
+    /// A request is being answered, and its handler does not read its body: it has none, it has arrived, or the handler
+    /// has not asked for it.
+    Answering,
+    /// A request is being answered, and its handler reads its body.
+    Receiving,
+}
+
+/// A request that is being answered. Dropped, the answer has ended.
+#[derive(Debug)]
+pub(super) struct Busy(Rc<Turn>);
+
+impl Turn {
+    /// The state of a connection that was just accepted.
+    pub(super) fn new(most_idle: Duration) -> Self {
+        Self { stage: Cell::new(Stage::Idle(Instant::now())), most_idle, waker: RefCell::default() }
+    }
+
+    /// A head has arrived: its request is being answered from now on.
+    pub(super) fn begin(self: Rc<Self>) -> Busy {
+        self.stage.set(Stage::Answering);
+        Busy(self)
+    }
+
+    /// The handler reads the request's body.
+    pub(super) fn receive(&self) {
+        if self.is_answering() {
+            self.stage.set(Stage::Receiving);
+            self.wake();
+        }
+    }
+
+    /// The request's body has arrived.
+    pub(super) fn received(&self) {
+        if self.is_receiving() {
+            self.stage.set(Stage::Answering);
+        }
+    }
+
+    /// True if the handler reads the request's body.
+    pub(super) fn is_receiving(&self) -> bool {
+        matches!(self.stage.get(), Stage::Receiving)
+    }
+
+    /// True if a request is being answered, and nothing that may arrive is of use for that.
+    pub(super) fn is_answering(&self) -> bool {
+        matches!(self.stage.get(), Stage::Answering)
+    }
+
+    /// When the connection is to be closed, unless something changes.
+    pub(super) fn end(&self) -> Option<Instant> {
+        match self.stage.get() {
+            Stage::Idle(since) => Some(since + self.most_idle),
+            Stage::Arriving(since) => Some(since + REQUEST_TIMEOUT),
+            Stage::Answering | Stage::Receiving => None,
+        }
+    }
+
+    /// The dispatcher, which `waker` wakes, was given bytes.
+    pub(super) fn bytes_came(&self, waker: &Waker) {
+        match self.stage.get() {
+            Stage::Idle(_) => {
+                *self.waker.borrow_mut() = None;
+                self.stage.set(Stage::Arriving(Instant::now()));
+            }
+            Stage::Answering | Stage::Receiving => self.wake_later(waker),
+            Stage::Arriving(_) => {}
+        }
+    }
+
+    /// Has the dispatcher woken when it can go on: the handler reads the body, or the answer has ended.
+    pub(super) fn wake_later(&self, waker: &Waker) {
+        match &mut *self.waker.borrow_mut() {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.stage.set(Stage::Idle(Instant::now()));
+        self.0.wake();
+    }
+}

@@ -36,12 +36,20 @@ impl FromRequest for Caller {
 
 fn recognise(request: &HttpRequest) -> Result<Caller, Failure> {
     let keys = request.app_data::<web::Data<Keys>>().ok_or_else(Failure::internal)?;
-    let Some(header) = request.headers().get(header::AUTHORIZATION) else {
+    let mut headers = request.headers().get_all(header::AUTHORIZATION);
+    let Some(header) = headers.next() else {
         return Err(Failure::new(
             ErrorCode::InvalidApiKey,
             "An API key is missing: send it as Authorization: Bearer sk-...",
         ));
     };
+    if headers.any(|other| other != header) {
+        // A proxy and hearken could each take another one for the caller's.
+        return Err(Failure::new(
+            ErrorCode::InvalidApiKey,
+            "The request has two different Authorization headers: send one, as Authorization: Bearer sk-...",
+        ));
+    }
     let key = header.to_str().ok().and_then(|text| {
         let (scheme, key) = text.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())

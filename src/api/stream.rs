@@ -2,9 +2,11 @@
 
 use std::rc::Rc;
 
-use actix_web::http::{Version, header};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::http::{Method, Version, header};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use actix_web_lab::header::{CacheControl, CacheDirective};
+use bytes::Bytes;
+use futures_util::stream;
 
 use super::caller::Caller;
 use super::request_log::RequestId;
@@ -31,17 +33,21 @@ pub async fn subscribe(
 ) -> Result<HttpResponse, Failure> {
     let id = task_id(&path)?;
     request.extensions_mut().insert(id.clone());
-    let offset = offset(request.query_string())?;
+    let mut position = offset(request.query_string())?;
     let log = tasks.subscribe(&id, caller.hash).await?;
-    let Some(last) = last_event_id(&request) else {
-        return Ok(response(&request, &reception, id, log, offset));
-    };
-    let mark = log.mark();
-    if mark.ended && last + 1 >= mark.len {
-        // Tells a browser to stop reconnecting.
-        return Ok(HttpResponse::NoContent().finish());
+    if let Some(last) = last_event_id(&request) {
+        let mark = log.mark();
+        if mark.ended && last + 1 >= mark.len {
+            // Tells a browser to stop reconnecting.
+            return Ok(HttpResponse::NoContent().finish());
+        }
+        position = last + 1;
     }
-    Ok(response(&request, &reception, id, log, last + 1))
+    if request.method() == Method::HEAD {
+        let (mut head, _) = head(&request);
+        return Ok(head.streaming(stream::empty::<Result<Bytes, Failure>>()));
+    }
+    Ok(response(&request, &reception, id, log, position))
 }
 
 /// The response to `request`: a subscription that starts at `position`.
@@ -53,20 +59,26 @@ pub fn response(
     log: LogReader,
     position: usize,
 ) -> HttpResponse {
-    let is_plain = request.version() < Version::HTTP_11 || upgrade::is_asked(request);
-    let framing = if is_plain { Framing::UntilClose } else { Framing::Chunked };
+    let (mut head, framing) = head(request);
     let visitor = Visitor { request_id: RequestId::of(request).into(), task_id };
     let hand_over = request.conn_data::<Rc<HandOver>>().map(Rc::clone);
+    let mut response = head.streaming(reception.body(log, position, framing, visitor, hand_over));
+    response.head_mut().no_chunking(framing == Framing::UntilClose);
+    response
+}
+
+/// The head of a response that is a stream, and how its body is framed.
+fn head(request: &HttpRequest) -> (HttpResponseBuilder, Framing) {
+    let is_plain = request.version() < Version::HTTP_11 || upgrade::is_asked(request);
+    let framing = if is_plain { Framing::UntilClose } else { Framing::Chunked };
     let no_transform = CacheDirective::Extension("no-transform".to_owned(), None);
-    let mut response = HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+    let mut head = HttpResponse::Ok();
+    head.insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header(CacheControl(vec![CacheDirective::NoCache, no_transform]))
         .insert_header(("X-Accel-Buffering", "no"))
         // The connection closes with the stream: readers that know no framing see its end, too.
-        .force_close()
-        .streaming(reception.body(log, position, framing, visitor, hand_over));
-    response.head_mut().no_chunking(framing == Framing::UntilClose);
-    response
+        .force_close();
+    (head, framing)
 }
 
 /// `?offset=N`; 0 where there is none. A number too large for this machine is one that is never reached.

@@ -21,6 +21,7 @@ mod formats;
 mod gate;
 mod gemini;
 mod hand_over;
+mod heads;
 mod health;
 mod http2;
 mod idempotency;

@@ -118,6 +118,12 @@ impl Http2 {
         });
     }
 
+    /// Waits for what the program says first: true if that is `100 Continue`, and false if it is the reply.
+    pub(crate) fn is_told_to_continue(&self, asked: &mut Asked) -> bool {
+        let interim = self.wait(std::future::poll_fn(|cx| asked.response.poll_informational(cx)));
+        interim.is_some_and(|head| head.unwrap().status() == 100)
+    }
+
     /// Waits for the head of a reply.
     pub(crate) fn head(&self, asked: Asked) -> Answer {
         let (head, body) = self.wait(asked.response).unwrap().into_parts();

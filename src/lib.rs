@@ -23,7 +23,7 @@
 //! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, where small audio shares [segments](store#spool), the journals |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`trace`] | what is recorded of requests and tasks as [spans](task::spans), and exported by OTLP |
-//! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance) |
+//! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance), and whether it was [revoked](keys::revocation) |
 //! | [`metrics`] | what is [counted](metrics::Metrics) where it happens, and what is asked [now](metrics::Now) of its owner |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`fanout`] | from a chunk log to any number of subscribers: as a [body](fanout::body), or over a connection that was [handed over](fanout::socket) to a [pump](fanout::pump) |
@@ -106,6 +106,8 @@
 //! - What a client may keep in memory of each connection without a key is bounded: heads of requests, streams,
 //!   what they send before it is read, and what they are sent before they take it. So is their time: each head of a
 //!   connection, and each body, has to arrive within its own. And so is the number of connections of an address.
+//! - A key that is revoked ends what goes on in its name: streams, uploads, calls that wait. Until then this costs nothing
+//!   for an event.
 //! - What is counted costs an atomic once for a task, a call, a batch of chunks, a commit or a subscription, and nothing
 //!   for an event of a subscriber. What is, is asked of its owner by whoever looks: no gauge is kept by adding and taking
 //!   off, but where a guard does both.

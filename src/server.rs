@@ -8,6 +8,7 @@ pub mod certificate;
 mod draining;
 mod entrance;
 mod exchange;
+mod follow_keys;
 mod heads;
 mod http2;
 mod intake;
@@ -28,7 +29,6 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Arbiter};
 use tokio::join;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::actors::Tasks;
 use crate::actors::dispatcher::Dispatcher;
@@ -40,7 +40,6 @@ use crate::channel::{Channel, Channels};
 use crate::config::{ChannelConfig, ChannelKind, Config, Retention, StreamConfig};
 use crate::fanout::Fanout;
 use crate::fetch::Fetcher;
-use crate::keys::{KeyRecord, Keyring, Keys};
 use crate::metrics::{Metrics, MetricsError};
 use crate::store::{Store, StoreError};
 use crate::trace::Traces;
@@ -51,13 +50,12 @@ use crate::upstream::openai::OpenAi;
 use crate::upstream::transcription::Transcription;
 use certificate::CertificateError;
 use draining::Draining;
+use follow_keys::KeyFollower;
 use listener::Shared;
 use open_files::OpenFiles;
 use scrape::Scrape;
 use tls::Tls;
 
-/// How often the keys' table is looked at: a key that `hearken keys` makes or revokes counts within a second.
-const KEYS_POLL: Duration = Duration::from_millis(500);
 /// How often expired tasks and chunks are deleted, at most and at least. Until then the store hides them.
 const SWEEPS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -122,7 +120,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     };
     let metrics = Metrics::new(config.channels.iter().map(|channel| channel.name.as_str()))?;
     let store = Store::open(&config.data_dir, config.retention, config.store, metrics.store.clone())?;
-    let keys = follow_keys(&store, config.keys.clone()).await?;
+    let (keys, key_follower) = KeyFollower::open(&store, config.keys.clone()).await?;
     let channels = Channels::new(config.channels.iter().map(open_channel));
     let dispatcher = Dispatcher::new(&channels, config.limits.max_pending_tasks).start();
     let (traces, exporter) = match &config.traces {
@@ -147,6 +145,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     // Over TLS nothing is handed over: a pump would have nobody, and be measured all the same.
     let stream = StreamConfig { hand_over: config.stream.hand_over && config.tls.is_none(), ..config.stream };
     let fanout = Fanout::start(stream, &arbiters, metrics.fanout.clone())?;
+    actix_rt::spawn(key_follower.run(fanout.clone()));
     let registry = Registry::new(settings, arbiters).start();
     let taken_up = take_up(&registry, &store, &channels, &keys.current()).await?;
     if taken_up != TakenUp::default() {
@@ -222,41 +221,6 @@ fn open_channel(config: &ChannelConfig) -> Channel {
         ChannelKind::Local => Arc::new(Local),
     };
     Channel::new(config, upstream, Instant::now())
-}
-
-/// A handle to the keys of configuration and store, that follows the changes of the store.
-async fn follow_keys(store: &Store, configured: Vec<KeyRecord>) -> Result<Keys, StoreError> {
-    let (mut version, records) = store.keys().await?;
-    let (newest, keys) = Keys::new(Keyring::new(configured.iter().cloned().chain(records)));
-    let store = store.clone();
-    actix_rt::spawn(async move {
-        let mut ticks = tokio::time::interval(KEYS_POLL);
-        loop {
-            ticks.tick().await;
-            match reread(&store, version).await {
-                Ok(None) => {}
-                Ok(Some((new_version, records))) => {
-                    version = new_version;
-                    publish(&newest, &configured, records);
-                }
-                Err(StoreError::Stopped) => return,
-                Err(err) => tracing::error!(%err, "the API keys cannot be read"),
-            }
-        }
-    });
-    Ok(keys)
-}
-
-async fn reread(store: &Store, version: i64) -> Result<Option<(i64, Vec<KeyRecord>)>, StoreError> {
-    if store.keys_version().await? == version {
-        return Ok(None);
-    }
-    store.keys().await.map(Some)
-}
-
-fn publish(newest: &watch::Sender<Arc<Keyring>>, configured: &[KeyRecord], records: Vec<KeyRecord>) {
-    tracing::info!(stored = records.len(), configured = configured.len(), "the API keys changed");
-    newest.send_modify(|ring| *ring = Arc::new(ring.renewed(configured.iter().cloned().chain(records))));
 }
 
 async fn sweep(store: Store, retention: Retention) {

@@ -17,6 +17,22 @@ use crate::trace::Recognition;
 #[derive(Debug, Clone)]
 pub struct Caller(Arc<KnownKey>);
 
+impl Caller {
+    /// What `work` brings, unless the key is revoked before. What is done at once costs nothing more.
+    ///
+    /// # Errors
+    /// `invalid_api_key` when the key is revoked.
+    pub async fn unless_revoked<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.revocation.revoked() => {
+                Err(Failure::new(ErrorCode::InvalidApiKey, "The API key was revoked: send another one"))
+            }
+        }
+    }
+}
+
 impl Deref for Caller {
     type Target = KnownKey;
 

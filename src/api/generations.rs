@@ -72,7 +72,8 @@ pub async fn submit(
         Ok(key) => key,
         Err(failure) => return Ok(refuse(&failure, payload)),
     };
-    let body = match read_json(&request, payload, settings.max_body_bytes, &settings.memory).await {
+    let body = read_json(&request, payload, settings.max_body_bytes, &settings.memory);
+    let body = match caller.unless_revoked(body).await? {
         Ok(body) => body,
         Err(response) => return Ok(response),
     };
@@ -178,7 +179,7 @@ fn task_object(snapshot: &Snapshot) -> HttpResponse {
 
 /// The reply of a blocking call: waits until the task has ended.
 async fn outcome(tasks: &Tasks, id: &TaskId, caller: &Caller) -> Result<HttpResponse, Failure> {
-    Ok(ended(&tasks.wait(id, caller.hash, Duration::MAX).await?))
+    Ok(ended(&caller.unless_revoked(tasks.wait(id, caller.hash, Duration::MAX)).await??))
 }
 
 /// The reply of a streaming call. As long as nothing of the answer is there, a failure is an HTTP error.
@@ -190,12 +191,12 @@ async fn streaming(
     caller: &Caller,
     mut log: LogReader,
 ) -> Result<HttpResponse, Failure> {
-    let mark = log.reached(0).await;
+    let mark = caller.unless_revoked(log.reached(0)).await?;
     // A lone entry is the terminal frame of a failure.
     if mark.is_final() && mark.len <= 1 {
         return Ok(ended(&tasks.describe(&id, caller.hash).await?));
     }
-    let mut response = stream::response(request, reception, id.clone(), log, 0);
+    let mut response = stream::response(request, reception, caller, id.clone(), log, 0);
     mark_with(&mut response, &id);
     Ok(response)
 }

@@ -1,6 +1,7 @@
 //! A subscription as `text/event-stream`: where it starts, and how its response is made.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_web::http::{Method, Version, header};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -47,7 +48,7 @@ pub async fn subscribe(
         let (mut head, _) = head(&request);
         return Ok(head.streaming(stream::empty::<Result<Bytes, Failure>>()));
     }
-    Ok(response(&request, &reception, id, log, position))
+    Ok(response(&request, &reception, &caller, id, log, position))
 }
 
 /// The response to `request`: a subscription that starts at `position`.
@@ -55,12 +56,14 @@ pub async fn subscribe(
 pub fn response(
     request: &HttpRequest,
     reception: &Reception,
+    caller: &Caller,
     task_id: TaskId,
     log: LogReader,
     position: usize,
 ) -> HttpResponse {
     let (mut head, framing) = head(request);
-    let visitor = Visitor { request_id: RequestId::of(request).into(), task_id };
+    let visitor =
+        Visitor { request_id: RequestId::of(request).into(), task_id, key: Arc::clone(&caller.revocation) };
     let hand_over = request.conn_data::<Rc<HandOver>>().map(Rc::clone);
     let mut response = head.streaming(reception.body(log, position, framing, visitor, hand_over));
     response.head_mut().no_chunking(framing == Framing::UntilClose);

@@ -34,7 +34,7 @@ pub async fn query(
     request.extensions_mut().insert(id.clone());
     let snapshot = match wait(request.query_string())? {
         None => tasks.describe(&id, caller.hash).await?,
-        Some(most) => tasks.wait(&id, caller.hash, most).await?,
+        Some(most) => caller.unless_revoked(tasks.wait(&id, caller.hash, most)).await??,
     };
     let asked = match includes(request.query_string(), "request") {
         true => Some(tasks.request(&id, caller.hash).await?),

@@ -16,14 +16,14 @@ use super::socket::HandOver;
 use super::visit::Departure;
 use crate::wire::event_stream::KEEP_ALIVE;
 
-/// The server stops and the task has not ended: the connection breaks off, so that no reader takes this for
-/// the end of the stream.
+/// The stream ends before its task does, because the server stops or the subscriber's key was revoked: the connection
+/// breaks off, so that no reader takes this for the end of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokenOff;
 
 impl fmt::Display for BrokenOff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server stops before the task has ended")
+        f.write_str("the stream ends before its task: the server stops, or the key was revoked")
     }
 }
 
@@ -65,7 +65,7 @@ impl Body {
     }
 
     fn stay(&self, arrival: Box<Arrival>) -> Stage {
-        let seat = self.circles.join(&arrival.log, self.keep_alive);
+        let seat = self.circles.join(&arrival.log, self.keep_alive, arrival.visit.key());
         Stage::Staying(arrival, seat)
     }
 }
@@ -142,8 +142,12 @@ impl Arrival {
     }
 
     fn piece(&mut self, seat: &Seat, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        // Before the look at the log: what is published in between wakes it.
+        // Before the looks at key and log: what happens in between wakes it.
         seat.wait(cx);
+        if self.visit.is_revoked() {
+            self.visit.ends(Departure::Revoked);
+            return Poll::Ready(Some(Err(BrokenOff)));
+        }
         match self.cursor.step(&self.log, self.log.mark()) {
             Step::Wait if seat.is_silent() => {
                 seat.sent();
@@ -185,7 +189,8 @@ mod tests {
     use crate::task::id::TaskId;
 
     fn body_of(log: &ChunkLog, keep_alive: u64) -> Body {
-        let visitor = Visitor { request_id: "req-1".into(), task_id: TaskId::generate(7) };
+        let visitor =
+            Visitor { request_id: "req-1".into(), task_id: TaskId::generate(7), key: Arc::default() };
         let arrival = Arrival {
             log: log.reader(),
             cursor: Cursor::at(0),

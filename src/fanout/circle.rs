@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use futures_util::future::{AbortHandle, Either, abortable, select};
 use slab::Slab;
 use tokio::time::{Instant, sleep_until};
 
+use crate::keys::revocation::Revocation;
 use crate::task::chunk_log::LogReader;
 
 /// The circles of one HTTP worker, by the number of their log.
@@ -35,6 +37,7 @@ struct Member {
     last_piece: Instant,
     /// Is it to be sent a comment?
     is_silent: bool,
+    key: Arc<Revocation>,
 }
 
 /// A membership. Dropped, it is over; the last one takes the circle with it.
@@ -46,7 +49,7 @@ pub(super) struct Seat {
 
 impl Circles {
     /// A seat among the readers of a log.
-    pub(super) fn join(&self, log: &LogReader, keep_alive: Duration) -> Seat {
+    pub(super) fn join(&self, log: &LogReader, keep_alive: Duration, key: Arc<Revocation>) -> Seat {
         let mut circles = self.0.borrow_mut();
         let circle = circles.get(&log.number()).and_then(Weak::upgrade).unwrap_or_else(|| {
             // Here and not when a circle ends: that one does not know of the others.
@@ -55,9 +58,19 @@ impl Circles {
             circles.insert(log.number(), Rc::downgrade(&circle));
             circle
         });
-        let member = Member { waker: Waker::noop().clone(), last_piece: Instant::now(), is_silent: false };
+        let waker = Waker::noop().clone();
+        let member = Member { waker, last_piece: Instant::now(), is_silent: false, key };
         let place = circle.members.borrow_mut().insert(member);
         Seat { circle, place }
+    }
+
+    /// Wakes the members whose key was revoked.
+    pub(super) fn wake_revoked(&self) {
+        for circle in self.0.borrow().values().filter_map(Weak::upgrade) {
+            let members = circle.members.borrow();
+            let revoked = members.iter().filter(|(_, member)| member.key.is_revoked());
+            revoked.for_each(|(_, member)| member.waker.wake_by_ref());
+        }
     }
 }
 

@@ -77,7 +77,12 @@ impl Hall {
         arrival: Arrival,
         now: Instant,
     ) -> io::Result<()> {
-        let Arrival { log, cursor, framing, visit } = arrival;
+        let Arrival { log, cursor, framing, mut visit } = arrival;
+        if visit.is_revoked() {
+            // From here on those who are told of revoked keys find it among the subscribers.
+            visit.ends(Departure::Revoked);
+            return Ok(());
+        }
         let entry = self.subscribers.vacant_entry();
         let place = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -192,6 +197,14 @@ impl Hall {
         }
         for place in stuck {
             self.remove(place, Departure::Stuck);
+        }
+    }
+
+    /// Breaks off the subscribers whose key was revoked.
+    pub(super) fn break_off_revoked(&mut self) {
+        let revoked = self.subscribers.iter().filter(|(_, subscriber)| subscriber.visit.is_revoked());
+        for place in revoked.map(|(place, _)| place).collect::<Vec<_>>() {
+            self.remove(place, Departure::Revoked);
         }
     }
 

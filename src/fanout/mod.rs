@@ -40,6 +40,12 @@
 //! does where the response was complete with its first piece.) Responses to requests before it are
 //! in the same buffer and leave first.
 //!
+//! # What ends a stream early
+//!
+//! A server that drains parks the log, and a cursor that has come to its end breaks off. A key that is revoked has its
+//! subscribers broken off: each pump is told and walks over its subscribers once; the bodies of a worker are woken and
+//! look. No subscriber waits for that by itself, and nothing looks for it at an event but a body, at one flag.
+//!
 //! # What a pump is
 //!
 //! A future on each task arbiter, with an event loop of its own for its sockets (epoll, through mio). A task's
@@ -66,12 +72,13 @@ mod topic;
 pub mod visit;
 
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
 use futures_util::future::join_all;
+use tokio::sync::watch;
 
 use crate::config::StreamConfig;
 use crate::metrics::{Behind, FanoutMetrics};
@@ -94,6 +101,8 @@ pub struct Fanout {
     keep_alive: Duration,
     pumps: Arc<[PumpHandle]>,
     audience: Arc<Audience>,
+    /// Tells the workers that keys were revoked.
+    revocations: watch::Sender<()>,
 }
 
 impl Fanout {
@@ -110,7 +119,8 @@ impl Fanout {
         let arbiters = if config.hand_over { arbiters } else { &[] };
         let pumps = arbiters.iter().map(|arbiter| pump::start(arbiter, config));
         let pumps = pumps.collect::<io::Result<_>>()?;
-        Ok(Self { keep_alive: config.keep_alive, pumps, audience: Arc::new(Audience::new(metrics)) })
+        let (audience, revocations) = (Arc::new(Audience::new(metrics)), watch::Sender::new(()));
+        Ok(Self { keep_alive: config.keep_alive, pumps, audience, revocations })
     }
 
     /// Everybody who is subscribed.
@@ -132,6 +142,13 @@ impl Fanout {
         self.pumps.get(turn.checked_rem(self.pumps.len())?)
     }
 
+    /// Breaks off the subscribers whose key was revoked before this was called. Those who come later are broken off at
+    /// their beginning: until a key is revoked it costs an event nothing.
+    pub async fn break_off_revoked(&self) {
+        self.revocations.send_replace(());
+        join_all(self.pumps.iter().map(PumpHandle::break_off_revoked)).await;
+    }
+
     /// Lets the pumps write what there is to be written and end, which takes at most so long. No log may grow any more.
     pub async fn stop(&self, most: Duration) {
         join_all(self.pumps.iter().map(|pump| pump.stop(most))).await;
@@ -149,7 +166,9 @@ impl Reception {
     /// A reception for the worker whose thread this is.
     #[must_use]
     pub fn open(fanout: Fanout) -> Self {
-        Self { fanout, circles: Rc::default() }
+        let circles = Rc::<Circles>::default();
+        actix_rt::spawn(wake_revoked(fanout.revocations.subscribe(), Rc::downgrade(&circles)));
+        Self { fanout, circles }
     }
 
     /// The body of a response that brings a subscriber everything from entry `position` on. `hand_over` is how the
@@ -168,5 +187,13 @@ impl Reception {
         let visit = Visit::begin(Arc::clone(audience), visitor);
         let arrival = Box::new(Arrival { log, cursor: Cursor::at(position), framing, visit });
         Body::new(arrival, *keep_alive, Rc::clone(&self.circles), exit)
+    }
+}
+
+/// Wakes the bodies of a worker whose key was revoked: they find out why.
+async fn wake_revoked(mut revocations: watch::Receiver<()>, circles: Weak<Circles>) {
+    while revocations.changed().await.is_ok() {
+        let Some(circles) = circles.upgrade() else { return };
+        circles.wake_revoked();
     }
 }

@@ -53,6 +53,8 @@ enum Command {
     Take(std::net::TcpStream, OpenFile, Box<Arrival>),
     /// To tell how far its subscribers are behind.
     Measure(oneshot::Sender<Behind>),
+    /// To break off the subscribers whose key was revoked.
+    BreakOffRevoked,
     /// To end once everybody has been sent everything, and to tell then.
     Stop(oneshot::Sender<()>),
 }
@@ -76,6 +78,12 @@ impl PumpHandle {
         let (behind, measured) = oneshot::channel();
         self.0.send(Command::Measure(behind)).await.ok()?;
         measured.await.ok()
+    }
+
+    /// Has it break off the subscribers whose key was revoked.
+    pub(super) async fn break_off_revoked(&self) {
+        // One that has ended has none.
+        let _ = self.0.send(Command::BreakOffRevoked).await;
     }
 
     /// Waits until everybody has been sent everything, or for so long.
@@ -193,6 +201,7 @@ impl Pump {
                     // Whoever asked may have lost patience.
                     let _ = behind.send(self.hall.measure());
                 }
+                Poll::Ready(Some(Command::BreakOffRevoked)) => self.hall.break_off_revoked(),
                 Poll::Ready(Some(Command::Stop(stopped))) => {
                     self.commands.close();
                     self.stopped = Some(stopped);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::keys::revocation::Revocation;
 use crate::metrics::FanoutMetrics;
 use crate::task::id::TaskId;
 
@@ -42,6 +43,8 @@ pub enum Departure {
     BrokenOff,
     /// It took nothing of what it was sent for too long.
     Stuck,
+    /// Its key was revoked.
+    Revoked,
 }
 
 impl Departure {
@@ -51,6 +54,7 @@ impl Departure {
             Self::Complete => "complete",
             Self::BrokenOff => "broken_off",
             Self::Stuck => "stuck",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -62,6 +66,8 @@ pub struct Visitor {
     pub request_id: Box<str>,
     /// The task whose stream it is.
     pub task_id: TaskId,
+    /// Of the key that it has subscribed with.
+    pub key: Arc<Revocation>,
 }
 
 /// One subscription, until its connection, or the HTTP server for it, was given the last of its frames. Dropped, it is
@@ -117,6 +123,16 @@ impl Visit {
         if self.frames - self.counted >= COUNTED_AT_ONCE {
             self.tell();
         }
+    }
+
+    /// The subscriber's key.
+    pub(super) fn key(&self) -> Arc<Revocation> {
+        Arc::clone(&self.visitor.key)
+    }
+
+    /// True if the subscriber's key was revoked.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.visitor.key.is_revoked()
     }
 
     /// Says how it ends; unsaid, the subscriber has left.

@@ -5,8 +5,9 @@
 //! newest one.
 
 pub mod allowance;
+pub mod revocation;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use allowance::Allowance;
+use revocation::Revocation;
 
 use crate::channel::pattern::ModelPattern;
 use crate::task::id::random_text;
@@ -109,6 +111,8 @@ pub struct KnownKey {
     pub hash: KeyHash,
     /// What it may still do; the same one in every keyring that has the key with these limits.
     pub allowance: Arc<Allowance>,
+    /// Whether it was revoked; the same one in every keyring that has the key.
+    pub revocation: Arc<Revocation>,
     models: Vec<ModelPattern>,
 }
 
@@ -139,14 +143,24 @@ impl Keyring {
             .iter()
             .map(|known| ((known.hash, known.allowance.limits()), Arc::clone(&known.allowance)))
             .collect();
+        let mut revocations: HashMap<_, _> =
+            self.0.iter().map(|known| (known.hash, Arc::clone(&known.revocation))).collect();
         let known = |record: KeyRecord| {
             let KeyRecord { name, hash, models, limits } = record;
             let allowance = spent.get(&(hash, limits)).map(Arc::clone);
             let allowance = allowance.unwrap_or_else(|| Arc::new(Allowance::new(limits)));
             let models = models.iter().map(|model| ModelPattern::new(model)).collect();
-            Arc::new(KnownKey { name, hash, allowance, models })
+            let revocation = Arc::clone(revocations.entry(hash).or_default());
+            Arc::new(KnownKey { name, hash, allowance, revocation, models })
         };
         Self(records.into_iter().map(known).collect())
+    }
+
+    /// Revokes the keys that a newer ring no longer has. Returns whether there are any.
+    pub fn revoke_all_but(&self, newer: &Self) -> bool {
+        let left: HashSet<_> = newer.0.iter().map(|known| known.hash).collect();
+        let gone = self.0.iter().filter(|known| !left.contains(&known.hash));
+        gone.map(|known| known.revocation.revoke()).count() > 0
     }
 
     /// The key with this text.
@@ -242,6 +256,20 @@ mod tests {
         assert!(raised.find("sk-a").unwrap().allowance.spend().is_ok());
         let back = ring.renewed([]).renewed([limited("sk-a", 1)]);
         assert!(back.find("sk-a").unwrap().allowance.spend().is_ok());
+    }
+
+    #[test]
+    fn a_key_that_a_newer_ring_lacks_is_revoked_wherever_it_is_in_use() {
+        let ring = Keyring::new([limited("sk-a", 1), limited("sk-b", 1), limited("sk-c", 1)]);
+        let in_use: Vec<_> = ["sk-a", "sk-b", "sk-c"].map(|key| ring.find(key).unwrap()).into();
+        // Another limit makes no other key of it.
+        let newer = ring.renewed([limited("sk-a", 1), limited("sk-b", 2)]);
+        assert!(ring.revoke_all_but(&newer));
+        let revoked: Vec<_> = in_use.iter().map(|key| key.revocation.is_revoked()).collect();
+        assert_eq!(revoked, [false, false, true]);
+        let newest = newer.renewed([limited("sk-b", 2)]);
+        assert!(newer.revoke_all_but(&newest) && in_use[0].revocation.is_revoked());
+        assert!(!newest.revoke_all_but(&newest.renewed([limited("sk-b", 2)])));
     }
 
     #[test]

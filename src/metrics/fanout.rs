@@ -19,7 +19,7 @@ impl FanoutMetrics {
     pub(super) fn open(registry: &Registry) -> Result<Self, MetricsError> {
         let subscribers = names::SUBSCRIBERS.open(registry)?;
         let ended = names::SUBSCRIPTIONS_ENDED.open(registry)?;
-        for reason in ["complete", "left", "stuck", "broken_off"] {
+        for reason in ["complete", "left", "stuck", "broken_off", "revoked"] {
             let _ = ended.of([reason]);
         }
         Ok(Self {

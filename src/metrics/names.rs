@@ -103,7 +103,7 @@ metrics! {
     SUBSCRIBERS: IntGaugeVec, "hearken_subscribers", ["transport"],
         "Subscribers who are connected, by who writes to them: pump (handed over, once the first piece is written), body (the HTTP server).";
     SUBSCRIPTIONS_ENDED: IntCounterVec, "hearken_subscriptions_ended_total", ["reason"],
-        "Subscriptions that are over: complete, left, stuck (of the pumps' only: others have left), broken_off by the server's stop.";
+        "Subscriptions that are over: complete, left, stuck (of the pumps' only: others have left), broken_off by the server's stop, revoked with their key.";
     SENT: IntCounterVec, "hearken_frames_sent_total", [], "Frames that were written to subscribers.";
     SENT_BYTES: IntCounterVec, "hearken_frames_sent_bytes_total", [], "The same in bytes; where a pump writes, with the framing of the body.";
     BEHIND: IntGaugeVec, "hearken_frames_behind", [],

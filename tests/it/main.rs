@@ -43,6 +43,7 @@ mod recordings;
 mod reference;
 mod restart;
 mod retry;
+mod revoked;
 mod spans;
 mod spool;
 mod stream;

@@ -100,8 +100,20 @@ impl Http2 {
         headers: &[(&str, &str)],
         ends: bool,
     ) -> Option<Asked> {
+        self.begin_as(KEY, method, path, headers, ends)
+    }
+
+    /// The same with another key.
+    pub(crate) fn begin_as(
+        &mut self,
+        key: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        ends: bool,
+    ) -> Option<Asked> {
         let mut request = Request::builder().method(method).uri(format!("https://localhost{path}"));
-        request = request.header("authorization", format!("Bearer {KEY}"));
+        request = request.header("authorization", format!("Bearer {key}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -1,0 +1,60 @@
+//! Whether a key was revoked, for what goes on in its name: a stream, an upload, a call that waits.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+
+/// One key's. Everything that goes on in the key's name shares it.
+#[derive(Debug, Default)]
+pub struct Revocation {
+    is_revoked: AtomicBool,
+    told: Notify,
+}
+
+impl Revocation {
+    /// Revokes the key, for ever.
+    pub(super) fn revoke(&self) {
+        self.is_revoked.store(true, Ordering::Release);
+        self.told.notify_waiters();
+    }
+
+    /// True if the key was revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.is_revoked.load(Ordering::Acquire)
+    }
+
+    /// Returns when the key is revoked.
+    pub async fn revoked(&self) {
+        let mut told = pin!(self.told.notified());
+        // Before the look: a key that is revoked in between tells.
+        told.as_mut().enable();
+        if !self.is_revoked() {
+            told.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_revocation_reaches_what_waits_and_what_comes_later() {
+        let revocation = Arc::new(Revocation::default());
+        assert!(!revocation.is_revoked() && revocation.revoked().now_or_never().is_none());
+        let waiting = tokio::spawn({
+            let revocation = Arc::clone(&revocation);
+            async move { revocation.revoked().await }
+        });
+        tokio::task::yield_now().await;
+        revocation.revoke();
+        waiting.await.unwrap();
+        assert!(revocation.is_revoked() && revocation.revoked().now_or_never().is_some());
+    }
+}

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::pieces::Pieces;
 use super::reply;
 use crate::error::Failure;
 use crate::metrics::CONTENT_TYPE;
@@ -34,7 +35,9 @@ impl Metrics {
 pub async fn serve(request: HttpRequest, metrics: Option<web::Data<Metrics>>) -> HttpResponse {
     let Some(metrics) = metrics else { return reply::not_found(request).await };
     match metrics.text().await {
-        Some(text) => HttpResponse::Ok().insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(text),
+        Some(text) => {
+            HttpResponse::Ok().insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(Pieces::of(text))
+        }
         None => Failure::internal().error_response(),
     }
 }

@@ -1,6 +1,7 @@
 //! What stays the same as long as the server runs, as a response: whole, or `304` for who has it already.
 
 use std::io::Read;
+use std::sync::{Arc, OnceLock};
 
 use actix_web::http::header::{
     self, AcceptEncoding, Encoding, EntityTag, Header, HeaderName, HeaderValue, IfNoneMatch,
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 
+use super::pieces::Pieces;
 use crate::error::Failure;
 
 /// Content with the name of its version.
@@ -17,7 +19,8 @@ use crate::error::Failure;
 pub struct Unchanging {
     content_type: &'static str,
     bytes: Bytes,
-    is_packed: bool,
+    /// Of packed content: the same unpacked, once a client has asked for it. `None` inside: it cannot be unpacked.
+    unpacked: Option<Arc<OnceLock<Option<Bytes>>>>,
     tag: EntityTag,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -29,13 +32,14 @@ impl Unchanging {
         let bytes = bytes.into();
         // Half of the digest tells as many versions apart as there will ever be.
         let name = Sha256::digest(&bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self { content_type, bytes, is_packed: false, tag: EntityTag::new_weak(name), headers: Vec::new() }
+        Self { content_type, bytes, unpacked: None, tag: EntityTag::new_weak(name), headers: Vec::new() }
     }
 
-    /// Content that is at hand packed by gzip. It is sent so, and unpacked for the rare client that takes no gzip.
+    /// Content that is at hand packed by gzip. It is sent so. For the clients that take no gzip it is unpacked, once, and
+    /// what all of them are sent is the same memory.
     #[must_use]
     pub fn packed(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
-        Self { is_packed: true, ..Self::new(content_type, bytes) }
+        Self { unpacked: Some(Arc::default()), ..Self::new(content_type, bytes) }
     }
 
     /// The same with another header.
@@ -53,16 +57,14 @@ impl Unchanging {
         }
         let mut response = self.head(HttpResponse::Ok());
         response.content_type(self.content_type);
-        if !self.is_packed {
-            return response.body(self.bytes.clone());
-        }
+        let Some(unpacked) = &self.unpacked else { return response.body(Pieces::of(self.bytes.clone())) };
         if takes_gzip(request) {
-            return response.insert_header((header::CONTENT_ENCODING, "gzip")).body(self.bytes.clone());
+            response.insert_header((header::CONTENT_ENCODING, "gzip"));
+            return response.body(Pieces::of(self.bytes.clone()));
         }
-        let mut unpacked = Vec::new();
-        match GzDecoder::new(self.bytes.as_ref()).read_to_end(&mut unpacked) {
-            Ok(_) => response.body(unpacked),
-            Err(_) => Failure::internal().error_response(),
+        match unpacked.get_or_init(|| unpack(&self.bytes)) {
+            Some(bytes) => response.body(Pieces::of(bytes.clone())),
+            None => Failure::internal().error_response(),
         }
     }
 
@@ -81,7 +83,7 @@ impl Unchanging {
             .insert_header((header::CACHE_CONTROL, "no-cache"))
             .insert_header((header::ETAG, self.tag.to_string()))
             .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
-        if self.is_packed {
+        if self.unpacked.is_some() {
             response.insert_header((header::VARY, "Accept-Encoding"));
         }
         for (name, value) in &self.headers {
@@ -89,6 +91,13 @@ impl Unchanging {
         }
         response
     }
+}
+
+fn unpack(packed: &[u8]) -> Option<Bytes> {
+    let mut unpacked = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut unpacked).ok()?;
+    unpacked.shrink_to_fit();
+    Some(unpacked.into())
 }
 
 fn takes_gzip(request: &HttpRequest) -> bool {

@@ -1,0 +1,43 @@
+//! Response bodies that are whole in memory, given to the HTTP server piece by piece.
+//!
+//! The HTTP/1 server copies each piece into the connection's buffer, and asks for the next one when the buffer is
+//! nearly written. A client that does not read so holds one piece for itself, and the rest is what all share.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use bytes::Bytes;
+
+/// Most bytes of a piece.
+const PIECE: usize = 16 * 1024;
+
+/// A body of known length. It does not say that it is whole bytes: the HTTP server would take them as one piece.
+#[derive(Debug)]
+pub struct Pieces {
+    rest: Bytes,
+}
+
+impl Pieces {
+    /// Makes a body of these bytes, which are not copied.
+    pub fn of(bytes: impl Into<Bytes>) -> Self {
+        Self { rest: bytes.into() }
+    }
+}
+
+impl MessageBody for Pieces {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.rest.len() as u64)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(self.rest.split_to(length))))
+    }
+}

@@ -104,7 +104,7 @@ error_codes! {
     UpstreamRejected => (422, "invalid_request_error", "upstream_rejected", false),
     /// The key submits more often than it may.
     RateLimitExceeded => (429, "rate_limit_error", "rate_limit_exceeded", true),
-    /// Too many tasks wait already.
+    /// Too many tasks wait already, or too many large bodies are under way.
     QueueFull => (429, "rate_limit_error", "queue_full", true),
     /// A fault of hearken's own.
     InternalError => (500, "internal_error", "internal_error", true),

@@ -24,6 +24,7 @@
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`trace`] | what is recorded of requests and tasks as [spans](task::spans), and exported by OTLP |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance), and whether it was [revoked](keys::revocation) |
+//! | [`memory`] | memory that several callers share: [`Memory`](memory::Memory), and what [responses](memory::ResponseMemory) may take of it |
 //! | [`metrics`] | what is [counted](metrics::Metrics) where it happens, and what is asked [now](metrics::Now) of its owner |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`fanout`] | from a chunk log to any number of subscribers: as a [body](fanout::body), or over a connection that was [handed over](fanout::socket) to a [pump](fanout::pump) |
@@ -37,7 +38,7 @@
 //! Who may know whom: `cli → {server, client}`; `client → {net, audio, task, wire}`;
 //! `server → api → {actors, fanout} → {channel → upstream, fetch, trace} → {store, net} →
 //! {audio, task} → wire → error`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and
-//! `config` hold values that several parts receive, `metrics` what several parts count by.
+//! `config` hold values that several parts receive, `metrics` what several parts count by, `memory` what they share.
 //!
 //! # The way of one task
 //!
@@ -108,6 +109,8 @@
 //!   connection, and each body, has to arrive within its own. And so is the number of connections of an address.
 //! - A key that is revoked ends what goes on in its name: streams, uploads, calls that wait. Until then this costs nothing
 //!   for an event.
+//! - A response that may be large takes its share of [`ResponseMemory`](memory::ResponseMemory) before its parts are read,
+//!   and holds it until it is sent. The HTTP server gets any body in [pieces](api::pieces): it copies what it is given.
 //! - What is counted costs an atomic once for a task, a call, a batch of chunks, a commit or a subscription, and nothing
 //!   for an event of a subscriber. What is, is asked of its owner by whoever looks: no gauge is kept by adding and taking
 //!   off, but where a guard does both.
@@ -128,6 +131,7 @@ pub mod fanout;
 pub mod fetch;
 pub mod inspect;
 pub mod keys;
+pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod server;

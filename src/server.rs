@@ -40,6 +40,7 @@ use crate::channel::{Channel, Channels};
 use crate::config::{ChannelConfig, ChannelKind, Config, Retention, StreamConfig};
 use crate::fanout::Fanout;
 use crate::fetch::Fetcher;
+use crate::memory::ResponseMemory;
 use crate::metrics::{Metrics, MetricsError};
 use crate::store::{Store, StoreError};
 use crate::trace::Traces;
@@ -151,7 +152,8 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     if taken_up != TakenUp::default() {
         tracing::info!(run = taken_up.run, end = taken_up.end, "took up what an earlier run left unfinished");
     }
-    let tasks = Tasks::new(registry, store.clone());
+    let responses = ResponseMemory::new(config.limits.max_response_memory_bytes);
+    let tasks = Tasks::new(registry, store.clone(), responses);
     actix_rt::spawn(sweep(store.clone(), config.retention));
 
     let draining = Draining::default();

@@ -22,8 +22,9 @@ use crate::channel::Channel;
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
 use crate::keys::allowance::Allowance;
+use crate::memory::{Held, ResponseMemory};
 use crate::metrics::TaskLevels;
-use crate::store::Store;
+use crate::store::{MOST_LISTED_BYTES, Store, Weighed};
 use crate::task::Task;
 use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
@@ -37,6 +38,15 @@ use task::{Cancel, Describe};
 
 /// Most audio that a running task keeps in memory, in bytes of base64: reading a file takes longer than it does.
 pub const HELD_BYTES: usize = 64 * 1024;
+
+/// Results of at most this many bytes are read before there is a share of the memory for responses: most results are
+/// no larger, and are read once.
+const READ_AT_ONCE: usize = 16 * 1024;
+
+/// What a response takes while it is made: each result as it is stored and as it is sent, and a little around it.
+fn cost(results: usize) -> usize {
+    results.saturating_mul(2).saturating_add(4096)
+}
 
 /// A valid submit that has yet to be accepted.
 #[derive(Debug)]
@@ -77,13 +87,20 @@ pub struct Accepted {
 pub struct Tasks {
     registry: Addr<Registry>,
     store: Store,
+    responses: ResponseMemory,
 }
 
 impl Tasks {
     /// A handle over a running registry.
     #[must_use]
-    pub fn new(registry: Addr<Registry>, store: Store) -> Self {
-        Self { registry, store }
+    pub fn new(registry: Addr<Registry>, store: Store, responses: ResponseMemory) -> Self {
+        Self { registry, store, responses }
+    }
+
+    /// Returns the memory that what is told here takes its share of.
+    #[must_use]
+    pub fn responses(&self) -> &ResponseMemory {
+        &self.responses
     }
 
     /// Accepts a task. When this returns it is durable; it runs whatever becomes of the caller.
@@ -126,22 +143,43 @@ impl Tasks {
         }
     }
 
-    /// The task's current state.
+    /// The task's current state, with a share of the memory for responses where its result is large.
     ///
     /// # Errors
-    /// `task_not_found`, also for another key's task.
-    pub async fn describe(&self, id: &TaskId, owner: KeyHash) -> Result<Snapshot, Failure> {
+    /// `task_not_found`, also for another key's task; `queue_full` when there is no memory for its result.
+    pub async fn describe(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
+        let (mut most_bytes, mut share) = (READ_AT_ONCE, None);
+        loop {
+            match self.look(id, owner, most_bytes).await? {
+                Weighed::Light(value) => return Ok(Held { value, share }),
+                Weighed::Heavy(bytes) => {
+                    drop(share.take());
+                    share = self.responses.share(cost(bytes)).await?;
+                    most_bytes = bytes;
+                }
+            }
+        }
+    }
+
+    /// The task's current state, unless its result is in the store and has more than `most_bytes`.
+    async fn look(
+        &self,
+        id: &TaskId,
+        owner: KeyHash,
+        most_bytes: usize,
+    ) -> Result<Weighed<Snapshot>, Failure> {
         loop {
             let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? else {
-                return self.store.find(id.clone(), owner).await?.ok_or_else(Failure::task_not_found);
+                let found = self.store.find(id.clone(), owner, most_bytes).await?;
+                return found.ok_or_else(Failure::task_not_found);
             };
             match actor.send(Describe).await {
-                Ok(snapshot) => return Ok(snapshot),
+                Ok(snapshot) => return Ok(Weighed::Light(snapshot)),
                 // The actor retired, or it crashed and its successor will end the log.
                 Err(MailboxError::Closed) => {
                     log.ended().await;
-                    if let Some(snapshot) = self.store.find(id.clone(), owner).await? {
-                        return Ok(snapshot);
+                    if let Some(found) = self.store.find(id.clone(), owner, most_bytes).await? {
+                        return Ok(found);
                     }
                 }
                 Err(MailboxError::Timeout) => return Err(Failure::internal()),
@@ -157,37 +195,55 @@ impl Tasks {
         self.store.request(id.clone(), owner).await?.ok_or_else(Failure::task_not_found)
     }
 
-    /// The owner's tasks, newest first.
+    /// The owner's tasks, newest first, with a share of the memory for responses where their results are large. A page
+    /// whose results would have more than [`MOST_LISTED_BYTES`] together ends earlier, but not before its first task.
     ///
     /// # Errors
-    /// `invalid_param` where there is no task to go on after.
-    pub async fn list(&self, owner: KeyHash, query: ListQuery) -> Result<Page, Failure> {
-        let wanted = query.status;
-        let page = self.store.list(owner, query).await?;
-        let mut page = page.ok_or_else(|| {
-            Failure::invalid_param(
-                "after",
-                "after must be the id of a task of this API key that is still kept",
-            )
-        })?;
+    /// `invalid_param` where there is no task to go on after; `queue_full` when there is no memory for the results.
+    pub async fn list(&self, owner: KeyHash, query: ListQuery) -> Result<Held<Page>, Failure> {
+        let (mut most_bytes, mut share) = (READ_AT_ONCE, None);
+        let mut page = loop {
+            let found = self.store.list(owner, query.clone(), most_bytes).await?;
+            match found.ok_or_else(|| {
+                Failure::invalid_param(
+                    "after",
+                    "after must be the id of a task of this API key that is still kept",
+                )
+            })? {
+                Weighed::Light(page) => break page,
+                Weighed::Heavy(bytes) => {
+                    // The first is given back before the second is asked for: callers that wait hold nothing.
+                    drop(share.take());
+                    most_bytes = bytes.max(MOST_LISTED_BYTES);
+                    share = self.responses.share(cost(most_bytes)).await?;
+                }
+            }
+        };
+        let mut left = most_bytes.saturating_sub(page.tasks.iter().map(Snapshot::weight).sum());
         // What has not ended is told by its actor; the store only knows how it began.
         for task in page.tasks.iter_mut().filter(|task| !task.state.is_terminal()) {
-            match self.describe(&task.id, owner).await {
-                Ok(now) => *task = now,
+            match self.look(&task.id, owner, left).await {
+                Ok(Weighed::Light(now)) if now.weight() <= left => {
+                    left -= now.weight();
+                    *task = now;
+                }
+                // It ended while the list was made, and there is no room for its result on this page: the page tells
+                // of the moment before.
+                Ok(_) => {}
                 // It ended and was forgotten while the list was made.
                 Err(failure) if failure.code == ErrorCode::TaskNotFound => {}
                 Err(failure) => return Err(failure),
             }
         }
-        page.tasks.retain(|task| wanted.is_none_or(|status| task.state.status() == status));
-        Ok(page)
+        page.tasks.retain(|task| query.status.is_none_or(|status| task.state.status() == status));
+        Ok(Held { value: page, share })
     }
 
     /// The task's state when it has ended, or after `most`, whichever comes first.
     ///
     /// # Errors
     /// `task_not_found`, also for another key's task.
-    pub async fn wait(&self, id: &TaskId, owner: KeyHash, most: Duration) -> Result<Snapshot, Failure> {
+    pub async fn wait(&self, id: &TaskId, owner: KeyHash, most: Duration) -> Result<Held<Snapshot>, Failure> {
         if let Some(Located { mut log, .. }) = self.locate(id, owner).await? {
             // Running out of time is an answer as well: the state at that moment.
             let _ = timeout(most, log.ended()).await;
@@ -204,14 +260,17 @@ impl Tasks {
         if let Some(Located { log, stream: true, .. }) = located {
             return Ok(log);
         }
-        let snapshot = self.describe(id, owner).await?;
-        if snapshot.stream && snapshot.state.is_terminal() {
+        let (stream, has_ended) = match self.look(id, owner, 0).await? {
+            Weighed::Light(snapshot) => (snapshot.stream, snapshot.state.is_terminal()),
+            Weighed::Heavy(_) => (self.request(id, owner).await?.stream, true),
+        };
+        if stream && has_ended {
             let reopened = self.ask_registry(Reopen { id: id.clone(), owner }).await??;
             if let Some(log) = reopened {
                 return Ok(log);
             }
         }
-        Err(if snapshot.stream {
+        Err(if stream {
             Failure::new(
                 ErrorCode::StreamExpired,
                 format!("The chunks of this task are no longer kept; GET /v1/tasks/{id} has its result"),
@@ -230,7 +289,7 @@ impl Tasks {
     ///
     /// # Errors
     /// `task_not_found`, also for another key's task.
-    pub async fn cancel(&self, id: &TaskId, owner: KeyHash) -> Result<Snapshot, Failure> {
+    pub async fn cancel(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
         if let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? {
             if actor.send(Cancel).await.is_ok() {
                 // Also one that is left to the next start is ended by this: who is told that it is cancelled must not

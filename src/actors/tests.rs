@@ -67,7 +67,12 @@ fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: 
     };
     let registry = Registry::new(settings, vec![Arbiter::new().handle()]);
     let channels = channels.iter().cloned().collect();
-    Service { tasks: Tasks::new(registry.start(), store), channels, metrics, data_dir }
+    Service {
+        tasks: Tasks::new(registry.start(), store, crate::memory::ResponseMemory::new(1 << 20)),
+        channels,
+        metrics,
+        data_dir,
+    }
 }
 
 fn over(upstream: impl Fn() -> UpstreamStream + Send + Sync + 'static) -> Service {
@@ -108,7 +113,7 @@ impl Service {
     }
 
     async fn state(&self, id: &TaskId) -> State {
-        self.tasks.describe(id, owner()).await.unwrap().state
+        self.tasks.describe(id, owner()).await.unwrap().value.state
     }
 
     async fn runs(&self, id: &TaskId) {
@@ -118,7 +123,7 @@ impl Service {
     }
 
     async fn outcome(&self, id: &TaskId) -> State {
-        self.tasks.wait(id, owner(), Duration::from_secs(20)).await.unwrap().state
+        self.tasks.wait(id, owner(), Duration::from_secs(20)).await.unwrap().value.state
     }
 }
 
@@ -244,7 +249,7 @@ async fn what_is_left_to_the_next_start_can_still_be_cancelled() {
     let id = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
     service.runs(&id).await;
     service.tasks.drain(Duration::from_millis(1)).await;
-    let state = service.tasks.cancel(&id, owner()).await.unwrap().state;
+    let state = service.tasks.cancel(&id, owner()).await.unwrap().value.state;
     assert_eq!(failure(state).code, ErrorCode::TaskCancelled);
     assert!(service.tasks.store.unfinished(None).await.unwrap().is_empty());
 }
@@ -317,7 +322,7 @@ async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
         chunks: Some(0),
     };
     service.tasks.store.end(id.clone(), ending).await.unwrap();
-    let state = service.tasks.cancel(&id, owner()).await.unwrap().state;
+    let state = service.tasks.cancel(&id, owner()).await.unwrap().value.state;
     assert!(matches!(state, State::Completed { .. }), "{state:?}");
     let mut log = accepted.log;
     log.ended().await;
@@ -351,7 +356,7 @@ async fn a_waiting_task_that_is_cancelled_gives_its_place_to_the_next() {
     let running = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
     for _ in 0..3 {
         let waiting = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
-        let state = service.tasks.cancel(&waiting, owner()).await.unwrap().state;
+        let state = service.tasks.cancel(&waiting, owner()).await.unwrap().value.state;
         assert_eq!(failure(state).code, ErrorCode::TaskCancelled);
     }
     assert!(matches!(service.state(&running).await, State::Processing { .. }));

@@ -6,13 +6,15 @@ use std::time::Duration;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use bytes::Bytes;
+use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::field::display;
 
 use super::body::{Body, read_json, refuse};
 use super::caller::Caller;
 use super::payload_memory::PayloadMemory;
-use super::reply::task_failed;
+use super::pieces::Pieces;
+use super::reply::{forbid_repeat, held, json, task_failed};
 use super::stream;
 use crate::actors::{Accepted, HELD_BYTES, Leash, NewTask, Tasks};
 use crate::audio::gate::Gate;
@@ -22,6 +24,7 @@ use crate::channel::Channels;
 use crate::channel::choose::{Wanted, choose};
 use crate::error::{ErrorCode, Failure};
 use crate::fanout::Reception;
+use crate::memory::Held;
 use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
@@ -84,7 +87,7 @@ pub async fn submit(
     {
         request.extensions_mut().insert(id.clone());
         let mut response = match delivery {
-            Delivery::Asynchronous => task_object(&tasks.describe(&id, caller.hash).await?),
+            Delivery::Asynchronous => task_object(&tasks, tasks.describe(&id, caller.hash).await?).await?,
             Delivery::Blocking => outcome(&tasks, &id, &caller).await?,
             Delivery::Streaming => {
                 let log = tasks.subscribe(&id, caller.hash).await?;
@@ -106,7 +109,7 @@ pub async fn submit(
     let Accepted { snapshot, log } = tasks.submit(new).await?;
     request.extensions_mut().insert(snapshot.id.clone());
     match delivery {
-        Delivery::Asynchronous => Ok(task_object(&snapshot)),
+        Delivery::Asynchronous => task_object(&tasks, Held::small(snapshot)).await,
         Delivery::Blocking => {
             let reply = outcome(&tasks, &snapshot.id, &caller).await?;
             drop(leash);
@@ -169,17 +172,38 @@ async fn parse(
 }
 
 /// The reply of an asynchronous submit: the task.
-fn task_object(snapshot: &Snapshot) -> HttpResponse {
-    let mut response = HttpResponse::Ok()
-        .insert_header((header::LOCATION, format!("/v1/tasks/{}", snapshot.id)))
-        .json(snapshot.object());
+async fn task_object(tasks: &Tasks, task: Held<Snapshot>) -> Result<HttpResponse, Failure> {
+    let Held { value: snapshot, share } = task;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::LOCATION, format!("/v1/tasks/{}", snapshot.id)));
+    let object = snapshot.object();
+    let mut response = json(response, &object, snapshot.weight(), share, tasks.responses()).await?;
     mark_with(&mut response, &snapshot.id);
-    response
+    Ok(response)
 }
 
 /// The reply of a blocking call: waits until the task has ended.
 async fn outcome(tasks: &Tasks, id: &TaskId, caller: &Caller) -> Result<HttpResponse, Failure> {
-    Ok(ended(&caller.unless_revoked(tasks.wait(id, caller.hash, Duration::MAX)).await??))
+    let answer = async {
+        let task = caller.unless_revoked(tasks.wait(id, caller.hash, Duration::MAX)).await??;
+        ended(tasks, task).await
+    };
+    match answer.await {
+        Err(crowded) if crowded.code == ErrorCode::QueueFull => Ok(not_sent(id, crowded)),
+        answer => answer,
+    }
+}
+
+/// The reply of a call whose task has completed, and whose answer finds no memory to be sent from. A repeat of the call
+/// would pay for a second answer.
+fn not_sent(id: &TaskId, crowded: Failure) -> HttpResponse {
+    let message = format!(
+        "The task has completed, and too many large answers are being sent; GET /v1/tasks/{id} has its answer"
+    );
+    let mut response = Failure { message: message.into(), ..crowded }.error_response();
+    forbid_repeat(&mut response);
+    mark_with(&mut response, id);
+    response
 }
 
 /// The reply of a streaming call. As long as nothing of the answer is there, a failure is an HTTP error.
@@ -194,7 +218,7 @@ async fn streaming(
     let mark = caller.unless_revoked(log.reached(0)).await?;
     // A lone entry is the terminal frame of a failure.
     if mark.is_final() && mark.len <= 1 {
-        return Ok(ended(&tasks.describe(&id, caller.hash).await?));
+        return ended(tasks, tasks.describe(&id, caller.hash).await?).await;
     }
     let mut response = stream::response(request, reception, caller, id.clone(), log, 0);
     mark_with(&mut response, &id);
@@ -243,14 +267,27 @@ fn new_task(
 }
 
 /// The reply of a synchronous call whose task has ended, or which is left to the next start.
-fn ended(snapshot: &Snapshot) -> HttpResponse {
-    let mut response = match &snapshot.state {
-        State::Completed { completion } => HttpResponse::Ok().json(completion.as_ref()),
-        State::Failed { failure, .. } => task_failed(failure),
+async fn ended(tasks: &Tasks, task: Held<Snapshot>) -> Result<HttpResponse, Failure> {
+    let Held { value: snapshot, share } = task;
+    let mut response = match snapshot.state {
+        State::Completed { completion } => {
+            let bytes = held(Bytes::from_owner(Completion(completion)), share, tasks.responses()).await?;
+            HttpResponse::Ok().content_type(header::ContentType::json()).body(Pieces::of(bytes))
+        }
+        State::Failed { failure, .. } => task_failed(&failure),
         State::Pending | State::Processing { .. } => Failure::shutting_down().error_response(),
     };
     mark_with(&mut response, &snapshot.id);
-    response
+    Ok(response)
+}
+
+/// A ChatCompletion as the bytes that it is stored in.
+struct Completion(Arc<RawValue>);
+
+impl AsRef<[u8]> for Completion {
+    fn as_ref(&self) -> &[u8] {
+        self.0.get().as_bytes()
+    }
 }
 
 fn mark_with(response: &mut HttpResponse, id: &TaskId) {

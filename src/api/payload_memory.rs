@@ -1,161 +1,52 @@
 //! The memory that request bodies may take, of all callers together: `limits.max_payload_memory_bytes`.
 //!
-//! A body takes its share before it is read beyond its beginning, and gives it back with the last slice of it. Whoever
-//! finds no room waits, in order, with the upload standing still; whoever finds none for long, or too many before, is
-//! told to come back. Small bodies take none: they are let past.
+//! A body takes its share before it is read beyond its beginning, and gives it back with the last slice of it. An
+//! upload that finds no room stands still; after a time its caller is told to come back. Small bodies take no share.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-
 use crate::error::{ErrorCode, Failure};
+use crate::memory::Memory;
 
-/// Most uploads that stand still. The beginning of each is held all the same: half a megabyte, with the connection's
-/// buffers.
-const MOST_WAITING: usize = 128;
-/// How long an upload may stand still because there is no room.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// When whoever found no room may come back.
+pub use crate::memory::Share;
+
+/// When a caller that found no room may come back.
 const RETRY: Duration = Duration::from_secs(5);
-/// Memory is shared out in blocks of this many bytes.
-const BLOCK: usize = 1024;
 
-/// What there is to share; cheap to clone.
+/// The memory for request bodies; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct PayloadMemory {
-    free: Arc<Semaphore>,
-    all: u32,
-    places: Arc<Semaphore>,
-}
-
-/// A share, given back when dropped.
-#[derive(Debug)]
-pub struct Share(OwnedSemaphorePermit);
+pub struct PayloadMemory(Memory);
 
 impl PayloadMemory {
-    /// `bytes` to share.
+    /// Makes memory of `bytes` to share out.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        let all = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX);
-        let places = Arc::new(Semaphore::new(MOST_WAITING));
-        Self { free: Arc::new(Semaphore::new(all as usize)), all, places }
+        Self(Memory::new(bytes))
     }
 
-    /// A share of this many bytes, or of all there is where that is less, as soon as those who came before have theirs.
+    /// Waits for a share of this many bytes, or of all there is where that is less.
     ///
     /// # Errors
-    /// `queue_full` when there is none within 20 s, or when too many wait for one already.
+    /// `queue_full` when there is no room within 20 s, or when too many uploads wait for room already.
     pub async fn share(&self, bytes: usize) -> Result<Share, Failure> {
-        let blocks = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX).min(self.all);
-        if let Ok(permit) = Arc::clone(&self.free).try_acquire_many_owned(blocks) {
-            return Ok(Share(permit));
-        }
-        let _place = self.places.try_acquire().map_err(|_| crowded())?;
-        match timeout(PATIENCE, Arc::clone(&self.free).acquire_many_owned(blocks)).await {
-            Ok(Ok(permit)) => Ok(Share(permit)),
-            Ok(Err(_)) => Err(Failure::internal()),
-            Err(_) => Err(crowded()),
-        }
+        self.0.share(bytes).await.map_err(|_| {
+            Failure::new(
+                ErrorCode::QueueFull,
+                "Too many large uploads are under way already; try again shortly",
+            )
+            .with_retry_after(RETRY)
+        })
     }
 
-    /// Bytes that are shared out, and all of them.
+    /// Returns the bytes that are shared out, and all of them.
     #[must_use]
     pub fn taken(&self) -> (usize, usize) {
-        let all = self.all as usize;
-        (all.saturating_sub(self.free.available_permits()) * BLOCK, all * BLOCK)
+        self.0.taken()
     }
 
-    /// Uploads that stand still until there is room.
+    /// Returns how many uploads stand still until there is room.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        MOST_WAITING.saturating_sub(self.places.available_permits())
-    }
-}
-
-fn crowded() -> Failure {
-    Failure::new(ErrorCode::QueueFull, "Too many large uploads are under way already; try again shortly")
-        .with_retry_after(RETRY)
-}
-
-impl Share {
-    /// Gives back what is above this many bytes.
-    pub fn shrink(&mut self, bytes: usize) {
-        let surplus = self.0.num_permits().saturating_sub(bytes.div_ceil(BLOCK));
-        drop(self.0.split(surplus));
-    }
-
-    /// The same bytes, which keep the share as long as there is a slice of them.
-    #[must_use]
-    pub fn hold(self, bytes: Bytes) -> Bytes {
-        struct Held {
-            bytes: Bytes,
-            _share: Share,
-        }
-        impl AsRef<[u8]> for Held {
-            fn as_ref(&self) -> &[u8] {
-                &self.bytes
-            }
-        }
-        Bytes::from_owner(Held { bytes, _share: self })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_share_is_held_until_the_last_slice_is_gone() {
-        let memory = PayloadMemory::new(10 * BLOCK);
-        let held = memory.share(6 * BLOCK).await.unwrap().hold(Bytes::from_static(b"audio"));
-        let slice = held.slice(1..3);
-        drop(held);
-        assert!(memory.share(5 * BLOCK).now_or_never().is_none());
-        assert_eq!(memory.taken(), (6 * BLOCK, 10 * BLOCK));
-        assert_eq!(slice, "ud");
-        drop(slice);
-        assert!(memory.share(10 * BLOCK).await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_is_larger_than_all_there_is_gets_that() {
-        let memory = PayloadMemory::new(3 * BLOCK);
-        let all = memory.share(100 * BLOCK).await.unwrap();
-        assert!(memory.share(1).now_or_never().is_none());
-        drop(all);
-        assert!(memory.share(3 * BLOCK).await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_is_served_in_order_and_not_for_ever() {
-        let memory = PayloadMemory::new(10 * BLOCK);
-        let mut first = memory.share(10 * BLOCK).await.unwrap();
-        let mut large = Box::pin(memory.share(8 * BLOCK));
-        assert!(large.as_mut().now_or_never().is_none());
-        assert_eq!(memory.waiting(), 1);
-        // A smaller one that came later does not overtake.
-        first.shrink(8 * BLOCK);
-        assert!(memory.share(BLOCK).now_or_never().is_none());
-        assert_eq!(large.await.unwrap_err().code, ErrorCode::QueueFull);
-        assert!(memory.share(BLOCK).await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_wait_than_there_are_places() {
-        let memory = PayloadMemory::new(BLOCK);
-        let all = memory.share(BLOCK).await.unwrap();
-        let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(memory.share(BLOCK))).collect();
-        assert!(waiting.iter_mut().all(|upload| upload.as_mut().now_or_never().is_none()));
-        let refused = memory.share(BLOCK).now_or_never().unwrap().unwrap_err();
-        assert_eq!((refused.code, refused.retry_after_seconds), (ErrorCode::QueueFull, Some(5)));
-        drop(all);
-        for upload in waiting {
-            drop(upload.await.unwrap());
-        }
+        self.0.waiting()
     }
 }

@@ -1,13 +1,20 @@
-//! A [`Failure`] as an HTTP response, wherever it comes from: the only place that knows how.
+//! A [`Failure`] as an HTTP response, wherever it comes from: the only place that knows how. And what may be large, as
+//! JSON that holds its share of memory.
 
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
+use bytes::Bytes;
+use serde::Serialize;
 
+use super::pieces::Pieces;
 use crate::error::{ErrorCode, Failure};
+use crate::memory::{ResponseMemory, Share};
 use crate::wire::error::{ErrorBody, HttpError};
 
 /// Tells OpenAI's SDKs whether they may repeat a call by themselves.
 const SHOULD_RETRY: &str = "x-should-retry";
+/// Room around the results in an answer, set aside before it is written.
+const AROUND: usize = 1024;
 
 impl ResponseError for Failure {
     fn status_code(&self) -> StatusCode {
@@ -29,10 +36,55 @@ pub fn task_failed(failure: &Failure) -> HttpResponse {
     // A server's error is repeated by OpenAI's packages, also one that will be the same again.
     let will_be_the_same = !failure.retryable && failure.code.status() >= 500;
     if failure.may_have_cost() || will_be_the_same {
-        let never = header::HeaderValue::from_static("false");
-        response.headers_mut().insert(header::HeaderName::from_static(SHOULD_RETRY), never);
+        forbid_repeat(&mut response);
     }
     response
+}
+
+/// Tells OpenAI's SDKs that a repeat would pay for the same work again.
+pub fn forbid_repeat(response: &mut HttpResponse) {
+    let never = header::HeaderValue::from_static("false");
+    response.headers_mut().insert(header::HeaderName::from_static(SHOULD_RETRY), never);
+}
+
+/// Answers with `value` as JSON, in which there are results of so many bytes. The answer holds its share of the memory
+/// for responses until it is sent: the one that `value` came with, or one of its own.
+///
+/// # Errors
+/// `queue_full` when there is no memory for it.
+pub async fn json(
+    mut response: HttpResponseBuilder,
+    value: &impl Serialize,
+    results: usize,
+    share: Option<Share>,
+    memory: &ResponseMemory,
+) -> Result<HttpResponse, Failure> {
+    let mut json = Vec::with_capacity(results + AROUND);
+    serde_json::to_writer(&mut json, value).map_err(|err| {
+        tracing::error!(%err, "an answer cannot be written as JSON");
+        Failure::internal()
+    })?;
+    json.shrink_to_fit();
+    let bytes = held(json.into(), share, memory).await?;
+    Ok(response.content_type(header::ContentType::json()).body(Pieces::of(bytes)))
+}
+
+/// The same bytes, which hold their share of the memory for responses until the last slice of them is gone.
+///
+/// # Errors
+/// `queue_full` when they have no share and there is no memory for them.
+pub async fn held(bytes: Bytes, share: Option<Share>, memory: &ResponseMemory) -> Result<Bytes, Failure> {
+    let share = match share {
+        Some(mut share) => {
+            share.shrink(bytes.len());
+            Some(share)
+        }
+        None => memory.share(bytes.len()).await?,
+    };
+    Ok(match share {
+        Some(share) => share.hold(bytes),
+        None => bytes,
+    })
 }
 
 fn respond(failure: &Failure, error: HttpError<'_>) -> HttpResponse {

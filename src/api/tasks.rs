@@ -6,11 +6,13 @@ use std::time::Duration;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 
 use super::caller::Caller;
+use super::reply::json;
 use crate::actors::Tasks;
 use crate::error::Failure;
+use crate::memory::Held;
 use crate::task::id::TaskId;
 use crate::task::list::ListQuery;
-use crate::task::snapshot::Status;
+use crate::task::snapshot::{Snapshot, Status};
 use crate::wire::task::TaskList;
 
 /// Longest `wait`, in seconds.
@@ -23,7 +25,7 @@ pub const MAX_PAGE: usize = 100;
 /// Handles a query.
 ///
 /// # Errors
-/// `task_not_found`, or `invalid_param` for `wait`.
+/// `task_not_found`, `invalid_param` for `wait`, or `queue_full` when there is no memory for the answer.
 pub async fn query(
     request: HttpRequest,
     caller: Caller,
@@ -32,7 +34,7 @@ pub async fn query(
 ) -> Result<HttpResponse, Failure> {
     let id = task_id(&path)?;
     request.extensions_mut().insert(id.clone());
-    let snapshot = match wait(request.query_string())? {
+    let Held { value: snapshot, share } = match wait(request.query_string())? {
         None => tasks.describe(&id, caller.hash).await?,
         Some(most) => caller.unless_revoked(tasks.wait(&id, caller.hash, most)).await??,
     };
@@ -41,7 +43,8 @@ pub async fn query(
         false => None,
     };
     let timeline = includes(request.query_string(), "timeline");
-    Ok(HttpResponse::Ok().json(snapshot.view(timeline, asked.as_ref())))
+    let view = snapshot.view(timeline, asked.as_ref());
+    json(HttpResponse::Ok(), &view, snapshot.weight(), share, tasks.responses()).await
 }
 
 /// Is `part` one of `?include=part,part`? Unknown parts change nothing.
@@ -53,16 +56,18 @@ fn includes(query: &str, part: &str) -> bool {
 /// Handles a list.
 ///
 /// # Errors
-/// `invalid_param` for `limit`, `after` or `status`.
+/// `invalid_param` for `limit`, `after` or `status`, or `queue_full` when there is no memory for the answer.
 pub async fn list(
     request: HttpRequest,
     caller: Caller,
     tasks: web::Data<Tasks>,
 ) -> Result<HttpResponse, Failure> {
-    let page = tasks.list(caller.hash, list_query(request.query_string())?).await?;
+    let Held { value: page, share } = tasks.list(caller.hash, list_query(request.query_string())?).await?;
     let timeline = includes(request.query_string(), "timeline");
-    let tasks = page.tasks.iter().map(|task| task.view(timeline, None)).collect();
-    Ok(HttpResponse::Ok().json(TaskList::new(tasks, page.has_more)))
+    let views = page.tasks.iter().map(|task| task.view(timeline, None)).collect();
+    let results = page.tasks.iter().map(Snapshot::weight).sum();
+    let list = TaskList::new(views, page.has_more);
+    json(HttpResponse::Ok(), &list, results, share, tasks.responses()).await
 }
 
 fn list_query(query: &str) -> Result<ListQuery, Failure> {
@@ -109,7 +114,7 @@ fn whole_number<T: FromStr>(text: &str) -> Option<T> {
 /// Handles a cancel.
 ///
 /// # Errors
-/// `task_not_found`.
+/// `task_not_found`, or `queue_full` when there is no memory for the answer.
 pub async fn cancel(
     request: HttpRequest,
     caller: Caller,
@@ -118,8 +123,8 @@ pub async fn cancel(
 ) -> Result<HttpResponse, Failure> {
     let id = task_id(&path)?;
     request.extensions_mut().insert(id.clone());
-    let snapshot = tasks.cancel(&id, caller.hash).await?;
-    Ok(HttpResponse::Ok().json(snapshot.object()))
+    let Held { value: snapshot, share } = tasks.cancel(&id, caller.hash).await?;
+    json(HttpResponse::Ok(), &snapshot.object(), snapshot.weight(), share, tasks.responses()).await
 }
 
 /// The task id of a path. What is no id is no task.

@@ -69,6 +69,8 @@ fn describe(config: &Config) -> io::Result<()> {
         Some(most) => print(format_args!("lets in           {most} connections of one address at most"))?,
         None => print("lets in           seven eighths of all connections from one address at most")?,
     }
+    print(format_args!("holds responses of {} bytes at most, together", limits.max_response_memory_bytes))?;
+    print(format_args!("keeps streams of  {} bytes in memory, together", limits.max_stream_memory_bytes))?;
     print(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes))?;
     if !config.store.sync {
         print(

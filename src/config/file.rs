@@ -99,6 +99,8 @@ pub(super) struct Limits {
     pub(super) max_pending_tasks: Option<usize>,
     pub(super) max_answer_bytes: Option<usize>,
     pub(super) max_payload_memory_bytes: Option<usize>,
+    pub(super) max_response_memory_bytes: Option<usize>,
+    pub(super) max_stream_memory_bytes: Option<usize>,
     pub(super) max_spool_bytes: Option<u64>,
     pub(super) max_connections_per_address: Option<usize>,
     pub(super) max_task_calls: Option<u32>,

@@ -91,6 +91,11 @@ pub struct Limits {
     pub max_payload_memory_bytes: usize,
     /// Most connections of one address; nothing: most of all that there may be.
     pub max_connections_per_address: Option<NonZeroUsize>,
+    /// Most memory for responses that are made and sent, of all callers together, in bytes; a single larger one passes
+    /// it, alone.
+    pub max_response_memory_bytes: usize,
+    /// Most memory for the frames of streams that have ended, in bytes; beyond it they are read from the disk.
+    pub max_stream_memory_bytes: usize,
     /// What all calls of one task together may cost.
     pub retry_budget: RetryBudget,
 }

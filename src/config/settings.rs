@@ -181,6 +181,12 @@ fn limits(entry: &file::Limits, warnings: &mut Vec<String>) -> Result<Limits, Pr
         max_answer_bytes: at_least_one("limits.max_answer_bytes", entry.max_answer_bytes, 64 << 20)?,
         max_payload_memory_bytes,
         max_connections_per_address: entry.max_connections_per_address.and_then(NonZeroUsize::new),
+        max_response_memory_bytes: at_least_one(
+            "limits.max_response_memory_bytes",
+            entry.max_response_memory_bytes,
+            256 << 20,
+        )?,
+        max_stream_memory_bytes: entry.max_stream_memory_bytes.unwrap_or(128 << 20),
         retry_budget: RetryBudget {
             calls: at_least_one(
                 "limits.max_task_calls",

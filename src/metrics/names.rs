@@ -127,6 +127,10 @@ metrics! {
     PAYLOAD_LIMIT: IntGaugeVec, "hearken_payload_memory_limit_bytes", [],
         "How much they may (limits.max_payload_memory_bytes).";
     UPLOADS_WAITING: IntGaugeVec, "hearken_payload_uploads_waiting", [], "Uploads that stand still until there is room.";
+    RESPONSES: IntGaugeVec, "hearken_response_memory_bytes", [], "Memory that responses take until they are sent.";
+    RESPONSES_LIMIT: IntGaugeVec, "hearken_response_memory_limit_bytes", [],
+        "How much they may (limits.max_response_memory_bytes).";
+    RESPONSES_WAITING: IntGaugeVec, "hearken_responses_waiting", [], "Responses that wait until there is room.";
 
     COMMIT: HistogramVec, "hearken_store_commit_duration_seconds", [] in QUICK,
         "Commits of the store, with the audio that goes to the disk before them.";

@@ -83,6 +83,10 @@ pub struct HttpLevels {
     pub payload: (usize, usize),
     /// Uploads that stand still.
     pub uploads_waiting: usize,
+    /// Bytes of responses that are made and sent.
+    pub responses: (usize, usize),
+    /// Responses that wait for room.
+    pub responses_waiting: usize,
 }
 
 /// The store's queue and files.
@@ -174,7 +178,10 @@ impl Now {
         self.set(&names::CONNECTIONS_LIMIT, count(levels.connections.1))?;
         self.set(&names::PAYLOAD, count(levels.payload.0))?;
         self.set(&names::PAYLOAD_LIMIT, count(levels.payload.1))?;
-        self.set(&names::UPLOADS_WAITING, count(levels.uploads_waiting))
+        self.set(&names::UPLOADS_WAITING, count(levels.uploads_waiting))?;
+        self.set(&names::RESPONSES, count(levels.responses.0))?;
+        self.set(&names::RESPONSES_LIMIT, count(levels.responses.1))?;
+        self.set(&names::RESPONSES_WAITING, count(levels.responses_waiting))
     }
 
     /// The store's queue and files.

@@ -71,6 +71,8 @@ impl Scrape {
             connections: self.open_files.taken(),
             payload: self.memory.taken(),
             uploads_waiting: self.memory.waiting(),
+            responses: self.tasks.responses().taken(),
+            responses_waiting: self.tasks.responses().waiting(),
         })?;
         now.store(self.store.levels())?;
         if let Ok(Some(levels)) = tasks {

@@ -61,6 +61,8 @@ pub use spool::Download;
 const WRITE_QUEUE: usize = 4096;
 /// Reads that may wait for the reader; beyond, callers wait.
 const READ_QUEUE: usize = 4096;
+/// The tasks of a list whose results have more than this many bytes together are on several pages.
+pub const MOST_LISTED_BYTES: usize = 4 << 20;
 /// When whoever met a full disk may come back.
 const FULL_RETRY: Duration = Duration::from_secs(30);
 
@@ -201,6 +203,15 @@ pub struct Replay {
     pub log: ColdLog,
     /// How long it is kept from now on.
     pub left: Duration,
+}
+
+/// What was asked for, where its results have no more bytes than the caller has room for.
+#[derive(Debug)]
+pub enum Weighed<T> {
+    /// It is here.
+    Light(T),
+    /// It was not read: its results have so many bytes.
+    Heavy(usize),
 }
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -421,13 +432,19 @@ impl Store {
         .await
     }
 
-    /// A task of this owner, unless it ended longer ago than tasks are kept.
+    /// A task of this owner, unless it ended longer ago than tasks are kept. It is read if its result has at most
+    /// `most_bytes`.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn find(&self, id: TaskId, owner: KeyHash) -> Result<Option<Snapshot>, StoreError> {
+    pub async fn find(
+        &self,
+        id: TaskId,
+        owner: KeyHash,
+        most_bytes: usize,
+    ) -> Result<Option<Weighed<Snapshot>>, StoreError> {
         let ended_after = Timestamp::now().before(self.retention.tasks);
-        self.read(|reply| Read::Find { id, owner, ended_after, reply }).await
+        self.read(|reply| Read::Find { id, owner, ended_after, most_bytes, reply }).await
     }
 
     /// The request of a task of this owner.
@@ -438,13 +455,20 @@ impl Store {
         self.read(|reply| Read::Request { id, owner, reply }).await
     }
 
-    /// Tasks of this owner; `None` where there is no task `after` which to go on.
+    /// Tasks of this owner; `None` where there is no task `after` which to go on. They are read if their results have
+    /// at most `most_bytes` together. From [`MOST_LISTED_BYTES`] on a page that would have more ends earlier, but not
+    /// before its first task.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn list(&self, owner: KeyHash, query: ListQuery) -> Result<Option<Page>, StoreError> {
+    pub async fn list(
+        &self,
+        owner: KeyHash,
+        query: ListQuery,
+        most_bytes: usize,
+    ) -> Result<Option<Weighed<Page>>, StoreError> {
         let ended_after = Timestamp::now().before(self.retention.tasks);
-        self.read(|reply| Read::List { owner, query, ended_after, reply }).await
+        self.read(|reply| Read::List { owner, query, ended_after, most_bytes, reply }).await
     }
 
     /// The task that a submit with this `Idempotency-Key` started, and what it was a submit of.

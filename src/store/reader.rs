@@ -11,7 +11,7 @@ use super::journal::Journals;
 use super::key_table::{keys, keys_version};
 use super::spool::Range;
 use super::sqlite::{StoredState, file_error};
-use super::{Reply, StoreError, Unfinished};
+use super::{MOST_LISTED_BYTES, Reply, StoreError, Unfinished, Weighed};
 use crate::keys::{KeyHash, KeyRecord};
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
@@ -25,8 +25,6 @@ use crate::task::{Task, Timestamp};
 
 /// Unfinished tasks that are read in one go.
 const MOST_UNFINISHED: i64 = 256;
-/// A list stops early when its results have this many bytes.
-const MOST_LISTED_BYTES: usize = 16 << 20;
 
 /// What is asked.
 pub(super) enum Read {
@@ -34,7 +32,8 @@ pub(super) enum Read {
         id: TaskId,
         owner: KeyHash,
         ended_after: Timestamp,
-        reply: Reply<Option<Snapshot>>,
+        most_bytes: usize,
+        reply: Reply<Option<Weighed<Snapshot>>>,
     },
     Request {
         id: TaskId,
@@ -45,7 +44,8 @@ pub(super) enum Read {
         owner: KeyHash,
         query: ListQuery,
         ended_after: Timestamp,
-        reply: Reply<Option<Page>>,
+        most_bytes: usize,
+        reply: Reply<Option<Weighed<Page>>>,
     },
     Stream {
         id: TaskId,
@@ -103,14 +103,14 @@ pub(super) fn start(
 /// Whoever asked may have gone: then the answer is nobody's.
 fn answer(connection: &Connection, journals: &Journals, read: Read) {
     match read {
-        Read::Find { id, owner, ended_after, reply } => {
-            let _ = reply.send(find(connection, &id, owner, ended_after));
+        Read::Find { id, owner, ended_after, most_bytes, reply } => {
+            let _ = reply.send(find(connection, &id, owner, ended_after, most_bytes));
         }
         Read::Request { id, owner, reply } => {
             let _ = reply.send(request(connection, &id, owner));
         }
-        Read::List { owner, query, ended_after, reply } => {
-            let _ = reply.send(list(connection, owner, &query, ended_after));
+        Read::List { owner, query, ended_after, most_bytes, reply } => {
+            let _ = reply.send(list(connection, owner, &query, ended_after, most_bytes));
         }
         Read::Stream { id, owner, reply } => {
             let _ = reply.send(stream(connection, &id, owner));
@@ -189,18 +189,46 @@ fn state(
     })
 }
 
+/// What [`weighed`] reads: the columns of a snapshot, the result only where it has at most `:most_bytes`, and behind
+/// them its bytes, which SQLite knows without reading it.
+const WEIGHED_COLUMNS: &str = "id, created_ms, stream, question, progress,
+    CASE WHEN octet_length(completion) <= :most_bytes THEN completion END, failure, timeline, state,
+    coalesce(octet_length(completion), 0)";
+
+/// Reads a task whose result has at most so many bytes, or only tells how many it has.
+fn weighed(row: &Row<'_>, most_bytes: usize) -> rusqlite::Result<Result<Weighed<Snapshot>, StoreError>> {
+    let bytes = usize::try_from(row.get::<_, i64>(9)?).unwrap_or(usize::MAX);
+    if bytes > most_bytes {
+        return Ok(Ok(Weighed::Heavy(bytes)));
+    }
+    Ok(snapshot(row)?.map(Weighed::Light))
+}
+
+fn number(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 fn find(
     connection: &Connection,
     id: &TaskId,
     owner: KeyHash,
     ended_after: Timestamp,
-) -> Result<Option<Snapshot>, StoreError> {
+    most_bytes: usize,
+) -> Result<Option<Weighed<Snapshot>>, StoreError> {
     connection
         .prepare_cached(&format!(
-            "SELECT {SNAPSHOT_COLUMNS} FROM tasks
-             WHERE id = ?1 AND owner = ?2 AND (ended_ms IS NULL OR ended_ms >= ?3)"
+            "SELECT {WEIGHED_COLUMNS} FROM tasks
+             WHERE id = :id AND owner = :owner AND (ended_ms IS NULL OR ended_ms >= :ended_after)"
         ))?
-        .query_row(params![id.as_str(), owner.as_bytes(), ended_after], snapshot)
+        .query_row(
+            named_params! {
+                ":id": id.as_str(),
+                ":owner": owner.as_bytes(),
+                ":ended_after": ended_after,
+                ":most_bytes": number(most_bytes),
+            },
+            |row| weighed(row, most_bytes),
+        )
         .optional()?
         .transpose()
 }
@@ -220,12 +248,15 @@ fn request(connection: &Connection, id: &TaskId, owner: KeyHash) -> Result<Optio
     }))
 }
 
+/// The tasks of a page, whose results together have at most so many bytes. Where there are more, a page that holds a
+/// task and may have [`MOST_LISTED_BYTES`] ends before them. Any other is [`Weighed::Heavy`] with the bytes to ask for.
 fn list(
     connection: &Connection,
     owner: KeyHash,
     query: &ListQuery,
     ended_after: Timestamp,
-) -> Result<Option<Page>, StoreError> {
+    most_bytes: usize,
+) -> Result<Option<Weighed<Page>>, StoreError> {
     let before = match &query.after {
         None => Timestamp(u64::MAX),
         Some(id) => {
@@ -238,7 +269,7 @@ fn list(
         }
     };
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {SNAPSHOT_COLUMNS} FROM tasks
+        "SELECT {WEIGHED_COLUMNS} FROM tasks
          WHERE owner = :owner AND (created_ms, id) < (:before, :after)
          AND (:state IS NULL OR state = :state) AND (ended_ms IS NULL OR ended_ms >= :ended_after)
          ORDER BY created_ms DESC, id DESC"
@@ -249,21 +280,29 @@ fn list(
         ":after": query.after.as_ref().map_or("", TaskId::as_str),
         ":state": query.status.map(StoredState::from),
         ":ended_after": ended_after,
+        ":most_bytes": number(most_bytes),
     })?;
     let mut page = Page { tasks: Vec::new(), has_more: false };
-    let mut bytes = 0;
+    let mut left = most_bytes;
     while let Some(row) = rows.next()? {
-        if page.tasks.len() >= query.limit || bytes >= MOST_LISTED_BYTES {
+        if page.tasks.len() >= query.limit {
             page.has_more = true;
             break;
         }
-        let task = snapshot(row)??;
-        if let State::Completed { completion } = &task.state {
-            bytes += completion.get().len();
+        match weighed(row, left)?? {
+            Weighed::Light(task) => {
+                left -= task.weight();
+                page.tasks.push(task);
+            }
+            Weighed::Heavy(_) if most_bytes >= MOST_LISTED_BYTES && !page.tasks.is_empty() => {
+                page.has_more = true;
+                break;
+            }
+            Weighed::Heavy(bytes) if page.tasks.is_empty() => return Ok(Some(Weighed::Heavy(bytes))),
+            Weighed::Heavy(_) => return Ok(Some(Weighed::Heavy(MOST_LISTED_BYTES))),
         }
-        page.tasks.push(task);
     }
-    Ok(Some(page))
+    Ok(Some(Weighed::Light(page)))
 }
 
 fn stream(connection: &Connection, id: &TaskId, owner: KeyHash) -> Result<Option<StoredStream>, StoreError> {

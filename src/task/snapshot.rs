@@ -99,6 +99,15 @@ impl State {
 }
 
 impl Snapshot {
+    /// Returns the bytes of its result.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match &self.state {
+            State::Completed { completion } => completion.get().len(),
+            State::Pending | State::Processing { .. } | State::Failed { .. } => 0,
+        }
+    }
+
     /// The path of the task's stream.
     #[must_use]
     pub fn stream_path(&self) -> String {

@@ -41,6 +41,7 @@ mod queue;
 mod quick_start;
 mod recordings;
 mod reference;
+mod response_memory;
 mod restart;
 mod retry;
 mod revoked;

@@ -96,7 +96,7 @@ async fn the_upstream_is_asked_before_the_commit_and_heard_after_it() {
     assert_eq!(files(&service, "frames"), 0, "nothing was published");
     drop(held);
     let mut log = submit.await.unwrap().log;
-    assert_eq!(look.await.unwrap().id, id);
+    assert_eq!(look.await.unwrap().value.id, id);
     log.ended().await;
     assert!(matches!(service.state(&id).await, State::Completed { .. }));
     assert_eq!(log.mark().len, 5, "role, both texts, the finish, the end");

@@ -52,7 +52,8 @@ pub(crate) fn one() -> PathItem {
             .build();
         json_response(response("The task.", &[]), ("application/json", content))
     });
-    let codes = [ErrorCode::TaskNotFound, ErrorCode::InvalidParam, ErrorCode::ShuttingDown];
+    let codes =
+        [ErrorCode::TaskNotFound, ErrorCode::InvalidParam, ErrorCode::QueueFull, ErrorCode::ShuttingDown];
     PathItem::new(HttpMethod::Get, failing(operation, KEYED.into_iter().chain(codes)))
 }
 
@@ -65,14 +66,15 @@ pub(crate) fn list() -> PathItem {
         "listTasks",
         Tag::Tasks.name(),
         "List tasks",
-        "Your key's tasks, newest first, page by page: pass the last `id` as `after` while `has_more` is true.",
+        "Your key's tasks, newest first, page by page: pass the last `id` as `after` while `has_more` is true. \
+         A page with large results may hold fewer tasks than `limit`.",
     )
     .parameter(query_parameter("limit", "Most tasks on the page.", limit))
     .parameter(query_parameter("after", after, text().pattern(Some(id::PATTERN))))
     .parameter(query_parameter("status", "Only tasks in this state.", status_words()))
     .parameter(query_parameter("include", include, text()).example(Some(json!("timeline"))))
     .response("200", json_response(response("A page.", &[]), json_of("TaskList", examples::page())));
-    let codes = [ErrorCode::InvalidParam, ErrorCode::ShuttingDown];
+    let codes = [ErrorCode::InvalidParam, ErrorCode::QueueFull, ErrorCode::ShuttingDown];
     PathItem::new(HttpMethod::Get, failing(operation, KEYED.into_iter().chain(codes)))
 }
 
@@ -88,7 +90,7 @@ pub(crate) fn cancel() -> PathItem {
     .parameter_ref(task_id());
     let operation = traced(operation, "this request belongs")
         .response("200", json_response(response("The task.", &[]), json_of("Task", examples::completed())));
-    let codes = [ErrorCode::TaskNotFound, ErrorCode::ShuttingDown];
+    let codes = [ErrorCode::TaskNotFound, ErrorCode::QueueFull, ErrorCode::ShuttingDown];
     PathItem::new(HttpMethod::Post, failing(operation, KEYED.into_iter().chain(codes)))
 }
 

@@ -1,0 +1,159 @@
+//! Memory that several callers share: how much there is, and what each of them holds of it.
+//!
+//! A [`Share`] is taken before the bytes are there, and given back when the last slice of them is dropped. A caller
+//! that finds no room waits, in order. After a time it is told that there is none.
+
+mod responses;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+pub use responses::{Held, ResponseMemory, SMALL_RESPONSE};
+
+/// Most callers that wait for room. What each of them holds meanwhile is not counted: of an upload its beginning, half
+/// a megabyte with the connection's buffers.
+const MOST_WAITING: usize = 128;
+/// Longest wait for room.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Memory is shared out in blocks of this many bytes.
+const BLOCK: usize = 1024;
+
+/// Memory to share out; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    free: Arc<Semaphore>,
+    all: u32,
+    places: Arc<Semaphore>,
+}
+
+/// A share, given back when dropped.
+#[derive(Debug)]
+pub struct Share(OwnedSemaphorePermit);
+
+/// There was no room for 20 s, or too many callers waited for room already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crowded;
+
+impl Memory {
+    /// Makes memory of `bytes` to share out.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        let all = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX);
+        let places = Arc::new(Semaphore::new(MOST_WAITING));
+        Self { free: Arc::new(Semaphore::new(all as usize)), all, places }
+    }
+
+    /// Waits for a share of this many bytes, or of all there is where that is less. Shares are given in the order in
+    /// which they were asked for.
+    ///
+    /// # Errors
+    /// When there is no room within 20 s, or too many callers wait for room already.
+    pub async fn share(&self, bytes: usize) -> Result<Share, Crowded> {
+        let blocks = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX).min(self.all);
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_many_owned(blocks) {
+            return Ok(Share(permit));
+        }
+        let _place = self.places.try_acquire().map_err(|_| Crowded)?;
+        match timeout(PATIENCE, Arc::clone(&self.free).acquire_many_owned(blocks)).await {
+            Ok(Ok(permit)) => Ok(Share(permit)),
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => Err(Crowded),
+        }
+    }
+
+    /// Returns the bytes that are shared out, and all of them.
+    #[must_use]
+    pub fn taken(&self) -> (usize, usize) {
+        let all = self.all as usize;
+        (all.saturating_sub(self.free.available_permits()) * BLOCK, all * BLOCK)
+    }
+
+    /// Returns how many callers wait for room.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        MOST_WAITING.saturating_sub(self.places.available_permits())
+    }
+}
+
+impl Share {
+    /// Gives back what is above this many bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        let surplus = self.0.num_permits().saturating_sub(bytes.div_ceil(BLOCK));
+        drop(self.0.split(surplus));
+    }
+
+    /// Returns the same bytes, which keep the share as long as there is a slice of them.
+    #[must_use]
+    pub fn hold(self, bytes: Bytes) -> Bytes {
+        struct Owner {
+            bytes: Bytes,
+            _share: Share,
+        }
+        impl AsRef<[u8]> for Owner {
+            fn as_ref(&self) -> &[u8] {
+                &self.bytes
+            }
+        }
+        Bytes::from_owner(Owner { bytes, _share: self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_is_held_until_the_last_slice_is_gone() {
+        let memory = Memory::new(10 * BLOCK);
+        let held = memory.share(6 * BLOCK).await.unwrap().hold(Bytes::from_static(b"audio"));
+        let slice = held.slice(1..3);
+        drop(held);
+        assert!(memory.share(5 * BLOCK).now_or_never().is_none());
+        assert_eq!(memory.taken(), (6 * BLOCK, 10 * BLOCK));
+        assert_eq!(slice, "ud");
+        drop(slice);
+        assert!(memory.share(10 * BLOCK).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_larger_than_all_there_is_gets_that() {
+        let memory = Memory::new(3 * BLOCK);
+        let all = memory.share(100 * BLOCK).await.unwrap();
+        assert!(memory.share(1).now_or_never().is_none());
+        drop(all);
+        assert!(memory.share(3 * BLOCK).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_served_in_order_and_not_for_ever() {
+        let memory = Memory::new(10 * BLOCK);
+        let mut first = memory.share(10 * BLOCK).await.unwrap();
+        let mut large = Box::pin(memory.share(8 * BLOCK));
+        assert!(large.as_mut().now_or_never().is_none());
+        assert_eq!(memory.waiting(), 1);
+        // A smaller one that came later does not overtake.
+        first.shrink(8 * BLOCK);
+        assert!(memory.share(BLOCK).now_or_never().is_none());
+        assert_eq!(large.await.unwrap_err(), Crowded);
+        assert!(memory.share(BLOCK).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_wait_than_there_are_places() {
+        let memory = Memory::new(BLOCK);
+        let all = memory.share(BLOCK).await.unwrap();
+        let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(memory.share(BLOCK))).collect();
+        assert!(waiting.iter_mut().all(|upload| upload.as_mut().now_or_never().is_none()));
+        assert_eq!(memory.share(BLOCK).now_or_never().unwrap().unwrap_err(), Crowded);
+        drop(all);
+        for upload in waiting {
+            drop(upload.await.unwrap());
+        }
+    }
+}

@@ -76,7 +76,7 @@ error_codes! {
     TaskCancelled => (409, "cancelled_error", "task_cancelled", false),
     /// The chunks are no longer kept.
     StreamExpired => (410, "not_found_error", "stream_expired", false),
-    /// The body is larger than `limits.max_body_bytes`.
+    /// The body is larger than the service takes.
     RequestTooLarge => (413, "invalid_request_error", "request_too_large", false),
     /// The body is not `application/json`.
     UnsupportedMediaType => (415, "invalid_request_error", "unsupported_media_type", false),

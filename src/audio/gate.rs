@@ -67,20 +67,20 @@ pub enum Refusal {
     Credentials,
     /// Its host is literally an address that is not public.
     #[error(
-        "{0} is not a public address: put the file where anybody can fetch it, or send it as a data: URI (an \
-         operator can open a host with fetch.allow_hosts)"
+        "{0} is not a public address: put the file where everybody can fetch it, or send it as a data: URI (the \
+         operator of this service can allow the address)"
     )]
     InternalAddress(IpAddr),
     /// Its host has a name that no public host has.
     #[error(
         "{0} is not a name of a public host: use one like files.example.com, or send the file as a data: URI \
-         (an operator can open a host with fetch.allow_hosts)"
+         (the operator of this service can allow the host)"
     )]
     InternalName(String),
     /// Its port is not among those that were configured.
     #[error(
-        "this service does not fetch from port {0}: use an https:// URL without a port (an operator can open \
-         a port with fetch.allow_ports, or a host with fetch.allow_hosts)"
+        "this service does not fetch from port {0}: use an https:// URL without a port (the operator of this \
+         service can allow the port)"
     )]
     Port(u16),
 }

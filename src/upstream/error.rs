@@ -222,6 +222,11 @@ fn come_back(after: Option<Duration>, failure: Failure) -> Failure {
     }
 }
 
+/// An upstream's words as a part of a sentence of ours, which goes on behind them.
+fn within(message: &str) -> &str {
+    message.trim_end_matches(['.', ' '])
+}
+
 fn refused(fault: Fault, message: &str, retry_after: Option<Duration>) -> Failure {
     match fault {
         Fault::Request => {
@@ -230,17 +235,21 @@ fn refused(fault: Fault, message: &str, retry_after: Option<Duration>) -> Failur
         // Its words are for the operator, and may tell of accounts: they stay in the log.
         Fault::Credentials => Failure::new(
             ErrorCode::UpstreamAuthError,
-            "The upstream refuses this service's credentials; the operator has to mend the channel's API key",
+            "The upstream refuses this service's credentials; use another model, or ask the operator",
         ),
         Fault::NotServed => Failure::new(
             ErrorCode::UpstreamError,
-            format!("The upstream does not serve this: {message}; use another model, or ask the operator"),
+            format!(
+                "The upstream does not serve this: {}; use another model, or ask the operator",
+                within(message)
+            ),
         )
         .with_retryable(false),
         Fault::Quota => Failure::new(
             ErrorCode::UpstreamRateLimited,
             format!(
-                "The upstream's quota for this service is used up: {message}; the operator has to raise it"
+                "This service's quota at the upstream is used up: {}; use another model, or ask the operator",
+                within(message)
             ),
         )
         .with_retryable(false),

@@ -314,7 +314,7 @@ mod tests {
         );
         assert_eq!(
             of(json!({"error": "hush, it broke"})),
-            (Fault::Upstream, None, "[removed] it broke".into())
+            (Fault::Upstream, None, "[removed], it broke".into())
         );
         assert_eq!(of(json!({"error": {"type": "invalid_request_error", "message": "m"}})).0, Fault::Request);
         assert_eq!(

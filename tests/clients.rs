@@ -69,6 +69,11 @@ fn schemathesis_finds_nothing_that_the_document_does_not_say() {
     println!("{output}");
 }
 
+#[test]
+fn the_page_can_be_read_in_any_script_and_size() {
+    run_script(node("page_reading.mjs").env("HEARKEN_TEST_SCREENSHOTS", screenshots()));
+}
+
 fn screenshots() -> OsString {
     std::env::var_os("HEARKEN_TEST_SCREENSHOTS")
         .unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots").into())

@@ -1,6 +1,6 @@
 // The API of the server that this page came from, with the key of this tab.
 
-import { ApiError, ConnectionLost } from "./errors.js";
+import { ApiError, ConnectionLost, secondsOf } from "./errors.js";
 import * as session from "./session.js";
 
 export const SUBMIT = "/v1/llm/generations";
@@ -31,7 +31,7 @@ export async function ask(path, { method = "GET", headers, key, signal } = {}) {
   noteClock(response.headers.get("Date"));
   if (response.ok) return response;
   const body = await response.json().catch(() => null);
-  throw new ApiError(response.status, body?.error, Number(response.headers.get("Retry-After")) || undefined);
+  throw new ApiError(response.status, body?.error, secondsOf(response.headers.get("Retry-After")));
 }
 
 const call = async (path, options) => (await ask(path, options)).json().catch(lost);

@@ -1,7 +1,7 @@
 // The audio of a new task: a file that was chosen, dropped or pasted, a recording, or a URL. One of them at a time.
 
 import { examine } from "./audio.js";
-import { $, announce, button } from "./dom.js";
+import { $, announce, button, h } from "./dom.js";
 import { bytes, clock } from "./format.js";
 import { MOST_SECONDS, Recorder } from "./recorder.js";
 import { Waveform } from "./waveform.js";
@@ -13,13 +13,22 @@ const MOST_BYTES = 22_000_000;
 /** How the API shows an address whose query it does not keep. */
 const HIDDEN_QUERY = "?...";
 
+/** Is this an address of which the API keeps only a part? */
+export const isHidden = (url) => url.endsWith(HIDDEN_QUERY);
+
+/** A file's name within a sentence, whose direction it leaves as it is. */
+const named = (file) => h("bdi", {}, file.name);
+
 export class AudioChoice {
   #file;
   #wave;
   #shown;
   #recorder;
+  #onChange;
 
-  constructor() {
+  /** `onChange` hears of each change: what was said of the audio before is not true of this one. */
+  constructor(onChange) {
+    this.#onChange = onChange;
     $("choose").addEventListener("click", () => $("file").click());
     $("file").addEventListener("change", () => {
       this.#takeFirst($("file").files);
@@ -30,8 +39,10 @@ export class AudioChoice {
     $("record-stop").addEventListener("click", () => this.#finish());
     $("record-cancel").addEventListener("click", () => {
       this.#endRecording()?.discard();
+      this.#complain();
       $("record").focus();
     });
+    $("url").addEventListener("input", () => this.#changed());
     this.#acceptDrops();
     document.addEventListener("paste", (event) => {
       if (!$("view-new").hidden) this.#takeFirst(event.clipboardData?.files ?? []);
@@ -61,17 +72,17 @@ export class AudioChoice {
     if (!files.length) return;
     const [first, second] = files;
     this.take(first);
-    if (second && this.#file === first) this.#complain(`A task hears one file: only the first is taken, ${first.name}.`);
+    if (second && this.#file === first) this.#complain("A task hears one file: only the first is taken, ", named(first), ".");
   }
 
   /** Takes a file, and shows what can be found out about it. */
   async take(file) {
     this.clear();
     this.#openUrl(false);
-    if (file.size === 0) return this.#complain(`${file.name} is empty. Choose another file.`);
+    if (file.size === 0) return this.#complain(named(file), " is empty. Choose another file.");
     if (file.size > MOST_BYTES) {
-      return this.#complain(`${file.name} is too large: ${bytes(file.size)}, and at most ${bytes(MOST_BYTES)} can be sent.`
-        + " Choose a shorter piece, or the same as mp3.");
+      return this.#complain(named(file), ` is too large: ${bytes(file.size)}, and at most ${bytes(MOST_BYTES)} can be sent.`,
+        " Choose a shorter piece, or the same as mp3.");
     }
     this.#file = file;
     this.#wave = { name: file.name, size: file.size, note: "Looking at the audio." };
@@ -93,7 +104,7 @@ export class AudioChoice {
   takeUrl(url) {
     this.clear();
     this.#openUrl(true);
-    const isWhole = !url.endsWith(HIDDEN_QUERY);
+    const isWhole = !isHidden(url);
     $("url").value = isWhole ? url : url.slice(0, -HIDDEN_QUERY.length);
     if (!isWhole) this.#complain("Complete the address: what stood after its question mark is not kept.");
   }
@@ -138,7 +149,7 @@ export class AudioChoice {
     if (this.#file) return { file: this.#file, wave: this.#wave };
     const url = $("url").value.trim();
     if (!$("url-box").hidden && url) {
-      this.#complain("");
+      this.#complain();
       if (/^https?:\/\/[^/]+/i.test(url)) return { url };
       this.#complain("The address must begin with http:// or https://.");
       $("url").focus();
@@ -152,7 +163,7 @@ export class AudioChoice {
   #openUrl(isOpen) {
     $("url-box").hidden = !isOpen;
     $("by-url").setAttribute("aria-expanded", isOpen);
-    this.#complain("");
+    this.#complain();
     if (isOpen) $("url").focus();
   }
 
@@ -207,8 +218,15 @@ export class AudioChoice {
     return Boolean(this.#file || this.#recorder || !$("url-box").hidden);
   }
 
-  #complain(text) {
-    $("audio-error").textContent = text;
+  /** Says what is not right with the choice; nothing is. */
+  #complain(...words) {
+    $("audio-error").replaceChildren(...words);
+  }
+
+  /** The choice is another one. */
+  #changed() {
+    this.#complain();
+    this.#onChange();
   }
 
   /** Nothing is chosen, and nothing is recorded. */
@@ -220,7 +238,7 @@ export class AudioChoice {
     $("chosen").hidden = true;
     $("chosen").replaceChildren();
     $("drop").hidden = false;
-    this.#complain("");
+    this.#changed();
   }
 
   /** The form is left: what plays or records stops, what was chosen or recorded stays. */

@@ -18,12 +18,13 @@ const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 const HEADERS = `-H "Authorization: Bearer $HEARKEN_API_KEY" \\\n     -H 'Content-Type: application/json'`;
 
-/** One command that prints the frames as they come. */
+/** One command that prints the frames as they come; it runs in every shell, on Linux and macOS. */
 export function curl(request, origin) {
   const url = `${origin}/v1/llm/generations`;
   if (request.audio?.source === "url") {
     const body = JSON.stringify({ ...fields(request), audio_url: request.audio.url });
-    return `curl -sN ${shell(url)} ${HEADERS} \\\n     -d ${shell(body)}`;
+    // Not as an argument: a long prompt is longer than one may be.
+    return `printf '%s' ${shell(body)} |\ncurl -sN ${shell(url)} ${HEADERS} -d @-`;
   }
   const media = `audio/${request.audio?.format ?? "wav"}`;
   const head = JSON.stringify(fields(request)).slice(0, -1) + `,"audio_url":"data:${media};base64,`;

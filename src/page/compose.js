@@ -2,8 +2,8 @@
 
 import { toBase64 } from "./audio.js";
 import { AudioChoice } from "./choice.js";
-import { $, announce, h } from "./dom.js";
-import { notice } from "./errors.js";
+import { $, RUN_KEY, RUN_SHORTCUT, announce, h, isRunKey } from "./dom.js";
+import { notice, partOf } from "./errors.js";
 import { bytes, number } from "./format.js";
 import { freshKey, submit } from "./submit.js";
 import { keepAudio } from "./task.js";
@@ -13,8 +13,13 @@ const value = (id) => $(id).value;
 /** An address as it may be kept and shown: what signs it is neither. */
 const withoutSecrets = (url) => url.replace(/[?#].*$/s, "").replace(/\/\/[^/]*@/, "//");
 
+/** The model that this server runs itself: it measures sound. The audio of all others goes to the service that runs them. */
+const EMBEDDED_MODEL = "local-inspect";
+
 export class ComposeView {
-  #choice = new AudioChoice();
+  #choice = new AudioChoice(() => this.#changed("audio"));
+  /** Which part of the form the error that is shown is about, if it is about one. */
+  #errorPart;
   #abort;
   /** What is submitted, and its key. Whoever asks for the same again, after an error, means the same task. */
   #wanted;
@@ -26,7 +31,17 @@ export class ComposeView {
     this.actions = actions;
     $("compose").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#submit();
+      this.submit();
+    });
+    $("run-hint").textContent = `or press ${RUN_KEY}`;
+    $("submit").setAttribute("aria-keyshortcuts", RUN_SHORTCUT);
+    document.addEventListener("keydown", (event) => {
+      if ($("view-new").hidden || !isRunKey(event)) return;
+      event.preventDefault();
+      this.submit();
+    });
+    $("compose").addEventListener("input", ({ target }) => {
+      if ($("options").contains(target) || target === $("prompt")) this.#changed("options");
     });
     $("abort").addEventListener("click", () => {
       $("upload-text").textContent = "stopping";
@@ -37,14 +52,31 @@ export class ComposeView {
     }
     this.#showOptions();
     $("model").addEventListener("change", () => {
-      this.#showModelName();
+      this.#showModel();
+      this.#changed("model");
       if (!value("model")) $("model-name").focus();
     });
-    $("model-name").addEventListener("input", () => this.#complainOfModel(""));
+    $("model-name").addEventListener("input", () => {
+      this.#showModel();
+      this.#changed("model");
+    });
   }
 
-  #showModelName() {
+  /** A part of the form is another one: what was said of it before is no longer true. */
+  #changed(part) {
+    if (this.#errorPart === part) this.#showError();
+  }
+
+  #showError(shown = "", part = undefined) {
+    this.#errorPart = part;
+    $("compose-error").replaceChildren(shown);
+  }
+
+  #showModel() {
     $("model-box").hidden = value("model") !== "";
+    const model = this.#model();
+    $("model-note").textContent = model === EMBEDDED_MODEL ? "It measures sound on this server; the audio goes nowhere else."
+      : model && "The server sends the audio to the service that runs this model.";
     this.#complainOfModel("");
   }
 
@@ -80,8 +112,9 @@ export class ComposeView {
 
   /** Fills the list of models anew. Channels that serve what a pattern matches list nothing: any name can be given. */
   setModels(models) {
+    this.#changed("models");
     const chosen = this.#model();
-    $("model").replaceChildren(...models.map(({ id }) => h("option", { value: id }, id)),
+    $("model").replaceChildren(...models.map(({ id }) => h("option", { value: id, dir: "auto" }, id)),
       h("option", { value: "" }, "Another model ..."));
     this.#choose(chosen || models[0]?.id || "");
   }
@@ -89,15 +122,20 @@ export class ComposeView {
   #choose(model) {
     $("model").value = [...$("model").options].some((option) => option.value === model) ? model : "";
     if (!value("model")) $("model-name").value = model;
-    this.#showModelName();
+    this.#showModel();
   }
 
   #model() {
     return value("model") || value("model-name").trim();
   }
 
+  /** The models could not be listed. */
+  refuseModels(error, retry) {
+    this.#showError(notice(error, { retry, signIn: this.actions.signIn }), "models");
+  }
+
   /** The form with the request of a task, and with its audio where this page still has it. */
-  fill(task, file) {
+  async fill(task, file) {
     const asked = task.request;
     this.#choose(asked.model);
     $("prompt").value = asked.prompt === $("prompt").placeholder ? "" : asked.prompt;
@@ -111,7 +149,8 @@ export class ComposeView {
     $("options").open = Boolean(asked.system_prompt || asked.reasoning || asked.temperature !== null || asked.max_tokens !== null);
     this.#showOptions();
     const { audio } = asked;
-    if (file) this.#choice.take(file);
+    this.#showError();
+    if (file) await this.#choice.take(file);
     else if (audio?.source === "url") this.#choice.takeUrl(audio.url);
     else this.#choice.askAgain();
   }
@@ -125,9 +164,9 @@ export class ComposeView {
     return wanted;
   }
 
-  async #submit() {
+  async submit() {
     if (this.#abort) return;
-    $("compose-error").replaceChildren();
+    this.#showError();
     const audio = this.#choice.chosen();
     if (!audio) return;
     if (!this.#model()) {
@@ -172,11 +211,11 @@ export class ComposeView {
   }
 
   #refused(error) {
-    $("compose-error").replaceChildren(notice(error, {
-      retry: () => this.#submit(),
+    this.#showError(notice(error, {
+      retry: () => this.submit(),
       signIn: this.actions.signIn,
       models: () => $("model").focus(),
-    }));
+    }), partOf(error));
     $("compose-error").scrollIntoView({ block: "nearest" });
   }
 
@@ -186,7 +225,7 @@ export class ComposeView {
   }
 
   #busy(isBusy) {
-    $("submit").disabled = isBusy;
+    $("submit").disabled = $("run-hint").hidden = isBusy;
     $("abort").hidden = $("upload").hidden = !isBusy;
     $("upload-bar").value = 0;
     $("upload-text").textContent = "";

@@ -1,6 +1,7 @@
 // What there is to see of a task beside its answer: request, timeline, frames, code.
 
 import { ask, serverNow, streamPath } from "./api.js";
+import { isHidden as isAddressHidden } from "./choice.js";
 import { curl, python } from "./code.js";
 import { batched, copyButton, h } from "./dom.js";
 import { notice } from "./errors.js";
@@ -20,12 +21,12 @@ export function request(task, name) {
   if (!asked) return h("p", { class: "help" }, "The server does not tell what was asked.");
   const audio = asked.audio;
   return h("dl", { class: "facts" },
-    row("Model", asked.model),
-    row("Prompt", h("div", { class: "quoted" }, asked.prompt)),
-    row("System prompt", asked.system_prompt && h("div", { class: "quoted" }, asked.system_prompt)),
+    row("Model", h("bdi", {}, asked.model)),
+    row("Prompt", h("div", { class: "quoted", dir: "auto" }, asked.prompt)),
+    row("System prompt", asked.system_prompt && h("div", { class: "quoted", dir: "auto" }, asked.system_prompt)),
     row("Audio", audio && (audio.source === "url"
-      ? h("span", { class: "breakable" }, audio.url)
-      : name ?? "sent with the request")),
+      ? h("span", { class: "breakable", dir: "ltr" }, audio.url)
+      : name ? h("bdi", {}, name) : "sent with the request")),
     row("Format", audio?.format),
     row("Size", audio?.bytes !== undefined && bytes(audio.bytes)),
     row("Length", audio?.duration_seconds !== undefined && clock(audio.duration_seconds)),
@@ -86,7 +87,7 @@ export function timeline(task) {
     h("h2", {}, "Attempts"),
     line.attempts.length === 0 ? h("p", { class: "help" }, "No channel was asked.")
       : table("Attempts", ["Channel", "Began", "Took", "Outcome"],
-        line.attempts.map((attempt) => h("tr", {}, h("th", { scope: "row" }, attempt.channel),
+        line.attempts.map((attempt) => h("tr", {}, h("th", { scope: "row", dir: "auto" }, attempt.channel),
           h("td", { class: "num" }, `+${span(attempt.started_at_ms - began)}`),
           h("td", { class: "num" }, attempt.ended_at_ms ? span(attempt.ended_at_ms - attempt.started_at_ms) : "runs"),
           h("td", {}, attempt.outcome ?? "", attempt.upstream_status ? ` (${attempt.upstream_status})` : "")))));
@@ -94,7 +95,7 @@ export function timeline(task) {
 
 /** The raw frames of a task's stream, as they come; aborts with `signal`. */
 export function frames(task, signal) {
-  const shown = h("pre", { class: "frames", tabindex: 0, "aria-label": "Frames" });
+  const shown = h("pre", { class: "frames", dir: "ltr", tabindex: 0, "aria-label": "Frames" });
   const note = h("p", { class: "help" }, "Reading the stream.");
   let text = "";
   let drawn = 0;
@@ -122,7 +123,9 @@ export function frames(task, signal) {
     return box;
   }
   read().catch((error) => {
-    if (!signal.aborted) box.replaceChildren(error.code === "stream_expired" ? expired() : notice(error));
+    if (signal.aborted) return;
+    const retry = () => box.replaceWith(frames(task, signal));
+    box.replaceChildren(error.code === "stream_expired" ? expired() : notice(error, { retry }));
   });
   return box;
 }
@@ -134,12 +137,13 @@ const expired = () => h("p", { class: "help" },
 export function code(task, name) {
   const asked = { ...task.request, name };
   if (!task.request) return h("p", { class: "help" }, "The server does not tell what was asked.");
-  const isHidden = asked.audio?.url?.endsWith("?...");
+  const isHidden = asked.audio?.url && isAddressHidden(asked.audio.url);
   const block = (title, text) => h("section", { class: "code-block" },
     h("div", { class: "panel-tools" }, h("h2", {}, title), copyButton(() => text)),
-    h("pre", { tabindex: 0, "aria-label": title }, text));
+    h("pre", { tabindex: 0, dir: "ltr", "aria-label": title }, text));
   return h("div", {},
-    h("p", { class: "help" }, "Both read the key from ", h("code", {}, "HEARKEN_API_KEY"),
+    h("p", { class: "help" }, "Both read the key from a variable, which is set by ",
+      h("code", {}, "export HEARKEN_API_KEY=sk-..."),
       asked.audio?.source === "url" ? "." : ", and the audio from a file.",
       isHidden && " The query of the address is not kept: put yours in place of the dots."),
     block("curl", curl(asked, location.origin)), block("Python", python(asked, location.origin)));

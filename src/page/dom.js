@@ -2,6 +2,15 @@
 
 export const $ = (id) => document.getElementById(id);
 
+/** Keys that a person presses on this machine where others press Ctrl. */
+const isMac = /^(Mac|iP)/.test(navigator.platform);
+
+/** Does this press run what is written: Ctrl+Enter, on Apple's machines Cmd+Enter? */
+export const isRunKey = (event) => event.key === "Enter" && (isMac ? event.metaKey : event.ctrlKey) && !event.isComposing;
+
+export const RUN_KEY = isMac ? "Cmd+Enter" : "Ctrl+Enter";
+export const RUN_SHORTCUT = isMac ? "Meta+Enter" : "Control+Enter";
+
 /** Makes an element. Properties that start with "on" are listeners; children are elements, texts, or nothing. */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);

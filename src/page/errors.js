@@ -1,6 +1,7 @@
 // An error of the API, or of the way to it, in words that say what to do.
 
 import { announce, button, h } from "./dom.js";
+import { secondsUntil } from "./format.js";
 
 /** What the API answered instead of a result. `body` is its `error` object. */
 export class ApiError extends Error {
@@ -48,6 +49,9 @@ const TITLES = {
   audio_fetch_failed: "The audio could not be downloaded",
   invalid_param: "Something in the form is not right",
   no_available_model: "The model is not available",
+  model_not_support_capability: "The model takes no audio",
+  model_rule_violation: "The model does not take this",
+  idempotency_conflict: "The same task is being submitted already",
   content_policy_violation: "The model refused the content",
   upstream_rejected: "The model's service rejected the request",
   rate_limit_exceeded: "Too many requests",
@@ -76,22 +80,52 @@ const ADVICE = {
   unsupported_audio_format: "Convert the file to wav or mp3, or choose a model that takes this format.",
   audio_too_large: SHORTER,
   request_too_large: SHORTER,
-  upstream_auth_error: "Whoever runs this server has to look at the channel's key; another model may work.",
   content_policy_violation: "Change the prompt or the audio.",
-  task_not_found: "It belongs to another key, or it ended so long ago that it is no longer kept.",
+  model_not_support_capability: "Choose another model from the list.",
   upstream_rejected: "Change the prompt or the audio, or choose another model.",
 };
+
+/** What the API says of these is for those who run a server or write a client: the title and the advice say it. */
+const NOT_FOR_VISITORS = ["no_available_model"];
 
 /** A service that finds the audio too large says so by its status, or only in words. */
 const isTooLarge = ({ code, upstreamStatus, message }) =>
   code === "upstream_rejected" && (upstreamStatus === 413 || /too (large|long|big)/i.test(message));
 
-/** The API's words, for whoever sees a form and no fields, headers and paths. */
-const inWords = (message) => message
-  .replace(/; (GET \/v1\/|try again after Retry-After).*$/s, "")
-  .replace("send the audio inline", "choose the file itself")
-  .replace(/ (of|behind) audio_url/, "")
-  .replace(/^audio_url/, "The address");
+/** Which part of the form an error is about, if it is about one: with another audio, or model, it is of no interest. */
+export function partOf({ code, param }) {
+  if (param === "audio_url" || ["request_too_large", "audio_too_large", "unsupported_audio_format", "invalid_audio_url",
+    "audio_fetch_failed"].includes(code)) return "audio";
+  if (param === "model" || ["model_not_allowed", "no_available_model", "model_not_support_capability"].includes(code)) return "model";
+  return param ? "options" : undefined;
+}
+
+/** The API's words in those of somebody who sees a form: no fields, headers and paths. */
+function inWords(message) {
+  const words = message
+    .replace(/; (GET \/v1\/|try again after Retry-After).*$/s, "")
+    .replace("send the audio inline", "choose the file itself")
+    .replace(/as a data: URI/, "as a file")
+    .replace(/ (of|behind) audio_url/, "")
+    // The title says it already.
+    .replace(/^audio_url cannot be used: (?=.)/s, "")
+    .replace(/^The upstream (failed|refuses this request|limits how often it may be asked|does not serve this): (?=.)/s, "")
+    .replace(/^no reason given$/, "")
+    .replace(/^audio_url/, "The address")
+    .replaceAll(/\b([Tt])he upstream's/g, "$1he service's")
+    .replaceAll(/\b([Tt])he upstream\b/g, "$1he model's service");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+const sentencesOf = (text) => text.split(/(?<=[.!?])\s+/);
+const bareOf = (sentence) => sentence.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim();
+
+/** These lines, without what the title or an earlier sentence says already. */
+function unrepeated(title, lines) {
+  const said = new Set([bareOf(title), ""]);
+  const fresh = (sentence) => !said.has(bareOf(sentence)) && said.add(bareOf(sentence));
+  return lines.map((line) => sentencesOf(line).filter(fresh).join(" ")).filter(Boolean);
+}
 
 /**
  * A notice about an error. `actions` may hold `signIn`, `retry`, `models`: what its buttons do, where they make
@@ -99,7 +133,7 @@ const inWords = (message) => message
  */
 export function notice(error, actions = {}) {
   const title = TITLES[error.code] ?? "That did not work";
-  const text = [inWords(error.message), isTooLarge(error) ? SHORTER : ADVICE[error.code]].filter(Boolean);
+  const text = unrepeated(title, [NOT_FOR_VISITORS.includes(error.code) ? "" : inWords(error.message), isTooLarge(error) ? SHORTER : ADVICE[error.code] ?? ""]);
   const buttons = [];
   if (error.code === "invalid_api_key" && actions.signIn) buttons.push(button("Sign in again", actions.signIn));
   if (actions.models && ["model_not_allowed", "no_available_model", "model_not_support_capability",
@@ -112,7 +146,7 @@ export function notice(error, actions = {}) {
   announce(`${title}. ${text.join(" ")}`);
   return h("div", { class: "notice bad", role: "group", "aria-label": "Error" },
     h("strong", {}, title),
-    text.map((line) => h("p", {}, line)),
+    text.map((line) => h("p", { dir: "auto" }, line)),
     error.code && !OWN.includes(error.code) &&
       h("p", { class: "help" }, h("code", {}, error.code),
         error.upstreamStatus ? ` (the model's service answered ${error.upstreamStatus})` : ""),
@@ -120,15 +154,22 @@ export function notice(error, actions = {}) {
 }
 
 /** Counts down where the server asked for patience. */
-function retryButton(label, retry, seconds) {
+function retryButton(label, retry, seconds = 0) {
   const again = button(label, retry);
-  let left = seconds ?? 0;
+  const until = Date.now() + seconds * 1000;
   const tick = () => {
+    const left = secondsUntil(until);
     again.disabled = left > 0;
     again.textContent = left > 0 ? `${label} in ${left} s` : label;
-    if (left > 0) setTimeout(tick, 1000);
-    left -= 1;
+    if (left > 0) setTimeout(tick, 250);
   };
   tick();
   return again;
+}
+
+/** The seconds of a `Retry-After`, which a proxy may tell as a date. */
+export function secondsOf(retryAfter) {
+  if (!retryAfter) return undefined;
+  const seconds = /^\d+$/.test(retryAfter) ? Number(retryAfter) : secondsUntil(Date.parse(retryAfter));
+  return seconds > 0 ? seconds : undefined;
 }

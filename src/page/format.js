@@ -26,6 +26,9 @@ export function span(ms) {
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
 }
 
+/** How long there is to wait until a moment, in whole seconds. */
+export const secondsUntil = (ms) => Math.max(0, Math.ceil((ms - Date.now()) / 1000));
+
 /** A moment, in milliseconds since the epoch: the time, with the date where it is another day. */
 export function moment(ms) {
   const at = new Date(ms);

@@ -13,6 +13,8 @@ const REFRESH = 3000;
 /** After an error it is not said again before whoever hears it has heard the rest. */
 const REFRESH_AFTER_ERROR = 30_000;
 const RUNNING = ["pending", "processing"];
+/** A list that is moved has come to rest when nothing has moved for so long, in milliseconds. */
+const REST = 150;
 
 const stateOf = (task) => (task.error?.code === "task_cancelled" ? "stopped" : word(task.status));
 
@@ -25,7 +27,7 @@ function item(task) {
   const state = stateOf(task);
   return h("li", {}, h("a", { class: "task-row", href: `#task=${task.id}` },
     h("span", { class: "pill", "data-state": state }, state),
-    h("span", { class: "task-model" }, task.model),
+    h("span", { class: "task-model", dir: "auto" }, task.model),
     h("span", { class: "task-id help" }, task.error && state !== "stopped" ? task.error.code : task.id.split("-").at(-1)),
     h("span", { class: "task-took num" }, duration(task)),
     h("time", { class: "task-when num help", datetime: new Date(task.created * 1000).toISOString() },
@@ -40,6 +42,8 @@ export class ListView {
   #hasMore = false;
   #stop = new AbortController();
   #asks = 0;
+  /** Is the place that the list was left at still looked for? */
+  #isReturning = false;
 
   /** Shows the tasks of one status, or of any; the address says which, so that a reload and Back do not forget it. */
   constructor(status, actions) {
@@ -47,51 +51,90 @@ export class ListView {
     const { signal } = this.#stop;
     const known = [...$("filter").options].some(({ value }) => value === status);
     $("filter").value = known ? status : "";
+    $("list").addEventListener("click", ({ target }) => this.#notePlace(target.closest(".task-row")), { signal });
+    addEventListener("scroll", () => {
+      clearTimeout(this.rest);
+      this.rest = setTimeout(() => this.#notePlace(), REST);
+    }, { signal });
     $("filter").addEventListener("change", () => {
       history.replaceState(null, "", $("filter").value ? `#tasks=${$("filter").value}` : "#tasks");
       this.#begin();
     }, { signal });
     $("refresh").addEventListener("click", () => this.#load(), { signal });
-    $("more").addEventListener("click", () => this.#older(), { signal });
+    $("more").addEventListener("click", () => this.#showOlder(), { signal });
     document.addEventListener("visibilitychange", () => document.hidden || this.#load(), { signal });
-    this.#begin();
+    this.#begin(history.state?.place);
   }
 
-  /** Nothing is known of the tasks that are asked for. */
-  #begin() {
+  /**
+   * Notes in the browser's history where the list is: how many tasks are shown, which one is at the top of the window, or
+   * was opened, and how far it is from there. Back finds the same again, and so does a reload.
+   */
+  #notePlace(row = document.activeElement.closest?.("a.task-row")) {
+    if (this.#isReturning || this.#tasks.length === 0) return;
+    const isSeen = (each) => each && each.getBoundingClientRect().bottom > 0 && each.getBoundingClientRect().top < innerHeight;
+    const anchor = isSeen(row) ? row : [...$("list").querySelectorAll("a.task-row")].find(isSeen);
+    if (!anchor) return;
+    const place = { count: this.#tasks.length, href: anchor.getAttribute("href"), top: anchor.getBoundingClientRect().top,
+      isFocused: anchor === row };
+    history.replaceState({ place }, "");
+  }
+
+  /** Shows as many tasks as there were, and the same one at the same height. */
+  async #return({ count, href, top, isFocused }) {
+    this.#isReturning = true;
+    const row = () => $("list").querySelector(`a[href="${href}"]`);
+    let isThere = await this.#load(count);
+    // Tasks that came since stand above it.
+    while (isThere && this.#hasMore && (this.#tasks.length < count || (!row() && this.#tasks.length < count + MOST))) {
+      isThere = await this.#older(MOST);
+    }
+    this.#isReturning = false;
+    if (!isThere || !row()) return;
+    if (isFocused) row().focus({ preventScroll: true });
+    scrollBy({ top: row().getBoundingClientRect().top - top, behavior: "instant" });
+  }
+
+  /** Nothing is known of the tasks that are asked for, but the place in the list where it was left, if it was. */
+  #begin(place) {
     this.#tasks = [];
     $("more").hidden = true;
     $("list").replaceChildren(h("p", { class: "help" }, "Looking."));
-    this.#load();
+    if (place) this.#return(place);
+    else this.#load();
   }
 
+  /** Asks for tasks, and draws what `take` makes of them. Returns whether it came to that. */
   async #ask(query, take) {
     this.#asks += 1;
     const asks = this.#asks;
     clearTimeout(this.timer);
     let refresh = REFRESH;
+    let isDrawn = true;
     try {
       const page = await api.tasks({ ...query, status: $("filter").value, signal: this.#stop.signal });
       // What was asked before the last question is no longer of interest.
-      if (asks !== this.#asks) return;
+      if (asks !== this.#asks) return false;
       take(page);
       $("list-error").replaceChildren();
       this.#draw();
     } catch (error) {
-      if (this.#stop.signal.aborted || asks !== this.#asks) return;
+      if (this.#stop.signal.aborted || asks !== this.#asks) return false;
+      isDrawn = false;
       $("list-error").replaceChildren(notice(error, { retry: () => this.#load(), signIn: this.actions.signIn }));
-      if (error.status === 401) return;
+      if (error.status === 401) return false;
       refresh = REFRESH_AFTER_ERROR;
     }
     // Beyond those that are asked for again nothing would change.
     if (!document.hidden && this.#tasks.slice(0, MOST).some(({ status }) => RUNNING.includes(status))) {
       this.timer = setTimeout(() => this.#load(), refresh);
     }
+    return isDrawn;
   }
 
   /** Asks for as many as are shown, as far as one page goes; the older ones have ended long ago, or nearly all. */
-  #load() {
-    const limit = Math.min(MOST, Math.max(PAGE, this.#tasks.length));
+  #load(count = this.#tasks.length) {
+    const limit = Math.min(MOST, Math.max(PAGE, count));
     return this.#ask({ limit }, ({ data, has_more: hasMore }) => {
       const last = data.at(-1)?.id;
       const place = this.#tasks.findIndex(({ id }) => id === last);
@@ -101,12 +144,16 @@ export class ListView {
     });
   }
 
-  async #older() {
-    const before = this.#tasks.length;
-    await this.#ask({ limit: PAGE, after: this.#tasks.at(-1)?.id }, ({ data, has_more: hasMore }) => {
+  #older(limit) {
+    return this.#ask({ limit, after: this.#tasks.at(-1)?.id }, ({ data, has_more: hasMore }) => {
       this.#tasks.push(...data);
       this.#hasMore = hasMore;
     });
+  }
+
+  async #showOlder() {
+    const before = this.#tasks.length;
+    await this.#older(PAGE);
     // The button that was pressed is gone: what it brought is next.
     if ($("more").hidden) $("list").querySelectorAll("a.task-row")[before]?.focus();
   }
@@ -125,8 +172,14 @@ export class ListView {
     if (focused) $("list").querySelector(`[href="${focused}"]`)?.focus();
   }
 
+  /** The page may be about to go. */
+  keep() {
+    this.#notePlace();
+  }
+
   close() {
     clearTimeout(this.timer);
+    clearTimeout(this.rest);
     this.#stop.abort();
     $("list").replaceChildren();
     $("list-error").replaceChildren();

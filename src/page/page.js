@@ -3,7 +3,6 @@
 import * as api from "./api.js";
 import { ComposeView } from "./compose.js";
 import { $, announce, h } from "./dom.js";
-import { notice } from "./errors.js";
 import { ListView } from "./list.js";
 import * as session from "./session.js";
 import { TaskView, fileOf } from "./task.js";
@@ -29,6 +28,8 @@ function show(view) {
 
 /** Shows what the address says. */
 function route() {
+  // The list finds its own place again; anywhere else the browser does.
+  history.scrollRestoration = /^#tasks(=|$)/.test(location.hash) ? "manual" : "auto";
   open?.close();
   open = undefined;
   if (!session.key()) {
@@ -44,7 +45,7 @@ function route() {
   const id = /^#task=([\w-]+)$/.exec(location.hash)?.[1];
   if (id) {
     show("task");
-    open = new TaskView(id, { again, signIn: leave });
+    open = new TaskView(id, { again, repeat, signIn: leave });
   } else if (/^#tasks(=|$)/.test(location.hash)) {
     show("tasks");
     open = new ListView(location.hash.slice("#tasks=".length), { signIn: leave });
@@ -63,15 +64,22 @@ async function loadModels() {
     hasModels = true;
   } catch (error) {
     if (error.status === 401) return leave();
-    $("compose-error").replaceChildren(notice(error, { retry: loadModels }));
+    compose.refuseModels(error, loadModels);
   }
 }
 
 /** The form once more, with a task's request. */
 async function again(task) {
   if (!hasModels) await loadModels();
-  compose.fill(task, fileOf(task.id));
+  const filled = compose.fill(task, fileOf(task.id));
   location.hash = "#new";
+  await filled;
+}
+
+/** The same request once more, as a new task. */
+async function repeat(task) {
+  await again(task);
+  compose.submit();
 }
 
 /** The key is given back, or is no longer of use. */
@@ -121,6 +129,11 @@ async function enter(event) {
 setUpTheme($("theme"), () => open?.wave?.draw());
 $("sign-in").addEventListener("submit", enter);
 $("sign-out").addEventListener("click", signOut);
+// What is wrong with a key is not said of the next one.
+$("key").addEventListener("input", () => {
+  $("sign-in-error").textContent = "";
+  $("key").removeAttribute("aria-invalid");
+});
 // The address must keep its task: a plain link to #main would lose it.
 $("skip").addEventListener("click", (event) => {
   event.preventDefault();

@@ -32,7 +32,7 @@ export class Run {
   finishReason;
   /** The task's error, or why it could not be read. */
   error;
-  /** `{from, seconds}` while the connection is lost. */
+  /** While the connection is lost: `{from, until}`, the chunk that comes next and when the next try is made. */
   lost;
   /** From which chunk on this was read after a cut or a reload. */
   resumedFrom;
@@ -148,7 +148,7 @@ export class Run {
           this.onChange("state");
         },
         onLost: (from, seconds) => {
-          this.lost = { from, seconds };
+          this.lost = { from, until: Date.now() + seconds * 1000 };
           this.onChange("state");
         },
       });
@@ -256,7 +256,7 @@ export class Run {
       } catch (error) {
         if (!isAway(error)) throw error;
         const seconds = error.retryAfter ?? Math.min(8, 2 ** failures / 2);
-        this.lost = { from: this.next, seconds };
+        this.lost = { from: this.next, until: Date.now() + seconds * 1000 };
         this.onChange("state");
         await wait(seconds * 1000, this.#stop.signal);
         this.#stop.signal.throwIfAborted();

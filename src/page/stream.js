@@ -44,6 +44,7 @@ export class EventReader {
 export async function follow(id, next, { onFrame, onOpen, onLost, signal, offset }) {
   for (let failures = 0; ; failures += 1) {
     const seen = next;
+    let patience;
     try {
       const ended = await connect({ id, next, offset, signal, onOpen }, (event) => {
         const frame = Number(event.id);
@@ -58,9 +59,10 @@ export async function follow(id, next, { onFrame, onOpen, onLost, signal, offset
       signal.throwIfAborted();
       const isTemporary = !(error instanceof ApiError) || error.status >= 500 || error.status === 429;
       if (!isTemporary) throw error;
+      patience = error.retryAfter;
     }
     if (next > seen) failures = 0;
-    const ms = PAUSES[Math.min(failures, PAUSES.length - 1)];
+    const ms = patience ? patience * 1000 : PAUSES[Math.min(failures, PAUSES.length - 1)];
     onLost(next, ms / 1000);
     await wait(ms, signal);
     signal.throwIfAborted();

@@ -1,7 +1,7 @@
 // One submit, from the upload to the task that it makes, over lost connections and up to a stop.
 
 import { SUBMIT, authorization, cancel, noteClock } from "./api.js";
-import { ApiError, ConnectionLost, TaskUnknown } from "./errors.js";
+import { ApiError, ConnectionLost, TaskUnknown, secondsOf } from "./errors.js";
 import { wait } from "./wait.js";
 
 /** Pauses before a submit whose connection was lost is sent again, in milliseconds. */
@@ -115,7 +115,7 @@ function send(body, key, { onProgress, onSent, signal }) {
         // No JSON is no answer of ours.
       }
       if (request.status === 200 && answer) return resolve(answer);
-      const retryAfter = Number(request.getResponseHeader("Retry-After")) || undefined;
+      const retryAfter = secondsOf(request.getResponseHeader("Retry-After"));
       return reject(new ApiError(request.status, answer?.error, retryAfter));
     };
     request.onloadend = () => {

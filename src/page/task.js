@@ -2,10 +2,11 @@
 
 import { serverNow } from "./api.js";
 import { AnswerText } from "./answer.js";
+import { isHidden } from "./choice.js";
 import * as details from "./details.js";
 import { $, announce, batched, button, copyButton, h } from "./dom.js";
 import { notice } from "./errors.js";
-import { moment, number, span, word } from "./format.js";
+import { moment, number, secondsUntil, span, word } from "./format.js";
 import { Run } from "./run.js";
 import * as session from "./session.js";
 import { Waveform } from "./waveform.js";
@@ -46,7 +47,7 @@ export class TaskView {
   #frames;
   #draw = batched(() => this.#update());
 
-  /** `actions` are `again(task)`, which opens the form with the same request, and `signIn()`. */
+  /** `actions`: `again(task)` opens the form with the same request, `repeat(task)` submits it as well, `signIn()`. */
   constructor(id, actions) {
     this.id = id;
     this.actions = actions;
@@ -70,7 +71,7 @@ export class TaskView {
     this.pill = h("span", { class: "pill", "data-state": "queued" }, "loading");
     this.stopButton = button("Stop", () => this.#run.stop(), "stop");
     this.againButton = button("Use again", () => this.actions.again(this.#run.task));
-    this.title = h("h1", { id: "task-title", tabindex: -1 }, "Task");
+    this.title = h("h1", { id: "task-title", tabindex: -1, dir: "auto" }, "Task");
     this.facts = h("p", { class: "help task-facts" });
     this.note = h("p", { class: "connection", hidden: true });
     this.numbers = Object.fromEntries(["First chunk", "Chunks", "Tokens", "Time"].map((name) => {
@@ -172,9 +173,10 @@ export class TaskView {
   }
 
   #lost() {
-    const { isStopping, lost: { from, seconds } } = this.#run;
+    const { isStopping, lost: { from, until } } = this.#run;
     if (isStopping) return "Connection lost. The task will be stopped as soon as it is back.";
-    return `Connection lost, ${from ? `resuming from chunk ${from}` : "trying again"} in ${seconds} s.`;
+    const seconds = secondsUntil(until);
+    return `Connection lost, ${from ? `resuming from chunk ${from}` : "trying again"} ${seconds ? `in ${seconds} s` : "now"}.`;
   }
 
   /** That nothing was lost is said when something has come since, and not of an answer that broke off. */
@@ -265,13 +267,20 @@ export class TaskView {
       return h("p", { class: "notice" }, h("strong", {}, "Stopped"),
         run.text ? " What had come by then is below." : " Nothing had come by then.");
     }
-    const again = () => (run.task?.status === "failed" ? this.actions.again(run.task) : this.#begin());
-    return notice(problem, { retry: again, models: again, signIn });
+    const again = () => this.actions.again(run.task);
+    // That it could not be read says nothing of the task: it is read again.
+    if (run.task?.status !== "failed") return notice(problem, { retry: () => this.#begin(), signIn });
+    const { audio } = run.task.request ?? {};
+    const isAtHand = files.has(this.id) || (audio?.source === "url" && !isHidden(audio.url));
+    // What the page no longer has cannot be sent again: then the form is where it is put in.
+    const repeated = isAtHand ? { retry: () => this.actions.repeat(run.task) } : { retry: again, retryLabel: "Use again" };
+    return notice(problem, { ...repeated, models: again, signIn });
   }
 
   /** The numbers that change while nothing happens. */
   #tick() {
     const run = this.#run;
+    if (run.lost) this.#showConnection();
     const line = run.task?.timeline;
     if (!line) return;
     const end = line.ended_at_ms ?? (run.isRead ? undefined : serverNow());

@@ -20,7 +20,7 @@ export class Waveform {
     this.element = h("div", { class: "wave" });
     const facts = [wave.size && bytes(wave.size), wave.seconds !== undefined && clock(wave.seconds)];
     const caption = h("div", { class: "wave-facts" },
-      h("strong", { class: "wave-name", title: wave.name }, wave.name),
+      h("strong", { class: "wave-name", dir: "auto" }, wave.name),
       h("span", { class: "help num" }, facts.filter(Boolean).join(" · ")));
     if (!wave.peaks) {
       this.element.append(caption, wave.note ? h("p", { class: "help" }, wave.note) : "");

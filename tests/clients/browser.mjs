@@ -22,8 +22,18 @@ mkdirSync(screenshots, { recursive: true });
 
 const executablePath = execFileSync("sh", ["-c", "command -v chromium || command -v chromium-browser"], { encoding: "utf8" }).trim();
 const browser = await chromium.launch({ executablePath, args: FLAGS, headless: true });
+let largeBrowser;
 
-export const closeBrowser = () => browser.close();
+/** A browser whose reader wants letters of twice the usual size. */
+async function large() {
+  largeBrowser ??= await chromium.launch({ executablePath, args: [...FLAGS, "--blink-settings=defaultFontSize=32"], headless: true });
+  return largeBrowser;
+}
+
+export async function closeBrowser() {
+  await browser.close();
+  await largeBrowser?.close();
+}
 
 /** Saves what is seen, for somebody to look at. */
 export const shoot = (page, name) => page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
@@ -93,8 +103,9 @@ export class Line {
  * A tab of its own. When the case is over, nothing may have happened in it that never may: an error, a violation of the
  * policy, a request to elsewhere. `refusals` are the statuses that the case provokes; Chromium calls each an error.
  */
-export async function tab(t, { origin = ORIGIN, signedIn = true, refusals = [], isCut = false, context: options } = {}) {
-  const context = await browser.newContext({ viewport: { width: 1100, height: 900 }, colorScheme: "light",
+export async function tab(t, { origin = ORIGIN, signedIn = true, refusals = [], isCut = false, isLarge = false, platform,
+  context: options } = {}) {
+  const context = await (isLarge ? await large() : browser).newContext({ viewport: { width: 1100, height: 900 }, colorScheme: "light",
     permissions: ["clipboard-read", "clipboard-write", "microphone"], ...options });
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
@@ -120,6 +131,9 @@ export async function tab(t, { origin = ORIGIN, signedIn = true, refusals = [], 
     await context.close();
     assert.deepEqual(wrong, []);
   });
+  if (platform) {
+    await page.addInitScript((name) => Object.defineProperty(navigator, "platform", { get: () => name }), platform);
+  }
   await page.goto(`${origin}/`);
   if (signedIn) await signIn(page);
   return page;
@@ -134,6 +148,17 @@ export async function signIn(page, key = KEY) {
 export async function assertFits(page) {
   const [needed, given] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert.ok(needed <= given, `the page is ${needed} wide, the screen ${given}`);
+}
+
+/** All text that is shown can be read: none is cut off, but in boxes that move. */
+export async function assertUnclipped(page, what) {
+  const clipped = await page.evaluate(() => [...document.querySelectorAll("body *")].filter((element) => {
+    const { overflowX, overflowY, position } = getComputedStyle(element);
+    if (!element.checkVisibility() || element.closest(".sr, svg, select") || position === "absolute" || !element.textContent.trim()) return false;
+    const isCut = (overflow, needed, given) => (["hidden", "clip"].includes(overflow) || element.localName === "button") && needed > given + 1;
+    return isCut(overflowX, element.scrollWidth, element.clientWidth) || isCut(overflowY, element.scrollHeight, element.clientHeight);
+  }).map(({ outerHTML }) => outerHTML.slice(0, 200)));
+  assert.deepEqual(clipped, [], what);
 }
 
 /** What axe-core calls serious or critical, and headings that skip a level. The checker runs outside of the page's policy, which stays as it is. */

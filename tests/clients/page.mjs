@@ -202,11 +202,13 @@ test("what fails says why and what to do, and can be tried again with the same a
   await page.locator(".notice").getByText("The fake is out of order.").waitFor();
   await page.getByText("(the model's service answered 503)").waitFor();
   await shoot(page, "failed");
+  const failed = taskId(page);
   await page.getByRole("button", { name: "Try again" }).click();
-  await page.locator("#chosen").getByText("speech.wav").waitFor();
-  await page.getByRole("button", { name: "Listen" }).click();
   await state(page, "done");
   await answer(page).getByText("Better.").waitFor();
+  assert.notEqual(taskId(page), failed);
+  await page.getByText("speech.wav").waitFor();
+  assert.equal(await upstreamCalls("page-fails"), 2);
 });
 
 test("what cannot be used is refused in words, and what the browser cannot play can be sent", async (t) => {

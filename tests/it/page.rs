@@ -76,6 +76,6 @@ fn other_methods_and_other_files_are_refused_as_json() {
 fn the_page_is_light() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/page");
     let bytes: u64 = files().iter().map(|name| std::fs::metadata(folder.join(name)).unwrap().len()).sum();
-    // No target, but a guard: whatever makes the page much heavier is noticed.
-    assert!(bytes < 128_000, "{bytes}");
+    // No target, but a guard that notices what makes the page much heavier. A sixth of it reads Markdown as it streams.
+    assert!(bytes < 160_000, "{bytes}");
 }

@@ -1,0 +1,160 @@
+// Marks within a line of Markdown: emphasis, code, links, escapes. They become elements and texts; nothing is read as HTML.
+
+import { h } from "./dom.js";
+
+/** Links lead to these and to nothing else: no script, no file, no address within this page. */
+const PROTOCOLS = ["http:", "https:", "mailto:"];
+/** A link's text is no longer than this, in characters: an open bracket is not looked for a partner without end. */
+const MOST_LABEL = 1000;
+
+const SPECIAL = /[\\`[<*_~]|!\[|https?:\/\//g;
+const ESCAPE = /\\([!-/:-@[-`{-~])/y;
+const CODE = /(`+)(?!`)(.*?[^`])\1(?!`)/y;
+const BREAK = /<br *\/?>/iy;
+const BRACKETED = /<((?:https?|mailto):[^\s<>]*)>/y;
+const BARE = /https?:\/\/[^\s<>"`、。，）」』】]+/y;
+const TARGET = /\s*(?:<([^<>]*)>|((?:[^\s()<>]|\([^\s()]*\))*))(?:\s+(?:"[^"]*"|'[^']*'))?\s*\)/y;
+const RUN = /\*+|_+|~+/y;
+const PAIRS = /[`*_~]+/y;
+const WORD = /[\p{L}\p{N}]/u;
+
+/** A run of `*`, `_` or `~`, of which what opens or closes an emphasis is taken off. */
+class Run {
+  constructor(mark, before, after) {
+    this.mark = mark[0];
+    this.count = mark.length;
+    this.opens = /\S/.test(after);
+    this.closes = /\S/.test(before);
+    // Within a word an underscore is a letter like others; stars are marks there, too, as in languages without spaces.
+    if (this.mark === "_") {
+      this.opens &&= !WORD.test(before);
+      this.closes &&= !WORD.test(after);
+    }
+  }
+
+  /** How many marks of both make an emphasis; 0 where they do not. */
+  pairs(closer) {
+    const most = Math.min(2, this.count, closer.count);
+    return this.mark !== closer.mark || !this.opens || (this.mark === "~" && most < 2) ? 0 : most;
+  }
+
+  toString() {
+    return this.mark.repeat(this.count);
+  }
+}
+
+const match = (pattern, text, at) => {
+  pattern.lastIndex = at;
+  return pattern.exec(text);
+};
+
+/** The address that a link may lead to, or nothing. */
+function safe(address) {
+  try {
+    const url = new URL(address);
+    return PROTOCOLS.includes(url.protocol) ? url.href : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A link opens elsewhere, and tells nothing of where it was. */
+const linked = (href, ...label) => h("a", { href, title: href, target: "_blank", rel: "noopener noreferrer nofollow" }, ...label);
+
+/** Where the bracket that opens at `from` is closed. */
+function closing(text, from) {
+  let depth = 0;
+  for (let at = from; at < Math.min(text.length, from + MOST_LABEL); at += 1) {
+    if (text[at] === "\\") at += 1;
+    else if (text[at] === "[") depth += 1;
+    else if (text[at] === "]") {
+      depth -= 1;
+      if (depth === 0) return at;
+    }
+  }
+  return -1;
+}
+
+/** `[label](address)`; an image is a link, too: the page loads nothing from elsewhere. */
+function link(text, at) {
+  const from = text[at] === "!" ? at + 1 : at;
+  const to = closing(text, from);
+  if (to < 0 || text[to + 1] !== "(") return undefined;
+  const target = match(TARGET, text, to + 2);
+  const href = target && safe(target[1] ?? target[2]);
+  if (!href) return undefined;
+  const label = text.slice(from + 1, to);
+  return { part: linked(href, ...(label ? inline(label, true) : [href])), end: TARGET.lastIndex };
+}
+
+/** An address as it stands in a text, without the sentence's own signs behind it. */
+function bare(text, at) {
+  if (WORD.test(text[at - 1] ?? "")) return undefined;
+  let address = match(BARE, text, at)?.[0] ?? "";
+  for (;;) {
+    const shorter = address.replace(/[.,:;!?'*_~\]]+$/, "");
+    const isSurplus = shorter.endsWith(")") && shorter.split(")").length > shorter.split("(").length;
+    if (shorter === address && !isSurplus) break;
+    address = isSurplus ? shorter.slice(0, -1) : shorter;
+  }
+  const href = safe(address);
+  return href && { part: linked(href, address), end: at + address.length };
+}
+
+/** What begins at a special character, and where it ends. */
+function special(text, at, isInLink) {
+  const sign = text[at];
+  const found = (pattern, make) => {
+    const all = match(pattern, text, at);
+    return all && { part: make(all), end: at + all[0].length };
+  };
+  if (sign === "\\") return found(ESCAPE, (all) => all[1]);
+  if (sign === "`") return found(CODE, (all) => h("code", { dir: "ltr" }, all[2].replace(/^ (.*\S.*) $/, "$1")));
+  if (sign === "<") {
+    const address = !isInLink && match(BRACKETED, text, at);
+    const href = address && safe(address[1]);
+    return href ? { part: linked(href, address[1]), end: at + address[0].length } : found(BREAK, () => h("br"));
+  }
+  if (sign === "[" || sign === "!") return isInLink ? undefined : link(text, at);
+  if (sign === "h") return isInLink ? undefined : bare(text, at);
+  return found(RUN, ([mark]) => new Run(mark, text[at - 1] ?? " ", text[at + mark.length] ?? " "));
+}
+
+/** Puts what stands between two runs of the same mark into an element. */
+function emphasize(parts) {
+  const done = [];
+  for (const part of parts) {
+    if (part instanceof Run && part.closes) {
+      while (part.count > 0) {
+        const at = done.findLastIndex((earlier) => earlier instanceof Run && earlier.pairs(part) > 0);
+        if (at < 0) break;
+        const opener = done[at];
+        const size = opener.pairs(part);
+        const inner = done.splice(at + 1).map((each) => (each instanceof Run ? String(each) : each));
+        done.push(h(part.mark === "~" ? "del" : size === 2 ? "strong" : "em", {}, ...inner));
+        opener.count -= size;
+        part.count -= size;
+        if (opener.count === 0) done.splice(at, 1);
+      }
+    }
+    if (!(part instanceof Run) || part.count > 0) done.push(part);
+  }
+  return done.map((part) => (part instanceof Run ? String(part) : part));
+}
+
+/** A line's text as elements and texts. Within a link there is no other one. */
+export function inline(text, isInLink = false) {
+  const parts = [];
+  let at = 0;
+  while (at < text.length) {
+    const next = match(SPECIAL, text, at)?.index ?? text.length;
+    if (next > at) parts.push(text.slice(at, next));
+    if (next === text.length) break;
+    const found = special(text, next, isInLink);
+    // What is no mark is text, a run of the same sign as a whole.
+    const end = found?.end ?? next + (match(PAIRS, text, next)?.[0].length ?? 1);
+    parts.push(found?.part ?? text.slice(next, end));
+    at = end;
+  }
+  return emphasize(parts);
+}

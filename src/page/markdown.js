@@ -1,0 +1,225 @@
+// Markdown as it comes, line by line: the last line can be shown again as it grows, and none before it is made again, so
+// that a long answer costs no more than a short one. A parser of whole documents would read a long transcript anew with
+// each piece.
+//
+// Each line break is one, as models mean it. Nothing of the text is ever read as HTML.
+
+import { h } from "./dom.js";
+import { inline } from "./inline.js";
+
+/** Lists and quotes within each other beyond this are shown as text. */
+const MOST_DEPTH = 8;
+
+const FENCE = /^([ \t]*)(`{3,}|~{3,})([^`]*)$/;
+const HEADING = /^ {0,3}(#{1,6})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$/;
+const RULE = /^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
+const ITEM = /^([ \t]*)([-*+]|(\d{1,9})[.)])([ \t]+)(.*)$/;
+const TASK = /^\[([ xX])\][ \t]+(.*)$/;
+const QUOTE = /^ {0,3}>[ \t]?(.*)$/;
+const DELIMITERS = /^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$/;
+/** So far in front of a list a line stands that belongs to the list's last item. */
+const INDENT = 2;
+
+const widthOf = (blank) => blank.replaceAll("\t", "    ").length;
+const indentOf = (line) => widthOf(/^[ \t]*/.exec(line)[0]);
+
+/** The line without this much of the blank in front of it. */
+const outdented = (line, width) => line.replace(/^[ \t]*/, (blank) => " ".repeat(Math.max(0, widthOf(blank) - width)));
+
+/** The cells of a row of a table. A sign behind a backslash divides nothing. */
+const cellsOf = (line) => line.trim().replace(/^\|/, "").replace(/(^|[^\\])\|$/, "$1")
+  .split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
+
+const alignmentOf = (cell) => (/^:-+:$/.test(cell) ? "center" : /^-+:$/.test(cell) ? "end" : "");
+
+/** What is shown of the lines that were given, in `element`. */
+export class Blocks {
+  #element;
+  #depth;
+  /** What the lines before the last one have opened: `fence`, `list`, `quote`, `table`, or the `text` of one line. */
+  #open = {};
+  /** The last line, as it is shown: `element`, where it stands; `undo()`; and what it opens. */
+  #shown;
+  /** The marks of the first heading, which stands right below the page's own, whatever the model counts from. */
+  #topMarks;
+
+  constructor(element, depth = 0) {
+    this.#element = element;
+    this.#depth = depth;
+  }
+
+  /** Shows the last line, in place of what was shown of it before. `goesOn`: it is the continuation of a long one. */
+  show(line, goesOn = false) {
+    this.undo();
+    this.#shown = goesOn ? this.#text(line, "text long") : this.#place(line);
+  }
+
+  /** Adds to the last line as text what is not read before the line is complete. */
+  append(text) {
+    if (this.#shown.inner) this.#shown.inner.append(text);
+    else this.#shown.element.append(text);
+  }
+
+  /** The last line is complete. */
+  next() {
+    this.#shown ??= this.#place("");
+    this.#shown.inner?.next();
+    this.#open = this.#shown.open;
+    this.#shown = undefined;
+  }
+
+  /** Takes the last line away. */
+  undo() {
+    this.#shown?.undo();
+    this.#shown = undefined;
+  }
+
+  #place(line) {
+    const { fence, list, quote, table } = this.#open;
+    if (fence) return fence.ends.test(line) ? this.#add(h("div", { class: "fence" }), {}) : this.#code(line, fence);
+    if (!line.trim()) return this.#blank();
+    if (list && indentOf(line) >= list.indent + INDENT) {
+      return this.#within(list.item, outdented(line, list.offset), { list });
+    }
+    const opened = FENCE.exec(line);
+    if (opened) return this.#fence(opened);
+    const heading = HEADING.exec(line);
+    if (heading) return this.#heading(heading);
+    if (RULE.test(line)) return this.#add(h("hr"), {});
+    const item = this.#depth < MOST_DEPTH && ITEM.exec(line);
+    if (item) return this.#item(item);
+    const quoted = this.#depth < MOST_DEPTH && QUOTE.exec(line);
+    if (quoted) return this.#quote(quoted[1], quote);
+    if (table && line.includes("|")) return this.#row(line, table);
+    return this.#table(line) ?? this.#text(line);
+  }
+
+  #add(element, open, undo = () => element.remove()) {
+    // The direction is that of the block's own text; what is within a block follows it.
+    if (this.#depth === 0 && !element.dir) element.dir = "auto";
+    if (this.#open.isGap) element.classList.add("apart");
+    if (!element.parentNode) this.#element.append(element);
+    return { element, open, undo };
+  }
+
+  /** Shows a line in a block within this one. */
+  #within(inner, line, open, undo = () => {}) {
+    inner.show(line);
+    return { inner, open, undo: () => {
+      inner.undo();
+      undo();
+    } };
+  }
+
+  #blank() {
+    const { list } = this.#open;
+    const open = { list, isGap: true };
+    // What comes may belong to the list's last item.
+    return list ? this.#within(list.item, "", open) : { element: h("div"), open, undo: () => {} };
+  }
+
+  #fence([, blank, marks]) {
+    const ends = new RegExp(`^[ \\t]*${marks[0]}{${marks.length},}[ \\t]*$`);
+    return this.#add(h("div", { class: "fence" }), { fence: { ends, indent: widthOf(blank) } });
+  }
+
+  #code(line, fence) {
+    return this.#add(h("div", { class: "code-line", dir: "ltr" }, outdented(line, Math.min(fence.indent, indentOf(line)))), { fence });
+  }
+
+  #heading([, { length: marks }, text]) {
+    const top = this.#topMarks ?? marks;
+    const level = Math.min(6, Math.max(2, marks - top + 2));
+    const heading = this.#add(h("div", { class: `head head-${marks + 1}`, role: "heading", "aria-level": level }, inline(text)), {});
+    if (this.#topMarks !== undefined) return heading;
+    this.#topMarks = marks;
+    return { ...heading, undo: () => {
+      this.#topMarks = undefined;
+      heading.undo();
+    } };
+  }
+
+  #item([, blank, marker, count, space, text]) {
+    const kind = count === undefined ? "ul" : "ol";
+    const indent = widthOf(blank);
+    const open = this.#open.list;
+    const isSame = open?.kind === kind;
+    const element = isSame ? open.element : h(kind, {});
+    const task = TASK.exec(text);
+    const item = h("li", { value: count, class: task && "task" }, task && h("input", { type: "checkbox", disabled: true,
+      checked: task[1] !== " ", "aria-label": task[1] === " " ? "not done" : "done" }));
+    if (isSame && this.#open.isGap) item.classList.add("apart");
+    element.append(item);
+    if (!isSame) this.#add(element, {});
+    const inner = new Blocks(item, this.#depth + 1);
+    const list = { kind, element, indent, offset: indent + marker.length + widthOf(space), item: inner };
+    return this.#within(inner, task ? task[2] : text, { list }, () => (isSame ? item : element).remove());
+  }
+
+  #quote(text, open) {
+    if (open) return this.#within(open, text, { quote: open });
+    const element = h("blockquote", {});
+    this.#add(element, {});
+    const quote = new Blocks(element, this.#depth + 1);
+    return this.#within(quote, text, { quote }, () => element.remove());
+  }
+
+  /** The line that makes a table of the one before it. */
+  #table(line) {
+    const head = this.#open.text;
+    if (!head?.line.includes("|") || !DELIMITERS.test(line)) return undefined;
+    const [names, columns] = [cellsOf(head.line), cellsOf(line).map(alignmentOf)];
+    if (names.length !== columns.length) return undefined;
+    const body = h("tbody", {});
+    const box = h("div", { class: "table-box", tabindex: 0, role: "group", "aria-label": "Table" }, h("table", {},
+      h("thead", {}, h("tr", {}, names.map((name, index) => h("th", { scope: "col", class: columns[index] }, inline(name))))),
+      body));
+    if (head.element.classList.contains("apart")) box.classList.add("apart");
+    head.element.replaceWith(box);
+    return this.#add(box, { table: { body, columns } }, () => box.replaceWith(head.element));
+  }
+
+  #row(line, table) {
+    const cells = cellsOf(line);
+    const row = h("tr", {}, table.columns.map((column, index) => h("td", { class: column }, inline(cells[index] ?? ""))));
+    table.body.append(row);
+    return { element: row.lastElementChild, open: { table }, undo: () => row.remove() };
+  }
+
+  #text(line, kind = "text") {
+    const { fence } = this.#open;
+    if (fence) return this.#code(line, fence);
+    const element = h("div", { class: kind }, inline(line));
+    return this.#add(element, { text: { element, line } });
+  }
+}
+
+/** The same for a text as it was sent. */
+export class PlainLines {
+  #element;
+  #shown;
+
+  constructor(element) {
+    this.#element = element;
+  }
+
+  show(line) {
+    this.undo();
+    this.#shown = h("div", { class: "plain", dir: "auto" }, line);
+    this.#element.append(this.#shown);
+  }
+
+  append(text) {
+    this.#shown.append(text);
+  }
+
+  next() {
+    if (!this.#shown) this.show("");
+    this.#shown = undefined;
+  }
+
+  undo() {
+    this.#shown?.remove();
+    this.#shown = undefined;
+  }
+}

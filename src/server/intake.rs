@@ -7,12 +7,15 @@
 //!   have [`REQUEST_TIMEOUT`](super::entrance::REQUEST_TIMEOUT) from their first byte on.
 //! - It sets its timer for idle connections again each time that it is woken. Over TLS it is woken by each byte of a
 //!   record that never becomes whole. So that timer is off, and the one for heads stands in for it.
-//! - It decodes what has arrived while it answers, until 16 requests wait. What it has read by then and not decoded it
-//!   forgets: when it has answered the 16 without waiting for anything, it sleeps until another byte comes
-//!   (`poll_request` is not called again behind `poll_response`). And with 128 KiB of that it does not sleep at all, as
-//!   long as the answer takes. Here it is given nothing behind the head that it answers but a body that the handler
-//!   reads, and is woken when the answer has ended. (Upstream has thought of the same: <https://github.com/actix/actix-web/pull/4180>.)
+//! - It decodes all heads that have arrived, before it has answered the first. It writes each answer as the last of them
+//!   asks for it: without a body if that is a `HEAD`. They wait in memory, also where an answer takes long. And when 16
+//!   wait, it forgets what it has read and not decoded: having answered the 16 without waiting for anything, it sleeps
+//!   until another byte comes. With 128 KiB of that it does not sleep at all, as long as an answer takes. So here it is
+//!   given one request at a time: a head, a body if the handler reads that, and the next head when the answer has ended.
+//!   (Upstream has thought of the same: <https://github.com/actix/actix-web/pull/4180>.)
 //! - It must still learn when the client leaves during an answer. So a little of what follows is read, and held.
+//! - It takes further requests while the client takes no answers, and holds these. Here it is given none until all that
+//!   it has to write is written.
 
 use std::io;
 use std::pin::Pin;
@@ -35,8 +38,14 @@ const HELD_BYTES: usize = 4 * 1024;
 pub(super) struct Intake<S> {
     stream: S,
     turn: Rc<Turn>,
-    /// What came while a request was being answered.
+    /// What came behind the request that is being answered: at most what one read brings, or [`HELD_BYTES`].
     held: BytesMut,
+    /// True while the line that is arriving has no byte but its end: in a head, the last one.
+    is_line_empty: bool,
+    /// True if the dispatcher has been given a head and has not had its turn since.
+    is_head_given: bool,
+    /// True if the client does not take what is written.
+    is_clogged: bool,
     /// Goes off when the connection is to be closed, or before: one that an earlier head has set is set again when it
     /// goes off. So a busy connection sets it every few seconds, and not for each request.
     timer: Option<Pin<Box<Sleep>>>,
@@ -45,7 +54,15 @@ pub(super) struct Intake<S> {
 impl<S> Intake<S> {
     /// A connection that was just accepted, and may be idle for so long.
     pub(super) fn new(stream: S, most_idle: Duration) -> Self {
-        Self { stream, turn: Rc::new(Turn::new(most_idle)), held: BytesMut::new(), timer: None }
+        Self {
+            stream,
+            turn: Rc::new(Turn::new(most_idle)),
+            held: BytesMut::new(),
+            is_line_empty: true,
+            is_head_given: false,
+            is_clogged: false,
+            timer: None,
+        }
     }
 
     /// The connection below.
@@ -62,11 +79,22 @@ impl<S> Intake<S> {
 impl<S: AsyncRead + Unpin> Intake<S> {
     /// Reads what the dispatcher may have now.
     fn give(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         if self.held.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            let part = part(&self.turn, &mut self.is_line_empty, &buf.filled()[before..]);
+            self.held.extend_from_slice(&buf.filled()[before + part..]);
+            buf.set_filled(before + part);
+        } else {
+            let room = self.held.len().min(buf.remaining());
+            let part = part(&self.turn, &mut self.is_line_empty, &self.held[..room]);
+            buf.put_slice(&self.held.split_to(part));
         }
-        let part = self.held.len().min(buf.remaining());
-        buf.put_slice(&self.held.split_to(part));
+        self.is_head_given = !self.turn.is_receiving() && !self.held.is_empty();
+        let given = buf.filled().len() - before;
+        if given > 0 {
+            self.turn.gave(given, cx.waker());
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -112,14 +140,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.turn.is_answering() {
+        let is_head_given = std::mem::take(&mut this.is_head_given);
+        if this.turn.is_answering() || (this.is_clogged && !this.turn.is_receiving()) {
             return this.hold(cx, buf);
+        }
+        if is_head_given && !this.turn.is_receiving() {
+            // Here the dispatcher decodes it. It comes back for the rest.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let before = buf.filled().len();
         let read = this.give(cx, buf)?;
-        if read.is_ready() && buf.filled().len() > before {
-            this.turn.bytes_came(cx.waker());
-        }
         if this.is_late(cx) {
             buf.set_filled(before);
             return Poll::Ready(Ok(()));
@@ -128,13 +159,40 @@ impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
     }
 }
 
+/// How many of these bytes the dispatcher is given: what is left of the body that is read, or up to the end of a head.
+fn part(turn: &Turn, is_line_empty: &mut bool, bytes: &[u8]) -> usize {
+    if turn.is_receiving() {
+        let left = turn.body_left().and_then(|left| usize::try_from(left).ok());
+        return bytes.len().min(left.unwrap_or(usize::MAX));
+    }
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', bytes) {
+        let line = bytes.get(start..end).unwrap_or_default();
+        let is_last = std::mem::replace(is_line_empty, true) && matches!(line, b"" | b"\r");
+        start = end + 1;
+        if is_last {
+            return start;
+        }
+    }
+    *is_line_empty &= matches!(bytes.get(start..), Some(b"" | b"\r"));
+    bytes.len()
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Intake<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.is_clogged |= written.is_pending();
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // The dispatcher flushes when its buffer is written to the last byte.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if std::mem::replace(&mut self.is_clogged, flushed.is_pending()) && !self.is_clogged {
+            self.turn.written();
+            cx.waker().wake_by_ref();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::PayloadError;
+use actix_http::header::CONTENT_LENGTH;
 use actix_http::{HttpMessage, Payload, Request, Response};
 use actix_service::Service;
 use bytes::Bytes;
@@ -54,9 +55,10 @@ where
 {
     let known = request.conn_data::<Rc<Turn>>().map(Rc::clone);
     let turn = known.unwrap_or_else(|| Rc::new(Turn::new(IDLE_CONNECTION)));
-    let busy = Rc::clone(&turn).begin();
     let payload = request.take_payload();
-    if !matches!(payload, Payload::None) {
+    let has_body = !matches!(payload, Payload::None);
+    let busy = Rc::clone(&turn).begin(if has_body { length(&request) } else { Some(0) });
+    if has_body {
         let incoming = Incoming { payload, turn: Rc::clone(&turn) };
         *request.payload() = Payload::Stream { payload: Box::pin(incoming) };
     }
@@ -66,6 +68,11 @@ where
         Ok(response.map_body(|_, body| Answered { body, _busy: busy }))
     });
     (turn, answer)
+}
+
+/// How long a request's body says it is; nothing where it ends with its last chunk. Both at once are no HTTP request.
+fn length(request: &Request) -> Option<u64> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
 impl<A> Service<Request> for Serving<A>

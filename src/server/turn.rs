@@ -15,6 +15,8 @@ use super::entrance::REQUEST_TIMEOUT;
 #[derive(Debug)]
 pub(super) struct Turn {
     stage: Cell<Stage>,
+    /// How much of the body of the request that is being answered the dispatcher was not given, if that is known.
+    body_left: Cell<Option<u64>>,
     /// How long the connection may be idle.
     most_idle: Duration,
     /// Wakes the connection's dispatcher. Set where it waits while a request is being answered.
@@ -43,21 +45,32 @@ pub(super) struct Busy(Rc<Turn>);
 impl Turn {
     /// The state of a connection that was just accepted.
     pub(super) fn new(most_idle: Duration) -> Self {
-        Self { stage: Cell::new(Stage::Idle(Instant::now())), most_idle, waker: RefCell::default() }
+        Self {
+            stage: Cell::new(Stage::Idle(Instant::now())),
+            body_left: Cell::default(),
+            most_idle,
+            waker: RefCell::default(),
+        }
     }
 
-    /// A head has arrived: its request is being answered from now on.
-    pub(super) fn begin(self: Rc<Self>) -> Busy {
+    /// A head has arrived: its request is being answered from now on. Its body has this length, if that is known.
+    pub(super) fn begin(self: Rc<Self>, body: Option<u64>) -> Busy {
         self.stage.set(Stage::Answering);
+        self.body_left.set(body);
         Busy(self)
     }
 
     /// The handler reads the request's body.
     pub(super) fn receive(&self) {
-        if self.is_answering() {
+        if self.is_answering() && self.body_left.get() != Some(0) {
             self.stage.set(Stage::Receiving);
             self.wake();
         }
+    }
+
+    /// How much of the body that the handler reads is to come, if that is known.
+    pub(super) fn body_left(&self) -> Option<u64> {
+        self.body_left.get()
     }
 
     /// The request's body has arrived.
@@ -86,15 +99,28 @@ impl Turn {
         }
     }
 
-    /// The dispatcher, which `waker` wakes, was given bytes.
-    pub(super) fn bytes_came(&self, waker: &Waker) {
+    /// The dispatcher, which `waker` wakes, was given so many bytes.
+    pub(super) fn gave(&self, bytes: usize, waker: &Waker) {
         match self.stage.get() {
             Stage::Idle(_) => {
                 *self.waker.borrow_mut() = None;
                 self.stage.set(Stage::Arriving(Instant::now()));
             }
-            Stage::Answering | Stage::Receiving => self.wake_later(waker),
-            Stage::Arriving(_) => {}
+            Stage::Receiving => {
+                self.wake_later(waker);
+                self.body_left.set(self.body_left.get().map(|left| left.saturating_sub(bytes as u64)));
+                if self.body_left.get() == Some(0) {
+                    self.stage.set(Stage::Answering);
+                }
+            }
+            Stage::Arriving(_) | Stage::Answering => {}
+        }
+    }
+
+    /// What was to be written is written: the time of what comes next begins.
+    pub(super) fn written(&self) {
+        if matches!(self.stage.get(), Stage::Idle(_) | Stage::Arriving(_)) {
+            self.stage.set(Stage::Idle(Instant::now()));
         }
     }
 

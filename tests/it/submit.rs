@@ -241,11 +241,11 @@ fn unknown_paths_and_methods_are_answered_in_json() {
     let task = "/v1/tasks/task-llm-1776874565-yq3szvcu";
     for (method, path, allow) in [
         ("GET", PATH.to_owned(), "POST"),
-        ("DELETE", task.to_owned(), "GET"),
+        ("DELETE", task.to_owned(), "GET, HEAD"),
         ("GET", format!("{task}/cancel"), "POST"),
-        ("PUT", format!("{PATH}/task-llm-1776874565-yq3szvcu/stream"), "GET"),
-        ("DELETE", "/v1/models".to_owned(), "GET"),
-        ("DELETE", "/v1/configs/llm_generations_models".to_owned(), "GET"),
+        ("PUT", format!("{PATH}/task-llm-1776874565-yq3szvcu/stream"), "GET, HEAD"),
+        ("DELETE", "/v1/models".to_owned(), "GET, HEAD"),
+        ("DELETE", "/v1/configs/llm_generations_models".to_owned(), "GET, HEAD"),
     ] {
         let body = (method == "PUT").then_some(&b""[..]);
         let reply = hearken.call(method, &path, &[], body);

@@ -80,6 +80,8 @@ async fn answer(request: Request, gate: Rc<Notify>) -> Result<Response<BoxBody>,
             let mut payload = request.take_payload();
             while let Some(Ok(_)) = payload.next().await {}
         }
+        "/empty" => return Ok(Response::ok().set_body(BoxBody::new(()))),
+        "/large" => return Ok(Response::ok().set_body(BoxBody::new("x".repeat(1_000_000)))),
         "/refused" => return Err(Response::bad_request().set_body(BoxBody::new("no"))),
         _ => {}
     }
@@ -88,6 +90,11 @@ async fn answer(request: Request, gate: Rc<Notify>) -> Result<Response<BoxBody>,
 
 /// Serves one connection to this client.
 async fn serve<F: Future<Output = ()>>(client: impl FnOnce(Client) -> F) {
+    serve_over(1 << 20, client).await;
+}
+
+/// Serves one connection, of which each direction holds so many bytes, to this client.
+async fn serve_over<F: Future<Output = ()>>(capacity: usize, client: impl FnOnce(Client) -> F) {
     let all = async {
         let gate = Rc::<Notify>::default();
         let shared = Rc::clone(&gate);
@@ -105,7 +112,7 @@ async fn serve<F: Future<Output = ()>>(client: impl FnOnce(Client) -> F) {
             keep_alive: Some(IDLE_CONNECTION),
         };
         let http1 = entrance.http1(app, |_: &DuplexStream| None).await.unwrap();
-        let (near, far) = duplex(1 << 20);
+        let (near, far) = duplex(capacity);
         let polls = Rc::<Cell<usize>>::default();
         let counted = Rc::clone(&polls);
         let wake = Rc::<AtomicWaker>::default();
@@ -150,6 +157,93 @@ async fn a_dispatcher_that_waits_for_an_answer_sleeps_whatever_is_pipelined() {
         assert_eq!(client.polls.get(), before);
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_written_as_its_own_request_asks_for_it() {
+    serve(async |mut client| {
+        client
+            .send(&(SLOW.to_owned() + &QUICK.replace("GET", "HEAD") + &QUICK.replace("/1.1", "/1.0")))
+            .await;
+        client.gate.notify_one();
+        let slow = client.read_to("\r\n\r\nyes").await;
+        assert!(slow.starts_with("HTTP/1.1 200 ") && !slow.contains("connection: close"), "{slow}");
+        let head = client.read_to("\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-length: 3\r\n"), "{head}");
+        assert!(client.read_to("\r\n\r\nyes").await.starts_with("HTTP/1.0 200 "));
+    })
+    .await;
+}
+
+/// Sends these bytes again and again until the server takes no more; returns how many it has taken, and what holds
+/// them on the way.
+async fn taken(client: &mut Client, bytes: &str) -> usize {
+    let mut taken = 0;
+    while let Ok(sent) =
+        tokio::time::timeout(Duration::from_millis(100), client.stream.write(bytes.as_bytes())).await
+    {
+        taken += sent.unwrap();
+        assert!(taken < 4 << 20, "the server takes as much as it is sent");
+    }
+    taken
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_requests_are_taken_while_an_earlier_one_is_answered() {
+    serve_over(1024, async |mut client| {
+        client.send(SLOW).await;
+        assert!(taken(&mut client, &QUICK.repeat(20)).await < 20_000);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_requests_are_taken_while_the_client_takes_no_answers() {
+    for path in ["/quick", "/empty"] {
+        serve_over(1024, async |mut client| {
+            assert!(taken(&mut client, &QUICK.replace("/quick", path).repeat(20)).await < 20_000, "{path}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_a_long_answer_slowly_keeps_its_connection() {
+    serve_over(1024, async |mut client| {
+        client.stream.write_all(QUICK.replace("/quick", "/large").as_bytes()).await.unwrap();
+        client.read_to("\r\n\r\n").await;
+        let mut piece = vec![0; 1000];
+        for _ in 0..1000 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            client.stream.read_exact(&mut piece).await.unwrap();
+        }
+        tokio::time::sleep(IDLE_CONNECTION - Duration::from_secs(5)).await;
+        client.send(QUICK).await;
+        client.read_to("\r\n\r\nyes").await;
+    })
+    .await;
+}
+
+#[test]
+fn a_head_is_given_up_to_its_end_however_it_arrives() {
+    let turn = Turn::new(IDLE_CONNECTION);
+    for (text, end) in [
+        ("GET / HTTP/1.1\r\nhost: x\r\n\r\nGET", 27),
+        ("GET / HTTP/1.1\nhost: x\n\nGET", 24),
+        ("GET / HTTP/1.1\r\nx: \r\n\n\r\n", 22),
+        ("GET / HTTP/1.1\r\n\rx\r\n\r\n", 22),
+        ("no end\r\n\r", 10),
+    ] {
+        for cut in 0..=text.len() {
+            let (first, second) = text.as_bytes().split_at(cut);
+            let mut is_line_empty = true;
+            let mut given = part(&turn, &mut is_line_empty, first);
+            if given == cut && cut < end {
+                given += part(&turn, &mut is_line_empty, second);
+            }
+            assert_eq!(given, end.min(text.len()), "{text:?} cut at {cut}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

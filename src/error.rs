@@ -122,6 +122,8 @@ error_codes! {
     UpstreamRateLimited => (503, "upstream_error", "upstream_rate_limited", true),
     /// The service has no room on its disk for more audio.
     StorageFull => (503, "service_unavailable", "storage_full", true),
+    /// The service cannot use its disk at the moment.
+    StorageUnavailable => (503, "service_unavailable", "storage_unavailable", true),
     /// Every channel that serves the model has failed.
     AllChannelsExhausted => (503, "service_unavailable", "all_channels_exhausted", true),
     /// The service is about to stop and takes no new work.
@@ -236,6 +238,7 @@ impl Failure {
             | ErrorCode::UpstreamAuthError
             | ErrorCode::ShuttingDown
             | ErrorCode::StorageFull
+            | ErrorCode::StorageUnavailable
             | ErrorCode::RateLimitExceeded
             | ErrorCode::QueueFull => false,
             _ => self.code.status() >= 500 || self.code == ErrorCode::TaskCancelled,

@@ -20,7 +20,7 @@
 //! | [`net`] | outgoing connections: whom they may [reach](net::reach), and how a response [ends](net::honest_stream) |
 //! | [`upstream`] | one kind each: [`gemini`](upstream::gemini), [`openai`](upstream::openai) and [`transcription`](upstream::transcription) over what [both share](upstream::openai_wire), [`local`](upstream::local); deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
-//! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, where small audio shares [segments](store#spool), the journals |
+//! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, where small audio shares [segments](store#spool), the journals; whether the disk [does its part](store#when-the-disk-does-not-do-its-part) |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`trace`] | what is recorded of requests and tasks as [spans](task::spans), and exported by OTLP |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance), and whether it was [revoked](keys::revocation) |
@@ -78,6 +78,10 @@
 //!
 //! - A task that was acknowledged is durable, its audio with it; an outcome that was announced is durable. There is
 //!   one outcome, and only the store can say which.
+//! - Nothing waits for durability without end: what cannot be recorded for a few seconds is
+//!   [stalled](task::chunk_log::Mark::stalled), which its callers are told; it is recorded as soon as it can be.
+//! - What is written is written to the files that were opened at the start, and what is read from a disk to be sent
+//!   anywhere has the checksum that it was written with.
 //! - Before the store has a task nobody can find it, nothing of its call is published, and nothing of it is recorded.
 //! - What a subscriber has seen is in the journal; a kill does not take it back.
 //! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues: a slow,

@@ -155,6 +155,8 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     let responses = ResponseMemory::new(config.limits.max_response_memory_bytes);
     let tasks = Tasks::new(registry, store.clone(), responses);
     actix_rt::spawn(sweep(store.clone(), config.retention));
+    let watched = store.clone();
+    actix_rt::spawn(async move { watched.watch().await });
 
     let draining = Draining::default();
     let memory = PayloadMemory::new(config.limits.max_payload_memory_bytes);

@@ -48,6 +48,9 @@ fn cost(results: usize) -> usize {
     results.saturating_mul(2).saturating_add(4096)
 }
 
+/// When a caller of a task that a slow disk holds up may come back.
+const STALL_RETRY: Duration = Duration::from_secs(10);
+
 /// A valid submit that has yet to be accepted.
 #[derive(Debug)]
 pub struct NewTask {
@@ -106,8 +109,8 @@ impl Tasks {
     /// Accepts a task. When this returns it is durable; it runs whatever becomes of the caller.
     ///
     /// # Errors
-    /// `queue_full`, `rate_limit_exceeded`, `idempotency_conflict`, `shutting_down`, `storage_full`, or
-    /// `internal_error` when the store fails.
+    /// `queue_full`, `rate_limit_exceeded`, `idempotency_conflict`, `shutting_down`, `storage_full`,
+    /// `storage_unavailable`, or `internal_error` when the store fails at this task.
     pub async fn submit(&self, new: NewTask) -> Result<Accepted, Failure> {
         let snapshot = Snapshot {
             id: new.task.id.clone(),
@@ -177,7 +180,7 @@ impl Tasks {
                 Ok(snapshot) => return Ok(Weighed::Light(snapshot)),
                 // The actor retired, or it crashed and its successor will end the log.
                 Err(MailboxError::Closed) => {
-                    log.ended().await;
+                    log.reached_or_stalled(usize::MAX).await;
                     if let Some(found) = self.store.find(id.clone(), owner, most_bytes).await? {
                         return Ok(found);
                     }
@@ -239,6 +242,47 @@ impl Tasks {
         Ok(Held { value: page, share })
     }
 
+    /// The task's state when it has ended, or when the server stops.
+    ///
+    /// # Errors
+    /// `task_not_found`, also for another key's task. `storage_full` or `storage_unavailable` where the store has not been
+    /// able to record for a while what the task depends on.
+    pub async fn outcome(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
+        if let Some(Located { mut log, .. }) = self.locate(id, owner).await?
+            && log.reached_or_stalled(usize::MAX).await.stalled
+        {
+            return Err(self.unrecorded(id));
+        }
+        self.describe(id, owner).await
+    }
+
+    /// Why a caller of this task is answered although the task has not come as far as the caller waits for. Nothing of the
+    /// task is lost by that, so another submit is not the way out.
+    #[must_use]
+    pub fn unrecorded(&self, id: &TaskId) -> Failure {
+        self.stalled(format!(
+            "the state of this task cannot be recorded; GET /v1/tasks/{id} tells it once it can"
+        ))
+        .with_retryable(false)
+    }
+
+    fn stalled(&self, what_follows: String) -> Failure {
+        match self.store.trouble().map(Failure::from) {
+            Some(full @ Failure { code: ErrorCode::StorageFull, .. }) => {
+                Failure { message: format!("The service's disk is full: {what_follows}").into(), ..full }
+            }
+            Some(failure) => {
+                let message = format!("The service cannot use its disk at the moment: {what_follows}").into();
+                Failure { message, ..failure }
+            }
+            None => Failure::new(
+                ErrorCode::StorageUnavailable,
+                format!("The service's disk did not answer in time: {what_follows}"),
+            )
+            .with_retry_after(STALL_RETRY),
+        }
+    }
+
     /// The task's state when it has ended, or after `most`, whichever comes first.
     ///
     /// # Errors
@@ -288,25 +332,36 @@ impl Tasks {
     /// Ends the task as cancelled, unless it has ended; returns its state.
     ///
     /// # Errors
-    /// `task_not_found`, also for another key's task.
+    /// `task_not_found`, also for another key's task. `storage_full` or `storage_unavailable` where the store has not been
+    /// able to record the end for a while.
     pub async fn cancel(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
         if let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? {
             if actor.send(Cancel).await.is_ok() {
-                // Also one that is left to the next start is ended by this: who is told that it is cancelled must not
-                // find it running there.
-                log.concluded().await;
+                // Also one that is left to the next start is ended by this: a client that is told that the task is
+                // cancelled must not find it running there.
+                if log.concluded_or_stalled().await.stalled {
+                    return Err(self.stalled(
+                        "the task was stopped, and its end cannot be recorded; repeat the cancel later"
+                            .to_owned(),
+                    ));
+                }
             } else {
                 // A closed mailbox is a task that has ended or is about to, or one that crashes whatever is done.
-                log.ended().await;
+                log.reached_or_stalled(usize::MAX).await;
             }
         }
         self.describe(id, owner).await
     }
 
-    /// Does the server take new tasks?
-    pub async fn is_accepting(&self) -> bool {
-        let store_works = self.store.keys_version().await.is_ok();
-        store_works && self.ask_registry(IsAccepting).await.unwrap_or(false)
+    /// Returns if the server takes new tasks. Waits for no disk.
+    ///
+    /// # Errors
+    /// `shutting_down`, or `storage_full` or `storage_unavailable` while the store does not work.
+    pub async fn readiness(&self) -> Result<(), Failure> {
+        if !self.ask_registry(IsAccepting).await? {
+            return Err(Failure::shutting_down());
+        }
+        self.store.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
     }
 
     /// Who runs and who waits; `None` where nobody is left to say.

@@ -422,12 +422,14 @@ impl Handler<Drain> for Registry {
             // What waits is left to the next start, and whoever reads it is let go.
             registry.stopped = true;
             let told = registry.tell_all(Stop);
+            // No end can be recorded by a store that does not work.
+            let time = if registry.store().trouble().is_some() { Duration::ZERO } else { STOP_TIME };
             let stopped = async move {
                 told.await;
                 all_ended.recv().await;
             };
             let stopped = async move {
-                let _ = timeout(STOP_TIME, stopped).await;
+                let _ = timeout(time, stopped).await;
             };
             stopped.into_actor(registry).map(|(), registry: &mut Self, _| {
                 let left = registry.tasks.values().filter(|living| !living.log.mark().ended).count();

@@ -269,17 +269,18 @@ impl TaskActor {
         }
     }
 
-    /// Shows readers what has come, once the journal has it: what was seen must outlive this process. Says whether it
-    /// was shown.
+    /// Shows readers what has come, once the journal has it: what was seen must outlive this process.
     ///
-    /// A journal that ends in mid-stream keeps nobody from going on: it says that something was seen. One that does not
-    /// even begin would let the next process answer the task anew, and a reader would get parts of two answers.
-    fn publish(&mut self) -> bool {
+    /// A journal that ends in mid-stream keeps no reader from going on: it says that something was seen. One that does not
+    /// even begin would let the next process answer the task anew, and a reader would get parts of two answers. Then the
+    /// answer is shown with its end, which is durable, and until then the task is stalled.
+    fn publish(&mut self) {
         let mut is_first = false;
         if let Some(journal) = &mut self.journal {
             is_first = self.answer.is_unseen() && self.answer.unpublished().next().is_some();
             if !journal.append(self.answer.unpublished()) && is_first {
-                return false;
+                self.answer.log().handle().stall(true);
+                return;
             }
         }
         self.answer.publish();
@@ -288,7 +289,6 @@ impl TaskActor {
             // Afterwards: whoever waits for the first chunk need not wait until the writer is awake.
             self.settings.store.mark_published(self.task.id.clone(), self.timeline.clone());
         }
-        true
     }
 
     fn state(&self) -> State {

@@ -23,7 +23,7 @@ use crate::fetch::Fetcher;
 use crate::keys::allowance::Allowance;
 use crate::keys::{KeyHash, KeyLimits};
 use crate::metrics::{Metrics, Now};
-use crate::store::{EndResult, Ending, Store};
+use crate::store::{Chunks, EndResult, Ending, Store};
 use crate::task::answer::TextKind;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
@@ -233,14 +233,28 @@ async fn who_waits_for_an_answer_cancels_it_by_leaving() {
 }
 
 #[actix_rt::test]
-async fn nothing_is_shown_of_an_answer_that_cannot_be_journalled_from_its_beginning() {
-    let answers = || stream::iter([Ok(vec![text("a")])]).chain(stream::pending()).boxed_local();
+async fn an_answer_that_cannot_be_journalled_is_shown_with_its_end() {
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let end = Arc::clone(&gate);
+    let answers = move || {
+        let end = Arc::clone(&end);
+        let last = async move {
+            end.notified().await;
+            Ok(vec![finished()])
+        };
+        stream::iter([Ok(vec![text("a")])]).chain(stream::once(last)).boxed_local()
+    };
     let service = service(channel_over("c", &["*"], Arc::new(Scripted(move |_| answers()))), 10);
-    let frames = service.data_dir.path().join("frames");
-    std::fs::remove_dir(&frames).unwrap();
-    let mut accepted = service.tasks.submit(service.task()).await.unwrap();
-    assert!(accepted.log.reached(0).await.ended, "what is seen is the end");
-    assert_eq!(failure(service.outcome(&accepted.snapshot.id).await).code, ErrorCode::InternalError);
+    let new = service.task();
+    // Where the journal is to be made.
+    std::fs::create_dir(service.data_dir.path().join("frames").join(new.task.id.as_str())).unwrap();
+    let mut accepted = service.tasks.submit(new).await.unwrap();
+    let mark = accepted.log.reached_or_stalled(0).await;
+    assert_eq!((mark.len, mark.stalled), (0, true));
+    gate.notify_one();
+    let mark = accepted.log.ended().await;
+    assert!(mark.len > 2 && !mark.stalled, "{mark:?}");
+    assert!(matches!(service.outcome(&accepted.snapshot.id).await, State::Completed { .. }));
 }
 
 #[actix_rt::test]
@@ -319,7 +333,7 @@ async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
     let ending = Ending {
         result: EndResult::Completed(completion.into()),
         timeline: Timeline::begun(Timestamp::now()),
-        chunks: Some(0),
+        chunks: Some(Chunks::of(std::iter::empty())),
     };
     service.tasks.store.end(id.clone(), ending).await.unwrap();
     let state = service.tasks.cancel(&id, owner()).await.unwrap().value.state;
@@ -372,5 +386,5 @@ async fn a_drain_leaves_what_nobody_has_seen_to_the_next_start() {
     assert!(matches!(service.outcome(&running).await, State::Processing { .. }));
     assert!(matches!(service.outcome(&waiting).await, State::Pending));
     assert_eq!(service.tasks.submit(service.task()).await.unwrap_err().code, ErrorCode::ShuttingDown);
-    assert!(!service.tasks.is_accepting().await);
+    assert!(service.tasks.readiness().await.is_err());
 }

@@ -1,7 +1,6 @@
 //! `POST /v1/llm/generations`: asynchronous, blocking, streaming.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
@@ -185,11 +184,14 @@ async fn task_object(tasks: &Tasks, task: Held<Snapshot>) -> Result<HttpResponse
 /// The reply of a blocking call: waits until the task has ended.
 async fn outcome(tasks: &Tasks, id: &TaskId, caller: &Caller) -> Result<HttpResponse, Failure> {
     let answer = async {
-        let task = caller.unless_revoked(tasks.wait(id, caller.hash, Duration::MAX)).await??;
+        let task = caller.unless_revoked(tasks.outcome(id, caller.hash)).await??;
         ended(tasks, task).await
     };
     match answer.await {
         Err(crowded) if crowded.code == ErrorCode::QueueFull => Ok(not_sent(id, crowded)),
+        Err(failure) if matches!(failure.code, ErrorCode::StorageFull | ErrorCode::StorageUnavailable) => {
+            Ok(unanswered(&failure, id))
+        }
         answer => answer,
     }
 }
@@ -206,6 +208,13 @@ fn not_sent(id: &TaskId, crowded: Failure) -> HttpResponse {
     response
 }
 
+/// The reply of a synchronous call whose task goes on without it.
+fn unanswered(failure: &Failure, id: &TaskId) -> HttpResponse {
+    let mut response = task_failed(failure);
+    mark_with(&mut response, id);
+    response
+}
+
 /// The reply of a streaming call. As long as nothing of the answer is there, a failure is an HTTP error.
 async fn streaming(
     request: &HttpRequest,
@@ -215,7 +224,10 @@ async fn streaming(
     caller: &Caller,
     mut log: LogReader,
 ) -> Result<HttpResponse, Failure> {
-    let mark = caller.unless_revoked(log.reached(0)).await?;
+    let mark = caller.unless_revoked(log.reached_or_stalled(0)).await?;
+    if mark.stalled && mark.len == 0 {
+        return Ok(unanswered(&tasks.unrecorded(&id), &id));
+    }
     // A lone entry is the terminal frame of a failure.
     if mark.is_final() && mark.len <= 1 {
         return ended(tasks, tasks.describe(&id, caller.hash).await?).await;

@@ -22,11 +22,8 @@ pub async fn alive() -> HttpResponse {
 /// Handles `GET /readyz`.
 ///
 /// # Errors
-/// `shutting_down` while no new tasks are taken.
+/// `shutting_down` while no new tasks are taken, `storage_full` or `storage_unavailable` while the store does not work.
 pub async fn ready(tasks: web::Data<Tasks>) -> Result<HttpResponse, Failure> {
-    if tasks.is_accepting().await {
-        Ok(HttpResponse::Ok().json(Health { status: "ready" }))
-    } else {
-        Err(Failure::shutting_down())
-    }
+    tasks.readiness().await?;
+    Ok(HttpResponse::Ok().json(Health { status: "ready" }))
 }

@@ -132,6 +132,8 @@ metrics! {
         "How much they may (limits.max_response_memory_bytes).";
     RESPONSES_WAITING: IntGaugeVec, "hearken_responses_waiting", [], "Responses that wait until there is room.";
 
+    STORE_WORKS: IntGaugeVec, "hearken_store_works", [],
+        "1 while the store takes tasks; 0 while it does not, as on a full disk (then GET /readyz is 503).";
     COMMIT: HistogramVec, "hearken_store_commit_duration_seconds", [] in QUICK,
         "Commits of the store, with the audio that goes to the disk before them.";
     COMMIT_WRITES: HistogramVec, "hearken_store_commit_writes", [] in BATCHES, "Writes that shared a commit.";

@@ -92,6 +92,8 @@ pub struct HttpLevels {
 /// The store's queue and files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreLevels {
+    /// True while the store takes tasks.
+    pub works: bool,
     /// Writes that wait for a commit.
     pub writes_waiting: usize,
     /// Bytes of audio, and how many there may be.
@@ -189,6 +191,7 @@ impl Now {
     /// # Errors
     /// See [`breakers`](Self::breakers).
     pub fn store(&self, levels: StoreLevels) -> Result<(), MetricsError> {
+        self.set(&names::STORE_WORKS, i64::from(levels.works))?;
         self.set(&names::WRITES_WAITING, count(levels.writes_waiting))?;
         self.set(&names::SPOOL, number(levels.spool.0))?;
         self.set(&names::SPOOL_LIMIT, number(levels.spool.1))

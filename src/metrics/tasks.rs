@@ -14,7 +14,7 @@ const COMPLETED: &str = "completed";
 /// The channel of a task that has asked none: no channel is called so.
 pub const NO_CHANNEL: &str = "none";
 /// The failures that are nobody's who submits: an operator is woken by them. alerts.yml names the same.
-const OURS: [ErrorCode; 10] = [
+const OURS: [ErrorCode; 11] = [
     ErrorCode::UpstreamError,
     ErrorCode::UpstreamAuthError,
     ErrorCode::UpstreamInvalidResponse,
@@ -25,6 +25,7 @@ const OURS: [ErrorCode; 10] = [
     ErrorCode::InternalError,
     ErrorCode::TaskInterrupted,
     ErrorCode::StorageFull,
+    ErrorCode::StorageUnavailable,
 ];
 
 /// Why a call or a task failed.

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::StoreError;
 use super::spool::sweep;
 use super::sqlite::{file_error, make_directory};
+use super::{Chunks, StoreError};
 use crate::metrics::StoreMetrics;
 use crate::task::id::TaskId;
 use crate::wire::event_stream::split_chunk_frames;
@@ -122,6 +122,21 @@ impl Journals {
             Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(err) => Err(file_error(&path)(err)),
         }
+    }
+
+    /// The chunks that a task has published; `None` where they are not those that its record tells of, of which the
+    /// operator is told. Blocks.
+    ///
+    /// # Errors
+    /// When the journal is there and cannot be read.
+    pub(super) fn read_whole(&self, id: &TaskId, told: Chunks) -> Result<Option<Vec<Bytes>>, StoreError> {
+        let frames = self.read(id)?;
+        let is_whole = Chunks::of(frames.iter()) == told;
+        if !is_whole {
+            let path = self.path(id);
+            tracing::error!(path = %path.display(), "a journal of chunks is not as it was written; its stream is lost");
+        }
+        Ok(is_whole.then_some(frames))
     }
 
     /// Removes the journal of a task, if there is any. Blocks.

@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::StoreError;
+use super::place::make_database;
 use super::sqlite::{connect, database, file_error, make_directory};
 use crate::keys::{KeyHash, KeyLimits, KeyRecord};
 use crate::task::Timestamp;
@@ -44,7 +45,9 @@ impl KeyTable {
     /// When the directory cannot be used.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         make_directory(data_dir)?;
-        Ok(Self { connection: connect(data_dir, true)? })
+        drop(make_database(data_dir)?);
+        let connection = connect(data_dir, true).map_err(|err| err.at(data_dir))?;
+        Ok(Self { connection })
     }
 
     /// Opens the keys of a data directory that was made before; `None` where there is none.

@@ -1,10 +1,18 @@
 //! The store: what must outlive the process. It knows no actors and no HTTP.
 //!
 //! [`Store`] is a handle to a SQLite database, to the spool of the audio of tasks that have not ended, and
-//! to the [journals](Journal) of published chunks. The database has two threads. The writer takes whatever
-//! waits for it, up to a bound, and commits it as one transaction: a thousand submits at once share a few
-//! fsyncs, and a lone one waits for nobody. The reader has a connection of its own, so it never waits for a
-//! commit (SQLite's WAL lets it).
+//! to the [journals](Journal) of published chunks. The database has a thread that writes, and a few that read. The writer
+//! takes whatever waits for it, up to a bound, and commits it as one transaction: a thousand submits at once share a few
+//! fsyncs, and a lone one waits for nobody. Each reader has a connection of its own, so it never waits for a commit
+//! (SQLite's WAL lets it).
+//!
+//! # When the disk does not do its part
+//!
+//! The [health](health) of the store is known at any moment: what the last transaction said, and how long the present one
+//! has taken. While the store does not work, tasks are refused at once, and nothing waits for it without end. Before each
+//! transaction the [files](place) are compared with those that were opened, so that nothing is written where no next start
+//! would find it. At the start the whole database is [checked](integrity), and the number of its commits is compared with
+//! a [second record](tally). Audio and chunks are read with a checksum.
 //!
 //! # Spool
 //!
@@ -12,11 +20,15 @@
 //! commit is appended to one file, a segment, by the writer: one write and one fsync for all of them, before the
 //! commit of the rows that refer to it.
 
+mod health;
+mod integrity;
 mod journal;
 mod key_table;
+mod place;
 mod reader;
 mod spool;
 mod sqlite;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -28,6 +40,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audio::facts::AudioFacts;
@@ -48,23 +61,27 @@ use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 
+use health::Health;
 use journal::Journals;
-use reader::Read;
+use place::{Claim, Place};
+use reader::{Read, Readers};
 use spool::{SMALL_BYTES, Segments, Spool};
-use writer::{Files, Mark, Shared, Write};
+use tally::Tally;
+use writer::{Files, Keeping, Mark, Shared, Write};
 
+pub(crate) use health::PATIENCE;
 pub use journal::Journal;
 pub use key_table::KeyTable;
 pub use spool::Download;
 
 /// Writes that may wait for the writer; beyond, callers wait.
 const WRITE_QUEUE: usize = 4096;
-/// Reads that may wait for the reader; beyond, callers wait.
-const READ_QUEUE: usize = 4096;
 /// The tasks of a list whose results have more than this many bytes together are on several pages.
 pub const MOST_LISTED_BYTES: usize = 4 << 20;
-/// When whoever met a full disk may come back.
+/// When a caller that met a full disk may come back.
 const FULL_RETRY: Duration = Duration::from_secs(30);
+/// When a caller that met a disk that does not work may come back.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(10);
 
 /// A store that cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +103,12 @@ pub enum StoreError {
     /// Another server has the data directory.
     #[error("another hearken runs on the data directory {0}; stop it, or choose another with --data-dir")]
     Taken(String),
+    /// The database is damaged.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The store does not work for now.
+    #[error("the store does not work: {0}")]
+    Unavailable(String),
     /// A record that was written cannot be read.
     #[error("a damaged record: {0}")]
     Damaged(String),
@@ -101,20 +124,77 @@ impl From<rusqlite::Error> for StoreError {
     fn from(err: rusqlite::Error) -> Self {
         match err.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full(err.to_string()),
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+                Self::Corrupt(err.to_string())
+            }
             _ => Self::Database(err),
+        }
+    }
+}
+
+impl StoreError {
+    /// Names the file and the way out, where the database of this directory is damaged.
+    fn at(self, data_dir: &Path) -> Self {
+        match self {
+            Self::Corrupt(what) => Self::corrupt(data_dir, &what),
+            err => err,
+        }
+    }
+
+    /// Damage in the database of this directory, and the way out.
+    fn corrupt(data_dir: &Path, what: &str) -> Self {
+        let path = sqlite::database(data_dir);
+        let path = path.display();
+        Self::Corrupt(format!(
+            "{path} is damaged ({what}); stop the server and restore the file from a backup, or save what can be read \
+             with `sqlite3 {path} .recover | sqlite3 saved.sqlite` and put saved.sqlite in its place, without the files \
+             that end in -wal and -shm"
+        ))
+    }
+
+    /// Would anything else that is asked of the store fail, too?
+    fn is_of_the_whole_store(&self) -> bool {
+        use rusqlite::ErrorCode as Cause;
+        match self {
+            Self::Corrupt(_)
+            | Self::Unavailable(_)
+            | Self::Commit(_)
+            | Self::Directory { .. }
+            | Self::Stopped => true,
+            Self::Database(err) => matches!(
+                err.sqlite_error_code(),
+                Some(
+                    Cause::DatabaseBusy
+                        | Cause::DatabaseLocked
+                        | Cause::SystemIoFailure
+                        | Cause::CannotOpen
+                        | Cause::ReadOnly
+                        | Cause::PermissionDenied
+                )
+            ),
+            Self::Full(_) | Self::Taken(_) | Self::Damaged(_) => false,
         }
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(err: StoreError) -> Self {
-        tracing::error!(%err, "the store failed");
+        match err {
+            // The store's health tells the operator of these once, and not for each request.
+            StoreError::Full(_) | StoreError::Unavailable(_) => tracing::debug!(%err, "the store failed"),
+            _ => tracing::error!(%err, "the store failed"),
+        }
         match err {
             StoreError::Full(_) => Self::new(
                 ErrorCode::StorageFull,
                 "The service has no room for more audio; try again when other tasks have ended",
             )
             .with_retry_after(FULL_RETRY),
+            err if err.is_of_the_whole_store() => Self::new(
+                ErrorCode::StorageUnavailable,
+                "The service cannot use its disk at the moment; nothing was done, try again later",
+            )
+            .with_retry_after(UNAVAILABLE_RETRY),
             _ => Self::internal(),
         }
     }
@@ -163,8 +243,29 @@ pub struct Ending {
     pub result: EndResult,
     /// When what happened.
     pub timeline: Timeline,
-    /// Chunks that were published before the end, of a task with a stream.
-    pub chunks: Option<usize>,
+    /// The chunks that were published before the end, of a task with a stream.
+    pub chunks: Option<Chunks>,
+}
+
+/// What the record of a task says about the chunks in its journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunks {
+    /// How many there are.
+    pub count: usize,
+    /// The CRC-32 of their frames.
+    pub sum: u32,
+}
+
+impl Chunks {
+    /// Of these frames.
+    pub fn of<'a>(frames: impl Iterator<Item = &'a Bytes>) -> Self {
+        let (mut count, mut sum) = (0, crc32fast::Hasher::new());
+        for frame in frames {
+            count += 1;
+            sum.update(frame);
+        }
+        Self { count, sum: sum.finalize() }
+    }
 }
 
 /// With what a task ended.
@@ -220,7 +321,8 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 #[derive(Debug, Clone)]
 pub struct Store {
     writes: mpsc::Sender<Write>,
-    reads: mpsc::Sender<Read>,
+    readers: Readers,
+    health: Health,
     spool: Spool,
     journals: Journals,
     retention: Retention,
@@ -240,28 +342,62 @@ impl Store {
         config: StoreConfig,
         metrics: StoreMetrics,
     ) -> Result<Self, StoreError> {
+        Self::open_all(data_dir, retention, config, metrics).map_err(|err| err.at(data_dir))
+    }
+
+    fn open_all(
+        data_dir: &Path,
+        retention: Retention,
+        config: StoreConfig,
+        metrics: StoreMetrics,
+    ) -> Result<Self, StoreError> {
         sqlite::make_directory(data_dir)?;
-        let lock = sqlite::lock(data_dir)?;
+        let claim = Arc::new(Claim::take(data_dir)?);
         let connection = sqlite::connect(data_dir, config.sync)?;
+        integrity::check(data_dir, &connection)?;
+        let tally = Tally::open(data_dir, &connection)?;
         let spool = Spool::open(data_dir, config.max_spool_bytes, config.sync, |id| {
             sqlite::is_unfinished(&connection, id)
         })?;
         let has_stream = |id: &TaskId| sqlite::has_stream(&connection, id);
         let journals = Journals::open(data_dir, config.sync, metrics.clone(), has_stream)?;
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
-        let (reads, read_queue) = mpsc::channel(READ_QUEUE);
         let segments = Segments::open(spool.clone(), &sqlite::unfinished_ranges(&connection)?)?;
-        let files = Files { spool: spool.clone(), segments, journals: journals.clone() };
-        writer::start(data_dir, connection, lock, files, metrics, write_queue)?;
-        reader::start(data_dir, sqlite::connect(data_dir, config.sync)?, journals.clone(), read_queue)?;
-        Ok(Self { writes, reads, spool, journals, retention, refused: Arc::default() })
+        let files =
+            Files { spool: spool.clone(), segments, journals: journals.clone(), withdrawn: Vec::new() };
+        let health = Health::new(data_dir);
+        let place = Place::of(data_dir, Arc::clone(&claim))?;
+        let keeping = Keeping { place, health: health.clone(), tally, metrics };
+        writer::start(data_dir, connection, files, keeping, write_queue)?;
+        let readers = Readers::start(data_dir, config.sync, &journals, &health, &claim)?;
+        Ok(Self { writes, readers, health, spool, journals, retention, refused: Arc::default() })
+    }
+
+    /// Looks at the store's health from time to time, until the store has stopped. Without this, a store that has
+    /// nothing to write does not notice that it could not.
+    pub async fn watch(&self) {
+        let mut ticks = tokio::time::interval(health::TICK);
+        loop {
+            ticks.tick().await;
+            if self.health.tick()
+                && matches!(self.writes.try_send(Write::Probe), Err(TrySendError::Closed(_)))
+            {
+                return;
+            }
+        }
+    }
+
+    /// Why the store takes no tasks; `None` while it does. Waits for nothing.
+    #[must_use]
+    pub fn trouble(&self) -> Option<StoreError> {
+        self.health.trouble().map(StoreError::from)
     }
 
     /// Will a task with so many bytes of inline audio probably be accepted? Not where there is no room for them, or
     /// where the last task was refused. Nothing is asked of the disk.
     #[must_use]
     pub fn has_room(&self, bytes: u64) -> bool {
-        self.spool.has_room(bytes) && !self.refused.load(Ordering::Relaxed)
+        self.spool.has_room(bytes) && !self.refused.load(Ordering::Relaxed) && self.health.trouble().is_none()
     }
 
     /// Records an accepted task and its inline audio; when this returns, both are durable.
@@ -275,34 +411,56 @@ impl Store {
     }
 
     async fn try_accept(&self, record: NewRecord, base64: Option<Bytes>) -> Result<Acceptance, StoreError> {
-        let keys_before = Timestamp::now().before(self.retention.idempotency);
-        let (shared, own) = match base64 {
-            Some(base64) if base64.len() as u64 <= SMALL_BYTES => (Some(base64), None),
-            own => (None, own),
-        };
-        let id = own.is_some().then(|| record.task.id.clone());
-        if let (Some(id), Some(base64)) = (id.clone(), own) {
-            let spool = self.spool.clone();
-            let turn = spool.turn(base64.len() as u64).await;
-            blocking(move || {
-                // Held to the end, whoever waits for it.
-                let _turn = turn;
-                spool.write(&id, &base64)
-            })
-            .await?;
+        if let Some(trouble) = self.trouble() {
+            return Err(trouble);
         }
-        let audio = shared.map_or(Shared::Nothing, Shared::Text);
+        let keys_before = Timestamp::now().before(self.retention.idempotency);
+        let id = record.task.id.clone();
+        let (audio, has_own_file) = match base64 {
+            None => (Shared::Nothing, false),
+            Some(base64) if base64.len() as u64 <= SMALL_BYTES => (Shared::Text(base64), false),
+            Some(base64) => {
+                (Shared::Own(self.unless_trouble_lasts(self.spool_own(&id, base64)).await?), true)
+            }
+        };
         let record = Box::new(record);
-        let accepted = self.write(|reply| Write::Accept { record, audio, keys_before, reply }).await;
-        if let Some(id) = id.filter(|_| !matches!(accepted, Ok(Acceptance::Durable))) {
+        let accepted = self
+            .unless_trouble_lasts(self.write(|reply| Write::Accept { record, audio, keys_before, reply }))
+            .await;
+        if has_own_file && !matches!(accepted, Ok(Acceptance::Durable)) {
             let spool = self.spool.clone();
-            blocking(move || {
-                spool.remove(&id);
-                Ok(())
-            })
-            .await?;
+            // Not waited for: a disk that hangs does so here, too.
+            actix_rt::task::spawn_blocking(move || spool.remove(&id));
         }
         accepted
+    }
+
+    /// Writes a task's audio to a file of its own, and returns its checksum. A file that is written after its caller has
+    /// given up is removed.
+    async fn spool_own(&self, id: &TaskId, base64: Bytes) -> Result<u32, StoreError> {
+        let (spool, id) = (self.spool.clone(), id.clone());
+        let turn = spool.turn(base64.len() as u64).await;
+        let (written, waiting) = oneshot::channel();
+        actix_rt::task::spawn_blocking(move || {
+            // Held to the end, whether or not a caller waits for it.
+            let _turn = turn;
+            if let Err(Ok(_)) = written.send(spool.write(&id, &base64)) {
+                spool.remove(&id);
+            }
+        });
+        waiting.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Waits for the store, unless it has been in trouble for too long. What was to be done may still happen then.
+    async fn unless_trouble_lasts<T>(
+        &self,
+        done: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::select! {
+            biased;
+            done = done => done,
+            trouble = self.health.trouble_lasts() => Err(trouble),
+        }
     }
 
     /// Records that a run of a task begins; when this returns, the run is counted.
@@ -374,16 +532,11 @@ impl Store {
     /// When it is not there as it was.
     pub async fn audio(&self, id: TaskId, bytes: u64) -> Result<AudioText, StoreError> {
         let spool = self.spool.clone();
-        // Where earlier versions kept it, small audio has its own file as well.
-        let range = if bytes <= SMALL_BYTES {
-            self.read(|reply| Read::Range { id: id.clone(), reply }).await?
-        } else {
-            None
-        };
+        let place = self.read(|reply| Read::Audio { id: id.clone(), reply }).await?;
         let turn = spool.turn(bytes).await;
         blocking(move || {
             let _turn = turn;
-            spool.read(&id, bytes, range)
+            spool.read(&id, bytes, place)
         })
         .await
     }
@@ -426,7 +579,8 @@ impl Store {
         };
         let journals = self.journals.clone();
         blocking(move || {
-            let log = Answer::replay(journals.read(&id)?, stored.chunks, &stored.state);
+            let frames = journals.read_whole(&id, stored.chunks)?;
+            let log = frames.and_then(|frames| Answer::replay(frames, stored.chunks.count, &stored.state));
             Ok(log.map(|log| Replay { log, left }))
         })
         .await
@@ -515,6 +669,7 @@ impl Store {
     #[must_use]
     pub fn levels(&self) -> StoreLevels {
         StoreLevels {
+            works: self.health.trouble().is_none(),
             writes_waiting: self.writes.max_capacity() - self.writes.capacity(),
             spool: self.spool.used(),
         }
@@ -534,8 +689,11 @@ impl Store {
 
     async fn read<T>(&self, make: impl FnOnce(Reply<T>) -> Read) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.reads.send(make(reply)).await.map_err(|_| StoreError::Stopped)?;
-        answer.await.map_err(|_| StoreError::Stopped)?
+        self.unless_trouble_lasts(async {
+            self.readers.ask(make(reply)).await?;
+            answer.await.map_err(|_| StoreError::Stopped)?
+        })
+        .await
     }
 }
 

@@ -1,24 +1,29 @@
-//! The thread that reads: answers questions on a connection of its own.
+//! The threads that read: each answers questions on a connection of its own.
+//!
+//! Questions about one task and about the API keys have threads of their own, so that none of them waits for a list.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use super::health::Health;
 use super::journal::Journals;
 use super::key_table::{keys, keys_version};
-use super::spool::Range;
-use super::sqlite::{StoredState, file_error};
-use super::{MOST_LISTED_BYTES, Reply, StoreError, Unfinished, Weighed};
+use super::place::Claim;
+use super::spool::AtRest;
+use super::sqlite::{self, StoredState, file_error};
+use super::{Chunks, MOST_LISTED_BYTES, Reply, StoreError, Unfinished, Weighed};
 use crate::keys::{KeyHash, KeyRecord};
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use crate::task::list::{ListQuery, Page};
 use crate::task::recovery::Remains;
 use crate::task::request::Request;
-use crate::task::snapshot::{Snapshot, State};
+use crate::task::snapshot::{Snapshot, State, Status};
 use crate::task::submission::Question;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
@@ -58,9 +63,9 @@ pub(super) enum Read {
         created_after: Timestamp,
         reply: Reply<Option<(TaskId, Idempotency)>>,
     },
-    Range {
+    Audio {
         id: TaskId,
-        reply: Reply<Option<Range>>,
+        reply: Reply<AtRest>,
     },
     Unfinished {
         after: Option<(Timestamp, TaskId)>,
@@ -76,60 +81,117 @@ pub(super) enum Read {
 
 /// What the row says about the stream of an ended task.
 pub(super) struct StoredStream {
-    pub(super) chunks: usize,
+    pub(super) chunks: Chunks,
     pub(super) state: State,
     pub(super) ended: Timestamp,
 }
 
-/// Starts the reader; it stops when its queue closes.
-pub(super) fn start(
-    data_dir: &Path,
-    connection: Connection,
-    journals: Journals,
-    mut queue: mpsc::Receiver<Read>,
-) -> Result<(), StoreError> {
-    let run = move || {
-        while let Some(read) = queue.blocking_recv() {
-            answer(&connection, &journals, read);
-        }
-    };
-    std::thread::Builder::new()
-        .name("store-reader".to_owned())
-        .spawn(run)
-        .map(|_| ())
-        .map_err(file_error(data_dir))
+/// Reads of a kind that may wait for a reader; beyond, callers wait.
+const QUEUE: usize = 4096;
+/// Threads for each kind of question.
+const THREADS: usize = 2;
+
+/// A handle to all readers; cheap to clone. They stop with the last one.
+#[derive(Debug, Clone)]
+pub(super) struct Readers {
+    /// For what reads one row, or a few small ones.
+    short: mpsc::Sender<Read>,
+    /// For lists.
+    long: mpsc::Sender<Read>,
 }
 
-/// Whoever asked may have gone: then the answer is nobody's.
-fn answer(connection: &Connection, journals: &Journals, read: Read) {
-    match read {
-        Read::Find { id, owner, ended_after, most_bytes, reply } => {
-            let _ = reply.send(find(connection, &id, owner, ended_after, most_bytes));
+impl Readers {
+    /// Starts the readers of a data directory, which is claimed until they have stopped.
+    pub(super) fn start(
+        data_dir: &Path,
+        sync: bool,
+        journals: &Journals,
+        health: &Health,
+        claim: &Arc<Claim>,
+    ) -> Result<Self, StoreError> {
+        let start = || {
+            let (queue, reads) = mpsc::channel(QUEUE);
+            let reads = Arc::new(Mutex::new(reads));
+            for _ in 0..THREADS {
+                let reader = Reader {
+                    connection: sqlite::connect(data_dir, sync)?,
+                    journals: journals.clone(),
+                    health: health.clone(),
+                    _claim: Arc::clone(claim),
+                };
+                let reads = Arc::clone(&reads);
+                std::thread::Builder::new()
+                    .name("store-reader".to_owned())
+                    .spawn(move || {
+                        while let Some(read) = next(&reads) {
+                            reader.answer(read);
+                        }
+                    })
+                    .map_err(file_error(data_dir))?;
+            }
+            Ok::<_, StoreError>(queue)
+        };
+        Ok(Self { short: start()?, long: start()? })
+    }
+
+    /// Hands a question to a reader.
+    pub(super) async fn ask(&self, read: Read) -> Result<(), StoreError> {
+        let readers = match &read {
+            Read::List { .. } | Read::Unfinished { .. } => &self.long,
+            _ => &self.short,
+        };
+        readers.send(read).await.map_err(|_| StoreError::Stopped)
+    }
+}
+
+/// The next question. One thread waits for it; the others wait for that thread.
+fn next(reads: &Mutex<mpsc::Receiver<Read>>) -> Option<Read> {
+    // A thread that panics does so while it answers, not here.
+    reads.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()
+}
+
+/// One thread's means. The connection comes first, so that it is closed before the claim is given up.
+struct Reader {
+    connection: Connection,
+    journals: Journals,
+    health: Health,
+    _claim: Arc<Claim>,
+}
+
+impl Reader {
+    /// Answers, unless the one that asked has gone.
+    fn answer(&self, read: Read) {
+        let connection = &self.connection;
+        match read {
+            Read::Find { id, owner, ended_after, most_bytes, reply } => {
+                self.say(reply, || find(connection, &id, owner, ended_after, most_bytes));
+            }
+            Read::Request { id, owner, reply } => self.say(reply, || request(connection, &id, owner)),
+            Read::List { owner, query, ended_after, most_bytes, reply } => {
+                self.say(reply, || list(connection, owner, &query, ended_after, most_bytes));
+            }
+            Read::Stream { id, owner, reply } => self.say(reply, || stream(connection, &id, owner)),
+            Read::Submitted { owner, key, created_after, reply } => {
+                self.say(reply, || submitted(connection, owner, key, created_after));
+            }
+            Read::Audio { id, reply } => self.say(reply, || audio_of(connection, &id)),
+            Read::Unfinished { after, reply } => {
+                self.say(reply, || unfinished(connection, &self.journals, after));
+            }
+            Read::Keys { reply } => {
+                self.say(reply, || keys_version(connection).and_then(|v| Ok((v, keys(connection)?))));
+            }
+            Read::KeysVersion { reply } => self.say(reply, || keys_version(connection)),
         }
-        Read::Request { id, owner, reply } => {
-            let _ = reply.send(request(connection, &id, owner));
+    }
+
+    fn say<T>(&self, reply: Reply<T>, read: impl FnOnce() -> Result<T, StoreError>) {
+        if reply.is_closed() {
+            return;
         }
-        Read::List { owner, query, ended_after, most_bytes, reply } => {
-            let _ = reply.send(list(connection, owner, &query, ended_after, most_bytes));
-        }
-        Read::Stream { id, owner, reply } => {
-            let _ = reply.send(stream(connection, &id, owner));
-        }
-        Read::Submitted { owner, key, created_after, reply } => {
-            let _ = reply.send(submitted(connection, owner, key, created_after));
-        }
-        Read::Range { id, reply } => {
-            let _ = reply.send(range_of(connection, &id));
-        }
-        Read::Unfinished { after, reply } => {
-            let _ = reply.send(unfinished(connection, journals, after));
-        }
-        Read::Keys { reply } => {
-            let _ = reply.send(keys_version(connection).and_then(|v| Ok((v, keys(connection)?))));
-        }
-        Read::KeysVersion { reply } => {
-            let _ = reply.send(keys_version(connection));
-        }
+        let result = read();
+        self.health.notice(&result);
+        let _ = reply.send(result);
     }
 }
 
@@ -268,28 +330,20 @@ fn list(
             created
         }
     };
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {WEIGHED_COLUMNS} FROM tasks
-         WHERE owner = :owner AND (created_ms, id) < (:before, :after)
-         AND (:state IS NULL OR state = :state) AND (ended_ms IS NULL OR ended_ms >= :ended_after)
-         ORDER BY created_ms DESC, id DESC"
-    ))?;
-    let mut rows = statement.query(named_params! {
-        ":owner": owner.as_bytes(),
-        ":before": before,
-        ":after": query.after.as_ref().map_or("", TaskId::as_str),
-        ":state": query.status.map(StoredState::from),
-        ":ended_after": ended_after,
-        ":most_bytes": number(most_bytes),
-    })?;
+    let found = listed(connection, owner, query, before, ended_after)?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {WEIGHED_COLUMNS} FROM tasks WHERE id = :id"))?;
     let mut page = Page { tasks: Vec::new(), has_more: false };
     let mut left = most_bytes;
-    while let Some(row) = rows.next()? {
+    for (_, id) in found {
         if page.tasks.len() >= query.limit {
             page.has_more = true;
             break;
         }
-        match weighed(row, left)?? {
+        let values = named_params! { ":id": id, ":most_bytes": number(most_bytes) };
+        // A task that was deleted meanwhile is not listed.
+        let Some(task) = statement.query_row(values, |row| weighed(row, left)).optional()? else { continue };
+        match task? {
             Weighed::Light(task) => {
                 left -= task.weight();
                 page.tasks.push(task);
@@ -305,14 +359,55 @@ fn list(
     Ok(Some(Weighed::Light(page)))
 }
 
+/// Finds the tasks of a page among those of one state. The index has all that is asked here, in this order: as many
+/// entries are looked at as are wanted, and those that are hidden until a sweep deletes them.
+const LISTED: &str = "SELECT created_ms, id FROM tasks
+     WHERE owner = :owner AND state = :state AND (created_ms, id) < (:before, :after)
+     AND (ended_ms IS NULL OR ended_ms >= :ended_after)
+     ORDER BY created_ms DESC, id DESC LIMIT :limit";
+
+/// The ids of the tasks that a page may have, and of one more, the newest first.
+fn listed(
+    connection: &Connection,
+    owner: KeyHash,
+    query: &ListQuery,
+    before: Timestamp,
+    ended_after: Timestamp,
+) -> Result<Vec<(Timestamp, String)>, StoreError> {
+    let wanted = query.limit + 1;
+    let mut statement = connection.prepare_cached(LISTED)?;
+    let mut found = Vec::new();
+    for status in Status::ALL.into_iter().filter(|status| query.status.is_none_or(|wanted| wanted == *status))
+    {
+        let rows = statement.query_map(
+            named_params! {
+                ":owner": owner.as_bytes(),
+                ":state": StoredState::from(status),
+                ":before": before,
+                ":after": query.after.as_ref().map_or("", TaskId::as_str),
+                ":ended_after": ended_after,
+                ":limit": i64::try_from(wanted).unwrap_or(i64::MAX),
+            },
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
+    found.sort_unstable_by(|one: &(Timestamp, String), other| other.cmp(one));
+    found.truncate(wanted);
+    Ok(found)
+}
+
 fn stream(connection: &Connection, id: &TaskId, owner: KeyHash) -> Result<Option<StoredStream>, StoreError> {
     let row = connection
         .prepare_cached(
-            "SELECT chunks, ended_ms, progress, completion, failure, state FROM tasks
+            "SELECT chunks, ended_ms, progress, completion, failure, state, chunks_sum FROM tasks
              WHERE id = ?1 AND owner = ?2 AND chunks IS NOT NULL AND ended_ms IS NOT NULL",
         )?
         .query_row(params![id.as_str(), owner.as_bytes()], |row| {
-            let chunks = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX);
+            let count = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX);
+            let chunks = Chunks { count, sum: row.get(6)? };
             let state = state(id.as_str(), row.get(5)?, row.get(2)?, row.get(3)?, row.get(4)?);
             Ok((chunks, row.get(1)?, state))
         })
@@ -342,13 +437,13 @@ fn submitted(
     }
 }
 
-/// Where in the segments the audio of a task is that has not ended.
-fn range_of(connection: &Connection, id: &TaskId) -> Result<Option<Range>, StoreError> {
+/// Where the audio of a task is that has not ended.
+fn audio_of(connection: &Connection, id: &TaskId) -> Result<AtRest, StoreError> {
     let found = connection
-        .prepare_cached("SELECT range FROM tasks WHERE id = ?1 AND ended_ms IS NULL")?
-        .query_row([id.as_str()], |row| row.get::<_, Option<Range>>(0))
+        .prepare_cached("SELECT range, audio_sum FROM tasks WHERE id = ?1 AND ended_ms IS NULL")?
+        .query_row([id.as_str()], |row| Ok(AtRest { range: row.get(0)?, sum: row.get(1)? }))
         .optional()?;
-    Ok(found.flatten())
+    Ok(found.unwrap_or_default())
 }
 
 fn unfinished(
@@ -413,4 +508,27 @@ fn unfinished_task(row: &Row<'_>, journals: &Journals) -> Result<Unfinished, Sto
             id,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::place::make_database;
+
+    #[test]
+    fn a_list_is_found_in_the_index_alone() {
+        let data_dir = tempfile::tempdir().unwrap();
+        drop(make_database(data_dir.path()).unwrap());
+        let connection = sqlite::connect(data_dir.path(), true).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {LISTED}")).unwrap();
+        let values = named_params! {
+            ":owner": [0_u8; 32], ":state": 3, ":before": 1, ":after": "", ":ended_after": 0, ":limit": 1,
+        };
+        let steps = statement.query_map(values, |row| row.get(3)).unwrap();
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        // Neither another step, such as a sort, nor a look at the table.
+        let [step] = &steps[..] else { panic!("{steps:?}") };
+        let index = "SEARCH tasks USING COVERING INDEX tasks_by_owner (owner=? AND state=? AND ";
+        assert!(step.starts_with(index), "{step}");
+    }
 }

@@ -38,6 +38,15 @@ const LARGE_BYTES: u64 = 256 * 1024;
 /// Bytes that are given to the disk at once, for the same reason.
 const SYNC_BYTES: usize = 4 << 20;
 
+/// Where the audio of a task is, and its checksum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct AtRest {
+    /// The place in the segments; `None` where it has a file of its own, or is not in the spool.
+    pub(super) range: Option<Range>,
+    /// The CRC-32 of its base64 text; `None` where it is not in the spool.
+    pub(super) sum: Option<u32>,
+}
+
 /// A handle to the spool; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Spool(Arc<Inner>);
@@ -136,6 +145,11 @@ impl Spool {
         disk(&self.0.directory).ok()
     }
 
+    /// Has the disk no more room than what is left free for the ends of tasks? Blocks.
+    pub(super) fn is_disk_low(&self) -> bool {
+        self.disk().is_some_and(|disk| disk.free < RESERVE)
+    }
+
     /// What is there already takes room.
     fn count(&self, bytes: u64) {
         self.0.used.fetch_add(bytes, Ordering::Relaxed);
@@ -145,11 +159,11 @@ impl Spool {
         self.0.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Writes a task's audio to a file of its own; when this returns, it is on the disk. Blocks.
+    /// Writes a task's audio to a file of its own, and returns its checksum; when this returns, it is on the disk. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Full`] beyond the bound or when the disk is full; then nothing is left of it.
-    pub(super) fn write(&self, id: &TaskId, base64: &Bytes) -> Result<(), StoreError> {
+    pub(super) fn write(&self, id: &TaskId, base64: &Bytes) -> Result<u32, StoreError> {
         let mut room = self.room();
         room.grow(base64.len() as u64)?;
         let path = self.path(id);
@@ -163,7 +177,7 @@ impl Spool {
         match fill(&mut file, base64, self.0.sync) {
             Ok(()) => {
                 room.keep();
-                Ok(())
+                Ok(crc32fast::hash(base64))
             }
             Err(err) => {
                 let _ = std::fs::remove_file(&path);
@@ -172,19 +186,16 @@ impl Spool {
         }
     }
 
-    /// A task's audio, `bytes` of base64, which stays where it is: in a file of its own, or in a segment. Blocks.
+    /// A task's audio, `bytes` of base64, which stays where it is. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when it is not there as it was written.
-    pub(super) fn read(
-        &self,
-        id: &TaskId,
-        bytes: u64,
-        range: Option<Range>,
-    ) -> Result<AudioText, StoreError> {
+    pub(super) fn read(&self, id: &TaskId, bytes: u64, at_rest: AtRest) -> Result<AudioText, StoreError> {
+        let AtRest { range, sum } = at_rest;
         let path = range.map_or_else(|| self.path(id), |range| range.path(&self.0.directory));
+        let shown = path.display();
         let file = File::open(&path).map_err(|err| match err.kind() {
-            io::ErrorKind::NotFound => StoreError::Damaged(format!("{} is missing", path.display())),
+            io::ErrorKind::NotFound => StoreError::Damaged(format!("{shown} is missing")),
             _ => file_error(&path)(err),
         })?;
         let kept = match range {
@@ -192,11 +203,15 @@ impl Spool {
             None => file.metadata().map_err(file_error(&path))?.len(),
         };
         let text = Spooled { file, from: range.map_or(0, |range| range.offset), bytes };
-        if kept == bytes && text.is_whole().map_err(file_error(&path))? {
-            Ok(AudioText::Stored { text: Arc::new(text), bytes })
-        } else {
-            Err(StoreError::Damaged(path.display().to_string()))
+        if kept == bytes && text.sum().map_err(file_error(&path))? == sum {
+            return Ok(AudioText::Stored { text: Arc::new(text), bytes });
         }
+        Err(StoreError::Damaged(match range {
+            Some(Range { offset, bytes, .. }) => {
+                format!("{shown} is not as it was written ({bytes} bytes at {offset})")
+            }
+            None => format!("{shown} is not as it was written"),
+        }))
     }
 
     /// Removes a task's own file, if there is one. Blocks.
@@ -261,6 +276,11 @@ mod tests {
         Spool::open(data_dir, 100, true, |_| Ok(wanted)).unwrap()
     }
 
+    fn write(spool: &Spool, id: &TaskId, base64: &[u8]) -> AtRest {
+        let sum = spool.write(id, &Bytes::copy_from_slice(base64)).unwrap();
+        AtRest { range: None, sum: Some(sum) }
+    }
+
     fn content(text: &AudioText) -> Vec<u8> {
         let mut content = vec![0; text.len() as usize];
         assert_eq!(text.read_at(0, &mut content).unwrap(), content.len());
@@ -272,11 +292,11 @@ mod tests {
         let data_dir = tempfile::tempdir().unwrap();
         let spool = spool(data_dir.path(), true);
         let id = TaskId::generate(1);
-        spool.write(&id, &Bytes::from_static(b"UklGRg==")).unwrap();
-        assert_eq!(content(&spool.read(&id, 8, None).unwrap()), b"UklGRg==");
-        assert!(spool.read(&id, 7, None).is_err() && spool.read(&id, 9, None).is_err());
+        let at_rest = write(&spool, &id, b"UklGRg==");
+        assert_eq!(content(&spool.read(&id, 8, at_rest).unwrap()), b"UklGRg==");
+        assert!(spool.read(&id, 7, at_rest).is_err() && spool.read(&id, 9, at_rest).is_err());
         spool.remove(&id);
-        assert!(spool.read(&id, 8, None).is_err());
+        assert!(spool.read(&id, 8, at_rest).is_err());
         spool.remove(&id);
     }
 
@@ -287,8 +307,8 @@ mod tests {
             let spool = Spool::open(data_dir.path(), 1 << 30, sync, |_| Ok(false)).unwrap();
             let id = TaskId::generate(1);
             let audio: Vec<u8> = (0..2 * SYNC_BYTES + 1).map(|n| b'A' + (n % 26) as u8).collect();
-            spool.write(&id, &Bytes::from(audio.clone())).unwrap();
-            assert!(content(&spool.read(&id, audio.len() as u64, None).unwrap()) == audio);
+            let at_rest = write(&spool, &id, &audio);
+            assert!(content(&spool.read(&id, audio.len() as u64, at_rest).unwrap()) == audio);
         }
     }
 
@@ -312,9 +332,9 @@ mod tests {
         let data_dir = tempfile::tempdir().unwrap();
         let spool = spool(data_dir.path(), true);
         let id = TaskId::generate(1);
-        spool.write(&id, &Bytes::from(vec![b'A'; 50])).unwrap();
+        let at_rest = write(&spool, &id, &[b'A'; 50]);
         assert!(matches!(spool.write(&id, &Bytes::from(vec![b'B'; 50])), Err(StoreError::Directory { .. })));
-        assert_eq!(content(&spool.read(&id, 50, None).unwrap()), vec![b'A'; 50]);
+        assert_eq!(content(&spool.read(&id, 50, at_rest).unwrap()), vec![b'A'; 50]);
         spool.write(&TaskId::generate(1), &Bytes::from(vec![b'C'; 50])).unwrap();
     }
 
@@ -332,22 +352,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_a_hole_is_no_audio() {
+    fn a_single_flipped_bit_makes_audio_unreadable() {
         let data_dir = tempfile::tempdir().unwrap();
         let spool = spool(data_dir.path(), true);
         let id = TaskId::generate(1);
-        std::fs::write(data_dir.path().join("spool").join(id.as_str()), b"UklG\0\0\0\0").unwrap();
-        assert!(matches!(spool.read(&id, 8, None), Err(StoreError::Damaged(_))));
+        let at_rest = write(&spool, &id, b"UklGRg==");
+        let path = data_dir.path().join("spool").join(id.as_str());
+        for damaged in [&b"UklGRf=="[..], b"UklG\0\0\0\0", b"UklGRg="] {
+            std::fs::write(&path, damaged).unwrap();
+            let Err(StoreError::Damaged(said)) = spool.read(&id, 8, at_rest) else { panic!("{damaged:?}") };
+            assert!(said.contains(path.to_str().unwrap()), "{said}");
+        }
+        std::fs::write(&path, b"UklGRg==").unwrap();
+        spool.read(&id, 8, at_rest).unwrap();
     }
 
     #[test]
     fn a_start_counts_what_is_wanted_and_removes_the_rest() {
         let data_dir = tempfile::tempdir().unwrap();
         let id = TaskId::generate(1);
-        spool(data_dir.path(), true).write(&id, &Bytes::from(vec![b'A'; 60])).unwrap();
+        let at_rest = write(&spool(data_dir.path(), true), &id, &[b'A'; 60]);
         let again = spool(data_dir.path(), true);
         assert!(again.write(&TaskId::generate(1), &Bytes::from(vec![b'A'; 41])).is_err());
-        assert!(spool(data_dir.path(), false).read(&id, 60, None).is_err());
+        assert!(spool(data_dir.path(), false).read(&id, 60, at_rest).is_err());
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The database and its directory: schema, connection, lock, and how values stand in it.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::DirBuilder;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -20,6 +20,9 @@ use crate::task::snapshot::Status;
 
 /// How long to wait for another process, which is `hearken keys`, to finish its own write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A write-ahead log that has grown beyond this many bytes is cut to them when its content is in the database.
+const WAL_BYTES: i64 = 16 << 20;
 
 /// Each entry leads from its index to the next schema version.
 pub(super) const MIGRATIONS: &[&str] = &[
@@ -82,6 +85,16 @@ pub(super) const MIGRATIONS: &[&str] = &[
 ", "
     -- What is known of the audio (JSON), also when the audio itself is gone; NULL in rows of earlier versions.
     ALTER TABLE tasks ADD COLUMN audio_facts TEXT;
+", "
+    -- CRC-32 of the audio in the spool, and of the chunks in the journal of an ended task.
+    ALTER TABLE tasks ADD COLUMN audio_sum INTEGER;
+    ALTER TABLE tasks ADD COLUMN chunks_sum INTEGER;
+    -- All that a list looks at before it has found its tasks.
+    DROP INDEX tasks_by_owner;
+    CREATE INDEX tasks_by_owner ON tasks (owner, state, created_ms, id, ended_ms);
+    -- How many commits the server has made.
+    CREATE TABLE commits (count INTEGER NOT NULL) STRICT;
+    INSERT INTO commits VALUES (0);
 "];
 
 /// What went wrong with a file or directory.
@@ -208,16 +221,18 @@ pub(super) fn judge_directory(data_dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Opens the database of a data directory; makes and migrates it as needed.
+/// Opens the database of a data directory, whose file was [made](super::place::make_database); makes and migrates its
+/// tables as needed.
 ///
 /// With `sync`, a commit is on the disk when it returns; without, it survives the process and not the machine.
 pub(super) fn connect(data_dir: &Path, sync: bool) -> Result<Connection, StoreError> {
-    let path = database(data_dir);
-    // Made by us and not by SQLite, so that nobody else may read it.
-    OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(file_error(&path))?;
-    let mut connection = Connection::open(&path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(database(data_dir), flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Says something to a new database only.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
     connection.pragma_update(None, "synchronous", if sync { "FULL" } else { "OFF" })?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -233,23 +248,6 @@ pub(super) fn connect(data_dir: &Path, sync: bool) -> Result<Connection, StoreEr
     }
     transaction.commit()?;
     Ok(connection)
-}
-
-/// The lock of a data directory is held by the open file, so it cannot outlive its process.
-pub(super) fn lock(data_dir: &Path) -> Result<File, StoreError> {
-    let path = data_dir.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(file_error(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Taken(data_dir.display().to_string())),
-        Err(std::fs::TryLockError::Error(err)) => Err(file_error(&path)(err)),
-    }
 }
 
 /// Has this task yet to end?

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use serde_json::value::RawValue;
 
 use super::sqlite::MIGRATIONS;
-use super::{Acceptance, EndResult, Ending, NewRecord, Store, StoreError, Weighed};
+use super::{Acceptance, Chunks, EndResult, Ending, NewRecord, Store, StoreError, Weighed};
 use crate::audio::container::Container;
 use crate::audio::facts::{AudioFacts, Sound};
 use crate::audio::source::KeptAudio;
@@ -93,7 +93,7 @@ fn audios(data_dir: &Path) -> usize {
 }
 
 fn ending(task: &Task, result: EndResult) -> Ending {
-    Ending { result, timeline: Timeline::begun(task.created), chunks: Some(0) }
+    Ending { result, timeline: Timeline::begun(task.created), chunks: Some(Chunks::of([].iter())) }
 }
 
 fn completed(task: &Task, json: &str) -> Ending {
@@ -323,11 +323,15 @@ async fn the_stream_of_an_ended_task_is_replayed_as_long_as_it_is_whole() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), DAY);
     let frames = [encode_frame(FrameKind::Chunk, 0, b"{}"), encode_frame(FrameKind::Chunk, 1, b"{}")];
+    let all = frames.clone();
     let (whole, torn) = (task(), task());
     for (task, frames) in [(&whole, &frames[..]), (&torn, &frames[..1])] {
         store.takes(record(task)).await;
         store.journal(&task.id).append(frames.iter());
-        store.end(task.id.clone(), Ending { chunks: Some(2), ..failed(task) }).await.unwrap();
+        store
+            .end(task.id.clone(), Ending { chunks: Some(Chunks::of(all.iter())), ..failed(task) })
+            .await
+            .unwrap();
     }
     let replay = store.replay(whole.id.clone(), owner()).await.unwrap().unwrap();
     assert_eq!(replay.log.len(), 3);
@@ -347,7 +351,16 @@ async fn an_ended_task_is_hidden_and_then_deleted_when_its_time_is_over() {
         store.takes(record(task)).await;
         store.journal(&task.id).append([encode_frame(FrameKind::Chunk, 0, b"{}")].iter());
     }
-    store.end(ended.id.clone(), Ending { chunks: Some(1), ..failed(&ended) }).await.unwrap();
+    store
+        .end(
+            ended.id.clone(),
+            Ending {
+                chunks: Some(Chunks::of([encode_frame(FrameKind::Chunk, 0, b"{}")].iter())),
+                ..failed(&ended)
+            },
+        )
+        .await
+        .unwrap();
     pass_a_millisecond();
     assert!(light(store.find(ended.id.clone(), owner(), usize::MAX).await.unwrap()).is_none());
     assert!(store.replay(ended.id.clone(), owner()).await.unwrap().is_none());
@@ -388,6 +401,26 @@ async fn submits_at_the_same_time_share_their_commits() {
     assert!(accepted.iter().all(Result::is_ok));
     let commits = commits(data_dir.path()) - before;
     assert!((1..TASKS / 4).contains(&commits), "{commits} commits for {TASKS} tasks");
+}
+
+#[actix_rt::test]
+async fn a_sweep_gives_the_space_of_deleted_tasks_back() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let store = open(data_dir.path(), Duration::ZERO);
+    let text = format!("\"{}\"", "x".repeat(100_000));
+    for _ in 0..100 {
+        let task = task();
+        store.accept(record(&task), None).await.unwrap();
+        store.end(task.id.clone(), completed(&task, &text)).await.unwrap();
+    }
+    let other = rusqlite::Connection::open(data_dir.path().join("hearken.sqlite")).unwrap();
+    let pages = || other.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0)).unwrap();
+    let before = pages();
+    pass_a_millisecond();
+    assert_eq!(store.forget_expired().await.unwrap(), 100);
+    assert!(before > 2400 && pages() < 300, "{before} pages, then {}", pages());
+    other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    assert!(data_dir.path().join("hearken.sqlite").metadata().unwrap().len() < 300 * 4096);
 }
 
 /// Kept for no time at all, something is over as soon as the clock has moved on by a millisecond.

@@ -2,7 +2,6 @@
 
 mod rows;
 
-use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,14 +9,19 @@ use bytes::Bytes;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::mpsc;
 
+use super::health::{Health, Trouble};
 use super::journal::Journals;
-use super::spool::{Range, Segments, Spool};
+use super::place::Place;
+use super::spool::{AtRest, Range, Segments, Spool};
 use super::sqlite::file_error;
+use super::tally::{self, Tally};
 use super::{Acceptance, Ending, NewRecord, Reply, StoreError};
 use crate::audio::facts::AudioFacts;
+use crate::keys::KeyHash;
 use crate::metrics::StoreMetrics;
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
+use crate::task::idempotency::IdempotencyKey;
 use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
 
@@ -48,6 +52,8 @@ pub(super) enum Write {
         at: Timestamp,
         reply: Reply<Option<Snapshot>>,
     },
+    /// Nothing but the commit, which shows whether the disk can be written to.
+    Probe,
     Forget {
         tasks_before: Timestamp,
         chunks_before: Timestamp,
@@ -56,14 +62,16 @@ pub(super) enum Write {
     },
 }
 
-/// The audio of a new task that shares a segment of the spool.
+/// The audio of a new task, as far as the spool has it.
 pub(super) enum Shared {
-    /// There is none: it has a file of its own, or is elsewhere.
+    /// There is none here.
     Nothing,
+    /// It is on the disk, in a file of its own, and has this checksum.
+    Own(u32),
     /// It waits to be brought to the disk.
     Text(Bytes),
-    /// It is on the disk.
-    Kept(Range),
+    /// It is on the disk, in a segment.
+    Kept(Range, u32),
     /// It cannot be.
     Refused(StoreError),
 }
@@ -71,12 +79,13 @@ pub(super) enum Shared {
 impl Shared {
     fn append(&mut self, segments: &mut Segments) {
         if let Self::Text(text) = self {
-            *self = segments.append(text).map_or_else(Self::Refused, Self::Kept);
+            let sum = crc32fast::hash(text);
+            *self = segments.append(text).map_or_else(Self::Refused, |range| Self::Kept(range, sum));
         }
     }
 
     fn take_back(&mut self, segments: &mut Segments, err: &StoreError) {
-        if let Self::Kept(range) = *self {
+        if let Self::Kept(range, _) = *self {
             segments.give_back(range);
             *self = Self::Refused(Undone::from(err).into());
         }
@@ -104,18 +113,18 @@ pub(super) struct Forgotten {
 }
 
 /// Why nothing of a transaction stands.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 enum Undone {
     Full(String),
+    Corrupt(String),
+    /// It was not begun: the files are not those that were opened.
+    Misplaced(String),
     Failed(String),
 }
 
-impl From<&rusqlite::Error> for Undone {
-    fn from(err: &rusqlite::Error) -> Self {
-        match err.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full(err.to_string()),
-            _ => Self::Failed(err.to_string()),
-        }
+impl From<rusqlite::Error> for Undone {
+    fn from(err: rusqlite::Error) -> Self {
+        Self::from(&StoreError::from(err))
     }
 }
 
@@ -123,6 +132,7 @@ impl From<&StoreError> for Undone {
     fn from(err: &StoreError) -> Self {
         match err {
             StoreError::Full(text) => Self::Full(text.clone()),
+            StoreError::Corrupt(text) => Self::Corrupt(text.clone()),
             err => Self::Failed(err.to_string()),
         }
     }
@@ -132,7 +142,19 @@ impl From<Undone> for StoreError {
     fn from(undone: Undone) -> Self {
         match undone {
             Undone::Full(text) => Self::Full(text),
+            Undone::Corrupt(text) => Self::Corrupt(text),
+            Undone::Misplaced(text) => Self::Unavailable(text),
             Undone::Failed(text) => Self::Commit(text),
+        }
+    }
+}
+
+impl From<Undone> for Trouble {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::Full(text) => Self::Full(text),
+            Undone::Corrupt(text) => Self::Damaged(text),
+            Undone::Misplaced(text) | Undone::Failed(text) => Self::Unusable(text),
         }
     }
 }
@@ -142,6 +164,23 @@ pub(super) struct Files {
     pub(super) spool: Spool,
     pub(super) segments: Segments,
     pub(super) journals: Journals,
+    /// Tasks that stand although their caller has given up, and was told that they do not.
+    pub(super) withdrawn: Vec<Withdrawn>,
+}
+
+/// A task that is to be deleted as if it had never been.
+#[derive(Debug)]
+pub(super) struct Withdrawn {
+    id: TaskId,
+    key: Option<(KeyHash, IdempotencyKey)>,
+}
+
+/// What the writer keeps an eye on beside its transactions.
+pub(super) struct Keeping {
+    pub(super) place: Place,
+    pub(super) health: Health,
+    pub(super) tally: Tally,
+    pub(super) metrics: StoreMetrics,
 }
 
 /// Says what there is to say once the fate of the transaction is known.
@@ -151,24 +190,52 @@ type Answer = Box<dyn FnOnce(Result<(), Undone>, &mut Files)>;
 pub(super) fn start(
     data_dir: &Path,
     mut connection: Connection,
-    lock: File,
     mut files: Files,
-    metrics: StoreMetrics,
+    mut keeping: Keeping,
     mut queue: mpsc::Receiver<Write>,
 ) -> Result<(), StoreError> {
     let run = move || {
-        let _lock = lock;
         let mut writes = Vec::new();
+        // What the last probe has found.
+        let mut is_disk_low = false;
         while queue.blocking_recv_many(&mut writes, MOST_IN_A_COMMIT) > 0 {
             let (began, count) = (Instant::now(), writes.len());
-            spool_together(&mut files.segments, &mut writes);
-            let (answers, fate) = commit_together(&mut connection, writes.drain(..));
-            // Before anybody hears of it: who was told of a commit finds it counted.
-            metrics.committed(count, began.elapsed(), fate.is_ok());
+            keeping.health.begin();
+            if writes.iter().any(|write| matches!(write, Write::Probe)) {
+                is_disk_low = files.spool.is_disk_low();
+            }
+            let withdrawn = std::mem::take(&mut files.withdrawn);
+            let (answers, fate) = match keeping.place.judge() {
+                Ok(()) => {
+                    spool_together(&mut files.segments, &mut writes);
+                    commit_together(&mut connection, writes.drain(..), &withdrawn, &keeping.health)
+                }
+                Err(misplaced) => {
+                    (writes.drain(..).map(Write::skip).collect(), Err(Undone::Misplaced(misplaced)))
+                }
+            };
+            // Before a caller hears of it: one that was told of a commit finds it counted.
+            keeping.metrics.committed(count, began.elapsed(), fate.is_ok());
+            let fate = match fate {
+                Ok(commits) => {
+                    keeping.tally.write(commits);
+                    Ok(())
+                }
+                Err(undone) => {
+                    files.withdrawn = withdrawn;
+                    Err(undone)
+                }
+            };
+            keeping.health.end(match &fate {
+                Ok(()) => is_disk_low.then(|| Trouble::Full("the disk is full".to_owned())),
+                Err(undone) => Some(undone.clone().into()),
+            });
             for answer in answers {
                 answer(fate.clone(), &mut files);
             }
         }
+        // First: what locks the directory is closed after what uses it.
+        drop(connection);
     };
     std::thread::Builder::new()
         .name("store-writer".to_owned())
@@ -194,15 +261,17 @@ fn spool_together(segments: &mut Segments, writes: &mut [Write]) {
 }
 
 /// Runs writes in one transaction. One that fails by itself fails alone; when the transaction is undone, all
-/// are. Returns the answers, and with what they are to be given.
+/// are. Returns the answers, and with what they are to be given: the number of the commit, or why there is none.
 fn commit_together(
     connection: &mut Connection,
     writes: impl Iterator<Item = Write>,
-) -> (Vec<Answer>, Result<(), Undone>) {
+    withdrawn: &[Withdrawn],
+    health: &Health,
+) -> (Vec<Answer>, Result<i64, Undone>) {
     let mut answers: Vec<Answer> = Vec::new();
     let fate = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(mut transaction) => {
-            let mut undone = None;
+            let mut undone = withdraw_all(&transaction, withdrawn).err();
             for write in writes {
                 if undone.is_some() {
                     answers.push(write.skip());
@@ -210,6 +279,9 @@ fn commit_together(
                 }
                 let (answer, error) = write.run(&mut transaction);
                 answers.push(answer);
+                if let Some(Undone::Corrupt(what)) = &error {
+                    health.damaged(what);
+                }
                 // A full disk makes SQLite undo the whole transaction by itself; what was run then would be
                 // a transaction of its own, and stand although its caller is told that it does not.
                 if transaction.is_autocommit() {
@@ -218,15 +290,29 @@ fn commit_together(
             }
             match undone {
                 Some(undone) => Err(undone),
-                None => transaction.commit().map_err(|err| Undone::from(&err)),
+                None => commit(transaction).map_err(Undone::from),
             }
         }
         Err(err) => {
             answers.extend(writes.map(Write::skip));
-            Err(Undone::from(&err))
+            Err(Undone::from(err))
         }
     };
     (answers, fate)
+}
+
+fn commit(transaction: Transaction<'_>) -> rusqlite::Result<i64> {
+    let number = tally::count(&transaction)?;
+    transaction.commit()?;
+    Ok(number)
+}
+
+fn withdraw_all(transaction: &Transaction<'_>, withdrawn: &[Withdrawn]) -> Result<(), Undone> {
+    for Withdrawn { id, key } in withdrawn {
+        tracing::warn!(task_id = %id, "a task is withdrawn that was recorded after its caller had given up");
+        rows::withdraw(transaction, id, key.as_ref()).map_err(|err| Undone::from(&err))?;
+    }
+    Ok(())
 }
 
 /// An answer that has nothing to do but to say it.
@@ -237,18 +323,25 @@ fn say<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
     })
 }
 
-/// The answer to a submit: where it does not stand, its range is free again.
+/// The answer to a submit: where it does not stand, its range is free again. Where it stands and the caller has given up,
+/// the task is withdrawn.
 fn say_accepted(
     reply: Reply<Acceptance>,
     result: Result<Acceptance, StoreError>,
     range: Option<Range>,
+    if_vain: Option<Withdrawn>,
 ) -> Answer {
     Box::new(move |fate, files| {
         let result = fate.map_err(StoreError::from).and(result);
-        if let Some(range) = range.filter(|_| !matches!(result, Ok(Acceptance::Durable))) {
-            files.segments.give_back(range);
+        let stands = matches!(result, Ok(Acceptance::Durable));
+        let free = |files: &mut Files| range.into_iter().for_each(|range| files.segments.give_back(range));
+        if !stands {
+            free(files);
         }
-        let _ = reply.send(result);
+        if reply.send(result).is_err() && stands {
+            free(files);
+            files.withdrawn.extend(if_vain);
+        }
     })
 }
 
@@ -261,14 +354,18 @@ impl Write {
     fn run(self, transaction: &mut Transaction<'_>) -> (Answer, Option<Undone>) {
         match self {
             Self::Accept { record, audio, keys_before, reply } => {
-                let range = match audio {
-                    Shared::Nothing | Shared::Text(_) => None,
-                    Shared::Kept(range) => Some(range),
+                let (range, sum) = match audio {
+                    Shared::Nothing | Shared::Text(_) => (None, None),
+                    Shared::Own(sum) => (None, Some(sum)),
+                    Shared::Kept(range, sum) => (Some(range), Some(sum)),
                     Shared::Refused(err) => return (say(reply, Err(err)), None),
                 };
-                let result = rows::accept(transaction, &record, range, keys_before);
+                let result = rows::accept(transaction, &record, AtRest { range, sum }, keys_before);
                 let error = undone(&result);
-                (say_accepted(reply, result, range), error)
+                let NewRecord { task, idempotency, .. } = *record;
+                let key = idempotency.map(|idempotency| (task.owner, idempotency.key));
+                let withdrawn = Withdrawn { id: task.id.clone(), key };
+                (say_accepted(reply, result, range, Some(withdrawn)), error)
             }
             Self::Run { id, timeline, reply } => {
                 let result = rows::run(transaction, &id, &timeline);
@@ -301,6 +398,7 @@ impl Write {
                 };
                 (Box::new(answer), error)
             }
+            Self::Probe => (Box::new(|_, _| ()), None),
             Self::Forget { tasks_before, chunks_before, keys_before, reply } => {
                 let result = rows::forget(transaction, tasks_before, chunks_before, keys_before);
                 let error = undone(&result);
@@ -319,12 +417,12 @@ impl Write {
     /// Does nothing but wait for the fate of a transaction that is known to be undone.
     fn skip(self) -> Answer {
         match self {
-            Self::Accept { audio: Shared::Kept(range), reply, .. } => {
-                say_accepted(reply, Err(StoreError::Stopped), Some(range))
+            Self::Accept { audio: Shared::Kept(range, _), reply, .. } => {
+                say_accepted(reply, Err(StoreError::Stopped), Some(range), None)
             }
             Self::Accept { reply, .. } => say(reply, Err(StoreError::Stopped)),
             Self::Run { reply, .. } => say(reply, Err(StoreError::Stopped)),
-            Self::Mark { .. } => Box::new(|_, _| ()),
+            Self::Mark { .. } | Self::Probe => Box::new(|_, _| ()),
             Self::End { reply, .. } => say(reply, Err(StoreError::Stopped)),
             Self::Forget { reply, .. } => say(reply, Err(StoreError::Stopped)),
         }
@@ -340,6 +438,7 @@ mod tests {
     use super::*;
     use crate::audio::source::KeptAudio;
     use crate::metrics::Metrics;
+    use crate::store::place::make_database;
     use crate::store::sqlite;
     use crate::task::Task;
     use crate::task::submission::Question;
@@ -374,17 +473,46 @@ mod tests {
     }
 
     #[test]
-    fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else() {
+    fn a_task_whose_caller_has_given_up_is_withdrawn() {
         let data_dir = tempfile::tempdir().unwrap();
+        drop(make_database(data_dir.path()).unwrap());
         let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
         let spool = Spool::open(data_dir.path(), 1, true, |_| Ok(true)).unwrap();
         let mut files = Files {
             segments: Segments::open(spool.clone(), &[]).unwrap(),
             spool,
             journals: Journals::open(data_dir.path(), false, store_metrics(), |_| Ok(true)).unwrap(),
+            withdrawn: Vec::new(),
         };
+        let health = Health::new(data_dir.path());
+        let (id, write, answer) = write(10);
+        let (answers, fate) = commit_together(&mut connection, std::iter::once(write), &[], &health);
+        drop(answer);
+        let fate = fate.map(drop);
+        answers.into_iter().for_each(|answer| answer(fate.clone(), &mut files));
+        assert!(sqlite::is_unfinished(&connection, &id).unwrap());
+        let withdrawn = std::mem::take(&mut files.withdrawn);
+        let probe = std::iter::once(Write::Probe);
+        commit_together(&mut connection, probe, &withdrawn, &health).1.unwrap();
+        assert!(!sqlite::is_unfinished(&connection, &id).unwrap());
+    }
+
+    #[test]
+    fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else() {
+        let data_dir = tempfile::tempdir().unwrap();
+        drop(make_database(data_dir.path()).unwrap());
+        let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
+        let spool = Spool::open(data_dir.path(), 1, true, |_| Ok(true)).unwrap();
+        let mut files = Files {
+            segments: Segments::open(spool.clone(), &[]).unwrap(),
+            spool,
+            journals: Journals::open(data_dir.path(), false, store_metrics(), |_| Ok(true)).unwrap(),
+            withdrawn: Vec::new(),
+        };
+        let health = Health::new(data_dir.path());
         let mut commit_all = |connection: &mut Connection, writes: Vec<Write>| {
-            let (answers, fate) = commit_together(connection, writes.into_iter());
+            let (answers, fate) = commit_together(connection, writes.into_iter(), &[], &health);
+            let fate = fate.map(drop);
             answers.into_iter().for_each(|answer| answer(fate.clone(), &mut files));
         };
         let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();

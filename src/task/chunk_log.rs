@@ -34,6 +34,9 @@ pub struct Mark {
     /// Does the server stop before the task has ended? Then nothing will be added here, and the task goes on
     /// when the server starts again.
     pub parked: bool,
+    /// Is there something that must be durable before the task can go on, and that the store cannot record for now? The
+    /// task goes on when it can.
+    pub stalled: bool,
 }
 
 impl Mark {
@@ -133,7 +136,7 @@ impl ChunkLog {
 
     /// Shows what was appended and says that nothing follows.
     pub fn end(&mut self) {
-        self.shared.mark.send_replace(Mark { len: self.len, ended: true, parked: false });
+        self.shared.mark.send_replace(Mark { len: self.len, ended: true, parked: false, stalled: false });
     }
 
     /// Says that nothing follows in this process, although the task has not ended. What was appended and not shown
@@ -151,6 +154,11 @@ impl ChunkLog {
     /// Frames that were appended and not yet shown.
     pub fn unpublished(&self) -> impl Iterator<Item = &Bytes> {
         (self.published()..self.len).filter_map(|index| self.shared.get(index))
+    }
+
+    /// All frames that were appended.
+    pub fn frames(&self) -> impl Iterator<Item = &Bytes> {
+        self.shared.frames(0..self.len)
     }
 
     /// Entries appended so far.
@@ -218,6 +226,11 @@ impl LogHandle {
         self.0.home.store(home, Ordering::Relaxed);
     }
 
+    /// Says whether the task waits for a store that cannot record what the task depends on.
+    pub fn stall(&self, stalled: bool) {
+        self.0.mark.send_if_modified(|mark| std::mem::replace(&mut mark.stalled, stalled) != stalled);
+    }
+
     /// Makes a reader.
     #[must_use]
     pub fn reader(&self) -> LogReader {
@@ -247,7 +260,7 @@ impl LogReader {
     pub fn mark(&self) -> Mark {
         match &self.0 {
             Source::Living { mark, .. } => *mark.borrow(),
-            Source::Cold(log) => Mark { len: log.len(), ended: true, parked: false },
+            Source::Cold(log) => Mark { len: log.len(), ended: true, ..Mark::default() },
         }
     }
 
@@ -261,9 +274,16 @@ impl LogReader {
         self.reached(usize::MAX).await
     }
 
-    /// Waits until the task has ended, however often the server says that it stops.
-    pub async fn concluded(&mut self) {
-        self.wait_for(|mark| mark.ended).await;
+    /// Waits until there is an entry at `position`, nothing will be added, or the task waits for a store that does not
+    /// work.
+    pub async fn reached_or_stalled(&mut self, position: usize) -> Mark {
+        self.wait_for(|mark| mark.len > position || mark.is_final() || mark.stalled).await
+    }
+
+    /// Waits until the task has ended, however often the server says that it stops, or waits for a store that does not
+    /// work.
+    pub async fn concluded_or_stalled(&mut self) -> Mark {
+        self.wait_for(|mark| mark.ended || mark.stalled).await
     }
 
     async fn wait_for(&mut self, wanted: impl FnMut(&Mark) -> bool) -> Mark {
@@ -426,7 +446,7 @@ mod tests {
         log.publish();
         assert_eq!(waiting.await.unwrap(), Mark { len: 2, ..Mark::default() });
         log.end();
-        assert_eq!(beyond.await.unwrap(), Mark { len: 2, ended: true, parked: false });
+        assert_eq!(beyond.await.unwrap(), Mark { len: 2, ended: true, ..Mark::default() });
     }
 
     #[actix_rt::test]
@@ -440,7 +460,7 @@ mod tests {
         assert_eq!(successor.len(), 2);
         successor.append(Bytes::from_static(b"c"));
         successor.end();
-        assert_eq!(reader.ended().await, Mark { len: 3, ended: true, parked: false });
+        assert_eq!(reader.ended().await, Mark { len: 3, ended: true, ..Mark::default() });
         assert_eq!(reader.all(), "abc");
     }
 

@@ -12,6 +12,7 @@
 
 mod config;
 mod connections;
+mod disk;
 mod drain;
 mod failover;
 mod fake_upstream;

@@ -163,6 +163,7 @@ impl TaskActor {
         let prepared = prepare(Run {
             settings: Arc::clone(&self.settings),
             id: self.task.id.clone(),
+            log: self.answer.log().handle(),
             trace_id: self.task.trace_id(),
             max_text_bytes: most as u64,
             timeline,
@@ -362,9 +363,7 @@ impl StreamHandler<Heard> for TaskActor {
                     // No other call will be made.
                     self.calls.at_hand = None;
                 }
-                if !self.publish() {
-                    self.fail(Failure::internal(), ctx);
-                }
+                self.publish();
                 // Afterwards: whoever waits for the first chunk need not wait for this.
                 if !was_answered {
                     self.measure_first_chunk();

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use tracing::field::display;
 
 use super::{TaskAudio, TaskSettings};
 use crate::audio::facts::{AudioFacts, Sound};
 use crate::audio::source::KeptAudio;
 use crate::audio::{Audio, label};
-use crate::error::Failure;
+use crate::error::{ErrorCode, Failure};
 use crate::fetch::Fetched;
-use crate::store::{Ending, Store, StoreError};
+use crate::store::{Ending, PATIENCE, Store, StoreError};
+use crate::task::chunk_log::LogHandle;
 use crate::task::id::TaskId;
-use crate::task::recovery::interrupted;
 use crate::task::snapshot::State;
 use crate::task::timeline::Timeline;
 use crate::wire::trace_context::TraceId;
@@ -28,6 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Run {
     pub(super) settings: Arc<TaskSettings>,
     pub(super) id: TaskId,
+    /// The log of the task's chunks.
+    pub(super) log: LogHandle,
     /// The trace that the task belongs to, for the log.
     pub(super) trace_id: Option<TraceId>,
     /// How long the base64 text of downloaded audio may be, in bytes.
@@ -42,10 +45,10 @@ pub(super) struct Run {
 /// # Errors
 /// Why the task cannot run.
 pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
-    let Run { settings, id, trace_id, max_text_bytes, timeline, audio } = run;
+    let Run { settings, id, log, trace_id, max_text_bytes, timeline, audio } = run;
     let TaskSettings { store, fetcher, metrics, .. } = &*settings;
     if let Some(timeline) = timeline {
-        insist(&id, "the run of a task", || store.run(id.clone(), timeline.clone())).await;
+        insist(&id, "the run of a task", &log, || store.run(id.clone(), timeline.clone())).await;
     }
     match audio {
         TaskAudio::Held(audio) => Ok(audio.into()),
@@ -53,8 +56,8 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
             match store.audio(id.clone(), bytes).await {
                 Ok(text) => Ok(Audio { container, text, duration }),
                 Err(err @ StoreError::Damaged(_)) => {
-                    tracing::error!(task_id = %id, %err, "the audio of a task is lost");
-                    Err(interrupted("The machine stopped before the audio of this task was on its disk"))
+                    tracing::error!(task_id = %id, %err, "the audio of a task is lost, and is not sent to any upstream");
+                    Err(damaged_audio())
                 }
                 Err(err) => Err(err.into()),
             }
@@ -87,15 +90,40 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
     }
 }
 
+/// The failure of a task whose audio is not on the disk as it was accepted.
+fn damaged_audio() -> Failure {
+    Failure::new(
+        ErrorCode::InternalError,
+        "The audio of this task was damaged on the server's disk and was not sent to the model; submit it again",
+    )
+}
+
 /// Records an end, however long that takes: it must not be announced before. Returns the end that the task
 /// had already, if it had one.
-pub(super) async fn record(store: Store, id: TaskId, ending: Ending) -> Option<State> {
-    let before = insist(&id, "the end of a task", || store.end(id.clone(), ending.clone())).await;
+pub(super) async fn record(store: Store, id: TaskId, log: LogHandle, ending: Ending) -> Option<State> {
+    let before = insist(&id, "the end of a task", &log, || store.end(id.clone(), ending.clone())).await;
     before.map(|snapshot| snapshot.state)
 }
 
-/// Asks the store until it has done what it is asked.
-async fn insist<T, F>(id: &TaskId, what: &str, mut ask: impl FnMut() -> F) -> T
+/// Asks the store until it has done what it is asked. When that takes longer than callers have patience, the log says that
+/// the task is stalled, until it goes on.
+async fn insist<T, F>(id: &TaskId, what: &str, log: &LogHandle, ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let asking = keep_asking(id, what, ask);
+    tokio::pin!(asking);
+    if let Ok(done) = timeout(PATIENCE, &mut asking).await {
+        return done;
+    }
+    log.stall(true);
+    let done = asking.await;
+    tracing::info!(task_id = %id, "{what} is recorded at last");
+    log.stall(false);
+    done
+}
+
+async fn keep_asking<T, F>(id: &TaskId, what: &str, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, StoreError>>,
 {
@@ -103,7 +131,11 @@ where
     loop {
         match ask().await {
             Ok(done) => return done,
-            Err(err) => tracing::error!(task_id = %id, %err, "{what} cannot be recorded yet"),
+            // Once: the store's health tells how it goes on.
+            Err(err) if pause == PAUSE => {
+                tracing::error!(task_id = %id, %err, "{what} cannot be recorded yet")
+            }
+            Err(err) => tracing::debug!(task_id = %id, %err, "{what} cannot be recorded yet"),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

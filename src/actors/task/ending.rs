@@ -9,7 +9,7 @@ use super::durable::record;
 use super::{Departure, TaskActor};
 use crate::error::{ErrorCode, Failure};
 use crate::metrics::Cause;
-use crate::store::{EndResult, Ending};
+use crate::store::{Chunks, EndResult, Ending};
 use crate::task::Timestamp;
 use crate::task::life::{Event, Life, Outcome};
 use crate::task::recovery::interrupted_caller;
@@ -22,7 +22,7 @@ impl TaskActor {
     pub(super) fn record(&mut self, ctx: &mut Context<Self>) {
         // What a crash kept from being published is part of the stream, too. What cannot be shown yet is shown with the
         // end, which is durable.
-        let _ = self.publish();
+        self.publish();
         let failed = self.failure().map(|failure| failure.code);
         self.measure_attempt(failed.map(Cause::Code));
         self.timeline.end(failed.map_or("completed", ErrorCode::as_str), Timestamp::now());
@@ -35,9 +35,12 @@ impl TaskActor {
                 EndResult::Failed { failure: Failure::internal(), progress: self.progress.percent() }
             }
         };
-        let chunks = self.task.stream.then(|| self.answer.log().len());
+        let chunks = self.task.stream.then(|| Chunks::of(self.answer.log().frames()));
         let ending = Ending { result, timeline: self.timeline.clone(), chunks };
-        let recorded = record(self.settings.store.clone(), self.task.id.clone(), ending);
+        let log = self.answer.log().handle();
+        // What stalled until now was given up for this.
+        log.stall(false);
+        let recorded = record(self.settings.store.clone(), self.task.id.clone(), log, ending);
         ctx.spawn(recorded.into_actor(self).map(|before, task, ctx| task.recorded(before, ctx)));
     }
 

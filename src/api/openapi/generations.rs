@@ -133,6 +133,8 @@ pub(crate) fn stream() -> PathItem {
         ErrorCode::StreamExpired,
         ErrorCode::InvalidParam,
         ErrorCode::ShuttingDown,
+        ErrorCode::StorageFull,
+        ErrorCode::StorageUnavailable,
     ];
     PathItem::new(HttpMethod::Get, failing(operation, KEYED.into_iter().chain(codes)))
 }

@@ -23,6 +23,9 @@ const REQUEST_ID: &str = "X-Request-Id";
 /// What may go wrong for everybody who sends a key.
 pub(super) const KEYED: [ErrorCode; 2] = [ErrorCode::InvalidApiKey, ErrorCode::InternalError];
 
+/// The failures of every operation that needs the store.
+pub(super) const STORED: [ErrorCode; 2] = [ErrorCode::StorageFull, ErrorCode::StorageUnavailable];
+
 /// An operation with what all of them have.
 pub(super) fn operation(id: &str, tag: &str, summary: &str, description: &str) -> OperationBuilder {
     OperationBuilder::new()

@@ -20,9 +20,10 @@ pub(crate) fn ready() -> PathItem {
     probe(
         "checkReadiness",
         "Does it accept work?",
-        "503 while it drains, or its store is down.",
+        "503 while it drains, or its store is down: the disk is full, does not answer, or the data directory is not as it \
+         was.",
         "ready",
-        &[ErrorCode::ShuttingDown],
+        &[ErrorCode::ShuttingDown, ErrorCode::StorageFull, ErrorCode::StorageUnavailable],
     )
 }
 

@@ -10,8 +10,8 @@ use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::parts::{
-    KEYED, failing, json_of, json_response, operation, query_parameter, response, task_id, text, traced,
-    whole_number,
+    KEYED, STORED, failing, json_of, json_response, operation, query_parameter, response, task_id, text,
+    traced, whole_number,
 };
 use super::{Tag, examples};
 use crate::api::tasks::{MAX_PAGE, MAX_WAIT, PAGE};
@@ -54,7 +54,7 @@ pub(crate) fn one() -> PathItem {
     });
     let codes =
         [ErrorCode::TaskNotFound, ErrorCode::InvalidParam, ErrorCode::QueueFull, ErrorCode::ShuttingDown];
-    PathItem::new(HttpMethod::Get, failing(operation, KEYED.into_iter().chain(codes)))
+    PathItem::new(HttpMethod::Get, failing(operation, KEYED.into_iter().chain(codes).chain(STORED)))
 }
 
 /// `GET /v1/tasks`
@@ -75,7 +75,7 @@ pub(crate) fn list() -> PathItem {
     .parameter(query_parameter("include", include, text()).example(Some(json!("timeline"))))
     .response("200", json_response(response("A page.", &[]), json_of("TaskList", examples::page())));
     let codes = [ErrorCode::InvalidParam, ErrorCode::QueueFull, ErrorCode::ShuttingDown];
-    PathItem::new(HttpMethod::Get, failing(operation, KEYED.into_iter().chain(codes)))
+    PathItem::new(HttpMethod::Get, failing(operation, KEYED.into_iter().chain(codes).chain(STORED)))
 }
 
 /// `POST /v1/tasks/{task_id}/cancel`
@@ -91,7 +91,7 @@ pub(crate) fn cancel() -> PathItem {
     let operation = traced(operation, "this request belongs")
         .response("200", json_response(response("The task.", &[]), json_of("Task", examples::completed())));
     let codes = [ErrorCode::TaskNotFound, ErrorCode::QueueFull, ErrorCode::ShuttingDown];
-    PathItem::new(HttpMethod::Post, failing(operation, KEYED.into_iter().chain(codes)))
+    PathItem::new(HttpMethod::Post, failing(operation, KEYED.into_iter().chain(codes).chain(STORED)))
 }
 
 /// A task with what `include` adds.

@@ -37,17 +37,18 @@ impl TextAt for Spooled {
 }
 
 impl Spooled {
-    /// Is all of it there, without a hole? A power cut can leave some, which read as zeros.
-    pub(super) fn is_whole(&self) -> io::Result<bool> {
+    /// The CRC-32 of all of it; `None` where the file ends before.
+    pub(super) fn sum(&self) -> io::Result<Option<u32>> {
         let mut piece = vec![0; PIECE_BYTES];
-        let mut offset = 0;
+        let (mut offset, mut sum) = (0, crc32fast::Hasher::new());
         while offset < self.bytes {
             let count = self.read_at(offset, &mut piece)?;
-            if count == 0 || piece.iter().take(count).any(|byte| *byte == 0) {
-                return Ok(false);
+            if count == 0 {
+                return Ok(None);
             }
+            sum.update(piece.get(..count).unwrap_or_default());
             offset += count as u64;
         }
-        Ok(true)
+        Ok(Some(sum.finalize()))
     }
 }

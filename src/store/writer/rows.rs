@@ -3,12 +3,13 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
 
 use super::{Forgotten, Mark};
+use crate::keys::KeyHash;
 use crate::store::reader::{SNAPSHOT_COLUMNS, snapshot};
-use crate::store::spool::Range;
+use crate::store::spool::{AtRest, Range};
 use crate::store::sqlite::{StoredState, json};
 use crate::store::{Acceptance, EndResult, Ending, NewRecord, StoreError};
 use crate::task::id::TaskId;
-use crate::task::idempotency::Idempotency;
+use crate::task::idempotency::{Idempotency, IdempotencyKey};
 use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
@@ -16,14 +17,19 @@ use crate::task::{Task, Timestamp};
 /// Most rows of a kind that one write deletes: bounds how long others wait for it.
 const MOST_DELETED: usize = 1000;
 
+/// Free pages that stay in the database's file, for what comes next.
+const PAGES_KEPT: i64 = 256;
+/// Most pages that one write gives back: bounds how long others wait for it.
+const PAGES_GIVEN_BACK: i64 = 1024;
+
 pub(super) fn accept(
     transaction: &mut Transaction<'_>,
     record: &NewRecord,
-    range: Option<Range>,
+    at_rest: AtRest,
     keys_before: Timestamp,
 ) -> Result<Acceptance, StoreError> {
     let Some(idempotency) = &record.idempotency else {
-        insert(transaction, record, range)?;
+        insert(transaction, record, at_rest)?;
         return Ok(Acceptance::Durable);
     };
     // Both rows or none.
@@ -31,20 +37,20 @@ pub(super) fn accept(
     if !take_key(&savepoint, &record.task, idempotency, keys_before)? {
         return Ok(Acceptance::KeyTaken);
     }
-    insert(&savepoint, record, range)?;
+    insert(&savepoint, record, at_rest)?;
     savepoint.commit()?;
     Ok(Acceptance::Durable)
 }
 
-fn insert(connection: &Connection, record: &NewRecord, range: Option<Range>) -> Result<(), StoreError> {
+fn insert(connection: &Connection, record: &NewRecord, at_rest: AtRest) -> Result<(), StoreError> {
     let NewRecord { task, audio, audio_facts, runs, leashed, timeline, .. } = record;
     let state = if *runs { StoredState::Processing } else { StoredState::Pending };
     connection
         .prepare_cached(
-            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, audio_facts, range, runs, leashed,
-             timeline, state, trace)
-             VALUES (:id, :owner, :created, :stream, :question, :audio, :audio_facts, :range, :runs, :leashed,
-             :timeline, :state, :trace)",
+            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, audio_facts, range, audio_sum, runs,
+             leashed, timeline, state, trace)
+             VALUES (:id, :owner, :created, :stream, :question, :audio, :audio_facts, :range, :audio_sum, :runs,
+             :leashed, :timeline, :state, :trace)",
         )?
         .execute(named_params! {
             ":id": task.id.as_str(),
@@ -54,7 +60,8 @@ fn insert(connection: &Connection, record: &NewRecord, range: Option<Range>) -> 
             ":question": json(&task.question)?,
             ":audio": json(audio)?,
             ":audio_facts": json(audio_facts)?,
-            ":range": range,
+            ":range": at_rest.range,
+            ":audio_sum": at_rest.sum,
             ":runs": runs,
             ":leashed": leashed,
             ":timeline": json(timeline)?,
@@ -116,6 +123,21 @@ pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &Mark) -> Result<
     Ok(())
 }
 
+/// Deletes a task that no client knows of, and frees its idempotency key.
+pub(super) fn withdraw(
+    connection: &Connection,
+    id: &TaskId,
+    key: Option<&(KeyHash, IdempotencyKey)>,
+) -> Result<(), StoreError> {
+    connection.prepare_cached("DELETE FROM tasks WHERE id = ?1")?.execute([id.as_str()])?;
+    if let Some((owner, key)) = key {
+        connection
+            .prepare_cached("DELETE FROM idempotency WHERE owner = ?1 AND key = ?2 AND task = ?3")?
+            .execute(params![owner.as_bytes(), key.as_str(), id.as_str()])?;
+    }
+    Ok(())
+}
+
 /// What there was to end.
 pub(super) enum Ended {
     /// The task, whose audio is in this range, if it is in one.
@@ -139,7 +161,7 @@ pub(super) fn end(
     let ended = connection
         .prepare_cached(
             "UPDATE tasks SET completion = :completion, failure = :failure, progress = :progress,
-             timeline = :timeline, chunks = :chunks, state = :state, audio = NULL, ended_ms = :at
+             timeline = :timeline, chunks = :chunks, chunks_sum = :chunks_sum, state = :state, audio = NULL, ended_ms = :at
              WHERE id = :id AND ended_ms IS NULL RETURNING range",
         )?
         .query_row(
@@ -148,7 +170,8 @@ pub(super) fn end(
                 ":failure": failure,
                 ":progress": progress,
                 ":timeline": json(&ending.timeline)?,
-                ":chunks": ending.chunks.map(|chunks| i64::try_from(chunks).unwrap_or(i64::MAX)),
+                ":chunks": ending.chunks.map(|chunks| i64::try_from(chunks.count).unwrap_or(i64::MAX)),
+                ":chunks_sum": ending.chunks.map(|chunks| chunks.sum),
                 ":state": state,
                 ":at": at,
                 ":id": id.as_str(),
@@ -207,6 +230,23 @@ pub(super) fn forget(
         keys_before,
     )?;
     forgotten.tasks = tasks;
-    forgotten.more = [streams, tasks, keys].contains(&MOST_DELETED);
+    let is_space_left = give_space_back(connection)?;
+    forgotten.more = is_space_left || [streams, tasks, keys].contains(&MOST_DELETED);
     Ok(forgotten)
+}
+
+/// Gives free pages of the database back to the file system, some at a time. Returns whether there are more.
+fn give_space_back(connection: &Connection) -> rusqlite::Result<bool> {
+    let free_pages = || connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
+    let before = free_pages()?;
+    let wanted = (before - PAGES_KEPT).min(PAGES_GIVEN_BACK);
+    if wanted <= 0 {
+        return Ok(false);
+    }
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({wanted})"))?;
+    let mut rows = statement.query([])?;
+    // Each step frees one page.
+    while rows.next()?.is_some() {}
+    let after = free_pages()?;
+    Ok(after < before && after > PAGES_KEPT)
 }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::certificate::Pair;
 use super::http::Client;
 use super::process::Process;
+use super::small_disk::SmallDisk;
 use super::upstream::FakeUpstream;
 use super::{MODEL, until};
 
@@ -31,6 +32,7 @@ pub(crate) struct Builder {
     sections: String,
     environment: Vec<(String, String)>,
     secrets: Vec<String>,
+    disk: Option<Arc<SmallDisk>>,
 }
 
 /// A running program.
@@ -40,6 +42,7 @@ pub(crate) struct Hearken {
     client: Client,
     directory: Arc<TempDir>,
     environment: Vec<(String, String)>,
+    disk: Option<Arc<SmallDisk>>,
 }
 
 /// The program with this command line, and none of the environment that it looks at.
@@ -75,6 +78,7 @@ impl Hearken {
             sections: String::new(),
             environment: Vec::new(),
             secrets: vec![UPSTREAM_KEY.to_owned()],
+            disk: None,
         }
     }
 
@@ -98,7 +102,12 @@ impl Hearken {
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
-        self.directory.path().join("data")
+        self.disk.as_ref().map_or_else(|| self.directory.path().join("data"), |disk| disk.path())
+    }
+
+    /// The disk of its data directory, of a program that was given a small one.
+    pub(crate) fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().unwrap()
     }
 
     /// Where it was started, and its configuration is.
@@ -149,7 +158,8 @@ impl Hearken {
     /// Starts it again over the same data, once it has ended.
     pub(crate) fn start_again(&mut self) {
         let secrets = Arc::clone(&self.client.secrets);
-        let fresh = launch(Arc::clone(&self.directory), self.environment.clone(), secrets);
+        let disk = self.disk.clone();
+        let fresh = launch(Arc::clone(&self.directory), self.environment.clone(), secrets, disk);
         *self = fresh;
     }
 
@@ -290,6 +300,12 @@ impl Builder {
         self
     }
 
+    /// Gives its data directory a disk of so many megabytes.
+    pub(crate) fn small_disk(mut self, megabytes: u32) -> Self {
+        self.disk = Some(Arc::new(SmallDisk::mount(&self.directory.path().join("data"), megabytes)));
+        self
+    }
+
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -316,11 +332,16 @@ impl Builder {
         text += &self.channels;
         text += &self.sections;
         std::fs::write(directory.path().join("hearken.toml"), text).unwrap();
-        launch(directory, self.environment, Arc::new(self.secrets))
+        launch(directory, self.environment, Arc::new(self.secrets), self.disk)
     }
 }
 
-fn launch(directory: Arc<TempDir>, environment: Vec<(String, String)>, secrets: Arc<Vec<String>>) -> Hearken {
+fn launch(
+    directory: Arc<TempDir>,
+    environment: Vec<(String, String)>,
+    secrets: Arc<Vec<String>>,
+    disk: Option<Arc<SmallDisk>>,
+) -> Hearken {
     let config = directory.path().join("hearken.toml");
     let mut serve = command(&["serve", "--config", config.to_str().unwrap()]);
     serve
@@ -328,7 +349,10 @@ fn launch(directory: Arc<TempDir>, environment: Vec<(String, String)>, secrets: 
         .current_dir(Path::new(directory.path()));
     let is_secure = std::fs::read_to_string(&config).unwrap().contains("[tls]");
     let scheme = if is_secure { "https" } else { "http" };
+    if let Some(disk) = &disk {
+        serve = disk.enter(&serve);
+    }
     let (process, address) = Process::start(&mut serve, &format!("hearken listening on {scheme}://"));
     let client = Client { address, key: Some(KEY.to_owned()), secrets };
-    Hearken { process, client, directory, environment }
+    Hearken { process, client, directory, environment, disk }
 }

@@ -136,7 +136,12 @@ impl Client {
     }
 
     pub(crate) fn cancel(&self, id: &str) -> Value {
-        self.call("POST", &format!("/v1/tasks/{id}/cancel"), &[], Some(b"")).expect(200).json()
+        self.try_cancel(id).expect(200).json()
+    }
+
+    /// The reply to a cancel.
+    pub(crate) fn try_cancel(&self, id: &str) -> Reply {
+        self.call("POST", &format!("/v1/tasks/{id}/cancel"), &[], Some(b""))
     }
 
     /// The task's stream, which must be there.

@@ -14,6 +14,7 @@ pub(crate) mod pasted;
 pub(crate) mod process;
 pub(crate) mod secure;
 pub(crate) mod shell;
+pub(crate) mod small_disk;
 pub(crate) mod subscriber;
 pub(crate) mod upstream;
 

@@ -1,0 +1,341 @@
+//! The disk that does not do its part: full, slow, moved away, overwritten, with flipped bits.
+
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::support::hearken::{Hearken, command};
+use crate::support::http::Reply;
+use crate::support::subscriber::content;
+use crate::support::upstream::FakeUpstream;
+use crate::support::{WAV, base64, fixture, until};
+
+/// Every call is answered within this time, whatever the disk does.
+const MOST: Duration = Duration::from_secs(10);
+
+fn in_time<T>(what: &str, call: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let answer = call();
+    assert!(began.elapsed() < MOST, "{what} took {:?}", began.elapsed());
+    answer
+}
+
+fn ready(hearken: &Hearken) -> Reply {
+    in_time("/readyz", || hearken.without_key().get("/readyz"))
+}
+
+fn until_ready(hearken: &Hearken) {
+    until("the server is ready", || (ready(hearken).status == 200).then_some(()));
+}
+
+fn until_unready(hearken: &Hearken, code: &str) {
+    let refused =
+        until("the server is not ready", || Some(ready(hearken)).filter(|reply| reply.status != 200));
+    refused.error(503, code);
+    assert!(refused.header("retry-after").is_some(), "{refused}");
+}
+
+fn database(hearken: &Hearken) -> PathBuf {
+    hearken.data_dir().join("hearken.sqlite")
+}
+
+/// Flips a bit of the byte at this place.
+fn flip(path: &Path, at: u64) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+/// What the program says when it refuses to start over this data.
+fn refusal(hearken: &Hearken) -> String {
+    let config = hearken.config_file();
+    let mut serve = command(&["serve", "--config", config.to_str().unwrap()]);
+    let output = serve.current_dir(hearken.directory()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_full_disk_leaves_no_call_without_an_answer() {
+    let upstream = FakeUpstream::gemini()
+        .hold()
+        .say("a")
+        .then()
+        .hold()
+        .say("b")
+        .then()
+        .hold()
+        .say("c")
+        .then()
+        .say("d")
+        .hold()
+        .say("e")
+        .then()
+        .never()
+        .start();
+    let hearken = Hearken::before(&upstream).small_disk(32).start();
+    let client = hearken.client();
+    std::thread::scope(|scope| {
+        let blocking = scope.spawn(|| client.try_submit(json!({"sync": true})));
+        upstream.held(1);
+        let unseen = scope.spawn(|| client.try_submit(json!({"sync": true, "stream": true})));
+        upstream.held(2);
+        let plain = hearken.submit(json!({}));
+        upstream.held(3);
+        let streamed = hearken.submit(json!({"stream": true}));
+        upstream.held(4);
+        let mut reader = hearken.stream(&streamed);
+        assert_eq!(content(&[reader.frame(), reader.frame()]), "d");
+        let cancelled = hearken.submit(json!({}));
+        upstream.request(4);
+
+        hearken.disk().fill();
+        until_unready(&hearken, "storage_full");
+        for changes in [json!({}), json!({"sync": true}), json!({"audio_url": "https://example.com/a.wav"})] {
+            let refused = in_time("a submit", || hearken.try_submit(changes));
+            refused.error(503, "storage_full");
+            assert!(refused.header("retry-after").is_some());
+        }
+        let refused = in_time("a cancel", || hearken.try_cancel(&cancelled));
+        let error = refused.error(503, "storage_full");
+        assert!(error["message"].as_str().unwrap().contains("repeat the cancel"), "{refused}");
+        upstream.closed(4);
+        (0..4).for_each(|_| upstream.release());
+        for (what, call) in [("a blocking call", blocking), ("a stream without a chunk", unseen)] {
+            let reply = in_time(what, || call.join().unwrap());
+            let error = reply.error(503, "storage_full");
+            let id = reply.header("x-task-id").unwrap();
+            assert!(error["message"].as_str().unwrap().contains(id), "{reply}");
+            assert_eq!((&error["retryable"], reply.header("x-should-retry")), (&json!(false), Some("false")));
+            let task = in_time("a query", || hearken.task(id));
+            assert_eq!(task["status"], "processing", "no end is told that is not durable");
+        }
+        for id in [&plain, &streamed] {
+            assert_eq!(in_time("a query", || hearken.task(id))["status"], "processing");
+        }
+        assert_eq!(
+            in_time("a list", || hearken.get("/v1/tasks")).expect(200).json()["data"][4]["error"],
+            json!(null)
+        );
+
+        hearken.disk().free();
+        until_ready(&hearken);
+        assert_eq!(content(&reader.rest()), "e", "the stream has stayed open, and has its end now");
+        assert_eq!(hearken.wait(&cancelled)["error"]["code"], "task_cancelled");
+        let all = hearken.get("/v1/tasks").expect(200).json();
+        let ids = all["data"].as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap().to_owned());
+        let ids: Vec<_> = ids.filter(|id| *id != cancelled).collect();
+        assert_eq!(ids.len(), 4, "nothing was accepted in between");
+        for id in ids {
+            let task = hearken.wait(&id);
+            assert_eq!(task["status"], "completed", "an answer that was paid for is kept: {task}");
+        }
+        assert_eq!(upstream.requests(), 5);
+        hearken.submit(json!({}));
+    });
+}
+
+#[test]
+fn a_server_with_a_full_disk_stops_when_it_is_told_and_goes_on_at_the_next_start() {
+    let upstream = FakeUpstream::gemini().hold().say("a").then().say("b").start();
+    let mut hearken = Hearken::before(&upstream).small_disk(32).env("HEARKEN_DRAIN_SECONDS", "1").start();
+    let id = hearken.submit(json!({"stream": true}));
+    upstream.held(1);
+    let mut reader = hearken.stream(&id);
+    reader.comment();
+    hearken.disk().fill();
+    until_unready(&hearken, "storage_full");
+    upstream.release();
+    hearken.signal("TERM");
+    let status = in_time("the end", || hearken.exit_status());
+    assert!(status.success(), "{status}");
+    // No end that is not durable.
+    reader.breaks_off();
+    hearken.disk().free();
+    hearken.start_again();
+    let task = hearken.wait(&id);
+    assert_eq!(task["results"][0]["choices"][0]["message"]["content"], "b", "{task}");
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_told_at_once() {
+    let upstream = FakeUpstream::gemini().hold().say("a").start();
+    let hearken = Hearken::start(&upstream);
+    let running = hearken.submit(json!({}));
+    upstream.held(1);
+    // As long as this transaction lasts, the program's own waits, as for a disk that hangs.
+    let mut other = Connection::open(database(&hearken)).unwrap();
+    let hangs = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let refused = in_time("a submit", || hearken.try_submit(json!({})));
+    refused.error(503, "storage_unavailable");
+    until_unready(&hearken, "storage_unavailable");
+    in_time("a cancel", || hearken.try_cancel(&running)).error(503, "storage_unavailable");
+    assert_eq!(in_time("a query", || hearken.task(&running))["status"], "processing");
+    drop(hangs);
+    until_ready(&hearken);
+    assert_eq!(hearken.wait(&running)["error"]["code"], "task_cancelled");
+    assert_eq!(hearken.get("/v1/tasks").expect(200).json()["data"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_data_directory_that_is_moved_away_takes_no_tasks_until_it_is_back() {
+    let upstream = FakeUpstream::gemini().hold().say("a").start();
+    let hearken = Hearken::start(&upstream);
+    let id = hearken.submit(json!({}));
+    upstream.held(1);
+    let away = hearken.directory().join("away");
+    std::fs::rename(hearken.data_dir(), &away).unwrap();
+    until_unready(&hearken, "storage_unavailable");
+    hearken.try_submit(json!({})).error(503, "storage_unavailable");
+    hearken.log_line(&format!(
+        "{} was removed or moved while the server runs; put",
+        hearken.data_dir().display()
+    ));
+    upstream.release();
+    std::fs::rename(&away, hearken.data_dir()).unwrap();
+    until_ready(&hearken);
+    hearken.log_line("the store works again");
+    assert_eq!(hearken.wait(&id)["status"], "completed");
+}
+
+#[test]
+fn a_database_that_is_removed_or_replaced_takes_no_tasks() {
+    let upstream = FakeUpstream::gemini().say("a").start();
+    for file in ["hearken.sqlite", "hearken.sqlite-wal", "hearken.sqlite-shm"] {
+        let hearken = Hearken::start(&upstream);
+        hearken.submit(json!({}));
+        let path = hearken.data_dir().join(file);
+        std::fs::remove_file(&path).unwrap();
+        // At once, before any probe: the transaction itself looks.
+        hearken.try_submit(json!({})).error(503, "storage_unavailable");
+        std::fs::write(&path, "").unwrap();
+        hearken.log_line(&format!("{} was replaced while the server runs", path.display()));
+        until_unready(&hearken, "storage_unavailable");
+    }
+}
+
+#[test]
+fn a_second_server_refuses_to_start_also_without_the_lock_file() {
+    let upstream = FakeUpstream::gemini().say("a").start();
+    let hearken = Hearken::start(&upstream);
+    std::fs::remove_file(hearken.data_dir().join("lock")).unwrap();
+    let said = refusal(&hearken);
+    assert!(said.contains("another hearken runs on the data directory"), "{said}");
+    hearken.submit(json!({}));
+}
+
+#[test]
+fn a_program_that_reads_the_database_leaves_the_server_its_log() {
+    let hearken = Hearken::builder().local().start();
+    let wal = hearken.data_dir().join("hearken.sqlite-wal");
+    let before = wal.metadata().unwrap().ino();
+    // The last one that closes a database takes its write-ahead log away.
+    let other = Connection::open(database(&hearken)).unwrap();
+    let tasks: i64 = other.query_row("SELECT count(*) FROM tasks", [], |row| row.get(0)).unwrap();
+    assert_eq!(tasks, 0);
+    other.close().unwrap();
+    assert_eq!(wal.metadata().unwrap().ino(), before);
+    hearken.try_submit(json!({"model": "local-inspect"})).expect(200);
+}
+
+#[test]
+fn a_start_over_a_damaged_database_names_the_file_and_the_way_out() {
+    let upstream = FakeUpstream::gemini().say("a").start();
+    let mut hearken = Hearken::start(&upstream);
+    for _ in 0..20 {
+        let id = hearken.submit(json!({"prompt": "p".repeat(2000)}));
+        hearken.wait(&id);
+    }
+    hearken.signal("KILL");
+    hearken.exit_status();
+    let path = database(&hearken);
+    // Brings all that is in the log into the file.
+    Connection::open(&path).unwrap().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let mut torn = whole.clone();
+    torn[3 * 4096..].fill(0xA5);
+    let mut headless = whole.clone();
+    headless[..100].fill(0);
+    for damaged in [torn, headless] {
+        std::fs::write(&path, damaged).unwrap();
+        let said = refusal(&hearken);
+        assert!(said.contains(&format!("{} is damaged", path.display())), "{said}");
+        assert!(said.contains("restore the file from a backup") && said.contains(".recover"), "{said}");
+    }
+    std::fs::write(&path, whole).unwrap();
+    hearken.start_again();
+    assert!(!hearken.log().contains("lacks commits"), "{}", hearken.log());
+}
+
+#[test]
+fn commits_that_a_damaged_log_has_lost_are_told() {
+    let upstream = FakeUpstream::gemini().say("a").start();
+    let mut hearken = Hearken::start(&upstream);
+    let ids: Vec<_> = (0..5).map(|_| hearken.submit(json!({}))).collect();
+    ids.iter().for_each(|id| drop(hearken.wait(id)));
+    hearken.signal("KILL");
+    hearken.exit_status();
+    let wal = hearken.data_dir().join("hearken.sqlite-wal");
+    let bytes = wal.metadata().unwrap().len();
+    flip(&wal, bytes * 2 / 3);
+    hearken.start_again();
+    let line = hearken.log_line("lacks commits");
+    assert!(line.contains("ERROR") && line.contains(database(&hearken).to_str().unwrap()), "{line}");
+    hearken.crash();
+    assert!(!hearken.log().contains("lacks commits"), "it is told once");
+}
+
+#[test]
+fn damaged_audio_is_never_sent_upstream() {
+    let upstream = FakeUpstream::gemini().hold().say("a").start();
+    let hearken = Hearken::before(&upstream).channel("max_running_tasks = 1").start();
+    let first = hearken.submit(json!({}));
+    upstream.held(1);
+    let small = hearken.submit(json!({}));
+    let large = hearken.submit(json!({"audio_url": format!("data:audio/wav;base64,{}", long_audio())}));
+    for path in hearken.files("spool") {
+        flip(&path, path.metadata().unwrap().len() / 2 / 4096 * 4096 + 20);
+    }
+    upstream.release();
+    assert_eq!(hearken.wait(&first)["status"], "completed");
+    for id in [&small, &large] {
+        let error = hearken.wait(id)["error"].clone();
+        assert_eq!(error["code"], "internal_error", "{error}");
+        assert!(error["message"].as_str().unwrap().contains("damaged on the server's disk"), "{error}");
+    }
+    hearken.log_line(&format!(
+        "{} is not as it was written",
+        hearken.data_dir().join("spool").join(&large).display()
+    ));
+    hearken.log_line("segment-0 is not as it was written");
+    assert_eq!(upstream.requests(), 1);
+}
+
+/// Audio that has a file of its own.
+fn long_audio() -> String {
+    let mut wav = fixture("audio/speech.wav");
+    wav.resize(wav.len().max(100_000), 0);
+    let audio = base64(&wav);
+    assert!(audio.len() > 64 * 1024 && WAV.len() < 64 * 1024);
+    audio
+}
+
+#[test]
+fn a_stream_is_not_replayed_from_a_damaged_journal() {
+    let upstream = FakeUpstream::gemini().say("hello").start();
+    let mut hearken = Hearken::start(&upstream);
+    let ids = [hearken.submit(json!({"stream": true})), hearken.submit(json!({"stream": true}))];
+    ids.iter().for_each(|id| drop(hearken.wait(id)));
+    hearken.crash();
+    let path = hearken.data_dir().join("frames").join(&ids[0]);
+    let journal = std::fs::read_to_string(&path).unwrap();
+    flip(&path, journal.find("hello").unwrap() as u64);
+    hearken.get(&format!("/v1/llm/generations/{}/stream", ids[0])).error(410, "stream_expired");
+    hearken.log_line(path.to_str().unwrap());
+    assert_eq!(content(&hearken.stream(&ids[1]).rest()), "hello");
+    assert_eq!(hearken.task(&ids[0])["results"][0]["choices"][0]["message"]["content"], "hello");
+}

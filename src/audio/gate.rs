@@ -86,12 +86,13 @@ pub enum Refusal {
 }
 
 impl Gate {
-    /// Reads a URL as a client wrote it. Its fragment, which is nobody's business but the client's, is
-    /// dropped.
+    /// Reads a URL as a client wrote it. White space and byte order marks around it were copied along and are taken off.
+    /// Its fragment, which only concerns the client, is dropped.
     ///
     /// # Errors
     /// Why it may not be fetched from.
     pub fn admit(&self, text: &str) -> Result<Url, Refusal> {
+        let text = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'));
         let (scheme, rest) = text.split_once(':').ok_or(Refusal::Scheme)?;
         if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
             return Err(Refusal::Scheme);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -59,7 +59,10 @@ impl AudioSource {
 ///
 /// # Errors
 /// `invalid_audio_url` with the reason, or `unsupported_audio_format` for inline content that is no audio.
-pub fn parse(audio_url: BytesMut, gate: &Gate) -> Result<AudioSource, Failure> {
+pub fn parse(mut audio_url: BytesMut, gate: &Gate) -> Result<AudioSource, Failure> {
+    while let Some(in_front) = IN_FRONT.into_iter().find(|in_front| audio_url.starts_with(in_front)) {
+        audio_url.advance(in_front.len());
+    }
     let scheme = audio_url.as_ref().split(|byte: &u8| *byte == b':').next().unwrap_or_default();
     if scheme.eq_ignore_ascii_case(b"data") {
         data_uri::parse(audio_url).map(AudioSource::Inline)
@@ -67,6 +70,11 @@ pub fn parse(audio_url: BytesMut, gate: &Gate) -> Result<AudioSource, Failure> {
         parse_url(&audio_url, gate).map(AudioSource::Url)
     }
 }
+
+/// What is taken off in front of a data URI, as the gate takes it off around a URL: it was copied along. White space, of HTML
+/// too, and a byte order mark.
+const IN_FRONT: [&[u8]; 8] =
+    [b" ", b"\t", b"\n", b"\r", b"\x0c", b"\xc2\xa0", b"\xe2\x80\x8b", b"\xef\xbb\xbf"];
 
 /// What is wrong with an `audio_url`.
 pub(super) fn invalid(reason: impl std::fmt::Display) -> Failure {
@@ -106,6 +114,20 @@ mod tests {
                 matches!(&source, Ok(AudioSource::Inline(audio)) if audio.container == Container::Wav),
                 "{header}: {source:?}"
             );
+        }
+    }
+
+    #[test]
+    fn white_space_and_byte_order_marks_around_a_url_are_taken_off() {
+        for (before, after) in [("\u{feff}", ""), (" \n\u{feff}\t", "\r\n"), ("\u{a0}", "\t \n")] {
+            let source = code(&format!("{before}https://example.com/a%20b.wav?x=1{after}"));
+            let Ok(AudioSource::Url(url)) = &source else { panic!("{before:?}: {source:?}") };
+            assert_eq!(url.as_str(), "https://example.com/a%20b.wav?x=1");
+            let source = code(&format!("{before}data:audio/wav;base64,{WAV}{after}"));
+            assert!(matches!(&source, Ok(AudioSource::Inline(audio)) if audio.base64 == WAV), "{source:?}");
+        }
+        for nothing in ["", " ", "\u{feff}\n"] {
+            assert_eq!(code(nothing).unwrap_err(), ErrorCode::InvalidAudioUrl);
         }
     }
 

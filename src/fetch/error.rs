@@ -19,6 +19,9 @@ pub enum FetchError {
     /// A host has an address that the gate does not allow.
     #[error("its host, or one that it redirects to, is not on the public internet")]
     Forbidden,
+    /// A redirect to what is no URL.
+    #[error("its server redirects to what is not a URL")]
+    RedirectTarget,
     /// A redirect that leads nowhere.
     #[error("its server redirects without saying where to")]
     Redirect,
@@ -43,17 +46,35 @@ pub enum FetchError {
     /// The server sends more than it says.
     #[error("its server sends more than the Content-Length that it states")]
     Surplus,
+    /// The server states the length of its answer twice.
+    #[error("its server states the length of its answer more than once")]
+    Lengths,
+    /// Far more comes than the largest file.
+    #[error("its server sends far more than a file of the largest size that is taken")]
+    Flood,
+    /// The chunks of the body cannot be told apart.
+    #[error("its server sends chunks that break the rules of HTTP")]
+    Framing,
+    /// The head of the answer is too long for the HTTP client.
+    #[error("the head of its server's answer is too long: more than 96 header fields, or 128 KiB")]
+    Head,
+    /// The head of the answer has fields that the HTTP client refuses.
+    #[error("its server's answer has header fields that break the rules of HTTP, or two lengths")]
+    Fields,
+    /// The server sends a part of the file.
+    #[error("its server sends only a part of the file (status 206), though all of it was asked for")]
+    Partial,
     /// What answers does not speak HTTP.
     #[error("its host does not speak HTTP")]
     NotHttp,
     /// The server answered with an error.
     #[error("its server answered with status {0}")]
     Status(u16),
-    /// The content is coded in a way that was not asked for.
-    #[error("its server sends the content in a coding other than gzip")]
-    Coding,
-    /// The content is no gzip although the server says so, or ends too early.
-    #[error("its content claims to be gzip and is not, or breaks off")]
+    /// The content is compressed in a way that was not asked for.
+    #[error("its server sends the content compressed with {0}, which was not asked for")]
+    Coding(&'static str),
+    /// The content is damaged gzip, or ends too early.
+    #[error("its content is gzip that is damaged or breaks off")]
     Gzip,
     /// All of it took too long.
     #[error("the download took longer than {} ms", .0.as_millis())]
@@ -87,12 +108,19 @@ impl FetchError {
             Self::Refused(_)
             | Self::RedirectRefused
             | Self::Forbidden
+            | Self::RedirectTarget
             | Self::Redirect
             | Self::Redirects(_)
             | Self::Tls
             | Self::Surplus
+            | Self::Lengths
+            | Self::Flood
+            | Self::Framing
+            | Self::Head
+            | Self::Fields
+            | Self::Partial
             | Self::NotHttp
-            | Self::Coding
+            | Self::Coding(_)
             | Self::Gzip
             | Self::Timeout(_)
             | Self::FileTooLarge(_)

@@ -11,6 +11,7 @@ use flate2::write::MultiGzDecoder;
 use super::FetchError;
 use crate::audio::Audio;
 use crate::audio::base64_reader::Base64Reader;
+use crate::audio::no_audio::NoAudio;
 use crate::audio::text::AudioText;
 use crate::audio::{container, duration};
 use crate::store::Download;
@@ -18,26 +19,35 @@ use crate::store::Download;
 /// Bytes of text that are written together.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// How a body is coded.
+/// What a response says of how its body is coded. It is a hint: storages say `aws-chunked`, `utf-8` or `none` of files that
+/// they send as they are, and the bytes decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// Not at all.
+    /// Not at all, or in a way that is none.
     Identity,
     /// With gzip; it was not asked for, and yet files that are stored so are sent so.
     Gzip,
+    /// In this way, which is not undone here.
+    Other(&'static str),
 }
+
+/// Ways of compression that are not undone here.
+const OTHERS: [&str; 5] = ["br", "zstd", "deflate", "compress", "lzma"];
 
 impl Coding {
     /// What the header says.
-    ///
-    /// # Errors
-    /// [`FetchError::Coding`] for any other.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, FetchError> {
-        let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(Self::Identity) };
-        match value.as_bytes().trim_ascii().to_ascii_lowercase().as_slice() {
-            b"" | b"identity" => Ok(Self::Identity),
-            b"gzip" | b"x-gzip" => Ok(Self::Gzip),
-            _ => Err(FetchError::Coding),
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(header::CONTENT_ENCODING).filter_map(|value| value.to_str().ok());
+        let codings: Vec<_> = values
+            .flat_map(|value| value.split(','))
+            .map(|coding| coding.trim().to_ascii_lowercase())
+            .collect();
+        if let Some(other) = OTHERS.into_iter().find(|other| codings.iter().any(|coding| coding == other)) {
+            Self::Other(other)
+        } else if codings.iter().any(|coding| matches!(coding.as_str(), "gzip" | "x-gzip")) {
+            Self::Gzip
+        } else {
+            Self::Identity
         }
     }
 }
@@ -68,10 +78,22 @@ impl Bounds {
     }
 }
 
+/// How gzip begins, with the only method that it has.
+const GZIP: &[u8] = b"\x1f\x8b\x08";
+
 /// Takes in a download.
 #[derive(Debug)]
-pub(super) enum Intake {
-    /// As it is.
+pub(super) struct Intake {
+    coding: Coding,
+    through: Through,
+}
+
+/// The way of the bytes.
+#[derive(Debug)]
+enum Through {
+    /// The first of them decide.
+    Undecided(Box<Counter>),
+    /// As they are.
     Identity(Box<Counter>),
     /// Through a decompressor.
     Gzip(Box<MultiGzDecoder<Counter>>),
@@ -81,22 +103,27 @@ impl Intake {
     pub(super) fn new(download: Download, coding: Coding, bounds: Bounds) -> Self {
         let spool = BufWriter::with_capacity(WRITE_BYTES, Spool(download));
         let counter = Counter { bounds, bytes: 0, encoder: EncoderWriter::new(spool, &STANDARD) };
-        match coding {
-            Coding::Identity => Self::Identity(Box::new(counter)),
-            Coding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(counter))),
-        }
+        Self { coding, through: Through::Undecided(Box::new(counter)) }
     }
 
-    /// Takes in the next piece of the body.
+    /// Takes in the next piece of the body. The first one is long enough to tell what it is.
     ///
     /// # Errors
     /// What is wrong with the body, or with the store.
-    pub(super) fn take(&mut self, piece: &[u8]) -> Result<(), FetchError> {
-        match self {
-            Self::Identity(counter) => counter.write_all(piece),
-            Self::Gzip(decoder) => decoder.write_all(piece),
+    pub(super) fn take(mut self, piece: &[u8]) -> Result<Self, FetchError> {
+        if let Through::Undecided(counter) = self.through {
+            self.through = if self.coding == Coding::Gzip && piece.starts_with(GZIP) {
+                Through::Gzip(Box::new(MultiGzDecoder::new(*counter)))
+            } else {
+                Through::Identity(counter)
+            };
         }
-        .map_err(cause)
+        match &mut self.through {
+            Through::Undecided(counter) | Through::Identity(counter) => counter.write_all(piece),
+            Through::Gzip(decoder) => decoder.write_all(piece),
+        }
+        .map_err(cause)?;
+        Ok(self)
     }
 
     /// The body is complete: the audio, and the length of its file.
@@ -104,14 +131,18 @@ impl Intake {
     /// # Errors
     /// What is wrong with the body, or with the store.
     pub(super) fn finish(self) -> Result<(Audio, u64), FetchError> {
-        let mut counter = match self {
-            Self::Identity(counter) => *counter,
-            Self::Gzip(decoder) => decoder.finish().map_err(cause)?,
+        let mut counter = match self.through {
+            Through::Undecided(counter) | Through::Identity(counter) => *counter,
+            Through::Gzip(decoder) => decoder.finish().map_err(cause)?,
         };
         let bytes = counter.bytes;
         let spool = counter.encoder.finish().map_err(cause)?;
         let spool = spool.into_inner().map_err(|err| cause(err.into_error()))?;
-        Ok((examine(spool.0.finish())?, bytes))
+        let audio = examine(spool.0.finish()).map_err(|err| match (err, self.coding) {
+            (FetchError::NoAudio(NoAudio::Unknown), Coding::Other(coding)) => FetchError::Coding(coding),
+            (err, _) => err,
+        })?;
+        Ok((audio, bytes))
     }
 }
 

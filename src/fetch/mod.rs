@@ -16,10 +16,12 @@ use std::time::Duration;
 use actix_rt::task::spawn_blocking;
 use actix_web::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::http::StatusCode;
 use awc::http::header::{self, HeaderMap};
 use awc::{Client, ClientResponse};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use percent_encoding::{CONTROLS, percent_encode};
 use rand::RngExt;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
@@ -27,7 +29,8 @@ use url::Url;
 use crate::audio::Audio;
 use crate::config::FetchConfig;
 use crate::net::client::client;
-use crate::net::honest_stream::Surplus;
+use crate::net::honest_stream::{Lengths, Surplus};
+use crate::net::metered::Flood;
 use crate::net::reach::{Forbidden, Reach, Resolve, System};
 use crate::store::Store;
 
@@ -40,6 +43,8 @@ const RETRIES: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(250);
 /// Bytes that are gathered before they are taken in: each intake is a trip to another thread.
 const PIECE_BYTES: usize = 64 * 1024;
+/// What a connection may bring beside twice the bytes that a file may have, for heads, announcements and framing.
+const BESIDE_THE_FILE: u64 = 1 << 20;
 /// What hearken calls itself.
 const USER_AGENT: &str = concat!("hearken/", env!("CARGO_PKG_VERSION"));
 
@@ -78,7 +83,8 @@ impl Fetcher {
     #[must_use]
     pub fn with_resolver(config: FetchConfig, resolver: Arc<dyn Resolve>) -> Self {
         let gate = Arc::new(config.gate.clone());
-        Self { config: Arc::new(config), reach: Reach::Through { gate, resolver } }
+        let most_bytes = config.max_bytes.saturating_mul(2).saturating_add(BESIDE_THE_FILE);
+        Self { config: Arc::new(config), reach: Reach::Through { gate, resolver, most_bytes } }
     }
 
     /// Downloads what is behind a URL; `max_text_bytes` is how long its base64 text may be.
@@ -117,9 +123,13 @@ impl Fetcher {
             let response = self.ask(&client, &url).await?;
             let status = response.status();
             if let Some(target) = redirected(status.as_u16(), response.headers()) {
-                url = target.and_then(|target| url.join(target).ok()).ok_or(FetchError::Redirect)?;
+                let target = target.ok_or(FetchError::Redirect)?;
+                url = url.join(&target).map_err(|_| FetchError::RedirectTarget)?;
                 url.set_fragment(None);
             } else if status.is_success() {
+                if status == StatusCode::PARTIAL_CONTENT && !is_all(response.headers()) {
+                    return Err(FetchError::Partial);
+                }
                 return self.receive(store, response, max_text_bytes).await;
             } else {
                 return Err(FetchError::Status(status.as_u16()));
@@ -148,10 +158,10 @@ impl Fetcher {
         response: ClientResponse,
         max_text_bytes: u64,
     ) -> Result<Fetched, FetchError> {
-        let coding = Coding::of(response.headers())?;
+        let coding = Coding::of(response.headers());
         let bounds = Bounds::new(self.config.max_bytes, max_text_bytes);
         let length = content_length(response.headers());
-        if let (Coding::Identity, Some(length)) = (coding, length) {
+        if let Some(length) = length.filter(|_| coding != Coding::Gzip) {
             bounds.check(length)?;
         }
         let declared = media_type(response.headers());
@@ -178,7 +188,7 @@ async fn take_in(
         piece.extend_from_slice(&bytes);
         if piece.len() >= PIECE_BYTES {
             (intake, piece) = blocking(move || {
-                intake.take(&piece)?;
+                let intake = intake.take(&piece)?;
                 piece.clear();
                 Ok((intake, piece))
             })
@@ -189,19 +199,18 @@ async fn take_in(
     if length.is_some_and(|length| length != received) {
         return Err(FetchError::Disconnected);
     }
-    blocking(move || {
-        intake.take(&piece)?;
-        intake.finish()
-    })
-    .await
+    blocking(move || intake.take(&piece)?.finish()).await
 }
 
 /// What a failure to read means.
 fn broken_off(err: &std::io::Error) -> FetchError {
-    if err.get_ref().is_some_and(|inner| inner.is::<Surplus>()) {
-        FetchError::Surplus
-    } else {
-        FetchError::Disconnected
+    match err.get_ref() {
+        Some(inner) if inner.is::<Surplus>() => FetchError::Surplus,
+        Some(inner) if inner.is::<Lengths>() => FetchError::Lengths,
+        Some(inner) if inner.is::<Flood>() => FetchError::Flood,
+        // So actix-http calls a chunk whose size is none.
+        _ if err.kind() == std::io::ErrorKind::InvalidInput => FetchError::Framing,
+        _ => FetchError::Disconnected,
     }
 }
 
@@ -212,10 +221,24 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.map_err(|_| FetchError::Crashed)?
 }
 
-/// Where a response leads to, if it is a redirect; the inner `None` is one that does not say.
-fn redirected(status: u16, headers: &HeaderMap) -> Option<Option<&str>> {
-    matches!(status, 301 | 302 | 303 | 307 | 308)
-        .then(|| headers.get(header::LOCATION).and_then(|target| std::str::from_utf8(target.as_bytes()).ok()))
+/// Where a response leads to, if it is a redirect; the inner `None` is one that does not say. What is no ASCII goes back to
+/// the server byte for byte, in whatever encoding it wrote it.
+fn redirected(status: u16, headers: &HeaderMap) -> Option<Option<String>> {
+    matches!(status, 301 | 302 | 303 | 307 | 308).then(|| {
+        let target = headers.get(header::LOCATION)?.as_bytes().trim_ascii();
+        (!target.is_empty()).then(|| percent_encode(target, CONTROLS).to_string())
+    })
+}
+
+/// Returns true if the part that a server sends is all of the file: it says so as `bytes 0-99/100`.
+fn is_all(headers: &HeaderMap) -> bool {
+    let whole = || {
+        let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?.trim();
+        let (part, length) = range.strip_prefix("bytes")?.trim_start().split_once('/')?;
+        let last: u64 = part.strip_prefix("0-")?.parse().ok()?;
+        Some(Some(last.checked_add(1)?) == length.parse().ok())
+    };
+    whole() == Some(true)
 }
 
 /// How long the body is, where the head says so and the body's own framing does not say otherwise.
@@ -252,6 +275,8 @@ fn send_error(err: &SendRequestError, connect_timeout: Duration) -> FetchError {
         SendRequestError::Connect(_) => FetchError::Connect,
         SendRequestError::Response(ParseError::Io(err)) => broken_off(err),
         SendRequestError::Response(ParseError::Incomplete) => FetchError::Disconnected,
+        SendRequestError::Response(ParseError::TooLarge) => FetchError::Head,
+        SendRequestError::Response(ParseError::Header) => FetchError::Fields,
         SendRequestError::Response(_) => FetchError::NotHttp,
         _ => FetchError::Disconnected,
     }

@@ -17,6 +17,7 @@ use awc::{Client, Connector};
 use rustls::ClientConfig;
 
 use super::honest_stream::HonestStream;
+use super::metered::Metered;
 use super::reach::{Reach, judged};
 
 /// A client that connects to whom it may reach. Name look-up and TCP together, and TLS, may take `connect_timeout`
@@ -53,19 +54,19 @@ fn tcp(
     fn_service(move |target: ConnectInfo<Uri>| {
         let (anybody, reach) = (anybody.clone(), reach.clone());
         async move {
-            let connected = match reach {
-                Reach::Anybody => anybody.call(target).await?,
-                Reach::Through { gate, resolver } => {
+            let (connected, most_bytes) = match reach {
+                Reach::Anybody => (anybody.call(target).await?, u64::MAX),
+                Reach::Through { gate, resolver, most_bytes } => {
                     let (host, port) = (target.hostname().to_owned(), target.port());
                     let addresses = judged(&gate, &*resolver, &host, port).await?;
-                    TcpConnectorService::default().call(target.set_addrs(addresses)).await?
+                    (TcpConnectorService::default().call(target.set_addrs(addresses)).await?, most_bytes)
                 }
             };
             let (tcp, uri) = connected.into_parts();
             // A request goes out at once; where the system refuses, it goes out a little later.
             let _ = tcp.set_nodelay(true);
             let plain = uri.scheme_str() == Some("http");
-            Ok(Connection::new(uri, HonestStream::new(tcp, plain)))
+            Ok(Connection::new(uri, HonestStream::new(Metered::new(tcp, most_bytes), plain)))
         }
     })
 }

@@ -10,7 +10,9 @@
 //! - A body that is longer than its `Content-Length` is cut off there. Here a response with more behind it is an error,
 //!   if that is there when its end is read: one of the two is wrong, and nobody knows which.
 //!
-//! And two that it gives up on:
+//! And three that it gives up on:
+//!
+//! - Lines of a head may end without a carriage return (RFC 9112, section 2.2). Here such a head is whole at its empty line.
 //!
 //! - Whoever refuses a large request may answer before all of it was sent, and close or take no more of it. awc takes
 //!   the failing write for the outcome, or waits for ever, though the refusal lies there to be read. Here what cannot be
@@ -26,8 +28,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use actix_rt::net::{ActixStream, Ready, TcpStream};
+use actix_rt::net::{ActixStream, Ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::metered::Metered;
 
 /// Longest response head that is waited for, in bytes; a longer one is passed on as it came, for awc to judge.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -39,7 +43,7 @@ const HEAD_PIECE: usize = 4096;
 /// The connection.
 #[derive(Debug)]
 pub struct HonestStream {
-    tcp: TcpStream,
+    tcp: Metered,
     state: State,
     /// Does the other side take nothing any more?
     is_deaf: bool,
@@ -73,10 +77,15 @@ enum End {
 #[error("more than the Content-Length says")]
 pub struct Surplus;
 
+/// A response states its length more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than one Content-Length")]
+pub struct Lengths;
+
 impl HonestStream {
     /// Wraps a connection; `plain` where HTTP/1.1 is spoken on it without encryption.
     #[must_use]
-    pub fn new(tcp: TcpStream, plain: bool) -> Self {
+    pub fn new(tcp: Metered, plain: bool) -> Self {
         Self { tcp, state: if plain { State::Head(Vec::new()) } else { State::Opaque }, is_deaf: false }
     }
 }
@@ -93,7 +102,7 @@ impl AsyncRead for HonestStream {
                 State::Opaque => return Pin::new(&mut this.tcp).poll_read(cx, buf),
                 State::Head(head) => {
                     pass_over_interim(head);
-                    if is_whole(head) || head.len() > MAX_HEAD_BYTES || !is_http(head) {
+                    if end_of_head(head).is_some() || head.len() > MAX_HEAD_BYTES || !is_http(head) {
                         let mut bytes = std::mem::take(head);
                         let end = end_of_body(&bytes)?;
                         if let Some(minor_version) = bytes.get_mut(7).filter(|_| end == End::Close) {
@@ -192,7 +201,7 @@ impl ActixStream for HonestStream {
 }
 
 /// Reads what there is of a head; returns how much that is.
-fn read_piece(tcp: &mut TcpStream, head: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+fn read_piece(tcp: &mut Metered, head: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let mut piece = [0; HEAD_PIECE];
     let mut piece = ReadBuf::new(&mut piece);
     ready!(Pin::new(tcp).poll_read(cx, &mut piece))?;
@@ -207,9 +216,9 @@ fn pass_over_interim(head: &mut Vec<u8>) {
         is_http(head) && code.first() == Some(&b'1') && code != b"101"
     };
     while is_interim(head)
-        && let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n")
+        && let Some(end) = end_of_head(head)
     {
-        head.drain(..end + 4);
+        head.drain(..end);
     }
 }
 
@@ -223,8 +232,13 @@ fn is_http(head: &[u8]) -> bool {
     head.iter().zip(b"HTTP/").all(|(byte, letter)| byte == letter)
 }
 
-fn is_whole(head: &[u8]) -> bool {
-    head.windows(4).any(|four| four == b"\r\n\r\n")
+/// Where the head that these bytes begin ends: behind the first empty line.
+fn end_of_head(head: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', head).find_map(|at| {
+        let rest = head.get(at + 1..)?;
+        let empty = if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
+        (empty > 0).then_some(at + 1 + empty)
+    })
 }
 
 /// How the body ends that begins behind this head; `bytes` are the head and what came with it.
@@ -232,13 +246,19 @@ fn end_of_body(bytes: &[u8]) -> io::Result<End> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let Ok(httparse::Status::Complete(head)) = response.parse(bytes) else { return Ok(End::Itself) };
-    let header = |name: &str| response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+    let named = |name: &'static str| {
+        response.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name))
+    };
+    let header = |name: &'static str| named(name).next();
     if response.code.is_none_or(|code| code < 200 || code == 204 || code == 304)
         || header("transfer-encoding").is_some()
     {
         return Ok(End::Itself);
     }
     let Some(length) = header("content-length") else { return Ok(End::Close) };
+    if named("content-length").count() > 1 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, Lengths));
+    }
     // What is no number is for awc to refuse.
     let Some(length) =
         std::str::from_utf8(length.value).ok().and_then(|text| text.trim().parse::<u64>().ok())
@@ -259,9 +279,12 @@ mod tests {
     #[test]
     fn what_announces_a_response_is_passed_over() {
         let finale = "HTTP/1.1 200 OK\r\n\r\ndata: x";
-        for before in
-            ["", "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 102 P\r\nA: b\r\n\r\nHTTP/1.1 103 H\r\n\r\n"]
-        {
+        for before in [
+            "",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.1 100 Continue\n\n",
+            "HTTP/1.1 102 P\r\nA: b\r\n\r\nHTTP/1.1 103 H\r\n\r\n",
+        ] {
             let mut head = format!("{before}{finale}").into_bytes();
             pass_over_interim(&mut head);
             assert_eq!(head, finale.as_bytes(), "{before:?}");
@@ -283,6 +306,8 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nContent-Length: 3 \r\n\r\nabc", Some(End::Length(0))),
             ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd", None),
             ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", Some(End::Itself)),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\ncontent-length: 4\r\n\r\n", None),
+            ("HTTP/1.1 200 OK\nContent-Length: 3\n\nabc", Some(End::Length(0))),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Some(End::Itself)),
             ("HTTP/1.1 204 No Content\r\n\r\n", Some(End::Itself)),
             ("HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n", Some(End::Itself)),

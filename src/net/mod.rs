@@ -1,7 +1,8 @@
-//! Outgoing connections: whom they may go to, and how a response over them ends.
+//! Outgoing connections: whom they may go to, how much they may bring, and how a response over them ends.
 //!
 //! Everything that hearken asks of other servers goes through an [awc client](client::client) of this folder.
 
 pub mod client;
 pub mod honest_stream;
+pub mod metered;
 pub mod reach;

@@ -43,6 +43,8 @@ pub enum Reach {
         gate: Arc<Gate>,
         /// Who finds addresses.
         resolver: Arc<dyn Resolve>,
+        /// The most bytes that one connection may bring.
+        most_bytes: u64,
     },
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::memory::wav;
 use crate::support::hearken::Hearken;
 use crate::support::host::Host;
 use crate::support::http::Client;
@@ -109,6 +110,125 @@ fn a_body_may_be_framed_and_coded_in_any_way() {
         assert_eq!(task["status"], "completed", "{path}: {task}");
         assert_eq!(sent_audio(&upstream.request(number))["data"], base64(&file), "{path}");
     }
+}
+
+#[test]
+fn headers_are_hints_and_the_bytes_decide() {
+    let file = fixture("audio/speech.wav");
+    let theirs = file.clone();
+    let host = Host::serve(move |mut asked| {
+        let range = format!("bytes 0-{}/{}", theirs.len() - 1, theirs.len());
+        match asked.target.as_str() {
+            "/whole-part" => asked.answer(206, &[("content-range", &range)], &theirs),
+            "/lines" => {
+                asked.write(format!("HTTP/1.1 200 OK\ncontent-length: {}\n\n", theirs.len()));
+                asked.write(&theirs);
+            }
+            "/announced-lines" => {
+                asked.write("HTTP/1.1 103 Early Hints\nlink: x\n\nHTTP/1.1 200 OK\n\n");
+                asked.write(&theirs);
+            }
+            coding => {
+                let coding = coding.trim_start_matches('/').replace('_', " ");
+                asked.answer(200, &[("content-encoding", &coding)], &theirs);
+            }
+        }
+    });
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let hearken = start(&upstream, "");
+    let client = hearken.client();
+    let codings = [
+        "aws-chunked",
+        "utf-8",
+        "none",
+        "identity",
+        "UTF-8,_identity",
+        "binary",
+        "audio/wav",
+        "br",
+        "gzip",
+        "x-gzip",
+        "",
+    ];
+    let paths = codings.map(|coding| format!("/{coding}")).into_iter();
+    let paths = paths.chain(["/whole-part", "/lines", "/announced-lines"].map(str::to_owned));
+    for (number, path) in paths.enumerate() {
+        let task = task(&client, &host.url(&path));
+        assert_eq!(task["status"], "completed", "{path}: {task}");
+        assert_eq!(sent_audio(&upstream.request(number))["data"], base64(&file), "{path}");
+    }
+}
+
+#[test]
+fn a_redirect_leads_where_its_bytes_say() {
+    let file = fixture("audio/speech.mp3");
+    let host = Host::serve(move |mut asked| match asked.target.as_str() {
+        "/latin" => {
+            asked.write(b"HTTP/1.1 302 Found\r\nlocation: /f\xfcr.mp3\r\ncontent-length: 0\r\n\r\n");
+        }
+        "/utf8" => asked.redirect(302, "/f\u{fc}r.mp3"),
+        "/spaces" => asked.redirect(302, "  /a file.mp3?x=a b  "),
+        _ => asked.file("audio/mpeg", &file),
+    });
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let hearken = start(&upstream, "");
+    let client = hearken.client();
+    for (path, asked) in
+        [("/latin", "/f%FCr.mp3"), ("/utf8", "/f%C3%BCr.mp3"), ("/spaces", "/a%20file.mp3?x=a%20b")]
+    {
+        assert_eq!(task(&client, &host.url(path))["status"], "completed", "{path}");
+        let request = host.requests().pop().unwrap();
+        assert!(request.starts_with(&format!("GET {asked} HTTP/1.1\r\n")), "{path}: {request}");
+    }
+}
+
+#[test]
+fn the_largest_file_arrives_however_it_is_wrapped_and_wrapping_has_an_end() {
+    // Noise, which gzip makes longer.
+    let wav = wav(60_000);
+    let theirs = wav.clone();
+    let host = Host::serve(move |mut asked| match asked.target.as_str() {
+        "/gzip" => asked.answer(200, &[("content-encoding", "gzip")], &gzip(&theirs)),
+        "/small-chunks" => {
+            for _ in 0..20 {
+                asked.write("HTTP/1.1 102 Processing\r\nx: y\r\n\r\n");
+            }
+            asked.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+            for piece in theirs.chunks(10) {
+                asked
+                    .write([format!("{:x};about=this\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat());
+            }
+            asked.write("0\r\n\r\n");
+        }
+        "/interim" => while asked.write("HTTP/1.1 102 Processing\r\nx: y\r\n\r\n".repeat(1000)) {},
+        "/extensions" => {
+            asked.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+            while asked.write(format!("1;{}\r\nx\r\n", "e".repeat(1000)).repeat(100)) {}
+        }
+        "/empty-members" => {
+            asked.write("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n");
+            while asked.write(gzip(b"").repeat(1000)) {}
+        }
+        other => panic!("{other}"),
+    });
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let hearken = start(&upstream, "max_bytes = 60000\n");
+    let client = hearken.client();
+    for (number, path) in ["/gzip", "/small-chunks"].into_iter().enumerate() {
+        let task = task(&client, &host.url(path));
+        assert_eq!(task["status"], "completed", "{path}: {task}");
+        assert_eq!(sent_audio(&upstream.request(number))["data"], base64(&wav), "{path}");
+    }
+    for path in ["/interim", "/extensions", "/empty-members"] {
+        let error = failure(&client, &host.url(path));
+        assert_eq!(
+            (&error["code"], &error["retryable"]),
+            (&json!("audio_fetch_failed"), &json!(false)),
+            "{path}"
+        );
+        assert!(error["message"].as_str().unwrap().contains("far more than a file"), "{path}: {error}");
+    }
+    assert_eq!(upstream.requests(), 2);
 }
 
 #[test]
@@ -230,8 +350,25 @@ fn what_cannot_be_used_is_told_apart() {
     let host = Host::serve(|mut asked| match asked.target.as_str() {
         "/html" => asked.file("audio/wav", b"<html><body>Please log in</body></html>"),
         "/empty" => asked.file("audio/wav", b""),
-        "/brotli" => asked.answer(200, &[("content-encoding", "br")], b"RIFF____WAVE"),
+        "/brotli" => asked.answer(200, &[("content-encoding", "br")], &[0x83; 2000]),
         "/no-gzip" => asked.answer(200, &[("content-encoding", "gzip")], b"RIFF____WAVEfmt "),
+        "/part" => asked.answer(206, &[("content-range", "bytes 0-99/5000")], &fixture("audio/speech.wav")),
+        "/end" => asked.answer(206, &[("content-range", "bytes 100-4999/5000")], b"RIFF____WAVEfmt "),
+        "/part-of-unknown" => asked.answer(206, &[], &fixture("audio/speech.wav")),
+        "/nowhere" => asked.redirect(302, "http://a b/"),
+        "/many-headers" => {
+            let many: String = (0..150).map(|number| format!("x-{number}: 1\r\n")).collect();
+            asked.write(format!("HTTP/1.1 200 OK\r\n{many}content-length: 0\r\n\r\n"));
+        }
+        "/two-lengths" => {
+            asked.answer(200, &[("content-length", "10"), ("content-length", "12")], b"RIFF____WAVE");
+        }
+        "/bad-field" => {
+            asked.write("HTTP/1.1 200 OK\r\nno field: 1\r\n: 2\r\n\r\n");
+        }
+        "/bad-chunk" => {
+            asked.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nlength\r\nRIFF\r\n");
+        }
         "/cut-gzip" => {
             let coded = gzip(&fixture("audio/speech.wav"));
             asked.answer(200, &[("content-encoding", "gzip")], &coded[..coded.len() - 100]);
@@ -251,8 +388,16 @@ fn what_cannot_be_used_is_told_apart() {
     for (path, code, words) in [
         ("/html", "unsupported_audio_format", "a web page"),
         ("/empty", "unsupported_audio_format", "empty"),
-        ("/brotli", "audio_fetch_failed", "other than gzip"),
-        ("/no-gzip", "audio_fetch_failed", "gzip"),
+        ("/brotli", "audio_fetch_failed", "compressed with br"),
+        ("/no-gzip", "unsupported_audio_format", "a WAV file without any sound"),
+        ("/part", "audio_fetch_failed", "only a part of the file (status 206)"),
+        ("/end", "audio_fetch_failed", "only a part of the file (status 206)"),
+        ("/part-of-unknown", "audio_fetch_failed", "only a part of the file (status 206)"),
+        ("/nowhere", "audio_fetch_failed", "redirects to what is not a URL"),
+        ("/many-headers", "audio_fetch_failed", "more than 96 header fields"),
+        ("/two-lengths", "audio_fetch_failed", "length of its answer more than once"),
+        ("/bad-field", "audio_fetch_failed", "header fields that break the rules"),
+        ("/bad-chunk", "audio_fetch_failed", "chunks that break the rules"),
         ("/cut-gzip", "audio_fetch_failed", "gzip"),
         ("/says-too-little", "audio_fetch_failed", "more than the Content-Length"),
         ("/says-nothing-and-sends", "audio_fetch_failed", "more than the Content-Length"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep, timeout};
@@ -68,7 +68,10 @@ pub async fn read_json(
             let most = GRACE + Duration::from_secs(expected as u64 / SLOWEST_RATE);
             let ends_at = upgrade::is_asked(request).then(|| length.unwrap_or(0));
             match timeout(most, read(&mut payload, expected, ends_at, max_bytes, memory)).await {
-                Ok(Ok(body)) => return Ok(body),
+                Ok(Ok(mut body)) => match encoding(&mut body.bytes) {
+                    Ok(()) => return Ok(body),
+                    Err(failure) => failure,
+                },
                 Ok(Err(failure)) => failure,
                 Err(_) => broken_off(),
             }
@@ -133,6 +136,21 @@ fn check_type(request: &HttpRequest) -> Result<(), Failure> {
         ErrorCode::UnsupportedMediaType,
         "Send the body as JSON, uncompressed, with Content-Type: application/json",
     ))
+}
+
+/// Takes off the byte order mark in front of a JSON text, and tells which encoding it has if it is none that is
+/// accepted: JSON begins with a character of ASCII, so its zero bytes tell.
+fn encoding(bytes: &mut BytesMut) -> Result<(), Failure> {
+    let name = match bytes.as_ref() {
+        [0xef, 0xbb, 0xbf, ..] => {
+            bytes.advance(3);
+            return Ok(());
+        }
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] | [_, 0, 0, 0, ..] | [0, 0, 0, _, ..] => "UTF-32",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [_, 0, ..] | [0, _, ..] => "UTF-16",
+        _ => return Ok(()),
+    };
+    Err(Failure::new(ErrorCode::InvalidJson, format!("The body is {name}; send the JSON as UTF-8")))
 }
 
 fn content_length(request: &HttpRequest) -> Option<u64> {

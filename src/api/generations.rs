@@ -137,17 +137,19 @@ async fn parse(
     let small = bytes.len() <= LARGE_BODY;
     let gate = Arc::clone(&settings.gate);
     let parse = move || {
-        let idempotency = match key {
-            Some(key) => {
-                // Also what no field of ours needs must be JSON, to be compared.
-                let fingerprint = Fingerprint::of(&bytes).map_err(|err| {
-                    Failure::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {err}"))
-                })?;
-                Some(Idempotency { key, fingerprint })
+        let fingerprint = key.map(|key| (key, Fingerprint::of(&bytes)));
+        // One judgement, with and without a key: whatever is accepted here has a fingerprint.
+        let mut submission = Submission::parse(bytes, &gate)?;
+        let idempotency = match fingerprint {
+            Some((key, Ok(fingerprint))) => Some(Idempotency { key, fingerprint }),
+            Some((_, Err(err))) => {
+                return Err(Failure::new(
+                    ErrorCode::InvalidJson,
+                    format!("The body is not valid JSON: {err}"),
+                ));
             }
             None => None,
         };
-        let mut submission = Submission::parse(bytes, &gate)?;
         if let (AudioSource::Inline(audio), Some(share)) = (&mut submission.audio, share) {
             audio.base64 = if audio.base64.len() <= HELD_BYTES {
                 // A task may hold it as long as it runs: not with all of a large body around it.

@@ -86,9 +86,24 @@ impl Submission {
     /// `invalid_json`, `invalid_param` with the field's name, `invalid_audio_url` or
     /// `unsupported_audio_format`; the first one in the order of the contract's table.
     pub fn parse(mut body: BytesMut, gate: &Gate) -> Result<Self, Failure> {
-        let fields: SubmitBody<'_> = serde_json::from_slice(&body).map_err(|err| {
-            if err.is_data() && !err.to_string().starts_with("duplicate field") {
+        let json = std::str::from_utf8(&body).map_err(|err| {
+            let at = err.valid_up_to() + 1;
+            Failure::new(
+                ErrorCode::InvalidJson,
+                format!(
+                    "The body is not UTF-8: its byte {at} belongs to no character; send the JSON as UTF-8"
+                ),
+            )
+        })?;
+        let fields: SubmitBody<'_> = serde_json::from_str(json).map_err(|err| {
+            let said = err.to_string();
+            if err.is_data() && !said.starts_with("duplicate field") {
                 not_an_object()
+            } else if said.contains("hex escape") {
+                Failure::new(
+                    ErrorCode::InvalidJson,
+                    format!("The name of a field holds half a character, a lone surrogate: {err}"),
+                )
             } else {
                 Failure::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {err}"))
             }
@@ -104,6 +119,9 @@ impl Submission {
 
         let mut text = body.split_off(audio_url.start);
         text.truncate(audio_url.len());
+        if let Some(half) = json_text::lone_surrogate(&text) {
+            return Err(half_a_character("audio_url", half));
+        }
         json_text::unescape(&mut text);
         let audio = source::parse(text, gate)?;
 
@@ -189,7 +207,27 @@ fn text<'a>(name: &'static str, field: Option<&'a RawValue>) -> Result<Option<Co
         .map(|value| serde_json::from_str::<Text<'_>>(value.get()))
         .transpose()
         .map(|text| text.map(|text| text.0))
-        .map_err(|_| must_be_string(name))
+        .map_err(|_| match lone_surrogate(field) {
+            Some(half) => half_a_character(name, half),
+            None => must_be_string(name),
+        })
+}
+
+/// Returns the lone surrogate in a field that is a string.
+fn lone_surrogate(field: Option<&RawValue>) -> Option<u16> {
+    let content = field?.get().strip_prefix('"')?.strip_suffix('"')?;
+    json_text::lone_surrogate(content.as_bytes())
+}
+
+fn half_a_character(name: &'static str, half: u16) -> Failure {
+    Failure::invalid_param(
+        name,
+        format!(
+            "{name} holds half a character: the escape \\u{half:04x} is one of two that make a character together (a \
+             surrogate), and the other one is missing, as where a text was cut in the middle of an emoji; send whole \
+             characters"
+        ),
+    )
 }
 
 fn required_text<'a>(
@@ -249,129 +287,4 @@ fn temperature(field: Option<&RawValue>) -> Result<Option<f64>, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    const WAV: &str =
-        "data:audio/wav;base64,UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAgICAgICAgA==";
-
-    fn parse(changes: Value) -> Result<Submission, Failure> {
-        let mut body = json!({"model": "m", "audio_url": WAV});
-        for (name, value) in changes.as_object().unwrap() {
-            body[name] = value.clone();
-        }
-        Submission::parse(BytesMut::from(body.to_string().as_str()), &Gate::default())
-    }
-
-    #[test]
-    fn absent_and_null_fields_take_their_defaults() {
-        let nulls = json!({"prompt": null, "sync": null, "stream": null, "max_tokens": null, "temperature": null,
-            "system_prompt": null, "reasoning": null, "unknown": {"is": "ignored"}});
-        for changes in [json!({}), nulls] {
-            let submission = parse(changes).unwrap();
-            assert_eq!(submission.question.prompt, DEFAULT_PROMPT);
-            assert_eq!(submission.question.system_prompt, None);
-            assert_eq!(submission.question.max_tokens, None);
-            assert_eq!(submission.question.temperature, None);
-            assert_eq!(submission.delivery, Delivery::Asynchronous);
-            assert!(!submission.stream && !submission.question.reasoning);
-        }
-    }
-
-    #[test]
-    fn values_at_the_boundaries_pass() {
-        for changes in [
-            json!({"model": "é".repeat(256)}),
-            json!({"prompt": "x"}),
-            json!({"prompt": "\u{1F600}".repeat(100_000)}),
-            json!({"system_prompt": ""}),
-            json!({"system_prompt": "é".repeat(10_000)}),
-            json!({"max_tokens": 1}),
-            json!({"max_tokens": 256.0}),
-            json!({"temperature": 0}),
-            json!({"temperature": 2}),
-            json!({"temperature": 2.0}),
-        ] {
-            assert!(parse(changes.clone()).is_ok(), "{changes:.60}");
-        }
-    }
-
-    #[test]
-    fn values_beyond_the_boundaries_are_refused_by_name() {
-        for (name, value) in [
-            ("model", json!("")),
-            ("model", json!("é".repeat(257))),
-            ("model", json!(1)),
-            ("audio_url", json!("")),
-            ("audio_url", json!(["x"])),
-            ("prompt", json!("")),
-            ("prompt", json!("x".repeat(100_001))),
-            ("prompt", json!(false)),
-            ("sync", json!("true")),
-            ("sync", json!(1)),
-            ("stream", json!(0)),
-            ("max_tokens", json!(0)),
-            ("max_tokens", json!(-1)),
-            ("max_tokens", json!(1.5)),
-            ("max_tokens", json!("1")),
-            ("temperature", json!(-0.01)),
-            ("temperature", json!(2.01)),
-            ("temperature", json!("1")),
-            ("system_prompt", json!("x".repeat(10_001))),
-            ("system_prompt", json!({})),
-            ("reasoning", json!("no")),
-        ] {
-            let failure = parse(json!({name: value.clone()})).unwrap_err();
-            assert_eq!(failure.code, ErrorCode::InvalidParam, "{name} {value:.60}");
-            assert_eq!(failure.param.as_deref(), Some(name));
-        }
-    }
-
-    #[test]
-    fn required_fields_are_asked_for() {
-        for (body, param) in
-            [("{}", "model"), (r#"{"model":"m"}"#, "audio_url"), (r#"{"model":null}"#, "model")]
-        {
-            let failure = Submission::parse(BytesMut::from(body), &Gate::default()).unwrap_err();
-            assert_eq!(
-                (failure.code, failure.param.as_deref()),
-                (ErrorCode::InvalidParam, Some(param)),
-                "{body}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_body_that_is_no_json_is_told_from_one_that_is_no_object() {
-        for (body, code) in [
-            ("", ErrorCode::InvalidJson),
-            ("{", ErrorCode::InvalidJson),
-            ("{\"model\":\"m\",}", ErrorCode::InvalidJson),
-            ("\u{0}", ErrorCode::InvalidJson),
-            ("[]", ErrorCode::InvalidParam),
-            ("7", ErrorCode::InvalidParam),
-            (r#"["m",1,2,3,4,5,6,7,8]"#, ErrorCode::InvalidParam),
-        ] {
-            assert_eq!(
-                Submission::parse(BytesMut::from(body), &Gate::default()).unwrap_err().code,
-                code,
-                "{body:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn inline_audio_stays_where_it_was_received() {
-        let json = json!({"model": "m", "audio_url": WAV}).to_string();
-        for json in [json.replace('/', "\\/"), json.replace("gAAA", "gAA\\n\\u0041").replace('=', ""), json] {
-            let body = BytesMut::from(json.as_str());
-            let range = body.as_ptr_range();
-            let submission = Submission::parse(body, &Gate::default()).unwrap();
-            let AudioSource::Inline(audio) = submission.audio else { panic!("not inline") };
-            assert_eq!(audio.base64, WAV.split_once(',').unwrap().1, "{json}");
-            assert!(range.contains(&audio.base64.as_ptr()), "{json}");
-        }
-    }
-}
+mod tests;

@@ -15,7 +15,11 @@ pub fn unescape(text: &mut BytesMut) {
             (read, write) = (read + run, write + run);
             continue;
         }
-        let (character, length) = escape(rest);
+        let (meaning, length) = escape(rest);
+        let character = match meaning {
+            Meaning::Character(character) => character,
+            Meaning::Half(_) => char::REPLACEMENT_CHARACTER,
+        };
         let mut encoded = [0; 4];
         for byte in character.encode_utf8(&mut encoded).bytes() {
             // No escape is shorter than what it stands for.
@@ -29,9 +33,33 @@ pub fn unescape(text: &mut BytesMut) {
     text.truncate(write);
 }
 
+/// What an escape stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// A character.
+    Character(char),
+    /// Half of a surrogate pair whose other half is missing. JSON's grammar knows it, Unicode has no such text.
+    Half(u16),
+}
+
+/// Returns the first half of a surrogate pair without its other half in what stands between the quotation marks of a
+/// valid JSON string.
+#[must_use]
+pub fn lone_surrogate(mut text: &[u8]) -> Option<u16> {
+    while let Some(at) = memchr::memchr(b'\\', text) {
+        let rest = text.get(at..).unwrap_or_default();
+        match escape(rest) {
+            (Meaning::Half(unit), _) => return Some(unit),
+            (Meaning::Character(_), length) => text = rest.get(length..).unwrap_or_default(),
+        }
+    }
+    None
+}
+
 /// What the escape at the start of `text` stands for, and how long it is.
-fn escape(text: &[u8]) -> (char, usize) {
-    let Some(kind) = text.get(1) else { return (char::REPLACEMENT_CHARACTER, 1) };
+#[must_use]
+pub fn escape(text: &[u8]) -> (Meaning, usize) {
+    let Some(kind) = text.get(1) else { return (Meaning::Character(char::REPLACEMENT_CHARACTER), 1) };
     let character = match kind {
         b'b' => '\u{8}',
         b'f' => '\u{c}',
@@ -41,17 +69,18 @@ fn escape(text: &[u8]) -> (char, usize) {
         b'u' => return unicode(text),
         other => char::from(*other),
     };
-    (character, 2)
+    (Meaning::Character(character), 2)
 }
 
 /// `\uXXXX`, or two of them that make one character.
-fn unicode(text: &[u8]) -> (char, usize) {
+fn unicode(text: &[u8]) -> (Meaning, usize) {
     let first = code_unit(text);
     let second = text.get(6..).filter(|rest| rest.starts_with(b"\\u")).and_then(code_unit);
     let units = first.into_iter().chain(second);
     match char::decode_utf16(units).next() {
-        Some(Ok(character)) => (character, 6 * character.len_utf16()),
-        Some(Err(_)) | None => (char::REPLACEMENT_CHARACTER, text.len().min(6)),
+        Some(Ok(character)) => (Meaning::Character(character), 6 * character.len_utf16()),
+        Some(Err(half)) => (Meaning::Half(half.unpaired_surrogate()), text.len().min(6)),
+        None => (Meaning::Character(char::REPLACEMENT_CHARACTER), text.len().min(6)),
     }
 }
 
@@ -80,6 +109,21 @@ mod tests {
         );
         assert_eq!(unescaped(r#""\uD83D\u0041 \uDE00 \uD83D""#), "\u{fffd}A \u{fffd} \u{fffd}");
         assert_eq!(unescaped(r#""""#), "");
+    }
+
+    #[test]
+    fn halves_of_pairs_are_found() {
+        for whole in ["", "abc", r"\ud83d\ude00", r"\\ud83d", r"\u00e9\n"] {
+            assert_eq!(lone_surrogate(whole.as_bytes()), None, "{whole}");
+        }
+        for (text, half) in [
+            (r"a\uD83D", 0xd83d),
+            (r"\ud83d\u0041", 0xd83d),
+            (r"\ud83d\ude00\ude01x", 0xde01),
+            (r"\\\ud800", 0xd800),
+        ] {
+            assert_eq!(lone_surrogate(text.as_bytes()), Some(half), "{text}");
+        }
     }
 
     #[test]

@@ -202,3 +202,47 @@ fn a_key_is_free_again_after_its_time() {
     });
     assert_ne!(id(&first), id(&second));
 }
+
+#[test]
+fn the_same_bodies_are_accepted_with_and_without_a_key() {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let hearken = Hearken::start(&upstream);
+    let with = |more: &str| {
+        let plain = body(json!({})).to_string();
+        format!("{}{more}}}", plain.strip_suffix('}').unwrap())
+    };
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let bodies = [
+        (with(""), 200),
+        (format!("\u{feff}{}", with("")), 200),
+        (with(r#","x":"\ud800""#), 200),
+        (with(r#","x":{"\ud800":1,"\ud800":2}"#), 200),
+        (with(&format!(r#","x":{deep}"#)), 200),
+        (with(r#","x":1e99999999999999999999999"#), 200),
+        (with(r#","x":1,"x":2"#), 200),
+        (with(r#","model":"again""#), 400),
+        (with(r#","\ud800":1"#), 400),
+        (with(r#","prompt":"\ud800""#), 422),
+        (with(r#","x":tru"#), 400),
+        (format!("{} x", with("")), 400),
+        ("[1]".to_owned(), 422),
+        ("5 x".to_owned(), 422),
+    ];
+    for (number, (body, status)) in bodies.into_iter().enumerate() {
+        let key = format!("k-{number}");
+        let json = ("content-type", "application/json");
+        let send = |headers: &[(&str, &str)]| {
+            hearken.call("POST", "/v1/llm/generations", headers, Some(body.as_bytes()))
+        };
+        let replies = [send(&[json]), send(&[json, ("idempotency-key", &key)])];
+        for reply in &replies {
+            assert_eq!(reply.status, status, "{body:.200}: {reply}");
+        }
+        if status == 200 {
+            let again = send(&[json, ("idempotency-key", &key)]).expect(200);
+            assert!(is_replay(&again) && id(&again) == id(&replies[1]), "{body:.200}");
+        } else {
+            assert_eq!(replies[0].json(), replies[1].json(), "{body:.200}");
+        }
+    }
+}

@@ -439,3 +439,31 @@ fn the_same_submit_of_another_caller_is_another_task() {
     hearken.get(&format!("/v1/tasks/{theirs}")).error(404, "task_not_found");
     hearken.with_key(OTHER_KEY).get(&format!("/v1/tasks/{mine}")).error(404, "task_not_found");
 }
+
+#[test]
+fn a_body_in_another_encoding_is_told_by_its_name() {
+    let upstream = FakeUpstream::gemini().start();
+    let hearken = Hearken::start(&upstream);
+    let text = body(json!({"prompt": "h\u{f6}r zu"})).to_string();
+    let marked = format!("\u{feff}{text}");
+    let wide = |text: &str| -> [Vec<u8>; 4] {
+        let units: Vec<u16> = text.encode_utf16().collect();
+        let characters: Vec<u32> = text.chars().map(u32::from).collect();
+        [
+            units.iter().flat_map(|unit| unit.to_le_bytes()).collect(),
+            units.iter().flat_map(|unit| unit.to_be_bytes()).collect(),
+            characters.iter().flat_map(|character| character.to_le_bytes()).collect(),
+            characters.iter().flat_map(|character| character.to_be_bytes()).collect(),
+        ]
+    };
+    let latin: Vec<u8> = text.chars().map(|character| character as u8).collect();
+    let names = ["UTF-16", "UTF-16", "UTF-32", "UTF-32"];
+    let cases = wide(&text).into_iter().zip(names).chain(wide(&marked).into_iter().zip(names));
+    for (bytes, name) in cases.chain([(latin, "not UTF-8")]) {
+        let json = [("content-type", "application/json")];
+        let reply = hearken.call("POST", "/v1/llm/generations", &json, Some(&bytes));
+        let error = reply.error(400, "invalid_json");
+        assert!(error["message"].as_str().unwrap().contains(name), "{name}: {error}");
+    }
+    assert_eq!(upstream.requests(), 0);
+}

@@ -1,9 +1,10 @@
 //! The fingerprint of a body: the same for two bodies exactly when they are equal as JSON values.
 //!
-//! serde_json checks the text and reads strings; the walk over arrays and objects is made here, in one pass over
-//! the text. Two things need that. Numbers are compared by their digits: serde would round them to 64 bits, and
-//! one body's id could pass for another's. And a body can be one string of many megabytes, which is hashed where
-//! it stands.
+//! serde_json checks the text; the walk over arrays and objects is made here, in one pass over the text. Three things
+//! need that. Numbers are compared by their digits: serde would round them to 64 bits, and one body's id could pass for
+//! another's. A body can be one string of many megabytes, which is hashed where it stands. And every JSON text has a
+//! fingerprint, also where serde would not read it into a value, so that a body is accepted with an `Idempotency-Key`
+//! exactly when it is accepted without one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,12 +15,11 @@ use serde_json::Error;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-/// Most arrays and objects within each other: as many as serde_json follows. It does not count them when it only
-/// checks a text, so the walk does.
-const MAX_DEPTH: usize = 127;
+use crate::wire::json_text::{Meaning, escape};
 
-/// As much of a string with escapes as is unescaped at once, in bytes.
-const PIECE_BYTES: usize = 16 * 1024;
+/// Most arrays and objects within each other that are walked through: as many as serde_json follows when it reads a
+/// value. What lies deeper counts as it is written.
+const MAX_DEPTH: usize = 127;
 
 /// What a body says, as 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,8 +30,7 @@ impl Fingerprint {
     /// string or a number make no difference; of members with the same name only the last one counts.
     ///
     /// # Errors
-    /// When the text is no JSON, or one that serde_json would not read into a value: nested too deeply, a string
-    /// that is no Unicode.
+    /// When the text is no JSON.
     pub fn of(body: &[u8]) -> Result<Self, Error> {
         let json: &RawValue = serde_json::from_slice(body)?;
         let mut hasher = Sha256::new();
@@ -52,10 +51,6 @@ impl Fingerprint {
     }
 }
 
-/// A text without escapes is a part of what it is read from.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 /// What is left of a text that is known to be JSON.
 ///
 /// Each value is hashed as a tag, then what follows from the tag: something of known length, something with its
@@ -67,18 +62,23 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn value(&mut self, hasher: &mut Sha256, depth: usize) -> Result<(), Error> {
         match self.peek() {
-            Some('[' | '{') if depth == MAX_DEPTH => Err(Error::custom("recursion limit exceeded")),
+            Some('[' | '{') if depth == MAX_DEPTH => {
+                let deep: &RawValue = self.take()?;
+                put(hasher, b'd', deep.get().as_bytes());
+                Ok(())
+            }
             Some('[') => self.array(hasher, depth),
             Some('{') => self.object(hasher, depth),
             Some('"') => {
                 let string: &RawValue = self.take()?;
-                put_string(hasher, string.get())
+                put_string(hasher, string.get());
+                Ok(())
             }
             _ => {
                 let word: &RawValue = self.take()?;
                 match word.get() {
                     "null" | "true" | "false" => put(hasher, b'w', word.get().as_bytes()),
-                    number => put_number(hasher, number)?,
+                    number => put_number(hasher, number),
                 }
                 Ok(())
             }
@@ -100,15 +100,15 @@ impl<'a> Walk<'a> {
         self.step();
         let mut members = BTreeMap::new();
         while self.peek() != Some('}') {
-            let Text(name) = self.take()?;
+            let name: &RawValue = self.take()?;
             let mut value = Sha256::new();
             self.value(&mut value, depth + 1)?;
-            members.insert(name, value.finalize());
+            members.insert(text(name.get()), value.finalize());
         }
         self.step();
         hasher.update(b"{");
         for (name, value) in members {
-            put(hasher, b'm', name.as_bytes());
+            put(hasher, b'm', &name);
             hasher.update(value);
         }
         hasher.update(b"}");
@@ -137,47 +137,52 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// What stands between the quotation marks of a JSON string.
+fn content(json: &str) -> &[u8] {
+    json.as_bytes().get(1..json.len() - 1).unwrap_or_default()
+}
+
 /// A string, without all of it being copied to be unescaped.
-fn put_string(hasher: &mut Sha256, json: &str) -> Result<(), Error> {
-    let content = json.get(1..json.len() - 1).unwrap_or_default();
-    if !content.contains('\\') {
-        put(hasher, b's', content.as_bytes());
-        return Ok(());
+fn put_string(hasher: &mut Sha256, json: &str) {
+    let content = content(json);
+    if memchr::memchr(b'\\', content).is_none() {
+        return put(hasher, b's', content);
     }
     let mut length = 0;
-    unescaped(content, |text| length += text.len() as u64)?;
+    unescaped(content, |bytes| length += bytes.len() as u64);
     hasher.update([b's']);
     hasher.update(length.to_be_bytes());
-    unescaped(content, |text| hasher.update(text))
+    unescaped(content, |bytes| hasher.update(bytes));
 }
 
-/// Unescapes the content of a JSON string piece by piece.
-fn unescaped(mut content: &str, mut take: impl FnMut(&str)) -> Result<(), Error> {
-    while !content.is_empty() {
-        let (piece, rest) = content.split_at_checked(whole_characters(content)).unwrap_or((content, ""));
-        let json = format!("\"{piece}\"");
-        let Text(text) = serde_json::from_str(&json)?;
-        take(&text);
-        content = rest;
+/// The bytes of a string.
+fn text(json: &str) -> Cow<'_, [u8]> {
+    let content = content(json);
+    if memchr::memchr(b'\\', content).is_none() {
+        return Cow::Borrowed(content);
     }
-    Ok(())
+    let mut text = Vec::with_capacity(content.len());
+    unescaped(content, |bytes| text.extend_from_slice(bytes));
+    Cow::Owned(text)
 }
 
-/// The length of a piece from the start that holds whole characters only, however they are written.
-fn whole_characters(content: &str) -> usize {
-    let mut end = 0;
-    while end < PIECE_BYTES {
-        let rest = content.get(end..).unwrap_or_default();
-        let Some(first) = rest.chars().next() else { break };
-        end += match rest.as_bytes() {
-            // The first half of a pair goes with what follows.
-            [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', _, _, b'\\', b'u', ..] => 12,
-            [b'\\', b'u', ..] => 6,
-            [b'\\', ..] => 2,
-            _ => first.len_utf8(),
-        };
+/// Unescapes the content of a JSON string piece by piece. Half of a surrogate pair becomes three bytes that stand in no
+/// UTF-8 text, so it equals itself and nothing else.
+fn unescaped(mut content: &[u8], mut take: impl FnMut(&[u8])) {
+    while let Some(at) = memchr::memchr(b'\\', content) {
+        let (plain, rest) = content.split_at_checked(at).unwrap_or((content, &[]));
+        take(plain);
+        let (meaning, length) = escape(rest);
+        match meaning {
+            Meaning::Character(character) => take(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            Meaning::Half(unit) => {
+                let [high, low] = unit.to_be_bytes();
+                take(&[0xff, high, low]);
+            }
+        }
+        content = rest.get(length..).unwrap_or_default();
     }
-    end
+    take(content);
 }
 
 fn put(hasher: &mut Sha256, tag: u8, bytes: &[u8]) {
@@ -187,7 +192,9 @@ fn put(hasher: &mut Sha256, tag: u8, bytes: &[u8]) {
 }
 
 /// A number is its sign, its digits without zeros at either end, and the power of ten of the last one.
-fn put_number(hasher: &mut Sha256, number: &str) -> Result<(), Error> {
+///
+/// An exponent of more than 38 digits counts as it is written.
+fn put_number(hasher: &mut Sha256, number: &str) {
     let magnitude = number.trim_start_matches('-');
     let (mantissa, exponent) = magnitude.split_once(['e', 'E']).unwrap_or((magnitude, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -195,15 +202,15 @@ fn put_number(hasher: &mut Sha256, number: &str) -> Result<(), Error> {
     let digits = digits.trim_start_matches('0');
     let significant = digits.trim_end_matches('0');
     if significant.is_empty() {
-        put(hasher, b'+', b"");
-        return Ok(());
+        return put(hasher, b'+', b"");
     }
-    let exponent: i64 = exponent.parse().map_err(|_| Error::custom("number out of range"))?;
     let zeros = digits.len() - significant.len();
-    let power = i128::from(exponent) - fraction.len() as i128 + zeros as i128;
+    let moved = zeros as i128 - fraction.len() as i128;
+    let Some(power) = exponent.parse::<i128>().ok().and_then(|exponent| exponent.checked_add(moved)) else {
+        return put(hasher, b'n', number.as_bytes());
+    };
     put(hasher, if magnitude.len() < number.len() { b'-' } else { b'+' }, significant.as_bytes());
     hasher.update(power.to_be_bytes());
-    Ok(())
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ struct Choice {
 struct Message {
     content: Option<String>,
     reasoning_content: Option<String>,
+    refusal: Option<String>,
 }
 
 impl Task {
@@ -63,10 +64,11 @@ impl Task {
 }
 
 impl Completion {
-    /// The whole text.
+    /// The whole text: of the answer, and of the refusal to give one.
     #[must_use]
-    pub fn content(&self) -> &str {
-        self.choices.first().and_then(|choice| choice.message.content.as_deref()).unwrap_or_default()
+    pub fn content(&self) -> String {
+        let Some(Choice { message, .. }) = self.choices.first() else { return String::new() };
+        [&message.content, &message.refusal].into_iter().flatten().map(String::as_str).collect()
     }
 
     /// The whole reasoning.
@@ -135,13 +137,16 @@ struct ChunkChoice {
 struct Delta {
     content: Option<String>,
     reasoning_content: Option<String>,
+    refusal: Option<String>,
 }
 
 impl Chunk {
-    /// The text that it adds.
+    /// The text that it adds: of the answer, or of the refusal to give one.
     #[must_use]
     pub fn content(&self) -> &str {
-        self.choices.first().and_then(|choice| choice.delta.content.as_deref()).unwrap_or_default()
+        let Some(ChunkChoice { delta, .. }) = self.choices.first() else { return "" };
+        let texts = [&delta.content, &delta.refusal].into_iter().flatten();
+        texts.map(String::as_str).find(|text| !text.is_empty()).unwrap_or_default()
     }
 
     /// The reasoning that it adds.

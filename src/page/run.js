@@ -164,7 +164,8 @@ export class Run {
       const chunk = JSON.parse(data);
       const { delta, finish_reason: finishReason } = chunk.choices[0];
       if (delta.reasoning_content && !this.#isWhole) this.reasoning += delta.reasoning_content;
-      if (delta.content && !this.#isWhole) this.text += delta.content;
+      // A refusal is what the model says instead of an answer.
+      if (!this.#isWhole) this.text += (delta.content ?? "") + (delta.refusal ?? "");
       if (finishReason) this.finishReason = finishReason;
       if (chunk.usage) this.usage = chunk.usage;
       const state = this.text ? "streaming" : "thinking";
@@ -212,7 +213,7 @@ export class Run {
     const choice = task.results?.[0].choices[0];
     if (choice) {
       this.#isWhole = true;
-      this.text = choice.message.content ?? "";
+      this.text = (choice.message.content ?? "") + (choice.message.refusal ?? "");
       this.reasoning = choice.message.reasoning_content ?? "";
       this.finishReason = choice.finish_reason;
       this.usage = task.results[0].usage;

@@ -7,7 +7,9 @@ use super::cold_log::ColdLog;
 use super::snapshot::State;
 use crate::error::Failure;
 use crate::wire::chunk_frames::{ChunkFrames, finish_frame};
-use crate::wire::completion::{ChatCompletion, CompletionEnd, CompletionHead, Delta, FinishReason, Usage};
+use crate::wire::completion::{
+    ChatCompletion, CompletionEnd, CompletionHead, Delta, FinishReason, Texts, Usage,
+};
 use crate::wire::error::{ErrorBody, TaskError};
 use crate::wire::event_stream::{FrameKind, encode_frame};
 
@@ -18,6 +20,13 @@ pub enum TextKind {
     Content,
     /// The model's reasoning about it.
     Reasoning,
+    /// The model's words on why it does not answer.
+    Refusal,
+}
+
+impl TextKind {
+    /// All kinds of text.
+    pub const ALL: [Self; 3] = [Self::Content, Self::Reasoning, Self::Refusal];
 }
 
 /// An answer that is coming in.
@@ -26,6 +35,7 @@ pub struct Answer {
     head: CompletionHead,
     content: String,
     reasoning: String,
+    refusal: String,
     /// Makes chunks; `None` for a task without `stream`, of which only the texts are kept.
     frames: Option<ChunkFrames>,
     log: ChunkLog,
@@ -36,7 +46,14 @@ impl Answer {
     #[must_use]
     pub fn new(head: CompletionHead, stream: bool) -> Self {
         let frames = stream.then(|| ChunkFrames::of(&head));
-        Self { head, content: String::new(), reasoning: String::new(), frames, log: ChunkLog::default() }
+        Self {
+            head,
+            content: String::new(),
+            reasoning: String::new(),
+            refusal: String::new(),
+            frames,
+            log: ChunkLog::default(),
+        }
     }
 
     /// The rest of an answer whose task crashed: its chunks stay readable, its texts are lost.
@@ -93,6 +110,10 @@ impl Answer {
                 self.reasoning.push_str(text);
                 self.append(Delta::reasoning(text));
             }
+            TextKind::Refusal => {
+                self.refusal.push_str(text);
+                self.append(Delta::refusal(text));
+            }
         }
     }
 
@@ -120,7 +141,7 @@ impl Answer {
     /// Bytes that this answer holds: its texts and its frames.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.content.len() + self.reasoning.len() + self.log.bytes()
+        self.content.len() + self.reasoning.len() + self.refusal.len() + self.log.bytes()
     }
 
     /// The whole answer as JSON.
@@ -128,7 +149,8 @@ impl Answer {
     /// # Errors
     /// Those of serde_json, which this type does not provoke.
     pub fn completion(&self, reason: FinishReason, usage: Usage) -> serde_json::Result<String> {
-        serde_json::to_string(&ChatCompletion::new(&self.head, &self.content, &self.reasoning, reason, usage))
+        let texts = Texts { content: &self.content, reasoning: &self.reasoning, refusal: &self.refusal };
+        serde_json::to_string(&ChatCompletion::new(&self.head, texts, reason, usage))
     }
 
     /// Ends the stream of a completed task: the finish chunk and the `done` frame, in one go. Neither may be
@@ -200,6 +222,17 @@ mod tests {
             ]
             .concat()
         );
+    }
+
+    #[test]
+    fn a_refusal_has_a_field_of_its_own_in_chunks_and_message() {
+        let mut answer = answer(true);
+        answer.push(TextKind::Refusal, "I will not.");
+        answer.publish();
+        assert!(text(&answer).contains(r#""delta":{"refusal":"I will not."}"#), "{}", text(&answer));
+        let json = answer.completion(FinishReason::Stop, Usage::default()).unwrap();
+        let message = r#""message":{"role":"assistant","content":"","refusal":"I will not."}"#;
+        assert!(json.contains(message), "{json}");
     }
 
     #[test]

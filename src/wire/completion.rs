@@ -112,12 +112,16 @@ pub struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub reasoning_content: Option<&'a str>,
+    /// Text of the model's refusal to answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub refusal: Option<&'a str>,
 }
 
 impl<'a> Delta<'a> {
     /// The first chunk's delta.
     pub const ROLE: Delta<'static> =
-        Delta { role: Some("assistant"), content: Some(""), reasoning_content: None };
+        Delta { role: Some("assistant"), content: Some(""), reasoning_content: None, refusal: None };
 
     /// Text of the answer.
     #[must_use]
@@ -129,6 +133,12 @@ impl<'a> Delta<'a> {
     #[must_use]
     pub fn reasoning(text: &'a str) -> Self {
         Self { reasoning_content: Some(text), ..Self::default() }
+    }
+
+    /// Text of the refusal.
+    #[must_use]
+    pub fn refusal(text: &'a str) -> Self {
+        Self { refusal: Some(text), ..Self::default() }
     }
 }
 
@@ -241,18 +251,28 @@ struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reasoning_content: Option<&'a str>,
-    /// Always null.
-    #[schema(schema_with = schema::null)]
-    refusal: Option<()>,
+    /// The model's words on why it does not answer, where it refuses; else null.
+    #[schema(required)]
+    refusal: Option<&'a str>,
+}
+
+/// The texts of a whole answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Texts<'a> {
+    /// The answer.
+    pub content: &'a str,
+    /// The reasoning; empty where there is none.
+    pub reasoning: &'a str,
+    /// The refusal; empty where the model answers.
+    pub refusal: &'a str,
 }
 
 impl<'a> ChatCompletion<'a> {
-    /// The whole answer; `reasoning` is left out where it is empty.
+    /// The whole answer. Empty reasoning is left out, an empty refusal is null.
     #[must_use]
     pub fn new(
         head: &'a CompletionHead,
-        content: &'a str,
-        reasoning: &'a str,
+        texts: Texts<'a>,
         finish_reason: FinishReason,
         usage: Usage,
     ) -> Self {
@@ -265,9 +285,9 @@ impl<'a> ChatCompletion<'a> {
                 index: 0,
                 message: Message {
                     role: "assistant",
-                    content,
-                    reasoning_content: (!reasoning.is_empty()).then_some(reasoning),
-                    refusal: None,
+                    content: texts.content,
+                    reasoning_content: Some(texts.reasoning).filter(|text| !text.is_empty()),
+                    refusal: Some(texts.refusal).filter(|text| !text.is_empty()),
                 },
                 finish_reason,
                 logprobs: None,

@@ -16,7 +16,7 @@ use crate::task::timeline::Timeline;
 use crate::wire::chunk_frames::{ChunkFrames, finish_frame};
 use crate::wire::completion::{
     ChatCompletion, Chunk, CompletionHead, CompletionTokensDetails, Delta, FinishReason, PromptTokensDetails,
-    Usage,
+    Texts, Usage,
 };
 use crate::wire::error::{ErrorBody, TaskError};
 use crate::wire::event_stream::{FrameKind, encode_frame};
@@ -94,7 +94,12 @@ pub(super) fn page() -> Value {
 
 /// A whole answer.
 pub(super) fn completion() -> Value {
-    json!(ChatCompletion::new(&head(), &TEXTS.concat(), "", FinishReason::Stop, usage()))
+    json!(ChatCompletion::new(
+        &head(),
+        Texts { content: &TEXTS.concat(), ..Texts::default() },
+        FinishReason::Stop,
+        usage()
+    ))
 }
 
 /// What a subscriber reads.

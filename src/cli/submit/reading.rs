@@ -159,7 +159,8 @@ impl Session<'_> {
             if !self.json {
                 // What was written is how it begins, unless it was joined in the middle.
                 let written = if offset == 0 { tally.bytes() } else { 0 };
-                let rest = completion.content().get(written..).unwrap_or_default();
+                let content = completion.content();
+                let rest = content.get(written..).unwrap_or_default();
                 heeding(&mut self.interrupts, self.paper.text(rest)).await?;
             }
             tally.whole(completion);

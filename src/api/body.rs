@@ -10,10 +10,11 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use tokio::task::yield_now;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep};
 
 use super::payload_memory::{PayloadMemory, Share};
 use super::upgrade;
+use crate::deadline::timeout;
 use crate::error::{ErrorCode, Failure};
 
 /// Longest silence in the middle of a body.

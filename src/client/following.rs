@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::patience::Patience;
 use super::problem::Problem;
 use super::replies::{Chunk, ErrorBody, TaskError};
 use super::server::{Body, Server};
+use crate::deadline::timeout;
 use crate::wire::event_stream::{EventStreamDecoder, Piece};
 
 /// Largest event that is taken, in bytes.

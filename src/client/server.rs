@@ -17,7 +17,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::sleep;
 
 use super::address::BaseUrl;
 use super::problem::{Problem, plain};
@@ -25,6 +25,7 @@ use super::profile::Profile;
 use super::replies::{Models, Task};
 use super::upload::{Sent, Upload};
 use crate::config::Secret;
+use crate::deadline::timeout;
 use crate::net;
 
 /// Name look-up and TCP together, and TLS, may take this long each.
@@ -192,13 +193,16 @@ fn authorities(path: &Path) -> Result<RootCertStore, BadAuthority> {
     if roots.is_empty() { Err(bad("there is no certificate in it".to_owned())) } else { Ok(roots) }
 }
 
-/// Comes back when nothing of an upload has moved for too long.
+/// Comes back when nothing of an upload has moved for too long. Looks are counted, not time: a freeze of this process is
+/// one look.
 async fn stalled(sent: &Sent) {
-    let (mut last, mut since) = (sent.bytes(), Instant::now());
-    while since.elapsed() < STALL {
-        sleep(Duration::from_secs(1)).await;
+    const LOOK: Duration = Duration::from_secs(1);
+    let (mut last, mut still) = (sent.bytes(), Duration::ZERO);
+    while still < STALL {
+        sleep(LOOK).await;
+        still += LOOK;
         if sent.bytes() != last {
-            (last, since) = (sent.bytes(), Instant::now());
+            (last, still) = (sent.bytes(), Duration::ZERO);
         }
     }
 }

@@ -196,7 +196,15 @@ impl Hall {
             }
         }
         for place in stuck {
-            self.remove(place, Departure::Stuck);
+            // After a freeze of this process its socket may take bytes, and the event loop has not said so yet.
+            if let Some(subscriber) = self.subscribers.get_mut(place) {
+                subscriber.go_on();
+            }
+            self.serve(place, now);
+            let is_stuck = |subscriber: &Subscriber| subscriber.look(self.silence, now) == Look::Stuck;
+            if self.subscribers.get(place).is_some_and(is_stuck) {
+                self.remove(place, Departure::Stuck);
+            }
         }
     }
 

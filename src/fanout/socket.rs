@@ -11,10 +11,10 @@ use std::time::Duration;
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Sleep, sleep};
 
 use super::pump::{Arrival, PumpHandle};
 use crate::config::StreamConfig;
+use crate::deadline::Deadline;
 
 /// A TCP connection. Once its stream was handed over it is broken, for the HTTP server.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Socket {
     hand_over: Option<Rc<HandOver>>,
     send_timeout: Duration,
     /// The end of the wait for a client who takes nothing of what is written.
-    stuck: Option<Pin<Box<Sleep>>>,
+    stuck: Option<Deadline>,
 }
 
 /// What a connection holds as long as it is open, whatever serves it: its share of the open files, and of the
@@ -142,7 +142,7 @@ impl AsyncWrite for Socket {
             return Poll::Ready(written);
         }
         let most = self.send_timeout;
-        ready!(self.stuck.get_or_insert_with(|| Box::pin(sleep(most))).as_mut().poll(cx));
+        ready!(self.stuck.get_or_insert_with(|| Deadline::after(most)).poll_passed(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 

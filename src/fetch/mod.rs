@@ -23,11 +23,12 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use percent_encoding::{CONTROLS, percent_encode};
 use rand::RngExt;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 use url::Url;
 
 use crate::audio::Audio;
 use crate::config::FetchConfig;
+use crate::deadline::timeout_at;
 use crate::net::client::client;
 use crate::net::honest_stream::{Lengths, Surplus};
 use crate::net::metered::Flood;

@@ -19,10 +19,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use tokio::time::timeout;
 
 use super::heads::{sent, take_down};
 use super::unsent::{Piece, Unsent};
+
+use crate::deadline::timeout;
 
 /// Why an answer is not sent to its end.
 enum Cut {

@@ -17,13 +17,14 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use h2::server::{Builder, Connection};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::draining::Draining;
 use super::entrance::{IDLE_CONNECTION, REQUEST_TIMEOUT};
 use super::exchange::answer;
 use super::listener::STOP_TIME;
 use super::unsent::Piece;
+use crate::deadline::timeout;
 
 /// Requests of one connection at once.
 const MOST_STREAMS: u32 = 256;

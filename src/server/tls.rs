@@ -10,12 +10,12 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::certificate::Certificate;
 use super::entrance::DISCONNECT_TIMEOUT;
+use crate::deadline::timeout;
 use crate::fanout::socket::Socket;
 
 /// How long a client may take until TLS is spoken, from the connection on. There are as many handshakes at once as there

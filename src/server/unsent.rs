@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+
+use crate::deadline::{Passed, timeout};
 
 /// A piece of an answer. The connection drops it when it is written, or will never be.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Unsent {
     ///
     /// # Errors
     /// When nothing of them is written for so long.
-    pub(super) async fn written(&self, most: Duration) -> Result<(), Elapsed> {
+    pub(super) async fn written(&self, most: Duration) -> Result<(), Passed> {
         while Rc::strong_count(&self.moved) > 1 {
             timeout(most, self.moved.notified()).await?;
         }

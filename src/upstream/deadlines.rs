@@ -1,16 +1,18 @@
 //! The limits on an upstream's time, laid around any call: first chunk, idle, total. The connect limit is the
 //! client's.
 //!
-//! A batch that says nothing is a sign of life: it counts against the idle limit, but it is no first chunk.
+//! A batch that says nothing is a sign of life: it counts against the idle limit, but it is no first chunk. What lies
+//! in the socket is read before a limit is judged: each is a [`Deadline`].
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_util::{Stream, StreamExt};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::{Batch, Stage, UpstreamError, UpstreamEvent, UpstreamStream};
 use crate::config::Timeouts;
+use crate::deadline::Deadline;
 
 /// The same stream, that fails when a stage passes its limit. The clock starts with the first poll.
 #[must_use]
@@ -31,28 +33,27 @@ struct Clock {
     /// The end of the present stage's.
     until: Instant,
     answered: bool,
-    /// Until whichever of the two comes first. One for the whole call: to put a timer off is far cheaper than to make
-    /// one for each chunk.
-    sleep: Pin<Box<Sleep>>,
+    /// Whichever of the two comes first. One for the whole call: to put a timer off is far cheaper than to make one for
+    /// each chunk.
+    deadline: Deadline,
 }
 
 impl Clock {
     fn start(timeouts: &Timeouts) -> Self {
         let now = Instant::now();
         let (end, until) = (now + timeouts.total, now + timeouts.first_chunk);
-        Self { end, until, answered: false, sleep: Box::pin(sleep_until(until.min(end))) }
+        Self { end, until, answered: false, deadline: Deadline::at(until.min(end)) }
     }
 
-    /// Is this still in time? An upstream that never pauses, be it with nothing, gives the timer no chance to say so.
-    /// The end of an answer is never too late.
+    /// Returns true if this came in time. An upstream that never pauses, be it with nothing, gives the timer no chance to
+    /// say so. The end of an answer is never too late.
     fn heard(&mut self, batch: &Batch, timeouts: &Timeouts) -> bool {
-        let now = Instant::now();
         self.answered |= !batch.is_empty();
         if self.answered {
-            self.until = now + timeouts.idle;
-            self.sleep.as_mut().reset(self.until.min(self.end));
+            self.until = Instant::now() + timeouts.idle;
+            self.deadline.reset(self.until.min(self.end));
         }
-        now < self.until.min(self.end) || matches!(batch.last(), Some(UpstreamEvent::Finished { .. }))
+        !self.deadline.is_passed() || matches!(batch.last(), Some(UpstreamEvent::Finished { .. }))
     }
 
     /// What it means that the time has come.
@@ -79,7 +80,7 @@ impl Stream for Limited {
             Poll::Ready(Some(Ok(_))) => Some(Err(clock.passed(timeouts))),
             Poll::Ready(next) => next,
             Poll::Pending => {
-                ready!(clock.sleep.as_mut().poll(cx));
+                ready!(clock.deadline.poll_passed(cx));
                 Some(Err(clock.passed(timeouts)))
             }
         };
@@ -138,6 +139,27 @@ mod tests {
             outcome(vec![]).await,
             (0, Some(UpstreamError::Timeout(Stage::FirstChunk, LIMITS.first_chunk)))
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_while_the_process_was_frozen_is_in_time() {
+        for (is_answered, limits) in
+            [(false, LIMITS), (true, LIMITS), (true, Timeouts { total: LIMITS.idle / 2, ..LIMITS })]
+        {
+            let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
+            let events = stream::poll_fn(move |cx| receiver.poll_recv(cx)).boxed_local();
+            let mut limited = with_deadlines(events, limits);
+            if is_answered {
+                sender.send(Ok(text())).await.unwrap();
+                assert!(limited.next().await.unwrap().is_ok());
+            }
+            assert!(futures_util::poll!(limited.next()).is_pending());
+            tokio::time::advance(LIMITS.total * 2).await;
+            // The timers fire before the event loop has looked at its sockets.
+            assert!(futures_util::poll!(limited.next()).is_pending());
+            sender.send(Ok(text())).await.unwrap();
+            assert_eq!(limited.next().await, Some(Ok(text())), "{is_answered}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

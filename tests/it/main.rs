@@ -19,6 +19,7 @@ mod fake_upstream;
 mod faults;
 mod fetch;
 mod formats;
+mod freeze;
 mod gate;
 mod gemini;
 mod hand_over;

@@ -1,0 +1,137 @@
+//! A freeze of the process (a paused virtual machine, a stopped process, a machine that swaps) is not blamed on the other
+//! side: what lies in a socket counts before a deadline is judged.
+
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::hearken::Hearken;
+use crate::support::host::Host;
+use crate::support::subscriber::content;
+use crate::support::upstream::{FakeUpstream, Script};
+use crate::support::{PATIENCE, fixture, until};
+
+/// The limit that passes while the process stands still.
+const LIMIT_MS: u64 = 300;
+
+/// Stops the process, has the other side say what it has to say, and lets the process go on when that has arrived and the
+/// limit has passed.
+fn freeze(hearken: &Hearken, their_port: u16, speak: impl FnOnce()) {
+    hearken.signal("STOP");
+    until("the process stands still", || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", hearken.pid())).unwrap();
+        stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
+    });
+    speak();
+    until("what was said lies in the socket", || (unread_from(their_port) > 0).then_some(()));
+    // The freeze is what is tested: it has to be longer than the limit.
+    std::thread::sleep(Duration::from_millis(LIMIT_MS * 3 / 2));
+    hearken.signal("CONT");
+}
+
+/// Bytes that have come from this port of this machine and that nobody has read.
+fn unread_from(port: u16) -> u64 {
+    let theirs = format!(":{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let unread = |line: &str| {
+        let [_, _, remote, _, queues] = line.split_whitespace().take(5).collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let unread = remote.ends_with(&theirs).then(|| queues.split(':').nth(1))??;
+        u64::from_str_radix(unread, 16).ok()
+    };
+    table.lines().filter_map(unread).sum()
+}
+
+fn port_of(upstream: &FakeUpstream) -> u16 {
+    let base_url = upstream.base_url();
+    let authority = base_url.split('/').nth(2).unwrap();
+    authority.rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
+#[test]
+fn an_answer_that_arrived_during_a_freeze_is_in_time() {
+    type Case = (&'static str, fn(Script) -> Script, usize);
+    let cases: [Case; 3] = [
+        ("first_chunk_timeout_ms", |script| script.hold().say("a").say("b"), 0),
+        ("idle_timeout_ms", |script| script.say("a").hold().say("b"), 2),
+        ("total_timeout_ms", |script| script.say("a").hold().say("b"), 2),
+    ];
+    for (limit, script, seen) in cases {
+        for kind in [FakeUpstream::gemini, FakeUpstream::openai, FakeUpstream::transcription] {
+            let upstream = script(kind()).start();
+            let lines = format!("{limit} = {LIMIT_MS}\ntotal_timeout_audio_factor = 0");
+            let hearken = Hearken::before(&upstream).channel(&lines).start();
+            let id = hearken.submit(json!({"stream": true}));
+            let mut stream = hearken.stream(&id);
+            let mut frames: Vec<_> = (0..seen).map(|_| stream.frame()).collect();
+            upstream.held(1);
+            freeze(&hearken, port_of(&upstream), || upstream.release());
+            frames.extend(stream.rest());
+            assert_eq!(content(&frames), "ab", "{limit}: {frames:?}");
+            assert_eq!(hearken.wait(&id)["status"], "completed", "{limit}");
+            assert_eq!(upstream.requests(), 1);
+        }
+    }
+}
+
+#[test]
+fn an_upstream_that_says_nothing_is_still_told_from_a_freeze() {
+    let upstream = FakeUpstream::gemini().say("a").hold().start();
+    let hearken = Hearken::before(&upstream).channel(&format!("idle_timeout_ms = {LIMIT_MS}")).start();
+    let id = hearken.submit(json!({}));
+    upstream.held(1);
+    hearken.signal("STOP");
+    std::thread::sleep(Duration::from_millis(LIMIT_MS * 3 / 2));
+    hearken.signal("CONT");
+    assert_eq!(hearken.wait(&id)["error"]["code"], "upstream_timeout");
+}
+
+#[test]
+fn a_download_that_arrived_during_a_freeze_is_in_time() {
+    let file = fixture("audio/speech.wav");
+    let (go, gone) = mpsc::channel::<()>();
+    let (gone, (begun, has_begun)) = (Mutex::new(gone), mpsc::channel());
+    let host = Host::serve(move |mut asked| {
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: audio/wav\r\ncontent-length: {}\r\n\r\n", file.len());
+        asked.write([head.as_bytes(), &file[..100]].concat());
+        begun.send(()).unwrap();
+        gone.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        asked.write(&file[100..]);
+    });
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let fetch = format!("[fetch]\nallow_hosts = [\"127.0.0.1\"]\ntotal_timeout_ms = {LIMIT_MS}");
+    let hearken = Hearken::before(&upstream).set(&fetch).start();
+    let id = hearken.submit(json!({"audio_url": host.url("/a.wav")}));
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    until("the beginning is read", || (unread_from(host.address().port()) == 0).then_some(()));
+    freeze(&hearken, host.address().port(), || go.send(()).unwrap());
+    let task = hearken.wait(&id);
+    assert_eq!(task["status"], "completed", "{task}");
+    assert_eq!(host.requests().len(), 1, "one download");
+}
+
+#[test]
+fn a_subscriber_that_read_during_a_freeze_is_not_stuck() {
+    let upstream = FakeUpstream::gemini().say_often(12, &"x".repeat(1024 * 1024)).start();
+    let hearken =
+        Hearken::before(&upstream).set("[stream]\nsend_timeout_seconds = 1\nkeep_alive_seconds = 1").start();
+    let id = hearken.submit(json!({"stream": true}));
+    hearken.log_line("task ended");
+    let stream = hearken.stream(&id);
+    let mut before = 0;
+    until("the subscriber's socket is full", || {
+        let unsent = hearken.queues().into_iter().max().unwrap_or_default();
+        (unsent > 0 && std::mem::replace(&mut before, unsent) == unsent).then_some(())
+    });
+    hearken.signal("STOP");
+    let reader = std::thread::spawn(move || stream.rest());
+    // The freeze is what is tested: it has to be longer than the limit.
+    std::thread::sleep(Duration::from_millis(1500));
+    hearken.signal("CONT");
+    let frames = reader.join().unwrap();
+    assert_eq!(frames.last().unwrap().event, "done");
+    assert_eq!(content(&frames).len(), 12 << 20);
+}

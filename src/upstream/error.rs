@@ -25,6 +25,9 @@ pub enum Fault {
     Request,
     /// The channel's credentials', or what they allow.
     Credentials,
+    /// The account behind the channel's key, or the place it is used from: a region that is not served, a bill that is
+    /// not paid.
+    Account,
     /// The channel's: what it was asked for is not served there (an unknown model, a wrong address).
     NotServed,
     /// A limit that will pass.
@@ -46,7 +49,8 @@ impl Fault {
             429 => Self::RateLimit,
             // Conflicts, slow requests and early data may go better the next time; 499 is Google's for a call that
             // was given up.
-            408 | 409 | 425 | 499 | 500.. => Self::Upstream,
+            408 | 409 | 425 | 499 | 500 | 502..=504 | 506.. => Self::Upstream,
+            // 501 and 505 say that the server does not do this at all.
             _ => Self::NotServed,
         }
     }
@@ -121,7 +125,7 @@ impl UpstreamError {
             Self::Timeout(Stage::Idle | Stage::Total, _) => Remedy::Elsewhere,
             Self::Refused { fault, retry_after, .. } => match fault {
                 Fault::RateLimit | Fault::Upstream => Remedy::Repeat(*retry_after),
-                Fault::Credentials | Fault::NotServed | Fault::Quota => Remedy::Elsewhere,
+                Fault::Credentials | Fault::Account | Fault::NotServed | Fault::Quota => Remedy::Elsewhere,
                 Fault::Request => Remedy::Nothing,
             },
             Self::Blocked(_) | Self::AudioLost | Self::Unreadable(_) => Remedy::Nothing,
@@ -132,7 +136,7 @@ impl UpstreamError {
     #[must_use]
     pub fn knows_no_model(&self) -> bool {
         // A redirection is the address' alone.
-        matches!(self, Self::Refused { fault: Fault::NotServed, status: None | Some(400..), .. })
+        matches!(self, Self::Refused { fault: Fault::NotServed, status: None | Some(400..=499), .. })
     }
 
     /// What it says about the channel as a whole.
@@ -144,8 +148,8 @@ impl UpstreamError {
             Self::Connect(_) | Self::Timeout(..) | Self::Disconnected | Self::Invalid(_) => Verdict::Fails,
             Self::Refused { fault, status, .. } => match fault {
                 Fault::RateLimit | Fault::Upstream => Verdict::Fails,
-                // Google counts quotas by model.
-                Fault::Quota => Verdict::Unknown,
+                // Google counts quotas by model; a model may be refused to a region or to an account.
+                Fault::Quota | Fault::Account => Verdict::Unknown,
                 // Somebody else's model may be allowed.
                 Fault::Credentials if *status == Some(403) => Verdict::Unknown,
                 Fault::Credentials => Verdict::Fails,
@@ -237,6 +241,12 @@ fn refused(fault: Fault, message: &str, retry_after: Option<Duration>) -> Failur
             ErrorCode::UpstreamAuthError,
             "The upstream refuses this service's credentials; use another model, or ask the operator",
         ),
+        // As above.
+        Fault::Account => Failure::new(
+            ErrorCode::UpstreamAuthError,
+            "The upstream refuses this service's account, or the region that it is asked from; use another model, or ask \
+             the operator",
+        ),
         Fault::NotServed => Failure::new(
             ErrorCode::UpstreamError,
             format!(
@@ -296,7 +306,7 @@ mod tests {
             assert_eq!(err.remedy(), Remedy::Repeat(None), "{err:?}");
             assert_eq!(err.verdict(), Verdict::Fails, "{err:?}");
         }
-        for fault in [Fault::Credentials, Fault::NotServed, Fault::Quota] {
+        for fault in [Fault::Credentials, Fault::Account, Fault::NotServed, Fault::Quota] {
             assert_eq!(refused(fault, 400).remedy(), Remedy::Elsewhere, "{fault:?}");
         }
         for err in [refused(Fault::Request, 400), UpstreamError::Blocked(String::new())] {
@@ -336,6 +346,9 @@ mod tests {
             (413, Fault::Request),
             (429, Fault::RateLimit),
             (500, Fault::Upstream),
+            (501, Fault::NotServed),
+            (502, Fault::Upstream),
+            (505, Fault::NotServed),
             (529, Fault::Upstream),
         ] {
             assert_eq!(Fault::of_status(status), fault, "{status}");

@@ -6,13 +6,15 @@ use std::time::Duration;
 use actix_web::body::MessageBody;
 use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use url::Url;
 
+use super::decoded::{decoded, unknown_coding};
 use super::reading::Body;
 use super::retry_after::retry_after;
 use super::{Terms, UpstreamError, client};
 use crate::config::Secret;
+use crate::deadline::timeout_at;
 use crate::wire::trace_context::{TRACEPARENT, TRACESTATE};
 
 /// As much of an error's body as is looked at, in bytes.
@@ -97,14 +99,17 @@ where
         .no_decompress()
         .send_body(body);
     let response = sent.await.map_err(|err| client::send_error(&err, connect_timeout))?;
-    let status = response.status();
-    let headers = response.headers();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = decoded(&headers, response.boxed_local());
     if status.is_success() {
-        let content_type = essence(headers);
-        return Ok(Response { content_type, body: response.boxed_local() });
+        if let Some(coding) = unknown_coding(&headers) {
+            let why = format!("its response is compressed with {coding}, which was not asked for");
+            return Err(UpstreamError::Invalid(why));
+        }
+        return Ok(Response { content_type: essence(&headers), body });
     }
-    let retry_after = retry_after(headers);
-    let body = error_body(response.boxed_local()).await;
+    let retry_after = retry_after(&headers);
+    let body = error_body(body).await;
     Err(refused(Refusal { status: status.as_u16(), retry_after, body }))
 }
 

@@ -7,8 +7,7 @@
 
 mod reply;
 mod request;
-
-use std::time::Duration;
+mod usage;
 
 use awc::http::header::HeaderName;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -17,8 +16,7 @@ use url::Url;
 use super::body::PiecedBody;
 use super::exchange::{self, KeyHeader};
 use super::reading::{Body, BodyReader, EventBody, events};
-use super::retry_after::wait;
-use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream};
+use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint};
 use crate::config::Secret;
 use reply::Reply;
 
@@ -67,15 +65,10 @@ async fn send(url: Url, api_key: &Secret, request: UpstreamRequest) -> Result<Bo
     let key = KeyHeader::new(HeaderName::from_static("x-goog-api-key"), "", api_key)?;
     let terms = request.terms.clone();
     let body = PiecedBody::new(request::pieces(request));
-    let refused = |refusal| reply::refusal(&refusal, api_key.expose());
+    let refused = |refusal| complaint::refusal(&refusal, api_key.expose());
     let response = exchange::post(url, key, "application/json", body, terms, refused).await?;
     // The type is not looked at: Google calls an error in JSON an event stream, and the other way round.
     Ok(response.body)
-}
-
-/// A protobuf duration as JSON writes it: `"34.4s"`.
-fn protobuf_duration(text: &str) -> Option<Duration> {
-    wait(text.strip_suffix('s')?.parse().ok()?)
 }
 
 #[cfg(test)]
@@ -93,14 +86,5 @@ mod tests {
             gemini.url("gemini-/../../files?x=#y%2F").as_str(),
             "http://h:1/v1beta/models/gemini-%2F..%2F..%2Ffiles%3Fx=%23y%252F:streamGenerateContent?alt=sse"
         );
-    }
-
-    #[test]
-    fn protobuf_durations_are_read() {
-        assert_eq!(protobuf_duration("48s"), Some(Duration::from_secs(48)));
-        assert_eq!(protobuf_duration("34.4s"), Some(Duration::from_millis(34_400)));
-        for text in ["48", "s", "-1s", "NaNs"] {
-            assert_eq!(protobuf_duration(text), None, "{text}");
-        }
     }
 }

@@ -2,18 +2,24 @@
 
 pub mod body;
 pub mod client;
+pub mod complaint;
 pub mod deadlines;
+pub mod decoded;
 pub mod error;
 pub mod exchange;
 pub mod gemini;
+pub mod lenient;
 pub mod local;
 pub mod openai;
 pub mod openai_wire;
 pub mod reading;
 pub mod redact;
 pub mod retry_after;
+pub mod surrogates;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 pub mod transcription;
 
 use std::time::Duration;

@@ -13,10 +13,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use url::Url;
 
 use super::body::PiecedBody;
+use super::openai_wire;
 use super::openai_wire::events::ObjectEvents;
-use super::openai_wire::{self, error};
 use super::reading::{Body, BodyReader, EventBody, events};
-use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, exchange};
+use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint, exchange};
 use crate::config::Secret;
 use crate::config::kind::OpenAiOptions;
 use reply::Reply;
@@ -61,7 +61,7 @@ async fn send(
     let key = openai_wire::bearer(api_key)?;
     let terms = request.terms.clone();
     let body = PiecedBody::new(request::pieces(request, options));
-    let refused = |refusal| error::refusal(&refusal, api_key.expose());
+    let refused = |refusal| complaint::refusal(&refusal, api_key.expose());
     let response = exchange::post(url, key, "application/json", body, terms, refused).await?;
     // The type is not looked at: JSON comes as an event stream, and the other way round.
     Ok(response.body)

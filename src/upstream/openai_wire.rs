@@ -6,12 +6,10 @@
 //! that a surprising value would break: JSON is looked into, and what is not understood is passed over.
 
 pub mod chunk;
-pub mod error;
 pub mod events;
 pub mod usage;
 
 use awc::http::header;
-use serde_json::Value;
 use url::Url;
 
 use super::UpstreamError;
@@ -35,20 +33,6 @@ pub fn endpoint(base_url: &Url, path: &[&str]) -> Url {
 /// As [`KeyHeader::new`].
 pub fn bearer(api_key: &Secret) -> Result<KeyHeader, UpstreamError> {
     KeyHeader::new(header::AUTHORIZATION, "Bearer ", api_key)
-}
-
-/// What an event tells in this field, in all places where it may stand: beside the choices or instead of them, in the
-/// first of them (Moonshot, OpenRouter), in Groq's own object. No JSON pointers: they allocate for each step, and this is
-/// asked of each chunk.
-fn told<'a>(event: &'a Value, field: &'static str) -> impl Iterator<Item = &'a Value> {
-    let choice = event.get("choices").and_then(|choices| choices.get(0));
-    let places = [Some(event), choice, event.get("x_groq")];
-    places.into_iter().flatten().filter_map(move |place| place.get(field))
-}
-
-/// A field that holds a text that is not empty.
-fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
-    object.get(field)?.as_str().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -8,9 +8,11 @@ use awc::error::PayloadError;
 use bytes::Bytes;
 use futures_util::stream::LocalBoxStream;
 use futures_util::{Stream, StreamExt};
-use tokio::time::{Sleep, sleep};
 
+use super::decoded::TooMuch;
+use super::surrogates::Joiner;
 use super::{Batch, UpstreamError, UpstreamEvent};
+use crate::deadline::Deadline;
 use crate::wire::event_stream::{EventStreamDecoder, Piece};
 
 /// Largest event that is taken, in bytes: real ones pass 16 KiB (signatures, grounding), none a MiB. Read as JSON it may
@@ -112,11 +114,12 @@ struct Reading<R> {
     /// `None` once it is read to its end, or of no further interest.
     body: Option<Body>,
     reader: R,
+    joiner: Joiner,
     /// What ends the call once the texts that came before it have been handed out.
     failed: Option<UpstreamError>,
     /// The end of the wait for what follows a complete answer. Whatever follows does not put it off: it may be comments
     /// without end.
-    afterword: Option<Pin<Box<Sleep>>>,
+    afterword: Option<Deadline>,
 }
 
 /// The reader is never pinned.
@@ -124,7 +127,7 @@ impl<R> Unpin for Reading<R> {}
 
 /// Reads a body to the end of its answer.
 pub fn events<R: BodyReader>(body: Body, reader: R) -> impl Stream<Item = Result<Batch, UpstreamError>> {
-    Reading { body: Some(body), reader, failed: None, afterword: None }
+    Reading { body: Some(body), reader, joiner: Joiner::default(), failed: None, afterword: None }
 }
 
 /// By hand, since this runs for each chunk of each task: as an async block it would be moved about with all that it
@@ -143,8 +146,8 @@ impl<R: BodyReader> Stream for Reading<R> {
             Poll::Ready(next) => next,
             // Who holds the connection open behind a complete answer has nothing more to say.
             Poll::Pending if this.reader.is_complete() => {
-                let afterword = this.afterword.get_or_insert_with(|| Box::pin(sleep(AFTERWORD)));
-                ready!(afterword.as_mut().poll(cx));
+                let afterword = this.afterword.get_or_insert_with(|| Deadline::after(AFTERWORD));
+                ready!(afterword.poll_passed(cx));
                 None
             }
             Poll::Pending => return Poll::Pending,
@@ -161,6 +164,9 @@ impl<R: BodyReader> Stream for Reading<R> {
                 }
                 taken
             }
+            Some(Err(PayloadError::Io(err))) if err.get_ref().is_some_and(|inner| inner.is::<TooMuch>()) => {
+                Err(UpstreamError::Invalid(err.to_string()))
+            }
             Some(Err(_)) => Err(UpstreamError::Disconnected),
             // Not to be asked again after its end: awc panics.
             None => {
@@ -168,6 +174,7 @@ impl<R: BodyReader> Stream for Reading<R> {
                 this.reader.finish(&mut batch)
             }
         };
+        this.joiner.settle(&mut batch);
         Poll::Ready(Some(match taken {
             Ok(()) => Ok(batch),
             Err(err) if batch.is_empty() => {

@@ -6,6 +6,7 @@ mod sentences;
 
 use std::net::IpAddr;
 
+use super::surrogates;
 use sentences::{Word, readable};
 
 /// Longest text that is passed on, in characters.
@@ -96,7 +97,7 @@ const PATHS: &[&str] =
 #[must_use]
 pub fn redact(message: &str, secret: &str) -> String {
     let end = message.floor_char_boundary(MAX_LOOKED_AT);
-    let message = message.get(..end).unwrap_or_default();
+    let message = surrogates::settled(message.get(..end).unwrap_or_default());
     let mut words = Vec::new();
     let (mut is_key, mut announced) = (false, false);
     // Control characters separate words here; what turns the direction of writing has no business in a message.

@@ -61,7 +61,7 @@ pub(crate) fn silent_channel(name: &str, models: &[&str]) -> Channel {
     channel_over(name, models, Arc::new(Scripted(|_| stream::pending().boxed_local())))
 }
 
-/// What a body comes to: its texts, reasoning in brackets, and its end.
+/// What a body comes to: its texts, reasoning and refusals in brackets of their own, and its end.
 pub(crate) type Outcome = (String, Result<(FinishReason, Usage), UpstreamError>);
 
 /// Reads a body that comes in pieces of this many bytes.
@@ -84,15 +84,21 @@ pub(crate) fn read_cut_body(reader: impl BodyReader, body: &[u8], cuts: &[usize]
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut batches = runtime.block_on(batches);
     let failed = batches.pop_if(|batch| batch.is_err()).map(|batch| batch.unwrap_err());
-    let (mut text, mut reasoning, mut end) = (String::new(), false, None);
+    let (mut text, mut kind_so_far, mut end) = (String::new(), TextKind::Content, None);
+    let brackets = |kind| match kind {
+        TextKind::Content => ("", ""),
+        TextKind::Reasoning => ("(", ")"),
+        TextKind::Refusal => ("<", ">"),
+    };
     for event in batches.into_iter().flat_map(Result::unwrap) {
         assert!(end.is_none(), "behind the end: {event:?}");
         match event {
             UpstreamEvent::Text(kind, piece) => {
                 assert!(!piece.is_empty());
-                if reasoning != (kind == TextKind::Reasoning) {
-                    reasoning = !reasoning;
-                    text.push(if reasoning { '(' } else { ')' });
+                if kind != kind_so_far {
+                    text += brackets(kind_so_far).1;
+                    text += brackets(kind).0;
+                    kind_so_far = kind;
                 }
                 text += &piece;
             }
@@ -100,9 +106,7 @@ pub(crate) fn read_cut_body(reader: impl BodyReader, body: &[u8], cuts: &[usize]
             UpstreamEvent::Progress(_) => {}
         }
     }
-    if reasoning {
-        text.push(')');
-    }
+    text += brackets(kind_so_far).1;
     match (failed, end) {
         (Some(err), None) => (text, Err(err)),
         (None, Some(end)) => (text, Ok(end)),

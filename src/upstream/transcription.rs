@@ -6,6 +6,7 @@
 //! its content.
 
 mod events;
+mod plain;
 mod reply;
 mod request;
 
@@ -14,9 +15,9 @@ use url::Url;
 
 use super::body::PiecedBody;
 use super::exchange::Response;
-use super::openai_wire::{self, error};
+use super::openai_wire;
 use super::reading::{BodyReader, events};
-use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, exchange};
+use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint, exchange};
 use crate::config::Secret;
 use crate::config::kind::{ResponseFormat, TranscriptionOptions};
 use reply::{Expected, Transcript};
@@ -70,6 +71,6 @@ async fn send(
     let terms = request.terms.clone();
     let form = request::form(request, options).await.map_err(|_| UpstreamError::AudioLost)?;
     let body = PiecedBody::new(form.pieces);
-    let refused = |refusal| error::refusal(&refusal, api_key.expose());
+    let refused = |refusal| complaint::refusal(&refusal, api_key.expose());
     exchange::post(url, key, &form.content_type, body, terms, refused).await
 }

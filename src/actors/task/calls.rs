@@ -388,9 +388,22 @@ fn note(channel: &Channel, works_again: bool) {
 
 /// Tells the channel's breaker and the operator of a failed call.
 fn report(channel: &Channel, probe: Option<Probe>, spoke: bool, err: &UpstreamError, now: Instant) {
-    if let UpstreamError::Refused { fault: Fault::Credentials, status, message, .. } = err {
+    if let UpstreamError::Refused { fault, status, message, .. } = err {
         let (channel, reason) = (&channel.name, message);
-        tracing::error!(channel, status, reason, "the upstream refuses the channel's credentials");
+        match fault {
+            Fault::Credentials => {
+                tracing::error!(channel, status, reason, "the upstream refuses the channel's credentials");
+            }
+            Fault::Account => {
+                tracing::error!(
+                    channel,
+                    status,
+                    reason,
+                    "the upstream refuses the channel's account or region"
+                );
+            }
+            _ => {}
+        }
     }
     match err.verdict() {
         // It answers; whether it comes to an end with what it answers is not seen.

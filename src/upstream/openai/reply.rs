@@ -13,6 +13,8 @@ use crate::wire::completion::{FinishReason, Usage};
 pub(super) struct Reply {
     /// The last word on why the model stopped: some say it twice.
     finish: Option<String>,
+    /// Was there a reason that is no word? At the end of a whole body it is as good as one.
+    saw_odd_finish: bool,
     /// The last word on what it took.
     usage: Usage,
     /// Did any choice come, and any whose content has a form that nobody knows?
@@ -29,6 +31,7 @@ impl Reply {
                 return Err(UpstreamError::Invalid("content in a form that is not known".to_owned()));
             }
             Some(word) => chunk::finish_reason(word)?,
+            None if self.saw_odd_finish && self.saw_text => FinishReason::Stop,
             None => return Err(otherwise),
         };
         batch.push(UpstreamEvent::Finished { reason, usage: self.usage });
@@ -41,7 +44,8 @@ impl ObjectReader for Reply {
         if let Some(usage) = usage_in(object) {
             self.usage = usage;
         }
-        let Chunk { texts, finish, is_choice, is_unreadable } = chunk::read(object);
+        let Chunk { texts, finish, is_odd_finish, is_choice, is_unreadable } = chunk::read(object);
+        self.saw_odd_finish |= is_odd_finish;
         self.saw_choice |= is_choice;
         self.saw_unreadable |= is_unreadable;
         if let Some(word) = finish {

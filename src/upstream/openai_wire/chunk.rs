@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::text;
 use crate::task::answer::TextKind;
+use crate::upstream::lenient::{first_of, says_something, text};
 use crate::upstream::{Fault, UpstreamError};
 use crate::wire::completion::FinishReason;
 
@@ -14,6 +14,8 @@ pub struct Chunk<'a> {
     pub texts: Vec<(TextKind, String)>,
     /// Why the model stopped, in the server's word.
     pub finish: Option<&'a str>,
+    /// Is there a finish reason that is no word?
+    pub is_odd_finish: bool,
     /// Is there a choice at all?
     pub is_choice: bool,
     /// Has it content of which nothing can be made?
@@ -24,12 +26,11 @@ pub struct Chunk<'a> {
 #[must_use]
 pub fn read(event: &Value) -> Chunk<'_> {
     let mut chunk = Chunk::default();
-    // There is one choice: we never ask for more. A first chunk may have none (Azure), a last one neither (OpenAI).
-    let choices = event.get("choices").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let first = |choice: &&Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;
-    let Some(choice) = choices.iter().find(first) else { return chunk };
-    chunk.is_choice = choice.is_object();
+    // A first chunk may have no choice (Azure), a last one neither (OpenAI).
+    let Some(choice) = first_of(event, "choices") else { return chunk };
+    chunk.is_choice = true;
     chunk.finish = text(choice, "finish_reason");
+    chunk.is_odd_finish = says_something(choice, "finish_reason");
     // Perplexity repeats the whole message beside each delta.
     let delta = choice.get("delta").filter(|delta| delta.is_object());
     let message = delta.or_else(|| choice.get("message").filter(|message| message.is_object()));
@@ -38,8 +39,7 @@ pub fn read(event: &Value) -> Chunk<'_> {
     if let Some(message) = message {
         chunk.add_reasoning(message);
         chunk.add_content(message.get("content"));
-        // The model's own words, in another field.
-        chunk.add(TextKind::Content, text(message, "refusal").unwrap_or_default());
+        chunk.add(TextKind::Refusal, text(message, "refusal").unwrap_or_default());
     }
     chunk
 }
@@ -126,7 +126,11 @@ mod tests {
         let chunk = read(&event);
         let mut texts = String::new();
         for (kind, text) in chunk.texts {
-            texts += &if kind == TextKind::Reasoning { format!("({text})") } else { text };
+            texts += &match kind {
+                TextKind::Content => text,
+                TextKind::Reasoning => format!("({text})"),
+                TextKind::Refusal => format!("<{text}>"),
+            };
         }
         (texts, chunk.finish.map(str::to_owned))
     }
@@ -143,10 +147,28 @@ mod tests {
             json!({"choices": []}),
             json!({"choices": [], "prompt_filter_results": []}),
             json!({"choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "stop"}]}),
-            json!({"choices": [null, 7, {}]}),
+            json!({"choices": [null, 7, "x", [{}]]}),
             json!({"choices": {"delta": {"content": "x"}}}),
         ] {
             assert_eq!(read(&event), Chunk::default(), "{event}");
+        }
+    }
+
+    #[test]
+    fn values_of_the_wrong_type_beside_the_text_are_passed_over() {
+        for odd in [json!(null), json!(1), json!(true), json!("x"), json!([1]), json!({"a": 1})] {
+            let delta = json!({"role": odd, "content": "a", "tool_calls": odd, "audio": odd, "reasoning_details": odd});
+            let choice =
+                json!({"delta": delta, "logprobs": odd, "native_finish_reason": odd, "message": odd});
+            let (texts, finish) = of_choice(&choice);
+            assert_eq!((texts.as_str(), finish), ("a", None), "{odd}");
+        }
+        let event = json!({"choices": [{"index": 1, "delta": {"content": "b"}}, {"index": 0, "delta": {"content": "a"}}]});
+        assert_eq!(read(&event).texts, [(TextKind::Content, "a".to_owned())]);
+        for (odd, expected) in [(json!(1), true), (json!(true), true), (json!(0), false), (json!({}), false)]
+        {
+            let event = json!({"choices": [{"finish_reason": odd}]});
+            assert_eq!((read(&event).finish, read(&event).is_odd_finish), (None, expected), "{odd}");
         }
     }
 
@@ -155,7 +177,7 @@ mod tests {
         assert_eq!(of_delta(&json!({"role": "assistant"})), "");
         assert_eq!(of_delta(&json!({"content": null, "refusal": ""})), "");
         assert_eq!(of_delta(&json!({"content": "a"})), "a");
-        assert_eq!(of_delta(&json!({"content": null, "refusal": "I will not."})), "I will not.");
+        assert_eq!(of_delta(&json!({"content": null, "refusal": "I will not."})), "<I will not.>");
         let whole = json!({"content": "the whole"});
         assert_eq!(of_choice(&json!({"delta": {"content": "le"}, "message": whole})), ("le".into(), None));
         assert_eq!(of_choice(&json!({"delta": {}, "message": whole})), (String::new(), None));

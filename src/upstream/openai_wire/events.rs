@@ -3,10 +3,9 @@
 
 use serde_json::Value;
 
-use super::error;
 use crate::config::Secret;
 use crate::upstream::reading::EventReader;
-use crate::upstream::{Batch, UpstreamError};
+use crate::upstream::{Batch, UpstreamError, complaint, lenient, surrogates};
 use crate::wire::event_stream::Piece;
 
 /// Most text outside the event stream that is kept, in bytes: an error, or a whole answer.
@@ -21,6 +20,12 @@ pub trait ObjectReader {
     /// # Errors
     /// What it says went wrong.
     fn take(&mut self, name: &str, object: &Value, batch: &mut Batch) -> Result<(), UpstreamError>;
+
+    /// Takes an event's data that is no JSON object. Returns false if it can make nothing of it.
+    fn take_words(&mut self, words: &str, batch: &mut Batch) -> bool {
+        let _ = (words, batch);
+        false
+    }
 
     /// `[DONE]` came: says what the answer amounts to.
     ///
@@ -74,7 +79,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
             Value::Object(fields) if fields.is_empty() => Ok(()),
             Value::Array(items) => items.iter().try_for_each(|item| self.take_json(name, item, batch)),
             Value::Object(_) => {
-                if let Some(err) = error::in_event(json, self.secret.expose()) {
+                if let Some(err) = complaint::in_event(json, self.secret.expose()) {
                     return Err(err);
                 }
                 self.saw_object = true;
@@ -90,9 +95,9 @@ impl<R: ObjectReader> ObjectEvents<R> {
     }
 
     fn take_event(&mut self, name: &str, data: &str, batch: &mut Batch) -> Result<(), UpstreamError> {
-        let data = data.trim();
+        let (raw, data) = (data, data.trim());
         if name == "error" {
-            return Err(error::declared(data, self.secret.expose()));
+            return Err(complaint::declared(data, self.secret.expose()));
         }
         if data.starts_with("[DONE]") {
             self.take_whole_stray(batch)?;
@@ -101,8 +106,22 @@ impl<R: ObjectReader> ObjectEvents<R> {
         if data.is_empty() {
             return Ok(());
         }
-        let json = serde_json::from_str(data).map_err(|_| no_json())?;
-        self.take_json(name, &json, batch)
+        match lenient::parse(data) {
+            Ok(json @ (Value::Object(_) | Value::Array(_) | Value::Null)) => {
+                self.take_json(name, &json, batch)
+            }
+            Ok(Value::String(words)) if self.take_words(&words, batch) => Ok(()),
+            _ if !data.starts_with('{') && self.take_words(&surrogates::guarded(raw), batch) => Ok(()),
+            // A heartbeat has a name of its own, and words of its own.
+            _ if !matches!(name, "" | "message") && !data.contains('{') => Ok(()),
+            _ => Err(no_json()),
+        }
+    }
+
+    fn take_words(&mut self, words: &str, batch: &mut Batch) -> bool {
+        let is_taken = self.reader.take_words(words, batch);
+        self.saw_object |= is_taken;
+        is_taken
     }
 
     fn take_stray(&mut self, line: &str, batch: &mut Batch) -> Result<(), UpstreamError> {
@@ -110,7 +129,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
         if first {
             // A field of the event that the standard does not know (GPUStack).
             if let Some(data) = line.strip_prefix("error:") {
-                return Err(error::declared(data.trim(), self.secret.expose()));
+                return Err(complaint::declared(data.trim(), self.secret.expose()));
             }
             if !line.trim_start().starts_with(['{', '[']) {
                 self.saw_other = true;
@@ -132,7 +151,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
 
     /// Takes what stands outside the event stream, once it is whole JSON; what is not stays where it is.
     fn take_whole_stray(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
-        let Ok(json) = serde_json::from_str(&self.stray) else { return Ok(()) };
+        let Ok(json) = lenient::parse(&self.stray) else { return Ok(()) };
         self.stray.clear();
         self.take_json("", &json, batch)
     }
@@ -160,7 +179,7 @@ impl<R: ObjectReader> EventReader for ObjectEvents<R> {
 
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         if !self.stray.is_empty() {
-            let json = serde_json::from_str(&self.stray).map_err(|err| {
+            let json = lenient::parse(&self.stray).map_err(|err| {
                 // Half an error behind a whole answer is no success, either.
                 if err.is_eof() {
                     UpstreamError::Disconnected

@@ -4,9 +4,11 @@
 use serde_json::Value;
 
 use crate::task::answer::TextKind;
+use crate::upstream::lenient::text;
 use crate::upstream::openai_wire::chunk::{self, Chunk};
 use crate::upstream::openai_wire::events::ObjectReader;
 use crate::upstream::openai_wire::usage::usage_in;
+use crate::upstream::surrogates::{guarded, settled};
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::{FinishReason, Usage};
 
@@ -22,19 +24,37 @@ enum Told {
 pub(super) struct Transcribed {
     /// Does each segment stand on a line of its own, behind its speaker's name?
     speakers: bool,
+    /// Was a plain text asked for, so that events may be plain words?
+    plain: bool,
     told: Option<Told>,
-    /// The last character so far.
-    last: Option<char>,
+    /// The text so far.
+    said: String,
     usage: Usage,
     /// Was it said, in any way, that this is all? Silence is an answer, too.
     complete: bool,
+    /// Is it a whole answer if nothing follows? Such a text says itself neither that it is the last one nor that it is not.
+    may_end: bool,
     /// The server's word on why it stopped, where it gives one.
     finish: Option<String>,
 }
 
 impl Transcribed {
-    pub(super) fn new(speakers: bool) -> Self {
-        Self { speakers, told: None, last: None, usage: Usage::default(), complete: false, finish: None }
+    pub(super) fn new(speakers: bool, plain: bool) -> Self {
+        Self {
+            speakers,
+            plain,
+            told: None,
+            said: String::new(),
+            usage: Usage::default(),
+            complete: false,
+            may_end: false,
+            finish: None,
+        }
+    }
+
+    /// Returns true if what has come is a whole answer.
+    pub(super) fn is_whole(&self) -> bool {
+        self.complete || self.may_end
     }
 
     /// Takes a text that is all there is.
@@ -44,8 +64,8 @@ impl Transcribed {
     }
 
     fn say(&mut self, text: &str, batch: &mut Batch) {
-        if let Some(last) = text.chars().next_back() {
-            self.last = Some(last);
+        if !text.is_empty() {
+            self.said.push_str(text);
             // Texts of one event are one piece.
             batch.push(UpstreamEvent::Text(TextKind::Content, text.to_owned()));
         }
@@ -54,8 +74,7 @@ impl Transcribed {
     fn take_delta(&mut self, delta: &Value, batch: &mut Batch) {
         // With speakers wanted, a delta of a segment is told again with the speaker, by the segment.
         let told_again = self.speakers && delta.get("segment_id").is_some_and(|id| !id.is_null());
-        let text =
-            delta.get("delta").or_else(|| delta.get("text")).and_then(Value::as_str).unwrap_or_default();
+        let text = text(delta, "delta").or_else(|| text(delta, "text")).unwrap_or_default();
         if self.told != Some(Told::Segments) && !told_again && !text.is_empty() {
             self.told = Some(Told::Deltas);
             self.say(text, batch);
@@ -64,20 +83,28 @@ impl Transcribed {
 
     fn take_segment(&mut self, segment: &Value, batch: &mut Batch) {
         let text = segment.get("text").and_then(Value::as_str).unwrap_or_default();
+        if !self.speakers {
+            return self.take_piece(text, batch);
+        }
         if self.told == Some(Told::Deltas) || text.trim().is_empty() {
             return;
         }
         self.told = Some(Told::Segments);
-        let line = if self.speakers {
-            let start = if self.last.is_some() { "\n" } else { "" };
-            let speaker = speaker(segment).map(|name| name + ": ").unwrap_or_default();
-            format!("{start}{speaker}{}", text.trim())
-        } else {
-            let apart = self.last.is_none_or(char::is_whitespace)
-                || text.chars().next().is_some_and(char::is_whitespace);
-            if apart { text.to_owned() } else { format!(" {text}") }
-        };
-        self.say(&line, batch);
+        let start = if self.said.is_empty() { "" } else { "\n" };
+        let speaker = speaker(segment).map(|name| name + ": ").unwrap_or_default();
+        self.say(&format!("{start}{speaker}{}", text.trim()), batch);
+    }
+
+    /// Takes a text that stands apart from the one before it.
+    fn take_piece(&mut self, text: &str, batch: &mut Batch) {
+        if self.told == Some(Told::Deltas) || text.trim().is_empty() {
+            return;
+        }
+        self.told = Some(Told::Segments);
+        let apart = self.said.is_empty()
+            || self.said.ends_with(char::is_whitespace)
+            || text.starts_with(char::is_whitespace);
+        if apart { self.say(text, batch) } else { self.say(&format!(" {text}"), batch) }
     }
 
     /// An object that tells all of it: an answer in one piece, or the last event of a stream.
@@ -90,16 +117,30 @@ impl Transcribed {
                 Some(text) if !by_speaker => self.say(text, batch),
                 _ => segments.iter().for_each(|segment| self.take_segment(segment, batch)),
             }
+        } else if let Some(rest) = text.and_then(|text| self.unsaid(text)) {
+            self.say(&rest, batch);
         }
         self.complete = true;
     }
 
+    /// Returns what the whole text says behind what was said. Where it says something else, what was said stands.
+    fn unsaid(&self, whole: &str) -> Option<String> {
+        let (said, whole) = (settled(&self.said), settled(whole));
+        let rest = whole.trim_start().strip_prefix(said.trim_start())?;
+        (!rest.trim().is_empty()).then(|| guarded(rest).into_owned())
+    }
+
     fn take_chunk(&mut self, event: &Value, batch: &mut Batch) {
-        let Chunk { texts, finish, .. } = chunk::read(event);
+        let Chunk { texts, finish, is_odd_finish, .. } = chunk::read(event);
+        self.may_end |= is_odd_finish;
         for (kind, text) in texts {
-            if kind == TextKind::Content {
-                self.told = Some(Told::Deltas);
-                self.say(&text, batch);
+            match kind {
+                TextKind::Content => {
+                    self.told = Some(Told::Deltas);
+                    self.say(&text, batch);
+                }
+                TextKind::Refusal => batch.push(UpstreamEvent::Text(kind, text)),
+                TextKind::Reasoning => {}
             }
         }
         if let Some(word) = finish {
@@ -143,11 +184,19 @@ impl ObjectReader for Transcribed {
             // An answer in one piece; or one of several, in streams of old servers that know no types.
             "" | "message" if object.get("text").is_some_and(Value::is_string) => {
                 self.take_segment(object, batch);
-                self.complete = true;
+                self.may_end = true;
             }
             _ => {}
         }
         Ok(())
+    }
+
+    fn take_words(&mut self, words: &str, batch: &mut Batch) -> bool {
+        if self.plain {
+            self.take_piece(words, batch);
+            self.may_end = true;
+        }
+        self.plain
     }
 
     fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
@@ -164,6 +213,6 @@ impl ObjectReader for Transcribed {
     }
 
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
-        if self.complete { self.done(batch) } else { Err(UpstreamError::Disconnected) }
+        if self.is_whole() { self.done(batch) } else { Err(UpstreamError::Disconnected) }
     }
 }

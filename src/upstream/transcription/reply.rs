@@ -4,10 +4,12 @@
 use serde_json::Value;
 
 use super::events::Transcribed;
+use super::plain::PlainText;
 use crate::config::Secret;
 use crate::upstream::openai_wire::events::{ObjectEvents, ObjectReader};
 use crate::upstream::reading::{BodyReader, EventBody};
-use crate::upstream::{Batch, UpstreamError};
+use crate::upstream::surrogates::guarded;
+use crate::upstream::{Batch, UpstreamError, lenient};
 
 /// Largest answer in one piece, in bytes: hours of speech with the time of each word.
 const MAX_WHOLE_BYTES: usize = 8 << 20;
@@ -40,6 +42,8 @@ enum Form {
     /// Too little has come to tell.
     Unknown(Vec<u8>),
     Events(Box<EventBody<ObjectEvents<Transcribed>>>),
+    /// A plain text, which is told as it comes.
+    Text(PlainText),
     Whole(Vec<u8>),
 }
 
@@ -50,25 +54,36 @@ impl Transcript {
     }
 
     fn objects(&self) -> ObjectEvents<Transcribed> {
-        ObjectEvents::new(Transcribed::new(self.expected.speakers), self.secret.clone())
+        ObjectEvents::new(Transcribed::new(self.expected.speakers, self.expected.text), self.secret.clone())
     }
 
-    /// Tells events from the rest by the first characters: the rest is judged when it is whole.
+    /// Tells events and plain texts from the rest by the first characters: the rest is judged when it is whole.
     fn recognise(&mut self, ended: bool, batch: &mut Batch) -> Result<(), UpstreamError> {
         let Form::Unknown(bytes) = &mut self.form else { return Ok(()) };
-        let declared = self.expected.content_type == "text/event-stream";
+        let is_declared = |content_type: &str| self.expected.content_type == content_type;
         let head = without_mark(bytes).trim_ascii_start();
-        if !declared && !ended && head.len() < TELLING_BYTES && bytes.len() < MAX_BLANK_BYTES {
+        // Where a plain text was asked for, it may come under this name as well.
+        let are_events = is_declared("text/event-stream") && !self.expected.text;
+        if !are_events && !ended && head.len() < TELLING_BYTES && bytes.len() < MAX_BLANK_BYTES {
             return Ok(());
         }
-        let are_events = declared || looks_like_events(head, self.expected.content_type == "text/plain");
+        let are_events = are_events
+            || looks_like_events(head, is_declared("text/plain"))
+            || (is_declared("text/event-stream") && head.starts_with(b"error:"));
+        let is_stream = is_declared("text/event-stream") && !head.starts_with(b"[");
+        let is_text = (is_declared("text/plain") || is_stream)
+            && !head.is_empty()
+            && !head.starts_with(b"{")
+            && !head.starts_with(b"<");
         let bytes = std::mem::take(bytes);
         self.form = if are_events {
             Form::Events(Box::new(EventBody::new(self.objects())))
+        } else if is_text {
+            Form::Text(PlainText::default())
         } else {
             Form::Whole(Vec::new())
         };
-        self.take(&bytes, batch)
+        self.take(without_mark(&bytes), batch)
     }
 
     fn take_whole(&self, body: &[u8], batch: &mut Batch) -> Result<(), UpstreamError> {
@@ -76,11 +91,12 @@ impl Transcript {
         let content_type = self.expected.content_type.as_str();
         let mut objects = self.objects();
         let declared_as_text = content_type == "text/plain";
-        match serde_json::from_slice::<Value>(body) {
+        let text = String::from_utf8_lossy(body);
+        match lenient::parse(&text) {
             // A text may be a number, or something in brackets; nobody says a whole object.
             Ok(json) if json.is_object() || (json.is_array() && !declared_as_text) => {
                 objects.take_json("", &json, batch)?;
-                if !objects.reader().is_complete() {
+                if !objects.reader().is_whole() {
                     return Err(UpstreamError::Invalid("an answer without a text".to_owned()));
                 }
             }
@@ -97,8 +113,7 @@ impl Transcript {
                     let cut = parsed.is_err_and(|err| err.is_eof() && !body.trim_ascii().is_empty());
                     return Err(if cut { UpstreamError::Disconnected } else { no_transcript(body) });
                 }
-                let text = String::from_utf8_lossy(body);
-                objects.reader().take_text(text.trim_end_matches(['\r', '\n']), batch);
+                objects.reader().take_text(&guarded(text.trim_end_matches(['\r', '\n'])), batch);
             }
         }
         objects.reader().finish(batch)
@@ -136,6 +151,10 @@ impl BodyReader for Transcript {
                 self.recognise(false, batch)
             }
             Form::Events(events) => events.take(bytes, batch),
+            Form::Text(text) => {
+                text.take(bytes, batch);
+                Ok(())
+            }
             Form::Whole(so_far) if so_far.len() + bytes.len() > MAX_WHOLE_BYTES => {
                 Err(UpstreamError::Invalid(format!("an answer of more than {MAX_WHOLE_BYTES} bytes")))
             }
@@ -154,6 +173,10 @@ impl BodyReader for Transcript {
         self.recognise(true, batch)?;
         match std::mem::replace(&mut self.form, Form::Unknown(Vec::new())) {
             Form::Events(mut events) => events.finish(batch),
+            Form::Text(text) => {
+                text.finish(batch);
+                Ok(())
+            }
             Form::Whole(body) | Form::Unknown(body) => self.take_whole(&body, batch),
         }
     }

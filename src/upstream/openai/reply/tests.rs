@@ -304,6 +304,29 @@ proptest! {
 }
 
 #[test]
+fn a_refusal_is_told_as_one_and_is_no_empty_answer() {
+    let no = |delta: Value| event(&choice(delta, None));
+    let body = no(json!({"role": "assistant", "content": null, "refusal": ""}))
+        + &no(json!({"refusal": "I will"}))
+        + &no(json!({"refusal": " not."}))
+        + &stop("stop")
+        + DONE;
+    assert_eq!(read(&body), ok("<I will not.>", FinishReason::Stop));
+    let whole = json!({"choices": [{"index": 0, "finish_reason": "stop",
+        "message": {"role": "assistant", "content": null, "refusal": "No."}}]});
+    assert_eq!(read(&whole.to_string()), ok("<No.>", FinishReason::Stop));
+}
+
+#[test]
+fn a_finish_reason_that_is_no_word_ends_a_whole_answer() {
+    let odd = event(&json!({"choices": [{"delta": {}, "finish_reason": 1}]}));
+    assert_eq!(read(&(say("a") + &odd)), ok("a", FinishReason::Stop));
+    assert_eq!(read(&(say("a") + &odd + DONE)), ok("a", FinishReason::Stop));
+    let none = event(&json!({"choices": [{"delta": {}, "finish_reason": 0}]}));
+    assert_eq!(read(&(say("a") + &none)), cut_off("a"));
+}
+
+#[test]
 fn old_completions_have_a_text_and_what_nobody_can_read_is_no_empty_answer() {
     let legacy = event(&json!({"choices": [{"text": "legacy", "finish_reason": "stop"}]})) + DONE;
     assert_eq!(read(&legacy), ok("legacy", FinishReason::Stop));

@@ -199,7 +199,7 @@ fn segments_are_joined_or_stand_behind_their_speakers() {
         + &delta(" Hello", json!("t"))
         + &event(&segment("B", "Hello"))
         + &event(&done);
-    assert_eq!(read(SSE, &body).0, "Hi. Hello");
+    assert_eq!(read(SSE, &body).0, "Hi. Hello there.");
     assert_eq!(by_speaker(SSE, &body).0, "A: Hi.\nB: Hello");
     assert_eq!(by_speaker(SSE, &(delta("Hi.", Value::Null) + DONE)).0, "Hi.");
     assert_eq!(by_speaker(SSE, &(delta("Hi.", json!("s")) + &event(&done))).0, "Hi. Hello there.");
@@ -291,11 +291,66 @@ fn errors_are_errors_in_every_form() {
     assert_eq!(read(SSE, &(said + &done + &event(&error))), refused("Hi", "too short"));
 }
 
+#[test]
+fn the_rest_of_a_whole_text_follows_its_deltas() {
+    let delta = |text: &str| event(&json!({"type": "transcript.text.delta", "delta": text}));
+    let done = |text: &str| event(&json!({"type": "transcript.text.done", "text": text, "usage": tokens()}));
+    for (deltas, whole, expected) in [
+        (&["Hi", " you"][..], "Hi you and me.", "Hi you and me."),
+        (&[" Hi"], "Hi you.", " Hi you."),
+        (&["Hi you."], "Hi you.", "Hi you."),
+        (&["Hi you."], "Hi", "Hi you."),
+        (&["Hi you."], "", "Hi you."),
+        (&["Hi you."], "Something else that is longer.", "Hi you."),
+        (&["Hi you."], "Hi you. \n", "Hi you."),
+    ] {
+        let body = deltas.iter().map(|text| delta(text)).collect::<String>() + &done(whole) + DONE;
+        assert_eq!(read(SSE, &body), counted(expected, 37, 12, 37), "{whole}");
+    }
+    let halves = "data: {\"type\":\"transcript.text.delta\",\"delta\":\"a\\ud83d\"}\n\n\
+                  data: {\"type\":\"transcript.text.delta\",\"delta\":\"\\ude00\"}\n\n";
+    assert_eq!(read(SSE, &(halves.to_owned() + &done("a😀 b"))).0, "a😀 b");
+}
+
+#[test]
+fn a_stream_of_plain_words_is_read_where_text_was_asked_for() {
+    let plain = |content_type: &str, body: &str| read_as(content_type, true, false, body);
+    let segments = "data:  Hello there.\n\ndata: Yes.\n\ndata: 1984\n\n: ping\n\ndata: \"quoted\"\n\n";
+    assert_eq!(plain(SSE, segments), ok(" Hello there. Yes. 1984 quoted"));
+    assert_eq!(plain(SSE, &(segments.to_owned() + DONE)), ok(" Hello there. Yes. 1984 quoted"));
+    assert_eq!(plain(SSE, "Hello there, all of you.\n"), ok("Hello there, all of you."));
+    assert_eq!(plain(TEXT, "[music] data: x\n\nYes.\n"), ok("[music] data: x\n\nYes."));
+    let events = event(&json!({"type": "transcript.text.delta", "delta": "Hi"}))
+        + &event(&json!({"type": "transcript.text.done", "text": "Hi"}));
+    assert_eq!(plain(SSE, &events), ok("Hi"));
+    assert_eq!(plain(SSE, "data: {\"type\": <<<<\n\n").1, invalid("an event that is not OpenAI's JSON").1);
+    assert!(matches!(plain(SSE, "data: {\"error\":\"too long\"}\n\n").1, Err(UpstreamError::Refused { .. })));
+    assert!(matches!(plain(SSE, "error: {\"error\":\"too long\"}\n").1, Err(UpstreamError::Refused { .. })));
+    // Where JSON was asked for, words are no answer.
+    assert_eq!(read(SSE, "data: Hello there.\n\n"), invalid("an event that is not OpenAI's JSON"));
+}
+
+#[test]
+fn values_of_the_wrong_type_cost_no_transcript() {
+    for odd in ["null", "1", "-2.5", "true", "\"x\"", "[1]", "{\"a\":[]}", "NaN", "-Infinity", "1e999"] {
+        let whole = format!(
+            r#"{{"text":"a","id":{odd},"language":{odd},"duration":{odd},"model":{odd},"usage":{odd},"words":{odd},"segments":[
+            {{"id":{odd},"avg_logprob":{odd},"no_speech_prob":{odd},"temperature":{odd},"text":"a"}}]}}"#
+        ).replace('\n', "");
+        assert_eq!(read(JSON, &whole), ok("a"), "{odd}");
+        let stream = format!(
+            "data: {{\"type\":\"transcript.text.delta\",\"delta\":\"a\",\"logprobs\":{odd}}}\n\n\
+             data: {{\"type\":\"transcript.text.done\",\"text\":\"a\",\"logprobs\":{odd},\"usage\":{odd}}}\n\n"
+        );
+        assert_eq!(read(SSE, &stream), ok("a"), "{odd}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_come_to_something_and_cuts_change_nothing(
         content_type in prop::sample::select(vec![SSE, JSON, TEXT, ""]),
-        speakers in any::<bool>(),
+        (text, speakers) in any::<(bool, bool)>(),
         lines in prop::collection::vec(
             prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..24),
@@ -315,7 +370,7 @@ proptest! {
         let body = lines.join(ending.as_bytes());
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(body.len() + 1)).collect();
         cuts.sort_unstable();
-        let transcript = || reader(content_type, false, speakers);
+        let transcript = || reader(content_type, text, speakers);
         prop_assert_eq!(read_cut_body(transcript(), &body, &cuts), read_body(transcript(), &body, usize::MAX));
     }
 }

@@ -1,0 +1,214 @@
+//! Bodies of Gemini's, and what they come to.
+
+use serde_json::json;
+
+use super::*;
+use crate::upstream::Fault;
+use crate::upstream::exchange::Refusal;
+use crate::upstream::reading::EventBody;
+use crate::upstream::testing::{Outcome, read_body};
+use crate::wire::completion::{PromptTokensDetails, Usage};
+
+fn reader() -> EventBody<Reply> {
+    EventBody::new(Reply::new(Secret::new("hush".into())))
+}
+
+/// The texts and the end of a body, read in pieces of the given size.
+fn read(body: &str, piece: usize) -> Outcome {
+    read_body(reader(), body.as_bytes(), piece)
+}
+
+fn event(json: &str) -> String {
+    format!("data: {json}\r\n\r\n")
+}
+
+fn text(text: &str, reason: &str) -> String {
+    event(&format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}]}}{reason}}}]}}"#))
+}
+
+const STOP: &str = r#","finishReason":"STOP""#;
+
+#[test]
+fn the_last_word_on_usage_counts_field_by_field() {
+    let body = event(
+        r#"{"usageMetadata":{"promptTokenCount":15,"thoughtsTokenCount":5,"toolUsePromptTokenCount":2}}"#,
+    ) + &text("a", STOP)
+        + &event(
+            r#"{"usageMetadata":{"promptTokenCount":13,"candidatesTokenCount":4,"cachedContentTokenCount":1,"promptTokensDetails":[{"modality":"AUDIO","tokenCount":9},{"modality":"TEXT","tokenCount":4}]}}"#,
+        );
+    let (_, end) = read(&body, 7);
+    let usage = end.unwrap().1;
+    assert_eq!((usage.prompt_tokens, usage.completion_tokens, usage.total_tokens), (15, 9, 24));
+    assert_eq!(usage.prompt_tokens_details, PromptTokensDetails { audio_tokens: 9, cached_tokens: 1 });
+    assert_eq!(usage.completion_tokens_details.reasoning_tokens, 5);
+}
+
+#[test]
+fn stop_on_every_chunk_ends_nothing() {
+    let body = text("a", STOP) + &text("b", STOP) + &text("c", r#","finishReason":"MAX_TOKENS""#);
+    assert_eq!(read(&body, 3), ("abc".into(), Ok((FinishReason::Length, Usage::default()))));
+}
+
+#[test]
+fn thoughts_are_told_from_the_answer_and_parts_of_one_event_are_joined() {
+    let body = event(
+        r#"{"candidates":[{"content":{"parts":[{"text":"h","thought":true},{"text":"m","thought":true},{"text":"a"},{"inlineData":{}},{"text":"b","thoughtSignature":"x"}]},"finishReason":"STOP"}]}"#,
+    );
+    assert_eq!(read(&body, 1000).0, "(hm)ab");
+}
+
+#[test]
+fn every_way_to_end_is_decided() {
+    let reason = |word: &str| {
+        event(&format!(r#"{{"candidates":[{{"finishReason":"{word}","finishMessage":"why"}}]}}"#))
+    };
+    let ok = |reason| Ok((reason, Usage::default()));
+    let invalid = |why: &str| Err(UpstreamError::Invalid(why.into()));
+    for (body, expected) in [
+        (reason("STOP"), ok(FinishReason::Stop)),
+        (reason("MAX_TOKENS"), ok(FinishReason::Length)),
+        (reason("SAFETY"), ok(FinishReason::ContentFilter)),
+        (reason("OTHER"), Err(UpstreamError::Speechless("finished with OTHER and without text: why".into()))),
+        (text("a", "") + &reason("LANGUAGE"), ok(FinishReason::Stop)),
+        (text("a", "") + &reason("NEW_REASON"), ok(FinishReason::Stop)),
+        (text("a", ""), Err(UpstreamError::Disconnected)),
+        (String::new(), invalid("an empty response")),
+        (event("{}"), invalid("an empty response")),
+        ("<html>busy</html>".into(), invalid("a body that is no event stream")),
+        (event("nonsense"), invalid("an event that is not Gemini's JSON")),
+        (text("a", "") + r#"data: {"candidates":[{"con"#, Err(UpstreamError::Disconnected)),
+        (
+            event(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#),
+            Err(UpstreamError::Blocked("SAFETY".into())),
+        ),
+        (event(r#"{"promptFeedback":{"safetyRatings":[]}}"#) + &text("a", STOP), ok(FinishReason::Stop)),
+    ] {
+        for piece in [1, 5, 4096] {
+            assert_eq!(read(&body, piece).1, expected, "{body}");
+        }
+    }
+}
+
+#[test]
+fn an_error_in_mid_stream_fails_the_reply_whatever_came_before() {
+    let error = r#"{"error":{"code":503,"message":"overloaded hush","status":"UNAVAILABLE"}}"#;
+    let pretty = "{\n  \"error\": {\n    \"code\": 503,\n    \"message\": \"overloaded hush\"\n  }\n}\n";
+    for body in [text("a", STOP) + &event(error), text("a", STOP) + pretty, format!("[{error}]")] {
+        let expected = UpstreamError::Refused {
+            fault: Fault::Upstream,
+            status: Some(503),
+            message: "overloaded [removed]".into(),
+            retry_after: None,
+        };
+        assert_eq!(read(&body, 6).1, Err(expected), "{body}");
+    }
+}
+
+#[test]
+fn a_whole_answer_without_event_stream_is_read() {
+    let body = r#"[{"candidates":[{"content":{"parts":[{"text":"a"}]}}]},
+        {"candidates":[{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP"}]}]"#;
+    assert_eq!(read(body, 9), ("ab".into(), Ok((FinishReason::Stop, Usage::default()))));
+}
+
+#[test]
+fn refusals_are_told_apart() {
+    let fault = |status, body: &str| {
+        let refused = Refusal { status, retry_after: None, body: body.as_bytes().to_vec() };
+        match complaint::refusal(&refused, "hush") {
+            UpstreamError::Refused { fault, status, retry_after, .. } => {
+                (fault, status, retry_after.map(|d| d.as_secs()))
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        fault(400, r#"{"error":{"code":400,"message":"x","details":[{"reason":"API_KEY_INVALID"}]}}"#).0,
+        Fault::Credentials
+    );
+    assert_eq!(fault(400, "{}"), (Fault::Request, Some(400), None));
+    assert_eq!(fault(403, ""), (Fault::Credentials, Some(403), None));
+    assert_eq!(fault(404, "<html>"), (Fault::NotServed, Some(404), None));
+    assert_eq!(
+        fault(429, r#"[{"error":{"details":[{"x":1},{"retryDelay":"34.4s"}]}}]"#),
+        (Fault::RateLimit, Some(429), Some(34))
+    );
+    assert_eq!(fault(503, ""), (Fault::Upstream, Some(503), None));
+}
+
+#[test]
+fn a_days_quota_is_no_limit_that_passes() {
+    let quota = |id: &str| {
+        let body = format!(
+            r#"{{"error":{{"code":429,"details":[{{"violations":[{{"quotaId":"{id}"}}]}},{{"retryDelay":"48s"}}]}}}}"#
+        );
+        match complaint::refusal(&Refusal { status: 429, retry_after: None, body: body.into() }, "hush") {
+            UpstreamError::Refused { fault, .. } => fault,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(quota("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), Fault::RateLimit);
+    assert_eq!(quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), Fault::Quota);
+}
+
+#[test]
+fn a_block_behind_text_is_a_content_filter() {
+    let block = event(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#);
+    let filtered = Ok((FinishReason::ContentFilter, Usage::default()));
+    assert_eq!(read(&(text("a", "") + &block), 5), ("a".into(), filtered.clone()));
+    assert_eq!(read(&(text("a", STOP) + &block), 5), ("a".into(), filtered.clone()));
+    assert_eq!(read(&(block.clone() + &text("a", STOP)), 5), ("a".into(), filtered));
+    assert_eq!(read(&block, 5), (String::new(), Err(UpstreamError::Blocked("SAFETY".into()))));
+    for none in
+        [json!(null), json!(7), json!("BLOCK_REASON_UNSPECIFIED"), json!("BLOCKED_REASON_UNSPECIFIED")]
+    {
+        let feedback = event(&json!({"promptFeedback": {"blockReason": none}}).to_string());
+        assert_eq!(
+            read(&(feedback + &text("a", STOP)), 5).1,
+            Ok((FinishReason::Stop, Usage::default())),
+            "{none}"
+        );
+    }
+}
+
+#[test]
+fn a_second_candidate_is_never_mixed_in() {
+    let candidate = |index: serde_json::Value, text: &str, reason: &str| {
+        json!({"index": index, "finishReason": reason,
+        "content": {"parts": [{"text": text}]}})
+    };
+    let both =
+        json!({"candidates": [candidate(json!(1), "b", "MAX_TOKENS"), candidate(json!(0), "a", "STOP")]});
+    let second = json!({"candidates": [candidate(json!("1"), "b", "SAFETY")]});
+    let mut unnumbered =
+        json!({"candidates": [candidate(json!(null), "a", "STOP"), candidate(json!(null), "b", "OTHER")]});
+    unnumbered["candidates"][0].as_object_mut().unwrap().remove("index");
+    let body = [&both, &second, &unnumbered].map(|json| event(&json.to_string())).concat();
+    assert_eq!(read(&body, 4096), ("aa".into(), Ok((FinishReason::Stop, Usage::default()))));
+}
+
+#[test]
+fn values_of_the_wrong_type_cost_no_answer() {
+    for odd in ["null", "1", "-2.5", "true", "\"x\"", "[1]", "{\"a\":[]}", "NaN", "-Infinity", "1e999"] {
+        let body = event(&format!(
+            r#"{{"candidates":[{{"content":{{"role":{odd},"parts":[{odd},{{"text":"a","thoughtSignature":{odd}}}]}},
+            "finishReason":"STOP","finishMessage":{odd},"avgLogprobs":{odd},"safetyRatings":{odd},"logprobsResult":{odd}}}],
+            "usageMetadata":{odd},"modelVersion":{odd},"responseId":{odd},"createTime":{odd},"promptFeedback":{odd}}}"#
+        ).replace('\n', ""));
+        assert_eq!(read(&body, 4096), ("a".into(), Ok((FinishReason::Stop, Usage::default()))), "{odd}");
+        let after = text("a", STOP)
+            + &event(&format!(r#"{{"candidates":{odd},"usageMetadata":{{"promptTokenCount":{odd}}}}}"#));
+        assert_eq!(read(&after, 4096).0, "a", "{odd}");
+        assert!(read(&after, 4096).1.is_ok(), "{odd}");
+    }
+    let numbered = text("a", r#","finishReason":1"#);
+    assert_eq!(read(&numbered, 7), ("a".into(), Ok((FinishReason::Stop, Usage::default()))));
+    let unfinished = text("a", r#","finishReason":0"#);
+    assert_eq!(read(&unfinished, 7), ("a".into(), Err(UpstreamError::Disconnected)));
+}
+
+#[test]
+fn heartbeats_with_a_name_are_passed_over() {
+    let body = "event: ping\ndata: 12:30\n\n".to_owned() + &text("a", STOP);
+    assert_eq!(read(&body, 3), ("a".into(), Ok((FinishReason::Stop, Usage::default()))));
+}

@@ -1,0 +1,195 @@
+//! JSON as servers write it, and values as they put them: what is not an answer's text must not cost the answer.
+//!
+//! [`parse`] takes what JSON does not allow where its meaning is plain: halves of surrogate pairs, `NaN` and
+//! `Infinity` (Python's servers write them), numbers beyond any range, control characters in strings, unknown escapes and
+//! nesting without end. The functions that look into a value ([`text`], [`count`], [`index`]) take each form in
+//! which a server has been seen to write it, and pass over every other one.
+
+mod rewrite;
+
+use memchr::memchr_iter;
+use serde_json::Value;
+
+use super::surrogates;
+use rewrite::rewritten;
+
+/// Largest count that is one: JSON's readers agree on numbers up to here.
+const LARGEST_COUNT: f64 = 9_007_199_254_740_992.0;
+
+/// Parses JSON. Halves of surrogate pairs in its strings become their [stand-ins](surrogates).
+///
+/// # Errors
+/// Those of serde_json, for what is no JSON with leniency either.
+pub fn parse(text: &str) -> serde_json::Result<Value> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if surrogates::may_hold(text) || holds_surrogates(text.as_bytes()) {
+        return serde_json::from_str(&rewritten(text));
+    }
+    match serde_json::from_str(text) {
+        Err(err) if !err.is_eof() => serde_json::from_str(&rewritten(text)),
+        parsed => parsed,
+    }
+}
+
+/// Returns true if the text may hold the escape of half of a pair: it begins with `\ud`.
+fn holds_surrogates(text: &[u8]) -> bool {
+    memchr_iter(b'\\', text).any(|at| matches!(text.get(at + 1..at + 3), Some([b'u', b'd' | b'D'])))
+}
+
+/// Returns a field's text, if it is one and not empty.
+#[must_use]
+pub fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
+    object.get(field)?.as_str().filter(|text| !text.is_empty())
+}
+
+/// Returns what a field counts. Digits in a string count, parts of one (seconds have them) as a whole. What is
+/// negative, without end or no number is absent.
+#[must_use]
+pub fn count(value: &Value) -> Option<u64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(digits) => digits.trim().parse().ok()?,
+        _ => return None,
+    };
+    (0.0..=LARGEST_COUNT).contains(&number).then(|| number.ceil() as u64)
+}
+
+/// Returns the first of several candidates or choices whose `index` is 0, or which has none: hearken asks for one, and
+/// another one is never mixed in.
+#[must_use]
+pub fn first_of<'a>(event: &'a Value, field: &str) -> Option<&'a Value> {
+    let all = event.get(field)?.as_array()?;
+    all.iter().filter(|item| item.is_object()).find(|item| index(item) == 0)
+}
+
+fn index(item: &Value) -> u64 {
+    item.get("index").and_then(count).unwrap_or(0)
+}
+
+/// Returns true if a field says something in a form that is not a word: a number other than 0, `true`.
+#[must_use]
+pub fn says_something(object: &Value, field: &str) -> bool {
+    match object.get(field) {
+        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+        Some(Value::Bool(is_so)) => *is_so,
+        _ => false,
+    }
+}
+
+/// Returns what an event tells in this field, in all places where it may stand: beside the choices or instead of them,
+/// in the first of them (Moonshot, OpenRouter), in Groq's own object. JSON pointers would allocate for each step, and this
+/// is asked of each chunk.
+pub fn told<'a>(event: &'a Value, field: &'static str) -> impl Iterator<Item = &'a Value> {
+    let places = [Some(event), first_of(event, "choices"), event.get("x_groq")];
+    places.into_iter().flatten().filter_map(move |place| place.get(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A value's text as it is published.
+    fn settled(json: &str) -> String {
+        surrogates::settled(parse(json).unwrap().as_str().unwrap()).into_owned()
+    }
+
+    #[test]
+    fn halves_of_pairs_cost_no_text() {
+        assert_eq!(settled(r#""a\ud83d\ude00b""#), "a😀b");
+        assert_eq!(settled(r#""a\uD83Db\uDE00""#), "a\u{fffd}b\u{fffd}");
+        assert_eq!(settled(r#""\ud83d\n\u00e9\\ud83d\"""#), "\u{fffd}\né\\ud83d\"");
+        assert_eq!(settled("\"\u{10FFFF}\""), "\u{10FFFF}");
+        assert_eq!(settled(r#""\udbff\udfff""#), "\u{10FFFF}");
+    }
+
+    #[test]
+    fn words_of_python_and_numbers_beyond_range_are_null() {
+        let odd = r#"{"a":NaN,"b":[Infinity,-Infinity,1e999,-1e999],"c":"NaN","d":1}"#;
+        assert_eq!(
+            parse(odd).unwrap(),
+            json!({"a": null, "b": [null, null, null, null], "c": "NaN", "d": 1})
+        );
+    }
+
+    #[test]
+    fn odd_strings_and_deep_nesting_beside_a_text_are_taken() {
+        assert_eq!(parse("{\"a\":\"x\u{1}\ny\\x\\u12\"}").unwrap(), json!({"a": "x\u{1}\ny\\x\\u12"}));
+        let deep = format!("{{\"deep\":{}1{},\"a\":\"x\"}}", "[".repeat(1000), "]".repeat(1000));
+        assert_eq!(parse(&deep).unwrap()["a"], "x");
+        let deep =
+            format!("{{\"deep\":{}\"]}}\\\"\"{},\"a\":\"x\"}}", "{\"a\":[".repeat(500), "]}".repeat(500));
+        assert_eq!(parse(&deep).unwrap()["a"], "x");
+    }
+
+    #[test]
+    fn what_is_no_json_stays_none_and_a_cut_is_told() {
+        for text in
+            ["", "nonsense", "{\"a\": <<<", "{\"a\":NaN", "{\"a\":\"\\ud83d", "{'a': 1}", "{\"a\":1}}"]
+        {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        for text in ["{\"a\":", "{\"a\":NaN,", "{\"a\":\"\\ud83d"] {
+            assert!(parse(text).unwrap_err().is_eof(), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_are_read_in_every_form() {
+        for (value, expected) in [
+            (json!(12), Some(12)),
+            (json!("12"), Some(12)),
+            (json!(12.0), Some(12)),
+            (json!(" 12.0 "), Some(12)),
+            (json!(9.2), Some(10)),
+            (json!(-3), None),
+            (json!("-3"), None),
+            (json!(1e300), None),
+            (json!("inf"), None),
+            (json!("NaN"), None),
+            (json!(null), None),
+            (json!(true), None),
+            (json!({"n": 1}), None),
+            (json!([1]), None),
+        ] {
+            assert_eq!(count(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_index_decides_and_not_the_position() {
+        let of = |choices: Value| {
+            first_of(&json!({"choices": choices}), "choices").map(|choice| choice["t"].clone())
+        };
+        assert_eq!(of(json!([{"index": 1, "t": "b"}, {"index": 0, "t": "a"}])), Some(json!("a")));
+        assert_eq!(of(json!([{"index": "1", "t": "b"}, {"t": "a"}, {"t": "c"}])), Some(json!("a")));
+        assert_eq!(of(json!([{"index": 1.0, "t": "b"}])), None);
+        assert_eq!(of(json!([null, 7, {"index": {}, "t": "a"}])), Some(json!("a")));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_json_is_parsed_as_serde_does(text: String, number: i64, ascii: bool) {
+            let value = json!({"text": text, "list": [number, null, true, {"n": -1}]});
+            let mut json = value.to_string();
+            if ascii {
+                json = json.encode_utf16().map(|unit| match u8::try_from(unit) {
+                    Ok(byte) if byte.is_ascii() => char::from(byte).to_string(),
+                    _ => format!("\\u{unit:04x}"),
+                }).collect();
+            }
+            let mut parsed = parse(&json).unwrap();
+            let settled = surrogates::settled(parsed["text"].as_str().unwrap()).into_owned();
+            parsed["text"] = settled.into();
+            prop_assert_eq!(parsed, value);
+        }
+
+        #[test]
+        fn no_text_panics(text in "[\\[\\]{}\",:\\\\u0-9dDeE.+NaInfity -]{0,40}") {
+            let _ = parse(&text);
+            let _ = rewritten(&text);
+        }
+    }
+}

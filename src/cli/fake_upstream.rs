@@ -27,12 +27,15 @@ SCRIPTS
     split[=BYTES]    the body goes out in pieces of this many bytes (1): characters and frames are split
     usage=WHERE      chat: apart (on a chunk of its own, if asked for), beside (on the last chunk), none
     style=STYLE      transcription: openai, diarize, mistral, vllm or speaches
+    odd              beside the answer stands what JSON does not allow: NaN, half a character
+    gzip             the body is compressed, though nothing asks for it
     plain            transcription: `stream` is ignored, as by whisper-1
 
   Faults in place of an answer:
     400 ... 599      this HTTP error, in the dialect's words; 429=SECONDS and 503=SECONDS with the dialect's hint
     daily            429 for a quota that is used up: waiting does not help
     badkey           the key is refused
+    region           the region that the call comes from is refused
     blocked          the prompt is refused by the content filter
     slam             the connection is closed without a word
     silent           the request is taken and never answered

@@ -13,6 +13,7 @@ use super::body::Playback;
 use super::ledger::{Call, Judge, Ledger};
 use super::score::{Score, Voice};
 use super::script::{Dialect, ErrorForm, Fault, Instead, Mishap, Script, Shape};
+use super::zipped::Zipped;
 
 /// What a proxy says when it has lost its upstream.
 const PAGE: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
@@ -27,6 +28,8 @@ pub(super) enum Refusal {
     Daily,
     /// The key is not the one.
     WrongKey,
+    /// The region that the call comes from is not served.
+    Region,
     /// There is no key.
     NoKey,
     /// The prompt does not pass the content filter.
@@ -122,11 +125,16 @@ impl Stage {
             }
             Some(Fault::Within { .. }) | None => {
                 let content_type = voice.content_type();
-                let Shape { pause, split, .. } = script.shape;
+                let Shape { pause, split, gzip, .. } = script.shape;
                 let score = Score::new(voice, &script, verdict.faulty);
-                HttpResponse::Ok()
-                    .insert_header((header::CONTENT_TYPE, content_type))
-                    .body(Playback::new(score, call, pause, split))
+                let playback = Playback::new(score, call, pause, split);
+                let mut response = HttpResponse::Ok();
+                response.insert_header((header::CONTENT_TYPE, content_type));
+                if gzip {
+                    response.insert_header((header::CONTENT_ENCODING, "gzip")).body(Zipped::new(playback))
+                } else {
+                    response.body(playback)
+                }
             }
         }
     }
@@ -144,6 +152,7 @@ async fn instead_of_an_answer(
         Instead::Status(status, hint) => Refusal::Status(status, hint),
         Instead::Daily => Refusal::Daily,
         Instead::BadKey => Refusal::WrongKey,
+        Instead::Region => Refusal::Region,
         Instead::Blocked => Refusal::Blocked,
         Instead::Silent => return pending().await,
         Instead::Slam => {

@@ -8,6 +8,7 @@
 //! | `tokens` | what it is said to cost |
 //! | `score` | the acts of an answer, in order: the frames of a dialect and what a script makes of them |
 //! | `body` | plays them: pauses, pieces, cuts |
+//! | `zipped` | compresses them on the way |
 //! | `ledger` | who is faulty, and what is counted |
 //! | `course` | the way of a call through all of these |
 //! | `gemini`, `chat`, `transcription` | the dialects: what they refuse, and their words |
@@ -29,3 +30,4 @@ pub mod server;
 pub mod text;
 mod tokens;
 mod transcription;
+mod zipped;

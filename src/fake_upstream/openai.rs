@@ -60,6 +60,7 @@ fn error(refusal: &Refusal, model: &str) -> (u16, Value) {
                 information on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.";
             (429, plain(message, "insufficient_quota", "insufficient_quota".into()))
         }
+        Refusal::Region => (403, of_status(403, model)),
         Refusal::WrongKey => (401, of_status(401, model)),
         Refusal::NoKey => {
             let message = "You didn't provide an API key. You need to provide your API key in an Authorization \

@@ -145,6 +145,7 @@ impl Score {
             Part::End => return Some(Act::End),
         };
         self.next = next;
+        let said = if self.shape.odd { with_oddities(&said) } else { said };
         (!said.is_empty()).then(|| Act::Say(said.into()))
     }
 
@@ -186,6 +187,11 @@ impl Score {
         let bytes = Bytes::from(frame);
         Act::Say(bytes.slice(..bytes.len() / 2))
     }
+}
+
+/// A part with what servers write beside an answer, in its first object.
+fn with_oddities(part: &str) -> String {
+    part.replacen("{\"", r#"{"odd":[NaN,-Infinity,1e999,"\ud83d",{"index":"1"}],""#, 1)
 }
 
 /// A text as it stands between the quotes of a JSON string.

@@ -65,6 +65,10 @@ pub struct Shape {
     pub usage: Option<UsagePlace>,
     /// How a transcription streams.
     pub style: Option<Style>,
+    /// Beside each part of the answer stands what no reader needs and JSON does not allow: `NaN`, half a surrogate pair.
+    pub odd: bool,
+    /// The body is compressed, though nothing asks for it.
+    pub gzip: bool,
     /// The transcription knows no streams and answers whole, as `whisper-1` does.
     pub plain: bool,
 }
@@ -80,6 +84,8 @@ impl Default for Shape {
             size: None,
             usage: None,
             style: None,
+            odd: false,
+            gzip: false,
             plain: false,
         }
     }
@@ -145,6 +151,8 @@ pub enum Instead {
     Daily,
     /// The key is refused.
     BadKey,
+    /// The region that the call comes from is refused.
+    Region,
     /// The prompt is refused by the content filter.
     Blocked,
     /// The connection is closed without a word.
@@ -283,6 +291,7 @@ impl Instead {
             Self::Status(..) => "status",
             Self::Daily => "daily",
             Self::BadKey => "badkey",
+            Self::Region => "region",
             Self::Blocked => "blocked",
             Self::Slam => "slam",
             Self::Silent => "silent",

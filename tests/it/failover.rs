@@ -61,11 +61,57 @@ fn the_next_channel_answers_where_the_first_one_fails() {
 
 #[test]
 fn what_a_channel_will_say_again_ends_its_turn_at_once() {
-    for status in [401, 403, 404] {
+    for status in [401, 403, 404, 501] {
         let (first, second) = (error(status).start(), FakeUpstream::gemini().say("x").start());
         let hearken = over(&first, &second).start();
         assert_eq!(hearken.wait(&hearken.submit(json!({})))["status"], "completed");
         assert_eq!((first.requests(), second.requests()), (1, 1), "{status}");
+    }
+}
+
+#[test]
+fn a_refused_account_or_region_is_the_channels_fault() {
+    for (kind, status, body) in [
+        (
+            FakeUpstream::gemini as fn() -> Script,
+            400,
+            json!({"error": {"code": 400, "message": "User location is not supported for the API use.", "status": "FAILED_PRECONDITION"}}),
+        ),
+        (
+            FakeUpstream::gemini,
+            400,
+            json!({"error": {"code": 400, "message": "Gemini API free tier is not available; please enable billing."}}),
+        ),
+        (
+            FakeUpstream::openai,
+            403,
+            json!({"error": {"message": "Country, region, or territory not supported", "code": "unsupported_country_region_territory"}}),
+        ),
+        (
+            FakeUpstream::openai,
+            429,
+            json!({"error": {"message": "Not active.", "code": "billing_not_active"}}),
+        ),
+    ] {
+        let (first, second) =
+            (kind().refuses(status, &body).start(), FakeUpstream::gemini().say("x").start());
+        let hearken = Hearken::builder()
+            .upstream("first", first.kind(), &first.base_url())
+            .channel("priority = 5")
+            .gemini_named("second", &second.base_url())
+            .start();
+        assert_eq!(hearken.wait(&hearken.submit(json!({})))["status"], "completed");
+        assert_eq!((first.requests(), second.requests()), (1, 1), "{body}");
+        hearken.log_line("the upstream refuses the channel's account or region");
+
+        let alone = Hearken::before(&first).start();
+        let error = alone.try_submit(json!({"sync": true})).error(502, "upstream_auth_error");
+        assert_eq!(
+            (&error["upstream_status"], &error["retryable"]),
+            (&json!(status), &json!(false)),
+            "{error}"
+        );
+        assert!(error["message"].as_str().unwrap().contains("account"), "{error}");
     }
 }
 

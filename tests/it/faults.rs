@@ -30,7 +30,7 @@ const NOBODY: &str = "nobody";
 /// A fault: what happens, and the scripts that make it happen before the first chunk and after it.
 type Fault = (&'static str, Option<&'static str>, Option<&'static str>);
 
-const FAULTS: [Fault; 26] = [
+const FAULTS: [Fault; 30] = [
     ("nobody listens", Some(NOBODY), None),
     ("closes without a word", Some("slam"), None),
     ("never answers", Some("silent"), None),
@@ -53,10 +53,14 @@ const FAULTS: [Fault; 26] = [
     ("429, come back in 60 s", Some("429=60"), None),
     ("429, the quota is used up", Some("daily"), None),
     ("500", Some("500"), None),
+    ("501", Some("501"), None),
     ("503", Some("503"), None),
+    ("the region is refused", Some("region"), None),
     ("the prompt is blocked", Some("blocked"), None),
     ("the filter ends the answer", None, Some("filtered")),
     ("every byte by itself: no fault", None, Some("split")),
+    ("`NaN` and half characters beside the answer: no fault", None, Some("odd")),
+    ("compressed unasked: no fault", None, Some("gzip")),
 ];
 
 /// What a client sees.

@@ -422,3 +422,30 @@ fn many_tasks_at_once_are_kept_apart() {
     }
     assert_eq!(upstream.requests(), 80);
 }
+
+#[test]
+fn a_block_behind_text_ends_the_answer_as_its_filter_would() {
+    let block = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}});
+    let choice = choice_of(FakeUpstream::gemini().say("half").event(&block).ends());
+    assert_eq!(
+        (&choice["message"]["content"], &choice["finish_reason"]),
+        (&json!("half"), &json!("content_filter"))
+    );
+    error_of(FakeUpstream::gemini().event(&block).ends(), "content_policy_violation");
+}
+
+#[test]
+fn a_second_candidate_and_odd_values_are_passed_over() {
+    let say = |text: &str, more: &str| {
+        format!(
+            "data: {{\"candidates\":[{{\"index\":1,\"content\":{{\"parts\":[{{\"text\":\"other\"}}]}}}},\
+            {{\"index\":0,\"avgLogprobs\":NaN,\"content\":{{\"role\":7,\"parts\":[{{\"text\":\"{text}\"}}]}}{more}}}],\
+            \"usageMetadata\":{{\"promptTokenCount\":\"11\",\"candidatesTokenCount\":5.0,\"thoughtsTokenCount\":-1}}}}\r\n\r\n"
+        )
+    };
+    let body = say("a\\ud83d", "") + &say("\\ude00", ",\"finishReason\":\"STOP\"");
+    let task = task_of(FakeUpstream::gemini().raw(body).ends(), json!({}));
+    assert_eq!(task["results"][0]["choices"][0]["message"]["content"], "a\u{1F600}", "{task}");
+    let usage = &task["results"][0]["usage"];
+    assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&json!(11), &json!(5)));
+}

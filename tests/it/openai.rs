@@ -1,5 +1,7 @@
 //! The openai channel: what it asks, and what it makes of every kind of answer.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
@@ -381,4 +383,124 @@ fn a_refused_connection_and_a_redirect_are_upstream_errors() {
     let location = format!("{}/chat/completions", elsewhere.base_url());
     error_of(FakeUpstream::openai().status(307).header("location", &location).ends(), "upstream_error");
     assert_eq!(elsewhere.requests(), 0);
+}
+
+#[test]
+fn halves_of_a_character_in_two_chunks_are_joined() {
+    let say =
+        |escaped: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{escaped}\"}}}}]}}\n\n");
+    let script =
+        FakeUpstream::openai().raw(say("a\\ud83d")).raw(say("\\ude00b")).raw(say("\\ud83d")).say("c");
+    assert_eq!(choice_of(script)["message"]["content"], "a\u{1F600}b\u{FFFD}c");
+}
+
+#[test]
+fn a_refusal_stands_in_a_field_of_its_own() {
+    let refuse = |text: &str| chunk(&json!({"content": null, "refusal": text}), None);
+    let upstream = FakeUpstream::openai().event(&refuse("I will")).event(&refuse(" not.")).start();
+    let hearken = Hearken::start(&upstream);
+    let id = hearken.submit(json!({"stream": true}));
+    let frames = hearken.stream(&id).rest();
+    assert_eq!(
+        (frames[1].delta(), frames[2].delta()),
+        (json!({"refusal": "I will"}), json!({"refusal": " not."}))
+    );
+    let message = hearken.wait(&id)["results"][0]["choices"][0]["message"].clone();
+    assert_eq!(message, json!({"role": "assistant", "content": "", "refusal": "I will not."}));
+}
+
+#[test]
+fn values_beside_the_answer_may_be_of_any_type() {
+    let odd = "data: {\"id\":7,\"model\":null,\"created\":\"now\",\"choices\":[\
+        {\"index\":1,\"delta\":{\"content\":\"other\"},\"finish_reason\":\"length\"},\
+        {\"index\":0,\"delta\":{\"role\":[],\"content\":\"a\"},\"logprobs\":{\"content\":[{\"logprob\":-Infinity}]},\"finish_reason\":1}],\
+        \"usage\":{\"prompt_tokens\":\"11\",\"completion_tokens\":8.0,\"total_tokens\":-1,\"cost\":NaN}}\n\n";
+    let task = task_of(FakeUpstream::openai().raw(odd).raw("data: [DONE]\n\n").ends(), json!({}));
+    assert_eq!(task["status"], "completed", "{task}");
+    let (choice, usage) = (&task["results"][0]["choices"][0], &task["results"][0]["usage"]);
+    assert_eq!((&choice["message"]["content"], &choice["finish_reason"]), (&json!("a"), &json!("stop")));
+    assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&json!(11), &json!(8)));
+}
+
+#[test]
+fn a_compressed_stream_is_read_as_it_comes() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut pack = |text: &str| {
+        encoder
+            .write_all(format!("data: {}\n\n", chunk(&json!({"content": text}), None)).as_bytes())
+            .unwrap();
+        encoder.flush().unwrap();
+        std::mem::take(encoder.get_mut())
+    };
+    let (first, second) = (pack("a"), pack("b"));
+    encoder
+        .write_all(format!("data: {}\n\ndata: [DONE]\n\n", chunk(&json!({}), Some("stop"))).as_bytes())
+        .unwrap();
+    let last = encoder.finish().unwrap();
+    let script = FakeUpstream::openai().header("content-encoding", "gzip");
+    let upstream = script.raw(first).hold().raw(second).hold().raw(last).ends().start();
+    assert_eq!(read_as_it_comes(&upstream).0, "ab");
+
+    let whole = json!({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}).to_string();
+    for (coding, body) in [("gzip", gzip(&whole)), ("", gzip(&whole)), ("gzip", whole.clone().into_bytes())] {
+        let script =
+            FakeUpstream::openai().header("content-encoding", coding).content_type("application/json");
+        assert_eq!(choice_of(script.raw(body).ends().with_length())["message"]["content"], "a", "{coding}");
+    }
+    let refused = FakeUpstream::openai().status(400).header("content-encoding", "gzip");
+    let refused = refused.raw(gzip("{\"error\":{\"message\":\"too long\"}}")).ends();
+    assert_eq!(
+        error_of(refused, "upstream_rejected")["message"],
+        "The upstream refuses this request: too long"
+    );
+    let unknown = FakeUpstream::openai().header("content-encoding", "br").raw("x").ends();
+    let message = error_of(unknown, "upstream_invalid_response")["message"].clone();
+    assert!(message.as_str().unwrap().contains("compressed with br"), "{message}");
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn errors_keep_their_words_in_whatever_form_they_come() {
+    for (content_type, body) in [
+        ("application/json", "\"too long\""),
+        ("text/plain", "too long"),
+        ("application/json", "{\"error\":\"too long\"}"),
+        ("application/json", "{\"detail\":\"too long\"}"),
+        ("application/json", "{\"message\":\"too long\"}"),
+        ("text/event-stream", "data: {\"error\":{\"message\":\"too long\"}}\n\ndata: [DONE]\n\n"),
+        ("text/event-stream", "event: error\ndata: too long\n\n"),
+    ] {
+        for script in [FakeUpstream::openai(), FakeUpstream::gemini(), FakeUpstream::transcription()] {
+            let error =
+                error_of(script.status(400).content_type(content_type).raw(body).ends(), "upstream_rejected");
+            assert_eq!(error["message"], "The upstream refuses this request: too long", "{body}");
+        }
+    }
+    let secret = FakeUpstream::openai()
+        .status(400)
+        .content_type("text/plain")
+        .raw(format!("no {UPSTREAM_KEY} here"))
+        .ends();
+    assert_eq!(
+        error_of(secret, "upstream_rejected")["message"],
+        "The upstream refuses this request: no [removed] here"
+    );
+}
+
+#[test]
+fn what_a_server_does_not_do_is_not_asked_for_again() {
+    let upstream =
+        FakeUpstream::openai().refuses(501, &openai_error("server_error", "no audio here")).start();
+    let base_url = upstream.base_url();
+    let lines = format!(
+        "[[channels]]\nkind = \"openai\"\nbase_url = \"{base_url}\"\napi_key = \"k\"\nmodels = [\"{MODEL}\"]\nmax_retries = 2"
+    );
+    let hearken = Hearken::builder().channel(&lines).start();
+    let error = hearken.try_submit(json!({"sync": true})).error(502, "upstream_error");
+    assert_eq!((&error["retryable"], upstream.requests()), (&json!(false), 1), "{error}");
 }

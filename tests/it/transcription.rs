@@ -6,6 +6,7 @@ use crate::support::form::{fields, parts};
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
 use crate::support::host::Host;
 use crate::support::outcome::{choice_with, error_of, read_as_it_comes};
+use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script, chunk};
 use crate::support::{MODEL, base64, fixture};
 
@@ -306,5 +307,41 @@ fn errors_and_nonsense_become_the_codes_of_the_contract() {
         script().raw("data: nonsense\n\n").ends(),
     ] {
         error_of(script, "upstream_invalid_response");
+    }
+}
+
+#[test]
+fn a_whole_text_that_says_more_than_its_deltas_is_told_to_its_end() {
+    let done = |text: &str| json!({"type": "transcript.text.done", "text": text});
+    let script = || FakeUpstream::transcription().say("Hi").say(" you");
+    assert_eq!(text_of(script().event(&done("Hi you and me.")).ends()), "Hi you and me.");
+    assert_eq!(text_of(script().event(&done("Something else entirely.")).ends()), "Hi you");
+}
+
+#[test]
+fn a_plain_text_is_told_as_it_comes_in_either_form() {
+    let asked = "response_format = \"text\"";
+    for (content_type, first, second, text) in [
+        ("text/plain; charset=utf-8", "Hello there, you", " and me.\n", "Hello there, you and me."),
+        ("text/event-stream", "data:  Hello there.\n\n", "data: Yes.\n\n", " Hello there. Yes."),
+    ] {
+        let script = FakeUpstream::transcription().content_type(content_type);
+        let upstream = script.raw(first).hold().raw(second).ends().start();
+        let hearken = Hearken::before(&upstream).channel(asked).start();
+        let id = hearken.submit(json!({"stream": true}));
+        let mut stream = hearken.stream(&id);
+        let mut frames = vec![stream.frame(), stream.frame()];
+        upstream.release();
+        frames.extend(stream.rest());
+        assert_eq!(content(&frames), text, "{content_type}");
+    }
+}
+
+#[test]
+fn odd_values_beside_a_transcript_cost_nothing_of_it() {
+    let odd = "{\"text\":\"Hi \\ud83d\\ude00\",\"usage\":{\"input_tokens\":\"11\",\"output_tokens\":5.0,\"total_tokens\":null},\
+        \"segments\":[{\"text\":\"Hi\",\"avg_logprob\":-Infinity,\"no_speech_prob\":NaN}],\"language\":7}";
+    for content_type in ["application/json", "text/event-stream", "text/plain"] {
+        assert_eq!(text_of(whole(content_type, odd)), "Hi \u{1F600}", "{content_type}");
     }
 }

@@ -115,6 +115,11 @@ fn error(refusal: &Refusal, model: &str) -> (u16, Value) {
                 ]),
             )
         }
+        Refusal::Region => {
+            let mut error = plain(400, "User location is not supported for the API use.");
+            error["status"] = "FAILED_PRECONDITION".into();
+            (400, error)
+        }
         Refusal::NoKey => {
             let message = "Method doesn't allow unregistered callers (callers without established identity). \
                 Please use API Key or other form of API consumer identity to call this API.";

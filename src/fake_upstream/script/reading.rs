@@ -214,6 +214,8 @@ impl<'a> Draft<'a> {
                     ("speaches", Style::Speaches),
                 ])?);
             }
+            "odd" => shape.odd = step.bare(true)?,
+            "gzip" => shape.gzip = step.bare(true)?,
             "plain" => shape.plain = step.bare(true)?,
             "after" => self.after = Some((step, step.number(0..=MOST_CHUNKS)?)),
             "first" => self.first = Some((step, step.number(1..=u64::MAX)?)),
@@ -235,6 +237,7 @@ impl<'a> Draft<'a> {
         match step.name {
             "daily" => instead(Instead::Daily),
             "badkey" => instead(Instead::BadKey),
+            "region" => instead(Instead::Region),
             "blocked" => instead(Instead::Blocked),
             "slam" => instead(Instead::Slam),
             "silent" => instead(Instead::Silent),

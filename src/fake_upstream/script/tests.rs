@@ -29,7 +29,8 @@ fn a_model_carries_its_script_behind_the_first_plus() {
 
 #[test]
 fn the_shape_is_what_the_steps_say() {
-    let shape = script("chunks=3+pause=10+delay=20+think+split+size=32+usage=beside+style=vllm+plain").shape;
+    let shape =
+        script("chunks=3+pause=10+delay=20+think+split+size=32+usage=beside+style=vllm+odd+gzip+plain").shape;
     let expected = Shape {
         chunks: 3,
         pause: Duration::from_millis(10),
@@ -39,6 +40,8 @@ fn the_shape_is_what_the_steps_say() {
         size: Some(32),
         usage: Some(UsagePlace::Beside),
         style: Some(Style::Vllm),
+        odd: true,
+        gzip: true,
         plain: true,
     };
     assert_eq!(shape, expected);

@@ -172,7 +172,7 @@ pub(super) fn tags(source: &mut impl Source) -> io::Result<Tags> {
 
 /// The whole size of the ID3v2 tag that starts here, or `None` if none does. A header that is cut off
 /// counts if what is there of it is valid: text that merely begins with these letters is not.
-fn id3_size(head: &[u8]) -> Option<u64> {
+pub(super) fn id3_size(head: &[u8]) -> Option<u64> {
     let rest = head.strip_prefix(b"ID3")?;
     let version = rest.first().is_none_or(|major| (2..=4).contains(major));
     let revision = rest.get(1).is_none_or(|revision| *revision != 0xff);

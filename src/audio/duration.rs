@@ -1,34 +1,25 @@
-//! How long a file says that it lasts: by its header or index, by its last page, or by the size of its frames.
-//! Nothing is decoded, and nobody vouches for what a file says.
+//! How long a file lasts by what is there of it: by its frames, its pages, its samples or its index, and not by what
+//! its header promises. Nothing is decoded.
 
-use std::io::SeekFrom;
 use std::time::Duration;
 
-use symphonia::core::formats::FormatReader;
-
-use super::container::{self, Container};
-use super::library::{Source, ask, is_sound};
+use super::container::Container;
+use super::layout::Layout;
+use super::library::Source;
 
 /// What says more is a lie: the highest that a request may carry lasts for hours.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// As much of a file is looked through: all of what a request may carry, and the beginning of longer ones, from which
+/// the rest is estimated.
+const MOST_SCANNED: u64 = 32 << 20;
 
-/// Reads how long the file in `source`, which is of this container, says that it lasts, in a bounded number of
-/// bytes; `None` if it does not say. Leaves `source` at its start.
+/// Returns how long the file in `source`, which is of this container, lasts, from a bounded number of bytes; `None` if
+/// that cannot be known. Leaves `source` at its start.
 ///
-/// For MPEG audio without a tag of its length and for ADTS this is an estimate from some of the frames.
+/// Files that were joined count together.
 pub fn stated(source: &mut impl Source, container: Container) -> Option<Duration> {
-    let tags = container::tags(source).ok()?;
-    let length = ask(source, tags.end, container, length).ok();
-    source.seek(SeekFrom::Start(0)).ok()?;
-    length.flatten().filter(|length| (1..=LONGEST.as_nanos()).contains(&length.as_nanos()))
-}
-
-/// The length of the first track of sound that has one.
-fn length(format: &dyn FormatReader) -> Option<Duration> {
-    format.tracks().iter().filter(|track| is_sound(track)).find_map(|track| {
-        let length = track.time_base?.calc_duration(track.duration?)?;
-        Duration::try_from_secs_f64(length.as_secs_f64()).ok()
-    })
+    let length = Layout::find(source, container, MOST_SCANNED).ok()?.duration();
+    length.filter(|length| (1..=LONGEST.as_nanos()).contains(&length.as_nanos()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! bytes of it, and may fail or panic over bytes that are anybody's. It decides nothing about what it is asked.
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use symphonia::core::errors::Result;
@@ -11,27 +12,30 @@ use symphonia::default::formats::{
     AdtsReader, AiffReader, FlacReader, IsoMp4Reader, MpaReader, OggReader, WavReader,
 };
 
+use super::boxes::Clipped;
 use super::container::Container;
-use super::wave::PlainWave;
+use super::made_header::MadeHeader;
+use super::{aiff, wave};
 
 /// The most that one question may read: enough for the index of hours of MPEG-4 and for most pictures that
 /// stand in the way, and still a matter of milliseconds where the bytes are base64.
-const MOST_READ: u64 = 2 << 20;
+pub(super) const MOST_READ: u64 = 2 << 20;
 
 /// Random access to bytes, from wherever they come.
 pub trait Source: Read + Seek + Send + Sync {}
 
 impl<S: Read + Seek + Send + Sync> Source for S {}
 
-/// Asks something of the file that starts at `offset`, which has the signature of this container; `None` if
-/// the library cannot read so much as its headers, or has no answer.
-pub(super) fn ask<T>(
+/// Asks something of the part of a file that has the signature of this container, and lets the library read at most so
+/// many bytes of it.
+pub(super) fn ask_part<T>(
     source: &mut impl Source,
-    offset: u64,
+    range: Range<u64>,
     container: Container,
-    question: impl FnOnce(&dyn FormatReader) -> Option<T>,
+    most: u64,
+    question: impl FnOnce(&mut dyn FormatReader) -> Option<T>,
 ) -> io::Result<Option<T>> {
-    ask_bytes(source, offset, |stretch| question(open(stretch, container).ok()?.as_ref()))
+    ask_range(source, range, most, |stretch| question(open(stretch, container).ok()?.as_mut()))
 }
 
 /// Asks something of the bytes from `offset` on.
@@ -43,10 +47,19 @@ pub(super) fn ask_bytes<T>(
     offset: u64,
     question: impl for<'s> FnOnce(Box<dyn MediaSource + 's>) -> Option<T>,
 ) -> io::Result<Option<T>> {
-    let length = source.seek(SeekFrom::End(0))?.saturating_sub(offset);
-    source.seek(SeekFrom::Start(offset))?;
+    let end = source.seek(SeekFrom::End(0))?;
+    ask_range(source, offset..end, MOST_READ, question)
+}
+
+fn ask_range<T>(
+    source: &mut impl Source,
+    range: Range<u64>,
+    most: u64,
+    question: impl for<'s> FnOnce(Box<dyn MediaSource + 's>) -> Option<T>,
+) -> io::Result<Option<T>> {
+    source.seek(SeekFrom::Start(range.start))?;
     let mut failure = None;
-    let stretch = Stretch { source, offset, length, left: MOST_READ, failure: &mut failure };
+    let stretch = Stretch { source, at: range.start, range, left: most, failure: &mut failure };
     let answer = guarded(|| question(Box::new(stretch))).flatten();
     failure.map_or(Ok(answer), Err)
 }
@@ -62,10 +75,22 @@ pub(super) fn is_sound(track: &Track) -> bool {
 }
 
 /// Reads the headers with the reader of this container, and no other: the library's own search for a
-/// signature goes on for a megabyte through whatever it does not know.
-fn open<'s>(stretch: Box<dyn MediaSource + 's>, container: Container) -> Result<Box<dyn FormatReader + 's>> {
+/// signature goes on for a megabyte through whatever it does not know. Headers that it does not understand, and sizes
+/// that it would believe, are put in order before.
+pub(crate) fn open<'s>(
+    mut stretch: Box<dyn MediaSource + 's>,
+    container: Container,
+) -> Result<Box<dyn FormatReader + 's>> {
     let stretch: Box<dyn MediaSource + 's> = match container {
-        Container::Wav => Box::new(PlainWave::new(stretch)?),
+        Container::Wav => {
+            let shape = wave::shape(&mut stretch)?;
+            Box::new(MadeHeader::new(stretch, shape))
+        }
+        Container::Aiff => {
+            let shape = aiff::shape(&mut stretch)?;
+            Box::new(MadeHeader::new(stretch, shape))
+        }
+        Container::M4a => Box::new(Clipped::new(stretch)?),
         _ => stretch,
     };
     let stream = MediaSourceStream::new(stretch, Default::default());
@@ -81,11 +106,12 @@ fn open<'s>(stretch: Box<dyn MediaSource + 's>, container: Container) -> Result<
     })
 }
 
-/// What the library sees: the file behind its tags, until it has read too much of it.
+/// What the library sees: one stretch of the file, until it has read too much of it.
 struct Stretch<'s, S> {
     source: &'s mut S,
-    offset: u64,
-    length: u64,
+    range: Range<u64>,
+    /// Where it reads in the file.
+    at: u64,
     left: u64,
     /// The first failure of the source, which the library would blend with its own complaints.
     failure: &'s mut Option<io::Error>,
@@ -96,7 +122,8 @@ impl<S: Source> Read for Stretch<'_, S> {
         if self.left == 0 {
             return Err(io::Error::other("too much was read in search of an answer"));
         }
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
+        let left = self.left.min(self.range.end.saturating_sub(self.at));
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
         let count = self.source.read(buf.get_mut(..most).unwrap_or_default()).map_err(|error| {
             let kind = error.kind();
             if kind != io::ErrorKind::Interrupted {
@@ -105,18 +132,21 @@ impl<S: Source> Read for Stretch<'_, S> {
             io::Error::from(kind)
         })?;
         self.left = self.left.saturating_sub(count as u64);
+        self.at = self.at.saturating_add(count as u64);
         Ok(count)
     }
 }
 
 impl<S: Source> Seek for Stretch<'_, S> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let to = match to {
-            SeekFrom::Start(position) => SeekFrom::Start(self.offset.saturating_add(position)),
-            relative => relative,
+        let at = match to {
+            SeekFrom::Start(at) => self.range.start.checked_add(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.range.end.checked_add_signed(by),
         };
-        let position = self.source.seek(to)?;
-        position.checked_sub(self.offset).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+        let at = at.filter(|at| *at >= self.range.start).ok_or(io::ErrorKind::InvalidInput)?;
+        self.at = self.source.seek(SeekFrom::Start(at))?;
+        Ok(self.at - self.range.start)
     }
 }
 
@@ -126,6 +156,6 @@ impl<S: Source> MediaSource for Stretch<'_, S> {
     }
 
     fn byte_len(&self) -> Option<u64> {
-        Some(self.length)
+        Some(self.range.end.saturating_sub(self.range.start))
     }
 }

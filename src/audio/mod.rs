@@ -1,8 +1,10 @@
 //! The audio a task carries: where it comes from, what it is and how it travels.
 
 pub mod address;
+pub(crate) mod aiff;
 pub mod base64_reader;
 pub mod base64_text;
+pub(crate) mod boxes;
 pub mod container;
 pub mod data_uri;
 pub mod duration;
@@ -10,7 +12,9 @@ pub mod facts;
 pub mod gate;
 pub mod host_pattern;
 pub mod label;
+pub(crate) mod layout;
 pub mod library;
+mod made_header;
 pub mod no_audio;
 pub mod source;
 pub mod text;

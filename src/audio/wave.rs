@@ -1,148 +1,127 @@
-//! A WAVE file in its plainest form: however its header is written, it reads as RIFF with one `fmt ` and one
-//! `data` chunk. The library that reads WAVE knows no RF64 (EBU Tech 3306), loses its place behind a `LIST`
-//! of odd length, and takes the sizes that a program writes that cannot go back to its header for true.
+//! The chunks of a WAVE file: however its header is written, it can be shown as RIFF with one `fmt ` and one `data`
+//! chunk. The library that reads WAVE knows no RF64 (EBU Tech 3306), loses its place behind a `LIST` of odd length,
+//! and takes the sizes for true that a program writes that cannot go back to its header.
 //! This file finds the two chunks and understands neither.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use symphonia::core::io::MediaSource;
+use super::made_header::{Shape, end_of_chunks, walk};
 
-use super::container::read_at;
-
-/// Chunks that are looked at: a header comes from outside.
-const CHUNKS: usize = 256;
+/// How a file begins.
+const FORMS: [&[u8; 4]; 3] = [b"RIFF", b"RF64", b"BW64"];
 /// The longest `fmt ` chunk that is shown; real ones have 40 bytes at most, or some hundred for rare codecs.
 const FORMAT: u32 = 4096;
 /// From here on a size that goes beyond the end of the file is no size: 64-bit forms write the highest number,
 /// and programs that write to a pipe that one, or about half of it.
-const UNKNOWN: u32 = 0x7fff_0000;
+const UNKNOWN: u32 = 0x7f00_0000;
+/// How much is searched at a time for a file that follows.
+const SEARCHED: usize = 64 << 10;
 
-/// A WAVE file behind a header that was made for it.
-pub(crate) struct PlainWave<'s> {
-    inner: Box<dyn MediaSource + 's>,
-    header: Vec<u8>,
-    /// Where the samples start in `inner`, and how many bytes they are said to be.
-    data: u64,
-    length: u64,
-    position: u64,
-}
-
-/// Are these the first bytes of a WAVE file?
+/// Returns whether these are the first bytes of a WAVE file.
 pub(crate) fn is_wave(head: &[u8]) -> bool {
-    let form = head.get(..4).is_some_and(|id| matches!(id, b"RIFF" | b"RF64" | b"BW64"));
+    let form = head.first_chunk().is_some_and(|id| FORMS.contains(&id));
     form && head.get(8..12) == Some(b"WAVE")
 }
 
-impl<'s> PlainWave<'s> {
-    /// Looks for the chunks of the file that `inner` holds. Of a file that ends before its samples, only what
-    /// is there is shown.
-    pub(crate) fn new(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Self> {
-        let end = inner.seek(SeekFrom::End(0))?;
-        let mut header = b"RIFF\xff\xff\xff\xffWAVE".to_vec();
-        let (mut data, mut length) = (end, 0);
-        let riff_is_empty = read_at::<8>(&mut inner, 0)?.bytes().ends_with(&[0; 4]);
-        let mut long_length = None;
-        let mut at: u64 = 12;
-        for _ in 0..CHUNKS {
-            let head = read_at::<24>(&mut inner, at)?;
-            let Some((id, size, content)) = chunk(head.bytes()) else { break };
-            let start = at.saturating_add(8);
-            match id {
-                // The sizes of the whole file and of its samples, in 64 bits each.
-                b"ds64" => long_length = content.get(8..).and_then(|rest| rest.first_chunk()).copied(),
-                b"fmt " if size <= FORMAT && header.len() == 12 => {
-                    header.extend_from_slice(b"fmt ");
-                    header.extend_from_slice(&size.to_le_bytes());
-                    inner.seek(SeekFrom::Start(start))?;
-                    (&mut inner).take(u64::from(size)).read_to_end(&mut header)?;
-                    // The pad byte.
-                    header.resize(header.len().next_multiple_of(2), 0);
-                }
-                b"data" => {
-                    let to_the_end = end.saturating_sub(start);
-                    length = match (size, long_length) {
-                        (u32::MAX, Some(length)) => u64::from_le_bytes(length),
-                        (UNKNOWN.., _) if u64::from(size) > to_the_end => to_the_end,
-                        (0, _) if riff_is_empty => to_the_end,
-                        _ => u64::from(size),
-                    };
-                    data = start;
-                    let shown = u32::try_from(length).unwrap_or(u32::MAX);
-                    header.extend_from_slice(b"data");
-                    header.extend_from_slice(&shown.to_le_bytes());
-                    break;
-                }
-                _ => {}
+/// Looks for the chunks of the file that `inner` holds. Of a file that ends before its samples, only what is there is
+/// shown.
+pub(super) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
+    let end = inner.seek(SeekFrom::End(0))?;
+    let header = b"RIFF\xff\xff\xff\xffWAVE".to_vec();
+    let mut shape = Shape { header, data: end, length: 0, end, is_cut: true };
+    let mut long_length = None;
+    walk(inner, 12, u32::from_le_bytes, |inner, chunk| {
+        match &chunk.id {
+            // The sizes of the whole file and of its samples, in 64 bits each.
+            b"ds64" => {
+                let length = chunk.content.get(8..).and_then(|rest| rest.first_chunk());
+                long_length = length.map(|length| u64::from_le_bytes(*length));
             }
-            at = start.saturating_add(u64::from(size)).saturating_add(u64::from(size % 2));
+            b"fmt " if chunk.size <= FORMAT && shape.header.len() == 12 => {
+                shape.header.extend_from_slice(b"fmt ");
+                shape.header.extend_from_slice(&chunk.size.to_le_bytes());
+                inner.seek(SeekFrom::Start(chunk.start))?;
+                inner.by_ref().take(u64::from(chunk.size)).read_to_end(&mut shape.header)?;
+                // The pad byte.
+                shape.header.resize(shape.header.len().next_multiple_of(2), 0);
+            }
+            b"data" => {
+                let stated = match (chunk.size, long_length) {
+                    (u32::MAX, Some(length)) => length,
+                    (size, _) => u64::from(size),
+                };
+                samples(inner, &mut shape, chunk.start, stated)?;
+                let shown = u32::try_from(shape.length).unwrap_or(u32::MAX);
+                shape.header.extend_from_slice(b"data");
+                shape.header.extend_from_slice(&shown.to_le_bytes());
+                return Ok(None);
+            }
+            _ => {}
         }
-        inner.seek(SeekFrom::Start(0))?;
-        Ok(Self { inner, header, data, length, position: 0 })
-    }
+        Ok(Some(chunk.end()))
+    })?;
+    inner.seek(SeekFrom::Start(0))?;
+    Ok(shape)
+}
 
+/// Finds how many bytes of samples there are from `start` on, of which the header states so many.
+fn samples(inner: &mut (impl Read + Seek), shape: &mut Shape, start: u64, stated: u64) -> io::Result<()> {
+    let end = shape.end;
+    let there = end.saturating_sub(start);
+    shape.data = start;
+    let chunks_end = |inner: &mut _, at| end_of_chunks(inner, at, end, u32::from_le_bytes, &FORMS);
+    let is_placeholder = match stated {
+        // A recorder that died, or a pipe; or there is nothing, and chunks may follow.
+        0 => chunks_end(inner, start)?.is_none(),
+        size => size > there && size >= u64::from(UNKNOWN),
+    };
+    if is_placeholder {
+        shape.end = next_file(inner, start, end)?;
+        shape.length = shape.end - start;
+        shape.is_cut = false;
+    } else if stated > there {
+        shape.length = there;
+    } else {
+        shape.length = stated;
+        shape.is_cut = false;
+        let behind = start + stated;
+        // Not everybody writes the pad byte.
+        for at in [behind + stated % 2, behind] {
+            if let Some(found) = chunks_end(inner, at)? {
+                shape.end = found;
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns where the next WAVE file begins behind samples of unknown number, or the end.
+fn next_file(inner: &mut (impl Read + Seek), start: u64, end: u64) -> io::Result<u64> {
+    const HEAD: usize = 16;
+    let mut block = Vec::with_capacity(SEARCHED + HEAD);
+    let mut at = start;
+    while at < end {
+        inner.seek(SeekFrom::Start(at))?;
+        block.clear();
+        inner.by_ref().take((SEARCHED + HEAD) as u64).read_to_end(&mut block)?;
+        let found = memchr::memmem::find_iter(&block, b"RIFF")
+            .find(|place| block.get(place + 8..place + 16) == Some(b"WAVEfmt "));
+        if let Some(found) = found {
+            return Ok(at + found as u64);
+        }
+        at += SEARCHED as u64;
+    }
+    Ok(end)
+}
+
+impl Shape {
     /// Returns true if at least one sample of each channel is there.
-    pub(crate) fn has_sample(&mut self) -> io::Result<bool> {
-        let there = self.end()?.saturating_sub(self.header.len() as u64);
+    pub(super) fn has_sample(&self) -> bool {
         // A `fmt ` chunk says how many bytes these are.
-        let block = self
-            .header
-            .get(32..34)
-            .map_or(1, |block| block.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
-        Ok(there >= block.max(1))
-    }
-
-    /// How long the file is as it is shown.
-    fn end(&mut self) -> io::Result<u64> {
-        let there = self.inner.seek(SeekFrom::End(0))?.saturating_sub(self.data);
-        Ok(there.min(self.length).saturating_add(self.header.len() as u64))
-    }
-}
-
-/// Identifier, size and first bytes of the chunk that these bytes begin.
-fn chunk(bytes: &[u8]) -> Option<(&[u8; 4], u32, &[u8])> {
-    let (id, rest) = bytes.split_first_chunk::<4>()?;
-    let (size, content) = rest.split_first_chunk::<4>()?;
-    Some((id, u32::from_le_bytes(*size), content))
-}
-
-impl Read for PlainWave<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let made = self.header.len() as u64;
-        let count = match self.position.checked_sub(made) {
-            None => {
-                let from = usize::try_from(self.position).map_err(io::Error::other)?;
-                self.header.get(from..).unwrap_or_default().read(buf)?
-            }
-            Some(behind) => {
-                self.inner.seek(SeekFrom::Start(self.data.saturating_add(behind)))?;
-                (&mut self.inner).take(self.length.saturating_sub(behind)).read(buf)?
-            }
-        };
-        self.position = self.position.saturating_add(count as u64);
-        Ok(count)
-    }
-}
-
-impl Seek for PlainWave<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.end()?.checked_add_signed(by),
-        };
-        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
-    }
-}
-
-impl MediaSource for PlainWave<'_> {
-    fn is_seekable(&self) -> bool {
-        self.inner.is_seekable()
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        let there = self.inner.byte_len()?.saturating_sub(self.data);
-        Some(there.min(self.length).saturating_add(self.header.len() as u64))
+        let block =
+            self.header.get(32..34).and_then(<[u8]>::first_chunk).map(|block| u16::from_le_bytes(*block));
+        self.length >= u64::from(block.unwrap_or(1)).max(1)
     }
 }
 

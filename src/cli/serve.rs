@@ -20,7 +20,7 @@ const FIRST_KEY: &str = "default";
 /// What is logged when nobody says otherwise. The dispatcher would call it an error that a stream is broken off
 /// on purpose, once for each reader, at every deploy. And h2 would warn of each connection that it ends because its client
 /// resets one stream after the other, without a word of whose it is.
-const LOG_FILTER: &str = "hearken=info,warn,actix_http::h1::dispatcher=off,h2=error";
+const LOG_FILTER: &str = "hearken=info,warn,actix_http::h1::dispatcher=off,h2=error,symphonia=off";
 
 /// What `--help` says below the options.
 const HELP: &str = "\

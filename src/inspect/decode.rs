@@ -1,34 +1,37 @@
-//! From bytes to samples: finds the track of sound, decodes its packets one after the other to interleaved
+//! From bytes to samples, one part of a file: finds the track of sound, decodes its packets one after the other to interleaved
 //! floats, skips and counts what is damaged. It measures nothing and words nothing but why a file cannot be
 //! decoded.
 
-use std::io::{self, Read, SeekFrom};
-
 use symphonia::core::errors::Error;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, Track};
-use symphonia::core::io::{MediaSource, MediaSourceStream};
-use symphonia::core::meta::MetadataOptions;
+use symphonia::core::formats::{FormatReader, Track};
+use symphonia::core::io::MediaSource;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Duration;
 
-use crate::audio::library::guarded;
-use crate::audio::wave::{PlainWave, is_wave};
+use crate::audio::container::Container;
+use crate::audio::layout::Part;
+use crate::audio::library::{guarded, open};
 
 use super::names;
 use super::opus;
 use super::source::{Watch, Watched};
 use super::track::{Chosen, Decoder, choose};
-use super::{Format, InspectError, Summary};
+use super::{Format, InspectError, Stop, Summary};
 
 /// Sampling rates that are measured, in Hz.
 const RATES: std::ops::RangeInclusive<u32> = 2_000..=384_000;
 /// The most channels that are measured.
 const CHANNELS: usize = 32;
 
-/// A file that is being decoded.
-pub(super) struct Decoding {
-    reader: Box<dyn FormatReader>,
+/// A sample beyond this, which is 100 dBFS, is damage: floats can hold anything.
+const LOUDEST: f32 = 1e5;
+/// How much longer than stated a part may last before the statement is taken for another file's, in seconds: some
+/// containers round.
+const SLACK: f64 = 0.1;
+
+/// One part of a file that is being decoded.
+pub(super) struct Decoding<'s> {
+    reader: Box<dyn FormatReader + 's>,
     watch: Watch,
     track: u32,
     decoder: Decoder,
@@ -38,40 +41,39 @@ pub(super) struct Decoding {
     pre_skip: usize,
     frames: u64,
     skipped: u64,
+    /// Samples that were no numbers.
+    damaged: u64,
     /// Whether rate and channels come from a decoded packet.
     settled: bool,
     ends_early: bool,
     fraction: Option<f32>,
     /// Length of the track in its own units of time.
     length: Option<u64>,
-    /// Whether the demuxer only guesses the length.
+    /// Whether the length that the demuxer gives is a guess, or not that of all that is there.
     guessed: bool,
+    /// Length of the part in bytes.
+    bytes: u64,
 }
 
-impl Decoding {
-    /// Reads the headers up to the first packet.
-    pub(super) fn open(mut source: Box<dyn MediaSource>) -> Result<Self, InspectError> {
-        let bytes = source.byte_len();
-        if source.is_seekable()
-            && let Some(error) = names::hopeless(source.as_mut()).map_err(InspectError::Source)?
-        {
+impl<'s> Decoding<'s> {
+    /// Reads the headers of a part up to its first packet.
+    pub(super) fn open(
+        source: &'s mut dyn MediaSource,
+        part: &Part,
+        container: Container,
+        stop: &Stop,
+    ) -> Result<Self, InspectError> {
+        let whole = source.byte_len();
+        let (mut source, watch) = Watched::new(source, part.range.clone(), stop);
+        let hopeless = names::hopeless(&mut source);
+        watch.check()?;
+        if let Ok(Some(error)) = hopeless {
             return Err(error);
         }
-        let source = if source.is_seekable() { plain(source).map_err(InspectError::Source)? } else { source };
-        let (source, watch) = Watched::new(source);
-        let stream = MediaSourceStream::new(Box::new(source), Default::default());
-        let probed = guarded(|| {
-            symphonia::default::get_probe().probe(
-                &Hint::new(),
-                stream,
-                FormatOptions::default(),
-                MetadataOptions::default(),
-            )
-        });
-        if let Some(error) = watch.failure() {
-            return Err(InspectError::Source(error));
-        }
-        let reader = match probed {
+        let bytes = part.range.end - part.range.start;
+        let opened = guarded(|| open(Box::new(source), container));
+        watch.check()?;
+        let reader = match opened {
             Some(Ok(reader)) => reader,
             Some(Err(error)) => return Err(names::unreadable(&error)),
             None => return Err(names::unreadable(&Error::DecodeError("damaged header"))),
@@ -81,14 +83,18 @@ impl Decoding {
             return Err(names::no_decoder(reader.as_ref(), container));
         };
         let Chosen { track, params, decoder, pre_skip, guessed } = chosen;
+        let stated = stated_seconds(&track, pre_skip);
+        let counted = part.duration.map(|duration| duration.as_secs_f64());
+        let is_more = matches!((stated, counted), (Some(stated), Some(counted)) if counted > stated + SLACK);
+        let guessed = guessed || is_more;
         let format = Format {
             container,
             codec: names::codec(params.codec).unwrap_or("unknown"),
             sample_rate: params.sample_rate.unwrap_or(0),
             channels: params.channels.as_ref().map_or(0, |channels| channels.count() as u32),
             bits_per_sample: params.bits_per_sample.filter(|_| names::has_bits(params.codec)),
-            bytes,
-            stated_seconds: stated_seconds(&track, pre_skip).filter(|seconds| *seconds > 0.0 && !guessed),
+            bytes: whole,
+            stated_seconds: stated.filter(|seconds| *seconds > 0.0 && !guessed),
         };
         Ok(Self {
             reader,
@@ -100,11 +106,13 @@ impl Decoding {
             pre_skip,
             frames: 0,
             skipped: 0,
+            damaged: 0,
             settled: false,
-            ends_early: false,
+            ends_early: part.is_cut,
             fraction: None,
             length: track.duration.map(|length| length.get()).filter(|length| *length > 0 && !guessed),
             guessed,
+            bytes,
         })
     }
 
@@ -118,7 +126,7 @@ impl Decoding {
         &self.samples
     }
 
-    /// How much of the file has been read, from 0 to 1, if anything tells.
+    /// Returns how much of the part has been read, from 0 to 1, if anything tells.
     pub(super) fn fraction(&self) -> Option<f32> {
         self.fraction
     }
@@ -126,11 +134,10 @@ impl Decoding {
     /// Decodes up to the next packet with samples; `false` at the end.
     pub(super) fn advance(&mut self) -> Result<bool, InspectError> {
         loop {
+            self.watch.check()?;
             let mut packet = match guarded(|| self.reader.next_packet()) {
                 Some(Ok(Some(packet))) => packet,
                 Some(Ok(None)) => break,
-                // Another stream follows in the same file, as in a recording of a radio.
-                Some(Err(Error::ResetRequired)) if self.choose_again() => continue,
                 _ => {
                     self.ends_early = true;
                     break;
@@ -160,9 +167,7 @@ impl Decoding {
             self.fraction = self.how_far(&packet);
             return Ok(true);
         }
-        if let Some(error) = self.watch.failure() {
-            return Err(InspectError::Source(error));
-        }
+        self.watch.check()?;
         let promised = self.format.stated_seconds.is_some();
         if !self.settled && (self.skipped > 0 || self.ends_early || promised) {
             return Err(names::nothing_decoded(&self.format, self.skipped));
@@ -175,22 +180,9 @@ impl Decoding {
         let seconds = self.frames as f64 / f64::from(self.format.sample_rate.max(1));
         // Some slack for containers that round.
         let missing = self.format.stated_seconds.is_some_and(|stated| seconds < stated - 0.05);
-        summary.audio_seconds = seconds;
-        summary.skipped_packets = self.skipped;
-        summary.incomplete = self.ends_early || missing;
-        summary.format = self.format;
-    }
-
-    /// Turns to the stream that begins now; `false` if it holds nothing to decode.
-    fn choose_again(&mut self) -> bool {
-        let Some(chosen) = choose(self.reader.as_ref()) else { return false };
-        self.track = chosen.track.id;
-        self.decoder = chosen.decoder;
-        self.pre_skip = chosen.pre_skip;
-        self.guessed = chosen.guessed;
-        // Its time starts anew, so that only the position in the file tells how far it is.
-        self.length = None;
-        true
+        summary.skipped_packets += self.skipped;
+        summary.damaged_samples += self.damaged;
+        summary.incomplete |= self.ends_early || missing;
     }
 
     /// Decodes one packet to `self.samples`; `None` if it is damaged.
@@ -219,9 +211,10 @@ impl Decoding {
                 (opus::RATE, channels)
             }
         };
-        // A float file may hold anything; what is no number is taken for silence.
-        for sample in samples.iter_mut().filter(|sample| !sample.is_finite()) {
-            *sample = 0.0;
+        // What is no number is taken for silence, what is out of all proportion for full scale.
+        for sample in samples.iter_mut().filter(|sample| !(sample.abs() <= LOUDEST)) {
+            *sample = if sample.is_nan() { 0.0 } else { 1.0_f32.copysign(*sample) };
+            self.damaged += 1;
         }
         Some(spec)
     }
@@ -237,24 +230,15 @@ impl Decoding {
     }
 
     fn how_far(&self, packet: &Packet) -> Option<f32> {
-        let (done, whole) = match (self.length, self.format.bytes) {
-            (Some(length), _) => {
+        let (done, whole) = match self.length {
+            Some(length) => {
                 let end = u64::try_from(packet.pts.get()).unwrap_or(0).saturating_add(packet.dur.get());
                 (end, length)
             }
-            (None, Some(bytes)) => (self.watch.position(), bytes),
-            (None, None) => return None,
+            None => (self.watch.position(), self.bytes),
         };
         (whole > 0).then(|| (done as f64 / whole as f64).min(1.0) as f32)
     }
-}
-
-/// The source as the demuxers can read it: some forms of WAVE they cannot.
-fn plain(mut source: Box<dyn MediaSource>) -> io::Result<Box<dyn MediaSource>> {
-    let mut head = Vec::with_capacity(12);
-    source.as_mut().take(12).read_to_end(&mut head)?;
-    source.seek(SeekFrom::Start(0))?;
-    Ok(if is_wave(&head) { Box::new(PlainWave::new(source)?) } else { source })
 }
 
 /// The duration that the container states, if any.

@@ -22,14 +22,16 @@ pub(super) struct Levels {
     rate: f64,
     window: u64,
     full_scale: f32,
-    /// Frames so far.
+    /// Seconds before the present format.
+    before: f64,
+    /// Frames of the present format so far.
     frames: u64,
     /// Of the window in progress: frames and sum of squares.
     filled: u64,
     squares: f64,
-    silent_frames: u64,
-    /// First frame of the silence in progress.
-    silent_since: Option<u64>,
+    silent_seconds: f64,
+    /// Start of the silence in progress, in seconds.
+    silent_since: Option<f64>,
     runs: Vec<Run>,
     passage: Option<Passage>,
     clipped: u64,
@@ -42,9 +44,10 @@ struct Run {
     positive: bool,
 }
 
+/// Where there is clipping, in seconds.
 struct Passage {
-    first: u64,
-    last: u64,
+    first: f64,
+    last: f64,
     samples: u64,
 }
 
@@ -59,15 +62,32 @@ impl Levels {
             rate: rate as f64,
             window: (rate * WINDOW_MS / 1000).max(1),
             full_scale: 1.0 - 1.0 / (1_u32 << (bits - 1)) as f32,
+            before: 0.0,
             frames: 0,
             filled: 0,
             squares: 0.0,
-            silent_frames: 0,
+            silent_seconds: 0.0,
             silent_since: None,
             runs: vec![Run::default(); format.channels.max(1) as usize],
             passage: None,
             clipped: 0,
         }
+    }
+
+    /// Goes on in another format.
+    pub(super) fn switch(&mut self, format: &Format, events: &mut Vec<Event>) {
+        if self.filled > 0 {
+            self.end_window(events);
+        }
+        let next = Self::new(format);
+        *self = Self {
+            before: self.seconds(self.frames),
+            silent_seconds: self.silent_seconds,
+            silent_since: self.silent_since,
+            passage: self.passage.take(),
+            clipped: self.clipped,
+            ..next
+        };
     }
 
     /// Looks at interleaved samples; silences and passages that ended go to `events`.
@@ -92,35 +112,31 @@ impl Levels {
         if self.filled > 0 {
             self.end_window(events);
         }
-        self.end_silence(self.frames, events);
+        self.end_silence(self.seconds(self.frames), events);
         self.end_passage(events);
-        summary.silence_seconds = self.seconds(self.silent_frames);
+        summary.silence_seconds = self.silent_seconds;
         summary.clipped_samples = self.clipped;
     }
 
     fn end_window(&mut self, events: &mut Vec<Event>) {
         let mean = self.squares / (self.filled as f64 * self.channels as f64);
-        let start = self.frames - self.filled;
+        let start = self.seconds(self.frames - self.filled);
         if 10.0 * mean.log10() < SILENCE_DBFS {
-            self.silent_frames += self.filled;
+            self.silent_seconds += self.filled as f64 / self.rate;
             self.silent_since.get_or_insert(start);
         } else {
             self.end_silence(start, events);
         }
-        if self
-            .passage
-            .as_ref()
-            .is_some_and(|passage| self.seconds(start.saturating_sub(passage.last)) > SAME_PASSAGE)
-        {
+        if self.passage.as_ref().is_some_and(|passage| start - passage.last > SAME_PASSAGE) {
             self.end_passage(events);
         }
         self.filled = 0;
         self.squares = 0.0;
     }
 
-    fn end_silence(&mut self, end: u64, events: &mut Vec<Event>) {
-        let Some(first) = self.silent_since.take() else { return };
-        let span = Span { start: self.seconds(first), end: self.seconds(end) };
+    fn end_silence(&mut self, end: f64, events: &mut Vec<Event>) {
+        let Some(start) = self.silent_since.take() else { return };
+        let span = Span { start, end };
         if span.seconds() >= LONG_SILENCE {
             events.push(Event::Silence(span));
         }
@@ -142,19 +158,20 @@ impl Levels {
             std::cmp::Ordering::Greater => 1,
         };
         self.clipped += new;
-        let first = (self.frames + 1).saturating_sub(u64::from(CLIPPED_RUN));
-        let passage = self.passage.get_or_insert(Passage { first, last: first, samples: 0 });
-        passage.last = self.frames + 1;
+        let first = self.seconds((self.frames + 1).saturating_sub(u64::from(CLIPPED_RUN)));
+        let last = self.seconds(self.frames + 1);
+        let passage = self.passage.get_or_insert(Passage { first, last, samples: 0 });
+        passage.last = last;
         passage.samples += new;
     }
 
     fn end_passage(&mut self, events: &mut Vec<Event>) {
         let Some(Passage { first, last, samples }) = self.passage.take() else { return };
-        let span = Span { start: self.seconds(first), end: self.seconds(last) };
+        let span = Span { start: first, end: last };
         events.push(Event::Clipping { span, samples });
     }
 
     fn seconds(&self, frames: u64) -> f64 {
-        frames as f64 / self.rate
+        self.before + frames as f64 / self.rate
     }
 }

@@ -12,24 +12,49 @@ const RANGE_SECONDS: f64 = 4.0;
 pub(super) struct Loudness {
     meter: EbuR128,
     channels: u32,
+    /// The highest peaks of formats before the present one, linear.
+    sample_peak: f64,
+    true_peak: f64,
 }
 
 impl Loudness {
     /// Builds the meter for the given rate and channels.
     pub(super) fn new(format: &Format) -> Result<Self, InspectError> {
         let mode = Mode::I | Mode::LRA | Mode::TRUE_PEAK | Mode::HISTOGRAM;
-        let mut meter = EbuR128::new(format.channels, format.sample_rate, mode).map_err(broken)?;
-        // The library places up to six channels itself; the order is that of WAVE.
+        let meter = EbuR128::new(format.channels, format.sample_rate, mode).map_err(broken)?;
+        let mut loudness = Self { meter, channels: format.channels, sample_peak: 0.0, true_peak: 0.0 };
+        loudness.place_channels()?;
+        Ok(loudness)
+    }
+
+    /// Goes on in another format: what was loud stays counted.
+    pub(super) fn switch(&mut self, format: &Format) -> Result<(), InspectError> {
+        (self.sample_peak, self.true_peak) = self.peaks();
+        self.meter.change_parameters(format.channels, format.sample_rate).map_err(broken)?;
+        self.channels = format.channels;
+        self.place_channels()
+    }
+
+    /// The library places up to six channels itself; the order is that of WAVE.
+    fn place_channels(&mut self) -> Result<(), InspectError> {
         let front = [Channel::Left, Channel::Right, Channel::Center, Channel::Unused];
-        let rest: &[Channel] = match format.channels {
+        let rest: &[Channel] = match self.channels {
             7 => &[Channel::Mp180, Channel::Mp090, Channel::Mm090],
             8 => &[Channel::LeftSurround, Channel::RightSurround, Channel::Mp090, Channel::Mm090],
-            _ => &[],
+            _ => return Ok(()),
         };
-        if !rest.is_empty() {
-            meter.set_channel_map(&[&front, rest].concat()).map_err(broken)?;
-        }
-        Ok(Self { meter, channels: format.channels })
+        self.meter.set_channel_map(&[&front, rest].concat()).map_err(broken)
+    }
+
+    /// Returns the highest sample and the highest true peak so far, linear.
+    fn peaks(&self) -> (f64, f64) {
+        let highest = |before: f64, peak: &dyn Fn(u32) -> Result<f64, ebur128::Error>| {
+            (0..self.channels).filter_map(|channel| peak(channel).ok()).fold(before, f64::max)
+        };
+        (
+            highest(self.sample_peak, &|channel| self.meter.sample_peak(channel)),
+            highest(self.true_peak, &|channel| self.meter.true_peak(channel)),
+        )
     }
 
     /// Measures interleaved samples.
@@ -39,12 +64,10 @@ impl Loudness {
 
     /// Writes what was measured over `seconds`.
     pub(super) fn finish(&self, seconds: f64, summary: &mut Summary) {
-        let highest = |peak: &dyn Fn(u32) -> Result<f64, ebur128::Error>| {
-            let linear = (0..self.channels).filter_map(|channel| peak(channel).ok()).fold(0.0, f64::max);
-            Some(20.0 * linear.log10()).filter(|level| level.is_finite())
-        };
-        summary.sample_peak_dbfs = highest(&|channel| self.meter.sample_peak(channel));
-        summary.true_peak_dbtp = highest(&|channel| self.meter.true_peak(channel));
+        let level = |peak: f64| Some(20.0 * peak.log10()).filter(|level| level.is_finite());
+        let (sample_peak, true_peak) = self.peaks();
+        summary.sample_peak_dbfs = level(sample_peak);
+        summary.true_peak_dbtp = level(true_peak);
         summary.integrated_lufs = self.meter.loudness_global().ok().filter(|level| level.is_finite());
         summary.loudness_range_lu = self.meter.loudness_range().ok().filter(|range| {
             range.is_finite() && seconds >= RANGE_SECONDS && summary.integrated_lufs.is_some()

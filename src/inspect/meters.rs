@@ -14,9 +14,13 @@ pub(super) struct Meters {
     speech: Speech,
     events: Vec<Event>,
     summary: Summary,
+    /// Rate and channels of what is measured now.
+    format: (u32, u32),
+    /// Seconds and samples of formats before the present one.
+    seconds_before: f64,
+    samples_before: u64,
+    /// Samples of the present one, over all channels.
     samples: u64,
-    /// Samples a second, over all channels.
-    pace: f64,
 }
 
 impl Meters {
@@ -28,9 +32,37 @@ impl Meters {
             speech: Speech::new(format)?,
             events: Vec::new(),
             summary: Summary::default(),
+            format: (format.sample_rate, format.channels),
+            seconds_before: 0.0,
+            samples_before: 0,
             samples: 0,
-            pace: f64::from(format.sample_rate) * f64::from(format.channels),
         })
+    }
+
+    /// Goes on with sound of this format; returns whether it is another one than before.
+    pub(super) fn switch(&mut self, format: &Format) -> Result<bool, InspectError> {
+        if self.format == (format.sample_rate, format.channels) {
+            return Ok(false);
+        }
+        let seconds = self.seconds();
+        self.loudness.switch(format)?;
+        self.levels.switch(format, &mut self.events);
+        self.speech.switch(format, seconds, &mut self.events)?;
+        self.seconds_before = seconds;
+        self.samples_before += std::mem::take(&mut self.samples);
+        self.format = (format.sample_rate, format.channels);
+        Ok(true)
+    }
+
+    /// Returns how many seconds were measured.
+    pub(super) fn seconds(&self) -> f64 {
+        let (rate, channels) = self.format;
+        self.seconds_before + self.samples as f64 / (f64::from(rate) * f64::from(channels))
+    }
+
+    /// Returns how many samples were measured, over all channels.
+    pub(super) fn samples(&self) -> u64 {
+        self.samples_before + self.samples
     }
 
     /// Measures interleaved samples.
@@ -60,10 +92,11 @@ impl Meters {
 
     /// Ends the measurement: what was still open, and the numbers.
     pub(super) fn finish(mut self) -> Result<(Vec<Event>, Summary), InspectError> {
-        let seconds = self.samples as f64 / self.pace;
+        let seconds = self.seconds();
         self.speech.finish(seconds, &mut self.events)?;
         self.levels.finish(&mut self.summary, &mut self.events);
         self.loudness.finish(seconds, &mut self.summary);
+        self.summary.audio_seconds = seconds;
         Ok((self.take_events(), self.summary))
     }
 }

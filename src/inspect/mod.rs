@@ -15,11 +15,19 @@ mod track;
 
 use std::ops::ControlFlow;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use symphonia::core::io::MediaSource;
+
+use crate::audio::container::{self, Container};
+use crate::audio::layout::{Layout, Part};
+use crate::audio::no_audio::NoAudio;
 
 use decode::Decoding;
 use meters::Meters;
 use report::Report;
+use source::Watched;
 
 /// Who reads the report while it is made.
 pub trait Listener {
@@ -32,10 +40,40 @@ pub trait Listener {
     fn progress(&mut self, fraction: f32) -> ControlFlow<()>;
 }
 
+/// Stops an inspection from another thread: it is looked at before every packet and every read, so that the work ends
+/// soon, also where it has nothing to say.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Ends the inspection.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the inspection shall end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How much sound is measured, whatever a file says of itself: some bytes can decode to hours.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Time, in seconds.
+    seconds: f64,
+    /// Samples, over all channels: what the time costs.
+    samples: u64,
+}
+
+/// A day, and its samples in stereo at 48 kHz.
+const BOUNDS: Bounds = Bounds { seconds: 86_400.0, samples: 86_400 * 48_000 * 2 };
+
 /// Why there is no report, or no whole one.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// The listener said that nobody reads any more.
+    /// The listener, or [`Stop`], said that nobody reads any more.
     #[error("the reader of the report has gone")]
     Stopped,
     /// Nothing in the file can be decoded. The text is for the one who sent it.
@@ -105,6 +143,14 @@ pub struct Summary {
     pub skipped_packets: u64,
     /// Whether there is less sound than the container states, or the file stops being readable.
     pub incomplete: bool,
+    /// Samples that were no numbers, infinite or out of all proportion.
+    pub damaged_samples: u64,
+    /// Number of files that were joined to this one, one behind the other; 1 for most.
+    pub parts: u64,
+    /// How many of them could not be decoded.
+    pub left_out: u64,
+    /// Whether there is more than is measured of one file.
+    pub is_bounded: bool,
 }
 
 /// Steps of progress that are told apart.
@@ -117,38 +163,177 @@ const STEPS: f32 = 50.0;
 ///
 /// # Errors
 ///
-/// [`InspectError::Stopped`] if the listener says `Break`; [`InspectError::Undecodable`] if nothing can be
+/// [`InspectError::Stopped`] if `stop` or the listener says so; [`InspectError::Undecodable`] if nothing can be
 /// decoded, and then nothing has been said; [`InspectError::Source`] if the source fails.
-pub fn inspect(source: Box<dyn MediaSource>, listener: &mut dyn Listener) -> Result<Summary, InspectError> {
-    let mut decoding = Decoding::open(source)?;
-    let mut report = Report::default();
-    let mut step = 0.0;
-    // The first packet settles rate and channels, which some containers leave open or get wrong.
-    let mut more = decoding.advance()?;
-    say(listener, report.header(decoding.format()))?;
-    let mut meters = if more { Some(Meters::new(decoding.format())?) } else { None };
-    while let (true, Some(meters)) = (more, &mut meters) {
-        meters.add(decoding.samples())?;
-        say(listener, report.events(meters.take_events()))?;
-        let now = (decoding.fraction().unwrap_or(0.0) * STEPS).floor();
-        if now > step {
-            step = now;
-            heed(listener.progress(now / STEPS))?;
-        }
-        more = decoding.advance()?;
-    }
-    let (last, mut summary) = meters.map_or_else(|| Ok(Default::default()), Meters::finish)?;
-    say(listener, report.events(last))?;
-    decoding.finish(&mut summary);
-    say(listener, report.end(&summary))?;
-    if step < STEPS {
-        heed(listener.progress(1.0))?;
-    }
-    Ok(summary)
+pub fn inspect(
+    source: Box<dyn MediaSource>,
+    stop: &Stop,
+    listener: &mut dyn Listener,
+) -> Result<Summary, InspectError> {
+    inspect_within(BOUNDS, source, stop, listener)
 }
 
-fn say(listener: &mut dyn Listener, lines: Vec<String>) -> Result<(), InspectError> {
-    lines.into_iter().try_for_each(|line| heed(listener.say(line)))
+fn inspect_within(
+    bounds: Bounds,
+    mut source: Box<dyn MediaSource>,
+    stop: &Stop,
+    listener: &mut dyn Listener,
+) -> Result<Summary, InspectError> {
+    let bytes = source.byte_len().unwrap_or(0);
+    let (container, layout) = find_parts(source.as_mut(), bytes, stop)?;
+    let mut inspection =
+        Inspection { listener, bounds, report: Report::default(), first: None, meters: None, step: 0.0 };
+    let mut found =
+        Summary { parts: layout.parts.len() as u64, is_bounded: layout.has_more, ..Summary::default() };
+    let mut why_not = None;
+    for part in &layout.parts {
+        let measured = Decoding::open(source.as_mut(), part, container, stop)
+            .and_then(|decoding| inspection.measure(decoding, part, bytes, &layout, &mut found));
+        match measured {
+            Ok(()) => {}
+            Err(error @ InspectError::Undecodable { .. }) => {
+                found.left_out += 1;
+                why_not.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+        if found.is_bounded && inspection.is_beyond() {
+            break;
+        }
+    }
+    match (inspection.first.is_some(), why_not) {
+        (false, Some(error)) => Err(error),
+        (false, None) => Err(names::unknown()),
+        (true, why_not) => inspection.end(found, why_not.as_ref()),
+    }
+}
+
+/// Finds out what the file is, and how many in one.
+fn find_parts(
+    source: &mut dyn MediaSource,
+    bytes: u64,
+    stop: &Stop,
+) -> Result<(Container, Layout), InspectError> {
+    let (mut source, watch) = Watched::new(source, 0..bytes, stop);
+    let container = container::recognise(&mut source);
+    watch.check()?;
+    let container = match container.map_err(InspectError::Source)? {
+        // A whole file of silence has a report, and so has one that ends too early.
+        Ok(container) | Err(NoAudio::Soundless(container)) => container,
+        Err(_) => return Err(names::unknown()),
+    };
+    // The work ends when it is stopped, and need not be bounded by the size of the file.
+    let layout = Layout::find(&mut source, container, u64::MAX);
+    watch.check()?;
+    Ok((container, layout.map_err(InspectError::Source)?))
+}
+
+/// The report of one file, while it is made.
+struct Inspection<'l> {
+    listener: &'l mut dyn Listener,
+    bounds: Bounds,
+    report: Report,
+    /// What the first part is that could be decoded.
+    first: Option<Format>,
+    /// From the first sound on.
+    meters: Option<Meters>,
+    step: f32,
+}
+
+impl Inspection<'_> {
+    /// Measures one part from start to end.
+    fn measure(
+        &mut self,
+        mut decoding: Decoding<'_>,
+        part: &Part,
+        bytes: u64,
+        layout: &Layout,
+        found: &mut Summary,
+    ) -> Result<(), InspectError> {
+        // The first packet settles rate and channels, which some containers leave open or get wrong.
+        let mut more = decoding.advance()?;
+        if self.first.is_none() {
+            let mut format = decoding.format().clone();
+            if layout.parts.len() > 1 {
+                format.stated_seconds = layout.duration().map(|duration| duration.as_secs_f64());
+            }
+            let lines = self.report.header(&format, layout.parts.len());
+            self.say(lines)?;
+            self.first = Some(format);
+        }
+        if more {
+            match &mut self.meters {
+                None => self.meters = Some(Meters::new(decoding.format())?),
+                Some(meters) => {
+                    let at = meters.seconds();
+                    if meters.switch(decoding.format())? {
+                        let lines = self.report.change(at, decoding.format());
+                        self.say(lines)?;
+                    }
+                }
+            }
+        }
+        while let (true, Some(meters)) = (more, &mut self.meters) {
+            meters.add(decoding.samples())?;
+            let lines = self.report.events(meters.take_events());
+            self.say(lines)?;
+            if self.is_beyond() {
+                found.is_bounded = true;
+                return Ok(());
+            }
+            let within =
+                f64::from(decoding.fraction().unwrap_or(0.0)) * (part.range.end - part.range.start) as f64;
+            self.progress((part.range.start as f64 + within) / bytes.max(1) as f64)?;
+            more = decoding.advance()?;
+        }
+        decoding.finish(found);
+        Ok(())
+    }
+
+    /// Returns whether as much was measured as is measured of one file.
+    fn is_beyond(&self) -> bool {
+        let Bounds { seconds, samples } = self.bounds;
+        self.meters.as_ref().is_some_and(|meters| meters.seconds() >= seconds || meters.samples() >= samples)
+    }
+
+    /// Ends the report.
+    fn end(mut self, found: Summary, why_not: Option<&InspectError>) -> Result<Summary, InspectError> {
+        let meters = self.meters.take();
+        let (last, measured) = meters.map_or_else(|| Ok(Default::default()), Meters::finish)?;
+        let lines = self.report.events(last);
+        self.say(lines)?;
+        let Summary { skipped_packets, incomplete, damaged_samples, parts, left_out, is_bounded, .. } = found;
+        let format = self.first.take().unwrap_or_default();
+        let summary = Summary {
+            format,
+            skipped_packets,
+            incomplete,
+            damaged_samples,
+            parts,
+            left_out,
+            is_bounded,
+            ..measured
+        };
+        let lines = self.report.end(&summary, why_not);
+        self.say(lines)?;
+        if self.step < STEPS {
+            heed(self.listener.progress(1.0))?;
+        }
+        Ok(summary)
+    }
+
+    fn say(&mut self, lines: Vec<String>) -> Result<(), InspectError> {
+        lines.into_iter().try_for_each(|line| heed(self.listener.say(line)))
+    }
+
+    fn progress(&mut self, fraction: f64) -> Result<(), InspectError> {
+        let now = (fraction as f32 * STEPS).floor().min(STEPS);
+        if now > self.step {
+            self.step = now;
+            heed(self.listener.progress(now / STEPS))?;
+        }
+        Ok(())
+    }
 }
 
 fn heed(answer: ControlFlow<()>) -> Result<(), InspectError> {

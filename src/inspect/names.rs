@@ -1,14 +1,13 @@
 //! What containers and codecs are called, and what to tell somebody whose file cannot be decoded. It
 //! decodes nothing itself.
 
-use std::io::{Read, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 
 use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known::*;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::*;
 use symphonia::core::formats::{FormatInfo, FormatReader};
-use symphonia::core::io::MediaSource;
 
 use super::{Format, InspectError};
 
@@ -78,15 +77,17 @@ pub(super) fn unreadable(error: &Error) -> InspectError {
         Error::Unsupported(what) | Error::DecodeError(what) if what.contains("missing") => {
             undecodable(format!("the header of the audio is not complete ({what})"), CHECK)
         }
-        Error::Unsupported("core (probe): no suitable format reader found") => {
-            undecodable("the file is of no kind of audio that is known here".into(), CONVERT)
-        }
         Error::Unsupported(what) => {
             undecodable(format!("this kind of audio is not supported ({what})"), CONVERT)
         }
         Error::IoError(_) => undecodable("the file ends before any sound in it can be found".into(), CHECK),
         other => undecodable(format!("the header of the audio cannot be read ({other})"), CHECK),
     }
+}
+
+/// A file of which nothing is known.
+pub(super) fn unknown() -> InspectError {
+    undecodable("the file is of no kind of audio that is known here".into(), CONVERT)
 }
 
 /// A file that opens, without a track that can be decoded.
@@ -103,9 +104,9 @@ pub(super) fn no_decoder(reader: &dyn FormatReader, container: &str) -> InspectE
 
 /// A file whose first bytes show that it cannot be decoded, where the demuxer would not say why: Ogg tells
 /// what a stream is in its first packet, behind a page header of 28 bytes.
-pub(super) fn hopeless(source: &mut dyn MediaSource) -> std::io::Result<Option<InspectError>> {
+pub(super) fn hopeless(source: &mut (impl Read + Seek)) -> std::io::Result<Option<InspectError>> {
     let mut head = Vec::with_capacity(36);
-    (&mut *source).take(36).read_to_end(&mut head)?;
+    source.by_ref().take(36).read_to_end(&mut head)?;
     source.seek(SeekFrom::Start(0))?;
     let codec = match (head.get(..4), head.get(28..)) {
         (Some(b"OggS"), Some(b"Speex   ")) => "Speex",

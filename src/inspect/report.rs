@@ -2,7 +2,7 @@
 //! It measures nothing; it bounds how many single events are told.
 
 use super::levels::{LONG_SILENCE, SILENCE_DBFS};
-use super::{Format, Summary};
+use super::{Format, InspectError, Summary};
 
 /// As many events get a line; the others are counted.
 const LINES: usize = 200;
@@ -46,7 +46,7 @@ pub(super) struct Report {
 
 impl Report {
     /// What the file is, by its header.
-    pub(super) fn header(&self, format: &Format) -> Vec<String> {
+    pub(super) fn header(&self, format: &Format, parts: usize) -> Vec<String> {
         let size = format.bytes.map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
         let bits = format.bits_per_sample.map_or_else(String::new, |bits| format!(", {bits} bits a sample"));
         let mut lines = vec![
@@ -54,9 +54,12 @@ impl Report {
             "This model measures sound. It does not transcribe speech, and it cannot tell who speaks or what \
              is said.\n\n"
                 .to_owned(),
-            format!("- Container: {}{size}\n", format.container),
-            format!("- Codec: {}{bits}\n", format.codec),
         ];
+        if parts > 1 {
+            lines.push(format!("- Files: {parts}, joined one behind the other; of the first:\n"));
+        }
+        lines.push(format!("- Container: {}{size}\n", format.container));
+        lines.push(format!("- Codec: {}{bits}\n", format.codec));
         if format.sample_rate > 0 {
             lines.push(format!("- Sampling rate: {} Hz\n", format.sample_rate));
         }
@@ -64,7 +67,8 @@ impl Report {
             lines.push(format!("- Channels: {}\n", channels(format.channels)));
         }
         if let Some(seconds) = format.stated_seconds {
-            lines.push(format!("- Duration by the header: {}\n", length(seconds)));
+            let source = if parts > 1 { "by the headers of all files" } else { "by the header" };
+            lines.push(format!("- Duration {source}: {}\n", length(seconds)));
             lines.extend(bit_rate(format.bytes, seconds));
         }
         lines
@@ -72,23 +76,33 @@ impl Report {
 
     /// What was noted on the way.
     pub(super) fn events(&mut self, events: Vec<Event>) -> Vec<String> {
+        events.iter().flat_map(|event| self.note(|| line(event))).collect()
+    }
+
+    /// That the sound has another format from `at` on.
+    pub(super) fn change(&mut self, at: f64, format: &Format) -> Vec<String> {
+        let Format { sample_rate, channels: number, .. } = format;
+        self.note(|| {
+            format!("- {}: from here on {sample_rate} Hz, channels: {}\n", clock(at), channels(*number))
+        })
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) -> Vec<String> {
         let mut lines = Vec::new();
-        for event in events {
-            if self.events == 0 {
-                lines.push("\n## Along the file\n\n".to_owned());
-            }
-            if self.events < LINES {
-                lines.push(line(&event));
-            } else if self.events == LINES {
-                lines.push("- and more: from here on, such events are only counted\n".to_owned());
-            }
-            self.events += 1;
+        if self.events == 0 {
+            lines.push("\n## Along the file\n\n".to_owned());
         }
+        if self.events < LINES {
+            lines.push(line());
+        } else if self.events == LINES {
+            lines.push("- and more: from here on, such events are only counted\n".to_owned());
+        }
+        self.events += 1;
         lines
     }
 
     /// What it comes to.
-    pub(super) fn end(&self, summary: &Summary) -> Vec<String> {
+    pub(super) fn end(&self, summary: &Summary, why_not: Option<&InspectError>) -> Vec<String> {
         let mut lines = vec![
             "\n## In all\n\n".to_owned(),
             format!("- Duration: {}, decoded\n", length(summary.audio_seconds)),
@@ -121,6 +135,24 @@ impl Report {
         if summary.skipped_packets > 0 {
             let packets = count(summary.skipped_packets, "packet", "packets");
             lines.push(format!("- Damage: {packets} could not be decoded and were skipped\n"));
+        }
+        if summary.damaged_samples > 0 {
+            let samples = count(summary.damaged_samples, "sample is no number", "samples are no numbers");
+            lines.push(format!(
+                "- Damage: {samples}, or out of all proportion; taken for silence or full scale\n"
+            ));
+        }
+        if let Some(why_not) = why_not {
+            let Summary { left_out, parts, .. } = summary;
+            lines.push(format!(
+                "- Left out: {left_out} of {parts} files, which could not be decoded ({why_not})\n"
+            ));
+        }
+        if summary.is_bounded {
+            let measured = length(summary.audio_seconds);
+            lines.push(format!(
+                "- Left out: all that follows after {measured}; no more is measured of one file\n"
+            ));
         }
         if summary.incomplete {
             lines.push("- Incomplete: less sound could be read than the file should hold\n".to_owned());

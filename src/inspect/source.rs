@@ -1,11 +1,15 @@
-//! The bytes on their way to the demuxer: counts how far they have been read and keeps the first failure of
-//! their source, which the demuxer would otherwise blend with its own complaints. It knows no formats.
+//! The bytes on their way to the demuxer: one stretch of a file, shown as a file of its own. Counts how far they have
+//! been read, ends when the inspection is stopped, and keeps the first failure of their source, which the demuxer
+//! would otherwise blend with its own complaints. It knows no formats.
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use symphonia::core::io::MediaSource;
+
+use super::{InspectError, Stop};
 
 /// What the two ends share.
 #[derive(Debug, Default)]
@@ -15,74 +19,101 @@ struct Shared {
 }
 
 /// The end that watches.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Watch(Arc<Shared>);
+#[derive(Debug, Clone)]
+pub(super) struct Watch {
+    shared: Arc<Shared>,
+    stop: Stop,
+}
 
 impl Watch {
-    /// Where the demuxer reads, in bytes from the start.
+    /// Returns where the demuxer reads, in bytes from the start.
     pub(super) fn position(&self) -> u64 {
-        self.0.position.load(Ordering::Relaxed)
+        self.shared.position.load(Ordering::Relaxed)
     }
 
-    /// The first failure of the source, if it failed since the last call.
-    pub(super) fn failure(&self) -> Option<io::Error> {
-        self.0.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Returns an error if the inspection was stopped, or if the source failed since the last call: then whatever the
+    /// demuxer says is no word about the audio.
+    pub(super) fn check(&self) -> Result<(), InspectError> {
+        if self.stop.is_stopped() {
+            return Err(InspectError::Stopped);
+        }
+        let failure = self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failure.map_or(Ok(()), |failure| Err(InspectError::Source(failure)))
     }
 }
 
 /// The end that the demuxer reads.
-pub(super) struct Watched {
-    inner: Box<dyn MediaSource>,
+pub(super) struct Watched<'s> {
+    inner: &'s mut dyn MediaSource,
+    range: Range<u64>,
+    /// In the file.
     position: u64,
     watch: Watch,
 }
 
-impl Watched {
-    /// Puts a watch on `inner`, which stands at its start.
-    pub(super) fn new(inner: Box<dyn MediaSource>) -> (Self, Watch) {
-        let watch = Watch::default();
-        (Self { inner, position: 0, watch: watch.clone() }, watch)
+impl<'s> Watched<'s> {
+    /// Shows this stretch of `inner`.
+    pub(super) fn new(inner: &'s mut dyn MediaSource, range: Range<u64>, stop: &Stop) -> (Self, Watch) {
+        let watch = Watch { shared: Arc::default(), stop: stop.clone() };
+        (Self { inner, position: range.start, range, watch: watch.clone() }, watch)
     }
 
     fn moved(&mut self, position: u64) {
         self.position = position;
-        self.watch.0.position.store(position, Ordering::Relaxed);
+        let within = position.saturating_sub(self.range.start);
+        self.watch.shared.position.store(within, Ordering::Relaxed);
     }
 
     /// Keeps the failure for the watch and hands the demuxer one like it.
     fn failed(&self, error: io::Error) -> io::Error {
         let kind = error.kind();
         if kind != io::ErrorKind::Interrupted {
-            let mut kept = self.watch.0.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = self.watch.shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
             kept.get_or_insert(error);
         }
         kind.into()
     }
+
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        // Another part may have been read since.
+        self.inner.seek(SeekFrom::Start(self.position))?;
+        let left = self.range.end.saturating_sub(self.position);
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        self.inner.read(buf.get_mut(..most).unwrap_or_default())
+    }
 }
 
-impl Read for Watched {
+impl Read for Watched<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buf).map_err(|error| self.failed(error))?;
+        if self.watch.stop.is_stopped() {
+            return Err(io::Error::other("the inspection was stopped"));
+        }
+        let count = self.try_read(buf).map_err(|error| self.failed(error))?;
         self.moved(self.position.saturating_add(count as u64));
         Ok(count)
     }
 }
 
-impl Seek for Watched {
+impl Seek for Watched<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         // A demuxer that seeks out of the file follows a wrong header: that is no failure of the source.
-        let position = self.inner.seek(to)?;
-        self.moved(position);
-        Ok(position)
+        let position = match to {
+            SeekFrom::Start(position) => self.range.start.checked_add(position),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.range.end.checked_add_signed(by),
+        };
+        let position = position.filter(|position| *position >= self.range.start);
+        self.moved(position.ok_or(io::ErrorKind::InvalidInput)?);
+        Ok(self.position - self.range.start)
     }
 }
 
-impl MediaSource for Watched {
+impl MediaSource for Watched<'_> {
     fn is_seekable(&self) -> bool {
-        self.inner.is_seekable()
+        true
     }
 
     fn byte_len(&self) -> Option<u64> {
-        self.inner.byte_len()
+        Some(self.range.end - self.range.start)
     }
 }

@@ -53,16 +53,21 @@ struct Resampling {
     delay: usize,
 }
 
+impl Resampling {
+    fn new(format: &Format) -> Result<Option<Self>, InspectError> {
+        if format.sample_rate == RATE {
+            return Ok(None);
+        }
+        let fft = Fft::new(format.sample_rate as usize, RATE as usize, CHUNK, 1, FixedSync::Input)
+            .map_err(|error| InspectError::Meter(error.to_string()))?;
+        Ok(Some(Self { out: vec![0.0; fft.output_frames_max()], delay: fft.output_delay(), fft }))
+    }
+}
+
 impl Speech {
     /// Prepares for the given rate and channels.
     pub(super) fn new(format: &Format) -> Result<Self, InspectError> {
-        let resampler = if format.sample_rate == RATE {
-            None
-        } else {
-            let fft = Fft::new(format.sample_rate as usize, RATE as usize, CHUNK, 1, FixedSync::Input)
-                .map_err(|error| InspectError::Meter(error.to_string()))?;
-            Some(Resampling { out: vec![0.0; fft.output_frames_max()], delay: fft.output_delay(), fft })
-        };
+        let resampler = Resampling::new(format)?;
         Ok(Self {
             channels: format.channels.max(1) as usize,
             mixed: Vec::with_capacity(2 * CHUNK),
@@ -72,6 +77,25 @@ impl Speech {
             frames: 0,
             open: None,
         })
+    }
+
+    /// Goes on in another format, `seconds` after the start.
+    pub(super) fn switch(
+        &mut self,
+        format: &Format,
+        seconds: f64,
+        events: &mut Vec<Event>,
+    ) -> Result<(), InspectError> {
+        self.resample(true)?;
+        // Without the silence that the resampler was filled up with.
+        let heard = self.frames * FRAME as u64;
+        let whole = ((seconds * f64::from(RATE)).round() as u64).saturating_sub(heard);
+        self.ready.resize(usize::try_from(whole).unwrap_or(0).min(self.ready.len()), 0.0);
+        self.detect(events);
+        self.mixed.clear();
+        self.channels = format.channels.max(1) as usize;
+        self.resampler = Resampling::new(format)?;
+        Ok(())
     }
 
     /// Listens to interleaved samples; segments that ended go to `events`.

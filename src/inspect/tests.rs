@@ -9,6 +9,9 @@ use super::*;
 use crate::audio::base64_reader::Base64Reader;
 use support::*;
 
+mod bounds;
+mod joined;
+mod lengths;
 mod support;
 
 #[test]
@@ -162,12 +165,14 @@ fn a_file_cut_in_the_middle_is_told_to_be_incomplete() {
 fn a_reader_that_leaves_stops_the_inspection() {
     for leave_after in 1..8 {
         let mut listener = Collected { leave_after: Some(leave_after), ..Collected::default() };
-        let error = inspect(Box::new(Cursor::new(fixture("speech.mp3"))), &mut listener).unwrap_err();
+        let error = inspect(Box::new(Cursor::new(fixture("speech.mp3"))), &Stop::default(), &mut listener)
+            .unwrap_err();
         assert!(matches!(error, InspectError::Stopped));
         assert_eq!(listener.pieces, leave_after);
     }
     let mut listener = Collected { leave_at: Some(0.3), ..Collected::default() };
-    let error = inspect(Box::new(Cursor::new(fixture("speech.mp3"))), &mut listener).unwrap_err();
+    let error =
+        inspect(Box::new(Cursor::new(fixture("speech.mp3"))), &Stop::default(), &mut listener).unwrap_err();
     assert!(matches!(error, InspectError::Stopped) && !listener.text.contains("In all"));
 }
 
@@ -193,7 +198,8 @@ fn speech_is_told_when_it_ends_and_not_when_the_file_does() {
     let mut data = fixture("speech.wav")[44..].to_vec();
     data.resize(data.len() + 8 * 16_000, 0);
     let mut listener = Watching { read: 0.0, heard_at: None };
-    let summary = inspect(Box::new(Cursor::new(wav(1, 8000, 1, 16, &data))), &mut listener).unwrap();
+    let summary =
+        inspect(Box::new(Cursor::new(wav(1, 8000, 1, 16, &data))), &Stop::default(), &mut listener).unwrap();
     assert_eq!((summary.speech_segments, summary.long_silences), (1, 1));
     assert!(listener.heard_at.unwrap() < 0.4, "{:?}", listener.heard_at);
 }
@@ -250,7 +256,7 @@ fn a_source_that_fails_is_not_mistaken_for_bad_audio() {
         }
     }
     let source = Failing(Cursor::new(wav_of(16_000, 1, 10.0, sine(-20.0))));
-    let error = inspect(Box::new(source), &mut Collected::default()).unwrap_err();
+    let error = inspect(Box::new(source), &Stop::default(), &mut Collected::default()).unwrap_err();
     assert!(matches!(error, InspectError::Source(_)), "{error:?}");
 }
 
@@ -258,7 +264,7 @@ fn a_source_that_fails_is_not_mistaken_for_bad_audio() {
 fn base64_text_is_inspected_without_being_decoded_first() {
     let text = base64::engine::general_purpose::STANDARD.encode(fixture("speech-moov-last.m4a"));
     let reader = Base64Reader::new(bytes::Bytes::from(text));
-    let summary = inspect(Box::new(reader), &mut Collected::default()).unwrap();
+    let summary = inspect(Box::new(reader), &Stop::default(), &mut Collected::default()).unwrap();
     assert_eq!(summary, measured(fixture("speech-moov-last.m4a")).0);
 }
 
@@ -276,7 +282,7 @@ proptest! {
             bytes[at] = value;
         }
         bytes.truncate(keep);
-        match inspect(Box::new(Cursor::new(bytes)), &mut Collected::default()) {
+        match inspect(Box::new(Cursor::new(bytes)), &Stop::default(), &mut Collected::default()) {
             Ok(summary) => prop_assert!(summary.audio_seconds.is_finite()),
             Err(error) => prop_assert!(matches!(error, InspectError::Undecodable { .. }), "{error:?}"),
         }

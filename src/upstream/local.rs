@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Batch, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream};
 use crate::audio::base64_reader::Base64Reader;
-use crate::inspect::{InspectError, Listener, inspect};
+use crate::inspect::{InspectError, Listener, Stop, inspect};
 use crate::task::answer::TextKind;
 use crate::wire::completion::{FinishReason, Usage};
 
@@ -32,7 +32,7 @@ fn work(request: UpstreamRequest) -> UpstreamStream {
     let crashed = sender.clone();
     let worker = tokio::task::spawn_blocking(move || {
         let source = Box::new(Base64Reader::new(request.audio.text));
-        let end = match inspect(source, &mut Speaker(&sender)) {
+        let end = match inspect(source, &Stop::default(), &mut Speaker(&sender)) {
             Ok(_) => {
                 Ok(vec![UpstreamEvent::Finished { reason: FinishReason::Stop, usage: Usage::default() }])
             }

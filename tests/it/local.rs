@@ -74,3 +74,33 @@ fn what_cannot_be_decoded_fails_with_what_to_do() {
         assert_eq!(error["retryable"], false);
     }
 }
+
+#[test]
+fn the_length_of_joined_and_broken_files_is_that_of_what_is_there() {
+    let hearken = Hearken::builder().local().start();
+    let wav = fixture("audio/speech.wav");
+    let mut died = wav.clone();
+    died[4..8].copy_from_slice(&36_u32.to_le_bytes());
+    died[40..44].fill(0);
+    let mut cut = fixture("audio/speech.m4a");
+    cut.truncate(cut.len() - 50);
+    for (audio, seconds) in [
+        (died, 2.179),
+        (wav.repeat(2), 4.358),
+        (fixture("audio/speech.mp3").repeat(3), 6.537),
+        (fixture("audio/speech.flac").repeat(2), 4.358),
+        ([fixture("audio/speech.ogg"), fixture("audio/speech.opus")].concat(), 4.358),
+        // Silence at its end takes some bytes a frame.
+        (cut, 1.92),
+    ] {
+        let id = hearken.submit(json!({"model": "local-inspect", "audio_url": uri(&audio)}));
+        let task = hearken.wait(&id);
+        let request = hearken.get(&format!("/v1/tasks/{id}?include=request")).expect(200).json();
+        let said = request["request"]["audio"]["duration_seconds"].as_f64();
+        let report = task["results"][0]["choices"][0]["message"]["content"].as_str().unwrap();
+        assert!(said.is_some_and(|said| (said - seconds).abs() < 0.03), "{request} for {seconds}");
+        let line = report.lines().find(|line| line.starts_with("- Duration: ")).unwrap();
+        let decoded: f64 = line.split(' ').nth(2).unwrap().parse().unwrap();
+        assert!((decoded - seconds).abs() < 0.13, "{line} for {seconds}");
+    }
+}

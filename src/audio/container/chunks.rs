@@ -5,7 +5,7 @@ use std::io;
 
 use super::super::library::{Source, ask_bytes};
 use super::super::no_audio::NoAudio;
-use super::super::wave::PlainWave;
+use super::super::wave::shape;
 use super::{Container, read_at, read_stretch};
 
 /// Chunks and blocks that are looked at: a header comes from outside.
@@ -19,7 +19,7 @@ fn judged(container: Container, has_sound: bool) -> Result<Container, NoAudio> {
 
 /// Judges the WAVE file that starts at `offset`.
 pub(super) fn wave(source: &mut impl Source, offset: u64) -> io::Result<Result<Container, NoAudio>> {
-    let has_sample = ask_bytes(source, offset, |stretch| PlainWave::new(stretch).ok()?.has_sample().ok())?;
+    let has_sample = ask_bytes(source, offset, |mut stretch| Some(shape(&mut stretch).ok()?.has_sample()))?;
     Ok(judged(Container::Wav, has_sample == Some(true)))
 }
 

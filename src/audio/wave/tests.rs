@@ -3,6 +3,9 @@
 use std::io::Cursor;
 
 use proptest::prelude::*;
+use symphonia::core::io::MediaSource;
+
+use super::super::made_header::MadeHeader;
 
 use super::*;
 
@@ -26,8 +29,13 @@ const SAMPLES: [u8; 6] = [1, 2, 3, 4, 5, 6];
 
 fn shown(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    PlainWave::new(Box::new(Cursor::new(bytes))).unwrap().read_to_end(&mut out).unwrap();
+    made(bytes).read_to_end(&mut out).unwrap();
     out
+}
+
+fn made(bytes: &[u8]) -> MadeHeader<'_> {
+    let shape = shape(&mut Cursor::new(bytes)).unwrap();
+    MadeHeader::new(Box::new(Cursor::new(bytes)), shape)
 }
 
 /// The plainest form of the file that the tests write.
@@ -102,7 +110,7 @@ proptest! {
         }
         file.truncate(keep);
         let whole = shown(&file);
-        let mut source = PlainWave::new(Box::new(Cursor::new(&file[..]))).unwrap();
+        let mut source = made(&file);
         prop_assert_eq!(source.byte_len(), Some(whole.len() as u64));
         prop_assert_eq!(source.seek(SeekFrom::End(0)).unwrap(), whole.len() as u64);
         for (position, count) in steps {

@@ -4,7 +4,7 @@
 use std::io::Cursor;
 use std::ops::ControlFlow;
 
-use crate::inspect::{InspectError, Listener, Summary, inspect};
+use crate::inspect::{InspectError, Listener, Stop, Summary, inspect};
 
 /// Collects the report; leaves after so many pieces, if told to.
 #[derive(Default)]
@@ -39,7 +39,7 @@ pub(super) fn fixture(name: &str) -> Vec<u8> {
 
 pub(super) fn measured(bytes: Vec<u8>) -> (Summary, String) {
     let mut listener = Collected::default();
-    let summary = inspect(Box::new(Cursor::new(bytes)), &mut listener).unwrap();
+    let summary = inspect(Box::new(Cursor::new(bytes)), &Stop::default(), &mut listener).unwrap();
     for never in ["NaN", "inf", "-0.0"] {
         assert!(!listener.text.contains(never), "{}", listener.text);
     }
@@ -51,7 +51,7 @@ pub(super) fn measured(bytes: Vec<u8>) -> (Summary, String) {
 
 pub(super) fn refused(bytes: Vec<u8>) -> String {
     let mut listener = Collected::default();
-    let error = inspect(Box::new(Cursor::new(bytes)), &mut listener).unwrap_err();
+    let error = inspect(Box::new(Cursor::new(bytes)), &Stop::default(), &mut listener).unwrap_err();
     assert!(matches!(error, InspectError::Undecodable { .. }), "{error:?}");
     assert_eq!(listener.text, "", "nothing is said about a file that cannot be decoded");
     error.to_string()

@@ -3,6 +3,7 @@
 pub(crate) mod certificate;
 pub(crate) mod collector;
 pub(crate) mod fake_command;
+pub(crate) mod flac;
 pub(crate) mod form;
 pub(crate) mod hearken;
 pub(crate) mod host;

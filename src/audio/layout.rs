@@ -1,0 +1,159 @@
+//! Where the sound of a file lies: a file may be several, one behind the other, may end too early, and may have
+//! something behind its sound that is none. Frames, pages and chunks are counted as they are, whatever a header says;
+//! nothing is decoded.
+
+mod adts;
+mod flac;
+mod frames;
+mod mp4;
+mod mpeg;
+mod ogg;
+mod scan;
+mod tags;
+
+use std::io::{self, SeekFrom};
+use std::ops::Range;
+use std::time::Duration;
+
+use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
+use symphonia::core::formats::FormatReader;
+use symphonia::core::formats::well_known::FORMAT_ID_OGG;
+
+use super::container::{self, Container};
+use super::library::{MOST_READ, Source, ask_part, is_sound};
+use super::wave::is_wave;
+use super::{aiff, wave};
+use scan::{Scan, Window};
+
+/// How many parts are told apart; audio books are joined from sentences.
+const MOST_PARTS: usize = 20_000;
+/// Of how many parts the library is asked how long they last: each answer costs some reads.
+const MOST_ASKED: usize = 256;
+
+/// One of the files that a file consists of: most consist of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Its bytes; tags around it are left out where they would be mistaken for sound.
+    pub(crate) range: Range<u64>,
+    /// How long it lasts by what is there, where that is known.
+    pub(crate) duration: Option<Duration>,
+    /// True if its last frame, page or box goes on behind the end of the file.
+    pub(crate) is_cut: bool,
+}
+
+/// The parts of a file, in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) parts: Vec<Part>,
+    /// True if there are more parts than are told apart.
+    pub(crate) has_more: bool,
+}
+
+impl Layout {
+    /// Finds the parts of the file in `source`, which is of this container. At most `most` bytes are looked through in
+    /// search of frames and pages; what lies behind them belongs to the last part that was found. Leaves `source` at
+    /// its start.
+    ///
+    /// # Errors
+    /// Only a failure of the source.
+    pub(crate) fn find(source: &mut impl Source, container: Container, most: u64) -> io::Result<Self> {
+        let tags = container::tags(source)?;
+        let end = source.seek(SeekFrom::End(0))?;
+        let start = tags.end.min(end);
+        let mut layout = Self::default();
+        match container {
+            Container::Mp3 => {
+                frames::find(&mut layout, &mut Scan::new(source, start..end, most), &mpeg::KIND)?
+            }
+            Container::Aac => {
+                frames::find(&mut layout, &mut Scan::new(source, start..end, most), &adts::KIND)?
+            }
+            Container::Flac => flac::find(&mut layout, &mut Scan::new(source, start..end, most))?,
+            Container::Ogg => ogg::find(&mut layout, &mut Scan::new(source, start..end, most))?,
+            Container::M4a => mp4::find(&mut layout, source, start..end, most)?,
+            Container::Wav | Container::Aiff => chunks(&mut layout, source, start..end, container)?,
+        }
+        if layout.parts.is_empty() {
+            layout.push(Part { range: start..end, duration: None, is_cut: false });
+        }
+        layout.ask(source, container)?;
+        source.seek(SeekFrom::Start(0))?;
+        Ok(layout)
+    }
+
+    /// Returns how long the parts last together, as far as that is known.
+    pub(crate) fn duration(&self) -> Option<Duration> {
+        self.parts.iter().filter_map(|part| part.duration).reduce(Duration::saturating_add)
+    }
+
+    /// Adds a part; `false` if there are too many already.
+    fn push(&mut self, part: Part) -> bool {
+        self.has_more = self.parts.len() >= MOST_PARTS;
+        if !self.has_more {
+            self.parts.push(part);
+        }
+        !self.has_more
+    }
+
+    /// Asks the library for the lengths that were not counted.
+    fn ask(&mut self, source: &mut impl Source, container: Container) -> io::Result<()> {
+        let unknown = self.parts.iter_mut().filter(|part| part.duration.is_none());
+        for part in unknown.take(MOST_ASKED) {
+            part.duration =
+                ask_part(source, part.range.clone(), container, MOST_READ, |format| length(format))?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the length of the first track of sound that has one.
+fn length(format: &dyn FormatReader) -> Option<Duration> {
+    format.tracks().iter().filter(|track| is_sound(track)).find_map(|track| {
+        // Ogg counts what is dropped from the start of Opus.
+        let codec = track.codec_params.as_ref().and_then(|params| Some(params.audio()?.codec));
+        let is_opus_in_ogg = format.format_info().format == FORMAT_ID_OGG && codec == Some(CODEC_ID_OPUS);
+        let skipped = track.delay.filter(|_| is_opus_in_ogg).unwrap_or(0);
+        let length = track.duration?.saturating_sub(u64::from(skipped).into());
+        let length = track.time_base?.calc_duration(length)?;
+        Duration::try_from_secs_f64(length.as_secs_f64()).ok()
+    })
+}
+
+/// Finds the files that are made of chunks.
+fn chunks(
+    layout: &mut Layout,
+    source: &mut impl Source,
+    mut range: Range<u64>,
+    container: Container,
+) -> io::Result<()> {
+    // A head, and something in it.
+    while range.end - range.start > 12 {
+        let mut file = Window::new(source, range.clone());
+        let found =
+            if container == Container::Wav { wave::shape(&mut file) } else { aiff::shape(&mut file) }?;
+        let end = range.start.saturating_add(found.end).min(range.end);
+        let part = Part { range: range.start..end, duration: None, is_cut: found.is_cut };
+        // Behind the first, only what begins like it is another.
+        if end <= range.start || !layout.push(part) {
+            break;
+        }
+        let head = container::read_at::<12>(source, end)?;
+        let is_next = is_wave(head.bytes())
+            || matches!(head.bytes(), [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', ..]);
+        if !is_next {
+            break;
+        }
+        range.start = end;
+    }
+    Ok(())
+}
+
+/// Returns the time that so many samples take.
+fn time(samples: u64, rate: u32) -> Duration {
+    let rate = u64::from(rate.max(1));
+    let nanos = u128::from(samples % rate) * 1_000_000_000 / u128::from(rate);
+    Duration::new(samples / rate, u32::try_from(nanos).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Frames of MPEG audio (ISO/IEC 11172-3 and 13818-3), and what encoders write into the first one: the tags of Xing
+//! and LAME.
+
+use super::frames::{Format, Frame, Info, Kind};
+
+/// MPEG audio.
+pub(super) const KIND: Kind = Kind { frame, info };
+
+/// Bit rates in kbit/s by their index, from 1 on.
+const MPEG1_LAYER1: [u32; 14] = [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448];
+const MPEG1_LAYER2: [u32; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384];
+const MPEG1_LAYER3: [u32; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+const MPEG2_LAYER1: [u32; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256];
+const MPEG2_OTHERS: [u32; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
+/// Sampling rates of MPEG-1; those of MPEG-2 are half, and those of its extension to lower ones a quarter.
+const RATES: [u32; 3] = [44_100, 48_000, 32_000];
+/// What the decoder adds to the delay that an encoder states, and takes from its padding.
+const DECODER_DELAY: u64 = 529;
+
+fn frame(head: &[u8]) -> Option<Frame> {
+    let word = u32::from_be_bytes(*head.first_chunk()?);
+    if word >> 21 != 0x7ff {
+        return None;
+    }
+    let (version, layer) = ((word >> 19) & 3, (word >> 17) & 3);
+    let is_mpeg1 = version == 3;
+    let table = match (version, layer) {
+        (1, _) | (_, 0) => return None,
+        (3, 3) => &MPEG1_LAYER1,
+        (3, 2) => &MPEG1_LAYER2,
+        (3, _) => &MPEG1_LAYER3,
+        (_, 3) => &MPEG2_LAYER1,
+        _ => &MPEG2_OTHERS,
+    };
+    // Free bit rates are known to no decoder.
+    let bits = 1000 * table.get(((word >> 12) & 15).checked_sub(1)? as usize)?;
+    let rate = RATES.get(((word >> 10) & 3) as usize)? >> (3 - version).min(2);
+    let padding = (word >> 9) & 1;
+    let (samples, size) = match layer {
+        3 => (384, (12 * bits / rate + padding) * 4),
+        1 if !is_mpeg1 => (576, 72 * bits / rate + padding),
+        _ => (1152, 144 * bits / rate + padding),
+    };
+    let channels = if (word >> 6) & 3 == 3 { 1 } else { 2 };
+    let format = Format { kind: (version << 2 | layer) as u8, rate, channels };
+    Some(Frame { size: u64::from(size), samples, format })
+}
+
+fn info(head: &[u8], frame: &Frame) -> Option<Info> {
+    let is_mpeg1 = frame.format.kind >> 2 == 3;
+    let side = match (is_mpeg1, frame.format.channels) {
+        (true, 2) => 32,
+        (false, 1) => 9,
+        _ => 17,
+    };
+    if frame.format.kind & 3 != 1 {
+        return None;
+    }
+    // A checksum may stand in front.
+    [4 + side, 6 + side].into_iter().find_map(|at| xing(head.get(at..)?)).or_else(|| vbri(head.get(36..)?))
+}
+
+/// Reads the tag of Xing, and the delays that LAME writes behind it.
+fn xing(tag: &[u8]) -> Option<Info> {
+    let rest = tag.strip_prefix(b"Xing").or_else(|| tag.strip_prefix(b"Info"))?;
+    let (flags, mut rest) = rest.split_first_chunk::<4>()?;
+    let flags = u32::from_be_bytes(*flags);
+    let mut frames = None;
+    for (flag, size) in [(1, 4), (2, 4), (4, 100), (8, 4)] {
+        if flags & flag != 0 {
+            let field = rest.get(..size)?;
+            if flag == 1 {
+                frames = field.first_chunk().map(|count| u64::from(u32::from_be_bytes(*count)));
+            }
+            rest = rest.get(size..)?;
+        }
+    }
+    // Twelve bits each, behind the name of the encoder and what it has been asked for.
+    let delays = rest.get(21..24).filter(|_| rest.first().is_some_and(u8::is_ascii_alphanumeric));
+    let (delay, padding) = match delays {
+        Some([a, b, c]) => {
+            let delay = u64::from(*a) << 4 | u64::from(*b) >> 4;
+            (delay + DECODER_DELAY, ((u64::from(*b) & 15) << 8 | u64::from(*c)).saturating_sub(DECODER_DELAY))
+        }
+        _ => (0, 0),
+    };
+    Some(Info { frames, delay, padding })
+}
+
+/// Reads the tag of Fraunhofer's encoder.
+fn vbri(tag: &[u8]) -> Option<Info> {
+    let rest = tag.strip_prefix(b"VBRI")?;
+    let frames = rest.get(10..14)?.first_chunk().map(|count| u64::from(u32::from_be_bytes(*count)));
+    Some(Info { frames, delay: 0, padding: 0 })
+}

@@ -1,0 +1,108 @@
+//! Reading along a stretch of a file, a block at a time and a bounded number of bytes.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+
+use crate::audio::library::Source;
+
+/// How much is read at a time.
+const BLOCK: usize = 64 << 10;
+
+/// A stretch of a file that is looked through from its start to its end.
+pub(super) struct Scan<'s, S> {
+    source: &'s mut S,
+    pub(super) range: Range<u64>,
+    /// Bytes that may still be read.
+    left: u64,
+    block: Vec<u8>,
+    /// Where the block starts in the file.
+    at: u64,
+}
+
+impl<'s, S: Source> Scan<'s, S> {
+    /// Prepares to read at most so many bytes of this range.
+    pub(super) fn new(source: &'s mut S, range: Range<u64>, most: u64) -> Self {
+        Self { source, at: range.start, range, left: most, block: Vec::new() }
+    }
+
+    /// Returns `count` bytes from `at` on, fewer at the end of the range or of what may be read.
+    pub(super) fn bytes(&mut self, at: u64, count: usize) -> io::Result<&[u8]> {
+        let wanted = (count as u64).min(self.range.end.saturating_sub(at)) as usize;
+        if self.held(at).len() < wanted {
+            self.load(at, wanted)?;
+        }
+        let held = self.held(at);
+        Ok(held.get(..wanted).unwrap_or(held))
+    }
+
+    /// Returns what there is in one piece from `at` on: nothing only at the end.
+    pub(super) fn block(&mut self, at: u64) -> io::Result<&[u8]> {
+        self.bytes(at, 1)?;
+        Ok(self.held(at))
+    }
+
+    /// Reads something short beside the way.
+    pub(super) fn read_apart(&mut self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.source.seek(SeekFrom::Start(range.start))?;
+        let length = range.end.saturating_sub(range.start);
+        self.source.by_ref().take(length).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Returns whether no more may be read, so that the end that was found is not the end of the range.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.left == 0
+    }
+
+    fn held(&self, at: u64) -> &[u8] {
+        let from = at.checked_sub(self.at).and_then(|from| usize::try_from(from).ok());
+        from.and_then(|from| self.block.get(from..)).unwrap_or_default()
+    }
+
+    fn load(&mut self, at: u64, wanted: usize) -> io::Result<()> {
+        let most = (wanted.max(BLOCK) as u64).min(self.range.end.saturating_sub(at)).min(self.left);
+        self.block.clear();
+        self.at = at;
+        self.source.seek(SeekFrom::Start(at))?;
+        self.source.by_ref().take(most).read_to_end(&mut self.block)?;
+        self.left = self.left.saturating_sub(most);
+        Ok(())
+    }
+}
+
+/// A stretch of a file, shown as a file of its own.
+pub(super) struct Window<'s, S> {
+    source: &'s mut S,
+    range: Range<u64>,
+    at: u64,
+}
+
+impl<'s, S: Source> Window<'s, S> {
+    /// Shows this range.
+    pub(super) fn new(source: &'s mut S, range: Range<u64>) -> Self {
+        Self { source, at: range.start, range }
+    }
+}
+
+impl<S: Source> Read for Window<'_, S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.source.seek(SeekFrom::Start(self.at))?;
+        let count = self.source.by_ref().take(self.range.end.saturating_sub(self.at)).read(buf)?;
+        self.at = self.at.saturating_add(count as u64);
+        Ok(count)
+    }
+}
+
+impl<S: Source> Seek for Window<'_, S> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => self.range.start.checked_add(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.range.end.checked_add_signed(by),
+        };
+        let at = at.filter(|at| *at >= self.range.start).ok_or(io::ErrorKind::InvalidInput)?;
+        self.at = at;
+        Ok(at - self.range.start)
+    }
+}

@@ -1,0 +1,167 @@
+//! Where the sound lies in real files, joined files and made ones.
+
+use std::io::Cursor;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[path = "../../../tests/it/support/flac.rs"]
+mod made_flac;
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/tests/fixtures/audio/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn found(bytes: &[u8], container: Container) -> Layout {
+    Layout::find(&mut Cursor::new(bytes), container, u64::MAX).unwrap()
+}
+
+/// A fixture, its container and how long it lasts.
+const FILES: [(&str, Container, f64); 12] = [
+    ("speech.wav", Container::Wav, 2.179),
+    ("speech-rf64.wav", Container::Wav, 0.7),
+    ("speech.aiff", Container::Aiff, 2.179),
+    ("speech-sowt.aifc", Container::Aiff, 0.7),
+    ("speech.flac", Container::Flac, 2.179),
+    ("speech.ogg", Container::Ogg, 2.179),
+    ("speech.opus", Container::Ogg, 2.179),
+    ("speech.mp3", Container::Mp3, 2.179),
+    ("speech-picture.mp3", Container::Mp3, 0.7),
+    ("speech.m4a", Container::M4a, 2.243),
+    ("speech-moov-last.m4a", Container::M4a, 2.243),
+    ("speech-fragments.m4a", Container::M4a, 2.307),
+];
+
+#[test]
+fn a_file_that_is_one_has_one_part_and_is_whole() {
+    for (name, container, seconds) in FILES {
+        let layout = found(&fixture(name), container);
+        assert!(matches!(&layout.parts[..], [part] if !part.is_cut), "{name}: {layout:?}");
+        let said = layout.duration().unwrap().as_secs_f64();
+        assert!((said - seconds).abs() < 0.002, "{name}: {said}");
+    }
+}
+
+#[test]
+fn joined_files_are_told_apart_and_count_together() {
+    for (name, container, seconds) in FILES {
+        let layout = found(&fixture(name).repeat(3), container);
+        assert_eq!(layout.parts.len(), 3, "{name}: {layout:?}");
+        assert!(layout.parts.iter().all(|part| !part.is_cut), "{name}: {layout:?}");
+        let said = layout.duration().unwrap().as_secs_f64();
+        assert!((said - 3.0 * seconds).abs() < 0.006, "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_says_what_is_left() {
+    for (name, container, seconds) in FILES {
+        let mut bytes = fixture(name);
+        // The index of this one is at its end: nothing of it can be found without.
+        if name == "speech-moov-last.m4a" {
+            continue;
+        }
+        bytes.truncate(bytes.len() * 3 / 4 + 1);
+        let layout = found(&bytes, container);
+        let [part] = &layout.parts[..] else { panic!("{name}: {layout:?}") };
+        assert!(part.is_cut, "{name}: {layout:?}");
+        let said = layout.duration().map_or(0.0, |said| said.as_secs_f64());
+        assert!((0.4 * seconds..0.95 * seconds).contains(&said), "{name}: {said}");
+    }
+}
+
+#[test]
+fn frames_whose_rate_changes_are_parts_and_count_each_by_its_rate() {
+    let (slow, fast) = (fixture("speech.aac"), fixture("speech-24k.aac"));
+    let length = |bytes: &[u8]| found(bytes, Container::Aac).duration().unwrap();
+    let both = found(&[slow.clone(), fast.clone(), slow.clone()].concat(), Container::Aac);
+    assert_eq!(both.parts.len(), 3);
+    assert_eq!(both.duration().unwrap(), length(&slow) * 2 + length(&fast));
+}
+
+#[test]
+fn frames_of_many_sizes_are_counted_without_a_tag() {
+    // Bit rates from 32 to 320 kbit/s in turn, the first ones low: no first frames tell the rest.
+    let sizes: [usize; 14] = [104, 130, 156, 182, 208, 261, 313, 365, 417, 522, 626, 731, 835, 1044];
+    let mut bytes = Vec::new();
+    for number in 0..4000_usize {
+        let index = if number < 300 { 0 } else { number % 14 };
+        let mut frame = vec![0xff, 0xfb, (index as u8 + 1) << 4, 0];
+        frame.resize(sizes[index], 0);
+        bytes.extend(frame);
+    }
+    let said = found(&bytes, Container::Mp3).duration().unwrap().as_secs_f64();
+    assert!((said - 4000.0 * 1152.0 / 44_100.0).abs() < 1e-6, "{said}");
+}
+
+#[test]
+fn junk_before_and_between_frames_is_passed_over() {
+    let (mp3, aac) = (fixture("speech-bare.mp3"), fixture("speech-24k.aac"));
+    for (bytes, container) in [(mp3, Container::Mp3), (aac, Container::Aac)] {
+        let bare = found(&bytes, container).duration().unwrap();
+        for junk in [vec![0; 3000], vec![0xff; 3000], b"\xff\xfb\x90\0\xff\xf1\x50\x80 no frames".repeat(20)]
+        {
+            let layout = found(&[&junk[..], &bytes].concat(), container);
+            assert_eq!(layout.duration(), Some(bare));
+            let layout = found(&[&bytes[..], &junk, &bytes].concat(), container);
+            assert_eq!(layout.duration(), Some(2 * bare));
+        }
+    }
+}
+
+#[test]
+fn a_flac_lasts_as_long_as_its_last_frame_says_and_not_its_header() {
+    for (frames, stated) in [(200_u32, 0_u64), (200, 1), (200, (1 << 36) - 1)] {
+        let said = found(&made_flac::bomb(frames, stated), Container::Flac).duration().unwrap();
+        let truth = f64::from(frames) * f64::from(made_flac::FRAME) / f64::from(made_flac::RATE);
+        assert!((said.as_secs_f64() - truth).abs() < 1e-6, "{said:?}");
+    }
+}
+
+#[test]
+fn what_lies_behind_the_bytes_that_may_be_read_is_estimated() {
+    let mut frame = vec![0xff, 0xfb, 0x90, 0x00];
+    frame.resize(417, 0);
+    let bytes = frame.repeat(4000);
+    let layout = Layout::find(&mut Cursor::new(&bytes), Container::Mp3, 400_000).unwrap();
+    let [part] = &layout.parts[..] else { panic!("{layout:?}") };
+    assert_eq!(part.range, 0..bytes.len() as u64);
+    let said = part.duration.unwrap().as_secs_f64();
+    assert!((said - 4000.0 * 1152.0 / 44_100.0).abs() < 1.0, "{said}");
+}
+
+#[test]
+fn more_files_in_one_than_are_told_apart_are_noticed() {
+    let empty = [
+        &b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0"[..],
+        b"\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0",
+    ];
+    let layout = found(&empty.concat().repeat(MOST_PARTS + 10), Container::Wav);
+    assert!(layout.has_more && layout.parts.len() == MOST_PARTS);
+}
+
+proptest! {
+    #[test]
+    fn any_damage_leaves_parts_in_order_and_within_the_file(
+        file in 0..FILES.len(),
+        copies in 1_usize..3,
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..30),
+        keep in any::<proptest::sample::Index>(),
+    ) {
+        let (name, container, _) = FILES[file];
+        let mut bytes = fixture(name).repeat(copies);
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        bytes.truncate(keep.index(bytes.len() + 1));
+        let layout = found(&bytes, container);
+        let mut at = 0;
+        for part in &layout.parts {
+            prop_assert!(part.range.start >= at && part.range.start <= part.range.end, "{layout:?}");
+            at = part.range.end;
+        }
+        prop_assert!(at <= bytes.len() as u64 || layout.parts.len() == 1, "{layout:?}");
+    }
+}

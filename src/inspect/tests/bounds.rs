@@ -1,0 +1,112 @@
+//! What bounds the work: a stop from outside, the time and the samples that are measured.
+
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+
+use symphonia::core::io::MediaSource;
+
+use super::super::{Bounds, inspect_within};
+use super::support::*;
+use crate::inspect::{InspectError, Listener, Stop, inspect};
+
+#[path = "../../../tests/it/support/flac.rs"]
+mod flac;
+
+#[test]
+fn sound_beyond_the_bounds_is_left_out_and_told() {
+    let hour = 3600.0;
+    for (bounds, seconds) in [
+        (Bounds { seconds: 3.0, samples: u64::MAX }, 4.0 * f64::from(flac::FRAME) / f64::from(flac::RATE)),
+        (Bounds { seconds: hour, samples: 200_000 }, 4.0 * f64::from(flac::FRAME) / f64::from(flac::RATE)),
+    ] {
+        let mut listener = Collected::default();
+        let bomb = Box::new(Cursor::new(flac::bomb(5000, 0)));
+        let summary = inspect_within(bounds, bomb, &Stop::default(), &mut listener).unwrap();
+        assert!(summary.is_bounded && summary.audio_seconds <= seconds, "{summary:?}");
+        assert!(listener.text.contains("- Left out: all that follows"), "{}", listener.text);
+    }
+}
+
+/// A source that stops the inspection when so much of it has been read.
+struct Stopping {
+    inner: Cursor<Vec<u8>>,
+    at: u64,
+    stop: Stop,
+    read_after: usize,
+}
+
+impl Read for Stopping {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_after += usize::from(self.stop.is_stopped());
+        assert_eq!(self.read_after, 0, "nothing is read any more");
+        if self.inner.position() >= self.at {
+            self.stop.stop();
+        }
+        self.inner.read(buf)
+    }
+}
+
+impl Seek for Stopping {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+impl MediaSource for Stopping {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.inner.get_ref().len() as u64)
+    }
+}
+
+#[test]
+fn a_stop_ends_the_reading_of_a_file_in_which_nothing_is_found() {
+    let junk = [&b"ID3\x04\0\0\0\0\0\0"[..], &vec![0; 4 << 20]].concat();
+    for bytes in [junk, flac::bomb(100_000, 0), fixture("speech-moov-last.m4a")] {
+        let stop = Stop::default();
+        let at = bytes.len() as u64 / 2;
+        let source = Stopping { inner: Cursor::new(bytes), at, stop: stop.clone(), read_after: 0 };
+        let error = inspect(Box::new(source), &stop, &mut Collected::default()).unwrap_err();
+        assert!(matches!(error, InspectError::Stopped), "{error:?}");
+    }
+}
+
+#[test]
+fn a_stop_ends_the_decoding_although_there_is_nothing_to_say() {
+    /// Stops at the first line of the report, and must hear no further one.
+    struct Leaving(Stop);
+    impl Listener for Leaving {
+        fn say(&mut self, _: String) -> ControlFlow<()> {
+            self.0.stop();
+            ControlFlow::Continue(())
+        }
+        fn progress(&mut self, _: f32) -> ControlFlow<()> {
+            panic!("the decoding goes on")
+        }
+    }
+    let stop = Stop::default();
+    let bomb = Box::new(Cursor::new(flac::bomb(100_000, 0)));
+    let error = inspect(bomb, &stop, &mut Leaving(stop.clone())).unwrap_err();
+    assert!(matches!(error, InspectError::Stopped), "{error:?}");
+}
+
+#[test]
+fn samples_that_are_no_numbers_are_damage_and_do_not_raise_the_levels() {
+    let tone = sine(-20.0);
+    let samples = (0..32_000).map(|index| match index % 1000 {
+        0 => f32::NAN,
+        10..14 => f32::INFINITY,
+        20 => f32::NEG_INFINITY,
+        30..34 => 1e30,
+        _ => tone(f64::from(index) / 16_000.0) as f32,
+    });
+    let data: Vec<u8> = samples.flat_map(f32::to_le_bytes).collect();
+    let (summary, text) = measured(wav(3, 16_000, 1, 32, &data));
+    assert_eq!(summary.damaged_samples, 32 * 10, "{text}");
+    assert!(near(summary.sample_peak_dbfs, 0.0, 0.1), "{text}");
+    assert!(summary.integrated_lufs.is_some_and(|level| level < 0.0), "{text}");
+    assert!(summary.clipped_samples >= 32 * 8, "{text}");
+    assert!(text.contains("- Damage: 320 samples are no numbers"), "{text}");
+}

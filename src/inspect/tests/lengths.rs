@@ -1,0 +1,144 @@
+//! Files whose lengths are wrong, and files that end too early: what is there is measured, what is missing is told.
+
+use super::support::*;
+
+/// The fixture of two seconds of speech, with these bytes written at these places.
+fn patched(name: &str, patches: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut bytes = fixture(name);
+    for (at, patch) in patches {
+        bytes[*at..at + patch.len()].copy_from_slice(patch);
+    }
+    bytes
+}
+
+fn is_whole(name: &str, bytes: Vec<u8>) {
+    let (summary, text) = measured(bytes);
+    assert!((summary.audio_seconds - 2.179).abs() < 0.01, "{name}: {summary:?}");
+    assert!(!summary.incomplete && !text.contains("Incomplete"), "{name}: {text}");
+    assert!(summary.speech_segments > 0, "{name}: {text}");
+}
+
+#[test]
+fn a_wav_whose_recorder_died_is_read_to_its_end() {
+    is_whole("wav", patched("speech.wav", &[(4, &36_u32.to_le_bytes()), (40, &[0; 4])]));
+    let whole = wav_of(8000, 1, 0.2, sine(-20.0));
+    for riff in [[0x24, 0, 0, 0], [0; 4], [0xff; 4], [1, 0, 0, 0], [whole[4], whole[5], 0, 0]] {
+        for data in [[0; 4], [0xff; 4], [0xff, 0xff, 0xff, 0x7f], [0, 0, 0, 0x80]] {
+            let mut bytes = whole.clone();
+            bytes[4..8].copy_from_slice(&riff);
+            bytes[40..44].copy_from_slice(&data);
+            let (summary, text) = measured(bytes);
+            assert!((summary.audio_seconds - 0.2).abs() < 1e-6, "{riff:?} {data:?}: {text}");
+            assert!(!summary.incomplete, "{riff:?} {data:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_wav_that_promises_more_than_is_there_is_incomplete() {
+    let (summary, text) = measured(patched("speech.wav", &[(40, &40_000_u32.to_le_bytes())]));
+    assert!((summary.audio_seconds - 2.179).abs() < 0.01, "{summary:?}");
+    assert!(summary.incomplete && text.contains("- Incomplete"), "{text}");
+}
+
+#[test]
+fn an_aiff_with_wrong_sizes_is_read_to_its_end() {
+    let sound = 0x48 + 4;
+    let (form, size) = (0x4469_u32, 0x4421_u32);
+    for form in [0, form - 10, form + 10] {
+        is_whole("aiff", patched("speech.aiff", &[(4, &form.to_be_bytes())]));
+    }
+    for stated in [0, u32::MAX] {
+        is_whole("aiff", patched("speech.aiff", &[(4, &[0; 4]), (sound, &stated.to_be_bytes())]));
+    }
+    let (summary, text) = measured(patched("speech.aiff", &[(sound, &(size + 99).to_be_bytes())]));
+    assert!((summary.audio_seconds - 2.179).abs() < 0.01 && text.contains("- Incomplete"), "{text}");
+}
+
+#[test]
+fn a_file_with_some_bytes_missing_is_decoded_up_to_there() {
+    for (name, missing) in [
+        ("speech.wav", 100),
+        ("speech.aiff", 10),
+        ("speech.m4a", 50),
+        ("speech-fragments.m4a", 400),
+        ("speech.ogg", 50),
+        ("speech.opus", 50),
+        ("speech.flac", 50),
+        ("speech.mp3", 20),
+        ("speech-bare.mp3", 20),
+        ("speech.aac", 20),
+    ] {
+        let (whole, _) = measured(fixture(name));
+        assert!(!whole.incomplete, "{name}: {whole:?}");
+        let mut bytes = fixture(name);
+        bytes.truncate(bytes.len() - missing);
+        let (summary, text) = measured(bytes);
+        // A page of Ogg is whole or worth nothing; this one holds half of the sound.
+        let least = if name == "speech.ogg" { 0.4 } else { 0.7 };
+        assert!(summary.audio_seconds > whole.audio_seconds * least, "{name}: {summary:?}");
+        assert!(summary.audio_seconds < whole.audio_seconds, "{name}: {summary:?}");
+        assert!(text.contains("- Incomplete"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_fragment_cut_in_the_middle_is_incomplete_wherever_it_is_cut() {
+    // In a head of samples, in samples, and in the head of a box.
+    for keep in [5600, 3500, 2300] {
+        let mut bytes = fixture("speech-fragments.m4a");
+        bytes.truncate(keep);
+        let (summary, text) = measured(bytes);
+        assert!(summary.audio_seconds > 0.4, "{keep}: {summary:?}");
+        assert!(text.contains("- Incomplete"), "{keep}: {text}");
+    }
+}
+
+#[test]
+fn a_flac_of_unknown_length_that_is_cut_is_incomplete() {
+    let mut bytes = fixture("speech.flac");
+    // The last 36 bits of eight bytes at 18 count the samples.
+    bytes[21] &= 0xf0;
+    bytes[22..26].fill(0);
+    let (whole, text) = measured(bytes.clone());
+    assert!((whole.audio_seconds - 2.179).abs() < 0.001 && !text.contains("- Incomplete"), "{text}");
+    bytes.truncate(bytes.len() - 30);
+    let (cut, text) = measured(bytes);
+    assert!(cut.audio_seconds < 2.179 && text.contains("- Incomplete"), "{text}");
+}
+
+#[test]
+fn a_tag_behind_a_whole_file_is_no_sound_and_no_damage() {
+    let id3v1 = [&b"TAG"[..], &[b' '; 124], &[12]].concat();
+    let mut ape = b"APETAGEX\xd0\x07\0\0\x20\0\0\0\0\0\0\0\0\0\0\xa0\0\0\0\0\0\0\0\0".to_vec();
+    ape.extend(b"APETAGEX\xd0\x07\0\0\x20\0\0\0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\0\0");
+    let lyrics = b"LYRICSBEGININD0000200000025LYRICS200".to_vec();
+    let both = [&ape[..], &id3v1].concat();
+    let words = [&lyrics[..], &id3v1].concat();
+    for name in [
+        "speech.flac",
+        "speech.mp3",
+        "speech-bare.mp3",
+        "speech-24k.aac",
+        "speech-rf64.wav",
+        "speech-sowt.aifc",
+        "speech-moov-last.m4a",
+        "speech.opus",
+    ] {
+        let (bare, _) = measured(fixture(name));
+        let tags = if name == "speech.flac" { &[&id3v1, &ape, &words][..] } else { &[&both] };
+        for tag in tags {
+            let tag = tag.to_vec();
+            let (summary, text) = measured([fixture(name), tag].concat());
+            assert_eq!(summary.audio_seconds, bare.audio_seconds, "{name}: {text}");
+            assert!(!summary.incomplete && summary.skipped_packets == 0, "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn junk_behind_the_last_block_of_a_flac_does_not_cost_it() {
+    for junk in [vec![0; 500], b"</html>\r\n".to_vec()] {
+        is_whole("flac", [fixture("speech.flac"), junk].concat());
+    }
+}

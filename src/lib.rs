@@ -15,7 +15,7 @@
 //! | [`error`] | the one table of error codes; [`Failure`](error::Failure), the value that becomes an HTTP error, a task's `error` and an `error` frame |
 //! | [`wire`] | the JSON, event streams and [trace headers](wire::trace_context) that outsiders see: types and framing only |
 //! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [answer](task::answer), [chunk log](task::chunk_log) and [what stays of it](task::cold_log), [snapshot](task::snapshot), [request](task::request), [recovery](task::recovery), [spans](task::spans) |
-//! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), what its bytes are, how long they say they last, how base64 travels |
+//! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), what its bytes are, which files they are made of and how long those last, how base64 travels |
 //! | [`channel`] | configured ways to serve models, as values: what each [takes](channel::judge), which could serve a request ([choose](channel::choose)), who runs next ([queue](channel::queue)), what follows a failed call ([course](channel::course)), what is left alone ([breaker](channel::breaker)) |
 //! | [`net`] | outgoing connections: whom they may [reach](net::reach), and how a response [ends](net::honest_stream) |
 //! | [`upstream`] | one kind each: [`gemini`](upstream::gemini), [`openai`](upstream::openai) and [`transcription`](upstream::transcription) over what [both share](upstream::openai_wire), [`local`](upstream::local); [lenient JSON](upstream::lenient), [halves of characters](upstream::surrogates) and [errors](upstream::complaint) for all that speak HTTP; deadlines around any |
@@ -90,7 +90,8 @@
 //! - No chunk is published before the upstream's first text: until then a failure can still be an HTTP error, and
 //!   another call can still be made. After it there is none.
 //! - A slot is a [`Permit`](actors::dispatcher::Permit) that somebody holds: dropping it gives it back, whatever happened
-//!   to its task. The line of a slot is as long as `limits.max_pending_tasks` and those who have left another channel.
+//!   to its task, unless work that cannot stop at once still has a [`Hold`](upstream::Hold) on it. The embedded channel
+//!   measures on threads of its own, no more than it has slots. The line of a slot is as long as `limits.max_pending_tasks` and those who have left another channel.
 //! - The handlers know [`Tasks`](actors::Tasks), not addresses. Whether an answer came from an actor or from the
 //!   store is a secret of [`actors`].
 //! - If a task's actor panics, its dropped departure tells the registry, and a successor ends the task with

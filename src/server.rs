@@ -122,7 +122,8 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     let metrics = Metrics::new(config.channels.iter().map(|channel| channel.name.as_str()))?;
     let store = Store::open(&config.data_dir, config.retention, config.store, metrics.store.clone())?;
     let (keys, key_follower) = KeyFollower::open(&store, config.keys.clone()).await?;
-    let channels = Channels::new(config.channels.iter().map(open_channel));
+    let channels: Vec<_> = config.channels.iter().map(open_channel).collect::<Result<_, _>>()?;
+    let channels = Channels::new(channels);
     let dispatcher = Dispatcher::new(&channels, config.limits.max_pending_tasks).start();
     let (traces, exporter) = match &config.traces {
         Some(traces) => {
@@ -213,7 +214,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     Ok(())
 }
 
-fn open_channel(config: &ChannelConfig) -> Channel {
+fn open_channel(config: &ChannelConfig) -> Result<Channel, StartError> {
     let upstream: Arc<dyn Upstream> = match &config.kind {
         ChannelKind::Gemini { base_url, api_key } => Arc::new(Gemini::new(base_url.clone(), api_key.clone())),
         ChannelKind::OpenAi { base_url, api_key, options } => {
@@ -222,9 +223,9 @@ fn open_channel(config: &ChannelConfig) -> Channel {
         ChannelKind::Transcription { base_url, api_key, options } => {
             Arc::new(Transcription::new(base_url, api_key.clone(), options.clone()))
         }
-        ChannelKind::Local => Arc::new(Local),
+        ChannelKind::Local => Arc::new(Local::new(config.max_running_tasks)?),
     };
-    Channel::new(config, upstream, Instant::now())
+    Ok(Channel::new(config, upstream, Instant::now()))
 }
 
 async fn sweep(store: Store, retention: Retention) {

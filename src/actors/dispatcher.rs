@@ -18,14 +18,25 @@ use crate::channel::{Channel, Channels};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KeyHash;
 use crate::metrics::QueueLevels;
+use crate::upstream::Hold;
 
 /// Messages that may wait for the dispatcher; beyond, senders wait.
 const MAILBOX: usize = 1024;
 
-/// Permission to run at a channel; dropping it gives the slot back, whatever happened to its task.
+/// Permission to run at a channel. The slot is given back when the permit and every [`Hold`] on it are dropped,
+/// whatever happened to the task.
 #[derive(Debug)]
 pub struct Permit {
-    grant: Grant,
+    channel: Arc<Channel>,
+    probe: Option<Probe>,
+    ticket: Ticket,
+    taken: Arc<Taken>,
+}
+
+/// A slot that is taken; dropping it gives the slot back.
+#[derive(Debug)]
+struct Taken {
+    slot: Slot,
     back: Back,
 }
 
@@ -49,25 +60,31 @@ impl Permit {
     /// Where to run.
     #[must_use]
     pub fn channel(&self) -> &Arc<Channel> {
-        &self.grant.channel
+        &self.channel
     }
 
     /// The right to be the channel's probe, if this is it and it was not used yet.
     pub fn take_probe(&mut self) -> Option<Probe> {
-        self.grant.probe.take()
+        self.probe.take()
     }
 
     /// Keeps the task's place among those of its key where it asks for another permit.
     #[must_use]
     pub fn ticket(&self) -> Ticket {
-        self.grant.ticket
+        self.ticket
+    }
+
+    /// Keeps the slot taken, also when the permit is dropped: for work that cannot end at once.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        Hold::new(Arc::<Taken>::clone(&self.taken))
     }
 }
 
-impl Drop for Permit {
+impl Drop for Taken {
     fn drop(&mut self) {
         // A dispatcher that is gone has none to give.
-        let _ = self.back.slots.try_send(Slot { key: self.grant.key, place: self.grant.channel.place });
+        let _ = self.back.slots.try_send(self.slot);
     }
 }
 
@@ -172,7 +189,9 @@ impl Dispatcher {
     }
 
     fn permit(&self, grant: Grant) -> Permit {
-        Permit { grant, back: self.back.clone() }
+        let Grant { channel, key, probe, ticket } = grant;
+        let slot = Slot { key, place: channel.place };
+        Permit { channel, probe, ticket, taken: Arc::new(Taken { slot, back: self.back.clone() }) }
     }
 
     fn hand_out(&mut self, granted: Vec<(oneshot::Sender<Permit>, Grant)>, now: Instant) {

@@ -33,7 +33,7 @@ use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 use crate::trace::Traces;
 use crate::upstream::testing::{Scripted, batches, channel_over, silent_channel};
-use crate::upstream::{Upstream, UpstreamEvent, UpstreamStream};
+use crate::upstream::{Upstream, UpstreamEvent, UpstreamRequest, UpstreamStream};
 use crate::wire::completion::{FinishReason, Usage};
 
 struct Service {
@@ -387,4 +387,22 @@ async fn a_drain_leaves_what_nobody_has_seen_to_the_next_start() {
     assert!(matches!(service.outcome(&waiting).await, State::Pending));
     assert_eq!(service.tasks.submit(service.task()).await.unwrap_err().code, ErrorCode::ShuttingDown);
     assert!(service.tasks.readiness().await.is_err());
+}
+
+#[actix_rt::test]
+async fn a_slot_stays_taken_as_long_as_work_holds_it() {
+    let (calls, mut slots) = tokio::sync::mpsc::channel(4);
+    let upstream = Scripted(move |request: UpstreamRequest| {
+        let _ = calls.try_send(request.slot);
+        stream::pending().boxed_local()
+    });
+    let channel = Channel { max_running_tasks: 1, ..channel_over("c", &["*"], Arc::new(upstream)) };
+    let service = service(channel, 10);
+    let first = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    let held = slots.recv().await.unwrap();
+    service.tasks.cancel(&first, owner()).await.unwrap();
+    let second = service.tasks.submit(service.task()).await.unwrap().snapshot;
+    assert!(matches!(second.state, State::Pending), "{:?}", second.state);
+    drop(held);
+    service.runs(&second.id).await;
 }

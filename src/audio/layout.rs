@@ -156,4 +156,4 @@ fn time(samples: u64, rate: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

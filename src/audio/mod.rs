@@ -37,8 +37,40 @@ pub struct Audio {
     pub duration: Option<Duration>,
 }
 
+/// The lowest bit rate at which a whole recording of speech is kept, in bytes a second: Opus goes down to 6 kbit/s.
+const FEWEST_BYTES_A_SECOND: u64 = 750;
+
+impl Audio {
+    /// Returns how long it plays, as far as its size makes that believable: a header can state a week in some bytes.
+    #[must_use]
+    pub fn plausible_duration(&self) -> Option<Duration> {
+        let bytes = self.text.len() / 4 * 3;
+        self.duration.map(|stated| stated.min(Duration::from_secs(bytes.div_ceil(FEWEST_BYTES_A_SECOND))))
+    }
+}
+
 impl From<InlineAudio> for Audio {
     fn from(InlineAudio { container, base64, duration, .. }: InlineAudio) -> Self {
         Self { container, text: base64.into(), duration }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn plausible(bytes: usize, stated: Option<Duration>) -> Option<Duration> {
+        let text = AudioText::Held(Bytes::from(vec![b'A'; bytes / 3 * 4]));
+        Audio { container: Container::Flac, text, duration: stated }.plausible_duration()
+    }
+
+    #[test]
+    fn a_duration_is_believed_as_far_as_the_bytes_go() {
+        let (minute, week) = (Duration::from_secs(60), Duration::from_secs(7 * 24 * 3600));
+        assert_eq!(plausible(3 << 20, Some(minute)), Some(minute));
+        assert_eq!(plausible(75_000, Some(week)), Some(Duration::from_secs(100)));
+        assert_eq!(plausible(75_000, None), None);
     }
 }

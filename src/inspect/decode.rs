@@ -212,7 +212,7 @@ impl<'s> Decoding<'s> {
             }
         };
         // What is no number is taken for silence, what is out of all proportion for full scale.
-        for sample in samples.iter_mut().filter(|sample| !(sample.abs() <= LOUDEST)) {
+        for sample in samples.iter_mut().filter(|sample| sample.is_nan() || sample.abs() > LOUDEST) {
             *sample = if sample.is_nan() { 0.0 } else { 1.0_f32.copysign(*sample) };
             self.damaged += 1;
         }

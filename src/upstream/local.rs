@@ -1,11 +1,14 @@
 //! The embedded channel: measures the sound itself, with no network and no model.
 //!
-//! The work runs on a blocking thread and speaks through a bounded channel; when the task no longer listens,
-//! the next word ends it.
+//! The work runs on threads of its own, at most one for each slot, and speaks through a bounded channel. It stops at
+//! the next packet or read after the task no longer listens, and keeps the task's slot until then.
 
+use std::io;
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 use futures_util::{StreamExt, stream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use super::{Batch, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream};
@@ -17,48 +20,111 @@ use crate::wire::completion::{FinishReason, Usage};
 /// Batches that may wait for the task; then the work waits too.
 const QUEUE: usize = 16;
 
-/// The embedded channel.
-#[derive(Debug, Clone, Copy)]
-pub struct Local;
+/// How the threads are called, as a list of threads shows it.
+const THREAD_NAME: &str = "local-inspect";
 
-impl Upstream for Local {
-    fn call(&self, request: UpstreamRequest) -> UpstreamStream {
-        stream::once(async move { work(request) }).flatten().boxed_local()
+/// The embedded channel.
+#[derive(Debug)]
+pub struct Local {
+    /// Only its pool of threads is used. `None` while it is dropped.
+    threads: Option<Runtime>,
+}
+
+impl Local {
+    /// Prepares at most so many threads; each is started when it is needed.
+    ///
+    /// Work that waits for a thread holds its slot, so that there is at most one for each call that a slot can make.
+    ///
+    /// # Errors
+    /// When the system refuses what a pool of threads needs.
+    pub fn new(most_threads: usize) -> io::Result<Self> {
+        let most = NonZeroUsize::new(most_threads).unwrap_or(NonZeroUsize::MIN);
+        let threads = Builder::new_current_thread()
+            .max_blocking_threads(most.get())
+            .thread_name(THREAD_NAME)
+            .build()?;
+        Ok(Self { threads: Some(threads) })
     }
 }
 
-fn work(request: UpstreamRequest) -> UpstreamStream {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let crashed = sender.clone();
-    let worker = tokio::task::spawn_blocking(move || {
-        let source = Box::new(Base64Reader::new(request.audio.text));
-        let end = match inspect(source, &Stop::default(), &mut Speaker(&sender)) {
-            Ok(_) => {
-                Ok(vec![UpstreamEvent::Finished { reason: FinishReason::Stop, usage: Usage::default() }])
-            }
-            Err(InspectError::Stopped) => return,
-            Err(err) => Err(UpstreamError::Unreadable(err.to_string())),
-        };
-        // Nobody listens any more: nothing to say.
-        let _ = sender.blocking_send(end);
-    });
-    // A decoder that panics on a broken file must not leave the task waiting for its timeout.
-    let watch = async move {
-        if worker.await.is_err() {
-            let _ = crashed.send(Err(UpstreamError::Unreadable(CRASHED.to_owned()))).await;
+impl Drop for Local {
+    fn drop(&mut self) {
+        // A server that ends does not wait for sound.
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
         }
+    }
+}
+
+impl Upstream for Local {
+    fn call(&self, request: UpstreamRequest) -> UpstreamStream {
+        let threads = self.threads.as_ref().map(|threads| threads.handle().clone());
+        let begin = async move {
+            let (sender, receiver) = mpsc::channel(QUEUE);
+            let stop = Stop::default();
+            let leash = StopOnDrop(stop.clone());
+            if let Some(threads) = threads {
+                threads.spawn_blocking(move || work(request, &stop, &sender));
+            }
+            stream::unfold(Hearing { receiver, _leash: leash, is_over: false }, Hearing::next)
+        };
+        stream::once(begin).flatten().boxed_local()
+    }
+}
+
+/// Measures, and tells the task what was found.
+fn work(request: UpstreamRequest, stop: &Stop, sender: &mpsc::Sender<Said>) {
+    let UpstreamRequest { audio, slot, .. } = request;
+    let source = Box::new(Base64Reader::new(audio.text));
+    let end = match inspect(source, stop, &mut Speaker(sender)) {
+        Ok(_) => Ok(vec![UpstreamEvent::Finished { reason: FinishReason::Stop, usage: Usage::default() }]),
+        Err(InspectError::Stopped) => return,
+        Err(err) => Err(UpstreamError::Unreadable(err.to_string())),
     };
-    let batches =
-        stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
-    stream::select(batches.map(Some), stream::once(watch).map(|()| None))
-        .filter_map(std::future::ready)
-        .boxed_local()
+    // The work is done. A task that hears its end finds the slot free when it has given up its own part of it.
+    drop(slot);
+    // Without a listener there is nothing to say.
+    let _ = sender.blocking_send(end);
+}
+
+type Said = Result<Batch, UpstreamError>;
+
+/// Stops the work when the stream of its words is dropped: at a cancel, a timeout, or a caller that hangs up.
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// The task's side of the work.
+struct Hearing {
+    receiver: mpsc::Receiver<Said>,
+    _leash: StopOnDrop,
+    is_over: bool,
+}
+
+impl Hearing {
+    async fn next(mut self) -> Option<(Said, Self)> {
+        if self.is_over {
+            return None;
+        }
+        // A decoder that panics on a broken file ends the work without a word.
+        let crashed = || Err(UpstreamError::Unreadable(CRASHED.to_owned()));
+        let said = self.receiver.recv().await.unwrap_or_else(crashed);
+        self.is_over = match &said {
+            Ok(batch) => matches!(batch.last(), Some(UpstreamEvent::Finished { .. })),
+            Err(_) => true,
+        };
+        Some((said, self))
+    }
 }
 
 const CRASHED: &str =
     "The embedded channel could not read this audio to its end; re-encode it, for example as wav";
 
-struct Speaker<'a>(&'a mpsc::Sender<Result<Batch, UpstreamError>>);
+struct Speaker<'a>(&'a mpsc::Sender<Said>);
 
 impl Speaker<'_> {
     fn send(&self, event: UpstreamEvent) -> ControlFlow<()> {

@@ -22,6 +22,9 @@ pub mod testing;
 mod tests;
 pub mod transcription;
 
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::LocalBoxStream;
@@ -53,6 +56,27 @@ pub struct UpstreamRequest {
     pub audio: Audio,
     /// How it is asked.
     pub terms: Terms,
+    /// The slot that the call runs in.
+    pub slot: Hold,
+}
+
+/// Keeps a slot taken as long as a clone of it exists. Work that goes on for a moment after its stream was dropped
+/// holds one until it has really ended; otherwise the slot would be given away while it is still in use.
+#[derive(Clone, Default)]
+pub struct Hold(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Hold {
+    /// Holds whatever `slot` gives back when it is dropped.
+    #[must_use]
+    pub fn new(slot: Arc<dyn Any + Send + Sync>) -> Self {
+        Self(Some(slot))
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Hold(slot)" } else { "Hold(nothing)" })
+    }
 }
 
 /// How an upstream is asked, whatever the question.

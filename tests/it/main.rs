@@ -31,6 +31,7 @@ mod keys;
 mod limits;
 mod list;
 mod local;
+mod local_work;
 mod login_command;
 mod memory;
 mod metrics;

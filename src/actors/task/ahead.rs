@@ -65,9 +65,7 @@ impl TaskActor {
     /// Nothing where the task has to wait for its turn, or for its audio: then it calls when it begins.
     fn first_call(&self) -> Option<UpstreamStream> {
         match (&self.beginning, self.calls.held_audio()) {
-            (Beginning::Turn(Admission::Now(permit)), Some(audio)) => {
-                Some(self.open_call(permit.channel(), &audio))
-            }
+            (Beginning::Turn(Admission::Now(permit)), Some(audio)) => Some(self.open_call(permit, &audio)),
             _ => None,
         }
     }

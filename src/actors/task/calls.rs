@@ -205,7 +205,11 @@ impl TaskActor {
         }
         self.measured.audio = audio.duration;
         let ahead = self.calls.ahead.take();
-        let events = ahead.map_or_else(|| self.open_call(&channel, &audio), |CallAhead(events)| events);
+        let events = match (ahead, &self.calls.permit) {
+            (Some(CallAhead(events)), _) => events,
+            (None, Some(permit)) => self.open_call(permit, &audio),
+            (None, None) => return self.fail(Failure::internal(), ctx),
+        };
         // An end without a word is none.
         let events = events.chain(stream::once(std::future::ready(Err(UpstreamError::Disconnected))));
         let calls = &mut self.calls;
@@ -221,13 +225,16 @@ impl TaskActor {
     }
 
     /// A call that begins when it is polled.
-    pub(super) fn open_call(&self, channel: &Channel, audio: &Audio) -> UpstreamStream {
+    pub(super) fn open_call(&self, permit: &Permit, audio: &Audio) -> UpstreamStream {
+        let channel = permit.channel();
         let request = UpstreamRequest {
             question: self.task.question.clone(),
             audio: audio.clone(),
             terms: Terms { connect_timeout: channel.timeouts.connect, trace: self.call_span() },
+            slot: permit.hold(),
         };
-        let timeouts = Timeouts { total: channel.timeouts.total_for(audio.duration), ..channel.timeouts };
+        let total = channel.timeouts.total_for(audio.plausible_duration());
+        let timeouts = Timeouts { total, ..channel.timeouts };
         with_deadlines(channel.upstream.call(request), timeouts)
     }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[path = "../../../tests/it/support/flac.rs"]
-mod made_flac;
+pub(crate) mod made_flac;
 
 fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/fixtures/audio/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()

@@ -7,10 +7,8 @@ use symphonia::core::io::MediaSource;
 
 use super::super::{Bounds, inspect_within};
 use super::support::*;
+use crate::audio::layout::tests::made_flac as flac;
 use crate::inspect::{InspectError, Listener, Stop, inspect};
-
-#[path = "../../../tests/it/support/flac.rs"]
-mod flac;
 
 #[test]
 fn sound_beyond_the_bounds_is_left_out_and_told() {

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::audio::Audio;
     use crate::audio::container::Container;
-    use crate::upstream::Terms;
+    use crate::upstream::{Hold, Terms};
 
     fn body(question: Question) -> Value {
         let request = UpstreamRequest {
@@ -93,6 +93,7 @@ mod tests {
                 duration: None,
             },
             terms: Terms { connect_timeout: Duration::from_secs(1), trace: None },
+            slot: Hold::default(),
         };
         let pieces = pieces(request).map(|piece| match piece {
             AudioText::Held(text) => text,

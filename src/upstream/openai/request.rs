@@ -58,7 +58,7 @@ mod tests {
     use crate::audio::container::Container;
     use crate::config::kind::MaxTokensField;
     use crate::task::submission::Question;
-    use crate::upstream::Terms;
+    use crate::upstream::{Hold, Terms};
 
     const PLAIN: OpenAiOptions = OpenAiOptions {
         max_tokens_field: MaxTokensField::MaxTokens,
@@ -75,6 +75,7 @@ mod tests {
                 duration: None,
             },
             terms: Terms { connect_timeout: Duration::from_secs(1), trace: None },
+            slot: Hold::default(),
         };
         let pieces = pieces(request, options).map(|piece| match piece {
             AudioText::Held(text) => text,

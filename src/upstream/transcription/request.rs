@@ -86,8 +86,8 @@ mod tests {
     use crate::audio::Audio;
     use crate::audio::container::Container;
     use crate::task::submission::Question;
-    use crate::upstream::Terms;
     use crate::upstream::body::PiecedBody;
+    use crate::upstream::{Hold, Terms};
 
     const PLAIN: TranscriptionOptions = TranscriptionOptions {
         language: None,
@@ -112,6 +112,7 @@ mod tests {
                 duration: None,
             },
             terms: Terms { connect_timeout: Duration::from_secs(1), trace: None },
+            slot: Hold::default(),
         }
     }
 

@@ -36,8 +36,7 @@
 //! arrival at that moment the body takes it back and goes on as in the first way.
 //!
 //! The response says `Connection: close`, so nothing that a client sends behind its request is waited for; a request
-//! that it pipelined is thrown away, as the response says. (The HTTP server by itself would answer it after the stream, and
-//! does where the response was complete with its first piece.) Responses to requests before it are
+//! that it pipelined is thrown away, as the response says. Responses to requests before it are
 //! in the same buffer and leave first.
 //!
 //! # What ends a stream early

@@ -33,6 +33,9 @@ use super::turn::Turn;
 /// noticed when the answer has ended.
 const HELD_BYTES: usize = 4 * 1024;
 
+/// Most bytes that are thrown away when a connection is closed. A client that sends more has its connection reset.
+const DISCARDED_BYTES: usize = 64 * 1024;
+
 /// A connection as its dispatcher sees it.
 #[derive(Debug)]
 pub(super) struct Intake<S> {
@@ -114,6 +117,21 @@ impl<S: AsyncRead + Unpin> Intake<S> {
         Poll::Pending
     }
 
+    /// Throws away what has come and was not read. A connection that is closed with something unread in it is reset, and
+    /// what is on its way to the client is lost.
+    fn discard(&mut self, cx: &mut Context<'_>) {
+        let mut waste = [0; 4 * 1024];
+        let mut left = DISCARDED_BYTES;
+        while left > 0 {
+            let mut waste = ReadBuf::new(&mut waste);
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut waste);
+            if !matches!(read, Poll::Ready(Ok(()))) || waste.filled().is_empty() {
+                return;
+            }
+            left = left.saturating_sub(waste.filled().len());
+        }
+    }
+
     /// True if the connection has been idle, or what is arriving has taken, for too long. Otherwise the task of this
     /// context is woken when that is so.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
@@ -178,7 +196,7 @@ fn part(turn: &Turn, is_line_empty: &mut bool, bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Intake<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.is_clogged |= written.is_pending();
@@ -196,6 +214,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Intake<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.discard(cx);
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use crate::support::certificate::Pair;
 use crate::support::hearken::Hearken;
@@ -134,6 +135,23 @@ fn pipelined_requests_behind_a_slow_one_are_all_answered() {
             assert_eq!(reply(&mut socket).status, 200);
         }
     });
+}
+
+#[test]
+fn a_reply_is_whole_whatever_the_client_sends_behind_its_request() {
+    let hearken = Hearken::builder().local().start();
+    let whole = hearken.get("/openapi.json").expect(200).body;
+    // What is not read yet when the server closes is still on its way.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&hearken.client().address.into()).unwrap();
+    let mut socket = TcpStream::from(socket);
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = hearken.head("GET", "/openapi.json", &[("connection", "close")]);
+    socket.write_all((request + &HEALTH.repeat(1000)).as_bytes()).unwrap();
+    let mut reply = Vec::new();
+    socket.read_to_end(&mut reply).unwrap();
+    assert!(Reply::parse(&reply).body == whole);
 }
 
 /// A connection that was let in: it has had an answer.

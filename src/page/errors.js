@@ -65,6 +65,7 @@ const TITLES = {
   upstream_invalid_response: "The model's service did not answer properly",
   all_channels_exhausted: "No service could answer",
   storage_full: "The server has no room",
+  storage_unavailable: "The server cannot store anything",
   storage_unavailable: "The server cannot use its disk",
   shutting_down: "The server is restarting",
   internal_error: "The server made a mistake",
@@ -110,7 +111,7 @@ function inWords(message) {
     .replace(/ (of|behind) audio_url/, "")
     // The title says it already.
     .replace(/^audio_url cannot be used: (?=.)/s, "")
-    .replace(/^The upstream (failed|refuses this request|limits how often it may be asked|does not serve this): (?=.)/s, "")
+    .replace(/^(?:The upstream (?:failed|refuses this request|limits how often it may be asked|does not serve this): )+(?=.)/s, "")
     .replace(/^no reason given$/, "")
     .replace(/^audio_url/, "The address")
     .replaceAll(/\b([Tt])he upstream's/g, "$1he service's")

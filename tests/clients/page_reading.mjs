@@ -42,7 +42,7 @@ Not [this](javascript:alert(1)), not [that](/v1/tasks), not <script>alert(1)</sc
 \`\`\`
 `;
 
-test("an answer's marks are shown as they are meant, and nothing in it is more than text", async (t) => {
+test("an answer's marks are shown, and nothing in it runs", async (t) => {
   const page = await tab(t);
   await page.evaluate(() => (window.alert = () => (window.alerted = true)));
   await ask(page, { case: "page-markdown", steps: say(MARKDOWN) });
@@ -69,6 +69,9 @@ test("an answer's marks are shown as they are meant, and nothing in it is more t
   const streamed = await answer(page).innerHTML();
   await assertAccessible(page, "marks");
   await shoot(page, "marks");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await assertAccessible(page, "marks in the dark");
+  await shoot(page, "dark-marks");
   const plain = page.getByRole("button", { name: "Plain text" });
   await plain.click();
   assert.equal(await answer(page).evaluate((element) => [...element.children].map((line) => line.textContent).join("\n")), MARKDOWN.trimEnd());
@@ -154,7 +157,7 @@ test("letters of twice the size are not cut off", async (t) => {
   await look("list");
 });
 
-test("where the audio goes is said of each model", async (t) => {
+test("each model says where the audio goes", async (t) => {
   const page = await tab(t);
   await page.locator("#model-note").getByText("The server sends the audio to the service that runs this model.").waitFor();
   await page.getByLabel("Model", { exact: true }).selectOption("Another model ...");
@@ -233,7 +236,7 @@ test("trying again waits as long as the server asks, and then tries again", asyn
   assert.deepEqual([tries, await upstreamCalls("page-countdown")], [2, 1]);
 });
 
-test("a server that asks a reader for patience is given it, and the seconds are counted", async (t) => {
+test("a reader waits as long as the server asks, and the seconds are counted", async (t) => {
   const task = await submit({ case: "page-patience", steps: [{ say: "x" }] }, { stream: true });
   const page = await tab(t, { refusals: [503] });
   await page.clock.install();
@@ -251,7 +254,7 @@ test("a server that asks a reader for patience is given it, and the seconds are 
   await state(page, "done");
 });
 
-test("what cannot be tried again without its audio does not say that it can", async (t) => {
+test("a failed task whose audio is gone does not offer to try again", async (t) => {
   const task = await submit({ case: "page-gone", refusals: [503], steps: [{ say: "x" }] });
   await api(`/v1/tasks/${task.id}?wait=20`);
   const page = await tab(t);
@@ -262,7 +265,7 @@ test("what cannot be tried again without its audio does not say that it can", as
   await page.getByText("Choose the audio again: this page no longer has it.").waitFor();
 });
 
-test("messages are for whoever reads them, and say things once", async (t) => {
+test("messages suit their readers and say things once", async (t) => {
   const page = await tab(t, { refusals: [422] });
   await page.getByRole("button", { name: "Use a URL" }).click();
   for (const address of ["http://10.0.0.1/a.wav", "http://server.internal/a.wav", "http://me:pw@example.com/a"]) {
@@ -292,7 +295,7 @@ test("messages are for whoever reads them, and say things once", async (t) => {
     ["The server is busy", "Too many tasks are waiting already"]);
 });
 
-test("back from a task the list is where it was left", async (t) => {
+test("the list is where it was left when a reader comes back from a task", async (t) => {
   for (let count = 0; count < 45; count += 1) await submit({ case: "page-back", steps: [{ say: "x" }] });
   const page = await tab(t, { context: { viewport: { width: 900, height: 500 } } });
   await page.getByRole("link", { name: "Tasks" }).click();

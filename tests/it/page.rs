@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use hearken::error::ErrorCode;
+
 use crate::support::hearken::Hearken;
 
 /// What may look like an address in the page: a namespace, an example, a rule. It loads nothing from any of them.
@@ -69,6 +71,24 @@ fn other_methods_and_other_files_are_refused_as_json() {
     }
     for path in ["/page/", "/page/x.js", "/page/..%2findex.html", "/index.html", "/page"] {
         nobody.get(path).error(404, "not_found");
+    }
+}
+
+/// Errors of programs that call the API wrongly: the page does not.
+const OF_PROGRAMS: [ErrorCode; 6] = [
+    ErrorCode::InvalidJson,
+    ErrorCode::NotFound,
+    ErrorCode::MethodNotAllowed,
+    ErrorCode::UnsupportedMediaType,
+    ErrorCode::IdempotencyKeyReused,
+    ErrorCode::StreamNotEnabled,
+];
+
+#[test]
+fn the_page_has_a_title_for_every_error_that_it_can_meet() {
+    let titles = include_str!("../../src/page/errors.js");
+    for code in ErrorCode::ALL.iter().filter(|code| !OF_PROGRAMS.contains(code)) {
+        assert!(titles.contains(&format!("\n  {}: \"", code.as_str())), "{code:?}");
     }
 }
 

@@ -133,10 +133,15 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl StoreError {
-    /// Names the file and the way out, where the database of this directory is damaged.
+    /// Names the place and the way out, where the database of this directory is damaged or cannot be opened on a full
+    /// disk.
     fn at(self, data_dir: &Path) -> Self {
         match self {
             Self::Corrupt(what) => Self::corrupt(data_dir, &what),
+            Self::Full(what) => Self::Full(format!(
+                "{what}; make room on the disk of {} and start the server again",
+                data_dir.display()
+            )),
             err => err,
         }
     }

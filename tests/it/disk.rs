@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::support::hearken::{Hearken, command};
+use crate::support::hearken::Hearken;
 use crate::support::http::Reply;
 use crate::support::subscriber::content;
 use crate::support::upstream::FakeUpstream;
@@ -52,9 +52,7 @@ fn flip(path: &Path, at: u64) {
 
 /// What the program says when it refuses to start over this data.
 fn refusal(hearken: &Hearken) -> String {
-    let config = hearken.config_file();
-    let mut serve = command(&["serve", "--config", config.to_str().unwrap()]);
-    let output = serve.current_dir(hearken.directory()).output().unwrap();
+    let output = hearken.refused_start();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
 }
@@ -155,6 +153,9 @@ fn a_server_with_a_full_disk_stops_when_it_is_told_and_goes_on_at_the_next_start
     assert!(status.success(), "{status}");
     // No end that is not durable.
     reader.breaks_off();
+    // The index of the log takes room that there is not.
+    let said = refusal(&hearken);
+    assert!(said.contains("make room on the disk of") && said.contains("/data"), "{said}");
     hearken.disk().free();
     hearken.start_again();
     let task = hearken.wait(&id);

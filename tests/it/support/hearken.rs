@@ -155,6 +155,17 @@ impl Hearken {
         self.start_again();
     }
 
+    /// What becomes of a start over the same data that is to be refused.
+    pub(crate) fn refused_start(&self) -> Output {
+        let config = self.config_file();
+        let mut serve = command(&["serve", "--config", config.to_str().unwrap()]);
+        serve.current_dir(self.directory());
+        if let Some(disk) = &self.disk {
+            serve = disk.enter(&serve);
+        }
+        serve.output().unwrap()
+    }
+
     /// Starts it again over the same data, once it has ended.
     pub(crate) fn start_again(&mut self) {
         let secrets = Arc::clone(&self.client.secrets);

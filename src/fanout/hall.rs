@@ -79,7 +79,7 @@ impl Hall {
     ) -> io::Result<()> {
         let Arrival { log, cursor, framing, mut visit } = arrival;
         if visit.is_revoked() {
-            // From here on those who are told of revoked keys find it among the subscribers.
+            // The key was revoked before the subscriber came here, and the pump was told before that.
             visit.ends(Departure::Revoked);
             return Ok(());
         }

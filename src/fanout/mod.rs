@@ -43,7 +43,7 @@
 //!
 //! A server that drains parks the log, and a cursor that has come to its end breaks off. A key that is revoked has its
 //! subscribers broken off: each pump is told and walks over its subscribers once; the bodies of a worker are woken and
-//! look. No subscriber waits for that by itself, and nothing looks for it at an event but a body, at one flag.
+//! look. No subscriber has a timer for that. At an event a pump checks nothing, and a body checks one flag.
 //!
 //! # What a pump is
 //!
@@ -141,8 +141,7 @@ impl Fanout {
         self.pumps.get(turn.checked_rem(self.pumps.len())?)
     }
 
-    /// Breaks off the subscribers whose key was revoked before this was called. Those who come later are broken off at
-    /// their beginning: until a key is revoked it costs an event nothing.
+    /// Breaks off the subscribers whose key is revoked. A subscriber that arrives later is checked when it arrives.
     pub async fn break_off_revoked(&self) {
         self.revocations.send_replace(());
         join_all(self.pumps.iter().map(PumpHandle::break_off_revoked)).await;
@@ -189,7 +188,7 @@ impl Reception {
     }
 }
 
-/// Wakes the bodies of a worker whose key was revoked: they find out why.
+/// Wakes the bodies of a worker whose key was revoked. Each checks its key and breaks off.
 async fn wake_revoked(mut revocations: watch::Receiver<()>, circles: Weak<Circles>) {
     while revocations.changed().await.is_ok() {
         let Some(circles) = circles.upgrade() else { return };

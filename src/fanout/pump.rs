@@ -82,7 +82,7 @@ impl PumpHandle {
 
     /// Has it break off the subscribers whose key was revoked.
     pub(super) async fn break_off_revoked(&self) {
-        // One that has ended has none.
+        // A pump that has ended has no subscribers.
         let _ = self.0.send(Command::BreakOffRevoked).await;
     }
 

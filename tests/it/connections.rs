@@ -33,7 +33,7 @@ fn reply(stream: &mut impl Read) -> Reply {
     }
 }
 
-/// Sends a piece now and then until the server has closed, which must not take long. Nobody has to read the reply.
+/// Sends a piece now and then until the server closes the connection. What it says before does not matter.
 fn dribble(stream: &mut (impl Read + Write), socket: &TcpStream, piece: &str) {
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let started = Instant::now();

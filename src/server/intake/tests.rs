@@ -247,7 +247,7 @@ fn a_head_is_given_up_to_its_end_however_it_arrives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_during_an_answer_is_noticed_whatever_it_sent_before() {
+async fn a_client_that_leaves_during_an_answer_is_noticed() {
     serve(async |mut client| {
         client.send(SLOW).await;
         client.send(&QUICK.repeat(20)).await;
@@ -305,7 +305,7 @@ async fn a_body_that_no_handler_reads_has_its_time_however_it_is_framed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_is_kept_as_long_as_before() {
+async fn an_idle_connection_is_kept_until_its_time_has_passed() {
     serve(async |mut client| {
         for head in [QUICK, "POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"] {
             client.send(head).await;

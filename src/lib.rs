@@ -69,7 +69,8 @@
 //! 6. However the task ends, [`Life`](task::life::Life) decides once; the outcome is made durable, and only then
 //!    are the finish chunk, the terminal frame and the final status shown.
 //! 7. Then the actor goes. It leaves the chunks to the registry, copied into [one piece](task::cold_log), until their
-//!    retention has passed; any other question is answered by the store.
+//!    retention has passed; what has no room in memory is read from the journal. Any other question is answered by the
+//!    store.
 //!
 //! If the process dies on the way, [`actors::recovery`] takes the task up at the next start, before anything new is
 //! accepted; [`task::recovery`] says whether it runs again. If the server drains and the task neither ends nor has
@@ -85,8 +86,8 @@
 //!   anywhere has the checksum that it was written with.
 //! - Before the store has a task nobody can find it, nothing of its call is published, and nothing of it is recorded.
 //! - What a subscriber has seen is in the journal; a kill does not take it back.
-//! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues: a slow,
-//!   stuck or gone reader costs nobody anything.
+//! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues
+//!   and never frames: a slow, stuck or gone reader costs nobody anything.
 //! - No chunk is published before the upstream's first text: until then a failure can still be an HTTP error, and
 //!   another call can still be made. After it there is none.
 //! - A slot is a [`Permit`](actors::dispatcher::Permit) that somebody holds: dropping it gives it back, whatever happened
@@ -103,7 +104,7 @@
 //! - [`task`], [`wire`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`] reads a clock.
 //!   [`channel`] names the upstream that stands behind one and calls none; the time that it decides by is passed in.
 //! - In a server, only [`config`] and the log's set-up read the environment, only [`store`] touches a disk, where it
-//!   blocks nobody but for the journal, which is made and written to in the page cache, but for the files of
+//!   blocks nobody but for the journal, which is made, written to and read in the page cache, but for the files of
 //!   configuration and certificate; only [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.
 //! - Large audio is parsed, written and checked in turns, by at most half of the cores: small requests find a core.
 //! - Every queue has a bound, and the bound stands where it is enforced. `do_send` and unbounded channels are

@@ -139,6 +139,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
         retry_budget: config.limits.retry_budget,
         chunk_retention: config.retention.streams(),
         max_answer_bytes: config.limits.max_answer_bytes,
+        max_stream_memory_bytes: config.limits.max_stream_memory_bytes,
         traces: traces.clone(),
         metrics: metrics.tasks.clone(),
     };

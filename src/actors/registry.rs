@@ -33,7 +33,7 @@ use crate::keys::allowance::Allowance;
 use crate::metrics::TaskLevels;
 use crate::store::{Replay, Store};
 use crate::task::chunk_log::{ChunkLog, LogHandle, LogReader};
-use crate::task::cold_log::ColdLog;
+use crate::task::cold_log::EndedStream;
 use crate::task::id::TaskId;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
@@ -95,7 +95,7 @@ impl Registry {
         let (running, all_ended) = mpsc::channel(1);
         Self {
             tasks: HashMap::new(),
-            cold: ColdLogs::default(),
+            cold: ColdLogs::new(settings.max_stream_memory_bytes),
             expiry: None,
             accepting: HashMap::new(),
             readings: HashMap::new(),
@@ -175,8 +175,15 @@ impl Registry {
     }
 
     /// Keeps a stream readable for a time.
-    fn keep(&mut self, id: TaskId, owner: KeyHash, log: ColdLog, time: Duration, ctx: &mut Context<Self>) {
-        self.cold.keep(id, owner, log, Instant::now() + time);
+    fn keep(
+        &mut self,
+        id: TaskId,
+        owner: KeyHash,
+        stream: EndedStream,
+        time: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        self.cold.keep(id, owner, stream, Instant::now() + time);
         self.expect_expiry(ctx);
     }
 
@@ -337,9 +344,9 @@ impl Handler<Departed> for Registry {
             None => self.succeed(&id, None, ctx),
             Some(Departure::Crashed(timeline)) => self.succeed(&id, Some(*timeline), ctx),
             Some(Departure::Traceless) => drop(self.tasks.remove(&id)),
-            Some(Departure::Stream(log)) => {
+            Some(Departure::Stream(stream)) => {
                 if let Some(living) = self.tasks.remove(&id) {
-                    self.keep(id, living.task.owner, log, self.settings.chunk_retention, ctx);
+                    self.keep(id, living.task.owner, stream, self.settings.chunk_retention, ctx);
                 }
             }
         }
@@ -360,8 +367,9 @@ impl Handler<Reopen> for Registry {
         });
         Box::pin(reading.clone().into_actor(self).map(move |replay, registry, ctx| {
             registry.readings.remove(&(id.clone(), owner));
-            let Some(Replay { log, left }) = replay? else { return Ok(None) };
-            registry.keep(id, owner, log.clone(), left, ctx);
+            let Some(Replay { stream, left }) = replay? else { return Ok(None) };
+            let log = stream.log().clone();
+            registry.keep(id, owner, stream, left, ctx);
             Ok(Some(log.into()))
         }))
     }
@@ -380,10 +388,10 @@ impl Handler<Tell> for Registry {
 
     fn handle(&mut self, _: Tell, _: &mut Self::Context) -> Self::Result {
         let asked = self.settings.dispatcher.send(dispatcher::Tell);
-        let streams_kept = self.cold.len();
+        let (streams_kept, streams_memory) = (self.cold.len(), self.cold.memory());
         Box::pin(async move {
             let (queue, most_pending) = asked.await.ok()?;
-            Some(TaskLevels { queue, most_pending, streams_kept })
+            Some(TaskLevels { queue, most_pending, streams_kept, streams_memory })
         })
     }
 }

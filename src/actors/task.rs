@@ -23,7 +23,7 @@ use super::dispatcher::{Admission, Permit};
 use crate::error::{ErrorCode, Failure};
 use crate::store::Journal;
 use crate::task::answer::{Answer, TextKind};
-use crate::task::cold_log::ColdLog;
+use crate::task::cold_log::EndedStream;
 use crate::task::life::{Effect, Event, Life, Outcome};
 use crate::task::progress::Progress;
 use crate::task::recovery::interrupted_stream;
@@ -61,7 +61,7 @@ pub enum Departure {
     /// Nothing: the task has no stream.
     Traceless,
     /// Its chunks, which stay readable.
-    Stream(ColdLog),
+    Stream(EndedStream),
     /// It did not go as planned: it panicked. What had happened until then.
     Crashed(Box<Timeline>),
 }

@@ -63,6 +63,7 @@ fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: 
         chunk_retention: day,
         traces: Traces::default(),
         max_answer_bytes: 1 << 20,
+        max_stream_memory_bytes: 1 << 20,
         metrics: metrics.tasks.clone(),
     };
     let registry = Registry::new(settings, vec![Arbiter::new().handle()]);

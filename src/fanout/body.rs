@@ -127,7 +127,10 @@ impl Arrival {
         let Step::Send(span) = self.cursor.step(&self.log, self.log.mark()) else { return KEEP_ALIVE };
         let mut piece = BytesMut::with_capacity(KEEP_ALIVE.len() + span.bytes(&self.log));
         piece.extend_from_slice(&KEEP_ALIVE);
-        span.write_to(&self.log, &mut piece);
+        if !span.write_to(&self.log, &mut piece) {
+            // The next piece says so.
+            return KEEP_ALIVE;
+        }
         self.sent(span, piece.len() - KEEP_ALIVE.len());
         piece.freeze()
     }
@@ -155,7 +158,10 @@ impl Arrival {
             }
             Step::Wait => Poll::Pending,
             Step::Send(span) => {
-                let piece = span.piece(&self.log);
+                let Some(piece) = span.piece(&self.log) else {
+                    self.visit.ends(Departure::BrokenOff);
+                    return Poll::Ready(Some(Err(BrokenOff)));
+                };
                 self.sent(span, piece.len());
                 seat.sent();
                 Poll::Ready(Some(Ok(piece)))

@@ -119,23 +119,24 @@ impl Span {
         retry + log.bytes(self.start..self.end)
     }
 
-    /// Appends its piece to `buffer`.
-    pub fn write_to(self, log: &LogReader, buffer: &mut BytesMut) {
+    /// Appends its piece to `buffer`. False where its frames can no longer be read.
+    #[must_use]
+    pub fn write_to(self, log: &LogReader, buffer: &mut BytesMut) -> bool {
         if self.opens {
             buffer.extend_from_slice(RETRY);
         }
-        log.write_to(self.start..self.end, buffer);
+        log.write_to(self.start..self.end, buffer)
     }
 
-    /// Its frames in one piece. A single frame is shared, not copied.
+    /// Its frames in one piece; `None` where they can no longer be read. A single frame of a task that runs is shared,
+    /// not copied.
     #[must_use]
-    pub fn piece(self, log: &LogReader) -> Bytes {
+    pub fn piece(self, log: &LogReader) -> Option<Bytes> {
         if !self.opens {
             return log.piece(self.start..self.end);
         }
         let mut piece = BytesMut::with_capacity(self.bytes(log));
-        self.write_to(log, &mut piece);
-        piece.freeze()
+        self.write_to(log, &mut piece).then(|| piece.freeze())
     }
 }
 
@@ -160,7 +161,7 @@ mod tests {
         loop {
             match cursor.step(log, log.mark()) {
                 Step::Send(span) => {
-                    let piece = span.piece(log);
+                    let piece = span.piece(log).unwrap();
                     assert_eq!(piece.len(), span.bytes(log));
                     sent.extend_from_slice(&piece);
                     cursor.sent(span);
@@ -224,8 +225,8 @@ mod tests {
         let log = log_of(&[b"first".to_vec(), b"frame".to_vec()]);
         let reader = log.reader();
         let span = Span { start: 1, end: 2, opens: false, closes: false };
-        assert_eq!(span.piece(&reader).as_ptr(), span.piece(&reader).as_ptr());
-        assert_eq!(text(&span.piece(&reader)), "frame");
+        assert_eq!(span.piece(&reader).unwrap().as_ptr(), span.piece(&reader).unwrap().as_ptr());
+        assert_eq!(text(&span.piece(&reader).unwrap()), "frame");
     }
 
     proptest! {

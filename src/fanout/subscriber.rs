@@ -118,8 +118,8 @@ impl Subscriber {
                     Step::BreakOff => return Served::Over(Departure::BrokenOff),
                 }
             }
-            if self.write(packer, now).is_err() {
-                return Served::Over(Departure::Left);
+            if let Err(departure) = self.write(packer, now) {
+                return Served::Over(departure);
             }
         }
         if self.cursor.has_ended() && self.begun.is_none() {
@@ -153,12 +153,12 @@ impl Subscriber {
     }
 
     /// Writes what was begun, as far as the socket takes it.
-    fn write(&mut self, packer: &mut Packer, now: Instant) -> io::Result<()> {
+    fn write(&mut self, packer: &mut Packer, now: Instant) -> Result<(), Departure> {
         let Some((parcel, mut written)) = self.begun else { return Ok(()) };
-        let bytes = packer.pack(parcel, self.framing);
+        let bytes = packer.pack(parcel, self.framing).ok_or(Departure::BrokenOff)?;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
             match self.socket.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(Departure::Left),
                 Ok(taken) => {
                     written += taken;
                     self.last_write = now;
@@ -169,7 +169,7 @@ impl Subscriber {
                     return Ok(());
                 }
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(err) => return Err(err),
+                Err(_) => return Err(Departure::Left),
             }
         }
         self.begun = None;

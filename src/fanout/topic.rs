@@ -26,29 +26,33 @@ pub(super) enum Parcel {
 }
 
 impl Parcel {
-    fn pack(self, log: &LogReader, framing: Framing) -> Bytes {
+    fn pack(self, log: &LogReader, framing: Framing) -> Option<Bytes> {
         match (self, framing) {
             (Self::Frames(span), Framing::UntilClose) => span.piece(log),
-            (Self::KeepAlive, Framing::UntilClose) => KEEP_ALIVE,
+            (Self::KeepAlive, Framing::UntilClose) => Some(KEEP_ALIVE),
             (Self::Frames(span), Framing::Chunked) => {
                 let length = span.bytes(log);
                 chunked(length, span.closes(), |buffer| span.write_to(log, buffer))
             }
-            (Self::KeepAlive, Framing::Chunked) => {
-                chunked(KEEP_ALIVE.len(), false, |buffer| buffer.extend_from_slice(&KEEP_ALIVE))
-            }
+            (Self::KeepAlive, Framing::Chunked) => chunked(KEEP_ALIVE.len(), false, |buffer| {
+                buffer.extend_from_slice(&KEEP_ALIVE);
+                true
+            }),
         }
     }
 }
 
-/// One chunk of so many bytes, and behind the last one the empty chunk that ends a body.
-fn chunked(length: usize, is_last: bool, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+/// One chunk of so many bytes, and behind the last one the empty chunk that ends a body; `None` where they cannot be
+/// written.
+fn chunked(length: usize, is_last: bool, write: impl FnOnce(&mut BytesMut) -> bool) -> Option<Bytes> {
     const AROUND: usize = 32;
     let mut buffer = BytesMut::with_capacity(length + AROUND);
     buffer.extend_from_slice(format!("{length:x}\r\n").as_bytes());
-    write(&mut buffer);
+    if !write(&mut buffer) {
+        return None;
+    }
     buffer.extend_from_slice(if is_last { b"\r\n0\r\n\r\n" } else { b"\r\n" });
-    buffer.freeze()
+    Some(buffer.freeze())
 }
 
 /// Packs parcels, and keeps the last one: most members of a topic are sent the same.
@@ -63,14 +67,16 @@ impl Packer {
         &self.log
     }
 
-    /// A parcel's bytes.
-    pub(super) fn pack(&mut self, parcel: Parcel, framing: Framing) -> Bytes {
+    /// A parcel's bytes; `None` where its frames can no longer be read.
+    pub(super) fn pack(&mut self, parcel: Parcel, framing: Framing) -> Option<Bytes> {
         match &self.last {
-            Some((last, its_framing, bytes)) if *last == parcel && *its_framing == framing => bytes.clone(),
+            Some((last, its_framing, bytes)) if *last == parcel && *its_framing == framing => {
+                Some(bytes.clone())
+            }
             _ => {
-                let bytes = parcel.pack(&self.log, framing);
+                let bytes = parcel.pack(&self.log, framing)?;
                 self.last = Some((parcel, framing, bytes.clone()));
-                bytes
+                Some(bytes)
             }
         }
     }
@@ -200,7 +206,7 @@ mod tests {
             (Parcel::KeepAlive, Framing::Chunked, "d\r\n: keep-alive\n\r\n"),
             (Parcel::KeepAlive, Framing::UntilClose, ": keep-alive\n"),
         ] {
-            let bytes = parcel.pack(&reader, framing);
+            let bytes = parcel.pack(&reader, framing).unwrap();
             assert_eq!(std::str::from_utf8(&bytes).unwrap(), expected);
         }
     }
@@ -209,8 +215,9 @@ mod tests {
     fn what_several_are_sent_is_packed_once() {
         let log = ChunkLog::of(vec![Bytes::from_static(b"data: a\n\n")]);
         let mut packer = Packer { log: log.reader(), last: None };
-        let first = packer.pack(Parcel::KeepAlive, Framing::Chunked);
-        assert_eq!(first.as_ptr(), packer.pack(Parcel::KeepAlive, Framing::Chunked).as_ptr());
+        let mut pack = || packer.pack(Parcel::KeepAlive, Framing::Chunked).unwrap();
+        let first = pack();
+        assert_eq!(first.as_ptr(), pack().as_ptr());
     }
 
     #[derive(Debug, Clone, Copy)]

@@ -110,7 +110,10 @@ metrics! {
         "Frames that are published and not yet written, of all subscribers of the pumps together.";
     BEHIND_MAX: IntGaugeVec, "hearken_frames_behind_max", [], "The same of the subscriber who is furthest behind.";
     SUBSCRIBERS_BEHIND: IntGaugeVec, "hearken_subscribers_behind", [], "Subscribers of the pumps who miss a frame.";
-    STREAMS_KEPT: IntGaugeVec, "hearken_streams_kept", [], "Streams of ended tasks that are kept in memory.";
+    STREAMS_KEPT: IntGaugeVec, "hearken_streams_kept", [], "Streams of ended tasks that are found in memory; their frames are there or on the disk.";
+    STREAMS_MEMORY: IntGaugeVec, "hearken_stream_memory_bytes", [], "Memory that streams of ended tasks take.";
+    STREAMS_MEMORY_LIMIT: IntGaugeVec, "hearken_stream_memory_limit_bytes", [],
+        "How much they may (limits.max_stream_memory_bytes).";
 
     REQUESTS: IntCounterVec, "hearken_http_requests_total", ["route", "method", "status"],
         "HTTP requests that were answered; route is the pattern of the path, or other.";

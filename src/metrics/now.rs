@@ -40,8 +40,10 @@ pub struct TaskLevels {
     pub queue: QueueLevels,
     /// How many may wait for their first slot.
     pub most_pending: usize,
-    /// Streams of ended tasks in memory.
+    /// Streams of ended tasks that can be found at once.
     pub streams_kept: usize,
+    /// Bytes of them in memory, and how many there may be.
+    pub streams_memory: (usize, usize),
 }
 
 /// How far subscribers are behind.
@@ -153,6 +155,8 @@ impl Now {
         names::PENDING_OLDEST.open(&self.0)?.of([]).set(queue.oldest.as_secs_f64());
         self.set(&names::CHANGING, count(queue.changing))?;
         self.set(&names::STREAMS_KEPT, count(levels.streams_kept))?;
+        self.set(&names::STREAMS_MEMORY, count(levels.streams_memory.0))?;
+        self.set(&names::STREAMS_MEMORY_LIMIT, count(levels.streams_memory.1))?;
         let (running, slots) = (names::RUNNING.open(&self.0)?, names::RUNNING_LIMIT.open(&self.0)?);
         for (channel, taken, all) in &queue.channels {
             running.of([channel]).set(count(*taken));

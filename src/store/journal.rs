@@ -8,19 +8,21 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::spool::sweep;
 use super::sqlite::{file_error, make_directory};
 use super::{Chunks, StoreError};
 use crate::metrics::StoreMetrics;
+use crate::task::cold_log::Kept;
 use crate::task::id::TaskId;
 use crate::wire::event_stream::split_chunk_frames;
 
@@ -177,6 +179,17 @@ impl Journal {
         let _ = self.open();
     }
 
+    /// Returns what was written, for readers that come when the task has ended. `None` where the disk does not tell.
+    #[must_use]
+    pub fn kept(&self) -> Option<Arc<dyn Kept>> {
+        let file = match &self.file {
+            Some(grown) => grown.file.metadata(),
+            None => std::fs::metadata(&self.path),
+        };
+        let bytes = usize::try_from(file.ok()?.len()).ok()?;
+        Some(Arc::new(Written { path: self.path.clone(), bytes }))
+    }
+
     fn open(&mut self) -> std::io::Result<&Arc<Grown>> {
         match &mut self.file {
             Some(grown) => Ok(grown),
@@ -198,6 +211,27 @@ impl Journal {
             rounds.overflowed.store(true, Ordering::Release);
         }
         Ok(())
+    }
+}
+
+/// A journal to which nothing is added any more. It is opened for each piece: there are more of them than a process may
+/// have open files.
+#[derive(Debug)]
+struct Written {
+    path: PathBuf,
+    bytes: usize,
+}
+
+impl Kept for Written {
+    fn len(&self) -> usize {
+        self.bytes
+    }
+
+    fn read(&self, range: Range<usize>, buffer: &mut BytesMut) -> std::io::Result<()> {
+        let before = buffer.len();
+        buffer.resize(before + range.len(), 0);
+        let place = buffer.get_mut(before..).unwrap_or_default();
+        File::open(&self.path)?.read_exact_at(place, range.start as u64)
     }
 }
 

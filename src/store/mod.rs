@@ -41,7 +41,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::audio::facts::AudioFacts;
 use crate::audio::source::KeptAudio;
@@ -51,7 +51,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::keys::{KeyHash, KeyRecord};
 use crate::metrics::{DiskLevels, StoreLevels, StoreMetrics};
 use crate::task::answer::Answer;
-use crate::task::cold_log::ColdLog;
+use crate::task::cold_log::EndedStream;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Idempotency, IdempotencyKey};
 use crate::task::list::{ListQuery, Page};
@@ -76,6 +76,8 @@ pub use spool::Download;
 
 /// Writes that may wait for the writer; beyond, callers wait.
 const WRITE_QUEUE: usize = 4096;
+/// Journals that are read whole at once: each takes memory for its chunks and its result meanwhile.
+const REPLAYS: usize = 2;
 /// The tasks of a list whose results have more than this many bytes together are on several pages.
 pub const MOST_LISTED_BYTES: usize = 4 << 20;
 /// When a caller that met a full disk may come back.
@@ -306,7 +308,7 @@ pub struct Unfinished {
 #[derive(Debug, Clone)]
 pub struct Replay {
     /// Its chunks and its end.
-    pub log: ColdLog,
+    pub stream: EndedStream,
     /// How long it is kept from now on.
     pub left: Duration,
 }
@@ -333,6 +335,8 @@ pub struct Store {
     retention: Retention,
     /// Could the last task not be accepted?
     refused: Arc<AtomicBool>,
+    /// Turns to read a journal whole.
+    replays: Arc<Semaphore>,
 }
 
 impl Store {
@@ -375,7 +379,8 @@ impl Store {
         let keeping = Keeping { place, health: health.clone(), tally, metrics };
         writer::start(data_dir, connection, files, keeping, write_queue)?;
         let readers = Readers::start(data_dir, config.sync, &journals, &health, &claim)?;
-        Ok(Self { writes, readers, health, spool, journals, retention, refused: Arc::default() })
+        let replays = Arc::new(Semaphore::new(REPLAYS));
+        Ok(Self { writes, readers, health, spool, journals, retention, refused: Arc::default(), replays })
     }
 
     /// Looks at the store's health from time to time, until the store has stopped. Without this, a store that has
@@ -575,6 +580,7 @@ impl Store {
     /// # Errors
     /// When the database or the journal refuses.
     pub async fn replay(&self, id: TaskId, owner: KeyHash) -> Result<Option<Replay>, StoreError> {
+        let turn = Arc::clone(&self.replays).acquire_owned().await.map_err(|_| StoreError::Stopped)?;
         let Some(stored) = self.read(|reply| Read::Stream { id: id.clone(), owner, reply }).await? else {
             return Ok(None);
         };
@@ -585,8 +591,13 @@ impl Store {
         let journals = self.journals.clone();
         blocking(move || {
             let frames = journals.read_whole(&id, stored.chunks)?;
-            let log = frames.and_then(|frames| Answer::replay(frames, stored.chunks.count, &stored.state));
-            Ok(log.map(|log| Replay { log, left }))
+            let replay = |frames| {
+                let kept = journals.of(&id).kept();
+                Answer::replay(frames, stored.chunks.count, &stored.state, kept)
+            };
+            // Held to the end, also when no caller waits any more.
+            let _turn = turn;
+            Ok(frames.and_then(replay).map(|stream| Replay { stream, left }))
         })
         .await
     }

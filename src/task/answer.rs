@@ -1,9 +1,11 @@
 //! What the upstream says becomes the answer: numbered chunks while it comes, a ChatCompletion at its end.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::chunk_log::ChunkLog;
-use super::cold_log::ColdLog;
+use super::cold_log::{EndedStream, Kept};
 use super::snapshot::State;
 use crate::error::Failure;
 use crate::wire::chunk_frames::{ChunkFrames, finish_frame};
@@ -63,9 +65,15 @@ impl Answer {
     }
 
     /// The stream of a task of an earlier process that ended, from its journalled chunks and its outcome:
-    /// the end is encoded as it was then, so a reader sees the same bytes. `None` where chunks are missing.
+    /// the end is encoded as it was then, so a reader sees the same bytes. `None` where chunks are missing. `kept` is where
+    /// the chunks were read from.
     #[must_use]
-    pub fn replay(chunks: Vec<Bytes>, count: usize, state: &State) -> Option<ColdLog> {
+    pub fn replay(
+        chunks: Vec<Bytes>,
+        count: usize,
+        state: &State,
+        kept: Option<Arc<dyn Kept>>,
+    ) -> Option<EndedStream> {
         if chunks.len() != count {
             return None;
         }
@@ -85,7 +93,7 @@ impl Answer {
             }
             State::Pending | State::Processing { .. } => return None,
         };
-        Some(answer.log.cold())
+        Some(answer.log.cold(kept))
     }
 
     /// The log of this answer's frames.
@@ -264,10 +272,11 @@ mod tests {
             answer.end_completed(FinishReason::Length, usage);
             let completion = serde_json::value::RawValue::from_string(completion).unwrap();
             let state = State::Completed { completion: completion.into() };
-            let replay = Answer::replay(chunks.clone(), chunks.len(), &state).unwrap();
+            let replay = Answer::replay(chunks.clone(), chunks.len(), &state, None).unwrap();
+            let replay = replay.log().clone();
             assert_eq!(LogReader::from(replay.clone()).all(), answer.log().reader().all());
             assert_eq!(replay.len(), answer.log().len());
-            assert!(Answer::replay(chunks.clone(), chunks.len() + 1, &state).is_none());
+            assert!(Answer::replay(chunks.clone(), chunks.len() + 1, &state, None).is_none());
         }
     }
 

@@ -10,12 +10,12 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
-use super::cold_log::{ColdLog, next_number};
+use super::cold_log::{ColdLog, EndedStream, Kept, next_number};
 
 /// Entries of the first segment; each further one is twice as large, so that a short answer costs little
 /// and a long one few allocations.
@@ -47,9 +47,18 @@ impl Mark {
     }
 }
 
+/// The frames. Only the writer and the owner of the task hold them: readers that do not read keep nothing in memory.
+#[derive(Debug)]
+struct Frames {
+    segments: [OnceLock<Box<[OnceLock<Bytes>]>>; SEGMENTS],
+}
+
+/// What a log has beside its frames; all of its ends hold it.
 #[derive(Debug)]
 struct Shared {
-    segments: [OnceLock<Box<[OnceLock<Bytes>]>>; SEGMENTS],
+    frames: Weak<Frames>,
+    /// Where readers find the frames once the task is gone.
+    cold: OnceLock<ColdLog>,
     /// Here and not with the writer, so that readers wait on when a crashed task's log gets a new writer.
     mark: watch::Sender<Mark>,
     number: usize,
@@ -58,7 +67,7 @@ struct Shared {
     subscriptions: AtomicUsize,
 }
 
-impl Shared {
+impl Frames {
     /// Segment and place within it of entry `index`.
     fn place(index: usize) -> (usize, usize) {
         let n = index / FIRST_SEGMENT + 1;
@@ -66,7 +75,7 @@ impl Shared {
         (segment, index - FIRST_SEGMENT * ((1 << segment) - 1))
     }
 
-    fn frames(&self, range: Range<usize>) -> impl Iterator<Item = &Bytes> {
+    fn range(&self, range: Range<usize>) -> impl Iterator<Item = &Bytes> {
         range.map_while(|index| self.get(index))
     }
 
@@ -88,20 +97,24 @@ impl Shared {
 #[derive(Debug)]
 pub struct ChunkLog {
     shared: Arc<Shared>,
+    frames: Arc<Frames>,
     len: usize,
     bytes: usize,
 }
 
 impl Default for ChunkLog {
     fn default() -> Self {
+        let frames = Arc::new(Frames { segments: [const { OnceLock::new() }; SEGMENTS] });
         Self {
             shared: Arc::new(Shared {
-                segments: [const { OnceLock::new() }; SEGMENTS],
+                frames: Arc::downgrade(&frames),
+                cold: OnceLock::new(),
                 mark: watch::Sender::new(Mark::default()),
                 number: next_number(),
                 home: AtomicUsize::new(0),
                 subscriptions: AtomicUsize::new(0),
             }),
+            frames,
             len: 0,
             bytes: 0,
         }
@@ -122,7 +135,7 @@ impl ChunkLog {
     /// what belongs together wakes them once.
     pub fn append(&mut self, frame: Bytes) {
         let bytes = frame.len();
-        if self.shared.set(self.len, frame) {
+        if self.frames.set(self.len, frame) {
             self.len += 1;
             self.bytes += bytes;
         }
@@ -153,12 +166,12 @@ impl ChunkLog {
 
     /// Frames that were appended and not yet shown.
     pub fn unpublished(&self) -> impl Iterator<Item = &Bytes> {
-        (self.published()..self.len).filter_map(|index| self.shared.get(index))
+        (self.published()..self.len).filter_map(|index| self.frames.get(index))
     }
 
     /// All frames that were appended.
     pub fn frames(&self) -> impl Iterator<Item = &Bytes> {
-        self.shared.frames(0..self.len)
+        self.frames.range(0..self.len)
     }
 
     /// Entries appended so far.
@@ -188,53 +201,61 @@ impl ChunkLog {
     /// What readers are made of, and a successor of this writer.
     #[must_use]
     pub fn handle(&self) -> LogHandle {
-        LogHandle(Arc::clone(&self.shared))
+        LogHandle { shared: Arc::clone(&self.shared), frames: Arc::clone(&self.frames) }
     }
 
-    /// What readers can see, for after the end: it costs far less.
+    /// What readers can see, for after the end: it costs far less. The first of the frames may be kept elsewhere. Readers
+    /// of this log go on there.
     #[must_use]
-    pub fn cold(&self) -> ColdLog {
-        ColdLog::of((0..self.published()).map_while(|index| self.shared.get(index)))
+    pub fn cold(&self, kept: Option<Arc<dyn Kept>>) -> EndedStream {
+        let frames = (0..self.published()).map_while(|index| self.frames.get(index));
+        let stream = EndedStream::of(frames, kept);
+        // A second time there is none: a log ends once.
+        let _ = self.shared.cold.set(stream.log().clone());
+        stream
     }
 
     /// Goes on writing where a writer that is gone has stopped; its readers notice nothing.
     #[must_use]
-    pub fn take_over(LogHandle(shared): LogHandle) -> Self {
+    pub fn take_over(LogHandle { shared, frames }: LogHandle) -> Self {
         // What was appended counts, also where the writer did not come to publish it.
         let (mut len, mut bytes) = (0, 0);
-        while let Some(frame) = shared.get(len) {
+        while let Some(frame) = frames.get(len) {
             len += 1;
             bytes += frame.len();
         }
-        Self { shared, len, bytes }
+        Self { shared, frames, len, bytes }
     }
 }
 
-/// A log apart from its writer.
+/// A log apart from its writer. It holds the frames.
 #[derive(Debug, Clone)]
-pub struct LogHandle(Arc<Shared>);
+pub struct LogHandle {
+    shared: Arc<Shared>,
+    frames: Arc<Frames>,
+}
 
 impl LogHandle {
     /// How far the log has come.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        *self.0.mark.borrow()
+        *self.shared.mark.borrow()
     }
 
     /// Says which of the task arbiters, counted from 0, writes the log.
     pub fn settle_at(&self, home: usize) {
-        self.0.home.store(home, Ordering::Relaxed);
+        self.shared.home.store(home, Ordering::Relaxed);
     }
 
     /// Says whether the task waits for a store that cannot record what the task depends on.
     pub fn stall(&self, stalled: bool) {
-        self.0.mark.send_if_modified(|mark| std::mem::replace(&mut mark.stalled, stalled) != stalled);
+        self.shared.mark.send_if_modified(|mark| std::mem::replace(&mut mark.stalled, stalled) != stalled);
     }
 
     /// Makes a reader.
     #[must_use]
     pub fn reader(&self) -> LogReader {
-        LogReader(Source::Living { shared: Arc::clone(&self.0), mark: self.0.mark.subscribe() })
+        LogReader(Source::Living { shared: Arc::clone(&self.shared), mark: self.shared.mark.subscribe() })
     }
 }
 
@@ -246,6 +267,14 @@ pub struct LogReader(Source);
 enum Source {
     Living { shared: Arc<Shared>, mark: watch::Receiver<Mark> },
     Cold(ColdLog),
+}
+
+/// Where a reader finds frames.
+enum Place<'a> {
+    Memory(Arc<Frames>),
+    Cold(&'a ColdLog),
+    /// The task crashed, and nothing is left of it in this process.
+    Gone,
 }
 
 impl From<ColdLog> for LogReader {
@@ -316,56 +345,71 @@ impl LogReader {
         std::future::pending().await
     }
 
+    /// Where its frames are at this moment.
+    fn frames(&self) -> Place<'_> {
+        match &self.0 {
+            Source::Living { shared, .. } => match (shared.frames.upgrade(), shared.cold.get()) {
+                (Some(frames), _) => Place::Memory(frames),
+                (None, Some(log)) => Place::Cold(log),
+                (None, None) => Place::Gone,
+            },
+            Source::Cold(log) => Place::Cold(log),
+        }
+    }
+
     /// Up to where the frames from the beginning of `range` on weigh at most `most_bytes`; at least one is taken.
     #[must_use]
     pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> usize {
-        match &self.0 {
-            Source::Living { shared, .. } => {
+        match self.frames() {
+            Place::Memory(frames) => {
                 let mut bytes = 0;
-                let taken = shared.frames(range.clone()).take_while(|frame| {
+                let taken = frames.range(range.clone()).take_while(|frame| {
                     let is_first = bytes == 0;
                     bytes += frame.len();
                     is_first || bytes <= most_bytes
                 });
                 range.start + taken.count()
             }
-            Source::Cold(log) => log.reach(range, most_bytes),
+            Place::Cold(log) => log.reach(range, most_bytes),
+            Place::Gone => range.start + 1,
         }
     }
 
     /// What these frames weigh, as far as they exist, in bytes.
     #[must_use]
     pub fn bytes(&self, range: Range<usize>) -> usize {
-        match &self.0 {
-            Source::Living { shared, .. } => shared.frames(range).map(Bytes::len).sum(),
-            Source::Cold(log) => log.piece(range).len(),
+        match self.frames() {
+            Place::Memory(frames) => frames.range(range).map(Bytes::len).sum(),
+            Place::Cold(log) => log.bytes(range),
+            Place::Gone => 0,
         }
     }
 
-    /// Appends these frames, as far as they exist, to `buffer`.
-    pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) {
-        match &self.0 {
-            Source::Living { shared, .. } => {
-                shared.frames(range).for_each(|frame| buffer.extend_from_slice(frame))
-            }
-            Source::Cold(log) => buffer.extend_from_slice(&log.piece(range)),
-        }
-    }
-
-    /// These frames, as far as they exist, in one piece. A single frame is shared, not copied.
+    /// Appends these frames, as far as they exist, to `buffer`. False where they can no longer be read: then the reader
+    /// is to break off.
     #[must_use]
-    pub fn piece(&self, range: Range<usize>) -> Bytes {
-        match &self.0 {
-            Source::Living { shared, .. } if range.len() == 1 => {
-                shared.get(range.start).cloned().unwrap_or_default()
+    pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> bool {
+        match self.frames() {
+            Place::Memory(frames) => {
+                frames.range(range).for_each(|frame| buffer.extend_from_slice(frame));
+                true
             }
-            Source::Living { .. } => {
-                let mut piece = BytesMut::with_capacity(self.bytes(range.clone()));
-                self.write_to(range, &mut piece);
-                piece.freeze()
-            }
-            Source::Cold(log) => log.piece(range),
+            Place::Cold(log) => log.write_to(range, buffer),
+            Place::Gone => false,
         }
+    }
+
+    /// These frames, as far as they exist, in one piece; `None` where they can no longer be read. A single frame of a
+    /// task that runs is shared, not copied.
+    #[must_use]
+    pub fn piece(&self, range: Range<usize>) -> Option<Bytes> {
+        if let Place::Memory(frames) = self.frames()
+            && range.len() == 1
+        {
+            return Some(frames.get(range.start).cloned().unwrap_or_default());
+        }
+        let mut piece = BytesMut::with_capacity(self.bytes(range.clone()));
+        self.write_to(range, &mut piece).then(|| piece.freeze())
     }
 
     /// Counts one more subscription of this log; returns how many there were before.
@@ -399,7 +443,7 @@ impl LogReader {
     #[cfg(test)]
     #[must_use]
     pub(crate) fn all(&self) -> Bytes {
-        self.piece(0..self.mark().len)
+        self.piece(0..self.mark().len).unwrap()
     }
 }
 
@@ -408,6 +452,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::task::cold_log::testing::InMemory;
 
     fn log_of(frames: &[Vec<u8>]) -> ChunkLog {
         let mut log = ChunkLog::default();
@@ -431,7 +476,7 @@ mod tests {
     #[test]
     fn a_single_frame_is_shared() {
         let log = log_of(&[b"frame".to_vec()]);
-        assert_eq!(log.reader().piece(0..1).as_ptr(), log.reader().piece(0..1).as_ptr());
+        assert_eq!(log.reader().piece(0..1).unwrap().as_ptr(), log.reader().piece(0..1).unwrap().as_ptr());
     }
 
     #[actix_rt::test]
@@ -470,20 +515,25 @@ mod tests {
             frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..300),
             from in 0usize..320,
             most in 1usize..200,
+            keeps in 0usize..320,
         ) {
             let log = log_of(&frames);
-            for reader in [log.reader(), LogReader::from(log.cold())] {
+            let kept = frames.iter().take(keeps).flatten().copied().collect::<Vec<u8>>();
+            let mut ended = log.cold(Some(Arc::new(InMemory(kept.into()))));
+            let (on_disk, before) = (LogReader::from(ended.log().clone()), log.reader());
+            ended.let_go();
+            for reader in [log.reader(), LogReader::from(log.cold(None).log().clone()), on_disk] {
                 prop_assert_eq!(reader.mark().len, frames.len());
                 let mut position = from;
                 let mut read = Vec::new();
                 while position < frames.len() {
                     let next = reader.reach(position..frames.len(), most);
-                    let piece = reader.piece(position..next);
+                    let piece = reader.piece(position..next).unwrap();
                     prop_assert!(next > position);
                     prop_assert!(piece.len() <= most || next == position + 1);
                     prop_assert_eq!(piece.len(), reader.bytes(position..next));
                     let mut written = BytesMut::new();
-                    reader.write_to(position..next, &mut written);
+                    prop_assert!(reader.write_to(position..next, &mut written));
                     prop_assert_eq!(&piece, &written);
                     read.extend(piece);
                     position = next;
@@ -491,6 +541,10 @@ mod tests {
                 let tail: Vec<u8> = frames.iter().skip(from).flatten().copied().collect();
                 prop_assert_eq!(read, tail);
             }
+            // A reader from before the end finds the frames when their task is gone.
+            let all = before.all();
+            drop(log);
+            prop_assert_eq!(before.all(), all);
         }
     }
 }

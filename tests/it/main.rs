@@ -51,6 +51,7 @@ mod revoked;
 mod spans;
 mod spool;
 mod stream;
+mod stream_memory;
 mod submit;
 mod submit_command;
 mod submit_waiting;

@@ -2,47 +2,91 @@
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use tokio::time::Instant;
 
 use crate::keys::KeyHash;
-use crate::task::cold_log::ColdLog;
+use crate::task::cold_log::{ColdLog, EndedStream};
 use crate::task::id::TaskId;
 
-/// Logs that are kept, and until when. There may be many: beside its log each costs two small entries, and no actor
-/// and no timer of its own.
-#[derive(Debug, Default)]
+/// Streams that are kept, until when, and in how much memory. There may be many: beside its log each costs three small
+/// entries, and no actor and no timer of its own.
+#[derive(Debug)]
 pub(super) struct ColdLogs {
-    logs: HashMap<TaskId, Cold>,
+    streams: HashMap<TaskId, Cold>,
     /// The one that goes next comes first. Those of this process come in that order anyway; one of an earlier process
     /// may go before them.
     expiries: BinaryHeap<Reverse<(Instant, TaskId)>>,
+    /// In the order in which they came: the first is the first to be let go of for want of memory.
+    order: VecDeque<TaskId>,
+    memory: usize,
+    most_memory: usize,
 }
 
 #[derive(Debug)]
 struct Cold {
     owner: KeyHash,
-    log: ColdLog,
+    stream: EndedStream,
 }
 
 impl ColdLogs {
-    /// Keeps a log, unless there is one of that task.
-    pub(super) fn keep(&mut self, id: TaskId, owner: KeyHash, log: ColdLog, until: Instant) {
-        if let Entry::Vacant(entry) = self.logs.entry(id.clone()) {
-            entry.insert(Cold { owner, log });
+    /// Keeps streams in at most so many bytes of memory. What is beyond is read from its journal.
+    pub(super) fn new(most_memory: usize) -> Self {
+        Self {
+            streams: HashMap::new(),
+            expiries: BinaryHeap::new(),
+            order: VecDeque::new(),
+            memory: 0,
+            most_memory,
+        }
+    }
+
+    /// Keeps a stream, unless there is one of that task.
+    pub(super) fn keep(&mut self, id: TaskId, owner: KeyHash, stream: EndedStream, until: Instant) {
+        if let Entry::Vacant(entry) = self.streams.entry(id.clone()) {
+            self.memory += stream.memory();
+            entry.insert(Cold { owner, stream });
+            self.order.push_back(id.clone());
             self.expiries.push(Reverse((until, id)));
+            self.make_room();
+        }
+    }
+
+    /// Lets go of frames, the oldest first, and then of streams, which are found in the store again.
+    fn make_room(&mut self) {
+        while self.memory > self.most_memory {
+            let Some(id) = self.order.pop_front() else { return };
+            let Some(Cold { stream, .. }) = self.streams.get_mut(&id) else { continue };
+            let before = stream.memory();
+            if stream.let_go() {
+                self.memory = self.memory.saturating_sub(before - stream.memory());
+                self.order.push_back(id);
+            } else {
+                self.remove(&id);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &TaskId) {
+        if let Some(Cold { stream, .. }) = self.streams.remove(id) {
+            self.memory = self.memory.saturating_sub(stream.memory());
         }
     }
 
     /// The log of a task of this owner.
     pub(super) fn find(&self, id: &TaskId, owner: KeyHash) -> Option<&ColdLog> {
-        self.logs.get(id).filter(|cold| cold.owner == owner).map(|cold| &cold.log)
+        self.streams.get(id).filter(|cold| cold.owner == owner).map(|cold| cold.stream.log())
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.logs.len()
+        self.streams.len()
+    }
+
+    /// Returns the bytes of memory that they take, and how many they may.
+    pub(super) fn memory(&self) -> (usize, usize) {
+        (self.memory, self.most_memory)
     }
 
     /// When the next one goes.
@@ -54,29 +98,34 @@ impl ColdLogs {
     pub(super) fn forget_until(&mut self, now: Instant) {
         while self.next_expiry().is_some_and(|until| until <= now) {
             if let Some(Reverse((_, id))) = self.expiries.pop() {
-                self.logs.remove(&id);
+                self.remove(&id);
             }
+        }
+        while self.order.front().is_some_and(|id| !self.streams.contains_key(id)) {
+            self.order.pop_front();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use bytes::Bytes;
 
     use super::*;
+    use crate::task::cold_log::testing::InMemory;
 
     #[test]
     fn each_log_is_kept_for_its_own_time_and_for_its_owner() {
         let (owner, now) = (KeyHash::of("sk-owner"), Instant::now());
-        let log = ColdLog::of([Bytes::from_static(b"a")].iter());
-        let mut logs = ColdLogs::default();
+        let stream = EndedStream::of([Bytes::from_static(b"a")].iter(), None);
+        let mut logs = ColdLogs::new(1000);
         let ids: Vec<TaskId> = [30, 10, 20]
             .map(|seconds| {
                 let id = TaskId::generate(seconds);
-                logs.keep(id.clone(), owner, log.clone(), now + Duration::from_secs(seconds));
+                logs.keep(id.clone(), owner, stream.clone(), now + Duration::from_secs(seconds));
                 id
             })
             .to_vec();
@@ -92,5 +141,31 @@ mod tests {
         assert_eq!(logs.next_expiry(), Some(now + Duration::from_secs(30)));
         logs.forget_until(now + Duration::from_secs(30));
         assert_eq!((kept(&logs), logs.next_expiry()), (vec![false; 3], None));
+    }
+
+    #[test]
+    fn the_oldest_frames_are_let_go_of_first_and_no_stream_takes_more_than_there_is() {
+        let (owner, until) = (KeyHash::of("sk-owner"), Instant::now() + Duration::from_secs(60));
+        let chunk = Bytes::from(vec![b'x'; 1000]);
+        let frames = [chunk.clone(), Bytes::from_static(b"end")];
+        let mut logs = ColdLogs::new(2500);
+        let streams: Vec<(TaskId, EndedStream)> = (0..3)
+            .map(|at| {
+                let stream = EndedStream::of(frames.iter(), Some(Arc::new(InMemory(chunk.clone()))));
+                (TaskId::generate(at), stream)
+            })
+            .collect();
+        for (id, stream) in streams {
+            logs.keep(id.clone(), owner, stream, until);
+            assert!(logs.memory().0 <= 2500);
+            assert!(logs.find(&id, owner).is_some());
+        }
+        assert_eq!(logs.len(), 3);
+        // One of which nothing is on the disk is not kept where it has no room.
+        let (id, large) = (TaskId::generate(9), Bytes::from(vec![b'x'; 3000]));
+        logs.keep(id.clone(), owner, EndedStream::of([large].iter(), None), until);
+        assert!(logs.find(&id, owner).is_none() && logs.memory().0 <= 2500);
+        logs.forget_until(until);
+        assert_eq!((logs.len(), logs.memory().0, logs.order.len()), (0, 0, 0));
     }
 }

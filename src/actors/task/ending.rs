@@ -9,7 +9,7 @@ use super::durable::record;
 use super::{Departure, TaskActor};
 use crate::error::{ErrorCode, Failure};
 use crate::metrics::Cause;
-use crate::store::{Chunks, EndResult, Ending};
+use crate::store::{Chunks, EndResult, Ending, Journal};
 use crate::task::Timestamp;
 use crate::task::life::{Event, Life, Outcome};
 use crate::task::recovery::interrupted_caller;
@@ -104,8 +104,9 @@ impl TaskActor {
     pub(super) fn retire(&mut self, ctx: &mut Context<Self>) {
         if let Some(departing) = self.departing.take() {
             let stream = self.task.stream;
+            let kept = self.journal.as_ref().and_then(Journal::kept);
             let left =
-                if stream { Departure::Stream(self.answer.log().cold()) } else { Departure::Traceless };
+                if stream { Departure::Stream(self.answer.log().cold(kept)) } else { Departure::Traceless };
             // The registry is gone only when the process is.
             let _ = departing.send(left);
         }

@@ -42,6 +42,8 @@ pub struct TaskSettings {
     pub chunk_retention: Duration,
     /// Most bytes of text and frames that one task may hold.
     pub max_answer_bytes: usize,
+    /// Most memory for the frames of streams that have ended, of all tasks together, in bytes.
+    pub max_stream_memory_bytes: usize,
     /// Where ended tasks are recorded.
     pub traces: Traces,
     /// Where tasks are counted.

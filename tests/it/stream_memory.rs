@@ -1,0 +1,83 @@
+//! What the frames of ended streams cost in memory: no more than is configured, whether or not their subscribers read.
+
+use std::net::TcpStream;
+
+use serde_json::json;
+
+use crate::memory::memory;
+use crate::support::hearken::Hearken;
+use crate::support::subscriber::Subscriber;
+use crate::support::upstream::FakeUpstream;
+
+const METRICS: &str = "[metrics]\nlisten = \"127.0.0.1:0\"\n";
+
+/// Subscribes, and reads nothing.
+fn silent(hearken: &Hearken, id: &str) -> TcpStream {
+    let client = hearken.client();
+    let head = client.head("GET", &format!("/v1/llm/generations/{id}/stream"), &[]);
+    let socket = client.send_raw(head.as_bytes());
+    let mut first = [0];
+    socket.peek(&mut first).unwrap();
+    socket
+}
+
+/// The body's bytes from its first frame on: how many comments come before depends on the time.
+fn frames(body: Vec<u8>) -> Vec<u8> {
+    let text = String::from_utf8(body).unwrap();
+    text.replace(": keep-alive\n", "").replace("retry: 2000\n", "").into_bytes()
+}
+
+#[test]
+fn an_ended_stream_has_the_same_bytes_from_memory_and_from_the_disk() {
+    // All frames have room; or only where they begin; or nothing has.
+    for most in [1_000_000, 20_000, 1] {
+        let upstream = FakeUpstream::gemini().say_often(400, &"x".repeat(200)).start();
+        let limits = format!("[limits]\nmax_stream_memory_bytes = {most}\n");
+        let hearken = Hearken::before(&upstream).set(&limits).set(METRICS).start();
+        let id = hearken.submit(json!({"stream": true}));
+        let seen = frames(hearken.stream(&id).bytes());
+        assert_eq!(hearken.wait(&id)["status"], "completed");
+        // Once the actor has gone, the stream is kept.
+        let kept = if most == 1 { 0.0 } else { 1.0 };
+        let said = hearken.metrics_say("hearken_streams_kept", kept);
+        assert!(said.value("hearken_stream_memory_bytes") <= f64::from(most));
+        assert!(frames(hearken.stream(&id).bytes()) == seen, "{most}");
+        for offset in [1, 200, 401, 999] {
+            let rest = frames(hearken.stream_from(&id, &format!("?offset={offset}"), &[]).bytes());
+            assert!(
+                !rest.is_empty() && rest.len() < seen.len() && seen.ends_with(&rest),
+                "{offset} of {most}"
+            );
+        }
+    }
+}
+
+#[test]
+fn subscribers_that_do_not_read_ended_streams_keep_none_of_them_in_memory() {
+    const STREAMS: usize = 16;
+    let upstream = FakeUpstream::gemini().say_often(100, &"x".repeat(50_000)).start();
+    let hearken = Hearken::before(&upstream).set(METRICS).start();
+    let run = || {
+        let id = hearken.submit(json!({"stream": true}));
+        let during = silent(&hearken, &id);
+        assert_eq!(hearken.wait(&id)["status"], "completed");
+        (during, silent(&hearken, &id), id)
+    };
+    run();
+    let before = memory(&hearken, "VmRSS");
+    let mut subscribers: Vec<_> = (0..STREAMS).map(|_| run()).collect();
+    let held = memory(&hearken, "VmRSS").saturating_sub(before);
+    let streamed = STREAMS * 5_000_000;
+    println!("{held} bytes for streams of {streamed}");
+    assert!(held < streamed / 2, "{held}");
+    assert!(hearken.metrics().value("hearken_stream_memory_bytes") < 1e6);
+    // They find everything there when they read at last.
+    for _ in 0..2 {
+        let (during, after, id) = subscribers.pop().unwrap();
+        let whole = frames(hearken.stream(&id).bytes());
+        assert!(whole.len() > 5_000_000);
+        for socket in [during, after] {
+            assert!(frames(Subscriber::of(socket).bytes()) == whole);
+        }
+    }
+}

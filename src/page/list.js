@@ -51,7 +51,9 @@ export class ListView {
     const { signal } = this.#stop;
     const known = [...$("filter").options].some(({ value }) => value === status);
     $("filter").value = known ? status : "";
-    $("list").addEventListener("click", ({ target }) => this.#notePlace(target.closest(".task-row")), { signal });
+    // Each click may lead away from here.
+    document.addEventListener("click", ({ target }) => this.#notePlace(target.closest("a.task-row") ?? undefined),
+      { signal, capture: true });
     addEventListener("scroll", () => {
       clearTimeout(this.rest);
       this.rest = setTimeout(() => this.#notePlace(), REST);
@@ -68,14 +70,15 @@ export class ListView {
 
   /**
    * Notes in the browser's history where the list is: how many tasks are shown, which one is at the top of the window, or
-   * was opened, and how far it is from there. Back finds the same again, and so does a reload.
+   * was opened, and how far it is from there. Back finds the same again, and so does a reload. At the top of the list no
+   * task is noted: there a reader wants to see what is new.
    */
   #notePlace(row = document.activeElement.closest?.("a.task-row")) {
     if (this.#isReturning || this.#tasks.length === 0) return;
     const isSeen = (each) => each && each.getBoundingClientRect().bottom > 0 && each.getBoundingClientRect().top < innerHeight;
-    const anchor = isSeen(row) ? row : [...$("list").querySelectorAll("a.task-row")].find(isSeen);
-    if (!anchor) return;
-    const place = { count: this.#tasks.length, href: anchor.getAttribute("href"), top: anchor.getBoundingClientRect().top,
+    const atTop = scrollY > 0 ? [...$("list").querySelectorAll("a.task-row")].find(isSeen) : undefined;
+    const anchor = isSeen(row) ? row : atTop;
+    const place = { count: this.#tasks.length, href: anchor?.getAttribute("href"), top: anchor?.getBoundingClientRect().top,
       isFocused: anchor === row };
     history.replaceState({ place }, "");
   }
@@ -83,10 +86,10 @@ export class ListView {
   /** Shows as many tasks as there were, and the same one at the same height. */
   async #return({ count, href, top, isFocused }) {
     this.#isReturning = true;
-    const row = () => $("list").querySelector(`a[href="${href}"]`);
+    const row = () => href && $("list").querySelector(`a[href="${href}"]`);
     let isThere = await this.#load(count);
     // Tasks that came since stand above it.
-    while (isThere && this.#hasMore && (this.#tasks.length < count || (!row() && this.#tasks.length < count + MOST))) {
+    while (isThere && this.#hasMore && (this.#tasks.length < count || (href && !row() && this.#tasks.length < count + MOST))) {
       isThere = await this.#older(MOST);
     }
     this.#isReturning = false;
@@ -118,6 +121,7 @@ export class ListView {
       take(page);
       $("list-error").replaceChildren();
       this.#draw();
+      this.#notePlace();
     } catch (error) {
       if (this.#stop.signal.aborted || asks !== this.#asks) return false;
       isDrawn = false;

@@ -2,11 +2,15 @@
 // they are shown, and the way back.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test, { after } from "node:test";
 
 import { assertAccessible, assertFits, assertUnclipped, closeBrowser, shoot, signIn, tab } from "./browser.mjs";
-import { openGate, submit, upstreamCalls } from "./hearken.mjs";
+import { KEY, submit, upstreamCalls } from "./hearken.mjs";
 import { SPEECH, answer, api, ask, state, taskId } from "./page_parts.mjs";
 
 after(closeBrowser);
@@ -333,6 +337,51 @@ test("the list is where it was left when a reader comes back from a task", async
   await isBack();
   await page.getByRole("link", { name: "Tasks" }).click();
   await page.waitForFunction(() => scrollY === 0 && document.querySelectorAll("a.task-row").length === 20);
+  // What was loaded is there again, also when nothing was opened; at the top stands what is new.
+  await page.getByRole("button", { name: "Show older ones" }).click();
+  await rows.nth(39).waitFor();
+  await page.evaluate(() => {
+    document.activeElement.blur();
+    scrollTo(0, 0);
+  });
+  await page.getByRole("link", { name: "New task" }).click();
+  const newest = await submit({ case: "page-back", steps: [{ say: "x" }] });
+  await page.goBack();
+  await rows.nth(39).waitFor();
+  await page.waitForFunction((id) => document.querySelector("a.task-row").hash === `#task=${id}` && scrollY === 0, newest.id);
+});
+
+test("the curl line of a task does the same in any shell, whatever the prompt", async (t) => {
+  const files = http.createServer((_, response) => response.end(readFileSync(SPEECH)));
+  await new Promise((listening) => files.listen(0, "127.0.0.1", listening));
+  t.after(() => files.close());
+  const page = await tab(t);
+  const words = `It's "50 %" of $HOME!! \\n \`id\` #1\nsecond line`;
+  for (const [index, audio] of [{}, { audio_url: `http://localhost:${files.address().port}/talk.wav` }].entries()) {
+    const script = { case: `page-curl-${index}`, steps: [{ say: words }] };
+    const task = await submit(script, audio);
+    await api(`/v1/tasks/${task.id}?wait=20`);
+    await page.evaluate((id) => (location.hash = `#task=${id}`), task.id);
+    await state(page, "done");
+    await page.getByRole("tab", { name: "Code" }).click();
+    const line = await page.locator(".code-block pre").first().innerText();
+    for (const shell of [["bash", "--noprofile", "--norc", "-i"], ["zsh", "-f", "-i"]]) {
+      const directory = mkdtempSync(join(tmpdir(), "page-curl-"));
+      t.after(() => rmSync(directory, { recursive: true }));
+      writeFileSync(join(directory, "audio.mp3"), readFileSync(SPEECH.replace(".wav", ".mp3")));
+      // Not `spawnSync`: this process serves the audio.
+      const child = spawn(shell[0], shell.slice(1), { cwd: directory, env: { ...process.env, HOME: directory, HEARKEN_API_KEY: KEY } });
+      let printed = "";
+      for (const output of [child.stdout, child.stderr]) output.on("data", (bytes) => (printed += bytes));
+      child.stdin.end(`${line}\n`);
+      await new Promise((ended) => child.on("close", ended));
+      assert.match(printed, /data: \[DONE\]/, printed);
+      const [again] = (await api("/v1/tasks?limit=1&include=request")).data;
+      assert.notEqual(again.id, task.id);
+      const { request } = await api(`/v1/tasks/${again.id}?include=request`);
+      assert.deepEqual(JSON.parse(request.prompt), script);
+    }
+  }
 });
 
 test("Ctrl+Enter runs what is written", async (t) => {

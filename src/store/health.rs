@@ -105,6 +105,11 @@ impl Health {
         }
     }
 
+    /// Takes note of a file beside the database that finds no room. The next transaction tells whether there is some.
+    pub(super) fn full(&self, what: &str) {
+        self.change(Some(Trouble::Full(what.to_owned())));
+    }
+
     /// Takes note of damage in the database.
     pub(super) fn damaged(&self, what: &str) {
         self.change(Some(Trouble::Damaged(StoreError::corrupt(&self.0.data_dir, what).to_string())));

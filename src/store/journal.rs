@@ -7,7 +7,7 @@
 //! power cut costs the last moment at most. A file that is not empty says that a subscriber may have seen a chunk.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use super::health::Health;
 use super::spool::sweep;
 use super::sqlite::{file_error, make_directory};
 use super::{Chunks, StoreError};
@@ -40,6 +41,7 @@ pub(super) struct Journals {
     /// `None` where nothing is synced.
     sync: Option<Rounds>,
     metrics: Arc<StoreMetrics>,
+    health: Health,
 }
 
 /// What the thread that syncs is told.
@@ -67,6 +69,7 @@ pub struct Journal {
     broken: bool,
     sync: Option<Rounds>,
     metrics: Arc<StoreMetrics>,
+    health: Health,
 }
 
 impl Journals {
@@ -76,6 +79,7 @@ impl Journals {
         data_dir: &Path,
         sync: bool,
         metrics: StoreMetrics,
+        health: Health,
         wanted: impl Fn(&TaskId) -> Result<bool, StoreError>,
     ) -> Result<Self, StoreError> {
         let metrics = Arc::new(metrics);
@@ -95,7 +99,7 @@ impl Journals {
         } else {
             None
         };
-        Ok(Self { directory: directory.into(), sync: rounds, metrics })
+        Ok(Self { directory: directory.into(), sync: rounds, metrics, health })
     }
 
     fn path(&self, id: &TaskId) -> PathBuf {
@@ -104,8 +108,8 @@ impl Journals {
 
     /// The journal of a task. Nothing is made yet.
     pub(super) fn of(&self, id: &TaskId) -> Journal {
-        let (sync, metrics) = (self.sync.clone(), Arc::clone(&self.metrics));
-        Journal { path: self.path(id), file: None, broken: false, sync, metrics }
+        let (sync, metrics, health) = (self.sync.clone(), Arc::clone(&self.metrics), self.health.clone());
+        Journal { path: self.path(id), file: None, broken: false, sync, metrics, health }
     }
 
     /// May a subscriber have seen a chunk of this task? Blocks.
@@ -121,7 +125,7 @@ impl Journals {
         let path = self.path(id);
         match std::fs::read(&path) {
             Ok(content) => Ok(split_chunk_frames(&content.into())),
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(err) if err.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(err) => Err(file_error(&path)(err)),
         }
     }
@@ -145,7 +149,7 @@ impl Journals {
     pub(super) fn remove(&self, id: &TaskId) {
         let path = self.path(id);
         if let Err(err) = std::fs::remove_file(&path)
-            && err.kind() != std::io::ErrorKind::NotFound
+            && err.kind() != ErrorKind::NotFound
         {
             tracing::error!(%err, path = %path.display(), "chunks cannot be removed");
         }
@@ -168,6 +172,9 @@ impl Journal {
         if let Err(err) = written {
             self.broken = true;
             self.metrics.journal_failed();
+            if err.kind() == ErrorKind::StorageFull {
+                self.health.full("a journal of chunks finds no room");
+            }
             tracing::error!(%err, path = %self.path.display(), "chunks cannot be journalled");
         }
         !self.broken
@@ -266,6 +273,7 @@ fn sync(round: &[Arc<Grown>], all: bool) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::health::Trouble;
     use crate::wire::event_stream::{FrameKind, encode_frame};
 
     fn frames(from: usize, to: usize) -> Vec<Bytes> {
@@ -274,7 +282,17 @@ mod tests {
 
     fn journals(data_dir: &Path, wanted: bool) -> Journals {
         let metrics = crate::metrics::Metrics::new(std::iter::empty()).unwrap().store;
-        Journals::open(data_dir, true, metrics, |_| Ok(wanted)).unwrap()
+        Journals::open(data_dir, true, metrics, Health::new(data_dir), |_| Ok(wanted)).unwrap()
+    }
+
+    #[test]
+    fn a_full_disk_that_a_journal_meets_is_trouble_at_once() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let journals = journals(data_dir.path(), true);
+        let id = TaskId::generate(1);
+        std::os::unix::fs::symlink("/dev/full", journals.path(&id)).unwrap();
+        assert!(!journals.of(&id).append(frames(0, 1).iter()));
+        assert!(matches!(journals.health.trouble(), Some(Trouble::Full(_))));
     }
 
     #[test]

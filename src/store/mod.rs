@@ -369,12 +369,12 @@ impl Store {
             sqlite::is_unfinished(&connection, id)
         })?;
         let has_stream = |id: &TaskId| sqlite::has_stream(&connection, id);
-        let journals = Journals::open(data_dir, config.sync, metrics.clone(), has_stream)?;
+        let health = Health::new(data_dir);
+        let journals = Journals::open(data_dir, config.sync, metrics.clone(), health.clone(), has_stream)?;
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
         let segments = Segments::open(spool.clone(), &sqlite::unfinished_ranges(&connection)?)?;
         let files =
             Files { spool: spool.clone(), segments, journals: journals.clone(), withdrawn: Vec::new() };
-        let health = Health::new(data_dir);
         let place = Place::of(data_dir, Arc::clone(&claim))?;
         let keeping = Keeping { place, health: health.clone(), tally, metrics };
         writer::start(data_dir, connection, files, keeping, write_queue)?;

@@ -481,7 +481,14 @@ mod tests {
         let mut files = Files {
             segments: Segments::open(spool.clone(), &[]).unwrap(),
             spool,
-            journals: Journals::open(data_dir.path(), false, store_metrics(), |_| Ok(true)).unwrap(),
+            journals: Journals::open(
+                data_dir.path(),
+                false,
+                store_metrics(),
+                Health::new(data_dir.path()),
+                |_| Ok(true),
+            )
+            .unwrap(),
             withdrawn: Vec::new(),
         };
         let health = Health::new(data_dir.path());
@@ -506,7 +513,14 @@ mod tests {
         let mut files = Files {
             segments: Segments::open(spool.clone(), &[]).unwrap(),
             spool,
-            journals: Journals::open(data_dir.path(), false, store_metrics(), |_| Ok(true)).unwrap(),
+            journals: Journals::open(
+                data_dir.path(),
+                false,
+                store_metrics(),
+                Health::new(data_dir.path()),
+                |_| Ok(true),
+            )
+            .unwrap(),
             withdrawn: Vec::new(),
         };
         let health = Health::new(data_dir.path());

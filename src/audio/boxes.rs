@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use symphonia::core::io::MediaSource;
 
 use super::container::read_at;
+use super::patched::Patched;
 
 /// Boxes that are looked at; a file in fragments has two for each of them.
 const BOXES: usize = 100_000;
@@ -58,61 +59,25 @@ fn parse(bytes: &[u8], start: u64, end: u64) -> Option<OuterBox> {
     })
 }
 
-/// A file whose last box ends where the file ends.
-pub(super) struct Clipped<'s> {
-    inner: Box<dyn MediaSource + 's>,
-    /// Where the size of the last box stands, and what is shown there.
-    patch: Option<(u64, Vec<u8>)>,
-    position: u64,
-}
+/// How a file begins that says its type, for those that do not.
+const TYPE: &[u8] = b"\0\0\0\x10ftypM4A \0\0\0\0";
 
-impl<'s> Clipped<'s> {
-    /// Looks at the boxes of the file that `inner` holds.
-    pub(super) fn new(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Self> {
-        let end = inner.seek(SeekFrom::End(0))?;
-        let mut patch = None;
-        each(&mut inner, 0, end, |found| {
-            let there = end.saturating_sub(found.start);
-            if found.end > end && &found.kind == b"mdat" {
-                patch = match (found.is_long, u32::try_from(there)) {
-                    (true, _) => Some((found.start + 8, there.to_be_bytes().to_vec())),
-                    (false, Ok(there)) => Some((found.start, there.to_be_bytes().to_vec())),
-                    (false, Err(_)) => None,
-                };
-            }
-        })?;
-        inner.seek(SeekFrom::Start(0))?;
-        Ok(Self { inner, patch, position: 0 })
-    }
-}
-
-impl Read for Clipped<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buf)?;
-        if let Some((at, bytes)) = &self.patch {
-            for (byte, place) in buf.iter_mut().take(count).zip(self.position..) {
-                let shown = place.checked_sub(*at).and_then(|index| bytes.get(usize::try_from(index).ok()?));
-                *byte = shown.copied().unwrap_or(*byte);
-            }
+/// Shows a file whose last box ends where the file ends, and that says its type: QuickTime wrote none, and the library
+/// reads nothing without it. It may stand behind everything else, so that no other box moves.
+pub(super) fn put_in_order<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
+    let end = inner.seek(SeekFrom::End(0))?;
+    let (mut patch, mut has_type) = (None, false);
+    each(&mut inner, 0, end, |found| {
+        has_type |= &found.kind == b"ftyp";
+        let there = end.saturating_sub(found.start);
+        // A size of 0 stands for the end, which is to be further away.
+        if found.end >= end && &found.kind == b"mdat" {
+            patch = match (found.is_long, u32::try_from(there)) {
+                (true, _) => Some((found.start + 8, there.to_be_bytes().to_vec())),
+                (false, Ok(there)) => Some((found.start, there.to_be_bytes().to_vec())),
+                (false, Err(_)) => None,
+            };
         }
-        self.position = self.position.saturating_add(count as u64);
-        Ok(count)
-    }
-}
-
-impl Seek for Clipped<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.position = self.inner.seek(to)?;
-        Ok(self.position)
-    }
-}
-
-impl MediaSource for Clipped<'_> {
-    fn is_seekable(&self) -> bool {
-        self.inner.is_seekable()
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        self.inner.byte_len()
-    }
+    })?;
+    Patched::new(inner, patch, if has_type { &[] } else { TYPE })
 }

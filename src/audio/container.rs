@@ -123,7 +123,7 @@ fn judge(source: &mut impl Source) -> io::Result<Result<Container, NoAudio>> {
     match head {
         head if is_wave(head) => return chunks::wave(source, start),
         [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..] => {
-            return chunks::aiff(source, start, end);
+            return chunks::aiff(source, start);
         }
         [b'f', b'L', b'a', b'C', ..] => return chunks::flac(source, start),
         [b'O', b'g', b'g', b'S', ..] => return ogg::at(source, start, end),

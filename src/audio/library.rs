@@ -12,10 +12,10 @@ use symphonia::default::formats::{
     AdtsReader, AiffReader, FlacReader, IsoMp4Reader, MpaReader, OggReader, WavReader,
 };
 
-use super::boxes::Clipped;
 use super::container::Container;
 use super::made_header::MadeHeader;
-use super::{aiff, wave};
+use super::patched::Patched;
+use super::{aiff, boxes, flac, wave};
 
 /// The most that one question may read: enough for the index of hours of MPEG-4 and for most pictures that
 /// stand in the way, and still a matter of milliseconds where the bytes are base64.
@@ -90,7 +90,11 @@ pub(crate) fn open<'s>(
             let shape = aiff::shape(&mut stretch)?;
             Box::new(MadeHeader::new(stretch, shape))
         }
-        Container::M4a => Box::new(Clipped::new(stretch)?),
+        Container::M4a => Box::new(boxes::put_in_order(stretch)?),
+        Container::Flac => {
+            let patch = flac::repair(&mut stretch)?;
+            Box::new(Patched::new(stretch, patch, &[])?)
+        }
         _ => stretch,
     };
     let stream = MediaSourceStream::new(stretch, Default::default());

@@ -214,6 +214,54 @@ fn every_format_is_read_by_the_embedded_channel_by_url() {
     are_read(|bytes, label| shelf.by_url(bytes, label));
 }
 
+/// Files that other players play although something stands in front of the sound, or is missing in the header: what they
+/// are, their bytes, and how long they last.
+fn played_elsewhere() -> Vec<(&'static str, Vec<u8>, &'static str, f64)> {
+    let with = |file: &str, at: usize, bytes: &[u8]| {
+        let mut file = fixture(&format!("audio/{file}"));
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        file
+    };
+    let behind = |before: Vec<u8>, file: &str| [before, fixture(&format!("audio/{file}"))].concat();
+    vec![
+        ("zeros before an MP3", behind(vec![0; 3000], "speech-bare.mp3"), "audio/mp3", 0.8),
+        ("ones before an MP3", behind(vec![0xff; 3000], "speech.mp3"), "audio/mp3", 2.18),
+        ("ADTS from the middle of a frame on", fixture("audio/speech.aac").split_off(100), "audio/aac", 2.25),
+        ("FLAC without the smallest size of a block", with("speech.flac", 8, &[0, 0]), "audio/flac", 2.18),
+        ("FLAC without sizes of blocks", with("speech.flac", 8, &[0; 4]), "audio/flac", 2.18),
+        ("MPEG-4 without a type", with("speech-moov-last.m4a", 4, b"free"), "audio/m4a", 2.18),
+        ("QuickTime", with("speech-moov-last.m4a", 4, b"wide"), "audio/m4a", 2.18),
+    ]
+}
+
+#[test]
+fn what_other_players_play_arrives_and_is_read_by_the_embedded_channel() {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let hearken = Hearken::before(&upstream).start();
+    let embedded = Hearken::builder().local().start();
+    for (number, (what, bytes, mime, seconds)) in played_elsewhere().into_iter().enumerate() {
+        let audio = by_data_uri(&bytes, UNKNOWN);
+        assert_eq!(
+            hearken.wait(&hearken.submit(json!({"audio_url": audio})))["status"],
+            "completed",
+            "{what}"
+        );
+        let part = upstream.request(number).json()["contents"][0]["parts"][1]["inlineData"].clone();
+        assert_eq!(part["mimeType"], mime, "{what}");
+        assert!(part["data"] == base64(&bytes), "{what}: other bytes");
+        let id = embedded.submit(json!({"model": "local-inspect", "audio_url": audio}));
+        let task = embedded.wait(&id);
+        assert_eq!(task["status"], "completed", "{what}: {task}");
+        let report = task["results"][0]["choices"][0]["message"]["content"].as_str().unwrap();
+        let duration = report.lines().find_map(|line| line.strip_prefix("- Duration: ")).unwrap();
+        let found: f64 = duration.split(' ').next().unwrap().parse().unwrap();
+        assert!((found - seconds).abs() < 0.16, "{what}: {report}");
+        let request = embedded.get(&format!("/v1/tasks/{id}?include=request")).json()["request"].clone();
+        let stated = request["audio"]["duration_seconds"].as_f64().unwrap_or_default();
+        assert!((stated - seconds).abs() < 0.16, "{what}: {request}");
+    }
+}
+
 /// Everything up to where these bytes begin for the last time.
 fn up_to(file: &str, mark: &[u8], more: usize) -> Vec<u8> {
     let mut bytes = fixture(&format!("audio/{file}"));

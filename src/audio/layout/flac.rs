@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::scan::Scan;
 use super::{Layout, Part, tags, time};
+use crate::audio::flac::FrameHeader;
 use crate::audio::library::Source;
 
 /// A mark, and the head of the block that follows it: the description of the stream.
@@ -120,7 +121,7 @@ impl Last {
     fn find(tail: &[u8], stream: &Stream) -> Option<Self> {
         memchr::memrchr_iter(0xff, tail).find_map(|at| {
             let bytes = tail.get(at..)?;
-            let (number, is_sample, block, rate) = frame(bytes)?;
+            let FrameHeader { number, is_sample, block, rate } = FrameHeader::read(bytes)?;
             if rate.is_some_and(|rate| rate != stream.rate) || block > stream.most_block.max(1) {
                 return None;
             }
@@ -151,61 +152,4 @@ fn length(bytes: &[u8], is_last: bool) -> Option<usize> {
         }
     }
     length
-}
-
-/// Reads the header of a frame: the number of its first sample, or its own, and which of the two; its samples; and its
-/// rate, where it says it.
-fn frame(bytes: &[u8]) -> Option<(u64, bool, u64, Option<u32>)> {
-    let [0xff, kind @ (0xf8 | 0xf9), sizes, layout, rest @ ..] = bytes else { return None };
-    let (block_code, rate_code) = (sizes >> 4, sizes & 15);
-    if block_code == 0 || rate_code == 15 || layout >> 4 > 10 || layout & 1 != 0 || layout >> 1 & 7 == 3 {
-        return None;
-    }
-    let (number, rest) = number(rest)?;
-    let (block, rest) = match block_code {
-        1 => (192, rest),
-        2..=5 => (576 << (block_code - 2), rest),
-        6 => rest.split_first().map(|(size, rest)| (u64::from(*size) + 1, rest))?,
-        7 => rest.split_first_chunk().map(|(size, rest)| (u64::from(u16::from_be_bytes(*size)) + 1, rest))?,
-        _ => (256 << (block_code - 8), rest),
-    };
-    let (rate, rest) = match rate_code {
-        0 => (None, rest),
-        12 => rest.split_first().map(|(rate, rest)| (Some(u32::from(*rate) * 1000), rest))?,
-        13 | 14 => {
-            let (rate, rest) = rest.split_first_chunk()?;
-            (Some(u32::from(u16::from_be_bytes(*rate)) * if rate_code == 14 { 10 } else { 1 }), rest)
-        }
-        code => (RATES.get(usize::from(code)).copied(), rest),
-    };
-    let header = bytes.get(..bytes.len() - rest.len())?;
-    (Some(&checksum(header)) == rest.first()).then_some((number, *kind == 0xf9, block, rate))
-}
-
-/// Sampling rates by their code; 0 stands for that of the stream.
-const RATES: [u32; 12] =
-    [0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000];
-
-/// Reads a number that is written as UTF-8 writes its own, with up to seven bytes.
-fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let (first, rest) = bytes.split_first()?;
-    let more = match first.leading_ones() {
-        0 => return Some((u64::from(*first), rest)),
-        ones @ 2..=7 => ones as usize - 1,
-        _ => return None,
-    };
-    let mut value = u64::from(*first) & (0x3f >> more);
-    for byte in rest.get(..more)? {
-        if byte >> 6 != 2 {
-            return None;
-        }
-        value = value << 6 | u64::from(byte & 0x3f);
-    }
-    Some((value, rest.get(more..)?))
-}
-
-fn checksum(header: &[u8]) -> u8 {
-    header.iter().fold(0, |sum, byte| {
-        (0..8).fold(sum ^ byte, |sum: u8, _| if sum >> 7 == 1 { sum << 1 ^ 7 } else { sum << 1 })
-    })
 }

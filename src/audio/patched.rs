@@ -1,0 +1,75 @@
+//! A file of which some bytes are shown as others, and behind which some more are shown: for headers that the library
+//! refuses and every player takes.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use symphonia::core::io::MediaSource;
+
+/// The file as it is shown.
+pub(super) struct Patched<'s> {
+    inner: Box<dyn MediaSource + 's>,
+    /// Where other bytes are shown, and which.
+    patch: Option<(u64, Vec<u8>)>,
+    /// What is shown behind the end of the file.
+    tail: &'static [u8],
+    /// Where the file ends.
+    end: u64,
+    position: u64,
+}
+
+impl<'s> Patched<'s> {
+    /// Shows the file that `inner` holds with other bytes in one place, and with `tail` behind it.
+    pub(super) fn new(
+        mut inner: Box<dyn MediaSource + 's>,
+        patch: Option<(u64, Vec<u8>)>,
+        tail: &'static [u8],
+    ) -> io::Result<Self> {
+        let end = inner.seek(SeekFrom::End(0))?;
+        inner.seek(SeekFrom::Start(0))?;
+        Ok(Self { inner, patch, tail, end, position: 0 })
+    }
+}
+
+impl Read for Patched<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = match self.position.checked_sub(self.end) {
+            Some(behind) => {
+                let from = usize::try_from(behind).map_err(io::Error::other)?;
+                self.tail.get(from..).unwrap_or_default().read(buf)?
+            }
+            None => self.inner.read(buf)?,
+        };
+        if let Some((at, bytes)) = &self.patch {
+            for (byte, place) in buf.iter_mut().take(count).zip(self.position..) {
+                let shown = place.checked_sub(*at).and_then(|index| bytes.get(usize::try_from(index).ok()?));
+                *byte = shown.copied().unwrap_or(*byte);
+            }
+        }
+        self.position = self.position.saturating_add(count as u64);
+        Ok(count)
+    }
+}
+
+impl Seek for Patched<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.end.saturating_add(self.tail.len() as u64).checked_add_signed(by),
+        };
+        let position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        self.inner.seek(SeekFrom::Start(position.min(self.end)))?;
+        self.position = position;
+        Ok(position)
+    }
+}
+
+impl MediaSource for Patched<'_> {
+    fn is_seekable(&self) -> bool {
+        self.inner.is_seekable()
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.end.saturating_add(self.tail.len() as u64))
+    }
+}

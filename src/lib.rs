@@ -25,6 +25,7 @@
 //! | [`trace`] | what is recorded of requests and tasks as [spans](task::spans), and exported by OTLP |
 //! | [`deadline`] | deadlines that do not blame the other side for a freeze of this process; whatever waits for another side uses them |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance), and whether it was [revoked](keys::revocation) |
+//! | [`logging`] | the log on standard error: a queue with a bound and a thread that writes, so that no request waits for its reader |
 //! | [`memory`] | memory that several callers share: [`Memory`](memory::Memory), and what [responses](memory::ResponseMemory) may take of it |
 //! | [`metrics`] | what is [counted](metrics::Metrics) where it happens, and what is asked [now](metrics::Now) of its owner |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
@@ -40,6 +41,7 @@
 //! `server → api → {actors, fanout} → {channel → upstream, fetch, trace} → {store, net} →
 //! {audio, task} → wire → error`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and
 //! `config` hold values that several parts receive, `metrics` what several parts count by, `memory` what they share.
+//! `logging` knows only `config`; `cli` starts it, and `server` asks it how many lines were lost.
 //!
 //! # The way of one task
 //!
@@ -103,8 +105,9 @@
 //!   the memory for payloads with it.
 //! - [`task`], [`wire`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`] reads a clock.
 //!   [`channel`] names the upstream that stands behind one and calls none; the time that it decides by is passed in.
-//! - In a server, only [`config`] and the log's set-up read the environment, only [`store`] touches a disk, where it
-//!   blocks nobody but for the journal, which is made, written to and read in the page cache, but for the files of
+//! - In a server, only [`config`] reads the environment, only [`logging`] writes to standard error, only [`store`]
+//!   touches a disk, where it blocks nobody but for the journal, which is made, written to and read in the page cache,
+//!   but for the files of
 //!   configuration and certificate; only [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.
 //! - Large audio is parsed, written and checked in turns, by at most half of the cores: small requests find a core.
 //! - Every queue has a bound, and the bound stands where it is enforced. `do_send` and unbounded channels are
@@ -139,6 +142,7 @@ pub mod fanout;
 pub mod fetch;
 pub mod inspect;
 pub mod keys;
+pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod net;

@@ -40,6 +40,7 @@ use crate::channel::{Channel, Channels};
 use crate::config::{ChannelConfig, ChannelKind, Config, Retention, StreamConfig};
 use crate::fanout::Fanout;
 use crate::fetch::Fetcher;
+use crate::logging::LostLines;
 use crate::memory::ResponseMemory;
 use crate::metrics::{Metrics, MetricsError};
 use crate::store::{Store, StoreError};
@@ -94,11 +95,15 @@ pub enum StartError {
 }
 
 /// Runs a server until it is told to stop by SIGTERM or SIGINT. `started` is called with the addresses once
-/// connections are accepted.
+/// connections are accepted; `lost_lines` tells the metrics how many log lines were lost.
 ///
 /// # Errors
 /// [`StartError`] when it cannot start.
-pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<(), StartError> {
+pub async fn run(
+    config: Config,
+    lost_lines: LostLines,
+    started: impl FnOnce(&[SocketAddr]),
+) -> Result<(), StartError> {
     // A file descriptor is a subscriber: take as many as the system lets us have.
     let files = rlimit::increase_nofile_limit(u64::MAX).or_else(|err| {
         tracing::warn!(%err, "the limit on open files stays as it is");
@@ -106,9 +111,6 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     })?;
     // The one provider that is compiled in; a second start in one process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    std::panic::set_hook(Box::new(|info| {
-        tracing::error!(panic = %info.payload_as_str().unwrap_or("?"), at = ?info.location(), "panicked");
-    }));
 
     let signals = Signals::listen()?;
     let hang_up = signal(SignalKind::hangup())?;
@@ -123,7 +125,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
     let store = Store::open(&config.data_dir, config.retention, config.store, metrics.store.clone())?;
     let (keys, key_follower) = KeyFollower::open(&store, config.keys.clone()).await?;
     let channels: Vec<_> = config.channels.iter().map(open_channel).collect::<Result<_, _>>()?;
-    let channels = Channels::new(channels);
+    let channels = Channels::new(channels).with_hints(&config.model_hints);
     let dispatcher = Dispatcher::new(&channels, config.limits.max_pending_tasks).start();
     let (traces, exporter) = match &config.traces {
         Some(traces) => {
@@ -177,6 +179,7 @@ pub async fn run(config: Config, started: impl FnOnce(&[SocketAddr])) -> Result<
         store,
         memory: memory.clone(),
         open_files: open_files.clone(),
+        lost_lines,
     };
     let shared = Shared {
         keys,

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use futures_util::future::{Either, LocalBoxFuture};
 
 use super::request_log::KeyName;
+use super::wrong_keys::WrongKeys;
 use crate::error::{ErrorCode, Failure};
 use crate::keys::{Keys, KnownKey};
 use crate::trace::Recognition;
@@ -43,10 +45,21 @@ impl Deref for Caller {
 
 impl FromRequest for Caller {
     type Error = Failure;
-    type Future = Ready<Result<Self, Failure>>;
+    type Future = Either<Ready<Result<Self, Failure>>, LocalBoxFuture<'static, Result<Self, Failure>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(recognise(request))
+        let caller = recognise(request);
+        let is_wrong = caller.is_err() && request.headers().contains_key(header::AUTHORIZATION);
+        match request.app_data::<web::Data<WrongKeys>>().filter(|_| is_wrong) {
+            None => Either::Left(ready(caller)),
+            Some(wrong_keys) => {
+                let (wrong_keys, request) = (wrong_keys.clone(), request.clone());
+                Either::Right(Box::pin(async move {
+                    wrong_keys.delay(&request).await;
+                    caller
+                }))
+            }
+        }
     }
 }
 
@@ -83,4 +96,59 @@ fn recognise(request: &HttpRequest) -> Result<Caller, Failure> {
     }
     drop(extensions);
     Ok(Caller(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use actix_web::test::TestRequest;
+    use futures_util::poll;
+    use tokio::time::{advance, pause};
+
+    use super::*;
+    use crate::api::wrong_keys::{CloseConnection, MAX_WAITING};
+    use crate::keys::{KeyHash, KeyLimits, KeyRecord, Keyring};
+
+    fn recognised(key: &str, wrong_keys: &WrongKeys) -> (HttpRequest, <Caller as FromRequest>::Future) {
+        let record = KeyRecord {
+            name: "main".into(),
+            hash: KeyHash::of("sk-right"),
+            models: vec!["*".into()],
+            limits: KeyLimits::default(),
+        };
+        let (_, keys) = Keys::new(Keyring::new([record]));
+        let request = TestRequest::default()
+            .insert_header((header::AUTHORIZATION, format!("Bearer {key}")))
+            .app_data(web::Data::new(keys))
+            .app_data(web::Data::new(wrong_keys.clone()))
+            .to_http_request();
+        let caller = Caller::from_request(&request, &mut Payload::None);
+        (request, caller)
+    }
+
+    #[actix_rt::test]
+    async fn a_wrong_key_waits_and_a_valid_one_never_does() {
+        pause();
+        let wrong_keys = WrongKeys::new();
+        let mut waiting: Vec<_> = (0..MAX_WAITING).map(|_| recognised("sk-wrong", &wrong_keys).1).collect();
+        for refusal in &mut waiting {
+            assert!(poll!(refusal).is_pending());
+        }
+        let (_, mut valid) = recognised("sk-right", &wrong_keys);
+        assert!(matches!(poll!(&mut valid), Poll::Ready(Ok(_))));
+        // The places are taken: the next one does not wait, and loses its connection.
+        let (request, mut beyond) = recognised("sk-wrong", &wrong_keys);
+        assert!(matches!(poll!(&mut beyond), Poll::Ready(Err(_))));
+        assert!(request.extensions().contains::<CloseConnection>());
+        // A client that leaves gives its place back.
+        drop(waiting.pop());
+        let (_, mut next) = recognised("sk-wrong", &wrong_keys);
+        assert!(poll!(&mut next).is_pending());
+        advance(Duration::from_millis(101)).await;
+        for refusal in waiting {
+            assert!(refusal.await.is_err());
+        }
+    }
 }

@@ -33,7 +33,7 @@ impl Metrics {
 
 /// Handles `GET /metrics`.
 pub async fn serve(request: HttpRequest, metrics: Option<web::Data<Metrics>>) -> HttpResponse {
-    let Some(metrics) = metrics else { return reply::not_found(request).await };
+    let Some(metrics) = metrics else { return reply::not_found(&request) };
     match metrics.text().await {
         Some(text) => {
             HttpResponse::Ok().insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(Pieces::of(text))

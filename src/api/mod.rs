@@ -17,11 +17,14 @@ pub mod request_trace;
 pub mod stream;
 pub mod tasks;
 pub mod unchanging;
+pub mod unknown_callers;
 pub mod upgrade;
+pub mod wrong_keys;
 
-use actix_web::{Route, guard, web};
+use actix_web::{HttpRequest, Route, guard, web};
 use utoipa::openapi::path::PathItem;
 
+use caller::Caller;
 use openapi as describe;
 use reply::method_not_allowed;
 
@@ -137,17 +140,20 @@ pub fn routes(config: &mut web::ServiceConfig) {
 /// Of the table only what a listener for metrics alone serves.
 pub fn metrics_routes(config: &mut web::ServiceConfig) {
     serve(config, |path| matches!(path, "/metrics" | "/healthz"));
+    config.default_service(web::to(reply::only_metrics));
 }
 
+// The log names the key of a request also where no handler needs it.
 fn serve(config: &mut web::ServiceConfig, is_wanted: impl Fn(&str) -> bool) {
     for endpoint in ENDPOINTS.iter().filter(|endpoint| is_wanted(endpoint.path)) {
         let allow = endpoint.allow;
         let resource = web::resource(endpoint.path)
             .route((endpoint.route)())
-            .default_service(web::to(move || method_not_allowed(allow)));
+            .default_service(web::to(move |_: Option<Caller>| method_not_allowed(allow)));
         config.service(resource);
     }
-    config.default_service(web::to(reply::not_found));
+    config
+        .default_service(web::to(async |request: HttpRequest, _: Option<Caller>| reply::not_found(&request)));
 }
 
 /// A route for `GET`, and for `HEAD`: the HTTP server sends the head of the same response without its body.

@@ -72,17 +72,17 @@ fn own(content_type: &'static str, text: &'static str) -> Unchanging {
 
 /// Handles `GET /`.
 pub async fn index(request: HttpRequest) -> HttpResponse {
-    serve("index.html", request).await
+    serve("index.html", &request)
 }
 
 /// Handles `GET /page/{file}`.
 pub async fn file(request: HttpRequest, name: Path<String>) -> HttpResponse {
-    serve(&name, request).await
+    serve(&name, &request)
 }
 
-async fn serve(name: &str, request: HttpRequest) -> HttpResponse {
+fn serve(name: &str, request: &HttpRequest) -> HttpResponse {
     match FILES.get(name) {
-        Some(file) => file.answer(&request),
-        None => reply::not_found(request).await,
+        Some(file) => file.answer(request),
+        None => reply::not_found(request),
     }
 }

@@ -99,10 +99,24 @@ fn respond(failure: &Failure, error: HttpError<'_>) -> HttpResponse {
 }
 
 /// Answers any path that is not in the table.
-pub async fn not_found(request: HttpRequest) -> HttpResponse {
+#[must_use]
+pub fn not_found(request: &HttpRequest) -> HttpResponse {
     Failure::new(
         ErrorCode::NotFound,
         format!("There is nothing at {}; GET /docs shows the paths", request.path()),
+    )
+    .error_response()
+}
+
+/// Answers any path at a listener for metrics alone.
+pub async fn only_metrics(request: HttpRequest) -> HttpResponse {
+    Failure::new(
+        ErrorCode::NotFound,
+        format!(
+            "There is nothing at {}: this port serves /metrics and /healthz only; the service is at the address that \
+             hearken printed when it started",
+            request.path()
+        ),
     )
     .error_response()
 }

@@ -12,6 +12,8 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, we
 use tracing::field::display;
 
 use super::request_trace::RequestTrace;
+use super::unknown_callers::UnknownCallers;
+use super::wrong_keys::CloseConnection;
 use super::{page, upgrade};
 use crate::error::{ErrorCode, Failure};
 use crate::metrics::HttpMetrics;
@@ -19,6 +21,9 @@ use crate::task::id::{TaskId, random_text};
 
 /// Carries a request's id both ways.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Most characters of a path or a method that a log line shows.
+const MAX_LOGGED_CHARS: usize = 256;
 
 /// A request's id; put into its extensions before anything else looks at it.
 #[derive(Debug, Clone)]
@@ -49,10 +54,11 @@ pub async fn log<B: MessageBody>(
     let started = Instant::now();
     let id = request.headers().get(&REQUEST_ID).cloned().filter(is_request_id).unwrap_or_else(new_request_id);
     let method = request.method().clone();
-    let path = request.path().to_owned();
+    let path = shortened(request.path());
     request.extensions_mut().insert(RequestId(id.clone()));
     let RequestTrace { id: trace_id, span } = RequestTrace::begin(&request);
     let metrics = request.app_data::<web::Data<HttpMetrics>>().cloned();
+    let unknown_callers = request.app_data::<web::Data<UnknownCallers>>().cloned();
     let result = next.call(request).await;
     let took = started.elapsed();
     let ms = took.as_micros() as f64 / 1000.0;
@@ -62,6 +68,7 @@ pub async fn log<B: MessageBody>(
             let extensions = response.request().extensions();
             let key = extensions.get::<KeyName>().map(|name| name.0.clone());
             let task_id = extensions.get::<TaskId>().map(ToString::to_string);
+            let is_closing = extensions.contains::<CloseConnection>();
             drop(extensions);
             let status = response.status().as_u16();
             let route = response.request().match_pattern();
@@ -74,16 +81,20 @@ pub async fn log<B: MessageBody>(
             // A task of its own runs when this connection's has written the response: the client does not wait for
             // the log.
             actix_web::rt::spawn(async move {
+                let method = shortened(method.as_str());
                 if path.starts_with(page::FILES_AT) {
                     // Twenty lines for each visit would tell less than the one of the page itself.
                     tracing::debug!(request_id = shown, %method, path, status, ms, "request");
+                    return;
+                }
+                if key.is_none() && unknown_callers.is_some_and(|unknown| !unknown.may_log()) {
                     return;
                 }
                 let trace_id = trace_id.map(display);
                 tracing::info!(request_id = shown, %method, path, status, ms, key, task_id, trace_id, "request");
             });
             response.headers_mut().insert(REQUEST_ID, id);
-            if upgrade::is_asked(response.request()) {
+            if is_closing || upgrade::is_asked(response.request()) {
                 response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
             }
             Ok(response)
@@ -98,6 +109,14 @@ pub async fn log<B: MessageBody>(
             }
             Err(Crashed(id).into())
         }
+    }
+}
+
+/// Returns the front of a text that a client has chosen: a head may be as long as a hundred log lines.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_LOGGED_CHARS) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 

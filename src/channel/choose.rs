@@ -51,9 +51,10 @@ pub fn choose(
 ) -> Result<Vec<Arc<Channel>>, Failure> {
     let mut candidates: Vec<&Arc<Channel>> = channels.iter().filter(|c| c.serves(wanted.model)).collect();
     if candidates.is_empty() {
+        let advice = channels.hint(wanted.model).unwrap_or("No channel serves this model");
         return Err(Failure::new(
             ErrorCode::NoAvailableModel,
-            "No channel serves this model; GET /v1/configs/llm_generations_models lists what there is",
+            format!("{advice}; GET /v1/configs/llm_generations_models lists what there is"),
         )
         .with_param("model"));
     }

@@ -16,7 +16,7 @@ use breaker::Breaker;
 use pattern::ModelPattern;
 
 use crate::audio::container::Container;
-use crate::config::{Capability, ChannelConfig, RetryRule, Timeouts};
+use crate::config::{Capability, ChannelConfig, ModelHint, RetryRule, Timeouts};
 use crate::upstream::Upstream;
 
 /// A way to serve models.
@@ -94,18 +94,36 @@ impl Channel {
 
 /// All channels of a server.
 #[derive(Debug, Clone, Default)]
-pub struct Channels(Arc<[Arc<Channel>]>);
+pub struct Channels {
+    channels: Arc<[Arc<Channel>]>,
+    hints: Arc<[(Vec<ModelPattern>, &'static str)]>,
+}
 
 impl Channels {
     /// The channels of a server, in the order of the configuration.
     pub fn new(channels: impl IntoIterator<Item = Channel>) -> Self {
         let placed = |(place, channel)| Arc::new(Channel { place, ..channel });
-        Self(channels.into_iter().enumerate().map(placed).collect())
+        Self { channels: channels.into_iter().enumerate().map(placed).collect(), hints: Arc::default() }
+    }
+
+    /// Adds what is said of models that no channel serves.
+    #[must_use]
+    pub fn with_hints(self, hints: &[ModelHint]) -> Self {
+        let patterns = |models: &[&str]| models.iter().map(|model| ModelPattern::new(model)).collect();
+        Self { hints: hints.iter().map(|hint| (patterns(hint.models), hint.advice)).collect(), ..self }
+    }
+
+    /// Returns what is said of a model that no channel serves, where there is something to be said.
+    #[must_use]
+    pub fn hint(&self, model: &str) -> Option<&'static str> {
+        let covers =
+            |(patterns, _): &&(Vec<ModelPattern>, _)| patterns.iter().any(|pattern| pattern.matches(model));
+        self.hints.iter().find(covers).map(|(_, advice)| *advice)
     }
 
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Channel>> {
-        self.0.iter()
+        self.channels.iter()
     }
 
     /// The models that are listed by name, sorted, each with the channel that is asked first.

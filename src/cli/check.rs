@@ -27,7 +27,8 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     };
     // What stops the start stops it here, too.
     if let Err(err) = store::judge_directory(&config.data_dir) {
-        return serve::refuse(&config.data_dir_place, err);
+        let serve::Refusal { problem, status } = serve::refusal(&config.data_dir_place, err);
+        return complain(problem, status);
     }
     let certificate = match config.tls.as_ref().map(Certificate::load).transpose() {
         Ok(certificate) => certificate,
@@ -126,6 +127,9 @@ fn describe(config: &Config) -> io::Result<()> {
             retries(channel.retry),
             rests(channel.breaker),
         ))?;
+    }
+    if let Some(advice) = serve::advice(config) {
+        print(format_args!("note: {}", advice.replace('\n', " ")))?;
     }
     for warning in &config.warnings {
         print(format_args!("warning: {warning}"))?;

@@ -90,6 +90,11 @@ fn say(line: impl Display) {
 
 /// Writes one line to standard error and gives the exit status.
 fn complain(problem: impl Display, status: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "hearken: {}", terminal::harmless(&problem.to_string()));
+    let _ = writeln!(io::stderr(), "{}", complaint(problem));
     ExitCode::from(status)
+}
+
+/// Formats the line in which a command says what is wrong.
+fn complaint(problem: impl Display) -> String {
+    format!("hearken: {}", terminal::harmless(&problem.to_string()))
 }

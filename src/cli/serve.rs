@@ -1,26 +1,21 @@
 //! `hearken serve`: logs, the first API key, and what a new user sees.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use tracing_subscriber::EnvFilter;
-
 use super::sample::{self, Server};
-use super::{FAILED, USAGE, complain, say};
-use crate::config::{ChannelKind, Config, Flags};
+use super::{FAILED, USAGE, complain, complaint, print, say};
+use crate::config::{ChannelConfig, ChannelKind, Config, Flags};
 use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
+use crate::logging::Log;
 use crate::server::certificate::Certificate;
 use crate::server::{self, StartError};
 use crate::store::{KeyTable, StoreError};
 
 /// The name of the key that is made when there is none.
 const FIRST_KEY: &str = "default";
-
-/// What is logged when nobody says otherwise. The dispatcher would call it an error that a stream is broken off
-/// on purpose, once for each reader, at every deploy. And h2 would warn of each connection that it ends because its client
-/// resets one stream after the other, without a word of whose it is.
-const LOG_FILTER: &str = "hearken=info,warn,actix_http::h1::dispatcher=off,h2=error,symphonia=off";
 
 /// What `--help` says below the options.
 const HELP: &str = "\
@@ -49,47 +44,72 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(err) => return complain(err, USAGE),
     };
-    start_logging();
+    let log = match Log::start(&config.log) {
+        Ok(log) => log,
+        Err(err) => return complain(format_args!("the log cannot be started: {err}"), FAILED),
+    };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let place = config.data_dir_place.clone();
-    let first_key = match first_key(&config) {
-        Ok(key) => key,
-        Err(err) => return refuse(&place, err),
-    };
-    let welcome = Welcome::new(&config, first_key);
-    match actix_rt::System::new().block_on(server::run(config, |addresses| welcome.print(addresses))) {
+    let status = match serve(config, &log) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(StartError::Store(err)) => refuse(&place, err),
-        Err(err @ StartError::Certificate(_)) => complain(err, USAGE),
-        Err(err) => complain(err, FAILED),
+        Err(Refusal { problem, status }) => {
+            // Through the log, whose reader it does not wait for.
+            log.write(&complaint(problem));
+            ExitCode::from(status)
+        }
+    };
+    log.finish();
+    status
+}
+
+/// Why a server does not start, and the exit status that says so.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) problem: String,
+    pub(super) status: u8,
+}
+
+fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
+    let place = config.data_dir_place.clone();
+    let data_dir = config.data_dir.clone();
+    let first_key = first_key(&config).map_err(|err| refusal(&place, err))?;
+    let mut is_hidden = first_key.is_some();
+    let welcome = Welcome::new(&config, first_key);
+    let served = server::run(config, log.lost_lines(), |addresses| {
+        if welcome.print(addresses).is_ok() {
+            is_hidden = false;
+        } else if is_hidden {
+            tracing::warn!(
+                "the first API key was revoked, because standard output could not be written to: make another one with \
+                 `hearken keys create NAME`"
+            );
+            take_back(&data_dir);
+            is_hidden = false;
+        }
+    });
+    let served = actix_rt::System::new().block_on(served);
+    if is_hidden {
+        // The server has not started: the next start makes another one, and shows it.
+        take_back(&data_dir);
     }
+    served.map_err(|err| match err {
+        StartError::Store(err) => refusal(&place, err),
+        err @ StartError::Certificate(_) => Refusal { problem: err.to_string(), status: USAGE },
+        err => Refusal { problem: err.to_string(), status: FAILED },
+    })
 }
 
 /// A store that cannot be opened: a data directory that is of no use is the configuration's fault.
-pub(super) fn refuse(data_dir_place: &str, err: StoreError) -> ExitCode {
+pub(super) fn refusal(data_dir_place: &str, err: StoreError) -> Refusal {
     match err {
         StoreError::Directory { .. } => {
             let mend = "choose a directory that this user may write to";
-            complain(
-                format_args!("{data_dir_place}: the data directory cannot be used: {err}; {mend}"),
-                USAGE,
-            )
+            let problem = format!("{data_dir_place}: the data directory cannot be used: {err}; {mend}");
+            Refusal { problem, status: USAGE }
         }
-        err => complain(err, FAILED),
+        err => Refusal { problem: err.to_string(), status: FAILED },
     }
-}
-
-/// `HEARKEN_LOG` filters (as `info`, `debug`, `hearken=debug,actix=warn`), `HEARKEN_LOG_FORMAT=json` writes
-/// an object per line.
-fn start_logging() {
-    let filter = std::env::var("HEARKEN_LOG").unwrap_or_else(|_| LOG_FILTER.to_owned());
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
-    let json = std::env::var("HEARKEN_LOG_FORMAT").is_ok_and(|format| format == "json");
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second start in one process keeps the first one's log.
-    let _ = if json { logs.json().flatten_event(true).try_init() } else { logs.with_ansi(false).try_init() };
 }
 
 /// Makes an API key if neither the configuration nor the store has one.
@@ -111,6 +131,14 @@ fn first_key(config: &Config) -> Result<Option<String>, StoreError> {
     Ok(table.create(&record)?.then_some(key))
 }
 
+/// Revokes the first API key, which was not shown: it cannot be shown later.
+fn take_back(data_dir: &Path) {
+    let revoked = KeyTable::open(data_dir).and_then(|mut table| table.revoke(FIRST_KEY));
+    if let Err(err) = revoked {
+        tracing::error!(%err, "the first API key cannot be revoked");
+    }
+}
+
 /// What a started server prints on standard output.
 struct Welcome {
     first_key: Option<String>,
@@ -118,6 +146,25 @@ struct Welcome {
     sample: Option<PathBuf>,
     /// Where TLS is spoken, the certificate's file and a name that it is for.
     tls: Option<(PathBuf, String)>,
+    /// What to do where no channel has a provider's models.
+    advice: Option<&'static str>,
+}
+
+/// What a new user does not see otherwise: the answers tell how it sounds, not what is said.
+const NO_PROVIDER: &str = "\
+No provider's API key is set, so hearken only measures sound and transcribes nothing. To have models of Gemini or OpenAI
+listen, set GEMINI_API_KEY or OPENAI_API_KEY and start it again, or add [[channels]] to a configuration file (--config).";
+/// The same where there is a configuration file, which alone names the channels then.
+const NO_PROVIDER_IN_FILE: &str = "\
+All channels are of kind local, so hearken only measures sound and transcribes nothing. To have models of Gemini, OpenAI
+or another server listen, add [[channels]] with an API key to the configuration file.";
+
+/// Says how to get an upstream, where no channel has one.
+pub(super) fn advice(config: &Config) -> Option<&'static str> {
+    let is_local = |channel: &ChannelConfig| matches!(channel.kind, ChannelKind::Local);
+    let only_local = !config.channels.is_empty() && config.channels.iter().all(is_local);
+    let text = if config.model_hints.is_empty() { NO_PROVIDER_IN_FILE } else { NO_PROVIDER };
+    only_local.then_some(text)
 }
 
 impl Welcome {
@@ -136,26 +183,41 @@ impl Welcome {
             let name = Certificate::load(tls).ok().and_then(|certificate| certificate.host());
             (tls.certificate.path.clone(), name.unwrap_or_else(|| "localhost".to_owned()))
         });
-        Self { first_key, sample, tls }
+        Self { first_key, sample, tls, advice: advice(config) }
     }
 
-    fn print(&self, addresses: &[SocketAddr]) {
-        let Some(first) = addresses.first() else { return };
+    /// Prints the address, and the first key with how to use it.
+    ///
+    /// # Errors
+    /// When the key cannot be shown.
+    fn print(&self, addresses: &[SocketAddr]) -> io::Result<()> {
+        let Some(first) = addresses.first() else { return Ok(()) };
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         say(format_args!("hearken listening on {scheme}://{first}"));
-        let Some(key) = &self.first_key else { return };
-        say(format_args!("\nThere was no API key, so this one was made. It is shown this once:\n\n  {key}"));
+        let shown = self.print_key(*first);
+        if let Some(advice) = self.advice {
+            say(format_args!("\n{advice}"));
+        }
+        shown
+    }
+
+    fn print_key(&self, first: SocketAddr) -> io::Result<()> {
+        let Some(key) = &self.first_key else { return Ok(()) };
+        print(format_args!(
+            "\nThere was no API key, so this one was made. It is shown this once:\n\n  {key}"
+        ))?;
         let server = match &self.tls {
             Some((certificate, name)) => Server::Secure { name, certificate },
             None => Server::Plain,
         };
-        let address = reachable(*first);
+        let address = reachable(first);
         if let Some(sample) = &self.sample {
             say("\nTry it: this sends a spoken sentence and streams what hearken hears in it.\n");
             say(server.curl_line(address, key, sample));
         }
         let open = if self.sample.is_some() { "Or open" } else { "Open" };
         say(format_args!("\n{open} {}/ in a browser, and sign in with the key.", server.url(address)));
+        Ok(())
     }
 }
 

@@ -5,11 +5,16 @@
 
 mod environment;
 mod file;
+mod hints;
 pub mod kind;
 mod kinds;
 mod listen;
+mod log;
+mod near;
 mod place;
+mod reading;
 mod settings;
+mod syntax;
 mod traces;
 
 use std::fmt;
@@ -23,9 +28,9 @@ use crate::audio::container::Container;
 use crate::audio::gate::Gate;
 use crate::keys::KeyRecord;
 
-use file::FileConfig;
 pub use kind::{ChannelKind, LOCAL_MODEL};
-use place::{key_at, line_of, offset_of};
+use place::{line_of, offset_of};
+use syntax::Broken;
 
 /// The settings of a server, checked.
 #[derive(Debug, Clone)]
@@ -58,8 +63,41 @@ pub struct Config {
     pub traces: Option<TracesConfig>,
     /// Where metrics are served.
     pub metrics: MetricsListen,
+    /// What is said of models of known providers that no channel serves; nothing where the operator has chosen the
+    /// channels.
+    pub model_hints: Vec<ModelHint>,
+    /// What the log shows, and in which form.
+    pub log: LogConfig,
     /// What is wrong without being fatal, for the log.
     pub warnings: Vec<String>,
+}
+
+/// What is said when one of these models is asked for and no channel serves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelHint {
+    /// Names and globs; the first hint that covers a model counts.
+    pub models: &'static [&'static str],
+    /// What is missing, and what the operator of the server can do.
+    pub advice: &'static str,
+}
+
+/// What the log shows, and in which form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Levels and modules, as `tracing` writes them; it has been tried.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Words, and fields as `name=value`.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// How `audio_url`s are downloaded.
@@ -379,13 +417,11 @@ impl Config {
             (None, _) => String::new(),
         };
 
-        let parsed: FileConfig = toml::from_str(text).map_err(|err| {
-            let offset = err.span().map(|span| span.start);
-            let key = offset.and_then(|offset| key_at(text, offset)).map(|key| format!("{key}: "));
-            let reason = err.message().replace('\n', " ");
-            ConfigError(format!("{}{}{}", place(offset), key.unwrap_or_default(), reason))
-        })?;
-        let (mut parsed, warnings) = environment::overlay(text, parsed, variables)
+        let table = syntax::parse(text)
+            .map_err(|Broken { offset, reason }| ConfigError(format!("{}{reason}", place(Some(offset)))))?;
+        let parsed = reading::read(&table)
+            .map_err(|wrong| ConfigError(format!("{}{wrong}", place(offset_of(text, &wrong.key)))))?;
+        let (mut parsed, warnings) = environment::overlay(table, parsed, variables)
             .map_err(|(variable, reason)| ConfigError(format!("{variable} (environment): {reason}")))?;
 
         if let Some(listen) = &flags.listen {
@@ -420,6 +456,7 @@ impl Config {
             certificate.place = set_at("tls.certificate");
             key.place = set_at("tls.key");
         }
+        config.log = log::log(&variable, &mut config.warnings);
         config.warnings.extend(warnings);
         Ok(config)
     }

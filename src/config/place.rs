@@ -1,39 +1,10 @@
 //! Where a key stands in the configuration file, so that a message can name the line.
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 /// The number of the line that holds the byte at `offset`, from 1.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
-}
-
-/// The dotted key whose name or value holds the byte at `offset`.
-pub(super) fn key_at(text: &str, offset: usize) -> Option<String> {
-    fn in_table(table: &DeTable<'_>, offset: usize) -> Option<String> {
-        table.iter().find_map(|(name, value)| {
-            let here = name.get_ref().to_string();
-            match in_value(value, offset) {
-                Some(rest) if rest.is_empty() => Some(here),
-                Some(rest) if rest.starts_with('[') => Some(here + &rest),
-                Some(rest) => Some(format!("{here}.{rest}")),
-                None => name.span().contains(&offset).then_some(here),
-            }
-        })
-    }
-    fn in_value(value: &Spanned<DeValue<'_>>, offset: usize) -> Option<String> {
-        match value.get_ref() {
-            DeValue::Table(table) => in_table(table, offset),
-            DeValue::Array(items) => items.iter().enumerate().find_map(|(index, item)| {
-                in_value(item, offset).map(|rest| {
-                    if rest.is_empty() { format!("[{index}]") } else { format!("[{index}].{rest}") }
-                })
-            }),
-            _ => value.span().contains(&offset).then(String::new),
-        }
-    }
-    let table = DeTable::parse(text).ok()?;
-    in_table(table.get_ref(), offset)
 }
 
 /// Where the value of a dotted key stands, or the nearest thing around it that stands in the file.

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::file::{self, ChannelEntry, FileConfig, KeyEntry};
+use super::hints::hints;
 use super::kinds::{Kind, kind};
 use super::listen;
 use super::traces::traces;
 use super::{
-    BreakerRule, Capability, ChannelConfig, Config, ConfiguredFile, FetchConfig, Limits, Problem, Retention,
-    RetryBudget, RetryRule, Secret, StoreConfig, StreamConfig, Timeouts, TlsConfig,
+    BreakerRule, Capability, ChannelConfig, Config, ConfiguredFile, FetchConfig, Limits, LogConfig,
+    LogFormat, Problem, Retention, RetryBudget, RetryRule, Secret, StoreConfig, StreamConfig, Timeouts,
+    TlsConfig,
 };
 use crate::audio::gate::Gate;
 use crate::audio::host_pattern::HostPattern;
@@ -44,7 +46,8 @@ pub(super) fn check(
         ));
     }
 
-    let channels = if from_file || !file.channels.is_empty() {
+    let is_chosen = from_file || !file.channels.is_empty();
+    let channels = if is_chosen {
         file.channels
             .into_iter()
             .enumerate()
@@ -109,6 +112,9 @@ pub(super) fn check(
         tls: tls(file.tls)?,
         traces,
         metrics,
+        model_hints: if is_chosen { Vec::new() } else { hints(variable) },
+        // `log` reads it from the environment.
+        log: LogConfig { filter: String::new(), format: LogFormat::default() },
         warnings,
     })
 }

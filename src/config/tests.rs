@@ -21,7 +21,10 @@ fn every_mistake_is_one_line_that_names_place_and_key() {
     for (text, expected) in [
         ("listen = 8080", "h.toml:1: listen: "),
         ("\nlisten = \"nowhere\"", "h.toml:2: listen: "),
-        ("[limits]\nmax_body_byte = 1", "h.toml:2: limits.max_body_byte: unknown field"),
+        (
+            "[limits]\nmax_body_byte = 1",
+            "h.toml:2: limits.max_body_byte: unknown key; did you mean max_body_bytes?",
+        ),
         ("[limits]\nmax_body_bytes = \"1\"", "h.toml:2: limits.max_body_bytes: "),
         ("[stream]\nsend_timeout_seconds = 0", "h.toml:2: stream.send_timeout_seconds: "),
         ("[stream]\nkeep_alive_seconds = 0", "h.toml:2: stream.keep_alive_seconds: "),
@@ -72,6 +75,198 @@ fn every_mistake_is_one_line_that_names_place_and_key() {
         assert!(error.starts_with(expected), "{text:?}: {error}");
         assert!(!error.contains('\n'), "{error}");
     }
+}
+
+#[test]
+fn a_wrong_value_is_told_in_a_users_words() {
+    for (text, expected) in [
+        ("listen = 8080", "h.toml:1: listen: text is needed: put the value in quotes"),
+        ("listen = 127.0.0.1:8080", "h.toml:1: listen: put the value in quotes, as in listen = \"...\""),
+        ("listen = true", "h.toml:1: listen: text is needed: put the value in quotes"),
+        ("listen = 2026-01-01", "h.toml:1: listen: text is needed: put the value in quotes"),
+        (
+            "listen = [\"a\"]",
+            "h.toml:1: listen: text is needed: this is a list: write one value, without brackets",
+        ),
+        ("[listen]", "h.toml:1: listen: text is needed: this is a section: write the value behind the key"),
+        ("data_dir = 7", "h.toml:1: data_dir: text is needed: put the value in quotes"),
+        (
+            "drain_seconds = \"30\"",
+            "h.toml:1: drain_seconds: a whole number of seconds of 0 or more is needed: write it without quotes",
+        ),
+        (
+            "drain_seconds = 1.5",
+            "h.toml:1: drain_seconds: a whole number of seconds of 0 or more is needed: this one has a decimal point",
+        ),
+        (
+            "drain_seconds = -1",
+            "h.toml:1: drain_seconds: a whole number of seconds of 0 or more is needed, and this is -1",
+        ),
+        ("drain_seconds = 30s", "h.toml:1: drain_seconds: the number is not understood: write digits alone"),
+        ("drain_seconds =", "h.toml:1: drain_seconds: the value is missing"),
+        (
+            "[limits]\nmax_body_bytes = \"10MB\"",
+            "h.toml:2: limits.max_body_bytes: a whole number of bytes of 0 or more is needed: this is text",
+        ),
+        (
+            "[fetch]\nallow_ports = [80, 65536]",
+            "h.toml:2: fetch.allow_ports[1]: a whole number from 0 to 65535 is needed, and this is 65536",
+        ),
+        (
+            "[fetch]\nallow_private_networks = \"yes\"",
+            "h.toml:2: fetch.allow_private_networks: true or false is needed: write it without quotes",
+        ),
+        (
+            "[fetch]\nallow_private_networks = True",
+            "h.toml:2: allow_private_networks: write true in small letters",
+        ),
+        (
+            "[fetch]\nallow_private_networks = 1",
+            "h.toml:2: fetch.allow_private_networks: true or false is needed: this is a number",
+        ),
+        (
+            "[fetch]\nallow_hosts = \"a\"",
+            "h.toml:2: fetch.allow_hosts: a list is needed: put the value in brackets",
+        ),
+        (
+            "[fetch]\nallow_hosts = [\"a\"",
+            "h.toml:2: allow_hosts: the list is not understood: write commas between its values",
+        ),
+        (
+            "stream = true",
+            "h.toml:1: stream: a section is needed: write its name in brackets on a line of its own",
+        ),
+        (
+            "stream = [1]",
+            "h.toml:1: stream: a section is needed: write its name in brackets on a line of its own",
+        ),
+        (
+            "[channels]\nkind = \"local\"",
+            "h.toml:1: channels: a list is needed: there can be several: write [[channels]] with two brackets",
+        ),
+        ("channels = [1]", "h.toml:1: channels[0]: a section is needed"),
+        (
+            "[[channels]]\nkind = \"local\"\nweight = \"high\"",
+            "h.toml:3: channels[0].weight: a whole number from 0 to 4294967295 is needed: this is text",
+        ),
+        (
+            "[[channels]]\nkind = \"local\"\npriority = 1e3",
+            "h.toml:3: channels[0].priority: a whole number is needed: this one has a decimal point",
+        ),
+        (
+            "[[channels]]\nkind = \"local\"\ncapabilities = [\"audo\"]",
+            "h.toml:3: channels[0].capabilities[0]: \"audo\" is unknown, did you mean `audio`?",
+        ),
+        (
+            "[[channels]]\nkind = \"local\"\ncapabilities = [1]",
+            "h.toml:3: channels[0].capabilities[0]: text is needed: put the value in quotes",
+        ),
+        (
+            "[traces]\nsample_ratio = \"0.5\"",
+            "h.toml:2: traces.sample_ratio: a number is needed: write it without quotes",
+        ),
+        ("[strem]\nkeep_alive_seconds = 1", "h.toml:1: strem: unknown key; did you mean stream?"),
+        (
+            "keep_alive_seconds = 1",
+            "h.toml:1: keep_alive_seconds: unknown key here; it is known as stream.keep_alive_seconds",
+        ),
+        ("[metrics]\nfrobnicate = 1", "h.toml:2: metrics.frobnicate: unknown key; known here are listen"),
+        ("listen = \"a\"\nlisten = \"b\"", "h.toml:2: listen is set twice"),
+        ("listen = \"a", "h.toml:1: listen: the closing quote is missing"),
+        (
+            "data_dir = \"C:\\data\"",
+            "h.toml:1: data_dir: the text in quotes is not understood: write a backslash as",
+        ),
+        ("[stream", "h.toml:1: the name of a section is written as in [stream]"),
+        ("listen \"a\"", "h.toml:1: the line is not understood: write key = value"),
+        ("listen: \"a\"", "h.toml:1: the line is not understood: write key = value"),
+    ] {
+        let error = load(text, &[]).expect_err(text);
+        assert!(error.starts_with(expected), "{text:?}: {error}");
+        for word in
+            ["invalid type", "usize", "u64", "i64", "string", "sequence", "map", "struct", "boolean", "float"]
+        {
+            assert!(!error.contains(word), "{text:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_mistyped_variable_is_warned_of_with_the_one_that_may_be_meant() {
+    for (name, expected) in [
+        (
+            "HEARKEN_STREM__KEEP_ALIVE_SECONDS",
+            "unknown key; did you mean HEARKEN_STREAM__KEEP_ALIVE_SECONDS?",
+        ),
+        (
+            "HEARKEN_STREAM_KEEP_ALIVE_SECONDS",
+            "unknown key; did you mean HEARKEN_STREAM__KEEP_ALIVE_SECONDS?",
+        ),
+        ("HEARKEN_STREAM__KEEP_ALIVE", "unknown key"),
+        ("HEARKEN_LISTN", "unknown key; did you mean HEARKEN_LISTEN?"),
+        ("HEARKEN_LOGS", "unknown key; did you mean HEARKEN_LOG?"),
+        ("HEARKEN_STREAM", "unknown key"),
+        ("HEARKEN_LISTEN__X", "unknown key"),
+        ("HEARKEN_CHANNELS__0__BASE_URLS", "unknown key; did you mean HEARKEN_CHANNELS__0__BASE_URL?"),
+        ("HEARKEN_SERVICE_HOST", "unknown key"),
+        ("HEARKEN_", "unknown key"),
+    ] {
+        let config = load("[[channels]]\nkind = \"local\"", &[(name, "1")]).unwrap();
+        let [warning] = config.warnings.as_slice() else { panic!("{name}: {:?}", config.warnings) };
+        assert!(warning.starts_with(&format!("{name} (environment): {expected}")), "{name}: {warning}");
+        assert!(warning.ends_with("; it sets nothing"), "{warning}");
+    }
+}
+
+#[test]
+fn a_variable_of_a_wrong_type_is_told_in_the_words_of_the_file() {
+    for (name, value, expected) in [
+        ("HEARKEN_DRAIN_SECONDS", "soon", "a whole number of seconds of 0 or more is needed: this is text"),
+        (
+            "HEARKEN_DRAIN_SECONDS",
+            "1.5",
+            "a whole number of seconds of 0 or more is needed: this one has a decimal point",
+        ),
+        ("HEARKEN_STREAM__HAND_OVER", "yes", "true or false is needed"),
+        ("HEARKEN_FETCH__ALLOW_PORTS", "80,81", "a list is needed: put the value in brackets"),
+        (
+            "HEARKEN_FETCH__ALLOW_PORTS",
+            "[\"80\"]",
+            "a whole number from 0 to 65535 is needed: write it without quotes",
+        ),
+    ] {
+        let error = load("", &[(name, value)]).unwrap_err();
+        assert!(error.starts_with(&format!("{name} (environment): {expected}")), "{error}");
+    }
+}
+
+#[test]
+fn a_setting_of_the_log_that_is_unknown_is_warned_of() {
+    let config =
+        load("[[channels]]\nkind = \"local\"", &[("HEARKEN_LOG", "debgu"), ("HEARKEN_LOG_FORMAT", "jsn")])
+            .unwrap();
+    assert!(
+        config.warnings.iter().any(|warning| warning.contains("did you mean debug?")),
+        "{:?}",
+        config.warnings
+    );
+    assert!(
+        config.warnings.iter().any(|warning| warning.contains("did you mean json?")),
+        "{:?}",
+        config.warnings
+    );
+}
+
+#[test]
+fn a_model_of_a_provider_without_a_key_has_a_hint_where_there_is_no_file() {
+    let hints = |variables: &[(&str, &str)]| {
+        let variables: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let config = Config::from_sources(&Flags::default(), None, &variables).unwrap();
+        config.model_hints.iter().map(|hint| hint.models[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(hints(&[]), ["whisper-*", "gemini-*", "gpt-*"]);
+    assert_eq!(hints(&[("GEMINI_API_KEY", "k"), ("OPENAI_API_KEY", "k")]), ["whisper-*"]);
+    assert!(load("", &[]).unwrap().model_hints.is_empty());
 }
 
 #[test]

@@ -151,6 +151,9 @@ metrics! {
     DISK_FREE: IntGaugeVec, "hearken_data_dir_free_bytes", [], "What is free on the disk of the data directory.";
     DISK_SIZE: IntGaugeVec, "hearken_data_dir_size_bytes", [], "How large that disk is.";
 
+    LOG_LOST: IntCounterVec, "hearken_log_lines_dropped_total", [],
+        "Log lines that were lost, because standard error was not read or could not be written to.";
+
     CPU: CounterVec, "process_cpu_seconds_total", [], "CPU time of the process, user and system.";
     RESIDENT: IntGaugeVec, "process_resident_memory_bytes", [], "Memory that the process has.";
     VIRTUAL: IntGaugeVec, "process_virtual_memory_bytes", [], "Memory that it has reserved.";

@@ -210,6 +210,15 @@ impl Now {
         self.set(&names::DISK_SIZE, number(disk.size))
     }
 
+    /// Shows how many log lines were lost since the start.
+    ///
+    /// # Errors
+    /// See [`breakers`](Self::breakers).
+    pub fn log(&self, lost_lines: u64) -> Result<(), MetricsError> {
+        names::LOG_LOST.open(&self.0)?.of([]).inc_by(lost_lines);
+        Ok(())
+    }
+
     /// The process.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ use crate::api::payload_memory::PayloadMemory;
 use crate::api::reference::Reference;
 use crate::api::request_log;
 use crate::api::request_trace::Scheme;
+use crate::api::unknown_callers::UnknownCallers;
+use crate::api::wrong_keys::WrongKeys;
 use crate::channel::Channels;
 use crate::config::Config;
 use crate::fanout::{Fanout, Reception};
@@ -95,6 +97,8 @@ pub(super) fn listen(
     let (tasks, metrics, traces) = (web::Data::new(tasks), web::Data::new(metrics), web::Data::new(traces));
     let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
     let served_metrics = served_metrics.map(web::Data::new);
+    let unknown_callers = web::Data::new(UnknownCallers::new());
+    let wrong_keys = web::Data::new(WrongKeys::new());
     let app = move || {
         let app = App::new()
             .app_data(submits.clone())
@@ -108,6 +112,8 @@ pub(super) fn listen(
             .app_data(traces.clone())
             .app_data(scheme)
             .app_data(metrics.clone())
+            .app_data(unknown_callers.clone())
+            .app_data(wrong_keys.clone())
             .configure(|app| {
                 if let Some(served) = &served_metrics {
                     app.app_data(served.clone());

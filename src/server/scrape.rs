@@ -18,6 +18,7 @@ use crate::api::metrics::{self, Reader};
 use crate::api::payload_memory::PayloadMemory;
 use crate::channel::Channels;
 use crate::fanout::Fanout;
+use crate::logging::LostLines;
 use crate::metrics::{DiskLevels, HttpLevels, Metrics, MetricsError, Now, Process};
 use crate::store::Store;
 
@@ -38,6 +39,7 @@ pub(super) struct Scrape {
     pub(super) store: Store,
     pub(super) memory: PayloadMemory,
     pub(super) open_files: OpenFiles,
+    pub(super) lost_lines: LostLines,
 }
 
 impl Scrape {
@@ -75,6 +77,7 @@ impl Scrape {
             responses_waiting: self.tasks.responses().waiting(),
         })?;
         now.store(self.store.levels())?;
+        now.log(self.lost_lines.count())?;
         if let Ok(Some(levels)) = tasks {
             now.tasks(&levels)?;
         }

@@ -95,7 +95,7 @@ fn a_wrong_configuration_ends_with_status_two_and_one_line() {
         ),
         ("[[channels]]\nkind = \"horse\"", "h.toml:2", "channels[0].kind"),
         ("[[keys]]\nname = \"a\"", "h.toml", "keys[0].key"),
-        ("listen = ", "h.toml:1", "quoted"),
+        ("listen = ", "h.toml:1", "text in quotes"),
     ] {
         for command in ["check", "serve"] {
             let output = with_file(text, command);
@@ -166,6 +166,101 @@ fn a_wrong_variable_is_named() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("HEARKEN_DRAIN_SECONDS") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn a_mistyped_variable_is_warned_of_by_check_and_at_the_start() {
+    let directory = TempDir::new().unwrap();
+    let typing_errors = [
+        ("HEARKEN_STREM__KEEP_ALIVE_SECONDS", "15", "did you mean HEARKEN_STREAM__KEEP_ALIVE_SECONDS?"),
+        ("HEARKEN_LOG", "debgu", "did you mean debug?"),
+        ("HEARKEN_LOG_FORMAT", "jsno", "did you mean json?"),
+    ];
+    let with_errors = |arguments: &[&str]| {
+        let mut command = command(arguments);
+        command.current_dir(directory.path());
+        command.envs(typing_errors.iter().map(|(name, value, _)| (name, value)));
+        command
+    };
+    let output = with_errors(&["check"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let checked = String::from_utf8(output.stdout).unwrap();
+    let mut child = with_errors(&["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut logged = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    for (name, _, hint) in typing_errors {
+        let warning = checked.lines().find(|line| line.contains(name)).unwrap();
+        let warning = warning.strip_prefix("warning: ").unwrap();
+        assert!(
+            warning.starts_with(&format!("{name} (environment): ")) && warning.contains(hint),
+            "{warning}"
+        );
+    }
+    for _ in typing_errors {
+        let line = logged.next().unwrap();
+        let (_, warning) = line.split_once(" WARN hearken::cli::serve: ").unwrap();
+        assert!(checked.contains(&format!("warning: {warning}\n")), "{warning}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_start_without_an_upstream_says_how_to_get_one() {
+    let directory = TempDir::new().unwrap();
+    let banner = |variable: &str| {
+        let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
+        serve.current_dir(directory.path()).env(variable, "k");
+        // Nothing but the log goes to standard error.
+        let mut child = serve.stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut first = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut first).unwrap();
+        let address = first.trim_end().strip_prefix("hearken listening on http://").unwrap().parse().unwrap();
+        let pid = child.id().to_string();
+        let client = Client { address, key: None, secrets: std::sync::Arc::default() };
+        client.get("/healthz").expect(200);
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut out, &mut rest).unwrap();
+        child.wait().unwrap();
+        rest
+    };
+    let without = banner("UNRELATED");
+    for word in ["only measures sound", "GEMINI_API_KEY", "OPENAI_API_KEY", "[[channels]]"] {
+        assert!(without.contains(word), "{word}: {without}");
+    }
+    // Also at a start that makes no key.
+    assert!(banner("UNRELATED").contains("only measures sound"));
+    assert_eq!(banner("GEMINI_API_KEY"), "");
+}
+
+#[test]
+fn a_model_of_a_provider_without_a_key_is_refused_with_the_variable() {
+    let directory = TempDir::new().unwrap();
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut child = serve.current_dir(directory.path()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().unwrap();
+    let address = first.strip_prefix("hearken listening on http://").unwrap().parse().unwrap();
+    let key = lines.by_ref().find(|line| line.trim().starts_with("sk-")).map(|line| line.trim().to_owned());
+    let client = Client { address, key, secrets: std::sync::Arc::default() };
+    for (model, hint) in [
+        ("gemini-2.5-flash", "GEMINI_API_KEY"),
+        ("gpt-audio", "OPENAI_API_KEY"),
+        ("gpt-4o", "OPENAI_API_KEY"),
+        ("whisper-1", "kind = \"transcription\""),
+        ("gpt-4o-transcribe", "kind = \"transcription\""),
+        ("llama", "No channel serves this model"),
+    ] {
+        let error = client.try_submit(json!({"model": model})).error(422, "no_available_model");
+        assert!(error["message"].as_str().unwrap().contains(hint), "{error}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Where the operator has chosen the channels, callers are told nothing of settings.
+    let hearken = Hearken::builder().local().start();
+    let error = hearken.try_submit(json!({"model": "gemini-2.5-flash"})).error(422, "no_available_model");
+    assert!(!error["message"].as_str().unwrap().contains("GEMINI_API_KEY"), "{error}");
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod limits;
 mod list;
 mod local;
 mod local_work;
+mod log;
 mod login_command;
 mod memory;
 mod metrics;

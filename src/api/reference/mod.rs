@@ -79,6 +79,6 @@ pub async fn file(
 ) -> HttpResponse {
     match reference.files.iter().find(|(file, _)| *file == name.as_str()) {
         Some((_, file)) => file.answer(&request),
-        None => reply::not_found(request).await,
+        None => reply::not_found(&request),
     }
 }

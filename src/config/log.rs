@@ -1,0 +1,126 @@
+//! What the log shows and in which form: `HEARKEN_LOG` and `HEARKEN_LOG_FORMAT`.
+
+use tracing_subscriber::EnvFilter;
+
+use super::near::nearest;
+use super::{LogConfig, LogFormat};
+
+/// The filter without `HEARKEN_LOG`. The dispatcher would call it an error that a stream is broken off on purpose, once
+/// for each reader, at every deploy. And h2 would warn of each connection that it ends because its client resets one
+/// stream after the other, without a word of whose it is.
+const DEFAULT: &str = "hearken=info,warn,actix_http::h1::dispatcher=off,h2=error,symphonia=off";
+
+const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+const FORMATS: &[&str] = &["json", "text"];
+
+/// Reads the settings of the log. A wrong one is replaced by its default, and warned of: a server with another log is
+/// better than none.
+pub(super) fn log(variable: &dyn Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> LogConfig {
+    let given =
+        |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let filter = given("HEARKEN_LOG").and_then(|filter| match judge(&filter) {
+        Ok(()) => Some(filter),
+        Err(reason) => {
+            warnings.push(format!(
+                "HEARKEN_LOG (environment): {reason}; until then the log shows what it shows by default"
+            ));
+            None
+        }
+    });
+    let format = given("HEARKEN_LOG_FORMAT").and_then(|format| match format.to_ascii_lowercase().as_str() {
+        "json" => Some(LogFormat::Json),
+        "text" => Some(LogFormat::Text),
+        _ => {
+            let hint = did_you_mean(&format, FORMATS);
+            warnings.push(format!(
+                "HEARKEN_LOG_FORMAT (environment): {format:?} is unknown{hint}: use json or text; until then it is text"
+            ));
+            None
+        }
+    });
+    LogConfig { filter: filter.unwrap_or_else(|| DEFAULT.to_owned()), format: format.unwrap_or_default() }
+}
+
+/// Says what is wrong with a filter. A bare word that is no level would be taken for the name of a module, and nothing
+/// else would be logged.
+fn judge(filter: &str) -> Result<(), String> {
+    for part in filter.split(',').map(str::trim) {
+        let is_module = part.contains([':', '[']) || part.starts_with("hearken");
+        let level = match part.split_once('=') {
+            Some((_, level)) if !part.contains('[') => level,
+            None if !is_module => part,
+            _ => continue,
+        };
+        if !level.is_empty() && !LEVELS.iter().any(|known| level.eq_ignore_ascii_case(known)) {
+            let hint = did_you_mean(level, LEVELS);
+            let levels = LEVELS.join(", ");
+            return Err(format!(
+                "{level:?} is unknown{hint}: use one of {levels}, or several as in hearken=debug,warn"
+            ));
+        }
+    }
+    EnvFilter::try_new(filter).map(drop).map_err(|_| {
+        format!("{filter:?} is not understood: write a level, or several as in hearken=debug,warn")
+    })
+}
+
+fn did_you_mean(word: &str, known: &[&str]) -> String {
+    nearest(word, known.iter().copied()).map_or_else(String::new, |near| format!(", did you mean {near}?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(filter: &str, format: &str) -> (LogConfig, Vec<String>) {
+        let mut warnings = Vec::new();
+        let variable = |name: &str| {
+            let value = if name == "HEARKEN_LOG" { filter } else { format };
+            (!value.is_empty()).then(|| value.to_owned())
+        };
+        (log(&variable, &mut warnings), warnings)
+    }
+
+    #[test]
+    fn a_filter_that_is_understood_is_taken_over() {
+        for filter in
+            ["debug", "WARN", "hearken=debug,actix=warn", "hearken::store", "off", "hearken[task]=debug,info"]
+        {
+            let (config, warnings) = read(filter, "");
+            assert_eq!((config.filter.as_str(), warnings.len()), (filter, 0), "{warnings:?}");
+        }
+        let (config, warnings) = read(" ", "");
+        assert_eq!((config.filter.as_str(), warnings.len()), (DEFAULT, 0));
+    }
+
+    #[test]
+    fn a_filter_that_is_wrong_is_warned_of_and_not_used() {
+        for (filter, hint) in [
+            ("debgu", "did you mean debug?"),
+            ("warning", "use one of off, error"),
+            ("verbose", "use one of off, error"),
+            ("hearken=debgu", "did you mean debug?"),
+            ("info,h2=loud", "use one of off, error"),
+            ("hearken[=debug", "is not understood"),
+        ] {
+            let (config, warnings) = read(filter, "");
+            assert_eq!(config.filter, DEFAULT, "{filter}");
+            let [warning] = warnings.as_slice() else { panic!("{filter}: {warnings:?}") };
+            assert!(
+                warning.starts_with("HEARKEN_LOG (environment): ") && warning.contains(hint),
+                "{warning}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_format_that_is_unknown_is_warned_of() {
+        assert_eq!(read("", "JSON").0.format, LogFormat::Json);
+        let (config, warnings) = read("", "jsno");
+        assert_eq!(config.format, LogFormat::Text);
+        assert!(
+            warnings[0]
+                .starts_with("HEARKEN_LOG_FORMAT (environment): \"jsno\" is unknown, did you mean json?")
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! The log on standard error: nothing that happens to it stops the server or a request.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use crate::support::hearken::{Hearken, KEY, command};
+use crate::support::http::Client;
+use crate::support::metrics::Scraped;
+use crate::support::until;
+
+/// A server whose standard error is of the test's making.
+struct Server {
+    child: Child,
+    client: Client,
+    _directory: TempDir,
+}
+
+impl Server {
+    fn start(stderr: impl Into<Stdio>, filter: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("hearken.toml");
+        let data = directory.path().join("data");
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\ndata_dir = \"{}\"\nmetrics.listen = \"main\"\n\
+             [[keys]]\nname = \"main\"\nkey = \"{KEY}\"\n[[channels]]\nkind = \"local\"",
+            data.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut serve = command(&["serve", "--config", file.to_str().unwrap()]);
+        let mut child = serve.env("HEARKEN_LOG", filter).stderr(stderr).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address: SocketAddr =
+            line.trim_end().strip_prefix("hearken listening on http://").unwrap().parse().unwrap();
+        let client = Client { address, key: Some(KEY.to_owned()), secrets: Arc::default() };
+        Self { child, client, _directory: directory }
+    }
+
+    /// Sends so many requests over one connection, and reads all replies.
+    fn ask(&self, requests: usize) {
+        ask(&self.client, "/v1/models", requests, "HTTP/1.1 200 ");
+    }
+
+    fn lost_lines(&self) -> f64 {
+        let text = self.client.without_key().get("/metrics").expect(200).text();
+        Scraped::parse(&text).value("hearken_log_lines_dropped_total")
+    }
+
+    /// Stops it as an operator would.
+    fn stop(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        until("the server ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends so many requests over one connection, and reads all replies, which begin like this.
+fn ask(client: &Client, path: &str, requests: usize, expected: &str) {
+    let request = client.head("GET", path, &[]);
+    let last = client.head("GET", path, &[("connection", "close")]);
+    let socket = client.send_raw(b"");
+    let mut writing = socket.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        for _ in 1..requests {
+            writing.write_all(request.as_bytes()).unwrap();
+        }
+        writing.write_all(last.as_bytes()).unwrap();
+    });
+    let mut replies = Vec::new();
+    (&socket).read_to_end(&mut replies).unwrap();
+    sender.join().unwrap();
+    assert_eq!(String::from_utf8_lossy(&replies).matches(expected).count(), requests);
+}
+
+fn full() -> File {
+    OpenOptions::new().write(true).open("/dev/full").unwrap()
+}
+
+#[test]
+fn a_full_disk_behind_the_log_stops_no_request() {
+    let server = Server::start(full(), "info");
+    server.ask(20);
+    until("lost lines are counted", || (server.lost_lines() >= 20.0).then_some(()));
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_log_whose_reader_has_gone_stops_no_request() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let server = Server::start(writer, "info");
+    drop(reader);
+    server.ask(20);
+    until("lost lines are counted", || (server.lost_lines() >= 20.0).then_some(()));
+    assert!(server.stop().success());
+}
+
+/// Reads a pipe from now on; the lines that came are looked at by [`line`].
+fn read(mut pipe: PipeReader) -> Arc<Mutex<Vec<u8>>> {
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&read);
+    std::thread::spawn(move || {
+        let mut bytes = [0; 65536];
+        while let Ok(count @ 1..) = pipe.read(&mut bytes) {
+            into.lock().unwrap().extend_from_slice(&bytes[..count]);
+        }
+    });
+    read
+}
+
+/// Waits for a line that holds these words.
+fn line(read: &Mutex<Vec<u8>>, words: &str) -> String {
+    until(words, || {
+        let text = String::from_utf8_lossy(&read.lock().unwrap()).into_owned();
+        let (whole, _) = text.rsplit_once('\n')?;
+        whole.lines().find(|line| line.contains(words)).map(str::to_owned)
+    })
+}
+
+#[test]
+fn a_log_that_is_not_read_stops_no_request_and_later_tells_what_it_lost() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    // At this level each request is told in many lines.
+    let server = Server::start(writer, "trace");
+    until("lost lines are counted", || {
+        server.ask(100);
+        (server.lost_lines() > 0.0).then_some(())
+    });
+    server.ask(1);
+    let read = read(reader);
+    let told = line(&read, "log lines were lost");
+    let lines: f64 = told.split_once("lines=").unwrap().1.parse().unwrap();
+    until("the metric knows them, too", || (server.lost_lines() >= lines).then_some(()));
+    // Whoever reads on gets whole lines again.
+    server.client.get("/again").error(404, "not_found");
+    line(&read, "path=\"/again\"");
+}
+
+#[test]
+fn a_server_whose_log_is_not_read_ends_when_it_is_told_to() {
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let server = Server::start(writer, "trace");
+    until("lost lines are counted", || {
+        server.ask(100);
+        (server.lost_lines() > 0.0).then_some(())
+    });
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_server_whose_standard_output_is_full_runs_and_revokes_the_key_that_it_cannot_show() {
+    let directory = TempDir::new().unwrap();
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
+    serve.env("HEARKEN_METRICS__LISTEN", "127.0.0.1:0").current_dir(directory.path()).stdout(full());
+    let mut child = serve.spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let (mut address, mut is_told) = (None, false);
+    for line in lines {
+        if let Some((_, rest)) = line.split_once("metrics at http://") {
+            address = rest.strip_suffix("/metrics").map(|address| address.parse().unwrap());
+        }
+        is_told = line.contains("hearken keys create");
+        if is_told {
+            break;
+        }
+    }
+    assert!(is_told);
+    let client = Client { address: address.unwrap(), key: None, secrets: Arc::default() };
+    client.get("/healthz").expect(200);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let listed = command(&["keys", "list"]).current_dir(directory.path()).output().unwrap();
+    assert_eq!(String::from_utf8(listed.stdout).unwrap(), "", "the key is revoked");
+}
+
+#[test]
+fn a_first_key_of_a_start_that_fails_is_made_again_by_the_next_start() {
+    let directory = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let failed = command(&["serve", "--listen", &listen]).current_dir(directory.path()).output().unwrap();
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.lines().last().unwrap().starts_with("hearken: cannot listen on "), "{said}");
+    let listed = command(&["keys", "list"]).current_dir(directory.path()).output().unwrap();
+    assert_eq!(String::from_utf8(listed.stdout).unwrap(), "");
+}
+
+#[test]
+fn lines_of_unknown_callers_are_few_a_second_and_those_of_known_ones_are_all_there() {
+    let hearken = Hearken::builder().local().start();
+    let unknown = hearken.without_key();
+    std::thread::scope(|scope| {
+        scope.spawn(|| ask(&unknown, "/unknown", 400, "HTTP/1.1 404 "));
+        ask(&hearken, "/known", 60, "HTTP/1.1 404 ");
+    });
+    let count = |path: &str| hearken.log().lines().filter(|line| line.contains(path)).count();
+    until("each request of the known caller is logged", || (count("path=\"/known\"") == 60).then_some(()));
+    assert!(
+        hearken
+            .log()
+            .lines()
+            .filter(|line| line.contains("path=\"/known\""))
+            .all(|line| line.contains("key="))
+    );
+    until("each other request is logged or told of", || {
+        let told = |line: &str| {
+            line.split_once("not logged")?.1.split_once("requests=")?.1.trim().parse::<usize>().ok()
+        };
+        let told: usize = hearken.log().lines().filter_map(told).sum();
+        let logged = count("path=\"/unknown\"");
+        (told > 0 && told + logged == 400).then_some(())
+    });
+}
+
+#[test]
+fn a_long_path_is_shortened_in_the_log() {
+    let hearken = Hearken::builder().local().start();
+    hearken.get(&format!("/{}", "x".repeat(5000))).error(404, "not_found");
+    let line = hearken.log_line("path=\"/xxx");
+    assert!(line.len() < 600, "{} bytes", line.len());
+}

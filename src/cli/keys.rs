@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{FAILED, USAGE, complain, print, unwritten};
+use super::{FAILED, USAGE, complain, number, print, unwritten};
 use crate::config::{Config, Flags};
 use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
 use crate::store::{KeyTable, StoreError};
@@ -34,10 +34,10 @@ enum Action {
         #[arg(long, value_name = "M1,M2", value_delimiter = ',', value_parser = model, default_value = "*")]
         models: Vec<String>,
         /// Most submits in a minute; 0: no limit
-        #[arg(long, value_name = "N", default_value_t = 0)]
+        #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::small, allow_negative_numbers = true)]
         requests_per_minute: u32,
         /// Most tasks that run at once, more wait; 0: no limit
-        #[arg(long, value_name = "N", default_value_t = 0)]
+        #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::small, allow_negative_numbers = true)]
         max_running_tasks: u32,
     },
     /// List the keys, a line each: name, models and limits, with tabs between them, and where it is no key of the data
@@ -95,6 +95,8 @@ fn create(
     if let Some(file) = configured(config, file, &name) {
         return Err(Refusal::Said(format!("{file} has a key named {name:?}; take another name")));
     }
+    // A key of a directory that no server uses is of no use: most often another directory was meant.
+    let is_new = KeyTable::find(&config.data_dir)?.is_none();
     let mut table = KeyTable::open(&config.data_dir)?;
     let key = keys::generate();
     let record = KeyRecord { name, hash: KeyHash::of(&key), models, limits };
@@ -108,6 +110,10 @@ fn create(
         // Nobody has seen it, and nobody ever would.
         table.revoke(&record.name)?;
         return Err(Refusal::Said(format!("no key was made, since it cannot be printed: {err}")));
+    }
+    if is_new {
+        // Standard output is the key's alone.
+        complain(made(config), 0);
     }
     Ok(())
 }
@@ -145,6 +151,17 @@ fn revoke(config: &Config, file: Option<&Path>, name: &str) -> Result<(), Refusa
         }
         (None, None) => Err(absent(config)),
     }
+}
+
+/// Says that the data directory was made, and how to use it.
+fn made(config: &Config) -> String {
+    let directory = &config.data_dir;
+    let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
+    format!(
+        "{} was no data directory yet, so it was made; the key counts for a server that is started with it. If another \
+         one was meant, name it with --data-dir, --config or HEARKEN_DATA_DIR",
+        directory.display()
+    )
 }
 
 /// Whoever lists or revokes most often means a data directory that is there.

@@ -6,6 +6,7 @@ mod hidden;
 mod interrupts;
 mod keys;
 mod login;
+mod number;
 mod sample;
 mod serve;
 mod submit;

@@ -21,7 +21,8 @@ use self::paper::Paper;
 use self::progress::Progress;
 use self::session::{Ending, Role, Session};
 use super::interrupts::Interrupts;
-use super::{FAILED, UNREAD, USAGE, complain};
+use super::{FAILED, UNREAD, USAGE, complain, number};
+use crate::client;
 use crate::client::address::BaseUrl;
 use crate::client::audio::Audio;
 use crate::client::problem::Problem;
@@ -77,10 +78,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "P")]
     system_prompt: Option<String>,
     /// Most tokens of the answer [default: the model's own limit]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number::positive, allow_negative_numbers = true)]
     max_tokens: Option<u64>,
     /// How freely the model chooses its words, from 0 to 2 [default: the model's own]
-    #[arg(long, value_name = "T", value_parser = temperature)]
+    #[arg(long, value_name = "T", value_parser = temperature, allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Ask for the model's reasoning, and show it on standard error
     #[arg(long)]
@@ -92,7 +93,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TASK_ID", value_parser = task_id, conflicts_with_all = QUESTION)]
     resume: Option<String>,
     /// With --resume: begin with this chunk, from 0
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["audio", "cancel"])]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::whole, allow_negative_numbers = true, conflicts_with_all = ["audio", "cancel"])]
     offset: u64,
     /// Cancel a task instead of submitting one
     #[arg(long, value_name = "TASK_ID", value_parser = task_id, conflicts_with_all = QUESTION)]
@@ -135,6 +136,17 @@ impl Arguments {
     }
 }
 
+impl Arguments {
+    /// Returns a line that has this machine fetch the audio, where its URL leads to this machine or its network: a
+    /// server refuses to fetch it.
+    fn piped(&self) -> Option<String> {
+        let audio = self.audio.as_ref()?;
+        let url = audio.to_str().filter(|url| client::audio::is_local(url))?;
+        let model = self.model.as_ref().map(|model| format!(" --model {}", word(model))).unwrap_or_default();
+        Some(format!("curl -sSf {} | {}{model}", word(url), self.typed(OsStr::new("-"))))
+    }
+}
+
 /// What only a new task can be asked.
 const QUESTION: [&str; 6] = ["model", "prompt", "system_prompt", "max_tokens", "temperature", "reasoning"];
 
@@ -170,7 +182,7 @@ impl ServerArguments {
 
 /// What is to be done.
 enum Order {
-    Submit { audio: Audio, typed: String, question: Question, detached: bool },
+    Submit { audio: Audio, typed: String, piped: Option<String>, question: Question, detached: bool },
     Resume { id: String, offset: u64 },
     Cancel { id: String },
 }
@@ -204,8 +216,8 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         let ending = match order {
             Order::Cancel { id } => session.cancel(&id).await,
             Order::Resume { id, offset } => session.resume(&id, offset).await,
-            Order::Submit { audio, typed, question, detached } => {
-                session.submit(audio, &typed, question, detached).await
+            Order::Submit { audio, typed, piped, question, detached } => {
+                session.submit(audio, &typed, piped.as_deref(), question, detached).await
             }
         };
         progress.make_way();
@@ -225,6 +237,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 /// What the arguments ask for, and of whom.
 fn order(arguments: Arguments) -> Result<(Order, Profile), String> {
     let typed = arguments.audio.as_ref().map(|audio| arguments.typed(audio)).unwrap_or_default();
+    let piped = arguments.piped();
     let Arguments { model, prompt, system_prompt, max_tokens, temperature, reasoning, .. } = arguments;
     let profile = arguments.server.profile()?;
     let order = match (arguments.audio, arguments.resume, arguments.cancel) {
@@ -232,7 +245,7 @@ fn order(arguments: Arguments) -> Result<(Order, Profile), String> {
             let model = model.or_else(|| profile.model.clone()).unwrap_or_default();
             let question = Question { model, prompt, system_prompt, max_tokens, temperature, reasoning };
             let audio = Audio::named(&named).map_err(|err| err.to_string())?;
-            Order::Submit { audio, typed, question, detached: arguments.detach }
+            Order::Submit { audio, typed, piped, question, detached: arguments.detach }
         }
         (None, Some(id), _) => Order::Resume { id, offset: arguments.offset },
         (None, None, id) => Order::Cancel { id: id.unwrap_or_default() },

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Cursor, IsTerminal as _, Read};
 
 use crate::audio::container;
+use crate::audio::gate::{Gate, Refusal};
 
 /// Largest body that a server takes by default, in bytes.
 pub const MAX_BODY_BYTES: u64 = 28 << 20;
@@ -98,6 +99,13 @@ impl Audio {
     }
 }
 
+/// True for an http(s) URL that leads to this machine or to a private network: servers do not fetch it, unless their
+/// operator allows it.
+#[must_use]
+pub fn is_local(url: &str) -> bool {
+    matches!(Gate::default().admit(url), Err(Refusal::InternalAddress(_) | Refusal::InternalName(_)))
+}
+
 fn is_url(text: &str) -> bool {
     let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     matches!(scheme.as_deref(), Some("http" | "https" | "data"))
@@ -115,6 +123,21 @@ mod tests {
         };
         assert_eq!(read(b"RIFF\xff\xff\xff\xffWAVEdata\xff\xff\xff\xff\0\0"), "audio/wav");
         assert_eq!(read(b"no audio"), "application/octet-stream");
+    }
+
+    #[test]
+    fn a_url_of_this_machine_or_a_private_network_is_local() {
+        for url in [
+            "http://localhost/x.wav",
+            "http://127.0.0.1:8000/x.wav",
+            "http://[::1]/x",
+            "http://192.168.1.7/x.mp3",
+        ] {
+            assert!(is_local(url), "{url}");
+        }
+        for url in ["https://example.com/x.wav", "data:audio/wav;base64,UklGRg==", "x.wav", "http://"] {
+            assert!(!is_local(url), "{url}");
+        }
     }
 
     #[test]

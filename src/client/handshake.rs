@@ -12,6 +12,10 @@ pub(super) fn told(err: &Error) -> String {
         Error::AlertReceived(_) | Error::PeerIncompatible(_) => {
             ("it agrees to no TLS that is spoken here", "it has to speak TLS 1.2 or 1.3")
         }
+        Error::InvalidMessage(_) => (
+            "it does not speak TLS at this port",
+            "if it speaks plain HTTP there, write http:// instead of https://",
+        ),
         _ => ("what it says is none", "does it speak https at this port?"),
     };
     format!("no TLS with it: {what}; {mend}")

@@ -122,7 +122,11 @@ impl From<SendRequestError> for Problem {
             ConnectError::Io(err) => match err.get_ref().and_then(|inner| inner.downcast_ref()) {
                 Some(err) => Self::Strange(handshake::told(err)),
                 None if err.kind() == io::ErrorKind::UnexpectedEof => {
-                    Self::Unreachable("it closed the connection before TLS was spoken".to_owned())
+                    Self::Strange(
+                        "it closed the connection before TLS was spoken; if it speaks plain HTTP at this port, write \
+                         http:// instead of https://"
+                            .to_owned(),
+                    )
                 }
                 None => Self::Unreachable(plain(&err)),
             },

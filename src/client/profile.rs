@@ -40,6 +40,12 @@ pub enum ProfileError {
          `hearken keys create NAME` makes one where the server runs"
     )]
     NoKey(BaseUrl),
+    /// The key is empty.
+    #[error(
+        "the API key is empty: if it comes from a variable, as in --key \"$KEY\", set that variable; without --key, \
+         HEARKEN_API_KEY and then the login count"
+    )]
+    EmptyKey,
     /// The key can be none.
     #[error("the API key holds characters that no key has; copy it again")]
     OddKey,
@@ -75,7 +81,10 @@ pub fn server(flags: &Said, environment: &Said, login: Option<&Login>) -> Result
 /// When it cannot.
 pub fn checked_key(key: &Secret) -> Result<Secret, ProfileError> {
     let text = key.expose().trim();
-    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if text.is_empty() {
+        return Err(ProfileError::EmptyKey);
+    }
+    let fits = text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(Secret::new(text.to_owned())) } else { Err(ProfileError::OddKey) }
 }
 

@@ -179,8 +179,13 @@ fn keys_are_made_before_there_is_a_server() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("new/data");
     let data = data.to_str().unwrap();
-    let made = stdout(&run(&["keys", "create", "first", "--data-dir", data]));
-    assert!(made.starts_with("sk-"));
+    let output = run(&["keys", "create", "first", "--data-dir", data]);
+    let made = stdout(&output);
+    assert!(made.starts_with("sk-") && made.lines().count() == 1, "{made}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("{data} was no data directory yet, so it was made")), "{said}");
+    let output = run(&["keys", "create", "second", "--data-dir", data]);
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{output:?}");
     let list = stdout(&run(&["keys", "list", "--data-dir", data]));
     assert!(list.starts_with("first"), "{list}");
 }

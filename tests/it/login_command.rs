@@ -201,7 +201,7 @@ fn a_certificate_that_cannot_be_a_servers_own_is_told_in_plain_words_with_the_me
     assert!(named.err.contains("its certificate is for another name"), "{named:?}");
     let plain = Hearken::start(&FakeUpstream::gemini().start());
     let none = login(&home, &["--url", &format!("https://{}", plain.address)], KEY).with_status(1);
-    assert!(none.err.contains("does it speak https at this port?"), "{none:?}");
+    assert!(none.err.contains("write http:// instead of https://"), "{none:?}");
 }
 
 #[test]

@@ -147,7 +147,13 @@ fn what_is_wrong_with_the_command_line_is_status_two() {
         (&["submit", "empty"], "empty is empty"),
         (&["submit", "large"], "28 MiB"),
         (&["submit", "speech.mp3", "--temperature", "3"], "from 0 to 2"),
-        (&["submit", "speech.mp3", "--max-tokens", "0"], "not in 1.."),
+        (
+            &["submit", "speech.mp3", "--max-tokens", "0"],
+            "write a whole number of 1 or more, or leave the option out",
+        ),
+        (&["submit", "speech.mp3", "--max-tokens", "many"], "write a whole number of 1 or more"),
+        (&["submit", "--resume", id, "--offset", "-1"], "write a whole number of 0 or more"),
+        (&["submit", "speech.mp3", "--key", ""], "the API key is empty"),
         (&["submit", "speech.mp3", "--url", "localhost"], "is no server's address"),
         (&["submit", "speech.mp3", "--key", "s p"], "copy it again"),
         (&["submit", "speech.mp3", "--ca", "speech.mp3"], "holds no certificates"),
@@ -226,6 +232,39 @@ fn a_server_that_says_no_or_is_not_there_is_status_one() {
         absent.err.contains(&format!("no connection to http://{address}: connection refused")),
         "{absent:?}"
     );
+}
+
+#[test]
+fn a_url_of_this_machine_is_refused_with_a_line_that_sends_its_audio() {
+    let hearken = Hearken::start(&FakeUpstream::gemini().start());
+    let home = Home::new();
+    for url in ["http://localhost:1/x.wav", "http://127.0.0.1:1/x.wav"] {
+        let submit = ["submit", url, "--model", MODEL, "--prompt", "who is it?"];
+        let ended = home.run(hearken.address, &submit).with_status(1);
+        let line = format!("\n  curl -sSf {url} | hearken submit - --prompt 'who is it?' --model {MODEL}\n");
+        assert!(ended.err.ends_with(&line), "{ended:?}");
+    }
+    let malformed =
+        home.run(hearken.address, &["submit", "http://h h/x.wav", "--model", MODEL]).with_status(1);
+    assert!(!malformed.err.contains("curl"), "{malformed:?}");
+}
+
+#[test]
+fn a_server_without_tls_called_by_https_is_told_with_the_other_scheme() {
+    let hearken = Hearken::start(&FakeUpstream::gemini().start());
+    let url = format!("https://{}", hearken.address);
+    let ended = Home::new().run(hearken.address, &[&SUBMIT[..], &["--url", &url]].concat()).with_status(1);
+    assert!(ended.err.contains("write http:// instead of https://"), "{ended:?}");
+}
+
+#[test]
+fn the_port_for_metrics_says_that_it_is_one() {
+    let hearken =
+        Hearken::before(&FakeUpstream::gemini().start()).set("[metrics]\nlisten = \"127.0.0.1:0\"").start();
+    let watcher = hearken.watcher();
+    let ended = Home::new().run(watcher.address, &SUBMIT).with_status(1);
+    assert!(ended.err.contains("this port serves /metrics and /healthz only"), "{ended:?}");
+    assert_eq!(watcher.get("/v1/models").expect(404).json()["error"]["code"], "not_found");
 }
 
 #[test]

@@ -65,11 +65,13 @@ pub(super) struct Session<'a> {
 
 impl Session<'_> {
     /// Submits, and follows the task to its end; `detached`: leaves it as soon as it is accepted. A question without a
-    /// model is asked of the only one there is; `typed` is the line that asks it, without the model.
+    /// model is asked of the only one there is; `typed` is the line that asks it, without the model. `piped` is the line
+    /// for audio whose URL only this machine's network can reach.
     pub(super) async fn submit(
         mut self,
         audio: Audio,
         typed: &str,
+        piped: Option<&str>,
         mut question: Question,
         detached: bool,
     ) -> Ending {
@@ -91,7 +93,7 @@ impl Session<'_> {
                 return Ending::Unclear;
             }
         };
-        let task = match self.send(body, &models).await {
+        let task = match self.send(body, &models, piped).await {
             Ok(task) => task,
             Err(ending) => return ending,
         };
@@ -133,7 +135,7 @@ impl Session<'_> {
     }
 
     /// Sends a submit until it is accepted; `models` is what the key may use.
-    async fn send(&mut self, body: Bytes, models: &[String]) -> Result<Task, Ending> {
+    async fn send(&mut self, body: Bytes, models: &[String], piped: Option<&str>) -> Result<Task, Ending> {
         let (sent, wanted) = (Sent::default(), Cell::new(true));
         let (server, progress) = (self.server, self.progress);
         let sending = calls::send(server, progress, body, &sent, &wanted);
@@ -144,6 +146,11 @@ impl Session<'_> {
                 let ending = self.given_up(&given_up).await;
                 if matches!(given_up.problem.code(), Some("no_available_model" | "model_not_allowed")) {
                     self.say_models(models);
+                }
+                if let (Some("invalid_audio_url"), Some(piped)) = (given_up.problem.code(), piped) {
+                    self.say(&format!(
+                        "Servers fetch from public hosts only. Send the audio from here instead:\n  {piped}"
+                    ));
                 }
                 if sent.may_be_taken() {
                     self.say_doubt();

@@ -121,6 +121,9 @@
 //!   for an event.
 //! - A response that may be large takes its share of [`ResponseMemory`](memory::ResponseMemory) before its parts are read,
 //!   and holds it until it is sent. The HTTP server gets any body in [pieces](api::pieces): it copies what it is given.
+//! - What lies in a socket is read before a [`deadline`] is judged: a freeze of this process is nobody's fault.
+//! - What stands beside an answer's text never costs the answer: replies are looked into with [`upstream::lenient`], and never
+//!   parsed into types.
 //! - What is counted costs an atomic once for a task, a call, a batch of chunks, a commit or a subscription, and nothing
 //!   for an event of a subscriber. What is, is asked of its owner by whoever looks: no gauge is kept by adding and taking
 //!   off, but where a guard does both.

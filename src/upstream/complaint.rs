@@ -61,12 +61,16 @@ fn first_event(body: &str) -> Option<String> {
 }
 
 fn find(object: &Value) -> Option<Found> {
+    let holds = |field: &str| object.get(field).is_some_and(|value| !value.is_null());
+    let is_answer = ["choices", "candidates", "text", "delta", "segments"].into_iter().any(holds);
     for error in told(object, "error") {
         match error {
             Value::Null | Value::Bool(false) | Value::Number(_) => {}
             Value::String(message) if message.is_empty() => {}
             Value::Array(nothing) if nothing.is_empty() => {}
             Value::Object(nothing) if nothing.is_empty() => {}
+            // A field for errors in which there is none.
+            error if is_answer && says_nothing(error) => {}
             Value::String(message) => {
                 let message = Some(message.clone());
                 return Some(Found { message, ..Found::of(object, object) });
@@ -74,15 +78,24 @@ fn find(object: &Value) -> Option<Found> {
             error => return Some(Found::of(error, object)),
         }
     }
-    let holds = |field: &str| object.get(field).is_some_and(|value| !value.is_null());
     let named = |field: &str| text(object, field) == Some("error");
     // FastAPI's servers, old vLLM, gateways: objects that hold words and nothing of an answer.
-    let is_answer = ["choices", "candidates", "text", "delta", "segments"].into_iter().any(holds);
     let is_error = named("object")
         || named("type")
         || holds("detail")
         || (holds("message") && ["code", "status", "status_code"].into_iter().any(holds));
     (is_error && !is_answer).then(|| Found::of(object, object))
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.iter().all(says_nothing),
+        Value::Object(fields) => fields.values().all(says_nothing),
+        Value::Bool(true) => false,
+    }
 }
 
 impl Found {

@@ -12,8 +12,10 @@ use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script};
 use crate::support::{PATIENCE, fixture, until};
 
-/// The limit that passes while the process stands still.
-const LIMIT_MS: u64 = 300;
+/// The limit that passes while the process stands still; before that nothing takes so long.
+const LIMIT_MS: u64 = 2000;
+/// So long the process stands still. The freeze is what is tested: it has to be longer than the limit.
+const FREEZE: Duration = Duration::from_millis(LIMIT_MS + 300);
 
 /// Stops the process, has the other side say what it has to say, and lets the process go on when that has arrived and the
 /// limit has passed.
@@ -25,8 +27,7 @@ fn freeze(hearken: &Hearken, their_port: u16, speak: impl FnOnce()) {
     });
     speak();
     until("what was said lies in the socket", || (unread_from(their_port) > 0).then_some(()));
-    // The freeze is what is tested: it has to be longer than the limit.
-    std::thread::sleep(Duration::from_millis(LIMIT_MS * 3 / 2));
+    std::thread::sleep(FREEZE);
     hearken.signal("CONT");
 }
 
@@ -58,22 +59,27 @@ fn an_answer_that_arrived_during_a_freeze_is_in_time() {
         ("idle_timeout_ms", |script| script.say("a").hold().say("b"), 2),
         ("total_timeout_ms", |script| script.say("a").hold().say("b"), 2),
     ];
-    for (limit, script, seen) in cases {
-        for kind in [FakeUpstream::gemini, FakeUpstream::openai, FakeUpstream::transcription] {
-            let upstream = script(kind()).start();
-            let lines = format!("{limit} = {LIMIT_MS}\ntotal_timeout_audio_factor = 0");
-            let hearken = Hearken::before(&upstream).channel(&lines).start();
-            let id = hearken.submit(json!({"stream": true}));
-            let mut stream = hearken.stream(&id);
-            let mut frames: Vec<_> = (0..seen).map(|_| stream.frame()).collect();
-            upstream.held(1);
-            freeze(&hearken, port_of(&upstream), || upstream.release());
-            frames.extend(stream.rest());
-            assert_eq!(content(&frames), "ab", "{limit}: {frames:?}");
-            assert_eq!(hearken.wait(&id)["status"], "completed", "{limit}");
-            assert_eq!(upstream.requests(), 1);
+    let run = |limit: &str, script: Script, seen: usize| {
+        let upstream = script.start();
+        let lines = format!("{limit} = {LIMIT_MS}\ntotal_timeout_audio_factor = 0");
+        let hearken = Hearken::before(&upstream).channel(&lines).start();
+        let id = hearken.submit(json!({"stream": true}));
+        let mut stream = hearken.stream(&id);
+        let mut frames: Vec<_> = (0..seen).map(|_| stream.frame()).collect();
+        upstream.held(1);
+        freeze(&hearken, port_of(&upstream), || upstream.release());
+        frames.extend(stream.rest());
+        assert_eq!(content(&frames), "ab", "{limit}: {frames:?}");
+        assert_eq!(hearken.wait(&id)["status"], "completed", "{limit}");
+        assert_eq!(upstream.requests(), 1);
+    };
+    std::thread::scope(|scope| {
+        for (limit, script, seen) in cases {
+            for kind in [FakeUpstream::gemini, FakeUpstream::openai, FakeUpstream::transcription] {
+                scope.spawn(move || run(limit, script(kind()), seen));
+            }
         }
-    }
+    });
 }
 
 #[test]
@@ -83,7 +89,7 @@ fn an_upstream_that_says_nothing_is_still_told_from_a_freeze() {
     let id = hearken.submit(json!({}));
     upstream.held(1);
     hearken.signal("STOP");
-    std::thread::sleep(Duration::from_millis(LIMIT_MS * 3 / 2));
+    std::thread::sleep(FREEZE);
     hearken.signal("CONT");
     assert_eq!(hearken.wait(&id)["error"]["code"], "upstream_timeout");
 }
@@ -128,8 +134,7 @@ fn a_subscriber_that_read_during_a_freeze_is_not_stuck() {
     });
     hearken.signal("STOP");
     let reader = std::thread::spawn(move || stream.rest());
-    // The freeze is what is tested: it has to be longer than the limit.
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(FREEZE);
     hearken.signal("CONT");
     let frames = reader.join().unwrap();
     assert_eq!(frames.last().unwrap().event, "done");

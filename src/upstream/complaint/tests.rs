@@ -130,6 +130,8 @@ fn an_error_in_an_answer_tells_its_own_status() {
         json!({"choices": [{"delta": {}}], "detail": "x"}),
         json!({"error": ""}),
         json!({"error": {}, "choices": []}),
+        json!({"error": {"code": null, "message": "", "details": [null], "status": 0}, "choices": []}),
+        json!({"error": {"message": null}, "candidates": []}),
         json!({"choices": [{"error": null}], "x_groq": {"error": null}}),
         json!({"type": "transcript.text.delta", "delta": "x"}),
         json!({"usage": {}}),

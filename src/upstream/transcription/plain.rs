@@ -5,6 +5,9 @@ use crate::upstream::surrogates::guarded;
 use crate::upstream::{Batch, UpstreamEvent};
 use crate::wire::completion::{FinishReason, Usage};
 
+/// Line ends are held back up to so many bytes: a text does not end with more of them.
+const MOST_HELD: usize = 4096;
+
 /// A plain text that is coming in.
 #[derive(Debug, Default)]
 pub(super) struct PlainText {
@@ -18,7 +21,8 @@ impl PlainText {
         self.held.extend_from_slice(bytes);
         let end = self.held.len() - unfinished(&self.held);
         let text = self.held.get(..end).unwrap_or_default();
-        let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        let said = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        let end = if end - said > MOST_HELD { end } else { said };
         let said: Vec<u8> = self.held.drain(..end).collect();
         say(&said, batch);
     }
@@ -70,5 +74,9 @@ mod tests {
         let mut batch = Batch::new();
         plain.finish(&mut batch);
         assert_eq!(batch.len(), 1);
+
+        let mut endless = PlainText::default();
+        (0..100_000).for_each(|_| endless.take(b"\n", &mut Batch::new()));
+        assert!(endless.held.len() <= MOST_HELD);
     }
 }

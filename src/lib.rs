@@ -26,6 +26,7 @@
 //! | [`deadline`] | deadlines that do not blame the other side for a freeze of this process; whatever waits for another side uses them |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance), and whether it was [revoked](keys::revocation) |
 //! | [`logging`] | the log on standard error: a queue with a bound and a thread that writes, so that no request waits for its reader |
+//! | [`panics`] | panics of third-party code that are caught and not logged |
 //! | [`memory`] | memory that several callers share: [`Memory`](memory::Memory), and what [responses](memory::ResponseMemory) may take of it |
 //! | [`metrics`] | what is [counted](metrics::Metrics) where it happens, and what is asked [now](metrics::Now) of its owner |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
@@ -41,7 +42,7 @@
 //! `server → api → {actors, fanout} → {channel → upstream, fetch, trace} → {store, net} →
 //! {audio, task} → wire → error`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and
 //! `config` hold values that several parts receive, `metrics` what several parts count by, `memory` what they share.
-//! `logging` knows only `config`; `cli` starts it, and `server` asks it how many lines were lost.
+//! `panics` knows nothing; `logging` knows only that and `config`; `cli` starts it, and `server` asks it how many lines were lost.
 //!
 //! # The way of one task
 //!
@@ -149,6 +150,7 @@ pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod net;
+pub mod panics;
 pub mod server;
 pub mod store;
 pub mod task;

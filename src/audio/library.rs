@@ -3,7 +3,6 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use symphonia::core::errors::Result;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track};
@@ -16,6 +15,7 @@ use super::container::Container;
 use super::made_header::MadeHeader;
 use super::patched::Patched;
 use super::{aiff, boxes, flac, wave};
+use crate::panics::guarded;
 
 /// The most that one question may read: enough for the index of hours of MPEG-4 and for most pictures that
 /// stand in the way, and still a matter of milliseconds where the bytes are base64.
@@ -62,11 +62,6 @@ fn ask_range<T>(
     let stretch = Stretch { source, at: range.start, range, left: most, failure: &mut failure };
     let answer = guarded(|| question(Box::new(stretch))).flatten();
     failure.map_or(Ok(answer), Err)
-}
-
-/// Runs a step of a parser or decoder that is somebody else's: if it panics, the file is damaged, and no more.
-pub(crate) fn guarded<T>(step: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(step)).ok()
 }
 
 /// Is this a track of sound?

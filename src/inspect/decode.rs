@@ -10,7 +10,8 @@ use symphonia::core::units::Duration;
 
 use crate::audio::container::Container;
 use crate::audio::layout::Part;
-use crate::audio::library::{guarded, open};
+use crate::audio::library::open;
+use crate::panics::guarded;
 
 use super::names;
 use super::opus;

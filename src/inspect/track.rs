@@ -6,7 +6,7 @@ use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDe
 use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
 use symphonia::core::formats::{FormatReader, Track, TrackType};
 
-use crate::audio::library::guarded;
+use crate::panics::guarded;
 
 use super::names;
 use super::opus::{self, Opus};

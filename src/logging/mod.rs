@@ -21,6 +21,7 @@ use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
+use crate::panics;
 pub use queue::LostLines;
 use queue::{MAX_LINES, Queue};
 use writer::Writer;
@@ -37,7 +38,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts the log on standard error, also for panics. A second start in one process keeps the first one's
+    /// Starts the log on standard error, also for panics, except those that are [caught](panics). A second start in one process keeps the first one's
     /// subscriber.
     ///
     /// # Errors
@@ -52,8 +53,12 @@ impl Log {
             drop(running);
         })?;
         subscribe(config, queue.clone());
-        let (format, panics) = (config.format, queue.clone());
-        std::panic::set_hook(Box::new(move |info| panics.push(panic_line(format, info).into_bytes())));
+        let (format, lines) = (config.format, queue.clone());
+        std::panic::set_hook(Box::new(move |info| {
+            if !panics::is_guarded() {
+                lines.push(panic_line(format, info).into_bytes());
+            }
+        }));
         Ok(Self { queue, ended })
     }
 
@@ -96,3 +101,6 @@ fn panic_line(format: LogFormat, info: &PanicHookInfo<'_>) -> String {
     let fields = [("panic", Value::from(info.payload_as_str().unwrap_or("?"))), ("at", Value::from(at))];
     line::line(format, "ERROR", "panicked", &fields)
 }
+
+#[cfg(test)]
+mod tests;

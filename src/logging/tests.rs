@@ -1,0 +1,46 @@
+//! Tests of what a panic does to the log and to the process. Each runs this program again, as a process of its own:
+//! the panic hook and standard error belong to a whole process.
+
+use std::fs::OpenOptions;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use super::*;
+
+/// Runs [`panics_of_a_process_of_its_own`]; returns what it wrote to standard error, if that is a pipe.
+fn panicking(stderr: impl Into<Stdio>) -> String {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["logging::tests::panics_of_a_process_of_its_own", "--exact", "--ignored"])
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(child.stdout).unwrap();
+    assert!(child.status.success() && said.contains(" 1 passed"), "{}: {said}", child.status);
+    String::from_utf8(child.stderr).unwrap()
+}
+
+#[test]
+#[ignore = "the other tests run it, as a process of its own"]
+fn panics_of_a_process_of_its_own() {
+    let log = Log::start(&LogConfig { filter: "info".to_owned(), format: LogFormat::Text }).unwrap();
+    assert!(panics::guarded(|| panic!("guarded")).is_none());
+    let panicked = thread::spawn(|| panic!("unguarded")).join();
+    assert!(panicked.is_err());
+    log.finish();
+}
+
+#[test]
+fn only_panics_that_are_not_caught_write_a_line() {
+    let lines = panicking(Stdio::piped());
+    assert!(lines.contains("ERROR hearken::logging: panicked panic=\"unguarded\""), "{lines}");
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+}
+
+#[test]
+fn a_panic_ends_no_process_whose_log_cannot_be_written() {
+    panicking(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    panicking(writer);
+}

@@ -122,6 +122,7 @@
 //!   for an event.
 //! - A response that may be large takes its share of [`ResponseMemory`](memory::ResponseMemory) before its parts are read,
 //!   and holds it until it is sent. The HTTP server gets any body in [pieces](api::pieces): it copies what it is given.
+//!   [Metrics](api::metrics), which need no key, take no share: their texts are dropped after a time, read or not.
 //! - What lies in a socket is read before a [`deadline`] is judged: a freeze of this process is nobody's fault.
 //! - What stands beside an answer's text never costs the answer: replies are looked into with [`upstream::lenient`], and never
 //!   parsed into types.

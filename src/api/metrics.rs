@@ -1,17 +1,25 @@
 //! `GET /metrics`, where it is to be served: by the main listener, or by one of its own.
+//!
+//! No key is needed, so clients that do not read must not hold memory. A response borrows its text: whoever writes the
+//! texts keeps them for long enough to be read, and drops them whether or not they were.
 
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::pieces::Pieces;
+use super::pieces::PIECE;
 use super::reply;
 use crate::error::Failure;
 use crate::metrics::CONTENT_TYPE;
 
 /// Whoever wants to read the metrics: gets their text, or is dropped where it cannot be written.
-pub type Reader = oneshot::Sender<Bytes>;
+pub type Reader = oneshot::Sender<Arc<str>>;
 
 /// Where the metrics can be read; cheap to clone. All who read at once are told the same: it costs as much as one does.
 #[derive(Debug, Clone)]
@@ -24,7 +32,7 @@ impl Metrics {
         Self(readers)
     }
 
-    async fn text(&self) -> Option<Bytes> {
+    async fn text(&self) -> Option<Arc<str>> {
         let (reader, text) = oneshot::channel();
         self.0.send(reader).await.ok()?;
         text.await.ok()
@@ -36,8 +44,75 @@ pub async fn serve(request: HttpRequest, metrics: Option<web::Data<Metrics>>) ->
     let Some(metrics) = metrics else { return reply::not_found(&request) };
     match metrics.text().await {
         Some(text) => {
-            HttpResponse::Ok().insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(Pieces::of(text))
+            HttpResponse::Ok().insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(Borrowed::of(&text))
         }
         None => Failure::internal().error_response(),
+    }
+}
+
+/// The body of a response. It does not hold its text, and breaks off if the text is dropped before it is sent.
+#[derive(Debug)]
+struct Borrowed {
+    text: Weak<str>,
+    length: usize,
+    sent: usize,
+}
+
+/// The client did not read the text while it was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the metrics were not read in time")]
+struct Outdated;
+
+impl Borrowed {
+    fn of(text: &Arc<str>) -> Self {
+        Self { text: Arc::downgrade(text), length: text.len(), sent: 0 }
+    }
+}
+
+impl MessageBody for Borrowed {
+    type Error = Outdated;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.length as u64)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Outdated>>> {
+        if self.sent == self.length {
+            return Poll::Ready(None);
+        }
+        let Some(text) = self.text.upgrade() else { return Poll::Ready(Some(Err(Outdated))) };
+        let end = self.length.min(self.sent + PIECE);
+        // A copy: a slice would hold the whole text for as long as the connection holds the piece.
+        let piece = Bytes::copy_from_slice(text.as_bytes().get(self.sent..end).unwrap_or_default());
+        self.sent = end;
+        Poll::Ready(Some(Ok(piece)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    async fn next(body: &mut Borrowed) -> Option<Result<Bytes, Outdated>> {
+        poll_fn(|cx| Pin::new(&mut *body).poll_next(cx)).await
+    }
+
+    #[actix_rt::test]
+    async fn a_response_holds_no_text_and_breaks_off_without_it() {
+        let text: Arc<str> = "x".repeat(PIECE + 1).into();
+        let (mut read, mut stuck) = (Borrowed::of(&text), Borrowed::of(&text));
+        let mut pieces = Vec::new();
+        while let Some(piece) = next(&mut read).await {
+            pieces.push(piece.unwrap());
+        }
+        assert_eq!(pieces.concat(), text.as_bytes());
+        let begun = next(&mut stuck).await.unwrap().unwrap();
+        assert_eq!(begun.len(), PIECE);
+        let kept = Arc::downgrade(&text);
+        drop(text);
+        assert!(kept.upgrade().is_none(), "pieces and bodies hold the text");
+        assert_eq!(next(&mut stuck).await, Some(Err(Outdated)));
     }
 }

@@ -11,7 +11,7 @@ use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
 /// Most bytes of a piece.
-const PIECE: usize = 16 * 1024;
+pub(super) const PIECE: usize = 16 * 1024;
 
 /// A body of known length. It does not say that it is whole bytes: the HTTP server would take them as one piece.
 #[derive(Debug)]

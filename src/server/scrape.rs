@@ -3,11 +3,12 @@
 //! One who asks makes every pump look at all its subscribers, and needs no key. So there is one scrape at a time, and
 //! whoever comes during it or shortly after it is told the same.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
 use actix_rt::task::{JoinHandle, spawn_blocking};
-use bytes::Bytes;
 use tokio::join;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -26,6 +27,9 @@ use crate::store::Store;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a text is handed out: shorter than the second that is the shortest interval in use.
 const FRESH: Duration = Duration::from_millis(500);
+/// How long a text is kept for those that read it, at least: longer than the 10 s that Prometheus takes for a scrape by
+/// default. As there is a new text every [`FRESH`] at most, 30 texts are kept at most.
+const KEPT: Duration = Duration::from_secs(15);
 /// Readers that may wait in line; beyond, they wait for a place in it.
 const LINE: usize = 64;
 
@@ -100,18 +104,25 @@ async fn serve(
     mut line: mpsc::Receiver<Reader>,
     mut scrape: impl AsyncFnMut() -> Result<String, MetricsError>,
 ) {
-    let mut last: Option<(Instant, Bytes)> = None;
+    let mut texts: VecDeque<(Instant, Arc<str>)> = VecDeque::new();
     while let Some(reader) = line.recv().await {
-        last = last.filter(|(written, _)| written.elapsed() < FRESH);
-        if last.is_none() && !reader.is_closed() {
+        texts.retain(|(written, _)| written.elapsed() < KEPT);
+        let is_fresh = texts.back().is_some_and(|(written, _)| written.elapsed() < FRESH);
+        if !is_fresh && reader.is_closed() {
+            continue;
+        }
+        if !is_fresh {
             match scrape().await {
-                Ok(text) => last = Some((Instant::now(), text.into())),
-                Err(err) => tracing::error!(%err, "the metrics cannot be written"),
+                Ok(text) => texts.push_back((Instant::now(), text.into())),
+                Err(err) => {
+                    tracing::error!(%err, "the metrics cannot be written");
+                    continue;
+                }
             }
         }
-        if let Some((_, text)) = &last {
-            // Whoever has gone meanwhile is told nothing.
-            let _ = reader.send(text.clone());
+        if let Some((_, text)) = texts.back() {
+            // A reader that has gone meanwhile is told nothing.
+            let _ = reader.send(Arc::clone(text));
         }
     }
 }
@@ -169,10 +180,26 @@ mod tests {
                 texts.push(text);
             }
             for text in texts {
-                assert_eq!(text.await.unwrap(), scrape);
+                assert_eq!(&*text.await.unwrap(), scrape);
             }
             tokio::time::advance(FRESH).await;
         }
+    }
+
+    #[actix_rt::test]
+    async fn texts_that_are_not_read_are_dropped_in_the_end() {
+        tokio::time::pause();
+        let (readers, line) = mpsc::channel(LINE);
+        actix_rt::spawn(serve(line, async || Ok("text".to_owned())));
+        let mut texts = Vec::new();
+        for _ in 0..100 {
+            let (reader, text) = oneshot::channel();
+            readers.send(reader).await.unwrap();
+            texts.push(Arc::downgrade(&text.await.unwrap()));
+            tokio::time::advance(FRESH).await;
+        }
+        let kept = texts.iter().filter(|text| text.strong_count() > 0).count();
+        assert_eq!(kept, 30);
     }
 
     #[actix_rt::test]

@@ -16,6 +16,10 @@ use super::socket::HandOver;
 use super::visit::Departure;
 use crate::wire::event_stream::KEEP_ALIVE;
 
+/// Most bytes of frames in one piece. The HTTP server copies each piece into the connection's buffer: this is what a
+/// subscriber that does not read costs.
+const MOST_IN_A_PIECE: usize = 16 * 1024;
+
 /// The stream ends before its task does, because the server stops or the subscriber's key was revoked: the connection
 /// breaks off, so that no reader takes this for the end of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +128,9 @@ impl Stream for Body {
 impl Arrival {
     /// The comment that opens a response, and what there is to read already: it leaves with the response's head.
     fn opening(&mut self) -> Bytes {
-        let Step::Send(span) = self.cursor.step(&self.log, self.log.mark()) else { return KEEP_ALIVE };
+        let Step::Send(span) = self.cursor.step(&self.log, self.log.mark(), MOST_IN_A_PIECE) else {
+            return KEEP_ALIVE;
+        };
         let mut piece = BytesMut::with_capacity(KEEP_ALIVE.len() + span.bytes(&self.log));
         piece.extend_from_slice(&KEEP_ALIVE);
         if !span.write_to(&self.log, &mut piece) {
@@ -151,7 +157,7 @@ impl Arrival {
             self.visit.ends(Departure::Revoked);
             return Poll::Ready(Some(Err(BrokenOff)));
         }
-        match self.cursor.step(&self.log, self.log.mark()) {
+        match self.cursor.step(&self.log, self.log.mark(), MOST_IN_A_PIECE) {
             Step::Wait if seat.is_silent() => {
                 seat.sent();
                 Poll::Ready(Some(Ok(KEEP_ALIVE)))

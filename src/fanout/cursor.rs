@@ -8,15 +8,13 @@ use bytes::{Bytes, BytesMut};
 use crate::task::chunk_log::{LogReader, Mark};
 use crate::wire::event_stream::RETRY;
 
-/// Most bytes of frames that are sent in one piece (a single frame may be longer); also what a subscriber who
-/// does not read costs at most.
-const MOST_IN_A_PIECE: usize = 64 * 1024;
-
 /// Where a subscriber stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The entry of the log that comes next.
     position: usize,
+    /// How many bytes of that entry were sent: a large frame is sent in parts.
+    inside: usize,
     stage: Stage,
 }
 
@@ -29,14 +27,24 @@ enum Stage {
     Ended,
 }
 
-/// What a subscriber is to be sent: the entries `start..end` of the log.
+/// What a subscriber is to be sent: the entries `start..end` of the log, or a part of one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     start: usize,
     end: usize,
+    part: Option<Part>,
     /// Are these the response's first frames? `retry:` rides in the first one's block and nowhere else.
     opens: bool,
     closes: bool,
+}
+
+/// Bytes of one frame that is too large to be sent in one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    start: usize,
+    end: usize,
+    /// True if the frame ends with it.
+    is_last: bool,
 }
 
 /// What is to be done for a subscriber.
@@ -57,12 +65,13 @@ impl Cursor {
     /// A subscriber who has seen nothing of this response, and starts at entry `position`.
     #[must_use]
     pub fn at(position: usize) -> Self {
-        Self { position, stage: Stage::BeforeFirst }
+        Self { position, inside: 0, stage: Stage::BeforeFirst }
     }
 
-    /// What is next for this subscriber of a log that has come as far as `mark`.
+    /// Returns what is next for this subscriber of a log that has come as far as `mark`: at most `most` bytes of frames.
+    /// Between two parts of a frame this is always the next part.
     #[must_use]
-    pub fn step(&self, log: &LogReader, mark: Mark) -> Step {
+    pub fn step(&self, log: &LogReader, mark: Mark, most: usize) -> Step {
         if self.stage == Stage::Ended {
             return Step::End;
         }
@@ -76,13 +85,25 @@ impl Cursor {
         if start >= mark.len {
             return if mark.ended { Step::End } else { Step::Wait };
         }
-        let end = log.reach(start..mark.len, MOST_IN_A_PIECE);
-        Step::Send(Span { start, end, opens: is_new, closes: mark.ended && end == mark.len })
+        let (end, bytes) = match self.inside {
+            0 => log.reach(start..mark.len, most),
+            _ => (start + 1, log.bytes(start..start + 1)),
+        };
+        let part = (self.inside > 0 || bytes > most).then(|| {
+            let part_end = bytes.min(self.inside + most);
+            Part { start: self.inside, end: part_end, is_last: part_end == bytes }
+        });
+        let ends_frame = part.is_none_or(|part| part.is_last);
+        let closes = mark.ended && end == mark.len && ends_frame;
+        Step::Send(Span { start, end, part, opens: is_new, closes })
     }
 
     /// The subscriber was sent this.
     pub fn sent(&mut self, span: Span) {
-        self.position = span.end;
+        (self.position, self.inside) = match span.part {
+            Some(Part { end, is_last: false, .. }) => (span.start, end),
+            _ => (span.end, 0),
+        };
         self.stage = if span.closes { Stage::Ended } else { Stage::Flowing };
     }
 
@@ -99,11 +120,17 @@ impl Cursor {
     }
 }
 
+impl Part {
+    fn len(self) -> usize {
+        self.end.saturating_sub(self.start)
+    }
+}
+
 impl Span {
-    /// How many frames it is.
+    /// Returns how many frames end in it.
     #[must_use]
     pub fn frames(self) -> usize {
-        self.end - self.start
+        if self.part.is_some_and(|part| !part.is_last) { 0 } else { self.end - self.start }
     }
 
     /// Does the stream end with it?
@@ -116,7 +143,7 @@ impl Span {
     #[must_use]
     pub fn bytes(self, log: &LogReader) -> usize {
         let retry = if self.opens { RETRY.len() } else { 0 };
-        retry + log.bytes(self.start..self.end)
+        retry + self.part.map_or_else(|| log.bytes(self.start..self.end), Part::len)
     }
 
     /// Appends its piece to `buffer`. False where its frames can no longer be read.
@@ -125,14 +152,17 @@ impl Span {
         if self.opens {
             buffer.extend_from_slice(RETRY);
         }
-        log.write_to(self.start..self.end, buffer)
+        match self.part {
+            Some(part) => log.write_part(self.start, part.start..part.end, buffer),
+            None => log.write_to(self.start..self.end, buffer),
+        }
     }
 
     /// Its frames in one piece; `None` where they can no longer be read. A single frame of a task that runs is shared,
-    /// not copied.
+    /// not copied. A part is copied: shared, it would keep the whole frame in memory for as long as a connection holds it.
     #[must_use]
     pub fn piece(self, log: &LogReader) -> Option<Bytes> {
-        if !self.opens {
+        if !self.opens && self.part.is_none() {
             return log.piece(self.start..self.end);
         }
         let mut piece = BytesMut::with_capacity(self.bytes(log));
@@ -147,6 +177,9 @@ mod tests {
     use super::*;
     use crate::task::chunk_log::ChunkLog;
 
+    /// Most bytes of frames in a piece.
+    const MOST: usize = 16 * 1024;
+
     fn log_of(frames: &[Vec<u8>]) -> ChunkLog {
         ChunkLog::of(frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect())
     }
@@ -159,10 +192,11 @@ mod tests {
     fn drain(cursor: &mut Cursor, log: &LogReader) -> (Vec<u8>, Step) {
         let mut sent = Vec::new();
         loop {
-            match cursor.step(log, log.mark()) {
+            match cursor.step(log, log.mark(), MOST) {
                 Step::Send(span) => {
                     let piece = span.piece(log).unwrap();
                     assert_eq!(piece.len(), span.bytes(log));
+                    assert!(piece.len() <= MOST + RETRY.len(), "a subscriber holds no more than one piece");
                     sent.extend_from_slice(&piece);
                     cursor.sent(span);
                 }
@@ -224,9 +258,46 @@ mod tests {
     fn a_single_frame_is_shared() {
         let log = log_of(&[b"first".to_vec(), b"frame".to_vec()]);
         let reader = log.reader();
-        let span = Span { start: 1, end: 2, opens: false, closes: false };
+        let span = Span { start: 1, end: 2, part: None, opens: false, closes: false };
         assert_eq!(span.piece(&reader).unwrap().as_ptr(), span.piece(&reader).unwrap().as_ptr());
         assert_eq!(text(&span.piece(&reader).unwrap()), "frame");
+    }
+
+    #[test]
+    fn a_large_frame_is_sent_in_parts_with_nothing_in_between() {
+        let large = [vec![b'x'; 3 * MOST], b"end".to_vec()].concat();
+        let mut log = log_of(&[large.clone(), b"next".to_vec()]);
+        let reader = log.reader();
+        let mut cursor = Cursor::at(0);
+        let (mut sent, mut frames) = (Vec::new(), Vec::new());
+        while sent.len() < RETRY.len() + large.len() {
+            // Inside a frame there is always something to send: no comment comes between its parts, nor an end.
+            let Step::Send(span) = cursor.step(&reader, reader.mark(), MOST) else { panic!("no next part") };
+            sent.extend_from_slice(&span.piece(&reader).unwrap());
+            frames.push(span.frames());
+            cursor.sent(span);
+            log.park();
+        }
+        assert!(sent == [RETRY, large.as_slice()].concat());
+        assert_eq!((frames, cursor.behind(reader.mark())), (vec![0, 0, 0, 1], 1));
+    }
+
+    #[test]
+    fn a_part_keeps_no_whole_frame_in_memory() {
+        let mut log = log_of(&[b"first".to_vec()]);
+        let frame = Bytes::from(vec![b'x'; 2 * MOST]);
+        let held = frame.clone();
+        log.append(frame);
+        log.publish();
+        let reader = log.reader();
+        let mut cursor = Cursor::at(0);
+        let mut pieces = Vec::new();
+        while let Step::Send(span) = cursor.step(&reader, reader.mark(), MOST) {
+            pieces.push(span.piece(&reader).unwrap());
+            cursor.sent(span);
+        }
+        drop((log, reader));
+        assert!(held.is_unique() && pieces.len() == 3);
     }
 
     proptest! {

@@ -5,7 +5,8 @@
 //! A task's actor appends each frame, encoded once, to its [chunk log](crate::task::chunk_log). A subscriber is
 //! a [`Cursor`]: a position in that log, and nothing else. No queue stands between the two, so
 //! that a slow, stuck or gone subscriber costs the task and the others nothing, and nothing can be lost:
-//! whoever is behind gets everything that was missed in one piece.
+//! a subscriber that is behind gets what it missed, many frames in one piece. A frame that is larger than a piece is sent in
+//! parts, with nothing in between.
 //!
 //! There are two ways from a cursor to a socket, and the cursor makes them send the same bytes:
 //!

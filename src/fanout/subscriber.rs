@@ -15,6 +15,9 @@ use crate::task::chunk_log::Mark;
 
 /// Pieces that one subscriber is sent before others have their turn.
 const PIECES_A_TURN: usize = 4;
+/// Most bytes of frames in one piece. A socket takes less than this at once, and what is left of a piece is copied from the
+/// log again when it takes more.
+const MOST_IN_A_PIECE: usize = 64 * 1024;
 /// Most bytes that are read at once of what a client sends behind its request; they are thrown away.
 const DISCARDED_AT_ONCE: usize = 4 * 1024;
 /// Most that is read so at a subscription's end. A client that sends more than this has its connection reset.
@@ -108,7 +111,7 @@ impl Subscriber {
                 return Served::Up;
             }
             if self.begun.is_none() {
-                match self.cursor.step(packer.log(), mark) {
+                match self.cursor.step(packer.log(), mark, MOST_IN_A_PIECE) {
                     Step::Wait if now.duration_since(self.last_write) >= keep_alive => {
                         self.begun = Some((Parcel::KeepAlive, 0));
                     }

@@ -195,7 +195,9 @@ mod tests {
         log.append(Bytes::from_static(b"data: end\n\n"));
         log.end();
         let reader = log.reader();
-        let Step::Send(all) = Cursor::at(0).step(&reader, reader.mark()) else { panic!("nothing to send") };
+        let Step::Send(all) = Cursor::at(0).step(&reader, reader.mark(), 64) else {
+            panic!("nothing to send")
+        };
         for (parcel, framing, expected) in [
             (
                 Parcel::Frames(all),

@@ -357,21 +357,26 @@ impl LogReader {
         }
     }
 
-    /// Up to where the frames from the beginning of `range` on weigh at most `most_bytes`; at least one is taken.
+    /// Returns where the frames from the beginning of `range` on that weigh at most `most_bytes` end, and what they weigh.
+    /// At least one frame is taken: it may weigh more.
     #[must_use]
-    pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> usize {
+    pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
         match self.frames() {
             Place::Memory(frames) => {
-                let mut bytes = 0;
-                let taken = frames.range(range.clone()).take_while(|frame| {
-                    let is_first = bytes == 0;
-                    bytes += frame.len();
-                    is_first || bytes <= most_bytes
-                });
-                range.start + taken.count()
+                let (mut end, mut bytes) = (range.start, 0);
+                for frame in frames.range(range.clone()) {
+                    if end > range.start && bytes + frame.len() > most_bytes {
+                        break;
+                    }
+                    (end, bytes) = (end + 1, bytes + frame.len());
+                }
+                (end, bytes)
             }
-            Place::Cold(log) => log.reach(range, most_bytes),
-            Place::Gone => range.start + 1,
+            Place::Cold(log) => {
+                let end = log.reach(range.clone(), most_bytes);
+                (end, log.bytes(range.start..end))
+            }
+            Place::Gone => (range.start + 1, 0),
         }
     }
 
@@ -395,6 +400,21 @@ impl LogReader {
                 true
             }
             Place::Cold(log) => log.write_to(range, buffer),
+            Place::Gone => false,
+        }
+    }
+
+    /// Appends these bytes of one frame, as far as they exist, to `buffer`. Returns false if they can no longer be read.
+    #[must_use]
+    pub fn write_part(&self, frame: usize, part: Range<usize>, buffer: &mut BytesMut) -> bool {
+        match self.frames() {
+            Place::Memory(frames) => {
+                let bytes = frames.get(frame).map(Bytes::as_ref).unwrap_or_default();
+                let part = bytes.len().min(part.start)..bytes.len().min(part.end);
+                buffer.extend_from_slice(bytes.get(part).unwrap_or_default());
+                true
+            }
+            Place::Cold(log) => log.write_part(frame, part, buffer),
             Place::Gone => false,
         }
     }
@@ -527,11 +547,11 @@ mod tests {
                 let mut position = from;
                 let mut read = Vec::new();
                 while position < frames.len() {
-                    let next = reader.reach(position..frames.len(), most);
+                    let (next, bytes) = reader.reach(position..frames.len(), most);
                     let piece = reader.piece(position..next).unwrap();
                     prop_assert!(next > position);
                     prop_assert!(piece.len() <= most || next == position + 1);
-                    prop_assert_eq!(piece.len(), reader.bytes(position..next));
+                    prop_assert_eq!((piece.len(), bytes), (reader.bytes(position..next), piece.len()));
                     let mut written = BytesMut::new();
                     prop_assert!(reader.write_to(position..next, &mut written));
                     prop_assert_eq!(&piece, &written);

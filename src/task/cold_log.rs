@@ -152,8 +152,18 @@ impl ColdLog {
     /// may hold some of them.
     #[must_use]
     pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> bool {
+        self.write_bytes(self.begin(range.start)..self.begin(range.end), buffer)
+    }
+
+    /// Appends these bytes of one frame, as far as they exist, to `buffer`. Returns false if they can no longer be read.
+    #[must_use]
+    pub fn write_part(&self, frame: usize, part: Range<usize>, buffer: &mut BytesMut) -> bool {
+        let (begin, end) = (self.begin(frame), self.begin(frame + 1));
+        self.write_bytes(end.min(begin + part.start)..end.min(begin + part.end), buffer)
+    }
+
+    fn write_bytes(&self, Range { start: begin, end }: Range<usize>, buffer: &mut BytesMut) -> bool {
         let Frames { held, kept, tail, .. } = &*self.0;
-        let (begin, end) = (self.begin(range.start), self.begin(range.end));
         if let Some(held) = held.upgrade() {
             buffer.extend_from_slice(held.get(begin..end).unwrap_or_default());
             return true;
@@ -236,6 +246,11 @@ mod tests {
                 {
                     assert_eq!(log.bytes(range.clone()), expected.len());
                     assert_eq!(read(&log, range), expected, "{kept:?}");
+                }
+                for (part, expected) in [(0..2, "th"), (2..6, "ree "), (5..9, " "), (7..9, "")] {
+                    let mut buffer = BytesMut::new();
+                    assert!(log.write_part(2, part, &mut buffer));
+                    assert_eq!(buffer, expected, "{kept:?}");
                 }
                 stream.let_go();
             }

@@ -81,3 +81,34 @@ fn subscribers_that_do_not_read_ended_streams_keep_none_of_them_in_memory() {
         }
     }
 }
+
+#[test]
+fn subscribers_that_do_not_read_a_large_frame_hold_no_copy_of_it() {
+    const SUBSCRIBERS: usize = 8;
+    const FRAME: usize = 3_000_000;
+    for hand_over in [false, true] {
+        let upstream = FakeUpstream::gemini().say("a").say(&"x".repeat(FRAME)).hold().start();
+        let stream = format!("[stream]\nhand_over = {hand_over}\nkeep_alive_seconds = 1\n");
+        let hearken = Hearken::before(&upstream).set(&stream).start();
+        let id = hearken.submit(json!({"stream": true}));
+        upstream.held(1);
+        let mut reader = hearken.stream(&id);
+        while reader.frame().bytes().len() < FRAME {}
+        let before = memory(&hearken, "VmRSS");
+        let stuck: Vec<_> = (0..SUBSCRIBERS).map(|_| silent(&hearken, &id)).collect();
+        // Comments are due for the others as well, and are not to be sent within the frame.
+        reader.comment();
+        reader.comment();
+        let held = memory(&hearken, "VmRSS").saturating_sub(before);
+        println!("{held} bytes for {SUBSCRIBERS} subscribers of a frame of {FRAME}, hand-over: {hand_over}");
+        assert!(held < SUBSCRIBERS * FRAME / 3, "{held}");
+        upstream.release();
+        assert_eq!(hearken.wait(&id)["status"], "completed");
+        let whole = frames(hearken.stream(&id).bytes());
+        for socket in stuck {
+            let bytes = Subscriber::of(socket).bytes();
+            assert!(!String::from_utf8_lossy(&bytes).contains("x:"), "a comment within a frame");
+            assert!(frames(bytes) == whole);
+        }
+    }
+}

@@ -94,6 +94,10 @@ pub async fn log<B: MessageBody>(
                 tracing::info!(request_id = shown, %method, path, status, ms, key, task_id, trace_id, "request");
             });
             response.headers_mut().insert(REQUEST_ID, id);
+            if is_closing {
+                // For connections of HTTP/2.
+                response.response_mut().extensions_mut().insert(CloseConnection);
+            }
             if is_closing || upgrade::is_asked(response.request()) {
                 response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
             }

@@ -18,7 +18,7 @@ pub(super) const MAX_WAITING: usize = 256;
 #[derive(Debug, Clone)]
 pub struct WrongKeys(Arc<Semaphore>);
 
-/// Stands in the extensions of a request whose connection is to be closed behind its response.
+/// Stands in the extensions of a request whose connection is to be closed behind its response, and in those of the response.
 #[derive(Debug, Clone, Copy)]
 pub struct CloseConnection;
 

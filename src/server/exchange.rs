@@ -23,6 +23,7 @@ use h2::{Reason, RecvStream, SendStream};
 use super::heads::{sent, take_down};
 use super::unsent::{Piece, Unsent};
 
+use crate::api::wrong_keys::CloseConnection;
 use crate::deadline::timeout;
 
 /// Why an answer is not sent to its end.
@@ -41,21 +42,24 @@ impl From<h2::Error> for Cut {
     }
 }
 
-/// Has a request answered, for as long as its client wants that.
+/// Has a request answered, for as long as its client wants that. Returns true if the connection is to be closed behind
+/// the answer.
 pub(super) async fn answer<A, B>(
     app: &A,
     request: http::Request<RecvStream>,
     mut reply: SendResponse<Piece>,
     peer: Option<SocketAddr>,
     send_timeout: Duration,
-) where
+) -> bool
+where
     A: Service<Request, Response = Response<B>>,
     A::Error: Into<Response<BoxBody>>,
     B: MessageBody + 'static,
 {
     let is_body_wanted = Rc::<Cell<bool>>::default();
     let Some(request) = received(request, peer, &is_body_wanted) else {
-        return reply.send_reset(Reason::PROTOCOL_ERROR);
+        reply.send_reset(Reason::PROTOCOL_ERROR);
+        return false;
     };
     let is_head = request.method() == Method::HEAD;
     let mut waits_for_continue = request
@@ -75,13 +79,16 @@ pub(super) async fn answer<A, B>(
         }
         response.map(Some)
     });
-    let Some(response) = response.await else { return };
+    let Some(response) = response.await else { return false };
     let response = response.map_or_else(Into::into, Response::map_into_boxed_body);
     let (head, body) = response.into_parts();
+    let is_last = head.extensions().contains::<CloseConnection>();
     let is_whole = is_head || body.size().is_eof();
-    let Ok(mut stream) = reply.send_response(sent(head.head(), body.size()), is_whole) else { return };
+    let Ok(mut stream) = reply.send_response(sent(head.head(), body.size()), is_whole) else {
+        return is_last;
+    };
     if is_whole {
-        return;
+        return is_last;
     }
     match send(&mut stream, body, send_timeout).await {
         Ok(()) | Err(Cut::Gone) => {}
@@ -89,6 +96,7 @@ pub(super) async fn answer<A, B>(
         // Nobody is to take this for the end.
         Err(Cut::BrokenOff) => stream.send_reset(Reason::INTERNAL_ERROR),
     }
+    is_last
 }
 
 /// Tells a client that the body of its request is wanted.

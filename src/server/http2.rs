@@ -89,7 +89,12 @@ where
         loop {
             tokio::select! {
                 biased;
-                Some(()) = exchanges.next() => {
+                Some(is_last) = exchanges.next() => {
+                    // HTTP/2 has no `Connection: close`.
+                    if is_last && !leaving {
+                        leaving = true;
+                        connection.graceful_shutdown();
+                    }
                     if exchanges.is_empty() {
                         let most = if leaving { STOP_TIME } else { IDLE_CONNECTION };
                         idle.as_mut().reset(Instant::now() + most);

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use super::*;
+use crate::api::wrong_keys::CloseConnection;
 
 /// What a body does after its first piece, `answer`.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +123,31 @@ async fn what_was_said_before_a_break_arrives_on_each_of_several_streams() {
         }
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_closes_its_connection_is_followed_by_its_end() {
+    let (near, far) = duplex(1 << 20);
+    let app = fn_service(|_: Request| async {
+        let mut refused = Response::bad_request();
+        refused.extensions_mut().insert(CloseConnection);
+        Ok::<_, Response<BoxBody>>(refused)
+    });
+    let send_timeout = Duration::from_secs(30);
+    let http2 = Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout };
+    let both = async {
+        let serving = tokio::task::spawn_local(async move { http2.serve(far, None).await });
+        let (mut requests, connection) = h2::client::handshake(near).await.unwrap();
+        let connection = tokio::task::spawn_local(connection);
+        let (answer, _upload) = ask(&mut requests);
+        assert_eq!(answer.await.unwrap().status(), 400);
+        let started = Instant::now();
+        connection.await.unwrap().unwrap();
+        assert!(started.elapsed() <= STOP_TIME, "the client learns it with the answer");
+        // It ends with the connection. The client may have closed that first, which is an error to the server.
+        let _ = serving.await.unwrap();
+    };
+    LocalSet::new().run_until(both).await;
 }
 
 #[tokio::test(start_paused = true)]

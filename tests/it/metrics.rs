@@ -387,6 +387,8 @@ fn a_drain_can_be_watched_to_its_end() {
     let mut hearken = watched(&upstream).start();
     hearken.submit(json!({}));
     upstream.held(1);
+    // The upstream may be asked before the task runs. A drain does not wait for a task that does not run yet.
+    hearken.running();
     hearken.signal("TERM");
     until("it drains", || (hearken.get("/readyz").status == 503).then_some(()));
     hearken.metrics().holds(&[

@@ -10,7 +10,7 @@ use super::*;
 /// Runs [`panics_of_a_process_of_its_own`]; returns what it wrote to standard error, if that is a pipe.
 fn panicking(stderr: impl Into<Stdio>) -> String {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["logging::tests::panics_of_a_process_of_its_own", "--exact", "--ignored"])
+        .args(["logging::tests::panics_of_a_process_of_its_own", "--exact", "--ignored", "--nocapture"])
         .stdout(Stdio::piped())
         .stderr(stderr)
         .output()

@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::base64_reader::Base64Reader;
 use super::base64_text;
-use super::container::{self, Container};
+use super::container::Container;
 use super::no_audio::{NoAudio, Origin};
+use super::recognise;
 use super::source::invalid;
 use super::{duration, label};
 use crate::error::Failure;
@@ -58,7 +59,7 @@ pub fn parse(mut uri: BytesMut) -> Result<InlineAudio, Failure> {
     let base64 =
         base64_text::normalise(payload).map_err(|err| invalid(format!("its payload is no base64: {err}")))?;
     let mut bytes = Base64Reader::new(base64.clone());
-    let container = container::recognise(&mut bytes)
+    let container = recognise::container(&mut bytes)
         .unwrap_or(Err(NoAudio::Unknown))
         .map_err(|no_audio| no_audio.failure(Origin::Inline))?;
     let duration = duration::stated(&mut bytes, container);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::container::Container;
 use super::layout::Layout;
-use super::library::Source;
+use super::reading::Source;
 
 /// What says more is a lie: the highest that a request may carry lasts for hours.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);

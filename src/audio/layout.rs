@@ -2,14 +2,12 @@
 //! something behind its sound that is none. Frames, pages and chunks are counted as they are, whatever a header says;
 //! nothing is decoded.
 
-mod adts;
+mod chunks;
 mod flac;
 mod frames;
 mod mp4;
-mod mpeg;
 mod ogg;
 mod scan;
-mod tags;
 
 use std::io::{self, SeekFrom};
 use std::ops::Range;
@@ -19,11 +17,11 @@ use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::formats::FormatReader;
 use symphonia::core::formats::well_known::FORMAT_ID_OGG;
 
-use super::container::{self, Container};
-use super::library::{MOST_READ, Source, ask_part, is_sound};
-use super::wave::is_wave;
-use super::{aiff, wave};
-use scan::{Scan, Window};
+use super::container::Container;
+use super::format::{adts, mpeg, tags};
+use super::library::{MOST_READ, ask_part, is_sound};
+use super::reading::Source;
+use scan::Scan;
 
 /// How many parts are told apart; audio books are joined from sentences.
 const MOST_PARTS: usize = 20_000;
@@ -57,7 +55,7 @@ impl Layout {
     /// # Errors
     /// Only a failure of the source.
     pub(crate) fn find(source: &mut impl Source, container: Container, most: u64) -> io::Result<Self> {
-        let tags = container::tags(source)?;
+        let tags = tags::in_front(source)?;
         let end = source.seek(SeekFrom::End(0))?;
         let start = tags.end.min(end);
         let mut layout = Self::default();
@@ -71,7 +69,7 @@ impl Layout {
             Container::Flac => flac::find(&mut layout, &mut Scan::new(source, start..end, most))?,
             Container::Ogg => ogg::find(&mut layout, &mut Scan::new(source, start..end, most))?,
             Container::M4a => mp4::find(&mut layout, source, start..end, most)?,
-            Container::Wav | Container::Aiff => chunks(&mut layout, source, start..end, container)?,
+            Container::Wav | Container::Aiff => chunks::find(&mut layout, source, start..end, container)?,
         }
         if layout.parts.is_empty() {
             layout.push(Part { range: start..end, duration: None, is_cut: false });
@@ -117,35 +115,6 @@ fn length(format: &dyn FormatReader) -> Option<Duration> {
         let length = track.time_base?.calc_duration(length)?;
         Duration::try_from_secs_f64(length.as_secs_f64()).ok()
     })
-}
-
-/// Finds the files that are made of chunks.
-fn chunks(
-    layout: &mut Layout,
-    source: &mut impl Source,
-    mut range: Range<u64>,
-    container: Container,
-) -> io::Result<()> {
-    // A head, and something in it.
-    while range.end - range.start > 12 {
-        let mut file = Window::new(source, range.clone());
-        let found =
-            if container == Container::Wav { wave::shape(&mut file) } else { aiff::shape(&mut file) }?;
-        let end = range.start.saturating_add(found.end).min(range.end);
-        let part = Part { range: range.start..end, duration: None, is_cut: found.is_cut };
-        // Behind the first, only what begins like it is another.
-        if end <= range.start || !layout.push(part) {
-            break;
-        }
-        let head = container::read_at::<12>(source, end)?;
-        let is_next = is_wave(head.bytes())
-            || matches!(head.bytes(), [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', ..]);
-        if !is_next {
-            break;
-        }
-        range.start = end;
-    }
-    Ok(())
 }
 
 /// Returns the time that so many samples take.

@@ -1,5 +1,10 @@
 //! The library that parses containers, kept within bounds: it is shown one stretch of a file, may read so many
-//! bytes of it, and may fail or panic over bytes that are anybody's. It decides nothing about what it is asked.
+//! bytes of it, and may fail or panic over any bytes. A file with a header that it refuses is corrected for it in
+//! `corrected`. This file decides nothing about what it is asked.
+
+mod corrected;
+pub(super) mod made_header;
+mod patched;
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -12,19 +17,12 @@ use symphonia::default::formats::{
 };
 
 use super::container::Container;
-use super::made_header::MadeHeader;
-use super::patched::Patched;
-use super::{aiff, boxes, flac, wave};
+use super::reading::{Source, Window};
 use crate::panics::guarded;
 
 /// The most that one question may read: enough for the index of hours of MPEG-4 and for most pictures that
 /// stand in the way, and still a matter of milliseconds where the bytes are base64.
 pub(super) const MOST_READ: u64 = 2 << 20;
-
-/// Random access to bytes, from wherever they come.
-pub trait Source: Read + Seek + Send + Sync {}
-
-impl<S: Read + Seek + Send + Sync> Source for S {}
 
 /// Asks something of the part of a file that has the signature of this container, and lets the library read at most so
 /// many bytes of it.
@@ -57,9 +55,8 @@ fn ask_range<T>(
     most: u64,
     question: impl for<'s> FnOnce(Box<dyn MediaSource + 's>) -> Option<T>,
 ) -> io::Result<Option<T>> {
-    source.seek(SeekFrom::Start(range.start))?;
     let mut failure = None;
-    let stretch = Stretch { source, at: range.start, range, left: most, failure: &mut failure };
+    let stretch = Stretch { window: Window::new(source, range)?, left: most, failure: &mut failure };
     let answer = guarded(|| question(Box::new(stretch))).flatten();
     failure.map_or(Ok(answer), Err)
 }
@@ -73,25 +70,10 @@ pub(super) fn is_sound(track: &Track) -> bool {
 /// signature goes on for a megabyte through whatever it does not know. Headers that it does not understand, and sizes
 /// that it would believe, are put in order before.
 pub(crate) fn open<'s>(
-    mut stretch: Box<dyn MediaSource + 's>,
+    stretch: Box<dyn MediaSource + 's>,
     container: Container,
 ) -> Result<Box<dyn FormatReader + 's>> {
-    let stretch: Box<dyn MediaSource + 's> = match container {
-        Container::Wav => {
-            let shape = wave::shape(&mut stretch)?;
-            Box::new(MadeHeader::new(stretch, shape))
-        }
-        Container::Aiff => {
-            let shape = aiff::shape(&mut stretch)?;
-            Box::new(MadeHeader::new(stretch, shape))
-        }
-        Container::M4a => Box::new(boxes::put_in_order(stretch)?),
-        Container::Flac => {
-            let patch = flac::repair(&mut stretch)?;
-            Box::new(Patched::new(stretch, patch, &[])?)
-        }
-        _ => stretch,
-    };
+    let stretch = corrected::show(stretch, container)?;
     let stream = MediaSourceStream::new(stretch, Default::default());
     let options = FormatOptions::default();
     Ok(match container {
@@ -107,10 +89,8 @@ pub(crate) fn open<'s>(
 
 /// What the library sees: one stretch of the file, until it has read too much of it.
 struct Stretch<'s, S> {
-    source: &'s mut S,
-    range: Range<u64>,
-    /// Where it reads in the file.
-    at: u64,
+    window: Window<'s, S>,
+    /// How many bytes it may still read.
     left: u64,
     /// The first failure of the source, which the library would blend with its own complaints.
     failure: &'s mut Option<io::Error>,
@@ -121,9 +101,8 @@ impl<S: Source> Read for Stretch<'_, S> {
         if self.left == 0 {
             return Err(io::Error::other("too much was read in search of an answer"));
         }
-        let left = self.left.min(self.range.end.saturating_sub(self.at));
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-        let count = self.source.read(buf.get_mut(..most).unwrap_or_default()).map_err(|error| {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
+        let count = self.window.read(buf.get_mut(..most).unwrap_or_default()).map_err(|error| {
             let kind = error.kind();
             if kind != io::ErrorKind::Interrupted {
                 self.failure.get_or_insert(error);
@@ -131,21 +110,13 @@ impl<S: Source> Read for Stretch<'_, S> {
             io::Error::from(kind)
         })?;
         self.left = self.left.saturating_sub(count as u64);
-        self.at = self.at.saturating_add(count as u64);
         Ok(count)
     }
 }
 
 impl<S: Source> Seek for Stretch<'_, S> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => self.range.start.checked_add(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.range.end.checked_add_signed(by),
-        };
-        let at = at.filter(|at| *at >= self.range.start).ok_or(io::ErrorKind::InvalidInput)?;
-        self.at = self.source.seek(SeekFrom::Start(at))?;
-        Ok(self.at - self.range.start)
+        self.window.seek(to)
     }
 }
 
@@ -155,6 +126,6 @@ impl<S: Source> MediaSource for Stretch<'_, S> {
     }
 
     fn byte_len(&self) -> Option<u64> {
-        Some(self.range.end.saturating_sub(self.range.start))
+        Some(self.window.length())
     }
 }

@@ -1,26 +1,39 @@
 //! The audio a task carries: where it comes from, what it is and how it travels.
+//!
+//! What is known of the formats of files is kept apart from what is asked of a file:
+//!
+//! | where | what |
+//! |---|---|
+//! | [`container`] | the names of the accepted containers |
+//! | [`reading`] | bounded reads at any place of a file |
+//! | `format` | what is known: one file for each format reads its headers |
+//! | `library` | the library that decodes: it is asked within bounds, and shown a corrected file where it refuses one |
+//! | [`no_audio`] | names what is no audio, and says what to do instead |
+//! | [`recognise`] | asks what a file is, and whether there is sound in it |
+//! | `layout` | asks where the sound of a file lies: in which parts, how long each lasts, and whether it is cut off |
+//! | [`duration`] | states how long a file lasts, by its layout |
+//!
+//! Each knows only those above it: `duration → layout → library → format → reading`, and
+//! `recognise → {no_audio, library}`.
 
 pub mod address;
-pub(crate) mod aiff;
 pub mod base64_reader;
 pub mod base64_text;
-pub(crate) mod boxes;
 pub mod container;
 pub mod data_uri;
 pub mod duration;
 pub mod facts;
-pub(crate) mod flac;
+mod format;
 pub mod gate;
 pub mod host_pattern;
 pub mod label;
 pub(crate) mod layout;
-pub mod library;
-mod made_header;
+pub(crate) mod library;
 pub mod no_audio;
-mod patched;
+pub mod reading;
+pub mod recognise;
 pub mod source;
 pub mod text;
-pub(crate) mod wave;
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Why bytes are no audio that can be used, in a user's words: what they are, and what to do instead.
 
+pub(super) mod foreign;
+
 use super::container::Container;
 use crate::error::{ErrorCode, Failure};
 

@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Cursor, IsTerminal as _, Read};
 
-use crate::audio::container;
+use crate::audio::container::Container;
 use crate::audio::gate::{Gate, Refusal};
+use crate::audio::recognise;
 
 /// Largest body that a server takes by default, in bytes.
 pub const MAX_BODY_BYTES: u64 = 28 << 20;
@@ -93,8 +94,8 @@ impl Audio {
             return Err(AudioError::TooLarge(name.to_owned()));
         }
         // What is not known here may be known to the server, which looks for itself.
-        let known = container::recognise(&mut Cursor::new(&bytes)).ok().and_then(Result::ok);
-        let media_type = known.map_or("application/octet-stream", container::Container::media_type);
+        let known = recognise::container(&mut Cursor::new(&bytes)).ok().and_then(Result::ok);
+        let media_type = known.map_or("application/octet-stream", Container::media_type);
         Ok(Self::Inline { media_type, bytes })
     }
 }

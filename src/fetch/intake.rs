@@ -13,7 +13,7 @@ use crate::audio::Audio;
 use crate::audio::base64_reader::Base64Reader;
 use crate::audio::no_audio::NoAudio;
 use crate::audio::text::AudioText;
-use crate::audio::{container, duration};
+use crate::audio::{duration, recognise};
 use crate::store::Download;
 
 /// Bytes of text that are written together.
@@ -149,7 +149,7 @@ impl Intake {
 /// What was downloaded.
 fn examine(text: AudioText) -> Result<Audio, FetchError> {
     let mut bytes = Base64Reader::new(text.clone());
-    let container = container::recognise(&mut bytes).map_err(FetchError::Reading)?;
+    let container = recognise::container(&mut bytes).map_err(FetchError::Reading)?;
     let container = container.map_err(FetchError::NoAudio)?;
     let duration = duration::stated(&mut bytes, container);
     Ok(Audio { container, text, duration })

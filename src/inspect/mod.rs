@@ -20,9 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use symphonia::core::io::MediaSource;
 
-use crate::audio::container::{self, Container};
+use crate::audio::container::Container;
 use crate::audio::layout::{Layout, Part};
 use crate::audio::no_audio::NoAudio;
+use crate::audio::recognise;
 
 use decode::Decoding;
 use meters::Meters;
@@ -215,7 +216,7 @@ fn find_parts(
     stop: &Stop,
 ) -> Result<(Container, Layout), InspectError> {
     let (mut source, watch) = Watched::new(source, 0..bytes, stop);
-    let container = container::recognise(&mut source);
+    let container = recognise::container(&mut source);
     watch.check()?;
     let container = match container.map_err(InspectError::Source)? {
         // A whole file of silence has a report, and so has one that ends too early.

@@ -4,8 +4,8 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use proptest::prelude::*;
 
-use super::super::container;
-use super::super::wave::tests::{chunk, riff};
+use super::super::library::made_header::tests::wave::{chunk, riff};
+use super::super::recognise;
 use super::*;
 
 /// A file, its container and how long it lasts, if it says so.
@@ -150,7 +150,7 @@ fn no_byte_of_a_large_file_is_read_twice_in_search_of_frames() {
         ("nothing", [&b"ID3\x04\0\0\0\0\0\0"[..], &vec![0; 8 << 20]].concat(), Container::Mp3, 11 << 20),
     ] {
         let mut source = Counted { inner: Cursor::new(bytes), read: 0 };
-        let known = container::recognise(&mut source).unwrap();
+        let known = recognise::container(&mut source).unwrap();
         assert_eq!(known.is_ok(), name != "nothing", "{name}");
         let length = stated(&mut source, container);
         assert_eq!(length.is_some(), name != "nothing", "{name}");
@@ -184,7 +184,7 @@ proptest! {
             bytes.truncate(keep.index(bytes.len()));
         }
         let mut source = Counted { inner: Cursor::new(bytes), read: 0 };
-        let _ = container::recognise(&mut source).unwrap();
+        let _ = recognise::container(&mut source).unwrap();
         for container in [container, Container::all()[other]] {
             let length = stated(&mut source, container);
             prop_assert!(length.is_none_or(|length| length <= LONGEST));
@@ -202,7 +202,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..6000),
     ) {
         let mut source = Counted { inner: Cursor::new([signature, &bytes].concat()), read: 0 };
-        let known = container::recognise(&mut source).unwrap();
+        let known = recognise::container(&mut source).unwrap();
         for container in known.into_iter().chain(Container::all().iter().copied()) {
             stated(&mut source, container);
         }

@@ -5,52 +5,13 @@ use std::io;
 use std::time::Duration;
 
 use super::scan::Scan;
-use super::{Layout, Part, tags, time};
-use crate::audio::library::Source;
+use super::{Layout, Part, time};
+use crate::audio::format::frame::{Format, Frame, Info, Kind, LONGEST_HEADER, is_begun};
+use crate::audio::format::tags;
+use crate::audio::reading::Source;
 
 /// How many bytes of a frame are looked at: its header, and in the first one what it says of the whole.
 const HEAD: usize = 192;
-
-/// No header is longer than this.
-const WHOLE_HEADER: usize = 9;
-
-/// A frame, by its header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frame {
-    /// Length in bytes.
-    pub(super) size: u64,
-    /// Samples of each channel.
-    pub(super) samples: u32,
-    pub(super) format: Format,
-}
-
-/// What is the same in all frames of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Format {
-    /// Version and layer, as its header has them.
-    pub(super) kind: u8,
-    pub(super) rate: u32,
-    /// By their number; what the header does not say is 0.
-    pub(super) channels: u8,
-}
-
-/// What the first frame of a file says of the whole, instead of sound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Info {
-    /// How many frames follow.
-    pub(super) frames: Option<u64>,
-    /// Samples to drop from the start and from the end.
-    pub(super) delay: u64,
-    pub(super) padding: u64,
-}
-
-/// A kind of frames.
-pub(super) struct Kind {
-    /// Reads the header of a frame.
-    pub(super) frame: fn(&[u8]) -> Option<Frame>,
-    /// Reads what a frame with such a header says of the whole, if it does.
-    pub(super) info: fn(&[u8], &Frame) -> Option<Info>,
-}
 
 /// The part that is being followed.
 struct Run {
@@ -80,7 +41,7 @@ pub(super) fn find<S: Source>(layout: &mut Layout, scan: &mut Scan<'_, S>, kind:
             at = at.saturating_add(length);
             continue;
         }
-        let ends_in_header = head.len() < WHOLE_HEADER && is_begun(head);
+        let ends_in_header = head.len() < LONGEST_HEADER && is_begun(head);
         let frame = (kind.frame)(head);
         let info = frame.and_then(|frame| (kind.info)(head, &frame));
         let follows =
@@ -126,11 +87,6 @@ fn is_confirmed<S: Source>(scan: &mut Scan<'_, S>, kind: &Kind, at: u64, frame: 
     let head = scan.bytes(behind, HEAD)?;
     let is_next = (kind.frame)(head).is_some_and(|next| next.format == frame.format);
     Ok(is_next || tags::length(head, left).is_some())
-}
-
-/// Returns whether these bytes, the last of the file, are the beginning of a header.
-fn is_begun(head: &[u8]) -> bool {
-    head.first() == Some(&0xff) && head.get(1).is_none_or(|second| second >> 5 == 7)
 }
 
 /// Returns where the next byte stands that may begin a frame or a tag, from `at` on.

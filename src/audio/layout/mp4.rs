@@ -1,14 +1,15 @@
-//! MPEG-4: where one file ends and another begins, and how much of the sound is there of a file that was cut off or
+//! MPEG-4 files: where one ends and another begins, and how much of the sound is there of a file that was cut off or
 //! that is written in fragments, whose index says too much or nothing.
 
 use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::{Layout, Part, tags};
-use crate::audio::boxes;
-use crate::audio::container::{Container, read_at};
-use crate::audio::library::{Source, ask_part, is_sound};
+use super::{Layout, Part};
+use crate::audio::container::Container;
+use crate::audio::format::{mp4, tags};
+use crate::audio::library::{ask_part, is_sound};
+use crate::audio::reading::{Source, read_at};
 
 /// Finds the files.
 pub(super) fn find(
@@ -18,7 +19,7 @@ pub(super) fn find(
     most: u64,
 ) -> io::Result<()> {
     let mut found = Vec::new();
-    boxes::each(source, range.start, range.end, |next| found.push(next))?;
+    mp4::each_outer(source, range.start, range.end, |next| found.push(next))?;
     let mut start = range.start;
     let (mut has_content, mut is_fragmented, mut is_cut) = (false, false, false);
     for next in found {

@@ -1,18 +1,16 @@
-//! Pages of Ogg (RFC 3533): a file is a chain of links, each with streams of its own. Where a page begins a stream and
-//! the one before did not, another link begins.
+//! Where the links of an Ogg file lie: a file is a chain of them, each with streams of its own. Where a page begins a
+//! stream and the one before did not, another link begins.
 
 use std::io;
 use std::time::Duration;
 
 use super::scan::Scan;
 use super::{Layout, Part, time};
-use crate::audio::library::Source;
-
-/// Length of a page's header without the sizes of its segments.
-const HEADER: usize = 27;
+use crate::audio::format::ogg::{self, LONGEST_HEADER, Page, Sound};
+use crate::audio::reading::Source;
 
 /// As much is looked at of a page: its header, and the beginning of the packet that describes a stream.
-const HEAD: usize = HEADER + 255 + 64;
+const HEAD: usize = LONGEST_HEADER + 64;
 /// Seconds that one page may hold; a first page that ends later belongs to a stream that was joined while it ran.
 const LONGEST_PAGE: u64 = 60;
 
@@ -23,18 +21,21 @@ pub(super) fn find<S: Source>(layout: &mut Layout, scan: &mut Scan<'_, S>) -> io
     let mut last = at;
     let mut link = Link::begin(at);
     while at < end {
-        let Some(page) = page(scan, at)? else {
+        let head = scan.bytes(at, HEAD)?;
+        let Some(page) = Page::read(head) else {
             at = next_page(scan, at + 1)?;
             continue;
         };
-        if page.is_first && link.has_content {
+        let packet = head.get(page.header..).filter(|_| page.begins);
+        let stream = packet.and_then(|packet| Stream::read(page.serial, packet));
+        if page.begins && link.has_content {
             if !layout.push(link.part(at)) {
                 return Ok(());
             }
             link = Link::begin(at);
         }
-        at = at.saturating_add(page.size);
-        link.add(&page, at <= end);
+        at = at.saturating_add(page.header as u64).saturating_add(page.payload);
+        link.add(&page, stream, at <= end);
         last = at.min(end);
     }
     layout.push(link.part(if scan.is_exhausted() { end } else { last }));
@@ -58,12 +59,11 @@ impl Link {
         Self { start, has_content: false, is_cut: false, sound: None, first: None, last: None }
     }
 
-    fn add(&mut self, page: &Page, is_whole: bool) {
-        self.has_content |= !page.is_first;
+    /// Adds a page, and the stream that it begins if that is one of sound.
+    fn add(&mut self, page: &Page, stream: Option<Stream>, is_whole: bool) {
+        self.has_content |= !page.begins;
         self.is_cut = page.goes_on || !is_whole;
-        if page.is_first && self.sound.is_none() {
-            self.sound = page.stream;
-        }
+        self.sound = self.sound.or(stream);
         // No position: no packet ends on the page. Position 0: there are only headers.
         let is_of_sound = self.sound.is_some_and(|sound| sound.serial == page.serial);
         if is_of_sound && is_whole && !matches!(page.position, 0 | u64::MAX) {
@@ -86,7 +86,7 @@ impl Link {
     }
 }
 
-/// A stream of sound, by its first packet.
+/// A stream whose samples are counted.
 #[derive(Debug, Clone, Copy)]
 struct Stream {
     serial: [u8; 4],
@@ -96,58 +96,11 @@ struct Stream {
 }
 
 impl Stream {
+    /// Reads the first packet of a stream; `None` if it is not known to be of sound, or not at which rate.
     fn read(serial: [u8; 4], packet: &[u8]) -> Option<Self> {
-        let number = |at: usize| packet.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-        let (rate, skipped) = match packet {
-            [1, b'v', b'o', b'r', b'b', b'i', b's', ..] => (number(12)?, 0),
-            // Always in samples of 48 kHz.
-            [b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', _, _, a, b, ..] => {
-                (48_000, u64::from(u16::from_le_bytes([*a, *b])))
-            }
-            [b'S', b'p', b'e', b'e', b'x', b' ', b' ', b' ', ..] => (number(36)?, 0),
-            [0x7f, b'F', b'L', b'A', b'C', ..] => {
-                let rate = packet.get(27..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))?;
-                (rate >> 12, 0)
-            }
-            _ => return None,
-        };
-        (rate > 0).then_some(Self { serial, rate, skipped })
+        let Sound { rate, skipped, .. } = Sound::read(packet)?;
+        Some(Self { serial, rate: rate?, skipped })
     }
-}
-
-struct Page {
-    size: u64,
-    is_first: bool,
-    goes_on: bool,
-    serial: [u8; 4],
-    /// Samples at its end.
-    position: u64,
-    /// The stream that it begins.
-    stream: Option<Stream>,
-}
-
-/// Reads the header of the page at `at`, if there is one.
-fn page<S: Source>(scan: &mut Scan<'_, S>, at: u64) -> io::Result<Option<Page>> {
-    let head = scan.bytes(at, HEAD)?;
-    let [b'O', b'g', b'g', b'S', 0, flags, rest @ ..] = head else { return Ok(None) };
-    let Some((position, rest)) = rest.split_first_chunk::<8>() else { return Ok(None) };
-    let (Some(serial), Some(count)) = (rest.first_chunk::<4>(), head.get(HEADER - 1)) else {
-        return Ok(None);
-    };
-    let count = usize::from(*count);
-    let segments = head.get(HEADER..).unwrap_or_default();
-    let segments = segments.get(..count).unwrap_or(segments);
-    let content: u64 = segments.iter().map(|size| u64::from(*size)).sum();
-    let is_first = flags & 2 != 0;
-    let packet = head.get(HEADER + count..).filter(|_| is_first);
-    Ok(Some(Page {
-        size: (HEADER + count) as u64 + content,
-        is_first,
-        goes_on: segments.last() == Some(&255),
-        serial: *serial,
-        position: u64::from_le_bytes(*position),
-        stream: packet.and_then(|packet| Stream::read(*serial, packet)),
-    }))
 }
 
 /// Returns where the next page begins from `at` on, or the end.
@@ -155,10 +108,10 @@ fn next_page<S: Source>(scan: &mut Scan<'_, S>, mut at: u64) -> io::Result<u64> 
     let end = scan.range.end;
     loop {
         let block = scan.block(at)?;
-        if block.len() < 4 {
+        if block.len() < ogg::MARK.len() {
             return Ok(end);
         }
-        if let Some(found) = memchr::memmem::find(block, b"OggS") {
+        if let Some(found) = memchr::memmem::find(block, ogg::MARK) {
             return Ok(at + found as u64);
         }
         at += block.len() as u64 - 3;

@@ -1,9 +1,9 @@
 //! Reading along a stretch of a file, a block at a time and a bounded number of bytes.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read as _, SeekFrom};
 use std::ops::Range;
 
-use crate::audio::library::Source;
+use crate::audio::reading::{Source, read_stretch};
 
 /// How much is read at a time.
 const BLOCK: usize = 64 << 10;
@@ -43,11 +43,7 @@ impl<'s, S: Source> Scan<'s, S> {
 
     /// Reads something short beside the way.
     pub(super) fn read_apart(&mut self, range: Range<u64>) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.source.seek(SeekFrom::Start(range.start))?;
-        let length = range.end.saturating_sub(range.start);
-        self.source.by_ref().take(length).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        read_stretch(self.source, range.start, range.end.saturating_sub(range.start))
     }
 
     /// Returns whether no more may be read, so that the end that was found is not the end of the range.
@@ -68,41 +64,5 @@ impl<'s, S: Source> Scan<'s, S> {
         self.source.by_ref().take(most).read_to_end(&mut self.block)?;
         self.left = self.left.saturating_sub(most);
         Ok(())
-    }
-}
-
-/// A stretch of a file, shown as a file of its own.
-pub(super) struct Window<'s, S> {
-    source: &'s mut S,
-    range: Range<u64>,
-    at: u64,
-}
-
-impl<'s, S: Source> Window<'s, S> {
-    /// Shows this range.
-    pub(super) fn new(source: &'s mut S, range: Range<u64>) -> Self {
-        Self { source, at: range.start, range }
-    }
-}
-
-impl<S: Source> Read for Window<'_, S> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.source.seek(SeekFrom::Start(self.at))?;
-        let count = self.source.by_ref().take(self.range.end.saturating_sub(self.at)).read(buf)?;
-        self.at = self.at.saturating_add(count as u64);
-        Ok(count)
-    }
-}
-
-impl<S: Source> Seek for Window<'_, S> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => self.range.start.checked_add(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.range.end.checked_add_signed(by),
-        };
-        let at = at.filter(|at| *at >= self.range.start).ok_or(io::ErrorKind::InvalidInput)?;
-        self.at = at;
-        Ok(at - self.range.start)
     }
 }

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hearken::audio::base64_reader::Base64Reader;
-use hearken::audio::container::recognise;
+use hearken::audio::recognise;
 use hearken::audio::duration::stated;
 use libfuzzer_sys::fuzz_target;
 
@@ -22,8 +22,8 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |bytes: &[u8]| {
     let mut plain = Cursor::new(bytes);
     let mut encoded = Base64Reader::new(Bytes::from(STANDARD.encode(bytes)));
-    let found = recognise(&mut plain).expect("a cursor does not fail");
-    assert_eq!(found, recognise(&mut encoded).expect("canonical base64 is read to its end"));
+    let found = recognise::container(&mut plain).expect("a cursor does not fail");
+    assert_eq!(found, recognise::container(&mut encoded).expect("canonical base64 is read to its end"));
     if let Ok(container) = found {
         assert_eq!(stated(&mut plain, container), stated(&mut encoded, container));
     }

@@ -1,9 +1,11 @@
-//! The chunks of an AIFF file: it can be shown as `FORM` with one `COMM` and one `SSND` chunk whose sizes are true.
+//! AIFF and AIFF-C: the signature and the chunks. A file can be shown as `FORM` with one `COMM` and one `SSND` chunk whose
+//! sizes are true.
 //! The library believes the sizes of a file that was written to a pipe, or that was cut off, and refuses it.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::made_header::{Shape, end_of_chunks, walk};
+use super::chunks::{Shape, end_of_chunks, walk};
+use crate::audio::reading::read_at;
 
 /// The longest `COMM` chunk that is shown; its only text is the name of a compression.
 const COMMON: u32 = 1024;
@@ -12,10 +14,15 @@ const UNKNOWN: u64 = 0x7f00_0000;
 /// What stands in front of the samples in their chunk: how many bytes to skip, and the size of blocks.
 const SOUND_HEAD: u64 = 8;
 
+/// Returns whether these are the first bytes of an AIFF or AIFF-C file.
+pub(crate) fn is_aiff(head: &[u8]) -> bool {
+    matches!(head, [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..])
+}
+
 /// Looks for the chunks of the file that `inner` holds.
-pub(super) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
+pub(crate) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
     let end = inner.seek(SeekFrom::End(0))?;
-    let form = super::container::read_at::<12>(inner, 0)?.bytes().get(8..).unwrap_or_default().to_vec();
+    let form = read_at::<12>(inner, 0)?.bytes().get(8..).unwrap_or_default().to_vec();
     let mut common = Vec::new();
     let mut shape = Shape { header: Vec::new(), data: end, length: 0, end, is_cut: true };
     let mut has_sound = false;
@@ -88,6 +95,3 @@ fn sound(
     }
     Ok(None)
 }
-
-#[cfg(test)]
-mod tests;

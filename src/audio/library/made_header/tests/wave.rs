@@ -1,16 +1,15 @@
 //! Headers of WAVE as programs write them, and what is shown of them.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
 
 use proptest::prelude::*;
-use symphonia::core::io::MediaSource;
+use symphonia::core::io::MediaSource as _;
 
-use super::super::made_header::MadeHeader;
-
-use super::*;
+use super::super::MadeHeader;
+use crate::audio::format::wave::shape;
 
 /// A chunk, with its pad byte.
-pub(in super::super) fn chunk(id: &[u8; 4], content: &[u8]) -> Vec<u8> {
+pub(crate) fn chunk(id: &[u8; 4], content: &[u8]) -> Vec<u8> {
     let mut out = id.to_vec();
     out.extend((content.len() as u32).to_le_bytes());
     out.extend(content);
@@ -19,7 +18,7 @@ pub(in super::super) fn chunk(id: &[u8; 4], content: &[u8]) -> Vec<u8> {
 }
 
 /// A RIFF file around these chunks.
-pub(in super::super) fn riff(chunks: &[u8]) -> Vec<u8> {
+pub(crate) fn riff(chunks: &[u8]) -> Vec<u8> {
     let size = (chunks.len() as u32 + 4).to_le_bytes();
     [b"RIFF", &size[..], b"WAVE", chunks].concat()
 }

@@ -1,34 +1,76 @@
-//! The headers of native FLAC (RFC 9639): where the first frame stands, what a frame says of itself, and a stream
-//! description that the library does not refuse.
+//! Native FLAC (RFC 9639): its mark and the description of the stream behind it, where the first frame stands, what a
+//! frame says of itself, and where it may end.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 
-use super::container::read_at;
+use crate::audio::reading::{read_at, read_stretch};
 
 /// Blocks of metadata that are looked at: a header comes from outside.
 const BLOCKS: usize = 256;
 /// Bytes behind the metadata that are searched for a frame.
 const SEARCHED: u64 = 64 * 1024;
-/// Where the stream description has the sizes of the smallest and the largest block, in samples.
-const BLOCK_SIZES: u64 = 8;
-/// No block is smaller.
-const LEAST_BLOCK: u16 = 16;
+/// How a file begins.
+pub(crate) const MARK: &[u8] = b"fLaC";
+/// Where the description of the stream starts: behind the mark and the head of its block.
+pub(crate) const STREAM_INFO: usize = 8;
+/// Length of the description.
+const STREAM_INFO_LENGTH: usize = 34;
+/// Length of the mark and the description; every file has both in front.
+pub(crate) const HEAD: usize = STREAM_INFO + STREAM_INFO_LENGTH;
+/// No block is smaller, in samples.
+pub(crate) const LEAST_BLOCK: u16 = 16;
+/// No frame is shorter, in bytes.
+const SHORTEST_FRAME: usize = 9;
+
+/// What the description of the stream says.
+pub(crate) struct StreamInfo {
+    /// Sizes of the smallest and the largest block, in samples.
+    pub(crate) least_block: u16,
+    pub(crate) most_block: u16,
+    /// Length of the longest frame; 0 where it is not known.
+    pub(crate) most_bytes: u64,
+    pub(crate) rate: u32,
+    /// 0 where it is not known.
+    pub(crate) samples: u64,
+}
+
+impl StreamInfo {
+    /// Reads the description of the stream of the file that these bytes begin.
+    pub(crate) fn read(head: &[u8]) -> Option<Self> {
+        let block: &[u8; STREAM_INFO_LENGTH] = head.get(STREAM_INFO..)?.first_chunk()?;
+        let [least_a, least_b, most_a, most_b, _, _, _, bytes_a, bytes_b, bytes_c, rest @ ..] = block;
+        let rest = u64::from_be_bytes(*rest.first_chunk()?);
+        Some(Self {
+            least_block: u16::from_be_bytes([*least_a, *least_b]),
+            most_block: u16::from_be_bytes([*most_a, *most_b]),
+            most_bytes: u64::from(u32::from_be_bytes([0, *bytes_a, *bytes_b, *bytes_c])),
+            rate: (rest >> 44) as u32,
+            samples: rest & ((1 << 36) - 1),
+        })
+    }
+}
+
+/// Returns whether these bytes begin with a mark, and the head of the block that describes a stream.
+pub(crate) fn is_head(bytes: &[u8]) -> bool {
+    let head = bytes.strip_prefix(MARK).and_then(<[u8]>::first_chunk);
+    matches!(head, Some([0 | 0x80, 0, 0, size]) if usize::from(*size) == STREAM_INFO_LENGTH)
+}
 
 /// What the header of a frame says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FrameHeader {
+pub(crate) struct FrameHeader {
     /// The number of its first sample, or its own.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// True if it is the number of a sample; then blocks differ in size.
-    pub(super) is_sample: bool,
+    pub(crate) is_sample: bool,
     /// Its samples.
-    pub(super) block: u64,
+    pub(crate) block: u64,
     /// Its rate, where it says it.
-    pub(super) rate: Option<u32>,
+    pub(crate) rate: Option<u32>,
 }
 
 /// Finds the first frame of the file that starts at `offset`.
-pub(super) fn first_frame(source: &mut (impl Read + Seek), offset: u64) -> io::Result<Option<FrameHeader>> {
+pub(crate) fn first_frame(source: &mut (impl Read + Seek), offset: u64) -> io::Result<Option<FrameHeader>> {
     let mut at = offset.saturating_add(4);
     for _ in 0..BLOCKS {
         let head = read_at::<4>(source, at)?;
@@ -37,9 +79,7 @@ pub(super) fn first_frame(source: &mut (impl Read + Seek), offset: u64) -> io::R
         at = at.saturating_add(4).saturating_add(size);
         // The last block has the highest bit.
         if kind & 0x80 != 0 {
-            let mut bytes = Vec::new();
-            source.seek(SeekFrom::Start(at))?;
-            source.by_ref().take(SEARCHED).read_to_end(&mut bytes)?;
+            let bytes = read_stretch(source, at, SEARCHED)?;
             let mut starts = memchr::memchr_iter(0xff, &bytes);
             return Ok(starts.find_map(|start| FrameHeader::read(bytes.get(start..)?)));
         }
@@ -47,29 +87,9 @@ pub(super) fn first_frame(source: &mut (impl Read + Seek), offset: u64) -> io::R
     Ok(None)
 }
 
-/// Returns what the library is to be shown in place of a stream description that it refuses: the sizes of blocks are
-/// 0 where the encoder did not know them. Returns where that stands, and the bytes.
-pub(super) fn repair(source: &mut (impl Read + Seek)) -> io::Result<Option<(u64, Vec<u8>)>> {
-    let head = read_at::<4>(source, BLOCK_SIZES)?;
-    let Some(&[least_a, least_b, most_a, most_b]) = head.bytes().first_chunk() else { return Ok(None) };
-    let (least, most) = (u16::from_be_bytes([least_a, least_b]), u16::from_be_bytes([most_a, most_b]));
-    if least >= LEAST_BLOCK && most >= least {
-        return Ok(None);
-    }
-    let Some(first) = first_frame(source, 0)? else { return Ok(None) };
-    let known = (most >= LEAST_BLOCK).then_some(most);
-    let sizes = if first.is_sample {
-        [LEAST_BLOCK, known.unwrap_or(u16::MAX)]
-    } else {
-        // All blocks but the last have one size, and the library wants to see it twice.
-        [known.or(u16::try_from(first.block).ok()).unwrap_or(u16::MAX).max(LEAST_BLOCK); 2]
-    };
-    Ok(Some((BLOCK_SIZES, sizes.map(u16::to_be_bytes).concat())))
-}
-
 impl FrameHeader {
     /// Reads the header of the frame that these bytes begin; its checksum has to be right.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let [0xff, kind @ (0xf8 | 0xf9), sizes, layout, rest @ ..] = bytes else { return None };
         let (block_code, rate_code) = (sizes >> 4, sizes & 15);
         if block_code == 0 || rate_code == 15 || layout >> 4 > 10 || layout & 1 != 0 || layout >> 1 & 7 == 3 {
@@ -125,5 +145,17 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
 fn checksum(header: &[u8]) -> u8 {
     header.iter().fold(0, |sum, byte| {
         (0..8).fold(sum ^ byte, |sum: u8, _| if sum >> 7 == 1 { sum << 1 ^ 7 } else { sum << 1 })
+    })
+}
+
+/// Returns the places at which the frame that these bytes begin may end: with its own checksum at the end, the sum over
+/// a frame comes to nothing.
+pub(crate) fn frame_ends(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let mut sum = 0_u16;
+    bytes.iter().zip(1..).filter_map(move |(byte, behind)| {
+        sum = (0..8).fold(sum ^ u16::from(*byte) << 8, |sum, _| {
+            if sum >> 15 == 1 { sum << 1 ^ 0x8005 } else { sum << 1 }
+        });
+        (sum == 0 && behind >= SHORTEST_FRAME).then_some(behind)
     })
 }

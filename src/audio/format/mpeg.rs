@@ -1,10 +1,10 @@
 //! Frames of MPEG audio (ISO/IEC 11172-3 and 13818-3), and what encoders write into the first one: the tags of Xing
 //! and LAME.
 
-use super::frames::{Format, Frame, Info, Kind};
+use super::frame::{Format, Frame, Info, Kind};
 
 /// MPEG audio.
-pub(super) const KIND: Kind = Kind { frame, info };
+pub(crate) const KIND: Kind = Kind { frame, info };
 
 /// Bit rates in kbit/s by their index, from 1 on.
 const MPEG1_LAYER1: [u32; 14] = [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448];
@@ -16,8 +16,14 @@ const MPEG2_OTHERS: [u32; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128
 const RATES: [u32; 3] = [44_100, 48_000, 32_000];
 /// What the decoder adds to the delay that an encoder states, and takes from its padding.
 const DECODER_DELAY: u64 = 529;
+/// How the tag of Xing begins; LAME writes the second where all frames have one bit rate.
+const XING: [&[u8]; 2] = [b"Xing", b"Info"];
+/// How the tag of Fraunhofer's encoder begins, and where it stands.
+const VBRI: &[u8] = b"VBRI";
+const VBRI_PLACE: usize = 36;
 
-fn frame(head: &[u8]) -> Option<Frame> {
+/// Reads the header of the frame that these bytes begin.
+pub(crate) fn frame(head: &[u8]) -> Option<Frame> {
     let word = u32::from_be_bytes(*head.first_chunk()?);
     if word >> 21 != 0x7ff {
         return None;
@@ -43,26 +49,50 @@ fn frame(head: &[u8]) -> Option<Frame> {
     };
     let channels = if (word >> 6) & 3 == 3 { 1 } else { 2 };
     let format = Format { kind: (version << 2 | layer) as u8, rate, channels };
-    Some(Frame { size: u64::from(size), samples, format })
+    // Sync, version, layer, and rate.
+    let constant = word & 0xfffe_0c00;
+    Some(Frame { size: u64::from(size), samples, format, constant })
+}
+
+/// Returns whether this frame is of layer I, which nothing makes any more.
+pub(crate) fn is_layer_i(frame: &Frame) -> bool {
+    frame.format.kind & 3 == 3
+}
+
+/// Returns whether this frame is marked as one that says something of the whole file instead of sound, whether or not
+/// all that it says is there. A mark behind a checksum does not count.
+pub(crate) fn is_index(head: &[u8], frame: &Frame) -> bool {
+    let begins = |at: usize, marks: &[&[u8]]| {
+        head.get(at..).is_some_and(|rest| marks.iter().any(|mark| rest.starts_with(mark)))
+    };
+    xing_place(frame).is_some_and(|at| begins(at, &XING) || begins(VBRI_PLACE, &[VBRI]))
 }
 
 fn info(head: &[u8], frame: &Frame) -> Option<Info> {
-    let is_mpeg1 = frame.format.kind >> 2 == 3;
-    let side = match (is_mpeg1, frame.format.channels) {
+    let place = xing_place(frame)?;
+    // A checksum may stand in front.
+    [place, place + 2]
+        .into_iter()
+        .find_map(|at| xing(head.get(at..)?))
+        .or_else(|| vbri(head.get(VBRI_PLACE..)?))
+}
+
+/// Returns where the tag of Xing stands in a frame without a checksum: where layer III has its samples, behind what it
+/// says of them. `None` for other layers.
+fn xing_place(frame: &Frame) -> Option<usize> {
+    let Format { kind, channels, .. } = frame.format;
+    let is_mpeg1 = kind >> 2 == 3;
+    let side = match (is_mpeg1, channels) {
         (true, 2) => 32,
         (false, 1) => 9,
         _ => 17,
     };
-    if frame.format.kind & 3 != 1 {
-        return None;
-    }
-    // A checksum may stand in front.
-    [4 + side, 6 + side].into_iter().find_map(|at| xing(head.get(at..)?)).or_else(|| vbri(head.get(36..)?))
+    (kind & 3 == 1).then_some(4 + side)
 }
 
 /// Reads the tag of Xing, and the delays that LAME writes behind it.
 fn xing(tag: &[u8]) -> Option<Info> {
-    let rest = tag.strip_prefix(b"Xing").or_else(|| tag.strip_prefix(b"Info"))?;
+    let rest = XING.iter().find_map(|mark| tag.strip_prefix(*mark))?;
     let (flags, mut rest) = rest.split_first_chunk::<4>()?;
     let flags = u32::from_be_bytes(*flags);
     let mut frames = None;
@@ -89,7 +119,7 @@ fn xing(tag: &[u8]) -> Option<Info> {
 
 /// Reads the tag of Fraunhofer's encoder.
 fn vbri(tag: &[u8]) -> Option<Info> {
-    let rest = tag.strip_prefix(b"VBRI")?;
+    let rest = tag.strip_prefix(VBRI)?;
     let frames = rest.get(10..14)?.first_chunk().map(|count| u64::from(u32::from_be_bytes(*count)));
     Some(Info { frames, delay: 0, padding: 0 })
 }

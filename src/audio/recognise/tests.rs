@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn verdict(bytes: &[u8]) -> Result<Container, NoAudio> {
-    recognise(&mut Cursor::new(bytes)).unwrap()
+    container(&mut Cursor::new(bytes)).unwrap()
 }
 
 fn found(bytes: &[u8]) -> Option<Container> {
@@ -441,7 +441,7 @@ fn what_is_not_audio_is_refused() {
 fn the_reader_is_left_at_its_start() {
     let mut reader = Cursor::new(fixture("speech.m4a"));
     reader.set_position(99);
-    recognise(&mut reader).unwrap().unwrap();
+    container(&mut reader).unwrap().unwrap();
     assert_eq!(reader.position(), 0);
 }
 

@@ -1,9 +1,9 @@
 //! Headers of AIFF as programs write them to pipes, and what is shown of them.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read as _};
 
-use super::super::made_header::MadeHeader;
-use super::*;
+use super::super::MadeHeader;
+use crate::audio::format::aiff::shape;
 
 /// A chunk, with its pad byte.
 fn chunk(id: &[u8; 4], content: &[u8]) -> Vec<u8> {

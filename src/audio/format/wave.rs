@@ -1,11 +1,11 @@
-//! The chunks of a WAVE file: however its header is written, it can be shown as RIFF with one `fmt ` and one `data`
-//! chunk. The library that reads WAVE knows no RF64 (EBU Tech 3306), loses its place behind a `LIST` of odd length,
+//! WAVE: its signature and its chunks. However its header is written, it can be shown as RIFF with one `fmt ` and one
+//! `data` chunk. The library that reads WAVE knows no RF64 (EBU Tech 3306), loses its place behind a `LIST` of odd length,
 //! and takes the sizes for true that a program writes that cannot go back to its header.
 //! This file finds the two chunks and understands neither.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::made_header::{Shape, end_of_chunks, walk};
+use super::chunks::{Shape, end_of_chunks, walk};
 
 /// How a file begins.
 const FORMS: [&[u8; 4]; 3] = [b"RIFF", b"RF64", b"BW64"];
@@ -25,7 +25,7 @@ pub(crate) fn is_wave(head: &[u8]) -> bool {
 
 /// Looks for the chunks of the file that `inner` holds. Of a file that ends before its samples, only what is there is
 /// shown.
-pub(super) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
+pub(crate) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
     let end = inner.seek(SeekFrom::End(0))?;
     let header = b"RIFF\xff\xff\xff\xffWAVE".to_vec();
     let mut shape = Shape { header, data: end, length: 0, end, is_cut: true };
@@ -117,13 +117,10 @@ fn next_file(inner: &mut (impl Read + Seek), start: u64, end: u64) -> io::Result
 
 impl Shape {
     /// Returns true if at least one sample of each channel is there.
-    pub(super) fn has_sample(&self) -> bool {
+    pub(crate) fn has_sample(&self) -> bool {
         // A `fmt ` chunk says how many bytes these are.
         let block =
             self.header.get(32..34).and_then(<[u8]>::first_chunk).map(|block| u16::from_le_bytes(*block));
         self.length >= u64::from(block.unwrap_or(1)).max(1)
     }
 }
-
-#[cfg(test)]
-pub(super) mod tests;

@@ -1,12 +1,13 @@
-//! What follows the headers of WAVE, AIFF and FLAC: whether a sample or a frame is there. Lengths in headers lie, so
-//! what counts is the bytes behind them.
+//! Whether there is sound in a WAVE, AIFF or FLAC file: whether a sample or a frame follows its headers. Lengths in
+//! headers can be wrong, so what counts is the bytes behind them.
 
 use std::io;
 
-use super::super::library::{Source, ask_bytes};
-use super::super::no_audio::NoAudio;
-use super::super::{aiff, flac, wave};
-use super::Container;
+use crate::audio::container::Container;
+use crate::audio::format::{aiff, flac, wave};
+use crate::audio::library::ask_bytes;
+use crate::audio::no_audio::NoAudio;
+use crate::audio::reading::Source;
 
 fn judged(container: Container, has_sound: bool) -> Result<Container, NoAudio> {
     if has_sound { Ok(container) } else { Err(NoAudio::Soundless(container)) }

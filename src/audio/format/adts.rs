@@ -1,16 +1,17 @@
 //! Frames of AAC in ADTS (ISO/IEC 14496-3, section 1.A.2.2).
 
-use super::frames::{Format, Frame, Kind};
+use super::frame::{Format, Frame, Kind};
 
 /// AAC in ADTS.
-pub(super) const KIND: Kind = Kind { frame, info: |_, _| None };
+pub(crate) const KIND: Kind = Kind { frame, info: |_, _| None };
 
 const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 /// Samples of a block; a frame has up to four.
 const BLOCK: u32 = 1024;
 
-fn frame(head: &[u8]) -> Option<Frame> {
+/// Reads the header of the frame that these bytes begin.
+pub(crate) fn frame(head: &[u8]) -> Option<Frame> {
     let [0xff, b, c, d, e, f, g, ..] = head else { return None };
     // Layer 0; MPEG-4 or 2, with or without a checksum.
     if b & 0xf6 != 0xf0 {
@@ -21,5 +22,7 @@ fn frame(head: &[u8]) -> Option<Frame> {
     let header = if b & 1 == 0 { 9 } else { 7 };
     let format = Format { kind: 0, rate, channels: (c & 1) << 2 | d >> 6 };
     let blocks = u32::from(g & 3) + 1;
-    (size > header).then_some(Frame { size, samples: BLOCK * blocks, format })
+    // Version, checksum, profile, rate and channels.
+    let constant = u32::from_be_bytes([0xff, *b, *c, *d]) & 0xffff_fdc0;
+    (size > header).then_some(Frame { size, samples: BLOCK * blocks, format, constant })
 }

@@ -1,10 +1,10 @@
 //! What else people send: recordings in formats that are not accepted, pictures, archives, pages, text. Recognised by their
 //! first bytes, only to be named.
 
-use super::super::no_audio::{Foreign, Kind};
+use super::{Foreign, Kind};
 
 /// How much of the content is looked at.
-pub(super) const HEAD: usize = 4096;
+pub(crate) const HEAD: usize = 4096;
 
 /// Offset, first bytes there, name and kind. The first row that fits decides.
 const SIGNATURES: &[(usize, &[u8], &str, Kind)] = &[
@@ -58,6 +58,20 @@ const SIGNATURES: &[(usize, &[u8], &str, Kind)] = &[
     (257, b"ustar", "a tar archive", Kind::Archive),
 ];
 
+/// Brands of pictures whose first box is that of MPEG-4.
+const PICTURES: [(&[u8], &str); 9] = [
+    (b"heic", HEIC),
+    (b"heix", HEIC),
+    (b"hevc", HEIC),
+    (b"heim", HEIC),
+    (b"heis", HEIC),
+    (b"mif1", HEIC),
+    (b"msf1", HEIC),
+    (b"avif", "an AVIF image"),
+    (b"avis", "an AVIF image"),
+];
+const HEIC: &str = "a HEIC image";
+
 /// How a page or a text begins, in lower case. The first row that fits decides.
 const TEXTS: &[(&str, &str, Kind)] = &[
     ("<!doctype html", HTML, Kind::WebPage),
@@ -90,7 +104,7 @@ const FEED: &str = "a feed (RSS or Atom)";
 const BASE64: [&str; 6] = ["UklGR", "SUQz", "T2dnU", "ZkxhQ", "//uQ", "//vQ"];
 
 /// Names what begins with these bytes; `None` if it is not known here.
-pub(super) fn name(head: &[u8]) -> Option<Foreign> {
+pub(crate) fn name(head: &[u8]) -> Option<Foreign> {
     let fits = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
     SIGNATURES
         .iter()
@@ -105,6 +119,12 @@ pub(super) fn name(head: &[u8]) -> Option<Foreign> {
             Some(Foreign { name, kind: Kind::Recording })
         })
         .or_else(|| text(head))
+}
+
+/// Names the picture whose first box, which is that of MPEG-4, states this brand; `None` if it is none of a picture.
+pub(crate) fn picture(brand: &[u8]) -> Option<Foreign> {
+    let (_, name) = PICTURES.iter().find(|(picture, _)| *picture == brand)?;
+    Some(Foreign { name, kind: Kind::Other })
 }
 
 /// Names text: no control characters stand in it, and it is UTF-8, or UTF-16 with a mark in front.

@@ -1,0 +1,199 @@
+//! The boxes of an MPEG-4 file (ISO/IEC 14496-12): their heads, those that stand outermost, and what those within say of
+//! tracks and of fragments. The library keeps the latter to itself: it names a track by its codec, and of codecs that it
+//! does not know, those of sound look like those of pictures, time codes and captions.
+
+use std::io::{self, Read, Seek};
+use std::ops::Range;
+
+use crate::audio::reading::read_at;
+
+/// Outer boxes that are looked at; a file in fragments has two for each of them.
+const OUTER: usize = 100_000;
+/// Boxes that are visited in all to learn of tracks: the tree comes from outside, the request waits.
+const VISITED: u32 = 512;
+/// Length of a box's head: its size and its type.
+pub(crate) const HEAD: u64 = 8;
+/// Length of the head of a box whose size is written in 64 bits, behind its type.
+const LONG_HEAD: u64 = 16;
+
+/// The head of a box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    kind: [u8; 4],
+    /// Its own length.
+    length: u64,
+    /// Length of the whole box; `None` if it goes on to the end of what it stands in.
+    size: Option<u64>,
+}
+
+impl Head {
+    /// Reads the head that these bytes begin; `None` if the size is less than that of the head.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (size, rest) = bytes.split_first_chunk::<4>()?;
+        let (kind, rest) = rest.split_first_chunk::<4>()?;
+        let (length, size) = match u32::from_be_bytes(*size) {
+            0 => (HEAD, None),
+            1 => (LONG_HEAD, Some(u64::from_be_bytes(*rest.first_chunk()?))),
+            size => (HEAD, Some(u64::from(size))),
+        };
+        size.is_none_or(|size| size >= length).then_some(Self { kind: *kind, length, size })
+    }
+
+    /// Returns whether the type is written in the characters that types are written in.
+    fn has_plain_kind(&self) -> bool {
+        self.kind.iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | 0xa9))
+    }
+}
+
+/// A box that stands in no other, by its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OuterBox {
+    pub(crate) kind: [u8; 4],
+    pub(crate) start: u64,
+    /// Where it says that it ends.
+    pub(crate) end: u64,
+    /// True if its size is written in 64 bits.
+    pub(crate) is_long: bool,
+}
+
+/// Calls `visit` with each outer box from `at` on, as far as there are any.
+pub(crate) fn each_outer<S: Read + Seek>(
+    source: &mut S,
+    mut at: u64,
+    end: u64,
+    mut visit: impl FnMut(OuterBox),
+) -> io::Result<()> {
+    for _ in 0..OUTER {
+        if at >= end {
+            break;
+        }
+        let head = read_at::<{ LONG_HEAD as usize }>(source, at)?;
+        let Some(head) = Head::read(head.bytes()).filter(Head::has_plain_kind) else { break };
+        let start = at;
+        at = head.size.map_or(end, |size| start.saturating_add(size));
+        visit(OuterBox { kind: head.kind, start, end: at, is_long: head.length == LONG_HEAD });
+    }
+    Ok(())
+}
+
+/// A box, and where its content lies, as far as it is there.
+pub(crate) struct Found {
+    pub(crate) kind: [u8; 4],
+    pub(crate) content: Range<u64>,
+}
+
+/// A track, by what its boxes say.
+#[derive(Default)]
+pub(crate) struct Track {
+    id: [u8; 4],
+    /// What it says that it holds.
+    pub(crate) handler: Option<[u8; 4]>,
+    pub(crate) is_sound: bool,
+    samples: u32,
+    /// Where its first chunk of samples lies.
+    first: Option<u64>,
+}
+
+impl Track {
+    /// Returns true if it lists samples, the first of which lies before `end`.
+    pub(crate) fn has_sample_before(&self, end: u64) -> bool {
+        self.samples > 0 && self.first.is_some_and(|first| first < end)
+    }
+}
+
+/// Goes through the tree of boxes, in a bounded number of steps.
+pub(crate) struct Walk<'s, S> {
+    source: &'s mut S,
+    left: u32,
+}
+
+impl<'s, S: Read + Seek> Walk<'s, S> {
+    /// Prepares to go through boxes of this file.
+    pub(crate) fn new(source: &'s mut S) -> Self {
+        Self { source, left: VISITED }
+    }
+
+    /// Returns the first box in `range`, and takes it off.
+    pub(crate) fn next(&mut self, range: &mut Range<u64>) -> io::Result<Option<Found>> {
+        if range.start >= range.end || self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let head = read_at::<{ LONG_HEAD as usize }>(self.source, range.start)?;
+        let Some(head) = Head::read(head.bytes()) else { return Ok(None) };
+        let end = head.size.map_or(range.end, |size| range.start.saturating_add(size).min(range.end));
+        let content = range.start.saturating_add(head.length).min(end)..end;
+        range.start = end;
+        Ok(Some(Found { kind: head.kind, content }))
+    }
+
+    /// Returns the tracks of a movie.
+    pub(crate) fn tracks(&mut self, mut movie: Range<u64>) -> io::Result<Vec<Track>> {
+        let mut tracks = Vec::new();
+        while let Some(found) = self.next(&mut movie)? {
+            if &found.kind == b"trak" {
+                let mut track = Track::default();
+                self.describe(found.content, &mut track)?;
+                tracks.push(track);
+            }
+        }
+        Ok(tracks)
+    }
+
+    /// Notes what the boxes in `range` say of a track.
+    fn describe(&mut self, mut range: Range<u64>, track: &mut Track) -> io::Result<()> {
+        while let Some(found) = self.next(&mut range)? {
+            let long = read_at::<24>(self.source, found.content.start)?;
+            let there = usize::try_from(found.content.end - found.content.start).unwrap_or(usize::MAX);
+            let long = long.bytes().get(..there).unwrap_or(long.bytes());
+            match &found.kind {
+                b"mdia" | b"minf" | b"stbl" => self.describe(found.content, track)?,
+                // The version decides the width of two times before the number.
+                b"tkhd" => {
+                    track.id = four(long, if long.first() == Some(&1) { 20 } else { 12 }).unwrap_or_default()
+                }
+                // QuickTime has another one for how the data are found.
+                b"hdlr" if four(long, 4).as_ref() != Some(b"dhlr") => {
+                    track.handler = four(long, 8);
+                    track.is_sound = track.handler.as_ref() == Some(b"soun");
+                }
+                b"stsz" | b"stz2" => track.samples = four(long, 8).map_or(0, u32::from_be_bytes),
+                b"stco" => track.first = four(long, 8).map(|first| u32::from_be_bytes(first).into()),
+                b"co64" => {
+                    track.first =
+                        long.get(8..).and_then(|rest| rest.first_chunk()).copied().map(u64::from_be_bytes);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns true if a fragment lists samples of one of these tracks of sound.
+    pub(crate) fn fragment_has_sound(
+        &mut self,
+        mut fragment: Range<u64>,
+        tracks: &[Track],
+    ) -> io::Result<bool> {
+        while let Some(found) = self.next(&mut fragment)? {
+            if &found.kind != b"traf" {
+                continue;
+            }
+            let (mut boxes, mut is_sound) = (found.content, false);
+            while let Some(found) = self.next(&mut boxes)? {
+                let head = read_at::<8>(self.source, found.content.start)?;
+                let Some(number) = four(head.bytes(), 4) else { continue };
+                match &found.kind {
+                    b"tfhd" => is_sound = tracks.iter().any(|track| track.is_sound && track.id == number),
+                    b"trun" if is_sound && u32::from_be_bytes(number) > 0 => return Ok(true),
+                    _ => {}
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn four(bytes: &[u8], at: usize) -> Option<[u8; 4]> {
+    bytes.get(at..)?.first_chunk().copied()
+}

@@ -1,0 +1,83 @@
+//! Tags around sound: in front of a file, behind its sound, or between two files. This file knows what begins a tag and
+//! how long it is, and reads nothing in it.
+
+use std::io;
+
+use crate::audio::reading::{Source, read_at};
+
+/// Length of an ID3v2 header (ID3v2.4, section 3.1), and of the footer that flag 4 announces.
+const ID3_HEADER: u64 = 10;
+/// As much is read of it.
+const ID3_HEAD: usize = ID3_HEADER as usize;
+/// How many tags in front of the audio are skipped: more than one is already unusual.
+const ID3_TAGS: usize = 4;
+/// Length of an ID3v1 tag, and of its extension in front of it.
+const ID3V1: u64 = 128;
+const ID3V1_EXTENDED: u64 = 227;
+/// Length of the header and the footer of an APE tag.
+const APE: u64 = 32;
+/// How the tags begin that stand behind sound.
+const MARKS: [&[u8]; 5] = [b"TAG", b"APETAGEX", b"ID3", b"LYRICS", b"3DI"];
+/// As much has to be known of a tag to find its length.
+pub(crate) const HEAD: usize = 32;
+
+/// The ID3v2 tags in front of a file.
+pub(crate) struct InFront {
+    /// How many there are.
+    pub(crate) count: usize,
+    /// Where they end.
+    pub(crate) end: u64,
+}
+
+/// Finds the ID3v2 tags in front of a file, without reading what is in them.
+pub(crate) fn in_front(source: &mut impl Source) -> io::Result<InFront> {
+    let mut tags = InFront { count: 0, end: 0 };
+    while tags.count < ID3_TAGS
+        && let Some(size) = id3_size(read_at::<ID3_HEAD>(source, tags.end)?.bytes())
+    {
+        tags.end = tags.end.saturating_add(size);
+        tags.count += 1;
+    }
+    Ok(tags)
+}
+
+/// Returns whether these bytes begin like a tag that stands behind sound, whether or not its whole head is there.
+pub(crate) fn is_marked(head: &[u8]) -> bool {
+    MARKS.iter().any(|mark| head.starts_with(mark))
+}
+
+/// Returns the length of the tag that begins with these bytes; `None` if they begin none. `left` is how many bytes
+/// there are from its first one to the end of the file: the older tags stand only at an end.
+pub(crate) fn length(head: &[u8], left: u64) -> Option<u64> {
+    match head {
+        [b'T', b'A', b'G', b'+', ..] if left >= ID3V1_EXTENDED + ID3V1 => Some(ID3V1_EXTENDED),
+        [b'T', b'A', b'G', ..] if left >= ID3V1 => Some(ID3V1),
+        [b'I', b'D', b'3', ..] => id3_size(head),
+        [b'3', b'D', b'I', ..] => Some(10),
+        [b'A', b'P', b'E', b'T', b'A', b'G', b'E', b'X', _, _, _, _, size @ ..] => {
+            // The size leaves the header out.
+            let is_header = head.get(20..24).is_some_and(|flags| flags[3] & 0x20 != 0);
+            let size = u64::from(u32::from_le_bytes(*size.first_chunk()?));
+            Some(if is_header { size.saturating_add(APE) } else { APE })
+        }
+        // The older form of words has no length in front; nothing but tags follows it.
+        [b'L', b'Y', b'R', b'I', b'C', b'S', b'B', b'E', b'G', b'I', b'N', ..] => Some(left),
+        _ => None,
+    }
+}
+
+/// Returns the whole size of the ID3v2 tag that starts here, or `None` if none does. A header that is cut off counts
+/// if what is there of it is valid; text that merely begins with these letters is no tag.
+fn id3_size(head: &[u8]) -> Option<u64> {
+    let rest = head.strip_prefix(b"ID3")?;
+    let version = rest.first().is_none_or(|major| (2..=4).contains(major));
+    let revision = rest.get(1).is_none_or(|revision| *revision != 0xff);
+    let size = rest.get(3..7.min(rest.len())).unwrap_or_default();
+    if !version || !revision || size.iter().any(|byte| *byte >= 0x80) {
+        return None;
+    }
+    // Seven bits a byte, so that no size can look like a frame sync.
+    let body = size.iter().fold(0_u64, |sum, byte| (sum << 7) | u64::from(*byte));
+    let footer = if rest.get(2).is_some_and(|flags| flags & 0x10 != 0) { ID3_HEADER } else { 0 };
+    Some(ID3_HEADER + body + footer)
+}

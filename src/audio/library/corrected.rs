@@ -1,0 +1,84 @@
+//! Files as the library is shown them: with a header that it takes in place of one that it refuses, or whose sizes it
+//! would believe although they are wrong. Every player takes such files.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use symphonia::core::io::MediaSource;
+
+use super::made_header::MadeHeader;
+use super::patched::Patched;
+use crate::audio::container::Container;
+use crate::audio::format::flac::{self, LEAST_BLOCK, StreamInfo};
+use crate::audio::format::{aiff, mp4, wave};
+use crate::audio::reading::read_at;
+
+/// How a file begins that says its type, for those that do not.
+const TYPE: &[u8] = b"\0\0\0\x10ftypM4A \0\0\0\0";
+
+/// Shows the file that `inner` holds, which is of this container, in a form that the library reads.
+pub(super) fn show<'s>(
+    mut inner: Box<dyn MediaSource + 's>,
+    container: Container,
+) -> io::Result<Box<dyn MediaSource + 's>> {
+    Ok(match container {
+        Container::Wav => {
+            let shape = wave::shape(&mut inner)?;
+            Box::new(MadeHeader::new(inner, shape))
+        }
+        Container::Aiff => {
+            let shape = aiff::shape(&mut inner)?;
+            Box::new(MadeHeader::new(inner, shape))
+        }
+        Container::M4a => Box::new(mp4(inner)?),
+        Container::Flac => Box::new(flac(inner)?),
+        Container::Mp3 | Container::Aac | Container::Ogg => inner,
+    })
+}
+
+/// Shows an MPEG-4 file in which no box says that it goes on behind the end, and that says its type: the library passes
+/// over such a box, and so finds no sample in a file whose last bytes are missing. QuickTime wrote no type, and the library
+/// reads nothing without it. It may stand behind everything else, so that no other box moves.
+fn mp4<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
+    let end = inner.seek(SeekFrom::End(0))?;
+    let (mut patch, mut has_type) = (None, false);
+    mp4::each_outer(&mut inner, 0, end, |found| {
+        has_type |= &found.kind == b"ftyp";
+        let there = end.saturating_sub(found.start);
+        // A size of 0 stands for the end, which is to be further away.
+        if found.end >= end && &found.kind == b"mdat" {
+            patch = match (found.is_long, u32::try_from(there)) {
+                (true, _) => Some((found.start + 8, there.to_be_bytes().to_vec())),
+                (false, Ok(there)) => Some((found.start, there.to_be_bytes().to_vec())),
+                (false, Err(_)) => None,
+            };
+        }
+    })?;
+    Patched::new(inner, patch, if has_type { &[] } else { TYPE })
+}
+
+/// Shows a FLAC file whose description states sizes of blocks: they are 0 where the encoder did not know them, and the
+/// library refuses that.
+fn flac<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
+    let patch = block_sizes(&mut inner)?.map(|sizes| (flac::STREAM_INFO as u64, sizes));
+    Patched::new(inner, patch, &[])
+}
+
+/// Returns the sizes of blocks to show in place of those that are stated, if the library refuses those.
+fn block_sizes(source: &mut (impl Read + Seek)) -> io::Result<Option<Vec<u8>>> {
+    let head = read_at::<{ flac::HEAD }>(source, 0)?;
+    let Some(StreamInfo { least_block, most_block, .. }) = StreamInfo::read(head.bytes()) else {
+        return Ok(None);
+    };
+    if least_block >= LEAST_BLOCK && most_block >= least_block {
+        return Ok(None);
+    }
+    let Some(first) = flac::first_frame(source, 0)? else { return Ok(None) };
+    let known = (most_block >= LEAST_BLOCK).then_some(most_block);
+    let sizes = if first.is_sample {
+        [LEAST_BLOCK, known.unwrap_or(u16::MAX)]
+    } else {
+        // All blocks but the last have one size, and the library wants to see it twice.
+        [known.or(u16::try_from(first.block).ok()).unwrap_or(u16::MAX).max(LEAST_BLOCK); 2]
+    };
+    Ok(Some(sizes.map(u16::to_be_bytes).concat()))
+}

@@ -159,6 +159,18 @@ fn each_part_imports_only_what_stands_behind_it() {
 }
 
 #[test]
+fn what_is_known_of_audio_formats_knows_no_question() {
+    for (path, text) in sources("src/audio/format") {
+        let program = program(&text);
+        let reading = program.matches("crate::audio::reading::").count();
+        assert_eq!(program.matches("crate::").count(), reading, "{} knows more", path.display());
+        for word in ["super::super", "symphonia"] {
+            assert!(!program.contains(word), "{} says {word}", path.display());
+        }
+    }
+}
+
+#[test]
 fn the_fault_upstream_stands_alone() {
     for (path, text) in sources("src") {
         let inside = path.strip_prefix(root().join("src")).unwrap();

@@ -26,6 +26,26 @@ pub(crate) fn is_wave(head: &[u8]) -> bool {
 /// Looks for the chunks of the file that `inner` holds. Of a file that ends before its samples, only what is there is
 /// shown.
 pub(crate) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
+    read(inner, next_file)
+}
+
+/// Returns true if at least one sample of each channel follows the headers. Reads no further than that: a few reads answer
+/// for a file of any length.
+pub(crate) fn has_sample(inner: &mut (impl Read + Seek)) -> io::Result<bool> {
+    // Samples of unknown number need not be searched for a file behind them.
+    let shape = read(inner, |_, _, end| Ok(end))?;
+    // A `fmt ` chunk says how many bytes a sample of each channel takes.
+    let block =
+        shape.header.get(32..34).and_then(<[u8]>::first_chunk).map(|block| u16::from_le_bytes(*block));
+    Ok(shape.length >= u64::from(block.unwrap_or(1)).max(1))
+}
+
+/// Reads the chunks up to the samples. `samples_end` says where samples of unknown number end: it gets where they begin,
+/// and where the file ends.
+fn read<R: Read + Seek>(
+    inner: &mut R,
+    samples_end: impl Fn(&mut R, u64, u64) -> io::Result<u64>,
+) -> io::Result<Shape> {
     let end = inner.seek(SeekFrom::End(0))?;
     let header = b"RIFF\xff\xff\xff\xffWAVE".to_vec();
     let mut shape = Shape { header, data: end, length: 0, end, is_cut: true };
@@ -50,7 +70,7 @@ pub(crate) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
                     (u32::MAX, Some(length)) => length,
                     (size, _) => u64::from(size),
                 };
-                samples(inner, &mut shape, chunk.start, stated)?;
+                samples(inner, &mut shape, chunk.start, stated, &samples_end)?;
                 let shown = u32::try_from(shape.length).unwrap_or(u32::MAX);
                 shape.header.extend_from_slice(b"data");
                 shape.header.extend_from_slice(&shown.to_le_bytes());
@@ -65,7 +85,13 @@ pub(crate) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
 }
 
 /// Finds how many bytes of samples there are from `start` on, of which the header states so many.
-fn samples(inner: &mut (impl Read + Seek), shape: &mut Shape, start: u64, stated: u64) -> io::Result<()> {
+fn samples<R: Read + Seek>(
+    inner: &mut R,
+    shape: &mut Shape,
+    start: u64,
+    stated: u64,
+    samples_end: impl Fn(&mut R, u64, u64) -> io::Result<u64>,
+) -> io::Result<()> {
     let end = shape.end;
     let there = end.saturating_sub(start);
     shape.data = start;
@@ -76,7 +102,7 @@ fn samples(inner: &mut (impl Read + Seek), shape: &mut Shape, start: u64, stated
         size => size > there && size >= u64::from(UNKNOWN),
     };
     if is_placeholder {
-        shape.end = next_file(inner, start, end)?;
+        shape.end = samples_end(inner, start, end)?;
         shape.length = shape.end - start;
         shape.is_cut = false;
     } else if stated > there {
@@ -113,14 +139,4 @@ fn next_file(inner: &mut (impl Read + Seek), start: u64, end: u64) -> io::Result
         at += SEARCHED as u64;
     }
     Ok(end)
-}
-
-impl Shape {
-    /// Returns true if at least one sample of each channel is there.
-    pub(crate) fn has_sample(&self) -> bool {
-        // A `fmt ` chunk says how many bytes these are.
-        let block =
-            self.header.get(32..34).and_then(<[u8]>::first_chunk).map(|block| u16::from_le_bytes(*block));
-        self.length >= u64::from(block.unwrap_or(1)).max(1)
-    }
 }

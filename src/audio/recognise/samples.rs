@@ -15,8 +15,7 @@ fn judged(container: Container, has_sound: bool) -> Result<Container, NoAudio> {
 
 /// Judges the WAVE file that starts at `offset`.
 pub(super) fn wave(source: &mut impl Source, offset: u64) -> io::Result<Result<Container, NoAudio>> {
-    let has_sample =
-        ask_bytes(source, offset, |mut stretch| Some(wave::shape(&mut stretch).ok()?.has_sample()))?;
+    let has_sample = ask_bytes(source, offset, |mut stretch| wave::has_sample(&mut stretch).ok())?;
     Ok(judged(Container::Wav, has_sample == Some(true)))
 }
 

@@ -112,6 +112,16 @@ fn the_names_follow_the_media_types() {
 }
 
 #[test]
+fn a_long_recording_whose_header_states_no_length_has_sound() {
+    let speech = fixture("speech.wav");
+    let samples = vec![3; 6 << 20];
+    for (whole, stated) in [(36, 0_u32), (6 << 20, 0), (u32::MAX, u32::MAX), (0x7fff_ffff, 0x7fff_f000)] {
+        let head = [&speech[..4], &whole.to_le_bytes(), &speech[8..40], &stated.to_le_bytes()].concat();
+        assert_eq!(verdict(&[head, samples.clone()].concat()), Ok(Container::Wav), "{whole} {stated}");
+    }
+}
+
+#[test]
 fn a_header_without_sound_is_soundless() {
     let soundless = |bytes: &[u8], container: Container| {
         let shown = &bytes[..bytes.len().min(16)];

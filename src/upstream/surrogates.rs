@@ -65,6 +65,32 @@ pub fn settled(text: &str) -> Cow<'_, str> {
     Cow::Owned(settled)
 }
 
+/// Returns the halves and the other UTF-16 units of a text.
+#[must_use]
+pub fn units(text: &str) -> Vec<u16> {
+    let mut units = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        match unit_of(character) {
+            Some(unit) => units.push(unit),
+            None => units.extend_from_slice(character.encode_utf16(&mut [0; 2])),
+        }
+    }
+    units
+}
+
+/// Returns the text of these UTF-16 units; a single half becomes its stand-in.
+#[must_use]
+pub fn from_units(units: &[u16]) -> String {
+    let mut text = String::with_capacity(units.len());
+    for decoded in char::decode_utf16(units.iter().copied()) {
+        match decoded {
+            Ok(character) => push(&mut text, character),
+            Err(half) => push_unit(&mut text, half.unpaired_surrogate()),
+        }
+    }
+    text
+}
+
 /// The half at the end of a text, whose other half may begin the next one.
 #[derive(Debug, Clone, Copy, Default)]
 struct Half(Option<u16>);

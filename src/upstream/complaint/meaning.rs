@@ -23,10 +23,18 @@ const OF_ACCOUNTS: &[&str] = &[
     "country, region, or territory not supported",
     "is not available in your country",
     "is not available in your region",
+    "is not available in your location",
     "enable billing",
     "billing is disabled",
     "billing is not enabled",
     "billing account",
+    "plans & billing",
+    "credit balance",
+    "insufficient credit",
+    "insufficient balance",
+    "insufficient funds",
+    "purchase credits",
+    "account is not active",
 ];
 
 /// Returns what a code says that knows more than the status.

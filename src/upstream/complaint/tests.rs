@@ -185,6 +185,11 @@ fn an_account_or_a_region_that_is_refused_is_not_the_requests_fault() {
         ),
         (429, r#"{"error":{"message":"Your account is not active","code":"billing_not_active"}}"#),
         (
+            400,
+            r#"{"error":{"message":"Your credit balance is too low to access the API. Please go to Plans & Billing."}}"#,
+        ),
+        (400, r#"{"error":{"message":"Insufficient balance"}}"#),
+        (
             403,
             r#"{"error":{"code":403,"message":"x","status":"PERMISSION_DENIED","details":[{"reason":"SERVICE_DISABLED"}]}}"#,
         ),

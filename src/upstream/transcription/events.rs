@@ -8,7 +8,7 @@ use crate::upstream::lenient::text;
 use crate::upstream::openai_wire::chunk::{self, Chunk};
 use crate::upstream::openai_wire::events::ObjectReader;
 use crate::upstream::openai_wire::usage::usage_in;
-use crate::upstream::surrogates::{guarded, settled};
+use crate::upstream::surrogates::{from_units, units};
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::{FinishReason, Usage};
 
@@ -125,9 +125,10 @@ impl Transcribed {
 
     /// Returns what the whole text says behind what was said. Where it says something else, what was said stands.
     fn unsaid(&self, whole: &str) -> Option<String> {
-        let (said, whole) = (settled(&self.said), settled(whole));
-        let rest = whole.trim_start().strip_prefix(said.trim_start())?;
-        (!rest.trim().is_empty()).then(|| guarded(rest).into_owned())
+        // Compared by halves: the last delta may end between the two of a character.
+        let (said, whole) = (units(self.said.trim_start()), units(whole.trim_start()));
+        let rest = from_units(whole.strip_prefix(said.as_slice())?);
+        (!rest.trim().is_empty()).then_some(rest)
     }
 
     fn take_chunk(&mut self, event: &Value, batch: &mut Batch) {

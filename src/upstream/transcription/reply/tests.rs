@@ -310,6 +310,8 @@ fn the_rest_of_a_whole_text_follows_its_deltas() {
     let halves = "data: {\"type\":\"transcript.text.delta\",\"delta\":\"a\\ud83d\"}\n\n\
                   data: {\"type\":\"transcript.text.delta\",\"delta\":\"\\ude00\"}\n\n";
     assert_eq!(read(SSE, &(halves.to_owned() + &done("a😀 b"))).0, "a😀 b");
+    let first_half = halves.split_inclusive("\n\n").next().unwrap().to_owned();
+    assert_eq!(read(SSE, &(first_half + &done("a😀 b"))).0, "a😀 b");
 }
 
 #[test]

@@ -85,8 +85,9 @@
 //!   one outcome, and only the store can say which.
 //! - Nothing waits for durability without end: what cannot be recorded for a few seconds is
 //!   [stalled](task::chunk_log::Mark::stalled), which its callers are told; it is recorded as soon as it can be.
-//! - What is written is written to the files that were opened at the start, and what is read from a disk to be sent
-//!   anywhere has the checksum that it was written with.
+//! - What is written is written to the files that were opened at the start. Audio that is read from a disk to be sent
+//!   anywhere has the checksum that it was written with, and so has an ended stream that is read back whole; pieces of a
+//!   stream that is sent from its journal are checked by their lengths only.
 //! - Before the store has a task nobody can find it, nothing of its call is published, and nothing of it is recorded.
 //! - What a subscriber has seen is in the journal; a kill does not take it back.
 //! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues
@@ -123,7 +124,7 @@
 //! - A response that may be large takes its share of [`ResponseMemory`](memory::ResponseMemory) before its parts are read,
 //!   and holds it until it is sent. The HTTP server gets any body in [pieces](api::pieces): it copies what it is given.
 //!   [Metrics](api::metrics), which need no key, take no share: their texts are dropped after a time, read or not.
-//! - What lies in a socket is read before a [`deadline`] is judged: a freeze of this process is nobody's fault.
+//! - What lies in a socket is read before a [`deadline`] is judged: a freeze of this process is not taken for a fault of the other side.
 //! - What stands beside an answer's text never costs the answer: replies are looked into with [`upstream::lenient`], and never
 //!   parsed into types.
 //! - What is counted costs an atomic once for a task, a call, a batch of chunks, a commit or a subscription, and nothing

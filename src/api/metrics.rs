@@ -1,7 +1,7 @@
 //! `GET /metrics`, where it is to be served: by the main listener, or by one of its own.
 //!
-//! No key is needed, so clients that do not read must not hold memory. A response borrows its text: whoever writes the
-//! texts keeps them for long enough to be read, and drops them whether or not they were.
+//! No key is needed, so clients that do not read must not hold memory. A response borrows its text: the
+//! scraper keeps each text for long enough to be read, and drops it whether or not it was.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};

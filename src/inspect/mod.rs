@@ -74,7 +74,7 @@ const BOUNDS: Bounds = Bounds { seconds: 86_400.0, samples: 86_400 * 48_000 * 2 
 /// Why there is no report, or no whole one.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// The listener, or [`Stop`], said that nobody reads any more.
+    /// The listener, or [`Stop`], said that the report is no longer read.
     #[error("the reader of the report has gone")]
     Stopped,
     /// Nothing in the file can be decoded. The text is for the one who sent it.

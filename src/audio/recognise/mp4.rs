@@ -13,7 +13,7 @@ const OTHER_FIRST: [&[u8]; 7] = [b"wide", b"free", b"skip", b"moov", b"mdat", b"
 /// Judges the file that starts at `offset`; `None` if it is no MPEG-4 file.
 ///
 /// It holds sound if a track of sound lists a sample that is there, or a fragment does. Without the index, `moov`,
-/// nobody can play the rest.
+/// the rest cannot be played.
 pub(super) fn at(
     source: &mut impl Source,
     offset: u64,

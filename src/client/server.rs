@@ -9,7 +9,7 @@ use actix_tls::connect::rustls_0_23::webpki_roots_cert_store;
 use awc::error::PayloadError;
 use awc::http::StatusCode;
 use awc::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use awc::{Client, ClientRequest, ClientResponse};
+use awc::{ClientRequest, ClientResponse};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::LocalBoxStream;
@@ -26,9 +26,9 @@ use super::replies::{Models, Task};
 use super::upload::{Sent, Upload};
 use crate::config::Secret;
 use crate::deadline::timeout;
-use crate::net;
+use crate::net::client::{HTTP_1_1, HttpClient};
 
-/// Name look-up and TCP together, and TLS, may take this long each.
+/// Name look-up, TCP and TLS together may take this long.
 const CONNECT: Duration = Duration::from_secs(10);
 /// A call without audio is answered by then.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -54,7 +54,7 @@ pub struct BadAuthority {
 
 /// A server, with the key that it is called with.
 pub struct Server {
-    client: Client,
+    client: HttpClient,
     url: BaseUrl,
     key: Secret,
 }
@@ -76,9 +76,8 @@ impl Server {
             None => webpki_roots_cert_store(),
         };
         let mut trust = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        // One stream at a time has no use for HTTP/2, and how a body ends is known for HTTP/1.1.
-        trust.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let client = net::client::trusting(Arc::new(trust), CONNECT);
+        trust.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        let client = HttpClient::trusting(&Arc::new(trust), CONNECT);
         Ok(Self { client, url: profile.url.clone(), key: profile.key.clone() })
     }
 
@@ -172,7 +171,7 @@ impl Server {
         // The names of methods are always valid.
         let method = method.parse().unwrap_or_default();
         self.client
-            .request(method, self.url.of(path))
+            .request(method, &self.url.of(path))
             .insert_header((AUTHORIZATION, format!("Bearer {}", self.key.expose())))
             .insert_header(("User-Agent", concat!("hearken/", env!("CARGO_PKG_VERSION"))))
     }

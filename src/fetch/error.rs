@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::audio::gate::Refusal;
 use crate::audio::no_audio::{NoAudio, Origin};
 use crate::error::{ErrorCode, Failure};
+use crate::net::response_head::BadHead;
 use crate::store::StoreError;
 
 /// Why there is no audio behind a URL, for now or at all.
@@ -46,9 +47,9 @@ pub enum FetchError {
     /// The server sends more than it says.
     #[error("its server sends more than the Content-Length that it states")]
     Surplus,
-    /// The server states the length of its answer twice.
-    #[error("its server states the length of its answer more than once")]
-    Lengths,
+    /// The head of the answer contradicts itself, or states what was not asked for.
+    #[error("its server's answer states {0}")]
+    BadHead(BadHead),
     /// Far more comes than the largest file.
     #[error("its server sends far more than a file of the largest size that is taken")]
     Flood,
@@ -59,7 +60,7 @@ pub enum FetchError {
     #[error("the head of its server's answer is too long: more than 96 header fields, or 128 KiB")]
     Head,
     /// The head of the answer has fields that the HTTP client refuses.
-    #[error("its server's answer has header fields that break the rules of HTTP, or two lengths")]
+    #[error("its server's answer has header fields that break the rules of HTTP")]
     Fields,
     /// The server sends a part of the file.
     #[error("its server sends only a part of the file (status 206), though all of it was asked for")]
@@ -113,7 +114,7 @@ impl FetchError {
             | Self::Redirects(_)
             | Self::Tls
             | Self::Surplus
-            | Self::Lengths
+            | Self::BadHead(_)
             | Self::Flood
             | Self::Framing
             | Self::Head

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use actix_rt::task::spawn_blocking;
 use actix_web::error::ParseError;
+use awc::ClientResponse;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
-use awc::http::StatusCode;
 use awc::http::header::{self, HeaderMap};
-use awc::{Client, ClientResponse};
+use awc::http::{Method, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use percent_encoding::{CONTROLS, percent_encode};
@@ -29,10 +29,10 @@ use url::Url;
 use crate::audio::Audio;
 use crate::config::FetchConfig;
 use crate::deadline::timeout_at;
-use crate::net::client::client;
-use crate::net::honest_stream::{Lengths, Surplus};
+use crate::net::client::HttpClient;
 use crate::net::metered::Flood;
 use crate::net::reach::{Forbidden, Reach, Resolve, System};
+use crate::net::response_head::{BadHead, Surplus};
 use crate::store::Store;
 
 pub use error::FetchError;
@@ -113,7 +113,7 @@ impl Fetcher {
 
     async fn attempt(&self, store: &Store, url: &Url, max_text_bytes: u64) -> Result<Fetched, FetchError> {
         // A client of its own for each: no connection outlives the download for which its address was judged.
-        let client = client(self.config.connect_timeout, self.reach.clone());
+        let client = HttpClient::new(self.config.connect_timeout, self.reach.clone());
         let mut url = url.clone();
         for hop in 0..=self.config.max_redirects {
             self.config.gate.check(&url).map_err(|refusal| match hop {
@@ -139,9 +139,9 @@ impl Fetcher {
         Err(FetchError::Redirects(self.config.max_redirects))
     }
 
-    async fn ask(&self, client: &Client, url: &Url) -> Result<ClientResponse, FetchError> {
+    async fn ask(&self, client: &HttpClient, url: &Url) -> Result<ClientResponse, FetchError> {
         client
-            .get(url.as_str())
+            .request(Method::GET, url.as_str())
             .insert_header((header::USER_AGENT, USER_AGENT))
             .insert_header((header::ACCEPT, "audio/*, */*;q=0.5"))
             .insert_header((header::ACCEPT_ENCODING, "identity"))
@@ -167,7 +167,7 @@ impl Fetcher {
         }
         let declared = media_type(response.headers());
         let intake = Intake::new(store.download().await?, coding, bounds);
-        let (audio, file_bytes) = take_in(response, length, intake).await?;
+        let (audio, file_bytes) = take_in(response, intake).await?;
         Ok(Fetched { audio, file_bytes, declared })
     }
 }
@@ -175,17 +175,14 @@ impl Fetcher {
 /// Takes in a body as it comes; never more of it than a piece is held. Returns the audio and the length of its file.
 async fn take_in(
     mut body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-    length: Option<u64>,
     mut intake: Intake,
 ) -> Result<(Audio, u64), FetchError> {
     let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-    let mut received = 0;
     while let Some(bytes) = body.next().await {
         let bytes = bytes.map_err(|err| match err {
             PayloadError::Io(err) | PayloadError::Incomplete(Some(err)) => broken_off(&err),
             _ => FetchError::Disconnected,
         })?;
-        received += bytes.len() as u64;
         piece.extend_from_slice(&bytes);
         if piece.len() >= PIECE_BYTES {
             (intake, piece) = blocking(move || {
@@ -196,18 +193,17 @@ async fn take_in(
             .await?;
         }
     }
-    // Over TLS a connection that closes politely in mid-body looks like an end.
-    if length.is_some_and(|length| length != received) {
-        return Err(FetchError::Disconnected);
-    }
     blocking(move || intake.take(&piece)?.finish()).await
 }
 
 /// What a failure to read means.
 fn broken_off(err: &std::io::Error) -> FetchError {
-    match err.get_ref() {
+    let inner = err.get_ref();
+    if let Some(bad) = inner.and_then(|inner| inner.downcast_ref::<BadHead>()) {
+        return FetchError::BadHead(*bad);
+    }
+    match inner {
         Some(inner) if inner.is::<Surplus>() => FetchError::Surplus,
-        Some(inner) if inner.is::<Lengths>() => FetchError::Lengths,
         Some(inner) if inner.is::<Flood>() => FetchError::Flood,
         // So actix-http calls a chunk whose size is none.
         _ if err.kind() == std::io::ErrorKind::InvalidInput => FetchError::Framing,

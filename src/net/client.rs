@@ -1,72 +1,159 @@
-//! awc clients: how they connect, and what they never do.
+//! HTTP clients: how they connect, and what they never do.
 //!
-//! A client cannot leave its thread. Redirects are never followed here, since they lead elsewhere than whoever asks
-//! has looked; proxies of the environment are unknown to awc; and its one timeout for everything is switched off,
-//! because those who ask have better ones.
+//! A client cannot leave its thread. Redirects are never followed here, because they may lead to a host that the caller has
+//! not judged; proxies of the environment are unknown to awc; and its one timeout for everything is switched off,
+//! because the callers have better ones.
+//!
+//! Over TLS, too, HTTP/1.1 is spoken: awc is given a connection that is encrypted already, under the name of a plain one, so
+//! that [`HonestStream`] stands between the two. Each call has a connection of its own, so HTTP/2 would save handshakes only.
 
-use std::sync::Arc;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use actix_tls::connect::rustls_0_23::webpki_roots_cert_store;
 use actix_tls::connect::tcp::TcpConnectorService;
 use actix_tls::connect::{
-    ConnectError as TcpConnectError, ConnectInfo, Connection, Connector as TcpConnector, ConnectorService,
+    ConnectError, ConnectInfo, Connection, Connector as TcpConnector, ConnectorService,
 };
 use actix_web::dev::{Service, fn_service};
-use awc::http::Uri;
-use awc::{Client, Connector};
+use awc::http::{Method, Uri};
+use awc::{Client, ClientRequest, Connector};
 use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio_rustls::TlsConnector;
 
 use super::honest_stream::HonestStream;
 use super::metered::Metered;
 use super::reach::{Reach, judged};
+use super::wire::Wire;
 
-/// A client that connects to whom it may reach. Name look-up and TCP together, and TLS, may take `connect_timeout`
-/// each.
-#[must_use]
-pub fn client(connect_timeout: Duration, reach: Reach) -> Client {
-    finished(Connector::new().connector(tcp(reach)), connect_timeout)
+/// Trusts the authorities that browsers trust.
+static PUBLIC_TRUST: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
+    let roots = webpki_roots_cert_store();
+    let mut trust = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    trust.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    Arc::new(trust)
+});
+
+/// The name of HTTP/1.1 in the TLS handshake.
+pub const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// Makes requests to `http` and `https` URLs; cheap to clone.
+#[derive(Clone)]
+pub struct HttpClient {
+    plain: Client,
+    secure: Client,
 }
 
-/// A client that connects to whomever it is told to, and trusts in TLS whom `trust` says.
-#[must_use]
-pub fn trusting(trust: Arc<ClientConfig>, connect_timeout: Duration) -> Client {
-    finished(Connector::new().connector(tcp(Reach::Anybody)).rustls_0_23(trust), connect_timeout)
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HttpClient")
+    }
 }
 
-fn finished<S>(connector: Connector<S>, connect_timeout: Duration) -> Client
-where
-    S: Service<ConnectInfo<Uri>, Response = Connection<Uri, HonestStream>, Error = TcpConnectError>
-        + Clone
-        + 'static,
-{
-    // How many connections there are is bounded by the tasks that run, not here.
-    let connector = connector.timeout(connect_timeout).handshake_timeout(connect_timeout).limit(0);
-    Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
+impl HttpClient {
+    /// Makes a client that connects within `reach`. Name look-up, TCP and TLS together may take `connect_timeout`.
+    #[must_use]
+    pub fn new(connect_timeout: Duration, reach: Reach) -> Self {
+        Self::with(connect_timeout, &reach, &PUBLIC_TRUST)
+    }
+
+    /// Makes a client that connects to every host, and trusts in TLS the authorities of `trust`, which offers
+    /// [HTTP/1.1](HTTP_1_1) alone.
+    #[must_use]
+    pub fn trusting(trust: &Arc<ClientConfig>, connect_timeout: Duration) -> Self {
+        Self::with(connect_timeout, &Reach::Anybody, trust)
+    }
+
+    fn with(connect_timeout: Duration, reach: &Reach, trust: &Arc<ClientConfig>) -> Self {
+        let client = |tls: Option<&Arc<ClientConfig>>| {
+            let connector = Connector::new().connector(connect(reach.clone(), tls.cloned()));
+            // How many connections there are is bounded by the tasks that run, not here.
+            let connector = connector.timeout(connect_timeout).limit(0);
+            Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
+        };
+        Self { plain: client(None), secure: client(Some(trust)) }
+    }
+
+    /// Begins a request. A URL that is none fails when the request is sent.
+    #[must_use]
+    pub fn request(&self, method: Method, url: &str) -> ClientRequest {
+        match url.parse().ok().and_then(disguised) {
+            Some(url) => self.secure.request(method, url),
+            None => self.plain.request(method, url),
+        }
+    }
+}
+
+/// Returns an `https` URL as a plain one with the same port, because awc encrypts for `https` itself. `None` if it is
+/// another one.
+fn disguised(url: Uri) -> Option<Uri> {
+    let mut parts = url.into_parts();
+    if parts.scheme.as_ref()?.as_str() != "https" {
+        return None;
+    }
+    let authority = parts.authority.take()?;
+    let is_explicit = authority.port_u16().is_some();
+    parts.authority = Some(if is_explicit { authority } else { format!("{authority}:443").parse().ok()? });
+    parts.scheme = Some(awc::http::uri::Scheme::HTTP);
+    Uri::from_parts(parts).ok()
 }
 
 /// Connects, over streams that tell how a response ends.
-fn tcp(
+fn connect(
     reach: Reach,
-) -> impl Service<ConnectInfo<Uri>, Response = Connection<Uri, HonestStream>, Error = TcpConnectError>
-+ Clone
-+ 'static {
+    tls: Option<Arc<ClientConfig>>,
+) -> impl Service<ConnectInfo<Uri>, Response = Connection<Uri, HonestStream>, Error = ConnectError> + Clone + 'static
+{
     let anybody: ConnectorService = TcpConnector::default().service();
     fn_service(move |target: ConnectInfo<Uri>| {
-        let (anybody, reach) = (anybody.clone(), reach.clone());
+        let (anybody, reach, tls) = (anybody.clone(), reach.clone(), tls.clone());
         async move {
+            let host = target.hostname().to_owned();
             let (connected, most_bytes) = match reach {
                 Reach::Anybody => (anybody.call(target).await?, u64::MAX),
                 Reach::Through { gate, resolver, most_bytes } => {
-                    let (host, port) = (target.hostname().to_owned(), target.port());
-                    let addresses = judged(&gate, &*resolver, &host, port).await?;
+                    let addresses = judged(&gate, &*resolver, &host, target.port()).await?;
                     (TcpConnectorService::default().call(target.set_addrs(addresses)).await?, most_bytes)
                 }
             };
             let (tcp, uri) = connected.into_parts();
             // A request goes out at once; where the system refuses, it goes out a little later.
             let _ = tcp.set_nodelay(true);
-            let plain = uri.scheme_str() == Some("http");
-            Ok(Connection::new(uri, HonestStream::new(Metered::new(tcp, most_bytes), plain)))
+            let tcp = Metered::new(tcp, most_bytes);
+            let wire = match tls {
+                None => Wire::Plain(tcp),
+                Some(trust) => encrypted(trust, &host, tcp).await.map_err(ConnectError::Io)?,
+            };
+            Ok(Connection::new(uri, HonestStream::new(wire)))
         }
     })
+}
+
+async fn encrypted(trust: Arc<ClientConfig>, host: &str, tcp: Metered) -> io::Result<Wire> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(bare).map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
+    Ok(Wire::Tls(Box::new(TlsConnector::from(trust).connect(name, tcp).await?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encrypted_url_keeps_its_host_port_and_path() {
+        for (url, expected) in [
+            ("https://h.example/a?b=c%20d", Some("http://h.example:443/a?b=c%20d")),
+            ("https://h.example:8443/", Some("http://h.example:8443/")),
+            ("https://[::1]/x", Some("http://[::1]:443/x")),
+            ("https://u:p@h/x", Some("http://u:p@h:443/x")),
+            ("http://h/x", None),
+            ("/x", None),
+        ] {
+            let found = disguised(url.parse().unwrap()).map(|url| url.to_string());
+            assert_eq!(found.as_deref(), expected, "{url}");
+        }
+    }
 }

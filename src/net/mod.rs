@@ -1,8 +1,12 @@
 //! Outgoing connections: whom they may go to, how much they may bring, and how a response over them ends.
 //!
-//! Everything that hearken asks of other servers goes through an [awc client](client::client) of this folder.
+//! Everything that hearken asks of other servers goes through an [`HttpClient`](client::HttpClient) of this folder.
 
 pub mod client;
 pub mod honest_stream;
 pub mod metered;
 pub mod reach;
+pub mod response_head;
+#[cfg(test)]
+mod tests;
+pub mod wire;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use awc::Client;
 use awc::error::{ConnectError, SendRequestError};
-use awc::http::StatusCode;
 use awc::http::header;
+use awc::http::{Method, StatusCode};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -13,7 +12,7 @@ use prost::Message;
 use tokio::time::timeout;
 
 use crate::config::TracesConfig;
-use crate::net;
+use crate::net::client::HttpClient;
 use crate::net::reach::Reach;
 
 /// Name look-up and TCP, and TLS.
@@ -27,7 +26,7 @@ const MAX_WORDS: usize = 200;
 
 /// The collector, from this thread.
 pub(super) struct Collector {
-    client: Client,
+    client: HttpClient,
     config: TracesConfig,
 }
 
@@ -57,7 +56,7 @@ pub(super) enum Failure {
 
 impl Collector {
     pub(super) fn new(config: TracesConfig) -> Self {
-        Self { client: net::client::client(CONNECT, Reach::Anybody), config }
+        Self { client: HttpClient::new(CONNECT, Reach::Anybody), config }
     }
 
     pub(super) async fn post(&self, message: &ExportTraceServiceRequest) -> Result<Accepted, Failure> {
@@ -69,7 +68,7 @@ impl Collector {
     async fn exchange(&self, body: Vec<u8>) -> Result<Accepted, Failure> {
         let mut request = self
             .client
-            .post(self.config.endpoint.as_str())
+            .request(Method::POST, self.config.endpoint.as_str())
             .insert_header((header::CONTENT_TYPE, "application/x-protobuf"))
             .insert_header((header::ACCEPT_ENCODING, "identity"))
             .no_decompress();

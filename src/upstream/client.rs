@@ -2,27 +2,29 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::time::Duration;
 
 use actix_web::error::ParseError;
-use awc::Client;
 use awc::error::{ConnectError, SendRequestError};
 
+use super::decoded::TooMuch;
 use super::{Stage, UpstreamError};
-use crate::net;
+use crate::net::client::HttpClient;
 use crate::net::reach::Reach;
+use crate::net::response_head::{BadHead, Surplus};
 
 thread_local! {
-    static CLIENTS: RefCell<HashMap<Duration, Client>> = RefCell::new(HashMap::new());
+    static CLIENTS: RefCell<HashMap<Duration, HttpClient>> = RefCell::new(HashMap::new());
 }
 
 /// This thread's client with the given connect timeout.
 #[must_use]
-pub fn client(connect_timeout: Duration) -> Client {
+pub fn client(connect_timeout: Duration) -> HttpClient {
     CLIENTS.with_borrow_mut(|clients| {
         clients
             .entry(connect_timeout)
-            .or_insert_with(|| net::client::client(connect_timeout, Reach::Anybody))
+            .or_insert_with(|| HttpClient::new(connect_timeout, Reach::Anybody))
             .clone()
     })
 }
@@ -35,12 +37,12 @@ pub fn send_error(err: &SendRequestError, connect_timeout: Duration) -> Upstream
             UpstreamError::Timeout(Stage::Connect, connect_timeout)
         }
         SendRequestError::Connect(ConnectError::Io(err))
-            if err.kind() == std::io::ErrorKind::ConnectionRefused =>
+            if err.kind() == io::ErrorKind::ConnectionRefused =>
         {
             UpstreamError::Connect("connection refused".to_owned())
         }
         // So rustls calls a certificate that it does not trust, and everything else that it does not like.
-        SendRequestError::Connect(ConnectError::Io(err)) if err.kind() == std::io::ErrorKind::InvalidData => {
+        SendRequestError::Connect(ConnectError::Io(err)) if err.kind() == io::ErrorKind::InvalidData => {
             UpstreamError::Connect("the TLS handshake failed".to_owned())
         }
         SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => {
@@ -49,10 +51,29 @@ pub fn send_error(err: &SendRequestError, connect_timeout: Duration) -> Upstream
         // So awc calls a connection that came about and closed before the head of a response.
         SendRequestError::Connect(ConnectError::Disconnected) => UpstreamError::Disconnected,
         SendRequestError::Connect(_) => UpstreamError::Connect("no connection".to_owned()),
-        SendRequestError::Response(ParseError::Io(_) | ParseError::Incomplete) => UpstreamError::Disconnected,
+        SendRequestError::Response(ParseError::Io(err)) => broken_off(err),
+        SendRequestError::Response(ParseError::Incomplete) => UpstreamError::Disconnected,
         // So awc calls what our own side of the request could not deliver: its audio.
         SendRequestError::Body(_) => UpstreamError::AudioLost,
+        SendRequestError::Response(ParseError::TooLarge) => {
+            UpstreamError::Invalid("the head of its response is too long".to_owned())
+        }
         SendRequestError::Response(_) => UpstreamError::Invalid("its response is not HTTP".to_owned()),
         _ => UpstreamError::Disconnected,
+    }
+}
+
+/// What it means that a response could not be read on.
+#[must_use]
+pub fn broken_off(err: &io::Error) -> UpstreamError {
+    let inner = err.get_ref();
+    if let Some(bad) = inner.and_then(|inner| inner.downcast_ref::<BadHead>()) {
+        UpstreamError::Invalid(format!("its response states {bad}"))
+    } else if inner.is_some_and(|inner| inner.is::<Surplus>()) {
+        UpstreamError::Invalid("its response is longer than the Content-Length that it states".to_owned())
+    } else if inner.is_some_and(|inner| inner.is::<TooMuch>()) {
+        UpstreamError::Invalid(err.to_string())
+    } else {
+        UpstreamError::Disconnected
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
+use awc::http::Method;
 use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use futures_util::StreamExt;
 use tokio::time::Instant;
@@ -84,7 +85,7 @@ where
     B: MessageBody + 'static,
 {
     let Terms { connect_timeout, trace } = terms;
-    let mut request = client::client(connect_timeout).post(String::from(url));
+    let mut request = client::client(connect_timeout).request(Method::POST, url.as_str());
     if let Some(trace) = trace {
         request = request.insert_header((TRACEPARENT, trace.traceparent()));
         if let Some(state) = trace.tracestate() {

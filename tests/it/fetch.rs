@@ -363,6 +363,10 @@ fn what_cannot_be_used_is_told_apart() {
         "/two-lengths" => {
             asked.answer(200, &[("content-length", "10"), ("content-length", "12")], b"RIFF____WAVE");
         }
+        "/no-length" => asked.answer(200, &[("content-length", "many")], b"RIFF____WAVE"),
+        "/coded-transfer" => {
+            asked.write("HTTP/1.1 200 OK\r\ntransfer-encoding: rot13, chunked\r\n\r\n");
+        }
         "/bad-field" => {
             asked.write("HTTP/1.1 200 OK\r\nno field: 1\r\n: 2\r\n\r\n");
         }
@@ -395,7 +399,9 @@ fn what_cannot_be_used_is_told_apart() {
         ("/part-of-unknown", "audio_fetch_failed", "only a part of the file (status 206)"),
         ("/nowhere", "audio_fetch_failed", "redirects to what is not a URL"),
         ("/many-headers", "audio_fetch_failed", "more than 96 header fields"),
-        ("/two-lengths", "audio_fetch_failed", "length of its answer more than once"),
+        ("/two-lengths", "audio_fetch_failed", "two lengths that differ"),
+        ("/no-length", "audio_fetch_failed", "a length that is not a number"),
+        ("/coded-transfer", "audio_fetch_failed", "a transfer coding that was not asked for"),
         ("/bad-field", "audio_fetch_failed", "header fields that break the rules"),
         ("/bad-chunk", "audio_fetch_failed", "chunks that break the rules"),
         ("/cut-gzip", "audio_fetch_failed", "gzip"),
@@ -409,6 +415,39 @@ fn what_cannot_be_used_is_told_apart() {
         assert_eq!(error["param"], Value::Null, "a task's error has no param: {error}");
     }
     assert_eq!(upstream.requests(), 0);
+}
+
+#[test]
+fn heads_that_the_protocol_allows_are_read() {
+    let wav = fixture("audio/speech.wav");
+    let host = Host::serve(move |mut asked| {
+        let length = format!("content-length: {}\r\n", wav.len());
+        let (fields, body) = match asked.target.as_str() {
+            "/equal-lengths" => (length.repeat(2), wav.clone()),
+            "/folded" => (format!("x-note: one\r\n two\r\n\tthree\r\n{length}"), wav.clone()),
+            "/coded-transfer" => {
+                let coded = gzip(&wav);
+                let chunk = [format!("{:x}\r\n", coded.len()).as_bytes(), &coded, b"\r\n0\r\n\r\n"].concat();
+                ("transfer-encoding: gzip, chunked\r\n".to_owned(), chunk)
+            }
+            "/coded-until-close" => ("transfer-encoding: gzip\r\n".to_owned(), gzip(&wav)),
+            other => panic!("{other}"),
+        };
+        let head = format!("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\n{fields}\r\n");
+        asked.write(head);
+        asked.write(body);
+    });
+    let upstream = FakeUpstream::gemini().say("heard").start();
+    let hearken = start(&upstream, "");
+    let client = hearken.client();
+    for (number, path) in
+        ["/equal-lengths", "/folded", "/coded-transfer", "/coded-until-close"].iter().enumerate()
+    {
+        let task = task(&client, &host.url(path));
+        assert_eq!(task["status"], "completed", "{path}: {task}");
+        let sent = sent_audio(&upstream.request(number));
+        assert_eq!(sent["data"], base64(&fixture("audio/speech.wav")), "{path}");
+    }
 }
 
 #[test]

@@ -27,7 +27,8 @@ SCRIPTS
     split[=BYTES]    the body goes out in pieces of this many bytes (1): characters and frames are split
     usage=WHERE      chat: apart (on a chunk of its own, if asked for), beside (on the last chunk), none
     style=STYLE      transcription: openai, diarize, mistral, vllm or speaches
-    odd              beside the answer stands what JSON does not allow: NaN, half a character
+    odd              beside the answer stands what JSON does not allow: NaN, half a character; between the
+                     events, others that are no part of it: a string, a number, words
     gzip             the body is compressed, though nothing asks for it
     plain            transcription: `stream` is ignored, as by whisper-1
 

@@ -145,7 +145,10 @@ impl Score {
             Part::End => return Some(Act::End),
         };
         self.next = next;
-        let said = if self.shape.odd { with_oddities(&said) } else { said };
+        let mut said = if self.shape.odd { with_oddities(&said) } else { said };
+        if self.shape.odd && self.voice.content_type().starts_with("text/event-stream") && !said.is_empty() {
+            said += ODD_EVENTS;
+        }
         (!said.is_empty()).then(|| Act::Say(said.into()))
     }
 
@@ -188,6 +191,9 @@ impl Score {
         Act::Say(bytes.slice(..bytes.len() / 2))
     }
 }
+
+/// Events that are no part of an answer.
+const ODD_EVENTS: &str = "data: \"odd\"\n\ndata: 7\n\ndata: true\n\ndata: busy\n\n";
 
 /// A part with what servers write beside an answer, in its first object.
 fn with_oddities(part: &str) -> String {

@@ -65,7 +65,8 @@ pub struct Shape {
     pub usage: Option<UsagePlace>,
     /// How a transcription streams.
     pub style: Option<Style>,
-    /// Beside each part of the answer stands what no reader needs and JSON does not allow: `NaN`, half a surrogate pair.
+    /// Beside each part of the answer stands what no reader needs and JSON does not allow: `NaN`, half a surrogate pair; in a
+    /// stream of events, each is followed by events that are no part of an answer: a string, a number, words.
     pub odd: bool,
     /// The body is compressed, though nothing asks for it.
     pub gzip: bool,

@@ -15,6 +15,7 @@ use url::Url;
 
 use super::body::PiecedBody;
 use super::exchange::{self, KeyHeader};
+use super::objects::ObjectEvents;
 use super::reading::{Body, BodyReader, EventBody, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint};
 use crate::config::Secret;
@@ -58,7 +59,7 @@ impl Upstream for Gemini {
 /// Makes sense of the body of an answer. The channel's key is told so that no error's words hold it.
 #[must_use]
 pub fn reader(api_key: Secret) -> impl BodyReader {
-    EventBody::new(Reply::new(api_key))
+    EventBody::new(ObjectEvents::new(Reply::new(api_key.clone()), api_key))
 }
 
 async fn send(url: Url, api_key: &Secret, request: UpstreamRequest) -> Result<Body, UpstreamError> {

@@ -10,11 +10,13 @@ pub mod exchange;
 pub mod gemini;
 pub mod lenient;
 pub mod local;
+pub mod objects;
 pub mod openai;
 pub mod openai_wire;
 pub mod reading;
 pub mod redact;
 pub mod retry_after;
+pub mod skipped;
 pub mod surrogates;
 #[cfg(test)]
 pub mod testing;

@@ -1,11 +1,15 @@
-//! An event stream of JSON objects, with all that servers write beside it: the end mark, errors in every place, whole
-//! answers where no stream was made.
+//! A body of JSON objects, with all that servers write beside them: the end mark, errors in every place, whole answers
+//! where no stream was made, and events that are no part of an answer.
+//!
+//! An event that is JSON but no object, or words that hold no `{`, cannot have been a piece of the answer: it is skipped. An
+//! event that began as an object and is not JSON was one, so the answer has a hole, and the call fails.
 
 use serde_json::Value;
 
+use super::reading::EventReader;
+use super::skipped::Skipped;
+use super::{Batch, UpstreamError, complaint, lenient, surrogates};
 use crate::config::Secret;
-use crate::upstream::reading::EventReader;
-use crate::upstream::{Batch, UpstreamError, complaint, lenient, surrogates};
 use crate::wire::event_stream::Piece;
 
 /// Most text outside the event stream that is kept, in bytes: an error, or a whole answer.
@@ -39,11 +43,13 @@ pub trait ObjectReader {
     /// When the answer was not finished.
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// Was it said that the answer is complete?
-    fn is_complete(&self) -> bool;
+    /// As [`EventReader::is_complete`].
+    fn is_complete(&self) -> bool {
+        false
+    }
 }
 
-/// Gives the objects of an event stream to their reader.
+/// Gives the objects of a body to their reader.
 #[derive(Debug)]
 pub struct ObjectEvents<R> {
     reader: R,
@@ -54,6 +60,7 @@ pub struct ObjectEvents<R> {
     saw_object: bool,
     /// Came a line that belongs to no event and to no JSON?
     saw_other: bool,
+    skipped: Skipped,
 }
 
 impl<R: ObjectReader> ObjectEvents<R> {
@@ -66,6 +73,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
             tries_left: STRAY_TRIES,
             saw_object: false,
             saw_other: false,
+            skipped: Skipped::default(),
         }
     }
 
@@ -85,7 +93,10 @@ impl<R: ObjectReader> ObjectEvents<R> {
                 self.saw_object = true;
                 self.reader.take(name, json, batch)
             }
-            _ => Err(no_json()),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                self.skipped.add(kind_of(json));
+                Ok(())
+            }
         }
     }
 
@@ -101,21 +112,28 @@ impl<R: ObjectReader> ObjectEvents<R> {
         }
         if data.starts_with("[DONE]") {
             self.take_whole_stray(batch)?;
-            return if self.saw_object { self.reader.done(batch) } else { Err(empty()) };
+            return if self.saw_object { self.reader.done(batch) } else { Err(self.nothing()) };
         }
         if data.is_empty() {
             return Ok(());
         }
-        match lenient::parse(data) {
+        let parsed = lenient::parse(data);
+        match &parsed {
             Ok(json @ (Value::Object(_) | Value::Array(_) | Value::Null)) => {
-                self.take_json(name, &json, batch)
+                return self.take_json(name, json, batch);
             }
-            Ok(Value::String(words)) if self.take_words(&words, batch) => Ok(()),
-            _ if !data.starts_with('{') && self.take_words(&surrogates::guarded(raw), batch) => Ok(()),
-            // A heartbeat has a name of its own, and words of its own.
-            _ if !matches!(name, "" | "message") && !data.contains('{') => Ok(()),
-            _ => Err(no_json()),
+            Ok(Value::String(words)) if self.take_words(words, batch) => return Ok(()),
+            _ if !data.starts_with('{') && self.take_words(&surrogates::guarded(raw), batch) => return Ok(()),
+            Err(_) if data.contains('{') => {
+                return Err(UpstreamError::Invalid("an event whose JSON is damaged".to_owned()));
+            }
+            _ => {}
         }
+        // A heartbeat has a name of its own, and words of its own.
+        if matches!(name, "" | "message") {
+            self.skipped.add(parsed.as_ref().map_or("words that are not JSON", kind_of));
+        }
+        Ok(())
     }
 
     fn take_words(&mut self, words: &str, batch: &mut Batch) -> bool {
@@ -131,7 +149,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
             if let Some(data) = line.strip_prefix("error:") {
                 return Err(complaint::declared(data.trim(), self.secret.expose()));
             }
-            if !line.trim_start().starts_with(['{', '[']) {
+            if !may_begin_json(line) {
                 self.saw_other = true;
                 return Ok(());
             }
@@ -153,16 +171,57 @@ impl<R: ObjectReader> ObjectEvents<R> {
     fn take_whole_stray(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         let Ok(json) = lenient::parse(&self.stray) else { return Ok(()) };
         self.stray.clear();
+        // Where each line is an object, the next ones are as good.
+        self.tries_left = STRAY_TRIES;
         self.take_json("", &json, batch)
+    }
+
+    /// The body has ended: judges what still stands outside the event stream.
+    fn take_last_stray(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        if self.stray.is_empty() {
+            return Ok(());
+        }
+        let parsed = lenient::parse(&self.stray);
+        self.stray.clear();
+        match parsed {
+            Ok(json) => self.take_json("", &json, batch),
+            // Half an error behind a whole answer is no success, either.
+            Err(err) if err.is_eof() => Err(UpstreamError::Disconnected),
+            Err(_) => {
+                self.saw_other = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// What a body without a single object is.
+    fn nothing(&self) -> UpstreamError {
+        UpstreamError::Invalid(
+            if self.skipped.any() {
+                "events that are no JSON objects"
+            } else if self.saw_other {
+                "a body that is no event stream"
+            } else {
+                "an empty response"
+            }
+            .to_owned(),
+        )
     }
 }
 
-fn empty() -> UpstreamError {
-    UpstreamError::Invalid("an empty response".to_owned())
+fn kind_of(json: &Value) -> &'static str {
+    match json {
+        Value::String(_) => "a JSON string",
+        Value::Number(_) => "a JSON number",
+        _ => "a JSON boolean",
+    }
 }
 
-fn no_json() -> UpstreamError {
-    UpstreamError::Invalid("an event that is not OpenAI's JSON".to_owned())
+/// Returns true if a line outside the event stream may begin an object, or a list of objects.
+fn may_begin_json(line: &str) -> bool {
+    let line = line.trim();
+    let of_list = line.strip_prefix('[').map(str::trim_start);
+    line.starts_with('{') || of_list.is_some_and(|rest| rest.is_empty() || rest.starts_with(['{', '[', ']']))
 }
 
 impl<R: ObjectReader> EventReader for ObjectEvents<R> {
@@ -178,25 +237,7 @@ impl<R: ObjectReader> EventReader for ObjectEvents<R> {
     }
 
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
-        if !self.stray.is_empty() {
-            let json = lenient::parse(&self.stray).map_err(|err| {
-                // Half an error behind a whole answer is no success, either.
-                if err.is_eof() {
-                    UpstreamError::Disconnected
-                } else {
-                    UpstreamError::Invalid("a body that is no event stream".to_owned())
-                }
-            })?;
-            self.stray.clear();
-            self.take_json("", &json, batch)?;
-        }
-        if self.saw_object {
-            return self.reader.finish(batch);
-        }
-        Err(if self.saw_other {
-            UpstreamError::Invalid("a body that is no event stream".to_owned())
-        } else {
-            empty()
-        })
+        self.take_last_stray(batch)?;
+        if self.saw_object { self.reader.finish(batch) } else { Err(self.nothing()) }
     }
 }

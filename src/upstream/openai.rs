@@ -13,8 +13,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use url::Url;
 
 use super::body::PiecedBody;
+use super::objects::ObjectEvents;
 use super::openai_wire;
-use super::openai_wire::events::ObjectEvents;
 use super::reading::{Body, BodyReader, EventBody, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint, exchange};
 use crate::config::Secret;

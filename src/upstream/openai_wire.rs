@@ -1,12 +1,11 @@
 //! What OpenAI's APIs, and the many servers that imitate them, have in common on the wire: addresses and keys,
-//! events, chunks of a chat, counts of tokens, errors.
+//! chunks of a chat, counts of tokens, errors.
 //!
 //! Facts were taken from recorded traffic, from the sources of servers and SDKs and from public issues. Hardly a
 //! field is where and what OpenAI's description says at all of these servers, so nothing here is parsed into types
 //! that a surprising value would break: JSON is looked into, and what is not understood is passed over.
 
 pub mod chunk;
-pub mod events;
 pub mod usage;
 
 use awc::http::header;

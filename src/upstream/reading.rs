@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::LocalBoxStream;
 use futures_util::{Stream, StreamExt};
 
-use super::decoded::TooMuch;
+use super::client::broken_off;
 use super::surrogates::Joiner;
 use super::{Batch, UpstreamError, UpstreamEvent};
 use crate::deadline::Deadline;
@@ -19,7 +19,7 @@ use crate::wire::event_stream::{EventStreamDecoder, Piece};
 /// take many times as much memory.
 const MAX_EVENT_BYTES: usize = 4 << 20;
 
-/// As long is waited for what may follow a complete answer: counts, an error, the end.
+/// How long what may follow a complete answer is waited for: counts, an error, the end of the body.
 const AFTERWORD: Duration = Duration::from_secs(5);
 
 /// The body of a response.
@@ -41,7 +41,8 @@ pub trait BodyReader {
     /// When it amounts to no answer.
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// Was it said that the answer is complete, so that only counts or an error may follow?
+    /// Returns true once it was said that the answer is complete, so that only counts or an error may follow. From then on
+    /// a connection that breaks is the end of the body, and costs nothing of the answer.
     fn is_complete(&self) -> bool {
         false
     }
@@ -143,8 +144,10 @@ impl<R: BodyReader> Stream for Reading<R> {
         }
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         let next = match body.poll_next_unpin(cx) {
+            // A connection that breaks behind a complete answer takes nothing of it away.
+            Poll::Ready(Some(Err(_))) if this.reader.is_complete() => None,
             Poll::Ready(next) => next,
-            // Who holds the connection open behind a complete answer has nothing more to say.
+            // A server that holds the connection open behind a complete answer has nothing more to say.
             Poll::Pending if this.reader.is_complete() => {
                 let afterword = this.afterword.get_or_insert_with(|| Deadline::after(AFTERWORD));
                 ready!(afterword.poll_passed(cx));
@@ -164,9 +167,7 @@ impl<R: BodyReader> Stream for Reading<R> {
                 }
                 taken
             }
-            Some(Err(PayloadError::Io(err))) if err.get_ref().is_some_and(|inner| inner.is::<TooMuch>()) => {
-                Err(UpstreamError::Invalid(err.to_string()))
-            }
+            Some(Err(PayloadError::Io(err) | PayloadError::Incomplete(Some(err)))) => Err(broken_off(&err)),
             Some(Err(_)) => Err(UpstreamError::Disconnected),
             // Not to be asked again after its end: awc panics.
             None => {

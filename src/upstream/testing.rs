@@ -82,7 +82,11 @@ pub(crate) fn read_cut_body(reader: impl BodyReader, body: &[u8], cuts: &[usize]
     let batches = events(stream::iter(pieces).boxed_local(), reader).collect::<Vec<_>>();
     // Nothing waits here; what could wait has timers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let mut batches = runtime.block_on(batches);
+    outcome(runtime.block_on(batches))
+}
+
+/// What the batches of a call come to.
+pub(crate) fn outcome(mut batches: Vec<Result<Batch, UpstreamError>>) -> Outcome {
     let failed = batches.pop_if(|batch| batch.is_err()).map(|batch| batch.unwrap_err());
     let (mut text, mut kind_so_far, mut end) = (String::new(), TextKind::Content, None);
     let brackets = |kind| match kind {

@@ -41,7 +41,7 @@ const FAULTS: [Fault; 30] = [
     ("ends within a frame", Some("torn"), Some("torn+after=2")),
     ("ends without saying so", Some("unfinished+after=0"), Some("unfinished")),
     ("empty response", Some("empty"), None),
-    ("HTML, or nonsense", Some("garbage"), Some("garbage+after=2")),
+    ("HTML, or a damaged event", Some("garbage"), Some("garbage+after=2")),
     ("an error as an event", Some("error"), Some("error+after=2")),
     ("an error after the finish", None, Some("late-error")),
     ("400", Some("400"), None),
@@ -59,7 +59,7 @@ const FAULTS: [Fault; 30] = [
     ("the prompt is blocked", Some("blocked"), None),
     ("the filter ends the answer", None, Some("filtered")),
     ("every byte by itself: no fault", None, Some("split")),
-    ("`NaN` and half characters beside the answer: no fault", None, Some("odd")),
+    ("`NaN` beside the answer, and events of words or numbers between: no fault", None, Some("odd")),
     ("compressed unasked: no fault", None, Some("gzip")),
 ];
 

@@ -235,12 +235,40 @@ fn whoever_ignores_the_stream_answers_in_one_piece() {
 }
 
 #[test]
+fn a_connection_that_breaks_behind_the_finish_reason_takes_nothing_away() {
+    let stop = chunk(&json!({}), Some("stop"));
+    for script in [FakeUpstream::openai(), FakeUpstream::openai().with_length()] {
+        let choice = choice_of(script.say("Hello.").event(&stop).cut());
+        assert_eq!(
+            (&choice["message"]["content"], &choice["finish_reason"]),
+            (&json!("Hello."), &json!("stop"))
+        );
+    }
+}
+
+#[test]
+fn a_call_of_a_tool_is_told_as_one() {
+    let call = json!({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]});
+    let script =
+        FakeUpstream::openai().event(&chunk(&call, None)).event(&chunk(&json!({}), Some("tool_calls")));
+    let error = error_of(script.ends(), "upstream_invalid_response");
+    assert!(error["message"].as_str().unwrap().contains("the model called a tool"), "{error}");
+}
+
+#[test]
+fn what_a_model_spoke_is_the_answer() {
+    let spoken = |text: &str| chunk(&json!({"content": null, "audio": {"transcript": text}}), None);
+    let stop = chunk(&json!({}), Some("stop"));
+    let script = FakeUpstream::openai().event(&spoken("Hel")).event(&spoken("lo.")).event(&stop).ends();
+    assert_eq!(choice_of(script)["message"]["content"], "Hello.");
+}
+
+#[test]
 fn an_answer_that_stops_unfinished_is_never_a_success() {
     for script in [
         FakeUpstream::openai().say("Hel").ends(),
         FakeUpstream::openai().say("Hel").ends().until_close(),
         FakeUpstream::openai().say("Hel").ends().until_close_in_http_1_0(),
-        FakeUpstream::openai().say("Hel").event(&chunk(&json!({}), Some("stop"))).cut(),
         FakeUpstream::openai().say("Hel").cut(),
         FakeUpstream::openai().cut().with_length(),
         FakeUpstream::openai().slam(),

@@ -119,7 +119,7 @@ fn after_the_first_chunk_nothing_is_tried_again_and_what_came_stays_readable() {
             "upstream_error",
         ),
         (
-            FakeUpstream::gemini().say("half").raw("data: nonsense\r\n\r\n").ends(),
+            FakeUpstream::gemini().say("half").raw("data: {nonsense}\r\n\r\n").ends(),
             "upstream_invalid_response",
         ),
         (FakeUpstream::gemini().say("half").hold(), "upstream_timeout"),

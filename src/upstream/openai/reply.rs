@@ -2,11 +2,19 @@
 
 use serde_json::Value;
 
+use crate::task::answer::TextKind;
+use crate::upstream::objects::ObjectReader;
 use crate::upstream::openai_wire::chunk::{self, Chunk};
-use crate::upstream::openai_wire::events::ObjectReader;
 use crate::upstream::openai_wire::usage::usage_in;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::{FinishReason, Usage};
+
+/// Where the text that has come stood: a server that tells it in two places is listened to in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Content,
+    Transcript,
+}
 
 /// A reply that is coming in. Its own id, time and model are nobody's business: the task has others.
 #[derive(Debug, Default)]
@@ -22,6 +30,9 @@ pub(super) struct Reply {
     saw_unreadable: bool,
     /// Did any text come?
     saw_text: bool,
+    told: Option<Told>,
+    /// Did the model call a tool, though none was offered?
+    saw_call: bool,
 }
 
 impl Reply {
@@ -29,6 +40,9 @@ impl Reply {
         let reason = match &self.finish {
             Some(_) if self.saw_unreadable && !self.saw_text => {
                 return Err(UpstreamError::Invalid("content in a form that is not known".to_owned()));
+            }
+            Some(word) if !self.saw_text && (self.saw_call || chunk::is_call(word)) => {
+                return Err(called());
             }
             Some(word) => chunk::finish_reason(word)?,
             None if self.saw_odd_finish && self.saw_text => FinishReason::Stop,
@@ -44,15 +58,32 @@ impl ObjectReader for Reply {
         if let Some(usage) = usage_in(object) {
             self.usage = usage;
         }
-        let Chunk { texts, finish, is_odd_finish, is_choice, is_unreadable } = chunk::read(object);
+        let Chunk { texts, transcript, finish, is_odd_finish, is_choice, is_unreadable, is_call } =
+            chunk::read(object);
         self.saw_odd_finish |= is_odd_finish;
         self.saw_choice |= is_choice;
         self.saw_unreadable |= is_unreadable;
+        self.saw_call |= is_call;
         if let Some(word) = finish {
             self.finish = Some(word.to_owned());
         }
         self.saw_text |= !texts.is_empty();
-        batch.extend(texts.into_iter().map(|(kind, text)| UpstreamEvent::Text(kind, text)));
+        for (kind, text) in texts {
+            let is_content = kind == TextKind::Content;
+            if is_content && self.told == Some(Told::Transcript) {
+                continue;
+            }
+            if is_content && !text.trim().is_empty() {
+                self.told = Some(Told::Content);
+            }
+            batch.push(UpstreamEvent::Text(kind, text));
+        }
+        // What a model spoke is the answer of a model that wrote nothing.
+        if let Some(spoken) = transcript.filter(|_| self.told != Some(Told::Content)) {
+            self.told = Some(Told::Transcript);
+            self.saw_text = true;
+            batch.push(UpstreamEvent::Text(TextKind::Content, spoken.to_owned()));
+        }
         Ok(())
     }
 
@@ -62,7 +93,8 @@ impl ObjectReader for Reply {
             batch.push(UpstreamEvent::Finished { reason: FinishReason::Stop, usage: self.usage });
             return Ok(());
         }
-        self.end(UpstreamError::Invalid("an empty response".to_owned()), batch)
+        let empty = || UpstreamError::Invalid("an empty response".to_owned());
+        self.end(if self.saw_call { called() } else { empty() }, batch)
     }
 
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
@@ -77,6 +109,12 @@ impl ObjectReader for Reply {
     fn is_complete(&self) -> bool {
         self.finish.is_some()
     }
+}
+
+fn called() -> UpstreamError {
+    UpstreamError::Speechless(
+        "the model called a tool instead of answering, though it was offered none".to_owned(),
+    )
 }
 
 #[cfg(test)]

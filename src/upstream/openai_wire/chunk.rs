@@ -20,6 +20,10 @@ pub struct Chunk<'a> {
     pub is_choice: bool,
     /// Has it content of which nothing can be made?
     pub is_unreadable: bool,
+    /// What a model that answers in sound said, in words.
+    pub transcript: Option<&'a str>,
+    /// Does the model call a tool or a function?
+    pub is_call: bool,
 }
 
 /// Reads an event.
@@ -40,6 +44,10 @@ pub fn read(event: &Value) -> Chunk<'_> {
         chunk.add_reasoning(message);
         chunk.add_content(message.get("content"));
         chunk.add(TextKind::Refusal, text(message, "refusal").unwrap_or_default());
+        chunk.transcript = message.get("audio").and_then(|audio| text(audio, "transcript"));
+        let calls = message.get("tool_calls").and_then(Value::as_array);
+        chunk.is_call = calls.is_some_and(|calls| !calls.is_empty())
+            || message.get("function_call").is_some_and(Value::is_object);
     }
     chunk
 }
@@ -67,11 +75,11 @@ impl Chunk<'_> {
         }
     }
 
-    /// A text, or Mistral's list of parts, of which those of thinking hold a list again.
+    /// Adds a text, a part, or a list of parts (Mistral's parts of thinking hold a list again).
     fn add_content(&mut self, content: Option<&Value>) {
         match content {
             Some(Value::String(content)) => self.add(TextKind::Content, content),
-            Some(Value::Array(parts)) => parts.iter().for_each(|part| self.add_part(TextKind::Content, part)),
+            Some(parts @ (Value::Array(_) | Value::Object(_))) => self.add_part(TextKind::Content, parts),
             Some(Value::Null) | None => {}
             Some(_) => self.is_unreadable = true,
         }
@@ -79,14 +87,32 @@ impl Chunk<'_> {
 
     fn add_part(&mut self, kind: TextKind, part: &Value) {
         match part {
+            Value::Null => {}
             Value::String(words) => self.add(kind, words),
             Value::Array(parts) => parts.iter().for_each(|part| self.add_part(kind, part)),
-            part => match part.get("thinking") {
-                Some(thinking) => self.add_part(TextKind::Reasoning, thinking),
-                None => self.add(kind, text(part, "text").unwrap_or_default()),
-            },
+            part => {
+                let named = |field: &str| part.get(field).filter(|value| !value.is_null());
+                if let Some(thinking) = named("thinking") {
+                    return self.add_part(TextKind::Reasoning, thinking);
+                }
+                if let Some(refusal) = text(part, "refusal") {
+                    return self.add(TextKind::Refusal, refusal);
+                }
+                let is_thought = text(part, "type").is_some_and(|kind| kind.starts_with("reasoning"));
+                let kind = if is_thought { TextKind::Reasoning } else { kind };
+                match ["text", "transcript"].into_iter().find_map(named).map(Value::as_str) {
+                    Some(Some(words)) => self.add(kind, words),
+                    _ => self.is_unreadable = true,
+                }
+            }
         }
     }
+}
+
+/// Returns true if a finish reason says that the model called a tool.
+#[must_use]
+pub fn is_call(word: &str) -> bool {
+    matches!(word.to_ascii_lowercase().as_str(), "tool_calls" | "tool_call" | "tool_use" | "function_call")
 }
 
 /// What a server's finish reason means. The list is open: what is not known here is an ordinary end.
@@ -197,7 +223,11 @@ mod tests {
             "(hm)12"
         );
         assert_eq!(of_delta(&json!({"content": [{"type": "thinking", "thinking": "plain"}]})), "(plain)");
-        assert_eq!(of_delta(&json!({"content": {"text": "an object"}})), "");
+        assert_eq!(of_delta(&json!({"content": {"type": "text", "text": "an object"}})), "an object");
+        let output = json!([{"type": "output_text", "text": "a", "annotations": []},
+            {"type": "refusal", "refusal": "no"}, {"type": "reasoning_text", "text": "hm", "thinking": null},
+            {"type": "output_audio", "transcript": "spoken"}, 7]);
+        assert_eq!(of_delta(&json!({"content": output})), "a<no>(hm)spoken");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::task::answer::TextKind;
 use crate::upstream::lenient::text;
+use crate::upstream::objects::ObjectReader;
 use crate::upstream::openai_wire::chunk::{self, Chunk};
-use crate::upstream::openai_wire::events::ObjectReader;
 use crate::upstream::openai_wire::usage::usage_in;
 use crate::upstream::surrogates::{from_units, units};
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};

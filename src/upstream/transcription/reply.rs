@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::events::Transcribed;
 use super::plain::PlainText;
 use crate::config::Secret;
-use crate::upstream::openai_wire::events::{ObjectEvents, ObjectReader};
+use crate::upstream::objects::{ObjectEvents, ObjectReader};
 use crate::upstream::reading::{BodyReader, EventBody};
 use crate::upstream::surrogates::guarded;
 use crate::upstream::{Batch, UpstreamError, lenient};

@@ -1,16 +1,21 @@
 //! Bodies of Gemini's, and what they come to.
 
+use awc::error::PayloadError;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 use super::*;
-use crate::upstream::Fault;
 use crate::upstream::exchange::Refusal;
-use crate::upstream::reading::EventBody;
-use crate::upstream::testing::{Outcome, read_body};
+use crate::upstream::objects::ObjectEvents;
+use crate::upstream::reading::{EventBody, events};
+use crate::upstream::testing::{Outcome, outcome, read_body};
+use crate::upstream::{Fault, complaint};
 use crate::wire::completion::{PromptTokensDetails, Usage};
 
-fn reader() -> EventBody<Reply> {
-    EventBody::new(Reply::new(Secret::new("hush".into())))
+fn reader() -> EventBody<ObjectEvents<Reply>> {
+    let secret = Secret::new("hush".into());
+    EventBody::new(ObjectEvents::new(Reply::new(secret.clone()), secret))
 }
 
 /// The texts and the end of a body, read in pieces of the given size.
@@ -75,7 +80,17 @@ fn every_way_to_end_is_decided() {
         (String::new(), invalid("an empty response")),
         (event("{}"), invalid("an empty response")),
         ("<html>busy</html>".into(), invalid("a body that is no event stream")),
-        (event("nonsense"), invalid("an event that is not Gemini's JSON")),
+        (event("nonsense"), invalid("events that are no JSON objects")),
+        (event("{nonsense"), invalid("an event whose JSON is damaged")),
+        (text("a", "") + &event("{nonsense") + &text("b", STOP), invalid("an event whose JSON is damaged")),
+        (
+            event(
+                r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"}}]},"finishReason":"STOP"}]}"#,
+            ),
+            Err(UpstreamError::Speechless(
+                "the model called a function instead of answering, though it was offered none".into(),
+            )),
+        ),
         (text("a", "") + r#"data: {"candidates":[{"con"#, Err(UpstreamError::Disconnected)),
         (
             event(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#),
@@ -211,4 +226,44 @@ fn values_of_the_wrong_type_cost_no_answer() {
 fn heartbeats_with_a_name_are_passed_over() {
     let body = "event: ping\ndata: 12:30\n\n".to_owned() + &text("a", STOP);
     assert_eq!(read(&body, 3), ("a".into(), Ok((FinishReason::Stop, Usage::default()))));
+}
+
+#[test]
+fn events_that_are_no_objects_cost_no_answer() {
+    for odd in
+        ["\"x\"", "1", "true", "null", "[]", "{}", "[7, \"x\"]", "still busy", "[heartbeat]", "12:30", "tru"]
+    {
+        let odd = event(odd);
+        let body = odd.clone() + &text("a", "") + &odd + &odd + &text("b", STOP) + &odd;
+        assert_eq!(read(&body, 7), ("ab".into(), Ok((FinishReason::Stop, Usage::default()))), "{odd}");
+        // A stream that does not say that it is finished stays a failure.
+        assert_eq!(read(&(text("a", "") + &odd), 7), ("a".into(), Err(UpstreamError::Disconnected)), "{odd}");
+    }
+    let lines =
+        "x-field: 7\nbusy\n[busy]\n".to_owned() + &text("a", "") + "busy\n{busy}\n" + &text("b", STOP);
+    assert_eq!(read(&lines, 7), ("ab".into(), Ok((FinishReason::Stop, Usage::default()))));
+}
+
+#[test]
+fn an_answer_of_one_object_a_line_is_read() {
+    let line = |text: &str, reason: &str| {
+        format!("{{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{text}\"}}]}}{reason}}}]}}\n")
+    };
+    let body = line("a", "").repeat(20) + &line("b", STOP);
+    assert_eq!(read(&body, 100), ("a".repeat(20) + "b", Ok((FinishReason::Stop, Usage::default()))));
+}
+
+#[test]
+fn an_end_mark_of_others_ends_what_is_finished() {
+    let done = event("[DONE]");
+    assert_eq!(read(&(text("a", STOP) + &done + &text("b", "")), 9).0, "a");
+    assert_eq!(read(&(text("a", "") + &done), 9), ("a".into(), Err(UpstreamError::Disconnected)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_behind_a_finish_reason_is_a_cut() {
+    // Models have been seen to put STOP on every chunk: it is the end only at the end of the body.
+    let broken = [Ok(Bytes::from(text("a", STOP))), Err(PayloadError::Incomplete(None))];
+    let batches = events(stream::iter(broken).boxed_local(), reader()).collect().await;
+    assert_eq!(outcome(batches), ("a".into(), Err(UpstreamError::Disconnected)));
 }

@@ -1,5 +1,6 @@
 //! Bodies of chat completions, as each server writes them, and what they come to however they are cut.
 
+use awc::error::PayloadError;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
@@ -8,9 +9,9 @@ use serde_json::json;
 use super::*;
 use crate::config::Secret;
 use crate::upstream::Fault;
-use crate::upstream::openai_wire::events::ObjectEvents;
+use crate::upstream::objects::ObjectEvents;
 use crate::upstream::reading::{EventBody, events};
-use crate::upstream::testing::{Outcome, read_body, read_cut_body};
+use crate::upstream::testing::{Outcome, outcome, read_body, read_cut_body};
 
 fn reader() -> EventBody<ObjectEvents<Reply>> {
     EventBody::new(ObjectEvents::new(Reply::default(), Secret::new("hush".into())))
@@ -241,8 +242,13 @@ fn every_way_to_end_is_decided() {
         ("data:\n\ndata: {}\n\n".into(), invalid("", "an empty response")),
         ("<html>\n<body>busy</body></html>".into(), invalid("", "a body that is no event stream")),
         ("{\"choices\": nonsense}".into(), invalid("", "a body that is no event stream")),
-        ("data: nonsense\n\n".into(), invalid("", "an event that is not OpenAI's JSON")),
-        ("data: 7\n\n".into(), invalid("", "an event that is not OpenAI's JSON")),
+        ("data: nonsense\n\n".into(), invalid("", "events that are no JSON objects")),
+        ("data: 7\n\ndata: [DONE]\n\n".into(), invalid("", "events that are no JSON objects")),
+        ("data: {7\n\n".into(), invalid("", "an event whose JSON is damaged")),
+        (
+            say("a") + "data: {\"choices\": <<<\n\n" + &stop("stop"),
+            invalid("a", "an event whose JSON is damaged"),
+        ),
         (say("a") + "event: ping\ndata: {}\n\nx-field: 7\n" + &stop("stop"), ok("a", FinishReason::Stop)),
     ] {
         assert_eq!(read(&body), expected, "{body:?}");
@@ -347,4 +353,88 @@ async fn a_connection_that_stays_open_behind_the_end_is_not_waited_for() {
     assert!(
         matches!(batches.last(), Some(Ok(batch)) if matches!(batch.last(), Some(UpstreamEvent::Finished { .. })))
     );
+}
+
+#[test]
+fn events_that_are_no_objects_cost_no_answer() {
+    for odd in
+        ["\"x\"", "1", "true", "null", "[]", "{}", "[7, \"x\"]", "still busy", "[heartbeat]", "12:30", "tru"]
+    {
+        let odd = format!("data: {odd}\n\n");
+        let body = odd.clone() + &say("a") + &odd + &odd + &say("b") + &odd + &stop("stop") + &odd + DONE;
+        assert_eq!(read(&body), ok("ab", FinishReason::Stop), "{odd}");
+        // A stream that does not say that it is finished stays a failure.
+        assert_eq!(read(&(say("a") + &odd)), cut_off("a"), "{odd}");
+    }
+    let lines = "busy\n[busy]\n".to_owned() + &say("a") + "{busy}\n" + &say("b") + &stop("stop");
+    assert_eq!(read(&lines), ok("ab", FinishReason::Stop));
+}
+
+#[test]
+fn what_a_model_spoke_is_the_answer_where_it_wrote_nothing() {
+    let spoken = |content: Value, transcript: &str| {
+        event(&choice(json!({"content": content, "audio": {"id": "a", "transcript": transcript}}), None))
+    };
+    let data = event(&choice(json!({"audio": {"data": "UklGRg=="}}), None));
+    let null = Value::Null;
+    let body = spoken(null.clone(), "It ") + &data + &spoken(null.clone(), "rains.") + &stop("stop") + DONE;
+    assert_eq!(read(&body), ok("It rains.", FinishReason::Stop));
+    let whole = json!({"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant",
+        "content": null, "refusal": null, "audio": {"id": "a", "data": "UklGRg==", "transcript": "It rains."}}}]});
+    assert_eq!(read(&whole.to_string()), ok("It rains.", FinishReason::Stop));
+    // A server that tells the same in both places is listened to in one.
+    let both = spoken(json!("It "), "It ") + &spoken(json!("rains."), "rains.") + &stop("stop");
+    assert_eq!(read(&both), ok("It rains.", FinishReason::Stop));
+    let late = spoken(null.clone(), "It rains.") + &say("It rains.") + &stop("stop");
+    assert_eq!(read(&late), ok("It rains.", FinishReason::Stop));
+    let blank = spoken(json!("\n"), "It rains.") + &stop("stop");
+    assert_eq!(read(&blank), ok("\nIt rains.", FinishReason::Stop));
+}
+
+#[test]
+fn a_call_of_a_tool_is_no_empty_answer() {
+    let called = UpstreamError::Speechless(
+        "the model called a tool instead of answering, though it was offered none".into(),
+    );
+    let calls =
+        json!([{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+    let call = event(&choice(json!({"content": null, "tool_calls": calls}), None));
+    let legacy = event(&choice(json!({"function_call": {"name": "f"}}), Some("function_call")));
+    for body in [
+        call.clone() + &stop("tool_calls") + DONE,
+        call.clone() + &stop("stop"),
+        call.clone() + DONE,
+        stop("tool_use"),
+        legacy,
+    ] {
+        assert_eq!(read(&body), (String::new(), Err(called.clone())), "{body}");
+    }
+    assert_eq!(read(&(say("a") + &call + &stop("tool_calls"))), ok("a", FinishReason::Stop));
+    let none = event(&choice(json!({"content": "a", "tool_calls": [], "function_call": null}), Some("stop")));
+    assert_eq!(read(&none), ok("a", FinishReason::Stop));
+}
+
+#[test]
+fn content_in_no_known_form_is_no_empty_answer() {
+    let of = |content: Value| event(&choice(json!({ "content": content }), Some("stop"))) + DONE;
+    let unknown = UpstreamError::Invalid("content in a form that is not known".into());
+    for content in [json!({"body": "x"}), json!([{"type": "audio", "id": 1}]), json!([7]), json!(true)] {
+        assert_eq!(read(&of(content.clone())), (String::new(), Err(unknown.clone())), "{content}");
+    }
+    for content in [json!([]), json!([{"type": "text", "text": ""}]), json!([null]), json!("")] {
+        assert_eq!(read(&of(content.clone())), ok("", FinishReason::Stop), "{content}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_behind_the_end_takes_nothing_away() {
+    for (text, expected) in [
+        (say("a") + &stop("stop"), ok("a", FinishReason::Stop)),
+        (say("a") + &stop("stop") + "data: {\"error\": {\"mess", cut_off("a")),
+        (say("a"), cut_off("a")),
+    ] {
+        let broken = [Ok(Bytes::from(text.clone())), Err(PayloadError::Incomplete(None))];
+        let batches = events(stream::iter(broken).boxed_local(), reader()).collect().await;
+        assert_eq!(outcome(batches), expected, "{text}");
+    }
 }

@@ -146,7 +146,7 @@ fn what_is_no_transcription_is_invalid() {
         (SSE, "", "an empty response"),
         (SSE, ": ping\n\n", "an empty response"),
         (SSE, "<html>busy</html>", "a body that is no event stream"),
-        (SSE, "data: nonsense\n\n", "an event that is not OpenAI's JSON"),
+        (SSE, "data: nonsense\n\n", "events that are no JSON objects"),
     ] {
         assert_eq!(read(content_type, body), invalid(why), "{content_type}: {body:?}");
     }
@@ -325,11 +325,11 @@ fn a_stream_of_plain_words_is_read_where_text_was_asked_for() {
     let events = event(&json!({"type": "transcript.text.delta", "delta": "Hi"}))
         + &event(&json!({"type": "transcript.text.done", "text": "Hi"}));
     assert_eq!(plain(SSE, &events), ok("Hi"));
-    assert_eq!(plain(SSE, "data: {\"type\": <<<<\n\n").1, invalid("an event that is not OpenAI's JSON").1);
+    assert_eq!(plain(SSE, "data: {\"type\": <<<<\n\n").1, invalid("an event whose JSON is damaged").1);
     assert!(matches!(plain(SSE, "data: {\"error\":\"too long\"}\n\n").1, Err(UpstreamError::Refused { .. })));
     assert!(matches!(plain(SSE, "error: {\"error\":\"too long\"}\n").1, Err(UpstreamError::Refused { .. })));
     // Where JSON was asked for, words are no answer.
-    assert_eq!(read(SSE, "data: Hello there.\n\n"), invalid("an event that is not OpenAI's JSON"));
+    assert_eq!(read(SSE, "data: Hello there.\n\n"), invalid("events that are no JSON objects"));
 }
 
 #[test]
@@ -375,4 +375,21 @@ proptest! {
         let transcript = || reader(content_type, text, speakers);
         prop_assert_eq!(read_cut_body(transcript(), &body, &cuts), read_body(transcript(), &body, usize::MAX));
     }
+}
+
+#[test]
+fn events_that_are_no_objects_cost_no_answer() {
+    let delta = |text: &str| event(&json!({"type": "transcript.text.delta", "delta": text}));
+    let done = event(&json!({"type": "transcript.text.done", "text": "ab"}));
+    for odd in ["\"x\"", "1", "true", "null", "[]", "{}", "[7, \"x\"]", "still busy", "[heartbeat]", "12:30"]
+    {
+        let odd = format!("data: {odd}\n\n");
+        let body = odd.clone() + &delta("a") + &odd + &odd + &delta("b") + &odd + &done;
+        assert_eq!(read(SSE, &body), ok("ab"), "{odd}");
+        let unfinished = delta("a") + &odd;
+        assert_eq!(read(SSE, &unfinished), failed("a", UpstreamError::Disconnected), "{odd}");
+    }
+    let damaged = delta("a") + "data: {\"type\": <<<\n\n" + &done;
+    let why = UpstreamError::Invalid("an event whose JSON is damaged".into());
+    assert_eq!(read(SSE, &damaged), failed("a", why));
 }

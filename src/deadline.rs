@@ -1,10 +1,12 @@
 //! Deadlines that do not blame the other side for a freeze of this process: a paused virtual machine, a stopped process,
-//! a machine that swaps.
+//! a machine that swaps, a thread of ours that does something else for seconds.
 //!
-//! After a freeze the timers are due at once, while what the other side has sent in the meantime still lies in the
-//! socket. (`epoll_wait` returns with `EINTR` after a stop, so that Tokio fires its timers before it has seen a socket.)
-//! Therefore a deadline that has come is not yet passed: there is a grace, in which the event loop looks at
-//! its sockets again. It is longer where the timer fired so late that the process must have stood still.
+//! Two things see to that. A deadline is a point on a [`Clock`] that stands still while its thread does, so that a freeze
+//! moves it. And a deadline that has come is not yet passed: there is a grace, in which the event loop looks at its
+//! sockets again. (`epoll_wait` returns with `EINTR` after a stop, so that Tokio fires its timers before it has seen a
+//! socket.)
+
+mod clock;
 
 use std::fmt;
 use std::io;
@@ -12,14 +14,17 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
-/// The grace after a deadline that was noticed in time: for one turn of the event loop, and for the tasks that it wakes.
+pub use clock::{Clock, Moment};
+
+/// The grace after a deadline: for one turn of the event loop, and for the tasks that it wakes.
 const TURN: Duration = Duration::from_millis(10);
-/// A timer that fires so much later than it should tells of a freeze, or of a machine that is as slow as if frozen.
-const FREEZE: Duration = Duration::from_millis(100);
-/// The grace after a freeze: also for what the other side has to send again because nothing took it.
+/// No deadline passes so soon after a freeze: the other side may have to send again what was not taken, and the clock
+/// notices a freeze only up to a quarter of a second.
 const THAW: Duration = Duration::from_secs(1);
+/// What is longer than any clock counts is far away.
+const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 /// The deadline has passed, and nothing came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,15 +33,18 @@ pub struct Passed;
 
 impl From<Passed> for io::Error {
     fn from(_: Passed) -> Self {
-        io::ErrorKind::TimedOut.into()
+        Self::new(io::ErrorKind::TimedOut, Passed)
     }
 }
 
 /// A point in time until which something must have come.
 pub struct Deadline {
-    until: Instant,
+    clock: Clock,
+    until: Moment,
     /// The end of the grace, once the deadline has come.
-    grace: Option<Instant>,
+    grace: Option<Moment>,
+    /// Goes off when the deadline or its grace is over, or before: a deadline that is put off leaves it as it is, and one
+    /// that goes off too early is set again. So a deadline that is put off again and again costs no timer each time.
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -50,42 +58,49 @@ impl fmt::Debug for Deadline {
 }
 
 impl Deadline {
-    /// Makes a deadline at this time.
+    /// Makes a deadline at this moment.
     #[must_use]
-    pub fn at(until: Instant) -> Self {
-        Self { until, grace: None, sleep: Box::pin(sleep_until(until)) }
+    pub fn at(until: Moment) -> Self {
+        let clock = Clock::of_this_thread();
+        let sleep = Box::pin(sleep_until(clock.expected(until)));
+        Self { clock, until, grace: None, sleep }
     }
 
     /// Makes a deadline after this time from now.
     #[must_use]
     pub fn after(limit: Duration) -> Self {
-        // What is longer than any clock counts is far away.
-        const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
-        Self::at(Instant::now() + limit.min(FAR))
+        let clock = Clock::of_this_thread();
+        Self::at(clock.now() + limit.min(FAR))
+    }
+
+    /// Returns what time it is on the deadline's clock.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.clock.now()
     }
 
     /// Moves the deadline. One that stays where it is keeps the end of its grace.
-    pub fn reset(&mut self, until: Instant) {
+    pub fn reset(&mut self, until: Moment) {
         if until != self.until {
             self.until = until;
             self.grace = None;
-            self.sleep.as_mut().reset(until);
         }
+    }
+
+    /// Moves the deadline to this time from now.
+    pub fn restart(&mut self, limit: Duration) {
+        self.reset(self.clock.now() + limit.min(FAR));
     }
 
     /// Returns true once the deadline and its grace are over; the grace begins when the deadline is first seen to have
     /// come.
     pub fn is_passed(&mut self) -> bool {
-        let now = Instant::now();
-        if let Some(grace) = self.grace {
-            return now >= grace;
+        let now = self.clock.now();
+        if self.grace.is_none() && now >= self.until {
+            let turn = now + TURN;
+            self.grace = Some(self.clock.thawed().map_or(turn, |thawed| turn.max(thawed + THAW)));
         }
-        if now >= self.until {
-            let grace = if now - self.until > FREEZE { THAW } else { TURN };
-            self.grace = Some(now + grace);
-            self.sleep.as_mut().reset(now + grace);
-        }
-        false
+        self.grace.is_some_and(|end| now >= end)
     }
 
     /// Waits until the deadline and its grace are over. To be asked after what is waited for, never before it.
@@ -95,9 +110,14 @@ impl Deadline {
             if self.is_passed() {
                 return Poll::Ready(());
             }
+            let next = self.clock.expected(self.grace.unwrap_or(self.until));
+            if self.sleep.deadline() > next {
+                self.sleep.as_mut().reset(next);
+            }
             if self.sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
+            self.sleep.as_mut().reset(next);
         }
     }
 }
@@ -106,7 +126,7 @@ impl Deadline {
 ///
 /// # Errors
 /// [`Passed`], when it was not done in time.
-pub async fn timeout_at<F: Future>(until: Instant, future: F) -> Result<F::Output, Passed> {
+pub async fn timeout_at<F: Future>(until: Moment, future: F) -> Result<F::Output, Passed> {
     within(Deadline::at(until), future).await
 }
 
@@ -128,55 +148,4 @@ async fn within<F: Future>(mut deadline: Deadline, future: F) -> Result<F::Outpu
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::pending;
-
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(5);
-
-    #[tokio::test(start_paused = true)]
-    async fn a_deadline_passes_one_turn_after_its_time() {
-        let started = Instant::now();
-        assert_eq!(timeout(LIMIT, pending::<()>()).await, Err(Passed));
-        let late = started.elapsed() - LIMIT;
-        assert!(late >= TURN && late < FREEZE, "{late:?}");
-        assert_eq!(timeout(LIMIT, async { 7 }).await, Ok(7));
-        assert_eq!(timeout(Duration::MAX, async { 7 }).await, Ok(7));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_came_during_a_freeze_is_in_time() {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let waiting = tokio::spawn(timeout(LIMIT, receiver));
-        tokio::task::yield_now().await;
-        // The clock jumps, and the timer fires before the event loop has looked at its sockets.
-        tokio::time::advance(LIMIT * 3).await;
-        tokio::task::yield_now().await;
-        sender.send(7).unwrap();
-        assert_eq!(waiting.await.unwrap(), Ok(Ok(7)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_freeze_without_anything_new_ends_with_its_grace() {
-        let started = Instant::now();
-        let waiting = tokio::spawn(timeout(LIMIT, pending::<()>()));
-        tokio::task::yield_now().await;
-        tokio::time::advance(LIMIT * 3).await;
-        assert_eq!(waiting.await.unwrap(), Err(Passed));
-        assert!(started.elapsed() >= LIMIT * 3 + THAW);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_deadline_that_stays_where_it_is_keeps_its_grace() {
-        let until = Instant::now() + LIMIT;
-        let mut deadline = Deadline::at(until);
-        tokio::time::advance(LIMIT).await;
-        assert!(!deadline.is_passed());
-        tokio::time::advance(TURN).await;
-        deadline.reset(until);
-        assert!(deadline.is_passed());
-        deadline.reset(until + LIMIT);
-        assert!(!deadline.is_passed());
-    }
-}
+mod tests;

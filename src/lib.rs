@@ -23,7 +23,7 @@
 //! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, where small audio shares [segments](store#spool), the journals; whether the disk [does its part](store#when-the-disk-does-not-do-its-part) |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`trace`] | what is recorded of requests and tasks as [spans](task::spans), and exported by OTLP |
-//! | [`deadline`] | deadlines that do not blame the other side for a freeze of this process; whatever waits for another side uses them |
+//! | [`deadline`] | deadlines by a [clock](deadline::Clock) that stands still while its thread does, so that the other side is not blamed for a freeze of this process; whatever waits for another side uses them |
 //! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance), and whether it was [revoked](keys::revocation) |
 //! | [`logging`] | the log on standard error: a queue with a bound and a thread that writes, so that no request waits for its reader |
 //! | [`panics`] | panics of third-party code that are caught and not logged |
@@ -124,7 +124,9 @@
 //! - A response that may be large takes its share of [`ResponseMemory`](memory::ResponseMemory) before its parts are read,
 //!   and holds it until it is sent. The HTTP server gets any body in [pieces](api::pieces): it copies what it is given.
 //!   [Metrics](api::metrics), which need no key, take no share: their texts are dropped after a time, read or not.
-//! - What lies in a socket is read before a [`deadline`] is judged: a freeze of this process is not taken for a fault of the other side.
+//! - A freeze of this process is not taken for a fault of the other side: what lies in a socket is read before a
+//!   [`deadline`] is judged, and a deadline moves by the time for which its thread stood still. The timers of
+//!   actix-http for heads and idle connections, and those of awc, are off.
 //! - What stands beside an answer's text never costs the answer: replies are looked into with [`upstream::lenient`], and never
 //!   parsed into types.
 //! - What is counted costs an atomic once for a task, a call, a batch of chunks, a commit or a subscription, and nothing

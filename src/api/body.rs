@@ -8,13 +8,12 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::task::yield_now;
-use tokio::time::{Sleep, sleep};
 
 use super::payload_memory::{PayloadMemory, Share};
 use super::upgrade;
-use crate::deadline::timeout;
+use crate::deadline::{Deadline, timeout};
 use crate::error::{ErrorCode, Failure};
 
 /// Longest silence in the middle of a body.
@@ -188,21 +187,18 @@ pub fn refuse(failure: &Failure, rest: web::Payload) -> HttpResponse {
 struct Rest {
     payload: web::Payload,
     left: usize,
-    until: Pin<Box<Sleep>>,
+    until: Deadline,
 }
 
 impl Rest {
     fn new(payload: web::Payload, linger: Duration) -> Self {
-        Self { payload, left: LINGER_BYTES, until: Box::pin(sleep(linger)) }
+        Self { payload, left: LINGER_BYTES, until: Deadline::after(linger) }
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.until.poll_unpin(cx).is_ready() {
-                return Poll::Ready(());
-            }
             match self.payload.poll_next_unpin(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => return self.until.poll_passed(cx),
                 Poll::Ready(Some(Ok(bytes))) if bytes.len() < self.left => self.left -= bytes.len(),
                 Poll::Ready(_) => return Poll::Ready(()),
             }

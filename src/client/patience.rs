@@ -1,9 +1,12 @@
-//! How long something that fails is tried again, and with which pauses.
+//! How long something that fails is tried again, and with which pauses. The time in which this process was frozen, as a
+//! laptop that sleeps is, does not count.
 
 use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::time::Instant;
+
+use crate::deadline::{Clock, Moment};
 
 /// The first pause.
 const SHORTEST: Duration = Duration::from_millis(500);
@@ -15,8 +18,9 @@ const HOLDS: Duration = Duration::from_secs(5);
 /// Pauses that grow, until nothing has succeeded for too long.
 #[derive(Debug)]
 pub struct Patience {
+    clock: Clock,
     bound: Duration,
-    since: Instant,
+    since: Moment,
     pause: Duration,
 }
 
@@ -24,7 +28,8 @@ impl Patience {
     /// One that ends `bound` after the last success; now counts as one.
     #[must_use]
     pub fn of(bound: Duration) -> Self {
-        Self { bound, since: Instant::now(), pause: SHORTEST }
+        let clock = Clock::of_this_thread();
+        Self { since: clock.now(), clock, bound, pause: SHORTEST }
     }
 
     /// Something has succeeded.
@@ -36,19 +41,19 @@ impl Patience {
     /// off, and the pauses stay. What greets everybody and is cut at once puts nothing off.
     pub fn put_off(&mut self, connected: Instant) {
         if connected.elapsed() >= HOLDS {
-            self.since = Instant::now();
+            self.since = self.clock.now();
         }
     }
 
     /// This much of the time was put to use, and does not count.
     pub fn spare(&mut self, time: Duration) {
-        self.since += time;
+        self.since = self.since + time;
     }
 
     /// How long to wait before the next try, as long as was `asked` for if that is more; `None` when it is no use any
     /// more. The last try is at the end of the time, sooner than was asked for if need be.
     pub fn pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
-        let left = self.bound.saturating_sub(self.since.elapsed());
+        let left = self.bound.saturating_sub(self.clock.now().since(self.since));
         let asked = asked.unwrap_or_default();
         if left.is_zero() || asked > self.bound {
             return None;
@@ -62,15 +67,26 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
 
     const BOUND: Duration = Duration::from_secs(60);
+
+    /// Lets time pass in which this thread is awake: to the microsecond, which no timer does.
+    async fn pass(mut time: Duration) {
+        while !time.is_zero() {
+            let step = time.min(Duration::from_millis(50));
+            advance(step).await;
+            time -= step;
+        }
+    }
 
     /// The pauses until it gives up, each waited for.
     async fn pauses(patience: &mut Patience, asked: Option<Duration>) -> Vec<Duration> {
         let mut pauses = Vec::new();
         while let Some(pause) = patience.pause(asked) {
-            tokio::time::advance(pause).await;
+            pass(pause).await;
             pauses.push(pause);
         }
         pauses
@@ -94,13 +110,13 @@ mod tests {
         let mut patience = Patience::of(BOUND);
         let mut tries = 0;
         while let Some(pause) = patience.pause(None) {
-            tokio::time::advance(pause).await;
+            pass(pause).await;
             patience.put_off(Instant::now());
             tries += 1;
             assert!(tries < 100, "it is tried for ever");
         }
         let connected = Instant::now();
-        tokio::time::advance(HOLDS).await;
+        pass(HOLDS).await;
         patience.put_off(connected);
         assert!(pauses(&mut patience, None).await[0] > Duration::from_secs(10));
     }
@@ -109,9 +125,20 @@ mod tests {
     async fn time_that_was_put_to_use_does_not_count() {
         tokio::time::pause();
         let mut patience = Patience::of(BOUND);
-        tokio::time::advance(Duration::from_secs(600)).await;
+        pass(Duration::from_secs(600)).await;
         patience.spare(Duration::from_secs(600));
         assert_eq!(pauses(&mut patience, None).await.iter().sum::<Duration>(), BOUND);
+    }
+
+    #[actix_rt::test]
+    async fn a_freeze_leaves_as_much_patience_as_there_was() {
+        tokio::time::pause();
+        let mut patience = Patience::of(BOUND);
+        pass(BOUND / 2).await;
+        advance(BOUND * 100).await;
+        let left = pauses(&mut patience, None).await.iter().sum::<Duration>();
+        let rounded = left.as_secs_f64().round();
+        assert_eq!(rounded, (BOUND / 2).as_secs_f64());
     }
 
     #[actix_rt::test]

@@ -9,6 +9,7 @@ use awc::http::header::{HeaderMap, LOCATION, RETRY_AFTER};
 
 use super::handshake;
 use super::replies::{ErrorBody, TaskError};
+use crate::net::client::is_timeout;
 
 /// What servers say to plain HTTP at a port that speaks TLS, hearken's own words first.
 const SPEAKS_TLS: [&str; 4] = ["port speaks tls", "to https port", "to an https server", "the https scheme"];
@@ -116,7 +117,7 @@ impl From<SendRequestError> for Problem {
             ConnectError::Resolver(_) | ConnectError::NoRecords => {
                 Self::Unreachable("its name does not resolve".to_owned())
             }
-            ConnectError::Timeout => Self::Unreachable("it does not answer".to_owned()),
+            err if is_timeout(&err) => Self::Unreachable("it does not answer".to_owned()),
             // So awc calls a connection that came about and closed before the head of a response.
             ConnectError::Disconnected => Self::Cut("the connection broke".to_owned()),
             ConnectError::Io(err) => match err.get_ref().and_then(|inner| inner.downcast_ref()) {

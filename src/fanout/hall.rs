@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
@@ -180,14 +180,15 @@ impl Hall {
         }
     }
 
-    /// Sees to it that those are sent the comment who were sent nothing for a time, and lets those go who took nothing
-    /// for a long time.
-    pub(super) fn look_for_silence(&mut self, now: Instant) {
+    /// Has the subscribers sent the comment that were sent nothing for a time, and drops those that took nothing for a long
+    /// time. This look is late by `late`: in that time nothing was written, and no subscriber could take anything.
+    pub(super) fn look_for_silence(&mut self, now: Instant, late: Duration) {
         for (_, topic) in &mut self.topics {
             topic.forget_parcel();
         }
         let mut stuck = Vec::new();
         for (place, subscriber) in &mut self.subscribers {
+            subscriber.forgive(late);
             match subscriber.look(self.silence, now) {
                 Look::Fine => {}
                 // Many were last sent something together, and their comments are due together.

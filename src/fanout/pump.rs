@@ -156,7 +156,11 @@ impl Future for Pump {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let now = Instant::now();
+        let was_empty = this.hall.is_empty();
         let can_anybody_come = this.take_commands(cx, now);
+        if was_empty {
+            this.look_later();
+        }
         let are_there_events = match this.look_at_sockets(cx, now) {
             Ok(there_are) => there_are,
             Err(err) => {
@@ -174,8 +178,10 @@ impl Future for Pump {
             return Poll::Ready(());
         }
         while !this.hall.is_empty() && this.next_look.as_mut().poll(cx).is_ready() {
-            this.hall.look_for_silence(now);
-            this.next_look.as_mut().reset(tokio::time::Instant::now() + this.look);
+            // As late as this look comes, the thread was busy, or the process frozen.
+            let late = tokio::time::Instant::now().saturating_duration_since(this.next_look.deadline());
+            this.hall.look_for_silence(now, late);
+            this.look_later();
         }
         if are_there_events || this.hall.has_work() {
             // Also the thread's event loop is to have its turn, which does not come as long as somebody is awake. The
@@ -187,6 +193,10 @@ impl Future for Pump {
 }
 
 impl Pump {
+    fn look_later(&mut self) {
+        self.next_look.as_mut().reset(tokio::time::Instant::now() + self.look);
+    }
+
     /// Returns whether there can be more of them.
     fn take_commands(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         loop {

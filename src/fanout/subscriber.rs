@@ -131,6 +131,14 @@ impl Subscriber {
         Served::More
     }
 
+    /// Has this much time not count against a subscriber that takes nothing. The comment for one that takes all is due all
+    /// the same: it has heard nothing for that time.
+    pub(super) fn forgive(&mut self, time: Duration) {
+        if self.is_full {
+            self.last_write += time;
+        }
+    }
+
     /// Its socket takes bytes again.
     pub(super) fn go_on(&mut self) {
         self.is_full = false;

@@ -23,13 +23,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use percent_encoding::{CONTROLS, percent_encode};
 use rand::RngExt;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use url::Url;
 
 use crate::audio::Audio;
 use crate::config::FetchConfig;
-use crate::deadline::timeout_at;
-use crate::net::client::HttpClient;
+use crate::deadline::{Clock, timeout_at};
+use crate::net::client::{HttpClient, is_timeout};
 use crate::net::metered::Flood;
 use crate::net::reach::{Forbidden, Reach, Resolve, System};
 use crate::net::response_head::{BadHead, Surplus};
@@ -94,14 +94,15 @@ impl Fetcher {
     /// [`FetchError`]: what the gate refuses, what the limits forbid, what the server or the way to it got wrong.
     pub async fn fetch(&self, store: &Store, url: &Url, max_text_bytes: u64) -> Result<Fetched, FetchError> {
         let most = self.config.total_timeout;
-        let end = Instant::now() + most;
+        let clock = Clock::of_this_thread();
+        let end = clock.now() + most;
         let mut retries = 0;
         loop {
             let attempt = timeout_at(end, self.attempt(store, url, max_text_bytes)).await;
             let pause = (PAUSE * 4_u32.pow(retries)).mul_f64(rand::rng().random_range(1.0..1.5));
             match attempt.unwrap_or(Err(FetchError::Timeout(most))) {
                 // What went wrong says more than that there is no time to try again.
-                Err(err) if err.is_passing() && retries < RETRIES && Instant::now() + pause < end => {
+                Err(err) if err.is_passing() && retries < RETRIES && clock.now() + pause < end => {
                     tracing::debug!(host = url.host_str(), %err, "a download is tried again");
                     sleep(pause).await;
                     retries += 1;
@@ -254,7 +255,7 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
 /// What a failed request means.
 fn send_error(err: &SendRequestError, connect_timeout: Duration) -> FetchError {
     match err {
-        SendRequestError::Connect(ConnectError::Timeout) => FetchError::ConnectTimeout(connect_timeout),
+        SendRequestError::Connect(err) if is_timeout(err) => FetchError::ConnectTimeout(connect_timeout),
         SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => {
             FetchError::Unresolved
         }

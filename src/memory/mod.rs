@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+
+use crate::deadline::timeout;
 
 pub use responses::{Held, ResponseMemory, SMALL_RESPONSE};
 

@@ -1,8 +1,8 @@
 //! HTTP clients: how they connect, and what they never do.
 //!
 //! A client cannot leave its thread. Redirects are never followed here, because they may lead to a host that the caller has
-//! not judged; proxies of the environment are unknown to awc; and its one timeout for everything is switched off,
-//! because the callers have better ones.
+//! not judged; proxies of the environment are unknown to awc; and its timeouts are switched off: the callers have
+//! better ones for the whole, and connections are timed here, by a clock that a freeze of this process stops.
 //!
 //! Over TLS, too, HTTP/1.1 is spoken: awc is given a connection that is encrypted already, under the name of a plain one, so
 //! that [`HonestStream`] stands between the two. Each call has a connection of its own, so HTTP/2 would save handshakes only.
@@ -28,6 +28,7 @@ use super::honest_stream::HonestStream;
 use super::metered::Metered;
 use super::reach::{Reach, judged};
 use super::wire::Wire;
+use crate::deadline::{Passed, timeout};
 
 /// Trusts the authorities that browsers trust.
 static PUBLIC_TRUST: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
@@ -69,9 +70,9 @@ impl HttpClient {
 
     fn with(connect_timeout: Duration, reach: &Reach, trust: &Arc<ClientConfig>) -> Self {
         let client = |tls: Option<&Arc<ClientConfig>>| {
-            let connector = Connector::new().connector(connect(reach.clone(), tls.cloned()));
+            let connector = Connector::new().connector(connect(reach.clone(), tls.cloned(), connect_timeout));
             // How many connections there are is bounded by the tasks that run, not here.
-            let connector = connector.timeout(connect_timeout).limit(0);
+            let connector = connector.timeout(Duration::MAX).limit(0);
             Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
         };
         Self { plain: client(None), secure: client(Some(trust)) }
@@ -85,6 +86,13 @@ impl HttpClient {
             None => self.plain.request(method, url),
         }
     }
+}
+
+/// Returns true if a connection took longer than its client lets it take.
+#[must_use]
+pub fn is_timeout(err: &awc::error::ConnectError) -> bool {
+    use awc::error::ConnectError::Io;
+    matches!(err, Io(err) if err.get_ref().is_some_and(|inner| inner.is::<Passed>()))
 }
 
 /// Returns an `https` URL as a plain one with the same port, because awc encrypts for `https` itself. `None` if it is
@@ -105,12 +113,13 @@ fn disguised(url: Uri) -> Option<Uri> {
 fn connect(
     reach: Reach,
     tls: Option<Arc<ClientConfig>>,
+    connect_timeout: Duration,
 ) -> impl Service<ConnectInfo<Uri>, Response = Connection<Uri, HonestStream>, Error = ConnectError> + Clone + 'static
 {
     let anybody: ConnectorService = TcpConnector::default().service();
     fn_service(move |target: ConnectInfo<Uri>| {
         let (anybody, reach, tls) = (anybody.clone(), reach.clone(), tls.clone());
-        async move {
+        let connecting = async move {
             let host = target.hostname().to_owned();
             let (connected, most_bytes) = match reach {
                 Reach::Anybody => (anybody.call(target).await?, u64::MAX),
@@ -128,6 +137,10 @@ fn connect(
                 Some(trust) => encrypted(trust, &host, tcp).await.map_err(ConnectError::Io)?,
             };
             Ok(Connection::new(uri, HonestStream::new(wire)))
+        };
+        async move {
+            let connected = timeout(connect_timeout, connecting).await;
+            connected.unwrap_or_else(|passed| Err(ConnectError::Io(passed.into())))
         }
     })
 }

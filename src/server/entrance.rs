@@ -130,9 +130,9 @@ impl Entrance {
         let draining = self.draining;
         let (serving, expecting) = (Rc::clone(&app), app);
         HttpService::build()
-            // The intake sees to it how long a connection is idle, and to all heads but the first.
+            // The intake sees to it how long a connection is idle, and how long a head takes.
             .keep_alive(if self.keep_alive.is_some() { KeepAlive::Os } else { KeepAlive::Disabled })
-            .client_request_timeout(REQUEST_TIMEOUT)
+            .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
             // Otherwise a reader that has gone is not noticed while there is nothing to send.
             .h1_allow_half_closed(false)

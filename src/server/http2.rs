@@ -5,6 +5,7 @@
 //! and leaves idle connections open at a stop. Here all requests of a connection are futures within the connection's
 //! own: with it they end, at once.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -17,14 +18,13 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use h2::server::{Builder, Connection};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep};
 
 use super::draining::Draining;
 use super::entrance::{IDLE_CONNECTION, REQUEST_TIMEOUT};
 use super::exchange::answer;
 use super::listener::STOP_TIME;
 use super::unsent::Piece;
-use crate::deadline::timeout;
+use crate::deadline::{Deadline, timeout};
 
 /// Requests of one connection at once.
 const MOST_STREAMS: u32 = 256;
@@ -83,7 +83,7 @@ where
     ) -> Result<(), h2::Error> {
         let mut exchanges = FuturesUnordered::new();
         let mut stop = pin!(self.draining.told());
-        let mut idle = pin!(sleep(IDLE_CONNECTION));
+        let mut idle = Deadline::after(IDLE_CONNECTION);
         // Has the client been told to send no further request here?
         let mut leaving = false;
         loop {
@@ -97,7 +97,7 @@ where
                     }
                     if exchanges.is_empty() {
                         let most = if leaving { STOP_TIME } else { IDLE_CONNECTION };
-                        idle.as_mut().reset(Instant::now() + most);
+                        idle.restart(most);
                     }
                 }
                 request = connection.accept() => match request {
@@ -110,15 +110,15 @@ where
                 () = &mut stop, if !leaving => {
                     leaving = true;
                     connection.graceful_shutdown();
-                    idle.as_mut().reset(Instant::now() + STOP_TIME);
+                    idle.restart(STOP_TIME);
                 }
-                () = &mut idle, if exchanges.is_empty() => {
+                () = poll_fn(|cx| idle.poll_passed(cx)), if exchanges.is_empty() => {
                     if leaving {
                         return Ok(());
                     }
                     leaving = true;
                     connection.graceful_shutdown();
-                    idle.as_mut().reset(Instant::now() + STOP_TIME);
+                    idle.restart(STOP_TIME);
                 }
             }
         }

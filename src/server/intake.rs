@@ -3,10 +3,12 @@
 //! actix-http's dispatcher leaves some things open:
 //!
 //! - It times the first head of a connection, and no other. From the second one on, a client that sends a byte now and
-//!   then keeps its connection for ever; so does one whose chunked body never ends, where no handler reads it. Here both
-//!   have [`REQUEST_TIMEOUT`](super::entrance::REQUEST_TIMEOUT) from their first byte on.
+//!   then keeps its connection for ever; so does one whose chunked body never ends, where no handler reads it. And what
+//!   arrives whole while this process is frozen is too late for its timer. So that timer is off, and all heads, and all
+//!   bodies that no handler reads, have [`REQUEST_TIMEOUT`](super::entrance::REQUEST_TIMEOUT) here: from their first byte
+//!   on, the first head of a connection from the connection on.
 //! - It sets its timer for idle connections again each time that it is woken. Over TLS it is woken by each byte of a
-//!   record that never becomes whole. So that timer is off, and the one for heads stands in for it.
+//!   record that never becomes whole. So that timer is off, too.
 //! - It decodes all heads that have arrived, before it has answered the first. It writes each answer as the last of them
 //!   asks for it: without a body if that is a `HEAD`. They wait in memory, also where an answer takes long. And when 16
 //!   wait, it forgets what it has read and not decoded: having answered the 16 without waiting for anything, it sleeps
@@ -25,9 +27,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::turn::Turn;
+use crate::deadline::Deadline;
 
 /// Most bytes that are held while a request is being answered. A client that sends more than this and leaves is
 /// noticed when the answer has ended.
@@ -35,6 +37,10 @@ const HELD_BYTES: usize = 4 * 1024;
 
 /// Most bytes that are thrown away when a connection is closed. A client that sends more has its connection reset.
 const DISCARDED_BYTES: usize = 64 * 1024;
+
+/// What a client is told if its first head does not arrive in time. A later one ends its connection without a word: a
+/// proxy could take this for the answer to a request that it sends just then.
+const TOO_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// A connection as its dispatcher sees it.
 #[derive(Debug)]
@@ -49,9 +55,8 @@ pub(super) struct Intake<S> {
     is_head_given: bool,
     /// True if the client does not take what is written.
     is_clogged: bool,
-    /// Goes off when the connection is to be closed, or before: one that an earlier head has set is set again when it
-    /// goes off. So a busy connection sets it every few seconds, and not for each request.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// When the connection is to be closed.
+    end: Option<Deadline>,
 }
 
 impl<S> Intake<S> {
@@ -64,7 +69,7 @@ impl<S> Intake<S> {
             is_line_empty: true,
             is_head_given: false,
             is_clogged: false,
-            timer: None,
+            end: None,
         }
     }
 
@@ -136,21 +141,13 @@ impl<S: AsyncRead + Unpin> Intake<S> {
     /// context is woken when that is so.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(end) = self.turn.end() else { return false };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        if timer.deadline() > end {
-            timer.as_mut().reset(end);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= end {
-                return true;
-            }
-            timer.as_mut().reset(end);
-        }
-        false
+        let deadline = self.end.get_or_insert_with(|| Deadline::at(end));
+        deadline.reset(end);
+        deadline.poll_passed(cx).is_ready()
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Intake<S> {
     /// Ends, as if the client had left, when the connection is to be closed.
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -171,6 +168,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Intake<S> {
         let read = this.give(cx, buf)?;
         if this.is_late(cx) {
             buf.set_filled(before);
+            if this.turn.is_new() {
+                // Nothing was written before, so that this fits. A client that has left does not miss it.
+                let _ = Pin::new(&mut this.stream).poll_write(cx, TOO_LATE);
+                let _ = Pin::new(&mut this.stream).poll_flush(cx);
+            }
             return Poll::Ready(Ok(()));
         }
         read.map(Ok)

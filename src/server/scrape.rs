@@ -11,13 +11,14 @@ use actix_rt::ArbiterHandle;
 use actix_rt::task::{JoinHandle, spawn_blocking};
 use tokio::join;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::open_files::OpenFiles;
 use crate::actors::Tasks;
 use crate::api::metrics::{self, Reader};
 use crate::api::payload_memory::PayloadMemory;
 use crate::channel::Channels;
+use crate::deadline::timeout;
 use crate::fanout::Fanout;
 use crate::logging::LostLines;
 use crate::metrics::{DiskLevels, HttpLevels, Metrics, MetricsError, Now, Process};

@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::entrance::REQUEST_TIMEOUT;
+use crate::deadline::{Clock, Moment};
 
 /// The state of one connection. All of it lives on the connection's thread.
 #[derive(Debug)]
 pub(super) struct Turn {
+    clock: Clock,
     stage: Cell<Stage>,
     /// How much of the body of the request that is being answered the dispatcher was not given, if that is known.
     body_left: Cell<Option<u64>>,
@@ -26,11 +26,13 @@ pub(super) struct Turn {
 /// What is going on.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
+    /// The connection was accepted then, and has had no whole head yet.
+    New(Moment),
     /// Nothing, since then.
-    Idle(Instant),
+    Idle(Moment),
     /// Bytes have arrived since then that belong to no request that is being answered: a head, or the rest of a body
     /// that nothing reads.
-    Arriving(Instant),
+    Arriving(Moment),
     /// A request is being answered, and its handler does not read its body: it has none, it has arrived, or the handler
     /// has not asked for it.
     Answering,
@@ -45,8 +47,10 @@ pub(super) struct Busy(Rc<Turn>);
 impl Turn {
     /// The state of a connection that was just accepted.
     pub(super) fn new(most_idle: Duration) -> Self {
+        let clock = Clock::of_this_thread();
         Self {
-            stage: Cell::new(Stage::Idle(Instant::now())),
+            stage: Cell::new(Stage::New(clock.now())),
+            clock,
             body_left: Cell::default(),
             most_idle,
             waker: RefCell::default(),
@@ -90,11 +94,16 @@ impl Turn {
         matches!(self.stage.get(), Stage::Answering)
     }
 
+    /// True if the connection has had no whole head yet.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(self.stage.get(), Stage::New(_))
+    }
+
     /// When the connection is to be closed, unless something changes.
-    pub(super) fn end(&self) -> Option<Instant> {
+    pub(super) fn end(&self) -> Option<Moment> {
         match self.stage.get() {
             Stage::Idle(since) => Some(since + self.most_idle),
-            Stage::Arriving(since) => Some(since + REQUEST_TIMEOUT),
+            Stage::New(since) | Stage::Arriving(since) => Some(since + REQUEST_TIMEOUT),
             Stage::Answering | Stage::Receiving => None,
         }
     }
@@ -104,7 +113,7 @@ impl Turn {
         match self.stage.get() {
             Stage::Idle(_) => {
                 *self.waker.borrow_mut() = None;
-                self.stage.set(Stage::Arriving(Instant::now()));
+                self.stage.set(Stage::Arriving(self.clock.now()));
             }
             Stage::Receiving => {
                 self.wake_later(waker);
@@ -113,14 +122,14 @@ impl Turn {
                     self.stage.set(Stage::Answering);
                 }
             }
-            Stage::Arriving(_) | Stage::Answering => {}
+            Stage::New(_) | Stage::Arriving(_) | Stage::Answering => {}
         }
     }
 
     /// What was to be written is written: the time of what comes next begins.
     pub(super) fn written(&self) {
         if matches!(self.stage.get(), Stage::Idle(_) | Stage::Arriving(_)) {
-            self.stage.set(Stage::Idle(Instant::now()));
+            self.stage.set(Stage::Idle(self.clock.now()));
         }
     }
 
@@ -141,7 +150,7 @@ impl Turn {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.stage.set(Stage::Idle(Instant::now()));
+        self.0.stage.set(Stage::Idle(self.0.clock.now()));
         self.0.wake();
     }
 }

@@ -9,10 +9,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use prost::Message;
-use tokio::time::timeout;
 
 use crate::config::TracesConfig;
-use crate::net::client::HttpClient;
+use crate::deadline::timeout;
+use crate::net::client::{HttpClient, is_timeout};
 use crate::net::reach::Reach;
 
 /// Name look-up and TCP, and TLS.
@@ -113,7 +113,7 @@ fn rejected(answer: &[u8]) -> Option<Rejected> {
 /// Why no answer came. No text of awc's is passed on.
 fn why(err: &SendRequestError) -> String {
     let why = match err {
-        SendRequestError::Connect(ConnectError::Timeout) => "no connection to the collector in time",
+        SendRequestError::Connect(err) if is_timeout(err) => "no connection to the collector in time",
         SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => {
             "the collector's name does not resolve"
         }

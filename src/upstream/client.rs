@@ -10,7 +10,7 @@ use awc::error::{ConnectError, SendRequestError};
 
 use super::decoded::TooMuch;
 use super::{Stage, UpstreamError};
-use crate::net::client::HttpClient;
+use crate::net::client::{HttpClient, is_timeout};
 use crate::net::reach::Reach;
 use crate::net::response_head::{BadHead, Surplus};
 
@@ -33,7 +33,7 @@ pub fn client(connect_timeout: Duration) -> HttpClient {
 #[must_use]
 pub fn send_error(err: &SendRequestError, connect_timeout: Duration) -> UpstreamError {
     match err {
-        SendRequestError::Connect(ConnectError::Timeout) => {
+        SendRequestError::Connect(err) if is_timeout(err) => {
             UpstreamError::Timeout(Stage::Connect, connect_timeout)
         }
         SendRequestError::Connect(ConnectError::Io(err))

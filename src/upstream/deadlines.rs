@@ -2,17 +2,16 @@
 //! client's.
 //!
 //! A batch that says nothing is a sign of life: it counts against the idle limit, but it is no first chunk. What lies
-//! in the socket is read before a limit is judged: each is a [`Deadline`].
+//! in the socket is read before a limit is judged, and a freeze of this process moves it: each is a [`Deadline`].
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_util::{Stream, StreamExt};
-use tokio::time::Instant;
 
 use super::{Batch, Stage, UpstreamError, UpstreamEvent, UpstreamStream};
 use crate::config::Timeouts;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Moment};
 
 /// The same stream, that fails when a stage passes its limit. The clock starts with the first poll.
 #[must_use]
@@ -29,20 +28,20 @@ struct Limited {
 
 struct Clock {
     /// The end of the total limit.
-    end: Instant,
+    end: Moment,
     /// The end of the present stage's.
-    until: Instant,
+    until: Moment,
     answered: bool,
-    /// Whichever of the two comes first. One for the whole call: to put a timer off is far cheaper than to make one for
-    /// each chunk.
+    /// Whichever of the two comes first. One for the whole call: to put it off is far cheaper than to make one for each
+    /// chunk.
     deadline: Deadline,
 }
 
 impl Clock {
     fn start(timeouts: &Timeouts) -> Self {
-        let now = Instant::now();
-        let (end, until) = (now + timeouts.total, now + timeouts.first_chunk);
-        Self { end, until, answered: false, deadline: Deadline::at(until.min(end)) }
+        let deadline = Deadline::after(timeouts.first_chunk.min(timeouts.total));
+        let now = deadline.now();
+        Self { end: now + timeouts.total, until: now + timeouts.first_chunk, answered: false, deadline }
     }
 
     /// Returns true if this came in time. An upstream that never pauses, be it with nothing, gives the timer no chance to
@@ -50,7 +49,7 @@ impl Clock {
     fn heard(&mut self, batch: &Batch, timeouts: &Timeouts) -> bool {
         self.answered |= !batch.is_empty();
         if self.answered {
-            self.until = Instant::now() + timeouts.idle;
+            self.until = self.deadline.now() + timeouts.idle;
             self.deadline.reset(self.until.min(self.end));
         }
         !self.deadline.is_passed() || matches!(batch.last(), Some(UpstreamEvent::Finished { .. }))

@@ -7,7 +7,6 @@ use actix_web::body::MessageBody;
 use awc::http::Method;
 use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use futures_util::StreamExt;
-use tokio::time::Instant;
 use url::Url;
 
 use super::decoded::{decoded, unknown_coding};
@@ -15,7 +14,7 @@ use super::reading::Body;
 use super::retry_after::retry_after;
 use super::{Terms, UpstreamError, client};
 use crate::config::Secret;
-use crate::deadline::timeout_at;
+use crate::deadline::{Clock, timeout_at};
 use crate::wire::trace_context::{TRACEPARENT, TRACESTATE};
 
 /// As much of an error's body as is looked at, in bytes.
@@ -121,7 +120,8 @@ fn essence(headers: &HeaderMap) -> String {
 
 async fn error_body(mut response: Body) -> Vec<u8> {
     let mut body = Vec::new();
-    let end = Instant::now() + ERROR_BODY_TIME;
+    let clock = Clock::of_this_thread();
+    let end = clock.now() + ERROR_BODY_TIME;
     while let Ok(Some(Ok(bytes))) = timeout_at(end, response.next()).await {
         body.extend_from_slice(&bytes);
         if body.len() >= MAX_ERROR_BYTES {

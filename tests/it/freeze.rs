@@ -1,6 +1,8 @@
 //! A freeze of the process (a paused virtual machine, a stopped process, a machine that swaps) is not blamed on the other
-//! side: what lies in a socket counts before a deadline is judged.
+//! side: what lies in a socket counts before a deadline is judged, and the time of the freeze does not count.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
@@ -17,14 +19,33 @@ const LIMIT_MS: u64 = 2000;
 /// So long the process stands still. The freeze is what is tested: it has to be longer than the limit.
 const FREEZE: Duration = Duration::from_millis(LIMIT_MS + 300);
 
-/// Stops the process, has the other side say what it has to say, and lets the process go on when that has arrived and the
-/// limit has passed.
-fn freeze(hearken: &Hearken, their_port: u16, speak: impl FnOnce()) {
+/// A limit that leaves more than [`LATER`] after a freeze, also on a busy machine.
+const LONG_LIMIT: Duration = Duration::from_secs(5);
+/// The other side speaks so long after a freeze: no fixed grace is meant, but what is left of the limit.
+const LATER: Duration = Duration::from_millis(1500);
+/// How long a client may take for a head.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+
+/// Stops the process.
+fn stop(hearken: &Hearken) {
     hearken.signal("STOP");
     until("the process stands still", || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", hearken.pid())).unwrap();
         stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
     });
+}
+
+/// Lets the process stand still for longer than this limit.
+fn freeze_past(hearken: &Hearken, limit: Duration) {
+    stop(hearken);
+    std::thread::sleep(limit + Duration::from_millis(300));
+    hearken.signal("CONT");
+}
+
+/// Stops the process, has the other side say what it has to say, and lets the process go on when that has arrived and the
+/// limit has passed.
+fn freeze(hearken: &Hearken, their_port: u16, speak: impl FnOnce()) {
+    stop(hearken);
     speak();
     until("what was said lies in the socket", || (unread_from(their_port) > 0).then_some(()));
     std::thread::sleep(FREEZE);
@@ -83,14 +104,37 @@ fn an_answer_that_arrived_during_a_freeze_is_in_time() {
 }
 
 #[test]
+fn an_answer_that_comes_later_than_a_freeze_has_the_time_that_was_left() {
+    let run = |limit: &str, script: Script, seen: usize| {
+        let upstream = script.start();
+        let lines = format!("{limit} = {}\ntotal_timeout_audio_factor = 0", LONG_LIMIT.as_millis());
+        let hearken = Hearken::before(&upstream).channel(&lines).start();
+        let id = hearken.submit(json!({"stream": true}));
+        let mut stream = hearken.stream(&id);
+        let mut frames: Vec<_> = (0..seen).map(|_| stream.frame()).collect();
+        upstream.held(1);
+        freeze_past(&hearken, LONG_LIMIT);
+        std::thread::sleep(LATER);
+        upstream.release();
+        frames.extend(stream.rest());
+        assert_eq!(content(&frames), "ab", "{limit}: {frames:?}");
+        assert_eq!(upstream.requests(), 1, "{limit}");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| run("first_chunk_timeout_ms", FakeUpstream::gemini().hold().say("a").say("b"), 0));
+        for limit in ["idle_timeout_ms", "total_timeout_ms"] {
+            scope.spawn(move || run(limit, FakeUpstream::openai().say("a").hold().say("b"), 2));
+        }
+    });
+}
+
+#[test]
 fn an_upstream_that_says_nothing_is_still_told_from_a_freeze() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let hearken = Hearken::before(&upstream).channel(&format!("idle_timeout_ms = {LIMIT_MS}")).start();
     let id = hearken.submit(json!({}));
     upstream.held(1);
-    hearken.signal("STOP");
-    std::thread::sleep(FREEZE);
-    hearken.signal("CONT");
+    freeze_past(&hearken, Duration::from_millis(LIMIT_MS));
     assert_eq!(hearken.wait(&id)["error"]["code"], "upstream_timeout");
 }
 
@@ -117,6 +161,107 @@ fn a_download_that_arrived_during_a_freeze_is_in_time() {
     let task = hearken.wait(&id);
     assert_eq!(task["status"], "completed", "{task}");
     assert_eq!(host.requests().len(), 1, "one download");
+}
+
+/// The connections of this machine to a port, with their states as the kernel numbers them.
+fn states_of(port: u16) -> Vec<String> {
+    let theirs = format!(":{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let state = |line: &str| {
+        let [_, _, remote, state] = line.split_whitespace().take(4).collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        remote.ends_with(&theirs).then(|| state.to_owned())
+    };
+    table.lines().filter_map(state).collect()
+}
+
+/// A listener whose queue is full: who connects to it waits until something is accepted.
+fn full_listener() -> (TcpListener, Vec<TcpStream>) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connection) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        waiting.push(connection);
+    }
+    (listener, waiting)
+}
+
+/// The program, whose only upstream is this one, which is not a provider.
+fn before(url: &str) -> Hearken {
+    Hearken::builder().gemini(url).channel(&format!("connect_timeout_ms = {LIMIT_MS}")).start()
+}
+
+#[test]
+fn a_connection_that_came_about_during_a_freeze_is_in_time() {
+    const SYN_SENT: &str = "02";
+    let (listener, waiting) = full_listener();
+    let port = listener.local_addr().unwrap().port();
+    let hearken = before(&format!("http://127.0.0.1:{port}"));
+    let id = hearken.submit(json!({}));
+    until("it connects", || states_of(port).iter().any(|state| state == SYN_SENT).then_some(()));
+    stop(&hearken);
+    for _ in waiting {
+        listener.accept().unwrap();
+    }
+    let (mut connection, _) = listener.accept().unwrap();
+    std::thread::sleep(FREEZE);
+    hearken.signal("CONT");
+    connection.write_all(b"HTTP/1.1 418 Connected\r\ncontent-length: 0\r\n\r\n").unwrap();
+    let error = hearken.wait(&id)["error"].clone();
+    assert_eq!(error["upstream_status"], 418, "{error}");
+}
+
+#[test]
+fn a_tls_handshake_has_the_time_that_a_freeze_has_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hearken = before(&format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port()));
+    for (answers, expected) in [(true, "TLS handshake failed"), (false, "connect timeout")] {
+        let id = hearken.submit(json!({}));
+        let (mut connection, _) = listener.accept().unwrap();
+        // What follows is its time.
+        connection.read_exact(&mut [0]).unwrap();
+        freeze_past(&hearken, Duration::from_millis(LIMIT_MS));
+        if answers {
+            std::thread::sleep(Duration::from_millis(500));
+            connection.write_all(b"this is no TLS\r\n").unwrap();
+        }
+        let error = hearken.wait(&id)["error"].clone();
+        assert!(error["message"].as_str().unwrap().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn heads_that_arrived_whole_during_a_freeze_are_in_time() {
+    let hearken = Hearken::builder().local().start();
+    let client = hearken.client();
+    let head = client.head("GET", "/v1/models", &[]);
+    let (begin, end) = head.split_at(20);
+    let mut second = client.send_raw(client.head("HEAD", "/healthz", &[]).as_bytes());
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        second.read_exact(&mut byte).unwrap();
+        answer.extend(byte);
+    }
+    second.write_all(begin.as_bytes()).unwrap();
+    let mut connections = [client.send_raw(b""), client.send_raw(begin.as_bytes()), second];
+    let ports = connections.each_ref().map(|connection| connection.local_addr().unwrap().port());
+    until("the beginnings are read", || ports.iter().all(|port| unread_from(*port) == 0).then_some(()));
+    stop(&hearken);
+    for (connection, rest) in connections.iter_mut().zip([&head[..], end, end]) {
+        connection.write_all(rest.as_bytes()).unwrap();
+    }
+    std::thread::sleep(HEAD_LIMIT + Duration::from_millis(300));
+    hearken.signal("CONT");
+    for (number, mut connection) in connections.into_iter().enumerate() {
+        let mut status = [0; 12];
+        connection.read_exact(&mut status).unwrap_or_else(|err| panic!("connection {number}: {err}"));
+        assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 200", "connection {number}");
+    }
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
 use tracing::field::display;
 
 use super::{TaskAudio, TaskSettings};
 use crate::audio::facts::{AudioFacts, Sound};
 use crate::audio::source::KeptAudio;
 use crate::audio::{Audio, label};
+use crate::deadline::timeout;
 use crate::error::{ErrorCode, Failure};
 use crate::fetch::Fetched;
 use crate::store::{Ending, PATIENCE, Store, StoreError};

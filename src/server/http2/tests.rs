@@ -12,6 +12,7 @@ use http::Request as Head;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::api::wrong_keys::CloseConnection;
@@ -238,6 +239,28 @@ async fn who_says_that_no_further_request_comes_gets_the_answers_to_those_before
     };
     let (served, _near) = futures_util::join!(http2.serve(far, None), client);
     served.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_does_not_age_while_the_process_is_frozen() {
+    let (near, far) = duplex(1 << 20);
+    let app =
+        fn_service(|_: Request| async { Ok::<_, Response<BoxBody>>(Response::ok().set_body("answer")) });
+    let send_timeout = Duration::from_secs(30);
+    let http2 = Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout };
+    let both = async {
+        tokio::task::spawn_local(async move { http2.serve(far, None).await });
+        let (mut requests, connection) = h2::client::handshake(near).await.unwrap();
+        tokio::task::spawn_local(connection);
+        for freeze in [IDLE_CONNECTION * 10, IDLE_CONNECTION] {
+            sleep(IDLE_CONNECTION / 2).await;
+            tokio::time::advance(freeze).await;
+            sleep(STOP_TIME * 2).await;
+            let (answer, _upload) = ask(&mut requests);
+            assert_eq!(answer.await.unwrap().status(), 200);
+        }
+    };
+    LocalSet::new().run_until(both).await;
 }
 
 #[tokio::test(start_paused = true)]

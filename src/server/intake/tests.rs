@@ -11,6 +11,7 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::Notify;
 use tokio::task::{LocalSet, yield_now};
+use tokio::time::Instant;
 
 use super::super::draining::Draining;
 use super::super::entrance::{Entrance, IDLE_CONNECTION, REQUEST_TIMEOUT};
@@ -256,6 +257,52 @@ async fn a_client_that_leaves_during_an_answer_is_noticed() {
         assert_eq!(Rc::strong_count(&client.gate), 2, "the handler still holds the gate");
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_first_head_is_late_is_told_so() {
+    for (begin, piece) in [("", ""), ("GET /quick HTTP/1.1\r\nhost: ", "x")] {
+        serve(async |mut client| {
+            let started = Instant::now();
+            client.send(begin).await;
+            let writing = async {
+                for _ in 1..REQUEST_TIMEOUT.as_secs() {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    client.stream.write_all(piece.as_bytes()).await.unwrap();
+                }
+            };
+            writing.await;
+            let told = client.read_to("\r\n\r\n").await;
+            assert!(told.starts_with("HTTP/1.1 408 ") && told.contains("connection: close\r\n"), "{told}");
+            assert_eq!(started.elapsed().as_secs(), REQUEST_TIMEOUT.as_secs());
+            assert_eq!(client.kept("").await, 0);
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_and_an_idle_connection_do_not_age_while_the_process_is_frozen() {
+    for before in ["", QUICK] {
+        serve(async |mut client| {
+            if !before.is_empty() {
+                client.send(before).await;
+                client.read_to("\r\n\r\nyes").await;
+                tokio::time::advance(IDLE_CONNECTION * 2).await;
+                client.settle().await;
+            }
+            let (first, rest) = QUICK.split_at(20);
+            client.send(first).await;
+            tokio::time::advance(REQUEST_TIMEOUT * 100).await;
+            // The timers have gone off before the rest is there.
+            client.settle().await;
+            tokio::time::sleep(REQUEST_TIMEOUT / 2).await;
+            client.send(rest).await;
+            client.read_to("\r\n\r\nyes").await;
+            assert_eq!(client.kept("").await, IDLE_CONNECTION.as_secs());
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

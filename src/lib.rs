@@ -122,7 +122,7 @@
 //! - A key that is revoked ends what goes on in its name: streams, uploads, calls that wait. Until then this costs nothing
 //!   for an event.
 //! - A response that may be large takes its share of [`ResponseMemory`](memory::ResponseMemory) before its parts are read,
-//!   and holds it until it is sent. The HTTP server gets any body in [pieces](api::pieces): it copies what it is given.
+//!   and holds it until it is sent. The HTTP server gets any body in [pieces](net::pieces): it copies what it is given.
 //!   [Metrics](api::metrics), which need no key, take no share: their texts are dropped after a time, read or not.
 //! - A freeze of this process is not taken for a fault of the other side: what lies in a socket is read before a
 //!   [`deadline`] is judged, and a deadline moves by the time for which its thread stood still. The timers of

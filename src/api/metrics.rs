@@ -13,10 +13,10 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::pieces::PIECE;
 use super::reply;
 use crate::error::Failure;
 use crate::metrics::CONTENT_TYPE;
+use crate::net::pieces::PIECE;
 
 /// Whoever wants to read the metrics: gets their text, or is dropped where it cannot be written.
 pub type Reader = oneshot::Sender<Arc<str>>;

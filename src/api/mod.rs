@@ -9,7 +9,6 @@ pub mod models;
 pub mod openapi;
 pub mod page;
 pub mod payload_memory;
-pub mod pieces;
 pub mod reference;
 pub mod reply;
 pub mod request_log;

@@ -6,9 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::pieces::Pieces;
 use crate::error::{ErrorCode, Failure};
 use crate::memory::{ResponseMemory, Share};
+use crate::net::pieces::Pieces;
 use crate::wire::error::{ErrorBody, HttpError};
 
 /// Tells OpenAI's SDKs whether they may repeat a call by themselves.

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 
-use super::pieces::Pieces;
 use crate::error::Failure;
+use crate::net::pieces::Pieces;
 
 /// Content with the name of its version.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ pub struct HostPattern {
     below: bool,
 }
 
-/// Why a text is no pattern: what is wrong, and the mend.
+/// Why a text is no pattern: what is wrong, and what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no host: write a name like \"files.example.com\", an address like \"10.0.0.7\" or \"[::1]\", \

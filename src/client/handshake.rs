@@ -5,9 +5,9 @@ use rustls::{CertificateError, Error};
 /// How webpki calls a certificate that is a server's own and says of itself that it issues others.
 const AUTHORITY: &str = "CaUsedAsEndEntity";
 
-/// What is wrong, and the mend.
+/// Says what is wrong, and what to do.
 pub(super) fn told(err: &Error) -> String {
-    let (what, mend) = match err {
+    let (what, advice) = match err {
         Error::InvalidCertificate(err) => of_certificate(err),
         Error::AlertReceived(_) | Error::PeerIncompatible(_) => {
             ("it agrees to no TLS that is spoken here", "it has to speak TLS 1.2 or 1.3")
@@ -18,7 +18,7 @@ pub(super) fn told(err: &Error) -> String {
         ),
         _ => ("what it says is none", "does it speak https at this port?"),
     };
-    format!("no TLS with it: {what}; {mend}")
+    format!("no TLS with it: {what}; {advice}")
 }
 
 fn of_certificate(err: &CertificateError) -> (&'static str, &'static str) {

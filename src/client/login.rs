@@ -33,7 +33,7 @@ pub struct Login {
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// Others may read it.
-    #[error("{path} holds a key and may be read by others; mend it with: chmod 600 {path}")]
+    #[error("{path} holds a key and may be read by others; make it yours alone with: chmod 600 {path}")]
     Open {
         /// The file.
         path: String,
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_may_read_is_refused_with_the_line_that_mends_it() {
+    fn a_file_that_others_may_read_is_refused_with_the_line_that_closes_it() {
         let home = tempfile::TempDir::new().unwrap();
         let path = home.path().join("login.toml");
         write(&path, &login()).unwrap();

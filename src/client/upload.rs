@@ -9,8 +9,7 @@ use std::task::{Context, Poll};
 use awc::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
-/// Largest piece that is handed over at once, in bytes: it is how finely progress is seen.
-const PIECE_BYTES: usize = 32 * 1024;
+use crate::net::pieces::Pieces;
 
 /// How far an upload is; shared with those who show it.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +40,7 @@ impl Sent {
 /// The body.
 #[derive(Debug)]
 pub struct Upload {
-    rest: Bytes,
+    rest: Pieces,
     sent: Sent,
 }
 
@@ -50,7 +49,7 @@ impl Upload {
     #[must_use]
     pub fn new(body: Bytes, sent: Sent) -> Self {
         sent.bytes.set(0);
-        Self { rest: body, sent }
+        Self { rest: Pieces::of(body), sent }
     }
 }
 
@@ -58,19 +57,20 @@ impl MessageBody for Upload {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
-        BodySize::Sized(self.rest.len() as u64)
+        self.rest.size()
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        if self.rest.is_empty() {
-            return Poll::Ready(None);
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let piece = Pin::new(&mut self.rest).poll_next(context);
+        if let Poll::Ready(Some(Ok(piece))) = &piece {
+            self.sent.bytes.set(self.sent.bytes.get() + piece.len() as u64);
+            if self.rest.size().is_eof() {
+                self.sent.may_be_taken.set(true);
+            }
         }
-        let most = self.rest.len().min(PIECE_BYTES);
-        let piece = self.rest.split_to(most);
-        self.sent.bytes.set(self.sent.bytes.get() + piece.len() as u64);
-        if self.rest.is_empty() {
-            self.sent.may_be_taken.set(true);
-        }
-        Poll::Ready(Some(Ok(piece)))
+        piece
     }
 }

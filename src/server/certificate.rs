@@ -45,7 +45,8 @@ pub struct Certificate {
     is_authority: bool,
 }
 
-/// Why the files of a certificate are of no use; the text names the place in the configuration, the file and the mend.
+/// Why the files of a certificate are of no use; the text names the place in the configuration,
+/// the file and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {file} {reason}")]
 pub struct CertificateError {
@@ -65,11 +66,11 @@ impl Pair {
     pub(super) fn read(config: &TlsConfig) -> Result<Self, CertificateError> {
         let read = |file: &ConfiguredFile| {
             std::fs::read(&file.path).map_err(|err| {
-                let mend = match err.kind() {
+                let advice = match err.kind() {
                     io::ErrorKind::PermissionDenied => "let the user that hearken runs as read it",
                     _ => "name a PEM file that is there; relative paths begin where hearken was started",
                 };
-                CertificateError::new(file, format!("cannot be read: {err}: {mend}"))
+                CertificateError::new(file, format!("cannot be read: {err}: {advice}"))
             })
         };
         Ok(Self { certificate: read(&config.certificate)?, key: read(&config.key)? })
@@ -94,8 +95,8 @@ impl Certificate {
                 of_certificate(format!("is no PEM file ({}): write the certificate to it anew", fault(&err)))
             })?;
         let Some(leaf) = chain.first() else {
-            let mend = "holds no certificate: it must begin with -----BEGIN CERTIFICATE-----, as in certbot's fullchain.pem";
-            return Err(of_certificate(mend.to_owned()));
+            let reason = "holds no certificate: it must begin with -----BEGIN CERTIFICATE-----, as in certbot's fullchain.pem";
+            return Err(of_certificate(reason.to_owned()));
         };
         let unreadable =
             |err: String| of_certificate(format!("holds a certificate that cannot be read ({err})"));

@@ -186,7 +186,7 @@ fn an_authority_of_ones_own_is_trusted_when_it_is_named_and_remembered() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_a_servers_own_is_told_in_plain_words_with_the_mend() {
+fn a_certificate_of_an_authority_is_told_in_plain_words_with_advice() {
     let home = Home::new();
     let address = over_tls(&home.path("ca.pem"), IsCa::Ca(BasicConstraints::Unconstrained));
     let url = format!("https://localhost:{}", address.port());

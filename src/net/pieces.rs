@@ -1,17 +1,18 @@
-//! Response bodies that are whole in memory, given to the HTTP server piece by piece.
+//! Bodies that are whole in memory, given to the connection piece by piece.
 //!
 //! The HTTP/1 server copies each piece into the connection's buffer, and asks for the next one when the buffer is
-//! nearly written. A client that does not read so holds one piece for itself, and the rest is what all share.
+//! nearly written. A client that does not read so holds one piece for itself, and the rest is what all share. Of an
+//! upload, the pieces tell how far it is.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use actix_web::body::{BodySize, MessageBody};
+use actix_http::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
 /// Most bytes of a piece.
-pub(super) const PIECE: usize = 16 * 1024;
+pub const PIECE: usize = 16 * 1024;
 
 /// A body of known length. It does not say that it is whole bytes: the HTTP server would take them as one piece.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! arbiters of their own, so that the HTTP workers can stop first.
 
 mod addresses;
+pub mod bind;
 pub mod certificate;
 mod draining;
 mod entrance;
@@ -50,6 +51,7 @@ use crate::upstream::gemini::Gemini;
 use crate::upstream::local::Local;
 use crate::upstream::openai::OpenAi;
 use crate::upstream::transcription::Transcription;
+use bind::BindError;
 use certificate::CertificateError;
 use draining::Draining;
 use follow_keys::KeyFollower;
@@ -67,22 +69,9 @@ pub enum StartError {
     /// The store.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The listener.
-    #[error("cannot listen on {listen}: {source}; choose another address with --listen")]
-    Listen {
-        /// Where.
-        listen: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The listener for metrics.
-    #[error("metrics.listen: cannot listen on {listen}: {source}; choose another address, or \"main\"")]
-    ListenForMetrics {
-        /// Where.
-        listen: String,
-        /// Why not.
-        source: std::io::Error,
-    },
+    /// A listener.
+    #[error("{0}")]
+    Listen(#[from] BindError),
     /// The metrics.
     #[error("the metrics: {0}")]
     Metrics(#[from] MetricsError),
@@ -189,7 +178,7 @@ pub async fn run(
         memory,
         open_files,
         metrics: metrics.http,
-        served_metrics: metrics_listener::serve(&config.metrics, scrape)?,
+        served_metrics: metrics_listener::serve(&config, scrape)?,
         draining: draining.clone(),
         traces,
     };

@@ -1,4 +1,4 @@
-//! `hearken check`: what a configuration means, without secrets.
+//! `hearken check`: what a configuration means, without secrets, and whether a server would start with it.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -6,14 +6,28 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use super::{USAGE, complain, print, serve, unwritten};
+use super::serve::{self, Refusal, refuse_stored_keys, rehearse_addresses};
+use super::{USAGE, complain, print, unwritten};
 use crate::config::{
     BreakerRule, Capability, Config, FetchConfig, Flags, MetricsListen, RetryRule, Timeouts,
 };
+use crate::server::StartError;
+use crate::server::bind::BindError;
 use crate::server::certificate::Certificate;
 use crate::store;
 
+/// What `--help` says below the options.
+const HELP: &str = "\
+Flags aside, it reads what `hearken serve` reads: the file, and HEARKEN_... in the environment. Then it does what a start
+does first, and undoes it. It may be run beside a running server: an address that is taken is only warned of.
+
+EXIT STATUS
+  0  the server would start
+  1  the data directory holds what it cannot use
+  2  the configuration is wrong; the message names the variable or the line, and what to write";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(super) struct Arguments {
     /// Configuration file (TOML); without one, the embedded defaults
     #[arg(long, value_name = "FILE")]
@@ -25,20 +39,33 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(err) => return complain(err, USAGE),
     };
-    // What stops the start stops it here, too.
-    if let Err(err) = store::judge_directory(&config.data_dir) {
-        let serve::Refusal { problem, status } = serve::refusal(&config.data_dir_place, err);
-        return complain(problem, status);
-    }
-    let certificate = match config.tls.as_ref().map(Certificate::load).transpose() {
-        Ok(certificate) => certificate,
-        Err(err) => return complain(err, USAGE),
+    let rehearsed = match rehearse(&config) {
+        Ok(rehearsed) => rehearsed,
+        Err(Refusal { problem, status }) => return complain(problem, status),
     };
-    let described = describe(&config).and_then(|()| certificate.iter().try_for_each(describe_certificate));
-    match described {
+    match describe(&config).and_then(|()| describe_rehearsal(&rehearsed)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => unwritten(&err),
     }
+}
+
+/// What a rehearsed start has found.
+struct Rehearsed {
+    certificate: Option<Certificate>,
+    /// Addresses that others listen on now.
+    taken: Vec<BindError>,
+}
+
+/// Does what a start does first, as far as it can be undone: what stops the start stops it here, too. An address that is
+/// taken does not, since a server may run already that is about to be started again.
+fn rehearse(config: &Config) -> Result<Rehearsed, Refusal> {
+    let stored =
+        store::rehearse(&config.data_dir).map_err(|err| Refusal::of_store(&config.places.data_dir, err))?;
+    refuse_stored_keys(config, &stored)?;
+    let certificate = config.tls.as_ref().map(Certificate::load).transpose().map_err(StartError::from);
+    let certificate = certificate.map_err(|err| Refusal::of(err, &config.places.data_dir))?;
+    let taken = rehearse_addresses(config)?;
+    Ok(Rehearsed { certificate, taken })
 }
 
 fn describe(config: &Config) -> io::Result<()> {
@@ -137,10 +164,15 @@ fn describe(config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-fn describe_certificate(certificate: &Certificate) -> io::Result<()> {
-    print(format_args!("speaks TLS        with a certificate {certificate}"))?;
-    if let Some(warning) = certificate.warning(SystemTime::now()) {
-        print(format_args!("warning: {warning}"))?;
+fn describe_rehearsal(rehearsed: &Rehearsed) -> io::Result<()> {
+    if let Some(certificate) = &rehearsed.certificate {
+        print(format_args!("speaks TLS        with a certificate {certificate}"))?;
+        if let Some(warning) = certificate.warning(SystemTime::now()) {
+            print(format_args!("warning: {warning}"))?;
+        }
+    }
+    for err in &rehearsed.taken {
+        print(format_args!("warning: {err}"))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{FAILED, USAGE, complain, number, print, unwritten};
+use super::{FAILED, USAGE, complain, number, print, serve, unwritten};
 use crate::config::{Config, Flags};
 use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
 use crate::store::{KeyTable, StoreError};
@@ -40,8 +40,10 @@ enum Action {
         #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::small, allow_negative_numbers = true)]
         max_running_tasks: u32,
     },
-    /// List the keys, a line each: name, models and limits, with tabs between them, and where it is no key of the data
-    /// directory the configuration file that it stands in
+    /// List the keys with their models and limits
+    ///
+    /// List the keys, a line each: name, models and limits, with tabs between them; a key of the configuration file has
+    /// the name of the file behind it.
     List,
     /// Make a key unusable
     Revoke {
@@ -78,6 +80,10 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refusal::Unwritten(err)) => unwritten(&err),
+        Err(Refusal::Store(err)) => {
+            let serve::Refusal { problem, status } = serve::Refusal::of_store(&config.places.data_dir, err);
+            complain(problem, status)
+        }
         Err(refusal) => complain(refusal, FAILED),
     }
 }

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::sample::{self, Server};
+use super::submit::word;
 use super::{FAILED, USAGE, complain, complaint, print, say};
-use crate::config::{ChannelConfig, ChannelKind, Config, Flags};
+use crate::config::{ChannelConfig, ChannelKind, Config, Flags, MetricsListen};
 use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
 use crate::logging::Log;
+use crate::server::bind::{self, BindError};
 use crate::server::certificate::Certificate;
 use crate::server::{self, StartError};
 use crate::store::{KeyTable, StoreError};
@@ -71,9 +73,19 @@ pub(super) struct Refusal {
 }
 
 fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
-    let place = config.data_dir_place.clone();
+    let place = config.places.data_dir.clone();
     let data_dir = config.data_dir.clone();
-    let first_key = first_key(&config).map_err(|err| refusal(&place, err))?;
+    // Before anything is made or started that would have to be undone.
+    if let Some(err) = rehearse_addresses(&config)?.into_iter().next() {
+        return Err(Refusal::of(err.into(), &place));
+    }
+    let first_key = if config.keys.is_empty() {
+        first_key(&data_dir).map_err(|err| Refusal::of_store(&place, err))?
+    } else {
+        let stored = stored_keys(&data_dir).map_err(|err| Refusal::of_store(&place, err))?;
+        refuse_stored_keys(&config, &stored)?;
+        None
+    };
     let mut is_hidden = first_key.is_some();
     let welcome = Welcome::new(&config, first_key);
     let served = server::run(config, log.lost_lines(), |addresses| {
@@ -93,31 +105,78 @@ fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
         // The server has not started: the next start makes another one, and shows it.
         take_back(&data_dir);
     }
-    served.map_err(|err| match err {
-        StartError::Store(err) => refusal(&place, err),
-        err @ StartError::Certificate(_) => Refusal { problem: err.to_string(), status: USAGE },
-        err => Refusal { problem: err.to_string(), status: FAILED },
-    })
+    served.map_err(|err| Refusal::of(err, &place))
 }
 
-/// A store that cannot be opened: a data directory that is of no use is the configuration's fault.
-pub(super) fn refusal(data_dir_place: &str, err: StoreError) -> Refusal {
-    match err {
-        StoreError::Directory { .. } => {
-            let mend = "choose a directory that this user may write to";
-            let problem = format!("{data_dir_place}: the data directory cannot be used: {err}; {mend}");
-            Refusal { problem, status: USAGE }
+impl Refusal {
+    /// Explains why a server does not start, where `data_dir_place` is where the data directory was set.
+    pub(super) fn of(err: StartError, data_dir_place: &str) -> Self {
+        let status = match &err {
+            StartError::Certificate(_) => USAGE,
+            StartError::Listen(err) if !err.is_taken() => USAGE,
+            _ => FAILED,
+        };
+        match err {
+            StartError::Store(err) => Self::of_store(data_dir_place, err),
+            err => Self { problem: err.to_string(), status },
         }
-        err => Refusal { problem: err.to_string(), status: FAILED },
+    }
+
+    /// Explains that the store cannot be opened: a data directory that is of no use is the configuration's fault.
+    pub(super) fn of_store(data_dir_place: &str, err: StoreError) -> Self {
+        match err {
+            StoreError::Directory { .. } => {
+                let advice = "choose a directory that this user may write to";
+                let problem = format!("{data_dir_place}: the data directory cannot be used: {err}; {advice}");
+                Self { problem, status: USAGE }
+            }
+            err => Self { problem: err.to_string(), status: FAILED },
+        }
     }
 }
 
-/// Makes an API key if neither the configuration nor the store has one.
-fn first_key(config: &Config) -> Result<Option<String>, StoreError> {
-    if !config.keys.is_empty() {
-        return Ok(None);
+/// Finds out whether a server could listen on its addresses; returns those that others listen on now.
+pub(super) fn rehearse_addresses(config: &Config) -> Result<Vec<BindError>, Refusal> {
+    let own = match &config.metrics {
+        MetricsListen::Own(listen) => Some((&config.places.metrics_listen, listen)),
+        MetricsListen::Off | MetricsListen::Main => None,
+    };
+    let mut taken = Vec::new();
+    for (place, listen) in std::iter::once((&config.places.listen, &config.listen)).chain(own) {
+        match bind::rehearse(place, listen) {
+            Ok(()) => {}
+            Err(err) if err.is_taken() => taken.push(err),
+            Err(err) => return Err(Refusal::of(err.into(), &config.places.data_dir)),
+        }
     }
-    let mut table = KeyTable::open(&config.data_dir)?;
+    Ok(taken)
+}
+
+/// Refuses a configuration that holds an API key which is also stored in the data directory: only one of them could
+/// count, with its name and its limits.
+pub(super) fn refuse_stored_keys(config: &Config, stored: &[KeyRecord]) -> Result<(), Refusal> {
+    for key in &config.keys {
+        if let Some(KeyRecord { name, .. }) = stored.iter().find(|stored| stored.hash == key.hash) {
+            let problem = format!(
+                "the configuration's API key {:?} is the one that {} has under the name {name:?}; remove it from the \
+                 configuration, or revoke the other with `hearken keys revoke {}`",
+                key.name,
+                config.data_dir.display(),
+                word(name)
+            );
+            return Err(Refusal { problem, status: USAGE });
+        }
+    }
+    Ok(())
+}
+
+fn stored_keys(data_dir: &Path) -> Result<Vec<KeyRecord>, StoreError> {
+    KeyTable::find(data_dir)?.map_or(Ok(Vec::new()), |table| table.list())
+}
+
+/// Makes an API key if the store has none.
+fn first_key(data_dir: &Path) -> Result<Option<String>, StoreError> {
+    let mut table = KeyTable::open(data_dir)?;
     if !table.list()?.is_empty() {
         return Ok(None);
     }

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use clap::ArgGroup;
 
-use self::format::word;
+pub(super) use self::format::word;
 use self::paper::Paper;
 use self::progress::Progress;
 use self::session::{Ending, Role, Session};

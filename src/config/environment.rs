@@ -3,93 +3,197 @@
 //! A variable has no type; the key it sets has one. So the text is tried as a string, and where the key does
 //! not want a string as whatever TOML reads in it.
 
+use std::collections::BTreeSet;
+
 use toml::{Table, Value};
 
 use super::file::FileConfig;
 use super::near::nearest;
-use super::reading::{What, Wrong, known_keys, read};
+use super::problem::Problem;
+use super::reading::{What, known_keys, read};
+use super::variables::{NotText, Variables};
+use super::words::Found;
 
 const PREFIX: &str = "HEARKEN_";
 
 /// Set for other programs or other commands, or read elsewhere: no keys of a server.
 const NOT_KEYS: &[&str] = &["HEARKEN_URL", "HEARKEN_API_KEY", "HEARKEN_LOG", "HEARKEN_LOG_FORMAT"];
 
-/// The variable that sets a key, as in `tls.key`.
+/// Returns the variable that sets a key, as in `tls.key` and `channels[0].name`.
 pub(super) fn name_of(key: &str) -> String {
-    PREFIX.to_owned() + &key.replace('.', "__").to_ascii_uppercase()
+    PREFIX.to_owned() + &key.replace(['.', '['], "__").replace(']', "").to_ascii_uppercase()
 }
 
-/// Returns the configuration with the variables laid over it, and warnings about variables that set nothing; or the
-/// variable that is wrong, with the reason.
+/// A configuration with the environment laid over it.
+#[derive(Debug)]
+pub(super) struct Overlaid {
+    pub(super) config: FileConfig,
+    /// The variables that set keys.
+    pub(super) names: BTreeSet<String>,
+    /// What is said of variables that set nothing.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Lays the variables over a configuration.
+///
+/// # Errors
+/// The problem, and the names of the variables that set keys, where the value of one is wrong.
 pub(super) fn overlay(
     mut table: Table,
-    parsed: FileConfig,
-    variables: &[(String, String)],
-) -> Result<(FileConfig, Vec<String>), (String, String)> {
-    let mut ours: Vec<_> = variables
-        .iter()
-        .filter(|(name, _)| name.starts_with(PREFIX) && !NOT_KEYS.contains(&name.as_str()))
-        .collect();
-    ours.sort();
-    let mut config = parsed;
-    let mut warnings = Vec::new();
-    for (name, value) in ours {
-        let path: Vec<String> =
-            name.trim_start_matches(PREFIX).split("__").map(str::to_ascii_lowercase).collect();
-        match set(&table, &path, value) {
-            Ok((changed, reread)) => {
-                table = changed;
-                config = reread;
+    config: FileConfig,
+    variables: &Variables,
+) -> Result<Overlaid, (Problem, BTreeSet<String>)> {
+    let mut overlaid = Overlaid { config, names: BTreeSet::new(), warnings: Vec::new() };
+    let mut settings = Vec::new();
+    for (name, value) in variables.iter() {
+        let shown = name.to_string_lossy();
+        match name.to_str().map(Meaning::of) {
+            Some(Meaning::Nothing) => {}
+            Some(Meaning::Key(path)) => settings.push((path, shown, value)),
+            Some(Meaning::Mistaken(reason)) => {
+                overlaid.warnings.push(format!("{shown} (environment): {reason}; it sets nothing"));
             }
-            // A name that is not known may be another program's: Kubernetes sets HEARKEN_PORT and the like for
-            // a service called hearken. A known name with a wrong value is a mistake.
-            Err(wrong) if sets_nothing(&wrong, &path) => {
-                warnings.push(format!("{name} (environment): {}; it sets nothing", unknown(name, &path)));
-            }
-            Err(wrong) => return Err((name.clone(), wrong.reason())),
+            None if is_ours(&shown) => overlaid.warnings.push(format!(
+                "{shown} (environment): the name holds bytes that are no text in UTF-8; it sets nothing"
+            )),
+            None => {}
         }
     }
-    Ok((config, warnings))
+    overlaid.warnings.sort();
+    // The entries of a list in their order, whatever their digits.
+    settings.sort_by_cached_key(|(path, ..)| {
+        path.iter().map(|part| (part.parse::<usize>().ok(), part.clone())).collect::<Vec<_>>()
+    });
+    for (path, name, value) in settings {
+        overlaid.names.insert(name.clone().into_owned());
+        let set = value
+            .to_str()
+            .ok_or_else(|| Problem::from(NotText::new(&name)))
+            .and_then(|text| set(&table, &path, text));
+        match set {
+            Ok((changed, reread)) => (table, overlaid.config) = (changed, reread),
+            Err(problem) => return Err((problem, overlaid.names)),
+        }
+    }
+    Ok(overlaid)
 }
 
-/// True for a variable whose name is no key's: there is no such key, or it is a section.
-fn sets_nothing(wrong: &Wrong, path: &[String]) -> bool {
-    let is_section = || {
-        let name = path.join(".");
-        known_keys()
-            .iter()
-            .any(|key| key.starts_with(&format!("{name}.")) || key.starts_with(&format!("{name}[")))
-            && !matches!(path, [list] if is_list(list))
-    };
-    let goes_on_behind_a_value = || {
-        let outer = path.split_last().map(|(_, outer)| outer.join(".")).unwrap_or_default();
-        known_keys().contains(&outer)
-    };
-    matches!(wrong.what, What::UnknownKey(_)) || is_section() || goes_on_behind_a_value()
+/// True for names that may be meant for hearken.
+fn is_ours(name: &str) -> bool {
+    name.get(..PREFIX.len() - 1).is_some_and(|start| PREFIX.starts_with(&start.to_ascii_uppercase()))
 }
 
-/// Says that there is no such variable, in the words in which the same is said of a key of the file.
-fn unknown(name: &str, path: &[String]) -> String {
-    let index = path.iter().find(|part| part.parse::<usize>().is_ok());
-    let index = index.map_or("0", String::as_str);
-    let known: Vec<String> =
-        known_keys().iter().map(|key| name_of(&key.replace("[0]", &format!(".{index}")))).collect();
-    match nearest(name, known.iter().map(String::as_str).chain(NOT_KEYS.iter().copied())) {
-        Some(near) => format!("unknown key; did you mean {near}?"),
-        None => "unknown key".to_owned(),
+/// What a variable means, by its name.
+enum Meaning {
+    /// It is none of ours, or no key of a server.
+    Nothing,
+    /// It sets the key at this path.
+    Key(Vec<String>),
+    /// It sets nothing, and may be meant to; the reason.
+    Mistaken(String),
+}
+
+impl Meaning {
+    fn of(name: &str) -> Self {
+        if !is_ours(name) || NOT_KEYS.contains(&name) {
+            return Self::Nothing;
+        }
+        let known = known_keys();
+        if let Some(rest) = name.strip_prefix(PREFIX) {
+            let path: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
+            let key = pattern(&path);
+            let is_key = known.contains(&key) || is_list(key.trim_end_matches("[0]"));
+            // In small letters it would be a second name of the same key.
+            if is_key && name_of(&key_of(&path)) == name {
+                return Self::Key(path);
+            }
+        }
+        let index = name.split("__").find(|part| part.parse::<usize>().is_ok()).unwrap_or("0");
+        let named = |key: &String| name_of(&key.replace("[0]", &format!("[{index}]")));
+        let meant = core(name);
+        if let Some(section) = known.iter().find_map(|key| {
+            let (section, _) = key.split_once('.')?;
+            (core(&name_of(section)) == meant).then_some((section, named(key)))
+        }) {
+            let (section, first) = section;
+            return Self::Mistaken(format!(
+                "{section} is a section, whose keys are set one by one, as {first} is"
+            ));
+        }
+        let names: Vec<String> =
+            known.iter().map(named).chain(NOT_KEYS.iter().map(|name| (*name).to_owned())).collect();
+        let exact = names.iter().find(|known| core(known) == meant);
+        let cores = names.iter().map(|name| name.trim_start_matches(PREFIX));
+        let near = exact.cloned().or_else(|| {
+            let rest = name.get(PREFIX.len() - 1..).unwrap_or_default().trim_start_matches('_');
+            nearest(rest, cores).map(|rest| format!("{PREFIX}{rest}"))
+        });
+        match near {
+            Some(near) => Self::Mistaken(format!("unknown key; did you mean {near}?")),
+            None if meant == "CONFIG" => {
+                Self::Mistaken("unknown key; the configuration file is named with --config".to_owned())
+            }
+            // A name that is not known may be another program's: Kubernetes sets HEARKEN_PORT and the like for a
+            // service called hearken. One that is not even spelled as ours is.
+            None if name.starts_with(PREFIX) => Self::Mistaken("unknown key".to_owned()),
+            None => Self::Nothing,
+        }
     }
 }
 
-fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, FileConfig), Wrong> {
+/// What is left of a name without what is easily mistaken: case and underscores.
+fn core(name: &str) -> String {
+    let name = name.replace('_', "").to_ascii_uppercase();
+    name.strip_prefix("HEARKEN").map_or(name.clone(), str::to_owned)
+}
+
+/// Writes a path as a key: `channels[1].name`.
+fn key_of(path: &[String]) -> String {
+    let mut key = String::new();
+    for part in path {
+        if is_list(&key) && part.parse::<usize>().is_ok() {
+            key += &format!("[{part}]");
+        } else {
+            key += if key.is_empty() { "" } else { "." };
+            key += part;
+        }
+    }
+    key
+}
+
+/// The same as it stands among the known keys: `channels[0].name`.
+fn pattern(path: &[String]) -> String {
+    match path {
+        [list, index, rest @ ..] if is_list(list) && index.parse::<usize>().is_ok() => {
+            key_of(&[&[list.clone(), "0".to_owned()], rest].concat())
+        }
+        path => key_of(path),
+    }
+}
+
+/// Sets one key; returns the table and what it means.
+fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, FileConfig), Problem> {
+    let key = key_of(path);
+    // An env file of Docker keeps them, and a data directory with quotes in its name is what nobody wants.
+    if let [quote @ (b'"' | b'\''), .., last] = text.trim().as_bytes()
+        && quote == last
+    {
+        return Err(Problem::value(key, "the quotes around the value are a part of it")
+            .advise("write it without them"));
+    }
     let literal =
         toml::from_str::<Table>(&format!("x = {text}")).ok().and_then(|mut table| table.remove("x"));
     let try_with = |value: Value| {
-        let mut root = Value::Table(table.clone());
-        if let Some(slot) = slot(&mut root, path) {
-            *slot = value;
-        }
-        let Value::Table(changed) = root else { return Ok((table.clone(), FileConfig::default())) };
-        read(&changed).map(|config| (changed, config))
+        let mut root = table.clone();
+        *slot(&mut root, path)? = value;
+        read(&root).map(|config| (root, config)).map_err(|mut wrong| {
+            if wrong.key == key
+                && let What::Mismatch(_, found) = &mut wrong.what
+            {
+                *found = Found::Variable(text.to_owned());
+            }
+            wrong.problem()
+        })
     };
     match (try_with(Value::String(text.to_owned())), literal) {
         (Err(_), Some(literal)) => try_with(literal),
@@ -97,22 +201,30 @@ fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, FileConfig)
     }
 }
 
-/// The place that a path names; tables and the next item of an array are made on the way.
-fn slot<'a>(root: &'a mut Value, path: &[String]) -> Option<&'a mut Value> {
-    path.iter().try_fold(root, |value, part| match value {
-        Value::Array(items) => {
-            let index = part.parse::<usize>().ok()?;
-            if index == items.len() {
-                items.push(Value::Table(Table::new()));
+/// Returns the place that a path names; sections and the next entry of a list are made on the way.
+fn slot<'a>(table: &'a mut Table, path: &[String]) -> Result<&'a mut Value, Problem> {
+    let (name, rest) = path.split_first().ok_or_else(|| Problem::new("", "the name is empty"))?;
+    let fresh = if is_list(name) { Value::Array(Vec::new()) } else { Value::Table(Table::new()) };
+    let mut value = table.entry(name.clone()).or_insert(fresh);
+    for part in rest {
+        value = match value {
+            Value::Array(entries) => {
+                let (index, next) = (part.parse::<usize>().ok(), entries.len());
+                if index == Some(next) {
+                    entries.push(Value::Table(Table::new()));
+                }
+                index.and_then(|index| entries.get_mut(index)).ok_or_else(|| {
+                    Problem::new(
+                        key_of(path),
+                        format!("{name} has {next} entries: the next one has the number {next}"),
+                    )
+                })?
             }
-            items.get_mut(index)
-        }
-        Value::Table(table) => {
-            let fresh = if is_list(part) { Value::Array(Vec::new()) } else { Value::Table(Table::new()) };
-            Some(table.entry(part.clone()).or_insert(fresh))
-        }
-        _ => None,
-    })
+            Value::Table(table) => table.entry(part.clone()).or_insert(Value::Table(Table::new())),
+            _ => return Err(Problem::new(key_of(path), "it has no keys")),
+        };
+    }
+    Ok(value)
 }
 
 /// True for the keys that hold a list of sections.

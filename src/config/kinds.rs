@@ -2,12 +2,15 @@
 
 use url::Url;
 
+use super::Secret;
 use super::file::ChannelEntry;
 use super::kind::{
     AudioPart, ChannelKind, LOCAL_MODEL, MaxTokensField, OpenAiOptions, ResponseFormat, TranscriptionOptions,
 };
+use super::near::nearest;
+use super::problem::Problem;
 use super::settings::secret;
-use super::{Problem, Secret};
+use super::variables::Variables;
 use crate::audio::container::Container;
 
 const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
@@ -38,18 +41,18 @@ pub(super) struct Kind {
 pub(super) fn kind(
     at: &dyn Fn(&str) -> String,
     entry: &ChannelEntry,
-    variable: &dyn Fn(&str) -> Option<String>,
+    variables: &Variables,
 ) -> Result<Kind, Problem> {
     let word = entry
         .kind
         .as_deref()
-        .ok_or_else(|| Problem::new(at("kind"), format!("it is missing: write {KINDS}")))?;
+        .ok_or_else(|| Problem::value(at("kind"), "it is missing").advise(format!("write one of {KINDS}")))?;
     refuse_foreign_keys(at, entry, word)?;
     match word {
         "gemini" => {
             let base_url = base_url(at, entry, GEMINI_BASE_URL)?;
             let api_key =
-                secret(&at("api_key"), entry.api_key.clone(), entry.api_key_env.as_deref(), variable)?;
+                secret(&at("api_key"), entry.api_key.clone(), entry.api_key_env.as_deref(), variables)?;
             Ok(Kind {
                 kind: ChannelKind::Gemini { base_url, api_key },
                 default_models: GEMINI_MODELS,
@@ -60,7 +63,7 @@ pub(super) fn kind(
         "openai" => Ok(Kind {
             kind: ChannelKind::OpenAi {
                 base_url: base_url(at, entry, OPENAI_BASE_URL)?,
-                api_key: bearer_key(at, entry, variable)?,
+                api_key: bearer_key(at, entry, variables)?,
                 options: OpenAiOptions {
                     max_tokens_field: entry.max_tokens_field.unwrap_or(MaxTokensField::MaxTokens),
                     stream_options: entry.stream_options.unwrap_or(true),
@@ -74,7 +77,7 @@ pub(super) fn kind(
         "transcription" => Ok(Kind {
             kind: ChannelKind::Transcription {
                 base_url: base_url(at, entry, OPENAI_BASE_URL)?,
-                api_key: bearer_key(at, entry, variable)?,
+                api_key: bearer_key(at, entry, variables)?,
                 options: TranscriptionOptions {
                     language: language(at, entry)?,
                     response_format: entry.response_format.unwrap_or(ResponseFormat::Json),
@@ -93,7 +96,13 @@ pub(super) fn kind(
             default_slots: std::thread::available_parallelism().map_or(1, usize::from),
             formats: Container::all().to_vec(),
         }),
-        other => Err(Problem::new(at("kind"), format!("{other:?} is unknown: use {KINDS}"))),
+        other => {
+            let known = KINDS.split(", ").flat_map(|word| word.split(" or "));
+            let hint =
+                nearest(other, known).map_or_else(String::new, |near| format!(", did you mean {near}?"));
+            Err(Problem::value(at("kind"), format!("{other:?} is unknown{hint}"))
+                .advise(format!("use {KINDS}")))
+        }
     }
 }
 
@@ -123,12 +132,12 @@ fn base_url(at: &dyn Fn(&str) -> String, entry: &ChannelEntry, default: &str) ->
     let url = Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or_else(|| Problem::new(at("base_url"), format!("{text:?} is no http(s) URL")))?;
+        .ok_or_else(|| Problem::value(at("base_url"), format!("{text:?} is no http(s) URL")))?;
     // Neither would be sent, and the first is a secret that logs might show.
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        let mend =
-            "a name, a password or a fragment in it is not sent: remove it, and write the key as api_key";
-        return Err(Problem::new(at("base_url"), mend));
+        let reason = "a name, a password or a fragment in it is not sent";
+        let advice = "remove it, and write the key as api_key";
+        return Err(Problem::new(at("base_url"), reason).advise(advice));
     }
     Ok(url)
 }
@@ -136,15 +145,15 @@ fn base_url(at: &dyn Fn(&str) -> String, entry: &ChannelEntry, default: &str) ->
 fn bearer_key(
     at: &dyn Fn(&str) -> String,
     entry: &ChannelEntry,
-    variable: &dyn Fn(&str) -> Option<String>,
+    variables: &Variables,
 ) -> Result<Secret, Problem> {
     let written = entry.api_key.clone().filter(|key| !key.is_empty());
     if written.is_none() && entry.api_key_env.is_none() {
-        let mend = "it is missing: set it, or api_key_env to the name of a variable; \
-                    for a server that wants none, write any word";
-        return Err(Problem::new(at("api_key"), mend));
+        let advice =
+            "set it, or api_key_env to the name of a variable; for a server that wants none, write any word";
+        return Err(Problem::value(at("api_key"), "it is missing").advise(advice));
     }
-    secret(&at("api_key"), written, entry.api_key_env.as_deref(), variable)
+    secret(&at("api_key"), written, entry.api_key_env.as_deref(), variables)
 }
 
 fn formats(
@@ -154,16 +163,20 @@ fn formats(
 ) -> Result<Vec<Container>, Problem> {
     let formats = entry.audio_formats.as_deref().unwrap_or(default);
     if formats.is_empty() {
-        return Err(Problem::new(at("audio_formats"), "list at least one, as in [\"wav\", \"mp3\"]"));
+        return Err(Problem::value(at("audio_formats"), "the list is empty").advise("name at least one"));
     }
     Ok(formats.to_vec())
 }
 
 fn language(at: &dyn Fn(&str) -> String, entry: &ChannelEntry) -> Result<Option<String>, Problem> {
+    let is_code =
+        |code: &str| matches!(code.len(), 2..=3) && code.bytes().all(|byte| byte.is_ascii_lowercase());
     match &entry.language {
-        Some(code) if !(matches!(code.len(), 2..=3) && code.bytes().all(|b| b.is_ascii_lowercase())) => Err(
-            Problem::new(at("language"), "write its code of ISO 639-1, as in \"de\", or remove it for any"),
-        ),
+        Some(code) if !is_code(code) => {
+            let reason = format!("{code:?} is no code of ISO 639-1");
+            Err(Problem::value(at("language"), reason)
+                .advise("remove it for any language, or write its code"))
+        }
         language => Ok(language.clone()),
     }
 }

@@ -1,15 +1,22 @@
 //! Addresses to listen on: `listen` and `metrics.listen`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use super::{MetricsListen, Problem};
+use super::MetricsListen;
+use super::problem::Problem;
 
-/// A checked `host:port`.
-pub(super) fn address(key: &str, listen: String, example: &str) -> Result<String, Problem> {
-    match split(&listen) {
-        Some((host, _)) if !host.is_empty() => Ok(listen),
-        _ => Err(Problem::new(key, format!("{listen:?} is no address: write {example}"))),
-    }
+/// Checks the address that the service listens on.
+pub(super) fn main(listen: String) -> Result<String, Problem> {
+    judge(&listen).map_err(|wrong| {
+        let problem = Problem::value("listen", wrong.reason);
+        match wrong.port {
+            Some(port) => problem.advise(format!(
+                "127.0.0.1:{port} is for this machine alone, 0.0.0.0:{port} for others, too; write one of them"
+            )),
+            None => problem,
+        }
+    })?;
+    Ok(listen)
 }
 
 /// Where metrics are served, beside a server at `main`. A port alone is one of this machine only.
@@ -22,15 +29,57 @@ pub(super) fn metrics(listen: Option<String>, main: &str) -> Result<MetricsListe
         port if port.starts_with(':') => format!("127.0.0.1{port}"),
         address => address.to_owned(),
     };
-    let listen =
-        address(KEY, listen, "\"main\", a port or an address as in \"127.0.0.1:9464\", or \"\" for none")?;
+    judge(&listen).map_err(|wrong| {
+        Problem::value(KEY, wrong.reason).advise("write main, a port, an address, or nothing for none")
+    })?;
     if clash(&listen, main) {
-        return Err(Problem::new(
-            KEY,
-            format!("{listen} is where the service listens: take another port, or write \"main\""),
-        ));
+        let reason = format!("{listen} is where the service listens");
+        return Err(Problem::new(KEY, reason).advise("take another port, or write main"));
     }
     Ok(MetricsListen::Own(listen))
+}
+
+/// Why a text is no address.
+struct Wrong {
+    reason: String,
+    /// The port, where that is all there is.
+    port: Option<u16>,
+}
+
+/// Judges whether a text is an address to listen on: a name or an IP address, and a port.
+fn judge(listen: &str) -> Result<(), Wrong> {
+    let wrong = |reason: String| Err(Wrong { reason, port: None });
+    if listen.trim().is_empty() {
+        return wrong("an address and a port are needed, and this is empty".to_owned());
+    }
+    if let Ok(port) = listen.strip_prefix(':').unwrap_or(listen).parse() {
+        return Err(Wrong { reason: format!("{listen:?} is a port without an address"), port: Some(port) });
+    }
+    if listen.contains("://") {
+        return wrong(format!("{listen:?} is a URL, and an address and a port are needed"));
+    }
+    let bare = listen.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok() && !listen.contains("]:") {
+        return wrong(format!("{listen:?} has no port (and IPv6 stands in brackets, as in [::1]:8080)"));
+    }
+    let Some((host, port)) = listen.rsplit_once(':') else {
+        return wrong(format!("{listen:?} has no port"));
+    };
+    if port.parse::<u16>().is_err() {
+        return wrong(format!("{port:?} is no port, a number from 0 to 65535"));
+    }
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        }
+    };
+    if is_host {
+        Ok(())
+    } else {
+        wrong(format!("{host:?} is no name and no IP address (IPv6 stands in brackets)"))
+    }
 }
 
 fn split(listen: &str) -> Option<(&str, u16)> {
@@ -51,11 +100,42 @@ fn clash(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::problem::Subject;
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for listen in
+            ["127.0.0.1:8080", "0.0.0.0:0", "[::]:8080", "[::1]:0", "localhost:80", "my-host.example:65535"]
+        {
+            assert!(judge(listen).is_ok(), "{listen}");
+        }
+        for (listen, reason) in [
+            ("", "this is empty"),
+            (" ", "this is empty"),
+            ("8080", "a port without an address"),
+            (":8080", "a port without an address"),
+            ("localhost", "has no port"),
+            ("127.0.0.1", "has no port"),
+            ("::1", "has no port"),
+            ("[::1]", "has no port"),
+            ("127.0.0.1:", "\"\" is no port"),
+            ("127.0.0.1:99999", "\"99999\" is no port"),
+            ("127.0.0.1:-1", "\"-1\" is no port"),
+            ("http://127.0.0.1:8080", "is a URL"),
+            ("::1:8080", "has no port"),
+            ("fe80::1%eth0:8080", "in brackets"),
+            ("a b:8080", "no name and no IP address"),
+        ] {
+            let wrong = judge(listen).expect_err(listen);
+            assert!(wrong.reason.contains(reason), "{listen}: {}", wrong.reason);
+        }
+    }
 
     #[test]
     fn metrics_are_off_or_here_or_at_an_address_of_their_own() {
-        let at =
-            |listen: &str| metrics(Some(listen.to_owned()), "0.0.0.0:8080").map_err(|problem| problem.key);
+        let at = |listen: &str| {
+            metrics(Some(listen.to_owned()), "0.0.0.0:8080").map_err(|problem| problem.subject)
+        };
         let own = |address: &str| Ok(MetricsListen::Own(address.to_owned()));
         for (listen, expected) in [
             ("", Ok(MetricsListen::Off)),
@@ -64,9 +144,9 @@ mod tests {
             (":9464", own("127.0.0.1:9464")),
             ("0.0.0.0:0", own("0.0.0.0:0")),
             ("[::1]:9464", own("[::1]:9464")),
-            ("127.0.0.1:8080", Err("metrics.listen".to_owned())),
-            ("there", Err("metrics.listen".to_owned())),
-            ("70000", Err("metrics.listen".to_owned())),
+            ("127.0.0.1:8080", Err(Subject::Key("metrics.listen".to_owned()))),
+            ("there", Err(Subject::Key("metrics.listen".to_owned()))),
+            ("70000", Err(Subject::Key("metrics.listen".to_owned()))),
         ] {
             assert_eq!(at(listen), expected, "{listen}");
         }

@@ -3,6 +3,7 @@
 use tracing_subscriber::EnvFilter;
 
 use super::near::nearest;
+use super::variables::{NotText, Variables};
 use super::{LogConfig, LogFormat};
 
 /// The filter without `HEARKEN_LOG`. The dispatcher would call it an error that a stream is broken off on purpose, once
@@ -15,10 +16,12 @@ const FORMATS: &[&str] = &["json", "text"];
 
 /// Reads the settings of the log. A wrong one is replaced by its default, and warned of: a server with another log is
 /// better than none.
-pub(super) fn log(variable: &dyn Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> LogConfig {
-    let given =
-        |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    let filter = given("HEARKEN_LOG").and_then(|filter| match judge(&filter) {
+pub(super) fn log(variables: &Variables, warnings: &mut Vec<String>) -> Result<LogConfig, NotText> {
+    let given = |name: &str| {
+        let text = variables.text(name)?.map(|text| text.trim().to_owned());
+        Ok(text.filter(|text| !text.is_empty()))
+    };
+    let filter = given("HEARKEN_LOG")?.and_then(|filter| match judge(&filter) {
         Ok(()) => Some(filter),
         Err(reason) => {
             warnings.push(format!(
@@ -27,7 +30,7 @@ pub(super) fn log(variable: &dyn Fn(&str) -> Option<String>, warnings: &mut Vec<
             None
         }
     });
-    let format = given("HEARKEN_LOG_FORMAT").and_then(|format| match format.to_ascii_lowercase().as_str() {
+    let format = given("HEARKEN_LOG_FORMAT")?.and_then(|format| match format.to_ascii_lowercase().as_str() {
         "json" => Some(LogFormat::Json),
         "text" => Some(LogFormat::Text),
         _ => {
@@ -38,7 +41,7 @@ pub(super) fn log(variable: &dyn Fn(&str) -> Option<String>, warnings: &mut Vec<
             None
         }
     });
-    LogConfig { filter: filter.unwrap_or_else(|| DEFAULT.to_owned()), format: format.unwrap_or_default() }
+    Ok(LogConfig { filter: filter.unwrap_or_else(|| DEFAULT.to_owned()), format: format.unwrap_or_default() })
 }
 
 /// Says what is wrong with a filter. A bare word that is no level would be taken for the name of a module, and nothing
@@ -74,11 +77,8 @@ mod tests {
 
     fn read(filter: &str, format: &str) -> (LogConfig, Vec<String>) {
         let mut warnings = Vec::new();
-        let variable = |name: &str| {
-            let value = if name == "HEARKEN_LOG" { filter } else { format };
-            (!value.is_empty()).then(|| value.to_owned())
-        };
-        (log(&variable, &mut warnings), warnings)
+        let variables = [("HEARKEN_LOG", filter), ("HEARKEN_LOG_FORMAT", format)].into_iter().collect();
+        (log(&variables, &mut warnings).unwrap(), warnings)
     }
 
     #[test]

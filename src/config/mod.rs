@@ -1,9 +1,10 @@
 //! File + environment + flags become one [`Config`]: every default and every configuration message.
 //!
 //! Flags win over the environment, that over the file. This is the only place that reads the environment.
-//! What is wrong ends in a [`ConfigError`]: one line that names the place, the key and the mend.
+//! What is wrong ends in a [`ConfigError`]: one line that names the place, what was found there and what to write.
 
 mod environment;
+mod example;
 mod file;
 mod hints;
 pub mod kind;
@@ -11,13 +12,18 @@ mod kinds;
 mod listen;
 mod log;
 mod near;
-mod place;
+mod origin;
+mod problem;
 mod reading;
 mod settings;
 mod syntax;
 mod traces;
+mod variables;
+mod words;
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,9 +34,13 @@ use crate::audio::container::Container;
 use crate::audio::gate::Gate;
 use crate::keys::KeyRecord;
 
+use environment::Overlaid;
 pub use kind::{ChannelKind, LOCAL_MODEL};
-use place::{line_of, offset_of};
+use origin::{Origins, line_of};
+pub use problem::ConfigError;
+use problem::Problem;
 use syntax::Broken;
+pub use variables::{NotText, Variables};
 
 /// The settings of a server, checked.
 #[derive(Debug, Clone)]
@@ -39,8 +49,8 @@ pub struct Config {
     pub listen: String,
     /// Where the store lives.
     pub data_dir: PathBuf,
-    /// Where `data_dir` was set, to name it when the directory turns out to be of no use.
-    pub data_dir_place: String,
+    /// Where some of the values were set, to name it when they turn out to be of no use.
+    pub places: Places,
     /// How long running tasks may go on after the first signal.
     pub drain: Duration,
     /// API keys beside those in the store.
@@ -70,6 +80,17 @@ pub struct Config {
     pub log: LogConfig,
     /// What is wrong without being fatal, for the log.
     pub warnings: Vec<String>,
+}
+
+/// Where values were set, with their keys, as messages begin with it.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// `data_dir`
+    pub data_dir: String,
+    /// `listen`
+    pub listen: String,
+    /// `metrics.listen`
+    pub metrics_listen: String,
 }
 
 /// What is said when one of these models is asked for and no channel serves it.
@@ -362,41 +383,13 @@ pub struct Flags {
     pub data_dir: Option<PathBuf>,
 }
 
-/// A configuration that cannot be used, as one line: where, which key, what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError(String);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-/// A key that is wrong, before it is known where it was set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Problem {
-    /// As in `channels[0].api_key`.
-    key: String,
-    reason: String,
-}
-
-impl Problem {
-    fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { key: key.into(), reason: reason.into() }
-    }
-}
-
 impl Config {
     /// Reads the configuration of a server from the process's environment and the given flags.
     ///
     /// # Errors
     /// [`ConfigError`], whose text is one line.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
-        let variables: Vec<(String, String)> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let variables = Variables::of_process();
         let file = match &flags.config {
             None => None,
             Some(path) => Some((path.as_path(), read(path)?)),
@@ -408,63 +401,61 @@ impl Config {
     fn from_sources(
         flags: &Flags,
         file: Option<(&Path, &str)>,
-        variables: &[(String, String)],
+        variables: &Variables,
     ) -> Result<Self, ConfigError> {
         let text = file.map_or("", |(_, text)| text);
-        let place = |offset: Option<usize>| match (file, offset) {
-            (Some((path, _)), Some(offset)) => format!("{}:{}: ", path.display(), line_of(text, offset)),
-            (Some((path, _)), None) => format!("{}: ", path.display()),
-            (None, _) => String::new(),
-        };
-
-        let table = syntax::parse(text)
-            .map_err(|Broken { offset, reason }| ConfigError(format!("{}{reason}", place(Some(offset)))))?;
-        let parsed = reading::read(&table)
-            .map_err(|wrong| ConfigError(format!("{}{wrong}", place(offset_of(text, &wrong.key)))))?;
-        let (mut parsed, warnings) = environment::overlay(table, parsed, variables)
-            .map_err(|(variable, reason)| ConfigError(format!("{variable} (environment): {reason}")))?;
-
+        let origins = |variables| Origins { flags, file, variables };
+        let in_file = origins(BTreeSet::new());
+        let table = syntax::parse(text).map_err(|Broken { offset, reason }| match file {
+            Some((path, _)) => ConfigError(format!("{}:{}: {reason}", path.display(), line_of(text, offset))),
+            None => ConfigError(reason),
+        })?;
+        let parsed = reading::read(&table).map_err(|wrong| wrong.problem().told(&in_file))?;
+        let Overlaid { config: mut parsed, names, warnings } = environment::overlay(table, parsed, variables)
+            .map_err(|(problem, names)| problem.told(&origins(names)))?;
         if let Some(listen) = &flags.listen {
             parsed.listen = Some(listen.clone());
         }
         if let Some(data_dir) = &flags.data_dir {
             parsed.data_dir = Some(data_dir.clone());
         }
-        let variable = |name: &str| {
-            variables
-                .iter()
-                .find(|(known, _)| known == name)
-                .map(|(_, value)| value.clone())
-                .filter(|v| !v.is_empty())
+        let origins = origins(names);
+        let mut config =
+            settings::check(parsed, file.is_some(), variables).map_err(|problem| problem.told(&origins))?;
+        let place = |key: &str| origins.of(key).place;
+        config.places = Places {
+            data_dir: place("data_dir"),
+            listen: place("listen"),
+            metrics_listen: place("metrics.listen"),
         };
-        let set_at = |key: &str| {
-            let name = environment::name_of(key);
-            if variables.iter().any(|(known, _)| *known == name) {
-                format!("{name} (environment)")
-            } else {
-                format!("{}{key}", place(offset_of(text, key)))
-            }
-        };
-        let data_dir_place =
-            if flags.data_dir.is_some() { "--data-dir".to_owned() } else { set_at("data_dir") };
-        let mut config = settings::check(parsed, file.is_some(), &variable).map_err(|problem| {
-            let offset = offset_of(text, &problem.key);
-            ConfigError(format!("{}{}: {}", place(offset), problem.key, problem.reason))
-        })?;
-        config.data_dir_place = data_dir_place;
         if let Some(TlsConfig { certificate, key }) = &mut config.tls {
-            certificate.place = set_at("tls.certificate");
-            key.place = set_at("tls.key");
+            certificate.place = place("tls.certificate");
+            key.place = place("tls.key");
         }
-        config.log = log::log(&variable, &mut config.warnings);
+        config.log =
+            log::log(variables, &mut config.warnings).map_err(|err| Problem::from(err).told(&origins))?;
         config.warnings.extend(warnings);
         Ok(config)
     }
 }
 
+/// Reads the configuration file as text.
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|err| {
-        ConfigError(format!("{}: the configuration file cannot be read: {err}", path.display()))
+    let refused = |reason: String| ConfigError(format!("{}: {reason}", path.display()));
+    let bytes = std::fs::read(path).map_err(|err| {
+        refused(match err.kind() {
+            ErrorKind::NotFound => {
+                "there is no such file; name the configuration file with --config".to_owned()
+            }
+            ErrorKind::IsADirectory => "it is a directory; name the configuration file in it".to_owned(),
+            ErrorKind::PermissionDenied => "this user may not read the configuration file".to_owned(),
+            _ => format!("the configuration file cannot be read: {err}"),
+        })
+    })?;
+    String::from_utf8(bytes).map_err(|err| {
+        let good = err.as_bytes().get(..err.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        refused(format!("line {line} is not UTF-8; save the configuration file as text in UTF-8"))
     })
 }
 

@@ -1,4 +1,4 @@
-//! Reads the values of the configuration into their types, and says what is wrong in a user's words.
+//! Reads the values of the configuration into their types, and finds out what is wrong.
 //!
 //! serde has the errors as values (what was found, what was expected, which names there are); toml makes sentences of
 //! Rust's type names of them. So the values are handed to serde here.
@@ -14,12 +14,10 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use toml::{Table, Value};
 
-use super::environment::is_list;
 use super::file::FileConfig;
 use super::near::nearest;
-
-/// Stands for the name of a list of sections until it is known.
-const SECTIONS: &str = "[[...]]";
+use super::problem::Problem;
+use super::words::{Found, Wanted, mismatch};
 
 /// What is wrong with a value, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +32,8 @@ pub(super) struct Wrong {
 pub(super) enum What {
     /// There is no such key; these are there.
     UnknownKey(&'static [&'static str]),
+    /// The value is of another type than is needed.
+    Mismatch(Wanted, Found),
     /// The value is of no use; the reason with what to do.
     Value(String),
 }
@@ -83,54 +83,27 @@ impl Wrong {
     }
 
     /// Says what is wrong and what to do.
-    pub(super) fn reason(&self) -> String {
+    pub(super) fn problem(&self) -> Problem {
         match &self.what {
-            What::Value(reason) if reason.contains(SECTIONS) && is_list(&self.key) => {
-                reason.replace(SECTIONS, &format!("[[{}]]", self.key))
-            }
-            What::Value(reason) => match unit(&self.key) {
-                Some(unit) => reason.replacen("a whole number", &format!("a whole number of {unit}"), 1),
-                None => reason.clone(),
-            },
-            What::UnknownKey(names) => {
-                let (section, name) = self.key.rsplit_once('.').unwrap_or(("", &self.key));
-                if let Some(near) = nearest(name, names.iter().copied()) {
-                    return format!("unknown key; did you mean {near}?");
-                }
-                let elsewhere = known_keys().into_iter().find(|key| {
-                    key.rsplit_once('.').is_some_and(|(other, last)| last == name && other != section)
-                });
-                if let Some(key) = elsewhere {
-                    return format!("unknown key here; it is known as {key}");
-                }
-                format!("unknown key; known here are {}", names.join(", "))
-            }
+            What::Mismatch(wanted, found) => mismatch(&self.key, *wanted, found),
+            What::Value(reason) => Problem::new(&self.key, reason),
+            What::UnknownKey(names) => Problem::new(&self.key, self.unknown(names)),
         }
     }
-}
 
-/// What a number is counted in, where its key says so.
-fn unit(key: &str) -> Option<&'static str> {
-    let units = [("_bytes", "bytes"), ("_ms", "milliseconds"), ("_seconds", "seconds")];
-    units.into_iter().find(|(end, _)| key.ends_with(end)).map(|(_, unit)| unit)
-}
-
-/// What serde calls an expected type, in words.
-struct Words(String);
-
-impl Words {
-    fn of(expected: &dyn Expected) -> Self {
-        Self(match expected.to_string().as_str() {
-            "u16" => "a whole number from 0 to 65535".to_owned(),
-            "u32" => format!("a whole number from 0 to {}", u32::MAX),
-            "u64" | "usize" => "a whole number of 0 or more".to_owned(),
-            "i64" => "a whole number".to_owned(),
-            "f32" | "f64" => "a number".to_owned(),
-            "a boolean" => "true or false".to_owned(),
-            "a sequence" => "a list".to_owned(),
-            other if other.starts_with("struct ") => "a section".to_owned(),
-            _ => "text".to_owned(),
-        })
+    /// Says that there is no such key, and which may be meant.
+    fn unknown(&self, names: &[&str]) -> String {
+        let (section, name) = self.key.rsplit_once('.').unwrap_or(("", &self.key));
+        if let Some(near) = nearest(name, names.iter().copied()) {
+            return format!("unknown key; did you mean {near}?");
+        }
+        let elsewhere = known_keys()
+            .into_iter()
+            .find(|key| key.rsplit_once('.').is_some_and(|(other, last)| last == name && other != section));
+        match elsewhere {
+            Some(key) => format!("unknown key here; it is known as {key}"),
+            None => format!("unknown key; known here are {}", names.join(", ")),
+        }
     }
 }
 
@@ -140,45 +113,11 @@ impl de::Error for Wrong {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let Words(wanted) = Words::of(expected);
-        let is_number = wanted.starts_with("a whole") || wanted == "a number";
-        let rest = match (found, wanted.as_str()) {
-            (Unexpected::Str(text), _) if is_number && text.trim().parse::<f64>().is_ok() => {
-                "write it without quotes".to_owned()
-            }
-            (Unexpected::Str(_), "true or false") => "write it without quotes".to_owned(),
-            (Unexpected::Str(_), "a list") => "put the value in brackets, as in [\"...\"]".to_owned(),
-            (Unexpected::Str(_), _) if is_number => "this is text".to_owned(),
-            (Unexpected::Float(_), _) if is_number => "this one has a decimal point".to_owned(),
-            (
-                Unexpected::Bool(_) | Unexpected::Signed(_) | Unexpected::Unsigned(_) | Unexpected::Float(_),
-                "text",
-            )
-            | (Unexpected::Other(_), "text") => "put the value in quotes".to_owned(),
-            (Unexpected::Map, "a list") => {
-                format!("there can be several: write {SECTIONS} with two brackets, where this has one")
-            }
-            (Unexpected::Map, _) => {
-                "this is a section: write the value behind the key, as in key = value".to_owned()
-            }
-            (_, "a section") => {
-                "write its name in brackets on a line of its own, and its keys below".to_owned()
-            }
-            (_, "a list") => "put the value in brackets, as in [1, 2]".to_owned(),
-            (Unexpected::Seq, _) => "this is a list: write one value, without brackets".to_owned(),
-            (found, _) => format!("this is {}", kind(&found)),
-        };
-        Self::value(format!("{wanted} is needed: {rest}"))
+        Self { key: String::new(), what: What::Mismatch(Wanted::of(expected), Found::of(&found)) }
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let Words(wanted) = Words::of(expected);
-        let number = match found {
-            Unexpected::Signed(number) => number.to_string(),
-            Unexpected::Unsigned(number) => number.to_string(),
-            found => return Self::invalid_type(found, expected),
-        };
-        Self::value(format!("{wanted} is needed, and this is {number}"))
+        Self::invalid_type(found, expected)
     }
 
     fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
@@ -193,20 +132,9 @@ impl de::Error for Wrong {
     }
 }
 
-fn kind(found: &Unexpected<'_>) -> &'static str {
-    match found {
-        Unexpected::Bool(_) => "true or false",
-        Unexpected::Signed(_) | Unexpected::Unsigned(_) | Unexpected::Float(_) => "a number",
-        Unexpected::Seq => "a list",
-        Unexpected::Map => "a section",
-        Unexpected::Other(_) => "a date",
-        _ => "text",
-    }
-}
-
 impl Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.reason())
+        write!(f, "{}: {:?}", self.key, self.what)
     }
 }
 
@@ -224,7 +152,9 @@ impl<'de> Deserializer<'de> for Node<'de> {
             Value::Integer(number) => visitor.visit_i64(*number),
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Boolean(choice) => visitor.visit_bool(*choice),
-            Value::Datetime(_) => Err(de::Error::invalid_type(Unexpected::Other("date"), &visitor)),
+            Value::Datetime(date) => {
+                Err(de::Error::invalid_type(Unexpected::Other(&date.to_string()), &visitor))
+            }
             Value::Array(items) => visitor.visit_seq(Items { items: items.iter().enumerate() }),
             Value::Table(table) => visitor.visit_map(Entries { entries: table.iter(), value: None }),
         }
@@ -241,8 +171,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         visitor: V,
     ) -> Result<V::Value, Wrong> {
         match self.0 {
-            Value::Table(_) => self.deserialize_any(visitor),
-            // The values of a list would be taken for those of the keys, in their order.
+            // Its values would be taken for those of the keys, in their order.
             Value::Array(_) => Err(de::Error::invalid_type(Unexpected::Seq, &visitor)),
             _ => self.deserialize_any(visitor),
         }

@@ -9,10 +9,13 @@ use super::file::{self, ChannelEntry, FileConfig, KeyEntry};
 use super::hints::hints;
 use super::kinds::{Kind, kind};
 use super::listen;
+use super::problem::{Problem, Subject};
 use super::traces::traces;
+use super::variables::Variables;
+use super::words::too_small;
 use super::{
     BreakerRule, Capability, ChannelConfig, Config, ConfiguredFile, FetchConfig, Limits, LogConfig,
-    LogFormat, Problem, Retention, RetryBudget, RetryRule, Secret, StoreConfig, StreamConfig, Timeouts,
+    LogFormat, Places, Retention, RetryBudget, RetryRule, Secret, StoreConfig, StreamConfig, Timeouts,
     TlsConfig,
 };
 use crate::audio::gate::Gate;
@@ -20,30 +23,24 @@ use crate::audio::host_pattern::HostPattern;
 use crate::keys::{KeyHash, KeyLimits, KeyRecord};
 use crate::metrics::NO_CHANNEL;
 
-/// Checks a configuration. `variable` looks up secrets that are named in it.
-pub(super) fn check(
-    file: FileConfig,
-    from_file: bool,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<Config, Problem> {
+/// Checks a configuration. Secrets that are named in it are looked up among the `variables`.
+pub(super) fn check(file: FileConfig, from_file: bool, variables: &Variables) -> Result<Config, Problem> {
     let mut warnings = Vec::new();
     let listen = file.listen.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let listen = listen::address("listen", listen, "it as \"127.0.0.1:8080\"")?;
+    let listen = listen::main(listen)?;
     let metrics = listen::metrics(file.metrics.listen, &listen)?;
     match file.store.kind.as_deref() {
         None | Some("sqlite") => {}
         Some("redis") => {
-            return Err(Problem::new("store.kind", "redis is not in this version: use \"sqlite\""));
+            return Err(Problem::value("store.kind", "redis is not in this version"));
         }
         Some(other) => {
-            return Err(Problem::new("store.kind", format!("{other:?} is unknown: use \"sqlite\"")));
+            return Err(Problem::value("store.kind", format!("{other:?} is unknown")));
         }
     }
     if file.store.url.is_some() {
-        return Err(Problem::new(
-            "store.url",
-            "an sqlite store has no url: remove it; the store is in data_dir",
-        ));
+        let problem = Problem::new("store.url", "an sqlite store has no url, it is in data_dir");
+        return Err(problem.advise("remove it"));
     }
 
     let is_chosen = from_file || !file.channels.is_empty();
@@ -51,10 +48,10 @@ pub(super) fn check(
         file.channels
             .into_iter()
             .enumerate()
-            .map(|(index, entry)| channel(index, entry, variable))
+            .map(|(index, entry)| channel(index, entry, variables))
             .collect::<Result<Vec<_>, _>>()?
     } else {
-        zero_configuration_channels(variable)?
+        zero_configuration_channels(variables)?
     };
     unique("channels", channels.iter().map(|channel| channel.name.as_str()))?;
     if channels.is_empty() {
@@ -64,16 +61,21 @@ pub(super) fn check(
         .keys
         .into_iter()
         .enumerate()
-        .map(|(index, entry)| key(index, entry, variable))
+        .map(|(index, entry)| key(index, entry, variables))
         .collect::<Result<Vec<_>, _>>()?;
     unique("keys", keys.iter().map(|key| key.name.as_str()))?;
+    different(&keys)?;
+    let data_dir = file.data_dir.unwrap_or_else(|| PathBuf::from("./hearken-data"));
+    if data_dir.as_os_str().is_empty() {
+        return Err(Problem::value("data_dir", "the name of a directory is needed, and this is empty"));
+    }
 
-    let traces = traces(file.traces, &mut warnings, variable)?;
+    let traces = traces(file.traces, &mut warnings, variables)?;
 
     Ok(Config {
         listen,
-        data_dir: file.data_dir.unwrap_or_else(|| PathBuf::from("./hearken-data")),
-        data_dir_place: String::new(),
+        data_dir,
+        places: Places::default(),
         drain: Duration::from_secs(file.drain_seconds.unwrap_or(30)),
         keys,
         channels,
@@ -112,7 +114,7 @@ pub(super) fn check(
         tls: tls(file.tls)?,
         traces,
         metrics,
-        model_hints: if is_chosen { Vec::new() } else { hints(variable) },
+        model_hints: if is_chosen { Vec::new() } else { hints(variables)? },
         // `log` reads it from the environment.
         log: LogConfig { filter: String::new(), format: LogFormat::default() },
         warnings,
@@ -129,13 +131,12 @@ fn tls(entry: file::Tls) -> Result<Option<TlsConfig>, Problem> {
         (Some(certificate), Some(key)) => Ok(Some(TlsConfig { certificate, key })),
         (None, None) => Ok(None),
         (Some(_), None) => {
-            let mend = "it is missing: name the PEM file with the certificate's private key, or remove tls.certificate";
-            Err(Problem::new("tls.key", mend))
+            let advice = "remove tls.certificate, or name the PEM file with the certificate's private key";
+            Err(Problem::value("tls.key", "it is missing").advise(advice))
         }
         (None, Some(_)) => {
-            let mend =
-                "it is missing: name the PEM file with the certificate and its issuers', or remove tls.key";
-            Err(Problem::new("tls.certificate", mend))
+            let advice = "remove tls.key, or name the PEM file with the certificate and those of its issuers";
+            Err(Problem::value("tls.certificate", "it is missing").advise(advice))
         }
     }
 }
@@ -144,7 +145,8 @@ fn fetch(entry: file::Fetch) -> Result<FetchConfig, Problem> {
     let milliseconds = |key: &str, value, default| positive(key, value, default).map(Duration::from_millis);
     let max_redirects = entry.max_redirects.unwrap_or(3);
     if max_redirects > 20 {
-        return Err(Problem::new("fetch.max_redirects", "more than 20 redirects is a loop: write 0 to 20"));
+        let reason = format!("a whole number from 0 to 20 is needed, and this is {max_redirects}");
+        return Err(Problem::value("fetch.max_redirects", reason));
     }
     let allow_hosts = entry.allow_hosts.unwrap_or_default();
     let allow_hosts = allow_hosts.iter().enumerate().map(|(index, text)| {
@@ -153,10 +155,8 @@ fn fetch(entry: file::Fetch) -> Result<FetchConfig, Problem> {
     });
     let allow_ports = entry.allow_ports.unwrap_or_default();
     if let Some(index) = allow_ports.iter().position(|port| *port == 0) {
-        return Err(Problem::new(
-            format!("fetch.allow_ports[{index}]"),
-            "nobody serves at port 0: list ports from 1 to 65535, or [] for any",
-        ));
+        return Err(Problem::value(format!("fetch.allow_ports[{index}]"), "there is no port 0")
+            .advise("list ports from 1 to 65535, or none for any"));
     }
     Ok(FetchConfig {
         gate: Gate {
@@ -210,51 +210,53 @@ const LONGEST_SECONDS: u64 = 3_153_600_000;
 /// More than any machine can run or hold.
 const MOST_TASKS: usize = 1 << 28;
 
-fn zero_configuration_channels(
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<ChannelConfig>, Problem> {
+fn zero_configuration_channels(variables: &Variables) -> Result<Vec<ChannelConfig>, Problem> {
     let entry = |kind: &str| ChannelEntry { kind: Some(kind.to_owned()), ..ChannelEntry::default() };
-    let mut channels = vec![channel(0, entry("local"), variable)?];
+    let mut channels = vec![channel(0, entry("local"), variables)?];
     for (kind, name) in [("gemini", "GEMINI_API_KEY"), ("openai", "OPENAI_API_KEY")] {
-        if variable(name).is_some() {
+        if variables.text(name)?.is_some() {
             let entry = ChannelEntry { api_key_env: Some(name.to_owned()), ..entry(kind) };
-            channels.push(channel(channels.len(), entry, variable)?);
+            let added = channel(channels.len(), entry, variables).map_err(|problem| {
+                // There is no section that could be named.
+                problem.about(Subject::Variable(name.to_owned()))
+            })?;
+            channels.push(added);
         }
     }
     Ok(channels)
 }
 
-fn channel(
-    index: usize,
-    entry: ChannelEntry,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<ChannelConfig, Problem> {
+fn channel(index: usize, entry: ChannelEntry, variables: &Variables) -> Result<ChannelConfig, Problem> {
     let at = |key: &str| format!("channels[{index}].{key}");
-    let Kind { kind, default_models, default_slots, formats } = kind(&at, &entry, variable)?;
+    let Kind { kind, default_models, default_slots, formats } = kind(&at, &entry, variables)?;
     let models =
         entry.models.unwrap_or_else(|| default_models.iter().map(|model| (*model).to_owned()).collect());
     if models.is_empty() || models.iter().any(String::is_empty) {
-        return Err(Problem::new(at("models"), "list at least one model name or glob, none of them empty"));
+        let reason = if models.is_empty() { "the list is empty" } else { "a name in it is empty" };
+        return Err(Problem::value(at("models"), reason).advise("list the names or globs of models"));
     }
     let mut capabilities = entry.capabilities.unwrap_or_else(|| vec![Capability::Text, Capability::Audio]);
     capabilities.sort_unstable();
     capabilities.dedup();
     let name = entry.name.unwrap_or_else(|| kind.name().to_owned());
     if name.is_empty() {
-        return Err(Problem::new(at("name"), "it is empty: give the channel a name"));
+        return Err(Problem::value(at("name"), "it is empty").advise("give the channel a name"));
     }
     // Two things would be counted as one.
     if name == NO_CHANNEL {
-        return Err(Problem::new(
+        return Err(Problem::value(
             at("name"),
-            "the metrics say it of tasks that asked no channel: choose another name",
-        ));
+            format!("{name:?} is what the metrics say of tasks that asked no channel"),
+        )
+        .advise("choose another name"));
     }
     let total_audio_factor = entry.total_timeout_audio_factor.unwrap_or(2.5);
     if !(0.0..=1000.0).contains(&total_audio_factor) {
-        return Err(Problem::new(
+        return Err(Problem::value(
             at("total_timeout_audio_factor"),
-            "it must be from 0 to 1000, times the audio's duration for a call; 0 switches it off",
+            format!(
+                "a number from 0 to 1000 is needed (0 switches it off), and this is {total_audio_factor}"
+            ),
         ));
     }
     let timeout = |key: &str, value, default| positive(&at(key), value, default).map(Duration::from_millis);
@@ -289,21 +291,21 @@ fn channel(
     })
 }
 
-fn key(
-    index: usize,
-    entry: KeyEntry,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<KeyRecord, Problem> {
+fn key(index: usize, entry: KeyEntry, variables: &Variables) -> Result<KeyRecord, Problem> {
     let at = |key: &str| format!("keys[{index}].{key}");
     let name = entry.name.filter(|name| !name.is_empty()).ok_or_else(|| {
-        Problem::new(at("name"), "it is missing: give the key a name, it is what logs show")
+        Problem::value(at("name"), "it is missing").advise("give the key a name, which logs show")
     })?;
     let hash = match (entry.key, entry.key_env, entry.key_sha256) {
         (None, None, Some(hex)) => KeyHash::from_hex(&hex).ok_or_else(|| {
-            Problem::new(at("key_sha256"), "it must be the 64 hex digits of the key's SHA-256")
+            let reason = format!(
+                "the 64 hex digits of the key's SHA-256 are needed, and this has {} characters",
+                hex.chars().count()
+            );
+            Problem::new(at("key_sha256"), reason).advise("printf %s KEY | sha256sum prints them")
         })?,
         (key, key_env, None) => {
-            let secret = secret(&at("key"), key, key_env.as_deref(), variable)?;
+            let secret = secret(&at("key"), key, key_env.as_deref(), variables)?;
             KeyHash::of(secret.expose())
         }
         _ => return Err(Problem::new(at("key"), "set exactly one of key, key_env and key_sha256")),
@@ -321,32 +323,42 @@ pub(super) fn secret(
     key: &str,
     text: Option<String>,
     named: Option<&str>,
-    variable: &dyn Fn(&str) -> Option<String>,
+    variables: &Variables,
 ) -> Result<Secret, Problem> {
-    let (key, text) = match (text.filter(|text| !text.is_empty()), named) {
-        (Some(_), Some(_)) => return Err(Problem::new(key, format!("set either it or {key}_env, not both"))),
-        (Some(text), None) => (key.to_owned(), text),
+    let (key, text, found) = match (text.filter(|text| !text.is_empty()), named) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::new(key, format!("{key}_env is set, too")).advise("remove one of the two"));
+        }
+        (Some(text), None) => (key.to_owned(), text, "it".to_owned()),
         (None, Some(name)) => {
             let key = format!("{key}_env");
-            let mend = format!("{name} is not set in the environment: set it, or write the key itself");
-            let text = variable(name).ok_or_else(|| Problem::new(&key, mend))?;
-            (key, text.trim().to_owned())
+            let unset = || {
+                Problem::new(&key, format!("{name} is not set in the environment"))
+                    .advise("set it, or write the key itself")
+            };
+            let text = variables.text(name)?.ok_or_else(unset)?.trim().to_owned();
+            (key, text, format!("the value of {name}"))
         }
         (None, None) => {
-            let mend = format!("it is missing: set it, or {key}_env to the name of a variable");
-            return Err(Problem::new(key, mend));
+            let advice = format!("set it, or {key}_env to the name of a variable");
+            return Err(Problem::value(key, "it is missing or empty").advise(advice));
         }
     };
+    if let [b'"' | b'\'', .., b'"' | b'\''] = text.as_bytes() {
+        let reason = format!("the quotes around {found} are a part of it");
+        return Err(Problem::new(key, reason).advise("write it without them"));
+    }
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(Secret::new(text))
     } else {
-        Err(Problem::new(key, "a key holds ASCII letters, digits and signs, and no white space"))
+        let reason = format!("{found} holds white space, or characters that no API key has");
+        Err(Problem::new(key, reason).advise("copy the key again"))
     }
 }
 
 fn positive(key: &str, value: Option<u64>, default: u64) -> Result<u64, Problem> {
     match value {
-        Some(0) => Err(Problem::new(key, "it must be at least 1")),
+        Some(0) => Err(too_small(key, 0, 1)),
         Some(value) => Ok(value.min(LONGEST_SECONDS * 1000)),
         None => Ok(default),
     }
@@ -360,10 +372,24 @@ fn unique<'a>(list: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Pr
     let mut seen = HashSet::new();
     for (index, name) in names.enumerate() {
         if !seen.insert(name) {
-            return Err(Problem::new(
-                format!("{list}[{index}].name"),
-                format!("{name:?} is taken: names are unique"),
-            ));
+            let reason = format!("{name:?} is the name of another one of the {list}");
+            return Err(
+                Problem::value(format!("{list}[{index}].name"), reason).advise("give it one of its own")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses one and the same API key under two names: only one of them could count.
+fn different(keys: &[KeyRecord]) -> Result<(), Problem> {
+    for (index, key) in keys.iter().enumerate() {
+        let before = keys.iter().take(index).position(|other| other.hash == key.hash);
+        if let Some((first, other)) = before.and_then(|first| Some((first, keys.get(first)?))) {
+            let (name, other) = (&key.name, &other.name);
+            let reason = format!("{name:?} has the same API key as keys[{first}], {other:?}");
+            let advice = format!("remove one of them, or give {name:?} a key of its own");
+            return Err(Problem::new(format!("keys[{index}]"), reason).advise(advice));
         }
     }
     Ok(())

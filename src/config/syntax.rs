@@ -2,6 +2,10 @@
 
 use toml::Table;
 
+use super::example;
+use super::reading::known_keys;
+use super::words::{is_secret, whole};
+
 /// A text that is no TOML.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Broken {
@@ -27,9 +31,12 @@ pub(super) fn parse(text: &str) -> Result<Table, Broken> {
     })
 }
 
-/// Says what is wrong with a line; the value is not repeated, it may be a secret.
+/// Says what is wrong with a line. The value is repeated only where it cannot be a secret.
 fn explained(line: &str) -> String {
-    let Some((key, value)) = line.split_once('=').map(|(key, value)| (key.trim(), value.trim())) else {
+    let is_key =
+        |key: &str| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.\"'".contains(&byte));
+    let parts = line.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
+    let Some((key, value)) = parts.filter(|(key, _)| is_key(key)) else {
         return if line.starts_with('[') {
             "the name of a section is written as in [stream], that of a list as in [[channels]]".to_owned()
         } else {
@@ -37,27 +44,47 @@ fn explained(line: &str) -> String {
                 .to_owned()
         };
     };
+    let known = known_keys().into_iter().find(|known| known.rsplit('.').next() == Some(key));
+    let example = known.as_deref().and_then(example::of).map(|example| format!("{key} = {example}"));
+    let value = value.split(" #").next().unwrap_or(value).trim_end();
+    let is_shown = known.is_some_and(|known| !is_secret(&known)) && !value.starts_with(['[', '{']);
+    let found = if is_shown { value } else { "the value" };
+    let as_in = example.as_ref().map(|example| format!(", as in {example}")).unwrap_or_default();
+    let write_it = example.as_ref().map(|example| format!(": write it as in {example}")).unwrap_or_default();
+    // An example of text has quotes.
+    let is_number = example.as_ref().is_some_and(|example| !example.contains(['"', '[']));
     let quotes = value.matches(['"', '\'']).count();
+    let is_digits =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
     match value.chars().next() {
-        None | Some('#') => format!("{key}: the value is missing: write it behind =, text in quotes"),
-        Some('"' | '\'') if quotes == 1 => format!("{key}: the closing quote is missing"),
+        None | Some('#') => format!("{key}: the value is missing: write it behind =, text in quotes{as_in}"),
+        Some('"' | '\'') if quotes == 1 => format!("{key}: the closing quote is missing{as_in}"),
         Some('"' | '\'') => format!(
-            "{key}: the text in quotes is not understood: write a backslash as \\\\, or the text in single quotes, and nothing behind it"
+            "{key}: the text in quotes is not understood: write a backslash as \\\\, or the text in single quotes, and nothing behind it{as_in}"
         ),
         Some('[' | '{') => format!(
-            "{key}: the list is not understood: write commas between its values, text in quotes, and close the bracket"
+            "{key}: the list is not understood: write commas between its values, text in quotes, and close the bracket{as_in}"
         ),
         Some(_) if value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false") => {
             format!("{key}: write {} in small letters", value.to_ascii_lowercase())
         }
-        Some(_)
-            if value.starts_with(|first: char| first.is_ascii_digit())
-                && !value.contains(['.', ':', '-']) =>
-        {
-            format!(
-                "{key}: the number is not understood: write digits alone, or put the value in quotes if it is text"
-            )
+        Some('0') if is_digits(value) => {
+            format!("{key}: {found} is not understood: write it without zeros in front{as_in}")
         }
-        Some(_) => format!("{key}: put the value in quotes, as in {key} = \"...\""),
+        // TOML knows no other whole numbers.
+        Some(first) if is_digits(value.trim_start_matches(['+', '-'])) => {
+            let bound =
+                if first == '-' { format!("least {}", i64::MIN) } else { format!("most {}", i64::MAX) };
+            format!("{key}: {} of at {bound} is needed, and this is {found}{write_it}", whole(key))
+        }
+        Some('0'..='9') if !value.contains(['.', ':', '-']) => {
+            let needed = if is_number { whole(key) } else { "a number, or text in quotes,".to_owned() };
+            format!("{key}: {needed} is needed, and this is {found}: write digits alone{as_in}")
+        }
+        Some(_) => format!(
+            "{key}: {found} is not understood: put text in quotes{}",
+            example
+                .map_or_else(|| format!(", as in {key} = \"...\""), |example| format!(", as in {example}"))
+        ),
     }
 }

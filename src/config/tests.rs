@@ -7,7 +7,7 @@ use super::*;
 use crate::keys::KeyLimits;
 
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
-    let variables: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let variables = variables.iter().copied().collect();
     Config::from_sources(&Flags::default(), Some((Path::new("h.toml"), text)), &variables)
         .map_err(|err| err.to_string())
 }
@@ -80,114 +80,294 @@ fn every_mistake_is_one_line_that_names_place_and_key() {
 #[test]
 fn a_wrong_value_is_told_in_a_users_words() {
     for (text, expected) in [
-        ("listen = 8080", "h.toml:1: listen: text is needed: put the value in quotes"),
-        ("listen = 127.0.0.1:8080", "h.toml:1: listen: put the value in quotes, as in listen = \"...\""),
-        ("listen = true", "h.toml:1: listen: text is needed: put the value in quotes"),
-        ("listen = 2026-01-01", "h.toml:1: listen: text is needed: put the value in quotes"),
+        (
+            "listen = 8080",
+            "listen: text is needed, and this is 8080: put it in quotes, as in listen = \"127.0.0.1:8080\"",
+        ),
+        (
+            "listen = 127.0.0.1:8080",
+            "listen: 127.0.0.1:8080 is not understood: put text in quotes, as in listen = \"127",
+        ),
+        ("listen = true", "listen: text is needed, and this is true: put it in quotes, as in listen = \"127"),
+        ("listen = 2026-01-01", "listen: text is needed, and this is 2026-01-01: put it in quotes"),
         (
             "listen = [\"a\"]",
-            "h.toml:1: listen: text is needed: this is a list: write one value, without brackets",
+            "listen: text is needed, and this is a list: write one value, without brackets, as in",
         ),
-        ("[listen]", "h.toml:1: listen: text is needed: this is a section: write the value behind the key"),
-        ("data_dir = 7", "h.toml:1: data_dir: text is needed: put the value in quotes"),
+        (
+            "[listen]",
+            "listen: text is needed, and this is a section: write the value behind the key, as in listen = ",
+        ),
+        (
+            "data_dir = 7",
+            "data_dir: text is needed, and this is 7: put it in quotes, as in data_dir = \"/var/lib/hearken\"",
+        ),
         (
             "drain_seconds = \"30\"",
-            "h.toml:1: drain_seconds: a whole number of seconds of 0 or more is needed: write it without quotes",
+            "drain_seconds: a whole number of seconds is needed, and this is \"30\": write it without quotes, as in \
+             drain_seconds = 30",
+        ),
+        (
+            "drain_seconds = \"30s\"",
+            "drain_seconds: a whole number of seconds is needed, and this is \"30s\": write digits alone, as in drain_s",
         ),
         (
             "drain_seconds = 1.5",
-            "h.toml:1: drain_seconds: a whole number of seconds of 0 or more is needed: this one has a decimal point",
+            "drain_seconds: a whole number of seconds is needed, and this is 1.5: write it without a decimal point",
         ),
         (
             "drain_seconds = -1",
-            "h.toml:1: drain_seconds: a whole number of seconds of 0 or more is needed, and this is -1",
+            "drain_seconds: a whole number of seconds from 0 to 9223372036854775807 is needed, and this is -1: write it \
+             as in drain_seconds = 30",
         ),
-        ("drain_seconds = 30s", "h.toml:1: drain_seconds: the number is not understood: write digits alone"),
-        ("drain_seconds =", "h.toml:1: drain_seconds: the value is missing"),
+        (
+            "drain_seconds = 30s",
+            "drain_seconds: a whole number of seconds is needed, and this is 30s: write digits alone, as in drain_seconds = 30",
+        ),
+        (
+            "drain_seconds = 030",
+            "drain_seconds: 030 is not understood: write it without zeros in front, as in",
+        ),
+        (
+            "drain_seconds = 99999999999999999999",
+            "drain_seconds: a whole number of seconds of at most 9223372036854775807 is needed, and this is \
+             99999999999999999999: write it as in drain_seconds = 30",
+        ),
+        (
+            "drain_seconds =",
+            "drain_seconds: the value is missing: write it behind =, text in quotes, as in drain_seconds = 30",
+        ),
         (
             "[limits]\nmax_body_bytes = \"10MB\"",
-            "h.toml:2: limits.max_body_bytes: a whole number of bytes of 0 or more is needed: this is text",
+            "limits.max_body_bytes: a whole number of bytes is needed, and this is \"10MB\": write digits alone, as in \
+             max_body_bytes = 20000000",
         ),
         (
             "[fetch]\nallow_ports = [80, 65536]",
-            "h.toml:2: fetch.allow_ports[1]: a whole number from 0 to 65535 is needed, and this is 65536",
+            "fetch.allow_ports[1]: a whole number from 0 to 65535 is needed, and this is 65536: write it as in \
+             allow_ports = [443, 8443]",
         ),
         (
             "[fetch]\nallow_private_networks = \"yes\"",
-            "h.toml:2: fetch.allow_private_networks: true or false is needed: write it without quotes",
+            "fetch.allow_private_networks: true or false is needed, and this is \"yes\": write it as in \
+             allow_private_networks = true",
         ),
         (
-            "[fetch]\nallow_private_networks = True",
-            "h.toml:2: allow_private_networks: write true in small letters",
+            "[fetch]\nallow_private_networks = \"true\"",
+            "fetch.allow_private_networks: true or false is needed, and this is \"true\": write it without quotes",
         ),
+        ("[fetch]\nallow_private_networks = True", "allow_private_networks: write true in small letters"),
         (
             "[fetch]\nallow_private_networks = 1",
-            "h.toml:2: fetch.allow_private_networks: true or false is needed: this is a number",
+            "fetch.allow_private_networks: true or false is needed, and this is 1",
         ),
         (
             "[fetch]\nallow_hosts = \"a\"",
-            "h.toml:2: fetch.allow_hosts: a list is needed: put the value in brackets",
+            "fetch.allow_hosts: a list is needed, and this is \"a\": put it in brackets, as in allow_hosts = [\"files",
         ),
         (
             "[fetch]\nallow_hosts = [\"a\"",
-            "h.toml:2: allow_hosts: the list is not understood: write commas between its values",
+            "allow_hosts: the list is not understood: write commas between its values",
         ),
         (
             "stream = true",
-            "h.toml:1: stream: a section is needed: write its name in brackets on a line of its own",
+            "stream: a section is needed, and this is true: write [stream] on a line of its own",
         ),
         (
             "stream = [1]",
-            "h.toml:1: stream: a section is needed: write its name in brackets on a line of its own",
+            "stream: a section is needed, and this is a list: write [stream] on a line of its own",
         ),
         (
             "[channels]\nkind = \"local\"",
-            "h.toml:1: channels: a list is needed: there can be several: write [[channels]] with two brackets",
+            "channels: a list of sections is needed, and this is a section: there can be several, so write [[channels]]",
         ),
-        ("channels = [1]", "h.toml:1: channels[0]: a section is needed"),
+        (
+            "channels = [1]",
+            "channels[0]: a section is needed, and this is a number: write [[channels]] on a line of its own",
+        ),
         (
             "[[channels]]\nkind = \"local\"\nweight = \"high\"",
-            "h.toml:3: channels[0].weight: a whole number from 0 to 4294967295 is needed: this is text",
+            "channels[0].weight: a whole number is needed, and this is \"high\": write it as in weight = 1",
         ),
         (
             "[[channels]]\nkind = \"local\"\npriority = 1e3",
-            "h.toml:3: channels[0].priority: a whole number is needed: this one has a decimal point",
+            "channels[0].priority: a whole number is needed, and this is 1000.0: write it without a decimal point",
         ),
         (
             "[[channels]]\nkind = \"local\"\ncapabilities = [\"audo\"]",
-            "h.toml:3: channels[0].capabilities[0]: \"audo\" is unknown, did you mean `audio`?",
+            "channels[0].capabilities[0]: \"audo\" is unknown, did you mean `audio`?",
         ),
         (
             "[[channels]]\nkind = \"local\"\ncapabilities = [1]",
-            "h.toml:3: channels[0].capabilities[0]: text is needed: put the value in quotes",
+            "channels[0].capabilities[0]: text is needed, and this is 1: put it in quotes, as in capabilities = [\"text\"",
+        ),
+        ("[[channels]]\nkind = \"gemni\"", "channels[0].kind: \"gemni\" is unknown, did you mean gemini?"),
+        (
+            "[[channels]]\nkind = \"gemini\"\napi_key = 12345",
+            "channels[0].api_key: text is needed, and this is a number: put it in quotes, as in api_key = \"sk-...\"",
         ),
         (
             "[traces]\nsample_ratio = \"0.5\"",
-            "h.toml:2: traces.sample_ratio: a number is needed: write it without quotes",
+            "traces.sample_ratio: a number is needed, and this is \"0.5\": write it without quotes, as in sample_ratio",
         ),
-        ("[strem]\nkeep_alive_seconds = 1", "h.toml:1: strem: unknown key; did you mean stream?"),
+        (
+            "[fetch]\nmax_bytes = 0",
+            "fetch.max_bytes: a whole number of bytes of 1 or more is needed, and this is 0: write",
+        ),
+        ("[strem]\nkeep_alive_seconds = 1", "strem: unknown key; did you mean stream?"),
         (
             "keep_alive_seconds = 1",
-            "h.toml:1: keep_alive_seconds: unknown key here; it is known as stream.keep_alive_seconds",
+            "keep_alive_seconds: unknown key here; it is known as stream.keep_alive_seconds",
         ),
-        ("[metrics]\nfrobnicate = 1", "h.toml:2: metrics.frobnicate: unknown key; known here are listen"),
-        ("listen = \"a\"\nlisten = \"b\"", "h.toml:2: listen is set twice"),
-        ("listen = \"a", "h.toml:1: listen: the closing quote is missing"),
+        ("[metrics]\nfrobnicate = 1", "metrics.frobnicate: unknown key; known here are listen"),
+        ("listen = \"a\"\nlisten = \"b\"", "listen is set twice"),
+        ("listen = \"a", "listen: the closing quote is missing, as in listen = \"127.0.0.1:8080\""),
+        ("data_dir = \"C:\\data\"", "data_dir: the text in quotes is not understood: write a backslash as"),
         (
-            "data_dir = \"C:\\data\"",
-            "h.toml:1: data_dir: the text in quotes is not understood: write a backslash as",
+            "keys = \"x\"",
+            "keys: a list of sections is needed, and this is other text: write [[keys]] on a line of its own",
         ),
-        ("[stream", "h.toml:1: the name of a section is written as in [stream]"),
-        ("listen \"a\"", "h.toml:1: the line is not understood: write key = value"),
-        ("listen: \"a\"", "h.toml:1: the line is not understood: write key = value"),
+        (
+            "[limits]\nmax_body_bytes = 5 MB",
+            "max_body_bytes: a whole number of bytes is needed, and this is 5 MB: write digits",
+        ),
+        (
+            "[[channels]]\nkind = \"gemini\"\napi_key = hush",
+            "api_key: the value is not understood: put text in quotes, as in",
+        ),
+        ("li sten = 1", "the line is not understood: write key = value"),
+        ("[stream", "the name of a section is written as in [stream]"),
+        ("listen \"a\"", "the line is not understood: write key = value"),
+        ("listen: \"a\"", "the line is not understood: write key = value"),
+        (
+            "listen = \"8080\"",
+            "listen: \"8080\" is a port without an address: 127.0.0.1:8080 is for this machine alone",
+        ),
+        (
+            "data_dir = \"\"",
+            "data_dir: the name of a directory is needed, and this is empty: write it as in data_dir = ",
+        ),
     ] {
         let error = load(text, &[]).expect_err(text);
-        assert!(error.starts_with(expected), "{text:?}: {error}");
+        let (place, told) = error.split_once(": ").unwrap();
+        assert!(place.starts_with("h.toml:") && told.starts_with(expected), "{text:?}: {error}");
         for word in
             ["invalid type", "usize", "u64", "i64", "string", "sequence", "map", "struct", "boolean", "float"]
         {
             assert!(!error.contains(word), "{text:?}: {error}");
         }
+    }
+}
+
+#[test]
+fn every_key_has_an_example_that_is_accepted() {
+    for key in reading::known_keys() {
+        if matches!(key.as_str(), "keys[0].key_sha256" | "store.url") {
+            continue;
+        }
+        let value = example::of(&key).unwrap_or_else(|| panic!("{key} has no example"));
+        let line = format!("{} = {value}\n", key.rsplit('.').next().unwrap());
+        let key_line = if key.starts_with("keys[0].key") { "" } else { "key = \"sk-a\"\n" };
+        let name = if key == "keys[0].name" { "" } else { "name = \"a\"\n" };
+        let secret = if key.starts_with("channels[0].api_key") { "" } else { "api_key = \"k\"\n" };
+        let texts: Vec<String> = match key.split_once('.') {
+            None => vec![line],
+            Some(("keys[0]", _)) => vec![format!("[[keys]]\n{name}{key_line}{line}")],
+            Some(("channels[0]", "kind")) => vec![format!("[[channels]]\n{secret}{line}")],
+            Some(("channels[0]", _)) => ["gemini", "openai", "transcription"]
+                .map(|kind| format!("[[channels]]\nkind = \"{kind}\"\n{secret}{line}"))
+                .to_vec(),
+            Some(("tls", _)) => vec![format!(
+                "[tls]\n{line}{}",
+                if key == "tls.key" { "certificate = \"c\"" } else { "key = \"k\"" }
+            )],
+            Some((section, _)) => vec![format!("[{section}]\n{line}")],
+        };
+        let variables =
+            [("DEMO_KEY", "sk-a"), ("GEMINI_API_KEY", "k"), ("OTEL_EXPORTER_OTLP_HEADERS", "X-Scope=a")];
+        let results: Vec<_> = texts.iter().map(|text| load(text, &variables).map(drop)).collect();
+        assert!(results.iter().any(Result::is_ok), "{key}: {results:?}");
+    }
+}
+
+#[test]
+fn a_message_names_the_flag_the_variable_or_the_line_and_shows_an_example_of_that_form() {
+    let load = |flags: Flags, text: &str, variables: &[(&str, &str)]| {
+        let variables = variables.iter().copied().collect();
+        Config::from_sources(&flags, Some((Path::new("h.toml"), text)), &variables).unwrap_err().to_string()
+    };
+    let listen = Flags { listen: Some("nowhere".to_owned()), ..Flags::default() };
+    let variable = [("HEARKEN_LISTEN", "8080")];
+    for (flags, text, variables, expected) in [
+        // The flag wins, and is what is wrong.
+        (
+            listen,
+            "listen = \"x\"",
+            &variable[..],
+            "--listen: \"nowhere\" has no port: write it as in --listen 127.0.0.1:8080",
+        ),
+        (
+            Flags::default(),
+            "listen = \"x\"",
+            &variable,
+            "HEARKEN_LISTEN (environment): \"8080\" is a port without an address: 127.0.0.1:8080 is for this machine \
+             alone, 0.0.0.0:8080 for others, too; write one of them, as in HEARKEN_LISTEN=127.0.0.1:8080",
+        ),
+        (
+            Flags::default(),
+            "listen = \"x\"",
+            &[],
+            "h.toml:1: listen: \"x\" has no port: write it as in listen = \"127.0.0.1:8080\"",
+        ),
+        (
+            Flags::default(),
+            "",
+            &[("HEARKEN_LISTEN", "")],
+            "HEARKEN_LISTEN (environment): an address and a port are needed, and this is empty: ",
+        ),
+        (
+            Flags::default(),
+            "",
+            &[("HEARKEN_FETCH__ALLOW_PORTS", "[0]")],
+            "HEARKEN_FETCH__ALLOW_PORTS (environment): fetch.allow_ports[0]: there is no port 0: list ports from 1 to \
+             65535, or none for any, as in HEARKEN_FETCH__ALLOW_PORTS='[443, 8443]'",
+        ),
+        // What is missing is missed where the rest of its section was set.
+        (
+            Flags::default(),
+            "",
+            &[("HEARKEN_CHANNELS__0__NAME", "x")],
+            "HEARKEN_CHANNELS__0__KIND (environment): it is missing: write one of gemini, openai, transcription or local, \
+             as in HEARKEN_CHANNELS__0__KIND=gemini",
+        ),
+        (
+            Flags::default(),
+            "",
+            &[("HEARKEN_TLS__CERTIFICATE", "/c.pem")],
+            "HEARKEN_TLS__KEY (environment): it is missing: ",
+        ),
+        (
+            Flags::default(),
+            "[[channels]]\nname = \"a\"",
+            &[("HEARKEN_CHANNELS__0__NAME", "x")],
+            "HEARKEN_CHANNELS__0__KIND (environment): it is missing: ",
+        ),
+        (
+            Flags::default(),
+            "[[channels]]\nkind = \"x\"",
+            &[("HEARKEN_CHANNELS__0__NAME", "x")],
+            "h.toml:2: channels[0].kind: ",
+        ),
+        (
+            Flags::default(),
+            "",
+            &[("HEARKEN_KEYS", "[{name = \"a\"}]")],
+            "HEARKEN_KEYS (environment): keys[0].key: it is missing or empty: set it, or keys[0].key_env to the name of a \
+             variable, as in key = \"sk-...\"",
+        ),
+    ] {
+        let error = load(flags, text, variables);
+        assert!(error.starts_with(expected), "{text:?} {variables:?}: {error}");
     }
 }
 
@@ -202,13 +382,26 @@ fn a_mistyped_variable_is_warned_of_with_the_one_that_may_be_meant() {
             "HEARKEN_STREAM_KEEP_ALIVE_SECONDS",
             "unknown key; did you mean HEARKEN_STREAM__KEEP_ALIVE_SECONDS?",
         ),
-        ("HEARKEN_STREAM__KEEP_ALIVE", "unknown key"),
+        ("HEARKEN_STREAM__KEEP_ALIVE", "unknown key; did you mean HEARKEN_STREAM__KEEP_ALIVE_SECONDS?"),
         ("HEARKEN_LISTN", "unknown key; did you mean HEARKEN_LISTEN?"),
         ("HEARKEN_LOGS", "unknown key; did you mean HEARKEN_LOG?"),
-        ("HEARKEN_STREAM", "unknown key"),
+        ("HEARKEN__LISTEN", "unknown key; did you mean HEARKEN_LISTEN?"),
+        ("HEARKENLISTEN", "unknown key; did you mean HEARKEN_LISTEN?"),
+        ("HEARKEN_listen", "unknown key; did you mean HEARKEN_LISTEN?"),
+        ("hearken_listen", "unknown key; did you mean HEARKEN_LISTEN?"),
+        ("Hearken_Data_Dir", "unknown key; did you mean HEARKEN_DATA_DIR?"),
+        ("hearken_log", "unknown key; did you mean HEARKEN_LOG?"),
+        ("HEARKEN_CONFIG", "unknown key; the configuration file is named with --config"),
+        (
+            "HEARKEN_STREAM",
+            "stream is a section, whose keys are set one by one, as HEARKEN_STREAM__KEEP_ALIVE_SECONDS is",
+        ),
+        ("HEARKEN_STREAM__", "stream is a section, "),
         ("HEARKEN_LISTEN__X", "unknown key"),
         ("HEARKEN_CHANNELS__0__BASE_URLS", "unknown key; did you mean HEARKEN_CHANNELS__0__BASE_URL?"),
-        ("HEARKEN_SERVICE_HOST", "unknown key"),
+        ("HEARKEN_CHANNELS__X__NAME", "unknown key; did you mean HEARKEN_CHANNELS__0__NAME?"),
+        ("HEARKEN_SERVICE_HOST", "unknown key; it sets nothing"),
+        ("HEARKEN_PORT_8080_TCP_ADDR", "unknown key; it sets nothing"),
         ("HEARKEN_", "unknown key"),
     ] {
         let config = load("[[channels]]\nkind = \"local\"", &[(name, "1")]).unwrap();
@@ -216,27 +409,170 @@ fn a_mistyped_variable_is_warned_of_with_the_one_that_may_be_meant() {
         assert!(warning.starts_with(&format!("{name} (environment): {expected}")), "{name}: {warning}");
         assert!(warning.ends_with("; it sets nothing"), "{warning}");
     }
+    // Not everything that begins so is meant for hearken.
+    for name in ["HEARKENED", "hearken_frobnicated", "heark", "HEARKEN_URL"] {
+        let config = load("[[channels]]\nkind = \"local\"", &[(name, "1")]).unwrap();
+        assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
 }
 
 #[test]
-fn a_variable_of_a_wrong_type_is_told_in_the_words_of_the_file() {
+fn a_variable_of_a_wrong_type_is_told_in_the_words_of_the_environment() {
     for (name, value, expected) in [
-        ("HEARKEN_DRAIN_SECONDS", "soon", "a whole number of seconds of 0 or more is needed: this is text"),
+        (
+            "HEARKEN_DRAIN_SECONDS",
+            "soon",
+            "a whole number of seconds is needed, and this is \"soon\": write it as in HEARKEN_DRAIN_SECONDS=30",
+        ),
         (
             "HEARKEN_DRAIN_SECONDS",
             "1.5",
-            "a whole number of seconds of 0 or more is needed: this one has a decimal point",
+            "a whole number of seconds is needed, and this is \"1.5\": write it without a decimal point and without an \
+             exponent, as in HEARKEN_DRAIN_SECONDS=30",
         ),
-        ("HEARKEN_STREAM__HAND_OVER", "yes", "true or false is needed"),
-        ("HEARKEN_FETCH__ALLOW_PORTS", "80,81", "a list is needed: put the value in brackets"),
+        (
+            "HEARKEN_DRAIN_SECONDS",
+            "30s",
+            "a whole number of seconds is needed, and this is \"30s\": write digits alone, as",
+        ),
+        (
+            "HEARKEN_DRAIN_SECONDS",
+            "",
+            "a whole number of seconds is needed, and this is empty: unset it, or set it, as in HEARKEN_DRAIN_SECONDS=30",
+        ),
+        (
+            "HEARKEN_DRAIN_SECONDS",
+            "-1",
+            "a whole number of seconds from 0 to 9223372036854775807 is needed, and this is \"-1\": w",
+        ),
+        (
+            "HEARKEN_DRAIN_SECONDS",
+            "18446744073709551615",
+            "a whole number of seconds from 0 to 9223372036854775807 is needed, and this is \"18446744073709551615\": w",
+        ),
+        (
+            "HEARKEN_DRAIN_SECONDS",
+            &"9".repeat(50),
+            "a whole number of seconds from 0 to 9223372036854775807 is needed, and",
+        ),
+        (
+            "HEARKEN_LIMITS__MAX_TASK_CALLS",
+            "4294967296",
+            "a whole number from 0 to 4294967295 is needed, and this is \"4294967296\": write it as in HEARKEN_LIMITS__",
+        ),
+        (
+            "HEARKEN_STORE__SYNC",
+            "yes",
+            "true or false is needed, and this is \"yes\": write it as in HEARKEN_STORE__SYNC=true",
+        ),
+        (
+            "HEARKEN_STORE__SYNC",
+            "TRUE",
+            "true or false is needed, and this is \"TRUE\": write it as in HEARKEN_STORE__SYNC=true",
+        ),
+        (
+            "HEARKEN_FETCH__ALLOW_PORTS",
+            "80,81",
+            "a list is needed, and this is \"80,81\": put it in brackets, as in HEARKEN_FETCH__ALLOW_PORTS='[443, 8443]'",
+        ),
         (
             "HEARKEN_FETCH__ALLOW_PORTS",
             "[\"80\"]",
-            "a whole number from 0 to 65535 is needed: write it without quotes",
+            "fetch.allow_ports[0]: a whole number is needed, and this is \"80\": write it without quotes",
+        ),
+        (
+            "HEARKEN_CHANNELS",
+            "gemini",
+            "a list of sections is needed, and this is other text: set the keys of each of its sections, as in \
+             HEARKEN_CHANNELS__0__NAME",
+        ),
+        ("HEARKEN_CHANNELS__5__KIND", "local", "channels has 0 entries: the next one has the number 0"),
+        (
+            "HEARKEN_LISTEN",
+            "\"127.0.0.1:8080\"",
+            "the quotes around the value are a part of it: write it without them, as in HEARKEN_LISTEN=127.0.0.1:8080",
+        ),
+        (
+            "HEARKEN_DRAIN_SECONDS",
+            "'30'",
+            "the quotes around the value are a part of it: write it without them, as in",
         ),
     ] {
         let error = load("", &[(name, value)]).unwrap_err();
         assert!(error.starts_with(&format!("{name} (environment): {expected}")), "{error}");
+    }
+}
+
+#[test]
+fn the_number_range_that_is_told_is_the_one_that_is_taken() {
+    assert!(load("", &[("HEARKEN_DRAIN_SECONDS", "9223372036854775807")]).is_ok());
+    assert!(load("", &[("HEARKEN_LIMITS__MAX_TASK_CALLS", "4294967295")]).is_ok());
+    assert!(load("[[channels]]\nkind = \"local\"\npriority = -9223372036854775808", &[]).is_ok());
+}
+
+#[test]
+fn entries_of_a_list_are_set_in_the_order_of_their_numbers() {
+    let names: Vec<String> = (0..12).map(|number| format!("HEARKEN_CHANNELS__{number}__KIND")).collect();
+    let ends: Vec<String> = (0..12).map(|number| format!("HEARKEN_CHANNELS__{number}__NAME")).collect();
+    let mut variables: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "local")).collect();
+    variables.extend(ends.iter().map(|name| (name.as_str(), name.as_str())));
+    variables.reverse();
+    let config = load("", &variables).unwrap();
+    assert_eq!(config.channels.iter().map(|channel| channel.name.clone()).collect::<Vec<_>>(), ends);
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_told_by_its_name() {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt as _;
+    let odd = OsStr::from_bytes(b"secret\xff");
+    let load = |text: Option<&str>, name: OsString, value: &OsStr| {
+        let variables = [(name, value.to_owned())].into_iter().collect();
+        let file = text.map(|text| (Path::new("h.toml"), text));
+        Config::from_sources(&Flags::default(), file, &variables).map_err(|err| err.to_string())
+    };
+    let channel = "[[channels]]\nkind = \"gemini\"\napi_key_env = \"MY_KEY\"";
+    for (text, name) in [
+        (None, "HEARKEN_LISTEN"),
+        (None, "HEARKEN_DATA_DIR"),
+        (None, "HEARKEN_LOG"),
+        (None, "GEMINI_API_KEY"),
+        (None, "OPENAI_API_KEY"),
+        (Some(channel), "MY_KEY"),
+        (Some("[traces]\notlp_headers_env = \"MY_HEADERS\""), "MY_HEADERS"),
+    ] {
+        let error = load(text, name.into(), odd).unwrap_err();
+        assert!(error.starts_with(&format!("{name} (environment): text in UTF-8 is needed")), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+    let mut name = OsString::from("HEARKEN_LISTEN");
+    name.push(odd);
+    let config = load(None, name, OsStr::new("1")).unwrap();
+    assert!(config.warnings.iter().any(|warning| warning.contains("the name holds bytes that are no text")));
+    // What is no text and nothing of ours is nobody's business.
+    assert!(load(None, "LS_COLORS".into(), odd).unwrap().warnings.is_empty());
+    assert!(load(None, odd.to_owned(), odd).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn one_api_key_under_two_names_is_refused() {
+    let digest = "5b1a9d2b3a1c8a1e1b4c0e7c1b8f1a0d5b1a9d2b3a1c8a1e1b4c0e7c1b8f1a0d";
+    for (one, other) in [
+        ("key = \"sk-a\"", "key = \"sk-a\""),
+        ("key = \"sk-a\"", "key_env = \"K\""),
+        (&*format!("key_sha256 = \"{digest}\""), &*format!("key_sha256 = \"{}\"", digest.to_uppercase())),
+    ] {
+        let text = format!(
+            "[[keys]]\nname = \"first\"\nkey = \"sk-b\"\n[[keys]]\nname = \"one\"\n{one}\n[[keys]]\nname = \"other\"\n{other}"
+        );
+        let error = load(&text, &[("K", "sk-a")]).unwrap_err();
+        assert!(
+            error.starts_with(
+                "h.toml:7: keys[2]: \"other\" has the same API key as keys[1], \"one\": remove one of them"
+            ),
+            "{error}"
+        );
+        assert!(!error.contains("sk-a"), "{error}");
     }
 }
 
@@ -260,7 +596,7 @@ fn a_setting_of_the_log_that_is_unknown_is_warned_of() {
 #[test]
 fn a_model_of_a_provider_without_a_key_has_a_hint_where_there_is_no_file() {
     let hints = |variables: &[(&str, &str)]| {
-        let variables: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let variables = variables.iter().copied().collect();
         let config = Config::from_sources(&Flags::default(), None, &variables).unwrap();
         config.model_hints.iter().map(|hint| hint.models[0]).collect::<Vec<_>>()
     };
@@ -302,7 +638,7 @@ fn a_wrong_variable_is_named_and_an_unknown_one_is_warned_of() {
 #[test]
 fn without_a_file_the_channels_follow_from_the_environment() {
     let channels = |variables: &[(&str, &str)]| {
-        let variables: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let variables = variables.iter().copied().collect();
         let config = Config::from_sources(&Flags::default(), None, &variables).unwrap();
         config.channels.iter().map(|channel| channel.kind.name()).collect::<Vec<_>>()
     };
@@ -416,6 +752,16 @@ fn a_key_from_the_environment_is_trimmed_and_must_be_one_word() {
     );
     let error = load(text, &[("K", "two words")]).unwrap_err();
     assert!(error.starts_with("h.toml:3: channels[0].api_key_env: "), "{error}");
+    // An env file of Docker keeps quotes.
+    let error = load(text, &[("K", "'sk-1'")]).unwrap_err();
+    assert!(error.contains("the quotes around the value of K are a part of it"), "{error}");
+    // Without a file there is no line that could be named.
+    let variables = [("GEMINI_API_KEY", "two words")].into_iter().collect();
+    let error = Config::from_sources(&Flags::default(), None, &variables).unwrap_err().to_string();
+    assert!(
+        error.starts_with("GEMINI_API_KEY (environment): the value of GEMINI_API_KEY holds white space"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -521,8 +867,8 @@ fn a_transcription_channel_has_its_defaults_and_takes_every_key() {
 }
 
 #[test]
-fn keys_of_another_kind_and_values_that_nobody_knows_are_refused_with_a_mend() {
-    for (kind, line, key, mend) in [
+fn keys_of_another_kind_and_unknown_values_are_refused_with_advice() {
+    for (kind, line, key, advice) in [
         ("gemini", "audio_formats = [\"wav\"]", "audio_formats", "kind openai and transcription"),
         ("local", "stream = true", "stream", "kind transcription"),
         ("openai", "language = \"de\"", "language", "kind transcription"),
@@ -540,7 +886,7 @@ fn keys_of_another_kind_and_values_that_nobody_knows_are_refused_with_a_mend() {
     ] {
         let error = channel(kind, line).unwrap_err();
         assert!(error.starts_with(&format!("h.toml:4: channels[0].{key}: ")), "{error}");
-        assert!(error.contains(mend), "{mend}: {error}");
+        assert!(error.contains(advice), "{advice}: {error}");
     }
     for kind in ["openai", "transcription"] {
         let error = load(&format!("[[channels]]\nkind = \"{kind}\""), &[]).unwrap_err();

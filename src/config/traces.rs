@@ -4,7 +4,9 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::file;
-use super::{Problem, Secret, TracesConfig};
+use super::problem::Problem;
+use super::variables::Variables;
+use super::{Secret, TracesConfig};
 
 /// What the OTLP standard adds to a base address.
 const SIGNAL_PATH: [&str; 2] = ["v1", "traces"];
@@ -13,21 +15,21 @@ const SIGNAL_PATH: [&str; 2] = ["v1", "traces"];
 pub(super) fn traces(
     entry: file::Traces,
     warnings: &mut Vec<String>,
-    variable: &dyn Fn(&str) -> Option<String>,
+    variables: &Variables,
 ) -> Result<Option<TracesConfig>, Problem> {
     let sample_ratio = entry.sample_ratio.unwrap_or(1.0);
     if !(0.0..=1.0).contains(&sample_ratio) {
-        let mend = "it must be from 0 to 1: the share of tasks whose spans are exported";
-        return Err(Problem::new("traces.sample_ratio", mend));
+        let reason = format!(
+            "a number from 0 to 1 is needed, the share of traces that are recorded, and this is {sample_ratio}"
+        );
+        return Err(Problem::value("traces.sample_ratio", reason));
     }
     let service_name = entry.service_name.unwrap_or_else(|| "hearken".to_owned());
     if service_name.is_empty() {
-        return Err(Problem::new(
-            "traces.service_name",
-            "it is empty: remove it, or give the service a name",
-        ));
+        let problem = Problem::value("traces.service_name", "it is empty");
+        return Err(problem.advise("remove it, or give the service a name"));
     }
-    let headers = headers(entry.otlp_headers, entry.otlp_headers_env.as_deref(), variable)?;
+    let headers = headers(entry.otlp_headers, entry.otlp_headers_env.as_deref(), variables)?;
     let Some(text) = entry.otlp_endpoint.filter(|text| !text.is_empty()) else {
         if !headers.is_empty() {
             warnings
@@ -43,15 +45,14 @@ fn endpoint(text: &str) -> Result<Url, Problem> {
     let parsed = Url::parse(text).ok();
     let Some(mut url) = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
     else {
-        let mend = "it is no http(s) URL: write it as \"http://127.0.0.1:4318\"";
-        return Err(Problem::new(KEY, mend));
+        // It is not repeated: many write a name and a password in it.
+        return Err(Problem::value(KEY, "it is no http(s) URL"));
     };
     // Secrets in it might be shown.
     let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
     if !is_bare || url.fragment().is_some() {
-        let mend = "a name, a password, a query or a fragment cannot be part of it: remove it, and write credentials \
-                    as otlp_headers";
-        return Err(Problem::new(KEY, mend));
+        let reason = "a name, a password, a query or a fragment cannot be part of it";
+        return Err(Problem::new(KEY, reason).advise("remove it, and write credentials as otlp_headers"));
     }
     // Many write the whole address, and twice the same path is nobody's.
     let is_whole = url.path().trim_end_matches('/').ends_with("/v1/traces");
@@ -69,7 +70,7 @@ fn endpoint(text: &str) -> Result<Url, Problem> {
 fn headers(
     written: Option<String>,
     named: Option<&str>,
-    variable: &dyn Fn(&str) -> Option<String>,
+    variables: &Variables,
 ) -> Result<Vec<(String, Secret)>, Problem> {
     const KEY: &str = "traces.otlp_headers";
     const KEY_ENV: &str = "traces.otlp_headers_env";
@@ -79,8 +80,11 @@ fn headers(
         }
         (Some(text), None) => (KEY, text),
         (None, Some(name)) => {
-            let mend = || format!("{name} is not set in the environment: set it, or remove this key");
-            (KEY_ENV, variable(name).ok_or_else(|| Problem::new(KEY_ENV, mend()))?)
+            let unset = || {
+                Problem::new(KEY_ENV, format!("{name} is not set in the environment"))
+                    .advise("set it, or remove this key")
+            };
+            (KEY_ENV, variables.text(name)?.ok_or_else(unset)?.to_owned())
         }
         (None, None) => return Ok(Vec::new()),
     };
@@ -88,8 +92,8 @@ fn headers(
     let headers = members.enumerate().map(|(index, member)| {
         header(member).ok_or_else(|| {
             let number = index + 1;
-            let mend = format!("header {number} is malformed: write Name=value, and commas between headers");
-            Problem::new(key, mend)
+            Problem::new(key, format!("header {number} is malformed"))
+                .advise("write Name=value, and commas between headers")
         })
     });
     headers.collect()
@@ -110,9 +114,10 @@ fn header(member: &str) -> Option<(String, Secret)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::problem::Subject;
 
     fn read(entry: file::Traces) -> Result<Option<TracesConfig>, Problem> {
-        traces(entry, &mut Vec::new(), &|name| (name == "SET").then(|| "a=1".to_owned()))
+        traces(entry, &mut Vec::new(), &[("SET", "a=1")].into_iter().collect())
     }
 
     fn to(endpoint: &str) -> file::Traces {
@@ -125,7 +130,7 @@ mod tests {
         assert!(read(to("")).unwrap().is_none());
         let mut warnings = Vec::new();
         let entry = file::Traces { otlp_headers: Some("a=1".to_owned()), ..file::Traces::default() };
-        assert!(traces(entry, &mut warnings, &|_| None).unwrap().is_none());
+        assert!(traces(entry, &mut warnings, &Variables::default()).unwrap().is_none());
         assert_eq!(warnings.len(), 1);
     }
 
@@ -159,7 +164,7 @@ mod tests {
         for text in ["secret", "a=%0Asecret", "a=1,b c=secret", "=secret", "host=secret", "a=%FFsecret"] {
             let entry = file::Traces { otlp_headers: Some(text.to_owned()), ..to("http://h:1") };
             let problem = read(entry).unwrap_err();
-            assert_eq!(problem.key, "traces.otlp_headers");
+            assert_eq!(problem.subject, Subject::Key("traces.otlp_headers".to_owned()));
             assert!(!problem.reason.contains("secret"), "{}", problem.reason);
         }
     }

@@ -4,7 +4,7 @@
 //! are of our own types.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
 use actix_web::{App, Error, web};
 use actix_web_lab::middleware::CatchPanic;
-use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 
 use super::StartError;
+use super::bind::{BindError, bind};
 use super::draining::Draining;
 use super::entrance::{Entrance, IDLE_CONNECTION};
 use super::open_files::OpenFiles;
@@ -45,8 +45,6 @@ use crate::trace::Traces;
 
 /// How long open connections may take to end once everything has been said.
 pub(super) const STOP_TIME: Duration = Duration::from_secs(2);
-/// Connections that may wait to be accepted, on each address.
-const BACKLOG: u32 = 4096;
 /// What the handlers of all workers share.
 pub(super) struct Shared {
     pub(super) keys: Keys,
@@ -71,7 +69,8 @@ pub(super) fn listen(
     tls: Option<Tls>,
     workers: usize,
 ) -> Result<(Server, Vec<SocketAddr>), StartError> {
-    let cannot_listen = |source| StartError::Listen { listen: config.listen.clone(), source };
+    let cannot_listen =
+        |source| StartError::Listen(BindError::new(&config.places.listen, &config.listen, source));
     let Shared {
         keys,
         channels,
@@ -151,25 +150,4 @@ pub(super) fn listen(
         .map_err(cannot_listen)?;
     }
     Ok((builder.run(), addresses))
-}
-
-/// Listeners on all addresses that the text stands for and that can be had; at least one.
-pub(super) fn bind(listen: &str) -> io::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::new();
-    let mut failure = io::Error::new(io::ErrorKind::AddrNotAvailable, "it stands for no address");
-    for address in listen.to_socket_addrs()? {
-        match bind_to(address) {
-            Ok(listener) => listeners.push(listener),
-            Err(err) => failure = err,
-        }
-    }
-    if listeners.is_empty() { Err(failure) } else { Ok(listeners) }
-}
-
-fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restart must not wait for the last connections of its predecessor to be forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)?.into_std()
 }

@@ -13,14 +13,14 @@ use actix_web::dev::AppConfig;
 use actix_web::{App, Error, web};
 
 use super::StartError;
+use super::bind::{BindError, bind};
 use super::draining::Draining;
 use super::entrance::Entrance;
-use super::listener::bind;
 use super::open_files::OpenFiles;
 use super::scrape::Scrape;
 use crate::api;
 use crate::api::metrics::Metrics;
-use crate::config::{MetricsListen, StreamConfig};
+use crate::config::{Config, MetricsListen, StreamConfig};
 use crate::metrics::HttpMetrics;
 
 /// Most connections at once. Each scrape has its own, which costs little: those that stay idle would need no key to take
@@ -30,16 +30,16 @@ const CONNECTIONS: usize = 256;
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves metrics where they have a listener of their own. Returns what the main one needs, where it is to do so.
-pub(super) fn serve(listen: &MetricsListen, scrape: Scrape) -> Result<Option<Metrics>, StartError> {
+pub(super) fn serve(config: &Config, scrape: Scrape) -> Result<Option<Metrics>, StartError> {
     let counted = scrape.metrics.http.clone();
     // With a thread of its own it costs nobody whose requests or tasks are watched.
     let started = || scrape.start(&Arbiter::new().handle());
-    match listen {
+    match &config.metrics {
         MetricsListen::Off => Ok(None),
         MetricsListen::Main => Ok(Some(started())),
         MetricsListen::Own(listen) => {
             let (serving, addresses) = start(listen, started(), counted)
-                .map_err(|source| StartError::ListenForMetrics { listen: listen.clone(), source })?;
+                .map_err(|err| BindError::new(&config.places.metrics_listen, listen, err))?;
             for address in addresses {
                 tracing::info!("metrics at http://{address}/metrics");
             }

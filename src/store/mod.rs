@@ -26,6 +26,7 @@ mod journal;
 mod key_table;
 mod place;
 mod reader;
+mod rehearsal;
 mod spool;
 mod sqlite;
 mod tally;
@@ -72,6 +73,7 @@ use writer::{Files, Keeping, Mark, Shared, Write};
 pub(crate) use health::PATIENCE;
 pub use journal::Journal;
 pub use key_table::KeyTable;
+pub use rehearsal::rehearse;
 pub use spool::Download;
 
 /// Writes that may wait for the writer; beyond, callers wait.
@@ -111,6 +113,11 @@ pub enum StoreError {
     /// The store does not work for now.
     #[error("the store does not work: {0}")]
     Unavailable(String),
+    /// The database has a schema that is not known here.
+    #[error(
+        "the database was written by a newer hearken (schema {0}); start that one, or choose another data directory"
+    )]
+    Newer(u32),
     /// A record that was written cannot be read.
     #[error("a damaged record: {0}")]
     Damaged(String),
@@ -179,7 +186,7 @@ impl StoreError {
                         | Cause::PermissionDenied
                 )
             ),
-            Self::Full(_) | Self::Taken(_) | Self::Damaged(_) => false,
+            Self::Full(_) | Self::Taken(_) | Self::Newer(_) | Self::Damaged(_) => false,
         }
     }
 }
@@ -205,14 +212,6 @@ impl From<StoreError> for Failure {
             _ => Self::internal(),
         }
     }
-}
-
-/// Could a server keep its data in this directory? Nothing is made, and nothing written.
-///
-/// # Errors
-/// What the server would say.
-pub fn judge_directory(data_dir: &Path) -> Result<(), StoreError> {
-    sqlite::judge_directory(data_dir)
 }
 
 /// A task to be accepted, as it is recorded.

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use rustix::fs::{Access, access};
-use rustix::io::Errno;
 use serde::Serialize;
 
 use super::StoreError;
@@ -190,37 +188,6 @@ pub(super) fn database(data_dir: &Path) -> PathBuf {
     data_dir.join("hearken.sqlite")
 }
 
-/// Would [`make_directory`] and [`connect`] get as far as to open the database? Nothing is made.
-pub(super) fn judge_directory(data_dir: &Path) -> Result<(), StoreError> {
-    let takes = |path: &Path, what| access(path, what).map_err(std::io::Error::from);
-    if data_dir.is_dir() {
-        let database = database(data_dir);
-        let judged = match database.try_exists() {
-            Ok(true) => takes(&database, Access::READ_OK | Access::WRITE_OK),
-            Ok(false) => takes(data_dir, Access::WRITE_OK | Access::EXEC_OK),
-            Err(err) => Err(err),
-        };
-        return judged.map_err(file_error(&database));
-    }
-    // It would be made in the nearest directory above that is there.
-    let mut above = data_dir;
-    loop {
-        let judged = match above.metadata() {
-            Ok(about) if about.is_dir() => takes(above, Access::WRITE_OK | Access::EXEC_OK),
-            Ok(_) => Err(Errno::EXIST.into()),
-            Err(err) if err.kind() == ErrorKind::NotFound => match above.parent() {
-                Some(parent) => {
-                    above = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-                    continue;
-                }
-                None => Err(err),
-            },
-            Err(err) => Err(err),
-        };
-        return judged.map_err(file_error(data_dir));
-    }
-}
-
 /// Opens the database of a data directory, whose file was [made](super::place::make_database); makes and migrates its
 /// tables as needed.
 ///
@@ -235,11 +202,8 @@ pub(super) fn connect(data_dir: &Path, sync: bool) -> Result<Connection, StoreEr
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
     connection.pragma_update(None, "synchronous", if sync { "FULL" } else { "OFF" })?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = schema_version(&transaction)?;
     let newest = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    if version > newest {
-        return Err(StoreError::Damaged(format!("it was written by a newer hearken (schema {version})")));
-    }
     if version < newest {
         for migration in MIGRATIONS.iter().skip(version as usize) {
             transaction.execute_batch(migration)?;
@@ -248,6 +212,18 @@ pub(super) fn connect(data_dir: &Path, sync: bool) -> Result<Connection, StoreEr
     }
     transaction.commit()?;
     Ok(connection)
+}
+
+/// Reads the version of the schema.
+///
+/// # Errors
+/// [`StoreError::Newer`] where it is newer than any that is known here.
+pub(super) fn schema_version(connection: &Connection) -> Result<u32, StoreError> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version as usize > MIGRATIONS.len() {
+        return Err(StoreError::Newer(version));
+    }
+    Ok(version)
 }
 
 /// Has this task yet to end?

@@ -143,6 +143,98 @@ fn check_refuses_a_data_directory_as_the_start_does_and_makes_none() {
 }
 
 #[test]
+fn check_refuses_what_a_start_refuses_in_the_same_words() {
+    let directory = TempDir::new().unwrap();
+    let home = directory.path();
+    let data = |name: &str| home.join(name).display().to_string();
+    std::fs::create_dir(home.join("damaged")).unwrap();
+    std::fs::write(home.join("damaged/hearken.sqlite"), "this is no database, whatever its name says")
+        .unwrap();
+    std::fs::create_dir_all(home.join("no-spool")).unwrap();
+    std::fs::write(home.join("no-spool/spool"), "").unwrap();
+    let key =
+        String::from_utf8(run(&["keys", "create", "stored", "--data-dir", &data("keys")]).stdout).unwrap();
+    let keys = |names: [&str; 2]| {
+        let entry = |name: &str| format!("[[keys]]\nname = \"{name}\"\nkey = \"{}\"\n", key.trim());
+        names.map(entry).concat()
+    };
+    let keyed = "[[keys]]\nname = \"a\"\nkey = \"sk-a\"\n";
+    let at = |data_dir: &str| format!("data_dir = \"{data_dir}\"\n{keyed}");
+    let before = |listed: &TempDir| std::fs::read_dir(listed.path()).unwrap().count();
+    let entries = before(&directory);
+    for (text, status, told) in [
+        (at("/proc/x/y"), 2, "h.toml:1: data_dir: the data directory cannot be used: /proc/x/y: "),
+        (at("/dev/null"), 2, "h.toml:1: data_dir: the data directory cannot be used: "),
+        (at(&data("no-spool")), 2, "h.toml:1: data_dir: the data directory cannot be used: "),
+        (at(&data("damaged")), 1, "damaged/hearken.sqlite is damaged"),
+        (
+            format!("listen = \"192.0.2.1:80\"\n{keyed}"),
+            2,
+            "h.toml:1: listen: cannot listen on 192.0.2.1:80: this machine",
+        ),
+        (
+            format!("[metrics]\nlisten = \"192.0.2.1:80\"\n{keyed}"),
+            2,
+            "h.toml:2: metrics.listen: cannot listen on 192.0.2.1:80: this machine",
+        ),
+        (keys(["one", "other"]), 2, "\"other\" has the same API key as keys[0], \"one\""),
+        (
+            format!("data_dir = \"{}\"\n[[keys]]\nname = \"demo\"\nkey = \"{}\"", data("keys"), key.trim()),
+            2,
+            "the configuration's API key \"demo\" is the one that",
+        ),
+    ] {
+        let listen = if text.contains("listen") { "" } else { "listen = \"127.0.0.1:0\"\n" };
+        // The first line is the one that is named.
+        let (first, rest) = text.split_once('\n').unwrap();
+        let text = if first.starts_with('[') {
+            format!("{first}\n{rest}")
+        } else {
+            format!("{first}\n{listen}{rest}")
+        };
+        let file = home.join("h.toml");
+        std::fs::write(&file, &text).unwrap();
+        let [checked, served] = ["check", "serve"].map(|name| {
+            let mut started = command(&[name, "--config", file.to_str().unwrap()]);
+            let output = started.current_dir(home).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(
+                (output.status.code(), output.stdout.len()),
+                (Some(status), 0),
+                "{name}: {text}: {said}"
+            );
+            said.lines().last().unwrap().to_owned()
+        });
+        assert!(checked.contains(told), "{text}: {checked}");
+        assert_eq!(checked.split(": ").next(), served.split(": ").next());
+        assert!(served.contains(told), "{text}: {served}");
+        assert!(!checked.contains(key.trim()) && !served.contains(key.trim()), "{checked}");
+    }
+    assert!(entries <= before(&directory));
+}
+
+#[test]
+fn check_warns_of_an_address_that_is_taken_and_a_start_says_so_without_a_panic() {
+    let directory = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let said =
+        format!("HEARKEN_LISTEN (environment): cannot listen on {listen}: another program listens there");
+    let with_address = |name: &str| {
+        command(&[name]).current_dir(directory.path()).env("HEARKEN_LISTEN", &listen).output().unwrap()
+    };
+    let checked = with_address("check");
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let told = String::from_utf8(checked.stdout).unwrap();
+    assert!(told.contains(&format!("\nwarning: {said}")), "{told}");
+    let served = with_address("serve");
+    assert_eq!(served.status.code(), Some(1), "{served:?}");
+    let told = String::from_utf8(served.stderr).unwrap();
+    assert!(told.starts_with(&format!("hearken: {said}")) && told.lines().count() == 1, "{told}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is made");
+}
+
+#[test]
 fn the_environment_wins_over_the_file() {
     let upstream = FakeUpstream::gemini().hold().say("a").start();
     let hearken = Hearken::before(&upstream)
@@ -331,6 +423,8 @@ fn the_examples_of_the_readme_are_understood() {
         for name in ["DEMO_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"] {
             check.env(name, "sk-example");
         }
+        // Not every user may have these.
+        check.env("HEARKEN_LISTEN", "127.0.0.1:0").env("HEARKEN_DATA_DIR", directory.path().join("data"));
         let output = check.output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{example}\n{output:?}");
     }
@@ -338,7 +432,9 @@ fn the_examples_of_the_readme_are_understood() {
 
 #[test]
 fn a_key_of_openai_in_the_environment_is_a_channel() {
-    let output = command(&["check"]).env("OPENAI_API_KEY", "sk-example").output().unwrap();
+    let mut check = command(&["check"]);
+    let output =
+        check.env("OPENAI_API_KEY", "sk-example").env("HEARKEN_LISTEN", "127.0.0.1:0").output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("channel openai: kind openai, models gpt-audio, "), "{said}");
     assert!(!said.contains("warning") && !said.contains("sk-example"), "{said}");

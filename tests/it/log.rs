@@ -187,12 +187,15 @@ fn a_server_whose_standard_output_is_full_runs_and_revokes_the_key_that_it_canno
 #[test]
 fn a_first_key_of_a_start_that_fails_is_made_again_by_the_next_start() {
     let directory = TempDir::new().unwrap();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listen = taken.local_addr().unwrap().to_string();
-    let failed = command(&["serve", "--listen", &listen]).current_dir(directory.path()).output().unwrap();
+    // A place that the store needs is taken.
+    let spool = directory.path().join("hearken-data/spool");
+    std::fs::create_dir(directory.path().join("hearken-data")).unwrap();
+    std::fs::write(&spool, "").unwrap();
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
+    let failed = serve.current_dir(directory.path()).output().unwrap();
     let said = String::from_utf8(failed.stderr).unwrap();
-    assert_eq!(failed.status.code(), Some(1), "{said}");
-    assert!(said.lines().last().unwrap().starts_with("hearken: cannot listen on "), "{said}");
+    assert_eq!(failed.status.code(), Some(2), "{said}");
+    assert!(said.lines().last().unwrap().contains("the data directory cannot be used: "), "{said}");
     let listed = command(&["keys", "list"]).current_dir(directory.path()).output().unwrap();
     assert_eq!(String::from_utf8(listed.stdout).unwrap(), "");
 }

@@ -140,7 +140,7 @@ yTsPJcyh958=
 -----END CERTIFICATE-----\n";
 
 #[test]
-fn files_that_are_of_no_use_stop_the_start_with_their_names_and_a_mend() {
+fn files_that_are_of_no_use_stop_the_start_with_names_and_advice() {
     let (pair, other) = (Pair::new(), Pair::new());
     let missing = refused("", "", "certificate = \"DIR/none.pem\"\nkey = \"DIR/key.pem\"");
     assert!(
@@ -175,9 +175,9 @@ fn files_that_are_of_no_use_stop_the_start_with_their_names_and_a_mend() {
     let first = refused(VERSION_1, &pair.key, BOTH);
     assert!(first.contains("DIR/cert.pem holds a certificate of X.509 version 1"), "{first}");
     let half = refused("", "", "certificate = \"DIR/cert.pem\"");
-    assert!(half.contains("tls.key: it is missing: name the PEM file"), "{half}");
+    assert!(half.contains("tls.key: it is missing: remove tls.certificate, or name the PEM file"), "{half}");
     let half = refused("", "", "key = \"DIR/key.pem\"");
-    assert!(half.contains("tls.certificate: it is missing: name the PEM file"), "{half}");
+    assert!(half.contains("tls.certificate: it is missing: remove tls.key, or name the PEM file"), "{half}");
 }
 
 #[test]

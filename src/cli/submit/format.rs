@@ -20,7 +20,7 @@ pub(super) fn time(time: Duration) -> String {
 }
 
 /// A word of a command line, quoted where a shell would take it apart.
-pub(super) fn word(text: &str) -> String {
+pub(in crate::cli) fn word(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,~".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {
         text.to_owned()

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{FAILED, USAGE, complain, say};
+use super::{FAILED, USAGE, complain, filled, say};
 use crate::fake_upstream::script::{Script, ScriptError};
 use crate::fake_upstream::server::{self, Settings};
 
@@ -92,10 +92,10 @@ EXAMPLE
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
     /// Address to listen on; port 0 takes any free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8090")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8090", value_parser = filled::text)]
     listen: String,
     /// What happens to calls whose model carries no script
-    #[arg(long, value_name = "SCRIPT")]
+    #[arg(long, value_name = "SCRIPT", value_parser = filled::text)]
     script: Option<String>,
     /// The share of those calls that has the script's fault, from 0 to 1, at random
     #[arg(long, value_name = "P", requires = "script")]
@@ -104,7 +104,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// The one key that is right [default: any]
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = filled::text)]
     api_key: Option<String>,
 }
 
@@ -125,7 +125,9 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => complain(
-            format_args!("cannot listen on {listen}: {err}; choose another address with --listen"),
+            format_args!(
+                "cannot listen on {listen}: {err}; choose another address, as in --listen 127.0.0.1:8091"
+            ),
             FAILED,
         ),
     }

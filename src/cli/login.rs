@@ -13,7 +13,7 @@ use super::hidden::Hidden;
 use super::interrupts::{Interrupt, Interrupts};
 use super::submit::explained;
 use super::terminal::harmless;
-use super::{FAILED, USAGE, complain, say};
+use super::{FAILED, USAGE, complain, filled, say};
 use crate::client::address::BaseUrl;
 use crate::client::login::{self, Login};
 use crate::client::problem::Problem;
@@ -43,13 +43,13 @@ EXAMPLES
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
     /// Base URL of the server [env: HEARKEN_URL] [default: http://127.0.0.1:8080]
-    #[arg(long, value_name = "BASE")]
+    #[arg(long, value_name = "BASE", value_parser = filled::text)]
     url: Option<String>,
     /// Read the key from standard input instead of asking for it
     #[arg(long)]
     key_stdin: bool,
     /// Model to ask when a submit names none
-    #[arg(long, short, value_name = "M")]
+    #[arg(long, short, value_name = "M", value_parser = filled::text)]
     model: Option<String>,
     /// Certificate authorities (PEM) to trust instead of the public ones, for https
     #[arg(long, value_name = "FILE")]
@@ -71,8 +71,8 @@ async fn log_in(arguments: Arguments) -> Result<(), ExitCode> {
     // Whoever logs in again means the same server; a broken file is about to be replaced.
     let before = login::read(&path).ok().flatten();
     let flags = Said { url, key: None };
-    let url =
-        profile::server(&flags, &Said::by_environment(), before.as_ref()).map_err(|err| misused(&err))?;
+    let environment = Said::by_environment().map_err(|err| misused(&err))?;
+    let url = profile::server(&flags, &environment, before.as_ref()).map_err(|err| misused(&err))?;
     // It will be named from anywhere. Whom a server's certificate is from does not change with the key.
     let ca = ca.map(std::path::absolute).transpose().map_err(|err| misused(&format_args!("--ca: {err}")))?;
     let mut interrupts = Interrupts::listen()
@@ -130,7 +130,7 @@ async fn ask(url: &BaseUrl, from_input: bool) -> Result<Secret, String> {
     let hidden = if from_input {
         None
     } else if !io::stdin().is_terminal() {
-        return Err("nobody can be asked for the key: pass it with --key-stdin".to_owned());
+        return Err("standard input is no terminal: pass the key with --key-stdin".to_owned());
     } else if !io::stderr().is_terminal() {
         return Err("standard error is no terminal: pass the key with --key-stdin".to_owned());
     } else {

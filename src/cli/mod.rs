@@ -2,6 +2,7 @@
 
 mod check;
 mod fake_upstream;
+mod filled;
 mod hidden;
 mod interrupts;
 mod keys;
@@ -38,7 +39,7 @@ enum Command {
     Logout,
     /// Make, list and revoke the data directory's API keys; a running server follows within a second
     Keys(keys::Arguments),
-    /// Read the configuration and say what it means
+    /// Read the configuration, say what it means, and whether a server would start
     Check(check::Arguments),
     /// Play an upstream, good or faulty, for tests and under load
     #[command(hide = true)]

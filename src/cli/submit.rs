@@ -21,7 +21,7 @@ use self::paper::Paper;
 use self::progress::Progress;
 use self::session::{Ending, Role, Session};
 use super::interrupts::Interrupts;
-use super::{FAILED, UNREAD, USAGE, complain, number};
+use super::{FAILED, UNREAD, USAGE, complain, filled, number};
 use crate::client;
 use crate::client::address::BaseUrl;
 use crate::client::audio::Audio;
@@ -65,17 +65,17 @@ EXAMPLES
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP, group = ArgGroup::new("what").required(true).args(["audio", "resume", "cancel"]))]
 pub(super) struct Arguments {
-    /// A file, - for standard input, or an http(s) URL that the server fetches
+    /// A file (its path or file:// URL), - for standard input, or an http(s) URL that the server fetches
     #[arg(value_name = "AUDIO")]
     audio: Option<OsString>,
     /// Model to ask [default: the one of the login, or the only one that the key may use]
-    #[arg(long, short, value_name = "M")]
+    #[arg(long, short, value_name = "M", value_parser = filled::text)]
     model: Option<String>,
     /// What to do with the audio [default: the server's, a transcript]
-    #[arg(long, short, value_name = "P")]
+    #[arg(long, short, value_name = "P", value_parser = filled::text)]
     prompt: Option<String>,
     /// Who the model is to be, and how it is to answer
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = filled::text)]
     system_prompt: Option<String>,
     /// Most tokens of the answer [default: the model's own limit]
     #[arg(long, value_name = "N", value_parser = number::positive, allow_negative_numbers = true)]
@@ -154,7 +154,7 @@ const QUESTION: [&str; 6] = ["model", "prompt", "system_prompt", "max_tokens", "
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArguments {
     /// Base URL of the server [env: HEARKEN_URL] [default: http://127.0.0.1:8080]
-    #[arg(long, value_name = "BASE")]
+    #[arg(long, value_name = "BASE", value_parser = filled::text)]
     url: Option<String>,
     /// API key [env: HEARKEN_API_KEY]
     #[arg(long, value_name = "K")]
@@ -261,6 +261,10 @@ pub(super) fn explained(problem: &Problem, url: &BaseUrl) -> String {
         ),
         Problem::Refused(refusal) if refusal.status == 401 => format!(
             "{url} does not know this API key; make one there with `hearken keys create NAME`, then `hearken login`"
+        ),
+        Problem::Refused(refusal) if refusal.error.code == "not_found" && url.has_path() => format!(
+            "hearken is there, but not at {url}; leave out what stands behind host and port, as in \
+             http://127.0.0.1:8080"
         ),
         Problem::Cut(why) | Problem::Strange(why) => format!("{url}: {why}"),
         Problem::Refused(_) => problem.to_string(),

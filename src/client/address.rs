@@ -27,6 +27,12 @@ impl BaseUrl {
     pub fn of(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }
+
+    /// True where something stands behind host and port.
+    #[must_use]
+    pub fn has_path(&self) -> bool {
+        self.0.split_once("://").is_some_and(|(_, rest)| rest.contains('/'))
+    }
 }
 
 impl fmt::Display for BaseUrl {

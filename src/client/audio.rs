@@ -3,6 +3,9 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Cursor, IsTerminal as _, Read};
+use std::path::PathBuf;
+
+use url::Url;
 
 use crate::audio::container::Container;
 use crate::audio::gate::{Gate, Refusal};
@@ -36,6 +39,9 @@ pub enum AudioError {
         /// Why.
         reason: String,
     },
+    /// The argument is empty.
+    #[error("the name of the audio is empty; if it comes from a variable, set that variable")]
+    Unnamed,
     /// It holds nothing.
     #[error("{0} is empty")]
     Empty(String),
@@ -66,18 +72,30 @@ impl Audio {
             }
             return Self::read("standard input", input.lock());
         }
-        let unreadable = |err: &io::Error| AudioError::Unreadable {
-            name: argument.display().to_string(),
-            reason: match err.kind() {
-                io::ErrorKind::NotFound => "there is no such file".to_owned(),
-                _ => err.to_string(),
-            },
-        };
-        let file = File::open(argument).map_err(|err| unreadable(&err))?;
-        if file.metadata().is_ok_and(|about| about.is_dir()) {
-            return Err(unreadable(&io::Error::other("it is a directory; name a file")));
+        let name = argument.display().to_string();
+        let unreadable =
+            |reason: &str| AudioError::Unreadable { name: name.clone(), reason: reason.to_owned() };
+        if argument.is_empty() {
+            return Err(AudioError::Unnamed);
         }
-        Self::read(&argument.display().to_string(), file)
+        let path = match argument.to_str().filter(|text| is_file_url(text)) {
+            None => PathBuf::from(argument),
+            Some(url) => path_of(url).ok_or_else(|| {
+                unreadable("it names a file of another machine, or none; name the file by its path alone")
+            })?,
+        };
+        let file = File::open(path).map_err(|err| match err.kind() {
+            io::ErrorKind::NotFound if name.contains("://") && !is_file_url(&name) => unreadable(
+                "only files, and URLs of http and https, can be sent; download it, and name the file",
+            ),
+            io::ErrorKind::NotFound => unreadable("there is no such file"),
+            io::ErrorKind::PermissionDenied => unreadable("you may not read this file"),
+            _ => unreadable(&err.to_string()),
+        })?;
+        if file.metadata().is_ok_and(|about| about.is_dir()) {
+            return Err(unreadable("it is a directory; name a file"));
+        }
+        Self::read(&name, file)
     }
 
     fn read(name: &str, from: impl Read) -> Result<Self, AudioError> {
@@ -105,6 +123,16 @@ impl Audio {
 #[must_use]
 pub fn is_local(url: &str) -> bool {
     matches!(Gate::default().admit(url), Err(Refusal::InternalAddress(_) | Refusal::InternalName(_)))
+}
+
+/// True for `file:///a/b.mp3` and `file:/a/b.mp3`, as file managers and browsers name files.
+fn is_file_url(text: &str) -> bool {
+    text.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("file:/"))
+}
+
+/// Returns the path that a file URL names on this machine.
+fn path_of(url: &str) -> Option<PathBuf> {
+    Url::parse(url).ok()?.to_file_path().ok()
 }
 
 fn is_url(text: &str) -> bool {
@@ -150,5 +178,24 @@ mod tests {
         let err = named("/no/such/file.wav").unwrap_err().to_string();
         assert_eq!(err, "/no/such/file.wav: there is no such file");
         assert!(named("/").unwrap_err().to_string().contains("directory"));
+        assert!(matches!(named(""), Err(AudioError::Unnamed)));
+        let err = named("s3://bucket/a.wav").unwrap_err().to_string();
+        assert!(err.contains("only files, and URLs of http and https"), "{err}");
+    }
+
+    #[test]
+    fn a_file_url_names_a_file_of_this_machine() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("my call #1.wav");
+        std::fs::write(&path, "RIFF").unwrap();
+        let encoded = Url::from_file_path(&path).unwrap();
+        let path = encoded.path();
+        for url in [format!("file://{path}"), format!("FILE:{path}"), format!("file://localhost{path}")] {
+            assert!(matches!(Audio::named(url.as_ref()), Ok(Audio::Inline { .. })), "{url}");
+        }
+        let err = Audio::named("file://elsewhere/a.wav".as_ref()).unwrap_err().to_string();
+        assert!(err.contains("another machine"), "{err}");
+        let err = Audio::named("file:///no/such.wav".as_ref()).unwrap_err().to_string();
+        assert_eq!(err, "file:///no/such.wav: there is no such file");
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::address::{BaseUrl, DEFAULT, NotABaseUrl};
 use super::login::{self, Login, LoginError};
-use crate::config::Secret;
+use crate::config::{NotText, Secret, Variables};
 
 /// What one source says.
 #[derive(Debug, Clone, Default)]
@@ -46,20 +46,32 @@ pub enum ProfileError {
          HEARKEN_API_KEY and then the login count"
     )]
     EmptyKey,
+    /// The key stands in quotes, as an env file of Docker keeps them.
+    #[error("the quotes around the API key are a part of it; set it without them")]
+    QuotedKey,
     /// The key can be none.
     #[error("the API key holds characters that no key has; copy it again")]
     OddKey,
+    /// A variable is no text.
+    #[error(transparent)]
+    Variable(#[from] NotText),
     /// The login file is there and of no use.
     #[error(transparent)]
     Login(#[from] LoginError),
 }
 
 impl Said {
-    /// What `HEARKEN_URL` and `HEARKEN_API_KEY` say; an empty variable says nothing.
-    #[must_use]
-    pub fn by_environment() -> Self {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        Self { url: variable("HEARKEN_URL"), key: variable("HEARKEN_API_KEY").map(Secret::new) }
+    /// Reads `HEARKEN_URL` and `HEARKEN_API_KEY`; an empty variable says nothing.
+    ///
+    /// # Errors
+    /// When one of them is no text.
+    pub fn by_environment() -> Result<Self, NotText> {
+        let variables = Variables::of_process();
+        let text = |name: &str| {
+            let text = variables.text(name)?.filter(|text| !text.trim().is_empty());
+            Ok(text.map(str::to_owned))
+        };
+        Ok(Self { url: text("HEARKEN_URL")?, key: text("HEARKEN_API_KEY")?.map(Secret::new) })
     }
 }
 
@@ -83,6 +95,11 @@ pub fn checked_key(key: &Secret) -> Result<Secret, ProfileError> {
     let text = key.expose().trim();
     if text.is_empty() {
         return Err(ProfileError::EmptyKey);
+    }
+    if let [quote @ (b'"' | b'\''), .., last] = text.as_bytes()
+        && quote == last
+    {
+        return Err(ProfileError::QuotedKey);
     }
     let fits = text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(Secret::new(text.to_owned())) } else { Err(ProfileError::OddKey) }
@@ -119,7 +136,7 @@ impl Profile {
     /// As [`Profile::find`].
     pub fn of_process(flags: &Said) -> Result<Self, ProfileError> {
         let login = login::path().map_or(Ok(None), |path| login::read(&path));
-        Self::find(flags, &Said::by_environment(), login)
+        Self::find(flags, &Said::by_environment()?, login)
     }
 }
 
@@ -166,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_key_that_cannot_be_sent_is_no_key() {
-        for key in ["", " ", "sk-\u{e9}", "a b", "a\nb"] {
+        for key in ["", " ", "sk-\u{e9}", "a b", "a\nb", "\"sk-1\"", "'sk-1'"] {
             assert!(Profile::find(&said(None, Some(key)), &Said::default(), Ok(None)).is_err(), "{key:?}");
         }
         assert_eq!(find(&said(None, Some(" sk-1\n")), &Said::default(), None).1, "sk-1");

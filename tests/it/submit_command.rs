@@ -154,6 +154,18 @@ fn what_is_wrong_with_the_command_line_is_status_two() {
         (&["submit", "speech.mp3", "--max-tokens", "many"], "write a whole number of 1 or more"),
         (&["submit", "--resume", id, "--offset", "-1"], "write a whole number of 0 or more"),
         (&["submit", "speech.mp3", "--key", ""], "the API key is empty"),
+        (&["submit", "speech.mp3", "--model", ""], "'--model <M>': it is empty; if it comes from a variable"),
+        (&["submit", "speech.mp3", "--model", " "], "'--model <M>': it is empty"),
+        (&["submit", "speech.mp3", "--prompt", ""], "'--prompt <P>': it is empty"),
+        (&["submit", "speech.mp3", "--system-prompt", ""], "'--system-prompt <P>': it is empty"),
+        (&["submit", "speech.mp3", "--url", ""], "'--url <BASE>': it is empty"),
+        (&["submit", "speech.mp3", "--ca", ""], "'--ca <FILE>'"),
+        (&["submit", "speech.mp3", "--temperature", ""], "from 0 to 2"),
+        (&["submit", ""], "the name of the audio is empty"),
+        (&["submit", "--resume", ""], "looks like task-llm-"),
+        (&["submit", "file://elsewhere/speech.mp3"], "it names a file of another machine"),
+        (&["submit", "s3://bucket/speech.mp3"], "only files, and URLs of http and https, can be sent"),
+        (&["submit", "speech.mp3", "--key", "\"sk-1\""], "the quotes around the API key are a part of it"),
         (&["submit", "speech.mp3", "--url", "localhost"], "is no server's address"),
         (&["submit", "speech.mp3", "--key", "s p"], "copy it again"),
         (&["submit", "speech.mp3", "--ca", "speech.mp3"], "holds no certificates"),
@@ -218,6 +230,33 @@ fn a_file_may_have_any_name() {
 }
 
 #[test]
+fn a_file_url_is_sent_as_the_file_that_it_names() {
+    let upstream = FakeUpstream::gemini().say("x").start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    std::fs::copy(home.path("speech.mp3"), home.path("my call #1.mp3")).unwrap();
+    let name = home.path("my%20call%20%231.mp3").display().to_string();
+    for url in [format!("file://{name}"), format!("file:{name}"), format!("file://localhost{name}")] {
+        let ended = home.run(hearken.address, &["submit", &url, "--model", MODEL]).with_status(0);
+        assert_eq!(ended.out, "x\n", "{url}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_named() {
+    let home = Home::new();
+    for name in ["HEARKEN_URL", "HEARKEN_API_KEY"] {
+        for arguments in [&["submit", "speech.mp3"][..], &["login", "--key-stdin"]] {
+            let mut command = home.command(arguments);
+            command.env("HEARKEN_API_KEY", KEY).env(name, OsStr::from_bytes(b"hush\xff"));
+            let ended = Running::start(&mut command).ended().with_status(2);
+            let told = format!("hearken: {name} (environment): text in UTF-8 is needed");
+            assert!(ended.err.starts_with(&told) && !ended.err.contains("hush"), "{ended:?}");
+        }
+    }
+}
+
+#[test]
 fn a_server_that_says_no_or_is_not_there_is_status_one() {
     let hearken = Hearken::start(&FakeUpstream::gemini().start());
     let home = Home::new();
@@ -226,6 +265,9 @@ fn a_server_that_says_no_or_is_not_there_is_status_one() {
         refused.err.contains("does not know this API key") && !refused.err.contains("sk-wrong"),
         "{refused:?}"
     );
+    let below = format!("http://{}/below", hearken.address);
+    let lost = home.run(hearken.address, &["submit", "speech.mp3", "--url", &below]).with_status(1);
+    assert!(lost.err.contains(&format!("hearken is there, but not at {below}")), "{lost:?}");
     let (_held, address) = nobody();
     let absent = home.run(address, &SUBMIT).with_status(1);
     assert!(

@@ -4,11 +4,9 @@
 use std::time::Duration;
 
 use super::container::Container;
-use super::layout::Layout;
+use super::layout::{LONGEST, Layout};
 use super::reading::Source;
 
-/// What says more is a lie: the highest that a request may carry lasts for hours.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// As much of a file is looked through: all of what a request may carry, and the beginning of longer ones, from which
 /// the rest is estimated.
 const MOST_SCANNED: u64 = 32 << 20;

@@ -2,12 +2,14 @@
 //! something behind its sound that is none. Frames, pages and chunks are counted as they are, whatever a header says;
 //! nothing is decoded.
 
+mod beginning;
 mod chunks;
 mod flac;
 mod frames;
 mod mp4;
 mod ogg;
 mod scan;
+mod unknown;
 
 use std::io::{self, SeekFrom};
 use std::ops::Range;
@@ -18,11 +20,14 @@ use symphonia::core::formats::FormatReader;
 use symphonia::core::formats::well_known::FORMAT_ID_OGG;
 
 use super::container::Container;
-use super::format::{adts, mpeg, tags};
+use super::format::tags;
 use super::library::{MOST_READ, ask_part, is_sound};
 use super::reading::Source;
 use scan::Scan;
+pub(crate) use unknown::Unknown;
 
+/// A header that says more is wrong: the longest that a request may carry lasts for hours.
+pub(crate) const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How many parts are told apart; audio books are joined from sentences.
 const MOST_PARTS: usize = 20_000;
 /// Of how many parts the library is asked how long they last: each answer costs some reads.
@@ -31,6 +36,8 @@ const MOST_ASKED: usize = 256;
 /// One of the files that a file consists of: most consist of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
+    /// What it is: files of different kinds may have been joined.
+    pub(crate) container: Container,
     /// Its bytes; tags around it are left out where they would be mistaken for sound.
     pub(crate) range: Range<u64>,
     /// How long it lasts by what is there, where that is known.
@@ -43,14 +50,16 @@ pub(crate) struct Part {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) parts: Vec<Part>,
+    /// Other bytes within parts, as many stretches as are told apart.
+    between: Vec<Range<u64>>,
     /// True if there are more parts than are told apart.
     pub(crate) has_more: bool,
 }
 
 impl Layout {
-    /// Finds the parts of the file in `source`, which is of this container. At most `most` bytes are looked through in
-    /// search of frames and pages; what lies behind them belongs to the last part that was found. Leaves `source` at
-    /// its start.
+    /// Finds the parts of the file in `source`, the first of which is of this container. At most `most` bytes are looked
+    /// through in search of frames and pages; what lies behind them belongs to the last part that was found. Leaves
+    /// `source` at its start.
     ///
     /// # Errors
     /// Only a failure of the source.
@@ -59,22 +68,22 @@ impl Layout {
         let end = source.seek(SeekFrom::End(0))?;
         let start = tags.end.min(end);
         let mut layout = Self::default();
-        match container {
-            Container::Mp3 => {
-                frames::find(&mut layout, &mut Scan::new(source, start..end, most), &mpeg::KIND)?
-            }
-            Container::Aac => {
-                frames::find(&mut layout, &mut Scan::new(source, start..end, most), &adts::KIND)?
-            }
-            Container::Flac => flac::find(&mut layout, &mut Scan::new(source, start..end, most))?,
-            Container::Ogg => ogg::find(&mut layout, &mut Scan::new(source, start..end, most))?,
-            Container::M4a => mp4::find(&mut layout, source, start..end, most)?,
-            Container::Wav | Container::Aiff => chunks::find(&mut layout, source, start..end, container)?,
+        let mut scan = Scan::new(source, start..end, most);
+        let mut next = Some((container, start));
+        while let Some((container, at)) = next {
+            let found = match container {
+                Container::Mp3 | Container::Aac => frames::find(&mut layout, &mut scan, at),
+                Container::Flac => flac::find(&mut layout, &mut scan, at),
+                Container::Ogg => ogg::find(&mut layout, &mut scan, at),
+                Container::M4a => mp4::find(&mut layout, &mut scan, at, most),
+                Container::Wav | Container::Aiff => chunks::find(&mut layout, &mut scan, at, container),
+            };
+            next = found?.map(|found| (found.container, found.at));
         }
         if layout.parts.is_empty() {
-            layout.push(Part { range: start..end, duration: None, is_cut: false });
+            layout.push(Part { container, range: start..end, duration: None, is_cut: false });
         }
-        layout.ask(source, container)?;
+        layout.ask(source)?;
         source.seek(SeekFrom::Start(0))?;
         Ok(layout)
     }
@@ -93,12 +102,19 @@ impl Layout {
         !self.has_more
     }
 
+    /// Notes bytes within a part that do not belong to it.
+    fn note(&mut self, range: Range<u64>) {
+        if self.between.len() < MOST_PARTS {
+            self.between.push(range);
+        }
+    }
+
     /// Asks the library for the lengths that were not counted.
-    fn ask(&mut self, source: &mut impl Source, container: Container) -> io::Result<()> {
+    fn ask(&mut self, source: &mut impl Source) -> io::Result<()> {
         let unknown = self.parts.iter_mut().filter(|part| part.duration.is_none());
         for part in unknown.take(MOST_ASKED) {
             part.duration =
-                ask_part(source, part.range.clone(), container, MOST_READ, |format| length(format))?;
+                ask_part(source, part.range.clone(), part.container, MOST_READ, |format| length(format))?;
         }
         Ok(())
     }
@@ -113,7 +129,7 @@ fn length(format: &dyn FormatReader) -> Option<Duration> {
         let skipped = track.delay.filter(|_| is_opus_in_ogg).unwrap_or(0);
         let length = track.duration?.saturating_sub(u64::from(skipped).into());
         let length = track.time_base?.calc_duration(length)?;
-        Duration::try_from_secs_f64(length.as_secs_f64()).ok()
+        Duration::try_from_secs_f64(length.as_secs_f64()).ok().filter(|length| *length <= LONGEST)
     })
 }
 

@@ -64,6 +64,15 @@ pub enum Origin {
 }
 
 impl NoAudio {
+    /// Returns what the bytes are, with its article, where that is recognised and is no accepted container.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Foreign(Foreign { name, .. }) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Returns the failure that tells the submitter.
     #[must_use]
     pub fn failure(self, origin: Origin) -> Failure {

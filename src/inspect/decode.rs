@@ -8,8 +8,7 @@ use symphonia::core::io::MediaSource;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Duration;
 
-use crate::audio::container::Container;
-use crate::audio::layout::Part;
+use crate::audio::layout::{LONGEST, Part};
 use crate::audio::library::open;
 use crate::panics::guarded;
 
@@ -61,7 +60,6 @@ impl<'s> Decoding<'s> {
     pub(super) fn open(
         source: &'s mut dyn MediaSource,
         part: &Part,
-        container: Container,
         stop: &Stop,
     ) -> Result<Self, InspectError> {
         let whole = source.byte_len();
@@ -72,7 +70,7 @@ impl<'s> Decoding<'s> {
             return Err(error);
         }
         let bytes = part.range.end - part.range.start;
-        let opened = guarded(|| open(Box::new(source), container));
+        let opened = guarded(|| open(Box::new(source), part.container));
         watch.check()?;
         let reader = match opened {
             Some(Ok(reader)) => reader,
@@ -87,7 +85,8 @@ impl<'s> Decoding<'s> {
         let stated = stated_seconds(&track, pre_skip);
         let counted = part.duration.map(|duration| duration.as_secs_f64());
         let is_more = matches!((stated, counted), (Some(stated), Some(counted)) if counted > stated + SLACK);
-        let guessed = guessed || is_more;
+        let is_impossible = stated.is_some_and(|stated| stated > LONGEST.as_secs_f64());
+        let guessed = guessed || is_more || is_impossible;
         let format = Format {
             container,
             codec: names::codec(params.codec).unwrap_or("unknown"),

@@ -20,8 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use symphonia::core::io::MediaSource;
 
-use crate::audio::container::Container;
-use crate::audio::layout::{Layout, Part};
+use crate::audio::layout::{Layout, Part, Unknown};
 use crate::audio::no_audio::NoAudio;
 use crate::audio::recognise;
 
@@ -152,6 +151,10 @@ pub struct Summary {
     pub left_out: u64,
     /// Whether there is more than is measured of one file.
     pub is_bounded: bool,
+    /// Bytes between and behind the files that are no sound of a known kind.
+    pub unknown_bytes: u64,
+    /// What the first of them are, with its article, where that is recognised.
+    pub unknown: Option<&'static str>,
 }
 
 /// Steps of progress that are told apart.
@@ -181,14 +184,27 @@ fn inspect_within(
     listener: &mut dyn Listener,
 ) -> Result<Summary, InspectError> {
     let bytes = source.byte_len().unwrap_or(0);
-    let (container, layout) = find_parts(source.as_mut(), bytes, stop)?;
-    let mut inspection =
-        Inspection { listener, bounds, report: Report::default(), first: None, meters: None, step: 0.0 };
-    let mut found =
-        Summary { parts: layout.parts.len() as u64, is_bounded: layout.has_more, ..Summary::default() };
+    let layout = find_parts(source.as_mut(), bytes, stop)?;
+    let (unknown_bytes, unknown) = find_unknown(source.as_mut(), bytes, &layout, stop)?;
+    let mut inspection = Inspection {
+        listener,
+        bounds,
+        report: Report::default(),
+        first: None,
+        last_kind: None,
+        meters: None,
+        step: 0.0,
+    };
+    let mut found = Summary {
+        parts: layout.parts.len() as u64,
+        is_bounded: layout.has_more,
+        unknown_bytes,
+        unknown,
+        ..Summary::default()
+    };
     let mut why_not = None;
     for part in &layout.parts {
-        let measured = Decoding::open(source.as_mut(), part, container, stop)
+        let measured = Decoding::open(source.as_mut(), part, stop)
             .and_then(|decoding| inspection.measure(decoding, part, bytes, &layout, &mut found));
         match measured {
             Ok(()) => {}
@@ -210,11 +226,7 @@ fn inspect_within(
 }
 
 /// Finds out what the file is, and how many in one.
-fn find_parts(
-    source: &mut dyn MediaSource,
-    bytes: u64,
-    stop: &Stop,
-) -> Result<(Container, Layout), InspectError> {
+fn find_parts(source: &mut dyn MediaSource, bytes: u64, stop: &Stop) -> Result<Layout, InspectError> {
     let (mut source, watch) = Watched::new(source, 0..bytes, stop);
     let container = recognise::container(&mut source);
     watch.check()?;
@@ -226,7 +238,30 @@ fn find_parts(
     // The work ends when it is stopped, and need not be bounded by the size of the file.
     let layout = Layout::find(&mut source, container, u64::MAX);
     watch.check()?;
-    Ok((container, layout.map_err(InspectError::Source)?))
+    layout.map_err(InspectError::Source)
+}
+
+/// Finds out how many bytes belong to none of the files, and what the first of them are.
+fn find_unknown(
+    source: &mut dyn MediaSource,
+    bytes: u64,
+    layout: &Layout,
+    stop: &Stop,
+) -> Result<(u64, Option<&'static str>), InspectError> {
+    // What was not looked through for files may be anything.
+    if layout.has_more {
+        return Ok((0, None));
+    }
+    let (mut whole, watch) = Watched::new(source, 0..bytes, stop);
+    let found = layout.unknown(&mut whole, bytes);
+    watch.check()?;
+    let Some(Unknown { bytes: count, first }) = found.map_err(InspectError::Source)? else {
+        return Ok((0, None));
+    };
+    let (mut part, watch) = Watched::new(source, first, stop);
+    let what = recognise::container(&mut part);
+    watch.check()?;
+    Ok((count, what.map_err(InspectError::Source)?.err().and_then(NoAudio::name)))
 }
 
 /// The report of one file, while it is made.
@@ -236,6 +271,8 @@ struct Inspection<'l> {
     report: Report,
     /// What the first part is that could be decoded.
     first: Option<Format>,
+    /// Container and codec of the last part that was measured.
+    last_kind: Option<(&'static str, &'static str)>,
     /// From the first sound on.
     meters: Option<Meters>,
     step: f32,
@@ -263,12 +300,14 @@ impl Inspection<'_> {
             self.first = Some(format);
         }
         if more {
+            let kind = (decoding.format().container, decoding.format().codec);
+            let is_other_kind = self.last_kind.replace(kind).is_some_and(|last| last != kind);
             match &mut self.meters {
                 None => self.meters = Some(Meters::new(decoding.format())?),
                 Some(meters) => {
                     let at = meters.seconds();
-                    if meters.switch(decoding.format())? {
-                        let lines = self.report.change(at, decoding.format());
+                    if meters.switch(decoding.format())? || is_other_kind {
+                        let lines = self.report.change(at, decoding.format(), is_other_kind);
                         self.say(lines)?;
                     }
                 }
@@ -303,16 +342,17 @@ impl Inspection<'_> {
         let (last, measured) = meters.map_or_else(|| Ok(Default::default()), Meters::finish)?;
         let lines = self.report.events(last);
         self.say(lines)?;
-        let Summary { skipped_packets, incomplete, damaged_samples, parts, left_out, is_bounded, .. } = found;
         let format = self.first.take().unwrap_or_default();
         let summary = Summary {
             format,
-            skipped_packets,
-            incomplete,
-            damaged_samples,
-            parts,
-            left_out,
-            is_bounded,
+            skipped_packets: found.skipped_packets,
+            incomplete: found.incomplete,
+            damaged_samples: found.damaged_samples,
+            parts: found.parts,
+            left_out: found.left_out,
+            is_bounded: found.is_bounded,
+            unknown_bytes: found.unknown_bytes,
+            unknown: found.unknown,
             ..measured
         };
         let lines = self.report.end(&summary, why_not);

@@ -79,11 +79,12 @@ impl Report {
         events.iter().flat_map(|event| self.note(|| line(event))).collect()
     }
 
-    /// That the sound has another format from `at` on.
-    pub(super) fn change(&mut self, at: f64, format: &Format) -> Vec<String> {
-        let Format { sample_rate, channels: number, .. } = format;
+    /// Says that the sound has another format from `at` on; another container or codec, too, if it is of another kind.
+    pub(super) fn change(&mut self, at: f64, format: &Format, is_other_kind: bool) -> Vec<String> {
+        let Format { container, codec, sample_rate, channels: number, .. } = format;
+        let kind = if is_other_kind { format!("{container}, {codec}, ") } else { String::new() };
         self.note(|| {
-            format!("- {}: from here on {sample_rate} Hz, channels: {}\n", clock(at), channels(*number))
+            format!("- {}: from here on {kind}{sample_rate} Hz, channels: {}\n", clock(at), channels(*number))
         })
     }
 
@@ -147,6 +148,10 @@ impl Report {
             lines.push(format!(
                 "- Left out: {left_out} of {parts} files, which could not be decoded ({why_not})\n"
             ));
+        }
+        if summary.unknown_bytes > 0 {
+            let what = summary.unknown.unwrap_or("no sound of a known kind");
+            lines.push(format!("- Left out: {} beside the sound: {what}\n", size(summary.unknown_bytes)));
         }
         if summary.is_bounded {
             let measured = length(summary.audio_seconds);

@@ -76,6 +76,9 @@ fn frames_of_one_size_tell_it_without_a_tag() {
 #[test]
 fn a_longer_time_than_any_file_has_is_not_believed() {
     let mut slow = fixture("speech.m4a");
+    // Without a description of the codec, which would say better.
+    let description = slow.windows(4).position(|four| four == b"esds").unwrap();
+    slow[description] = b'x';
     // How long each sample takes.
     let table = slow.windows(4).position(|four| four == b"stts").unwrap();
     slow[table + 16..table + 20].fill(0xff);
@@ -137,7 +140,7 @@ fn no_byte_of_a_large_file_is_read_twice_in_search_of_frames() {
     let large =
         |name: &str, filling: &[u8]| [fixture(name), filling.repeat((8 << 20) / filling.len())].concat();
     let wav = riff(&[chunk(b"JUNK", &vec![7; 8 << 20]), fixture("speech.wav")[12..].to_vec()].concat());
-    let data = [&[0x00, 0x80, 0, 8][..], b"mdat", &vec![0; 8 << 20][..]].concat();
+    let data = [&[0x00, 0x80, 0, 8][..], b"mdat", &vec![7; 8 << 20][..]].concat();
     let moved = [&fixture("speech-video.mp4")[..32], &data, &fixture("speech-video.mp4")[32..]].concat();
     for (name, bytes, container, most) in [
         ("mp3", frame.repeat(20_000), Container::Mp3, 8 << 20),

@@ -1,9 +1,6 @@
 //! Frames of AAC in ADTS (ISO/IEC 14496-3, section 1.A.2.2).
 
-use super::frame::{Format, Frame, Kind};
-
-/// AAC in ADTS.
-pub(crate) const KIND: Kind = Kind { frame, info: |_, _| None };
+use super::frame::{Format, Frame};
 
 const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];

@@ -87,6 +87,7 @@ fn sound(
     shape.length = stated;
     shape.is_cut = false;
     let behind = start.saturating_add(size);
+    shape.end = behind;
     for at in [behind.saturating_add(size % 2), behind] {
         if let Some(found) = chunks_end(inner, at)? {
             shape.end = found;

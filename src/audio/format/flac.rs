@@ -71,6 +71,14 @@ pub(crate) struct FrameHeader {
 
 /// Finds the first frame of the file that starts at `offset`.
 pub(crate) fn first_frame(source: &mut (impl Read + Seek), offset: u64) -> io::Result<Option<FrameHeader>> {
+    let Some(at) = metadata_end(source, offset)? else { return Ok(None) };
+    let bytes = read_stretch(source, at, SEARCHED)?;
+    let mut starts = memchr::memchr_iter(0xff, &bytes);
+    Ok(starts.find_map(|start| FrameHeader::read(bytes.get(start..)?)))
+}
+
+/// Finds the end of the blocks of metadata of the file that starts at `offset`.
+pub(crate) fn metadata_end(source: &mut (impl Read + Seek), offset: u64) -> io::Result<Option<u64>> {
     let mut at = offset.saturating_add(4);
     for _ in 0..BLOCKS {
         let head = read_at::<4>(source, at)?;
@@ -79,9 +87,7 @@ pub(crate) fn first_frame(source: &mut (impl Read + Seek), offset: u64) -> io::R
         at = at.saturating_add(4).saturating_add(size);
         // The last block has the highest bit.
         if kind & 0x80 != 0 {
-            let bytes = read_stretch(source, at, SEARCHED)?;
-            let mut starts = memchr::memchr_iter(0xff, &bytes);
-            return Ok(starts.find_map(|start| FrameHeader::read(bytes.get(start..)?)));
+            return Ok(Some(at));
         }
     }
     Ok(None)

@@ -39,12 +39,18 @@ pub(crate) struct Info {
     pub(crate) padding: u64,
 }
 
-/// A kind of frames.
-pub(crate) struct Kind {
-    /// Reads the header of a frame.
-    pub(crate) frame: fn(&[u8]) -> Option<Frame>,
-    /// Reads what a frame with such a header says of the whole, if it does.
-    pub(crate) info: fn(&[u8], &Frame) -> Option<Info>,
+impl Frame {
+    /// Returns whether this is a frame of ADTS, and not of MPEG audio.
+    pub(crate) fn is_adts(&self) -> bool {
+        self.format.is_adts()
+    }
+}
+
+impl Format {
+    /// Returns whether these are frames of ADTS, and not of MPEG audio.
+    pub(crate) fn is_adts(&self) -> bool {
+        self.kind == 0
+    }
 }
 
 /// Returns whether these bytes, the last of a file, are the beginning of a header.

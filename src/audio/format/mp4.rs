@@ -2,19 +2,31 @@
 //! tracks and of fragments. The library keeps the latter to itself: it names a track by its codec, and of codecs that it
 //! does not know, those of sound look like those of pictures, time codes and captions.
 
+mod outer;
+pub(crate) mod times;
+
 use std::io::{self, Read, Seek};
 use std::ops::Range;
 
+pub(crate) use outer::Outer;
+
 use crate::audio::reading::read_at;
 
-/// Outer boxes that are looked at; a file in fragments has two for each of them.
-const OUTER: usize = 100_000;
-/// Boxes that are visited in all to learn of tracks: the tree comes from outside, the request waits.
-const VISITED: u32 = 512;
+/// Boxes that are visited in all to learn of tracks and fragments: the tree comes from outside, the request waits.
+pub(crate) const VISITS: u32 = 8192;
 /// Length of a box's head: its size and its type.
 pub(crate) const HEAD: u64 = 8;
 /// Length of the head of a box whose size is written in 64 bits, behind its type.
 const LONG_HEAD: u64 = 16;
+
+/// The longest list of types with which a file begins.
+const LONGEST_TYPE: u64 = 4096;
+
+/// Returns whether these bytes begin a file that says its type first, as far as one can see.
+pub(crate) fn is_type(bytes: &[u8]) -> bool {
+    let size = Head::read(bytes).filter(|head| &head.kind == b"ftyp").and_then(|head| head.size);
+    size.is_some_and(|size| (2 * HEAD..=LONGEST_TYPE).contains(&size))
+}
 
 /// The head of a box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,37 +57,6 @@ impl Head {
     }
 }
 
-/// A box that stands in no other, by its head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct OuterBox {
-    pub(crate) kind: [u8; 4],
-    pub(crate) start: u64,
-    /// Where it says that it ends.
-    pub(crate) end: u64,
-    /// True if its size is written in 64 bits.
-    pub(crate) is_long: bool,
-}
-
-/// Calls `visit` with each outer box from `at` on, as far as there are any.
-pub(crate) fn each_outer<S: Read + Seek>(
-    source: &mut S,
-    mut at: u64,
-    end: u64,
-    mut visit: impl FnMut(OuterBox),
-) -> io::Result<()> {
-    for _ in 0..OUTER {
-        if at >= end {
-            break;
-        }
-        let head = read_at::<{ LONG_HEAD as usize }>(source, at)?;
-        let Some(head) = Head::read(head.bytes()).filter(Head::has_plain_kind) else { break };
-        let start = at;
-        at = head.size.map_or(end, |size| start.saturating_add(size));
-        visit(OuterBox { kind: head.kind, start, end: at, is_long: head.length == LONG_HEAD });
-    }
-    Ok(())
-}
-
 /// A box, and where its content lies, as far as it is there.
 pub(crate) struct Found {
     pub(crate) kind: [u8; 4],
@@ -89,12 +70,23 @@ pub(crate) struct Track {
     /// What it says that it holds.
     pub(crate) handler: Option<[u8; 4]>,
     pub(crate) is_sound: bool,
+    /// How its samples are coded.
+    codec: Option<[u8; 4]>,
     samples: u32,
     /// Where its first chunk of samples lies.
-    first: Option<u64>,
+    pub(crate) first: Option<u64>,
 }
 
+/// Codecs of which no sample is all zeros; uncompressed silence is.
+const NEVER_ZERO: [&[u8; 4]; 9] =
+    [b"mp4a", b"alac", b"Opus", b"fLaC", b".mp3", b"ac-3", b"ec-3", b"samr", b"sawb"];
+
 impl Track {
+    /// Returns true if samples that are all zeros are none of its codec.
+    pub(crate) fn is_never_zero(&self) -> bool {
+        self.codec.is_some_and(|codec| NEVER_ZERO.contains(&&codec))
+    }
+
     /// Returns true if it lists samples, the first of which lies before `end`.
     pub(crate) fn has_sample_before(&self, end: u64) -> bool {
         self.samples > 0 && self.first.is_some_and(|first| first < end)
@@ -104,21 +96,22 @@ impl Track {
 /// Goes through the tree of boxes, in a bounded number of steps.
 pub(crate) struct Walk<'s, S> {
     source: &'s mut S,
-    left: u32,
+    /// Steps that are left.
+    left: &'s mut u32,
 }
 
 impl<'s, S: Read + Seek> Walk<'s, S> {
-    /// Prepares to go through boxes of this file.
-    pub(crate) fn new(source: &'s mut S) -> Self {
-        Self { source, left: VISITED }
+    /// Prepares to go through boxes of this file, in as many steps as are left.
+    pub(crate) fn new(source: &'s mut S, left: &'s mut u32) -> Self {
+        Self { source, left }
     }
 
     /// Returns the first box in `range`, and takes it off.
     pub(crate) fn next(&mut self, range: &mut Range<u64>) -> io::Result<Option<Found>> {
-        if range.start >= range.end || self.left == 0 {
+        if range.start >= range.end || *self.left == 0 {
             return Ok(None);
         }
-        self.left -= 1;
+        *self.left -= 1;
         let head = read_at::<{ LONG_HEAD as usize }>(self.source, range.start)?;
         let Some(head) = Head::read(head.bytes()) else { return Ok(None) };
         let end = head.size.map_or(range.end, |size| range.start.saturating_add(size).min(range.end));
@@ -157,6 +150,7 @@ impl<'s, S: Read + Seek> Walk<'s, S> {
                     track.handler = four(long, 8);
                     track.is_sound = track.handler.as_ref() == Some(b"soun");
                 }
+                b"stsd" => track.codec = four(long, 12),
                 b"stsz" | b"stz2" => track.samples = four(long, 8).map_or(0, u32::from_be_bytes),
                 b"stco" => track.first = four(long, 8).map(|first| u32::from_be_bytes(first).into()),
                 b"co64" => {

@@ -1,10 +1,7 @@
 //! Frames of MPEG audio (ISO/IEC 11172-3 and 13818-3), and what encoders write into the first one: the tags of Xing
 //! and LAME.
 
-use super::frame::{Format, Frame, Info, Kind};
-
-/// MPEG audio.
-pub(crate) const KIND: Kind = Kind { frame, info };
+use super::frame::{Format, Frame, Info};
 
 /// Bit rates in kbit/s by their index, from 1 on.
 const MPEG1_LAYER1: [u32; 14] = [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448];
@@ -60,26 +57,26 @@ pub(crate) fn is_layer_i(frame: &Frame) -> bool {
 }
 
 /// Returns whether this frame is marked as one that says something of the whole file instead of sound, whether or not
-/// all that it says is there. A mark behind a checksum does not count.
+/// all that it says is there.
 pub(crate) fn is_index(head: &[u8], frame: &Frame) -> bool {
-    let begins = |at: usize, marks: &[&[u8]]| {
-        head.get(at..).is_some_and(|rest| marks.iter().any(|mark| rest.starts_with(mark)))
-    };
-    xing_place(frame).is_some_and(|at| begins(at, &XING) || begins(VBRI_PLACE, &[VBRI]))
+    places(frame).any(|(xing, vbri)| {
+        let begins = |at: usize, mark: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(mark));
+        XING.iter().any(|mark| begins(xing, mark)) || begins(vbri, VBRI)
+    })
 }
 
-fn info(head: &[u8], frame: &Frame) -> Option<Info> {
-    let place = xing_place(frame)?;
-    // A checksum may stand in front.
-    [place, place + 2]
-        .into_iter()
-        .find_map(|at| xing(head.get(at..)?))
-        .or_else(|| vbri(head.get(VBRI_PLACE..)?))
+/// Reads what a frame says of the whole file instead of sound, if it does.
+pub(crate) fn info(head: &[u8], frame: &Frame) -> Option<Info> {
+    places(frame).find_map(|(at_xing, at_vbri)| {
+        let is_xing = head.get(at_xing..).and_then(xing);
+        is_xing.or_else(|| vbri(head.get(at_vbri..)?))
+    })
 }
 
-/// Returns where the tag of Xing stands in a frame without a checksum: where layer III has its samples, behind what it
-/// says of them. `None` for other layers.
-fn xing_place(frame: &Frame) -> Option<usize> {
+/// Returns where the tags of Xing and of Fraunhofer's encoder may stand in a frame: the first where layer III has its
+/// samples, behind what it says of them; both two bytes later where a checksum stands in front. No places in other
+/// layers.
+fn places(frame: &Frame) -> impl Iterator<Item = (usize, usize)> {
     let Format { kind, channels, .. } = frame.format;
     let is_mpeg1 = kind >> 2 == 3;
     let side = match (is_mpeg1, channels) {
@@ -87,7 +84,8 @@ fn xing_place(frame: &Frame) -> Option<usize> {
         (false, 1) => 9,
         _ => 17,
     };
-    (kind & 3 == 1).then_some(4 + side)
+    let checksums: &[usize] = if kind & 3 == 1 { &[0, 2] } else { &[] };
+    checksums.iter().map(move |checksum| (4 + side + checksum, VBRI_PLACE + checksum))
 }
 
 /// Reads the tag of Xing, and the delays that LAME writes behind it.

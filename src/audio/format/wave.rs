@@ -111,6 +111,7 @@ fn samples<R: Read + Seek>(
         shape.length = stated;
         shape.is_cut = false;
         let behind = start + stated;
+        shape.end = behind;
         // Not everybody writes the pad byte.
         for at in [behind + stated % 2, behind] {
             if let Some(found) = chunks_end(inner, at)? {

@@ -5,53 +5,33 @@ use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::beginning::{self, Beginning, Within};
 use super::scan::Scan;
 use super::{Layout, Part, time};
-use crate::audio::format::flac::{FrameHeader, HEAD, MARK, STREAM_INFO, StreamInfo, frame_ends, is_head};
+use crate::audio::container::Container;
+use crate::audio::format::flac::{FrameHeader, HEAD, StreamInfo, frame_ends, metadata_end};
 use crate::audio::format::tags;
 use crate::audio::reading::Source;
 
 /// How much of the end of a file is searched for its last frame, where no frame can be longer.
 const TAIL: Range<u64> = 64 << 10..1 << 20;
 
-/// Finds the files.
-pub(super) fn find<S: Source>(layout: &mut Layout, scan: &mut Scan<'_, S>) -> io::Result<()> {
-    let mut start = scan.range.start;
-    loop {
-        let next = next_mark(scan, start + 1)?;
-        let part = part(scan, start..next.unwrap_or(scan.range.end))?;
-        match next {
-            Some(next) if layout.push(part.clone()) => start = next,
-            Some(_) => return Ok(()),
-            None => {
-                layout.push(part);
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// Finds the next mark from `at` on.
-fn next_mark<S: Source>(scan: &mut Scan<'_, S>, mut at: u64) -> io::Result<Option<u64>> {
-    loop {
-        let block = scan.block(at)?;
-        if block.len() < STREAM_INFO {
-            // The end of what was read, or the end.
-            if scan.bytes(at, STREAM_INFO)?.len() < STREAM_INFO {
-                return Ok(None);
-            }
-            continue;
-        }
-        let mut found = memchr::memmem::find_iter(block, MARK);
-        if let Some(place) = found.find(|place| block.get(*place..).is_some_and(is_head)) {
-            return Ok(Some(at + place as u64));
-        }
-        at += (block.len() - STREAM_INFO + 1) as u64;
-    }
+/// Finds the file that begins at `start`, and the one behind it.
+pub(super) fn find<S: Source>(
+    layout: &mut Layout,
+    scan: &mut Scan<'_, S>,
+    start: u64,
+) -> io::Result<Option<Beginning>> {
+    let end = scan.range.end;
+    let frames = metadata_end(scan.source(), start)?.map_or(end, |frames| frames.min(end));
+    let next = beginning::next(scan, frames, Within::Flac)?;
+    let part = part(scan, start..next.map_or(end, |next| next.tags))?;
+    let is_added = layout.push(part);
+    Ok(next.filter(|_| is_added))
 }
 
 fn part<S: Source>(scan: &mut Scan<'_, S>, range: Range<u64>) -> io::Result<Part> {
-    let mut part = Part { range: range.clone(), duration: None, is_cut: false };
+    let mut part = Part { container: Container::Flac, range: range.clone(), duration: None, is_cut: false };
     let head = scan.read_apart(range.start..range.end.min(range.start + HEAD as u64))?;
     let Some(stream) = StreamInfo::read(&head) else { return Ok(part) };
     // Twice, because something else may stand behind the last frame.

@@ -4,10 +4,11 @@
 use std::io;
 use std::time::Duration;
 
+use super::beginning::{self, Beginning, Within};
 use super::scan::Scan;
 use super::{Layout, Part, time};
-use crate::audio::format::frame::{Format, Frame, Info, Kind, LONGEST_HEADER, is_begun};
-use crate::audio::format::tags;
+use crate::audio::format::frame::{Format, Frame, Info, LONGEST_HEADER, is_begun};
+use crate::audio::format::{mpeg, stream, tags};
 use crate::audio::reading::Source;
 
 /// How many bytes of a frame are looked at: its header, and in the first one what it says of the whole.
@@ -24,10 +25,15 @@ struct Run {
     is_cut: bool,
 }
 
-/// Finds the parts of a file of frames.
-pub(super) fn find<S: Source>(layout: &mut Layout, scan: &mut Scan<'_, S>, kind: &Kind) -> io::Result<()> {
+/// Finds the parts of a file of frames from `start` on, of MPEG audio and ADTS alike, and the file of another kind that
+/// follows.
+pub(super) fn find<S: Source>(
+    layout: &mut Layout,
+    scan: &mut Scan<'_, S>,
+    start: u64,
+) -> io::Result<Option<Beginning>> {
     let end = scan.range.end;
-    let mut at = scan.range.start;
+    let mut at = start;
     let mut run: Option<Run> = None;
     while at < end {
         let head = scan.bytes(at, HEAD)?;
@@ -36,26 +42,29 @@ pub(super) fn find<S: Source>(layout: &mut Layout, scan: &mut Scan<'_, S>, kind:
         }
         if let Some(length) = tags::length(head, end - at) {
             if !close(layout, run.take()) {
-                return Ok(());
+                return Ok(None);
             }
             at = at.saturating_add(length);
             continue;
         }
         let ends_in_header = head.len() < LONGEST_HEADER && is_begun(head);
-        let frame = (kind.frame)(head);
-        let info = frame.and_then(|frame| (kind.info)(head, &frame));
+        let frame = stream::frame(head);
+        let info = frame.filter(|frame| !frame.is_adts()).and_then(|frame| mpeg::info(head, &frame));
         let follows =
             |frame: &Frame| run.as_ref().is_some_and(|run| run.end == at && run.format == frame.format);
         match frame {
-            Some(frame) if follows(&frame) || is_confirmed(scan, kind, at, &frame)? => {
+            Some(frame) if follows(&frame) || is_confirmed(scan, at, &frame)? => {
                 let whole = at.saturating_add(frame.size) <= end;
                 if !run.as_ref().is_some_and(|run| run.format == frame.format && info.is_none()) && whole {
                     if !close(layout, run.take()) {
-                        return Ok(());
+                        return Ok(None);
                     }
                     run = Some(Run::begin(at, frame.format));
                 }
                 if let Some(run) = &mut run {
+                    if run.end < at {
+                        layout.note(run.end..at);
+                    }
                     run.add(&frame, info, whole, at);
                 }
                 at = at.saturating_add(frame.size);
@@ -64,7 +73,22 @@ pub(super) fn find<S: Source>(layout: &mut Layout, scan: &mut Scan<'_, S>, kind:
                 run.iter_mut().for_each(|run| run.is_cut = true);
                 break;
             }
-            _ => at = next_sync(scan, at + 1)?,
+            _ => {
+                let within = run.as_ref().map_or(Within::Nothing, |run| Within::Frames(run.format));
+                let is_same = |found: &Beginning| found.at == at && found.is_of_frames();
+                let next = match beginning::next(scan, at, within)? {
+                    Some(found) if is_same(&found) => beginning::next(scan, at + 1, within)?,
+                    next => next,
+                };
+                match next {
+                    Some(next) if next.is_of_frames() => at = next.at,
+                    Some(next) => {
+                        close(layout, run);
+                        return Ok(Some(next));
+                    }
+                    None => break,
+                }
+            }
         }
     }
     if scan.is_exhausted()
@@ -73,37 +97,20 @@ pub(super) fn find<S: Source>(layout: &mut Layout, scan: &mut Scan<'_, S>, kind:
         run.extend(end);
     }
     close(layout, run);
-    Ok(())
+    Ok(None)
 }
 
 /// Is there another frame of the same format behind this one, or the end, or a tag? A sync of a dozen bits proves
 /// nothing by itself.
-fn is_confirmed<S: Source>(scan: &mut Scan<'_, S>, kind: &Kind, at: u64, frame: &Frame) -> io::Result<bool> {
+fn is_confirmed<S: Source>(scan: &mut Scan<'_, S>, at: u64, frame: &Frame) -> io::Result<bool> {
     let behind = at.saturating_add(frame.size);
     let left = scan.range.end.saturating_sub(behind);
     if behind >= scan.range.end {
         return Ok(behind == scan.range.end);
     }
     let head = scan.bytes(behind, HEAD)?;
-    let is_next = (kind.frame)(head).is_some_and(|next| next.format == frame.format);
+    let is_next = stream::frame(head).is_some_and(|next| next.format == frame.format);
     Ok(is_next || tags::length(head, left).is_some())
-}
-
-/// Returns where the next byte stands that may begin a frame or a tag, from `at` on.
-fn next_sync<S: Source>(scan: &mut Scan<'_, S>, mut at: u64) -> io::Result<u64> {
-    let end = scan.range.end;
-    loop {
-        let block = scan.block(at)?;
-        if block.is_empty() {
-            return Ok(end);
-        }
-        let tag = memchr::memmem::find(block, b"ID3");
-        let sync = memchr::memchr(0xff, block);
-        if let Some(found) = tag.into_iter().chain(sync).min() {
-            return Ok(at + found as u64);
-        }
-        at += block.len() as u64;
-    }
 }
 
 fn close(layout: &mut Layout, run: Option<Run>) -> bool {
@@ -141,7 +148,12 @@ impl Run {
     }
 
     fn part(&self) -> Part {
-        Part { range: self.start..self.end, duration: Some(self.duration()), is_cut: self.is_cut }
+        Part {
+            container: beginning::container(&self.format),
+            range: self.start..self.end,
+            duration: Some(self.duration()),
+            is_cut: self.is_cut,
+        }
     }
 
     fn duration(&self) -> Duration {

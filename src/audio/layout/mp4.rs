@@ -5,66 +5,107 @@ use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::beginning::{self, Beginning};
+use super::scan::Scan;
 use super::{Layout, Part};
 use crate::audio::container::Container;
-use crate::audio::format::{mp4, tags};
+use crate::audio::format::mp4::Outer;
+use crate::audio::format::mp4::times::Paces;
+use crate::audio::format::tags;
 use crate::audio::library::{ask_part, is_sound};
-use crate::audio::reading::{Source, read_at};
+use crate::audio::reading::{Source, Window, read_at};
 
-/// Finds the files.
-pub(super) fn find(
+/// Finds the files from `start` on, and the one of another kind that follows.
+pub(super) fn find<S: Source>(
     layout: &mut Layout,
-    source: &mut impl Source,
-    range: Range<u64>,
+    scan: &mut Scan<'_, S>,
+    mut start: u64,
     most: u64,
-) -> io::Result<()> {
-    let mut found = Vec::new();
-    mp4::each_outer(source, range.start, range.end, |next| found.push(next))?;
-    let mut start = range.start;
-    let (mut has_content, mut is_fragmented, mut is_cut) = (false, false, false);
-    for next in found {
-        if &next.kind == b"ftyp" && has_content {
-            if !add(layout, source, start..next.start, is_fragmented, is_cut, most)? {
-                return Ok(());
-            }
-            (start, has_content, is_fragmented) = (next.start, false, false);
-        }
-        has_content |= matches!(&next.kind, b"moov" | b"mdat");
-        is_fragmented |= &next.kind == b"moof";
+) -> io::Result<Option<Beginning>> {
+    let end = scan.range.end;
+    let mut outer = Outer::new(start, end);
+    let mut boxes_end = start;
+    let mut file = File::default();
+    while let Some(next) = outer.next(scan.source())? {
         // A tag behind the last box looks like the beginning of a huge one.
-        is_cut = next.end > range.end && {
-            let head = read_at::<{ tags::HEAD }>(source, next.start)?;
-            tags::length(head.bytes(), range.end - next.start).is_none()
-        };
+        if next.end > end {
+            let head = read_at::<{ tags::HEAD }>(scan.source(), next.start)?;
+            if tags::length(head.bytes(), end - next.start).is_some() {
+                break;
+            }
+            file.is_cut = true;
+        }
+        if next.is(b"ftyp") && file.has_content {
+            if !std::mem::take(&mut file).add(layout, scan.source(), start..next.start, most)? {
+                return Ok(None);
+            }
+            start = next.start;
+        }
+        if next.is(b"moov") {
+            file.movie = next.start.saturating_add(next.head)..next.end.min(end);
+        }
+        file.has_content |= next.is(b"moov") || next.is(b"mdat");
+        file.is_fragmented |= next.is(b"moof");
+        file.is_cut |= next.kind.is_none();
+        boxes_end = next.end.min(end);
     }
-    add(layout, source, start..range.end, is_fragmented, is_cut, most)?;
-    Ok(())
+    let next = beginning::behind(scan, boxes_end)?;
+    let left = read_at::<{ tags::HEAD }>(scan.source(), boxes_end)?;
+    // Fragments fill a file up to its end.
+    let is_filled = left.bytes().is_empty() || tags::length(left.bytes(), end - boxes_end).is_some();
+    file.is_cut |= file.is_fragmented && next.is_none() && !is_filled;
+    let part_end = next.map_or(end, |_| boxes_end);
+    let is_added = file.add(layout, scan.source(), start..part_end, most)?;
+    Ok(next.filter(|_| is_added))
 }
 
-fn add(
-    layout: &mut Layout,
-    source: &mut impl Source,
-    range: Range<u64>,
+/// One file, as far as its boxes were seen.
+#[derive(Default)]
+struct File {
+    has_content: bool,
     is_fragmented: bool,
     is_cut: bool,
-    most: u64,
-) -> io::Result<bool> {
-    let duration = if is_fragmented || is_cut { count(source, range.clone(), most)? } else { None };
-    Ok(layout.push(Part { range, duration, is_cut }))
+    /// Where the content of its index lies.
+    movie: Range<u64>,
 }
 
-/// Counts what the samples that are there last, those of the first track of sound.
-fn count(source: &mut impl Source, range: Range<u64>, most: u64) -> io::Result<Option<Duration>> {
+impl File {
+    fn add(
+        self,
+        layout: &mut Layout,
+        source: &mut impl Source,
+        range: Range<u64>,
+        most: u64,
+    ) -> io::Result<bool> {
+        let is_counted = self.is_fragmented || self.is_cut;
+        let duration = if is_counted { count(source, range.clone(), self.movie, most)? } else { None };
+        Ok(layout.push(Part { container: Container::M4a, range, duration, is_cut: self.is_cut }))
+    }
+}
+
+/// Counts what the samples that are there last, those of the first track of sound: as long as they say, if their codec
+/// does not contradict.
+fn count(
+    source: &mut impl Source,
+    range: Range<u64>,
+    movie: Range<u64>,
+    most: u64,
+) -> io::Result<Option<Duration>> {
+    let start = range.start;
+    let mut file = Window::new(source, range.clone())?;
+    let paces = Paces::read(&mut file, movie.start.saturating_sub(start)..movie.end.saturating_sub(start))?;
     ask_part(source, range, Container::M4a, most, |format| {
         let track = format.tracks().iter().find(|track| is_sound(track))?;
         let (id, base) = (track.id, track.time_base?);
-        let mut length = 0_u64;
+        let (mut length, mut samples) = (0_u64, 0);
         while let Ok(Some(packet)) = format.next_packet() {
             if packet.track_id == id {
                 length = length.saturating_add(packet.dur.get());
+                samples += 1;
             }
         }
-        let length = base.calc_duration(length.into())?;
-        Duration::try_from_secs_f64(length.as_secs_f64()).ok()
+        let stated = base.calc_duration(length.into()).map_or(0.0, |length| length.as_secs_f64());
+        let seconds = paces.contradict(id, samples, stated).unwrap_or(stated);
+        Duration::try_from_secs_f64(seconds).ok()
     })
 }

@@ -4,9 +4,11 @@
 use std::io;
 use std::time::Duration;
 
+use super::beginning::{self, Beginning, Within};
 use super::scan::Scan;
 use super::{Layout, Part, time};
-use crate::audio::format::ogg::{self, LONGEST_HEADER, Page, Sound};
+use crate::audio::container::Container;
+use crate::audio::format::ogg::{LONGEST_HEADER, Page, Sound};
 use crate::audio::reading::Source;
 
 /// As much is looked at of a page: its header, and the beginning of the packet that describes a stream.
@@ -14,23 +16,34 @@ const HEAD: usize = LONGEST_HEADER + 64;
 /// Seconds that one page may hold; a first page that ends later belongs to a stream that was joined while it ran.
 const LONGEST_PAGE: u64 = 60;
 
-/// Finds the links.
-pub(super) fn find<S: Source>(layout: &mut Layout, scan: &mut Scan<'_, S>) -> io::Result<()> {
+/// Finds the links from `start` on, and the file of another kind that follows.
+pub(super) fn find<S: Source>(
+    layout: &mut Layout,
+    scan: &mut Scan<'_, S>,
+    start: u64,
+) -> io::Result<Option<Beginning>> {
     let end = scan.range.end;
-    let mut at = scan.range.start;
+    let mut at = start;
     let mut last = at;
     let mut link = Link::begin(at);
     while at < end {
         let head = scan.bytes(at, HEAD)?;
         let Some(page) = Page::read(head) else {
-            at = next_page(scan, at + 1)?;
+            match beginning::next(scan, at, Within::Ogg)? {
+                Some(next) if next.container == Container::Ogg => at = next.at.max(at + 1),
+                Some(next) => {
+                    layout.push(link.part(last));
+                    return Ok(Some(next));
+                }
+                None => break,
+            }
             continue;
         };
         let packet = head.get(page.header..).filter(|_| page.begins);
         let stream = packet.and_then(|packet| Stream::read(page.serial, packet));
         if page.begins && link.has_content {
-            if !layout.push(link.part(at)) {
-                return Ok(());
+            if !layout.push(link.part(last)) {
+                return Ok(None);
             }
             link = Link::begin(at);
         }
@@ -39,7 +52,7 @@ pub(super) fn find<S: Source>(layout: &mut Layout, scan: &mut Scan<'_, S>) -> io
         last = at.min(end);
     }
     layout.push(link.part(if scan.is_exhausted() { end } else { last }));
-    Ok(())
+    Ok(None)
 }
 
 /// A link of the chain.
@@ -75,7 +88,7 @@ impl Link {
     fn part(&self, end: u64) -> Part {
         // The library knows better where a stream was joined while it ran, but not what is left of one that is cut.
         let duration = if self.is_cut { self.duration() } else { None };
-        Part { range: self.start..end, duration, is_cut: self.is_cut }
+        Part { container: Container::Ogg, range: self.start..end, duration, is_cut: self.is_cut }
     }
 
     fn duration(&self) -> Option<Duration> {
@@ -100,20 +113,5 @@ impl Stream {
     fn read(serial: [u8; 4], packet: &[u8]) -> Option<Self> {
         let Sound { rate, skipped, .. } = Sound::read(packet)?;
         Some(Self { serial, rate: rate?, skipped })
-    }
-}
-
-/// Returns where the next page begins from `at` on, or the end.
-fn next_page<S: Source>(scan: &mut Scan<'_, S>, mut at: u64) -> io::Result<u64> {
-    let end = scan.range.end;
-    loop {
-        let block = scan.block(at)?;
-        if block.len() < ogg::MARK.len() {
-            return Ok(end);
-        }
-        if let Some(found) = memchr::memmem::find(block, ogg::MARK) {
-            return Ok(at + found as u64);
-        }
-        at += block.len() as u64 - 3;
     }
 }

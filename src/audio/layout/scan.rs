@@ -35,10 +35,29 @@ impl<'s, S: Source> Scan<'s, S> {
         Ok(held.get(..wanted).unwrap_or(held))
     }
 
-    /// Returns what there is in one piece from `at` on: nothing only at the end.
-    pub(super) fn block(&mut self, at: u64) -> io::Result<&[u8]> {
-        self.bytes(at, 1)?;
-        Ok(self.held(at))
+    /// Returns what is at hand from `at` on, and whether the end follows: at least `least` bytes if it does not. What was
+    /// read once for this is not read again.
+    pub(super) fn ahead(&mut self, at: u64, least: usize) -> io::Result<(&[u8], bool)> {
+        if self.held(at).len() < least && !self.is_last(at) {
+            let kept = self.held(at).len();
+            self.block.drain(..self.block.len() - kept);
+            self.at = at;
+            let from = at.saturating_add(kept as u64);
+            let most = ((BLOCK + least) as u64).min(self.range.end.saturating_sub(from)).min(self.left);
+            self.read(from, most)?;
+        }
+        let is_last = self.is_last(at);
+        Ok((self.held(at), is_last))
+    }
+
+    /// Returns true if what is held from `at` on goes to the end, or to the end of what may be read.
+    fn is_last(&self, at: u64) -> bool {
+        self.left == 0 || at.saturating_add(self.held(at).len() as u64) >= self.range.end
+    }
+
+    /// Returns the file that is looked through.
+    pub(super) fn source(&mut self) -> &mut S {
+        self.source
     }
 
     /// Reads something short beside the way.
@@ -60,7 +79,12 @@ impl<'s, S: Source> Scan<'s, S> {
         let most = (wanted.max(BLOCK) as u64).min(self.range.end.saturating_sub(at)).min(self.left);
         self.block.clear();
         self.at = at;
-        self.source.seek(SeekFrom::Start(at))?;
+        self.read(at, most)
+    }
+
+    /// Reads so many bytes to the end of the block.
+    fn read(&mut self, from: u64, most: u64) -> io::Result<()> {
+        self.source.seek(SeekFrom::Start(from))?;
         self.source.by_ref().take(most).read_to_end(&mut self.block)?;
         self.left = self.left.saturating_sub(most);
         Ok(())

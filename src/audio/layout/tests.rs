@@ -1,6 +1,6 @@
 //! Where the sound lies in real files, joined files and made ones.
 
-use std::io::Cursor;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use proptest::prelude::*;
 
@@ -51,6 +51,92 @@ fn joined_files_are_told_apart_and_count_together() {
         assert!(layout.parts.iter().all(|part| !part.is_cut), "{name}: {layout:?}");
         let said = layout.duration().unwrap().as_secs_f64();
         assert!((said - 3.0 * seconds).abs() < 0.006, "{name}: {said}");
+    }
+}
+
+/// A fixture of each kind, with its container.
+const KINDS: [(&str, Container); 10] = [
+    ("speech.wav", Container::Wav),
+    ("speech-rf64.wav", Container::Wav),
+    ("speech-sowt.aifc", Container::Aiff),
+    ("speech.flac", Container::Flac),
+    ("speech.ogg", Container::Ogg),
+    ("speech.opus", Container::Ogg),
+    ("speech-picture.mp3", Container::Mp3),
+    ("speech-24k.aac", Container::Aac),
+    ("speech-moov-last.m4a", Container::M4a),
+    ("speech-fragments.m4a", Container::M4a),
+];
+
+#[test]
+fn joined_files_of_any_two_kinds_are_told_apart_and_count_together() {
+    let tag = [&b"TAG"[..], &[b' '; 125]].concat();
+    let prose = b"no sound but words, again and again. ".repeat(60);
+    for (first, first_container) in KINDS {
+        let one = found(&fixture(first), first_container);
+        for (second, second_container) in KINDS {
+            let two = found(&fixture(second), second_container);
+            for between in [&b""[..], &tag, &prose] {
+                // Where something else stands behind its boxes, a file in fragments may have lost some.
+                let is_open = first == "speech-fragments.m4a" && between == prose;
+                let bytes = [&fixture(first)[..], between, &fixture(second)].concat();
+                let layout = found(&bytes, first_container);
+                let containers: Vec<_> = layout.parts.iter().map(|part| part.container).collect();
+                let whole = layout.parts.iter().all(|part| !part.is_cut);
+                assert!(is_open || whole, "{first} {second}: {layout:?}");
+                match &containers[..] {
+                    // One row of frames of one format.
+                    [Container::Aac] => assert_eq!(first, second),
+                    _ => assert_eq!(containers, [first_container, second_container]),
+                }
+                let both = one.duration().unwrap() + two.duration().unwrap();
+                assert_eq!(layout.duration().unwrap(), both, "{first} {second}: {layout:?}");
+            }
+        }
+    }
+}
+
+/// Counts the bytes that are read.
+struct Counting<'b> {
+    inner: Cursor<&'b [u8]>,
+    read: u64,
+}
+
+impl Read for Counting<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buf)?;
+        self.read += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Counting<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+#[test]
+fn the_search_through_foreign_bytes_reads_a_small_multiple_of_them() {
+    let mp3 = fixture("speech-bare.mp3");
+    // Frames of ADTS of 8190 bytes that begin every 15 bytes, and differ in bits that a frame is free to choose.
+    let nested: Vec<u8> = (0..70_000_u32)
+        .flat_map(|number| {
+            [&[0xff, 0xf1, 0x50, 0xbb | (number as u8 & 1) << 6, 0xff, 0xdf, 0xfc][..], &[7; 8]].concat()
+        })
+        .collect();
+    let pairs = [&mp3[..20], &[7; 500], &b"\xff\xfb\x90\0\xff\xf1\x50\x80\0\x3f\xfc"[..]].concat();
+    let tags = [&b"ID3\x04\0\0\0\0\x20\0"[..], &b"\xff\xf1\x50\x80\0\xff\xfc"[..]].concat();
+    for pattern in [vec![0xff; 64], nested, pairs, tags, b"RIFF\0\0\0\0WAVE".to_vec(), b"OggS\0".to_vec()] {
+        let foreign = pattern.repeat((1 << 20) / pattern.len());
+        for (name, container) in KINDS {
+            let bytes = [&fixture(name)[..], b"end", &foreign].concat();
+            let mut source = Counting { inner: Cursor::new(&bytes), read: 0 };
+            let layout = Layout::find(&mut source, container, u64::MAX).unwrap();
+            let times = source.read / bytes.len() as u64;
+            let shown = &pattern[..pattern.len().min(12)];
+            assert!(times < 16, "{name}, {shown:02x?}: {times} times, {} parts", layout.parts.len());
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use super::made_header::MadeHeader;
 use super::patched::Patched;
 use crate::audio::container::Container;
 use crate::audio::format::flac::{self, LEAST_BLOCK, StreamInfo};
-use crate::audio::format::{aiff, mp4, wave};
+use crate::audio::format::mp4::{self, Outer, times};
+use crate::audio::format::{aiff, wave};
 use crate::audio::reading::read_at;
 
 /// How a file begins that says its type, for those that do not.
@@ -37,30 +38,41 @@ pub(super) fn show<'s>(
 
 /// Shows an MPEG-4 file in which no box says that it goes on behind the end, and that says its type: the library passes
 /// over such a box, and so finds no sample in a file whose last bytes are missing. QuickTime wrote no type, and the library
-/// reads nothing without it. It may stand behind everything else, so that no other box moves.
+/// reads nothing without it. It may stand behind everything else, so that no other box moves. A gap between boxes is shown
+/// as a box of nothing, because the library ends at it. Times that cannot be are shown as those of the codec.
 fn mp4<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
     let end = inner.seek(SeekFrom::End(0))?;
-    let (mut patch, mut has_type) = (None, false);
-    mp4::each_outer(&mut inner, 0, end, |found| {
-        has_type |= &found.kind == b"ftyp";
-        let there = end.saturating_sub(found.start);
-        // A size of 0 stands for the end, which is to be further away.
-        if found.end >= end && &found.kind == b"mdat" {
-            patch = match (found.is_long, u32::try_from(there)) {
-                (true, _) => Some((found.start + 8, there.to_be_bytes().to_vec())),
-                (false, Ok(there)) => Some((found.start, there.to_be_bytes().to_vec())),
-                (false, Err(_)) => None,
-            };
+    let (mut patches, mut has_type) = (Vec::new(), false);
+    let mut outer = Outer::new(0, end);
+    while let Some(found) = outer.next(&mut inner)? {
+        has_type |= found.is(b"ftyp");
+        let there = end.min(found.end).saturating_sub(found.start);
+        match u32::try_from(there) {
+            Ok(there) if found.kind.is_none() && u64::from(there) >= mp4::HEAD => {
+                patches.push((found.start, [there.to_be_bytes(), *b"free"].concat()));
+            }
+            // A size of 0 stands for the end, which is to be further away.
+            Ok(there) if found.end >= end && found.is(b"mdat") && !found.is_long() => {
+                patches.push((found.start, there.to_be_bytes().to_vec()));
+            }
+            _ if found.end >= end && found.is(b"mdat") && found.is_long() => {
+                patches.push((found.start + mp4::HEAD, there.to_be_bytes().to_vec()));
+            }
+            _ => {}
         }
-    })?;
-    Patched::new(inner, patch, if has_type { &[] } else { TYPE })
+        if found.is(b"moov") {
+            let content = found.start + found.head..found.end.min(end);
+            patches.extend(times::corrections(&mut inner, content)?);
+        }
+    }
+    Patched::new(inner, patches, if has_type { &[] } else { TYPE })
 }
 
 /// Shows a FLAC file whose description states sizes of blocks: they are 0 where the encoder did not know them, and the
 /// library refuses that.
 fn flac<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
     let patch = block_sizes(&mut inner)?.map(|sizes| (flac::STREAM_INFO as u64, sizes));
-    Patched::new(inner, patch, &[])
+    Patched::new(inner, patch.into_iter().collect(), &[])
 }
 
 /// Returns the sizes of blocks to show in place of those that are stated, if the library refuses those.

@@ -5,11 +5,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use symphonia::core::io::MediaSource;
 
+/// Where other bytes are shown, and which.
+pub(super) type Patch = (u64, Vec<u8>);
+
 /// The file as it is shown.
 pub(super) struct Patched<'s> {
     inner: Box<dyn MediaSource + 's>,
-    /// Where other bytes are shown, and which.
-    patch: Option<(u64, Vec<u8>)>,
+    /// In order: where other bytes are shown, and which.
+    patches: Vec<Patch>,
     /// What is shown behind the end of the file.
     tail: &'static [u8],
     /// Where the file ends.
@@ -18,15 +21,16 @@ pub(super) struct Patched<'s> {
 }
 
 impl<'s> Patched<'s> {
-    /// Shows the file that `inner` holds with other bytes in one place, and with `tail` behind it.
+    /// Shows the file that `inner` holds with other bytes in some places, which do not overlap, and with `tail` behind it.
     pub(super) fn new(
         mut inner: Box<dyn MediaSource + 's>,
-        patch: Option<(u64, Vec<u8>)>,
+        mut patches: Vec<Patch>,
         tail: &'static [u8],
     ) -> io::Result<Self> {
         let end = inner.seek(SeekFrom::End(0))?;
         inner.seek(SeekFrom::Start(0))?;
-        Ok(Self { inner, patch, tail, end, position: 0 })
+        patches.sort_by_key(|(at, _)| *at);
+        Ok(Self { inner, patches, tail, end, position: 0 })
     }
 }
 
@@ -39,10 +43,16 @@ impl Read for Patched<'_> {
             }
             None => self.inner.read(buf)?,
         };
-        if let Some((at, bytes)) = &self.patch {
-            for (byte, place) in buf.iter_mut().take(count).zip(self.position..) {
-                let shown = place.checked_sub(*at).and_then(|index| bytes.get(usize::try_from(index).ok()?));
-                *byte = shown.copied().unwrap_or(*byte);
+        let (start, end) = (self.position, self.position.saturating_add(count as u64));
+        let first =
+            self.patches.partition_point(|(at, bytes)| at.saturating_add(bytes.len() as u64) <= start);
+        let patches = self.patches.get(first..).unwrap_or_default();
+        for (at, bytes) in patches.iter().take_while(|(at, _)| *at < end) {
+            for (place, shown) in (*at..).zip(bytes) {
+                let index = place.checked_sub(start).and_then(|index| usize::try_from(index).ok());
+                if let Some(byte) = index.and_then(|index| buf.get_mut(..count)?.get_mut(index)) {
+                    *byte = *shown;
+                }
             }
         }
         self.position = self.position.saturating_add(count as u64);

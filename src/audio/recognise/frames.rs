@@ -5,7 +5,8 @@ use std::io;
 
 use crate::audio::container::Container;
 use crate::audio::format::frame::{Frame, HEADER};
-use crate::audio::format::{adts, mpeg, tags};
+use crate::audio::format::stream::{self, frame};
+use crate::audio::format::{mpeg, tags};
 use crate::audio::no_audio::NoAudio;
 use crate::audio::reading::{Source, read_at, read_stretch};
 
@@ -14,11 +15,6 @@ const FOLLOWING: usize = 2;
 /// How far the first frame is searched for behind bytes that are none: zeros, the rest of a frame, what a server
 /// put in front.
 const SEARCHED: usize = 64 * 1024;
-/// Frames that have to agree where they were searched for. With three, in 64 KiB of random bytes one of two
-/// billion would be taken for MPEG audio; other bytes are less random than that.
-const AGREEING: usize = 4;
-/// The longest frame: ADTS writes its length in 13 bits.
-const LONGEST: usize = 1 << 13;
 /// As much of a frame as holds its header and the mark of an index of MPEG audio.
 const HEAD: usize = 48;
 
@@ -28,12 +24,13 @@ pub(super) fn at(
     offset: u64,
     end: u64,
 ) -> io::Result<Option<Result<Container, NoAudio>>> {
-    let Some((container, first)) = frame(read_at::<HEAD>(source, offset)?.bytes()) else { return Ok(None) };
+    let Some(first) = frame(read_at::<HEAD>(source, offset)?.bytes()) else { return Ok(None) };
+    let container = container(&first);
     let (mut at, mut sound) = (offset, false);
     for _ in 0..=FOLLOWING {
         let head = read_at::<HEAD>(source, at)?;
         match frame(head.bytes()) {
-            Some((_, next)) if next.constant == first.constant => {
+            Some(next) if next.constant == first.constant => {
                 at = at.saturating_add(next.size);
                 sound |= at <= end && !mpeg::is_index(head.bytes(), &next);
             }
@@ -46,35 +43,14 @@ pub(super) fn at(
 
 /// Searches the next [`SEARCHED`] bytes from `offset` on for frames that agree.
 pub(super) fn search(source: &mut impl Source, offset: u64) -> io::Result<Option<Container>> {
-    let bytes = read_stretch(source, offset, (SEARCHED + AGREEING * LONGEST) as u64)?;
+    let bytes = read_stretch(source, offset, (SEARCHED + stream::AHEAD) as u64)?;
     let starts = memchr::memchr_iter(0xff, &bytes).take_while(|start| *start < SEARCHED);
-    Ok(starts.into_iter().find_map(|start| agreeing(bytes.get(start..)?)))
+    let mut judge = stream::Judge::default();
+    let found = starts.into_iter().find_map(|start| judge.agreeing(bytes.get(start..)?));
+    Ok(found.map(|frame| container(&frame)))
 }
 
-/// Returns what these bytes are if they begin with as many frames as must agree.
-///
-/// Layer I is left out: nothing makes it, and its frames are so short and so even that the tables in programs look like
-/// them. A header that also stands within its frame is none: the pixels of a picture repeat like that.
-fn agreeing(mut bytes: &[u8]) -> Option<Container> {
-    let (container, first) = frame(bytes).filter(|(_, first)| !mpeg::is_layer_i(first))?;
-    for _ in 0..AGREEING {
-        let (_, next) = frame(bytes).filter(|(_, next)| next.constant == first.constant)?;
-        let (whole, rest) = bytes.split_at_checked(usize::try_from(next.size).ok()?)?;
-        let (header, body) = whole.split_at_checked(4)?;
-        if memchr::memmem::find(body, header).is_some() {
-            return None;
-        }
-        bytes = rest;
-    }
-    Some(container)
-}
-
-/// Reads the header of the frame that these bytes begin, of either kind.
-fn frame(bytes: &[u8]) -> Option<(Container, Frame)> {
-    // This is how UTF-16 text begins; as a frame it would be layer I with a checksum, which nothing makes.
-    if bytes.starts_with(&[0xff, 0xfe]) {
-        return None;
-    }
-    let adts = adts::frame(bytes).map(|frame| (Container::Aac, frame));
-    adts.or_else(|| mpeg::frame(bytes).map(|frame| (Container::Mp3, frame)))
+/// Returns what a file of such frames is.
+fn container(frame: &Frame) -> Container {
+    if frame.is_adts() { Container::Aac } else { Container::Mp3 }
 }

@@ -1,19 +1,25 @@
 //! Whether there is sound in an MPEG-4 file: asks each track what it holds and where its first sample lies.
 
 use std::io;
+use std::ops::Range;
 
 use crate::audio::container::Container;
-use crate::audio::format::mp4::{HEAD, Walk};
+use crate::audio::format::mp4::{HEAD, Outer, Track, VISITS, Walk};
 use crate::audio::no_audio::{NoAudio, foreign};
-use crate::audio::reading::{Source, read_at};
+use crate::audio::reading::{Source, read_at, read_stretch};
 
 /// Boxes with which a file may begin that does not say its type first, as QuickTime wrote them.
 const OTHER_FIRST: [&[u8]; 7] = [b"wide", b"free", b"skip", b"moov", b"mdat", b"pnot", b"styp"];
 
+/// Boxes of samples that are remembered; a file that is not in fragments has one.
+const MOST_SAMPLES: usize = 256;
+/// How much is read at a time in search of a byte that is not zero.
+const BLOCK: u64 = 64 << 10;
+
 /// Judges the file that starts at `offset`; `None` if it is no MPEG-4 file.
 ///
-/// It holds sound if a track of sound lists a sample that is there, or a fragment does. Without the index, `moov`,
-/// the rest cannot be played.
+/// It holds sound if a track of sound lists a sample that is there, or a fragment does, and if there is more in the place
+/// of compressed sound than zeros. Without the index, `moov`, the rest cannot be played.
 pub(super) fn at(
     source: &mut impl Source,
     offset: u64,
@@ -30,25 +36,48 @@ pub(super) fn at(
     {
         return Ok(Some(Err(NoAudio::Foreign(picture))));
     }
-    let mut walk = Walk::new(source);
-    let (mut tracks, mut index) = (Vec::new(), false);
-    let mut range = offset..end;
-    while let Some(found) = walk.next(&mut range)? {
-        match &found.kind {
-            b"moov" => {
-                index = true;
-                tracks.extend(walk.tracks(found.content)?);
-                if tracks.iter().any(|track| track.is_sound && track.has_sample_before(end)) {
-                    return Ok(Some(Ok(Container::M4a)));
-                }
+    let mut tracks: Vec<Track> = Vec::new();
+    let (mut index, mut fragment_has_sound) = (false, false);
+    // Where the samples of compressed sound begin, and the boxes of samples.
+    let (mut firsts, mut samples): (Vec<u64>, Vec<Range<u64>>) = (Vec::new(), Vec::new());
+    let mut visits = VISITS;
+    let mut outer = Outer::new(offset, end);
+    while let Some(found) = outer.next(source)? {
+        let content = found.start.saturating_add(found.head).min(end)..found.end.min(end);
+        if found.is(b"moov") {
+            index = true;
+            tracks.extend(Walk::new(source, &mut visits).tracks(content)?);
+            let sounds = tracks.iter().filter(|track| track.is_sound && track.has_sample_before(end));
+            let (compressed, plain): (Vec<_>, Vec<_>) = sounds.partition(|track| track.is_never_zero());
+            if !plain.is_empty() {
+                return Ok(Some(Ok(Container::M4a)));
             }
-            b"moof" if tracks.iter().any(|track| track.is_sound) => {
-                let follows = end.saturating_sub(found.content.end) > HEAD;
-                if follows && walk.fragment_has_sound(found.content, &tracks)? {
-                    return Ok(Some(Ok(Container::M4a)));
-                }
+            firsts = compressed.into_iter().filter_map(|track| track.first).collect();
+        } else if found.is(b"moof") && tracks.iter().any(|track| track.is_sound) {
+            let follows = end.saturating_sub(found.end) > HEAD;
+            fragment_has_sound =
+                follows && Walk::new(source, &mut visits).fragment_has_sound(content, &tracks)?;
+        } else if found.is(b"mdat") {
+            let is_zero = |track: &Track| !track.is_never_zero();
+            let may_be_zero = tracks.iter().filter(|track| track.is_sound).any(is_zero);
+            if fragment_has_sound && (may_be_zero || !is_zeros(source, content.clone())?) {
+                return Ok(Some(Ok(Container::M4a)));
             }
-            _ => {}
+            fragment_has_sound = false;
+            if samples.len() < MOST_SAMPLES {
+                samples.push(content);
+            }
+        }
+    }
+    firsts.sort_unstable();
+    let mut zeros_end = 0;
+    for first in firsts {
+        if first < zeros_end {
+            continue;
+        }
+        match samples.iter().find(|content| content.contains(&first)) {
+            Some(content) if is_zeros(source, first..content.end)? => zeros_end = content.end,
+            _ => return Ok(Some(Ok(Container::M4a))),
         }
     }
     let silent = !tracks.is_empty() && tracks.iter().all(|track| track.handler.is_some() && !track.is_sound);
@@ -57,4 +86,19 @@ pub(super) fn at(
         (false, true) => Some(Err(NoAudio::Soundless(Container::M4a))),
         (false, false) => None,
     })
+}
+
+/// Returns true if all bytes in this range are zeros.
+fn is_zeros(source: &mut impl Source, mut range: Range<u64>) -> io::Result<bool> {
+    while range.start < range.end {
+        let bytes = read_stretch(source, range.start, BLOCK.min(range.end - range.start))?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        if bytes.is_empty() {
+            break;
+        }
+        range.start += bytes.len() as u64;
+    }
+    Ok(true)
 }

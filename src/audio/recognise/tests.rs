@@ -152,6 +152,16 @@ fn a_header_without_sound_is_soundless() {
     let mut index = mp3_frame();
     index[36..40].copy_from_slice(b"Info");
     soundless(&index, Container::Mp3);
+    // With a checksum, in mono and by each encoder.
+    for (mode, at, mark) in [(0, 38, b"Xing"), (0xc0, 23, b"Info"), (0xc0, 38, b"VBRI"), (0, 36, b"VBRI")] {
+        let mut index = mp3_frame();
+        index[1] = 0xfa;
+        index[3] = mode;
+        index[at..at + 4].copy_from_slice(mark);
+        soundless(&index, Container::Mp3);
+        soundless(&[id3(20), index.clone(), [&b"TAG"[..], &[0; 125]].concat()].concat(), Container::Mp3);
+        assert_eq!(verdict(&[index, mp3_frame()].concat()), Ok(Container::Mp3));
+    }
     assert_eq!(verdict(b""), Err(NoAudio::Empty));
 }
 
@@ -186,6 +196,22 @@ fn a_file_has_sound_from_its_first_whole_sample_frame_or_packet_on() {
         for keep in (with..file.len()).step_by(997) {
             assert_eq!(verdict(&file[..keep]), Ok(container), "{name}: {keep} bytes");
         }
+    }
+}
+
+#[test]
+fn compressed_sound_that_is_all_zeros_is_none() {
+    for name in ["speech.m4a", "speech-moov-last.m4a", "speech-fragments.m4a", "speech-video.mp4"] {
+        let mut bytes = fixture(name);
+        let places: Vec<_> = memchr::memmem::find_iter(&bytes, b"mdat").collect();
+        for place in &places {
+            let size = u32::from_be_bytes(bytes[place - 4..*place].try_into().unwrap()) as usize;
+            bytes[place + 4..place - 4 + size].fill(0);
+        }
+        assert_eq!(verdict(&bytes), Err(NoAudio::Soundless(Container::M4a)), "{name}");
+        let size = u32::from_be_bytes(bytes[places[0] - 4..places[0]].try_into().unwrap()) as usize;
+        bytes[places[0] - 5 + size] = 1;
+        assert_eq!(verdict(&bytes), Ok(Container::M4a), "{name}");
     }
 }
 

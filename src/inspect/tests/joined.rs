@@ -46,6 +46,49 @@ fn files_of_different_formats_are_measured_one_behind_the_other() {
 }
 
 #[test]
+fn files_of_different_kinds_are_all_measured() {
+    let names = ["speech.aac", "speech-bare.mp3", "speech.wav", "speech.flac", "speech.aiff", "speech.opus"];
+    let kinds = ["ADTS, AAC", "MPEG audio, MP3", "WAV, PCM", "FLAC, FLAC", "AIFF, PCM", "Ogg, Opus"];
+    for first in names {
+        for (second, kind) in names.into_iter().zip(kinds).filter(|(second, _)| *second != first) {
+            let seconds =
+                measured(fixture(first)).0.audio_seconds + measured(fixture(second)).0.audio_seconds;
+            let (summary, text) = measured(joined(&[first, second]));
+            assert!((summary.audio_seconds - seconds).abs() < 0.001, "{first} {second}: {text}");
+            assert!(!summary.incomplete && summary.skipped_packets == 0, "{first} {second}: {text}");
+            assert!(text.contains("- Files: 2, joined"), "{first} {second}: {text}");
+            assert!(text.contains(&format!(": from here on {kind}")), "{first} {second}: {text}");
+            assert_eq!(summary.unknown_bytes, 0, "{first} {second}: {text}");
+        }
+    }
+}
+
+#[test]
+fn bytes_of_no_known_kind_are_told_as_left_out() {
+    let content: Vec<u8> = (0..5000_u32).map(|number| (number * number % 251) as u8 | 1).collect();
+    let webm = [&b"\x1a\x45\xdf\xa3"[..], &content].concat();
+    for name in ["speech.wav", "speech.flac", "speech-bare.mp3", "speech.opus", "speech.aac"] {
+        let (bare, text) = measured(fixture(name));
+        assert!(!text.contains("Left out"), "{name}: {text}");
+        for (bytes, files) in
+            [(vec![fixture(name), webm.clone()], 1), (vec![fixture(name), webm.clone(), fixture(name)], 2)]
+        {
+            let (summary, text) = measured(bytes.concat());
+            let told = "- Left out: 5004 bytes beside the sound: a WebM or Matroska file";
+            assert!(text.contains(told), "{name}: {text}");
+            assert!(
+                (summary.audio_seconds - f64::from(files) * bare.audio_seconds).abs() < 0.1,
+                "{name}: {text}"
+            );
+        }
+        for padding in [vec![0; 9000], vec![0xff; 9000], b"<p>words</p>".repeat(40)] {
+            let (_, text) = measured([fixture(name), padding].concat());
+            assert!(!text.contains("Left out"), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
 fn a_tone_in_two_formats_has_one_loudness_and_one_time_line() {
     let gap = |time: f64| if time < 3.0 { sine(-23.0)(time) } else { 0.0 };
     let bytes = [wav_of(24_000, 2, 6.0, gap), wav_of(16_000, 2, 6.0, |time| gap(5.9 - time))].concat();

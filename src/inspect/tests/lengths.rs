@@ -1,6 +1,10 @@
 //! Files whose lengths are wrong, and files that end too early: what is there is measured, what is missing is told.
 
+use std::io::Cursor;
+
 use super::support::*;
+use crate::audio::container::Container;
+use crate::audio::duration::stated;
 
 /// The fixture of two seconds of speech, with these bytes written at these places.
 fn patched(name: &str, patches: &[(usize, &[u8])]) -> Vec<u8> {
@@ -141,4 +145,96 @@ fn junk_behind_the_last_block_of_a_flac_does_not_cost_it() {
     for junk in [vec![0; 500], b"</html>\r\n".to_vec()] {
         is_whole("flac", [fixture("speech.flac"), junk].concat());
     }
+}
+
+/// The places in a fixture at which the boxes of this type begin, behind their size.
+fn places(bytes: &[u8], kind: &[u8; 4]) -> Vec<usize> {
+    memchr::memmem::find_iter(bytes, kind).collect()
+}
+
+#[test]
+fn times_that_an_mpeg_4_file_cannot_have_are_those_of_its_codec() {
+    for name in ["speech.m4a", "speech-moov-last.m4a"] {
+        let (bare, _) = measured(fixture(name));
+        let length = stated(&mut Cursor::new(fixture(name)), Container::M4a).unwrap().as_secs_f64();
+        for (kind, at, value) in [
+            (b"mdhd", 16, vec![0; 4]),
+            (b"mdhd", 16, vec![0, 0, 0, 1]),
+            (b"mdhd", 16, vec![0xff; 4]),
+            (b"mdhd", 16, vec![0, 0, 0x3e, 0x80]),
+            (b"mdhd", 20, vec![0; 4]),
+            (b"mdhd", 20, vec![0xff; 4]),
+            (b"mvhd", 16, vec![0; 4]),
+            (b"mvhd", 16, vec![0, 0, 0, 1]),
+            (b"mvhd", 16, vec![0xff; 8]),
+            (b"mvhd", 20, vec![0; 4]),
+            (b"tkhd", 24, vec![0; 4]),
+            (b"tkhd", 24, vec![0xff; 4]),
+            (b"elst", 12, vec![0; 4]),
+            (b"elst", 12, vec![0xff; 4]),
+            (b"elst", 16, vec![0x7f; 4]),
+            (b"stts", 16, vec![0; 4]),
+            (b"stts", 16, vec![0xff; 4]),
+            (b"stts", 16, vec![0, 0, 0, 1]),
+            (b"stts", 12, vec![0x7f, 0xff, 0xff, 0xff]),
+        ] {
+            let mut bytes = fixture(name);
+            let [place] = places(&bytes, kind)[..] else { panic!("{name}: one {kind:?}") };
+            bytes[place + at..place + at + value.len()].copy_from_slice(&value);
+            let shown = std::str::from_utf8(kind).unwrap();
+            let said = stated(&mut Cursor::new(&bytes), Container::M4a).map(|said| said.as_secs_f64());
+            assert!(near(said, length, 0.1), "{name}, {shown} {at} {value:x?}: {said:?}");
+            let (summary, text) = measured(bytes);
+            assert_eq!(summary.audio_seconds, bare.audio_seconds, "{name}, {shown} {at} {value:x?}: {text}");
+            assert!(!summary.incomplete, "{name}, {shown} {at} {value:x?}: {text}");
+            let header = summary.format.stated_seconds;
+            assert!(near(header, length, 0.1), "{name}, {shown} {at} {value:x?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_time_scale_of_fragments_is_not_believed() {
+    let name = "speech-fragments.m4a";
+    let (bare, _) = measured(fixture(name));
+    let length = stated(&mut Cursor::new(fixture(name)), Container::M4a).unwrap().as_secs_f64();
+    for scale in [0_u32, 1, 1000, u32::MAX] {
+        let mut bytes = fixture(name);
+        let [place] = places(&bytes, b"mdhd")[..] else { panic!("one mdhd") };
+        bytes[place + 16..place + 20].copy_from_slice(&scale.to_be_bytes());
+        let said = stated(&mut Cursor::new(&bytes), Container::M4a).map(|said| said.as_secs_f64());
+        assert!(near(said, length, 0.15), "{scale}: {said:?}");
+        let (summary, text) = measured(bytes);
+        assert_eq!(summary.audio_seconds, bare.audio_seconds, "{scale}: {text}");
+    }
+}
+
+#[test]
+fn what_follows_a_damaged_fragment_is_read_and_the_damage_is_told() {
+    let name = "speech-fragments.m4a";
+    let bytes = fixture(name);
+    let (whole, _) = measured(bytes.clone());
+    let fragments = places(&bytes, b"moof");
+    assert!(fragments.len() > 2);
+    for (number, pair) in fragments.windows(2).enumerate() {
+        let [from, to] = [pair[0] - 4, pair[1] - 4];
+        let size = u32::from_be_bytes(bytes[from..from + 4].try_into().unwrap()) as usize;
+        let middle = from + 60..from + size;
+        for zeroed in [from..to, from..from + 8, from..from + size, middle, from + size..to] {
+            let mut bytes = bytes.clone();
+            bytes[zeroed.clone()].fill(0);
+            let (summary, text) = measured(bytes.clone());
+            let lost = whole.audio_seconds - summary.audio_seconds;
+            let told = text.contains("- Incomplete") || text.contains("- Damage");
+            assert!(told, "{number}, {zeroed:?}: {text}");
+            assert!(lost < 0.6 * whole.audio_seconds, "{number}, {zeroed:?}: {text}");
+            let said = stated(&mut Cursor::new(&bytes), Container::M4a).map(|said| said.as_secs_f64());
+            assert!(near(said, summary.audio_seconds, 0.6), "{number}, {zeroed:?}: {said:?} {text}");
+        }
+    }
+    let last = fragments.last().unwrap() - 4;
+    let mut bytes = bytes;
+    bytes[last..].fill(0);
+    let (_, text) = measured(bytes);
+    assert!(text.contains("- Incomplete"), "{text}");
 }

@@ -1,0 +1,149 @@
+//! The boxes that stand in no other, and the gaps between them: where the head of a box is damaged, the file goes on with
+//! the next box that can be told from anything else.
+
+use std::io::{self, Read, Seek};
+
+use super::{HEAD, Head, LONG_HEAD};
+use crate::audio::reading::{read_at, read_stretch};
+
+/// Outer boxes that are looked at; a file in fragments has two for each of them.
+const MOST: usize = 100_000;
+/// Boxes that are cut off where they go on behind the end of the file.
+const KNOWN: [&[u8; 4]; 15] = [
+    b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"mfra", b"emsg",
+    b"uuid", b"meta", b"udta", b"pnot",
+];
+/// How much is read at a time in search of the next box.
+const BLOCK: u64 = 64 << 10;
+/// As much of a box tells it from anything else: its head, and the head of the first box in it.
+const TOLD: u64 = 2 * HEAD;
+/// The longest fragment that is read to see whether it is damaged.
+const LONGEST_FRAGMENT: u64 = 1 << 20;
+
+/// A box that stands in no other, or a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OuterBox {
+    /// Its type; `None` for a gap, which is no box, and for a fragment that cannot be read.
+    pub(crate) kind: Option<[u8; 4]>,
+    pub(crate) start: u64,
+    /// Where it says that it ends.
+    pub(crate) end: u64,
+    /// Length of its head.
+    pub(crate) head: u64,
+}
+
+impl OuterBox {
+    /// Returns true if this is a box of this type.
+    pub(crate) fn is(&self, kind: &[u8; 4]) -> bool {
+        self.kind.as_ref() == Some(kind)
+    }
+
+    /// Returns true if its size is written in 64 bits.
+    pub(crate) fn is_long(&self) -> bool {
+        self.head == LONG_HEAD
+    }
+}
+
+/// Goes through the outer boxes of a file.
+#[derive(Debug)]
+pub(crate) struct Outer {
+    at: u64,
+    end: u64,
+    left: usize,
+}
+
+impl Outer {
+    /// Prepares to go through the boxes from `at` to `end`.
+    pub(crate) fn new(at: u64, end: u64) -> Self {
+        Self { at, end, left: MOST }
+    }
+
+    /// Returns the next box or gap; `None` where the boxes end, and no further one follows that belongs to the file.
+    pub(crate) fn next(&mut self, source: &mut (impl Read + Seek)) -> io::Result<Option<OuterBox>> {
+        if self.at >= self.end || self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let start = self.at;
+        let bytes = read_at::<{ LONG_HEAD as usize }>(source, start)?;
+        let head = Head::read(bytes.bytes()).filter(Head::has_plain_kind).map(|head| {
+            let end = head.size.map_or(self.end, |size| start.saturating_add(size));
+            (head, end)
+        });
+        // Other bytes can look like a box, mostly like one that is far too long.
+        let Some((head, end)) = head.filter(|(head, end)| *end <= self.end || KNOWN.contains(&&head.kind))
+        else {
+            let next = next_told(source, start + 1, self.end)?;
+            return Ok(next.map(|next| self.found(None, HEAD, next)));
+        };
+        if &head.kind == b"moof" && end <= self.end {
+            let bytes = read_stretch(source, start, (end - start).min(LONGEST_FRAGMENT))?;
+            if !is_fragment(&bytes) {
+                // Its size may be wrong, too.
+                let next = next_told(source, start + HEAD, end)?.unwrap_or(end);
+                return Ok(Some(self.found(None, HEAD, next)));
+            }
+        }
+        Ok(Some(self.found(Some(head.kind), head.length, end)))
+    }
+
+    fn found(&mut self, kind: Option<[u8; 4]>, head: u64, end: u64) -> OuterBox {
+        OuterBox { kind, start: std::mem::replace(&mut self.at, end), end, head }
+    }
+}
+
+/// Returns where the next box stands that can be told: a fragment, or the index. Another file ends the search.
+fn next_told(source: &mut (impl Read + Seek), mut at: u64, end: u64) -> io::Result<Option<u64>> {
+    while end.saturating_sub(at) >= TOLD {
+        let bytes = read_stretch(source, at, BLOCK.min(end - at))?;
+        for place in memchr::memchr2_iter(b'm', b'f', &bytes) {
+            let Some(start) = place.checked_sub(4) else { continue };
+            let found = bytes.get(start..).unwrap_or_default();
+            if super::is_type(found) {
+                return Ok(None);
+            }
+            if is_told(found) {
+                return Ok(Some(at + start as u64));
+            }
+        }
+        if (bytes.len() as u64) < TOLD {
+            break;
+        }
+        at += bytes.len() as u64 - TOLD + 1;
+    }
+    Ok(None)
+}
+
+/// Returns true if these bytes begin a fragment or an index, as far as one can see.
+fn is_told(bytes: &[u8]) -> bool {
+    match bytes {
+        [_, _, _, _, b'm', b'o', b'o', b'f', 0, 0, 0, 16, b'm', b'f', b'h', b'd', ..] => true,
+        [_, _, _, _, b'm', b'o', b'o', b'v', 0, 0, 0, _, b'm', b'v', b'h', b'd', ..] => true,
+        _ => false,
+    }
+}
+
+/// Returns true if the boxes of this fragment, and those of its tracks, stand one behind the other. Of a long one, the
+/// beginning is looked at.
+fn is_fragment(bytes: &[u8]) -> bool {
+    let mut tracks = Vec::new();
+    let Some(content) = bytes.get(HEAD as usize..) else { return false };
+    is_row(content, &mut |kind, content| {
+        if kind == b"traf" {
+            tracks.push(content);
+        }
+    }) && tracks.into_iter().all(|track| is_row(track, &mut |_, _| {}))
+}
+
+/// Returns true if these bytes are boxes, one behind the other; the last may go on.
+fn is_row<'b>(mut bytes: &'b [u8], visit: &mut impl FnMut(&[u8; 4], &'b [u8])) -> bool {
+    while !bytes.is_empty() {
+        let Some(head) = Head::read(bytes).filter(Head::has_plain_kind) else { return false };
+        let Some(size) = head.size.and_then(|size| usize::try_from(size).ok()) else { return false };
+        let (whole, rest) = bytes.split_at_checked(size).unwrap_or((bytes, &[]));
+        let content = usize::try_from(head.length).ok().and_then(|length| whole.get(length..));
+        visit(&head.kind, content.unwrap_or_default());
+        bytes = rest;
+    }
+    true
+}

@@ -187,7 +187,7 @@ impl Window<'_> {
                 let goes_on = |first: &Frame| {
                     let behind = usize::try_from(first.size).unwrap_or(usize::MAX);
                     match bytes.get(behind..) {
-                        Some(next) if next.is_empty() => self.is_end,
+                        Some([]) => self.is_end,
                         Some(next) => stream::frame(next).is_some_and(|next| next.format == format),
                         None => false,
                     }

@@ -116,9 +116,12 @@ fn next_told(source: &mut (impl Read + Seek), mut at: u64, end: u64) -> io::Resu
 
 /// Returns true if these bytes begin a fragment or an index, as far as one can see.
 fn is_told(bytes: &[u8]) -> bool {
-    match bytes {
-        [_, _, _, _, b'm', b'o', b'o', b'f', 0, 0, 0, 16, b'm', b'f', b'h', b'd', ..] => true,
-        [_, _, _, _, b'm', b'o', b'o', b'v', 0, 0, 0, _, b'm', b'v', b'h', b'd', ..] => true,
+    let (head, inside) = bytes.split_at_checked(HEAD as usize).unwrap_or_default();
+    match head.get(4..) {
+        Some(b"moof") => inside.starts_with(b"\0\0\0\x10mfhd"),
+        Some(b"moov") => {
+            inside.starts_with(&[0; 3]) && inside.get(4..).is_some_and(|rest| rest.starts_with(b"mvhd"))
+        }
         _ => false,
     }
 }

@@ -29,13 +29,15 @@ pub(crate) struct Pace {
     pub(crate) rate: u32,
 }
 
+/// Where the units of a second are written, and how many they are.
+type Scale = (u64, u32);
+
 /// What a track says of its times, and where.
 #[derive(Default)]
 struct Track {
     id: u32,
     is_sound: bool,
-    /// Units of a second, and where they are written.
-    scale: Option<(u64, u32)>,
+    scale: Option<Scale>,
     /// Where the table of times lies, behind its version.
     times: Option<Range<u64>>,
     /// How many samples there are, and where the first of them lies.
@@ -154,10 +156,7 @@ impl Table {
 }
 
 /// Finds the tracks of a movie, and where it says how many units make a second of its own.
-fn tracks(
-    source: &mut (impl Read + Seek),
-    mut movie: Range<u64>,
-) -> io::Result<(Vec<Track>, Option<(u64, u32)>)> {
+fn tracks(source: &mut (impl Read + Seek), mut movie: Range<u64>) -> io::Result<(Vec<Track>, Option<Scale>)> {
     let (mut tracks, mut movie_scale) = (Vec::new(), None);
     let mut left = VISITS;
     let mut walk = Walk::new(source, &mut left);
@@ -212,7 +211,7 @@ fn describe<S: Read + Seek>(
 }
 
 /// Reads how many units make a second, and where that is written, in the header of a movie or of a track's samples.
-fn scale(source: &mut (impl Read + Seek), content: Range<u64>) -> io::Result<Option<(u64, u32)>> {
+fn scale(source: &mut (impl Read + Seek), content: Range<u64>) -> io::Result<Option<Scale>> {
     let head = read_at::<24>(source, content.start)?;
     // The version decides the width of two times before it.
     let at = if head.bytes().first() == Some(&1) { 20 } else { 12 };

@@ -1,8 +1,10 @@
 //! What a killed program leaves behind, and what becomes of it at the next start.
 
+use std::net::TcpListener;
+
 use serde_json::{Value, json};
 
-use crate::support::hearken::Hearken;
+use crate::support::hearken::{Hearken, command};
 use crate::support::host::Host;
 use crate::support::subscriber::{Frame, content};
 use crate::support::upstream::FakeUpstream;
@@ -17,6 +19,27 @@ fn prompt(upstream: &FakeUpstream, number: usize) -> Value {
     let body: Value = serde_json::from_slice(&upstream.request(number).body).unwrap();
     let parts = body["contents"][0]["parts"].as_array().unwrap().clone();
     parts.iter().find_map(|part| part.get("text")).unwrap().clone()
+}
+
+#[test]
+fn a_start_that_cannot_listen_runs_no_task_of_an_earlier_run() {
+    let upstream = FakeUpstream::gemini().never().then().say("x").start();
+    let mut hearken = Hearken::start(&upstream);
+    let id = hearken.submit(json!({}));
+    upstream.request(0);
+    hearken.signal("KILL");
+    hearken.exit_status();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let config = hearken.config_file();
+    let mut serve = command(&["serve", "--config", config.to_str().unwrap(), "--listen", &listen]);
+    let output = serve.current_dir(hearken.directory()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot listen on ") && said.lines().count() == 1, "{said}");
+    assert_eq!(upstream.requests(), 1);
+    hearken.start_again();
+    assert_eq!(hearken.wait(&id)["status"], "completed");
 }
 
 #[test]

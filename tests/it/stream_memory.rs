@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::memory::memory;
 use crate::support::hearken::Hearken;
 use crate::support::subscriber::Subscriber;
+use crate::support::until;
 use crate::support::upstream::FakeUpstream;
 
 const METRICS: &str = "[metrics]\nlisten = \"127.0.0.1:0\"\n";
@@ -80,6 +81,25 @@ fn subscribers_that_do_not_read_ended_streams_keep_none_of_them_in_memory() {
             assert!(frames(Subscriber::of(socket).bytes()) == whole);
         }
     }
+}
+
+#[test]
+fn the_memory_of_ended_answers_goes_back_to_the_system() {
+    const ANSWERS: usize = 8;
+    const ANSWER: usize = 8_000_000;
+    let upstream = FakeUpstream::gemini().say_often(ANSWER / 20_000, &"x".repeat(20_000)).start();
+    let hearken = Hearken::before(&upstream).set(METRICS).start();
+    let before = memory(&hearken, "VmRSS");
+    for _ in 0..ANSWERS {
+        let id = hearken.submit(json!({"stream": true}));
+        assert_eq!(hearken.wait(&id)["status"], "completed");
+    }
+    // The allocator gives back what has been free for some seconds.
+    until("memory to be given back", || {
+        let held = memory(&hearken, "VmRSS").saturating_sub(before);
+        println!("{held} bytes");
+        (held < 5 * ANSWER).then_some(())
+    });
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! The pages of a list of tasks.
+
+use rusqlite::{Connection, OptionalExtension, named_params, params};
+
+use super::rows::{WEIGHED_COLUMNS, number, weighed};
+use crate::keys::KeyHash;
+use crate::store::sqlite::StoredState;
+use crate::store::{MOST_LISTED_BYTES, StoreError, Weighed};
+use crate::task::Timestamp;
+use crate::task::id::TaskId;
+use crate::task::list::{ListQuery, Page};
+use crate::task::snapshot::Status;
+
+/// The tasks of a page, whose results together have at most so many bytes. Where there are more, a page that holds a
+/// task and may have [`MOST_LISTED_BYTES`] ends before them. Any other is [`Weighed::Heavy`] with the bytes to ask for.
+pub(super) fn list(
+    connection: &Connection,
+    owner: KeyHash,
+    query: &ListQuery,
+    ended_after: Timestamp,
+    most_bytes: usize,
+) -> Result<Option<Weighed<Page>>, StoreError> {
+    let before = match &query.after {
+        None => Timestamp(u64::MAX),
+        Some(id) => {
+            let created = connection
+                .prepare_cached("SELECT created_ms FROM tasks WHERE id = ?1 AND owner = ?2")?
+                .query_row(params![id.as_str(), owner.as_bytes()], |row| row.get(0))
+                .optional()?;
+            let Some(created) = created else { return Ok(None) };
+            created
+        }
+    };
+    let found = listed(connection, owner, query, before, ended_after)?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {WEIGHED_COLUMNS} FROM tasks WHERE id = :id"))?;
+    let mut page = Page { tasks: Vec::new(), has_more: false };
+    let mut left = most_bytes;
+    for (_, id) in found {
+        if page.tasks.len() >= query.limit {
+            page.has_more = true;
+            break;
+        }
+        let values = named_params! { ":id": id, ":most_bytes": number(most_bytes) };
+        // A task that was deleted meanwhile is not listed.
+        let Some(task) = statement.query_row(values, |row| weighed(row, left)).optional()? else { continue };
+        match task? {
+            Weighed::Light(task) => {
+                left -= task.weight();
+                page.tasks.push(task);
+            }
+            Weighed::Heavy(_) if most_bytes >= MOST_LISTED_BYTES && !page.tasks.is_empty() => {
+                page.has_more = true;
+                break;
+            }
+            Weighed::Heavy(bytes) if page.tasks.is_empty() => return Ok(Some(Weighed::Heavy(bytes))),
+            Weighed::Heavy(_) => return Ok(Some(Weighed::Heavy(MOST_LISTED_BYTES))),
+        }
+    }
+    Ok(Some(Weighed::Light(page)))
+}
+
+/// Finds the tasks of a page among those of one state. The index has all that is asked here, in this order: as many
+/// entries are looked at as are wanted, and those that are hidden until a sweep deletes them.
+const LISTED: &str = "SELECT created_ms, id FROM tasks
+     WHERE owner = :owner AND state = :state AND (created_ms, id) < (:before, :after)
+     AND (ended_ms IS NULL OR ended_ms >= :ended_after)
+     ORDER BY created_ms DESC, id DESC LIMIT :limit";
+
+/// The ids of the tasks that a page may have, and of one more, the newest first.
+fn listed(
+    connection: &Connection,
+    owner: KeyHash,
+    query: &ListQuery,
+    before: Timestamp,
+    ended_after: Timestamp,
+) -> Result<Vec<(Timestamp, String)>, StoreError> {
+    let wanted = query.limit + 1;
+    let mut statement = connection.prepare_cached(LISTED)?;
+    let mut found = Vec::new();
+    for status in Status::ALL.into_iter().filter(|status| query.status.is_none_or(|wanted| wanted == *status))
+    {
+        let rows = statement.query_map(
+            named_params! {
+                ":owner": owner.as_bytes(),
+                ":state": StoredState::from(status),
+                ":before": before,
+                ":after": query.after.as_ref().map_or("", TaskId::as_str),
+                ":ended_after": ended_after,
+                ":limit": i64::try_from(wanted).unwrap_or(i64::MAX),
+            },
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
+    found.sort_unstable_by(|one: &(Timestamp, String), other| other.cmp(one));
+    found.truncate(wanted);
+    Ok(found)
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::place::make_database;
+    use crate::store::sqlite;
+
+    #[test]
+    fn a_list_is_found_in_the_index_alone() {
+        let data_dir = tempfile::tempdir().unwrap();
+        drop(make_database(data_dir.path()).unwrap());
+        let connection = sqlite::connect(data_dir.path(), true).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {LISTED}")).unwrap();
+        let values = named_params! {
+            ":owner": [0_u8; 32], ":state": 3, ":before": 1, ":after": "", ":ended_after": 0, ":limit": 1,
+        };
+        let steps = statement.query_map(values, |row| row.get(3)).unwrap();
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        // Neither another step, such as a sort, nor a look at the table.
+        let [step] = &steps[..] else { panic!("{steps:?}") };
+        let index = "SEARCH tasks USING COVERING INDEX tasks_by_owner (owner=? AND state=? AND ";
+        assert!(step.starts_with(index), "{step}");
+    }
+}

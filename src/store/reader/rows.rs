@@ -1,0 +1,188 @@
+//! What is read about one task: how it looks to clients, its request, its stream, its audio.
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::StoredStream;
+use crate::keys::KeyHash;
+use crate::store::spool::AtRest;
+use crate::store::sqlite::StoredState;
+use crate::store::{Chunks, StoreError, Weighed};
+use crate::task::Timestamp;
+use crate::task::id::TaskId;
+use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
+use crate::task::request::Request;
+use crate::task::snapshot::{Snapshot, State};
+use crate::task::submission::Question;
+use crate::task::timeline::Timeline;
+
+fn damaged(id: &str) -> impl Fn(serde_json::Error) -> StoreError {
+    move |err| StoreError::Damaged(format!("{id}: {err}"))
+}
+
+pub(super) fn parse<T: DeserializeOwned>(id: &str, json: &str) -> Result<T, StoreError> {
+    serde_json::from_str(json).map_err(damaged(id))
+}
+
+/// What [`snapshot`] reads, in its order.
+pub(in crate::store) const SNAPSHOT_COLUMNS: &str =
+    "id, created_ms, stream, question, progress, completion, failure, timeline, state";
+
+/// Reads a task as clients see it. What is damaged is the inner error.
+pub(in crate::store) fn snapshot(row: &Row<'_>) -> rusqlite::Result<Result<Snapshot, StoreError>> {
+    let id: String = row.get(0)?;
+    let created: Timestamp = row.get(1)?;
+    let stream = row.get(2)?;
+    let question: String = row.get(3)?;
+    let progress = row.get(4)?;
+    let completion: Option<String> = row.get(5)?;
+    let failure: Option<String> = row.get(6)?;
+    let timeline: Option<String> = row.get(7)?;
+    let stored: StoredState = row.get(8)?;
+    let make = || {
+        Ok(Snapshot {
+            model: parse::<Question>(&id, &question)?.model,
+            created: created.seconds(),
+            stream,
+            state: state(&id, stored, progress, completion, failure)?,
+            timeline: match &timeline {
+                Some(timeline) => parse(&id, timeline)?,
+                None => Timeline::begun(created),
+            },
+            id: id.parse().map_err(|_| StoreError::Damaged(format!("{id} is no task id")))?,
+        })
+    };
+    Ok(make())
+}
+
+fn state(
+    id: &str,
+    stored: StoredState,
+    progress: u8,
+    completion: Option<String>,
+    failure: Option<String>,
+) -> Result<State, StoreError> {
+    Ok(match (completion, failure) {
+        (Some(completion), _) => {
+            State::Completed { completion: RawValue::from_string(completion).map_err(damaged(id))?.into() }
+        }
+        (None, Some(failure)) => State::Failed { failure: parse(id, &failure)?, progress },
+        (None, None) if stored == StoredState::Pending => State::Pending,
+        (None, None) => State::Processing { progress },
+    })
+}
+
+/// What [`weighed`] reads: the columns of a snapshot, the result only where it has at most `:most_bytes`, and behind
+/// them its bytes, which SQLite knows without reading it.
+pub(super) const WEIGHED_COLUMNS: &str = "id, created_ms, stream, question, progress,
+    CASE WHEN octet_length(completion) <= :most_bytes THEN completion END, failure, timeline, state,
+    coalesce(octet_length(completion), 0)";
+
+/// Reads a task whose result has at most so many bytes, or only tells how many it has.
+pub(super) fn weighed(
+    row: &Row<'_>,
+    most_bytes: usize,
+) -> rusqlite::Result<Result<Weighed<Snapshot>, StoreError>> {
+    let bytes = usize::try_from(row.get::<_, i64>(9)?).unwrap_or(usize::MAX);
+    if bytes > most_bytes {
+        return Ok(Ok(Weighed::Heavy(bytes)));
+    }
+    Ok(snapshot(row)?.map(Weighed::Light))
+}
+pub(super) fn number(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+pub(super) fn find(
+    connection: &Connection,
+    id: &TaskId,
+    owner: KeyHash,
+    ended_after: Timestamp,
+    most_bytes: usize,
+) -> Result<Option<Weighed<Snapshot>>, StoreError> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {WEIGHED_COLUMNS} FROM tasks
+             WHERE id = :id AND owner = :owner AND (ended_ms IS NULL OR ended_ms >= :ended_after)"
+        ))?
+        .query_row(
+            named_params! {
+                ":id": id.as_str(),
+                ":owner": owner.as_bytes(),
+                ":ended_after": ended_after,
+                ":most_bytes": number(most_bytes),
+            },
+            |row| weighed(row, most_bytes),
+        )
+        .optional()?
+        .transpose()
+}
+
+pub(super) fn request(
+    connection: &Connection,
+    id: &TaskId,
+    owner: KeyHash,
+) -> Result<Option<Request>, StoreError> {
+    let row = connection
+        .prepare_cached("SELECT question, stream, audio_facts FROM tasks WHERE id = ?1 AND owner = ?2")?
+        .query_row(params![id.as_str(), owner.as_bytes()], |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?))
+        })
+        .optional()?;
+    let Some((question, stream, facts)) = row else { return Ok(None) };
+    Ok(Some(Request {
+        question: parse(id.as_str(), &question)?,
+        stream,
+        audio: facts.map(|facts| parse(id.as_str(), &facts)).transpose()?,
+    }))
+}
+pub(super) fn stream(
+    connection: &Connection,
+    id: &TaskId,
+    owner: KeyHash,
+) -> Result<Option<StoredStream>, StoreError> {
+    let row = connection
+        .prepare_cached(
+            "SELECT chunks, ended_ms, progress, completion, failure, state, chunks_sum FROM tasks
+             WHERE id = ?1 AND owner = ?2 AND chunks IS NOT NULL AND ended_ms IS NOT NULL",
+        )?
+        .query_row(params![id.as_str(), owner.as_bytes()], |row| {
+            let count = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX);
+            let chunks = Chunks { count, sum: row.get(6)? };
+            let state = state(id.as_str(), row.get(5)?, row.get(2)?, row.get(3)?, row.get(4)?);
+            Ok((chunks, row.get(1)?, state))
+        })
+        .optional()?;
+    row.map(|(chunks, ended, state)| Ok(StoredStream { chunks, state: state?, ended })).transpose()
+}
+
+pub(super) fn submitted(
+    connection: &Connection,
+    owner: KeyHash,
+    key: IdempotencyKey,
+    created_after: Timestamp,
+) -> Result<Option<(TaskId, Idempotency)>, StoreError> {
+    let row = connection
+        .prepare_cached(
+            "SELECT task, fingerprint FROM idempotency WHERE owner = ?1 AND key = ?2 AND created_ms >= ?3",
+        )?
+        .query_row(params![owner.as_bytes(), key.as_str(), created_after], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
+        })
+        .optional()?;
+    let Some((task, fingerprint)) = row else { return Ok(None) };
+    let fingerprint = Fingerprint::from_bytes(&fingerprint);
+    match (task.parse(), fingerprint) {
+        (Ok(task), Some(fingerprint)) => Ok(Some((task, Idempotency { key, fingerprint }))),
+        _ => Err(StoreError::Damaged(format!("the idempotency key of {task}"))),
+    }
+}
+
+/// Where the audio of a task is that has not ended.
+pub(super) fn audio_of(connection: &Connection, id: &TaskId) -> Result<AtRest, StoreError> {
+    let found = connection
+        .prepare_cached("SELECT range, audio_sum FROM tasks WHERE id = ?1 AND ended_ms IS NULL")?
+        .query_row([id.as_str()], |row| Ok(AtRest { range: row.get(0)?, sum: row.get(1)? }))
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}

@@ -1,0 +1,79 @@
+//! The tasks that earlier processes did not end.
+
+use rusqlite::{Connection, Row, params};
+
+use super::rows::parse;
+use crate::keys::KeyHash;
+use crate::store::journal::Journals;
+use crate::store::{StoreError, Unfinished};
+use crate::task::id::TaskId;
+use crate::task::recovery::Remains;
+use crate::task::timeline::Timeline;
+use crate::task::{Task, Timestamp};
+
+/// Unfinished tasks that are read in one go.
+const MOST_UNFINISHED: i64 = 256;
+
+pub(super) fn unfinished(
+    connection: &Connection,
+    journals: &Journals,
+    after: Option<(Timestamp, TaskId)>,
+) -> Result<Vec<Unfinished>, StoreError> {
+    let mut last = after.map_or((Timestamp(0), String::new()), |(at, id)| (at, id.to_string()));
+    let mut statement = connection.prepare_cached(
+        "SELECT id, owner, created_ms, stream, question, audio, runs, published, leashed, progress, timeline,
+         trace FROM tasks WHERE ended_ms IS NULL AND (created_ms, id) > (?1, ?2)
+         ORDER BY created_ms, id LIMIT ?3",
+    )?;
+    loop {
+        let mut rows = statement.query(params![last.0, last.1, MOST_UNFINISHED])?;
+        let (mut tasks, mut are_there_more) = (Vec::new(), false);
+        while let Some(row) = rows.next()? {
+            are_there_more = true;
+            last = (row.get(2)?, row.get(0)?);
+            // One that is damaged must not keep the others from running.
+            match unfinished_task(row, journals) {
+                Ok(task) => tasks.push(task),
+                Err(err) => tracing::error!(%err, "an unfinished task cannot be read and stays where it is"),
+            }
+        }
+        // Nothing at all would say that there are no more, where there are only damaged ones.
+        if !tasks.is_empty() || !are_there_more {
+            return Ok(tasks);
+        }
+    }
+}
+
+fn unfinished_task(row: &Row<'_>, journals: &Journals) -> Result<Unfinished, StoreError> {
+    let text: String = row.get(0)?;
+    let wrong = |what: &str| StoreError::Damaged(format!("{text}: {what}"));
+    let id: TaskId = text.parse().map_err(|_| wrong("no task id"))?;
+    let owner: Vec<u8> = row.get(1)?;
+    let created = row.get(2)?;
+    let question: String = row.get(4)?;
+    let audio: Option<String> = row.get(5)?;
+    let published: bool = row.get(7)?;
+    let timeline: Option<String> = row.get(10)?;
+    let trace: Option<String> = row.get(11)?;
+    Ok(Unfinished {
+        audio: audio.map(|audio| parse(&text, &audio)).transpose()?,
+        remains: Remains {
+            runs: row.get(6)?,
+            published: published || journals.exists(&id),
+            leashed: row.get(8)?,
+        },
+        progress: row.get(9)?,
+        timeline: match timeline {
+            Some(timeline) => parse(&text, &timeline)?,
+            None => Timeline::begun(created),
+        },
+        task: Task {
+            owner: KeyHash::from_bytes(&owner).ok_or_else(|| wrong("no owner"))?,
+            created,
+            stream: row.get(3)?,
+            question: parse(&text, &question)?,
+            trace: trace.map(|trace| parse(&text, &trace)).transpose()?,
+            id,
+        },
+    })
+}

@@ -1,0 +1,123 @@
+//! What the store records about tasks, and what it tells of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::audio::facts::AudioFacts;
+use crate::audio::source::KeptAudio;
+use crate::error::Failure;
+use crate::task::Task;
+use crate::task::cold_log::EndedStream;
+use crate::task::idempotency::Idempotency;
+use crate::task::recovery::Remains;
+use crate::task::timeline::Timeline;
+
+/// A task to be accepted, as it is recorded.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// The task.
+    pub task: Arc<Task>,
+    /// Where its audio will be found.
+    pub audio: KeptAudio,
+    /// What is told about it.
+    pub audio_facts: AudioFacts,
+    /// Does it run as soon as it is recorded? That is its first run then.
+    pub runs: bool,
+    /// Is it for a caller who waits, and whom nobody can stand in for?
+    pub leashed: bool,
+    /// What happened to it so far.
+    pub timeline: Timeline,
+    /// The key under which a repeat of this submit finds it.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What became of a new record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is durable.
+    Durable,
+    /// Another submit with the same `Idempotency-Key` came first.
+    KeyTaken,
+}
+
+/// How a task ended, for the store.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// The outcome.
+    pub result: EndResult,
+    /// When what happened.
+    pub timeline: Timeline,
+    /// The chunks that were published before the end, of a task with a stream.
+    pub chunks: Option<Chunks>,
+}
+
+/// What the record of a task says about the chunks in its journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunks {
+    /// How many there are.
+    pub count: usize,
+    /// The CRC-32 of their frames.
+    pub sum: u32,
+}
+
+impl Chunks {
+    /// Of these frames.
+    pub fn of<'a>(frames: impl Iterator<Item = &'a Bytes>) -> Self {
+        let (mut count, mut sum) = (0, crc32fast::Hasher::new());
+        for frame in frames {
+            count += 1;
+            sum.update(frame);
+        }
+        Self { count, sum: sum.finalize() }
+    }
+}
+
+/// With what a task ended.
+#[derive(Debug, Clone)]
+pub enum EndResult {
+    /// With this ChatCompletion.
+    Completed(Arc<RawValue>),
+    /// With this failure, at this progress.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// How far it had come, 0 to 99.
+        progress: u8,
+    },
+}
+
+/// A task that an earlier process did not end.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// The task.
+    pub task: Task,
+    /// Where its audio is; `None` in records of the first version, which kept none.
+    pub audio: Option<KeptAudio>,
+    /// What decides whether it runs again.
+    pub remains: Remains,
+    /// How far it had come.
+    pub progress: u8,
+    /// What happened to it.
+    pub timeline: Timeline,
+}
+
+/// The stream of an ended task, read from its journal.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// Its chunks and its end.
+    pub stream: EndedStream,
+    /// How long it is kept from now on.
+    pub left: Duration,
+}
+
+/// What was asked for, where its results have no more bytes than the caller has room for.
+#[derive(Debug)]
+pub enum Weighed<T> {
+    /// It is here.
+    Light(T),
+    /// It was not read: its results have so many bytes.
+    Heavy(usize),
+}

@@ -1,0 +1,111 @@
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::audio::facts::AudioFacts;
+use crate::audio::source::KeptAudio;
+use crate::metrics::Metrics;
+use crate::store::place::make_database;
+use crate::store::{Acceptance, NewRecord, StoreError, sqlite};
+use crate::task::submission::Question;
+use crate::task::timeline::Timeline;
+use crate::task::{Task, Timestamp};
+
+/// Opens the files beside the database of a new data directory.
+fn files(data_dir: &TempDir) -> Files {
+    let data_dir = data_dir.path();
+    let spool = Spool::open(data_dir, 1, true, |_| Ok(true)).unwrap();
+    let metrics = Metrics::new(std::iter::empty()).unwrap().store;
+    let journals = Journals::open(data_dir, false, metrics, Health::new(data_dir), |_| Ok(true)).unwrap();
+    Files { segments: Segments::open(spool.clone(), &[]).unwrap(), spool, journals, withdrawn: Vec::new() }
+}
+
+fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, StoreError>>) {
+    let created = Timestamp::now();
+    let question = Question {
+        model: "m".into(),
+        prompt: "p".repeat(prompt),
+        system_prompt: None,
+        max_tokens: None,
+        temperature: None,
+        reasoning: false,
+    };
+    let id = TaskId::generate(created.seconds());
+    let owner = crate::keys::KeyHash::of("sk-owner");
+    let record = Box::new(NewRecord {
+        task: Arc::new(Task { id: id.clone(), owner, created, stream: false, question, trace: None }),
+        audio: KeptAudio::Url("https://example.com/a.wav".parse().unwrap()),
+        audio_facts: AudioFacts::Url { url: "https://example.com/a.wav".into(), sound: None },
+        runs: false,
+        leashed: false,
+        timeline: Timeline::begun(created),
+        idempotency: None,
+    });
+    let (reply, answer) = oneshot::channel();
+    (id, Write::Accept { record, audio: Shared::Nothing, keys_before: created, reply }, answer)
+}
+
+#[test]
+fn a_task_whose_caller_has_given_up_is_withdrawn() {
+    let data_dir = tempfile::tempdir().unwrap();
+    drop(make_database(data_dir.path()).unwrap());
+    let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
+    let mut files = files(&data_dir);
+    let health = Health::new(data_dir.path());
+    let (id, write, answer) = write(10);
+    let (answers, fate) = commit_together(&mut connection, std::iter::once(write), &[], &health);
+    drop(answer);
+    let fate = fate.map(drop);
+    answers.into_iter().for_each(|answer| answer(fate.clone(), &mut files));
+    assert!(sqlite::is_unfinished(&connection, &id).unwrap());
+    let withdrawn = std::mem::take(&mut files.withdrawn);
+    let probe = std::iter::once(Write::Probe);
+    commit_together(&mut connection, probe, &withdrawn, &health).1.unwrap();
+    assert!(!sqlite::is_unfinished(&connection, &id).unwrap());
+}
+
+#[test]
+fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else() {
+    let data_dir = tempfile::tempdir().unwrap();
+    drop(make_database(data_dir.path()).unwrap());
+    let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
+    let mut files = files(&data_dir);
+    let health = Health::new(data_dir.path());
+    let mut commit_all = |connection: &mut Connection, writes: Vec<Write>| {
+        let (answers, fate) = commit_together(connection, writes.into_iter(), &[], &health);
+        let fate = fate.map(drop);
+        answers.into_iter().for_each(|answer| answer(fate.clone(), &mut files));
+    };
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let limit = |connection: &Connection, more: i64| {
+        connection.query_row(&format!("PRAGMA max_page_count = {}", pages + more), [], |_| Ok(())).unwrap();
+    };
+    limit(&connection, 10);
+    let (tasks, mut refused): (Vec<_>, usize) = ([10, 1 << 20, 10, 10].map(write).into(), 0);
+    let mut answers = Vec::new();
+    let mut writes = Vec::new();
+    for (id, write, answer) in tasks {
+        writes.push(write);
+        answers.push((id, answer));
+    }
+    commit_all(&mut connection, writes);
+    for (id, mut answer) in answers {
+        let stands = match answer.try_recv().unwrap() {
+            Ok(_) => true,
+            Err(err) => {
+                assert!(matches!(err, StoreError::Full(_)), "{err}");
+                refused += 1;
+                false
+            }
+        };
+        assert_eq!(sqlite::is_unfinished(&connection, &id).unwrap(), stands, "{id}");
+    }
+    assert!(refused > 0);
+    // With room again, all goes on.
+    limit(&connection, 10_000);
+    let (id, again, mut answer) = write(1 << 20);
+    commit_all(&mut connection, vec![again]);
+    assert!(answer.try_recv().unwrap().is_ok() && sqlite::is_unfinished(&connection, &id).unwrap());
+}

@@ -230,6 +230,8 @@ async fn sweep(store: Store, retention: Retention) {
             Ok(0) => {}
             Ok(tasks) => tracing::debug!(tasks, "expired tasks deleted"),
             Err(StoreError::Stopped) => return,
+            // The store's health tells the operator once.
+            Err(StoreError::Full(_) | StoreError::Unavailable(_)) => {}
             Err(err) => tracing::error!(%err, "expired tasks cannot be deleted"),
         }
     }

@@ -19,6 +19,8 @@ pub(super) struct KeyFollower {
     configured: Vec<KeyRecord>,
     version: i64,
     newest: watch::Sender<Arc<Keyring>>,
+    /// Could the table not be read the last time?
+    in_trouble: bool,
 }
 
 impl KeyFollower {
@@ -26,7 +28,7 @@ impl KeyFollower {
     pub(super) async fn open(store: &Store, configured: Vec<KeyRecord>) -> Result<(Keys, Self), StoreError> {
         let (version, records) = store.keys().await?;
         let (newest, keys) = Keys::new(Keyring::new(configured.iter().cloned().chain(records)));
-        Ok((keys, Self { store: store.clone(), configured, version, newest }))
+        Ok((keys, Self { store: store.clone(), configured, version, newest, in_trouble: false }))
     }
 
     /// Follows the table until the store has stopped. What goes on in the name of a key that is revoked ends, and so do
@@ -35,7 +37,9 @@ impl KeyFollower {
         let mut ticks = tokio::time::interval(KEYS_POLL);
         loop {
             ticks.tick().await;
-            match self.reread().await {
+            let read = self.reread().await;
+            self.note(&read);
+            match read {
                 Ok(None) => {}
                 Ok(Some(records)) => {
                     if self.publish(records) {
@@ -43,9 +47,21 @@ impl KeyFollower {
                     }
                 }
                 Err(StoreError::Stopped) => return,
-                Err(err) => tracing::error!(%err, "the API keys cannot be read"),
+                Err(_) => {}
             }
         }
+    }
+
+    /// Tells the operator when a trouble with the table begins, and when it is over. Nothing is told in between.
+    fn note<T>(&mut self, read: &Result<T, StoreError>) {
+        match read {
+            Ok(_) if self.in_trouble => tracing::info!("the API keys can be read again"),
+            Err(err) if !self.in_trouble => {
+                tracing::error!(%err, "the API keys cannot be read and stay as they were");
+            }
+            _ => {}
+        }
+        self.in_trouble = read.is_err();
     }
 
     async fn reread(&mut self) -> Result<Option<Vec<KeyRecord>>, StoreError> {

@@ -55,10 +55,14 @@ pub enum StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(err: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Cause;
         match err.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full(err.to_string()),
-            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-                Self::Corrupt(err.to_string())
+            Some(Cause::DiskFull) => Self::Full(err.to_string()),
+            Some(Cause::DatabaseCorrupt | Cause::NotADatabase) => Self::Corrupt(err.to_string()),
+            // A statement that was right is wrong where a table is missing.
+            Some(Cause::Unknown) => Self::Corrupt(err.to_string()),
+            Some(Cause::SystemIoFailure) if is_of_reading(&err) => {
+                Self::Corrupt(format!("it cannot be read: {err}"))
             }
             _ => Self::Database(err),
         }
@@ -66,7 +70,7 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl StoreError {
-    /// Names the place and the way out, where the database of this directory is damaged or cannot be opened on a full
+    /// Names the place and the way out where the database of this directory is damaged or cannot be opened on a full
     /// disk.
     pub(super) fn at(self, data_dir: &Path) -> Self {
         match self {
@@ -74,6 +78,10 @@ impl StoreError {
             Self::Full(what) => Self::Full(format!(
                 "{what}; make room on the disk of {} and start the server again",
                 data_dir.display()
+            )),
+            Self::Database(err) => Self::Unavailable(format!(
+                "{}: {err}; see that the disk works and that this user may write to it, then try again",
+                sqlite::database(data_dir).display()
             )),
             err => err,
         }
@@ -89,30 +97,14 @@ impl StoreError {
              that end in -wal and -shm"
         ))
     }
+}
 
-    /// Would anything else that is asked of the store fail, too?
-    pub(super) fn is_of_the_whole_store(&self) -> bool {
-        use rusqlite::ErrorCode as Cause;
-        match self {
-            Self::Corrupt(_)
-            | Self::Unavailable(_)
-            | Self::Commit(_)
-            | Self::Directory { .. }
-            | Self::Stopped => true,
-            Self::Database(err) => matches!(
-                err.sqlite_error_code(),
-                Some(
-                    Cause::DatabaseBusy
-                        | Cause::DatabaseLocked
-                        | Cause::SystemIoFailure
-                        | Cause::CannotOpen
-                        | Cause::ReadOnly
-                        | Cause::PermissionDenied
-                )
-            ),
-            Self::Full(_) | Self::Taken(_) | Self::Newer(_) | Self::Damaged(_) => false,
-        }
-    }
+/// Returns true if a page could not be read, or only a part of it.
+fn is_of_reading(err: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ};
+    err.sqlite_error().is_some_and(|err| {
+        [SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ, SQLITE_IOERR_CORRUPTFS].contains(&err.extended_code)
+    })
 }
 
 impl From<StoreError> for Failure {
@@ -128,12 +120,70 @@ impl From<StoreError> for Failure {
                 "The service has no room for more audio; try again when other tasks have ended",
             )
             .with_retry_after(FULL_RETRY),
-            err if err.is_of_the_whole_store() => Self::new(
+            StoreError::Damaged(_) => Self::new(
                 ErrorCode::StorageUnavailable,
-                "The service cannot use its disk at the moment; nothing was done, try again later",
+                "What the service has stored for this request is damaged on its disk; report the request id to the \
+                 operator",
+            )
+            .with_retryable(false),
+            StoreError::Database(_)
+            | StoreError::Directory { .. }
+            | StoreError::Taken(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Unavailable(_)
+            | StoreError::Newer(_)
+            | StoreError::Commit(_)
+            | StoreError::Stopped => Self::new(
+                ErrorCode::StorageUnavailable,
+                "The service cannot use its disk at the moment; try again later",
             )
             .with_retry_after(UNAVAILABLE_RETRY),
-            _ => Self::internal(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn no_error_of_the_store_is_an_internal_error() {
+        let sqlite = |code| StoreError::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        let io = std::io::Error::other("broken");
+        let errors = [
+            sqlite(ffi::SQLITE_BUSY),
+            sqlite(ffi::SQLITE_NOMEM),
+            sqlite(ffi::SQLITE_ERROR),
+            sqlite(ffi::SQLITE_CORRUPT),
+            sqlite(ffi::SQLITE_NOTADB),
+            sqlite(ffi::SQLITE_IOERR_SHORT_READ),
+            sqlite(ffi::SQLITE_IOERR_WRITE),
+            rusqlite::Error::QueryReturnedNoRows.into(),
+            StoreError::Directory { path: "d".into(), source: io },
+            StoreError::Damaged("t".into()),
+            StoreError::Commit("c".into()),
+            StoreError::Stopped,
+        ];
+        for err in errors {
+            let said = err.to_string();
+            let failure = Failure::from(err);
+            assert_eq!(failure.code, ErrorCode::StorageUnavailable, "{said}");
+            assert!(failure.message.contains("; "), "it says what to do: {}", failure.message);
+        }
+        assert_eq!(Failure::from(sqlite(ffi::SQLITE_FULL)).code, ErrorCode::StorageFull);
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_read_is_damage() {
+        for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ, ffi::SQLITE_ERROR] {
+            let err = StoreError::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+            let StoreError::Corrupt(said) = err.at(Path::new("/data")) else { panic!("{code}") };
+            assert!(
+                said.starts_with("/data/hearken.sqlite is damaged (") && said.contains("backup"),
+                "{said}"
+            );
         }
     }
 }

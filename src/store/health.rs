@@ -98,10 +98,22 @@ impl Health {
         self.change(trouble);
     }
 
-    /// Takes note of damage that a reader or the writer has met in the database.
-    pub(super) fn notice<T>(&self, result: &Result<T, StoreError>) {
-        if let Err(StoreError::Corrupt(text)) = result {
-            self.damaged(text);
+    /// Takes note of what a reader has met in the database, and returns it with the file's name and the way out. Damage is
+    /// final. Any other fault of the disk lasts until the next transaction succeeds.
+    pub(super) fn notice(&self, err: StoreError) -> StoreError {
+        use rusqlite::ErrorCode as Cause;
+        match err {
+            StoreError::Corrupt(what) => {
+                self.damaged(&what);
+                StoreError::corrupt(&self.0.data_dir, &what)
+            }
+            StoreError::Database(err) => {
+                if let Some(Cause::SystemIoFailure | Cause::CannotOpen) = err.sqlite_error_code() {
+                    self.alarm(Trouble::Unusable(format!("the database cannot be read: {err}")));
+                }
+                StoreError::Database(err)
+            }
+            err => err,
         }
     }
 
@@ -113,6 +125,16 @@ impl Health {
     /// Takes note of damage in the database.
     pub(super) fn damaged(&self, what: &str) {
         self.change(Some(Trouble::Damaged(StoreError::corrupt(&self.0.data_dir, what).to_string())));
+    }
+
+    /// Takes note of why nothing is to be read or written.
+    pub(super) fn alarm(&self, trouble: Trouble) {
+        self.change(Some(trouble));
+    }
+
+    /// Returns the damage that was met. From then on nothing is read from the database and nothing written to it.
+    pub(super) fn damage(&self) -> Option<Trouble> {
+        self.0.trouble.borrow().clone().filter(|trouble| matches!(trouble, Trouble::Damaged(_)))
     }
 
     fn change(&self, trouble: Option<Trouble>) {

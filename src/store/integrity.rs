@@ -40,8 +40,13 @@ pub(super) fn check(data_dir: &Path, connection: &Connection) -> Result<(), Stor
             tracing::debug!(ms = began.elapsed().as_millis() as u64, "the database is whole");
             Ok(())
         }
-        Ok(said) => Err(StoreError::Corrupt(said.lines().next().unwrap_or_default().to_owned())),
+        Ok(said) => Err(StoreError::Corrupt(finding(&said).to_owned())),
     }
+}
+
+/// The first thing that SQLite has found. A heading that names no more than the database stands before it.
+fn finding(said: &str) -> &str {
+    said.lines().find(|line| !line.starts_with("***")).unwrap_or("its pages are not in order")
 }
 
 /// Runs the check, and interrupts it when its time is over.
@@ -61,4 +66,19 @@ fn bounded(data_dir: &Path, connection: &Connection) -> Result<rusqlite::Result<
     // Before the connection is used again: an interrupt that comes late would meet something else.
     let _ = timer.join();
     Ok(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_finding_of_a_check_says_more_than_its_heading() {
+        assert_eq!(
+            finding("*** in database main ***\nTree 3 page 3: free space corruption"),
+            "Tree 3 page 3: free space corruption"
+        );
+        assert_eq!(finding("row 1 missing from index a"), "row 1 missing from index a");
+        assert_eq!(finding("*** in database main ***"), "its pages are not in order");
+    }
 }

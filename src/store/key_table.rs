@@ -1,6 +1,6 @@
 //! The table of API keys: read by the server, changed by the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
@@ -36,6 +36,7 @@ pub(super) fn keys(connection: &Connection) -> Result<Vec<KeyRecord>, StoreError
 #[derive(Debug)]
 pub struct KeyTable {
     connection: Connection,
+    data_dir: PathBuf,
 }
 
 impl KeyTable {
@@ -47,7 +48,7 @@ impl KeyTable {
         make_directory(data_dir)?;
         drop(make_database(data_dir)?);
         let connection = connect(data_dir, true).map_err(|err| err.at(data_dir))?;
-        Ok(Self { connection })
+        Ok(Self { connection, data_dir: data_dir.to_owned() })
     }
 
     /// Opens the keys of a data directory that was made before; `None` where there is none.
@@ -95,13 +96,20 @@ impl KeyTable {
     /// # Errors
     /// When the database refuses.
     pub fn list(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        keys(&self.connection)
+        keys(&self.connection).map_err(|err| err.at(&self.data_dir))
     }
 
     fn change(
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
     ) -> Result<bool, StoreError> {
+        self.try_change(change).map_err(|err| StoreError::from(err).at(&self.data_dir))
+    }
+
+    fn try_change(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
+    ) -> rusqlite::Result<bool> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let changed = change(&transaction)? > 0;
         if changed {

@@ -11,8 +11,10 @@
 //! The [health](health) of the store is known at any moment: what the last transaction said, and how long the present one
 //! has taken. While the store does not work, tasks are refused at once, and nothing waits for it without end. Before each
 //! transaction the [files](place) are compared with those that were opened, so that nothing is written where no next start
-//! would find it. At the start the whole database is [checked](integrity), and the number of its commits is compared with
-//! a [second record](tally). Audio and chunks are read with a checksum.
+//! would find it. Before and after it the [write-ahead log](write_ahead_log) is looked at, so that no commit is told that
+//! the log does not hold. Once damage was met, also by a reader, nothing more is read from the database or written to it.
+//! At the start the whole database is [checked](integrity), and the number of its commits is compared with a
+//! [second record](tally). Audio and chunks are read with a checksum.
 //!
 //! # Spool
 //!
@@ -36,6 +38,7 @@ mod sqlite;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod write_ahead_log;
 mod writer;
 
 use std::path::Path;
@@ -51,7 +54,7 @@ use crate::task::id::TaskId;
 
 use health::Health;
 use journal::Journals;
-use place::{Claim, Place};
+use place::{Claim, OpenFiles, Place};
 use reader::{Read, Readers};
 use spool::{Segments, Spool};
 use tally::Tally;
@@ -111,9 +114,10 @@ impl Store {
         metrics: StoreMetrics,
     ) -> Result<Self, StoreError> {
         sqlite::make_directory(data_dir)?;
-        let claim = Arc::new(Claim::take(data_dir)?);
+        let claim = Claim::take(data_dir)?;
         let connection = sqlite::connect(data_dir, config.sync)?;
         integrity::check(data_dir, &connection)?;
+        let open = Arc::new(OpenFiles::of(data_dir, claim)?);
         let tally = Tally::open(data_dir, &connection)?;
         let spool = Spool::open(data_dir, config.max_spool_bytes, config.sync, |id| {
             sqlite::is_unfinished(&connection, id)
@@ -125,10 +129,10 @@ impl Store {
         let segments = Segments::open(spool.clone(), &sqlite::unfinished_ranges(&connection)?)?;
         let files =
             Files { spool: spool.clone(), segments, journals: journals.clone(), withdrawn: Vec::new() };
-        let place = Place::of(data_dir, Arc::clone(&claim))?;
+        let place = Place::of(data_dir, Arc::clone(&open))?;
         let keeping = Keeping { place, health: health.clone(), tally, metrics };
         writer::start(data_dir, connection, files, keeping, write_queue)?;
-        let readers = Readers::start(data_dir, config.sync, &journals, &health, &claim)?;
+        let readers = Readers::start(data_dir, config.sync, &journals, &health, &open)?;
         let replays = Arc::new(Semaphore::new(REPLAYS));
         Ok(Self { writes, readers, health, spool, journals, retention, refused: Arc::default(), replays })
     }

@@ -5,10 +5,15 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::StoreError;
-use super::sqlite::{database, file_error};
+use super::health::Trouble;
+use super::sqlite::{INDEX, LOG, beside, database, file_error};
+use super::write_ahead_log::{Look, WriteAheadLog};
 
+/// The index of the write-ahead log consists of regions of this many bytes, of which there is at least one.
+const INDEX_REGION: u64 = 32 << 10;
 /// What a database of SQLite begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -68,12 +73,54 @@ fn lock(data_dir: &Path, file: File) -> Result<File, StoreError> {
     }
 }
 
-/// The files of a data directory as they were opened.
+/// The files that a server opens beside SQLite. A process that closes one of them loses SQLite's locks on it. So all
+/// connections are closed before this is dropped.
+#[derive(Debug)]
+pub(super) struct OpenFiles {
+    index: File,
+    index_path: PathBuf,
+    /// The index never becomes shorter than this while there is a connection.
+    index_bytes: AtomicU64,
+    claim: Claim,
+}
+
+impl OpenFiles {
+    /// Opens the index of the write-ahead log, which is there as soon as there is a connection.
+    pub(super) fn of(data_dir: &Path, claim: Claim) -> Result<Self, StoreError> {
+        let path = beside(data_dir, INDEX);
+        let index = File::open(&path).map_err(file_error(&path))?;
+        Ok(Self { index, index_path: path, index_bytes: AtomicU64::new(INDEX_REGION), claim })
+    }
+
+    /// Checks that the index was not cut short. SQLite maps it into memory, and the system ends a process that reads
+    /// behind the end of such a file. So nothing is asked of SQLite before this.
+    pub(super) fn judge_index(&self) -> Result<(), Trouble> {
+        let shown = self.index_path.display();
+        let bytes = self.index.metadata().map_err(|err| Trouble::Unusable(format!("{shown}: {err}")))?.len();
+        if bytes < self.index_bytes.fetch_max(bytes, Ordering::Relaxed) {
+            return Err(Trouble::Damaged(format!(
+                "{shown} was cut short while the server runs; stop the server and start it again: it makes the file anew \
+                 out of the write-ahead log, and nothing is lost"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Returns the index of the write-ahead log.
+    pub(super) fn index(&self) -> &File {
+        &self.index
+    }
+}
+
+/// The files of a data directory as they were opened, and what they must still hold.
 #[derive(Debug)]
 pub(super) struct Place {
-    claim: Arc<Claim>,
+    open: Arc<OpenFiles>,
     database: PathBuf,
     files: Vec<(PathBuf, Identity)>,
+    log: WriteAheadLog,
+    /// The database's file has at least this many bytes. Only this server makes it shorter, when its pages are in order.
+    least_bytes: u64,
 }
 
 /// Which file it is, whatever its name.
@@ -91,13 +138,9 @@ impl From<&Metadata> for Identity {
 
 impl Place {
     /// Takes note of the files of a data directory that is in use.
-    pub(super) fn of(data_dir: &Path, claim: Arc<Claim>) -> Result<Self, StoreError> {
-        let beside = |end: &str| {
-            let mut path = database(data_dir).into_os_string();
-            path.push(end);
-            PathBuf::from(path)
-        };
-        let paths = [data_dir.to_owned(), beside(""), beside("-wal"), beside("-shm")];
+    pub(super) fn of(data_dir: &Path, open: Arc<OpenFiles>) -> Result<Self, StoreError> {
+        let [log, index] = [LOG, INDEX].map(|end| beside(data_dir, end));
+        let paths = [data_dir.to_owned(), database(data_dir), log, index];
         let folders = ["spool", "frames"].map(|name| data_dir.join(name));
         let files = paths.into_iter().chain(folders).map(|path| {
             let metadata = path.metadata().map_err(file_error(&path))?;
@@ -105,12 +148,68 @@ impl Place {
             Ok((path, identity))
         });
         let files = files.collect::<Result<_, StoreError>>()?;
-        Ok(Self { claim, database: database(data_dir), files })
+        let log = WriteAheadLog::open(data_dir, Arc::clone(&open))?;
+        Ok(Self { open, database: database(data_dir), files, log, least_bytes: 0 })
     }
 
-    /// Are these files still where they were, so that what is written will be found at the next start? The error says
-    /// which one is not, and the way out.
-    pub(super) fn judge(&self) -> Result<(), String> {
+    /// Checks before a transaction that what it writes will be found at the next start: the files are where they were, and
+    /// hold what they held. The error names the file that is not as it was, and the way out.
+    pub(super) fn judge(&mut self) -> Result<(), Trouble> {
+        self.is_in_place().map_err(Trouble::Unusable)?;
+        self.open.judge_index()?;
+        // Without an index the transaction makes a new one out of the log.
+        self.look().map(|_| ())
+    }
+
+    /// Checks after a commit, before it is told, that the commit is in the files.
+    pub(super) fn holds_commit(&mut self) -> Result<(), Trouble> {
+        match self.look()? {
+            true => Ok(()),
+            false => Err(Trouble::Damaged(format!(
+                "{} was overwritten while the server runs; stop the server and start it again: it makes the file anew out \
+                 of the write-ahead log",
+                self.open.index_path.display()
+            ))),
+        }
+    }
+
+    /// Returns false if the write-ahead log cannot be judged because it has no index.
+    fn look(&mut self) -> Result<bool, Trouble> {
+        let database = self.database.display();
+        let overwritten = || {
+            Err(Trouble::Damaged(format!(
+                "{database} was cut short or overwritten while the server runs; stop the server, restore the data \
+                 directory from a backup and start the server again"
+            )))
+        };
+        let unreadable = |err: io::Error| Trouble::Unusable(format!("{database}: {err}"));
+        match self.open.claim.has_database() {
+            Ok(true) => {}
+            Ok(false) => return overwritten(),
+            Err(err) => return Err(unreadable(err)),
+        }
+        let log = self.log.path().display().to_string();
+        match self.log.look() {
+            Ok(Look::Whole(0)) => Ok(true),
+            Ok(Look::Whole(bytes)) => {
+                let there = self.open.claim.database.metadata().map_err(unreadable)?.len();
+                if there < bytes.min(self.least_bytes) {
+                    return overwritten();
+                }
+                self.least_bytes = there.min(bytes);
+                Ok(true)
+            }
+            Ok(Look::NoIndex) => Ok(false),
+            Ok(Look::Damaged) => Err(Trouble::Damaged(format!(
+                "{log} was cut short or overwritten while the server runs, and commits that stood are missing; stop the \
+                 server, restore the data directory from a backup and start the server again, or start it again with \
+                 what is left: it then says how many commits are lost"
+            ))),
+            Err(err) => Err(Trouble::Unusable(format!("{log}: {err}"))),
+        }
+    }
+
+    fn is_in_place(&self) -> Result<(), String> {
         for (path, known) in &self.files {
             let shown = path.display();
             let what = match path.metadata() {
@@ -124,15 +223,7 @@ impl Place {
                  restore the directory from a backup and start the server again"
             ));
         }
-        let database = self.database.display();
-        match self.claim.has_database() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(format!(
-                "{database} was overwritten while the server runs; stop the server, restore the file from a backup and \
-                 start the server again"
-            )),
-            Err(err) => Err(format!("{database}: {err}")),
-        }
+        Ok(())
     }
 }
 
@@ -159,25 +250,75 @@ mod tests {
         for folder in ["spool", "frames"] {
             std::fs::create_dir_all(data_dir.join(folder)).unwrap();
         }
-        let claim = Arc::new(Claim::take(&data_dir).unwrap());
+        let claim = Claim::take(&data_dir).unwrap();
         let _connection = sqlite::connect(&data_dir, true).unwrap();
-        let place = Place::of(&data_dir, Arc::clone(&claim)).unwrap();
+        let open = Arc::new(OpenFiles::of(&data_dir, claim).unwrap());
+        let mut place = Place::of(&data_dir, Arc::clone(&open)).unwrap();
         place.judge().unwrap();
         let away = parent.path().join("away");
         for name in ["", "hearken.sqlite", "hearken.sqlite-wal", "hearken.sqlite-shm", "spool", "frames"] {
             let path = if name.is_empty() { data_dir.clone() } else { data_dir.join(name) };
             std::fs::rename(&path, &away).unwrap();
-            let said = place.judge().unwrap_err();
+            let said = place.judge().unwrap_err().to_string();
             assert!(said.contains(&format!("{} was removed or moved", path.display())), "{said}");
             std::fs::write(&path, "").unwrap();
-            let said = place.judge().unwrap_err();
+            let said = place.judge().unwrap_err().to_string();
             assert!(said.contains(&format!("{} was replaced", path.display())) || name.is_empty(), "{said}");
             std::fs::remove_file(&path).unwrap();
             std::fs::rename(&away, &path).unwrap();
             place.judge().unwrap();
         }
-        claim.database.set_len(0).unwrap();
-        let said = place.judge().unwrap_err();
-        assert!(said.contains("hearken.sqlite was overwritten"), "{said}");
+        open.claim.database.set_len(0).unwrap();
+        assert_is_overwritten(place.judge());
+    }
+
+    #[test]
+    fn an_index_that_is_cut_short_is_found_without_a_look_into_it() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let claim = Claim::take(data_dir.path()).unwrap();
+        let _connection = sqlite::connect(data_dir.path(), true).unwrap();
+        let open = OpenFiles::of(data_dir.path(), claim).unwrap();
+        open.judge_index().unwrap();
+        let index = File::options().write(true).open(&open.index_path).unwrap();
+        for bytes in [INDEX_REGION * 2, INDEX_REGION, 0] {
+            index.set_len(bytes).unwrap();
+            let judged = open.judge_index();
+            assert_eq!(judged.is_ok(), bytes > INDEX_REGION, "{judged:?}");
+        }
+        // Closing the connection must not read it, either.
+        index.set_len(INDEX_REGION).unwrap();
+    }
+
+    fn assert_is_overwritten(judged: Result<(), Trouble>) {
+        let Err(Trouble::Damaged(said)) = judged else { panic!("{judged:?}") };
+        assert!(said.contains("hearken.sqlite was cut short or overwritten"), "{said}");
+    }
+
+    #[test]
+    fn a_database_that_is_cut_short_in_place_is_damaged_and_a_vacuum_is_not() {
+        let data_dir = tempfile::tempdir().unwrap();
+        for folder in ["spool", "frames"] {
+            std::fs::create_dir_all(data_dir.path().join(folder)).unwrap();
+        }
+        let claim = Claim::take(data_dir.path()).unwrap();
+        let connection = sqlite::connect(data_dir.path(), true).unwrap();
+        let open = Arc::new(OpenFiles::of(data_dir.path(), claim).unwrap());
+        let mut place = Place::of(data_dir.path(), Arc::clone(&open)).unwrap();
+        let run = |sql: &str| connection.execute_batch(sql).unwrap();
+        let bytes = || open.claim.database.metadata().unwrap().len();
+        run("CREATE TABLE large (content BLOB); INSERT INTO large VALUES (zeroblob(1000000));
+             PRAGMA wal_checkpoint(PASSIVE);");
+        place.judge().unwrap();
+        let large = bytes();
+        assert!(large > 1_000_000);
+        run("DROP TABLE large");
+        let mut vacuum = connection.prepare("PRAGMA incremental_vacuum").unwrap();
+        let mut steps = vacuum.raw_query();
+        while steps.next().unwrap().is_some() {}
+        run("PRAGMA wal_checkpoint(FULL)");
+        place.judge().unwrap();
+        assert!(bytes() < large / 2);
+        open.claim.database.set_len(bytes() - 4096).unwrap();
+        assert_is_overwritten(place.judge());
     }
 }

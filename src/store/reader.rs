@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use super::health::Health;
 use super::journal::Journals;
 use super::key_table::{keys, keys_version};
-use super::place::Claim;
+use super::place::OpenFiles;
 use super::spool::AtRest;
-use super::sqlite::{self, file_error};
+use super::sqlite::{self, file_error, leave_as_is};
 use super::{Chunks, Reply, StoreError, Unfinished, Weighed};
 use crate::keys::{KeyHash, KeyRecord};
 use crate::task::Timestamp;
@@ -102,13 +102,13 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Starts the readers of a data directory, which is claimed until they have stopped.
+    /// Starts the readers of a data directory, whose files stay open until they have stopped.
     pub(super) fn start(
         data_dir: &Path,
         sync: bool,
         journals: &Journals,
         health: &Health,
-        claim: &Arc<Claim>,
+        files: &Arc<OpenFiles>,
     ) -> Result<Self, StoreError> {
         let start = || {
             let (queue, reads) = mpsc::channel(QUEUE);
@@ -118,7 +118,7 @@ impl Readers {
                     connection: sqlite::connect(data_dir, sync)?,
                     journals: journals.clone(),
                     health: health.clone(),
-                    _claim: Arc::clone(claim),
+                    files: Arc::clone(files),
                 };
                 let reads = Arc::clone(&reads);
                 std::thread::Builder::new()
@@ -126,6 +126,9 @@ impl Readers {
                     .spawn(move || {
                         while let Some(read) = next(&reads) {
                             reader.answer(read);
+                        }
+                        if reader.health.damage().is_some() {
+                            leave_as_is(&reader.connection);
                         }
                     })
                     .map_err(file_error(data_dir))?;
@@ -151,12 +154,12 @@ fn next(reads: &Mutex<mpsc::Receiver<Read>>) -> Option<Read> {
     reads.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()
 }
 
-/// One thread's means. The connection comes first, so that it is closed before the claim is given up.
+/// One thread's means. The connection comes first, so that it is closed before the other files.
 struct Reader {
     connection: Connection,
     journals: Journals,
     health: Health,
-    _claim: Arc<Claim>,
+    files: Arc<OpenFiles>,
 }
 
 impl Reader {
@@ -190,8 +193,14 @@ impl Reader {
         if reply.is_closed() {
             return;
         }
-        let result = read();
-        self.health.notice(&result);
+        // What a damaged database says may be false: that there is no such task, for example.
+        let result = match self.health.damage().map_or_else(|| self.files.judge_index(), Err) {
+            Ok(()) => read().map_err(|err| self.health.notice(err)),
+            Err(trouble) => {
+                self.health.alarm(trouble.clone());
+                Err(trouble.into())
+            }
+        };
         let _ = reply.send(result);
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use serde::Serialize;
@@ -186,6 +187,25 @@ pub(super) fn make_directory(data_dir: &Path) -> Result<(), StoreError> {
 /// Where the database of a data directory is.
 pub(super) fn database(data_dir: &Path) -> PathBuf {
     data_dir.join("hearken.sqlite")
+}
+
+/// What the names of the write-ahead log and of its index end in.
+pub(super) const LOG: &str = "-wal";
+pub(super) const INDEX: &str = "-shm";
+
+/// Where a file is that SQLite keeps beside the database.
+pub(super) fn beside(data_dir: &Path, end: &str) -> PathBuf {
+    let mut path = database(data_dir).into_os_string();
+    path.push(end);
+    path.into()
+}
+
+/// Leaves the database's file as it is when this connection closes. The last connection that closes would copy the
+/// write-ahead log into it, also one whose frames were overwritten with zeros.
+pub(super) fn leave_as_is(connection: &Connection) {
+    if let Err(err) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+        tracing::warn!(%err, "the write-ahead log of a damaged database may be copied into it");
+    }
 }
 
 /// Opens the database of a data directory, whose file was [made](super::place::make_database); makes and migrates its

@@ -18,6 +18,8 @@ use super::sqlite::{database, file_error};
 pub(super) struct Tally {
     file: File,
     path: PathBuf,
+    /// The number of the last commit.
+    last: i64,
     /// Has the operator been told that the file cannot be written?
     is_told: bool,
 }
@@ -34,7 +36,7 @@ impl Tally {
             .mode(0o600)
             .open(&path)
             .map_err(file_error(&path))?;
-        let mut tally = Self { file, path, is_told: false };
+        let mut tally = Self { file, path, last: 0, is_told: false };
         let there: i64 = connection.query_row("SELECT count FROM commits", [], |row| row.get(0))?;
         let lost = tally.read()?.map_or(0, |known| known.saturating_sub(there));
         if lost > 0 {
@@ -66,8 +68,14 @@ impl Tally {
         }
     }
 
+    /// Returns the number of the last commit.
+    pub(super) fn last(&self) -> i64 {
+        self.last
+    }
+
     /// Writes the number of the last commit. It always takes the same place on the disk, also on one that is full.
     pub(super) fn write(&mut self, commits: i64) {
+        self.last = commits;
         match self.file.write_all_at(&encode(commits), 0) {
             Ok(()) => self.is_told = false,
             Err(err) if !self.is_told => {

@@ -17,7 +17,7 @@ use super::health::{Health, Trouble};
 use super::journal::Journals;
 use super::place::Place;
 use super::spool::{Segments, Spool};
-use super::sqlite::file_error;
+use super::sqlite::{file_error, leave_as_is};
 use super::tally::{self, Tally};
 use crate::keys::KeyHash;
 use crate::metrics::StoreMetrics;
@@ -54,6 +54,23 @@ pub(super) struct Keeping {
     pub(super) tally: Tally,
     pub(super) metrics: StoreMetrics,
 }
+impl Keeping {
+    /// Returns why a transaction is not to be begun.
+    fn judge(&mut self) -> Result<(), Undone> {
+        if let Some(damage) = self.health.damage() {
+            return Err(damage.into());
+        }
+        Ok(self.place.judge()?)
+    }
+
+    /// Returns why a commit is not to be told, although SQLite has made it.
+    fn holds_commit(&mut self) -> Result<(), Undone> {
+        self.place.holds_commit()?;
+        // A reader may have met damage meanwhile.
+        self.health.damage().map_or(Ok(()), |damage| Err(damage.into()))
+    }
+}
+
 /// Starts the writer; it stops when its queue closes, and lets go of the data directory then.
 pub(super) fn start(
     data_dir: &Path,
@@ -73,34 +90,35 @@ pub(super) fn start(
                 is_disk_low = files.spool.is_disk_low();
             }
             let withdrawn = std::mem::take(&mut files.withdrawn);
-            let (answers, fate) = match keeping.place.judge() {
+            let (answers, fate) = match keeping.judge() {
                 Ok(()) => {
                     spool_together(&mut files.segments, &mut writes);
-                    commit_together(&mut connection, writes.drain(..), &withdrawn, &keeping.health)
+                    let last = keeping.tally.last();
+                    let (answers, fate) =
+                        commit_together(&mut connection, writes.drain(..), &withdrawn, &keeping.health, last);
+                    (answers, fate.and_then(|commits| keeping.holds_commit().map(|()| commits)))
                 }
-                Err(misplaced) => {
-                    (writes.drain(..).map(Write::skip).collect(), Err(Undone::Misplaced(misplaced)))
-                }
+                Err(trouble) => (writes.drain(..).map(Write::skip).collect(), Err(trouble)),
             };
             // Before a caller hears of it: one that was told of a commit finds it counted.
             keeping.metrics.committed(count, began.elapsed(), fate.is_ok());
             let fate = match fate {
                 Ok(commits) => {
                     keeping.tally.write(commits);
+                    keeping.health.end(is_disk_low.then(|| Trouble::Full("the disk is full".to_owned())));
                     Ok(())
                 }
                 Err(undone) => {
                     files.withdrawn = withdrawn;
-                    Err(undone)
+                    Err(undone.told(&keeping.health))
                 }
             };
-            keeping.health.end(match &fate {
-                Ok(()) => is_disk_low.then(|| Trouble::Full("the disk is full".to_owned())),
-                Err(undone) => Some(undone.clone().into()),
-            });
             for answer in answers {
                 answer(fate.clone(), &mut files);
             }
+        }
+        if keeping.health.damage().is_some() {
+            leave_as_is(&connection);
         }
         // First: what locks the directory is closed after what uses it.
         drop(connection);
@@ -129,12 +147,14 @@ fn spool_together(segments: &mut Segments, writes: &mut [Write]) {
 }
 
 /// Runs writes in one transaction. One that fails by itself fails alone; when the transaction is undone, all
-/// are. Returns the answers, and with what they are to be given: the number of the commit, or why there is none.
+/// are. Returns the answers, and with what they are to be given: the number of the commit, or why there is none. The
+/// commit before had the number `last`.
 fn commit_together(
     connection: &mut Connection,
     writes: impl Iterator<Item = Write>,
     withdrawn: &[Withdrawn],
     health: &Health,
+    last: i64,
 ) -> (Vec<Answer>, Result<i64, Undone>) {
     let mut answers: Vec<Answer> = Vec::new();
     let fate = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
@@ -158,7 +178,7 @@ fn commit_together(
             }
             match undone {
                 Some(undone) => Err(undone),
-                None => commit(transaction).map_err(Undone::from),
+                None => commit(transaction, last),
             }
         }
         Err(err) => {
@@ -169,8 +189,11 @@ fn commit_together(
     (answers, fate)
 }
 
-fn commit(transaction: Transaction<'_>) -> rusqlite::Result<i64> {
+fn commit(transaction: Transaction<'_>, last: i64) -> Result<i64, Undone> {
     let number = tally::count(&transaction)?;
+    if number != last + 1 {
+        return Err(Undone::Corrupt(format!("it has {} commits of {last}", number - 1)));
+    }
     transaction.commit()?;
     Ok(number)
 }

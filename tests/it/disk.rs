@@ -219,6 +219,132 @@ fn a_database_that_is_removed_or_replaced_takes_no_tasks() {
     }
 }
 
+/// What damages a file in place: it stays the same file.
+type Damage = fn(&Path);
+
+fn empty(path: &Path) {
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
+}
+
+fn zero(path: &Path) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&vec![0; file.metadata().unwrap().len() as usize], 0).unwrap();
+}
+
+/// Cuts off the second half.
+fn halve(path: &Path) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+}
+
+#[test]
+fn damage_in_place_leaves_no_submit_acknowledged_and_lost() {
+    let upstream = FakeUpstream::gemini().say("a").start();
+    let damages: [(&str, Damage); 5] = [
+        ("hearken.sqlite", empty),
+        ("hearken.sqlite", zero),
+        ("hearken.sqlite-wal", empty),
+        ("hearken.sqlite-wal", zero),
+        ("hearken.sqlite-wal", halve),
+    ];
+    for (file, damage) in damages {
+        let hearken = Hearken::start(&upstream);
+        let ended = hearken.submit(json!({}));
+        hearken.wait(&ended);
+        let path = hearken.data_dir().join(file);
+        damage(&path);
+        // At once, before any probe: the transaction itself looks.
+        hearken.try_submit(json!({})).error(503, "storage_unavailable");
+        // By the writer or, where it has read just then, by the follower of the keys.
+        let told = hearken.log_line("the store takes no tasks until the server is started again");
+        assert!(told.contains(database(&hearken).to_str().unwrap()), "{told}");
+        until_unready(&hearken, "storage_unavailable");
+        // What a damaged database says may be false.
+        for path in ["/v1/tasks", "/v1/tasks?status=completed", &format!("/v1/tasks/{ended}")] {
+            let refused = in_time(path, || hearken.get(path));
+            let error = refused.error(503, "storage_unavailable");
+            assert!(error["message"].as_str().unwrap().contains("try again later"), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn no_end_is_told_after_damage_in_place() {
+    let damages: [(&str, Damage); 3] =
+        [("hearken.sqlite", empty), ("hearken.sqlite-wal", empty), ("hearken.sqlite-wal", zero)];
+    for (file, damage) in damages {
+        let upstream = FakeUpstream::gemini()
+            .hold()
+            .say("a")
+            .then()
+            .say("b")
+            .hold()
+            .say("c")
+            .then()
+            .say("d")
+            .hold()
+            .start();
+        let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
+        let client = hearken.client();
+        let readers = std::thread::scope(|scope| {
+            let blocking = scope.spawn(|| client.try_submit(json!({"sync": true})));
+            upstream.held(1);
+            let [streamed, cancelled] = ["b", "d"].map(|text| {
+                let id = hearken.submit(json!({"stream": true}));
+                let mut reader = hearken.stream(&id);
+                assert_eq!(content(&[reader.frame(), reader.frame()]), text);
+                (id, reader)
+            });
+            damage(&hearken.data_dir().join(file));
+            until_unready(&hearken, "storage_unavailable");
+            let (id, reader) = cancelled;
+            let refused = in_time("a cancel", || hearken.try_cancel(&id));
+            let error = refused.error(503, "storage_unavailable");
+            assert!(error["message"].as_str().unwrap().contains("repeat the cancel"), "{refused}");
+            upstream.closed(2);
+            (0..3).for_each(|_| upstream.release());
+            let reply = in_time("a blocking call", || blocking.join().unwrap());
+            reply.error(503, "storage_unavailable");
+            for id in [reply.header("x-task-id").unwrap(), &streamed.0, &id] {
+                assert_eq!(in_time("a query", || hearken.task(id))["status"], "processing", "{file}");
+            }
+            let (_, mut other) = streamed;
+            assert_eq!(other.frame().content(), "c", "what the upstream says is still shown");
+            [other, reader]
+        });
+        hearken.log_line("the API keys cannot be read");
+        assert_eq!(hearken.log().matches("the API keys cannot be read").count(), 1, "{}", hearken.log());
+        hearken.signal("TERM");
+        assert!(in_time("the end", || hearken.exit_status()).success());
+        for reader in readers {
+            reader.breaks_off();
+        }
+    }
+}
+
+#[test]
+fn an_index_that_is_damaged_in_place_loses_nothing() {
+    let upstream = FakeUpstream::gemini().say("a").start();
+    // An index that is overwritten is made anew at once, one that is cut short at the next start.
+    for damage in [zero as Damage, empty, halve] {
+        let mut hearken = Hearken::start(&upstream);
+        let mut ids = vec![hearken.submit(json!({}))];
+        hearken.wait(&ids[0]);
+        damage(&hearken.data_dir().join("hearken.sqlite-shm"));
+        for _ in 0..3 {
+            let reply = hearken.try_submit(json!({}));
+            match reply.status {
+                200 => ids.push(reply.json()["id"].as_str().unwrap().to_owned()),
+                _ => drop(reply.error(503, "storage_unavailable")),
+            }
+        }
+        hearken.crash();
+        for id in ids {
+            assert_eq!(hearken.wait(&id)["status"], "completed");
+        }
+    }
+}
+
 #[test]
 fn a_second_server_refuses_to_start_also_without_the_lock_file() {
     let upstream = FakeUpstream::gemini().say("a").start();
@@ -266,6 +392,7 @@ fn a_start_over_a_damaged_database_names_the_file_and_the_way_out() {
         let said = refusal(&hearken);
         assert!(said.contains(&format!("{} is damaged", path.display())), "{said}");
         assert!(said.contains("restore the file from a backup") && said.contains(".recover"), "{said}");
+        assert!(!said.contains("***"), "what was found is more than a heading: {said}");
     }
     std::fs::write(&path, whole).unwrap();
     hearken.start_again();

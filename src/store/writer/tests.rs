@@ -1,3 +1,5 @@
+//! Tests of what a transaction makes of the writes that share it.
+
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -55,14 +57,14 @@ fn a_task_whose_caller_has_given_up_is_withdrawn() {
     let mut files = files(&data_dir);
     let health = Health::new(data_dir.path());
     let (id, write, answer) = write(10);
-    let (answers, fate) = commit_together(&mut connection, std::iter::once(write), &[], &health);
+    let (answers, fate) = commit_together(&mut connection, std::iter::once(write), &[], &health, 0);
     drop(answer);
     let fate = fate.map(drop);
     answers.into_iter().for_each(|answer| answer(fate.clone(), &mut files));
     assert!(sqlite::is_unfinished(&connection, &id).unwrap());
     let withdrawn = std::mem::take(&mut files.withdrawn);
     let probe = std::iter::once(Write::Probe);
-    commit_together(&mut connection, probe, &withdrawn, &health).1.unwrap();
+    commit_together(&mut connection, probe, &withdrawn, &health, 1).1.unwrap();
     assert!(!sqlite::is_unfinished(&connection, &id).unwrap());
 }
 
@@ -73,9 +75,10 @@ fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else(
     let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
     let mut files = files(&data_dir);
     let health = Health::new(data_dir.path());
+    let mut last = 0;
     let mut commit_all = |connection: &mut Connection, writes: Vec<Write>| {
-        let (answers, fate) = commit_together(connection, writes.into_iter(), &[], &health);
-        let fate = fate.map(drop);
+        let (answers, fate) = commit_together(connection, writes.into_iter(), &[], &health, last);
+        let fate = fate.map(|commits| last = commits);
         answers.into_iter().for_each(|answer| answer(fate.clone(), &mut files));
     };
     let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
@@ -108,4 +111,17 @@ fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else(
     let (id, again, mut answer) = write(1 << 20);
     commit_all(&mut connection, vec![again]);
     assert!(answer.try_recv().unwrap().is_ok() && sqlite::is_unfinished(&connection, &id).unwrap());
+}
+
+#[test]
+fn a_database_that_lacks_a_commit_takes_no_other() {
+    let data_dir = tempfile::tempdir().unwrap();
+    drop(make_database(data_dir.path()).unwrap());
+    let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
+    let health = Health::new(data_dir.path());
+    let mut commit =
+        |last| commit_together(&mut connection, std::iter::once(Write::Probe), &[], &health, last).1;
+    assert_eq!(commit(0).unwrap(), 1);
+    assert!(matches!(commit(2), Err(Undone::Corrupt(_))));
+    assert_eq!(commit(1).unwrap(), 2);
 }

@@ -1,15 +1,15 @@
 //! Why a transaction does not stand.
 
 use crate::store::StoreError;
-use crate::store::health::Trouble;
+use crate::store::health::{Health, Trouble};
 
 /// Why nothing of a transaction stands.
 #[derive(Debug, Clone)]
 pub(super) enum Undone {
     Full(String),
     Corrupt(String),
-    /// It was not begun: the files are not those that were opened.
-    Misplaced(String),
+    /// It was not begun, or it is not told, because the store does not work.
+    Trouble(Trouble),
     Failed(String),
 }
 
@@ -34,18 +34,32 @@ impl From<Undone> for StoreError {
         match undone {
             Undone::Full(text) => Self::Full(text),
             Undone::Corrupt(text) => Self::Corrupt(text),
-            Undone::Misplaced(text) => Self::Unavailable(text),
+            Undone::Trouble(trouble) => trouble.into(),
             Undone::Failed(text) => Self::Commit(text),
         }
     }
 }
 
-impl From<Undone> for Trouble {
-    fn from(undone: Undone) -> Self {
-        match undone {
-            Undone::Full(text) => Self::Full(text),
-            Undone::Corrupt(text) => Self::Damaged(text),
-            Undone::Misplaced(text) | Undone::Failed(text) => Self::Unusable(text),
-        }
+impl From<Trouble> for Undone {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl Undone {
+    /// Tells the store's health why the transaction does not stand. Returns the same with the file's name and the way out.
+    pub(super) fn told(self, health: &Health) -> Self {
+        let trouble = match &self {
+            Self::Full(text) => Trouble::Full(text.clone()),
+            Self::Failed(text) => Trouble::Unusable(text.clone()),
+            Self::Trouble(trouble) => trouble.clone(),
+            Self::Corrupt(what) => {
+                health.damaged(what);
+                health.end(None);
+                return health.damage().map_or(self, Self::Trouble);
+            }
+        };
+        health.end(Some(trouble));
+        self
     }
 }

@@ -1,0 +1,304 @@
+//! The write-ahead log on the disk: whether it still holds what was committed.
+//!
+//! SQLite reads a log that it has written from its own index in shared memory. It does not notice that the log was cut
+//! short or overwritten in place: commits go on to succeed, and the next start finds none of them. So the writer looks at
+//! the log before each transaction, and again before it says that the transaction stands.
+//!
+//! The index and the log have documented formats (<https://www.sqlite.org/walformat.html> and
+//! <https://www.sqlite.org/fileformat2.html#walformat>). A look compares them: the index says how many frames the log has,
+//! its salts and its checksum so far. It costs a few reads of the page cache.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::StoreError;
+use super::place::OpenFiles;
+use super::sqlite::{LOG, beside, file_error};
+
+/// Bytes of the log's header.
+const HEADER: u64 = 32;
+/// Bytes of the header of each frame. A page of the database follows it.
+const FRAME_HEADER: u64 = 24;
+/// What the log begins with. The last bit says in which byte order its checksums were made.
+const MAGIC: u32 = 0x377f_0682;
+/// Bytes of one copy of the index's header, of which there are two.
+const INDEX_HEADER: usize = 48;
+/// What the index's header begins with.
+const INDEX_VERSION: u32 = 3_007_000;
+/// How often the log is looked at again while another process changes it, and the pause in between.
+const LOOKS: usize = 100;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The log of a database that is in use.
+#[derive(Debug)]
+pub(super) struct WriteAheadLog {
+    files: Arc<OpenFiles>,
+    file: File,
+    path: PathBuf,
+    /// The end of the log at the last look.
+    last: Option<End>,
+}
+
+/// Where the log ends, as its index says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct End {
+    /// Frames; 0 where everything is in the database's file.
+    frames: u32,
+    page_bytes: u64,
+    /// Pages of the database; 0 where the index does not know.
+    pages: u64,
+    /// Written into the header and each frame. They change when the log begins anew.
+    salts: [u8; 8],
+    /// The checksum of the last frame, as the frame has it.
+    sum: [u8; 8],
+}
+
+/// What a look at the log has found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// The log is as it was written. The database has this many bytes, or 0 where that is not known.
+    Whole(u64),
+    /// Something is missing, or was overwritten.
+    Damaged,
+    /// The index is not readable. The next transaction writes it again.
+    NoIndex,
+}
+
+impl WriteAheadLog {
+    /// Opens the log of a database to which there is a connection.
+    pub(super) fn open(data_dir: &Path, files: Arc<OpenFiles>) -> Result<Self, StoreError> {
+        let path = beside(data_dir, LOG);
+        let file = File::open(&path).map_err(file_error(&path))?;
+        Ok(Self { files, file, path, last: None })
+    }
+
+    /// Returns the log's path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Compares the log with its index and with the last look. Another process may commit meanwhile.
+    pub(super) fn look(&mut self) -> io::Result<Look> {
+        let mut found = Look::NoIndex;
+        for _ in 0..LOOKS {
+            let Some(end) = self.end()? else {
+                std::thread::sleep(PAUSE);
+                continue;
+            };
+            if self.holds(&end)? {
+                self.last = Some(end);
+                return Ok(Look::Whole(end.pages * end.page_bytes));
+            }
+            // The index changes before the log does. One that is still the same tells of this log.
+            if self.end()? == Some(end) {
+                return Ok(Look::Damaged);
+            }
+            found = Look::Damaged;
+        }
+        Ok(found)
+    }
+
+    /// Reads the index; `None` where it is being written, or is none.
+    fn end(&self) -> io::Result<Option<End>> {
+        let mut copies = [0; 2 * INDEX_HEADER];
+        let read = self.files.index().read_exact_at(&mut copies, 0);
+        if read.as_ref().is_err_and(|err| err.kind() == ErrorKind::UnexpectedEof) {
+            return Ok(None);
+        }
+        read?;
+        let (one, other) = copies.split_at(INDEX_HEADER);
+        Ok(if one == other { End::parse(one) } else { None })
+    }
+
+    /// Returns true if the log has all frames up to this end.
+    fn holds(&self, end: &End) -> io::Result<bool> {
+        if end.frames > 0 {
+            let mut header = [0; HEADER as usize];
+            let is_there = read(&self.file, &mut header, 0)? && end.is_of(&header) && self.has_frame(end)?;
+            if !is_there || self.file.metadata()?.len() < end.frame_at() + FRAME_HEADER + end.page_bytes {
+                return Ok(false);
+            }
+        }
+        match &self.last {
+            // Frames that were there stay there, until the log begins anew.
+            Some(last) if last.salts == end.salts && last.frames > 0 && last != end => {
+                Ok(last.frames <= end.frames && self.has_frame(last)?)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Returns true if the header of the last frame up to this end is there.
+    fn has_frame(&self, end: &End) -> io::Result<bool> {
+        let mut header = [0; FRAME_HEADER as usize];
+        Ok(read(&self.file, &mut header, end.frame_at())?
+            && field(&header, 8) == Some(end.salts)
+            && field(&header, 16) == Some(end.sum))
+    }
+}
+
+impl End {
+    /// Reads the index's header, whose numbers stand in the byte order of this machine.
+    fn parse(header: &[u8]) -> Option<Self> {
+        let number = |at| field(header, at).map(u32::from_ne_bytes);
+        let is_written = number(0)? == INDEX_VERSION && field(header, 12)? != [0_u8];
+        // 65,536 does not fit and is written as 1.
+        let page_bytes = match u16::from_ne_bytes(field(header, 14)?) {
+            1 => 1 << 16,
+            bytes => u64::from(bytes),
+        };
+        let (one, other) = (number(24)?.to_be_bytes(), number(28)?.to_be_bytes());
+        let mut sum = [0; 8];
+        sum.iter_mut().zip(one.into_iter().chain(other)).for_each(|(place, byte)| *place = byte);
+        is_written.then_some(Self {
+            frames: number(16)?,
+            page_bytes,
+            pages: u64::from(number(20)?),
+            salts: field(header, 32)?,
+            sum,
+        })
+    }
+
+    /// Where the last frame begins.
+    fn frame_at(&self) -> u64 {
+        HEADER + u64::from(self.frames.saturating_sub(1)) * (FRAME_HEADER + self.page_bytes)
+    }
+
+    /// Returns true if this is the header of the log that the index tells of.
+    fn is_of(&self, header: &[u8]) -> bool {
+        let number = |at| field(header, at).map(u32::from_be_bytes);
+        number(0).is_some_and(|magic| magic & !1 == MAGIC)
+            && number(8).is_some_and(|bytes| u64::from(bytes) == self.page_bytes)
+            && field(header, 16) == Some(self.salts)
+    }
+}
+
+/// The bytes of a field that begins at this offset.
+fn field<const N: usize>(header: &[u8], at: usize) -> Option<[u8; N]> {
+    header.get(at..)?.first_chunk().copied()
+}
+
+/// Fills the buffer. Returns false if the file ends before.
+fn read(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
+    match file.read_exact_at(buffer, at) {
+        Ok(()) => Ok(true),
+        Err(err) if err.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(err) => Err(err),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::place::Claim;
+    use crate::store::sqlite::connect;
+
+    /// What is done to the log, whether a commit follows before the look, and how it is done.
+    type Damage<'a> = (&'static str, &'a [bool], &'a dyn Fn(&File, u64));
+
+    struct Rig {
+        log: WriteAheadLog,
+        connection: Connection,
+        data_dir: TempDir,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let data_dir = tempfile::tempdir().unwrap();
+            let claim = Claim::take(data_dir.path()).unwrap();
+            let connection = connect(data_dir.path(), true).unwrap();
+            let open = Arc::new(OpenFiles::of(data_dir.path(), claim).unwrap());
+            let log = WriteAheadLog::open(data_dir.path(), open).unwrap();
+            Self { log, connection, data_dir }
+        }
+
+        fn commit(&self) {
+            self.connection.execute("UPDATE commits SET count = count + 1", []).unwrap();
+        }
+
+        fn checkpoint(&self, mode: &str) {
+            self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())).unwrap();
+        }
+
+        fn file(&self) -> File {
+            File::options().write(true).open(self.log.path()).unwrap()
+        }
+
+        fn is_whole(&mut self) -> bool {
+            matches!(self.log.look().unwrap(), Look::Whole(1..))
+        }
+    }
+
+    #[test]
+    fn a_log_is_whole_through_commits_checkpoints_and_new_beginnings() {
+        let mut rig = Rig::new();
+        assert!(rig.is_whole());
+        let other = connect(rig.data_dir.path(), true).unwrap();
+        for mode in ["PASSIVE", "FULL", "RESTART", "TRUNCATE"] {
+            for _ in 0..3 {
+                rig.commit();
+                assert!(rig.is_whole(), "{mode}");
+                other.execute("UPDATE keys_version SET version = version + 1", []).unwrap();
+                assert!(rig.is_whole(), "{mode}");
+            }
+            rig.checkpoint(mode);
+            assert!(rig.is_whole(), "{mode}");
+        }
+        rig.commit();
+        assert!(rig.is_whole());
+    }
+
+    #[test]
+    fn a_log_that_is_cut_or_overwritten_in_place_is_damaged() {
+        let cut = |file: &File, bytes: u64| file.set_len(bytes).unwrap();
+        let zero = |file: &File, from: u64, to: u64| {
+            file.write_all_at(&vec![0; (to - from) as usize], from).unwrap();
+        };
+        // Once a commit stands after it, a last page without its end looks like one with it.
+        let damages: [Damage<'_>; 6] = [
+            ("emptied", &[false, true], &|file, _| cut(file, 0)),
+            ("cut in the middle", &[false, true], &|file, bytes| cut(file, bytes / 2)),
+            ("cut by a byte", &[false], &|file, bytes| cut(file, bytes - 1)),
+            ("zeroed", &[false, true], &|file, bytes| zero(file, 0, bytes)),
+            ("a zeroed header", &[false, true], &|file, _| zero(file, 0, HEADER)),
+            ("a zeroed end", &[false, true], &|file, bytes| zero(file, bytes - 5000, bytes)),
+        ];
+        for (what, commits, damage) in damages {
+            for &with_commit in commits {
+                let mut rig = Rig::new();
+                rig.commit();
+                assert!(rig.is_whole());
+                let file = rig.file();
+                damage(&file, file.metadata().unwrap().len());
+                if with_commit {
+                    // SQLite notices nothing.
+                    rig.commit();
+                }
+                assert_eq!(
+                    rig.log.look().unwrap(),
+                    Look::Damaged,
+                    "{what}, with a commit behind it: {with_commit}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_that_was_overwritten_is_made_again_by_the_next_transaction() {
+        let mut rig = Rig::new();
+        rig.commit();
+        assert!(rig.is_whole());
+        let index = File::options().write(true).open(rig.data_dir.path().join("hearken.sqlite-shm")).unwrap();
+        index.write_all_at(&[0; 2 * INDEX_HEADER], 0).unwrap();
+        assert_eq!(rig.log.look().unwrap(), Look::NoIndex);
+        rig.commit();
+        assert!(rig.is_whole());
+    }
+}

@@ -85,9 +85,9 @@
 //!   one outcome, and only the store can say which.
 //! - Nothing waits for durability without end: what cannot be recorded for a few seconds is
 //!   [stalled](task::chunk_log::Mark::stalled), which its callers are told; it is recorded as soon as it can be.
-//! - What is written is written to the files that were opened at the start. Audio that is read from a disk to be sent
-//!   anywhere has the checksum that it was written with, and so has an ended stream that is read back whole; pieces of a
-//!   stream that is sent from its journal are checked by their lengths only.
+//! - What is written is written to the files that were opened at the start, and a commit that they do not hold is not
+//!   told. Once damage was met in the database, nothing is read from it or written to it. Audio and chunks that are read
+//!   from a disk to be sent anywhere have the checksum that they were written with.
 //! - Before the store has a task nobody can find it, nothing of its call is published, and nothing of it is recorded.
 //! - What a subscriber has seen is in the journal; a kill does not take it back.
 //! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues

@@ -317,7 +317,10 @@ impl Tasks {
         Err(if stream {
             Failure::new(
                 ErrorCode::StreamExpired,
-                format!("The chunks of this task are no longer kept; GET /v1/tasks/{id} has its result"),
+                format!(
+                    "The chunks of this task are no longer kept, or are damaged on the server's disk; GET \
+                     /v1/tasks/{id} has its result"
+                ),
             )
         } else {
             Failure::new(

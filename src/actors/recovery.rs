@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix::Addr;
-use bytes::Bytes;
 
 use super::registry::{Fate, Registry, TakeUp};
 use crate::audio::source::KeptAudio;
@@ -12,9 +11,9 @@ use crate::channel::choose::{Wanted, choose};
 use crate::error::Failure;
 use crate::keys::allowance::Allowance;
 use crate::keys::{KeyLimits, Keyring};
-use crate::store::{Store, StoreError, Unfinished};
+use crate::store::{Journalled, Store, StoreError, Unfinished};
 use crate::task::id::TaskId;
-use crate::task::recovery::{Recovery, interrupted};
+use crate::task::recovery::{Recovery, interrupted, interrupted_damaged_stream};
 
 /// How many tasks were taken up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,7 +48,11 @@ pub async fn take_up(
             let key_name = key.map(|key| key.name.clone()).unwrap_or_default();
             let fate = match fate(&left, channels, allowance) {
                 Ok(fate) => fate,
-                Err(failure) => Fate::End { failure, chunks: chunks(store, &left.task.id).await },
+                Err(failure) => {
+                    let Journalled { frames, is_whole } = chunks(store, &left.task.id).await;
+                    let failure = if is_whole { failure } else { interrupted_damaged_stream() };
+                    Fate::End { failure, chunks: frames }
+                }
             };
             match &fate {
                 Fate::Run { .. } => taken_up.run += 1,
@@ -61,11 +64,16 @@ pub async fn take_up(
 }
 
 /// What of the task's stream can be read. One journal that cannot be must not keep the others' tasks from running.
-async fn chunks(store: &Store, id: &TaskId) -> Vec<Bytes> {
-    store.chunks(id.clone()).await.unwrap_or_else(|err| {
+async fn chunks(store: &Store, id: &TaskId) -> Journalled {
+    let journalled = store.chunks(id.clone()).await.unwrap_or_else(|err| {
         tracing::error!(task_id = %id, %err, "the chunks of an interrupted task are lost");
-        Vec::new()
-    })
+        Journalled { frames: Vec::new(), is_whole: false }
+    });
+    if !journalled.is_whole {
+        let kept = journalled.frames.len();
+        tracing::error!(task_id = %id, kept, "the journal of an interrupted task is not as it was written");
+    }
+    journalled
 }
 
 fn fate(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Result<Fate, Failure> {

@@ -310,7 +310,7 @@ impl Handler<TakeUp> for Registry {
 }
 
 impl Registry {
-    fn find(&self, id: &TaskId, owner: KeyHash) -> Option<Located> {
+    fn find(&mut self, id: &TaskId, owner: KeyHash) -> Option<Located> {
         if let Some(Living { task, actor, log, .. }) =
             self.tasks.get(id).filter(|living| living.task.owner == owner)
         {

@@ -1,10 +1,12 @@
-//! The journal of published chunks: one file for each streaming task, whose bytes are the chunks' frames as
-//! subscribers read them.
+//! The journal of published chunks: one file for each streaming task. It holds the chunks' frames as subscribers read
+//! them, each with a [checksum](record).
 //!
 //! A chunk is written before it is published, straight into the system's page cache by the task's own thread:
 //! that takes microseconds and waits for no disk, and what a subscriber has seen then outlives the process. A
 //! thread of the store brings what was written to the disk, all files that have grown in one round, so that a
 //! power cut costs the last moment at most. A file that is not empty says that a subscriber may have seen a chunk.
+
+mod record;
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -21,11 +23,12 @@ use bytes::{Bytes, BytesMut};
 use super::health::Health;
 use super::spool::sweep;
 use super::sqlite::{file_error, make_directory};
-use super::{Chunks, StoreError};
+use super::{Chunks, Journalled, StoreError};
 use crate::metrics::StoreMetrics;
 use crate::task::cold_log::Kept;
 use crate::task::id::TaskId;
-use crate::wire::event_stream::split_chunk_frames;
+
+use record::{Records, SUM_LINE};
 
 /// Files that may wait for their round; where one finds no place, the round after brings all files to the disk.
 const SYNC_QUEUE: usize = 4096;
@@ -117,15 +120,20 @@ impl Journals {
         std::fs::metadata(self.path(id)).is_ok_and(|file| file.len() > 0)
     }
 
-    /// The chunks that a task has published. Blocks.
+    /// The chunks that a task has published, up to the first that is not as it was written. Blocks.
     ///
     /// # Errors
     /// When the journal is there and cannot be read.
-    pub(super) fn read(&self, id: &TaskId) -> Result<Vec<Bytes>, StoreError> {
+    pub(super) fn read(&self, id: &TaskId) -> Result<Journalled, StoreError> {
         let path = self.path(id);
         match std::fs::read(&path) {
-            Ok(content) => Ok(split_chunk_frames(&content.into())),
-            Err(err) if err.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Ok(content) => {
+                let Records { frames, is_all } = record::decode(&content.into());
+                Ok(Journalled { frames, is_whole: is_all })
+            }
+            Err(err) if err.kind() == ErrorKind::NotFound => {
+                Ok(Journalled { frames: Vec::new(), is_whole: true })
+            }
             Err(err) => Err(file_error(&path)(err)),
         }
     }
@@ -136,7 +144,7 @@ impl Journals {
     /// # Errors
     /// When the journal is there and cannot be read.
     pub(super) fn read_whole(&self, id: &TaskId, told: Chunks) -> Result<Option<Vec<Bytes>>, StoreError> {
-        let frames = self.read(id)?;
+        let Journalled { frames, .. } = self.read(id)?;
         let is_whole = Chunks::of(frames.iter()) == told;
         if !is_whole {
             let path = self.path(id);
@@ -160,16 +168,11 @@ impl Journal {
     /// Writes frames that are about to be published. Where the disk refuses, the journal ends here, and this is false
     /// from then on.
     pub fn append<'a>(&mut self, frames: impl Iterator<Item = &'a Bytes>) -> bool {
-        let mut frames = frames.peekable();
-        let Some(first) = frames.next().filter(|_| !self.broken) else { return !self.broken };
-        let written = if frames.peek().is_none() {
-            self.write(first)
-        } else {
-            let mut together = first.to_vec();
-            frames.for_each(|frame| together.extend_from_slice(frame));
-            self.write(&together)
-        };
-        if let Err(err) = written {
+        let records = record::encode(frames);
+        if self.broken || records.is_empty() {
+            return !self.broken;
+        }
+        if let Err(err) = self.write(&records) {
             self.broken = true;
             self.metrics.journal_failed();
             if err.kind() == ErrorKind::StorageFull {
@@ -230,15 +233,32 @@ struct Written {
 }
 
 impl Kept for Written {
-    fn len(&self) -> usize {
-        self.bytes
+    fn frames(&self, ends: &[usize]) -> Option<usize> {
+        let mut records = ends.iter().enumerate().map(|(at, end)| end + (at + 1) * SUM_LINE);
+        match self.bytes {
+            0 => Some(0),
+            bytes => records.position(|end| end == bytes).map(|at| at + 1),
+        }
     }
 
-    fn read(&self, range: Range<usize>, buffer: &mut BytesMut) -> std::io::Result<()> {
-        let before = buffer.len();
-        buffer.resize(before + range.len(), 0);
-        let place = buffer.get_mut(before..).unwrap_or_default();
-        File::open(&self.path)?.read_exact_at(place, range.start as u64)
+    fn read(&self, ends: &[usize], range: Range<usize>, buffer: &mut BytesMut) -> std::io::Result<()> {
+        let first = ends.partition_point(|end| *end <= range.start);
+        let last = ends.partition_point(|end| *end < range.end);
+        let (from, to) = (range.start + first * SUM_LINE, range.end + last * SUM_LINE);
+        let mut records = vec![0; to.saturating_sub(from)];
+        File::open(&self.path)?.read_exact_at(&mut records, from as u64)?;
+        // The lines between the frames are left out.
+        let (mut rest, mut at) = (&records[..], range.start);
+        for end in ends.get(first..).unwrap_or_default() {
+            let frame = rest.get(..range.end.min(*end) - at).ok_or(ErrorKind::UnexpectedEof)?;
+            buffer.extend_from_slice(frame);
+            at += frame.len();
+            if at == range.end {
+                break;
+            }
+            rest = rest.get(frame.len() + SUM_LINE..).ok_or(ErrorKind::UnexpectedEof)?;
+        }
+        Ok(())
     }
 }
 
@@ -274,10 +294,17 @@ fn sync(round: &[Arc<Grown>], all: bool) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use crate::store::health::Trouble;
+    use crate::task::cold_log::EndedStream;
     use crate::wire::event_stream::{FrameKind, encode_frame};
 
     fn frames(from: usize, to: usize) -> Vec<Bytes> {
         (from..to).map(|id| encode_frame(FrameKind::Chunk, id, br#"{"a":"b"}"#)).collect()
+    }
+
+    fn read(journals: &Journals, id: &TaskId) -> Vec<Bytes> {
+        let Journalled { frames, is_whole } = journals.read(id).unwrap();
+        assert!(is_whole);
+        frames
     }
 
     fn journals(data_dir: &Path, wanted: bool) -> Journals {
@@ -301,14 +328,14 @@ mod tests {
         let journals = journals(data_dir.path(), true);
         let id = TaskId::generate(1);
         let mut journal = journals.of(&id);
-        assert!(!journals.exists(&id) && journals.read(&id).unwrap().is_empty());
+        assert!(!journals.exists(&id) && read(&journals, &id).is_empty());
         journal.make_ready();
-        assert!(!journals.exists(&id) && journals.read(&id).unwrap().is_empty(), "nothing was seen");
+        assert!(!journals.exists(&id) && read(&journals, &id).is_empty(), "nothing was seen");
         journal.append(frames(0, 1).iter());
         assert!(journals.exists(&id));
         journal.append(frames(1, 4).iter());
         journal.append([].iter());
-        assert_eq!(journals.read(&id).unwrap(), frames(0, 4));
+        assert_eq!(read(&journals, &id), frames(0, 4));
         journals.remove(&id);
         assert!(!journals.exists(&id));
         journals.remove(&id);
@@ -322,7 +349,42 @@ mod tests {
         journals.of(&id).append(frames(0, 3).iter());
         let file = OpenOptions::new().write(true).open(journals.path(&id)).unwrap();
         file.set_len(file.metadata().unwrap().len() - 1).unwrap();
-        assert_eq!(journals.read(&id).unwrap(), frames(0, 2));
+        let found = journals.read(&id).unwrap();
+        assert_eq!((found.frames, found.is_whole), (frames(0, 2), false));
+    }
+
+    #[test]
+    fn pieces_of_an_ended_stream_are_read_from_the_journal_as_they_were_published() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let journals = journals(data_dir.path(), true);
+        let id = TaskId::generate(1);
+        let large = vec![b'x'; 20_000];
+        let mut chunks = frames(0, 40);
+        chunks.push(encode_frame(FrameKind::Chunk, 40, &[b"{\"a\":\"", &large[..], b"\"}"].concat()));
+        let mut journal = journals.of(&id);
+        journal.append(chunks.iter());
+        let end = encode_frame(FrameKind::Done, 41, b"[DONE]");
+        let all: Vec<Bytes> = chunks.into_iter().chain([end]).collect();
+        let mut stream = EndedStream::of(all.iter(), journal.kept());
+        assert!(stream.let_go(), "the frames are in the journal");
+        let read = |range: Range<usize>| {
+            let mut buffer = BytesMut::new();
+            stream.log().write_to(range, &mut buffer).then_some(buffer)
+        };
+        for range in [0..1, 0..42, 7..9, 39..41, 40..42, 41..42] {
+            assert_eq!(read(range.clone()).unwrap(), all[range].concat());
+        }
+        let mut buffer = BytesMut::new();
+        assert!(stream.log().write_part(40, 5_000..15_000, &mut buffer));
+        assert_eq!(buffer, all[40][5_000..15_000]);
+        // A bit of the large frame flips.
+        let file = OpenOptions::new().write(true).open(journals.path(&id)).unwrap();
+        file.write_all_at(b"y", file.metadata().unwrap().len() - 9_000).unwrap();
+        assert_eq!(read(0..5).unwrap(), all[..5].concat());
+        assert!(!stream.log().is_lost());
+        assert_eq!(read(40..42), None);
+        assert!(stream.log().is_lost());
+        assert!(!stream.log().write_part(40, 10_000..12_000, &mut BytesMut::new()));
     }
 
     #[test]
@@ -337,7 +399,7 @@ mod tests {
         journal.append(frames(0, 1).iter());
         std::fs::rename(&away, &there).unwrap();
         journal.append(frames(1, 2).iter());
-        assert!(journals.read(&id).unwrap().is_empty());
+        assert!(read(&journals, &id).is_empty());
     }
 
     #[test]

@@ -64,7 +64,9 @@ pub use error::StoreError;
 pub(crate) use health::PATIENCE;
 pub use journal::Journal;
 pub use key_table::KeyTable;
-pub use records::{Acceptance, Chunks, EndResult, Ending, NewRecord, Replay, Unfinished, Weighed};
+pub use records::{
+    Acceptance, Chunks, EndResult, Ending, Journalled, NewRecord, Replay, Unfinished, Weighed,
+};
 pub use rehearsal::rehearse;
 pub use spool::Download;
 

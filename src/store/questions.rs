@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::reader::Read;
-use super::{Download, Journal, Replay, Store, StoreError, Unfinished, Weighed, blocking};
+use super::{Download, Journal, Journalled, Replay, Store, StoreError, Unfinished, Weighed, blocking};
 use crate::audio::text::AudioText;
 use crate::keys::{KeyHash, KeyRecord};
 use crate::task::Timestamp;
@@ -52,7 +50,7 @@ impl Store {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub async fn chunks(&self, id: TaskId) -> Result<Vec<Bytes>, StoreError> {
+    pub async fn chunks(&self, id: TaskId) -> Result<Journalled, StoreError> {
         let journals = self.journals.clone();
         blocking(move || journals.read(&id)).await
     }

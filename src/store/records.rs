@@ -104,6 +104,15 @@ pub struct Unfinished {
     pub timeline: Timeline,
 }
 
+/// The chunks of a task that has not ended, as its journal has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journalled {
+    /// The chunks' frames, up to the first that is not as it was written.
+    pub frames: Vec<Bytes>,
+    /// False if something follows them that is not as it was written.
+    pub is_whole: bool,
+}
+
 /// The stream of an ended task, read from its journal.
 #[derive(Debug, Clone)]
 pub struct Replay {

@@ -8,14 +8,19 @@
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::{Bytes, BytesMut};
+use crc32fast::Hasher;
 
 /// Streams of more than this many bytes are not held in memory if they are kept elsewhere: one would take the place of
 /// thousands.
 const MOST_HELD: usize = 4 << 20;
+
+/// What is kept elsewhere has a checksum for each piece of this many bytes: to send a few frames, no more than the pieces
+/// around them is read and checked.
+const PIECE: usize = 4096;
 
 /// Logs that were made in this process, living ones too.
 static LOGS: AtomicUsize = AtomicUsize::new(0);
@@ -27,20 +32,24 @@ pub(super) fn next_number() -> usize {
 
 /// The first frames of a stream, as they are kept outside of memory.
 pub trait Kept: fmt::Debug + Send + Sync {
-    /// How many bytes they are.
-    fn len(&self) -> usize;
+    /// Returns how many they are, of a stream whose frames end at `ends`. `None` if a part of a frame is kept.
+    fn frames(&self, ends: &[usize]) -> Option<usize>;
 
-    /// Returns true if there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Appends these bytes of them to `buffer`. Blocks, about as long as a copy takes: they were written or read a short
-    /// time ago.
+    /// Appends these bytes of the stream to `buffer`. Blocks, about as long as a copy takes: they were written or read a
+    /// short time ago.
     ///
     /// # Errors
     /// When they cannot be read.
-    fn read(&self, range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()>;
+    fn read(&self, ends: &[usize], range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()>;
+}
+
+/// What is kept elsewhere, and the checksums that show whether it is as it was.
+#[derive(Debug)]
+struct Elsewhere {
+    kept: Arc<dyn Kept>,
+    bytes: usize,
+    /// The CRC-32 of each [`PIECE`].
+    sums: Box<[u32]>,
 }
 
 /// The frames of an ended task, the terminal one included, as a reader knows them; cheap to clone.
@@ -61,7 +70,9 @@ struct Frames {
     /// All frames, as long as the owner of the stream holds them.
     held: Weak<Bytes>,
     /// The first of them, where they are kept elsewhere.
-    kept: Option<Arc<dyn Kept>>,
+    elsewhere: Option<Elsewhere>,
+    /// Could a part of what is kept elsewhere not be read as it was?
+    is_lost: AtomicBool,
     /// Those that are not: the end of the stream.
     tail: Bytes,
     number: usize,
@@ -79,16 +90,20 @@ impl EndedStream {
             ends.push(bytes);
         }
         // What is torn is no beginning of the stream.
-        let whole = |kept: &Arc<dyn Kept>| kept.is_empty() || ends.binary_search(&kept.len()).is_ok();
-        let kept = kept.filter(whole);
-        let elsewhere = kept.as_ref().map_or(0, |kept| kept.len());
-        let behind = ends.partition_point(|end| *end <= elsewhere);
-        let tail = together(frames.clone().skip(behind), bytes - elsewhere);
-        let held = (elsewhere > 0 && bytes <= MOST_HELD).then(|| Arc::new(together(frames, bytes)));
+        let kept = kept.and_then(|kept| Some((kept.frames(&ends)?, kept)));
+        let elsewhere = kept.filter(|(count, _)| *count > 0).map(|(count, kept)| {
+            let bytes = ends.get(count - 1).copied().unwrap_or(bytes);
+            (count, Elsewhere { kept, bytes, sums: sums(frames.clone().take(count), bytes) })
+        });
+        let (behind, elsewhere) = elsewhere.map_or((0, None), |(count, elsewhere)| (count, Some(elsewhere)));
+        let bytes_elsewhere = elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.bytes);
+        let tail = together(frames.clone().skip(behind), bytes - bytes_elsewhere);
+        let held = (bytes_elsewhere > 0 && bytes <= MOST_HELD).then(|| Arc::new(together(frames, bytes)));
         let log = ColdLog(Arc::new(Frames {
             ends: ends.into(),
             held: held.as_ref().map(Arc::downgrade).unwrap_or_default(),
-            kept: kept.filter(|kept| !kept.is_empty()),
+            elsewhere,
+            is_lost: AtomicBool::new(false),
             tail,
             number: next_number(),
             subscriptions: AtomicUsize::new(0),
@@ -105,8 +120,9 @@ impl EndedStream {
     /// Returns the bytes that it takes in memory.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let Frames { ends, tail, .. } = &*self.log.0;
-        self.held.as_ref().map_or(0, |held| held.len()) + tail.len() + size_of_val(&**ends)
+        let Frames { ends, tail, elsewhere, .. } = &*self.log.0;
+        let sums = elsewhere.as_ref().map_or(0, |elsewhere| size_of_val(&*elsewhere.sums));
+        self.held.as_ref().map_or(0, |held| held.len()) + tail.len() + size_of_val(&**ends) + sums
     }
 
     /// Lets go of the frames that are kept elsewhere as well. False if there are none in memory.
@@ -119,6 +135,45 @@ fn together<'a>(frames: impl Iterator<Item = &'a Bytes>, bytes: usize) -> Bytes 
     let mut together = Vec::with_capacity(bytes);
     frames.for_each(|frame| together.extend_from_slice(frame));
     together.into()
+}
+
+/// The checksums of these frames, which have so many bytes together.
+fn sums<'a>(frames: impl Iterator<Item = &'a Bytes>, bytes: usize) -> Box<[u32]> {
+    let mut sums = Vec::with_capacity(bytes.div_ceil(PIECE));
+    let (mut sum, mut room) = (Hasher::new(), PIECE);
+    for frame in frames {
+        let mut rest = &frame[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(room));
+            sum.update(now);
+            (rest, room) = (later, room - now.len());
+            if room == 0 {
+                sums.push(std::mem::take(&mut sum).finalize());
+                room = PIECE;
+            }
+        }
+    }
+    if room < PIECE {
+        sums.push(sum.finalize());
+    }
+    sums.into()
+}
+
+impl Elsewhere {
+    /// Appends these bytes to `buffer`, unless a piece in which some of them are is not as it was.
+    fn read(&self, ends: &[usize], range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()> {
+        let pieces = range.start / PIECE..range.end.div_ceil(PIECE);
+        let around = pieces.start * PIECE..self.bytes.min(pieces.end * PIECE);
+        let mut read = BytesMut::with_capacity(around.len());
+        self.kept.read(ends, around.clone(), &mut read)?;
+        let sums = self.sums.get(pieces).unwrap_or_default();
+        if !read.chunks(PIECE).map(crc32fast::hash).eq(sums.iter().copied()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not as it was written"));
+        }
+        let wanted = range.start - around.start..range.end - around.start;
+        buffer.extend_from_slice(read.get(wanted).unwrap_or_default());
+        Ok(())
+    }
 }
 
 impl ColdLog {
@@ -162,21 +217,29 @@ impl ColdLog {
         self.write_bytes(end.min(begin + part.start)..end.min(begin + part.end), buffer)
     }
 
+    /// Returns true if some of the frames could not be read as they were.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.0.is_lost.load(Ordering::Relaxed)
+    }
+
     fn write_bytes(&self, Range { start: begin, end }: Range<usize>, buffer: &mut BytesMut) -> bool {
-        let Frames { held, kept, tail, .. } = &*self.0;
+        let Frames { ends, held, elsewhere, is_lost, tail, .. } = &*self.0;
         if let Some(held) = held.upgrade() {
             buffer.extend_from_slice(held.get(begin..end).unwrap_or_default());
             return true;
         }
-        let elsewhere = kept.as_ref().map_or(0, |kept| kept.len());
-        if let Some(kept) = kept
-            && begin < elsewhere
-            && let Err(err) = kept.read(begin..end.min(elsewhere), buffer)
+        let bytes_elsewhere = elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.bytes);
+        if let Some(elsewhere) = elsewhere
+            && begin < end.min(bytes_elsewhere)
+            && let Err(err) = elsewhere.read(ends, begin..end.min(bytes_elsewhere), buffer)
         {
-            tracing::warn!(%err, ?kept, "an ended stream can no longer be read");
+            if !is_lost.swap(true, Ordering::Relaxed) {
+                tracing::error!(%err, kept = ?elsewhere.kept, "an ended stream can no longer be read");
+            }
             return false;
         }
-        let rest = begin.saturating_sub(elsewhere)..end.saturating_sub(elsewhere);
+        let rest = begin.saturating_sub(bytes_elsewhere)..end.saturating_sub(bytes_elsewhere);
         buffer.extend_from_slice(tail.get(rest).unwrap_or_default());
         true
     }
@@ -209,11 +272,14 @@ pub(crate) mod testing {
     pub(crate) struct InMemory(pub(crate) Bytes);
 
     impl Kept for InMemory {
-        fn len(&self) -> usize {
-            self.0.len()
+        fn frames(&self, ends: &[usize]) -> Option<usize> {
+            match self.0.len() {
+                0 => Some(0),
+                bytes => ends.binary_search(&bytes).ok().map(|at| at + 1),
+            }
         }
 
-        fn read(&self, range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()> {
+        fn read(&self, _: &[usize], range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()> {
             buffer.extend_from_slice(self.0.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
             Ok(())
         }
@@ -262,7 +328,23 @@ mod tests {
         let frame = Bytes::from(vec![b'x'; MOST_HELD]);
         let frames = [frame.clone(), Bytes::from_static(b"end")];
         let stream = EndedStream::of(frames.iter(), Some(Arc::new(InMemory(frame))));
-        assert!(stream.memory() < 100);
+        assert!(stream.memory() < 100 + MOST_HELD / PIECE * size_of::<u32>());
         assert!(EndedStream::of(frames.iter(), None).memory() > MOST_HELD);
+    }
+
+    #[test]
+    fn frames_that_are_not_as_they_were_are_not_sent() {
+        let frames = [b'a', b'b', b'c'].map(|letter| Bytes::from(vec![letter; PIECE]));
+        let mut elsewhere = frames.concat();
+        elsewhere[PIECE + 7] ^= 1;
+        let mut stream = EndedStream::of(frames.iter(), Some(Arc::new(InMemory(elsewhere.into()))));
+        assert!(stream.let_go());
+        assert_eq!(read(stream.log(), 0..1), frames[0]);
+        assert_eq!(read(stream.log(), 2..3), frames[2]);
+        assert!(!stream.log().is_lost());
+        let mut buffer = BytesMut::new();
+        assert!(!stream.log().write_to(1..2, &mut buffer) && buffer.is_empty());
+        assert!(!stream.log().write_part(1, 100..200, &mut buffer) && buffer.is_empty());
+        assert!(stream.log().is_lost());
     }
 }

@@ -47,6 +47,15 @@ pub fn interrupted_stream() -> Failure {
     interrupted("The service stopped while the answer was being streamed")
 }
 
+/// The failure of a task of whose streamed answer not all can be shown any more.
+#[must_use]
+pub fn interrupted_damaged_stream() -> Failure {
+    interrupted(
+        "The service stopped while the answer was being streamed, and the rest of what was streamed is damaged on its \
+         disk",
+    )
+}
+
 /// The failure of a task that the service's stop has ended while a caller waited for it who is gone with that.
 #[must_use]
 pub fn interrupted_caller() -> Failure {

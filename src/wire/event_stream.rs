@@ -53,23 +53,15 @@ pub fn encode_frame(kind: FrameKind, id: usize, data: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// Cuts the chunk frames that stand at the beginning of `bytes`, numbered from 0, apart from each other. It
-/// stops where a frame is not whole or not the one that follows: what was written last may be torn.
+/// Returns how many bytes the frame has that `bytes` begins with, if that is the frame of the chunk with this number.
 #[must_use]
-pub fn split_chunk_frames(bytes: &Bytes) -> Vec<Bytes> {
-    let mut frames = Vec::new();
-    let mut rest = bytes.clone();
-    // JSON holds no raw line break, so the first blank line ends the frame.
-    while let Some(end) = rest.windows(2).position(|pair| pair == b"\n\n") {
-        let frame = rest.split_to(end + 2);
-        let head = format!("event: chunk\nid: {}\ndata: {{", frames.len());
-        // After a power cut a file may have holes, which read as zeros.
-        if !frame.starts_with(head.as_bytes()) || frame.contains(&0) {
-            break;
-        }
-        frames.push(frame);
+pub fn leading_chunk_frame(bytes: &[u8], id: usize) -> Option<usize> {
+    let head = format!("event: chunk\nid: {id}\ndata: {{");
+    if !bytes.starts_with(head.as_bytes()) {
+        return None;
     }
-    frames
+    // JSON holds no raw line break, so the first blank line ends the frame.
+    bytes.windows(2).position(|pair| pair == b"\n\n").map(|end| end + 2)
 }
 
 /// What a decoder finds in an event stream.
@@ -219,37 +211,6 @@ mod tests {
 
     fn event(data: &str) -> Piece {
         Piece::Event { name: String::new(), data: data.to_owned() }
-    }
-
-    fn chunk_frames(texts: &[String]) -> Vec<Bytes> {
-        let frame = |(id, text)| {
-            let data = serde_json::json!({ "text": text }).to_string();
-            encode_frame(FrameKind::Chunk, id, data.as_bytes())
-        };
-        texts.iter().enumerate().map(frame).collect()
-    }
-
-    #[test]
-    fn a_frame_with_a_hole_or_out_of_its_turn_ends_what_is_whole() {
-        let frames = chunk_frames(&["a".into(), "b".into(), "c".into()]);
-        let skipped = Bytes::from([&frames[0][..], &frames[2][..]].concat());
-        assert_eq!(split_chunk_frames(&skipped), frames[..1]);
-        let mut holed = frames.concat();
-        let hole = frames[0].len() + frames[1].len() - 6;
-        holed[hole] = 0;
-        assert_eq!(split_chunk_frames(&Bytes::from(holed)), frames[..1]);
-    }
-
-    proptest! {
-        #[test]
-        fn of_torn_frames_the_whole_ones_are_found(texts in prop::collection::vec(any::<String>(), 0..8), cut: prop::sample::Index) {
-            let frames = chunk_frames(&texts);
-            let whole = frames.concat();
-            let cut = cut.index(whole.len() + 1);
-            let expected = frames.iter().scan(0, |end, frame| { *end += frame.len(); Some(*end) })
-                .take_while(|end| *end <= cut).count();
-            prop_assert_eq!(split_chunk_frames(&Bytes::copy_from_slice(&whole[..cut])), &frames[..expected]);
-        }
     }
 
     #[test]

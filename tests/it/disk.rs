@@ -467,3 +467,59 @@ fn a_stream_is_not_replayed_from_a_damaged_journal() {
     assert_eq!(content(&hearken.stream(&ids[1]).rest()), "hello");
     assert_eq!(hearken.task(&ids[0])["results"][0]["choices"][0]["message"]["content"], "hello");
 }
+
+#[test]
+fn an_interrupted_stream_whose_journal_is_damaged_ends_with_an_error_before_the_damage() {
+    let upstream = FakeUpstream::gemini().say("first ").say("second ").say("third").hold().start();
+    let mut hearken = Hearken::start(&upstream);
+    let ids = [hearken.submit(json!({"stream": true})), hearken.submit(json!({"stream": true}))];
+    for id in &ids {
+        let mut reader = hearken.stream(id);
+        let mut seen = String::new();
+        while !seen.ends_with("third") {
+            seen.push_str(&reader.frame().content());
+        }
+    }
+    hearken.signal("KILL");
+    hearken.exit_status();
+    let path = hearken.data_dir().join("frames").join(&ids[0]);
+    let journal = std::fs::read_to_string(&path).unwrap();
+    flip(&path, journal.find("second").unwrap() as u64);
+    hearken.start_again();
+    for (id, seen, said) in [(&ids[0], "first ", true), (&ids[1], "first second third", false)] {
+        let frames = hearken.stream(id).rest();
+        let (end, chunks) = frames.split_last().unwrap();
+        assert_eq!((content(chunks).as_str(), end.event.as_str()), (seen, "error"));
+        let error = hearken.wait(id)["error"].clone();
+        assert_eq!((&error["code"], &end.json()["error"]), (&json!("task_interrupted"), &error), "{end:?}");
+        assert_eq!(error["message"].as_str().unwrap().contains("damaged on its disk"), said, "{error}");
+    }
+    hearken.log_line("the journal of an interrupted task is not as it was written");
+    // The beginning that was told is what is told from now on.
+    hearken.crash();
+    assert_eq!(content(&hearken.stream(&ids[0]).rest()), "first ");
+}
+
+#[test]
+fn a_piece_of_an_ended_stream_that_is_damaged_is_not_sent() {
+    let upstream = FakeUpstream::gemini().say_often(400, &"x".repeat(200)).start();
+    // The frames have no room in memory.
+    let hearken = Hearken::before(&upstream)
+        .set("[limits]\nmax_stream_memory_bytes = 20000\n[metrics]\nlisten = \"127.0.0.1:0\"\n")
+        .start();
+    let id = hearken.submit(json!({"stream": true}));
+    hearken.wait(&id);
+    hearken.metrics_say("hearken_streams_kept", 1.0);
+    assert_eq!(content(&hearken.stream(&id).rest()), "x".repeat(200 * 400));
+    let path = hearken.data_dir().join("frames").join(&id);
+    flip(&path, 100);
+    let mut reader = hearken.stream(&id);
+    reader.comment();
+    reader.breaks_off();
+    hearken.log_line(path.to_str().unwrap());
+    // Who comes back is told why.
+    let expired = hearken.get(&format!("/v1/llm/generations/{id}/stream"));
+    let error = expired.error(410, "stream_expired");
+    assert!(error["message"].as_str().unwrap().contains("damaged"), "{expired}");
+    assert_eq!(hearken.task(&id)["status"], "completed");
+}

@@ -74,8 +74,11 @@ impl ColdLogs {
         }
     }
 
-    /// The log of a task of this owner.
-    pub(super) fn find(&self, id: &TaskId, owner: KeyHash) -> Option<&ColdLog> {
+    /// The log of a task of this owner, unless some of it could not be read: the store looks at all of it again.
+    pub(super) fn find(&mut self, id: &TaskId, owner: KeyHash) -> Option<&ColdLog> {
+        if self.streams.get(id)?.stream.log().is_lost() {
+            self.remove(id);
+        }
         self.streams.get(id).filter(|cold| cold.owner == owner).map(|cold| cold.stream.log())
     }
 
@@ -129,18 +132,19 @@ mod tests {
                 id
             })
             .to_vec();
-        let kept =
-            |logs: &ColdLogs| -> Vec<bool> { ids.iter().map(|id| logs.find(id, owner).is_some()).collect() };
+        let kept = |logs: &mut ColdLogs| -> Vec<bool> {
+            ids.iter().map(|id| logs.find(id, owner).is_some()).collect()
+        };
         assert!(logs.find(&ids[0], KeyHash::of("sk-other")).is_none());
         for (seconds, expected) in
             [(9, [true, true, true]), (10, [true, false, true]), (29, [true, false, false])]
         {
             logs.forget_until(now + Duration::from_secs(seconds));
-            assert_eq!(kept(&logs), expected, "{seconds}");
+            assert_eq!(kept(&mut logs), expected, "{seconds}");
         }
         assert_eq!(logs.next_expiry(), Some(now + Duration::from_secs(30)));
         logs.forget_until(now + Duration::from_secs(30));
-        assert_eq!((kept(&logs), logs.next_expiry()), (vec![false; 3], None));
+        assert_eq!((kept(&mut logs), logs.next_expiry()), (vec![false; 3], None));
     }
 
     #[test]

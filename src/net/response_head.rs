@@ -58,7 +58,8 @@ impl From<Surplus> for io::Error {
 pub fn pass_over_interim(head: &mut Vec<u8>) {
     let is_interim = |head: &[u8]| {
         let code = head.get(9..12).unwrap_or_default();
-        is_http(head) && code.first() == Some(&b'1') && code != b"101"
+        let is_status = head.get(12).is_some_and(|next| matches!(next, b' ' | b'\r' | b'\n'));
+        is_http(head) && is_status && code.first() == Some(&b'1') && code != b"101"
     };
     while is_interim(head)
         && let Some(end) = end_of_head(head)
@@ -226,7 +227,13 @@ mod tests {
             pass_over_interim(&mut head);
             assert_eq!(head, finale.as_bytes(), "{before:?}");
         }
-        for whole in ["HTTP/1.1 101 Switching\r\n\r\n", "HTTP/1.1 100 Cont", "HTTP/1.1 1", "garbage"] {
+        for whole in [
+            "HTTP/1.1 101 Switching\r\n\r\n",
+            "HTTP/1.1 1000 X\r\n\r\n",
+            "HTTP/1.1 100 Cont",
+            "HTTP/1.1 1",
+            "garbage",
+        ] {
             let mut head = whole.as_bytes().to_vec();
             pass_over_interim(&mut head);
             assert_eq!(head, whole.as_bytes());

@@ -71,6 +71,9 @@ pub fn broken_off(err: &io::Error) -> UpstreamError {
         UpstreamError::Invalid(format!("its response states {bad}"))
     } else if inner.is_some_and(|inner| inner.is::<Surplus>()) {
         UpstreamError::Invalid("its response is longer than the Content-Length that it states".to_owned())
+    } else if err.kind() == io::ErrorKind::InvalidInput {
+        // So actix-http calls a chunk whose size is none.
+        UpstreamError::Invalid("the chunks of its response break the rules of HTTP".to_owned())
     } else if inner.is_some_and(|inner| inner.is::<TooMuch>()) {
         UpstreamError::Invalid(err.to_string())
     } else {

@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { KEY, ORIGIN, PATIENCE, require } from "./hearken.mjs";
@@ -37,6 +38,14 @@ export async function closeBrowser() {
 
 /** Saves what is seen, for somebody to look at. */
 export const shoot = (page, name) => page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
+
+/** A large file of this name. It lies on the disk, because bytes that are handed to the browser travel as base64. */
+export function fileOf(t, name, bytes) {
+  const directory = mkdtempSync(join(tmpdir(), "page-file-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  writeFileSync(join(directory, name), bytes);
+  return join(directory, name);
+}
 
 /** A way to the program that can be cut and mended, and that can carry nothing, or nothing back. */
 export class Line {
@@ -135,7 +144,11 @@ export async function tab(t, { origin = ORIGIN, signedIn = true, refusals = [], 
     await page.addInitScript((name) => Object.defineProperty(navigator, "platform", { get: () => name }), platform);
   }
   await page.goto(`${origin}/`);
-  if (signedIn) await signIn(page);
+  if (signedIn) {
+    await signIn(page);
+    // The page puts the focus there when it has signed in; a case that comes before that would have its own focus taken.
+    await page.waitForFunction(() => document.activeElement.id === "main");
+  }
   return page;
 }
 
@@ -163,8 +176,8 @@ export async function assertUnclipped(page, what) {
 
 /** What axe-core calls serious or critical, and headings that skip a level. The checker runs outside of the page's policy, which stays as it is. */
 export async function assertAccessible(page, what) {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => window.axe.run());
+  if (!await page.evaluate(() => "axe" in window)) await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
   const serious = violations.filter(({ id, impact }) => ["serious", "critical"].includes(impact) || id === "heading-order")
     .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join("\n")}`);
   assert.deepEqual(serious, [], what);

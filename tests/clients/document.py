@@ -19,8 +19,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 DOCUMENT = os.environ["HEARKEN_TEST_URL"] + "/openapi.json"
 HERE = pathlib.Path(__file__).parent
-# schemathesis takes ten seconds; a busy machine, three times as long.
-PATIENCE = 280
+# schemathesis takes ten seconds; a machine that does much else at the same time, several minutes.
+PATIENCE = 800
 
 
 class TheDocument(unittest.TestCase):

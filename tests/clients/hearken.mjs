@@ -14,8 +14,8 @@ const UPSTREAM = process.env.HEARKEN_TEST_UPSTREAM;
 /** The installed clients lie apart from the sources; a plain `import` looks only above this file. */
 export const require = createRequire(process.env.HEARKEN_TEST_NODE_MODULES + sep);
 
-/** Any wait of any case, in milliseconds. */
-export const PATIENCE = 30_000;
+/** Any wait of any case, in milliseconds: far longer than it takes, because other work may fill the machine. */
+export const PATIENCE = 60_000;
 
 const speech = readFileSync(new URL("../fixtures/audio/speech.mp3", import.meta.url));
 const AUDIO_URL = `data:audio/mpeg;base64,${speech.toString("base64")}`;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test, { after } from "node:test";
 
-import { Line, closeBrowser, shoot, signIn, tab } from "./browser.mjs";
+import { Line, closeBrowser, fileOf, shoot, signIn, tab } from "./browser.mjs";
 import { openGate, submit, upstreamCalls } from "./hearken.mjs";
 import { SPEECH, answer, api, ask, state, taskId } from "./page_parts.mjs";
 
@@ -32,7 +32,7 @@ const newest = async () => (await api("/v1/tasks?limit=1")).data[0];
 
 test("a stop in the middle of an upload submits nothing", async (t) => {
   const { line, page } = await onLine(t);
-  await page.setInputFiles("#file", { name: "large.wav", mimeType: "audio/wav", buffer: Buffer.alloc(14_000_000) });
+  await page.setInputFiles("#file", fileOf(t, "large.wav", Buffer.alloc(14_000_000)));
   await page.getByText("This browser cannot show or play this file.").waitFor();
   line.hold();
   await ask(page, never("page-stop-upload"), { file: false });
@@ -306,12 +306,12 @@ test("a recording that is left is finished and kept", async (t) => {
 
 test("what is too large is refused before it is read, and what is too long to be drawn can be played", async (t) => {
   const page = await tab(t);
-  await page.setInputFiles("#file", { name: "film.mp4", mimeType: "video/mp4", buffer: Buffer.alloc(22_100_000) });
+  await page.setInputFiles("#file", fileOf(t, "film.mp4", Buffer.alloc(22_100_000)));
   await page.getByText("film.mp4 is too large").waitFor();
   assert.equal(await page.locator("#chosen").isVisible(), false);
   const piece = readFileSync(SPEECH.replace("speech.wav", "speech-bare.mp3"));
   const buffer = Buffer.concat(Array.from({ length: Math.ceil(5_100_000 / piece.length) }, () => piece));
-  await page.setInputFiles("#file", { name: "long.mp3", mimeType: "audio/mpeg", buffer });
+  await page.setInputFiles("#file", fileOf(t, "long.mp3", buffer));
   await page.getByText("This is too long for its waveform to be drawn.").waitFor();
   await page.locator("#chosen audio").waitFor();
 });

@@ -10,13 +10,28 @@ import { join } from "node:path";
 import test, { after } from "node:test";
 
 import { assertAccessible, assertFits, assertUnclipped, closeBrowser, shoot, signIn, tab } from "./browser.mjs";
-import { KEY, submit, upstreamCalls } from "./hearken.mjs";
+import { KEY, PATIENCE, submit, upstreamCalls } from "./hearken.mjs";
 import { SPEECH, answer, api, ask, state, taskId } from "./page_parts.mjs";
 
 after(closeBrowser);
 
 const say = (text, size = 7) => text.match(new RegExp(`[^]{1,${size}}`, "gu")).map((piece) => ({ say: piece }));
 const noticed = (page, words) => page.locator(".notice").getByText(words).waitFor();
+/** From here on the page's time passes when the case says so: a slow machine must not miss a second of a countdown. */
+async function stopTime(page) {
+  await page.clock.install();
+  await page.clock.pauseAt(Date.now() + 10_000);
+}
+
+/** Lets the page's time pass in small steps until it shows this: it paints, and counts, only while time passes. */
+async function passUntil(page, locator) {
+  const end = Date.now() + PATIENCE;
+  while (!(await locator.isVisible())) {
+    assert.ok(Date.now() < end, `${locator} is not seen`);
+    await page.clock.runFor(20);
+  }
+}
+
 const file = (name, bytes) => ({ name, mimeType: "audio/wav", buffer: Buffer.from(bytes) });
 
 const MARKDOWN = `# Call *17*
@@ -221,7 +236,7 @@ test("a wrong key is not held against the next one", async (t) => {
 
 test("trying again waits as long as the server asks, and then tries again", async (t) => {
   const page = await tab(t, { refusals: [429] });
-  await page.clock.install();
+  await stopTime(page);
   let tries = 0;
   await page.route("**/v1/llm/generations", (route) => {
     tries += 1;
@@ -235,6 +250,7 @@ test("trying again waits as long as the server asks, and then tries again", asyn
   await page.getByRole("button", { name: "Try again in 3 s" }).waitFor();
   assert.ok(await page.getByRole("button", { name: "Try again in 3 s" }).isDisabled());
   await page.clock.runFor(3000);
+  await page.clock.resume();
   await page.getByRole("button", { name: "Try again", exact: true }).click();
   await state(page, "done");
   assert.deepEqual([tries, await upstreamCalls("page-countdown")], [2, 1]);
@@ -243,7 +259,7 @@ test("trying again waits as long as the server asks, and then tries again", asyn
 test("a reader waits as long as the server asks, and the seconds are counted", async (t) => {
   const task = await submit({ case: "page-patience", steps: [{ say: "x" }] }, { stream: true });
   const page = await tab(t, { refusals: [503] });
-  await page.clock.install();
+  await stopTime(page);
   let tries = 0;
   await page.route("**/v1/tasks/*", (route) => {
     tries += 1;
@@ -251,10 +267,11 @@ test("a reader waits as long as the server asks, and the seconds are counted", a
       error: { message: "Restarting.", code: "shutting_down", param: null } } });
   });
   await page.evaluate((id) => (location.hash = `#task=${id}`), task.id);
-  await page.locator(".connection").getByText("trying again in 9 s.").waitFor();
+  await passUntil(page, page.locator(".connection").getByText("trying again in 9 s."));
   await page.clock.runFor(5000);
   await page.locator(".connection").getByText("trying again in 4 s.").waitFor();
   await page.clock.runFor(4000);
+  await page.clock.resume();
   await state(page, "done");
 });
 

@@ -532,3 +532,59 @@ fn what_a_server_does_not_do_is_not_asked_for_again() {
     let error = hearken.try_submit(json!({"sync": true})).error(502, "upstream_error");
     assert_eq!((&error["retryable"], upstream.requests()), (&json!(false), 1), "{error}");
 }
+
+#[test]
+fn responses_that_bend_the_rules_of_http_are_read_or_told_as_what_they_are() {
+    let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let (hex, length) = (format!("{:x}", stream.len()), stream.len());
+    let cases = [
+        (format!("Content-Length: {length}\r\nContent-Length: {length}\r\n\r\n{stream}"), None),
+        (format!("X-Note: a\r\n b\r\nContent-Length:\r\n {length}\r\n\r\n{stream}"), None),
+        (format!("Transfer-Encoding: gzip, chunked\r\n\r\n{hex}\r\n{stream}\r\n0\r\n\r\n"), None),
+        (
+            format!("Content-Length: {length}\r\nContent-Length: 7\r\n\r\n{stream}"),
+            Some("two lengths that differ"),
+        ),
+        (format!("Content-Length: many\r\n\r\n{stream}"), Some("a length that is not a number")),
+        (
+            format!("Content-Length: 20\r\n\r\n{stream}"),
+            Some("longer than the Content-Length that it states"),
+        ),
+        (
+            "Transfer-Encoding: rot13, chunked\r\n\r\n".to_owned(),
+            Some("a transfer coding that was not asked for"),
+        ),
+        (
+            "Transfer-Encoding: chunked\r\n\r\nlength\r\n".to_owned(),
+            Some("chunks of its response break the rules"),
+        ),
+        ("X: y\r\n".repeat(200) + "\r\n", Some("the head of its response is too long")),
+    ];
+    let answers: Vec<String> = cases.iter().map(|(answer, _)| answer.clone()).collect();
+    let host = Host::serve(move |mut asked| {
+        let number: usize = asked.target.split('/').nth(1).unwrap().parse().unwrap();
+        let head = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
+        asked.write(format!("{head}{}", answers[number]));
+        asked.end();
+    });
+    let channels = (0..cases.len()).fold(Hearken::builder(), |builder, number| {
+        builder.channel(&format!(
+            "[[channels]]\nname = \"{number}\"\nkind = \"openai\"\nbase_url = \"{}\"\napi_key = \"{UPSTREAM_KEY}\"\n\
+             models = [\"m-{number}\"]\nmax_retries = 0\n",
+            host.url(&format!("/{number}"))
+        ))
+    });
+    let hearken = channels.start();
+    for (number, (answer, why)) in cases.iter().enumerate() {
+        let task = hearken.wait(&hearken.submit(json!({"model": format!("m-{number}")})));
+        match why {
+            None => {
+                assert_eq!(task["results"][0]["choices"][0]["message"]["content"], "Hi", "{answer}: {task}")
+            }
+            Some(why) => {
+                assert_eq!(task["error"]["code"], "upstream_invalid_response", "{answer}: {task}");
+                assert!(task["error"]["message"].as_str().unwrap().contains(why), "{answer}: {task}");
+            }
+        }
+    }
+}

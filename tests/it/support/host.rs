@@ -113,6 +113,13 @@ impl Asked {
         let _ = self.socket.read(&mut [0]);
     }
 
+    /// Ends the answer, and takes what is left of the request: unread bytes would make of the end a reset.
+    pub(crate) fn end(mut self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = std::io::copy(&mut self.socket, &mut std::io::sink());
+    }
+
     /// Closes the connection so that the other side sees a reset.
     pub(crate) fn reset(self) {
         // What has not been read when a socket closes makes the system send a reset; so does a request unread in part.

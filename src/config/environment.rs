@@ -174,7 +174,7 @@ fn pattern(path: &[String]) -> String {
 /// Sets one key; returns the table and what it means.
 fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, FileConfig), Problem> {
     let key = key_of(path);
-    // An env file of Docker keeps them, and a data directory with quotes in its name is what nobody wants.
+    // An env file of Docker keeps them, and they would stand in the data directory's name.
     if let [quote @ (b'"' | b'\''), .., last] = text.trim().as_bytes()
         && quote == last
     {

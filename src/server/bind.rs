@@ -82,3 +82,35 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     socket.bind(address)?;
     Ok(socket)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_free_is_still_free_after_a_rehearsal() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = taken.local_addr().unwrap().to_string();
+        let err = rehearse("listen", &listen).unwrap_err();
+        assert!(err.is_taken(), "{err}");
+        drop(taken);
+        rehearse("listen", &listen).unwrap();
+        TcpListener::bind(&listen).unwrap();
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_had_is_told_with_what_to_do() {
+        for (kind, advice) in [
+            (ErrorKind::AddrInUse, "another program listens there"),
+            (ErrorKind::PermissionDenied, "ports below 1024"),
+            (ErrorKind::AddrNotAvailable, "127.0.0.1 is this machine alone"),
+            (ErrorKind::Other, "choose another address"),
+        ] {
+            let err = BindError::new("--listen", "192.0.2.1:80", kind.into()).to_string();
+            assert!(
+                err.starts_with("--listen: cannot listen on 192.0.2.1:80: ") && err.contains(advice),
+                "{err}"
+            );
+        }
+    }
+}

@@ -214,7 +214,7 @@ fn check_refuses_what_a_start_refuses_in_the_same_words() {
 }
 
 #[test]
-fn check_warns_of_an_address_that_is_taken_and_a_start_says_so_without_a_panic() {
+fn an_address_that_is_taken_is_warned_of_and_stops_a_start_in_one_line() {
     let directory = TempDir::new().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap().to_string();

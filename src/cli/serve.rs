@@ -159,10 +159,11 @@ pub(super) fn refuse_stored_keys(config: &Config, stored: &[KeyRecord]) -> Resul
         if let Some(KeyRecord { name, .. }) = stored.iter().find(|stored| stored.hash == key.hash) {
             let problem = format!(
                 "the configuration's API key {:?} is the one that {} has under the name {name:?}; remove it from the \
-                 configuration, or revoke the other with `hearken keys revoke {}`",
+                 configuration, or revoke the other with `hearken keys revoke {} --data-dir {}`",
                 key.name,
                 config.data_dir.display(),
-                word(name)
+                word(name),
+                word(&config.data_dir.display().to_string())
             );
             return Err(Refusal { problem, status: USAGE });
         }

@@ -66,7 +66,7 @@ pub(super) fn check(file: FileConfig, from_file: bool, variables: &Variables) ->
     unique("keys", keys.iter().map(|key| key.name.as_str()))?;
     different(&keys)?;
     let data_dir = file.data_dir.unwrap_or_else(|| PathBuf::from("./hearken-data"));
-    if data_dir.as_os_str().is_empty() {
+    if data_dir.to_str().is_some_and(|name| name.trim().is_empty()) {
         return Err(Problem::value("data_dir", "the name of a directory is needed, and this is empty"));
     }
 

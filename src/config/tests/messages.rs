@@ -230,6 +230,10 @@ fn a_wrong_value_is_told_in_a_users_words() {
             "listen: \"8080\" is a port without an address: 127.0.0.1:8080 is for this machine alone",
         ),
         (
+            "data_dir = \" \"",
+            "data_dir: the name of a directory is needed, and this is empty: write it as in data_dir = ",
+        ),
+        (
             "data_dir = \"\"",
             "data_dir: the name of a directory is needed, and this is empty: write it as in data_dir = ",
         ),

@@ -157,7 +157,7 @@ impl Tasks {
                 Weighed::Light(value) => return Ok(Held { value, share }),
                 Weighed::Heavy(bytes) => {
                     drop(share.take());
-                    share = self.responses.share(cost(bytes)).await?;
+                    share = self.responses.share(owner, cost(bytes)).await?;
                     most_bytes = bytes;
                 }
             }
@@ -218,7 +218,7 @@ impl Tasks {
                     // The first is given back before the second is asked for: callers that wait hold nothing.
                     drop(share.take());
                     most_bytes = bytes.max(MOST_LISTED_BYTES);
-                    share = self.responses.share(cost(most_bytes)).await?;
+                    share = self.responses.share(owner, cost(most_bytes)).await?;
                 }
             }
         };

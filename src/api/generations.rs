@@ -86,7 +86,9 @@ pub async fn submit(
     {
         request.extensions_mut().insert(id.clone());
         let mut response = match delivery {
-            Delivery::Asynchronous => task_object(&tasks, tasks.describe(&id, caller.hash).await?).await?,
+            Delivery::Asynchronous => {
+                task_object(&tasks, &caller, tasks.describe(&id, caller.hash).await?).await?
+            }
             Delivery::Blocking => outcome(&tasks, &id, &caller).await?,
             Delivery::Streaming => {
                 let log = tasks.subscribe(&id, caller.hash).await?;
@@ -108,7 +110,7 @@ pub async fn submit(
     let Accepted { snapshot, log } = tasks.submit(new).await?;
     request.extensions_mut().insert(snapshot.id.clone());
     match delivery {
-        Delivery::Asynchronous => task_object(&tasks, Held::small(snapshot)).await,
+        Delivery::Asynchronous => task_object(&tasks, &caller, Held::small(snapshot)).await,
         Delivery::Blocking => {
             let reply = outcome(&tasks, &snapshot.id, &caller).await?;
             drop(leash);
@@ -173,12 +175,13 @@ async fn parse(
 }
 
 /// The reply of an asynchronous submit: the task.
-async fn task_object(tasks: &Tasks, task: Held<Snapshot>) -> Result<HttpResponse, Failure> {
+async fn task_object(tasks: &Tasks, caller: &Caller, task: Held<Snapshot>) -> Result<HttpResponse, Failure> {
     let Held { value: snapshot, share } = task;
     let mut response = HttpResponse::Ok();
     response.insert_header((header::LOCATION, format!("/v1/tasks/{}", snapshot.id)));
     let object = snapshot.object();
-    let mut response = json(response, &object, snapshot.weight(), share, tasks.responses()).await?;
+    let mut response =
+        json(response, &object, snapshot.weight(), share, tasks.responses(), caller.hash).await?;
     mark_with(&mut response, &snapshot.id);
     Ok(response)
 }
@@ -187,7 +190,7 @@ async fn task_object(tasks: &Tasks, task: Held<Snapshot>) -> Result<HttpResponse
 async fn outcome(tasks: &Tasks, id: &TaskId, caller: &Caller) -> Result<HttpResponse, Failure> {
     let answer = async {
         let task = caller.unless_revoked(tasks.outcome(id, caller.hash)).await??;
-        ended(tasks, task).await
+        ended(tasks, task, caller).await
     };
     match answer.await {
         Err(crowded) if crowded.code == ErrorCode::QueueFull => Ok(not_sent(id, crowded)),
@@ -232,7 +235,7 @@ async fn streaming(
     }
     // A lone entry is the terminal frame of a failure.
     if mark.is_final() && mark.len <= 1 {
-        return ended(tasks, tasks.describe(&id, caller.hash).await?).await;
+        return ended(tasks, tasks.describe(&id, caller.hash).await?, caller).await;
     }
     let mut response = stream::response(request, reception, caller, id.clone(), log, 0);
     mark_with(&mut response, &id);
@@ -281,11 +284,13 @@ fn new_task(
 }
 
 /// The reply of a synchronous call whose task has ended, or which is left to the next start.
-async fn ended(tasks: &Tasks, task: Held<Snapshot>) -> Result<HttpResponse, Failure> {
+async fn ended(tasks: &Tasks, task: Held<Snapshot>, caller: &Caller) -> Result<HttpResponse, Failure> {
     let Held { value: snapshot, share } = task;
     let mut response = match snapshot.state {
         State::Completed { completion } => {
-            let bytes = held(Bytes::from_owner(Completion(completion)), share, tasks.responses()).await?;
+            let bytes =
+                held(Bytes::from_owner(Completion(completion)), share, tasks.responses(), caller.hash)
+                    .await?;
             HttpResponse::Ok().content_type(header::ContentType::json()).body(Pieces::of(bytes))
         }
         State::Failed { failure, .. } => task_failed(&failure),

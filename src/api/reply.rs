@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::error::{ErrorCode, Failure};
+use crate::keys::KeyHash;
 use crate::memory::{ResponseMemory, Share};
 use crate::net::pieces::Pieces;
 use crate::wire::error::{ErrorBody, HttpError};
@@ -58,6 +59,7 @@ pub async fn json(
     results: usize,
     share: Option<Share>,
     memory: &ResponseMemory,
+    key: KeyHash,
 ) -> Result<HttpResponse, Failure> {
     let mut json = Vec::with_capacity(results + AROUND);
     serde_json::to_writer(&mut json, value).map_err(|err| {
@@ -65,7 +67,7 @@ pub async fn json(
         Failure::internal()
     })?;
     json.shrink_to_fit();
-    let bytes = held(json.into(), share, memory).await?;
+    let bytes = held(json.into(), share, memory, key).await?;
     Ok(response.content_type(header::ContentType::json()).body(Pieces::of(bytes)))
 }
 
@@ -73,13 +75,18 @@ pub async fn json(
 ///
 /// # Errors
 /// `queue_full` when they have no share and there is no memory for them.
-pub async fn held(bytes: Bytes, share: Option<Share>, memory: &ResponseMemory) -> Result<Bytes, Failure> {
+pub async fn held(
+    bytes: Bytes,
+    share: Option<Share>,
+    memory: &ResponseMemory,
+    key: KeyHash,
+) -> Result<Bytes, Failure> {
     let share = match share {
         Some(mut share) => {
             share.shrink(bytes.len());
             Some(share)
         }
-        None => memory.share(bytes.len()).await?,
+        None => memory.share(key, bytes.len()).await?,
     };
     Ok(match share {
         Some(share) => share.hold(bytes),

@@ -44,7 +44,7 @@ pub async fn query(
     };
     let timeline = includes(request.query_string(), "timeline");
     let view = snapshot.view(timeline, asked.as_ref());
-    json(HttpResponse::Ok(), &view, snapshot.weight(), share, tasks.responses()).await
+    json(HttpResponse::Ok(), &view, snapshot.weight(), share, tasks.responses(), caller.hash).await
 }
 
 /// Is `part` one of `?include=part,part`? Unknown parts change nothing.
@@ -67,7 +67,7 @@ pub async fn list(
     let views = page.tasks.iter().map(|task| task.view(timeline, None)).collect();
     let results = page.tasks.iter().map(Snapshot::weight).sum();
     let list = TaskList::new(views, page.has_more);
-    json(HttpResponse::Ok(), &list, results, share, tasks.responses()).await
+    json(HttpResponse::Ok(), &list, results, share, tasks.responses(), caller.hash).await
 }
 
 fn list_query(query: &str) -> Result<ListQuery, Failure> {
@@ -124,7 +124,8 @@ pub async fn cancel(
     let id = task_id(&path)?;
     request.extensions_mut().insert(id.clone());
     let Held { value: snapshot, share } = tasks.cancel(&id, caller.hash).await?;
-    json(HttpResponse::Ok(), &snapshot.object(), snapshot.weight(), share, tasks.responses()).await
+    json(HttpResponse::Ok(), &snapshot.object(), snapshot.weight(), share, tasks.responses(), caller.hash)
+        .await
 }
 
 /// The task id of a path. What is no id is no task.

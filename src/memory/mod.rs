@@ -1,7 +1,8 @@
 //! Memory that several callers share: how much there is, and what each of them holds of it.
 //!
 //! A [`Share`] is taken before the bytes are there, and given back when the last slice of them is dropped. A caller
-//! that finds no room waits, in order. After a time it is told that there is none.
+//! that finds no room waits, in order. After a time it is told that there is none. Memory can be [part](Memory::part) of
+//! other memory: then a share takes of both.
 
 mod responses;
 
@@ -26,6 +27,13 @@ const BLOCK: usize = 1024;
 /// Memory to share out; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Memory {
+    own: Pool,
+    /// What this is a part of.
+    whole: Option<Pool>,
+}
+
+#[derive(Debug, Clone)]
+struct Pool {
     free: Arc<Semaphore>,
     all: u32,
     places: Arc<Semaphore>,
@@ -33,7 +41,10 @@ pub struct Memory {
 
 /// A share, given back when dropped.
 #[derive(Debug)]
-pub struct Share(OwnedSemaphorePermit);
+pub struct Share {
+    own: OwnedSemaphorePermit,
+    of_whole: Option<OwnedSemaphorePermit>,
+}
 
 /// There was no room for 20 s, or too many callers waited for room already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +54,14 @@ impl Memory {
     /// Makes memory of `bytes` to share out.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        let all = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX);
-        let places = Arc::new(Semaphore::new(MOST_WAITING));
-        Self { free: Arc::new(Semaphore::new(all as usize)), all, places }
+        Self { own: Pool::new(bytes, MOST_WAITING), whole: None }
+    }
+
+    /// Makes a part of this memory, of which at most `bytes` are shared out, and for which half of the callers can wait
+    /// that can wait for this memory. A share that is larger than the part takes all of the part, and its bytes of the whole.
+    #[must_use]
+    pub fn part(&self, bytes: usize) -> Self {
+        Self { own: Pool::new(bytes, MOST_WAITING / 2), whole: Some(self.own.clone()) }
     }
 
     /// Waits for a share of this many bytes, or of all there is where that is less. Shares are given in the order in
@@ -54,37 +70,78 @@ impl Memory {
     /// # Errors
     /// When there is no room within 20 s, or too many callers wait for room already.
     pub async fn share(&self, bytes: usize) -> Result<Share, Crowded> {
-        let blocks = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX).min(self.all);
-        if let Ok(permit) = Arc::clone(&self.free).try_acquire_many_owned(blocks) {
-            return Ok(Share(permit));
+        if let Some(share) = self.share_at_once(bytes) {
+            return Ok(share);
         }
-        let _place = self.places.try_acquire().map_err(|_| Crowded)?;
-        match timeout(PATIENCE, Arc::clone(&self.free).acquire_many_owned(blocks)).await {
-            Ok(Ok(permit)) => Ok(Share(permit)),
-            // The semaphore is never closed.
-            Ok(Err(_)) | Err(_) => Err(Crowded),
-        }
+        let _own_place = self.own.places.try_acquire().map_err(|_| Crowded)?;
+        let _place =
+            self.whole.as_ref().map(|whole| whole.places.try_acquire()).transpose().map_err(|_| Crowded)?;
+        let share = async {
+            let own = self.own.take(bytes).await?;
+            let of_whole = match &self.whole {
+                Some(whole) => Some(whole.take(bytes).await?),
+                None => None,
+            };
+            Ok(Share { own, of_whole })
+        };
+        timeout(PATIENCE, share).await.map_err(|_| Crowded)?
+    }
+
+    fn share_at_once(&self, bytes: usize) -> Option<Share> {
+        let own = self.own.take_at_once(bytes)?;
+        let of_whole = match &self.whole {
+            Some(whole) => Some(whole.take_at_once(bytes)?),
+            None => None,
+        };
+        Some(Share { own, of_whole })
     }
 
     /// Returns the bytes that are shared out, and all of them.
     #[must_use]
     pub fn taken(&self) -> (usize, usize) {
-        let all = self.all as usize;
-        (all.saturating_sub(self.free.available_permits()) * BLOCK, all * BLOCK)
+        let all = self.own.all as usize;
+        (all.saturating_sub(self.own.free.available_permits()) * BLOCK, all * BLOCK)
     }
 
-    /// Returns how many callers wait for room.
+    /// Returns how many callers wait for room, also for room in a part.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        MOST_WAITING.saturating_sub(self.places.available_permits())
+        MOST_WAITING.saturating_sub(self.own.places.available_permits())
+    }
+
+    /// Returns true if a share is out, or this memory is held elsewhere.
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.own.free) > 1
+    }
+}
+
+impl Pool {
+    fn new(bytes: usize, places: usize) -> Self {
+        let all = u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX);
+        Self { free: Arc::new(Semaphore::new(all as usize)), all, places: Arc::new(Semaphore::new(places)) }
+    }
+
+    fn blocks(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX).min(self.all)
+    }
+
+    fn take_at_once(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_many_owned(self.blocks(bytes)).ok()
+    }
+
+    async fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Crowded> {
+        // The semaphore is never closed.
+        Arc::clone(&self.free).acquire_many_owned(self.blocks(bytes)).await.map_err(|_| Crowded)
     }
 }
 
 impl Share {
     /// Gives back what is above this many bytes.
     pub fn shrink(&mut self, bytes: usize) {
-        let surplus = self.0.num_permits().saturating_sub(bytes.div_ceil(BLOCK));
-        drop(self.0.split(surplus));
+        for permit in [Some(&mut self.own), self.of_whole.as_mut()].into_iter().flatten() {
+            let surplus = permit.num_permits().saturating_sub(bytes.div_ceil(BLOCK));
+            drop(permit.split(surplus));
+        }
     }
 
     /// Returns the same bytes, which keep the share as long as there is a slice of them.

@@ -287,3 +287,34 @@ fn readers_of_a_task_that_is_left_to_the_next_start_are_broken_off() {
     assert_eq!(client.breaks_off(answer), Reason::INTERNAL_ERROR);
     assert_eq!(hearken.exit_status().code(), Some(0));
 }
+
+#[test]
+fn a_wrong_key_beyond_those_that_wait_is_refused_and_its_connection_ends() {
+    let pair = Pair::new();
+    let hearken = Hearken::builder().local().tls(&pair).start();
+    let address = hearken.client().address;
+    let wrong = |client: &mut Http2| client.begin_as("sk-wrong", "GET", "/v1/models", &[], true).unwrap();
+    // They wait for a moment only: on a busy machine the one beyond may come too late, and is not beyond.
+    until("a wrong key finds no place to wait", || {
+        let (mut many, mut two) = (Http2::connect(address, &pair), Http2::connect(address, &pair));
+        let waiting: Vec<_> = (0..255).map(|_| wrong(&mut many)).collect();
+        // Behind them, and at once: they wait.
+        assert_eq!(many.get("/healthz").0, 200);
+        let (last, beyond) = (wrong(&mut two), wrong(&mut two));
+        for asked in [last, beyond] {
+            let refused = two.head(asked);
+            assert_eq!(refused.head.status(), 401);
+            assert!(two.rest(refused).contains("invalid_api_key"));
+        }
+        let is_last = two.is_told_to_leave();
+        for asked in waiting {
+            assert_eq!(many.head(asked).head.status(), 401);
+        }
+        if is_last {
+            // Those that waited keep their connection.
+            assert_eq!(many.get("/healthz").0, 200);
+            two.closed();
+        }
+        is_last.then_some(())
+    });
+}

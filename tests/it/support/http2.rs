@@ -231,6 +231,15 @@ impl Http2 {
         answer
     }
 
+    /// Returns true if the program wants no further request on this connection.
+    pub(crate) fn is_told_to_leave(&mut self) -> bool {
+        // What the program says behind its last answer arrives before the answer to a request that comes later.
+        if let Some(asked) = self.try_ask("GET", "/healthz", None) {
+            let _ = self.wait(asked.response);
+        }
+        self.try_ask("GET", "/healthz", None).is_none()
+    }
+
     /// Waits until the connection has ended. What this side had yet to say then does not matter.
     pub(crate) fn closed(self) {
         let Self { runtime, connection, .. } = self;

@@ -121,8 +121,11 @@
 //!   connection, and each body, has to arrive within its own. And so is the number of connections of an address.
 //! - A key that is revoked ends what goes on in its name: streams, uploads, calls that wait. Until then this costs nothing
 //!   for an event.
+//! - A client that has ended its side of an HTTP/1 connection has not left: it gets what it has asked for. It has left
+//!   when its system refuses what is written.
 //! - A response that may be large takes its share of [`ResponseMemory`](memory::ResponseMemory) before its parts are read,
-//!   and holds it until it is sent. The HTTP server gets any body in [pieces](net::pieces): it copies what it is given.
+//!   and holds it until it is sent; the responses of one key take at most half. The HTTP server gets any body in
+//!   [pieces](net::pieces): it copies what it is given.
 //!   [Metrics](api::metrics), which need no key, take no share: their texts are dropped after a time, read or not.
 //! - A freeze of this process is not taken for a fault of the other side: what lies in a socket is read before a
 //!   [`deadline`] is judged, and a deadline moves by the time for which its thread stood still. The timers of

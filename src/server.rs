@@ -5,11 +5,13 @@
 
 mod addresses;
 pub mod bind;
+mod body_end;
 pub mod certificate;
 mod draining;
 mod entrance;
 mod exchange;
 mod follow_keys;
+mod half_closed;
 mod heads;
 mod http2;
 mod intake;

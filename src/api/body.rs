@@ -70,14 +70,14 @@ pub async fn read_json(
             match timeout(most, read(&mut payload, expected, ends_at, max_bytes, memory)).await {
                 Ok(Ok(mut body)) => match encoding(&mut body.bytes) {
                     Ok(()) => return Ok(body),
-                    Err(failure) => failure,
+                    Err(failure) => return Err(failure.error_response()),
                 },
-                Ok(Err(failure)) => failure,
-                Err(_) => broken_off(),
+                Ok(Err(failure)) => return Err(linger(&failure, payload)),
+                Err(_) => return Err(linger(&broken_off(), payload)),
             }
         }
     };
-    Err(refuse(&refused, payload))
+    Err(refuse(request, &refused, payload))
 }
 
 async fn read(
@@ -168,11 +168,19 @@ fn broken_off() -> Failure {
     Failure::new(ErrorCode::InvalidJson, "The body broke off before its end")
 }
 
-/// Refuses a request whose body has not been read. The connection closes afterwards; until then the rest is
+/// Refuses a request whose body has not been read. The HTTP server throws a small one away, and keeps the connection.
+#[must_use]
+pub fn refuse(request: &HttpRequest, failure: &Failure, rest: web::Payload) -> HttpResponse {
+    if content_length(request).is_some_and(|length| length <= SMALL_BYTES as u64) {
+        return failure.error_response();
+    }
+    linger(failure, rest)
+}
+
+/// Refuses a request whose body has not been read to its end. The connection closes afterwards; until then the rest is
 /// taken in for a moment and thrown away, because a client that is still sending when the connection closes
 /// would see a reset instead of the answer.
-#[must_use]
-pub fn refuse(failure: &Failure, rest: web::Payload) -> HttpResponse {
+fn linger(failure: &Failure, rest: web::Payload) -> HttpResponse {
     let mut response = failure.error_response();
     response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     let lingering = response.map_body(|_, body| {

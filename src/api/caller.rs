@@ -12,6 +12,7 @@ use futures_util::future::{Either, LocalBoxFuture};
 use super::request_log::KeyName;
 use super::wrong_keys::WrongKeys;
 use crate::error::{ErrorCode, Failure};
+use crate::fanout::patience::Patience;
 use crate::keys::{Keys, KnownKey};
 use crate::trace::Recognition;
 
@@ -93,6 +94,9 @@ fn recognise(request: &HttpRequest) -> Result<Caller, Failure> {
     extensions.insert(KeyName(known.name.clone()));
     if let Some(recognition) = extensions.get::<Recognition>() {
         recognition.recognised();
+    }
+    if let Some(patience) = extensions.get::<Patience>() {
+        patience.recognised();
     }
     drop(extensions);
     Ok(Caller(known))

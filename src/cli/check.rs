@@ -113,8 +113,9 @@ fn describe(config: &Config) -> io::Result<()> {
     ))?;
     print(format_args!("keeps alive every {} s", config.stream.keep_alive.as_secs()))?;
     print(format_args!(
-        "lets stuck ones go {} s after the last byte that they took",
-        config.stream.send_timeout.as_secs()
+        "lets stuck ones go {} s after the last byte that they took, {} s without a key",
+        config.stream.send_timeout.as_secs(),
+        config.stream.keyless_send_timeout.min(config.stream.send_timeout).as_secs()
     ))?;
     if !config.stream.hand_over {
         print("serves streams    through the HTTP server: connections are not handed over")?;

@@ -121,6 +121,7 @@ pub(super) struct Stream {
     pub(super) keep_alive_seconds: Option<u64>,
     pub(super) hand_over: Option<bool>,
     pub(super) send_timeout_seconds: Option<u64>,
+    pub(super) keyless_send_timeout_seconds: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

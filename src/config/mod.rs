@@ -252,6 +252,8 @@ pub struct StreamConfig {
     pub hand_over: bool,
     /// A subscriber that takes nothing of what it is sent for this long is let go.
     pub send_timeout: Duration,
+    /// The same for a client that has shown no valid key on its connection. Not above `send_timeout` in effect.
+    pub keyless_send_timeout: Duration,
 }
 
 /// To whom spans are exported.

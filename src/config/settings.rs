@@ -110,6 +110,11 @@ pub(super) fn check(file: FileConfig, from_file: bool, variables: &Variables) ->
                 file.stream.send_timeout_seconds,
                 900,
             )?),
+            keyless_send_timeout: Duration::from_secs(positive(
+                "stream.keyless_send_timeout_seconds",
+                file.stream.keyless_send_timeout_seconds,
+                60,
+            )?),
         },
         tls: tls(file.tls)?,
         traces,

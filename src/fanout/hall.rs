@@ -121,12 +121,15 @@ impl Hall {
     pub(super) fn on_socket(&mut self, event: &Event, now: Instant) {
         let place = event.token().0;
         let Some(subscriber) = self.subscribers.get_mut(place) else { return };
-        let has_left =
-            event.is_error() || event.is_read_closed() || (event.is_readable() && !subscriber.discard());
-        if has_left {
-            self.remove(place, Departure::Left);
-        } else if event.is_writable() {
+        if event.is_error() || event.is_write_closed() {
+            return self.remove(place, Departure::Left);
+        }
+        let has_ended = event.is_read_closed() || (event.is_readable() && !subscriber.discard());
+        let is_news = has_ended && subscriber.has_ended_its_side();
+        if event.is_writable() {
             subscriber.go_on();
+        }
+        if is_news || event.is_writable() {
             self.serve(place, now);
         }
     }

@@ -65,6 +65,7 @@ pub mod body;
 mod circle;
 pub mod cursor;
 mod hall;
+pub mod patience;
 pub mod pump;
 pub mod socket;
 mod subscriber;

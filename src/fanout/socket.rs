@@ -6,12 +6,12 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::patience::Patience;
 use super::pump::{Arrival, PumpHandle};
 use crate::config::StreamConfig;
 use crate::deadline::Deadline;
@@ -21,7 +21,7 @@ use crate::deadline::Deadline;
 pub struct Socket {
     stream: Option<(TcpStream, OpenFile)>,
     hand_over: Option<Rc<HandOver>>,
-    send_timeout: Duration,
+    patience: Patience,
     /// The end of the wait for a client who takes nothing of what is written.
     stuck: Option<Deadline>,
 }
@@ -88,13 +88,25 @@ impl Socket {
     #[must_use]
     pub fn new(stream: TcpStream, file: OpenFile, config: StreamConfig) -> Self {
         let hand_over = config.hand_over.then(Rc::default);
-        Self { stream: Some((stream, file)), hand_over, send_timeout: config.send_timeout, stuck: None }
+        Self { stream: Some((stream, file)), hand_over, patience: Patience::new(&config), stuck: None }
     }
 
     /// By what its requests' handlers can take its stream away.
     #[must_use]
     pub fn hand_over(&self) -> Option<Rc<HandOver>> {
         self.hand_over.clone()
+    }
+
+    /// How long the connection waits for a client that takes nothing.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        self.patience.clone()
+    }
+
+    /// Returns true if the client's system has refused what was written to it: the client has left.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.stream.as_ref().is_none_or(|(stream, _)| !matches!(stream.take_error(), Ok(None)))
     }
 
     /// Everything is written: hands over what was asked for.
@@ -141,7 +153,7 @@ impl AsyncWrite for Socket {
             self.stuck = None;
             return Poll::Ready(written);
         }
-        let most = self.send_timeout;
+        let most = self.patience.most();
         ready!(self.stuck.get_or_insert_with(|| Deadline::after(most)).poll_passed(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

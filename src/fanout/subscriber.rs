@@ -38,9 +38,19 @@ pub(super) struct Subscriber {
     begun: Option<(Parcel, usize)>,
     /// Is its socket full? Then there is no use in writing before it is writable.
     is_full: bool,
+    side: Side,
     /// Is it in the queue of those who are served by and by?
     pub(super) is_behind: bool,
     last_write: Instant,
+}
+
+/// What a subscriber has said of its side of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Open,
+    /// The subscriber has ended it, and nothing was written since. If it has left, its system refuses what is written next.
+    JustEnded,
+    Ended,
 }
 
 /// How long a connection may be silent.
@@ -93,6 +103,7 @@ impl Subscriber {
             place,
             begun: None,
             is_full: false,
+            side: Side::Open,
             is_behind: false,
             last_write: now,
         }
@@ -112,7 +123,10 @@ impl Subscriber {
             }
             if self.begun.is_none() {
                 match self.cursor.step(packer.log(), mark, MOST_IN_A_PIECE) {
-                    Step::Wait if now.duration_since(self.last_write) >= keep_alive => {
+                    Step::Wait
+                        if now.duration_since(self.last_write) >= keep_alive
+                            || self.side == Side::JustEnded =>
+                    {
                         self.begun = Some((Parcel::KeepAlive, 0));
                     }
                     Step::Wait => return Served::Up,
@@ -144,6 +158,16 @@ impl Subscriber {
         self.is_full = false;
     }
 
+    /// Notes that the subscriber sends no more. It may go on reading, as `nc -N` does: it is written to, which tells
+    /// whether it has left. Returns true if this is news.
+    pub(super) fn has_ended_its_side(&mut self) -> bool {
+        let is_news = self.side == Side::Open;
+        if is_news {
+            self.side = Side::JustEnded;
+        }
+        is_news
+    }
+
     /// Joins those who are served by and by, unless it is among them.
     pub(super) fn queue_up(&mut self, place: usize, queue: &mut VecDeque<usize>) {
         if !std::mem::replace(&mut self.is_behind, true) {
@@ -173,6 +197,9 @@ impl Subscriber {
                 Ok(taken) => {
                     written += taken;
                     self.last_write = now;
+                    if self.side == Side::JustEnded {
+                        self.side = Side::Ended;
+                    }
                 }
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
                     self.is_full = true;
@@ -191,7 +218,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Reads what the client has sent, which is of no interest. Is the client still there?
+    /// Reads what the client has sent, which is of no interest. Returns false if that has ended.
     ///
     /// One who goes on sending is not read to the end at once: what is not read fills the client's side.
     pub(super) fn discard(&mut self) -> bool {

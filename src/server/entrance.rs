@@ -20,13 +20,14 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::draining::Draining;
+use super::half_closed::Connection;
 use super::http2::Http2;
 use super::intake::Intake;
 use super::open_files::OpenFiles;
 use super::serving::{Expecting, Serving};
 use super::tls::{Spoken, Tls};
 use crate::config::StreamConfig;
-use crate::fanout::socket::{HandOver, OpenFile, Socket};
+use crate::fanout::socket::{OpenFile, Socket};
 
 /// An idle connection is kept this long: longer than the minute of common proxies, who must close first.
 pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(75);
@@ -65,7 +66,7 @@ impl Entrance {
             let (entrance, app) = (self.clone(), Rc::clone(&app));
             async move {
                 let app = Rc::new(app.new_service(()).await.map_err(drop)?);
-                let http1 = Rc::new(entrance.clone().http1(app, Socket::hand_over).await?);
+                let http1 = Rc::new(entrance.clone().http1(app).await?);
                 Ok::<_, ()>(fn_service(move |stream: TcpStream| {
                     let (entrance, http1) = (entrance.clone(), Rc::clone(&http1));
                     async move {
@@ -91,9 +92,8 @@ impl Entrance {
             async move {
                 // One application, whatever is spoken: the readers of a stream share what they can.
                 let app = Rc::new(app.new_service(()).await.map_err(drop)?);
-                let http1 = Rc::new(entrance.clone().http1(Rc::clone(&app), |_| None).await?);
-                let Entrance { draining, stream: StreamConfig { send_timeout, .. }, .. } = entrance.clone();
-                let http2 = Rc::new(Http2 { app, draining, send_timeout });
+                let http1 = Rc::new(entrance.clone().http1(Rc::clone(&app)).await?);
+                let http2 = Rc::new(Http2 { app, draining: entrance.draining.clone() });
                 Ok::<_, ()>(fn_service(move |stream: TcpStream| {
                     let (entrance, tls) = (entrance.clone(), tls.clone());
                     let (http1, http2) = (Rc::clone(&http1), Rc::clone(&http2));
@@ -107,7 +107,9 @@ impl Entrance {
                         match spoken {
                             Spoken::Http1 => http1.call((entrance.intake(stream), peer)).await,
                             Spoken::Http2 => {
-                                http2.serve(stream, peer).await.map_err(|err| io::Error::other(err).into())
+                                let patience = stream.get_ref().0.patience();
+                                let served = http2.serve(stream, peer, patience).await;
+                                served.map_err(|err| io::Error::other(err).into())
                             }
                         }
                     }
@@ -116,14 +118,13 @@ impl Entrance {
         })
     }
 
-    /// HTTP/1 on connections of some type. `hand_over` is how a handler can take one away.
+    /// HTTP/1 on connections of some type.
     pub(super) async fn http1<T, A>(
         self,
         app: Rc<A>,
-        hand_over: impl Fn(&T) -> Option<Rc<HandOver>> + 'static,
     ) -> Result<impl Service<(Intake<T>, Option<SocketAddr>), Response = (), Error = DispatchError>, ()>
     where
-        T: AsyncRead + AsyncWrite + Unpin + 'static,
+        T: AsyncRead + AsyncWrite + Connection + Unpin + 'static,
         A: Service<Request, Response = Response<BoxBody>, Error = Response<BoxBody>> + 'static,
         A::Future: 'static,
     {
@@ -134,14 +135,16 @@ impl Entrance {
             .keep_alive(if self.keep_alive.is_some() { KeepAlive::Os } else { KeepAlive::Disabled })
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            // Otherwise a reader that has gone is not noticed while there is nothing to send.
+            // The intake tells of the end of what a client sends only where no answer is under way, or the client has left.
             .h1_allow_half_closed(false)
             .local_addr(self.address)
             .graceful_shutdown_signal(move || draining.told())
             .expect(fn_factory(move || ready(Ok::<_, Response<BoxBody>>(Expecting(Rc::clone(&expecting))))))
             .on_connect_ext(move |intake: &Intake<T>, data: &mut Extensions| {
                 data.insert(intake.turn());
-                if let Some(hand_over) = hand_over(intake.stream()) {
+                let Some(socket) = intake.stream().socket() else { return };
+                data.insert(socket.patience());
+                if let Some(hand_over) = socket.hand_over() {
                     data.insert(hand_over);
                 }
             })

@@ -25,6 +25,7 @@ use super::unsent::{Piece, Unsent};
 
 use crate::api::wrong_keys::CloseConnection;
 use crate::deadline::timeout;
+use crate::fanout::patience::Patience;
 
 /// Why an answer is not sent to its end.
 enum Cut {
@@ -49,7 +50,7 @@ pub(super) async fn answer<A, B>(
     request: http::Request<RecvStream>,
     mut reply: SendResponse<Piece>,
     peer: Option<SocketAddr>,
-    send_timeout: Duration,
+    patience: Patience,
 ) -> bool
 where
     A: Service<Request, Response = Response<B>>,
@@ -61,6 +62,7 @@ where
         reply.send_reset(Reason::PROTOCOL_ERROR);
         return false;
     };
+    request.extensions_mut().insert(patience.clone());
     let is_head = request.method() == Method::HEAD;
     let mut waits_for_continue = request
         .headers()
@@ -90,7 +92,7 @@ where
     if is_whole {
         return is_last;
     }
-    match send(&mut stream, body, send_timeout).await {
+    match send(&mut stream, body, patience.most()).await {
         Ok(()) | Err(Cut::Gone) => {}
         Err(Cut::Stuck) => stream.send_reset(Reason::CANCEL),
         // Nobody is to take this for the end.

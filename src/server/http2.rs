@@ -9,7 +9,6 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 use actix_http::body::{BoxBody, MessageBody};
 use actix_http::{Request, Response};
@@ -25,6 +24,7 @@ use super::exchange::answer;
 use super::listener::STOP_TIME;
 use super::unsent::Piece;
 use crate::deadline::{Deadline, timeout};
+use crate::fanout::patience::Patience;
 
 /// Requests of one connection at once.
 const MOST_STREAMS: u32 = 256;
@@ -45,8 +45,6 @@ const UNSENT_BYTES: usize = 16 * 1024;
 pub(super) struct Http2<A> {
     pub(super) app: Rc<A>,
     pub(super) draining: Draining,
-    /// An answer of which the client takes nothing for this long is given up.
-    pub(super) send_timeout: Duration,
 }
 
 impl<A, B> Http2<A>
@@ -55,7 +53,8 @@ where
     A::Error: Into<Response<BoxBody>>,
     B: MessageBody + 'static,
 {
-    /// Serves a connection to its end.
+    /// Serves a connection to its end. An answer of which the client takes nothing for as long as `patience` says is given
+    /// up.
     ///
     /// # Errors
     /// What is wrong with the connection, or with what the client sends.
@@ -63,6 +62,7 @@ where
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         peer: Option<SocketAddr>,
+        patience: Patience,
     ) -> Result<(), h2::Error> {
         let handshake = Builder::new()
             .max_concurrent_streams(MOST_STREAMS)
@@ -73,13 +73,14 @@ where
             .handshake::<_, Piece>(stream);
         // Who agreed on HTTP/2 and does not begin with it is gone without a word.
         let Ok(connection) = timeout(REQUEST_TIMEOUT, handshake).await else { return Ok(()) };
-        self.run(connection?, peer).await
+        self.run(connection?, peer, patience).await
     }
 
     async fn run(
         &self,
         mut connection: Connection<impl AsyncRead + AsyncWrite + Unpin, Piece>,
         peer: Option<SocketAddr>,
+        patience: Patience,
     ) -> Result<(), h2::Error> {
         let mut exchanges = FuturesUnordered::new();
         let mut stop = pin!(self.draining.told());
@@ -103,7 +104,7 @@ where
                 request = connection.accept() => match request {
                     Some(request) => {
                         let (request, reply) = request?;
-                        exchanges.push(answer(&*self.app, request, reply, peer, self.send_timeout));
+                        exchanges.push(answer(&*self.app, request, reply, peer, patience.clone()));
                     }
                     None => return Ok(()),
                 },

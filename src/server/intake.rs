@@ -16,6 +16,9 @@
 //!   given one request at a time: a head, a body if the handler reads that, and the next head when the answer has ended.
 //!   (Upstream has thought of the same: <https://github.com/actix/actix-web/pull/4180>.)
 //! - It must still learn when the client leaves during an answer. So a little of what follows is read, and held.
+//! - It takes the end of what a client sends for the client's leaving, or waits for the answer without a look at the
+//!   client, as it is configured. Here a client that has [ended its side](super::half_closed) gets its answers, and the
+//!   dispatcher learns of the end behind the last of them, or when the client has left.
 //! - It takes further requests while the client takes no answers, and holds these. Here it is given none until all that
 //!   it has to write is written.
 
@@ -25,11 +28,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::half_closed::{Connection, HalfClosed};
 use super::turn::Turn;
 use crate::deadline::Deadline;
+
+/// What a client is told that waits before it sends a body. It is no answer yet.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Most bytes that are held while a request is being answered. A client that sends more than this and leaves is
 /// noticed when the answer has ended.
@@ -51,10 +58,12 @@ pub(super) struct Intake<S> {
     held: BytesMut,
     /// True while the line that is arriving has no byte but its end: in a head, the last one.
     is_line_empty: bool,
-    /// True if the dispatcher has been given a head and has not had its turn since.
+    /// True if the dispatcher has been given the end of a head and has not had its turn since.
     is_head_given: bool,
     /// True if the client does not take what is written.
     is_clogged: bool,
+    /// Set when the client has ended its side while a request was being answered.
+    half_closed: Option<HalfClosed>,
     /// When the connection is to be closed.
     end: Option<Deadline>,
 }
@@ -69,6 +78,7 @@ impl<S> Intake<S> {
             is_line_empty: true,
             is_head_given: false,
             is_clogged: false,
+            half_closed: None,
             end: None,
         }
     }
@@ -85,41 +95,72 @@ impl<S> Intake<S> {
 }
 
 impl<S: AsyncRead + Unpin> Intake<S> {
+    /// How many of these bytes the dispatcher is given: what belongs to the body that is read, or up to the end of a head.
+    fn part(&mut self, bytes: &[u8]) -> usize {
+        if self.turn.is_receiving() {
+            return self.turn.take_body(bytes);
+        }
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            let line = bytes.get(start..end).unwrap_or_default();
+            let is_last = std::mem::replace(&mut self.is_line_empty, true) && matches!(line, b"" | b"\r");
+            start = end + 1;
+            if is_last {
+                self.is_head_given = true;
+                return start;
+            }
+        }
+        self.is_line_empty &= matches!(bytes.get(start..), Some(b"" | b"\r"));
+        bytes.len()
+    }
+
     /// Reads what the dispatcher may have now.
     fn give(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.held.is_empty() {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-            let part = part(&self.turn, &mut self.is_line_empty, &buf.filled()[before..]);
+            let part = self.part(&buf.filled()[before..]);
             self.held.extend_from_slice(&buf.filled()[before + part..]);
             buf.set_filled(before + part);
         } else {
             let room = self.held.len().min(buf.remaining());
-            let part = part(&self.turn, &mut self.is_line_empty, &self.held[..room]);
-            buf.put_slice(&self.held.split_to(part));
+            let held = self.held.split();
+            let part = self.part(&held[..room]);
+            buf.put_slice(&held[..part]);
+            self.held = held;
+            self.held.advance(part);
         }
-        self.is_head_given = !self.turn.is_receiving() && !self.held.is_empty();
-        let given = buf.filled().len() - before;
-        if given > 0 {
-            self.turn.gave(given, cx.waker());
+        if buf.filled().len() > before {
+            self.turn.gave(cx.waker());
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Reads a little ahead, only to learn whether the client is still there.
-    fn hold(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    /// Reads a little ahead, only to learn whether the client is still there. Ends, as if the client had left, when the
+    /// client is known to have left, or has ended its side while it is sent a stream.
+    fn hold(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
+    where
+        S: AsyncWrite + Connection,
+    {
         // Also where nothing comes: after the answer, the timer has to be set.
         self.turn.wake_later(cx.waker());
-        while self.held.len() < HELD_BYTES {
+        while self.half_closed.is_none() && self.held.len() < HELD_BYTES {
             let mut room = buf.take(HELD_BYTES - self.held.len());
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
             if room.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+                self.half_closed = Some(HalfClosed::new());
             }
             self.held.extend_from_slice(room.filled());
         }
-        // More is read when the dispatcher is woken.
-        Poll::Pending
+        match &mut self.half_closed {
+            Some(_) if self.turn.is_streaming() => Poll::Ready(Ok(())),
+            Some(half_closed) if self.turn.is_answering() => {
+                let may_write = !self.is_clogged && !self.turn.has_begun();
+                half_closed.poll_left(cx, &mut self.stream, may_write).map(Err)
+            }
+            // More is read when the dispatcher is woken. What is left to write tells whether the client is there.
+            _ => Poll::Pending,
+        }
     }
 
     /// Throws away what has come and was not read. A connection that is closed with something unread in it is reset, and
@@ -147,7 +188,7 @@ impl<S: AsyncRead + Unpin> Intake<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Intake<S> {
+impl<S: AsyncRead + AsyncWrite + Connection + Unpin> AsyncRead for Intake<S> {
     /// Ends, as if the client had left, when the connection is to be closed.
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -160,9 +201,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Intake<S> {
             return this.hold(cx, buf);
         }
         if is_head_given && !this.turn.is_receiving() {
-            // Here the dispatcher decodes it. It comes back for the rest.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            // Here the dispatcher decodes it. It comes back for the rest, if there is any.
+            let held = this.hold(cx, buf);
+            if !this.held.is_empty() || this.half_closed.is_some() {
+                cx.waker().wake_by_ref();
+            }
+            return held;
         }
         let before = buf.filled().len();
         let read = this.give(cx, buf)?;
@@ -179,30 +223,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Intake<S> {
     }
 }
 
-/// How many of these bytes the dispatcher is given: what is left of the body that is read, or up to the end of a head.
-fn part(turn: &Turn, is_line_empty: &mut bool, bytes: &[u8]) -> usize {
-    if turn.is_receiving() {
-        let left = turn.body_left().and_then(|left| usize::try_from(left).ok());
-        return bytes.len().min(left.unwrap_or(usize::MAX));
-    }
-    let mut start = 0;
-    for end in memchr::memchr_iter(b'\n', bytes) {
-        let line = bytes.get(start..end).unwrap_or_default();
-        let is_last = std::mem::replace(is_line_empty, true) && matches!(line, b"" | b"\r");
-        start = end + 1;
-        if is_last {
-            return start;
-        }
-    }
-    *is_line_empty &= matches!(bytes.get(start..), Some(b"" | b"\r"));
-    bytes.len()
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.is_clogged |= written.is_pending();
-        written
+        let this = &mut *self;
+        let ahead = this.half_closed.as_ref().map_or(Ok(0), |half_closed| half_closed.written_of(buf))?;
+        let rest = buf.get(ahead..).unwrap_or_default();
+        let written = Pin::new(&mut this.stream).poll_write(cx, rest)?;
+        this.is_clogged |= written.is_pending();
+        if written.is_ready() {
+            if let Some(half_closed) = &mut this.half_closed {
+                half_closed.answer_begins();
+            }
+            if buf != CONTINUE {
+                this.turn.answer_begins();
+            }
+        }
+        written.map(|written| Ok(written + ahead))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

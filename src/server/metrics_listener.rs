@@ -59,7 +59,12 @@ fn start(listen: &str, metrics: Metrics, counted: HttpMetrics) -> io::Result<(Se
             app.into_factory().map(Response::from).map_err(|err: Error| Response::from(err.error_response()));
         map_config(app, |()| AppConfig::default())
     };
-    let stream = StreamConfig { keep_alive: Duration::ZERO, hand_over: false, send_timeout: SEND_TIMEOUT };
+    let stream = StreamConfig {
+        keep_alive: Duration::ZERO,
+        hand_over: false,
+        send_timeout: SEND_TIMEOUT,
+        keyless_send_timeout: SEND_TIMEOUT,
+    };
     let open_files = OpenFiles::new(CONNECTIONS, None, counted);
     let mut server = Server::build()
         .workers(1)

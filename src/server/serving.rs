@@ -1,22 +1,36 @@
 //! The application as an HTTP/1 dispatcher calls it: it tells the connection's [turn](super::turn) when a request
 //! begins and when its answer has ended, and asks for a body only when a handler wants it.
+//!
+//! A body that no handler reads is thrown away before the answer, if it is small and arrives soon: the connection can
+//! then be used again. Otherwise the connection is closed behind the answer.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::PayloadError;
-use actix_http::header::CONTENT_LENGTH;
-use actix_http::{HttpMessage, Payload, Request, Response};
+use actix_http::header::{CONTENT_LENGTH, UPGRADE};
+use actix_http::{ConnectionType, HttpMessage, Payload, Request, Response};
 use actix_service::Service;
 use bytes::Bytes;
-use futures_util::Stream;
 use futures_util::future::{LocalBoxFuture, poll_fn};
+use futures_util::{Stream, StreamExt};
+use tokio::time::timeout;
 
+use super::body_end::BodyEnd;
 use super::entrance::IDLE_CONNECTION;
 use super::turn::{Busy, Turn};
+use crate::fanout::patience::Patience;
+use crate::fanout::socket::HandOver;
+
+/// Most bytes of a body that no handler reads for which the connection is kept.
+const DISCARDED_BYTES: usize = 64 * 1024;
+/// The longest wait for such a body. The answer waits, too.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// Answers requests.
 #[derive(Debug)]
@@ -38,14 +52,20 @@ struct Begun(Answer);
 /// The body of an answer. With it, the answer ends.
 pub(super) struct Answered {
     body: BoxBody,
+    /// What is left of the request's body. The dispatcher closes the connection behind the answer, because of it.
+    _unread: Option<Payload>,
     _busy: Busy,
 }
 
-/// The body of a request.
+/// The body of a request. Dropped before its end, it leaves the rest in `unread`.
 struct Incoming {
     payload: Payload,
     turn: Rc<Turn>,
+    unread: Unread,
 }
+
+/// What a handler has not read of a request's body.
+type Unread = Rc<RefCell<Option<Payload>>>;
 
 fn begin<A>(app: &A, mut request: Request) -> (Rc<Turn>, Answer)
 where
@@ -57,22 +77,74 @@ where
     let turn = known.unwrap_or_else(|| Rc::new(Turn::new(IDLE_CONNECTION)));
     let payload = request.take_payload();
     let has_body = !matches!(payload, Payload::None);
-    let busy = Rc::clone(&turn).begin(if has_body { length(&request) } else { Some(0) });
+    let body = if has_body { body_end(&request) } else { BodyEnd::After(0) };
+    let busy = Rc::clone(&turn).begin(body);
+    let unread = Unread::default();
     if has_body {
-        let incoming = Incoming { payload, turn: Rc::clone(&turn) };
+        let incoming = Incoming { payload, turn: Rc::clone(&turn), unread: Rc::clone(&unread) };
         *request.payload() = Payload::Stream { payload: Box::pin(incoming) };
     }
+    let is_discarded = match body {
+        // What waits to be told to continue is not on its way.
+        _ if request.head().expect() => false,
+        BodyEnd::After(bytes) => bytes <= DISCARDED_BYTES as u64 && !request.headers().contains_key(UPGRADE),
+        BodyEnd::Chunked(_) => true,
+        BodyEnd::WithConnection => false,
+    };
+    if let Some(patience) = request.conn_data::<Patience>().cloned() {
+        request.extensions_mut().insert(patience);
+    }
+    // The dispatcher uses the connection for no other request, and would say "upgrade" in place of "close".
+    let is_upgrade_asked = request.head().upgrade();
+    let stays = request.conn_data::<Rc<HandOver>>().is_none();
+    let known = Rc::clone(&turn);
     let call = app.call(request);
     let answer = Box::pin(async move {
-        let response = call.await.unwrap_or_else(Into::into);
-        Ok(response.map_body(|_, body| Answered { body, _busy: busy }))
+        let mut response = call.await.unwrap_or_else(Into::into);
+        let mut unread = unread.take();
+        if is_discarded
+            && let Some(payload) = &mut unread
+            && discard(payload, &known).await
+        {
+            unread = None;
+        }
+        if unread.is_some() || is_upgrade_asked {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        if stays && response.body().size() == BodySize::Stream {
+            known.stream();
+        }
+        Ok(response.map_body(|_, body| Answered { body, _unread: unread, _busy: busy }))
     });
     (turn, answer)
 }
 
-/// How long a request's body says it is; nothing where it ends with its last chunk. Both at once are no HTTP request.
-fn length(request: &Request) -> Option<u64> {
-    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+/// Reads a body and throws it away. Returns true if it was small, and has arrived whole.
+async fn discard(payload: &mut Payload, turn: &Turn) -> bool {
+    turn.receive();
+    let mut left = DISCARDED_BYTES;
+    let all = async {
+        while let Some(piece) = payload.next().await {
+            match piece {
+                Ok(bytes) if bytes.len() <= left => left -= bytes.len(),
+                _ => return false,
+            }
+        }
+        true
+    };
+    let is_whole = timeout(DISCARD_TIME, all).await.unwrap_or(false);
+    turn.received();
+    is_whole
+}
+
+/// Where a request says that its body ends.
+fn body_end(request: &Request) -> BodyEnd {
+    if request.chunked().unwrap_or(false) {
+        return BodyEnd::chunked();
+    }
+    let length =
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
+    length.map_or(BodyEnd::WithConnection, BodyEnd::After)
 }
 
 impl<A> Service<Request> for Serving<A>
@@ -155,7 +227,17 @@ impl Stream for Incoming {
         let piece = ready!(Pin::new(&mut self.payload).poll_next(cx));
         if !matches!(piece, Some(Ok(_))) {
             self.turn.received();
+            self.payload = Payload::None;
         }
         Poll::Ready(piece)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let rest = std::mem::replace(&mut self.payload, Payload::None);
+        if !matches!(rest, Payload::None) {
+            self.unread.replace(Some(rest));
+        }
     }
 }

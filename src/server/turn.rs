@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::body_end::BodyEnd;
 use super::entrance::REQUEST_TIMEOUT;
 use crate::deadline::{Clock, Moment};
 
@@ -15,8 +16,12 @@ use crate::deadline::{Clock, Moment};
 pub(super) struct Turn {
     clock: Clock,
     stage: Cell<Stage>,
-    /// How much of the body of the request that is being answered the dispatcher was not given, if that is known.
-    body_left: Cell<Option<u64>>,
+    /// What the dispatcher was not given of the body of the request that is being answered.
+    body: Cell<BodyEnd>,
+    /// True if something of the answer is written.
+    has_begun: Cell<bool>,
+    /// True if the answer is a stream, which the HTTP server sends to its end.
+    is_streaming: Cell<bool>,
     /// How long the connection may be idle.
     most_idle: Duration,
     /// Wakes the connection's dispatcher. Set where it waits while a request is being answered.
@@ -51,30 +56,61 @@ impl Turn {
         Self {
             stage: Cell::new(Stage::New(clock.now())),
             clock,
-            body_left: Cell::default(),
+            body: Cell::new(BodyEnd::After(0)),
+            has_begun: Cell::default(),
+            is_streaming: Cell::default(),
             most_idle,
             waker: RefCell::default(),
         }
     }
 
-    /// A head has arrived: its request is being answered from now on. Its body has this length, if that is known.
-    pub(super) fn begin(self: Rc<Self>, body: Option<u64>) -> Busy {
+    /// A head has arrived: its request is being answered from now on.
+    pub(super) fn begin(self: Rc<Self>, body: BodyEnd) -> Busy {
         self.stage.set(Stage::Answering);
-        self.body_left.set(body);
+        self.body.set(body);
+        self.has_begun.set(false);
+        self.is_streaming.set(false);
         Busy(self)
+    }
+
+    /// Something of the answer is written.
+    pub(super) fn answer_begins(&self) {
+        self.has_begun.set(true);
+    }
+
+    /// True if something of the answer is written.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun.get()
+    }
+
+    /// The answer is a stream that the HTTP server sends to its end: a client that ends its side has left.
+    pub(super) fn stream(&self) {
+        self.is_streaming.set(true);
+        self.wake();
+    }
+
+    /// True if the answer is a stream that the HTTP server sends to its end.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.is_answering() && self.is_streaming.get()
     }
 
     /// The handler reads the request's body.
     pub(super) fn receive(&self) {
-        if self.is_answering() && self.body_left.get() != Some(0) {
+        if self.is_answering() && !self.body.get().is_reached() {
             self.stage.set(Stage::Receiving);
             self.wake();
         }
     }
 
-    /// How much of the body that the handler reads is to come, if that is known.
-    pub(super) fn body_left(&self) -> Option<u64> {
-        self.body_left.get()
+    /// Takes what belongs to the body that the handler reads of the bytes that have arrived. Returns how many they are.
+    pub(super) fn take_body(&self, bytes: &[u8]) -> usize {
+        let mut body = self.body.get();
+        let taken = body.take(bytes);
+        self.body.set(body);
+        if body.is_reached() {
+            self.received();
+        }
+        taken
     }
 
     /// The request's body has arrived.
@@ -108,21 +144,15 @@ impl Turn {
         }
     }
 
-    /// The dispatcher, which `waker` wakes, was given so many bytes.
-    pub(super) fn gave(&self, bytes: usize, waker: &Waker) {
+    /// The dispatcher, which `waker` wakes, was given something.
+    pub(super) fn gave(&self, waker: &Waker) {
         match self.stage.get() {
             Stage::Idle(_) => {
                 *self.waker.borrow_mut() = None;
                 self.stage.set(Stage::Arriving(self.clock.now()));
             }
-            Stage::Receiving => {
-                self.wake_later(waker);
-                self.body_left.set(self.body_left.get().map(|left| left.saturating_sub(bytes as u64)));
-                if self.body_left.get() == Some(0) {
-                    self.stage.set(Stage::Answering);
-                }
-            }
-            Stage::New(_) | Stage::Arriving(_) | Stage::Answering => {}
+            Stage::Answering | Stage::Receiving => self.wake_later(waker),
+            Stage::New(_) | Stage::Arriving(_) => {}
         }
     }
 

@@ -9,7 +9,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::support::certificate::Pair;
 use crate::support::hearken::Hearken;
-use crate::support::http::Reply;
+use crate::support::http::{Client, Reply};
+use crate::support::http2::Http2;
 use crate::support::secure;
 use crate::support::upstream::FakeUpstream;
 use crate::support::{PATIENCE, until};
@@ -215,4 +216,131 @@ fn a_subscriber_counts_for_its_address_wherever_it_is_served() {
     stream.rest();
     until("its end makes room", || (!is_refused(hearken.client().address)).then_some(()));
     drop(other);
+}
+
+/// Requests with bodies that their endpoints do not read.
+fn with_bodies(client: &Client, body: &str, framing: (&str, &str)) -> Vec<String> {
+    let unknown = client.without_key();
+    [
+        client.head("GET", "/healthz", &[framing]),
+        client.head("GET", "/v1/models", &[framing]),
+        client.head("POST", "/v1/tasks/task-llm-1-aaaaaaaa/cancel", &[framing]),
+        client.head("DELETE", "/nothing", &[framing]),
+        unknown.head("POST", "/v1/llm/generations", &[framing]),
+        unknown.head("GET", "/v1/models", &[framing]),
+    ]
+    .map(|head| head + body)
+    .to_vec()
+}
+
+#[test]
+fn a_connection_lives_on_behind_a_small_body_that_nothing_reads() {
+    let hearken = Hearken::builder().local().start();
+    let client = hearken.client();
+    let (small, chunked) = ("x".repeat(50_000), format!("c350\r\n{}\r\n0\r\n\r\n", "x".repeat(50_000)));
+    let mut requests = with_bodies(&client, &small, ("content-length", "50000"));
+    // Behind a submit's refusal the connection is kept where the length is known.
+    requests.extend(with_bodies(&client, &chunked, ("transfer-encoding", "chunked")).drain(..4));
+    let json = [("content-type", "audio/wav"), ("content-length", "5")];
+    requests.push(client.head("POST", "/v1/llm/generations", &json) + "audio");
+    let mut socket = client.send_raw(b"");
+    for request in &requests {
+        // The second one is read as it was sent, whatever stood before it.
+        socket.write_all((request.clone() + HEALTH).as_bytes()).unwrap();
+        let first = reply(&mut socket);
+        assert_eq!(first.header("connection"), None, "{request:.60} {first}");
+        assert_eq!(reply(&mut socket).status, 200, "{request:.60}");
+    }
+}
+
+#[test]
+fn a_connection_ends_behind_a_large_body_that_nothing_reads() {
+    let hearken = Hearken::builder().local().start();
+    let client = hearken.client();
+    let (large, chunked) = ("x".repeat(70_000), format!("11170\r\n{}\r\n0\r\n\r\n", "x".repeat(70_000)));
+    let mut requests = with_bodies(&client, &large, ("content-length", "70000"));
+    requests.extend(with_bodies(&client, &chunked, ("transfer-encoding", "chunked")));
+    for request in requests {
+        let reply = client.raw((request.clone() + HEALTH).as_bytes());
+        assert_eq!(reply.header("connection"), Some("close"), "{request:.60} {reply}");
+        assert!(!reply.text().contains("HTTP/1.1"), "{reply}");
+    }
+}
+
+#[test]
+fn an_answer_waits_only_a_moment_for_a_body_that_does_not_come() {
+    let hearken = Hearken::builder().local().start();
+    let client = hearken.client();
+    let mut socket = client.send_raw(client.head("GET", "/healthz", &[("content-length", "5")]).as_bytes());
+    let reply = reply(&mut socket);
+    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")), "{reply}");
+}
+
+#[test]
+fn a_head_request_behind_a_chunked_body_changes_nothing_for_the_answer_before() {
+    let hearken = Hearken::builder().local().start();
+    let client = hearken.client();
+    let body = "{}";
+    let chunked = format!("2;x=y\r\n{body}\r\n0\r\ntrailer: x\r\n\r\n");
+    let headers = [("content-type", "application/json"), ("transfer-encoding", "chunked")];
+    let submit = client.head("POST", "/v1/llm/generations", &headers) + &chunked;
+    let mut socket = client.send_raw((submit + &HEALTH.replacen("GET", "HEAD", 1) + HEALTH).as_bytes());
+    assert_eq!(reply(&mut socket).error(422, "invalid_param")["param"], "model");
+    let mut head = [0; b"HTTP/1.1 200".len()];
+    socket.read_exact(&mut head).unwrap();
+    assert_eq!(head, *b"HTTP/1.1 200");
+}
+
+/// Connects, asks for a large file, and takes as little of it as may be.
+fn asking(address: SocketAddr, request: &str) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut socket = TcpStream::from(socket);
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    socket
+}
+
+#[test]
+fn a_client_without_a_key_that_takes_nothing_is_let_go_soon() {
+    let set = "[stream]\nkeyless_send_timeout_seconds = 1\n";
+    let hearken = Hearken::builder().local().set(set).start();
+    let client = hearken.client();
+    let bundle = "/docs/swagger-ui-bundle.js";
+    let unknown = client.without_key().head("GET", bundle, &[("connection", "close")]);
+    let wrong = client.with_key("sk-wrong").head("GET", "/v1/models", &[]) + &unknown;
+    let known = client.head("GET", "/v1/models", &[]) + &unknown;
+    let silent: Vec<_> =
+        [&unknown, &wrong, &known].map(|request| asking(client.address, request)).into_iter().collect();
+    let slow = std::thread::spawn({
+        let (mut socket, whole) = (asking(client.address, &unknown), client.get(bundle).body.len());
+        move || {
+            let (mut taken, mut piece) = (0, vec![0; 64 * 1024]);
+            loop {
+                // Longer than the time in all, and never so long in one piece.
+                std::thread::sleep(Duration::from_millis(30));
+                match socket.read(&mut piece).unwrap() {
+                    0 => break assert!(taken > whole, "{taken} of {whole}"),
+                    read => taken += read,
+                }
+            }
+        }
+    });
+    slow.join().unwrap();
+    until("only the client with a key is left", || (hearken.open_connections() == 1).then_some(()));
+    drop(silent);
+    until("all are gone", || (hearken.open_connections() == 0).then_some(()));
+}
+
+#[test]
+fn a_stream_over_http_2_without_a_key_that_takes_nothing_is_reset_soon() {
+    let pair = Pair::new();
+    let set = "[stream]\nkeyless_send_timeout_seconds = 1\n";
+    let hearken = Hearken::builder().local().tls(&pair).set(set).start();
+    let mut client =
+        Http2::granting(hearken.client().address, &pair, h2::client::Builder::new().initial_window_size(0));
+    let asked = client.begin_as("sk-wrong", "GET", "/docs/swagger-ui-bundle.js", &[], true).unwrap();
+    let answer = client.head(asked);
+    assert_eq!(client.breaks_off(answer), h2::Reason::CANCEL);
 }

@@ -22,6 +22,7 @@ mod formats;
 mod freeze;
 mod gate;
 mod gemini;
+mod half_closed;
 mod hand_over;
 mod heads;
 mod health;

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_http::body::BodySize;
 use actix_service::fn_service;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::api::wrong_keys::CloseConnection;
+use crate::config::StreamConfig;
 
 /// What a body does after its first piece, `answer`.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +54,13 @@ impl MessageBody for Scripted {
     }
 }
 
+fn patience() -> Patience {
+    let (keep_alive, send_timeout) = (Duration::from_secs(15), Duration::from_secs(30));
+    let config =
+        StreamConfig { keep_alive, hand_over: false, send_timeout, keyless_send_timeout: send_timeout };
+    Patience::new(&config)
+}
+
 /// Serves a connection on which each request is answered with such a body, to this client.
 async fn serve<F: Future<Output = ()>>(
     size: BodySize,
@@ -63,10 +72,9 @@ async fn serve<F: Future<Output = ()>>(
         let body = Scripted { size, first: Some(Bytes::from_static(b"answer")), then };
         Ok::<_, Response<BoxBody>>(Response::ok().set_body(body))
     });
-    let http2 =
-        Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout: Duration::from_secs(30) };
+    let http2 = Http2 { app: Rc::new(app), draining: Draining::default() };
     let both = async {
-        let serving = tokio::task::spawn_local(async move { http2.serve(far, None).await });
+        let serving = tokio::task::spawn_local(async move { http2.serve(far, None, patience()).await });
         let (requests, connection) = h2::client::handshake(near).await.unwrap();
         tokio::task::spawn_local(connection);
         client(requests).await;
@@ -134,10 +142,9 @@ async fn an_answer_that_closes_its_connection_is_followed_by_its_end() {
         refused.extensions_mut().insert(CloseConnection);
         Ok::<_, Response<BoxBody>>(refused)
     });
-    let send_timeout = Duration::from_secs(30);
-    let http2 = Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout };
+    let http2 = Http2 { app: Rc::new(app), draining: Draining::default() };
     let both = async {
-        let serving = tokio::task::spawn_local(async move { http2.serve(far, None).await });
+        let serving = tokio::task::spawn_local(async move { http2.serve(far, None, patience()).await });
         let (mut requests, connection) = h2::client::handshake(near).await.unwrap();
         let connection = tokio::task::spawn_local(connection);
         let (answer, _upload) = ask(&mut requests);
@@ -169,9 +176,8 @@ async fn whoever_resets_streams_faster_than_they_are_taken_up_is_shut_out() {
     let (mut near, far) = duplex(1 << 20);
     near.write_all(&sent).await.unwrap();
     let app = fn_service(|_: Request| async { Ok::<_, Response<BoxBody>>(Response::ok()) });
-    let send_timeout = Duration::from_secs(30);
-    let http2 = Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout };
-    let ended = http2.serve(far, None).await;
+    let http2 = Http2 { app: Rc::new(app), draining: Draining::default() };
+    let ended = http2.serve(far, None, patience()).await;
     assert_eq!(ended.unwrap_err().reason(), Some(Reason::ENHANCE_YOUR_CALM));
 }
 
@@ -209,8 +215,7 @@ async fn who_says_that_no_further_request_comes_gets_the_answers_to_those_before
             Ok::<_, Response<BoxBody>>(Response::ok().set_body("answer"))
         }
     });
-    let http2 =
-        Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout: Duration::from_secs(30) };
+    let http2 = Http2 { app: Rc::new(app), draining: Draining::default() };
     let client = async {
         // GET https://localhost/ in HPACK: three of the static table, and the host.
         let head = [&[0x82, 0x87, 0x84, 0x41, 9], b"localhost".as_slice()].concat();
@@ -237,7 +242,7 @@ async fn who_says_that_no_further_request_comes_gets_the_answers_to_those_before
         assert_eq!(body, b"answer");
         near
     };
-    let (served, _near) = futures_util::join!(http2.serve(far, None), client);
+    let (served, _near) = futures_util::join!(http2.serve(far, None, patience()), client);
     served.unwrap();
 }
 
@@ -246,10 +251,9 @@ async fn an_idle_connection_does_not_age_while_the_process_is_frozen() {
     let (near, far) = duplex(1 << 20);
     let app =
         fn_service(|_: Request| async { Ok::<_, Response<BoxBody>>(Response::ok().set_body("answer")) });
-    let send_timeout = Duration::from_secs(30);
-    let http2 = Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout };
+    let http2 = Http2 { app: Rc::new(app), draining: Draining::default() };
     let both = async {
-        tokio::task::spawn_local(async move { http2.serve(far, None).await });
+        tokio::task::spawn_local(async move { http2.serve(far, None, patience()).await });
         let (mut requests, connection) = h2::client::handshake(near).await.unwrap();
         tokio::task::spawn_local(connection);
         for freeze in [IDLE_CONNECTION * 10, IDLE_CONNECTION] {
@@ -279,11 +283,10 @@ async fn what_is_no_request_keeps_a_connection_no_longer_than_silence() {
         let (mut near, far) = duplex(1 << 20);
         let app =
             fn_service(|_: Request| async { Ok::<_, Response<BoxBody>>(Response::ok().set_body("answer")) });
-        let http2 =
-            Http2 { app: Rc::new(app), draining: Draining::default(), send_timeout: Duration::from_secs(30) };
+        let http2 = Http2 { app: Rc::new(app), draining: Draining::default() };
         let both = async {
             let started = Instant::now();
-            let serving = tokio::task::spawn_local(async move { http2.serve(far, None).await });
+            let serving = tokio::task::spawn_local(async move { http2.serve(far, None, patience()).await });
             near.write_all(&[preface.clone(), begin.clone()].concat()).await.unwrap();
             while !serving.is_finished() {
                 sleep(Duration::from_secs(1)).await;

@@ -18,7 +18,14 @@ use super::super::entrance::{Entrance, IDLE_CONNECTION, REQUEST_TIMEOUT};
 use super::super::open_files::OpenFiles;
 use super::*;
 use crate::config::StreamConfig;
+use crate::fanout::socket::Socket;
 use crate::metrics::Metrics;
+
+impl Connection for DuplexStream {
+    fn socket(&self) -> Option<&Socket> {
+        None
+    }
+}
 
 /// A request without a body.
 const QUICK: &str = "GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -81,6 +88,11 @@ async fn answer(request: Request, gate: Rc<Notify>) -> Result<Response<BoxBody>,
             let mut payload = request.take_payload();
             while let Some(Ok(_)) = payload.next().await {}
         }
+        "/body-slow" => {
+            let mut payload = request.take_payload();
+            while let Some(Ok(_)) = payload.next().await {}
+            gate.notified().await;
+        }
         "/empty" => return Ok(Response::ok().set_body(BoxBody::new(()))),
         "/large" => return Ok(Response::ok().set_body(BoxBody::new("x".repeat(1_000_000)))),
         "/refused" => return Err(Response::bad_request().set_body(BoxBody::new("no"))),
@@ -104,6 +116,7 @@ async fn serve_over<F: Future<Output = ()>>(capacity: usize, client: impl FnOnce
             keep_alive: Duration::from_secs(15),
             hand_over: false,
             send_timeout: Duration::from_secs(900),
+            keyless_send_timeout: Duration::from_secs(900),
         };
         let entrance = Entrance {
             address: "127.0.0.1:1".parse().unwrap(),
@@ -112,7 +125,7 @@ async fn serve_over<F: Future<Output = ()>>(capacity: usize, client: impl FnOnce
             stream,
             keep_alive: Some(IDLE_CONNECTION),
         };
-        let http1 = entrance.http1(app, |_: &DuplexStream| None).await.unwrap();
+        let http1 = entrance.http1(app).await.unwrap();
         let (near, far) = duplex(capacity);
         let polls = Rc::<Cell<usize>>::default();
         let counted = Rc::clone(&polls);
@@ -227,7 +240,6 @@ async fn a_client_that_reads_a_long_answer_slowly_keeps_its_connection() {
 
 #[test]
 fn a_head_is_given_up_to_its_end_however_it_arrives() {
-    let turn = Turn::new(IDLE_CONNECTION);
     for (text, end) in [
         ("GET / HTTP/1.1\r\nhost: x\r\n\r\nGET", 27),
         ("GET / HTTP/1.1\nhost: x\n\nGET", 24),
@@ -237,10 +249,10 @@ fn a_head_is_given_up_to_its_end_however_it_arrives() {
     ] {
         for cut in 0..=text.len() {
             let (first, second) = text.as_bytes().split_at(cut);
-            let mut is_line_empty = true;
-            let mut given = part(&turn, &mut is_line_empty, first);
+            let mut intake = Intake::new(duplex(1).0, IDLE_CONNECTION);
+            let mut given = intake.part(first);
             if given == cut && cut < end {
-                given += part(&turn, &mut is_line_empty, second);
+                given += intake.part(second);
             }
             assert_eq!(given, end.min(text.len()), "{text:?} cut at {cut}");
         }
@@ -252,9 +264,47 @@ async fn a_client_that_leaves_during_an_answer_is_noticed() {
     serve(async |mut client| {
         client.send(SLOW).await;
         client.send(&QUICK.repeat(20)).await;
+        let Client { stream, gate, .. } = client;
+        drop(stream);
+        // The first look at the client is a timer's.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert_eq!(Rc::strong_count(&gate), 2, "the handler still holds the gate");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_ends_its_side_gets_all_its_answers() {
+    serve(async |mut client| {
+        client.send(&format!("{SLOW}{QUICK}{SLOW}")).await;
         client.stream.shutdown().await.unwrap();
-        client.settle().await;
-        assert_eq!(Rc::strong_count(&client.gate), 2, "the handler still holds the gate");
+        for _ in 0..2 {
+            // The beginning of the answer comes ahead of it, a byte at each look.
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            client.gate.notify_one();
+        }
+        let mut said = String::new();
+        client.stream.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{said}");
+        assert_eq!(said.matches("HTTP").count(), 3, "{said}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_told_to_continue_and_ends_its_side_gets_its_answer() {
+    serve(async |mut client| {
+        client
+            .send("POST /body-slow HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n")
+            .await;
+        client.read_to("100 Continue\r\n\r\n").await;
+        client.send("x").await;
+        client.stream.shutdown().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        client.gate.notify_one();
+        let mut said = String::new();
+        client.stream.read_to_string(&mut said).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said}");
     })
     .await;
 }

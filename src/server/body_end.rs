@@ -1,0 +1,131 @@
+//! Where the body of an HTTP/1 request ends. What follows belongs to the next request.
+
+/// What is left of a body.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum BodyEnd {
+    /// The body ends after this many bytes.
+    After(u64),
+    /// The body ends with its last chunk.
+    Chunked(Place),
+    /// The body ends with the connection, as where another protocol was asked for.
+    WithConnection,
+}
+
+/// A place in a chunked body. Only what is well formed is told apart: anything else ends the connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// Within the digits of a chunk's size.
+    Size(u64),
+    /// Behind the digits of a chunk's size, in its line.
+    Extension(u64),
+    /// Before the last bytes of a chunk.
+    Data(u64),
+    /// Between a chunk and the next line.
+    DataEnd,
+    /// In the lines behind the last chunk.
+    Trailer(Line),
+}
+
+/// What a line behind the last chunk has so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Line {
+    Nothing,
+    CarriageReturn,
+    More,
+}
+
+impl BodyEnd {
+    /// Returns the beginning of a chunked body.
+    pub(super) fn chunked() -> Self {
+        Self::Chunked(Place::Size(0))
+    }
+
+    /// Returns true behind the body.
+    pub(super) fn is_reached(self) -> bool {
+        matches!(self, Self::After(0))
+    }
+
+    /// Takes what belongs to the body of the bytes that have arrived. Returns how many they are.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
+        match self {
+            Self::WithConnection => bytes.len(),
+            Self::After(left) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= taken as u64;
+                taken
+            }
+            Self::Chunked(place) => match place.take(bytes) {
+                Some(taken) => {
+                    *self = Self::After(0);
+                    taken
+                }
+                None => bytes.len(),
+            },
+        }
+    }
+}
+
+impl Place {
+    /// Walks over the bytes. Returns how many there are up to the end of the body, if that is among them.
+    fn take(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            at += 1;
+            *self = match (*self, byte) {
+                (Self::Data(left), _) => {
+                    // Of the data one byte is passed already.
+                    let rest = (left - 1).min((bytes.len() - at) as u64);
+                    at += usize::try_from(rest).unwrap_or_default();
+                    if left - 1 == rest { Self::DataEnd } else { Self::Data(left - 1 - rest) }
+                }
+                (Self::DataEnd, b'\n') => Self::Size(0),
+                (Self::DataEnd, _) => Self::DataEnd,
+                (Self::Size(0) | Self::Extension(0), b'\n') => Self::Trailer(Line::Nothing),
+                (Self::Size(size) | Self::Extension(size), b'\n') => Self::Data(size),
+                (Self::Size(size), digit) => match char::from(*digit).to_digit(16) {
+                    Some(digit) => Self::Size(size.saturating_mul(16).saturating_add(digit.into())),
+                    None => Self::Extension(size),
+                },
+                (Self::Extension(size), _) => Self::Extension(size),
+                (Self::Trailer(Line::CarriageReturn), b'\n') => return Some(at),
+                (Self::Trailer(_), b'\n') => Self::Trailer(Line::Nothing),
+                (Self::Trailer(Line::Nothing), b'\r') => Self::Trailer(Line::CarriageReturn),
+                (Self::Trailer(_), _) => Self::Trailer(Line::More),
+            };
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunked_body_ends_with_its_last_line_however_it_arrives() {
+        for body in [
+            "0\r\n\r\n",
+            "3\r\nabc\r\n0\r\n\r\n",
+            "1a;name=\"0\"\r\nabcdefghijklmnopqrstu0\r\n\r\n\r\n000\r\n\r\n",
+            "1 ; x\r\n\n\r\n0;last\r\nDigest: x\r\n: \r\n\r\n",
+        ] {
+            let all = format!("{body}0\r\n\r\n");
+            for size in 1..all.len() {
+                let (mut end, mut taken) = (BodyEnd::chunked(), 0);
+                while !end.is_reached() {
+                    let piece = &all.as_bytes()[taken..];
+                    taken += end.take(&piece[..size.min(piece.len())]);
+                }
+                assert_eq!(taken, body.len(), "{body:?} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_size_that_no_body_has_does_not_overflow() {
+        let mut end = BodyEnd::chunked();
+        let body = "fffffffffffffffffffff\r\nx";
+        assert_eq!(end.take(body.as_bytes()), body.len());
+        assert!(!end.is_reached());
+    }
+}

@@ -1,0 +1,112 @@
+//! A client that has ended its side of an HTTP/1 connection while its request is answered.
+//!
+//! The client may wait for the answer, as `nc -N` and some proxies do, or it may have left. Both look the same until
+//! something is written: the system of a client that has left refuses that with a reset. So the first bytes of the answer
+//! are written ahead of it. They are the same in all answers, so a client that waits notices nothing. They are written
+//! one by one, because a relay in between refuses a byte only after it has passed on an earlier one.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::AsyncWrite;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_rustls::server::TlsStream;
+
+use crate::fanout::socket::Socket;
+
+/// What all answers begin with.
+const BEGINNING: &[u8] = b"HTTP/1.";
+/// The time from the first look at the connection to the second. Each later one is twice as long as the one before.
+const FIRST_INTERVAL: Duration = Duration::from_millis(10);
+/// The longest time from one look to the next: a client that has left is noticed within this time, once its system has
+/// refused a byte.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A connection from a client, whatever is spoken on it.
+pub(super) trait Connection {
+    /// Returns the TCP connection; `None` where there is none, as in tests.
+    fn socket(&self) -> Option<&Socket>;
+}
+
+impl Connection for Socket {
+    fn socket(&self) -> Option<&Socket> {
+        Some(self)
+    }
+}
+
+impl Connection for TlsStream<Socket> {
+    fn socket(&self) -> Option<&Socket> {
+        Some(self.get_ref().0)
+    }
+}
+
+/// Looks whether the client is still there.
+#[derive(Debug)]
+pub(super) struct HalfClosed {
+    /// How many bytes of the next answer are written.
+    ahead: usize,
+    next_look: Pin<Box<Sleep>>,
+    interval: Duration,
+}
+
+impl HalfClosed {
+    /// A client that has just ended its side.
+    pub(super) fn new() -> Self {
+        Self { ahead: 0, next_look: Box::pin(sleep(Duration::ZERO)), interval: FIRST_INTERVAL }
+    }
+
+    /// Ready with the error that ends the connection, once the client is known to have left. `may_write` says whether
+    /// nothing of the answer is written, and nothing of an earlier one is left to write.
+    pub(super) fn poll_left<S>(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut S,
+        may_write: bool,
+    ) -> Poll<io::Error>
+    where
+        S: Connection + AsyncWrite + Unpin,
+    {
+        while self.next_look.as_mut().poll(cx).is_ready() {
+            if connection.socket().is_some_and(Socket::is_reset) {
+                return Poll::Ready(io::ErrorKind::ConnectionReset.into());
+            }
+            if may_write && let Err(err) = self.write_ahead(cx, connection) {
+                return Poll::Ready(err);
+            }
+            self.next_look.as_mut().reset(Instant::now() + self.interval);
+            self.interval = (self.interval * 2).min(LONGEST_INTERVAL);
+        }
+        Poll::Pending
+    }
+
+    fn write_ahead<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut S,
+    ) -> io::Result<()> {
+        let Some(next) = BEGINNING.get(self.ahead..=self.ahead) else { return Ok(()) };
+        if let Poll::Ready(written) = Pin::new(&mut *connection).poll_write(cx, next) {
+            self.ahead += written?;
+        }
+        match Pin::new(connection).poll_flush(cx) {
+            Poll::Ready(flushed) => flushed,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Returns how many of these bytes, with which an answer begins, are written.
+    ///
+    /// # Errors
+    /// When they begin otherwise than all answers do.
+    pub(super) fn written_of(&self, answer: &[u8]) -> io::Result<usize> {
+        let ahead = BEGINNING.get(..self.ahead).unwrap_or(BEGINNING);
+        if answer.starts_with(ahead) { Ok(ahead.len()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
+    /// Notes that an answer begins, with the bytes that were written ahead of it.
+    pub(super) fn answer_begins(&mut self) {
+        self.ahead = 0;
+    }
+}

@@ -1,0 +1,149 @@
+//! Clients that end their side of a connection behind their last request, as `nc -N` does: they get their answers. Those
+//! that have left are told apart from them.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use serde_json::{Value, json};
+
+use crate::support::certificate::Pair;
+use crate::support::hearken::Hearken;
+use crate::support::http::{Client, Reply};
+use crate::support::http2::Http2;
+use crate::support::subscriber::Subscriber;
+use crate::support::upstream::FakeUpstream;
+use crate::support::{body, secure, until};
+
+/// Sends these bytes and ends this side of the connection.
+fn last_words(client: &Client, bytes: &str) -> TcpStream {
+    let socket = client.send_raw(bytes.as_bytes());
+    socket.shutdown(Shutdown::Write).unwrap();
+    socket
+}
+
+/// Reads the reply up to the end of the connection.
+fn reply(mut socket: impl Read) -> Reply {
+    let mut bytes = Vec::new();
+    socket.read_to_end(&mut bytes).unwrap();
+    Reply::parse(&bytes)
+}
+
+/// Waits until the server has closed all connections of these clients.
+fn all_closed(hearken: &Hearken) {
+    until("all connections are closed", || (hearken.open_connections() == 0).then_some(()));
+}
+
+#[test]
+fn a_client_that_has_ended_its_side_gets_its_answer_however_long_it_takes() {
+    let upstream = FakeUpstream::gemini().hold().say("word").start();
+    let hearken = Hearken::start(&upstream);
+    let client = hearken.client();
+    let id = hearken.submit(json!({"stream": true}));
+    let wait = client.head("GET", &format!("/v1/tasks/{id}?wait=60"), &[]);
+    let waiting = [
+        client.submit_bytes(json!({"sync": true})),
+        client.submit_bytes(json!({"sync": true})).replacen("HTTP/1.1", "HTTP/1.0", 1),
+        wait.clone(),
+        wait.replacen("HTTP/1.1", "HTTP/1.0", 1),
+    ];
+    let waiting = waiting.map(|request| last_words(&client, &request));
+    let streaming = last_words(&client, &client.submit_bytes(json!({"sync": true, "stream": true})));
+    let stream = format!("/v1/llm/generations/{id}/stream");
+    let subscriber = Subscriber::of(last_words(&client, &client.head("GET", &stream, &[])));
+    let at_once = [
+        client.head("GET", "/v1/models", &[]),
+        client.submit_bytes(json!({})),
+        client.submit_bytes(json!({})).replacen("HTTP/1.1", "HTTP/1.0", 1),
+    ];
+    for request in at_once {
+        reply(last_words(&client, &request)).expect(200);
+    }
+    // One task that is waited for by its id, three of synchronous calls, and two that were just submitted.
+    upstream.held(6);
+    (0..6).for_each(|_| upstream.release());
+    for socket in waiting {
+        assert!(reply(socket).expect(200).text().contains("word"));
+    }
+    assert!(Subscriber::of(streaming).rest().iter().any(|frame| frame.content().contains("word")));
+    assert!(subscriber.rest().iter().any(|frame| frame.content().contains("word")));
+    all_closed(&hearken);
+}
+
+#[test]
+fn pipelined_requests_before_the_end_of_a_side_are_all_answered() {
+    let upstream = FakeUpstream::gemini().hold().say("word").start();
+    let hearken = Hearken::start(&upstream);
+    let client = hearken.client();
+    let quick = client.head("GET", "/healthz", &[]);
+    let socket = last_words(&client, &(client.submit_bytes(json!({"sync": true})) + &quick.repeat(10)));
+    upstream.held(1);
+    upstream.release();
+    let mut said = String::new();
+    (&socket).read_to_string(&mut said).unwrap();
+    assert_eq!(said.matches("HTTP/1.1 200 OK\r\n").count(), 11, "{said}");
+}
+
+#[test]
+fn a_client_over_tls_that_has_ended_its_side_gets_its_answer() {
+    let upstream = FakeUpstream::gemini().hold().say("word").start();
+    let pair = Pair::new();
+    let hearken = Hearken::before(&upstream).tls(&pair).start();
+    let client = hearken.client();
+    let mut stream = secure::connect(client.address, &pair);
+    stream.write_all(client.submit_bytes(json!({"sync": true})).as_bytes()).unwrap();
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
+    upstream.held(1);
+    upstream.release();
+    assert!(reply(stream).expect(200).text().contains("word"));
+}
+
+#[test]
+fn a_blocking_caller_that_closes_its_connection_cancels_whatever_it_said() {
+    let upstream = FakeUpstream::gemini().hold().start();
+    let pair = Pair::new();
+    let (plain, secure) = (Hearken::start(&upstream), Hearken::before(&upstream).tls(&pair).start());
+    let submit = plain.client().submit_bytes(json!({"sync": true}));
+    let text = body(json!({"sync": true})).to_string();
+    let length = text.len().to_string();
+    let headers =
+        [("content-type", "application/json"), ("content-length", &length), ("expect", "100-continue")];
+    let expecting = plain.client().head("POST", "/v1/llm/generations", &headers);
+    for (call, (request, rest)) in [
+        (submit.clone(), String::new()),
+        (submit.replacen("HTTP/1.1", "HTTP/1.0", 1), String::new()),
+        (plain.client().head("GET", "/healthz", &[]) + &submit, String::new()),
+        (expecting, text),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut socket = plain.client().send_raw(request.as_bytes());
+        if !rest.is_empty() {
+            let mut interim = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+            socket.read_exact(&mut interim).unwrap();
+            socket.write_all(rest.as_bytes()).unwrap();
+        }
+        upstream.held(call + 1);
+        drop(socket);
+        upstream.closed(call);
+    }
+    let mut stream = secure::connect(secure.client().address, &pair);
+    stream.write_all(submit.as_bytes()).unwrap();
+    upstream.held(5);
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
+    drop(stream);
+    upstream.closed(4);
+    let all_cancelled = |tasks: Value| {
+        let tasks = tasks["data"].as_array().unwrap();
+        let is_cancelled = |task: &Value| task["error"]["code"] == "task_cancelled";
+        (!tasks.is_empty() && tasks.iter().all(is_cancelled)).then_some(())
+    };
+    until("all tasks are cancelled", || all_cancelled(plain.get("/v1/tasks").expect(200).json()));
+    until("the task is cancelled", || {
+        let listed = Http2::connect(secure.client().address, &pair).get("/v1/tasks").1;
+        all_cancelled(serde_json::from_str(&listed).unwrap())
+    });
+    all_closed(&plain);
+}

@@ -13,6 +13,7 @@ pub(super) mod frame;
 pub(super) mod mp4;
 pub(super) mod mpeg;
 pub(super) mod ogg;
+pub(super) mod ogg_sound;
 pub(super) mod stream;
 pub(super) mod tags;
 pub(super) mod wave;

@@ -15,9 +15,7 @@ use std::io::{self, SeekFrom};
 use std::ops::Range;
 use std::time::Duration;
 
-use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::formats::FormatReader;
-use symphonia::core::formats::well_known::FORMAT_ID_OGG;
 
 use super::container::Container;
 use super::format::tags;
@@ -44,6 +42,27 @@ pub(crate) struct Part {
     pub(crate) duration: Option<Duration>,
     /// True if its last frame, page or box goes on behind the end of the file.
     pub(crate) is_cut: bool,
+    /// How long it would last if nothing of it was missing, where only its layout tells.
+    pub(crate) promised: Option<Duration>,
+    /// Places where it is damaged, or where some of it is missing.
+    pub(crate) damages: u64,
+    /// True if nothing reliable says how much of its last packet counts.
+    pub(crate) has_loose_end: bool,
+}
+
+impl Part {
+    /// Makes a part of which nothing else is known.
+    fn new(container: Container, range: Range<u64>) -> Self {
+        Self {
+            container,
+            range,
+            duration: None,
+            is_cut: false,
+            promised: None,
+            damages: 0,
+            has_loose_end: false,
+        }
+    }
 }
 
 /// The parts of a file, in order.
@@ -81,7 +100,7 @@ impl Layout {
             next = found?.map(|found| (found.container, found.at));
         }
         if layout.parts.is_empty() {
-            layout.push(Part { container, range: start..end, duration: None, is_cut: false });
+            layout.push(Part::new(container, start..end));
         }
         layout.ask(source)?;
         source.seek(SeekFrom::Start(0))?;
@@ -111,7 +130,9 @@ impl Layout {
 
     /// Asks the library for the lengths that were not counted.
     fn ask(&mut self, source: &mut impl Source) -> io::Result<()> {
-        let unknown = self.parts.iter_mut().filter(|part| part.duration.is_none());
+        // The pages of Ogg tell everything that the library knows, and more.
+        let unknown = self.parts.iter_mut().filter(|part| part.container != Container::Ogg);
+        let unknown = unknown.filter(|part| part.duration.is_none());
         for part in unknown.take(MOST_ASKED) {
             part.duration =
                 ask_part(source, part.range.clone(), part.container, MOST_READ, |format| length(format))?;
@@ -123,12 +144,7 @@ impl Layout {
 /// Returns the length of the first track of sound that has one.
 fn length(format: &dyn FormatReader) -> Option<Duration> {
     format.tracks().iter().filter(|track| is_sound(track)).find_map(|track| {
-        // Ogg counts what is dropped from the start of Opus.
-        let codec = track.codec_params.as_ref().and_then(|params| Some(params.audio()?.codec));
-        let is_opus_in_ogg = format.format_info().format == FORMAT_ID_OGG && codec == Some(CODEC_ID_OPUS);
-        let skipped = track.delay.filter(|_| is_opus_in_ogg).unwrap_or(0);
-        let length = track.duration?.saturating_sub(u64::from(skipped).into());
-        let length = track.time_base?.calc_duration(length)?;
+        let length = track.time_base?.calc_duration(track.duration?)?;
         Duration::try_from_secs_f64(length.as_secs_f64()).ok().filter(|length| *length <= LONGEST)
     })
 }

@@ -4,6 +4,7 @@
 
 mod corrected;
 pub(super) mod made_header;
+mod ogg_pages;
 mod patched;
 
 use std::io::{self, Read, Seek, SeekFrom};

@@ -6,11 +6,11 @@
 //! |---|---|
 //! | [`container`] | the names of the accepted containers |
 //! | [`reading`] | bounded reads at any place of a file |
-//! | `format` | what is known: one file for each format reads its headers |
-//! | `library` | the library that decodes: it is asked within bounds, and shown a corrected file where it refuses one |
+//! | `format` | what is known: one file for each format reads its headers, of Ogg two: of pages and of streams |
+//! | `library` | the library that decodes: it is asked within bounds, and shown a corrected file where it refuses one, such as the pages of Ogg that are left of a damaged one |
 //! | [`no_audio`] | names what is no audio, and says what to do instead |
 //! | [`recognise`] | asks what a file is, and whether there is sound in it |
-//! | `layout` | asks where the sound of a file lies: in which parts, how long each lasts, and whether it is cut off |
+//! | `layout` | asks where the sound of a file lies: in which parts, how long each lasts, whether it is cut off, and where it is damaged |
 //! | [`duration`] | states how long a file lasts, by its layout |
 //!
 //! Each knows only those above it: `duration → layout → library → format → reading`, and

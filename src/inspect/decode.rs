@@ -3,11 +3,13 @@
 //! decoded.
 
 use symphonia::core::errors::Error;
+use symphonia::core::formats::well_known::FORMAT_ID_FLAC;
 use symphonia::core::formats::{FormatReader, Track};
 use symphonia::core::io::MediaSource;
 use symphonia::core::packet::Packet;
-use symphonia::core::units::Duration;
+use symphonia::core::units::{Duration, Timestamp};
 
+use crate::audio::container::Container;
 use crate::audio::layout::{LONGEST, Part};
 use crate::audio::library::open;
 use crate::panics::guarded;
@@ -43,14 +45,21 @@ pub(super) struct Decoding<'s> {
     skipped: u64,
     /// Samples that were no numbers.
     damaged: u64,
+    /// Places where the part is damaged.
+    damages: u64,
     /// Whether rate and channels come from a decoded packet.
     settled: bool,
     ends_early: bool,
     fraction: Option<f32>,
     /// Length of the track in its own units of time.
     length: Option<u64>,
-    /// Whether the length that the demuxer gives is a guess, or not that of all that is there.
-    guessed: bool,
+    /// Whether the demuxer cannot know where the sound ends: the length that it gives is a guess, or not that of all that
+    /// is there.
+    has_loose_end: bool,
+    /// Whether the times of packets are written in them, so that a jump shows what is missing.
+    has_numbers: bool,
+    /// When the next packet starts if none is missing, in units of the track.
+    next: Option<Timestamp>,
     /// Length of the part in bytes.
     bytes: u64,
 }
@@ -70,6 +79,7 @@ impl<'s> Decoding<'s> {
             return Err(error);
         }
         let bytes = part.range.end - part.range.start;
+        let is_ogg = part.container == Container::Ogg;
         let opened = guarded(|| open(Box::new(source), part.container));
         watch.check()?;
         let reader = match opened {
@@ -77,12 +87,15 @@ impl<'s> Decoding<'s> {
             Some(Err(error)) => return Err(names::unreadable(&error)),
             None => return Err(names::unreadable(&Error::DecodeError("damaged header"))),
         };
+        let has_numbers = reader.format_info().format == FORMAT_ID_FLAC;
         let container = names::container(reader.format_info());
         let Some(chosen) = choose(reader.as_ref()) else {
             return Err(names::no_decoder(reader.as_ref(), container));
         };
         let Chosen { track, params, decoder, pre_skip, guessed } = chosen;
-        let stated = stated_seconds(&track, pre_skip);
+        // Of Ogg, the pages say it.
+        let promised = part.promised.map(|promised| promised.as_secs_f64());
+        let stated = if is_ogg { promised } else { stated_seconds(&track, pre_skip) };
         let counted = part.duration.map(|duration| duration.as_secs_f64());
         let is_more = matches!((stated, counted), (Some(stated), Some(counted)) if counted > stated + SLACK);
         let is_impossible = stated.is_some_and(|stated| stated > LONGEST.as_secs_f64());
@@ -107,11 +120,17 @@ impl<'s> Decoding<'s> {
             frames: 0,
             skipped: 0,
             damaged: 0,
+            damages: part.damages,
             settled: false,
             ends_early: part.is_cut,
             fraction: None,
-            length: track.duration.map(|length| length.get()).filter(|length| *length > 0 && !guessed),
-            guessed,
+            length: track
+                .duration
+                .map(|length| length.get())
+                .filter(|length| *length > 0 && !guessed && !is_ogg),
+            has_loose_end: guessed || part.has_loose_end,
+            has_numbers,
+            next: None,
             bytes,
         })
     }
@@ -146,9 +165,13 @@ impl<'s> Decoding<'s> {
             if packet.track_id != self.track {
                 continue;
             }
-            if self.guessed {
+            if self.has_loose_end {
                 // Do not let the demuxer cut off what is there beyond the end that it guessed.
                 packet.trim_end = Duration::ZERO;
+            }
+            if self.has_numbers {
+                self.damages += u64::from(self.next.is_some_and(|next| packet.pts > next));
+                self.next = packet.pts.checked_add(packet.dur);
             }
             let Some((rate, channels)) = self.decode(&packet) else {
                 self.skipped += 1;
@@ -182,6 +205,7 @@ impl<'s> Decoding<'s> {
         let missing = self.format.stated_seconds.is_some_and(|stated| seconds < stated - 0.05);
         summary.skipped_packets += self.skipped;
         summary.damaged_samples += self.damaged;
+        summary.damaged_places += self.damages;
         summary.incomplete |= self.ends_early || missing;
     }
 
@@ -243,7 +267,7 @@ impl<'s> Decoding<'s> {
 
 /// The duration that the container states, if any.
 fn stated_seconds(track: &Track, pre_skip: usize) -> Option<f64> {
-    // What Ogg counts for Opus includes what is dropped from the start.
+    // What is counted for Opus includes what is dropped from the start.
     let length = track.duration?.saturating_sub((pre_skip as u64).into());
     track.time_base?.calc_duration(length).map(|time| time.as_secs_f64())
 }

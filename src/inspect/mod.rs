@@ -145,6 +145,8 @@ pub struct Summary {
     pub incomplete: bool,
     /// Samples that were no numbers, infinite or out of all proportion.
     pub damaged_samples: u64,
+    /// Number of places where the file is damaged, or where some of it is missing, as far as they were found.
+    pub damaged_places: u64,
     /// Number of files that were joined to this one, one behind the other; 1 for most.
     pub parts: u64,
     /// How many of them could not be decoded.
@@ -348,6 +350,7 @@ impl Inspection<'_> {
             skipped_packets: found.skipped_packets,
             incomplete: found.incomplete,
             damaged_samples: found.damaged_samples,
+            damaged_places: found.damaged_places,
             parts: found.parts,
             left_out: found.left_out,
             is_bounded: found.is_bounded,

@@ -133,6 +133,10 @@ impl Report {
                 count(summary.clipping_passages, "passage", "passages")
             ),
         });
+        if summary.damaged_places > 0 {
+            let places = count(summary.damaged_places, "place", "places");
+            lines.push(format!("- Damage: in {places} the file is damaged, or some of it is missing\n"));
+        }
         if summary.skipped_packets > 0 {
             let packets = count(summary.skipped_packets, "packet", "packets");
             lines.push(format!("- Damage: {packets} could not be decoded and were skipped\n"));

@@ -10,8 +10,10 @@ use crate::audio::base64_reader::Base64Reader;
 use support::*;
 
 mod bounds;
+mod holes;
 mod joined;
 mod lengths;
+mod ogg;
 mod support;
 
 #[test]

@@ -17,6 +17,8 @@ pub(crate) const STREAM_INFO: usize = 8;
 const STREAM_INFO_LENGTH: usize = 34;
 /// Length of the mark and the description; every file has both in front.
 pub(crate) const HEAD: usize = STREAM_INFO + STREAM_INFO_LENGTH;
+/// The most that the number of samples can say.
+const MOST_SAMPLES: u64 = (1 << 36) - 1;
 /// No block is smaller, in samples.
 pub(crate) const LEAST_BLOCK: u16 = 16;
 /// No frame is shorter, in bytes.
@@ -30,7 +32,7 @@ pub(crate) struct StreamInfo {
     /// Length of the longest frame; 0 where it is not known.
     pub(crate) most_bytes: u64,
     pub(crate) rate: u32,
-    /// 0 where it is not known.
+    /// 0 where it is not known: some write all ones then.
     pub(crate) samples: u64,
 }
 
@@ -45,8 +47,19 @@ impl StreamInfo {
             most_block: u16::from_be_bytes([*most_a, *most_b]),
             most_bytes: u64::from(u32::from_be_bytes([0, *bytes_a, *bytes_b, *bytes_c])),
             rate: (rest >> 44) as u32,
-            samples: rest & ((1 << 36) - 1),
+            samples: Some(rest & MOST_SAMPLES).filter(|samples| *samples < MOST_SAMPLES).unwrap_or(0),
         })
+    }
+
+    /// Returns the description that `head` begins with, with these sizes of blocks, and with the number of samples as it
+    /// was read: all ones are written as 0.
+    pub(crate) fn rewritten(&self, head: &[u8], sizes: [u16; 2]) -> Option<Vec<u8>> {
+        let mut block: [u8; STREAM_INFO_LENGTH] = *head.get(STREAM_INFO..)?.first_chunk()?;
+        let [least, more] = sizes.map(u16::to_be_bytes);
+        block.get_mut(..4)?.copy_from_slice(&[least, more].concat());
+        let place = block.get_mut(10..18)?.first_chunk_mut()?;
+        *place = (u64::from_be_bytes(*place) & !MOST_SAMPLES | self.samples).to_be_bytes();
+        Some(block.to_vec())
     }
 }
 

@@ -1,5 +1,9 @@
-//! Pages of Ogg (RFC 3533), and what the first packet of a stream says of it. Ogg carries sound, pictures and anything
-//! else; only streams of sound are known here.
+//! Pages of Ogg (RFC 3533): their headers, their checksums, and where one ends and the next begins, also where bytes are
+//! damaged or missing. What streams say of themselves is known by [`ogg_sound`](super::ogg_sound).
+
+use std::ops::Range;
+
+use super::ogg_sound::Sound;
 
 /// How a page begins.
 pub(crate) const MARK: &[u8] = b"OggS";
@@ -7,89 +11,255 @@ pub(crate) const MARK: &[u8] = b"OggS";
 const FIXED: usize = 27;
 /// Length of the longest header.
 pub(crate) const LONGEST_HEADER: usize = FIXED + 255;
+/// As many bytes are needed to judge a page: the longest one, and the mark of the next.
+pub(crate) const LOOK: usize = LONGEST_HEADER + 255 * 255 + MARK.len();
+/// Where a header keeps the checksum.
+const SUM: Range<usize> = 22..26;
+/// Flags: the first packet began on an earlier page, the page is the first of its stream, or the last.
+const CONTINUES: u8 = 1;
+const BEGINS: u8 = 2;
+const ENDS: u8 = 4;
 
 /// A page, by its header.
 pub(crate) struct Page {
     /// True for the first page of a stream.
     pub(crate) begins: bool,
+    /// True for the last page of a stream.
+    pub(crate) ends: bool,
+    /// True if its first packet began on an earlier page.
+    pub(crate) continues: bool,
     pub(crate) serial: [u8; 4],
-    /// Where the last packet that ends on it ends, in units of the stream; the highest number if none does.
-    pub(crate) position: u64,
+    /// Its number among the pages of its stream.
+    pub(crate) number: u32,
+    /// Where the last packet that ends on it ends, in units of the stream. A negative number is no position: -1 says
+    /// that no packet ends on the page.
+    pub(crate) position: Option<u64>,
     /// Packets that end on it.
-    pub(crate) packets: u64,
+    packets: u64,
     /// True if its last packet goes on behind it.
     pub(crate) goes_on: bool,
     /// Length of its header.
     pub(crate) header: usize,
     /// Length of what follows, as far as the lengths of its segments are there.
-    pub(crate) payload: u64,
+    payload: u64,
     /// False if the lengths of some segments are missing.
-    pub(crate) has_whole_header: bool,
+    has_whole_header: bool,
 }
 
 impl Page {
     /// Reads the header of the page that these bytes begin. The lengths of its segments may be cut off.
     pub(crate) fn read(head: &[u8]) -> Option<Self> {
         let (fixed, lengths) = head.split_first_chunk::<FIXED>()?;
-        let [b'O', b'g', b'g', b'S', 0, flags, rest @ .., segments] = fixed else { return None };
+        let [b'O', b'g', b'g', b'S', 0, flags @ 0..8, rest @ .., segments] = fixed else { return None };
         let segments = usize::from(*segments);
         let lengths = lengths.get(..segments).unwrap_or(lengths);
         Some(Self {
-            begins: flags & 2 != 0,
+            begins: flags & BEGINS != 0,
+            ends: flags & ENDS != 0,
+            continues: flags & CONTINUES != 0,
             serial: *rest.get(8..)?.first_chunk()?,
-            position: u64::from_le_bytes(*rest.first_chunk()?),
-            packets: lengths.iter().filter(|length| **length < 255).count() as u64,
+            number: u32::from_le_bytes(*rest.get(12..)?.first_chunk()?),
+            position: u64::try_from(i64::from_le_bytes(*rest.first_chunk()?)).ok(),
+            packets: ended(lengths),
             goes_on: lengths.last() == Some(&255),
             header: FIXED + segments,
             payload: lengths.iter().map(|length| u64::from(*length)).sum(),
             has_whole_header: lengths.len() == segments,
         })
     }
-}
 
-/// A stream of sound, by its first packet.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sound {
-    /// Packets of headers in front.
-    pub(crate) headers: u64,
-    /// What the position counts and is not played.
-    pub(crate) skipped: u64,
-    /// Units of the position in a second, where that is known.
-    pub(crate) rate: Option<u32>,
-}
-
-impl Sound {
-    /// As much of the first packet says what a stream is.
-    pub(crate) const PACKET: usize = 72;
-    /// Length of the shortest first packet that says what a stream is.
-    pub(crate) const SHORTEST_PACKET: usize = 8;
-
-    /// Reads the first packet of a stream; `None` if it is no stream of sound.
-    pub(crate) fn read(packet: &[u8]) -> Option<Self> {
-        let four = |at: usize| packet.get(at..)?.first_chunk::<4>().copied();
-        let number = |at: usize| four(at).map(u32::from_le_bytes);
-        let (headers, skipped, rate) = match packet {
-            [0x01, b'v', b'o', b'r', b'b', b'i', b's', ..] => (3, 0, number(12)),
-            // Its position always counts samples of 48 kHz.
-            [b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', rest @ ..] => {
-                let skipped = rest
-                    .get(2..)
-                    .and_then(<[u8]>::first_chunk)
-                    .map_or(0, |skipped| u16::from_le_bytes(*skipped));
-                (2, u64::from(skipped), Some(48_000))
-            }
-            // How many packets of headers follow, where it is known: in the other order of bytes.
-            [0x7f, b'F', b'L', b'A', b'C', _, _, high, low, ..] => {
-                let rate = four(27).map(|rate| u32::from_be_bytes(rate) >> 12);
-                (1 + u64::from(u16::from_be_bytes([*high, *low])).max(1), 0, rate)
-            }
-            [b'f', b'L', b'a', b'C', ..] => (2, 0, None),
-            [b'S', b'p', b'e', b'e', b'x', b' ', b' ', b' ', ..] => {
-                (2 + u64::from(number(68).unwrap_or(0)).min(1024), 0, number(36))
-            }
-            [b'C', b'E', b'L', b'T', b' ', ..] | [b'P', b'C', b'M', b' ', b' ', ..] => (2, 0, None),
-            _ => return None,
-        };
-        Some(Self { headers, skipped, rate: rate.filter(|rate| *rate > 0) })
+    /// Returns how long the page is.
+    fn length(&self) -> usize {
+        usize::try_from(self.payload).unwrap_or(usize::MAX).saturating_add(self.header)
     }
+
+    /// Returns the lengths of the segments, and what is there of them.
+    fn parts<'b>(&self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
+        let lengths = bytes.get(FIXED..self.header).unwrap_or_default();
+        (lengths, bytes.get(self.header..).unwrap_or_default())
+    }
+
+    /// Returns where the sound on the page ends, if a packet of sound ends on it: position 0 is that of headers.
+    pub(crate) fn end_of_sound(&self) -> Option<u64> {
+        self.position.filter(|position| *position > 0)
+    }
+}
+
+/// What is left of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its checksum is right.
+    Whole,
+    /// Its checksum is wrong, but it ends where the next page begins.
+    Damaged,
+    /// Its end is missing: the file ends before, or another file begins.
+    Cut,
+}
+
+/// A page that was found.
+pub(crate) struct Found {
+    pub(crate) page: Page,
+    pub(crate) state: State,
+    /// How many bytes are there of it.
+    pub(crate) length: usize,
+    /// How many packets end on it and are there.
+    pub(crate) packets: u64,
+}
+
+impl Found {
+    /// Returns how many bytes [`Self::whole`] needs, by those that begin a page: up to [`LONGEST_HEADER`].
+    pub(crate) fn needed(head: &[u8]) -> usize {
+        Page::read(head).map_or(LOOK, |page| page.length())
+    }
+
+    /// Reads the page that these bytes begin, if all of it is there and its checksum is right.
+    pub(crate) fn whole(bytes: &[u8]) -> Option<Self> {
+        let page = Page::read(bytes)?;
+        let length = page.length();
+        let is_intact = page.has_whole_header && bytes.get(..length).is_some_and(is_intact);
+        is_intact.then_some(Self { packets: page.packets, page, state: State::Whole, length })
+    }
+
+    /// Judges the bytes from a place on, which are [`LOOK`], fewer only at the end of the file. Without a page at this
+    /// place, returns how many bytes further the next one may begin.
+    pub(crate) fn look(bytes: &[u8]) -> Result<Self, usize> {
+        if let Some(found) = Self::whole(bytes) {
+            return Ok(found);
+        }
+        let Some(page) = Page::read(bytes) else { return Err(next_mark(bytes)) };
+        let length = page.length();
+        let is_there = page.has_whole_header && length <= bytes.len();
+        let behind = bytes.get(length..).unwrap_or_default();
+        if is_there && (behind.is_empty() || behind.starts_with(MARK)) {
+            return Ok(Self::with_flaw(page, State::Damaged, bytes.get(..length).unwrap_or(bytes)));
+        }
+        let next = next_mark(bytes);
+        // Where another file was joined to a cut one, the packets up to there are good. Where bytes are missing within
+        // a page, nothing tells which of its packets are.
+        match Page::read(bytes.get(next..).unwrap_or_default()) {
+            None if !is_there => Ok(Self::with_flaw(page, State::Cut, bytes)),
+            Some(other) if other.begins && other.position == Some(0) => {
+                Ok(Self::with_flaw(page, State::Cut, bytes.get(..next).unwrap_or(bytes)))
+            }
+            _ => Err(next),
+        }
+    }
+
+    /// Makes a page that is not whole. Whether it is the first of its stream may be what is damaged.
+    fn with_flaw(page: Page, state: State, bytes: &[u8]) -> Self {
+        let is_first = page.position == Some(0) && page.packets == 1 && !page.goes_on;
+        let is_known = bytes.get(page.header..).is_some_and(|packet| Sound::read(packet).is_some());
+        let page = Page { begins: is_first && (page.begins || is_known), ..page };
+        let (lengths, payload) = page.parts(bytes);
+        let packets = match state {
+            State::Cut => ended(whole_packets(lengths, payload.len())),
+            State::Whole | State::Damaged => page.packets,
+        };
+        Self { page, state, length: bytes.len(), packets }
+    }
+
+    /// Returns the packets that begin on the page, as far as they are on it; `bytes` are those of the page.
+    pub(crate) fn packets<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
+        let (lengths, payload) = self.page.parts(bytes);
+        let (mut start, mut end) = (0, 0);
+        let last = lengths.len().saturating_sub(1);
+        let is_cut = self.state == State::Cut;
+        let packets = lengths.iter().enumerate().filter_map(move |(number, length)| {
+            end += usize::from(*length);
+            let is_end = *length < 255 || number == last && !is_cut;
+            is_end.then(|| std::mem::replace(&mut start, end)..end).and_then(|range| payload.get(range))
+        });
+        packets.skip(usize::from(self.page.continues))
+    }
+
+    /// Returns the page as it would be written of what is there of it: without packets whose end is missing, and with a
+    /// right checksum. Empty if no packet is left. `bytes` are those of the page.
+    pub(crate) fn rewritten(&self, bytes: &[u8]) -> Vec<u8> {
+        let (lengths, payload) = self.page.parts(bytes);
+        let lengths = match self.state {
+            State::Whole => return bytes.to_vec(),
+            State::Damaged => lengths,
+            State::Cut => whole_packets(lengths, payload.len()),
+        };
+        let size = lengths.iter().map(|length| usize::from(*length)).sum();
+        let (Some(fixed), Some(payload), false) =
+            (bytes.first_chunk::<FIXED>(), payload.get(..size), lengths.is_empty())
+        else {
+            return Vec::new();
+        };
+        let mut head = *fixed;
+        let [_, _, _, _, _, flags, .., segments] = &mut head;
+        let Page { begins, continues, .. } = self.page;
+        *flags &= !(BEGINS | CONTINUES);
+        *flags |= if begins { BEGINS } else { 0 } | if continues { CONTINUES } else { 0 };
+        *segments = lengths.len() as u8;
+        sign([&head[..], lengths, payload].concat())
+    }
+}
+
+/// Returns the lengths of the segments up to the end of the last packet that ends within so many bytes.
+fn whole_packets(lengths: &[u8], available: usize) -> &[u8] {
+    let (mut sum, mut whole) = (0, 0);
+    for (length, count) in lengths.iter().zip(1..) {
+        sum += usize::from(*length);
+        if sum > available {
+            break;
+        }
+        if *length < 255 {
+            whole = count;
+        }
+    }
+    lengths.get(..whole).unwrap_or_default()
+}
+
+/// Returns how many packets end in segments of these lengths.
+fn ended(lengths: &[u8]) -> u64 {
+    lengths.iter().filter(|length| **length < 255).count() as u64
+}
+
+/// Returns the page of headers that holds one short packet.
+pub(crate) fn page(serial: [u8; 4], number: u32, packet: &[u8; 16]) -> Vec<u8> {
+    let head = [&b"OggS\0\0\0\0\0\0\0\0\0\0"[..], &serial, &number.to_le_bytes(), &[0; 4], &[1, 16]];
+    sign([&head.concat()[..], packet].concat())
+}
+
+/// Gives a page its checksum.
+pub(crate) fn sign(mut page: Vec<u8>) -> Vec<u8> {
+    let sum = checksum(&page);
+    if let Some(place) = page.get_mut(SUM) {
+        place.copy_from_slice(&sum.to_le_bytes());
+    }
+    page
+}
+
+fn is_intact(page: &[u8]) -> bool {
+    page.get(SUM).is_some_and(|sum| sum == checksum(page).to_le_bytes())
+}
+
+/// Returns the checksum of a page, in which the field of the checksum itself counts as zero. The library computes the
+/// sum that reads each byte from its other end, from another start.
+fn checksum(page: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new_with_initial(u32::MAX);
+    let mut turned = [0; 512];
+    for (number, piece) in page.chunks(turned.len()).enumerate() {
+        for (to, from) in turned.iter_mut().zip(piece) {
+            *to = from.reverse_bits();
+        }
+        if let (0, Some(place)) = (number, turned.get_mut(SUM)) {
+            place.fill(0);
+        }
+        sum.update(turned.get(..piece.len()).unwrap_or_default());
+    }
+    (!sum.finalize()).reverse_bits()
+}
+
+/// Returns where behind the first byte the next page may begin, at the latest at the end of the bytes.
+fn next_mark(bytes: &[u8]) -> usize {
+    let behind = bytes.get(1..).unwrap_or_default();
+    let Some(found) = memchr::memmem::find(behind, MARK) else {
+        // A mark may begin in the last bytes if they are not the last of the file.
+        let kept = if bytes.len() < LOOK { 0 } else { MARK.len() - 1 };
+        return bytes.len() - kept;
+    };
+    1 + found
 }

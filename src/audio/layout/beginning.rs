@@ -110,6 +110,17 @@ pub(super) fn next<S: Source>(
     from: u64,
     within: Within,
 ) -> io::Result<Option<Beginning>> {
+    next_behind(scan, from, within, |_, _| {})
+}
+
+/// Searches like [`next`], and shows `passed` what is passed over on the way, a piece at a time: bytes, and how many of
+/// them are passed.
+pub(super) fn next_behind<S: Source>(
+    scan: &mut Scan<'_, S>,
+    from: u64,
+    within: Within,
+    mut passed: impl FnMut(&[u8], usize),
+) -> io::Result<Option<Beginning>> {
     let end = scan.range.end;
     let mut left = MOST_TAGS;
     let mut start = from;
@@ -122,6 +133,7 @@ pub(super) fn next<S: Source>(
         }
         let mut tags_at = Vec::new();
         let found = Window { bytes, within, is_end }.search(0..places, &mut tags_at);
+        passed(bytes, found.map_or(places, |(place, _)| place));
         // A tag in front of the file that was found, or of one whose beginning is further away.
         for place in tags_at.into_iter().filter(|place| found.is_none_or(|(found, _)| *place < found)) {
             if left == 0 {

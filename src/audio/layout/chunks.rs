@@ -24,7 +24,7 @@ pub(super) fn find<S: Source>(
     let mut file = Window::new(scan.source(), range.clone())?;
     let found = if container == Container::Wav { wave::shape(&mut file) } else { aiff::shape(&mut file) }?;
     let end = start.saturating_add(found.end).min(range.end);
-    let part = Part { container, range: start..end, duration: None, is_cut: found.is_cut };
+    let part = Part { is_cut: found.is_cut, ..Part::new(container, start..end) };
     if end <= start || !layout.push(part) {
         return Ok(None);
     }

@@ -1,5 +1,5 @@
-//! Native FLAC files: the marks where one ends and the next begins, and the last frame of each, which tells
-//! how much sound there is whatever the header says.
+//! Native FLAC files: the marks where one ends and the next begins, the last frame of each, which tells how much sound
+//! there is whatever the header says, and the numbers of all frames, which tell how much of it is missing.
 
 use std::io;
 use std::ops::Range;
@@ -23,27 +23,31 @@ pub(super) fn find<S: Source>(
     start: u64,
 ) -> io::Result<Option<Beginning>> {
     let end = scan.range.end;
-    let frames = metadata_end(scan.source(), start)?.map_or(end, |frames| frames.min(end));
-    let next = beginning::next(scan, frames, Within::Flac)?;
-    let part = part(scan, start..next.map_or(end, |next| next.tags))?;
+    let head = scan.read_apart(start..end.min(start + HEAD as u64))?;
+    let mut frames = Frames::of(StreamInfo::read(&head));
+    let sound = metadata_end(scan.source(), start)?.map_or(end, |sound| sound.min(end));
+    let next = beginning::next_behind(scan, sound, Within::Flac, |bytes, count| frames.look(bytes, count))?;
+    let part = part(scan, start..next.map_or(end, |next| next.tags), &frames)?;
     let is_added = layout.push(part);
     Ok(next.filter(|_| is_added))
 }
 
-fn part<S: Source>(scan: &mut Scan<'_, S>, range: Range<u64>) -> io::Result<Part> {
-    let mut part = Part { container: Container::Flac, range: range.clone(), duration: None, is_cut: false };
-    let head = scan.read_apart(range.start..range.end.min(range.start + HEAD as u64))?;
-    let Some(stream) = StreamInfo::read(&head) else { return Ok(part) };
+fn part<S: Source>(scan: &mut Scan<'_, S>, range: Range<u64>, frames: &Frames) -> io::Result<Part> {
+    let mut part = Part::new(Container::Flac, range.clone());
+    let Some(stream) = &frames.stream else { return Ok(part) };
     // Twice, because something else may stand behind the last frame.
     let size = (2 * stream.most_bytes).clamp(TAIL.start, TAIL.end);
     let size = if stream.most_bytes == 0 { TAIL.end } else { size };
-    let from = range.end.saturating_sub(size).max(range.start + head.len() as u64);
+    let from = range.end.saturating_sub(size).max(range.start + HEAD as u64);
     let tail = scan.read_apart(from..range.end)?;
-    let Some(last) = Last::find(&tail, &stream) else {
+    let seen = frames.next.filter(|_| !scan.is_exhausted());
+    let Some(last) = Last::find(&tail, stream, seen) else {
+        // No frame is where the last one should be: those that were seen are there.
         part.is_cut = stream.samples > 0;
+        part.duration = frames.duration(frames.next.unwrap_or(0), 0);
         return Ok(part);
     };
-    let samples = match last.length {
+    let end = match last.length {
         Some(length) => {
             part.range.end = from + (last.at + length) as u64;
             last.end
@@ -53,8 +57,66 @@ fn part<S: Source>(scan: &mut Scan<'_, S>, range: Range<u64>) -> io::Result<Part
             last.start
         }
     };
-    part.duration = Some(time(samples, stream.rate)).filter(|duration| *duration > Duration::ZERO);
+    part.duration = frames.duration(end, seen.map_or(0, |seen| last.start.saturating_sub(seen)));
     Ok(part)
+}
+
+/// The frames of a file, as far as they were seen. Their numbers tell how many samples are missing.
+struct Frames {
+    stream: Option<StreamInfo>,
+    /// The sample behind the last frame that was seen.
+    next: Option<u64>,
+    /// Samples that are missing before it.
+    missing: u64,
+    /// The samples of what may be a frame behind a hole. It is one if the next follows it: four bytes of sound in a
+    /// million look like the header of a frame.
+    doubtful: Range<u64>,
+}
+
+impl Frames {
+    fn of(stream: Option<StreamInfo>) -> Self {
+        Self { stream, next: None, missing: 0, doubtful: 0..0 }
+    }
+
+    /// Looks for frames that begin in the first bytes of a block, so many of them.
+    fn look(&mut self, block: &[u8], count: usize) {
+        for at in memchr::memchr_iter(0xff, block.get(..count).unwrap_or(block)) {
+            let stream = self.stream.as_ref();
+            if let Some(frame) = stream.and_then(|stream| samples(block.get(at..)?, stream)) {
+                self.add(frame);
+            }
+        }
+    }
+
+    fn add(&mut self, frame: Range<u64>) {
+        let next = self.next.unwrap_or(0);
+        if frame.start == next {
+            self.next = Some(frame.end);
+        } else if frame.start == self.doubtful.end && self.doubtful.start > next {
+            self.missing = self.missing.saturating_add(self.doubtful.start - next);
+            self.next = Some(frame.end);
+        } else if frame.start > next {
+            self.doubtful = frame;
+        }
+    }
+
+    /// Returns how long the samples up to this one last, without those that are missing: so many more than were seen.
+    fn duration(&self, end: u64, more: u64) -> Option<Duration> {
+        let there = end.saturating_sub(self.missing).saturating_sub(more);
+        let rate = self.stream.as_ref()?.rate;
+        Some(time(there, rate)).filter(|duration| *duration > Duration::ZERO)
+    }
+}
+
+/// Returns the samples of the frame whose header these bytes begin.
+fn samples(bytes: &[u8], stream: &StreamInfo) -> Option<Range<u64>> {
+    let FrameHeader { number, is_sample, block, rate } = FrameHeader::read(bytes)?;
+    let most_block = u64::from(stream.most_block);
+    if rate.is_some_and(|rate| rate != stream.rate) || block > most_block.max(1) {
+        return None;
+    }
+    let start = if is_sample { number } else { number.checked_mul(most_block)? };
+    Some(start..start.checked_add(block)?)
 }
 
 /// The last frame of a file.
@@ -69,18 +131,16 @@ struct Last {
 }
 
 impl Last {
-    fn find(tail: &[u8], stream: &StreamInfo) -> Option<Self> {
+    /// Finds the last frame in the end of a file. Where all frames were seen, up to this sample, it is one of them, or
+    /// whole: four bytes within a frame may look like the header of another.
+    fn find(tail: &[u8], stream: &StreamInfo, seen: Option<u64>) -> Option<Self> {
         memchr::memrchr_iter(0xff, tail).find_map(|at| {
             let bytes = tail.get(at..)?;
-            let FrameHeader { number, is_sample, block, rate } = FrameHeader::read(bytes)?;
-            let most_block = u64::from(stream.most_block);
-            if rate.is_some_and(|rate| rate != stream.rate) || block > most_block.max(1) {
-                return None;
-            }
-            let start = if is_sample { number } else { number.checked_mul(most_block)? };
-            let end = start.checked_add(block)?;
+            let Range { start, end } = samples(bytes, stream)?;
             let is_last = stream.samples > 0 && end >= stream.samples;
-            Some(Self { at, start, end, length: length(bytes, is_last) })
+            let length = length(bytes, is_last);
+            let is_frame = length.is_some() || seen.is_none_or(|seen| seen == end);
+            is_frame.then_some(Self { at, start, end, length })
         })
     }
 }

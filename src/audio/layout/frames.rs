@@ -149,10 +149,9 @@ impl Run {
 
     fn part(&self) -> Part {
         Part {
-            container: beginning::container(&self.format),
-            range: self.start..self.end,
             duration: Some(self.duration()),
             is_cut: self.is_cut,
+            ..Part::new(beginning::container(&self.format), self.start..self.end)
         }
     }
 

@@ -79,7 +79,7 @@ impl File {
     ) -> io::Result<bool> {
         let is_counted = self.is_fragmented || self.is_cut;
         let duration = if is_counted { count(source, range.clone(), self.movie, most)? } else { None };
-        Ok(layout.push(Part { container: Container::M4a, range, duration, is_cut: self.is_cut }))
+        Ok(layout.push(Part { duration, is_cut: self.is_cut, ..Part::new(Container::M4a, range) }))
     }
 }
 

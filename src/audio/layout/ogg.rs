@@ -1,20 +1,22 @@
 //! Where the links of an Ogg file lie: a file is a chain of them, each with streams of its own. Where a page begins a
 //! stream and the one before did not, another link begins.
+//!
+//! A link lasts as long as the sound that is there of it: positions tell that between pages that follow each other, and
+//! packets where pages are missing, damaged or cut.
 
 use std::io;
-use std::time::Duration;
 
 use super::beginning::{self, Beginning, Within};
 use super::scan::Scan;
 use super::{Layout, Part, time};
 use crate::audio::container::Container;
-use crate::audio::format::ogg::{LONGEST_HEADER, Page, Sound};
+use crate::audio::format::ogg::{Found, LONGEST_HEADER, LOOK, Page, State};
+use crate::audio::format::ogg_sound::Sound;
 use crate::audio::reading::Source;
 
-/// As much is looked at of a page: its header, and the beginning of the packet that describes a stream.
-const HEAD: usize = LONGEST_HEADER + 64;
-/// Seconds that one page may hold; a first page that ends later belongs to a stream that was joined while it ran.
-const LONGEST_PAGE: u64 = 60;
+/// Seconds between two pages, or before the first one, beyond which they are not taken for sound that is missing:
+/// a stream may have been joined while it ran.
+const LONGEST_HOLE: u64 = 60;
 
 /// Finds the links from `start` on, and the file of another kind that follows.
 pub(super) fn find<S: Source>(
@@ -27,32 +29,49 @@ pub(super) fn find<S: Source>(
     let mut last = at;
     let mut link = Link::begin(at);
     while at < end {
-        let head = scan.bytes(at, HEAD)?;
-        let Some(page) = Page::read(head) else {
-            match beginning::next(scan, at, Within::Ogg)? {
+        let Some(found) = look(scan, at)? else { break };
+        let Ok(found) = found else {
+            link.has_skipped = true;
+            let is_page = Page::read(scan.bytes(at, LONGEST_HEADER)?).is_some();
+            match beginning::next(scan, at + u64::from(is_page), Within::Ogg)? {
                 Some(next) if next.container == Container::Ogg => at = next.at.max(at + 1),
                 Some(next) => {
-                    layout.push(link.part(last));
-                    return Ok(Some(next));
+                    let is_added = layout.push(link.part(last));
+                    return Ok(Some(next).filter(|_| is_added));
                 }
                 None => break,
             }
             continue;
         };
-        let packet = head.get(page.header..).filter(|_| page.begins);
-        let stream = packet.and_then(|packet| Stream::read(page.serial, packet));
-        if page.begins && link.has_content {
+        let bytes = scan.bytes(at, found.length)?;
+        if found.page.begins && link.has_content {
             if !layout.push(link.part(last)) {
                 return Ok(None);
             }
             link = Link::begin(at);
         }
-        at = at.saturating_add(page.header as u64).saturating_add(page.payload);
-        link.add(&page, stream, at <= end);
-        last = at.min(end);
+        link.add(&found, bytes);
+        at += found.length as u64;
+        last = at;
     }
-    layout.push(link.part(if scan.is_exhausted() { end } else { last }));
+    if at < end && scan.is_exhausted() {
+        link.estimate(scan, at)?;
+        last = end;
+    }
+    layout.push(link.part(last));
     Ok(None)
+}
+
+/// Looks at the bytes from `at` on; `None` if no more may be read.
+fn look<S: Source>(scan: &mut Scan<'_, S>, at: u64) -> io::Result<Option<Result<Found, usize>>> {
+    let needed = Found::needed(scan.bytes(at, LONGEST_HEADER)?);
+    if let Some(found) = Found::whole(scan.bytes(at, needed)?) {
+        return Ok(Some(Ok(found)));
+    }
+    let all = LOOK as u64;
+    let left = scan.range.end.saturating_sub(at).min(all);
+    let bytes = scan.bytes(at, LOOK)?;
+    Ok((bytes.len() as u64 >= left).then(|| Found::look(bytes)))
 }
 
 /// A link of the chain.
@@ -61,57 +80,173 @@ struct Link {
     has_content: bool,
     /// Whether its last page is cut off, or ends in the middle of a packet.
     is_cut: bool,
+    /// Whether bytes that are no page were passed over since the last page.
+    has_skipped: bool,
     sound: Option<Stream>,
-    /// Samples at the ends of the first page and of the last one of its sound.
-    first: Option<u64>,
-    last: Option<u64>,
 }
 
 impl Link {
     fn begin(start: u64) -> Self {
-        Self { start, has_content: false, is_cut: false, sound: None, first: None, last: None }
+        Self { start, has_content: false, is_cut: false, has_skipped: false, sound: None }
     }
 
     /// Adds a page, and the stream that it begins if that is one of sound.
-    fn add(&mut self, page: &Page, stream: Option<Stream>, is_whole: bool) {
+    fn add(&mut self, found: &Found, bytes: &[u8]) {
+        let Found { page, state, .. } = found;
         self.has_content |= !page.begins;
-        self.is_cut = page.goes_on || !is_whole;
-        self.sound = self.sound.or(stream);
-        // No position: no packet ends on the page. Position 0: there are only headers.
-        let is_of_sound = self.sound.is_some_and(|sound| sound.serial == page.serial);
-        if is_of_sound && is_whole && !matches!(page.position, 0 | u64::MAX) {
-            self.first.get_or_insert(page.position);
-            self.last = Some(page.position);
+        self.is_cut = page.goes_on || *state == State::Cut;
+        if page.begins && self.sound.is_none() {
+            self.sound = found.packets(bytes).next().and_then(|packet| Stream::read(page.serial, packet));
+        }
+        if let Some(sound) = self.sound.as_mut().filter(|sound| sound.serial == page.serial) {
+            sound.add(found, bytes, self.has_skipped);
+            self.has_skipped = false;
+        } else {
+            // Of which stream a damaged page is may be what is damaged.
+            self.has_skipped |= *state == State::Damaged;
         }
     }
 
-    fn part(&self, end: u64) -> Part {
-        // The library knows better where a stream was joined while it ran, but not what is left of one that is cut.
-        let duration = if self.is_cut { self.duration() } else { None };
-        Part { container: Container::Ogg, range: self.start..end, duration, is_cut: self.is_cut }
+    /// Adds what lies behind `at`, where the pages are not looked at: by the last one, or else by the length in bytes.
+    fn estimate<S: Source>(&mut self, scan: &mut Scan<'_, S>, at: u64) -> io::Result<()> {
+        let Some(sound) = &mut self.sound else { return Ok(()) };
+        let end = scan.range.end;
+        let tail = scan.read_apart(end.saturating_sub(2 * LOOK as u64).max(at)..end)?;
+        let (mut rest, mut last) = (&tail[..], None);
+        while !rest.is_empty() {
+            let length = match Found::look(rest) {
+                Ok(found) => {
+                    let is_of_sound = found.page.serial == sound.serial && found.state == State::Whole;
+                    last = found.page.end_of_sound().filter(|_| is_of_sound).or(last);
+                    found.length
+                }
+                Err(length) => length,
+            };
+            rest = rest.get(length.max(1)..).unwrap_or_default();
+        }
+        let more = sound.position.zip(last).and_then(|(known, last)| last.checked_sub(known));
+        let by_length = || {
+            let scanned = u128::from(at.saturating_sub(self.start).max(1));
+            let more = u128::from(sound.there) * u128::from(end - at) / scanned;
+            u64::try_from(more).unwrap_or(u64::MAX)
+        };
+        let more = more.unwrap_or_else(by_length);
+        sound.there = sound.there.saturating_add(more);
+        Ok(())
     }
 
-    fn duration(&self) -> Option<Duration> {
-        let Stream { rate, skipped, .. } = self.sound?;
-        let (first, last) = (self.first?, self.last?);
-        let start = if first > LONGEST_PAGE * u64::from(rate) { first } else { skipped };
-        Some(time(last.saturating_sub(start), rate))
+    fn part(&self, end: u64) -> Part {
+        let mut part = Part { is_cut: self.is_cut, ..Part::new(Container::Ogg, self.start..end) };
+        if let Some(sound) = &self.sound {
+            part.duration = Some(time(sound.there, sound.rate)).filter(|there| !there.is_zero());
+            let promised = sound.there.saturating_add(sound.missing);
+            part.promised = Some(time(promised, sound.rate)).filter(|_| sound.has_end && !self.is_cut);
+            // Where the last page is lost, no number tells.
+            part.damages = sound.damages + u64::from(self.has_skipped && !sound.has_end);
+            part.has_loose_end = !sound.has_positions;
+        }
+        part
     }
 }
 
-/// A stream whose samples are counted.
-#[derive(Debug, Clone, Copy)]
+/// A stream of sound, as far as it was followed.
 struct Stream {
     serial: [u8; 4],
     rate: u32,
-    /// Samples to drop from the start.
-    skipped: u64,
+    sound: Sound,
+    /// Samples that are there.
+    there: u64,
+    /// Samples that the positions tell of, and that are not there.
+    missing: u64,
+    /// Places where pages are damaged or missing.
+    damages: u64,
+    /// Whether its last page was seen.
+    has_end: bool,
+    /// Whether all positions say where sound ends.
+    has_positions: bool,
+    has_sound: bool,
+    /// The last position of a page that is whole, and the samples that were counted behind it.
+    sure: u64,
+    unsure: u64,
+    /// Whether a hole was seen, or sound, before which nothing tells what is missing.
+    can_miss: bool,
+    /// Whether pages are missing between the last packet and the next.
+    is_behind_hole: bool,
+    /// The number that the next page has.
+    next: Option<u32>,
+    /// Where the sound of the page before ended, where that is known.
+    position: Option<u64>,
 }
 
 impl Stream {
     /// Reads the first packet of a stream; `None` if it is not known to be of sound, or not at which rate.
     fn read(serial: [u8; 4], packet: &[u8]) -> Option<Self> {
-        let Sound { rate, skipped, .. } = Sound::read(packet)?;
-        Some(Self { serial, rate: rate?, skipped })
+        let sound = Sound::read(packet)?;
+        Some(Self {
+            serial,
+            rate: sound.rate?,
+            sound,
+            there: 0,
+            missing: 0,
+            damages: 0,
+            has_end: false,
+            has_positions: true,
+            has_sound: false,
+            sure: sound.skipped,
+            unsure: 0,
+            can_miss: false,
+            is_behind_hole: false,
+            next: None,
+            position: Some(sound.skipped),
+        })
+    }
+
+    /// Adds a page of the stream; bytes before it may have been passed over.
+    fn add(&mut self, found: &Found, bytes: &[u8], has_skipped: bool) {
+        let Found { page, state, packets, .. } = found;
+        let is_whole = *state == State::Whole;
+        let next = self.next.unwrap_or(page.number);
+        // Where a stream was joined while it ran, nothing is missing behind its headers.
+        let is_behind_hole = is_whole && page.number > next && (self.has_sound || has_skipped);
+        self.damages += u64::from(is_behind_hole) + u64::from(*state == State::Damaged);
+        self.is_behind_hole |= is_behind_hole;
+        self.has_end |= page.ends;
+        self.next = Some(if is_whole { page.number } else { next }.wrapping_add(1));
+        let length = found.packets(bytes).map(|packet| self.sound.samples(packet)).sum();
+        let is_sound = self.has_sound || length > 0 || page.end_of_sound().is_some();
+        if *packets > 0 && is_sound && !page.begins {
+            self.add_sound(found, length);
+        }
+    }
+
+    /// Adds the packets of a page, which stand for about so many samples.
+    fn add_sound(&mut self, found: &Found, length: u64) {
+        let Found { page, state, .. } = found;
+        let is_whole = *state == State::Whole;
+        let written = page.end_of_sound();
+        let reach = self.position.map(|from| from..=from.saturating_add(length));
+        // The position of a damaged page counts only where it is as far away as its packets say.
+        let end = written.filter(|end| is_whole || reach.is_some_and(|reach| reach.contains(end)));
+        let far = self.position.zip(end).map(|(from, end)| end.saturating_sub(from));
+        // The packets of the first page say where a stream was joined while it ran; all others follow the one before.
+        let room = if self.has_sound { length.saturating_add(self.rate.into()) } else { length / 4 };
+        let is_near = |far: &u64| length == 0 || *far <= length.saturating_add(room);
+        let played = if self.has_sound { length } else { length.saturating_sub(self.sound.skipped) };
+        let there = far.filter(is_near).filter(|_| !self.is_behind_hole).unwrap_or(played);
+        self.there = self.there.saturating_add(there);
+        self.unsure = self.unsure.saturating_add(there);
+        self.can_miss |= self.has_sound || self.is_behind_hole;
+        if let Some(end) = end.filter(|_| is_whole) {
+            let far = end.saturating_sub(self.sure);
+            if self.can_miss && far <= LONGEST_HOLE * u64::from(self.rate) {
+                self.missing = self.missing.saturating_add(far.saturating_sub(self.unsure));
+            }
+            (self.sure, self.unsure) = (end, 0);
+        }
+        let reckoned = self.position.filter(|_| !self.is_behind_hole).map(|from| from.saturating_add(there));
+        self.position = end.or(reckoned);
+        self.has_positions &= is_whole && written.is_some();
+        self.has_sound = true;
+        self.is_behind_hole = false;
     }
 }

@@ -75,11 +75,14 @@ impl<'s, S: Source> Scan<'s, S> {
         from.and_then(|from| self.block.get(from..)).unwrap_or_default()
     }
 
+    /// Makes at least so many bytes from `at` on available. What is held of them is kept, so that it is read once.
     fn load(&mut self, at: u64, wanted: usize) -> io::Result<()> {
-        let most = (wanted.max(BLOCK) as u64).min(self.range.end.saturating_sub(at)).min(self.left);
-        self.block.clear();
+        let kept = self.held(at).len();
+        self.block.drain(..self.block.len() - kept);
         self.at = at;
-        self.read(at, most)
+        let from = at.saturating_add(kept as u64);
+        let most = (wanted.max(BLOCK) - kept) as u64;
+        self.read(from, most.min(self.range.end.saturating_sub(from)).min(self.left))
     }
 
     /// Reads so many bytes to the end of the block.

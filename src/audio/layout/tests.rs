@@ -5,6 +5,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use proptest::prelude::*;
 
 use super::*;
+use crate::audio::format::ogg::sign;
 
 #[path = "../../../tests/it/support/flac.rs"]
 pub(crate) mod made_flac;
@@ -37,7 +38,8 @@ const FILES: [(&str, Container, f64); 12] = [
 fn a_file_that_is_one_has_one_part_and_is_whole() {
     for (name, container, seconds) in FILES {
         let layout = found(&fixture(name), container);
-        assert!(matches!(&layout.parts[..], [part] if !part.is_cut), "{name}: {layout:?}");
+        let [part] = &layout.parts[..] else { panic!("{name}: {layout:?}") };
+        assert!(!part.is_cut && part.damages == 0 && !part.has_loose_end, "{name}: {layout:?}");
         let said = layout.duration().unwrap().as_secs_f64();
         assert!((said - seconds).abs() < 0.002, "{name}: {said}");
     }
@@ -202,6 +204,45 @@ fn a_flac_lasts_as_long_as_its_last_frame_says_and_not_its_header() {
         let said = found(&made_flac::bomb(frames, stated), Container::Flac).duration().unwrap();
         let truth = f64::from(frames) * f64::from(made_flac::FRAME) / f64::from(made_flac::RATE);
         assert!((said.as_secs_f64() - truth).abs() < 1e-6, "{said:?}");
+    }
+}
+
+#[test]
+fn a_wrong_bit_in_an_ogg_is_noticed_and_costs_at_most_a_page() {
+    for (name, seconds) in [("speech.opus", 2.179), ("speech.ogg", 2.179), ("speech.oga", 0.7)] {
+        let whole = fixture(name);
+        let second_page = whole.windows(4).skip(1).position(|four| four == b"OggS").unwrap() + 1;
+        for at in (second_page..whole.len()).step_by(13) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            let layout = found(&bytes, Container::Ogg);
+            let [part] = &layout.parts[..] else { panic!("{name}, {at}: {layout:?}") };
+            let said = part.duration.map_or(0.0, |said| said.as_secs_f64());
+            assert!((seconds - 1.1..seconds + 0.1).contains(&said), "{name}, {at}: {layout:?}");
+            // The last page of one file is all the sound of it.
+            assert!(part.damages > 0 || part.is_cut, "{name}, {at}: {layout:?}");
+        }
+    }
+}
+
+#[test]
+fn a_large_ogg_is_as_long_as_its_last_page_says() {
+    // The first page of sound, over and over: 50 packets, a second.
+    let whole = fixture("speech.opus");
+    let (head, page) = (&whole[..121], &whole[121..2460]);
+    let mut bytes = head.to_vec();
+    for number in 0..600_u64 {
+        let mut page = page.to_vec();
+        page[6..14].copy_from_slice(&(48_000 * (number + 1)).to_le_bytes());
+        page[18..22].copy_from_slice(&(number as u32 + 2).to_le_bytes());
+        bytes.extend(sign(page));
+    }
+    for most in [u64::MAX, 300_000] {
+        let layout = Layout::find(&mut Cursor::new(&bytes), Container::Ogg, most).unwrap();
+        let said = layout.duration().unwrap().as_secs_f64();
+        // Less what an encoder adds in front.
+        assert!((said - 600.0).abs() < 0.01, "{most}: {said}");
+        assert_eq!(layout.parts[0].range, 0..bytes.len() as u64);
     }
 }
 

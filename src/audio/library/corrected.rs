@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use symphonia::core::io::MediaSource;
 
 use super::made_header::MadeHeader;
+use super::ogg_pages::OggPages;
 use super::patched::Patched;
 use crate::audio::container::Container;
 use crate::audio::format::flac::{self, LEAST_BLOCK, StreamInfo};
@@ -32,7 +33,8 @@ pub(super) fn show<'s>(
         }
         Container::M4a => Box::new(mp4(inner)?),
         Container::Flac => Box::new(flac(inner)?),
-        Container::Mp3 | Container::Aac | Container::Ogg => inner,
+        Container::Ogg => Box::new(OggPages::new(inner)?),
+        Container::Mp3 | Container::Aac => inner,
     })
 }
 
@@ -69,28 +71,30 @@ fn mp4<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
 }
 
 /// Shows a FLAC file whose description states sizes of blocks: they are 0 where the encoder did not know them, and the
-/// library refuses that.
+/// library refuses that. A number of samples that stands for an unknown one is shown as unknown.
 fn flac<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
-    let patch = block_sizes(&mut inner)?.map(|sizes| (flac::STREAM_INFO as u64, sizes));
+    let head = read_at::<{ flac::HEAD }>(&mut inner, 0)?;
+    let mut patch = None;
+    if let Some(stream) = StreamInfo::read(head.bytes()) {
+        let sizes = block_sizes(&mut inner, &stream)?;
+        patch = stream.rewritten(head.bytes(), sizes).map(|shown| (flac::STREAM_INFO as u64, shown));
+    }
     Patched::new(inner, patch.into_iter().collect(), &[])
 }
 
-/// Returns the sizes of blocks to show in place of those that are stated, if the library refuses those.
-fn block_sizes(source: &mut (impl Read + Seek)) -> io::Result<Option<Vec<u8>>> {
-    let head = read_at::<{ flac::HEAD }>(source, 0)?;
-    let Some(StreamInfo { least_block, most_block, .. }) = StreamInfo::read(head.bytes()) else {
-        return Ok(None);
-    };
+/// Returns the sizes of the smallest and the largest block to show: those that are stated, if the library takes them.
+fn block_sizes(source: &mut (impl Read + Seek), stream: &StreamInfo) -> io::Result<[u16; 2]> {
+    let StreamInfo { least_block, most_block, .. } = *stream;
+    let stated = [least_block, most_block];
     if least_block >= LEAST_BLOCK && most_block >= least_block {
-        return Ok(None);
+        return Ok(stated);
     }
-    let Some(first) = flac::first_frame(source, 0)? else { return Ok(None) };
+    let Some(first) = flac::first_frame(source, 0)? else { return Ok(stated) };
     let known = (most_block >= LEAST_BLOCK).then_some(most_block);
-    let sizes = if first.is_sample {
+    Ok(if first.is_sample {
         [LEAST_BLOCK, known.unwrap_or(u16::MAX)]
     } else {
         // All blocks but the last have one size, and the library wants to see it twice.
         [known.or(u16::try_from(first.block).ok()).unwrap_or(u16::MAX).max(LEAST_BLOCK); 2]
-    };
-    Ok(Some(sizes.map(u16::to_be_bytes).concat()))
+    })
 }

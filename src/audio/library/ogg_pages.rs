@@ -1,0 +1,158 @@
+//! An Ogg file as a stream of pages that the library takes: it refuses a page whose checksum is wrong or whose end is
+//! missing, with all packets of it, and the whole file if that page is among the first.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use symphonia::core::io::MediaSource;
+
+use crate::audio::format::ogg::{self, Found, LOOK, Page, State};
+
+/// How much is read at a time.
+const BLOCK: usize = 64 << 10;
+/// Streams that are followed.
+const STREAMS: usize = 16;
+/// The packet of tags of Opus, without any. The library takes no packet of sound before it has seen tags.
+const NO_TAGS: &[u8; 16] = b"OpusTags\0\0\0\0\0\0\0\0";
+
+/// A file as it is shown.
+pub(super) struct OggPages<'s> {
+    inner: Box<dyn MediaSource + 's>,
+    /// What was read, up to where it was taken.
+    block: Vec<u8>,
+    taken: usize,
+    /// The page that is being shown, up to where it was.
+    page: Vec<u8>,
+    shown: usize,
+    streams: Vec<Followed>,
+}
+
+/// What has to be known of a stream to put its next page right.
+struct Followed {
+    serial: [u8; 4],
+    /// The number that the next page has.
+    next: u32,
+    /// Whether the last packet goes on there.
+    goes_on: bool,
+    tags: Tags,
+}
+
+/// How far the tags of a stream were shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tags {
+    Wanted,
+    Begun,
+    /// They were, or the library needs none.
+    Shown,
+}
+
+impl<'s> OggPages<'s> {
+    /// Shows the file that `inner` holds.
+    pub(super) fn new(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Self> {
+        inner.seek(SeekFrom::Start(0))?;
+        Ok(Self { inner, block: Vec::new(), taken: 0, page: Vec::new(), shown: 0, streams: Vec::new() })
+    }
+
+    /// Finds the next page; `false` at the end.
+    fn advance(&mut self) -> io::Result<bool> {
+        self.fill()?;
+        let bytes = self.block.get(self.taken..).unwrap_or_default();
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        let length = match Found::look(bytes) {
+            Ok(found) => {
+                let length = found.length;
+                self.page = follow(&mut self.streams, found, bytes.get(..length).unwrap_or(bytes));
+                self.shown = 0;
+                length
+            }
+            Err(length) => length,
+        };
+        self.taken += length.max(1);
+        Ok(true)
+    }
+
+    /// Reads as much as the judgement of a page needs, less only at the end.
+    fn fill(&mut self) -> io::Result<()> {
+        while self.block.len().saturating_sub(self.taken) < LOOK {
+            self.block.drain(..self.taken.min(self.block.len()));
+            self.taken = 0;
+            if self.inner.by_ref().take(BLOCK as u64).read_to_end(&mut self.block)? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns what is shown of a page, whose bytes these are.
+fn follow(streams: &mut Vec<Followed>, mut found: Found, bytes: &[u8]) -> Vec<u8> {
+    let Page { serial, begins, number, goes_on, .. } = found.page;
+    if begins && streams.len() < STREAMS {
+        let is_opus = found.packets(bytes).next().is_some_and(|packet| packet.starts_with(b"OpusHead"));
+        let tags = if is_opus { Tags::Wanted } else { Tags::Shown };
+        streams.push(Followed { serial, next: number.wrapping_add(1), goes_on, tags });
+        return found.rewritten(bytes);
+    }
+    let Some(stream) = streams.iter_mut().find(|stream| stream.serial == serial) else {
+        return found.rewritten(bytes);
+    };
+    let follows = number == stream.next;
+    // Where a page is damaged, the one before says whether a packet goes on.
+    if found.state == State::Damaged && follows {
+        found.page.continues = stream.goes_on;
+    }
+    stream.next = number.wrapping_add(1);
+    stream.goes_on = goes_on;
+    // Damaged tags are left out: the library does not go on behind tags that it cannot read.
+    let is_intact = found.state == State::Whole;
+    let is_first = found.packets(bytes).next().is_some_and(|packet| packet.starts_with(b"OpusTags"));
+    let is_more = stream.tags == Tags::Begun && found.page.continues && follows;
+    match stream.tags {
+        Tags::Wanted | Tags::Begun if is_intact && (is_first || is_more) => {
+            stream.tags = if found.packets > 0 { Tags::Shown } else { Tags::Begun };
+        }
+        Tags::Wanted | Tags::Begun if found.page.end_of_sound().is_some() => {
+            stream.tags = Tags::Shown;
+            let mut page = ogg::page(serial, number.wrapping_sub(1), NO_TAGS);
+            page.extend(found.rewritten(bytes));
+            return page;
+        }
+        // What is left of damaged tags.
+        Tags::Wanted | Tags::Begun => {
+            stream.tags = Tags::Wanted;
+            return Vec::new();
+        }
+        Tags::Shown => {}
+    }
+    found.rewritten(bytes)
+}
+
+impl Read for OggPages<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.shown == self.page.len() {
+            if !self.advance()? {
+                return Ok(0);
+            }
+        }
+        let count = self.page.get(self.shown..).unwrap_or_default().read(buf)?;
+        self.shown += count;
+        Ok(count)
+    }
+}
+
+impl Seek for OggPages<'_> {
+    fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl MediaSource for OggPages<'_> {
+    fn is_seekable(&self) -> bool {
+        false
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        None
+    }
+}

@@ -1,0 +1,57 @@
+//! FLAC files of which a part in the middle is missing, or whose header does not know their length.
+
+use super::support::*;
+use crate::audio::container::Container;
+use crate::audio::duration;
+use crate::audio::layout::tests::made_flac as flac;
+
+/// Returns how long the file is said to last, in seconds.
+fn said(bytes: &[u8]) -> f64 {
+    let duration = duration::stated(&mut std::io::Cursor::new(bytes), Container::Flac);
+    duration.map_or(0.0, |duration| duration.as_secs_f64())
+}
+
+#[test]
+fn a_hole_in_a_flac_is_no_sound_and_is_told() {
+    let second = f64::from(flac::FRAME) / f64::from(flac::RATE);
+    let whole = flac::bomb(16, 16 * u64::from(flac::FRAME));
+    let frame = (whole.len() - 42) / 16;
+    let (from, to) = (42 + 6 * frame, 42 + 11 * frame);
+    let mut zeros = whole.clone();
+    zeros[from..to].fill(0);
+    let removed = [&whole[..from], &whole[to..]].concat();
+    for (what, bytes) in [("zeros", zeros), ("removed", removed)] {
+        let there = said(&bytes) / second;
+        assert!((there - 11.0).abs() < 1e-6, "{what}: {there}");
+        let (summary, text) = measured(bytes);
+        // The library may drop a frame that is followed by something else than a frame.
+        let frames = summary.audio_seconds / second;
+        assert!((9.9..11.1).contains(&frames), "{what}: {text}");
+        assert!(text.contains("- Damage: in 1 place ") && text.contains("- Incomplete"), "{what}: {text}");
+    }
+}
+
+#[test]
+fn a_wrong_bit_in_a_flac_costs_a_frame_and_is_told() {
+    let mut bytes = fixture("speech.flac");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let (summary, text) = measured(bytes);
+    assert!((1.5..2.179).contains(&summary.audio_seconds), "{text}");
+    assert!(text.contains("- Damage: in 1 place ") && text.contains("- Incomplete"), "{text}");
+}
+
+#[test]
+fn a_flac_whose_header_does_not_know_its_length_is_whole() {
+    for unknown in [0, 0xff] {
+        let mut bytes = fixture("speech.flac");
+        // The last 36 bits of eight bytes at 18 count the samples.
+        bytes[21] = bytes[21] & 0xf0 | unknown & 0x0f;
+        bytes[22..26].fill(unknown);
+        assert!((said(&bytes) - 2.179).abs() < 0.001, "{unknown}");
+        let (summary, text) = measured(bytes);
+        assert!((summary.audio_seconds - 2.179).abs() < 0.001, "{unknown}: {text}");
+        assert_eq!(summary.format.stated_seconds, None, "{unknown}: {text}");
+        assert!(!text.contains("- Incomplete") && !text.contains("- Damage"), "{unknown}: {text}");
+    }
+}

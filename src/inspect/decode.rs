@@ -27,6 +27,8 @@ const CHANNELS: usize = 32;
 
 /// A sample beyond this, which is 100 dBFS, is damage: floats can hold anything.
 const LOUDEST: f32 = 1e5;
+/// The most samples of one packet: of eight channels of FLAC.
+const LARGEST_PACKET: u64 = 1 << 19;
 /// How much longer than stated a part may last before the statement is taken for another file's, in seconds: some
 /// containers round.
 const SLACK: f64 = 0.1;
@@ -43,6 +45,10 @@ pub(super) struct Decoding<'s> {
     pre_skip: usize,
     frames: u64,
     skipped: u64,
+    /// What the packets that are left out took to decode, in samples.
+    left_out: u64,
+    /// The most that may be left out.
+    most_left_out: u64,
     /// Samples that were no numbers.
     damaged: u64,
     /// Places where the part is damaged.
@@ -70,6 +76,7 @@ impl<'s> Decoding<'s> {
         source: &'s mut dyn MediaSource,
         part: &Part,
         stop: &Stop,
+        most_left_out: u64,
     ) -> Result<Self, InspectError> {
         let whole = source.byte_len();
         let (mut source, watch) = Watched::new(source, part.range.clone(), stop);
@@ -119,6 +126,8 @@ impl<'s> Decoding<'s> {
             pre_skip,
             frames: 0,
             skipped: 0,
+            left_out: 0,
+            most_left_out,
             damaged: 0,
             damages: part.damages,
             settled: false,
@@ -150,9 +159,14 @@ impl<'s> Decoding<'s> {
         self.fraction
     }
 
-    /// Decodes up to the next packet with samples; `false` at the end.
+    /// Returns what the packets that were left out took to decode, in samples.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Decodes up to the next packet with samples; `false` at the end, and where too much was left out.
     pub(super) fn advance(&mut self) -> Result<bool, InspectError> {
-        loop {
+        while self.left_out < self.most_left_out {
             self.watch.check()?;
             let mut packet = match guarded(|| self.reader.next_packet()) {
                 Some(Ok(Some(packet))) => packet,
@@ -174,7 +188,7 @@ impl<'s> Decoding<'s> {
                 self.next = packet.pts.checked_add(packet.dur);
             }
             let Some((rate, channels)) = self.decode(&packet) else {
-                self.skipped += 1;
+                self.leave_out(packet.dur.get().saturating_mul(self.format.channels.into()));
                 continue;
             };
             if self.samples.is_empty() {
@@ -183,7 +197,7 @@ impl<'s> Decoding<'s> {
             if !self.settled {
                 self.settle(rate, channels)?;
             } else if (rate, channels as u32) != (self.format.sample_rate, self.format.channels) {
-                self.skipped += 1;
+                self.leave_out(self.samples.len() as u64);
                 continue;
             }
             self.frames += (self.samples.len() / channels.max(1)) as u64;
@@ -207,6 +221,12 @@ impl<'s> Decoding<'s> {
         summary.damaged_samples += self.damaged;
         summary.damaged_places += self.damages;
         summary.incomplete |= self.ends_early || missing;
+    }
+
+    /// Counts a packet that is not measured, although it took as long to decode as others of so many samples.
+    fn leave_out(&mut self, samples: u64) {
+        self.skipped += 1;
+        self.left_out += samples.min(LARGEST_PACKET);
     }
 
     /// Decodes one packet to `self.samples`; `None` if it is damaged.

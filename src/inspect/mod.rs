@@ -12,6 +12,7 @@ mod report;
 mod source;
 mod speech;
 mod track;
+mod vorbis;
 
 use std::ops::ControlFlow;
 
@@ -195,6 +196,7 @@ fn inspect_within(
         first: None,
         last_kind: None,
         meters: None,
+        left_out: 0,
         step: 0.0,
     };
     let mut found = Summary {
@@ -206,7 +208,7 @@ fn inspect_within(
     };
     let mut why_not = None;
     for part in &layout.parts {
-        let measured = Decoding::open(source.as_mut(), part, stop)
+        let measured = Decoding::open(source.as_mut(), part, stop, bounds.samples)
             .and_then(|decoding| inspection.measure(decoding, part, bytes, &layout, &mut found));
         match measured {
             Ok(()) => {}
@@ -277,6 +279,8 @@ struct Inspection<'l> {
     last_kind: Option<(&'static str, &'static str)>,
     /// From the first sound on.
     meters: Option<Meters>,
+    /// What the packets that were left out took to decode, in samples.
+    left_out: u64,
     step: f32,
 }
 
@@ -328,6 +332,8 @@ impl Inspection<'_> {
             self.progress((part.range.start as f64 + within) / bytes.max(1) as f64)?;
             more = decoding.advance()?;
         }
+        self.left_out += decoding.left_out();
+        found.is_bounded |= self.is_beyond();
         decoding.finish(found);
         Ok(())
     }
@@ -335,7 +341,8 @@ impl Inspection<'_> {
     /// Returns whether as much was measured as is measured of one file.
     fn is_beyond(&self) -> bool {
         let Bounds { seconds, samples } = self.bounds;
-        self.meters.as_ref().is_some_and(|meters| meters.seconds() >= seconds || meters.samples() >= samples)
+        let is_measured = |meters: &Meters| meters.seconds() >= seconds || meters.samples() >= samples;
+        self.left_out >= samples || self.meters.as_ref().is_some_and(is_measured)
     }
 
     /// Ends the report.

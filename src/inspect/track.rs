@@ -1,7 +1,7 @@
 //! Which track of a file is measured and what decodes it: the first track of sound that can be decoded, its
 //! decoder, and the quirks of its container that the decoding has to know. It reads no packets.
 
-use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
 use symphonia::core::formats::{FormatReader, Track, TrackType};
@@ -10,6 +10,7 @@ use crate::panics::guarded;
 
 use super::names;
 use super::opus::{self, Opus};
+use super::vorbis;
 
 /// The decoder of one track.
 pub(super) enum Decoder {
@@ -39,6 +40,10 @@ pub(super) fn choose(reader: &dyn FormatReader) -> Option<Chosen> {
             let in_header = || if is_mp4 { opus::pre_skip_of_mp4(header) } else { 0 };
             let pre_skip = track.delay.unwrap_or_else(in_header);
             (Decoder::Opus(Opus::new(header, is_mp4)?), pre_skip as usize)
+        } else if params.codec == CODEC_ID_VORBIS
+            && !params.extra_data.as_deref().is_some_and(vorbis::is_bearable)
+        {
+            return None;
         } else {
             let options = AudioDecoderOptions::default();
             let decoder =

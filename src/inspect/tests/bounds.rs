@@ -25,6 +25,34 @@ fn sound_beyond_the_bounds_is_left_out_and_told() {
     }
 }
 
+/// A file of ADTS whose frames behind the first eight are damaged, and how many frames it has.
+fn damaged_frames() -> (Vec<u8>, u64) {
+    let mut bytes = fixture("speech.aac");
+    let (mut at, mut frames) = (0, 0);
+    while let Some([_, _, _, high, middle, low, _]) = bytes.get(at..at + 7) {
+        let length = usize::from(high & 3) << 11 | usize::from(*middle) << 3 | usize::from(low >> 5);
+        if frames >= 8 {
+            bytes[at + 7..at + length].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        }
+        (at, frames) = (at + length, frames + 1);
+    }
+    (bytes, frames)
+}
+
+#[test]
+fn packets_that_are_left_out_are_bounded_like_those_that_are_measured() {
+    let (bytes, frames) = damaged_frames();
+    let within = |samples| {
+        let bounds = Bounds { seconds: 3600.0, samples };
+        let source = Box::new(Cursor::new(bytes.clone()));
+        inspect_within(bounds, source, &Stop::default(), &mut Collected::default()).unwrap()
+    };
+    let all = within(u64::MAX);
+    assert!(all.skipped_packets > frames / 2 && !all.is_bounded, "{all:?}");
+    let some = within(1024 * 20);
+    assert!(some.skipped_packets <= 21 && some.is_bounded, "{some:?}");
+}
+
 /// A source that stops the inspection when so much of it has been read.
 struct Stopping {
     inner: Cursor<Vec<u8>>,

@@ -1,0 +1,139 @@
+//! How much the codebooks of a Vorbis stream unpack to, asked before the library unpacks them. It would make any number of
+//! tables that a few bytes each ask for: 256 of 16 MB from a header of 6 kB, and nothing stops it on the way.
+
+/// The most that all codebooks of a stream may hold, in numbers: 4 MB of them. Encoders need a tenth of that.
+const MOST_NUMBERS: u64 = 1 << 20;
+/// The first header, in front of the one with the codebooks.
+const IDENTIFICATION: usize = 30;
+/// How the header with the codebooks begins.
+const SETUP: &[u8] = b"\x05vorbis";
+/// How a codebook begins.
+const CODEBOOK: u64 = 0x56_4342;
+
+/// Returns true if the codebooks in these headers are read to their end, and unpack to a bearable size.
+pub(super) fn is_bearable(headers: &[u8]) -> bool {
+    let setup = headers.get(IDENTIFICATION..).and_then(|rest| rest.strip_prefix(SETUP));
+    setup.and_then(numbers).is_some()
+}
+
+/// Returns how many numbers the codebooks hold; `None` if they are too many, or are no codebooks.
+fn numbers(setup: &[u8]) -> Option<u64> {
+    let mut bits = Bits { bytes: setup, at: 0 };
+    let mut all = 0;
+    for _ in 0..=bits.take(8)? {
+        if bits.take(24)? != CODEBOOK {
+            return None;
+        }
+        let (dimensions, entries) = (bits.take(16)?, bits.take(24)?);
+        all += entries * dimensions.max(1);
+        if all > MOST_NUMBERS {
+            return None;
+        }
+        pass_over_lengths(&mut bits, entries)?;
+        pass_over_values(&mut bits, dimensions, entries)?;
+    }
+    Some(all)
+}
+
+/// Passes over the lengths of a codebook's words ([Vorbis I](https://xiph.org/vorbis/doc/Vorbis_I_spec.html), section 3.2.1).
+fn pass_over_lengths(bits: &mut Bits<'_>, entries: u64) -> Option<()> {
+    let is_ordered = bits.take(1)? == 1;
+    if is_ordered {
+        bits.pass_over(5);
+        let mut left = entries;
+        while left > 0 {
+            left = left.checked_sub(bits.take(u64::BITS - left.leading_zeros())?)?;
+        }
+    } else if bits.take(1)? == 1 {
+        for _ in 0..entries {
+            if bits.take(1)? == 1 {
+                bits.pass_over(5);
+            }
+        }
+    } else {
+        bits.pass_over(entries * 5);
+    }
+    Some(())
+}
+
+/// Passes over the values of a codebook's vectors, where it has some.
+fn pass_over_values(bits: &mut Bits<'_>, dimensions: u64, entries: u64) -> Option<()> {
+    let count = match bits.take(4)? {
+        0 => return Some(()),
+        // Reckoned as the library does it, so that both go on at the same bit.
+        1 => (entries as f32).powf(1.0 / dimensions as f32).floor() as u64,
+        2 => entries * dimensions,
+        _ => return None,
+    };
+    bits.pass_over(64);
+    let width = bits.take(4)? + 1;
+    bits.pass_over(1 + count * width);
+    Some(())
+}
+
+/// Bits from the least significant one of each byte on.
+struct Bits<'b> {
+    bytes: &'b [u8],
+    /// The next one.
+    at: u64,
+}
+
+impl Bits<'_> {
+    /// Takes the next bits, at most 32, as a number; `None` where there are not as many.
+    fn take(&mut self, count: u32) -> Option<u64> {
+        let mut number = 0;
+        for place in 0..count {
+            let byte = *self.bytes.get(usize::try_from(self.at / 8).ok()?)?;
+            number |= u64::from(byte >> (self.at % 8) & 1) << place;
+            self.at += 1;
+        }
+        Some(number)
+    }
+
+    fn pass_over(&mut self, count: u64) {
+        self.at = self.at.saturating_add(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Headers with so many codebooks of these entries and dimensions, each of some bytes.
+    fn headers(books: u64, entries: u64, dimensions: u64) -> Vec<u8> {
+        let mut bits = Vec::new();
+        let mut put = |number: u64, count: u32| bits.extend((0..count).map(|place| number >> place & 1 == 1));
+        put(books - 1, 8);
+        for _ in 0..books {
+            let length = u64::from(entries.ilog2());
+            put(CODEBOOK, 24);
+            put(dimensions, 16);
+            put(entries, 24);
+            // All words have one length, and all vectors one value of one bit.
+            put(1, 1);
+            put(length - 1, 5);
+            put(entries, entries.ilog2() + 1);
+            put(1, 4);
+            put(0, 64);
+            put(0, 4);
+            put(0, 1);
+            put(0, 1);
+        }
+        let bytes =
+            bits.chunks(8).map(|byte| byte.iter().rev().fold(0, |all, bit| all << 1 | u8::from(*bit)));
+        [&[0; IDENTIFICATION], SETUP].concat().into_iter().chain(bytes).collect()
+    }
+
+    #[test]
+    fn codebooks_are_bearable_up_to_the_size_that_they_unpack_to() {
+        for (books, entries, dimensions, expected) in
+            [(1, 2, 31, true), (256, 128, 31, true), (256, 1 << 17, 31, false), (1, 1 << 23, 1, false)]
+        {
+            let headers = headers(books, entries, dimensions);
+            assert!(headers.len() < 10_000);
+            assert_eq!(is_bearable(&headers), expected, "{books} of {entries} with {dimensions}");
+            assert!(!is_bearable(&headers[..headers.len() - 10]), "cut short");
+        }
+        assert!(!is_bearable(b"no headers"));
+    }
+}

@@ -13,7 +13,8 @@ const KNOWN: [&[u8; 4]; 15] = [
     b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"mfra", b"emsg",
     b"uuid", b"meta", b"udta", b"pnot",
 ];
-/// How much is read at a time in search of the next box.
+/// How much is read in search of the next box, at first and at most at a time.
+const FIRST_BLOCK: u64 = 64;
 const BLOCK: u64 = 64 << 10;
 /// As much of a box tells it from anything else: its head, and the head of the first box in it.
 const TOLD: u64 = 2 * HEAD;
@@ -94,8 +95,11 @@ impl Outer {
 
 /// Returns where the next box stands that can be told: a fragment, or the index. Another file ends the search.
 fn next_told(source: &mut (impl Read + Seek), mut at: u64, end: u64) -> io::Result<Option<u64>> {
+    // What is read grows with the gap: many short ones must not cost a whole block each.
+    let mut block = FIRST_BLOCK;
     while end.saturating_sub(at) >= TOLD {
-        let bytes = read_stretch(source, at, BLOCK.min(end - at))?;
+        let bytes = read_stretch(source, at, block.min(end - at))?;
+        block = (2 * block).min(BLOCK);
         for place in memchr::memchr2_iter(b'm', b'f', &bytes) {
             let Some(start) = place.checked_sub(4) else { continue };
             let found = bytes.get(start..).unwrap_or_default();

@@ -118,7 +118,7 @@ async fn a_task_that_the_store_refuses_closes_its_call_and_leaves_nothing() {
     assert!(poll!(&mut submit).is_pending());
     calls.asked.recv().await.unwrap();
     drop(held);
-    assert_eq!(submit.await.unwrap_err().code, ErrorCode::InternalError);
+    assert_eq!(submit.await.unwrap_err().code, ErrorCode::StorageUnavailable);
     calls.closed.recv().await.unwrap();
     service.tasks.submit(again()).await.unwrap_err();
     assert!(calls.asked.try_recv().is_err(), "where the store refuses, nobody is asked ahead");

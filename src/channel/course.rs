@@ -9,7 +9,7 @@ use rand::{Rng, RngExt};
 use super::Channel;
 use crate::config::RetryBudget;
 use crate::error::{ErrorCode, Failure};
-use crate::upstream::{Remedy, UpstreamError};
+use crate::upstream::{Remedy, UpstreamError, try_again_in};
 
 /// The pause before the first repeat, on average three quarters of it; it doubles with each further one, as OpenAI's
 /// and Google's own clients do.
@@ -148,6 +148,7 @@ impl Course {
         self.left.retain(|other| other.place != channel.place);
         self.failed += 1;
         self.calls = 0;
+        let reason = Failure::from(err.clone().without_hint()).message;
         let failure = Failure::from(err);
         self.retryable |= failure.retryable;
         if let Some(seconds) = failure.retry_after_seconds {
@@ -159,7 +160,7 @@ impl Course {
                 self.last = Some(failure);
                 Next::Elsewhere
             }
-            (_, 2..) => Next::End(self.exhausted(&failure)),
+            (_, 2..) => Next::End(self.exhausted(&failure, &reason)),
             _ => Next::End(failure),
         }
     }
@@ -182,15 +183,19 @@ impl Course {
         }
     }
 
-    fn exhausted(&self, last: &Failure) -> Failure {
-        let (failed, reason) = (self.failed, &last.message);
-        let message = if self.left.is_empty() {
+    /// `reason` is what the last channel said, without its own word on when to come back: another one may be sooner.
+    fn exhausted(&self, last: &Failure, reason: &str) -> Failure {
+        let failed = self.failed;
+        let mut message = if self.left.is_empty() {
             format!("All {failed} channels that serve this model failed; the last one: {reason}")
         } else {
             format!(
                 "{failed} channels that serve this model failed, and a task makes no more calls; the last one: {reason}"
             )
         };
+        if let Some(soonest) = self.soonest {
+            message = format!("{}; {}", message.trim_end_matches('.'), try_again_in(soonest.as_secs()));
+        }
         let failure = Failure::new(ErrorCode::AllChannelsExhausted, message)
             .with_retryable(self.retryable)
             .with_retry_after(self.soonest.unwrap_or(COME_BACK));
@@ -331,6 +336,7 @@ mod tests {
         assert_eq!(trip.fails(refused(Fault::RateLimit, 429, Some(50))), Next::Elsewhere);
         let failure = end(trip.fails(refused(Fault::RateLimit, 429, Some(70))));
         assert_eq!((failure.code, failure.retry_after_seconds), (ErrorCode::AllChannelsExhausted, Some(50)));
+        assert!(failure.message.ends_with("its words; try again in 50 seconds"), "{failure}");
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //! What it means is decided in [`meaning`].
 
 mod meaning;
+mod page;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use encoding_rs::WINDOWS_1252;
 use serde_json::Value;
 
 use super::exchange::Refusal;
@@ -14,6 +17,22 @@ use super::retry_after::wait;
 use super::{Fault, UpstreamError};
 use crate::wire::event_stream::{EventStreamDecoder, Piece};
 use meaning::{Meaning, by_message, decisive, hint};
+
+/// The fields in which an error's words stand, the most telling first. `error` is looked at apart from these.
+const WORDS: &[&str] = &[
+    "message",
+    "msg",
+    "detail",
+    "error_description",
+    "error_message",
+    "error_msg",
+    "errorMessage",
+    "errmsg",
+    "text",
+    "description",
+    "reason",
+    "title",
+];
 
 /// An error that was found in what a server sent.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -71,18 +90,30 @@ fn find(object: &Value) -> Option<Found> {
             Value::Object(nothing) if nothing.is_empty() => {}
             // A field for errors in which there is none.
             error if is_answer && says_nothing(error) => {}
-            Value::String(message) => {
-                let message = Some(message.clone());
-                return Some(Found { message, ..Found::of(object, object) });
+            Value::String(word) => {
+                let found = Found::of(object, object);
+                // It may be a code, or a status in words, beside a sentence.
+                let message = found.message.clone().filter(|beside| beside.len() > word.len());
+                let code = message.is_some().then(|| word.clone());
+                let words = code.into_iter().chain(found.words.clone()).collect();
+                return Some(Found { message: message.or_else(|| Some(word.clone())), words, ..found });
             }
             error => return Some(Found::of(error, object)),
         }
+    }
+    // A list of errors, of which the first one decides.
+    let errors = object.get("errors").and_then(Value::as_array).filter(|_| !is_answer);
+    if let Some((first, all)) = errors.and_then(|all| Some((all.first()?, words_of(object.get("errors")?)))) {
+        let found = Found::of(first, object);
+        return Some(Found { message: all.or(found.message.clone()), ..found });
     }
     let named = |field: &str| text(object, field) == Some("error");
     // FastAPI's servers, old vLLM, gateways: objects that hold words and nothing of an answer.
     let is_error = named("object")
         || named("type")
         || holds("detail")
+        || holds("error_message")
+        || holds("error_msg")
         || (holds("message") && ["code", "status", "status_code"].into_iter().any(holds));
     (is_error && !is_answer).then(|| Found::of(object, object))
 }
@@ -99,15 +130,26 @@ fn says_nothing(value: &Value) -> bool {
 }
 
 impl Found {
-    /// Reads the body of an error response: JSON, an event stream, or a plain text. A page in HTML is for browsers.
+    /// Reads the body of an error response: JSON, an event stream, a page in HTML, or a plain text.
     fn in_body(body: &[u8]) -> Self {
-        let body = String::from_utf8_lossy(body);
+        // Words in a charset that was not declared are mostly of this one; control characters are none of words.
+        let body = match std::str::from_utf8(body) {
+            Ok(body) => Cow::Borrowed(body),
+            Err(err) if err.error_len().is_none() => String::from_utf8_lossy(body),
+            Err(_) if body.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace()) => {
+                WINDOWS_1252.decode(body).0
+            }
+            Err(_) => return Self::default(),
+        };
         let body = body.trim_start_matches('\u{feff}').trim();
         if lenient::parse(body).is_err() {
             if let Some(data) = first_event(body) {
                 return Self::called_one(&data);
             }
-            if body.is_empty() || body.starts_with(['<', '{', '[']) || body.contains('\u{fffd}') {
+            if body.starts_with('<') {
+                return Self { message: page::words(body), ..Self::default() };
+            }
+            if body.is_empty() || body.starts_with(['{', '[']) {
                 return Self::default();
             }
         }
@@ -127,16 +169,22 @@ impl Found {
     fn declared(json: &Value) -> Self {
         // Google's compatible endpoint puts its error into an array.
         let object = json.as_array().and_then(|items| items.first()).unwrap_or(json);
+        if object.is_string() {
+            return Self { message: words_of(json), ..Self::default() };
+        }
         find(object).unwrap_or_else(|| Self::of(object, object))
     }
 
     /// Reads the error's own object, and what stands around it.
     fn of(error: &Value, around: &Value) -> Self {
-        let message = ["message", "msg", "detail", "error_description"];
-        let message = [error, around]
-            .into_iter()
-            .flat_map(|object| message.iter().filter_map(|field| object.get(*field)))
-            .find_map(words_of);
+        // Gateways put the error of another server into one of their own.
+        if let Some(inner) = error.get("error").filter(|inner| inner.is_object() && error != around) {
+            return Self::of(inner, error);
+        }
+        let own = || WORDS.iter().filter_map(|field| error.get(*field)).find_map(words_of);
+        let beside = || WORDS.iter().filter_map(|field| around.get(*field)).find_map(words_of);
+        let listed = || Some(error).filter(|error| !error.is_object()).and_then(words_of);
+        let message = own().or_else(listed).or_else(beside);
         let status = [error, around]
             .into_iter()
             .flat_map(|object| {
@@ -185,17 +233,21 @@ impl Found {
 /// A text, or the texts of FastAPI's list of what is wrong.
 fn words_of(value: &Value) -> Option<String> {
     match value {
-        Value::Null => None,
+        Value::Null | Value::Bool(_) => None,
+        // A gateway's words may be another server's JSON.
+        Value::String(message) if message.trim_start().starts_with('{') => {
+            let inner = lenient::parse(message).ok().as_ref().and_then(words_of);
+            Some(inner.unwrap_or_else(|| message.clone()))
+        }
         Value::String(message) => Some(message.clone()),
         Value::Array(items) => {
             let texts: Vec<String> = items.iter().filter_map(words_of).collect();
             Some(texts.join("; "))
         }
-        Value::Object(_) => ["message", "msg", "detail", "error"]
-            .into_iter()
-            .filter_map(|field| value.get(field))
-            .find_map(words_of),
-        other => Some(other.to_string()),
+        Value::Object(_) => {
+            WORDS.iter().chain(&["error", "errors"]).filter_map(|field| value.get(*field)).find_map(words_of)
+        }
+        Value::Number(number) => Some(number.to_string()),
     }
     .filter(|words| !words.is_empty())
 }

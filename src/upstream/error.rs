@@ -132,6 +132,15 @@ impl UpstreamError {
         }
     }
 
+    /// The same error without a word on when to ask again.
+    #[must_use]
+    pub fn without_hint(mut self) -> Self {
+        if let Self::Refused { retry_after, .. } = &mut self {
+            *retry_after = None;
+        }
+        self
+    }
+
     /// Does the upstream say that it does not know the model? At a wrong address somebody may say the same.
     #[must_use]
     pub fn knows_no_model(&self) -> bool {
@@ -219,11 +228,20 @@ impl From<UpstreamError> for Failure {
     }
 }
 
+/// Says when to come back, where that is known: for HTTP, and in words for those who read the task or the stream.
 fn come_back(after: Option<Duration>, failure: Failure) -> Failure {
-    match after {
-        Some(after) => failure.with_retry_after(after),
-        None => failure,
+    let Some(after) = after else { return failure };
+    let mut failure = failure.with_retry_after(after);
+    if let Some(seconds) = failure.retry_after_seconds {
+        failure.message = format!("{}; {}", within(&failure.message), try_again_in(seconds)).into();
     }
+    failure
+}
+
+/// When to come back, as the end of a sentence.
+#[must_use]
+pub fn try_again_in(seconds: u64) -> String {
+    format!("try again in {seconds} {}", if seconds == 1 { "second" } else { "seconds" })
 }
 
 /// An upstream's words as a part of a sentence of ours, which goes on behind them.
@@ -313,6 +331,26 @@ mod tests {
             assert_eq!(err.remedy(), Remedy::Nothing, "{err:?}");
             assert_eq!(err.verdict(), Verdict::Works, "{err:?}");
         }
+    }
+
+    #[test]
+    fn a_failure_that_passes_says_when_to_come_back() {
+        let refused = |fault, after| {
+            Failure::from(UpstreamError::Refused {
+                fault,
+                status: Some(429),
+                message: "slow down.".into(),
+                retry_after: Some(Duration::from_millis(after)),
+            })
+        };
+        let failure = refused(Fault::RateLimit, 39_500);
+        assert_eq!(failure.retry_after_seconds, Some(40));
+        assert_eq!(
+            failure.message,
+            "The upstream limits how often it may be asked: slow down; try again in 40 seconds"
+        );
+        assert!(refused(Fault::Upstream, 1000).message.ends_with("slow down; try again in 1 second"));
+        assert!(!refused(Fault::Quota, 1000).message.contains("try again"));
     }
 
     #[test]

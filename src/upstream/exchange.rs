@@ -9,6 +9,7 @@ use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use futures_util::StreamExt;
 use url::Url;
 
+use super::charset::in_utf8;
 use super::decoded::{decoded, unknown_coding};
 use super::reading::Body;
 use super::retry_after::retry_after;
@@ -83,7 +84,7 @@ pub async fn post<B>(
 where
     B: MessageBody + 'static,
 {
-    let Terms { connect_timeout, trace } = terms;
+    let Terms { connect_timeout, trace, .. } = terms;
     let mut request = client::client(connect_timeout).request(Method::POST, url.as_str());
     if let Some(trace) = trace {
         request = request.insert_header((TRACEPARENT, trace.traceparent()));
@@ -100,7 +101,7 @@ where
         .send_body(body);
     let response = sent.await.map_err(|err| client::send_error(&err, connect_timeout))?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = decoded(&headers, response.boxed_local());
+    let body = in_utf8(&headers, decoded(&headers, response.boxed_local()));
     if status.is_success() {
         if let Some(coding) = unknown_coding(&headers) {
             let why = format!("its response is compressed with {coding}, which was not asked for");

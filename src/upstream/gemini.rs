@@ -51,7 +51,8 @@ impl Upstream for Gemini {
     fn call(&self, request: UpstreamRequest) -> UpstreamStream {
         let url = self.url(&request.question.model);
         let api_key = self.api_key.clone();
-        let answered = async move { Ok(events(send(url, &api_key, request).await?, reader(api_key))) };
+        let idle = request.terms.idle_timeout;
+        let answered = async move { Ok(events(send(url, &api_key, request).await?, reader(api_key), idle)) };
         stream::once(answered).try_flatten().boxed_local()
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! [`parse`] takes what JSON does not allow where its meaning is plain: halves of surrogate pairs, `NaN` and
 //! `Infinity` (Python's servers write them), numbers beyond any range, control characters in strings, unknown escapes and
-//! nesting without end. The functions that look into a value ([`text`], [`count`], [`index`]) take each form in
-//! which a server has been seen to write it, and pass over every other one.
+//! nesting without end. The functions that look into a value ([`text`], [`words`], [`reason`], [`count`]) take each
+//! form in which a server has been seen to write it, and pass over every other one.
 
 mod rewrite;
+
+use std::borrow::Cow;
 
 use memchr::memchr_iter;
 use serde_json::Value;
@@ -54,26 +56,87 @@ pub fn count(value: &Value) -> Option<u64> {
     (0.0..=LARGEST_COUNT).contains(&number).then(|| number.ceil() as u64)
 }
 
-/// Returns the first of several candidates or choices whose `index` is 0, or which has none: hearken asks for one, and
-/// another one is never mixed in.
-#[must_use]
-pub fn first_of<'a>(event: &'a Value, field: &str) -> Option<&'a Value> {
-    let all = event.get(field)?.as_array()?;
-    all.iter().filter(|item| item.is_object()).find(|item| index(item) == 0)
+/// What stands where a text is expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Words<'a> {
+    /// A text, which may be empty.
+    Said(Cow<'a, str>),
+    /// Something that cannot be read as a text.
+    Unclear,
 }
 
-fn index(item: &Value) -> u64 {
-    item.get("index").and_then(count).unwrap_or(0)
+/// Reads the value of a field that holds a text. A number or `true` is the text that it is written as, an object holds its
+/// text in a field of its own, and a list holds pieces of one text. `null`, `false` and what is empty say nothing.
+#[must_use]
+pub fn words(value: &Value) -> Words<'_> {
+    match value {
+        Value::String(text) => Words::Said(Cow::Borrowed(text)),
+        Value::Null | Value::Bool(false) => Words::Said(Cow::Borrowed("")),
+        Value::Number(_) | Value::Bool(true) => Words::Said(Cow::Owned(value.to_string())),
+        Value::Array(pieces) => {
+            let mut all = String::new();
+            for piece in pieces {
+                match words(piece) {
+                    Words::Said(text) => all.push_str(&text),
+                    Words::Unclear => return Words::Unclear,
+                }
+            }
+            Words::Said(Cow::Owned(all))
+        }
+        Value::Object(fields) if fields.is_empty() => Words::Said(Cow::Borrowed("")),
+        Value::Object(fields) => {
+            match ["text", "value", "content"].into_iter().find_map(|name| fields.get(name)) {
+                Some(inner) => words(inner),
+                None => Words::Unclear,
+            }
+        }
+    }
 }
 
-/// Returns true if a field says something in a form that is not a word: a number other than 0, `true`.
+/// Why a model stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason<'a> {
+    /// A word.
+    Word(&'a str),
+    /// Something else than a word, which still says that the model stopped.
+    Odd,
+}
+
+/// Reads a field that holds a finish reason, of whichever type it is. `null`, `false`, `0` and an empty text are none.
 #[must_use]
-pub fn says_something(object: &Value, field: &str) -> bool {
+pub fn reason<'a>(object: &'a Value, field: &str) -> Option<Reason<'a>> {
+    fn word(value: &Value) -> Option<&str> {
+        match value {
+            Value::String(word) => Some(word.as_str()).filter(|word| !word.is_empty()),
+            Value::Array(items) => items.iter().find_map(word),
+            Value::Object(fields) => fields.values().find_map(word),
+            _ => None,
+        }
+    }
+    let value = object.get(field)?;
+    match value {
+        Value::Null | Value::Bool(false) => None,
+        Value::String(_) => word(value).map(Reason::Word),
+        Value::Number(number) => (number.as_f64() != Some(0.0)).then_some(Reason::Odd),
+        _ => Some(word(value).map_or(Reason::Odd, Reason::Word)),
+    }
+}
+
+/// Returns true if a field is `true`, in any form: a number other than 0 is, too.
+#[must_use]
+pub fn is_true(object: &Value, field: &str) -> bool {
     match object.get(field) {
         Some(Value::Number(number)) => number.as_f64() != Some(0.0),
         Some(Value::Bool(is_so)) => *is_so,
+        Some(Value::String(word)) => word == "true",
         _ => false,
     }
+}
+
+/// Returns the candidate or choice of an event, of which [`Chosen`](super::chosen::Chosen) has left one.
+#[must_use]
+pub fn first_of<'a>(event: &'a Value, field: &str) -> Option<&'a Value> {
+    event.get(field)?.as_array()?.iter().find(|item| item.is_object())
 }
 
 /// Returns what an event tells in this field, in all places where it may stand: beside the choices or instead of them,
@@ -159,14 +222,46 @@ mod tests {
     }
 
     #[test]
-    fn the_index_decides_and_not_the_position() {
-        let of = |choices: Value| {
-            first_of(&json!({"choices": choices}), "choices").map(|choice| choice["t"].clone())
-        };
-        assert_eq!(of(json!([{"index": 1, "t": "b"}, {"index": 0, "t": "a"}])), Some(json!("a")));
-        assert_eq!(of(json!([{"index": "1", "t": "b"}, {"t": "a"}, {"t": "c"}])), Some(json!("a")));
-        assert_eq!(of(json!([{"index": 1.0, "t": "b"}])), None);
-        assert_eq!(of(json!([null, 7, {"index": {}, "t": "a"}])), Some(json!("a")));
+    fn a_text_is_read_in_every_form_whose_meaning_is_plain() {
+        for (value, text) in [
+            (json!("a"), Some("a")),
+            (json!(42), Some("42")),
+            (json!(1.5), Some("1.5")),
+            (json!(true), Some("true")),
+            (json!({"type": "text", "text": "a"}), Some("a")),
+            (json!({"text": {"value": "a", "annotations": []}}), Some("a")),
+            (json!(["a", 1, null, {"text": "b"}]), Some("a1b")),
+            (json!(null), Some("")),
+            (json!(false), Some("")),
+            (json!({}), Some("")),
+            (json!([]), Some("")),
+            (json!({"url": "x"}), None),
+            (json!(["a", {"url": "x"}]), None),
+        ] {
+            let expected = text.map_or(Words::Unclear, |text| Words::Said(text.into()));
+            assert_eq!(words(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_finish_reason_is_read_in_every_form() {
+        for (value, expected) in [
+            (json!("stop"), Some(Reason::Word("stop"))),
+            (json!(["STOP"]), Some(Reason::Word("STOP"))),
+            (json!({"type": "length"}), Some(Reason::Word("length"))),
+            (json!({"a": [7, {"b": "stop"}]}), Some(Reason::Word("stop"))),
+            (json!({}), Some(Reason::Odd)),
+            (json!([]), Some(Reason::Odd)),
+            (json!(1), Some(Reason::Odd)),
+            (json!(true), Some(Reason::Odd)),
+            (json!(0), None),
+            (json!(false), None),
+            (json!(null), None),
+            (json!(""), None),
+        ] {
+            assert_eq!(reason(&json!({"r": value}), "r"), expected, "{value}");
+        }
+        assert_eq!(reason(&json!({}), "r"), None);
     }
 
     proptest! {

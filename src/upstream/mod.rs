@@ -1,6 +1,8 @@
 //! Upstreams: request in, stream of events out. Nothing here knows tasks, subscribers or stores.
 
 pub mod body;
+pub mod charset;
+pub mod chosen;
 pub mod client;
 pub mod complaint;
 pub mod deadlines;
@@ -37,7 +39,7 @@ use crate::task::submission::Question;
 use crate::wire::completion::{FinishReason, Usage};
 use crate::wire::trace_context::TraceContext;
 
-pub use error::{Fault, Remedy, Stage, UpstreamError, Verdict};
+pub use error::{Fault, Remedy, Stage, UpstreamError, Verdict, try_again_in};
 
 /// A provider behind a channel. Always asked for a stream, whatever the client wants: only so are there
 /// progress and idle timeouts.
@@ -86,6 +88,8 @@ impl fmt::Debug for Hold {
 pub struct Terms {
     /// How long name look-up, TCP and TLS may take.
     pub connect_timeout: Duration,
+    /// How long the upstream may be silent within an answer.
+    pub idle_timeout: Duration,
     /// What the upstream is told of the trace that the call belongs to: the call is what it works for.
     pub trace: Option<TraceContext>,
 }

@@ -6,7 +6,8 @@
 
 use serde_json::Value;
 
-use super::reading::EventReader;
+use super::chosen::Chosen;
+use super::reading::{Ending, EventReader};
 use super::skipped::Skipped;
 use super::{Batch, UpstreamError, complaint, lenient, surrogates};
 use crate::config::Secret;
@@ -16,6 +17,15 @@ use crate::wire::event_stream::Piece;
 const MAX_STRAY_BYTES: usize = 4 << 20;
 /// How often text outside the event stream is tried before the body ends: each try reads all of it.
 const STRAY_TRIES: u8 = 8;
+
+/// The form in which a body's objects come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Events, or several documents: the last one may be missing.
+    Pieces,
+    /// One JSON document without an event stream around it, which is whole if it parses.
+    Document,
+}
 
 /// Makes sense of objects.
 pub trait ObjectReader {
@@ -41,10 +51,13 @@ pub trait ObjectReader {
     ///
     /// # Errors
     /// When the answer was not finished.
-    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
+    fn finish(&mut self, form: Form, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// As [`EventReader::is_complete`].
-    fn is_complete(&self) -> bool {
+    /// As [`EventReader::ending`].
+    fn ending(&self, form: Form) -> Ending;
+
+    /// Returns true if `[DONE]` alone is an answer: silence.
+    fn may_be_empty(&self) -> bool {
         false
     }
 }
@@ -57,6 +70,10 @@ pub struct ObjectEvents<R> {
     /// Lines outside the event stream that may become JSON.
     stray: String,
     tries_left: u8,
+    chosen: Chosen,
+    /// Events, and documents outside the event stream, that held an object.
+    events: u64,
+    documents: u64,
     saw_object: bool,
     /// Came a line that belongs to no event and to no JSON?
     saw_other: bool,
@@ -71,6 +88,9 @@ impl<R: ObjectReader> ObjectEvents<R> {
             secret,
             stray: String::new(),
             tries_left: STRAY_TRIES,
+            chosen: Chosen::default(),
+            events: 0,
+            documents: 0,
             saw_object: false,
             saw_other: false,
             skipped: Skipped::default(),
@@ -81,20 +101,21 @@ impl<R: ObjectReader> ObjectEvents<R> {
     ///
     /// # Errors
     /// As [`ObjectReader::take`], and the error that it is.
-    pub fn take_json(&mut self, name: &str, json: &Value, batch: &mut Batch) -> Result<(), UpstreamError> {
+    pub fn take_json(&mut self, name: &str, json: Value, batch: &mut Batch) -> Result<(), UpstreamError> {
         match json {
             Value::Null => Ok(()),
             Value::Object(fields) if fields.is_empty() => Ok(()),
-            Value::Array(items) => items.iter().try_for_each(|item| self.take_json(name, item, batch)),
-            Value::Object(_) => {
-                if let Some(err) = complaint::in_event(json, self.secret.expose()) {
+            Value::Array(items) => items.into_iter().try_for_each(|item| self.take_json(name, item, batch)),
+            mut object @ Value::Object(_) => {
+                self.chosen.keep(&mut object);
+                if let Some(err) = complaint::in_event(&object, self.secret.expose()) {
                     return Err(err);
                 }
                 self.saw_object = true;
-                self.reader.take(name, json, batch)
+                self.reader.take(name, &object, batch)
             }
             Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-                self.skipped.add(kind_of(json));
+                self.skipped.add(kind_of(&json));
                 Ok(())
             }
         }
@@ -105,6 +126,10 @@ impl<R: ObjectReader> ObjectEvents<R> {
         &mut self.reader
     }
 
+    fn form(&self) -> Form {
+        if self.events == 0 && self.documents == 1 { Form::Document } else { Form::Pieces }
+    }
+
     fn take_event(&mut self, name: &str, data: &str, batch: &mut Batch) -> Result<(), UpstreamError> {
         let (raw, data) = (data, data.trim());
         if name == "error" {
@@ -112,26 +137,28 @@ impl<R: ObjectReader> ObjectEvents<R> {
         }
         if data.starts_with("[DONE]") {
             self.take_whole_stray(batch)?;
-            return if self.saw_object { self.reader.done(batch) } else { Err(self.nothing()) };
+            let is_answer = self.saw_object || self.reader.may_be_empty();
+            return if is_answer { self.reader.done(batch) } else { Err(self.nothing()) };
         }
         if data.is_empty() {
             return Ok(());
         }
-        let parsed = lenient::parse(data);
-        match &parsed {
+        let kind = match lenient::parse(data) {
             Ok(json @ (Value::Object(_) | Value::Array(_) | Value::Null)) => {
+                self.events += 1;
                 return self.take_json(name, json, batch);
             }
-            Ok(Value::String(words)) if self.take_words(words, batch) => return Ok(()),
+            Ok(Value::String(words)) if self.take_words(&words, batch) => return Ok(()),
             _ if !data.starts_with('{') && self.take_words(&surrogates::guarded(raw), batch) => return Ok(()),
             Err(_) if data.contains('{') => {
                 return Err(UpstreamError::Invalid("an event whose JSON is damaged".to_owned()));
             }
-            _ => {}
-        }
+            Ok(json) => kind_of(&json),
+            Err(_) => "words that are not JSON",
+        };
         // A heartbeat has a name of its own, and words of its own.
         if matches!(name, "" | "message") {
-            self.skipped.add(parsed.as_ref().map_or("words that are not JSON", kind_of));
+            self.skipped.add(kind);
         }
         Ok(())
     }
@@ -173,7 +200,8 @@ impl<R: ObjectReader> ObjectEvents<R> {
         self.stray.clear();
         // Where each line is an object, the next ones are as good.
         self.tries_left = STRAY_TRIES;
-        self.take_json("", &json, batch)
+        self.documents += 1;
+        self.take_json("", json, batch)
     }
 
     /// The body has ended: judges what still stands outside the event stream.
@@ -184,7 +212,10 @@ impl<R: ObjectReader> ObjectEvents<R> {
         let parsed = lenient::parse(&self.stray);
         self.stray.clear();
         match parsed {
-            Ok(json) => self.take_json("", &json, batch),
+            Ok(json) => {
+                self.documents += 1;
+                self.take_json("", json, batch)
+            }
             // Half an error behind a whole answer is no success, either.
             Err(err) if err.is_eof() => Err(UpstreamError::Disconnected),
             Err(_) => {
@@ -225,8 +256,8 @@ fn may_begin_json(line: &str) -> bool {
 }
 
 impl<R: ObjectReader> EventReader for ObjectEvents<R> {
-    fn is_complete(&self) -> bool {
-        self.stray.is_empty() && self.reader.is_complete()
+    fn ending(&self) -> Ending {
+        if self.stray.is_empty() { self.reader.ending(self.form()) } else { Ending::Unsaid }
     }
 
     fn take(&mut self, piece: Piece, batch: &mut Batch) -> Result<(), UpstreamError> {
@@ -238,6 +269,6 @@ impl<R: ObjectReader> EventReader for ObjectEvents<R> {
 
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         self.take_last_stray(batch)?;
-        if self.saw_object { self.reader.finish(batch) } else { Err(self.nothing()) }
+        if self.saw_object { self.reader.finish(self.form(), batch) } else { Err(self.nothing()) }
     }
 }

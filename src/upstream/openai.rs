@@ -40,8 +40,9 @@ impl OpenAi {
 impl Upstream for OpenAi {
     fn call(&self, request: UpstreamRequest) -> UpstreamStream {
         let (url, api_key, options) = (self.url.clone(), self.api_key.clone(), self.options);
+        let idle = request.terms.idle_timeout;
         let answered =
-            async move { Ok(events(send(url, &api_key, options, request).await?, reader(api_key))) };
+            async move { Ok(events(send(url, &api_key, options, request).await?, reader(api_key), idle)) };
         stream::once(answered).try_flatten().boxed_local()
     }
 }

@@ -19,8 +19,31 @@ use crate::wire::event_stream::{EventStreamDecoder, Piece};
 /// take many times as much memory.
 const MAX_EVENT_BYTES: usize = 4 << 20;
 
-/// How long what may follow a complete answer is waited for: counts, an error, the end of the body.
+/// Longest time that is waited for what may follow a complete answer: counts, an error, the end of the body.
 const AFTERWORD: Duration = Duration::from_secs(5);
+
+/// Whether the upstream has said that its answer is complete. The end of the body is looked at apart from this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It has not: what breaks off or falls silent now is a cut.
+    Unsaid,
+    /// It has, in words that some models write before the end, too. A connection that breaks now, or stays silent nearly as
+    /// long as the idle limit allows, is the end of the answer.
+    Tentative,
+    /// It has: only counts or an error may follow. A connection that breaks now takes nothing away.
+    Said,
+}
+
+impl Ending {
+    /// Returns how long silence is waited out before it is the end of the answer, which is before the idle limit passes.
+    fn patience(self, idle_timeout: Duration) -> Option<Duration> {
+        match self {
+            Self::Unsaid => None,
+            Self::Tentative => Some(idle_timeout.mul_f64(0.8)),
+            Self::Said => Some(AFTERWORD.min(idle_timeout.mul_f64(0.5))),
+        }
+    }
+}
 
 /// The body of a response.
 pub type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
@@ -41,11 +64,14 @@ pub trait BodyReader {
     /// When it amounts to no answer.
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// Returns true once it was said that the answer is complete, so that only counts or an error may follow. From then on
-    /// a connection that breaks is the end of the body, and costs nothing of the answer.
-    fn is_complete(&self) -> bool {
-        false
-    }
+    /// The connection broke: says what came before amounts to.
+    ///
+    /// # Errors
+    /// When it was no whole answer.
+    fn cut(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
+
+    /// Returns whether it was said that the answer is complete.
+    fn ending(&self) -> Ending;
 }
 
 /// Makes sense of a body that is an event stream.
@@ -62,10 +88,8 @@ pub trait EventReader {
     /// As [`BodyReader::finish`].
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// As [`BodyReader::is_complete`].
-    fn is_complete(&self) -> bool {
-        false
-    }
+    /// As [`BodyReader::ending`].
+    fn ending(&self) -> Ending;
 }
 
 /// Reads a body as an event stream.
@@ -87,6 +111,27 @@ impl<R: EventReader> EventBody<R> {
             .drain(..)
             .try_for_each(|piece| if is_finished(batch) { Ok(()) } else { self.reader.take(piece, batch) })
     }
+
+    /// Nothing more comes: takes the last event or line, which may be half of one.
+    fn take_last_pieces(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        self.decoder.finish(&mut self.pieces);
+        let may_be_ignored = self.reader.ending() == Ending::Said && !self.pieces.iter().any(may_be_error);
+        match self.take_pieces(batch) {
+            // Half of what follows the end, such as the counts.
+            Err(UpstreamError::Invalid(_)) if may_be_ignored => Ok(()),
+            // What the body ends in the middle of was cut: where a body ends with its connection, nothing else says so.
+            Err(UpstreamError::Invalid(_)) => Err(UpstreamError::Disconnected),
+            taken => taken,
+        }
+    }
+}
+
+/// Returns true if an event or a line, which may be cut, may tell of an error.
+fn may_be_error(piece: &Piece) -> bool {
+    match piece {
+        Piece::Event { name, data } => name == "error" || data.contains("error"),
+        Piece::Stray(_) => true,
+    }
 }
 
 impl<R: EventReader> BodyReader for EventBody<R> {
@@ -97,17 +142,23 @@ impl<R: EventReader> BodyReader for EventBody<R> {
     }
 
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
-        self.decoder.finish(&mut self.pieces);
-        self.take_pieces(batch).map_err(|err| match err {
-            // What the body ends in the middle of was cut: where a body ends with its connection, nothing else says so.
-            UpstreamError::Invalid(_) => UpstreamError::Disconnected,
-            err => err,
-        })?;
+        self.take_last_pieces(batch)?;
         if is_finished(batch) { Ok(()) } else { self.reader.finish(batch) }
     }
 
-    fn is_complete(&self) -> bool {
-        self.reader.is_complete()
+    fn cut(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        self.take_last_pieces(batch)?;
+        if is_finished(batch) {
+            Ok(())
+        } else if self.reader.ending() == Ending::Unsaid {
+            Err(UpstreamError::Disconnected)
+        } else {
+            self.reader.finish(batch)
+        }
+    }
+
+    fn ending(&self) -> Ending {
+        self.reader.ending()
     }
 }
 
@@ -118,17 +169,23 @@ struct Reading<R> {
     joiner: Joiner,
     /// What ends the call once the texts that came before it have been handed out.
     failed: Option<UpstreamError>,
-    /// The end of the wait for what follows a complete answer. Whatever follows does not put it off: it may be comments
-    /// without end.
-    afterword: Option<Deadline>,
+    idle_timeout: Duration,
+    /// The end of the wait for what follows a complete answer, and what it follows. Whatever follows does not put it off: it
+    /// may be comments without end.
+    afterword: Option<(Ending, Deadline)>,
 }
 
 /// The reader is never pinned.
 impl<R> Unpin for Reading<R> {}
 
-/// Reads a body to the end of its answer.
-pub fn events<R: BodyReader>(body: Body, reader: R) -> impl Stream<Item = Result<Batch, UpstreamError>> {
-    Reading { body: Some(body), reader, joiner: Joiner::default(), failed: None, afterword: None }
+/// Reads a body to the end of its answer. `idle_timeout` is the limit that is laid around the call.
+pub fn events<R: BodyReader>(
+    body: Body,
+    reader: R,
+    idle_timeout: Duration,
+) -> impl Stream<Item = Result<Batch, UpstreamError>> {
+    let joiner = Joiner::default();
+    Reading { body: Some(body), reader, joiner, failed: None, idle_timeout, afterword: None }
 }
 
 /// By hand, since this runs for each chunk of each task: as an async block it would be moved about with all that it
@@ -144,16 +201,21 @@ impl<R: BodyReader> Stream for Reading<R> {
         }
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         let next = match body.poll_next_unpin(cx) {
-            // A connection that breaks behind a complete answer takes nothing of it away.
-            Poll::Ready(Some(Err(_))) if this.reader.is_complete() => None,
             Poll::Ready(next) => next,
             // A server that holds the connection open behind a complete answer has nothing more to say.
-            Poll::Pending if this.reader.is_complete() => {
-                let afterword = this.afterword.get_or_insert_with(|| Deadline::after(AFTERWORD));
-                ready!(afterword.poll_passed(cx));
+            Poll::Pending => {
+                let ending = this.reader.ending();
+                let Some(patience) = ending.patience(this.idle_timeout) else {
+                    this.afterword = None;
+                    return Poll::Pending;
+                };
+                let (_, deadline) = match &mut this.afterword {
+                    Some(afterword) if afterword.0 == ending => afterword,
+                    afterword => afterword.insert((ending, Deadline::after(patience))),
+                };
+                ready!(deadline.poll_passed(cx));
                 None
             }
-            Poll::Pending => return Poll::Pending,
         };
         let mut batch = Batch::new();
         let taken = match next {
@@ -167,8 +229,17 @@ impl<R: BodyReader> Stream for Reading<R> {
                 }
                 taken
             }
-            Some(Err(PayloadError::Io(err) | PayloadError::Incomplete(Some(err)))) => Err(broken_off(&err)),
-            Some(Err(_)) => Err(UpstreamError::Disconnected),
+            Some(Err(err)) => {
+                let why = match err {
+                    PayloadError::Io(err) | PayloadError::Incomplete(Some(err)) => broken_off(&err),
+                    _ => UpstreamError::Disconnected,
+                };
+                this.body = None;
+                this.reader.cut(&mut batch).map_err(|err| match err {
+                    UpstreamError::Disconnected => why,
+                    err => err,
+                })
+            }
             // Not to be asked again after its end: awc panics.
             None => {
                 this.body = None;

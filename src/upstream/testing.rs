@@ -79,7 +79,8 @@ pub(crate) fn read_cut_body(reader: impl BodyReader, body: &[u8], cuts: &[usize]
         Some(Ok(piece))
     });
     let pieces: Vec<_> = pieces.collect();
-    let batches = events(stream::iter(pieces).boxed_local(), reader).collect::<Vec<_>>();
+    let batches =
+        events(stream::iter(pieces).boxed_local(), reader, Duration::from_secs(60)).collect::<Vec<_>>();
     // Nothing waits here; what could wait has timers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     outcome(runtime.block_on(batches))

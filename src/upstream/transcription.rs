@@ -9,6 +9,7 @@ mod events;
 mod plain;
 mod reply;
 mod request;
+mod rest;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use url::Url;
@@ -41,9 +42,10 @@ impl Transcription {
 impl Upstream for Transcription {
     fn call(&self, request: UpstreamRequest) -> UpstreamStream {
         let (url, api_key, options) = (self.url.clone(), self.api_key.clone(), self.options.clone());
+        let idle = request.terms.idle_timeout;
         let answered = async move {
             let Response { content_type, body } = send(url, &api_key, &options, request).await?;
-            Ok(events(body, reader(content_type, options.response_format, api_key)))
+            Ok(events(body, reader(content_type, options.response_format, api_key), idle))
         };
         stream::once(answered).try_flatten().boxed_local()
     }

@@ -92,6 +92,13 @@ fn a_refused_account_or_region_is_the_channels_fault() {
             429,
             json!({"error": {"message": "Not active.", "code": "billing_not_active"}}),
         ),
+        (FakeUpstream::openai, 400, json!({"error": {"message": "x", "code": "Arrearage"}})),
+        (
+            FakeUpstream::openai,
+            400,
+            json!({"error": {"message": "This organization has been disabled.", "code": null}}),
+        ),
+        (FakeUpstream::openai, 400, json!({"error": {"message": "账户余额不足"}})),
     ] {
         let (first, second) =
             (kind().refuses(status, &body).start(), FakeUpstream::gemini().say("x").start());

@@ -10,6 +10,7 @@
     reason = "a test that cannot go on has failed, and what it prints is for whoever reads its output"
 )]
 
+mod answers;
 mod config;
 mod connections;
 mod disk;

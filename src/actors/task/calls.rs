@@ -230,7 +230,11 @@ impl TaskActor {
         let request = UpstreamRequest {
             question: self.task.question.clone(),
             audio: audio.clone(),
-            terms: Terms { connect_timeout: channel.timeouts.connect, trace: self.call_span() },
+            terms: Terms {
+                connect_timeout: channel.timeouts.connect,
+                idle_timeout: channel.timeouts.idle,
+                trace: self.call_span(),
+            },
             slot: permit.hold(),
         };
         let total = channel.timeouts.total_for(audio.plausible_duration());

@@ -17,13 +17,33 @@ pub(super) enum Meaning {
 }
 
 /// Sentences about the account behind a channel's key, and about the place that hearken asks from, in lower case:
-/// Google and OpenAI say them with statuses and codes that otherwise mean the request.
+/// Google and OpenAI say them with statuses and codes that otherwise mean the request. The Chinese ones are those of
+/// gateways: too little balance, arrears, too little quota, an account that was closed, a region.
 const OF_ACCOUNTS: &[&str] = &[
     "location is not supported",
     "country, region, or territory not supported",
-    "is not available in your country",
-    "is not available in your region",
-    "is not available in your location",
+    "in your country",
+    "in your region",
+    "in your territory",
+    "in your location",
+    "from your country",
+    "from your region",
+    "from your location",
+    "your country is",
+    "your region is",
+    "your location is",
+    "in good standing",
+    "payment required",
+    "member of an organization",
+    "member of an organisation",
+    "余额不足",
+    "欠费",
+    "额度不足",
+    "额度已用尽",
+    "账户已",
+    "账号已",
+    "所在地区",
+    "所在的地区",
     "enable billing",
     "billing is disabled",
     "billing is not enabled",
@@ -35,6 +55,45 @@ const OF_ACCOUNTS: &[&str] = &[
     "insufficient funds",
     "purchase credits",
     "account is not active",
+];
+
+/// Sentences about the key itself, in lower case.
+const OF_KEYS: &[&str] = &[
+    "api key not valid",
+    "api key is not valid",
+    "api key is invalid",
+    "invalid api key",
+    "invalid api-key",
+    "invalid x-api-key",
+    "incorrect api key",
+    "api key expired",
+    "api key has expired",
+    "api key was reported as leaked",
+    "无效的令牌",
+    "令牌已过期",
+];
+
+/// What belongs to the account behind a key, and the states in which it does not serve, in lower case: a sentence that
+/// names one of each speaks of the account.
+const OF_ITS_OWN: &[&str] =
+    &["account", "organization", "organisation", "project", "workspace", "subscription", "consumer"];
+const CLOSED: &[&str] = &[
+    "been disabled",
+    "is disabled",
+    "been suspended",
+    "is suspended",
+    "been deactivated",
+    "is deactivated",
+    "been terminated",
+    "been blocked",
+    "been banned",
+    "been deleted",
+    "is not active",
+    "is inactive",
+    "is overdue",
+    "is past due",
+    "has expired",
+    "in arrears",
 ];
 
 /// Returns what a code says that knows more than the status.
@@ -54,8 +113,14 @@ pub(super) fn decisive(word: &str, status: Option<u16>) -> Option<Meaning> {
         | "unsupportedcountry"
         | "servicedisabled"
         | "consumersuspended"
+        | "arrearage"
+        | "accountoverdue"
         | "accountdeactivated"
+        | "accountdisabled"
         | "accountsuspended"
+        | "organizationdisabled"
+        | "projectsuspended"
+        | "userlocationnotsupported"
         | "accessterminated" => Fault::Account,
         "billinghardlimitreached" => Fault::Quota,
         word if word.contains("billing") => Fault::Account,
@@ -78,9 +143,19 @@ pub(super) fn decisive(word: &str, status: Option<u16>) -> Option<Meaning> {
 /// Returns what an error's sentence says that knows more than the status of a refusal.
 pub(super) fn by_message(message: &str, status: Option<u16>) -> Option<Meaning> {
     let is_refusal = status.is_none_or(|status| matches!(status, 400..=403 | 451));
-    let message = message.to_ascii_lowercase();
-    let is_of_account = is_refusal && OF_ACCOUNTS.iter().any(|sentence| message.contains(sentence));
-    is_of_account.then_some(Meaning::Fault(Fault::Account))
+    if !is_refusal {
+        return None;
+    }
+    let message = message.to_lowercase();
+    let tells = |sentences: &[&str]| sentences.iter().any(|sentence| message.contains(sentence));
+    let fault = if tells(OF_KEYS) {
+        Fault::Credentials
+    } else if tells(OF_ACCOUNTS) || (tells(OF_ITS_OWN) && tells(CLOSED)) {
+        Fault::Account
+    } else {
+        return None;
+    };
+    Some(Meaning::Fault(fault))
 }
 
 /// Returns what a code says where there is no status.

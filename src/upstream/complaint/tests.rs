@@ -78,7 +78,7 @@ fn error_responses_are_read_in_every_shape() {
         (400, r#"{"error":{"message":"half\ud83d","p":NaN}}"#, Fault::Request, "half\u{fffd}"),
         (400, "{\"error\":{\"mess", Fault::Request, "it answered with status 400"),
         (501, "not implemented: stream", Fault::NotServed, "not implemented: stream"),
-        (502, "<html>Bad Gateway</html>", Fault::Upstream, "it answered with status 502"),
+        (502, "<html>Bad Gateway</html>", Fault::Upstream, "Bad Gateway"),
         (503, "", Fault::Upstream, "it answered with status 503"),
         (
             503,
@@ -88,6 +88,28 @@ fn error_responses_are_read_in_every_shape() {
         ),
         (429, r#"{"error":{"message":"busy","type":"server_error"}}"#, Fault::RateLimit, "busy"),
         (500, r#"{"error":{"message":{"detail":"deep"}}}"#, Fault::Upstream, "deep"),
+        (400, r#"{"errors":[{"message":"one"},{"message":"two"}]}"#, Fault::Request, "one; two"),
+        (400, r#"{"error":["one","two"]}"#, Fault::Request, "one; two"),
+        (400, r#"["one","two"]"#, Fault::Request, "one; two"),
+        (400, r#"{"error":{"error":{"message":"deep"}}}"#, Fault::Request, "deep"),
+        (400, r#"{"error":{"code":"400","message":{"text":"deep"},"status":5}}"#, Fault::Request, "deep"),
+        (400, r#"{"error":{"message":"{\"error\":{\"message\":\"deep\"}}"}}"#, Fault::Request, "deep"),
+        (400, r#"{"error_message":"words"}"#, Fault::Request, "words"),
+        (
+            400,
+            r#"{"error":"invalid_request","error_description":"a sentence of words"}"#,
+            Fault::Request,
+            "a sentence of words",
+        ),
+        (
+            400,
+            r#"{"statusCode":400,"message":["too long","too loud"],"error":"Bad Request"}"#,
+            Fault::Request,
+            "too long; too loud",
+        ),
+        (400, r#"{"type":"about:blank","title":"Bad","detail":"words"}"#, Fault::Request, "words"),
+        (400, r#"{"detail":{"error":"less","message":"words"}}"#, Fault::Request, "words"),
+        (400, "<title>Bad</title><h1>Bad words</h1>", Fault::Request, "Bad: words"),
     ] {
         assert_eq!(told(response(status, body)), (fault, Some(status), words.to_owned()), "{body}");
     }
@@ -196,7 +218,42 @@ fn an_account_or_a_region_that_is_refused_is_not_the_requests_fault() {
     ] {
         assert_eq!(told(response(status, body)).0, Fault::Account, "{body}");
     }
+    for message in [
+        "Access denied, please make sure your account is in good standing.",
+        "This organization has been disabled.",
+        "Project has been suspended",
+        "The account associated with this API key has been deactivated",
+        "Payment required",
+        "You must be a member of an organization to use the API",
+        "账户余额不足",
+    ] {
+        let body = json!({"error": {"message": message, "code": null}}).to_string();
+        assert_eq!(told(response(400, &body)).0, Fault::Account, "{message}");
+    }
+    let arrears = r#"{"error":{"message":"x","type":"Arrearage","code":"Arrearage"}}"#;
+    assert_eq!(told(response(400, arrears)).0, Fault::Account);
+    let page = "<html><body>This service is not permitted in your region</body></html>";
+    assert_eq!(told(response(400, page)).0, Fault::Account);
+    let key = r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}"#;
+    assert_eq!(told(response(400, key)).0, Fault::Credentials);
+    for message in [
+        "The audio region from 0:10 to 0:20 could not be decoded",
+        "The speaker's account of the billing dispute was rejected: prompt too long",
+        "The field project is not known",
+    ] {
+        let body = json!({"error": {"message": message}}).to_string();
+        assert_eq!(told(response(400, &body)).0, Fault::Request, "{message}");
+    }
     let quoted = r#"{"error":{"message":"no field 'enable billing'"}}"#;
     assert_eq!(told(response(503, quoted)).0, Fault::Upstream);
     assert_eq!(told(response(400, r#"{"error":{"message":"a bad field"}}"#)).0, Fault::Request);
+}
+
+#[test]
+fn words_in_latin_1_are_kept_and_bytes_are_no_words() {
+    let of =
+        |body: &[u8]| told(refusal(&Refusal { status: 400, retry_after: None, body: body.into() }, "hush")).2;
+    assert_eq!(of(b"Gr\xfc\xdfe, words"), "Gr\u{fc}\u{df}e, words");
+    assert_eq!(of(b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00"), "it answered with status 400");
+    assert_eq!(of(b"cut \xe2\x82"), "cut \u{fffd}");
 }

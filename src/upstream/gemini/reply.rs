@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::usage::Counts;
 use crate::config::Secret;
 use crate::task::answer::TextKind;
-use crate::upstream::lenient::{self, first_of, says_something, text};
-use crate::upstream::objects::ObjectReader;
+use crate::upstream::lenient::{Reason, Words, first_of, is_true, reason, text, words};
+use crate::upstream::objects::{Form, ObjectReader};
+use crate::upstream::reading::Ending;
 use crate::upstream::redact::redact;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::FinishReason;
@@ -28,6 +29,12 @@ pub(super) struct Reply {
     block: Option<String>,
     saw_candidate: bool,
     saw_content: bool,
+    /// Did something come in place of a text of which nothing can be made?
+    saw_unreadable: bool,
+    /// Did the model go on behind `STOP`? Then it says that with every piece, and only the end of the body is the end.
+    went_on: bool,
+    /// Did a text come before the first finish reason? Then the model gives one at its end only.
+    began_without_reason: bool,
     /// Did the model call a function, though none was offered?
     saw_call: bool,
 }
@@ -43,6 +50,9 @@ impl Reply {
             block: None,
             saw_candidate: false,
             saw_content: false,
+            saw_unreadable: false,
+            went_on: false,
+            began_without_reason: false,
             saw_call: false,
         }
     }
@@ -68,10 +78,10 @@ impl ObjectReader for Reply {
 
     /// Some proxies end a stream as OpenAI does. It is no finish reason.
     fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
-        if self.finish_reason.is_some() { self.finish(batch) } else { Ok(()) }
+        if self.finish_reason.is_some() { self.finish(Form::Pieces, batch) } else { Ok(()) }
     }
 
-    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+    fn finish(&mut self, form: Form, batch: &mut Batch) -> Result<(), UpstreamError> {
         let block = self.block.take();
         if let Some(why) = block.as_ref().filter(|_| !self.saw_content) {
             return Err(UpstreamError::Blocked(redact(why, self.secret.expose())));
@@ -84,41 +94,78 @@ impl ObjectReader for Reply {
                     "the model called a function instead of answering, though it was offered none".to_owned(),
                 ));
             }
+            Some(_) if self.saw_unreadable && !self.saw_content => {
+                return Err(UpstreamError::Invalid("a text in a form that is not known".to_owned()));
+            }
             Some(reason) => self.meaning(&reason)?,
             None if self.saw_odd_finish && self.saw_content => FinishReason::Stop,
+            // A document that parses is whole, whether or not it says why it ends.
+            None if form == Form::Document && self.saw_content => FinishReason::Stop,
             None if self.saw_candidate => return Err(UpstreamError::Disconnected),
             None => return Err(UpstreamError::Invalid("an empty response".to_owned())),
         };
         batch.push(UpstreamEvent::Finished { reason, usage: self.usage.in_openai_terms() });
         Ok(())
     }
+
+    fn ending(&self, _: Form) -> Ending {
+        match self.finish_reason.as_deref() {
+            Some("STOP") if self.went_on || !self.saw_content => Ending::Unsaid,
+            // Some models write it on each piece of an answer, and this may be the first one.
+            Some("STOP") if !self.began_without_reason => Ending::Tentative,
+            Some(_) => Ending::Said,
+            None => Ending::Unsaid,
+        }
+    }
 }
 
 impl Reply {
     fn take_candidate(&mut self, candidate: &Value, batch: &mut Batch) {
-        if let Some(reason) = text(candidate, "finishReason") {
-            self.finish_reason = Some(reason.to_owned());
-            self.finish_message = text(candidate, "finishMessage").map(str::to_owned);
+        let before = batch.len();
+        self.take_content(candidate.get("content").unwrap_or_default(), before, batch);
+        if batch.len() > before {
+            self.went_on |= self.finish_reason.is_some();
+            self.began_without_reason |=
+                self.finish_reason.is_none() && reason(candidate, "finishReason").is_none();
         }
-        self.saw_odd_finish |= says_something(candidate, "finishReason");
-        let parts =
-            candidate.get("content").and_then(|content| content.get("parts")).and_then(Value::as_array);
-        let first_of_event = batch.len();
-        for part in parts.into_iter().flatten() {
-            // Other kinds of part (images, code, calls) have no text.
-            let Some(text) = text(part, "text") else {
-                self.saw_call |= part.get("functionCall").is_some_and(Value::is_object);
-                continue;
-            };
-            let is_thought =
-                says_something(part, "thought") || lenient::text(part, "thought") == Some("true");
-            let kind = if is_thought { TextKind::Reasoning } else { TextKind::Content };
-            self.saw_content |= kind == TextKind::Content;
-            // Parts of one event that follow each other are one piece of text.
-            match batch.get_mut(first_of_event..).and_then(<[_]>::last_mut) {
-                Some(UpstreamEvent::Text(last, so_far)) if *last == kind => so_far.push_str(text),
-                _ => batch.push(UpstreamEvent::Text(kind, text.to_owned())),
+        match reason(candidate, "finishReason") {
+            Some(Reason::Word(word)) => {
+                self.finish_reason = Some(word.to_owned());
+                self.finish_message = text(candidate, "finishMessage").map(str::to_owned);
             }
+            Some(Reason::Odd) => self.saw_odd_finish = true,
+            None => {}
+        }
+    }
+
+    /// Takes a content, a part of one, or a list of either. `first` is where the event's texts begin in the batch.
+    fn take_content(&mut self, content: &Value, first: usize, batch: &mut Batch) {
+        match content {
+            Value::Array(all) => all.iter().for_each(|one| self.take_content(one, first, batch)),
+            Value::Object(fields) => match (fields.get("parts"), fields.get("text")) {
+                (Some(parts), _) => self.take_content(parts, first, batch),
+                (None, Some(text)) => self.say(is_true(content, "thought"), text, first, batch),
+                // Other kinds of part (images, code, calls) have no text.
+                (None, None) => self.saw_call |= fields.get("functionCall").is_some_and(Value::is_object),
+            },
+            words => self.say(false, words, first, batch),
+        }
+    }
+
+    fn say(&mut self, is_thought: bool, value: &Value, first: usize, batch: &mut Batch) {
+        let text = match words(value) {
+            Words::Said(text) if !text.is_empty() => text,
+            said => {
+                self.saw_unreadable |= said == Words::Unclear || *value == Value::Bool(false);
+                return;
+            }
+        };
+        let kind = if is_thought { TextKind::Reasoning } else { TextKind::Content };
+        self.saw_content |= kind == TextKind::Content;
+        // Parts of one event that follow each other are one piece of text.
+        match batch.get_mut(first..).and_then(<[_]>::last_mut) {
+            Some(UpstreamEvent::Text(last, so_far)) if *last == kind => so_far.push_str(&text),
+            _ => batch.push(UpstreamEvent::Text(kind, text.into_owned())),
         }
     }
 

@@ -92,7 +92,11 @@ mod tests {
                 text: Bytes::from_static(b"UklGRg==").into(),
                 duration: None,
             },
-            terms: Terms { connect_timeout: Duration::from_secs(1), trace: None },
+            terms: Terms {
+                connect_timeout: Duration::from_secs(1),
+                idle_timeout: Duration::from_secs(1),
+                trace: None,
+            },
             slot: Hold::default(),
         };
         let pieces = pieces(request).map(|piece| match piece {

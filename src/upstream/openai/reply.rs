@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use crate::task::answer::TextKind;
-use crate::upstream::objects::ObjectReader;
+use crate::upstream::objects::{Form, ObjectReader};
 use crate::upstream::openai_wire::chunk::{self, Chunk};
-use crate::upstream::openai_wire::usage::usage_in;
+use crate::upstream::openai_wire::usage::Counts;
+use crate::upstream::reading::Ending;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
-use crate::wire::completion::{FinishReason, Usage};
+use crate::wire::completion::FinishReason;
 
 /// Where the text that has come stood: a server that tells it in two places is listened to in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +25,12 @@ pub(super) struct Reply {
     /// Was there a reason that is no word? At the end of a whole body it is as good as one.
     saw_odd_finish: bool,
     /// The last word on what it took.
-    usage: Usage,
+    usage: Counts,
     /// Did any choice come, and any whose content has a form that nobody knows?
     saw_choice: bool,
     saw_unreadable: bool,
+    /// Did the answer come in deltas?
+    saw_delta: bool,
     /// Did any text come?
     saw_text: bool,
     told: Option<Told>,
@@ -39,7 +42,7 @@ impl Reply {
     fn end(&mut self, otherwise: UpstreamError, batch: &mut Batch) -> Result<(), UpstreamError> {
         let reason = match &self.finish {
             Some(_) if self.saw_unreadable && !self.saw_text => {
-                return Err(UpstreamError::Invalid("content in a form that is not known".to_owned()));
+                return Err(unreadable());
             }
             Some(word) if !self.saw_text && (self.saw_call || chunk::is_call(word)) => {
                 return Err(called());
@@ -48,19 +51,18 @@ impl Reply {
             None if self.saw_odd_finish && self.saw_text => FinishReason::Stop,
             None => return Err(otherwise),
         };
-        batch.push(UpstreamEvent::Finished { reason, usage: self.usage });
+        batch.push(UpstreamEvent::Finished { reason, usage: self.usage.in_our_terms() });
         Ok(())
     }
 }
 
 impl ObjectReader for Reply {
     fn take(&mut self, _: &str, object: &Value, batch: &mut Batch) -> Result<(), UpstreamError> {
-        if let Some(usage) = usage_in(object) {
-            self.usage = usage;
-        }
-        let Chunk { texts, transcript, finish, is_odd_finish, is_choice, is_unreadable, is_call } =
+        self.usage.overwrite(object);
+        let Chunk { texts, transcript, finish, is_odd_finish, is_choice, is_delta, is_unreadable, is_call } =
             chunk::read(object);
         self.saw_odd_finish |= is_odd_finish;
+        self.saw_delta |= is_delta;
         self.saw_choice |= is_choice;
         self.saw_unreadable |= is_unreadable;
         self.saw_call |= is_call;
@@ -90,14 +92,23 @@ impl ObjectReader for Reply {
     /// The end mark is as good as a finish reason, which one server (Snowflake) never gives.
     fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         if self.finish.is_none() && self.saw_text {
-            batch.push(UpstreamEvent::Finished { reason: FinishReason::Stop, usage: self.usage });
+            let usage = self.usage.in_our_terms();
+            batch.push(UpstreamEvent::Finished { reason: FinishReason::Stop, usage });
             return Ok(());
         }
-        let empty = || UpstreamError::Invalid("an empty response".to_owned());
-        self.end(if self.saw_call { called() } else { empty() }, batch)
+        let otherwise = match (self.saw_call, self.saw_unreadable) {
+            (true, _) => called(),
+            (_, true) => unreadable(),
+            _ => UpstreamError::Invalid("an empty response".to_owned()),
+        };
+        self.end(otherwise, batch)
     }
 
-    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+    fn finish(&mut self, form: Form, batch: &mut Batch) -> Result<(), UpstreamError> {
+        // A document that parses is whole, whether or not it says why it ends.
+        if form == Form::Document && self.saw_choice && !self.saw_delta {
+            return self.done(batch);
+        }
         let otherwise = if self.saw_choice {
             UpstreamError::Disconnected
         } else {
@@ -106,9 +117,14 @@ impl ObjectReader for Reply {
         self.end(otherwise, batch)
     }
 
-    fn is_complete(&self) -> bool {
-        self.finish.is_some()
+    fn ending(&self, form: Form) -> Ending {
+        let is_whole = form == Form::Document && self.saw_text && !self.saw_delta;
+        if is_whole || self.finish.is_some() { Ending::Said } else { Ending::Unsaid }
     }
+}
+
+fn unreadable() -> UpstreamError {
+    UpstreamError::Invalid("content in a form that is not known".to_owned())
 }
 
 fn called() -> UpstreamError {

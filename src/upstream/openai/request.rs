@@ -74,7 +74,11 @@ mod tests {
                 text: Bytes::from_static(b"SUQz").into(),
                 duration: None,
             },
-            terms: Terms { connect_timeout: Duration::from_secs(1), trace: None },
+            terms: Terms {
+                connect_timeout: Duration::from_secs(1),
+                idle_timeout: Duration::from_secs(1),
+                trace: None,
+            },
             slot: Hold::default(),
         };
         let pieces = pieces(request, options).map(|piece| match piece {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::task::answer::TextKind;
-use crate::upstream::lenient::{first_of, says_something, text};
+use crate::upstream::lenient::{Reason, Words, first_of, reason, text, words};
 use crate::upstream::{Fault, UpstreamError};
 use crate::wire::completion::FinishReason;
 
@@ -18,6 +18,8 @@ pub struct Chunk<'a> {
     pub is_odd_finish: bool,
     /// Is there a choice at all?
     pub is_choice: bool,
+    /// Is the choice a piece of an answer, and not all of it?
+    pub is_delta: bool,
     /// Has it content of which nothing can be made?
     pub is_unreadable: bool,
     /// What a model that answers in sound said, in words.
@@ -33,21 +35,26 @@ pub fn read(event: &Value) -> Chunk<'_> {
     // A first chunk may have no choice (Azure), a last one neither (OpenAI).
     let Some(choice) = first_of(event, "choices") else { return chunk };
     chunk.is_choice = true;
-    chunk.finish = text(choice, "finish_reason");
-    chunk.is_odd_finish = says_something(choice, "finish_reason");
-    // Perplexity repeats the whole message beside each delta.
-    let delta = choice.get("delta").filter(|delta| delta.is_object());
-    let message = delta.or_else(|| choice.get("message").filter(|message| message.is_object()));
-    // As completions were before there were chats.
-    chunk.add(TextKind::Content, text(choice, "text").filter(|_| message.is_none()).unwrap_or_default());
-    if let Some(message) = message {
+    match reason(choice, "finish_reason") {
+        Some(Reason::Word(word)) => chunk.finish = Some(word),
+        Some(Reason::Odd) => chunk.is_odd_finish = true,
+        None => {}
+    }
+    let said = |field: &str| choice.get(field).filter(|value| !value.is_null());
+    chunk.is_delta = said("delta").is_some();
+    // Perplexity repeats the whole message beside each delta. `text` is that of completions, before there were chats.
+    let message = said("delta").or_else(|| said("message"));
+    if let Some(message) = message.filter(|message| message.is_object()) {
         chunk.add_reasoning(message);
-        chunk.add_content(message.get("content"));
-        chunk.add(TextKind::Refusal, text(message, "refusal").unwrap_or_default());
+        chunk.add_content(message.get("content").unwrap_or_default());
+        let refusal = message.get("refusal").filter(|refusal| !refusal.is_number() && !refusal.is_boolean());
+        chunk.add_words(TextKind::Refusal, refusal.unwrap_or_default());
         chunk.transcript = message.get("audio").and_then(|audio| text(audio, "transcript"));
         let calls = message.get("tool_calls").and_then(Value::as_array);
         chunk.is_call = calls.is_some_and(|calls| !calls.is_empty())
             || message.get("function_call").is_some_and(Value::is_object);
+    } else if let Some(content) = message.or_else(|| said("text")) {
+        chunk.add_content(content);
     }
     chunk
 }
@@ -75,36 +82,42 @@ impl Chunk<'_> {
         }
     }
 
-    /// Adds a text, a part, or a list of parts (Mistral's parts of thinking hold a list again).
-    fn add_content(&mut self, content: Option<&Value>) {
-        match content {
-            Some(Value::String(content)) => self.add(TextKind::Content, content),
-            Some(parts @ (Value::Array(_) | Value::Object(_))) => self.add_part(TextKind::Content, parts),
-            Some(Value::Null) | None => {}
-            Some(_) => self.is_unreadable = true,
+    fn add_words(&mut self, kind: TextKind, value: &Value) {
+        match words(value) {
+            Words::Said(text) => self.add(kind, &text),
+            Words::Unclear => self.is_unreadable = true,
         }
+    }
+
+    /// Adds a text, a part, or a list of parts (Mistral's parts of thinking hold a list again).
+    fn add_content(&mut self, content: &Value) {
+        // `false` is what some write for nothing; where nothing else is said, it may have been the answer.
+        self.is_unreadable |= *content == Value::Bool(false);
+        self.add_part(TextKind::Content, content);
     }
 
     fn add_part(&mut self, kind: TextKind, part: &Value) {
         match part {
-            Value::Null => {}
-            Value::String(words) => self.add(kind, words),
             Value::Array(parts) => parts.iter().for_each(|part| self.add_part(kind, part)),
-            part => {
-                let named = |field: &str| part.get(field).filter(|value| !value.is_null());
+            Value::Object(fields) => {
+                let named = |field: &str| fields.get(field).filter(|value| !value.is_null());
                 if let Some(thinking) = named("thinking") {
                     return self.add_part(TextKind::Reasoning, thinking);
                 }
-                if let Some(refusal) = text(part, "refusal") {
-                    return self.add(TextKind::Refusal, refusal);
+                if let Some(refusal) = named("refusal") {
+                    return self.add_words(TextKind::Refusal, refusal);
                 }
-                let is_thought = text(part, "type").is_some_and(|kind| kind.starts_with("reasoning"));
-                let kind = if is_thought { TextKind::Reasoning } else { kind };
-                match ["text", "transcript"].into_iter().find_map(named).map(Value::as_str) {
-                    Some(Some(words)) => self.add(kind, words),
-                    _ => self.is_unreadable = true,
+                let kind = match text(part, "type") {
+                    Some(named) if named.starts_with("reasoning") => TextKind::Reasoning,
+                    Some("refusal") => TextKind::Refusal,
+                    _ => kind,
+                };
+                match named("text").or_else(|| named("transcript")) {
+                    Some(inner) => self.add_words(kind, inner),
+                    None => self.add_words(kind, part),
                 }
             }
+            part => self.add_words(kind, part),
         }
     }
 }
@@ -172,7 +185,6 @@ mod tests {
             json!({"choices": null}),
             json!({"choices": []}),
             json!({"choices": [], "prompt_filter_results": []}),
-            json!({"choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "stop"}]}),
             json!({"choices": [null, 7, "x", [{}]]}),
             json!({"choices": {"delta": {"content": "x"}}}),
         ] {
@@ -189,12 +201,51 @@ mod tests {
             let (texts, finish) = of_choice(&choice);
             assert_eq!((texts.as_str(), finish), ("a", None), "{odd}");
         }
-        let event = json!({"choices": [{"index": 1, "delta": {"content": "b"}}, {"index": 0, "delta": {"content": "a"}}]});
-        assert_eq!(read(&event).texts, [(TextKind::Content, "a".to_owned())]);
-        for (odd, expected) in [(json!(1), true), (json!(true), true), (json!(0), false), (json!({}), false)]
-        {
+        for (odd, expected) in [(json!(1), true), (json!(true), true), (json!(0), false), (json!({}), true)] {
             let event = json!({"choices": [{"finish_reason": odd}]});
             assert_eq!((read(&event).finish, read(&event).is_odd_finish), (None, expected), "{odd}");
+        }
+        for odd in [json!(["length"]), json!({"type": "length"})] {
+            assert_eq!(read(&json!({"choices": [{"finish_reason": odd}]})).finish, Some("length"), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_another_type_is_shown_where_its_meaning_is_plain() {
+        let text = json!({"type": "text", "text": "ok"});
+        for (odd, expected) in [
+            (json!(42), "42"),
+            (json!(true), "true"),
+            (json!(false), ""),
+            (text.clone(), "ok"),
+            (json!([text, {"type": "text", "text": 7}, 5]), "ok75"),
+            (json!({"value": "ok"}), "ok"),
+        ] {
+            assert_eq!(of_delta(&json!({"content": odd})), expected, "{odd}");
+            assert_eq!(of_choice(&json!({"text": odd})).0, expected, "{odd}");
+            if !odd.is_object() {
+                assert_eq!(of_choice(&json!({"delta": odd})).0, expected, "{odd}");
+            }
+        }
+        for unclear in
+            [json!(false), json!({"type": "image_url"}), json!([{"type": "text", "text": {"x": 1}}])]
+        {
+            let event = json!({"choices": [{"delta": {"content": unclear}}]});
+            assert!(read(&event).is_unreadable, "{unclear}");
+        }
+        assert!(!read(&json!({"choices": [{"delta": {"content": {}}}]})).is_unreadable);
+    }
+
+    #[test]
+    fn a_refusal_is_read_in_every_form() {
+        for refusal in [
+            json!({"content": [{"type": "refusal", "refusal": "I cannot"}]}),
+            json!({"content": {"type": "refusal", "refusal": "I cannot"}}),
+            json!({"content": [{"type": "refusal", "text": "I cannot"}]}),
+            json!({"refusal": {"text": "I cannot"}}),
+            json!({"refusal": ["I ", {"type": "text", "text": "cannot"}]}),
+        ] {
+            assert_eq!(of_delta(&refusal), "<I cannot>", "{refusal}");
         }
     }
 
@@ -227,7 +278,7 @@ mod tests {
         let output = json!([{"type": "output_text", "text": "a", "annotations": []},
             {"type": "refusal", "refusal": "no"}, {"type": "reasoning_text", "text": "hm", "thinking": null},
             {"type": "output_audio", "transcript": "spoken"}, 7]);
-        assert_eq!(of_delta(&json!({"content": output})), "a<no>(hm)spoken");
+        assert_eq!(of_delta(&json!({"content": output})), "a<no>(hm)spoken7");
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! The objects that a transcription comes in, of whichever dialect: a whole answer, OpenAI's deltas, its segments with
 //! speakers, Mistral's named events, vLLM's chunks of a chat.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
+use super::rest::rest_behind;
 use crate::task::answer::TextKind;
-use crate::upstream::lenient::text;
-use crate::upstream::objects::ObjectReader;
+use crate::upstream::lenient::{Words, words};
+use crate::upstream::objects::{Form, ObjectReader};
 use crate::upstream::openai_wire::chunk::{self, Chunk};
-use crate::upstream::openai_wire::usage::usage_in;
-use crate::upstream::surrogates::{from_units, units};
+use crate::upstream::openai_wire::usage::Counts;
+use crate::upstream::reading::Ending;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
-use crate::wire::completion::{FinishReason, Usage};
+use crate::wire::completion::FinishReason;
 
 /// What the text that has come was made of: who tells it in two ways is listened to in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,9 @@ pub(super) struct Transcribed {
     told: Option<Told>,
     /// The text so far.
     said: String,
-    usage: Usage,
+    usage: Counts,
+    /// Did something come in place of a text of which nothing can be made?
+    saw_unreadable: bool,
     /// Was it said, in any way, that this is all? Silence is an answer, too.
     complete: bool,
     /// Is it a whole answer if nothing follows? Such a text says itself neither that it is the last one nor that it is not.
@@ -45,7 +50,8 @@ impl Transcribed {
             plain,
             told: None,
             said: String::new(),
-            usage: Usage::default(),
+            usage: Counts::default(),
+            saw_unreadable: false,
             complete: false,
             may_end: false,
             finish: None,
@@ -71,20 +77,31 @@ impl Transcribed {
         }
     }
 
+    /// Reads the first of these fields that says anything.
+    fn read<'a>(&mut self, object: &'a Value, fields: &[&str]) -> Cow<'a, str> {
+        for value in fields.iter().filter_map(|field| object.get(*field)) {
+            match words(value) {
+                Words::Said(text) if !text.is_empty() => return text,
+                said => self.saw_unreadable |= said == Words::Unclear || *value == Value::Bool(false),
+            }
+        }
+        Cow::Borrowed("")
+    }
+
     fn take_delta(&mut self, delta: &Value, batch: &mut Batch) {
         // With speakers wanted, a delta of a segment is told again with the speaker, by the segment.
         let told_again = self.speakers && delta.get("segment_id").is_some_and(|id| !id.is_null());
-        let text = text(delta, "delta").or_else(|| text(delta, "text")).unwrap_or_default();
+        let text = self.read(delta, &["delta", "text"]);
         if self.told != Some(Told::Segments) && !told_again && !text.is_empty() {
             self.told = Some(Told::Deltas);
-            self.say(text, batch);
+            self.say(&text, batch);
         }
     }
 
     fn take_segment(&mut self, segment: &Value, batch: &mut Batch) {
-        let text = segment.get("text").and_then(Value::as_str).unwrap_or_default();
+        let text = self.read(segment, &["text"]);
         if !self.speakers {
-            return self.take_piece(text, batch);
+            return self.take_piece(&text, batch);
         }
         if self.told == Some(Told::Deltas) || text.trim().is_empty() {
             return;
@@ -110,25 +127,20 @@ impl Transcribed {
     /// An object that tells all of it: an answer in one piece, or the last event of a stream.
     fn take_whole(&mut self, whole: &Value, batch: &mut Batch) {
         let segments = whole.get("segments").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let text = whole.get("text").and_then(Value::as_str);
+        let has_text = whole.get("text").is_some_and(|text| !text.is_null());
+        let text = self.read(whole, &["text"]);
         if self.told.is_none() {
             let by_speaker = self.speakers && segments.iter().any(|segment| speaker(segment).is_some());
-            match text {
-                Some(text) if !by_speaker => self.say(text, batch),
-                _ => segments.iter().for_each(|segment| self.take_segment(segment, batch)),
+            if has_text && !by_speaker {
+                self.say(&text, batch);
+            } else {
+                segments.iter().for_each(|segment| self.take_segment(segment, batch));
             }
-        } else if let Some(rest) = text.and_then(|text| self.unsaid(text)) {
+        } else if let Some(rest) = rest_behind(&self.said, &text) {
+            // Where the whole says something else, what was said stands: it cannot be taken back.
             self.say(&rest, batch);
         }
         self.complete = true;
-    }
-
-    /// Returns what the whole text says behind what was said. Where it says something else, what was said stands.
-    fn unsaid(&self, whole: &str) -> Option<String> {
-        // Compared by halves: the last delta may end between the two of a character.
-        let (said, whole) = (units(self.said.trim_start()), units(whole.trim_start()));
-        let rest = from_units(whole.strip_prefix(said.as_slice())?);
-        (!rest.trim().is_empty()).then_some(rest)
     }
 
     fn take_chunk(&mut self, event: &Value, batch: &mut Batch) {
@@ -163,9 +175,7 @@ fn speaker(segment: &Value) -> Option<String> {
 
 impl ObjectReader for Transcribed {
     fn take(&mut self, name: &str, object: &Value, batch: &mut Batch) -> Result<(), UpstreamError> {
-        if let Some(usage) = usage_in(object) {
-            self.usage = usage;
-        }
+        self.usage.overwrite(object);
         if object.get("choices").is_some() {
             self.take_chunk(object, batch);
             return Ok(());
@@ -183,7 +193,7 @@ impl ObjectReader for Transcribed {
                 self.take_whole(object, batch);
             }
             // An answer in one piece; or one of several, in streams of old servers that know no types.
-            "" | "message" if object.get("text").is_some_and(Value::is_string) => {
+            "" | "message" if object.get("text").is_some_and(|text| !text.is_null()) => {
                 self.take_segment(object, batch);
                 self.may_end = true;
             }
@@ -201,19 +211,27 @@ impl ObjectReader for Transcribed {
     }
 
     fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        if self.saw_unreadable && self.said.is_empty() {
+            return Err(UpstreamError::Invalid("a text in a form that is not known".to_owned()));
+        }
         let reason = match &self.finish {
             Some(word) => chunk::finish_reason(word)?,
             None => FinishReason::Stop,
         };
-        batch.push(UpstreamEvent::Finished { reason, usage: self.usage });
+        batch.push(UpstreamEvent::Finished { reason, usage: self.usage.in_our_terms() });
         Ok(())
     }
 
-    fn is_complete(&self) -> bool {
-        self.complete
+    fn ending(&self, form: Form) -> Ending {
+        let is_said = self.complete || (form == Form::Document && self.may_end);
+        if is_said { Ending::Said } else { Ending::Unsaid }
     }
 
-    fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+    fn may_be_empty(&self) -> bool {
+        self.plain
+    }
+
+    fn finish(&mut self, _: Form, batch: &mut Batch) -> Result<(), UpstreamError> {
         if self.is_whole() { self.done(batch) } else { Err(UpstreamError::Disconnected) }
     }
 }

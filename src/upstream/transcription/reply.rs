@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::events::Transcribed;
 use super::plain::PlainText;
 use crate::config::Secret;
-use crate::upstream::objects::{ObjectEvents, ObjectReader};
-use crate::upstream::reading::{BodyReader, EventBody};
+use crate::upstream::objects::{Form as ObjectForm, ObjectEvents, ObjectReader};
+use crate::upstream::reading::{BodyReader, Ending, EventBody};
 use crate::upstream::surrogates::guarded;
 use crate::upstream::{Batch, UpstreamError, lenient};
 
@@ -95,7 +95,7 @@ impl Transcript {
         match lenient::parse(&text) {
             // A text may be a number, or something in brackets; nobody says a whole object.
             Ok(json) if json.is_object() || (json.is_array() && !declared_as_text) => {
-                objects.take_json("", &json, batch)?;
+                objects.take_json("", json, batch)?;
                 if !objects.reader().is_whole() {
                     return Err(UpstreamError::Invalid("an answer without a text".to_owned()));
                 }
@@ -104,7 +104,10 @@ impl Transcript {
             Ok(Value::String(text)) if !declared_as_text => {
                 objects.reader().take_text(text.trim_end_matches(['\r', '\n']), batch);
             }
-            // A text of silence has a line's end at least.
+            // Silence, as servers write it that were asked for a plain text.
+            Err(_) if body.is_empty() && declared_as_text && self.expected.text => {
+                objects.reader().take_text("", batch);
+            }
             Err(_) if body.is_empty() => return Err(no_transcript(body)),
             parsed => {
                 let is_text = declared_as_text
@@ -116,7 +119,7 @@ impl Transcript {
                 objects.reader().take_text(&guarded(text.trim_end_matches(['\r', '\n'])), batch);
             }
         }
-        objects.reader().finish(batch)
+        objects.reader().finish(ObjectForm::Document, batch)
     }
 }
 
@@ -165,8 +168,25 @@ impl BodyReader for Transcript {
         }
     }
 
-    fn is_complete(&self) -> bool {
-        matches!(&self.form, Form::Events(events) if events.is_complete())
+    fn cut(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
+        match &mut self.form {
+            Form::Events(events) => events.cut(batch),
+            // What parses is whole.
+            Form::Whole(body) | Form::Unknown(body)
+                if lenient::parse(&String::from_utf8_lossy(without_mark(body)))
+                    .is_ok_and(|json| json.is_object()) =>
+            {
+                self.finish(batch)
+            }
+            _ => Err(UpstreamError::Disconnected),
+        }
+    }
+
+    fn ending(&self) -> Ending {
+        match &self.form {
+            Form::Events(events) => events.ending(),
+            _ => Ending::Unsaid,
+        }
     }
 
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {

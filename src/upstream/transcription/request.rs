@@ -111,7 +111,11 @@ mod tests {
                 text: Bytes::from_static(b"SUQz//8=").into(),
                 duration: None,
             },
-            terms: Terms { connect_timeout: Duration::from_secs(1), trace: None },
+            terms: Terms {
+                connect_timeout: Duration::from_secs(1),
+                idle_timeout: Duration::from_secs(1),
+                trace: None,
+            },
             slot: Hold::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! Bodies of Gemini's, and what they come to.
 
+use std::time::Duration;
+
 use awc::error::PayloadError;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -206,13 +208,13 @@ fn a_second_candidate_is_never_mixed_in() {
 fn values_of_the_wrong_type_cost_no_answer() {
     for odd in ["null", "1", "-2.5", "true", "\"x\"", "[1]", "{\"a\":[]}", "NaN", "-Infinity", "1e999"] {
         let body = event(&format!(
-            r#"{{"candidates":[{{"content":{{"role":{odd},"parts":[{odd},{{"text":"a","thoughtSignature":{odd}}}]}},
+            r#"{{"candidates":[{{"content":{{"role":{odd},"parts":[{{"a":{odd}}},{{"text":"a","thoughtSignature":{odd}}}]}},
             "finishReason":"STOP","finishMessage":{odd},"avgLogprobs":{odd},"safetyRatings":{odd},"logprobsResult":{odd}}}],
             "usageMetadata":{odd},"modelVersion":{odd},"responseId":{odd},"createTime":{odd},"promptFeedback":{odd}}}"#
         ).replace('\n', ""));
         assert_eq!(read(&body, 4096), ("a".into(), Ok((FinishReason::Stop, Usage::default()))), "{odd}");
         let after = text("a", STOP)
-            + &event(&format!(r#"{{"candidates":{odd},"usageMetadata":{{"promptTokenCount":{odd}}}}}"#));
+            + &event(&format!(r#"{{"candidates":[{odd}],"usageMetadata":{{"promptTokenCount":{odd}}}}}"#));
         assert_eq!(read(&after, 4096).0, "a", "{odd}");
         assert!(read(&after, 4096).1.is_ok(), "{odd}");
     }
@@ -260,10 +262,115 @@ fn an_end_mark_of_others_ends_what_is_finished() {
     assert_eq!(read(&(text("a", "") + &done), 9), ("a".into(), Err(UpstreamError::Disconnected)));
 }
 
+/// What comes of these pieces of a body, and of a connection that then breaks or falls silent.
+async fn ends_badly(pieces: &[&str], is_cut: bool) -> Outcome {
+    let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from((*piece).to_owned()))).collect();
+    let cut = stream::iter(is_cut.then_some(Err(PayloadError::Incomplete(None))));
+    let body = stream::iter(pieces).chain(cut).chain(stream::pending()).boxed_local();
+    let idle = Duration::from_secs(60);
+    let batches = events(body, reader(), idle).collect::<Vec<_>>();
+    match tokio::time::timeout(idle, batches).await {
+        Ok(batches) => outcome(batches),
+        Err(_) => ("".into(), Err(UpstreamError::Timeout(crate::upstream::Stage::Idle, idle))),
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_behind_a_finish_reason_is_a_cut() {
-    // Models have been seen to put STOP on every chunk: it is the end only at the end of the body.
-    let broken = [Ok(Bytes::from(text("a", STOP))), Err(PayloadError::Incomplete(None))];
-    let batches = events(stream::iter(broken).boxed_local(), reader()).collect().await;
-    assert_eq!(outcome(batches), ("a".into(), Err(UpstreamError::Disconnected)));
+async fn a_connection_that_breaks_behind_the_last_finish_reason_takes_nothing_away() {
+    let (a, b) = (text("a", ""), text("b", STOP));
+    let length = text("", r#","finishReason":"MAX_TOKENS""#);
+    let usage = event(r#"{"usageMetadata":{"promptTokenCount":0}}"#);
+    let ok = |text: &str, reason| (text.to_owned(), Ok((reason, Usage::default())));
+    for is_cut in [true, false] {
+        for (pieces, expected) in [
+            (vec![&a, &b], ok("ab", FinishReason::Stop)),
+            (vec![&b], ok("b", FinishReason::Stop)),
+            (vec![&a, &b, &usage], ok("ab", FinishReason::Stop)),
+            (vec![&length], ok("", FinishReason::Length)),
+            (vec![&a, &length], ok("a", FinishReason::Length)),
+        ] {
+            let pieces: Vec<_> = pieces.into_iter().map(String::as_str).collect();
+            assert_eq!(ends_badly(&pieces, is_cut).await, expected, "{is_cut} {pieces:?}");
+        }
+    }
+    // The end of the answer in the middle of a line that was not ended.
+    assert_eq!(ends_badly(&[&a, b.trim_end()], true).await, ok("ab", FinishReason::Stop));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_behind_any_other_stop_is_a_cut() {
+    // Models have been seen to put STOP on every piece, and proxies on an empty first one.
+    let texts = [text("a", STOP), text("b", STOP), text("", STOP), text("a", "")];
+    let [a, b, empty, open] = texts.each_ref().map(String::as_str);
+    let half = r#"data: {"candidates":[{"content":{"pa"#;
+    for (pieces, said) in
+        [(&[a, b][..], "ab"), (&[empty], ""), (&[empty, b], "b"), (&[a, half], "a"), (&[open], "a")]
+    {
+        let cut = Err(UpstreamError::Disconnected);
+        assert_eq!(ends_badly(pieces, true).await, (said.to_owned(), cut), "{pieces:?}");
+        let silent = ends_badly(pieces, false).await.1;
+        assert!(silent.is_err(), "{pieces:?}: {silent:?}");
+    }
+}
+
+#[test]
+fn a_whole_answer_needs_no_finish_reason() {
+    let whole = r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}"#;
+    let ok = Ok((FinishReason::Stop, Usage::default()));
+    for body in [whole.to_owned(), format!("[{whole}]\n"), whole.replace(":[", ":\n[")] {
+        assert_eq!(read(&body, 5), ("a".into(), ok.clone()), "{body}");
+    }
+    // A stream does, in whichever form.
+    for body in [event(whole), format!("{whole}\n{whole}\n")] {
+        assert_eq!(read(&body, 5).1, Err(UpstreamError::Disconnected), "{body}");
+    }
+    let silent = r#"{"candidates":[{"content":{"parts":[]}}]}"#;
+    assert!(read(silent, 5).1.is_err());
+}
+
+#[test]
+fn a_finish_reason_of_any_type_is_one() {
+    for (reason, expected) in [
+        ("{}", FinishReason::Stop),
+        ("[]", FinishReason::Stop),
+        (r#"["STOP"]"#, FinishReason::Stop),
+        (r#"["MAX_TOKENS"]"#, FinishReason::Length),
+        (r#"{"reason":"SAFETY"}"#, FinishReason::ContentFilter),
+        ("true", FinishReason::Stop),
+    ] {
+        let body = text("a", &format!(r#","finishReason":{reason}"#));
+        assert_eq!(read(&body, 9), ("a".into(), Ok((expected, Usage::default()))), "{reason}");
+    }
+}
+
+#[test]
+fn a_text_of_another_type_is_shown_where_its_meaning_is_plain() {
+    let of = |content: &str| {
+        let odd = event(&format!(r#"{{"candidates":[{{"content":{content}}}]}}"#));
+        let end = event(r#"{"candidates":[{"finishReason":"STOP"}]}"#);
+        (read(&(odd.clone() + &end), 9), read(&(text("a", "") + &odd + &text("b", STOP)), 9))
+    };
+    let ok = |text: &str| (text.to_owned(), Ok((FinishReason::Stop, Usage::default())));
+    for (content, said) in [
+        (r#"{"parts":[{"text":42}]}"#, "42"),
+        (r#"{"parts":{"text":"ok"}}"#, "ok"),
+        (r#"{"parts":["ok"]}"#, "ok"),
+        (r#""ok""#, "ok"),
+        (r#"[{"parts":[{"text":"o"}]},{"text":{"value":"k"}}]"#, "ok"),
+    ] {
+        assert_eq!(of(content), (ok(said), ok(&format!("a{said}b"))), "{content}");
+    }
+    let (alone, between) = of(r#"{"parts":[{"text":{"x":1}}]}"#);
+    assert_eq!(alone.1, Err(UpstreamError::Invalid("a text in a form that is not known".into())));
+    assert_eq!(between, ok("ab"));
+}
+
+#[test]
+fn a_single_candidate_is_the_answer_whatever_its_index() {
+    let body = event(r#"{"candidates":[{"index":1,"content":{"parts":[{"text":"a"}]}}]}"#)
+        + &event(
+            r#"{"candidates":[{"index":0,"content":{"parts":[{"text":"b"}]},"finishReason":"SAFETY"}]}"#,
+        )
+        + &event(r#"{"candidates":[{"index":1,"finishReason":"STOP"}]}"#);
+    assert_eq!(read(&body, 9), ("a".into(), Ok((FinishReason::Stop, Usage::default()))));
 }

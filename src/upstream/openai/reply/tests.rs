@@ -1,5 +1,7 @@
 //! Bodies of chat completions, as each server writes them, and what they come to however they are cut.
 
+use std::time::Duration;
+
 use awc::error::PayloadError;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -12,6 +14,7 @@ use crate::upstream::Fault;
 use crate::upstream::objects::ObjectEvents;
 use crate::upstream::reading::{EventBody, events};
 use crate::upstream::testing::{Outcome, outcome, read_body, read_cut_body};
+use crate::wire::completion::Usage;
 
 fn reader() -> EventBody<ObjectEvents<Reply>> {
     EventBody::new(ObjectEvents::new(Reply::default(), Secret::new("hush".into())))
@@ -336,7 +339,7 @@ fn a_finish_reason_that_is_no_word_ends_a_whole_answer() {
 fn old_completions_have_a_text_and_what_nobody_can_read_is_no_empty_answer() {
     let legacy = event(&json!({"choices": [{"text": "legacy", "finish_reason": "stop"}]})) + DONE;
     assert_eq!(read(&legacy), ok("legacy", FinishReason::Stop));
-    let unreadable = say("").replace(r#""content":"""#, r#""content":5"#) + &stop("stop") + DONE;
+    let unreadable = say("").replace(r#""content":"""#, r#""content":{"x":5}"#) + &stop("stop") + DONE;
     let unknown = UpstreamError::Invalid("content in a form that is not known".into());
     assert_eq!(read(&unreadable), (String::new(), Err(unknown)));
     for other in [json!({"foo": "bar"}), json!({"choices": []})] {
@@ -349,7 +352,7 @@ fn old_completions_have_a_text_and_what_nobody_can_read_is_no_empty_answer() {
 async fn a_connection_that_stays_open_behind_the_end_is_not_waited_for() {
     let body = Bytes::from(say("a") + &stop("stop"));
     let open = stream::iter([Ok(body)]).chain(stream::pending()).boxed_local();
-    let batches: Vec<_> = events(open, reader()).collect().await;
+    let batches: Vec<_> = events(open, reader(), Duration::from_secs(60)).collect().await;
     assert!(
         matches!(batches.last(), Some(Ok(batch)) if matches!(batch.last(), Some(UpstreamEvent::Finished { .. })))
     );
@@ -418,7 +421,7 @@ fn a_call_of_a_tool_is_no_empty_answer() {
 fn content_in_no_known_form_is_no_empty_answer() {
     let of = |content: Value| event(&choice(json!({ "content": content }), Some("stop"))) + DONE;
     let unknown = UpstreamError::Invalid("content in a form that is not known".into());
-    for content in [json!({"body": "x"}), json!([{"type": "audio", "id": 1}]), json!([7]), json!(true)] {
+    for content in [json!({"body": "x"}), json!([{"type": "audio", "id": 1}]), json!(false)] {
         assert_eq!(read(&of(content.clone())), (String::new(), Err(unknown.clone())), "{content}");
     }
     for content in [json!([]), json!([{"type": "text", "text": ""}]), json!([null]), json!("")] {
@@ -431,10 +434,93 @@ async fn a_connection_that_breaks_behind_the_end_takes_nothing_away() {
     for (text, expected) in [
         (say("a") + &stop("stop"), ok("a", FinishReason::Stop)),
         (say("a") + &stop("stop") + "data: {\"error\": {\"mess", cut_off("a")),
+        (say("a") + &stop("stop") + "data: {\"choices\":[],\"usa", ok("a", FinishReason::Stop)),
+        (
+            json!({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}).to_string(),
+            ok("a", FinishReason::Stop),
+        ),
+        (json!({"choices": [{"message": {"content": "a"}}]}).to_string(), ok("a", FinishReason::Stop)),
+        (json!({"choices": [{"delta": {"content": "a"}}]}).to_string(), cut_off("a")),
         (say("a"), cut_off("a")),
     ] {
         let broken = [Ok(Bytes::from(text.clone())), Err(PayloadError::Incomplete(None))];
-        let batches = events(stream::iter(broken).boxed_local(), reader()).collect().await;
+        let batches =
+            events(stream::iter(broken).boxed_local(), reader(), Duration::from_secs(60)).collect().await;
         assert_eq!(outcome(batches), expected, "{text}");
     }
+}
+
+#[test]
+fn a_whole_answer_needs_no_finish_reason() {
+    for finish in [json!({}), json!({"finish_reason": null}), json!({"finish_reason": ""})] {
+        let mut choice = json!({"index": 0, "message": {"role": "assistant", "content": "a"}});
+        choice.as_object_mut().unwrap().extend(finish.as_object().unwrap().clone());
+        let whole = json!({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 2}});
+        let expected = ("a".to_owned(), Ok((FinishReason::Stop, usage(1, 2))));
+        assert_eq!(read(&whole.to_string()), expected, "{whole}");
+        assert_eq!(read(&format!("\n{whole:#}\n")), expected, "{whole}");
+        // In an event it is a piece of a stream, and streams say when they are finished.
+        assert_eq!(read(&event(&whole)), cut_off("a"), "{whole}");
+    }
+    let silent = json!({"choices": [{"message": {"content": ""}}]}).to_string();
+    assert_eq!(read(&silent), invalid("", "an empty response"));
+}
+
+#[test]
+fn a_finish_reason_of_any_type_is_one() {
+    for (reason, expected) in [
+        (json!({"type": "length"}), FinishReason::Length),
+        (json!(["stop"]), FinishReason::Stop),
+        (json!({}), FinishReason::Stop),
+    ] {
+        let mut last = choice(json!({"content": "a"}), None);
+        last["choices"][0]["finish_reason"] = reason.clone();
+        assert_eq!(read(&event(&last)), ok("a", expected), "{reason}");
+    }
+}
+
+#[test]
+fn a_text_of_another_type_is_shown_in_its_place() {
+    for (odd, said) in [(json!(42), "42"), (json!({"type": "text", "text": "X"}), "X"), (json!(true), "true")]
+    {
+        let odd = event(&choice(json!({ "content": odd }), None));
+        assert_eq!(read(&(odd.clone() + &stop("stop") + DONE)), ok(said, FinishReason::Stop));
+        let body = say("a") + &odd + &say("b") + &stop("stop") + DONE;
+        assert_eq!(read(&body), ok(&format!("a{said}b"), FinishReason::Stop));
+    }
+    let words = event(&json!({"choices": [{"delta": "ok", "finish_reason": null}]}));
+    assert_eq!(read(&(words + DONE)), ok("ok", FinishReason::Stop));
+}
+
+#[test]
+fn a_single_choice_is_the_answer_whatever_its_index() {
+    let of =
+        |index: u64, text: &str| event(&json!({"choices": [{"index": index, "delta": {"content": text}}]}));
+    assert_eq!(read(&(of(1, "a") + &of(0, "x") + &of(1, "b") + DONE)), ok("ab", FinishReason::Stop));
+    let whole = json!({"choices": [{"index": 1, "message": {"content": "a"}, "finish_reason": "stop"}]});
+    assert_eq!(read(&whole.to_string()), ok("a", FinishReason::Stop));
+    // An error of another choice is none of the answer's.
+    let failed =
+        event(&json!({"choices": [{"index": 1, "finish_reason": "error", "error": {"message": "x"}}]}));
+    assert_eq!(read(&(of(0, "a") + &failed + DONE)), ok("a", FinishReason::Stop));
+}
+
+#[test]
+fn counts_that_are_none_leave_the_good_ones() {
+    let mut good = choice(json!({"content": "a"}), None);
+    good["usage"] = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15});
+    for odd in ["{}", "null", "{\"prompt_tokens\":NaN,\"completion_tokens\":-1}"] {
+        let last = format!("data: {{\"choices\":[],\"usage\":{odd}}}\n\n");
+        let body = event(&good) + &stop("stop") + &last + DONE;
+        assert_eq!(read(&body), ("a".into(), Ok((FinishReason::Stop, usage(10, 5)))), "{odd}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_said_is_told_before_a_short_idle_limit_passes() {
+    let idle = Duration::from_millis(900);
+    let open =
+        stream::iter([Ok(Bytes::from(say("a") + &stop("stop")))]).chain(stream::pending()).boxed_local();
+    let batches = tokio::time::timeout(idle, events(open, reader(), idle).collect()).await.unwrap();
+    assert_eq!(outcome(batches), ok("a", FinishReason::Stop));
 }

@@ -303,6 +303,8 @@ fn the_rest_of_a_whole_text_follows_its_deltas() {
         (&["Hi you."], "", "Hi you."),
         (&["Hi you."], "Something else that is longer.", "Hi you."),
         (&["Hi you."], "Hi you. \n", "Hi you."),
+        (&["hi ", "you"], "Hi, you. And me.", "hi you. And me."),
+        (&["caf\u{e9}"], "Cafe\u{301} and more", "caf\u{e9} and more"),
     ] {
         let body = deltas.iter().map(|text| delta(text)).collect::<String>() + &done(whole) + DONE;
         assert_eq!(read(SSE, &body), counted(expected, 37, 12, 37), "{whole}");
@@ -392,4 +394,42 @@ fn events_that_are_no_objects_cost_no_answer() {
     let damaged = delta("a") + "data: {\"type\": <<<\n\n" + &done;
     let why = UpstreamError::Invalid("an event whose JSON is damaged".into());
     assert_eq!(read(SSE, &damaged), failed("a", why));
+}
+
+#[test]
+fn a_text_of_another_type_is_shown_or_told_as_unreadable() {
+    assert_eq!(read(JSON, r#"{"text":42}"#), ok("42"));
+    assert_eq!(read(JSON, r#"{"text":{"value":"Hi"}}"#), ok("Hi"));
+    let unknown = invalid("a text in a form that is not known");
+    assert_eq!(read(JSON, r#"{"text":{"x":1}}"#), unknown);
+    assert_eq!(read(JSON, r#"{"text":false}"#), unknown);
+    let number = event(&json!({"type": "transcript.text.delta", "delta": 5}));
+    assert_eq!(read(SSE, &(number + DONE)), ok("5"));
+    let done = event(&json!({"type": "transcript.text.done", "text": {"x": 1}}));
+    assert_eq!(read(SSE, &done), unknown);
+}
+
+#[test]
+fn silence_is_an_empty_answer_where_a_plain_text_was_asked_for() {
+    assert_eq!(read_as(TEXT, true, false, ""), ok(""));
+    assert_eq!(read_as(SSE, true, false, DONE), ok(""));
+    for (content_type, body) in [(JSON, ""), (SSE, ""), ("", "")] {
+        assert_eq!(read_as(content_type, true, false, body), invalid("an empty response"), "{content_type}");
+    }
+}
+
+#[test]
+fn a_whole_transcript_is_one_although_its_connection_breaks() {
+    let cut = |content_type: &str, body: &str| {
+        let mut batch = Batch::new();
+        let mut reader = reader(content_type, false, false);
+        reader.take(body.as_bytes(), &mut batch).unwrap();
+        reader.cut(&mut batch)
+    };
+    for content_type in [JSON, SSE, ""] {
+        assert_eq!(cut(content_type, r#"{"text":"Hello, all of you."}"#), Ok(()), "{content_type}");
+    }
+    for (content_type, body) in [(JSON, "{\"text\":\"Hello, all"), (TEXT, "Hello, all of you."), (JSON, "")] {
+        assert_eq!(cut(content_type, body), Err(UpstreamError::Disconnected), "{content_type} {body}");
+    }
 }

@@ -27,9 +27,9 @@ fn completion(message: &Value, more: &Value) -> Value {
     json!({"choices": [choice]})
 }
 
-/// The text that comes of an answer that is asked for once.
+/// The text that comes of an answer. Channels of tests repeat no call.
 fn text_of(script: Script) -> Value {
-    let choice = choice_with(script, "max_retries = 0");
+    let choice = choice_of(script);
     assert_eq!(choice["finish_reason"], "stop", "{choice}");
     choice["message"]["content"].clone()
 }
@@ -101,7 +101,7 @@ fn silence_behind_the_end_is_no_timeout() {
         FakeUpstream::transcription().say("Hi").event(&done),
     ] {
         let upstream = script.hold().ends().start();
-        let hearken = Hearken::before(&upstream).channel("idle_timeout_ms = 1500\nmax_retries = 0").start();
+        let hearken = Hearken::before(&upstream).channel("idle_timeout_ms = 1500").start();
         let task = hearken.wait(&hearken.submit(json!({})));
         assert_eq!(task["results"][0]["choices"][0]["message"]["content"], "Hi", "{task}");
     }

@@ -183,7 +183,7 @@ impl Found {
         }
         let own = || WORDS.iter().filter_map(|field| error.get(*field)).find_map(words_of);
         let beside = || WORDS.iter().filter_map(|field| around.get(*field)).find_map(words_of);
-        let listed = || Some(error).filter(|error| !error.is_object()).and_then(words_of);
+        let listed = || Some(error).filter(|error| error.is_array()).and_then(words_of);
         let message = own().or_else(listed).or_else(beside);
         let status = [error, around]
             .into_iter()

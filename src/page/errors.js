@@ -106,8 +106,9 @@ export function partOf({ code, param }) {
 function inWords(message) {
   const words = message
     .replace(/; (GET \/v1\/|try again after Retry-After).*$/s, "")
-    .replace("send the audio inline", "choose the file itself")
-    .replace(/as a data: URI/, "as a file")
+    .replace(/send the audio inline|send (?:it|the file) as a data: URI/, "choose the file itself")
+    .replace("check what is encoded, and send a whole recording", "choose a whole recording")
+    .replace(/ \(the operator of this service can allow the \w+\)/, "")
     .replace(/ (of|behind) audio_url/, "")
     // The title says it already.
     .replace(/^audio_url cannot be used: (?=.)/s, "")
@@ -122,6 +123,12 @@ function inWords(message) {
 const sentencesOf = (text) => text.split(/(?<=[.!?])\s+/);
 const bareOf = (sentence) => sentence.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim();
 
+/** What to do: the API's words win where they say it, behind a semicolon. A service's own words may hold one by chance. */
+function adviceFor(error, words) {
+  if (isTooLarge(error)) return SHORTER;
+  return error.code !== "upstream_rejected" && words.includes("; ") ? "" : ADVICE[error.code] ?? "";
+}
+
 /** These lines, without what the title or an earlier sentence says already. */
 function unrepeated(title, lines) {
   const said = new Set([bareOf(title), ""]);
@@ -135,7 +142,8 @@ function unrepeated(title, lines) {
  */
 export function notice(error, actions = {}) {
   const title = TITLES[error.code] ?? "That did not work";
-  const text = unrepeated(title, [NOT_FOR_VISITORS.includes(error.code) ? "" : inWords(error.message), isTooLarge(error) ? SHORTER : ADVICE[error.code] ?? ""]);
+  const words = NOT_FOR_VISITORS.includes(error.code) ? "" : inWords(error.message);
+  const text = unrepeated(title, [words, adviceFor(error, words)]);
   const buttons = [];
   if (error.code === "invalid_api_key" && actions.signIn) buttons.push(button("Sign in again", actions.signIn));
   if (actions.models && ["model_not_allowed", "no_available_model", "model_not_support_capability",

@@ -1,4 +1,4 @@
-// Marks within a line of Markdown: emphasis, code, links, escapes. They become elements and texts; nothing is read as HTML.
+// Marks within a line of Markdown: emphasis, code, links, escapes, entities. They become elements and texts; nothing is read as HTML.
 
 import { h } from "./dom.js";
 
@@ -7,9 +7,14 @@ const PROTOCOLS = ["http:", "https:", "mailto:"];
 /** A link's text is no longer than this, in characters: an open bracket is not looked for a partner without end. */
 const MOST_LABEL = 1000;
 
-const SPECIAL = /[\\`[<*_~]|!\[|https?:\/\//g;
+const SPECIAL = /[\\`[<*_~&]|!\[|https?:\/\//g;
 const ESCAPE = /\\([!-/:-@[-`{-~])/y;
 const CODE = /(`+)(?!`)(.*?[^`])\1(?!`)/y;
+const ENTITY = /&(?:#(\d{1,7})|#[xX]([\da-fA-F]{1,6})|([a-zA-Z]{2,8}));/y;
+/** The names of characters that models write as HTML would have them. */
+const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0", hellip: "\u2026", ndash: "\u2013", mdash: "\u2014",
+  lsquo: "\u2018", rsquo: "\u2019", ldquo: "\u201c", rdquo: "\u201d", laquo: "\u00ab", raquo: "\u00bb", bull: "\u2022", middot: "\u00b7",
+  deg: "\u00b0", times: "\u00d7", copy: "\u00a9", reg: "\u00ae", trade: "\u2122", euro: "\u20ac", rarr: "\u2192", larr: "\u2190" };
 const BREAK = /<br *\/?>/iy;
 const BRACKETED = /<((?:https?|mailto):[^\s<>]*)>/y;
 const BARE = /https?:\/\/[^\s<>"`、。，）」』】]+/y;
@@ -41,6 +46,14 @@ class Run {
   toString() {
     return this.mark.repeat(this.count);
   }
+}
+
+/** The character that an entity stands for; nothing where there is none, or half of one. */
+function character([, decimal, hexadecimal, name]) {
+  if (name) return Object.hasOwn(ENTITIES, name) ? ENTITIES[name] : undefined;
+  const code = decimal ? Number(decimal) : Number.parseInt(hexadecimal, 16);
+  const isOne = code > 0 && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
+  return isOne ? String.fromCodePoint(code) : undefined;
 }
 
 const match = (pattern, text, at) => {
@@ -109,6 +122,7 @@ function special(text, at, isInLink) {
     return all && { part: make(all), end: at + all[0].length };
   };
   if (sign === "\\") return found(ESCAPE, (all) => all[1]);
+  if (sign === "&") return found(ENTITY, (all) => character(all) ?? all[0]);
   if (sign === "`") return found(CODE, (all) => h("code", { dir: "ltr" }, all[2].replace(/^ (.*\S.*) $/, "$1")));
   if (sign === "<") {
     const address = !isInLink && match(BRACKETED, text, at);

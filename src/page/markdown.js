@@ -12,6 +12,7 @@ const MOST_DEPTH = 8;
 
 const FENCE = /^([ \t]*)(`{3,}|~{3,})([^`]*)$/;
 const HEADING = /^ {0,3}(#{1,6})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$/;
+const UNDERLINE = /^ {0,3}(={2,}|-{3,})[ \t]*$/;
 const RULE = /^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
 const ITEM = /^([ \t]*)([-*+]|(\d{1,9})[.)])([ \t]+)(.*)$/;
 const TASK = /^\[([ xX])\][ \t]+(.*)$/;
@@ -75,7 +76,7 @@ export class Blocks {
   }
 
   #place(line) {
-    const { fence, list, quote, table } = this.#open;
+    const { fence, list, quote, table, text } = this.#open;
     if (fence) return fence.ends.test(line) ? this.#add(h("div", { class: "fence" }), {}) : this.#code(line, fence);
     if (!line.trim()) return this.#blank();
     if (list && indentOf(line) >= list.indent + INDENT) {
@@ -84,7 +85,9 @@ export class Blocks {
     const opened = FENCE.exec(line);
     if (opened) return this.#fence(opened);
     const heading = HEADING.exec(line);
-    if (heading) return this.#heading(heading);
+    if (heading) return this.#heading(heading[1].length, heading[2]);
+    const underline = text?.isAlone && !text.line.includes("|") && UNDERLINE.exec(line);
+    if (underline) return this.#underlined(underline[1][0] === "=" ? 1 : 2, text);
     if (RULE.test(line)) return this.#add(h("hr"), {});
     const item = this.#depth < MOST_DEPTH && ITEM.exec(line);
     if (item) return this.#item(item);
@@ -127,7 +130,7 @@ export class Blocks {
     return this.#add(h("div", { class: "code-line", dir: "ltr" }, outdented(line, Math.min(fence.indent, indentOf(line)))), { fence });
   }
 
-  #heading([, { length: marks }, text]) {
+  #heading(marks, text) {
     const top = this.#topMarks ?? marks;
     const level = Math.min(6, Math.max(2, marks - top + 2));
     const heading = this.#add(h("div", { class: `head head-${marks + 1}`, role: "heading", "aria-level": level }, inline(text)), {});
@@ -136,6 +139,17 @@ export class Blocks {
     return { ...heading, undo: () => {
       this.#topMarks = undefined;
       heading.undo();
+    } };
+  }
+
+  /** The line that makes a heading of the one before it, if that is a paragraph by itself. */
+  #underlined(marks, { element, line }) {
+    element.remove();
+    const heading = this.#heading(marks, line.trim());
+    if (element.classList.contains("apart")) heading.element.classList.add("apart");
+    return { ...heading, undo: () => {
+      heading.undo();
+      this.#element.append(element);
     } };
   }
 
@@ -190,7 +204,7 @@ export class Blocks {
     const { fence } = this.#open;
     if (fence) return this.#code(line, fence);
     const element = h("div", { class: kind }, inline(line));
-    return this.#add(element, { text: { element, line } });
+    return this.#add(element, { text: { element, line, isAlone: !this.#open.text } });
   }
 }
 

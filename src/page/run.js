@@ -30,6 +30,8 @@ export class Run {
   next = 0;
   usage;
   finishReason;
+  /** Is the text what the model said instead of an answer? */
+  isRefusal = false;
   /** The task's error, or why it could not be read. */
   error;
   /** While the connection is lost: `{from, until}`, the chunk that comes next and when the next try is made. */
@@ -164,7 +166,7 @@ export class Run {
       const chunk = JSON.parse(data);
       const { delta, finish_reason: finishReason } = chunk.choices[0];
       if (delta.reasoning_content && !this.#isWhole) this.reasoning += delta.reasoning_content;
-      // A refusal is what the model says instead of an answer.
+      if (delta.refusal) this.isRefusal = true;
       if (!this.#isWhole) this.text += (delta.content ?? "") + (delta.refusal ?? "");
       if (finishReason) this.finishReason = finishReason;
       if (chunk.usage) this.usage = chunk.usage;
@@ -213,6 +215,7 @@ export class Run {
     const choice = task.results?.[0].choices[0];
     if (choice) {
       this.#isWhole = true;
+      this.isRefusal = Boolean(choice.message.refusal);
       this.text = (choice.message.content ?? "") + (choice.message.refusal ?? "");
       this.reasoning = choice.message.reasoning_content ?? "";
       this.finishReason = choice.finish_reason;

@@ -250,9 +250,10 @@ export class TaskView {
   }
 
   #remark() {
-    const { state, text, finishReason } = this.#run;
-    if (state !== "done") return "";
-    return [!text && "The model said nothing.", CUT_SHORT[finishReason]].filter(Boolean).join(" ");
+    const { state, text, finishReason, isRefusal } = this.#run;
+    const refused = isRefusal && "The model refused to answer. Below is what it said instead: change the prompt or the audio, or choose another model.";
+    if (state !== "done") return refused || "";
+    return [refused, !text && "The model said nothing.", CUT_SHORT[finishReason]].filter(Boolean).join(" ");
   }
 
   #notice(problem) {

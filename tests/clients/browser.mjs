@@ -47,7 +47,7 @@ export function fileOf(t, name, bytes) {
   return join(directory, name);
 }
 
-/** A way to the program that can be cut and mended, and that can carry nothing, or nothing back. */
+/** A way to the program that can be cut and restored, and that can carry nothing, or nothing back. */
 export class Line {
   #sockets = new Set();
   #isCut = false;
@@ -103,7 +103,7 @@ export class Line {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  mend() {
+  restore() {
     this.#isCut = this.#isMute = false;
   }
 }

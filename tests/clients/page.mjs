@@ -136,7 +136,7 @@ test("a cut connection is told, resumed by offset, and nothing is lost or shown 
   await page.locator(".connection").getByText("Connection lost, resuming from chunk 3").waitFor();
   await shoot(page, "cut");
   await openGate(gates[0]);
-  line.mend();
+  line.restore();
   await page.getByText("Resumed from chunk 3.").waitFor();
   await answer(page).getByText("One. Two. Three.").waitFor();
   assert.ok(asked.length > 0 && asked.every((last) => last === "2"), `${asked}`);
@@ -285,6 +285,20 @@ test("an answer that was cut short is not just done", async (t) => {
     await shoot(page, `ends-${index}`);
     await page.getByRole("link", { name: "New task" }).click();
   }
+});
+
+test("a model's refusal does not look like an answer", async (t) => {
+  const page = await tab(t);
+  await page.route(/generations\/[^/]+(\?.*)?$/, async (route) => {
+    const response = await route.fetch();
+    const task = await response.json();
+    for (const { message } of task.results?.[0]?.choices ?? []) Object.assign(message, { content: null, refusal: "I will not." });
+    await route.fulfill({ response, json: task });
+  });
+  await ask(page, { case: "page-refusal", steps: [{ say: "I will not." }] });
+  await state(page, "done");
+  await page.locator("#panel-Answer .notice").getByText("The model refused to answer.").waitFor();
+  await answer(page).getByText("I will not.").waitFor();
 });
 
 test("a task without a stream is waited for", async (t) => {

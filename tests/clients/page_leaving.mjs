@@ -51,7 +51,7 @@ test("a stop just before it is told that all was sent leaves no task behind", as
   line.mute();
   await ask(page, never("page-stop-first"));
   await submitted("page-stop-first");
-  line.mend();
+  line.restore();
   await page.evaluate(() => {
     document.getElementById("abort").click();
     window.tell();
@@ -71,7 +71,7 @@ test("a stop after a lost reply finds the task and cancels it", async (t) => {
   await page.clock.pauseAt(Date.now() + 10_000);
   line.cut();
   await upload(page, "sending again");
-  line.mend();
+  line.restore();
   await stopUpload(page);
   await stopped(page);
   const task = await newest();
@@ -88,7 +88,7 @@ test("a stop that nobody answers says so in time, and the same again is the same
   await stopUpload(page);
   await page.clock.fastForward(10_000);
   await page.locator(".notice").getByText("It is not known whether a task runs").waitFor();
-  line.mend();
+  line.restore();
   await page.getByRole("button", { name: "Listen" }).click();
   await state(page, "streaming");
   await page.getByRole("button", { name: "Stop" }).click();
@@ -103,7 +103,7 @@ test("a stop does not wait for a reply that is held back", async (t) => {
   await ask(page, never("page-stop-held"));
   await submitted("page-stop-held");
   await upload(page, "waiting for the server");
-  line.mend();
+  line.restore();
   await stopUpload(page);
   await page.clock.fastForward(2000);
   await stopped(page);
@@ -122,7 +122,7 @@ test("a stop while the connection is gone is done when it is back", async (t) =>
   await page.locator(".pill").getByText("stopping").waitFor();
   await shoot(page, "stopping");
   assert.equal(await page.locator("#panel-Answer .notice.bad").count(), 0);
-  line.mend();
+  line.restore();
   await state(page, "stopped");
   assert.equal(await page.locator(".connection").isVisible(), false);
 });
@@ -150,7 +150,7 @@ test("nothing was lost is not said of an answer that breaks off", async (t) => {
   await answer(page).getByText("Before.").waitFor();
   line.cut();
   await page.locator(".connection").getByText("Connection lost").waitFor();
-  line.mend();
+  line.restore();
   await page.locator(".connection").getByText("Resumed from chunk 2.", { exact: true }).waitFor();
   await openGate(gate);
   await state(page, "failed");
@@ -167,7 +167,7 @@ test("a server that falls silent after the upload is asked again", async (t) => 
   await upload(page, "waiting for the server");
   await page.clock.fastForward(90_000);
   await upload(page, "sending again");
-  line.mend();
+  line.restore();
   await state(page, "done");
   assert.equal(await upstreamCalls("page-silent"), 1);
 });

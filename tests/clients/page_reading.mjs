@@ -40,6 +40,13 @@ It is **calm**, _clear_ and ~~long~~ ***short***: 2 * 3 * 4, snake_case_name, **
 See [the notes](https://example.com/a_(b)?x=1 "Notes"), <https://example.com/c> or https://example.com/d.
 Not [this](javascript:alert(1)), not [that](/v1/tasks), not <script>alert(1)</script>; ![a picture](https://example.com/p.png)
 
+Part two
+--------
+A &amp; B &lt;i&gt; &#8364;&#x20ac; &nothing; \`&amp;\`
+
+Two lines
+are no heading
+---
 - one with \`a *b*\`
   - two
     three
@@ -73,6 +80,9 @@ test("an answer's marks are shown, and nothing in it runs", async (t) => {
     ["the notes", "https://example.com/a_(b)?x=1", ...elsewhere], ["https://example.com/c", "https://example.com/c", ...elsewhere],
     ["https://example.com/d", "https://example.com/d", ...elsewhere], ["a picture", "https://example.com/p.png", ...elsewhere]]);
   await answer(page).getByText("Not [this](javascript:alert(1)), not [that](/v1/tasks), not <script>").waitFor();
+  assert.deepEqual(await texts("[role=heading]"), ["Call 17", "Part two"]);
+  assert.equal(await answer(page).locator("hr").count(), 1);
+  await answer(page).getByText("A & B <i> €€ &nothing; &amp;", { exact: true }).waitFor();
   assert.deepEqual(await texts("em"), ["17", "clear", "short"]);
   assert.deepEqual(await texts("strong"), ["calm", "short", "「重要」", "yes"]);
   assert.deepEqual(await texts("del"), ["long"]);
@@ -82,7 +92,7 @@ test("an answer's marks are shown, and nothing in it runs", async (t) => {
   assert.deepEqual(await texts("blockquote > .text, blockquote li"), ["A quote", "in it"]);
   assert.deepEqual(await texts("th"), ["Speaker", "Said"]);
   assert.deepEqual(await texts("td"), ["A | B", "yes", "C", ""]);
-  assert.deepEqual(await texts("code, .code-line"), ["a *b*", "| no | table |"]);
+  assert.deepEqual(await texts("code, .code-line"), ["&amp;", "a *b*", "| no | table |"]);
   assert.equal(await answer(page).locator("img, script, iframe").count(), 0);
   // The same, whether it came in pieces or at once.
   const streamed = await answer(page).innerHTML();
@@ -193,6 +203,7 @@ test("an error goes with what caused it, and stays with what did not", async (t)
   await page.setInputFiles("#file", file("notes.wav", "no sound at all"));
   await listen.click();
   await noticed(page, "This audio cannot be used");
+  assert.doesNotMatch(await notice.innerText(), /Convert|encoded/, "one piece of advice, and one for a form");
   await page.getByLabel("Model", { exact: true }).selectOption("gemini-2.5-flash");
   await remains();
   await page.setInputFiles("#file", SPEECH);
@@ -294,7 +305,7 @@ test("messages suit their readers and say things once", async (t) => {
     await page.getByRole("button", { name: "Listen" }).click();
     await noticed(page, "This address cannot be used");
     const words = (await page.locator("#compose-error .notice p:not(.help)").allInnerTexts()).join("\n");
-    assert.doesNotMatch(words, /fetch\.|limits\.|audio_url|data:|GET|\/v1/i, words);
+    assert.doesNotMatch(words, /fetch\.|limits\.|audio_url|data:|GET|\/v1|operator|file as a file/i, words);
   }
   await page.getByRole("link", { name: "Tasks" }).click();
   const said = async (problem) => {
@@ -312,6 +323,10 @@ test("messages suit their readers and say things once", async (t) => {
   assert.deepEqual(await said({ code: "upstream_error", message: "The upstream failed: no reason given" }), ["The model's service failed"]);
   assert.deepEqual(await said({ code: "no_available_model", message: "The model is not available; GET /v1/models lists it" }),
     ["The model is not available", "Choose another model from the list."]);
+  assert.deepEqual(await said({ code: "content_policy_violation", message: "The upstream refuses this content (SAFETY); change the prompt or the audio" }),
+    ["The model refused the content", "The model's service refuses this content (SAFETY); change the prompt or the audio"]);
+  assert.deepEqual(await said({ code: "content_policy_violation", message: "No." }),
+    ["The model refused the content", "No.", "Change the prompt or the audio."]);
   assert.deepEqual(await said({ code: "queue_full", message: "Too many tasks are waiting already; try again after Retry-After" }),
     ["The server is busy", "Too many tasks are waiting already"]);
 });

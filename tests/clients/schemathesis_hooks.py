@@ -1,6 +1,6 @@
 """What no schema can say of a good request, and schemathesis would have to know to make one.
 
-Bad requests stay as they are. What is mended here of good ones is refused for good reasons otherwise, and tested in
+Bad requests stay as they are. What is corrected here of good ones is refused for good reasons otherwise, and tested in
 `tests/it`.
 """
 

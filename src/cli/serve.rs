@@ -46,6 +46,16 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(err) => return complain(err, USAGE),
     };
+    // Before anything is made or started that would have to be undone, and before the log, whose end waits for its lines
+    // for a short time only: this one is never lost.
+    match rehearse_addresses(&config).map(|taken| taken.into_iter().next()) {
+        Ok(None) => {}
+        Ok(Some(err)) => {
+            let Refusal { problem, status } = Refusal::of(err.into(), &config.places.data_dir);
+            return complain(problem, status);
+        }
+        Err(Refusal { problem, status }) => return complain(problem, status),
+    }
     let log = match Log::start(&config.log) {
         Ok(log) => log,
         Err(err) => return complain(format_args!("the log cannot be started: {err}"), FAILED),
@@ -75,10 +85,6 @@ pub(super) struct Refusal {
 fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
     let place = config.places.data_dir.clone();
     let data_dir = config.data_dir.clone();
-    // Before anything is made or started that would have to be undone.
-    if let Some(err) = rehearse_addresses(&config)?.into_iter().next() {
-        return Err(Refusal::of(err.into(), &place));
-    }
     let first_key = if config.keys.is_empty() {
         first_key(&data_dir).map_err(|err| Refusal::of_store(&place, err))?
     } else {

@@ -55,7 +55,7 @@ mod tests {
     use crate::upstream::testing::silent_channel;
 
     #[test]
-    fn format_and_size_are_judged_and_the_mend_is_named() {
+    fn format_and_size_are_judged_and_the_message_says_what_to_do() {
         let channel = Channel {
             formats: vec![Container::Wav, Container::Mp3],
             max_request_bytes: 10,

@@ -49,7 +49,7 @@ impl<'a> From<&'a Failure> for TaskError<'a> {
 }
 
 /// The error of an HTTP response, with `param`, which is `null` where no field is at fault. `retryable` is told
-/// of a task's failure only: a refused request is to be mended, not repeated.
+/// of a task's failure only: a refused request is to be corrected, not repeated.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ErrorDetails)]
 pub struct HttpError<'a> {

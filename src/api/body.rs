@@ -165,7 +165,7 @@ fn too_large(max_bytes: usize) -> Failure {
 }
 
 fn broken_off() -> Failure {
-    Failure::new(ErrorCode::InvalidJson, "The body broke off before its end")
+    Failure::new(ErrorCode::InvalidJson, "The body broke off before its end; send it again")
 }
 
 /// Refuses a request whose body has not been read. The HTTP server throws a small one away, and keeps the connection.

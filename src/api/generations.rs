@@ -28,7 +28,7 @@ use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use crate::task::snapshot::{Snapshot, State};
-use crate::task::submission::{Delivery, Submission};
+use crate::task::submission::{Delivery, Submission, invalid_json};
 use crate::task::{Task, Timestamp};
 use crate::wire::trace_context::TraceContext;
 
@@ -144,12 +144,7 @@ async fn parse(
         let mut submission = Submission::parse(bytes, &gate)?;
         let idempotency = match fingerprint {
             Some((key, Ok(fingerprint))) => Some(Idempotency { key, fingerprint }),
-            Some((_, Err(err))) => {
-                return Err(Failure::new(
-                    ErrorCode::InvalidJson,
-                    format!("The body is not valid JSON: {err}"),
-                ));
-            }
+            Some((_, Err(err))) => return Err(invalid_json(&err)),
             None => None,
         };
         if let (AudioSource::Inline(audio), Some(share)) = (&mut submission.audio, share) {

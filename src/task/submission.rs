@@ -95,19 +95,7 @@ impl Submission {
                 ),
             )
         })?;
-        let fields: SubmitBody<'_> = serde_json::from_str(json).map_err(|err| {
-            let said = err.to_string();
-            if err.is_data() && !said.starts_with("duplicate field") {
-                not_an_object()
-            } else if said.contains("hex escape") {
-                Failure::new(
-                    ErrorCode::InvalidJson,
-                    format!("The name of a field holds half a character, a lone surrogate: {err}"),
-                )
-            } else {
-                Failure::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {err}"))
-            }
-        })?;
+        let fields: SubmitBody<'_> = serde_json::from_str(json).map_err(|err| unreadable(json, &err))?;
         // serde would also read the fields from an array, by position.
         if body.trim_ascii_start().first() != Some(&b'{') {
             return Err(not_an_object());
@@ -167,6 +155,41 @@ impl Rest {
         };
         Ok(Self { prompt, delivery, stream, max_tokens, temperature, system_prompt, reasoning })
     }
+}
+
+/// Returns what is wrong with a body that cannot be read as a request, and what to do.
+fn unreadable(json: &str, err: &serde_json::Error) -> Failure {
+    let json = json.trim_ascii_start();
+    let said = err.to_string();
+    let is_half = said.contains("hex escape");
+    if json.is_empty() {
+        Failure::new(ErrorCode::InvalidJson, "The body is empty; send a JSON object with model and audio_url")
+    } else if (err.is_data() && !said.starts_with("duplicate field")) || (is_half && !json.starts_with('{')) {
+        not_an_object()
+    } else if is_half {
+        let (line, column) = (err.line(), err.column());
+        let name = "The name of a field holds half a character (a lone surrogate)";
+        Failure::new(
+            ErrorCode::InvalidJson,
+            format!("{name} before line {line}, column {column}; send whole characters"),
+        )
+    } else {
+        invalid_json(err)
+    }
+}
+
+/// Returns the failure of a body that is not JSON, or not JSON that can be read.
+#[must_use]
+pub fn invalid_json(err: &serde_json::Error) -> Failure {
+    let said = err.to_string();
+    let advice = if err.is_eof() {
+        "the body ends too early, send all of it"
+    } else if said.starts_with("duplicate field") {
+        "send each field once"
+    } else {
+        "correct the body there, or let a JSON library write it"
+    };
+    Failure::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {said}; {advice}"))
 }
 
 fn not_an_object() -> Failure {
@@ -265,16 +288,20 @@ fn flag(name: &'static str, field: Option<&RawValue>) -> Result<bool, Failure> {
 }
 
 fn max_tokens(field: Option<&RawValue>) -> Result<Option<u64>, Failure> {
-    const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+    /// The first number that is too large for 64 bits.
+    const BEYOND: f64 = 18_446_744_073_709_551_616.0;
     let Some(value) = field else { return Ok(None) };
     // JSON knows no integers of its own: 256.0 is 256.
     let number = serde_json::from_str::<u64>(value.get()).ok().or_else(|| {
         let number = serde_json::from_str::<f64>(value.get()).ok()?;
-        (number.fract() == 0.0 && (0.0..=LARGEST_EXACT).contains(&number)).then_some(number as u64)
+        (number.fract() == 0.0 && (0.0..BEYOND).contains(&number)).then_some(number as u64)
     });
     match number {
         Some(number) if number >= 1 => Ok(Some(number)),
-        _ => Err(Failure::invalid_param("max_tokens", "max_tokens must be an integer of at least 1")),
+        _ => Err(Failure::invalid_param(
+            "max_tokens",
+            format!("max_tokens must be an integer from 1 to {}", u64::MAX),
+        )),
     }
 }
 

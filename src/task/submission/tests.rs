@@ -112,6 +112,49 @@ fn a_body_that_is_no_json_is_told_from_one_that_is_no_object() {
 }
 
 #[test]
+fn a_body_that_cannot_be_read_is_told_with_what_to_do() {
+    let object = "The body must be a JSON object";
+    for (body, told, advice) in [
+        ("", "The body is empty", "send a JSON object with model and audio_url"),
+        (" \r\n", "The body is empty", "send a JSON object with model and audio_url"),
+        ("{", "The body is not valid JSON: EOF", "send all of it"),
+        (r#"{"model":}"#, "The body is not valid JSON: expected value at line 1", "a JSON library"),
+        (
+            r#"{"model":"m","model":"m"}"#,
+            "The body is not valid JSON: duplicate field",
+            "send each field once",
+        ),
+        (r#""\ud800""#, object, ""),
+        (r#" "\ud800\u0041""#, object, ""),
+        (r#"{"\ud800":1}"#, "The name of a field holds half a character", "send whole characters"),
+    ] {
+        let failure = Submission::parse(BytesMut::from(body), &Gate::default()).unwrap_err();
+        assert!(failure.message.starts_with(told) && failure.message.contains(advice), "{body:?}: {failure}");
+        assert!(!failure.message.contains("hex escape"), "{body:?}: {failure}");
+    }
+}
+
+#[test]
+fn a_token_limit_is_an_integer_of_64_bits_however_it_is_written() {
+    let parse = |limit: &str| {
+        let body = json!({"model": "m", "audio_url": WAV, "max_tokens": 77}).to_string().replace("77", limit);
+        Submission::parse(BytesMut::from(body.as_str()), &Gate::default())
+    };
+    for (limit, number) in
+        [("1e18", 1_000_000_000_000_000_000), ("256.0", 256), ("18446744073709551615", u64::MAX)]
+    {
+        assert_eq!(parse(limit).unwrap().question.max_tokens, Some(number), "{limit}");
+    }
+    for limit in ["18446744073709551616", "1e20", "0", "-1", "1.5", "\"5\""] {
+        let failure = parse(limit).unwrap_err();
+        assert_eq!(
+            failure.message, "max_tokens must be an integer from 1 to 18446744073709551615",
+            "{limit}"
+        );
+    }
+}
+
+#[test]
 fn inline_audio_stays_where_it_was_received() {
     let json = json!({"model": "m", "audio_url": WAV}).to_string();
     for json in [json.replace('/', "\\/"), json.replace("gAAA", "gAA\\n\\u0041").replace('=', ""), json] {

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-/// The allocator gives memory back to the system when large answers and payloads have gone.
+/// The allocator gives memory back to the system some seconds after large answers and payloads have gone.
 ///
-/// Eight ended answers of 8 MB, of which none was in memory any more, left 22 MB with it, 149 MB with glibc's and 86 to
-/// 151 MB with mimalloc; the fan-out costs the same with each.
+/// Twenty ended answers of 28 MB, of which less than 1 MB was in memory any more, left the process with 29 MB, with glibc's
+/// allocator with 415 MB, with mimalloc with 91 MB. The fan-out costs the same with each.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

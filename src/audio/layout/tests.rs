@@ -129,7 +129,9 @@ fn the_search_through_foreign_bytes_reads_a_small_multiple_of_them() {
         .collect();
     let pairs = [&mp3[..20], &[7; 500], &b"\xff\xfb\x90\0\xff\xf1\x50\x80\0\x3f\xfc"[..]].concat();
     let tags = [&b"ID3\x04\0\0\0\0\x20\0"[..], &b"\xff\xf1\x50\x80\0\xff\xfc"[..]].concat();
-    for pattern in [vec![0xff; 64], nested, pairs, tags, b"RIFF\0\0\0\0WAVE".to_vec(), b"OggS\0".to_vec()] {
+    let moofs = b"\0\0\0\x0cmoof\0\0\0\0junkjunk".to_vec();
+    let (waves, pages) = (b"RIFF\0\0\0\0WAVE".to_vec(), b"OggS\0".to_vec());
+    for pattern in [vec![0xff; 64], nested, pairs, tags, moofs, waves, pages] {
         let foreign = pattern.repeat((1 << 20) / pattern.len());
         for (name, container) in KINDS {
             let bytes = [&fixture(name)[..], b"end", &foreign].concat();

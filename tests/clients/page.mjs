@@ -289,7 +289,7 @@ test("an answer that was cut short is not just done", async (t) => {
 
 test("a model's refusal does not look like an answer", async (t) => {
   const page = await tab(t);
-  await page.route(/generations\/[^/]+(\?.*)?$/, async (route) => {
+  await page.route("**/v1/tasks/*", async (route) => {
     const response = await route.fetch();
     const task = await response.json();
     for (const { message } of task.results?.[0]?.choices ?? []) Object.assign(message, { content: null, refusal: "I will not." });

@@ -1,4 +1,4 @@
-//! Outgoing connections: whom they may go to, how much they may bring, how a response over them ends; and how bodies
+//! Outgoing connections: where they may go, how much they may bring, how a response over them ends; and how bodies
 //! leave, here and in answers.
 //!
 //! Everything that hearken asks of other servers goes through an [`HttpClient`](client::HttpClient) of this folder.

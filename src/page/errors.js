@@ -65,7 +65,6 @@ const TITLES = {
   upstream_invalid_response: "The model's service did not answer properly",
   all_channels_exhausted: "No service could answer",
   storage_full: "The server has no room",
-  storage_unavailable: "The server cannot store anything",
   storage_unavailable: "The server cannot use its disk",
   shutting_down: "The server is restarting",
   internal_error: "The server made a mistake",

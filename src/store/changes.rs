@@ -75,7 +75,7 @@ impl Store {
     }
 
     /// Remembers, with one of the next commits, that a task publishes its first chunk, and what has happened to it until
-    /// then: it will not run again. Nobody waits for that: that there is a chunk the journal says as well, and this is
+    /// then: it will not run again. Nothing waits for that: that there is a chunk the journal says as well, and this is
     /// for the case that a power cut takes it.
     pub fn mark_published(&self, id: TaskId, timeline: Timeline) {
         self.mark(id, Mark::Published(timeline));

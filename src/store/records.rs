@@ -26,7 +26,7 @@ pub struct NewRecord {
     pub audio_facts: AudioFacts,
     /// Does it run as soon as it is recorded? That is its first run then.
     pub runs: bool,
-    /// Is it for a caller who waits, and whom nobody can stand in for?
+    /// Is it for a caller that waits, in whose place no other can?
     pub leashed: bool,
     /// What happened to it so far.
     pub timeline: Timeline,

@@ -228,7 +228,7 @@ impl From<UpstreamError> for Failure {
     }
 }
 
-/// Says when to come back, where that is known: for HTTP, and in words for those who read the task or the stream.
+/// Says when to come back, where that is known: for HTTP, and in words for readers of the task or the stream.
 fn come_back(after: Option<Duration>, failure: Failure) -> Failure {
     let Some(after) = after else { return failure };
     let mut failure = failure.with_retry_after(after);

@@ -144,7 +144,7 @@ fn a_text_of_another_type_is_shown() {
     }
     assert_eq!(text_of(FakeUpstream::openai().event(&chunk(&json!("ok"), None))), "ok");
     assert_eq!(text_of(whole(FakeUpstream::transcription, "{\"text\":42}")), "42");
-    // What nobody can read is told, and is no empty answer.
+    // What cannot be read is told, and is no empty answer.
     let unclear = json!({"parts": [{"text": {"x": 1}}]});
     error_of(FakeUpstream::gemini().event(&candidate(&unclear, &json!({}))), "upstream_invalid_response");
     error_of(whole(FakeUpstream::transcription, "{\"text\":{\"x\":1}}"), "upstream_invalid_response");

@@ -517,7 +517,7 @@ fn a_piece_of_an_ended_stream_that_is_damaged_is_not_sent() {
     reader.comment();
     reader.breaks_off();
     hearken.log_line(path.to_str().unwrap());
-    // Who comes back is told why.
+    // A reader that comes back is told why.
     let expired = hearken.get(&format!("/v1/llm/generations/{id}/stream"));
     let error = expired.error(410, "stream_expired");
     assert!(error["message"].as_str().unwrap().contains("damaged"), "{expired}");

@@ -176,7 +176,7 @@ fn states_of(port: u16) -> Vec<String> {
     table.lines().filter_map(state).collect()
 }
 
-/// A listener whose queue is full: who connects to it waits until something is accepted.
+/// A listener whose queue is full: what connects to it waits until something is accepted.
 fn full_listener() -> (TcpListener, Vec<TcpStream>) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();

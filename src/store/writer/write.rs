@@ -102,7 +102,7 @@ pub(super) type Answer = Box<dyn FnOnce(Result<(), Undone>, &mut Files)>;
 /// An answer that has nothing to do but to say it.
 fn say<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
     Box::new(move |fate, _| {
-        // Whoever asked may have gone; the write stands.
+        // The caller may have gone; the write stands.
         let _ = reply.send(fate.map_err(StoreError::from).and(result));
     })
 }

@@ -74,6 +74,17 @@ fn frames_of_one_size_tell_it_without_a_tag() {
 }
 
 #[test]
+fn a_recording_of_any_size_with_an_unwritten_header_lasts_as_long_as_its_samples() {
+    let format = [1, 0, 2, 0, 0x44, 0xac, 0, 0, 0x10, 0xb1, 2, 0, 4, 0, 16, 0];
+    for (riff_size, data_size) in [(36_u32, 0_u32), (0, 0), (u32::MAX, u32::MAX)] {
+        let mut file = [b"RIFF", &riff_size.to_le_bytes()[..], b"WAVE", &chunk(b"fmt ", &format)].concat();
+        file.extend([b"data", &data_size.to_le_bytes()[..]].concat());
+        file.resize(file.len() + 30 * 4 * 44_100, 1);
+        assert_eq!(seconds(&file, Container::Wav), Some(30.0), "{riff_size} and {data_size}");
+    }
+}
+
+#[test]
 fn a_longer_time_than_any_file_has_is_not_believed() {
     let mut slow = fixture("speech.m4a");
     // Without a description of the codec, which would say better.

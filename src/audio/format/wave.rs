@@ -23,17 +23,22 @@ pub(crate) fn is_wave(head: &[u8]) -> bool {
     form && head.get(8..12) == Some(b"WAVE")
 }
 
-/// Looks for the chunks of the file that `inner` holds. Of a file that ends before its samples, only what is there is
+/// Looks for the chunks of the one file that `inner` holds. Of a file that ends before its samples, only what is there is
 /// shown.
 pub(crate) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
+    read(inner, |_, _, end| Ok(end))
+}
+
+/// Looks for the chunks of the first file that `inner` holds. Where the number of its samples is unknown, they are searched
+/// for the beginning of another file.
+pub(crate) fn first_shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
     read(inner, next_file)
 }
 
 /// Returns true if at least one sample of each channel follows the headers. Reads no further than that: a few reads answer
 /// for a file of any length.
 pub(crate) fn has_sample(inner: &mut (impl Read + Seek)) -> io::Result<bool> {
-    // Samples of unknown number need not be searched for a file behind them.
-    let shape = read(inner, |_, _, end| Ok(end))?;
+    let shape = shape(inner)?;
     // A `fmt ` chunk says how many bytes a sample of each channel takes.
     let block =
         shape.header.get(32..34).and_then(<[u8]>::first_chunk).map(|block| u16::from_le_bytes(*block));

@@ -103,17 +103,52 @@ pub(super) fn no_decoder(reader: &dyn FormatReader, container: &str) -> InspectE
 }
 
 /// A file whose first bytes show that it cannot be decoded, where the demuxer would not say why: Ogg tells
-/// what a stream is in its first packet, behind a page header of 28 bytes.
+/// what a stream is in its first packet, behind a page header of 28 bytes, and WAVE in its `fmt ` chunk, which is the first one
+/// in nearly all files.
 pub(super) fn hopeless(source: &mut (impl Read + Seek)) -> std::io::Result<Option<InspectError>> {
-    let mut head = Vec::with_capacity(36);
-    source.by_ref().take(36).read_to_end(&mut head)?;
+    let mut head = Vec::with_capacity(46);
+    source.by_ref().take(46).read_to_end(&mut head)?;
     source.seek(SeekFrom::Start(0))?;
-    let codec = match (head.get(..4), head.get(28..)) {
-        (Some(b"OggS"), Some(b"Speex   ")) => "Speex",
-        (Some(b"OggS"), Some(b"CELT    ")) => "CELT",
-        _ => return Ok(None),
+    Ok(match (head.get(..4), head.get(8..16), head.get(28..36)) {
+        (Some(b"OggS"), _, Some(b"Speex   ")) => Some(cannot_decode("Ogg", "Speex")),
+        (Some(b"OggS"), _, Some(b"CELT    ")) => Some(cannot_decode("Ogg", "CELT")),
+        (_, Some(b"WAVEfmt "), _) => wave_codec(&head).map(|codec| cannot_decode("WAV", codec)),
+        _ => None,
+    })
+}
+
+/// Names the codec of a WAVE file that begins with its `fmt ` chunk, if it is one that cannot be decoded.
+///
+/// The codes are those of the IANA registry of WAVE and AVI codecs (RFC 2361), and later ones of Microsoft's `mmreg.h`.
+fn wave_codec(head: &[u8]) -> Option<&'static str> {
+    let code = |at: usize| head.get(at..)?.first_chunk().map(|code| u16::from_le_bytes(*code));
+    let code = match code(20)? {
+        // The extensible form has its code behind its other fields, as the beginning of a GUID.
+        0xfffe => code(44)?,
+        plain => plain,
     };
-    Ok(Some(cannot_decode("Ogg", codec)))
+    Some(match code {
+        // What the library decodes, or says itself what is wrong with: PCM, ADPCM of Microsoft and IMA, A-law and mu-law.
+        0x01..=0x03 | 0x06 | 0x07 | 0x11 => return None,
+        0x10 => "ADPCM of OKI",
+        0x20 => "ADPCM of Yamaha",
+        0x22 => "TrueSpeech",
+        0x31 => "GSM 6.10",
+        0x40 | 0x45 | 0x64 => "G.726",
+        0x42 | 0x111 => "G.723.1",
+        0x50 => "MPEG audio layer I or II",
+        0x55 => "MP3 (MPEG audio layer III)",
+        0x65 | 0x28f => "G.722",
+        0x83 | 0x133 => "G.729",
+        0xff | 0x1600 | 0x1601 | 0x1602 | 0x706d => "AAC",
+        0x160..=0x163 => "Windows Media Audio",
+        0x674f..=0x6751 | 0x676f..=0x6771 => "Vorbis",
+        0x704f => "Opus",
+        0x2000 => "AC-3 (Dolby Digital)",
+        0x2001 => "DTS",
+        0xf1ac => "FLAC",
+        _ => "an unknown codec",
+    })
 }
 
 fn cannot_decode(container: &str, codec: &str) -> InspectError {

@@ -212,8 +212,10 @@ fn what_cannot_be_decoded_is_refused_with_a_reason_and_an_advice() {
     assert!(message.contains("Check"), "{message}");
     assert!(refused(b"fLaC and then junk".to_vec()).contains("Check"));
     assert!(refused(fixture("speech.wav")[..44].to_vec()).contains("too early"));
-    // GSM 6.10 in a WAV is recognised and not decoded.
-    assert!(refused(wav(0x31, 8000, 1, 8, &[0; 100])).contains("Convert"));
+    for (code, codec) in [(0x31, "GSM 6.10"), (0x55, "MP3"), (0xff, "AAC"), (0x4242, "an unknown codec")] {
+        let message = refused(wav(code, 8000, 1, 8, &[0; 100]));
+        assert!(message.contains(&format!("WAV with {codec}")) && message.contains("Convert"), "{message}");
+    }
     let mut speex = b"OggS\0\x02".to_vec();
     speex.extend([0; 20]);
     speex.extend([1, 80]);

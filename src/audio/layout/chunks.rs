@@ -22,7 +22,8 @@ pub(super) fn find<S: Source>(
         return Ok(None);
     }
     let mut file = Window::new(scan.source(), range.clone())?;
-    let found = if container == Container::Wav { wave::first_shape(&mut file) } else { aiff::shape(&mut file) }?;
+    let found =
+        if container == Container::Wav { wave::first_shape(&mut file) } else { aiff::shape(&mut file) }?;
     let end = start.saturating_add(found.end).min(range.end);
     let part = Part { is_cut: found.is_cut, ..Part::new(container, start..end) };
     if end <= start || !layout.push(part) {

@@ -119,6 +119,17 @@ function inWords(message) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
+/** Our own words for when an attempt makes sense again: the end of an error that has no `Retry-After`. */
+const PAUSE = /; try again in (\d+) seconds?$/;
+/** A pause beyond this is told and not counted: a reader may know better. */
+const MOST_COUNTED = 3600;
+
+/** The pause that the words of a task's error ask for, in seconds. */
+export function pauseOf(message) {
+  const seconds = Number(PAUSE.exec(message)?.[1]);
+  return seconds <= MOST_COUNTED ? seconds : undefined;
+}
+
 const sentencesOf = (text) => text.split(/(?<=[.!?])\s+/);
 const bareOf = (sentence) => sentence.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim();
 
@@ -137,11 +148,15 @@ function unrepeated(title, lines) {
 
 /**
  * A notice about an error. `actions` may hold `signIn`, `retry`, `models`: what its buttons do, where they make
- * sense; and `retryLabel`, where it is not a try that is made again.
+ * sense; `retryLabel`, where it is not a try that is made again; and `pause`, the seconds to wait before it, where those
+ * are not the error's.
  */
 export function notice(error, actions = {}) {
   const title = TITLES[error.code] ?? "That did not work";
-  const words = NOT_FOR_VISITORS.includes(error.code) ? "" : inWords(error.message);
+  // The button counts what is left of the pause: the words would keep saying how long it was.
+  const pause = actions.retry ? actions.pause ?? error.retryAfter ?? 0 : 0;
+  const message = pause > 0 ? error.message.replace(PAUSE, "") : error.message;
+  const words = NOT_FOR_VISITORS.includes(error.code) ? "" : inWords(message);
   const text = unrepeated(title, [words, adviceFor(error, words)]);
   const buttons = [];
   if (error.code === "invalid_api_key" && actions.signIn) buttons.push(button("Sign in again", actions.signIn));
@@ -150,9 +165,9 @@ export function notice(error, actions = {}) {
     buttons.push(button("Choose another model", actions.models));
   }
   if (actions.retry && (error.retryable || error.status >= 500 || error.status === 429)) {
-    buttons.push(retryButton(actions.retryLabel ?? "Try again", actions.retry, error.retryAfter));
+    buttons.push(retryButton(actions.retryLabel ?? "Try again", actions.retry, pause));
   }
-  announce(`${title}. ${text.join(" ")}`);
+  announce([`${title}.`, ...text, pause > 0 && `Try again in ${Math.ceil(pause)} s.`].filter(Boolean).join(" "));
   return h("div", { class: "notice bad", role: "group", "aria-label": "Error" },
     h("strong", {}, title),
     text.map((line) => h("p", { dir: "auto" }, line)),
@@ -163,7 +178,7 @@ export function notice(error, actions = {}) {
 }
 
 /** Counts down where the server asked for patience. */
-function retryButton(label, retry, seconds = 0) {
+function retryButton(label, retry, seconds) {
   const again = button(label, retry);
   const until = Date.now() + seconds * 1000;
   const tick = () => {

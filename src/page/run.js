@@ -2,7 +2,7 @@
 // had come to. It knows no elements; whoever shows it is told of each change.
 
 import * as api from "./api.js";
-import { ConnectionLost } from "./errors.js";
+import { ConnectionLost, pauseOf } from "./errors.js";
 import * as session from "./session.js";
 import { follow } from "./stream.js";
 import { wait } from "./wait.js";
@@ -19,6 +19,12 @@ const STOP_PAUSE = 2000;
 
 /** Says nothing about the task: the server, or the way to it, is away for a moment. */
 const isAway = (error) => error instanceof ConnectionLost || error.status >= 500 || error.status === 429;
+
+/** How many seconds of the pause that a task's error asks for are left: it began when the task ended. */
+function pauseLeft(task) {
+  const passed = api.serverNow() - (task.timeline?.ended_at_ms ?? api.serverNow());
+  return Math.max(0, (pauseOf(task.error.message) ?? 0) - passed / 1000);
+}
 
 export class Run {
   /** queued, thinking, streaming, done, failed or stopped; unknown where it cannot be read; nothing before the server has told. */
@@ -223,6 +229,7 @@ export class Run {
     }
     this.error = task.error ? Object.assign(new Error(task.error.message), {
       code: task.error.code, retryable: task.error.retryable, upstreamStatus: task.error.upstream_status,
+      retryAfter: pauseLeft(task),
     }) : undefined;
     this.state = task.status === "completed" ? "done" : task.error?.code === "task_cancelled" ? "stopped" : "failed";
     session.takeReading(this.id);

@@ -274,7 +274,7 @@ export class TaskView {
     const { audio } = run.task.request ?? {};
     const isAtHand = files.has(this.id) || (audio?.source === "url" && !isHidden(audio.url));
     // What the page no longer has cannot be sent again: then the form is where it is put in.
-    const repeated = isAtHand ? { retry: () => this.actions.repeat(run.task) } : { retry: again, retryLabel: "Use again" };
+    const repeated = isAtHand ? { retry: () => this.actions.repeat(run.task) } : { retry: again, retryLabel: "Use again", pause: 0 };
     return notice(problem, { ...repeated, models: again, signIn });
   }
 

@@ -25,6 +25,8 @@ struct Script {
     /// The statuses of the first calls; those after them succeed.
     #[serde(default)]
     refusals: Vec<u16>,
+    /// When to come back, which a refusal says: seconds as Google writes them, `40s`.
+    retry_delay: Option<String>,
     #[serde(default)]
     steps: Vec<Step>,
 }
@@ -90,7 +92,11 @@ fn serve(connection: TcpStream, shared: &Shared) -> io::Result<()> {
     let call = shared.count(&script.case);
     match script.refusals.get(call) {
         Some(status) => {
-            let error = json!({"code": status, "message": "The fake is out of order.", "status": "FAKE"});
+            let mut error = json!({"code": status, "message": "The fake is out of order.", "status": "FAKE"});
+            if let Some(delay) = &script.retry_delay {
+                let kind = "type.googleapis.com/google.rpc.RetryInfo";
+                error["details"] = json!([{"@type": kind, "retryDelay": delay}]);
+            }
             reply(&connection, *status, &json!({ "error": error }))
         }
         None => answer(&connection, &script.steps, shared),

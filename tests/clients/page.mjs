@@ -295,7 +295,25 @@ test("a model's refusal does not look like an answer", async (t) => {
     for (const { message } of task.results?.[0]?.choices ?? []) Object.assign(message, { content: null, refusal: "I will not." });
     await route.fulfill({ response, json: task });
   });
-  await ask(page, { case: "page-refusal", steps: [{ say: "I will not." }] });
+  // The same of the stream: what the upstream says is a refusal there.
+  await page.evaluate(() => {
+    const fetched = window.fetch;
+    window.fetch = async (url, options) => {
+      const response = await fetched(url, options);
+      if (!String(url).endsWith("/stream")) return response;
+      const refused = new TransformStream({
+        transform: (text, out) => out.enqueue(text.replaceAll('"content":"I will not."', '"refusal":"I will not."')),
+      });
+      const body = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(refused).pipeThrough(new TextEncoderStream());
+      return new Response(body, response);
+    };
+  });
+  const gate = "page-refusal";
+  await ask(page, { case: gate, steps: [{ say: "I will not." }, { wait_for: gate }] });
+  await state(page, "streaming");
+  await page.locator("#panel-Answer .notice").getByText("The model refused to answer.").waitFor();
+  await answer(page).getByText("I will not.", { exact: true }).waitFor();
+  await openGate(gate);
   await state(page, "done");
   await page.locator("#panel-Answer .notice").getByText("The model refused to answer.").waitFor();
   await answer(page).getByText("I will not.").waitFor();

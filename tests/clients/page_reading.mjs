@@ -267,6 +267,29 @@ test("trying again waits as long as the server asks, and then tries again", asyn
   assert.deepEqual([tries, await upstreamCalls("page-countdown")], [2, 1]);
 });
 
+test("a failed task is tried again when the pause in its error has passed", async (t) => {
+  const page = await tab(t);
+  await page.clock.install();
+  await ask(page, { case: "page-pause", refusals: [429], retry_delay: "600s", steps: [{ say: "x" }] });
+  await state(page, "failed");
+  await noticed(page, "The model's service is busy");
+  const again = page.getByRole("button", { name: "Try again in " });
+  await again.waitFor();
+  assert.ok(await again.isDisabled());
+  assert.doesNotMatch(await page.locator("#panel-Answer .notice").innerText(), /600/);
+  const failed = taskId(page);
+  await page.clock.fastForward(600_000);
+  await page.getByRole("button", { name: "Try again", exact: true }).click();
+  await state(page, "done");
+  assert.equal(await upstreamCalls("page-pause"), 2);
+  // A reader without the audio goes to the form, which may be filled at once; the words say when to run it.
+  const other = await tab(t);
+  await other.evaluate((id) => (location.hash = `#task=${id}`), failed);
+  await noticed(other, "try again in 600 seconds");
+  await other.locator(".notice").getByRole("button", { name: "Use again", exact: true }).click();
+  await other.getByRole("heading", { name: "New task" }).waitFor();
+});
+
 test("a reader waits as long as the server asks, and the seconds are counted", async (t) => {
   const task = await submit({ case: "page-patience", steps: [{ say: "x" }] }, { stream: true });
   const page = await tab(t, { refusals: [503] });

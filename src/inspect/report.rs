@@ -138,8 +138,10 @@ impl Report {
             lines.push(format!("- Damage: in {places} the file is damaged, or some of it is missing\n"));
         }
         if summary.skipped_packets > 0 {
-            let packets = count(summary.skipped_packets, "packet", "packets");
-            lines.push(format!("- Damage: {packets} could not be decoded and were skipped\n"));
+            let (one, many) =
+                ("packet could not be decoded and was", "packets could not be decoded and were");
+            let packets = count(summary.skipped_packets, one, many);
+            lines.push(format!("- Damage: {packets} skipped\n"));
         }
         if summary.damaged_samples > 0 {
             let samples = count(summary.damaged_samples, "sample is no number", "samples are no numbers");
@@ -234,7 +236,7 @@ fn channels(number: u32) -> String {
 
 fn size(bytes: u64) -> String {
     match bytes {
-        0..10_000 => format!("{bytes} bytes"),
+        0..10_000 => count(bytes, "byte", "bytes"),
         10_000..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
@@ -280,6 +282,42 @@ mod tests {
         assert_eq!(text.matches(": clipping, 3 samples").count(), LINES);
         assert_eq!(text.matches("only counted").count(), 1);
         assert_eq!(text.matches("## Along the file").count(), 1);
+    }
+
+    #[test]
+    fn damage_is_counted_in_the_singular_and_in_the_plural() {
+        for (number, told) in [
+            (
+                1,
+                [
+                    "1 packet could not be decoded and was skipped",
+                    "1 sample is no number,",
+                    "in 1 place the",
+                    "1 byte beside",
+                ],
+            ),
+            (
+                2,
+                [
+                    "2 packets could not be decoded and were skipped",
+                    "2 samples are no numbers,",
+                    "in 2 places the",
+                    "2 bytes beside",
+                ],
+            ),
+        ] {
+            let summary = Summary {
+                skipped_packets: number,
+                damaged_samples: number,
+                damaged_places: number,
+                unknown_bytes: number,
+                ..Summary::default()
+            };
+            let text = Report::default().end(&summary, None).concat();
+            for line in told {
+                assert!(text.contains(line), "{line}: {text}");
+            }
+        }
     }
 
     #[test]

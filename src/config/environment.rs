@@ -51,10 +51,10 @@ pub(super) fn overlay(
             Some(Meaning::Nothing) => {}
             Some(Meaning::Key(path)) => settings.push((path, shown, value)),
             Some(Meaning::Mistaken(reason)) => {
-                overlaid.warnings.push(format!("{shown} (environment): {reason}; it sets nothing"));
+                overlaid.warnings.push(format!("{shown} (environment): it sets nothing: {reason}"));
             }
             None if is_ours(&shown) => overlaid.warnings.push(format!(
-                "{shown} (environment): the name holds bytes that are no text in UTF-8; it sets nothing"
+                "{shown} (environment): it sets nothing: the name holds bytes that are no text in UTF-8"
             )),
             None => {}
         }

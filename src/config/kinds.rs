@@ -99,7 +99,7 @@ pub(super) fn kind(
         other => {
             let known = KINDS.split(", ").flat_map(|word| word.split(" or "));
             let hint =
-                nearest(other, known).map_or_else(String::new, |near| format!(", did you mean {near}?"));
+                nearest(other, known).map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
             Err(Problem::value(at("kind"), format!("{other:?} is unknown{hint}"))
                 .advise(format!("use {KINDS}")))
         }

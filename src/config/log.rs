@@ -68,7 +68,7 @@ fn judge(filter: &str) -> Result<(), String> {
 }
 
 fn did_you_mean(word: &str, known: &[&str]) -> String {
-    nearest(word, known.iter().copied()).map_or_else(String::new, |near| format!(", did you mean {near}?"))
+    nearest(word, known.iter().copied()).map_or_else(String::new, |near| format!(" (did you mean {near}?)"))
 }
 
 #[cfg(test)]
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(config.format, LogFormat::Text);
         assert!(
             warnings[0]
-                .starts_with("HEARKEN_LOG_FORMAT (environment): \"jsno\" is unknown, did you mean json?")
+                .starts_with("HEARKEN_LOG_FORMAT (environment): \"jsno\" is unknown (did you mean json?)")
         );
     }
 }

@@ -122,7 +122,7 @@ impl de::Error for Wrong {
 
     fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
         let hint = nearest(word, known.iter().copied())
-            .map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
+            .map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"));
         let known: Vec<_> = known.iter().map(|word| format!("`{word}`")).collect();
         Self::value(format!("{word:?} is unknown{hint}: use one of {}", known.join(", ")))
     }

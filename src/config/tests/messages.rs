@@ -181,13 +181,13 @@ fn a_wrong_value_is_told_in_a_users_words() {
         ),
         (
             "[[channels]]\nkind = \"local\"\ncapabilities = [\"audo\"]",
-            "channels[0].capabilities[0]: \"audo\" is unknown, did you mean `audio`?",
+            "channels[0].capabilities[0]: \"audo\" is unknown (did you mean `audio`?)",
         ),
         (
             "[[channels]]\nkind = \"local\"\ncapabilities = [1]",
             "channels[0].capabilities[0]: text is needed, and this is 1: put it in quotes, as in capabilities = [\"text\"",
         ),
-        ("[[channels]]\nkind = \"gemni\"", "channels[0].kind: \"gemni\" is unknown, did you mean gemini?"),
+        ("[[channels]]\nkind = \"gemni\"", "channels[0].kind: \"gemni\" is unknown (did you mean gemini?)"),
         (
             "[[channels]]\nkind = \"gemini\"\napi_key = 12345",
             "channels[0].api_key: text is needed, and this is a number: put it in quotes, as in api_key = \"sk-...\"",
@@ -390,14 +390,16 @@ fn a_mistyped_variable_is_warned_of_with_the_one_that_may_be_meant() {
         ("HEARKEN_LISTEN__X", "unknown key"),
         ("HEARKEN_CHANNELS__0__BASE_URLS", "unknown key; did you mean HEARKEN_CHANNELS__0__BASE_URL?"),
         ("HEARKEN_CHANNELS__X__NAME", "unknown key; did you mean HEARKEN_CHANNELS__0__NAME?"),
-        ("HEARKEN_SERVICE_HOST", "unknown key; it sets nothing"),
-        ("HEARKEN_PORT_8080_TCP_ADDR", "unknown key; it sets nothing"),
+        ("HEARKEN_SERVICE_HOST", "unknown key"),
+        ("HEARKEN_PORT_8080_TCP_ADDR", "unknown key"),
         ("HEARKEN_", "unknown key"),
     ] {
         let config = load("[[channels]]\nkind = \"local\"", &[(name, "1")]).unwrap();
         let [warning] = config.warnings.as_slice() else { panic!("{name}: {:?}", config.warnings) };
-        assert!(warning.starts_with(&format!("{name} (environment): {expected}")), "{name}: {warning}");
-        assert!(warning.ends_with("; it sets nothing"), "{warning}");
+        assert!(
+            warning.starts_with(&format!("{name} (environment): it sets nothing: {expected}")),
+            "{name}: {warning}"
+        );
     }
     // Not everything that begins so is meant for hearken.
     for name in ["HEARKENED", "hearken_frobnicated", "heark", "HEARKEN_URL"] {

@@ -1,5 +1,6 @@
 //! `hearken keys`: the data directory's API keys.
 
+use std::fmt::Display;
 use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{FAILED, USAGE, complain, number, print, serve, unwritten};
+use super::{FAILED, USAGE, complain, number, output, print, serve, unwritten};
 use crate::config::{Config, Flags};
 use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
 use crate::store::{KeyTable, StoreError};
@@ -101,6 +102,10 @@ fn create(
     if let Some(file) = configured(config, file, &name) {
         return Err(Refusal::Said(format!("{file} has a key named {name:?}; take another name")));
     }
+    // Before a data directory is made for it.
+    if output::is_discarded() {
+        return Err(unprintable(&"standard output is closed, or is /dev/null"));
+    }
     // A key of a directory that no server uses is of no use: most often another directory was meant.
     let is_new = KeyTable::find(&config.data_dir)?.is_none();
     let mut table = KeyTable::open(&config.data_dir)?;
@@ -115,13 +120,18 @@ fn create(
     if let Err(err) = print(key) {
         // Nobody has seen it, and nobody ever would.
         table.revoke(&record.name)?;
-        return Err(Refusal::Said(format!("no key was made, since it cannot be printed: {err}")));
+        return Err(unprintable(&err));
     }
     if is_new {
         // Standard output is the key's alone.
         complain(made(config), 0);
     }
     Ok(())
+}
+
+/// Says that there is no key, because it would not have been seen.
+fn unprintable(why: &dyn Display) -> Refusal {
+    Refusal::Said(format!("no key was made, since a key is shown only once and could not be printed: {why}"))
 }
 
 fn list(config: &Config, file: Option<&Path>) -> Result<(), Refusal> {

@@ -8,6 +8,7 @@ mod interrupts;
 mod keys;
 mod login;
 mod number;
+mod output;
 mod sample;
 mod serve;
 mod submit;
@@ -57,7 +58,10 @@ const UNREAD: u8 = 141;
 /// Runs the program and returns its exit status.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) => return tell(&told),
+    };
     match arguments.command.unwrap_or_else(|| Command::Serve(serve::Arguments::default())) {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Submit(arguments) => submit::run(arguments),
@@ -66,6 +70,14 @@ pub fn run() -> ExitCode {
         Command::Keys(arguments) => keys::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::FakeUpstream(arguments) => fake_upstream::run(arguments),
+    }
+}
+
+/// Prints the help or the version on standard output, or what is wrong with the command line on standard error.
+fn tell(told: &clap::Error) -> ExitCode {
+    match told.print().and_then(|()| io::stdout().flush()) {
+        Err(err) if !told.use_stderr() => unwritten(&err),
+        _ => ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(USAGE)),
     }
 }
 

@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::output::print_once;
 use super::sample::{self, Server};
 use super::submit::word;
-use super::{FAILED, USAGE, complain, complaint, print, say};
+use super::{FAILED, USAGE, complain, complaint, say};
 use crate::config::{ChannelConfig, ChannelKind, Config, Flags, MetricsListen};
 use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
 use crate::logging::Log;
@@ -269,7 +270,7 @@ impl Welcome {
 
     fn print_key(&self, first: SocketAddr) -> io::Result<()> {
         let Some(key) = &self.first_key else { return Ok(()) };
-        print(format_args!(
+        print_once(format_args!(
             "\nThere was no API key, so this one was made. It is shown this once:\n\n  {key}"
         ))?;
         let server = match &self.tls {

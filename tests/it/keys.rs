@@ -7,6 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::hearken::{Hearken, KEY, command, run};
+use crate::support::shell::with_output;
 use crate::support::until;
 
 fn keys(hearken: &Hearken, arguments: &[&str]) -> Output {
@@ -71,6 +72,37 @@ fn a_key_that_cannot_be_printed_is_not_made() {
     stdout(&run(&["keys", "create", "seen", "--data-dir", data]));
     full(&["keys", "list", "--data-dir", data]);
     full(&["check"]);
+}
+
+#[test]
+fn a_key_that_would_be_discarded_is_not_made() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let create = command(&["keys", "create", "unseen", "--data-dir", data.to_str().unwrap()]);
+    let mut discarded = with_output(">/dev/null", &create);
+    let mut closed = with_output(">&-", &create);
+    for command in [&mut discarded, &mut closed] {
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("no key was made") && said.lines().count() == 1, "{said}");
+        assert!(!data.exists(), "no data directory is made for it");
+    }
+}
+
+#[test]
+fn help_and_version_that_cannot_be_written_are_told() {
+    for arguments in [&["--help"][..], &["--version"], &["help", "submit"], &["keys", "create", "--help"]] {
+        let full = with_output(">/dev/full", &command(arguments)).output().unwrap();
+        let said = String::from_utf8(full.stderr).unwrap();
+        assert!(full.status.code() == Some(1) && said.contains("standard output: No space left"), "{said}");
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let left = command(&["help", "submit"]).stdout(writer).output().unwrap();
+    assert_eq!((left.status.code(), left.stderr.as_slice()), (Some(141), &b""[..]));
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+    assert_eq!(run(&["--hlep"]).status.code(), Some(2));
 }
 
 #[test]

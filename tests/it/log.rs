@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::support::hearken::{Hearken, KEY, command};
 use crate::support::http::Client;
 use crate::support::metrics::Scraped;
+use crate::support::shell::with_output;
 use crate::support::until;
 
 /// A server whose standard error is of the test's making.
@@ -159,10 +160,18 @@ fn a_server_whose_log_is_not_read_ends_when_it_is_told_to() {
 }
 
 #[test]
-fn a_server_whose_standard_output_is_full_runs_and_revokes_the_key_that_it_cannot_show() {
+fn a_server_runs_and_revokes_the_first_key_when_it_cannot_show_it() {
+    for output in [">/dev/full", ">/dev/null", ">&-"] {
+        first_key_is_revoked(output);
+    }
+}
+
+/// Starts a server whose standard output goes nowhere; `output` is a shell's redirection.
+fn first_key_is_revoked(output: &str) {
     let directory = TempDir::new().unwrap();
     let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
-    serve.env("HEARKEN_METRICS__LISTEN", "127.0.0.1:0").current_dir(directory.path()).stdout(full());
+    serve.env("HEARKEN_METRICS__LISTEN", "127.0.0.1:0").current_dir(directory.path());
+    let mut serve = with_output(output, &serve);
     let mut child = serve.spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let (mut address, mut is_told) = (None, false);

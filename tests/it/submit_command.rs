@@ -8,7 +8,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::support::hearken::{Hearken, KEY, NARROW_KEY};
-use crate::support::shell::{Cutter, Home, Playing, Running, by, http, on_terminal};
+use crate::support::shell::{Cutter, Home, Playing, Running, by, http, on_terminal, with_output};
 use crate::support::upstream::FakeUpstream;
 use crate::support::{MODEL, base64, fixture, nobody, until};
 
@@ -526,6 +526,25 @@ fn a_full_disk_is_told_and_leaves_the_task_running() {
     assert_eq!(full(&again), again.join(" "));
     let detached = full(&[&SUBMIT[..], &["--detach"]].concat());
     assert!(detached.starts_with("submit --resume task-llm-"), "{detached}");
+}
+
+#[test]
+fn a_closed_standard_output_is_told_with_the_way_to_the_answer() {
+    let upstream = FakeUpstream::gemini().say("one").start();
+    let hearken = Hearken::start(&upstream);
+    let home = Home::new();
+    for options in [&["--quiet"][..], &["--detach"]] {
+        let submit = home.knowing(hearken.address, &[&SUBMIT[..], options].concat());
+        let ended = Running::start(&mut with_output(">&-", &submit)).ended().with_status(0);
+        assert!(ended.err.contains("standard output is closed"), "{ended:?}");
+        let again = ended.err.lines().last().unwrap().strip_prefix("go on with: hearken ").unwrap();
+        let again: Vec<&str> = again.split(' ').collect();
+        assert_eq!(home.run(hearken.address, &again).with_status(0).out, "one\n");
+    }
+    // A user who discards the answer knows it.
+    let submit = home.knowing(hearken.address, &[&SUBMIT[..], &["--quiet"]].concat());
+    let ended = Running::start(&mut with_output(">/dev/null", &submit)).ended().with_status(0);
+    assert_eq!(ended.err, "");
 }
 
 #[test]

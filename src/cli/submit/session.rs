@@ -12,6 +12,7 @@ use super::format::{time, word};
 use super::paper::Paper;
 use super::progress::{Progress, State};
 use crate::cli::interrupts::{Interrupt, Interrupts};
+use crate::cli::output;
 use crate::client::audio::Audio;
 use crate::client::problem::Problem;
 use crate::client::replies::{Status, Task};
@@ -97,6 +98,10 @@ impl Session<'_> {
             Ok(task) => task,
             Err(ending) => return ending,
         };
+        if output::is_closed() {
+            self.complain("standard output is closed, so nothing of the answer is shown here");
+            self.say_resume(&task.id, 0);
+        }
         if detached {
             let line = if self.json { &task.json } else { &task.id };
             let ending = self.printed(line).await;

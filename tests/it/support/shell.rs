@@ -92,10 +92,17 @@ pub(crate) fn by(starter: &[&str], command: &Command) -> Command {
     starting
 }
 
+/// Returns the same command with its standard output redirected by a shell, as in `>&-`.
+pub(crate) fn with_output(redirection: &str, command: &Command) -> Command {
+    by(&["sh", "-c", &format!("exec \"$0\" \"$@\" {redirection}")], command)
+}
+
 /// Gives a command what another one has around it.
 fn around(starting: &mut Command, command: &Command) {
     starting.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    starting.current_dir(command.get_current_dir().unwrap());
+    if let Some(directory) = command.get_current_dir() {
+        starting.current_dir(directory);
+    }
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => starting.env(name, value),

@@ -46,14 +46,14 @@ OUTPUT
 
 LEAVING
   Ctrl-C, SIGTERM or a closed terminal (SIGHUP, unless started by nohup) cancels the task; a second one leaves at once.
-  Closing standard output cancels it, too, as `| head` does, also before the first text; so does --detach whose id
-  nobody reads. With --resume nothing does: the task goes on.
+  A reader of standard output that leaves cancels it, too, as `| head` does, also before the first text; so does --detach
+  whose id nobody reads. With --resume nothing does: the task goes on.
 
 EXIT STATUS
   0    the task has completed; with --detach: was accepted
   1    it has failed or was refused, or the server cannot be reached
   2    the command line is wrong: no key, no such file, no model chosen
-  130  Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 standard output was closed
+  130  Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 the reader of standard output has left
 
 EXAMPLES
   hearken submit call.mp3 --prompt 'Who speaks, and in what mood?'

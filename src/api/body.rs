@@ -12,7 +12,6 @@ use futures_util::StreamExt;
 use tokio::task::yield_now;
 
 use super::payload_memory::{PayloadMemory, Share};
-use super::upgrade;
 use crate::deadline::{Deadline, timeout};
 use crate::error::{ErrorCode, Failure};
 
@@ -66,8 +65,7 @@ pub async fn read_json(
             // Without a length it may become as long as any.
             let expected = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(max_bytes);
             let most = GRACE + Duration::from_secs(expected as u64 / SLOWEST_RATE);
-            let ends_at = upgrade::is_asked(request).then(|| length.unwrap_or(0));
-            match timeout(most, read(&mut payload, expected, ends_at, max_bytes, memory)).await {
+            match timeout(most, read(&mut payload, expected, max_bytes, memory)).await {
                 Ok(Ok(mut body)) => match encoding(&mut body.bytes) {
                     Ok(()) => return Ok(body),
                     Err(failure) => return Err(failure.error_response()),
@@ -83,16 +81,13 @@ pub async fn read_json(
 async fn read(
     payload: &mut web::Payload,
     expected: usize,
-    ends_at: Option<u64>,
     max_bytes: usize,
     memory: &PayloadMemory,
 ) -> Result<Body, Failure> {
     let mut bytes = BytesMut::with_capacity(expected.min(SMALL_BYTES));
     let mut share = None;
     let mut turn = 0;
-    while ends_at.is_none_or(|end| (bytes.len() as u64) < end)
-        && let Some(piece) = timeout(IDLE, payload.next()).await.map_err(|_| broken_off())?
-    {
+    while let Some(piece) = timeout(IDLE, payload.next()).await.map_err(|_| broken_off())? {
         let piece = piece.map_err(|_| broken_off())?;
         let length = bytes.len() + piece.len();
         if length > max_bytes {
@@ -111,8 +106,6 @@ async fn read(
             yield_now().await;
         }
     }
-    // What came with its last bytes is none of it.
-    bytes.truncate(ends_at.and_then(|end| usize::try_from(end).ok()).unwrap_or(usize::MAX));
     if let Some(share) = &mut share {
         share.shrink(bytes.len());
     }

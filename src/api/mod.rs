@@ -17,7 +17,6 @@ pub mod stream;
 pub mod tasks;
 pub mod unchanging;
 pub mod unknown_callers;
-pub mod upgrade;
 pub mod wrong_keys;
 
 use actix_web::{HttpRequest, Route, guard, web};

@@ -11,10 +11,10 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use tracing::field::display;
 
+use super::page;
 use super::request_trace::RequestTrace;
 use super::unknown_callers::UnknownCallers;
 use super::wrong_keys::CloseConnection;
-use super::{page, upgrade};
 use crate::error::{ErrorCode, Failure};
 use crate::metrics::HttpMetrics;
 use crate::task::id::{TaskId, random_text};
@@ -97,8 +97,6 @@ pub async fn log<B: MessageBody>(
             if is_closing {
                 // For connections of HTTP/2.
                 response.response_mut().extensions_mut().insert(CloseConnection);
-            }
-            if is_closing || upgrade::is_asked(response.request()) {
                 response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
             }
             Ok(response)

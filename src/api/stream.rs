@@ -12,7 +12,6 @@ use futures_util::stream;
 use super::caller::Caller;
 use super::request_log::RequestId;
 use super::tasks::task_id;
-use super::upgrade;
 use crate::actors::Tasks;
 use crate::error::Failure;
 use crate::fanout::socket::HandOver;
@@ -72,8 +71,7 @@ pub fn response(
 
 /// The head of a response that is a stream, and how its body is framed.
 fn head(request: &HttpRequest) -> (HttpResponseBuilder, Framing) {
-    let is_plain = request.version() < Version::HTTP_11 || upgrade::is_asked(request);
-    let framing = if is_plain { Framing::UntilClose } else { Framing::Chunked };
+    let framing = if request.version() < Version::HTTP_11 { Framing::UntilClose } else { Framing::Chunked };
     let no_transform = CacheDirective::Extension("no-transform".to_owned(), None);
     let mut head = HttpResponse::Ok();
     head.insert_header((header::CONTENT_TYPE, "text/event-stream"))

@@ -109,6 +109,11 @@ impl Socket {
         self.stream.as_ref().is_none_or(|(stream, _)| !matches!(stream.take_error(), Ok(None)))
     }
 
+    /// Returns true if the client has ended its side, also where something that it has sent before is not read.
+    pub fn has_ended(&self, cx: &mut Context<'_>) -> bool {
+        matches!(ActixStream::poll_read_ready(self, cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+
     /// Everything is written: hands over what was asked for.
     fn leave(&mut self, cx: &Context<'_>) {
         let Some(hand_over) = &self.hand_over else { return };

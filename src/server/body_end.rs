@@ -7,7 +7,7 @@ pub(super) enum BodyEnd {
     After(u64),
     /// The body ends with its last chunk.
     Chunked(Place),
-    /// The body ends with the connection, as where another protocol was asked for.
+    /// The body ends with the connection, as that of `CONNECT`.
     WithConnection,
 }
 

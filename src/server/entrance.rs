@@ -20,9 +20,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::draining::Draining;
-use super::half_closed::Connection;
 use super::http2::Http2;
 use super::intake::Intake;
+use super::leave_watch::Connection;
 use super::open_files::OpenFiles;
 use super::serving::{Expecting, Serving};
 use super::tls::{Spoken, Tls};

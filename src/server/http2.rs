@@ -4,6 +4,11 @@
 //! reset its stream, waits for ever for one that takes nothing, bounds neither the streams nor what is buffered for them,
 //! and leaves idle connections open at a stop. Here all requests of a connection are futures within the connection's
 //! own: with it they end, at once.
+//!
+//! They end also when the client ends its side of the TCP connection, other than over HTTP/1. A client of HTTP/2 needs that
+//! side for as long as it reads: to acknowledge settings and pings, and to make room for more than the first window of an
+//! answer ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-6.9)). It ends single streams instead, and h2 knows
+//! no connection of which only one side is open.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;

@@ -15,10 +15,13 @@
 //!   until another byte comes. With 128 KiB of that it does not sleep at all, as long as an answer takes. So here it is
 //!   given one request at a time: a head, a body if the handler reads that, and the next head when the answer has ended.
 //!   (Upstream has thought of the same: <https://github.com/actix/actix-web/pull/4180>.)
-//! - It must still learn when the client leaves during an answer. So a little of what follows is read, and held.
+//! - It must still learn when the client leaves during an answer. So a little of what follows is read, and held. A client
+//!   that sends more than that is [watched](super::leave_watch).
 //! - It takes the end of what a client sends for the client's leaving, or waits for the answer without a look at the
-//!   client, as it is configured. Here a client that has [ended its side](super::half_closed) gets its answers, and the
-//!   dispatcher learns of the end behind the last of them, or when the client has left.
+//!   client, as it is configured. Here a client that has ended its side gets its answers, and the dispatcher learns of
+//!   the end behind the last of them, or when the client [has left](super::leave_watch).
+//! - It takes a request for another protocol for an agreement on that. Here it is [not shown](super::head_end) what asks
+//!   for one.
 //! - It takes further requests while the client takes no answers, and holds these. Here it is given none until all that
 //!   it has to write is written.
 
@@ -31,15 +34,15 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::half_closed::{Connection, HalfClosed};
+use super::head_end::{HeadEnd, LONGEST_HELD};
+use super::leave_watch::{Connection, LeaveWatch};
 use super::turn::Turn;
 use crate::deadline::Deadline;
 
 /// What a client is told that waits before it sends a body. It is no answer yet.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Most bytes that are held while a request is being answered. A client that sends more than this and leaves is
-/// noticed when the answer has ended.
+/// Most bytes that are held while a request is being answered.
 const HELD_BYTES: usize = 4 * 1024;
 
 /// Most bytes that are thrown away when a connection is closed. A client that sends more has its connection reset.
@@ -54,16 +57,17 @@ const TOO_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nc
 pub(super) struct Intake<S> {
     stream: S,
     turn: Rc<Turn>,
-    /// What came behind the request that is being answered: at most what one read brings, or [`HELD_BYTES`].
+    /// What came behind the request that is being answered: at most what one read brings, or [`HELD_BYTES`]. Within a
+    /// head, the beginning of a line: at most [`LONGEST_HELD`] bytes.
     held: BytesMut,
-    /// True while the line that is arriving has no byte but its end: in a head, the last one.
-    is_line_empty: bool,
+    /// Where the head that is arriving ends.
+    head: HeadEnd,
     /// True if the dispatcher has been given the end of a head and has not had its turn since.
     is_head_given: bool,
     /// True if the client does not take what is written.
     is_clogged: bool,
-    /// Set when the client has ended its side while a request was being answered.
-    half_closed: Option<HalfClosed>,
+    /// Set when nothing more was read while a request was being answered: the client had ended its side, or sent much.
+    watch: Option<LeaveWatch>,
     /// When the connection is to be closed.
     end: Option<Deadline>,
 }
@@ -75,10 +79,10 @@ impl<S> Intake<S> {
             stream,
             turn: Rc::new(Turn::new(most_idle)),
             held: BytesMut::new(),
-            is_line_empty: true,
+            head: HeadEnd::new(),
             is_head_given: false,
             is_clogged: false,
-            half_closed: None,
+            watch: None,
             end: None,
         }
     }
@@ -96,22 +100,13 @@ impl<S> Intake<S> {
 
 impl<S: AsyncRead + Unpin> Intake<S> {
     /// How many of these bytes the dispatcher is given: what belongs to the body that is read, or up to the end of a head.
-    fn part(&mut self, bytes: &[u8]) -> usize {
+    fn part(&mut self, bytes: &mut [u8]) -> usize {
         if self.turn.is_receiving() {
             return self.turn.take_body(bytes);
         }
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', bytes) {
-            let line = bytes.get(start..end).unwrap_or_default();
-            let is_last = std::mem::replace(&mut self.is_line_empty, true) && matches!(line, b"" | b"\r");
-            start = end + 1;
-            if is_last {
-                self.is_head_given = true;
-                return start;
-            }
-        }
-        self.is_line_empty &= matches!(bytes.get(start..), Some(b"" | b"\r"));
-        bytes.len()
+        let (part, is_end) = self.head.take(bytes);
+        self.is_head_given |= is_end;
+        part
     }
 
     /// Reads what the dispatcher may have now.
@@ -119,21 +114,38 @@ impl<S: AsyncRead + Unpin> Intake<S> {
         let before = buf.filled().len();
         if self.held.is_empty() {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-            let part = self.part(&buf.filled()[before..]);
+            if buf.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+            let part = self.part(&mut buf.filled_mut()[before..]);
             self.held.extend_from_slice(&buf.filled()[before + part..]);
             buf.set_filled(before + part);
         } else {
-            let room = self.held.len().min(buf.remaining());
-            let held = self.held.split();
-            let part = self.part(&held[..room]);
-            buf.put_slice(&held[..part]);
-            self.held = held;
-            self.held.advance(part);
+            self.give_held(buf);
         }
-        if buf.filled().len() > before {
-            self.turn.gave(cx.waker());
+        // The beginning of a line may have been held back. The dispatcher has room for more than that, and takes it for
+        // the end if it is given nothing.
+        while buf.filled().len() == before {
+            let mut more = [0; LONGEST_HELD];
+            let mut more = ReadBuf::new(&mut more);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut more))?;
+            if more.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.held.extend_from_slice(more.filled());
+            self.give_held(buf);
         }
+        self.turn.gave(cx.waker());
         Poll::Ready(Ok(()))
+    }
+
+    fn give_held(&mut self, buf: &mut ReadBuf<'_>) {
+        let room = self.held.len().min(buf.remaining());
+        let mut held = self.held.split();
+        let part = self.part(&mut held[..room]);
+        buf.put_slice(&held[..part]);
+        held.advance(part);
+        self.held = held;
     }
 
     /// Reads a little ahead, only to learn whether the client is still there. Ends, as if the client had left, when the
@@ -144,23 +156,29 @@ impl<S: AsyncRead + Unpin> Intake<S> {
     {
         // Also where nothing comes: after the answer, the timer has to be set.
         self.turn.wake_later(cx.waker());
-        while self.half_closed.is_none() && self.held.len() < HELD_BYTES {
+        while !self.has_ended() && self.held.len() < HELD_BYTES {
             let mut room = buf.take(HELD_BYTES - self.held.len());
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
             if room.filled().is_empty() {
-                self.half_closed = Some(HalfClosed::new());
+                self.watch.get_or_insert_with(LeaveWatch::new).end();
             }
             self.held.extend_from_slice(room.filled());
         }
-        match &mut self.half_closed {
-            Some(_) if self.turn.is_streaming() => Poll::Ready(Ok(())),
-            Some(half_closed) if self.turn.is_answering() => {
-                let may_write = !self.is_clogged && !self.turn.has_begun();
-                half_closed.poll_left(cx, &mut self.stream, may_write).map(Err)
-            }
+        if !self.turn.is_answering() {
             // More is read when the dispatcher is woken. What is left to write tells whether the client is there.
-            _ => Poll::Pending,
+            return Poll::Pending;
         }
+        let watch = self.watch.get_or_insert_with(LeaveWatch::new);
+        let may_write = !self.is_clogged && !self.turn.has_begun();
+        if let Poll::Ready(err) = watch.poll_left(cx, &mut self.stream, may_write, self.turn.has_arrived()) {
+            return Poll::Ready(Err(err));
+        }
+        if watch.has_ended() && self.turn.is_streaming() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// True if the client was seen to end its side while a request was being answered.
+    fn has_ended(&self) -> bool {
+        self.watch.as_ref().is_some_and(LeaveWatch::has_ended)
     }
 
     /// Throws away what has come and was not read. A connection that is closed with something unread in it is reset, and
@@ -203,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Connection + Unpin> AsyncRead for Intake<S> {
         if is_head_given && !this.turn.is_receiving() {
             // Here the dispatcher decodes it. It comes back for the rest, if there is any.
             let held = this.hold(cx, buf);
-            if !this.held.is_empty() || this.half_closed.is_some() {
+            if !this.held.is_empty() || this.has_ended() {
                 cx.waker().wake_by_ref();
             }
             return held;
@@ -226,13 +244,13 @@ impl<S: AsyncRead + AsyncWrite + Connection + Unpin> AsyncRead for Intake<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Intake<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let ahead = this.half_closed.as_ref().map_or(Ok(0), |half_closed| half_closed.written_of(buf))?;
+        let ahead = this.watch.as_ref().map_or(Ok(0), |watch| watch.written_of(buf))?;
         let rest = buf.get(ahead..).unwrap_or_default();
         let written = Pin::new(&mut this.stream).poll_write(cx, rest)?;
         this.is_clogged |= written.is_pending();
         if written.is_ready() {
-            if let Some(half_closed) = &mut this.half_closed {
-                half_closed.answer_begins();
+            if let Some(watch) = &mut this.watch {
+                watch.answer_begins();
             }
             if buf != CONTINUE {
                 this.turn.answer_begins();

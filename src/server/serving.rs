@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::PayloadError;
-use actix_http::header::{CONTENT_LENGTH, UPGRADE};
+use actix_http::header::CONTENT_LENGTH;
 use actix_http::{ConnectionType, HttpMessage, Payload, Request, Response};
 use actix_service::Service;
 use bytes::Bytes;
@@ -87,15 +87,13 @@ where
     let is_discarded = match body {
         // What waits to be told to continue is not on its way.
         _ if request.head().expect() => false,
-        BodyEnd::After(bytes) => bytes <= DISCARDED_BYTES as u64 && !request.headers().contains_key(UPGRADE),
+        BodyEnd::After(bytes) => bytes <= DISCARDED_BYTES as u64,
         BodyEnd::Chunked(_) => true,
         BodyEnd::WithConnection => false,
     };
     if let Some(patience) = request.conn_data::<Patience>().cloned() {
         request.extensions_mut().insert(patience);
     }
-    // The dispatcher uses the connection for no other request, and would say "upgrade" in place of "close".
-    let is_upgrade_asked = request.head().upgrade();
     let stays = request.conn_data::<Rc<HandOver>>().is_none();
     let known = Rc::clone(&turn);
     let call = app.call(request);
@@ -108,7 +106,7 @@ where
         {
             unread = None;
         }
-        if unread.is_some() || is_upgrade_asked {
+        if unread.is_some() {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
         if stays && response.body().size() == BodySize::Stream {

@@ -113,6 +113,11 @@ impl Turn {
         taken
     }
 
+    /// Returns true if the dispatcher was given the whole body of the request that is being answered.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.body.get().is_reached()
+    }
+
     /// The request's body has arrived.
     pub(super) fn received(&self) {
         if self.is_receiving() {

@@ -276,6 +276,34 @@ fn an_answer_waits_only_a_moment_for_a_body_that_does_not_come() {
     assert_eq!((reply.status, reply.header("connection")), (200, Some("close")), "{reply}");
 }
 
+/// Asks for other protocols on one connection, as curl (`--http2`), Java's client and browsers do.
+fn ask_for_other_protocols(stream: &mut (impl Read + Write), client: &Client) {
+    for (connection, protocol) in
+        [("Upgrade, HTTP2-Settings", "h2c"), ("keep-alive, Upgrade", "websocket"), ("upgrade", "TLS/1.0")]
+    {
+        let upgrade =
+            format!("Connection: {connection}\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABk\r\n");
+        let submit = client.submit_bytes(json!({"sync": true}));
+        let refused = client.head("DELETE", "/nothing", &[("content-length", "4")]) + "body";
+        for (request, status) in [(submit, 200), (refused, 404), (HEALTH.to_owned(), 200)] {
+            let request = request.replacen("host: ", &(upgrade.clone() + "host: "), 1);
+            stream.write_all(request.as_bytes()).unwrap();
+            let answer = reply(stream);
+            assert_eq!((answer.status, answer.header("connection")), (status, None), "{protocol} {answer}");
+        }
+    }
+}
+
+#[test]
+fn a_request_for_another_protocol_is_answered_and_the_connection_kept() {
+    let upstream = FakeUpstream::gemini().say("word").start();
+    let pair = Pair::new();
+    let (plain, secure) = (Hearken::start(&upstream), Hearken::before(&upstream).tls(&pair).start());
+    ask_for_other_protocols(&mut plain.client().send_raw(b""), &plain.client());
+    let client = secure.client();
+    ask_for_other_protocols(&mut secure::connect(client.address, &pair), &client);
+}
+
 #[test]
 fn a_head_request_behind_a_chunked_body_changes_nothing_for_the_answer_before() {
     let hearken = Hearken::builder().local().start();

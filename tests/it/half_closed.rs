@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use serde_json::{Value, json};
+use socket2::SockRef;
 
 use crate::support::certificate::Pair;
 use crate::support::hearken::Hearken;
@@ -146,4 +147,51 @@ fn a_blocking_caller_that_closes_its_connection_cancels_whatever_it_said() {
         all_cancelled(serde_json::from_str(&listed).unwrap())
     });
     all_closed(&plain);
+}
+
+/// Sends as much as the buffers of both sides take, or this much.
+fn send_much(socket: &mut TcpStream, most: usize) {
+    socket.set_nonblocking(true).unwrap();
+    let (mut sent, piece) = (0, [b'x'; 10_000]);
+    while sent < most {
+        match socket.write(&piece) {
+            Ok(written) => sent += written,
+            Err(err) if err.kind() == std::io::ErrorKind::WouldBlock => break,
+            Err(err) => panic!("{err}"),
+        }
+    }
+}
+
+#[test]
+fn a_blocking_caller_that_sends_much_and_leaves_cancels_soon() {
+    let upstream = FakeUpstream::gemini().hold().start();
+    let pair = Pair::new();
+    let (plain, secure) = (Hearken::start(&upstream), Hearken::before(&upstream).tls(&pair).start());
+    let submit = plain.client().submit_bytes(json!({"sync": true}));
+    let mut calls = 0;
+    for is_reset in [false, true] {
+        for much in [20_000, usize::MAX] {
+            let mut socket = plain.client().send_raw(submit.as_bytes());
+            upstream.held(calls + 1);
+            send_much(&mut socket, much);
+            if is_reset {
+                SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+            }
+            drop(socket);
+            upstream.closed(calls);
+            calls += 1;
+        }
+        let mut stream = secure::connect(secure.client().address, &pair);
+        stream.write_all(submit.as_bytes()).unwrap();
+        upstream.held(calls + 1);
+        stream.write_all(&[b'x'; 20_000]).unwrap();
+        if is_reset {
+            SockRef::from(&stream.sock).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        }
+        drop(stream);
+        upstream.closed(calls);
+        calls += 1;
+    }
+    all_closed(&plain);
+    all_closed(&secure);
 }

@@ -238,27 +238,6 @@ async fn a_client_that_reads_a_long_answer_slowly_keeps_its_connection() {
     .await;
 }
 
-#[test]
-fn a_head_is_given_up_to_its_end_however_it_arrives() {
-    for (text, end) in [
-        ("GET / HTTP/1.1\r\nhost: x\r\n\r\nGET", 27),
-        ("GET / HTTP/1.1\nhost: x\n\nGET", 24),
-        ("GET / HTTP/1.1\r\nx: \r\n\n\r\n", 22),
-        ("GET / HTTP/1.1\r\n\rx\r\n\r\n", 22),
-        ("no end\r\n\r", 10),
-    ] {
-        for cut in 0..=text.len() {
-            let (first, second) = text.as_bytes().split_at(cut);
-            let mut intake = Intake::new(duplex(1).0, IDLE_CONNECTION);
-            let mut given = intake.part(first);
-            if given == cut && cut < end {
-                given += intake.part(second);
-            }
-            assert_eq!(given, end.min(text.len()), "{text:?} cut at {cut}");
-        }
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_during_an_answer_is_noticed() {
     serve(async |mut client| {
@@ -269,6 +248,78 @@ async fn a_client_that_leaves_during_an_answer_is_noticed() {
         // The first look at the client is a timer's.
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(Rc::strong_count(&gate), 2, "the handler still holds the gate");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_much_and_leaves_is_noticed_soon() {
+    for before in ["", QUICK] {
+        serve(async |mut client| {
+            client.send(before).await;
+            client.send(SLOW).await;
+            client.send(&QUICK.repeat(1000)).await;
+            let Client { stream, gate, .. } = client;
+            drop(stream);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert_eq!(Rc::strong_count(&gate), 2, "the handler still holds the gate");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_pipelines_much_gets_each_answer_once() {
+    serve(async |mut client| {
+        client.send(&(SLOW.to_owned() + &QUICK.repeat(1000) + SLOW + &QUICK.repeat(1000))).await;
+        for _ in 0..2 {
+            // Bytes are written ahead of the answer.
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            client.gate.notify_one();
+            for _ in 0..1001 {
+                let answer = client.read_to("\r\n\r\nyes").await;
+                assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_ahead_while_a_body_is_on_its_way() {
+    serve(async |mut client| {
+        client.send("POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n").await;
+        client.send(&"x".repeat(50_000)).await;
+        let silence = tokio::time::timeout(Duration::from_secs(60), client.stream.read_u8()).await;
+        assert!(silence.is_err(), "{silence:?}");
+        client.gate.notify_one();
+        client.send(&"x".repeat(10_000)).await;
+        assert!(client.read_to("yes").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_for_another_protocol_is_answered_and_the_connection_kept() {
+    serve(async |mut client| {
+        for protocol in ["h2c", "websocket", "TLS/1.0"] {
+            let asking = format!("host: x\r\nconnection: Upgrade\r\nupgrade: {protocol}\r\n");
+            let get = QUICK.replace("host: x\r\n", &asking);
+            let post = format!("POST /body HTTP/1.1\r\n{asking}content-length: 4\r\n\r\nbody");
+            for request in [&get, &post] {
+                // The second one arrives byte by byte.
+                client.send(request).await;
+                for byte in request.chars() {
+                    client.send(&byte.to_string()).await;
+                }
+                for _ in 0..2 {
+                    let answer = client.read_to("\r\n\r\nyes").await;
+                    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+                    assert!(answer.contains("content-length: 3\r\n"), "{answer}");
+                    assert!(!answer.contains("connection: "), "{answer}");
+                }
+            }
+        }
     })
     .await;
 }

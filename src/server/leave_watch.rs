@@ -1,9 +1,15 @@
-//! A client that has ended its side of an HTTP/1 connection while its request is answered.
+//! Notices that a client has left an HTTP/1 connection while its request is answered and nothing of it is read.
 //!
-//! The client may wait for the answer, as `nc -N` and some proxies do, or it may have left. Both look the same until
-//! something is written: the system of a client that has left refuses that with a reset. So the first bytes of the answer
-//! are written ahead of it. They are the same in all answers, so a client that waits notices nothing. They are written
-//! one by one, because a relay in between refuses a byte only after it has passed on an earlier one.
+//! Nothing is read of a client that has ended its side. It may wait for the answer, as `nc -N` and some proxies do, or it
+//! may have left. Both look the same until something is written: the system of a client that has left refuses that with a
+//! reset. So the first bytes of the answer are written ahead of it. They are the same in all answers, so a client that
+//! waits notices nothing. They are written one by one, because a relay in between refuses a byte only after it has passed
+//! on an earlier one.
+//!
+//! Nothing more is read of a client that has sent much behind its request, either. The system tells of a reset, and of
+//! the end of the client's side, without a read. But it learns of the end only if all that the client has sent before it
+//! fits into its buffers. So here, too, bytes are written ahead, if the request has arrived whole; later than to a client
+//! that has ended its side, because most of these clients are there.
 
 use std::io;
 use std::pin::Pin;
@@ -21,7 +27,7 @@ const BEGINNING: &[u8] = b"HTTP/1.";
 /// The time from the first look at the connection to the second. Each later one is twice as long as the one before.
 const FIRST_INTERVAL: Duration = Duration::from_millis(10);
 /// The longest time from one look to the next: a client that has left is noticed within this time, once its system has
-/// refused a byte.
+/// refused a byte. Also the time until the first look at a client that has not ended its side.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A connection from a client, whatever is spoken on it.
@@ -42,37 +48,66 @@ impl Connection for TlsStream<Socket> {
     }
 }
 
-/// Looks whether the client is still there.
+/// Looks whether a client of which nothing is read is still there.
 #[derive(Debug)]
-pub(super) struct HalfClosed {
+pub(super) struct LeaveWatch {
+    /// True if the client has ended its side.
+    has_ended: bool,
     /// How many bytes of the next answer are written.
     ahead: usize,
     next_look: Pin<Box<Sleep>>,
     interval: Duration,
 }
 
-impl HalfClosed {
-    /// A client that has just ended its side.
+impl LeaveWatch {
+    /// Watches a client that has not ended its side.
     pub(super) fn new() -> Self {
-        Self { ahead: 0, next_look: Box::pin(sleep(Duration::ZERO)), interval: FIRST_INTERVAL }
+        Self {
+            has_ended: false,
+            ahead: 0,
+            next_look: Box::pin(sleep(LONGEST_INTERVAL)),
+            interval: LONGEST_INTERVAL,
+        }
+    }
+
+    /// Notes that the client has ended its side: looks at once, and then more often.
+    pub(super) fn end(&mut self) {
+        self.has_ended = true;
+        self.interval = FIRST_INTERVAL;
+        self.next_look.as_mut().reset(Instant::now());
+    }
+
+    /// Returns true if the client has ended its side.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     /// Ready with the error that ends the connection, once the client is known to have left. `may_write` says whether
-    /// nothing of the answer is written, and nothing of an earlier one is left to write.
+    /// nothing of the answer is written, and nothing of an earlier one is left to write; `is_whole`, whether the request
+    /// has arrived whole.
     pub(super) fn poll_left<S>(
         &mut self,
         cx: &mut Context<'_>,
         connection: &mut S,
         may_write: bool,
+        is_whole: bool,
     ) -> Poll<io::Error>
     where
         S: Connection + AsyncWrite + Unpin,
     {
         while self.next_look.as_mut().poll(cx).is_ready() {
-            if connection.socket().is_some_and(Socket::is_reset) {
-                return Poll::Ready(io::ErrorKind::ConnectionReset.into());
+            if let Some(socket) = connection.socket() {
+                if socket.is_reset() {
+                    return Poll::Ready(io::ErrorKind::ConnectionReset.into());
+                }
+                if !self.has_ended && socket.has_ended(cx) {
+                    self.end();
+                }
             }
-            if may_write && let Err(err) = self.write_ahead(cx, connection) {
+            if may_write
+                && (self.has_ended || is_whole)
+                && let Err(err) = self.write_ahead(cx, connection)
+            {
                 return Poll::Ready(err);
             }
             self.next_look.as_mut().reset(Instant::now() + self.interval);

@@ -31,6 +31,8 @@ const MAPPED_BYTES: usize = (32 << 20) + 1;
 /// second. It holds its share all the time.
 const GRACE: Duration = Duration::from_secs(60);
 const SLOWEST_RATE: u64 = 16 * 1024;
+/// The longest wait for a small body without a length, before its request is refused.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 /// How long, and for how many bytes, the rest of a refused body is still taken in and thrown away: a client whose
 /// upload would be welcome later is to read when.
 const LINGER: Duration = Duration::from_secs(2);
@@ -75,7 +77,7 @@ pub async fn read_json(
             }
         }
     };
-    Err(refuse(request, &refused, payload))
+    Err(refuse(request, &refused, payload).await)
 }
 
 async fn read(
@@ -161,13 +163,32 @@ fn broken_off() -> Failure {
     Failure::new(ErrorCode::InvalidJson, "The body broke off before its end; send it again")
 }
 
-/// Refuses a request whose body has not been read. The HTTP server throws a small one away, and keeps the connection.
-#[must_use]
-pub fn refuse(request: &HttpRequest, failure: &Failure, rest: web::Payload) -> HttpResponse {
-    if content_length(request).is_some_and(|length| length <= SMALL_BYTES as u64) {
-        return failure.error_response();
-    }
-    linger(failure, rest)
+/// Refuses a request whose body has not been read. The connection is kept if the body is small.
+pub async fn refuse(request: &HttpRequest, failure: &Failure, mut rest: web::Payload) -> HttpResponse {
+    let is_small = match content_length(request) {
+        // The HTTP server throws it away.
+        Some(length) => length <= SMALL_BYTES as u64,
+        // A client that waits to be told to continue is not told so.
+        None if request.headers().contains_key(header::EXPECT) => false,
+        None => request.chunked().unwrap_or(false) && discard(&mut rest).await,
+    };
+    if is_small { failure.error_response() } else { linger(failure, rest) }
+}
+
+/// Reads a body without a length and throws it away. Returns true if it was small, and has arrived whole. The refusal
+/// waits for that: behind it, the rest of a larger body could not be told from the next request.
+async fn discard(rest: &mut web::Payload) -> bool {
+    let mut left = SMALL_BYTES;
+    let all = async {
+        while let Some(piece) = rest.next().await {
+            match piece {
+                Ok(bytes) if bytes.len() <= left => left -= bytes.len(),
+                _ => return false,
+            }
+        }
+        true
+    };
+    timeout(DISCARD_TIME, all).await.unwrap_or(false)
 }
 
 /// Refuses a request whose body has not been read to its end. The connection closes afterwards; until then the rest is

@@ -68,11 +68,11 @@ pub async fn submit(
     // A stranger's upload is thrown away, so that the stranger gets to read why.
     let caller = match caller {
         Ok(caller) => caller,
-        Err(failure) => return Ok(refuse(&request, &failure, payload)),
+        Err(failure) => return Ok(refuse(&request, &failure, payload).await),
     };
     let key = match idempotency_key(&request) {
         Ok(key) => key,
-        Err(failure) => return Ok(refuse(&request, &failure, payload)),
+        Err(failure) => return Ok(refuse(&request, &failure, payload).await),
     };
     let body = read_json(&request, payload, settings.max_body_bytes, &settings.memory);
     let body = match caller.unless_revoked(body).await? {

@@ -239,10 +239,14 @@ fn a_connection_lives_on_behind_a_small_body_that_nothing_reads() {
     let client = hearken.client();
     let (small, chunked) = ("x".repeat(50_000), format!("c350\r\n{}\r\n0\r\n\r\n", "x".repeat(50_000)));
     let mut requests = with_bodies(&client, &small, ("content-length", "50000"));
-    // Behind a submit's refusal the connection is kept where the length is known.
-    requests.extend(with_bodies(&client, &chunked, ("transfer-encoding", "chunked")).drain(..4));
-    let json = [("content-type", "audio/wav"), ("content-length", "5")];
-    requests.push(client.head("POST", "/v1/llm/generations", &json) + "audio");
+    requests.extend(with_bodies(&client, &chunked, ("transfer-encoding", "chunked")));
+    let submit =
+        |headers: &[(&str, &str)], body: &str| client.head("POST", "/v1/llm/generations", headers) + body;
+    let (sized, in_chunks) = (("content-length", "5"), ("transfer-encoding", "chunked"));
+    let wav = ("content-type", "audio/wav");
+    requests.push(submit(&[wav, sized], "audio"));
+    requests.push(submit(&[wav, in_chunks], "5\r\naudio\r\n0\r\n\r\n"));
+    requests.push(submit(&[("idempotency-key", ""), in_chunks], "5\r\naudio\r\n0\r\n\r\n"));
     let mut socket = client.send_raw(b"");
     for request in &requests {
         // The second one is read as it was sent, whatever stood before it.
@@ -272,8 +276,12 @@ fn an_answer_waits_only_a_moment_for_a_body_that_does_not_come() {
     let hearken = Hearken::builder().local().start();
     let client = hearken.client();
     let mut socket = client.send_raw(client.head("GET", "/healthz", &[("content-length", "5")]).as_bytes());
-    let reply = reply(&mut socket);
-    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")), "{reply}");
+    let answer = reply(&mut socket);
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{answer}");
+    let chunked = client.head("POST", "/v1/llm/generations", &[("transfer-encoding", "chunked")]);
+    let mut socket = client.send_raw((chunked + "5\r\n").as_bytes());
+    let refusal = reply(&mut socket);
+    assert_eq!((refusal.status, refusal.header("connection")), (415, Some("close")), "{refusal}");
 }
 
 /// Asks for other protocols on one connection, as curl (`--http2`), Java's client and browsers do.

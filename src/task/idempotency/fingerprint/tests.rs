@@ -135,7 +135,7 @@ fn nesting_beyond_what_serde_follows_counts_as_it_is_written() {
     let arrays = |depth: usize, inner: &str| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
     let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
     assert_eq!(of(&arrays(126, "[1]")), of(&arrays(126, " [1.0]")));
-    for depth in [127, 128, 1000, 1_000_000] {
+    for depth in [127, 128, 1000, 100_000] {
         assert_eq!(of(&arrays(depth, "1")), of(&arrays(depth, "1")));
         assert_ne!(of(&arrays(depth, "1")), of(&arrays(depth, "2")));
         assert_ne!(of(&arrays(depth, "1")), of(&arrays(depth + 1, "1")));

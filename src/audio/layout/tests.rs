@@ -120,9 +120,11 @@ impl Seek for Counting<'_> {
 
 #[test]
 fn the_search_through_foreign_bytes_reads_a_small_multiple_of_them() {
+    // Several of the blocks that are read at a time.
+    const SIZE: usize = 256 << 10;
     let mp3 = fixture("speech-bare.mp3");
     // Frames of ADTS of 8190 bytes that begin every 15 bytes, and differ in bits that a frame is free to choose.
-    let nested: Vec<u8> = (0..70_000_u32)
+    let nested: Vec<u8> = (0..17_000_u32)
         .flat_map(|number| {
             [&[0xff, 0xf1, 0x50, 0xbb | (number as u8 & 1) << 6, 0xff, 0xdf, 0xfc][..], &[7; 8]].concat()
         })
@@ -130,9 +132,12 @@ fn the_search_through_foreign_bytes_reads_a_small_multiple_of_them() {
     let pairs = [&mp3[..20], &[7; 500], &b"\xff\xfb\x90\0\xff\xf1\x50\x80\0\x3f\xfc"[..]].concat();
     let tags = [&b"ID3\x04\0\0\0\0\x20\0"[..], &b"\xff\xf1\x50\x80\0\xff\xfc"[..]].concat();
     let moofs = b"\0\0\0\x0cmoof\0\0\0\0junkjunk".to_vec();
+    // Fragments by their beginning, with junk in them: behind the end of each, the next one is searched.
+    let broken = b"\0\0\0\x1cmoof\0\0\0\x10mfhd\0\0\0\0\0\0\0\0junkjunkjunk".to_vec();
     let (waves, pages) = (b"RIFF\0\0\0\0WAVE".to_vec(), b"OggS\0".to_vec());
-    for pattern in [vec![0xff; 64], nested, pairs, tags, moofs, waves, pages] {
-        let foreign = pattern.repeat((1 << 20) / pattern.len());
+    for pattern in [vec![0xff; 64], nested, pairs, tags, moofs, broken, waves, pages] {
+        let foreign = pattern.repeat(SIZE / pattern.len());
+        assert!(foreign.len() > SIZE / 2);
         for (name, container) in KINDS {
             let bytes = [&fixture(name)[..], b"end", &foreign].concat();
             let mut source = Counting { inner: Cursor::new(&bytes), read: 0 };

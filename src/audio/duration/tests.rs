@@ -2,8 +2,12 @@
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::super::base64_reader::Base64Reader;
 use super::super::library::made_header::tests::wave::{chunk, riff};
 use super::super::recognise;
 use super::*;
@@ -170,6 +174,30 @@ fn no_byte_of_a_large_file_is_read_twice_in_search_of_frames() {
         assert_eq!(length.is_some(), name != "nothing", "{name}");
         // Some hundred bytes for the signature and the tags.
         assert!(source.read <= most + 1000, "{name}: {} bytes", source.read);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn a_damaged_file_is_the_same_whether_plain_or_in_base64(
+        file in 0..FILES.len(),
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..20),
+        keep in any::<proptest::sample::Index>(),
+    ) {
+        let (name, container, _) = FILES[file];
+        let mut bytes = fixture(name);
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        bytes.truncate(keep.index(bytes.len()));
+        let mut encoded = Base64Reader::new(Bytes::from(STANDARD.encode(&bytes)));
+        let mut plain = Cursor::new(bytes);
+        let known = recognise::container(&mut plain).unwrap();
+        prop_assert_eq!(recognise::container(&mut encoded).unwrap(), known, "{}", name);
+        prop_assert_eq!(stated(&mut encoded, container), stated(&mut plain, container), "{}", name);
     }
 }
 

@@ -14,8 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hearken::audio::base64_reader::Base64Reader;
-use hearken::audio::recognise;
 use hearken::audio::duration::stated;
+use hearken::audio::recognise;
 use libfuzzer_sys::fuzz_target;
 
 // The library that parses containers may panic over damage, and is caught: only a panic that is not ends the program.

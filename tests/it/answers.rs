@@ -93,18 +93,24 @@ fn a_cut_behind_a_stop_that_was_not_the_last_is_a_cut() {
 fn silence_behind_the_end_is_no_timeout() {
     let ended = chunk(&json!({}), Some("stop"));
     let done = json!({"type": "transcript.text.done", "text": "Hi"});
-    for script in [
+    let run = |script: Script| {
+        let upstream = script.hold().ends().start();
+        let hearken = Hearken::before(&upstream).channel("idle_timeout_ms = 1500").start();
+        let task = hearken.wait(&hearken.submit(json!({})));
+        assert_eq!(task["results"][0]["choices"][0]["message"]["content"], "Hi", "{task}");
+    };
+    let scripts = [
         FakeUpstream::gemini().say("Hi").event(&finish_event("STOP")),
         FakeUpstream::gemini()
             .event(&candidate(&json!({"parts": [{"text": "Hi"}]}), &json!({"finishReason": "STOP"}))),
         FakeUpstream::openai().say("Hi").event(&ended),
         FakeUpstream::transcription().say("Hi").event(&done),
-    ] {
-        let upstream = script.hold().ends().start();
-        let hearken = Hearken::before(&upstream).channel("idle_timeout_ms = 1500").start();
-        let task = hearken.wait(&hearken.submit(json!({})));
-        assert_eq!(task["results"][0]["choices"][0]["message"]["content"], "Hi", "{task}");
-    }
+    ];
+    std::thread::scope(|scope| {
+        for script in scripts {
+            scope.spawn(|| run(script));
+        }
+    });
 }
 
 #[test]

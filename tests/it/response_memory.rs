@@ -21,9 +21,9 @@ fn closed_window(hearken: &Hearken, pair: &Pair) -> Http2 {
     Http2::granting(hearken.client().address, pair, Builder::new().initial_window_size(0))
 }
 
-/// An upstream that says these bytes to each call, in chunks of 1,000.
+/// An upstream that says so many thousand bytes to each call, in chunks of 10,000.
 fn verbose(thousands: usize) -> FakeUpstream {
-    FakeUpstream::gemini().say_often(thousands, &"x".repeat(1000)).start()
+    FakeUpstream::gemini().say_often(thousands / 10, &"x".repeat(10_000)).start()
 }
 
 /// Waits until the program has received what this client has sent.
@@ -110,7 +110,7 @@ fn a_result_larger_than_a_page_is_a_page_of_its_own() {
     let upstream = FakeUpstream::gemini()
         .say("small")
         .then()
-        .say_often(5000, &"x".repeat(1000))
+        .say_often(500, &"x".repeat(10_000))
         .then()
         .say("small")
         .start();

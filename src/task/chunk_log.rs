@@ -8,14 +8,17 @@
 //! The terminal frame is an entry like the others: with `n` chunks it is entry `n`, which is also the id
 //! that the contract gives it.
 
+mod reader;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::cold_log::{ColdLog, EndedStream, Kept, next_number};
+pub use reader::LogReader;
 
 /// Entries of the first segment; each further one is twice as large, so that a short answer costs little
 /// and a long one few allocations.
@@ -255,220 +258,13 @@ impl LogHandle {
     /// Makes a reader.
     #[must_use]
     pub fn reader(&self) -> LogReader {
-        LogReader(Source::Living { shared: Arc::clone(&self.shared), mark: self.shared.mark.subscribe() })
-    }
-}
-
-/// A reading end of a log; its owner keeps the position.
-#[derive(Debug, Clone)]
-pub struct LogReader(Source);
-
-#[derive(Debug, Clone)]
-enum Source {
-    Living { shared: Arc<Shared>, mark: watch::Receiver<Mark> },
-    Cold(ColdLog),
-}
-
-/// Where a reader finds frames.
-enum Place<'a> {
-    Memory(Arc<Frames>),
-    Cold(&'a ColdLog),
-    /// The task crashed, and nothing is left of it in this process.
-    Gone,
-}
-
-impl From<ColdLog> for LogReader {
-    fn from(log: ColdLog) -> Self {
-        Self(Source::Cold(log))
-    }
-}
-
-impl LogReader {
-    /// How far the log has come.
-    #[must_use]
-    pub fn mark(&self) -> Mark {
-        match &self.0 {
-            Source::Living { mark, .. } => *mark.borrow(),
-            Source::Cold(log) => Mark { len: log.len(), ended: true, ..Mark::default() },
-        }
-    }
-
-    /// Waits until there is an entry at `position`, or nothing will be added.
-    pub async fn reached(&mut self, position: usize) -> Mark {
-        self.wait_for(|mark| mark.len > position || mark.is_final()).await
-    }
-
-    /// Waits until nothing will be added: the task has ended, or the server stops.
-    pub async fn ended(&mut self) -> Mark {
-        self.reached(usize::MAX).await
-    }
-
-    /// Waits until there is an entry at `position`, nothing will be added, or the task waits for a store that does not
-    /// work.
-    pub async fn reached_or_stalled(&mut self, position: usize) -> Mark {
-        self.wait_for(|mark| mark.len > position || mark.is_final() || mark.stalled).await
-    }
-
-    /// Waits until the task has ended, however often the server says that it stops, or waits for a store that does not
-    /// work.
-    pub async fn concluded_or_stalled(&mut self) -> Mark {
-        self.wait_for(|mark| mark.ended || mark.stalled).await
-    }
-
-    async fn wait_for(&mut self, wanted: impl FnMut(&Mark) -> bool) -> Mark {
-        match &mut self.0 {
-            Source::Living { mark, .. } => {
-                // The watch cannot close: this reader holds its sender.
-                let wanted = mark.wait_for(wanted).await;
-                wanted.map_or(Mark { parked: true, ..Mark::default() }, |mark| *mark)
-            }
-            Source::Cold(_) => self.mark(),
-        }
-    }
-
-    /// How far the log has come; [`stirred`](Self::stirred) waits for what comes after that.
-    pub fn look(&mut self) -> Mark {
-        match &mut self.0 {
-            Source::Living { mark, .. } => *mark.borrow_and_update(),
-            Source::Cold(_) => self.mark(),
-        }
-    }
-
-    /// Waits until the log has come further than when it was last looked at or waited for. Never ends where
-    /// nothing will be added.
-    pub async fn stirred(&mut self) {
-        if let Source::Living { mark, .. } = &mut self.0
-            && mark.changed().await.is_ok()
-        {
-            return;
-        }
-        std::future::pending().await
-    }
-
-    /// Where its frames are at this moment.
-    fn frames(&self) -> Place<'_> {
-        match &self.0 {
-            Source::Living { shared, .. } => match (shared.frames.upgrade(), shared.cold.get()) {
-                (Some(frames), _) => Place::Memory(frames),
-                (None, Some(log)) => Place::Cold(log),
-                (None, None) => Place::Gone,
-            },
-            Source::Cold(log) => Place::Cold(log),
-        }
-    }
-
-    /// Returns where the frames from the beginning of `range` on that weigh at most `most_bytes` end, and what they weigh.
-    /// At least one frame is taken: it may weigh more.
-    #[must_use]
-    pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
-        match self.frames() {
-            Place::Memory(frames) => {
-                let (mut end, mut bytes) = (range.start, 0);
-                for frame in frames.range(range.clone()) {
-                    if end > range.start && bytes + frame.len() > most_bytes {
-                        break;
-                    }
-                    (end, bytes) = (end + 1, bytes + frame.len());
-                }
-                (end, bytes)
-            }
-            Place::Cold(log) => {
-                let end = log.reach(range.clone(), most_bytes);
-                (end, log.bytes(range.start..end))
-            }
-            Place::Gone => (range.start + 1, 0),
-        }
-    }
-
-    /// What these frames weigh, as far as they exist, in bytes.
-    #[must_use]
-    pub fn bytes(&self, range: Range<usize>) -> usize {
-        match self.frames() {
-            Place::Memory(frames) => frames.range(range).map(Bytes::len).sum(),
-            Place::Cold(log) => log.bytes(range),
-            Place::Gone => 0,
-        }
-    }
-
-    /// Appends these frames, as far as they exist, to `buffer`. False where they can no longer be read: then the reader
-    /// is to break off.
-    #[must_use]
-    pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> bool {
-        match self.frames() {
-            Place::Memory(frames) => {
-                frames.range(range).for_each(|frame| buffer.extend_from_slice(frame));
-                true
-            }
-            Place::Cold(log) => log.write_to(range, buffer),
-            Place::Gone => false,
-        }
-    }
-
-    /// Appends these bytes of one frame, as far as they exist, to `buffer`. Returns false if they can no longer be read.
-    #[must_use]
-    pub fn write_part(&self, frame: usize, part: Range<usize>, buffer: &mut BytesMut) -> bool {
-        match self.frames() {
-            Place::Memory(frames) => {
-                let bytes = frames.get(frame).map(Bytes::as_ref).unwrap_or_default();
-                let part = bytes.len().min(part.start)..bytes.len().min(part.end);
-                buffer.extend_from_slice(bytes.get(part).unwrap_or_default());
-                true
-            }
-            Place::Cold(log) => log.write_part(frame, part, buffer),
-            Place::Gone => false,
-        }
-    }
-
-    /// These frames, as far as they exist, in one piece; `None` where they can no longer be read. A single frame of a
-    /// task that runs is shared, not copied.
-    #[must_use]
-    pub fn piece(&self, range: Range<usize>) -> Option<Bytes> {
-        if let Place::Memory(frames) = self.frames()
-            && range.len() == 1
-        {
-            return Some(frames.get(range.start).cloned().unwrap_or_default());
-        }
-        let mut piece = BytesMut::with_capacity(self.bytes(range.clone()));
-        self.write_to(range, &mut piece).then(|| piece.freeze())
-    }
-
-    /// Counts one more subscription of this log; returns how many there were before.
-    pub fn count_subscription(&self) -> usize {
-        let subscriptions = match &self.0 {
-            Source::Living { shared, .. } => &shared.subscriptions,
-            Source::Cold(log) => log.subscriptions(),
-        };
-        subscriptions.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The log's number: logs are counted from 0 as they are made, so no two of a process have the same.
-    #[must_use]
-    pub fn number(&self) -> usize {
-        match &self.0 {
-            Source::Living { shared, .. } => shared.number,
-            Source::Cold(log) => log.number(),
-        }
-    }
-
-    /// Which of the task arbiters, counted from 0, writes the log; any, where none does any more.
-    #[must_use]
-    pub fn home(&self) -> usize {
-        match &self.0 {
-            Source::Living { shared, .. } => shared.home.load(Ordering::Relaxed),
-            Source::Cold(log) => log.number(),
-        }
-    }
-
-    /// All that can be read.
-    #[cfg(test)]
-    #[must_use]
-    pub(crate) fn all(&self) -> Bytes {
-        self.piece(0..self.mark().len).unwrap()
+        LogReader::of(&self.shared)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use proptest::prelude::*;
 
     use super::*;

@@ -86,6 +86,23 @@ pub enum StartError {
     System(#[from] std::io::Error),
 }
 
+/// What a server has opened before it runs.
+#[derive(Debug)]
+pub struct Opened {
+    metrics: Metrics,
+    store: Store,
+}
+
+/// Opens the store of a server, which has the data directory for itself from then on.
+///
+/// # Errors
+/// [`StartError`] if the data directory cannot be used.
+pub fn open(config: &Config) -> Result<Opened, StartError> {
+    let metrics = Metrics::new(config.channels.iter().map(|channel| channel.name.as_str()))?;
+    let store = Store::open(&config.data_dir, config.retention, config.store, metrics.store.clone())?;
+    Ok(Opened { metrics, store })
+}
+
 /// Runs a server until it is told to stop by SIGTERM or SIGINT. `started` is called with the addresses once
 /// connections are accepted; `lost_lines` tells the metrics how many log lines were lost.
 ///
@@ -93,6 +110,7 @@ pub enum StartError {
 /// [`StartError`] when it cannot start.
 pub async fn run(
     config: Config,
+    opened: Opened,
     lost_lines: LostLines,
     started: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), StartError> {
@@ -113,8 +131,7 @@ pub async fn run(
             None
         }
     };
-    let metrics = Metrics::new(config.channels.iter().map(|channel| channel.name.as_str()))?;
-    let store = Store::open(&config.data_dir, config.retention, config.store, metrics.store.clone())?;
+    let Opened { metrics, store } = opened;
     let (keys, key_follower) = KeyFollower::open(&store, config.keys.clone()).await?;
     let channels: Vec<_> = config.channels.iter().map(open_channel).collect::<Result<_, _>>()?;
     let channels = Channels::new(channels).with_hints(&config.model_hints);

@@ -14,7 +14,7 @@ use crate::config::{
 use crate::server::StartError;
 use crate::server::bind::BindError;
 use crate::server::certificate::Certificate;
-use crate::store;
+use crate::store::{self, LostCommits};
 
 /// What `--help` says below the options.
 const HELP: &str = "\
@@ -54,18 +54,21 @@ struct Rehearsed {
     certificate: Option<Certificate>,
     /// Addresses that others listen on now.
     taken: Vec<BindError>,
+    /// Commits that the database has lost.
+    lost: Option<LostCommits>,
 }
 
 /// Does what a start does first, as far as it can be undone: what stops the start stops it here, too. An address that is
 /// taken does not, since a server may run already that is about to be started again.
 fn rehearse(config: &Config) -> Result<Rehearsed, Refusal> {
-    let stored =
+    // In the order of a start.
+    let taken = rehearse_addresses(config)?;
+    let store::Rehearsed { keys, lost } =
         store::rehearse(&config.data_dir).map_err(|err| Refusal::of_store(&config.places.data_dir, err))?;
-    refuse_stored_keys(config, &stored)?;
+    refuse_stored_keys(config, &keys)?;
     let certificate = config.tls.as_ref().map(Certificate::load).transpose().map_err(StartError::from);
     let certificate = certificate.map_err(|err| Refusal::of(err, &config.places.data_dir))?;
-    let taken = rehearse_addresses(config)?;
-    Ok(Rehearsed { certificate, taken })
+    Ok(Rehearsed { certificate, taken, lost })
 }
 
 fn describe(config: &Config) -> io::Result<()> {
@@ -174,6 +177,9 @@ fn describe_rehearsal(rehearsed: &Rehearsed) -> io::Result<()> {
     }
     for err in &rehearsed.taken {
         print(format_args!("warning: {err}"))?;
+    }
+    if let Some(lost) = &rehearsed.lost {
+        print(format_args!("warning: {lost}"))?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use clap::Subcommand;
 use super::{FAILED, USAGE, complain, number, output, print, serve, unwritten};
 use crate::config::{Config, Flags};
 use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
-use crate::store::{KeyTable, StoreError};
+use crate::store::{self, KeyTable, StoreError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -70,14 +70,14 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(err) => return complain(err, USAGE),
     };
-    let done = match action {
+    let done = judge(&config).and_then(|()| match action {
         Action::Create { name, models, requests_per_minute, max_running_tasks } => {
             let limits = KeyLimits::new(requests_per_minute, max_running_tasks);
             create(&config, file.as_deref(), name, models, limits)
         }
         Action::List => list(&config, file.as_deref()),
         Action::Revoke { name } => revoke(&config, file.as_deref(), &name),
-    };
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refusal::Unwritten(err)) => unwritten(&err),
@@ -86,6 +86,15 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
             complain(problem, status)
         }
         Err(refusal) => complain(refusal, FAILED),
+    }
+}
+
+/// Refuses a data directory that no server starts on, in the words of that server, before anything is written to it. To
+/// open its database would also bring into it what can still be read of a damaged write-ahead log, and remove the log.
+fn judge(config: &Config) -> Result<(), Refusal> {
+    match store::rehearse(&config.data_dir)?.lost {
+        Some(lost) => Err(Refusal::Said(lost.to_string())),
+        None => Ok(()),
     }
 }
 

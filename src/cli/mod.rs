@@ -102,13 +102,8 @@ fn say(line: impl Display) {
     let _ = print(line);
 }
 
-/// Writes one line to standard error and gives the exit status.
+/// Writes one line to standard error that says what is wrong, and gives the exit status.
 fn complain(problem: impl Display, status: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "{}", complaint(problem));
+    let _ = writeln!(io::stderr(), "hearken: {}", terminal::harmless(&problem.to_string()));
     ExitCode::from(status)
-}
-
-/// Formats the line in which a command says what is wrong.
-fn complaint(problem: impl Display) -> String {
-    format!("hearken: {}", terminal::harmless(&problem.to_string()))
 }

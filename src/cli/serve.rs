@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use super::output::print_once;
 use super::sample::{self, Server};
 use super::submit::word;
-use super::{FAILED, USAGE, complain, complaint, say};
+use super::{FAILED, USAGE, complain, say};
 use crate::config::{ChannelConfig, ChannelKind, Config, Flags, MetricsListen};
 use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
 use crate::logging::Log;
@@ -47,8 +47,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(err) => return complain(err, USAGE),
     };
-    // Before anything is made or started that would have to be undone, and before the log, whose end waits for its lines
-    // for a short time only: this one is never lost.
+    // Before anything is made or started that would have to be undone.
     match rehearse_addresses(&config).map(|taken| taken.into_iter().next()) {
         Ok(None) => {}
         Ok(Some(err)) => {
@@ -64,16 +63,13 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let status = match serve(config, &log) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Refusal { problem, status }) => {
-            // Through the log, whose reader it does not wait for.
-            log.write(&complaint(problem));
-            ExitCode::from(status)
-        }
-    };
+    let served = serve(config, &log);
     log.finish();
-    status
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        // Not through the log, which waits for its reader for a short time only: this line is never lost.
+        Err(Refusal { problem, status }) => complain(problem, status),
+    }
 }
 
 /// Why a server does not start, and the exit status that says so.
@@ -86,16 +82,17 @@ pub(super) struct Refusal {
 fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
     let place = config.places.data_dir.clone();
     let data_dir = config.data_dir.clone();
-    let first_key = if config.keys.is_empty() {
-        first_key(&data_dir).map_err(|err| Refusal::of_store(&place, err))?
-    } else {
-        let stored = stored_keys(&data_dir).map_err(|err| Refusal::of_store(&place, err))?;
-        refuse_stored_keys(&config, &stored)?;
-        None
-    };
+    let of_store = |err| Refusal::of_store(&place, err);
+    let opened = server::open(&config).map_err(|err| Refusal::of(err, &place))?;
+    let mut table = KeyTable::open(&data_dir).map_err(of_store)?;
+    let stored = table.list().map_err(of_store)?;
+    refuse_stored_keys(&config, &stored)?;
+    let is_first = config.keys.is_empty() && stored.is_empty();
+    let first_key = if is_first { first_key(&mut table).map_err(of_store)? } else { None };
+    drop(table);
     let mut is_hidden = first_key.is_some();
     let welcome = Welcome::new(&config, first_key);
-    let served = server::run(config, log.lost_lines(), |addresses| {
+    let served = server::run(config, opened, log.lost_lines(), |addresses| {
         if welcome.print(addresses).is_ok() {
             is_hidden = false;
         } else if is_hidden {
@@ -178,16 +175,8 @@ pub(super) fn refuse_stored_keys(config: &Config, stored: &[KeyRecord]) -> Resul
     Ok(())
 }
 
-fn stored_keys(data_dir: &Path) -> Result<Vec<KeyRecord>, StoreError> {
-    KeyTable::find(data_dir)?.map_or(Ok(Vec::new()), |table| table.list())
-}
-
-/// Makes an API key if the store has none.
-fn first_key(data_dir: &Path) -> Result<Option<String>, StoreError> {
-    let mut table = KeyTable::open(data_dir)?;
-    if !table.list()?.is_empty() {
-        return Ok(None);
-    }
+/// Makes an API key, unless `hearken keys` has just made one of the same name.
+fn first_key(table: &mut KeyTable) -> Result<Option<String>, StoreError> {
     let key = keys::generate();
     let record = KeyRecord {
         name: FIRST_KEY.to_owned(),

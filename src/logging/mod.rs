@@ -68,11 +68,6 @@ impl Log {
         self.queue.lost_lines()
     }
 
-    /// Adds a line as it is, behind those that are waiting.
-    pub fn write(&self, line: &str) {
-        self.queue.push(format!("{line}\n").into_bytes());
-    }
-
     /// Waits until all lines are written, for a second at most: standard error may take nothing.
     pub fn finish(self) {
         self.queue.close();

@@ -37,11 +37,25 @@ pub enum StoreError {
     /// The store does not work for now.
     #[error("the store does not work: {0}")]
     Unavailable(String),
-    /// The database has a schema that is not known here.
+    /// A newer version of the program has written the database.
     #[error(
-        "the database was written by a newer hearken (schema {0}); start that one, or choose another data directory"
+        "{path} was written by a newer hearken: the version of its tables is {found}, and hearken {} knows those up to \
+         {known}; install the newer hearken again, or restore the data directory from a backup that is older than it, or \
+         choose another data directory", env!("CARGO_PKG_VERSION")
     )]
-    Newer(u32),
+    Newer {
+        /// The database.
+        path: String,
+        /// The version of its tables.
+        found: usize,
+        /// The newest version that this program knows.
+        known: usize,
+    },
+    /// The database is that of another program.
+    #[error(
+        "{0} is the database of another program; choose another data directory, or move the file to another place"
+    )]
+    Foreign(String),
     /// A record that was written cannot be read.
     #[error("a damaged record: {0}")]
     Damaged(String),
@@ -131,7 +145,8 @@ impl From<StoreError> for Failure {
             | StoreError::Taken(_)
             | StoreError::Corrupt(_)
             | StoreError::Unavailable(_)
-            | StoreError::Newer(_)
+            | StoreError::Newer { .. }
+            | StoreError::Foreign(_)
             | StoreError::Commit(_)
             | StoreError::Stopped => Self::new(
                 ErrorCode::StorageUnavailable,

@@ -1,13 +1,21 @@
-//! The check of the whole database at the start.
+//! What is looked at before anything is written to a database: whose it is, its write-ahead log, and all of its pages.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::StoreError;
-use super::sqlite::{database, file_error};
+use super::sqlite::{INDEX, LOG, MIGRATIONS, beside, database, file_error, schema_version};
+use super::tally::{self, LostCommits};
+use super::write_ahead_log::{Look, WriteAheadLog};
+
+/// What stays as it is in the path of a URI.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
 
 /// The check takes this long at most: a start must not wait for a database of many gigabytes. What was not checked by
 /// then is found to be damaged when it is read.
@@ -15,11 +23,65 @@ const MOST: Duration = Duration::from_secs(10);
 /// The operator is told of the check of a database of at least this many bytes, since it may take a while.
 const LARGE: u64 = 1 << 30;
 
+/// A database that a start would use.
+#[derive(Debug)]
+pub(super) struct Examined {
+    /// A connection that only reads.
+    pub(super) connection: Connection,
+    /// True if the tables are of the newest version.
+    pub(super) is_current: bool,
+    /// Commits that the database has lost.
+    pub(super) lost: Option<LostCommits>,
+    /// A process that closes the index loses SQLite's locks on it: this comes after the connection.
+    _index: Option<Arc<File>>,
+}
+
+/// Examines the database of a data directory and writes nothing to it. A server may run on it meanwhile.
+///
+/// # Errors
+/// What stands against using it.
+pub(super) fn examine(data_dir: &Path) -> Result<Examined, StoreError> {
+    let is_alone = || beside(data_dir, LOG).metadata().map_or(0, |about| about.len()) == 0;
+    let was_alone = is_alone();
+    match read(data_dir, was_alone) {
+        // A server has begun a log meanwhile, and may have changed the file under the reader.
+        Err(_) if was_alone && !is_alone() => read(data_dir, false),
+        read => read,
+    }
+}
+
+fn read(data_dir: &Path, is_alone: bool) -> Result<Examined, StoreError> {
+    let path = database(data_dir);
+    // Without a log everything is in the database itself. SQLite makes a log even to read, unless it is told that
+    // nothing changes.
+    let immutable = if is_alone { "?immutable=1" } else { "" };
+    let uri = format!("file:{}{immutable}", percent_encode(path.as_os_str().as_encoded_bytes(), PATH));
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    // The first connection makes the index anew, out of what can be read of the log.
+    let version = schema_version(data_dir, &connection);
+    let is_current = matches!(version, Ok(version) if version == MIGRATIONS.len());
+    let index = if is_alone { None } else { File::open(beside(data_dir, INDEX)).ok().map(Arc::new) };
+    let examined = Examined { connection, is_current, lost: None, _index: index.clone() };
+    if let Some(index) = index {
+        let mut log = WriteAheadLog::open(data_dir, index)?;
+        if log.look().map_err(file_error(log.path()))? == Look::Damaged {
+            // A server runs: its index tells of a log that is not there. So what was read may be anything.
+            return Err(log.damage().into());
+        }
+    }
+    version?;
+    check(data_dir, &examined.connection)?;
+    let lost = if is_current { tally::lost(data_dir, &examined.connection)? } else { None };
+    Ok(Examined { lost, ..examined })
+}
+
 /// Checks that every page of the database is in its place and can be read.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] where one is not.
-pub(super) fn check(data_dir: &Path, connection: &Connection) -> Result<(), StoreError> {
+fn check(data_dir: &Path, connection: &Connection) -> Result<(), StoreError> {
     let path = database(data_dir);
     let bytes = path.metadata().map_err(file_error(&path))?.len();
     if bytes >= LARGE {

@@ -32,6 +32,10 @@ pub(super) fn keys(connection: &Connection) -> Result<Vec<KeyRecord>, StoreError
     .collect()
 }
 
+fn is_made(data_dir: &Path) -> Result<bool, StoreError> {
+    database(data_dir).try_exists().map_err(file_error(data_dir))
+}
+
 /// The API keys of a data directory, for the command line; a server may run on it meanwhile.
 #[derive(Debug)]
 pub struct KeyTable {
@@ -40,13 +44,17 @@ pub struct KeyTable {
 }
 
 impl KeyTable {
-    /// Opens the keys of a data directory, which is made if there is none.
+    /// Opens the keys of a data directory, which is made if there is none. A server may run on it in the same process: a
+    /// file that is there is opened by SQLite alone, since to close it would cost the server its
+    /// [locks](super::place::Claim).
     ///
     /// # Errors
     /// When the directory cannot be used.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         make_directory(data_dir)?;
-        drop(make_database(data_dir)?);
+        if !is_made(data_dir)? {
+            drop(make_database(data_dir)?);
+        }
         let connection = connect(data_dir, true).map_err(|err| err.at(data_dir))?;
         Ok(Self { connection, data_dir: data_dir.to_owned() })
     }
@@ -56,8 +64,7 @@ impl KeyTable {
     /// # Errors
     /// As [`KeyTable::open`].
     pub fn find(data_dir: &Path) -> Result<Option<Self>, StoreError> {
-        let made = database(data_dir).try_exists().map_err(file_error(data_dir))?;
-        made.then(|| Self::open(data_dir)).transpose()
+        is_made(data_dir)?.then(|| Self::open(data_dir)).transpose()
     }
 
     /// Adds a key; false where the name is taken.

@@ -13,7 +13,7 @@
 //! transaction the [files](place) are compared with those that were opened, so that nothing is written where no next start
 //! would find it. Before and after it the [write-ahead log](write_ahead_log) is looked at, so that no commit is told that
 //! the log does not hold. Once damage was met, also by a reader, nothing more is read from the database or written to it.
-//! At the start the whole database is [checked](integrity), and the number of its commits is compared with a
+//! At the start the whole database is [examined](integrity) before anything is written to it, and the number of its commits is compared with a
 //! [second record](tally). Audio and chunks are read with a checksum.
 //!
 //! # Spool
@@ -67,8 +67,9 @@ pub use key_table::KeyTable;
 pub use records::{
     Acceptance, Chunks, EndResult, Ending, Journalled, NewRecord, Replay, Unfinished, Weighed,
 };
-pub use rehearsal::rehearse;
+pub use rehearsal::{Rehearsed, rehearse};
 pub use spool::Download;
+pub use tally::LostCommits;
 
 /// Writes that may wait for the writer; beyond, callers wait.
 const WRITE_QUEUE: usize = 4096;
@@ -117,8 +118,9 @@ impl Store {
     ) -> Result<Self, StoreError> {
         sqlite::make_directory(data_dir)?;
         let claim = Claim::take(data_dir)?;
+        // Before anything is written to it.
+        drop(integrity::examine(data_dir)?);
         let connection = sqlite::connect(data_dir, config.sync)?;
-        integrity::check(data_dir, &connection)?;
         let open = Arc::new(OpenFiles::of(data_dir, claim)?);
         let tally = Tally::open(data_dir, &connection)?;
         let spool = Spool::open(data_dir, config.max_spool_bytes, config.sync, |id| {

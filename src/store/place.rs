@@ -77,7 +77,7 @@ fn lock(data_dir: &Path, file: File) -> Result<File, StoreError> {
 /// connections are closed before this is dropped.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
-    index: File,
+    index: Arc<File>,
     index_path: PathBuf,
     /// The index never becomes shorter than this while there is a connection.
     index_bytes: AtomicU64,
@@ -88,7 +88,7 @@ impl OpenFiles {
     /// Opens the index of the write-ahead log, which is there as soon as there is a connection.
     pub(super) fn of(data_dir: &Path, claim: Claim) -> Result<Self, StoreError> {
         let path = beside(data_dir, INDEX);
-        let index = File::open(&path).map_err(file_error(&path))?;
+        let index = Arc::new(File::open(&path).map_err(file_error(&path))?);
         Ok(Self { index, index_path: path, index_bytes: AtomicU64::new(INDEX_REGION), claim })
     }
 
@@ -107,8 +107,8 @@ impl OpenFiles {
     }
 
     /// Returns the index of the write-ahead log.
-    pub(super) fn index(&self) -> &File {
-        &self.index
+    pub(super) fn index(&self) -> Arc<File> {
+        Arc::clone(&self.index)
     }
 }
 
@@ -148,7 +148,7 @@ impl Place {
             Ok((path, identity))
         });
         let files = files.collect::<Result<_, StoreError>>()?;
-        let log = WriteAheadLog::open(data_dir, Arc::clone(&open))?;
+        let log = WriteAheadLog::open(data_dir, open.index())?;
         Ok(Self { open, database: database(data_dir), files, log, least_bytes: 0 })
     }
 
@@ -188,7 +188,6 @@ impl Place {
             Ok(false) => return overwritten(),
             Err(err) => return Err(unreadable(err)),
         }
-        let log = self.log.path().display().to_string();
         match self.log.look() {
             Ok(Look::Whole(0)) => Ok(true),
             Ok(Look::Whole(bytes)) => {
@@ -200,12 +199,8 @@ impl Place {
                 Ok(true)
             }
             Ok(Look::NoIndex) => Ok(false),
-            Ok(Look::Damaged) => Err(Trouble::Damaged(format!(
-                "{log} was cut short or overwritten while the server runs, and commits that stood are missing; stop the \
-                 server, restore the data directory from a backup and start the server again, or start it again with \
-                 what is left: it then says how many commits are lost"
-            ))),
-            Err(err) => Err(Trouble::Unusable(format!("{log}: {err}"))),
+            Ok(Look::Damaged) => Err(self.log.damage()),
+            Err(err) => Err(Trouble::Unusable(format!("{}: {err}", self.log.path().display()))),
         }
     }
 

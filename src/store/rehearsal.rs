@@ -1,86 +1,73 @@
 //! What a start would say of a data directory, found out without leaving anything behind.
 
-use std::fs::{File, OpenOptions, remove_dir};
+use std::fs::{OpenOptions, remove_dir};
 use std::path::Path;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use rusqlite::{Connection, OpenFlags};
-
+use super::StoreError;
+use super::integrity::examine;
 use super::key_table::keys;
-use super::sqlite::{MIGRATIONS, database, file_error, make_directory, schema_version};
-use super::{StoreError, integrity};
+use super::sqlite::{database, file_error, make_directory};
+use super::tally::LostCommits;
 use crate::keys::KeyRecord;
 
-/// What stays as it is in the path of a URI.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
+/// A data directory that a start would use.
+#[derive(Debug, Default)]
+pub struct Rehearsed {
+    /// The keys in it; none if its database is of an older version, which is not changed here.
+    pub keys: Vec<KeyRecord>,
+    /// Commits that its database has lost.
+    pub lost: Option<LostCommits>,
+}
 
-/// Does to a data directory what a start does first, undoes it, and returns the keys in it. A server may run on it
-/// meanwhile.
+/// Does to a data directory what a start does first, and undoes it. A server may run on it meanwhile.
 ///
 /// # Errors
 /// What the start would say.
-pub fn rehearse(data_dir: &Path) -> Result<Vec<KeyRecord>, StoreError> {
+pub fn rehearse(data_dir: &Path) -> Result<Rehearsed, StoreError> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();
     let missing: Vec<&Path> = data_dir.ancestors().take_while(is_missing).collect();
     let rehearsed = make_directory(data_dir).and_then(|()| use_directory(data_dir));
     for path in missing {
-        // One that somebody uses by now is not empty, and stays.
+        // One that another process uses by now is not empty, and stays.
         let _ = remove_dir(path);
     }
     rehearsed
 }
 
-fn use_directory(data_dir: &Path) -> Result<Vec<KeyRecord>, StoreError> {
+fn use_directory(data_dir: &Path) -> Result<Rehearsed, StoreError> {
     // Such a file has no name and is gone with its handle.
     let take_file = |folder: &Path| tempfile::tempfile_in(folder).map(drop).map_err(file_error(folder));
     take_file(data_dir)?;
     for folder in ["spool", "frames"].map(|name| data_dir.join(name)) {
         if folder.symlink_metadata().is_ok() {
+            make_directory(&folder)?;
             take_file(&folder)?;
         }
     }
     let database = database(data_dir);
-    let open = |path: &Path| -> Result<File, StoreError> {
-        OpenOptions::new().read(true).write(true).open(path).map_err(file_error(path))
-    };
     for path in [&data_dir.join("lock"), &database] {
         if path.symlink_metadata().is_ok() {
-            open(path)?;
+            OpenOptions::new().read(true).write(true).open(path).map_err(file_error(path))?;
         }
     }
-    match database.metadata() {
-        Ok(about) if about.len() > 0 => look_at(data_dir).map_err(|err| err.at(data_dir)),
-        _ => Ok(Vec::new()),
+    if database.metadata().map_or(0, |about| about.len()) == 0 {
+        return Ok(Rehearsed::default());
     }
-}
-
-/// Judges the database as a start does, and returns its keys; none where it is of an older version, since that one is
-/// not changed here.
-fn look_at(data_dir: &Path) -> Result<Vec<KeyRecord>, StoreError> {
-    let path = database(data_dir);
-    let mut log = path.clone().into_os_string();
-    log.push("-wal");
-    // Without a log everything is in the database itself. SQLite makes a log even to read, unless it is told that
-    // nothing changes.
-    let is_alone = Path::new(&log).metadata().map_or(0, |about| about.len()) == 0;
-    let bytes = path.as_os_str().as_encoded_bytes();
-    let immutable = if is_alone { "?immutable=1" } else { "" };
-    let uri = format!("file:{}{immutable}", percent_encode(bytes, PATH));
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(uri, flags)?;
-    let version = schema_version(&connection)?;
-    integrity::check(data_dir, &connection)?;
-    if (version as usize) < MIGRATIONS.len() { Ok(Vec::new()) } else { keys(&connection) }
+    let examined = examine(data_dir).map_err(|err| err.at(data_dir))?;
+    let keys = if examined.is_current { keys(&examined.connection)? } else { Vec::new() };
+    Ok(Rehearsed { keys, lost: examined.lost })
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
+    use rusqlite::Connection;
+
     use super::*;
     use crate::keys::{KeyHash, KeyLimits};
     use crate::store::KeyTable;
+    use crate::store::sqlite::MIGRATIONS;
 
     /// Every file and folder below a folder, with its length.
     fn content(folder: &Path) -> Vec<(PathBuf, u64)> {
@@ -100,7 +87,7 @@ mod tests {
     fn a_rehearsal_leaves_nothing_behind() {
         let home = tempfile::tempdir().unwrap();
         let data_dir = home.path().join("a/b/c");
-        assert_eq!(rehearse(&data_dir).unwrap(), []);
+        assert_eq!(rehearse(&data_dir).unwrap().keys, []);
         assert_eq!(content(home.path()), []);
         // Nor half of what could be made.
         std::fs::write(home.path().join("file"), "").unwrap();
@@ -124,12 +111,12 @@ mod tests {
         table.create(&record).unwrap();
         // With its log, as under a running server, and without.
         let before = content(&data_dir);
-        assert_eq!(rehearse(&data_dir).unwrap(), std::slice::from_ref(&record));
+        assert_eq!(rehearse(&data_dir).unwrap().keys, std::slice::from_ref(&record));
         assert_eq!(content(&data_dir), before);
         drop(table);
         let before = content(&data_dir);
         assert_eq!(before.len(), 1, "{before:?}");
-        assert_eq!(rehearse(&data_dir).unwrap(), [record]);
+        assert_eq!(rehearse(&data_dir).unwrap().keys, [record]);
         assert_eq!(content(&data_dir), before);
     }
 
@@ -138,11 +125,35 @@ mod tests {
         let data_dir = tempfile::tempdir().unwrap();
         drop(KeyTable::open(data_dir.path()).unwrap());
         let path = database(data_dir.path());
-        let database = Connection::open(&path).unwrap();
-        database.pragma_update(None, "user_version", 1000).unwrap();
-        drop(database);
-        let said = rehearse(data_dir.path()).unwrap_err().to_string();
-        assert!(said.contains("newer hearken"), "{said}");
+        let said = |change: &str| {
+            Connection::open(&path).unwrap().execute_batch(change).unwrap();
+            let before = std::fs::read(&path).unwrap();
+            let said = rehearse(data_dir.path()).unwrap_err().to_string();
+            // Those who are about to write to it say the same and do not.
+            assert_eq!(KeyTable::open(data_dir.path()).unwrap_err().to_string(), said);
+            assert_eq!(std::fs::read(&path).unwrap(), before);
+            assert!(said.starts_with(&path.display().to_string()), "{said}");
+            said
+        };
+        let newer = said("PRAGMA user_version = 1000");
+        let (known, own) = (MIGRATIONS.len(), env!("CARGO_PKG_VERSION"));
+        assert!(
+            newer.contains(&format!(
+                "newer hearken: the version of its tables is 1000, and hearken {own} knows"
+            )) && newer.contains(&format!("up to {known}; install the newer hearken again, or")),
+            "{newer}"
+        );
+        for of_another in [
+            "PRAGMA user_version = 0",
+            "DROP TABLE keys_version; PRAGMA user_version = 7",
+            "PRAGMA user_version = -1",
+        ] {
+            let said = said(of_another);
+            assert!(
+                said.contains("is the database of another program; choose another data directory"),
+                "{said}"
+            );
+        }
         std::fs::write(&path, "this is no database, whatever its name says").unwrap();
         let said = rehearse(data_dir.path()).unwrap_err().to_string();
         assert!(said.contains("hearken.sqlite is damaged"), "{said}");

@@ -216,34 +216,51 @@ pub(super) fn connect(data_dir: &Path, sync: bool) -> Result<Connection, StoreEr
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(database(data_dir), flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Before anything is written to it: it may be the database of another program.
+    schema_version(data_dir, &connection)?;
     // Says something to a new database only.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
     connection.pragma_update(None, "synchronous", if sync { "FULL" } else { "OFF" })?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version = schema_version(&transaction)?;
-    let newest = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    if version < newest {
-        for migration in MIGRATIONS.iter().skip(version as usize) {
+    let version = schema_version(data_dir, &transaction)?;
+    if version < MIGRATIONS.len() {
+        for migration in MIGRATIONS.iter().skip(version) {
             transaction.execute_batch(migration)?;
         }
-        transaction.pragma_update(None, "user_version", newest)?;
+        transaction.pragma_update(
+            None,
+            "user_version",
+            u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX),
+        )?;
     }
     transaction.commit()?;
     Ok(connection)
 }
 
-/// Reads the version of the schema.
+/// Reads the version of the schema; 0 where there are no tables yet.
 ///
 /// # Errors
-/// [`StoreError::Newer`] where it is newer than any that is known here.
-pub(super) fn schema_version(connection: &Connection) -> Result<u32, StoreError> {
-    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version as usize > MIGRATIONS.len() {
-        return Err(StoreError::Newer(version));
+/// [`StoreError::Newer`] if it is newer than any that this program knows, [`StoreError::Foreign`] if the tables are those
+/// of another program.
+pub(super) fn schema_version(data_dir: &Path, connection: &Connection) -> Result<usize, StoreError> {
+    let path = || database(data_dir).display().to_string();
+    // Another program may have written a negative one.
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let (tables, is_own) = connection.query_row(
+        "SELECT count(*), count(*) FILTER (WHERE name = 'keys_version') FROM sqlite_schema WHERE type = 'table'",
+        [],
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)? > 0)),
+    )?;
+    let known = MIGRATIONS.len();
+    match usize::try_from(found) {
+        Ok(0) if tables == 0 => Ok(0),
+        // Each version has this table.
+        Ok(version @ 1..) if is_own && version <= known => Ok(version),
+        Ok(version @ 1..) if is_own => Err(StoreError::Newer { path: path(), found: version, known }),
+        _ => Err(StoreError::Foreign(path())),
     }
-    Ok(version)
 }
 
 /// Has this task yet to end?

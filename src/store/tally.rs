@@ -4,7 +4,9 @@
 //! word. It also takes an older copy of the database, or none. The file never knows of a commit before it stands, so a
 //! database that has fewer commits than the file has lost some.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,50 @@ use rusqlite::Connection;
 
 use super::StoreError;
 use super::sqlite::{database, file_error};
+
+/// Commits that stood, and that the database does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostCommits {
+    count: i64,
+    database: PathBuf,
+}
+
+impl fmt::Display for LostCommits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} lacks commits that stood when the server ran last ({}): its write-ahead log was damaged or removed, or an \
+             older copy of the database was put there; if there is a newer copy, put it back with its -wal file while no \
+             server runs. A server that is started without it goes on with what is left: tasks of that time are unknown, \
+             or run again",
+            self.database.display(),
+            self.count
+        )
+    }
+}
+
+/// Returns the commits that the database has lost, if any. Another process may commit meanwhile.
+pub(super) fn lost(data_dir: &Path, connection: &Connection) -> Result<Option<LostCommits>, StoreError> {
+    // Before the database is asked: the file never knows more than that.
+    let known = File::open(path(data_dir)).and_then(|file| read(&file)).ok().and_then(|read| read.number());
+    let there = there(connection)?;
+    Ok(known.and_then(|known| LostCommits::between(data_dir, known, there)))
+}
+
+impl LostCommits {
+    fn between(data_dir: &Path, known: i64, there: i64) -> Option<Self> {
+        let count = known.saturating_sub(there);
+        (count > 0).then(|| Self { count, database: database(data_dir) })
+    }
+}
+
+fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("hearken.commits")
+}
+
+fn there(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT count FROM commits", [], |row| row.get(0))
+}
 
 /// The file that counts the commits.
 #[derive(Debug)]
@@ -27,7 +73,7 @@ pub(super) struct Tally {
 impl Tally {
     /// Opens the file, and tells the operator of commits that the database has lost.
     pub(super) fn open(data_dir: &Path, connection: &Connection) -> Result<Self, StoreError> {
-        let path = data_dir.join("hearken.commits");
+        let path = path(data_dir);
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -37,35 +83,20 @@ impl Tally {
             .open(&path)
             .map_err(file_error(&path))?;
         let mut tally = Self { file, path, last: 0, is_told: false };
-        let there: i64 = connection.query_row("SELECT count FROM commits", [], |row| row.get(0))?;
-        let lost = tally.read()?.map_or(0, |known| known.saturating_sub(there));
-        if lost > 0 {
-            tracing::error!(
-                lost,
-                "{} lacks commits that stood when the server ran last: its write-ahead log was damaged or removed, or an \
-                 older copy of the database was put there. Tasks of that time are unknown, or run again. If there is a \
-                 newer copy, stop the server, put it back with its -wal file and start the server again",
-                database(data_dir).display()
-            );
+        let there = there(connection)?;
+        match read(&tally.file).map_err(file_error(&tally.path))? {
+            Content::Number(known) => {
+                if let Some(lost) = LostCommits::between(data_dir, known, there) {
+                    tracing::error!("{lost}");
+                }
+            }
+            Content::Nothing => {}
+            Content::Damaged => {
+                tracing::warn!(path = %tally.path.display(), "the number of commits is damaged and begins anew");
+            }
         }
         tally.write(there);
         Ok(tally)
-    }
-
-    /// The number in the file; `None` where the file is new or is no tally.
-    fn read(&self) -> Result<Option<i64>, StoreError> {
-        let mut line = [0; LINE];
-        let count = self.file.read_at(&mut line, 0).map_err(file_error(&self.path))?;
-        let number = std::str::from_utf8(&line).ok().and_then(|text| text.split(' ').next()?.parse().ok());
-        match number.filter(|number| encode(*number) == line) {
-            Some(number) => Ok(Some(number)),
-            None => {
-                if count > 0 {
-                    tracing::warn!(path = %self.path.display(), "the number of commits is damaged and begins anew");
-                }
-                Ok(None)
-            }
-        }
     }
 
     /// Returns the number of the last commit.
@@ -85,6 +116,33 @@ impl Tally {
             Err(_) => {}
         }
     }
+}
+
+/// What the file holds.
+enum Content {
+    /// Nothing: the file is new.
+    Nothing,
+    /// The number of the last commit.
+    Number(i64),
+    /// Something else.
+    Damaged,
+}
+
+impl Content {
+    fn number(&self) -> Option<i64> {
+        if let Self::Number(number) = self { Some(*number) } else { None }
+    }
+}
+
+fn read(file: &File) -> io::Result<Content> {
+    let mut line = [0; LINE];
+    let count = file.read_at(&mut line, 0)?;
+    let number = std::str::from_utf8(&line).ok().and_then(|text| text.split(' ').next()?.parse().ok());
+    Ok(match number.filter(|number| encode(*number) == line) {
+        Some(number) => Content::Number(number),
+        None if count == 0 => Content::Nothing,
+        None => Content::Damaged,
+    })
 }
 
 /// A number, its checksum, and the line's end.

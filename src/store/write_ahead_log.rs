@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StoreError;
-use super::place::OpenFiles;
+use super::health::Trouble;
 use super::sqlite::{LOG, beside, file_error};
 
 /// Bytes of the log's header.
@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// The log of a database that is in use.
 #[derive(Debug)]
 pub(super) struct WriteAheadLog {
-    files: Arc<OpenFiles>,
+    index: Arc<File>,
     file: File,
     path: PathBuf,
     /// The end of the log at the last look.
@@ -69,16 +69,27 @@ pub(super) enum Look {
 }
 
 impl WriteAheadLog {
-    /// Opens the log of a database to which there is a connection.
-    pub(super) fn open(data_dir: &Path, files: Arc<OpenFiles>) -> Result<Self, StoreError> {
+    /// Opens the log of a database to which there is a connection. `index` is the index of the log, which must not be
+    /// closed before all connections of this process are.
+    pub(super) fn open(data_dir: &Path, index: Arc<File>) -> Result<Self, StoreError> {
         let path = beside(data_dir, LOG);
         let file = File::open(&path).map_err(file_error(&path))?;
-        Ok(Self { files, file, path, last: None })
+        Ok(Self { index, file, path, last: None })
     }
 
     /// Returns the log's path.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns what is said of a log that is [damaged](Look::Damaged), with the way out.
+    pub(super) fn damage(&self) -> Trouble {
+        Trouble::Damaged(format!(
+            "{} was cut short or overwritten while the server runs, and commits that stood are missing; stop the server, \
+             restore the data directory from a backup and start the server again, or start it again with what is left: \
+             it then says how many commits are lost",
+            self.path.display()
+        ))
     }
 
     /// Compares the log with its index and with the last look. Another process may commit meanwhile.
@@ -105,7 +116,7 @@ impl WriteAheadLog {
     /// Reads the index; `None` where it is being written, or is none.
     fn end(&self) -> io::Result<Option<End>> {
         let mut copies = [0; 2 * INDEX_HEADER];
-        let read = self.files.index().read_exact_at(&mut copies, 0);
+        let read = self.index.read_exact_at(&mut copies, 0);
         if read.as_ref().is_err_and(|err| err.kind() == ErrorKind::UnexpectedEof) {
             return Ok(None);
         }
@@ -197,7 +208,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::store::place::Claim;
+    use crate::store::place::{Claim, OpenFiles};
     use crate::store::sqlite::connect;
 
     /// What is done to the log, whether a commit follows before the look, and how it is done.
@@ -207,6 +218,7 @@ mod tests {
         log: WriteAheadLog,
         connection: Connection,
         data_dir: TempDir,
+        _open: OpenFiles,
     }
 
     impl Rig {
@@ -214,9 +226,9 @@ mod tests {
             let data_dir = tempfile::tempdir().unwrap();
             let claim = Claim::take(data_dir.path()).unwrap();
             let connection = connect(data_dir.path(), true).unwrap();
-            let open = Arc::new(OpenFiles::of(data_dir.path(), claim).unwrap());
-            let log = WriteAheadLog::open(data_dir.path(), open).unwrap();
-            Self { log, connection, data_dir }
+            let open = OpenFiles::of(data_dir.path(), claim).unwrap();
+            let log = WriteAheadLog::open(data_dir.path(), open.index()).unwrap();
+            Self { log, connection, data_dir, _open: open }
         }
 
         fn commit(&self) {

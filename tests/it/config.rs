@@ -150,6 +150,15 @@ fn check_refuses_what_a_start_refuses_in_the_same_words() {
     std::fs::create_dir(home.join("damaged")).unwrap();
     std::fs::write(home.join("damaged/hearken.sqlite"), "this is no database, whatever its name says")
         .unwrap();
+    for (name, changes) in [
+        ("newer", "PRAGMA user_version = 99"),
+        ("another", "PRAGMA user_version = 0"),
+        ("renamed", "PRAGMA user_version = 3; ALTER TABLE keys_version RENAME TO other"),
+    ] {
+        run(&["keys", "create", "one", "--data-dir", &data(name)]);
+        let database = rusqlite::Connection::open(home.join(name).join("hearken.sqlite")).unwrap();
+        database.execute_batch(changes).unwrap();
+    }
     std::fs::create_dir_all(home.join("no-spool")).unwrap();
     std::fs::write(home.join("no-spool/spool"), "").unwrap();
     let key =
@@ -167,6 +176,21 @@ fn check_refuses_what_a_start_refuses_in_the_same_words() {
         (at("/dev/null"), 2, "h.toml:1: data_dir: the data directory cannot be used: "),
         (at(&data("no-spool")), 2, "h.toml:1: data_dir: the data directory cannot be used: "),
         (at(&data("damaged")), 1, "damaged/hearken.sqlite is damaged"),
+        (
+            at(&data("newer")),
+            1,
+            "newer/hearken.sqlite was written by a newer hearken: the version of its tables is 99",
+        ),
+        (
+            at(&data("another")),
+            1,
+            "another/hearken.sqlite is the database of another program; choose another",
+        ),
+        (
+            at(&data("renamed")),
+            1,
+            "renamed/hearken.sqlite is the database of another program; choose another",
+        ),
         (
             format!("listen = \"192.0.2.1:80\"\n{keyed}"),
             2,
@@ -192,10 +216,18 @@ fn check_refuses_what_a_start_refuses_in_the_same_words() {
         } else {
             format!("{first}\n{listen}{rest}")
         };
+        // Without a channel, a start warns of that, too.
+        let text = format!("{text}\n[[channels]]\nname = \"local\"\nkind = \"local\"\n");
         let file = home.join("h.toml");
         std::fs::write(&file, &text).unwrap();
-        let [checked, served] = ["check", "serve"].map(|name| {
-            let mut started = command(&[name, "--config", file.to_str().unwrap()]);
+        let databases = || {
+            let names = ["damaged", "newer", "another", "renamed"];
+            names.map(|name| std::fs::read(home.join(name).join("hearken.sqlite")).unwrap())
+        };
+        let before = databases();
+        let says = |arguments: &[&str]| {
+            let name = arguments.join(" ");
+            let mut started = command(&[arguments, &["--config", file.to_str().unwrap()]].concat());
             let output = started.current_dir(home).output().unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(
@@ -203,11 +235,18 @@ fn check_refuses_what_a_start_refuses_in_the_same_words() {
                 (Some(status), 0),
                 "{name}: {text}: {said}"
             );
-            said.lines().last().unwrap().to_owned()
-        });
+            assert!(said.starts_with("hearken: ") && said.lines().count() == 1, "{name}: {said}");
+            said
+        };
+        let [checked, served] = ["check", "serve"].map(|name| says(&[name]));
         assert!(checked.contains(told), "{text}: {checked}");
-        assert_eq!(checked.split(": ").next(), served.split(": ").next());
-        assert!(served.contains(told), "{text}: {served}");
+        assert_eq!(checked, served);
+        if told.contains("data directory cannot be used") || told.contains("hearken.sqlite") {
+            for action in [&["keys", "create", "new"][..], &["keys", "list"], &["keys", "revoke", "one"]] {
+                assert_eq!(says(action), checked, "{action:?}");
+            }
+            assert!(databases() == before, "{text}: nothing is written");
+        }
         assert!(!checked.contains(key.trim()) && !served.contains(key.trim()), "{checked}");
     }
     assert!(entries <= before(&directory));

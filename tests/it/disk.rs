@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::support::hearken::Hearken;
+use crate::support::hearken::{Hearken, run};
 use crate::support::http::Reply;
 use crate::support::subscriber::content;
 use crate::support::upstream::FakeUpstream;
@@ -410,11 +410,43 @@ fn commits_that_a_damaged_log_has_lost_are_told() {
     let wal = hearken.data_dir().join("hearken.sqlite-wal");
     let bytes = wal.metadata().unwrap().len();
     flip(&wal, bytes * 2 / 3);
+    let log = std::fs::read(&wal).unwrap();
+    let config = hearken.config_file();
+    let says = |arguments: &[&str]| run(&[arguments, &["--config", config.to_str().unwrap()]].concat());
+    let checked = says(&["check"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let checked = String::from_utf8(checked.stdout).unwrap();
+    let lost = checked.lines().find_map(|line| line.strip_prefix("warning: ")).unwrap();
+    for action in [&["keys", "create", "new"][..], &["keys", "list"], &["keys", "revoke", "new"]] {
+        let refused = says(action);
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0), "{refused:?}");
+        assert_eq!(String::from_utf8(refused.stderr).unwrap(), format!("hearken: {lost}\n"));
+    }
+    assert!(std::fs::read(&wal).unwrap() == log, "the log is as it was");
     hearken.start_again();
     let line = hearken.log_line("lacks commits");
-    assert!(line.contains("ERROR") && line.contains(database(&hearken).to_str().unwrap()), "{line}");
+    assert!(line.contains("ERROR") && line.contains(lost), "{line}");
+    assert!(lost.starts_with(database(&hearken).to_str().unwrap()), "{line}");
+    assert_eq!(says(&["keys", "list"]).status.code(), Some(0));
     hearken.crash();
     assert!(!hearken.log().contains("lacks commits"), "it is told once");
+}
+
+#[test]
+fn keys_are_not_made_behind_a_log_that_was_damaged_under_a_server() {
+    let hearken = Hearken::builder().local().start();
+    hearken.wait(&hearken.submit(json!({"model": "local-inspect"})));
+    let wal = hearken.data_dir().join("hearken.sqlite-wal");
+    zero(&wal);
+    let config = hearken.config_file();
+    for action in [&["create", "new"][..], &["list"], &["revoke", "new"]] {
+        let refused = run(&[&["keys"], action, &["--config", config.to_str().unwrap()]].concat());
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0), "{refused:?}");
+        let said = String::from_utf8(refused.stderr).unwrap();
+        let words = "hearken.sqlite-wal was cut short or overwritten while the server runs";
+        assert!(said.starts_with("hearken: ") && said.contains(words), "{said}");
+    }
+    assert!(std::fs::read(&wal).unwrap().iter().all(|byte| *byte == 0), "nothing is written");
 }
 
 #[test]

@@ -3,9 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ExitStatus, Stdio};
+use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
 use crate::support::hearken::{Hearken, KEY, command};
@@ -187,24 +191,69 @@ fn first_key_is_revoked(output: &str) {
     assert!(is_told);
     let client = Client { address: address.unwrap(), key: None, secrets: Arc::default() };
     client.get("/healthz").expect(200);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let data = directory.path().join("hearken-data");
+    let wal = data.join("hearken.sqlite-wal");
+    let before = wal.metadata().unwrap().ino();
+    // If the server has lost its locks on the database, this closes it as its last user, and removes the log.
+    let other = Connection::open(data.join("hearken.sqlite")).unwrap();
+    let keys: i64 = other.query_row("SELECT count(*) FROM keys", [], |row| row.get(0)).unwrap();
+    assert_eq!(keys, 0);
+    other.close().unwrap();
+    assert_eq!(wal.metadata().unwrap().ino(), before, "the server has its locks");
     let listed = command(&["keys", "list"]).current_dir(directory.path()).output().unwrap();
     assert_eq!(String::from_utf8(listed.stdout).unwrap(), "", "the key is revoked");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_reason_why_a_server_does_not_start_waits_for_its_reader() {
+    let directory = TempDir::new().unwrap();
+    std::fs::create_dir(directory.path().join("hearken-data")).unwrap();
+    std::fs::write(directory.path().join("hearken-data/hearken.sqlite"), "this is no database").unwrap();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut fill = Command::new("head");
+    fill.args(["-c", "1000000", "/dev/zero"]).stdout(writer.try_clone().unwrap());
+    let mut filling = fill.spawn().unwrap();
+    until("the pipe takes nothing", || {
+        let mut ready = [PollFd::new(&writer, PollFlags::OUT)];
+        (poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 0).then_some(())
+    });
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut child = serve.current_dir(directory.path()).stderr(writer).spawn().unwrap();
+    // They would keep the pipe open.
+    drop((fill, serve));
+    // The log waits for its reader for a second, and then ends.
+    assert!(!ends_within(&mut child, Duration::from_millis(1500)));
+    let mut said = Vec::new();
+    reader.read_to_end(&mut said).unwrap();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("\0hearken: ") && said.contains("hearken.sqlite is damaged"), "{}", said.len());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    filling.wait().unwrap();
+}
+
+fn ends_within(child: &mut Child, time: Duration) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        if child.try_wait().unwrap().is_some() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
 }
 
 #[test]
 fn a_first_key_of_a_start_that_fails_is_made_again_by_the_next_start() {
     let directory = TempDir::new().unwrap();
-    // A place that the store needs is taken.
-    let spool = directory.path().join("hearken-data/spool");
-    std::fs::create_dir(directory.path().join("hearken-data")).unwrap();
-    std::fs::write(&spool, "").unwrap();
     let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
+    // The key is made when the store is open, and the certificate is read after that.
+    serve.env("HEARKEN_TLS__CERTIFICATE", "none.pem").env("HEARKEN_TLS__KEY", "none.pem");
     let failed = serve.current_dir(directory.path()).output().unwrap();
     let said = String::from_utf8(failed.stderr).unwrap();
     assert_eq!(failed.status.code(), Some(2), "{said}");
-    assert!(said.lines().last().unwrap().contains("the data directory cannot be used: "), "{said}");
+    assert!(said.lines().last().unwrap().contains("none.pem cannot be read: "), "{said}");
     let listed = command(&["keys", "list"]).current_dir(directory.path()).output().unwrap();
     assert_eq!(String::from_utf8(listed.stdout).unwrap(), "");
 }

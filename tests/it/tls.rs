@@ -26,13 +26,17 @@ fn refused(certificate: &str, key: &str, lines: &str) -> String {
     std::fs::write(at("cert.pem"), certificate).unwrap();
     std::fs::write(at("key.pem"), key).unwrap();
     let lines = lines.replace("DIR", directory.path().to_str().unwrap());
-    std::fs::write(at("h.toml"), format!("listen = \"127.0.0.1:0\"\n[tls]\n{lines}\n")).unwrap();
+    // Without a channel, a start warns of that, too.
+    let channel = "[[channels]]\nname = \"local\"\nkind = \"local\"";
+    std::fs::write(at("h.toml"), format!("listen = \"127.0.0.1:0\"\n[tls]\n{lines}\n{channel}\n")).unwrap();
     let (file, data) = (at("h.toml"), at("data"));
     let serve = ["serve", "--config", &file, "--data-dir", &data];
     let [checked, served] = [&["check", "--config", &file][..], &serve[..]].map(|command| {
         let output = run(command);
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{output:?}");
-        String::from_utf8(output.stderr).unwrap().lines().last().unwrap_or_default().to_owned()
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with("hearken: ") && said.lines().count() == 1, "{said}");
+        said.trim_end().to_owned()
     });
     assert_eq!(checked, served);
     let mut secret = key.lines().filter(|line| line.len() > 20 && !line.starts_with('-'));

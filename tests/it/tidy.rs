@@ -44,6 +44,16 @@ fn every_file_opens_with_its_job() {
 }
 
 #[test]
+fn a_module_is_a_file_of_its_own_name() {
+    // `room.rs` beside `room/`, and no `room/mod.rs`: one style, and a file is found by its name.
+    for folder in ["src", "tests", "benches"] {
+        for (path, _) in sources(folder) {
+            assert!(!path.ends_with("mod.rs"), "{} must be named as its folder", path.display());
+        }
+    }
+}
+
+#[test]
 fn nothing_queues_without_a_bound() {
     for (path, text) in sources("src") {
         for word in ["do_send", "unbounded"] {
@@ -193,7 +203,7 @@ fn every_path_stands_in_the_url_table() {
     // There a path has its description in the OpenAPI document beside it.
     for (path, text) in sources("src/api").into_iter().chain(sources("src/server")) {
         let inside = path.strip_prefix(root().join("src")).unwrap();
-        let allowed = usize::from(inside == Path::new("api/mod.rs"));
+        let allowed = usize::from(inside == Path::new("api.rs"));
         let program = program(&text);
         for word in [".service(", "web::resource(", ".route("] {
             let found = program.matches(word).count();

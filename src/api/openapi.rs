@@ -126,7 +126,7 @@ fn document() -> OpenApi {
 
 /// The guide, whose commands work as they are pasted.
 fn guide() -> String {
-    include_str!("guide.md").replace("{audio}", examples::AUDIO)
+    include_str!("openapi/guide.md").replace("{audio}", examples::AUDIO)
 }
 
 fn components() -> ComponentsBuilder {

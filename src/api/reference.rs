@@ -33,10 +33,10 @@ impl Reference {
     pub fn new() -> Self {
         let own = |content_type, text: &'static str| guarded(Unchanging::new(content_type, text));
         Self {
-            page: own("text/html; charset=utf-8", include_str!("page.html")),
+            page: own("text/html; charset=utf-8", include_str!("reference/page.html")),
             files: [
-                ("page.js", own(SCRIPT, include_str!("page.js"))),
-                ("page.css", own(STYLE, include_str!("page.css"))),
+                ("page.js", own(SCRIPT, include_str!("reference/page.js"))),
+                ("page.css", own(STYLE, include_str!("reference/page.css"))),
                 ("swagger-ui-bundle.js", packed(SCRIPT, "swagger-ui-bundle.js")),
                 ("swagger-ui.css", packed(STYLE, "swagger-ui.css")),
             ],

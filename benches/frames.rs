@@ -32,8 +32,8 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use hearken::config::Secret;
 use hearken::config::kind::ResponseFormat;
+use hearken::secret::Secret;
 use hearken::task::answer::{Answer, TextKind};
 use hearken::upstream::reading::BodyReader;
 use hearken::upstream::{Batch, UpstreamError, UpstreamEvent, gemini, openai, transcription};

@@ -5,15 +5,14 @@ pub mod choose;
 pub mod course;
 pub mod judge;
 pub mod pace;
-pub mod pattern;
 pub mod queue;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::pattern::ModelPattern;
 use breaker::Breaker;
-use pattern::ModelPattern;
 
 use crate::audio::container::Container;
 use crate::config::{Capability, ChannelConfig, ModelHint, RetryRule, Timeouts};

@@ -22,7 +22,6 @@ mod variables;
 mod words;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -33,6 +32,7 @@ use url::Url;
 use crate::audio::container::Container;
 use crate::audio::gate::Gate;
 use crate::keys::KeyRecord;
+use crate::secret::Secret;
 
 use environment::Overlaid;
 pub use kind::{ChannelKind, LOCAL_MODEL};
@@ -348,30 +348,6 @@ pub struct RetryBudget {
     pub calls: u32,
     /// After this long since the first one no further one begins.
     pub time: Duration,
-}
-
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text itself, for the one place that sends it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 /// What the command line says.

@@ -61,6 +61,7 @@
 //! A socket that is full is left alone until it is writable. What was begun is remembered as a number of bytes and made
 //! again from the log, not held: a stuck subscriber costs no more than an idle one.
 
+mod behind;
 pub mod body;
 mod circle;
 pub mod cursor;
@@ -82,8 +83,9 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::config::StreamConfig;
-use crate::metrics::{Behind, FanoutMetrics};
+use crate::metrics::FanoutMetrics;
 use crate::task::chunk_log::LogReader;
+pub use behind::Behind;
 use body::Body;
 use circle::Circles;
 use cursor::Cursor;

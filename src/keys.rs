@@ -8,60 +8,18 @@ pub mod allowance;
 pub mod revocation;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use allowance::Allowance;
 use revocation::Revocation;
 
-use crate::channel::pattern::ModelPattern;
-use crate::task::id::random_text;
-
-/// The SHA-256 of an API key: who owns a task.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyHash([u8; 32]);
-
-impl KeyHash {
-    /// Hashes a key.
-    #[must_use]
-    pub fn of(key: &str) -> Self {
-        Self(Sha256::digest(key.as_bytes()).into())
-    }
-
-    /// Reads 64 hex digits.
-    #[must_use]
-    pub fn from_hex(hex: &str) -> Option<Self> {
-        let digits: Vec<u8> = hex.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
-        let bytes: Vec<u8> =
-            digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
-        (hex.len() == 64).then_some(())?;
-        Self::from_bytes(&bytes)
-    }
-
-    /// Reads 32 bytes.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
-    }
-
-    /// The 32 bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for KeyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, ..] = self.0;
-        write!(f, "KeyHash({a:02x}{b:02x}..)")
-    }
-}
+use crate::pattern::ModelPattern;
+use crate::random::random_text;
+use crate::secret::KeyHash;
 
 /// A new API key; to be shown once.
 #[must_use]
@@ -175,7 +133,7 @@ impl Keyring {
     pub fn by_hash(&self, hash: &KeyHash) -> Option<Arc<KnownKey>> {
         let mut found = None;
         for known in &self.0 {
-            if bool::from(known.hash.0.ct_eq(&hash.0)) {
+            if bool::from(known.hash.as_bytes().ct_eq(hash.as_bytes())) {
                 found = Some(Arc::clone(known));
             }
         }
@@ -278,14 +236,6 @@ mod tests {
         let key = ring.find("sk-a").unwrap();
         assert!(key.may_use("gemini-2.5-pro") && key.may_use("local-inspect"));
         assert!(!key.may_use("gpt-audio") && !key.may_use("local-inspect-2"));
-    }
-
-    #[test]
-    fn a_hash_reads_from_hex() {
-        let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(KeyHash::from_hex(hex), Some(KeyHash::of("abc")));
-        assert_eq!(KeyHash::from_hex(&hex[1..]), None);
-        assert_eq!(KeyHash::from_hex(&hex.replace('b', "g")), None);
     }
 
     #[test]

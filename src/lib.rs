@@ -24,8 +24,11 @@
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`trace`] | what is recorded of requests and tasks as [spans](task::spans), and exported by OTLP |
 //! | [`deadline`] | deadlines by a [clock](deadline::Clock) that stands still while its thread does, so that the other side is not blamed for a freeze of this process; whatever waits for another side uses them |
-//! | [`keys`] | API keys: made, hashed, compared; what each [may still do](keys::allowance), and whether it was [revoked](keys::revocation) |
+//! | [`keys`] | API keys: made, compared; what each [may still do](keys::allowance), and whether it was [revoked](keys::revocation) |
 //! | [`logging`] | the log on standard error: a queue with a bound and a thread that writes, so that no request waits for its reader |
+//! | [`secret`] | secrets as types that do not print: [`Secret`](secret::Secret), and [`KeyHash`](secret::KeyHash), which names the owner of a task |
+//! | [`random`] | random texts |
+//! | [`pattern`] | model names and globs |
 //! | [`panics`] | panics of third-party code that are caught and not logged |
 //! | [`memory`] | memory that several callers share: [`Memory`](memory::Memory), and what [responses](memory::ResponseMemory) may take of it |
 //! | [`metrics`] | what is [counted](metrics::Metrics) where it happens, and what is asked [now](metrics::Now) of its owner |
@@ -40,7 +43,7 @@
 //!
 //! Who may know whom: `cli → {server, client}`; `client → {net, audio, task, wire}`;
 //! `server → api → {actors, fanout} → {channel → upstream, fetch, trace} → {store, net} →
-//! {audio, task} → wire → error`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and
+//! {audio, task} → wire → {error, secret, random}`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and
 //! `config` hold values that several parts receive, `metrics` what several parts count by, `memory` what they share.
 //! `panics` knows nothing; `logging` knows only that and `config`; `cli` starts it, and `server` asks it how many lines were lost.
 //!
@@ -135,7 +138,7 @@
 //! - What is counted costs an atomic once for a task, a call, a batch of chunks, a commit or a subscription, and nothing
 //!   for an event of a subscriber. What is, is asked of its owner by whoever looks: no gauge is kept by adding and taking
 //!   off, but where a guard does both.
-//! - Secrets have types that do not print ([`Secret`](config::Secret), [`KeyHash`](keys::KeyHash)); an
+//! - Secrets have types that do not print ([`Secret`](secret::Secret), [`KeyHash`](secret::KeyHash)); an
 //!   upstream's words pass [`upstream::redact`] before anybody sees them. The one key on a disk in the clear is its
 //!   owner's, in the [login file](client::login) of `hearken login`, which nobody else may read.
 
@@ -158,6 +161,9 @@ pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod panics;
+pub mod pattern;
+pub mod random;
+pub mod secret;
 pub mod server;
 pub mod store;
 pub mod task;

@@ -22,9 +22,9 @@ use std::time::SystemTime;
 use prometheus::{Registry, TextEncoder};
 
 pub use fanout::FanoutMetrics;
-pub use http::{ConnectionRefusal, HttpMetrics};
+pub use http::HttpMetrics;
 pub use names::{ALL, Described};
-pub use now::{Behind, BreakerState, DiskLevels, HttpLevels, Now, QueueLevels, StoreLevels, TaskLevels};
+pub use now::{DiskLevels, HttpLevels, Now, QueueLevels, StoreLevels, TaskLevels};
 pub use process::Process;
 pub use store::StoreMetrics;
 pub use tasks::{Cause, NO_CHANNEL, TaskEnd, TaskMetrics};

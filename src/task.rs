@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use id::TaskId;
 use submission::Question;
 
-use crate::keys::KeyHash;
+use crate::secret::KeyHash;
 use crate::wire::trace_context::{TraceContext, TraceId};
 
 /// What is fixed about a task from the moment it is accepted.

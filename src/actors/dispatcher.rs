@@ -16,8 +16,8 @@ use crate::channel::pace::Pace;
 use crate::channel::queue::{Applicant, Grant, Queue, Ticket};
 use crate::channel::{Channel, Channels};
 use crate::error::{ErrorCode, Failure};
-use crate::keys::KeyHash;
 use crate::metrics::QueueLevels;
+use crate::secret::KeyHash;
 use crate::upstream::Hold;
 
 /// Messages that may wait for the dispatcher; beyond, senders wait.

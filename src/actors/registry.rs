@@ -28,9 +28,9 @@ use super::task::{
 use crate::channel::Channel;
 use crate::channel::queue::Applicant;
 use crate::error::{ErrorCode, Failure};
-use crate::keys::KeyHash;
 use crate::keys::allowance::Allowance;
 use crate::metrics::TaskLevels;
+use crate::secret::KeyHash;
 use crate::store::{Replay, Store};
 use crate::task::chunk_log::{ChunkLog, LogHandle, LogReader};
 use crate::task::cold_log::EndedStream;

@@ -113,7 +113,8 @@ mod tests {
 
     use super::*;
     use crate::api::wrong_keys::{CloseConnection, MAX_WAITING};
-    use crate::keys::{KeyHash, KeyLimits, KeyRecord, Keyring};
+    use crate::keys::{KeyLimits, KeyRecord, Keyring};
+    use crate::secret::KeyHash;
 
     fn recognised(key: &str, wrong_keys: &WrongKeys) -> (HttpRequest, <Caller as FromRequest>::Future) {
         let record = KeyRecord {

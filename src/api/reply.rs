@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::error::{ErrorCode, Failure};
-use crate::keys::KeyHash;
 use crate::memory::{ResponseMemory, Share};
 use crate::net::pieces::Pieces;
+use crate::secret::KeyHash;
 use crate::wire::error::{ErrorBody, HttpError};
 
 /// Tells OpenAI's SDKs whether they may repeat a call by themselves.

@@ -17,7 +17,8 @@ use super::unknown_callers::UnknownCallers;
 use super::wrong_keys::CloseConnection;
 use crate::error::{ErrorCode, Failure};
 use crate::metrics::HttpMetrics;
-use crate::task::id::{TaskId, random_text};
+use crate::random::random_text;
+use crate::task::id::TaskId;
 
 /// Carries a request's id both ways.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -13,10 +13,36 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::config::BreakerRule;
-use crate::metrics::BreakerState;
 
 /// The longest rest, as a multiple of the first one.
 const MOST_RESTS: u32 = 8;
+
+/// What a channel's breaker says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// The channel works.
+    Closed,
+    /// The channel is left alone.
+    Open,
+    /// The channel is probed, or will be with the next call.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// Every word that [`as_str`](Self::as_str) returns.
+    pub const WORDS: [&'static str; 3] =
+        [Self::Closed.as_str(), Self::Open.as_str(), Self::HalfOpen.as_str()];
+
+    /// Returns the word for the state in the metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
 
 /// The breaker of one channel. Each value is right by itself; that two of them may be changed by different calls at
 /// the same moment can cost a probe more or less, and nothing else.

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use super::breaker::Probe;
 use super::{Channel, Channels};
-use crate::keys::KeyHash;
 use crate::metrics::QueueLevels;
+use crate::secret::KeyHash;
 
 /// When a task came, relative to others: it keeps this also where it changes channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,7 +10,8 @@ use clap::Subcommand;
 
 use super::{FAILED, USAGE, complain, number, output, print, serve, unwritten};
 use crate::config::{Config, Flags};
-use crate::keys::{self, KeyHash, KeyLimits, KeyRecord};
+use crate::keys::{self, KeyLimits, KeyRecord};
+use crate::secret::KeyHash;
 use crate::store::{self, KeyTable, StoreError};
 
 #[derive(Debug, clap::Args)]

@@ -19,7 +19,7 @@ use crate::client::login::{self, Login};
 use crate::client::problem::Problem;
 use crate::client::profile::{self, Profile, Said};
 use crate::client::server::Server;
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// Longest line that is read as a key, in bytes.
 const MAX_KEY_BYTES: u64 = 4096;

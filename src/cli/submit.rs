@@ -29,7 +29,7 @@ use crate::client::problem::Problem;
 use crate::client::profile::{Profile, Said};
 use crate::client::request::Question;
 use crate::client::server::Server;
-use crate::config::Secret;
+use crate::secret::Secret;
 use crate::task::id::TaskId;
 
 /// What `--help` says below the options.

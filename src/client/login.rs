@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::address::{BaseUrl, NotABaseUrl};
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// Who else may read, write or list it: nobody.
 const OTHERS: u32 = 0o077;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::address::{BaseUrl, DEFAULT, NotABaseUrl};
 use super::login::{self, Login, LoginError};
-use crate::config::{NotText, Secret, Variables};
+use crate::config::{NotText, Variables};
+use crate::secret::Secret;
 
 /// What one source says.
 #[derive(Debug, Clone, Default)]

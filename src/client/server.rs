@@ -24,9 +24,9 @@ use super::problem::{Problem, plain};
 use super::profile::Profile;
 use super::replies::{Models, Task};
 use super::upload::{Sent, Upload};
-use crate::config::Secret;
 use crate::deadline::timeout;
 use crate::net::client::{HTTP_1_1, HttpClient};
+use crate::secret::Secret;
 
 /// Name look-up, TCP and TLS together may take this long.
 const CONNECT: Duration = Duration::from_secs(10);

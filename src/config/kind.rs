@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::Secret;
+use crate::secret::Secret;
 
 /// The embedded channel's model, where the configuration names no other.
 pub const LOCAL_MODEL: &str = "local-inspect";

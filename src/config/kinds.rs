@@ -2,7 +2,6 @@
 
 use url::Url;
 
-use super::Secret;
 use super::file::ChannelEntry;
 use super::kind::{
     AudioPart, ChannelKind, LOCAL_MODEL, MaxTokensField, OpenAiOptions, ResponseFormat, TranscriptionOptions,
@@ -12,6 +11,7 @@ use super::problem::Problem;
 use super::settings::secret;
 use super::variables::Variables;
 use crate::audio::container::Container;
+use crate::secret::Secret;
 
 const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
 const GEMINI_MODELS: &[&str] = &["gemini-2.5-pro", "gemini-2.5-flash", "gemini-*"];

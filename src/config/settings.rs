@@ -20,8 +20,9 @@ use super::{
 };
 use crate::audio::gate::Gate;
 use crate::audio::host_pattern::HostPattern;
-use crate::keys::{KeyHash, KeyLimits, KeyRecord};
+use crate::keys::{KeyLimits, KeyRecord};
 use crate::metrics::NO_CHANNEL;
+use crate::secret::KeyHash;
 
 /// Checks a configuration. Secrets that are named in it are looked up among the `variables`.
 pub(super) fn check(file: FileConfig, from_file: bool, variables: &Variables) -> Result<Config, Problem> {

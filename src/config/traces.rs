@@ -3,10 +3,11 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::TracesConfig;
 use super::file;
 use super::problem::Problem;
 use super::variables::Variables;
-use super::{Secret, TracesConfig};
+use crate::secret::Secret;
 
 /// What the OTLP standard adds to a base address.
 const SIGNAL_PATH: [&str; 2] = ["v1", "traces"];

@@ -12,12 +12,12 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
+use super::behind::Behind;
 use super::pump::Arrival;
 use super::socket::OpenFile;
 use super::subscriber::{Look, Served, Silence, Subscriber};
 use super::topic::Topic;
 use super::visit::Departure;
-use crate::metrics::Behind;
 use crate::task::chunk_log::LogReader;
 
 /// Subscribers that are served before whatever else lives on the pump's thread has its turn: about 0.7 ms.

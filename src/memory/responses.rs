@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{Memory, Share};
 use crate::error::{ErrorCode, Failure};
-use crate::keys::KeyHash;
+use crate::secret::KeyHash;
 
 /// Responses of at most this many bytes take no share: a connection's buffers hold more.
 const TINY: usize = 4 * 1024;

@@ -19,29 +19,11 @@ pub struct HttpMetrics {
     connections_refused: Family<IntCounterVec, 1>,
 }
 
-/// Why a connection was closed at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionRefusal {
-    /// There is no open file for it.
-    OpenFiles,
-    /// Its address has as many as it may.
-    Address,
-}
-
-impl ConnectionRefusal {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::OpenFiles => "open_files",
-            Self::Address => "address",
-        }
-    }
-}
-
 impl HttpMetrics {
     pub(super) fn open(registry: &Registry) -> Result<Self, MetricsError> {
         let connections_refused = names::CONNECTIONS_REFUSED.open(registry)?;
-        for refusal in [ConnectionRefusal::OpenFiles, ConnectionRefusal::Address] {
-            let _ = connections_refused.of([refusal.as_str()]);
+        for reason in ["open_files", "address"] {
+            let _ = connections_refused.of([reason]);
         }
         Ok(Self {
             requests: names::REQUESTS.open(registry)?,
@@ -74,9 +56,9 @@ impl HttpMetrics {
         }
     }
 
-    /// A connection was closed at once.
-    pub fn connection_refused(&self, refusal: ConnectionRefusal) {
-        self.connections_refused.of([refusal.as_str()]).inc();
+    /// Counts a connection that was closed at once, for this reason.
+    pub fn connection_refused(&self, reason: &str) {
+        self.connections_refused.of([reason]).inc();
     }
 }
 

@@ -9,17 +9,6 @@ use super::family::Spec;
 use super::process::Process;
 use super::{MetricsError, names};
 
-/// What a channel's breaker says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BreakerState {
-    /// The channel works.
-    Closed,
-    /// It is left alone.
-    Open,
-    /// It is probed, or will be with the next call.
-    HalfOpen,
-}
-
 /// Who has a slot and who waits for one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueLevels {
@@ -44,36 +33,6 @@ pub struct TaskLevels {
     pub streams_kept: usize,
     /// Bytes of them in memory, and how many there may be.
     pub streams_memory: (usize, usize),
-}
-
-/// How far subscribers are behind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Behind {
-    /// Frames that are published and not yet written, of all of them together.
-    pub frames: usize,
-    /// Of the one who misses most.
-    pub most: usize,
-    /// How many miss any.
-    pub subscribers: usize,
-}
-
-impl Behind {
-    /// One more subscriber, who misses so many frames.
-    pub fn add(&mut self, frames: usize) {
-        self.frames += frames;
-        self.most = self.most.max(frames);
-        self.subscribers += usize::from(frames > 0);
-    }
-
-    /// These and those.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            frames: self.frames + other.frames,
-            most: self.most.max(other.most),
-            subscribers: self.subscribers + other.subscribers,
-        }
-    }
 }
 
 /// Memory and connections of requests; of each pair the second is the bound.
@@ -123,22 +82,19 @@ impl Now {
         Self::default()
     }
 
-    /// The breakers of these channels.
+    /// Shows in which of all states of a breaker the breaker of each channel is.
     ///
     /// # Errors
     /// As all of these: when a metric is declared wrongly, or told twice.
     pub fn breakers<'a>(
         &self,
-        states: impl Iterator<Item = (&'a str, BreakerState)>,
+        all: &[&str],
+        states: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<(), MetricsError> {
         let family = names::BREAKER.open(&self.0)?;
         for (channel, state) in states {
-            for (name, other) in [
-                ("closed", BreakerState::Closed),
-                ("open", BreakerState::Open),
-                ("half_open", BreakerState::HalfOpen),
-            ] {
-                family.of([channel, name]).set(i64::from(state == other));
+            for other in all {
+                family.of([channel, other]).set(i64::from(state == *other));
             }
         }
         Ok(())
@@ -165,14 +121,15 @@ impl Now {
         Ok(())
     }
 
-    /// How far subscribers are behind.
+    /// Shows how many frames all subscribers together have still to get, how many the slowest one has, and how many
+    /// subscribers have any.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).
-    pub fn behind(&self, behind: Behind) -> Result<(), MetricsError> {
-        self.set(&names::BEHIND, count(behind.frames))?;
-        self.set(&names::BEHIND_MAX, count(behind.most))?;
-        self.set(&names::SUBSCRIBERS_BEHIND, count(behind.subscribers))
+    pub fn behind(&self, frames: usize, most: usize, subscribers: usize) -> Result<(), MetricsError> {
+        self.set(&names::BEHIND, count(frames))?;
+        self.set(&names::BEHIND_MAX, count(most))?;
+        self.set(&names::SUBSCRIBERS_BEHIND, count(subscribers))
     }
 
     /// Memory and connections of requests.
@@ -265,20 +222,11 @@ mod tests {
     #[test]
     fn a_breaker_is_in_one_state() {
         let now = Now::new();
-        now.breakers([("a", BreakerState::HalfOpen)].into_iter()).unwrap();
+        now.breakers(&["closed", "open", "half_open"], [("a", "half_open")].into_iter()).unwrap();
         let text = Metrics::new(std::iter::empty()).unwrap().text(&now).unwrap();
         for (state, value) in [("closed", 0), ("open", 0), ("half_open", 1)] {
             let line = format!("hearken_channel_breaker_state{{channel=\"a\",state=\"{state}\"}} {value}\n");
             assert!(text.contains(&line), "{text}");
         }
-    }
-
-    #[test]
-    fn who_is_furthest_behind_is_told_beside_all_together() {
-        let (mut one, mut other) = (Behind::default(), Behind::default());
-        one.add(0);
-        one.add(7);
-        other.add(2);
-        assert_eq!(one.and(other), Behind { frames: 9, most: 7, subscribers: 2 });
     }
 }

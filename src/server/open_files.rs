@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::addresses::{Addresses, Network};
 use crate::fanout::socket::OpenFile;
-use crate::metrics::{ConnectionRefusal, HttpMetrics};
+use crate::metrics::HttpMetrics;
 
 /// Open files of the server itself: its store, its event loops, its listeners, the downloads and connections that are
 /// kept for the next call.
@@ -85,7 +85,7 @@ impl OpenFiles {
         };
         let file = Arc::clone(&self.left).try_acquire_owned().ok();
         if file.is_none() {
-            self.metrics.connection_refused(ConnectionRefusal::OpenFiles);
+            self.metrics.connection_refused("open_files");
         }
         if !self.told.ran_out.swap(file.is_none(), Ordering::Relaxed) && file.is_none() {
             tracing::warn!("connections are refused: the limit on open files (RLIMIT_NOFILE) allows no more");
@@ -94,7 +94,7 @@ impl OpenFiles {
     }
 
     fn refuse(&self, network: Network) {
-        self.metrics.connection_refused(ConnectionRefusal::Address);
+        self.metrics.connection_refused("address");
         let now = self.told.since.elapsed().as_secs();
         let is_due = |next| (next <= now).then(|| now + REMINDER.as_secs());
         if self.told.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {

@@ -18,8 +18,9 @@ use crate::actors::Tasks;
 use crate::api::metrics::{self, Reader};
 use crate::api::payload_memory::PayloadMemory;
 use crate::channel::Channels;
+use crate::channel::breaker::BreakerState;
 use crate::deadline::timeout;
-use crate::fanout::Fanout;
+use crate::fanout::{Behind, Fanout};
 use crate::logging::LostLines;
 use crate::metrics::{DiskLevels, HttpLevels, Metrics, MetricsError, Now, Process};
 use crate::store::Store;
@@ -71,9 +72,10 @@ impl Scrape {
             }),
         );
         let (now, moment) = (Now::new(), std::time::Instant::now());
+        let breakers = self.channels.iter();
         let breakers =
-            self.channels.iter().map(|channel| (channel.name.as_str(), channel.breaker.state(moment)));
-        now.breakers(breakers)?;
+            breakers.map(|channel| (channel.name.as_str(), channel.breaker.state(moment).as_str()));
+        now.breakers(&BreakerState::WORDS, breakers)?;
         now.http(HttpLevels {
             connections: self.open_files.taken(),
             payload: self.memory.taken(),
@@ -86,8 +88,8 @@ impl Scrape {
         if let Ok(Some(levels)) = tasks {
             now.tasks(&levels)?;
         }
-        if let Ok(Some(behind)) = behind {
-            now.behind(behind)?;
+        if let Ok(Some(Behind { frames, most, subscribers })) = behind {
+            now.behind(frames, most, subscribers)?;
         }
         if let Some(levels) = levels.flatten() {
             now.disk(levels)?;

@@ -7,7 +7,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::StoreError;
 use super::place::make_database;
 use super::sqlite::{connect, database, file_error, make_directory};
-use crate::keys::{KeyHash, KeyLimits, KeyRecord};
+use crate::keys::{KeyLimits, KeyRecord};
+use crate::secret::KeyHash;
 use crate::task::Timestamp;
 
 pub(super) fn keys_version(connection: &Connection) -> Result<i64, StoreError> {

@@ -65,7 +65,8 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::keys::{KeyHash, KeyLimits};
+    use crate::keys::KeyLimits;
+    use crate::secret::KeyHash;
     use crate::store::KeyTable;
     use crate::store::sqlite::MIGRATIONS;
 

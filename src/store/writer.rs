@@ -19,8 +19,8 @@ use super::place::Place;
 use super::spool::{Segments, Spool};
 use super::sqlite::{file_error, leave_as_is};
 use super::tally::{self, Tally};
-use crate::keys::KeyHash;
 use crate::metrics::StoreMetrics;
+use crate::secret::KeyHash;
 use crate::task::id::TaskId;
 use crate::task::idempotency::IdempotencyKey;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rand::RngExt;
+use crate::random::random_text;
 
 /// `task-llm-{unix seconds}-{8 of a-z0-9}`.
 ///
@@ -31,14 +31,6 @@ impl TaskId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// `length` characters of `a-z0-9` from a cryptographic generator.
-#[must_use]
-pub fn random_text(length: usize) -> String {
-    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let mut rng = rand::rng();
-    (0..length).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect()
 }
 
 impl fmt::Display for TaskId {

@@ -64,7 +64,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::keys::KeyHash;
+    use crate::secret::KeyHash;
     use crate::task::id::TaskId;
     use crate::task::submission::Question;
 

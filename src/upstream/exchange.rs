@@ -14,8 +14,8 @@ use super::decoded::{decoded, unknown_coding};
 use super::reading::Body;
 use super::retry_after::retry_after;
 use super::{Terms, UpstreamError, client};
-use crate::config::Secret;
 use crate::deadline::{Clock, timeout_at};
+use crate::secret::Secret;
 use crate::wire::trace_context::{TRACEPARENT, TRACESTATE};
 
 /// As much of an error's body as is looked at, in bytes.

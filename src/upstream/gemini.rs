@@ -18,7 +18,7 @@ use super::exchange::{self, KeyHeader};
 use super::objects::ObjectEvents;
 use super::reading::{Body, BodyReader, EventBody, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint};
-use crate::config::Secret;
+use crate::secret::Secret;
 use reply::Reply;
 
 /// The Gemini API at one address with one key.

@@ -10,7 +10,7 @@ use super::chosen::Chosen;
 use super::reading::{Ending, EventReader};
 use super::skipped::Skipped;
 use super::{Batch, UpstreamError, complaint, lenient, surrogates};
-use crate::config::Secret;
+use crate::secret::Secret;
 use crate::wire::event_stream::Piece;
 
 /// Most text outside the event stream that is kept, in bytes: an error, or a whole answer.

@@ -17,8 +17,8 @@ use super::objects::ObjectEvents;
 use super::openai_wire;
 use super::reading::{Body, BodyReader, EventBody, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint, exchange};
-use crate::config::Secret;
 use crate::config::kind::OpenAiOptions;
+use crate::secret::Secret;
 use reply::Reply;
 
 /// Chat completions at one address with one key.

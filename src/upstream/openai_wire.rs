@@ -13,7 +13,7 @@ use url::Url;
 
 use super::UpstreamError;
 use super::exchange::KeyHeader;
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// An endpoint below a base address, whose query it keeps: Azure wants its `api-version` there.
 #[must_use]

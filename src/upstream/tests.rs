@@ -6,8 +6,8 @@ use serde_json::json;
 use super::reading::BodyReader;
 use super::testing::{Outcome, read_body};
 use super::{gemini, openai, transcription};
-use crate::config::Secret;
 use crate::config::kind::ResponseFormat;
+use crate::secret::Secret;
 use crate::wire::completion::FinishReason;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

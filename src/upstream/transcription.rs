@@ -19,8 +19,8 @@ use super::exchange::Response;
 use super::openai_wire;
 use super::reading::{BodyReader, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint, exchange};
-use crate::config::Secret;
 use crate::config::kind::{ResponseFormat, TranscriptionOptions};
+use crate::secret::Secret;
 use reply::{Expected, Transcript};
 
 /// Transcriptions at one address with one key.

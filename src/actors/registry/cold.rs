@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use tokio::time::Instant;
 
-use crate::keys::KeyHash;
+use crate::secret::KeyHash;
 use crate::task::cold_log::{ColdLog, EndedStream};
 use crate::task::id::TaskId;
 

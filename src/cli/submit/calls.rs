@@ -13,7 +13,7 @@ use crate::client::problem::Problem;
 use crate::client::replies::{Status, Task};
 use crate::client::server::Server;
 use crate::client::upload::Sent;
-use crate::task::id::random_text;
+use crate::random::random_text;
 
 /// How long a submit is repeated that the server could not take, besides its uploads, and an answer is asked for again.
 const BOUND: Duration = Duration::from_secs(120);

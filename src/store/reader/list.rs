@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::rows::{WEIGHED_COLUMNS, number, weighed};
-use crate::keys::KeyHash;
+use crate::secret::KeyHash;
 use crate::store::sqlite::StoredState;
 use crate::store::{MOST_LISTED_BYTES, StoreError, Weighed};
 use crate::task::Timestamp;

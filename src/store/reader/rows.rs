@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::StoredStream;
-use crate::keys::KeyHash;
+use crate::secret::KeyHash;
 use crate::store::spool::AtRest;
 use crate::store::sqlite::StoredState;
 use crate::store::{Chunks, StoreError, Weighed};

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::rows::parse;
-use crate::keys::KeyHash;
+use crate::secret::KeyHash;
 use crate::store::journal::Journals;
 use crate::store::{StoreError, Unfinished};
 use crate::task::id::TaskId;

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
 
 use super::{Forgotten, Mark};
-use crate::keys::KeyHash;
+use crate::secret::KeyHash;
 use crate::store::reader::{SNAPSHOT_COLUMNS, snapshot};
 use crate::store::spool::{AtRest, Range};
 use crate::store::sqlite::{StoredState, json};

@@ -35,7 +35,7 @@ fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, 
         reasoning: false,
     };
     let id = TaskId::generate(created.seconds());
-    let owner = crate::keys::KeyHash::of("sk-owner");
+    let owner = crate::secret::KeyHash::of("sk-owner");
     let record = Box::new(NewRecord {
         task: Arc::new(Task { id: id.clone(), owner, created, stream: false, question, trace: None }),
         audio: KeptAudio::Url("https://example.com/a.wav".parse().unwrap()),

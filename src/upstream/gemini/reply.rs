@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::usage::Counts;
-use crate::config::Secret;
+use crate::secret::Secret;
 use crate::task::answer::TextKind;
 use crate::upstream::lenient::{Reason, Words, first_of, is_true, reason, text, words};
 use crate::upstream::objects::{Form, ObjectReader};

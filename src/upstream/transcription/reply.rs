@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::events::Transcribed;
 use super::plain::PlainText;
-use crate::config::Secret;
+use crate::secret::Secret;
 use crate::upstream::objects::{Form as ObjectForm, ObjectEvents, ObjectReader};
 use crate::upstream::reading::{BodyReader, Ending, EventBody};
 use crate::upstream::surrogates::guarded;

@@ -7,7 +7,7 @@ use std::io;
 use bytes::Bytes;
 
 use crate::config::kind::{ResponseFormat, TranscriptionOptions};
-use crate::task::id::random_text;
+use crate::random::random_text;
 use crate::task::submission::DEFAULT_PROMPT;
 use crate::upstream::UpstreamRequest;
 use crate::upstream::body::BodyPiece;

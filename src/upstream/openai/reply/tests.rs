@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::config::Secret;
+use crate::secret::Secret;
 use crate::upstream::Fault;
 use crate::upstream::objects::ObjectEvents;
 use crate::upstream::reading::{EventBody, events};

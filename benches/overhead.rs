@@ -12,8 +12,8 @@
 //!
 //! - `added` is the difference of the p50s, `paired` the median of the differences between a question that was asked
 //!   straight and the one that was asked through hearken next to it.
-//! - The first time holds the upstream's 20 ms on both sides. Nothing is answered before the task is durable, but the
-//!   upstream is asked meanwhile: what a disk takes shows where it is more than those 20 ms. `submit` measures disks.
+//! - The first time holds the upstream's 20 ms on both sides. Through hearken it holds a commit, too: no upstream is
+//!   asked before the task is durable. `submit` measures disks.
 //! - Whoever asks straight has an upstream's connection of its own; hearken keeps its own open, as a service does.
 //! - Every process sleeps most of the time. Where others use the machine, waking up takes longer, and three have to wake
 //!   up through hearken where two do without.

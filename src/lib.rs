@@ -57,9 +57,7 @@
 //!    slot of whichever of the best channels has one) or a place in the line, writes audio and task to the store (the
 //!    small audio of all submits of one commit goes to the disk together, just before it), and when both are on the
 //!    disk lets a `TaskActor` on a task arbiter begin. From here on the client may leave: only a blocking call cancels
-//!    by leaving, and the line that does so is in [`api::generations`]. Where a permit and the audio are at hand and
-//!    there is no `Idempotency-Key`, the actor puts its call [on its way](actors::task) before, and hears nothing of
-//!    it until the store has the task.
+//!    by leaving, and the line that does so is in [`api::generations`].
 //! 3. With a permit the actor gets hold of the audio: what is small and came just now is in memory, anything else in
 //!    the spool, where [`fetch`] puts what it downloads. The upstream call sends it from there, a
 //!    [piece](upstream::body) at a time. [`upstream::deadlines`] stands around the call. As long as nothing of an answer
@@ -91,7 +89,7 @@
 //! - What is written is written to the files that were opened at the start, and a commit that they do not hold is not
 //!   told. Once damage was met in the database, nothing is read from it or written to it. Audio and chunks that are read
 //!   from a disk to be sent anywhere have the checksum that they were written with.
-//! - Before the store has a task nobody can find it, nothing of its call is published, and nothing of it is recorded.
+//! - No upstream is asked for a task that is not durable, and no client can find one.
 //! - What a subscriber has seen is in the journal; a kill does not take it back.
 //! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues
 //!   and never frames: a slow, stuck or gone reader costs nobody anything.

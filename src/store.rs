@@ -43,7 +43,6 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -89,8 +88,6 @@ pub struct Store {
     spool: Spool,
     journals: Journals,
     retention: Retention,
-    /// Could the last task not be accepted?
-    refused: Arc<AtomicBool>,
     /// Turns to read a journal whole.
     replays: Arc<Semaphore>,
 }
@@ -138,7 +135,7 @@ impl Store {
         writer::start(data_dir, connection, files, keeping, write_queue)?;
         let readers = Readers::start(data_dir, config.sync, &journals, &health, &open)?;
         let replays = Arc::new(Semaphore::new(REPLAYS));
-        Ok(Self { writes, readers, health, spool, journals, retention, refused: Arc::default(), replays })
+        Ok(Self { writes, readers, health, spool, journals, retention, replays })
     }
 
     /// Looks at the store's health from time to time, until the store has stopped. Without this, a store that has
@@ -159,13 +156,6 @@ impl Store {
     #[must_use]
     pub fn trouble(&self) -> Option<StoreError> {
         self.health.trouble().map(StoreError::from)
-    }
-
-    /// Will a task with so many bytes of inline audio probably be accepted? Not where there is no room for them, or
-    /// where the last task was refused. Nothing is asked of the disk.
-    #[must_use]
-    pub fn has_room(&self, bytes: u64) -> bool {
-        self.spool.has_room(bytes) && !self.refused.load(Ordering::Relaxed) && self.health.trouble().is_none()
     }
 
     /// Waits for the store, unless it has been in trouble for too long. What was to be done may still happen then.

@@ -142,7 +142,7 @@ impl Registry {
 
     /// From here on the task can be found.
     fn introduce(&mut self, launched: Launched, crashed: bool, ctx: &mut Context<Self>) {
-        let Launched { task, actor, log, departed, go } = launched;
+        let Launched { task, actor, log, departed } = launched;
         // A mailbox that is new has room.
         if self.stopped {
             let _ = actor.try_send(Stop);
@@ -152,10 +152,6 @@ impl Registry {
         let id = task.id.clone();
         self.tasks.insert(id.clone(), Living { task, actor, log, crashed });
         expect_departure(id, departed, ctx);
-        if let Some(go) = go {
-            // An actor that has panicked meanwhile is departed.
-            let _ = go.send(());
-        }
     }
 
     fn succeed(&mut self, id: &TaskId, timeline: Option<Timeline>, ctx: &mut Context<Self>) {

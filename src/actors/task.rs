@@ -3,7 +3,6 @@
 //! What a task may do next is decided by [`Life`], a pure function; this actor carries out its effects. When the end
 //! has been announced it goes, and leaves the chunks to the registry; the rest is told by the store.
 
-mod ahead;
 mod caller;
 mod calls;
 mod durable;
@@ -33,7 +32,6 @@ use crate::task::{Task, Timestamp};
 use crate::upstream::{UpstreamError, UpstreamEvent};
 use crate::wire::completion::{FinishReason, Usage};
 
-pub use ahead::Verdict;
 use caller::Caller;
 pub use caller::Draining;
 use calls::Calls;
@@ -81,8 +79,6 @@ pub struct TaskActor {
     progress: Progress,
     timeline: Timeline,
     caller: Caller,
-    /// Whether the task is accepted, where that has yet to be said.
-    verdict: Option<Verdict>,
     beginning: Beginning,
     /// The place in the line for a permit.
     line: Option<SpawnHandle>,
@@ -121,18 +117,14 @@ impl TaskActor {
     ) -> Self {
         let TaskParts { task, key_name, answer, job, presence, timeline, progress, begun, leashed } = parts;
         let budget = settings.retry_budget;
-        let (beginning, calls, verdict) = match job {
+        let (beginning, calls) = match job {
             Job::End(failure) => {
-                (Beginning::Doomed(failure), Calls::new(Vec::new(), budget, None, None, false), None)
+                (Beginning::Doomed(failure), Calls::new(Vec::new(), budget, None, None, false))
             }
             Job::Run(Work { audio, candidates, most_running, admission, record }) => {
-                let (is_recorded, verdict) = match record {
-                    RunRecord::Due => (false, None),
-                    RunRecord::Done => (true, None),
-                    RunRecord::UnderWay(verdict) => (true, Some(verdict)),
-                };
+                let is_recorded = record == RunRecord::Done;
                 let calls = Calls::new(candidates, budget, most_running, Some(audio), is_recorded);
-                (Beginning::Turn(admission), calls, verdict)
+                (Beginning::Turn(admission), calls)
             }
         };
         Self {
@@ -147,7 +139,6 @@ impl TaskActor {
             life: Life::Waiting,
             answer,
             caller: Caller::new(presence, leashed),
-            verdict,
             beginning,
             line: None,
             calls,
@@ -179,8 +170,8 @@ impl TaskActor {
         self.apply(Event::End(Outcome::Failed(failure.into())), ctx);
     }
 
-    /// The task is accepted: from here on it is known.
-    fn accepted(&mut self, ctx: &mut Context<Self>) {
+    /// Begins the task, as it was decided when it was accepted or taken up.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
         self.watch_caller(ctx);
         match std::mem::replace(&mut self.beginning, Beginning::Over) {
             Beginning::Turn(Admission::Now(permit)) => self.permit_granted(permit, Duration::ZERO, ctx),
@@ -209,12 +200,10 @@ impl TaskActor {
         if self.token.is_some() {
             self.calls.hold(permit);
             // A run of an earlier process had the first slot.
-            if !self.begun || self.calls.is_ahead() {
+            if !self.begun {
                 self.settings.metrics.started(waited);
             }
             self.apply(Event::SlotGranted, ctx);
-        } else {
-            self.calls.drop_ahead();
         }
     }
 
@@ -315,10 +304,7 @@ impl Actor for TaskActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        match self.verdict.take() {
-            Some(verdict) => self.call_ahead(verdict, ctx),
-            None => self.accepted(ctx),
-        }
+        self.begin(ctx);
     }
 }
 

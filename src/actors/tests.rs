@@ -1,6 +1,6 @@
 //! The actors over an upstream in memory and a store on a real disk.
 
-mod ahead;
+mod accepting;
 
 use std::sync::Arc;
 use std::time::Duration;

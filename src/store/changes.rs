@@ -1,7 +1,5 @@
 //! What is written through a [`Store`]: tasks, their ends, what happens to them in between.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -20,12 +18,6 @@ impl Store {
     /// # Errors
     /// When they are not: then nothing is left of them.
     pub async fn accept(&self, record: NewRecord, base64: Option<Bytes>) -> Result<Acceptance, StoreError> {
-        let accepted = self.try_accept(record, base64).await;
-        self.refused.store(accepted.is_err(), Ordering::Relaxed);
-        accepted
-    }
-
-    async fn try_accept(&self, record: NewRecord, base64: Option<Bytes>) -> Result<Acceptance, StoreError> {
         if let Some(trouble) = self.trouble() {
             return Err(trouble);
         }

@@ -130,11 +130,6 @@ impl Spool {
         Room { spool: self.clone(), bytes: 0 }
     }
 
-    /// Is so much left of the bound?
-    pub(super) fn has_room(&self, bytes: u64) -> bool {
-        self.0.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.0.most
-    }
-
     /// The bytes that are taken, and how many may be.
     pub(super) fn used(&self) -> (u64, u64) {
         (self.0.used.load(Ordering::Relaxed), self.0.most)

@@ -35,9 +35,7 @@ pub(crate) fn judge(record: &Record, calls: &[Call], brief: bool) -> Result<Outc
     let Some(end) = &record.end else {
         return match (&record.id, record.gone, record.acknowledged) {
             (_, true, _) => Ok(Outcome::Forgotten),
-            (None, _, false) if calls.is_empty() || is_called_ahead(record, calls) => {
-                Ok(Outcome::NeverAccepted)
-            }
+            (None, _, false) if calls.is_empty() => Ok(Outcome::NeverAccepted),
             (None, _, false) if brief => Ok(Outcome::Forgotten),
             (None, _, false) => breach(format!("nobody knows it, and it was run: {calls:?}")),
             _ => Err((Breach::Lost, "its outcome was never seen".to_owned())),
@@ -59,13 +57,6 @@ pub(crate) fn judge(record: &Record, calls: &[Call], brief: bool) -> Result<Outc
         return Ok(Outcome::Completed);
     }
     judge_failure(record, end, &object, calls)
-}
-
-/// Was it run while it was being accepted, by a process that was killed then? Nobody else can start it again, as a
-/// repeat of its submit would.
-fn is_called_ahead(record: &Record, calls: &[Call]) -> bool {
-    let its_own = |call: &Call| call.epoch == record.epoch;
-    record.order.idempotency_key.is_none() && calls.len() == 1 && calls.iter().all(its_own)
 }
 
 fn judge_calls(record: &Record, calls: &[Call]) -> Result<(), Broken> {

@@ -183,6 +183,20 @@ fn a_disk_that_does_not_answer_is_told_at_once() {
 }
 
 #[test]
+fn no_upstream_is_asked_for_a_task_that_is_not_durable() {
+    let upstream = FakeUpstream::gemini().say("a").start();
+    let hearken = Hearken::start(&upstream);
+    let mut other = Connection::open(database(&hearken)).unwrap();
+    let hangs = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    in_time("a submit", || hearken.try_submit(json!({}))).error(503, "storage_unavailable");
+    assert_eq!(upstream.connections(), 0, "the task could not be recorded");
+    drop(hangs);
+    until_ready(&hearken);
+    assert_eq!(hearken.wait(&hearken.submit(json!({})))["status"], "completed");
+    assert_eq!((upstream.connections(), upstream.requests()), (1, 1));
+}
+
+#[test]
 fn a_data_directory_that_is_moved_away_takes_no_tasks_until_it_is_back() {
     let upstream = FakeUpstream::gemini().hold().say("a").start();
     let hearken = Hearken::start(&upstream);

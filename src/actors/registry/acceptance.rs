@@ -1,13 +1,12 @@
 //! The way of a submit from its admission to the actor of a task that is durable.
 //!
-//! Where the upstream can be asked at once, the actor is launched first and puts its call on its way while the disk is
-//! waited for (`task/ahead.rs` says what it may do until then). In all other cases it is launched afterwards.
+//! The actor is launched when the store has the task, so no upstream is asked for a task that a crash could lose. A task
+//! that has its permit is recorded with its run, and its actor calls at once.
 
 use std::sync::Arc;
 
 use actix::prelude::Request;
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::launch::{Launched, Site};
 use crate::actors::dispatcher::{Admission, Admit, Dispatcher};
@@ -55,10 +54,6 @@ pub(super) async fn accept(
     }
     let leashed = presence.is_some() && idempotency.is_none();
     let most_running = allowance.limits().max_running_tasks;
-    // Of two submits with one key only one may start a call, and which one is said by the store.
-    let settings = Arc::clone(&site.settings);
-    let bytes = base64.as_ref().map_or(0, Bytes::len);
-    let ahead = idempotency.is_none() && audio.is_held() && settings.store.has_room(bytes as u64);
     let record = NewRecord {
         task: Arc::clone(&task),
         audio: kept,
@@ -68,25 +63,10 @@ pub(super) async fn accept(
         timeline: timeline.clone(),
         idempotency,
     };
-    let parts = |record| {
-        let work = Work { audio, candidates, most_running, admission, record };
-        TaskParts::accepted(task, key_name, presence, leashed, timeline, work)
-    };
-    if !ahead {
-        keep(&settings.store, record, base64).await?;
-        return Ok(site.launch(parts(if runs_at.is_some() { RunRecord::Done } else { RunRecord::Due })));
-    }
-    let (go, verdict) = oneshot::channel();
-    let launched = site.launch(parts(RunRecord::UnderWay(verdict)));
-    match keep(&settings.store, record, base64).await {
-        Ok(()) => Ok(Launched { go: Some(go), ..launched }),
-        Err(refused) => {
-            drop(go);
-            // Who reads the refusal shall find the slot free.
-            let _ = launched.departed.await;
-            Err(refused)
-        }
-    }
+    keep(&site.settings.store, record, base64).await?;
+    let record = if runs_at.is_some() { RunRecord::Done } else { RunRecord::Due };
+    let work = Work { audio, candidates, most_running, admission, record };
+    Ok(site.launch(TaskParts::accepted(task, key_name, presence, leashed, timeline, work)))
 }
 
 /// Makes a task durable.

@@ -30,8 +30,6 @@ pub(super) struct Launched {
     pub(super) log: LogHandle,
     /// Says how the actor went, and what it left; an error, that it was never made.
     pub(super) departed: oneshot::Receiver<Departure>,
-    /// Tells an actor that was launched before its task was accepted that it is; dropped, that it is not.
-    pub(super) go: Option<oneshot::Sender<()>>,
 }
 
 impl Site {
@@ -44,6 +42,6 @@ impl Site {
         let actor = TaskActor::start_in_arbiter(&arbiter, move |_| {
             TaskActor::new(parts, settings, running, departing)
         });
-        Launched { task, actor, log, departed, go: None }
+        Launched { task, actor, log, departed }
     }
 }

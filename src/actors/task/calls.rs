@@ -10,7 +10,6 @@ use std::time::Instant;
 use actix::prelude::*;
 use futures_util::{StreamExt, stream};
 
-use super::ahead::CallAhead;
 use super::durable::{Run, prepare};
 use super::{TaskActor, TaskAudio};
 use crate::actors::dispatcher::{self, Permit};
@@ -45,10 +44,6 @@ pub(super) struct Calls {
     audio: Option<TaskAudio>,
     /// From then on until something of an answer was seen: each call sends it.
     at_hand: Option<Audio>,
-    /// The first call, where it was put on its way before the task was accepted.
-    ahead: Option<CallAhead>,
-    /// Was it? Then the upstream may have been asked although the task waits.
-    is_ahead: bool,
     /// The upstream call, or what prepares it, or the pause before the next one.
     under_way: Option<SpawnHandle>,
     /// Is what is heard of the call still of interest?
@@ -76,8 +71,6 @@ impl Calls {
             permit: None,
             audio,
             at_hand: None,
-            ahead: None,
-            is_ahead: false,
             under_way: None,
             is_listening: false,
             count: 0,
@@ -101,39 +94,9 @@ impl Calls {
         self.course.count()
     }
 
-    /// The audio, where the upstream can be asked without waiting for anything.
-    pub(super) fn held_audio(&self) -> Option<Audio> {
-        match &self.audio {
-            Some(TaskAudio::Held(audio)) => Some(audio.clone().into()),
-            _ => None,
-        }
-    }
-
-    /// What waits for the first call's acceptance; with `sent` it may be with the upstream already.
-    pub(super) fn wait_ahead(&mut self, waiting: SpawnHandle, sent: bool) {
-        self.under_way = Some(waiting);
-        self.is_ahead = sent;
-    }
-
-    /// The task is accepted, and this is its first call, if it was put on its way.
-    pub(super) fn go_ahead(&mut self, call: Option<CallAhead>) {
-        self.ahead = call;
-    }
-
-    /// The task will not run here after all.
-    pub(super) fn drop_ahead(&mut self) {
-        self.ahead = None;
-    }
-
-    /// May the upstream have been asked although the task waits?
-    pub(super) fn is_ahead(&self) -> bool {
-        self.is_ahead
-    }
-
     /// No further call will be made. Returns what is to be stopped.
     pub(super) fn release(&mut self) -> Option<SpawnHandle> {
         self.is_listening = false;
-        self.ahead = None;
         self.audio = None;
         self.at_hand = None;
         self.permit = None;
@@ -204,12 +167,8 @@ impl TaskActor {
             self.timeline.attempt(&channel.name, Timestamp::now());
         }
         self.measured.audio = audio.duration;
-        let ahead = self.calls.ahead.take();
-        let events = match (ahead, &self.calls.permit) {
-            (Some(CallAhead(events)), _) => events,
-            (None, Some(permit)) => self.open_call(permit, &audio),
-            (None, None) => return self.fail(Failure::internal(), ctx),
-        };
+        let Some(permit) = &self.calls.permit else { return self.fail(Failure::internal(), ctx) };
+        let events = self.open_call(permit, &audio);
         // An end without a word is none.
         let events = events.chain(stream::once(std::future::ready(Err(UpstreamError::Disconnected))));
         let calls = &mut self.calls;
@@ -225,7 +184,7 @@ impl TaskActor {
     }
 
     /// A call that begins when it is polled.
-    pub(super) fn open_call(&self, permit: &Permit, audio: &Audio) -> UpstreamStream {
+    fn open_call(&self, permit: &Permit, audio: &Audio) -> UpstreamStream {
         let channel = permit.channel();
         let request = UpstreamRequest {
             question: self.task.question.clone(),

@@ -81,11 +81,7 @@ impl TaskActor {
 
     /// Leaves a task of which nothing was seen to the next start, unless that would not run it.
     pub(super) fn leave_to_next_start(&mut self, ctx: &mut Context<Self>) {
-        let was_asked = match self.life {
-            Life::Waiting => self.calls.is_ahead(),
-            _ => self.life == Life::Running,
-        };
-        if self.caller.is_leashed && was_asked {
+        if self.caller.is_leashed && self.life == Life::Running {
             // The caller is told what the next start would find: a repeat may pay for the same work again.
             self.fail(interrupted_caller(), ctx);
         } else {

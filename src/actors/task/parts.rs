@@ -8,7 +8,6 @@ use std::time::Duration;
 use actix::Addr;
 use bytes::Bytes;
 
-use super::ahead::Verdict;
 use crate::actors::Presence;
 use crate::actors::dispatcher::{Admission, Dispatcher};
 use crate::audio::data_uri::InlineAudio;
@@ -65,12 +64,6 @@ impl TaskAudio {
     pub fn is_at_hand(&self) -> bool {
         !matches!(self, Self::Kept(KeptAudio::Url(_)))
     }
-
-    /// Is it in memory?
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        matches!(self, Self::Held(_))
-    }
 }
 
 /// What is to be done about a task.
@@ -98,14 +91,12 @@ pub struct Work {
 }
 
 /// Does the store know of a task's run?
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunRecord {
     /// Not before it begins.
     Due,
     /// It was recorded with the task, which was accepted with a permit.
     Done,
-    /// It is being recorded with the task: nobody may hear of it before the verdict.
-    UnderWay(Verdict),
 }
 
 /// What an actor is made of, on whichever thread it will live.
@@ -126,7 +117,7 @@ pub struct TaskParts {
 }
 
 impl TaskParts {
-    /// A task that was just accepted, or is about to be.
+    /// The parts of a task that was just accepted.
     #[must_use]
     pub fn accepted(
         task: Arc<Task>,

@@ -248,6 +248,11 @@ impl FakeUpstream {
         self.shared.state.lock().unwrap().requests.len()
     }
 
+    /// Returns how many connections there have been.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.state.lock().unwrap().connections.len()
+    }
+
     /// Waits until the program has closed the connection on which the request with this number came.
     pub(crate) fn closed(&self, number: usize) {
         self.shared.wait("the program hangs up", |state| {

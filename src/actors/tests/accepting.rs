@@ -1,0 +1,172 @@
+//! What a submit does while its task is being written to the store: no upstream is asked before it is there.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, poll, stream};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Service, failure, finished, owner, service, text};
+use crate::actors::NewTask;
+use crate::audio::source::AudioSource;
+use crate::channel::Channel;
+use crate::error::ErrorCode;
+use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
+use crate::task::snapshot::State;
+use crate::upstream::UpstreamStream;
+use crate::upstream::testing::{Scripted, batches, channel_over};
+
+/// A channel whose upstream answers like this and says when it is asked.
+fn watched(answer: impl Fn() -> UpstreamStream + Send + Sync + 'static) -> (Channel, mpsc::Receiver<()>) {
+    let (asking, asked) = mpsc::channel(10);
+    let upstream = Scripted(move |_| {
+        asking.try_send(()).unwrap();
+        answer()
+    });
+    (channel_over("c", &["*"], Arc::new(upstream)), asked)
+}
+
+fn silent() -> UpstreamStream {
+    stream::pending().boxed_local()
+}
+
+fn answering() -> UpstreamStream {
+    batches(vec![Ok(vec![text("a")]), Ok(vec![text("b"), finished()])])
+}
+
+/// Nothing is committed to the store of this data directory as long as this is held.
+fn hold_commits(data_dir: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(data_dir.join("hearken.sqlite")).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    connection
+}
+
+fn keyed(service: &Service) -> NewTask {
+    let idempotency = Idempotency {
+        key: IdempotencyKey::parse(b"k").unwrap(),
+        fingerprint: Fingerprint::of(b"{}").unwrap(),
+    };
+    NewTask { idempotency: Some(idempotency), ..service.task() }
+}
+
+/// Polls a submit until it has surely come as far as it can.
+async fn waits<F: Future<Output: std::fmt::Debug>>(submit: &mut Pin<Box<F>>) {
+    for _ in 0..100 {
+        assert!(poll!(&mut *submit).is_pending(), "the reply waits for the commit");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[actix_rt::test]
+async fn the_upstream_is_asked_once_the_task_is_durable() {
+    let (channel, mut asked) = watched(answering);
+    let service = service(channel, 10);
+    let held = hold_commits(service.data_dir.path());
+    let new = service.task();
+    let id = new.task.id.clone();
+    let mut submit = Box::pin(service.tasks.submit(new));
+    waits(&mut submit).await;
+    let mut look = Box::pin(service.tasks.describe(&id, owner()));
+    assert!(poll!(&mut look).is_pending(), "the task is told of after the commit");
+    assert!(asked.try_recv().is_err());
+    drop(held);
+    let mut log = submit.await.unwrap().log;
+    assert_eq!(look.await.unwrap().value.id, id);
+    log.ended().await;
+    assert!(matches!(service.state(&id).await, State::Completed { .. }));
+    assert_eq!(log.mark().len, 5, "role, both texts, the finish, the end");
+    asked.recv().await.unwrap();
+    assert!(asked.try_recv().is_err(), "it was asked once");
+}
+
+#[actix_rt::test]
+async fn a_task_that_the_store_refuses_leaves_no_call_and_a_free_slot() {
+    let (channel, mut asked) = watched(silent);
+    let service = service(Channel { max_running_tasks: 2, ..channel }, 0);
+    let first = service.task();
+    let task = first.task.clone();
+    let id = service.tasks.submit(first).await.unwrap().snapshot.id;
+    asked.recv().await.unwrap();
+    // The store has a task with this id.
+    for _ in 0..2 {
+        let again = NewTask { task: task.clone(), ..service.task() };
+        assert_eq!(service.tasks.submit(again).await.unwrap_err().code, ErrorCode::StorageUnavailable);
+    }
+    assert!(asked.try_recv().is_err());
+    let next = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    service.runs(&next).await;
+    asked.recv().await.unwrap();
+    assert!(matches!(service.state(&id).await, State::Processing { .. }));
+}
+
+#[actix_rt::test]
+async fn where_there_is_no_room_for_the_audio_the_upstream_is_not_asked() {
+    let (channel, mut asked) = watched(silent);
+    let service = service(Channel { max_running_tasks: 100, ..channel }, 0);
+    let refused = loop {
+        let mut new = service.task();
+        if let AudioSource::Inline(audio) = &mut new.audio {
+            audio.base64 = vec![b'A'; 60_000].into();
+        }
+        match service.tasks.submit(new).await {
+            Ok(_) => asked.recv().await.unwrap(),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.code, ErrorCode::StorageFull);
+    assert!(asked.try_recv().is_err());
+}
+
+#[actix_rt::test]
+async fn of_two_submits_with_one_key_one_asks_once_the_store_has_said_which() {
+    let (channel, mut asked) = watched(silent);
+    let service = service(channel, 10);
+    let held = hold_commits(service.data_dir.path());
+    let mut submits = [keyed(&service), keyed(&service)].map(|new| Box::pin(service.tasks.submit(new)));
+    for submit in &mut submits {
+        waits(submit).await;
+    }
+    assert!(asked.try_recv().is_err());
+    drop(held);
+    let [first, second] = submits;
+    let (first, second) = (first.await, second.await);
+    assert!(first.is_ok() != second.is_ok());
+    let refused = first.err().or(second.err()).unwrap();
+    assert_eq!(refused.code, ErrorCode::IdempotencyConflict);
+    asked.recv().await.unwrap();
+    assert!(asked.try_recv().is_err());
+}
+
+#[actix_rt::test]
+async fn a_caller_who_leaves_before_the_task_is_durable_cancels_it_unasked() {
+    let (channel, mut asked) = watched(silent);
+    let service = service(channel, 10);
+    let held = hold_commits(service.data_dir.path());
+    let mut new = service.task();
+    let (leash, presence) = oneshot::channel();
+    new.presence = Some(presence);
+    let id = new.task.id.clone();
+    let mut submit = Box::pin(service.tasks.submit(new));
+    waits(&mut submit).await;
+    drop((leash, submit, held));
+    assert_eq!(failure(service.outcome(&id).await).code, ErrorCode::TaskCancelled);
+    assert!(asked.try_recv().is_err());
+}
+
+#[actix_rt::test]
+async fn a_task_that_becomes_durable_while_the_server_stops_is_left_to_the_next_start() {
+    let (channel, mut asked) = watched(silent);
+    let service = service(channel, 10);
+    let held = hold_commits(service.data_dir.path());
+    let mut submit = Box::pin(service.tasks.submit(service.task()));
+    waits(&mut submit).await;
+    service.tasks.drain(Duration::from_millis(1)).await;
+    assert!(poll!(&mut submit).is_pending());
+    drop(held);
+    assert!(submit.await.unwrap().log.ended().await.parked);
+    assert!(asked.try_recv().is_err());
+    let left = service.tasks.store.unfinished(None).await.unwrap();
+    assert_eq!((left.len(), left[0].remains.runs, left[0].remains.published), (1, 1, false));
+}

@@ -13,6 +13,9 @@ use super::Outcome;
 use super::proc::cpu_time;
 use super::request::KEY;
 
+/// The environment variable that names the program to be measured.
+const PROGRAM: &str = "HEARKEN_BENCH_PROGRAM";
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -85,6 +88,14 @@ impl Server {
     }
 }
 
+/// The program that is measured: the one that was built, unless [`PROGRAM`] names another.
+fn program() -> Command {
+    match std::env::var_os(PROGRAM) {
+        Some(path) => Command::new(path),
+        None => Command::new(env!("CARGO_BIN_EXE_hearken")),
+    }
+}
+
 /// Brings to the disk what a round has left to do, so that it is not done in the next one.
 pub(crate) fn settle(place: &Path) -> Outcome<()> {
     if Command::new("sync").arg("--file-system").arg(place).status()?.success() {
@@ -97,7 +108,7 @@ pub(crate) fn settle(place: &Path) -> Outcome<()> {
 impl Process {
     fn start(directory: &TempDir) -> Outcome<Self> {
         let log = directory.path().join("log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hearken"))
+        let mut child = program()
             .args(["serve", "--config"])
             .arg(config(directory))
             // The configuration is the file's alone.

@@ -36,7 +36,7 @@ use crate::task::timeline::Timeline;
 use registry::{Accept, Drain, Find, IsAccepting, Located, Registry, Reopen, Tell};
 use task::{Cancel, Describe};
 
-/// Most audio that a running task keeps in memory, in bytes of base64: reading a file takes longer than it does.
+/// Most audio that a running task keeps in memory, in bytes: reading a file takes longer than it does.
 pub const HELD_BYTES: usize = 64 * 1024;
 
 /// Results of at most this many bytes are read before there is a share of the memory for responses: most results are

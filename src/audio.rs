@@ -1,4 +1,4 @@
-//! The audio a task carries: where it comes from, what it is and how it travels.
+//! The audio a task carries: where it comes from, what it is and where its bytes are.
 //!
 //! What is known of the formats of files is kept apart from what is asked of a file:
 //!
@@ -17,8 +17,8 @@
 //! `recognise → {no_audio, library}`.
 
 pub mod address;
-pub mod base64_reader;
-pub mod base64_text;
+pub mod base64;
+pub mod bytes;
 pub mod container;
 pub mod data_uri;
 pub mod duration;
@@ -33,13 +33,12 @@ pub mod no_audio;
 pub mod reading;
 pub mod recognise;
 pub mod source;
-pub mod text;
 
 use std::time::Duration;
 
+use self::bytes::AudioBytes;
 use container::Container;
 use data_uri::InlineAudio;
-use text::AudioText;
 
 /// Audio that is at hand, to be sent upstream.
 #[derive(Debug, Clone)]
@@ -47,7 +46,7 @@ pub struct Audio {
     /// What the bytes are.
     pub container: Container,
     /// The bytes.
-    pub text: AudioText,
+    pub bytes: AudioBytes,
     /// How long it plays, where its container tells.
     pub duration: Option<Duration>,
 }
@@ -59,26 +58,26 @@ impl Audio {
     /// Returns how long it plays, as far as its size makes that believable: a header can state a week in some bytes.
     #[must_use]
     pub fn plausible_duration(&self) -> Option<Duration> {
-        let bytes = self.text.len() / 4 * 3;
-        self.duration.map(|stated| stated.min(Duration::from_secs(bytes.div_ceil(FEWEST_BYTES_A_SECOND))))
+        let most = Duration::from_secs(self.bytes.len().div_ceil(FEWEST_BYTES_A_SECOND));
+        self.duration.map(|stated| stated.min(most))
     }
 }
 
 impl From<InlineAudio> for Audio {
-    fn from(InlineAudio { container, base64, duration, .. }: InlineAudio) -> Self {
-        Self { container, text: base64.into(), duration }
+    fn from(InlineAudio { container, bytes, duration, .. }: InlineAudio) -> Self {
+        Self { container, bytes: bytes.into(), duration }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
+    use ::bytes::Bytes;
 
     use super::*;
 
     fn plausible(bytes: usize, stated: Option<Duration>) -> Option<Duration> {
-        let text = AudioText::Held(Bytes::from(vec![b'A'; bytes / 3 * 4]));
-        Audio { container: Container::Flac, text, duration: stated }.plausible_duration()
+        let bytes = Bytes::from(vec![0; bytes]).into();
+        Audio { container: Container::Flac, bytes, duration: stated }.plausible_duration()
     }
 
     #[test]

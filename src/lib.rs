@@ -15,7 +15,7 @@
 //! | [`error`] | the one table of error codes; [`Failure`](error::Failure), the value that becomes an HTTP error, a task's `error` and an `error` frame |
 //! | [`wire`] | the JSON, event streams and [trace headers](wire::trace_context) that outsiders see: types and framing only |
 //! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [answer](task::answer), [chunk log](task::chunk_log) and [what stays of it](task::cold_log), [snapshot](task::snapshot), [request](task::request), [recovery](task::recovery), [spans](task::spans) |
-//! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), how base64 travels; what the bytes of files are known by is in `src/audio/format`, one file for each format, and what is asked of them is around it: [what they are](audio::recognise), [why they are no audio](audio::no_audio), where their sound lies, [how long it lasts](audio::duration) |
+//! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), how base64 is [decoded](audio::base64), where its [bytes](audio::bytes) are; what the bytes of files are known by is in `src/audio/format`, one file for each format, and what is asked of them is around it: [what they are](audio::recognise), [why they are no audio](audio::no_audio), where their sound lies, [how long it lasts](audio::duration) |
 //! | [`channel`] | configured ways to serve models, as values: what each [takes](channel::judge), which could serve a request ([choose](channel::choose)), who runs next ([queue](channel::queue)), what follows a failed call ([course](channel::course)), what is left alone ([breaker](channel::breaker)) |
 //! | [`net`] | outgoing connections: what they may [reach](net::reach), and how a response [begins](net::response_head) and [ends](net::honest_stream), over TLS or not |
 //! | [`upstream`] | one kind each: [`gemini`](upstream::gemini), [`openai`](upstream::openai) and [`transcription`](upstream::transcription) over what [both share](upstream::openai_wire), [`local`](upstream::local); [lenient JSON](upstream::lenient), [halves of characters](upstream::surrogates) and [errors](upstream::complaint) for all that speak HTTP; deadlines around any |
@@ -51,7 +51,7 @@
 //!
 //! 1. [`api::caller`] recognises the key. [`api::body`] reads the body within its bound and its share of
 //!    [memory](api::payload_memory), [`task::submission`] judges it field by field, [`audio::source`] judges the
-//!    audio: its base64 is put in order where it was received and not copied. [`channel::choose`] says who could serve the model. Whatever fails
+//!    audio: its base64 is decoded in the place where it was received. [`channel::choose`] says who could serve the model. Whatever fails
 //!    up to here is an answer at once.
 //! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It asks the dispatcher for a permit (a
 //!    slot of whichever of the best channels has one) or a place in the line, writes audio and task to the store (the
@@ -60,7 +60,7 @@
 //!    by leaving, and the line that does so is in [`api::generations`].
 //! 3. With a permit the actor gets hold of the audio: what is small and came just now is in memory, anything else in
 //!    the spool, where [`fetch`] puts what it downloads. The upstream call sends it from there, a
-//!    [piece](upstream::body) at a time. [`upstream::deadlines`] stands around the call. As long as nothing of an answer
+//!    [piece](upstream::body) at a time, as base64 where its kind takes that. [`upstream::deadlines`] stands around the call. As long as nothing of an answer
 //!    was seen, a call that fails is followed by another, of the same channel or, with a permit of its own, of the next
 //!    one: the [`Course`](channel::course::Course) decides, the actor [carries it out](actors::task).
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),

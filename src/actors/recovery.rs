@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Addr;
 
 use super::registry::{Fate, Registry, TakeUp};
+use crate::audio::base64::encoded_len;
 use crate::audio::source::KeptAudio;
 use crate::channel::Channels;
 use crate::channel::choose::{Wanted, choose};
@@ -85,7 +86,7 @@ fn fate(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Re
     let known = match &audio {
         KeptAudio::Url(_) => None,
         KeptAudio::Spooled { container, bytes, .. } => {
-            Some((*container, usize::try_from(*bytes).unwrap_or(usize::MAX)))
+            Some((*container, usize::try_from(encoded_len(*bytes)).unwrap_or(usize::MAX)))
         }
     };
     let candidates = choose(channels, Wanted::of(&left.task.question, known), &mut rand::rng())?;

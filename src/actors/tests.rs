@@ -102,7 +102,7 @@ impl Service {
             task: Task { id, owner: owner(), created, stream: true, question, trace: None },
             audio: AudioSource::Inline(InlineAudio {
                 container: Container::Wav,
-                base64: "UklGRg==".into(),
+                bytes: "RIFF".into(),
                 duration: None,
                 declared: "audio/wav".into(),
             }),

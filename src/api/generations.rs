@@ -148,11 +148,11 @@ async fn parse(
             None => None,
         };
         if let (AudioSource::Inline(audio), Some(share)) = (&mut submission.audio, share) {
-            audio.base64 = if audio.base64.len() <= HELD_BYTES {
+            audio.bytes = if audio.bytes.len() <= HELD_BYTES {
                 // A task may hold it as long as it runs: not with all of a large body around it.
-                Bytes::copy_from_slice(&audio.base64)
+                Bytes::copy_from_slice(&audio.bytes)
             } else {
-                share.hold(std::mem::take(&mut audio.base64))
+                share.hold(std::mem::take(&mut audio.bytes))
             };
         }
         Ok((submission, idempotency))
@@ -253,7 +253,7 @@ fn new_task(
         .with_param("model"));
     }
     let known = match &audio {
-        AudioSource::Inline(audio) => Some((audio.container, audio.base64.len())),
+        AudioSource::Inline(audio) => Some((audio.container, audio.text_len())),
         AudioSource::Url(_) => None,
     };
     let candidates = choose(channels, Wanted::of(&question, known), &mut rand::rng())?;

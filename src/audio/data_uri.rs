@@ -1,11 +1,11 @@
 //! Data URIs with audio in them, as real clients write them.
 
+use std::io::Cursor;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::base64_reader::Base64Reader;
-use super::base64_text;
+use super::base64;
 use super::container::Container;
 use super::no_audio::{NoAudio, Origin};
 use super::recognise;
@@ -21,12 +21,20 @@ const MAX_HEADER_BYTES: usize = 1024;
 pub struct InlineAudio {
     /// What the bytes are.
     pub container: Container,
-    /// The audio as base64: standard alphabet, padded, no white space.
-    pub base64: Bytes,
+    /// The audio.
+    pub bytes: Bytes,
     /// How long it says that it lasts.
     pub duration: Option<Duration>,
     /// The media type that the client wrote, in lower case and without parameters.
     pub declared: String,
+}
+
+impl InlineAudio {
+    /// Returns the length of its base64 text, as upstreams get it.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        usize::try_from(base64::encoded_len(self.bytes.len() as u64)).unwrap_or(usize::MAX)
+    }
 }
 
 /// Reads a data URI.
@@ -56,12 +64,11 @@ pub fn parse(mut uri: BytesMut) -> Result<InlineAudio, Failure> {
     if payload.iter().all(u8::is_ascii_whitespace) {
         return Err(NoAudio::Empty.failure(Origin::Inline));
     }
-    let base64 =
-        base64_text::normalise(payload).map_err(|err| invalid(format!("its payload is no base64: {err}")))?;
-    let mut bytes = Base64Reader::new(base64.clone());
-    let container = recognise::container(&mut bytes)
+    let bytes = base64::decode(payload).map_err(|err| invalid(format!("its payload is no base64: {err}")))?;
+    let mut reader = Cursor::new(&bytes);
+    let container = recognise::container(&mut reader)
         .unwrap_or(Err(NoAudio::Unknown))
         .map_err(|no_audio| no_audio.failure(Origin::Inline))?;
-    let duration = duration::stated(&mut bytes, container);
-    Ok(InlineAudio { container, base64, duration, declared })
+    let duration = duration::stated(&mut reader, container);
+    Ok(InlineAudio { container, bytes, duration, declared })
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::base64_reader::Base64Reader;
 use super::container::Container;
 use super::source::AudioSource;
 
@@ -64,7 +63,7 @@ impl AudioFacts {
         match source {
             AudioSource::Url(url) => Self::Url { url: without_secrets(url.clone()), sound: None },
             AudioSource::Inline(audio) => {
-                let bytes = Base64Reader::decoded_len_of(&audio.base64);
+                let bytes = audio.bytes.len() as u64;
                 Self::Inline { sound: Sound::new(audio.container, bytes, audio.duration) }
             }
         }

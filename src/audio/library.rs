@@ -22,7 +22,7 @@ use super::reading::{Source, Window};
 use crate::panics::guarded;
 
 /// The most that one question may read: enough for the index of hours of MPEG-4 and for most pictures that
-/// stand in the way, and still a matter of milliseconds where the bytes are base64.
+/// stand in the way, and still a matter of milliseconds.
 pub(super) const MOST_READ: u64 = 2 << 20;
 
 /// Asks something of the part of a file that has the signature of this container, and lets the library read at most so

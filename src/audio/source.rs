@@ -32,7 +32,7 @@ pub enum KeptAudio {
     Spooled {
         /// What the bytes are.
         container: Container,
-        /// Length of the base64 text.
+        /// How many there are.
         bytes: u64,
         /// How long it says that it lasts; records of earlier versions do not tell.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ impl AudioSource {
             Self::Url(url) => KeptAudio::Url(url.clone()),
             Self::Inline(audio) => KeptAudio::Spooled {
                 container: audio.container,
-                bytes: audio.base64.len() as u64,
+                bytes: audio.bytes.len() as u64,
                 duration: audio.duration,
             },
         }
@@ -124,7 +124,10 @@ mod tests {
             let Ok(AudioSource::Url(url)) = &source else { panic!("{before:?}: {source:?}") };
             assert_eq!(url.as_str(), "https://example.com/a%20b.wav?x=1");
             let source = code(&format!("{before}data:audio/wav;base64,{WAV}{after}"));
-            assert!(matches!(&source, Ok(AudioSource::Inline(audio)) if audio.base64 == WAV), "{source:?}");
+            assert!(
+                matches!(&source, Ok(AudioSource::Inline(audio)) if audio.bytes.starts_with(b"RIFF")),
+                "{source:?}"
+            );
         }
         for nothing in ["", " ", "\u{feff}\n"] {
             assert_eq!(code(nothing).unwrap_err(), ErrorCode::InvalidAudioUrl);

@@ -1,22 +1,20 @@
-//! What becomes of the bytes of a download: they are decompressed where necessary, counted, encoded and written, a
-//! piece at a time, and examined at the end. All of it blocks.
+//! What becomes of the bytes of a download: they are decompressed where necessary, counted and written, a piece at a
+//! time, and examined at the end. All of it blocks.
 
 use std::io::{self, BufWriter, Write};
 
 use awc::http::header::{self, HeaderMap};
-use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
-use base64::write::EncoderWriter;
 use flate2::write::MultiGzDecoder;
 
 use super::FetchError;
 use crate::audio::Audio;
-use crate::audio::base64_reader::Base64Reader;
+use crate::audio::base64::encoded_len;
+use crate::audio::bytes::AudioBytes;
 use crate::audio::no_audio::NoAudio;
-use crate::audio::text::AudioText;
 use crate::audio::{duration, recognise};
 use crate::store::Download;
 
-/// Bytes of text that are written together.
+/// Bytes that are written together.
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// What a response says of how its body is coded. It is a hint: storages say `aws-chunked`, `utf-8` or `none` of files that
@@ -57,7 +55,7 @@ impl Coding {
 pub(super) struct Bounds {
     /// Bytes of the file.
     file: u64,
-    /// Bytes of its base64 text.
+    /// Bytes of its base64 text, which is how upstreams get it.
     text: u64,
 }
 
@@ -70,7 +68,7 @@ impl Bounds {
     pub(super) fn check(self, bytes: u64) -> Result<(), FetchError> {
         if bytes > self.file {
             Err(FetchError::FileTooLarge(self.file))
-        } else if bytes.div_ceil(3) * 4 > self.text {
+        } else if encoded_len(bytes) > self.text {
             Err(FetchError::TextTooLarge(self.text))
         } else {
             Ok(())
@@ -102,7 +100,7 @@ enum Through {
 impl Intake {
     pub(super) fn new(download: Download, coding: Coding, bounds: Bounds) -> Self {
         let spool = BufWriter::with_capacity(WRITE_BYTES, Spool(download));
-        let counter = Counter { bounds, bytes: 0, encoder: EncoderWriter::new(spool, &STANDARD) };
+        let counter = Counter { bounds, bytes: 0, spool };
         Self { coding, through: Through::Undecided(Box::new(counter)) }
     }
 
@@ -131,13 +129,12 @@ impl Intake {
     /// # Errors
     /// What is wrong with the body, or with the store.
     pub(super) fn finish(self) -> Result<(Audio, u64), FetchError> {
-        let mut counter = match self.through {
+        let counter = match self.through {
             Through::Undecided(counter) | Through::Identity(counter) => *counter,
             Through::Gzip(decoder) => decoder.finish().map_err(cause)?,
         };
         let bytes = counter.bytes;
-        let spool = counter.encoder.finish().map_err(cause)?;
-        let spool = spool.into_inner().map_err(|err| cause(err.into_error()))?;
+        let spool = counter.spool.into_inner().map_err(|err| cause(err.into_error()))?;
         let audio = examine(spool.0.finish()).map_err(|err| match (err, self.coding) {
             (FetchError::NoAudio(NoAudio::Unknown), Coding::Other(coding)) => FetchError::Coding(coding),
             (err, _) => err,
@@ -147,27 +144,27 @@ impl Intake {
 }
 
 /// What was downloaded.
-fn examine(text: AudioText) -> Result<Audio, FetchError> {
-    let mut bytes = Base64Reader::new(text.clone());
-    let container = recognise::container(&mut bytes).map_err(FetchError::Reading)?;
+fn examine(bytes: AudioBytes) -> Result<Audio, FetchError> {
+    let mut reader = bytes.reader();
+    let container = recognise::container(&mut reader).map_err(FetchError::Reading)?;
     let container = container.map_err(FetchError::NoAudio)?;
-    let duration = duration::stated(&mut bytes, container);
-    Ok(Audio { container, text, duration })
+    let duration = duration::stated(&mut reader, container);
+    Ok(Audio { container, bytes, duration })
 }
 
-/// Counts the bytes of the file and passes them on to be encoded.
+/// Counts the bytes of the file and passes them on.
 #[derive(Debug)]
 pub(super) struct Counter {
     bounds: Bounds,
     bytes: u64,
-    encoder: EncoderWriter<'static, GeneralPurpose, BufWriter<Spool>>,
+    spool: BufWriter<Spool>,
 }
 
 impl Write for Counter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes += bytes.len() as u64;
         self.bounds.check(self.bytes).map_err(io::Error::other)?;
-        self.encoder.write_all(bytes)?;
+        self.spool.write_all(bytes)?;
         Ok(bytes.len())
     }
 
@@ -180,9 +177,9 @@ impl Write for Counter {
 struct Spool(Download);
 
 impl Write for Spool {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.append(text).map_err(|err| io::Error::other(FetchError::Store(err)))?;
-        Ok(text.len())
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.append(bytes).map_err(|err| io::Error::other(FetchError::Store(err)))?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

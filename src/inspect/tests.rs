@@ -2,11 +2,10 @@
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
-use base64::Engine as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::audio::base64_reader::Base64Reader;
+use crate::audio::bytes::tests::both;
 use support::*;
 
 mod bounds;
@@ -265,11 +264,11 @@ fn a_source_that_fails_is_not_mistaken_for_bad_audio() {
 }
 
 #[test]
-fn base64_text_is_inspected_without_being_decoded_first() {
-    let text = base64::engine::general_purpose::STANDARD.encode(fixture("speech-moov-last.m4a"));
-    let reader = Base64Reader::new(bytes::Bytes::from(text));
-    let summary = inspect(Box::new(reader), &Stop::default(), &mut Collected::default()).unwrap();
-    assert_eq!(summary, measured(fixture("speech-moov-last.m4a")).0);
+fn audio_on_a_disk_is_inspected_as_it_would_be_in_memory() {
+    for audio in both(fixture("speech-moov-last.m4a")) {
+        let summary = inspect(Box::new(audio.reader()), &Stop::default(), &mut Collected::default()).unwrap();
+        assert_eq!(summary, measured(fixture("speech-moov-last.m4a")).0);
+    }
 }
 
 proptest! {

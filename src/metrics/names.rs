@@ -146,7 +146,7 @@ metrics! {
         "Rounds in which journals of published chunks were brought to the disk.";
     JOURNAL_FAILURES: IntCounterVec, "hearken_journal_failures_total", [],
         "Journals that could not be written to, and rounds that failed.";
-    SPOOL: IntGaugeVec, "hearken_spool_bytes", [], "Audio of tasks that have not ended, on the disk, as base64.";
+    SPOOL: IntGaugeVec, "hearken_spool_bytes", [], "Bytes of audio on the disk, of tasks that have not ended.";
     SPOOL_LIMIT: IntGaugeVec, "hearken_spool_limit_bytes", [], "How much of it there may be (limits.max_spool_bytes).";
     DISK_FREE: IntGaugeVec, "hearken_data_dir_free_bytes", [], "What is free on the disk of the data directory.";
     DISK_SIZE: IntGaugeVec, "hearken_data_dir_size_bytes", [], "How large that disk is.";

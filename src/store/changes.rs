@@ -17,18 +17,16 @@ impl Store {
     ///
     /// # Errors
     /// When they are not: then nothing is left of them.
-    pub async fn accept(&self, record: NewRecord, base64: Option<Bytes>) -> Result<Acceptance, StoreError> {
+    pub async fn accept(&self, record: NewRecord, inline: Option<Bytes>) -> Result<Acceptance, StoreError> {
         if let Some(trouble) = self.trouble() {
             return Err(trouble);
         }
         let keys_before = Timestamp::now().before(self.retention.idempotency);
         let id = record.task.id.clone();
-        let (audio, has_own_file) = match base64 {
+        let (audio, has_own_file) = match inline {
             None => (Shared::Nothing, false),
-            Some(base64) if base64.len() as u64 <= SMALL_BYTES => (Shared::Text(base64), false),
-            Some(base64) => {
-                (Shared::Own(self.unless_trouble_lasts(self.spool_own(&id, base64)).await?), true)
-            }
+            Some(audio) if audio.len() as u64 <= SMALL_BYTES => (Shared::Text(audio), false),
+            Some(audio) => (Shared::Own(self.unless_trouble_lasts(self.spool_own(&id, audio)).await?), true),
         };
         let record = Box::new(record);
         let accepted = self
@@ -44,14 +42,14 @@ impl Store {
 
     /// Writes a task's audio to a file of its own, and returns its checksum. A file that is written after its caller has
     /// given up is removed.
-    async fn spool_own(&self, id: &TaskId, base64: Bytes) -> Result<u32, StoreError> {
+    async fn spool_own(&self, id: &TaskId, audio: Bytes) -> Result<u32, StoreError> {
         let (spool, id) = (self.spool.clone(), id.clone());
-        let turn = spool.turn(base64.len() as u64).await;
+        let turn = spool.turn(audio.len() as u64).await;
         let (written, waiting) = oneshot::channel();
         actix_rt::task::spawn_blocking(move || {
             // Held to the end, whether or not a caller waits for it.
             let _turn = turn;
-            if let Err(Ok(_)) = written.send(spool.write(&id, &base64)) {
+            if let Err(Ok(_)) = written.send(spool.write(&id, &audio)) {
                 spool.remove(&id);
             }
         });

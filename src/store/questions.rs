@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::reader::Read;
 use super::{Download, Journal, Journalled, Replay, Store, StoreError, Unfinished, Weighed, blocking};
-use crate::audio::text::AudioText;
+use crate::audio::bytes::AudioBytes;
 use crate::keys::KeyRecord;
 use crate::secret::KeyHash;
 use crate::task::Timestamp;
@@ -17,11 +17,11 @@ use crate::task::request::Request;
 use crate::task::snapshot::Snapshot;
 
 impl Store {
-    /// A task's audio in the spool: `bytes` of base64.
+    /// A task's audio of `bytes` in the spool.
     ///
     /// # Errors
     /// When it is not there as it was.
-    pub async fn audio(&self, id: TaskId, bytes: u64) -> Result<AudioText, StoreError> {
+    pub async fn audio(&self, id: TaskId, bytes: u64) -> Result<AudioBytes, StoreError> {
         let spool = self.spool.clone();
         let place = self.read(|reply| Read::Audio { id: id.clone(), reply }).await?;
         let turn = spool.turn(bytes).await;

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::StoreError;
 use super::sqlite::{file_error, make_directory};
-use crate::audio::text::AudioText;
+use crate::audio::bytes::AudioBytes;
 use crate::metrics::DiskLevels;
 use crate::task::id::TaskId;
 
@@ -43,7 +43,7 @@ const SYNC_BYTES: usize = 4 << 20;
 pub(super) struct AtRest {
     /// The place in the segments; `None` where it has a file of its own, or is not in the spool.
     pub(super) range: Option<Range>,
-    /// The CRC-32 of its base64 text; `None` where it is not in the spool.
+    /// Its CRC-32; `None` where it is not in the spool.
     pub(super) sum: Option<u32>,
 }
 
@@ -158,9 +158,9 @@ impl Spool {
     ///
     /// # Errors
     /// [`StoreError::Full`] beyond the bound or when the disk is full; then nothing is left of it.
-    pub(super) fn write(&self, id: &TaskId, base64: &Bytes) -> Result<u32, StoreError> {
+    pub(super) fn write(&self, id: &TaskId, audio: &Bytes) -> Result<u32, StoreError> {
         let mut room = self.room();
-        room.grow(base64.len() as u64)?;
+        room.grow(audio.len() as u64)?;
         let path = self.path(id);
         // A file that is there already is another task's, and stays.
         let mut file = OpenOptions::new()
@@ -169,10 +169,10 @@ impl Spool {
             .mode(0o600)
             .open(&path)
             .map_err(file_error(&path))?;
-        match fill(&mut file, base64, self.0.sync) {
+        match fill(&mut file, audio, self.0.sync) {
             Ok(()) => {
                 room.keep();
-                Ok(crc32fast::hash(base64))
+                Ok(crc32fast::hash(audio))
             }
             Err(err) => {
                 let _ = std::fs::remove_file(&path);
@@ -181,11 +181,11 @@ impl Spool {
         }
     }
 
-    /// A task's audio, `bytes` of base64, which stays where it is. Blocks.
+    /// A task's audio of `bytes`, which stays where it is. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when it is not there as it was written.
-    pub(super) fn read(&self, id: &TaskId, bytes: u64, at_rest: AtRest) -> Result<AudioText, StoreError> {
+    pub(super) fn read(&self, id: &TaskId, bytes: u64, at_rest: AtRest) -> Result<AudioBytes, StoreError> {
         let AtRest { range, sum } = at_rest;
         let path = range.map_or_else(|| self.path(id), |range| range.path(&self.0.directory));
         let shown = path.display();
@@ -199,7 +199,7 @@ impl Spool {
         };
         let text = Spooled { file, from: range.map_or(0, |range| range.offset), bytes };
         if kept == bytes && text.sum().map_err(file_error(&path))? == sum {
-            return Ok(AudioText::Stored { text: Arc::new(text), bytes });
+            return Ok(AudioBytes::Stored { source: Arc::new(text), len: bytes });
         }
         Err(StoreError::Damaged(match range {
             Some(Range { offset, bytes, .. }) => {
@@ -271,15 +271,13 @@ mod tests {
         Spool::open(data_dir, 100, true, |_| Ok(wanted)).unwrap()
     }
 
-    fn write(spool: &Spool, id: &TaskId, base64: &[u8]) -> AtRest {
-        let sum = spool.write(id, &Bytes::copy_from_slice(base64)).unwrap();
+    fn write(spool: &Spool, id: &TaskId, audio: &[u8]) -> AtRest {
+        let sum = spool.write(id, &Bytes::copy_from_slice(audio)).unwrap();
         AtRest { range: None, sum: Some(sum) }
     }
 
-    fn content(text: &AudioText) -> Vec<u8> {
-        let mut content = vec![0; text.len() as usize];
-        assert_eq!(text.read_at(0, &mut content).unwrap(), content.len());
-        content
+    fn content(audio: &AudioBytes) -> Vec<u8> {
+        audio.piece(0, audio.len() as usize).unwrap().into()
     }
 
     #[test]

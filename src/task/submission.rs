@@ -79,8 +79,7 @@ impl Question {
 }
 
 impl Submission {
-    /// Reads a submit body. Audio in it stays where it was received, and is put into the form that upstreams take
-    /// there.
+    /// Reads a submit body. Audio in it is decoded in the place where it was received.
     ///
     /// # Errors
     /// `invalid_json`, `invalid_param` with the field's name, `invalid_audio_url` or

@@ -12,7 +12,6 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use super::{Batch, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream};
-use crate::audio::base64_reader::Base64Reader;
 use crate::inspect::{InspectError, Listener, Stop, inspect};
 use crate::task::answer::TextKind;
 use crate::wire::completion::{FinishReason, Usage};
@@ -75,7 +74,7 @@ impl Upstream for Local {
 /// Measures, and tells the task what was found.
 fn work(request: UpstreamRequest, stop: &Stop, sender: &mpsc::Sender<Said>) {
     let UpstreamRequest { audio, slot, .. } = request;
-    let source = Box::new(Base64Reader::new(audio.text));
+    let source = Box::new(audio.bytes.reader());
     let end = match inspect(source, stop, &mut Speaker(sender)) {
         Ok(_) => Ok(vec![UpstreamEvent::Finished { reason: FinishReason::Stop, usage: Usage::default() }]),
         Err(InspectError::Stopped) => return,

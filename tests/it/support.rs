@@ -56,6 +56,11 @@ pub(crate) fn fixture(path: &str) -> Vec<u8> {
     std::fs::read(&file).unwrap_or_else(|err| panic!("{}: {err}", file.display()))
 }
 
+/// The bytes of standard base64.
+pub(crate) fn decoded(base64: &str) -> Vec<u8> {
+    STANDARD.decode(base64).unwrap()
+}
+
 /// Bytes as standard base64.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)

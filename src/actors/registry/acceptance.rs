@@ -38,12 +38,12 @@ pub(super) async fn accept(
         Admission::Line(_) => None,
     };
     let (kept, audio_facts) = (audio.kept(), AudioFacts::of(&audio));
-    let (base64, audio) = match audio {
+    let (inline, audio) = match audio {
         // What has to wait does so on the disk, and what is large is sent from there.
-        AudioSource::Inline(audio) if runs_at.is_some() && audio.base64.len() <= HELD_BYTES => {
-            (Some(audio.base64.clone()), TaskAudio::Held(audio))
+        AudioSource::Inline(audio) if runs_at.is_some() && audio.bytes.len() <= HELD_BYTES => {
+            (Some(audio.bytes.clone()), TaskAudio::Held(audio))
         }
-        AudioSource::Inline(audio) => (Some(audio.base64), TaskAudio::Kept(kept.clone())),
+        AudioSource::Inline(audio) => (Some(audio.bytes), TaskAudio::Kept(kept.clone())),
         AudioSource::Url(_) => (None, TaskAudio::Kept(kept.clone())),
     };
     let mut timeline = Timeline::begun(task.created);
@@ -63,15 +63,15 @@ pub(super) async fn accept(
         timeline: timeline.clone(),
         idempotency,
     };
-    keep(&site.settings.store, record, base64).await?;
+    keep(&site.settings.store, record, inline).await?;
     let record = if runs_at.is_some() { RunRecord::Done } else { RunRecord::Due };
     let work = Work { audio, candidates, most_running, admission, record };
     Ok(site.launch(TaskParts::accepted(task, key_name, presence, leashed, timeline, work)))
 }
 
 /// Makes a task durable.
-async fn keep(store: &Store, record: NewRecord, base64: Option<Bytes>) -> Result<(), Failure> {
-    match store.accept(record, base64).await? {
+async fn keep(store: &Store, record: NewRecord, inline: Option<Bytes>) -> Result<(), Failure> {
+    match store.accept(record, inline).await? {
         Acceptance::Durable => Ok(()),
         Acceptance::KeyTaken => Err(Failure::new(
             ErrorCode::IdempotencyConflict,

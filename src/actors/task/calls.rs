@@ -14,6 +14,7 @@ use super::durable::{Run, prepare};
 use super::{TaskActor, TaskAudio};
 use crate::actors::dispatcher::{self, Permit};
 use crate::audio::Audio;
+use crate::audio::base64::encoded_len;
 use crate::channel::Channel;
 use crate::channel::breaker::Probe;
 use crate::channel::course::{Course, Next};
@@ -146,7 +147,7 @@ impl TaskActor {
     /// Audio of which nothing was known: not every candidate may take it.
     fn downloaded(&mut self, audio: Audio, ctx: &mut Context<Self>) {
         self.timeline.fetched = Some(Timestamp::now());
-        let text_bytes = usize::try_from(audio.text.len()).unwrap_or(usize::MAX);
+        let text_bytes = usize::try_from(encoded_len(audio.bytes.len())).unwrap_or(usize::MAX);
         let bytes = self.task.question.text_bytes().saturating_add(text_bytes);
         if let Err(failure) = self.calls.course.narrow(|channel| channel.judge(audio.container, bytes)) {
             return self.fail(failure, ctx);

@@ -54,7 +54,7 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
         TaskAudio::Held(audio) => Ok(audio.into()),
         TaskAudio::Kept(KeptAudio::Spooled { container, bytes, duration }) => {
             match store.audio(id.clone(), bytes).await {
-                Ok(text) => Ok(Audio { container, text, duration }),
+                Ok(bytes) => Ok(Audio { container, bytes, duration }),
                 Err(err @ StoreError::Damaged(_)) => {
                     tracing::error!(task_id = %id, %err, "the audio of a task is lost, and is not sent to any upstream");
                     Err(damaged_audio())
@@ -75,7 +75,7 @@ pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
                 trace_id = trace_id.map(display),
                 host = url.host_str(),
                 container = audio.container.name(),
-                text_bytes = audio.text.len(),
+                bytes = file_bytes,
                 ms = began.elapsed().as_millis() as u64,
                 "audio downloaded"
             );

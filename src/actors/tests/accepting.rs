@@ -108,7 +108,7 @@ async fn where_there_is_no_room_for_the_audio_the_upstream_is_not_asked() {
     let refused = loop {
         let mut new = service.task();
         if let AudioSource::Inline(audio) = &mut new.audio {
-            audio.base64 = vec![b'A'; 60_000].into();
+            audio.bytes = vec![b'A'; 60_000].into();
         }
         match service.tasks.submit(new).await {
             Ok(_) => asked.recv().await.unwrap(),

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::{Room, Spool, Spooled};
-use crate::audio::text::{AudioText, TextAt};
+use crate::audio::bytes::{AudioBytes, BytesAt};
 use crate::store::StoreError;
 use crate::store::sqlite::file_error;
 
@@ -26,31 +26,31 @@ impl Spool {
 }
 
 impl Download {
-    /// Adds text at the end. Blocks.
+    /// Adds bytes at the end. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Full`] beyond the bound of the spool or when the disk is full.
-    pub fn append(&mut self, text: &[u8]) -> Result<(), StoreError> {
-        self.room.grow(text.len() as u64)?;
-        self.file.write_all(text).map_err(file_error(&self.room.spool.0.directory))
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.room.grow(bytes.len() as u64)?;
+        self.file.write_all(bytes).map_err(file_error(&self.room.spool.0.directory))
     }
 
     /// What was written, kept as long as somebody has it.
     #[must_use]
-    pub fn finish(self) -> AudioText {
-        let bytes = self.room.bytes;
-        let text = Spooled { file: self.file, from: 0, bytes };
-        AudioText::Stored { text: Arc::new(Downloaded { text, _room: self.room }), bytes }
+    pub fn finish(self) -> AudioBytes {
+        let len = self.room.bytes;
+        let audio = Spooled { file: self.file, from: 0, bytes: len };
+        AudioBytes::Stored { source: Arc::new(Downloaded { audio, _room: self.room }), len }
     }
 }
 
 struct Downloaded {
-    text: Spooled,
+    audio: Spooled,
     _room: Room,
 }
 
-impl TextAt for Downloaded {
+impl BytesAt for Downloaded {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.text.read_at(offset, buf)
+        self.audio.read_at(offset, buf)
     }
 }

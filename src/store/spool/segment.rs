@@ -21,7 +21,7 @@ use super::Spool;
 use crate::store::StoreError;
 use crate::store::sqlite::file_error;
 
-/// Audio of at most this many bytes of base64 shares a segment; what is larger has a file of its own.
+/// Audio of at most this many bytes shares a segment; what is larger has a file of its own.
 pub(in crate::store) const SMALL_BYTES: u64 = 64 * 1024;
 /// A segment that has this many bytes takes no more: one that is never empty would have more and more holes.
 const SEGMENT_BYTES: u64 = 16 << 20;
@@ -39,7 +39,7 @@ pub(in crate::store) struct Range {
     pub(in crate::store) segment: u64,
     /// Where the audio begins, in bytes.
     pub(in crate::store) offset: u64,
-    /// Length of the base64 text.
+    /// Length of the audio.
     pub(in crate::store) bytes: u64,
 }
 

@@ -1,25 +1,25 @@
-//! A text in a file of the spool: read from there, and judged whether it is whole.
+//! Audio in a file of the spool: read from there, and judged whether it is whole.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::audio::text::TextAt;
+use crate::audio::bytes::BytesAt;
 
-/// Bytes that are looked at together when a text is checked.
+/// Bytes that are looked at together when audio is checked.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// A part of an open file of the spool.
 #[derive(Debug)]
 pub(super) struct Spooled {
     pub(super) file: File,
-    /// Where the text begins, in bytes.
+    /// Where the audio begins, in bytes.
     pub(super) from: u64,
     /// Its length.
     pub(super) bytes: u64,
 }
 
-impl TextAt for Spooled {
+impl BytesAt for Spooled {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
         let wanted = left.min(buf.len());

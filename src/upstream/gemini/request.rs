@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::audio::text::AudioText;
 use crate::task::submission::Question;
 use crate::upstream::UpstreamRequest;
+use crate::upstream::body::BodyPiece;
 
 #[derive(Serialize)]
 struct Instruction<'a> {
@@ -50,7 +50,7 @@ impl GenerationConfig {
 }
 
 /// The request's body: everything before the audio, the audio, everything behind it.
-pub(super) fn pieces(request: UpstreamRequest) -> [AudioText; 3] {
+pub(super) fn pieces(request: UpstreamRequest) -> [BodyPiece; 3] {
     let question = &request.question;
     let prompt = json(&TextPart { text: &question.prompt });
     let mime = json(request.audio.container.mime());
@@ -65,7 +65,7 @@ pub(super) fn pieces(request: UpstreamRequest) -> [AudioText; 3] {
         behind += &format!(r#","generationConfig":{}"#, json(&config));
     }
     behind.push('}');
-    [Bytes::from(before).into(), request.audio.text, Bytes::from(behind).into()]
+    [Bytes::from(before).into(), BodyPiece::base64(request.audio.bytes), Bytes::from(behind).into()]
 }
 
 /// Texts and finite numbers always serialise.
@@ -77,11 +77,14 @@ fn json<T: Serialize + ?Sized>(value: &T) -> String {
 mod tests {
     use std::time::Duration;
 
+    use actix_web::body::to_bytes;
+    use futures_util::FutureExt;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::audio::Audio;
     use crate::audio::container::Container;
+    use crate::upstream::body::PiecedBody;
     use crate::upstream::{Hold, Terms};
 
     fn body(question: Question) -> Value {
@@ -89,7 +92,7 @@ mod tests {
             question,
             audio: Audio {
                 container: Container::Wav,
-                text: Bytes::from_static(b"UklGRg==").into(),
+                bytes: Bytes::from_static(b"RIFF").into(),
                 duration: None,
             },
             terms: Terms {
@@ -99,11 +102,8 @@ mod tests {
             },
             slot: Hold::default(),
         };
-        let pieces = pieces(request).map(|piece| match piece {
-            AudioText::Held(text) => text,
-            AudioText::Stored { .. } => panic!("it was held"),
-        });
-        serde_json::from_slice(&pieces.concat()).unwrap()
+        let body = to_bytes(PiecedBody::new(pieces(request))).now_or_never();
+        serde_json::from_slice(&body.unwrap().unwrap()).unwrap()
     }
 
     fn question() -> Question {

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::audio::text::AudioText;
 use crate::config::kind::{AudioPart, OpenAiOptions};
 use crate::upstream::UpstreamRequest;
+use crate::upstream::body::BodyPiece;
 
 /// The request's body: everything before the audio, the audio, everything behind it. Unset fields are absent: servers
 /// refuse what they do not know.
-pub(super) fn pieces(request: UpstreamRequest, options: OpenAiOptions) -> [AudioText; 3] {
+pub(super) fn pieces(request: UpstreamRequest, options: OpenAiOptions) -> [BodyPiece; 3] {
     let question = &request.question;
     let mut before = format!(r#"{{"model":{},"stream":true"#, json(&question.model));
     if options.stream_options {
@@ -39,7 +39,7 @@ pub(super) fn pieces(request: UpstreamRequest, options: OpenAiOptions) -> [Audio
             r#""}}]}]}"#.to_owned()
         }
     };
-    [Bytes::from(before).into(), request.audio.text, Bytes::from(behind).into()]
+    [Bytes::from(before).into(), BodyPiece::base64(request.audio.bytes), Bytes::from(behind).into()]
 }
 
 /// Texts and finite numbers always serialise.
@@ -51,6 +51,8 @@ fn json<T: Serialize + ?Sized>(value: &T) -> String {
 mod tests {
     use std::time::Duration;
 
+    use actix_web::body::to_bytes;
+    use futures_util::FutureExt;
     use serde_json::{Value, json};
 
     use super::*;
@@ -58,6 +60,7 @@ mod tests {
     use crate::audio::container::Container;
     use crate::config::kind::MaxTokensField;
     use crate::task::submission::Question;
+    use crate::upstream::body::PiecedBody;
     use crate::upstream::{Hold, Terms};
 
     const PLAIN: OpenAiOptions = OpenAiOptions {
@@ -71,7 +74,7 @@ mod tests {
             question,
             audio: Audio {
                 container: Container::Mp3,
-                text: Bytes::from_static(b"SUQz").into(),
+                bytes: Bytes::from_static(b"ID3").into(),
                 duration: None,
             },
             terms: Terms {
@@ -81,11 +84,8 @@ mod tests {
             },
             slot: Hold::default(),
         };
-        let pieces = pieces(request, options).map(|piece| match piece {
-            AudioText::Held(text) => text,
-            AudioText::Stored { .. } => panic!("it was held"),
-        });
-        serde_json::from_slice(&pieces.concat()).unwrap()
+        let body = to_bytes(PiecedBody::new(pieces(request, options))).now_or_never();
+        serde_json::from_slice(&body.unwrap().unwrap()).unwrap()
     }
 
     fn question() -> Question {

@@ -1,8 +1,6 @@
-//! Our request as a form (RFC 7578) with a file in it, whose bytes are decoded while they are sent.
+//! Our request as a form (RFC 7578) with a file in it.
 //!
 //! The file stands last: who reads a form as it comes knows what to do with the file when it begins.
-
-use std::io;
 
 use bytes::Bytes;
 
@@ -25,10 +23,7 @@ pub(super) struct Form {
 }
 
 /// Makes the form of a request.
-///
-/// # Errors
-/// When the audio cannot be looked at.
-pub(super) async fn form(request: UpstreamRequest, options: &TranscriptionOptions) -> io::Result<Form> {
+pub(super) fn form(request: UpstreamRequest, options: &TranscriptionOptions) -> Form {
     let boundary = format!("hearken-{}", random_text(BOUNDARY_CHARACTERS));
     let mut before = String::new();
     for (name, value) in fields(&request, options) {
@@ -44,14 +39,14 @@ pub(super) async fn form(request: UpstreamRequest, options: &TranscriptionOption
         container.media_type()
     );
     let behind = format!("\r\n--{boundary}--\r\n");
-    Ok(Form {
+    Form {
         content_type: format!("multipart/form-data; boundary={boundary}"),
         pieces: [
             Bytes::from(before).into(),
-            BodyPiece::decoded(request.audio.text).await?,
+            BodyPiece::plain(request.audio.bytes),
             Bytes::from(behind).into(),
         ],
-    })
+    }
 }
 
 /// What stands beside the file. There is no field for a system prompt, a token limit or reasoning.
@@ -108,7 +103,7 @@ mod tests {
             },
             audio: Audio {
                 container: Container::Mp3,
-                text: Bytes::from_static(b"SUQz//8=").into(),
+                bytes: Bytes::from_static(b"ID3\xff\xff").into(),
                 duration: None,
             },
             terms: Terms {
@@ -126,7 +121,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_form_holds_fields_and_file_and_knows_its_length() {
-        let form = form(request("Names:\r\n--hearken"), &PLAIN).await.unwrap();
+        let form = form(request("Names:\r\n--hearken"), &PLAIN);
         let boundary = form.content_type.strip_prefix("multipart/form-data; boundary=").unwrap().to_owned();
         assert_eq!(boundary.len(), 40);
         let body = PiecedBody::new(form.pieces);

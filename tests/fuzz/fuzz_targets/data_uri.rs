@@ -1,4 +1,4 @@
-//! Whatever follows `data:` is accepted or refused without a panic, and what is accepted is canonical base64.
+//! Whatever follows `data:` is accepted or refused without a panic, and what is accepted has bytes.
 //!
 //! ```sh
 //! mkdir -p tests/fuzz/corpus/data_uri
@@ -7,8 +7,6 @@
 //! ```
 #![no_main]
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use hearken::audio::gate::Gate;
 use hearken::audio::source::{self, AudioSource};
@@ -18,10 +16,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |rest: &[u8]| {
     let uri = [b"data:", rest].concat();
     match source::parse(BytesMut::from(uri.as_slice()), &Gate::default()) {
-        Ok(AudioSource::Inline(audio)) => {
-            let decoded = STANDARD.decode(&audio.base64).expect("standard base64, padded");
-            assert_eq!(STANDARD.encode(decoded).as_bytes(), audio.base64);
-        }
+        Ok(AudioSource::Inline(audio)) => assert!(!audio.bytes.is_empty()),
         Ok(AudioSource::Url(url)) => panic!("a data URI is no URL to fetch: {url}"),
         Err(_) => {}
     }

@@ -12,7 +12,7 @@ use super::http::Client;
 use super::process::Process;
 use super::small_disk::SmallDisk;
 use super::upstream::FakeUpstream;
-use super::{MODEL, until};
+use super::{MODEL, decoded, until};
 
 /// The key that tests use when nothing depends on the key.
 pub(crate) const KEY: &str = "sk-main-2f6d1c0e9b";
@@ -198,10 +198,11 @@ impl Hearken {
         })
     }
 
-    /// How often this audio, as base64, is in the spool: in files of its own or in those that several tasks share.
+    /// How often the audio of this base64 text is in the spool: in files of its own or in those that several tasks share.
     pub(crate) fn spooled(&self, audio: &str) -> usize {
+        let audio = decoded(audio);
         let files = self.files("spool").into_iter().map(|path| std::fs::read(path).unwrap_or_default());
-        files.map(|content| String::from_utf8_lossy(&content).matches(audio).count()).sum()
+        files.map(|content| content.windows(audio.len()).filter(|part| *part == audio).count()).sum()
     }
 
     /// The CPU time that it has used, in hundredths of a second.

@@ -33,6 +33,7 @@ mod questions;
 mod reader;
 mod records;
 mod rehearsal;
+mod schema;
 mod spool;
 mod sqlite;
 mod tally;

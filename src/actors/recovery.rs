@@ -14,7 +14,7 @@ use crate::keys::allowance::Allowance;
 use crate::keys::{KeyLimits, Keyring};
 use crate::store::{Journalled, Store, StoreError, Unfinished};
 use crate::task::id::TaskId;
-use crate::task::recovery::{Recovery, interrupted, interrupted_damaged_stream};
+use crate::task::recovery::{Recovery, interrupted_damaged_stream};
 
 /// How many tasks were taken up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,8 +81,7 @@ fn fate(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Re
     if let Recovery::End(failure) = left.remains.recovery() {
         return Err(failure);
     }
-    let audio =
-        left.audio.clone().ok_or_else(|| interrupted("The service stopped before the task had ended"))?;
+    let audio = left.audio.clone();
     let known = match &audio {
         KeptAudio::Url(_) => None,
         KeptAudio::Spooled { container, bytes, .. } => {

@@ -34,7 +34,7 @@ pub enum KeptAudio {
         container: Container,
         /// How many there are.
         bytes: u64,
-        /// How long it says that it lasts; records of earlier versions do not tell.
+        /// How long it says that it lasts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         duration: Option<Duration>,
     },

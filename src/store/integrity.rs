@@ -10,7 +10,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::StoreError;
-use super::sqlite::{INDEX, LOG, MIGRATIONS, beside, database, file_error, schema_version};
+use super::schema;
+use super::sqlite::{INDEX, LOG, beside, database, file_error};
 use super::tally::{self, LostCommits};
 use super::write_ahead_log::{Look, WriteAheadLog};
 
@@ -60,8 +61,8 @@ fn read(data_dir: &Path, is_alone: bool) -> Result<Examined, StoreError> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(uri, flags)?;
     // The first connection makes the index anew, out of what can be read of the log.
-    let version = schema_version(data_dir, &connection);
-    let is_current = matches!(version, Ok(version) if version == MIGRATIONS.len());
+    let version = schema::version(data_dir, &connection);
+    let is_current = matches!(version, Ok(schema::VERSION));
     let index = if is_alone { None } else { File::open(beside(data_dir, INDEX)).ok().map(Arc::new) };
     let examined = Examined { connection, is_current, lost: None, _index: index.clone() };
     if let Some(index) = index {

@@ -152,34 +152,4 @@ mod tests {
         }
         assert_eq!(table.list().unwrap(), records);
     }
-
-    #[test]
-    fn keys_that_are_older_than_limits_have_none() {
-        let directory = TempDir::new().unwrap();
-        let old = Connection::open(directory.path().join("hearken.sqlite")).unwrap();
-        // The schema of the first version, as far as later ones build on it.
-        old.execute_batch(
-            "CREATE TABLE tasks (
-                 id TEXT PRIMARY KEY, owner BLOB NOT NULL, created_ms INTEGER NOT NULL, stream INTEGER NOT NULL,
-                 question TEXT NOT NULL, progress INTEGER NOT NULL DEFAULT 0, completion TEXT, failure TEXT,
-                 timeline TEXT, ended_ms INTEGER
-             ) STRICT, WITHOUT ROWID;
-             CREATE INDEX tasks_by_end ON tasks (ended_ms) WHERE ended_ms IS NOT NULL;
-             CREATE TABLE keys (
-                 name TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE, models TEXT NOT NULL, created_ms INTEGER NOT NULL
-             ) STRICT, WITHOUT ROWID;
-             CREATE TABLE keys_version (version INTEGER NOT NULL) STRICT;
-             INSERT INTO keys_version VALUES (0);
-             PRAGMA user_version = 1;",
-        )
-        .unwrap();
-        old.execute(
-            "INSERT INTO keys VALUES ('old', ?1, '[\"gemini-*\"]', 0)",
-            [KeyHash::of("old").as_bytes()],
-        )
-        .unwrap();
-        drop(old);
-        let table = KeyTable::open(directory.path()).unwrap();
-        assert_eq!(table.list().unwrap(), [record("old", KeyLimits::default())]);
-    }
 }

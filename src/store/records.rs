@@ -94,8 +94,8 @@ pub enum EndResult {
 pub struct Unfinished {
     /// The task.
     pub task: Task,
-    /// Where its audio is; `None` in records of the first version, which kept none.
-    pub audio: Option<KeptAudio>,
+    /// Where its audio is.
+    pub audio: KeptAudio,
     /// What decides whether it runs again.
     pub remains: Remains,
     /// How far it had come.

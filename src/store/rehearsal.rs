@@ -68,7 +68,7 @@ mod tests {
     use crate::keys::KeyLimits;
     use crate::secret::KeyHash;
     use crate::store::KeyTable;
-    use crate::store::sqlite::MIGRATIONS;
+    use crate::store::schema;
 
     /// Every file and folder below a folder, with its length.
     fn content(folder: &Path) -> Vec<(PathBuf, u64)> {
@@ -137,7 +137,7 @@ mod tests {
             said
         };
         let newer = said("PRAGMA user_version = 1000");
-        let (known, own) = (MIGRATIONS.len(), env!("CARGO_PKG_VERSION"));
+        let (known, own) = (schema::VERSION, env!("CARGO_PKG_VERSION"));
         assert!(
             newer.contains(&format!(
                 "newer hearken: the version of its tables is 1000, and hearken {own} knows"

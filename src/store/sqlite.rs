@@ -1,4 +1,4 @@
-//! The database and its directory: schema, connection, lock, and how values stand in it.
+//! The database and its directory: connection, lock, and how values stand in it.
 
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
-use super::StoreError;
 use super::spool::Range;
+use super::{StoreError, schema};
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::snapshot::Status;
@@ -22,79 +22,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A write-ahead log that has grown beyond this many bytes is cut to them when its content is in the database.
 const WAL_BYTES: i64 = 16 << 20;
-
-/// Each entry leads from its index to the next schema version.
-pub(super) const MIGRATIONS: &[&str] = &[
-    "
-    CREATE TABLE tasks (
-        id TEXT PRIMARY KEY,
-        owner BLOB NOT NULL,
-        created_ms INTEGER NOT NULL,
-        stream INTEGER NOT NULL,
-        question TEXT NOT NULL,
-        progress INTEGER NOT NULL DEFAULT 0,
-        completion TEXT,
-        failure TEXT,
-        timeline TEXT,
-        ended_ms INTEGER
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX tasks_by_end ON tasks (ended_ms) WHERE ended_ms IS NOT NULL;
-    CREATE TABLE keys (
-        name TEXT PRIMARY KEY,
-        hash BLOB NOT NULL UNIQUE,
-        models TEXT NOT NULL,
-        created_ms INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE keys_version (version INTEGER NOT NULL) STRICT;
-    INSERT INTO keys_version VALUES (0);
-", "
-    -- NULL is no limit.
-    ALTER TABLE keys ADD COLUMN requests_per_minute INTEGER;
-    ALTER TABLE keys ADD COLUMN max_running_tasks INTEGER;
-", "
-    -- Where the audio is (JSON), until the task ends.
-    ALTER TABLE tasks ADD COLUMN audio TEXT;
-    ALTER TABLE tasks ADD COLUMN runs INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE tasks ADD COLUMN published INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE tasks ADD COLUMN leashed INTEGER NOT NULL DEFAULT 0;
-    -- 0 pending, 1 processing, 2 completed, 3 failed.
-    ALTER TABLE tasks ADD COLUMN state INTEGER NOT NULL DEFAULT 0;
-    UPDATE tasks SET state = CASE WHEN completion IS NOT NULL THEN 2 WHEN failure IS NOT NULL THEN 3 ELSE 0 END;
-    -- Chunks in the journal of an ended task with a stream, as long as they are kept.
-    ALTER TABLE tasks ADD COLUMN chunks INTEGER;
-    CREATE INDEX tasks_by_owner ON tasks (owner, created_ms, id, state);
-    CREATE INDEX tasks_unfinished ON tasks (created_ms, id) WHERE ended_ms IS NULL;
-    CREATE INDEX tasks_with_chunks ON tasks (ended_ms) WHERE chunks IS NOT NULL;
-    CREATE TABLE idempotency (
-        owner BLOB NOT NULL,
-        key TEXT NOT NULL,
-        fingerprint BLOB NOT NULL,
-        task TEXT NOT NULL,
-        created_ms INTEGER NOT NULL,
-        PRIMARY KEY (owner, key)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX idempotency_by_age ON idempotency (created_ms);
-", "
-    -- Where in the segments of the spool the audio is (segment:offset:bytes); NULL where it has its own file, or none.
-    -- Means nothing once the task has ended: then the place may be another task's.
-    ALTER TABLE tasks ADD COLUMN range TEXT;
-", "
-    -- The place in the submitter's trace (JSON), where there is one.
-    ALTER TABLE tasks ADD COLUMN trace TEXT;
-", "
-    -- What is known of the audio (JSON), also when the audio itself is gone; NULL in rows of earlier versions.
-    ALTER TABLE tasks ADD COLUMN audio_facts TEXT;
-", "
-    -- CRC-32 of the audio in the spool, and of the chunks in the journal of an ended task.
-    ALTER TABLE tasks ADD COLUMN audio_sum INTEGER;
-    ALTER TABLE tasks ADD COLUMN chunks_sum INTEGER;
-    -- All that a list looks at before it has found its tasks.
-    DROP INDEX tasks_by_owner;
-    CREATE INDEX tasks_by_owner ON tasks (owner, state, created_ms, id, ended_ms);
-    -- How many commits the server has made.
-    CREATE TABLE commits (count INTEGER NOT NULL) STRICT;
-    INSERT INTO commits VALUES (0);
-"];
 
 /// What went wrong with a file or directory.
 pub(super) fn file_error(path: &Path) -> impl Fn(std::io::Error) -> StoreError {
@@ -217,50 +144,14 @@ pub(super) fn connect(data_dir: &Path, sync: bool) -> Result<Connection, StoreEr
     let mut connection = Connection::open_with_flags(database(data_dir), flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // Before anything is written to it: it may be the database of another program.
-    schema_version(data_dir, &connection)?;
+    schema::version(data_dir, &connection)?;
     // Says something to a new database only.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
     connection.pragma_update(None, "synchronous", if sync { "FULL" } else { "OFF" })?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version = schema_version(data_dir, &transaction)?;
-    if version < MIGRATIONS.len() {
-        for migration in MIGRATIONS.iter().skip(version) {
-            transaction.execute_batch(migration)?;
-        }
-        transaction.pragma_update(
-            None,
-            "user_version",
-            u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX),
-        )?;
-    }
-    transaction.commit()?;
+    schema::migrate(data_dir, &mut connection)?;
     Ok(connection)
-}
-
-/// Reads the version of the schema; 0 where there are no tables yet.
-///
-/// # Errors
-/// [`StoreError::Newer`] if it is newer than any that this program knows, [`StoreError::Foreign`] if the tables are those
-/// of another program.
-pub(super) fn schema_version(data_dir: &Path, connection: &Connection) -> Result<usize, StoreError> {
-    let path = || database(data_dir).display().to_string();
-    // Another program may have written a negative one.
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let (tables, is_own) = connection.query_row(
-        "SELECT count(*), count(*) FILTER (WHERE name = 'keys_version') FROM sqlite_schema WHERE type = 'table'",
-        [],
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)? > 0)),
-    )?;
-    let known = MIGRATIONS.len();
-    match usize::try_from(found) {
-        Ok(0) if tables == 0 => Ok(0),
-        // Each version has this table.
-        Ok(version @ 1..) if is_own && version <= known => Ok(version),
-        Ok(version @ 1..) if is_own => Err(StoreError::Newer { path: path(), found: version, known }),
-        _ => Err(StoreError::Foreign(path())),
-    }
 }
 
 /// Has this task yet to end?

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
 
-use super::sqlite::MIGRATIONS;
 use super::{Acceptance, Chunks, EndResult, Ending, NewRecord, Store, StoreError, Weighed};
 use crate::audio::container::Container;
 use crate::audio::facts::{AudioFacts, Sound};
@@ -187,7 +186,7 @@ async fn what_an_earlier_run_did_not_end_is_there_with_its_audio() {
     assert_eq!(remains(&seen), Remains { runs: 0, published: true, leashed: true });
     assert_eq!(by_id(&running).unwrap().progress, 30);
     assert!(by_id(&ended).is_none());
-    assert_eq!(by_id(&waiting).unwrap().audio, Some(record(&waiting).audio));
+    assert_eq!(by_id(&waiting).unwrap().audio, record(&waiting).audio);
     let audio = store.audio(waiting.id.clone(), 8).await.unwrap();
     assert_eq!(audio.piece(0, 8).unwrap(), "UklGRg==");
     let last = left.last().map(|left| (left.task.created, left.task.id.clone()));
@@ -196,40 +195,28 @@ async fn what_an_earlier_run_did_not_end_is_there_with_its_audio() {
 }
 
 #[actix_rt::test]
-async fn a_store_of_the_first_version_is_taken_over() {
+async fn a_store_of_version_1_is_used_as_it_is() {
     let data_dir = tempfile::tempdir().unwrap();
-    let (ended, unfinished) = (task(), task());
     let old = rusqlite::Connection::open(data_dir.path().join("hearken.sqlite")).unwrap();
-    old.execute_batch(MIGRATIONS[0]).unwrap();
-    old.pragma_update(None, "user_version", 1).unwrap();
-    for (task, failure) in [(&ended, Some(failed(task().as_ref()))), (&unfinished, None)] {
-        let failure = failure.map(|ending| match ending.result {
-            EndResult::Failed { failure, .. } => serde_json::to_string(&failure).unwrap(),
-            EndResult::Completed(_) => unreachable!(),
-        });
-        let at = failure.is_some().then(|| Timestamp::now().0 as i64);
-        old.execute(
-            "INSERT INTO tasks (id, owner, created_ms, stream, question, failure, ended_ms)
-             VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6)",
-            rusqlite::params![
-                task.id.as_str(),
-                task.owner.as_bytes(),
-                task.created.0 as i64,
-                serde_json::to_string(&task.question).unwrap(),
-                failure,
-                at
-            ],
-        )
-        .unwrap();
-    }
+    old.execute_batch(include_str!("../../tests/fixtures/store/1.sql")).unwrap();
     drop(old);
-    let store = open(data_dir.path(), DAY);
-    let found = light(store.find(ended.id.clone(), owner(), usize::MAX).await.unwrap()).unwrap();
-    assert_eq!(found.state.status(), Status::Failed);
-    let query = ListQuery { limit: 9, after: None, status: Some(Status::Failed) };
-    assert_eq!(light(store.list(owner(), query, usize::MAX).await.unwrap()).unwrap().tasks.len(), 1);
+    let store = open(data_dir.path(), DAY * 365_000);
+    let query = ListQuery { limit: 9, after: None, status: None };
+    let listed = light(store.list(owner(), query, usize::MAX).await.unwrap()).unwrap().tasks;
+    let states: Vec<_> = listed.iter().map(|task| task.state.status()).collect();
+    assert_eq!(states, [Status::Processing, Status::Pending, Status::Failed, Status::Completed]);
+    let completed = listed[3].id.clone();
+    assert!(store.request(completed.clone(), owner()).await.unwrap().is_some());
+    let key = IdempotencyKey::parse(b"k").unwrap();
+    assert_eq!(store.submitted(owner(), key).await.unwrap().unwrap().0, completed);
+    assert_eq!(store.keys().await.unwrap().1.len(), 1);
     let left = store.unfinished(None).await.unwrap();
-    assert_eq!((left.len(), &left[0].task, &left[0].audio), (1, unfinished.as_ref(), &None));
+    let remains: Vec<_> = left.iter().map(|left| left.remains).collect();
+    let waiting = Remains { runs: 0, published: false, leashed: false };
+    assert_eq!(remains, [waiting, Remains { runs: 2, published: true, leashed: true }]);
+    for left in left {
+        assert!(store.end(left.task.id.clone(), failed(&left.task)).await.unwrap().is_none());
+    }
 }
 
 #[actix_rt::test]

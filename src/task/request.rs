@@ -11,8 +11,8 @@ pub struct Request {
     pub question: Question,
     /// May the task's chunks be subscribed to?
     pub stream: bool,
-    /// What is known of the audio; nothing of tasks that an earlier version accepted.
-    pub audio: Option<AudioFacts>,
+    /// What is known of the audio.
+    pub audio: AudioFacts,
 }
 
 impl Request {
@@ -27,7 +27,7 @@ impl Request {
             temperature: self.question.temperature,
             reasoning: self.question.reasoning,
             stream: self.stream,
-            audio: self.audio.as_ref(),
+            audio: Some(&self.audio),
         }
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn completed_with_details() -> Value {
         temperature: None,
         reasoning: false,
     };
-    let request = Request { question, stream: true, audio: Some(audio) };
+    let request = Request { question, stream: true, audio };
     json!(snapshot(answered()).view(true, Some(&request)))
 }
 

@@ -15,7 +15,6 @@ use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use crate::task::request::Request;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::submission::Question;
-use crate::task::timeline::Timeline;
 
 fn damaged(id: &str) -> impl Fn(serde_json::Error) -> StoreError {
     move |err| StoreError::Damaged(format!("{id}: {err}"))
@@ -38,7 +37,7 @@ pub(in crate::store) fn snapshot(row: &Row<'_>) -> rusqlite::Result<Result<Snaps
     let progress = row.get(4)?;
     let completion: Option<String> = row.get(5)?;
     let failure: Option<String> = row.get(6)?;
-    let timeline: Option<String> = row.get(7)?;
+    let timeline: String = row.get(7)?;
     let stored: StoredState = row.get(8)?;
     let make = || {
         Ok(Snapshot {
@@ -46,10 +45,7 @@ pub(in crate::store) fn snapshot(row: &Row<'_>) -> rusqlite::Result<Result<Snaps
             created: created.seconds(),
             stream,
             state: state(&id, stored, progress, completion, failure)?,
-            timeline: match &timeline {
-                Some(timeline) => parse(&id, timeline)?,
-                None => Timeline::begun(created),
-            },
+            timeline: parse(&id, &timeline)?,
             id: id.parse().map_err(|_| StoreError::Damaged(format!("{id} is no task id")))?,
         })
     };
@@ -126,15 +122,11 @@ pub(super) fn request(
     let row = connection
         .prepare_cached("SELECT question, stream, audio_facts FROM tasks WHERE id = ?1 AND owner = ?2")?
         .query_row(params![id.as_str(), owner.as_bytes()], |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?))
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, String>(2)?))
         })
         .optional()?;
     let Some((question, stream, facts)) = row else { return Ok(None) };
-    Ok(Some(Request {
-        question: parse(id.as_str(), &question)?,
-        stream,
-        audio: facts.map(|facts| parse(id.as_str(), &facts)).transpose()?,
-    }))
+    Ok(Some(Request { question: parse(id.as_str(), &question)?, stream, audio: parse(id.as_str(), &facts)? }))
 }
 pub(super) fn stream(
     connection: &Connection,

@@ -8,7 +8,6 @@ use crate::store::journal::Journals;
 use crate::store::{StoreError, Unfinished};
 use crate::task::id::TaskId;
 use crate::task::recovery::Remains;
-use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 
 /// Unfinished tasks that are read in one go.
@@ -49,27 +48,23 @@ fn unfinished_task(row: &Row<'_>, journals: &Journals) -> Result<Unfinished, Sto
     let wrong = |what: &str| StoreError::Damaged(format!("{text}: {what}"));
     let id: TaskId = text.parse().map_err(|_| wrong("no task id"))?;
     let owner: Vec<u8> = row.get(1)?;
-    let created = row.get(2)?;
     let question: String = row.get(4)?;
-    let audio: Option<String> = row.get(5)?;
+    let audio: String = row.get(5)?;
     let published: bool = row.get(7)?;
-    let timeline: Option<String> = row.get(10)?;
+    let timeline: String = row.get(10)?;
     let trace: Option<String> = row.get(11)?;
     Ok(Unfinished {
-        audio: audio.map(|audio| parse(&text, &audio)).transpose()?,
+        audio: parse(&text, &audio)?,
         remains: Remains {
             runs: row.get(6)?,
             published: published || journals.exists(&id),
             leashed: row.get(8)?,
         },
         progress: row.get(9)?,
-        timeline: match timeline {
-            Some(timeline) => parse(&text, &timeline)?,
-            None => Timeline::begun(created),
-        },
+        timeline: parse(&text, &timeline)?,
         task: Task {
             owner: KeyHash::from_bytes(&owner).ok_or_else(|| wrong("no owner"))?,
-            created,
+            created: row.get(2)?,
             stream: row.get(3)?,
             question: parse(&text, &question)?,
             trace: trace.map(|trace| parse(&text, &trace)).transpose()?,

@@ -1,0 +1,86 @@
+//! The tables of the database, their versions, and what leads from one version to the next.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::StoreError;
+use super::sqlite::database;
+
+/// Each entry leads from its index to the next version of the tables. A version that was released never changes: what
+/// follows adds to it. `tests/fixtures/store` has a database of each version, with which the way to the newest is tested.
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+
+/// The newest version of the tables.
+pub(super) const VERSION: usize = MIGRATIONS.len();
+
+/// Makes the tables of a new database, and brings those of an earlier version to the newest.
+pub(super) fn migrate(data_dir: &Path, connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version = version(data_dir, &transaction)?;
+    if version < VERSION {
+        for migration in MIGRATIONS.iter().skip(version) {
+            transaction.execute_batch(migration)?;
+        }
+        transaction.pragma_update(None, "user_version", u32::try_from(VERSION).unwrap_or(u32::MAX))?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Reads the version of the tables; 0 where there are none yet.
+///
+/// # Errors
+/// [`StoreError::Newer`] if it is newer than any that this program knows, [`StoreError::Foreign`] if the tables are those
+/// of another program.
+pub(super) fn version(data_dir: &Path, connection: &Connection) -> Result<usize, StoreError> {
+    let path = || database(data_dir).display().to_string();
+    // Another program may have written a negative one.
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let (tables, is_own) = connection.query_row(
+        "SELECT count(*), count(*) FILTER (WHERE name = 'keys_version') FROM sqlite_schema WHERE type = 'table'",
+        [],
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)? > 0)),
+    )?;
+    match usize::try_from(found) {
+        Ok(0) if tables == 0 => Ok(0),
+        Ok(version @ 1..=VERSION) if is_own => Ok(version),
+        Ok(version @ 1..) if is_own => {
+            Err(StoreError::Newer { path: path(), found: version, known: VERSION })
+        }
+        _ => Err(StoreError::Foreign(path())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::place::make_database;
+    use crate::store::sqlite::connect;
+
+    /// Describes all tables and indexes: the columns of each, in their order.
+    fn described(connection: &Connection) -> Vec<String> {
+        let mut statement = connection
+            .prepare(
+                "SELECT format('%s %s %s %s %s', s.type, s.name, c.name, c.type, c.\"notnull\")
+                 FROM sqlite_schema AS s JOIN pragma_table_xinfo(s.name) AS c ORDER BY s.name, c.cid",
+            )
+            .unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn a_database_of_each_version_becomes_one_of_the_newest() {
+        let data_dir = tempfile::tempdir().unwrap();
+        drop(make_database(data_dir.path()).unwrap());
+        let fresh = described(&connect(data_dir.path(), true).unwrap());
+        assert!(fresh.len() > 30);
+        for version in 1..=VERSION {
+            let mut old = Connection::open_in_memory().unwrap();
+            let path = format!("tests/fixtures/store/{version}.sql");
+            old.execute_batch(&std::fs::read_to_string(path).unwrap()).unwrap();
+            assert_eq!(self::version(data_dir.path(), &old).unwrap(), version);
+            migrate(data_dir.path(), &mut old).unwrap();
+            assert_eq!(described(&old), fresh, "version {version}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+CREATE TABLE tasks (
+    id TEXT PRIMARY KEY,
+    owner BLOB NOT NULL,
+    created_ms INTEGER NOT NULL,
+    -- The place in the submitter's trace (JSON), where there is one.
+    trace TEXT,
+    question TEXT NOT NULL,
+    stream INTEGER NOT NULL,
+    -- What is known of the audio (JSON), also when the audio itself is gone.
+    audio_facts TEXT NOT NULL,
+    -- Where the audio is (JSON), until the task ends.
+    audio TEXT,
+    -- Where in the segments of the spool the audio is (segment:offset:bytes); NULL where it has its own file, or none.
+    -- Means nothing once the task has ended: then the place may be another task's.
+    range TEXT,
+    -- CRC-32 of the audio in the spool.
+    audio_sum INTEGER,
+    -- 0 pending, 1 processing, 2 completed, 3 failed.
+    state INTEGER NOT NULL,
+    progress INTEGER NOT NULL DEFAULT 0,
+    timeline TEXT NOT NULL,
+    runs INTEGER NOT NULL,
+    published INTEGER NOT NULL DEFAULT 0,
+    leashed INTEGER NOT NULL,
+    completion TEXT,
+    failure TEXT,
+    -- Chunks in the journal of an ended task with a stream, as long as they are kept, and their CRC-32.
+    chunks INTEGER,
+    chunks_sum INTEGER,
+    ended_ms INTEGER
+) STRICT, WITHOUT ROWID;
+-- All that a list looks at before it has found its tasks.
+CREATE INDEX tasks_by_owner ON tasks (owner, state, created_ms, id, ended_ms);
+CREATE INDEX tasks_by_end ON tasks (ended_ms) WHERE ended_ms IS NOT NULL;
+CREATE INDEX tasks_unfinished ON tasks (created_ms, id) WHERE ended_ms IS NULL;
+CREATE INDEX tasks_with_chunks ON tasks (ended_ms) WHERE chunks IS NOT NULL;
+
+CREATE TABLE idempotency (
+    owner BLOB NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    task TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (owner, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_by_age ON idempotency (created_ms);
+
+CREATE TABLE keys (
+    name TEXT PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    models TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    -- NULL is no limit.
+    requests_per_minute INTEGER,
+    max_running_tasks INTEGER
+) STRICT, WITHOUT ROWID;
+-- Changes with every change of a key. Each version of the schema has this table: it tells a database of hearken.
+CREATE TABLE keys_version (version INTEGER NOT NULL) STRICT;
+INSERT INTO keys_version VALUES (0);
+
+-- How many commits the server has made.
+CREATE TABLE commits (count INTEGER NOT NULL) STRICT;
+INSERT INTO commits VALUES (0);

@@ -56,8 +56,8 @@ const STALL_RETRY: Duration = Duration::from_secs(10);
 pub struct NewTask {
     /// The task.
     pub task: Task,
-    /// Its audio; a URL is fetched when the task runs.
-    pub audio: AudioSource,
+    /// Each audio of the question, in order; a URL is fetched when the task runs.
+    pub audio: Vec<AudioSource>,
     /// Who could serve it, in the order in which they are asked; never empty.
     pub candidates: Vec<Arc<Channel>>,
     /// Closes when the one who waits for the answer goes away, which cancels the task. `None` where going

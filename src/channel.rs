@@ -26,6 +26,8 @@ pub struct Channel {
     pub models: Vec<ModelPattern>,
     /// What its models take in.
     pub capabilities: Vec<Capability>,
+    /// Does its upstream take exactly one audio, rather than a conversation with any number?
+    pub takes_one_audio: bool,
     /// The containers that its upstream takes.
     pub formats: Vec<Container>,
     /// The highest temperature that its upstream takes; the lowest is 0.
@@ -44,7 +46,7 @@ pub struct Channel {
     pub retry: RetryRule,
     /// How long each stage of a call may take.
     pub timeouts: Timeouts,
-    /// Prompt, system prompt and base64 audio together, in bytes.
+    /// All texts and base64 audio together, in bytes.
     pub max_request_bytes: usize,
     /// Who is behind it.
     pub upstream: Arc<dyn Upstream>,
@@ -64,6 +66,7 @@ impl Channel {
             name: config.name.clone(),
             models: config.models.iter().map(|model| ModelPattern::new(model)).collect(),
             capabilities: config.capabilities.clone(),
+            takes_one_audio: config.kind.takes_one_audio(),
             formats: config.formats.clone(),
             max_temperature: config.kind.max_temperature(),
             priority: config.priority,

@@ -146,17 +146,26 @@ impl Share {
 
     /// Returns the same bytes, which keep the share as long as there is a slice of them.
     #[must_use]
-    pub fn hold(self, bytes: Bytes) -> Bytes {
+    pub fn hold(self, mut bytes: Bytes) -> Bytes {
+        self.hold_all([&mut bytes]);
+        bytes
+    }
+
+    /// Makes all of these bytes keep the share, as long as there is a slice of any of them.
+    pub fn hold_all<'a>(self, all: impl IntoIterator<Item = &'a mut Bytes>) {
         struct Owner {
             bytes: Bytes,
-            _share: Share,
+            _share: Arc<Share>,
         }
         impl AsRef<[u8]> for Owner {
             fn as_ref(&self) -> &[u8] {
                 &self.bytes
             }
         }
-        Bytes::from_owner(Owner { bytes, _share: self })
+        let share = Arc::new(self);
+        for bytes in all {
+            *bytes = Bytes::from_owner(Owner { bytes: std::mem::take(bytes), _share: Arc::clone(&share) });
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod local;
 pub mod objects;
 pub mod openai;
 pub mod openai_wire;
+mod pieced_json;
 pub mod reading;
 pub mod redact;
 pub mod retry_after;
@@ -35,7 +36,7 @@ use futures_util::stream::LocalBoxStream;
 
 use crate::audio::Audio;
 use crate::task::answer::TextKind;
-use crate::task::submission::Question;
+use crate::task::submission::{Message, Part, Question, Role};
 use crate::wire::completion::{FinishReason, Usage};
 use crate::wire::trace_context::TraceContext;
 
@@ -56,12 +57,45 @@ pub trait Upstream: Send + Sync {
 pub struct UpstreamRequest {
     /// The question.
     pub question: Question,
-    /// The audio.
-    pub audio: Audio,
+    /// The audio of each audio part of the question, in order.
+    pub audio: Vec<Audio>,
     /// How it is asked.
     pub terms: Terms,
     /// The slot that the call runs in.
     pub slot: Hold,
+}
+
+/// A message of the question, with its audio.
+struct Turn {
+    role: Role,
+    content: Vec<Content>,
+}
+
+/// A part of a message.
+enum Content {
+    Text(String),
+    Audio(Audio),
+}
+
+impl UpstreamRequest {
+    /// Puts the audio where it stands in the conversation.
+    fn turns(question: &Question, audio: Vec<Audio>) -> Vec<Turn> {
+        let mut audio = audio.into_iter();
+        let mut content = |part: &Part| match part {
+            Part::Text(text) => Some(Content::Text(text.clone())),
+            Part::Audio => audio.next().map(Content::Audio),
+        };
+        let turn = |message: &Message| Turn {
+            role: message.role,
+            content: message.content.iter().filter_map(&mut content).collect(),
+        };
+        question.messages.iter().map(turn).collect()
+    }
+
+    /// Returns the audio of a request that has one, as the judge of channels has seen to.
+    fn only_audio(audio: Vec<Audio>) -> Result<Audio, UpstreamError> {
+        <[Audio; 1]>::try_from(audio).map(|[audio]| audio).map_err(|_| UpstreamError::AudioLost)
+    }
 }
 
 /// Keeps a slot taken as long as a clone of it exists. Work that goes on for a moment after its stream was dropped

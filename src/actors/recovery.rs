@@ -82,12 +82,10 @@ fn fate(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Re
         return Err(failure);
     }
     let audio = left.audio.clone();
-    let known = match &audio {
+    let known = audio.iter().filter_map(|audio| match audio {
         KeptAudio::Url(_) => None,
-        KeptAudio::Spooled { container, bytes, .. } => {
-            Some((*container, usize::try_from(encoded_len(*bytes)).unwrap_or(usize::MAX)))
-        }
-    };
-    let candidates = choose(channels, Wanted::of(&left.task.question, known), &mut rand::rng())?;
+        KeptAudio::Spooled { container, bytes, .. } => Some((*container, encoded_len(*bytes))),
+    });
+    let candidates = choose(channels, &Wanted::of(&left.task.question, known.collect()), &mut rand::rng())?;
     Ok(Fate::Run { audio, candidates, allowance })
 }

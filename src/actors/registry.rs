@@ -280,7 +280,15 @@ impl Handler<TakeUp> for Registry {
                 let admitted =
                     self.admit(left.task.owner, &allowance, candidates.clone(), Standing::Accepted);
                 let most_running = allowance.limits().max_running_tasks;
-                (Ok((TaskAudio::Kept(audio), candidates, most_running, admitted)), Vec::new())
+                (
+                    Ok((
+                        audio.into_iter().map(TaskAudio::Kept).collect(),
+                        candidates,
+                        most_running,
+                        admitted,
+                    )),
+                    Vec::new(),
+                )
             }
             Fate::End { failure, chunks } => (Err(failure), chunks),
         };

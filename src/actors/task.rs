@@ -119,11 +119,11 @@ impl TaskActor {
         let budget = settings.retry_budget;
         let (beginning, calls) = match job {
             Job::End(failure) => {
-                (Beginning::Doomed(failure), Calls::new(Vec::new(), budget, None, None, false))
+                (Beginning::Doomed(failure), Calls::new(Vec::new(), budget, None, Vec::new(), false))
             }
             Job::Run(Work { audio, candidates, most_running, admission, record }) => {
                 let is_recorded = record == RunRecord::Done;
-                let calls = Calls::new(candidates, budget, most_running, Some(audio), is_recorded);
+                let calls = Calls::new(candidates, budget, most_running, audio, is_recorded);
                 (Beginning::Turn(admission), calls)
             }
         };

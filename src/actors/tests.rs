@@ -89,23 +89,16 @@ fn owner() -> KeyHash {
 impl Service {
     fn task(&self) -> NewTask {
         let created = Timestamp::now();
-        let question = Question {
-            model: "m".into(),
-            prompt: "p".into(),
-            system_prompt: None,
-            max_tokens: None,
-            temperature: None,
-            reasoning: false,
-        };
+        let question = Question::short("m".into(), "p".into(), None);
         let id = TaskId::generate(created.seconds());
         NewTask {
             task: Task { id, owner: owner(), created, stream: true, question, trace: None },
-            audio: AudioSource::Inline(InlineAudio {
+            audio: vec![AudioSource::Inline(InlineAudio {
                 container: Container::Wav,
                 bytes: "RIFF".into(),
                 duration: None,
                 declared: "audio/wav".into(),
-            }),
+            })],
             candidates: self.channels.clone(),
             presence: None,
             key_name: "owner".into(),

@@ -147,13 +147,15 @@ async fn parse(
             Some((_, Err(err))) => return Err(invalid_json(&err)),
             None => None,
         };
-        if let (AudioSource::Inline(audio), Some(share)) = (&mut submission.audio, share) {
-            audio.bytes = if audio.bytes.len() <= HELD_BYTES {
-                // A task may hold it as long as it runs: not with all of a large body around it.
-                Bytes::copy_from_slice(&audio.bytes)
+        if let Some(share) = share {
+            let inline = submission.audio.iter_mut().filter_map(AudioSource::inline_mut);
+            let mut files: Vec<_> = inline.map(|audio| &mut audio.bytes).collect();
+            if files.iter().map(|file| file.len()).sum::<usize>() <= HELD_BYTES {
+                // A task may hold them as long as it runs: not with all of a large body around them.
+                files.iter_mut().for_each(|file| **file = Bytes::copy_from_slice(file));
             } else {
-                share.hold(std::mem::take(&mut audio.bytes))
-            };
+                share.hold_all(files);
+            }
         }
         Ok((submission, idempotency))
     };
@@ -252,17 +254,13 @@ fn new_task(
         )
         .with_param("model"));
     }
-    let known = match &audio {
-        AudioSource::Inline(audio) => Some((audio.container, audio.text_len())),
-        AudioSource::Url(_) => None,
-    };
-    let candidates = choose(channels, Wanted::of(&question, known), &mut rand::rng())?;
+    let inline = || audio.iter().filter_map(AudioSource::inline);
+    let known = inline().map(|audio| (audio.container, audio.text_len())).collect();
+    let candidates = choose(channels, &Wanted::of(&question, known), &mut rand::rng())?;
     let created = Timestamp::now();
     let id = TaskId::generate(created.seconds());
     let task = Task { id, owner: caller.hash, created, stream, question, trace };
-    if let AudioSource::Inline(audio) = &audio
-        && label::contradicts(&audio.declared, audio.container)
-    {
+    for audio in inline().filter(|audio| label::contradicts(&audio.declared, audio.container)) {
         let (declared, found) = (&audio.declared, audio.container.mime());
         let trace_id = task.trace_id().map(display);
         tracing::warn!(task_id = %task.id, trace_id, declared, found, "the audio is not what its label says");

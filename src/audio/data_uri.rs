@@ -32,8 +32,8 @@ pub struct InlineAudio {
 impl InlineAudio {
     /// Returns the length of its base64 text, as upstreams get it.
     #[must_use]
-    pub fn text_len(&self) -> usize {
-        usize::try_from(base64::encoded_len(self.bytes.len() as u64)).unwrap_or(usize::MAX)
+    pub fn text_len(&self) -> u64 {
+        base64::encoded_len(self.bytes.len() as u64)
     }
 }
 

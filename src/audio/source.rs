@@ -41,6 +41,24 @@ pub enum KeptAudio {
 }
 
 impl AudioSource {
+    /// Returns audio that was sent along.
+    #[must_use]
+    pub fn inline(&self) -> Option<&InlineAudio> {
+        match self {
+            Self::Inline(audio) => Some(audio),
+            Self::Url(_) => None,
+        }
+    }
+
+    /// Returns audio that was sent along, so that it can be moved elsewhere.
+    #[must_use]
+    pub fn inline_mut(&mut self) -> Option<&mut InlineAudio> {
+        match self {
+            Self::Inline(audio) => Some(audio),
+            Self::Url(_) => None,
+        }
+    }
+
     /// How the audio is kept once its task is durable.
     #[must_use]
     pub fn kept(&self) -> KeptAudio {

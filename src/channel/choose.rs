@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rand::{Rng, RngExt};
 
-use super::judge::{too_hot, too_large, unsupported_format};
+use super::judge::{only_one_audio, too_hot, too_large, unsupported_format};
 use super::{Channel, Channels};
 use crate::audio::container::Container;
 use crate::config::Capability;
@@ -12,30 +12,29 @@ use crate::error::{ErrorCode, Failure};
 use crate::task::submission::Question;
 
 /// What has to be served.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Wanted<'a> {
-    /// The model.
-    pub model: &'a str,
-    /// Prompt, system prompt and base64 audio together, in bytes; of audio that is still to be fetched
-    /// nothing is known and nothing counted.
-    pub request_bytes: usize,
-    /// What the audio is; nothing is known of audio that is still to be fetched.
-    pub container: Option<Container>,
-    /// The temperature, where one is asked for.
-    pub temperature: Option<f64>,
+    question: &'a Question,
+    /// What each audio is, and the length of its base64 text; nothing is known of audio that is still to be fetched.
+    known: Vec<(Container, u64)>,
 }
 
 impl<'a> Wanted<'a> {
-    /// What it takes to answer a question about audio in this container, with so many bytes of base64; about audio that
-    /// is still to be fetched nothing is known.
+    /// What it takes to answer a question, of whose audio this is known: what it is, and how many bytes its base64 text has.
     #[must_use]
-    pub fn of(question: &'a Question, audio: Option<(Container, usize)>) -> Self {
-        Self {
-            model: &question.model,
-            request_bytes: question.text_bytes().saturating_add(audio.map_or(0, |(_, bytes)| bytes)),
-            container: audio.map(|(container, _)| container),
-            temperature: question.temperature,
-        }
+    pub fn of(question: &'a Question, known: Vec<(Container, u64)>) -> Self {
+        Self { question, known }
+    }
+
+    /// Returns what the audio is, as far as that is known.
+    pub(super) fn containers(&self) -> impl Iterator<Item = Container> {
+        self.known.iter().map(|(container, _)| *container)
+    }
+
+    /// Returns the bytes of all texts and of all base64 audio that is known.
+    pub(super) fn request_bytes(&self) -> usize {
+        let audio: u64 = self.known.iter().map(|(_, bytes)| bytes).sum();
+        self.question.text_bytes().saturating_add(usize::try_from(audio).unwrap_or(usize::MAX))
     }
 }
 
@@ -46,19 +45,21 @@ impl<'a> Wanted<'a> {
 /// `audio_too_large`.
 pub fn choose(
     channels: &Channels,
-    wanted: Wanted<'_>,
+    wanted: &Wanted<'_>,
     rng: &mut impl Rng,
 ) -> Result<Vec<Arc<Channel>>, Failure> {
-    let mut candidates: Vec<&Arc<Channel>> = channels.iter().filter(|c| c.serves(wanted.model)).collect();
+    let Question { model, temperature, .. } = wanted.question;
+    let mut candidates: Vec<&Arc<Channel>> = channels.iter().filter(|c| c.serves(model)).collect();
     if candidates.is_empty() {
-        let advice = channels.hint(wanted.model).unwrap_or("No channel serves this model");
+        let advice = channels.hint(model).unwrap_or("No channel serves this model");
         return Err(Failure::new(
             ErrorCode::NoAvailableModel,
             format!("{advice}; GET /v1/configs/llm_generations_models lists what there is"),
         )
         .with_param("model"));
     }
-    candidates.retain(|channel| channel.capabilities.contains(&Capability::Audio));
+    let audio = wanted.question.audio_parts();
+    candidates.retain(|channel| audio == 0 || channel.capabilities.contains(&Capability::Audio));
     if candidates.is_empty() {
         return Err(Failure::new(
             ErrorCode::ModelNotSupportCapability,
@@ -66,7 +67,11 @@ pub fn choose(
         )
         .with_param("model"));
     }
-    if let Some(container) = wanted.container {
+    candidates.retain(|channel| audio == 1 || !channel.takes_one_audio);
+    if candidates.is_empty() {
+        return Err(only_one_audio(audio));
+    }
+    for container in wanted.containers() {
         let accepted: Vec<_> = Container::all()
             .iter()
             .copied()
@@ -77,7 +82,7 @@ pub fn choose(
             return Err(unsupported_format(container, &accepted));
         }
     }
-    if let Some(temperature) = wanted.temperature {
+    if let Some(temperature) = *temperature {
         let most = candidates.iter().map(|channel| channel.max_temperature).fold(0.0, f64::max);
         candidates.retain(|channel| temperature <= channel.max_temperature);
         if candidates.is_empty() {
@@ -85,9 +90,10 @@ pub fn choose(
         }
     }
     let most = candidates.iter().map(|channel| channel.max_request_bytes).max().unwrap_or(0);
-    candidates.retain(|channel| wanted.request_bytes <= channel.max_request_bytes);
+    let bytes = wanted.request_bytes();
+    candidates.retain(|channel| bytes <= channel.max_request_bytes);
     if candidates.is_empty() {
-        return Err(too_large(wanted.request_bytes, most));
+        return Err(too_large(bytes, most));
     }
     // A weighted order without replacement: each draws u^(1/weight), the larger first (Efraimidis, Spirakis).
     let mut drawn: Vec<_> = candidates
@@ -104,16 +110,22 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
+    use crate::task::submission::{Message, Part, Role};
     use crate::upstream::testing::silent_channel;
 
-    fn names(channels: &Channels, wanted: Wanted<'_>, seed: u64) -> Result<Vec<String>, ErrorCode> {
+    fn names(channels: &Channels, wanted: &Wanted<'_>, seed: u64) -> Result<Vec<String>, ErrorCode> {
         choose(channels, wanted, &mut StdRng::seed_from_u64(seed))
             .map(|chosen| chosen.iter().map(|channel| channel.name.clone()).collect())
             .map_err(|failure| failure.code)
     }
 
-    fn wanted(model: &str) -> Wanted<'_> {
-        Wanted { model, request_bytes: 10, container: Some(Container::Wav), temperature: None }
+    fn about(model: &str) -> Question {
+        Question::short(model.to_owned(), "prompt".to_owned(), None)
+    }
+
+    /// Ten bytes about a recording.
+    fn wanted(question: &Question) -> Wanted<'_> {
+        Wanted::of(question, vec![(Container::Wav, 4)])
     }
 
     #[test]
@@ -123,7 +135,7 @@ mod tests {
             Channel { priority: 5, ..silent_channel("high", &["m*"]) },
             silent_channel("other", &["x"]),
         ]);
-        assert_eq!(names(&channels, wanted("m"), 1).unwrap(), ["high", "low"]);
+        assert_eq!(names(&channels, &wanted(&about("m")), 1).unwrap(), ["high", "low"]);
     }
 
     #[test]
@@ -132,8 +144,9 @@ mod tests {
             Channel { weight: 3, ..silent_channel("three", &["m"]) },
             silent_channel("one", &["m"]),
         ]);
-        let first =
-            (0..4000).filter(|seed| names(&channels, wanted("m"), *seed).unwrap()[0] == "three").count();
+        let first = (0..4000)
+            .filter(|seed| names(&channels, &wanted(&about("m")), *seed).unwrap()[0] == "three")
+            .count();
         assert!((2850..3150).contains(&first), "{first}");
     }
 
@@ -142,9 +155,9 @@ mod tests {
         let deaf = Channel { capabilities: vec![Capability::Text], ..silent_channel("deaf", &["deaf"]) };
         let channels =
             Channels::new([deaf, Channel { max_request_bytes: 9, ..silent_channel("small", &["m"]) }]);
-        assert_eq!(names(&channels, wanted("none"), 0), Err(ErrorCode::NoAvailableModel));
-        assert_eq!(names(&channels, wanted("deaf"), 0), Err(ErrorCode::ModelNotSupportCapability));
-        assert_eq!(names(&channels, wanted("m"), 0), Err(ErrorCode::AudioTooLarge));
+        assert_eq!(names(&channels, &wanted(&about("none")), 0), Err(ErrorCode::NoAvailableModel));
+        assert_eq!(names(&channels, &wanted(&about("deaf")), 0), Err(ErrorCode::ModelNotSupportCapability));
+        assert_eq!(names(&channels, &wanted(&about("m")), 0), Err(ErrorCode::AudioTooLarge));
     }
 
     #[test]
@@ -154,23 +167,53 @@ mod tests {
             Channel { formats: vec![Container::Flac], ..silent_channel("flac", &["m"]) },
             Channel { max_temperature: 1.0, ..silent_channel("cool", &["m", "cool"]) },
         ]);
-        let sent = |container| Wanted { container, ..wanted("m") };
-        assert_eq!(names(&channels, sent(None), 1).unwrap().len(), 3);
-        let mut who = names(&channels, sent(Some(Container::Flac)), 1).unwrap();
+        let question = about("m");
+        let sent = |known: &[_]| names(&channels, &Wanted::of(&question, known.to_vec()), 1).unwrap();
+        assert_eq!(sent(&[]).len(), 3);
+        let mut who = sent(&[(Container::Flac, 1)]);
         who.sort_unstable();
         assert_eq!(who, ["cool", "flac"]);
-        let hot = |model| Wanted { temperature: Some(1.5), ..wanted(model) };
-        assert_eq!(names(&channels, hot("m"), 1).unwrap(), ["two"]);
+        assert_eq!(sent(&[(Container::Flac, 1), (Container::Wav, 1)]), ["cool"]);
+        let hot = |model| Question { temperature: Some(1.5), ..about(model) };
+        assert_eq!(names(&channels, &wanted(&hot("m")), 1).unwrap(), ["two"]);
 
-        let refusal = |wanted| choose(&channels, wanted, &mut StdRng::seed_from_u64(0)).unwrap_err();
-        let failure = refusal(hot("cool"));
+        let refusal = |question: Question, container| {
+            let wanted = Wanted::of(&question, vec![(container, 4)]);
+            choose(&channels, &wanted, &mut StdRng::seed_from_u64(0)).unwrap_err()
+        };
+        let failure = refusal(hot("cool"), Container::Wav);
         assert_eq!(
             (failure.code, failure.param.as_deref()),
             (ErrorCode::ModelRuleViolation, Some("temperature"))
         );
         assert!(failure.message.contains("from 0 to 1, and 1.5"), "{failure}");
-        let failure = refusal(Wanted { container: Some(Container::Ogg), ..wanted("two") });
+        let failure = refusal(about("two"), Container::Ogg);
         assert_eq!(failure.code, ErrorCode::UnsupportedAudioFormat);
         assert!(failure.message.contains("is ogg") && failure.message.contains("wav, mp3"), "{failure}");
+    }
+
+    #[test]
+    fn only_channels_that_take_a_conversation_get_none_or_several_audio() {
+        let channel =
+            |name, models, takes_one_audio| Channel { takes_one_audio, ..silent_channel(name, models) };
+        let deaf = Channel { capabilities: vec![Capability::Text], ..channel("deaf", &["m"], false) };
+        let channels =
+            Channels::new([channel("one", &["m", "one"], true), channel("chat", &["m"], false), deaf]);
+        let sent = |model, content: &[Part]| {
+            let question = Question {
+                messages: vec![Message { role: Role::User, content: content.to_vec() }],
+                ..about(model)
+            };
+            let mut names = names(&channels, &Wanted::of(&question, vec![]), 1)?;
+            names.sort_unstable();
+            Ok(names)
+        };
+        let text = || Part::Text("x".into());
+        assert_eq!(sent("m", &[text(), Part::Audio]).unwrap(), ["chat", "one"]);
+        assert_eq!(sent("m", &[Part::Audio, text(), Part::Audio]).unwrap(), ["chat"]);
+        assert_eq!(sent("m", &[text()]).unwrap(), ["chat", "deaf"]);
+        for content in [vec![text()], vec![Part::Audio, Part::Audio]] {
+            assert_eq!(sent("one", &content), Err(ErrorCode::ModelNotSupportCapability));
+        }
     }
 }

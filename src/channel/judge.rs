@@ -1,21 +1,22 @@
 //! What a channel's upstream takes, and in which words a request is refused that it does not.
 
 use super::Channel;
+use super::choose::Wanted;
 use crate::audio::container::Container;
 use crate::error::{ErrorCode, Failure};
 
 impl Channel {
-    /// Does the channel take audio in this container, in a request of this size (prompt, system prompt and base64
-    /// audio together, in bytes)?
+    /// Does the channel take audio in these containers, in a request of this size?
     ///
     /// # Errors
     /// `unsupported_audio_format` with the list of what it takes, or `audio_too_large`.
-    pub fn judge(&self, container: Container, request_bytes: usize) -> Result<(), Failure> {
-        if !self.formats.contains(&container) {
+    pub fn judge(&self, wanted: &Wanted<'_>) -> Result<(), Failure> {
+        if let Some(container) = wanted.containers().find(|container| !self.formats.contains(container)) {
             return Err(unsupported_format(container, &self.formats));
         }
-        if request_bytes > self.max_request_bytes {
-            return Err(too_large(request_bytes, self.max_request_bytes));
+        let bytes = wanted.request_bytes();
+        if bytes > self.max_request_bytes {
+            return Err(too_large(bytes, self.max_request_bytes));
         }
         Ok(())
     }
@@ -28,6 +29,14 @@ pub(super) fn unsupported_format(sent: Container, accepted: &[Container]) -> Fai
         format!("The audio is {sent}, and this model takes {accepted}; convert it, or use another model"),
     )
     .with_param("audio_url")
+}
+
+pub(super) fn only_one_audio(sent: usize) -> Failure {
+    Failure::new(
+        ErrorCode::ModelNotSupportCapability,
+        format!("This model takes exactly one audio in a request, and {sent} were sent; send one, or use another model"),
+    )
+    .with_param("messages")
 }
 
 pub(super) fn too_large(bytes: usize, most: usize) -> Failure {
@@ -52,6 +61,7 @@ pub(super) fn too_hot(temperature: f64, most: f64) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::submission::Question;
     use crate::upstream::testing::silent_channel;
 
     #[test]
@@ -61,11 +71,14 @@ mod tests {
             max_request_bytes: 10,
             ..silent_channel("narrow", &["m"])
         };
-        assert_eq!(channel.judge(Container::Mp3, 10), Ok(()));
-        let failure = channel.judge(Container::M4a, 11).unwrap_err();
+        let question = Question::short("m".into(), "prompt".into(), None);
+        let judge = |known: &[_]| channel.judge(&Wanted::of(&question, known.to_vec()));
+        assert_eq!(judge(&[(Container::Mp3, 4)]), Ok(()));
+        assert_eq!(judge(&[(Container::Mp3, 2), (Container::Wav, 2)]), Ok(()));
+        let failure = judge(&[(Container::Wav, 1), (Container::M4a, 5)]).unwrap_err();
         assert_eq!(failure.code, ErrorCode::UnsupportedAudioFormat);
         assert!(failure.message.contains("is m4a") && failure.message.contains("wav, mp3"), "{failure}");
-        let failure = channel.judge(Container::Wav, 11).unwrap_err();
+        let failure = judge(&[(Container::Wav, 3), (Container::Wav, 2)]).unwrap_err();
         assert_eq!((failure.code, failure.param.as_deref()), (ErrorCode::AudioTooLarge, Some("audio_url")));
     }
 }

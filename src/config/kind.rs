@@ -52,6 +52,15 @@ impl ChannelKind {
         }
     }
 
+    /// Does it take exactly one audio and no conversation?
+    #[must_use]
+    pub fn takes_one_audio(&self) -> bool {
+        match self {
+            Self::Transcription { .. } | Self::Local => true,
+            Self::Gemini { .. } | Self::OpenAi { .. } => false,
+        }
+    }
+
     /// The highest temperature that it takes; the lowest is 0.
     #[must_use]
     pub fn max_temperature(&self) -> f64 {

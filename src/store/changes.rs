@@ -17,13 +17,17 @@ impl Store {
     ///
     /// # Errors
     /// When they are not: then nothing is left of them.
-    pub async fn accept(&self, record: NewRecord, inline: Option<Bytes>) -> Result<Acceptance, StoreError> {
+    pub async fn accept(&self, record: NewRecord, inline: Vec<Bytes>) -> Result<Acceptance, StoreError> {
         if let Some(trouble) = self.trouble() {
             return Err(trouble);
         }
         let keys_before = Timestamp::now().before(self.retention.idempotency);
         let id = record.task.id.clone();
-        let (audio, has_own_file) = match inline {
+        let mut inline = inline.into_iter();
+        let (first, None) = (inline.next(), inline.next()) else {
+            return Err(StoreError::Damaged("the spool holds one audio of a task".to_owned()));
+        };
+        let (audio, has_own_file) = match first {
             None => (Shared::Nothing, false),
             Some(audio) if audio.len() as u64 <= SMALL_BYTES => (Shared::Text(audio), false),
             Some(audio) => (Shared::Own(self.unless_trouble_lasts(self.spool_own(&id, audio)).await?), true),
@@ -77,9 +81,9 @@ impl Store {
         self.mark(id, Mark::Progress(progress));
     }
 
-    /// Remembers, with one of the next commits, what was downloaded for a task.
-    pub fn mark_downloaded(&self, id: TaskId, facts: AudioFacts) {
-        self.mark(id, Mark::Downloaded(facts));
+    /// Remembers, with one of the next commits, what was downloaded for a task: for which of its audio, counted from 0.
+    pub fn mark_downloaded(&self, id: TaskId, place: usize, facts: AudioFacts) {
+        self.mark(id, Mark::Downloaded(place, facts));
     }
 
     fn mark(&self, id: TaskId, mark: Mark) {

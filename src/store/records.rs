@@ -20,10 +20,10 @@ use crate::task::timeline::Timeline;
 pub struct NewRecord {
     /// The task.
     pub task: Arc<Task>,
-    /// Where its audio will be found.
-    pub audio: KeptAudio,
-    /// What is told about it.
-    pub audio_facts: AudioFacts,
+    /// Where each of its audio will be found, in the order of the question.
+    pub audio: Vec<KeptAudio>,
+    /// What is told about each.
+    pub audio_facts: Vec<AudioFacts>,
     /// Does it run as soon as it is recorded? That is its first run then.
     pub runs: bool,
     /// Is it for a caller that waits, in whose place no other can?
@@ -94,8 +94,8 @@ pub enum EndResult {
 pub struct Unfinished {
     /// The task.
     pub task: Task,
-    /// Where its audio is.
-    pub audio: KeptAudio,
+    /// Where each of its audio is, in the order of the question.
+    pub audio: Vec<KeptAudio>,
     /// What decides whether it runs again.
     pub remains: Remains,
     /// How far it had come.

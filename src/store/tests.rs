@@ -49,12 +49,10 @@ fn owner() -> KeyHash {
 
 fn task() -> Arc<Task> {
     let question = Question {
-        model: "m".into(),
-        prompt: "p".into(),
-        system_prompt: None,
         max_tokens: Some(7),
         temperature: Some(0.5),
         reasoning: true,
+        ..Question::short("m".into(), "p".into(), None)
     };
     let created = Timestamp::now();
     let id = TaskId::generate(created.seconds());
@@ -65,8 +63,8 @@ fn task() -> Arc<Task> {
 fn record(task: &Arc<Task>) -> NewRecord {
     NewRecord {
         task: Arc::clone(task),
-        audio: KeptAudio::Spooled { container: Container::Wav, bytes: 8, duration: None },
-        audio_facts: AudioFacts::Inline { sound: Sound::new(Container::Wav, 4, None) },
+        audio: vec![KeptAudio::Spooled { container: Container::Wav, bytes: 8, duration: None }],
+        audio_facts: vec![AudioFacts::Inline { sound: Sound::new(Container::Wav, 4, None) }],
         runs: false,
         leashed: false,
         timeline: Timeline::begun(task.created),
@@ -76,7 +74,7 @@ fn record(task: &Arc<Task>) -> NewRecord {
 
 impl Store {
     async fn takes(&self, record: NewRecord) {
-        let base64 = Some(Bytes::from_static(b"UklGRg=="));
+        let base64 = vec![Bytes::from_static(b"UklGRg==")];
         assert_eq!(self.accept(record, base64).await.unwrap(), Acceptance::Durable);
     }
 }
@@ -228,10 +226,10 @@ async fn audio_goes_with_the_end_and_a_refused_task_leaves_none() {
     assert_eq!(audios(data_dir.path()), 1);
     store.end(task.id.clone(), failed(&task)).await.unwrap();
     assert_eq!(files(data_dir.path(), "spool"), 0);
-    assert!(store.accept(record(&task), Some("UklGRg==".into())).await.is_err(), "its id is taken");
+    assert!(store.accept(record(&task), vec!["UklGRg==".into()]).await.is_err(), "its id is taken");
     assert_eq!(files(data_dir.path(), "spool"), 0);
     let large = Bytes::from(vec![b'A'; (1 << 20) + 1]);
-    assert!(matches!(store.accept(record(&task), Some(large)).await, Err(StoreError::Full(_))));
+    assert!(matches!(store.accept(record(&task), vec![large]).await, Err(StoreError::Full(_))));
 }
 
 #[actix_rt::test]
@@ -245,7 +243,7 @@ async fn a_key_starts_one_task_and_is_free_again_after_its_time() {
     let (first, second) = (task(), task());
     {
         let store = open(data_dir.path(), DAY);
-        let accepts = [&first, &second].map(|task| store.accept(keyed(task), Some("UklGRg==".into())));
+        let accepts = [&first, &second].map(|task| store.accept(keyed(task), vec!["UklGRg==".into()]));
         let accepted: Vec<_> = join_all(accepts).await.into_iter().map(Result::unwrap).collect();
         assert!(accepted.contains(&Acceptance::Durable) && accepted.contains(&Acceptance::KeyTaken));
         assert_eq!(audios(data_dir.path()), 1);
@@ -376,7 +374,7 @@ async fn a_write_that_fails_by_itself_fails_alone() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), DAY);
     let (first, second) = (task(), task());
-    let accepts = [&first, &first, &second].map(|task| store.accept(record(task), None));
+    let accepts = [&first, &first, &second].map(|task| store.accept(record(task), vec![]));
     let results = join_all(accepts).await;
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
     assert!(light(store.find(second.id.clone(), owner(), usize::MAX).await.unwrap()).is_some());
@@ -388,7 +386,7 @@ async fn submits_at_the_same_time_share_their_commits() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), DAY);
     let before = commits(data_dir.path());
-    let accepted = join_all((0..TASKS).map(|_| store.accept(record(&task()), None))).await;
+    let accepted = join_all((0..TASKS).map(|_| store.accept(record(&task()), vec![]))).await;
     assert!(accepted.iter().all(Result::is_ok));
     let commits = commits(data_dir.path()) - before;
     assert!((1..TASKS / 4).contains(&commits), "{commits} commits for {TASKS} tasks");
@@ -401,7 +399,7 @@ async fn a_sweep_gives_the_space_of_deleted_tasks_back() {
     let text = format!("\"{}\"", "x".repeat(100_000));
     for _ in 0..100 {
         let task = task();
-        store.accept(record(&task), None).await.unwrap();
+        store.accept(record(&task), vec![]).await.unwrap();
         store.end(task.id.clone(), completed(&task, &text)).await.unwrap();
     }
     let other = rusqlite::Connection::open(data_dir.path().join("hearken.sqlite")).unwrap();

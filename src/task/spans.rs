@@ -69,14 +69,7 @@ mod tests {
     use crate::task::submission::Question;
 
     fn task(trace: Option<TraceContext>) -> Task {
-        let question = Question {
-            model: String::new(),
-            prompt: String::new(),
-            system_prompt: None,
-            max_tokens: None,
-            temperature: None,
-            reasoning: false,
-        };
+        let question = Question::short(String::new(), String::new(), None);
         let (id, owner) = (TaskId::generate(1), KeyHash::of("k"));
         Task { id, owner, created: Timestamp(1), stream: false, question, trace }
     }

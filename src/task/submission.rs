@@ -1,11 +1,15 @@
 //! The submit body becomes a [`Submission`]: every rule of the contract's field table, next to its error.
 
+mod question;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::BytesMut;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
+
+pub use question::{Message, Part, Question, Role};
 
 use crate::audio::gate::Gate;
 use crate::audio::source::{self, AudioSource};
@@ -41,41 +45,12 @@ pub enum Delivery {
 pub struct Submission {
     /// What is asked of the model.
     pub question: Question,
-    /// The audio.
-    pub audio: AudioSource,
+    /// The audio of each audio part of the question, in order.
+    pub audio: Vec<AudioSource>,
     /// How the answer is delivered.
     pub delivery: Delivery,
     /// May the chunks be subscribed to?
     pub stream: bool,
-}
-
-/// What is asked of the model, without the audio: this is what the store keeps.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Question {
-    /// The model as the client named it.
-    pub model: String,
-    /// The user's prompt.
-    pub prompt: String,
-    /// The system prompt; never empty.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub system_prompt: Option<String>,
-    /// Token limit, at least 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<u64>,
-    /// 0 to 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f64>,
-    /// Shall the answer include the model's reasoning?
-    #[serde(default)]
-    pub reasoning: bool,
-}
-
-impl Question {
-    /// Bytes of prompt and system prompt.
-    #[must_use]
-    pub fn text_bytes(&self) -> usize {
-        self.prompt.len() + self.system_prompt.as_ref().map_or(0, String::len)
-    }
 }
 
 impl Submission {
@@ -113,8 +88,9 @@ impl Submission {
         let audio = source::parse(text, gate)?;
 
         let Rest { prompt, delivery, stream, max_tokens, temperature, system_prompt, reasoning } = rest?;
-        let question = Question { model, prompt, system_prompt, max_tokens, temperature, reasoning };
-        Ok(Self { question, audio, delivery, stream })
+        let short = Question::short(model, prompt, system_prompt);
+        let question = Question { max_tokens, temperature, reasoning, ..short };
+        Ok(Self { question, audio: vec![audio], delivery, stream })
     }
 }
 

@@ -74,11 +74,15 @@ impl Upstream for Local {
 /// Measures, and tells the task what was found.
 fn work(request: UpstreamRequest, stop: &Stop, sender: &mpsc::Sender<Said>) {
     let UpstreamRequest { audio, slot, .. } = request;
-    let source = Box::new(audio.bytes.reader());
-    let end = match inspect(source, stop, &mut Speaker(sender)) {
-        Ok(_) => Ok(vec![UpstreamEvent::Finished { reason: FinishReason::Stop, usage: Usage::default() }]),
-        Err(InspectError::Stopped) => return,
-        Err(err) => Err(UpstreamError::Unreadable(err.to_string())),
+    let measured = UpstreamRequest::only_audio(audio)
+        .map(|audio| inspect(Box::new(audio.bytes.reader()), stop, &mut Speaker(sender)));
+    let end = match measured {
+        Ok(Ok(_)) => {
+            Ok(vec![UpstreamEvent::Finished { reason: FinishReason::Stop, usage: Usage::default() }])
+        }
+        Ok(Err(InspectError::Stopped)) => return,
+        Ok(Err(err)) => Err(UpstreamError::Unreadable(err.to_string())),
+        Err(err) => Err(err),
     };
     // The work is done. A task that hears its end finds the slot free when it has given up its own part of it.
     drop(slot);

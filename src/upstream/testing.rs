@@ -3,14 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::body::to_bytes;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 
+use super::body::{BodyPiece, PiecedBody};
 use super::reading::{BodyReader, events};
-use super::{Batch, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream};
+use super::{Batch, Hold, Terms, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream};
+use crate::audio::Audio;
+use crate::audio::container::Container;
 use crate::channel::Channel;
 use crate::config::{BreakerRule, ChannelConfig, ChannelKind, RetryRule, Timeouts};
 use crate::task::answer::TextKind;
+use crate::task::submission::Question;
 use crate::wire::completion::{FinishReason, Usage};
 
 /// Says what a function makes of the request.
@@ -30,6 +35,28 @@ pub(crate) fn batches(items: Vec<Result<Batch, UpstreamError>>) -> UpstreamStrea
     stream::iter(items).boxed_local()
 }
 
+/// A request with this question, about audio in these containers.
+pub(crate) fn request(question: Question, audio: &[(Container, &'static [u8])]) -> UpstreamRequest {
+    let sent = |(container, bytes): &(Container, &'static [u8])| Audio {
+        container: *container,
+        bytes: Bytes::from_static(bytes).into(),
+        duration: None,
+    };
+    let (connect_timeout, idle_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+    UpstreamRequest {
+        question,
+        audio: audio.iter().map(sent).collect(),
+        terms: Terms { connect_timeout, idle_timeout, trace: None },
+        slot: Hold::default(),
+    }
+}
+
+/// The body that these pieces, which are all in memory, make together.
+pub(crate) fn written(pieces: Vec<BodyPiece>) -> String {
+    let body = to_bytes(PiecedBody::new(pieces)).now_or_never().unwrap().unwrap();
+    String::from_utf8(body.into()).unwrap()
+}
+
 /// A channel with roomy limits over the given upstream.
 pub(crate) fn channel_over(name: &str, models: &[&str], upstream: Arc<dyn Upstream>) -> Channel {
     let hour = Duration::from_secs(3600);
@@ -37,7 +64,7 @@ pub(crate) fn channel_over(name: &str, models: &[&str], upstream: Arc<dyn Upstre
         name: name.to_owned(),
         kind: ChannelKind::Local,
         models: models.iter().map(|model| (*model).to_owned()).collect(),
-        formats: crate::audio::container::Container::all().to_vec(),
+        formats: Container::all().to_vec(),
         capabilities: vec![crate::config::Capability::Text, crate::config::Capability::Audio],
         priority: 0,
         weight: 1,

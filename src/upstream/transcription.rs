@@ -71,7 +71,7 @@ async fn send(
 ) -> Result<Response, UpstreamError> {
     let key = openai_wire::bearer(api_key)?;
     let terms = request.terms.clone();
-    let form = request::form(request, options);
+    let form = request::form(request, options)?;
     let body = PiecedBody::new(form.pieces);
     let refused = |refusal| complaint::refusal(&refusal, api_key.expose());
     exchange::post(url, key, &form.content_type, body, terms, refused).await

@@ -58,7 +58,17 @@ pub struct TaskView<'a, Timeline, Request> {
     pub request: Option<Request>,
 }
 
-/// The request of a task, without its audio.
+/// The request of a task, without its audio, in the form in which it can be asked again.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum RequestView<'a, Audio> {
+    /// One prompt about one audio.
+    Short(RequestObject<'a, Audio>),
+    /// A conversation.
+    Messages(MessagesObject<'a, Audio>),
+}
+
+/// The request of a task that is one prompt about one audio.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RequestObject<'a, Audio> {
     /// The model as the client named it.
@@ -81,6 +91,44 @@ pub struct RequestObject<'a, Audio> {
     /// Where the audio came from and what it was.
     #[schema(required)]
     pub audio: Option<&'a Audio>,
+}
+
+/// The request of a task that is a conversation.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "as in `RequestObject`")]
+pub struct MessagesObject<'a, Audio> {
+    pub model: &'a str,
+    /// Oldest first.
+    pub messages: Vec<MessageObject<'a, Audio>>,
+    pub max_tokens: Option<u64>,
+    pub temperature: Option<f64>,
+    pub reasoning: bool,
+    pub stream: bool,
+}
+
+/// A message of a conversation.
+#[derive(Debug, Serialize)]
+pub struct MessageObject<'a, Audio> {
+    /// `system`, `user` or `assistant`.
+    pub role: &'static str,
+    /// Its parts, in order.
+    pub content: Vec<PartObject<'a, Audio>>,
+}
+
+/// A part of a message.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum PartObject<'a, Audio> {
+    /// Text.
+    Text {
+        /// Always `text`.
+        #[serde(rename = "type")]
+        kind: &'static str,
+        /// The text.
+        text: &'a str,
+    },
+    /// Audio: what is known of it.
+    Audio(Option<&'a Audio>),
 }
 
 /// Where a task's stream is.

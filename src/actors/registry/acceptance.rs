@@ -37,18 +37,23 @@ pub(super) async fn accept(
         Admission::Now(permit) => Some(Arc::clone(permit.channel())),
         Admission::Line(_) => None,
     };
-    let (kept, audio_facts) = (audio.kept(), AudioFacts::of(&audio));
-    let (inline, audio) = match audio {
-        // What has to wait does so on the disk, and what is large is sent from there.
-        AudioSource::Inline(audio) if runs_at.is_some() && audio.bytes.len() <= HELD_BYTES => {
-            (Some(audio.bytes.clone()), TaskAudio::Held(audio))
-        }
-        AudioSource::Inline(audio) => (Some(audio.bytes), TaskAudio::Kept(kept.clone())),
-        AudioSource::Url(_) => (None, TaskAudio::Kept(kept.clone())),
+    let kept: Vec<_> = audio.iter().map(AudioSource::kept).collect();
+    let audio_facts = audio.iter().map(AudioFacts::of).collect();
+    let inline: Vec<_> =
+        audio.iter().filter_map(AudioSource::inline).map(|audio| audio.bytes.clone()).collect();
+    let bytes: usize = inline.iter().map(Bytes::len).sum();
+    // What has to wait does so on the disk, and what is large is sent from there.
+    let is_held = runs_at.is_some() && bytes <= HELD_BYTES;
+    let of_task = |audio| match audio {
+        AudioSource::Inline(audio) if is_held => TaskAudio::Held(audio),
+        audio => TaskAudio::Kept(audio.kept()),
     };
+    let audio: Vec<_> = audio.into_iter().map(of_task).collect();
     let mut timeline = Timeline::begun(task.created);
     match &runs_at {
-        Some(channel) if audio.is_at_hand() => timeline.attempt(&channel.name, Timestamp::now()),
+        Some(channel) if audio.iter().all(TaskAudio::is_at_hand) => {
+            timeline.attempt(&channel.name, Timestamp::now())
+        }
         Some(_) => timeline.fetch_started = Some(Timestamp::now()),
         None => {}
     }
@@ -70,7 +75,7 @@ pub(super) async fn accept(
 }
 
 /// Makes a task durable.
-async fn keep(store: &Store, record: NewRecord, inline: Option<Bytes>) -> Result<(), Failure> {
+async fn keep(store: &Store, record: NewRecord, inline: Vec<Bytes>) -> Result<(), Failure> {
     match store.accept(record, inline).await? {
         Acceptance::Durable => Ok(()),
         Acceptance::KeyTaken => Err(Failure::new(

@@ -40,8 +40,8 @@ pub struct TakeUp {
 pub enum Fate {
     /// It runs.
     Run {
-        /// Its audio.
-        audio: KeptAudio,
+        /// Its audio, in the order of the question.
+        audio: Vec<KeptAudio>,
         /// Where, in the order in which they are asked; never empty.
         candidates: Vec<Arc<Channel>>,
         /// What its key allows.

@@ -5,7 +5,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::{StreamExt, stream};
@@ -17,6 +17,7 @@ use crate::audio::Audio;
 use crate::audio::base64::encoded_len;
 use crate::channel::Channel;
 use crate::channel::breaker::Probe;
+use crate::channel::choose::Wanted;
 use crate::channel::course::{Course, Next};
 use crate::channel::queue::Applicant;
 use crate::config::{RetryBudget, Timeouts};
@@ -42,9 +43,9 @@ pub(super) struct Calls {
     channel: Option<Arc<Channel>>,
     permit: Option<Permit>,
     /// Held until the run begins.
-    audio: Option<TaskAudio>,
+    audio: Option<Vec<TaskAudio>>,
     /// From then on until something of an answer was seen: each call sends it.
-    at_hand: Option<Audio>,
+    at_hand: Option<Vec<Audio>>,
     /// The upstream call, or what prepares it, or the pause before the next one.
     under_way: Option<SpawnHandle>,
     /// Is what is heard of the call still of interest?
@@ -61,7 +62,7 @@ impl Calls {
         candidates: Vec<Arc<Channel>>,
         budget: RetryBudget,
         most_running: Option<NonZeroU32>,
-        audio: Option<TaskAudio>,
+        audio: Vec<TaskAudio>,
         is_recorded: bool,
     ) -> Self {
         Self {
@@ -70,7 +71,7 @@ impl Calls {
             is_recorded,
             channel: None,
             permit: None,
-            audio,
+            audio: Some(audio),
             at_hand: None,
             under_way: None,
             is_listening: false,
@@ -114,7 +115,7 @@ impl TaskActor {
         let (Some(channel), Some(audio)) = (&calls.channel, calls.audio.take()) else {
             return self.fail(Failure::internal(), ctx);
         };
-        let downloads = !audio.is_at_hand();
+        let downloads = !audio.iter().all(TaskAudio::is_at_hand);
         if downloads {
             // It was noted with the acceptance, or by a run of an earlier process: then the wait for a turn was over.
             self.timeline.fetch_started.get_or_insert_with(Timestamp::now);
@@ -145,11 +146,12 @@ impl TaskActor {
     }
 
     /// Audio of which nothing was known: not every candidate may take it.
-    fn downloaded(&mut self, audio: Audio, ctx: &mut Context<Self>) {
+    fn downloaded(&mut self, audio: Vec<Audio>, ctx: &mut Context<Self>) {
         self.timeline.fetched = Some(Timestamp::now());
-        let text_bytes = usize::try_from(encoded_len(audio.bytes.len())).unwrap_or(usize::MAX);
-        let bytes = self.task.question.text_bytes().saturating_add(text_bytes);
-        if let Err(failure) = self.calls.course.narrow(|channel| channel.judge(audio.container, bytes)) {
+        let known: Vec<_> =
+            audio.iter().map(|audio| (audio.container, encoded_len(audio.bytes.len()))).collect();
+        let wanted = Wanted::of(&self.task.question, known);
+        if let Err(failure) = self.calls.course.narrow(|channel| channel.judge(&wanted)) {
             return self.fail(failure, ctx);
         }
         let place = self.calls.channel().map(|channel| channel.place);
@@ -161,13 +163,13 @@ impl TaskActor {
         }
     }
 
-    fn call_upstream(&mut self, audio: Audio, ctx: &mut Context<Self>) {
+    fn call_upstream(&mut self, audio: Vec<Audio>, ctx: &mut Context<Self>) {
         let Some(channel) = self.calls.channel.clone() else { return self.fail(Failure::internal(), ctx) };
         self.calls.course.begins(Instant::now());
         if !self.timeline.is_attempted() {
             self.timeline.attempt(&channel.name, Timestamp::now());
         }
-        self.measured.audio = audio.duration;
+        self.measured.audio = together(audio.iter().map(|audio| audio.duration));
         let Some(permit) = &self.calls.permit else { return self.fail(Failure::internal(), ctx) };
         let events = self.open_call(permit, &audio);
         // An end without a word is none.
@@ -185,11 +187,11 @@ impl TaskActor {
     }
 
     /// A call that begins when it is polled.
-    fn open_call(&self, permit: &Permit, audio: &Audio) -> UpstreamStream {
+    fn open_call(&self, permit: &Permit, audio: &[Audio]) -> UpstreamStream {
         let channel = permit.channel();
         let request = UpstreamRequest {
             question: self.task.question.clone(),
-            audio: audio.clone(),
+            audio: audio.to_vec(),
             terms: Terms {
                 connect_timeout: channel.timeouts.connect,
                 idle_timeout: channel.timeouts.idle,
@@ -197,7 +199,7 @@ impl TaskActor {
             },
             slot: permit.hold(),
         };
-        let total = channel.timeouts.total_for(audio.plausible_duration());
+        let total = channel.timeouts.total_for(together(audio.iter().map(Audio::plausible_duration)));
         let timeouts = Timeouts { total, ..channel.timeouts };
         with_deadlines(channel.upstream.call(request), timeouts)
     }
@@ -296,6 +298,11 @@ impl TaskActor {
         });
         self.calls.under_way = Some(ctx.spawn(calling));
     }
+}
+
+/// Adds up what is known of how long each audio lasts; nothing, where nothing is known of any.
+fn together(durations: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
+    durations.flatten().reduce(Duration::saturating_add)
 }
 
 /// What is heard of a call.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::field::display;
 
 use super::{TaskAudio, TaskSettings};
+use crate::audio::base64::encoded_len;
 use crate::audio::facts::{AudioFacts, Sound};
 use crate::audio::source::KeptAudio;
 use crate::audio::{Audio, label};
@@ -33,59 +34,85 @@ pub(super) struct Run {
     pub(super) log: LogHandle,
     /// The trace that the task belongs to, for the log.
     pub(super) trace_id: Option<TraceId>,
-    /// How long the base64 text of downloaded audio may be, in bytes.
+    /// How long the base64 texts of all audio may be together, in bytes.
     pub(super) max_text_bytes: u64,
     /// What is to be recorded, where the run is not recorded already.
     pub(super) timeline: Option<Timeline>,
-    pub(super) audio: TaskAudio,
+    pub(super) audio: Vec<TaskAudio>,
 }
 
 /// Records that a run begins and gets hold of the audio.
 ///
 /// # Errors
 /// Why the task cannot run.
-pub(super) async fn prepare(run: Run) -> Result<Audio, Failure> {
-    let Run { settings, id, log, trace_id, max_text_bytes, timeline, audio } = run;
-    let TaskSettings { store, fetcher, metrics, .. } = &*settings;
-    if let Some(timeline) = timeline {
-        insist(&id, "the run of a task", &log, || store.run(id.clone(), timeline.clone())).await;
+pub(super) async fn prepare(mut run: Run) -> Result<Vec<Audio>, Failure> {
+    let (store, id) = (&run.settings.store, &run.id);
+    if let Some(timeline) = run.timeline.take() {
+        insist(id, "the run of a task", &run.log, || store.run(id.clone(), timeline.clone())).await;
     }
-    match audio {
-        TaskAudio::Held(audio) => Ok(audio.into()),
-        TaskAudio::Kept(KeptAudio::Spooled { container, bytes, duration }) => {
-            match store.audio(id.clone(), bytes).await {
-                Ok(bytes) => Ok(Audio { container, bytes, duration }),
-                Err(err @ StoreError::Damaged(_)) => {
-                    tracing::error!(task_id = %id, %err, "the audio of a task is lost, and is not sent to any upstream");
-                    Err(damaged_audio())
-                }
-                Err(err) => Err(err.into()),
-            }
+    let wanted = std::mem::take(&mut run.audio);
+    let mut left = run.max_text_bytes.saturating_sub(wanted.iter().map(TaskAudio::text_bytes).sum());
+    let mut at_hand = Vec::with_capacity(wanted.len());
+    for (place, audio) in wanted.into_iter().enumerate() {
+        let downloads = !audio.is_at_hand();
+        let audio = run.get_hold_of(place, audio, left).await?;
+        if downloads {
+            left = left.saturating_sub(encoded_len(audio.bytes.len()));
         }
-        TaskAudio::Kept(KeptAudio::Url(url)) => {
-            let began = Instant::now();
-            let fetched = fetcher.fetch(store, &url, max_text_bytes).await.map_err(Failure::from);
-            let result = fetched.as_ref().map(|fetched| fetched.file_bytes).map_err(|failure| failure.code);
-            metrics.fetched(began.elapsed(), result);
-            let Fetched { audio, declared, file_bytes } = fetched?;
-            let sound = Sound::new(audio.container, file_bytes, audio.duration);
-            store.mark_downloaded(id.clone(), AudioFacts::downloaded(&url, sound));
-            tracing::debug!(
-                task_id = %id,
-                trace_id = trace_id.map(display),
-                host = url.host_str(),
-                container = audio.container.name(),
-                bytes = file_bytes,
-                ms = began.elapsed().as_millis() as u64,
-                "audio downloaded"
-            );
-            if let Some(declared) = declared.filter(|declared| label::contradicts(declared, audio.container))
-            {
-                let found = audio.container.mime();
-                let trace_id = trace_id.map(display);
-                tracing::warn!(task_id = %id, trace_id, declared, found, "the audio is not what its label says");
+        at_hand.push(audio);
+    }
+    Ok(at_hand)
+}
+
+impl Run {
+    /// Gets hold of one audio of the task; a download may have so many bytes of base64.
+    async fn get_hold_of(
+        &self,
+        place: usize,
+        audio: TaskAudio,
+        max_text_bytes: u64,
+    ) -> Result<Audio, Failure> {
+        let Self { settings, id, trace_id, .. } = self;
+        let TaskSettings { store, fetcher, metrics, .. } = &**settings;
+        match audio {
+            TaskAudio::Held(audio) => Ok(audio.into()),
+            TaskAudio::Kept(KeptAudio::Spooled { container, bytes, duration }) => {
+                match store.audio(id.clone(), bytes).await {
+                    Ok(bytes) => Ok(Audio { container, bytes, duration }),
+                    Err(err @ StoreError::Damaged(_)) => {
+                        tracing::error!(task_id = %id, %err, "the audio of a task is lost, and is not sent to any upstream");
+                        Err(damaged_audio())
+                    }
+                    Err(err) => Err(err.into()),
+                }
             }
-            Ok(audio)
+            TaskAudio::Kept(KeptAudio::Url(url)) => {
+                let began = Instant::now();
+                let fetched = fetcher.fetch(store, &url, max_text_bytes).await.map_err(Failure::from);
+                let result =
+                    fetched.as_ref().map(|fetched| fetched.file_bytes).map_err(|failure| failure.code);
+                metrics.fetched(began.elapsed(), result);
+                let Fetched { audio, declared, file_bytes } = fetched?;
+                let sound = Sound::new(audio.container, file_bytes, audio.duration);
+                store.mark_downloaded(id.clone(), place, AudioFacts::downloaded(&url, sound));
+                tracing::debug!(
+                    task_id = %id,
+                    trace_id = trace_id.map(display),
+                    host = url.host_str(),
+                    container = audio.container.name(),
+                    bytes = file_bytes,
+                    ms = began.elapsed().as_millis() as u64,
+                    "audio downloaded"
+                );
+                if let Some(declared) =
+                    declared.filter(|declared| label::contradicts(declared, audio.container))
+                {
+                    let found = audio.container.mime();
+                    let trace_id = trace_id.map(display);
+                    tracing::warn!(task_id = %id, trace_id, declared, found, "the audio is not what its label says");
+                }
+                Ok(audio)
+            }
         }
     }
 }

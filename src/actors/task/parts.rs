@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::actors::Presence;
 use crate::actors::dispatcher::{Admission, Dispatcher};
+use crate::audio::base64::encoded_len;
 use crate::audio::data_uri::InlineAudio;
 use crate::audio::source::KeptAudio;
 use crate::channel::Channel;
@@ -64,6 +65,16 @@ impl TaskAudio {
     pub fn is_at_hand(&self) -> bool {
         !matches!(self, Self::Kept(KeptAudio::Url(_)))
     }
+
+    /// Returns the length of its base64 text; of what is still to be downloaded nothing is known and nothing counted.
+    #[must_use]
+    pub fn text_bytes(&self) -> u64 {
+        match self {
+            Self::Held(audio) => audio.text_len(),
+            Self::Kept(KeptAudio::Spooled { bytes, .. }) => encoded_len(*bytes),
+            Self::Kept(KeptAudio::Url(_)) => 0,
+        }
+    }
 }
 
 /// What is to be done about a task.
@@ -78,8 +89,8 @@ pub enum Job {
 /// What it takes to run a task.
 #[derive(Debug)]
 pub struct Work {
-    /// Its audio.
-    pub audio: TaskAudio,
+    /// Its audio, in the order of the question.
+    pub audio: Vec<TaskAudio>,
     /// Who could be asked, in that order; never empty.
     pub candidates: Vec<Arc<Channel>>,
     /// How many tasks of its key may run at once.

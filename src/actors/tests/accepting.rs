@@ -107,7 +107,7 @@ async fn where_there_is_no_room_for_the_audio_the_upstream_is_not_asked() {
     let service = service(Channel { max_running_tasks: 100, ..channel }, 0);
     let refused = loop {
         let mut new = service.task();
-        if let AudioSource::Inline(audio) = &mut new.audio {
+        if let [AudioSource::Inline(audio)] = new.audio.as_mut_slice() {
             audio.bytes = vec![b'A'; 60_000].into();
         }
         match service.tasks.submit(new).await {

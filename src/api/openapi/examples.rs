@@ -69,15 +69,8 @@ pub(super) fn completed_with_details() -> Value {
     let sound = Sound::new(Container::Mp3, 1_966_080, Some(Duration::from_millis(122_880)));
     let audio =
         AudioFacts::Url { url: "https://example.com/recordings/call-17.mp3".to_owned(), sound: Some(sound) };
-    let question = Question {
-        model: MODEL.to_owned(),
-        prompt: "Who speaks, and in what mood?".to_owned(),
-        system_prompt: None,
-        max_tokens: None,
-        temperature: None,
-        reasoning: false,
-    };
-    let request = Request { question, stream: true, audio };
+    let question = Question::short(MODEL.to_owned(), "Who speaks, and in what mood?".to_owned(), None);
+    let request = Request { question, stream: true, audio: vec![audio] };
     json!(snapshot(answered()).view(true, Some(&request)))
 }
 

@@ -116,9 +116,12 @@ pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &Mark) -> Result<
         Mark::Progress(progress) => connection
             .prepare_cached("UPDATE tasks SET progress = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
             .execute(params![progress, id.as_str()])?,
-        Mark::Downloaded(facts) => connection
-            .prepare_cached("UPDATE tasks SET audio_facts = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
-            .execute(params![json(facts)?, id.as_str()])?,
+        Mark::Downloaded(place, facts) => connection
+            .prepare_cached(
+                "UPDATE tasks SET audio_facts = json_replace(audio_facts, ?1, json(?2))
+                 WHERE id = ?3 AND ended_ms IS NULL",
+            )?
+            .execute(params![format!("$[{place}]"), json(facts)?, id.as_str()])?,
     };
     Ok(())
 }

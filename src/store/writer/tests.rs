@@ -26,20 +26,13 @@ fn files(data_dir: &TempDir) -> Files {
 
 fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, StoreError>>) {
     let created = Timestamp::now();
-    let question = Question {
-        model: "m".into(),
-        prompt: "p".repeat(prompt),
-        system_prompt: None,
-        max_tokens: None,
-        temperature: None,
-        reasoning: false,
-    };
+    let question = Question::short("m".into(), "p".repeat(prompt), None);
     let id = TaskId::generate(created.seconds());
     let owner = crate::secret::KeyHash::of("sk-owner");
     let record = Box::new(NewRecord {
         task: Arc::new(Task { id: id.clone(), owner, created, stream: false, question, trace: None }),
-        audio: KeptAudio::Url("https://example.com/a.wav".parse().unwrap()),
-        audio_facts: AudioFacts::Url { url: "https://example.com/a.wav".into(), sound: None },
+        audio: vec![KeptAudio::Url("https://example.com/a.wav".parse().unwrap())],
+        audio_facts: vec![AudioFacts::Url { url: "https://example.com/a.wav".into(), sound: None }],
         runs: false,
         leashed: false,
         timeline: Timeline::begun(created),

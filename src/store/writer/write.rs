@@ -83,8 +83,8 @@ pub(in crate::store) enum Mark {
     Published(Timeline),
     /// So far it has come, in percent.
     Progress(u8),
-    /// This is its audio.
-    Downloaded(AudioFacts),
+    /// This is its audio at this place.
+    Downloaded(usize, AudioFacts),
 }
 
 /// What was deleted.

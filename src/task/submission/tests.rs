@@ -21,8 +21,7 @@ fn absent_and_null_fields_take_their_defaults() {
         "system_prompt": null, "reasoning": null, "unknown": {"is": "ignored"}});
     for changes in [json!({}), nulls] {
         let submission = parse(changes).unwrap();
-        assert_eq!(submission.question.prompt, DEFAULT_PROMPT);
-        assert_eq!(submission.question.system_prompt, None);
+        assert_eq!(submission.question.as_short(), Some((DEFAULT_PROMPT, None)));
         assert_eq!(submission.question.max_tokens, None);
         assert_eq!(submission.question.temperature, None);
         assert_eq!(submission.delivery, Delivery::Asynchronous);
@@ -161,7 +160,7 @@ fn inline_audio_stays_where_it_was_received() {
         let body = BytesMut::from(json.as_str());
         let range = body.as_ptr_range();
         let submission = Submission::parse(body, &Gate::default()).unwrap();
-        let AudioSource::Inline(audio) = submission.audio else { panic!("not inline") };
+        let [AudioSource::Inline(audio)] = submission.audio.as_slice() else { panic!("not inline") };
         assert!(audio.bytes.starts_with(b"RIFF"), "{json}");
         assert!(range.contains(&audio.bytes.as_ptr()), "{json}");
     }

@@ -1,21 +1,11 @@
 //! Our request in Gemini's JSON, as pieces around the audio, which is not copied.
 
-use bytes::Bytes;
 use serde::Serialize;
 
-use crate::task::submission::Question;
-use crate::upstream::UpstreamRequest;
+use crate::task::submission::{Question, Role};
 use crate::upstream::body::BodyPiece;
-
-#[derive(Serialize)]
-struct Instruction<'a> {
-    parts: [TextPart<'a>; 1],
-}
-
-#[derive(Serialize)]
-struct TextPart<'a> {
-    text: &'a str,
-}
+use crate::upstream::pieced_json::PiecedJson;
+use crate::upstream::{Content, Turn, UpstreamRequest};
 
 /// Unset fields are absent: Gemini refuses what it does not know, and nulls.
 #[derive(Serialize)]
@@ -49,78 +39,65 @@ impl GenerationConfig {
     }
 }
 
-/// The request's body: everything before the audio, the audio, everything behind it.
-pub(super) fn pieces(request: UpstreamRequest) -> [BodyPiece; 3] {
-    let question = &request.question;
-    let prompt = json(&TextPart { text: &question.prompt });
-    let mime = json(request.audio.container.mime());
-    let before = format!(
-        r#"{{"contents":[{{"role":"user","parts":[{prompt},{{"inlineData":{{"mimeType":{mime},"data":""#
-    );
-    let mut behind = r#""}}]}]"#.to_owned();
-    if let Some(text) = question.system_prompt.as_deref() {
-        behind += &format!(r#","systemInstruction":{}"#, json(&Instruction { parts: [TextPart { text }] }));
+/// Returns the request's body. Gemini has one place for all that the operator says, beside the conversation.
+pub(super) fn pieces(request: UpstreamRequest) -> Vec<BodyPiece> {
+    let UpstreamRequest { question, audio, .. } = request;
+    let turns = UpstreamRequest::turns(&question, audio);
+    let (system, turns): (Vec<_>, Vec<_>) = turns.into_iter().partition(|turn| turn.role == Role::System);
+    let mut json = PiecedJson::default();
+    json.raw(r#"{"contents":"#).list(turns, |json, Turn { role, content }| {
+        let role = if role == Role::Assistant { "model" } else { "user" };
+        json.raw(r#"{"role":"#).value(role).raw(r#","parts":"#).list(content, part).raw("}");
+    });
+    if !system.is_empty() {
+        let parts = system.into_iter().flat_map(|turn| turn.content);
+        json.raw(r#","systemInstruction":{"parts":"#).list(parts, part).raw("}");
     }
-    if let Some(config) = GenerationConfig::of(question) {
-        behind += &format!(r#","generationConfig":{}"#, json(&config));
+    if let Some(config) = GenerationConfig::of(&question) {
+        json.raw(r#","generationConfig":"#).value(&config);
     }
-    behind.push('}');
-    [Bytes::from(before).into(), BodyPiece::base64(request.audio.bytes), Bytes::from(behind).into()]
+    json.raw("}");
+    json.finish()
 }
 
-/// Texts and finite numbers always serialise.
-fn json<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+fn part(json: &mut PiecedJson, content: Content) {
+    match content {
+        Content::Text(text) => json.raw(r#"{"text":"#).value(&text).raw("}"),
+        Content::Audio(audio) => json
+            .raw(r#"{"inlineData":{"mimeType":"#)
+            .value(audio.container.mime())
+            .raw(r#","data":""#)
+            .audio(audio.bytes)
+            .raw(r#""}}"#),
+    };
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use actix_web::body::to_bytes;
-    use futures_util::FutureExt;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::audio::Audio;
     use crate::audio::container::Container;
-    use crate::upstream::body::PiecedBody;
-    use crate::upstream::{Hold, Terms};
+    use crate::task::submission::{Message, Part};
+    use crate::upstream::testing::{request, written};
 
-    fn body(question: Question) -> Value {
-        let request = UpstreamRequest {
-            question,
-            audio: Audio {
-                container: Container::Wav,
-                bytes: Bytes::from_static(b"RIFF").into(),
-                duration: None,
-            },
-            terms: Terms {
-                connect_timeout: Duration::from_secs(1),
-                idle_timeout: Duration::from_secs(1),
-                trace: None,
-            },
-            slot: Hold::default(),
-        };
-        let body = to_bytes(PiecedBody::new(pieces(request))).now_or_never();
-        serde_json::from_slice(&body.unwrap().unwrap()).unwrap()
+    fn text(question: Question, audio: &[(Container, &'static [u8])]) -> String {
+        written(pieces(request(question, audio)))
     }
 
-    fn question() -> Question {
-        Question {
-            model: "m".into(),
-            prompt: "what \"is\" this?\n".into(),
-            system_prompt: None,
-            max_tokens: None,
-            temperature: None,
-            reasoning: false,
-        }
+    fn body(question: Question) -> Value {
+        serde_json::from_str(&text(question, &[(Container::Wav, b"RIFF")])).unwrap()
+    }
+
+    fn asked(system_prompt: Option<&str>) -> Question {
+        let prompt = "what \"is\" this?\n".to_owned();
+        Question::short("m".into(), prompt, system_prompt.map(str::to_owned))
     }
 
     #[test]
     fn unset_fields_are_absent() {
         assert_eq!(
-            body(question()),
+            body(asked(None)),
             json!({"contents": [{"role": "user", "parts": [
                 {"text": "what \"is\" this?\n"},
                 {"inlineData": {"mimeType": "audio/wav", "data": "UklGRg=="}},
@@ -131,16 +108,53 @@ mod tests {
     #[test]
     fn set_fields_go_where_gemini_wants_them() {
         let body = body(Question {
-            system_prompt: Some("be {brief}".into()),
             max_tokens: Some(7),
             temperature: Some(0.5),
             reasoning: true,
-            ..question()
+            ..asked(Some("be {brief}"))
         });
         assert_eq!(body["systemInstruction"], json!({"parts": [{"text": "be {brief}"}]}));
         assert_eq!(
             body["generationConfig"],
             json!({"maxOutputTokens": 7, "temperature": 0.5, "thinkingConfig": {"includeThoughts": true}})
+        );
+    }
+
+    #[test]
+    fn a_conversation_keeps_its_turns_and_its_audio_their_places() {
+        let said = |role, text: &str| Message::text(role, text.to_owned());
+        let messages = vec![
+            said(Role::System, "brief"),
+            Message { role: Role::User, content: vec![Part::Audio, Part::Text("and".into()), Part::Audio] },
+            said(Role::Assistant, "two birds"),
+            said(Role::System, "polite"),
+            Message { role: Role::User, content: vec![Part::Text("this?".into()), Part::Audio] },
+        ];
+        let audio: [(_, &[u8]); 3] =
+            [(Container::Wav, &[0, 0, 0]), (Container::Mp3, &[4, 16, 65]), (Container::Flac, &[8, 32, 130])];
+        let sent = |mime: &str, data: &str| json!({"inlineData": {"mimeType": mime, "data": data}});
+        let written = text(Question { messages, ..asked(None) }, &audio);
+        assert_eq!(
+            serde_json::from_str::<Value>(&written).unwrap(),
+            json!({"contents": [
+                {"role": "user", "parts": [
+                    sent("audio/wav", "AAAA"), {"text": "and"}, sent("audio/mp3", "BBBB")]},
+                {"role": "model", "parts": [{"text": "two birds"}]},
+                {"role": "user", "parts": [{"text": "this?"}, sent("audio/flac", "CCCC")]},
+            ], "systemInstruction": {"parts": [{"text": "brief"}, {"text": "polite"}]}})
+        );
+    }
+
+    #[test]
+    fn the_short_form_is_sent_in_these_bytes() {
+        let question = Question { max_tokens: Some(7), ..asked(Some("s")) };
+        assert_eq!(
+            text(question, &[(Container::Wav, b"RIFF")]),
+            concat!(
+                r#"{"contents":[{"role":"user","parts":[{"text":"what \"is\" this?\n"},"#,
+                r#"{"inlineData":{"mimeType":"audio/wav","data":"UklGRg=="}}]}],"#,
+                r#""systemInstruction":{"parts":[{"text":"s"}]},"generationConfig":{"maxOutputTokens":7}}"#
+            )
         );
     }
 }

@@ -1,67 +1,65 @@
 //! Our request in the JSON of chat completions, as pieces around the audio, which is not copied.
 
-use bytes::Bytes;
-use serde::Serialize;
-
 use crate::config::kind::{AudioPart, OpenAiOptions};
-use crate::upstream::UpstreamRequest;
 use crate::upstream::body::BodyPiece;
+use crate::upstream::pieced_json::PiecedJson;
+use crate::upstream::{Content, Turn, UpstreamRequest};
 
-/// The request's body: everything before the audio, the audio, everything behind it. Unset fields are absent: servers
-/// refuse what they do not know.
-pub(super) fn pieces(request: UpstreamRequest, options: OpenAiOptions) -> [BodyPiece; 3] {
-    let question = &request.question;
-    let mut before = format!(r#"{{"model":{},"stream":true"#, json(&question.model));
+/// Returns the request's body. Unset fields are absent: servers refuse what they do not know.
+pub(super) fn pieces(request: UpstreamRequest, options: OpenAiOptions) -> Vec<BodyPiece> {
+    let UpstreamRequest { question, audio, .. } = request;
+    let mut json = PiecedJson::default();
+    json.raw(r#"{"model":"#).value(&question.model).raw(r#","stream":true"#);
     if options.stream_options {
-        before += r#","stream_options":{"include_usage":true}"#;
+        json.raw(r#","stream_options":{"include_usage":true}"#);
     }
     if let Some(most) = question.max_tokens {
-        before += &format!(r#","{}":{most}"#, options.max_tokens_field.as_str());
+        json.raw(",").value(options.max_tokens_field.as_str()).raw(":").value(&most);
     }
     if let Some(temperature) = question.temperature {
-        before += &format!(r#","temperature":{}"#, json(&temperature));
+        json.raw(r#","temperature":"#).value(&temperature);
     }
-    before += r#","messages":["#;
-    if let Some(text) = question.system_prompt.as_deref() {
-        before += &format!(r#"{{"role":"system","content":{}}},"#, json(text));
-    }
-    before += &format!(r#"{{"role":"user","content":[{{"type":"text","text":{}}},"#, json(&question.prompt));
-    let container = request.audio.container;
-    let behind = match options.audio_part {
-        AudioPart::InputAudio => {
-            before += r#"{"type":"input_audio","input_audio":{"data":""#;
-            format!(r#"","format":{}}}}}]}}]}}"#, json(container.name()))
-        }
-        AudioPart::AudioUrl => {
-            before += r#"{"type":"audio_url","audio_url":{"url":"data:"#;
-            before += container.media_type();
-            before += ";base64,";
-            r#""}}]}]}"#.to_owned()
-        }
-    };
-    [Bytes::from(before).into(), BodyPiece::base64(request.audio.bytes), Bytes::from(behind).into()]
+    let turns = UpstreamRequest::turns(&question, audio);
+    json.raw(r#","messages":"#).list(turns, |json, Turn { role, content }| {
+        json.raw(r#"{"role":"#).value(role.as_str()).raw(r#","content":"#);
+        match content.as_slice() {
+            // A lone text is written as one: old servers know no parts.
+            [Content::Text(text)] => json.value(text),
+            _ => json.list(content, |json, content| part(json, content, options.audio_part)),
+        };
+        json.raw("}");
+    });
+    json.raw("}");
+    json.finish()
 }
 
-/// Texts and finite numbers always serialise.
-fn json<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+fn part(json: &mut PiecedJson, content: Content, form: AudioPart) {
+    match (content, form) {
+        (Content::Text(text), _) => json.raw(r#"{"type":"text","text":"#).value(&text).raw("}"),
+        (Content::Audio(audio), AudioPart::InputAudio) => json
+            .raw(r#"{"type":"input_audio","input_audio":{"data":""#)
+            .audio(audio.bytes)
+            .raw(r#"","format":"#)
+            .value(audio.container.name())
+            .raw("}}"),
+        (Content::Audio(audio), AudioPart::AudioUrl) => json
+            .raw(r#"{"type":"audio_url","audio_url":{"url":"data:"#)
+            .raw(audio.container.media_type())
+            .raw(";base64,")
+            .audio(audio.bytes)
+            .raw(r#""}}"#),
+    };
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use actix_web::body::to_bytes;
-    use futures_util::FutureExt;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::audio::Audio;
     use crate::audio::container::Container;
     use crate::config::kind::MaxTokensField;
-    use crate::task::submission::Question;
-    use crate::upstream::body::PiecedBody;
-    use crate::upstream::{Hold, Terms};
+    use crate::task::submission::{Message, Part, Question, Role};
+    use crate::upstream::testing::{request, written};
 
     const PLAIN: OpenAiOptions = OpenAiOptions {
         max_tokens_field: MaxTokensField::MaxTokens,
@@ -69,40 +67,23 @@ mod tests {
         audio_part: AudioPart::InputAudio,
     };
 
-    fn body(question: Question, options: OpenAiOptions) -> Value {
-        let request = UpstreamRequest {
-            question,
-            audio: Audio {
-                container: Container::Mp3,
-                bytes: Bytes::from_static(b"ID3").into(),
-                duration: None,
-            },
-            terms: Terms {
-                connect_timeout: Duration::from_secs(1),
-                idle_timeout: Duration::from_secs(1),
-                trace: None,
-            },
-            slot: Hold::default(),
-        };
-        let body = to_bytes(PiecedBody::new(pieces(request, options))).now_or_never();
-        serde_json::from_slice(&body.unwrap().unwrap()).unwrap()
+    fn text(question: Question, options: OpenAiOptions, audio: &[(Container, &'static [u8])]) -> String {
+        written(pieces(request(question, audio), options))
     }
 
-    fn question() -> Question {
-        Question {
-            model: "m\"\r\n".into(),
-            prompt: "what \"is\" this?\n".into(),
-            system_prompt: None,
-            max_tokens: None,
-            temperature: None,
-            reasoning: true,
-        }
+    fn body(question: Question, options: OpenAiOptions) -> Value {
+        serde_json::from_str(&text(question, options, &[(Container::Mp3, b"ID3")])).unwrap()
+    }
+
+    fn asked(system_prompt: Option<&str>) -> Question {
+        let (model, prompt) = ("m\"\r\n".to_owned(), "what \"is\" this?\n".to_owned());
+        Question { reasoning: true, ..Question::short(model, prompt, system_prompt.map(str::to_owned)) }
     }
 
     #[test]
     fn unset_fields_are_absent() {
         assert_eq!(
-            body(question(), PLAIN),
+            body(asked(None), PLAIN),
             json!({"model": "m\"\r\n", "stream": true, "stream_options": {"include_usage": true},
                 "messages": [{"role": "user", "content": [
                     {"type": "text", "text": "what \"is\" this?\n"},
@@ -112,12 +93,7 @@ mod tests {
 
     #[test]
     fn set_fields_and_the_channels_options_go_where_they_belong() {
-        let question = Question {
-            system_prompt: Some("be {brief}".into()),
-            max_tokens: Some(7),
-            temperature: Some(0.5),
-            ..question()
-        };
+        let question = Question { max_tokens: Some(7), temperature: Some(0.5), ..asked(Some("be {brief}")) };
         let options = OpenAiOptions {
             max_tokens_field: MaxTokensField::MaxCompletionTokens,
             stream_options: false,
@@ -129,6 +105,44 @@ mod tests {
                 "messages": [{"role": "system", "content": "be {brief}"}, {"role": "user", "content": [
                     {"type": "text", "text": "what \"is\" this?\n"},
                     {"type": "audio_url", "audio_url": {"url": "data:audio/mpeg;base64,SUQz"}}]}]})
+        );
+    }
+
+    #[test]
+    fn a_conversation_keeps_its_turns_and_its_audio_their_places() {
+        let messages = vec![
+            Message { role: Role::User, content: vec![Part::Audio, Part::Text("and".into()), Part::Audio] },
+            Message::text(Role::Assistant, "two birds".into()),
+            Message { role: Role::User, content: vec![Part::Text("this?".into()), Part::Audio] },
+            Message::text(Role::User, "be quick".into()),
+        ];
+        let audio: [(_, &[u8]); 3] =
+            [(Container::Wav, &[0, 0, 0]), (Container::Mp3, &[4, 16, 65]), (Container::Flac, &[8, 32, 130])];
+        let sent = |data: &str, format: &str| json!({"type": "input_audio", "input_audio": {"data": data, "format": format}});
+        let written = text(Question { messages, ..asked(None) }, PLAIN, &audio);
+        assert_eq!(
+            serde_json::from_str::<Value>(&written).unwrap()["messages"],
+            json!([
+                {"role": "user", "content": [
+                    sent("AAAA", "wav"), {"type": "text", "text": "and"}, sent("BBBB", "mp3")]},
+                {"role": "assistant", "content": "two birds"},
+                {"role": "user", "content": [{"type": "text", "text": "this?"}, sent("CCCC", "flac")]},
+                {"role": "user", "content": "be quick"},
+            ])
+        );
+    }
+
+    #[test]
+    fn the_short_form_is_sent_in_these_bytes() {
+        let question = Question { max_tokens: Some(7), temperature: Some(0.5), ..asked(Some("s")) };
+        assert_eq!(
+            text(question, PLAIN, &[(Container::Mp3, b"ID3")]),
+            concat!(
+                r#"{"model":"m\"\r\n","stream":true,"stream_options":{"include_usage":true},"max_tokens":7,"#,
+                r#""temperature":0.5,"messages":[{"role":"system","content":"s"},{"role":"user","content":["#,
+                r#"{"type":"text","text":"what \"is\" this?\n"},"#,
+                r#"{"type":"input_audio","input_audio":{"data":"SUQz","format":"mp3"}}]}]}"#
+            )
         );
     }
 }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use crate::config::kind::{ResponseFormat, TranscriptionOptions};
 use crate::random::random_text;
-use crate::task::submission::DEFAULT_PROMPT;
-use crate::upstream::UpstreamRequest;
+use crate::task::submission::{DEFAULT_PROMPT, Part, Question, Role};
 use crate::upstream::body::BodyPiece;
+use crate::upstream::{UpstreamError, UpstreamRequest};
 
 /// Random characters of the boundary: no prompt holds it by chance or by intent.
 const BOUNDARY_CHARACTERS: usize = 32;
@@ -23,15 +23,20 @@ pub(super) struct Form {
 }
 
 /// Makes the form of a request.
-pub(super) fn form(request: UpstreamRequest, options: &TranscriptionOptions) -> Form {
+///
+/// # Errors
+/// When there is not exactly one audio.
+pub(super) fn form(request: UpstreamRequest, options: &TranscriptionOptions) -> Result<Form, UpstreamError> {
+    let UpstreamRequest { question, audio, .. } = request;
+    let audio = UpstreamRequest::only_audio(audio)?;
     let boundary = format!("hearken-{}", random_text(BOUNDARY_CHARACTERS));
     let mut before = String::new();
-    for (name, value) in fields(&request, options) {
+    for (name, value) in fields(&question, options) {
         // A value may hold anything but the boundary, also line breaks: it stands in no header.
         before +=
             &format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
     }
-    let container = request.audio.container;
+    let container = audio.container;
     before += &format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"audio.{}\"\r\n\
          Content-Type: {}\r\n\r\n",
@@ -39,28 +44,23 @@ pub(super) fn form(request: UpstreamRequest, options: &TranscriptionOptions) -> 
         container.media_type()
     );
     let behind = format!("\r\n--{boundary}--\r\n");
-    Form {
+    Ok(Form {
         content_type: format!("multipart/form-data; boundary={boundary}"),
-        pieces: [
-            Bytes::from(before).into(),
-            BodyPiece::plain(request.audio.bytes),
-            Bytes::from(behind).into(),
-        ],
-    }
+        pieces: [Bytes::from(before).into(), BodyPiece::plain(audio.bytes), Bytes::from(behind).into()],
+    })
 }
 
 /// What stands beside the file. There is no field for a system prompt, a token limit or reasoning.
-fn fields(request: &UpstreamRequest, options: &TranscriptionOptions) -> Vec<(&'static str, String)> {
-    let question = &request.question;
+fn fields(question: &Question, options: &TranscriptionOptions) -> Vec<(&'static str, String)> {
     let diarized = options.response_format == ResponseFormat::DiarizedJson;
     // A hint of style and names, not an instruction: what is asked when nothing is asked would be taken for speech.
     // The models that tell speakers apart refuse it.
-    let hint = Some(&question.prompt).filter(|prompt| *prompt != DEFAULT_PROMPT && !diarized);
+    let hint = Some(hint(question)).filter(|hint| !(hint.is_empty() || hint == DEFAULT_PROMPT || diarized));
     let yes = |is: bool| is.then(|| "true".to_owned());
     let fields = [
         ("model", Some(question.model.clone())),
         ("response_format", Some(options.response_format.as_str().to_owned())),
-        ("prompt", hint.cloned()),
+        ("prompt", hint),
         ("language", options.language.clone()),
         ("temperature", question.temperature.map(|temperature| temperature.to_string())),
         ("stream", yes(options.stream)),
@@ -71,18 +71,21 @@ fn fields(request: &UpstreamRequest, options: &TranscriptionOptions) -> Vec<(&'s
     fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
+/// Returns all texts of a conversation but the instructions.
+fn hint(question: &Question) -> String {
+    let said = question.messages.iter().filter(|message| message.role != Role::System);
+    said.flat_map(|message| &message.content).filter_map(Part::text).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use actix_web::body::{BodySize, MessageBody, to_bytes};
 
     use super::*;
-    use crate::audio::Audio;
     use crate::audio::container::Container;
-    use crate::task::submission::Question;
+    use crate::task::submission::Message;
     use crate::upstream::body::PiecedBody;
-    use crate::upstream::{Hold, Terms};
+    use crate::upstream::testing::request;
 
     const PLAIN: TranscriptionOptions = TranscriptionOptions {
         language: None,
@@ -91,37 +94,23 @@ mod tests {
         stream_options: false,
     };
 
-    fn request(prompt: &str) -> UpstreamRequest {
-        UpstreamRequest {
-            question: Question {
-                model: "whisper-1".into(),
-                prompt: prompt.into(),
-                system_prompt: Some("be brief".into()),
-                max_tokens: Some(7),
-                temperature: Some(0.5),
-                reasoning: true,
-            },
-            audio: Audio {
-                container: Container::Mp3,
-                bytes: Bytes::from_static(b"ID3\xff\xff").into(),
-                duration: None,
-            },
-            terms: Terms {
-                connect_timeout: Duration::from_secs(1),
-                idle_timeout: Duration::from_secs(1),
-                trace: None,
-            },
-            slot: Hold::default(),
+    fn question(prompt: &str) -> Question {
+        Question {
+            max_tokens: Some(7),
+            temperature: Some(0.5),
+            reasoning: true,
+            ..Question::short("whisper-1".into(), prompt.into(), Some("be brief".into()))
         }
     }
 
     fn names(prompt: &str, options: &TranscriptionOptions) -> Vec<(&'static str, String)> {
-        fields(&request(prompt), options)
+        fields(&question(prompt), options)
     }
 
     #[actix_rt::test]
     async fn a_form_holds_fields_and_file_and_knows_its_length() {
-        let form = form(request("Names:\r\n--hearken"), &PLAIN);
+        let request = request(question("Names:\r\n--hearken"), &[(Container::Mp3, b"ID3\xff\xff")]);
+        let form = form(request, &PLAIN).unwrap();
         let boundary = form.content_type.strip_prefix("multipart/form-data; boundary=").unwrap().to_owned();
         assert_eq!(boundary.len(), 40);
         let body = PiecedBody::new(form.pieces);
@@ -162,5 +151,23 @@ mod tests {
         let found = names("hint", &speakers);
         assert!(found.iter().all(|(name, _)| *name != "prompt"), "{found:?}");
         assert!(found.contains(&("chunking_strategy", "auto".into())), "{found:?}");
+    }
+
+    #[test]
+    fn the_texts_of_a_conversation_are_its_hint() {
+        let mut question = question("Names: Ada");
+        question.messages.push(Message::text(Role::Assistant, "Ada who?".into()));
+        question.messages.push(Message::text(Role::User, "Ada Lovelace".into()));
+        assert!(fields(&question, &PLAIN).contains(&("prompt", "Names: Ada\nAda who?\nAda Lovelace".into())));
+        question.messages = vec![Message { role: Role::User, content: vec![Part::Audio] }];
+        assert!(fields(&question, &PLAIN).iter().all(|(name, _)| *name != "prompt"));
+    }
+
+    #[test]
+    fn a_form_holds_exactly_one_audio() {
+        for audio in [&[][..], &[(Container::Mp3, &b"ID3"[..]), (Container::Mp3, b"ID3")]] {
+            let refused = form(request(question("x"), audio), &PLAIN);
+            assert!(matches!(refused, Err(UpstreamError::AudioLost)), "{refused:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Whether an answer came from a living actor or from the store is a secret of this folder.
 
 pub mod dispatcher;
+mod limits;
 pub mod recovery;
 pub mod registry;
 pub mod task;
@@ -33,6 +34,7 @@ use crate::task::list::{ListQuery, Page};
 use crate::task::request::Request;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
+pub use limits::{TaskKeys, TaskLimits};
 use registry::{Accept, Drain, Find, IsAccepting, Located, Registry, Reopen, Tell};
 use task::{Cancel, Describe};
 

@@ -17,6 +17,7 @@ pub mod stream;
 pub mod tasks;
 pub mod unchanging;
 pub mod unknown_callers;
+pub mod upload_limits;
 pub mod wrong_keys;
 
 use actix_web::{HttpRequest, Route, guard, web};

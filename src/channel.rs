@@ -6,6 +6,7 @@ pub mod course;
 pub mod judge;
 pub mod pace;
 pub mod queue;
+mod retry_budget;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +14,14 @@ use std::time::Instant;
 
 use crate::pattern::ModelPattern;
 use breaker::Breaker;
+pub use retry_budget::{RetryBudget, RetryBudgetKeys};
 
 use crate::audio::container::Container;
 use crate::config::{Capability, ChannelConfig, ModelHint, RetryRule, Timeouts};
 use crate::upstream::Upstream;
+
+/// Most tasks that may run or wait, more than any machine can hold: sums of them must not overflow.
+pub const MOST_TASKS: usize = 1 << 28;
 
 /// A way to serve models.
 pub struct Channel {

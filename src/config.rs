@@ -1,8 +1,10 @@
-//! File + environment + flags become one [`Config`]: every default and every configuration message.
+//! File + environment + flags become one [`Config`].
 //!
-//! Flags win over the environment, that over the file. This is the only place that reads the environment.
+//! Each room owns its settings with their defaults and checks; this one assembles them and says where a wrong value
+//! stands. Flags win over the environment, that over the file.
 //! What is wrong ends in a [`ConfigError`]: one line that names the place, what was found there and what to write.
 
+mod channels;
 mod environment;
 mod example;
 mod file;
@@ -10,15 +12,11 @@ mod hints;
 pub mod kind;
 mod kinds;
 mod listen;
-mod log;
-mod near;
 mod origin;
-mod problem;
-mod reading;
 mod settings;
 mod syntax;
-mod traces;
-mod variables;
+mod tls;
+mod told;
 mod words;
 
 use std::collections::BTreeSet;
@@ -27,20 +25,27 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use url::Url;
-
+use crate::actors::TaskLimits;
+use crate::api::upload_limits::UploadLimits;
 use crate::audio::container::Container;
-use crate::audio::gate::Gate;
+use crate::channel::RetryBudget;
+use crate::fanout::StreamConfig;
+use crate::fetch::FetchConfig;
 use crate::keys::KeyRecord;
-use crate::secret::Secret;
+use crate::logging::LogConfig;
+use crate::setting::Variables;
+use crate::store::{Retention, StoreConfig};
+use crate::trace::TracesConfig;
 
 use environment::Overlaid;
+use file::File;
 pub use kind::{ChannelKind, LOCAL_MODEL};
+pub use listen::MetricsListen;
 use origin::{Origins, line_of};
-pub use problem::ConfigError;
-use problem::Problem;
 use syntax::Broken;
-pub use variables::{NotText, Variables};
+pub use tls::{ConfiguredFile, TlsConfig};
+pub use told::ConfigError;
+use told::told;
 
 /// The settings of a server, checked.
 #[derive(Debug, Clone)]
@@ -59,8 +64,16 @@ pub struct Config {
     pub channels: Vec<ChannelConfig>,
     /// How `audio_url`s are downloaded.
     pub fetch: FetchConfig,
-    /// What is bounded.
-    pub limits: Limits,
+    /// The bounds of request bodies.
+    pub uploads: UploadLimits,
+    /// The bounds of the tasks of this process.
+    pub tasks: TaskLimits,
+    /// What all calls of one task together may cost.
+    pub retry_budget: RetryBudget,
+    /// Most memory for responses, in bytes.
+    pub max_response_memory_bytes: usize,
+    /// Most connections of one address; nothing: most of all that there may be.
+    pub max_connections_per_address: Option<NonZeroUsize>,
     /// How long things are kept.
     pub retention: Retention,
     /// How the store keeps what it is given.
@@ -69,7 +82,7 @@ pub struct Config {
     pub stream: StreamConfig,
     /// With what the listener speaks TLS; without, it speaks plain HTTP.
     pub tls: Option<TlsConfig>,
-    /// To whom spans are exported; `None`: to nobody.
+    /// Where spans are exported to, if anywhere.
     pub traces: Option<TracesConfig>,
     /// Where metrics are served.
     pub metrics: MetricsListen,
@@ -100,92 +113,6 @@ pub struct ModelHint {
     pub models: &'static [&'static str],
     /// What is missing, and what the operator of the server can do.
     pub advice: &'static str,
-}
-
-/// What the log shows, and in which form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogConfig {
-    /// Levels and modules, as `tracing` writes them; it has been tried.
-    pub filter: String,
-    /// The form of a line.
-    pub format: LogFormat,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Words, and fields as `name=value`.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// How `audio_url`s are downloaded.
-#[derive(Debug, Clone)]
-pub struct FetchConfig {
-    /// Which of them may be, and each hop of a redirect.
-    pub gate: Gate,
-    /// Largest file, in bytes.
-    pub max_bytes: u64,
-    /// Name look-up, TCP and TLS of one hop.
-    pub connect_timeout: Duration,
-    /// The whole download, with all its redirects.
-    pub total_timeout: Duration,
-    /// Most redirects that are followed; with 0 each is a failure.
-    pub max_redirects: u32,
-}
-
-/// Bounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest request body, in bytes.
-    pub max_body_bytes: usize,
-    /// Most tasks that wait for a slot.
-    pub max_pending_tasks: usize,
-    /// Most bytes that one task's answer and frames may take in memory.
-    pub max_answer_bytes: usize,
-    /// Most memory for the bodies of uploads under way, of all callers together, in bytes; a single larger body passes
-    /// it, alone.
-    pub max_payload_memory_bytes: usize,
-    /// Most connections of one address; nothing: most of all that there may be.
-    pub max_connections_per_address: Option<NonZeroUsize>,
-    /// Most memory for responses that are made and sent, of all callers together, in bytes; a single larger one passes
-    /// it, alone.
-    pub max_response_memory_bytes: usize,
-    /// Most memory for the frames of streams that have ended, in bytes; beyond it they are read from the disk.
-    pub max_stream_memory_bytes: usize,
-    /// What all calls of one task together may cost.
-    pub retry_budget: RetryBudget,
-}
-
-/// How long things are kept after a task ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// The chunks of its stream.
-    pub chunks: Duration,
-    /// The task itself.
-    pub tasks: Duration,
-    /// From the submit on, the `Idempotency-Key` that it carried.
-    pub idempotency: Duration,
-}
-
-impl Retention {
-    /// How long a stream can be replayed: not longer than its task can be asked for.
-    #[must_use]
-    pub fn streams(&self) -> Duration {
-        self.chunks.min(self.tasks)
-    }
-}
-
-/// How the store keeps what it is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StoreConfig {
-    /// Is what was accepted on the disk before that is said? Otherwise it survives the process, and not the
-    /// machine.
-    pub sync: bool,
-    /// Most bytes of audio on the disk, of all tasks that have not ended.
-    pub max_spool_bytes: u64,
 }
 
 /// A way to serve models.
@@ -243,61 +170,6 @@ impl Capability {
     }
 }
 
-/// How subscribers are served.
-#[derive(Debug, Clone, Copy)]
-pub struct StreamConfig {
-    /// A comment line is sent after this long without data.
-    pub keep_alive: Duration,
-    /// Are plain TCP connections of subscribers taken over from the HTTP server, which costs less?
-    pub hand_over: bool,
-    /// A subscriber that takes nothing of what it is sent for this long is let go.
-    pub send_timeout: Duration,
-    /// The same for a client that has shown no valid key on its connection. Not above `send_timeout` in effect.
-    pub keyless_send_timeout: Duration,
-}
-
-/// To whom spans are exported.
-#[derive(Debug, Clone)]
-pub struct TracesConfig {
-    /// Where OTLP messages are posted to, with the path.
-    pub endpoint: Url,
-    /// Headers of each message, in lower case: some of them are credentials.
-    pub headers: Vec<(String, Secret)>,
-    /// The share of traces begun here that are recorded, 0 to 1; the others' is decided by those who began them.
-    pub sample_ratio: f64,
-    /// What the service is called.
-    pub service_name: String,
-}
-
-/// The PEM files that the listener speaks TLS with. They are read by [`server`](crate::server), again and again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsConfig {
-    /// The certificate, and behind it those of its issuers.
-    pub certificate: ConfiguredFile,
-    /// The certificate's private key.
-    pub key: ConfiguredFile,
-}
-
-/// A file that the configuration names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfiguredFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Where that was set, to name it when the file turns out to be of no use.
-    pub place: String,
-}
-
-/// Where metrics are served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MetricsListen {
-    /// Nowhere.
-    Off,
-    /// By the main listener.
-    Main,
-    /// By a listener of their own, at this `host:port`.
-    Own(String),
-}
-
 /// How long each stage of an upstream call may take.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
@@ -341,15 +213,6 @@ pub struct BreakerRule {
     pub rest: Duration,
 }
 
-/// What all calls of one task together may cost, whatever the channels allow each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryBudget {
-    /// Most calls.
-    pub calls: u32,
-    /// After this long since the first one no further one begins.
-    pub time: Duration,
-}
-
 /// What the command line says.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
@@ -388,18 +251,18 @@ impl Config {
             Some((path, _)) => ConfigError(format!("{}:{}: {reason}", path.display(), line_of(text, offset))),
             None => ConfigError(reason),
         })?;
-        let parsed = reading::read(&table).map_err(|wrong| wrong.problem().told(&in_file))?;
-        let Overlaid { config: mut parsed, names, warnings } = environment::overlay(table, parsed, variables)
-            .map_err(|(problem, names)| problem.told(&origins(names)))?;
+        let read = File::read(&table).map_err(|problem| told(&problem, &in_file))?;
+        let Overlaid { file: mut read, names, warnings } = environment::overlay(table, read, variables)
+            .map_err(|(problem, names)| told(&problem, &origins(names)))?;
         if let Some(listen) = &flags.listen {
-            parsed.listen = Some(listen.clone());
+            read.top.listen = Some(listen.clone());
         }
         if let Some(data_dir) = &flags.data_dir {
-            parsed.data_dir = Some(data_dir.clone());
+            read.top.data_dir = Some(data_dir.clone());
         }
         let origins = origins(names);
         let mut config =
-            settings::check(parsed, file.is_some(), variables).map_err(|problem| problem.told(&origins))?;
+            settings::check(read, file.is_some(), variables).map_err(|problem| told(&problem, &origins))?;
         let place = |key: &str| origins.of(key).place;
         config.places = Places {
             data_dir: place("data_dir"),
@@ -410,8 +273,6 @@ impl Config {
             certificate.place = place("tls.certificate");
             key.place = place("tls.key");
         }
-        config.log =
-            log::log(variables, &mut config.warnings).map_err(|err| Problem::from(err).told(&origins))?;
         config.warnings.extend(warnings);
         Ok(config)
     }

@@ -5,6 +5,7 @@
 
 mod error;
 mod intake;
+mod settings;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
@@ -27,7 +28,6 @@ use tokio::time::sleep;
 use url::Url;
 
 use crate::audio::Audio;
-use crate::config::FetchConfig;
 use crate::deadline::{Clock, timeout_at};
 use crate::net::client::{HttpClient, is_timeout};
 use crate::net::metered::Flood;
@@ -37,6 +37,7 @@ use crate::store::Store;
 
 pub use error::FetchError;
 use intake::{Bounds, Coding, Intake};
+pub use settings::{FetchConfig, FetchKeys};
 
 /// How often a download that failed on the way is begun again.
 const RETRIES: u32 = 2;

@@ -6,6 +6,7 @@
 
 pub mod allowance;
 pub mod revocation;
+mod settings;
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 use allowance::Allowance;
 use revocation::Revocation;
+pub use settings::{KeyEntry, distinct_keys};
 
 use crate::pattern::ModelPattern;
 use crate::random::random_text;

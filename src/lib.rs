@@ -29,13 +29,14 @@
 //! | [`secret`] | secrets as types that do not print: [`Secret`](secret::Secret), and [`KeyHash`](secret::KeyHash), which names the owner of a task |
 //! | [`random`] | random texts |
 //! | [`pattern`] | model names and globs |
+//! | [`setting`] | what a room needs to read its keys of the configuration and to say what is wrong with one |
 //! | [`panics`] | panics of third-party code that are caught and not logged |
 //! | [`memory`] | memory that several callers share: [`Memory`](memory::Memory), and what [responses](memory::ResponseMemory) may take of it |
 //! | [`metrics`] | what is [counted](metrics::Metrics) where it happens, and what is asked [now](metrics::Now) of its owner |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`fanout`] | from a chunk log to any number of subscribers: as a [body](fanout::body), or over a connection that was [handed over](fanout::socket) to a [pump](fanout::pump) |
 //! | [`api`] | the URL table, extractors, handlers; [`openapi`](api::openapi) describes what the table serves, [`reference`](api::reference) shows that; [`page`](api::page) gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
-//! | [`config`] | file, environment and flags become one checked [`Config`](config::Config) |
+//! | [`config`] | file, environment and flags become one checked [`Config`](config::Config): it assembles the settings of all rooms, each of which owns its keys, their defaults and their checks |
 //! | [`server`] | starts all of it and drains it again; its entrance takes connections in: plain HTTP/1, or over TLS, with a [certificate](server::certificate) that may change, HTTP/1 or HTTP/2 |
 //! | [`client`] | the other side: a client of hearken's own HTTP interface, with its [profile](client::profile) and a [reader](client::following) that resumes; it prints nothing |
 //! | [`cli`] | the commands; `submit` is the one with a [`client`] |
@@ -43,9 +44,9 @@
 //!
 //! Who may know whom: `cli → {server, client}`; `client → {net, audio, task, wire}`;
 //! `server → api → {actors, fanout} → {channel → upstream, fetch, trace} → {store, net} →
-//! {audio, task} → wire → {error, secret, random}`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys` and
-//! `config` hold values that several parts receive, `metrics` what several parts count by, `memory` what they share.
-//! `panics` knows nothing; `logging` knows only that and `config`; `cli` starts it, and `server` asks it how many lines were lost.
+//! {audio, task} → wire → {error, secret, random}`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys`
+//! holds values that several parts receive, `metrics` what several parts count by, `memory` what they share.
+//! `panics` knows nothing; `logging` knows only that and `setting`; `cli` starts it, and `server` asks it how many lines were lost.
 //!
 //! # The way of one task
 //!
@@ -108,7 +109,7 @@
 //!   the memory for payloads with it.
 //! - [`task`], [`wire`] and [`audio`] know no actor, no network and no disk; only [`task::Timestamp`] reads a clock.
 //!   [`channel`] names the upstream that stands behind one and calls none; the time that it decides by is passed in.
-//! - In a server, only [`config`] reads the environment, only [`logging`] writes to standard error, only [`store`]
+//! - In a server, only [`setting`] reads the environment, only [`logging`] writes to standard error, only [`store`]
 //!   touches a disk, where it blocks nobody but for the journal, which is made, written to and read in the page cache,
 //!   but for the files of
 //!   configuration and certificate; only [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.
@@ -163,6 +164,7 @@ pub mod pattern;
 pub mod random;
 pub mod secret;
 pub mod server;
+pub mod setting;
 pub mod store;
 pub mod task;
 pub mod trace;

@@ -10,6 +10,7 @@
 
 mod line;
 mod queue;
+mod settings;
 mod writer;
 
 use std::io;
@@ -20,10 +21,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{LogConfig, LogFormat};
 use crate::panics;
 pub use queue::LostLines;
 use queue::{MAX_LINES, Queue};
+pub use settings::{LogConfig, LogFormat};
 use writer::Writer;
 
 /// How long the end of the process waits for lines that are not written yet.
@@ -77,7 +78,7 @@ impl Log {
 }
 
 fn subscribe(config: &LogConfig, queue: Queue) {
-    // `config` has tried it.
+    // It has been tried when it was read.
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)

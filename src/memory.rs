@@ -5,6 +5,7 @@
 //! other memory: then a share takes of both.
 
 mod responses;
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::deadline::timeout;
 
 pub use responses::{Held, ResponseMemory, SMALL_RESPONSE};
+pub use settings::ResponseKeys;
 
 /// Most callers that wait for room. What each of them holds meanwhile is not counted: of an upload its beginning, half
 /// a megabyte with the connection's buffers.

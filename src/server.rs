@@ -41,13 +41,13 @@ use crate::actors::registry::Registry;
 use crate::actors::task::TaskSettings;
 use crate::api::payload_memory::PayloadMemory;
 use crate::channel::{Channel, Channels};
-use crate::config::{ChannelConfig, ChannelKind, Config, Retention, StreamConfig};
-use crate::fanout::Fanout;
+use crate::config::{ChannelConfig, ChannelKind, Config};
+use crate::fanout::{Fanout, StreamConfig};
 use crate::fetch::Fetcher;
 use crate::logging::LostLines;
 use crate::memory::ResponseMemory;
 use crate::metrics::{Metrics, MetricsError};
-use crate::store::{Store, StoreError};
+use crate::store::{Retention, Store, StoreError};
 use crate::trace::Traces;
 use crate::upstream::Upstream;
 use crate::upstream::gemini::Gemini;
@@ -135,7 +135,7 @@ pub async fn run(
     let (keys, key_follower) = KeyFollower::open(&store, config.keys.clone()).await?;
     let channels: Vec<_> = config.channels.iter().map(open_channel).collect::<Result<_, _>>()?;
     let channels = Channels::new(channels).with_hints(&config.model_hints);
-    let dispatcher = Dispatcher::new(&channels, config.limits.max_pending_tasks).start();
+    let dispatcher = Dispatcher::new(&channels, config.tasks.max_pending_tasks).start();
     let (traces, exporter) = match &config.traces {
         Some(traces) => {
             let (traces, exporter) = Traces::export(traces, &config.channels, &Arbiter::new().handle());
@@ -147,10 +147,10 @@ pub async fn run(
         store: store.clone(),
         fetcher: Fetcher::new(config.fetch.clone()),
         dispatcher,
-        retry_budget: config.limits.retry_budget,
+        retry_budget: config.retry_budget,
         chunk_retention: config.retention.streams(),
-        max_answer_bytes: config.limits.max_answer_bytes,
-        max_stream_memory_bytes: config.limits.max_stream_memory_bytes,
+        max_answer_bytes: config.tasks.max_answer_bytes,
+        max_stream_memory_bytes: config.tasks.max_stream_memory_bytes,
         traces: traces.clone(),
         metrics: metrics.tasks.clone(),
     };
@@ -165,19 +165,19 @@ pub async fn run(
     if taken_up != TakenUp::default() {
         tracing::info!(run = taken_up.run, end = taken_up.end, "took up what an earlier run left unfinished");
     }
-    let responses = ResponseMemory::new(config.limits.max_response_memory_bytes);
+    let responses = ResponseMemory::new(config.max_response_memory_bytes);
     let tasks = Tasks::new(registry, store.clone(), responses);
     actix_rt::spawn(sweep(store.clone(), config.retention));
     let watched = store.clone();
     actix_rt::spawn(async move { watched.watch().await });
 
     let draining = Draining::default();
-    let memory = PayloadMemory::new(config.limits.max_payload_memory_bytes);
+    let memory = PayloadMemory::new(config.uploads.max_payload_memory_bytes);
     let slots = config.channels.iter().map(|channel| channel.max_running_tasks);
     let open_files = OpenFiles::of(
         files,
         slots.fold(0, usize::saturating_add),
-        config.limits.max_connections_per_address,
+        config.max_connections_per_address,
         metrics.http.clone(),
     );
     let scrape = Scrape {

@@ -34,6 +34,7 @@ mod reader;
 mod records;
 mod rehearsal;
 mod schema;
+mod settings;
 mod spool;
 mod sqlite;
 mod tally;
@@ -48,7 +49,6 @@ use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::config::{Retention, StoreConfig};
 use crate::metrics::{DiskLevels, StoreLevels, StoreMetrics};
 use crate::task::id::TaskId;
 
@@ -68,6 +68,7 @@ pub use records::{
     Acceptance, Chunks, EndResult, Ending, Journalled, NewRecord, Replay, Unfinished, Weighed,
 };
 pub use rehearsal::{Rehearsed, rehearse};
+pub use settings::{Retention, RetentionKeys, SpoolKeys, StoreConfig, StoreKeys};
 pub use spool::Download;
 pub use tally::LostCommits;
 

@@ -9,6 +9,7 @@ mod otlp;
 mod post;
 mod queue;
 mod request_span;
+mod settings;
 mod task_spans;
 
 use std::collections::HashMap;
@@ -17,13 +18,14 @@ use std::sync::Arc;
 use actix_rt::ArbiterHandle;
 use rand::RngExt;
 
-use crate::config::{ChannelConfig, TracesConfig};
+use crate::config::ChannelConfig;
 use crate::wire::trace_context::{SpanId, TraceContext};
 
 use callee::Callee;
 pub use export::Exporter;
 use queue::Queue;
 pub use request_span::{Recognition, RequestFacts, RequestSpan};
+pub use settings::{TracesConfig, TracesKeys};
 pub use task_spans::EndedTask;
 
 /// Where spans are recorded, if they are; cheap to clone.

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
 
-use super::Channel;
-use crate::config::RetryBudget;
+use super::{Channel, RetryBudget};
 use crate::error::{ErrorCode, Failure};
 use crate::upstream::{Remedy, UpstreamError, try_again_in};
 

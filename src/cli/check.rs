@@ -8,9 +8,8 @@ use std::time::SystemTime;
 
 use super::serve::{self, Refusal, refuse_stored_keys, rehearse_addresses};
 use super::{USAGE, complain, print, unwritten};
-use crate::config::{
-    BreakerRule, Capability, Config, FetchConfig, Flags, MetricsListen, RetryRule, Timeouts,
-};
+use crate::config::{BreakerRule, Capability, Config, Flags, MetricsListen, RetryRule, Timeouts};
+use crate::fetch::FetchConfig;
 use crate::server::StartError;
 use crate::server::bind::BindError;
 use crate::server::certificate::Certificate;
@@ -72,7 +71,7 @@ fn rehearse(config: &Config) -> Result<Rehearsed, Refusal> {
 }
 
 fn describe(config: &Config) -> io::Result<()> {
-    let Config { limits, retention, .. } = config;
+    let Config { uploads, tasks, retention, .. } = config;
     print(format_args!("listens on        {}", config.listen))?;
     match &config.metrics {
         MetricsListen::Off => {}
@@ -87,21 +86,21 @@ fn describe(config: &Config) -> io::Result<()> {
     }
     print(format_args!("keeps its data in {}", config.data_dir.display()))?;
     print(format_args!("drains for        {} s", config.drain.as_secs()))?;
-    print(format_args!("takes bodies of   {} bytes at most", limits.max_body_bytes))?;
-    print(format_args!("lets wait         {} tasks at most", limits.max_pending_tasks))?;
-    print(format_args!("holds answers of  {} bytes at most", limits.max_answer_bytes))?;
+    print(format_args!("takes bodies of   {} bytes at most", uploads.max_body_bytes))?;
+    print(format_args!("lets wait         {} tasks at most", tasks.max_pending_tasks))?;
+    print(format_args!("holds answers of  {} bytes at most", tasks.max_answer_bytes))?;
     print(format_args!(
         "gives a task      {} upstream calls at most, none of them begun {} s after the first",
-        limits.retry_budget.calls,
-        limits.retry_budget.time.as_secs()
+        config.retry_budget.calls,
+        config.retry_budget.time.as_secs()
     ))?;
-    print(format_args!("holds uploads of  {} bytes at most, together", limits.max_payload_memory_bytes))?;
-    match limits.max_connections_per_address {
+    print(format_args!("holds uploads of  {} bytes at most, together", uploads.max_payload_memory_bytes))?;
+    match config.max_connections_per_address {
         Some(most) => print(format_args!("lets in           {most} connections of one address at most"))?,
         None => print("lets in           seven eighths of all connections from one address at most")?,
     }
-    print(format_args!("holds responses of {} bytes at most, together", limits.max_response_memory_bytes))?;
-    print(format_args!("keeps streams of  {} bytes in memory, together", limits.max_stream_memory_bytes))?;
+    print(format_args!("holds responses of {} bytes at most, together", config.max_response_memory_bytes))?;
+    print(format_args!("keeps streams of  {} bytes in memory, together", tasks.max_stream_memory_bytes))?;
     print(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes))?;
     if !config.store.sync {
         print(

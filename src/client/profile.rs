@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::address::{BaseUrl, DEFAULT, NotABaseUrl};
 use super::login::{self, Login, LoginError};
-use crate::config::{NotText, Variables};
 use crate::secret::Secret;
+use crate::setting::{NotText, Variables};
 
 /// What one source says.
 #[derive(Debug, Clone, Default)]

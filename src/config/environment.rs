@@ -7,12 +7,8 @@ use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-use super::file::FileConfig;
-use super::near::nearest;
-use super::problem::Problem;
-use super::reading::{What, known_keys, read};
-use super::variables::{NotText, Variables};
-use super::words::Found;
+use super::file::{File, known_keys};
+use crate::setting::{Found, NotText, Problem, Subject, Variables, What, nearest};
 
 const PREFIX: &str = "HEARKEN_";
 
@@ -27,7 +23,7 @@ pub(super) fn name_of(key: &str) -> String {
 /// A configuration with the environment laid over it.
 #[derive(Debug)]
 pub(super) struct Overlaid {
-    pub(super) config: FileConfig,
+    pub(super) file: File,
     /// The variables that set keys.
     pub(super) names: BTreeSet<String>,
     /// What is said of variables that set nothing.
@@ -40,10 +36,10 @@ pub(super) struct Overlaid {
 /// The problem, and the names of the variables that set keys, where the value of one is wrong.
 pub(super) fn overlay(
     mut table: Table,
-    config: FileConfig,
+    file: File,
     variables: &Variables,
 ) -> Result<Overlaid, (Problem, BTreeSet<String>)> {
-    let mut overlaid = Overlaid { config, names: BTreeSet::new(), warnings: Vec::new() };
+    let mut overlaid = Overlaid { file, names: BTreeSet::new(), warnings: Vec::new() };
     let mut settings = Vec::new();
     for (name, value) in variables.iter() {
         let shown = name.to_string_lossy();
@@ -71,7 +67,7 @@ pub(super) fn overlay(
             .ok_or_else(|| Problem::from(NotText::new(&name)))
             .and_then(|text| set(&table, &path, text));
         match set {
-            Ok((changed, reread)) => (table, overlaid.config) = (changed, reread),
+            Ok((changed, reread)) => (table, overlaid.file) = (changed, reread),
             Err(problem) => return Err((problem, overlaid.names)),
         }
     }
@@ -172,7 +168,7 @@ fn pattern(path: &[String]) -> String {
 }
 
 /// Sets one key; returns the table and what it means.
-fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, FileConfig), Problem> {
+fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, File), Problem> {
     let key = key_of(path);
     // An env file of Docker keeps them, and they would stand in the data directory's name.
     if let [quote @ (b'"' | b'\''), .., last] = text.trim().as_bytes()
@@ -186,13 +182,13 @@ fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, FileConfig)
     let try_with = |value: Value| {
         let mut root = table.clone();
         *slot(&mut root, path)? = value;
-        read(&root).map(|config| (root, config)).map_err(|mut wrong| {
-            if wrong.key == key
-                && let What::Mismatch(_, found) = &mut wrong.what
+        File::read(&root).map(|file| (root, file)).map_err(|mut problem| {
+            if problem.subject == Subject::Key(key.clone())
+                && let What::Mismatch(_, found) = &mut problem.what
             {
                 *found = Found::Variable(text.to_owned());
             }
-            wrong.problem()
+            problem
         })
     };
     match (try_with(Value::String(text.to_owned())), literal) {

@@ -1,156 +1,124 @@
-//! The configuration file as serde reads it: every key there is, all of them optional.
+//! The configuration file as its owners read it: every key there is, all of them optional.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use toml::{Table, Value};
 
-use super::Capability;
-use super::kind::{AudioPart, MaxTokensField, ResponseFormat};
-use crate::audio::container::Container;
+use super::channels::ChannelEntry;
+use super::listen::MetricsKeys;
+use super::tls::TlsKeys;
+use crate::actors::TaskKeys;
+use crate::api::upload_limits::UploadKeys;
+use crate::channel::RetryBudgetKeys;
+use crate::fanout::StreamKeys;
+use crate::fetch::FetchKeys;
+use crate::keys::KeyEntry;
+use crate::memory::ResponseKeys;
+use crate::setting::{Keys, Problem, Unread, What};
+use crate::store::{RetentionKeys, SpoolKeys, StoreKeys};
+use crate::trace::TracesKeys;
 
+/// What is written, by owner.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) top: TopKeys,
+    pub(super) keys: Vec<KeyEntry>,
+    pub(super) channels: Vec<ChannelEntry>,
+    pub(super) fetch: FetchKeys,
+    pub(super) uploads: UploadKeys,
+    pub(super) tasks: TaskKeys,
+    pub(super) responses: ResponseKeys,
+    pub(super) spool: SpoolKeys,
+    pub(super) connections: ConnectionKeys,
+    pub(super) retry_budget: RetryBudgetKeys,
+    pub(super) retention: RetentionKeys,
+    pub(super) stream: StreamKeys,
+    pub(super) metrics: MetricsKeys,
+    pub(super) traces: TracesKeys,
+    pub(super) store: StoreKeys,
+    pub(super) tls: TlsKeys,
+}
+
+/// The keys at the top level.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct FileConfig {
+pub(super) struct TopKeys {
     pub(super) listen: Option<String>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) drain_seconds: Option<u64>,
-    #[serde(default)]
-    pub(super) keys: Vec<KeyEntry>,
-    #[serde(default)]
-    pub(super) channels: Vec<ChannelEntry>,
-    #[serde(default)]
-    pub(super) fetch: Fetch,
-    #[serde(default)]
-    pub(super) limits: Limits,
-    #[serde(default)]
-    pub(super) retention: Retention,
-    #[serde(default)]
-    pub(super) stream: Stream,
-    #[serde(default)]
-    pub(super) metrics: Metrics,
-    #[serde(default)]
-    pub(super) traces: Traces,
-    #[serde(default)]
-    pub(super) store: Store,
-    #[serde(default)]
-    pub(super) tls: Tls,
 }
 
+/// The keys of `[limits]` that bound connections.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct KeyEntry {
-    pub(super) name: Option<String>,
-    pub(super) key: Option<String>,
-    pub(super) key_env: Option<String>,
-    pub(super) key_sha256: Option<String>,
-    pub(super) models: Option<Vec<String>>,
-    pub(super) requests_per_minute: Option<u32>,
-    pub(super) max_running_tasks: Option<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ChannelEntry {
-    pub(super) name: Option<String>,
-    pub(super) kind: Option<String>,
-    pub(super) base_url: Option<String>,
-    pub(super) api_key: Option<String>,
-    pub(super) api_key_env: Option<String>,
-    pub(super) models: Option<Vec<String>>,
-    pub(super) capabilities: Option<Vec<Capability>>,
-    pub(super) audio_formats: Option<Vec<Container>>,
-    pub(super) audio_part: Option<AudioPart>,
-    pub(super) max_tokens_field: Option<MaxTokensField>,
-    pub(super) stream_options: Option<bool>,
-    pub(super) stream: Option<bool>,
-    pub(super) language: Option<String>,
-    pub(super) response_format: Option<ResponseFormat>,
-    pub(super) priority: Option<i64>,
-    pub(super) weight: Option<u32>,
-    pub(super) max_running_tasks: Option<usize>,
-    pub(super) connect_timeout_ms: Option<u64>,
-    pub(super) first_chunk_timeout_ms: Option<u64>,
-    pub(super) idle_timeout_ms: Option<u64>,
-    pub(super) total_timeout_ms: Option<u64>,
-    pub(super) total_timeout_audio_factor: Option<f64>,
-    pub(super) max_retries: Option<u32>,
-    pub(super) max_retry_wait_ms: Option<u64>,
-    pub(super) breaker_failures: Option<u32>,
-    pub(super) breaker_rest_ms: Option<u64>,
-    pub(super) max_request_bytes: Option<usize>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Fetch {
-    pub(super) allow_private_networks: Option<bool>,
-    pub(super) allow_hosts: Option<Vec<String>>,
-    pub(super) allow_ports: Option<Vec<u16>>,
-    pub(super) max_bytes: Option<u64>,
-    pub(super) connect_timeout_ms: Option<u64>,
-    pub(super) total_timeout_ms: Option<u64>,
-    pub(super) max_redirects: Option<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {
-    pub(super) max_body_bytes: Option<usize>,
-    pub(super) max_pending_tasks: Option<usize>,
-    pub(super) max_answer_bytes: Option<usize>,
-    pub(super) max_payload_memory_bytes: Option<usize>,
-    pub(super) max_response_memory_bytes: Option<usize>,
-    pub(super) max_stream_memory_bytes: Option<usize>,
-    pub(super) max_spool_bytes: Option<u64>,
+pub(super) struct ConnectionKeys {
     pub(super) max_connections_per_address: Option<usize>,
-    pub(super) max_task_calls: Option<u32>,
-    pub(super) max_task_retry_seconds: Option<u64>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Retention {
-    pub(super) chunks_seconds: Option<u64>,
-    pub(super) tasks_seconds: Option<u64>,
-    pub(super) idempotency_seconds: Option<u64>,
+impl Keys for TopKeys {
+    const EXAMPLES: &'static [(&'static str, &'static str)] =
+        &[("listen", "\"127.0.0.1:8080\""), ("data_dir", "\"/var/lib/hearken\"")];
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Stream {
-    pub(super) keep_alive_seconds: Option<u64>,
-    pub(super) hand_over: Option<bool>,
-    pub(super) send_timeout_seconds: Option<u64>,
-    pub(super) keyless_send_timeout_seconds: Option<u64>,
+impl Keys for ConnectionKeys {
+    const EXAMPLES: &'static [(&'static str, &'static str)] = &[("max_connections_per_address", "1000")];
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Metrics {
-    pub(super) listen: Option<String>,
+impl File {
+    /// Reads a configuration; the values have the right types then, and may be wrong otherwise.
+    pub(super) fn read(table: &Table) -> Result<Self, Problem> {
+        let mut root = Unread::root(table.clone());
+        let top = root.take()?;
+        let keys = root.list("keys")?.into_iter().map(Unread::take_all).collect::<Result<_, _>>()?;
+        let channels = root.list("channels")?.into_iter().map(Unread::take_all).collect::<Result<_, _>>()?;
+        let fetch = root.section("fetch")?.take_all()?;
+        let mut limits = root.section("limits")?;
+        let (uploads, tasks, responses) = (limits.take()?, limits.take()?, limits.take()?);
+        let (spool, connections, retry_budget) = (limits.take()?, limits.take()?, limits.take()?);
+        limits.finish()?;
+        let read = Self {
+            top,
+            keys,
+            channels,
+            fetch,
+            uploads,
+            tasks,
+            responses,
+            spool,
+            connections,
+            retry_budget,
+            retention: root.section("retention")?.take_all()?,
+            stream: root.section("stream")?.take_all()?,
+            metrics: root.section("metrics")?.take_all()?,
+            traces: root.section("traces")?.take_all()?,
+            store: root.section("store")?.take_all()?,
+            tls: root.section("tls")?.take_all()?,
+        };
+        root.finish()?;
+        Ok(read)
+    }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Traces {
-    pub(super) otlp_endpoint: Option<String>,
-    pub(super) otlp_headers: Option<String>,
-    pub(super) otlp_headers_env: Option<String>,
-    pub(super) sample_ratio: Option<f64>,
-    pub(super) service_name: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Store {
-    pub(super) kind: Option<String>,
-    pub(super) url: Option<String>,
-    pub(super) sync: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Tls {
-    pub(super) certificate: Option<PathBuf>,
-    pub(super) key: Option<PathBuf>,
+/// Returns every key that can be set, as in `stream.keep_alive_seconds` and `channels[0].models`.
+pub(super) fn known_keys() -> Vec<String> {
+    // An empty key is unknown everywhere; the problem says which there are.
+    let probe = || Value::Table(Table::from_iter([(String::new(), Value::Boolean(true))]));
+    let within = |name: &str, value: Value| Table::from_iter([(name.to_owned(), value)]);
+    let names = |table: Table| match File::read(&table) {
+        Err(Problem { what: What::UnknownKey(names), .. }) => names,
+        _ => Vec::new(),
+    };
+    let mut keys = Vec::new();
+    for name in names(within("", Value::Boolean(true))) {
+        let section = names(within(name, probe())).into_iter().map(|key| format!("{name}.{key}"));
+        let list = names(within(name, Value::Array(vec![probe()])));
+        let list = list.into_iter().map(|key| format!("{name}[0].{key}"));
+        let before = keys.len();
+        keys.extend(section.chain(list));
+        if keys.len() == before {
+            keys.push(name.to_owned());
+        }
+    }
+    keys
 }

@@ -1,7 +1,7 @@
 //! What a server without a configuration file says about models of providers that it has no channel for.
 
 use super::ModelHint;
-use super::variables::{NotText, Variables};
+use crate::setting::{NotText, Variables};
 
 /// Returns what is to be said of models that no channel serves, given the variables that are set.
 pub(super) fn hints(variables: &Variables) -> Result<Vec<ModelHint>, NotText> {

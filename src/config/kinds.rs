@@ -2,16 +2,13 @@
 
 use url::Url;
 
-use super::file::ChannelEntry;
+use super::channels::ChannelEntry;
 use super::kind::{
     AudioPart, ChannelKind, LOCAL_MODEL, MaxTokensField, OpenAiOptions, ResponseFormat, TranscriptionOptions,
 };
-use super::near::nearest;
-use super::problem::Problem;
-use super::settings::secret;
-use super::variables::Variables;
 use crate::audio::container::Container;
 use crate::secret::Secret;
+use crate::setting::{Problem, Section, nearest};
 
 const GEMINI_BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
 const GEMINI_MODELS: &[&str] = &["gemini-2.5-pro", "gemini-2.5-flash", "gemini-*"];
@@ -38,21 +35,16 @@ pub(super) struct Kind {
 }
 
 /// Reads the kind of a channel and what belongs to it.
-pub(super) fn kind(
-    at: &dyn Fn(&str) -> String,
-    entry: &ChannelEntry,
-    variables: &Variables,
-) -> Result<Kind, Problem> {
+pub(super) fn kind(at: &Section<'_>, entry: &ChannelEntry) -> Result<Kind, Problem> {
     let word = entry
         .kind
         .as_deref()
-        .ok_or_else(|| Problem::value(at("kind"), "it is missing").advise(format!("write one of {KINDS}")))?;
+        .ok_or_else(|| at.wrong("kind", "it is missing").advise(format!("write one of {KINDS}")))?;
     refuse_foreign_keys(at, entry, word)?;
     match word {
         "gemini" => {
             let base_url = base_url(at, entry, GEMINI_BASE_URL)?;
-            let api_key =
-                secret(&at("api_key"), entry.api_key.clone(), entry.api_key_env.as_deref(), variables)?;
+            let api_key = at.secret("api_key", entry.api_key.clone(), entry.api_key_env.as_deref())?;
             Ok(Kind {
                 kind: ChannelKind::Gemini { base_url, api_key },
                 default_models: GEMINI_MODELS,
@@ -63,7 +55,7 @@ pub(super) fn kind(
         "openai" => Ok(Kind {
             kind: ChannelKind::OpenAi {
                 base_url: base_url(at, entry, OPENAI_BASE_URL)?,
-                api_key: bearer_key(at, entry, variables)?,
+                api_key: bearer_key(at, entry)?,
                 options: OpenAiOptions {
                     max_tokens_field: entry.max_tokens_field.unwrap_or(MaxTokensField::MaxTokens),
                     stream_options: entry.stream_options.unwrap_or(true),
@@ -77,7 +69,7 @@ pub(super) fn kind(
         "transcription" => Ok(Kind {
             kind: ChannelKind::Transcription {
                 base_url: base_url(at, entry, OPENAI_BASE_URL)?,
-                api_key: bearer_key(at, entry, variables)?,
+                api_key: bearer_key(at, entry)?,
                 options: TranscriptionOptions {
                     language: language(at, entry)?,
                     response_format: entry.response_format.unwrap_or(ResponseFormat::Json),
@@ -100,14 +92,13 @@ pub(super) fn kind(
             let known = KINDS.split(", ").flat_map(|word| word.split(" or "));
             let hint =
                 nearest(other, known).map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
-            Err(Problem::value(at("kind"), format!("{other:?} is unknown{hint}"))
-                .advise(format!("use {KINDS}")))
+            Err(at.wrong("kind", format!("{other:?} is unknown{hint}")).advise(format!("use {KINDS}")))
         }
     }
 }
 
 /// A key that would change nothing is a mistake: whoever wrote it expects something of it.
-fn refuse_foreign_keys(at: &dyn Fn(&str) -> String, entry: &ChannelEntry, word: &str) -> Result<(), Problem> {
+fn refuse_foreign_keys(at: &Section<'_>, entry: &ChannelEntry, word: &str) -> Result<(), Problem> {
     let keys: [(&str, bool, &[&str]); 7] = [
         ("audio_formats", entry.audio_formats.is_some(), &["openai", "transcription"]),
         ("audio_part", entry.audio_part.is_some(), &["openai"]),
@@ -122,60 +113,51 @@ fn refuse_foreign_keys(at: &dyn Fn(&str) -> String, entry: &ChannelEntry, word: 
         Some((key, _, kinds)) => {
             let kinds = kinds.join(" and ");
             let reason = format!("it is for channels of kind {kinds}, and this one is {word}: remove it");
-            Err(Problem::new(at(key), reason))
+            Err(at.problem(key, reason))
         }
     }
 }
 
-fn base_url(at: &dyn Fn(&str) -> String, entry: &ChannelEntry, default: &str) -> Result<Url, Problem> {
+fn base_url(at: &Section<'_>, entry: &ChannelEntry, default: &str) -> Result<Url, Problem> {
     let text = entry.base_url.as_deref().unwrap_or(default);
     let url = Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or_else(|| Problem::value(at("base_url"), format!("{text:?} is no http(s) URL")))?;
+        .ok_or_else(|| at.wrong("base_url", format!("{text:?} is no http(s) URL")))?;
     // Neither would be sent, and the first is a secret that logs might show.
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         let reason = "a name, a password or a fragment in it is not sent";
         let advice = "remove it, and write the key as api_key";
-        return Err(Problem::new(at("base_url"), reason).advise(advice));
+        return Err(at.problem("base_url", reason).advise(advice));
     }
     Ok(url)
 }
 
-fn bearer_key(
-    at: &dyn Fn(&str) -> String,
-    entry: &ChannelEntry,
-    variables: &Variables,
-) -> Result<Secret, Problem> {
+fn bearer_key(at: &Section<'_>, entry: &ChannelEntry) -> Result<Secret, Problem> {
     let written = entry.api_key.clone().filter(|key| !key.is_empty());
     if written.is_none() && entry.api_key_env.is_none() {
         let advice =
             "set it, or api_key_env to the name of a variable; for a server that wants none, write any word";
-        return Err(Problem::value(at("api_key"), "it is missing").advise(advice));
+        return Err(at.wrong("api_key", "it is missing").advise(advice));
     }
-    secret(&at("api_key"), written, entry.api_key_env.as_deref(), variables)
+    at.secret("api_key", written, entry.api_key_env.as_deref())
 }
 
-fn formats(
-    at: &dyn Fn(&str) -> String,
-    entry: &ChannelEntry,
-    default: &[Container],
-) -> Result<Vec<Container>, Problem> {
+fn formats(at: &Section<'_>, entry: &ChannelEntry, default: &[Container]) -> Result<Vec<Container>, Problem> {
     let formats = entry.audio_formats.as_deref().unwrap_or(default);
     if formats.is_empty() {
-        return Err(Problem::value(at("audio_formats"), "the list is empty").advise("name at least one"));
+        return Err(at.wrong("audio_formats", "the list is empty").advise("name at least one"));
     }
     Ok(formats.to_vec())
 }
 
-fn language(at: &dyn Fn(&str) -> String, entry: &ChannelEntry) -> Result<Option<String>, Problem> {
+fn language(at: &Section<'_>, entry: &ChannelEntry) -> Result<Option<String>, Problem> {
     let is_code =
         |code: &str| matches!(code.len(), 2..=3) && code.bytes().all(|byte| byte.is_ascii_lowercase());
     match &entry.language {
         Some(code) if !is_code(code) => {
             let reason = format!("{code:?} is no code of ISO 639-1");
-            Err(Problem::value(at("language"), reason)
-                .advise("remove it for any language, or write its code"))
+            Err(at.wrong("language", reason).advise("remove it for any language, or write its code"))
         }
         language => Ok(language.clone()),
     }

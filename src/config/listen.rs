@@ -2,8 +2,31 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::MetricsListen;
-use super::problem::Problem;
+use serde::Deserialize;
+
+use crate::setting::{Keys, Problem, Section};
+
+/// Where metrics are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsListen {
+    /// Nowhere.
+    Off,
+    /// By the main listener.
+    Main,
+    /// By a listener of their own, at this `host:port`.
+    Own(String),
+}
+
+/// `[metrics]`, as it may be written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MetricsKeys {
+    listen: Option<String>,
+}
+
+impl Keys for MetricsKeys {
+    const EXAMPLES: &'static [(&'static str, &'static str)] = &[("listen", "\"127.0.0.1:9464\"")];
+}
 
 /// Checks the address that the service listens on.
 pub(super) fn main(listen: String) -> Result<String, Problem> {
@@ -19,24 +42,25 @@ pub(super) fn main(listen: String) -> Result<String, Problem> {
     Ok(listen)
 }
 
-/// Where metrics are served, beside a server at `main`. A port alone is one of this machine only.
-pub(super) fn metrics(listen: Option<String>, main: &str) -> Result<MetricsListen, Problem> {
-    const KEY: &str = "metrics.listen";
-    let listen = match listen.unwrap_or_default().as_str() {
-        "" => return Ok(MetricsListen::Off),
-        "main" => return Ok(MetricsListen::Main),
-        port if port.parse::<u16>().is_ok() => format!("127.0.0.1:{port}"),
-        port if port.starts_with(':') => format!("127.0.0.1{port}"),
-        address => address.to_owned(),
-    };
-    judge(&listen).map_err(|wrong| {
-        Problem::value(KEY, wrong.reason).advise("write main, a port, an address, or nothing for none")
-    })?;
-    if clash(&listen, main) {
-        let reason = format!("{listen} is where the service listens");
-        return Err(Problem::new(KEY, reason).advise("take another port, or write main"));
+impl MetricsKeys {
+    /// Says where metrics are served, beside a server at `main`. A port alone is one of this machine only.
+    pub(super) fn checked(self, at: &Section<'_>, main: &str) -> Result<MetricsListen, Problem> {
+        let listen = match self.listen.unwrap_or_default().as_str() {
+            "" => return Ok(MetricsListen::Off),
+            "main" => return Ok(MetricsListen::Main),
+            port if port.parse::<u16>().is_ok() => format!("127.0.0.1:{port}"),
+            port if port.starts_with(':') => format!("127.0.0.1{port}"),
+            address => address.to_owned(),
+        };
+        judge(&listen).map_err(|wrong| {
+            at.wrong("listen", wrong.reason).advise("write main, a port, an address, or nothing for none")
+        })?;
+        if clash(&listen, main) {
+            let reason = format!("{listen} is where the service listens");
+            return Err(at.problem("listen", reason).advise("take another port, or write main"));
+        }
+        Ok(MetricsListen::Own(listen))
     }
-    Ok(MetricsListen::Own(listen))
 }
 
 /// Why a text is no address.
@@ -100,7 +124,12 @@ fn clash(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::problem::Subject;
+    use crate::setting::{Subject, Variables};
+
+    fn metrics(listen: &str, main: &str) -> Result<MetricsListen, Problem> {
+        let keys = MetricsKeys { listen: Some(listen.to_owned()) };
+        keys.checked(&Section::new("metrics", &Variables::default()), main)
+    }
 
     #[test]
     fn an_address_has_a_host_and_a_port() {
@@ -133,9 +162,7 @@ mod tests {
 
     #[test]
     fn metrics_are_off_or_here_or_at_an_address_of_their_own() {
-        let at = |listen: &str| {
-            metrics(Some(listen.to_owned()), "0.0.0.0:8080").map_err(|problem| problem.subject)
-        };
+        let at = |listen: &str| metrics(listen, "0.0.0.0:8080").map_err(|problem| problem.subject);
         let own = |address: &str| Ok(MetricsListen::Own(address.to_owned()));
         for (listen, expected) in [
             ("", Ok(MetricsListen::Off)),
@@ -150,7 +177,6 @@ mod tests {
         ] {
             assert_eq!(at(listen), expected, "{listen}");
         }
-        assert_eq!(metrics(None, "127.0.0.1:8080"), Ok(MetricsListen::Off));
-        assert!(metrics(Some("127.0.0.1:8080".into()), "10.0.0.1:8080").is_ok());
+        assert!(metrics("127.0.0.1:8080", "10.0.0.1:8080").is_ok());
     }
 }

@@ -3,8 +3,9 @@
 use toml::Table;
 
 use super::example;
-use super::reading::known_keys;
-use super::words::{is_secret, whole};
+use super::file::known_keys;
+use super::words::is_secret;
+use crate::setting::whole;
 
 /// A text that is no TOML.
 #[derive(Debug, Clone, PartialEq, Eq)]

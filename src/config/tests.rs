@@ -110,11 +110,12 @@ fn without_a_file_the_channels_follow_from_the_environment() {
 fn the_file_of_the_contract_is_understood() {
     let text = include_str!("../../tests/fixtures/config/contract.toml");
     let config = load(text, &[("GEMINI_API_KEY", "k")]).unwrap();
-    assert_eq!(config.limits.max_body_bytes, 29_360_128);
+    assert_eq!(config.uploads.max_body_bytes, 29_360_128);
     assert_eq!(config.channels[0].models.len(), 3);
     assert_eq!(config.keys[0].name, "demo");
     let defaults = load("", &[]).unwrap();
-    assert_eq!(config.limits, defaults.limits);
+    assert_eq!((config.uploads, config.tasks), (defaults.uploads, defaults.tasks));
+    assert_eq!(config.retry_budget, defaults.retry_budget);
     assert_eq!(config.retention, defaults.retention);
     assert_eq!(config.drain, defaults.drain);
     assert_eq!(config.listen, defaults.listen);
@@ -188,11 +189,11 @@ fn the_total_timeout_grows_with_the_audio() {
 
 #[test]
 fn payloads_without_room_for_the_largest_body_are_warned_of() {
-    assert_eq!(load("", &[]).unwrap().limits.max_payload_memory_bytes, 268_435_456);
+    assert_eq!(load("", &[]).unwrap().uploads.max_payload_memory_bytes, 268_435_456);
     let warns = |body: usize, memory: usize| {
         let text = format!("[limits]\nmax_body_bytes = {body}\nmax_payload_memory_bytes = {memory}");
         let config = load(&text, &[]).unwrap();
-        assert_eq!(config.limits.max_payload_memory_bytes, memory);
+        assert_eq!(config.uploads.max_payload_memory_bytes, memory);
         config.warnings.iter().any(|warning| warning.contains("limits.max_payload_memory_bytes"))
     };
     assert_eq!((warns(7, 7), warns(8, 7)), (false, true));

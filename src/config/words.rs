@@ -1,124 +1,85 @@
 //! Says in a user's words that a value is of a wrong type: what is needed, what was found, and what to write.
 
-use serde::de::{Expected, Unexpected};
-
 use super::environment::{is_list, name_of};
-use super::problem::Problem;
+use super::file::known_keys;
+use crate::setting::{Found, Problem, Subject, Wanted, What, nearest, whole};
 
-/// A value of a wrong type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
-    /// Text in the file.
-    Text(String),
-    /// The value of a variable, which has no type.
-    Variable(String),
-    /// A number, as it is written.
-    Number(String),
-    /// True or false.
-    Choice(bool),
-    /// A date or a time, as it is written.
-    Date(String),
-    /// A list.
-    List,
-    /// A section.
-    Section,
-}
+/// A problem in words: the reason, what to do, and whether an example follows.
+pub(super) type Worded = (String, Option<String>, bool);
 
-/// What is needed instead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// A whole number within these bounds.
-    Whole(i64, i64),
-    /// Any number.
-    Number,
-    /// True or false.
-    Choice,
-    /// A list.
-    List,
-    /// A section.
-    Section,
-    /// Text.
-    Text,
-}
-
-impl Found {
-    /// Returns what serde calls a value that it found.
-    pub(super) fn of(found: &Unexpected<'_>) -> Self {
-        match *found {
-            Unexpected::Bool(choice) => Self::Choice(choice),
-            Unexpected::Signed(number) => Self::Number(number.to_string()),
-            Unexpected::Unsigned(number) => Self::Number(number.to_string()),
-            Unexpected::Float(number) => Self::Number(format!("{number:?}")),
-            Unexpected::Seq => Self::List,
-            Unexpected::Map => Self::Section,
-            Unexpected::Other(date) => Self::Date(date.to_owned()),
-            Unexpected::Str(text) => Self::Text(text.to_owned()),
-            _ => Self::Text(String::new()),
-        }
-    }
-
-    /// Shows the value; a secret only by its kind.
-    fn shown(&self, is_secret: bool) -> String {
-        match self {
-            Self::List => "a list".to_owned(),
-            Self::Section => "a section".to_owned(),
-            Self::Variable(text) if text.trim().is_empty() => "empty".to_owned(),
-            Self::Text(_) | Self::Variable(_) if is_secret => "other text".to_owned(),
-            Self::Number(_) if is_secret => "a number".to_owned(),
-            Self::Text(text) | Self::Variable(text) => format!("{text:?}"),
-            Self::Number(text) | Self::Date(text) => text.clone(),
-            Self::Choice(choice) => choice.to_string(),
-        }
+/// Puts a problem into words.
+pub(super) fn worded(problem: &Problem) -> Worded {
+    let key = match &problem.subject {
+        Subject::Key(key) => key.as_str(),
+        Subject::Variable(_) => "",
+    };
+    match &problem.what {
+        What::Reason(reason) => (reason.clone(), problem.advice.clone(), problem.wants_example),
+        What::UnknownKey(names) => (unknown(key, names), None, false),
+        What::Mismatch(wanted, found) => mismatch(key, *wanted, found),
     }
 }
 
-impl Wanted {
-    /// Returns what serde calls an expected type.
-    pub(super) fn of(expected: &dyn Expected) -> Self {
-        // TOML has no numbers beyond 64 bits with a sign.
-        match expected.to_string().as_str() {
-            "u16" => Self::Whole(0, u16::MAX.into()),
-            "u32" => Self::Whole(0, u32::MAX.into()),
-            "u64" | "usize" => Self::Whole(0, i64::MAX),
-            "i64" => Self::Whole(i64::MIN, i64::MAX),
-            "f32" | "f64" => Self::Number,
-            "a boolean" => Self::Choice,
-            "a sequence" => Self::List,
-            other if other.starts_with("struct ") => Self::Section,
-            _ => Self::Text,
-        }
+/// Says that there is no such key, and which may be meant.
+fn unknown(key: &str, names: &[&str]) -> String {
+    let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+    if let Some(near) = nearest(name, names.iter().copied()) {
+        return format!("unknown key; did you mean {near}?");
     }
+    let elsewhere = known_keys()
+        .into_iter()
+        .find(|key| key.rsplit_once('.').is_some_and(|(other, last)| last == name && other != section));
+    match elsewhere {
+        Some(key) => format!("unknown key here; it is known as {key}"),
+        None => format!("unknown key; known here are {}", names.join(", ")),
+    }
+}
 
-    fn words(self, key: &str, with_bounds: bool) -> String {
-        match self {
-            Self::Whole(least, most) if with_bounds => format!("{} from {least} to {most}", whole(key)),
-            Self::Whole(..) => whole(key),
-            Self::Number => "a number".to_owned(),
-            Self::Choice => "true or false".to_owned(),
-            Self::List if is_list(key) => "a list of sections".to_owned(),
-            Self::List => "a list".to_owned(),
-            Self::Section => "a section".to_owned(),
-            Self::Text => "text".to_owned(),
-        }
+/// Shows the value; a secret only by its kind.
+fn shown(found: &Found, is_secret: bool) -> String {
+    match found {
+        Found::List => "a list".to_owned(),
+        Found::Section => "a section".to_owned(),
+        Found::Variable(text) if text.trim().is_empty() => "empty".to_owned(),
+        Found::Text(_) | Found::Variable(_) if is_secret => "other text".to_owned(),
+        Found::Number(_) if is_secret => "a number".to_owned(),
+        Found::Text(text) | Found::Variable(text) => format!("{text:?}"),
+        Found::Number(text) | Found::Date(text) => text.clone(),
+        Found::Choice(choice) => choice.to_string(),
+    }
+}
+
+/// Says what is needed.
+fn needed(wanted: Wanted, key: &str, with_bounds: bool) -> String {
+    match wanted {
+        Wanted::Whole(least, most) if with_bounds => format!("{} from {least} to {most}", whole(key)),
+        Wanted::Whole(..) => whole(key),
+        Wanted::Number => "a number".to_owned(),
+        Wanted::Choice => "true or false".to_owned(),
+        Wanted::List if is_list(key) => "a list of sections".to_owned(),
+        Wanted::List => "a list".to_owned(),
+        Wanted::Section => "a section".to_owned(),
+        Wanted::Text => "text".to_owned(),
     }
 }
 
 /// Tells that the value of a key is of a wrong type.
-pub(super) fn mismatch(key: &str, wanted: Wanted, found: &Found) -> Problem {
+fn mismatch(key: &str, wanted: Wanted, found: &Found) -> Worded {
     let number = match found {
         Found::Text(text) | Found::Variable(text) | Found::Number(text) => Number::read(text.trim()),
         _ => Number::None,
     };
     let is_beyond = matches!((wanted, &number), (Wanted::Whole(least, most), Number::Whole(value))
         if !(i128::from(least)..=i128::from(most)).contains(value));
-    let needed = wanted.words(key, is_beyond);
-    let reason = format!("{needed} is needed, and this is {}", found.shown(is_secret(key)));
-    let problem = if matches!(wanted, Wanted::Section) {
-        Problem::new(key, reason)
-    } else {
-        Problem::value(key, reason)
-    };
-    let advice = match (wanted, found) {
+    let reason =
+        format!("{} is needed, and this is {}", needed(wanted, key, is_beyond), shown(found, is_secret(key)));
+    let advice = advice(key, wanted, found, &number, is_beyond);
+    (reason, advice, !matches!(wanted, Wanted::Section))
+}
+
+/// Says what to do about a value of a wrong type, beside what its example shows.
+fn advice(key: &str, wanted: Wanted, found: &Found, number: &Number, is_beyond: bool) -> Option<String> {
+    Some(match (wanted, found) {
         (_, Found::Variable(text)) if text.trim().is_empty() => "unset it, or set it".to_owned(),
         (Wanted::List, Found::Variable(_)) if is_list(key) => {
             format!("set the keys of each of its sections, as in {}__0__NAME", name_of(key))
@@ -138,14 +99,14 @@ pub(super) fn mismatch(key: &str, wanted: Wanted, found: &Found) -> Problem {
         (Wanted::List, _) => "put it in brackets".to_owned(),
         (_, Found::List) => "write one value, without brackets".to_owned(),
         (Wanted::Text, _) => "put it in quotes".to_owned(),
-        (Wanted::Whole(..), _) if is_beyond => return problem,
+        (Wanted::Whole(..), _) if is_beyond => return None,
         (Wanted::Whole(..) | Wanted::Number, Found::Text(_)) if number.is_some() => {
             "write it without quotes".to_owned()
         }
         (Wanted::Choice, Found::Text(text)) if matches!(text.as_str(), "true" | "false") => {
             "write it without quotes".to_owned()
         }
-        (Wanted::Whole(..), _) if number == Number::Fraction => {
+        (Wanted::Whole(..), _) if *number == Number::Fraction => {
             "write it without a decimal point and without an exponent".to_owned()
         }
         (Wanted::Whole(..) | Wanted::Number, Found::Text(text) | Found::Variable(text))
@@ -153,23 +114,8 @@ pub(super) fn mismatch(key: &str, wanted: Wanted, found: &Found) -> Problem {
         {
             "write digits alone".to_owned()
         }
-        _ => return problem,
-    };
-    problem.advise(advice)
-}
-
-/// Tells that a number is less than a key takes.
-pub(super) fn too_small(key: &str, found: u64, least: u64) -> Problem {
-    Problem::value(key, format!("{} of {least} or more is needed, and this is {found}", whole(key)))
-}
-
-/// A whole number, with what it is counted in where the key says so.
-pub(super) fn whole(key: &str) -> String {
-    let units = [("_bytes", "bytes"), ("_ms", "milliseconds"), ("_seconds", "seconds")];
-    match units.into_iter().find(|(end, _)| key.ends_with(end)) {
-        Some((_, unit)) => format!("a whole number of {unit}"),
-        None => "a whole number".to_owned(),
-    }
+        _ => return None,
+    })
 }
 
 /// True for keys whose values may be secrets, or hold some: they are not repeated in messages.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::StreamConfig;
+use super::StreamConfig;
 
 /// The longest wait of one connection: short until its client has shown a valid key. Its parts live on one thread; cheap
 /// to clone.

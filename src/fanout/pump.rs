@@ -17,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Sleep, sleep, timeout};
 
+use super::StreamConfig;
 use super::behind::Behind;
 use super::cursor::Cursor;
 use super::hall::Hall;
@@ -24,7 +25,6 @@ use super::socket::OpenFile;
 use super::subscriber::Silence;
 use super::topic::Framing;
 use super::visit::Visit;
-use crate::config::StreamConfig;
 use crate::task::chunk_log::LogReader;
 
 /// Arrivals that may wait for a pump; beyond, a subscriber stays with the HTTP server.

@@ -11,9 +11,9 @@ use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::StreamConfig;
 use super::patience::Patience;
 use super::pump::{Arrival, PumpHandle};
-use crate::config::StreamConfig;
 use crate::deadline::Deadline;
 
 /// A TCP connection. Once its stream was handed over it is broken, for the HTTP server.

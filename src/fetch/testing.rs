@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::FetchConfig;
 use crate::audio::gate::Gate;
-use crate::config::FetchConfig;
 
 /// Strict in whom it asks, and roomy otherwise.
 pub(crate) fn config() -> FetchConfig {

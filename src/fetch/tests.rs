@@ -14,8 +14,8 @@ use url::Url;
 use super::*;
 use crate::audio::container::Container;
 use crate::audio::host_pattern::HostPattern;
-use crate::config::{Retention, StoreConfig};
 use crate::metrics::Metrics;
+use crate::store::{Retention, StoreConfig};
 
 const WAV: &[u8] =
     b"RIFF\x28\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\x04\0\0\0\x80\x80\x80\x80";

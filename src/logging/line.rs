@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
-use crate::config::LogFormat;
+use super::LogFormat;
 
 /// What the line says where others name a module of the program.
 const TARGET: &str = "hearken::logging";

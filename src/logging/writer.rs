@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
+use super::LogFormat;
 use super::line;
 use super::queue::State;
-use crate::config::LogFormat;
 
 /// How often the log tells of lost lines while others are written without a pause.
 const TELL_EVERY: Duration = Duration::from_secs(1);

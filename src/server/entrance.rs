@@ -26,7 +26,7 @@ use super::leave_watch::Connection;
 use super::open_files::OpenFiles;
 use super::serving::{Expecting, Serving};
 use super::tls::{Spoken, Tls};
-use crate::config::StreamConfig;
+use crate::fanout::StreamConfig;
 use crate::fanout::socket::{OpenFile, Socket};
 
 /// An idle connection is kept this long: longer than the minute of common proxies, who must close first.

@@ -84,7 +84,7 @@ pub(super) fn listen(
         traces,
     } = shared;
     let submits = web::Data::new(SubmitSettings {
-        max_body_bytes: config.limits.max_body_bytes,
+        max_body_bytes: config.uploads.max_body_bytes,
         memory,
         gate: Arc::new(config.fetch.gate.clone()),
         parsing: Arc::new(Semaphore::new((workers / 2).max(1))),

@@ -20,7 +20,8 @@ use super::open_files::OpenFiles;
 use super::scrape::Scrape;
 use crate::api;
 use crate::api::metrics::Metrics;
-use crate::config::{Config, MetricsListen, StreamConfig};
+use crate::config::{Config, MetricsListen};
+use crate::fanout::StreamConfig;
 use crate::metrics::HttpMetrics;
 
 /// Most connections at once. Each scrape has its own, which costs little: those that stay idle would need no key to take

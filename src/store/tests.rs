@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
 
-use super::{Acceptance, Chunks, EndResult, Ending, NewRecord, Store, StoreError, Weighed};
+use super::{
+    Acceptance, Chunks, EndResult, Ending, NewRecord, Retention, Store, StoreConfig, StoreError, Weighed,
+};
 use crate::audio::container::Container;
 use crate::audio::facts::{AudioFacts, Sound};
 use crate::audio::source::KeptAudio;
-use crate::config::{Retention, StoreConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::metrics::{Metrics, StoreMetrics};
 use crate::secret::KeyHash;

@@ -13,10 +13,10 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::TracesConfig;
 use super::otlp;
 use super::post::{Collector, Failure};
 use super::queue::{self, Queue, Waiting};
-use crate::config::TracesConfig;
 
 /// How often a message is sent, where the collector may take it another time.
 const TRIES: u32 = 5;

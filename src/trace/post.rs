@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use prost::Message;
 
-use crate::config::TracesConfig;
+use super::TracesConfig;
 use crate::deadline::timeout;
 use crate::net::client::{HttpClient, is_timeout};
 use crate::net::reach::Reach;

@@ -14,7 +14,7 @@ use crate::audio::base64::encoded_len;
 use crate::audio::data_uri::InlineAudio;
 use crate::audio::source::KeptAudio;
 use crate::channel::Channel;
-use crate::config::RetryBudget;
+use crate::channel::RetryBudget;
 use crate::error::Failure;
 use crate::fetch::Fetcher;
 use crate::metrics::TaskMetrics;

@@ -251,7 +251,7 @@ fn a_wrong_value_is_told_in_a_users_words() {
 
 #[test]
 fn every_key_has_an_example_that_is_accepted() {
-    for key in reading::known_keys() {
+    for key in file::known_keys() {
         if matches!(key.as_str(), "keys[0].key_sha256" | "store.url") {
             continue;
         }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::api::wrong_keys::CloseConnection;
-use crate::config::StreamConfig;
+use crate::fanout::StreamConfig;
 
 /// What a body does after its first piece, `answer`.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,26 @@
 
 use tracing_subscriber::EnvFilter;
 
-use super::near::nearest;
-use super::variables::{NotText, Variables};
-use super::{LogConfig, LogFormat};
+use crate::setting::{NotText, Variables, nearest};
+
+/// What the log shows, and in which form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Levels and modules, as `tracing` writes them; it has been tried.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Words, and fields as `name=value`.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// The filter without `HEARKEN_LOG`. The dispatcher would call it an error that a stream is broken off on purpose, once
 /// for each reader, at every deploy. And h2 would warn of each connection that it ends because its client resets one
@@ -14,23 +31,27 @@ const DEFAULT: &str = "hearken=info,warn,actix_http::h1::dispatcher=off,h2=error
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 const FORMATS: &[&str] = &["json", "text"];
 
-/// Reads the settings of the log. A wrong one is replaced by its default, and warned of: a server with another log is
-/// better than none.
-pub(super) fn log(variables: &Variables, warnings: &mut Vec<String>) -> Result<LogConfig, NotText> {
-    let given = |name: &str| {
-        let text = variables.text(name)?.map(|text| text.trim().to_owned());
-        Ok(text.filter(|text| !text.is_empty()))
-    };
-    let filter = given("HEARKEN_LOG")?.and_then(|filter| match judge(&filter) {
-        Ok(()) => Some(filter),
-        Err(reason) => {
-            warnings.push(format!(
-                "HEARKEN_LOG (environment): {reason}; until then the log shows what it shows by default"
-            ));
-            None
-        }
-    });
-    let format = given("HEARKEN_LOG_FORMAT")?.and_then(|format| match format.to_ascii_lowercase().as_str() {
+impl LogConfig {
+    /// Reads the settings of the log. A wrong one is replaced by its default, and warned of: a server with another log is
+    /// better than none.
+    ///
+    /// # Errors
+    /// [`NotText`] where a variable is no text.
+    pub fn read(variables: &Variables, warnings: &mut Vec<String>) -> Result<Self, NotText> {
+        let given = |name: &str| {
+            let text = variables.text(name)?.map(|text| text.trim().to_owned());
+            Ok(text.filter(|text| !text.is_empty()))
+        };
+        let filter = given("HEARKEN_LOG")?.and_then(|filter| match judge(&filter) {
+            Ok(()) => Some(filter),
+            Err(reason) => {
+                warnings.push(format!(
+                    "HEARKEN_LOG (environment): {reason}; until then the log shows what it shows by default"
+                ));
+                None
+            }
+        });
+        let format = given("HEARKEN_LOG_FORMAT")?.and_then(|format| match format.to_ascii_lowercase().as_str() {
         "json" => Some(LogFormat::Json),
         "text" => Some(LogFormat::Text),
         _ => {
@@ -41,7 +62,8 @@ pub(super) fn log(variables: &Variables, warnings: &mut Vec<String>) -> Result<L
             None
         }
     });
-    Ok(LogConfig { filter: filter.unwrap_or_else(|| DEFAULT.to_owned()), format: format.unwrap_or_default() })
+        Ok(Self { filter: filter.unwrap_or_else(|| DEFAULT.to_owned()), format: format.unwrap_or_default() })
+    }
 }
 
 /// Says what is wrong with a filter. A bare word that is no level would be taken for the name of a module, and nothing
@@ -78,7 +100,7 @@ mod tests {
     fn read(filter: &str, format: &str) -> (LogConfig, Vec<String>) {
         let mut warnings = Vec::new();
         let variables = [("HEARKEN_LOG", filter), ("HEARKEN_LOG_FORMAT", format)].into_iter().collect();
-        (log(&variables, &mut warnings).unwrap(), warnings)
+        (LogConfig::read(&variables, &mut warnings).unwrap(), warnings)
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Finds the name that a mistyped one stands for.
 
 /// Returns the known name that is nearest to a mistyped one, if any is near enough.
-pub(super) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |name: &str| strsim::damerau_levenshtein(&typed.to_lowercase(), &name.to_lowercase());
     let near = |(steps, name): &(usize, &str)| *steps <= name.len().max(3) / 3;
     known.into_iter().map(|name| (distance(name), name)).filter(near).min().map(|(_, name)| name)

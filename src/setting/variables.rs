@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::problem::Problem;
+use super::Problem;
 
 /// The variables of an environment.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +19,9 @@ pub struct NotText {
 const NOT_TEXT: &str = "text in UTF-8 is needed, and the value holds other bytes: set it again, or unset it";
 
 impl NotText {
-    pub(super) fn new(name: &str) -> Self {
+    /// Names a variable whose value is no text.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
         Self { name: name.to_owned() }
     }
 }
@@ -46,7 +48,7 @@ impl Variables {
     }
 
     /// Returns all variables.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 }

@@ -1,0 +1,46 @@
+//! The keys of `[limits]` that bound request bodies.
+
+use serde::Deserialize;
+
+use crate::setting::{Keys, Problem, Section};
+
+/// The bounds of request bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadLimits {
+    /// Largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// Most memory for the bodies of uploads under way, of all callers together, in bytes; a single larger body passes
+    /// it, alone.
+    pub max_payload_memory_bytes: usize,
+}
+
+/// Those keys of `[limits]`, as they may be written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadKeys {
+    max_body_bytes: Option<usize>,
+    max_payload_memory_bytes: Option<usize>,
+}
+
+impl Keys for UploadKeys {
+    const EXAMPLES: &'static [(&'static str, &'static str)] = &[];
+}
+
+impl UploadKeys {
+    /// Checks the keys; what is wrong without being fatal becomes a warning.
+    ///
+    /// # Errors
+    /// [`Problem`] with the first value that is wrong.
+    pub fn checked(self, at: &Section<'_>, warnings: &mut Vec<String>) -> Result<UploadLimits, Problem> {
+        let max_body_bytes = at.at_least_one("max_body_bytes", self.max_body_bytes, 29_360_128)?;
+        let max_payload_memory_bytes =
+            at.at_least_one("max_payload_memory_bytes", self.max_payload_memory_bytes, 256 << 20)?;
+        if max_payload_memory_bytes < max_body_bytes {
+            warnings.push(format!(
+                "limits.max_payload_memory_bytes, {max_payload_memory_bytes}, is less than limits.max_body_bytes, \
+                 {max_body_bytes}: a body that is larger is received, alone, and passes it"
+            ));
+        }
+        Ok(UploadLimits { max_body_bytes, max_payload_memory_bytes })
+    }
+}

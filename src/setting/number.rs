@@ -1,0 +1,18 @@
+//! What is said of numbers, with what they are counted in.
+
+use super::Problem;
+
+/// Names a whole number, with what it is counted in where the key says so.
+#[must_use]
+pub fn whole(key: &str) -> String {
+    let units = [("_bytes", "bytes"), ("_ms", "milliseconds"), ("_seconds", "seconds")];
+    match units.into_iter().find(|(end, _)| key.ends_with(end)) {
+        Some((_, unit)) => format!("a whole number of {unit}"),
+        None => "a whole number".to_owned(),
+    }
+}
+
+/// Returns the problem that a number is 0 where a key takes 1 or more.
+pub(super) fn is_zero(key: &str) -> Problem {
+    Problem::value(key, format!("{} of 1 or more is needed, and this is 0", whole(key)))
+}

@@ -1,0 +1,205 @@
+//! What is wrong with a value of the configuration, before it is known where the value was set.
+
+use std::fmt::{self, Display};
+
+use serde::de::{self, Expected, Unexpected};
+use toml::Value;
+
+use super::nearest;
+
+/// A value that is wrong: which key, what is wrong with it, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The key or variable.
+    pub subject: Subject,
+    /// What is wrong.
+    pub what: What,
+    /// What to do, where the reason does not say it.
+    pub advice: Option<String>,
+    /// True where the message ends with an example of a good value.
+    pub wants_example: bool,
+}
+
+/// What a problem is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A key, as in `channels[0].api_key`.
+    Key(String),
+    /// A variable of the environment that sets no key.
+    Variable(String),
+}
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The reason, in words.
+    Reason(String),
+    /// There is no such key; these are there.
+    UnknownKey(Vec<&'static str>),
+    /// The value is of another type than is needed.
+    Mismatch(Wanted, Found),
+}
+
+/// A value of a wrong type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Text in the file.
+    Text(String),
+    /// The value of a variable, which has no type.
+    Variable(String),
+    /// A number, as it is written.
+    Number(String),
+    /// True or false.
+    Choice(bool),
+    /// A date or a time, as it is written.
+    Date(String),
+    /// A list.
+    List,
+    /// A section.
+    Section,
+}
+
+/// The type that is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// A whole number within these bounds.
+    Whole(i64, i64),
+    /// Any number.
+    Number,
+    /// True or false.
+    Choice,
+    /// A list.
+    List,
+    /// A section.
+    Section,
+    /// Text.
+    Text,
+}
+
+impl Problem {
+    /// Creates a problem whose reason says what to do.
+    #[must_use]
+    pub fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::of(key, What::Reason(reason.into()))
+    }
+
+    /// Creates a problem with a value; its message ends with an example of a good one.
+    #[must_use]
+    pub fn value(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { wants_example: true, ..Self::new(key, reason) }
+    }
+
+    /// Creates a problem with a variable that sets no key.
+    #[must_use]
+    pub fn of_variable(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { subject: Subject::Variable(name.into()), ..Self::new("", reason) }
+    }
+
+    pub(super) fn of(key: impl Into<String>, what: What) -> Self {
+        Self { subject: Subject::Key(key.into()), what, advice: None, wants_example: false }
+    }
+
+    /// Returns the same problem of another subject.
+    #[must_use]
+    pub fn about(self, subject: Subject) -> Self {
+        Self { subject, ..self }
+    }
+
+    /// Adds what to do, which stands before the example.
+    #[must_use]
+    pub fn advise(self, advice: impl Into<String>) -> Self {
+        Self { advice: Some(advice.into()), ..self }
+    }
+
+    /// Returns the same problem, seen from around this key.
+    #[must_use]
+    pub(super) fn within(mut self, outer: &str) -> Self {
+        if let Subject::Key(key) = &mut self.subject {
+            let dot = if outer.is_empty() || key.is_empty() || key.starts_with('[') { "" } else { "." };
+            *key = format!("{outer}{dot}{key}");
+        }
+        self
+    }
+}
+
+impl de::Error for Problem {
+    fn custom<T: Display>(reason: T) -> Self {
+        Self::new("", reason.to_string())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::of("", What::Mismatch(Wanted::of(expected), Found::of(&found)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(found, expected)
+    }
+
+    fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
+        let hint = nearest(word, known.iter().copied())
+            .map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"));
+        let known: Vec<_> = known.iter().map(|word| format!("`{word}`")).collect();
+        Self::new("", format!("{word:?} is unknown{hint}: use one of {}", known.join(", ")))
+    }
+
+    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
+        Self::of("", What::UnknownKey(known.to_vec()))
+    }
+}
+
+impl Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {:?}", self.subject, self.what)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Found {
+    /// Returns what serde calls a value that it found.
+    fn of(found: &Unexpected<'_>) -> Self {
+        match *found {
+            Unexpected::Bool(choice) => Self::Choice(choice),
+            Unexpected::Signed(number) => Self::Number(number.to_string()),
+            Unexpected::Unsigned(number) => Self::Number(number.to_string()),
+            Unexpected::Float(number) => Self::Number(format!("{number:?}")),
+            Unexpected::Seq => Self::List,
+            Unexpected::Map => Self::Section,
+            Unexpected::Other(date) => Self::Date(date.to_owned()),
+            Unexpected::Str(text) => Self::Text(text.to_owned()),
+            _ => Self::Text(String::new()),
+        }
+    }
+}
+
+impl From<&Value> for Found {
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::String(text) => Self::Text(text.clone()),
+            Value::Integer(number) => Self::Number(number.to_string()),
+            Value::Float(number) => Self::Number(format!("{number:?}")),
+            Value::Boolean(choice) => Self::Choice(*choice),
+            Value::Datetime(date) => Self::Date(date.to_string()),
+            Value::Array(_) => Self::List,
+            Value::Table(_) => Self::Section,
+        }
+    }
+}
+
+impl Wanted {
+    /// Returns what serde calls an expected type.
+    fn of(expected: &dyn Expected) -> Self {
+        // TOML has no numbers beyond 64 bits with a sign.
+        match expected.to_string().as_str() {
+            "u16" => Self::Whole(0, u16::MAX.into()),
+            "u32" => Self::Whole(0, u32::MAX.into()),
+            "u64" | "usize" => Self::Whole(0, i64::MAX),
+            "i64" => Self::Whole(i64::MIN, i64::MAX),
+            "f32" | "f64" => Self::Number,
+            "a boolean" => Self::Choice,
+            "a sequence" => Self::List,
+            other if other.starts_with("struct ") => Self::Section,
+            _ => Self::Text,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A section of the configuration from which each owner takes its keys.
+
+use toml::{Table, Value};
+
+use super::reading::{Keys, names, read};
+use super::{Found, Problem, Wanted, What};
+
+/// A section of which some keys were taken, with its path and the names of all keys that were asked for.
+#[derive(Debug)]
+pub struct Unread {
+    path: String,
+    table: Table,
+    known: Vec<&'static str>,
+}
+
+impl Unread {
+    /// Begins with the whole configuration.
+    #[must_use]
+    pub fn root(table: Table) -> Self {
+        Self { path: String::new(), table, known: Vec::new() }
+    }
+
+    /// Takes those keys that one owner knows. Keys that several owners know go to the first of them.
+    ///
+    /// # Errors
+    /// [`Problem`] where a value is of a wrong type.
+    pub fn take<K: Keys>(&mut self) -> Result<K, Problem> {
+        let mut own = Table::new();
+        for name in names::<K>() {
+            own.extend(self.table.remove_entry(name));
+            self.know(name);
+        }
+        read(&own).map_err(|problem| problem.within(&self.path))
+    }
+
+    /// Takes the keys of a section that has no other owner.
+    ///
+    /// # Errors
+    /// [`Problem`] where a value is of a wrong type, or a key is unknown.
+    pub fn take_all<K: Keys>(mut self) -> Result<K, Problem> {
+        let keys = self.take()?;
+        self.finish()?;
+        Ok(keys)
+    }
+
+    /// Takes a section of the top level; one that is not there is empty.
+    ///
+    /// # Errors
+    /// [`Problem`] where there is a value instead.
+    pub fn section(&mut self, name: &'static str) -> Result<Self, Problem> {
+        self.know(name);
+        let value = self.table.remove(name).unwrap_or_else(|| Value::Table(Table::new()));
+        Self::at(name.to_owned(), value)
+    }
+
+    /// Takes a list of sections of the top level.
+    ///
+    /// # Errors
+    /// [`Problem`] where there is anything else.
+    pub fn list(&mut self, name: &'static str) -> Result<Vec<Self>, Problem> {
+        self.know(name);
+        match self.table.remove(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(entries)) => {
+                let entries = entries.into_iter().enumerate();
+                entries.map(|(index, entry)| Self::at(format!("{name}[{index}]"), entry)).collect()
+            }
+            Some(other) => Err(Problem::of(name, What::Mismatch(Wanted::List, Found::from(&other)))),
+        }
+    }
+
+    /// Returns what is left.
+    #[must_use]
+    pub fn rest(&self) -> &Table {
+        &self.table
+    }
+
+    /// Refuses what is left: those keys are unknown.
+    ///
+    /// # Errors
+    /// [`Problem`] with the first unknown key.
+    pub fn finish(self) -> Result<(), Problem> {
+        match self.table.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(Problem::of(name, What::UnknownKey(self.known)).within(&self.path)),
+        }
+    }
+
+    fn at(path: String, value: Value) -> Result<Self, Problem> {
+        match value {
+            Value::Table(table) => Ok(Self { path, table, known: Vec::new() }),
+            other => Err(Problem::of(path, What::Mismatch(Wanted::Section, Found::from(&other)))),
+        }
+    }
+
+    fn know(&mut self, name: &'static str) {
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
+    }
+}

@@ -37,7 +37,7 @@ use serde_json::{Value, json};
 use support::Outcome;
 use support::bench::{Findings, cores, run};
 use support::fault_upstream::FaultUpstream;
-use support::http::Connection;
+use support::kit::client::Connection;
 use support::many_tasks::Options;
 use support::proc::resident;
 use support::request::{MODEL, data, post, wav};

@@ -54,7 +54,7 @@ use support::bench::run;
 use support::crowd::{Served, serve_crowd};
 use support::file_server::serve_file;
 use support::footprint::{Report, Row};
-use support::http::Connection;
+use support::kit::client::Connection;
 use support::pace::{Paced, submit_steadily};
 use support::proc::{cpu_time, file_system, forget_peak, machine_cpu_time, resident};
 use support::request::{MODEL, by_url, data, post, post_chunked, post_with, submit_to, wav};

@@ -35,8 +35,8 @@ use std::time::Duration;
 
 use support::Outcome;
 use support::bench::run;
-use support::frames::Ends;
 use support::helper::{Helper, played};
+use support::kit::frames::Ends;
 use support::overhead::added::Added;
 use support::overhead::ask::Question;
 use support::overhead::upstream::Upstream;

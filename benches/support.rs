@@ -2,7 +2,6 @@
 #![allow(dead_code, reason = "no benchmark uses all of it")]
 
 pub(crate) mod bench;
-pub(crate) mod chunked;
 pub(crate) mod chunks;
 pub(crate) mod clock;
 pub(crate) mod crowd;
@@ -10,9 +9,7 @@ pub(crate) mod fan;
 pub(crate) mod fault_upstream;
 pub(crate) mod file_server;
 pub(crate) mod footprint;
-pub(crate) mod frames;
 pub(crate) mod helper;
-pub(crate) mod http;
 pub(crate) mod intake;
 pub(crate) mod load;
 pub(crate) mod many_tasks;
@@ -22,14 +19,15 @@ pub(crate) mod pace;
 pub(crate) mod proc;
 pub(crate) mod report;
 pub(crate) mod request;
-pub(crate) mod response;
 pub(crate) mod server;
 pub(crate) mod stamp;
 pub(crate) mod statistics;
 pub(crate) mod tasks;
 pub(crate) mod upstream;
 
-/// Why there are no figures.
-pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
-/// A figure, or why there is none.
-pub(crate) type Outcome<T> = Result<T, Error>;
+/// What the benchmarks share with the tests.
+#[path = "../tests"]
+mod shared {
+    pub(crate) mod kit;
+}
+pub(crate) use shared::kit::{self, Error, Outcome};

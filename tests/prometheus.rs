@@ -8,6 +8,8 @@
     reason = "a test that cannot go on has failed, and what it prints is for whoever reads its output"
 )]
 
+mod kit;
+
 #[expect(dead_code, reason = "it is shared with the integration tests, which use all of it")]
 #[path = "it"]
 mod it {

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 
+use super::kit::chunked::{LAST, chunk};
 use super::request::MODEL;
 use super::stamp::Stamp;
 
@@ -16,7 +17,7 @@ pub(crate) fn gemini(stamp: Stamp, to: &mut Vec<u8>) {
     stamp.write_text(&mut event);
     event.extend_from_slice(br#""}],"role":"model"},"index":0}],"#);
     usage(stamp.index + 1, &mut event);
-    framed(&event, to);
+    chunk(&event, to);
 }
 
 /// The last event of Gemini's stream and the end of the body.
@@ -24,8 +25,8 @@ pub(crate) fn gemini_end(texts: u64, to: &mut Vec<u8>) {
     let mut event = br#"data: {"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},"#.to_vec();
     event.extend_from_slice(br#""finishReason":"STOP","index":0}],"#);
     usage(texts, &mut event);
-    framed(&event, to);
-    to.extend_from_slice(b"0\r\n\r\n");
+    chunk(&event, to);
+    to.extend_from_slice(LAST);
 }
 
 fn usage(texts: u64, to: &mut Vec<u8>) {
@@ -55,12 +56,5 @@ pub(crate) fn frame(stamp: Stamp, to: &mut Vec<u8>) {
     let _ = write!(frame, "{}\ndata: ", stamp.index);
     completion_chunk(stamp, &mut frame);
     frame.extend_from_slice(b"\n\n");
-    framed(&frame, to);
-}
-
-fn framed(data: &[u8], to: &mut Vec<u8>) {
-    // A Vec takes whatever is written.
-    let _ = write!(to, "{:x}\r\n", data.len());
-    to.extend_from_slice(data);
-    to.extend_from_slice(b"\r\n");
+    chunk(&frame, to);
 }

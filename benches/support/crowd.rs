@@ -9,7 +9,7 @@ use hearken::task::id::TaskId;
 use serde::Deserialize;
 
 use super::Outcome;
-use super::http::{Connection, Reply};
+use super::kit::client::{Connection, Reply};
 use super::proc::{Attention, Stretch};
 use super::tasks::{acknowledged, completed, unexpected};
 
@@ -93,5 +93,6 @@ fn refusal(reply: &Reply<'_>) -> Outcome<Duration> {
     }
     let code = serde_json::from_slice::<Refusal<'_>>(reply.body).ok().map(|refusal| refusal.error.code);
     let is_promised = reply.status == 429 && code == Some("queue_full");
-    reply.retry_after.filter(|_| is_promised).ok_or_else(|| unexpected(reply))
+    let pause = reply.headers.number("retry-after")?.filter(|_| is_promised);
+    pause.map(Duration::from_secs).ok_or_else(|| unexpected(reply))
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde::Deserialize;
 
 use super::Outcome;
-use super::http::Connection;
+use super::kit::client::Connection;
 
 /// A running fault upstream.
 #[derive(Debug)]

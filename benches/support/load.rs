@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hearken::task::id::TaskId;
 
-use super::http::Connection;
+use super::kit::client::Connection;
 use super::proc::{Attention, Stretch, machine_cpu_time};
 use super::server::Server;
 use super::tasks::acknowledged;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::http::Connection;
+use super::kit::client::Connection;
 use super::proc::{Attention, Stretch};
 use super::tasks::acknowledged;
 

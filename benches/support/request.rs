@@ -103,11 +103,9 @@ pub(crate) fn wait_for(id: &TaskId) -> String {
     format!("GET /v1/tasks/{id}?wait=60 HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\r\n")
 }
 
-/// A subscription to a task's chunks from the first one on, of a client that knows no chunked bodies.
+/// A subscription to a task's chunks from the first one on.
 pub(crate) fn subscription(id: &TaskId) -> String {
-    format!(
-        "GET /v1/llm/generations/{id}/stream HTTP/1.0\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\r\n"
-    )
+    format!("GET {} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\r\n", stream(id))
 }
 
 /// A page of the list of tasks.

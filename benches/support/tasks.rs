@@ -1,14 +1,13 @@
 //! Which tasks the server knows.
 
 use std::collections::HashSet;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use hearken::task::id::TaskId;
 use serde::Deserialize;
 
 use super::Outcome;
-use super::http::{Connection, Reply};
+use super::kit::client::{Connection, Reply};
 use super::request::{list, subscription, wait_for};
 
 /// A task that takes longer hangs.
@@ -50,14 +49,10 @@ pub(crate) fn completed(connection: &mut Connection, id: &TaskId) -> Outcome<()>
 
 /// The whole stream of a task that has ended, as a subscriber reads it.
 pub(crate) fn stream_of(server: SocketAddr, id: &TaskId) -> Outcome<String> {
-    let mut connection = TcpStream::connect(server)?;
-    connection.write_all(subscription(id).as_bytes())?;
-    let mut reply = String::new();
-    connection.read_to_string(&mut reply)?;
-    match reply.split_once("\r\n\r\n") {
-        Some((head, stream)) if head.contains(" 200 ") => Ok(stream.to_owned()),
-        _ => Err(format!("{id} has no stream: {reply}").into()),
-    }
+    let mut connection = Connection::open(server)?;
+    let reply = connection.exchange(subscription(id).as_bytes())?;
+    let stream = String::from_utf8(reply.body.to_vec())?;
+    if reply.status == 200 { Ok(stream) } else { Err(format!("{id} has no stream: {stream}").into()) }
 }
 
 /// All tasks that have yet to end, page by page.

@@ -1,7 +1,7 @@
 //! Chunked framing, taken off.
 
 use crate::support::Outcome;
-use crate::support::chunked::Chunked;
+use crate::support::kit::chunked::Chunked;
 
 fn read(body: &[u8], cut: usize) -> Outcome<(Vec<u8>, bool)> {
     let (mut chunked, mut data) = (Chunked::new(), Vec::new());

@@ -1,7 +1,7 @@
 //! What goes over the wire for one event.
 
-use crate::support::chunked::Chunked;
 use crate::support::chunks::{frame, gemini, gemini_end};
+use crate::support::kit::chunked::Chunked;
 use crate::support::stamp::Stamp;
 
 const STAMP: Stamp = Stamp { made: 123_456_789_012_345, index: 778 };

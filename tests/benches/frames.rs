@@ -1,6 +1,6 @@
 //! Event streams, cut into frames.
 
-use crate::support::frames::{Ends, Frames};
+use crate::support::kit::frames::{Ends, Frames};
 
 #[test]
 fn the_frames_are_the_same_wherever_they_are_cut() {

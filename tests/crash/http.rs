@@ -8,8 +8,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::kit::response::Response;
+use crate::kit::stream::{Frame, Item, Stream};
+
 /// Longest silence before an answer counts as broken.
 const PATIENCE: Duration = Duration::from_secs(70);
+const READ_BYTES: usize = 16 * 1024;
 
 /// The connection broke, or never was; the text says where.
 #[derive(Debug)]
@@ -40,16 +44,27 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 pub(crate) struct Body {
     socket: TcpStream,
+    response: Response,
     unread: Vec<u8>,
-    framing: Framing,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Framing {
-    /// So many bytes are to come.
-    Length(usize),
-    Chunked,
-    Ended,
+/// Reads a stream.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    body: Body,
+    stream: Stream,
+}
+
+/// What stands next in a stream.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Frame(Frame),
+    /// The body has ended as its framing tells.
+    End,
+    /// The connection broke; a frame of which only a part came does not count.
+    Broken(Broken),
+    /// No stream of ours.
+    Malformed(String),
 }
 
 impl Request {
@@ -76,8 +91,7 @@ impl Request {
 
 impl Head {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -87,24 +101,13 @@ pub(crate) async fn open(address: SocketAddr, request: &Request) -> Result<(Head
     let mut socket = TcpStream::connect(address).await.map_err(|err| broken("connect", err))?;
     let _ = socket.set_nodelay(true);
     socket.write_all(&request.bytes()).await.map_err(|err| broken("send", err))?;
-    let mut body = Body { socket, unread: Vec::new(), framing: Framing::Ended };
-    loop {
+    let mut body = Body { socket, response: Response::new(), unread: Vec::new() };
+    while !body.response.has_begun() {
         body.fill().await?;
-        let mut headers = [httparse::EMPTY_HEADER; 32];
-        let mut response = httparse::Response::new(&mut headers);
-        let parsed = response.parse(&body.unread).map_err(|err| Broken(format!("a bad head: {err}")))?;
-        let httparse::Status::Complete(length) = parsed else { continue };
-        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-        let headers = response.headers.iter().map(|header| (header.name.to_owned(), text(header.value)));
-        let head = Head { status: response.code.unwrap_or_default(), headers: headers.collect() };
-        body.unread.drain(..length);
-        body.framing = match head.header("content-length") {
-            Some(length) => Framing::Length(length.parse().map_err(|_| Broken("a bad length".to_owned()))?),
-            None if head.header("transfer-encoding") == Some("chunked") => Framing::Chunked,
-            None => Framing::Ended,
-        };
-        return Ok((head, body));
     }
+    let head = body.response.head().map_err(|err| Broken(err.to_string()))?;
+    let head = Head { status: head.status, headers: head.headers.to_pairs() };
+    Ok((head, body))
 }
 
 /// Sends a request and reads its whole answer.
@@ -115,61 +118,56 @@ pub(crate) async fn call(address: SocketAddr, request: &Request) -> Result<Reply
 
 /// Reads the rest of an answer.
 pub(crate) async fn rest(head: Head, mut body: Body) -> Result<Reply, Broken> {
-    let mut bytes = Vec::new();
-    while let Some(piece) = body.next().await? {
-        bytes.extend(piece);
+    while !body.response.has_ended() {
+        body.fill().await?;
     }
-    let body = String::from_utf8(bytes).map_err(|_| Broken("a body that is no text".to_owned()))?;
+    let body = String::from_utf8(body.unread).map_err(|_| Broken("a body that is no text".to_owned()))?;
     Ok(Reply { head, body })
 }
 
 impl Body {
-    /// The next piece; `None` at the end that the framing tells.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, Broken> {
-        match self.framing {
-            Framing::Ended => Ok(None),
-            Framing::Length(0) => {
-                self.framing = Framing::Ended;
-                Ok(None)
-            }
-            Framing::Length(left) => {
-                if self.unread.is_empty() {
-                    self.fill().await?;
-                }
-                let taken = left.min(self.unread.len());
-                self.framing = Framing::Length(left - taken);
-                Ok(Some(self.unread.drain(..taken).collect()))
-            }
-            Framing::Chunked => self.chunk().await,
-        }
-    }
-
-    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Broken> {
-        loop {
-            let parsed = httparse::parse_chunk_size(&self.unread)
-                .map_err(|_| Broken("a bad chunk size".to_owned()))?;
-            if let httparse::Status::Complete((start, size)) = parsed {
-                let end = start + usize::try_from(size).map_err(|_| Broken("a huge chunk".to_owned()))?;
-                if self.unread.len() >= end + 2 {
-                    let chunk = self.unread[start..end].to_vec();
-                    self.unread.drain(..end + 2);
-                    if chunk.is_empty() {
-                        self.framing = Framing::Ended;
-                        return Ok(None);
-                    }
-                    return Ok(Some(chunk));
-                }
-            }
-            self.fill().await?;
-        }
-    }
-
+    /// Reads more of the answer.
     async fn fill(&mut self) -> Result<(), Broken> {
-        match timeout(PATIENCE, self.socket.read_buf(&mut self.unread)).await {
-            Ok(Ok(0)) => Err(Broken("closed in the middle".to_owned())),
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(err)) => Err(Broken(format!("read: {err}"))),
-            Err(_) => Err(Broken("nothing comes".to_owned())),
+        let mut piece = Vec::with_capacity(READ_BYTES);
+        let Self { socket, response, unread } = self;
+        let taken = match timeout(PATIENCE, socket.read_buf(&mut piece)).await {
+            Ok(Ok(0)) => response.close(),
+            Ok(Ok(_)) => response.take(&piece, |data| unread.extend_from_slice(data)),
+            Ok(Err(err)) => Err(err.into()),
+            Err(_) => Err("nothing comes".into()),
+        };
+        taken.map_err(|err| Broken(format!("read: {err}")))
+    }
+}
+
+impl Frames {
+    /// Reads a stream whose first frame has this id.
+    pub(crate) fn new(mut body: Body, first: u64) -> Self {
+        let mut stream = Stream::from(first);
+        stream.take(&std::mem::take(&mut body.unread));
+        Self { body, stream }
+    }
+
+    pub(crate) async fn next(&mut self) -> Next {
+        loop {
+            match self.stream.next() {
+                Ok(Some(Item::Frame(frame))) => return Next::Frame(frame),
+                Ok(Some(Item::Comment)) => continue,
+                Ok(None) => {}
+                Err(text) => return Next::Malformed(text),
+            }
+            if self.body.response.has_ended() {
+                let unread = String::from_utf8_lossy(self.stream.unread());
+                return if unread.is_empty() {
+                    Next::End
+                } else {
+                    Next::Malformed(format!("ends within {unread:?}"))
+                };
+            }
+            if let Err(broken) = self.body.fill().await {
+                return Next::Broken(broken);
+            }
+            self.stream.take(&std::mem::take(&mut self.body.unread));
         }
     }
 }

@@ -18,7 +18,6 @@
 
 mod batch;
 mod clients;
-mod frames;
 mod http;
 mod oracle;
 mod plan;
@@ -29,6 +28,13 @@ mod shelf;
 mod summary;
 mod upstream;
 mod verdict;
+
+/// What all tests and benchmarks share.
+#[path = ".."]
+mod shared {
+    pub(crate) mod kit;
+}
+use shared::kit;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -10,8 +10,8 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use serde_json::Value;
 
-use crate::frames::Frame;
 use crate::http::Reply;
+use crate::kit::stream::Frame;
 use crate::plan::{Caller, Order};
 use crate::record::{Answer, Breach, Broken, Floor, Record, is_ended};
 use crate::summary::Tally;

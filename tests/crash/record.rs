@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::frames::Frame;
+use crate::kit::stream::Frame;
 use crate::plan::Order;
 
 /// A task, as the outside has seen it.

@@ -65,3 +65,10 @@ mod timeouts;
 mod tls;
 mod trace;
 mod transcription;
+
+/// What all tests and benchmarks share.
+#[path = ".."]
+mod shared {
+    pub(crate) mod kit;
+}
+use shared::kit;

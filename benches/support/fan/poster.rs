@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::Outcome;
 use super::super::chunks::completion_chunk;
 use super::super::helper::Director;
-use super::super::http::head;
+use super::super::kit::head::ReplyHead;
 use super::publishing::{held, read_some, write_all};
 use super::schedule::Schedule;
 use super::workload::Workload;
@@ -91,11 +91,16 @@ impl Line {
         let mut piece = [0; 16 * 1024];
         let length = if self.unanswered > 0 { read_some(&self.socket, &mut piece)? } else { 0 };
         self.received.extend_from_slice(&piece[..length]);
-        while let Some(head) = head(&self.received)?.filter(|head| head.body.end <= self.received.len()) {
+        while let Some((head, length)) = ReplyHead::parse(&self.received)? {
             if !(200..300).contains(&head.status) {
                 return Err(format!("nchan answers {} to an event", head.status).into());
             }
-            self.received.drain(..head.body.end);
+            let body = head.headers.number("content-length")?.ok_or("an answer does not tell its length")?;
+            let end = length + usize::try_from(body)?;
+            if end > self.received.len() {
+                break;
+            }
+            self.received.drain(..end);
             self.unanswered -= 1;
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::Outcome;
 use super::super::helper::Helper;
-use super::super::http::Connection;
+use super::super::kit::client::Connection;
 use super::super::proc::{cpu_time, family, proportional, resident};
 use super::super::request::{MODEL, authorization, stream, streamed};
 use super::super::server::Server;

@@ -1,8 +1,8 @@
 //! One subscriber's account: which events it was given, and whether that is each of them, once and in order.
 
 use super::super::Outcome;
-use super::super::frames::{Ends, Frames};
-use super::super::response::Response;
+use super::super::kit::frames::{Ends, Frames};
+use super::super::kit::response::Response;
 use super::super::stamp::Stamp;
 use super::super::statistics::Durations;
 
@@ -87,6 +87,7 @@ impl Subscriber {
         let Self { response, frames, next } = self;
         // Taken along, since the tally is written to while frames are cut.
         let ends = tally.ends.clone();
-        response.take(bytes, |data| frames.take(data, &ends, |frame| *next = tally.add(frame, at, *next)))
+        response.take(bytes, |data| frames.take(data, &ends, |frame| *next = tally.add(frame, at, *next)))?;
+        response.must_be_ok()
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::super::Outcome;
 use super::super::clock::now;
-use super::super::frames::{Ends, Frames};
+use super::super::kit::frames::{Ends, Frames};
+use super::super::kit::response::Response;
 use super::super::proc::{Attention, Stretch};
-use super::super::response::Response;
 use super::super::stamp::Stamp;
 
 /// A connection is up, on both ends, after this time.
@@ -66,6 +66,7 @@ impl Question {
                     seen.push((stamp, at));
                 });
             })?;
+            response.must_be_ok()?;
         }
         let attention = stretch.end()?;
 

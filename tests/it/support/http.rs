@@ -5,10 +5,12 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use serde_json::Value;
-use ureq::http::Request;
 
 use super::subscriber::Subscriber;
 use super::{PATIENCE, body};
+use crate::kit::Outcome;
+use crate::kit::client::Connection;
+use crate::kit::head::ReplyHead;
 
 /// A whole reply.
 #[derive(Debug, Clone)]
@@ -21,17 +23,10 @@ pub(crate) struct Reply {
 impl Reply {
     /// Reads a reply from its bytes on the wire; the body is what follows the head, undecoded.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| {
-            panic!("no whole head: {:?}", String::from_utf8_lossy(bytes));
-        });
-        let head = std::str::from_utf8(&bytes[..end]).unwrap();
-        let mut lines = head.split("\r\n");
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let headers = lines
-            .map(|line| line.split_once(':').unwrap())
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-            .collect();
-        Self { status, headers, body: bytes[end + 4..].to_vec() }
+        let head = ReplyHead::parse(bytes).unwrap();
+        let (head, length) =
+            head.unwrap_or_else(|| panic!("no whole head: {:?}", String::from_utf8_lossy(bytes)));
+        Self { status: head.status, headers: head.headers.to_pairs(), body: bytes[length..].to_vec() }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -202,29 +197,19 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Reply {
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(PATIENCE * 2))
-            .proxy(None)
-            .build()
-            .into();
-        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let response = match body {
-            Some(body) => agent.run(request.body(body).unwrap()),
-            None => agent.run(request.body(()).unwrap()),
+        let length = body.map(|body| body.len().to_string());
+        let length = length.as_deref().map(|length| ("content-length", length));
+        let headers: Vec<_> = headers.iter().copied().chain(length).collect();
+        let head = self.head(method, path, &headers);
+        let request = [head.as_bytes(), body.unwrap_or_default()].concat();
+        let exchange = || {
+            let mut connection = Connection::open(self.address)?;
+            let reply = connection.upload(&request)?;
+            let (status, headers) = (reply.status, reply.headers.to_pairs());
+            Ok(Reply { status, headers, body: reply.body.to_vec() })
         };
-        let mut response = response.unwrap_or_else(|err| panic!("{method} {path}: {err}"));
-        let headers = response.headers().iter();
-        let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
-        let (status, headers) = (response.status().as_u16(), headers.collect());
-        let body = response.body_mut().read_to_vec().unwrap();
-        self.check(Reply { status, headers, body })
+        let reply: Outcome<Reply> = exchange();
+        self.check(reply.unwrap_or_else(|err| panic!("{method} {path}: {err}")))
     }
 
     fn check(&self, reply: Reply) -> Reply {

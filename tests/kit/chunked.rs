@@ -1,9 +1,22 @@
-//! HTTP/1.1's chunked framing, taken off as it comes.
+//! HTTP/1.1's chunked framing: put on, and taken off as it comes.
+
+use std::io::Write as _;
 
 use super::Outcome;
 
+/// What ends a chunked body.
+pub(crate) const LAST: &[u8] = b"0\r\n\r\n";
+
 /// A chunk's size has at most so many digits: no sender here has chunks of 4 GiB.
 const MOST_DIGITS: u8 = 8;
+
+/// Appends data as one chunk.
+pub(crate) fn chunk(data: &[u8], to: &mut Vec<u8>) {
+    // A Vec takes whatever is written.
+    let _ = write!(to, "{:x}\r\n", data.len());
+    to.extend_from_slice(data);
+    to.extend_from_slice(b"\r\n");
+}
 
 /// A body that is being received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

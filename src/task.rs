@@ -7,6 +7,7 @@ pub mod id;
 pub mod idempotency;
 pub mod life;
 pub mod list;
+pub mod outcome;
 pub mod progress;
 pub mod recovery;
 pub mod request;

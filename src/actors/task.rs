@@ -1,9 +1,9 @@
 //! [`TaskActor`]: owns one task's state, its upstream stream and its chunk log.
 //!
-//! What a task may do next is decided by [`Life`], a pure function; this actor carries out its effects. When the end
-//! has been announced it goes, and leaves the chunks to the registry; the rest is told by the store.
+//! What a task may do next is decided by [`Life`], a pure function: this actor tells it what happens and carries out the
+//! effects. What a running task is doing is the [phase](calls::Phase) of its calls, which holds what that takes. When the
+//! end has been announced the actor goes, and leaves the chunks to the registry; the rest is told by the store.
 
-mod caller;
 mod calls;
 mod durable;
 mod ending;
@@ -15,26 +15,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Presence;
 use super::dispatcher::{Admission, Permit};
-use crate::error::{ErrorCode, Failure};
+use crate::error::Failure;
 use crate::store::Journal;
 use crate::task::answer::{Answer, TextKind};
 use crate::task::cold_log::EndedStream;
-use crate::task::life::{Effect, Event, Life, Outcome};
+use crate::task::life::{Caller, Effect, Event, Life};
+use crate::task::outcome::Outcome;
 use crate::task::progress::Progress;
-use crate::task::recovery::interrupted_stream;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 use crate::upstream::{UpstreamError, UpstreamEvent};
-use crate::wire::completion::{FinishReason, Usage};
 
-use caller::Caller;
-pub use caller::Draining;
-use calls::Calls;
+use calls::{Calls, Slot};
 use measure::Measured;
 pub use parts::{Job, RunRecord, TaskAudio, TaskParts, TaskSettings, Work};
 
@@ -47,6 +44,11 @@ pub struct Describe;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Cancel;
+
+/// The server begins to drain: a caller that waits for a task that will not start here need not wait.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Draining;
 
 /// The server stops: a task of which something was seen ends, any other is left to the next start.
 #[derive(Debug, Clone, Copy, Message)]
@@ -71,22 +73,16 @@ pub struct TaskActor {
     key_name: String,
     settings: Arc<TaskSettings>,
     life: Life,
+    calls: Calls,
     answer: Answer,
     /// Where chunks are written before they are published; `None` for a task without a stream.
     journal: Option<Journal>,
-    /// Has a run begun, in this process or an earlier one? From then on the task is `processing`.
-    begun: bool,
     progress: Progress,
     timeline: Timeline,
-    caller: Caller,
-    beginning: Beginning,
-    /// The place in the line for a permit.
-    line: Option<SpawnHandle>,
-    calls: Calls,
-    /// What the upstream said at its end.
-    finish: Option<(FinishReason, Usage)>,
-    completion: Option<Arc<RawValue>>,
     measured: Measured,
+    caller: Caller,
+    /// Waits for the caller to leave, where one waits.
+    leaving: Option<SpawnHandle>,
     /// Where a running task takes its token from; it has none to give once the server drains.
     running: Option<mpsc::WeakSender<Infallible>>,
     /// Held while the task runs and records its end: a drain waits for it.
@@ -95,73 +91,94 @@ pub struct TaskActor {
     departing: Option<oneshot::Sender<Departure>>,
 }
 
-/// How a task begins, once it is accepted.
-#[derive(Debug)]
-enum Beginning {
-    /// It runs when it has its permit.
-    Turn(Admission),
-    /// It ends like this: it is not to be run.
-    Doomed(Failure),
-    /// It has.
-    Over,
-}
-
 impl TaskActor {
-    /// Makes the actor; called on the thread where it will live.
+    /// Makes the actor and begins its job; called on the thread where the actor will live.
     #[must_use]
-    pub fn new(
+    pub fn begin(
         parts: TaskParts,
         settings: Arc<TaskSettings>,
         running: Option<mpsc::WeakSender<Infallible>>,
         departing: oneshot::Sender<Departure>,
+        ctx: &mut Context<Self>,
     ) -> Self {
-        let TaskParts { task, key_name, answer, job, presence, timeline, progress, begun, leashed } = parts;
-        let budget = settings.retry_budget;
-        let (beginning, calls) = match job {
-            Job::End(failure) => {
-                (Beginning::Doomed(failure), Calls::new(Vec::new(), budget, None, Vec::new(), false))
-            }
-            Job::Run(Work { audio, candidates, most_running, admission, record }) => {
-                let is_recorded = record == RunRecord::Done;
-                let calls = Calls::new(candidates, budget, most_running, audio, is_recorded);
-                (Beginning::Turn(admission), calls)
-            }
-        };
-        Self {
-            measured: Measured::from(answer.log()),
+        let TaskParts { task, key_name, answer, job, caller, presence, timeline, progress } = parts;
+        let mut actor = Self {
+            life: Life::Waiting,
+            calls: Calls::of(&job, settings.retry_budget),
             journal: task.stream.then(|| settings.store.journal(&task.id)),
-            begun,
-            progress: Progress::new(progress, begun, answer.log().len(), task.stream),
-            timeline,
+            measured: Measured::from(answer.log()),
+            leaving: None,
+            token: None,
+            departing: Some(departing),
             task,
             key_name,
             settings,
-            life: Life::Waiting,
             answer,
-            caller: Caller::new(presence, leashed),
-            beginning,
-            line: None,
-            calls,
-            finish: None,
-            completion: None,
+            progress,
+            timeline,
+            caller,
             running,
-            token: None,
-            departing: Some(departing),
+        };
+        actor.leaving = presence.map(|presence| actor.watch_caller(presence, ctx));
+        match job {
+            Job::Run(work) => actor.line_up(work, ctx),
+            Job::End(failure) => actor.fail(failure, ctx),
+        }
+        actor
+    }
+
+    fn watch_caller(&self, presence: Presence, ctx: &mut Context<Self>) -> SpawnHandle {
+        let left = presence.into_actor(self);
+        ctx.spawn(left.map(|_, task, ctx| task.apply(Event::CallerLeft, ctx)))
+    }
+
+    /// Lets the task run when it has a permit.
+    fn line_up(&mut self, Work { admission, audio, record, .. }: Work, ctx: &mut Context<Self>) {
+        match admission {
+            Admission::Now(permit) => self.permit_granted(permit, audio, record, Duration::ZERO, ctx),
+            Admission::Line(turn) => {
+                // Not since its acceptance, which may be an earlier process': that would count how long none was there.
+                let joined = Instant::now();
+                let waiting = turn.into_actor(self).map(move |permit, task, ctx: &mut Context<Self>| {
+                    // No permit: the server drains, and the task stays as it is for the next start.
+                    if let Some(permit) = permit {
+                        task.permit_granted(permit, audio, record, joined.elapsed(), ctx);
+                    }
+                });
+                self.calls.wait(ctx.spawn(waiting));
+            }
         }
     }
 
-    fn apply(&mut self, event: Event, ctx: &mut Context<Self>) {
+    fn permit_granted(
+        &mut self,
+        permit: Permit,
+        audio: Vec<TaskAudio>,
+        record: RunRecord,
+        waited: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        // Without a token the server drains: what has not started does not start any more.
+        if let Some(token) = self.running.as_ref().and_then(mpsc::WeakSender::upgrade) {
+            self.apply(Event::SlotGranted(Slot { permit, token, audio, record, waited }), ctx);
+        }
+    }
+
+    fn apply(&mut self, event: Event<Slot>, ctx: &mut Context<Self>) {
         // A state is taken out to be replaced; what stands in meanwhile is never seen.
-        let life = std::mem::replace(&mut self.life, Life::Waiting);
-        let (life, effects) = life.on(event);
+        let (life, effect) = std::mem::replace(&mut self.life, Life::Parked).on(event);
         self.life = life;
-        for effect in effects {
-            match effect {
-                Effect::StartUpstream => self.start_upstream(ctx),
-                Effect::Release => self.release(ctx),
-                Effect::Record => self.record(ctx),
-                Effect::Announce => self.announce(ctx),
-                Effect::LetGo => self.let_go(),
+        match effect {
+            Effect::None => {}
+            Effect::Start(slot) => self.start(slot, ctx),
+            Effect::End(outcome) => {
+                self.release(ctx);
+                self.record(outcome, ctx);
+            }
+            Effect::Announce(outcome) => self.announce(&outcome, ctx),
+            Effect::Park => {
+                self.release(ctx);
+                self.let_go();
             }
         }
     }
@@ -170,85 +187,39 @@ impl TaskActor {
         self.apply(Event::End(Outcome::Failed(failure.into())), ctx);
     }
 
-    /// Begins the task, as it was decided when it was accepted or taken up.
-    fn begin(&mut self, ctx: &mut Context<Self>) {
-        self.watch_caller(ctx);
-        match std::mem::replace(&mut self.beginning, Beginning::Over) {
-            Beginning::Turn(Admission::Now(permit)) => self.permit_granted(permit, Duration::ZERO, ctx),
-            Beginning::Turn(Admission::Line(turn)) => {
-                // Not since its acceptance, which may be an earlier process': that would count how long none was there.
-                let joined = Instant::now();
-                let waiting = turn.into_actor(self).map(move |permit, task, ctx: &mut Context<Self>| {
-                    // No permit: the server drains, and the task stays as it is for the next start.
-                    if let Some(permit) = permit {
-                        task.permit_granted(permit, joined.elapsed(), ctx);
-                    }
-                });
-                self.line = Some(ctx.spawn(waiting));
-            }
-            Beginning::Doomed(failure) => self.fail(failure, ctx),
-            Beginning::Over => {}
-        }
-    }
-
-    fn permit_granted(&mut self, permit: Permit, waited: Duration, ctx: &mut Context<Self>) {
-        if self.life != Life::Waiting {
-            return;
-        }
-        // Without a token the server drains: what has not started does not start any more.
-        self.token = self.running.as_ref().and_then(mpsc::WeakSender::upgrade);
-        if self.token.is_some() {
-            self.calls.hold(permit);
-            // A run of an earlier process had the first slot.
-            if !self.begun {
-                self.settings.metrics.started(waited);
-            }
-            self.apply(Event::SlotGranted, ctx);
-        }
-    }
-
-    /// Closes the upstream connection, and leaves the line with both places in it.
-    /// Whoever waits may leave from here on.
+    /// Closes the upstream connection, or leaves the line. The caller may leave from here on.
     fn release(&mut self, ctx: &mut Context<Self>) {
-        let call = self.calls.release();
-        for running in [call, self.line.take(), self.caller.leaving.take()].into_iter().flatten() {
+        for running in [self.calls.end(), self.leaving.take()].into_iter().flatten() {
             ctx.cancel_future(running);
         }
-        self.beginning = Beginning::Over;
     }
 
-    fn take(&mut self, event: UpstreamEvent, ctx: &mut Context<Self>) {
+    /// Takes what the upstream said. Returns the outcome, where that is the end.
+    fn take(&mut self, event: UpstreamEvent) -> Option<Outcome> {
         match event {
-            // It shows that the upstream works on it; nobody asked to see it.
-            UpstreamEvent::Text(TextKind::Reasoning, _) if !self.task.question.reasoning => {}
+            // It shows that the upstream works on it; no client asked to see it.
+            UpstreamEvent::Text(TextKind::Reasoning, _) if !self.task.question.reasoning => None,
             UpstreamEvent::Text(kind, text) => {
                 self.timeline.first_answered.get_or_insert_with(Timestamp::now);
                 self.answer.push(kind, &text);
                 let step = self.progress.piece();
                 self.remember(step);
-                if self.answer.held_bytes() > self.settings.max_answer_bytes {
-                    let most = self.settings.max_answer_bytes;
-                    self.fail(UpstreamError::Invalid(format!("an answer of more than {most} bytes")), ctx);
-                }
+                let most = self.settings.max_answer_bytes;
+                let too_long = || UpstreamError::Invalid(format!("an answer of more than {most} bytes"));
+                (self.answer.held_bytes() > most).then(|| Outcome::Failed(too_long().into()))
             }
             UpstreamEvent::Progress(percent) => {
                 let step = self.progress.reach(percent);
                 self.remember(step);
+                None
             }
-            UpstreamEvent::Finished { reason, usage } => {
-                let completion = self.answer.completion(reason, usage).and_then(RawValue::from_string);
-                match completion {
-                    Ok(completion) => {
-                        self.completion = Some(completion.into());
-                        self.finish = Some((reason, usage));
-                        self.apply(Event::End(Outcome::Completed), ctx);
-                    }
-                    Err(err) => {
-                        tracing::error!(task_id = %self.task.id, %err, "the answer cannot be written as JSON");
-                        self.fail(Failure::internal(), ctx);
-                    }
+            UpstreamEvent::Finished { reason, usage } => Some(match self.answer.complete(reason, usage) {
+                Ok(completed) => Outcome::Completed(completed.into()),
+                Err(err) => {
+                    tracing::error!(task_id = %self.task.id, %err, "the answer cannot be written as JSON");
+                    Outcome::Failed(Failure::internal())
                 }
-            }
+            }),
         }
     }
 
@@ -275,37 +246,29 @@ impl TaskActor {
         self.answer.publish();
         self.measure_published();
         if is_first {
-            // Afterwards: whoever waits for the first chunk need not wait until the writer is awake.
+            // Afterwards: a reader of the first chunk need not wait until the writer is awake.
             self.settings.store.mark_published(self.task.id.clone(), self.timeline.clone());
         }
     }
 
     fn state(&self) -> State {
-        match (&self.life, &self.completion) {
-            (Life::Waiting | Life::Parked, _) if !self.begun => State::Pending,
+        let progress = self.progress.percent();
+        match &self.life {
+            Life::Ended(Outcome::Completed(completed)) => {
+                State::Completed { completion: Arc::clone(&completed.json) }
+            }
+            Life::Ended(Outcome::Failed(failure)) => State::Failed { failure: failure.clone(), progress },
             // An end that is not durable yet is not told.
-            (Life::Waiting | Life::Running | Life::Ending(_) | Life::Parked, _) => {
-                State::Processing { progress: self.progress.percent() }
+            Life::Waiting | Life::Running | Life::Ending | Life::Parked if self.progress.has_begun() => {
+                State::Processing { progress }
             }
-            (Life::Ended(Outcome::Completed), Some(completion)) => {
-                State::Completed { completion: Arc::clone(completion) }
-            }
-            (Life::Ended(Outcome::Completed), None) => {
-                State::Failed { failure: Failure::internal(), progress: self.progress.percent() }
-            }
-            (Life::Ended(Outcome::Failed(failure)), _) => {
-                State::Failed { failure: failure.clone(), progress: self.progress.percent() }
-            }
+            Life::Waiting | Life::Running | Life::Ending | Life::Parked => State::Pending,
         }
     }
 }
 
 impl Actor for TaskActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        self.begin(ctx);
-    }
 }
 
 impl Drop for TaskActor {
@@ -315,10 +278,6 @@ impl Drop for TaskActor {
             let _ = departing.send(Departure::Crashed(Box::new(self.timeline.clone())));
         }
     }
-}
-
-fn cancelled() -> Failure {
-    Failure::new(ErrorCode::TaskCancelled, "The task was cancelled before it had ended").with_retryable(false)
 }
 
 impl Handler<Describe> for TaskActor {
@@ -340,7 +299,15 @@ impl Handler<Cancel> for TaskActor {
     type Result = ();
 
     fn handle(&mut self, _: Cancel, ctx: &mut Self::Context) {
-        self.fail(cancelled(), ctx);
+        self.apply(Event::Cancel, ctx);
+    }
+}
+
+impl Handler<Draining> for TaskActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Draining, ctx: &mut Self::Context) {
+        self.apply(Event::Drain(self.caller), ctx);
     }
 }
 
@@ -348,10 +315,6 @@ impl Handler<Stop> for TaskActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        if self.answer.is_unseen() {
-            self.leave_to_next_start(ctx);
-        } else {
-            self.fail(interrupted_stream(), ctx);
-        }
+        self.apply(Event::Stop { caller: self.caller, is_seen: !self.answer.is_unseen() }, ctx);
     }
 }

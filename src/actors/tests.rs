@@ -24,10 +24,11 @@ use crate::keys::KeyLimits;
 use crate::keys::allowance::Allowance;
 use crate::metrics::{Metrics, Now};
 use crate::secret::KeyHash;
-use crate::store::{Chunks, EndResult, Ending, Retention, Store, StoreConfig};
+use crate::store::{Chunks, Ending, Retention, Store, StoreConfig};
 use crate::task::answer::TextKind;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
+use crate::task::outcome::{Completed, Outcome};
 use crate::task::snapshot::State;
 use crate::task::submission::Question;
 use crate::task::timeline::Timeline;
@@ -326,7 +327,8 @@ async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
     let completion = r#"{"id":"chatcmpl-1","created":1,"model":"m","choices":[{"finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"prompt_tokens_details":{"audio_tokens":0,"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}"#;
     let completion = RawValue::from_string(completion.to_owned()).unwrap();
     let ending = Ending {
-        result: EndResult::Completed(completion.into()),
+        outcome: Outcome::Completed(Completed::stored(completion.into()).unwrap().into()),
+        progress: 0,
         timeline: Timeline::begun(Timestamp::now()),
         chunks: Some(Chunks::of(std::iter::empty())),
     };

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use crate::audio::facts::AudioFacts;
 use crate::audio::source::KeptAudio;
-use crate::error::Failure;
 use crate::task::Task;
 use crate::task::cold_log::EndedStream;
 use crate::task::idempotency::Idempotency;
+use crate::task::outcome::Outcome;
 use crate::task::recovery::Remains;
 use crate::task::timeline::Timeline;
 
@@ -47,7 +46,9 @@ pub enum Acceptance {
 #[derive(Debug, Clone)]
 pub struct Ending {
     /// The outcome.
-    pub result: EndResult,
+    pub outcome: Outcome,
+    /// How far a task that failed had come, 0 to 99.
+    pub progress: u8,
     /// When what happened.
     pub timeline: Timeline,
     /// The chunks that were published before the end, of a task with a stream.
@@ -73,20 +74,6 @@ impl Chunks {
         }
         Self { count, sum: sum.finalize() }
     }
-}
-
-/// With what a task ended.
-#[derive(Debug, Clone)]
-pub enum EndResult {
-    /// With this ChatCompletion.
-    Completed(Arc<RawValue>),
-    /// With this failure, at this progress.
-    Failed {
-        /// Why.
-        failure: Failure,
-        /// How far it had come, 0 to 99.
-        progress: u8,
-    },
 }
 
 /// A task that an earlier process did not end.

@@ -8,9 +8,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
 
-use super::{
-    Acceptance, Chunks, EndResult, Ending, NewRecord, Retention, Store, StoreConfig, StoreError, Weighed,
-};
+use super::{Acceptance, Chunks, Ending, NewRecord, Retention, Store, StoreConfig, StoreError, Weighed};
 use crate::audio::container::Container;
 use crate::audio::facts::{AudioFacts, Sound};
 use crate::audio::source::KeptAudio;
@@ -21,11 +19,13 @@ use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use crate::task::list::ListQuery;
+use crate::task::outcome::{Completed, Outcome};
 use crate::task::recovery::Remains;
 use crate::task::snapshot::{State, Status};
 use crate::task::submission::Question;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
+use crate::wire::completion::{CompletionHead, FinishReason, Usage};
 use crate::wire::event_stream::{FrameKind, encode_frame};
 
 const CONFIG: StoreConfig = StoreConfig { sync: true, max_spool_bytes: 1 << 20 };
@@ -91,17 +91,23 @@ fn audios(data_dir: &Path) -> usize {
     contents.map(|content| String::from_utf8_lossy(&content).matches("UklGRg==").count()).sum()
 }
 
-fn ending(task: &Task, result: EndResult) -> Ending {
-    Ending { result, timeline: Timeline::begun(task.created), chunks: Some(Chunks::of([].iter())) }
+fn ending(task: &Task, outcome: Outcome) -> Ending {
+    let chunks = Some(Chunks::of([].iter()));
+    Ending { outcome, progress: 42, timeline: Timeline::begun(task.created), chunks }
 }
 
 fn completed(task: &Task, json: &str) -> Ending {
-    ending(task, EndResult::Completed(RawValue::from_string(json.to_owned()).unwrap().into()))
+    let completed = Completed {
+        json: RawValue::from_string(json.to_owned()).unwrap().into(),
+        head: CompletionHead { id: String::new(), created: 0, model: String::new() },
+        reason: FinishReason::Stop,
+        usage: Usage::default(),
+    };
+    ending(task, Outcome::Completed(completed.into()))
 }
 
 fn failed(task: &Task) -> Ending {
-    let failure = Failure::new(ErrorCode::UpstreamTimeout, "slow");
-    ending(task, EndResult::Failed { failure, progress: 42 })
+    ending(task, Outcome::Failed(Failure::new(ErrorCode::UpstreamTimeout, "slow")))
 }
 
 /// Opens the data directory anew, once the threads of the store before have let go of it.

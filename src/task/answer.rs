@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::value::to_raw_value;
 
 use super::chunk_log::ChunkLog;
 use super::cold_log::{EndedStream, Kept};
+use super::outcome::{Completed, Outcome};
 use super::snapshot::State;
-use crate::error::Failure;
 use crate::wire::chunk_frames::{ChunkFrames, finish_frame};
-use crate::wire::completion::{
-    ChatCompletion, CompletionEnd, CompletionHead, Delta, FinishReason, Texts, Usage,
-};
+use crate::wire::completion::{ChatCompletion, CompletionHead, Delta, FinishReason, Texts, Usage};
 use crate::wire::error::{ErrorBody, TaskError};
 use crate::wire::event_stream::{FrameKind, encode_frame};
 
@@ -77,22 +76,11 @@ impl Answer {
         if chunks.len() != count {
             return None;
         }
-        let log = ChunkLog::of(chunks);
-        let answer = match state {
-            State::Completed { completion } => {
-                let CompletionEnd { head, reason, usage } = CompletionEnd::of(completion.get()).ok()?;
-                let mut answer = Self::wreck(head, true, log);
-                answer.end_completed(reason, usage);
-                answer
-            }
-            State::Failed { failure, .. } => {
-                let head = CompletionHead { id: String::new(), created: 0, model: String::new() };
-                let mut answer = Self::wreck(head, true, log);
-                answer.end_failed(failure);
-                answer
-            }
-            State::Pending | State::Processing { .. } => return None,
-        };
+        let outcome = state.outcome().ok()??;
+        // The end has its own head.
+        let head = CompletionHead { id: String::new(), created: 0, model: String::new() };
+        let mut answer = Self::wreck(head, true, ChunkLog::of(chunks));
+        answer.end(&outcome);
         Some(answer.log.cold(kept))
     }
 
@@ -100,11 +88,6 @@ impl Answer {
     #[must_use]
     pub fn log(&self) -> &ChunkLog {
         &self.log
-    }
-
-    /// Goes on as what the store knows: an answer whose task crashed behind its end was begun under another id.
-    pub fn go_on_as(&mut self, head: CompletionHead) {
-        self.head = head;
     }
 
     /// Takes a piece of text. Readers see it with the next [`publish`](Self::publish).
@@ -152,33 +135,39 @@ impl Answer {
         self.content.len() + self.reasoning.len() + self.refusal.len() + self.log.bytes()
     }
 
-    /// The whole answer as JSON.
+    /// Returns the whole answer.
     ///
     /// # Errors
     /// Those of serde_json, which this type does not provoke.
-    pub fn completion(&self, reason: FinishReason, usage: Usage) -> serde_json::Result<String> {
+    pub fn complete(&self, reason: FinishReason, usage: Usage) -> serde_json::Result<Completed> {
         let texts = Texts { content: &self.content, reasoning: &self.reasoning, refusal: &self.refusal };
-        serde_json::to_string(&ChatCompletion::new(&self.head, texts, reason, usage))
+        let json = to_raw_value(&ChatCompletion::new(&self.head, texts, reason, usage))?;
+        Ok(Completed { json: json.into(), head: self.head.clone(), reason, usage })
     }
 
-    /// Ends the stream of a completed task: the finish chunk and the `done` frame, in one go. Neither may be
-    /// seen before the result is durable, so this comes last.
-    pub fn end_completed(&mut self, reason: FinishReason, usage: Usage) {
-        if let Some(frames) = &mut self.frames {
-            open(frames, &mut self.log);
-            self.log.append(finish_frame(&self.head, self.log.len(), reason, usage));
-            self.log.append(encode_frame(FrameKind::Done, self.log.len(), b"[DONE]"));
-        }
-        self.log.end();
-    }
-
-    /// Ends the stream of a failed task with its `error` frame. What had come stays readable.
-    pub fn end_failed(&mut self, failure: &Failure) {
+    /// Ends the stream: with the finish chunk and the `done` frame, or with the `error` frame. None of them may be seen
+    /// before the outcome is durable, so this comes last. What had come stays readable.
+    pub fn end(&mut self, outcome: &Outcome) {
         if self.frames.is_some() {
-            let data = serde_json::to_vec(&ErrorBody { error: TaskError::from(failure) }).unwrap_or_default();
-            self.log.append(encode_frame(FrameKind::Error, self.log.len(), &data));
+            match outcome {
+                Outcome::Completed(completed) => self.append_finish(completed),
+                Outcome::Failed(failure) => {
+                    let body = ErrorBody { error: TaskError::from(failure) };
+                    let data = serde_json::to_vec(&body).unwrap_or_default();
+                    self.log.append(encode_frame(FrameKind::Error, self.log.len(), &data));
+                }
+            }
         }
         self.log.end();
+    }
+
+    fn append_finish(&mut self, Completed { head, reason, usage, .. }: &Completed) {
+        // Not of this answer's own head: the end may be that of an actor that crashed, which had another.
+        if self.log.is_empty() {
+            open(&mut ChunkFrames::of(head), &mut self.log);
+        }
+        self.log.append(finish_frame(head, self.log.len(), *reason, *usage));
+        self.log.append(encode_frame(FrameKind::Done, self.log.len(), b"[DONE]"));
     }
 
     fn append(&mut self, delta: Delta<'_>) {
@@ -199,11 +188,17 @@ fn open(frames: &mut ChunkFrames, log: &mut ChunkLog) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorCode;
+    use crate::error::{ErrorCode, Failure};
     use crate::task::chunk_log::LogReader;
 
     fn answer(stream: bool) -> Answer {
         Answer::new(CompletionHead { id: "chatcmpl-1".into(), created: 7, model: "m".into() }, stream)
+    }
+
+    fn end(answer: &mut Answer, reason: FinishReason, usage: Usage) -> Arc<Completed> {
+        let completed = Arc::new(answer.complete(reason, usage).unwrap());
+        answer.end(&Outcome::Completed(Arc::clone(&completed)));
+        completed
     }
 
     fn text(answer: &Answer) -> String {
@@ -216,7 +211,7 @@ mod tests {
         let mut answer = answer(true);
         answer.push(TextKind::Reasoning, "hm");
         answer.push(TextKind::Content, "\"é\"\n");
-        answer.end_completed(FinishReason::Stop, Usage { total_tokens: 3, ..Usage::default() });
+        end(&mut answer, FinishReason::Stop, Usage { total_tokens: 3, ..Usage::default() });
         let head = r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m","choices":[{"index":0,"#;
         let usage = r#""usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":3,"prompt_tokens_details":{"audio_tokens":0,"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}"#;
         assert_eq!(
@@ -238,16 +233,16 @@ mod tests {
         answer.push(TextKind::Refusal, "I will not.");
         answer.publish();
         assert!(text(&answer).contains(r#""delta":{"refusal":"I will not."}"#), "{}", text(&answer));
-        let json = answer.completion(FinishReason::Stop, Usage::default()).unwrap();
+        let json = answer.complete(FinishReason::Stop, Usage::default()).unwrap().json;
         let message = r#""message":{"role":"assistant","content":"","refusal":"I will not."}"#;
-        assert!(json.contains(message), "{json}");
+        assert!(json.get().contains(message), "{json}");
     }
 
     #[test]
     fn a_failed_answer_keeps_what_had_come() {
         let mut answer = answer(true);
         answer.push(TextKind::Content, "half");
-        answer.end_failed(&Failure::new(ErrorCode::UpstreamDisconnected, "gone"));
+        answer.end(&Failure::new(ErrorCode::UpstreamDisconnected, "gone").into());
         let text = text(&answer);
         assert!(text.contains(r#"{"content":"half"}"#), "{text}");
         let end = "event: error\nid: 2\ndata: {\"error\":{\"code\":\"upstream_disconnected\",\"message\":\"gone\",\"type\":\"upstream_error\",\"retryable\":true}}\n\n";
@@ -268,10 +263,8 @@ mod tests {
         }
         for (mut answer, chunks) in answers {
             let usage = Usage { total_tokens: 3, ..Usage::default() };
-            let completion = answer.completion(FinishReason::Length, usage).unwrap();
-            answer.end_completed(FinishReason::Length, usage);
-            let completion = serde_json::value::RawValue::from_string(completion).unwrap();
-            let state = State::Completed { completion: completion.into() };
+            let completion = end(&mut answer, FinishReason::Length, usage).json.clone();
+            let state = State::Completed { completion };
             let replay = Answer::replay(chunks.clone(), chunks.len(), &state, None).unwrap();
             let replay = replay.log().clone();
             assert_eq!(LogReader::from(replay.clone()).all(), answer.log().reader().all());
@@ -284,9 +277,12 @@ mod tests {
     fn without_stream_no_frames_are_kept() {
         let mut answer = answer(false);
         answer.push(TextKind::Content, "text");
-        let json = answer.completion(FinishReason::Stop, Usage::default()).unwrap();
-        assert!(json.contains(r#""message":{"role":"assistant","content":"text","refusal":null}"#), "{json}");
-        answer.end_completed(FinishReason::Stop, Usage::default());
+        let json = answer.complete(FinishReason::Stop, Usage::default()).unwrap().json;
+        assert!(
+            json.get().contains(r#""message":{"role":"assistant","content":"text","refusal":null}"#),
+            "{json}"
+        );
+        end(&mut answer, FinishReason::Stop, Usage::default());
         assert_eq!(
             answer.log().reader().mark(),
             crate::task::chunk_log::Mark { ended: true, ..Default::default() }

@@ -1,101 +1,125 @@
-//! The life of a task as a pure function: (state, event) -> (state, effects).
+//! The life of a task as a pure function: (state, event) -> (state, effect).
 //!
 //! ```text
 //! Waiting --SlotGranted--> Running --End--> Ending --Recorded--> Ended
 //!   | |                       |               ^
 //!   | `----------End----------|---------------|
-//!   `--------Park----------> Parked --End-----'
+//!   `-----Drain, Stop-----> Parked -Cancel----'
 //! ```
-//! The first end wins, whatever else is on its way: completion, failure, cancel, timeout and interruption all
-//! try to enter `Ending`, and from there only the store's word leads on. An end is announced only once it is
-//! durable; where the store has an end already, from before a crash, that one is announced. `Parked` is no
-//! end: the server stops, and the task stays in the store for its next start; only who cancels it in the last
-//! moment still ends it. Whoever holds a `Life` carries out the effects; nothing here waits, sends or reads a
+//! The first end wins: completion, failure, cancel, timeout and interruption all try to enter `Ending`, and from there
+//! only the store's word leads on. An end is announced only once it is durable; where the store has an end already, from
+//! before a crash, that one is announced. `Parked` is no end: the server stops, and the task stays in the store for the
+//! next start; only a client that cancels it at the last moment still ends it.
+//!
+//! The actor of the task tells what happens and carries out the effect, and asks nothing else: an event that comes too
+//! late, as that of a future that was cancelled and polled once more, has no effect. Nothing here waits, sends or reads a
 //! clock.
 
-use crate::error::Failure;
-
-/// How a task ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// With an answer.
-    Completed,
-    /// Without one, or with a part of one.
-    Failed(Failure),
-}
+use super::outcome::Outcome;
+use super::recovery::{interrupted_caller, interrupted_stream};
+use crate::error::{ErrorCode, Failure};
 
 /// Where a task is in its life.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Life {
-    /// It has no slot yet.
+    /// The task has no slot yet.
     Waiting,
-    /// It has a slot, and an upstream call is under way.
+    /// The task has a slot, and its upstream call is under way.
     Running,
-    /// Its outcome is chosen and is being made durable.
-    Ending(Outcome),
-    /// Its outcome is durable and announced.
+    /// The outcome is chosen and is being made durable.
+    Ending,
+    /// The outcome is durable and announced.
     Ended(Outcome),
-    /// It is left for the server's next start.
+    /// The task is left for the server's next start.
     Parked,
 }
 
-/// What happens to a task.
+/// The caller that waits for a task's answer over its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// No caller waits.
+    None,
+    /// A repeat of the submit, with its `Idempotency-Key`, can take the place of this one.
+    Replaceable,
+    /// The answer has no other recipient: after a restart the task is not run again.
+    Irreplaceable,
+}
+
+/// What happens to a task. `Slot` is what its run needs.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Event {
+pub enum Event<Slot> {
     /// The task may run.
-    SlotGranted,
-    /// The upstream finished or failed, somebody cancelled, time ran out, the task crashed.
+    SlotGranted(Slot),
+    /// The upstream has finished or failed, time ran out, the task crashed.
     End(Outcome),
-    /// The outcome is durable.
-    Recorded,
-    /// Another outcome was durable already.
-    RecordedBefore(Outcome),
+    /// A client cancels the task.
+    Cancel,
+    /// The caller that waited has left.
+    CallerLeft,
+    /// The server begins to drain: what has not begun does not begin any more.
+    Drain(Caller),
     /// The server stops.
+    Stop {
+        /// The caller that waits.
+        caller: Caller,
+        /// True if a subscriber may have seen a part of the answer.
+        is_seen: bool,
+    },
+    /// The task needs another slot, and the server gives out no more.
+    NoSlot,
+    /// The store has this outcome; another than that of `End` where it had one before.
+    Recorded(Outcome),
+}
+
+/// What has to be done about it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect<Slot> {
+    /// Nothing: the event came too late, or changes nothing.
+    None,
+    /// Call the upstream.
+    Start(Slot),
+    /// Close the upstream connection, give back audio and slot, and make this outcome durable.
+    End(Outcome),
+    /// Publish the end of the stream and the final status.
+    Announce(Outcome),
+    /// Close the upstream connection, give back audio and slot, and tell all who wait that nothing follows in this process.
     Park,
 }
 
-/// What has to be done about it, in the order of the list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Call the upstream.
-    StartUpstream,
-    /// Close the upstream connection, let go of the audio and give the slot back.
-    Release,
-    /// Make the outcome durable.
-    Record,
-    /// Publish the end of the stream and the final status.
-    Announce,
-    /// Tell who waits that nothing follows in this process.
-    LetGo,
+impl Life {
+    /// Returns the next state, and what has to be done.
+    #[must_use]
+    pub fn on<Slot>(self, event: Event<Slot>) -> (Self, Effect<Slot>) {
+        match (self, event) {
+            (Self::Waiting, Event::SlotGranted(slot)) => (Self::Running, Effect::Start(slot)),
+            (Self::Waiting | Self::Running, Event::End(outcome)) => (Self::Ending, Effect::End(outcome)),
+            // The server still lives when a client cancels what was put aside.
+            (Self::Waiting | Self::Running | Self::Parked, Event::Cancel) => end(cancelled()),
+            // A caller that was told that the server stops leaves as well: that cancels nothing.
+            (Self::Waiting | Self::Running, Event::CallerLeft) => end(cancelled()),
+            (Self::Waiting, Event::Drain(Caller::Replaceable | Caller::Irreplaceable)) => {
+                (Self::Parked, Effect::Park)
+            }
+            (Self::Waiting | Self::Running, Event::Stop { is_seen: true, .. }) => end(interrupted_stream()),
+            // The caller is told what the next start would find: a repeat may pay for the same work again.
+            (Self::Running, Event::Stop { caller: Caller::Irreplaceable, .. }) => end(interrupted_caller()),
+            (Self::Waiting | Self::Running, Event::Stop { .. } | Event::NoSlot) => {
+                (Self::Parked, Effect::Park)
+            }
+            (Self::Ending, Event::Recorded(outcome)) => {
+                (Self::Ended(outcome.clone()), Effect::Announce(outcome))
+            }
+            (life, _) => (life, Effect::None),
+        }
+    }
 }
 
-impl Life {
-    /// The next state, and what has to be done.
-    #[must_use]
-    pub fn on(self, event: Event) -> (Self, &'static [Effect]) {
-        match (self, event) {
-            (Self::Waiting, Event::SlotGranted) => (Self::Running, &[Effect::StartUpstream]),
-            (Self::Waiting | Self::Running, Event::End(outcome)) => {
-                (Self::Ending(outcome), &[Effect::Release, Effect::Record])
-            }
-            // The server still lives when somebody cancels what it has put aside.
-            (Self::Parked, Event::End(outcome)) => (Self::Ending(outcome), &[Effect::Record]),
-            (Self::Ending(outcome), Event::Recorded) => (Self::Ended(outcome), &[Effect::Announce]),
-            (Self::Ending(_), Event::RecordedBefore(outcome)) => (Self::Ended(outcome), &[Effect::Announce]),
-            (Self::Waiting | Self::Running, Event::Park) => (Self::Parked, &[Effect::Release, Effect::LetGo]),
-            // Too late, or out of turn: nothing changes.
-            (life, _) => (life, &[]),
-        }
-    }
+fn end<Slot>(failure: Failure) -> (Life, Effect<Slot>) {
+    (Life::Ending, Effect::End(failure.into()))
+}
 
-    /// The outcome, once it is chosen.
-    #[must_use]
-    pub fn outcome(&self) -> Option<&Outcome> {
-        match self {
-            Self::Waiting | Self::Running | Self::Parked => None,
-            Self::Ending(outcome) | Self::Ended(outcome) => Some(outcome),
-        }
-    }
+fn cancelled() -> Failure {
+    Failure::new(ErrorCode::TaskCancelled, "The task was cancelled before it had ended").with_retryable(false)
 }
 
 #[cfg(test)]
@@ -103,69 +127,101 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::error::ErrorCode;
 
-    fn events() -> impl Strategy<Value = Vec<Event>> {
-        let failed = |code| Event::End(Outcome::Failed(Failure::new(code, "")));
+    fn failed(code: ErrorCode) -> Outcome {
+        Failure::new(code, "").into()
+    }
+
+    fn code(outcome: &Outcome) -> Option<ErrorCode> {
+        outcome.failure().map(|failure| failure.code)
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event<()>>> {
+        let caller = prop_oneof![Just(Caller::None), Just(Caller::Replaceable), Just(Caller::Irreplaceable)];
         let event = prop_oneof![
-            Just(Event::SlotGranted),
-            Just(Event::Recorded),
-            Just(Event::Park),
-            Just(Event::End(Outcome::Completed)),
-            Just(failed(ErrorCode::TaskCancelled)),
-            Just(failed(ErrorCode::UpstreamTimeout)),
+            Just(Event::SlotGranted(())),
+            Just(Event::End(failed(ErrorCode::UpstreamTimeout))),
+            Just(Event::Cancel),
+            Just(Event::CallerLeft),
+            caller.clone().prop_map(Event::Drain),
+            (caller, any::<bool>()).prop_map(|(caller, is_seen)| Event::Stop { caller, is_seen }),
+            Just(Event::NoSlot),
+            Just(Event::Recorded(failed(ErrorCode::InternalError))),
         ];
         prop::collection::vec(event, 0..12)
     }
 
     proptest! {
         #[test]
-        fn whatever_happens_there_is_one_outcome_and_it_is_the_first(events in events()) {
-            let parked = events.iter().position(|event| *event == Event::Park);
-            let first = events.iter().enumerate().find_map(|(at, event)| match event {
-                Event::End(outcome) => Some((at, outcome.clone())),
-                _ => None,
-            });
-            let parks = match (parked, &first) {
-                (Some(parked), Some((ended, _))) => parked < *ended,
-                (parked, _) => parked.is_some(),
-            };
-            let first = first.map(|(_, outcome)| outcome);
+        fn a_task_has_one_end_whatever_happens(events in events()) {
             let mut life = Life::Waiting;
-            let mut effects = Vec::new();
+            let (mut starts, mut ends, mut announced, mut parks) = (0, 0, Vec::new(), 0);
             for event in events {
-                let before = life.clone();
-                let (after, todo) = life.on(event);
-                if matches!(before, Life::Ended(_)) {
-                    prop_assert_eq!(&after, &before);
+                let (before, recorded) = (life.clone(), matches!(event, Event::Recorded(_)));
+                let (after, effect) = life.on(event);
+                match effect {
+                    Effect::None => prop_assert_eq!(&after, &before),
+                    Effect::Start(()) => {
+                        prop_assert_eq!(&before, &Life::Waiting);
+                        starts += 1;
+                    }
+                    Effect::End(_) => ends += 1,
+                    Effect::Announce(outcome) => {
+                        prop_assert!(recorded && before == Life::Ending);
+                        announced.push(outcome);
+                    }
+                    Effect::Park => parks += 1,
                 }
-                if before == Life::Parked {
-                    prop_assert!(!todo.contains(&Effect::StartUpstream));
-                }
-                effects.extend_from_slice(todo);
                 life = after;
             }
-            let count = |effect| effects.iter().filter(|done| **done == effect).count();
-            prop_assert_eq!(life.outcome(), first.as_ref());
-            prop_assert!(count(Effect::StartUpstream) <= 1);
-            prop_assert_eq!(count(Effect::Record), usize::from(first.is_some()));
-            prop_assert_eq!(count(Effect::Release), usize::from(first.is_some() || parks));
-            prop_assert_eq!(count(Effect::LetGo), usize::from(parks));
-            prop_assert_eq!(count(Effect::Announce), usize::from(matches!(life, Life::Ended(_))));
+            prop_assert!(starts <= 1 && ends <= 1 && parks <= 1 && announced.len() <= ends);
+            match &life {
+                Life::Waiting => prop_assert_eq!((starts, ends, parks), (0, 0, 0)),
+                Life::Running => prop_assert_eq!((starts, ends, parks), (1, 0, 0)),
+                Life::Parked => prop_assert_eq!((ends, parks), (0, 1)),
+                Life::Ending => prop_assert_eq!((ends, announced.len()), (1, 0)),
+                Life::Ended(outcome) => prop_assert_eq!(&announced, std::slice::from_ref(outcome)),
+            }
         }
     }
 
     #[test]
-    fn an_end_that_was_durable_before_is_the_one() {
-        let (life, _) = Life::Running.on(Event::End(Outcome::Failed(Failure::internal())));
-        let (life, effects) = life.on(Event::RecordedBefore(Outcome::Completed));
-        assert_eq!(life, Life::Ended(Outcome::Completed));
-        assert_eq!(effects, [Effect::Announce]);
+    fn an_upstream_is_never_called_after_the_end() {
+        let (life, _) = Life::Waiting.on(Event::<()>::Cancel);
+        assert_eq!(life.on(Event::SlotGranted(())).1, Effect::None);
     }
 
     #[test]
-    fn an_upstream_is_never_called_after_the_end() {
-        let (life, _) = Life::Waiting.on(Event::End(Outcome::Completed));
-        assert_eq!(life.on(Event::SlotGranted).1, &[]);
+    fn a_parked_task_is_ended_by_a_cancel_and_by_nothing_else() {
+        for event in [Event::CallerLeft, Event::NoSlot, Event::End(failed(ErrorCode::UpstreamTimeout))] {
+            assert_eq!(Life::Parked.on::<()>(event), (Life::Parked, Effect::None));
+        }
+        let (life, effect) = Life::Parked.on::<()>(Event::Cancel);
+        let Effect::End(outcome) = effect else { panic!("{effect:?}") };
+        assert_eq!((life, code(&outcome)), (Life::Ending, Some(ErrorCode::TaskCancelled)));
+    }
+
+    #[test]
+    fn a_stop_ends_what_was_seen_or_has_an_irreplaceable_caller_and_parks_the_rest() {
+        let stop = |life: Life, caller, is_seen| match life.on::<()>(Event::Stop { caller, is_seen }).1 {
+            Effect::Park => None,
+            Effect::End(outcome) => code(&outcome),
+            other => panic!("{other:?}"),
+        };
+        let interrupted = Some(ErrorCode::TaskInterrupted);
+        for caller in [Caller::None, Caller::Replaceable, Caller::Irreplaceable] {
+            assert_eq!(stop(Life::Running, caller, true), interrupted);
+            assert_eq!(stop(Life::Waiting, caller, false), None);
+        }
+        assert_eq!(stop(Life::Running, Caller::Replaceable, false), None);
+        assert_eq!(stop(Life::Running, Caller::Irreplaceable, false), interrupted);
+    }
+
+    #[test]
+    fn a_drain_parks_a_waiting_task_whose_caller_waits() {
+        let drain = |life: Life, caller| life.on::<()>(Event::Drain(caller)).1;
+        assert_eq!(drain(Life::Waiting, Caller::Replaceable), Effect::Park);
+        assert_eq!(drain(Life::Waiting, Caller::None), Effect::None);
+        assert_eq!(drain(Life::Running, Caller::Irreplaceable), Effect::None);
     }
 }

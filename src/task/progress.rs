@@ -38,6 +38,12 @@ impl Progress {
         Self { percent: remembered.max(known), pieces, journalled }
     }
 
+    /// True if a run has begun, in this process or an earlier one. From then on the task is `processing`.
+    #[must_use]
+    pub fn has_begun(self) -> bool {
+        self.percent > 0
+    }
+
     /// In percent.
     #[must_use]
     pub fn percent(self) -> u8 {
@@ -69,11 +75,6 @@ impl Progress {
         }
         self.percent = step;
         Some(step)
-    }
-
-    /// The end that was recorded says how far the task had come.
-    pub fn settle(&mut self, percent: u8) {
-        self.percent = percent;
     }
 }
 

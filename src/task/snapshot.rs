@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::id::TaskId;
+use super::outcome::{Completed, Outcome};
 use super::request::Request;
 use super::timeline::Timeline;
 use crate::error::Failure;
@@ -89,6 +90,20 @@ impl State {
             Self::Completed { .. } => Status::Completed,
             Self::Failed { .. } => Status::Failed,
         }
+    }
+
+    /// Returns how the task ended; `None` where it has not.
+    ///
+    /// # Errors
+    /// Those of serde_json, for a stored answer that hearken did not write.
+    pub fn outcome(&self) -> serde_json::Result<Option<Outcome>> {
+        Ok(match self {
+            Self::Pending | Self::Processing { .. } => None,
+            Self::Completed { completion } => {
+                Some(Outcome::Completed(Completed::stored(Arc::clone(completion))?.into()))
+            }
+            Self::Failed { failure, .. } => Some(Outcome::Failed(failure.clone())),
+        })
     }
 
     /// Has the task ended?

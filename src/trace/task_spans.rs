@@ -9,11 +9,11 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use super::callee::Callee;
 use super::otlp::{Parent, event, fail, flag, fraction, list_of, number, span, text};
 use super::{Recorder, Traces};
-use crate::error::Failure;
+use crate::task::outcome::Outcome;
 use crate::task::spans::Part;
 use crate::task::timeline::{Attempt, Timeline};
 use crate::task::{Task, Timestamp};
-use crate::wire::completion::{FinishReason, Usage};
+use crate::wire::completion::FinishReason;
 use crate::wire::trace_context::TraceContext;
 
 /// The outcome of a task and of an attempt that came to its end, in the timeline's words.
@@ -28,10 +28,8 @@ pub struct EndedTask<'a> {
     pub timeline: &'a Timeline,
     /// The name of the channel that was asked last.
     pub channel: Option<&'a str>,
-    /// Why it failed; `None` where it completed.
-    pub failure: Option<&'a Failure>,
-    /// What the upstream said at its end.
-    pub finish: Option<(FinishReason, Usage)>,
+    /// How it ended.
+    pub outcome: &'a Outcome,
     /// How long the audio lasts, where that is known.
     pub audio: Option<Duration>,
 }
@@ -60,7 +58,9 @@ impl Recorder {
         spans.extend(child(Part::Queue, "queue", (timeline.queued, begun)));
         if let Some(started) = timeline.fetch_started {
             let mut fetch = child(Part::Fetch, "fetch audio", (started, timeline.fetched.unwrap_or(until)));
-            if let (Some(fetch), None, Some(failure)) = (&mut fetch, timeline.fetched, ended.failure) {
+            if let (Some(fetch), None, Some(failure)) =
+                (&mut fetch, timeline.fetched, ended.outcome.failure())
+            {
                 fail(fetch, failure.code.as_str());
             }
             spans.extend(fetch);
@@ -83,7 +83,7 @@ impl Recorder {
         parent: Parent,
         until: Timestamp,
     ) -> Option<Span> {
-        let EndedTask { task, finish, .. } = ended;
+        let EndedTask { task, .. } = ended;
         let model = &task.question.model;
         let place = task.span(Part::Call { number: number_of_call, started: attempt.started })?;
         let moments = (attempt.started, attempt.ended.unwrap_or(until));
@@ -109,11 +109,11 @@ impl Recorder {
             attributes.extend(task.question.max_tokens.map(|most| number("gen_ai.request.max_tokens", most)));
             let temperature = task.question.temperature;
             attributes.extend(temperature.map(|value| fraction("gen_ai.request.temperature", value)));
-            if let Some((reason, usage)) = finish.filter(|_| outcome == COMPLETED) {
+            if let (Outcome::Completed(completed), COMPLETED) = (ended.outcome, outcome) {
                 attributes.extend([
-                    number("gen_ai.usage.input_tokens", usage.prompt_tokens),
-                    number("gen_ai.usage.output_tokens", usage.completion_tokens),
-                    list_of("gen_ai.response.finish_reasons", finish_reason(reason)),
+                    number("gen_ai.usage.input_tokens", completed.usage.prompt_tokens),
+                    number("gen_ai.usage.output_tokens", completed.usage.completion_tokens),
+                    list_of("gen_ai.response.finish_reasons", finish_reason(completed.reason)),
                 ]);
             }
         }
@@ -128,7 +128,8 @@ impl Recorder {
 }
 
 fn whole(ended: EndedTask<'_>, place: &TraceContext, until: Timestamp) -> Span {
-    let EndedTask { task, timeline, channel, failure, finish, audio } = ended;
+    let EndedTask { task, timeline, channel, outcome, audio } = ended;
+    let failure = outcome.failure();
     let parent = task.trace.as_ref().map_or(Parent::None, |trace| Parent::Ours(trace.span_id));
     let mut whole = span(place, parent, SpanKind::Internal, "task", (timeline.queued, until));
     whole.attributes = vec![
@@ -140,7 +141,7 @@ fn whole(ended: EndedTask<'_>, place: &TraceContext, until: Timestamp) -> Span {
     ];
     // By names of our own: who adds up the tokens of a trace finds them in its calls.
     whole.attributes.extend(channel.map(|channel| text("hearken.task.channel", channel)));
-    if let Some((_, usage)) = finish {
+    if let Some(usage) = outcome.usage() {
         whole.attributes.extend([
             number("hearken.task.prompt_tokens", usage.prompt_tokens),
             number("hearken.task.completion_tokens", usage.completion_tokens),

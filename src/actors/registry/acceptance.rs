@@ -17,6 +17,7 @@ use crate::audio::source::AudioSource;
 use crate::error::{ErrorCode, Failure};
 use crate::store::{Acceptance, NewRecord, Store};
 use crate::task::Timestamp;
+use crate::task::life::Caller;
 use crate::task::timeline::Timeline;
 
 /// Makes a task durable, once it is admitted, and gives it an actor.
@@ -57,21 +58,25 @@ pub(super) async fn accept(
         Some(_) => timeline.fetch_started = Some(Timestamp::now()),
         None => {}
     }
-    let leashed = presence.is_some() && idempotency.is_none();
+    let caller = match (&presence, &idempotency) {
+        (None, _) => Caller::None,
+        (Some(_), Some(_)) => Caller::Replaceable,
+        (Some(_), None) => Caller::Irreplaceable,
+    };
     let most_running = allowance.limits().max_running_tasks;
     let record = NewRecord {
         task: Arc::clone(&task),
         audio: kept,
         audio_facts,
         runs: runs_at.is_some(),
-        leashed,
+        leashed: caller == Caller::Irreplaceable,
         timeline: timeline.clone(),
         idempotency,
     };
     keep(&site.settings.store, record, inline).await?;
     let record = if runs_at.is_some() { RunRecord::Done } else { RunRecord::Due };
     let work = Work { audio, candidates, most_running, admission, record };
-    Ok(site.launch(TaskParts::accepted(task, key_name, presence, leashed, timeline, work)))
+    Ok(site.launch(TaskParts::accepted(task, key_name, caller, presence, timeline, work)))
 }
 
 /// Makes a task durable.

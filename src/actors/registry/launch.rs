@@ -39,8 +39,8 @@ impl Site {
         let (task, log) = (parts.task(), parts.log());
         log.settle_at(place);
         let (departing, departed) = oneshot::channel();
-        let actor = TaskActor::start_in_arbiter(&arbiter, move |_| {
-            TaskActor::new(parts, settings, running, departing)
+        let actor = TaskActor::start_in_arbiter(&arbiter, move |ctx| {
+            TaskActor::begin(parts, settings, running, departing, ctx)
         });
         Launched { task, actor, log, departed }
     }

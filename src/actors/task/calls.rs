@@ -3,15 +3,17 @@
 //! What to do about a failed call is decided by the [`Course`], a pure value. As long as
 //! nothing of an answer was seen it may be another call; afterwards it is the end.
 
+use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::mpsc;
 
 use super::durable::{Run, prepare};
-use super::{TaskActor, TaskAudio};
+use super::{Job, RunRecord, TaskActor, TaskAudio};
 use crate::actors::dispatcher::{self, Permit};
 use crate::audio::Audio;
 use crate::audio::base64::encoded_len;
@@ -24,107 +26,125 @@ use crate::channel::queue::Applicant;
 use crate::config::Timeouts;
 use crate::error::Failure;
 use crate::task::Timestamp;
-use crate::task::life::{Event, Life};
+use crate::task::life::Event;
+use crate::task::outcome::Outcome;
 use crate::task::spans::Part;
 use crate::upstream::deadlines::with_deadlines;
-use crate::upstream::{
-    Batch, Fault, Terms, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream, Verdict,
-};
+use crate::upstream::{Batch, Fault, Terms, UpstreamError, UpstreamRequest, UpstreamStream, Verdict};
 use crate::wire::trace_context::TraceContext;
 
-/// Who can be asked, who is asked, and how far that has come. A task that is not to be run has no candidates.
+/// What the run of a task begins with.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) permit: Permit,
+    pub(super) token: mpsc::Sender<Infallible>,
+    pub(super) audio: Vec<TaskAudio>,
+    pub(super) record: RunRecord,
+    /// How long the task stood in line.
+    pub(super) waited: Duration,
+}
+
+/// Which channels a task can ask, which it has asked, and what it does about that now.
 #[derive(Debug)]
 pub(super) struct Calls {
     course: Course,
     /// How many tasks of its key may run at once.
     most_running: Option<NonZeroU32>,
-    /// Is the run of this process in the store already?
-    is_recorded: bool,
-    /// Who is asked, or was asked last.
+    /// The channel that is asked, or was asked last.
     channel: Option<Arc<Channel>>,
-    permit: Option<Permit>,
-    /// Held until the run begins.
-    audio: Option<Vec<TaskAudio>>,
-    /// From then on until something of an answer was seen: each call sends it.
-    at_hand: Option<Vec<Audio>>,
-    /// The upstream call, or what prepares it, or the pause before the next one.
-    under_way: Option<SpawnHandle>,
-    /// Is what is heard of the call still of interest?
-    is_listening: bool,
-    /// Calls of this process so far.
-    count: u32,
-    /// Has anything of an answer come from the last of them, be it something that nobody wants to see?
+    phase: Phase,
+}
+
+/// What a task does about its calls now. Each phase holds what it takes, and the future that leads out of it. actix may
+/// poll a future once more after it was cancelled: its result finds another phase, and is dropped.
+#[derive(Debug)]
+enum Phase {
+    /// The task stands in line for its permit.
+    Waiting(SpawnHandle),
+    /// The run is recorded, and the audio fetched.
+    Preparing { permit: Permit, preparing: SpawnHandle },
+    /// An upstream is asked.
+    Calling(Call),
+    /// A call has failed; the same channel is asked again after a pause.
+    Pausing { permit: Permit, audio: Vec<Audio>, pausing: SpawnHandle },
+    /// The task waits for a permit of another channel.
+    Moving { audio: Vec<Audio>, moving: SpawnHandle },
+    /// No call is made: the task has not begun, or no further one follows.
+    Idle,
+}
+
+/// A call that is under way.
+#[derive(Debug)]
+struct Call {
+    permit: Permit,
+    /// Held until something of an answer was seen: until then another call may have to send it.
+    audio: Option<Vec<Audio>>,
+    /// Has anything of an answer come, be it something that no client wants to see?
     spoke: bool,
+    listening: SpawnHandle,
 }
 
 impl Calls {
-    /// No calls yet, of at most what the budget allows.
-    pub(super) fn new(
-        candidates: Vec<Arc<Channel>>,
-        budget: RetryBudget,
-        most_running: Option<NonZeroU32>,
-        audio: Vec<TaskAudio>,
-        is_recorded: bool,
-    ) -> Self {
-        Self {
-            course: Course::new(candidates, budget),
-            most_running,
-            is_recorded,
-            channel: None,
-            permit: None,
-            audio: Some(audio),
-            at_hand: None,
-            under_way: None,
-            is_listening: false,
-            count: 0,
-            spoke: false,
-        }
+    /// No calls yet. A task that is not to be run has no candidates.
+    pub(super) fn of(job: &Job, budget: RetryBudget) -> Self {
+        let (candidates, most_running) = match job {
+            Job::Run(work) => (work.candidates.clone(), work.most_running),
+            Job::End(_) => (Vec::new(), None),
+        };
+        Self { course: Course::new(candidates, budget), most_running, channel: None, phase: Phase::Idle }
     }
 
-    /// The channel of the permit is the one that is asked from now on.
-    pub(super) fn hold(&mut self, permit: Permit) {
-        self.channel = Some(permit.channel().clone());
-        self.permit = Some(permit);
+    /// Notes what stands in line for the task's permit.
+    pub(super) fn wait(&mut self, line: SpawnHandle) {
+        self.phase = Phase::Waiting(line);
     }
 
-    /// Who is asked, or was asked last.
+    /// Returns the channel that is asked, or was asked last.
     pub(super) fn channel(&self) -> Option<&Channel> {
         self.channel.as_deref()
     }
 
-    /// How many channels were found to choose from.
+    /// Returns how many channels were found to choose from.
     pub(super) fn candidates(&self) -> usize {
         self.course.count()
     }
 
-    /// No further call will be made. Returns what is to be stopped.
-    pub(super) fn release(&mut self) -> Option<SpawnHandle> {
-        self.is_listening = false;
-        self.audio = None;
-        self.at_hand = None;
-        self.permit = None;
-        self.under_way.take()
+    /// Drops what the present phase holds: no further call will be made. Returns what is to be cancelled.
+    pub(super) fn end(&mut self) -> Option<SpawnHandle> {
+        match self.leave() {
+            Phase::Waiting(handle)
+            | Phase::Preparing { preparing: handle, .. }
+            | Phase::Calling(Call { listening: handle, .. })
+            | Phase::Pausing { pausing: handle, .. }
+            | Phase::Moving { moving: handle, .. } => Some(handle),
+            Phase::Idle => None,
+        }
+    }
+
+    fn leave(&mut self) -> Phase {
+        std::mem::replace(&mut self.phase, Phase::Idle)
     }
 }
 
 impl TaskActor {
     /// The run begins: records that, gets hold of the audio and asks.
-    pub(super) fn start_upstream(&mut self, ctx: &mut Context<Self>) {
-        self.begun = true;
+    pub(super) fn start(&mut self, slot: Slot, ctx: &mut Context<Self>) {
+        let Slot { permit, token, audio, record, waited } = slot;
+        self.token = Some(token);
+        // A run of an earlier process had the first slot.
+        if !self.progress.has_begun() {
+            self.settings.metrics.started(waited);
+        }
         self.progress.begin();
-        let calls = &mut self.calls;
-        let (Some(channel), Some(audio)) = (&calls.channel, calls.audio.take()) else {
-            return self.fail(Failure::internal(), ctx);
-        };
         let downloads = !audio.iter().all(TaskAudio::is_at_hand);
         if downloads {
             // It was noted with the acceptance, or by a run of an earlier process: then the wait for a turn was over.
             self.timeline.fetch_started.get_or_insert_with(Timestamp::now);
         } else if !self.timeline.is_attempted() {
-            self.timeline.attempt(&channel.name, Timestamp::now());
+            self.timeline.attempt(&permit.channel().name, Timestamp::now());
         }
-        let timeline = (!calls.is_recorded).then(|| self.timeline.clone());
-        let most = calls.course.candidates().iter().map(|channel| channel.max_request_bytes).max();
+        let timeline = (record == RunRecord::Due).then(|| self.timeline.clone());
+        let most = self.calls.course.candidates().iter().map(|channel| channel.max_request_bytes).max();
         let most = most.unwrap_or_default().saturating_sub(self.task.question.text_bytes());
         let prepared = prepare(Run {
             settings: Arc::clone(&self.settings),
@@ -135,19 +155,20 @@ impl TaskActor {
             timeline,
             audio,
         });
-        let calling =
-            prepared.into_actor(self).map(move |audio, task, ctx: &mut Context<Self>| match audio {
-                // A future may be polled once more after it was cancelled.
-                Ok(_) if task.life != Life::Running => {}
-                Ok(audio) if downloads => task.downloaded(audio, ctx),
-                Ok(audio) => task.call_upstream(audio, ctx),
+        let prepared = prepared.into_actor(self).map(move |audio, task, ctx: &mut Context<Self>| {
+            let Phase::Preparing { permit, .. } = task.calls.leave() else { return };
+            match audio {
+                Ok(audio) if downloads => task.downloaded(permit, audio, ctx),
+                Ok(audio) => task.call(permit, audio, ctx),
                 Err(failure) => task.fail(failure, ctx),
-            });
-        self.calls.under_way = Some(ctx.spawn(calling));
+            }
+        });
+        self.calls.channel = Some(Arc::clone(permit.channel()));
+        self.calls.phase = Phase::Preparing { permit, preparing: ctx.spawn(prepared) };
     }
 
     /// Audio of which nothing was known: not every candidate may take it.
-    fn downloaded(&mut self, audio: Vec<Audio>, ctx: &mut Context<Self>) {
+    fn downloaded(&mut self, permit: Permit, audio: Vec<Audio>, ctx: &mut Context<Self>) {
         self.timeline.fetched = Some(Timestamp::now());
         let known: Vec<_> =
             audio.iter().map(|audio| (audio.container, encoded_len(audio.bytes.len()))).collect();
@@ -155,33 +176,23 @@ impl TaskActor {
         if let Err(failure) = self.calls.course.narrow(|channel| channel.judge(&wanted)) {
             return self.fail(failure, ctx);
         }
-        let place = self.calls.channel().map(|channel| channel.place);
-        if self.calls.course.candidates().iter().any(|left| Some(left.place) == place) {
-            self.call_upstream(audio, ctx);
+        let place = permit.channel().place;
+        if self.calls.course.candidates().iter().any(|left| left.place == place) {
+            self.call(permit, audio, ctx);
         } else {
-            self.calls.at_hand = Some(audio);
-            self.change_channel(ctx);
+            self.change_channel(permit, audio, ctx);
         }
     }
 
-    fn call_upstream(&mut self, audio: Vec<Audio>, ctx: &mut Context<Self>) {
-        let Some(channel) = self.calls.channel.clone() else { return self.fail(Failure::internal(), ctx) };
+    fn call(&mut self, permit: Permit, audio: Vec<Audio>, ctx: &mut Context<Self>) {
         self.calls.course.begins(Instant::now());
         if !self.timeline.is_attempted() {
-            self.timeline.attempt(&channel.name, Timestamp::now());
+            self.timeline.attempt(&permit.channel().name, Timestamp::now());
         }
         self.measured.audio = together(audio.iter().map(|audio| audio.duration));
-        let Some(permit) = &self.calls.permit else { return self.fail(Failure::internal(), ctx) };
-        let events = self.open_call(permit, &audio);
-        // An end without a word is none.
-        let events = events.chain(stream::once(std::future::ready(Err(UpstreamError::Disconnected))));
-        let calls = &mut self.calls;
-        calls.at_hand = Some(audio);
-        calls.is_listening = true;
-        calls.spoke = false;
-        calls.count += 1;
-        let call = calls.count;
-        calls.under_way = Some(ctx.add_stream(events.map(move |said| Heard { call, said })));
+        let listening = ctx.add_stream(to_the_end(self.open_call(&permit, &audio)));
+        self.calls.channel = Some(Arc::clone(permit.channel()));
+        self.calls.phase = Phase::Calling(Call { permit, audio: Some(audio), spoke: false, listening });
         if let Some(journal) = &mut self.journal {
             journal.make_ready();
         }
@@ -218,24 +229,46 @@ impl TaskActor {
         self.task.span(Part::Call { number: attempts.len(), started })
     }
 
-    /// Has anything of an answer come, so that another call could only contradict it?
-    fn is_answered(&self) -> bool {
-        self.timeline.first_answered.is_some()
+    fn heard(&mut self, batch: Batch, ctx: &mut Context<Self>) {
+        let Phase::Calling(call) = &mut self.calls.phase else { return };
+        if batch.is_empty() {
+            return;
+        }
+        if !call.spoke {
+            call.spoke = true;
+            let channel = call.permit.channel();
+            note(channel, channel.breaker.spoke());
+        }
+        let was_answered = call.audio.is_none();
+        // The end wins over whatever its upstream still says.
+        let end = batch.into_iter().find_map(|event| self.take(event));
+        if let (Phase::Calling(call), Some(_)) = (&mut self.calls.phase, self.timeline.first_answered) {
+            call.audio = None;
+        }
+        self.publish();
+        // Afterwards: a reader of the first chunk need not wait for this.
+        if !was_answered {
+            self.measure_first_chunk();
+        }
+        if let (Some(Outcome::Completed(_)), Some(channel)) = (&end, self.calls.channel()) {
+            note(channel, channel.breaker.worked());
+        }
+        if let Some(outcome) = end {
+            self.apply(Event::End(outcome), ctx);
+        }
     }
 
     fn call_failed(&mut self, err: UpstreamError, ctx: &mut Context<Self>) {
-        let is_answered = self.is_answered();
-        let Some(channel) = self.calls.channel.clone() else { return self.fail(err, ctx) };
+        let Phase::Calling(Call { mut permit, audio, spoke, .. }) = self.calls.leave() else { return };
+        let channel = Arc::clone(permit.channel());
         let cause = Failure::from(err.clone());
         self.measure_failed_call(&channel, &err, cause.code);
         self.timeline.end_attempt(cause.code.as_str(), cause.upstream_status, Timestamp::now());
         let now = Instant::now();
         // Only its first call is the probe.
-        let probe = self.calls.permit.as_mut().and_then(Permit::take_probe);
-        report(&channel, probe, self.calls.spoke, &err, now);
-        if is_answered {
-            return self.fail(cause, ctx);
-        }
+        report(&channel, permit.take_probe(), spoke, &err, now);
+        // Another call could only contradict what has come of an answer.
+        let Some(audio) = audio else { return self.fail(cause, ctx) };
         let next = self.calls.course.failed(&channel, err, now, &mut rand::rng());
         if let Next::Again(_) | Next::Elsewhere = next {
             tracing::info!(
@@ -253,51 +286,40 @@ impl TaskActor {
             Next::Again(pause) => {
                 self.settings.metrics.retried(&channel.name);
                 let paused = tokio::time::sleep(pause).into_actor(self);
-                let calling = paused.map(|(), task, ctx: &mut Context<Self>| {
-                    if task.life == Life::Running {
-                        task.call_again(ctx);
-                    }
+                let paused = paused.map(|(), task, ctx: &mut Context<Self>| {
+                    let Phase::Pausing { permit, audio, .. } = task.calls.leave() else { return };
+                    task.call(permit, audio, ctx);
                 });
-                self.calls.under_way = Some(ctx.spawn(calling));
+                self.calls.phase = Phase::Pausing { permit, audio, pausing: ctx.spawn(paused) };
             }
             Next::Elsewhere => {
                 self.settings.metrics.failed_over(&channel.name);
-                self.change_channel(ctx);
+                self.change_channel(permit, audio, ctx);
             }
             Next::End(failure) => self.fail(failure, ctx),
         }
     }
 
-    fn call_again(&mut self, ctx: &mut Context<Self>) {
-        match self.calls.at_hand.take() {
-            Some(audio) => self.call_upstream(audio, ctx),
-            None => self.fail(Failure::internal(), ctx),
-        }
-    }
-
     /// Gives the permit back and waits for one of a channel that is left.
-    fn change_channel(&mut self, ctx: &mut Context<Self>) {
-        let calls = &mut self.calls;
+    fn change_channel(&mut self, permit: Permit, audio: Vec<Audio>, ctx: &mut Context<Self>) {
         let applicant = Applicant {
             key: self.task.owner,
-            most_running: calls.most_running,
-            candidates: calls.course.candidates().to_vec(),
-            ticket: calls.permit.take().map(|permit| permit.ticket()),
+            most_running: self.calls.most_running,
+            candidates: self.calls.course.candidates().to_vec(),
+            ticket: Some(permit.ticket()),
         };
-        let waiting = dispatcher::permit(self.settings.dispatcher.clone(), applicant).into_actor(self);
-        let calling = waiting.map(|permit, task, ctx: &mut Context<Self>| match permit {
-            _ if task.life != Life::Running => {}
-            Some(permit) => match task.calls.course.check(Instant::now()) {
-                Ok(()) => {
-                    task.calls.hold(permit);
-                    task.call_again(ctx);
-                }
-                Err(failure) => task.fail(failure, ctx),
-            },
-            // The server drains, and nothing of the task was seen: the next start begins anew.
-            None => task.apply(Event::Park, ctx),
+        drop(permit);
+        let moved = dispatcher::permit(self.settings.dispatcher.clone(), applicant).into_actor(self);
+        let moved = moved.map(|permit, task, ctx: &mut Context<Self>| {
+            let Phase::Moving { audio, .. } = task.calls.leave() else { return };
+            match (permit, task.calls.course.check(Instant::now())) {
+                (Some(permit), Ok(())) => task.call(permit, audio, ctx),
+                (Some(_), Err(failure)) => task.fail(failure, ctx),
+                // The server drains, and nothing of the task was seen: the next start begins anew.
+                (None, _) => task.apply(Event::NoSlot, ctx),
+            }
         });
-        self.calls.under_way = Some(ctx.spawn(calling));
+        self.calls.phase = Phase::Moving { audio, moving: ctx.spawn(moved) };
     }
 }
 
@@ -306,52 +328,21 @@ fn together(durations: impl Iterator<Item = Option<Duration>>) -> Option<Duratio
     durations.flatten().reduce(Duration::saturating_add)
 }
 
-/// What is heard of a call.
-#[derive(Debug)]
-pub(super) struct Heard {
-    /// Its number: one that is over may have had a last word to say.
-    call: u32,
-    said: Result<Batch, UpstreamError>,
+/// What is heard of a call, up to and with its first error. An end without a word is one.
+fn to_the_end(events: UpstreamStream) -> impl Stream<Item = Result<Batch, UpstreamError>> {
+    let end = stream::once(std::future::ready(Err(UpstreamError::Disconnected)));
+    events.chain(end).scan(false, |failed, said| {
+        let next = (!*failed).then_some(said);
+        *failed |= matches!(next, Some(Err(_)));
+        std::future::ready(next)
+    })
 }
 
-impl StreamHandler<Heard> for TaskActor {
-    fn handle(&mut self, Heard { call, said }: Heard, ctx: &mut Context<Self>) {
-        // The end wins over whatever its upstream still says.
-        if self.life != Life::Running || !self.calls.is_listening || call != self.calls.count {
-            return;
-        }
+impl StreamHandler<Result<Batch, UpstreamError>> for TaskActor {
+    fn handle(&mut self, said: Result<Batch, UpstreamError>, ctx: &mut Context<Self>) {
         match said {
-            Ok(batch) if batch.is_empty() => {}
-            Ok(batch) => {
-                if let Some(channel) = self.calls.channel().filter(|_| !self.calls.spoke) {
-                    note(channel, channel.breaker.spoke());
-                }
-                self.calls.spoke = true;
-                let was_answered = self.is_answered();
-                for event in batch {
-                    if self.life == Life::Running {
-                        if let (UpstreamEvent::Finished { .. }, Some(channel)) =
-                            (&event, self.calls.channel())
-                        {
-                            note(channel, channel.breaker.worked());
-                        }
-                        self.take(event, ctx);
-                    }
-                }
-                if self.is_answered() {
-                    // No other call will be made.
-                    self.calls.at_hand = None;
-                }
-                self.publish();
-                // Afterwards: whoever waits for the first chunk need not wait for this.
-                if !was_answered {
-                    self.measure_first_chunk();
-                }
-            }
-            Err(err) => {
-                self.calls.is_listening = false;
-                self.call_failed(err, ctx);
-            }
+            Ok(batch) => self.heard(batch, ctx),
+            Err(err) => self.call_failed(err, ctx),
         }
     }
 

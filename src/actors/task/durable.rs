@@ -16,7 +16,7 @@ use crate::fetch::Fetched;
 use crate::store::{Ending, PATIENCE, Store, StoreError};
 use crate::task::chunk_log::LogHandle;
 use crate::task::id::TaskId;
-use crate::task::snapshot::State;
+use crate::task::outcome::Outcome;
 use crate::task::timeline::Timeline;
 use crate::wire::trace_context::TraceId;
 
@@ -125,11 +125,15 @@ fn damaged_audio() -> Failure {
     )
 }
 
-/// Records an end, however long that takes: it must not be announced before. Returns the end that the task
-/// had already, if it had one.
-pub(super) async fn record(store: Store, id: TaskId, log: LogHandle, ending: Ending) -> Option<State> {
-    let before = insist(&id, "the end of a task", &log, || store.end(id.clone(), ending.clone())).await;
-    before.map(|snapshot| snapshot.state)
+/// Records an end, however long that takes: it must not be announced before. Returns the outcome that the store has: the
+/// first one, where the task had ended already.
+pub(super) async fn record(store: Store, id: TaskId, log: LogHandle, ending: Ending) -> Outcome {
+    let before = insist(&id, "the end of a task", &log, || async {
+        let Some(before) = store.end(id.clone(), ending.clone()).await? else { return Ok(None) };
+        let outcome = before.state.outcome();
+        outcome.map_err(|err| StoreError::Damaged(format!("the recorded answer of {id}: {err}")))
+    });
+    before.await.unwrap_or(ending.outcome)
 }
 
 /// Asks the store until it has done what it is asked. When that takes longer than callers have patience, the log says that

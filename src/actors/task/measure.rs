@@ -8,6 +8,7 @@ use crate::channel::Channel;
 use crate::error::ErrorCode;
 use crate::metrics::{Cause, TaskEnd};
 use crate::task::chunk_log::ChunkLog;
+use crate::task::outcome::Outcome;
 use crate::upstream::UpstreamError;
 
 /// What the timeline does not know.
@@ -64,13 +65,13 @@ impl TaskActor {
     }
 
     /// The task's end is durable.
-    pub(super) fn measure_end(&self) {
+    pub(super) fn measure_end(&self, outcome: &Outcome) {
         self.settings.metrics.ended(TaskEnd {
             // Also of a call of an earlier process, or of an actor that crashed.
             channel: self.timeline.attempts.last().map(|attempt| attempt.channel.as_str()),
-            failed: self.failure().map(|failure| self.cause(failure.code)),
+            failed: outcome.failure().map(|failure| self.cause(failure.code)),
             duration: Duration::from_millis(self.timeline.total_ms().unwrap_or(0)),
-            tokens: self.finish.map(|(_, usage)| (usage.prompt_tokens, usage.completion_tokens)),
+            tokens: outcome.usage().map(|usage| (usage.prompt_tokens, usage.completion_tokens)),
             audio: self.measured.audio,
         });
     }

@@ -23,6 +23,8 @@ use crate::store::{Store, Unfinished};
 use crate::task::Task;
 use crate::task::answer::Answer;
 use crate::task::chunk_log::{ChunkLog, LogHandle};
+use crate::task::life::Caller;
+use crate::task::progress::Progress;
 use crate::task::timeline::Timeline;
 use crate::trace::Traces;
 use crate::wire::completion::CompletionHead;
@@ -117,14 +119,11 @@ pub struct TaskParts {
     pub(super) key_name: String,
     pub(super) answer: Answer,
     pub(super) job: Job,
+    pub(super) caller: Caller,
+    /// Resolves when the caller that waits leaves.
     pub(super) presence: Option<Presence>,
     pub(super) timeline: Timeline,
-    /// How far it has come, in percent.
-    pub(super) progress: u8,
-    /// Has a run begun in an earlier process?
-    pub(super) begun: bool,
-    /// Does a caller wait for it for whom nobody can stand in?
-    pub(super) leashed: bool,
+    pub(super) progress: Progress,
 }
 
 impl TaskParts {
@@ -133,59 +132,40 @@ impl TaskParts {
     pub fn accepted(
         task: Arc<Task>,
         key_name: String,
+        caller: Caller,
         presence: Option<Presence>,
-        leashed: bool,
         timeline: Timeline,
         work: Work,
     ) -> Self {
         let answer = Answer::new(completion_head(&task), task.stream);
-        Self {
-            task,
-            key_name,
-            answer,
-            job: Job::Run(work),
-            presence,
-            timeline,
-            progress: 0,
-            begun: false,
-            leashed,
-        }
+        let progress = Progress::new(0, false, 0, task.stream);
+        Self { task, key_name, answer, job: Job::Run(work), caller, presence, timeline, progress }
     }
 
     /// A task that an earlier process left, and the chunks that it had published.
     #[must_use]
     pub fn left_over(left: Unfinished, key_name: String, chunks: Vec<Bytes>, job: Job) -> Self {
         let Unfinished { task, timeline, progress, remains, .. } = left;
-        let begun = remains.runs > 0;
+        let progress = Progress::new(progress, remains.runs > 0, chunks.len(), task.stream);
         let answer = Answer::wreck(completion_head(&task), task.stream, ChunkLog::of(chunks));
-        Self {
-            task: Arc::new(task),
-            key_name,
-            answer,
-            job,
-            presence: None,
-            timeline,
-            progress,
-            begun,
-            leashed: false,
-        }
+        let task = Arc::new(task);
+        Self { task, key_name, answer, job, caller: Caller::None, presence: None, timeline, progress }
     }
 
     /// A task whose actor panicked after this had happened: nothing is left to do but to end it.
     #[must_use]
     pub fn crashed(task: Arc<Task>, log: LogHandle, timeline: Timeline) -> Self {
         let answer = Answer::wreck(completion_head(&task), task.stream, ChunkLog::take_over(log));
-        let job = Job::End(Failure::internal());
+        let progress = Progress::new(0, true, answer.log().len(), task.stream);
         Self {
             task,
             key_name: String::new(),
             answer,
-            job,
+            job: Job::End(Failure::internal()),
+            caller: Caller::None,
             presence: None,
             timeline,
-            progress: 0,
-            begun: true,
-            leashed: false,
+            progress,
         }
     }
 

@@ -7,9 +7,10 @@ use crate::secret::KeyHash;
 use crate::store::reader::{SNAPSHOT_COLUMNS, snapshot};
 use crate::store::spool::{AtRest, Range};
 use crate::store::sqlite::{StoredState, json};
-use crate::store::{Acceptance, EndResult, Ending, NewRecord, StoreError};
+use crate::store::{Acceptance, Ending, NewRecord, StoreError};
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Idempotency, IdempotencyKey};
+use crate::task::outcome::Outcome;
 use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
@@ -155,11 +156,9 @@ pub(super) fn end(
     ending: &Ending,
     at: Timestamp,
 ) -> Result<Ended, StoreError> {
-    let (completion, failure, progress, state) = match &ending.result {
-        EndResult::Completed(completion) => (Some(completion.get()), None, 100, StoredState::Completed),
-        EndResult::Failed { failure, progress } => {
-            (None, Some(json(failure)?), *progress, StoredState::Failed)
-        }
+    let (completion, failure, progress, state) = match &ending.outcome {
+        Outcome::Completed(completed) => (Some(completed.json.get()), None, 100, StoredState::Completed),
+        Outcome::Failed(failure) => (None, Some(json(failure)?), ending.progress, StoredState::Failed),
     };
     let ended = connection
         .prepare_cached(

@@ -32,7 +32,6 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use hearken::config::kind::ResponseFormat;
 use hearken::secret::Secret;
 use hearken::task::answer::{Answer, TextKind};
 use hearken::upstream::reading::BodyReader;
@@ -145,7 +144,13 @@ fn recordings() -> [Recorded; 3] {
         Recorded::of(
             "transcription",
             include_str!("../tests/fixtures/openai/transcription-deltas.sse"),
-            || Box::new(transcription::reader("text/event-stream".to_owned(), ResponseFormat::Json, key())),
+            || {
+                Box::new(transcription::reader(
+                    "text/event-stream".to_owned(),
+                    transcription::ResponseFormat::Json,
+                    key(),
+                ))
+            },
         ),
     ]
 }

@@ -1,24 +1,34 @@
 //! Channels: the configured ways to serve models.
 
 pub mod breaker;
+mod capability;
 pub mod choose;
 pub mod course;
 pub mod judge;
 pub mod pace;
 pub mod queue;
 mod retry_budget;
+mod settings;
+mod without_file;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::pattern::ModelPattern;
 use breaker::Breaker;
+pub use capability::Capability;
+use course::RetryRule;
 pub use retry_budget::{RetryBudget, RetryBudgetKeys};
+pub use settings::{ChannelConfig, ChannelEntry, ChannelKeys};
+pub use without_file::{channels_without_file, hints_without_file};
 
 use crate::audio::container::Container;
-use crate::config::{Capability, ChannelConfig, ModelHint, RetryRule, Timeouts};
+use crate::pattern::ModelPattern;
 use crate::upstream::Upstream;
+use crate::upstream::deadlines::Timeouts;
+use crate::upstream::kind::ModelHint;
+pub use crate::upstream::local::LOCAL_MODEL;
 
 /// Most tasks that may run or wait, more than any machine can hold: sums of them must not overflow.
 pub const MOST_TASKS: usize = 1 << 28;
@@ -65,15 +75,17 @@ impl std::fmt::Debug for Channel {
 
 impl Channel {
     /// Opens a channel as configured, over the upstream that its kind stands for.
-    #[must_use]
-    pub fn new(config: &ChannelConfig, upstream: Arc<dyn Upstream>, now: Instant) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When the system refuses what the upstream needs.
+    pub fn open(config: &ChannelConfig, now: Instant) -> io::Result<Self> {
+        Ok(Self {
             name: config.name.clone(),
             models: config.models.iter().map(|model| ModelPattern::new(model)).collect(),
             capabilities: config.capabilities.clone(),
-            takes_one_audio: config.kind.takes_one_audio(),
-            formats: config.formats.clone(),
-            max_temperature: config.kind.max_temperature(),
+            takes_one_audio: config.kind.takes_one_audio,
+            formats: config.provider.formats().to_vec(),
+            max_temperature: config.kind.max_temperature,
             priority: config.priority,
             weight: config.weight.max(1),
             max_running_tasks: config.max_running_tasks,
@@ -82,8 +94,8 @@ impl Channel {
             retry: config.retry,
             timeouts: config.timeouts,
             max_request_bytes: config.max_request_bytes,
-            upstream,
-        }
+            upstream: config.provider.open(config.max_running_tasks)?,
+        })
     }
 
     /// Does the channel serve this model?

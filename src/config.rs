@@ -4,13 +4,9 @@
 //! stands. Flags win over the environment, that over the file.
 //! What is wrong ends in a [`ConfigError`]: one line that names the place, what was found there and what to write.
 
-mod channels;
 mod environment;
 mod example;
 mod file;
-mod hints;
-pub mod kind;
-mod kinds;
 mod listen;
 mod origin;
 mod settings;
@@ -27,8 +23,7 @@ use std::time::Duration;
 
 use crate::actors::TaskLimits;
 use crate::api::upload_limits::UploadLimits;
-use crate::audio::container::Container;
-use crate::channel::RetryBudget;
+use crate::channel::{ChannelConfig, RetryBudget};
 use crate::fanout::StreamConfig;
 use crate::fetch::FetchConfig;
 use crate::keys::KeyRecord;
@@ -36,10 +31,10 @@ use crate::logging::LogConfig;
 use crate::setting::Variables;
 use crate::store::{Retention, StoreConfig};
 use crate::trace::TracesConfig;
+use crate::upstream::kind::ModelHint;
 
 use environment::Overlaid;
 use file::File;
-pub use kind::{ChannelKind, LOCAL_MODEL};
 pub use listen::MetricsListen;
 use origin::{Origins, line_of};
 use syntax::Broken;
@@ -104,113 +99,6 @@ pub struct Places {
     pub listen: String,
     /// `metrics.listen`
     pub metrics_listen: String,
-}
-
-/// What is said when one of these models is asked for and no channel serves it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ModelHint {
-    /// Names and globs; the first hint that covers a model counts.
-    pub models: &'static [&'static str],
-    /// What is missing, and what the operator of the server can do.
-    pub advice: &'static str,
-}
-
-/// A way to serve models.
-#[derive(Debug, Clone)]
-pub struct ChannelConfig {
-    /// Its name in logs and model lists.
-    pub name: String,
-    /// Who is behind it.
-    pub kind: ChannelKind,
-    /// Model names and globs.
-    pub models: Vec<String>,
-    /// What its models take in, in the contract's order.
-    pub capabilities: Vec<Capability>,
-    /// The containers that its upstream takes; at least one.
-    pub formats: Vec<Container>,
-    /// Higher ones are asked first.
-    pub priority: i64,
-    /// The share among those of equal priority.
-    pub weight: u32,
-    /// Most tasks that run at once.
-    pub max_running_tasks: usize,
-    /// How long each stage of a call may take.
-    pub timeouts: Timeouts,
-    /// How often a call that failed is repeated.
-    pub retry: RetryRule,
-    /// When the channel is left alone.
-    pub breaker: BreakerRule,
-    /// Prompt, system prompt and base64 audio together, in bytes.
-    pub max_request_bytes: usize,
-}
-
-/// What a model can take in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum Capability {
-    Text,
-    Vision,
-    Video,
-    Audio,
-    File,
-}
-
-impl Capability {
-    /// The word for it on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Vision => "vision",
-            Self::Video => "video",
-            Self::Audio => "audio",
-            Self::File => "file",
-        }
-    }
-}
-
-/// How long each stage of an upstream call may take.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Timeouts {
-    /// Name look-up, TCP and TLS.
-    pub connect: Duration,
-    /// From the start of the call to the first event of the answer.
-    pub first_chunk: Duration,
-    /// Between two pieces of a stream.
-    pub idle: Duration,
-    /// The whole call, for audio whose duration is not known or short.
-    pub total: Duration,
-    /// Seconds of the whole call per second of audio, where its duration is known and this makes more than
-    /// `total`; 0 to 1000.
-    pub total_audio_factor: f64,
-}
-
-impl Timeouts {
-    /// How long the whole call may take for audio of this duration, where it is known.
-    #[must_use]
-    pub fn total_for(&self, audio: Option<Duration>) -> Duration {
-        let seconds = audio.map_or(0.0, |audio| audio.as_secs_f64() * self.total_audio_factor);
-        self.total.max(Duration::try_from_secs_f64(seconds).unwrap_or(self.total))
-    }
-}
-
-/// How often a call is repeated that failed before anything of its answer was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryRule {
-    /// Most calls beyond the first one, per task.
-    pub max_retries: u32,
-    /// Longest wait before a call, also where the upstream asks for a longer one: then there is none.
-    pub max_wait: Duration,
-}
-
-/// When a channel is left alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BreakerRule {
-    /// Failures in a row; with 0 it is never left alone.
-    pub failures: u32,
-    /// How long, the first time; it doubles up to eight times as long.
-    pub rest: Duration,
 }
 
 /// What the command line says.

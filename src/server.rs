@@ -27,7 +27,6 @@ mod turn;
 mod unsent;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Arbiter};
@@ -41,7 +40,7 @@ use crate::actors::registry::Registry;
 use crate::actors::task::TaskSettings;
 use crate::api::payload_memory::PayloadMemory;
 use crate::channel::{Channel, Channels};
-use crate::config::{ChannelConfig, ChannelKind, Config};
+use crate::config::Config;
 use crate::fanout::{Fanout, StreamConfig};
 use crate::fetch::Fetcher;
 use crate::logging::LostLines;
@@ -49,11 +48,6 @@ use crate::memory::ResponseMemory;
 use crate::metrics::{Metrics, MetricsError};
 use crate::store::{Retention, Store, StoreError};
 use crate::trace::Traces;
-use crate::upstream::Upstream;
-use crate::upstream::gemini::Gemini;
-use crate::upstream::local::Local;
-use crate::upstream::openai::OpenAi;
-use crate::upstream::transcription::Transcription;
 use bind::BindError;
 use certificate::CertificateError;
 use draining::Draining;
@@ -133,12 +127,17 @@ pub async fn run(
     };
     let Opened { metrics, store } = opened;
     let (keys, key_follower) = KeyFollower::open(&store, config.keys.clone()).await?;
-    let channels: Vec<_> = config.channels.iter().map(open_channel).collect::<Result<_, _>>()?;
+    let now = Instant::now();
+    let channels: Vec<_> =
+        config.channels.iter().map(|channel| Channel::open(channel, now)).collect::<Result<_, _>>()?;
     let channels = Channels::new(channels).with_hints(&config.model_hints);
     let dispatcher = Dispatcher::new(&channels, config.tasks.max_pending_tasks).start();
     let (traces, exporter) = match &config.traces {
         Some(traces) => {
-            let (traces, exporter) = Traces::export(traces, &config.channels, &Arbiter::new().handle());
+            let callees =
+                config.channels.iter().map(|channel| (channel.name.clone(), channel.provider.callee()));
+            let callees = callees.collect();
+            let (traces, exporter) = Traces::export(traces, callees, &Arbiter::new().handle());
             (traces, Some(exporter))
         }
         None => (Traces::default(), None),
@@ -225,20 +224,6 @@ pub async fn run(
         () = signals.next() => tracing::warn!("ended at once"),
     }
     Ok(())
-}
-
-fn open_channel(config: &ChannelConfig) -> Result<Channel, StartError> {
-    let upstream: Arc<dyn Upstream> = match &config.kind {
-        ChannelKind::Gemini { base_url, api_key } => Arc::new(Gemini::new(base_url.clone(), api_key.clone())),
-        ChannelKind::OpenAi { base_url, api_key, options } => {
-            Arc::new(OpenAi::new(base_url, api_key.clone(), *options))
-        }
-        ChannelKind::Transcription { base_url, api_key, options } => {
-            Arc::new(Transcription::new(base_url, api_key.clone(), options.clone()))
-        }
-        ChannelKind::Local => Arc::new(Local::new(config.max_running_tasks)?),
-    };
-    Ok(Channel::new(config, upstream, Instant::now()))
 }
 
 async fn sweep(store: Store, retention: Retention) {

@@ -15,7 +15,7 @@ mod variables;
 pub use near::nearest;
 pub use number::whole;
 pub use problem::{Found, Problem, Subject, Wanted, What};
-pub use reading::Keys;
+pub use reading::{Keys, names};
 pub use section::{Section, distinct_names};
 pub use unread::Unread;
 pub use variables::{NotText, Variables};

@@ -3,7 +3,6 @@
 //! A span is made of values when its work has ended: no open one lives in an actor, and where nothing is exported
 //! nothing is made. Never part of one: prompts, texts, keys, addresses of audio.
 
-mod callee;
 mod export;
 mod otlp;
 mod post;
@@ -18,10 +17,9 @@ use std::sync::Arc;
 use actix_rt::ArbiterHandle;
 use rand::RngExt;
 
-use crate::config::ChannelConfig;
+use crate::upstream::kind::Callee;
 use crate::wire::trace_context::{SpanId, TraceContext};
 
-use callee::Callee;
 pub use export::Exporter;
 use queue::Queue;
 pub use request_span::{Recognition, RequestFacts, RequestSpan};
@@ -36,21 +34,20 @@ pub struct Traces(Option<Arc<Recorder>>);
 struct Recorder {
     queue: Queue,
     sample_ratio: f64,
-    /// Whom the channels call, by their names.
+    /// What stands behind the channels, by their names.
     callees: HashMap<String, Callee>,
 }
 
 impl Traces {
-    /// Begins to export, on this arbiter.
+    /// Begins to export, on this arbiter. `callees` are what stands behind the channels, by their names.
     #[must_use]
     pub fn export(
         config: &TracesConfig,
-        channels: &[ChannelConfig],
+        callees: HashMap<String, Callee>,
         arbiter: &ArbiterHandle,
     ) -> (Self, Exporter) {
         let (queue, exporter) = export::start(config, arbiter);
-        let callees = channels.iter().map(|channel| (channel.name.clone(), Callee::of(&channel.kind)));
-        let recorder = Recorder { queue, sample_ratio: config.sample_ratio, callees: callees.collect() };
+        let recorder = Recorder { queue, sample_ratio: config.sample_ratio, callees };
         (Self(Some(Arc::new(recorder))), exporter)
     }
 

@@ -1,6 +1,7 @@
 //! The actors over an upstream in memory and a store on a real disk.
 
 mod accepting;
+mod kind;
 
 use std::sync::Arc;
 use std::time::Duration;

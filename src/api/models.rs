@@ -3,8 +3,7 @@
 use actix_web::{HttpResponse, web};
 
 use super::caller::Caller;
-use crate::channel::Channels;
-use crate::config::Capability;
+use crate::channel::{Capability, Channels};
 use crate::task::Timestamp;
 use crate::wire::task::{List, Model, ModelCapabilities};
 

@@ -12,10 +12,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crate::config::BreakerRule;
-
 /// The longest rest, as a multiple of the first one.
 const MOST_RESTS: u32 = 8;
+
+/// When a channel is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerRule {
+    /// Failures in a row; with 0 it is never left alone.
+    pub failures: u32,
+    /// How long, the first time; it doubles up to eight times as long.
+    pub rest: Duration,
+}
 
 /// What a channel's breaker says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,6 +20,15 @@ const HINT_JITTER: f64 = 0.1;
 /// When to come back where all channels have failed and none has said when.
 const COME_BACK: Duration = Duration::from_secs(10);
 
+/// How often a call is repeated that failed before anything of its answer was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryRule {
+    /// Most calls beyond the first one, per task.
+    pub max_retries: u32,
+    /// Longest wait before a call, also where the upstream asks for a longer one: then there is none.
+    pub max_wait: Duration,
+}
+
 /// What to do about a call that failed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
@@ -213,7 +222,7 @@ mod tests {
     use super::*;
     use crate::channel::Channels;
     use crate::channel::breaker::Breaker;
-    use crate::config::{BreakerRule, RetryRule};
+    use crate::channel::breaker::BreakerRule;
     use crate::upstream::Fault;
     use crate::upstream::testing::silent_channel;
 

@@ -8,12 +8,16 @@ use std::time::SystemTime;
 
 use super::serve::{self, Refusal, refuse_stored_keys, rehearse_addresses};
 use super::{USAGE, complain, print, unwritten};
-use crate::config::{BreakerRule, Capability, Config, Flags, MetricsListen, RetryRule, Timeouts};
+use crate::channel::Capability;
+use crate::channel::breaker::BreakerRule;
+use crate::channel::course::RetryRule;
+use crate::config::{Config, Flags, MetricsListen};
 use crate::fetch::FetchConfig;
 use crate::server::StartError;
 use crate::server::bind::BindError;
 use crate::server::certificate::Certificate;
 use crate::store::{self, LostCommits};
+use crate::upstream::deadlines::Timeouts;
 
 /// What `--help` says below the options.
 const HELP: &str = "\
@@ -146,10 +150,10 @@ fn describe(config: &Config) -> io::Result<()> {
             "channel {}: kind {}, models {}, takes {}, audio as {}, priority {}, weight {}, at most {} tasks at once, \
              each call within {}, {}, {}",
             channel.name,
-            channel.kind.name(),
+            channel.kind.name,
             channel.models.join(", "),
             capabilities.join(" and "),
-            list(&channel.formats),
+            list(channel.provider.formats()),
             channel.priority,
             channel.weight,
             channel.max_running_tasks,

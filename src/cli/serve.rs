@@ -9,7 +9,8 @@ use super::output::print_once;
 use super::sample::{self, Server};
 use super::submit::word;
 use super::{FAILED, USAGE, complain, say};
-use crate::config::{ChannelConfig, ChannelKind, Config, Flags, MetricsListen};
+use crate::channel::ChannelConfig;
+use crate::config::{Config, Flags, MetricsListen};
 use crate::keys::{self, KeyLimits, KeyRecord};
 use crate::logging::Log;
 use crate::secret::KeyHash;
@@ -218,15 +219,14 @@ or another server listen, add [[channels]] with an API key to the configuration 
 
 /// Says how to get an upstream, where no channel has one.
 pub(super) fn advice(config: &Config) -> Option<&'static str> {
-    let is_local = |channel: &ChannelConfig| matches!(channel.kind, ChannelKind::Local);
-    let only_local = !config.channels.is_empty() && config.channels.iter().all(is_local);
+    let only_local = !config.channels.is_empty() && config.channels.iter().all(ChannelConfig::is_embedded);
     let text = if config.model_hints.is_empty() { NO_PROVIDER_IN_FILE } else { NO_PROVIDER };
     only_local.then_some(text)
 }
 
 impl Welcome {
     fn new(config: &Config, first_key: Option<String>) -> Self {
-        let local = config.channels.iter().find(|channel| matches!(channel.kind, ChannelKind::Local));
+        let local = config.channels.iter().find(|channel| channel.is_embedded());
         let model = local.and_then(|channel| channel.models.first()).filter(|_| first_key.is_some());
         let sample = model.and_then(|model| match sample::write_request(&config.data_dir, model) {
             Ok(path) => Some(path),

@@ -1,23 +1,25 @@
 //! What a good value of each key looks like, for messages about a wrong one.
 
-use super::channels::ChannelEntry;
 use super::file::{ConnectionKeys, TopKeys};
 use super::listen::MetricsKeys;
 use super::tls::TlsKeys;
 use crate::actors::TaskKeys;
-use crate::channel::RetryBudgetKeys;
+use crate::channel::{ChannelKeys, RetryBudgetKeys};
 use crate::fanout::StreamKeys;
 use crate::fetch::FetchKeys;
 use crate::keys::KeyEntry;
 use crate::setting::Keys;
 use crate::store::StoreKeys;
 use crate::trace::TracesKeys;
+use crate::upstream::kind::KINDS;
+use crate::upstream::remote::RemoteKeys;
 
 /// Where each owner's keys stand, with examples of their values. Numbers whose names end with their unit need none.
 const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("", TopKeys::EXAMPLES),
     ("keys", KeyEntry::EXAMPLES),
-    ("channels", ChannelEntry::EXAMPLES),
+    ("channels", ChannelKeys::EXAMPLES),
+    ("channels", RemoteKeys::EXAMPLES),
     ("fetch", FetchKeys::EXAMPLES),
     ("limits", TaskKeys::EXAMPLES),
     ("limits", ConnectionKeys::EXAMPLES),
@@ -36,8 +38,9 @@ pub(super) fn of(key: &str) -> Option<&'static str> {
         key.split('[').map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit())).collect();
     let plain = plain.replace(']', "");
     let (section, name) = plain.split_once('.').unwrap_or(("", &plain));
-    let owners = EXAMPLES.iter().filter(|(other, _)| *other == section);
-    let known = owners.flat_map(|(_, examples)| *examples).find(|(other, _)| *other == name);
+    let kinds = KINDS.iter().map(|kind| ("channels", kind.examples));
+    let owners = EXAMPLES.iter().copied().chain(kinds).filter(|(other, _)| *other == section);
+    let known = owners.flat_map(|(_, examples)| examples).find(|(other, _)| *other == name);
     let by_unit = || {
         let units = [("_seconds", "30"), ("_ms", "5000"), ("_bytes", "20000000")];
         units.into_iter().find(|(unit, _)| name.ends_with(unit)).map(|(_, example)| example)

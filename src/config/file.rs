@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::channels::ChannelEntry;
 use super::listen::MetricsKeys;
 use super::tls::TlsKeys;
 use crate::actors::TaskKeys;
 use crate::api::upload_limits::UploadKeys;
-use crate::channel::RetryBudgetKeys;
+use crate::channel::{ChannelEntry, RetryBudgetKeys};
 use crate::fanout::StreamKeys;
 use crate::fetch::FetchKeys;
 use crate::keys::KeyEntry;
@@ -71,7 +70,8 @@ impl File {
         let mut root = Unread::root(table.clone());
         let top = root.take()?;
         let keys = root.list("keys")?.into_iter().map(Unread::take_all).collect::<Result<_, _>>()?;
-        let channels = root.list("channels")?.into_iter().map(Unread::take_all).collect::<Result<_, _>>()?;
+        let channels =
+            root.list("channels")?.into_iter().map(ChannelEntry::read).collect::<Result<_, _>>()?;
         let fetch = root.section("fetch")?.take_all()?;
         let mut limits = root.section("limits")?;
         let (uploads, tasks, responses) = (limits.take()?, limits.take()?, limits.take()?);

@@ -4,10 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::channels::{channel, zero_configuration_channels};
 use super::file::File;
-use super::hints::hints;
 use super::{Config, Places, listen};
+use crate::channel::{channels_without_file, hints_without_file};
 use crate::keys::distinct_keys;
 use crate::logging::LogConfig;
 use crate::setting::{Problem, Section, Variables, distinct_names};
@@ -25,11 +24,9 @@ pub(super) fn check(file: File, from_file: bool, variables: &Variables) -> Resul
     let is_chosen = from_file || !file.channels.is_empty();
     let channels = if is_chosen {
         let entries = file.channels.into_iter().enumerate();
-        entries
-            .map(|(index, keys)| channel(&entry("channels", index), keys))
-            .collect::<Result<Vec<_>, _>>()?
+        entries.map(|(index, keys)| keys.checked(&entry("channels", index))).collect::<Result<Vec<_>, _>>()?
     } else {
-        zero_configuration_channels(variables)?
+        channels_without_file(variables)?
     };
     distinct_names("channels", channels.iter().map(|channel| channel.name.as_str()))?;
     if channels.is_empty() {
@@ -64,7 +61,7 @@ pub(super) fn check(file: File, from_file: bool, variables: &Variables) -> Resul
         stream: file.stream.checked(&at("stream"))?,
         tls: file.tls.checked(&at("tls"))?,
         metrics,
-        model_hints: if is_chosen { Vec::new() } else { hints(variables)? },
+        model_hints: if is_chosen { Vec::new() } else { hints_without_file(variables)? },
         log: LogConfig::read(variables, &mut warnings)?,
         warnings,
     })

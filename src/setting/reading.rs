@@ -25,7 +25,8 @@ pub(super) fn read<K: Keys>(table: &Table) -> Result<K, Problem> {
 }
 
 /// Returns the names of an owner's keys.
-pub(super) fn names<K: Keys>() -> Vec<&'static str> {
+#[must_use]
+pub fn names<K: Keys>() -> Vec<&'static str> {
     // An empty key is unknown everywhere; the error says which there are.
     match read::<K>(&Table::from_iter([(String::new(), Value::Boolean(true))])) {
         Err(Problem { what: What::UnknownKey(names), .. }) => names,

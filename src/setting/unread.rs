@@ -6,7 +6,7 @@ use super::reading::{Keys, names, read};
 use super::{Found, Problem, Wanted, What};
 
 /// A section of which some keys were taken, with its path and the names of all keys that were asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Unread {
     path: String,
     table: Table,

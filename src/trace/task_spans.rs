@@ -6,13 +6,13 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-use super::callee::Callee;
 use super::otlp::{Parent, event, fail, flag, fraction, list_of, number, span, text};
 use super::{Recorder, Traces};
 use crate::task::outcome::Outcome;
 use crate::task::spans::Part;
 use crate::task::timeline::{Attempt, Timeline};
 use crate::task::{Task, Timestamp};
+use crate::upstream::kind::{Callee, Server};
 use crate::wire::completion::FinishReason;
 use crate::wire::trace_context::TraceContext;
 
@@ -90,15 +90,15 @@ impl Recorder {
         // A channel that the configuration has no longer is known by its name only.
         let callee = self.callees.get(&attempt.channel);
         let (kind, name) = match callee {
-            Some(Callee::Remote { operation, .. }) => (SpanKind::Client, format!("{operation} {model}")),
-            Some(Callee::Embedded) => (SpanKind::Internal, format!("inspect {model}")),
+            Some(Callee { operation, server: Some(_) }) => (SpanKind::Client, format!("{operation} {model}")),
+            Some(Callee { operation, server: None }) => (SpanKind::Internal, format!("{operation} {model}")),
             None => (SpanKind::Client, format!("call {model}")),
         };
         let mut call = span(&place, parent, kind, name, moments);
         let outcome = attempt.outcome.as_deref().unwrap_or(COMPLETED);
         let mut attributes =
             vec![text("hearken.channel", &attempt.channel), number("hearken.call", number_of_call as u64)];
-        if let Some(Callee::Remote { operation, provider, host, port }) = callee {
+        if let Some(Callee { operation, server: Some(Server { provider, host, port }) }) = callee {
             attributes.extend([
                 text("gen_ai.operation.name", *operation),
                 text("gen_ai.provider.name", *provider),

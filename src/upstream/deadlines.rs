@@ -6,12 +6,37 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 
 use super::{Batch, Stage, UpstreamError, UpstreamEvent, UpstreamStream};
-use crate::config::Timeouts;
 use crate::deadline::{Deadline, Moment};
+
+/// How long each stage of an upstream call may take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timeouts {
+    /// Name look-up, TCP and TLS.
+    pub connect: Duration,
+    /// From the start of the call to the first event of the answer.
+    pub first_chunk: Duration,
+    /// Between two pieces of a stream.
+    pub idle: Duration,
+    /// The whole call, for audio whose duration is not known or short.
+    pub total: Duration,
+    /// Seconds of the whole call per second of audio, where its duration is known and this makes more than
+    /// `total`; 0 to 1000.
+    pub total_audio_factor: f64,
+}
+
+impl Timeouts {
+    /// Returns how long the whole call may take for audio of this duration, where it is known.
+    #[must_use]
+    pub fn total_for(&self, audio: Option<Duration>) -> Duration {
+        let seconds = audio.map_or(0.0, |audio| audio.as_secs_f64() * self.total_audio_factor);
+        self.total.max(Duration::try_from_secs_f64(seconds).unwrap_or(self.total))
+    }
+}
 
 /// The same stream, that fails when a stage passes its limit. The clock starts with the first poll.
 #[must_use]

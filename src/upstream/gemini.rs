@@ -7,6 +7,7 @@
 
 mod reply;
 mod request;
+mod settings;
 mod usage;
 
 use awc::http::header::HeaderName;
@@ -20,9 +21,10 @@ use super::reading::{Body, BodyReader, EventBody, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint};
 use crate::secret::Secret;
 use reply::Reply;
+pub use settings::GeminiKeys;
 
 /// The Gemini API at one address with one key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Gemini {
     base_url: Url,
     api_key: Secret,

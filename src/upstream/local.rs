@@ -3,6 +3,8 @@
 //! The work runs on threads of its own, at most one for each slot, and speaks through a bounded channel. It stops at
 //! the next packet or read after the task no longer listens, and keeps the task's slot until then.
 
+mod settings;
+
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -15,6 +17,7 @@ use super::{Batch, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, Upst
 use crate::inspect::{InspectError, Listener, Stop, inspect};
 use crate::task::answer::TextKind;
 use crate::wire::completion::{FinishReason, Usage};
+pub use settings::{LOCAL_MODEL, LocalKeys};
 
 /// Batches that may wait for the task; then the work waits too.
 const QUEUE: usize = 16;

@@ -8,6 +8,7 @@
 
 mod reply;
 mod request;
+mod settings;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use url::Url;
@@ -17,12 +18,12 @@ use super::objects::ObjectEvents;
 use super::openai_wire;
 use super::reading::{Body, BodyReader, EventBody, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint, exchange};
-use crate::config::kind::OpenAiOptions;
 use crate::secret::Secret;
 use reply::Reply;
+pub use settings::{AudioPart, MaxTokensField, OpenAiKeys, OpenAiOptions};
 
 /// Chat completions at one address with one key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct OpenAi {
     url: Url,
     api_key: Secret,

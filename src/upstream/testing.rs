@@ -1,19 +1,22 @@
 //! An upstream in memory, for the tests of what stands above upstreams; a body in memory, for those of what reads it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::body::to_bytes;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 
 use super::body::{BodyPiece, PiecedBody};
+use super::deadlines::Timeouts;
 use super::reading::{BodyReader, events};
 use super::{Batch, Hold, Terms, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream};
 use crate::audio::Audio;
 use crate::audio::container::Container;
-use crate::channel::Channel;
-use crate::config::{BreakerRule, ChannelConfig, ChannelKind, RetryRule, Timeouts};
+use crate::channel::breaker::{Breaker, BreakerRule};
+use crate::channel::course::RetryRule;
+use crate::channel::{Capability, Channel};
+use crate::pattern::ModelPattern;
 use crate::task::answer::TextKind;
 use crate::task::submission::Question;
 use crate::wire::completion::{FinishReason, Usage};
@@ -60,15 +63,20 @@ pub(crate) fn written(pieces: Vec<BodyPiece>) -> String {
 /// A channel with roomy limits over the given upstream.
 pub(crate) fn channel_over(name: &str, models: &[&str], upstream: Arc<dyn Upstream>) -> Channel {
     let hour = Duration::from_secs(3600);
-    let config = ChannelConfig {
+    let now = Instant::now();
+    Channel {
         name: name.to_owned(),
-        kind: ChannelKind::Local,
-        models: models.iter().map(|model| (*model).to_owned()).collect(),
+        models: models.iter().map(|model| ModelPattern::new(model)).collect(),
+        capabilities: vec![Capability::Text, Capability::Audio],
+        takes_one_audio: true,
         formats: Container::all().to_vec(),
-        capabilities: vec![crate::config::Capability::Text, crate::config::Capability::Audio],
+        max_temperature: 2.0,
         priority: 0,
         weight: 1,
         max_running_tasks: 8,
+        place: 0,
+        breaker: Arc::new(Breaker::new(BreakerRule { failures: 0, rest: hour }, now)),
+        retry: RetryRule { max_retries: 0, max_wait: hour },
         timeouts: Timeouts {
             connect: hour,
             first_chunk: hour,
@@ -76,11 +84,9 @@ pub(crate) fn channel_over(name: &str, models: &[&str], upstream: Arc<dyn Upstre
             total: hour,
             total_audio_factor: 0.0,
         },
-        retry: RetryRule { max_retries: 0, max_wait: hour },
-        breaker: BreakerRule { failures: 0, rest: hour },
         max_request_bytes: 1 << 20,
-    };
-    Channel::new(&config, upstream, std::time::Instant::now())
+        upstream,
+    }
 }
 
 /// A channel whose upstream never says anything.

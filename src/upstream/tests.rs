@@ -6,7 +6,6 @@ use serde_json::json;
 use super::reading::BodyReader;
 use super::testing::{Outcome, read_body};
 use super::{gemini, openai, transcription};
-use crate::config::kind::ResponseFormat;
 use crate::secret::Secret;
 use crate::wire::completion::FinishReason;
 
@@ -28,9 +27,14 @@ impl Kind {
         match self {
             Self::Gemini => read(gemini::reader(secret), body),
             Self::Chat => read(openai::reader(secret), body),
-            Self::Transcription => {
-                read(transcription::reader("text/event-stream".into(), ResponseFormat::Json, secret), body)
-            }
+            Self::Transcription => read(
+                transcription::reader(
+                    "text/event-stream".into(),
+                    transcription::ResponseFormat::Json,
+                    secret,
+                ),
+                body,
+            ),
         }
     }
 

@@ -10,6 +10,7 @@ mod plain;
 mod reply;
 mod request;
 mod rest;
+mod settings;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use url::Url;
@@ -19,12 +20,12 @@ use super::exchange::Response;
 use super::openai_wire;
 use super::reading::{BodyReader, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint, exchange};
-use crate::config::kind::{ResponseFormat, TranscriptionOptions};
 use crate::secret::Secret;
 use reply::{Expected, Transcript};
+pub use settings::{ResponseFormat, TranscriptionKeys, TranscriptionOptions};
 
 /// Transcriptions at one address with one key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Transcription {
     url: Url,
     api_key: Secret,

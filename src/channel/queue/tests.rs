@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::channel::breaker::Breaker;
-use crate::config::BreakerRule;
+use crate::channel::breaker::BreakerRule;
 use crate::upstream::testing::silent_channel;
 
 const RULE: BreakerRule = BreakerRule { failures: 1, rest: Duration::from_secs(10) };

@@ -1,6 +1,7 @@
 //! What is said of wrong values and of variables that set nothing.
 
 use super::*;
+use crate::upstream::kind::{KINDS, Kind};
 
 #[test]
 fn every_mistake_is_one_line_that_names_place_and_key() {
@@ -264,9 +265,10 @@ fn every_key_has_an_example_that_is_accepted() {
             None => vec![line],
             Some(("keys[0]", _)) => vec![format!("[[keys]]\n{name}{key_line}{line}")],
             Some(("channels[0]", "kind")) => vec![format!("[[channels]]\n{secret}{line}")],
-            Some(("channels[0]", _)) => ["gemini", "openai", "transcription"]
-                .map(|kind| format!("[[channels]]\nkind = \"{kind}\"\n{secret}{line}"))
-                .to_vec(),
+            Some(("channels[0]", _)) => {
+                let entry = |kind: &&Kind| format!("[[channels]]\nkind = {:?}\n{secret}{line}", kind.name);
+                KINDS.iter().map(entry).collect()
+            }
             Some(("tls", _)) => vec![format!(
                 "[tls]\n{line}{}",
                 if key == "tls.key" { "certificate = \"c\"" } else { "key = \"k\"" }
@@ -327,7 +329,7 @@ fn a_message_names_where_the_value_was_set_with_an_example_of_that_form() {
             Flags::default(),
             "",
             &[("HEARKEN_CHANNELS__0__NAME", "x")],
-            "HEARKEN_CHANNELS__0__KIND (environment): it is missing: write one of gemini, openai, transcription or local, \
+            "HEARKEN_CHANNELS__0__KIND (environment): it is missing: write one of echo, gemini, openai, transcription or local, \
              as in HEARKEN_CHANNELS__0__KIND=gemini",
         ),
         (

@@ -1,6 +1,6 @@
 //! Our request in the JSON of chat completions, as pieces around the audio, which is not copied.
 
-use crate::config::kind::{AudioPart, OpenAiOptions};
+use super::{AudioPart, OpenAiOptions};
 use crate::upstream::body::BodyPiece;
 use crate::upstream::pieced_json::PiecedJson;
 use crate::upstream::{Content, Turn, UpstreamRequest};
@@ -57,8 +57,8 @@ mod tests {
 
     use super::*;
     use crate::audio::container::Container;
-    use crate::config::kind::MaxTokensField;
     use crate::task::submission::{Message, Part, Question, Role};
+    use crate::upstream::openai::MaxTokensField;
     use crate::upstream::testing::{request, written};
 
     const PLAIN: OpenAiOptions = OpenAiOptions {

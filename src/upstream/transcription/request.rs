@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::config::kind::{ResponseFormat, TranscriptionOptions};
+use super::{ResponseFormat, TranscriptionOptions};
 use crate::random::random_text;
 use crate::task::submission::{DEFAULT_PROMPT, Part, Question, Role};
 use crate::upstream::body::BodyPiece;

@@ -1,0 +1,42 @@
+//! A kind of channel that is one file and one line, from the text of a configuration to an answer.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use super::*;
+use crate::config::{Config, ConfigError, Flags};
+
+fn load(channel: &str) -> Result<Config, ConfigError> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "[[channels]]\nkind = \"echo\"\n{channel}").unwrap();
+    Config::load(&Flags { config: Some(file.path().to_owned()), ..Flags::default() })
+}
+
+#[actix_rt::test]
+async fn a_kind_of_one_file_and_one_line_answers_as_its_configuration_says() {
+    let config = load("models = [\"m\"]\necho_times = 3").unwrap();
+    let service = service(Channel::open(&config.channels[0], Instant::now()).unwrap(), 10);
+    let accepted = service.tasks.submit(service.task()).await.unwrap();
+    let State::Completed { completion } = service.outcome(&accepted.snapshot.id).await else {
+        panic!("not completed")
+    };
+    assert!(completion.get().contains(r#""content":"ppp""#), "{completion}");
+}
+
+#[test]
+fn messages_know_the_keys_of_a_kind_that_only_its_file_names() {
+    for (channel, message) in [
+        ("echo_time = 3", ":3: channels[0].echo_time: unknown key; did you mean echo_times?"),
+        (
+            "echo_times = 0",
+            ":3: channels[0].echo_times: a whole number of 1 or more is needed, and this is 0: write it as in echo_times = 2",
+        ),
+        (
+            "stream = true",
+            ":3: channels[0].stream: it is for channels of kind transcription, and this one is echo",
+        ),
+    ] {
+        let error = load(channel).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}

@@ -1,0 +1,215 @@
+//! `[[channels]]`: the keys that every channel has, whatever its kind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::breaker::BreakerRule;
+use super::course::RetryRule;
+use super::{Capability, MOST_TASKS};
+use crate::metrics::NO_CHANNEL;
+use crate::setting::{Keys, Problem, Section, Unread, nearest};
+use crate::upstream::deadlines::Timeouts;
+use crate::upstream::kind::{KINDS, Kind, Provider};
+use crate::upstream::remote::RemoteKeys;
+
+/// A way to serve models.
+#[derive(Debug, Clone)]
+pub struct ChannelConfig {
+    /// Its name in logs and model lists.
+    pub name: String,
+    /// Its kind.
+    pub kind: &'static Kind,
+    /// What stands behind it.
+    pub provider: Arc<dyn Provider>,
+    /// Model names and globs.
+    pub models: Vec<String>,
+    /// What its models take in, in the contract's order.
+    pub capabilities: Vec<Capability>,
+    /// Higher ones are asked first.
+    pub priority: i64,
+    /// The share among those of equal priority.
+    pub weight: u32,
+    /// Most tasks that run at once.
+    pub max_running_tasks: usize,
+    /// How long each stage of a call may take.
+    pub timeouts: Timeouts,
+    /// How often a call that failed is repeated.
+    pub retry: RetryRule,
+    /// When the channel is left alone.
+    pub breaker: BreakerRule,
+    /// Prompt, system prompt and base64 audio together, in bytes.
+    pub max_request_bytes: usize,
+}
+
+impl ChannelConfig {
+    /// Returns whether code of this process stands behind the channel.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.provider.callee().server.is_none()
+    }
+}
+
+/// The keys that every channel has, as they may be written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelKeys {
+    name: Option<String>,
+    kind: Option<String>,
+    models: Option<Vec<String>>,
+    capabilities: Option<Vec<Capability>>,
+    priority: Option<i64>,
+    weight: Option<u32>,
+    max_running_tasks: Option<usize>,
+    connect_timeout_ms: Option<u64>,
+    first_chunk_timeout_ms: Option<u64>,
+    idle_timeout_ms: Option<u64>,
+    total_timeout_ms: Option<u64>,
+    total_timeout_audio_factor: Option<f64>,
+    max_retries: Option<u32>,
+    max_retry_wait_ms: Option<u64>,
+    breaker_failures: Option<u32>,
+    breaker_rest_ms: Option<u64>,
+    max_request_bytes: Option<usize>,
+}
+
+impl Keys for ChannelKeys {
+    const EXAMPLES: &'static [(&'static str, &'static str)] = &[
+        ("name", "\"gemini\""),
+        ("kind", "\"gemini\""),
+        ("models", "[\"gemini-*\"]"),
+        ("capabilities", "[\"text\", \"audio\"]"),
+        ("priority", "1"),
+        ("weight", "1"),
+        ("max_running_tasks", "60"),
+        ("total_timeout_audio_factor", "2.5"),
+        ("max_retries", "3"),
+        ("breaker_failures", "3"),
+    ];
+}
+
+/// One of `[[channels]]`, as it may be written.
+#[derive(Debug)]
+pub struct ChannelEntry {
+    keys: ChannelKeys,
+    remote: RemoteKeys,
+    /// The keys of its kind, whose types are right.
+    own: Unread,
+}
+
+impl ChannelEntry {
+    /// Reads an entry. Its kind is looked at when it is checked: until then it may have the keys of any.
+    ///
+    /// # Errors
+    /// [`Problem`] where a value is of a wrong type, or no kind has a key.
+    pub fn read(mut written: Unread) -> Result<Self, Problem> {
+        let (keys, remote) = (written.take()?, written.take()?);
+        let own = written.clone();
+        for kind in KINDS {
+            (kind.take)(&mut written)?;
+        }
+        written.finish()?;
+        Ok(Self { keys, remote, own })
+    }
+
+    /// Returns an entry that says nothing but its kind, and which variable holds its API key, if any does.
+    pub(super) fn of_kind(kind: &Kind, variable: Option<&str>) -> Self {
+        let keys = ChannelKeys { kind: Some(kind.name.to_owned()), ..ChannelKeys::default() };
+        let remote = variable.map(RemoteKeys::with_key_in).unwrap_or_default();
+        Self { keys, remote, own: Unread::root(toml::Table::new()) }
+    }
+
+    /// Checks an entry.
+    ///
+    /// # Errors
+    /// [`Problem`] with the first value that is wrong.
+    pub fn checked(self, at: &Section<'_>) -> Result<ChannelConfig, Problem> {
+        let Self { keys, remote, own } = self;
+        let kind = kind(at, keys.kind.as_deref())?;
+        refuse_foreign_keys(at, kind, &own)?;
+        let provider = (kind.provider)(at, remote, own)?;
+        let default_models = || kind.models.iter().map(|model| (*model).to_owned()).collect();
+        let models: Vec<String> = keys.models.unwrap_or_else(default_models);
+        if models.is_empty() || models.iter().any(String::is_empty) {
+            let reason = if models.is_empty() { "the list is empty" } else { "a name in it is empty" };
+            return Err(at.wrong("models", reason).advise("list the names or globs of models"));
+        }
+        let mut capabilities = keys.capabilities.unwrap_or_else(|| vec![Capability::Text, Capability::Audio]);
+        capabilities.sort_unstable();
+        capabilities.dedup();
+        let name = keys.name.unwrap_or_else(|| kind.name.to_owned());
+        if name.is_empty() {
+            return Err(at.wrong("name", "it is empty").advise("give the channel a name"));
+        }
+        // Two things would be counted as one.
+        if name == NO_CHANNEL {
+            return Err(at
+                .wrong("name", format!("{name:?} is what the metrics say of tasks that asked no channel"))
+                .advise("choose another name"));
+        }
+        let total_audio_factor = keys.total_timeout_audio_factor.unwrap_or(2.5);
+        if !(0.0..=1000.0).contains(&total_audio_factor) {
+            return Err(at.wrong(
+                "total_timeout_audio_factor",
+                format!(
+                    "a number from 0 to 1000 is needed (0 switches it off), and this is {total_audio_factor}"
+                ),
+            ));
+        }
+        Ok(ChannelConfig {
+            timeouts: Timeouts {
+                connect: at.milliseconds("connect_timeout_ms", keys.connect_timeout_ms, 5_000)?,
+                first_chunk: at.milliseconds(
+                    "first_chunk_timeout_ms",
+                    keys.first_chunk_timeout_ms,
+                    120_000,
+                )?,
+                idle: at.milliseconds("idle_timeout_ms", keys.idle_timeout_ms, 60_000)?,
+                total: at.milliseconds("total_timeout_ms", keys.total_timeout_ms, 600_000)?,
+                total_audio_factor,
+            },
+            retry: RetryRule {
+                max_retries: keys.max_retries.unwrap_or(2),
+                max_wait: Section::any_time(Duration::from_millis(keys.max_retry_wait_ms.unwrap_or(30_000))),
+            },
+            breaker: BreakerRule {
+                failures: keys.breaker_failures.unwrap_or(5),
+                rest: at.milliseconds("breaker_rest_ms", keys.breaker_rest_ms, 10_000)?,
+            },
+            max_running_tasks: at
+                .at_least_one("max_running_tasks", keys.max_running_tasks, (kind.slots)())?
+                .min(MOST_TASKS),
+            max_request_bytes: at.at_least_one("max_request_bytes", keys.max_request_bytes, 20_000_000)?,
+            weight: at.at_least_one("weight", keys.weight.map(|weight| weight as usize), 1)? as u32,
+            priority: keys.priority.unwrap_or(0),
+            name,
+            kind,
+            provider,
+            models,
+            capabilities,
+        })
+    }
+}
+
+fn kind(at: &Section<'_>, name: Option<&str>) -> Result<&'static Kind, Problem> {
+    let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    let (last, first) = names.split_last().unwrap_or((&"", &[]));
+    let all = format!("{} or {last}", first.join(", "));
+    let name = name.ok_or_else(|| at.wrong("kind", "it is missing").advise(format!("write one of {all}")))?;
+    KINDS.iter().copied().find(|kind| kind.name == name).ok_or_else(|| {
+        let hint = nearest(name, names).map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
+        at.wrong("kind", format!("{name:?} is unknown{hint}")).advise(format!("use {all}"))
+    })
+}
+
+/// Refuses the keys of other kinds: a key that would change nothing is a mistake.
+fn refuse_foreign_keys(at: &Section<'_>, kind: &Kind, own: &Unread) -> Result<(), Problem> {
+    let known = (kind.keys)();
+    let Some(key) = own.rest().keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let kinds = KINDS.iter().filter(|kind| (kind.keys)().contains(&key.as_str()));
+    let kinds: Vec<_> = kinds.map(|kind| kind.name).collect();
+    let (kinds, kind) = (kinds.join(" and "), kind.name);
+    let reason = format!("it is for channels of kind {kinds}, and this one is {kind}: remove it");
+    Err(at.problem(key, reason))
+}

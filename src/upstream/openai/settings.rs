@@ -1,0 +1,176 @@
+//! Channels of kind `openai`.
+
+use std::io;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::OpenAi;
+use crate::audio::container::Container;
+use crate::setting::{Keys, Problem, Section};
+use crate::upstream::Upstream;
+use crate::upstream::kind::{Callee, ChannelKind, ModelHint, Provider, WithoutFile};
+use crate::upstream::remote::{RemoteKeys, audio_formats};
+
+const BASE_URL: &str = "https://api.openai.com/v1";
+/// All that OpenAI's chat models take.
+const FORMATS: &[Container] = &[Container::Wav, Container::Mp3];
+
+/// The keys that its channels have beside those of every channel, as they may be written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenAiKeys {
+    audio_formats: Option<Vec<Container>>,
+    audio_part: Option<AudioPart>,
+    max_tokens_field: Option<MaxTokensField>,
+    stream_options: Option<bool>,
+}
+
+impl Keys for OpenAiKeys {
+    const EXAMPLES: &'static [(&'static str, &'static str)] = &[
+        ("audio_formats", "[\"wav\", \"mp3\"]"),
+        ("audio_part", "\"input_audio\""),
+        ("max_tokens_field", "\"max_tokens\""),
+        ("stream_options", "true"),
+    ];
+}
+
+/// How a request for a chat completion is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenAiOptions {
+    /// The name under which the token limit is sent.
+    pub max_tokens_field: MaxTokensField,
+    /// Is `stream_options` sent, to ask for the usage? Old servers refuse it.
+    pub stream_options: bool,
+    /// The form of the audio.
+    pub audio_part: AudioPart,
+}
+
+/// What a server calls the token limit: OpenAI's reasoning models refuse the older name, old servers do not know the
+/// newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum MaxTokensField {
+    MaxTokens,
+    MaxCompletionTokens,
+}
+
+impl MaxTokensField {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+}
+
+/// The form in which a chat's message holds audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AudioPart {
+    /// OpenAI's: base64 and a format's name.
+    InputAudio,
+    /// vLLM's: a data URI.
+    AudioUrl,
+}
+
+impl ChannelKind for OpenAi {
+    const NAME: &'static str = "openai";
+    const MODELS: &'static [&'static str] =
+        &["gpt-audio", "gpt-audio-mini", "gpt-4o-audio-preview", "gpt-audio-*", "gpt-4o-audio-*"];
+    const WITHOUT_FILE: WithoutFile = WithoutFile::WithKey(
+        "OPENAI_API_KEY",
+        ModelHint {
+            models: &["gpt-*"],
+            advice: "This server has no channel for OpenAI, whose audio models (gpt-audio and others) its operator \
+                     enables by starting the server with OPENAI_API_KEY set",
+        },
+    );
+    type Keys = OpenAiKeys;
+
+    fn provider(
+        at: &Section<'_>,
+        remote: RemoteKeys,
+        keys: OpenAiKeys,
+    ) -> Result<Arc<dyn Provider>, Problem> {
+        Ok(Arc::new(Configured::new(at, &remote, keys)?))
+    }
+}
+
+/// The provider of one channel.
+#[derive(Debug)]
+struct Configured {
+    upstream: OpenAi,
+    formats: Vec<Container>,
+}
+
+impl Configured {
+    fn new(at: &Section<'_>, remote: &RemoteKeys, keys: OpenAiKeys) -> Result<Self, Problem> {
+        let options = OpenAiOptions {
+            max_tokens_field: keys.max_tokens_field.unwrap_or(MaxTokensField::MaxTokens),
+            stream_options: keys.stream_options.unwrap_or(true),
+            audio_part: keys.audio_part.unwrap_or(AudioPart::InputAudio),
+        };
+        let (base_url, api_key) = (remote.base_url(at, BASE_URL)?, remote.bearer_key(at)?);
+        let formats = audio_formats(at, keys.audio_formats, FORMATS)?;
+        Ok(Self { upstream: OpenAi::new(&base_url, api_key, options), formats })
+    }
+}
+
+impl Provider for Configured {
+    fn formats(&self) -> &[Container] {
+        &self.formats
+    }
+
+    fn callee(&self) -> Callee {
+        Callee::at(&self.upstream.url, "openai", "chat")
+    }
+
+    fn open(&self, _: usize) -> io::Result<Arc<dyn Upstream>> {
+        Ok(Arc::new(self.upstream.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setting::{Unread, Variables};
+
+    fn configured(text: &str) -> Configured {
+        let mut written = Unread::root(format!("api_key = \"k\"\n{text}").parse().unwrap());
+        let (remote, keys) = (written.take().unwrap(), written.take().unwrap());
+        written.finish().unwrap();
+        Configured::new(&Section::new("channels[0]", &Variables::default()), &remote, keys).unwrap()
+    }
+
+    #[test]
+    fn a_channel_has_its_defaults() {
+        let Configured { upstream, formats } = configured("");
+        let plain = OpenAiOptions {
+            max_tokens_field: MaxTokensField::MaxTokens,
+            stream_options: true,
+            audio_part: AudioPart::InputAudio,
+        };
+        assert_eq!(upstream.options, plain);
+        assert_eq!(upstream.url.as_str(), "https://api.openai.com/v1/chat/completions");
+        assert_eq!(formats, [Container::Wav, Container::Mp3]);
+    }
+
+    #[test]
+    fn a_channel_takes_every_key() {
+        let Configured { upstream, formats } = configured(
+            "base_url = \"http://h:1/v1/?api-version=2\"\nmax_tokens_field = \"max_completion_tokens\"\n\
+             stream_options = false\naudio_formats = [\"flac\"]\naudio_part = \"audio_url\"",
+        );
+        assert_eq!(upstream.url.as_str(), "http://h:1/v1/chat/completions?api-version=2");
+        assert_eq!(upstream.options.max_tokens_field.as_str(), "max_completion_tokens");
+        assert_eq!(
+            (upstream.options.stream_options, upstream.options.audio_part),
+            (false, AudioPart::AudioUrl)
+        );
+        assert_eq!(formats, [Container::Flac]);
+    }
+}

@@ -6,36 +6,30 @@ pub mod dispatcher;
 mod limits;
 pub mod recovery;
 pub mod registry;
+mod submit;
 pub mod task;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, MailboxError};
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::audio::source::AudioSource;
-use crate::channel::Channel;
+use crate::channel::Channels;
 use crate::error::{ErrorCode, Failure};
-use crate::keys::allowance::Allowance;
 use crate::memory::{Held, ResponseMemory};
 use crate::metrics::TaskLevels;
 use crate::secret::KeyHash;
 use crate::store::{MOST_LISTED_BYTES, Store, Weighed};
-use crate::task::Task;
 use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
-use crate::task::idempotency::Idempotency;
 use crate::task::list::{ListQuery, Page};
 use crate::task::request::Request;
-use crate::task::snapshot::{Snapshot, State};
-use crate::task::timeline::Timeline;
+use crate::task::snapshot::Snapshot;
 pub use limits::{TaskKeys, TaskLimits};
-use registry::{Accept, Drain, Find, IsAccepting, Located, Registry, Reopen, Tell};
+use registry::{Drain, Find, IsAccepting, Located, Registry, Reopen, Tell};
+pub use submit::{Presence, Submitted};
 use task::{Cancel, Describe};
 
 /// Most audio that a running task keeps in memory, in bytes: reading a file takes longer than it does.
@@ -53,99 +47,31 @@ fn cost(results: usize) -> usize {
 /// When a caller of a task that a slow disk holds up may come back.
 const STALL_RETRY: Duration = Duration::from_secs(10);
 
-/// A valid submit that has yet to be accepted.
-#[derive(Debug)]
-pub struct NewTask {
-    /// The task.
-    pub task: Task,
-    /// Each audio of the question, in order; a URL is fetched when the task runs.
-    pub audio: Vec<AudioSource>,
-    /// Who could serve it, in the order in which they are asked; never empty.
-    pub candidates: Vec<Arc<Channel>>,
-    /// Closes when the one who waits for the answer goes away, which cancels the task. `None` where going
-    /// away changes nothing.
-    pub presence: Option<Presence>,
-    /// The name of the key, for the log.
-    pub key_name: String,
-    /// What the key allows.
-    pub allowance: Arc<Allowance>,
-    /// Under what a repeat of the submit finds the task.
-    pub idempotency: Option<Idempotency>,
-}
-
-/// Resolves when its [`Leash`] is dropped.
-pub type Presence = oneshot::Receiver<Infallible>;
-/// Held by one who waits for an answer and cancels the task by leaving.
-pub type Leash = oneshot::Sender<Infallible>;
-
-/// A task that is durable and will run.
-#[derive(Debug)]
-pub struct Accepted {
-    /// The task as it was accepted.
-    pub snapshot: Snapshot,
-    /// Its chunk log.
-    pub log: LogReader,
-}
-
 /// The tasks of this server.
 #[derive(Debug, Clone)]
 pub struct Tasks {
     registry: Addr<Registry>,
     store: Store,
+    channels: Channels,
     responses: ResponseMemory,
 }
 
 impl Tasks {
-    /// A handle over a running registry.
+    /// Makes a handle over a running registry; `channels` are those that tasks may run on.
     #[must_use]
-    pub fn new(registry: Addr<Registry>, store: Store, responses: ResponseMemory) -> Self {
-        Self { registry, store, responses }
+    pub fn new(
+        registry: Addr<Registry>,
+        store: Store,
+        channels: Channels,
+        responses: ResponseMemory,
+    ) -> Self {
+        Self { registry, store, channels, responses }
     }
 
     /// Returns the memory that what is told here takes its share of.
     #[must_use]
     pub fn responses(&self) -> &ResponseMemory {
         &self.responses
-    }
-
-    /// Accepts a task. When this returns it is durable; it runs whatever becomes of the caller.
-    ///
-    /// # Errors
-    /// `queue_full`, `rate_limit_exceeded`, `idempotency_conflict`, `shutting_down`, `storage_full`,
-    /// `storage_unavailable`, or `internal_error` when the store fails at this task.
-    pub async fn submit(&self, new: NewTask) -> Result<Accepted, Failure> {
-        let snapshot = Snapshot {
-            id: new.task.id.clone(),
-            model: new.task.question.model.clone(),
-            created: new.task.created.seconds(),
-            stream: new.task.stream,
-            state: State::Pending,
-            timeline: Timeline::begun(new.task.created),
-        };
-        let log = self.ask_registry(Accept(new)).await??;
-        Ok(Accepted { snapshot, log })
-    }
-
-    /// The task that a submit with the same `Idempotency-Key` has started.
-    ///
-    /// # Errors
-    /// `idempotency_key_reused` when that submit had another body.
-    pub async fn submitted(
-        &self,
-        owner: KeyHash,
-        idempotency: &Idempotency,
-    ) -> Result<Option<TaskId>, Failure> {
-        let Some((id, first)) = self.store.submitted(owner, idempotency.key.clone()).await? else {
-            return Ok(None);
-        };
-        if first.fingerprint == idempotency.fingerprint {
-            Ok(Some(id))
-        } else {
-            Err(Failure::new(
-                ErrorCode::IdempotencyKeyReused,
-                "This Idempotency-Key was sent with another body before; use a new key for a new task",
-            ))
-        }
     }
 
     /// The task's current state, with a share of the memory for responses where its result is large.

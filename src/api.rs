@@ -1,5 +1,6 @@
 //! The URL table, and what all requests have in common.
 
+pub mod answer;
 pub mod body;
 pub mod caller;
 pub mod generations;
@@ -9,6 +10,7 @@ pub mod models;
 pub mod openapi;
 pub mod page;
 pub mod payload_memory;
+pub mod reading;
 pub mod reference;
 pub mod reply;
 pub mod request_log;

@@ -35,7 +35,7 @@
 //! | [`metrics`] | what is [counted](metrics::Metrics) where it happens, and what is asked [now](metrics::Now) of its owner |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`fanout`] | from a chunk log to any number of subscribers: as a [body](fanout::body), or over a connection that was [handed over](fanout::socket) to a [pump](fanout::pump) |
-//! | [`api`] | the URL table, extractors, handlers; [`openapi`](api::openapi) describes what the table serves, [`reference`](api::reference) shows that; [`page`](api::page) gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
+//! | [`api`] | the URL table, extractors, handlers; each way to submit is a door: its body is [read](api::reading) into a [submission](task::submission), and its caller [answered](api::answer); [`openapi`](api::openapi) describes what the table serves, [`reference`](api::reference) shows that; [`page`](api::page) gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config): it assembles the settings of all rooms, each of which owns its keys, their defaults and their checks |
 //! | [`server`] | starts all of it and drains it again; its entrance takes connections in: plain HTTP/1, or over TLS, with a [certificate](server::certificate) that may change, HTTP/1 or HTTP/2 |
 //! | [`client`] | the other side: a client of hearken's own HTTP interface, with its [profile](client::profile) and a [reader](client::following) that resumes; it prints nothing |
@@ -52,13 +52,14 @@
 //!
 //! 1. [`api::caller`] recognises the key. [`api::body`] reads the body within its bound and its share of
 //!    [memory](api::payload_memory), [`task::submission`] judges it field by field, [`audio::source`] judges the
-//!    audio: its base64 is decoded in the place where it was received. [`channel::choose`] says who could serve the model. Whatever fails
-//!    up to here is an answer at once.
-//! 2. [`Tasks::submit`](actors::Tasks::submit) sends `Accept` to the registry. It asks the dispatcher for a permit (a
+//!    audio: its base64 is decoded in the place where it was received.
+//! 2. [`Tasks::submit`](actors::Tasks::submit) looks for the task of an earlier submit with the same `Idempotency-Key`.
+//!    For a new task it asks [`channel::choose`] which channels could serve the model; whatever fails up to here is an
+//!    answer at once. It sends `Accept` to the registry, which asks the dispatcher for a permit (a
 //!    slot of whichever of the best channels has one) or a place in the line, writes audio and task to the store (the
 //!    small audio of all submits of one commit goes to the disk together, just before it), and when both are on the
 //!    disk lets a `TaskActor` on a task arbiter begin. From here on the client may leave: only a blocking call cancels
-//!    by leaving, and the line that does so is in [`api::generations`].
+//!    by leaving, and the line that does so is in [`Tasks::submit`](actors::Tasks::submit).
 //! 3. With a permit the actor gets hold of the audio: what is small and came just now is in memory, anything else in
 //!    the spool, where [`fetch`] puts what it downloads. The upstream call sends it from there, a
 //!    [piece](upstream::body) at a time, as base64 where its kind takes that. [`upstream::deadlines`] stands around the call. As long as nothing of an answer

@@ -165,7 +165,7 @@ pub async fn run(
         tracing::info!(run = taken_up.run, end = taken_up.end, "took up what an earlier run left unfinished");
     }
     let responses = ResponseMemory::new(config.max_response_memory_bytes);
-    let tasks = Tasks::new(registry, store.clone(), responses);
+    let tasks = Tasks::new(registry, store.clone(), channels.clone(), responses);
     actix_rt::spawn(sweep(store.clone(), config.retention));
     let watched = store.clone();
     actix_rt::spawn(async move { watched.watch().await });

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use acceptance::accept;
 use launch::{Launched, Site};
-pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, Reopen, TakeUp, Tell};
+pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, NewTask, Reopen, TakeUp, Tell};
 
 use super::dispatcher::{self, Admit, Close, Dispatcher, Standing};
 use super::task::{

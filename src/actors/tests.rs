@@ -11,10 +11,11 @@ use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
+use super::Tasks;
 use super::dispatcher::Dispatcher;
-use super::registry::{Located, Registry};
+use super::registry::{Located, NewTask, Registry};
+use super::submit::Accepted;
 use super::task::TaskSettings;
-use super::{Accepted, NewTask, Tasks};
 use crate::audio::container::Container;
 use crate::audio::{data_uri::InlineAudio, source::AudioSource};
 use crate::channel::RetryBudget;
@@ -70,10 +71,14 @@ fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: 
         metrics: metrics.tasks.clone(),
     };
     let registry = Registry::new(settings, vec![Arbiter::new().handle()]);
-    let channels = channels.iter().cloned().collect();
     Service {
-        tasks: Tasks::new(registry.start(), store, crate::memory::ResponseMemory::new(1 << 20)),
-        channels,
+        tasks: Tasks::new(
+            registry.start(),
+            store,
+            channels.clone(),
+            crate::memory::ResponseMemory::new(1 << 20),
+        ),
+        channels: channels.iter().cloned().collect(),
         metrics,
         data_dir,
     }
@@ -145,7 +150,7 @@ async fn a_panic_in_one_task_fails_that_task_and_nothing_else() {
         let half = stream::iter([Ok(vec![text("half")])]);
         half.chain(stream::poll_fn(|_| panic!("planted"))).boxed_local()
     });
-    let doomed = service.tasks.submit(service.task()).await.unwrap();
+    let doomed = service.tasks.accept(service.task()).await.unwrap();
     let mut log = doomed.log;
     let mark = log.ended().await;
     let frames = log.all();
@@ -164,14 +169,14 @@ async fn a_panic_in_one_task_fails_that_task_and_nothing_else() {
         assert!(said.contains(line), "{line}{said}");
     }
 
-    let next = service.tasks.submit(service.task()).await.unwrap();
+    let next = service.tasks.accept(service.task()).await.unwrap();
     assert_eq!(failure(service.outcome(&next.snapshot.id).await).code, ErrorCode::InternalError);
 }
 
 #[actix_rt::test]
 async fn an_answer_is_completed_and_its_frames_stay_readable() {
     let service = over(|| batches(vec![Ok(vec![text("a")]), Ok(vec![]), Ok(vec![text("b"), finished()])]));
-    let accepted = service.tasks.submit(service.task()).await.unwrap();
+    let accepted = service.tasks.accept(service.task()).await.unwrap();
     let id = accepted.snapshot.id;
     let State::Completed { completion } = service.outcome(&id).await else { panic!("not completed") };
     assert!(completion.get().contains(r#""content":"ab""#), "{completion}");
@@ -186,7 +191,7 @@ async fn an_answer_is_completed_and_its_frames_stay_readable() {
 #[actix_rt::test]
 async fn an_ended_task_costs_no_actor_and_its_frames_are_those_that_were_read_before() {
     let service = over(|| batches(vec![Ok(vec![text("a")]), Ok(vec![text("b"), finished()])]));
-    let Accepted { snapshot, mut log } = service.tasks.submit(service.task()).await.unwrap();
+    let Accepted { snapshot, mut log } = service.tasks.accept(service.task()).await.unwrap();
     log.ended().await;
     let cold = loop {
         match service.tasks.locate(&snapshot.id, owner()).await.unwrap().unwrap() {
@@ -204,14 +209,14 @@ async fn an_ended_task_costs_no_actor_and_its_frames_are_those_that_were_read_be
 #[actix_rt::test]
 async fn a_stream_that_ends_without_an_end_is_a_failure() {
     let service = over(|| batches(vec![Ok(vec![text("a")])]));
-    let accepted = service.tasks.submit(service.task()).await.unwrap();
+    let accepted = service.tasks.accept(service.task()).await.unwrap();
     assert_eq!(failure(service.outcome(&accepted.snapshot.id).await).code, ErrorCode::UpstreamDisconnected);
 }
 
 #[actix_rt::test]
 async fn an_endless_answer_ends_at_its_bound() {
     let service = over(|| stream::repeat_with(|| Ok(vec![text(&"x".repeat(10_000))])).boxed_local());
-    let accepted = service.tasks.submit(service.task()).await.unwrap();
+    let accepted = service.tasks.accept(service.task()).await.unwrap();
     assert_eq!(
         failure(service.outcome(&accepted.snapshot.id).await).code,
         ErrorCode::UpstreamInvalidResponse
@@ -224,7 +229,7 @@ async fn who_waits_for_an_answer_cancels_it_by_leaving() {
     let mut new = service.task();
     let (leash, presence) = oneshot::channel();
     new.presence = Some(presence);
-    let accepted = service.tasks.submit(new).await.unwrap();
+    let accepted = service.tasks.accept(new).await.unwrap();
     drop(leash);
     assert_eq!(failure(service.outcome(&accepted.snapshot.id).await).code, ErrorCode::TaskCancelled);
 }
@@ -245,7 +250,7 @@ async fn an_answer_that_cannot_be_journalled_is_shown_with_its_end() {
     let new = service.task();
     // Where the journal is to be made.
     std::fs::create_dir(service.data_dir.path().join("frames").join(new.task.id.as_str())).unwrap();
-    let mut accepted = service.tasks.submit(new).await.unwrap();
+    let mut accepted = service.tasks.accept(new).await.unwrap();
     let mark = accepted.log.reached_or_stalled(0).await;
     assert_eq!((mark.len, mark.stalled), (0, true));
     gate.notify_one();
@@ -257,7 +262,7 @@ async fn an_answer_that_cannot_be_journalled_is_shown_with_its_end() {
 #[actix_rt::test]
 async fn what_is_left_to_the_next_start_can_still_be_cancelled() {
     let service = service(silent_channel("c", &["*"]), 10);
-    let id = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    let id = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
     service.runs(&id).await;
     service.tasks.drain(Duration::from_millis(1)).await;
     let state = service.tasks.cancel(&id, owner()).await.unwrap().value.state;
@@ -271,7 +276,7 @@ async fn a_running_task_ends_with_the_server_where_nobody_can_stand_in_for_its_c
     let mut new = service.task();
     let (_leash, presence) = oneshot::channel();
     new.presence = Some(presence);
-    let accepted = service.tasks.submit(new).await.unwrap();
+    let accepted = service.tasks.accept(new).await.unwrap();
     service.runs(&accepted.snapshot.id).await;
     service.tasks.drain(Duration::from_millis(1)).await;
     let failure = failure(service.outcome(&accepted.snapshot.id).await);
@@ -290,7 +295,7 @@ async fn who_waits_for_what_is_left_to_the_next_start_cancels_nothing_by_leaving
         key: IdempotencyKey::parse(b"k").unwrap(),
         fingerprint: Fingerprint::of(b"{}").unwrap(),
     });
-    let mut accepted = service.tasks.submit(new).await.unwrap();
+    let mut accepted = service.tasks.accept(new).await.unwrap();
     service.runs(&accepted.snapshot.id).await;
     service.tasks.drain(Duration::from_millis(1)).await;
     assert!(accepted.log.ended().await.parked);
@@ -303,7 +308,7 @@ async fn who_waits_for_what_is_left_to_the_next_start_cancels_nothing_by_leaving
 #[actix_rt::test]
 async fn a_task_that_is_being_accepted_when_the_server_stops_is_left_to_the_next_start() {
     let service = service(silent_channel("c", &["*"]), 20);
-    let mut submits: Vec<_> = (0..20).map(|_| Box::pin(service.tasks.submit(service.task()))).collect();
+    let mut submits: Vec<_> = (0..20).map(|_| Box::pin(service.tasks.accept(service.task()))).collect();
     for submit in &mut submits {
         // The registry has taken it and waits for the disk, or soon will.
         let _ = futures_util::poll!(submit);
@@ -321,7 +326,7 @@ async fn a_task_that_is_being_accepted_when_the_server_stops_is_left_to_the_next
 #[actix_rt::test]
 async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
     let service = service(silent_channel("c", &["*"]), 10);
-    let accepted = service.tasks.submit(service.task()).await.unwrap();
+    let accepted = service.tasks.accept(service.task()).await.unwrap();
     let id = accepted.snapshot.id;
     service.runs(&id).await;
     // As an actor leaves it that crashed between recording its task's end and announcing it.
@@ -349,9 +354,9 @@ async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
 #[actix_rt::test]
 async fn what_finds_no_slot_waits_and_what_finds_no_place_is_refused() {
     let service = service(Channel { max_running_tasks: 1, ..silent_channel("c", &["*"]) }, 1);
-    let running = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
-    let waiting = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
-    let refused = service.tasks.submit(service.task()).await.unwrap_err();
+    let running = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
+    let waiting = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
+    let refused = service.tasks.accept(service.task()).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::QueueFull);
     assert!(refused.retry_after_seconds.is_some());
     service.runs(&running).await;
@@ -359,15 +364,15 @@ async fn what_finds_no_slot_waits_and_what_finds_no_place_is_refused() {
     // The slot goes on to the next in line, the place to the next submit.
     service.tasks.cancel(&running, owner()).await.unwrap();
     service.runs(&waiting).await;
-    service.tasks.submit(service.task()).await.unwrap();
+    service.tasks.accept(service.task()).await.unwrap();
 }
 
 #[actix_rt::test]
 async fn a_waiting_task_that_is_cancelled_gives_its_place_to_the_next() {
     let service = service(Channel { max_running_tasks: 1, ..silent_channel("c", &["*"]) }, 1);
-    let running = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    let running = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
     for _ in 0..3 {
-        let waiting = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+        let waiting = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
         let state = service.tasks.cancel(&waiting, owner()).await.unwrap().value.state;
         assert_eq!(failure(state).code, ErrorCode::TaskCancelled);
     }
@@ -377,13 +382,13 @@ async fn a_waiting_task_that_is_cancelled_gives_its_place_to_the_next() {
 #[actix_rt::test]
 async fn a_drain_leaves_what_nobody_has_seen_to_the_next_start() {
     let service = service(Channel { max_running_tasks: 1, ..silent_channel("c", &["*"]) }, 1);
-    let running = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
-    let waiting = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    let running = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
+    let waiting = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
     service.runs(&running).await;
     service.tasks.drain(Duration::from_millis(1)).await;
     assert!(matches!(service.outcome(&running).await, State::Processing { .. }));
     assert!(matches!(service.outcome(&waiting).await, State::Pending));
-    assert_eq!(service.tasks.submit(service.task()).await.unwrap_err().code, ErrorCode::ShuttingDown);
+    assert_eq!(service.tasks.accept(service.task()).await.unwrap_err().code, ErrorCode::ShuttingDown);
     assert!(service.tasks.readiness().await.is_err());
 }
 
@@ -396,10 +401,10 @@ async fn a_slot_stays_taken_as_long_as_work_holds_it() {
     });
     let channel = Channel { max_running_tasks: 1, ..channel_over("c", &["*"], Arc::new(upstream)) };
     let service = service(channel, 10);
-    let first = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    let first = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
     let held = slots.recv().await.unwrap();
     service.tasks.cancel(&first, owner()).await.unwrap();
-    let second = service.tasks.submit(service.task()).await.unwrap().snapshot;
+    let second = service.tasks.accept(service.task()).await.unwrap().snapshot;
     assert!(matches!(second.state, State::Pending), "{:?}", second.state);
     drop(held);
     service.runs(&second.id).await;

@@ -9,9 +9,10 @@ use actix::prelude::Request;
 use bytes::Bytes;
 
 use super::launch::{Launched, Site};
+use super::messages::NewTask;
+use crate::actors::HELD_BYTES;
 use crate::actors::dispatcher::{Admission, Admit, Dispatcher};
 use crate::actors::task::{RunRecord, TaskAudio, TaskParts, Work};
-use crate::actors::{HELD_BYTES, NewTask};
 use crate::audio::facts::AudioFacts;
 use crate::audio::source::AudioSource;
 use crate::error::{ErrorCode, Failure};

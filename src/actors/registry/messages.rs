@@ -6,17 +6,39 @@ use std::time::Duration;
 use actix::{Addr, Message};
 use bytes::Bytes;
 
-use crate::actors::NewTask;
+use crate::actors::Presence;
 use crate::actors::task::TaskActor;
-use crate::audio::source::KeptAudio;
+use crate::audio::source::{AudioSource, KeptAudio};
 use crate::channel::Channel;
 use crate::error::Failure;
 use crate::keys::allowance::Allowance;
 use crate::metrics::TaskLevels;
 use crate::secret::KeyHash;
 use crate::store::Unfinished;
+use crate::task::Task;
 use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
+use crate::task::idempotency::Idempotency;
+
+/// A valid submit that has yet to be accepted.
+#[derive(Debug)]
+pub struct NewTask {
+    /// The task.
+    pub task: Task,
+    /// Each audio of the question, in order; a URL is fetched when the task runs.
+    pub audio: Vec<AudioSource>,
+    /// Who could serve it, in the order in which they are asked; never empty.
+    pub candidates: Vec<Arc<Channel>>,
+    /// Closes when the one who waits for the answer goes away, which cancels the task. `None` where going
+    /// away changes nothing.
+    pub presence: Option<Presence>,
+    /// The name of the key, for the log.
+    pub key_name: String,
+    /// What the key allows.
+    pub allowance: Arc<Allowance>,
+    /// Under what a repeat of the submit finds the task.
+    pub idempotency: Option<Idempotency>,
+}
 
 /// Accept a task: durably, then running or waiting. Replies with its log.
 #[derive(Debug, Message)]

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, poll, stream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Service, failure, finished, owner, service, text};
-use crate::actors::NewTask;
+use crate::actors::registry::NewTask;
 use crate::audio::source::AudioSource;
 use crate::channel::Channel;
 use crate::error::ErrorCode;
@@ -66,7 +66,7 @@ async fn the_upstream_is_asked_once_the_task_is_durable() {
     let held = hold_commits(service.data_dir.path());
     let new = service.task();
     let id = new.task.id.clone();
-    let mut submit = Box::pin(service.tasks.submit(new));
+    let mut submit = Box::pin(service.tasks.accept(new));
     waits(&mut submit).await;
     let mut look = Box::pin(service.tasks.describe(&id, owner()));
     assert!(poll!(&mut look).is_pending(), "the task is told of after the commit");
@@ -87,15 +87,15 @@ async fn a_task_that_the_store_refuses_leaves_no_call_and_a_free_slot() {
     let service = service(Channel { max_running_tasks: 2, ..channel }, 0);
     let first = service.task();
     let task = first.task.clone();
-    let id = service.tasks.submit(first).await.unwrap().snapshot.id;
+    let id = service.tasks.accept(first).await.unwrap().snapshot.id;
     asked.recv().await.unwrap();
     // The store has a task with this id.
     for _ in 0..2 {
         let again = NewTask { task: task.clone(), ..service.task() };
-        assert_eq!(service.tasks.submit(again).await.unwrap_err().code, ErrorCode::StorageUnavailable);
+        assert_eq!(service.tasks.accept(again).await.unwrap_err().code, ErrorCode::StorageUnavailable);
     }
     assert!(asked.try_recv().is_err());
-    let next = service.tasks.submit(service.task()).await.unwrap().snapshot.id;
+    let next = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
     service.runs(&next).await;
     asked.recv().await.unwrap();
     assert!(matches!(service.state(&id).await, State::Processing { .. }));
@@ -110,7 +110,7 @@ async fn where_there_is_no_room_for_the_audio_the_upstream_is_not_asked() {
         if let [AudioSource::Inline(audio)] = new.audio.as_mut_slice() {
             audio.bytes = vec![b'A'; 60_000].into();
         }
-        match service.tasks.submit(new).await {
+        match service.tasks.accept(new).await {
             Ok(_) => asked.recv().await.unwrap(),
             Err(refused) => break refused,
         }
@@ -124,7 +124,7 @@ async fn of_two_submits_with_one_key_one_asks_once_the_store_has_said_which() {
     let (channel, mut asked) = watched(silent);
     let service = service(channel, 10);
     let held = hold_commits(service.data_dir.path());
-    let mut submits = [keyed(&service), keyed(&service)].map(|new| Box::pin(service.tasks.submit(new)));
+    let mut submits = [keyed(&service), keyed(&service)].map(|new| Box::pin(service.tasks.accept(new)));
     for submit in &mut submits {
         waits(submit).await;
     }
@@ -148,7 +148,7 @@ async fn a_caller_who_leaves_before_the_task_is_durable_cancels_it_unasked() {
     let (leash, presence) = oneshot::channel();
     new.presence = Some(presence);
     let id = new.task.id.clone();
-    let mut submit = Box::pin(service.tasks.submit(new));
+    let mut submit = Box::pin(service.tasks.accept(new));
     waits(&mut submit).await;
     drop((leash, submit, held));
     assert_eq!(failure(service.outcome(&id).await).code, ErrorCode::TaskCancelled);
@@ -160,7 +160,7 @@ async fn a_task_that_becomes_durable_while_the_server_stops_is_left_to_the_next_
     let (channel, mut asked) = watched(silent);
     let service = service(channel, 10);
     let held = hold_commits(service.data_dir.path());
-    let mut submit = Box::pin(service.tasks.submit(service.task()));
+    let mut submit = Box::pin(service.tasks.accept(service.task()));
     waits(&mut submit).await;
     service.tasks.drain(Duration::from_millis(1)).await;
     assert!(poll!(&mut submit).is_pending());

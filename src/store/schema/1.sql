@@ -6,9 +6,9 @@ CREATE TABLE tasks (
     trace TEXT,
     question TEXT NOT NULL,
     stream INTEGER NOT NULL,
-    -- What is known of the audio (JSON), also when the audio itself is gone.
+    -- What is known of each audio (JSON), also when the audio itself is gone.
     audio_facts TEXT NOT NULL,
-    -- Where the audio is (JSON), until the task ends.
+    -- Where each audio is (JSON), until the task ends.
     audio TEXT,
     -- Where in the segments of the spool the audio is (segment:offset:bytes); NULL where it has its own file, or none.
     -- Means nothing once the task has ended: then the place may be another task's.

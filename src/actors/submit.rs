@@ -1,0 +1,188 @@
+//! The way of a submit behind the door: which task it is, who may serve it, and what its caller can then wait for.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tracing::field::display;
+
+use super::Tasks;
+use super::registry::{Accept, NewTask};
+use crate::audio::label;
+use crate::audio::source::AudioSource;
+use crate::channel::choose::{Wanted, choose};
+use crate::error::{ErrorCode, Failure};
+use crate::keys::KnownKey;
+use crate::memory::Held;
+use crate::secret::KeyHash;
+use crate::task::chunk_log::LogReader;
+use crate::task::id::TaskId;
+use crate::task::idempotency::Idempotency;
+use crate::task::snapshot::{Snapshot, State};
+use crate::task::submission::{Delivery, Submission};
+use crate::task::timeline::Timeline;
+use crate::task::{Task, Timestamp};
+use crate::wire::trace_context::TraceContext;
+
+/// Resolves when the caller who waits for the answer goes away.
+pub type Presence = oneshot::Receiver<Infallible>;
+
+/// A task that is durable and will run.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// The task as it was accepted.
+    pub(super) snapshot: Snapshot,
+    /// Its chunk log.
+    pub(super) log: LogReader,
+}
+
+/// What a submit came to: a new task, or the one that an earlier submit with the same `Idempotency-Key` has started.
+///
+/// To drop it is to leave: that cancels a new task whose answer is delivered to a blocking call, and no other.
+#[derive(Debug)]
+pub struct Submitted {
+    tasks: Tasks,
+    owner: KeyHash,
+    id: TaskId,
+    delivery: Delivery,
+    /// `None` for the task of an earlier submit.
+    new: Option<Box<Accepted>>,
+    /// Its end is the [`Presence`] of the task's caller.
+    _leash: Option<oneshot::Sender<Infallible>>,
+}
+
+impl Submitted {
+    /// Returns the task's id.
+    #[must_use]
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
+    /// Returns how its caller is answered.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    /// Returns true if an earlier submit has started the task.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        self.new.is_none()
+    }
+
+    /// Returns the task's state at this moment.
+    ///
+    /// # Errors
+    /// As [`Tasks::describe`].
+    pub async fn state(self) -> Result<Held<Snapshot>, Failure> {
+        match self.new {
+            Some(new) => Ok(Held::small(new.snapshot)),
+            None => self.tasks.describe(&self.id, self.owner).await,
+        }
+    }
+
+    /// Waits for the task to end and returns its state.
+    ///
+    /// # Errors
+    /// As [`Tasks::outcome`].
+    pub async fn outcome(self) -> Result<Held<Snapshot>, Failure> {
+        self.tasks.outcome(&self.id, self.owner).await
+    }
+
+    /// Returns a reader of the task's chunks.
+    ///
+    /// # Errors
+    /// As [`Tasks::subscribe`].
+    pub async fn log(self) -> Result<LogReader, Failure> {
+        match self.new {
+            Some(new) => Ok(new.log),
+            None => self.tasks.subscribe(&self.id, self.owner).await,
+        }
+    }
+}
+
+impl Tasks {
+    /// Starts the task that a caller submits, or finds the one that the same submit has started before. When this
+    /// returns, the task is durable.
+    ///
+    /// # Errors
+    /// `idempotency_key_reused` when that submit had another body. `model_not_allowed`, or what [`choose`] says of the
+    /// model's channels. `queue_full`, `rate_limit_exceeded`, `idempotency_conflict`, `shutting_down`, `storage_full`,
+    /// `storage_unavailable`, or `internal_error` when the store fails at this task.
+    pub async fn submit(
+        &self,
+        caller: &KnownKey,
+        submission: Submission,
+        idempotency: Option<Idempotency>,
+        trace: Option<TraceContext>,
+    ) -> Result<Submitted, Failure> {
+        let Submission { question, audio, delivery, stream } = submission;
+        let (tasks, owner) = (self.clone(), caller.hash);
+        if let Some(idempotency) = &idempotency
+            && let Some(id) = self.submitted(owner, idempotency).await?
+        {
+            return Ok(Submitted { tasks, owner, id, delivery, new: None, _leash: None });
+        }
+        if !caller.may_use(&question.model) {
+            return Err(Failure::new(
+                ErrorCode::ModelNotAllowed,
+                "This API key may not use this model; GET /v1/configs/llm_generations_models lists what it may",
+            )
+            .with_param("model"));
+        }
+        let inline = || audio.iter().filter_map(AudioSource::inline);
+        let known = inline().map(|audio| (audio.container, audio.text_len())).collect();
+        let candidates = choose(&self.channels, &Wanted::of(&question, known), &mut rand::rng())?;
+        let created = Timestamp::now();
+        let id = TaskId::generate(created.seconds());
+        let task = Task { id: id.clone(), owner, created, stream, question, trace };
+        for audio in inline().filter(|audio| label::contradicts(&audio.declared, audio.container)) {
+            let (declared, found) = (&audio.declared, audio.container.mime());
+            let trace_id = task.trace_id().map(display);
+            tracing::warn!(task_id = %id, trace_id, declared, found, "the audio is not what its label says");
+        }
+        // The one place where leaving means cancelling.
+        let (leash, presence) = (delivery == Delivery::Blocking).then(oneshot::channel).unzip();
+        let accepted = self
+            .accept(NewTask {
+                task,
+                audio,
+                candidates,
+                presence,
+                key_name: caller.name.clone(),
+                allowance: Arc::clone(&caller.allowance),
+                idempotency,
+            })
+            .await?;
+        Ok(Submitted { tasks, owner, id, delivery, new: Some(Box::new(accepted)), _leash: leash })
+    }
+
+    /// Makes a task durable; it runs whatever becomes of the caller.
+    pub(super) async fn accept(&self, new: NewTask) -> Result<Accepted, Failure> {
+        let snapshot = Snapshot {
+            id: new.task.id.clone(),
+            model: new.task.question.model.clone(),
+            created: new.task.created.seconds(),
+            stream: new.task.stream,
+            state: State::Pending,
+            timeline: Timeline::begun(new.task.created),
+        };
+        let log = self.ask_registry(Accept(new)).await??;
+        Ok(Accepted { snapshot, log })
+    }
+
+    /// Returns the task that a submit with the same `Idempotency-Key` has started.
+    async fn submitted(&self, owner: KeyHash, idempotency: &Idempotency) -> Result<Option<TaskId>, Failure> {
+        let Some((id, first)) = self.store.submitted(owner, idempotency.key.clone()).await? else {
+            return Ok(None);
+        };
+        if first.fingerprint == idempotency.fingerprint {
+            Ok(Some(id))
+        } else {
+            Err(Failure::new(
+                ErrorCode::IdempotencyKeyReused,
+                "This Idempotency-Key was sent with another body before; use a new key for a new task",
+            ))
+        }
+    }
+}

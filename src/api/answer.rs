@@ -1,0 +1,137 @@
+//! How a submit is answered: with its task, with the outcome of that, or with its stream.
+
+use std::sync::Arc;
+
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::caller::Caller;
+use super::reply::{forbid_repeat, held, json, task_failed};
+use super::stream;
+use crate::actors::{Submitted, Tasks};
+use crate::error::{ErrorCode, Failure};
+use crate::fanout::Reception;
+use crate::memory::Held;
+use crate::net::pieces::Pieces;
+use crate::task::chunk_log::LogReader;
+use crate::task::id::TaskId;
+use crate::task::snapshot::{Snapshot, State};
+use crate::task::submission::Delivery;
+
+/// Says that a reply is about a task that an earlier submit with the same key started.
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// Names the task that a reply is about.
+const TASK_ID: HeaderName = HeaderName::from_static("x-task-id");
+
+/// Answers a submit.
+#[derive(Debug, Clone, Copy)]
+pub struct Answering<'a> {
+    /// The request that submits.
+    pub request: &'a HttpRequest,
+    /// Its caller.
+    pub caller: &'a Caller,
+    /// Where the tasks are.
+    pub tasks: &'a Tasks,
+    /// Where streams are served.
+    pub reception: &'a Reception,
+}
+
+impl Answering<'_> {
+    /// Answers as the caller has asked for it.
+    ///
+    /// # Errors
+    /// What the caller is told instead, such as `queue_full` when there is no memory for the answer.
+    pub async fn with(self, submitted: Submitted) -> Result<HttpResponse, Failure> {
+        let (id, is_replayed) = (submitted.id().clone(), submitted.is_replayed());
+        self.request.extensions_mut().insert(id.clone());
+        let mut response = match submitted.delivery() {
+            Delivery::Asynchronous => self.task(submitted.state().await?).await?,
+            Delivery::Blocking => self.outcome(submitted, &id).await?,
+            Delivery::Streaming => self.stream(submitted.log().await?, &id).await?,
+        };
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+            headers.insert(TASK_ID, value);
+        }
+        if is_replayed {
+            headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+        }
+        Ok(response)
+    }
+
+    /// Answers at once.
+    async fn task(self, task: Held<Snapshot>) -> Result<HttpResponse, Failure> {
+        let Held { value: snapshot, share } = task;
+        let mut response = HttpResponse::Ok();
+        response.insert_header((header::LOCATION, format!("/v1/tasks/{}", snapshot.id)));
+        let object = snapshot.object();
+        json(response, &object, snapshot.weight(), share, self.tasks.responses(), self.caller.hash).await
+    }
+
+    /// Answers when the task has ended.
+    async fn outcome(self, submitted: Submitted, id: &TaskId) -> Result<HttpResponse, Failure> {
+        let answer = async {
+            let task = self.caller.unless_revoked(submitted.outcome()).await??;
+            self.ended(task).await
+        };
+        match answer.await {
+            Err(crowded) if crowded.code == ErrorCode::QueueFull => Ok(not_sent(id, crowded)),
+            // The task goes on without its caller.
+            Err(failure)
+                if matches!(failure.code, ErrorCode::StorageFull | ErrorCode::StorageUnavailable) =>
+            {
+                Ok(task_failed(&failure))
+            }
+            answer => answer,
+        }
+    }
+
+    /// Answers with the stream once something of it is there: until then a failure is an HTTP error.
+    async fn stream(self, mut log: LogReader, id: &TaskId) -> Result<HttpResponse, Failure> {
+        let mark = self.caller.unless_revoked(log.reached_or_stalled(0)).await?;
+        if mark.stalled && mark.len == 0 {
+            return Ok(task_failed(&self.tasks.unrecorded(id)));
+        }
+        // A lone entry is the terminal frame of a failure.
+        if mark.is_final() && mark.len <= 1 {
+            return self.ended(self.tasks.describe(id, self.caller.hash).await?).await;
+        }
+        Ok(stream::response(self.request, self.reception, self.caller, id.clone(), log, 0))
+    }
+
+    /// Answers with the end of a task, which may be left to the next start.
+    async fn ended(self, task: Held<Snapshot>) -> Result<HttpResponse, Failure> {
+        let Held { value: snapshot, share } = task;
+        Ok(match snapshot.state {
+            State::Completed { completion } => {
+                let bytes = Bytes::from_owner(Completion(completion));
+                let bytes = held(bytes, share, self.tasks.responses(), self.caller.hash).await?;
+                HttpResponse::Ok().content_type(header::ContentType::json()).body(Pieces::of(bytes))
+            }
+            State::Failed { failure, .. } => task_failed(&failure),
+            State::Pending | State::Processing { .. } => Failure::shutting_down().error_response(),
+        })
+    }
+}
+
+/// Returns the reply of a call whose task has completed, and whose answer finds no memory to be sent from. A repeat of
+/// the call would pay for a second answer.
+fn not_sent(id: &TaskId, crowded: Failure) -> HttpResponse {
+    let message = format!(
+        "The task has completed, and too many large answers are being sent; GET /v1/tasks/{id} has its answer"
+    );
+    let mut response = Failure { message: message.into(), ..crowded }.error_response();
+    forbid_repeat(&mut response);
+    response
+}
+
+/// A ChatCompletion as the bytes that it is stored in.
+struct Completion(Arc<RawValue>);
+
+impl AsRef<[u8]> for Completion {
+    fn as_ref(&self) -> &[u8] {
+        self.0.get().as_bytes()
+    }
+}

@@ -42,11 +42,42 @@
 //! | [`cli`] | the commands; `submit` is the one with a [`client`] |
 //! | [`fake_upstream`] | what `hearken fake-upstream` runs: upstreams that answer well or in whatever way goes wrong, as a script says; nothing else knows it, and it knows nothing else |
 //!
-//! Who may know whom: `cli → {server, client}`; `client → {net, audio, task, wire}`;
-//! `server → api → {actors, fanout} → {channel → upstream, fetch, trace} → {store, net} →
-//! {audio, task} → wire → {error, secret, random}`; `fanout` needs of these only `task` and `wire`. Nothing points back. `keys`
-//! holds values that several parts receive, `metrics` what several parts count by, `memory` what they share.
-//! `panics` knows nothing; `logging` knows only that and `setting`; `cli` starts it, and `server` asks it how many lines were lost.
+//! # The walls
+//!
+//! Each room with all that it uses: rooms further up in this list, and the libraries for actors and network. A test
+//! reads the source and holds it to this list.
+//!
+//! ```text
+//! error ->
+//! panics ->
+//! pattern ->
+//! random ->
+//! secret ->
+//! setting -> secret
+//! deadline ->
+//! wire -> error
+//! audio -> error, panics
+//! inspect -> panics, audio
+//! keys -> error, pattern, random, secret, setting
+//! memory -> error, secret, setting, deadline
+//! metrics -> error
+//! logging -> panics, setting
+//! task -> error, random, secret, wire, audio
+//! net -> deadline, audio, actix_http, actix_rt, actix_tls, actix_web, awc
+//! upstream -> error, random, secret, setting, deadline, wire, audio, inspect, task, net, actix_rt, actix_web, awc
+//! channel -> error, pattern, secret, setting, audio, metrics, task, upstream
+//! trace -> secret, setting, deadline, wire, task, net, upstream, actix_rt, awc
+//! store -> error, secret, setting, wire, audio, keys, metrics, task, actix_rt
+//! fetch -> error, setting, deadline, audio, net, store, actix_rt, actix_web, awc
+//! actors -> error, random, secret, setting, deadline, wire, audio, keys, memory, metrics, task, upstream, channel, trace, store, fetch, actix, actix_rt
+//! fanout -> setting, deadline, wire, keys, metrics, task, actix_rt
+//! api -> error, random, secret, setting, deadline, wire, audio, keys, memory, metrics, task, net, channel, trace, actors, fanout, actix_web, actix_web_lab
+//! config -> setting, keys, memory, logging, upstream, channel, trace, store, fetch, actors, fanout, api
+//! server -> deadline, keys, memory, metrics, logging, task, channel, trace, store, fetch, actors, fanout, api, config, actix, actix_http, actix_rt, actix_server, actix_service, actix_web, actix_web_lab
+//! client -> secret, setting, deadline, wire, audio, net, actix_tls, awc
+//! fake_upstream -> actix, actix_multipart, actix_web
+//! cli -> random, secret, wire, keys, logging, task, upstream, channel, store, fetch, config, server, client, fake_upstream, actix_rt
+//! ```
 //!
 //! # The way of one task
 //!

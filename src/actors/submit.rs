@@ -22,7 +22,6 @@ use crate::task::snapshot::{Snapshot, State};
 use crate::task::submission::{Delivery, Submission};
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
-use crate::wire::path;
 use crate::wire::trace_context::TraceContext;
 
 /// Resolves when the caller who waits for the answer goes away.
@@ -127,7 +126,7 @@ impl Tasks {
         if !caller.may_use(&question.model) {
             return Err(Failure::new(
                 ErrorCode::ModelNotAllowed,
-                format!("This API key may not use this model; GET {} lists what it may", path::MODELS),
+                "This API key may not use this model; GET /v1/configs/llm_generations_models lists what it may",
             )
             .with_param("model"));
         }

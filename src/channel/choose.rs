@@ -10,7 +10,6 @@ use super::{Channel, Channels};
 use crate::audio::container::Container;
 use crate::error::{ErrorCode, Failure};
 use crate::task::submission::Question;
-use crate::wire::path;
 
 /// What has to be served.
 #[derive(Debug, Clone)]
@@ -55,7 +54,7 @@ pub fn choose(
         let advice = channels.hint(model).unwrap_or("No channel serves this model");
         return Err(Failure::new(
             ErrorCode::NoAvailableModel,
-            format!("{advice}; GET {} lists what there is", path::MODELS),
+            format!("{advice}; GET /v1/configs/llm_generations_models lists what there is"),
         )
         .with_param("model"));
     }
@@ -64,7 +63,7 @@ pub fn choose(
     if candidates.is_empty() {
         return Err(Failure::new(
             ErrorCode::ModelNotSupportCapability,
-            format!("This model does not take audio; GET {} lists capabilities", path::MODELS),
+            "This model does not take audio; GET /v1/configs/llm_generations_models lists capabilities",
         )
         .with_param("model"));
     }

@@ -65,6 +65,7 @@ mod timeouts;
 mod tls;
 mod trace;
 mod transcription;
+mod walls;
 
 /// What all tests and benchmarks share.
 #[path = ".."]

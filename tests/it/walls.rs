@@ -1,0 +1,168 @@
+//! The walls between the rooms of the source: the map in `src/lib.rs` says which room may use which.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::tidy::{root, sources};
+
+/// What the names of those libraries begin with that count as rooms: most rooms know no actors and no network.
+const LIBRARIES: [&str; 2] = ["actix", "awc"];
+
+type Uses = BTreeMap<String, BTreeSet<String>>;
+
+/// Reads the map: a line for each room with all that it uses, the lowest rooms first.
+fn map() -> (Vec<String>, Uses) {
+    let text = std::fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let (_, block) = text.split_once("//! ```text\n").expect("there is no map");
+    let (block, _) = block.split_once("//! ```\n").expect("the map has no end");
+    let lines = block.lines().map(|line| {
+        let line = line.trim_start_matches("//!").trim();
+        let (room, uses) = line.split_once(" ->").unwrap_or_else(|| panic!("{line:?} is no line of the map"));
+        let uses = uses.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        (room.to_owned(), uses.collect())
+    });
+    let lines: Vec<(String, BTreeSet<String>)> = lines.collect();
+    (lines.iter().map(|(room, _)| room.clone()).collect(), lines.into_iter().collect())
+}
+
+/// Splits a file into its program and the names of modules that exist for tests only. Comments are left out, and
+/// whatever stands behind `#[cfg(test)]`.
+fn split(text: &str) -> (String, Vec<String>) {
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    let (mut program, mut modules) = (String::new(), Vec::new());
+    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    while let Some(line) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            program += line;
+            program += "\n";
+            continue;
+        }
+        let item = lines.by_ref().find(|line| !line.trim_start().starts_with("#["));
+        let Some(item) = item else { break };
+        if let Some(name) = item.trim_end().strip_suffix(';').and_then(|item| item.split("mod ").nth(1)) {
+            modules.push(name.to_owned());
+        } else if !item.ends_with([';', ',', '}']) {
+            let end = lines.by_ref().find(|line| {
+                indentation(line) == indentation(item) && line.trim_start().starts_with(['}', ']', ')'])
+            });
+            assert!(end.is_some(), "{item:?} has no end");
+        }
+    }
+    (program, modules)
+}
+
+/// Returns what stands behind `crate::` in a program, and which libraries it names.
+fn used(program: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    for rest in program.split("crate::").skip(1) {
+        let Some(group) = rest.strip_prefix('{') else {
+            names.insert(name(rest));
+            continue;
+        };
+        let (mut depth, mut is_first) = (0, true);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => is_first = true,
+                c if is_first && !c.is_whitespace() => {
+                    names.insert(name(&group[at..]));
+                    is_first = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    for line in program.lines() {
+        for (at, _) in LIBRARIES.iter().flat_map(|library| line.match_indices(library)) {
+            let (before, whole) = (&line[..at], name(&line[at..]));
+            let is_whole = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+            let is_text = before.matches('"').count() % 2 == 1;
+            if is_whole && !is_text && line[at + whole.len()..].starts_with("::") {
+                names.insert(whole);
+            }
+        }
+    }
+    names
+}
+
+fn is_library(name: &str) -> bool {
+    LIBRARIES.iter().any(|library| name.starts_with(library))
+}
+
+/// Returns whether some `super::` of a file leads out of its room; `depth` is how many folders below `src` it lies in.
+fn leaves_by_super(program: &str, depth: usize) -> bool {
+    program.contains(&"super::".repeat(depth + 1))
+}
+
+/// Reads what each room of the source uses.
+fn source() -> Uses {
+    let src = root().join("src");
+    let files: Vec<(PathBuf, String)> = sources("src");
+    let mut for_tests: Vec<PathBuf> = Vec::new();
+    for (path, text) in &files {
+        let folder = if path.ends_with("src/lib.rs") { src.clone() } else { path.with_extension("") };
+        for_tests.extend(split(text).1.into_iter().map(|module| folder.join(module)));
+    }
+    let mut uses = Uses::new();
+    for (path, text) in &files {
+        let inside = path.strip_prefix(&src).unwrap();
+        let is_top = inside == Path::new("lib.rs") || inside == Path::new("main.rs");
+        if is_top || for_tests.iter().any(|module| path.with_extension("").starts_with(module)) {
+            continue;
+        }
+        let first = Path::new(inside.components().next().unwrap().as_os_str()).with_extension("");
+        let room = first.to_str().unwrap().to_owned();
+        let program = split(text).0;
+        let depth = inside.components().count() - 1;
+        assert!(!leaves_by_super(&program, depth), "{}: super:: leads out of the room", inside.display());
+        let found = used(&program).into_iter().filter(|name| *name != room);
+        uses.entry(room.clone()).or_default().extend(found);
+    }
+    uses
+}
+
+#[test]
+fn each_room_uses_what_the_map_says_and_nothing_else() {
+    let (order, allowed) = map();
+    let source = source();
+    let mut wrong = Vec::new();
+    for (room, uses) in &source {
+        let Some(allowed) = allowed.get(room) else {
+            wrong.push(format!("{room} is not on the map"));
+            continue;
+        };
+        wrong.extend(uses.difference(allowed).map(|other| format!("{room} may not use {other}")));
+        wrong.extend(allowed.difference(uses).map(|other| format!("{room} does not use {other}")));
+    }
+    wrong.extend(
+        order.iter().filter(|room| !source.contains_key(*room)).map(|room| format!("{room} is no room")),
+    );
+    assert!(wrong.is_empty(), "src/lib.rs has the map: {}", wrong.join("; "));
+}
+
+#[test]
+fn each_room_of_the_map_uses_only_rooms_above_it() {
+    let (order, allowed) = map();
+    for (place, room) in order.iter().enumerate() {
+        for other in allowed[room].iter().filter(|other| !is_library(other)) {
+            let is_below = order.iter().take(place).any(|known| known == other);
+            assert!(is_below, "{room} stands before {other}, which it uses");
+        }
+    }
+}
+
+#[test]
+fn the_reader_of_the_source_finds_every_way_to_name_a_room() {
+    let text = "use crate::wire::error;\nuse crate::{audio::{self, gate}, task::Task};\n\
+                // crate::comment\n#[cfg(test)]\nmod testing;\n#[cfg(test)]\nuse crate::fake;\n\
+                fn f() -> crate::net::Reach {\n    awc::Client::new()\n}\n#[cfg(test)]\nmod tests {\n    use crate::store;\n}\n\
+                use actix_rt::spawn;\nlet b = bactix::c(\"awc::\");\n";
+    let (program, modules) = split(text);
+    assert_eq!(modules, ["testing"]);
+    let names: Vec<_> = used(&program).into_iter().collect();
+    assert_eq!(names, ["actix_rt", "audio", "awc", "net", "task", "wire"]);
+    assert!(leaves_by_super("use super::other;", 0) && !leaves_by_super("use super::other;", 1));
+}

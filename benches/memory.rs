@@ -38,7 +38,7 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,9 +52,9 @@ use base64::engine::general_purpose::STANDARD;
 use support::Outcome;
 use support::bench::run;
 use support::crowd::{Served, serve_crowd};
-use support::file_server::serve_file;
 use support::footprint::{Report, Row};
 use support::kit::client::Connection;
+use support::kit::server::{listen, reply_head};
 use support::pace::{Paced, submit_steadily};
 use support::proc::{cpu_time, file_system, forget_peak, machine_cpu_time, resident};
 use support::request::{MODEL, by_url, data, post, post_chunked, post_with, submit_to, wav};
@@ -215,6 +215,20 @@ fn one_row(place: &Path, recording: &Recording, way: Way, clients: usize) -> Out
         small,
         cpu: [by_server, by_generator, others],
     })
+}
+
+/// Starts a server that has a WAV under every path, until the process ends.
+fn serve_file(wav: Arc<[u8]>) -> Outcome<SocketAddr> {
+    let length = wav.len().to_string();
+    let headers = [("content-type", "audio/wav"), ("content-length", &length), ("connection", "close")];
+    let head = reply_head(200, &headers);
+    let listener = listen(Ipv4Addr::LOCALHOST, move |mut line| {
+        // A download that breaks off is told by the task that asked for it.
+        if let Ok(Some(_)) = line.request() {
+            let _ = line.write(&head).and_then(|()| line.write(&wav));
+        }
+    })?;
+    Ok(listener.address)
 }
 
 /// CPU time of server, generator and the whole machine.

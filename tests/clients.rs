@@ -12,22 +12,27 @@
     reason = "a test fails by panicking, and a summary is for whoever reads the output"
 )]
 
+mod kit;
+
 #[path = "clients/gemini.rs"]
 mod gemini;
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use tempfile::TempDir;
+use tempfile::{TempDir, tempdir, tempfile};
+
+use kit::process::{Process, SERVES, hearken};
 
 const KEY: &str = "sk-clients-0123456789";
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// The output of a script that was ended is there within this time.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Only a script that hangs takes as long; on a busy machine, the longest took half of it.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(900);
 
@@ -106,10 +111,10 @@ fn run_script(command: &mut Command) {
 /// Runs a client's script to its end, against a program with this configuration. Prints what it printed, which tells how
 /// long each case took; panics with that unless it succeeds.
 fn run_against(configuration: String, command: &mut Command) {
-    let service = Service::start(configuration);
+    let (program, address, _directory) = serve(configuration);
     let (mut output, writer) = io::pipe().expect("a pipe");
     let mut script = command
-        .env("HEARKEN_TEST_URL", &service.url)
+        .env("HEARKEN_TEST_URL", format!("http://{address}"))
         .env("HEARKEN_TEST_KEY", KEY)
         .env("NO_PROXY", "127.0.0.1")
         .stdin(Stdio::null())
@@ -134,73 +139,25 @@ fn run_against(configuration: String, command: &mut Command) {
     }
     let status = script.wait().expect("the script's exit status");
     let is_success = in_time.is_ok() && status.success();
-    let output = in_time.or_else(|_| whole_output.recv_timeout(START_TIMEOUT)).unwrap_or_default();
+    let output = in_time.or_else(|_| whole_output.recv_timeout(LAST_WORDS_TIMEOUT)).unwrap_or_default();
     assert!(
         is_success,
         "{command:?} {verdict}: {status}\n{output}\n--- the program's log ---\n{}",
-        service.log()
+        program.complaints()
     );
     println!("{output}");
 }
 
-/// The program.
-struct Service {
-    process: Child,
-    url: String,
-    directory: TempDir,
-}
-
-impl Service {
-    fn start(configuration: String) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let config = directory.path().join("hearken.toml");
-        std::fs::write(&config, configuration).expect("the configuration can be written");
-        let log = File::create(directory.path().join("log")).expect("a file for the log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hearken"));
-        command
-            .arg("serve")
-            .arg("--config")
-            .arg(config)
-            .arg("--data-dir")
-            .arg(directory.path().join("data"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log);
-        // Variables of this name lie over the configuration.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("HEARKEN_") {
-                command.env_remove(name);
-            }
-        }
-        let mut process = command.spawn().expect("the program starts");
-        let stdout = process.stdout.take().expect("its output is piped");
-        let mut service = Self { process, url: String::new(), directory };
-
-        let (first, first_line) = mpsc::channel();
-        thread::spawn(move || {
-            let mut line = String::new();
-            let read = BufReader::new(stdout).read_line(&mut line);
-            first.send(read.map(|_| line))
-        });
-        match first_line.recv_timeout(START_TIMEOUT) {
-            Ok(Ok(line)) if line.starts_with("hearken listening on http://") => {
-                service.url = line.trim_start_matches("hearken listening on ").trim().to_owned();
-            }
-            other => panic!("the program did not start: {other:?}\n{}", service.log()),
-        }
-        service
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// Starts the program with this configuration; its directory is to be kept.
+fn serve(configuration: String) -> (Process, SocketAddr, TempDir) {
+    let directory = tempdir().expect("a temporary directory");
+    let config = directory.path().join("hearken.toml");
+    std::fs::write(&config, configuration).expect("the configuration can be written");
+    let mut command = hearken(&["serve"]);
+    command.arg("--config").arg(config).arg("--data-dir").arg(directory.path().join("data"));
+    let log = tempfile().expect("a file for the log");
+    let (process, address) = Process::start(&mut command, log, SERVES).expect("the program starts");
+    (process, address, directory)
 }
 
 /// Keep-alives come each second, so that several lie between two frames of a short test. The program itself

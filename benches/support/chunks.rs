@@ -7,8 +7,8 @@ use super::kit::chunked::{LAST, chunk};
 use super::request::MODEL;
 use super::stamp::Stamp;
 
-/// The head of an upstream's answer.
-pub(crate) const GEMINI_HEAD: &[u8] =
+/// The head of an answer in events.
+pub(crate) const EVENTS_HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// One event of Gemini's stream with a text, as a chunk of the body.

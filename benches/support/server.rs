@@ -1,15 +1,15 @@
 //! The real program, as a process of its own with a data directory of its own.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::Outcome;
+use super::kit::process::{Process, SERVES, hearken};
 use super::proc::cpu_time;
 use super::request::KEY;
 
@@ -20,15 +20,10 @@ const PROGRAM: &str = "HEARKEN_BENCH_PROGRAM";
 #[derive(Debug)]
 pub(crate) struct Server {
     process: Process,
+    address: SocketAddr,
     directory: TempDir,
     /// Takes connections, since it listens, and never says a word.
     _upstream: TcpListener,
-}
-
-#[derive(Debug)]
-struct Process {
-    child: Child,
-    address: SocketAddr,
 }
 
 impl Server {
@@ -46,16 +41,17 @@ impl Server {
             settings = settings(upstream.local_addr()?),
         );
         fs::write(config(&directory), text)?;
-        Ok(Self { process: Process::start(&directory)?, directory, _upstream: upstream })
+        let (process, address) = start(&directory)?;
+        Ok(Self { process, address, directory, _upstream: upstream })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.process.address
+        self.address
     }
 
     /// The number of its process.
     pub(crate) fn pid(&self) -> u32 {
-        self.process.child.id()
+        self.process.pid()
     }
 
     /// CPU time that it has used.
@@ -64,20 +60,18 @@ impl Server {
     }
 
     /// What it has logged.
-    pub(crate) fn log(&self) -> Outcome<String> {
-        Ok(fs::read_to_string(self.directory.path().join("log"))?)
+    pub(crate) fn log(&self) -> String {
+        self.process.complaints()
     }
 
     /// Ends it with SIGKILL.
     pub(crate) fn kill(&mut self) -> Outcome<()> {
-        self.process.child.kill()?;
-        self.process.child.wait()?;
-        Ok(())
+        self.process.kill()
     }
 
     /// Starts it again, after it was killed, over the same data.
     pub(crate) fn restart(&mut self) -> Outcome<()> {
-        self.process = Process::start(&self.directory)?;
+        (self.process, self.address) = start(&self.directory)?;
         Ok(())
     }
 
@@ -85,14 +79,6 @@ impl Server {
     pub(crate) fn end(mut self) -> Outcome<TempDir> {
         self.kill()?;
         Ok(self.directory)
-    }
-}
-
-/// The program that is measured: the one that was built, unless [`PROGRAM`] names another.
-fn program() -> Command {
-    match std::env::var_os(PROGRAM) {
-        Some(path) => Command::new(path),
-        None => Command::new(env!("CARGO_BIN_EXE_hearken")),
     }
 }
 
@@ -105,41 +91,13 @@ pub(crate) fn settle(place: &Path) -> Outcome<()> {
     }
 }
 
-impl Process {
-    fn start(directory: &TempDir) -> Outcome<Self> {
-        let log = directory.path().join("log");
-        let mut child = program()
-            .args(["serve", "--config"])
-            .arg(config(directory))
-            // The configuration is the file's alone.
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::options().create(true).append(true).open(&log)?)
-            .spawn()?;
-        let mut line = String::new();
-        let read = child.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut line));
-        let address = line.strip_prefix("hearken listening on http://").and_then(|a| a.trim().parse().ok());
-        let address = read.transpose().and(Ok(address))?;
-        match address {
-            Some(address) => Ok(Self { child, address }),
-            None => {
-                let _ = child.kill();
-                let _ = child.wait();
-                let said = fs::read_to_string(&log).unwrap_or_default();
-                let last = said.lines().last().unwrap_or("it says nothing");
-                Err(format!("the server does not start: {last}").into())
-            }
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Killed and waited for before, or no longer of use.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts the program that is measured: the one that was built, unless [`PROGRAM`] names another.
+fn start(directory: &TempDir) -> Outcome<(Process, SocketAddr)> {
+    let mut program = std::env::var_os(PROGRAM).map_or_else(|| hearken(&[]), Command::new);
+    // The configuration is the file's alone.
+    program.args(["serve", "--config"]).arg(config(directory)).env_clear();
+    let log = File::options().create(true).read(true).append(true).open(directory.path().join("log"))?;
+    Process::start(&mut program, log, SERVES)
 }
 
 fn config(directory: &TempDir) -> PathBuf {

@@ -90,7 +90,7 @@ impl<'a> Batch<'a> {
         if let Some(after) = plan.killed_at_start {
             let mut server = self.spawn(DRAIN_SECONDS);
             sleep(after).await;
-            self.kill(&mut server).await;
+            self.kill(&mut server);
         }
         let drain_seconds = match plan.ending {
             Ending::Terminate { drain_seconds } => drain_seconds,
@@ -143,9 +143,9 @@ impl<'a> Batch<'a> {
         self.site.spawn(self.upstream, *self.epochs, drain_seconds)
     }
 
-    async fn kill(&mut self, server: &mut Server) {
+    fn kill(&mut self, server: &mut Server) {
         self.tally.kills += 1;
-        server.kill().await;
+        server.kill();
         self.look_for_panics();
     }
 
@@ -174,7 +174,7 @@ impl<'a> Batch<'a> {
             Ending::Kill => {
                 // Said first: what breaks from here on is the kill's doing.
                 running.phase.send_replace(Phase::Gone);
-                self.kill(&mut running.server).await;
+                self.kill(&mut running.server);
             }
             Ending::Terminate { .. } => {
                 self.tally.drains += 1;

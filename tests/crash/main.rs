@@ -113,8 +113,8 @@ async fn main() -> ExitCode {
 
 /// Plays all rounds; a failure comes with the round in which it showed.
 async fn simulate(options: Options, began: Instant, tally: &mut Tally) -> Result<(), (u32, Failure)> {
-    let upstream = Upstream::start(SLOTS).await;
-    shelf::open().await;
+    let upstream = Upstream::start(SLOTS);
+    shelf::open();
     let mut epochs = 0;
     let end = options.first_round.saturating_add(options.rounds);
     let mut first = options.first_round;

@@ -4,19 +4,20 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
+use crate::kit::Outcome;
+use crate::kit::process::{Process, SERVES, hearken};
 use crate::plan::Caller;
 use crate::upstream::{self, Upstream};
 
 /// Longest time for a start or an end.
 const PATIENCE: Duration = Duration::from_secs(30);
+const GLANCE: Duration = Duration::from_millis(1);
 /// As much of a log as is shown, in lines.
 const TAIL_LINES: usize = 25;
 
@@ -31,10 +32,7 @@ pub(crate) struct Site {
 
 /// A process of the program.
 #[derive(Debug)]
-pub(crate) struct Server {
-    child: Child,
-    output: BufReader<ChildStdout>,
-}
+pub(crate) struct Server(Process);
 
 impl Site {
     /// An empty directory.
@@ -96,29 +94,14 @@ impl Site {
     pub(crate) fn spawn(&self, upstream: &Upstream, epoch: u32, drain_seconds: u64) -> Server {
         let config = self.path(&format!("{epoch}.toml"));
         std::fs::write(&config, self.config(upstream, epoch, drain_seconds)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hearken"));
-        for (name, _) in std::env::vars_os() {
-            let shown = name.to_string_lossy().to_ascii_uppercase();
-            if shown.ends_with("_API_KEY") || shown.starts_with("HEARKEN_") || shown.ends_with("_PROXY") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = hearken(&["serve", "--config"]);
+        command.arg(&config).current_dir(self.directory.path());
         if let Some((chunks, tasks)) = self.retention {
             command.env("HEARKEN_RETENTION__CHUNKS_SECONDS", chunks.to_string());
             command.env("HEARKEN_RETENTION__TASKS_SECONDS", tasks.to_string());
         }
-        let mut child = command
-            .args(["serve", "--config"])
-            .arg(&config)
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(self.log_file(epoch)).unwrap())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        Server { child, output }
+        let log = File::create_new(self.log_file(epoch)).unwrap();
+        Server(Process::spawn(&mut command, log).unwrap())
     }
 
     fn config(&self, upstream: &Upstream, epoch: u32, drain_seconds: u64) -> String {
@@ -147,28 +130,33 @@ impl Site {
 impl Server {
     /// Waits until it listens.
     pub(crate) async fn ready(&mut self) -> Result<SocketAddr, String> {
-        let mut line = String::new();
-        let read = timeout(PATIENCE, self.output.read_line(&mut line)).await;
-        let address = line.strip_prefix("hearken listening on http://");
-        address
-            .and_then(|address| address.trim_end().parse().ok())
-            .ok_or_else(|| format!("the server does not start ({read:?}); its first line: {line:?}"))
+        self.until("start", |process| process.address(SERVES)).await
     }
 
     /// Kills it (SIGKILL) and waits until it is gone.
-    pub(crate) async fn kill(&mut self) {
-        self.child.kill().await.unwrap();
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
     }
 
     /// Asks it to end (SIGTERM) and waits until it has.
     pub(crate) async fn terminate(&mut self) -> Result<ExitStatus, String> {
-        if let Some(pid) = self.child.id() {
-            let signal = Command::new("kill").arg("-TERM").arg(pid.to_string()).status().await;
-            signal.unwrap();
+        self.0.signal("TERM").unwrap();
+        self.until("end", Process::ended).await
+    }
+
+    /// Asks until there is an answer; meanwhile the clients go on.
+    async fn until<T>(
+        &mut self,
+        what: &str,
+        mut ask: impl FnMut(&mut Process) -> Outcome<Option<T>>,
+    ) -> Result<T, String> {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if let Some(answer) = ask(&mut self.0).map_err(|err| err.to_string())? {
+                return Ok(answer);
+            }
+            sleep(GLANCE).await;
         }
-        match timeout(PATIENCE, self.child.wait()).await {
-            Ok(status) => Ok(status.unwrap()),
-            Err(_) => Err("the server does not end".to_owned()),
-        }
+        Err(format!("the server does not {what}"))
     }
 }

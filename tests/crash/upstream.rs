@@ -5,17 +5,17 @@
 //! where its bytes arrive after its death.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::time::sleep;
+use serde_json::Value;
 
+use crate::kit::Outcome;
+use crate::kit::gemini::{error, finish_event, framed, text_event};
+use crate::kit::server::{Line, Request, listen};
 use crate::script::{End, Pause, Script, checksum};
 
 /// The upstream's key, as the configuration gives it.
@@ -49,12 +49,12 @@ const NEVER: &str = "600s";
 struct Shared {
     slots: usize,
     state: Mutex<State>,
-    /// May they go on who stand still?
-    released: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Answers that stand still may go on.
+    released: bool,
     tasks: HashMap<String, Task>,
     /// Calls that have not ended, by their number.
     open: BTreeMap<u64, (u32, String)>,
@@ -72,29 +72,18 @@ struct Task {
     calls: Vec<Call>,
 }
 
-/// The server hung up, or sent what makes no sense.
-struct Gone;
-
 impl Upstream {
     /// Starts to listen. `slots` is how many calls a server may have open at once.
-    pub(crate) async fn start(slots: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { slots, state: Mutex::default(), released: watch::Sender::new(false) });
-        let upstream = Self { address, shared: Arc::clone(&shared) };
-        tokio::spawn(async move {
-            loop {
-                let Ok((socket, _)) = listener.accept().await else { continue };
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    shared.state().connections += 1;
-                    // A call that broke off is the server's affair; what it must not do was noted.
-                    let _ = Connection::new(socket, Arc::clone(&shared)).serve().await;
-                    shared.state().connections -= 1;
-                });
-            }
+    pub(crate) fn start(slots: usize) -> Self {
+        let shared = Arc::new(Shared { slots, state: Mutex::default() });
+        let theirs = Arc::clone(&shared);
+        let listener = listen(Ipv4Addr::LOCALHOST, move |mut line| {
+            theirs.state().connections += 1;
+            // A call that broke off is the server's affair; what it must not do was noted.
+            let _ = serve(&mut line, &theirs);
+            theirs.state().connections -= 1;
         });
-        upstream
+        Self { address: listener.unwrap().address, shared }
     }
 
     /// What the server of this epoch is told to call.
@@ -104,12 +93,12 @@ impl Upstream {
 
     /// Lets go on who stands still, and whoever comes to it, until [`Upstream::hold`].
     pub(crate) fn release(&self) {
-        self.shared.released.send_replace(true);
+        self.shared.state().released = true;
     }
 
     /// From now on scripts stand still where they say so.
     pub(crate) fn hold(&self) {
-        self.shared.released.send_replace(false);
+        self.shared.state().released = false;
     }
 
     /// The calls of a task, in the order in which they came.
@@ -161,8 +150,8 @@ impl Shared {
             return;
         }
         let shared = Arc::clone(self);
-        tokio::spawn(async move {
-            sleep(CLOSING).await;
+        thread::spawn(move || {
+            thread::sleep(CLOSING);
             let later = open(&shared.state());
             let stayed = now.iter().filter(|call| later.contains(call)).count();
             if stayed > shared.slots {
@@ -213,139 +202,57 @@ impl Drop for OpenCall {
     }
 }
 
-struct Connection {
-    incoming: OwnedReadHalf,
-    outgoing: OwnedWriteHalf,
-    shared: Arc<Shared>,
+/// Reads one request and plays its script.
+fn serve(line: &mut Line, shared: &Arc<Shared>) -> Outcome<()> {
+    let Some(request) = line.request()? else { return Ok(()) };
+    if request.header("x-goog-api-key") != Some(KEY) {
+        shared.fault("a request without the channel's key".to_owned());
+    }
+    let Request { target, body, .. } = request;
+    let epoch = target.split('/').nth(1).unwrap_or_default().parse()?;
+    let Some((script, audio)) = read_question(&body) else {
+        shared.fault(format!("a request that is none: {}", String::from_utf8_lossy(&body)));
+        return Ok(());
+    };
+    if audio != script.audio {
+        shared.fault(format!("the audio of {} arrived as another", script.token));
+    }
+    if script.stumbles && shared.state().stumbled.insert((epoch, script.token.clone())) {
+        return Ok(line.json(503, &error(503, Some(SOON)))?);
+    }
+    let request = checksum(&String::from_utf8_lossy(&body));
+    let call = OpenCall::new(shared, epoch, &script.token, request);
+    Ok(play(line, &script, &call)?)
 }
 
-impl Connection {
-    fn new(socket: TcpStream, shared: Arc<Shared>) -> Self {
-        let _ = socket.set_nodelay(true);
-        let (incoming, outgoing) = socket.into_split();
-        Self { incoming, outgoing, shared }
-    }
-
-    /// Reads one request and plays its script.
-    async fn serve(mut self) -> Result<(), Gone> {
-        let (epoch, body) = self.request().await?;
-        let Some((script, audio)) = read_question(&body) else {
-            self.shared.fault(format!("a request that is none: {}", String::from_utf8_lossy(&body)));
-            return Err(Gone);
-        };
-        if audio != script.audio {
-            self.shared.fault(format!("the audio of {} arrived as another", script.token));
-        }
-        if script.stumbles && self.shared.state().stumbled.insert((epoch, script.token.clone())) {
-            return self.refuse(503, SOON).await;
-        }
-        let request = checksum(&String::from_utf8_lossy(&body));
-        let call = OpenCall::new(&self.shared, epoch, &script.token, request);
-        self.play(&script, &call).await
-    }
-
-    async fn request(&mut self) -> Result<(u32, Vec<u8>), Gone> {
-        let mut bytes = Vec::new();
-        let (head, epoch, length) = loop {
-            if self.incoming.read_buf(&mut bytes).await.map_err(|_| Gone)? == 0 {
-                return Err(Gone);
-            }
-            let mut headers = [httparse::EMPTY_HEADER; 32];
-            let mut request = httparse::Request::new(&mut headers);
-            let httparse::Status::Complete(head) = request.parse(&bytes).map_err(|_| Gone)? else { continue };
-            let header = |name: &str| {
-                let found = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
-                std::str::from_utf8(found.value).ok()
-            };
-            let epoch = request.path.and_then(|path| path.split('/').nth(1)?.parse().ok());
-            let length = header("content-length").and_then(|length| length.parse::<usize>().ok());
-            if header("x-goog-api-key") != Some(KEY) {
-                self.shared.fault("a request without the channel's key".to_owned());
-            }
-            break (head, epoch.ok_or(Gone)?, length.ok_or(Gone)?);
-        };
-        bytes.drain(..head);
-        while bytes.len() < length {
-            if self.incoming.read_buf(&mut bytes).await.map_err(|_| Gone)? == 0 {
-                return Err(Gone);
-            }
-        }
-        Ok((epoch, bytes))
-    }
-
-    async fn play(&mut self, script: &Script, call: &OpenCall) -> Result<(), Gone> {
-        self.rest(script.before).await?;
-        if let End::Status(status) = script.end {
-            self.refuse(status, NEVER).await?;
-            call.note(|call| call.whole = true);
-            return Ok(());
-        }
-        self.write(
-            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\
-             transfer-encoding: chunked\r\n\r\n",
-        )
-        .await?;
-        for number in 0..script.pieces {
-            if script.holds_at == Some(number) {
-                self.rest(Pause::UntilReleased).await?;
-            }
-            // Counted before it is said: nobody may have heard what was not counted.
-            call.note(|call| call.pieces += 1);
-            self.event(&text(&script.piece(number))).await?;
-            if script.pause_ms > 0 {
-                self.rest(Pause::Millis(script.pause_ms)).await?;
-            }
-        }
-        match script.end {
-            End::Finish => self.event(&finish()).await?,
-            End::Fault => self.event(&error(503)).await?,
-            End::Cut | End::Status(_) => return Err(Gone),
-        }
+fn play(line: &mut Line, script: &Script, call: &OpenCall) -> io::Result<()> {
+    let stand_still = |line: &Line, pause| match pause {
+        Pause::Millis(millis) => line.rest(Duration::from_millis(millis)),
+        Pause::UntilReleased => line.until(|| call.shared.state().released),
+    };
+    stand_still(line, script.before)?;
+    if let End::Status(status) = script.end {
+        line.json(status, &error(status, Some(NEVER)))?;
         call.note(|call| call.whole = true);
-        self.write("0\r\n\r\n").await
+        return Ok(());
     }
-
-    /// Answers with an error and says when to come back.
-    async fn refuse(&mut self, status: u16, come_back: &str) -> Result<(), Gone> {
-        let mut body = error(status);
-        body["error"]["details"] =
-            json!([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": come_back}]);
-        let body = body.to_string();
-        let head = format!(
-            "HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\nconnection: close\r\n\
-             content-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        self.write(&head).await
-    }
-
-    /// Stands still, unless the server hangs up.
-    async fn rest(&mut self, pause: Pause) -> Result<(), Gone> {
-        let mut released = self.shared.released.subscribe();
-        let over = async {
-            match pause {
-                Pause::Millis(millis) => sleep(Duration::from_millis(millis)).await,
-                Pause::UntilReleased => {
-                    let _ = released.wait_for(|released| *released).await;
-                }
-            }
-        };
-        let mut unasked = [0; 64];
-        tokio::select! {
-            () = over => Ok(()),
-            // Nothing more is to come: whatever this brings, it is the end.
-            _ = self.incoming.read(&mut unasked) => Err(Gone),
+    line.begin_events()?;
+    for number in 0..script.pieces {
+        if script.holds_at == Some(number) {
+            stand_still(line, Pause::UntilReleased)?;
         }
+        // Counted before it is said: nobody may have heard what was not counted.
+        call.note(|call| call.pieces += 1);
+        line.chunk(framed(&text_event(&script.piece(number))))?;
+        stand_still(line, Pause::Millis(script.pause_ms))?;
     }
-
-    async fn event(&mut self, event: &Value) -> Result<(), Gone> {
-        let event = format!("data: {event}\r\n\r\n");
-        self.write(&format!("{:x}\r\n{event}\r\n", event.len())).await
+    match script.end {
+        End::Finish => line.chunk(framed(&finish_event("STOP")))?,
+        End::Fault => line.chunk(framed(&error(503, None)))?,
+        End::Cut | End::Status(_) => return Ok(()),
     }
-
-    async fn write(&mut self, text: &str) -> Result<(), Gone> {
-        self.outgoing.write_all(text.as_bytes()).await.map_err(|_| Gone)
-    }
+    call.note(|call| call.whole = true);
+    line.end()
 }
 
 /// The script in a request's prompt, and the checksum of its audio.
@@ -355,19 +262,4 @@ fn read_question(body: &[u8]) -> Option<(Script, u64)> {
     let prompt = parts.iter().find_map(|part| part["text"].as_str())?;
     let audio = parts.iter().find_map(|part| part["inlineData"]["data"].as_str())?;
     Some((serde_json::from_str(prompt).ok()?, checksum(audio)))
-}
-
-fn text(text: &str) -> Value {
-    json!({"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}],
-        "usageMetadata": {"promptTokenCount": 11, "totalTokenCount": 11}})
-}
-
-fn finish() -> Value {
-    json!({"candidates": [{"content": {"parts": [{"text": ""}], "role": "model"}, "finishReason": "STOP",
-        "index": 0}], "usageMetadata": {"promptTokenCount": 11, "candidatesTokenCount": 5,
-        "totalTokenCount": 16}})
-}
-
-fn error(code: u16) -> Value {
-    json!({"error": {"code": code, "message": "The script says so.", "status": "SCRIPTED"}})
 }

@@ -12,7 +12,6 @@ pub(crate) mod http2;
 pub(crate) mod metrics;
 pub(crate) mod outcome;
 pub(crate) mod pasted;
-pub(crate) mod process;
 pub(crate) mod secure;
 pub(crate) mod shell;
 pub(crate) mod small_disk;

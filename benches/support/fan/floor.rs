@@ -1,7 +1,7 @@
 //! The floor: what the kernel alone costs. One epoll loop that takes subscribers, makes the events itself and writes
 //! them: each with a write of its own, or all that are due in one. It parses, checks, stores and keeps alive nothing.
 
-use std::io::{BufReader, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
@@ -11,15 +11,13 @@ use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 
 use super::super::Outcome;
-use super::super::chunks::frame;
+use super::super::chunks::{EVENTS_HEAD, frame};
 use super::super::clock::now;
 use super::super::helper::Director;
-use super::super::intake::request;
+use super::super::kit::server::Line;
 use super::schedule::Schedule;
 use super::workload::Workload;
 
-const HEAD: &[u8] =
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 /// Of what is due, at most so much is made before sockets that have room again are looked after.
 const MOST_AT_ONCE: usize = 64;
 /// The same where all of it goes out in one write.
@@ -107,13 +105,13 @@ impl Hub {
         logs.resize_with(usize::try_from(floor.workload.tasks)?, Log::default);
         let mut subscribers = Vec::new();
         for number in 0..usize::try_from(floor.workload.all_subscribers())? {
-            let (mut socket, _): (_, SocketAddr) = listener.accept()?;
-            socket.set_nodelay(true)?;
-            let line =
-                request(&mut BufReader::with_capacity(1_024, socket.try_clone()?))?.unwrap_or_default();
-            let task = line.split(' ').nth(1).and_then(|path| path.strip_prefix('/')?.parse::<usize>().ok());
+            let (socket, _): (_, SocketAddr) = listener.accept()?;
+            let mut line = Line::new(number, socket);
+            let request = line.request()?.ok_or("a subscriber asks for nothing")?;
+            let task = request.target.strip_prefix('/').and_then(|task| task.parse::<usize>().ok());
             let task = task.filter(|task| *task < logs.len()).ok_or("a subscriber asks for no task")?;
-            socket.write_all(HEAD)?;
+            line.write(EVENTS_HEAD)?;
+            let socket = line.into_socket();
             socket.set_nonblocking(true)?;
             let mut socket = TcpStream::from_std(socket);
             poll.registry().register(&mut socket, Token(number), Interest::WRITABLE)?;

@@ -1,7 +1,6 @@
 //! hearken's upstream: speaks Gemini's dialect, lets every call wait until all are there and it is told to begin, then
 //! publishes on schedule.
 
-use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -10,9 +9,9 @@ use rustix::event::PollFlags;
 use serde::{Deserialize, Serialize};
 
 use super::super::Outcome;
-use super::super::chunks::{GEMINI_HEAD, gemini, gemini_end};
+use super::super::chunks::{EVENTS_HEAD, gemini, gemini_end};
 use super::super::helper::Director;
-use super::super::intake::request;
+use super::super::kit::server::Line;
 use super::publishing::{wait_for, write_all};
 use super::schedule::Schedule;
 use super::workload::Workload;
@@ -58,13 +57,14 @@ impl Upstream {
 /// Takes in a call, and gives the head of its answer.
 fn call(listener: &TcpListener) -> Outcome<TcpStream> {
     wait_for(listener, PollFlags::IN)?;
-    let (mut socket, _): (TcpStream, SocketAddr) = listener.accept()?;
-    socket.set_nodelay(true)?;
-    let line = request(&mut BufReader::new(socket.try_clone()?))?.unwrap_or_default();
-    if !line.contains(":streamGenerateContent?alt=sse ") {
-        return Err(format!("an upstream was asked for {line:?}").into());
+    let (socket, _): (TcpStream, SocketAddr) = listener.accept()?;
+    let mut line = Line::new(0, socket);
+    let request = line.request()?.ok_or("a call without a request")?;
+    if !request.target.ends_with(":streamGenerateContent?alt=sse") {
+        return Err(format!("an upstream was asked for {:?}", request.target).into());
     }
-    socket.write_all(GEMINI_HEAD)?;
+    line.write(EVENTS_HEAD)?;
+    let socket = line.into_socket();
     socket.set_nonblocking(true)?;
     Ok(socket)
 }

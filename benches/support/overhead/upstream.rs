@@ -1,7 +1,6 @@
 //! An upstream that answers each call by itself: after a moment, and then text by text on schedule.
 
-use std::io::{BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -9,10 +8,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::Outcome;
-use super::super::chunks::{GEMINI_HEAD, gemini, gemini_end};
+use super::super::chunks::{EVENTS_HEAD, gemini, gemini_end};
 use super::super::clock::{now, sleep_until};
 use super::super::helper::Director;
-use super::super::intake::request;
+use super::super::kit::server::{Line, listen};
 use super::super::stamp::Stamp;
 use super::super::statistics::Durations;
 
@@ -33,40 +32,32 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Says its address; and when it is asked, how late it was with its texts.
     pub(crate) fn play(self, director: &Director) -> Outcome<()> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        director.say(&listener.local_addr()?)?;
         let late = Arc::new(Mutex::new(Durations::new()?));
         let theirs = Arc::clone(&late);
-        thread::spawn(move || {
-            for socket in listener.incoming().map_while(Result::ok) {
-                let (upstream, late) = (self.clone(), Arc::clone(&theirs));
-                // A call that breaks off is told by whoever made it.
-                thread::spawn(move || upstream.serve(socket, &late));
-            }
-        });
+        // A call that breaks off is told by whoever made it.
+        let listener = listen(Ipv4Addr::LOCALHOST, move |mut line| drop(self.serve(&mut line, &theirs)))?;
+        director.say(&listener.address)?;
         director.wait()?;
         let late = late.lock().unwrap_or_else(PoisonError::into_inner).spread();
         director.say(&late)
     }
 
-    fn serve(&self, mut socket: TcpStream, late: &Mutex<Durations>) -> Outcome<()> {
-        socket.set_nodelay(true)?;
-        let mut reader = BufReader::new(socket.try_clone()?);
-        while request(&mut reader)?.is_some() {
+    fn serve(&self, line: &mut Line, late: &Mutex<Durations>) -> Outcome<()> {
+        while line.request()?.is_some() {
             let begin = now() + nanoseconds(self.answers_after);
-            let mut bytes = GEMINI_HEAD.to_vec();
+            let mut bytes = EVENTS_HEAD.to_vec();
             for index in 0..self.texts {
                 let due = begin + index * nanoseconds(self.interval);
                 sleep_until(due);
                 let made = now();
                 gemini(Stamp { made, index }, &mut bytes);
-                socket.write_all(&bytes)?;
+                line.write(&bytes)?;
                 late.lock().unwrap_or_else(PoisonError::into_inner).add(made - due);
                 bytes.clear();
             }
             thread::sleep(END_AFTER);
             gemini_end(self.texts, &mut bytes);
-            socket.write_all(&bytes)?;
+            line.write(&bytes)?;
         }
         Ok(())
     }

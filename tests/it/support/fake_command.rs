@@ -5,11 +5,12 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tempfile::tempfile;
 
 use super::hearken::command;
 use super::http::Client;
-use super::process::Process;
 use super::until;
+use crate::kit::process::{PLAYS, Process};
 
 /// A key that it takes, as it takes any.
 pub(crate) const ANY_KEY: &str = "any-key";
@@ -31,8 +32,8 @@ impl FakeCommand {
     /// One with these options.
     pub(crate) fn with(options: &[&str]) -> Self {
         let arguments = [&["fake-upstream", "--listen", "127.0.0.1:0"], options].concat();
-        let announcement = "hearken fake-upstream listening on http://";
-        let (process, address) = Process::start(&mut command(&arguments), announcement);
+        let started = Process::start(&mut command(&arguments), tempfile().unwrap(), PLAYS);
+        let (process, address) = started.unwrap();
         Self { process, address }
     }
 
@@ -68,14 +69,14 @@ impl FakeCommand {
 
     /// Sends it a signal, by its name, and waits for its end.
     pub(crate) fn end(&mut self, signal: &str) -> ExitStatus {
-        self.process.signal(signal);
-        self.process.exit_status()
+        self.process.signal(signal).unwrap();
+        until("the fault upstream ends", || self.process.ended().unwrap())
     }
 }
 
 impl Drop for FakeCommand {
     fn drop(&mut self) {
-        self.process.kill();
+        let _ = self.process.kill();
         let log = self.process.complaints();
         if std::thread::panicking() {
             println!("--- the fault upstream's log:\n{log}---");

@@ -2,17 +2,17 @@
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Output};
 use std::sync::Arc;
 
-use tempfile::TempDir;
+use tempfile::{TempDir, tempfile};
 
 use super::certificate::Pair;
 use super::http::Client;
-use super::process::Process;
 use super::small_disk::SmallDisk;
 use super::upstream::FakeUpstream;
 use super::{MODEL, decoded, until};
+use crate::kit::process::{self, Process};
 
 /// The key that tests use when nothing depends on the key.
 pub(crate) const KEY: &str = "sk-main-2f6d1c0e9b";
@@ -47,15 +47,7 @@ pub(crate) struct Hearken {
 
 /// The program with this command line, and none of the environment that it looks at.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hearken"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for (name, _) in std::env::vars_os() {
-        let shown = name.to_string_lossy().to_ascii_uppercase();
-        let provider = matches!(shown.as_str(), "GEMINI_API_KEY" | "OPENAI_API_KEY");
-        if provider || shown.starts_with("HEARKEN_") || shown.ends_with("_PROXY") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = process::hearken(arguments);
     // The tests are run a second time without the hand-over.
     if let Some(hand_over) = std::env::var_os("HEARKEN_TEST_HAND_OVER") {
         command.env("HEARKEN_STREAM__HAND_OVER", hand_over);
@@ -124,8 +116,8 @@ impl Hearken {
         self.process.complaints()
     }
 
-    /// Waits for a line of its log that holds these words. A thread of its own reads the log: a line that was written
-    /// before a reply may come after it.
+    /// Waits for a line of its log that holds these words. The program writes its log on a thread of its own: a line may
+    /// come after a reply that was sent later.
     pub(crate) fn log_line(&self, words: &str) -> String {
         let find = || self.log().lines().find(|line| line.contains(words)).map(str::to_owned);
         until(&format!("the log says {words:?}"), find)
@@ -133,12 +125,12 @@ impl Hearken {
 
     /// Sends it a signal, by its name.
     pub(crate) fn signal(&self, name: &str) {
-        self.process.signal(name);
+        self.process.signal(name).unwrap();
     }
 
     /// Waits for its end.
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
-        self.process.exit_status()
+        until("the program ends", || self.process.ended().unwrap())
     }
 
     /// Stops it as an operator would, and starts it again over the same data.
@@ -245,7 +237,7 @@ impl Deref for Hearken {
 
 impl Drop for Hearken {
     fn drop(&mut self) {
-        self.process.kill();
+        let _ = self.process.kill();
         if std::thread::panicking() {
             show(&self.log());
             return;
@@ -364,7 +356,8 @@ fn launch(
     if let Some(disk) = &disk {
         serve = disk.enter(&serve);
     }
-    let (process, address) = Process::start(&mut serve, &format!("hearken listening on {scheme}://"));
+    let announcement = format!("hearken listening on {scheme}://");
+    let (process, address) = Process::start(&mut serve, tempfile().unwrap(), &announcement).unwrap();
     let client = Client { address, key: Some(KEY.to_owned()), secrets };
     Hearken { process, client, directory, environment, disk }
 }

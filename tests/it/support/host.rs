@@ -1,10 +1,11 @@
 //! A host on the internet, played on loopback: a server that answers each request with whatever bytes a test writes.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use super::PATIENCE;
+use crate::kit::head::RequestHead;
+use crate::kit::server::{Line, listen, reply_head};
 
 /// A running host.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(crate) struct Asked {
     pub(crate) number: usize,
     /// The path and query.
     pub(crate) target: String,
-    socket: TcpStream,
+    line: Line,
 }
 
 impl Host {
@@ -31,27 +32,20 @@ impl Host {
 
     /// The same at another address of this machine.
     pub(crate) fn serve_at(address: Ipv4Addr, answer: impl Fn(Asked) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((address, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (theirs, answer) = (Arc::clone(&requests), Arc::new(answer));
-        std::thread::spawn(move || {
-            for socket in listener.incoming() {
-                let (mut socket, requests, answer) =
-                    (socket.unwrap(), Arc::clone(&theirs), Arc::clone(&answer));
-                socket.set_write_timeout(Some(PATIENCE)).unwrap();
-                std::thread::spawn(move || {
-                    let Some(head) = read_head(&mut socket) else { return };
-                    let target = head.split(' ').nth(1).unwrap().to_owned();
-                    let number = {
-                        let mut requests = requests.lock().unwrap();
-                        requests.push(head);
-                        requests.len() - 1
-                    };
-                    answer(Asked { number, target, socket });
-                });
-            }
+        let theirs = Arc::clone(&requests);
+        let listener = listen(address, move |mut line| {
+            line.socket().set_write_timeout(Some(PATIENCE)).unwrap();
+            let Ok(Some(head)) = line.head() else { return };
+            let target = RequestHead::parse(&head).unwrap().unwrap().0.target.to_owned();
+            let number = {
+                let mut requests = theirs.lock().unwrap();
+                requests.push(String::from_utf8(head).unwrap());
+                requests.len() - 1
+            };
+            answer(Asked { number, target, line });
         });
+        let address = listener.unwrap().address;
         Self { address, requests }
     }
 
@@ -77,23 +71,18 @@ impl Host {
 impl Asked {
     /// Writes bytes; a reader that has gone is no failure of a test.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.socket.write_all(bytes.as_ref()).is_ok()
+        self.line.write(bytes).is_ok()
     }
 
     /// Where the connection came to.
     pub(crate) fn here(&self) -> SocketAddr {
-        self.socket.local_addr().unwrap()
+        self.line.socket().local_addr().unwrap()
     }
 
     /// Answers with a head of these lines, and this body.
     pub(crate) fn answer(mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) {
-        let mut head = format!("HTTP/1.1 {status} Whatever\r\n");
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        head += "\r\n";
         // In one piece, so that it is read in one where it fits.
-        self.write([head.as_bytes(), body].concat());
+        self.write([reply_head(status, headers).as_bytes(), body].concat());
     }
 
     /// Answers with a file.
@@ -108,33 +97,21 @@ impl Asked {
     }
 
     /// Waits until the other side hangs up.
-    pub(crate) fn until_they_leave(mut self) {
-        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let _ = self.socket.read(&mut [0]);
+    pub(crate) fn until_they_leave(self) {
+        let _ = self.line.rest(PATIENCE);
     }
 
     /// Ends the answer, and takes what is left of the request: unread bytes would make of the end a reset.
     pub(crate) fn end(mut self) {
-        let _ = self.socket.shutdown(Shutdown::Write);
-        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let _ = std::io::copy(&mut self.socket, &mut std::io::sink());
+        let socket = self.line.socket();
+        let _ = socket.shutdown(Shutdown::Write);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = std::io::copy(self.line.reader(), &mut std::io::sink());
     }
 
     /// Closes the connection so that the other side sees a reset.
     pub(crate) fn reset(self) {
         // What has not been read when a socket closes makes the system send a reset; so does a request unread in part.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.line.socket().shutdown(Shutdown::Both);
     }
-}
-
-fn read_head(socket: &mut TcpStream) -> Option<String> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        if socket.read(&mut byte).ok()? == 0 {
-            return None;
-        }
-        head.push(byte[0]);
-    }
-    Some(String::from_utf8(head).unwrap())
 }

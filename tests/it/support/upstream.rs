@@ -2,36 +2,20 @@
 //! what it was asked, and notices when the program hangs up. A panic in one of its threads fails the test.
 
 use std::collections::HashSet;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::PATIENCE;
-
-/// What the program sent.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) method: String,
-    /// Path and query.
-    pub(crate) target: String,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-    connection: usize,
-}
-
-impl Request {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-}
+pub(crate) use crate::kit::gemini::{finish_event, text_event};
+pub(crate) use crate::kit::openai::{chunk, usage_chunk};
+use crate::kit::openai::{transcript_delta, transcript_done};
+pub(crate) use crate::kit::server::Request;
+use crate::kit::server::{Line, Listener, listen, reply_head};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -77,7 +61,7 @@ impl Dialect {
         match self {
             Self::Gemini => text_event(text),
             Self::Chat => chunk(&json!({"content": text}), None),
-            Self::Transcription => json!({"type": "transcript.text.delta", "delta": text}),
+            Self::Transcription => transcript_delta(text),
         }
     }
 
@@ -108,11 +92,7 @@ impl Dialect {
                     + &self.event(&usage_chunk())
                     + "data: [DONE]\n\n"
             }
-            Self::Transcription => {
-                let done = json!({"type": "transcript.text.done", "text": "not looked at", "usage": {"type": "tokens",
-                    "input_tokens": 11, "output_tokens": 5, "total_tokens": 16, "input_token_details": {"audio_tokens": 7}}});
-                self.event(&done) + "data: [DONE]\r\n\r\n"
-            }
+            Self::Transcription => self.event(&transcript_done()) + "data: [DONE]\r\n\r\n",
         }
     }
 
@@ -143,12 +123,12 @@ pub(crate) struct Script {
 
 #[derive(Debug, Default)]
 struct State {
-    requests: Vec<Request>,
+    /// With the numbers of their connections.
+    requests: Vec<(Request, usize)>,
     connections: Vec<TcpStream>,
     closed: HashSet<usize>,
     holds_reached: usize,
     permits: usize,
-    stopped: bool,
     panics: Vec<String>,
 }
 
@@ -162,39 +142,8 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct FakeUpstream {
     dialect: Dialect,
-    address: SocketAddr,
+    listener: Listener,
     shared: Arc<Shared>,
-}
-
-/// An event of Gemini's with text in it.
-pub(crate) fn text_event(text: &str) -> Value {
-    json!({"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}],
-        "usageMetadata": {"promptTokenCount": 11, "totalTokenCount": 11},
-        "modelVersion": "gemini-test-001", "responseId": "r-1"})
-}
-
-/// An event of Gemini's that ends an answer.
-pub(crate) fn finish_event(reason: &str) -> Value {
-    json!({"candidates": [{"content": {"parts": [{"text": ""}], "role": "model"}, "finishReason": reason, "index": 0}],
-        "usageMetadata": {"promptTokenCount": 11, "candidatesTokenCount": 5, "thoughtsTokenCount": 3,
-            "totalTokenCount": 19, "promptTokensDetails": [
-                {"modality": "TEXT", "tokenCount": 4}, {"modality": "AUDIO", "tokenCount": 7}]},
-        "modelVersion": "gemini-test-001", "responseId": "r-1"})
-}
-
-/// A chunk of a chat completion.
-pub(crate) fn chunk(delta: &Value, finish: Option<&str>) -> Value {
-    json!({"id": "chatcmpl-theirs", "object": "chat.completion.chunk", "created": 7, "model": "their-model",
-        "system_fingerprint": null, "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}],
-        "usage": null})
-}
-
-/// The chunk with the usage, as OpenAI sends it when it was asked to.
-pub(crate) fn usage_chunk() -> Value {
-    json!({"id": "chatcmpl-theirs", "object": "chat.completion.chunk", "created": 7, "model": "their-model",
-        "choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 8, "total_tokens": 19,
-            "prompt_tokens_details": {"audio_tokens": 7, "cached_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": 3, "audio_tokens": 0}}})
 }
 
 impl FakeUpstream {
@@ -220,7 +169,7 @@ impl FakeUpstream {
     }
 
     pub(crate) fn base_url(&self) -> String {
-        format!("http://{}{}", self.address, self.dialect.base_path())
+        format!("http://{}{}", self.listener.address, self.dialect.base_path())
     }
 
     /// The kind of a channel for it.
@@ -240,7 +189,9 @@ impl FakeUpstream {
 
     /// Waits for the request with this number, from 0.
     pub(crate) fn request(&self, number: usize) -> Request {
-        self.shared.wait("the program asks its upstream", |state| state.requests.get(number).cloned())
+        self.shared.wait("the program asks its upstream", |state| {
+            state.requests.get(number).map(|(request, _)| request.clone())
+        })
     }
 
     /// How many requests there have been.
@@ -256,23 +207,21 @@ impl FakeUpstream {
     /// Waits until the program has closed the connection on which the request with this number came.
     pub(crate) fn closed(&self, number: usize) {
         self.shared.wait("the program hangs up", |state| {
-            let connection = state.requests.get(number)?.connection;
-            state.closed.contains(&connection).then_some(())
+            let (_, connection) = state.requests.get(number)?;
+            state.closed.contains(connection).then_some(())
         });
     }
 }
 
 impl Drop for FakeUpstream {
     fn drop(&mut self) {
+        self.listener.close();
         let panics = self.shared.change(|state| {
-            state.stopped = true;
             for connection in &state.connections {
                 let _ = connection.shutdown(Shutdown::Both);
             }
             state.panics.clone()
         });
-        // Wakes the listener, which then sees that it is over.
-        let _ = TcpStream::connect(self.address);
         assert!(std::thread::panicking() || panics.is_empty(), "in the fake upstream: {panics:?}");
     }
 }
@@ -416,30 +365,10 @@ impl Script {
                 answer.steps.push(Step::Say(finish.into_bytes()));
             }
         }
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        let (answers, theirs) = (Arc::new(self.answers), Arc::clone(&shared));
-        std::thread::spawn(move || {
-            for (number, socket) in listener.incoming().enumerate() {
-                if theirs.state.lock().unwrap().stopped {
-                    return;
-                }
-                let (Ok(socket), answers, shared) = (socket, Arc::clone(&answers), Arc::clone(&theirs))
-                else {
-                    return;
-                };
-                std::thread::spawn(move || {
-                    let serve = AssertUnwindSafe(|| Connection::new(number, socket, &shared).serve(&answers));
-                    if let Err(panic) = std::panic::catch_unwind(serve) {
-                        let text = panic.downcast_ref::<String>().cloned();
-                        let text = text.unwrap_or_else(|| "it panicked".to_owned());
-                        shared.change(|state| state.panics.push(text));
-                    }
-                });
-            }
-        });
-        FakeUpstream { dialect, address, shared }
+        let (answers, theirs) = (self.answers, Arc::clone(&shared));
+        let listener = listen(Ipv4Addr::LOCALHOST, move |line| theirs.serve(line, &answers));
+        FakeUpstream { dialect, listener: listener.unwrap(), shared }
     }
 }
 
@@ -464,149 +393,90 @@ impl Shared {
             state = self.changed.wait_timeout(state, left).unwrap().0;
         }
     }
-}
 
-/// The other side is gone, or the test is over: nothing is left to say.
-struct Gone;
-
-struct Connection<'a> {
-    number: usize,
-    socket: TcpStream,
-    /// What the program sends, as it comes; a thread of its own reads, so that a close is noticed at once.
-    incoming: mpsc::Receiver<Vec<u8>>,
-    unread: Vec<u8>,
-    shared: &'a Arc<Shared>,
-}
-
-impl<'a> Connection<'a> {
-    fn new(number: usize, socket: TcpStream, shared: &'a Arc<Shared>) -> Self {
-        socket.set_nodelay(true).unwrap();
+    /// Serves a connection to its end; what panics meanwhile is told when the fake is dropped.
+    fn serve(&self, mut line: Line, answers: &[Answer]) {
+        let socket = line.socket().try_clone().unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
-        shared.change(|state| state.connections.push(socket.try_clone().unwrap()));
-        let (sender, incoming) = mpsc::channel();
-        let mut reader = socket.try_clone().unwrap();
-        let theirs = Arc::clone(shared);
-        std::thread::spawn(move || {
-            let mut buffer = vec![0; 64 * 1024];
-            loop {
-                match reader.read(&mut buffer) {
-                    Err(err) if err.kind() == ErrorKind::Interrupted => {}
-                    Ok(0) | Err(_) => break,
-                    Ok(length) => {
-                        let _ = sender.send(buffer[..length].to_vec());
-                    }
-                }
+        let number = line.number;
+        self.change(|state| state.connections.push(socket.try_clone().unwrap()));
+        let served = std::panic::catch_unwind(AssertUnwindSafe(|| self.answer_all(&mut line, answers)));
+        let _ = socket.shutdown(Shutdown::Both);
+        self.change(|state| {
+            state.closed.insert(number);
+            if let Err(panic) = served {
+                let text = panic.downcast_ref::<String>().cloned();
+                state.panics.push(text.unwrap_or_else(|| "it panicked".to_owned()));
             }
-            theirs.change(|state| state.closed.insert(number));
         });
-        Self { number, socket, incoming, unread: Vec::new(), shared }
     }
 
-    fn serve(mut self, answers: &[Answer]) {
-        while let Some(request) = self.request() {
-            let number = self.shared.change(|state| {
-                state.requests.push(request);
+    fn answer_all(&self, line: &mut Line, answers: &[Answer]) {
+        // What is no request ends a connection like a close.
+        while let Ok(Some(request)) = line.request() {
+            assert!(request.header("content-length").is_some(), "a Content-Length");
+            let number = self.change(|state| {
+                state.requests.push((request, line.number));
                 state.requests.len() - 1
             });
             let answer = answers.get(number).or(answers.last()).unwrap();
-            if self.say(answer).is_err() || matches!(answer.framing, Framing::Close(_)) {
-                break;
+            if self.say(line, answer).is_err() || matches!(answer.framing, Framing::Close(_)) {
+                return;
             }
         }
-        let _ = self.socket.shutdown(Shutdown::Both);
     }
 
-    /// Reads a request; `None` when there is none any more.
-    fn request(&mut self) -> Option<Request> {
-        let head_end = loop {
-            if let Some(end) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
-                break end;
-            }
-            self.unread.extend(self.incoming.recv().ok()?);
-        };
-        let head: Vec<u8> = self.unread.drain(..head_end + 4).collect();
-        let head = String::from_utf8(head).unwrap();
-        let mut lines = head.trim_end().split("\r\n");
-        let mut first = lines.next().unwrap().split(' ').map(str::to_owned);
-        let (method, target) = (first.next().unwrap(), first.next().unwrap());
-        let headers: Vec<_> = lines
-            .map(|line| line.split_once(": ").unwrap())
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect();
-        let length = headers.iter().find(|(name, _)| name == "content-length");
-        let length: usize = length.map(|(_, value)| value.parse().unwrap()).expect("a Content-Length");
-        while self.unread.len() < length {
-            self.unread.extend(self.incoming.recv().ok()?);
-        }
-        let body = self.unread.drain(..length).collect();
-        Some(Request { method, target, headers, body, connection: self.number })
-    }
-
-    fn say(&mut self, answer: &Answer) -> Result<(), Gone> {
+    /// Gives an answer; an error where the connection must end, or has.
+    fn say(&self, line: &mut Line, answer: &Answer) -> io::Result<()> {
         if answer.slam {
-            return Err(Gone);
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
         if answer.never {
-            return self.until(|_| false);
+            return line.until(|| false);
         }
-        let version = if let Framing::Close(version) = answer.framing { version } else { "1.1" };
-        let mut head = format!("HTTP/{version} {} Whatever\r\n", answer.status);
-        for (name, value) in &answer.headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        head += &match answer.framing {
-            Framing::Chunked => "transfer-encoding: chunked\r\n\r\n".to_owned(),
-            Framing::Close(_) => "connection: close\r\n\r\n".to_owned(),
-            Framing::Length => {
-                let said = |step: &Step| if let Step::Say(bytes) = step { bytes.len() } else { 0 };
-                // A body that is cut says that it is longer than what comes.
-                let unsaid = if answer.steps.iter().any(|step| matches!(step, Step::Cut)) { 100 } else { 0 };
-                format!("content-length: {}\r\n\r\n", answer.steps.iter().map(said).sum::<usize>() + unsaid)
-            }
-        };
-        self.write(head.as_bytes())?;
+        line.write(answer.head())?;
         for step in &answer.steps {
             match step {
                 Step::Say(bytes) => {
                     for piece in bytes.chunks(answer.piece.min(bytes.len().max(1))) {
                         if answer.framing == Framing::Chunked {
-                            let chunk =
-                                [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
-                            self.write(&chunk)?;
+                            line.chunk(piece)?
                         } else {
-                            self.write(piece)?;
+                            line.write(piece)?
                         }
                     }
                 }
                 Step::Hold => {
-                    self.shared.change(|state| state.holds_reached += 1);
-                    self.until(|state| {
-                        let free = state.permits > 0;
-                        state.permits -= usize::from(free);
-                        free
+                    self.change(|state| state.holds_reached += 1);
+                    line.until(|| {
+                        let mut state = self.state.lock().unwrap();
+                        let is_free = state.permits > 0;
+                        state.permits -= usize::from(is_free);
+                        is_free
                     })?;
                 }
-                Step::Cut => return Err(Gone),
+                Step::Cut => return Err(io::ErrorKind::ConnectionAborted.into()),
             }
         }
-        if answer.framing == Framing::Chunked { self.write(b"0\r\n\r\n") } else { Ok(()) }
+        if answer.framing == Framing::Chunked { line.end() } else { Ok(()) }
     }
+}
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
-        self.socket.write_all(bytes).map_err(|_| Gone)
-    }
-
-    /// Stands still until it may go on, the program hangs up, or the test is over.
-    fn until(&self, mut free: impl FnMut(&mut State) -> bool) -> Result<(), Gone> {
-        let mut state = self.shared.state.lock().unwrap();
-        loop {
-            if state.stopped || state.closed.contains(&self.number) {
-                return Err(Gone);
+impl Answer {
+    fn head(&self) -> String {
+        let framing = match self.framing {
+            Framing::Chunked => ("transfer-encoding", "chunked".to_owned()),
+            Framing::Close(_) => ("connection", "close".to_owned()),
+            Framing::Length => {
+                let said = |step: &Step| if let Step::Say(bytes) = step { bytes.len() } else { 0 };
+                // A body that is cut says that it is longer than what comes.
+                let unsaid = if self.steps.iter().any(|step| matches!(step, Step::Cut)) { 100 } else { 0 };
+                ("content-length", (self.steps.iter().map(said).sum::<usize>() + unsaid).to_string())
             }
-            if free(&mut state) {
-                return Ok(());
-            }
-            state = self.shared.changed.wait(state).unwrap();
-        }
+        };
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let headers: Vec<_> = headers.chain([(framing.0, framing.1.as_str())]).collect();
+        let head = reply_head(self.status, &headers);
+        if let Framing::Close(version) = self.framing { head.replacen("1.1", version, 1) } else { head }
     }
 }

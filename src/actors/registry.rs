@@ -2,26 +2,24 @@
 
 mod acceptance;
 mod cold;
+mod drain;
 mod launch;
 mod messages;
+mod streams;
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared, join_all};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use acceptance::accept;
 use launch::{Launched, Site};
 pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, NewTask, Reopen, TakeUp, Tell};
 
-use super::dispatcher::{self, Admit, Close, Dispatcher, Standing};
+use super::dispatcher::{self, Admit, Dispatcher, Standing};
 use super::task::{
     Departure, Draining, Job, RunRecord, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work,
 };
@@ -31,13 +29,14 @@ use crate::error::{ErrorCode, Failure};
 use crate::keys::allowance::Allowance;
 use crate::metrics::TaskLevels;
 use crate::secret::KeyHash;
-use crate::store::{Replay, Store};
+use crate::store::Store;
 use crate::task::chunk_log::{ChunkLog, LogHandle, LogReader};
-use crate::task::cold_log::EndedStream;
 use crate::task::id::TaskId;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 use cold::ColdLogs;
+use drain::Service;
+use streams::Reading;
 
 /// A task's actor is gone.
 #[derive(Debug, Message)]
@@ -50,8 +49,6 @@ struct Departed {
 
 /// Messages that may wait for the registry; beyond, senders wait.
 const MAILBOX: usize = 1024;
-/// How long tasks that are stopped may take to record their end.
-const STOP_TIME: Duration = Duration::from_secs(5);
 
 /// A task that has an actor.
 #[derive(Debug)]
@@ -62,9 +59,6 @@ struct Living {
     /// Did its first actor crash?
     crashed: bool,
 }
-
-/// A stream that is being read from its journal: all who ask for it meanwhile wait for the same reading.
-type Reading = Shared<BoxFuture<'static, Result<Option<Replay>, Failure>>>;
 
 /// The actor that knows all tasks that have one, and the streams of those that had one.
 #[derive(Debug)]
@@ -81,18 +75,13 @@ pub struct Registry {
     /// Task actors live here and not with the HTTP workers, whom they must outlive during a drain.
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: usize,
-    /// Running tasks hold a clone; when all are gone, nothing runs. `None` once draining.
-    running: Option<mpsc::Sender<Infallible>>,
-    /// Were tasks told to stop? One that was being accepted then is told when it starts.
-    stopped: bool,
-    all_ended: Option<mpsc::Receiver<Infallible>>,
+    service: Service,
 }
 
 impl Registry {
     /// A registry that starts its tasks on the given arbiters, of which there must be at least one.
     #[must_use]
     pub fn new(settings: TaskSettings, arbiters: Vec<ArbiterHandle>) -> Self {
-        let (running, all_ended) = mpsc::channel(1);
         Self {
             tasks: HashMap::new(),
             cold: ColdLogs::new(settings.max_stream_memory_bytes),
@@ -102,9 +91,7 @@ impl Registry {
             settings: Arc::new(settings),
             arbiters,
             next_arbiter: 0,
-            running: Some(running),
-            stopped: false,
-            all_ended: Some(all_ended),
+            service: Service::open(),
         }
     }
 
@@ -130,8 +117,8 @@ impl Registry {
         let place = self.next_arbiter;
         let arbiter = self.arbiters.get(place)?.clone();
         self.next_arbiter = (place + 1) % self.arbiters.len();
-        let running = self.running.as_ref().map(mpsc::Sender::downgrade);
-        Some(Site { arbiter, place, settings: Arc::clone(&self.settings), running })
+        let (settings, running) = (Arc::clone(&self.settings), self.service.running());
+        Some(Site { arbiter, place, settings, running })
     }
 
     fn start(&mut self, parts: TaskParts, crashed: bool, ctx: &mut Context<Self>) {
@@ -143,11 +130,11 @@ impl Registry {
     /// From here on the task can be found.
     fn introduce(&mut self, launched: Launched, crashed: bool, ctx: &mut Context<Self>) {
         let Launched { task, actor, log, departed } = launched;
-        // A mailbox that is new has room.
-        if self.stopped {
-            let _ = actor.try_send(Stop);
-        } else if self.running.is_none() {
-            let _ = actor.try_send(Draining);
+        // A task that was being accepted meanwhile is told now. A mailbox that is new has room.
+        match self.service {
+            Service::Open { .. } => {}
+            Service::Draining => drop(actor.try_send(Draining)),
+            Service::Stopped => drop(actor.try_send(Stop)),
         }
         let id = task.id.clone();
         self.tasks.insert(id.clone(), Living { task, actor, log, crashed });
@@ -168,36 +155,6 @@ impl Registry {
             let timeline = timeline.unwrap_or_else(|| Timeline::begun(task.created));
             self.start(TaskParts::crashed(task, log, timeline), true, ctx);
         }
-    }
-
-    /// Keeps a stream readable for a time.
-    fn keep(
-        &mut self,
-        id: TaskId,
-        owner: KeyHash,
-        stream: EndedStream,
-        time: Duration,
-        ctx: &mut Context<Self>,
-    ) {
-        self.cold.keep(id, owner, stream, Instant::now() + time);
-        self.expect_expiry(ctx);
-    }
-
-    /// One timer for all: a future of its own for each stream would be much for one that is mostly never read.
-    fn expect_expiry(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.cold.next_expiry() else { return };
-        match self.expiry {
-            Some((awaited, _)) if awaited <= next => return,
-            Some((_, waiting)) => drop(ctx.cancel_future(waiting)),
-            None => {}
-        }
-        let wait = next.saturating_duration_since(Instant::now());
-        let waiting = ctx.run_later(wait, |registry, ctx| {
-            registry.expiry = None;
-            registry.cold.forget_until(Instant::now());
-            registry.expect_expiry(ctx);
-        });
-        self.expiry = Some((next, waiting));
     }
 }
 
@@ -230,7 +187,7 @@ impl Handler<Accept> for Registry {
     /// between must not leave a task behind that is durable and never runs. It is no future of the registry's own,
     /// either: an actor polls all of those each time that it wakes, and many submits wait for the disk together.
     fn handle(&mut self, Accept(new): Accept, ctx: &mut Self::Context) -> Self::Result {
-        let Some(site) = self.site().filter(|_| self.running.is_some()) else {
+        let Some(site) = self.site().filter(|_| self.service.is_open()) else {
             return Box::pin(std::future::ready(Err(Failure::shutting_down())));
         };
         let id = new.task.id.clone();
@@ -272,44 +229,30 @@ impl Handler<Settle> for Registry {
 impl Handler<TakeUp> for Registry {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, TakeUp { mut left, key_name, fate }: TakeUp, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, take_up: TakeUp, ctx: &mut Self::Context) -> Self::Result {
+        let TakeUp { mut left, key_name, fate } = take_up;
         left.timeline.end_attempt(ErrorCode::TaskInterrupted.as_str(), None, Timestamp::now());
         self.settings.metrics.recovered(matches!(fate, Fate::Run { .. }));
-        let (run, chunks) = match fate {
+        match fate {
+            Fate::End { failure, chunks } => {
+                let parts = TaskParts::left_over(left, key_name, chunks, Job::End(failure));
+                self.start(parts, false, ctx);
+                Box::pin(actix::fut::ready(()))
+            }
             Fate::Run { audio, candidates, allowance } => {
                 let admitted =
                     self.admit(left.task.owner, &allowance, candidates.clone(), Standing::Accepted);
                 let most_running = allowance.limits().max_running_tasks;
-                (
-                    Ok((
-                        audio.into_iter().map(TaskAudio::Kept).collect(),
-                        candidates,
-                        most_running,
-                        admitted,
-                    )),
-                    Vec::new(),
-                )
+                let audio = audio.into_iter().map(TaskAudio::Kept).collect();
+                Box::pin(admitted.into_actor(self).map(move |admitted, registry, ctx| {
+                    // The server drains before the task has begun: the next start finds it as it is.
+                    let Ok(Ok(admission)) = admitted else { return };
+                    let work = Work { audio, candidates, most_running, admission, record: RunRecord::Due };
+                    let parts = TaskParts::left_over(left, key_name, Vec::new(), Job::Run(work));
+                    registry.start(parts, false, ctx);
+                }))
             }
-            Fate::End { failure, chunks } => (Err(failure), chunks),
-        };
-        let job = async move {
-            match run {
-                Ok((audio, candidates, most_running, admitted)) => match admitted.await {
-                    Ok(Ok(admission)) => {
-                        let record = RunRecord::Due;
-                        Some(Job::Run(Work { audio, candidates, most_running, admission, record }))
-                    }
-                    // The server drains before it has begun: the next start finds it as it is.
-                    Ok(Err(_)) | Err(_) => None,
-                },
-                Err(failure) => Some(Job::End(failure)),
-            }
-        };
-        Box::pin(job.into_actor(self).map(move |job, registry, ctx| {
-            if let Some(job) = job {
-                registry.start(TaskParts::left_over(left, key_name, chunks, job), false, ctx);
-            }
-        }))
+        }
     }
 }
 
@@ -357,33 +300,11 @@ impl Handler<Departed> for Registry {
     }
 }
 
-impl Handler<Reopen> for Registry {
-    type Result = ResponseActFuture<Self, Result<Option<LogReader>, Failure>>;
-
-    fn handle(&mut self, Reopen { id, owner }: Reopen, _: &mut Self::Context) -> Self::Result {
-        if let Some(Located { log, .. }) = self.find(&id, owner) {
-            return Box::pin(std::future::ready(Ok(Some(log))).into_actor(self));
-        }
-        let store = self.store().clone();
-        let reading = self.readings.entry((id.clone(), owner)).or_insert_with(|| {
-            let id = id.clone();
-            async move { store.replay(id, owner).await.map_err(Failure::from) }.boxed().shared()
-        });
-        Box::pin(reading.clone().into_actor(self).map(move |replay, registry, ctx| {
-            registry.readings.remove(&(id.clone(), owner));
-            let Some(Replay { stream, left }) = replay? else { return Ok(None) };
-            let log = stream.log().clone();
-            registry.keep(id, owner, stream, left, ctx);
-            Ok(Some(log.into()))
-        }))
-    }
-}
-
 impl Handler<IsAccepting> for Registry {
     type Result = bool;
 
     fn handle(&mut self, _: IsAccepting, _: &mut Self::Context) -> bool {
-        self.running.is_some()
+        self.service.is_open()
     }
 }
 
@@ -397,58 +318,5 @@ impl Handler<Tell> for Registry {
             let (queue, most_pending) = asked.await.ok()?;
             Some(TaskLevels { queue, most_pending, streams_kept, streams_memory })
         })
-    }
-}
-
-impl Registry {
-    /// Sends a message to all tasks; resolves when all have taken it.
-    fn tell_all<M>(&self, message: M) -> impl Future<Output = ()> + 'static + use<M>
-    where
-        M: Message<Result = ()> + Copy + Send + 'static,
-        TaskActor: Handler<M>,
-    {
-        let sends: Vec<_> = self.tasks.values().map(|living| living.actor.send(message)).collect();
-        join_all(sends).map(drop)
-    }
-}
-
-impl Handler<Drain> for Registry {
-    type Result = ResponseActFuture<Self, ()>;
-
-    fn handle(&mut self, Drain { most }: Drain, _: &mut Self::Context) -> Self::Result {
-        self.running = None;
-        let Some(mut all_ended) = self.all_ended.take() else {
-            return Box::pin(std::future::ready(()).into_actor(self));
-        };
-        let closed = self.settings.dispatcher.send(Close);
-        let told = self.tell_all(Draining);
-        let ended = async move {
-            let _ = closed.await;
-            told.await;
-            (timeout(most, all_ended.recv()).await.is_ok(), all_ended)
-        };
-        Box::pin(ended.into_actor(self).then(|(in_time, mut all_ended), registry: &mut Self, _| {
-            if !in_time {
-                tracing::warn!("the time to drain is over: what still runs is stopped");
-            }
-            // What waits is left to the next start, and whoever reads it is let go.
-            registry.stopped = true;
-            let told = registry.tell_all(Stop);
-            // No end can be recorded by a store that does not work.
-            let time = if registry.store().trouble().is_some() { Duration::ZERO } else { STOP_TIME };
-            let stopped = async move {
-                told.await;
-                all_ended.recv().await;
-            };
-            let stopped = async move {
-                let _ = timeout(time, stopped).await;
-            };
-            stopped.into_actor(registry).map(|(), registry: &mut Self, _| {
-                let left = registry.tasks.values().filter(|living| !living.log.mark().ended).count();
-                if left > 0 {
-                    tracing::info!(tasks = left, "left for the next start");
-                }
-            })
-        }))
     }
 }

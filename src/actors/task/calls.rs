@@ -1,7 +1,11 @@
-//! A task's upstream calls: the first one, what is heard of it, and what follows when it fails.
+//! A task's upstream calls, from its slot to its end: [`start`](TaskActor::start) leads to one call after the other, each
+//! of which is [heard](TaskActor::heard) or [fails](TaskActor::call_failed).
 //!
-//! What to do about a failed call is decided by the [`Course`], a pure value. As long as
-//! nothing of an answer was seen it may be another call; afterwards it is the end.
+//! What to do about a failed call is decided by the [`Course`], a pure value. As long as nothing of an answer was seen it
+//! may be another call; afterwards it is the end.
+
+mod report;
+mod request;
 
 use std::convert::Infallible;
 use std::num::NonZeroU32;
@@ -9,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::durable::{Run, prepare};
@@ -17,7 +20,6 @@ use super::{Job, RunRecord, TaskActor, TaskAudio};
 use crate::actors::dispatcher::{self, Permit};
 use crate::audio::Audio;
 use crate::audio::base64::encoded_len;
-use crate::channel::breaker::Probe;
 use crate::channel::choose::Wanted;
 use crate::channel::course::{Course, Next};
 use crate::channel::queue::Applicant;
@@ -26,10 +28,7 @@ use crate::error::Failure;
 use crate::task::Timestamp;
 use crate::task::life::Event;
 use crate::task::outcome::Outcome;
-use crate::task::spans::Part;
-use crate::upstream::deadlines::{Timeouts, with_deadlines};
-use crate::upstream::{Batch, Fault, Terms, UpstreamError, UpstreamRequest, UpstreamStream, Verdict};
-use crate::wire::trace_context::TraceContext;
+use crate::upstream::{Batch, UpstreamError};
 
 /// What the run of a task begins with.
 #[derive(Debug)]
@@ -187,44 +186,13 @@ impl TaskActor {
         if !self.timeline.is_attempted() {
             self.timeline.attempt(&permit.channel().name, Timestamp::now());
         }
-        self.measured.audio = together(audio.iter().map(|audio| audio.duration));
-        let listening = ctx.add_stream(to_the_end(self.open_call(&permit, &audio)));
+        self.measured.audio = request::together(audio.iter().map(|audio| audio.duration));
+        let listening = ctx.add_stream(self.open_call(&permit, &audio));
         self.calls.channel = Some(Arc::clone(permit.channel()));
         self.calls.phase = Phase::Calling(Call { permit, audio: Some(audio), spoke: false, listening });
         if let Some(journal) = &mut self.journal {
             journal.make_ready();
         }
-    }
-
-    /// A call that begins when it is polled.
-    fn open_call(&self, permit: &Permit, audio: &[Audio]) -> UpstreamStream {
-        let channel = permit.channel();
-        let request = UpstreamRequest {
-            question: self.task.question.clone(),
-            audio: audio.to_vec(),
-            terms: Terms {
-                connect_timeout: channel.timeouts.connect,
-                idle_timeout: channel.timeouts.idle,
-                trace: self.call_span(),
-            },
-            slot: permit.hold(),
-        };
-        let total = channel.timeouts.total_for(together(audio.iter().map(Audio::plausible_duration)));
-        let timeouts = Timeouts { total, ..channel.timeouts };
-        with_deadlines(channel.upstream.call(request), timeouts)
-    }
-
-    /// What the upstream is told: the place in the trace of the call that is about to be made, which is the last one of
-    /// the timeline. Where it is not recorded, the submitter's: below a span that nobody has, the upstream's own would be
-    /// orphans.
-    fn call_span(&self) -> Option<TraceContext> {
-        let trace = self.task.trace.as_ref();
-        if !self.settings.traces.record(trace) {
-            return trace.cloned();
-        }
-        let attempts = &self.timeline.attempts;
-        let started = attempts.last()?.started;
-        self.task.span(Part::Call { number: attempts.len(), started })
     }
 
     fn heard(&mut self, batch: Batch, ctx: &mut Context<Self>) {
@@ -234,8 +202,7 @@ impl TaskActor {
         }
         if !call.spoke {
             call.spoke = true;
-            let channel = call.permit.channel();
-            note(channel, channel.breaker.spoke());
+            report::answers(call.permit.channel());
         }
         let was_answered = call.audio.is_none();
         // The end wins over whatever its upstream still says.
@@ -249,7 +216,7 @@ impl TaskActor {
             self.measure_first_chunk();
         }
         if let (Some(Outcome::Completed(_)), Some(channel)) = (&end, self.calls.channel()) {
-            note(channel, channel.breaker.worked());
+            report::worked(channel);
         }
         if let Some(outcome) = end {
             self.apply(Event::End(outcome), ctx);
@@ -264,7 +231,7 @@ impl TaskActor {
         self.timeline.end_attempt(cause.code.as_str(), cause.upstream_status, Timestamp::now());
         let now = Instant::now();
         // Only its first call is the probe.
-        report(&channel, permit.take_probe(), spoke, &err, now);
+        report::failed(&channel, permit.take_probe(), spoke, &err, now);
         // Another call could only contradict what has come of an answer.
         let Some(audio) = audio else { return self.fail(cause, ctx) };
         let next = self.calls.course.failed(&channel, err, now, &mut rand::rng());
@@ -321,21 +288,6 @@ impl TaskActor {
     }
 }
 
-/// Adds up what is known of how long each audio lasts; nothing, where nothing is known of any.
-fn together(durations: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
-    durations.flatten().reduce(Duration::saturating_add)
-}
-
-/// What is heard of a call, up to and with its first error. An end without a word is one.
-fn to_the_end(events: UpstreamStream) -> impl Stream<Item = Result<Batch, UpstreamError>> {
-    let end = stream::once(std::future::ready(Err(UpstreamError::Disconnected)));
-    events.chain(end).scan(false, |failed, said| {
-        let next = (!*failed).then_some(said);
-        *failed |= matches!(next, Some(Err(_)));
-        std::future::ready(next)
-    })
-}
-
 impl StreamHandler<Result<Batch, UpstreamError>> for TaskActor {
     fn handle(&mut self, said: Result<Batch, UpstreamError>, ctx: &mut Context<Self>) {
         match said {
@@ -346,46 +298,4 @@ impl StreamHandler<Result<Batch, UpstreamError>> for TaskActor {
 
     /// The end was told before. Overridden because the default stops the actor.
     fn finished(&mut self, _: &mut Context<Self>) {}
-}
-
-fn note(channel: &Channel, works_again: bool) {
-    if works_again {
-        tracing::info!(channel = channel.name, "the channel works again");
-    }
-}
-
-/// Tells the channel's breaker and the operator of a failed call.
-fn report(channel: &Channel, probe: Option<Probe>, spoke: bool, err: &UpstreamError, now: Instant) {
-    if let UpstreamError::Refused { fault, status, message, .. } = err {
-        let (channel, reason) = (&channel.name, message);
-        match fault {
-            Fault::Credentials => {
-                tracing::error!(channel, status, reason, "the upstream refuses the channel's credentials");
-            }
-            Fault::Account => {
-                tracing::error!(
-                    channel,
-                    status,
-                    reason,
-                    "the upstream refuses the channel's account or region"
-                );
-            }
-            _ => {}
-        }
-    }
-    match err.verdict() {
-        // It answers; whether it comes to an end with what it answers is not seen.
-        Verdict::Works => note(channel, channel.breaker.spoke()),
-        Verdict::Unknown => {}
-        Verdict::Fails => {
-            if let Some(rest) = channel.breaker.failed(probe, spoke, now) {
-                let (channel, rest_ms) = (&channel.name, rest.as_millis() as u64);
-                tracing::warn!(
-                    channel,
-                    rest_ms,
-                    "the channel fails repeatedly: where another one serves the model, it is left alone for a while"
-                );
-            }
-        }
-    }
 }

@@ -1,0 +1,73 @@
+//! The streams of ended tasks in the registry: how long they are kept, and how one of an earlier process comes back.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::time::Instant;
+
+use super::{Located, Registry, Reopen};
+use crate::error::Failure;
+use crate::secret::KeyHash;
+use crate::store::Replay;
+use crate::task::chunk_log::LogReader;
+use crate::task::cold_log::EndedStream;
+use crate::task::id::TaskId;
+
+/// A stream that is being read from its journal: all who ask for it meanwhile wait for the same reading.
+pub(super) type Reading = Shared<BoxFuture<'static, Result<Option<Replay>, Failure>>>;
+
+impl Registry {
+    /// Keeps a stream readable for a time.
+    pub(super) fn keep(
+        &mut self,
+        id: TaskId,
+        owner: KeyHash,
+        stream: EndedStream,
+        time: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        self.cold.keep(id, owner, stream, Instant::now() + time);
+        self.expect_expiry(ctx);
+    }
+
+    /// One timer for all: a future of its own for each stream would be much for one that is mostly never read.
+    fn expect_expiry(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.cold.next_expiry() else { return };
+        match self.expiry {
+            Some((awaited, _)) if awaited <= next => return,
+            Some((_, waiting)) => drop(ctx.cancel_future(waiting)),
+            None => {}
+        }
+        let wait = next.saturating_duration_since(Instant::now());
+        let waiting = ctx.run_later(wait, |registry, ctx| {
+            registry.expiry = None;
+            registry.cold.forget_until(Instant::now());
+            registry.expect_expiry(ctx);
+        });
+        self.expiry = Some((next, waiting));
+    }
+}
+
+impl Handler<Reopen> for Registry {
+    type Result = ResponseActFuture<Self, Result<Option<LogReader>, Failure>>;
+
+    fn handle(&mut self, Reopen { id, owner }: Reopen, _: &mut Self::Context) -> Self::Result {
+        if let Some(Located { log, .. }) = self.find(&id, owner) {
+            return Box::pin(std::future::ready(Ok(Some(log))).into_actor(self));
+        }
+        let store = self.store().clone();
+        let reading = self.readings.entry((id.clone(), owner)).or_insert_with(|| {
+            let id = id.clone();
+            async move { store.replay(id, owner).await.map_err(Failure::from) }.boxed().shared()
+        });
+        Box::pin(reading.clone().into_actor(self).map(move |replay, registry, ctx| {
+            registry.readings.remove(&(id.clone(), owner));
+            let Some(Replay { stream, left }) = replay? else { return Ok(None) };
+            let log = stream.log().clone();
+            registry.keep(id, owner, stream, left, ctx);
+            Ok(Some(log.into()))
+        }))
+    }
+}

@@ -1,0 +1,61 @@
+//! What an upstream is asked, and what is heard of the call until it is over.
+
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
+
+use crate::actors::dispatcher::Permit;
+use crate::actors::task::TaskActor;
+use crate::audio::Audio;
+use crate::task::spans::Part;
+use crate::upstream::deadlines::{Timeouts, with_deadlines};
+use crate::upstream::{Batch, Terms, UpstreamError, UpstreamRequest};
+use crate::wire::trace_context::TraceContext;
+
+impl TaskActor {
+    /// Makes a call, which begins when it is polled. It ends with its first error; an end without a word is one.
+    pub(super) fn open_call(
+        &self,
+        permit: &Permit,
+        audio: &[Audio],
+    ) -> impl Stream<Item = Result<Batch, UpstreamError>> + use<> {
+        let channel = permit.channel();
+        let request = UpstreamRequest {
+            question: self.task.question.clone(),
+            audio: audio.to_vec(),
+            terms: Terms {
+                connect_timeout: channel.timeouts.connect,
+                idle_timeout: channel.timeouts.idle,
+                trace: self.call_span(),
+            },
+            slot: permit.hold(),
+        };
+        let total = channel.timeouts.total_for(together(audio.iter().map(Audio::plausible_duration)));
+        let timeouts = Timeouts { total, ..channel.timeouts };
+        let silence = stream::once(std::future::ready(Err(UpstreamError::Disconnected)));
+        let events = with_deadlines(channel.upstream.call(request), timeouts).chain(silence);
+        events.scan(false, |has_failed, said| {
+            let next = (!*has_failed).then_some(said);
+            *has_failed |= matches!(next, Some(Err(_)));
+            std::future::ready(next)
+        })
+    }
+
+    /// What the upstream is told: the place in the trace of the call that is about to be made, which is the last one of
+    /// the timeline. Where it is not recorded, the submitter's: below a span that nobody has, the upstream's own would be
+    /// orphans.
+    fn call_span(&self) -> Option<TraceContext> {
+        let trace = self.task.trace.as_ref();
+        if !self.settings.traces.record(trace) {
+            return trace.cloned();
+        }
+        let attempts = &self.timeline.attempts;
+        let started = attempts.last()?.started;
+        self.task.span(Part::Call { number: attempts.len(), started })
+    }
+}
+
+/// Adds up what is known of how long each audio lasts; nothing, where nothing is known of any.
+pub(super) fn together(durations: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
+    durations.flatten().reduce(Duration::saturating_add)
+}

@@ -18,6 +18,7 @@
 
 pub mod address;
 pub mod base64;
+pub mod blob_id;
 pub mod bytes;
 pub mod container;
 pub mod data_uri;

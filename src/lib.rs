@@ -20,7 +20,7 @@
 //! | [`net`] | outgoing connections: what they may [reach](net::reach), and how a response [begins](net::response_head) and [ends](net::honest_stream), over TLS or not |
 //! | [`upstream`] | the [kinds](upstream::kind) of channels, each a folder with its keys, defaults, bounds and words for spans: [`gemini`](upstream::gemini), [`openai`](upstream::openai) and [`transcription`](upstream::transcription) over what [both share](upstream::openai_wire), [`local`](upstream::local); [lenient JSON](upstream::lenient), [halves of characters](upstream::surrogates) and [errors](upstream::complaint) for all that speak HTTP; deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
-//! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, the spool, where small audio shares [segments](store#spool), the journals; whether the disk [does its part](store#when-the-disk-does-not-do-its-part) |
+//! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, audio in rows and in the [spool](store#spool), the journals; whether the disk [does its part](store#when-the-disk-does-not-do-its-part) |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`trace`] | what is recorded of requests and tasks as [spans](task::spans), and exported by OTLP |
 //! | [`deadline`] | deadlines by a [clock](deadline::Clock) that stands still while its thread does, so that the other side is not blamed for a freeze of this process; whatever waits for another side uses them |
@@ -87,13 +87,13 @@
 //! 2. [`Tasks::submit`](actors::Tasks::submit) looks for the task of an earlier submit with the same `Idempotency-Key`.
 //!    For a new task it asks [`channel::choose`] which channels could serve the model; whatever fails up to here is an
 //!    answer at once. It sends `Accept` to the registry, which asks the dispatcher for a permit (a
-//!    slot of whichever of the best channels has one) or a place in the line, writes audio and task to the store (the
-//!    small audio of all submits of one commit goes to the disk together, just before it), and when both are on the
-//!    disk lets a `TaskActor` on a task arbiter begin. From here on the client may leave: only a blocking call cancels
+//!    slot of whichever of the best channels has one) or a place in the line, writes audio and task to the store (small
+//!    audio in the commit of its task, large audio before it), and when both are on the disk lets a `TaskActor` on a
+//!    task arbiter begin. From here on the client may leave: only a blocking call cancels
 //!    by leaving, and the line that does so is in [`Tasks::submit`](actors::Tasks::submit).
-//! 3. With a permit the actor gets hold of the audio: what is small and came just now is in memory, anything else in
-//!    the spool, where [`fetch`] puts what it downloads. The upstream call sends it from there, a
-//!    [piece](upstream::body) at a time, as base64 where its kind takes that. [`upstream::deadlines`] stands around the call. As long as nothing of an answer
+//! 3. With a permit the actor gets hold of the audio: what is small is in memory, anything else in the spool, where
+//!    [`fetch`] puts what it downloads. The upstream call sends it from there, a [piece](upstream::body) at a time, as
+//!    base64 where its kind takes that. [`upstream::deadlines`] stands around the call. As long as nothing of an answer
 //!    was seen, a call that fails is followed by another, of the same channel or, with a permit of its own, of the next
 //!    one: the [`Course`](channel::course::Course) decides, the actor [carries it out](actors::task).
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),

@@ -18,9 +18,9 @@
 //!
 //! # Spool
 //!
-//! Large audio is written to a file of its own by whoever accepts it. The small audio of all submits that share a
-//! commit is appended to one file, a segment, by the writer: one write and one fsync for all of them, before the
-//! commit of the rows that refer to it.
+//! Audio is a blob: a row with its length, its checksum and how many tasks refer to it. A small one is in that row and
+//! durable with the task's commit. A large one is in a file, written and brought to the disk before. The end of a task
+//! takes its references away in the same commit; the file of a blob without any goes after that.
 
 mod changes;
 mod error;
@@ -56,7 +56,7 @@ use health::Health;
 use journal::Journals;
 use place::{Claim, OpenFiles, Place};
 use reader::{Read, Readers};
-use spool::{Segments, Spool};
+use spool::Spool;
 use tally::Tally;
 use writer::{Files, Keeping, Write};
 
@@ -120,16 +120,15 @@ impl Store {
         let connection = sqlite::connect(data_dir, config.sync)?;
         let open = Arc::new(OpenFiles::of(data_dir, claim)?);
         let tally = Tally::open(data_dir, &connection)?;
-        let spool = Spool::open(data_dir, config.max_spool_bytes, config.sync, |id| {
-            sqlite::is_unfinished(&connection, id)
+        let recorded = sqlite::recorded_blobs(&connection)?;
+        let spool = Spool::open(data_dir, config.max_spool_bytes, config.sync, &recorded, |id| {
+            sqlite::has_file(&connection, *id)
         })?;
         let has_stream = |id: &TaskId| sqlite::has_stream(&connection, id);
         let health = Health::new(data_dir);
         let journals = Journals::open(data_dir, config.sync, metrics.clone(), health.clone(), has_stream)?;
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
-        let segments = Segments::open(spool.clone(), &sqlite::unfinished_ranges(&connection)?)?;
-        let files =
-            Files { spool: spool.clone(), segments, journals: journals.clone(), withdrawn: Vec::new() };
+        let files = Files { spool: spool.clone(), journals: journals.clone(), withdrawn: Vec::new() };
         let place = Place::of(data_dir, Arc::clone(&open))?;
         let keeping = Keeping { place, health: health.clone(), tally, metrics };
         writer::start(data_dir, connection, files, keeping, write_queue)?;

@@ -84,7 +84,7 @@ fn fate(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Re
     let audio = left.audio.clone();
     let known = audio.iter().filter_map(|audio| match audio {
         KeptAudio::Url(_) => None,
-        KeptAudio::Spooled { container, bytes, .. } => Some((*container, encoded_len(*bytes))),
+        KeptAudio::Blob { container, bytes, .. } => Some((*container, encoded_len(*bytes))),
     });
     let candidates = choose(channels, &Wanted::of(&left.task.question, known.collect()), &mut rand::rng())?;
     Ok(Fate::Run { audio, candidates, allowance })

@@ -8,6 +8,7 @@ use bytes::{Buf, BytesMut};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::blob_id::BlobId;
 use super::container::Container;
 use super::data_uri::{self, InlineAudio};
 use super::gate::{Gate, Refusal};
@@ -28,8 +29,10 @@ pub enum AudioSource {
 pub enum KeptAudio {
     /// To be downloaded.
     Url(Url),
-    /// In the store's spool.
-    Spooled {
+    /// In the store.
+    Blob {
+        /// Under which name.
+        id: BlobId,
         /// What the bytes are.
         container: Container,
         /// How many there are.
@@ -59,12 +62,12 @@ impl AudioSource {
         }
     }
 
-    /// How the audio is kept once its task is durable.
-    #[must_use]
-    pub fn kept(&self) -> KeptAudio {
+    /// Returns how the audio is kept once its task is durable, under a name that is made for what was sent along.
+    pub fn kept(&self, id: impl FnOnce() -> BlobId) -> KeptAudio {
         match self {
             Self::Url(url) => KeptAudio::Url(url.clone()),
-            Self::Inline(audio) => KeptAudio::Spooled {
+            Self::Inline(audio) => KeptAudio::Blob {
+                id: id(),
                 container: audio.container,
                 bytes: audio.bytes.len() as u64,
                 duration: audio.duration,

@@ -138,7 +138,7 @@ metrics! {
     STORE_WORKS: IntGaugeVec, "hearken_store_works", [],
         "1 while the store takes tasks; 0 while it does not, as on a full disk (then GET /readyz is 503).";
     COMMIT: HistogramVec, "hearken_store_commit_duration_seconds", [] in QUICK,
-        "Commits of the store, with the audio that goes to the disk before them.";
+        "Commits of the store.";
     COMMIT_WRITES: HistogramVec, "hearken_store_commit_writes", [] in BATCHES, "Writes that shared a commit.";
     COMMITS_FAILED: IntCounterVec, "hearken_store_commits_failed_total", [], "Commits of which nothing stands.";
     WRITES_WAITING: IntGaugeVec, "hearken_store_writes_waiting", [], "Writes that wait for a commit.";

@@ -1,63 +1,64 @@
 //! What is written through a [`Store`]: tasks, their ends, what happens to them in between.
 
-use bytes::Bytes;
-use tokio::sync::oneshot;
-
-use super::spool::SMALL_BYTES;
-use super::writer::{Mark, Shared, Write};
-use super::{Acceptance, Ending, NewRecord, Store, StoreError};
+use super::spool::NewBlob;
+use super::writer::{Mark, Write};
+use super::{Acceptance, Ending, NewRecord, Store, StoreError, blocking};
+use crate::audio::blob_id::BlobId;
 use crate::audio::facts::AudioFacts;
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
+use bytes::Bytes;
 
 impl Store {
+    /// Makes the name under which audio will be found that is given to [`Store::accept`].
+    #[must_use]
+    pub fn blob_id(&self) -> BlobId {
+        self.spool.blob_id()
+    }
+
     /// Records an accepted task and its inline audio; when this returns, both are durable.
     ///
     /// # Errors
     /// When they are not: then nothing is left of them.
-    pub async fn accept(&self, record: NewRecord, inline: Vec<Bytes>) -> Result<Acceptance, StoreError> {
+    pub async fn accept(
+        &self,
+        record: NewRecord,
+        inline: Vec<(BlobId, Bytes)>,
+    ) -> Result<Acceptance, StoreError> {
         if let Some(trouble) = self.trouble() {
             return Err(trouble);
         }
         let keys_before = Timestamp::now().before(self.retention.idempotency);
-        let id = record.task.id.clone();
-        let mut inline = inline.into_iter();
-        let (first, None) = (inline.next(), inline.next()) else {
-            return Err(StoreError::Damaged("the spool holds one audio of a task".to_owned()));
-        };
-        let (audio, has_own_file) = match first {
-            None => (Shared::Nothing, false),
-            Some(audio) if audio.len() as u64 <= SMALL_BYTES => (Shared::Text(audio), false),
-            Some(audio) => (Shared::Own(self.unless_trouble_lasts(self.spool_own(&id, audio)).await?), true),
-        };
-        let record = Box::new(record);
-        let accepted = self
-            .unless_trouble_lasts(self.write(|reply| Write::Accept { record, audio, keys_before, reply }))
-            .await;
-        if has_own_file && !matches!(accepted, Ok(Acceptance::Durable)) {
-            let spool = self.spool.clone();
-            // Not waited for: a disk that hangs does so here, too.
-            actix_rt::task::spawn_blocking(move || spool.remove(&id));
+        let mut blobs = Vec::new();
+        for (id, bytes) in inline {
+            blobs.push(if NewBlob::is_large(&bytes) {
+                self.unless_trouble_lasts(self.write_blob(id, bytes)).await?
+            } else {
+                NewBlob::new(&self.spool, id, bytes)?
+            });
         }
-        accepted
+        let record = Box::new(record);
+        self.unless_trouble_lasts(self.write(|reply| Write::Accept {
+            record,
+            blobs: Ok(blobs),
+            keys_before,
+            reply,
+        }))
+        .await
     }
 
-    /// Writes a task's audio to a file of its own, and returns its checksum. A file that is written after its caller has
-    /// given up is removed.
-    async fn spool_own(&self, id: &TaskId, audio: Bytes) -> Result<u32, StoreError> {
-        let (spool, id) = (self.spool.clone(), id.clone());
-        let turn = spool.turn(audio.len() as u64).await;
-        let (written, waiting) = oneshot::channel();
-        actix_rt::task::spawn_blocking(move || {
+    /// Writes the file of a large blob. One that is written after its caller has given up is removed.
+    async fn write_blob(&self, id: BlobId, bytes: Bytes) -> Result<NewBlob, StoreError> {
+        let spool = self.spool.clone();
+        let turn = spool.turn(bytes.len() as u64).await;
+        blocking(move || {
             // Held to the end, whether or not a caller waits for it.
             let _turn = turn;
-            if let Err(Ok(_)) = written.send(spool.write(&id, &audio)) {
-                spool.remove(&id);
-            }
-        });
-        waiting.await.map_err(|_| StoreError::Stopped)?
+            NewBlob::new(&spool, id, bytes)
+        })
+        .await
     }
 
     /// Records that a run of a task begins; when this returns, the run is counted.
@@ -81,9 +82,9 @@ impl Store {
         self.mark(id, Mark::Progress(progress));
     }
 
-    /// Remembers, with one of the next commits, what was downloaded for a task: for which of its audio, counted from 0.
-    pub fn mark_downloaded(&self, id: TaskId, place: usize, facts: AudioFacts) {
-        self.mark(id, Mark::Downloaded(place, facts));
+    /// Remembers, with one of the next commits, what was downloaded for a task as its audio of this number.
+    pub fn mark_downloaded(&self, id: TaskId, index: usize, facts: AudioFacts) {
+        self.mark(id, Mark::Downloaded(index, facts));
     }
 
     fn mark(&self, id: TaskId, mark: Mark) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::reader::Read;
 use super::{Download, Journal, Journalled, Replay, Store, StoreError, Unfinished, Weighed, blocking};
+use crate::audio::blob_id::BlobId;
 use crate::audio::bytes::AudioBytes;
 use crate::keys::KeyRecord;
 use crate::secret::KeyHash;
@@ -17,17 +18,21 @@ use crate::task::request::Request;
 use crate::task::snapshot::Snapshot;
 
 impl Store {
-    /// A task's audio of `bytes` in the spool.
+    /// Returns the bytes of a piece of audio, which stay where they are if there are many.
     ///
     /// # Errors
-    /// When it is not there as it was.
-    pub async fn audio(&self, id: TaskId, bytes: u64) -> Result<AudioBytes, StoreError> {
+    /// When they are not there as they were written.
+    pub async fn audio(&self, id: BlobId) -> Result<AudioBytes, StoreError> {
         let spool = self.spool.clone();
-        let place = self.read(|reply| Read::Audio { id: id.clone(), reply }).await?;
-        let turn = spool.turn(bytes).await;
+        let stored = self.read(|reply| Read::Blob { id, reply }).await?;
+        let stored = stored.ok_or_else(|| StoreError::Damaged(format!("the audio {id} has no record")))?;
+        if stored.data.is_some() {
+            return spool.read(id, stored);
+        }
+        let turn = spool.turn(stored.bytes).await;
         blocking(move || {
             let _turn = turn;
-            spool.read(&id, bytes, place)
+            spool.read(id, stored)
         })
         .await
     }

@@ -16,9 +16,10 @@ use super::health::Health;
 use super::journal::Journals;
 use super::key_table::{keys, keys_version};
 use super::place::OpenFiles;
-use super::spool::AtRest;
+use super::spool::StoredBlob;
 use super::sqlite::{self, file_error, leave_as_is};
 use super::{Chunks, Reply, StoreError, Unfinished, Weighed};
+use crate::audio::blob_id::BlobId;
 use crate::keys::KeyRecord;
 use crate::secret::KeyHash;
 use crate::task::Timestamp;
@@ -29,8 +30,8 @@ use crate::task::request::Request;
 use crate::task::snapshot::{Snapshot, State};
 
 use list::list;
-pub(super) use rows::{SNAPSHOT_COLUMNS, snapshot};
-use rows::{audio_of, find, request, stream, submitted};
+pub(super) use rows::{SNAPSHOT_COLUMNS, parse, snapshot};
+use rows::{blob, find, request, stream, submitted};
 use unfinished::unfinished;
 
 /// What is asked.
@@ -65,9 +66,9 @@ pub(super) enum Read {
         created_after: Timestamp,
         reply: Reply<Option<(TaskId, Idempotency)>>,
     },
-    Audio {
-        id: TaskId,
-        reply: Reply<AtRest>,
+    Blob {
+        id: BlobId,
+        reply: Reply<Option<StoredBlob>>,
     },
     Unfinished {
         after: Option<(Timestamp, TaskId)>,
@@ -179,7 +180,7 @@ impl Reader {
             Read::Submitted { owner, key, created_after, reply } => {
                 self.say(reply, || submitted(connection, owner, key, created_after));
             }
-            Read::Audio { id, reply } => self.say(reply, || audio_of(connection, &id)),
+            Read::Blob { id, reply } => self.say(reply, || blob(connection, id)),
             Read::Unfinished { after, reply } => {
                 self.say(reply, || unfinished(connection, &self.journals, after));
             }

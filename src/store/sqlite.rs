@@ -11,8 +11,9 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
-use super::spool::Range;
+use super::spool::Recorded;
 use super::{StoreError, schema};
+use crate::audio::blob_id::BlobId;
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::snapshot::Status;
@@ -88,21 +89,10 @@ impl FromSql for Timestamp {
     }
 }
 
-impl ToSql for Range {
+/// The id of a blob is its row's.
+impl ToSql for BlobId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(format!("{}:{}:{}", self.segment, self.offset, self.bytes)))
-    }
-}
-
-impl FromSql for Range {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let mut numbers = value.as_str()?.split(':').map(str::parse);
-        match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
-            (Some(Ok(segment)), Some(Ok(offset)), Some(Ok(bytes)), None) => {
-                Ok(Self { segment, offset, bytes })
-            }
-            _ => Err(FromSqlError::InvalidType),
-        }
+        Ok(ToSqlOutput::from(i64::try_from(self.0).unwrap_or(i64::MAX)))
     }
 }
 
@@ -149,29 +139,29 @@ pub(super) fn connect(data_dir: &Path, sync: bool) -> Result<Connection, StoreEr
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    // What is deleted is overwritten: audio that was in a row is not left in a free page.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "synchronous", if sync { "FULL" } else { "OFF" })?;
     schema::migrate(data_dir, &mut connection)?;
     Ok(connection)
 }
 
-/// Has this task yet to end?
-pub(super) fn is_unfinished(connection: &Connection, id: &TaskId) -> Result<bool, StoreError> {
-    exists(connection, "SELECT 1 FROM tasks WHERE id = ?1 AND ended_ms IS NULL", id)
+/// Returns what the rows of all blobs say.
+pub(super) fn recorded_blobs(connection: &Connection) -> Result<Recorded, StoreError> {
+    Ok(connection.query_row(
+        "SELECT coalesce(sum(bytes), 0), coalesce(max(id), 0) FROM blobs",
+        [],
+        |row| Ok(Recorded { bytes: row.get(0)?, last: row.get(1)? }),
+    )?)
+}
+
+/// Returns true if this blob has a row, and its bytes are in a file.
+pub(super) fn has_file(connection: &Connection, id: BlobId) -> Result<bool, StoreError> {
+    Ok(connection.prepare_cached("SELECT 1 FROM blobs WHERE id = ?1 AND data IS NULL")?.exists([id])?)
 }
 
 /// May the stream of this task be asked for?
 pub(super) fn has_stream(connection: &Connection, id: &TaskId) -> Result<bool, StoreError> {
-    exists(connection, "SELECT 1 FROM tasks WHERE id = ?1 AND (ended_ms IS NULL OR chunks IS NOT NULL)", id)
-}
-
-/// The ranges of the segments that tasks need which have yet to end.
-pub(super) fn unfinished_ranges(connection: &Connection) -> Result<Vec<Range>, StoreError> {
-    let mut statement =
-        connection.prepare("SELECT range FROM tasks WHERE ended_ms IS NULL AND range IS NOT NULL")?;
-    let ranges = statement.query_map([], |row| row.get(0))?;
-    Ok(ranges.collect::<Result<_, _>>()?)
-}
-
-fn exists(connection: &Connection, sql: &str, id: &TaskId) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM tasks WHERE id = ?1 AND (ended_ms IS NULL OR chunks IS NOT NULL)";
     Ok(connection.prepare_cached(sql)?.exists([id.as_str()])?)
 }

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use serde_json::value::RawValue;
 
 use super::{Acceptance, Chunks, Ending, NewRecord, Retention, Store, StoreConfig, StoreError, Weighed};
+use crate::audio::blob_id::BlobId;
 use crate::audio::container::Container;
 use crate::audio::facts::{AudioFacts, Sound};
 use crate::audio::source::KeptAudio;
@@ -60,12 +61,12 @@ fn task() -> Arc<Task> {
     Arc::new(Task { id, owner: owner(), created, stream: true, question, trace: None })
 }
 
-/// A task with eight bytes of base64, that waits.
+/// A task that waits, without any audio.
 fn record(task: &Arc<Task>) -> NewRecord {
     NewRecord {
         task: Arc::clone(task),
-        audio: vec![KeptAudio::Spooled { container: Container::Wav, bytes: 8, duration: None }],
-        audio_facts: vec![AudioFacts::Inline { sound: Sound::new(Container::Wav, 4, None) }],
+        audio: Vec::new(),
+        audio_facts: Vec::new(),
         runs: false,
         leashed: false,
         timeline: Timeline::begun(task.created),
@@ -74,21 +75,36 @@ fn record(task: &Arc<Task>) -> NewRecord {
 }
 
 impl Store {
+    /// Accepts a task with this audio.
+    async fn accept_with(&self, record: NewRecord, audio: &[&[u8]]) -> Result<Acceptance, StoreError> {
+        let blobs: Vec<_> =
+            audio.iter().map(|bytes| (self.blob_id(), Bytes::copy_from_slice(bytes))).collect();
+        let kept = |(id, bytes): &(BlobId, Bytes)| KeptAudio::Blob {
+            id: *id,
+            container: Container::Wav,
+            bytes: bytes.len() as u64,
+            duration: None,
+        };
+        self.accept(NewRecord { audio: blobs.iter().map(kept).collect(), ..record }, blobs).await
+    }
+
     async fn takes(&self, record: NewRecord) {
-        let base64 = vec![Bytes::from_static(b"UklGRg==")];
-        assert_eq!(self.accept(record, base64).await.unwrap(), Acceptance::Durable);
+        assert_eq!(self.accept_with(record, &[b"RIFFdata"]).await.unwrap(), Acceptance::Durable);
     }
 }
+
+/// More than a row holds.
+const LARGE: &[u8] = &[b'A'; 100_000];
 
 fn files(data_dir: &Path, kind: &str) -> usize {
     std::fs::read_dir(data_dir.join(kind)).unwrap().count()
 }
 
-/// How often the audio of [`record`] is in the spool.
-fn audios(data_dir: &Path) -> usize {
-    let files = std::fs::read_dir(data_dir.join("spool")).unwrap();
-    let contents = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
-    contents.map(|content| String::from_utf8_lossy(&content).matches("UklGRg==").count()).sum()
+/// How many blobs have a row, and how many files there are.
+fn audios(data_dir: &Path) -> (usize, usize) {
+    let database = rusqlite::Connection::open(data_dir.join("hearken.sqlite")).unwrap();
+    let rows = database.query_row("SELECT count(*) FROM blobs", [], |row| row.get(0)).unwrap();
+    (rows, files(data_dir, "spool"))
 }
 
 fn ending(task: &Task, outcome: Outcome) -> Ending {
@@ -172,14 +188,14 @@ async fn what_an_earlier_run_did_not_end_is_there_with_its_audio() {
     let (waiting, running, seen, ended) = (task(), task(), task(), task());
     {
         let store = open(data_dir.path(), DAY);
-        store.takes(record(&waiting)).await;
+        store.accept_with(record(&waiting), &[b"RIFFdata", LARGE]).await.unwrap();
         store.takes(NewRecord { runs: true, ..record(&running) }).await;
         store.run(running.id.clone(), Timeline::begun(running.created)).await.unwrap();
         store.mark_progress(running.id.clone(), 30);
         store.takes(NewRecord { leashed: true, ..record(&seen) }).await;
         let frame = encode_frame(FrameKind::Chunk, 0, b"{}");
         store.journal(&seen.id).append([frame].iter());
-        store.takes(record(&ended)).await;
+        store.accept_with(record(&ended), &[LARGE, b"RIFFdata"]).await.unwrap();
         store.end(ended.id.clone(), failed(&ended)).await.unwrap();
     }
     let store = reopen(data_dir.path());
@@ -191,12 +207,16 @@ async fn what_an_earlier_run_did_not_end_is_there_with_its_audio() {
     assert_eq!(remains(&seen), Remains { runs: 0, published: true, leashed: true });
     assert_eq!(by_id(&running).unwrap().progress, 30);
     assert!(by_id(&ended).is_none());
-    assert_eq!(by_id(&waiting).unwrap().audio, record(&waiting).audio);
-    let audio = store.audio(waiting.id.clone(), 8).await.unwrap();
-    assert_eq!(audio.piece(0, 8).unwrap(), "UklGRg==");
+    let audio = by_id(&waiting).unwrap().audio.clone();
+    assert_eq!(audio.len(), 2);
+    for (audio, expected) in audio.into_iter().zip([b"RIFFdata", LARGE]) {
+        let KeptAudio::Blob { id, bytes, .. } = audio else { panic!("{audio:?}") };
+        let audio = store.audio(id).await.unwrap();
+        assert_eq!((audio.len(), audio.piece(0, expected.len()).unwrap()), (bytes, expected.into()));
+    }
     let last = left.last().map(|left| (left.task.created, left.task.id.clone()));
     assert!(store.unfinished(last).await.unwrap().is_empty());
-    assert_eq!(audios(data_dir.path()), 3);
+    assert_eq!(audios(data_dir.path()), (4, 1));
 }
 
 #[actix_rt::test]
@@ -219,9 +239,12 @@ async fn a_store_of_version_1_is_used_as_it_is() {
     let remains: Vec<_> = left.iter().map(|left| left.remains).collect();
     let waiting = Remains { runs: 0, published: false, leashed: false };
     assert_eq!(remains, [waiting, Remains { runs: 2, published: true, leashed: true }]);
+    let [KeptAudio::Blob { id, .. }] = left[0].audio[..] else { panic!("{:?}", left[0].audio) };
+    assert_eq!(store.audio(id).await.unwrap().piece(0, 8).unwrap(), "RIFFdata");
     for left in left {
         assert!(store.end(left.task.id.clone(), failed(&left.task)).await.unwrap().is_none());
     }
+    assert_eq!(audios(data_dir.path()), (0, 0));
 }
 
 #[actix_rt::test]
@@ -229,14 +252,60 @@ async fn audio_goes_with_the_end_and_a_refused_task_leaves_none() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), DAY);
     let task = task();
-    store.takes(record(&task)).await;
-    assert_eq!(audios(data_dir.path()), 1);
+    let all: [&[u8]; 3] = [b"RIFFdata", LARGE, LARGE];
+    assert_eq!(store.accept_with(record(&task), &all).await.unwrap(), Acceptance::Durable);
+    assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((3, 2), 200_008));
     store.end(task.id.clone(), failed(&task)).await.unwrap();
-    assert_eq!(files(data_dir.path(), "spool"), 0);
-    assert!(store.accept(record(&task), vec!["UklGRg==".into()]).await.is_err(), "its id is taken");
-    assert_eq!(files(data_dir.path(), "spool"), 0);
-    let large = Bytes::from(vec![b'A'; (1 << 20) + 1]);
-    assert!(matches!(store.accept(record(&task), vec![large]).await, Err(StoreError::Full(_))));
+    assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((0, 0), 0));
+    assert!(store.accept_with(record(&task), &all).await.is_err(), "its id is taken");
+    assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((0, 0), 0));
+    let many = [&LARGE[..65_536]; 17];
+    for too_much in [&[LARGE; 11][..], &many] {
+        let refused = store.accept_with(record(&self::task()), too_much).await;
+        assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+        assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((0, 0), 0));
+    }
+}
+
+#[actix_rt::test]
+async fn damaged_audio_is_not_read() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let store = open(data_dir.path(), DAY);
+    let task = task();
+    store.accept_with(record(&task), &[b"RIFFdata", LARGE]).await.unwrap();
+    let database = rusqlite::Connection::open(data_dir.path().join("hearken.sqlite")).unwrap();
+    database.execute("UPDATE blobs SET data = zeroblob(8) WHERE data IS NOT NULL", []).unwrap();
+    let file = std::fs::read_dir(data_dir.path().join("spool")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(&file, [&LARGE[1..], b"B"].concat()).unwrap();
+    let left = store.unfinished(None).await.unwrap().remove(0);
+    let unknown = BlobId(7);
+    let small = "in the database is not as it was written".to_owned();
+    let large = format!("{} is not as it was written", file.display());
+    for (audio, reason) in left.audio.iter().zip([small, large]) {
+        let KeptAudio::Blob { id, .. } = audio else { panic!("{audio:?}") };
+        let Err(StoreError::Damaged(said)) = store.audio(*id).await else { panic!("{audio:?}") };
+        assert!(said.ends_with(&reason), "{said}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    let KeptAudio::Blob { id, .. } = left.audio[1] else { panic!("{left:?}") };
+    for id in [id, unknown] {
+        assert!(matches!(store.audio(id).await, Err(StoreError::Damaged(_))));
+    }
+    assert!(store.end(task.id.clone(), failed(&task)).await.unwrap().is_none(), "it can end all the same");
+    assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((0, 0), 0));
+}
+
+#[actix_rt::test]
+async fn a_download_is_told_of_the_audio_that_it_was() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let store = open(data_dir.path(), DAY);
+    let task = task();
+    let facts = |bytes| AudioFacts::Inline { sound: Sound::new(Container::Wav, bytes, None) };
+    store.accept(NewRecord { audio_facts: vec![facts(1), facts(2)], ..record(&task) }, vec![]).await.unwrap();
+    store.mark_downloaded(task.id.clone(), 1, facts(3));
+    store.end(task.id.clone(), failed(&task)).await.unwrap();
+    let request = store.request(task.id.clone(), owner()).await.unwrap().unwrap();
+    assert_eq!(request.audio, [facts(1), facts(3)]);
 }
 
 #[actix_rt::test]
@@ -250,10 +319,10 @@ async fn a_key_starts_one_task_and_is_free_again_after_its_time() {
     let (first, second) = (task(), task());
     {
         let store = open(data_dir.path(), DAY);
-        let accepts = [&first, &second].map(|task| store.accept(keyed(task), vec!["UklGRg==".into()]));
+        let accepts = [&first, &second].map(|task| store.accept_with(keyed(task), &[LARGE]));
         let accepted: Vec<_> = join_all(accepts).await.into_iter().map(Result::unwrap).collect();
         assert!(accepted.contains(&Acceptance::Durable) && accepted.contains(&Acceptance::KeyTaken));
-        assert_eq!(audios(data_dir.path()), 1);
+        assert_eq!(audios(data_dir.path()), (1, 1));
     }
     let store = reopen(data_dir.path());
     let (_, found) = store.submitted(owner(), idempotency.key.clone()).await.unwrap().unwrap();
@@ -362,16 +431,15 @@ async fn an_ended_task_is_hidden_and_then_deleted_when_its_time_is_over() {
     assert!(store.replay(ended.id.clone(), owner()).await.unwrap().is_none());
     assert_eq!(store.forget_expired().await.unwrap(), 1);
     assert!(light(store.find(waiting.id.clone(), owner(), usize::MAX).await.unwrap()).is_some());
-    assert_eq!((audios(data_dir.path()), files(data_dir.path(), "frames")), (1, 1));
+    assert_eq!((audios(data_dir.path()), files(data_dir.path(), "frames")), ((1, 0), 1));
 }
 
 #[actix_rt::test]
 async fn a_start_removes_what_a_crash_left_behind() {
     let data_dir = tempfile::tempdir().unwrap();
     drop(open(data_dir.path(), DAY));
-    for kind in ["spool", "frames"] {
-        std::fs::write(data_dir.path().join(kind).join(task().id.as_str()), "x").unwrap();
-    }
+    std::fs::write(data_dir.path().join("spool/1863235808000000001"), "x").unwrap();
+    std::fs::write(data_dir.path().join("frames").join(task().id.as_str()), "x").unwrap();
     let _store = reopen(data_dir.path());
     assert_eq!((files(data_dir.path(), "spool"), files(data_dir.path(), "frames")), (0, 0));
 }

@@ -16,7 +16,7 @@ use super::StoreError;
 use super::health::{Health, Trouble};
 use super::journal::Journals;
 use super::place::Place;
-use super::spool::{Segments, Spool};
+use super::spool::{NewBlob, Spool};
 use super::sqlite::{file_error, leave_as_is};
 use super::tally::{self, Tally};
 use crate::metrics::StoreMetrics;
@@ -26,7 +26,7 @@ use crate::task::idempotency::IdempotencyKey;
 
 use undone::Undone;
 use write::Answer;
-pub(super) use write::{Forgotten, Mark, Shared, Write};
+pub(super) use write::{Forgotten, Mark, Write};
 
 /// Most writes that share one commit: bounds how long the first of them waits for the last.
 const MOST_IN_A_COMMIT: usize = 512;
@@ -34,7 +34,6 @@ const MOST_IN_A_COMMIT: usize = 512;
 /// The files beside the database.
 pub(super) struct Files {
     pub(super) spool: Spool,
-    pub(super) segments: Segments,
     pub(super) journals: Journals,
     /// Tasks that stand although their caller has given up, and was told that they do not.
     pub(super) withdrawn: Vec<Withdrawn>,
@@ -45,6 +44,8 @@ pub(super) struct Files {
 pub(super) struct Withdrawn {
     id: TaskId,
     key: Option<(KeyHash, IdempotencyKey)>,
+    /// What it has in the spool until it is deleted.
+    blobs: Vec<NewBlob>,
 }
 
 /// What the writer keeps an eye on beside its transactions.
@@ -92,7 +93,7 @@ pub(super) fn start(
             let withdrawn = std::mem::take(&mut files.withdrawn);
             let (answers, fate) = match keeping.judge() {
                 Ok(()) => {
-                    spool_together(&mut files.segments, &mut writes);
+                    take_room(&files.spool, &mut writes);
                     let last = keeping.tally.last();
                     let (answers, fate) =
                         commit_together(&mut connection, writes.drain(..), &withdrawn, &keeping.health, last);
@@ -130,20 +131,32 @@ pub(super) fn start(
         .map_err(file_error(data_dir))
 }
 
-/// Brings the small audio of all submits among these writes to the disk. It is there before the commit that refers to
-/// it.
-fn spool_together(segments: &mut Segments, writes: &mut [Write]) {
-    let mut of_all = |change: &mut dyn FnMut(&mut Shared)| {
-        for write in &mut *writes {
-            if let Write::Accept { audio, .. } = write {
-                change(audio);
+/// Takes room for the small audio of all submits among these writes, which goes to the disk with their commit.
+fn take_room(spool: &Spool, writes: &mut [Write]) {
+    let mut disk_left = None;
+    for write in writes {
+        if let Write::Accept { blobs, .. } = write {
+            let taken = match blobs.as_deref_mut() {
+                Ok(blobs @ [_, ..]) => take_room_for(spool, blobs, &mut disk_left),
+                _ => Ok(()),
+            };
+            if let Err(err) = taken {
+                *blobs = Err(err);
             }
         }
-    };
-    of_all(&mut |audio| audio.append(segments));
-    if let Err(err) = segments.sync() {
-        of_all(&mut |audio| audio.take_back(segments, &err));
     }
+}
+
+fn take_room_for(
+    spool: &Spool,
+    blobs: &mut [NewBlob],
+    disk_left: &mut Option<u64>,
+) -> Result<(), StoreError> {
+    let left = match disk_left {
+        Some(left) => left,
+        none => none.insert(spool.disk_left()?),
+    };
+    blobs.iter_mut().try_for_each(|blob| blob.take_room(left))
 }
 
 /// Runs writes in one transaction. One that fails by itself fails alone; when the transaction is undone, all
@@ -199,9 +212,9 @@ fn commit(transaction: Transaction<'_>, last: i64) -> Result<i64, Undone> {
 }
 
 fn withdraw_all(transaction: &Transaction<'_>, withdrawn: &[Withdrawn]) -> Result<(), Undone> {
-    for Withdrawn { id, key } in withdrawn {
+    for Withdrawn { id, key, blobs } in withdrawn {
         tracing::warn!(task_id = %id, "a task is withdrawn that was recorded after its caller had given up");
-        rows::withdraw(transaction, id, key.as_ref()).map_err(|err| Undone::from(&err))?;
+        rows::withdraw(transaction, id, key.as_ref(), blobs).map_err(|err| Undone::from(&err))?;
     }
     Ok(())
 }

@@ -71,6 +71,17 @@ impl Site {
         self.log(epoch).lines().find(|line| line.contains("panicked")).map(str::to_owned)
     }
 
+    /// How many pieces of audio are in the store, in rows or in files; `None` if its database cannot be read.
+    pub(crate) fn audios(&self) -> Option<u64> {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let database = self.path("data").join("hearken.sqlite");
+        let database = rusqlite::Connection::open_with_flags(database, flags).ok()?;
+        let rows: u64 = database
+            .query_row("SELECT count(*) FROM blobs WHERE data IS NOT NULL", [], |row| row.get(0))
+            .ok()?;
+        Some(rows + self.files("spool").len() as u64)
+    }
+
     /// The files below a folder of the data directory; one that is not there has none.
     pub(crate) fn files(&self, folder: &str) -> Vec<PathBuf> {
         let mut folders = vec![self.path("data").join(folder)];

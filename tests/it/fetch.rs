@@ -520,7 +520,7 @@ fn a_download_that_a_crash_interrupted_begins_again_and_leaves_nothing_behind() 
     hearken.crash();
     assert_eq!(hearken.wait(&id)["status"], "completed");
     assert_eq!(sent_audio(&upstream.request(0))["data"], base64(&fixture("audio/speech.ogg")));
-    assert_eq!((host.requests().len(), hearken.files("spool").len()), (2, 0));
+    assert_eq!((host.requests().len(), hearken.audios()), (2, (0, 0)));
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn what_subscribers_saw_before_a_crash_is_there_afterwards_and_ends_as_interrupt
     assert_eq!((&task["status"], &task["error"]), (&json!("failed"), error));
     assert!(task["progress"].as_u64().unwrap() >= progress);
     assert_eq!(upstream.requests(), 1, "what was said is not asked again");
-    assert!(hearken.files("spool").is_empty());
+    assert_eq!(hearken.audios(), (0, 0));
     hearken.crash();
     assert_eq!(bytes(&hearken.stream(&id).rest()), bytes(&after));
     assert_eq!(hearken.task(&id), task);
@@ -138,7 +138,7 @@ fn a_task_of_which_nothing_was_seen_runs_again_with_the_same_question_and_audio(
         assert_eq!(task["created"], before["created"]);
         assert_eq!(upstream.request(0).body, upstream.request(1).body);
         assert!(String::from_utf8_lossy(&upstream.request(1).body).contains(WAV));
-        assert!(hearken.files("spool").is_empty());
+        assert_eq!(hearken.audios(), (0, 0));
         if stream {
             assert_eq!(content(&hearken.stream(&id).rest()), "whole");
         }
@@ -163,7 +163,7 @@ fn a_task_that_takes_the_program_down_each_time_is_given_up_after_three_runs() {
     let frames = hearken.stream(&id).rest();
     assert_eq!((frames.len(), frames[0].event.as_str(), frames[0].id), (1, "error", 0));
     assert_eq!(upstream.requests(), 3);
-    assert!(hearken.files("spool").is_empty());
+    assert_eq!(hearken.audios(), (0, 0));
 }
 
 #[test]

@@ -314,5 +314,5 @@ fn large_audio_is_sent_again_from_the_disk() {
     assert_eq!(hearken.wait(&id)["status"], "completed");
     assert!(upstream.request(1).json()["contents"][0]["parts"][1]["inlineData"]["data"] == audio);
     // What is kept for another call goes when there will be none.
-    until("the audio is gone", || hearken.files("spool").is_empty().then_some(()));
+    until("the audio is gone", || (hearken.audios() == (0, 0)).then_some(()));
 }

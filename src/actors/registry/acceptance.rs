@@ -13,8 +13,9 @@ use super::messages::NewTask;
 use crate::actors::HELD_BYTES;
 use crate::actors::dispatcher::{Admission, Admit, Dispatcher};
 use crate::actors::task::{RunRecord, TaskAudio, TaskParts, Work};
+use crate::audio::blob_id::BlobId;
 use crate::audio::facts::AudioFacts;
-use crate::audio::source::AudioSource;
+use crate::audio::source::{AudioSource, KeptAudio};
 use crate::error::{ErrorCode, Failure};
 use crate::store::{Acceptance, NewRecord, Store};
 use crate::task::Timestamp;
@@ -39,18 +40,21 @@ pub(super) async fn accept(
         Admission::Now(permit) => Some(Arc::clone(permit.channel())),
         Admission::Line(_) => None,
     };
-    let kept: Vec<_> = audio.iter().map(AudioSource::kept).collect();
+    let kept: Vec<_> = audio.iter().map(|audio| audio.kept(|| site.settings.store.blob_id())).collect();
     let audio_facts = audio.iter().map(AudioFacts::of).collect();
-    let inline: Vec<_> =
-        audio.iter().filter_map(AudioSource::inline).map(|audio| audio.bytes.clone()).collect();
-    let bytes: usize = inline.iter().map(Bytes::len).sum();
+    let blob = |(audio, kept): (&AudioSource, &KeptAudio)| match (audio, kept) {
+        (AudioSource::Inline(audio), KeptAudio::Blob { id, .. }) => Some((*id, audio.bytes.clone())),
+        _ => None,
+    };
+    let blobs: Vec<_> = audio.iter().zip(&kept).filter_map(blob).collect();
+    let bytes: usize = blobs.iter().map(|(_, bytes)| bytes.len()).sum();
     // What has to wait does so on the disk, and what is large is sent from there.
     let is_held = runs_at.is_some() && bytes <= HELD_BYTES;
-    let of_task = |audio| match audio {
+    let of_task = |(audio, kept): (AudioSource, &KeptAudio)| match audio {
         AudioSource::Inline(audio) if is_held => TaskAudio::Held(audio),
-        audio => TaskAudio::Kept(audio.kept()),
+        _ => TaskAudio::Kept(kept.clone()),
     };
-    let audio: Vec<_> = audio.into_iter().map(of_task).collect();
+    let audio: Vec<_> = audio.into_iter().zip(&kept).map(of_task).collect();
     let mut timeline = Timeline::begun(task.created);
     match &runs_at {
         Some(channel) if audio.iter().all(TaskAudio::is_at_hand) => {
@@ -74,15 +78,15 @@ pub(super) async fn accept(
         timeline: timeline.clone(),
         idempotency,
     };
-    keep(&site.settings.store, record, inline).await?;
+    keep(&site.settings.store, record, blobs).await?;
     let record = if runs_at.is_some() { RunRecord::Done } else { RunRecord::Due };
     let work = Work { audio, candidates, most_running, admission, record };
     Ok(site.launch(TaskParts::accepted(task, key_name, caller, presence, timeline, work)))
 }
 
 /// Makes a task durable.
-async fn keep(store: &Store, record: NewRecord, inline: Vec<Bytes>) -> Result<(), Failure> {
-    match store.accept(record, inline).await? {
+async fn keep(store: &Store, record: NewRecord, blobs: Vec<(BlobId, Bytes)>) -> Result<(), Failure> {
+    match store.accept(record, blobs).await? {
         Acceptance::Durable => Ok(()),
         Acceptance::KeyTaken => Err(Failure::new(
             ErrorCode::IdempotencyConflict,

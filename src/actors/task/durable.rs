@@ -76,8 +76,8 @@ impl Run {
         let TaskSettings { store, fetcher, metrics, .. } = &**settings;
         match audio {
             TaskAudio::Held(audio) => Ok(audio.into()),
-            TaskAudio::Kept(KeptAudio::Spooled { container, bytes, duration }) => {
-                match store.audio(id.clone(), bytes).await {
+            TaskAudio::Kept(KeptAudio::Blob { id: blob, container, duration, .. }) => {
+                match store.audio(blob).await {
                     Ok(bytes) => Ok(Audio { container, bytes, duration }),
                     Err(err @ StoreError::Damaged(_)) => {
                         tracing::error!(task_id = %id, %err, "the audio of a task is lost, and is not sent to any upstream");

@@ -73,7 +73,7 @@ impl TaskAudio {
     pub fn text_bytes(&self) -> u64 {
         match self {
             Self::Held(audio) => audio.text_len(),
-            Self::Kept(KeptAudio::Spooled { bytes, .. }) => encoded_len(*bytes),
+            Self::Kept(KeptAudio::Blob { bytes, .. }) => encoded_len(*bytes),
             Self::Kept(KeptAudio::Url(_)) => 0,
         }
     }

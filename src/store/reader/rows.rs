@@ -5,8 +5,9 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::StoredStream;
+use crate::audio::blob_id::BlobId;
 use crate::secret::KeyHash;
-use crate::store::spool::AtRest;
+use crate::store::spool::StoredBlob;
 use crate::store::sqlite::StoredState;
 use crate::store::{Chunks, StoreError, Weighed};
 use crate::task::Timestamp;
@@ -20,7 +21,7 @@ fn damaged(id: &str) -> impl Fn(serde_json::Error) -> StoreError {
     move |err| StoreError::Damaged(format!("{id}: {err}"))
 }
 
-pub(super) fn parse<T: DeserializeOwned>(id: &str, json: &str) -> Result<T, StoreError> {
+pub(in crate::store) fn parse<T: DeserializeOwned>(id: &str, json: &str) -> Result<T, StoreError> {
     serde_json::from_str(json).map_err(damaged(id))
 }
 
@@ -170,11 +171,10 @@ pub(super) fn submitted(
     }
 }
 
-/// Where the audio of a task is that has not ended.
-pub(super) fn audio_of(connection: &Connection, id: &TaskId) -> Result<AtRest, StoreError> {
-    let found = connection
-        .prepare_cached("SELECT range, audio_sum FROM tasks WHERE id = ?1 AND ended_ms IS NULL")?
-        .query_row([id.as_str()], |row| Ok(AtRest { range: row.get(0)?, sum: row.get(1)? }))
-        .optional()?;
-    Ok(found.unwrap_or_default())
+/// Reads the row of a blob.
+pub(super) fn blob(connection: &Connection, id: BlobId) -> Result<Option<StoredBlob>, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT bytes, sum, data FROM blobs WHERE id = ?1")?
+        .query_row([id], |row| Ok(StoredBlob { bytes: row.get(0)?, sum: row.get(1)?, data: row.get(2)? }))
+        .optional()?)
 }

@@ -6,15 +6,10 @@ CREATE TABLE tasks (
     trace TEXT,
     question TEXT NOT NULL,
     stream INTEGER NOT NULL,
-    -- What is known of each audio (JSON), also when the audio itself is gone.
+    -- What is known of each piece of audio (a JSON list), also when the audio itself is gone.
     audio_facts TEXT NOT NULL,
-    -- Where each audio is (JSON), until the task ends.
+    -- Where each piece of audio is (a JSON list), until the task ends.
     audio TEXT,
-    -- Where in the segments of the spool the audio is (segment:offset:bytes); NULL where it has its own file, or none.
-    -- Means nothing once the task has ended: then the place may be another task's.
-    range TEXT,
-    -- CRC-32 of the audio in the spool.
-    audio_sum INTEGER,
     -- 0 pending, 1 processing, 2 completed, 3 failed.
     state INTEGER NOT NULL,
     progress INTEGER NOT NULL DEFAULT 0,
@@ -34,6 +29,18 @@ CREATE INDEX tasks_by_owner ON tasks (owner, state, created_ms, id, ended_ms);
 CREATE INDEX tasks_by_end ON tasks (ended_ms) WHERE ended_ms IS NOT NULL;
 CREATE INDEX tasks_unfinished ON tasks (created_ms, id) WHERE ended_ms IS NULL;
 CREATE INDEX tasks_with_chunks ON tasks (ended_ms) WHERE chunks IS NOT NULL;
+
+-- The bytes of audio.
+CREATE TABLE blobs (
+    id INTEGER PRIMARY KEY,
+    -- How many tasks refer to it: it goes with the last.
+    refs INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    -- CRC-32.
+    sum INTEGER NOT NULL,
+    -- NULL where the bytes are in a file of the spool, which the id names.
+    data BLOB
+) STRICT;
 
 CREATE TABLE idempotency (
     owner BLOB NOT NULL,

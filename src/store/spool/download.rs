@@ -1,10 +1,11 @@
 //! Audio that comes in from elsewhere, written to the spool as it comes.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::{Room, Spool, Spooled};
+use super::file::AudioFile;
+use super::{Room, Spool};
 use crate::audio::bytes::{AudioBytes, BytesAt};
 use crate::store::StoreError;
 use crate::store::sqlite::file_error;
@@ -17,7 +18,7 @@ pub struct Download {
 }
 
 impl Spool {
-    /// An empty download. Blocks.
+    /// Makes an empty download. Blocks.
     pub(in crate::store) fn download(&self) -> Result<Download, StoreError> {
         let directory = &self.0.directory;
         let file = tempfile::tempfile_in(directory).map_err(file_error(directory))?;
@@ -35,22 +36,24 @@ impl Download {
         self.file.write_all(bytes).map_err(file_error(&self.room.spool.0.directory))
     }
 
-    /// What was written, kept as long as somebody has it.
+    /// Returns what was written. It is kept until its last reader is gone.
     #[must_use]
     pub fn finish(self) -> AudioBytes {
         let len = self.room.bytes;
-        let audio = Spooled { file: self.file, from: 0, bytes: len };
-        AudioBytes::Stored { source: Arc::new(Downloaded { audio, _room: self.room }), len }
+        AudioBytes::Stored {
+            source: Arc::new(Downloaded { file: AudioFile(self.file), _room: self.room }),
+            len,
+        }
     }
 }
 
 struct Downloaded {
-    audio: Spooled,
+    file: AudioFile,
     _room: Room,
 }
 
 impl BytesAt for Downloaded {
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.audio.read_at(offset, buf)
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(offset, buf)
     }
 }

@@ -3,9 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
 
 use super::{Forgotten, Mark};
+use crate::audio::blob_id::BlobId;
+use crate::audio::source::KeptAudio;
 use crate::secret::KeyHash;
-use crate::store::reader::{SNAPSHOT_COLUMNS, snapshot};
-use crate::store::spool::{AtRest, Range};
+use crate::store::reader::{SNAPSHOT_COLUMNS, parse, snapshot};
+use crate::store::spool::{FreedBlob, NewBlob};
 use crate::store::sqlite::{StoredState, json};
 use crate::store::{Acceptance, Ending, NewRecord, StoreError};
 use crate::task::id::TaskId;
@@ -26,32 +28,35 @@ const PAGES_GIVEN_BACK: i64 = 1024;
 pub(super) fn accept(
     transaction: &mut Transaction<'_>,
     record: &NewRecord,
-    at_rest: AtRest,
+    blobs: &[NewBlob],
     keys_before: Timestamp,
 ) -> Result<Acceptance, StoreError> {
-    let Some(idempotency) = &record.idempotency else {
-        insert(transaction, record, at_rest)?;
-        return Ok(Acceptance::Durable);
-    };
-    // Both rows or none.
+    // All rows or none.
     let savepoint = transaction.savepoint()?;
-    if !take_key(&savepoint, &record.task, idempotency, keys_before)? {
+    if let Some(idempotency) = &record.idempotency
+        && !take_key(&savepoint, &record.task, idempotency, keys_before)?
+    {
         return Ok(Acceptance::KeyTaken);
     }
-    insert(&savepoint, record, at_rest)?;
+    insert(&savepoint, record)?;
+    for blob in blobs {
+        savepoint
+            .prepare_cached("INSERT INTO blobs (id, refs, bytes, sum, data) VALUES (?1, 1, ?2, ?3, ?4)")?
+            .execute(params![blob.id, blob.bytes, blob.sum, blob.data.as_deref()])?;
+    }
     savepoint.commit()?;
     Ok(Acceptance::Durable)
 }
 
-fn insert(connection: &Connection, record: &NewRecord, at_rest: AtRest) -> Result<(), StoreError> {
+fn insert(connection: &Connection, record: &NewRecord) -> Result<(), StoreError> {
     let NewRecord { task, audio, audio_facts, runs, leashed, timeline, .. } = record;
     let state = if *runs { StoredState::Processing } else { StoredState::Pending };
     connection
         .prepare_cached(
-            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, audio_facts, range, audio_sum, runs,
-             leashed, timeline, state, trace)
-             VALUES (:id, :owner, :created, :stream, :question, :audio, :audio_facts, :range, :audio_sum, :runs,
-             :leashed, :timeline, :state, :trace)",
+            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, audio_facts, runs, leashed, timeline,
+             state, trace)
+             VALUES (:id, :owner, :created, :stream, :question, :audio, :audio_facts, :runs, :leashed, :timeline,
+             :state, :trace)",
         )?
         .execute(named_params! {
             ":id": task.id.as_str(),
@@ -61,8 +66,6 @@ fn insert(connection: &Connection, record: &NewRecord, at_rest: AtRest) -> Resul
             ":question": json(&task.question)?,
             ":audio": json(audio)?,
             ":audio_facts": json(audio_facts)?,
-            ":range": at_rest.range,
-            ":audio_sum": at_rest.sum,
             ":runs": runs,
             ":leashed": leashed,
             ":timeline": json(timeline)?,
@@ -127,13 +130,17 @@ pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &Mark) -> Result<
     Ok(())
 }
 
-/// Deletes a task that no client knows of, and frees its idempotency key.
+/// Deletes a task that no client knows of, and its blobs, and frees its idempotency key.
 pub(super) fn withdraw(
     connection: &Connection,
     id: &TaskId,
     key: Option<&(KeyHash, IdempotencyKey)>,
+    blobs: &[NewBlob],
 ) -> Result<(), StoreError> {
     connection.prepare_cached("DELETE FROM tasks WHERE id = ?1")?.execute([id.as_str()])?;
+    for blob in blobs {
+        release(connection, blob.id)?;
+    }
     if let Some((owner, key)) = key {
         connection
             .prepare_cached("DELETE FROM idempotency WHERE owner = ?1 AND key = ?2 AND task = ?3")?
@@ -142,12 +149,24 @@ pub(super) fn withdraw(
     Ok(())
 }
 
+/// Takes away a reference to a blob. Returns what goes with the last one.
+fn release(connection: &Connection, id: BlobId) -> Result<Option<FreedBlob>, StoreError> {
+    let freed = connection
+        .prepare_cached("DELETE FROM blobs WHERE id = ?1 AND refs <= 1 RETURNING bytes, data IS NULL")?
+        .query_row([id], |row| Ok(FreedBlob { id, bytes: row.get(0)?, has_file: row.get(1)? }))
+        .optional()?;
+    if freed.is_none() {
+        connection.prepare_cached("UPDATE blobs SET refs = refs - 1 WHERE id = ?1")?.execute([id])?;
+    }
+    Ok(freed)
+}
+
 /// What there was to end.
 pub(super) enum Ended {
-    /// The task, whose audio is in this range, if it is in one.
-    Now(Option<Range>),
+    /// The task, with which these blobs go.
+    Now(Vec<FreedBlob>),
     /// Nothing: this is the end that the task had before, if there is such a task.
-    Before(Option<Snapshot>),
+    Before(Option<Box<Snapshot>>),
 }
 
 pub(super) fn end(
@@ -156,40 +175,51 @@ pub(super) fn end(
     ending: &Ending,
     at: Timestamp,
 ) -> Result<Ended, StoreError> {
+    let audio = connection
+        .prepare_cached("SELECT audio FROM tasks WHERE id = ?1 AND ended_ms IS NULL")?
+        .query_row([id.as_str()], |row| row.get::<_, String>(0))
+        .optional()?;
+    let Some(audio) = audio else {
+        let before = connection
+            .prepare_cached(&format!("SELECT {SNAPSHOT_COLUMNS} FROM tasks WHERE id = ?1"))?
+            .query_row([id.as_str()], snapshot)
+            .optional()?
+            .transpose()?;
+        return Ok(Ended::Before(before.map(Box::new)));
+    };
     let (completion, failure, progress, state) = match &ending.outcome {
         Outcome::Completed(completed) => (Some(completed.json.get()), None, 100, StoredState::Completed),
         Outcome::Failed(failure) => (None, Some(json(failure)?), ending.progress, StoredState::Failed),
     };
-    let ended = connection
+    connection
         .prepare_cached(
             "UPDATE tasks SET completion = :completion, failure = :failure, progress = :progress,
              timeline = :timeline, chunks = :chunks, chunks_sum = :chunks_sum, state = :state, audio = NULL, ended_ms = :at
-             WHERE id = :id AND ended_ms IS NULL RETURNING range",
+             WHERE id = :id",
         )?
-        .query_row(
-            named_params! {
-                ":completion": completion,
-                ":failure": failure,
-                ":progress": progress,
-                ":timeline": json(&ending.timeline)?,
-                ":chunks": ending.chunks.map(|chunks| i64::try_from(chunks.count).unwrap_or(i64::MAX)),
-                ":chunks_sum": ending.chunks.map(|chunks| chunks.sum),
-                ":state": state,
-                ":at": at,
-                ":id": id.as_str(),
-            },
-            |row| row.get(0),
-        )
-        .optional()?;
-    if let Some(range) = ended {
-        return Ok(Ended::Now(range));
+        .execute(named_params! {
+            ":completion": completion,
+            ":failure": failure,
+            ":progress": progress,
+            ":timeline": json(&ending.timeline)?,
+            ":chunks": ending.chunks.map(|chunks| i64::try_from(chunks.count).unwrap_or(i64::MAX)),
+            ":chunks_sum": ending.chunks.map(|chunks| chunks.sum),
+            ":state": state,
+            ":at": at,
+            ":id": id.as_str(),
+        })?;
+    let audio: Vec<KeptAudio> = parse(id.as_str(), &audio).unwrap_or_else(|err| {
+        // The end stands all the same.
+        tracing::error!(task_id = %id, %err, "the audio of a task is not found and stays");
+        Vec::new()
+    });
+    let mut freed = Vec::new();
+    for audio in audio {
+        if let KeptAudio::Blob { id, .. } = audio {
+            freed.extend(release(connection, id)?);
+        }
     }
-    let before = connection
-        .prepare_cached(&format!("SELECT {SNAPSHOT_COLUMNS} FROM tasks WHERE id = ?1"))?
-        .query_row([id.as_str()], snapshot)
-        .optional()?
-        .transpose()?;
-    Ok(Ended::Before(before))
+    Ok(Ended::Now(freed))
 }
 
 pub(super) fn forget(

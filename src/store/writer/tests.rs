@@ -10,18 +10,22 @@ use crate::audio::facts::AudioFacts;
 use crate::audio::source::KeptAudio;
 use crate::metrics::Metrics;
 use crate::store::place::make_database;
+use crate::store::spool::Recorded;
 use crate::store::{Acceptance, NewRecord, StoreError, sqlite};
 use crate::task::submission::Question;
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 
+/// More than all audio of a test.
+const MOST: u64 = 1 << 20;
+
 /// Opens the files beside the database of a new data directory.
 fn files(data_dir: &TempDir) -> Files {
     let data_dir = data_dir.path();
-    let spool = Spool::open(data_dir, 1, true, |_| Ok(true)).unwrap();
+    let spool = Spool::open(data_dir, MOST, true, &Recorded::default(), |_| Ok(true)).unwrap();
     let metrics = Metrics::new(std::iter::empty()).unwrap().store;
     let journals = Journals::open(data_dir, false, metrics, Health::new(data_dir), |_| Ok(true)).unwrap();
-    Files { segments: Segments::open(spool.clone(), &[]).unwrap(), spool, journals, withdrawn: Vec::new() }
+    Files { spool, journals, withdrawn: Vec::new() }
 }
 
 fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, StoreError>>) {
@@ -39,7 +43,12 @@ fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, 
         idempotency: None,
     });
     let (reply, answer) = oneshot::channel();
-    (id, Write::Accept { record, audio: Shared::Nothing, keys_before: created, reply }, answer)
+    (id, Write::Accept { record, blobs: Ok(Vec::new()), keys_before: created, reply }, answer)
+}
+
+fn is_unfinished(connection: &Connection, id: &TaskId) -> bool {
+    let mut statement = connection.prepare("SELECT 1 FROM tasks WHERE id = ?1 AND ended_ms IS NULL").unwrap();
+    statement.exists([id.as_str()]).unwrap()
 }
 
 #[test]
@@ -49,16 +58,31 @@ fn a_task_whose_caller_has_given_up_is_withdrawn() {
     let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
     let mut files = files(&data_dir);
     let health = Health::new(data_dir.path());
-    let (id, write, answer) = write(10);
-    let (answers, fate) = commit_together(&mut connection, std::iter::once(write), &[], &health, 0);
+    let (id, mut write, answer) = write(10);
+    let spool = files.spool.clone();
+    if let Write::Accept { blobs, .. } = &mut write {
+        let blob = |bytes| NewBlob::new(&spool, spool.blob_id(), vec![b'A'; bytes].into());
+        *blobs = [10, 100_000].into_iter().map(blob).collect();
+    }
+    let mut writes = vec![write];
+    take_room(&spool, &mut writes);
+    let (answers, fate) = commit_together(&mut connection, writes.into_iter(), &[], &health, 0);
     drop(answer);
     let fate = fate.map(drop);
     answers.into_iter().for_each(|answer| answer(fate.clone(), &mut files));
-    assert!(sqlite::is_unfinished(&connection, &id).unwrap());
+    let audio = |connection: &Connection| {
+        let rows =
+            connection.query_row("SELECT count(*) FROM blobs", [], |row| row.get::<_, u64>(0)).unwrap();
+        (rows, data_dir.path().join("spool").read_dir().unwrap().count(), spool.used().0)
+    };
+    assert!(is_unfinished(&connection, &id));
+    assert_eq!(audio(&connection), (2, 1, 100_010), "its audio is there as long as its row is");
     let withdrawn = std::mem::take(&mut files.withdrawn);
     let probe = std::iter::once(Write::Probe);
     commit_together(&mut connection, probe, &withdrawn, &health, 1).1.unwrap();
-    assert!(!sqlite::is_unfinished(&connection, &id).unwrap());
+    drop(withdrawn);
+    assert!(!is_unfinished(&connection, &id));
+    assert_eq!(audio(&connection), (0, 0, 0));
 }
 
 #[test]
@@ -96,14 +120,14 @@ fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else(
                 false
             }
         };
-        assert_eq!(sqlite::is_unfinished(&connection, &id).unwrap(), stands, "{id}");
+        assert_eq!(is_unfinished(&connection, &id), stands, "{id}");
     }
     assert!(refused > 0);
     // With room again, all goes on.
     limit(&connection, 10_000);
     let (id, again, mut answer) = write(1 << 20);
     commit_all(&mut connection, vec![again]);
-    assert!(answer.try_recv().unwrap().is_ok() && sqlite::is_unfinished(&connection, &id).unwrap());
+    assert!(answer.try_recv().unwrap().is_ok() && is_unfinished(&connection, &id));
 }
 
 #[test]

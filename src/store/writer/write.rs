@@ -1,12 +1,11 @@
 //! What is asked of the writer, and how each of these writes is run and answered.
 
-use bytes::Bytes;
 use rusqlite::Transaction;
 
 use super::undone::Undone;
 use super::{Files, Withdrawn, rows};
 use crate::audio::facts::AudioFacts;
-use crate::store::spool::{AtRest, Range, Segments};
+use crate::store::spool::NewBlob;
 use crate::store::{Acceptance, Ending, NewRecord, Reply, StoreError};
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
@@ -17,7 +16,8 @@ use crate::task::timeline::Timeline;
 pub(in crate::store) enum Write {
     Accept {
         record: Box<NewRecord>,
-        audio: Shared,
+        /// Its audio; or why there is no room for that.
+        blobs: Result<Vec<NewBlob>, StoreError>,
         /// Keys from before this moment are free again.
         keys_before: Timestamp,
         reply: Reply<Acceptance>,
@@ -45,36 +45,6 @@ pub(in crate::store) enum Write {
         keys_before: Timestamp,
         reply: Reply<Forgotten>,
     },
-}
-
-/// The audio of a new task, as far as the spool has it.
-pub(in crate::store) enum Shared {
-    /// There is none here.
-    Nothing,
-    /// It is on the disk, in a file of its own, and has this checksum.
-    Own(u32),
-    /// It waits to be brought to the disk.
-    Text(Bytes),
-    /// It is on the disk, in a segment.
-    Kept(Range, u32),
-    /// It cannot be.
-    Refused(StoreError),
-}
-
-impl Shared {
-    pub(super) fn append(&mut self, segments: &mut Segments) {
-        if let Self::Text(text) = self {
-            let sum = crc32fast::hash(text);
-            *self = segments.append(text).map_or_else(Self::Refused, |range| Self::Kept(range, sum));
-        }
-    }
-
-    pub(super) fn take_back(&mut self, segments: &mut Segments, err: &StoreError) {
-        if let Self::Kept(range, _) = *self {
-            segments.give_back(range);
-            *self = Self::Refused(Undone::from(err).into());
-        }
-    }
 }
 
 /// What is remembered about a task that runs.
@@ -107,24 +77,17 @@ fn say<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
     })
 }
 
-/// The answer to a submit: where it does not stand, its range is free again. Where it stands and the caller has given up,
-/// the task is withdrawn.
-fn say_accepted(
-    reply: Reply<Acceptance>,
-    result: Result<Acceptance, StoreError>,
-    range: Option<Range>,
-    if_vain: Option<Withdrawn>,
-) -> Answer {
+/// The answer to a submit: where it does not stand, its audio goes. Where it stands and the caller has given up, the task is
+/// withdrawn.
+fn say_accepted(reply: Reply<Acceptance>, result: Result<Acceptance, StoreError>, task: Withdrawn) -> Answer {
     Box::new(move |fate, files| {
         let result = fate.map_err(StoreError::from).and(result);
-        let stands = matches!(result, Ok(Acceptance::Durable));
-        let free = |files: &mut Files| range.into_iter().for_each(|range| files.segments.give_back(range));
-        if !stands {
-            free(files);
-        }
-        if reply.send(result).is_err() && stands {
-            free(files);
-            files.withdrawn.extend(if_vain);
+        // Where it does not stand, its audio is gone before its caller hears of that.
+        let task = Some(task).filter(|_| matches!(result, Ok(Acceptance::Durable)));
+        let is_heard = reply.send(result).is_ok();
+        match task {
+            Some(task) if is_heard => task.blobs.into_iter().for_each(NewBlob::keep),
+            task => files.withdrawn.extend(task),
         }
     })
 }
@@ -137,19 +100,16 @@ impl Write {
     /// Runs the statements. The second value is what went wrong, if something did.
     pub(super) fn run(self, transaction: &mut Transaction<'_>) -> (Answer, Option<Undone>) {
         match self {
-            Self::Accept { record, audio, keys_before, reply } => {
-                let (range, sum) = match audio {
-                    Shared::Nothing | Shared::Text(_) => (None, None),
-                    Shared::Own(sum) => (None, Some(sum)),
-                    Shared::Kept(range, sum) => (Some(range), Some(sum)),
-                    Shared::Refused(err) => return (say(reply, Err(err)), None),
+            Self::Accept { record, blobs, keys_before, reply } => {
+                let blobs = match blobs {
+                    Ok(blobs) => blobs,
+                    Err(err) => return (say(reply, Err(err)), None),
                 };
-                let result = rows::accept(transaction, &record, AtRest { range, sum }, keys_before);
+                let result = rows::accept(transaction, &record, &blobs, keys_before);
                 let error = undone(&result);
                 let NewRecord { task, idempotency, .. } = *record;
                 let key = idempotency.map(|idempotency| (task.owner, idempotency.key));
-                let withdrawn = Withdrawn { id: task.id.clone(), key };
-                (say_accepted(reply, result, range, Some(withdrawn)), error)
+                (say_accepted(reply, result, Withdrawn { id: task.id.clone(), key, blobs }), error)
             }
             Self::Run { id, timeline, reply } => {
                 let result = rows::run(transaction, &id, &timeline);
@@ -168,15 +128,11 @@ impl Write {
                 let error = undone(&result);
                 let answer = move |fate: Result<(), Undone>, files: &mut Files| {
                     let result = fate.map_err(StoreError::from).and(result).map(|ended| match ended {
-                        rows::Ended::Now(Some(range)) => {
-                            files.segments.give_back(range);
+                        rows::Ended::Now(freed) => {
+                            freed.iter().for_each(|freed| files.spool.free(freed));
                             None
                         }
-                        rows::Ended::Now(None) => {
-                            files.spool.remove(&id);
-                            None
-                        }
-                        rows::Ended::Before(snapshot) => snapshot,
+                        rows::Ended::Before(snapshot) => snapshot.map(|snapshot| *snapshot),
                     });
                     let _ = reply.send(result);
                 };
@@ -201,9 +157,6 @@ impl Write {
     /// Does nothing but wait for the fate of a transaction that is known to be undone.
     pub(super) fn skip(self) -> Answer {
         match self {
-            Self::Accept { audio: Shared::Kept(range, _), reply, .. } => {
-                say_accepted(reply, Err(StoreError::Stopped), Some(range), None)
-            }
             Self::Accept { reply, .. } => say(reply, Err(StoreError::Stopped)),
             Self::Run { reply, .. } => say(reply, Err(StoreError::Stopped)),
             Self::Mark { .. } | Self::Probe => Box::new(|_, _| ()),

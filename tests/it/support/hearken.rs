@@ -190,11 +190,26 @@ impl Hearken {
         })
     }
 
-    /// How often the audio of this base64 text is in the spool: in files of its own or in those that several tasks share.
+    /// How often the audio of this base64 text is in the store: in rows or in files of the spool.
     pub(crate) fn spooled(&self, audio: &str) -> usize {
         let audio = decoded(audio);
-        let files = self.files("spool").into_iter().map(|path| std::fs::read(path).unwrap_or_default());
-        files.map(|content| content.windows(audio.len()).filter(|part| *part == audio).count()).sum()
+        let files = self
+            .files("spool")
+            .into_iter()
+            .filter(|path| std::fs::read(path).is_ok_and(|read| read == audio));
+        let rows = "SELECT count(*) FROM blobs WHERE data = ?1";
+        files.count() + self.database().query_row(rows, [&audio], |row| row.get::<_, usize>(0)).unwrap()
+    }
+
+    /// How many pieces of audio the store has, in rows and in files of the spool.
+    pub(crate) fn audios(&self) -> (usize, usize) {
+        let rows = self.database().query_row("SELECT count(*) FROM blobs", [], |row| row.get(0)).unwrap();
+        (rows, self.files("spool").len())
+    }
+
+    /// Its database.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.data_dir().join("hearken.sqlite")).unwrap()
     }
 
     /// The CPU time that it has used, in hundredths of a second.

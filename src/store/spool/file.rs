@@ -1,0 +1,69 @@
+//! Audio in a file of the spool: written to the disk, read from there, and judged whether it is whole.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::audio::bytes::BytesAt;
+
+/// Bytes that are looked at together when audio is checked.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Bytes that are given to the disk at once: an fsync of a small file waits for all that was given to it before.
+pub(super) const SYNC_BYTES: usize = 4 << 20;
+
+/// An open file of the spool.
+#[derive(Debug)]
+pub(super) struct AudioFile(pub(super) File);
+
+impl BytesAt for AudioFile {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+impl AudioFile {
+    /// Returns the CRC-32 of all of it.
+    pub(super) fn sum(&self) -> io::Result<u32> {
+        let mut piece = vec![0; PIECE_BYTES];
+        let (mut offset, mut sum) = (0, crc32fast::Hasher::new());
+        loop {
+            let count = self.read_at(offset, &mut piece)?;
+            if count == 0 {
+                return Ok(sum.finalize());
+            }
+            sum.update(piece.get(..count).unwrap_or_default());
+            offset += count as u64;
+        }
+    }
+}
+
+/// Writes a new file, and brings it to the disk with `sync`. Leaves nothing where that fails.
+///
+/// # Errors
+/// Why it cannot be written. A file that is there already is another blob's, and stays.
+pub(super) fn write(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    fill(&mut file, bytes, sync).inspect_err(|_| drop(std::fs::remove_file(path)))
+}
+
+fn fill(file: &mut File, bytes: &[u8], sync: bool) -> io::Result<()> {
+    let mut pieces = bytes.chunks(SYNC_BYTES).peekable();
+    while let Some(piece) = pieces.next() {
+        file.write_all(piece)?;
+        if sync && pieces.peek().is_some() {
+            file.sync_data()?;
+        }
+    }
+    // The file systems of Linux bring a new file's name to the disk together with the file.
+    if sync { file.sync_all() } else { Ok(()) }
+}

@@ -29,7 +29,7 @@ use crate::task::request::Request;
 use crate::task::snapshot::Snapshot;
 pub use limits::{TaskKeys, TaskLimits};
 use registry::{Drain, Find, IsAccepting, Located, Registry, Reopen, Tell};
-pub use submit::{Presence, Submitted};
+pub use submit::{CallerGone, Submitted};
 use task::{Cancel, Describe};
 
 /// Most audio that a running task keeps in memory, in bytes: reading a file takes longer than it does.

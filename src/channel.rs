@@ -3,11 +3,11 @@
 pub mod breaker;
 mod capability;
 pub mod choose;
-pub mod course;
 pub mod judge;
 pub mod pace;
 pub mod queue;
 mod retry_budget;
+pub mod retry_policy;
 mod settings;
 mod without_file;
 
@@ -18,8 +18,8 @@ use std::time::Instant;
 
 use breaker::Breaker;
 pub use capability::Capability;
-use course::RetryRule;
 pub use retry_budget::{RetryBudget, RetryBudgetKeys};
+use retry_policy::RetryRule;
 pub use settings::{ChannelConfig, ChannelEntry, ChannelKeys};
 pub use without_file::{channels_without_file, hints_without_file};
 

@@ -24,8 +24,10 @@ use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
 use crate::wire::trace_context::TraceContext;
 
-/// Resolves when the caller who waits for the answer goes away.
-pub type Presence = oneshot::Receiver<Infallible>;
+/// Resolves when the caller that waits for the answer has left: when its [`CancelOnDrop`] is dropped.
+pub type CallerGone = oneshot::Receiver<Infallible>;
+/// Held for the caller that waits for the answer. To drop it cancels the task.
+type CancelOnDrop = oneshot::Sender<Infallible>;
 
 /// A task that is durable and will run.
 #[derive(Debug)]
@@ -47,8 +49,7 @@ pub struct Submitted {
     delivery: Delivery,
     /// `None` for the task of an earlier submit.
     new: Option<Box<Accepted>>,
-    /// Its end is the [`Presence`] of the task's caller.
-    _leash: Option<oneshot::Sender<Infallible>>,
+    _cancel_on_drop: Option<CancelOnDrop>,
 }
 
 impl Submitted {
@@ -121,7 +122,7 @@ impl Tasks {
         if let Some(idempotency) = &idempotency
             && let Some(id) = self.submitted(owner, idempotency).await?
         {
-            return Ok(Submitted { tasks, owner, id, delivery, new: None, _leash: None });
+            return Ok(Submitted { tasks, owner, id, delivery, new: None, _cancel_on_drop: None });
         }
         if !caller.may_use(&question.model) {
             return Err(Failure::new(
@@ -142,19 +143,26 @@ impl Tasks {
             tracing::warn!(task_id = %id, trace_id, declared, found, "the audio is not what its label says");
         }
         // The one place where leaving means cancelling.
-        let (leash, presence) = (delivery == Delivery::Blocking).then(oneshot::channel).unzip();
+        let (cancel_on_drop, caller_gone) = (delivery == Delivery::Blocking).then(oneshot::channel).unzip();
         let accepted = self
             .accept(NewTask {
                 task,
                 audio,
                 candidates,
-                presence,
+                caller_gone,
                 key_name: caller.name.clone(),
                 allowance: Arc::clone(&caller.allowance),
                 idempotency,
             })
             .await?;
-        Ok(Submitted { tasks, owner, id, delivery, new: Some(Box::new(accepted)), _leash: leash })
+        Ok(Submitted {
+            tasks,
+            owner,
+            id,
+            delivery,
+            new: Some(Box::new(accepted)),
+            _cancel_on_drop: cancel_on_drop,
+        })
     }
 
     /// Makes a task durable; it runs whatever becomes of the caller.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Presence;
+use super::CallerGone;
 use super::dispatcher::{Admission, Permit};
 use crate::error::Failure;
 use crate::store::Journal;
@@ -101,7 +101,7 @@ impl TaskActor {
         departing: oneshot::Sender<Departure>,
         ctx: &mut Context<Self>,
     ) -> Self {
-        let TaskParts { task, key_name, answer, job, caller, presence, timeline, progress } = parts;
+        let TaskParts { task, key_name, answer, job, caller, caller_gone, timeline, progress } = parts;
         let mut actor = Self {
             life: Life::Waiting,
             calls: Calls::of(&job, settings.retry_budget),
@@ -119,7 +119,7 @@ impl TaskActor {
             caller,
             running,
         };
-        actor.leaving = presence.map(|presence| actor.watch_caller(presence, ctx));
+        actor.leaving = caller_gone.map(|caller_gone| actor.watch_caller(caller_gone, ctx));
         match job {
             Job::Run(work) => actor.line_up(work, ctx),
             Job::End(failure) => actor.fail(failure, ctx),
@@ -127,8 +127,8 @@ impl TaskActor {
         actor
     }
 
-    fn watch_caller(&self, presence: Presence, ctx: &mut Context<Self>) -> SpawnHandle {
-        let left = presence.into_actor(self);
+    fn watch_caller(&self, caller_gone: CallerGone, ctx: &mut Context<Self>) -> SpawnHandle {
+        let left = caller_gone.into_actor(self);
         ctx.spawn(left.map(|_, task, ctx| task.apply(Event::CallerLeft, ctx)))
     }
 

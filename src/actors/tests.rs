@@ -107,7 +107,7 @@ impl Service {
                 declared: "audio/wav".into(),
             })],
             candidates: self.channels.clone(),
-            presence: None,
+            caller_gone: None,
             key_name: "owner".into(),
             allowance: Arc::new(Allowance::new(KeyLimits::default())),
             idempotency: None,
@@ -227,10 +227,10 @@ async fn an_endless_answer_ends_at_its_bound() {
 async fn who_waits_for_an_answer_cancels_it_by_leaving() {
     let service = service(silent_channel("c", &["*"]), 10);
     let mut new = service.task();
-    let (leash, presence) = oneshot::channel();
-    new.presence = Some(presence);
+    let (cancel_on_drop, caller_gone) = oneshot::channel();
+    new.caller_gone = Some(caller_gone);
     let accepted = service.tasks.accept(new).await.unwrap();
-    drop(leash);
+    drop(cancel_on_drop);
     assert_eq!(failure(service.outcome(&accepted.snapshot.id).await).code, ErrorCode::TaskCancelled);
 }
 
@@ -274,8 +274,8 @@ async fn what_is_left_to_the_next_start_can_still_be_cancelled() {
 async fn a_running_task_ends_with_the_server_where_nobody_can_stand_in_for_its_caller() {
     let service = service(silent_channel("c", &["*"]), 10);
     let mut new = service.task();
-    let (_leash, presence) = oneshot::channel();
-    new.presence = Some(presence);
+    let (_cancel_on_drop, caller_gone) = oneshot::channel();
+    new.caller_gone = Some(caller_gone);
     let accepted = service.tasks.accept(new).await.unwrap();
     service.runs(&accepted.snapshot.id).await;
     service.tasks.drain(Duration::from_millis(1)).await;
@@ -288,8 +288,8 @@ async fn a_running_task_ends_with_the_server_where_nobody_can_stand_in_for_its_c
 async fn who_waits_for_what_is_left_to_the_next_start_cancels_nothing_by_leaving() {
     let service = service(silent_channel("c", &["*"]), 10);
     let mut new = service.task();
-    let (leash, presence) = oneshot::channel();
-    new.presence = Some(presence);
+    let (cancel_on_drop, caller_gone) = oneshot::channel();
+    new.caller_gone = Some(caller_gone);
     // Whoever repeats the submit stands in for this caller.
     new.idempotency = Some(Idempotency {
         key: IdempotencyKey::parse(b"k").unwrap(),
@@ -299,7 +299,7 @@ async fn who_waits_for_what_is_left_to_the_next_start_cancels_nothing_by_leaving
     service.runs(&accepted.snapshot.id).await;
     service.tasks.drain(Duration::from_millis(1)).await;
     assert!(accepted.log.ended().await.parked);
-    drop(leash);
+    drop(cancel_on_drop);
     tokio::task::yield_now().await;
     assert!(matches!(service.state(&accepted.snapshot.id).await, State::Processing { .. }));
     assert_eq!(service.tasks.store.unfinished(None).await.unwrap().len(), 1);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::breaker::BreakerRule;
-use super::course::RetryRule;
+use super::retry_policy::RetryRule;
 use super::{Capability, MOST_TASKS};
 use crate::metrics::NO_CHANNEL;
 use crate::setting::{Keys, Problem, Section, Unread, nearest};

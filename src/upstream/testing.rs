@@ -14,7 +14,7 @@ use super::{Batch, Hold, Terms, Upstream, UpstreamError, UpstreamEvent, Upstream
 use crate::audio::Audio;
 use crate::audio::container::Container;
 use crate::channel::breaker::{Breaker, BreakerRule};
-use crate::channel::course::RetryRule;
+use crate::channel::retry_policy::RetryRule;
 use crate::channel::{Capability, Channel};
 use crate::pattern::ModelPattern;
 use crate::task::answer::TextKind;

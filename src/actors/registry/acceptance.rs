@@ -34,7 +34,7 @@ pub(super) async fn accept(
     let admission = admitted.await.map_err(|_| Failure::shutting_down())??;
     // Last: a submit that is refused uses up nothing of its key's rate.
     new.allowance.spend()?;
-    let NewTask { task, audio, candidates, presence, idempotency, key_name, allowance } = new;
+    let NewTask { task, audio, candidates, caller_gone, idempotency, key_name, allowance } = new;
     let task = Arc::new(task);
     let runs_at = match &admission {
         Admission::Now(permit) => Some(Arc::clone(permit.channel())),
@@ -63,7 +63,7 @@ pub(super) async fn accept(
         Some(_) => timeline.fetch_started = Some(Timestamp::now()),
         None => {}
     }
-    let caller = match (&presence, &idempotency) {
+    let caller = match (&caller_gone, &idempotency) {
         (None, _) => Caller::None,
         (Some(_), Some(_)) => Caller::Replaceable,
         (Some(_), None) => Caller::Irreplaceable,
@@ -81,7 +81,7 @@ pub(super) async fn accept(
     keep(&site.settings.store, record, blobs).await?;
     let record = if runs_at.is_some() { RunRecord::Done } else { RunRecord::Due };
     let work = Work { audio, candidates, most_running, admission, record };
-    Ok(site.launch(TaskParts::accepted(task, key_name, caller, presence, timeline, work)))
+    Ok(site.launch(TaskParts::accepted(task, key_name, caller, caller_gone, timeline, work)))
 }
 
 /// Makes a task durable.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::{Addr, Message};
 use bytes::Bytes;
 
-use crate::actors::Presence;
+use crate::actors::CallerGone;
 use crate::actors::task::TaskActor;
 use crate::audio::source::{AudioSource, KeptAudio};
 use crate::channel::Channel;
@@ -29,9 +29,8 @@ pub struct NewTask {
     pub audio: Vec<AudioSource>,
     /// Who could serve it, in the order in which they are asked; never empty.
     pub candidates: Vec<Arc<Channel>>,
-    /// Closes when the one who waits for the answer goes away, which cancels the task. `None` where going
-    /// away changes nothing.
-    pub presence: Option<Presence>,
+    /// Cancels the task when the caller that waits for the answer leaves. `None` where no caller waits.
+    pub caller_gone: Option<CallerGone>,
     /// The name of the key, for the log.
     pub key_name: String,
     /// What the key allows.

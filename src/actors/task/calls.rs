@@ -1,7 +1,7 @@
 //! A task's upstream calls, from its slot to its end: [`start`](TaskActor::start) leads to one call after the other, each
 //! of which is [heard](TaskActor::heard) or [fails](TaskActor::call_failed).
 //!
-//! What to do about a failed call is decided by the [`Course`], a pure value. As long as nothing of an answer was seen it
+//! What to do about a failed call is decided by the [`RetryPolicy`], a pure value. As long as nothing of an answer was seen it
 //! may be another call; afterwards it is the end.
 
 mod report;
@@ -21,8 +21,8 @@ use crate::actors::dispatcher::{self, Permit};
 use crate::audio::Audio;
 use crate::audio::base64::encoded_len;
 use crate::channel::choose::Wanted;
-use crate::channel::course::{Course, Next};
 use crate::channel::queue::Applicant;
+use crate::channel::retry_policy::{Next, RetryPolicy};
 use crate::channel::{Channel, RetryBudget};
 use crate::error::Failure;
 use crate::task::Timestamp;
@@ -44,7 +44,7 @@ pub(super) struct Slot {
 /// Which channels a task can ask, which it has asked, and what it does about that now.
 #[derive(Debug)]
 pub(super) struct Calls {
-    course: Course,
+    policy: RetryPolicy,
     /// How many tasks of its key may run at once.
     most_running: Option<NonZeroU32>,
     /// The channel that is asked, or was asked last.
@@ -88,7 +88,7 @@ impl Calls {
             Job::Run(work) => (work.candidates.clone(), work.most_running),
             Job::End(_) => (Vec::new(), None),
         };
-        Self { course: Course::new(candidates, budget), most_running, channel: None, phase: Phase::Idle }
+        Self { policy: RetryPolicy::new(candidates, budget), most_running, channel: None, phase: Phase::Idle }
     }
 
     /// Notes what stands in line for the task's permit.
@@ -103,7 +103,7 @@ impl Calls {
 
     /// Returns how many channels were found to choose from.
     pub(super) fn candidates(&self) -> usize {
-        self.course.count()
+        self.policy.count()
     }
 
     /// Drops what the present phase holds: no further call will be made. Returns what is to be cancelled.
@@ -141,7 +141,7 @@ impl TaskActor {
             self.timeline.attempt(&permit.channel().name, Timestamp::now());
         }
         let timeline = (record == RunRecord::Due).then(|| self.timeline.clone());
-        let most = self.calls.course.candidates().iter().map(|channel| channel.max_request_bytes).max();
+        let most = self.calls.policy.candidates().iter().map(|channel| channel.max_request_bytes).max();
         let most = most.unwrap_or_default().saturating_sub(self.task.question.text_bytes());
         let prepared = prepare(Run {
             settings: Arc::clone(&self.settings),
@@ -170,11 +170,11 @@ impl TaskActor {
         let known: Vec<_> =
             audio.iter().map(|audio| (audio.container, encoded_len(audio.bytes.len()))).collect();
         let wanted = Wanted::of(&self.task.question, known);
-        if let Err(failure) = self.calls.course.narrow(|channel| channel.judge(&wanted)) {
+        if let Err(failure) = self.calls.policy.narrow(|channel| channel.judge(&wanted)) {
             return self.fail(failure, ctx);
         }
         let place = permit.channel().place;
-        if self.calls.course.candidates().iter().any(|left| left.place == place) {
+        if self.calls.policy.candidates().iter().any(|left| left.place == place) {
             self.call(permit, audio, ctx);
         } else {
             self.change_channel(permit, audio, ctx);
@@ -182,7 +182,7 @@ impl TaskActor {
     }
 
     fn call(&mut self, permit: Permit, audio: Vec<Audio>, ctx: &mut Context<Self>) {
-        self.calls.course.begins(Instant::now());
+        self.calls.policy.begins(Instant::now());
         if !self.timeline.is_attempted() {
             self.timeline.attempt(&permit.channel().name, Timestamp::now());
         }
@@ -234,7 +234,7 @@ impl TaskActor {
         report::failed(&channel, permit.take_probe(), spoke, &err, now);
         // Another call could only contradict what has come of an answer.
         let Some(audio) = audio else { return self.fail(cause, ctx) };
-        let next = self.calls.course.failed(&channel, err, now, &mut rand::rng());
+        let next = self.calls.policy.failed(&channel, err, now, &mut rand::rng());
         if let Next::Again(_) | Next::Elsewhere = next {
             tracing::info!(
                 task_id = %self.task.id,
@@ -270,14 +270,14 @@ impl TaskActor {
         let applicant = Applicant {
             key: self.task.owner,
             most_running: self.calls.most_running,
-            candidates: self.calls.course.candidates().to_vec(),
+            candidates: self.calls.policy.candidates().to_vec(),
             ticket: Some(permit.ticket()),
         };
         drop(permit);
         let moved = dispatcher::permit(self.settings.dispatcher.clone(), applicant).into_actor(self);
         let moved = moved.map(|permit, task, ctx: &mut Context<Self>| {
             let Phase::Moving { audio, .. } = task.calls.leave() else { return };
-            match (permit, task.calls.course.check(Instant::now())) {
+            match (permit, task.calls.policy.check(Instant::now())) {
                 (Some(permit), Ok(())) => task.call(permit, audio, ctx),
                 (Some(_), Err(failure)) => task.fail(failure, ctx),
                 // The server drains, and nothing of the task was seen: the next start begins anew.

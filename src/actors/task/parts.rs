@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::Addr;
 use bytes::Bytes;
 
-use crate::actors::Presence;
+use crate::actors::CallerGone;
 use crate::actors::dispatcher::{Admission, Dispatcher};
 use crate::audio::base64::encoded_len;
 use crate::audio::data_uri::InlineAudio;
@@ -121,7 +121,7 @@ pub struct TaskParts {
     pub(super) job: Job,
     pub(super) caller: Caller,
     /// Resolves when the caller that waits leaves.
-    pub(super) presence: Option<Presence>,
+    pub(super) caller_gone: Option<CallerGone>,
     pub(super) timeline: Timeline,
     pub(super) progress: Progress,
 }
@@ -133,13 +133,13 @@ impl TaskParts {
         task: Arc<Task>,
         key_name: String,
         caller: Caller,
-        presence: Option<Presence>,
+        caller_gone: Option<CallerGone>,
         timeline: Timeline,
         work: Work,
     ) -> Self {
         let answer = Answer::new(completion_head(&task), task.stream);
         let progress = Progress::new(0, false, 0, task.stream);
-        Self { task, key_name, answer, job: Job::Run(work), caller, presence, timeline, progress }
+        Self { task, key_name, answer, job: Job::Run(work), caller, caller_gone, timeline, progress }
     }
 
     /// A task that an earlier process left, and the chunks that it had published.
@@ -149,7 +149,7 @@ impl TaskParts {
         let progress = Progress::new(progress, remains.runs > 0, chunks.len(), task.stream);
         let answer = Answer::wreck(completion_head(&task), task.stream, ChunkLog::of(chunks));
         let task = Arc::new(task);
-        Self { task, key_name, answer, job, caller: Caller::None, presence: None, timeline, progress }
+        Self { task, key_name, answer, job, caller: Caller::None, caller_gone: None, timeline, progress }
     }
 
     /// A task whose actor panicked after this had happened: nothing is left to do but to end it.
@@ -163,7 +163,7 @@ impl TaskParts {
             answer,
             job: Job::End(Failure::internal()),
             caller: Caller::None,
-            presence: None,
+            caller_gone: None,
             timeline,
             progress,
         }

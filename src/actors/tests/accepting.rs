@@ -145,12 +145,12 @@ async fn a_caller_who_leaves_before_the_task_is_durable_cancels_it_unasked() {
     let service = service(channel, 10);
     let held = hold_commits(service.data_dir.path());
     let mut new = service.task();
-    let (leash, presence) = oneshot::channel();
-    new.presence = Some(presence);
+    let (cancel_on_drop, caller_gone) = oneshot::channel();
+    new.caller_gone = Some(caller_gone);
     let id = new.task.id.clone();
     let mut submit = Box::pin(service.tasks.accept(new));
     waits(&mut submit).await;
-    drop((leash, submit, held));
+    drop((cancel_on_drop, submit, held));
     assert_eq!(failure(service.outcome(&id).await).code, ErrorCode::TaskCancelled);
     assert!(asked.try_recv().is_err());
 }

@@ -1,5 +1,5 @@
-//! The course of one task through its candidates: after each call that failed before anything of its answer was seen it
-//! says whether to ask the same channel again, another one, or nobody. Pure.
+//! The retry policy of one task: after each call that failed before anything of its answer was seen it says whether to ask
+//! the same channel again, another one, or none. Pure.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ pub enum Next {
 
 /// Where a task may still run, and what its calls have cost so far.
 #[derive(Debug)]
-pub struct Course {
+pub struct RetryPolicy {
     /// Those that have not had their turn, and the one that has it.
     left: Vec<Arc<Channel>>,
     /// How many channels have failed for good.
@@ -60,8 +60,8 @@ pub struct Course {
     last: Option<Failure>,
 }
 
-impl Course {
-    /// A course over candidates in the order in which they are asked; empty for a task that is not to be run.
+impl RetryPolicy {
+    /// Makes the policy over candidates in the order in which they are asked; none for a task that is not to be run.
     #[must_use]
     pub fn new(candidates: Vec<Arc<Channel>>, budget: RetryBudget) -> Self {
         Self {
@@ -230,7 +230,7 @@ mod tests {
 
     /// A task on its way, and the channel that has its turn.
     struct Trip {
-        course: Course,
+        policy: RetryPolicy,
         channels: Vec<Arc<Channel>>,
         now: Instant,
         rng: StdRng,
@@ -248,15 +248,15 @@ mod tests {
                 ..silent_channel("c", &["*"])
             };
             let channels: Vec<_> = Channels::new(retries.iter().map(channel)).iter().cloned().collect();
-            let course = Course::new(channels.clone(), BUDGET);
-            Self { course, channels, now, rng: StdRng::seed_from_u64(7) }
+            let policy = RetryPolicy::new(channels.clone(), BUDGET);
+            Self { policy, channels, now, rng: StdRng::seed_from_u64(7) }
         }
 
         /// A call to the first channel that is left fails like this.
         fn fails(&mut self, err: UpstreamError) -> Next {
-            let channel = Arc::clone(&self.course.candidates()[0]);
-            self.course.begins(self.now);
-            self.course.failed(&channel, err, self.now, &mut self.rng)
+            let channel = Arc::clone(&self.policy.candidates()[0]);
+            self.policy.begins(self.now);
+            self.policy.failed(&channel, err, self.now, &mut self.rng)
         }
     }
 
@@ -295,13 +295,13 @@ mod tests {
         let mut trip = Trip::over(&[1, 1]);
         assert!(matches!(trip.fails(busy()), Next::Again(_)));
         assert_eq!(trip.fails(busy()), Next::Elsewhere);
-        assert_eq!(trip.course.candidates().len(), 1);
+        assert_eq!(trip.policy.candidates().len(), 1);
         assert!(matches!(trip.fails(UpstreamError::Disconnected), Next::Again(_)));
         let failure = end(trip.fails(refused(Fault::Upstream, 500, None)));
         assert_eq!((failure.code, failure.upstream_status), (ErrorCode::AllChannelsExhausted, Some(500)));
         assert_eq!((failure.retryable, failure.retry_after_seconds), (true, Some(10)));
         assert!(failure.message.contains("All 2 channels") && failure.message.contains("its words"));
-        assert_eq!(trip.course.count(), 2);
+        assert_eq!(trip.policy.count(), 2);
     }
 
     #[test]
@@ -373,13 +373,13 @@ mod tests {
     #[test]
     fn each_candidate_has_its_turn_before_the_budget_goes_to_repeats() {
         let mut trip = Trip::over(&[9, 9, 9]);
-        trip.course.budget.calls = 4;
+        trip.policy.budget.calls = 4;
         assert!(matches!(trip.fails(busy()), Next::Again(_)));
         assert_eq!(trip.fails(busy()), Next::Elsewhere);
         assert_eq!(trip.fails(busy()), Next::Elsewhere);
         assert_eq!(end(trip.fails(busy())).code, ErrorCode::AllChannelsExhausted);
         let mut trip = Trip::over(&[0, 0, 0]);
-        trip.course.budget.calls = 2;
+        trip.policy.budget.calls = 2;
         assert_eq!(trip.fails(busy()), Next::Elsewhere);
         let failure = end(trip.fails(busy()));
         assert_eq!(failure.code, ErrorCode::AllChannelsExhausted);
@@ -389,11 +389,11 @@ mod tests {
     #[test]
     fn waiting_for_another_channel_costs_of_the_time_too() {
         let mut trip = Trip::over(&[0, 0]);
-        assert!(trip.course.check(trip.now).is_ok());
+        assert!(trip.policy.check(trip.now).is_ok());
         assert_eq!(trip.fails(busy()), Next::Elsewhere);
-        assert!(trip.course.check(trip.now + BUDGET.time).is_ok());
+        assert!(trip.policy.check(trip.now + BUDGET.time).is_ok());
         let late = trip.now + BUDGET.time + Duration::from_secs(1);
-        assert_eq!(trip.course.check(late).unwrap_err().code, ErrorCode::UpstreamError);
+        assert_eq!(trip.policy.check(late).unwrap_err().code, ErrorCode::UpstreamError);
     }
 
     #[test]
@@ -411,13 +411,13 @@ mod tests {
         let mut trip = Trip::over(&[0, 0]);
         let too_large = |_: &Channel| Err(Failure::new(ErrorCode::AudioTooLarge, "large"));
         assert!(
-            trip.course
+            trip.policy
                 .narrow(|channel| if channel.place == 0 { too_large(channel) } else { Ok(()) })
                 .is_ok()
         );
-        assert_eq!(trip.course.candidates()[0].place, 1);
+        assert_eq!(trip.policy.candidates()[0].place, 1);
         assert_eq!(end(trip.fails(busy())).code, ErrorCode::UpstreamError, "there was one candidate");
         let mut trip = Trip::over(&[0]);
-        assert_eq!(trip.course.narrow(too_large).unwrap_err().code, ErrorCode::AudioTooLarge);
+        assert_eq!(trip.policy.narrow(too_large).unwrap_err().code, ErrorCode::AudioTooLarge);
     }
 }

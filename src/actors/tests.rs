@@ -2,6 +2,7 @@
 
 mod accepting;
 mod kind;
+mod submitting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +94,15 @@ fn owner() -> KeyHash {
     KeyHash::of("sk-owner")
 }
 
+fn inline(bytes: &str) -> AudioSource {
+    AudioSource::Inline(InlineAudio {
+        container: Container::Wav,
+        bytes: bytes.to_owned().into(),
+        duration: None,
+        declared: "audio/wav".into(),
+    })
+}
+
 impl Service {
     fn task(&self) -> NewTask {
         let created = Timestamp::now();
@@ -100,12 +110,7 @@ impl Service {
         let id = TaskId::generate(created.seconds());
         NewTask {
             task: Task { id, owner: owner(), created, stream: true, question, trace: None },
-            audio: vec![AudioSource::Inline(InlineAudio {
-                container: Container::Wav,
-                bytes: "RIFF".into(),
-                duration: None,
-                declared: "audio/wav".into(),
-            })],
+            audio: vec![inline("RIFF")],
             candidates: self.channels.clone(),
             caller_gone: None,
             key_name: "owner".into(),

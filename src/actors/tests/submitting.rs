@@ -1,0 +1,71 @@
+//! What stands behind a door: which task a submit comes to, and what dropping it does.
+
+use super::*;
+use crate::actors::Submitted;
+use crate::keys::{KeyRecord, Keyring, KnownKey};
+use crate::task::submission::{Delivery, Submission};
+
+fn caller(models: &str) -> Arc<KnownKey> {
+    let record = KeyRecord {
+        name: "owner".into(),
+        hash: owner(),
+        models: vec![models.into()],
+        limits: KeyLimits::default(),
+    };
+    Keyring::new([record]).by_hash(&owner()).unwrap()
+}
+
+fn short(delivery: Delivery) -> Submission {
+    let question = Question::short("m".into(), "p".into(), None);
+    Submission { question, audio: vec![inline("RIFF")], delivery, stream: true }
+}
+
+impl Service {
+    /// Submits with an `Idempotency-Key`, where there is a body that it stands for.
+    async fn submit(&self, submission: Submission, body: Option<&str>) -> Result<Submitted, Failure> {
+        let idempotency = body.map(|body| Idempotency {
+            key: IdempotencyKey::parse(b"k").unwrap(),
+            fingerprint: Fingerprint::of(body.as_bytes()).unwrap(),
+        });
+        self.tasks.submit(&caller("m*"), submission, idempotency, None).await
+    }
+}
+
+#[actix_rt::test]
+async fn only_a_blocking_submit_cancels_its_task_by_being_dropped() {
+    let service = over(|| stream::pending().boxed_local());
+    let blocking = service.submit(short(Delivery::Blocking), None).await.unwrap();
+    let id = blocking.id().clone();
+    drop(blocking);
+    assert_eq!(failure(service.outcome(&id).await).code, ErrorCode::TaskCancelled);
+    let mut left = Vec::new();
+    for delivery in [Delivery::Asynchronous, Delivery::Streaming] {
+        left.push(service.submit(short(delivery), None).await.unwrap().id().clone());
+    }
+    for id in left {
+        service.runs(&id).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_repeat_finds_the_first_task_and_dropping_it_cancels_nothing() {
+    let service = over(|| stream::pending().boxed_local());
+    let first = service.submit(short(Delivery::Blocking), Some("{}")).await.unwrap();
+    let repeat = service.submit(short(Delivery::Blocking), Some("{}")).await.unwrap();
+    assert!(!first.is_replayed() && repeat.is_replayed());
+    assert_eq!(first.id(), repeat.id());
+    drop(repeat);
+    service.runs(first.id()).await;
+    let reused = service.submit(short(Delivery::Blocking), Some("[]")).await.unwrap_err();
+    assert_eq!(reused.code, ErrorCode::IdempotencyKeyReused);
+}
+
+#[actix_rt::test]
+async fn a_key_is_kept_to_its_models_and_a_refused_submit_leaves_no_task() {
+    let service = over(|| stream::pending().boxed_local());
+    let other = caller("other");
+    let submit = service.tasks.submit(&other, short(Delivery::Asynchronous), None, None);
+    let refused = submit.await.unwrap_err();
+    assert_eq!((refused.code, refused.param.as_deref()), (ErrorCode::ModelNotAllowed, Some("model")));
+    assert!(service.tasks.store.unfinished(None).await.unwrap().is_empty());
+}

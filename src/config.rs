@@ -33,7 +33,6 @@ use crate::store::{Retention, StoreConfig};
 use crate::trace::TracesConfig;
 use crate::upstream::kind::ModelHint;
 
-use environment::Overlaid;
 use file::File;
 pub use listen::MetricsListen;
 use origin::{Origins, line_of};
@@ -133,22 +132,20 @@ impl Config {
         variables: &Variables,
     ) -> Result<Self, ConfigError> {
         let text = file.map_or("", |(_, text)| text);
-        let origins = |variables| Origins { flags, file, variables };
-        let in_file = origins(BTreeSet::new());
+        let mut origins = Origins { flags, file, variables: BTreeSet::new() };
         let table = syntax::parse(text).map_err(|Broken { offset, reason }| match file {
             Some((path, _)) => ConfigError(format!("{}:{}: {reason}", path.display(), line_of(text, offset))),
             None => ConfigError(reason),
         })?;
-        let read = File::read(&table).map_err(|problem| told(&problem, &in_file))?;
-        let Overlaid { file: mut read, names, warnings } = environment::overlay(table, read, variables)
-            .map_err(|(problem, names)| told(&problem, &origins(names)))?;
+        let read = File::read(&table).map_err(|problem| told(&problem, &origins))?;
+        let (mut read, warnings) = environment::overlay(table, read, variables, &mut origins.variables)
+            .map_err(|problem| told(&problem, &origins))?;
         if let Some(listen) = &flags.listen {
             read.top.listen = Some(listen.clone());
         }
         if let Some(data_dir) = &flags.data_dir {
             read.top.data_dir = Some(data_dir.clone());
         }
-        let origins = origins(names);
         let mut config =
             settings::check(read, file.is_some(), variables).map_err(|problem| told(&problem, &origins))?;
         let place = |key: &str| origins.of(key).place;

@@ -20,58 +20,40 @@ pub(super) fn name_of(key: &str) -> String {
     PREFIX.to_owned() + &key.replace(['.', '['], "__").replace(']', "").to_ascii_uppercase()
 }
 
-/// A configuration with the environment laid over it.
-#[derive(Debug)]
-pub(super) struct Overlaid {
-    pub(super) file: File,
-    /// The variables that set keys.
-    pub(super) names: BTreeSet<String>,
-    /// What is said of variables that set nothing.
-    pub(super) warnings: Vec<String>,
-}
-
-/// Lays the variables over a configuration.
-///
-/// # Errors
-/// The problem, and the names of the variables that set keys, where the value of one is wrong.
+/// Lays the variables over a configuration. Returns it with what is said of variables that set nothing; `names` gets the
+/// variables that set keys, until one of them is wrong.
 pub(super) fn overlay(
     mut table: Table,
-    file: File,
+    mut file: File,
     variables: &Variables,
-) -> Result<Overlaid, (Problem, BTreeSet<String>)> {
-    let mut overlaid = Overlaid { file, names: BTreeSet::new(), warnings: Vec::new() };
-    let mut settings = Vec::new();
+    names: &mut BTreeSet<String>,
+) -> Result<(File, Vec<String>), Problem> {
+    let (mut settings, mut warnings) = (Vec::new(), Vec::new());
     for (name, value) in variables.iter() {
         let shown = name.to_string_lossy();
         match name.to_str().map(Meaning::of) {
             Some(Meaning::Nothing) => {}
             Some(Meaning::Key(path)) => settings.push((path, shown, value)),
             Some(Meaning::Mistaken(reason)) => {
-                overlaid.warnings.push(format!("{shown} (environment): it sets nothing: {reason}"));
+                warnings.push(format!("{shown} (environment): it sets nothing: {reason}"));
             }
-            None if is_ours(&shown) => overlaid.warnings.push(format!(
+            None if is_ours(&shown) => warnings.push(format!(
                 "{shown} (environment): it sets nothing: the name holds bytes that are no text in UTF-8"
             )),
             None => {}
         }
     }
-    overlaid.warnings.sort();
+    warnings.sort();
     // The entries of a list in their order, whatever their digits.
     settings.sort_by_cached_key(|(path, ..)| {
         path.iter().map(|part| (part.parse::<usize>().ok(), part.clone())).collect::<Vec<_>>()
     });
     for (path, name, value) in settings {
-        overlaid.names.insert(name.clone().into_owned());
-        let set = value
-            .to_str()
-            .ok_or_else(|| Problem::from(NotText::new(&name)))
-            .and_then(|text| set(&table, &path, text));
-        match set {
-            Ok((changed, reread)) => (table, overlaid.file) = (changed, reread),
-            Err(problem) => return Err((problem, overlaid.names)),
-        }
+        names.insert(name.clone().into_owned());
+        let text = value.to_str().ok_or_else(|| NotText::new(&name))?;
+        (table, file) = set(&table, &path, text)?;
     }
-    Ok(overlaid)
+    Ok((file, warnings))
 }
 
 /// True for names that may be meant for hearken.

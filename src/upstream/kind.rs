@@ -125,6 +125,9 @@ pub struct ModelHint {
     pub advice: &'static str,
 }
 
+/// Makes a provider of the keys of a channel.
+type MakeProvider = fn(&Section<'_>, RemoteKeys, Unread) -> Result<Arc<dyn Provider>, Problem>;
+
 /// A [`ChannelKind`] as a value.
 #[derive(Debug)]
 pub struct Kind {
@@ -147,7 +150,7 @@ pub struct Kind {
     /// Takes its own keys and checks their types.
     pub take: fn(&mut Unread) -> Result<(), Problem>,
     /// [`ChannelKind::provider`], of its own keys as they were written.
-    pub provider: fn(&Section<'_>, RemoteKeys, Unread) -> Result<Arc<dyn Provider>, Problem>,
+    pub provider: MakeProvider,
 }
 
 impl Kind {

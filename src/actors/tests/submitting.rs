@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::actors::Submitted;
+use crate::audio::Audio;
 use crate::keys::{KeyRecord, Keyring, KnownKey};
-use crate::task::submission::{Delivery, Submission};
+use crate::task::submission::{Delivery, Message, Part, Role, Submission};
 
 fn caller(models: &str) -> Arc<KnownKey> {
     let record = KeyRecord {
@@ -68,4 +69,34 @@ async fn a_key_is_kept_to_its_models_and_a_refused_submit_leaves_no_task() {
     let refused = submit.await.unwrap_err();
     assert_eq!((refused.code, refused.param.as_deref()), (ErrorCode::ModelNotAllowed, Some("model")));
     assert!(service.tasks.store.unfinished(None).await.unwrap().is_empty());
+}
+
+#[actix_rt::test]
+async fn each_audio_of_a_conversation_reaches_the_upstream_in_its_place() {
+    let (asking, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = Scripted(move |request: UpstreamRequest| {
+        let whole = |audio: &Audio| audio.bytes.piece(0, audio.bytes.len() as usize).unwrap();
+        asking.send(request.audio.iter().map(whole).collect::<Vec<_>>()).unwrap();
+        batches(vec![Ok(vec![text("a"), finished()])])
+    });
+    let channel = channel_over("c", &["*"], Arc::new(upstream));
+    let service = service(Channel { takes_one_audio: false, ..channel }, 10);
+    let question = Question {
+        messages: vec![
+            Message { role: Role::User, content: vec![Part::Audio, Part::Text("and".into()), Part::Audio] },
+            Message::text(Role::Assistant, "yes".into()),
+            Message { role: Role::User, content: vec![Part::Audio] },
+        ],
+        ..short(Delivery::Blocking).question
+    };
+    // Small audio is in memory when the call begins, large audio in the store.
+    for large in ["", &"x".repeat(100_000)] {
+        let files = ["RIFF1", "RIFF2", "RIFF3"].map(|file| format!("{file}{large}"));
+        let audio = files.iter().map(|file| inline(file)).collect();
+        let submission =
+            Submission { question: question.clone(), audio, delivery: Delivery::Blocking, stream: false };
+        let submitted = service.submit(submission, None).await.unwrap();
+        assert!(matches!(submitted.outcome().await.unwrap().value.state, State::Completed { .. }));
+        assert_eq!(asked.recv().await.unwrap(), files);
+    }
 }

@@ -3,15 +3,27 @@
 //! It knows a server as any stranger does, by its contract, and prints nothing: what a person reads is made in
 //! [`cli`](crate::cli).
 
-pub mod address;
-pub mod audio;
-pub mod following;
+mod address;
+mod audio;
+mod following;
 mod handshake;
-pub mod login;
-pub mod patience;
-pub mod problem;
-pub mod profile;
-pub mod replies;
-pub mod request;
-pub mod server;
-pub mod upload;
+mod login;
+mod patience;
+mod problem;
+mod profile;
+mod replies;
+mod request;
+mod server;
+mod upload;
+
+pub use address::BaseUrl;
+pub use audio::{Audio, is_local};
+pub use following::{Following, Heard};
+pub use login::Login;
+pub use patience::Patience;
+pub use problem::Problem;
+pub use profile::{Profile, Said};
+pub use replies::{Chunk, Completion, Status, Task, TaskError};
+pub use request::Question;
+pub use server::Server;
+pub use upload::Sent;

@@ -29,10 +29,7 @@ use url::Url;
 
 use crate::audio::Audio;
 use crate::deadline::{Clock, timeout_at};
-use crate::net::client::{HttpClient, is_timeout};
-use crate::net::metered::Flood;
-use crate::net::reach::{Forbidden, Reach, Resolve, System};
-use crate::net::response_head::{BadHead, Surplus};
+use crate::net::{BadHead, Flood, Forbidden, HttpClient, Reach, Resolve, Surplus, System, is_timeout};
 use crate::store::Store;
 
 pub use error::FetchError;

@@ -17,7 +17,7 @@
 //! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [outcome](task::outcome), [answer](task::answer), [chunk log](task::chunk_log) and [what stays of it](task::cold_log), [snapshot](task::snapshot), [request](task::request), [recovery](task::recovery), [spans](task::spans) |
 //! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), how base64 is [decoded](audio::base64), where its [bytes](audio::bytes) are; what the bytes of files are known by is in `src/audio/format`, one file for each format, and what is asked of them is around it: [what they are](audio::recognise), [why they are no audio](audio::no_audio), where their sound lies, [how long it lasts](audio::duration) |
 //! | [`channel`] | configured ways to serve models, as values: what each [takes](channel::judge), which could serve a request ([choose](channel::choose)), who runs next ([queue](channel::queue)), what follows a failed call ([retry policy](channel::retry_policy)), what is left alone ([breaker](channel::breaker)) |
-//! | [`net`] | outgoing connections: what they may [reach](net::reach), and how a response [begins](net::response_head) and [ends](net::honest_stream), over TLS or not |
+//! | [`net`] | outgoing connections: what they may [reach](net::Reach), and how a response [begins](net::BadHead) and [ends](net::HttpClient), over TLS or not |
 //! | [`upstream`] | the [kinds](upstream::kind) of channels, each a folder with its keys, defaults, bounds and words for spans: [`gemini`](upstream::gemini), [`openai`](upstream::openai) and [`transcription`](upstream::transcription) over what [both share](upstream::openai_wire), [`local`](upstream::local); [lenient JSON](upstream::lenient), [halves of characters](upstream::surrogates) and [errors](upstream::complaint) for all that speak HTTP; deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
 //! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, audio in rows and in the [spool](store#spool), the journals; whether the disk [does its part](store#when-the-disk-does-not-do-its-part) |
@@ -37,8 +37,8 @@
 //! | [`fanout`] | from a chunk log to any number of subscribers: as a [body](fanout::body), or over a connection that was [handed over](fanout::socket) to a [pump](fanout::pump) |
 //! | [`api`] | the URL table, extractors, handlers; each way to submit is a door: its body is [read](api::reading) into a [submission](task::submission), and its caller [answered](api::answer); [`openapi`](api::openapi) describes what the table serves, [`reference`](api::reference) shows that; [`page`](api::page) gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config): it assembles the settings of all rooms, each of which owns its keys, their defaults and their checks |
-//! | [`server`] | starts all of it and drains it again; its entrance takes connections in: plain HTTP/1, or over TLS, with a [certificate](server::certificate) that may change, HTTP/1 or HTTP/2 |
-//! | [`client`] | the other side: a client of hearken's own HTTP interface, with its [profile](client::profile) and a [reader](client::following) that resumes; it prints nothing |
+//! | [`server`] | starts all of it and drains it again; its entrance takes connections in: plain HTTP/1, or over TLS, with a [certificate](server::Certificate) that may change, HTTP/1 or HTTP/2 |
+//! | [`client`] | the other side: a client of hearken's own HTTP interface, with its [profile](client::Profile) and a [reader](client::Following) that resumes; it prints nothing |
 //! | [`cli`] | the commands; `submit` is the one with a [`client`] |
 //! | [`fake_upstream`] | what `hearken fake-upstream` runs: upstreams that answer well or in whatever way goes wrong, as a script says; nothing else knows it, and it knows nothing else |
 //!
@@ -135,7 +135,7 @@
 //!   store is a secret of [`actors`].
 //! - If a task's actor panics, its dropped departure tells the registry, and a successor ends the task with
 //!   `internal_error` on the same log. Nothing else notices. A successor that panics, too, gets none.
-//! - Every connection that a stranger's URL causes goes through [`net::reach`], to an address that [`audio::gate`]
+//! - Every connection that a stranger's URL causes goes through [`net::Reach`], to an address that [`audio::gate`]
 //!   allows. There is no other way to make one.
 //! - No audio is held in memory but while it is received, or small. Whoever holds a large body holds its share of
 //!   the memory for payloads with it.
@@ -159,7 +159,7 @@
 //!   when its system refuses what is written.
 //! - A response that may be large takes its share of [`ResponseMemory`](memory::ResponseMemory) before its parts are read,
 //!   and holds it until it is sent; the responses of one key take at most half. The HTTP server gets any body in
-//!   [pieces](net::pieces): it copies what it is given.
+//!   [pieces](net::Pieces): it copies what it is given.
 //!   [Metrics](api::metrics), which need no key, take no share: their texts are dropped after a time, read or not.
 //! - A freeze of this process is not taken for a fault of the other side: what lies in a socket is read before a
 //!   [`deadline`] is judged, and a deadline moves by the time for which its thread stood still. The timers of
@@ -171,7 +171,7 @@
 //!   off, but where a guard does both.
 //! - Secrets have types that do not print ([`Secret`](secret::Secret), [`KeyHash`](secret::KeyHash)); an
 //!   upstream's words pass [`upstream::redact`] before anybody sees them. The one key on a disk in the clear is its
-//!   owner's, in the [login file](client::login) of `hearken login`, which nobody else may read.
+//!   owner's, in the [login file](client::Login) of `hearken login`, which nobody else may read.
 
 pub mod actors;
 pub mod api;

@@ -4,9 +4,9 @@
 //! arbiters of their own, so that the HTTP workers can stop first.
 
 mod addresses;
-pub mod bind;
+mod bind;
 mod body_end;
-pub mod certificate;
+mod certificate;
 mod draining;
 mod entrance;
 mod exchange;
@@ -48,7 +48,8 @@ use crate::memory::ResponseMemory;
 use crate::metrics::{Metrics, MetricsError};
 use crate::store::{Retention, Store, StoreError};
 use crate::trace::Traces;
-use bind::BindError;
+pub use bind::{BindError, rehearse_bind};
+pub use certificate::Certificate;
 use certificate::CertificateError;
 use draining::Draining;
 use follow_keys::KeyFollower;

@@ -14,7 +14,7 @@ use crate::actors::{Submitted, Tasks};
 use crate::error::{ErrorCode, Failure};
 use crate::fanout::Reception;
 use crate::memory::Held;
-use crate::net::pieces::Pieces;
+use crate::net::Pieces;
 use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
 use crate::task::snapshot::{Snapshot, State};

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::reply;
 use crate::error::Failure;
 use crate::metrics::CONTENT_TYPE;
-use crate::net::pieces::PIECE;
+use crate::net::PIECE;
 
 /// Whoever wants to read the metrics: gets their text, or is dropped where it cannot be written.
 pub type Reader = oneshot::Sender<Arc<str>>;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::error::{ErrorCode, Failure};
 use crate::memory::{ResponseMemory, Share};
-use crate::net::pieces::Pieces;
+use crate::net::Pieces;
 use crate::secret::KeyHash;
 use crate::wire::error::{ErrorBody, HttpError};
 

@@ -12,7 +12,7 @@ use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
-use crate::net::pieces::Pieces;
+use crate::net::Pieces;
 
 /// Content with the name of its version.
 #[derive(Debug, Clone)]

@@ -13,9 +13,7 @@ use crate::channel::breaker::BreakerRule;
 use crate::channel::retry_policy::RetryRule;
 use crate::config::{Config, Flags, MetricsListen};
 use crate::fetch::FetchConfig;
-use crate::server::StartError;
-use crate::server::bind::BindError;
-use crate::server::certificate::Certificate;
+use crate::server::{BindError, Certificate, StartError};
 use crate::store::{self, LostCommits};
 use crate::upstream::deadlines::Timeouts;
 

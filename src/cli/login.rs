@@ -14,11 +14,7 @@ use super::interrupts::{Interrupt, Interrupts};
 use super::submit::explained;
 use super::terminal::harmless;
 use super::{FAILED, USAGE, complain, filled, say};
-use crate::client::address::BaseUrl;
-use crate::client::login::{self, Login};
-use crate::client::problem::Problem;
-use crate::client::profile::{self, Profile, Said};
-use crate::client::server::Server;
+use crate::client::{BaseUrl, Login, Problem, Profile, Said, Server};
 use crate::secret::Secret;
 
 /// Longest line that is read as a key, in bytes.
@@ -66,13 +62,13 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
 async fn log_in(arguments: Arguments) -> Result<(), ExitCode> {
     let Arguments { url, key_stdin, model, ca } = arguments;
     let misused = |problem: &dyn Display| complain(problem, USAGE);
-    let path = login::path()
+    let path = Login::path()
         .ok_or_else(|| misused(&"there is no place for the login file: set HOME or XDG_CONFIG_HOME"))?;
     // Whoever logs in again means the same server; a broken file is about to be replaced.
-    let before = login::read(&path).ok().flatten();
+    let before = Login::read(&path).ok().flatten();
     let flags = Said { url, key: None };
     let environment = Said::by_environment().map_err(|err| misused(&err))?;
-    let url = profile::server(&flags, &environment, before.as_ref()).map_err(|err| misused(&err))?;
+    let url = Profile::server(&flags, &environment, before.as_ref()).map_err(|err| misused(&err))?;
     // It will be named from anywhere. Whom a server's certificate is from does not change with the key.
     let ca = ca.map(std::path::absolute).transpose().map_err(|err| misused(&format_args!("--ca: {err}")))?;
     let mut interrupts = Interrupts::listen()
@@ -80,14 +76,15 @@ async fn log_in(arguments: Arguments) -> Result<(), ExitCode> {
     let interrupted = |interrupt: Interrupt| ExitCode::from(interrupt.status());
     let key = interrupts.unless(ask(&url, key_stdin)).await.map_err(interrupted)?;
     let key = key.map_err(|err| misused(&err))?;
-    let key = profile::checked_key(&key).map_err(|err| misused(&err))?;
+    let key = Profile::checked_key(&key).map_err(|err| misused(&err))?;
     let ca = ca.or(before.filter(|before| before.url == url).and_then(|before| before.ca));
     let profile = Profile { url: url.clone(), key: key.clone(), model: model.clone(), ca: ca.clone() };
     let server = Server::of(&profile).map_err(|err| misused(&err))?;
     let models = interrupts.unless(models(&server)).await.map_err(interrupted)?.map_err(|problem| {
         complain(format_args!("{}; nothing was remembered", explained(&problem, &url)), FAILED)
     })?;
-    login::write(&path, &Login { url: url.clone(), key, model: model.clone(), ca })
+    Login { url: url.clone(), key, model: model.clone(), ca }
+        .write(&path)
         .map_err(|err| complain(err, FAILED))?;
     say(format_args!("Logged in to {url}; remembered in {}.", path.display()));
     let listed = harmless(&models.join(", "));
@@ -115,8 +112,8 @@ async fn models(server: &Server) -> Result<Vec<String>, Problem> {
 
 /// Removes the login file.
 pub(super) fn forget() -> ExitCode {
-    let Some(path) = login::path() else { return ExitCode::SUCCESS };
-    match login::forget(&path) {
+    let Some(path) = Login::path() else { return ExitCode::SUCCESS };
+    match Login::forget(&path) {
         Ok(true) => say(format_args!("Logged out; {} is gone.", path.display())),
         Ok(false) => say("There was no login."),
         Err(err) => return complain(err, FAILED),

@@ -14,9 +14,7 @@ use crate::config::{Config, Flags, MetricsListen};
 use crate::keys::{self, KeyLimits, KeyRecord};
 use crate::logging::Log;
 use crate::secret::KeyHash;
-use crate::server::bind::{self, BindError};
-use crate::server::certificate::Certificate;
-use crate::server::{self, StartError};
+use crate::server::{self, BindError, Certificate, StartError};
 use crate::store::{KeyTable, StoreError};
 
 /// The name of the key that is made when there is none.
@@ -149,7 +147,7 @@ pub(super) fn rehearse_addresses(config: &Config) -> Result<Vec<BindError>, Refu
     };
     let mut taken = Vec::new();
     for (place, listen) in std::iter::once((&config.places.listen, &config.listen)).chain(own) {
-        match bind::rehearse(place, listen) {
+        match server::rehearse_bind(place, listen) {
             Ok(()) => {}
             Err(err) if err.is_taken() => taken.push(err),
             Err(err) => return Err(Refusal::of(err.into(), &config.places.data_dir)),

@@ -23,12 +23,7 @@ use self::session::{Ending, Role, Session};
 use super::interrupts::Interrupts;
 use super::{FAILED, UNREAD, USAGE, complain, filled, number};
 use crate::client;
-use crate::client::address::BaseUrl;
-use crate::client::audio::Audio;
-use crate::client::problem::Problem;
-use crate::client::profile::{Profile, Said};
-use crate::client::request::Question;
-use crate::client::server::Server;
+use crate::client::{Audio, BaseUrl, Problem, Profile, Question, Said, Server};
 use crate::secret::Secret;
 use crate::task::id::TaskId;
 
@@ -141,7 +136,7 @@ impl Arguments {
     /// server refuses to fetch it.
     fn piped(&self) -> Option<String> {
         let audio = self.audio.as_ref()?;
-        let url = audio.to_str().filter(|url| client::audio::is_local(url))?;
+        let url = audio.to_str().filter(|url| client::is_local(url))?;
         let model = self.model.as_ref().map(|model| format!(" --model {}", word(model))).unwrap_or_default();
         Some(format!("curl -sSf {} | {}{model}", word(url), self.typed(OsStr::new("-"))))
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use url::Url;
 
 /// Where a server is looked for when nobody says otherwise: where `hearken serve` listens by default.
-pub const DEFAULT: &str = "http://127.0.0.1:8080";
+pub(super) const DEFAULT: &str = "http://127.0.0.1:8080";
 
 /// The base of a server's URLs, without a slash at its end. It may have a path, where a proxy serves hearken below one.
 #[derive(Debug, Clone, PartialEq, Eq)]

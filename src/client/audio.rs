@@ -12,7 +12,7 @@ use crate::audio::gate::{Gate, Refusal};
 use crate::audio::recognise;
 
 /// Largest body that a server takes by default, in bytes.
-pub const MAX_BODY_BYTES: u64 = 28 << 20;
+pub(super) const MAX_BODY_BYTES: u64 = 28 << 20;
 
 /// Audio on its way to a request.
 #[derive(Debug)]

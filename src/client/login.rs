@@ -67,75 +67,78 @@ struct File {
     ca: Option<PathBuf>,
 }
 
-/// Where the login file is, by the XDG base directories; `None` for a user without a home.
-#[must_use]
-pub fn path() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let config = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
-    Some(config.join("hearken").join("login.toml"))
-}
-
-/// Reads a login file; `None` where there is none.
-///
-/// # Errors
-/// When it is there and of no use.
-pub fn read(path: &Path) -> Result<Option<Login>, LoginError> {
-    let failed = |err| LoginError::Io { path: path.display().to_string(), err };
-    let mut file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(err) => return Err(failed(err)),
-    };
-    if file.metadata().map_err(failed)?.permissions().mode() & OTHERS != 0 {
-        return Err(LoginError::Open { path: path.display().to_string() });
+impl Login {
+    /// Returns where the login file is, by the XDG base directories; `None` for a user without a home.
+    #[must_use]
+    pub fn path() -> Option<PathBuf> {
+        let absolute =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let config = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+        Some(config.join("hearken").join("login.toml"))
     }
-    let invalid = |reason| LoginError::Invalid { path: path.display().to_string(), reason };
-    let text = io::read_to_string(&mut file).map_err(failed)?;
-    // The message alone: the rest shows the line, and the line may hold the key.
-    let File { url, key, model, ca } =
-        toml::from_str(&text).map_err(|err| invalid(err.message().replace('\n', " ")))?;
-    let url = url.parse().map_err(|err: NotABaseUrl| invalid(err.to_string()))?;
-    Ok(Some(Login { url, key: Secret::new(key), model, ca }))
-}
 
-/// Writes a login file, as a whole or not at all, for its user alone.
-///
-/// # Errors
-/// When the disk does not take it.
-pub fn write(path: &Path, login: &Login) -> Result<(), LoginError> {
-    let failed = |err| LoginError::Io { path: path.display().to_string(), err };
-    let file = File {
-        url: login.url.to_string(),
-        key: login.key.expose().to_owned(),
-        model: login.model.clone(),
-        ca: login.ca.clone(),
-    };
-    let text = toml::to_string(&file).map_err(io::Error::other).map_err(failed)?;
-    let directory = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-    let write = || {
-        let mut fresh = tempfile::NamedTempFile::new_in(directory)?;
-        fresh.as_file().set_permissions(Permissions::from_mode(0o600))?;
-        fresh.write_all(b"# Made by `hearken login`. It holds a key: keep it to yourself.\n")?;
-        fresh.write_all(text.as_bytes())?;
-        fresh.as_file().sync_all()?;
-        fresh.persist(path)?;
-        Ok(())
-    };
-    write().map_err(failed)
-}
+    /// Reads a login file; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it is there and of no use.
+    pub fn read(path: &Path) -> Result<Option<Self>, LoginError> {
+        let failed = |err| LoginError::Io { path: path.display().to_string(), err };
+        let mut file = match std::fs::File::open(path) {
+            Ok(file) => file,
+            Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(err) => return Err(failed(err)),
+        };
+        if file.metadata().map_err(failed)?.permissions().mode() & OTHERS != 0 {
+            return Err(LoginError::Open { path: path.display().to_string() });
+        }
+        let invalid = |reason| LoginError::Invalid { path: path.display().to_string(), reason };
+        let text = io::read_to_string(&mut file).map_err(failed)?;
+        // The message alone: the rest shows the line, and the line may hold the key.
+        let File { url, key, model, ca } =
+            toml::from_str(&text).map_err(|err| invalid(err.message().replace('\n', " ")))?;
+        let url = url.parse().map_err(|err: NotABaseUrl| invalid(err.to_string()))?;
+        Ok(Some(Self { url, key: Secret::new(key), model, ca }))
+    }
 
-/// Removes a login file; says whether there was one.
-///
-/// # Errors
-/// When it stays.
-pub fn forget(path: &Path) -> Result<bool, LoginError> {
-    match std::fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(err) => Err(LoginError::Io { path: path.display().to_string(), err }),
+    /// Writes a login file, as a whole or not at all, for its user alone.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn write(&self, path: &Path) -> Result<(), LoginError> {
+        let failed = |err| LoginError::Io { path: path.display().to_string(), err };
+        let file = File {
+            url: self.url.to_string(),
+            key: self.key.expose().to_owned(),
+            model: self.model.clone(),
+            ca: self.ca.clone(),
+        };
+        let text = toml::to_string(&file).map_err(io::Error::other).map_err(failed)?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        let write = || {
+            let mut fresh = tempfile::NamedTempFile::new_in(directory)?;
+            fresh.as_file().set_permissions(Permissions::from_mode(0o600))?;
+            fresh.write_all(b"# Made by `hearken login`. It holds a key: keep it to yourself.\n")?;
+            fresh.write_all(text.as_bytes())?;
+            fresh.as_file().sync_all()?;
+            fresh.persist(path)?;
+            Ok(())
+        };
+        write().map_err(failed)
+    }
+
+    /// Removes a login file; says whether there was one.
+    ///
+    /// # Errors
+    /// When it stays.
+    pub fn forget(path: &Path) -> Result<bool, LoginError> {
+        match std::fs::remove_file(path) {
+            Ok(()) => Ok(true),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(err) => Err(LoginError::Io { path: path.display().to_string(), err }),
+        }
     }
 }
 
@@ -152,24 +155,24 @@ mod tests {
     fn what_is_written_is_read_again_and_belongs_to_its_user_alone() {
         let home = tempfile::TempDir::new().unwrap();
         let path = home.path().join("config/hearken/login.toml");
-        assert!(read(&path).unwrap().is_none());
-        write(&path, &login()).unwrap();
-        write(&path, &login()).unwrap();
-        let found = read(&path).unwrap().unwrap();
+        assert!(Login::read(&path).unwrap().is_none());
+        login().write(&path).unwrap();
+        login().write(&path).unwrap();
+        let found = Login::read(&path).unwrap().unwrap();
         assert_eq!((found.url, found.key.expose(), found.model), (login().url, "sk-\"odd", Some("m".into())));
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
-        assert!(forget(&path).unwrap() && !forget(&path).unwrap());
+        assert!(Login::forget(&path).unwrap() && !Login::forget(&path).unwrap());
     }
 
     #[test]
     fn a_file_that_others_may_read_is_refused_with_the_line_that_closes_it() {
         let home = tempfile::TempDir::new().unwrap();
         let path = home.path().join("login.toml");
-        write(&path, &login()).unwrap();
+        login().write(&path).unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        let err = read(&path).unwrap_err().to_string();
+        let err = Login::read(&path).unwrap_err().to_string();
         assert!(err.contains(&format!("chmod 600 {}", path.display())), "{err}");
     }
 
@@ -182,7 +185,7 @@ mod tests {
         {
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-            let err = read(&path).unwrap_err().to_string();
+            let err = Login::read(&path).unwrap_err().to_string();
             assert!(err.contains("hearken login") && !err.contains("sk-secret"), "{err}");
         }
     }

@@ -9,7 +9,7 @@ use awc::http::header::{HeaderMap, LOCATION, RETRY_AFTER};
 
 use super::handshake;
 use super::replies::{ErrorBody, TaskError};
-use crate::net::client::is_timeout;
+use crate::net::is_timeout;
 
 /// What servers say to plain HTTP at a port that speaks TLS, hearken's own words first.
 const SPEAKS_TLS: [&str; 4] = ["port speaks tls", "to https port", "to an https server", "the https scheme"];

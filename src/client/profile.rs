@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::address::{BaseUrl, DEFAULT, NotABaseUrl};
-use super::login::{self, Login, LoginError};
+use super::login::{Login, LoginError};
 use crate::secret::Secret;
 use crate::setting::{NotText, Variables};
 
@@ -76,37 +76,37 @@ impl Said {
     }
 }
 
-/// The server that flags, environment and login file name, in this order.
-///
-/// # Errors
-/// When it is none.
-pub fn server(flags: &Said, environment: &Said, login: Option<&Login>) -> Result<BaseUrl, NotABaseUrl> {
-    match (flags.url.as_ref().or(environment.url.as_ref()), login) {
-        (Some(url), _) => url.parse(),
-        (None, Some(login)) => Ok(login.url.clone()),
-        (None, None) => DEFAULT.parse(),
-    }
-}
-
-/// A key as it can stand in a header.
-///
-/// # Errors
-/// When it cannot.
-pub fn checked_key(key: &Secret) -> Result<Secret, ProfileError> {
-    let text = key.expose().trim();
-    if text.is_empty() {
-        return Err(ProfileError::EmptyKey);
-    }
-    if let [quote @ (b'"' | b'\''), .., last] = text.as_bytes()
-        && quote == last
-    {
-        return Err(ProfileError::QuotedKey);
-    }
-    let fits = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits { Ok(Secret::new(text.to_owned())) } else { Err(ProfileError::OddKey) }
-}
-
 impl Profile {
+    /// Returns the server that flags, environment and login file name, in this order.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn server(flags: &Said, environment: &Said, login: Option<&Login>) -> Result<BaseUrl, NotABaseUrl> {
+        match (flags.url.as_ref().or(environment.url.as_ref()), login) {
+            (Some(url), _) => url.parse(),
+            (None, Some(login)) => Ok(login.url.clone()),
+            (None, None) => DEFAULT.parse(),
+        }
+    }
+
+    /// Returns a key as it can stand in a header.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn checked_key(key: &Secret) -> Result<Secret, ProfileError> {
+        let text = key.expose().trim();
+        if text.is_empty() {
+            return Err(ProfileError::EmptyKey);
+        }
+        if let [quote @ (b'"' | b'\''), .., last] = text.as_bytes()
+            && quote == last
+        {
+            return Err(ProfileError::QuotedKey);
+        }
+        let fits = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits { Ok(Secret::new(text.to_owned())) } else { Err(ProfileError::OddKey) }
+    }
+
     /// Flags win over the environment, that over the login file. What the login file holds beside the server's URL is
     /// that server's: no key goes to another one because only the URL was overridden.
     ///
@@ -123,10 +123,10 @@ impl Profile {
             Err(_) if given.is_some() => None,
             Err(err) => return Err(err.into()),
         };
-        let url = server(flags, environment, login.as_ref())?;
+        let url = Self::server(flags, environment, login.as_ref())?;
         let login = login.filter(|login| login.url == url);
         let key = given.or(login.as_ref().map(|login| &login.key));
-        let key = checked_key(key.ok_or_else(|| ProfileError::NoKey(url.clone()))?)?;
+        let key = Self::checked_key(key.ok_or_else(|| ProfileError::NoKey(url.clone()))?)?;
         let (model, ca) = login.map_or((None, None), |login| (login.model, login.ca));
         Ok(Self { url, key, model, ca })
     }
@@ -136,7 +136,7 @@ impl Profile {
     /// # Errors
     /// As [`Profile::find`].
     pub fn of_process(flags: &Said) -> Result<Self, ProfileError> {
-        let login = login::path().map_or(Ok(None), |path| login::read(&path));
+        let login = Login::path().map_or(Ok(None), |path| Login::read(&path));
         Self::find(flags, &Said::by_environment()?, login)
     }
 }

@@ -100,21 +100,21 @@ pub struct TaskError {
 
 /// An error in its body or its frame.
 #[derive(Debug, Clone, Deserialize)]
-pub struct ErrorBody {
+pub(super) struct ErrorBody {
     /// The error.
     pub error: TaskError,
 }
 
 /// A list of models.
 #[derive(Debug, Deserialize)]
-pub struct Models {
+pub(super) struct Models {
     /// The models.
     pub data: Vec<Model>,
 }
 
 /// A model.
 #[derive(Debug, Deserialize)]
-pub struct Model {
+pub(super) struct Model {
     /// Its name.
     pub id: String,
 }

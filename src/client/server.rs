@@ -25,7 +25,7 @@ use super::profile::Profile;
 use super::replies::{Models, Task};
 use super::upload::{Sent, Upload};
 use crate::deadline::timeout;
-use crate::net::client::{HTTP_1_1, HttpClient};
+use crate::net::{HTTP_1_1, HttpClient};
 use crate::secret::Secret;
 
 /// Name look-up, TCP and TLS together may take this long.
@@ -42,7 +42,7 @@ const MAX_REPLY_BYTES: usize = 512 << 20;
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// The body of a stream.
-pub type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
+pub(super) type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
 
 /// A file of certificates that is none.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use awc::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
-use crate::net::pieces::Pieces;
+use crate::net::Pieces;
 
 /// How far an upload is; shared with those who show it.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +39,7 @@ impl Sent {
 
 /// The body.
 #[derive(Debug)]
-pub struct Upload {
+pub(super) struct Upload {
     rest: Pieces,
     sent: Sent,
 }
@@ -47,7 +47,7 @@ pub struct Upload {
 impl Upload {
     /// A fresh try to send `body`.
     #[must_use]
-    pub fn new(body: Bytes, sent: Sent) -> Self {
+    pub(super) fn new(body: Bytes, sent: Sent) -> Self {
         sent.bytes.set(0);
         Self { rest: Pieces::of(body), sent }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::audio::gate::Refusal;
 use crate::audio::no_audio::{NoAudio, Origin};
 use crate::error::{ErrorCode, Failure};
-use crate::net::response_head::BadHead;
+use crate::net::BadHead;
 use crate::store::StoreError;
 
 /// Why there is no audio behind a URL, for now or at all.

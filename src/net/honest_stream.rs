@@ -37,7 +37,7 @@ const HEAD_PIECE: usize = 4096;
 
 /// The connection.
 #[derive(Debug)]
-pub struct HonestStream {
+pub(super) struct HonestStream {
     wire: Wire,
     state: State,
     /// Does the other side take nothing any more?
@@ -57,7 +57,7 @@ enum State {
 impl HonestStream {
     /// Wraps a connection on which nothing was said yet.
     #[must_use]
-    pub fn new(wire: Wire) -> Self {
+    pub(super) fn new(wire: Wire) -> Self {
         Self { wire, state: State::Head(Vec::new()), is_deaf: false }
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The connection.
 #[derive(Debug)]
-pub struct Metered {
+pub(super) struct Metered {
     tcp: TcpStream,
     /// Bytes that may still come.
     left: u64,
@@ -24,7 +24,7 @@ pub struct Flood;
 impl Metered {
     /// Wraps a connection that may bring so many bytes.
     #[must_use]
-    pub fn new(tcp: TcpStream, most: u64) -> Self {
+    pub(super) fn new(tcp: TcpStream, most: u64) -> Self {
         Self { tcp, left: most }
     }
 }

@@ -13,7 +13,7 @@ const MAX_FIELDS: usize = 128;
 
 /// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// With the connection, and only so.
     Close,
     /// After so many bytes more.
@@ -55,7 +55,7 @@ impl From<Surplus> for io::Error {
 
 /// Takes off the heads of responses that only announce another one (RFC 9110, section 15.2). A switch of protocols is none
 /// of them.
-pub fn pass_over_interim(head: &mut Vec<u8>) {
+pub(super) fn pass_over_interim(head: &mut Vec<u8>) {
     let is_interim = |head: &[u8]| {
         let code = head.get(9..12).unwrap_or_default();
         let is_status = head.get(12).is_some_and(|next| matches!(next, b' ' | b'\r' | b'\n'));
@@ -69,13 +69,13 @@ pub fn pass_over_interim(head: &mut Vec<u8>) {
 }
 
 /// Returns true if these bytes may become the head of a response. What is none is passed on for awc to refuse.
-pub fn is_http(head: &[u8]) -> bool {
+pub(super) fn is_http(head: &[u8]) -> bool {
     head.iter().zip(b"HTTP/").all(|(byte, letter)| byte == letter)
 }
 
 /// Returns where the head that these bytes begin ends: behind the first empty line. Lines may end without a carriage return
 /// (RFC 9112, section 2.2).
-pub fn end_of_head(head: &[u8]) -> Option<usize> {
+pub(super) fn end_of_head(head: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'\n', head).find_map(|at| {
         let rest = head.get(at + 1..)?;
         let empty = if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
@@ -88,7 +88,7 @@ pub fn end_of_head(head: &[u8]) -> Option<usize> {
 ///
 /// # Errors
 /// [`BadHead`], or [`Surplus`] if more of the body came with the head than the head states.
-pub fn rewritten(bytes: Vec<u8>) -> io::Result<(Vec<u8>, End)> {
+pub(super) fn rewritten(bytes: Vec<u8>) -> io::Result<(Vec<u8>, End)> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
     let mut response = Response::new(&mut fields);
     let mut parser = ParserConfig::default();

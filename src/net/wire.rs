@@ -12,7 +12,7 @@ use super::metered::Metered;
 
 /// A connection.
 #[derive(Debug)]
-pub enum Wire {
+pub(super) enum Wire {
     /// Without encryption.
     Plain(Metered),
     /// Over TLS. In a box, because it is large and most streams move.

@@ -58,7 +58,7 @@ pub(super) fn bind(listen: &str) -> io::Result<Vec<TcpListener>> {
 ///
 /// # Errors
 /// [`BindError`] where it would not.
-pub fn rehearse(place: &str, listen: &str) -> Result<(), BindError> {
+pub fn rehearse_bind(place: &str, listen: &str) -> Result<(), BindError> {
     let bound = each_address(listen, |address| socket(address).map(drop));
     bound.map(drop).map_err(|err| BindError::new(place, listen, err))
 }
@@ -91,10 +91,10 @@ mod tests {
     fn an_address_that_is_free_is_still_free_after_a_rehearsal() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = taken.local_addr().unwrap().to_string();
-        let err = rehearse("listen", &listen).unwrap_err();
+        let err = rehearse_bind("listen", &listen).unwrap_err();
         assert!(err.is_taken(), "{err}");
         drop(taken);
-        rehearse("listen", &listen).unwrap();
+        rehearse_bind("listen", &listen).unwrap();
         TcpListener::bind(&listen).unwrap();
     }
 

@@ -12,8 +12,7 @@ use prost::Message;
 
 use super::TracesConfig;
 use crate::deadline::timeout;
-use crate::net::client::{HttpClient, is_timeout};
-use crate::net::reach::Reach;
+use crate::net::{HttpClient, Reach, is_timeout};
 
 /// Name look-up and TCP, and TLS.
 const CONNECT: Duration = Duration::from_secs(5);

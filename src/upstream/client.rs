@@ -10,9 +10,7 @@ use awc::error::{ConnectError, SendRequestError};
 
 use super::decoded::TooMuch;
 use super::{Stage, UpstreamError};
-use crate::net::client::{HttpClient, is_timeout};
-use crate::net::reach::Reach;
-use crate::net::response_head::{BadHead, Surplus};
+use crate::net::{BadHead, HttpClient, Reach, Surplus, is_timeout};
 
 thread_local! {
     static CLIENTS: RefCell<HashMap<Duration, HttpClient>> = RefCell::new(HashMap::new());

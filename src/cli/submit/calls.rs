@@ -8,11 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::format::time;
 use super::progress::{Progress, State};
-use crate::client::patience::Patience;
-use crate::client::problem::Problem;
-use crate::client::replies::{Status, Task};
-use crate::client::server::Server;
-use crate::client::upload::Sent;
+use crate::client::{Patience, Problem, Sent, Server, Status, Task};
 use crate::random::random_text;
 
 /// How long a submit is repeated that the server could not take, besides its uploads, and an answer is asked for again.

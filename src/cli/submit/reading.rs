@@ -10,9 +10,7 @@ use super::progress::State;
 use super::session::{Ending, LAST_WORDS, Role, Session};
 use super::tally::Tally;
 use crate::cli::interrupts::{Interrupt, Interrupts};
-use crate::client::following::{Following, Heard};
-use crate::client::problem::Problem;
-use crate::client::replies::{Chunk, Status, Task, TaskError};
+use crate::client::{Chunk, Following, Heard, Problem, Status, Task, TaskError};
 
 /// Why a task is left before its end.
 enum Leaving {

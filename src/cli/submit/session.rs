@@ -13,12 +13,7 @@ use super::paper::Paper;
 use super::progress::{Progress, State};
 use crate::cli::interrupts::{Interrupt, Interrupts};
 use crate::cli::output;
-use crate::client::audio::Audio;
-use crate::client::problem::Problem;
-use crate::client::replies::{Status, Task};
-use crate::client::request::Question;
-use crate::client::server::Server;
-use crate::client::upload::Sent;
+use crate::client::{Audio, Problem, Question, Sent, Server, Status, Task};
 
 /// How long a task is given to become known, and to be cancelled, after Ctrl-C.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(10);

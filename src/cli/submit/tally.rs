@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::format::time;
 use super::progress::State;
-use crate::client::replies::{Chunk, Completion};
+use crate::client::{Chunk, Completion};
 use crate::wire::completion::{FinishReason, Usage};
 
 /// Less time than this makes no rate, in seconds.

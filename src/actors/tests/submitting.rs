@@ -1,5 +1,7 @@
 //! What stands behind a door: which task a submit comes to, and what dropping it does.
 
+use tokio::sync::mpsc;
+
 use super::*;
 use crate::actors::Submitted;
 use crate::audio::Audio;
@@ -73,10 +75,10 @@ async fn a_key_is_kept_to_its_models_and_a_refused_submit_leaves_no_task() {
 
 #[actix_rt::test]
 async fn each_audio_of_a_conversation_reaches_the_upstream_in_its_place() {
-    let (asking, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let (asking, mut asked) = mpsc::channel(2);
     let upstream = Scripted(move |request: UpstreamRequest| {
         let whole = |audio: &Audio| audio.bytes.piece(0, audio.bytes.len() as usize).unwrap();
-        asking.send(request.audio.iter().map(whole).collect::<Vec<_>>()).unwrap();
+        asking.try_send(request.audio.iter().map(whole).collect::<Vec<_>>()).unwrap();
         batches(vec![Ok(vec![text("a"), finished()])])
     });
     let channel = channel_over("c", &["*"], Arc::new(upstream));

@@ -1,13 +1,13 @@
 //! Channels: the configured ways to serve models.
 
-pub mod breaker;
+mod breaker;
 mod capability;
-pub mod choose;
-pub mod judge;
-pub mod pace;
-pub mod queue;
+mod choose;
+mod judge;
+mod pace;
+mod queue;
 mod retry_budget;
-pub mod retry_policy;
+mod retry_policy;
 mod settings;
 mod without_file;
 
@@ -16,10 +16,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use breaker::Breaker;
+pub use breaker::{Breaker, BreakerRule, BreakerState, Probe};
 pub use capability::Capability;
+pub use choose::{Wanted, choose};
+pub use pace::Pace;
+pub use queue::{Applicant, Grant, Queue, Ticket};
 pub use retry_budget::{RetryBudget, RetryBudgetKeys};
-use retry_policy::RetryRule;
+pub use retry_policy::{Next, RetryPolicy, RetryRule};
 pub use settings::{ChannelConfig, ChannelEntry, ChannelKeys};
 pub use without_file::{channels_without_file, hints_without_file};
 

@@ -1,11 +1,11 @@
-//! API keys: made, hashed, compared, and what each may use and [may still do](allowance).
+//! API keys: made, compared, and what each may use and [may still do](Allowance).
 //!
 //! A key is 240 random bits, so its SHA-256 says nothing about it and no slow hash is needed; only the hash
 //! is ever kept. A [`Keyring`] is a value; [`Keys`] is the handle through which request handlers see the
 //! newest one.
 
-pub mod allowance;
-pub mod revocation;
+mod allowance;
+mod revocation;
 mod settings;
 
 use std::collections::{HashMap, HashSet};
@@ -15,8 +15,8 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
-use allowance::Allowance;
-use revocation::Revocation;
+pub use allowance::Allowance;
+pub use revocation::Revocation;
 pub use settings::{KeyEntry, distinct_keys};
 
 use crate::pattern::ModelPattern;

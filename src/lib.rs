@@ -16,7 +16,7 @@
 //! | [`wire`] | the JSON, event streams and [trace headers](wire::trace_context) that outsiders see: types and framing only |
 //! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [outcome](task::outcome), [answer](task::answer), [chunk log](task::chunk_log) and [what stays of it](task::cold_log), [snapshot](task::snapshot), [request](task::request), [recovery](task::recovery), [spans](task::spans) |
 //! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), how base64 is [decoded](audio::base64), where its [bytes](audio::bytes) are; what the bytes of files are known by is in `src/audio/format`, one file for each format, and what is asked of them is around it: [what they are](audio::recognise), [why they are no audio](audio::no_audio), where their sound lies, [how long it lasts](audio::duration) |
-//! | [`channel`] | configured ways to serve models, as values: what each [takes](channel::judge), which could serve a request ([choose](channel::choose)), who runs next ([queue](channel::queue)), what follows a failed call ([retry policy](channel::retry_policy)), what is left alone ([breaker](channel::breaker)) |
+//! | [`channel`] | configured ways to serve models, as values: what each [takes](channel::Channel), which could serve a request ([choose](channel::choose())), who runs next ([queue](channel::Queue)), what follows a failed call ([retry policy](channel::RetryPolicy)), what is left alone ([breaker](channel::Breaker)) |
 //! | [`net`] | outgoing connections: what they may [reach](net::Reach), and how a response [begins](net::BadHead) and [ends](net::HttpClient), over TLS or not |
 //! | [`upstream`] | the [kinds](upstream::kind) of channels, each a folder with its keys, defaults, bounds and words for spans: [`gemini`](upstream::gemini), [`openai`](upstream::openai) and [`transcription`](upstream::transcription) over what [both share](upstream::openai_wire), [`local`](upstream::local); [lenient JSON](upstream::lenient), [halves of characters](upstream::surrogates) and [errors](upstream::complaint) for all that speak HTTP; deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
@@ -24,7 +24,7 @@
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`trace`] | what is recorded of requests and tasks as [spans](task::spans), and exported by OTLP |
 //! | [`deadline`] | deadlines by a [clock](deadline::Clock) that stands still while its thread does, so that the other side is not blamed for a freeze of this process; whatever waits for another side uses them |
-//! | [`keys`] | API keys: made, compared; what each [may still do](keys::allowance), and whether it was [revoked](keys::revocation) |
+//! | [`keys`] | API keys: made, compared; what each [may still do](keys::Allowance), and whether it was [revoked](keys::Revocation) |
 //! | [`logging`] | the log on standard error: a queue with a bound and a thread that writes, so that no request waits for its reader |
 //! | [`secret`] | secrets as types that do not print: [`Secret`](secret::Secret), and [`KeyHash`](secret::KeyHash), which names the owner of a task |
 //! | [`random`] | random texts |
@@ -95,7 +95,7 @@
 //!    [`fetch`] puts what it downloads. The upstream call sends it from there, a [piece](upstream::body) at a time, as
 //!    base64 where its kind takes that. [`upstream::deadlines`] stands around the call. As long as nothing of an answer
 //!    was seen, a call that fails is followed by another, of the same channel or, with a permit of its own, of the next
-//!    one: the [`RetryPolicy`](channel::retry_policy::RetryPolicy) decides, the actor [carries it out](actors::task).
+//!    one: the [`RetryPolicy`](channel::RetryPolicy) decides, the actor [carries it out](actors::task).
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
 //!    which encodes each as a frame, once, and appends it to the chunk log. Before they are published they are
 //!    written to the [journal](store::Journal); one write and one wake per batch.

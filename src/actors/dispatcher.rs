@@ -11,10 +11,7 @@ use actix::prelude::*;
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::channel::breaker::Probe;
-use crate::channel::pace::Pace;
-use crate::channel::queue::{Applicant, Grant, Queue, Ticket};
-use crate::channel::{Channel, Channels};
+use crate::channel::{Applicant, Channel, Channels, Grant, Pace, Probe, Queue, Ticket};
 use crate::error::{ErrorCode, Failure};
 use crate::metrics::QueueLevels;
 use crate::secret::KeyHash;

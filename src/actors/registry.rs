@@ -23,10 +23,9 @@ use super::dispatcher::{self, Admit, Dispatcher, Standing};
 use super::task::{
     Departure, Draining, Job, RunRecord, Stop, TaskActor, TaskAudio, TaskParts, TaskSettings, Work,
 };
-use crate::channel::Channel;
-use crate::channel::queue::Applicant;
+use crate::channel::{Applicant, Channel};
 use crate::error::{ErrorCode, Failure};
-use crate::keys::allowance::Allowance;
+use crate::keys::Allowance;
 use crate::metrics::TaskLevels;
 use crate::secret::KeyHash;
 use crate::store::Store;

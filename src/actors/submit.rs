@@ -10,7 +10,7 @@ use super::Tasks;
 use super::registry::{Accept, NewTask};
 use crate::audio::label;
 use crate::audio::source::AudioSource;
-use crate::channel::choose::{Wanted, choose};
+use crate::channel::{Wanted, choose};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KnownKey;
 use crate::memory::Held;

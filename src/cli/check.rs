@@ -8,9 +8,7 @@ use std::time::SystemTime;
 
 use super::serve::{self, Refusal, refuse_stored_keys, rehearse_addresses};
 use super::{USAGE, complain, print, unwritten};
-use crate::channel::Capability;
-use crate::channel::breaker::BreakerRule;
-use crate::channel::retry_policy::RetryRule;
+use crate::channel::{BreakerRule, Capability, RetryRule};
 use crate::config::{Config, Flags, MetricsListen};
 use crate::fetch::FetchConfig;
 use crate::server::{BindError, Certificate, StartError};

@@ -16,7 +16,7 @@ use futures_util::future::{AbortHandle, Either, abortable, select};
 use slab::Slab;
 use tokio::time::{Instant, sleep_until};
 
-use crate::keys::revocation::Revocation;
+use crate::keys::Revocation;
 use crate::task::chunk_log::LogReader;
 
 /// The circles of one HTTP worker, by the number of their log.

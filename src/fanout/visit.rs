@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::keys::revocation::Revocation;
+use crate::keys::Revocation;
 use crate::metrics::FanoutMetrics;
 use crate::task::id::TaskId;
 

@@ -11,7 +11,7 @@ use crate::actors::task::TaskActor;
 use crate::audio::source::{AudioSource, KeptAudio};
 use crate::channel::Channel;
 use crate::error::Failure;
-use crate::keys::allowance::Allowance;
+use crate::keys::Allowance;
 use crate::metrics::TaskLevels;
 use crate::secret::KeyHash;
 use crate::store::Unfinished;

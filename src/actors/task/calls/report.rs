@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use crate::channel::Channel;
-use crate::channel::breaker::Probe;
+use crate::channel::{Channel, Probe};
 use crate::upstream::{Fault, UpstreamError, Verdict};
 
 /// The upstream has begun to answer a call.

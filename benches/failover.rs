@@ -24,10 +24,7 @@ mod support;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use hearken::fake_upstream::text::whole;
@@ -37,9 +34,8 @@ use serde_json::{Value, json};
 use support::Outcome;
 use support::bench::{Findings, run};
 use support::fault_upstream::FaultUpstream;
-use support::kit::client::Connection;
-use support::many_tasks::Options;
-use support::request::{MODEL, post, wav};
+use support::many_tasks::ManyTasks;
+use support::request::{MODEL, short};
 use support::server::Server;
 
 /// Texts of an answer, where its script says nothing else.
@@ -64,10 +60,10 @@ const CASES: [Case; 6] = [
 ];
 
 fn main() -> ExitCode {
-    run(Options::read(5000, std::env::args().skip(1)), measure)
+    run("failover", |arguments| ManyTasks::read(arguments, 5000), measure)
 }
 
-fn measure(options: &Options) -> Outcome<Table> {
+fn measure(options: &ManyTasks) -> Outcome<Table> {
     let mut rows: Vec<Row> = Vec::new();
     for case in &CASES {
         let row = one_case(case, options)?;
@@ -77,7 +73,7 @@ fn measure(options: &Options) -> Outcome<Table> {
     Ok(Table { rows, tasks: options.tasks, connections: options.connections })
 }
 
-fn one_case(case: &Case, options: &Options) -> Outcome<Row> {
+fn one_case(case: &Case, options: &ManyTasks) -> Outcome<Row> {
     let options_of_it: Vec<&str> = match case.script {
         Some(script) => vec!["--script", script, "--rate", "0.5", "--seed", "7"],
         None => Vec::new(),
@@ -91,40 +87,26 @@ fn one_case(case: &Case, options: &Options) -> Outcome<Row> {
         )
     };
     let settings = channel("doubtful", &doubtful, case.preferred.into()) + &channel("good", &good, 0);
-    let server = Server::start(Path::new(env!("CARGO_TARGET_TMPDIR")), |_| settings)?;
-    let request = blocking_call()?;
+    let server = Server::start(|_| settings)?;
+    let request = short(false, true)?;
     let expected = whole(CHUNKS, None);
-    let left = AtomicUsize::new(options.tasks);
     let began = Instant::now();
-    let worked: Vec<Outcome<Vec<(Duration, String)>>> = thread::scope(|scope| {
-        let client = || -> Outcome<Vec<(Duration, String)>> {
-            let mut connection = Connection::open(server.address())?;
-            let mut done = Vec::new();
-            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
-                let sent = Instant::now();
-                let reply = connection.exchange(&request)?;
-                let took = sent.elapsed();
-                let said = String::from_utf8_lossy(reply.body);
-                if reply.status != 200 {
-                    return Err(format!("a task failed with {}: {said}", reply.status).into());
-                }
-                let completion: Completion = serde_json::from_str(&said)?;
-                let text = completion.choices.first().map(|choice| choice.message.content.as_str());
-                if text != Some(expected.as_str()) {
-                    return Err(format!("an answer is not whole: {said}").into());
-                }
-                done.push((took, completion.id));
-            }
-            Ok(done)
-        };
-        let clients: Vec<_> = (0..options.connections).map(|_| scope.spawn(client)).collect();
-        clients.into_iter().map(|client| client.join().unwrap_or(Err("a client crashed".into()))).collect()
-    });
+    let done = options.run(server.address(), |connection| {
+        let sent = Instant::now();
+        let reply = connection.exchange(&request)?;
+        let took = sent.elapsed();
+        let said = String::from_utf8_lossy(reply.body);
+        if reply.status != 200 {
+            return Err(format!("a task failed with {}: {said}", reply.status).into());
+        }
+        let completion: Completion = serde_json::from_str(&said)?;
+        let text = completion.choices.first().map(|choice| choice.message.content.as_str());
+        if text != Some(expected.as_str()) {
+            return Err(format!("an answer is not whole: {said}").into());
+        }
+        Ok((took, completion.id))
+    })?;
     let time = began.elapsed();
-    let mut done = Vec::new();
-    for worked in worked {
-        done.extend(worked?);
-    }
     let ids: HashSet<&str> = done.iter().map(|(_, id)| id.as_str()).collect();
     let (doubtful, good) = (doubtful.counted()?, good.counted()?);
     let answers = doubtful.answered_well + good.answered_well;
@@ -161,14 +143,6 @@ struct Choice {
 #[derive(Deserialize)]
 struct Message {
     content: String,
-}
-
-/// A call that is answered when its task has ended.
-fn blocking_call() -> Outcome<Vec<u8>> {
-    use base64::Engine as _;
-    let audio = base64::engine::general_purpose::STANDARD.encode(wav(1000)?);
-    let url = format!("data:audio/wav;base64,{audio}");
-    Ok(post(&json!({"model": MODEL, "sync": true, "audio_url": url}).to_string()))
 }
 
 struct Row {
@@ -216,20 +190,8 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} tasks in each row, {} at a time; milliseconds\n", self.tasks, self.connections)?;
-        writeln!(
-            f,
-            "{:>22} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>13} {:>6} {:>9}",
-            "two channels",
-            "tasks/s",
-            "p50",
-            "p99",
-            "max",
-            "mean",
-            "added",
-            "calls failed",
-            "rests",
-            "doubtful"
-        )?;
+        f.write_str("          two channels  tasks/s      p50      p99      max")?;
+        f.write_str("     mean    added  calls failed  rests  doubtful\n")?;
         for (row, baseline) in self.compared() {
             writeln!(
                 f,
@@ -251,12 +213,6 @@ impl fmt::Display for Table {
 }
 
 impl Findings for Table {
-    const NAME: &str = "failover";
-
-    fn is_whole(&self) -> bool {
-        true
-    }
-
     fn json(&self) -> Value {
         let rows: Vec<Value> = self
             .compared()

@@ -57,23 +57,21 @@
 
 mod support;
 
-use std::fmt;
 use std::process::ExitCode;
 
-use serde_json::Value;
-
-use support::bench::{Findings, run};
+use support::bench::run;
 use support::fan::measure::measure;
 use support::fan::options::Options;
 use support::fan::part::Part;
-use support::fan::table::Table;
 use support::fan::workload::Workload;
 use support::helper::played;
 
+/// What is said above the table.
+const TITLE: &str = "One task's events, brought to many subscribers.";
+
 fn main() -> ExitCode {
-    played(Part::play).unwrap_or_else(|| {
-        run(Options::read(std::env::args().skip(1)), |options| measure(options, &rows()).map(FanOut))
-    })
+    played(Part::play)
+        .unwrap_or_else(|| run("fan_out", Options::read, |options| measure(TITLE, options, &rows())))
 }
 
 fn rows() -> [Workload; 4] {
@@ -83,24 +81,4 @@ fn rows() -> [Workload; 4] {
         Workload::new("many", 1, 5_000, 1_000, 1),
         Workload::new("idle", 1, 10_000, 0, 0),
     ]
-}
-
-struct FanOut(Table);
-
-impl fmt::Display for FanOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "One task's events, brought to many subscribers. {}", self.0)
-    }
-}
-
-impl Findings for FanOut {
-    const NAME: &str = "fan_out";
-
-    fn is_whole(&self) -> bool {
-        self.0.is_whole()
-    }
-
-    fn json(&self) -> Value {
-        self.0.json()
-    }
 }

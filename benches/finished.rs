@@ -25,9 +25,7 @@
 mod support;
 
 use std::fmt;
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -37,10 +35,9 @@ use serde_json::{Value, json};
 use support::Outcome;
 use support::bench::{Findings, cores, run};
 use support::fault_upstream::FaultUpstream;
-use support::kit::client::Connection;
-use support::many_tasks::Options;
+use support::many_tasks::ManyTasks;
 use support::proc::resident;
-use support::request::{MODEL, data, post, wav};
+use support::request::{MODEL, short};
 use support::server::Server;
 use support::tasks::{acknowledged, completed, stream_of};
 
@@ -54,10 +51,10 @@ const PROMISED: f64 = 4096.0;
 const AFTER: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    run(Options::read(25_000, std::env::args().skip(1)), measure)
+    run("finished", |arguments| ManyTasks::read(arguments, 25_000), measure)
 }
 
-fn measure(options: &Options) -> Outcome<Table> {
+fn measure(options: &ManyTasks) -> Outcome<Table> {
     let mut rows = Vec::new();
     for texts in TEXTS {
         let row = one_row(texts, options)?;
@@ -67,7 +64,7 @@ fn measure(options: &Options) -> Outcome<Table> {
     Ok(Table { rows, tasks: options.tasks })
 }
 
-fn one_row(texts: usize, options: &Options) -> Outcome<Row> {
+fn one_row(texts: usize, options: &ManyTasks) -> Outcome<Row> {
     let upstream = FaultUpstream::start(&["--script", &format!("chunks={texts}")])?;
     let settings = format!(
         "[[channels]]\nkind = \"gemini\"\nbase_url = \"{}\"\napi_key = \"any\"\nmodels = [\"{MODEL}\"]\n\
@@ -75,7 +72,7 @@ fn one_row(texts: usize, options: &Options) -> Outcome<Row> {
         upstream.gemini_url(),
         options.connections,
     );
-    let server = Server::start(Path::new(env!("CARGO_TARGET_TMPDIR")), |_| settings)?;
+    let server = Server::start(|_| settings)?;
     let fresh = resident(server.pid())?.now;
     let first = one_half(&server, options)?;
     let half = resident(server.pid())?.now;
@@ -98,33 +95,15 @@ fn one_row(texts: usize, options: &Options) -> Outcome<Row> {
 }
 
 /// Runs the tasks of one half; returns one of them.
-fn one_half(server: &Server, options: &Options) -> Outcome<TaskId> {
-    let request = submit()?;
-    let left = AtomicUsize::new(options.tasks);
-    let client = || -> Outcome<Option<TaskId>> {
-        let mut connection = Connection::open(server.address())?;
-        let mut last = None;
-        while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
-            let id = acknowledged(&connection.exchange(&request)?)?;
-            completed(&mut connection, &id)?;
-            last = Some(id);
-        }
-        Ok(last)
-    };
-    let ran = thread::scope(|scope| {
-        let clients: Vec<_> = (0..options.connections).map(|_| scope.spawn(client)).collect();
-        let ran = clients.into_iter().map(|client| client.join().unwrap_or(Err("a client crashed".into())));
-        ran.collect::<Outcome<Vec<_>>>()
+fn one_half(server: &Server, options: &ManyTasks) -> Outcome<TaskId> {
+    let request = short(true, false)?;
+    let ran = options.run(server.address(), |connection| {
+        let id = acknowledged(&connection.exchange(&request)?)?;
+        completed(connection, &id)?;
+        Ok(id)
     })?;
     thread::sleep(AFTER);
-    ran.into_iter().flatten().next().ok_or_else(|| "no task was run".into())
-}
-
-fn submit() -> Outcome<Vec<u8>> {
-    use base64::Engine as _;
-    let audio = base64::engine::general_purpose::STANDARD.encode(wav(1000)?);
-    let body = data(MODEL, &audio);
-    Ok(post(&body.replacen('{', r#"{"stream":true,"#, 1)))
+    ran.into_iter().next().ok_or_else(|| "no task was run".into())
 }
 
 struct Row {
@@ -178,17 +157,8 @@ impl fmt::Display for Table {
             2 * self.tasks,
             cores()
         )?;
-        writeln!(
-            f,
-            "{:>6} {:>7} {:>12} {:>9} {:>9} {:>9} {:>13} {:>13}",
-            "texts",
-            "frames",
-            "frames' B",
-            "fresh MB",
-            "half MB",
-            "whole MB",
-            "B for a task",
-            "beside frames"
+        f.write_str(
+            " texts  frames    frames' B  fresh MB   half MB  whole MB  B for a task beside frames\n",
         )?;
         for row in &self.rows {
             let mb = |bytes: u64| bytes as f64 / 1e6;
@@ -215,12 +185,6 @@ impl fmt::Display for Table {
 }
 
 impl Findings for Table {
-    const NAME: &str = "finished";
-
-    fn is_whole(&self) -> bool {
-        true
-    }
-
     fn json(&self) -> Value {
         let rows: Vec<Value> = self
             .rows

@@ -53,34 +53,8 @@ const MAX_EVENT_BYTES: usize = 1 << 20;
 const TEXT: &str = " and then the speaker goes on to say that the second part of the plan is";
 const GROUP: &str = "frames";
 
-/// What may be chosen.
-struct Options {
-    length: Duration,
-}
-
-impl Options {
-    fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut options = Self { length: Duration::from_secs(3) };
-        let mut is_bench = false;
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--seconds" => {
-                    let seconds = arguments.next().and_then(|value| value.parse().ok());
-                    options.length = seconds
-                        .filter(|seconds| *seconds > 0)
-                        .map(Duration::from_secs)
-                        .ok_or("--seconds needs a whole number from 1")?;
-                }
-                "--bench" => is_bench = true,
-                _ => {}
-            }
-        }
-        Ok(is_bench.then_some(options))
-    }
-}
-
 fn main() -> ExitCode {
-    run(Options::read(std::env::args().skip(1)), measure)
+    run("frames", |arguments| Ok(arguments.number("--seconds", 1)?.unwrap_or(3)), |seconds| measure(*seconds))
 }
 
 /// The body of an upstream's answer.
@@ -167,12 +141,12 @@ fn head() -> CompletionHead {
     }
 }
 
-fn measure(options: &Options) -> Outcome<Table> {
+fn measure(seconds: u64) -> Outcome<Table> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion");
     let mut criterion = Criterion::default()
         .output_directory(&directory)
         .warm_up_time(Duration::from_millis(500))
-        .measurement_time(options.length);
+        .measurement_time(Duration::from_secs(seconds));
     let mut group = criterion.benchmark_group(GROUP);
     let mut rows = Vec::new();
     for recorded in &recordings() {
@@ -290,12 +264,6 @@ impl fmt::Display for Table {
 }
 
 impl Findings for Table {
-    const NAME: &str = "frames";
-
-    fn is_whole(&self) -> bool {
-        true
-    }
-
     fn json(&self) -> Value {
         let rows: Vec<Value> = self
             .rows

@@ -39,7 +39,6 @@
 mod support;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,13 +49,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use support::Outcome;
-use support::bench::run;
+use support::bench::{place, run};
 use support::crowd::{Served, serve_crowd};
 use support::footprint::{Report, Row};
 use support::kit::client::Connection;
 use support::kit::server::{listen, reply_head};
 use support::pace::{Paced, submit_steadily};
-use support::proc::{cpu_time, file_system, forget_peak, machine_cpu_time, resident};
+use support::proc::{cpu_time, disk, forget_peak, machine_cpu_time, resident};
 use support::request::{MODEL, by_url, data, post, post_chunked, post_with, submit_to, wav};
 use support::server::{Server, settle};
 use support::tasks::acknowledged;
@@ -101,38 +100,15 @@ struct Recording {
 }
 
 fn main() -> ExitCode {
-    run(clients(std::env::args().skip(1)), |clients| measure(*clients))
-}
-
-/// How many clients a crowd has; `None` where nothing is to be measured, since it was `cargo test` who started this.
-fn clients(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<usize>> {
-    let (mut clients, mut is_bench) = (100, false);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--clients" => {
-                let number = arguments.next().and_then(|value| value.parse::<u16>().ok());
-                clients = number
-                    .filter(|number| *number > 1)
-                    .ok_or("--clients needs a number from 2 to 65535")?
-                    .into();
-            }
-            "--bench" => is_bench = true,
-            // Cargo passes on what is meant for the harness that this benchmark does not have.
-            _ => {}
-        }
-    }
-    Ok(is_bench.then_some(clients))
+    run(
+        "memory",
+        |arguments| Ok(arguments.number("--clients", 2)?.unwrap_or(100)),
+        |clients| measure(*clients),
+    )
 }
 
 fn measure(crowd: usize) -> Outcome<Report> {
-    // Beside the build, which is where a developer's disk is.
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let file_system = file_system(place)?;
-    if matches!(file_system.as_str(), "tmpfs" | "ramfs") {
-        return Err(
-            format!("{} is {file_system}, where what is written is held in memory", place.display()).into()
-        );
-    }
+    let file_system = disk(place())?;
     let wav = wav(AUDIO_BYTES)?;
     let recording = Recording { base64: STANDARD.encode(&wav).into(), wav: wav.into() };
     let mut rows = Vec::new();
@@ -146,19 +122,19 @@ fn measure(crowd: usize) -> Outcome<Report> {
         (Way::Inline, crowd),
         (Way::Url, crowd),
     ] {
-        let row = one_row(place, &recording, way, clients)?;
+        let row = one_row(&recording, way, clients)?;
         eprintln!("{} of {clients}: all completed, and the upstream heard what was sent", row.name);
         rows.push(row);
-        settle(place)?;
+        settle()?;
     }
     Ok(Report { rows, file_system })
 }
 
 /// Measures one row on a fresh server.
-fn one_row(place: &Path, recording: &Recording, way: Way, clients: usize) -> Outcome<Row> {
+fn one_row(recording: &Recording, way: Way, clients: usize) -> Outcome<Row> {
     let upstream = FakeGemini::start(Arc::clone(&recording.base64))?;
     let files = serve_file(Arc::clone(&recording.wav))?;
-    let server = Server::start(place, |silent| settings(silent, upstream.address()))?;
+    let server = Server::start(|silent| settings(silent, upstream.address()))?;
     let (request, payload) = way.request(recording, files);
 
     let small = submit_to(SMALL_MODEL, SMALL_BYTES)?;

@@ -29,18 +29,18 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use support::Outcome;
+use support::arguments::Arguments;
 use support::bench::run;
 use support::helper::{Helper, played};
 use support::kit::frames::Ends;
 use support::overhead::added::Added;
 use support::overhead::ask::Question;
 use support::overhead::upstream::Upstream;
-use support::request::{MODEL, streamed, to_gemini};
+use support::request::{MODEL, short, to_gemini};
 use support::server::Server;
 use support::statistics::Spread;
 
@@ -57,29 +57,17 @@ struct Options {
 }
 
 impl Options {
-    fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut options = Self { pairs: 200, texts: 20, rate: 200 };
-        let mut is_bench = false;
-        while let Some(argument) = arguments.next() {
-            let mut number = || {
-                let value = arguments.next().and_then(|value| value.parse::<u16>().ok());
-                value.filter(|value| *value > 0).ok_or(format!("{argument} needs a number from 1 to 65535"))
-            };
-            match argument.as_str() {
-                "--pairs" => options.pairs = number()?.into(),
-                "--texts" => options.texts = number()?.into(),
-                "--rate" => options.rate = number()?.into(),
-                "--bench" => is_bench = true,
-                // Cargo passes on what is meant for the harness that this benchmark does not have.
-                _ => {}
-            }
-        }
-        Ok(is_bench.then_some(options))
+    fn read(arguments: &Arguments) -> Outcome<Self> {
+        Ok(Self {
+            pairs: arguments.number("--pairs", 1)?.unwrap_or(200),
+            texts: arguments.number("--texts", 1)?.unwrap_or(20),
+            rate: arguments.number("--rate", 1)?.unwrap_or(200),
+        })
     }
 }
 
 fn main() -> ExitCode {
-    played(Upstream::play).unwrap_or_else(|| run(Options::read(std::env::args().skip(1)), measure))
+    played(Upstream::play).unwrap_or_else(|| run("overhead", Options::read, measure))
 }
 
 fn measure(options: &Options) -> Outcome<Added> {
@@ -87,9 +75,10 @@ fn measure(options: &Options) -> Outcome<Added> {
     let interval = Duration::from_secs(1) / options.rate;
     let mut upstream = Helper::start(&Upstream { answers_after: ANSWERS_AFTER, texts, interval })?;
     let gemini: SocketAddr = upstream.hear()?;
-    let server = Server::start(Path::new(env!("CARGO_TARGET_TMPDIR")), |_| settings(gemini))?;
+    let server = Server::start(|_| settings(gemini))?;
     let straight = Question { whom: gemini, request: to_gemini()?, ends: Ends::returns(), texts };
-    let through = Question { whom: server.address(), request: streamed(true)?, ends: Ends::feeds(), texts };
+    let through =
+        Question { whom: server.address(), request: short(true, true)?, ends: Ends::feeds(), texts };
     let mut pairs = Vec::new();
     for pair in 0..WARM_UP + options.pairs {
         // Neither is always the first.

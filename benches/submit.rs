@@ -38,15 +38,14 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use support::Outcome;
-use support::bench::run;
+use support::arguments::Arguments;
+use support::bench::{place, run};
 use support::load::{Load, Worked};
-use support::options::Options;
-use support::proc::file_system;
+use support::proc::disk;
 use support::report::{Report, Row, Side};
 use support::request::{MODEL, submit};
 use support::server::{Server, settle};
@@ -75,17 +74,32 @@ const BODIES: [Body; 3] = [
     Body { name: "15 MB", bytes: 15_000_000, most_connections: 8 },
 ];
 
+/// What may be chosen.
+struct Options {
+    /// How long one round is measured.
+    length: Duration,
+    /// Rounds of each server in each row.
+    rounds: usize,
+    /// For small bodies; fewer for larger ones.
+    connections: usize,
+}
+
+impl Options {
+    fn read(arguments: &Arguments) -> Outcome<Self> {
+        Ok(Self {
+            length: Duration::from_secs(arguments.number("--seconds", 1)?.unwrap_or(3)),
+            rounds: arguments.number("--rounds", 1)?.unwrap_or(5),
+            connections: arguments.number("--connections", 1)?.unwrap_or(64),
+        })
+    }
+}
+
 fn main() -> ExitCode {
-    run(Options::read(std::env::args().skip(1)), measure)
+    run("submit", Options::read, measure)
 }
 
 fn measure(options: &Options) -> Outcome<Report> {
-    // Beside the build, which is where a developer's disk is.
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let file_system = file_system(place)?;
-    if matches!(file_system.as_str(), "tmpfs" | "ramfs") {
-        return Err(format!("{} is {file_system}, where an fsync costs nothing", place.display()).into());
-    }
+    let file_system = disk(place())?;
     let mut rows = Vec::new();
     let mut kept = Vec::new();
     for body in BODIES {
@@ -95,13 +109,13 @@ fn measure(options: &Options) -> Outcome<Report> {
             Load { request: submit(body.bytes)?, connections, warm_up: WARM_UP, length: options.length };
         for round in 1..=options.rounds {
             for side in [Side::Synced, Side::Unsynced] {
-                let (worked, directory) = one_round(place, &load, side)?;
+                let (worked, directory) = one_round(&load, side)?;
                 if body.bytes <= KEPT_BODY {
                     kept.push(directory);
                 } else {
                     directory.close()?;
                 }
-                settle(place)?;
+                settle()?;
                 eprintln!(
                     "{}, {side}, round {round} of {}: all {} acknowledged tasks are there",
                     body.name,
@@ -129,8 +143,8 @@ fn settings(silent: SocketAddr, sync: bool) -> String {
 
 /// Loads a fresh server, kills it under its load, and asks its successor for what it had acknowledged. Returns
 /// its directory, too.
-fn one_round(place: &Path, load: &Load, side: Side) -> Outcome<(Worked, TempDir)> {
-    let mut server = Server::start(place, |silent| settings(silent, side == Side::Synced))?;
+fn one_round(load: &Load, side: Side) -> Outcome<(Worked, TempDir)> {
+    let mut server = Server::start(|silent| settings(silent, side == Side::Synced))?;
     let worked = load.put_on(&mut server)?;
     // What the system was told about, it knows: also the server that does not sync survives a SIGKILL.
     server.restart()?;

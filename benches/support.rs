@@ -1,6 +1,7 @@
 //! What the benchmarks are made of.
 #![allow(dead_code, reason = "no benchmark uses all of it")]
 
+pub(crate) mod arguments;
 pub(crate) mod bench;
 pub(crate) mod chunks;
 pub(crate) mod clock;
@@ -11,7 +12,6 @@ pub(crate) mod footprint;
 pub(crate) mod helper;
 pub(crate) mod load;
 pub(crate) mod many_tasks;
-pub(crate) mod options;
 pub(crate) mod overhead;
 pub(crate) mod pace;
 pub(crate) mod proc;

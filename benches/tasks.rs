@@ -15,45 +15,23 @@
 
 mod support;
 
-use std::fmt;
 use std::process::ExitCode;
 
-use serde_json::Value;
-
-use support::bench::{Findings, run};
+use support::bench::run;
 use support::fan::measure::measure;
 use support::fan::options::Options;
 use support::fan::part::Part;
-use support::fan::table::Table;
 use support::fan::workload::Workload;
 use support::helper::played;
 
+/// What is said above the table.
+const TITLE: &str = "Many tasks' events, brought to a few subscribers each.";
+
 fn main() -> ExitCode {
-    played(Part::play).unwrap_or_else(|| {
-        run(Options::read(std::env::args().skip(1)), |options| measure(options, &rows()).map(Tasks))
-    })
+    played(Part::play)
+        .unwrap_or_else(|| run("tasks", Options::read, |options| measure(TITLE, options, &rows())))
 }
 
 fn rows() -> [Workload; 1] {
     [Workload::new("tasks", 1_000, 5, 10, 5)]
-}
-
-struct Tasks(Table);
-
-impl fmt::Display for Tasks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Many tasks' events, brought to a few subscribers each. {}", self.0)
-    }
-}
-
-impl Findings for Tasks {
-    const NAME: &str = "tasks";
-
-    fn is_whole(&self) -> bool {
-        self.0.is_whole()
-    }
-
-    fn json(&self) -> Value {
-        self.0.json()
-    }
 }

@@ -9,35 +9,37 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::Outcome;
+use super::arguments::Arguments;
 
 /// What a benchmark found; its text is a readable table.
 pub(crate) trait Findings: fmt::Display {
-    /// The benchmark's name, and that of its JSON file.
-    const NAME: &str;
-
-    /// Is there a figure in each row?
-    fn is_whole(&self) -> bool;
+    /// Returns true if there is a figure in each row.
+    fn is_whole(&self) -> bool {
+        true
+    }
 
     /// The same for programs.
     fn json(&self) -> Value;
 }
 
-/// Measures, unless the options are `None`: then it was `cargo test` who started this.
+/// Measures, if `cargo bench` started this. The benchmark's name is that of its JSON file, too.
 pub(crate) fn run<O, F: Findings>(
-    options: Outcome<Option<O>>,
+    name: &str,
+    read: impl FnOnce(&Arguments) -> Outcome<O>,
     measure: impl FnOnce(&O) -> Outcome<F>,
 ) -> ExitCode {
-    let found = match options {
-        Ok(Some(options)) => measure(&options),
-        Ok(None) => {
-            println!("{}: nothing is measured without `cargo bench`", F::NAME);
+    let arguments = Arguments::of(std::env::args().skip(1));
+    let found = match read(&arguments) {
+        Ok(_) if !arguments.is_bench() => {
+            println!("{name}: nothing is measured without `cargo bench`");
             return ExitCode::SUCCESS;
         }
+        Ok(options) => measure(&options),
         Err(err) => Err(err),
     };
     let written = found.and_then(|found| {
         println!("{found}");
-        Ok((write(&found)?, found.is_whole()))
+        Ok((write(name, &found)?, found.is_whole()))
     });
     match written {
         Ok((path, is_whole)) => {
@@ -45,20 +47,24 @@ pub(crate) fn run<O, F: Findings>(
             if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(err) => {
-            eprintln!("{}: {err}; no figures", F::NAME);
+            eprintln!("{name}: {err}; no figures");
             ExitCode::FAILURE
         }
     }
 }
 
 /// Writes the JSON beside the directory for temporary files that belongs to the build.
-fn write<F: Findings>(found: &F) -> Outcome<PathBuf> {
-    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let directory = temporary.parent().unwrap_or(temporary).join("bench");
+fn write(name: &str, found: &impl Findings) -> Outcome<PathBuf> {
+    let directory = place().parent().unwrap_or(place()).join("bench");
     fs::create_dir_all(&directory)?;
-    let path = directory.join(format!("{}.json", F::NAME));
+    let path = directory.join(format!("{name}.json"));
     fs::write(&path, format!("{:#}\n", found.json()))?;
     Ok(path)
+}
+
+/// Where servers have their data: beside the build, which is where a developer's disk is.
+pub(crate) fn place() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
 /// Cores of this machine.

@@ -1,33 +1,47 @@
-//! The command line of benches that run many tasks.
+//! Many tasks, run by a few connections.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use super::Outcome;
+use super::arguments::Arguments;
+use super::kit::client::Connection;
 
-/// What may be chosen.
+/// How many tasks there are, and how many at once.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Options {
-    /// How many tasks are run.
+pub(crate) struct ManyTasks {
     pub(crate) tasks: usize,
-    /// From how many connections they are submitted.
     pub(crate) connections: usize,
 }
 
-impl Options {
-    /// `None` where nothing is to be measured: it was not `cargo bench` who started this, but `cargo test`.
-    pub(crate) fn read(tasks: usize, mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut options = Self { tasks, connections: 64 };
-        let mut is_bench = false;
-        while let Some(argument) = arguments.next() {
-            let mut number = || {
-                let value = arguments.next().and_then(|value| value.parse::<usize>().ok());
-                value.filter(|value| *value > 0).ok_or(format!("{argument} needs a number from 1"))
-            };
-            match argument.as_str() {
-                "--tasks" => options.tasks = number()?,
-                "--connections" => options.connections = number()?,
-                "--bench" => is_bench = true,
-                _ => {}
+impl ManyTasks {
+    /// What was chosen; so many tasks where nothing is said.
+    pub(crate) fn read(arguments: &Arguments, tasks: usize) -> Outcome<Self> {
+        let tasks = arguments.number("--tasks", 1)?.unwrap_or(tasks);
+        Ok(Self { tasks, connections: arguments.number("--connections", 1)?.unwrap_or(64) })
+    }
+
+    /// Runs each of them on one of the connections, which take turns as they become free.
+    pub(crate) fn run<T: Send>(
+        &self,
+        server: SocketAddr,
+        one: impl Fn(&mut Connection) -> Outcome<T> + Sync,
+    ) -> Outcome<Vec<T>> {
+        let left = AtomicUsize::new(self.tasks);
+        let client = || -> Outcome<Vec<T>> {
+            let (mut connection, mut done) = (Connection::open(server)?, Vec::new());
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                done.push(one(&mut connection)?);
             }
-        }
-        Ok(is_bench.then_some(options))
+            Ok(done)
+        };
+        let done: Outcome<Vec<Vec<T>>> = thread::scope(|scope| {
+            let clients: Vec<_> = (0..self.connections).map(|_| scope.spawn(client)).collect();
+            let done =
+                clients.into_iter().map(|client| client.join().unwrap_or(Err("a client crashed".into())));
+            done.collect()
+        });
+        Ok(done?.into_iter().flatten().collect())
     }
 }

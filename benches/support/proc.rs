@@ -131,8 +131,8 @@ impl Stretch {
     }
 }
 
-/// The kind of file system that a directory is on.
-pub(crate) fn file_system(directory: &Path) -> Outcome<String> {
+/// The kind of file system that a directory is on; one that holds in memory what is written is an error.
+pub(crate) fn disk(directory: &Path) -> Outcome<String> {
     let directory = directory.canonicalize()?;
     let mounts = read_to_string("/proc/self/mountinfo")?;
     // `36 35 98:0 /root /where options... - ext4 /dev/sda1 ...`; of several mounts the innermost and last counts.
@@ -144,5 +144,10 @@ pub(crate) fn file_system(directory: &Path) -> Outcome<String> {
             directory.starts_with(&place).then_some((place.len(), source.split(' ').next()?))
         })
         .max_by_key(|(length, _)| *length);
-    Ok(innermost.ok_or("/proc/self/mountinfo is not as expected")?.1.to_owned())
+    match innermost.ok_or("/proc/self/mountinfo is not as expected")?.1 {
+        memory @ ("tmpfs" | "ramfs") => {
+            Err(format!("{} is {memory}, which is no disk", directory.display()).into())
+        }
+        disk => Ok(disk.to_owned()),
+    }
 }

@@ -175,8 +175,6 @@ pub(crate) struct Report {
 }
 
 impl Findings for Report {
-    const NAME: &str = "submit";
-
     fn is_whole(&self) -> bool {
         self.rows.iter().all(Row::stands)
     }

@@ -68,10 +68,10 @@ fn head(headers: &str) -> String {
     )
 }
 
-/// A submit of a short recording whose answer is streamed: to whom it is answered, or else to whoever subscribes.
-pub(crate) fn streamed(is_answered: bool) -> Outcome<Vec<u8>> {
+/// A submit of a short recording, which may be streamed, and may be answered with what comes of it.
+pub(crate) fn short(is_streamed: bool, is_answered: bool) -> Outcome<Vec<u8>> {
     let audio = format!("data:audio/wav;base64,{}", STANDARD.encode(wav(1_000)?));
-    let body = json!({"model": MODEL, "audio_url": audio, "stream": true, "sync": is_answered});
+    let body = json!({"model": MODEL, "audio_url": audio, "stream": is_streamed, "sync": is_answered});
     Ok(post(&body.to_string()))
 }
 

@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::Outcome;
+use super::bench::place;
 use super::kit::process::{Process, SERVES, hearken};
 use super::proc::cpu_time;
 use super::request::KEY;
@@ -27,10 +28,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one in a new directory at a place. `settings` are lines of its configuration: its channels, and what
+    /// Starts one in a new directory. `settings` are lines of its configuration: its channels, and what
     /// else is not as it is by default; they are told the address of an upstream that never answers.
-    pub(crate) fn start(place: &Path, settings: impl FnOnce(SocketAddr) -> String) -> Outcome<Self> {
-        let directory = TempDir::with_prefix_in("bench-", place)?;
+    pub(crate) fn start(settings: impl FnOnce(SocketAddr) -> String) -> Outcome<Self> {
+        let directory = TempDir::with_prefix_in("bench-", place())?;
         let upstream = TcpListener::bind("127.0.0.1:0")?;
         let text = format!(
             "listen = \"127.0.0.1:0\"\n\
@@ -83,8 +84,8 @@ impl Server {
 }
 
 /// Brings to the disk what a round has left to do, so that it is not done in the next one.
-pub(crate) fn settle(place: &Path) -> Outcome<()> {
-    if Command::new("sync").arg("--file-system").arg(place).status()?.success() {
+pub(crate) fn settle() -> Outcome<()> {
+    if Command::new("sync").arg("--file-system").arg(place()).status()?.success() {
         Ok(())
     } else {
         Err("the disk cannot be brought to rest: `sync` failed".into())

@@ -1,11 +1,16 @@
 //! The command line of `fan_out` and `tasks`.
 
 use crate::support::Outcome;
+use crate::support::arguments::Arguments;
 use crate::support::fan::options::Options;
 use crate::support::fan::workload::Workload;
 
-fn read(line: &str) -> Outcome<Option<Options>> {
-    Options::read(line.split_whitespace().map(str::to_owned))
+fn arguments(line: &str) -> Arguments {
+    Arguments::of(line.split_whitespace().map(str::to_owned))
+}
+
+fn read(line: &str) -> Outcome<Options> {
+    Options::read(&arguments(line))
 }
 
 fn rows() -> [Workload; 2] {
@@ -13,12 +18,12 @@ fn rows() -> [Workload; 2] {
 }
 
 fn chosen(line: &str) -> Vec<Workload> {
-    read(line).unwrap().unwrap().workloads(&rows()).unwrap()
+    read(line).unwrap().workloads(&rows()).unwrap()
 }
 
 #[test]
 fn nothing_is_measured_without_cargo_bench() {
-    assert_eq!(read("--rounds 1").unwrap(), None);
+    assert!(!arguments("--rounds 1").is_bench() && arguments("--rounds 1 --bench").is_bench());
 }
 
 #[test]
@@ -44,6 +49,6 @@ fn what_cannot_be_is_told() {
         assert!(read(line).is_err(), "{line}");
     }
     for line in ["--bench --row none", "--bench --subscribers 5 --stuck 5"] {
-        assert!(read(line).unwrap().unwrap().workloads(&rows()).is_err(), "{line}");
+        assert!(read(line).unwrap().workloads(&rows()).is_err(), "{line}");
     }
 }

@@ -1,7 +1,5 @@
 //! All rows, all sides, all rounds: the sides of a row take turns, so that a slow minute of the machine hits all of them.
 
-use std::path::Path;
-
 use super::super::Outcome;
 use super::super::server::settle;
 use super::figures::{Figures, Refusal, refusal};
@@ -18,7 +16,7 @@ use super::workload::Workload;
 const TRIES: usize = 3;
 
 /// Measures those of these rows that were chosen.
-pub(crate) fn measure(options: &Options, rows: &[Workload]) -> Outcome<Table> {
+pub(crate) fn measure(title: &'static str, options: &Options, rows: &[Workload]) -> Outcome<Table> {
     let workloads = options.workloads(rows)?;
     // Whoever is started from here may open as many.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX)?;
@@ -28,7 +26,7 @@ pub(crate) fn measure(options: &Options, rows: &[Workload]) -> Outcome<Table> {
     });
     let scene = Scene { options, nchan: nchan.as_ref(), descriptors };
     let rows = workloads.into_iter().map(|workload| scene.row(workload)).collect::<Outcome<_>>()?;
-    Ok(Table { rows, rounds: options.rounds, absent })
+    Ok(Table { title, rows, rounds: options.rounds, absent })
 }
 
 /// What all rows have in common.
@@ -46,13 +44,11 @@ impl Scene<'_> {
         };
         let sides = Side::ALL.into_iter().filter(is_measured);
         let mut lines: Vec<_> = sides.map(|side| Line { side, rounds: self.begin(&workload) }).collect();
-        // Beside the build, which is where a developer's disk is.
-        let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
         for round in 1..=self.options.rounds {
             for line in &mut lines {
                 // One bad round is enough: the others would not make it better.
                 let Ok(rounds) = &mut line.rounds else { continue };
-                match self.round(line.side, &workload, place) {
+                match self.round(line.side, &workload) {
                     Ok(figures) => rounds.push(figures),
                     Err(why) => line.rounds = Err(why.to_string()),
                 }
@@ -62,7 +58,7 @@ impl Scene<'_> {
                     "{}, {}, round {round} of {}: {said}",
                     workload.name, line.side, self.options.rounds
                 );
-                settle(place)?;
+                settle()?;
             }
         }
         Ok(Row { workload, lines })
@@ -77,10 +73,10 @@ impl Scene<'_> {
     }
 
     /// One round; it is repeated when something other than the server was too slow.
-    fn round(&self, side: Side, workload: &Workload, place: &Path) -> Outcome<Figures> {
+    fn round(&self, side: Side, workload: &Workload) -> Outcome<Figures> {
         let mut tries = 1;
         loop {
-            let round = Round::measure(side, workload, place, self.nchan)?;
+            let round = Round::measure(side, workload, self.nchan)?;
             match refusal(side, &round) {
                 None => return Ok(Figures::of(&round)),
                 Some(Refusal::Bottleneck(why)) if tries < TRIES => {

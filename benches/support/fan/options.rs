@@ -1,6 +1,7 @@
 //! The command line of both benchmarks.
 
 use super::super::Outcome;
+use super::super::arguments::Arguments;
 use super::side::Side;
 use super::workload::Workload;
 
@@ -8,7 +9,7 @@ use super::workload::Workload;
 const OWN_SECONDS: u64 = 10;
 
 /// What may be chosen.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// Empty: all of them.
@@ -23,44 +24,26 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// `None` where nothing is to be measured: it was not `cargo bench` who started this, but `cargo test`.
-    pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut options = Self {
-            rounds: 3,
-            sides: Vec::new(),
-            rows: Vec::new(),
-            seconds: None,
-            tasks: None,
-            subscribers: None,
-            rate: None,
-            stuck: 0,
-        };
-        let mut is_bench = false;
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-            match argument.as_str() {
-                "--row" => options.rows.push(value()?),
-                "--server" => {
-                    let name = value()?;
-                    let sides = Side::named(&name);
-                    if sides.is_empty() {
-                        let names = Side::ALL.map(Side::name).join(", ");
-                        return Err(format!("there is no server {name:?}, but hearken, {names}").into());
-                    }
-                    options.sides.extend(sides);
-                }
-                "--rounds" => options.rounds = usize::try_from(number(&argument, &value()?, 1)?)?,
-                "--seconds" => options.seconds = Some(number(&argument, &value()?, 1)?),
-                "--tasks" => options.tasks = Some(number(&argument, &value()?, 1)?),
-                "--subscribers" => options.subscribers = Some(number(&argument, &value()?, 1)?),
-                "--rate" => options.rate = Some(number(&argument, &value()?, 0)?),
-                "--stuck" => options.stuck = number(&argument, &value()?, 0)?,
-                "--bench" => is_bench = true,
-                // Cargo passes on what is meant for the harness that these benchmarks do not have.
-                _ => {}
+    pub(crate) fn read(arguments: &Arguments) -> Outcome<Self> {
+        let mut sides = Vec::new();
+        for name in arguments.values("--server")? {
+            let named = Side::named(name);
+            if named.is_empty() {
+                let names = Side::ALL.map(Side::name).join(", ");
+                return Err(format!("there is no server {name:?}, but hearken, {names}").into());
             }
+            sides.extend(named);
         }
-        Ok(is_bench.then_some(options))
+        Ok(Self {
+            rounds: arguments.number("--rounds", 1)?.unwrap_or(3),
+            sides,
+            rows: arguments.values("--row")?.into_iter().map(str::to_owned).collect(),
+            seconds: arguments.number("--seconds", 1)?,
+            tasks: arguments.number("--tasks", 1)?,
+            subscribers: arguments.number("--subscribers", 1)?,
+            rate: arguments.number("--rate", 0)?,
+            stuck: arguments.number("--stuck", 0)?.unwrap_or(0),
+        })
     }
 
     /// Those rows of a benchmark that were chosen, or one like its first with what was said of it.
@@ -95,11 +78,4 @@ impl Options {
     pub(crate) fn chooses(&self, side: Side, workload: &Workload) -> bool {
         side.suits(workload) && (self.sides.is_empty() || self.sides.contains(&side))
     }
-}
-
-fn number(argument: &str, value: &str, least: u64) -> Outcome<u64> {
-    /// More than any machine holds, and small enough for a product of two.
-    const MOST: u64 = 1_000_000;
-    let number = value.parse().ok().filter(|number| (least..=MOST).contains(number));
-    Ok(number.ok_or_else(|| format!("{argument} needs a number from {least} to {MOST}"))?)
 }

@@ -1,6 +1,5 @@
 //! One round of one side: subscribe, publish, and see what it took.
 
-use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,13 +46,8 @@ pub(crate) struct Run {
 }
 
 impl Round {
-    pub(crate) fn measure(
-        side: Side,
-        workload: &Workload,
-        place: &Path,
-        nchan: Option<&Installed>,
-    ) -> Outcome<Self> {
-        let mut stage = Stage::set(side, workload, place, nchan)?;
+    pub(crate) fn measure(side: Side, workload: &Workload, nchan: Option<&Installed>) -> Outcome<Self> {
+        let mut stage = Stage::set(side, workload, nchan)?;
         thread::sleep(SETTLE);
         let before = stage.memory()?;
         let mut subscribers = stage.subscribe()?;

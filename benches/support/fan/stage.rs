@@ -1,14 +1,13 @@
 //! One side, set up for a workload: the server runs, its publisher waits for the word to begin, and subscribers may come.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use super::super::Outcome;
 use super::super::helper::Helper;
 use super::super::kit::client::Connection;
 use super::super::proc::{cpu_time, family, proportional, resident};
-use super::super::request::{MODEL, authorization, stream, streamed};
+use super::super::request::{MODEL, authorization, short, stream};
 use super::super::server::Server;
 use super::super::tasks::acknowledged;
 use super::floor::Floor;
@@ -37,25 +36,20 @@ enum Running {
 }
 
 impl Stage {
-    /// Sets one up; a server of ours has its data at this place.
-    pub(crate) fn set(
-        side: Side,
-        workload: &Workload,
-        place: &Path,
-        nchan: Option<&Installed>,
-    ) -> Outcome<Self> {
+    /// Sets one up.
+    pub(crate) fn set(side: Side, workload: &Workload, nchan: Option<&Installed>) -> Outcome<Self> {
         match side {
-            Side::HandOver | Side::Body => Self::hearken(side, workload, place),
+            Side::HandOver | Side::Body => Self::hearken(side, workload),
             Side::Floor | Side::FloorTogether => Self::floor(side == Side::FloorTogether, workload),
             Side::Nchan => Self::nchan(nchan.ok_or("nchan is not installed")?, workload),
         }
     }
 
-    fn hearken(side: Side, workload: &Workload, place: &Path) -> Outcome<Self> {
+    fn hearken(side: Side, workload: &Workload) -> Outcome<Self> {
         let mut upstream = Helper::start(&Part::Upstream(Upstream { workload: workload.clone() }))?;
         let gemini: SocketAddr = upstream.hear()?;
-        let server = Server::start(place, |_| settings(side, workload, gemini))?;
-        let (mut connection, request) = (Connection::open(server.address())?, streamed(false)?);
+        let server = Server::start(|_| settings(side, workload, gemini))?;
+        let (mut connection, request) = (Connection::open(server.address())?, short(true, false)?);
         let tasks = (0..workload.tasks).map(|_| acknowledged(&connection.exchange(&request)?));
         let tasks = tasks.collect::<Outcome<Vec<_>>>()?;
         // All calls are there.

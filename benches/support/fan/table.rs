@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::super::bench::cores;
+use super::super::bench::{Findings, cores};
 use super::figures::Figures;
 use super::row::{CPU, DELIVERED, Line, MEMORY, P99, P99_TO_P50, Ratio, Row};
 use super::side::Side;
@@ -16,19 +16,19 @@ const MOST_FOR_OTHERS: f64 = 0.1;
 /// All that was found.
 #[derive(Debug)]
 pub(crate) struct Table {
+    pub(crate) title: &'static str,
     pub(crate) rows: Vec<Row>,
     pub(crate) rounds: usize,
     /// What was not measured at all, and why.
     pub(crate) absent: Option<String>,
 }
 
-impl Table {
-    /// Is there a figure for each side of each row?
-    pub(crate) fn is_whole(&self) -> bool {
+impl Findings for Table {
+    fn is_whole(&self) -> bool {
         self.rows.iter().flat_map(|row| &row.lines).all(|line| line.rounds.is_ok())
     }
 
-    pub(crate) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let rows: Vec<_> = self.rows.iter().map(Row::json).collect();
         json!({"cores": cores(), "rounds": self.rounds, "not_measured": self.absent, "rows": rows})
     }
@@ -105,7 +105,8 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "Medians of {} rounds; ratios are the medians of those within a round. {} cores.",
+            "{} Medians of {} rounds; ratios are the medians of those within a round. {} cores.",
+            self.title,
             self.rounds,
             cores()
         )?;

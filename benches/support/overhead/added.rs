@@ -98,12 +98,6 @@ impl Added {
 }
 
 impl Findings for Added {
-    const NAME: &str = "overhead";
-
-    fn is_whole(&self) -> bool {
-        true
-    }
-
     fn json(&self) -> Value {
         json!({
             "cores": cores(),
@@ -121,22 +115,10 @@ impl fmt::Display for Added {
         writeln!(
             f,
             "One synchronous stream at a time, straight from the upstream and through hearken; {} pairs, {} cores; ms.\n\n\
-             {:>6} | {:^24} | {:^24} |\n{:>6} | {:>8}{:>8}{:>8} | {:>8}{:>8}{:>8} | {:>8}{:>8}{:>10}",
+             \x20      |         straight         |     through hearken      |\n\
+             \x20      |      p50     p99     max |      p50     p99     max |    added  paired  promised",
             self.pairs,
             cores(),
-            "",
-            "straight",
-            "through hearken",
-            "",
-            "p50",
-            "p99",
-            "max",
-            "p50",
-            "p99",
-            "max",
-            "added",
-            "paired",
-            "promised"
         )?;
         for (name, compared) in [("first", &self.first), ("chunk", &self.other)] {
             let Compared { straight, through, paired, promised } = compared;

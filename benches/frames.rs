@@ -11,7 +11,8 @@
 //!
 //! - `decode` is the event stream alone, `read` the same with the mapping of what is in it: the whole way from the bytes
 //!   to an [`UpstreamEvent`].
-//! - `encode` makes the frame of a text, `append` also keeps it and shows it to subscribers, of whom there are none.
+//! - `encode` makes the frame of a text, `append` also makes the text, keeps both and shows them to subscribers, of whom
+//!   there are none.
 //! - A figure is the mean that criterion estimates, with the bounds between which it lies with 95 % confidence.
 //!   Criterion's own report stands above, and compares with the run before.
 //!
@@ -28,16 +29,18 @@ use std::fs;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use hearken::secret::Secret;
-use hearken::task::answer::{Answer, TextKind};
+use hearken::task::answer::Answer;
+use hearken::task::entry::{Entry, TextKind};
+use hearken::task::format::{Encoder, Format};
 use hearken::upstream::reading::BodyReader;
 use hearken::upstream::{Batch, UpstreamError, UpstreamEvent, gemini, openai, transcription};
-use hearken::wire::chunk_frames::ChunkFrames;
-use hearken::wire::completion::{CompletionHead, Delta};
+use hearken::wire::completion::CompletionHead;
 use hearken::wire::event_stream::EventStreamDecoder;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -170,19 +173,21 @@ fn measure(seconds: u64) -> Outcome<Table> {
             let _ = black_box(black_box(recorded).read());
         });
     }
-    let mut frames = ChunkFrames::of(&head());
-    let bytes: usize = (0..REPEATED).map(|id| frames.delta(id, Delta::content(TEXT)).len()).sum();
+    let encoder = Encoder::new(Format::Tasks, Some(Arc::new(head())));
+    let entry = Entry::Delta { kind: TextKind::Content, text: TEXT.into() };
+    let bytes: usize = (0..REPEATED).map(|id| encoder.encode(id, &entry).len()).sum();
     rows.push(Row::new("encode".to_owned(), REPEATED, bytes));
     bench(&mut group, rows.last(), || {
         for id in 0..REPEATED {
-            black_box(frames.delta(id, Delta::content(black_box(TEXT))));
+            black_box(encoder.encode(id, black_box(&entry)));
         }
     });
     rows.push(Row::new("append".to_owned(), REPEATED, bytes));
     bench(&mut group, rows.last(), || {
-        let mut answer = Answer::new(head(), true);
+        let mut answer = Answer::new(head(), Some(Format::Tasks));
         for _ in 0..REPEATED {
-            answer.push(TextKind::Content, black_box(TEXT));
+            // As from an upstream: the text is moved in.
+            answer.push(TextKind::Content, black_box(TEXT).to_owned());
             answer.publish();
         }
         black_box(answer);

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | [`error`] | the one table of error codes; [`Failure`](error::Failure), the value that becomes an HTTP error, a task's `error` and an `error` frame |
 //! | [`wire`] | the JSON, event streams and [trace headers](wire::trace_context) that outsiders see: types and framing only |
-//! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [outcome](task::outcome), [answer](task::answer), [chunk log](task::chunk_log) and [what stays of it](task::cold_log), [snapshot](task::snapshot), [request](task::request), [recovery](task::recovery), [spans](task::spans) |
+//! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [outcome](task::outcome), [answer](task::answer), its [entries](task::entry), their [formats](task::format) and [records](task::record), the [log](task::chunk_log) of them and [what stays of it](task::cold_log), [snapshot](task::snapshot), [request](task::request), [recovery](task::recovery), [spans](task::spans) |
 //! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), how base64 is [decoded](audio::base64), where its [bytes](audio::bytes) are; what the bytes of files are known by is in `src/audio/format`, one file for each format, and what is asked of them is around it: [what they are](audio::recognise), [why they are no audio](audio::no_audio), where their sound lies, [how long it lasts](audio::duration) |
 //! | [`channel`] | configured ways to serve models, as values: what each [takes](channel::Channel), which could serve a request ([choose](channel::choose())), who runs next ([queue](channel::Queue)), what follows a failed call ([retry policy](channel::RetryPolicy)), what is left alone ([breaker](channel::Breaker)) |
 //! | [`net`] | outgoing connections: what they may [reach](net::Reach), and how a response [begins](net::BadHead) and [ends](net::HttpClient), over TLS or not |
@@ -67,7 +67,7 @@
 //! upstream -> error, random, secret, setting, deadline, wire, audio, inspect, task, net, actix_rt, actix_web, awc
 //! channel -> error, pattern, secret, setting, audio, metrics, task, upstream
 //! trace -> secret, setting, deadline, wire, task, net, upstream, actix_rt, awc
-//! store -> error, secret, setting, wire, audio, keys, metrics, task, actix_rt
+//! store -> error, secret, setting, audio, keys, metrics, task, actix_rt
 //! fetch -> error, setting, deadline, audio, net, store, actix_rt, actix_web, awc
 //! actors -> error, random, secret, setting, deadline, wire, audio, keys, memory, metrics, task, upstream, channel, trace, store, fetch, actix, actix_rt
 //! fanout -> setting, deadline, wire, keys, metrics, task, actix_rt
@@ -97,17 +97,17 @@
 //!    was seen, a call that fails is followed by another, of the same channel or, with a permit of its own, of the next
 //!    one: the [`RetryPolicy`](channel::RetryPolicy) decides, the actor [carries it out](actors::task).
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
-//!    which encodes each as a frame, once, and appends it to the chunk log. Before they are published they are
-//!    written to the [journal](store::Journal); one write and one wake per batch.
-//! 5. A subscriber is a [position](fanout::cursor) in the log. [`api::stream`] answers it; once its response has begun
+//!    whose log keeps each as an entry, and encodes it as a frame of the format of the door that submitted. Before
+//!    entries are published they are written to the [journal](store::Journal); one write and one wake per batch.
+//! 5. A subscriber is a [position](fanout::cursor) in the log and a [format](task::format). [`api::stream`] answers it; once its response has begun
 //!    a plain connection is handed over to a [pump](fanout::pump), which writes to it all frames from its position on in
 //!    one piece, without asking the actor, and waits on the log's watch when there are none. Over TLS the response's
 //!    [body](fanout::body) does the same, whenever it is asked for more.
 //! 6. However the task ends, [`Life`](task::life::Life) decides once; the outcome is made durable, and only then
 //!    are the finish chunk, the terminal frame and the final status shown.
 //! 7. Then the actor goes. It leaves the chunks to the registry, copied into [one piece](task::cold_log), until their
-//!    retention has passed; what has no room in memory is read from the journal. Any other question is answered by the
-//!    store.
+//!    retention has passed; what has no room in memory, or is asked for in another format, is encoded again from the
+//!    journal, a small part at a time. Any other question is answered by the store.
 //!
 //! If the process dies on the way, [`actors::recovery`] takes the task up at the next start, before anything new is
 //! accepted; [`task::recovery`] says whether it runs again. If the server drains and the task neither ends nor has
@@ -124,7 +124,7 @@
 //!   from a disk to be sent anywhere have the checksum that they were written with.
 //! - No upstream is asked for a task that is not durable, and no client can find one.
 //! - What a subscriber has seen is in the journal; a kill does not take it back.
-//! - A frame is encoded once. What is in a chunk log never changes. Readers hold positions, never queues
+//! - A frame is encoded once in each format, as long as its task runs. What is in a chunk log never changes. Readers hold positions, never queues
 //!   and never frames: a slow, stuck or gone reader costs nobody anything.
 //! - No chunk is published before the upstream's first text: until then a failure can still be an HTTP error, and
 //!   another call can still be made. After it there is none.

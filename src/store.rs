@@ -64,7 +64,7 @@ pub use error::StoreError;
 pub(crate) use health::PATIENCE;
 pub use journal::Journal;
 pub use key_table::KeyTable;
-pub use records::{Acceptance, Chunks, Ending, Journalled, NewRecord, Replay, Unfinished, Weighed};
+pub use records::{Acceptance, Ending, Journalled, NewRecord, Replay, Unfinished, Weighed};
 pub use rehearsal::{Rehearsed, rehearse};
 pub use settings::{Retention, RetentionKeys, SpoolKeys, StoreConfig, StoreKeys};
 pub use spool::Download;

@@ -3,12 +3,15 @@
 pub mod answer;
 pub mod chunk_log;
 pub mod cold_log;
+pub mod entry;
+pub mod format;
 pub mod id;
 pub mod idempotency;
 pub mod life;
 pub mod list;
 pub mod outcome;
 pub mod progress;
+pub mod record;
 pub mod recovery;
 pub mod request;
 pub mod snapshot;

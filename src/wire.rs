@@ -1,6 +1,5 @@
 //! The JSON, the event streams and the trace headers that outsiders see: types and framing, no behaviour.
 
-pub mod chunk_frames;
 pub mod completion;
 pub mod error;
 pub mod event_stream;

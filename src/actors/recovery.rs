@@ -48,9 +48,9 @@ pub async fn take_up(
             let fate = match fate(&left, channels, allowance) {
                 Ok(fate) => fate,
                 Err(failure) => {
-                    let Journalled { frames, is_whole } = chunks(store, &left.task.id).await;
+                    let Journalled { entries, is_whole } = chunks(store, &left.task.id).await;
                     let failure = if is_whole { failure } else { interrupted_damaged_stream() };
-                    Fate::End { failure, chunks: frames }
+                    Fate::End { failure, chunks: entries }
                 }
             };
             match &fate {
@@ -66,10 +66,10 @@ pub async fn take_up(
 async fn chunks(store: &Store, id: &TaskId) -> Journalled {
     let journalled = store.chunks(id.clone()).await.unwrap_or_else(|err| {
         tracing::error!(task_id = %id, %err, "the chunks of an interrupted task are lost");
-        Journalled { frames: Vec::new(), is_whole: false }
+        Journalled { entries: Vec::new(), is_whole: false }
     });
     if !journalled.is_whole {
-        let kept = journalled.frames.len();
+        let kept = journalled.entries.len();
         tracing::error!(task_id = %id, kept, "the journal of an interrupted task is not as it was written");
     }
     journalled

@@ -201,7 +201,7 @@ impl TaskActor {
             UpstreamEvent::Text(TextKind::Reasoning, _) if !self.task.question.reasoning => None,
             UpstreamEvent::Text(kind, text) => {
                 self.timeline.first_answered.get_or_insert_with(Timestamp::now);
-                self.answer.push(kind, &text);
+                self.answer.push(kind, text);
                 let step = self.progress.piece();
                 self.remember(step);
                 let most = self.settings.max_answer_bytes;

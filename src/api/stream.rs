@@ -18,6 +18,7 @@ use crate::fanout::socket::HandOver;
 use crate::fanout::visit::Visitor;
 use crate::fanout::{Framing, Reception};
 use crate::task::chunk_log::LogReader;
+use crate::task::format::Format;
 use crate::task::id::TaskId;
 
 /// Handles a subscription.
@@ -64,7 +65,8 @@ pub fn response(
     let visitor =
         Visitor { request_id: RequestId::of(request).into(), task_id, key: Arc::clone(&caller.revocation) };
     let hand_over = request.conn_data::<Rc<HandOver>>().map(Rc::clone);
-    let mut response = head.streaming(reception.body(log, position, framing, visitor, hand_over));
+    let mut response =
+        head.streaming(reception.body(log.in_format(Format::Tasks), position, framing, visitor, hand_over));
     response.head_mut().no_chunking(framing == Framing::UntilClose);
     response
 }

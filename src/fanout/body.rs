@@ -197,14 +197,21 @@ mod tests {
     use super::super::visit::{Audience, Visit, Visitor};
     use super::*;
     use crate::metrics::Metrics;
-    use crate::task::chunk_log::ChunkLog;
+    use crate::task::chunk_log::LogReader;
+    use crate::task::chunk_log::testing::{delta, empty, log_of};
+    use crate::task::format::Format;
     use crate::task::id::TaskId;
 
-    fn body_of(log: &ChunkLog, keep_alive: u64) -> Body {
+    /// The bytes that a response begins with, and those of a frame.
+    fn opened(comment: &str, frame: &Bytes) -> Bytes {
+        [comment.as_bytes(), b"retry: 2000\n", frame].concat().into()
+    }
+
+    fn body_of(log: LogReader, keep_alive: u64) -> Body {
         let visitor =
             Visitor { request_id: "req-1".into(), task_id: TaskId::generate(7), key: Arc::default() };
         let arrival = Arrival {
-            log: log.reader(),
+            log,
             cursor: Cursor::at(0),
             framing: Framing::Chunked,
             visit: Visit::begin(
@@ -218,12 +225,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_is_the_comment_and_the_frames_and_then_it_is_over() {
         let all = async {
-            let mut log =
-                ChunkLog::of(vec![Bytes::from_static(b"data: a\n\n"), Bytes::from_static(b"data: b\n\n")]);
-            log.append(Bytes::from_static(b"data: end\n\n"));
+            let mut log = log_of(["a", "b"]);
+            log.append(delta("end"));
             log.end();
-            let pieces: Vec<Bytes> = body_of(&log, 15).map(Result::unwrap).collect().await;
-            assert_eq!(pieces.concat(), b": keep-alive\nretry: 2000\ndata: a\n\ndata: b\n\ndata: end\n\n");
+            for (format, opening) in [
+                (Format::Tasks, ": keep-alive\nretry: 2000\n"),
+                (Format::Chat { usage: true }, ": keep-alive\n"),
+            ] {
+                let reader = log.reader().in_format(format);
+                let expected = [opening.as_bytes(), &reader.all()].concat();
+                let pieces: Vec<Bytes> = body_of(reader, 15).map(Result::unwrap).collect().await;
+                assert_eq!(pieces.concat(), expected);
+            }
         };
         LocalSet::new().run_until(all).await;
     }
@@ -231,9 +244,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_is_left_to_the_next_start_breaks_its_readers_off() {
         let all = async {
-            let mut log = ChunkLog::of(vec![Bytes::from_static(b"data: a\n\n")]);
-            let mut body = Box::pin(body_of(&log, 15));
-            let opening = Bytes::from_static(b": keep-alive\nretry: 2000\ndata: a\n\n");
+            let mut log = log_of(["a"]);
+            let mut body = Box::pin(body_of(log.reader(), 15));
+            let opening = opened(": keep-alive\n", &log.reader().all());
             assert_eq!(body.next().await, Some(Ok(opening)));
             log.park();
             assert_eq!(body.next().await, Some(Err(BrokenOff)));
@@ -245,16 +258,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_is_broken_by_comments_and_only_silence() {
         let all = async {
-            let mut log = ChunkLog::default();
-            let mut body = Box::pin(body_of(&log, 15));
+            let mut log = empty();
+            let mut body = Box::pin(body_of(log.reader(), 15));
             assert_eq!(body.next().await, Some(Ok(KEEP_ALIVE)));
             let started = Instant::now();
             assert_eq!(body.next().await, Some(Ok(KEEP_ALIVE)));
             assert_eq!(started.elapsed().as_secs(), 15);
             tokio::time::advance(Duration::from_secs(10)).await;
-            log.append(Bytes::from_static(b"data: a\n\n"));
+            log.append(delta("a"));
             log.publish();
-            assert_eq!(body.next().await, Some(Ok(Bytes::from_static(b"retry: 2000\ndata: a\n\n"))));
+            assert_eq!(body.next().await, Some(Ok(opened("", &log.reader().all()))));
             let started = Instant::now();
             assert_eq!(body.next().await, Some(Ok(KEEP_ALIVE)));
             assert_eq!(started.elapsed().as_secs(), 15);

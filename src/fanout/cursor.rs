@@ -6,7 +6,6 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::task::chunk_log::{LogReader, Mark};
-use crate::wire::event_stream::RETRY;
 
 /// Where a subscriber stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +31,10 @@ enum Stage {
 pub struct Span {
     start: usize,
     end: usize,
+    /// What is sent of these entries, in bytes.
+    bytes: usize,
     part: Option<Part>,
-    /// Are these the response's first frames? `retry:` rides in the first one's block and nowhere else.
+    /// Are these the response's first frames? What opens a response rides in the first one's block and nowhere else.
     opens: bool,
     closes: bool,
 }
@@ -95,7 +96,8 @@ impl Cursor {
         });
         let ends_frame = part.is_none_or(|part| part.is_last);
         let closes = mark.ended && end == mark.len && ends_frame;
-        Step::Send(Span { start, end, part, opens: is_new, closes })
+        let bytes = part.map_or(bytes, Part::len);
+        Step::Send(Span { start, end, bytes, part, opens: is_new, closes })
     }
 
     /// The subscriber was sent this.
@@ -142,15 +144,15 @@ impl Span {
     /// Bytes of its piece.
     #[must_use]
     pub fn bytes(self, log: &LogReader) -> usize {
-        let retry = if self.opens { RETRY.len() } else { 0 };
-        retry + self.part.map_or_else(|| log.bytes(self.start..self.end), Part::len)
+        let opening = if self.opens { log.format().retry().len() } else { 0 };
+        opening + self.bytes
     }
 
     /// Appends its piece to `buffer`. False where its frames can no longer be read.
     #[must_use]
     pub fn write_to(self, log: &LogReader, buffer: &mut BytesMut) -> bool {
         if self.opens {
-            buffer.extend_from_slice(RETRY);
+            buffer.extend_from_slice(log.format().retry());
         }
         match self.part {
             Some(part) => log.write_part(self.start, part.start..part.end, buffer),
@@ -175,17 +177,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::task::chunk_log::ChunkLog;
+    use crate::task::chunk_log::testing::{delta, empty, log_of};
+    use crate::task::format::Format;
 
     /// Most bytes of frames in a piece.
     const MOST: usize = 16 * 1024;
+    const RETRY: &[u8] = b"retry: 2000\n";
 
-    fn log_of(frames: &[Vec<u8>]) -> ChunkLog {
-        ChunkLog::of(frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect())
-    }
-
-    fn text(piece: &Bytes) -> &str {
-        std::str::from_utf8(piece).unwrap()
+    /// The frames of these entries, behind what opens a response.
+    fn opened(log: &LogReader, range: std::ops::Range<usize>) -> Vec<u8> {
+        [RETRY, &log.piece(range).unwrap()].concat()
     }
 
     /// Everything that a cursor has to send at this moment, and what it then says.
@@ -207,70 +208,69 @@ mod tests {
 
     #[test]
     fn any_position_brings_the_rest_and_the_terminal_frame_once() {
-        let mut log = log_of(&[b"a".to_vec(), b"b".to_vec(), b"end".to_vec()]);
+        let mut log = log_of(["a", "b", "end"]);
         log.end();
-        for (position, expected) in [
-            (0, "retry: 2000\nabend"),
-            (1, "retry: 2000\nbend"),
-            (2, "retry: 2000\nend"),
-            (900, "retry: 2000\nend"),
-        ] {
+        let reader = log.reader();
+        for (position, first) in [(0, 0), (1, 1), (2, 2), (900, 2)] {
             let mut cursor = Cursor::at(position);
-            let (sent, step) = drain(&mut cursor, &log.reader());
-            assert_eq!(
-                (String::from_utf8(sent).unwrap().as_str(), step),
-                (expected, Step::End),
-                "{position}"
-            );
+            assert_eq!(drain(&mut cursor, &reader), (opened(&reader, first..3), Step::End), "{position}");
             assert!(cursor.has_ended());
         }
     }
 
     #[test]
+    fn a_chat_has_no_field_but_its_data() {
+        let log = log_of(["a"]);
+        let reader = log.reader().in_format(Format::Chat { usage: false });
+        assert_eq!(drain(&mut Cursor::at(0), &reader), (reader.all().to_vec(), Step::Wait));
+    }
+
+    #[test]
     fn a_position_beyond_a_running_task_waits_for_it() {
-        let mut log = log_of(&[b"a".to_vec()]);
+        let mut log = log_of(["a"]);
         let reader = log.reader();
         let mut cursor = Cursor::at(2);
-        log.append(Bytes::from_static(b"b"));
+        log.append(delta("b"));
         log.publish();
         assert_eq!(drain(&mut cursor, &reader), (Vec::new(), Step::Wait));
-        log.append(Bytes::from_static(b"c"));
+        log.append(delta("c"));
         log.publish();
-        assert_eq!(drain(&mut cursor, &reader), (b"retry: 2000\nc".to_vec(), Step::Wait));
+        assert_eq!(drain(&mut cursor, &reader), (opened(&reader, 2..3), Step::Wait));
     }
 
     #[test]
     fn a_task_that_is_left_to_the_next_start_breaks_off_behind_its_last_frame() {
-        let mut log = log_of(&[b"a".to_vec()]);
+        let mut log = log_of(["a"]);
         log.park();
-        assert_eq!(drain(&mut Cursor::at(0), &log.reader()), (b"retry: 2000\na".to_vec(), Step::BreakOff));
-        assert_eq!(drain(&mut Cursor::at(7), &log.reader()), (Vec::new(), Step::BreakOff));
+        let reader = log.reader();
+        assert_eq!(drain(&mut Cursor::at(0), &reader), (opened(&reader, 0..1), Step::BreakOff));
+        assert_eq!(drain(&mut Cursor::at(7), &reader), (Vec::new(), Step::BreakOff));
     }
 
     #[test]
     fn a_log_without_frames_ends_without_any() {
-        let mut log = ChunkLog::default();
+        let mut log = empty();
         log.end();
         assert_eq!(drain(&mut Cursor::at(0), &log.reader()), (Vec::new(), Step::End));
     }
 
     #[test]
     fn a_single_frame_is_shared() {
-        let log = log_of(&[b"first".to_vec(), b"frame".to_vec()]);
+        let log = log_of(["first", "frame"]);
         let reader = log.reader();
-        let span = Span { start: 1, end: 2, part: None, opens: false, closes: false };
+        let span = Span { start: 1, end: 2, bytes: 7, part: None, opens: false, closes: false };
         assert_eq!(span.piece(&reader).unwrap().as_ptr(), span.piece(&reader).unwrap().as_ptr());
-        assert_eq!(text(&span.piece(&reader).unwrap()), "frame");
+        assert_eq!(span.piece(&reader), reader.piece(1..2));
     }
 
     #[test]
     fn a_large_frame_is_sent_in_parts_with_nothing_in_between() {
-        let large = [vec![b'x'; 3 * MOST], b"end".to_vec()].concat();
-        let mut log = log_of(&[large.clone(), b"next".to_vec()]);
+        let mut log = log_of(["x".repeat(3 * MOST), "next".to_owned()]);
         let reader = log.reader();
+        let large = opened(&reader, 0..1);
         let mut cursor = Cursor::at(0);
         let (mut sent, mut frames) = (Vec::new(), Vec::new());
-        while sent.len() < RETRY.len() + large.len() {
+        while sent.len() < large.len() {
             // Inside a frame there is always something to send: no comment comes between its parts, nor an end.
             let Step::Send(span) = cursor.step(&reader, reader.mark(), MOST) else { panic!("no next part") };
             sent.extend_from_slice(&span.piece(&reader).unwrap());
@@ -278,18 +278,15 @@ mod tests {
             cursor.sent(span);
             log.park();
         }
-        assert!(sent == [RETRY, large.as_slice()].concat());
+        assert!(sent == large);
         assert_eq!((frames, cursor.behind(reader.mark())), (vec![0, 0, 0, 1], 1));
     }
 
     #[test]
     fn a_part_keeps_no_whole_frame_in_memory() {
-        let mut log = log_of(&[b"first".to_vec()]);
-        let frame = Bytes::from(vec![b'x'; 2 * MOST]);
-        let held = frame.clone();
-        log.append(frame);
-        log.publish();
+        let log = log_of(["first".to_owned(), "x".repeat(2 * MOST)]);
         let reader = log.reader();
+        let held = reader.piece(1..2).unwrap();
         let mut cursor = Cursor::at(0);
         let mut pieces = Vec::new();
         while let Step::Send(span) = cursor.step(&reader, reader.mark(), MOST) {
@@ -297,37 +294,39 @@ mod tests {
             cursor.sent(span);
         }
         drop((log, reader));
-        assert!(held.is_unique() && pieces.len() == 3);
+        assert!(held.is_unique() && pieces.len() == 4);
     }
 
     proptest! {
         #[test]
         fn however_the_log_grows_a_subscriber_gets_the_tail_once(
-            frames in prop::collection::vec(1usize..40_000, 1..40),
+            lengths in prop::collection::vec(1usize..40_000, 1..40),
             steps in prop::collection::vec(1usize..10, 1..20),
             from in 0usize..45,
         ) {
-            let frames: Vec<Vec<u8>> =
-                frames.iter().enumerate().map(|(n, len)| vec![n as u8 + 1; *len]).collect();
-            let mut log = ChunkLog::default();
+            let texts: Vec<String> = lengths
+                .iter()
+                .zip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ".chars())
+                .map(|(length, letter)| letter.to_string().repeat(*length))
+                .collect();
+            let mut log = empty();
             let reader = log.reader();
             let mut cursor = Cursor::at(from);
-            let (mut sent, mut rest) = (Vec::new(), frames.iter());
+            let (mut sent, mut rest) = (Vec::new(), texts.iter());
             for step in steps {
-                rest.by_ref().take(step).for_each(|frame| log.append(Bytes::copy_from_slice(frame)));
+                rest.by_ref().take(step).for_each(|text| log.append(delta(text)));
                 log.publish();
                 let (piece, step) = drain(&mut cursor, &reader);
                 prop_assert_eq!(step, Step::Wait);
                 sent.extend(piece);
             }
-            rest.for_each(|frame| log.append(Bytes::copy_from_slice(frame)));
+            rest.for_each(|text| log.append(delta(text)));
             log.end();
             let (piece, step) = drain(&mut cursor, &reader);
             prop_assert_eq!(step, Step::End);
             sent.extend(piece);
-            let from = from.min(frames.len() - 1);
-            let tail: Vec<u8> = RETRY.iter().chain(frames[from..].iter().flatten()).copied().collect();
-            prop_assert!(sent == tail);
+            let from = from.min(texts.len() - 1);
+            prop_assert!(sent == opened(&reader, from..texts.len()));
         }
     }
 }

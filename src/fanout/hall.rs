@@ -19,6 +19,7 @@ use super::subscriber::{Look, Served, Silence, Subscriber};
 use super::topic::Topic;
 use super::visit::Departure;
 use crate::task::chunk_log::LogReader;
+use crate::task::format::Format;
 
 /// Subscribers that are served before whatever else lives on the pump's thread has its turn: about 0.7 ms.
 const SERVED_AT_ONCE: usize = 128;
@@ -33,8 +34,8 @@ pub(super) struct Hall {
     silence: Silence,
     subscribers: Slab<Subscriber>,
     topics: Slab<Topic>,
-    /// The topic of each log that is read here.
-    by_log: HashMap<usize, usize>,
+    /// The topic of each log that is read here, in each format.
+    by_log: HashMap<(usize, Format), usize>,
     watches: SelectAll<Watch>,
     /// Topics whose members are to be served; each at most once.
     stirred: VecDeque<usize>,
@@ -87,12 +88,13 @@ impl Hall {
         let place = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(&mut socket, Token(place), interest)?;
-        let at = match self.by_log.get(&log.number()) {
+        let read = (log.number(), log.format());
+        let at = match self.by_log.get(&read) {
             Some(at) => *at,
             None => {
                 let topic = self.topics.vacant_entry();
                 let at = topic.key();
-                self.by_log.insert(log.number(), at);
+                self.by_log.insert(read, at);
                 let (handle, registration) = AbortHandle::new_pair();
                 self.watches.push(Abortable::new(watch(log.clone(), at), registration));
                 topic.insert(Topic::new(log, handle));
@@ -245,7 +247,8 @@ impl Hall {
                 }
             }
             if topic.is_empty() {
-                self.by_log.remove(&topic.packer.log().number());
+                let log = topic.packer.log();
+                self.by_log.remove(&(log.number(), log.format()));
                 self.topics.remove(at);
             }
         }

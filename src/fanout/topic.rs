@@ -183,28 +183,26 @@ mod tests {
 
     use super::*;
     use crate::fanout::cursor::{Cursor, Step};
-    use crate::task::chunk_log::ChunkLog;
+    use crate::task::chunk_log::testing::{empty, log_of};
 
     fn topic() -> Topic {
-        Topic::new(ChunkLog::default().reader(), AbortHandle::new_pair().0)
+        Topic::new(empty().reader(), AbortHandle::new_pair().0)
     }
 
     #[test]
     fn parcels_are_chunks_and_the_last_one_ends_the_body() {
-        let mut log = ChunkLog::of(vec![Bytes::from_static(b"data: a\n\n")]);
-        log.append(Bytes::from_static(b"data: end\n\n"));
+        let mut log = log_of(["a", "end"]);
         log.end();
         let reader = log.reader();
-        let Step::Send(all) = Cursor::at(0).step(&reader, reader.mark(), 64) else {
+        let Step::Send(all) = Cursor::at(0).step(&reader, reader.mark(), 1000) else {
             panic!("nothing to send")
         };
+        let frames = String::from_utf8(reader.all().to_vec()).unwrap();
+        let body = format!("retry: 2000\n{frames}");
+        let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
         for (parcel, framing, expected) in [
-            (
-                Parcel::Frames(all),
-                Framing::Chunked,
-                "20\r\nretry: 2000\ndata: a\n\ndata: end\n\n\r\n0\r\n\r\n",
-            ),
-            (Parcel::Frames(all), Framing::UntilClose, "retry: 2000\ndata: a\n\ndata: end\n\n"),
+            (Parcel::Frames(all), Framing::Chunked, chunk.as_str()),
+            (Parcel::Frames(all), Framing::UntilClose, &body),
             (Parcel::KeepAlive, Framing::Chunked, "d\r\n: keep-alive\n\r\n"),
             (Parcel::KeepAlive, Framing::UntilClose, ": keep-alive\n"),
         ] {
@@ -215,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_several_are_sent_is_packed_once() {
-        let log = ChunkLog::of(vec![Bytes::from_static(b"data: a\n\n")]);
+        let log = log_of(["a"]);
         let mut packer = Packer { log: log.reader(), last: None };
         let mut pack = || packer.pack(Parcel::KeepAlive, Framing::Chunked).unwrap();
         let first = pack();

@@ -1,12 +1,10 @@
-//! The journal of published chunks: one file for each streaming task. It holds the chunks' frames as subscribers read
-//! them, each with a [checksum](record).
+//! The journal of published chunks: one file for each streaming task. It holds their entries as
+//! [records](crate::task::record).
 //!
 //! A chunk is written before it is published, straight into the system's page cache by the task's own thread:
 //! that takes microseconds and waits for no disk, and what a subscriber has seen then outlives the process. A
 //! thread of the store brings what was written to the disk, all files that have grown in one round, so that a
 //! power cut costs the last moment at most. A file that is not empty says that a subscriber may have seen a chunk.
-
-mod record;
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -18,17 +16,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-
 use super::health::Health;
 use super::spool::sweep;
 use super::sqlite::{file_error, make_directory};
-use super::{Chunks, Journalled, StoreError};
+use super::{Journalled, StoreError};
 use crate::metrics::StoreMetrics;
-use crate::task::cold_log::Kept;
+use crate::task::cold_log::{Kept, Source};
+use crate::task::entry::Entry;
 use crate::task::id::TaskId;
-
-use record::{Records, SUM_LINE};
+use crate::task::record::{Chunks, RecordWriter, entries, scan};
 
 /// Files that may wait for their round; where one finds no place, the round after brings all files to the disk.
 const SYNC_QUEUE: usize = 4096;
@@ -68,6 +64,9 @@ struct Grown {
 pub struct Journal {
     path: PathBuf,
     file: Option<Arc<Grown>>,
+    writer: RecordWriter,
+    /// Did an earlier actor of the task write the beginning?
+    is_resumed: bool,
     /// A journal that has a gap takes nothing more: what it has is a beginning of the stream.
     broken: bool,
     sync: Option<Rounds>,
@@ -112,7 +111,16 @@ impl Journals {
     /// The journal of a task. Nothing is made yet.
     pub(super) fn of(&self, id: &TaskId) -> Journal {
         let (sync, metrics, health) = (self.sync.clone(), Arc::clone(&self.metrics), self.health.clone());
-        Journal { path: self.path(id), file: None, broken: false, sync, metrics, health }
+        Journal {
+            path: self.path(id),
+            file: None,
+            writer: RecordWriter::default(),
+            is_resumed: false,
+            broken: false,
+            sync,
+            metrics,
+            health,
+        }
     }
 
     /// May a subscriber have seen a chunk of this task? Blocks.
@@ -125,17 +133,8 @@ impl Journals {
     /// # Errors
     /// When the journal is there and cannot be read.
     pub(super) fn read(&self, id: &TaskId) -> Result<Journalled, StoreError> {
-        let path = self.path(id);
-        match std::fs::read(&path) {
-            Ok(content) => {
-                let Records { frames, is_all } = record::decode(&content.into());
-                Ok(Journalled { frames, is_whole: is_all })
-            }
-            Err(err) if err.kind() == ErrorKind::NotFound => {
-                Ok(Journalled { frames: Vec::new(), is_whole: true })
-            }
-            Err(err) => Err(file_error(&path)(err)),
-        }
+        let (entries, is_whole) = entries(&self.content(id)?);
+        Ok(Journalled { entries, is_whole })
     }
 
     /// The chunks that a task has published; `None` where they are not those that its record tells of, of which the
@@ -143,14 +142,22 @@ impl Journals {
     ///
     /// # Errors
     /// When the journal is there and cannot be read.
-    pub(super) fn read_whole(&self, id: &TaskId, told: Chunks) -> Result<Option<Vec<Bytes>>, StoreError> {
-        let Journalled { frames, .. } = self.read(id)?;
-        let is_whole = Chunks::of(frames.iter()) == told;
-        if !is_whole {
-            let path = self.path(id);
+    pub(super) fn read_whole(&self, id: &TaskId, told: Chunks) -> Result<Option<Kept>, StoreError> {
+        let (index, _) = scan(&self.content(id)?, |_, _| Some(()));
+        let path = self.path(id);
+        if index.chunks != told {
             tracing::error!(path = %path.display(), "a journal of chunks is not as it was written; its stream is lost");
+            return Ok(None);
         }
-        Ok(is_whole.then_some(frames))
+        Ok(Some(Kept::new(Arc::new(Written { path }), index)))
+    }
+
+    fn content(&self, id: &TaskId) -> Result<Vec<u8>, StoreError> {
+        let path = self.path(id);
+        match std::fs::read(&path) {
+            Err(err) if err.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            read => read.map_err(file_error(&path)),
+        }
     }
 
     /// Removes the journal of a task, if there is any. Blocks.
@@ -165,14 +172,14 @@ impl Journals {
 }
 
 impl Journal {
-    /// Writes frames that are about to be published. Where the disk refuses, the journal ends here, and this is false
+    /// Writes entries that are about to be published. Where the disk refuses, the journal ends here, and this is false
     /// from then on.
-    pub fn append<'a>(&mut self, frames: impl Iterator<Item = &'a Bytes>) -> bool {
-        let records = record::encode(frames);
-        if self.broken || records.is_empty() {
+    pub fn append<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> bool {
+        let mut entries = entries.peekable();
+        if self.broken || entries.peek().is_none() {
             return !self.broken;
         }
-        if let Err(err) = self.write(&records) {
+        if let Err(err) = self.write(entries) {
             self.broken = true;
             self.metrics.journal_failed();
             if err.kind() == ErrorKind::StorageFull {
@@ -189,15 +196,11 @@ impl Journal {
         let _ = self.open();
     }
 
-    /// Returns what was written, for readers that come when the task has ended. `None` where the disk does not tell.
+    /// Returns what was written, for readers that come when the task has ended. `None` if this is not known to be all.
     #[must_use]
-    pub fn kept(&self) -> Option<Arc<dyn Kept>> {
-        let file = match &self.file {
-            Some(grown) => grown.file.metadata(),
-            None => std::fs::metadata(&self.path),
-        };
-        let bytes = usize::try_from(file.ok()?.len()).ok()?;
-        Some(Arc::new(Written { path: self.path.clone(), bytes }))
+    pub fn into_kept(self) -> Option<Kept> {
+        let is_known = !self.broken && !self.is_resumed;
+        is_known.then(|| Kept::new(Arc::new(Written { path: self.path }), self.writer.into_index()))
     }
 
     fn open(&mut self) -> std::io::Result<&Arc<Grown>> {
@@ -205,14 +208,19 @@ impl Journal {
             Some(grown) => Ok(grown),
             none => {
                 let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
+                let bytes = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+                if bytes > 0 {
+                    self.is_resumed = true;
+                    self.writer.go_on_at(bytes);
+                }
                 Ok(none.insert(Arc::new(Grown { file, waits: AtomicBool::new(false) })))
             }
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    fn write<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> std::io::Result<()> {
         let grown = Arc::clone(self.open()?);
-        (&grown.file).write_all(bytes)?;
+        (&grown.file).write_all(&self.writer.encode(entries))?;
         if let Some(rounds) = &self.sync
             && !grown.waits.swap(true, Ordering::AcqRel)
             && rounds.queue.try_send(Arc::clone(&grown)).is_err()
@@ -229,36 +237,12 @@ impl Journal {
 #[derive(Debug)]
 struct Written {
     path: PathBuf,
-    bytes: usize,
 }
 
-impl Kept for Written {
-    fn frames(&self, ends: &[usize]) -> Option<usize> {
-        let mut records = ends.iter().enumerate().map(|(at, end)| end + (at + 1) * SUM_LINE);
-        match self.bytes {
-            0 => Some(0),
-            bytes => records.position(|end| end == bytes).map(|at| at + 1),
-        }
-    }
-
-    fn read(&self, ends: &[usize], range: Range<usize>, buffer: &mut BytesMut) -> std::io::Result<()> {
-        let first = ends.partition_point(|end| *end <= range.start);
-        let last = ends.partition_point(|end| *end < range.end);
-        let (from, to) = (range.start + first * SUM_LINE, range.end + last * SUM_LINE);
-        let mut records = vec![0; to.saturating_sub(from)];
-        File::open(&self.path)?.read_exact_at(&mut records, from as u64)?;
-        // The lines between the frames are left out.
-        let (mut rest, mut at) = (&records[..], range.start);
-        for end in ends.get(first..).unwrap_or_default() {
-            let frame = rest.get(..range.end.min(*end) - at).ok_or(ErrorKind::UnexpectedEof)?;
-            buffer.extend_from_slice(frame);
-            at += frame.len();
-            if at == range.end {
-                break;
-            }
-            rest = rest.get(frame.len() + SUM_LINE..).ok_or(ErrorKind::UnexpectedEof)?;
-        }
-        Ok(())
+impl Source for Written {
+    fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> std::io::Result<()> {
+        buffer.resize(range.len(), 0);
+        File::open(&self.path)?.read_exact_at(buffer, range.start as u64)
     }
 }
 
@@ -294,17 +278,22 @@ fn sync(round: &[Arc<Grown>], all: bool) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use crate::store::health::Trouble;
-    use crate::task::cold_log::EndedStream;
-    use crate::wire::event_stream::{FrameKind, encode_frame};
+    use crate::task::chunk_log::{ChunkLog, LogReader};
+    use crate::task::entry::TextKind;
+    use crate::task::format::Format;
 
-    fn frames(from: usize, to: usize) -> Vec<Bytes> {
-        (from..to).map(|id| encode_frame(FrameKind::Chunk, id, br#"{"a":"b"}"#)).collect()
+    fn chunks(from: usize, to: usize) -> Vec<Entry> {
+        (from..to).map(|number| chunk(&format!("{number}\n"))).collect()
     }
 
-    fn read(journals: &Journals, id: &TaskId) -> Vec<Bytes> {
-        let Journalled { frames, is_whole } = journals.read(id).unwrap();
+    fn chunk(text: &str) -> Entry {
+        Entry::Delta { kind: TextKind::Content, text: text.into() }
+    }
+
+    fn read(journals: &Journals, id: &TaskId) -> Vec<Entry> {
+        let Journalled { entries, is_whole } = journals.read(id).unwrap();
         assert!(is_whole);
-        frames
+        entries
     }
 
     fn journals(data_dir: &Path, wanted: bool) -> Journals {
@@ -318,7 +307,7 @@ mod tests {
         let journals = journals(data_dir.path(), true);
         let id = TaskId::generate(1);
         std::os::unix::fs::symlink("/dev/full", journals.path(&id)).unwrap();
-        assert!(!journals.of(&id).append(frames(0, 1).iter()));
+        assert!(!journals.of(&id).append(chunks(0, 1).iter()));
         assert!(matches!(journals.health.trouble(), Some(Trouble::Full(_))));
     }
 
@@ -331,11 +320,11 @@ mod tests {
         assert!(!journals.exists(&id) && read(&journals, &id).is_empty());
         journal.make_ready();
         assert!(!journals.exists(&id) && read(&journals, &id).is_empty(), "nothing was seen");
-        journal.append(frames(0, 1).iter());
+        journal.append(chunks(0, 1).iter());
         assert!(journals.exists(&id));
-        journal.append(frames(1, 4).iter());
+        journal.append(chunks(1, 4).iter());
         journal.append([].iter());
-        assert_eq!(read(&journals, &id), frames(0, 4));
+        assert_eq!(read(&journals, &id), chunks(0, 4));
         journals.remove(&id);
         assert!(!journals.exists(&id));
         journals.remove(&id);
@@ -346,11 +335,11 @@ mod tests {
         let data_dir = tempfile::tempdir().unwrap();
         let journals = journals(data_dir.path(), true);
         let id = TaskId::generate(1);
-        journals.of(&id).append(frames(0, 3).iter());
+        journals.of(&id).append(chunks(0, 3).iter());
         let file = OpenOptions::new().write(true).open(journals.path(&id)).unwrap();
         file.set_len(file.metadata().unwrap().len() - 1).unwrap();
         let found = journals.read(&id).unwrap();
-        assert_eq!((found.frames, found.is_whole), (frames(0, 2), false));
+        assert_eq!((found.entries, found.is_whole), (chunks(0, 2), false));
     }
 
     #[test]
@@ -358,33 +347,48 @@ mod tests {
         let data_dir = tempfile::tempdir().unwrap();
         let journals = journals(data_dir.path(), true);
         let id = TaskId::generate(1);
-        let large = vec![b'x'; 20_000];
-        let mut chunks = frames(0, 40);
-        chunks.push(encode_frame(FrameKind::Chunk, 40, &[b"{\"a\":\"", &large[..], b"\"}"].concat()));
+        let mut log = ChunkLog::new(Some(Format::Tasks));
+        let large = chunk(&"x\ny".repeat(7_000));
+        chunks(0, 40).into_iter().chain([large]).for_each(|entry| log.append(entry));
         let mut journal = journals.of(&id);
-        journal.append(chunks.iter());
-        let end = encode_frame(FrameKind::Done, 41, b"[DONE]");
-        let all: Vec<Bytes> = chunks.into_iter().chain([end]).collect();
-        let mut stream = EndedStream::of(all.iter(), journal.kept());
-        assert!(stream.let_go(), "the frames are in the journal");
-        let read = |range: Range<usize>| {
-            let mut buffer = BytesMut::new();
-            stream.log().write_to(range, &mut buffer).then_some(buffer)
-        };
+        assert!(journal.append(log.unpublished()));
+        log.append(Entry::Done);
+        log.end();
+        let all: Vec<_> = (0..42).map(|number| log.reader().piece(number..number + 1).unwrap()).collect();
+        let mut stream = log.cold(journal.into_kept()).unwrap();
+        assert!(stream.let_go(), "the entries are in the journal");
+        let ended = LogReader::from(stream.log().clone());
         for range in [0..1, 0..42, 7..9, 39..41, 40..42, 41..42] {
-            assert_eq!(read(range.clone()).unwrap(), all[range].concat());
+            assert!(ended.piece(range.clone()).unwrap() == all[range].concat());
         }
-        let mut buffer = BytesMut::new();
-        assert!(stream.log().write_part(40, 5_000..15_000, &mut buffer));
-        assert_eq!(buffer, all[40][5_000..15_000]);
-        // A bit of the large frame flips.
+        let part = |part| {
+            let mut buffer = bytes::BytesMut::new();
+            ended.write_part(40, part, &mut buffer).then_some(buffer)
+        };
+        assert!(part(5_000..15_000).unwrap() == all[40][5_000..15_000]);
+        // A bit of the large entry flips.
         let file = OpenOptions::new().write(true).open(journals.path(&id)).unwrap();
-        file.write_all_at(b"y", file.metadata().unwrap().len() - 9_000).unwrap();
-        assert_eq!(read(0..5).unwrap(), all[..5].concat());
+        file.write_all_at(b"z", file.metadata().unwrap().len() - 9_000).unwrap();
+        assert_eq!(ended.piece(0..5).unwrap(), all[..5].concat());
+        assert!(part(1_000..2_000).unwrap() == all[40][1_000..2_000]);
         assert!(!stream.log().is_lost());
-        assert_eq!(read(40..42), None);
+        assert_eq!(ended.piece(40..42), None);
         assert!(stream.log().is_lost());
-        assert!(!stream.log().write_part(40, 10_000..12_000, &mut BytesMut::new()));
+        assert_eq!(part(20_000..21_000), None);
+    }
+
+    #[test]
+    fn an_actor_that_goes_on_with_a_journal_keeps_it_whole() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let journals = journals(data_dir.path(), true);
+        let id = TaskId::generate(1);
+        journals.of(&id).append(chunks(0, 3).iter());
+        let mut successor = journals.of(&id);
+        assert!(successor.append(chunks(3, 5).iter()));
+        assert_eq!(read(&journals, &id), chunks(0, 5));
+        assert!(successor.into_kept().is_none(), "where the first entries are is not known");
+        assert!(journals.read_whole(&id, Chunks::of(chunks(0, 5).iter())).unwrap().is_some());
+        assert!(journals.read_whole(&id, Chunks::of(chunks(0, 4).iter())).unwrap().is_none());
     }
 
     #[test]
@@ -396,9 +400,9 @@ mod tests {
         let there = data_dir.path().join("frames");
         let away = data_dir.path().join("away");
         std::fs::rename(&there, &away).unwrap();
-        journal.append(frames(0, 1).iter());
+        journal.append(chunks(0, 1).iter());
         std::fs::rename(&away, &there).unwrap();
-        journal.append(frames(1, 2).iter());
+        journal.append(chunks(1, 2).iter());
         assert!(read(&journals, &id).is_empty());
     }
 
@@ -406,7 +410,7 @@ mod tests {
     fn a_start_removes_what_is_not_wanted() {
         let data_dir = tempfile::tempdir().unwrap();
         let id = TaskId::generate(1);
-        journals(data_dir.path(), true).of(&id).append(frames(0, 1).iter());
+        journals(data_dir.path(), true).of(&id).append(chunks(0, 1).iter());
         assert!(journals(data_dir.path(), true).exists(&id));
         assert!(!journals(data_dir.path(), false).exists(&id));
     }

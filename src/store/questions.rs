@@ -76,14 +76,11 @@ impl Store {
         };
         let journals = self.journals.clone();
         blocking(move || {
-            let frames = journals.read_whole(&id, stored.chunks)?;
-            let replay = |frames| {
-                let kept = journals.of(&id).kept();
-                Answer::replay(frames, stored.chunks.count, &stored.state, kept)
-            };
+            let kept = journals.read_whole(&id, stored.chunks)?;
+            let stream = kept.and_then(|kept| Answer::replay(kept, &stored.state));
             // Held to the end, also when no caller waits any more.
             let _turn = turn;
-            Ok(frames.and_then(replay).map(|stream| Replay { stream, left }))
+            Ok(stream.map(|stream| Replay { stream, left }))
         })
         .await
     }

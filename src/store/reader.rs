@@ -18,7 +18,7 @@ use super::key_table::{keys, keys_version};
 use super::place::OpenFiles;
 use super::spool::StoredBlob;
 use super::sqlite::{self, file_error, leave_as_is};
-use super::{Chunks, Reply, StoreError, Unfinished, Weighed};
+use super::{Reply, StoreError, Unfinished, Weighed};
 use crate::audio::blob_id::BlobId;
 use crate::keys::KeyRecord;
 use crate::secret::KeyHash;
@@ -26,6 +26,7 @@ use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Idempotency, IdempotencyKey};
 use crate::task::list::{ListQuery, Page};
+use crate::task::record::Chunks;
 use crate::task::request::Request;
 use crate::task::snapshot::{Snapshot, State};
 

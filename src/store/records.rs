@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::audio::facts::AudioFacts;
 use crate::audio::source::KeptAudio;
 use crate::task::Task;
 use crate::task::cold_log::EndedStream;
+use crate::task::entry::Entry;
 use crate::task::idempotency::Idempotency;
 use crate::task::outcome::Outcome;
+use crate::task::record::Chunks;
 use crate::task::recovery::Remains;
 use crate::task::timeline::Timeline;
 
@@ -55,27 +55,6 @@ pub struct Ending {
     pub chunks: Option<Chunks>,
 }
 
-/// What the record of a task says about the chunks in its journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chunks {
-    /// How many there are.
-    pub count: usize,
-    /// The CRC-32 of their frames.
-    pub sum: u32,
-}
-
-impl Chunks {
-    /// Of these frames.
-    pub fn of<'a>(frames: impl Iterator<Item = &'a Bytes>) -> Self {
-        let (mut count, mut sum) = (0, crc32fast::Hasher::new());
-        for frame in frames {
-            count += 1;
-            sum.update(frame);
-        }
-        Self { count, sum: sum.finalize() }
-    }
-}
-
 /// A task that an earlier process did not end.
 #[derive(Debug)]
 pub struct Unfinished {
@@ -92,10 +71,10 @@ pub struct Unfinished {
 }
 
 /// The chunks of a task that has not ended, as its journal has them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Journalled {
-    /// The chunks' frames, up to the first that is not as it was written.
-    pub frames: Vec<Bytes>,
+    /// The entries of the chunks, up to the first that is not as it was written.
+    pub entries: Vec<Entry>,
     /// False if something follows them that is not as it was written.
     pub is_whole: bool,
 }

@@ -1,115 +1,63 @@
-//! What the upstream says becomes the answer: numbered chunks while it comes, a ChatCompletion at its end.
+//! What the upstream says becomes the answer: numbered entries while it comes, a ChatCompletion at its end.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde_json::value::to_raw_value;
 
 use super::chunk_log::ChunkLog;
 use super::cold_log::{EndedStream, Kept};
+use super::entry::Entry;
+pub use super::entry::TextKind;
+use super::format::Format;
 use super::outcome::{Completed, Outcome};
 use super::snapshot::State;
-use crate::wire::chunk_frames::{ChunkFrames, finish_frame};
-use crate::wire::completion::{ChatCompletion, CompletionHead, Delta, FinishReason, Texts, Usage};
-use crate::wire::error::{ErrorBody, TaskError};
-use crate::wire::event_stream::{FrameKind, encode_frame};
-
-/// Which text a piece belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TextKind {
-    /// The answer.
-    Content,
-    /// The model's reasoning about it.
-    Reasoning,
-    /// The model's words on why it does not answer.
-    Refusal,
-}
-
-impl TextKind {
-    /// All kinds of text.
-    pub const ALL: [Self; 3] = [Self::Content, Self::Reasoning, Self::Refusal];
-}
+use crate::wire::completion::{ChatCompletion, CompletionHead, FinishReason, Pieces, Texts, Usage};
 
 /// An answer that is coming in.
 #[derive(Debug)]
 pub struct Answer {
-    head: CompletionHead,
-    content: String,
-    reasoning: String,
-    refusal: String,
-    /// Makes chunks; `None` for a task without `stream`, of which only the texts are kept.
-    frames: Option<ChunkFrames>,
+    head: Arc<CompletionHead>,
     log: ChunkLog,
 }
 
 impl Answer {
-    /// An answer of which nothing has come yet.
+    /// Makes an answer of which nothing has come yet. Its log is encoded in this format, or not to be read.
     #[must_use]
-    pub fn new(head: CompletionHead, stream: bool) -> Self {
-        let frames = stream.then(|| ChunkFrames::of(&head));
-        Self {
-            head,
-            content: String::new(),
-            reasoning: String::new(),
-            refusal: String::new(),
-            frames,
-            log: ChunkLog::default(),
-        }
+    pub fn new(head: CompletionHead, format: Option<Format>) -> Self {
+        Self::resumed(head, ChunkLog::new(format))
     }
 
-    /// The rest of an answer whose task crashed: its chunks stay readable, its texts are lost.
+    /// Goes on with what an earlier actor has left of an answer. It keeps the head that it has begun with.
     #[must_use]
-    pub fn wreck(head: CompletionHead, stream: bool, log: ChunkLog) -> Self {
-        Self { log, ..Self::new(head, stream) }
+    pub fn resumed(head: CompletionHead, log: ChunkLog) -> Self {
+        Self { head: log.head().unwrap_or_else(|| Arc::new(head)), log }
     }
 
-    /// The stream of a task of an earlier process that ended, from its journalled chunks and its outcome:
-    /// the end is encoded as it was then, so a reader sees the same bytes. `None` where chunks are missing. `kept` is where
-    /// the chunks were read from.
+    /// Returns the stream of a task of an earlier process that ended, from its journal and its outcome: a reader sees
+    /// the same bytes as then. `None` if the outcome is none.
     #[must_use]
-    pub fn replay(
-        chunks: Vec<Bytes>,
-        count: usize,
-        state: &State,
-        kept: Option<Arc<dyn Kept>>,
-    ) -> Option<EndedStream> {
-        if chunks.len() != count {
-            return None;
-        }
+    pub fn replay(kept: Kept, state: &State) -> Option<EndedStream> {
         let outcome = state.outcome().ok()??;
-        // The end has its own head.
-        let head = CompletionHead { id: String::new(), created: 0, model: String::new() };
-        let mut answer = Self::wreck(head, true, ChunkLog::of(chunks));
-        answer.end(&outcome);
-        Some(answer.log.cold(kept))
+        let tail = end_of(&outcome, kept.entries() > 0);
+        Some(EndedStream::new(kept, tail, Format::Tasks, None))
     }
 
-    /// The log of this answer's frames.
+    /// The log of this answer.
     #[must_use]
     pub fn log(&self) -> &ChunkLog {
         &self.log
     }
 
     /// Takes a piece of text. Readers see it with the next [`publish`](Self::publish).
-    pub fn push(&mut self, kind: TextKind, text: &str) {
-        match kind {
-            TextKind::Content => {
-                self.content.push_str(text);
-                self.append(Delta::content(text));
-            }
-            TextKind::Reasoning => {
-                self.reasoning.push_str(text);
-                self.append(Delta::reasoning(text));
-            }
-            TextKind::Refusal => {
-                self.refusal.push_str(text);
-                self.append(Delta::refusal(text));
-            }
+    pub fn push(&mut self, kind: TextKind, text: String) {
+        if self.log.head().is_none() {
+            self.log.append(Entry::Open(Arc::clone(&self.head)));
         }
+        self.log.append(Entry::Delta { kind, text: text.into() });
     }
 
-    /// Frames that were pushed and not yet shown.
-    pub fn unpublished(&self) -> impl Iterator<Item = &Bytes> {
+    /// Entries that were pushed and not yet shown.
+    pub fn unpublished(&self) -> impl Iterator<Item = &Entry> {
         self.log.unpublished()
     }
 
@@ -129,10 +77,10 @@ impl Answer {
         self.log.publish();
     }
 
-    /// Bytes that this answer holds: its texts and its frames.
+    /// Bytes that this answer holds: its texts, and its frames in the log's own format.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.content.len() + self.reasoning.len() + self.refusal.len() + self.log.bytes()
+        self.log.text_bytes() + self.log.frame_bytes()
     }
 
     /// Returns the whole answer.
@@ -140,48 +88,39 @@ impl Answer {
     /// # Errors
     /// Those of serde_json, which this type does not provoke.
     pub fn complete(&self, reason: FinishReason, usage: Usage) -> serde_json::Result<Completed> {
-        let texts = Texts { content: &self.content, reasoning: &self.reasoning, refusal: &self.refusal };
+        let pieces = |wanted: TextKind| -> Pieces<'_> {
+            let texts = self.log.entries().filter_map(Entry::text);
+            texts.filter(|(kind, _)| *kind == wanted).map(|(_, text)| text).collect()
+        };
+        let texts = Texts {
+            content: pieces(TextKind::Content),
+            reasoning: pieces(TextKind::Reasoning),
+            refusal: pieces(TextKind::Refusal),
+        };
         let json = to_raw_value(&ChatCompletion::new(&self.head, texts, reason, usage))?;
-        Ok(Completed { json: json.into(), head: self.head.clone(), reason, usage })
+        Ok(Completed { json: json.into(), head: CompletionHead::clone(&self.head), reason, usage })
     }
 
     /// Ends the stream: with the finish chunk and the `done` frame, or with the `error` frame. None of them may be seen
     /// before the outcome is durable, so this comes last. What had come stays readable.
     pub fn end(&mut self, outcome: &Outcome) {
-        if self.frames.is_some() {
-            match outcome {
-                Outcome::Completed(completed) => self.append_finish(completed),
-                Outcome::Failed(failure) => {
-                    let body = ErrorBody { error: TaskError::from(failure) };
-                    let data = serde_json::to_vec(&body).unwrap_or_default();
-                    self.log.append(encode_frame(FrameKind::Error, self.log.len(), &data));
-                }
-            }
-        }
+        let entries = end_of(outcome, self.log.head().is_some());
+        entries.into_iter().for_each(|entry| self.log.append(entry));
         self.log.end();
-    }
-
-    fn append_finish(&mut self, Completed { head, reason, usage, .. }: &Completed) {
-        // Not of this answer's own head: the end may be that of an actor that crashed, which had another.
-        if self.log.is_empty() {
-            open(&mut ChunkFrames::of(head), &mut self.log);
-        }
-        self.log.append(finish_frame(head, self.log.len(), *reason, *usage));
-        self.log.append(encode_frame(FrameKind::Done, self.log.len(), b"[DONE]"));
-    }
-
-    fn append(&mut self, delta: Delta<'_>) {
-        if let Some(frames) = &mut self.frames {
-            open(frames, &mut self.log);
-            self.log.append(frames.delta(self.log.len(), delta));
-        }
     }
 }
 
-/// The first chunk carries the role.
-fn open(frames: &mut ChunkFrames, log: &mut ChunkLog) {
-    if log.is_empty() {
-        log.append(frames.delta(0, Delta::ROLE));
+/// The entries with which a log ends; the first one, where the log has not begun.
+fn end_of(outcome: &Outcome, has_begun: bool) -> Vec<Entry> {
+    match outcome {
+        Outcome::Completed(completed) => {
+            let Completed { head, reason, usage, .. } = &**completed;
+            // Not of this answer's own head: the end may be that of an actor that crashed, which had another.
+            let open = (!has_begun).then(|| Entry::Open(Arc::new(head.clone())));
+            let finish = Entry::Finish { reason: *reason, usage: Box::new(*usage) };
+            open.into_iter().chain([finish, Entry::Done]).collect()
+        }
+        Outcome::Failed(failure) => vec![Entry::Error(Box::new(failure.clone()))],
     }
 }
 
@@ -189,10 +128,14 @@ fn open(frames: &mut ChunkFrames, log: &mut ChunkLog) {
 mod tests {
     use super::*;
     use crate::error::{ErrorCode, Failure};
-    use crate::task::chunk_log::LogReader;
+    use crate::task::chunk_log::{LogReader, Mark};
 
-    fn answer(stream: bool) -> Answer {
-        Answer::new(CompletionHead { id: "chatcmpl-1".into(), created: 7, model: "m".into() }, stream)
+    fn answer() -> Answer {
+        Answer::new(head(), Some(Format::Tasks))
+    }
+
+    fn head() -> CompletionHead {
+        CompletionHead { id: "chatcmpl-1".into(), created: 7, model: "m".into() }
     }
 
     fn end(answer: &mut Answer, reason: FinishReason, usage: Usage) -> Arc<Completed> {
@@ -208,9 +151,9 @@ mod tests {
 
     #[test]
     fn a_completed_answer_reads_as_the_contract_shows_it() {
-        let mut answer = answer(true);
-        answer.push(TextKind::Reasoning, "hm");
-        answer.push(TextKind::Content, "\"é\"\n");
+        let mut answer = answer();
+        answer.push(TextKind::Reasoning, "hm".into());
+        answer.push(TextKind::Content, "\"é\"\n".into());
         end(&mut answer, FinishReason::Stop, Usage { total_tokens: 3, ..Usage::default() });
         let head = r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m","choices":[{"index":0,"#;
         let usage = r#""usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":3,"prompt_tokens_details":{"audio_tokens":0,"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}"#;
@@ -229,10 +172,11 @@ mod tests {
 
     #[test]
     fn a_refusal_has_a_field_of_its_own_in_chunks_and_message() {
-        let mut answer = answer(true);
-        answer.push(TextKind::Refusal, "I will not.");
+        let mut answer = answer();
+        answer.push(TextKind::Refusal, "I will ".into());
+        answer.push(TextKind::Refusal, "not.".into());
         answer.publish();
-        assert!(text(&answer).contains(r#""delta":{"refusal":"I will not."}"#), "{}", text(&answer));
+        assert!(text(&answer).contains(r#""delta":{"refusal":"not."}"#), "{}", text(&answer));
         let json = answer.complete(FinishReason::Stop, Usage::default()).unwrap().json;
         let message = r#""message":{"role":"assistant","content":"","refusal":"I will not."}"#;
         assert!(json.get().contains(message), "{json}");
@@ -240,8 +184,8 @@ mod tests {
 
     #[test]
     fn a_failed_answer_keeps_what_had_come() {
-        let mut answer = answer(true);
-        answer.push(TextKind::Content, "half");
+        let mut answer = answer();
+        answer.push(TextKind::Content, "half".into());
         answer.end(&Failure::new(ErrorCode::UpstreamDisconnected, "gone").into());
         let text = text(&answer);
         assert!(text.contains(r#"{"content":"half"}"#), "{text}");
@@ -251,41 +195,56 @@ mod tests {
 
     #[test]
     fn a_replay_has_the_bytes_of_the_stream_that_was() {
-        let mut answers = Vec::new();
         for pieces in [&["a", "b"][..], &[]] {
-            let mut answer = answer(true);
-            for piece in pieces {
-                answer.push(TextKind::Content, piece);
+            for fails in [false, true] {
+                let mut answer = answer();
+                pieces.iter().for_each(|piece| answer.push(TextKind::Content, (*piece).into()));
+                let kept = Kept::in_memory(answer.unpublished());
+                let usage = Usage { total_tokens: 3, ..Usage::default() };
+                let failure = Failure::new(ErrorCode::UpstreamDisconnected, "gone");
+                let state = if fails {
+                    answer.end(&failure.clone().into());
+                    State::Failed { failure, progress: 7 }
+                } else {
+                    let completion = end(&mut answer, FinishReason::Length, usage).json.clone();
+                    State::Completed { completion }
+                };
+                let replay = Answer::replay(kept, &state).unwrap().log().clone();
+                assert_eq!(replay.len(), answer.log().len());
+                for format in Format::ALL {
+                    let (then, now) = (answer.log().reader(), LogReader::from(replay.clone()));
+                    assert_eq!(now.in_format(format).all(), then.in_format(format).all());
+                }
             }
-            let chunks: Vec<Bytes> = answer.unpublished().cloned().collect();
-            answer.publish();
-            answers.push((answer, chunks));
-        }
-        for (mut answer, chunks) in answers {
-            let usage = Usage { total_tokens: 3, ..Usage::default() };
-            let completion = end(&mut answer, FinishReason::Length, usage).json.clone();
-            let state = State::Completed { completion };
-            let replay = Answer::replay(chunks.clone(), chunks.len(), &state, None).unwrap();
-            let replay = replay.log().clone();
-            assert_eq!(LogReader::from(replay.clone()).all(), answer.log().reader().all());
-            assert_eq!(replay.len(), answer.log().len());
-            assert!(Answer::replay(chunks.clone(), chunks.len() + 1, &state, None).is_none());
         }
     }
 
     #[test]
-    fn without_stream_no_frames_are_kept() {
-        let mut answer = answer(false);
-        answer.push(TextKind::Content, "text");
+    fn an_answer_goes_on_under_the_head_that_it_has_begun_with() {
+        let mut crashed = answer();
+        crashed.push(TextKind::Content, "a".into());
+        let other = CompletionHead { id: "chatcmpl-2".into(), ..head() };
+        let mut resumed = Answer::resumed(other.clone(), ChunkLog::take_over(crashed.log().handle()));
+        let completed = end(&mut resumed, FinishReason::Stop, Usage::default());
+        assert!(!text(&resumed).contains("chatcmpl-2"), "{}", text(&resumed));
+        let json = completed.json.get();
+        assert!(json.contains(r#""id":"chatcmpl-1""#) && json.contains(r#""content":"a""#), "{json}");
+        // One of which nothing had come takes the head that the store knows.
+        let mut resumed = Answer::new(other, Some(Format::Tasks));
+        resumed.end(&Outcome::Completed(completed));
+        assert!(!text(&resumed).contains("chatcmpl-2"), "{}", text(&resumed));
+    }
+
+    #[test]
+    fn an_answer_without_a_stream_shows_nothing_but_its_end() {
+        let mut answer = Answer::new(head(), None);
+        answer.push(TextKind::Content, "text".into());
+        answer.publish();
         let json = answer.complete(FinishReason::Stop, Usage::default()).unwrap().json;
-        assert!(
-            json.get().contains(r#""message":{"role":"assistant","content":"text","refusal":null}"#),
-            "{json}"
-        );
+        let message = r#""message":{"role":"assistant","content":"text","refusal":null}"#;
+        assert!(json.get().contains(message), "{json}");
+        assert_eq!(answer.held_bytes(), 4);
         end(&mut answer, FinishReason::Stop, Usage::default());
-        assert_eq!(
-            answer.log().reader().mark(),
-            crate::task::chunk_log::Mark { ended: true, ..Default::default() }
-        );
+        assert_eq!(answer.log().reader().mark(), Mark { ended: true, ..Mark::default() });
     }
 }

@@ -1,9 +1,12 @@
-//! The chunks of one task as encoded frames: an append-only log that any number of readers share.
+//! The log of one task's answer: entries, and the frames that they are in each format. Any number of readers share it.
 //!
-//! One writer, the task's actor, appends; a reader is a position. What is in the log never changes, so
+//! One writer, the task's actor, appends; a reader is a position and a [`Format`]. What is in the log never changes, so
 //! readers take frames without a lock and without asking the actor, as many as there are, in one go; only
 //! to wait for more do they register with the log's watch, which remembers no backlog. A reader that is
 //! slow, stuck or gone therefore costs the task and the other readers nothing.
+//!
+//! An entry is encoded once in each format: in the log's own format when it is appended, in any other when the first
+//! reader of that format comes to it.
 //!
 //! The terminal frame is an entry like the others: with `n` chunks it is entry `n`, which is also the id
 //! that the contract gives it.
@@ -17,7 +20,10 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::cold_log::{ColdLog, EndedStream, Kept, next_number};
+use super::cold_log::{ColdLog, EndedStream, Held, Kept, next_number};
+use super::entry::Entry;
+use super::format::{Encoder, Format};
+use crate::wire::completion::CompletionHead;
 pub use reader::LogReader;
 
 /// Entries of the first segment; each further one is twice as large, so that a short answer costs little
@@ -50,16 +56,92 @@ impl Mark {
     }
 }
 
-/// The frames. Only the writer and the owner of the task hold them: readers that do not read keep nothing in memory.
+/// A row of values that grows at its end, and of which each is set once.
 #[derive(Debug)]
-struct Frames {
-    segments: [OnceLock<Box<[OnceLock<Bytes>]>>; SEGMENTS],
+struct Slots<T> {
+    segments: [OnceLock<Box<[OnceLock<T>]>>; SEGMENTS],
 }
 
-/// What a log has beside its frames; all of its ends hold it.
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self { segments: [const { OnceLock::new() }; SEGMENTS] }
+    }
+}
+
+impl<T> Slots<T> {
+    /// Segment and place within it of slot `index`.
+    fn place(index: usize) -> (usize, usize) {
+        let n = index / FIRST_SEGMENT + 1;
+        let segment = n.ilog2() as usize;
+        (segment, index - FIRST_SEGMENT * ((1 << segment) - 1))
+    }
+
+    fn get(&self, index: usize) -> Option<&T> {
+        let (segment, place) = Self::place(index);
+        self.segments.get(segment)?.get()?.get(place)?.get()
+    }
+
+    /// Returns the slot, unless there are too many.
+    fn slot(&self, index: usize) -> Option<&OnceLock<T>> {
+        let (segment, place) = Self::place(index);
+        let slots = || (0..FIRST_SEGMENT << segment).map(|_| OnceLock::new()).collect();
+        self.segments.get(segment)?.get_or_init(slots).get(place)
+    }
+}
+
+/// An entry, and its frame in the log's own format; empty where the log has none.
+#[derive(Debug)]
+struct Written {
+    entry: Entry,
+    frame: Bytes,
+}
+
+/// The frames of a log in another format than its own.
+#[derive(Debug)]
+struct Others {
+    encoder: Encoder,
+    frames: Slots<Bytes>,
+}
+
+/// The entries. Only the writer and the owner of the task hold them: readers that do not read keep nothing in memory.
+#[derive(Debug)]
+struct Entries {
+    /// The format in which entries are encoded when they are appended; `None` for a log that nobody may read.
+    own: Option<Format>,
+    written: Slots<Written>,
+    others: [OnceLock<Box<Others>>; Format::ALL.len()],
+}
+
+impl Entries {
+    fn frame(&self, format: Format, index: usize) -> Option<&Bytes> {
+        let written = self.written.get(index)?;
+        if self.own == Some(format) {
+            return Some(&written.frame);
+        }
+        let others = self.others.get(format.place())?.get_or_init(|| {
+            Box::new(Others { encoder: Encoder::new(format, self.head()), frames: Slots::default() })
+        });
+        let frame = others.frames.slot(index)?;
+        Some(frame.get_or_init(|| others.encoder.encode(index, &written.entry)))
+    }
+
+    fn frames(&self, format: Format, range: Range<usize>) -> impl Iterator<Item = &Bytes> + Clone {
+        range.map_while(move |index| self.frame(format, index))
+    }
+
+    fn entries(&self, range: Range<usize>) -> impl Iterator<Item = &Entry> + Clone {
+        range.map_while(|index| self.written.get(index)).map(|written| &written.entry)
+    }
+
+    fn head(&self) -> Option<Arc<CompletionHead>> {
+        self.written.get(0)?.entry.head()
+    }
+}
+
+/// What a log has beside its entries; all of its ends hold it.
 #[derive(Debug)]
 struct Shared {
-    frames: Weak<Frames>,
+    entries: Weak<Entries>,
     /// Where readers find the frames once the task is gone.
     cold: OnceLock<ColdLog>,
     /// Here and not with the writer, so that readers wait on when a crashed task's log gets a new writer.
@@ -70,89 +152,88 @@ struct Shared {
     subscriptions: AtomicUsize,
 }
 
-impl Frames {
-    /// Segment and place within it of entry `index`.
-    fn place(index: usize) -> (usize, usize) {
-        let n = index / FIRST_SEGMENT + 1;
-        let segment = n.ilog2() as usize;
-        (segment, index - FIRST_SEGMENT * ((1 << segment) - 1))
-    }
-
-    fn range(&self, range: Range<usize>) -> impl Iterator<Item = &Bytes> {
-        range.map_while(|index| self.get(index))
-    }
-
-    fn get(&self, index: usize) -> Option<&Bytes> {
-        let (segment, place) = Self::place(index);
-        self.segments.get(segment)?.get()?.get(place)?.get()
-    }
-
-    /// Fills entry `index`; false where the log is full or the entry taken.
-    fn set(&self, index: usize, frame: Bytes) -> bool {
-        let (segment, place) = Self::place(index);
-        let Some(slot) = self.segments.get(segment) else { return false };
-        let entries = slot.get_or_init(|| (0..FIRST_SEGMENT << segment).map(|_| OnceLock::new()).collect());
-        entries.get(place).is_some_and(|entry| entry.set(frame).is_ok())
-    }
-}
-
 /// The writing end of a log; there is one.
 #[derive(Debug)]
 pub struct ChunkLog {
     shared: Arc<Shared>,
-    frames: Arc<Frames>,
+    entries: Arc<Entries>,
+    /// Encodes in the log's own format, as soon as there is an entry.
+    encoder: Option<Encoder>,
     len: usize,
-    bytes: usize,
-}
-
-impl Default for ChunkLog {
-    fn default() -> Self {
-        let frames = Arc::new(Frames { segments: [const { OnceLock::new() }; SEGMENTS] });
-        Self {
-            shared: Arc::new(Shared {
-                frames: Arc::downgrade(&frames),
-                cold: OnceLock::new(),
-                mark: watch::Sender::new(Mark::default()),
-                number: next_number(),
-                home: AtomicUsize::new(0),
-                subscriptions: AtomicUsize::new(0),
-            }),
-            frames,
-            len: 0,
-            bytes: 0,
-        }
-    }
+    frame_bytes: usize,
+    text_bytes: usize,
 }
 
 impl ChunkLog {
-    /// A log that begins with these frames, which readers see.
+    /// Makes a log whose entries are encoded in this format when they are appended. Without one readers see nothing but
+    /// its end.
     #[must_use]
-    pub fn of(frames: Vec<Bytes>) -> Self {
-        let mut log = Self::default();
-        frames.into_iter().for_each(|frame| log.append(frame));
+    pub fn new(own: Option<Format>) -> Self {
+        let entries = Arc::new(Entries { own, written: Slots::default(), others: Default::default() });
+        let shared = Arc::new(Shared {
+            entries: Arc::downgrade(&entries),
+            cold: OnceLock::new(),
+            mark: watch::Sender::new(Mark::default()),
+            number: next_number(),
+            home: AtomicUsize::new(0),
+            subscriptions: AtomicUsize::new(0),
+        });
+        Self::take_over(LogHandle { shared, entries })
+    }
+
+    /// Makes a log that begins with these entries, which readers see.
+    #[must_use]
+    pub fn of(own: Option<Format>, entries: impl IntoIterator<Item = Entry>) -> Self {
+        let mut log = Self::new(own);
+        entries.into_iter().for_each(|entry| log.append(entry));
         log.publish();
         log
     }
 
-    /// Adds a frame. Readers see it with the next [`publish`](Self::publish) or [`end`](Self::end), so that
-    /// what belongs together wakes them once.
-    pub fn append(&mut self, frame: Bytes) {
-        let bytes = frame.len();
-        if self.frames.set(self.len, frame) {
-            self.len += 1;
-            self.bytes += bytes;
+    /// Goes on writing where a writer that is gone has stopped; its readers notice nothing.
+    #[must_use]
+    pub fn take_over(LogHandle { shared, entries }: LogHandle) -> Self {
+        let mut log = Self { shared, entries, encoder: None, len: 0, frame_bytes: 0, text_bytes: 0 };
+        // What was appended counts, also where the writer did not come to publish it.
+        while let Some((frame, text)) = log.entries.written.get(log.len).map(Written::bytes) {
+            log.count(frame, text);
         }
+        log
+    }
+
+    /// Adds an entry. Readers see it with the next [`publish`](Self::publish) or [`end`](Self::end), so that
+    /// what belongs together wakes them once.
+    pub fn append(&mut self, entry: Entry) {
+        let frame = match self.entries.own {
+            Some(own) => {
+                let head = || self.entries.head().or_else(|| entry.head());
+                let encoder = self.encoder.get_or_insert_with(|| Encoder::new(own, head()));
+                encoder.encode(self.len, &entry)
+            }
+            None => Bytes::new(),
+        };
+        let written = Written { entry, frame };
+        let (frame, text) = written.bytes();
+        if self.entries.written.slot(self.len).is_some_and(|slot| slot.set(written).is_ok()) {
+            self.count(frame, text);
+        }
+    }
+
+    fn count(&mut self, frame: usize, text: usize) {
+        self.len += 1;
+        self.frame_bytes += frame;
+        self.text_bytes += text;
     }
 
     /// Shows readers what was appended and wakes those who wait.
     pub fn publish(&mut self) {
-        let len = self.len;
+        let len = self.len();
         self.shared.mark.send_if_modified(|mark| std::mem::replace(&mut mark.len, len) != len);
     }
 
     /// Shows what was appended and says that nothing follows.
     pub fn end(&mut self) {
-        self.shared.mark.send_replace(Mark { len: self.len, ended: true, parked: false, stalled: false });
+        self.shared.mark.send_replace(Mark { len: self.len(), ended: true, parked: false, stalled: false });
     }
 
     /// Says that nothing follows in this process, although the task has not ended. What was appended and not shown
@@ -167,35 +248,47 @@ impl ChunkLog {
         self.shared.mark.borrow().len
     }
 
-    /// Frames that were appended and not yet shown.
-    pub fn unpublished(&self) -> impl Iterator<Item = &Bytes> {
-        (self.published()..self.len).filter_map(|index| self.frames.get(index))
+    /// Entries that were appended and not yet shown.
+    pub fn unpublished(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.entries(self.published()..self.len())
     }
 
-    /// All frames that were appended.
-    pub fn frames(&self) -> impl Iterator<Item = &Bytes> {
-        self.frames.range(0..self.len)
+    /// All entries that were appended.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> + Clone {
+        self.entries.entries(0..self.len)
     }
 
-    /// Entries appended so far.
+    /// Returns what identifies the answer, once it has begun.
+    #[must_use]
+    pub fn head(&self) -> Option<Arc<CompletionHead>> {
+        self.entries.head()
+    }
+
+    /// Entries appended so far that readers may come to see.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        if self.entries.own.is_some() { self.len } else { 0 }
     }
 
-    /// Is there no entry yet?
+    /// Returns true if there is no entry that readers may come to see.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
-    /// What the frames weigh, in bytes.
+    /// What the frames weigh in the log's own format, in bytes.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    pub fn frame_bytes(&self) -> usize {
+        self.frame_bytes
     }
 
-    /// Makes a reader. Readers may outlive the log's writer.
+    /// What the texts weigh, in bytes.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    /// Makes a reader in the log's own format. Readers may outlive the log's writer.
     #[must_use]
     pub fn reader(&self) -> LogReader {
         self.handle().reader()
@@ -204,38 +297,40 @@ impl ChunkLog {
     /// What readers are made of, and a successor of this writer.
     #[must_use]
     pub fn handle(&self) -> LogHandle {
-        LogHandle { shared: Arc::clone(&self.shared), frames: Arc::clone(&self.frames) }
+        LogHandle { shared: Arc::clone(&self.shared), entries: Arc::clone(&self.entries) }
     }
 
-    /// What readers can see, for after the end: it costs far less. The first of the frames may be kept elsewhere. Readers
-    /// of this log go on there.
+    /// What readers can see, for after the end: it costs far less. The entries before the end may be kept elsewhere.
+    /// Readers of this log go on there. `None` for a log that nobody may read.
     #[must_use]
-    pub fn cold(&self, kept: Option<Arc<dyn Kept>>) -> EndedStream {
-        let frames = (0..self.published()).map_while(|index| self.frames.get(index));
-        let stream = EndedStream::of(frames, kept);
+    pub fn cold(&self, kept: Option<Kept>) -> Option<EndedStream> {
+        let (own, len) = (self.entries.own?, self.published());
+        let entries = self.entries.entries(0..len);
+        let said = entries.clone().take_while(|entry| entry.is_said());
+        // A journal with a gap is no beginning of the stream.
+        let kept = kept.filter(|kept| kept.entries() == said.clone().count());
+        let kept = kept.unwrap_or_else(|| Kept::in_memory(said));
+        let held = if kept.entries() > 0 { Held::of(self.entries.frames(own, 0..len)) } else { None };
+        let tail = entries.skip(kept.entries()).cloned().collect();
+        let stream = EndedStream::new(kept, tail, own, held);
         // A second time there is none: a log ends once.
         let _ = self.shared.cold.set(stream.log().clone());
-        stream
-    }
-
-    /// Goes on writing where a writer that is gone has stopped; its readers notice nothing.
-    #[must_use]
-    pub fn take_over(LogHandle { shared, frames }: LogHandle) -> Self {
-        // What was appended counts, also where the writer did not come to publish it.
-        let (mut len, mut bytes) = (0, 0);
-        while let Some(frame) = frames.get(len) {
-            len += 1;
-            bytes += frame.len();
-        }
-        Self { shared, frames, len, bytes }
+        Some(stream)
     }
 }
 
-/// A log apart from its writer. It holds the frames.
+impl Written {
+    /// The bytes of its frame and of its text.
+    fn bytes(&self) -> (usize, usize) {
+        (self.frame.len(), self.entry.text().map_or(0, |(_, text)| text.len()))
+    }
+}
+
+/// A log apart from its writer. It holds the entries.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
     shared: Arc<Shared>,
-    frames: Arc<Frames>,
+    entries: Arc<Entries>,
 }
 
 impl LogHandle {
@@ -255,10 +350,29 @@ impl LogHandle {
         self.shared.mark.send_if_modified(|mark| std::mem::replace(&mut mark.stalled, stalled) != stalled);
     }
 
-    /// Makes a reader.
+    /// Makes a reader in the log's own format.
     #[must_use]
     pub fn reader(&self) -> LogReader {
-        LogReader::of(&self.shared)
+        LogReader::of(&self.shared, self.entries.own.unwrap_or(Format::Tasks))
+    }
+}
+
+/// Logs for tests: of texts, in the format of tasks.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::task::entry::TextKind;
+
+    pub(crate) fn delta(text: &str) -> Entry {
+        Entry::Delta { kind: TextKind::Content, text: text.into() }
+    }
+
+    pub(crate) fn empty() -> ChunkLog {
+        ChunkLog::new(Some(Format::Tasks))
+    }
+
+    pub(crate) fn log_of<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> ChunkLog {
+        ChunkLog::of(Some(Format::Tasks), texts.into_iter().map(|text| delta(text.as_ref())))
     }
 }
 
@@ -267,43 +381,38 @@ mod tests {
     use bytes::BytesMut;
     use proptest::prelude::*;
 
+    use super::testing::{delta, empty, log_of};
     use super::*;
-    use crate::task::cold_log::testing::InMemory;
-
-    fn log_of(frames: &[Vec<u8>]) -> ChunkLog {
-        let mut log = ChunkLog::default();
-        for frame in frames {
-            log.append(Bytes::copy_from_slice(frame));
-        }
-        log.publish();
-        log
-    }
+    use crate::task::entry::TextKind;
 
     #[test]
-    fn appended_frames_are_unseen_until_they_are_published() {
-        let mut log = ChunkLog::default();
+    fn appended_entries_are_unseen_until_they_are_published() {
+        let mut log = empty();
         let reader = log.reader();
-        log.append(Bytes::from_static(b"a"));
+        log.append(delta("a"));
         assert_eq!(reader.all(), "");
         log.publish();
-        assert_eq!(reader.all(), "a");
+        assert_eq!(reader.all(), log_of(["a"]).reader().all());
     }
 
     #[test]
-    fn a_single_frame_is_shared() {
-        let log = log_of(&[b"frame".to_vec()]);
-        assert_eq!(log.reader().piece(0..1).unwrap().as_ptr(), log.reader().piece(0..1).unwrap().as_ptr());
+    fn a_frame_is_encoded_once_in_each_format() {
+        let log = log_of(["frame"]);
+        for format in Format::ALL {
+            let (one, other) = (log.reader().in_format(format), log.reader().in_format(format));
+            assert_eq!(one.piece(0..1).unwrap().as_ptr(), other.piece(0..1).unwrap().as_ptr());
+        }
     }
 
     #[actix_rt::test]
     async fn a_waiting_reader_is_woken_by_the_entry_it_waits_for_and_by_the_end() {
-        let mut log = ChunkLog::default();
+        let mut log = empty();
         let mut reader = log.reader();
         let waiting = actix_rt::spawn(async move { reader.reached(1).await });
         let mut other = log.reader();
         let beyond = actix_rt::spawn(async move { other.reached(7).await });
-        log.append(Bytes::from_static(b"a"));
-        log.append(Bytes::from_static(b"b"));
+        log.append(delta("a"));
+        log.append(delta("b"));
         log.publish();
         assert_eq!(waiting.await.unwrap(), Mark { len: 2, ..Mark::default() });
         log.end();
@@ -312,33 +421,58 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_crashed_writer_is_replaced_without_its_readers_noticing() {
-        let mut log = log_of(&[b"a".to_vec()]);
+        let mut log = log_of(["a"]);
         let mut reader = log.reader();
         let kept = log.handle();
-        log.append(Bytes::from_static(b"b"));
+        log.append(delta("b"));
+        let bytes = (log.frame_bytes(), log.text_bytes());
         drop(log);
         let mut successor = ChunkLog::take_over(kept);
-        assert_eq!(successor.len(), 2);
-        successor.append(Bytes::from_static(b"c"));
+        assert_eq!((successor.len(), (successor.frame_bytes(), successor.text_bytes())), (2, bytes));
+        successor.append(delta("c"));
         successor.end();
         assert_eq!(reader.ended().await, Mark { len: 3, ended: true, ..Mark::default() });
-        assert_eq!(reader.all(), "abc");
+        assert_eq!(reader.all(), log_of(["a", "b", "c"]).reader().all());
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![9 => "[a-z\"é\n]{0,20}", 1 => "[a-z\"é\n]{3000,9000}"]
+    }
+
+    fn answer() -> impl Strategy<Value = Vec<Entry>> {
+        let head = CompletionHead { id: "chatcmpl-1".into(), created: 7, model: "m".into() };
+        let deltas = prop::collection::vec((0usize..3, text()), 0..60);
+        (deltas, any::<bool>()).prop_map(move |(deltas, opens)| {
+            let deltas = deltas
+                .into_iter()
+                .map(|(kind, text)| Entry::Delta { kind: TextKind::ALL[kind], text: text.into() });
+            let open = opens.then(|| Entry::Open(Arc::new(head.clone())));
+            open.into_iter().chain(deltas).chain([Entry::Done]).collect()
+        })
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn walking_from_any_position_in_steps_of_any_size_gives_the_same_tail(
-            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..300),
-            from in 0usize..320,
-            most in 1usize..200,
-            keeps in 0usize..320,
+        fn any_reader_from_any_position_in_steps_of_any_size_reads_the_same_tail(
+            entries in answer(),
+            from in 0usize..70,
+            most in prop_oneof![1usize..400, 1000usize..30_000],
+            format in 0usize..Format::ALL.len(),
+            is_journalled: bool,
         ) {
-            let log = log_of(&frames);
-            let kept = frames.iter().take(keeps).flatten().copied().collect::<Vec<u8>>();
-            let mut ended = log.cold(Some(Arc::new(InMemory(kept.into()))));
-            let (on_disk, before) = (LogReader::from(ended.log().clone()), log.reader());
-            ended.let_go();
-            for reader in [log.reader(), LogReader::from(log.cold(None).log().clone()), on_disk] {
+            let format = Format::ALL[format];
+            let encoder = Encoder::new(format, entries[0].head());
+            let frames: Vec<Bytes> =
+                entries.iter().enumerate().map(|(number, entry)| encoder.encode(number, entry)).collect();
+            let log = ChunkLog::of(Some(Format::Tasks), entries.clone());
+            let before = log.reader().in_format(format);
+            let kept = is_journalled.then(|| Kept::in_memory(entries.iter()));
+            let held = log.cold(kept).unwrap();
+            let mut let_go = log.cold(None).unwrap();
+            let_go.let_go();
+            for reader in [log.reader(), held.log().clone().into(), let_go.log().clone().into()] {
+                let reader = reader.in_format(format);
                 prop_assert_eq!(reader.mark().len, frames.len());
                 let mut position = from;
                 let mut read = Vec::new();
@@ -347,15 +481,20 @@ mod tests {
                     let piece = reader.piece(position..next).unwrap();
                     prop_assert!(next > position);
                     prop_assert!(piece.len() <= most || next == position + 1);
+                    prop_assert!(next == frames.len() || piece.len() + frames[next].len() > most);
                     prop_assert_eq!((piece.len(), bytes), (reader.bytes(position..next), piece.len()));
-                    let mut written = BytesMut::new();
-                    prop_assert!(reader.write_to(position..next, &mut written));
-                    prop_assert_eq!(&piece, &written);
+                    if next == position + 1 {
+                        let (mut parts, step) = (BytesMut::new(), most.max(bytes / 7));
+                        for part in (0..=bytes).step_by(step) {
+                            prop_assert!(reader.write_part(position, part..part + step, &mut parts));
+                        }
+                        prop_assert!(parts == piece);
+                    }
                     read.extend(piece);
                     position = next;
                 }
                 let tail: Vec<u8> = frames.iter().skip(from).flatten().copied().collect();
-                prop_assert_eq!(read, tail);
+                prop_assert!(read == tail);
             }
             // A reader from before the end finds the frames when their task is gone.
             let all = before.all();

@@ -1,9 +1,10 @@
-//! The chunks of a task that has ended, until their retention has passed.
+//! The stream of a task that has ended, until its retention has passed.
 //!
-//! There are many of these, and most are never read. A [`ColdLog`] is what readers hold: it knows where each frame
-//! begins, and copies what it is asked for out of memory or, where the frames were let go of, out of what keeps them on
-//! a disk. An [`EndedStream`] is the owner of the frames in memory. A reader that does not read therefore
-//! keeps no frames in memory.
+//! There are many of these, and most are never read. A [`ColdLog`] is what readers hold. It copies what it is asked for
+//! out of memory, or it reads the entries where they are kept and encodes them again, a small part at a time. An
+//! [`EndedStream`] is the owner of the frames in memory. A reader that does not read therefore keeps no frames in memory.
+
+mod rereading;
 
 use std::fmt;
 use std::io;
@@ -12,15 +13,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::{Bytes, BytesMut};
-use crc32fast::Hasher;
 
-/// Streams of more than this many bytes are not held in memory if they are kept elsewhere: one would take the place of
-/// thousands.
+use super::entry::Entry;
+use super::format::Format;
+use super::record::{Index, RecordWriter};
+use rereading::Rereading;
+
+/// Streams of more than this many bytes are not held in memory as frames: one would take the place of thousands.
 const MOST_HELD: usize = 4 << 20;
-
-/// What is kept elsewhere has a checksum for each piece of this many bytes: to send a few frames, no more than the pieces
-/// around them is read and checked.
-const PIECE: usize = 4096;
 
 /// Logs that were made in this process, living ones too.
 static LOGS: AtomicUsize = AtomicUsize::new(0);
@@ -30,81 +30,151 @@ pub(super) fn next_number() -> usize {
     LOGS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The first frames of a stream, as they are kept outside of memory.
-pub trait Kept: fmt::Debug + Send + Sync {
-    /// Returns how many they are, of a stream whose frames end at `ends`. `None` if a part of a frame is kept.
-    fn frames(&self, ends: &[usize]) -> Option<usize>;
-
-    /// Appends these bytes of the stream to `buffer`. Blocks, about as long as a copy takes: they were written or read a
+/// Where records are kept.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// Appends these bytes of the records to `buffer`. Blocks, about as long as a copy takes: they were written or read a
     /// short time ago.
     ///
     /// # Errors
     /// When they cannot be read.
-    fn read(&self, ends: &[usize], range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()>;
+    fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Returns the bytes of memory that the records take.
+    fn memory(&self) -> usize {
+        0
+    }
 }
 
-/// What is kept elsewhere, and the checksums that show whether it is as it was.
+/// Records in memory, of a stream that has no whole journal.
 #[derive(Debug)]
-struct Elsewhere {
-    kept: Arc<dyn Kept>,
-    bytes: usize,
-    /// The CRC-32 of each [`PIECE`].
-    sums: Box<[u32]>,
+struct InMemory(Vec<u8>);
+
+impl Source for InMemory {
+    fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> io::Result<()> {
+        buffer.extend_from_slice(self.0.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn memory(&self) -> usize {
+        self.0.capacity()
+    }
 }
 
-/// The frames of an ended task, the terminal one included, as a reader knows them; cheap to clone.
+/// The entries of a log up to its end, as records.
 #[derive(Debug, Clone)]
-pub struct ColdLog(Arc<Frames>);
-
-/// An ended stream, with those of its frames that are in memory.
-#[derive(Debug, Clone)]
-pub struct EndedStream {
-    log: ColdLog,
-    held: Option<Arc<Bytes>>,
+pub struct Kept {
+    source: Arc<dyn Source>,
+    index: Index,
 }
 
-#[derive(Debug)]
-struct Frames {
-    /// Where each frame ends.
-    ends: Box<[usize]>,
-    /// All frames, as long as the owner of the stream holds them.
-    held: Weak<Bytes>,
-    /// The first of them, where they are kept elsewhere.
-    elsewhere: Option<Elsewhere>,
-    /// Could a part of what is kept elsewhere not be read as it was?
-    is_lost: AtomicBool,
-    /// Those that are not: the end of the stream.
-    tail: Bytes,
-    number: usize,
-    subscriptions: AtomicUsize,
-}
-
-impl EndedStream {
-    /// Makes an ended stream of its frames, of which the first may be kept elsewhere.
+impl Kept {
+    /// Makes it of records and of what is known of them.
     #[must_use]
-    pub fn of<'a>(frames: impl Iterator<Item = &'a Bytes> + Clone, kept: Option<Arc<dyn Kept>>) -> Self {
+    pub fn new(source: Arc<dyn Source>, mut index: Index) -> Self {
+        index.places.shrink_to_fit();
+        Self { source, index }
+    }
+
+    /// Keeps entries as records in memory.
+    #[must_use]
+    pub fn in_memory<'a>(entries: impl Iterator<Item = &'a Entry>) -> Self {
+        let mut writer = RecordWriter::default();
+        let mut records = writer.encode(entries);
+        records.shrink_to_fit();
+        Self::new(Arc::new(InMemory(records)), writer.into_index())
+    }
+
+    /// Returns how many entries are kept.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.index.chunks.count
+    }
+
+    fn memory(&self) -> usize {
+        self.source.memory() + size_of_val(&*self.index.places)
+    }
+}
+
+/// All frames of a stream in one piece.
+#[derive(Debug)]
+pub(super) struct Held {
+    frames: Vec<u8>,
+    /// Where each frame ends.
+    ends: Vec<usize>,
+}
+
+impl Held {
+    /// Copies these frames, unless they are too large.
+    pub(super) fn of<'a>(frames: impl Iterator<Item = &'a Bytes> + Clone) -> Option<Self> {
         // Measured first: what is reserved in vain would stay.
         let (mut bytes, mut ends) = (0, Vec::with_capacity(frames.clone().count()));
         for frame in frames.clone() {
             bytes += frame.len();
             ends.push(bytes);
         }
-        // What is torn is no beginning of the stream.
-        let kept = kept.and_then(|kept| Some((kept.frames(&ends)?, kept)));
-        let elsewhere = kept.filter(|(count, _)| *count > 0).map(|(count, kept)| {
-            let bytes = ends.get(count - 1).copied().unwrap_or(bytes);
-            (count, Elsewhere { kept, bytes, sums: sums(frames.clone().take(count), bytes) })
-        });
-        let (behind, elsewhere) = elsewhere.map_or((0, None), |(count, elsewhere)| (count, Some(elsewhere)));
-        let bytes_elsewhere = elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.bytes);
-        let tail = together(frames.clone().skip(behind), bytes - bytes_elsewhere);
-        let held = (bytes_elsewhere > 0 && bytes <= MOST_HELD).then(|| Arc::new(together(frames, bytes)));
-        let log = ColdLog(Arc::new(Frames {
-            ends: ends.into(),
+        let mut together = Vec::with_capacity(bytes.min(MOST_HELD));
+        (bytes <= MOST_HELD).then(|| frames.for_each(|frame| together.extend_from_slice(frame)))?;
+        Some(Self { frames: together, ends })
+    }
+
+    /// Returns where this frame begins.
+    fn begin(&self, frame: usize) -> usize {
+        let Some(before) = frame.checked_sub(1) else { return 0 };
+        self.ends.get(before).or(self.ends.last()).copied().unwrap_or(0)
+    }
+
+    fn reach(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
+        let begin = self.begin(range.start);
+        let ahead = self.ends.get(range.clone()).unwrap_or_default();
+        let end = range.start + ahead.partition_point(|end| end - begin <= most_bytes).max(1);
+        (end, self.begin(end) - begin)
+    }
+
+    fn bytes(&self, range: Range<usize>) -> &[u8] {
+        self.frames.get(self.begin(range.start)..self.begin(range.end)).unwrap_or_default()
+    }
+
+    fn memory(&self) -> usize {
+        self.frames.len() + size_of_val(&*self.ends)
+    }
+}
+
+/// The log of an ended task, as a reader knows it; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ColdLog(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    kept: Kept,
+    /// The entries behind those that are kept: the end.
+    tail: Box<[Entry]>,
+    /// The format of the frames that are held.
+    own: Format,
+    /// All frames, as long as the owner of the stream holds them.
+    held: Weak<Held>,
+    /// Could a part of what is kept not be read as it was?
+    is_lost: AtomicBool,
+    number: usize,
+    subscriptions: AtomicUsize,
+}
+
+/// An ended stream, with its frames if they are in memory.
+#[derive(Debug, Clone)]
+pub struct EndedStream {
+    log: ColdLog,
+    held: Option<Arc<Held>>,
+}
+
+impl EndedStream {
+    /// Makes an ended stream of its entries and, in its own format, its frames.
+    pub(super) fn new(kept: Kept, tail: Vec<Entry>, own: Format, held: Option<Held>) -> Self {
+        let held = held.map(Arc::new);
+        let log = ColdLog(Arc::new(Shared {
+            kept,
+            tail: tail.into(),
+            own,
             held: held.as_ref().map(Arc::downgrade).unwrap_or_default(),
-            elsewhere,
             is_lost: AtomicBool::new(false),
-            tail,
             number: next_number(),
             subscriptions: AtomicUsize::new(0),
         }));
@@ -120,134 +190,113 @@ impl EndedStream {
     /// Returns the bytes that it takes in memory.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let Frames { ends, tail, elsewhere, .. } = &*self.log.0;
-        let sums = elsewhere.as_ref().map_or(0, |elsewhere| size_of_val(&*elsewhere.sums));
-        self.held.as_ref().map_or(0, |held| held.len()) + tail.len() + size_of_val(&**ends) + sums
+        self.held.as_ref().map_or(0, |held| held.memory()) + self.log.0.kept.memory()
     }
 
-    /// Lets go of the frames that are kept elsewhere as well. False if there are none in memory.
+    /// Lets go of the frames. Returns false if there are none in memory.
     pub fn let_go(&mut self) -> bool {
         self.held.take().is_some()
     }
 }
 
-fn together<'a>(frames: impl Iterator<Item = &'a Bytes>, bytes: usize) -> Bytes {
-    let mut together = Vec::with_capacity(bytes);
-    frames.for_each(|frame| together.extend_from_slice(frame));
-    together.into()
-}
-
-/// The checksums of these frames, which have so many bytes together.
-fn sums<'a>(frames: impl Iterator<Item = &'a Bytes>, bytes: usize) -> Box<[u32]> {
-    let mut sums = Vec::with_capacity(bytes.div_ceil(PIECE));
-    let (mut sum, mut room) = (Hasher::new(), PIECE);
-    for frame in frames {
-        let mut rest = &frame[..];
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(room));
-            sum.update(now);
-            (rest, room) = (later, room - now.len());
-            if room == 0 {
-                sums.push(std::mem::take(&mut sum).finalize());
-                room = PIECE;
-            }
-        }
-    }
-    if room < PIECE {
-        sums.push(sum.finalize());
-    }
-    sums.into()
-}
-
-impl Elsewhere {
-    /// Appends these bytes to `buffer`, unless a piece in which some of them are is not as it was.
-    fn read(&self, ends: &[usize], range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()> {
-        let pieces = range.start / PIECE..range.end.div_ceil(PIECE);
-        let around = pieces.start * PIECE..self.bytes.min(pieces.end * PIECE);
-        let mut read = BytesMut::with_capacity(around.len());
-        self.kept.read(ends, around.clone(), &mut read)?;
-        let sums = self.sums.get(pieces).unwrap_or_default();
-        if !read.chunks(PIECE).map(crc32fast::hash).eq(sums.iter().copied()) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not as it was written"));
-        }
-        let wanted = range.start - around.start..range.end - around.start;
-        buffer.extend_from_slice(read.get(wanted).unwrap_or_default());
-        Ok(())
-    }
-}
-
 impl ColdLog {
-    /// How many frames there are.
+    /// Returns how many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.ends.len()
+        self.0.kept.entries() + self.0.tail.len()
     }
 
-    /// Is there no frame?
+    /// Returns true if there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.ends.is_empty()
+        self.len() == 0
     }
 
-    /// Up to where the frames from the beginning of `range` on weigh at most `most_bytes`; at least one is taken.
+    /// Returns the format in which its frames may be in memory.
     #[must_use]
-    pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> usize {
-        let begin = self.begin(range.start);
-        let ahead = self.0.ends.get(range.clone()).unwrap_or_default();
-        range.start + ahead.partition_point(|end| end - begin <= most_bytes).max(1)
+    pub fn own(&self) -> Format {
+        self.0.own
+    }
+
+    /// Returns where the frames from the beginning of `range` on that weigh at most `most_bytes` end, and what they weigh.
+    /// At least one frame is taken: it may weigh more.
+    #[must_use]
+    pub fn reach(&self, format: Format, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
+        if let Some(held) = self.held(format) {
+            return held.reach(range, most_bytes);
+        }
+        let reach = self.reread(|| self.rereading(format).reach(range.clone(), most_bytes));
+        // It cannot be written, either: the reader breaks off.
+        reach.unwrap_or((range.start + 1, 0))
     }
 
     /// Returns the bytes of these frames, as far as they exist.
     #[must_use]
-    pub fn bytes(&self, range: Range<usize>) -> usize {
-        self.begin(range.end).saturating_sub(self.begin(range.start))
+    pub fn bytes(&self, format: Format, range: Range<usize>) -> usize {
+        match self.held(format) {
+            Some(held) => held.bytes(range).len(),
+            None => self.reread(|| self.rereading(format).bytes(range)).unwrap_or(0),
+        }
     }
 
     /// Appends these frames, as far as they exist, to `buffer`. False where they can no longer be read; then `buffer`
     /// may hold some of them.
     #[must_use]
-    pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> bool {
-        self.write_bytes(self.begin(range.start)..self.begin(range.end), buffer)
+    pub fn write_to(&self, format: Format, range: Range<usize>, buffer: &mut BytesMut) -> bool {
+        match self.held(format) {
+            Some(held) => {
+                buffer.extend_from_slice(held.bytes(range));
+                true
+            }
+            None => self.reread(|| self.rereading(format).write_to(range, buffer)).is_some(),
+        }
     }
 
     /// Appends these bytes of one frame, as far as they exist, to `buffer`. Returns false if they can no longer be read.
     #[must_use]
-    pub fn write_part(&self, frame: usize, part: Range<usize>, buffer: &mut BytesMut) -> bool {
-        let (begin, end) = (self.begin(frame), self.begin(frame + 1));
-        self.write_bytes(end.min(begin + part.start)..end.min(begin + part.end), buffer)
+    pub fn write_part(
+        &self,
+        format: Format,
+        frame: usize,
+        part: Range<usize>,
+        buffer: &mut BytesMut,
+    ) -> bool {
+        match self.held(format) {
+            Some(held) => {
+                buffer.extend_from_slice(slice(held.bytes(frame..frame + 1), part));
+                true
+            }
+            None => self.reread(|| self.rereading(format).write_part(frame, part, buffer)).is_some(),
+        }
     }
 
-    /// Returns true if some of the frames could not be read as they were.
+    /// Returns true if some of the entries could not be read as they were.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.0.is_lost.load(Ordering::Relaxed)
     }
 
-    fn write_bytes(&self, Range { start: begin, end }: Range<usize>, buffer: &mut BytesMut) -> bool {
-        let Frames { ends, held, elsewhere, is_lost, tail, .. } = &*self.0;
-        if let Some(held) = held.upgrade() {
-            buffer.extend_from_slice(held.get(begin..end).unwrap_or_default());
-            return true;
-        }
-        let bytes_elsewhere = elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.bytes);
-        if let Some(elsewhere) = elsewhere
-            && begin < end.min(bytes_elsewhere)
-            && let Err(err) = elsewhere.read(ends, begin..end.min(bytes_elsewhere), buffer)
-        {
-            if !is_lost.swap(true, Ordering::Relaxed) {
-                tracing::error!(%err, kept = ?elsewhere.kept, "an ended stream can no longer be read");
-            }
-            return false;
-        }
-        let rest = begin.saturating_sub(bytes_elsewhere)..end.saturating_sub(bytes_elsewhere);
-        buffer.extend_from_slice(tail.get(rest).unwrap_or_default());
-        true
+    fn held(&self, format: Format) -> Option<Arc<Held>> {
+        if format == self.0.own { self.0.held.upgrade() } else { None }
     }
 
-    /// Where this frame begins.
-    fn begin(&self, frame: usize) -> usize {
-        let Some(before) = frame.checked_sub(1) else { return 0 };
-        self.0.ends.get(before).or(self.0.ends.last()).copied().unwrap_or(0)
+    fn rereading(&self, format: Format) -> Rereading<'_> {
+        Rereading::new(&self.0.kept, &self.0.tail, format)
+    }
+
+    /// Reads what is kept. Once some of it is lost, nothing more is read: what was promised to a reader may be wrong.
+    fn reread<T>(&self, read: impl FnOnce() -> io::Result<T>) -> Option<T> {
+        if self.is_lost() {
+            return None;
+        }
+        read()
+            .inspect_err(|err| {
+                if !self.0.is_lost.swap(true, Ordering::Relaxed) {
+                    let kept = &self.0.kept.source;
+                    tracing::error!(%err, ?kept, "an ended stream can no longer be read");
+                }
+            })
+            .ok()
     }
 
     /// The log's number.
@@ -263,88 +312,78 @@ impl ColdLog {
     }
 }
 
-/// Frames that are kept in memory, in the place of a disk.
+/// Returns a part of some bytes, as far as it exists.
+fn slice(bytes: &[u8], part: Range<usize>) -> &[u8] {
+    bytes.get(bytes.len().min(part.start)..bytes.len().min(part.end)).unwrap_or_default()
+}
+
+/// Records for tests.
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
 
+    /// Records that look as if they were on a disk.
     #[derive(Debug)]
-    pub(crate) struct InMemory(pub(crate) Bytes);
+    pub(crate) struct Elsewhere(pub(crate) Vec<u8>);
 
-    impl Kept for InMemory {
-        fn frames(&self, ends: &[usize]) -> Option<usize> {
-            match self.0.len() {
-                0 => Some(0),
-                bytes => ends.binary_search(&bytes).ok().map(|at| at + 1),
-            }
-        }
-
-        fn read(&self, _: &[usize], range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()> {
+    impl Source for Elsewhere {
+        fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> io::Result<()> {
             buffer.extend_from_slice(self.0.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
             Ok(())
         }
+    }
+
+    /// Keeps entries elsewhere, as records that were changed there.
+    pub(crate) fn elsewhere<'a>(
+        entries: impl Iterator<Item = &'a Entry>,
+        change: impl FnOnce(&mut Vec<u8>),
+    ) -> Kept {
+        let mut writer = RecordWriter::default();
+        let mut records = writer.encode(entries);
+        change(&mut records);
+        Kept::new(Arc::new(Elsewhere(records)), writer.into_index())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::testing::InMemory;
+    use super::testing::elsewhere;
     use super::*;
-
-    fn read(log: &ColdLog, range: Range<usize>) -> BytesMut {
-        let mut buffer = BytesMut::new();
-        assert!(log.write_to(range, &mut buffer));
-        buffer
-    }
-
-    #[test]
-    fn a_stream_reads_the_same_after_its_frames_were_let_go_of() {
-        let frames =
-            ["one ", "two ", "three ", "end"].map(|frame: &str| Bytes::copy_from_slice(frame.as_bytes()));
-        // None, some or all but the end are kept elsewhere; what is torn counts as none.
-        for kept in ["", "one ", "one two three ", "one t"] {
-            let elsewhere: Arc<dyn Kept> = Arc::new(InMemory(Bytes::from_static(kept.as_bytes())));
-            let mut stream = EndedStream::of(frames.iter(), Some(elsewhere));
-            let log = stream.log().clone();
-            for _ in 0..2 {
-                for (range, expected) in
-                    [(0..4, "one two three end"), (1..2, "two "), (1..4, "two three end"), (3..9, "end")]
-                {
-                    assert_eq!(log.bytes(range.clone()), expected.len());
-                    assert_eq!(read(&log, range), expected, "{kept:?}");
-                }
-                for (part, expected) in [(0..2, "th"), (2..6, "ree "), (5..9, " "), (7..9, "")] {
-                    let mut buffer = BytesMut::new();
-                    assert!(log.write_part(2, part, &mut buffer));
-                    assert_eq!(buffer, expected, "{kept:?}");
-                }
-                stream.let_go();
-            }
-        }
-    }
+    use crate::task::chunk_log::LogReader;
+    use crate::task::chunk_log::testing::{delta, log_of};
 
     #[test]
     fn a_large_stream_that_is_kept_elsewhere_takes_no_memory() {
-        let frame = Bytes::from(vec![b'x'; MOST_HELD]);
-        let frames = [frame.clone(), Bytes::from_static(b"end")];
-        let stream = EndedStream::of(frames.iter(), Some(Arc::new(InMemory(frame))));
-        assert!(stream.memory() < 100 + MOST_HELD / PIECE * size_of::<u32>());
-        assert!(EndedStream::of(frames.iter(), None).memory() > MOST_HELD);
+        let log = log_of(["x".repeat(MOST_HELD)]);
+        let stream = log.cold(Some(elsewhere(log.entries(), |_| ()))).unwrap();
+        assert!(stream.memory() < MOST_HELD / 100, "{}", stream.memory());
+        let stream = log.cold(None).unwrap();
+        assert!(stream.memory() > MOST_HELD && stream.memory() < MOST_HELD + MOST_HELD / 100);
     }
 
     #[test]
-    fn frames_that_are_not_as_they_were_are_not_sent() {
-        let frames = [b'a', b'b', b'c'].map(|letter| Bytes::from(vec![letter; PIECE]));
-        let mut elsewhere = frames.concat();
-        elsewhere[PIECE + 7] ^= 1;
-        let mut stream = EndedStream::of(frames.iter(), Some(Arc::new(InMemory(elsewhere.into()))));
+    fn a_journal_that_has_not_all_entries_is_not_used() {
+        let log = log_of(["a", "b"]);
+        let beginning = elsewhere([delta("a")].iter(), |_| ());
+        let mut stream = log.cold(Some(beginning)).unwrap();
         assert!(stream.let_go());
-        assert_eq!(read(stream.log(), 0..1), frames[0]);
-        assert_eq!(read(stream.log(), 2..3), frames[2]);
+        assert_eq!(LogReader::from(stream.log().clone()).all(), log.reader().all());
+    }
+
+    #[test]
+    fn entries_that_are_not_as_they_were_are_not_sent() {
+        let log = log_of(["a", "b", "c"].map(|letter| letter.repeat(9_000)));
+        let kept = elsewhere(log.entries(), |records| records[12_000] ^= 1);
+        let mut stream = log.cold(Some(kept)).unwrap();
+        assert!(stream.let_go());
+        let reader = LogReader::from(stream.log().clone());
+        assert!(reader.piece(0..1) == log.reader().piece(0..1));
+        assert!(reader.piece(2..3) == log.reader().piece(2..3));
         assert!(!stream.log().is_lost());
         let mut buffer = BytesMut::new();
-        assert!(!stream.log().write_to(1..2, &mut buffer) && buffer.is_empty());
-        assert!(!stream.log().write_part(1, 100..200, &mut buffer) && buffer.is_empty());
+        assert!(!reader.write_part(1, 2_000..4_000, &mut buffer) && buffer.is_empty());
         assert!(stream.log().is_lost());
+        assert_eq!(reader.reach(1..3, 100), (2, 0));
+        assert!(!reader.write_to(1..2, &mut buffer) && buffer.is_empty());
     }
 }

@@ -123,12 +123,6 @@ impl Snapshot {
         }
     }
 
-    /// The path of the task's stream.
-    #[must_use]
-    pub fn stream_path(&self) -> String {
-        format!("/v1/llm/generations/{}/stream", self.id)
-    }
-
     /// The task object of the contract, with what is added on request.
     #[must_use]
     pub fn view<'a>(&'a self, timeline: bool, request: Option<&'a Request>) -> impl Serialize {
@@ -156,7 +150,7 @@ impl Snapshot {
             status: self.state.status().as_str(),
             progress,
             created: self.created,
-            stream: self.stream.then(|| StreamLink { url: self.stream_path() }),
+            stream: self.stream.then(|| StreamLink::of(self.id.as_str())),
             results,
             error,
         }

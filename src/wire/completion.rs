@@ -3,7 +3,9 @@
 //! Shapes after OpenAI's API reference; `reasoning_content` is the field that DeepSeek introduced and
 //! that clients of thinking models read.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 use utoipa::openapi::Object;
 
@@ -53,7 +55,7 @@ pub struct CompletionTokensDetails {
 }
 
 /// What identifies one answer: the same in each chunk and in the whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompletionHead {
     /// `chatcmpl-...`
     pub id: String,
@@ -119,26 +121,10 @@ pub struct Delta<'a> {
 }
 
 impl<'a> Delta<'a> {
-    /// The first chunk's delta.
-    pub const ROLE: Delta<'static> =
-        Delta { role: Some("assistant"), content: Some(""), reasoning_content: None, refusal: None };
-
-    /// Text of the answer.
+    /// Returns a delta of the answer's text.
     #[must_use]
     pub fn content(text: &'a str) -> Self {
         Self { content: Some(text), ..Self::default() }
-    }
-
-    /// Text of the reasoning.
-    #[must_use]
-    pub fn reasoning(text: &'a str) -> Self {
-        Self { reasoning_content: Some(text), ..Self::default() }
-    }
-
-    /// Text of the refusal.
-    #[must_use]
-    pub fn refusal(text: &'a str) -> Self {
-        Self { refusal: Some(text), ..Self::default() }
     }
 }
 
@@ -183,11 +169,10 @@ impl<'a> Chunk<'a> {
         Self::new(head, delta, None, None)
     }
 
-    /// The last chunk: it adds nothing, says why the model stopped and carries the usage, so that
-    /// `choices` is never empty.
+    /// Returns the last chunk with a choice: it adds nothing, says why the model stopped and may carry the usage.
     #[must_use]
-    pub fn finish(head: &'a CompletionHead, reason: FinishReason, usage: Usage) -> Self {
-        Self::new(head, Delta::default(), Some(reason), Some(usage))
+    pub fn finish(head: &'a CompletionHead, reason: FinishReason, usage: Option<Usage>) -> Self {
+        Self::new(head, Delta::default(), Some(reason), usage)
     }
 
     fn new(
@@ -204,6 +189,26 @@ impl<'a> Chunk<'a> {
             choices: [ChunkChoice { index: 0, delta, finish_reason }],
             usage,
         }
+    }
+}
+
+/// The chunk of a chat that carries nothing but the usage.
+#[derive(Debug, Serialize)]
+pub struct UsageChunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: [(); 0],
+    usage: Usage,
+}
+
+impl<'a> UsageChunk<'a> {
+    /// Returns the chunk that tells this usage.
+    #[must_use]
+    pub fn new(head: &'a CompletionHead, usage: Usage) -> Self {
+        let CompletionHead { id, created, model } = head;
+        Self { id, object: "chat.completion.chunk", created: *created, model, choices: [], usage }
     }
 }
 
@@ -246,25 +251,54 @@ struct Message<'a> {
     #[schema(schema_with = assistant)]
     role: &'static str,
     /// The text of the answer.
-    content: &'a str,
+    #[schema(value_type = &str)]
+    content: Pieces<'a>,
     /// The text of the reasoning, where it was asked for and the model gave any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    reasoning_content: Option<&'a str>,
+    #[schema(value_type = Option<&str>, nullable = false)]
+    reasoning_content: Option<Pieces<'a>>,
     /// The model's words on why it does not answer, where it refuses; else null.
-    #[schema(required)]
-    refusal: Option<&'a str>,
+    #[schema(value_type = Option<&str>, required)]
+    refusal: Option<Pieces<'a>>,
+}
+
+/// A text in pieces, which are not copied together before they are written.
+#[derive(Debug, Default)]
+pub struct Pieces<'a>(Vec<&'a str>);
+
+impl<'a> FromIterator<&'a str> for Pieces<'a> {
+    fn from_iter<T: IntoIterator<Item = &'a str>>(pieces: T) -> Self {
+        Self(pieces.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Pieces<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|piece| f.write_str(piece))
+    }
+}
+
+impl Serialize for Pieces<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Pieces<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|piece| piece.is_empty())
+    }
 }
 
 /// The texts of a whole answer.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub struct Texts<'a> {
     /// The answer.
-    pub content: &'a str,
+    pub content: Pieces<'a>,
     /// The reasoning; empty where there is none.
-    pub reasoning: &'a str,
+    pub reasoning: Pieces<'a>,
     /// The refusal; empty where the model answers.
-    pub refusal: &'a str,
+    pub refusal: Pieces<'a>,
 }
 
 impl<'a> ChatCompletion<'a> {

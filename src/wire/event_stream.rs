@@ -10,7 +10,7 @@
 //! actix-web-lab's `sse` does not let us choose.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::memchr2;
@@ -33,35 +33,43 @@ pub enum FrameKind {
     Error,
 }
 
+/// Opens the line of a frame's data.
+pub const DATA: &[u8] = b"data: ";
+
+impl FrameKind {
+    /// Returns what stands in a frame before its id.
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Chunk => b"event: chunk\nid: ",
+            Self::Done => b"event: done\nid: ",
+            Self::Error => b"event: error\nid: ",
+        }
+    }
+
+    /// Returns the length of a frame's lines of name and id, without the last line feed.
+    #[must_use]
+    pub fn id_length(self, id: usize) -> usize {
+        self.name().len() + id.checked_ilog10().map_or(1, |log| log as usize + 1)
+    }
+}
+
+/// Appends a frame's lines of name and id, without the last line feed.
+pub fn put_id(kind: FrameKind, id: usize, frame: &mut impl BufMut) {
+    frame.put_slice(kind.name());
+    // Memory takes whatever is written.
+    let _ = write!(frame.writer(), "{id}");
+}
+
 /// Encodes one frame. `data` is JSON or `[DONE]`: it holds no line break.
 #[must_use]
 pub fn encode_frame(kind: FrameKind, id: usize, data: &[u8]) -> Bytes {
-    let name: &[u8] = match kind {
-        FrameKind::Chunk => b"event: chunk\nid: ",
-        FrameKind::Done => b"event: done\nid: ",
-        FrameKind::Error => b"event: error\nid: ",
-    };
-    let digits = id.checked_ilog10().map_or(1, |log| log as usize + 1);
     // To the byte: frames are kept for long, and what is too much is kept with them.
-    let mut frame = BytesMut::with_capacity(name.len() + digits + data.len() + 9);
-    frame.put_slice(name);
-    // Memory takes whatever is written.
-    let _ = write!(frame, "{id}");
+    let mut frame = BytesMut::with_capacity(kind.id_length(id) + data.len() + 9);
+    put_id(kind, id, &mut frame);
     frame.put_slice(b"\ndata: ");
     frame.put_slice(data);
     frame.put_slice(b"\n\n");
     frame.freeze()
-}
-
-/// Returns how many bytes the frame has that `bytes` begins with, if that is the frame of the chunk with this number.
-#[must_use]
-pub fn leading_chunk_frame(bytes: &[u8], id: usize) -> Option<usize> {
-    let head = format!("event: chunk\nid: {id}\ndata: {{");
-    if !bytes.starts_with(head.as_bytes()) {
-        return None;
-    }
-    // JSON holds no raw line break, so the first blank line ends the frame.
-    bytes.windows(2).position(|pair| pair == b"\n\n").map(|end| end + 2)
 }
 
 /// What a decoder finds in an event stream.

@@ -138,6 +138,14 @@ pub struct StreamLink {
     pub url: String,
 }
 
+impl StreamLink {
+    /// Returns the link to the stream of the task with this id.
+    #[must_use]
+    pub fn of(task_id: &str) -> Self {
+        Self { url: format!("/v1/llm/generations/{task_id}/stream") }
+    }
+}
+
 /// `{"object":"list","data":[...]}`
 #[derive(Debug, Serialize, ToSchema)]
 pub struct List<T> {

@@ -50,6 +50,12 @@ fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
+/// Where this text stands in a file.
+fn find(path: &Path, text: &str) -> u64 {
+    let content = std::fs::read(path).unwrap();
+    content.windows(text.len()).position(|window| window == text.as_bytes()).unwrap() as u64
+}
+
 /// What the program says when it refuses to start over this data.
 fn refusal(hearken: &Hearken) -> String {
     let output = hearken.refused_start();
@@ -504,8 +510,7 @@ fn a_stream_is_not_replayed_from_a_damaged_journal() {
     ids.iter().for_each(|id| drop(hearken.wait(id)));
     hearken.crash();
     let path = hearken.data_dir().join("frames").join(&ids[0]);
-    let journal = std::fs::read_to_string(&path).unwrap();
-    flip(&path, journal.find("hello").unwrap() as u64);
+    flip(&path, find(&path, "hello"));
     hearken.get(&format!("/v1/llm/generations/{}/stream", ids[0])).error(410, "stream_expired");
     hearken.log_line(path.to_str().unwrap());
     assert_eq!(content(&hearken.stream(&ids[1]).rest()), "hello");
@@ -527,8 +532,7 @@ fn an_interrupted_stream_whose_journal_is_damaged_ends_with_an_error_before_the_
     hearken.signal("KILL");
     hearken.exit_status();
     let path = hearken.data_dir().join("frames").join(&ids[0]);
-    let journal = std::fs::read_to_string(&path).unwrap();
-    flip(&path, journal.find("second").unwrap() as u64);
+    flip(&path, find(&path, "second"));
     hearken.start_again();
     for (id, seen, said) in [(&ids[0], "first ", true), (&ids[1], "first second third", false)] {
         let frames = hearken.stream(id).rest();

@@ -112,18 +112,16 @@ impl ColdLogs {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
-    use bytes::Bytes;
-
     use super::*;
-    use crate::task::cold_log::testing::InMemory;
+    use crate::task::chunk_log::testing::log_of;
+    use crate::task::cold_log::testing::elsewhere;
 
     #[test]
     fn each_log_is_kept_for_its_own_time_and_for_its_owner() {
         let (owner, now) = (KeyHash::of("sk-owner"), Instant::now());
-        let stream = EndedStream::of([Bytes::from_static(b"a")].iter(), None);
+        let stream = log_of(["a"]).cold(None).unwrap();
         let mut logs = ColdLogs::new(1000);
         let ids: Vec<TaskId> = [30, 10, 20]
             .map(|seconds| {
@@ -150,12 +148,11 @@ mod tests {
     #[test]
     fn the_oldest_frames_are_let_go_of_first_and_no_stream_takes_more_than_there_is() {
         let (owner, until) = (KeyHash::of("sk-owner"), Instant::now() + Duration::from_secs(60));
-        let chunk = Bytes::from(vec![b'x'; 1000]);
-        let frames = [chunk.clone(), Bytes::from_static(b"end")];
+        let log = log_of(["x".repeat(800)]);
         let mut logs = ColdLogs::new(2500);
         let streams: Vec<(TaskId, EndedStream)> = (0..3)
             .map(|at| {
-                let stream = EndedStream::of(frames.iter(), Some(Arc::new(InMemory(chunk.clone()))));
+                let stream = log.cold(Some(elsewhere(log.entries(), |_| ()))).unwrap();
                 (TaskId::generate(at), stream)
             })
             .collect();
@@ -166,8 +163,8 @@ mod tests {
         }
         assert_eq!(logs.len(), 3);
         // One of which nothing is on the disk is not kept where it has no room.
-        let (id, large) = (TaskId::generate(9), Bytes::from(vec![b'x'; 3000]));
-        logs.keep(id.clone(), owner, EndedStream::of([large].iter(), None), until);
+        let (id, large) = (TaskId::generate(9), log_of(["x".repeat(3000)]));
+        logs.keep(id.clone(), owner, large.cold(None).unwrap(), until);
         assert!(logs.find(&id, owner).is_none() && logs.memory().0 <= 2500);
         logs.forget_until(until);
         assert_eq!((logs.len(), logs.memory().0, logs.order.len()), (0, 0, 0));

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Message};
-use bytes::Bytes;
 
 use crate::actors::CallerGone;
 use crate::actors::task::TaskActor;
@@ -17,6 +16,7 @@ use crate::secret::KeyHash;
 use crate::store::Unfinished;
 use crate::task::Task;
 use crate::task::chunk_log::LogReader;
+use crate::task::entry::Entry;
 use crate::task::id::TaskId;
 use crate::task::idempotency::Idempotency;
 
@@ -73,7 +73,7 @@ pub enum Fate {
         /// The failure.
         failure: Failure,
         /// The chunks.
-        chunks: Vec<Bytes>,
+        chunks: Vec<Entry>,
     },
 }
 

@@ -7,10 +7,11 @@ use super::durable::record;
 use super::{Departure, TaskActor};
 use crate::error::ErrorCode;
 use crate::metrics::Cause;
-use crate::store::{Chunks, Ending, Journal};
+use crate::store::{Ending, Journal};
 use crate::task::Timestamp;
 use crate::task::life::Event;
 use crate::task::outcome::Outcome;
+use crate::task::record::Chunks;
 use crate::trace::EndedTask;
 
 impl TaskActor {
@@ -22,7 +23,7 @@ impl TaskActor {
         let failed = outcome.failure().map(|failure| failure.code);
         self.measure_attempt(failed.map(Cause::Code));
         self.timeline.end(failed.map_or("completed", ErrorCode::as_str), Timestamp::now());
-        let chunks = self.task.stream.then(|| Chunks::of(self.answer.log().frames()));
+        let chunks = self.task.stream.then(|| Chunks::of(self.answer.log().entries()));
         let (progress, timeline) = (self.progress.percent(), self.timeline.clone());
         let ending = Ending { outcome, progress, timeline, chunks };
         let log = self.answer.log().handle();
@@ -54,10 +55,8 @@ impl TaskActor {
     /// Goes as planned. Not in `Actor::stopped`: that is also called for an actor that panicked.
     fn retire(&mut self, ctx: &mut Context<Self>) {
         if let Some(departing) = self.departing.take() {
-            let stream = self.task.stream;
-            let kept = self.journal.as_ref().and_then(Journal::kept);
-            let left =
-                if stream { Departure::Stream(self.answer.log().cold(kept)) } else { Departure::Traceless };
+            let kept = self.journal.take().and_then(Journal::into_kept);
+            let left = self.answer.log().cold(kept).map_or(Departure::Traceless, Departure::Stream);
             // The registry is gone only when the process is.
             let _ = departing.send(left);
         }

@@ -26,14 +26,14 @@ pub(super) struct Measured {
 
 impl From<&ChunkLog> for Measured {
     fn from(log: &ChunkLog) -> Self {
-        Self { frames: log.len(), bytes: log.bytes(), audio: None, failed_calls: 0, not_served: 0 }
+        Self { frames: log.len(), bytes: log.frame_bytes(), audio: None, failed_calls: 0, not_served: 0 }
     }
 }
 
 impl TaskActor {
     /// Frames were published.
     pub(super) fn measure_published(&mut self) {
-        let (frames, bytes) = (self.answer.log().len(), self.answer.log().bytes());
+        let (frames, bytes) = (self.answer.log().len(), self.answer.log().frame_bytes());
         if frames > self.measured.frames {
             self.settings.metrics.published(frames - self.measured.frames, bytes - self.measured.bytes);
             (self.measured.frames, self.measured.bytes) = (frames, bytes);

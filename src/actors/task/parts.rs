@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use bytes::Bytes;
 
 use crate::actors::CallerGone;
 use crate::actors::dispatcher::{Admission, Dispatcher};
@@ -23,6 +22,8 @@ use crate::store::{Store, Unfinished};
 use crate::task::Task;
 use crate::task::answer::Answer;
 use crate::task::chunk_log::{ChunkLog, LogHandle};
+use crate::task::entry::Entry;
+use crate::task::format::Format;
 use crate::task::life::Caller;
 use crate::task::progress::Progress;
 use crate::task::timeline::Timeline;
@@ -137,17 +138,17 @@ impl TaskParts {
         timeline: Timeline,
         work: Work,
     ) -> Self {
-        let answer = Answer::new(completion_head(&task), task.stream);
+        let answer = Answer::new(completion_head(&task), format(&task));
         let progress = Progress::new(0, false, 0, task.stream);
         Self { task, key_name, answer, job: Job::Run(work), caller, caller_gone, timeline, progress }
     }
 
     /// A task that an earlier process left, and the chunks that it had published.
     #[must_use]
-    pub fn left_over(left: Unfinished, key_name: String, chunks: Vec<Bytes>, job: Job) -> Self {
+    pub fn left_over(left: Unfinished, key_name: String, chunks: Vec<Entry>, job: Job) -> Self {
         let Unfinished { task, timeline, progress, remains, .. } = left;
         let progress = Progress::new(progress, remains.runs > 0, chunks.len(), task.stream);
-        let answer = Answer::wreck(completion_head(&task), task.stream, ChunkLog::of(chunks));
+        let answer = Answer::resumed(completion_head(&task), ChunkLog::of(format(&task), chunks));
         let task = Arc::new(task);
         Self { task, key_name, answer, job, caller: Caller::None, caller_gone: None, timeline, progress }
     }
@@ -155,7 +156,7 @@ impl TaskParts {
     /// A task whose actor panicked after this had happened: nothing is left to do but to end it.
     #[must_use]
     pub fn crashed(task: Arc<Task>, log: LogHandle, timeline: Timeline) -> Self {
-        let answer = Answer::wreck(completion_head(&task), task.stream, ChunkLog::take_over(log));
+        let answer = Answer::resumed(completion_head(&task), ChunkLog::take_over(log));
         let progress = Progress::new(0, true, answer.log().len(), task.stream);
         Self {
             task,
@@ -188,4 +189,9 @@ fn completion_head(task: &Task) -> CompletionHead {
         created: task.created.seconds(),
         model: task.question.model.clone(),
     }
+}
+
+/// The format of the door that has submitted the task, if its chunks may be read.
+fn format(task: &Task) -> Option<Format> {
+    task.stream.then_some(Format::Tasks)
 }

@@ -1,5 +1,6 @@
 //! Examples of the document, made of the types that are really sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -9,17 +10,17 @@ use crate::audio::container::Container;
 use crate::audio::facts::{AudioFacts, Sound};
 use crate::error::{ErrorCode, Failure};
 use crate::task::Timestamp;
+use crate::task::entry::{Entry, TextKind};
+use crate::task::format::{Encoder, Format};
 use crate::task::request::Request;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::submission::Question;
 use crate::task::timeline::Timeline;
-use crate::wire::chunk_frames::{ChunkFrames, finish_frame};
 use crate::wire::completion::{
     ChatCompletion, Chunk, CompletionHead, CompletionTokensDetails, Delta, FinishReason, PromptTokensDetails,
     Texts, Usage,
 };
 use crate::wire::error::{ErrorBody, TaskError};
-use crate::wire::event_stream::{FrameKind, encode_frame};
 use crate::wire::task::TaskList;
 
 /// The task of all examples.
@@ -89,7 +90,7 @@ pub(super) fn page() -> Value {
 pub(super) fn completion() -> Value {
     json!(ChatCompletion::new(
         &head(),
-        Texts { content: &TEXTS.concat(), ..Texts::default() },
+        Texts { content: TEXTS.into_iter().collect(), ..Texts::default() },
         FinishReason::Stop,
         usage()
     ))
@@ -97,12 +98,12 @@ pub(super) fn completion() -> Value {
 
 /// What a subscriber reads.
 pub(super) fn stream() -> String {
-    let head = head();
-    let mut frames = ChunkFrames::of(&head);
-    let deltas = [Delta::ROLE, Delta::content(TEXTS[0]), Delta::content(TEXTS[1])];
-    let mut all: Vec<_> = deltas.iter().enumerate().map(|(id, delta)| frames.delta(id, *delta)).collect();
-    all.push(finish_frame(&head, all.len(), FinishReason::Stop, usage()));
-    all.push(encode_frame(FrameKind::Done, all.len(), b"[DONE]"));
+    let head = Arc::new(head());
+    let encoder = Encoder::new(Format::Tasks, Some(Arc::clone(&head)));
+    let delta = |text: &str| Entry::Delta { kind: TextKind::Content, text: text.into() };
+    let finish = Entry::Finish { reason: FinishReason::Stop, usage: Box::new(usage()) };
+    let entries = [Entry::Open(head), delta(TEXTS[0]), delta(TEXTS[1]), finish, Entry::Done];
+    let all: Vec<_> = entries.iter().enumerate().map(|(id, entry)| encoder.encode(id, entry)).collect();
     format!(": keep-alive\nretry: 2000\n{}", String::from_utf8_lossy(&all.concat()))
 }
 

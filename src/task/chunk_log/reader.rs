@@ -7,12 +7,16 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
-use super::{Frames, Mark, Shared};
+use super::{Entries, Mark, Shared};
 use crate::task::cold_log::ColdLog;
+use crate::task::format::Format;
 
-/// A reading end of a log; its owner keeps the position.
+/// A reading end of a log, in one format; its owner keeps the position.
 #[derive(Debug, Clone)]
-pub struct LogReader(Source);
+pub struct LogReader {
+    source: Source,
+    format: Format,
+}
 
 #[derive(Debug, Clone)]
 enum Source {
@@ -22,7 +26,7 @@ enum Source {
 
 /// Where a reader finds frames.
 enum Place<'a> {
-    Memory(Arc<Frames>),
+    Memory(Arc<Entries>),
     Cold(&'a ColdLog),
     /// The task crashed, and nothing is left of it in this process.
     Gone,
@@ -30,20 +34,33 @@ enum Place<'a> {
 
 impl From<ColdLog> for LogReader {
     fn from(log: ColdLog) -> Self {
-        Self(Source::Cold(log))
+        Self { format: log.own(), source: Source::Cold(log) }
     }
 }
 
 impl LogReader {
     /// Makes a reader of a log that has a writer, or had one.
-    pub(super) fn of(shared: &Arc<Shared>) -> Self {
-        Self(Source::Living { shared: Arc::clone(shared), mark: shared.mark.subscribe() })
+    pub(super) fn of(shared: &Arc<Shared>, format: Format) -> Self {
+        let source = Source::Living { shared: Arc::clone(shared), mark: shared.mark.subscribe() };
+        Self { source, format }
+    }
+
+    /// Reads in this format from now on.
+    #[must_use]
+    pub fn in_format(self, format: Format) -> Self {
+        Self { format, ..self }
+    }
+
+    /// Returns the format in which it reads.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// How far the log has come.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        match &self.0 {
+        match &self.source {
             Source::Living { mark, .. } => *mark.borrow(),
             Source::Cold(log) => Mark { len: log.len(), ended: true, ..Mark::default() },
         }
@@ -72,7 +89,7 @@ impl LogReader {
     }
 
     async fn wait_for(&mut self, wanted: impl FnMut(&Mark) -> bool) -> Mark {
-        match &mut self.0 {
+        match &mut self.source {
             Source::Living { mark, .. } => {
                 // The watch cannot close: this reader holds its sender.
                 let wanted = mark.wait_for(wanted).await;
@@ -84,7 +101,7 @@ impl LogReader {
 
     /// How far the log has come; [`stirred`](Self::stirred) waits for what comes after that.
     pub fn look(&mut self) -> Mark {
-        match &mut self.0 {
+        match &mut self.source {
             Source::Living { mark, .. } => *mark.borrow_and_update(),
             Source::Cold(_) => self.mark(),
         }
@@ -93,7 +110,7 @@ impl LogReader {
     /// Waits until the log has come further than when it was last looked at or waited for. Never ends where
     /// nothing will be added.
     pub async fn stirred(&mut self) {
-        if let Source::Living { mark, .. } = &mut self.0
+        if let Source::Living { mark, .. } = &mut self.source
             && mark.changed().await.is_ok()
         {
             return;
@@ -103,9 +120,9 @@ impl LogReader {
 
     /// Where its frames are at this moment.
     fn frames(&self) -> Place<'_> {
-        match &self.0 {
-            Source::Living { shared, .. } => match (shared.frames.upgrade(), shared.cold.get()) {
-                (Some(frames), _) => Place::Memory(frames),
+        match &self.source {
+            Source::Living { shared, .. } => match (shared.entries.upgrade(), shared.cold.get()) {
+                (Some(entries), _) => Place::Memory(entries),
                 (None, Some(log)) => Place::Cold(log),
                 (None, None) => Place::Gone,
             },
@@ -118,9 +135,9 @@ impl LogReader {
     #[must_use]
     pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
         match self.frames() {
-            Place::Memory(frames) => {
+            Place::Memory(entries) => {
                 let (mut end, mut bytes) = (range.start, 0);
-                for frame in frames.range(range.clone()) {
+                for frame in entries.frames(self.format, range.clone()) {
                     if end > range.start && bytes + frame.len() > most_bytes {
                         break;
                     }
@@ -128,10 +145,7 @@ impl LogReader {
                 }
                 (end, bytes)
             }
-            Place::Cold(log) => {
-                let end = log.reach(range.clone(), most_bytes);
-                (end, log.bytes(range.start..end))
-            }
+            Place::Cold(log) => log.reach(self.format, range, most_bytes),
             Place::Gone => (range.start + 1, 0),
         }
     }
@@ -140,8 +154,8 @@ impl LogReader {
     #[must_use]
     pub fn bytes(&self, range: Range<usize>) -> usize {
         match self.frames() {
-            Place::Memory(frames) => frames.range(range).map(Bytes::len).sum(),
-            Place::Cold(log) => log.bytes(range),
+            Place::Memory(entries) => entries.frames(self.format, range).map(Bytes::len).sum(),
+            Place::Cold(log) => log.bytes(self.format, range),
             Place::Gone => 0,
         }
     }
@@ -151,11 +165,11 @@ impl LogReader {
     #[must_use]
     pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> bool {
         match self.frames() {
-            Place::Memory(frames) => {
-                frames.range(range).for_each(|frame| buffer.extend_from_slice(frame));
+            Place::Memory(entries) => {
+                entries.frames(self.format, range).for_each(|frame| buffer.extend_from_slice(frame));
                 true
             }
-            Place::Cold(log) => log.write_to(range, buffer),
+            Place::Cold(log) => log.write_to(self.format, range, buffer),
             Place::Gone => false,
         }
     }
@@ -164,13 +178,13 @@ impl LogReader {
     #[must_use]
     pub fn write_part(&self, frame: usize, part: Range<usize>, buffer: &mut BytesMut) -> bool {
         match self.frames() {
-            Place::Memory(frames) => {
-                let bytes = frames.get(frame).map(Bytes::as_ref).unwrap_or_default();
+            Place::Memory(entries) => {
+                let bytes = entries.frame(self.format, frame).map(Bytes::as_ref).unwrap_or_default();
                 let part = bytes.len().min(part.start)..bytes.len().min(part.end);
                 buffer.extend_from_slice(bytes.get(part).unwrap_or_default());
                 true
             }
-            Place::Cold(log) => log.write_part(frame, part, buffer),
+            Place::Cold(log) => log.write_part(self.format, frame, part, buffer),
             Place::Gone => false,
         }
     }
@@ -179,10 +193,10 @@ impl LogReader {
     /// task that runs is shared, not copied.
     #[must_use]
     pub fn piece(&self, range: Range<usize>) -> Option<Bytes> {
-        if let Place::Memory(frames) = self.frames()
+        if let Place::Memory(entries) = self.frames()
             && range.len() == 1
         {
-            return Some(frames.get(range.start).cloned().unwrap_or_default());
+            return Some(entries.frame(self.format, range.start).cloned().unwrap_or_default());
         }
         let mut piece = BytesMut::with_capacity(self.bytes(range.clone()));
         self.write_to(range, &mut piece).then(|| piece.freeze())
@@ -190,7 +204,7 @@ impl LogReader {
 
     /// Counts one more subscription of this log; returns how many there were before.
     pub fn count_subscription(&self) -> usize {
-        let subscriptions = match &self.0 {
+        let subscriptions = match &self.source {
             Source::Living { shared, .. } => &shared.subscriptions,
             Source::Cold(log) => log.subscriptions(),
         };
@@ -200,7 +214,7 @@ impl LogReader {
     /// The log's number: logs are counted from 0 as they are made, so no two of a process have the same.
     #[must_use]
     pub fn number(&self) -> usize {
-        match &self.0 {
+        match &self.source {
             Source::Living { shared, .. } => shared.number,
             Source::Cold(log) => log.number(),
         }
@@ -209,7 +223,7 @@ impl LogReader {
     /// Which of the task arbiters, counted from 0, writes the log; any, where none does any more.
     #[must_use]
     pub fn home(&self) -> usize {
-        match &self.0 {
+        match &self.source {
             Source::Living { shared, .. } => shared.home.load(Ordering::Relaxed),
             Source::Cold(log) => log.number(),
         }

@@ -1,0 +1,190 @@
+//! Frames that are made again from the records of their entries, of which no more is read than about what is asked for.
+
+use std::io;
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{Kept, slice};
+use crate::task::entry::Entry;
+use crate::task::format::{Encoder, Format};
+use crate::task::record::{Kind, Place, Record, Records};
+
+/// The entries of an ended log, for frames in one format.
+pub(super) struct Rereading<'a> {
+    kept: &'a Kept,
+    tail: &'a [Entry],
+    encoder: Encoder,
+}
+
+impl<'a> Rereading<'a> {
+    pub(super) fn new(kept: &'a Kept, tail: &'a [Entry], format: Format) -> Self {
+        let head = kept.index.head.clone().or_else(|| tail.first().and_then(Entry::head));
+        Self { kept, tail, encoder: Encoder::new(format, head) }
+    }
+
+    /// As [`ColdLog::reach`](super::ColdLog::reach).
+    pub(super) fn reach(&self, range: Range<usize>, most: usize) -> io::Result<(usize, usize)> {
+        let (mut end, mut bytes, mut is_full) = (range.start, 0, false);
+        self.walk(range.start, 0, |place, record| {
+            let frame = self.frame_bytes(place, record);
+            is_full = place.entry >= range.end || (end > range.start && bytes + frame > most);
+            if is_full || (record.goes_on && frame <= most) {
+                return !is_full;
+            }
+            (end, bytes) = (place.entry + 1, bytes + frame);
+            // A first frame that is larger is not walked over.
+            is_full = record.goes_on;
+            !is_full
+        })?;
+        if is_full {
+            let is_large = end == range.start + 1 && bytes > most;
+            return Ok((end, if is_large { self.bytes(range.start..end)? } else { bytes }));
+        }
+        for (number, frame) in self.tail_in(end..range.end) {
+            if end > range.start && bytes + frame.len() > most {
+                break;
+            }
+            (end, bytes) = (number + 1, bytes + frame.len());
+        }
+        Ok((end, bytes))
+    }
+
+    /// Returns the bytes of these frames, as far as they exist.
+    pub(super) fn bytes(&self, range: Range<usize>) -> io::Result<usize> {
+        let mut bytes = 0;
+        // The last place within a large entry is near its end.
+        let places = &self.kept.index.places;
+        let (before, _) = places.split_at(places.partition_point(|place| place.entry <= range.start));
+        let inside = before.last().filter(|last| last.entry == range.start).map_or(0, |last| last.inside);
+        self.walk(range.start, inside, |place, record| {
+            if place.entry < range.end && !record.goes_on {
+                bytes += self.frame_bytes(place, record);
+            }
+            place.behind(record).entry < range.end
+        })?;
+        Ok(bytes + self.tail_in(range).map(|(_, frame)| frame.len()).sum::<usize>())
+    }
+
+    /// Appends these frames, as far as they exist, to `buffer`.
+    pub(super) fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()> {
+        self.walk(range.start, 0, |place, record| {
+            match record.kind {
+                Kind::Open => buffer.put_slice(&self.encoder.open(place.entry)),
+                Kind::Text(kind) => {
+                    if place.inside == 0 {
+                        self.encoder.put_before_text(place.entry, kind, buffer);
+                    }
+                    buffer.put_slice(record.payload);
+                    if !record.goes_on {
+                        buffer.put_slice(self.encoder.behind_text());
+                    }
+                }
+            }
+            place.behind(record).entry < range.end
+        })?;
+        self.tail_in(range).for_each(|(_, frame)| buffer.put_slice(&frame));
+        Ok(())
+    }
+
+    /// Appends these bytes of one frame, as far as they exist, to `buffer`.
+    pub(super) fn write_part(
+        &self,
+        frame: usize,
+        part: Range<usize>,
+        buffer: &mut BytesMut,
+    ) -> io::Result<()> {
+        // Takes bytes that stand at `at` in the frame, as far as they are wanted.
+        let mut put = |at: usize, bytes: &[u8]| {
+            let wanted = part.start.saturating_sub(at)..part.end.saturating_sub(at);
+            buffer.put_slice(slice(bytes, wanted));
+        };
+        let kind = match self.kind(frame)? {
+            Some(Kind::Text(kind)) => kind,
+            Some(Kind::Open) => {
+                put(0, &self.encoder.open(frame));
+                return Ok(());
+            }
+            None => {
+                self.tail_in(frame..frame + 1).for_each(|(_, bytes)| put(0, &bytes));
+                return Ok(());
+            }
+        };
+        let (mut before, behind) = (Vec::new(), self.encoder.behind_text());
+        self.encoder.put_before_text(frame, kind, &mut before);
+        put(0, &before);
+        // A little early: where only what is behind the text is wanted, the text's end is met all the same.
+        let inside = part.start.saturating_sub(before.len() + behind.len());
+        self.walk(frame, inside, |place, record| {
+            if place.entry != frame {
+                return false;
+            }
+            let at = before.len() + place.inside;
+            let end = at + record.payload.len();
+            put(at, record.payload);
+            if !record.goes_on {
+                put(end, behind);
+            }
+            record.goes_on && end < part.end
+        })
+    }
+
+    fn kind(&self, entry: usize) -> io::Result<Option<Kind>> {
+        let mut kind = None;
+        self.walk(entry, 0, |_, record| {
+            kind = Some(record.kind);
+            false
+        })?;
+        Ok(kind)
+    }
+
+    /// Returns the length of an entry's frame if this record is the entry's last one.
+    fn frame_bytes(&self, place: Place, record: &Record<'_>) -> usize {
+        match record.kind {
+            Kind::Open => self.encoder.open(place.entry).len(),
+            Kind::Text(kind) => {
+                self.encoder.around_text(place.entry, kind) + place.inside + record.payload.len()
+            }
+        }
+    }
+
+    /// The frames of the entries behind those that are kept, with their numbers, as far as they are in `range`.
+    fn tail_in(&self, range: Range<usize>) -> impl Iterator<Item = (usize, Bytes)> {
+        let numbered = self.tail.iter().enumerate().map(|(at, entry)| (self.kept.entries() + at, entry));
+        let wanted = numbered.filter(move |(number, _)| range.contains(number));
+        wanted.map(|(number, entry)| (number, self.encoder.encode(number, entry)))
+    }
+
+    /// Shows `visit` each record from the one on that holds this byte of this entry's payload, until it has seen enough.
+    fn walk(
+        &self,
+        entry: usize,
+        inside: usize,
+        mut visit: impl FnMut(Place, &Record<'_>) -> bool,
+    ) -> io::Result<()> {
+        let (index, entries) = (&self.kept.index, self.kept.entries());
+        let behind = index.places.partition_point(|place| (place.entry, place.inside) <= (entry, inside));
+        let mut pieces = index.places.iter().enumerate().skip(behind.saturating_sub(1));
+        let mut bytes = Vec::new();
+        while entry < entries
+            && let Some((at, place)) = pieces.next()
+        {
+            let end = index.places.get(at + 1).unwrap_or(&index.end).at;
+            bytes.clear();
+            self.kept.source.read(place.at..end, &mut bytes)?;
+            let (mut place, mut records) = (*place, Records::of(&bytes, place.at));
+            for record in &mut records {
+                let is_wanted = (place.entry, place.inside + record.payload.len()) > (entry, inside);
+                // Behind the whole entries there may be the beginning of one more.
+                if place.entry >= entries || (is_wanted && !visit(place, &record)) {
+                    return Ok(());
+                }
+                place = place.behind(&record);
+            }
+            if !records.is_at_end() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not as it was written"));
+            }
+        }
+        Ok(())
+    }
+}

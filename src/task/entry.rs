@@ -1,0 +1,70 @@
+//! Entries: what the log of an answer is made of. A [format](super::format) turns each into a frame.
+
+use std::sync::Arc;
+
+use crate::error::Failure;
+use crate::wire::completion::{CompletionHead, FinishReason, Usage};
+
+/// Which text a piece belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextKind {
+    /// The answer.
+    Content,
+    /// The model's reasoning about it.
+    Reasoning,
+    /// The model's words on why it does not answer.
+    Refusal,
+}
+
+impl TextKind {
+    /// All kinds of text.
+    pub const ALL: [Self; 3] = [Self::Content, Self::Reasoning, Self::Refusal];
+}
+
+/// One entry of a log. Its number is its place in the log, and the id of its frame.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// The beginning: says whose words follow, and what identifies the answer.
+    Open(Arc<CompletionHead>),
+    /// A piece of text.
+    Delta {
+        /// Which text it belongs to.
+        kind: TextKind,
+        /// The piece.
+        text: Box<str>,
+    },
+    /// The model has stopped.
+    Finish {
+        /// Why it stopped.
+        reason: FinishReason,
+        /// What the answer took.
+        usage: Box<Usage>,
+    },
+    /// The end of a completed task.
+    Done,
+    /// The end of a failed task.
+    Error(Box<Failure>),
+}
+
+impl Entry {
+    /// Returns true for what comes before the end is known. The rest follows from the task's record.
+    #[must_use]
+    pub fn is_said(&self) -> bool {
+        matches!(self, Self::Open(_) | Self::Delta { .. })
+    }
+
+    /// Returns the entry's text, if it has one.
+    #[must_use]
+    pub fn text(&self) -> Option<(TextKind, &str)> {
+        match self {
+            Self::Delta { kind, text } => Some((*kind, text)),
+            Self::Open(_) | Self::Finish { .. } | Self::Done | Self::Error(_) => None,
+        }
+    }
+
+    /// Returns what identifies the answer, if this entry says it.
+    #[must_use]
+    pub fn head(&self) -> Option<Arc<CompletionHead>> {
+        if let Self::Open(head) = self { Some(Arc::clone(head)) } else { None }
+    }
+}

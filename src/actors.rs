@@ -27,10 +27,12 @@ use crate::task::id::TaskId;
 use crate::task::list::{ListQuery, Page};
 use crate::task::request::Request;
 use crate::task::snapshot::Snapshot;
-pub use limits::{TaskKeys, TaskLimits};
+use crate::wire::path;
 use registry::{Drain, Find, IsAccepting, Located, Registry, Reopen, Tell};
-pub use submit::{CallerGone, Submitted};
 use task::{Cancel, Describe};
+
+pub use limits::{TaskKeys, TaskLimits};
+pub use submit::{CallerGone, Submitted};
 
 /// Most audio that a running task keeps in memory, in bytes: reading a file takes longer than it does.
 pub const HELD_BYTES: usize = 64 * 1024;
@@ -189,7 +191,8 @@ impl Tasks {
     #[must_use]
     pub fn unrecorded(&self, id: &TaskId) -> Failure {
         self.stalled(format!(
-            "the state of this task cannot be recorded; GET /v1/tasks/{id} tells it once it can"
+            "the state of this task cannot be recorded; GET {} tells it once it can",
+            path::task(id)
         ))
         .with_retryable(false)
     }
@@ -246,15 +249,17 @@ impl Tasks {
             Failure::new(
                 ErrorCode::StreamExpired,
                 format!(
-                    "The chunks of this task are no longer kept, or are damaged on the server's disk; GET \
-                     /v1/tasks/{id} has its result"
+                    "The chunks of this task are no longer kept, or are damaged on the server's disk; GET {} has its \
+                     result",
+                    path::task(id)
                 ),
             )
         } else {
             Failure::new(
                 ErrorCode::StreamNotEnabled,
                 format!(
-                    "This task was submitted without \"stream\": true; GET /v1/tasks/{id} has its result"
+                    "This task was submitted without \"stream\": true; GET {} has its result",
+                    path::task(id)
                 ),
             )
         })

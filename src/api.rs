@@ -29,6 +29,8 @@ use caller::Caller;
 use openapi as describe;
 use reply::method_not_allowed;
 
+use crate::wire::path;
+
 /// A path, what serves it, and how the OpenAPI document describes it.
 struct Endpoint {
     path: &'static str,
@@ -72,7 +74,7 @@ const ENDPOINTS: &[Endpoint] = &[
         description: Some(describe::tasks::cancel),
     },
     Endpoint {
-        path: "/v1/configs/llm_generations_models",
+        path: path::MODELS,
         allow: "GET, HEAD",
         route: || get_or_head().to(models::with_capabilities),
         description: Some(describe::models::with_capabilities),

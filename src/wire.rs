@@ -4,6 +4,7 @@ pub mod completion;
 pub mod error;
 pub mod event_stream;
 pub mod json_text;
+pub mod path;
 pub mod schema;
 pub mod submit;
 pub mod task;

@@ -22,6 +22,7 @@ use crate::task::snapshot::{Snapshot, State};
 use crate::task::submission::{Delivery, Submission};
 use crate::task::timeline::Timeline;
 use crate::task::{Task, Timestamp};
+use crate::wire::path;
 use crate::wire::trace_context::TraceContext;
 
 /// Resolves when the caller that waits for the answer has left: when its [`CancelOnDrop`] is dropped.
@@ -127,7 +128,7 @@ impl Tasks {
         if !caller.may_use(&question.model) {
             return Err(Failure::new(
                 ErrorCode::ModelNotAllowed,
-                "This API key may not use this model; GET /v1/configs/llm_generations_models lists what it may",
+                format!("This API key may not use this model; GET {} lists what it may", path::MODELS),
             )
             .with_param("model"));
         }

@@ -19,6 +19,7 @@ use crate::task::chunk_log::LogReader;
 use crate::task::id::TaskId;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::submission::Delivery;
+use crate::wire::path;
 
 /// Says that a reply is about a task that an earlier submit with the same key started.
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -65,7 +66,7 @@ impl Answering<'_> {
     async fn task(self, task: Held<Snapshot>) -> Result<HttpResponse, Failure> {
         let Held { value: snapshot, share } = task;
         let mut response = HttpResponse::Ok();
-        response.insert_header((header::LOCATION, format!("/v1/tasks/{}", snapshot.id)));
+        response.insert_header((header::LOCATION, path::task(&snapshot.id)));
         let object = snapshot.object();
         json(response, &object, snapshot.weight(), share, self.tasks.responses(), self.caller.hash).await
     }
@@ -120,7 +121,8 @@ impl Answering<'_> {
 /// the call would pay for a second answer.
 fn not_sent(id: &TaskId, crowded: Failure) -> HttpResponse {
     let message = format!(
-        "The task has completed, and too many large answers are being sent; GET /v1/tasks/{id} has its answer"
+        "The task has completed, and too many large answers are being sent; GET {} has its answer",
+        path::task(id)
     );
     let mut response = Failure { message: message.into(), ..crowded }.error_response();
     forbid_repeat(&mut response);

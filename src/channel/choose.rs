@@ -10,6 +10,7 @@ use super::{Channel, Channels};
 use crate::audio::container::Container;
 use crate::error::{ErrorCode, Failure};
 use crate::task::submission::Question;
+use crate::wire::path;
 
 /// What has to be served.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ pub fn choose(
         let advice = channels.hint(model).unwrap_or("No channel serves this model");
         return Err(Failure::new(
             ErrorCode::NoAvailableModel,
-            format!("{advice}; GET /v1/configs/llm_generations_models lists what there is"),
+            format!("{advice}; GET {} lists what there is", path::MODELS),
         )
         .with_param("model"));
     }
@@ -63,7 +64,7 @@ pub fn choose(
     if candidates.is_empty() {
         return Err(Failure::new(
             ErrorCode::ModelNotSupportCapability,
-            "This model does not take audio; GET /v1/configs/llm_generations_models lists capabilities",
+            format!("This model does not take audio; GET {} lists capabilities", path::MODELS),
         )
         .with_param("model"));
     }

@@ -1,0 +1,12 @@
+//! The paths of the HTTP interface that messages tell clients to look at.
+
+use std::fmt::Display;
+
+/// The models that a caller may use, with what each takes in.
+pub const MODELS: &str = "/v1/configs/llm_generations_models";
+
+/// Returns the path of a task.
+#[must_use]
+pub fn task(id: impl Display) -> String {
+    format!("/v1/tasks/{id}")
+}

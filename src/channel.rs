@@ -44,7 +44,7 @@ pub struct Channel {
     pub models: Vec<ModelPattern>,
     /// What its models take in.
     pub capabilities: Vec<Capability>,
-    /// Does its upstream take exactly one audio, rather than a conversation with any number?
+    /// True if its upstream takes exactly one audio, false if it takes a conversation with any number.
     pub takes_one_audio: bool,
     /// The containers that its upstream takes.
     pub formats: Vec<Container>,

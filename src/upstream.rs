@@ -70,30 +70,30 @@ pub struct UpstreamRequest {
 }
 
 /// A message of the question, with its audio.
-struct Turn {
+struct Turn<'a> {
     role: Role,
-    content: Vec<Content>,
+    content: Vec<Content<'a>>,
 }
 
 /// A part of a message.
-enum Content {
-    Text(String),
+enum Content<'a> {
+    Text(&'a str),
     Audio(Audio),
 }
 
 impl UpstreamRequest {
     /// Puts the audio where it stands in the conversation.
-    fn turns(question: &Question, audio: Vec<Audio>) -> Vec<Turn> {
+    fn turns<'a>(question: &'a Question, audio: Vec<Audio>) -> Vec<Turn<'a>> {
         let mut audio = audio.into_iter();
-        let mut content = |part: &Part| match part {
-            Part::Text(text) => Some(Content::Text(text.clone())),
-            Part::Audio => audio.next().map(Content::Audio),
-        };
-        let turn = |message: &Message| Turn {
-            role: message.role,
-            content: message.content.iter().filter_map(&mut content).collect(),
-        };
-        question.messages.iter().map(turn).collect()
+        let mut turns = Vec::with_capacity(question.messages.len());
+        for Message { role, content } in &question.messages {
+            let part = |part: &'a Part| match part {
+                Part::Text(text) => Some(Content::Text(text)),
+                Part::Audio => audio.next().map(Content::Audio),
+            };
+            turns.push(Turn { role: *role, content: content.iter().filter_map(part).collect() });
+        }
+        turns
     }
 
     /// Returns the audio of a request that has one, as the judge of channels has seen to.

@@ -1,4 +1,4 @@
-//! The way of a submit behind the door: which task it is, who may serve it, and what its caller can then wait for.
+//! The way of a submit behind the door: which task it is, which channels may serve it, and what its caller can then wait for.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub(super) struct Accepted {
 
 /// What a submit came to: a new task, or the one that an earlier submit with the same `Idempotency-Key` has started.
 ///
-/// To drop it is to leave: that cancels a new task whose answer is delivered to a blocking call, and no other.
+/// Dropping it means that the caller leaves. That cancels a new task of a blocking call, and no other.
 #[derive(Debug)]
 pub struct Submitted {
     tasks: Tasks,

@@ -117,7 +117,7 @@ impl Answering<'_> {
     }
 }
 
-/// Returns the reply of a call whose task has completed, and whose answer finds no memory to be sent from. A repeat of
+/// Returns the reply of a call that waited for its task, where there is no memory to send the answer from. A repeat of
 /// the call would pay for a second answer.
 fn not_sent(id: &TaskId, crowded: Failure) -> HttpResponse {
     let message = format!(

@@ -24,7 +24,7 @@ pub struct SubmitSettings {
     pub memory: PayloadMemory,
     /// `[fetch]`: which URLs may be fetched from.
     pub gate: Arc<Gate>,
-    /// How many large bodies may be parsed at once: whoever is left without a core waits for the parsing of all.
+    /// How many large bodies may be parsed at once: the other requests share the cores that are left.
     pub parsing: Arc<Semaphore>,
 }
 

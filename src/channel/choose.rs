@@ -21,7 +21,7 @@ pub struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    /// What it takes to answer a question, of whose audio this is known: what it is, and how many bytes its base64 text has.
+    /// Makes the want of a question. `known` is what is known of its audio: what it is, and the length of its base64 text.
     #[must_use]
     pub fn of(question: &'a Question, known: Vec<(Container, u64)>) -> Self {
         Self { question, known }

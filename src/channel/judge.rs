@@ -6,7 +6,7 @@ use crate::audio::container::Container;
 use crate::error::{ErrorCode, Failure};
 
 impl Channel {
-    /// Does the channel take audio in these containers, in a request of this size?
+    /// Judges if the channel takes audio in these containers, in a request of this size.
     ///
     /// # Errors
     /// `unsupported_audio_format` with the list of what it takes, or `audio_too_large`.

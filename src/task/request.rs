@@ -9,7 +9,7 @@ use crate::wire::task::{MessageObject, MessagesObject, PartObject, RequestObject
 pub struct Request {
     /// What was asked of the model.
     pub question: Question,
-    /// May the task's chunks be subscribed to?
+    /// True if the task's chunks can be subscribed to.
     pub stream: bool,
     /// What is known of each audio of the question, in order.
     pub audio: Vec<AudioFacts>,

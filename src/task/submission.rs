@@ -32,7 +32,7 @@ pub const MAX_SYSTEM_PROMPT_CHARACTERS: usize = 10_000;
 /// The values of `temperature`.
 pub const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.0..=2.0;
 
-/// How the answer is delivered to whoever submits.
+/// How the answer of a submit is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// At once with the task; the answer is asked for later.
@@ -52,7 +52,7 @@ pub struct Submission {
     pub audio: Vec<AudioSource>,
     /// How the answer is delivered.
     pub delivery: Delivery,
-    /// May the chunks be subscribed to?
+    /// True if the chunks can be subscribed to.
     pub stream: bool,
 }
 

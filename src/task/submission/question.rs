@@ -15,7 +15,7 @@ pub struct Question {
     /// 0 to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// Shall the answer include the model's reasoning?
+    /// True if the answer shall include the model's reasoning.
     #[serde(default)]
     pub reasoning: bool,
 }
@@ -23,21 +23,21 @@ pub struct Question {
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Whose words these are.
+    /// The author.
     pub role: Role,
     /// The content, in order; never empty.
     pub content: Vec<Part>,
 }
 
-/// Whose words a message holds.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The operator's instructions to the model.
+    /// Instructions to the model, beside the conversation.
     System,
-    /// The user's.
+    /// The user.
     User,
-    /// The model's, in an earlier turn.
+    /// The model, in an earlier turn.
     Assistant,
 }
 

@@ -60,9 +60,9 @@ pub(super) fn pieces(request: UpstreamRequest) -> Vec<BodyPiece> {
     json.finish()
 }
 
-fn part(json: &mut PiecedJson, content: Content) {
+fn part(json: &mut PiecedJson, content: Content<'_>) {
     match content {
-        Content::Text(text) => json.raw(r#"{"text":"#).value(&text).raw("}"),
+        Content::Text(text) => json.raw(r#"{"text":"#).value(text).raw("}"),
         Content::Audio(audio) => json
             .raw(r#"{"inlineData":{"mimeType":"#)
             .value(audio.container.mime())

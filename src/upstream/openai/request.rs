@@ -33,9 +33,9 @@ pub(super) fn pieces(request: UpstreamRequest, options: OpenAiOptions) -> Vec<Bo
     json.finish()
 }
 
-fn part(json: &mut PiecedJson, content: Content, form: AudioPart) {
+fn part(json: &mut PiecedJson, content: Content<'_>, form: AudioPart) {
     match (content, form) {
-        (Content::Text(text), _) => json.raw(r#"{"type":"text","text":"#).value(&text).raw("}"),
+        (Content::Text(text), _) => json.raw(r#"{"type":"text","text":"#).value(text).raw("}"),
         (Content::Audio(audio), AudioPart::InputAudio) => json
             .raw(r#"{"type":"input_audio","input_audio":{"data":""#)
             .audio(audio.bytes)

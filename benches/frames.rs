@@ -38,8 +38,10 @@ use hearken::secret::Secret;
 use hearken::task::answer::Answer;
 use hearken::task::entry::{Entry, TextKind};
 use hearken::task::format::{Encoder, Format};
-use hearken::upstream::reading::BodyReader;
-use hearken::upstream::{Batch, UpstreamError, UpstreamEvent, gemini, openai, transcription};
+use hearken::upstream::{
+    Batch, BodyReader, ResponseFormat, UpstreamError, UpstreamEvent, gemini_reader, openai_reader,
+    transcription_reader,
+};
 use hearken::wire::completion::CompletionHead;
 use hearken::wire::event_stream::EventStreamDecoder;
 use serde::Deserialize;
@@ -113,21 +115,15 @@ fn unread(err: UpstreamError) -> String {
 fn recordings() -> [Recorded; 3] {
     [
         Recorded::of("gemini", include_str!("../tests/fixtures/gemini/text.sse"), || {
-            Box::new(gemini::reader(key()))
+            Box::new(gemini_reader(key()))
         }),
         Recorded::of("openai", include_str!("../tests/fixtures/openai/chat-usage.sse"), || {
-            Box::new(openai::reader(key()))
+            Box::new(openai_reader(key()))
         }),
         Recorded::of(
             "transcription",
             include_str!("../tests/fixtures/openai/transcription-deltas.sse"),
-            || {
-                Box::new(transcription::reader(
-                    "text/event-stream".to_owned(),
-                    transcription::ResponseFormat::Json,
-                    key(),
-                ))
-            },
+            || Box::new(transcription_reader("text/event-stream".to_owned(), ResponseFormat::Json, key())),
         ),
     ]
 }

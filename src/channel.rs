@@ -28,10 +28,8 @@ pub use without_file::{channels_without_file, hints_without_file};
 
 use crate::audio::container::Container;
 use crate::pattern::ModelPattern;
-use crate::upstream::Upstream;
-use crate::upstream::deadlines::Timeouts;
-use crate::upstream::kind::ModelHint;
-pub use crate::upstream::local::LOCAL_MODEL;
+pub use crate::upstream::LOCAL_MODEL;
+use crate::upstream::{ModelHint, Timeouts, Upstream};
 
 /// Most tasks that may run or wait, more than any machine can hold: sums of them must not overflow.
 pub const MOST_TASKS: usize = 1 << 28;

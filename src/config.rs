@@ -31,7 +31,7 @@ use crate::logging::LogConfig;
 use crate::setting::Variables;
 use crate::store::{Retention, StoreConfig};
 use crate::trace::TracesConfig;
-use crate::upstream::kind::ModelHint;
+use crate::upstream::ModelHint;
 
 use file::File;
 pub use listen::MetricsListen;

@@ -18,7 +18,7 @@
 //! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), how base64 is [decoded](audio::base64), where its [bytes](audio::bytes) are; what the bytes of files are known by is in `src/audio/format`, one file for each format, and what is asked of them is around it: [what they are](audio::recognise), [why they are no audio](audio::no_audio), where their sound lies, [how long it lasts](audio::duration) |
 //! | [`channel`] | configured ways to serve models, as values: what each [takes](channel::Channel), which could serve a request ([choose](channel::choose())), who runs next ([queue](channel::Queue)), what follows a failed call ([retry policy](channel::RetryPolicy)), what is left alone ([breaker](channel::Breaker)) |
 //! | [`net`] | outgoing connections: what they may [reach](net::Reach), and how a response [begins](net::BadHead) and [ends](net::HttpClient), over TLS or not |
-//! | [`upstream`] | the [kinds](upstream::kind) of channels, each a folder with its keys, defaults, bounds and words for spans: [`gemini`](upstream::gemini), [`openai`](upstream::openai) and [`transcription`](upstream::transcription) over what [both share](upstream::openai_wire), [`local`](upstream::local); [lenient JSON](upstream::lenient), [halves of characters](upstream::surrogates) and [errors](upstream::complaint) for all that speak HTTP; deadlines around any |
+//! | [`upstream`] | the [kinds](upstream::KINDS) of channels, each a folder with its keys, defaults, bounds and words for spans: `gemini`, `openai` and `transcription` over what both share (`openai_wire`), `local`; lenient JSON (`lenient`), halves of characters (`surrogates`) and errors (`complaint`) for all that speak HTTP; deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
 //! | [`store`] | what outlives the process: SQLite behind a writer that shares commits, audio in rows and in the [spool](store#spool), the journals; whether the disk [does its part](store#when-the-disk-does-not-do-its-part) |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
@@ -92,8 +92,8 @@
 //!    task arbiter begin. From here on the client may leave: only a blocking call cancels
 //!    by leaving, and the line that does so is in [`Tasks::submit`](actors::Tasks::submit).
 //! 3. With a permit the actor gets hold of the audio: what is small is in memory, anything else in the spool, where
-//!    [`fetch`] puts what it downloads. The upstream call sends it from there, a [piece](upstream::body) at a time, as
-//!    base64 where its kind takes that. [`upstream::deadlines`] stands around the call. As long as nothing of an answer
+//!    [`fetch`] puts what it downloads. The upstream call sends it from there, a piece (`body`) at a time, as
+//!    base64 where its kind takes that. `upstream::deadlines` stands around the call. As long as nothing of an answer
 //!    was seen, a call that fails is followed by another, of the same channel or, with a permit of its own, of the next
 //!    one: the [`RetryPolicy`](channel::RetryPolicy) decides, the actor [carries it out](actors::task).
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
@@ -164,13 +164,13 @@
 //! - A freeze of this process is not taken for a fault of the other side: what lies in a socket is read before a
 //!   [`deadline`] is judged, and a deadline moves by the time for which its thread stood still. The timers of
 //!   actix-http for heads and idle connections, and those of awc, are off.
-//! - What stands beside an answer's text never costs the answer: replies are looked into with [`upstream::lenient`], and never
+//! - What stands beside an answer's text never costs the answer: replies are looked into with `upstream::lenient`, and never
 //!   parsed into types.
 //! - What is counted costs an atomic once for a task, a call, a batch of chunks, a commit or a subscription, and nothing
 //!   for an event of a subscriber. What is, is asked of its owner by whoever looks: no gauge is kept by adding and taking
 //!   off, but where a guard does both.
 //! - Secrets have types that do not print ([`Secret`](secret::Secret), [`KeyHash`](secret::KeyHash)); an
-//!   upstream's words pass [`upstream::redact`] before anybody sees them. The one key on a disk in the clear is its
+//!   upstream's words pass `upstream::redact` before anybody sees them. The one key on a disk in the clear is its
 //!   owner's, in the [login file](client::Login) of `hearken login`, which nobody else may read.
 
 pub mod actors;

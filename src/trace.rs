@@ -17,7 +17,7 @@ use std::sync::Arc;
 use actix_rt::ArbiterHandle;
 use rand::RngExt;
 
-use crate::upstream::kind::Callee;
+use crate::upstream::Callee;
 use crate::wire::trace_context::{SpanId, TraceContext};
 
 pub use export::Exporter;

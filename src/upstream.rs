@@ -1,35 +1,35 @@
 //! Upstreams: request in, stream of events out. Nothing here knows tasks, subscribers or stores.
 
-pub mod body;
-pub mod charset;
-pub mod chosen;
-pub mod client;
-pub mod complaint;
-pub mod deadlines;
-pub mod decoded;
+mod body;
+mod charset;
+mod chosen;
+mod client;
+mod complaint;
+mod deadlines;
+mod decoded;
 #[cfg(test)]
 mod echo;
-pub mod error;
-pub mod exchange;
-pub mod gemini;
-pub mod kind;
-pub mod lenient;
-pub mod local;
-pub mod objects;
-pub mod openai;
-pub mod openai_wire;
+mod error;
+mod exchange;
+mod gemini;
+mod kind;
+mod lenient;
+mod local;
+mod objects;
+mod openai;
+mod openai_wire;
 mod pieced_json;
-pub mod reading;
-pub mod redact;
-pub mod remote;
-pub mod retry_after;
-pub mod skipped;
-pub mod surrogates;
+mod reading;
+mod redact;
+mod remote;
+mod retry_after;
+mod skipped;
+mod surrogates;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
-pub mod transcription;
+mod transcription;
 
 use std::any::Any;
 use std::fmt;
@@ -44,7 +44,15 @@ use crate::task::submission::{Message, Part, Question, Role};
 use crate::wire::completion::{FinishReason, Usage};
 use crate::wire::trace_context::TraceContext;
 
+pub use deadlines::{Timeouts, with_deadlines};
 pub use error::{Fault, Remedy, Stage, UpstreamError, Verdict, try_again_in};
+pub use gemini::reader as gemini_reader;
+pub use kind::{Callee, KINDS, Kind, ModelHint, Provider, Server, WithoutFile};
+pub use local::LOCAL_MODEL;
+pub use openai::reader as openai_reader;
+pub use reading::BodyReader;
+pub use remote::RemoteKeys;
+pub use transcription::{ResponseFormat, reader as transcription_reader};
 
 /// A provider behind a channel. Always asked for a stream, whatever the client wants: only so are there
 /// progress and idle timeouts.

@@ -10,9 +10,7 @@ use super::retry_policy::RetryRule;
 use super::{Capability, MOST_TASKS};
 use crate::metrics::NO_CHANNEL;
 use crate::setting::{Keys, Problem, Section, Unread, nearest};
-use crate::upstream::deadlines::Timeouts;
-use crate::upstream::kind::{KINDS, Kind, Provider};
-use crate::upstream::remote::RemoteKeys;
+use crate::upstream::{KINDS, Kind, Provider, RemoteKeys, Timeouts};
 
 /// A way to serve models.
 #[derive(Debug, Clone)]

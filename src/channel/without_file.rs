@@ -3,7 +3,7 @@
 
 use super::{ChannelConfig, ChannelEntry};
 use crate::setting::{NotText, Problem, Section, Subject, Variables};
-use crate::upstream::kind::{KINDS, ModelHint, WithoutFile};
+use crate::upstream::{KINDS, ModelHint, WithoutFile};
 
 /// Returns the embedded channel, and one of each provider that the environment has an API key for.
 ///

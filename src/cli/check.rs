@@ -13,7 +13,7 @@ use crate::config::{Config, Flags, MetricsListen};
 use crate::fetch::FetchConfig;
 use crate::server::{BindError, Certificate, StartError};
 use crate::store::{self, LostCommits};
-use crate::upstream::deadlines::Timeouts;
+use crate::upstream::Timeouts;
 
 /// What `--help` says below the options.
 const HELP: &str = "\

@@ -11,8 +11,7 @@ use crate::keys::KeyEntry;
 use crate::setting::Keys;
 use crate::store::StoreKeys;
 use crate::trace::TracesKeys;
-use crate::upstream::kind::KINDS;
-use crate::upstream::remote::RemoteKeys;
+use crate::upstream::{KINDS, RemoteKeys};
 
 /// Where each owner's keys stand, with examples of their values. Numbers whose names end with their unit need none.
 const EXAMPLES: &[(&str, &[(&str, &str)])] = &[

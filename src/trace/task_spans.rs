@@ -12,7 +12,7 @@ use crate::task::outcome::Outcome;
 use crate::task::spans::Part;
 use crate::task::timeline::{Attempt, Timeline};
 use crate::task::{Task, Timestamp};
-use crate::upstream::kind::{Callee, Server};
+use crate::upstream::{Callee, Server};
 use crate::wire::completion::FinishReason;
 use crate::wire::trace_context::TraceContext;
 

@@ -23,7 +23,7 @@ const ENCODED_BYTES: usize = PIECE_BYTES / 4 * 3;
 
 /// A piece of a request body.
 #[derive(Debug)]
-pub struct BodyPiece(Piece);
+pub(super) struct BodyPiece(Piece);
 
 #[derive(Debug)]
 enum Piece {
@@ -40,26 +40,26 @@ impl From<Bytes> for BodyPiece {
 impl BodyPiece {
     /// Makes a piece of audio as it is.
     #[must_use]
-    pub fn plain(audio: AudioBytes) -> Self {
+    pub(super) fn plain(audio: AudioBytes) -> Self {
         Self(Piece::Audio(Reading::new(audio, Form::Plain)))
     }
 
     /// Makes a piece of the base64 text of audio.
     #[must_use]
-    pub fn base64(audio: AudioBytes) -> Self {
+    pub(super) fn base64(audio: AudioBytes) -> Self {
         Self(Piece::Audio(Reading::new(audio, Form::Base64)))
     }
 }
 
 /// A request body made of pieces, each let go of as it is sent.
 #[derive(Debug)]
-pub struct PiecedBody {
+pub(super) struct PiecedBody {
     pieces: VecDeque<Piece>,
 }
 
 impl PiecedBody {
     /// A body of the given pieces, one after the other.
-    pub fn new<P: Into<BodyPiece>>(pieces: impl IntoIterator<Item = P>) -> Self {
+    pub(super) fn new<P: Into<BodyPiece>>(pieces: impl IntoIterator<Item = P>) -> Self {
         let pieces = pieces.into_iter().map(|piece| piece.into().0);
         Self { pieces: pieces.filter(|piece| piece.left() > 0).collect() }
     }

@@ -12,7 +12,7 @@ use super::reading::Body;
 
 /// Returns the body in UTF-8. What is no text in its charset becomes U+FFFD.
 #[must_use]
-pub fn in_utf8(headers: &HeaderMap, body: Body) -> Body {
+pub(super) fn in_utf8(headers: &HeaderMap, body: Body) -> Body {
     let Some(encoding) = declared(headers) else { return body };
     // A byte order mark knows better.
     let decoder = Some(encoding.new_decoder());

@@ -9,11 +9,11 @@ const LISTS: [&str; 2] = ["choices", "candidates"];
 
 /// The choice that is the answer: the lowest index of the first event that has any. One without an index has index 0.
 #[derive(Debug, Default)]
-pub struct Chosen(Option<u64>);
+pub(super) struct Chosen(Option<u64>);
 
 impl Chosen {
     /// Takes every other choice out of an event. A choice that stands there without a list gets one.
-    pub fn keep(&mut self, event: &mut Value) {
+    pub(super) fn keep(&mut self, event: &mut Value) {
         for name in LISTS {
             match event.get_mut(name) {
                 Some(Value::Array(all)) => self.keep_of(all),

@@ -18,7 +18,7 @@ thread_local! {
 
 /// This thread's client with the given connect timeout.
 #[must_use]
-pub fn client(connect_timeout: Duration) -> HttpClient {
+pub(super) fn client(connect_timeout: Duration) -> HttpClient {
     CLIENTS.with_borrow_mut(|clients| {
         clients
             .entry(connect_timeout)
@@ -29,7 +29,7 @@ pub fn client(connect_timeout: Duration) -> HttpClient {
 
 /// What a failed send means. No text of awc's is passed on: some hold addresses.
 #[must_use]
-pub fn send_error(err: &SendRequestError, connect_timeout: Duration) -> UpstreamError {
+pub(super) fn send_error(err: &SendRequestError, connect_timeout: Duration) -> UpstreamError {
     match err {
         SendRequestError::Connect(err) if is_timeout(err) => {
             UpstreamError::Timeout(Stage::Connect, connect_timeout)
@@ -63,7 +63,7 @@ pub fn send_error(err: &SendRequestError, connect_timeout: Duration) -> Upstream
 
 /// What it means that a response could not be read on.
 #[must_use]
-pub fn broken_off(err: &io::Error) -> UpstreamError {
+pub(super) fn broken_off(err: &io::Error) -> UpstreamError {
     let inner = err.get_ref();
     if let Some(bad) = inner.and_then(|inner| inner.downcast_ref::<BadHead>()) {
         UpstreamError::Invalid(format!("its response states {bad}"))

@@ -51,19 +51,19 @@ struct Found {
 
 /// Returns what an error response means.
 #[must_use]
-pub fn refusal(refusal: &Refusal, secret: &str) -> UpstreamError {
+pub(super) fn refusal(refusal: &Refusal, secret: &str) -> UpstreamError {
     Found::in_body(&refusal.body).judge(Some(refusal), secret)
 }
 
 /// Returns the error that an event is, or that stands beside its answer.
 #[must_use]
-pub fn in_event(event: &Value, secret: &str) -> Option<UpstreamError> {
+pub(super) fn in_event(event: &Value, secret: &str) -> Option<UpstreamError> {
     find(event).map(|found| found.judge(None, secret))
 }
 
 /// Returns what is an error because it is called one: the data of `event: error`, or what stands behind `error:`.
 #[must_use]
-pub fn declared(data: &str, secret: &str) -> UpstreamError {
+pub(super) fn declared(data: &str, secret: &str) -> UpstreamError {
     Found::called_one(data).judge(None, secret)
 }
 

@@ -26,18 +26,18 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// A compressed body has become longer than it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a compressed response of more than {MAX_BYTES} bytes")]
-pub struct TooMuch;
+pub(super) struct TooMuch;
 
 /// Returns the name of a coding that cannot be undone here. Names that are none say nothing of the body.
 #[must_use]
-pub fn unknown_coding(headers: &HeaderMap) -> Option<&'static str> {
+pub(super) fn unknown_coding(headers: &HeaderMap) -> Option<&'static str> {
     let value = headers.get(header::CONTENT_ENCODING)?.to_str().ok()?.trim();
     ["br", "zstd", "compress"].into_iter().find(|name| value.eq_ignore_ascii_case(name))
 }
 
 /// Returns the body without its compression.
 #[must_use]
-pub fn decoded(headers: &HeaderMap, body: Body) -> Body {
+pub(super) fn decoded(headers: &HeaderMap, body: Body) -> Body {
     decoded_up_to(MAX_BYTES, headers, body)
 }
 

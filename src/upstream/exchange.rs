@@ -25,7 +25,7 @@ const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
 /// The channel's key, as the header in which its provider wants it.
 #[derive(Debug)]
-pub struct KeyHeader {
+pub(super) struct KeyHeader {
     name: HeaderName,
     value: HeaderValue,
 }
@@ -35,7 +35,7 @@ impl KeyHeader {
     ///
     /// # Errors
     /// When the key cannot stand in a header, which the configuration has refused before.
-    pub fn new(name: HeaderName, scheme: &str, key: &Secret) -> Result<Self, UpstreamError> {
+    pub(super) fn new(name: HeaderName, scheme: &str, key: &Secret) -> Result<Self, UpstreamError> {
         let mut value = HeaderValue::from_str(&format!("{scheme}{}", key.expose()))
             .map_err(|_| UpstreamError::Invalid("the channel's key is no header value".to_owned()))?;
         // No library that logs headers shall print it.
@@ -45,7 +45,7 @@ impl KeyHeader {
 }
 
 /// What an upstream answered with success.
-pub struct Response {
+pub(super) struct Response {
     /// Its `Content-Type`, in lower case and without parameters; empty where it has none.
     pub content_type: String,
     /// Its body.
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Response {
 
 /// What an upstream answered with an error.
 #[derive(Debug)]
-pub struct Refusal {
+pub(super) struct Refusal {
     /// The HTTP status, which is none of success.
     pub status: u16,
     /// When it may be asked again, by the response's header.
@@ -73,7 +73,7 @@ pub struct Refusal {
 ///
 /// # Errors
 /// That there was no response, or what `refused` makes of one that is none of success.
-pub async fn post<B>(
+pub(super) async fn post<B>(
     url: Url,
     key: KeyHeader,
     content_type: &str,

@@ -21,11 +21,10 @@ use super::reading::{Body, BodyReader, EventBody, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint};
 use crate::secret::Secret;
 use reply::Reply;
-pub use settings::GeminiKeys;
 
 /// The Gemini API at one address with one key.
 #[derive(Debug, Clone)]
-pub struct Gemini {
+pub(super) struct Gemini {
     base_url: Url,
     api_key: Secret,
 }
@@ -33,7 +32,7 @@ pub struct Gemini {
 impl Gemini {
     /// `base_url` goes up to and including the version.
     #[must_use]
-    pub fn new(base_url: Url, api_key: Secret) -> Self {
+    pub(super) fn new(base_url: Url, api_key: Secret) -> Self {
         Self { base_url, api_key }
     }
 

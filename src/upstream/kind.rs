@@ -30,7 +30,7 @@ pub const KINDS: &[&Kind] = &[
 ];
 
 /// A kind of channel, as its folder describes it.
-pub trait ChannelKind: 'static {
+pub(super) trait ChannelKind: 'static {
     /// The word for it in the configuration.
     const NAME: &'static str;
     /// Names and globs of the models that a channel serves where it lists none.

@@ -22,7 +22,7 @@ const LARGEST_COUNT: f64 = 9_007_199_254_740_992.0;
 ///
 /// # Errors
 /// Those of serde_json, for what is no JSON with leniency either.
-pub fn parse(text: &str) -> serde_json::Result<Value> {
+pub(super) fn parse(text: &str) -> serde_json::Result<Value> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if surrogates::may_hold(text) || holds_surrogates(text.as_bytes()) {
         return serde_json::from_str(&rewritten(text));
@@ -40,14 +40,14 @@ fn holds_surrogates(text: &[u8]) -> bool {
 
 /// Returns a field's text, if it is one and not empty.
 #[must_use]
-pub fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
     object.get(field)?.as_str().filter(|text| !text.is_empty())
 }
 
 /// Returns what a field counts. Digits in a string count, parts of one (seconds have them) as a whole. What is
 /// negative, without end or no number is absent.
 #[must_use]
-pub fn count(value: &Value) -> Option<u64> {
+pub(super) fn count(value: &Value) -> Option<u64> {
     let number = match value {
         Value::Number(number) => number.as_f64()?,
         Value::String(digits) => digits.trim().parse().ok()?,
@@ -58,7 +58,7 @@ pub fn count(value: &Value) -> Option<u64> {
 
 /// What stands where a text is expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Words<'a> {
+pub(super) enum Words<'a> {
     /// A text, which may be empty.
     Said(Cow<'a, str>),
     /// Something that cannot be read as a text.
@@ -68,7 +68,7 @@ pub enum Words<'a> {
 /// Reads the value of a field that holds a text. A number or `true` is the text that it is written as, an object holds its
 /// text in a field of its own, and a list holds pieces of one text. `null`, `false` and what is empty say nothing.
 #[must_use]
-pub fn words(value: &Value) -> Words<'_> {
+pub(super) fn words(value: &Value) -> Words<'_> {
     match value {
         Value::String(text) => Words::Said(Cow::Borrowed(text)),
         Value::Null | Value::Bool(false) => Words::Said(Cow::Borrowed("")),
@@ -95,7 +95,7 @@ pub fn words(value: &Value) -> Words<'_> {
 
 /// Why a model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason<'a> {
+pub(super) enum Reason<'a> {
     /// A word.
     Word(&'a str),
     /// Something else than a word, which still says that the model stopped.
@@ -104,7 +104,7 @@ pub enum Reason<'a> {
 
 /// Reads a field that holds a finish reason, of whichever type it is. `null`, `false`, `0` and an empty text are none.
 #[must_use]
-pub fn reason<'a>(object: &'a Value, field: &str) -> Option<Reason<'a>> {
+pub(super) fn reason<'a>(object: &'a Value, field: &str) -> Option<Reason<'a>> {
     fn word(value: &Value) -> Option<&str> {
         match value {
             Value::String(word) => Some(word.as_str()).filter(|word| !word.is_empty()),
@@ -124,7 +124,7 @@ pub fn reason<'a>(object: &'a Value, field: &str) -> Option<Reason<'a>> {
 
 /// Returns true if a field is `true`, in any form: a number other than 0 is, too.
 #[must_use]
-pub fn is_true(object: &Value, field: &str) -> bool {
+pub(super) fn is_true(object: &Value, field: &str) -> bool {
     match object.get(field) {
         Some(Value::Number(number)) => number.as_f64() != Some(0.0),
         Some(Value::Bool(is_so)) => *is_so,
@@ -135,14 +135,14 @@ pub fn is_true(object: &Value, field: &str) -> bool {
 
 /// Returns the candidate or choice of an event, of which [`Chosen`](super::chosen::Chosen) has left one.
 #[must_use]
-pub fn first_of<'a>(event: &'a Value, field: &str) -> Option<&'a Value> {
+pub(super) fn first_of<'a>(event: &'a Value, field: &str) -> Option<&'a Value> {
     event.get(field)?.as_array()?.iter().find(|item| item.is_object())
 }
 
 /// Returns what an event tells in this field, in all places where it may stand: beside the choices or instead of them,
 /// in the first of them (Moonshot, OpenRouter), in Groq's own object. JSON pointers would allocate for each step, and this
 /// is asked of each chunk.
-pub fn told<'a>(event: &'a Value, field: &'static str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn told<'a>(event: &'a Value, field: &'static str) -> impl Iterator<Item = &'a Value> {
     let places = [Some(event), first_of(event, "choices"), event.get("x_groq")];
     places.into_iter().flatten().filter_map(move |place| place.get(field))
 }

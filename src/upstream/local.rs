@@ -17,7 +17,7 @@ use super::{Batch, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, Upst
 use crate::inspect::{InspectError, Listener, Stop, inspect};
 use crate::task::answer::TextKind;
 use crate::wire::completion::{FinishReason, Usage};
-pub use settings::{LOCAL_MODEL, LocalKeys};
+pub use settings::LOCAL_MODEL;
 
 /// Batches that may wait for the task; then the work waits too.
 const QUEUE: usize = 16;
@@ -27,7 +27,7 @@ const THREAD_NAME: &str = "local-inspect";
 
 /// The embedded channel.
 #[derive(Debug)]
-pub struct Local {
+pub(super) struct Local {
     /// Only its pool of threads is used. `None` while it is dropped.
     threads: Option<Runtime>,
 }
@@ -39,7 +39,7 @@ impl Local {
     ///
     /// # Errors
     /// When the system refuses what a pool of threads needs.
-    pub fn new(most_threads: usize) -> io::Result<Self> {
+    pub(super) fn new(most_threads: usize) -> io::Result<Self> {
         let most = NonZeroUsize::new(most_threads).unwrap_or(NonZeroUsize::MIN);
         let threads = Builder::new_current_thread()
             .max_blocking_threads(most.get())

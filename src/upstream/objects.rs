@@ -20,7 +20,7 @@ const STRAY_TRIES: u8 = 8;
 
 /// The form in which a body's objects come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// Events, or several documents: the last one may be missing.
     Pieces,
     /// One JSON document without an event stream around it, which is whole if it parses.
@@ -28,7 +28,7 @@ pub enum Form {
 }
 
 /// Makes sense of objects.
-pub trait ObjectReader {
+pub(super) trait ObjectReader {
     /// Takes an object that is no error; `name` is its event's, empty where it has none.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ pub trait ObjectReader {
 
 /// Gives the objects of a body to their reader.
 #[derive(Debug)]
-pub struct ObjectEvents<R> {
+pub(super) struct ObjectEvents<R> {
     reader: R,
     secret: Secret,
     /// Lines outside the event stream that may become JSON.
@@ -82,7 +82,7 @@ pub struct ObjectEvents<R> {
 
 impl<R: ObjectReader> ObjectEvents<R> {
     /// `secret` is the channel's own key, which no error's words may hold.
-    pub fn new(reader: R, secret: Secret) -> Self {
+    pub(super) fn new(reader: R, secret: Secret) -> Self {
         Self {
             reader,
             secret,
@@ -101,7 +101,12 @@ impl<R: ObjectReader> ObjectEvents<R> {
     ///
     /// # Errors
     /// As [`ObjectReader::take`], and the error that it is.
-    pub fn take_json(&mut self, name: &str, json: Value, batch: &mut Batch) -> Result<(), UpstreamError> {
+    pub(super) fn take_json(
+        &mut self,
+        name: &str,
+        json: Value,
+        batch: &mut Batch,
+    ) -> Result<(), UpstreamError> {
         match json {
             Value::Null => Ok(()),
             Value::Object(fields) if fields.is_empty() => Ok(()),
@@ -122,7 +127,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
     }
 
     /// Its reader.
-    pub fn reader(&mut self) -> &mut R {
+    pub(super) fn reader(&mut self) -> &mut R {
         &mut self.reader
     }
 

@@ -20,11 +20,11 @@ use super::reading::{Body, BodyReader, EventBody, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint, exchange};
 use crate::secret::Secret;
 use reply::Reply;
-pub use settings::{AudioPart, MaxTokensField, OpenAiKeys, OpenAiOptions};
+use settings::{AudioPart, OpenAiOptions};
 
 /// Chat completions at one address with one key.
 #[derive(Debug, Clone)]
-pub struct OpenAi {
+pub(super) struct OpenAi {
     url: Url,
     api_key: Secret,
     options: OpenAiOptions,
@@ -33,7 +33,7 @@ pub struct OpenAi {
 impl OpenAi {
     /// `base_url` goes up to and including the version.
     #[must_use]
-    pub fn new(base_url: &Url, api_key: Secret, options: OpenAiOptions) -> Self {
+    pub(super) fn new(base_url: &Url, api_key: Secret, options: OpenAiOptions) -> Self {
         Self { url: openai_wire::endpoint(base_url, &["chat", "completions"]), api_key, options }
     }
 }

@@ -5,8 +5,8 @@
 //! field is where and what OpenAI's description says at all of these servers, so nothing here is parsed into types
 //! that a surprising value would break: JSON is looked into, and what is not understood is passed over.
 
-pub mod chunk;
-pub mod usage;
+pub(super) mod chunk;
+pub(super) mod usage;
 
 use awc::http::header;
 use url::Url;
@@ -17,7 +17,7 @@ use crate::secret::Secret;
 
 /// An endpoint below a base address, whose query it keeps: Azure wants its `api-version` there.
 #[must_use]
-pub fn endpoint(base_url: &Url, path: &[&str]) -> Url {
+pub(super) fn endpoint(base_url: &Url, path: &[&str]) -> Url {
     let mut url = base_url.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().extend(path);
@@ -30,7 +30,7 @@ pub fn endpoint(base_url: &Url, path: &[&str]) -> Url {
 ///
 /// # Errors
 /// As [`KeyHeader::new`].
-pub fn bearer(api_key: &Secret) -> Result<KeyHeader, UpstreamError> {
+pub(super) fn bearer(api_key: &Secret) -> Result<KeyHeader, UpstreamError> {
     KeyHeader::new(header::AUTHORIZATION, "Bearer ", api_key)
 }
 

@@ -46,7 +46,7 @@ impl Ending {
 }
 
 /// The body of a response.
-pub type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
+pub(super) type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
 
 /// Makes sense of a body. The answer is complete once the batch holds [`UpstreamEvent::Finished`]; what the body
 /// holds behind that is nobody's business.
@@ -75,7 +75,7 @@ pub trait BodyReader {
 }
 
 /// Makes sense of a body that is an event stream.
-pub trait EventReader {
+pub(super) trait EventReader {
     /// Takes an event, or a line that is none.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ pub trait EventReader {
 
 /// Reads a body as an event stream.
 #[derive(Debug)]
-pub struct EventBody<R> {
+pub(super) struct EventBody<R> {
     decoder: EventStreamDecoder,
     pieces: Vec<Piece>,
     reader: R,
@@ -102,7 +102,7 @@ pub struct EventBody<R> {
 
 impl<R: EventReader> EventBody<R> {
     /// Gives the events to `reader`.
-    pub fn new(reader: R) -> Self {
+    pub(super) fn new(reader: R) -> Self {
         Self { decoder: EventStreamDecoder::new(MAX_EVENT_BYTES), pieces: Vec::new(), reader }
     }
 
@@ -179,7 +179,7 @@ struct Reading<R> {
 impl<R> Unpin for Reading<R> {}
 
 /// Reads a body to the end of its answer. `idle_timeout` is the limit that is laid around the call.
-pub fn events<R: BodyReader>(
+pub(super) fn events<R: BodyReader>(
     body: Body,
     reader: R,
     idle_timeout: Duration,

@@ -95,7 +95,7 @@ const PATHS: &[&str] =
 
 /// Makes an upstream's message fit to be passed on. `secret` is the channel's own key.
 #[must_use]
-pub fn redact(message: &str, secret: &str) -> String {
+pub(super) fn redact(message: &str, secret: &str) -> String {
     let end = message.floor_char_boundary(MAX_LOOKED_AT);
     let message = surrogates::settled(message.get(..end).unwrap_or_default());
     let mut words = Vec::new();

@@ -76,7 +76,7 @@ impl RemoteKeys {
 ///
 /// # Errors
 /// [`Problem`] for an empty list.
-pub fn audio_formats(
+pub(super) fn audio_formats(
     at: &Section<'_>,
     formats: Option<Vec<Container>>,
     default: &[Container],

@@ -13,7 +13,7 @@ const LONGEST_SECONDS: f64 = 31_536_000.0;
 /// The time that is left: `retry-after-ms`, else `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3).
 /// A date that has passed is no wait at all. What cannot be read says nothing.
 #[must_use]
-pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let exact = text(RETRY_AFTER_MS).and_then(|text| text.parse::<f64>().ok()).map(|ms| ms / 1000.0);
     if let Some(wait) = exact.and_then(wait) {
@@ -29,7 +29,7 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// So many seconds, where they are a time at all; what is longer than any wait is as long as that.
 #[must_use]
-pub fn wait(seconds: f64) -> Option<Duration> {
+pub(super) fn wait(seconds: f64) -> Option<Duration> {
     (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST_SECONDS)))
 }
 

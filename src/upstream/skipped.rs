@@ -2,21 +2,21 @@
 
 /// Counts the events of one call that are skipped, and writes one line about them to the log when the call ends.
 #[derive(Debug, Default)]
-pub struct Skipped {
+pub(super) struct Skipped {
     count: u64,
     first: Option<&'static str>,
 }
 
 impl Skipped {
     /// Skips an event. `what` names its kind and quotes nothing of it.
-    pub fn add(&mut self, what: &'static str) {
+    pub(super) fn add(&mut self, what: &'static str) {
         self.count += 1;
         self.first.get_or_insert(what);
     }
 
     /// Returns true if an event was skipped.
     #[must_use]
-    pub fn any(&self) -> bool {
+    pub(super) fn any(&self) -> bool {
         self.count > 0
     }
 }

@@ -23,18 +23,18 @@ const FIRST_BYTE: u8 = 0xF4;
 
 /// Returns true if the text may hold a stand-in.
 #[must_use]
-pub fn may_hold(text: &str) -> bool {
+pub(super) fn may_hold(text: &str) -> bool {
     memchr(FIRST_BYTE, text.as_bytes()).is_some()
 }
 
 /// Appends the stand-in of a half; what is no half stands for itself.
-pub fn push_unit(into: &mut String, unit: u16) {
+pub(super) fn push_unit(into: &mut String, unit: u16) {
     let code = if unit & 0xF800 == FIRST_UNIT { FIRST + u32::from(unit - FIRST_UNIT) } else { unit.into() };
     into.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
 }
 
 /// Appends a character, as its two halves where it could be taken for a stand-in.
-pub fn push(into: &mut String, character: char) {
+pub(super) fn push(into: &mut String, character: char) {
     if u32::from(character) < FIRST {
         into.push(character);
     } else {
@@ -44,7 +44,7 @@ pub fn push(into: &mut String, character: char) {
 
 /// Returns a text of which no character can be taken for a stand-in.
 #[must_use]
-pub fn guarded(text: &str) -> Cow<'_, str> {
+pub(super) fn guarded(text: &str) -> Cow<'_, str> {
     if !may_hold(text) {
         return Cow::Borrowed(text);
     }
@@ -55,7 +55,7 @@ pub fn guarded(text: &str) -> Cow<'_, str> {
 
 /// Returns a text without stand-ins: pairs become characters, single halves U+FFFD.
 #[must_use]
-pub fn settled(text: &str) -> Cow<'_, str> {
+pub(super) fn settled(text: &str) -> Cow<'_, str> {
     if !may_hold(text) {
         return Cow::Borrowed(text);
     }
@@ -67,7 +67,7 @@ pub fn settled(text: &str) -> Cow<'_, str> {
 
 /// Returns the halves and the other UTF-16 units of a text.
 #[must_use]
-pub fn units(text: &str) -> Vec<u16> {
+pub(super) fn units(text: &str) -> Vec<u16> {
     let mut units = Vec::with_capacity(text.len());
     for character in text.chars() {
         match unit_of(character) {
@@ -80,7 +80,7 @@ pub fn units(text: &str) -> Vec<u16> {
 
 /// Returns the text of these UTF-16 units; a single half becomes its stand-in.
 #[must_use]
-pub fn from_units(units: &[u16]) -> String {
+pub(super) fn from_units(units: &[u16]) -> String {
     let mut text = String::with_capacity(units.len());
     for decoded in char::decode_utf16(units.iter().copied()) {
         match decoded {
@@ -130,12 +130,12 @@ fn unit_of(character: char) -> Option<u16> {
 
 /// Joins the halves in the texts of one reply, those of each kind of text for themselves.
 #[derive(Debug, Default)]
-pub struct Joiner([Half; TextKind::ALL.len()]);
+pub(super) struct Joiner([Half; TextKind::ALL.len()]);
 
 impl Joiner {
     /// Replaces the stand-ins in what one read brought. A half without its other half becomes U+FFFD when another
     /// character follows it, and at the end of the answer.
-    pub fn settle(&mut self, batch: &mut Batch) {
+    pub(super) fn settle(&mut self, batch: &mut Batch) {
         let holds = |event: &UpstreamEvent| matches!(event, UpstreamEvent::Text(_, text) if may_hold(text));
         if self.0.iter().all(|half| half.0.is_none()) && !batch.iter().any(holds) {
             return;

@@ -53,7 +53,7 @@ pub(crate) fn request(question: Question, audio: &[(Container, &'static [u8])]) 
 }
 
 /// The body that these pieces, which are all in memory, make together.
-pub(crate) fn written(pieces: Vec<BodyPiece>) -> String {
+pub(super) fn written(pieces: Vec<BodyPiece>) -> String {
     let body = to_bytes(PiecedBody::new(pieces)).now_or_never().unwrap().unwrap();
     String::from_utf8(body.into()).unwrap()
 }

@@ -22,11 +22,12 @@ use super::reading::{BodyReader, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint, exchange};
 use crate::secret::Secret;
 use reply::{Expected, Transcript};
-pub use settings::{ResponseFormat, TranscriptionKeys, TranscriptionOptions};
+pub use settings::ResponseFormat;
+use settings::TranscriptionOptions;
 
 /// Transcriptions at one address with one key.
 #[derive(Debug, Clone)]
-pub struct Transcription {
+pub(super) struct Transcription {
     url: Url,
     api_key: Secret,
     options: TranscriptionOptions,
@@ -35,7 +36,7 @@ pub struct Transcription {
 impl Transcription {
     /// `base_url` goes up to and including the version.
     #[must_use]
-    pub fn new(base_url: &Url, api_key: Secret, options: TranscriptionOptions) -> Self {
+    pub(super) fn new(base_url: &Url, api_key: Secret, options: TranscriptionOptions) -> Self {
         Self { url: openai_wire::endpoint(base_url, &["audio", "transcriptions"]), api_key, options }
     }
 }

@@ -1,7 +1,7 @@
 //! What is said of wrong values and of variables that set nothing.
 
 use super::*;
-use crate::upstream::kind::{KINDS, Kind};
+use crate::upstream::{KINDS, Kind};
 
 #[test]
 fn every_mistake_is_one_line_that_names_place_and_key() {

@@ -16,7 +16,7 @@ const BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
 /// Keys of its own it has none.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GeminiKeys {}
+pub(crate) struct GeminiKeys {}
 
 impl Keys for GeminiKeys {
     const EXAMPLES: &'static [(&'static str, &'static str)] = &[];

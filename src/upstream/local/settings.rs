@@ -17,7 +17,7 @@ pub const LOCAL_MODEL: &str = "local-inspect";
 /// Keys of its own it has none.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LocalKeys {}
+pub(crate) struct LocalKeys {}
 
 impl Keys for LocalKeys {
     const EXAMPLES: &'static [(&'static str, &'static str)] = &[];

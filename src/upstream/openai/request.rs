@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::audio::container::Container;
     use crate::task::submission::{Message, Part, Question, Role};
-    use crate::upstream::openai::MaxTokensField;
+    use crate::upstream::openai::settings::MaxTokensField;
     use crate::upstream::testing::{request, written};
 
     const PLAIN: OpenAiOptions = OpenAiOptions {

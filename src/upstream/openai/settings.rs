@@ -19,7 +19,7 @@ const FORMATS: &[Container] = &[Container::Wav, Container::Mp3];
 /// The keys that its channels have beside those of every channel, as they may be written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OpenAiKeys {
+pub(crate) struct OpenAiKeys {
     audio_formats: Option<Vec<Container>>,
     audio_part: Option<AudioPart>,
     max_tokens_field: Option<MaxTokensField>,
@@ -37,7 +37,7 @@ impl Keys for OpenAiKeys {
 
 /// How a request for a chat completion is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenAiOptions {
+pub(crate) struct OpenAiOptions {
     /// The name under which the token limit is sent.
     pub max_tokens_field: MaxTokensField,
     /// Is `stream_options` sent, to ask for the usage? Old servers refuse it.
@@ -50,8 +50,7 @@ pub struct OpenAiOptions {
 /// newer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum MaxTokensField {
+pub(crate) enum MaxTokensField {
     MaxTokens,
     MaxCompletionTokens,
 }
@@ -59,7 +58,7 @@ pub enum MaxTokensField {
 impl MaxTokensField {
     /// The name on the wire.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::MaxTokens => "max_tokens",
             Self::MaxCompletionTokens => "max_completion_tokens",
@@ -70,7 +69,7 @@ impl MaxTokensField {
 /// The form in which a chat's message holds audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AudioPart {
+pub(crate) enum AudioPart {
     /// OpenAI's: base64 and a format's name.
     InputAudio,
     /// vLLM's: a data URI.

@@ -9,7 +9,7 @@ use crate::wire::completion::FinishReason;
 
 /// What a chunk adds.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Chunk<'a> {
+pub(crate) struct Chunk<'a> {
     /// Its texts in their order, none of them empty; two that follow each other are of different kinds.
     pub texts: Vec<(TextKind, String)>,
     /// Why the model stopped, in the server's word.
@@ -30,7 +30,7 @@ pub struct Chunk<'a> {
 
 /// Reads an event.
 #[must_use]
-pub fn read(event: &Value) -> Chunk<'_> {
+pub(crate) fn read(event: &Value) -> Chunk<'_> {
     let mut chunk = Chunk::default();
     // A first chunk may have no choice (Azure), a last one neither (OpenAI).
     let Some(choice) = first_of(event, "choices") else { return chunk };
@@ -124,7 +124,7 @@ impl Chunk<'_> {
 
 /// Returns true if a finish reason says that the model called a tool.
 #[must_use]
-pub fn is_call(word: &str) -> bool {
+pub(crate) fn is_call(word: &str) -> bool {
     matches!(word.to_ascii_lowercase().as_str(), "tool_calls" | "tool_call" | "tool_use" | "function_call")
 }
 
@@ -132,7 +132,7 @@ pub fn is_call(word: &str) -> bool {
 ///
 /// # Errors
 /// Where the word tells of a failure.
-pub fn finish_reason(word: &str) -> Result<FinishReason, UpstreamError> {
+pub(crate) fn finish_reason(word: &str) -> Result<FinishReason, UpstreamError> {
     match word.to_ascii_lowercase().as_str() {
         "length"
         | "max_tokens"

@@ -7,7 +7,7 @@ use crate::wire::completion::{CompletionTokensDetails, PromptTokensDetails, Usag
 
 /// What was counted so far. A newer event overwrites what it counts itself; a value that is no count changes nothing.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     prompt: Option<u64>,
     completion: Option<u64>,
     total: Option<u64>,
@@ -19,7 +19,7 @@ pub struct Counts {
 
 impl Counts {
     /// Takes the usage that an event tells, if it tells any.
-    pub fn overwrite(&mut self, event: &Value) {
+    pub(crate) fn overwrite(&mut self, event: &Value) {
         let Some(usage) = told(event, "usage").find(|usage| usage.is_object()) else { return };
         // The names of chat completions, then those of transcriptions.
         let prompt = first_count(usage, &["prompt_tokens", "input_tokens"]);
@@ -49,7 +49,7 @@ impl Counts {
 
     /// Returns the counts in the terms of the contract.
     #[must_use]
-    pub fn in_our_terms(&self) -> Usage {
+    pub(crate) fn in_our_terms(&self) -> Usage {
         let or_none = Option::unwrap_or_default;
         let (mut prompt, mut completion) = (or_none(self.prompt), or_none(self.completion));
         let (mut audio, mut reasoning) = (or_none(self.audio), or_none(self.reasoning));

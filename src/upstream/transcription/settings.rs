@@ -20,7 +20,7 @@ const FORMATS: &[Container] =
 /// The keys that its channels have beside those of every channel, as they may be written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TranscriptionKeys {
+pub(crate) struct TranscriptionKeys {
     audio_formats: Option<Vec<Container>>,
     stream_options: Option<bool>,
     stream: Option<bool>,
@@ -40,7 +40,7 @@ impl Keys for TranscriptionKeys {
 
 /// How a request for a transcription is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TranscriptionOptions {
+pub(crate) struct TranscriptionOptions {
     /// The language that is spoken (ISO 639-1), where it is known to the operator.
     pub language: Option<String>,
     /// The form of the answer.

@@ -8,8 +8,7 @@ use crate::actors::dispatcher::Permit;
 use crate::actors::task::TaskActor;
 use crate::audio::Audio;
 use crate::task::spans::Part;
-use crate::upstream::deadlines::{Timeouts, with_deadlines};
-use crate::upstream::{Batch, Terms, UpstreamError, UpstreamRequest};
+use crate::upstream::{Batch, Terms, Timeouts, UpstreamError, UpstreamRequest, with_deadlines};
 use crate::wire::trace_context::TraceContext;
 
 impl TaskActor {

@@ -62,7 +62,7 @@ use writer::{Files, Keeping, Write};
 
 pub use error::StoreError;
 pub(crate) use health::PATIENCE;
-pub use journal::Journal;
+pub use journal::{Appended, ChunkJournal, Journal};
 pub use key_table::KeyTable;
 pub use records::{Acceptance, Ending, Journalled, NewRecord, Replay, Unfinished, Weighed};
 pub use rehearsal::{Rehearsed, rehearse};

@@ -9,6 +9,7 @@ mod durable;
 mod ending;
 mod measure;
 mod parts;
+mod publication;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::CallerGone;
 use super::dispatcher::{Admission, Permit};
 use crate::error::Failure;
-use crate::store::Journal;
 use crate::task::answer::{Answer, TextKind};
 use crate::task::cold_log::EndedStream;
 use crate::task::life::{Caller, Effect, Event, Life};
@@ -34,6 +34,7 @@ use crate::upstream::{UpstreamError, UpstreamEvent};
 use calls::{Calls, Slot};
 use measure::Measured;
 pub use parts::{Job, RunRecord, TaskAudio, TaskParts, TaskSettings, Work};
+use publication::Publication;
 
 /// Tell the task's state.
 #[derive(Debug, Message)]
@@ -75,8 +76,7 @@ pub struct TaskActor {
     life: Life,
     calls: Calls,
     answer: Answer,
-    /// Where chunks are written before they are published; `None` for a task without a stream.
-    journal: Option<Journal>,
+    publication: Publication,
     progress: Progress,
     timeline: Timeline,
     measured: Measured,
@@ -105,7 +105,10 @@ impl TaskActor {
         let mut actor = Self {
             life: Life::Waiting,
             calls: Calls::of(&job, settings.retry_budget),
-            journal: task.stream.then(|| settings.store.journal(&task.id)),
+            publication: match task.stream {
+                true => Publication::On(settings.journals.journal(&task.id)),
+                false => Publication::Off,
+            },
             measured: Measured::from(answer.log()),
             leaving: None,
             token: None,
@@ -229,28 +232,6 @@ impl TaskActor {
         }
     }
 
-    /// Shows readers what has come, once the journal has it: what was seen must outlive this process.
-    ///
-    /// A journal that ends in mid-stream keeps no reader from going on: it says that something was seen. One that does not
-    /// even begin would let the next process answer the task anew, and a reader would get parts of two answers. Then the
-    /// answer is shown with its end, which is durable, and until then the task is stalled.
-    fn publish(&mut self) {
-        let mut is_first = false;
-        if let Some(journal) = &mut self.journal {
-            is_first = self.answer.is_unseen() && self.answer.unpublished().next().is_some();
-            if !journal.append(self.answer.unpublished()) && is_first {
-                self.answer.log().handle().stall(true);
-                return;
-            }
-        }
-        self.answer.publish();
-        self.measure_published();
-        if is_first {
-            // Afterwards: a reader of the first chunk need not wait until the writer is awake.
-            self.settings.store.mark_published(self.task.id.clone(), self.timeline.clone());
-        }
-    }
-
     fn state(&self) -> State {
         let progress = self.progress.percent();
         match &self.life {
@@ -315,6 +296,8 @@ impl Handler<Stop> for TaskActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        self.apply(Event::Stop { caller: self.caller, is_seen: !self.answer.is_unseen() }, ctx);
+        // The next start finds in the journal what this process may not have come to show.
+        let is_seen = !self.answer.is_unseen() || self.publication.is_waiting();
+        self.apply(Event::Stop { caller: self.caller, is_seen }, ctx);
     }
 }

@@ -2,6 +2,7 @@
 
 mod accepting;
 mod kind;
+mod publishing;
 mod submitting;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::fetch::Fetcher;
 use crate::keys::{Allowance, KeyLimits};
 use crate::metrics::{Metrics, Now};
 use crate::secret::KeyHash;
-use crate::store::{Ending, Retention, Store, StoreConfig};
+use crate::store::{ChunkJournal, Ending, Retention, Store, StoreConfig};
 use crate::task::answer::TextKind;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
@@ -53,6 +54,14 @@ fn service(channel: Channel, max_pending_tasks: usize) -> Service {
 }
 
 fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: usize) -> Service {
+    service_with(channels, max_pending_tasks, |store| Arc::new(store))
+}
+
+fn service_with(
+    channels: impl IntoIterator<Item = Channel>,
+    max_pending_tasks: usize,
+    journals: impl FnOnce(Store) -> Arc<dyn ChunkJournal>,
+) -> Service {
     let data_dir = tempfile::tempdir().unwrap();
     let day = Duration::from_secs(86_400);
     let retention = Retention { chunks: day, tasks: day, idempotency: day };
@@ -62,6 +71,7 @@ fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: 
     let channels = Channels::new(channels);
     let settings = TaskSettings {
         store: store.clone(),
+        journals: journals(store.clone()),
         fetcher: Fetcher::new(crate::fetch::testing::config()),
         dispatcher: Dispatcher::new(&channels, max_pending_tasks).start(),
         retry_budget: RetryBudget { calls: 12, time: day },

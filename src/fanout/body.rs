@@ -266,7 +266,7 @@ mod tests {
             assert_eq!(started.elapsed().as_secs(), 15);
             tokio::time::advance(Duration::from_secs(10)).await;
             log.append(delta("a"));
-            log.publish();
+            log.publish(log.len());
             assert_eq!(body.next().await, Some(Ok(opened("", &log.reader().all()))));
             let started = Instant::now();
             assert_eq!(body.next().await, Some(Ok(KEEP_ALIVE)));

@@ -231,10 +231,10 @@ mod tests {
         let reader = log.reader();
         let mut cursor = Cursor::at(2);
         log.append(delta("b"));
-        log.publish();
+        log.publish(log.len());
         assert_eq!(drain(&mut cursor, &reader), (Vec::new(), Step::Wait));
         log.append(delta("c"));
-        log.publish();
+        log.publish(log.len());
         assert_eq!(drain(&mut cursor, &reader), (opened(&reader, 2..3), Step::Wait));
     }
 
@@ -315,7 +315,7 @@ mod tests {
             let (mut sent, mut rest) = (Vec::new(), texts.iter());
             for step in steps {
                 rest.by_ref().take(step).for_each(|text| log.append(delta(text)));
-                log.publish();
+                log.publish(log.len());
                 let (piece, step) = drain(&mut cursor, &reader);
                 prop_assert_eq!(step, Step::Wait);
                 sent.extend(piece);

@@ -6,6 +6,7 @@
 //! thread of the store brings what was written to the disk, all files that have grown in one round, so that a
 //! power cut costs the last moment at most. A file that is not empty says that a subscriber may have seen a chunk.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::ops::Range;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
 
 use super::health::Health;
 use super::spool::sweep;
@@ -59,9 +62,44 @@ struct Grown {
     waits: AtomicBool,
 }
 
+/// Where the chunks of tasks are kept before they are shown.
+pub trait ChunkJournal: fmt::Debug + Send + Sync {
+    /// Returns the journal of a task. Nothing is made yet.
+    fn journal(&self, id: &TaskId) -> Box<dyn Journal>;
+}
+
 /// The journal of one task: its writing end, which the task's actor holds.
+pub trait Journal: fmt::Debug + Send {
+    /// Takes entries that are to be shown once they are kept. The next ones may be given when this batch is.
+    fn append(&mut self, entries: &mut dyn Iterator<Item = &Entry>) -> Appended;
+
+    /// Prepares for the first entries, which then take less time.
+    fn make_ready(&mut self);
+
+    /// Returns what was written, for readers that come when the task has ended. `None` if this is not known to be all.
+    fn into_kept(self: Box<Self>) -> Option<Kept>;
+}
+
+/// What becomes of entries that a journal was given: true if it has them. It takes nothing more once it has refused some.
+pub enum Appended {
+    /// This is known already.
+    Now(bool),
+    /// This will be known in a moment.
+    Later(BoxFuture<'static, bool>),
+}
+
+impl fmt::Debug for Appended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(is_kept) => write!(f, "Now({is_kept})"),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
+/// The journal of one task in a file.
 #[derive(Debug)]
-pub struct Journal {
+pub(super) struct FileJournal {
     path: PathBuf,
     file: Option<Arc<Grown>>,
     writer: RecordWriter,
@@ -109,9 +147,9 @@ impl Journals {
     }
 
     /// The journal of a task. Nothing is made yet.
-    pub(super) fn of(&self, id: &TaskId) -> Journal {
+    pub(super) fn of(&self, id: &TaskId) -> FileJournal {
         let (sync, metrics, health) = (self.sync.clone(), Arc::clone(&self.metrics), self.health.clone());
-        Journal {
+        FileJournal {
             path: self.path(id),
             file: None,
             writer: RecordWriter::default(),
@@ -171,15 +209,12 @@ impl Journals {
     }
 }
 
-impl Journal {
-    /// Writes entries that are about to be published. Where the disk refuses, the journal ends here, and this is false
-    /// from then on.
-    pub fn append<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> bool {
-        let mut entries = entries.peekable();
-        if self.broken || entries.peek().is_none() {
-            return !self.broken;
-        }
-        if let Err(err) = self.write(entries) {
+impl Journal for FileJournal {
+    /// Writes the entries. Where the disk refuses, the journal ends here.
+    fn append(&mut self, entries: &mut dyn Iterator<Item = &Entry>) -> Appended {
+        if !self.broken
+            && let Err(err) = self.write(entries)
+        {
             self.broken = true;
             self.metrics.journal_failed();
             if err.kind() == ErrorKind::StorageFull {
@@ -187,22 +222,22 @@ impl Journal {
             }
             tracing::error!(%err, path = %self.path.display(), "chunks cannot be journalled");
         }
-        !self.broken
+        Appended::Now(!self.broken)
     }
 
-    /// Makes the file, if there is none: making one takes longer than writing to it, and the first chunk need not
-    /// wait for that. Where the disk refuses, the first chunk will say so.
-    pub fn make_ready(&mut self) {
+    /// Makes the file, if there is none: making one takes longer than writing to it. Where the disk refuses, the first
+    /// entries will say so.
+    fn make_ready(&mut self) {
         let _ = self.open();
     }
 
-    /// Returns what was written, for readers that come when the task has ended. `None` if this is not known to be all.
-    #[must_use]
-    pub fn into_kept(self) -> Option<Kept> {
+    fn into_kept(self: Box<Self>) -> Option<Kept> {
         let is_known = !self.broken && !self.is_resumed;
         is_known.then(|| Kept::new(Arc::new(Written { path: self.path }), self.writer.into_index()))
     }
+}
 
+impl FileJournal {
     fn open(&mut self) -> std::io::Result<&Arc<Grown>> {
         match &mut self.file {
             Some(grown) => Ok(grown),
@@ -290,6 +325,10 @@ mod tests {
         Entry::Delta { kind: TextKind::Content, text: text.into() }
     }
 
+    fn append(journal: &mut FileJournal, entries: &[Entry]) -> bool {
+        matches!(journal.append(&mut entries.iter()), Appended::Now(true))
+    }
+
     fn read(journals: &Journals, id: &TaskId) -> Vec<Entry> {
         let Journalled { entries, is_whole } = journals.read(id).unwrap();
         assert!(is_whole);
@@ -307,7 +346,7 @@ mod tests {
         let journals = journals(data_dir.path(), true);
         let id = TaskId::generate(1);
         std::os::unix::fs::symlink("/dev/full", journals.path(&id)).unwrap();
-        assert!(!journals.of(&id).append(chunks(0, 1).iter()));
+        assert!(!append(&mut journals.of(&id), &chunks(0, 1)));
         assert!(matches!(journals.health.trouble(), Some(Trouble::Full(_))));
     }
 
@@ -320,10 +359,9 @@ mod tests {
         assert!(!journals.exists(&id) && read(&journals, &id).is_empty());
         journal.make_ready();
         assert!(!journals.exists(&id) && read(&journals, &id).is_empty(), "nothing was seen");
-        journal.append(chunks(0, 1).iter());
+        append(&mut journal, &chunks(0, 1));
         assert!(journals.exists(&id));
-        journal.append(chunks(1, 4).iter());
-        journal.append([].iter());
+        append(&mut journal, &chunks(1, 4));
         assert_eq!(read(&journals, &id), chunks(0, 4));
         journals.remove(&id);
         assert!(!journals.exists(&id));
@@ -335,7 +373,7 @@ mod tests {
         let data_dir = tempfile::tempdir().unwrap();
         let journals = journals(data_dir.path(), true);
         let id = TaskId::generate(1);
-        journals.of(&id).append(chunks(0, 3).iter());
+        append(&mut journals.of(&id), &chunks(0, 3));
         let file = OpenOptions::new().write(true).open(journals.path(&id)).unwrap();
         file.set_len(file.metadata().unwrap().len() - 1).unwrap();
         let found = journals.read(&id).unwrap();
@@ -351,11 +389,11 @@ mod tests {
         let large = chunk(&"x\ny".repeat(7_000));
         chunks(0, 40).into_iter().chain([large]).for_each(|entry| log.append(entry));
         let mut journal = journals.of(&id);
-        assert!(journal.append(log.unpublished()));
+        assert!(matches!(journal.append(&mut log.unpublished()), Appended::Now(true)));
         log.append(Entry::Done);
         log.end();
         let all: Vec<_> = (0..42).map(|number| log.reader().piece(number..number + 1).unwrap()).collect();
-        let mut stream = log.cold(journal.into_kept()).unwrap();
+        let mut stream = log.cold(Box::new(journal).into_kept()).unwrap();
         assert!(stream.let_go(), "the entries are in the journal");
         let ended = LogReader::from(stream.log().clone());
         for range in [0..1, 0..42, 7..9, 39..41, 40..42, 41..42] {
@@ -382,11 +420,11 @@ mod tests {
         let data_dir = tempfile::tempdir().unwrap();
         let journals = journals(data_dir.path(), true);
         let id = TaskId::generate(1);
-        journals.of(&id).append(chunks(0, 3).iter());
+        append(&mut journals.of(&id), &chunks(0, 3));
         let mut successor = journals.of(&id);
-        assert!(successor.append(chunks(3, 5).iter()));
+        assert!(append(&mut successor, &chunks(3, 5)));
         assert_eq!(read(&journals, &id), chunks(0, 5));
-        assert!(successor.into_kept().is_none(), "where the first entries are is not known");
+        assert!(Box::new(successor).into_kept().is_none(), "where the first entries are is not known");
         assert!(journals.read_whole(&id, Chunks::of(chunks(0, 5).iter())).unwrap().is_some());
         assert!(journals.read_whole(&id, Chunks::of(chunks(0, 4).iter())).unwrap().is_none());
     }
@@ -400,9 +438,9 @@ mod tests {
         let there = data_dir.path().join("frames");
         let away = data_dir.path().join("away");
         std::fs::rename(&there, &away).unwrap();
-        journal.append(chunks(0, 1).iter());
+        append(&mut journal, &chunks(0, 1));
         std::fs::rename(&away, &there).unwrap();
-        journal.append(chunks(1, 2).iter());
+        append(&mut journal, &chunks(1, 2));
         assert!(read(&journals, &id).is_empty());
     }
 
@@ -410,7 +448,7 @@ mod tests {
     fn a_start_removes_what_is_not_wanted() {
         let data_dir = tempfile::tempdir().unwrap();
         let id = TaskId::generate(1);
-        journals(data_dir.path(), true).of(&id).append(chunks(0, 1).iter());
+        append(&mut journals(data_dir.path(), true).of(&id), &chunks(0, 1));
         assert!(journals(data_dir.path(), true).exists(&id));
         assert!(!journals(data_dir.path(), false).exists(&id));
     }

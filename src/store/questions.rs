@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::reader::Read;
-use super::{Download, Journal, Journalled, Replay, Store, StoreError, Unfinished, Weighed, blocking};
+use super::{
+    ChunkJournal, Download, Journal, Journalled, Replay, Store, StoreError, Unfinished, Weighed, blocking,
+};
 use crate::audio::blob_id::BlobId;
 use crate::audio::bytes::AudioBytes;
 use crate::keys::KeyRecord;
@@ -44,12 +46,6 @@ impl Store {
     pub async fn download(&self) -> Result<Download, StoreError> {
         let spool = self.spool.clone();
         blocking(move || spool.download()).await
-    }
-
-    /// The journal to which a task's chunks are written before they are published.
-    #[must_use]
-    pub fn journal(&self, id: &TaskId) -> Journal {
-        self.journals.of(id)
     }
 
     /// The chunks of a task that were journalled.
@@ -162,5 +158,11 @@ impl Store {
     /// When the database refuses.
     pub async fn keys_version(&self) -> Result<i64, StoreError> {
         self.read(|reply| Read::KeysVersion { reply }).await
+    }
+}
+
+impl ChunkJournal for Store {
+    fn journal(&self, id: &TaskId) -> Box<dyn Journal> {
+        Box::new(self.journals.of(id))
     }
 }

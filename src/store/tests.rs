@@ -8,7 +8,9 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
 
-use super::{Acceptance, Ending, NewRecord, Retention, Store, StoreConfig, StoreError, Weighed};
+use super::{
+    Acceptance, ChunkJournal, Ending, NewRecord, Retention, Store, StoreConfig, StoreError, Weighed,
+};
 use crate::audio::blob_id::BlobId;
 use crate::audio::container::Container;
 use crate::audio::facts::{AudioFacts, Sound};
@@ -194,7 +196,7 @@ async fn what_an_earlier_run_did_not_end_is_there_with_its_audio() {
         store.run(running.id.clone(), Timeline::begun(running.created)).await.unwrap();
         store.mark_progress(running.id.clone(), 30);
         store.takes(NewRecord { leashed: true, ..record(&seen) }).await;
-        store.journal(&seen.id).append([delta("a")].iter());
+        store.journal(&seen.id).append(&mut [delta("a")].iter());
         store.accept_with(record(&ended), &[LARGE, b"RIFFdata"]).await.unwrap();
         store.end(ended.id.clone(), failed(&ended)).await.unwrap();
     }
@@ -387,7 +389,7 @@ async fn the_stream_of_an_ended_task_is_replayed_as_long_as_it_is_whole() {
     let (whole, torn) = (task(), task());
     for (task, journalled) in [(&whole, &chunks[..]), (&torn, &chunks[..1])] {
         store.takes(record(task)).await;
-        store.journal(&task.id).append(journalled.iter());
+        store.journal(&task.id).append(&mut journalled.iter());
         store
             .end(task.id.clone(), Ending { chunks: Some(Chunks::of(chunks.iter())), ..failed(task) })
             .await
@@ -409,7 +411,7 @@ async fn an_ended_task_is_hidden_and_then_deleted_when_its_time_is_over() {
     let (ended, waiting) = (task(), task());
     for task in [&ended, &waiting] {
         store.takes(record(task)).await;
-        store.journal(&task.id).append([delta("a")].iter());
+        store.journal(&task.id).append(&mut [delta("a")].iter());
     }
     store
         .end(ended.id.clone(), Ending { chunks: Some(Chunks::of([delta("a")].iter())), ..failed(&ended) })

@@ -72,9 +72,9 @@ impl Answer {
         self.log.park();
     }
 
-    /// Shows readers what was pushed.
-    pub fn publish(&mut self) {
-        self.log.publish();
+    /// Shows readers so many entries.
+    pub fn publish(&mut self, entries: usize) {
+        self.log.publish(entries);
     }
 
     /// Bytes that this answer holds: its texts, and its frames in the log's own format.
@@ -175,7 +175,7 @@ mod tests {
         let mut answer = answer();
         answer.push(TextKind::Refusal, "I will ".into());
         answer.push(TextKind::Refusal, "not.".into());
-        answer.publish();
+        answer.publish(answer.log().len());
         assert!(text(&answer).contains(r#""delta":{"refusal":"not."}"#), "{}", text(&answer));
         let json = answer.complete(FinishReason::Stop, Usage::default()).unwrap().json;
         let message = r#""message":{"role":"assistant","content":"","refusal":"I will not."}"#;
@@ -239,7 +239,7 @@ mod tests {
     fn an_answer_without_a_stream_shows_nothing_but_its_end() {
         let mut answer = Answer::new(head(), None);
         answer.push(TextKind::Content, "text".into());
-        answer.publish();
+        answer.publish(answer.log().len());
         let json = answer.complete(FinishReason::Stop, Usage::default()).unwrap().json;
         let message = r#""message":{"role":"assistant","content":"text","refusal":null}"#;
         assert!(json.get().contains(message), "{json}");

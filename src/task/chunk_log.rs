@@ -186,7 +186,7 @@ impl ChunkLog {
     pub fn of(own: Option<Format>, entries: impl IntoIterator<Item = Entry>) -> Self {
         let mut log = Self::new(own);
         entries.into_iter().for_each(|entry| log.append(entry));
-        log.publish();
+        log.publish(log.len);
         log
     }
 
@@ -225,9 +225,9 @@ impl ChunkLog {
         self.text_bytes += text;
     }
 
-    /// Shows readers what was appended and wakes those who wait.
-    pub fn publish(&mut self) {
-        let len = self.len();
+    /// Shows readers the first so many of the entries that were appended, and wakes those who wait.
+    pub fn publish(&mut self, entries: usize) {
+        let len = entries.min(self.len());
         self.shared.mark.send_if_modified(|mark| std::mem::replace(&mut mark.len, len) != len);
     }
 
@@ -391,7 +391,7 @@ mod tests {
         let reader = log.reader();
         log.append(delta("a"));
         assert_eq!(reader.all(), "");
-        log.publish();
+        log.publish(log.len());
         assert_eq!(reader.all(), log_of(["a"]).reader().all());
     }
 
@@ -413,7 +413,7 @@ mod tests {
         let beyond = actix_rt::spawn(async move { other.reached(7).await });
         log.append(delta("a"));
         log.append(delta("b"));
-        log.publish();
+        log.publish(log.len());
         assert_eq!(waiting.await.unwrap(), Mark { len: 2, ..Mark::default() });
         log.end();
         assert_eq!(beyond.await.unwrap(), Mark { len: 2, ended: true, ..Mark::default() });

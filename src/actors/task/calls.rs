@@ -187,9 +187,7 @@ impl TaskActor {
         let listening = ctx.add_stream(self.open_call(&permit, &audio));
         self.calls.channel = Some(Arc::clone(permit.channel()));
         self.calls.phase = Phase::Calling(Call { permit, audio: Some(audio), spoke: false, listening });
-        if let Some(journal) = &mut self.journal {
-            journal.make_ready();
-        }
+        self.publication.make_ready();
     }
 
     fn heard(&mut self, batch: Batch, ctx: &mut Context<Self>) {
@@ -207,7 +205,7 @@ impl TaskActor {
         if let (Phase::Calling(call), Some(_)) = (&mut self.calls.phase, self.timeline.first_answered) {
             call.audio = None;
         }
-        self.publish();
+        self.publish(ctx);
         // Afterwards: a reader of the first chunk need not wait for this.
         if !was_answered {
             self.measure_first_chunk();

@@ -136,20 +136,23 @@ pub(super) async fn record(store: Store, id: TaskId, log: LogHandle, ending: End
     before.await.unwrap_or(ending.outcome)
 }
 
-/// Asks the store until it has done what it is asked. When that takes longer than callers have patience, the log says that
-/// the task is stalled, until it goes on.
+/// Asks the store until it has done what it is asked.
 async fn insist<T, F>(id: &TaskId, what: &str, log: &LogHandle, ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let asking = keep_asking(id, what, ask);
-    tokio::pin!(asking);
-    if let Ok(done) = timeout(PATIENCE, &mut asking).await {
+    patiently(log.clone(), keep_asking(id, what, ask)).await
+}
+
+/// Waits for what must be durable before the task can go on. When that takes longer than callers have patience, the log
+/// says that the task is stalled, until it goes on.
+pub(super) async fn patiently<T>(log: LogHandle, durable: impl Future<Output = T>) -> T {
+    tokio::pin!(durable);
+    if let Ok(done) = timeout(PATIENCE, &mut durable).await {
         return done;
     }
     log.stall(true);
-    let done = asking.await;
-    tracing::info!(task_id = %id, "{what} is recorded at last");
+    let done = durable.await;
     log.stall(false);
     done
 }

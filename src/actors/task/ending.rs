@@ -4,10 +4,11 @@
 use actix::prelude::*;
 
 use super::durable::record;
+use super::publication::Publication;
 use super::{Departure, TaskActor};
 use crate::error::ErrorCode;
 use crate::metrics::Cause;
-use crate::store::{Ending, Journal};
+use crate::store::Ending;
 use crate::task::Timestamp;
 use crate::task::life::Event;
 use crate::task::outcome::Outcome;
@@ -19,7 +20,11 @@ impl TaskActor {
     pub(super) fn record(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {
         // What a crash kept from being published is part of the stream, too. What cannot be shown yet is shown with the
         // end, which is durable.
-        self.publish();
+        self.publish(ctx);
+        if let Publication::Waiting { end, .. } = &mut self.publication {
+            *end = Some(outcome);
+            return;
+        }
         let failed = outcome.failure().map(|failure| failure.code);
         self.measure_attempt(failed.map(Cause::Code));
         self.timeline.end(failed.map_or("completed", ErrorCode::as_str), Timestamp::now());
@@ -55,7 +60,8 @@ impl TaskActor {
     /// Goes as planned. Not in `Actor::stopped`: that is also called for an actor that panicked.
     fn retire(&mut self, ctx: &mut Context<Self>) {
         if let Some(departing) = self.departing.take() {
-            let kept = self.journal.take().and_then(Journal::into_kept);
+            let publication = std::mem::replace(&mut self.publication, Publication::Off);
+            let kept = publication.into_kept();
             let left = self.answer.log().cold(kept).map_or(Departure::Traceless, Departure::Stream);
             // The registry is gone only when the process is.
             let _ = departing.send(left);

@@ -18,7 +18,7 @@ use crate::error::Failure;
 use crate::fetch::Fetcher;
 use crate::metrics::TaskMetrics;
 use crate::random::random_text;
-use crate::store::{Store, Unfinished};
+use crate::store::{ChunkJournal, Store, Unfinished};
 use crate::task::Task;
 use crate::task::answer::Answer;
 use crate::task::chunk_log::{ChunkLog, LogHandle};
@@ -35,6 +35,8 @@ use crate::wire::completion::CompletionHead;
 pub struct TaskSettings {
     /// Where ends become durable.
     pub store: Store,
+    /// Where chunks are kept before they are shown.
+    pub journals: Arc<dyn ChunkJournal>,
     /// Who downloads audio.
     pub fetcher: Fetcher,
     /// Who gives out permits to run.

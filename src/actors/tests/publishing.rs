@@ -1,0 +1,160 @@
+//! What is shown of an answer over a journal that says later whether it has what it was given.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Service, failure, finished, service_with, text};
+use crate::error::ErrorCode;
+use crate::store::{Appended, ChunkJournal, Journal};
+use crate::task::chunk_log::{LogReader, Mark};
+use crate::task::cold_log::Kept;
+use crate::task::entry::Entry;
+use crate::task::id::TaskId;
+use crate::task::snapshot::State;
+use crate::upstream::testing::{Scripted, channel_over};
+
+/// A batch that a journal was given: how many entries, and where to say whether the journal has them.
+type Batch = (usize, oneshot::Sender<bool>);
+
+/// Journals that acknowledge when the test tells them to.
+#[derive(Debug, Clone)]
+struct Slow(mpsc::Sender<Batch>);
+
+impl ChunkJournal for Slow {
+    fn journal(&self, _: &TaskId) -> Box<dyn Journal> {
+        Box::new(self.clone())
+    }
+}
+
+impl Journal for Slow {
+    fn append(&mut self, entries: &mut dyn Iterator<Item = &Entry>) -> Appended {
+        let (says, said) = oneshot::channel();
+        self.0.try_send((entries.count(), says)).unwrap();
+        Appended::Later(async move { said.await.unwrap() }.boxed())
+    }
+
+    fn make_ready(&mut self) {}
+
+    fn into_kept(self: Box<Self>) -> Option<Kept> {
+        None
+    }
+}
+
+/// A task whose upstream says a text at once, and each of the others in a batch of its own once `goes_on` is notified.
+struct Course {
+    service: Service,
+    id: TaskId,
+    log: LogReader,
+    batches: mpsc::Receiver<Batch>,
+    goes_on: Arc<tokio::sync::Notify>,
+    /// Held by the upstream's call.
+    call: Arc<()>,
+}
+
+impl Course {
+    async fn begin() -> Self {
+        let (asked, batches) = mpsc::channel(8);
+        let (goes_on, call) = (Arc::new(tokio::sync::Notify::new()), Arc::new(()));
+        let (gate, held) = (Arc::clone(&goes_on), Arc::clone(&call));
+        let upstream = Scripted(move |_| {
+            let (gate, held) = (Arc::clone(&gate), Arc::clone(&held));
+            let rest = async move {
+                gate.notified().await;
+                stream::iter([vec![text("b")], vec![text("c")], vec![finished()]])
+            };
+            let rest = stream::once(rest).flatten().chain(stream::pending());
+            let said = stream::iter([vec![text("a")]]).chain(rest);
+            said.map(move |batch| {
+                let _held = &held;
+                Ok(batch)
+            })
+            .boxed_local()
+        });
+        let service =
+            service_with([channel_over("c", &["*"], Arc::new(upstream))], 10, |_| Arc::new(Slow(asked)));
+        let accepted = service.tasks.accept(service.task()).await.unwrap();
+        Self { service, id: accepted.snapshot.id, log: accepted.log, batches, goes_on, call }
+    }
+
+    /// The upstream says the rest, and the task has taken it.
+    async fn finish(&self) {
+        self.goes_on.notify_one();
+        // The call is dropped at its end; the upstream itself holds one, and this another.
+        while Arc::strong_count(&self.call) > 2 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn batch(&mut self) -> Batch {
+        self.batches.recv().await.unwrap()
+    }
+
+    /// The length of the log.
+    fn shown(&self) -> usize {
+        self.log.mark().len
+    }
+}
+
+#[actix_rt::test]
+async fn nothing_is_shown_before_the_journal_has_it() {
+    let mut course = Course::begin().await;
+    let (entries, first) = course.batch().await;
+    assert_eq!((entries, course.shown()), (2, 0));
+    course.finish().await;
+    assert!(course.batches.try_recv().is_err(), "one batch at a time");
+    assert!(matches!(course.service.state(&course.id).await, State::Processing { .. }));
+    assert_eq!(course.log.mark(), Mark::default());
+
+    first.send(true).unwrap();
+    assert_eq!(course.log.reached(0).await.len, 2);
+    let (entries, second) = course.batch().await;
+    assert_eq!((entries, course.shown()), (2, 2), "what has come meanwhile is one batch");
+    assert!(!course.log.mark().ended, "the end waits");
+
+    second.send(true).unwrap();
+    assert_eq!(course.log.ended().await.len, 6);
+    assert!(matches!(course.service.outcome(&course.id).await, State::Completed { .. }));
+}
+
+#[actix_rt::test]
+async fn an_answer_of_which_the_journal_refuses_the_beginning_is_shown_with_its_end() {
+    let mut course = Course::begin().await;
+    let (_, first) = course.batch().await;
+    first.send(false).unwrap();
+    assert_eq!(course.log.reached_or_stalled(0).await, Mark { stalled: true, ..Mark::default() });
+    course.finish().await;
+    assert_eq!(course.log.ended().await, Mark { len: 6, ended: true, ..Mark::default() });
+    assert!(course.batches.try_recv().is_err(), "nothing more is asked of the journal");
+}
+
+#[actix_rt::test]
+async fn a_journal_that_ends_in_mid_stream_keeps_no_reader_from_going_on() {
+    let mut course = Course::begin().await;
+    let (_, first) = course.batch().await;
+    first.send(true).unwrap();
+    course.log.reached(0).await;
+    course.finish().await;
+    let (_, second) = course.batch().await;
+    second.send(false).unwrap();
+    assert_eq!(course.log.ended().await.len, 6);
+    assert!(course.batches.try_recv().is_err());
+}
+
+#[actix_rt::test]
+async fn a_cancel_waits_for_what_the_journal_was_given() {
+    let mut course = Course::begin().await;
+    let (_, first) = course.batch().await;
+    let cancelled = course.service.tasks.cancel(&course.id, super::owner());
+    let acknowledged = async {
+        while Arc::strong_count(&course.call) > 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(course.shown(), 0);
+        first.send(true).unwrap();
+    };
+    let (state, ()) = futures_util::future::join(cancelled, acknowledged).await;
+    assert_eq!(failure(state.unwrap().value.state).code, ErrorCode::TaskCancelled);
+    assert_eq!(course.log.ended().await.len, 3);
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 
-use super::registry::{Fate, Registry, TakeUp};
+use super::registry::{RecoveryPlan, Registry, TakeUp};
 use crate::audio::base64::encoded_len;
 use crate::audio::source::KeptAudio;
 use crate::channel::{Channels, Wanted, choose};
@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::keys::{Allowance, KeyLimits, Keyring};
 use crate::store::{Journalled, Store, StoreError, Unfinished};
 use crate::task::id::TaskId;
-use crate::task::recovery::{Recovery, interrupted_damaged_stream};
+use crate::task::recovery::interrupted_damaged_stream;
 
 /// How many tasks were taken up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,19 +45,19 @@ pub async fn take_up(
             let unlimited = || Arc::new(Allowance::new(KeyLimits::default()));
             let allowance = key.as_ref().map_or_else(unlimited, |key| Arc::clone(&key.allowance));
             let key_name = key.map(|key| key.name.clone()).unwrap_or_default();
-            let fate = match fate(&left, channels, allowance) {
-                Ok(fate) => fate,
+            let plan = match plan(&left, channels, allowance) {
+                Ok(plan) => plan,
                 Err(failure) => {
                     let Journalled { entries, is_whole } = chunks(store, &left.task.id).await;
                     let failure = if is_whole { failure } else { interrupted_damaged_stream() };
-                    Fate::End { failure, chunks: entries }
+                    RecoveryPlan::End { failure, chunks: entries }
                 }
             };
-            match &fate {
-                Fate::Run { .. } => taken_up.run += 1,
-                Fate::End { .. } => taken_up.end += 1,
+            match &plan {
+                RecoveryPlan::Run { .. } => taken_up.run += 1,
+                RecoveryPlan::End { .. } => taken_up.end += 1,
             }
-            registry.send(TakeUp { left, key_name, fate }).await.map_err(|_| StoreError::Stopped)?;
+            registry.send(TakeUp { left, key_name, plan }).await.map_err(|_| StoreError::Stopped)?;
         }
     }
 }
@@ -75,15 +75,13 @@ async fn chunks(store: &Store, id: &TaskId) -> Journalled {
     journalled
 }
 
-fn fate(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Result<Fate, Failure> {
-    if let Recovery::End(failure) = left.remains.recovery() {
-        return Err(failure);
-    }
+fn plan(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Result<RecoveryPlan, Failure> {
+    left.facts.may_run()?;
     let audio = left.audio.clone();
     let known = audio.iter().filter_map(|audio| match audio {
         KeptAudio::Url(_) => None,
         KeptAudio::Blob { container, bytes, .. } => Some((*container, encoded_len(*bytes))),
     });
     let candidates = choose(channels, &Wanted::of(&left.task.question, known.collect()), &mut rand::rng())?;
-    Ok(Fate::Run { audio, candidates, allowance })
+    Ok(RecoveryPlan::Run { audio, candidates, allowance })
 }

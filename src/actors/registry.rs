@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use acceptance::accept;
 use launch::{Launched, Site};
-pub use messages::{Accept, Drain, Fate, Find, IsAccepting, Located, NewTask, Reopen, TakeUp, Tell};
+pub use messages::{Accept, Drain, Find, IsAccepting, Located, NewTask, RecoveryPlan, Reopen, TakeUp, Tell};
 
 use super::dispatcher::{self, Admit, Dispatcher, Standing};
 use super::task::{
@@ -229,16 +229,16 @@ impl Handler<TakeUp> for Registry {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, take_up: TakeUp, ctx: &mut Self::Context) -> Self::Result {
-        let TakeUp { mut left, key_name, fate } = take_up;
+        let TakeUp { mut left, key_name, plan } = take_up;
         left.timeline.end_attempt(ErrorCode::TaskInterrupted.as_str(), None, Timestamp::now());
-        self.settings.metrics.recovered(matches!(fate, Fate::Run { .. }));
-        match fate {
-            Fate::End { failure, chunks } => {
+        self.settings.metrics.recovered(matches!(plan, RecoveryPlan::Run { .. }));
+        match plan {
+            RecoveryPlan::End { failure, chunks } => {
                 let parts = TaskParts::left_over(left, key_name, chunks, Job::End(failure));
                 self.start(parts, false, ctx);
                 Box::pin(actix::fut::ready(()))
             }
-            Fate::Run { audio, candidates, allowance } => {
+            RecoveryPlan::Run { audio, candidates, allowance } => {
                 let admitted =
                     self.admit(left.task.owner, &allowance, candidates.clone(), Standing::Accepted);
                 let most_running = allowance.limits().max_running_tasks;
@@ -289,7 +289,7 @@ impl Handler<Departed> for Registry {
         match left {
             None => self.succeed(&id, None, ctx),
             Some(Departure::Crashed(timeline)) => self.succeed(&id, Some(*timeline), ctx),
-            Some(Departure::Traceless) => drop(self.tasks.remove(&id)),
+            Some(Departure::NoStream) => drop(self.tasks.remove(&id)),
             Some(Departure::Stream(stream)) => {
                 if let Some(living) = self.tasks.remove(&id) {
                     self.keep(id, living.task.owner, stream, self.settings.chunk_retention, ctx);

@@ -60,7 +60,7 @@ pub struct Stop;
 #[derive(Debug)]
 pub enum Departure {
     /// Nothing: the task has no stream.
-    Traceless,
+    NoStream,
     /// Its chunks, which stay readable.
     Stream(EndedStream),
     /// It did not go as planned: it panicked. What had happened until then.

@@ -11,7 +11,7 @@ use crate::task::entry::Entry;
 use crate::task::idempotency::Idempotency;
 use crate::task::outcome::Outcome;
 use crate::task::record::Chunks;
-use crate::task::recovery::Remains;
+use crate::task::recovery::RecoveryFacts;
 use crate::task::timeline::Timeline;
 
 /// A task to be accepted, as it is recorded.
@@ -26,7 +26,7 @@ pub struct NewRecord {
     /// Does it run as soon as it is recorded? That is its first run then.
     pub runs: bool,
     /// Is it for a caller that waits, in whose place no other can?
-    pub leashed: bool,
+    pub irreplaceable_caller: bool,
     /// What happened to it so far.
     pub timeline: Timeline,
     /// The key under which a repeat of this submit finds it.
@@ -63,7 +63,7 @@ pub struct Unfinished {
     /// Where each of its audio is, in the order of the question.
     pub audio: Vec<KeptAudio>,
     /// What decides whether it runs again.
-    pub remains: Remains,
+    pub facts: RecoveryFacts,
     /// How far it had come.
     pub progress: u8,
     /// What happened to it.

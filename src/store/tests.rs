@@ -25,7 +25,7 @@ use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use crate::task::list::ListQuery;
 use crate::task::outcome::{Completed, Outcome};
 use crate::task::record::Chunks;
-use crate::task::recovery::Remains;
+use crate::task::recovery::RecoveryFacts;
 use crate::task::snapshot::{State, Status};
 use crate::task::submission::Question;
 use crate::task::timeline::Timeline;
@@ -71,7 +71,7 @@ fn record(task: &Arc<Task>) -> NewRecord {
         audio: Vec::new(),
         audio_facts: Vec::new(),
         runs: false,
-        leashed: false,
+        irreplaceable_caller: false,
         timeline: Timeline::begun(task.created),
         idempotency: None,
     }
@@ -195,7 +195,7 @@ async fn what_an_earlier_run_did_not_end_is_there_with_its_audio() {
         store.takes(NewRecord { runs: true, ..record(&running) }).await;
         store.run(running.id.clone(), Timeline::begun(running.created)).await.unwrap();
         store.mark_progress(running.id.clone(), 30);
-        store.takes(NewRecord { leashed: true, ..record(&seen) }).await;
+        store.takes(NewRecord { irreplaceable_caller: true, ..record(&seen) }).await;
         store.journal(&seen.id).append(&mut [delta("a")].iter());
         store.accept_with(record(&ended), &[LARGE, b"RIFFdata"]).await.unwrap();
         store.end(ended.id.clone(), failed(&ended)).await.unwrap();
@@ -203,10 +203,10 @@ async fn what_an_earlier_run_did_not_end_is_there_with_its_audio() {
     let store = reopen(data_dir.path());
     let left = store.unfinished(None).await.unwrap();
     let by_id = |task: &Task| left.iter().find(|left| left.task == *task);
-    let remains = |task: &Task| by_id(task).unwrap().remains;
-    assert_eq!(remains(&waiting), Remains { runs: 0, published: false, leashed: false });
-    assert_eq!(remains(&running), Remains { runs: 2, published: false, leashed: false });
-    assert_eq!(remains(&seen), Remains { runs: 0, published: true, leashed: true });
+    let facts = |task: &Task| by_id(task).unwrap().facts;
+    assert_eq!(facts(&waiting), RecoveryFacts { runs: 0, published: false, irreplaceable_caller: false });
+    assert_eq!(facts(&running), RecoveryFacts { runs: 2, published: false, irreplaceable_caller: false });
+    assert_eq!(facts(&seen), RecoveryFacts { runs: 0, published: true, irreplaceable_caller: true });
     assert_eq!(by_id(&running).unwrap().progress, 30);
     assert!(by_id(&ended).is_none());
     let audio = by_id(&waiting).unwrap().audio.clone();
@@ -238,9 +238,9 @@ async fn a_store_of_version_1_is_used_as_it_is() {
     assert_eq!(store.submitted(owner(), key).await.unwrap().unwrap().0, completed);
     assert_eq!(store.keys().await.unwrap().1.len(), 1);
     let left = store.unfinished(None).await.unwrap();
-    let remains: Vec<_> = left.iter().map(|left| left.remains).collect();
-    let waiting = Remains { runs: 0, published: false, leashed: false };
-    assert_eq!(remains, [waiting, Remains { runs: 2, published: true, leashed: true }]);
+    let facts: Vec<_> = left.iter().map(|left| left.facts).collect();
+    let waiting = RecoveryFacts { runs: 0, published: false, irreplaceable_caller: false };
+    assert_eq!(facts, [waiting, RecoveryFacts { runs: 2, published: true, irreplaceable_caller: true }]);
     let [KeptAudio::Blob { id, .. }] = left[0].audio[..] else { panic!("{:?}", left[0].audio) };
     assert_eq!(store.audio(id).await.unwrap().piece(0, 8).unwrap(), "RIFFdata");
     for left in left {

@@ -8,36 +8,30 @@ pub const MOST_RUNS: u32 = 3;
 
 /// What is known of an unfinished task at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remains {
+pub struct RecoveryFacts {
     /// Runs that were begun.
     pub runs: u32,
-    /// May a subscriber have seen a chunk of it?
+    /// True if a subscriber may have seen a chunk.
     pub published: bool,
-    /// Did a caller wait for it who is gone with the process, and whom nobody can stand in for?
-    pub leashed: bool,
+    /// True if a blocking caller without an `Idempotency-Key` was waiting; a rerun would have no recipient.
+    pub irreplaceable_caller: bool,
 }
 
-/// What is to be done with it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Recovery {
-    /// It runs, again or for the first time.
-    Run,
-    /// It ends with this failure.
-    End(Failure),
-}
-
-impl Remains {
-    /// Decides.
-    #[must_use]
-    pub fn recovery(self) -> Recovery {
-        let reason = match self {
+impl RecoveryFacts {
+    /// Decides whether the task runs, again or for the first time.
+    ///
+    /// # Errors
+    /// With what the task ends where it does not run.
+    pub fn may_run(self) -> Result<(), Failure> {
+        Err(match self {
             // Another run would say something else than what was already read.
-            Self { published: true, .. } => return Recovery::End(interrupted_stream()),
-            Self { leashed: true, .. } => return Recovery::End(interrupted_caller()),
-            Self { runs: MOST_RUNS.., .. } => "The service stopped each time that it ran this task",
-            Self { .. } => return Recovery::Run,
-        };
-        Recovery::End(interrupted(reason))
+            Self { published: true, .. } => interrupted_stream(),
+            Self { irreplaceable_caller: true, .. } => interrupted_caller(),
+            Self { runs: MOST_RUNS.., .. } => {
+                interrupted("The service stopped each time that it ran this task")
+            }
+            Self { .. } => return Ok(()),
+        })
     }
 }
 
@@ -72,32 +66,30 @@ pub fn interrupted(reason: &str) -> Failure {
 mod tests {
     use super::*;
 
-    const FRESH: Remains = Remains { runs: 0, published: false, leashed: false };
+    const FRESH: RecoveryFacts = RecoveryFacts { runs: 0, published: false, irreplaceable_caller: false };
 
-    fn is_ended(remains: Remains) -> bool {
-        match remains.recovery() {
-            Recovery::Run => false,
-            Recovery::End(failure) => {
-                assert_eq!((failure.code, failure.retryable), (ErrorCode::TaskInterrupted, true));
-                true
-            }
-        }
+    fn is_ended(facts: RecoveryFacts) -> bool {
+        let failure = facts.may_run().err();
+        failure.is_some_and(|failure| {
+            assert_eq!((failure.code, failure.retryable), (ErrorCode::TaskInterrupted, true));
+            true
+        })
     }
 
     #[test]
-    fn a_task_that_nobody_has_seen_anything_of_runs_three_times_at_most() {
+    fn a_task_of_which_nothing_was_seen_runs_three_times_at_most() {
         for (runs, ended) in [(0, false), (1, false), (2, false), (3, true), (4, true)] {
-            assert_eq!(is_ended(Remains { runs, ..FRESH }), ended, "{runs} runs");
+            assert_eq!(is_ended(RecoveryFacts { runs, ..FRESH }), ended, "{runs} runs");
         }
     }
 
     #[test]
-    fn what_was_seen_is_not_said_again() {
-        assert!(is_ended(Remains { runs: 1, published: true, ..FRESH }));
+    fn a_task_whose_chunks_were_seen_is_not_run_again() {
+        assert!(is_ended(RecoveryFacts { runs: 1, published: true, ..FRESH }));
     }
 
     #[test]
-    fn nobody_pays_for_an_answer_whose_caller_is_gone() {
-        assert!(is_ended(Remains { leashed: true, ..FRESH }));
+    fn a_task_whose_caller_is_gone_is_not_run_again() {
+        assert!(is_ended(RecoveryFacts { irreplaceable_caller: true, ..FRESH }));
     }
 }

@@ -74,7 +74,7 @@ pub(super) async fn accept(
         audio: kept,
         audio_facts,
         runs: runs_at.is_some(),
-        leashed: caller == Caller::Irreplaceable,
+        irreplaceable_caller: caller == Caller::Irreplaceable,
         timeline: timeline.clone(),
         idempotency,
     };

@@ -53,12 +53,12 @@ pub struct TakeUp {
     /// The name of its key, for the log.
     pub key_name: String,
     /// What becomes of it.
-    pub fate: Fate,
+    pub plan: RecoveryPlan,
 }
 
 /// What becomes of a task that an earlier process left unfinished.
 #[derive(Debug)]
-pub enum Fate {
+pub enum RecoveryPlan {
     /// It runs.
     Run {
         /// Its audio, in the order of the question.

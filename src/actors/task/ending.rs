@@ -62,7 +62,7 @@ impl TaskActor {
         if let Some(departing) = self.departing.take() {
             let publication = std::mem::replace(&mut self.publication, Publication::Off);
             let kept = publication.into_kept();
-            let left = self.answer.log().cold(kept).map_or(Departure::Traceless, Departure::Stream);
+            let left = self.answer.log().cold(kept).map_or(Departure::NoStream, Departure::Stream);
             // The registry is gone only when the process is.
             let _ = departing.send(left);
         }

@@ -148,8 +148,8 @@ impl TaskParts {
     /// A task that an earlier process left, and the chunks that it had published.
     #[must_use]
     pub fn left_over(left: Unfinished, key_name: String, chunks: Vec<Entry>, job: Job) -> Self {
-        let Unfinished { task, timeline, progress, remains, .. } = left;
-        let progress = Progress::new(progress, remains.runs > 0, chunks.len(), task.stream);
+        let Unfinished { task, timeline, progress, facts, .. } = left;
+        let progress = Progress::new(progress, facts.runs > 0, chunks.len(), task.stream);
         let answer = Answer::resumed(completion_head(&task), ChunkLog::of(format(&task), chunks));
         let task = Arc::new(task);
         Self { task, key_name, answer, job, caller: Caller::None, caller_gone: None, timeline, progress }

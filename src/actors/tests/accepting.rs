@@ -168,5 +168,5 @@ async fn a_task_that_becomes_durable_while_the_server_stops_is_left_to_the_next_
     assert!(submit.await.unwrap().log.ended().await.parked);
     assert!(asked.try_recv().is_err());
     let left = service.tasks.store.unfinished(None).await.unwrap();
-    assert_eq!((left.len(), left[0].remains.runs, left[0].remains.published), (1, 1, false));
+    assert_eq!((left.len(), left[0].facts.runs, left[0].facts.published), (1, 1, false));
 }

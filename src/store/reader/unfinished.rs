@@ -7,7 +7,7 @@ use crate::secret::KeyHash;
 use crate::store::journal::Journals;
 use crate::store::{StoreError, Unfinished};
 use crate::task::id::TaskId;
-use crate::task::recovery::Remains;
+use crate::task::recovery::RecoveryFacts;
 use crate::task::{Task, Timestamp};
 
 /// Unfinished tasks that are read in one go.
@@ -20,7 +20,7 @@ pub(super) fn unfinished(
 ) -> Result<Vec<Unfinished>, StoreError> {
     let mut last = after.map_or((Timestamp(0), String::new()), |(at, id)| (at, id.to_string()));
     let mut statement = connection.prepare_cached(
-        "SELECT id, owner, created_ms, stream, question, audio, runs, published, leashed, progress, timeline,
+        "SELECT id, owner, created_ms, stream, question, audio, runs, published, irreplaceable_caller, progress, timeline,
          trace FROM tasks WHERE ended_ms IS NULL AND (created_ms, id) > (?1, ?2)
          ORDER BY created_ms, id LIMIT ?3",
     )?;
@@ -55,10 +55,10 @@ fn unfinished_task(row: &Row<'_>, journals: &Journals) -> Result<Unfinished, Sto
     let trace: Option<String> = row.get(11)?;
     Ok(Unfinished {
         audio: parse(&text, &audio)?,
-        remains: Remains {
+        facts: RecoveryFacts {
             runs: row.get(6)?,
             published: published || journals.exists(&id),
-            leashed: row.get(8)?,
+            irreplaceable_caller: row.get(8)?,
         },
         progress: row.get(9)?,
         timeline: parse(&text, &timeline)?,

@@ -16,7 +16,7 @@ CREATE TABLE tasks (
     timeline TEXT NOT NULL,
     runs INTEGER NOT NULL,
     published INTEGER NOT NULL DEFAULT 0,
-    leashed INTEGER NOT NULL,
+    irreplaceable_caller INTEGER NOT NULL,
     completion TEXT,
     failure TEXT,
     -- Chunks in the journal of an ended task with a stream, as long as they are kept, and their CRC-32.

@@ -49,13 +49,13 @@ pub(super) fn accept(
 }
 
 fn insert(connection: &Connection, record: &NewRecord) -> Result<(), StoreError> {
-    let NewRecord { task, audio, audio_facts, runs, leashed, timeline, .. } = record;
+    let NewRecord { task, audio, audio_facts, runs, irreplaceable_caller, timeline, .. } = record;
     let state = if *runs { StoredState::Processing } else { StoredState::Pending };
     connection
         .prepare_cached(
-            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, audio_facts, runs, leashed, timeline,
+            "INSERT INTO tasks (id, owner, created_ms, stream, question, audio, audio_facts, runs, irreplaceable_caller, timeline,
              state, trace)
-             VALUES (:id, :owner, :created, :stream, :question, :audio, :audio_facts, :runs, :leashed, :timeline,
+             VALUES (:id, :owner, :created, :stream, :question, :audio, :audio_facts, :runs, :irreplaceable_caller, :timeline,
              :state, :trace)",
         )?
         .execute(named_params! {
@@ -67,7 +67,7 @@ fn insert(connection: &Connection, record: &NewRecord) -> Result<(), StoreError>
             ":audio": json(audio)?,
             ":audio_facts": json(audio_facts)?,
             ":runs": runs,
-            ":leashed": leashed,
+            ":irreplaceable_caller": irreplaceable_caller,
             ":timeline": json(timeline)?,
             ":state": state,
             ":trace": task.trace.as_ref().map(json).transpose()?,

@@ -38,7 +38,7 @@ fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, 
         audio: vec![KeptAudio::Url("https://example.com/a.wav".parse().unwrap())],
         audio_facts: vec![AudioFacts::Url { url: "https://example.com/a.wav".into(), sound: None }],
         runs: false,
-        leashed: false,
+        irreplaceable_caller: false,
         timeline: Timeline::begun(created),
         idempotency: None,
     });

@@ -65,7 +65,7 @@
 //! task -> error, random, secret, wire, audio
 //! net -> deadline, audio, actix_http, actix_rt, actix_tls, actix_web, awc
 //! upstream -> error, random, secret, setting, deadline, wire, audio, inspect, task, net, actix_rt, actix_web, awc
-//! channel -> error, pattern, secret, setting, audio, metrics, task, upstream
+//! channel -> error, pattern, secret, setting, wire, audio, metrics, task, upstream
 //! trace -> secret, setting, deadline, wire, task, net, upstream, actix_rt, awc
 //! store -> error, secret, setting, audio, keys, metrics, task, actix_rt
 //! fetch -> error, setting, deadline, audio, net, store, actix_rt, actix_web, awc

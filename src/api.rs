@@ -1,26 +1,26 @@
 //! The URL table, and what all requests have in common.
 
-pub mod answer;
-pub mod body;
-pub mod caller;
-pub mod generations;
-pub mod health;
-pub mod metrics;
-pub mod models;
-pub mod openapi;
-pub mod page;
-pub mod payload_memory;
-pub mod reading;
-pub mod reference;
-pub mod reply;
-pub mod request_log;
-pub mod request_trace;
-pub mod stream;
-pub mod tasks;
-pub mod unchanging;
-pub mod unknown_callers;
-pub mod upload_limits;
-pub mod wrong_keys;
+mod answer;
+mod body;
+mod caller;
+mod generations;
+mod health;
+mod metrics;
+mod models;
+mod openapi;
+mod page;
+mod payload_memory;
+mod reading;
+mod reference;
+mod reply;
+mod request_log;
+mod request_trace;
+mod stream;
+mod tasks;
+mod unchanging;
+mod unknown_callers;
+mod upload_limits;
+mod wrong_keys;
 
 use actix_web::{HttpRequest, Route, guard, web};
 use utoipa::openapi::path::PathItem;
@@ -30,6 +30,17 @@ use openapi as describe;
 use reply::method_not_allowed;
 
 use crate::wire::path;
+pub use metrics::{Metrics as ServedMetrics, Reader as MetricsReader};
+pub use models::ServingSince;
+pub use openapi::Published;
+pub use payload_memory::PayloadMemory;
+pub use reading::SubmitSettings;
+pub use reference::Reference;
+pub use request_log::log as log_request;
+pub use request_trace::Scheme;
+pub use unknown_callers::UnknownCallers;
+pub use upload_limits::{UploadKeys, UploadLimits};
+pub use wrong_keys::{CloseConnection, WrongKeys};
 
 /// A path, what serves it, and how the OpenAPI document describes it.
 struct Endpoint {

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::actors::TaskLimits;
-use crate::api::upload_limits::UploadLimits;
+use crate::api::UploadLimits;
 use crate::channel::{ChannelConfig, RetryBudget};
 use crate::fanout::StreamConfig;
 use crate::fetch::FetchConfig;

@@ -62,17 +62,17 @@
 //! again from the log, not held: a stuck subscriber costs no more than an idle one.
 
 mod behind;
-pub mod body;
+mod body;
 mod circle;
-pub mod cursor;
+mod cursor;
 mod hall;
-pub mod patience;
-pub mod pump;
+mod patience;
+mod pump;
 mod settings;
-pub mod socket;
+mod socket;
 mod subscriber;
 mod topic;
-pub mod visit;
+mod visit;
 
 use std::io;
 use std::rc::{Rc, Weak};
@@ -89,11 +89,13 @@ pub use behind::Behind;
 use body::Body;
 use circle::Circles;
 use cursor::Cursor;
+pub use patience::Patience;
 use pump::{Arrival, PumpHandle};
 pub use settings::{StreamConfig, StreamKeys};
-use socket::HandOver;
+pub use socket::{HandOver, OpenFile, Socket};
 pub use topic::Framing;
-use visit::{Audience, Visit, Visitor};
+pub use visit::Visitor;
+use visit::{Audience, Visit};
 
 /// So many subscriptions of a task are served on its own thread, in about 5 ms; those that come after them, whether or
 /// not the first are still there, are spread over all pumps.

@@ -34,8 +34,8 @@
 //! | [`memory`] | memory that several callers share: [`Memory`](memory::Memory), and what [responses](memory::ResponseMemory) may take of it |
 //! | [`metrics`] | what is [counted](metrics::Metrics) where it happens, and what is asked [now](metrics::Now) of its owner |
 //! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
-//! | [`fanout`] | from a chunk log to any number of subscribers: as a [body](fanout::body), or over a connection that was [handed over](fanout::socket) to a [pump](fanout::pump) |
-//! | [`api`] | the URL table, extractors, handlers; each way to submit is a door: its body is [read](api::reading) into a [submission](task::submission), and its caller [answered](api::answer); [`openapi`](api::openapi) describes what the table serves, [`reference`](api::reference) shows that; [`page`](api::page) gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
+//! | [`fanout`] | from a chunk log to any number of subscribers: as a body (`fanout::body`), or over a connection that was handed over (`fanout::socket`) to a pump (`fanout::pump`) |
+//! | [`api`] | the URL table, extractors, handlers; each way to submit is a door: its body is read (`api::reading`) into a [submission](task::submission), and its caller answered (`api::answer`); `openapi` describes what the table serves, `reference` shows that; `page` gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config): it assembles the settings of all rooms, each of which owns its keys, their defaults and their checks |
 //! | [`server`] | starts all of it and drains it again; its entrance takes connections in: plain HTTP/1, or over TLS, with a [certificate](server::Certificate) that may change, HTTP/1 or HTTP/2 |
 //! | [`client`] | the other side: a client of hearken's own HTTP interface, with its [profile](client::Profile) and a [reader](client::Following) that resumes; it prints nothing |
@@ -81,8 +81,8 @@
 //!
 //! # The way of one task
 //!
-//! 1. [`api::caller`] recognises the key. [`api::body`] reads the body within its bound and its share of
-//!    [memory](api::payload_memory), [`task::submission`] judges it field by field, [`audio::source`] judges the
+//! 1. `api::caller` recognises the key. `api::body` reads the body within its bound and its share of
+//!    memory (`api::payload_memory`), [`task::submission`] judges it field by field, [`audio::source`] judges the
 //!    audio: its base64 is decoded in the place where it was received.
 //! 2. [`Tasks::submit`](actors::Tasks::submit) looks for the task of an earlier submit with the same `Idempotency-Key`.
 //!    For a new task it asks [`channel::choose`] which channels could serve the model; whatever fails up to here is an
@@ -99,10 +99,10 @@
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
 //!    whose log keeps each as an entry, and encodes it as a frame of the format of the door that submitted. Before
 //!    entries are published they are written to the [journal](store::Journal); one write and one wake per batch.
-//! 5. A subscriber is a [position](fanout::cursor) in the log and a [format](task::format). [`api::stream`] answers it; once its response has begun
-//!    a plain connection is handed over to a [pump](fanout::pump), which writes to it all frames from its position on in
+//! 5. A subscriber is a position (`fanout::cursor`) in the log and a [format](task::format). `api::stream` answers it; once its response has begun
+//!    a plain connection is handed over to a pump (`fanout::pump`), which writes to it all frames from its position on in
 //!    one piece, without asking the actor, and waits on the log's watch when there are none. Over TLS the response's
-//!    [body](fanout::body) does the same, whenever it is asked for more.
+//!    body (`fanout::body`) does the same, whenever it is asked for more.
 //! 6. However the task ends, [`Life`](task::life::Life) decides once; the outcome is made durable, and only then
 //!    are the finish chunk, the terminal frame and the final status shown.
 //! 7. Then the actor goes. It leaves the chunks to the registry, copied into [one piece](task::cold_log), until their
@@ -144,7 +144,7 @@
 //! - In a server, only [`setting`] reads the environment, only [`logging`] writes to standard error, only [`store`]
 //!   touches a disk, where it blocks nobody but for the journal, which is made, written to and read in the page cache,
 //!   but for the files of
-//!   configuration and certificate; only [`server`] starts arbiters, only [`api::reply`] turns a failure into HTTP.
+//!   configuration and certificate; only [`server`] starts arbiters, only `api::reply` turns a failure into HTTP.
 //! - Large audio is parsed, written and checked in turns, by at most half of the cores: small requests find a core.
 //! - Every queue has a bound, and the bound stands where it is enforced. `do_send` and unbounded channels are
 //!   banned by clippy.
@@ -160,7 +160,7 @@
 //! - A response that may be large takes its share of [`ResponseMemory`](memory::ResponseMemory) before its parts are read,
 //!   and holds it until it is sent; the responses of one key take at most half. The HTTP server gets any body in
 //!   [pieces](net::Pieces): it copies what it is given.
-//!   [Metrics](api::metrics), which need no key, take no share: their texts are dropped after a time, read or not.
+//!   Metrics (`api::metrics`), which need no key, take no share: their texts are dropped after a time, read or not.
 //! - A freeze of this process is not taken for a fault of the other side: what lies in a socket is read before a
 //!   [`deadline`] is judged, and a deadline moves by the time for which its thread stood still. The timers of
 //!   actix-http for heads and idle connections, and those of awc, are off.

@@ -39,7 +39,7 @@ use crate::actors::dispatcher::Dispatcher;
 use crate::actors::recovery::{TakenUp, take_up};
 use crate::actors::registry::Registry;
 use crate::actors::task::TaskSettings;
-use crate::api::payload_memory::PayloadMemory;
+use crate::api::PayloadMemory;
 use crate::channel::{Channel, Channels};
 use crate::config::Config;
 use crate::fanout::{Fanout, StreamConfig};

@@ -28,7 +28,7 @@ const TASK_ID: HeaderName = HeaderName::from_static("x-task-id");
 
 /// Answers a submit.
 #[derive(Debug, Clone, Copy)]
-pub struct Answering<'a> {
+pub(super) struct Answering<'a> {
     /// The request that submits.
     pub request: &'a HttpRequest,
     /// Its caller.
@@ -44,7 +44,7 @@ impl Answering<'_> {
     ///
     /// # Errors
     /// What the caller is told instead, such as `queue_full` when there is no memory for the answer.
-    pub async fn with(self, submitted: Submitted) -> Result<HttpResponse, Failure> {
+    pub(super) async fn with(self, submitted: Submitted) -> Result<HttpResponse, Failure> {
         let (id, is_replayed) = (submitted.id().clone(), submitted.is_replayed());
         self.request.extensions_mut().insert(id.clone());
         let mut response = match submitted.delivery() {

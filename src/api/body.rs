@@ -41,7 +41,7 @@ const LINGER_BYTES: usize = 256 << 20;
 
 /// A request body.
 #[derive(Debug)]
-pub struct Body {
+pub(super) struct Body {
     /// All of it.
     pub bytes: BytesMut,
     /// Its share of the memory for payloads, unless it is small.
@@ -53,7 +53,7 @@ pub struct Body {
 /// # Errors
 /// The response to send: `unsupported_media_type`, `request_too_large`, `queue_full` when there is no memory for it
 /// or, for a body that stops arriving, `invalid_json`.
-pub async fn read_json(
+pub(super) async fn read_json(
     request: &HttpRequest,
     mut payload: web::Payload,
     max_bytes: usize,
@@ -164,7 +164,7 @@ fn broken_off() -> Failure {
 }
 
 /// Refuses a request whose body has not been read. The connection is kept if the body is small.
-pub async fn refuse(request: &HttpRequest, failure: &Failure, mut rest: web::Payload) -> HttpResponse {
+pub(super) async fn refuse(request: &HttpRequest, failure: &Failure, mut rest: web::Payload) -> HttpResponse {
     let is_small = match content_length(request) {
         // The HTTP server throws it away.
         Some(length) => length <= SMALL_BYTES as u64,

@@ -12,20 +12,20 @@ use futures_util::future::{Either, LocalBoxFuture};
 use super::request_log::KeyName;
 use super::wrong_keys::WrongKeys;
 use crate::error::{ErrorCode, Failure};
-use crate::fanout::patience::Patience;
+use crate::fanout::Patience;
 use crate::keys::{Keys, KnownKey};
 use crate::trace::Recognition;
 
 /// A request's API key, which is known.
 #[derive(Debug, Clone)]
-pub struct Caller(Arc<KnownKey>);
+pub(super) struct Caller(Arc<KnownKey>);
 
 impl Caller {
     /// What `work` brings, unless the key is revoked before. What is done at once costs nothing more.
     ///
     /// # Errors
     /// `invalid_api_key` when the key is revoked.
-    pub async fn unless_revoked<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+    pub(super) async fn unless_revoked<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         tokio::select! {
             biased;
             done = work => Ok(done),

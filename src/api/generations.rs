@@ -16,7 +16,7 @@ use crate::wire::trace_context::TraceContext;
 ///
 /// # Errors
 /// Any refusal of the contract.
-pub async fn submit(
+pub(super) async fn submit(
     request: HttpRequest,
     caller: Result<Caller, Failure>,
     payload: web::Payload,

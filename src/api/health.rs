@@ -9,13 +9,13 @@ use crate::error::Failure;
 
 /// What a probe reads.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Health {
+pub(super) struct Health {
     /// `ok` or `ready`.
     status: &'static str,
 }
 
 /// Handles `GET /healthz`: the process answers.
-pub async fn alive() -> HttpResponse {
+pub(super) async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(Health { status: "ok" })
 }
 
@@ -23,7 +23,7 @@ pub async fn alive() -> HttpResponse {
 ///
 /// # Errors
 /// `shutting_down` while no new tasks are taken, `storage_full` or `storage_unavailable` while the store does not work.
-pub async fn ready(tasks: web::Data<Tasks>) -> Result<HttpResponse, Failure> {
+pub(super) async fn ready(tasks: web::Data<Tasks>) -> Result<HttpResponse, Failure> {
     tasks.readiness().await?;
     Ok(HttpResponse::Ok().json(Health { status: "ready" }))
 }

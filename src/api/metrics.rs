@@ -40,7 +40,7 @@ impl Metrics {
 }
 
 /// Handles `GET /metrics`.
-pub async fn serve(request: HttpRequest, metrics: Option<web::Data<Metrics>>) -> HttpResponse {
+pub(super) async fn serve(request: HttpRequest, metrics: Option<web::Data<Metrics>>) -> HttpResponse {
     let Some(metrics) = metrics else { return reply::not_found(&request) };
     match metrics.text().await {
         Some(text) => {

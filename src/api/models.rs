@@ -12,7 +12,7 @@ use crate::wire::task::{List, Model, ModelCapabilities};
 pub struct ServingSince(pub Timestamp);
 
 /// Handles `GET /v1/configs/llm_generations_models`.
-pub async fn with_capabilities(caller: Caller, channels: web::Data<Channels>) -> HttpResponse {
+pub(super) async fn with_capabilities(caller: Caller, channels: web::Data<Channels>) -> HttpResponse {
     let models = channels.listed_models();
     let usable = models.iter().filter(|(id, _)| caller.may_use(id)).map(|(id, channel)| ModelCapabilities {
         id,
@@ -23,7 +23,7 @@ pub async fn with_capabilities(caller: Caller, channels: web::Data<Channels>) ->
 }
 
 /// Handles `GET /v1/models`.
-pub async fn in_openai_shape(
+pub(super) async fn in_openai_shape(
     caller: Caller,
     channels: web::Data<Channels>,
     since: web::Data<ServingSince>,

@@ -97,7 +97,7 @@ fn example_model(channels: &Channels) -> Option<(&str, &str)> {
 }
 
 /// Handles `GET /openapi.json`.
-pub async fn serve(request: HttpRequest, published: web::Data<Published>) -> HttpResponse {
+pub(super) async fn serve(request: HttpRequest, published: web::Data<Published>) -> HttpResponse {
     published.0.answer(&request)
 }
 

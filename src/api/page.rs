@@ -18,7 +18,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      form-action 'none'; frame-ancestors 'none'";
 
 /// Below this the files are found.
-pub const FILES_AT: &str = "/page/";
+pub(super) const FILES_AT: &str = "/page/";
 
 const HTML: &str = "text/html; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -71,12 +71,12 @@ fn own(content_type: &'static str, text: &'static str) -> Unchanging {
 }
 
 /// Handles `GET /`.
-pub async fn index(request: HttpRequest) -> HttpResponse {
+pub(super) async fn index(request: HttpRequest) -> HttpResponse {
     serve("index.html", &request)
 }
 
 /// Handles `GET /page/{file}`.
-pub async fn file(request: HttpRequest, name: Path<String>) -> HttpResponse {
+pub(super) async fn file(request: HttpRequest, name: Path<String>) -> HttpResponse {
     serve(&name, &request)
 }
 

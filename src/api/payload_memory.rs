@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::error::{ErrorCode, Failure};
 use crate::memory::Memory;
 
-pub use crate::memory::Share;
+pub(super) use crate::memory::Share;
 
 /// When a caller that found no room may come back.
 const RETRY: Duration = Duration::from_secs(5);

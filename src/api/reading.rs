@@ -36,7 +36,7 @@ const LARGE_BODY: usize = 256 * 1024;
 ///
 /// # Errors
 /// `invalid_param`, with the rule.
-pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Failure> {
+pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Failure> {
     let mut values = request.headers().get_all("Idempotency-Key");
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -46,13 +46,13 @@ pub fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, 
 }
 
 /// How a door makes a submission of a body.
-pub type Parse = fn(BytesMut, &Gate) -> Result<Submission, Failure>;
+pub(super) type Parse = fn(BytesMut, &Gate) -> Result<Submission, Failure>;
 
 /// Makes a submission of a body, as `parse` says. Its audio keeps the body's share of the memory.
 ///
 /// # Errors
 /// What `parse` refuses, or `invalid_json` for a body that has no [`Fingerprint`].
-pub async fn read(
+pub(super) async fn read(
     body: Body,
     key: Option<IdempotencyKey>,
     settings: &SubmitSettings,

@@ -67,12 +67,12 @@ fn guarded(content: Unchanging) -> Unchanging {
 }
 
 /// Handles `GET /docs`.
-pub async fn page(request: HttpRequest, reference: web::Data<Reference>) -> HttpResponse {
+pub(super) async fn page(request: HttpRequest, reference: web::Data<Reference>) -> HttpResponse {
     reference.page.answer(&request)
 }
 
 /// Handles `GET /docs/{file}`.
-pub async fn file(
+pub(super) async fn file(
     request: HttpRequest,
     name: web::Path<String>,
     reference: web::Data<Reference>,

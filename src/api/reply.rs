@@ -32,7 +32,7 @@ impl ResponseError for Failure {
 
 /// Answers a synchronous call whose task has failed.
 #[must_use]
-pub fn task_failed(failure: &Failure) -> HttpResponse {
+pub(super) fn task_failed(failure: &Failure) -> HttpResponse {
     let mut response = respond(failure, HttpError::of_task(failure));
     // A server's error is repeated by OpenAI's packages, also one that will be the same again.
     let will_be_the_same = !failure.retryable && failure.code.status() >= 500;
@@ -43,7 +43,7 @@ pub fn task_failed(failure: &Failure) -> HttpResponse {
 }
 
 /// Tells OpenAI's SDKs that a repeat would pay for the same work again.
-pub fn forbid_repeat(response: &mut HttpResponse) {
+pub(super) fn forbid_repeat(response: &mut HttpResponse) {
     let never = header::HeaderValue::from_static("false");
     response.headers_mut().insert(header::HeaderName::from_static(SHOULD_RETRY), never);
 }
@@ -53,7 +53,7 @@ pub fn forbid_repeat(response: &mut HttpResponse) {
 ///
 /// # Errors
 /// `queue_full` when there is no memory for it.
-pub async fn json(
+pub(super) async fn json(
     mut response: HttpResponseBuilder,
     value: &impl Serialize,
     results: usize,
@@ -75,7 +75,7 @@ pub async fn json(
 ///
 /// # Errors
 /// `queue_full` when they have no share and there is no memory for them.
-pub async fn held(
+pub(super) async fn held(
     bytes: Bytes,
     share: Option<Share>,
     memory: &ResponseMemory,
@@ -107,7 +107,7 @@ fn respond(failure: &Failure, error: HttpError<'_>) -> HttpResponse {
 
 /// Answers any path that is not in the table.
 #[must_use]
-pub fn not_found(request: &HttpRequest) -> HttpResponse {
+pub(super) fn not_found(request: &HttpRequest) -> HttpResponse {
     Failure::new(
         ErrorCode::NotFound,
         format!("There is nothing at {}; GET /docs shows the paths", request.path()),
@@ -116,7 +116,7 @@ pub fn not_found(request: &HttpRequest) -> HttpResponse {
 }
 
 /// Answers any path at a listener for metrics alone.
-pub async fn only_metrics(request: HttpRequest) -> HttpResponse {
+pub(super) async fn only_metrics(request: HttpRequest) -> HttpResponse {
     Failure::new(
         ErrorCode::NotFound,
         format!(
@@ -129,7 +129,7 @@ pub async fn only_metrics(request: HttpRequest) -> HttpResponse {
 }
 
 /// Answers any method that a path does not know.
-pub async fn method_not_allowed(allow: &'static str) -> HttpResponse {
+pub(super) async fn method_not_allowed(allow: &'static str) -> HttpResponse {
     let mut response =
         Failure::new(ErrorCode::MethodNotAllowed, format!("This path takes {allow} only")).error_response();
     response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));

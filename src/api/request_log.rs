@@ -28,12 +28,12 @@ const MAX_LOGGED_CHARS: usize = 256;
 
 /// A request's id; put into its extensions before anything else looks at it.
 #[derive(Debug, Clone)]
-pub struct RequestId(HeaderValue);
+pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The id of a request, as text.
     #[must_use]
-    pub fn of(request: &HttpRequest) -> String {
+    pub(super) fn of(request: &HttpRequest) -> String {
         let extensions = request.extensions();
         let id = extensions.get::<Self>().and_then(|id| id.0.to_str().ok());
         id.unwrap_or_default().to_owned()
@@ -42,7 +42,7 @@ impl RequestId {
 
 /// Put into a request's extensions by whoever knows, for its log line.
 #[derive(Debug, Clone)]
-pub struct KeyName(pub String);
+pub(super) struct KeyName(pub String);
 
 /// Runs the request and tells about it: never the key, the audio or the prompt.
 ///

@@ -35,7 +35,7 @@ impl Scheme {
 
 /// What is known of a request's trace when it begins.
 #[derive(Debug)]
-pub struct RequestTrace {
+pub(super) struct RequestTrace {
     /// The trace, for the log.
     pub id: Option<TraceId>,
     /// Its span, where it makes one.
@@ -45,7 +45,7 @@ pub struct RequestTrace {
 impl RequestTrace {
     /// Finds the request's place and puts it into its extensions.
     #[must_use]
-    pub fn begin(request: &ServiceRequest) -> Self {
+    pub(super) fn begin(request: &ServiceRequest) -> Self {
         let headers = request.headers();
         let caller = TraceContext::parse(
             headers.get_all(TRACEPARENT).map(HeaderValue::as_bytes),

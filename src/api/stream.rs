@@ -14,9 +14,7 @@ use super::request_log::RequestId;
 use super::tasks::task_id;
 use crate::actors::Tasks;
 use crate::error::Failure;
-use crate::fanout::socket::HandOver;
-use crate::fanout::visit::Visitor;
-use crate::fanout::{Framing, Reception};
+use crate::fanout::{Framing, HandOver, Reception, Visitor};
 use crate::task::chunk_log::LogReader;
 use crate::task::format::Format;
 use crate::task::id::TaskId;
@@ -25,7 +23,7 @@ use crate::task::id::TaskId;
 ///
 /// # Errors
 /// `task_not_found`, `stream_not_enabled`, `stream_expired`, or `invalid_param` for an offset.
-pub async fn subscribe(
+pub(super) async fn subscribe(
     request: HttpRequest,
     caller: Caller,
     path: web::Path<String>,
@@ -53,7 +51,7 @@ pub async fn subscribe(
 
 /// The response to `request`: a subscription that starts at `position`.
 #[must_use]
-pub fn response(
+pub(super) fn response(
     request: &HttpRequest,
     reception: &Reception,
     caller: &Caller,

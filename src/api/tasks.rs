@@ -16,17 +16,17 @@ use crate::task::snapshot::{Snapshot, Status};
 use crate::wire::task::TaskList;
 
 /// Longest `wait`, in seconds.
-pub const MAX_WAIT: u64 = 60;
+pub(super) const MAX_WAIT: u64 = 60;
 /// Tasks on a page, when nothing is said.
-pub const PAGE: usize = 20;
+pub(super) const PAGE: usize = 20;
 /// Most tasks on a page.
-pub const MAX_PAGE: usize = 100;
+pub(super) const MAX_PAGE: usize = 100;
 
 /// Handles a query.
 ///
 /// # Errors
 /// `task_not_found`, `invalid_param` for `wait`, or `queue_full` when there is no memory for the answer.
-pub async fn query(
+pub(super) async fn query(
     request: HttpRequest,
     caller: Caller,
     path: web::Path<String>,
@@ -57,7 +57,7 @@ fn includes(query: &str, part: &str) -> bool {
 ///
 /// # Errors
 /// `invalid_param` for `limit`, `after` or `status`, or `queue_full` when there is no memory for the answer.
-pub async fn list(
+pub(super) async fn list(
     request: HttpRequest,
     caller: Caller,
     tasks: web::Data<Tasks>,
@@ -115,7 +115,7 @@ fn whole_number<T: FromStr>(text: &str) -> Option<T> {
 ///
 /// # Errors
 /// `task_not_found`, or `queue_full` when there is no memory for the answer.
-pub async fn cancel(
+pub(super) async fn cancel(
     request: HttpRequest,
     caller: Caller,
     path: web::Path<String>,
@@ -132,7 +132,7 @@ pub async fn cancel(
 ///
 /// # Errors
 /// `task_not_found`.
-pub fn task_id(path: &str) -> Result<TaskId, Failure> {
+pub(super) fn task_id(path: &str) -> Result<TaskId, Failure> {
     path.parse().map_err(|_| Failure::task_not_found())
 }
 

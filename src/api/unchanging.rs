@@ -16,7 +16,7 @@ use crate::net::Pieces;
 
 /// Content with the name of its version.
 #[derive(Debug, Clone)]
-pub struct Unchanging {
+pub(super) struct Unchanging {
     content_type: &'static str,
     bytes: Bytes,
     /// Of packed content: the same unpacked, once a client has asked for it. `None` inside: it cannot be unpacked.
@@ -28,7 +28,7 @@ pub struct Unchanging {
 impl Unchanging {
     /// Content of this type.
     #[must_use]
-    pub fn new(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
+    pub(super) fn new(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         // Half of the digest tells as many versions apart as there will ever be.
         let name = Sha256::digest(&bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -38,20 +38,20 @@ impl Unchanging {
     /// Content that is at hand packed by gzip. It is sent so. For the clients that take no gzip it is unpacked, once, and
     /// what all of them are sent is the same memory.
     #[must_use]
-    pub fn packed(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
+    pub(super) fn packed(content_type: &'static str, bytes: impl Into<Bytes>) -> Self {
         Self { unpacked: Some(Arc::default()), ..Self::new(content_type, bytes) }
     }
 
     /// The same with another header.
     #[must_use]
-    pub fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+    pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.push((name, HeaderValue::from_static(value)));
         self
     }
 
     /// The response to a GET or HEAD.
     #[must_use]
-    pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
+    pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         if self.is_known_to(request) {
             return self.head(HttpResponse::NotModified()).finish();
         }

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::listen::MetricsKeys;
 use super::tls::TlsKeys;
 use crate::actors::TaskKeys;
-use crate::api::upload_limits::UploadKeys;
+use crate::api::UploadKeys;
 use crate::channel::{ChannelEntry, RetryBudgetKeys};
 use crate::fanout::StreamKeys;
 use crate::fetch::FetchKeys;

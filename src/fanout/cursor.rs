@@ -9,7 +9,7 @@ use crate::task::chunk_log::{LogReader, Mark};
 
 /// Where a subscriber stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
+pub(super) struct Cursor {
     /// The entry of the log that comes next.
     position: usize,
     /// How many bytes of that entry were sent: a large frame is sent in parts.
@@ -28,7 +28,7 @@ enum Stage {
 
 /// What a subscriber is to be sent: the entries `start..end` of the log, or a part of one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub(super) struct Span {
     start: usize,
     end: usize,
     /// What is sent of these entries, in bytes.
@@ -50,7 +50,7 @@ struct Part {
 
 /// What is to be done for a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Nothing, until there is more in the log.
     Wait,
     /// These frames are to be sent.
@@ -65,14 +65,14 @@ pub enum Step {
 impl Cursor {
     /// A subscriber who has seen nothing of this response, and starts at entry `position`.
     #[must_use]
-    pub fn at(position: usize) -> Self {
+    pub(super) fn at(position: usize) -> Self {
         Self { position, inside: 0, stage: Stage::BeforeFirst }
     }
 
     /// Returns what is next for this subscriber of a log that has come as far as `mark`: at most `most` bytes of frames.
     /// Between two parts of a frame this is always the next part.
     #[must_use]
-    pub fn step(&self, log: &LogReader, mark: Mark, most: usize) -> Step {
+    pub(super) fn step(&self, log: &LogReader, mark: Mark, most: usize) -> Step {
         if self.stage == Stage::Ended {
             return Step::End;
         }
@@ -101,7 +101,7 @@ impl Cursor {
     }
 
     /// The subscriber was sent this.
-    pub fn sent(&mut self, span: Span) {
+    pub(super) fn sent(&mut self, span: Span) {
         (self.position, self.inside) = match span.part {
             Some(Part { end, is_last: false, .. }) => (span.start, end),
             _ => (span.end, 0),
@@ -111,13 +111,13 @@ impl Cursor {
 
     /// How many entries of a log that has come as far as `mark` it has yet to be sent.
     #[must_use]
-    pub fn behind(&self, mark: Mark) -> usize {
+    pub(super) fn behind(&self, mark: Mark) -> usize {
         if self.has_ended() { 0 } else { mark.len.saturating_sub(self.position) }
     }
 
     /// Was everything sent?
     #[must_use]
-    pub fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.stage == Stage::Ended
     }
 }
@@ -131,26 +131,26 @@ impl Part {
 impl Span {
     /// Returns how many frames end in it.
     #[must_use]
-    pub fn frames(self) -> usize {
+    pub(super) fn frames(self) -> usize {
         if self.part.is_some_and(|part| !part.is_last) { 0 } else { self.end - self.start }
     }
 
     /// Does the stream end with it?
     #[must_use]
-    pub fn closes(self) -> bool {
+    pub(super) fn closes(self) -> bool {
         self.closes
     }
 
     /// Bytes of its piece.
     #[must_use]
-    pub fn bytes(self, log: &LogReader) -> usize {
+    pub(super) fn bytes(self, log: &LogReader) -> usize {
         let opening = if self.opens { log.format().retry().len() } else { 0 };
         opening + self.bytes
     }
 
     /// Appends its piece to `buffer`. False where its frames can no longer be read.
     #[must_use]
-    pub fn write_to(self, log: &LogReader, buffer: &mut BytesMut) -> bool {
+    pub(super) fn write_to(self, log: &LogReader, buffer: &mut BytesMut) -> bool {
         if self.opens {
             buffer.extend_from_slice(log.format().retry());
         }
@@ -163,7 +163,7 @@ impl Span {
     /// Its frames in one piece; `None` where they can no longer be read. A single frame of a task that runs is shared,
     /// not copied. A part is copied: shared, it would keep the whole frame in memory for as long as a connection holds it.
     #[must_use]
-    pub fn piece(self, log: &LogReader) -> Option<Bytes> {
+    pub(super) fn piece(self, log: &LogReader) -> Option<Bytes> {
         if !self.opens && self.part.is_none() {
             return log.piece(self.start..self.end);
         }

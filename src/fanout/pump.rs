@@ -37,7 +37,7 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(20);
 
 /// A subscriber whose response has begun.
 #[derive(Debug)]
-pub struct Arrival {
+pub(super) struct Arrival {
     /// What it reads.
     pub log: LogReader,
     /// Where it stands.
@@ -61,7 +61,7 @@ enum Command {
 
 /// By what others reach a pump.
 #[derive(Debug, Clone)]
-pub struct PumpHandle(mpsc::Sender<Command>);
+pub(super) struct PumpHandle(mpsc::Sender<Command>);
 
 /// Room for one arrival.
 #[derive(Debug)]

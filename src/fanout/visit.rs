@@ -34,7 +34,7 @@ impl Audience {
 
 /// How a subscription comes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Departure {
+pub(super) enum Departure {
     /// The subscriber left, or its connection broke.
     Left,
     /// It was sent everything, up to the terminal frame.
@@ -73,7 +73,7 @@ pub struct Visitor {
 /// One subscription, until its connection, or the HTTP server for it, was given the last of its frames. Dropped, it is
 /// over.
 #[derive(Debug)]
-pub struct Visit {
+pub(super) struct Visit {
     audience: Arc<Audience>,
     visitor: Visitor,
     began: Instant,
@@ -90,7 +90,7 @@ pub struct Visit {
 impl Visit {
     /// A visit that begins now.
     #[must_use]
-    pub fn begin(audience: Arc<Audience>, visitor: Visitor) -> Self {
+    pub(super) fn begin(audience: Arc<Audience>, visitor: Visitor) -> Self {
         audience.metrics.came();
         let began = Instant::now();
         let departure = Departure::Left;

@@ -26,8 +26,7 @@ use super::leave_watch::Connection;
 use super::open_files::OpenFiles;
 use super::serving::{Expecting, Serving};
 use super::tls::{Spoken, Tls};
-use crate::fanout::StreamConfig;
-use crate::fanout::socket::{OpenFile, Socket};
+use crate::fanout::{OpenFile, Socket, StreamConfig};
 
 /// An idle connection is kept this long: longer than the minute of common proxies, who must close first.
 pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(75);

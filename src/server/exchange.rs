@@ -23,9 +23,9 @@ use h2::{Reason, RecvStream, SendStream};
 use super::heads::{sent, take_down};
 use super::unsent::{Piece, Unsent};
 
-use crate::api::wrong_keys::CloseConnection;
+use crate::api::CloseConnection;
 use crate::deadline::timeout;
-use crate::fanout::patience::Patience;
+use crate::fanout::Patience;
 
 /// Why an answer is not sent to its end.
 enum Cut {

@@ -29,7 +29,7 @@ use super::exchange::answer;
 use super::listener::STOP_TIME;
 use super::unsent::Piece;
 use crate::deadline::{Deadline, timeout};
-use crate::fanout::patience::Patience;
+use crate::fanout::Patience;
 
 /// Requests of one connection at once.
 const MOST_STREAMS: u32 = 256;

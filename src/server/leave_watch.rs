@@ -20,7 +20,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
-use crate::fanout::socket::Socket;
+use crate::fanout::Socket;
 
 /// What all answers begin with.
 const BEGINNING: &[u8] = b"HTTP/1.";

@@ -24,17 +24,10 @@ use super::entrance::{Entrance, IDLE_CONNECTION};
 use super::open_files::OpenFiles;
 use super::tls::Tls;
 use crate::actors::Tasks;
-use crate::api;
-use crate::api::metrics::Metrics;
-use crate::api::models::ServingSince;
-use crate::api::openapi::Published;
-use crate::api::payload_memory::PayloadMemory;
-use crate::api::reading::SubmitSettings;
-use crate::api::reference::Reference;
-use crate::api::request_log;
-use crate::api::request_trace::Scheme;
-use crate::api::unknown_callers::UnknownCallers;
-use crate::api::wrong_keys::WrongKeys;
+use crate::api::{
+    self, PayloadMemory, Published, Reference, Scheme, ServedMetrics, ServingSince, SubmitSettings,
+    UnknownCallers, WrongKeys, log_request,
+};
 use crate::channel::Channels;
 use crate::config::Config;
 use crate::fanout::{Fanout, Reception};
@@ -55,7 +48,7 @@ pub(super) struct Shared {
     pub(super) open_files: OpenFiles,
     pub(super) metrics: HttpMetrics,
     /// What is served at `/metrics`, where something is.
-    pub(super) served_metrics: Option<Metrics>,
+    pub(super) served_metrics: Option<ServedMetrics>,
     /// Connections that are idle then are closed.
     pub(super) draining: Draining,
     /// Where requests are recorded.
@@ -120,7 +113,7 @@ pub(super) fn listen(
             })
             .configure(api::routes)
             .wrap(CatchPanic::default())
-            .wrap(from_fn(request_log::log));
+            .wrap(from_fn(log_request));
         let app =
             app.into_factory().map(Response::from).map_err(|err: Error| Response::from(err.error_response()));
         map_config(app, |()| AppConfig::default())

@@ -19,7 +19,7 @@ use super::entrance::Entrance;
 use super::open_files::OpenFiles;
 use super::scrape::Scrape;
 use crate::api;
-use crate::api::metrics::Metrics;
+use crate::api::ServedMetrics;
 use crate::config::{Config, MetricsListen};
 use crate::fanout::StreamConfig;
 use crate::metrics::HttpMetrics;
@@ -31,7 +31,7 @@ const CONNECTIONS: usize = 256;
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves metrics where they have a listener of their own. Returns what the main one needs, where it is to do so.
-pub(super) fn serve(config: &Config, scrape: Scrape) -> Result<Option<Metrics>, StartError> {
+pub(super) fn serve(config: &Config, scrape: Scrape) -> Result<Option<ServedMetrics>, StartError> {
     let counted = scrape.metrics.http.clone();
     // With a thread of its own it costs nobody whose requests or tasks are watched.
     let started = || scrape.start(&Arbiter::new().handle());
@@ -52,7 +52,11 @@ pub(super) fn serve(config: &Config, scrape: Scrape) -> Result<Option<Metrics>, 
 }
 
 /// Returns the server, which has to be awaited, and where it listens.
-fn start(listen: &str, metrics: Metrics, counted: HttpMetrics) -> io::Result<(Server, Vec<SocketAddr>)> {
+fn start(
+    listen: &str,
+    metrics: ServedMetrics,
+    counted: HttpMetrics,
+) -> io::Result<(Server, Vec<SocketAddr>)> {
     let metrics = web::Data::new(metrics);
     let app = move || {
         let app = App::new().app_data(metrics.clone()).configure(api::metrics_routes);

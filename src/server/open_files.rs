@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::addresses::{Addresses, Network};
-use crate::fanout::socket::OpenFile;
+use crate::fanout::OpenFile;
 use crate::metrics::HttpMetrics;
 
 /// Open files of the server itself: its store, its event loops, its listeners, the downloads and connections that are

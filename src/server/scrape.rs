@@ -15,8 +15,7 @@ use tokio::time::Instant;
 
 use super::open_files::OpenFiles;
 use crate::actors::Tasks;
-use crate::api::metrics::{self, Reader};
-use crate::api::payload_memory::PayloadMemory;
+use crate::api::{MetricsReader, PayloadMemory, ServedMetrics};
 use crate::channel::{BreakerState, Channels};
 use crate::deadline::timeout;
 use crate::fanout::{Behind, Fanout};
@@ -49,14 +48,14 @@ pub(super) struct Scrape {
 
 impl Scrape {
     /// Serves readers, on the arbiter's thread.
-    pub(super) fn start(self, arbiter: &ArbiterHandle) -> metrics::Metrics {
+    pub(super) fn start(self, arbiter: &ArbiterHandle) -> ServedMetrics {
         let (readers, line) = mpsc::channel(LINE);
         // Refused only by a process that is about to end; then readers are told that nothing is there.
         arbiter.spawn_fn(move || {
             let mut slow = Slow::default();
             actix_rt::spawn(serve(line, async move || self.text(&mut slow).await));
         });
-        metrics::Metrics::new(readers)
+        ServedMetrics::new(readers)
     }
 
     async fn text(&self, slow: &mut Slow) -> Result<String, MetricsError> {
@@ -103,7 +102,7 @@ impl Scrape {
 
 /// Tells one reader after the other; those who come during a scrape wait for its end, and are told what it says.
 async fn serve(
-    mut line: mpsc::Receiver<Reader>,
+    mut line: mpsc::Receiver<MetricsReader>,
     mut scrape: impl AsyncFnMut() -> Result<String, MetricsError>,
 ) {
     let mut texts: VecDeque<(Instant, Arc<str>)> = VecDeque::new();

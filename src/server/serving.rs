@@ -24,8 +24,7 @@ use tokio::time::timeout;
 use super::body_end::BodyEnd;
 use super::entrance::IDLE_CONNECTION;
 use super::turn::{Busy, Turn};
-use crate::fanout::patience::Patience;
-use crate::fanout::socket::HandOver;
+use crate::fanout::{HandOver, Patience};
 
 /// Most bytes of a body that no handler reads for which the connection is kept.
 const DISCARDED_BYTES: usize = 64 * 1024;

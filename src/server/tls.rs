@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use super::certificate::Certificate;
 use super::entrance::DISCONNECT_TIMEOUT;
 use crate::deadline::timeout;
-use crate::fanout::socket::Socket;
+use crate::fanout::Socket;
 
 /// How long a client may take until TLS is spoken, from the connection on. There are as many handshakes at once as there
 /// may be connections ([`OpenFiles`](super::open_files::OpenFiles)), each of some 10 KB: of fewer places, those who say one

@@ -16,7 +16,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::api::wrong_keys::CloseConnection;
+use crate::api::CloseConnection;
 use crate::fanout::StreamConfig;
 
 /// What a body does after its first piece, `answer`.

@@ -17,8 +17,7 @@ use super::super::draining::Draining;
 use super::super::entrance::{Entrance, IDLE_CONNECTION, REQUEST_TIMEOUT};
 use super::super::open_files::OpenFiles;
 use super::*;
-use crate::fanout::StreamConfig;
-use crate::fanout::socket::Socket;
+use crate::fanout::{Socket, StreamConfig};
 use crate::metrics::Metrics;
 
 impl Connection for DuplexStream {

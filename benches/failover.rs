@@ -31,12 +31,12 @@ use hearken::fake_upstream::text::whole;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use support::Outcome;
 use support::bench::{Findings, run};
-use support::fault_upstream::FaultUpstream;
+use support::kit::fault_upstream::FaultUpstream;
 use support::many_tasks::ManyTasks;
 use support::request::{MODEL, short};
 use support::server::Server;
+use support::{Error, Outcome};
 
 /// Texts of an answer, where its script says nothing else.
 const CHUNKS: u64 = 5;
@@ -108,8 +108,9 @@ fn one_case(case: &Case, options: &ManyTasks) -> Outcome<Row> {
     })?;
     let time = began.elapsed();
     let ids: HashSet<&str> = done.iter().map(|(_, id)| id.as_str()).collect();
-    let (doubtful, good) = (doubtful.counted()?, good.counted()?);
-    let answers = doubtful.answered_well + good.answered_well;
+    let good_answers = |upstream: &FaultUpstream| Ok::<_, Error>(upstream.stats()?["answered_well"].as_u64());
+    let by_doubtful = good_answers(&doubtful)?.unwrap_or(0);
+    let answers = by_doubtful + good_answers(&good)?.unwrap_or(0);
     if ids.len() != options.tasks || answers != options.tasks as u64 {
         let (tasks, ids) = (options.tasks, ids.len());
         return Err(format!("{}: {tasks} tasks, {ids} ids, {answers} good answers", case.name).into());
@@ -123,7 +124,7 @@ fn one_case(case: &Case, options: &ManyTasks) -> Outcome<Row> {
         time,
         failed_calls: count("upstream call failed"),
         rests: count("is left alone for a while"),
-        by_doubtful: doubtful.answered_well,
+        by_doubtful,
         latencies,
         baseline: case.script.is_none(),
     })

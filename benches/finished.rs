@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 
 use support::Outcome;
 use support::bench::{Findings, cores, run};
-use support::fault_upstream::FaultUpstream;
+use support::kit::fault_upstream::FaultUpstream;
 use support::many_tasks::ManyTasks;
 use support::proc::resident;
 use support::request::{MODEL, short};

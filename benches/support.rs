@@ -7,7 +7,6 @@ pub(crate) mod chunks;
 pub(crate) mod clock;
 pub(crate) mod crowd;
 pub(crate) mod fan;
-pub(crate) mod fault_upstream;
 pub(crate) mod footprint;
 pub(crate) mod helper;
 pub(crate) mod load;

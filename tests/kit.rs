@@ -8,6 +8,7 @@
 
 pub(crate) mod chunked;
 pub(crate) mod client;
+pub(crate) mod fault_upstream;
 pub(crate) mod frames;
 pub(crate) mod gemini;
 pub(crate) mod head;

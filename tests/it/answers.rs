@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::kit::gemini::{finish_event, text_event};
+use crate::kit::openai::chunk;
 use crate::support::hearken::Hearken;
 use crate::support::outcome::{choice_of, choice_with, error_of, task_of};
-use crate::support::upstream::{FakeUpstream, Script, chunk, finish_event, text_event};
+use crate::support::upstream::{FakeUpstream, Script};
 
 const TEXT_ASKED: &str = "response_format = \"text\"";
 

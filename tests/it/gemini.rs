@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::kit::gemini::{finish_event, text_event};
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
 use crate::support::outcome::{choice_of, error_of, read_as_it_comes, task_of};
 use crate::support::subscriber::content;
-use crate::support::upstream::{FakeUpstream, finish_event, text_event};
+use crate::support::upstream::FakeUpstream;
 use crate::support::{MODEL, base64, fixture, nobody};
 
 fn google_error(code: u16, status: &str, message: &str) -> Value {

@@ -4,11 +4,12 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::kit::openai::{chunk, usage_chunk};
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
 use crate::support::host::Host;
 use crate::support::outcome::{choice_of, error_of, read_as_it_comes, task_of};
 use crate::support::subscriber::content;
-use crate::support::upstream::{FakeUpstream, Script, chunk, usage_chunk};
+use crate::support::upstream::{FakeUpstream, Script};
 use crate::support::{MODEL, WAV, base64, fixture, nobody};
 
 fn openai_error(code: &str, message: &str) -> Value {

@@ -6,9 +6,10 @@ use std::sync::mpsc;
 
 use serde_json::{Value, json};
 
+use crate::kit::gemini::{finish_event, text_event};
 use crate::support::hearken::{Builder, Hearken};
 use crate::support::subscriber::content;
-use crate::support::upstream::{FakeUpstream, Script, finish_event, text_event};
+use crate::support::upstream::{FakeUpstream, Script};
 use crate::support::{base64, fixture, nobody, until};
 
 fn google_error(code: u16, status: &str) -> Value {

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::kit::gemini::finish_event;
 use crate::support::hearken::Hearken;
 use crate::support::http::Client;
 use crate::support::subscriber::{Frame, Item, content};
-use crate::support::upstream::{FakeUpstream, finish_event};
+use crate::support::upstream::FakeUpstream;
 use crate::support::{MODEL, until};
 
 fn path(id: &str, query: &str) -> String {

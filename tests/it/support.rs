@@ -12,6 +12,7 @@ pub(crate) mod http2;
 pub(crate) mod metrics;
 pub(crate) mod outcome;
 pub(crate) mod pasted;
+pub(crate) mod script;
 pub(crate) mod secure;
 pub(crate) mod shell;
 pub(crate) mod small_disk;

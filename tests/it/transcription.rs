@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::kit::openai::chunk;
 use crate::support::form::{fields, parts};
 use crate::support::hearken::{Hearken, UPSTREAM_KEY};
 use crate::support::host::Host;
 use crate::support::outcome::{choice_with, error_of, read_as_it_comes};
 use crate::support::subscriber::content;
-use crate::support::upstream::{FakeUpstream, Script, chunk};
+use crate::support::upstream::{FakeUpstream, Script};
 use crate::support::{MODEL, base64, fixture};
 
 /// The text of the completion that comes of an answer to a channel with these lines.

@@ -260,7 +260,7 @@ impl RecordWriter {
 pub fn scan(bytes: &[u8], mut take: impl FnMut(Kind, &[u8]) -> Option<()>) -> (Index, bool) {
     let (mut index, mut payload) = (Index::default(), Vec::new());
     let mut records = Records::of(bytes, 0);
-    while let Some(record) = records.next() {
+    for record in records.by_ref() {
         payload.extend_from_slice(record.payload);
         if !record.goes_on {
             if take(record.kind, &payload).is_none() {

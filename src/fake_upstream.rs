@@ -3,7 +3,7 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | [`script`] | what is to happen: the steps behind a model's name |
+//! | `script` | what is to happen: the steps behind a model's name |
 //! | [`text`] | what an answer says, computable by whoever checks it |
 //! | `tokens` | what it is said to cost |
 //! | `score` | the acts of an answer, in order: the frames of a dialect and what a script makes of them |
@@ -12,7 +12,7 @@
 //! | `ledger` | who is faulty, and what is counted |
 //! | `course` | the way of a call through all of these |
 //! | `gemini`, `chat`, `transcription` | the dialects: what they refuse, and their words |
-//! | [`server`] | routes and signals |
+//! | `server` | routes and signals |
 //!
 //! It knows nothing of the rest of hearken, and nothing but the command line knows it.
 
@@ -25,9 +25,12 @@ mod intake;
 mod ledger;
 mod openai;
 mod score;
-pub mod script;
-pub mod server;
+mod script;
+mod server;
 pub mod text;
 mod tokens;
 mod transcription;
 mod zipped;
+
+pub use script::{Script, ScriptError};
+pub use server::{Settings, run};

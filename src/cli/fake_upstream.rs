@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use super::{FAILED, USAGE, complain, filled, say};
-use crate::fake_upstream::script::{Script, ScriptError};
-use crate::fake_upstream::server::{self, Settings};
+use crate::fake_upstream::{self, Script, ScriptError};
 
 /// What `--help` says below the options.
 const HELP: &str = "\
@@ -114,8 +113,8 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(script) => script,
         Err(err) => return complain(err, USAGE),
     };
-    let settings = Settings { listen: listen.clone(), script, seed, api_key };
-    let served = actix_rt::System::new().block_on(server::run(settings, |address| {
+    let settings = fake_upstream::Settings { listen: listen.clone(), script, seed, api_key };
+    let served = actix_rt::System::new().block_on(fake_upstream::run(settings, |address| {
         say(format_args!("hearken fake-upstream listening on http://{address}"));
         say(format_args!("  Gemini            http://{address}/v1beta"));
         say(format_args!("  chat completions  http://{address}/v1"));

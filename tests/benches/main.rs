@@ -1,4 +1,4 @@
-//! What the benchmarks are made of, as far as it can be wrong without being slow: schedules, accounts, refusals.
+//! What the benchmarks and the kit are made of, as far as it can be wrong without being slow: schedules, accounts, refusals.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,

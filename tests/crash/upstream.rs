@@ -1,5 +1,5 @@
-//! The fake Gemini: it outlives the servers, plays the script that it finds in a prompt, and remembers who
-//! called.
+//! The fake Gemini: it outlives the servers, plays the script that it finds in a prompt, and remembers each
+//! call.
 //!
 //! Each process of the server is told another path to call, so that a call is known to be that process's also
 //! where its bytes arrive after its death.
@@ -91,7 +91,7 @@ impl Upstream {
         format!("http://{}/{epoch}/v1beta", self.address)
     }
 
-    /// Lets go on who stands still, and whoever comes to it, until [`Upstream::hold`].
+    /// Lets go on the answers that stand still, and those that come to it, until [`Upstream::hold`].
     pub(crate) fn release(&self) {
         self.shared.state().released = true;
     }
@@ -241,7 +241,7 @@ fn play(line: &mut Line, script: &Script, call: &OpenCall) -> io::Result<()> {
         if script.holds_at == Some(number) {
             stand_still(line, Pause::UntilReleased)?;
         }
-        // Counted before it is said: nobody may have heard what was not counted.
+        // Counted before it is said: no client may have heard what was not counted.
         call.note(|call| call.pieces += 1);
         line.chunk(framed(&text_event(&script.piece(number))))?;
         stand_still(line, Pause::Millis(script.pause_ms))?;

@@ -161,7 +161,7 @@ impl Line {
         while let Some(left) = time.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
             socket.set_read_timeout(Some(left))?;
             match socket.peek(&mut [0]) {
-                // Nobody sends before the answer is there: whatever this is, it is the end.
+                // No client sends more before it has its answer: whatever this is, it is the end.
                 Ok(_) => return Err(ErrorKind::ConnectionAborted.into()),
                 Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(err) => return Err(err),

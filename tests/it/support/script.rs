@@ -63,7 +63,7 @@ impl Dialect {
                 event
             }
             Self::Chat => chunk(&json!({"reasoning_content": text}), None),
-            Self::Transcription => panic!("who transcribes does not think"),
+            Self::Transcription => panic!("a transcription has no thoughts"),
         }
     }
 

@@ -105,7 +105,12 @@ impl Fetcher {
                     sleep(pause).await;
                     retries += 1;
                 }
-                settled => return settled,
+                settled => {
+                    if let Err(FetchError::Store(err)) = &settled {
+                        err.log();
+                    }
+                    return settled;
+                }
             }
         }
     }

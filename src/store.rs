@@ -1,7 +1,10 @@
 //! The store: what must outlive the process. It knows no actors and no HTTP.
 //!
-//! [`Store`] is a handle to a SQLite database, to the spool of the audio of tasks that have not ended, and
-//! to the [journals](Journal) of published chunks. The database has a thread that writes, and a few that read. The writer
+//! [`Store`] is a handle that knows how long things are kept. What keeps them is a backend, which holds the
+//! [promises](promises) of a store; [`Store::open`] chooses it, and one suite of tests runs every promise against each.
+//!
+//! The backend of a server is a SQLite database, the spool of the audio of tasks that have not ended, and
+//! the [journals](Journal) of published chunks. The database has a thread that writes, and a few that read. The writer
 //! takes whatever waits for it, up to a bound, and commits it as one transaction: a thousand submits at once share a few
 //! fsyncs, and a lone one waits for nobody. Each reader has a connection of its own, so it never waits for a commit
 //! (SQLite's WAL lets it).
@@ -28,7 +31,11 @@ mod health;
 mod integrity;
 mod journal;
 mod key_table;
+mod local;
+#[cfg(test)]
+mod memory;
 mod place;
+pub mod promises;
 mod questions;
 mod reader;
 mod records;
@@ -37,6 +44,8 @@ mod schema;
 mod settings;
 mod spool;
 mod sqlite;
+#[cfg(test)]
+mod suite;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -46,32 +55,25 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::metrics::{DiskLevels, StoreLevels, StoreMetrics};
-use crate::task::id::TaskId;
+use crate::task::Timestamp;
 
-use health::Health;
 use journal::Journals;
-use place::{Claim, OpenFiles, Place};
-use reader::{Read, Readers};
-use spool::Spool;
-use tally::Tally;
-use writer::{Files, Keeping, Write};
+use local::Local;
+use promises::{BlobStore, TaskStore};
 
 pub use error::StoreError;
 pub(crate) use health::PATIENCE;
 pub use journal::{Appended, ChunkJournal, Journal};
 pub use key_table::KeyTable;
+pub use promises::Download;
 pub use records::{Acceptance, Ending, Journalled, NewRecord, Replay, Unfinished, Weighed};
 pub use rehearsal::{Rehearsed, rehearse};
 pub use settings::{Retention, RetentionKeys, SpoolKeys, StoreConfig, StoreKeys};
-pub use spool::Download;
 pub use tally::LostCommits;
 
-/// Writes that may wait for the writer; beyond, callers wait.
-const WRITE_QUEUE: usize = 4096;
 /// Journals that are read whole at once: each takes memory for its chunks and its result meanwhile.
 const REPLAYS: usize = 2;
 /// The tasks of a list whose results have more than this many bytes together are on several pages.
@@ -82,19 +84,28 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// A handle to the store; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writes: mpsc::Sender<Write>,
-    readers: Readers,
-    health: Health,
-    spool: Spool,
+    tasks: Arc<dyn TaskStore>,
+    blobs: Arc<dyn BlobStore>,
     journals: Journals,
     retention: Retention,
     /// Turns to read a journal whole.
     replays: Arc<Semaphore>,
 }
 
+/// Before which moment what is old enough to be deleted.
+#[derive(Debug, Clone, Copy)]
+pub struct Retained {
+    /// Tasks that ended.
+    pub tasks: Timestamp,
+    /// Chunks of tasks that ended.
+    pub chunks: Timestamp,
+    /// `Idempotency-Key`s that were used.
+    pub keys: Timestamp,
+}
+
 impl Store {
     /// Opens the store in a data directory, which it takes for itself until the last handle is gone. What a
-    /// crash left behind and belongs to no task is removed.
+    /// crash left behind and belongs to no task is removed. This is where a backend is chosen.
     ///
     /// # Errors
     /// When the directory cannot be used or another server has it.
@@ -104,100 +115,45 @@ impl Store {
         config: StoreConfig,
         metrics: StoreMetrics,
     ) -> Result<Self, StoreError> {
-        Self::open_all(data_dir, retention, config, metrics).map_err(|err| err.at(data_dir))
+        let (local, journals) = Local::open(data_dir, config, metrics).map_err(|err| err.at(data_dir))?;
+        Ok(Self::over(Arc::new(local), journals, retention))
     }
 
-    fn open_all(
-        data_dir: &Path,
+    /// Makes a store of its parts.
+    fn over<B: TaskStore + BlobStore + 'static>(
+        backend: Arc<B>,
+        journals: Journals,
         retention: Retention,
-        config: StoreConfig,
-        metrics: StoreMetrics,
-    ) -> Result<Self, StoreError> {
-        sqlite::make_directory(data_dir)?;
-        let claim = Claim::take(data_dir)?;
-        // Before anything is written to it.
-        drop(integrity::examine(data_dir)?);
-        let connection = sqlite::connect(data_dir, config.sync)?;
-        let open = Arc::new(OpenFiles::of(data_dir, claim)?);
-        let tally = Tally::open(data_dir, &connection)?;
-        let recorded = sqlite::recorded_blobs(&connection)?;
-        let spool = Spool::open(data_dir, config.max_spool_bytes, config.sync, &recorded, |id| {
-            sqlite::has_file(&connection, *id)
-        })?;
-        let has_stream = |id: &TaskId| sqlite::has_stream(&connection, id);
-        let health = Health::new(data_dir);
-        let journals = Journals::open(data_dir, config.sync, metrics.clone(), health.clone(), has_stream)?;
-        let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
-        let files = Files { spool: spool.clone(), journals: journals.clone(), withdrawn: Vec::new() };
-        let place = Place::of(data_dir, Arc::clone(&open))?;
-        let keeping = Keeping { place, health: health.clone(), tally, metrics };
-        writer::start(data_dir, connection, files, keeping, write_queue)?;
-        let readers = Readers::start(data_dir, config.sync, &journals, &health, &open)?;
+    ) -> Self {
         let replays = Arc::new(Semaphore::new(REPLAYS));
-        Ok(Self { writes, readers, health, spool, journals, retention, replays })
+        Self { tasks: backend.clone(), blobs: backend, journals, retention, replays }
     }
 
-    /// Looks at the store's health from time to time, until the store has stopped. Without this, a store that has
-    /// nothing to write does not notice that it could not.
+    /// Looks at the store's health from time to time, until the store has stopped.
     pub async fn watch(&self) {
-        let mut ticks = tokio::time::interval(health::TICK);
-        loop {
-            ticks.tick().await;
-            if self.health.tick()
-                && matches!(self.writes.try_send(Write::Probe), Err(TrySendError::Closed(_)))
-            {
-                return;
-            }
-        }
+        self.tasks.watch().await;
     }
 
     /// Why the store takes no tasks; `None` while it does. Waits for nothing.
     #[must_use]
     pub fn trouble(&self) -> Option<StoreError> {
-        self.health.trouble().map(StoreError::from)
-    }
-
-    /// Waits for the store, unless it has been in trouble for too long. What was to be done may still happen then.
-    async fn unless_trouble_lasts<T>(
-        &self,
-        done: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        tokio::select! {
-            biased;
-            done = done => done,
-            trouble = self.health.trouble_lasts() => Err(trouble),
-        }
+        self.tasks.trouble()
     }
 
     /// How much waits and how much there is.
     #[must_use]
     pub fn levels(&self) -> StoreLevels {
         StoreLevels {
-            works: self.health.trouble().is_none(),
-            writes_waiting: self.writes.max_capacity() - self.writes.capacity(),
-            spool: self.spool.used(),
+            works: self.tasks.trouble().is_none(),
+            writes_waiting: self.tasks.writes_waiting(),
+            spool: self.blobs.used(),
         }
     }
 
     /// The disk, where the system tells of it. Blocks, and with a disk that hangs for as long as that.
     #[must_use]
     pub fn disk(&self) -> Option<DiskLevels> {
-        self.spool.disk()
-    }
-
-    async fn write<T>(&self, make: impl FnOnce(Reply<T>) -> Write) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.writes.send(make(reply)).await.map_err(|_| StoreError::Stopped)?;
-        answer.await.map_err(|_| StoreError::Stopped)?
-    }
-
-    async fn read<T>(&self, make: impl FnOnce(Reply<T>) -> Read) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.unless_trouble_lasts(async {
-            self.readers.ask(make(reply)).await?;
-            answer.await.map_err(|_| StoreError::Stopped)?
-        })
-        .await
+        self.blobs.disk()
     }
 }
 

@@ -101,6 +101,15 @@ impl StoreError {
         }
     }
 
+    /// Tells the operator of it.
+    pub(crate) fn log(&self) {
+        match self {
+            // The store's health tells the operator of these once, and not for each request.
+            Self::Full(_) | Self::Unavailable(_) => tracing::debug!(err = %self, "the store failed"),
+            _ => tracing::error!(err = %self, "the store failed"),
+        }
+    }
+
     /// Damage in the database of this directory, and the way out.
     pub(super) fn corrupt(data_dir: &Path, what: &str) -> Self {
         let path = sqlite::database(data_dir);
@@ -123,11 +132,6 @@ fn is_of_reading(err: &rusqlite::Error) -> bool {
 
 impl From<StoreError> for Failure {
     fn from(err: StoreError) -> Self {
-        match err {
-            // The store's health tells the operator of these once, and not for each request.
-            StoreError::Full(_) | StoreError::Unavailable(_) => tracing::debug!(%err, "the store failed"),
-            _ => tracing::error!(%err, "the store failed"),
-        }
         match err {
             StoreError::Full(_) => Self::new(
                 ErrorCode::StorageFull,

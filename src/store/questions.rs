@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reader::Read;
 use super::{
     ChunkJournal, Download, Journal, Journalled, Replay, Store, StoreError, Unfinished, Weighed, blocking,
 };
@@ -12,7 +11,6 @@ use crate::audio::bytes::AudioBytes;
 use crate::keys::KeyRecord;
 use crate::secret::KeyHash;
 use crate::task::Timestamp;
-use crate::task::answer::Answer;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Idempotency, IdempotencyKey};
 use crate::task::list::{ListQuery, Page};
@@ -25,18 +23,13 @@ impl Store {
     /// # Errors
     /// When they are not there as they were written.
     pub async fn audio(&self, id: BlobId) -> Result<AudioBytes, StoreError> {
-        let spool = self.spool.clone();
-        let stored = self.read(|reply| Read::Blob { id, reply }).await?;
-        let stored = stored.ok_or_else(|| StoreError::Damaged(format!("the audio {id} has no record")))?;
-        if stored.data.is_some() {
-            return spool.read(id, stored);
-        }
-        let turn = spool.turn(stored.bytes).await;
-        blocking(move || {
-            let _turn = turn;
-            spool.read(id, stored)
+        let read = self.blobs.read(id).await;
+        // A task tells by itself of audio that is damaged.
+        read.inspect_err(|err| {
+            if !matches!(err, StoreError::Damaged(_)) {
+                err.log()
+            }
         })
-        .await
     }
 
     /// Room in the spool for audio that is about to be downloaded.
@@ -44,8 +37,7 @@ impl Store {
     /// # Errors
     /// When the spool cannot be written to.
     pub async fn download(&self) -> Result<Download, StoreError> {
-        let spool = self.spool.clone();
-        blocking(move || spool.download()).await
+        self.blobs.download().await
     }
 
     /// The chunks of a task that were journalled.
@@ -57,13 +49,17 @@ impl Store {
         blocking(move || journals.read(&id)).await
     }
 
-    /// The stream of an ended task, as long as its chunks are kept and whole.
+    /// What is kept of the stream of an ended task, as long as its chunks are whole.
     ///
     /// # Errors
     /// When the database or the journal refuses.
     pub async fn replay(&self, id: TaskId, owner: KeyHash) -> Result<Option<Replay>, StoreError> {
+        self.read_whole(id, owner).await.inspect_err(StoreError::log)
+    }
+
+    async fn read_whole(&self, id: TaskId, owner: KeyHash) -> Result<Option<Replay>, StoreError> {
         let turn = Arc::clone(&self.replays).acquire_owned().await.map_err(|_| StoreError::Stopped)?;
-        let Some(stored) = self.read(|reply| Read::Stream { id: id.clone(), owner, reply }).await? else {
+        let Some(stored) = self.tasks.stream(id.clone(), owner).await? else {
             return Ok(None);
         };
         let age = Duration::from_millis(Timestamp::now().since(stored.ended));
@@ -72,11 +68,8 @@ impl Store {
         };
         let journals = self.journals.clone();
         blocking(move || {
-            let kept = journals.read_whole(&id, stored.chunks)?;
-            let stream = kept.and_then(|kept| Answer::replay(kept, &stored.state));
-            // Held to the end, also when no caller waits any more.
-            let _turn = turn;
-            Ok(stream.map(|stream| Replay { stream, left }))
+            let chunks = journals.read_whole(&id, stored.chunks)?;
+            Ok(chunks.map(|chunks| Replay { chunks, state: stored.state, left, _turn: turn }))
         })
         .await
     }
@@ -93,7 +86,7 @@ impl Store {
         most_bytes: usize,
     ) -> Result<Option<Weighed<Snapshot>>, StoreError> {
         let ended_after = Timestamp::now().before(self.retention.tasks);
-        self.read(|reply| Read::Find { id, owner, ended_after, most_bytes, reply }).await
+        self.tasks.find(id, owner, ended_after, most_bytes).await.inspect_err(StoreError::log)
     }
 
     /// The request of a task of this owner.
@@ -101,7 +94,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn request(&self, id: TaskId, owner: KeyHash) -> Result<Option<Request>, StoreError> {
-        self.read(|reply| Read::Request { id, owner, reply }).await
+        self.tasks.request(id, owner).await.inspect_err(StoreError::log)
     }
 
     /// Tasks of this owner; `None` where there is no task `after` which to go on. They are read if their results have
@@ -117,7 +110,7 @@ impl Store {
         most_bytes: usize,
     ) -> Result<Option<Weighed<Page>>, StoreError> {
         let ended_after = Timestamp::now().before(self.retention.tasks);
-        self.read(|reply| Read::List { owner, query, ended_after, most_bytes, reply }).await
+        self.tasks.list(owner, query, ended_after, most_bytes).await.inspect_err(StoreError::log)
     }
 
     /// The task that a submit with this `Idempotency-Key` started, and what it was a submit of.
@@ -130,7 +123,7 @@ impl Store {
         key: IdempotencyKey,
     ) -> Result<Option<(TaskId, Idempotency)>, StoreError> {
         let created_after = Timestamp::now().before(self.retention.idempotency);
-        self.read(|reply| Read::Submitted { owner, key, created_after, reply }).await
+        self.tasks.submitted(owner, key, created_after).await.inspect_err(StoreError::log)
     }
 
     /// Tasks that earlier processes did not end, oldest first, those after the given one; empty at the end.
@@ -141,7 +134,15 @@ impl Store {
         &self,
         after: Option<(Timestamp, TaskId)>,
     ) -> Result<Vec<Unfinished>, StoreError> {
-        self.read(|reply| Read::Unfinished { after, reply }).await
+        let mut left = self.tasks.unfinished(after).await?;
+        let journals = self.journals.clone();
+        blocking(move || {
+            for Unfinished { task, facts, .. } in &mut left {
+                facts.published = facts.published || journals.exists(&task.id);
+            }
+            Ok(left)
+        })
+        .await
     }
 
     /// The API keys, and the version of their table.
@@ -149,7 +150,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn keys(&self) -> Result<(i64, Vec<KeyRecord>), StoreError> {
-        self.read(|reply| Read::Keys { reply }).await
+        self.tasks.keys().await
     }
 
     /// The version of the keys' table: it changes with every change of a key, also by another process.
@@ -157,7 +158,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn keys_version(&self) -> Result<i64, StoreError> {
-        self.read(|reply| Read::KeysVersion { reply }).await
+        self.tasks.keys_version().await
     }
 }
 

@@ -13,9 +13,9 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::health::Health;
-use super::journal::Journals;
 use super::key_table::{keys, keys_version};
 use super::place::OpenFiles;
+use super::records::StoredStream;
 use super::spool::StoredBlob;
 use super::sqlite::{self, file_error, leave_as_is};
 use super::{Reply, StoreError, Unfinished, Weighed};
@@ -26,9 +26,8 @@ use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Idempotency, IdempotencyKey};
 use crate::task::list::{ListQuery, Page};
-use crate::task::record::Chunks;
 use crate::task::request::Request;
-use crate::task::snapshot::{Snapshot, State};
+use crate::task::snapshot::Snapshot;
 
 use list::list;
 pub(super) use rows::{SNAPSHOT_COLUMNS, parse, snapshot};
@@ -83,13 +82,6 @@ pub(super) enum Read {
     },
 }
 
-/// What the row says about the stream of an ended task.
-pub(super) struct StoredStream {
-    pub(super) chunks: Chunks,
-    pub(super) state: State,
-    pub(super) ended: Timestamp,
-}
-
 /// Reads of a kind that may wait for a reader; beyond, callers wait.
 const QUEUE: usize = 4096;
 /// Threads for each kind of question.
@@ -109,7 +101,6 @@ impl Readers {
     pub(super) fn start(
         data_dir: &Path,
         sync: bool,
-        journals: &Journals,
         health: &Health,
         files: &Arc<OpenFiles>,
     ) -> Result<Self, StoreError> {
@@ -119,7 +110,6 @@ impl Readers {
             for _ in 0..THREADS {
                 let reader = Reader {
                     connection: sqlite::connect(data_dir, sync)?,
-                    journals: journals.clone(),
                     health: health.clone(),
                     files: Arc::clone(files),
                 };
@@ -160,7 +150,6 @@ fn next(reads: &Mutex<mpsc::Receiver<Read>>) -> Option<Read> {
 /// One thread's means. The connection comes first, so that it is closed before the other files.
 struct Reader {
     connection: Connection,
-    journals: Journals,
     health: Health,
     files: Arc<OpenFiles>,
 }
@@ -183,7 +172,7 @@ impl Reader {
             }
             Read::Blob { id, reply } => self.say(reply, || blob(connection, id)),
             Read::Unfinished { after, reply } => {
-                self.say(reply, || unfinished(connection, &self.journals, after));
+                self.say(reply, || unfinished(connection, after));
             }
             Read::Keys { reply } => {
                 self.say(reply, || keys_version(connection).and_then(|v| Ok((v, keys(connection)?))));

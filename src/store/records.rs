@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::audio::facts::AudioFacts;
 use crate::audio::source::KeptAudio;
-use crate::task::Task;
-use crate::task::cold_log::EndedStream;
+use crate::task::cold_log::Kept;
 use crate::task::entry::Entry;
+use crate::task::id::TaskId;
 use crate::task::idempotency::Idempotency;
 use crate::task::outcome::Outcome;
 use crate::task::record::Chunks;
 use crate::task::recovery::RecoveryFacts;
+use crate::task::snapshot::State;
 use crate::task::timeline::Timeline;
+use crate::task::{Task, Timestamp};
 
 /// A task to be accepted, as it is recorded.
 #[derive(Debug, Clone)]
@@ -79,13 +83,17 @@ pub struct Journalled {
     pub is_whole: bool,
 }
 
-/// The stream of an ended task, read from its journal.
-#[derive(Debug, Clone)]
+/// What a stream of an ended task is made of again.
+#[derive(Debug)]
 pub struct Replay {
-    /// Its chunks and its end.
-    pub stream: EndedStream,
+    /// Its chunks.
+    pub chunks: Kept,
+    /// How it ended.
+    pub state: State,
     /// How long it is kept from now on.
     pub left: Duration,
+    /// The turn to hold all of that in memory.
+    pub(super) _turn: OwnedSemaphorePermit,
 }
 
 /// What was asked for, where its results have no more bytes than the caller has room for.
@@ -95,4 +103,37 @@ pub enum Weighed<T> {
     Light(T),
     /// It was not read: its results have so many bytes.
     Heavy(usize),
+}
+
+/// What the record says about the stream of an ended task.
+#[derive(Debug)]
+pub struct StoredStream {
+    /// Its chunks.
+    pub chunks: Chunks,
+    /// How it ended.
+    pub state: State,
+    /// When.
+    pub ended: Timestamp,
+}
+
+/// What is noted about a task that runs.
+#[derive(Debug)]
+pub enum Mark {
+    /// A chunk may have been seen; this has happened so far.
+    Published(Timeline),
+    /// So far it has come, in percent.
+    Progress(u8),
+    /// This is its audio at this place.
+    Downloaded(usize, AudioFacts),
+}
+
+/// What was deleted.
+#[derive(Debug, Default)]
+pub struct Forgotten {
+    /// How many tasks.
+    pub tasks: usize,
+    /// Tasks whose chunks are not kept any more.
+    pub streams: Vec<TaskId>,
+    /// Is there more to delete?
+    pub more: bool,
 }

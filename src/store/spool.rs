@@ -3,7 +3,7 @@
 //! Audio is a [blob] with a row that counts its references. The bytes of a small one are in that row; those of a large one
 //! are in a file, which is whole and on the disk before the row is, and goes after the commit that deletes the row. So a
 //! file without a row is what a crash left behind, and is removed at the next start. Audio that is
-//! [downloaded](Download) has a file without a name, which is gone with its last reader.
+//! [downloaded](download) has a file without a name, which is gone with its last reader.
 
 mod blob;
 mod download;
@@ -24,7 +24,6 @@ use crate::metrics::DiskLevels;
 use crate::task::Timestamp;
 
 pub(super) use blob::{FreedBlob, NewBlob, StoredBlob};
-pub use download::Download;
 
 /// Audio leaves this many bytes of the disk free: tasks must be able to record that they have ended, or no
 /// audio would ever go.

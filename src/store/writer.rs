@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 
 use super::StoreError;
 use super::health::{Health, Trouble};
-use super::journal::Journals;
 use super::place::Place;
 use super::spool::{NewBlob, Spool};
 use super::sqlite::{file_error, leave_as_is};
@@ -26,7 +25,7 @@ use crate::task::idempotency::IdempotencyKey;
 
 use undone::Undone;
 use write::Answer;
-pub(super) use write::{Forgotten, Mark, Write};
+pub(super) use write::Write;
 
 /// Most writes that share one commit: bounds how long the first of them waits for the last.
 const MOST_IN_A_COMMIT: usize = 512;
@@ -34,7 +33,6 @@ const MOST_IN_A_COMMIT: usize = 512;
 /// The files beside the database.
 pub(super) struct Files {
     pub(super) spool: Spool,
-    pub(super) journals: Journals,
     /// Tasks that stand although their caller has given up, and was told that they do not.
     pub(super) withdrawn: Vec<Withdrawn>,
 }

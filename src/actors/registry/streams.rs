@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
+use actix_rt::task::spawn_blocking;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
@@ -10,13 +11,35 @@ use tokio::time::Instant;
 use super::{Located, Registry, Reopen};
 use crate::error::Failure;
 use crate::secret::KeyHash;
-use crate::store::Replay;
+use crate::store::Store;
+use crate::task::answer::Answer;
 use crate::task::chunk_log::LogReader;
 use crate::task::cold_log::EndedStream;
 use crate::task::id::TaskId;
 
 /// A stream that is being read from its journal: all who ask for it meanwhile wait for the same reading.
-pub(super) type Reading = Shared<BoxFuture<'static, Result<Option<Replay>, Failure>>>;
+pub(super) type Reading = Shared<BoxFuture<'static, Result<Option<Replayed>, Failure>>>;
+
+/// A stream that was read.
+#[derive(Debug, Clone)]
+pub(super) struct Replayed {
+    stream: EndedStream,
+    /// How long it is kept from now on.
+    left: Duration,
+}
+
+/// Reads a stream from its journal, where it blocks nothing.
+async fn replay(store: Store, id: TaskId, owner: KeyHash) -> Result<Option<Replayed>, Failure> {
+    let Some(replay) = store.replay(id, owner).await? else { return Ok(None) };
+    let left = replay.left;
+    let replayed = spawn_blocking(move || {
+        // With its turn, which is held to the end, also when no caller waits any more.
+        let replay = replay;
+        Answer::replay(replay.chunks, &replay.state)
+    });
+    let stream = replayed.await.map_err(|_| Failure::internal())?;
+    Ok(stream.map(|stream| Replayed { stream, left }))
+}
 
 impl Registry {
     /// Keeps a stream readable for a time.
@@ -60,11 +83,11 @@ impl Handler<Reopen> for Registry {
         let store = self.store().clone();
         let reading = self.readings.entry((id.clone(), owner)).or_insert_with(|| {
             let id = id.clone();
-            async move { store.replay(id, owner).await.map_err(Failure::from) }.boxed().shared()
+            replay(store, id, owner).boxed().shared()
         });
         Box::pin(reading.clone().into_actor(self).map(move |replay, registry, ctx| {
             registry.readings.remove(&(id.clone(), owner));
-            let Some(Replay { stream, left }) = replay? else { return Ok(None) };
+            let Some(Replayed { stream, left }) = replay? else { return Ok(None) };
             let log = stream.log().clone();
             registry.keep(id, owner, stream, left, ctx);
             Ok(Some(log.into()))

@@ -4,9 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::StoredStream;
 use crate::audio::blob_id::BlobId;
 use crate::secret::KeyHash;
+use crate::store::records::StoredStream;
 use crate::store::spool::StoredBlob;
 use crate::store::sqlite::StoredState;
 use crate::store::{StoreError, Weighed};

@@ -4,7 +4,6 @@ use rusqlite::{Connection, Row, params};
 
 use super::rows::parse;
 use crate::secret::KeyHash;
-use crate::store::journal::Journals;
 use crate::store::{StoreError, Unfinished};
 use crate::task::id::TaskId;
 use crate::task::recovery::RecoveryFacts;
@@ -15,7 +14,6 @@ const MOST_UNFINISHED: i64 = 256;
 
 pub(super) fn unfinished(
     connection: &Connection,
-    journals: &Journals,
     after: Option<(Timestamp, TaskId)>,
 ) -> Result<Vec<Unfinished>, StoreError> {
     let mut last = after.map_or((Timestamp(0), String::new()), |(at, id)| (at, id.to_string()));
@@ -31,7 +29,7 @@ pub(super) fn unfinished(
             are_there_more = true;
             last = (row.get(2)?, row.get(0)?);
             // One that is damaged must not keep the others from running.
-            match unfinished_task(row, journals) {
+            match unfinished_task(row) {
                 Ok(task) => tasks.push(task),
                 Err(err) => tracing::error!(%err, "an unfinished task cannot be read and stays where it is"),
             }
@@ -43,23 +41,18 @@ pub(super) fn unfinished(
     }
 }
 
-fn unfinished_task(row: &Row<'_>, journals: &Journals) -> Result<Unfinished, StoreError> {
+fn unfinished_task(row: &Row<'_>) -> Result<Unfinished, StoreError> {
     let text: String = row.get(0)?;
     let wrong = |what: &str| StoreError::Damaged(format!("{text}: {what}"));
     let id: TaskId = text.parse().map_err(|_| wrong("no task id"))?;
     let owner: Vec<u8> = row.get(1)?;
     let question: String = row.get(4)?;
     let audio: String = row.get(5)?;
-    let published: bool = row.get(7)?;
     let timeline: String = row.get(10)?;
     let trace: Option<String> = row.get(11)?;
     Ok(Unfinished {
         audio: parse(&text, &audio)?,
-        facts: RecoveryFacts {
-            runs: row.get(6)?,
-            published: published || journals.exists(&id),
-            irreplaceable_caller: row.get(8)?,
-        },
+        facts: RecoveryFacts { runs: row.get(6)?, published: row.get(7)?, irreplaceable_caller: row.get(8)? },
         progress: row.get(9)?,
         timeline: parse(&text, &timeline)?,
         task: Task {

@@ -8,37 +8,32 @@ use super::file::AudioFile;
 use super::{Room, Spool};
 use crate::audio::bytes::{AudioBytes, BytesAt};
 use crate::store::StoreError;
+use crate::store::promises::Receive;
 use crate::store::sqlite::file_error;
 
 /// A file without a name: whatever becomes of the task, or of this process, nothing has to be tidied up.
 #[derive(Debug)]
-pub struct Download {
+pub(in crate::store) struct Downloading {
     file: File,
     room: Room,
 }
 
 impl Spool {
     /// Makes an empty download. Blocks.
-    pub(in crate::store) fn download(&self) -> Result<Download, StoreError> {
+    pub(in crate::store) fn download(&self) -> Result<Downloading, StoreError> {
         let directory = &self.0.directory;
         let file = tempfile::tempfile_in(directory).map_err(file_error(directory))?;
-        Ok(Download { file, room: self.room() })
+        Ok(Downloading { file, room: self.room() })
     }
 }
 
-impl Download {
-    /// Adds bytes at the end. Blocks.
-    ///
-    /// # Errors
-    /// [`StoreError::Full`] beyond the bound of the spool or when the disk is full.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+impl Receive for Downloading {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.room.grow(bytes.len() as u64)?;
         self.file.write_all(bytes).map_err(file_error(&self.room.spool.0.directory))
     }
 
-    /// Returns what was written. It is kept until its last reader is gone.
-    #[must_use]
-    pub fn finish(self) -> AudioBytes {
+    fn finish(self: Box<Self>) -> AudioBytes {
         let len = self.room.bytes;
         AudioBytes::Stored {
             source: Arc::new(Downloaded { file: AudioFile(self.file), _room: self.room }),

@@ -5,6 +5,7 @@ use futures_util::FutureExt;
 
 use super::file::SYNC_BYTES;
 use super::*;
+use crate::store::promises::Receive;
 
 fn spool(data_dir: &Path, most: u64) -> Spool {
     Spool::open(data_dir, most, true, &Recorded::default(), |_| Ok(false)).unwrap()
@@ -124,7 +125,7 @@ fn a_download_counts_while_it_has_a_reader_and_leaves_nothing() {
     let mut download = spool.download().unwrap();
     download.append(b"first, ").unwrap();
     download.append(b"then").unwrap();
-    let audio = download.finish();
+    let audio = Box::new(download).finish();
     assert_eq!(audio.piece(0, 11).unwrap(), "first, then");
     assert_eq!(files(data_dir.path()), 0);
     let mut another = spool.download().unwrap();

@@ -2,14 +2,14 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
 
-use super::{Forgotten, Mark};
 use crate::audio::blob_id::BlobId;
 use crate::audio::source::KeptAudio;
 use crate::secret::KeyHash;
 use crate::store::reader::{SNAPSHOT_COLUMNS, parse, snapshot};
+use crate::store::records::{Forgotten, Mark};
 use crate::store::spool::{FreedBlob, NewBlob};
 use crate::store::sqlite::{StoredState, json};
-use crate::store::{Acceptance, Ending, NewRecord, StoreError};
+use crate::store::{Acceptance, Ending, NewRecord, Retained, StoreError};
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Idempotency, IdempotencyKey};
 use crate::task::outcome::Outcome;
@@ -222,12 +222,7 @@ pub(super) fn end(
     Ok(Ended::Now(freed))
 }
 
-pub(super) fn forget(
-    connection: &Connection,
-    tasks_before: Timestamp,
-    chunks_before: Timestamp,
-    keys_before: Timestamp,
-) -> Result<Forgotten, StoreError> {
+pub(super) fn forget(connection: &Connection, kept: Retained) -> Result<Forgotten, StoreError> {
     let most = i64::try_from(MOST_DELETED).unwrap_or(i64::MAX);
     let mut forgotten = Forgotten::default();
     let mut delete = |sql: &str, before: Timestamp| -> Result<usize, StoreError> {
@@ -240,7 +235,7 @@ pub(super) fn forget(
             let (id, chunks) = row?;
             count += 1;
             if chunks.is_some() {
-                forgotten.journals.extend(id.parse());
+                forgotten.streams.extend(id.parse());
             }
         }
         Ok(count)
@@ -249,17 +244,17 @@ pub(super) fn forget(
         "UPDATE tasks SET chunks = NULL
          WHERE id IN (SELECT id FROM tasks WHERE chunks IS NOT NULL AND ended_ms < ?1 LIMIT ?2)
          RETURNING id, 1",
-        chunks_before,
+        kept.chunks,
     )?;
     let tasks = delete(
         "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ended_ms < ?1 LIMIT ?2)
          RETURNING id, chunks",
-        tasks_before,
+        kept.tasks,
     )?;
     let keys = delete(
         "DELETE FROM idempotency WHERE (owner, key) IN
          (SELECT owner, key FROM idempotency WHERE created_ms < ?1 LIMIT ?2) RETURNING key, NULL",
-        keys_before,
+        kept.keys,
     )?;
     forgotten.tasks = tasks;
     let is_space_left = give_space_back(connection)?;

@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::audio::facts::AudioFacts;
 use crate::audio::source::KeptAudio;
-use crate::metrics::Metrics;
 use crate::store::place::make_database;
 use crate::store::spool::Recorded;
 use crate::store::{Acceptance, NewRecord, StoreError, sqlite};
@@ -23,9 +22,7 @@ const MOST: u64 = 1 << 20;
 fn files(data_dir: &TempDir) -> Files {
     let data_dir = data_dir.path();
     let spool = Spool::open(data_dir, MOST, true, &Recorded::default(), |_| Ok(true)).unwrap();
-    let metrics = Metrics::new(std::iter::empty()).unwrap().store;
-    let journals = Journals::open(data_dir, false, metrics, Health::new(data_dir), |_| Ok(true)).unwrap();
-    Files { spool, journals, withdrawn: Vec::new() }
+    Files { spool, withdrawn: Vec::new() }
 }
 
 fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, StoreError>>) {

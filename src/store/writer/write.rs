@@ -4,9 +4,9 @@ use rusqlite::Transaction;
 
 use super::undone::Undone;
 use super::{Files, Withdrawn, rows};
-use crate::audio::facts::AudioFacts;
+use crate::store::records::{Forgotten, Mark};
 use crate::store::spool::NewBlob;
-use crate::store::{Acceptance, Ending, NewRecord, Reply, StoreError};
+use crate::store::{Acceptance, Ending, NewRecord, Reply, Retained, StoreError};
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::snapshot::Snapshot;
@@ -40,32 +40,11 @@ pub(in crate::store) enum Write {
     /// Nothing but the commit, which shows whether the disk can be written to.
     Probe,
     Forget {
-        tasks_before: Timestamp,
-        chunks_before: Timestamp,
-        keys_before: Timestamp,
+        kept: Retained,
         reply: Reply<Forgotten>,
     },
 }
 
-/// What is remembered about a task that runs.
-pub(in crate::store) enum Mark {
-    /// A chunk may have been seen; this has happened so far.
-    Published(Timeline),
-    /// So far it has come, in percent.
-    Progress(u8),
-    /// This is its audio at this place.
-    Downloaded(usize, AudioFacts),
-}
-
-/// What was deleted.
-#[derive(Debug, Default)]
-pub(in crate::store) struct Forgotten {
-    pub(in crate::store) tasks: usize,
-    /// Is there more to delete?
-    pub(in crate::store) more: bool,
-    /// Tasks whose journals go with the commit.
-    pub(super) journals: Vec<TaskId>,
-}
 /// Says what there is to say once the fate of the transaction is known.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), Undone>, &mut Files)>;
 
@@ -139,17 +118,10 @@ impl Write {
                 (Box::new(answer), error)
             }
             Self::Probe => (Box::new(|_, _| ()), None),
-            Self::Forget { tasks_before, chunks_before, keys_before, reply } => {
-                let result = rows::forget(transaction, tasks_before, chunks_before, keys_before);
+            Self::Forget { kept, reply } => {
+                let result = rows::forget(transaction, kept);
                 let error = undone(&result);
-                let answer = move |fate: Result<(), Undone>, files: &mut Files| {
-                    let result = fate.map_err(StoreError::from).and(result);
-                    if let Ok(forgotten) = &result {
-                        forgotten.journals.iter().for_each(|id| files.journals.remove(id));
-                    }
-                    let _ = reply.send(result);
-                };
-                (Box::new(answer), error)
+                (say(reply, result), error)
             }
         }
     }

@@ -1,0 +1,269 @@
+//! The backend on a disk of its own: SQLite behind a writer and readers, and the spool.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::health::{self, Health};
+use super::journal::Journals;
+use super::place::{Claim, OpenFiles, Place};
+use super::promises::{BlobStore, Download, Promise, TaskStore};
+use super::reader::{Read, Readers};
+use super::records::{Acceptance, Ending, Forgotten, Mark, NewRecord, StoredStream, Unfinished, Weighed};
+use super::spool::{NewBlob, Spool};
+use super::tally::Tally;
+use super::writer::{self, Files, Keeping, Write};
+use super::{Reply, Retained, StoreConfig, StoreError, blocking, integrity, sqlite};
+use crate::audio::blob_id::BlobId;
+use crate::audio::bytes::AudioBytes;
+use crate::keys::KeyRecord;
+use crate::metrics::{DiskLevels, StoreMetrics};
+use crate::secret::KeyHash;
+use crate::task::Timestamp;
+use crate::task::id::TaskId;
+use crate::task::idempotency::{Idempotency, IdempotencyKey};
+use crate::task::list::{ListQuery, Page};
+use crate::task::request::Request;
+use crate::task::snapshot::Snapshot;
+use crate::task::timeline::Timeline;
+
+/// Writes that may wait for the writer; beyond, callers wait.
+const WRITE_QUEUE: usize = 4096;
+
+/// A database and its spool, open.
+#[derive(Debug)]
+pub(super) struct Local {
+    writes: mpsc::Sender<Write>,
+    readers: Readers,
+    health: Health,
+    spool: Spool,
+}
+
+impl Local {
+    /// Opens a data directory, and the journals in it. It is taken until both are gone. What a crash left behind and
+    /// belongs to no task is removed.
+    ///
+    /// # Errors
+    /// When the directory cannot be used or another server has it.
+    pub(super) fn open(
+        data_dir: &Path,
+        config: StoreConfig,
+        metrics: StoreMetrics,
+    ) -> Result<(Self, Journals), StoreError> {
+        sqlite::make_directory(data_dir)?;
+        let claim = Claim::take(data_dir)?;
+        // Before anything is written to it.
+        drop(integrity::examine(data_dir)?);
+        let connection = sqlite::connect(data_dir, config.sync)?;
+        let open = Arc::new(OpenFiles::of(data_dir, claim)?);
+        let tally = Tally::open(data_dir, &connection)?;
+        let recorded = sqlite::recorded_blobs(&connection)?;
+        let spool = Spool::open(data_dir, config.max_spool_bytes, config.sync, &recorded, |id| {
+            sqlite::has_file(&connection, *id)
+        })?;
+        let has_stream = |id: &TaskId| sqlite::has_stream(&connection, id);
+        let health = Health::new(data_dir);
+        let journals = Journals::open(data_dir, config.sync, metrics.clone(), health.clone(), has_stream)?;
+        let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
+        let files = Files { spool: spool.clone(), withdrawn: Vec::new() };
+        let place = Place::of(data_dir, Arc::clone(&open))?;
+        let keeping = Keeping { place, health: health.clone(), tally, metrics };
+        writer::start(data_dir, connection, files, keeping, write_queue)?;
+        let readers = Readers::start(data_dir, config.sync, &health, &open)?;
+        Ok((Self { writes, readers, health, spool }, journals))
+    }
+
+    /// Waits for the store, unless it has been in trouble for too long. What was to be done may still happen then.
+    async fn unless_trouble_lasts<T>(
+        &self,
+        done: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::select! {
+            biased;
+            done = done => done,
+            trouble = self.health.trouble_lasts() => Err(trouble),
+        }
+    }
+
+    async fn write<T>(&self, make: impl FnOnce(Reply<T>) -> Write) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.writes.send(make(reply)).await.map_err(|_| StoreError::Stopped)?;
+        answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    fn ask<T: Send + 'static>(&self, make: impl FnOnce(Reply<T>) -> Read + Send + 'static) -> Promise<'_, T> {
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.readers.ask(make(reply)).await?;
+            answer.await.map_err(|_| StoreError::Stopped)?
+        };
+        self.unless_trouble_lasts(asked).boxed()
+    }
+
+    /// Makes a blob. The file of a large one that is written after its caller has given up is removed.
+    async fn make_blob(&self, id: BlobId, bytes: Bytes) -> Result<NewBlob, StoreError> {
+        if !NewBlob::is_large(&bytes) {
+            return NewBlob::new(&self.spool, id, bytes);
+        }
+        let spool = self.spool.clone();
+        let turn = spool.turn(bytes.len() as u64).await;
+        blocking(move || {
+            // Held to the end, whether or not a caller waits for it.
+            let _turn = turn;
+            NewBlob::new(&spool, id, bytes)
+        })
+        .await
+    }
+}
+
+impl TaskStore for Local {
+    fn accept(
+        &self,
+        record: NewRecord,
+        blobs: Vec<(BlobId, Bytes)>,
+        keys_before: Timestamp,
+    ) -> Promise<'_, Acceptance> {
+        let made = async move {
+            let mut made = Vec::new();
+            for (id, bytes) in blobs {
+                made.push(self.make_blob(id, bytes).await?);
+            }
+            let (record, blobs) = (Box::new(record), Ok(made));
+            self.write(|reply| Write::Accept { record, blobs, keys_before, reply }).await
+        };
+        self.unless_trouble_lasts(made).boxed()
+    }
+
+    fn run(&self, id: TaskId, timeline: Timeline) -> Promise<'_, ()> {
+        self.write(|reply| Write::Run { id, timeline, reply }).boxed()
+    }
+
+    fn mark(&self, id: TaskId, mark: Mark) {
+        // A writer with that much to do is not worth waiting for.
+        let _ = self.writes.try_send(Write::Mark { id, mark });
+    }
+
+    fn end(&self, id: TaskId, ending: Ending, at: Timestamp) -> Promise<'_, Option<Snapshot>> {
+        self.write(move |reply| Write::End { id, ending: Box::new(ending), at, reply }).boxed()
+    }
+
+    fn forget(&self, kept: Retained) -> Promise<'_, Forgotten> {
+        self.write(move |reply| Write::Forget { kept, reply }).boxed()
+    }
+
+    fn find(
+        &self,
+        id: TaskId,
+        owner: KeyHash,
+        ended_after: Timestamp,
+        most_bytes: usize,
+    ) -> Promise<'_, Option<Weighed<Snapshot>>> {
+        self.ask(move |reply| Read::Find { id, owner, ended_after, most_bytes, reply })
+    }
+
+    fn request(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<Request>> {
+        self.ask(move |reply| Read::Request { id, owner, reply })
+    }
+
+    fn list(
+        &self,
+        owner: KeyHash,
+        query: ListQuery,
+        ended_after: Timestamp,
+        most_bytes: usize,
+    ) -> Promise<'_, Option<Weighed<Page>>> {
+        self.ask(move |reply| Read::List { owner, query, ended_after, most_bytes, reply })
+    }
+
+    fn stream(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<StoredStream>> {
+        self.ask(move |reply| Read::Stream { id, owner, reply })
+    }
+
+    fn submitted(
+        &self,
+        owner: KeyHash,
+        key: IdempotencyKey,
+        created_after: Timestamp,
+    ) -> Promise<'_, Option<(TaskId, Idempotency)>> {
+        self.ask(move |reply| Read::Submitted { owner, key, created_after, reply })
+    }
+
+    fn unfinished(&self, after: Option<(Timestamp, TaskId)>) -> Promise<'_, Vec<Unfinished>> {
+        self.ask(move |reply| Read::Unfinished { after, reply })
+    }
+
+    fn keys(&self) -> Promise<'_, (i64, Vec<KeyRecord>)> {
+        self.ask(move |reply| Read::Keys { reply })
+    }
+
+    fn keys_version(&self) -> Promise<'_, i64> {
+        self.ask(move |reply| Read::KeysVersion { reply })
+    }
+
+    fn trouble(&self) -> Option<StoreError> {
+        self.health.trouble().map(StoreError::from)
+    }
+
+    /// Without this, a store that has nothing to write does not notice that it could not.
+    fn watch(&self) -> BoxFuture<'_, ()> {
+        let watch = async {
+            let mut ticks = tokio::time::interval(health::TICK);
+            loop {
+                ticks.tick().await;
+                if self.health.tick()
+                    && matches!(self.writes.try_send(Write::Probe), Err(TrySendError::Closed(_)))
+                {
+                    return;
+                }
+            }
+        };
+        watch.boxed()
+    }
+
+    fn writes_waiting(&self) -> usize {
+        self.writes.max_capacity() - self.writes.capacity()
+    }
+}
+
+impl BlobStore for Local {
+    fn blob_id(&self) -> BlobId {
+        self.spool.blob_id()
+    }
+
+    fn read(&self, id: BlobId) -> Promise<'_, AudioBytes> {
+        let read = async move {
+            let spool = self.spool.clone();
+            let stored = self.ask(move |reply| Read::Blob { id, reply }).await?;
+            let stored =
+                stored.ok_or_else(|| StoreError::Damaged(format!("the audio {id} has no record")))?;
+            if stored.data.is_some() {
+                return spool.read(id, stored);
+            }
+            let turn = spool.turn(stored.bytes).await;
+            blocking(move || {
+                let _turn = turn;
+                spool.read(id, stored)
+            })
+            .await
+        };
+        read.boxed()
+    }
+
+    fn download(&self) -> Promise<'_, Download> {
+        let spool = self.spool.clone();
+        blocking(move || Ok(Box::new(spool.download()?) as Download)).boxed()
+    }
+
+    fn used(&self) -> (u64, u64) {
+        self.spool.used()
+    }
+
+    fn disk(&self) -> Option<DiskLevels> {
+        self.spool.disk()
+    }
+}

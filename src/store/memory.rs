@@ -1,0 +1,372 @@
+//! A second backend, for tests: all of it is in memory, and outlives its handles like a disk.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, pending, ready};
+
+use super::promises::{BlobStore, Download, Promise, Receive, TaskStore};
+use super::records::{Acceptance, Ending, Forgotten, Mark, NewRecord, StoredStream, Unfinished, Weighed};
+use super::{MOST_LISTED_BYTES, Retained, StoreError};
+use crate::audio::blob_id::BlobId;
+use crate::audio::bytes::AudioBytes;
+use crate::audio::source::KeptAudio;
+use crate::keys::KeyRecord;
+use crate::metrics::DiskLevels;
+use crate::secret::KeyHash;
+use crate::task::Timestamp;
+use crate::task::id::TaskId;
+use crate::task::idempotency::{Idempotency, IdempotencyKey};
+use crate::task::list::{ListQuery, Page};
+use crate::task::outcome::Outcome;
+use crate::task::request::Request;
+use crate::task::snapshot::{Snapshot, State};
+use crate::task::timeline::Timeline;
+
+/// What a process would leave behind.
+#[derive(Debug)]
+pub(super) struct Memory {
+    kept: Mutex<Kept>,
+    next: AtomicU64,
+    most_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    tasks: BTreeMap<TaskId, Row>,
+    keys: HashMap<(KeyHash, IdempotencyKey), (TaskId, Idempotency, Timestamp)>,
+    /// The audio, and how many tasks refer to it.
+    blobs: HashMap<BlobId, (Bytes, usize)>,
+}
+
+#[derive(Debug)]
+struct Row {
+    record: NewRecord,
+    runs: u32,
+    published: bool,
+    progress: u8,
+    timeline: Timeline,
+    end: Option<(Ending, Timestamp)>,
+}
+
+impl Row {
+    fn ended_before(&self, moment: Timestamp) -> bool {
+        self.end.as_ref().is_some_and(|(_, at)| *at < moment)
+    }
+
+    fn state(&self) -> State {
+        match &self.end {
+            None if self.runs == 0 => State::Pending,
+            None => State::Processing { progress: self.progress },
+            Some((Ending { outcome: Outcome::Completed(completed), .. }, _)) => {
+                State::Completed { completion: completed.json.clone() }
+            }
+            Some((Ending { outcome: Outcome::Failed(failure), progress, .. }, _)) => {
+                State::Failed { failure: failure.clone(), progress: *progress }
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let task = &self.record.task;
+        Snapshot {
+            id: task.id.clone(),
+            model: task.question.model.clone(),
+            created: task.created.seconds(),
+            stream: task.stream,
+            state: self.state(),
+            timeline: self.timeline.clone(),
+        }
+    }
+}
+
+impl Kept {
+    fn of(&self, id: &TaskId, owner: KeyHash) -> Option<&Row> {
+        self.tasks.get(id).filter(|row| row.record.task.owner == owner)
+    }
+
+    fn used(&self) -> u64 {
+        self.blobs.values().map(|(bytes, _)| bytes.len() as u64).sum()
+    }
+}
+
+fn told<T: Send + 'static>(value: T) -> Promise<'static, T> {
+    ready(Ok(value)).boxed()
+}
+
+impl Memory {
+    pub(super) fn new(most_bytes: u64) -> Self {
+        Self { kept: Mutex::default(), next: AtomicU64::new(1), most_bytes }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap()
+    }
+
+    fn change(&self, id: &TaskId, change: impl FnOnce(&mut Row)) {
+        if let Some(row) = self.kept().tasks.get_mut(id).filter(|row| row.end.is_none()) {
+            change(row);
+        }
+    }
+}
+
+impl TaskStore for Memory {
+    fn accept(
+        &self,
+        record: NewRecord,
+        blobs: Vec<(BlobId, Bytes)>,
+        keys_before: Timestamp,
+    ) -> Promise<'_, Acceptance> {
+        let mut kept = self.kept();
+        let (task, timeline) = (record.task.clone(), record.timeline.clone());
+        let bytes: u64 = blobs.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        if kept.used() + bytes > self.most_bytes {
+            return ready(Err(StoreError::Full("the memory is full".into()))).boxed();
+        }
+        if kept.tasks.contains_key(&task.id) {
+            return ready(Err(StoreError::Commit("there is such a task".into()))).boxed();
+        }
+        if let Some(idempotency) = &record.idempotency {
+            let place = (task.owner, idempotency.key.clone());
+            if kept.keys.get(&place).is_some_and(|(.., created)| *created >= keys_before) {
+                return told(Acceptance::KeyTaken);
+            }
+            kept.keys.insert(place, (task.id.clone(), idempotency.clone(), task.created));
+        }
+        kept.blobs.extend(blobs.into_iter().map(|(id, bytes)| (id, (bytes, 1))));
+        let runs = u32::from(record.runs);
+        let row = Row { record, runs, published: false, progress: 0, timeline, end: None };
+        kept.tasks.insert(task.id.clone(), row);
+        told(Acceptance::Durable)
+    }
+
+    fn run(&self, id: TaskId, timeline: Timeline) -> Promise<'_, ()> {
+        self.change(&id, |row| {
+            row.runs += 1;
+            row.timeline = timeline;
+        });
+        told(())
+    }
+
+    fn mark(&self, id: TaskId, mark: Mark) {
+        self.change(&id, |row| match mark {
+            Mark::Published(timeline) => {
+                row.published = true;
+                row.timeline = timeline;
+            }
+            Mark::Progress(progress) => row.progress = progress,
+            Mark::Downloaded(place, facts) => row.record.audio_facts[place] = facts,
+        });
+    }
+
+    fn end(&self, id: TaskId, ending: Ending, at: Timestamp) -> Promise<'_, Option<Snapshot>> {
+        let mut kept = self.kept();
+        let Kept { tasks, blobs, .. } = &mut *kept;
+        let Some(row) = tasks.get_mut(&id) else { return told(None) };
+        if row.end.is_some() {
+            return told(Some(row.snapshot()));
+        }
+        row.timeline = ending.timeline.clone();
+        row.end = Some((ending, at));
+        for audio in row.record.audio.drain(..) {
+            if let KeptAudio::Blob { id, .. } = audio
+                && let Some((_, refs)) = blobs.get_mut(&id)
+            {
+                *refs -= 1;
+            }
+        }
+        blobs.retain(|_, (_, refs)| *refs > 0);
+        told(None)
+    }
+
+    fn forget(&self, before: Retained) -> Promise<'_, Forgotten> {
+        let mut kept = self.kept();
+        let mut streams = Vec::new();
+        for (id, row) in &mut kept.tasks {
+            if row.ended_before(before.chunks)
+                && let Some((ending, _)) = &mut row.end
+                && ending.chunks.take().is_some()
+            {
+                streams.push(id.clone());
+            }
+        }
+        let all = kept.tasks.len();
+        kept.tasks.retain(|_, row| !row.ended_before(before.tasks));
+        kept.keys.retain(|_, (.., created)| *created >= before.keys);
+        told(Forgotten { tasks: all - kept.tasks.len(), streams, more: false })
+    }
+
+    fn find(
+        &self,
+        id: TaskId,
+        owner: KeyHash,
+        ended_after: Timestamp,
+        most_bytes: usize,
+    ) -> Promise<'_, Option<Weighed<Snapshot>>> {
+        let kept = self.kept();
+        let found = kept.of(&id, owner).filter(|row| !row.ended_before(ended_after)).map(Row::snapshot);
+        told(found.map(|found| match found.weight() {
+            weight if weight > most_bytes => Weighed::Heavy(weight),
+            _ => Weighed::Light(found),
+        }))
+    }
+
+    fn request(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<Request>> {
+        told(self.kept().of(&id, owner).map(|row| Request {
+            question: row.record.task.question.clone(),
+            stream: row.record.task.stream,
+            audio: row.record.audio_facts.clone(),
+        }))
+    }
+
+    fn list(
+        &self,
+        owner: KeyHash,
+        query: ListQuery,
+        ended_after: Timestamp,
+        most_bytes: usize,
+    ) -> Promise<'_, Option<Weighed<Page>>> {
+        let kept = self.kept();
+        let place = |row: &Row| (row.record.task.created, row.record.task.id.clone());
+        let before = match &query.after {
+            None => None,
+            Some(id) => match kept.of(id, owner) {
+                None => return told(None),
+                Some(row) => Some(place(row)),
+            },
+        };
+        let mut rows: Vec<&Row> = kept
+            .tasks
+            .values()
+            .filter(|row| row.record.task.owner == owner && !row.ended_before(ended_after))
+            .filter(|row| query.status.is_none_or(|status| row.state().status() == status))
+            .filter(|row| before.as_ref().is_none_or(|before| place(row) < *before))
+            .collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(place(row)));
+        let mut page = Page { tasks: Vec::new(), has_more: rows.len() > query.limit };
+        let mut left = most_bytes;
+        for task in rows.into_iter().take(query.limit).map(Row::snapshot) {
+            let weight = task.weight();
+            if weight <= left {
+                left -= weight;
+                page.tasks.push(task);
+            } else if page.tasks.is_empty() {
+                return told(Some(Weighed::Heavy(weight)));
+            } else if most_bytes < MOST_LISTED_BYTES {
+                return told(Some(Weighed::Heavy(MOST_LISTED_BYTES)));
+            } else {
+                page.has_more = true;
+                break;
+            }
+        }
+        told(Some(Weighed::Light(page)))
+    }
+
+    fn stream(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<StoredStream>> {
+        let kept = self.kept();
+        let stream = kept.of(&id, owner).and_then(|row| {
+            let (ending, ended) = row.end.as_ref()?;
+            Some(StoredStream { chunks: ending.chunks?, state: row.state(), ended: *ended })
+        });
+        told(stream)
+    }
+
+    fn submitted(
+        &self,
+        owner: KeyHash,
+        key: IdempotencyKey,
+        created_after: Timestamp,
+    ) -> Promise<'_, Option<(TaskId, Idempotency)>> {
+        let kept = self.kept();
+        let found = kept.keys.get(&(owner, key)).filter(|(.., created)| *created >= created_after);
+        told(found.map(|(task, idempotency, _)| (task.clone(), idempotency.clone())))
+    }
+
+    fn unfinished(&self, after: Option<(Timestamp, TaskId)>) -> Promise<'_, Vec<Unfinished>> {
+        let kept = self.kept();
+        let rows = kept.tasks.values().filter(|row| row.end.is_none());
+        let mut left: Vec<_> = rows
+            .map(|row| Unfinished {
+                task: (*row.record.task).clone(),
+                audio: row.record.audio.clone(),
+                facts: crate::task::recovery::RecoveryFacts {
+                    runs: row.runs,
+                    published: row.published,
+                    irreplaceable_caller: row.record.irreplaceable_caller,
+                },
+                progress: row.progress,
+                timeline: row.timeline.clone(),
+            })
+            .collect();
+        let place = |left: &Unfinished| (left.task.created, left.task.id.clone());
+        left.retain(|left| after.as_ref().is_none_or(|after| place(left) > *after));
+        left.sort_by_key(place);
+        told(left)
+    }
+
+    fn keys(&self) -> Promise<'_, (i64, Vec<KeyRecord>)> {
+        told((0, Vec::new()))
+    }
+
+    fn keys_version(&self) -> Promise<'_, i64> {
+        told(0)
+    }
+
+    fn trouble(&self) -> Option<StoreError> {
+        None
+    }
+
+    fn watch(&self) -> BoxFuture<'_, ()> {
+        pending().boxed()
+    }
+
+    fn writes_waiting(&self) -> usize {
+        0
+    }
+}
+
+impl BlobStore for Memory {
+    fn blob_id(&self) -> BlobId {
+        BlobId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn read(&self, id: BlobId) -> Promise<'_, AudioBytes> {
+        let found = self.kept().blobs.get(&id).map(|(bytes, _)| bytes.clone().into());
+        ready(found.ok_or_else(|| StoreError::Damaged(format!("there is no audio {id}")))).boxed()
+    }
+
+    fn download(&self) -> Promise<'_, Download> {
+        told(Box::new(Received { bytes: Vec::new(), most: self.most_bytes }))
+    }
+
+    fn used(&self) -> (u64, u64) {
+        (self.kept().used(), self.most_bytes)
+    }
+
+    fn disk(&self) -> Option<DiskLevels> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct Received {
+    bytes: Vec<u8>,
+    most: u64,
+}
+
+impl Receive for Received {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() as u64 > self.most {
+            return Err(StoreError::Full("the memory is full".into()));
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> AudioBytes {
+        Bytes::from(self.bytes).into()
+    }
+}

@@ -18,21 +18,18 @@ mod kit;
 mod gemini;
 
 use std::ffi::OsString;
-use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::{TempDir, tempdir, tempfile};
 
 use kit::process::{Process, SERVES, hearken};
 
 const KEY: &str = "sk-clients-0123456789";
-/// The output of a script that was ended is there within this time.
-const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(30);
+const GLANCE: Duration = Duration::from_millis(20);
 /// Only a script that hangs takes as long; on a busy machine, the longest took half of it.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(900);
 
@@ -112,37 +109,24 @@ fn run_script(command: &mut Command) {
 /// long each case took; panics with that unless it succeeds.
 fn run_against(configuration: String, command: &mut Command) {
     let (program, address, _directory) = serve(configuration);
-    let (mut output, writer) = io::pipe().expect("a pipe");
-    let mut script = command
+    command
         .env("HEARKEN_TEST_URL", format!("http://{address}"))
         .env("HEARKEN_TEST_KEY", KEY)
-        .env("NO_PROXY", "127.0.0.1")
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone().expect("a second handle of a pipe"))
-        .stderr(writer)
-        .spawn()
+        .env("NO_PROXY", "127.0.0.1");
+    let began = Instant::now();
+    let mut script = Process::spawn(command, tempfile().expect("a file for what it prints"))
         .unwrap_or_else(|err| panic!("{:?}: {err}: run ./tests/run", command.get_program()));
-    // The command holds the pipe's writing ends, too; the output ends only when all of them are closed.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-
-    let (printed, whole_output) = mpsc::channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What was read before an error is shown, too.
-        let _ = output.read_to_end(&mut bytes);
-        printed.send(String::from_utf8_lossy(&bytes).into_owned())
-    });
-    let in_time = whole_output.recv_timeout(SCRIPT_TIMEOUT);
-    let verdict = if in_time.is_ok() { "ended" } else { "did not end in time" };
-    if in_time.is_err() {
-        script.kill().expect("the script is ours to end");
-    }
-    let status = script.wait().expect("the script's exit status");
-    let is_success = in_time.is_ok() && status.success();
-    let output = in_time.or_else(|_| whole_output.recv_timeout(LAST_WORDS_TIMEOUT)).unwrap_or_default();
+    let status = loop {
+        match script.ended().expect("the script's exit status") {
+            None if began.elapsed() < SCRIPT_TIMEOUT => thread::sleep(GLANCE),
+            status => break status,
+        }
+    };
+    let output = script.said() + &script.complaints();
     assert!(
-        is_success,
-        "{command:?} {verdict}: {status}\n{output}\n--- the program's log ---\n{}",
+        status.is_some_and(|status| status.success()),
+        "{command:?}: {}\n{output}\n--- the program's log ---\n{}",
+        status.map_or("did not end in time".to_owned(), |status| status.to_string()),
         program.complaints()
     );
     println!("{output}");

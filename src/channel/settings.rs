@@ -195,7 +195,7 @@ fn kind(at: &Section<'_>, name: Option<&str>) -> Result<&'static Kind, Problem> 
     let (last, first) = names.split_last().unwrap_or((&"", &[]));
     let all = format!("{} or {last}", first.join(", "));
     let name = name.ok_or_else(|| at.wrong("kind", "it is missing").advise(format!("write one of {all}")))?;
-    KINDS.iter().copied().find(|kind| kind.name == name).ok_or_else(|| {
+    Kind::named(name).ok_or_else(|| {
         let hint = nearest(name, names).map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
         at.wrong("kind", format!("{name:?} is unknown{hint}")).advise(format!("use {all}"))
     })

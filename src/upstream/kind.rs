@@ -1,6 +1,7 @@
 //! Kinds of channels: what the folder of each one says of it. [`KINDS`] lists them.
 //!
-//! A kind is added as a folder beside this file, whose type implements [`ChannelKind`], and a line of the list.
+//! A kind is added as a folder beside this file, whose type implements [`ChannelKind`], and a line of the list. Rust asks
+//! for the `mod` line of the folder besides.
 
 use std::fmt::Debug;
 use std::io;

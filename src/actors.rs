@@ -2,12 +2,12 @@
 //!
 //! Whether an answer came from a living actor or from the store is a secret of this folder.
 
-pub mod dispatcher;
+mod dispatcher;
 mod limits;
-pub mod recovery;
-pub mod registry;
+mod recovery;
+mod registry;
 mod submit;
-pub mod task;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -28,11 +28,15 @@ use crate::task::list::{ListQuery, Page};
 use crate::task::request::Request;
 use crate::task::snapshot::Snapshot;
 use crate::wire::path;
-use registry::{Drain, Find, IsAccepting, Located, Registry, Reopen, Tell};
+use registry::{Drain, Find, IsAccepting, Located, Reopen, Tell};
 use task::{Cancel, Describe};
 
+pub use dispatcher::Dispatcher;
 pub use limits::{TaskKeys, TaskLimits};
+pub use recovery::{TakenUp, take_up};
+pub use registry::Registry;
 pub use submit::{CallerGone, Submitted};
+pub use task::TaskSettings;
 
 /// Most audio that a running task keeps in memory, in bytes: reading a file takes longer than it does.
 pub const HELD_BYTES: usize = 64 * 1024;

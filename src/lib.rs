@@ -1,6 +1,6 @@
 //! hearken: a self-hosted service for audio understanding as asynchronous tasks.
 //!
-//! A client submits audio with a prompt and gets a task at once. The task is an [actor](actors::task) that
+//! A client submits audio with a prompt and gets a task at once. The task is an actor (`actors::task`) that
 //! calls an [`upstream`], turns what comes back into OpenAI's chunks and appends them to a
 //! [log](task::chunk_log). Any number of subscribers read that log, each from its own position; whoever asks
 //! later gets the whole ChatCompletion from the [`store`].
@@ -33,7 +33,7 @@
 //! | [`panics`] | panics of third-party code that are caught and not logged |
 //! | [`memory`] | memory that several callers share: [`Memory`](memory::Memory), and what [responses](memory::ResponseMemory) may take of it |
 //! | [`metrics`] | what is [counted](metrics::Metrics) where it happens, and what is asked [now](metrics::Now) of its owner |
-//! | [`actors`] | [`TaskActor`](actors::task::TaskActor), [`Registry`](actors::registry::Registry), [`Dispatcher`](actors::dispatcher::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
+//! | [`actors`] | `TaskActor`, one for each task; [`Registry`](actors::Registry), [`Dispatcher`](actors::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`fanout`] | from a chunk log to any number of subscribers: as a body (`fanout::body`), or over a connection that was handed over (`fanout::socket`) to a pump (`fanout::pump`) |
 //! | [`api`] | the URL table, extractors, handlers; each way to submit is a door: its body is read (`api::reading`) into a [submission](task::submission), and its caller answered (`api::answer`); `openapi` describes what the table serves, `reference` shows that; `page` gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config): it assembles the settings of all rooms, each of which owns its keys, their defaults and their checks |
@@ -95,7 +95,7 @@
 //!    [`fetch`] puts what it downloads. The upstream call sends it from there, a piece (`body`) at a time, as
 //!    base64 where its kind takes that. `upstream::deadlines` stands around the call. As long as nothing of an answer
 //!    was seen, a call that fails is followed by another, of the same channel or, with a permit of its own, of the next
-//!    one: the [`RetryPolicy`](channel::RetryPolicy) decides, the actor [carries it out](actors::task).
+//!    one: the [`RetryPolicy`](channel::RetryPolicy) decides, the actor carries it out (`actors::task::calls`).
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
 //!    whose log keeps each as an entry, and encodes it as a frame of the format of the door that submitted. Before
 //!    entries are published they are written to the [journal](store::Journal); one write and one wake per batch.
@@ -109,7 +109,7 @@
 //!    retention has passed; what has no room in memory, or is asked for in another format, is encoded again from the
 //!    journal, a small part at a time. Any other question is answered by the store.
 //!
-//! If the process dies on the way, [`actors::recovery`] takes the task up at the next start, before anything new is
+//! If the process dies on the way, `actors::recovery` takes the task up at the next start, before anything new is
 //! accepted; [`task::recovery`] says whether it runs again. If the server drains and the task neither ends nor has
 //! shown anything, its life is parked: readers break off, and the next start takes it up.
 //!
@@ -128,7 +128,7 @@
 //!   and never frames: a slow, stuck or gone reader costs nobody anything.
 //! - No chunk is published before the upstream's first text: until then a failure can still be an HTTP error, and
 //!   another call can still be made. After it there is none.
-//! - A slot is a [`Permit`](actors::dispatcher::Permit) that somebody holds: dropping it gives it back, whatever happened
+//! - A slot is a `Permit` (`actors::dispatcher`) that somebody holds: dropping it gives it back, whatever happened
 //!   to its task, unless work that cannot stop at once still has a [`Hold`](upstream::Hold) on it. The embedded channel
 //!   measures on threads of its own, no more than it has slots. The line of a slot is as long as `limits.max_pending_tasks` and those who have left another channel.
 //! - The handlers know [`Tasks`](actors::Tasks), not addresses. Whether an answer came from an actor or from the

@@ -34,11 +34,7 @@ use actix::{Actor, Arbiter};
 use tokio::join;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::actors::Tasks;
-use crate::actors::dispatcher::Dispatcher;
-use crate::actors::recovery::{TakenUp, take_up};
-use crate::actors::registry::Registry;
-use crate::actors::task::TaskSettings;
+use crate::actors::{Dispatcher, Registry, TakenUp, TaskSettings, Tasks, take_up};
 use crate::api::PayloadMemory;
 use crate::channel::{Channel, Channels};
 use crate::config::Config;

@@ -307,7 +307,7 @@ impl Handler<Tell> for Dispatcher {
 }
 
 /// Waits for a permit, however it comes; nothing where the server drains.
-pub async fn permit(dispatcher: Addr<Dispatcher>, applicant: Applicant) -> Option<Permit> {
+pub(super) async fn permit(dispatcher: Addr<Dispatcher>, applicant: Applicant) -> Option<Permit> {
     match dispatcher.send(Admit { applicant, standing: Standing::Accepted }).await {
         Ok(Ok(Admission::Now(permit))) => Some(permit),
         Ok(Ok(Admission::Line(turn))) => turn.await,

@@ -17,7 +17,9 @@ use tokio::time::Instant;
 
 use acceptance::accept;
 use launch::{Launched, Site};
-pub use messages::{Accept, Drain, Find, IsAccepting, Located, NewTask, RecoveryPlan, Reopen, TakeUp, Tell};
+pub(super) use messages::{
+    Accept, Drain, Find, IsAccepting, Located, NewTask, RecoveryPlan, Reopen, TakeUp, Tell,
+};
 
 use super::dispatcher::{self, Admit, Dispatcher, Standing};
 use super::task::{

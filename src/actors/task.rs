@@ -33,7 +33,8 @@ use crate::upstream::{UpstreamError, UpstreamEvent};
 
 use calls::{Calls, Slot};
 use measure::Measured;
-pub use parts::{Job, RunRecord, TaskAudio, TaskParts, TaskSettings, Work};
+pub use parts::TaskSettings;
+pub(super) use parts::{Job, RunRecord, TaskAudio, TaskParts, Work};
 use publication::Publication;
 
 /// Tell the task's state.

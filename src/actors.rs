@@ -85,9 +85,22 @@ impl Tasks {
     /// # Errors
     /// `task_not_found`, also for another key's task; `queue_full` when there is no memory for its result.
     pub async fn describe(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
+        self.describe_with(id, owner, false).await
+    }
+
+    /// As [`describe`](Self::describe), with the task's segments if they are asked for.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe).
+    pub async fn describe_with(
+        &self,
+        id: &TaskId,
+        owner: KeyHash,
+        segments: bool,
+    ) -> Result<Held<Snapshot>, Failure> {
         let (mut most_bytes, mut share) = (READ_AT_ONCE, None);
         loop {
-            match self.look(id, owner, most_bytes).await? {
+            match self.look(id, owner, most_bytes, segments).await? {
                 Weighed::Light(value) => return Ok(Held { value, share }),
                 Weighed::Heavy(bytes) => {
                     drop(share.take());
@@ -104,10 +117,11 @@ impl Tasks {
         id: &TaskId,
         owner: KeyHash,
         most_bytes: usize,
+        segments: bool,
     ) -> Result<Weighed<Snapshot>, Failure> {
         loop {
             let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? else {
-                let found = self.store.find(id.clone(), owner, most_bytes).await?;
+                let found = self.store.find(id.clone(), owner, most_bytes, segments).await?;
                 return found.ok_or_else(Failure::task_not_found);
             };
             match actor.send(Describe).await {
@@ -115,7 +129,7 @@ impl Tasks {
                 // The actor retired, or it crashed and its successor will end the log.
                 Err(MailboxError::Closed) => {
                     log.reached_or_stalled(usize::MAX).await;
-                    if let Some(found) = self.store.find(id.clone(), owner, most_bytes).await? {
+                    if let Some(found) = self.store.find(id.clone(), owner, most_bytes, segments).await? {
                         return Ok(found);
                     }
                 }
@@ -159,7 +173,7 @@ impl Tasks {
         let mut left = most_bytes.saturating_sub(page.tasks.iter().map(Snapshot::weight).sum());
         // What has not ended is told by its actor; the store only knows how it began.
         for task in page.tasks.iter_mut().filter(|task| !task.state.is_terminal()) {
-            match self.look(&task.id, owner, left).await {
+            match self.look(&task.id, owner, left, false).await {
                 Ok(Weighed::Light(now)) if now.weight() <= left => {
                     left -= now.weight();
                     *task = now;
@@ -218,16 +232,16 @@ impl Tasks {
         }
     }
 
-    /// The task's state when it has ended, or after `most`, whichever comes first.
+    /// Waits until the task has ended, or for as long as `most`.
     ///
     /// # Errors
-    /// `task_not_found`, also for another key's task.
-    pub async fn wait(&self, id: &TaskId, owner: KeyHash, most: Duration) -> Result<Held<Snapshot>, Failure> {
+    /// `shutting_down`.
+    pub async fn wait(&self, id: &TaskId, owner: KeyHash, most: Duration) -> Result<(), Failure> {
         if let Some(Located { mut log, .. }) = self.locate(id, owner).await? {
             // Running out of time is an answer as well: the state at that moment.
             let _ = timeout(most, log.ended()).await;
         }
-        self.describe(id, owner).await
+        Ok(())
     }
 
     /// A reader of the task's chunks.
@@ -239,7 +253,7 @@ impl Tasks {
         if let Some(Located { log, stream: true, .. }) = located {
             return Ok(log);
         }
-        let (stream, has_ended) = match self.look(id, owner, 0).await? {
+        let (stream, has_ended) = match self.look(id, owner, 0, false).await? {
             Weighed::Light(snapshot) => (snapshot.stream, snapshot.state.is_terminal()),
             Weighed::Heavy(_) => (self.request(id, owner).await?.stream, true),
         };

@@ -14,6 +14,7 @@ pub mod progress;
 pub mod record;
 pub mod recovery;
 pub mod request;
+pub mod segment;
 pub mod snapshot;
 pub mod spans;
 pub mod submission;

@@ -39,7 +39,8 @@ use std::time::Duration;
 use futures_util::stream::LocalBoxStream;
 
 use crate::audio::Audio;
-use crate::task::answer::TextKind;
+use crate::task::entry::TextKind;
+use crate::task::segment::Segment;
 use crate::task::submission::{Message, Part, Question, Role};
 use crate::wire::completion::{FinishReason, Usage};
 use crate::wire::trace_context::TraceContext;
@@ -145,6 +146,8 @@ pub struct Terms {
 pub enum UpstreamEvent {
     /// A piece of text; never empty. Reasoning is told whether or not it was asked for.
     Text(TextKind, String),
+    /// A part of what was said, whose times the upstream has measured. Its words are told as text as well.
+    Segment(Segment),
     /// How far the upstream is, in percent, where it knows.
     Progress(u8),
     /// The answer is complete.

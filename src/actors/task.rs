@@ -21,8 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::CallerGone;
 use super::dispatcher::{Admission, Permit};
 use crate::error::Failure;
-use crate::task::answer::{Answer, TextKind};
+use crate::task::answer::Answer;
 use crate::task::cold_log::EndedStream;
+use crate::task::entry::TextKind;
 use crate::task::life::{Caller, Effect, Event, Life};
 use crate::task::outcome::Outcome;
 use crate::task::progress::Progress;
@@ -208,9 +209,11 @@ impl TaskActor {
                 self.answer.push(kind, text);
                 let step = self.progress.piece();
                 self.remember(step);
-                let most = self.settings.max_answer_bytes;
-                let too_long = || UpstreamError::Invalid(format!("an answer of more than {most} bytes"));
-                (self.answer.held_bytes() > most).then(|| Outcome::Failed(too_long().into()))
+                self.too_large()
+            }
+            UpstreamEvent::Segment(segment) => {
+                self.answer.push_segment(segment);
+                self.too_large()
             }
             UpstreamEvent::Progress(percent) => {
                 let step = self.progress.reach(percent);
@@ -225,6 +228,13 @@ impl TaskActor {
                 }
             }),
         }
+    }
+
+    /// Returns the outcome of an answer that is larger than any may be.
+    fn too_large(&self) -> Option<Outcome> {
+        let most = self.settings.max_answer_bytes;
+        let failure = || UpstreamError::Invalid(format!("an answer of more than {most} bytes"));
+        (self.answer.held_bytes() > most).then(|| Outcome::Failed(failure().into()))
     }
 
     fn remember(&self, progress: Option<u8>) {
@@ -272,6 +282,10 @@ impl Handler<Describe> for TaskActor {
             created: self.task.created.seconds(),
             stream: self.task.stream,
             state: self.state(),
+            segments: match &self.life {
+                Life::Ended(Outcome::Completed(completed)) => completed.segments.clone(),
+                _ => None,
+            },
             timeline: self.timeline.clone(),
         })
     }

@@ -28,7 +28,7 @@ use crate::keys::{Allowance, KeyLimits};
 use crate::metrics::{Metrics, Now};
 use crate::secret::KeyHash;
 use crate::store::{ChunkJournal, Ending, Retention, Store, StoreConfig};
-use crate::task::answer::TextKind;
+use crate::task::entry::TextKind;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 use crate::task::outcome::{Completed, Outcome};
@@ -140,7 +140,8 @@ impl Service {
     }
 
     async fn outcome(&self, id: &TaskId) -> State {
-        self.tasks.wait(id, owner(), Duration::from_secs(20)).await.unwrap().value.state
+        self.tasks.wait(id, owner(), Duration::from_secs(20)).await.unwrap();
+        self.state(id).await
     }
 }
 

@@ -34,16 +34,17 @@ pub(super) async fn query(
 ) -> Result<HttpResponse, Failure> {
     let id = task_id(&path)?;
     request.extensions_mut().insert(id.clone());
-    let Held { value: snapshot, share } = match wait(request.query_string())? {
-        None => tasks.describe(&id, caller.hash).await?,
-        Some(most) => caller.unless_revoked(tasks.wait(&id, caller.hash, most)).await??,
-    };
+    let segments = includes(request.query_string(), "segments");
+    if let Some(most) = wait(request.query_string())? {
+        caller.unless_revoked(tasks.wait(&id, caller.hash, most)).await??;
+    }
+    let Held { value: snapshot, share } = tasks.describe_with(&id, caller.hash, segments).await?;
     let asked = match includes(request.query_string(), "request") {
         true => Some(tasks.request(&id, caller.hash).await?),
         false => None,
     };
     let timeline = includes(request.query_string(), "timeline");
-    let view = snapshot.view(timeline, asked.as_ref());
+    let view = snapshot.view(timeline, segments, asked.as_ref());
     json(HttpResponse::Ok(), &view, snapshot.weight(), share, tasks.responses(), caller.hash).await
 }
 
@@ -64,7 +65,7 @@ pub(super) async fn list(
 ) -> Result<HttpResponse, Failure> {
     let Held { value: page, share } = tasks.list(caller.hash, list_query(request.query_string())?).await?;
     let timeline = includes(request.query_string(), "timeline");
-    let views = page.tasks.iter().map(|task| task.view(timeline, None)).collect();
+    let views = page.tasks.iter().map(|task| task.view(timeline, false, None)).collect();
     let results = page.tasks.iter().map(Snapshot::weight).sum();
     let list = TaskList::new(views, page.has_more);
     json(HttpResponse::Ok(), &list, results, share, tasks.responses(), caller.hash).await

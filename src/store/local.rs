@@ -162,8 +162,9 @@ impl TaskStore for Local {
         owner: KeyHash,
         ended_after: Timestamp,
         most_bytes: usize,
+        with_segments: bool,
     ) -> Promise<'_, Option<Weighed<Snapshot>>> {
-        self.ask(move |reply| Read::Find { id, owner, ended_after, most_bytes, reply })
+        self.ask(move |reply| Read::Find { id, owner, ended_after, most_bytes, with_segments, reply })
     }
 
     fn request(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<Request>> {

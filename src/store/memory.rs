@@ -78,6 +78,7 @@ impl Row {
             created: task.created.seconds(),
             stream: task.stream,
             state: self.state(),
+            segments: None,
             timeline: self.timeline.clone(),
         }
     }
@@ -205,9 +206,16 @@ impl TaskStore for Memory {
         owner: KeyHash,
         ended_after: Timestamp,
         most_bytes: usize,
+        with_segments: bool,
     ) -> Promise<'_, Option<Weighed<Snapshot>>> {
         let kept = self.kept();
-        let found = kept.of(&id, owner).filter(|row| !row.ended_before(ended_after)).map(Row::snapshot);
+        let found = kept.of(&id, owner).filter(|row| !row.ended_before(ended_after));
+        let found = found.map(|row| match &row.end {
+            Some((Ending { outcome: Outcome::Completed(completed), .. }, _)) if with_segments => {
+                Snapshot { segments: completed.segments.clone(), ..row.snapshot() }
+            }
+            _ => row.snapshot(),
+        });
         told(found.map(|found| match found.weight() {
             weight if weight > most_bytes => Weighed::Heavy(weight),
             _ => Weighed::Light(found),

@@ -50,13 +50,14 @@ pub trait TaskStore: fmt::Debug + Send + Sync {
     fn forget(&self, kept: Retained) -> Promise<'_, Forgotten>;
 
     /// Finds a task of this owner, unless it ended before `ended_after`. It is read if its result has at most
-    /// `most_bytes`.
+    /// `most_bytes`, together with its segments where they are asked for.
     fn find(
         &self,
         id: TaskId,
         owner: KeyHash,
         ended_after: Timestamp,
         most_bytes: usize,
+        with_segments: bool,
     ) -> Promise<'_, Option<Weighed<Snapshot>>>;
 
     /// Finds the request of a task of this owner.

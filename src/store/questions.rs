@@ -75,7 +75,7 @@ impl Store {
     }
 
     /// A task of this owner, unless it ended longer ago than tasks are kept. It is read if its result has at most
-    /// `most_bytes`.
+    /// `most_bytes`, and its segments, where they are asked for, with it.
     ///
     /// # Errors
     /// When the database refuses.
@@ -84,9 +84,11 @@ impl Store {
         id: TaskId,
         owner: KeyHash,
         most_bytes: usize,
+        with_segments: bool,
     ) -> Result<Option<Weighed<Snapshot>>, StoreError> {
         let ended_after = Timestamp::now().before(self.retention.tasks);
-        self.tasks.find(id, owner, ended_after, most_bytes).await.inspect_err(StoreError::log)
+        let found = self.tasks.find(id, owner, ended_after, most_bytes, with_segments).await;
+        found.inspect_err(StoreError::log)
     }
 
     /// The request of a task of this owner.

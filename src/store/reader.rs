@@ -41,6 +41,7 @@ pub(super) enum Read {
         owner: KeyHash,
         ended_after: Timestamp,
         most_bytes: usize,
+        with_segments: bool,
         reply: Reply<Option<Weighed<Snapshot>>>,
     },
     Request {
@@ -159,8 +160,8 @@ impl Reader {
     fn answer(&self, read: Read) {
         let connection = &self.connection;
         match read {
-            Read::Find { id, owner, ended_after, most_bytes, reply } => {
-                self.say(reply, || find(connection, &id, owner, ended_after, most_bytes));
+            Read::Find { id, owner, ended_after, most_bytes, with_segments, reply } => {
+                self.say(reply, || find(connection, &id, owner, ended_after, most_bytes, with_segments));
             }
             Read::Request { id, owner, reply } => self.say(reply, || request(connection, &id, owner)),
             Read::List { owner, query, ended_after, most_bytes, reply } => {

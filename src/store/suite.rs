@@ -83,6 +83,7 @@ macro_rules! store_suite {
             store_suite!($backend, $ground, [
                 a_task_is_found_by_its_owner_alone,
                 the_first_end_of_a_task_stays_and_is_told_to_the_next,
+                segments_are_read_with_the_result_where_they_are_asked_for,
                 a_task_that_has_not_ended_is_there_after_a_start,
                 audio_is_kept_until_its_task_ends,
                 audio_of_a_refused_task_is_not_kept,
@@ -174,6 +175,7 @@ pub(super) fn ending(task: &Task, outcome: Outcome) -> Ending {
 
 pub(super) fn completed(task: &Task, json: &str) -> Ending {
     let completed = Completed {
+        segments: None,
         json: RawValue::from_string(json.to_owned()).unwrap().into(),
         head: CompletionHead { id: String::new(), created: 0, model: String::new() },
         reason: FinishReason::Stop,
@@ -218,10 +220,13 @@ async fn a_task_is_found_by_its_owner_alone<G: Ground>() {
     let store = ground.open(DAY);
     let task = task();
     store.takes(record(&task)).await;
-    let found = light(store.find(task.id.clone(), owner(), usize::MAX).await.unwrap()).unwrap();
+    let found = light(store.find(task.id.clone(), owner(), usize::MAX, false).await.unwrap()).unwrap();
     assert_eq!((found.model.as_str(), found.created), ("m", task.created.seconds()));
     assert!(found.stream && matches!(found.state, State::Pending));
-    assert!(light(store.find(task.id.clone(), KeyHash::of("sk-other"), usize::MAX).await.unwrap()).is_none());
+    assert!(
+        light(store.find(task.id.clone(), KeyHash::of("sk-other"), usize::MAX, false).await.unwrap())
+            .is_none()
+    );
 }
 
 async fn the_first_end_of_a_task_stays_and_is_told_to_the_next<G: Ground>() {
@@ -236,7 +241,8 @@ async fn the_first_end_of_a_task_stays_and_is_told_to_the_next<G: Ground>() {
         assert!(matches!(before.state, State::Completed { .. }));
         completed
     };
-    let found = light(ground.open(DAY).find(task.id.clone(), owner(), usize::MAX).await.unwrap()).unwrap();
+    let found =
+        light(ground.open(DAY).find(task.id.clone(), owner(), usize::MAX, false).await.unwrap()).unwrap();
     assert_eq!(found.timeline, first.timeline);
     let State::Completed { completion } = found.state else { panic!("{:?}", found.state) };
     assert_eq!(completion.get(), r#"{"b" : 1}"#);
@@ -330,7 +336,7 @@ async fn a_write_that_fails_by_itself_fails_alone<G: Ground>() {
     let accepts = [&first, &first, &second].map(|task| store.accept(record(task), vec![]));
     let results = join_all(accepts).await;
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
-    assert!(light(store.find(second.id.clone(), owner(), usize::MAX).await.unwrap()).is_some());
+    assert!(light(store.find(second.id.clone(), owner(), usize::MAX, false).await.unwrap()).is_some());
 }
 
 async fn a_task_that_has_not_ended_is_there_after_a_start<G: Ground>() {
@@ -422,11 +428,30 @@ async fn a_result_is_not_read_where_it_is_too_heavy<G: Ground>() {
     let task = task();
     store.takes(record(&task)).await;
     store.end(task.id.clone(), completed(&task, r#"{"b" : 1}"#)).await.unwrap();
-    assert!(heavy(9)(store.find(task.id.clone(), owner(), 8).await.unwrap()));
-    assert!(light(store.find(task.id.clone(), owner(), 9).await.unwrap()).is_some());
+    assert!(heavy(9)(store.find(task.id.clone(), owner(), 8, false).await.unwrap()));
+    assert!(light(store.find(task.id.clone(), owner(), 9, false).await.unwrap()).is_some());
     let query = ListQuery { limit: 9, after: None, status: None };
     assert!(matches!(store.list(owner(), query.clone(), 8).await.unwrap(), Some(Weighed::Heavy(9))));
     assert_eq!(light(store.list(owner(), query, 9).await.unwrap()).unwrap().tasks.len(), 1);
+}
+
+async fn segments_are_read_with_the_result_where_they_are_asked_for<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let task = task();
+    store.takes(record(&task)).await;
+    let mut ending = completed(&task, r#"{"b" : 1}"#);
+    if let Outcome::Completed(completed) = &mut ending.outcome {
+        let segments = RawValue::from_string("[{}]".to_owned()).unwrap();
+        *completed = Arc::new(Completed { segments: Some(segments.into()), ..Completed::clone(completed) });
+    }
+    store.end(task.id.clone(), ending).await.unwrap();
+    let without = light(store.find(task.id.clone(), owner(), 9, false).await.unwrap()).unwrap();
+    assert!(without.segments.is_none());
+    let found = store.find(task.id.clone(), owner(), 12, true).await.unwrap();
+    assert!(matches!(found, Some(Weighed::Heavy(13))), "they weigh as well");
+    let found = light(store.find(task.id.clone(), owner(), 13, true).await.unwrap()).unwrap();
+    assert_eq!(found.segments.unwrap().get(), "[{}]");
 }
 
 async fn an_ended_task_is_hidden_and_then_deleted<G: Ground>() {
@@ -437,9 +462,9 @@ async fn an_ended_task_is_hidden_and_then_deleted<G: Ground>() {
     store.takes(record(&waiting)).await;
     store.end(ended.id.clone(), failed(&ended)).await.unwrap();
     pass_a_millisecond();
-    assert!(light(store.find(ended.id.clone(), owner(), usize::MAX).await.unwrap()).is_none());
+    assert!(light(store.find(ended.id.clone(), owner(), usize::MAX, false).await.unwrap()).is_none());
     assert_eq!(store.forget_expired().await.unwrap(), 1);
     assert_eq!(store.forget_expired().await.unwrap(), 0);
     assert!(store.request(ended.id.clone(), owner()).await.unwrap().is_none());
-    assert!(light(store.find(waiting.id.clone(), owner(), usize::MAX).await.unwrap()).is_some());
+    assert!(light(store.find(waiting.id.clone(), owner(), usize::MAX, false).await.unwrap()).is_some());
 }

@@ -194,10 +194,10 @@ async fn an_ended_task_is_hidden_and_then_deleted_when_its_time_is_over() {
         .await
         .unwrap();
     pass_a_millisecond();
-    assert!(light(store.find(ended.id.clone(), owner(), usize::MAX).await.unwrap()).is_none());
+    assert!(light(store.find(ended.id.clone(), owner(), usize::MAX, false).await.unwrap()).is_none());
     assert!(store.replay(ended.id.clone(), owner()).await.unwrap().is_none());
     assert_eq!(store.forget_expired().await.unwrap(), 1);
-    assert!(light(store.find(waiting.id.clone(), owner(), usize::MAX).await.unwrap()).is_some());
+    assert!(light(store.find(waiting.id.clone(), owner(), usize::MAX, false).await.unwrap()).is_some());
     assert_eq!((audios(data_dir.path()), files(data_dir.path(), "frames")), ((1, 0), 1));
 }
 

@@ -6,10 +6,11 @@ use serde_json::value::to_raw_value;
 
 use super::chunk_log::ChunkLog;
 use super::cold_log::{EndedStream, Kept};
-use super::entry::Entry;
-pub use super::entry::TextKind;
+use super::entry::{Entry, TextKind};
+
 use super::format::Format;
 use super::outcome::{Completed, Outcome};
+use super::segment::Segment;
 use super::snapshot::State;
 use crate::wire::completion::{ChatCompletion, CompletionHead, FinishReason, Pieces, Texts, Usage};
 
@@ -18,6 +19,8 @@ use crate::wire::completion::{ChatCompletion, CompletionHead, FinishReason, Piec
 pub struct Answer {
     head: Arc<CompletionHead>,
     log: ChunkLog,
+    segments: Vec<Segment>,
+    segment_bytes: usize,
 }
 
 impl Answer {
@@ -30,7 +33,8 @@ impl Answer {
     /// Goes on with what an earlier actor has left of an answer. It keeps the head that it has begun with.
     #[must_use]
     pub fn resumed(head: CompletionHead, log: ChunkLog) -> Self {
-        Self { head: log.head().unwrap_or_else(|| Arc::new(head)), log }
+        let head = log.head().unwrap_or_else(|| Arc::new(head));
+        Self { head, log, segments: Vec::new(), segment_bytes: 0 }
     }
 
     /// Returns the stream of a task of an earlier process that ended, from its journal and its outcome: a reader sees
@@ -56,6 +60,12 @@ impl Answer {
         self.log.append(Entry::Delta { kind, text: text.into() });
     }
 
+    /// Takes a segment, which is kept with the answer.
+    pub fn push_segment(&mut self, segment: Segment) {
+        self.segment_bytes += segment.bytes();
+        self.segments.push(segment);
+    }
+
     /// Entries that were pushed and not yet shown.
     pub fn unpublished(&self) -> impl Iterator<Item = &Entry> {
         self.log.unpublished()
@@ -77,10 +87,10 @@ impl Answer {
         self.log.publish(entries);
     }
 
-    /// Bytes that this answer holds: its texts, and its frames in the log's own format.
+    /// Bytes that this answer holds: its texts, its segments, and its frames in the log's own format.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.log.text_bytes() + self.log.frame_bytes()
+        self.log.text_bytes() + self.segment_bytes + self.log.frame_bytes()
     }
 
     /// Returns the whole answer.
@@ -98,7 +108,9 @@ impl Answer {
             refusal: pieces(TextKind::Refusal),
         };
         let json = to_raw_value(&ChatCompletion::new(&self.head, texts, reason, usage))?;
-        Ok(Completed { json: json.into(), head: CompletionHead::clone(&self.head), reason, usage })
+        let segments =
+            if self.segments.is_empty() { None } else { Some(to_raw_value(&self.segments)?.into()) };
+        Ok(Completed { json: json.into(), segments, head: CompletionHead::clone(&self.head), reason, usage })
     }
 
     /// Ends the stream: with the finish chunk and the `done` frame, or with the `error` frame. None of them may be seen

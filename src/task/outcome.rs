@@ -21,6 +21,8 @@ pub enum Outcome {
 pub struct Completed {
     /// The ChatCompletion, in the bytes in which it is stored.
     pub json: Arc<RawValue>,
+    /// The segments with measured times (a JSON list), where there are any.
+    pub segments: Option<Arc<RawValue>>,
     /// What identifies the answer.
     pub head: CompletionHead,
     /// Why the model stopped.
@@ -30,13 +32,13 @@ pub struct Completed {
 }
 
 impl Completed {
-    /// Reads a ChatCompletion that was stored.
+    /// Reads a ChatCompletion that was stored. Its segments are not asked for.
     ///
     /// # Errors
     /// Those of serde_json, for JSON that hearken did not write.
     pub fn stored(json: Arc<RawValue>) -> serde_json::Result<Self> {
         let CompletionEnd { head, reason, usage } = CompletionEnd::of(json.get())?;
-        Ok(Self { json, head, reason, usage })
+        Ok(Self { json, segments: None, head, reason, usage })
     }
 }
 

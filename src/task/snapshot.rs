@@ -11,6 +11,7 @@ use super::request::Request;
 use super::timeline::Timeline;
 use crate::error::Failure;
 use crate::wire::error::TaskError;
+use crate::wire::path;
 use crate::wire::task::{StreamLink, TaskObject, TaskView};
 
 /// What a client can learn about a task.
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub stream: bool,
     /// How far it is.
     pub state: State,
+    /// The segments of a completed task (a JSON list), where there are any and they were asked for.
+    pub segments: Option<Arc<RawValue>>,
     /// When what happened to it.
     pub timeline: Timeline,
 }
@@ -114,21 +117,29 @@ impl State {
 }
 
 impl Snapshot {
-    /// Returns the bytes of its result.
+    /// Returns the bytes of its result and of its segments.
     #[must_use]
     pub fn weight(&self) -> usize {
-        match &self.state {
-            State::Completed { completion } => completion.get().len(),
-            State::Pending | State::Processing { .. } | State::Failed { .. } => 0,
-        }
+        let segments = self.segments.as_ref().map_or(0, |segments| segments.get().len());
+        segments
+            + match &self.state {
+                State::Completed { completion } => completion.get().len(),
+                State::Pending | State::Processing { .. } | State::Failed { .. } => 0,
+            }
     }
 
     /// The task object of the contract, with what is added on request.
     #[must_use]
-    pub fn view<'a>(&'a self, timeline: bool, request: Option<&'a Request>) -> impl Serialize {
+    pub fn view<'a>(
+        &'a self,
+        timeline: bool,
+        segments: bool,
+        request: Option<&'a Request>,
+    ) -> impl Serialize {
         TaskView {
             task: self.object(),
             timeline: timeline.then_some(&self.timeline),
+            segments: segments.then_some(self.segments.as_deref()),
             request: request.map(Request::object),
         }
     }
@@ -150,7 +161,7 @@ impl Snapshot {
             status: self.state.status().as_str(),
             progress,
             created: self.created,
-            stream: self.stream.then(|| StreamLink::of(self.id.as_str())),
+            stream: self.stream.then(|| StreamLink { url: path::stream(&self.id) }),
             results,
             error,
         }
@@ -169,6 +180,7 @@ mod tests {
             created: 1_776_874_565,
             stream: true,
             state: State::Pending,
+            segments: None,
             timeline: Timeline::begun(crate::task::Timestamp(1_776_874_565_123)),
         };
         assert_eq!(
@@ -186,9 +198,10 @@ mod tests {
             created: 1,
             stream: false,
             state: State::Completed { completion: completion.into() },
+            segments: None,
             timeline: Timeline::begun(crate::task::Timestamp(1_000)),
         };
-        let json = serde_json::to_string(&snapshot.view(true, None)).unwrap();
+        let json = serde_json::to_string(&snapshot.view(true, false, None)).unwrap();
         assert!(
             json.contains(r#""results":[{"b": 1,  "a":2}],"error":null,"timeline":{"queued_at_ms":1000,"#),
             "{json}"

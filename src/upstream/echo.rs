@@ -11,7 +11,7 @@ use super::kind::{Callee, ChannelKind, Provider};
 use super::remote::RemoteKeys;
 use super::{Upstream, UpstreamEvent, UpstreamRequest, UpstreamStream};
 use crate::setting::{Keys, Problem, Section};
-use crate::task::answer::TextKind;
+use crate::task::entry::TextKind;
 use crate::task::submission::Part;
 use crate::wire::completion::{FinishReason, Usage};
 

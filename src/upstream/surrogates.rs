@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 
 use super::{Batch, UpstreamEvent};
-use crate::task::answer::TextKind;
+use crate::task::entry::TextKind;
 
 /// The first of the stand-ins, which are as many as there are halves.
 const FIRST: u32 = 0x10_F800;
@@ -155,7 +155,7 @@ impl Joiner {
                     }
                     batch.push(event);
                 }
-                UpstreamEvent::Progress(_) => batch.push(event),
+                UpstreamEvent::Segment(_) | UpstreamEvent::Progress(_) => batch.push(event),
             }
         }
     }

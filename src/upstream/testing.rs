@@ -15,7 +15,7 @@ use crate::audio::Audio;
 use crate::audio::container::Container;
 use crate::channel::{Breaker, BreakerRule, Capability, Channel, RetryRule};
 use crate::pattern::ModelPattern;
-use crate::task::answer::TextKind;
+use crate::task::entry::TextKind;
 use crate::task::submission::Question;
 use crate::wire::completion::{FinishReason, Usage};
 
@@ -139,7 +139,7 @@ pub(crate) fn outcome(mut batches: Vec<Result<Batch, UpstreamError>>) -> Outcome
                 text += &piece;
             }
             UpstreamEvent::Finished { reason, usage } => end = Some((reason, usage)),
-            UpstreamEvent::Progress(_) => {}
+            UpstreamEvent::Segment(_) | UpstreamEvent::Progress(_) => {}
         }
     }
     text += brackets(kind_so_far).1;

@@ -1,4 +1,4 @@
-//! The paths of the HTTP interface that messages tell clients to look at.
+//! The paths of the HTTP interface that clients are told of.
 
 use std::fmt::Display;
 
@@ -9,4 +9,10 @@ pub const MODELS: &str = "/v1/configs/llm_generations_models";
 #[must_use]
 pub fn task(id: impl Display) -> String {
     format!("/v1/tasks/{id}")
+}
+
+/// Returns the path of a task's stream.
+#[must_use]
+pub fn stream(id: impl Display) -> String {
+    format!("/v1/llm/generations/{id}/stream")
 }

@@ -53,6 +53,9 @@ pub struct TaskView<'a, Timeline, Request> {
     /// When what happened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
+    /// What was said from when to when; null where that was not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segments: Option<Option<&'a RawValue>>,
     /// What was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
@@ -136,14 +139,6 @@ pub enum PartObject<'a, Audio> {
 pub struct StreamLink {
     /// A path on this server.
     pub url: String,
-}
-
-impl StreamLink {
-    /// Returns the link to the stream of the task with this id.
-    #[must_use]
-    pub fn of(task_id: &str) -> Self {
-        Self { url: format!("/v1/llm/generations/{task_id}/stream") }
-    }
 }
 
 /// `{"object":"list","data":[...]}`

@@ -345,3 +345,97 @@ fn odd_values_beside_a_transcript_cost_nothing_of_it() {
         assert_eq!(text_of(whole(content_type, odd)), "Hi \u{1F600}", "{content_type}");
     }
 }
+
+/// The segments that are kept of an answer to a channel that asks for this format.
+fn segments_of(script: Script, format: &str) -> Value {
+    let upstream = script.start();
+    let hearken = Hearken::before(&upstream).channel(&format!("response_format = \"{format}\"")).start();
+    let id = hearken.submit(json!({}));
+    let query = format!("/v1/tasks/{id}?include=segments");
+    assert_eq!(hearken.wait(&id)["status"], "completed");
+    assert_eq!(hearken.task(&id).get("segments"), None, "only where they are asked for");
+    hearken.get(&query).json()["segments"].clone()
+}
+
+#[test]
+fn segments_are_kept_with_the_times_that_the_upstream_has_measured() {
+    let mistral = |kind: &str, mut json: Value| {
+        json["type"] = json!(kind);
+        format!("event: {kind}\ndata: {json}\n\n")
+    };
+    let recorded = |file: &str| fixture(&format!("openai/{file}"));
+    let spoken = json!([
+        {"start": 0.0, "end": 1.0, "text": "Nothing", "speaker": "A"},
+        {"start": 1.0, "end": 2.0, "text": "is lost.", "speaker": "B"},
+    ]);
+    let named = json!([{"start": 0.1, "end": 0.95, "text": "Hi", "speaker": "1"}]);
+    for (script, format, segments) in [
+        (
+            whole("application/json", recorded("transcription-verbose.json")),
+            "verbose_json",
+            json!([{"start": 0.0, "end": 2.2, "text": "Nothing is lost."}]),
+        ),
+        (whole("text/event-stream", recorded("transcription-segments.sse")), "diarized_json", spoken.clone()),
+        // What is measured is kept whatever was asked for.
+        (whole("text/event-stream", recorded("transcription-segments.sse")), "json", spoken),
+        (
+            FakeUpstream::transcription()
+                .raw(mistral("transcription.text.delta", json!({"text": "Hi"})))
+                .raw(mistral(
+                    "transcription.segment",
+                    json!({"text": "Hi", "start": 0.1, "end": 0.95, "speaker_id": 1}),
+                ))
+                .raw(mistral(
+                    "transcription.done",
+                    json!({"text": "Hi", "segments": [{"text": "Hi", "start": 0.1, "end": 0.95}]}),
+                ))
+                .ends(),
+            "json",
+            named,
+        ),
+        // Times are never made up.
+        (whole("application/json", json!({"text": "Hello."}).to_string()), "json", Value::Null),
+        (
+            whole("application/json", json!({"text": "Hi.", "segments": [{"text": "Hi."}]}).to_string()),
+            "verbose_json",
+            Value::Null,
+        ),
+    ] {
+        assert_eq!(segments_of(script, format), segments, "{format}");
+    }
+}
+
+#[test]
+fn segments_are_there_after_a_restart_and_not_before_the_end() {
+    let upstream = FakeUpstream::transcription()
+        .event(&json!({"type": "transcript.text.segment", "start": 0, "end": 1.5, "text": "Hi."}))
+        .hold()
+        .event(&json!({"type": "transcript.text.done", "text": "Hi."}))
+        .ends()
+        .start();
+    let mut hearken = Hearken::start(&upstream);
+    let id = hearken.submit(json!({"stream": true}));
+    let query = format!("/v1/tasks/{id}?include=segments,timeline");
+    upstream.held(1);
+    assert_eq!(hearken.get(&query).json().get("segments"), Some(&Value::Null));
+    upstream.release();
+    assert_eq!(hearken.wait(&id)["status"], "completed");
+    let expected = json!([{"start": 0.0, "end": 1.5, "text": "Hi."}]);
+    assert_eq!(hearken.get(&query).json()["segments"], expected);
+    hearken.crash();
+    let task = hearken.get(&query).json();
+    assert_eq!(task["segments"], expected);
+    assert!(task["timeline"].is_object(), "{task}");
+}
+
+#[test]
+fn segments_count_in_the_limit_of_an_answer() {
+    let segments: Vec<Value> =
+        (0..100).map(|at| json!({"start": at, "end": at + 1, "text": "Hi."})).collect();
+    let answer = json!({"text": "Hi.", "segments": segments}).to_string();
+    let upstream = whole("application/json", answer).start();
+    let hearken = Hearken::before(&upstream).set("[limits]\nmax_answer_bytes = 2000\n").start();
+    let task = hearken.wait(&hearken.submit(json!({})));
+    assert_eq!(task["error"]["code"], "upstream_invalid_response", "{task}");
+    assert!(task["error"]["message"].as_str().unwrap().contains("more than 2000 bytes"), "{task}");
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::audio::container::Container;
@@ -13,6 +13,7 @@ use crate::task::Timestamp;
 use crate::task::entry::{Entry, TextKind};
 use crate::task::format::{Encoder, Format};
 use crate::task::request::Request;
+use crate::task::segment::Segment;
 use crate::task::snapshot::{Snapshot, State};
 use crate::task::submission::Question;
 use crate::task::timeline::Timeline;
@@ -72,7 +73,13 @@ pub(super) fn completed_with_details() -> Value {
         AudioFacts::Url { url: "https://example.com/recordings/call-17.mp3".to_owned(), sound: Some(sound) };
     let question = Question::short(MODEL.to_owned(), "Who speaks, and in what mood?".to_owned(), None);
     let request = Request { question, stream: true, audio: vec![audio] };
-    json!(snapshot(answered()).view(true, Some(&request)))
+    let segments = TEXTS.iter().zip([0, 1_240]).map(|(text, start_ms)| {
+        let text = text.trim().to_owned();
+        Segment { start_ms, end_ms: start_ms + 1_240, text, speaker: None }
+    });
+    let segments = to_raw_value(&segments.collect::<Vec<_>>()).unwrap_or_default();
+    let task = Snapshot { segments: Some(segments.into()), ..snapshot(answered()) };
+    json!(task.view(true, true, Some(&request)))
 }
 
 /// A task that failed.
@@ -128,7 +135,7 @@ fn snapshot(state: State) -> Snapshot {
     timeline.end("completed", at(2_750));
     // The id is well-formed; were it not, any other one would do for an example.
     let id = TASK_ID.parse().unwrap_or_else(|_| crate::task::id::TaskId::generate(CREATED));
-    Snapshot { id, model: MODEL.to_owned(), created: CREATED, stream: true, state, timeline }
+    Snapshot { id, model: MODEL.to_owned(), created: CREATED, stream: true, state, segments: None, timeline }
 }
 
 fn answered() -> State {

@@ -18,14 +18,15 @@ use crate::api::tasks::{MAX_PAGE, MAX_WAIT, PAGE};
 use crate::audio::container::Container;
 use crate::error::ErrorCode;
 use crate::task::id;
+use crate::task::segment::Segment;
 use crate::wire::schema::{described, words};
 use crate::wire::task::status_words;
 
 /// `GET /v1/tasks/{task_id}`
 pub(crate) fn one() -> PathItem {
     let wait = "Holds the reply until the task ends or so many seconds have passed, whichever comes first.";
-    let include = "`timeline` adds when what happened, `request` what was asked for. Several words are parted by commas, \
-                   unknown ones are ignored.";
+    let include = "`timeline` adds when what happened, `segments` what was said from when to when, `request` what was \
+                   asked for. Several words are parted by commas, unknown ones are ignored.";
     let sync = "For clients of other services of this family, as all parameters that are unknown here: it changes \
                 nothing, the state is always current.";
     let operation = operation(
@@ -38,7 +39,7 @@ pub(crate) fn one() -> PathItem {
     .parameter(
         query_parameter("wait", wait, whole_number(0).maximum(Some(MAX_WAIT))).example(Some(json!(30))),
     )
-    .parameter(query_parameter("include", include, text()).example(Some(json!("timeline,request"))))
+    .parameter(query_parameter("include", include, text()).example(Some(json!("timeline,segments,request"))))
     .parameter(query_parameter("sync_upstream", sync, text()))
     .response("200", {
         let example = |summary: &str, value| ExampleBuilder::new().summary(summary).value(Some(value));
@@ -47,7 +48,10 @@ pub(crate) fn one() -> PathItem {
             .examples_from_iter([
                 ("completed", example("Completed", examples::completed())),
                 ("failed", example("Failed", examples::failed())),
-                ("details", example("With `include=timeline,request`", examples::completed_with_details())),
+                (
+                    "details",
+                    example("With `include=timeline,segments,request`", examples::completed_with_details()),
+                ),
             ])
             .build();
         json_response(response("The task.", &[]), ("application/json", content))
@@ -99,8 +103,10 @@ pub(super) struct Details;
 
 impl PartialSchema for Details {
     fn schema() -> RefOr<Schema> {
+        let segments = Option::<Vec<Segment>>::schema();
         let added = ObjectBuilder::new()
             .property("timeline", Ref::from_schema_name("Timeline"))
+            .property("segments", segments)
             .property("request", Ref::from_schema_name("TaskRequest"));
         AllOfBuilder::new()
             .description(Some("The ten fields of a task, and what `include` asks for."))

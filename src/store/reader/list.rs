@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
-use super::rows::{WEIGHED_COLUMNS, number, weighed};
+use super::rows::{number, weighed, weighed_columns};
 use crate::secret::KeyHash;
 use crate::store::sqlite::StoredState;
 use crate::store::{MOST_LISTED_BYTES, StoreError, Weighed};
@@ -33,7 +33,7 @@ pub(super) fn list(
     };
     let found = listed(connection, owner, query, before, ended_after)?;
     let mut statement =
-        connection.prepare_cached(&format!("SELECT {WEIGHED_COLUMNS} FROM tasks WHERE id = :id"))?;
+        connection.prepare_cached(&format!("SELECT {} FROM tasks WHERE id = :id", weighed_columns(false)))?;
     let mut page = Page { tasks: Vec::new(), has_more: false };
     let mut left = most_bytes;
     for (_, id) in found {

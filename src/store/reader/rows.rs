@@ -47,6 +47,7 @@ pub(in crate::store) fn snapshot(row: &Row<'_>) -> rusqlite::Result<Result<Snaps
             created: created.seconds(),
             stream,
             state: state(&id, stored, progress, completion, failure)?,
+            segments: None,
             timeline: parse(&id, &timeline)?,
             id: id.parse().map_err(|_| StoreError::Damaged(format!("{id} is no task id")))?,
         })
@@ -71,11 +72,20 @@ fn state(
     })
 }
 
-/// What [`weighed`] reads: the columns of a snapshot, the result only where it has at most `:most_bytes`, and behind
-/// them its bytes, which SQLite knows without reading it.
-pub(super) const WEIGHED_COLUMNS: &str = "id, created_ms, stream, question, progress,
-    CASE WHEN octet_length(completion) <= :most_bytes THEN completion END, failure, timeline, state,
-    coalesce(octet_length(completion), 0)";
+/// What [`weighed`] reads: the columns of a snapshot, the result only where it has at most `:most_bytes`, behind them its
+/// bytes, which SQLite knows without reading it, and the segments. They count as a part of the result where they are asked
+/// for.
+pub(super) fn weighed_columns(with_segments: bool) -> String {
+    let (mut bytes, mut segments) = ("coalesce(octet_length(completion), 0)".to_owned(), "NULL");
+    if with_segments {
+        bytes += " + coalesce(octet_length(segments), 0)";
+        segments = "segments";
+    }
+    format!(
+        "id, created_ms, stream, question, progress, CASE WHEN {bytes} <= :most_bytes THEN completion END,
+         failure, timeline, state, {bytes}, CASE WHEN {bytes} <= :most_bytes THEN {segments} END"
+    )
+}
 
 /// Reads a task whose result has at most so many bytes, or only tells how many it has.
 pub(super) fn weighed(
@@ -86,7 +96,13 @@ pub(super) fn weighed(
     if bytes > most_bytes {
         return Ok(Ok(Weighed::Heavy(bytes)));
     }
-    Ok(snapshot(row)?.map(Weighed::Light))
+    let segments: Option<String> = row.get(10)?;
+    let with_segments = |mut snapshot: Snapshot| {
+        let segments = segments.map(RawValue::from_string).transpose();
+        snapshot.segments = segments.map_err(damaged(snapshot.id.as_str()))?.map(Into::into);
+        Ok(Weighed::Light(snapshot))
+    };
+    Ok(snapshot(row)?.and_then(with_segments))
 }
 pub(super) fn number(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
@@ -97,10 +113,12 @@ pub(super) fn find(
     owner: KeyHash,
     ended_after: Timestamp,
     most_bytes: usize,
+    with_segments: bool,
 ) -> Result<Option<Weighed<Snapshot>>, StoreError> {
+    let columns = weighed_columns(with_segments);
     connection
         .prepare_cached(&format!(
-            "SELECT {WEIGHED_COLUMNS} FROM tasks
+            "SELECT {columns} FROM tasks
              WHERE id = :id AND owner = :owner AND (ended_ms IS NULL OR ended_ms >= :ended_after)"
         ))?
         .query_row(

@@ -18,6 +18,8 @@ CREATE TABLE tasks (
     published INTEGER NOT NULL DEFAULT 0,
     irreplaceable_caller INTEGER NOT NULL,
     completion TEXT,
+    -- What was said from when to when (a JSON list), where the channel measured it.
+    segments TEXT,
     failure TEXT,
     -- Chunks in the journal of an ended task with a stream, as long as they are kept, and their CRC-32.
     chunks INTEGER,

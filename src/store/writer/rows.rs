@@ -187,18 +187,19 @@ pub(super) fn end(
             .transpose()?;
         return Ok(Ended::Before(before.map(Box::new)));
     };
-    let (completion, failure, progress, state) = match &ending.outcome {
-        Outcome::Completed(completed) => (Some(completed.json.get()), None, 100, StoredState::Completed),
+    let (completed, failure, progress, state) = match &ending.outcome {
+        Outcome::Completed(completed) => (Some(completed), None, 100, StoredState::Completed),
         Outcome::Failed(failure) => (None, Some(json(failure)?), ending.progress, StoredState::Failed),
     };
     connection
         .prepare_cached(
-            "UPDATE tasks SET completion = :completion, failure = :failure, progress = :progress,
+            "UPDATE tasks SET completion = :completion, segments = :segments, failure = :failure, progress = :progress,
              timeline = :timeline, chunks = :chunks, chunks_sum = :chunks_sum, state = :state, audio = NULL, ended_ms = :at
              WHERE id = :id",
         )?
         .execute(named_params! {
-            ":completion": completion,
+            ":completion": completed.map(|completed| completed.json.get()),
+            ":segments": completed.and_then(|completed| completed.segments.as_deref()).map(|segments| segments.get()),
             ":failure": failure,
             ":progress": progress,
             ":timeline": json(&ending.timeline)?,

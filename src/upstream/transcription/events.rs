@@ -6,14 +6,19 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::rest::rest_behind;
-use crate::task::answer::TextKind;
+use crate::task::entry::TextKind;
+use crate::task::segment::Segment;
 use crate::upstream::lenient::{Words, words};
 use crate::upstream::objects::{Form, ObjectReader};
 use crate::upstream::openai_wire::chunk::{self, Chunk};
 use crate::upstream::openai_wire::usage::Counts;
 use crate::upstream::reading::Ending;
+use crate::upstream::surrogates::settled;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::FinishReason;
+
+/// No recording is longer, in seconds.
+const MOST_SECONDS: f64 = 1e9;
 
 /// What the text that has come was made of: who tells it in two ways is listened to in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub(super) struct Transcribed {
     /// Was a plain text asked for, so that events may be plain words?
     plain: bool,
     told: Option<Told>,
+    /// Have segments come with their times? Then the end may only repeat them.
+    is_timed: bool,
     /// The text so far.
     said: String,
     usage: Counts,
@@ -49,6 +56,7 @@ impl Transcribed {
             speakers,
             plain,
             told: None,
+            is_timed: false,
             said: String::new(),
             usage: Counts::default(),
             saw_unreadable: false,
@@ -98,6 +106,21 @@ impl Transcribed {
         }
     }
 
+    /// Tells the times of a segment, where the server has measured them.
+    fn time(&mut self, segment: &Value, batch: &mut Batch) {
+        let time = |field| segment.get(field).and_then(milliseconds);
+        if let (Some(start_ms), Some(end_ms)) = (time("start"), time("end"))
+            && let Some(Words::Said(text)) = segment.get("text").map(words)
+            && start_ms <= end_ms
+            && !text.trim().is_empty()
+        {
+            self.is_timed = true;
+            let plain = |text: &str| settled(text.trim()).into_owned();
+            let speaker = speaker(segment).map(|name| plain(&name));
+            batch.push(UpstreamEvent::Segment(Segment { start_ms, end_ms, text: plain(&text), speaker }));
+        }
+    }
+
     fn take_segment(&mut self, segment: &Value, batch: &mut Batch) {
         let text = self.read(segment, &["text"]);
         if !self.speakers {
@@ -129,6 +152,9 @@ impl Transcribed {
         let segments = whole.get("segments").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let has_text = whole.get("text").is_some_and(|text| !text.is_null());
         let text = self.read(whole, &["text"]);
+        if !self.is_timed {
+            segments.iter().for_each(|segment| self.time(segment, batch));
+        }
         if self.told.is_none() {
             let by_speaker = self.speakers && segments.iter().any(|segment| speaker(segment).is_some());
             if has_text && !by_speaker {
@@ -173,6 +199,12 @@ fn speaker(segment: &Value) -> Option<String> {
     }
 }
 
+/// A time in seconds, which may be written as a text.
+fn milliseconds(time: &Value) -> Option<u64> {
+    let seconds = time.as_f64().or_else(|| time.as_str()?.trim().parse().ok())?;
+    (0.0..MOST_SECONDS).contains(&seconds).then(|| (seconds * 1000.0).round() as u64)
+}
+
 impl ObjectReader for Transcribed {
     fn take(&mut self, name: &str, object: &Value, batch: &mut Batch) -> Result<(), UpstreamError> {
         self.usage.overwrite(object);
@@ -184,7 +216,10 @@ impl ObjectReader for Transcribed {
         let kind = object.get("type").and_then(Value::as_str).unwrap_or(name);
         match kind.rsplit('.').next().unwrap_or_default() {
             "delta" => self.take_delta(object, batch),
-            "segment" => self.take_segment(object, batch),
+            "segment" => {
+                self.time(object, batch);
+                self.take_segment(object, batch);
+            }
             "done" => self.take_whole(object, batch),
             // The type of an object that has none of its own is that of the standard.
             "" | "message"

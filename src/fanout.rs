@@ -23,7 +23,7 @@
 //! Everything up to the first bytes of the body is the HTTP server's work, as for any request: routing, the key, the
 //! task's own checks, the log line, the response's head. What follows is a dance of three:
 //!
-//! - Each plain TCP connection is a [`Socket`](socket::Socket), which the HTTP server reads and writes. It shares a
+//! - Each plain TCP connection is a [`Socket`], which the HTTP server reads and writes. It shares a
 //!   [`HandOver`] with the handlers of its requests.
 //! - The body gives its first piece: the comment, and what there is to read already. If that is everything, there is
 //!   nothing to hand over. Asked for a second piece it knows that head and first piece are in the dispatcher's buffer.

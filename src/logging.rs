@@ -1,7 +1,7 @@
 //! The log on standard error. A request never waits for the log's reader and never fails with it; lines that are lost
 //! are counted.
 //!
-//! Each line goes into a [queue](queue) with a bound; one thread [writes](writer) them. When standard error takes
+//! Each line goes into a [queue] with a bound; one thread [writes](writer) them. When standard error takes
 //! nothing (a pipe that is not read) or fails (a full disk, a reader that has gone), lines are lost, the server goes on,
 //! and the log says how many lines were lost as soon as it can be written again.
 //!

@@ -1,7 +1,7 @@
 //! The store: what must outlive the process. It knows no actors and no HTTP.
 //!
 //! [`Store`] is a handle that knows how long things are kept. What keeps them is a backend, which holds the
-//! [promises](promises) of a store; [`Store::open`] chooses it, and one suite of tests runs every promise against each.
+//! [promises] of a store; [`Store::open`] chooses it, and one suite of tests runs every promise against each.
 //!
 //! The backend of a server is a SQLite database, the spool of the audio of tasks that have not ended, and
 //! the [journals](Journal) of published chunks. The database has a thread that writes, and a few that read. The writer
@@ -11,7 +11,7 @@
 //!
 //! # When the disk does not do its part
 //!
-//! The [health](health) of the store is known at any moment: what the last transaction said, and how long the present one
+//! The [health] of the store is known at any moment: what the last transaction said, and how long the present one
 //! has taken. While the store does not work, tasks are refused at once, and nothing waits for it without end. Before each
 //! transaction the [files](place) are compared with those that were opened, so that nothing is written where no next start
 //! would find it. Before and after it the [write-ahead log](write_ahead_log) is looked at, so that no commit is told that

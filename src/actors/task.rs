@@ -1,7 +1,7 @@
 //! [`TaskActor`]: owns one task's state, its upstream stream and its chunk log.
 //!
 //! What a task may do next is decided by [`Life`], a pure function: this actor tells it what happens and carries out the
-//! effects. What a running task is doing is the [phase](calls::Phase) of its calls, which holds what that takes. When the
+//! effects. What a running task is doing is the phase of its [calls], which holds what that takes. When the
 //! end has been announced the actor goes, and leaves the chunks to the registry; the rest is told by the store.
 
 mod calls;

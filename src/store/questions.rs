@@ -100,7 +100,7 @@ impl Store {
     }
 
     /// Tasks of this owner; `None` where there is no task `after` which to go on. They are read if their results have
-    /// at most `most_bytes` together. From [`MOST_LISTED_BYTES`] on a page that would have more ends earlier, but not
+    /// at most `most_bytes` together. From [`MOST_LISTED_BYTES`](super::MOST_LISTED_BYTES) on a page that would have more ends earlier, but not
     /// before its first task.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! An upstream's words, before they may be passed on: no keys, no addresses, no account names or numbers, not too
 //! long. What could be one of them goes as a whole word; ordinary words, model names and paths of fields stay, and
-//! [sentences](sentences) that make no sense without what was removed go, too.
+//! [sentences] that make no sense without what was removed go, too.
 
 mod sentences;
 

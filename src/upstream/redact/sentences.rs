@@ -99,7 +99,7 @@ impl Word<'_> {
     }
 }
 
-/// The sentence without a clause like "(see [removed])" or ", see [removed]" at its end; nothing, where all of it only
+/// The sentence without a clause like `(see [removed])` or `, see [removed]` at its end; nothing, where all of it only
 /// points elsewhere.
 fn without_pointer(sentence: &[Word<'_>]) -> Option<String> {
     let turn = (1..sentence.len()).find(|&at| {
@@ -122,7 +122,7 @@ fn without_pointer(sentence: &[Word<'_>]) -> Option<String> {
     Some(format!("{}{end}", text.trim_end_matches([',', ';', ':'])))
 }
 
-/// True for "For more information, head to [removed]": without the address it says nothing.
+/// True for `For more information, head to [removed]`: without the address it says nothing.
 fn only_points(sentence: &[Word<'_>]) -> bool {
     let Some(first) = sentence.iter().position(|word| word.is_removed) else { return false };
     let leads = first.checked_sub(1).and_then(|before| sentence.get(before));

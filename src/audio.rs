@@ -9,37 +9,55 @@
 //! | `format` | what is known: one file for each format reads its headers, of Ogg two: of pages and of streams |
 //! | `library` | the library that decodes: it is asked within bounds, and shown a corrected file where it refuses one, such as the pages of Ogg that are left of a damaged one |
 //! | [`no_audio`] | names what is no audio, and says what to do instead |
-//! | [`recognise`] | asks what a file is, and whether there is sound in it |
+//! | [`recognise`](mod@recognise) | asks what a file is, and whether there is sound in it |
 //! | `layout` | asks where the sound of a file lies: in which parts, how long each lasts, whether it is cut off, and where it is damaged |
 //! | [`duration`] | states how long a file lasts, by its layout |
 //!
 //! Each knows only those above it: `duration → layout → library → format → reading`, and
 //! `recognise → {no_audio, library}`.
 
-pub mod address;
-pub mod base64;
-pub mod blob_id;
-pub mod bytes;
-pub mod container;
-pub mod data_uri;
-pub mod duration;
-pub mod facts;
+mod address;
+mod base64;
+mod blob_id;
+mod bytes;
+mod container;
+mod data_uri;
+mod duration;
+mod facts;
 mod format;
-pub mod gate;
-pub mod host_pattern;
-pub mod label;
-pub(crate) mod layout;
-pub(crate) mod library;
-pub mod no_audio;
-pub mod reading;
-pub mod recognise;
-pub mod source;
+mod gate;
+mod host_pattern;
+mod label;
+mod layout;
+mod library;
+mod no_audio;
+mod reading;
+mod recognise;
+mod source;
 
 use std::time::Duration;
 
-use self::bytes::AudioBytes;
-use container::Container;
-use data_uri::InlineAudio;
+pub use address::is_public;
+pub use base64::base64_len;
+pub use blob_id::BlobId;
+pub use bytes::{AudioBytes, BytesAt};
+pub use container::Container;
+pub use data_uri::InlineAudio;
+pub use duration::stated_duration;
+pub use facts::{AudioFacts, Sound};
+pub use gate::{Gate, Refusal};
+pub use host_pattern::HostPattern;
+pub use label::contradicts_label;
+pub use no_audio::{NoAudio, Origin};
+pub use recognise::recognise;
+pub use source::{AudioSource, KeptAudio};
+// The engine of the embedded channel reads the same parts of a file.
+#[cfg(test)]
+pub(crate) use bytes::tests::{Disk, both};
+#[cfg(test)]
+pub(crate) use layout::tests::made_flac;
+pub(crate) use layout::{LONGEST, Layout, Part, Unknown};
+pub(crate) use library::open;
 
 /// Audio that is at hand, to be sent upstream.
 #[derive(Debug, Clone)]

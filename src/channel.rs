@@ -26,7 +26,7 @@ pub use retry_policy::{Next, RetryPolicy, RetryRule};
 pub use settings::{ChannelConfig, ChannelEntry, ChannelKeys};
 pub use without_file::{channels_without_file, hints_without_file};
 
-use crate::audio::container::Container;
+use crate::audio::Container;
 use crate::pattern::ModelPattern;
 pub use crate::upstream::LOCAL_MODEL;
 use crate::upstream::{ModelHint, Timeouts, Upstream};

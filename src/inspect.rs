@@ -21,9 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use symphonia::core::io::MediaSource;
 
-use crate::audio::layout::{Layout, Part, Unknown};
-use crate::audio::no_audio::NoAudio;
-use crate::audio::recognise;
+use crate::audio::{Layout, Part, Unknown};
+use crate::audio::{NoAudio, recognise};
 
 use decode::Decoding;
 use meters::Meters;
@@ -232,7 +231,7 @@ fn inspect_within(
 /// Finds out what the file is, and how many in one.
 fn find_parts(source: &mut dyn MediaSource, bytes: u64, stop: &Stop) -> Result<Layout, InspectError> {
     let (mut source, watch) = Watched::new(source, 0..bytes, stop);
-    let container = recognise::container(&mut source);
+    let container = recognise(&mut source);
     watch.check()?;
     let container = match container.map_err(InspectError::Source)? {
         // A whole file of silence has a report, and so has one that ends too early.
@@ -263,7 +262,7 @@ fn find_unknown(
         return Ok((0, None));
     };
     let (mut part, watch) = Watched::new(source, first, stop);
-    let what = recognise::container(&mut part);
+    let what = recognise(&mut part);
     watch.check()?;
     Ok((count, what.map_err(InspectError::Source)?.err().and_then(NoAudio::name)))
 }

@@ -15,7 +15,7 @@
 //! | [`error`] | the one table of error codes; [`Failure`](error::Failure), the value that becomes an HTTP error, a task's `error` and an `error` frame |
 //! | [`wire`] | the JSON, event streams and [trace headers](wire::trace_context) that outsiders see: types and framing only |
 //! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [outcome](task::outcome), [answer](task::answer), its [entries](task::entry), their [formats](task::format) and [records](task::record), the [log](task::chunk_log) of them and [what stays of it](task::cold_log), [snapshot](task::snapshot), [request](task::request), [recovery](task::recovery), [spans](task::spans) |
-//! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::gate), how base64 is [decoded](audio::base64), where its [bytes](audio::bytes) are; what the bytes of files are known by is in `src/audio/format`, one file for each format, and what is asked of them is around it: [what they are](audio::recognise), [why they are no audio](audio::no_audio), where their sound lies, [how long it lasts](audio::duration) |
+//! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::Gate), how base64 is decoded (`base64`), where its [bytes](audio::AudioBytes) are; what the bytes of files are known by is in `src/audio/format`, one file for each format, and what is asked of them is around it: [what they are](audio::recognise()), [why they are no audio](audio::NoAudio), where their sound lies, [how long it lasts](audio::stated_duration) |
 //! | [`channel`] | configured ways to serve models, as values: what each [takes](channel::Channel), which could serve a request ([choose](channel::choose())), who runs next ([queue](channel::Queue)), what follows a failed call ([retry policy](channel::RetryPolicy)), what is left alone ([breaker](channel::Breaker)) |
 //! | [`net`] | outgoing connections: what they may [reach](net::Reach), and how a response [begins](net::BadHead) and [ends](net::HttpClient), over TLS or not |
 //! | [`upstream`] | the [kinds](upstream::KINDS) of channels, each a folder with its keys, defaults, bounds and words for spans: `gemini`, `openai` and `transcription` over what both share (`openai_wire`), `local`; lenient JSON (`lenient`), halves of characters (`surrogates`) and errors (`complaint`) for all that speak HTTP; deadlines around any |
@@ -82,7 +82,7 @@
 //! # The way of one task
 //!
 //! 1. `api::caller` recognises the key. `api::body` reads the body within its bound and its share of
-//!    memory (`api::payload_memory`), [`task::submission`] judges it field by field, [`audio::source`] judges the
+//!    memory (`api::payload_memory`), [`task::submission`] judges it field by field, [`AudioSource`](audio::AudioSource) judges the
 //!    audio: its base64 is decoded in the place where it was received.
 //! 2. [`Tasks::submit`](actors::Tasks::submit) looks for the task of an earlier submit with the same `Idempotency-Key`.
 //!    For a new task it asks [`channel::choose`] which channels could serve the model; whatever fails up to here is an
@@ -135,7 +135,7 @@
 //!   store is a secret of [`actors`].
 //! - If a task's actor panics, its dropped departure tells the registry, and a successor ends the task with
 //!   `internal_error` on the same log. Nothing else notices. A successor that panics, too, gets none.
-//! - Every connection that a stranger's URL causes goes through [`net::Reach`], to an address that [`audio::gate`]
+//! - Every connection that a stranger's URL causes goes through [`net::Reach`], to an address that [`audio::Gate`]
 //!   allows. There is no other way to make one.
 //! - No audio is held in memory but while it is received, or small. Whoever holds a large body holds its share of
 //!   the memory for payloads with it.

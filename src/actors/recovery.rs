@@ -5,8 +5,7 @@ use std::sync::Arc;
 use actix::Addr;
 
 use super::registry::{RecoveryPlan, Registry, TakeUp};
-use crate::audio::base64::encoded_len;
-use crate::audio::source::KeptAudio;
+use crate::audio::{KeptAudio, base64_len};
 use crate::channel::{Channels, Wanted, choose};
 use crate::error::Failure;
 use crate::keys::{Allowance, KeyLimits, Keyring};
@@ -80,7 +79,7 @@ fn plan(left: &Unfinished, channels: &Channels, allowance: Arc<Allowance>) -> Re
     let audio = left.audio.clone();
     let known = audio.iter().filter_map(|audio| match audio {
         KeptAudio::Url(_) => None,
-        KeptAudio::Blob { container, bytes, .. } => Some((*container, encoded_len(*bytes))),
+        KeptAudio::Blob { container, bytes, .. } => Some((*container, base64_len(*bytes))),
     });
     let candidates = choose(channels, &Wanted::of(&left.task.question, known.collect()), &mut rand::rng())?;
     Ok(RecoveryPlan::Run { audio, candidates, allowance })

@@ -8,8 +8,7 @@ use tracing::field::display;
 
 use super::Tasks;
 use super::registry::{Accept, NewTask};
-use crate::audio::label;
-use crate::audio::source::AudioSource;
+use crate::audio::{AudioSource, contradicts_label};
 use crate::channel::{Wanted, choose};
 use crate::error::{ErrorCode, Failure};
 use crate::keys::KnownKey;
@@ -138,7 +137,7 @@ impl Tasks {
         let created = Timestamp::now();
         let id = TaskId::generate(created.seconds());
         let task = Task { id: id.clone(), owner, created, stream, question, trace };
-        for audio in inline().filter(|audio| label::contradicts(&audio.declared, audio.container)) {
+        for audio in inline().filter(|audio| contradicts_label(&audio.declared, audio.container)) {
             let (declared, found) = (&audio.declared, audio.container.mime());
             let trace_id = task.trace_id().map(display);
             tracing::warn!(task_id = %id, trace_id, declared, found, "the audio is not what its label says");

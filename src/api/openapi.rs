@@ -22,7 +22,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::ENDPOINTS;
 use super::health::Health;
 use super::unchanging::Unchanging;
-use crate::audio::container::Container;
+use crate::audio::Container;
 use crate::channel::{Capability, Channels, LOCAL_MODEL};
 use crate::error::ErrorCode;
 use crate::task::timeline::Timeline;
@@ -191,7 +191,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::audio::gate::Gate;
+    use crate::audio::Gate;
     use crate::task::snapshot::Status;
     use crate::task::submission::Submission;
 

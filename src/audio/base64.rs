@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 /// Why a text is no base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Base64Error {
+pub(super) enum Base64Error {
     /// A `%`: a data URI with `;base64` is not percent-encoded.
     #[error("it is percent-encoded; send plain base64")]
     PercentEncoded,
@@ -28,7 +28,7 @@ pub enum Base64Error {
 
 /// Returns the length of the base64 text of this many bytes, with padding.
 #[must_use]
-pub const fn encoded_len(bytes: u64) -> u64 {
+pub const fn base64_len(bytes: u64) -> u64 {
     bytes.div_ceil(3).saturating_mul(4)
 }
 
@@ -36,7 +36,7 @@ pub const fn encoded_len(bytes: u64) -> u64 {
 ///
 /// # Errors
 /// [`Base64Error`] for a text that neither alphabet explains.
-pub fn decode(mut text: BytesMut) -> Result<Bytes, Base64Error> {
+pub(super) fn decode(mut text: BytesMut) -> Result<Bytes, Base64Error> {
     // Checked before: a text whose decoding fails halfway is lost, and could not be rewritten or explained.
     if STANDARD.check(&text).is_err() {
         let digits = rewrite(&mut text)?;
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_length_of_a_text_is_known_from_its_bytes() {
         for bytes in 0..10 {
-            assert_eq!(encoded_len(bytes), BASE64.encode(vec![0; bytes as usize]).len() as u64);
+            assert_eq!(base64_len(bytes), BASE64.encode(vec![0; bytes as usize]).len() as u64);
         }
     }
 

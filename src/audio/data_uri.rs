@@ -7,10 +7,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::base64;
 use super::container::Container;
+use super::duration::stated_duration;
+use super::label;
 use super::no_audio::{NoAudio, Origin};
-use super::recognise;
+use super::recognise::recognise;
 use super::source::invalid;
-use super::{duration, label};
 use crate::error::Failure;
 
 /// Longest part before the comma, in bytes.
@@ -33,7 +34,7 @@ impl InlineAudio {
     /// Returns the length of its base64 text, as upstreams get it.
     #[must_use]
     pub fn text_len(&self) -> u64 {
-        base64::encoded_len(self.bytes.len() as u64)
+        base64::base64_len(self.bytes.len() as u64)
     }
 }
 
@@ -41,7 +42,7 @@ impl InlineAudio {
 ///
 /// # Errors
 /// `invalid_audio_url` with the reason, or `unsupported_audio_format` for content that is no audio.
-pub fn parse(mut uri: BytesMut) -> Result<InlineAudio, Failure> {
+pub(super) fn parse(mut uri: BytesMut) -> Result<InlineAudio, Failure> {
     let comma = uri
         .iter()
         .take(MAX_HEADER_BYTES)
@@ -66,9 +67,9 @@ pub fn parse(mut uri: BytesMut) -> Result<InlineAudio, Failure> {
     }
     let bytes = base64::decode(payload).map_err(|err| invalid(format!("its payload is no base64: {err}")))?;
     let mut reader = Cursor::new(&bytes);
-    let container = recognise::container(&mut reader)
+    let container = recognise(&mut reader)
         .unwrap_or(Err(NoAudio::Unknown))
         .map_err(|no_audio| no_audio.failure(Origin::Inline))?;
-    let duration = duration::stated(&mut reader, container);
+    let duration = stated_duration(&mut reader, container);
     Ok(InlineAudio { container, bytes, duration, declared })
 }

@@ -15,7 +15,7 @@ const MOST_SCANNED: u64 = 32 << 20;
 /// that cannot be known. Leaves `source` at its start.
 ///
 /// Files that were joined count together.
-pub fn stated(source: &mut impl Source, container: Container) -> Option<Duration> {
+pub fn stated_duration(source: &mut impl Source, container: Container) -> Option<Duration> {
     let length = Layout::find(source, container, MOST_SCANNED).ok()?.duration();
     length.filter(|length| (1..=LONGEST.as_nanos()).contains(&length.as_nanos()))
 }

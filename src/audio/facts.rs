@@ -93,10 +93,9 @@ mod tests {
 
     use super::*;
     use crate::audio::gate::Gate;
-    use crate::audio::source;
 
     fn facts(audio_url: &str) -> AudioFacts {
-        AudioFacts::of(&source::parse(BytesMut::from(audio_url), &Gate::default()).unwrap())
+        AudioFacts::of(&AudioSource::parse(BytesMut::from(audio_url), &Gate::default()).unwrap())
     }
 
     #[test]

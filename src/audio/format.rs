@@ -2,7 +2,7 @@
 //! or chunks, and says what stands in them. [`frame`] and [`chunks`] hold what two formats have in common, [`tags`] what
 //! stands around any. These files know only [`reading`](super::reading) and each other.
 //!
-//! The questions are elsewhere: [`recognise`](super::recognise) asks what a file is, [`layout`](super::layout) where its
+//! The questions are elsewhere: [`recognise`](mod@super::recognise) asks what a file is, [`layout`](super::layout) where its
 //! sound lies, and [`library`](super::library) shows the decoder a header that it takes.
 
 pub(super) mod adts;

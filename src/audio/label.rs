@@ -6,7 +6,7 @@ use super::container::Container;
 /// Returns true for a label that somebody puts on audio: any `audio/` type, any `video/` type, since a video has a sound
 /// track and phones and browsers label recordings so, and what programs write when they do not know.
 #[must_use]
-pub fn is_of_audio(label: &str) -> bool {
+pub(super) fn is_of_audio(label: &str) -> bool {
     match label.split_once('/') {
         Some(("audio" | "video", subtype)) => {
             !subtype.is_empty()
@@ -24,7 +24,7 @@ pub fn is_of_audio(label: &str) -> bool {
 
 /// Does a label name another container than the bytes show? Labels that name none never do.
 #[must_use]
-pub fn contradicts(label: &str, container: Container) -> bool {
+pub fn contradicts_label(label: &str, container: Container) -> bool {
     let subtype = label.split_once('/').map_or("", |(_, subtype)| subtype);
     let subtype = subtype.trim_start_matches("x-").trim_start_matches("vnd.");
     let named = match subtype {
@@ -54,14 +54,17 @@ mod tests {
             "audio/basic",
             "application/octet-stream",
         ] {
-            assert!(!contradicts(label, Container::Wav), "{label}");
+            assert!(!contradicts_label(label, Container::Wav), "{label}");
         }
-        assert!(contradicts("audio/mpeg", Container::Wav));
-        assert!(!contradicts("audio/mpeg", Container::Mp3));
-        assert!(!contradicts("video/mp4", Container::M4a));
-        assert!(contradicts("video/mp4", Container::Ogg));
+        assert!(contradicts_label("audio/mpeg", Container::Wav));
+        assert!(!contradicts_label("audio/mpeg", Container::Mp3));
+        assert!(!contradicts_label("video/mp4", Container::M4a));
+        assert!(contradicts_label("video/mp4", Container::Ogg));
         for label in ["video/quicktime", "video/3gpp", "audio/3gpp2"] {
-            assert!(!contradicts(label, Container::M4a) && contradicts(label, Container::Wav), "{label}");
+            assert!(
+                !contradicts_label(label, Container::M4a) && contradicts_label(label, Container::Wav),
+                "{label}"
+            );
         }
     }
 

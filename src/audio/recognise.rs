@@ -26,7 +26,7 @@ use super::reading::{Source, read_at};
 /// # Errors
 ///
 /// Only a failure of the source.
-pub fn container(source: &mut impl Source) -> io::Result<Result<Container, NoAudio>> {
+pub fn recognise(source: &mut impl Source) -> io::Result<Result<Container, NoAudio>> {
     let found = judge(source);
     source.seek(SeekFrom::Start(0))?;
     found

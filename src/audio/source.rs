@@ -44,6 +44,22 @@ pub enum KeptAudio {
 }
 
 impl AudioSource {
+    /// Reads an `audio_url`.
+    ///
+    /// # Errors
+    /// `invalid_audio_url` with the reason, or `unsupported_audio_format` for inline content that is no audio.
+    pub fn parse(mut audio_url: BytesMut, gate: &Gate) -> Result<Self, Failure> {
+        while let Some(in_front) = IN_FRONT.into_iter().find(|in_front| audio_url.starts_with(in_front)) {
+            audio_url.advance(in_front.len());
+        }
+        let scheme = audio_url.as_ref().split(|byte: &u8| *byte == b':').next().unwrap_or_default();
+        if scheme.eq_ignore_ascii_case(b"data") {
+            data_uri::parse(audio_url).map(Self::Inline)
+        } else {
+            parse_url(&audio_url, gate).map(Self::Url)
+        }
+    }
+
     /// Returns audio that was sent along.
     #[must_use]
     pub fn inline(&self) -> Option<&InlineAudio> {
@@ -76,22 +92,6 @@ impl AudioSource {
     }
 }
 
-/// Reads an `audio_url`.
-///
-/// # Errors
-/// `invalid_audio_url` with the reason, or `unsupported_audio_format` for inline content that is no audio.
-pub fn parse(mut audio_url: BytesMut, gate: &Gate) -> Result<AudioSource, Failure> {
-    while let Some(in_front) = IN_FRONT.into_iter().find(|in_front| audio_url.starts_with(in_front)) {
-        audio_url.advance(in_front.len());
-    }
-    let scheme = audio_url.as_ref().split(|byte: &u8| *byte == b':').next().unwrap_or_default();
-    if scheme.eq_ignore_ascii_case(b"data") {
-        data_uri::parse(audio_url).map(AudioSource::Inline)
-    } else {
-        parse_url(&audio_url, gate).map(AudioSource::Url)
-    }
-}
-
 /// What is taken off in front of a data URI, as the gate takes it off around a URL: it was copied along. White space, of HTML
 /// too, and a byte order mark.
 const IN_FRONT: [&[u8]; 8] =
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn code(audio_url: &str) -> Result<AudioSource, ErrorCode> {
-        parse(BytesMut::from(audio_url), &Gate::default()).map_err(|failure| failure.code)
+        AudioSource::parse(BytesMut::from(audio_url), &Gate::default()).map_err(|failure| failure.code)
     }
 
     const WAV: &str = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAgICAgICAgA==";
@@ -208,7 +208,7 @@ mod tests {
             assert_eq!(code(url).unwrap_err(), ErrorCode::InvalidAudioUrl, "{url}");
         }
         assert!(
-            parse(
+            AudioSource::parse(
                 BytesMut::from("http://127.0.0.1/a.wav"),
                 &Gate { allow_private_networks: true, ..Gate::default() }
             )

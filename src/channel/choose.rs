@@ -7,7 +7,7 @@ use rand::{Rng, RngExt};
 use super::Capability;
 use super::judge::{only_one_audio, too_hot, too_large, unsupported_format};
 use super::{Channel, Channels};
-use crate::audio::container::Container;
+use crate::audio::Container;
 use crate::error::{ErrorCode, Failure};
 use crate::task::submission::Question;
 use crate::wire::path;

@@ -2,7 +2,7 @@
 
 use super::Channel;
 use super::choose::Wanted;
-use crate::audio::container::Container;
+use crate::audio::Container;
 use crate::error::{ErrorCode, Failure};
 
 impl Channel {

@@ -7,9 +7,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::audio::container::Container;
-use crate::audio::gate::{Gate, Refusal};
-use crate::audio::recognise;
+use crate::audio::{Container, Gate, Refusal, recognise};
 
 /// Largest body that a server takes by default, in bytes.
 pub(super) const MAX_BODY_BYTES: u64 = 28 << 20;
@@ -112,7 +110,7 @@ impl Audio {
             return Err(AudioError::TooLarge(name.to_owned()));
         }
         // What is not known here may be known to the server, which looks for itself.
-        let known = recognise::container(&mut Cursor::new(&bytes)).ok().and_then(Result::ok);
+        let known = recognise(&mut Cursor::new(&bytes)).ok().and_then(Result::ok);
         let media_type = known.map_or("application/octet-stream", Container::media_type);
         Ok(Self::Inline { media_type, bytes })
     }

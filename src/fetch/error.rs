@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::audio::gate::Refusal;
-use crate::audio::no_audio::{NoAudio, Origin};
+use crate::audio::{NoAudio, Origin, Refusal};
 use crate::error::{ErrorCode, Failure};
 use crate::net::BadHead;
 use crate::store::StoreError;

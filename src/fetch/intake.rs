@@ -7,11 +7,7 @@ use awc::http::header::{self, HeaderMap};
 use flate2::write::MultiGzDecoder;
 
 use super::FetchError;
-use crate::audio::Audio;
-use crate::audio::base64::encoded_len;
-use crate::audio::bytes::AudioBytes;
-use crate::audio::no_audio::NoAudio;
-use crate::audio::{duration, recognise};
+use crate::audio::{Audio, AudioBytes, NoAudio, base64_len, recognise, stated_duration};
 use crate::store::Download;
 
 /// Bytes that are written together.
@@ -68,7 +64,7 @@ impl Bounds {
     pub(super) fn check(self, bytes: u64) -> Result<(), FetchError> {
         if bytes > self.file {
             Err(FetchError::FileTooLarge(self.file))
-        } else if encoded_len(bytes) > self.text {
+        } else if base64_len(bytes) > self.text {
             Err(FetchError::TextTooLarge(self.text))
         } else {
             Ok(())
@@ -146,9 +142,9 @@ impl Intake {
 /// What was downloaded.
 fn examine(bytes: AudioBytes) -> Result<Audio, FetchError> {
     let mut reader = bytes.reader();
-    let container = recognise::container(&mut reader).map_err(FetchError::Reading)?;
+    let container = recognise(&mut reader).map_err(FetchError::Reading)?;
     let container = container.map_err(FetchError::NoAudio)?;
-    let duration = duration::stated(&mut reader, container);
+    let duration = stated_duration(&mut reader, container);
     Ok(Audio { container, bytes, duration })
 }
 

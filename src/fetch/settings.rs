@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::audio::gate::Gate;
-use crate::audio::host_pattern::HostPattern;
+use crate::audio::{Gate, HostPattern};
 use crate::setting::{Keys, Problem, Section};
 
 /// How `audio_url`s are downloaded.

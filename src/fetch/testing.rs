@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::FetchConfig;
-use crate::audio::gate::Gate;
+use crate::audio::Gate;
 
 /// Strict in whom it asks, and roomy otherwise.
 pub(crate) fn config() -> FetchConfig {

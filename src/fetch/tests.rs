@@ -12,8 +12,7 @@ use tempfile::TempDir;
 use url::Url;
 
 use super::*;
-use crate::audio::container::Container;
-use crate::audio::host_pattern::HostPattern;
+use crate::audio::{Container, HostPattern};
 use crate::metrics::Metrics;
 use crate::store::{Retention, StoreConfig};
 

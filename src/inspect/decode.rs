@@ -9,9 +9,9 @@ use symphonia::core::io::MediaSource;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, Timestamp};
 
-use crate::audio::container::Container;
-use crate::audio::layout::{LONGEST, Part};
-use crate::audio::library::open;
+use crate::audio::Container;
+use crate::audio::open;
+use crate::audio::{LONGEST, Part};
 use crate::panics::guarded;
 
 use super::names;

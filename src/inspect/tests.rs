@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use proptest::prelude::*;
 
 use super::*;
-use crate::audio::bytes::tests::both;
+use crate::audio::both;
 use support::*;
 
 mod bounds;

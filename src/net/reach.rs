@@ -10,7 +10,7 @@ use actix_tls::connect::ConnectError;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
-use crate::audio::gate::Gate;
+use crate::audio::Gate;
 
 /// Finds the addresses of a host.
 pub trait Resolve: Send + Sync {

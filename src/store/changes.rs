@@ -2,8 +2,7 @@
 
 use super::records::{Forgotten, Mark};
 use super::{Acceptance, Ending, NewRecord, Retained, Store, StoreError, blocking};
-use crate::audio::blob_id::BlobId;
-use crate::audio::facts::AudioFacts;
+use crate::audio::{AudioFacts, BlobId};
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::snapshot::Snapshot;

@@ -9,8 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::records::{Acceptance, Ending, Forgotten, Mark, NewRecord, StoredStream, Unfinished, Weighed};
 use super::{Retained, StoreError};
-use crate::audio::blob_id::BlobId;
-use crate::audio::bytes::AudioBytes;
+use crate::audio::{AudioBytes, BlobId};
 use crate::keys::KeyRecord;
 use crate::metrics::DiskLevels;
 use crate::secret::KeyHash;

@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::{
     ChunkJournal, Download, Journal, Journalled, Replay, Store, StoreError, Unfinished, Weighed, blocking,
 };
-use crate::audio::blob_id::BlobId;
-use crate::audio::bytes::AudioBytes;
+use crate::audio::{AudioBytes, BlobId};
 use crate::keys::KeyRecord;
 use crate::secret::KeyHash;
 use crate::task::Timestamp;

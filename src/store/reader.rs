@@ -19,7 +19,7 @@ use super::records::StoredStream;
 use super::spool::StoredBlob;
 use super::sqlite::{self, file_error, leave_as_is};
 use super::{Reply, StoreError, Unfinished, Weighed};
-use crate::audio::blob_id::BlobId;
+use crate::audio::BlobId;
 use crate::keys::KeyRecord;
 use crate::secret::KeyHash;
 use crate::task::Timestamp;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::audio::facts::AudioFacts;
-use crate::audio::source::KeptAudio;
+use crate::audio::{AudioFacts, KeptAudio};
 use crate::task::cold_log::Kept;
 use crate::task::entry::Entry;
 use crate::task::id::TaskId;

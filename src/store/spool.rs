@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::StoreError;
 use super::sqlite::{file_error, make_directory};
-use crate::audio::blob_id::BlobId;
+use crate::audio::BlobId;
 use crate::metrics::DiskLevels;
 use crate::task::Timestamp;
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::spool::Recorded;
 use super::{StoreError, schema};
-use crate::audio::blob_id::BlobId;
+use crate::audio::BlobId;
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::snapshot::Status;

@@ -10,8 +10,7 @@ use super::suite::{
     until_free,
 };
 use super::{Acceptance, ChunkJournal, Ending, NewRecord, Store, StoreError};
-use crate::audio::blob_id::BlobId;
-use crate::audio::source::KeptAudio;
+use crate::audio::{BlobId, KeptAudio};
 use crate::secret::KeyHash;
 use crate::task::Task;
 use crate::task::answer::Answer;

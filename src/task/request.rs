@@ -1,7 +1,7 @@
 //! What a client asked for, as it can be asked for again: the request of a task, without the audio.
 
 use super::submission::{Message, Part, Question};
-use crate::audio::facts::AudioFacts;
+use crate::audio::AudioFacts;
 use crate::wire::task::{MessageObject, MessagesObject, PartObject, RequestObject, RequestView};
 
 /// The request that a task was made of.

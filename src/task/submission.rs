@@ -14,8 +14,7 @@ use fields::{
 };
 pub use question::{Message, Part, Question, Role};
 
-use crate::audio::gate::Gate;
-use crate::audio::source::{self, AudioSource};
+use crate::audio::{AudioSource, Gate};
 use crate::error::{ErrorCode, Failure};
 use crate::wire::json_text;
 use crate::wire::submit::SubmitBody;
@@ -88,7 +87,7 @@ impl Submission {
             return Err(half_a_character("audio_url", half));
         }
         json_text::unescape(&mut text);
-        let audio = source::parse(text, gate)?;
+        let audio = AudioSource::parse(text, gate)?;
 
         let Rest { prompt, delivery, stream, max_tokens, temperature, system_prompt, reasoning } = rest?;
         let short = Question::short(model, prompt, system_prompt);

@@ -12,8 +12,7 @@ use base64_simd::STANDARD;
 use bytes::Bytes;
 use futures_util::FutureExt;
 
-use crate::audio::base64::encoded_len;
-use crate::audio::bytes::AudioBytes;
+use crate::audio::{AudioBytes, base64_len};
 
 /// Largest piece that is handed to the connection at once, in bytes: what is handed over is copied, and what is
 /// stored is read, so this bounds the copies.
@@ -112,7 +111,7 @@ impl Reading {
         let bytes = self.audio.len() - self.at;
         match self.form {
             Form::Plain => bytes,
-            Form::Base64 => encoded_len(bytes),
+            Form::Base64 => base64_len(bytes),
         }
     }
 
@@ -173,7 +172,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD as BASE64;
 
     use super::*;
-    use crate::audio::bytes::tests::{Disk, both};
+    use crate::audio::{Disk, both};
 
     #[actix_rt::test]
     async fn a_body_of_pieces_is_the_pieces_in_order() {

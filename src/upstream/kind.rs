@@ -17,7 +17,7 @@ use super::local::Local;
 use super::openai::OpenAi;
 use super::remote::RemoteKeys;
 use super::transcription::Transcription;
-use crate::audio::container::Container;
+use crate::audio::Container;
 use crate::setting::{Keys, Problem, Section, Unread, names};
 
 /// Every kind of channel, in the order in which messages name them.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::body::BodyPiece;
-use crate::audio::bytes::AudioBytes;
+use crate::audio::AudioBytes;
 
 /// JSON that is written from its beginning to its end.
 #[derive(Default)]

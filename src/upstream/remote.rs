@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use url::Url;
 
-use crate::audio::container::Container;
+use crate::audio::Container;
 use crate::secret::Secret;
 use crate::setting::{Keys, Problem, Section};
 

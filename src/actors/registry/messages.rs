@@ -7,7 +7,7 @@ use actix::{Addr, Message};
 
 use crate::actors::CallerGone;
 use crate::actors::task::TaskActor;
-use crate::audio::source::{AudioSource, KeptAudio};
+use crate::audio::{AudioSource, KeptAudio};
 use crate::channel::Channel;
 use crate::error::Failure;
 use crate::keys::Allowance;

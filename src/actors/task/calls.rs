@@ -18,8 +18,7 @@ use tokio::sync::mpsc;
 use super::durable::{Run, prepare};
 use super::{Job, RunRecord, TaskActor, TaskAudio};
 use crate::actors::dispatcher::{self, Permit};
-use crate::audio::Audio;
-use crate::audio::base64::encoded_len;
+use crate::audio::{Audio, base64_len};
 use crate::channel::{Applicant, Channel, Next, RetryBudget, RetryPolicy, Wanted};
 use crate::error::Failure;
 use crate::task::Timestamp;
@@ -165,7 +164,7 @@ impl TaskActor {
     fn downloaded(&mut self, permit: Permit, audio: Vec<Audio>, ctx: &mut Context<Self>) {
         self.timeline.fetched = Some(Timestamp::now());
         let known: Vec<_> =
-            audio.iter().map(|audio| (audio.container, encoded_len(audio.bytes.len()))).collect();
+            audio.iter().map(|audio| (audio.container, base64_len(audio.bytes.len()))).collect();
         let wanted = Wanted::of(&self.task.question, known);
         if let Err(failure) = self.calls.policy.narrow(|channel| channel.judge(&wanted)) {
             return self.fail(failure, ctx);

@@ -6,10 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::field::display;
 
 use super::{TaskAudio, TaskSettings};
-use crate::audio::base64::encoded_len;
-use crate::audio::facts::{AudioFacts, Sound};
-use crate::audio::source::KeptAudio;
-use crate::audio::{Audio, label};
+use crate::audio::{Audio, AudioFacts, KeptAudio, Sound, base64_len, contradicts_label};
 use crate::deadline::timeout;
 use crate::error::{ErrorCode, Failure};
 use crate::fetch::Fetched;
@@ -57,7 +54,7 @@ pub(super) async fn prepare(mut run: Run) -> Result<Vec<Audio>, Failure> {
         let downloads = !audio.is_at_hand();
         let audio = run.get_hold_of(place, audio, left).await?;
         if downloads {
-            left = left.saturating_sub(encoded_len(audio.bytes.len()));
+            left = left.saturating_sub(base64_len(audio.bytes.len()));
         }
         at_hand.push(audio);
     }
@@ -105,7 +102,7 @@ impl Run {
                     "audio downloaded"
                 );
                 if let Some(declared) =
-                    declared.filter(|declared| label::contradicts(declared, audio.container))
+                    declared.filter(|declared| contradicts_label(declared, audio.container))
                 {
                     let found = audio.container.mime();
                     let trace_id = trace_id.map(display);

@@ -9,9 +9,7 @@ use actix::Addr;
 
 use crate::actors::CallerGone;
 use crate::actors::dispatcher::{Admission, Dispatcher};
-use crate::audio::base64::encoded_len;
-use crate::audio::data_uri::InlineAudio;
-use crate::audio::source::KeptAudio;
+use crate::audio::{InlineAudio, KeptAudio, base64_len};
 use crate::channel::Channel;
 use crate::channel::RetryBudget;
 use crate::error::Failure;
@@ -76,7 +74,7 @@ impl TaskAudio {
     pub fn text_bytes(&self) -> u64 {
         match self {
             Self::Held(audio) => audio.text_len(),
-            Self::Kept(KeptAudio::Blob { bytes, .. }) => encoded_len(*bytes),
+            Self::Kept(KeptAudio::Blob { bytes, .. }) => base64_len(*bytes),
             Self::Kept(KeptAudio::Url(_)) => 0,
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Service, failure, finished, owner, service, text};
 use crate::actors::registry::NewTask;
-use crate::audio::source::AudioSource;
+use crate::audio::AudioSource;
 use crate::channel::Channel;
 use crate::error::ErrorCode;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};

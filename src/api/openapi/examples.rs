@@ -6,8 +6,7 @@ use std::time::Duration;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use crate::audio::container::Container;
-use crate::audio::facts::{AudioFacts, Sound};
+use crate::audio::{AudioFacts, Container, Sound};
 use crate::error::{ErrorCode, Failure};
 use crate::task::Timestamp;
 use crate::task::entry::{Entry, TextKind};

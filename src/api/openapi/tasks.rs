@@ -15,7 +15,7 @@ use super::parts::{
 };
 use super::{Tag, examples};
 use crate::api::tasks::{MAX_PAGE, MAX_WAIT, PAGE};
-use crate::audio::container::Container;
+use crate::audio::Container;
 use crate::error::ErrorCode;
 use crate::task::id;
 use crate::task::segment::Segment;
@@ -122,7 +122,7 @@ impl ToSchema for Details {
     }
 }
 
-/// What is known of a task's audio: [`AudioFacts`](crate::audio::facts::AudioFacts) on the wire.
+/// What is known of a task's audio: [`AudioFacts`](crate::audio::AudioFacts) on the wire.
 pub(super) struct Audio;
 
 impl PartialSchema for Audio {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::bytes::tests::both;
 use super::super::library::made_header::tests::wave::{chunk, riff};
-use super::super::recognise;
+use super::super::recognise::recognise;
 use super::*;
 
 /// A file, its container and how long it lasts, if it says so.
@@ -35,7 +35,7 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn seconds(bytes: &[u8], container: Container) -> Option<f64> {
-    stated(&mut Cursor::new(bytes), container).map(|length| length.as_secs_f64())
+    stated_duration(&mut Cursor::new(bytes), container).map(|length| length.as_secs_f64())
 }
 
 /// Are both unknown, or within a tenth of each other?
@@ -118,7 +118,7 @@ fn a_header_at_which_the_library_panics_says_nothing() {
 fn the_source_is_left_at_its_start() {
     let mut source = Cursor::new(fixture("speech.m4a"));
     source.set_position(99);
-    assert!(stated(&mut source, Container::M4a).is_some());
+    assert!(stated_duration(&mut source, Container::M4a).is_some());
     assert_eq!(source.position(), 0);
 }
 
@@ -165,9 +165,9 @@ fn no_byte_of_a_large_file_is_read_twice_in_search_of_frames() {
         ("nothing", [&b"ID3\x04\0\0\0\0\0\0"[..], &vec![0; 8 << 20]].concat(), Container::Mp3, 11 << 20),
     ] {
         let mut source = Counted { inner: Cursor::new(bytes), read: 0 };
-        let known = recognise::container(&mut source).unwrap();
+        let known = recognise(&mut source).unwrap();
         assert_eq!(known.is_ok(), name != "nothing", "{name}");
-        let length = stated(&mut source, container);
+        let length = stated_duration(&mut source, container);
         assert_eq!(length.is_some(), name != "nothing", "{name}");
         // Some hundred bytes for the signature and the tags.
         assert!(source.read <= most + 1000, "{name}: {} bytes", source.read);
@@ -191,9 +191,9 @@ proptest! {
         }
         bytes.truncate(keep.index(bytes.len()));
         let [mut held, mut stored] = both(bytes).map(|audio| audio.reader());
-        let known = recognise::container(&mut held).unwrap();
-        prop_assert_eq!(recognise::container(&mut stored).unwrap(), known, "{}", name);
-        prop_assert_eq!(stated(&mut stored, container), stated(&mut held, container), "{}", name);
+        let known = recognise(&mut held).unwrap();
+        prop_assert_eq!(recognise(&mut stored).unwrap(), known, "{}", name);
+        prop_assert_eq!(stated_duration(&mut stored, container), stated_duration(&mut held, container), "{}", name);
     }
 }
 
@@ -222,9 +222,9 @@ proptest! {
             bytes.truncate(keep.index(bytes.len()));
         }
         let mut source = Counted { inner: Cursor::new(bytes), read: 0 };
-        let _ = recognise::container(&mut source).unwrap();
+        let _ = recognise(&mut source).unwrap();
         for container in [container, Container::all()[other]] {
-            let length = stated(&mut source, container);
+            let length = stated_duration(&mut source, container);
             prop_assert!(length.is_none_or(|length| length <= LONGEST));
         }
         prop_assert!(source.read <= 3 * MOST_READ, "{name}: {} bytes", source.read);
@@ -240,9 +240,9 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..6000),
     ) {
         let mut source = Counted { inner: Cursor::new([signature, &bytes].concat()), read: 0 };
-        let known = recognise::container(&mut source).unwrap();
+        let known = recognise(&mut source).unwrap();
         for container in known.into_iter().chain(Container::all().iter().copied()) {
-            stated(&mut source, container);
+            stated_duration(&mut source, container);
         }
         prop_assert!(source.read <= 9 * MOST_READ, "{} bytes", source.read);
     }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn verdict(bytes: &[u8]) -> Result<Container, NoAudio> {
-    container(&mut Cursor::new(bytes)).unwrap()
+    recognise(&mut Cursor::new(bytes)).unwrap()
 }
 
 fn found(bytes: &[u8]) -> Option<Container> {
@@ -477,7 +477,7 @@ fn what_is_not_audio_is_refused() {
 fn the_reader_is_left_at_its_start() {
     let mut reader = Cursor::new(fixture("speech.m4a"));
     reader.set_position(99);
-    container(&mut reader).unwrap().unwrap();
+    recognise(&mut reader).unwrap().unwrap();
     assert_eq!(reader.position(), 0);
 }
 

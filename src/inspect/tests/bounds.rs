@@ -7,7 +7,7 @@ use symphonia::core::io::MediaSource;
 
 use super::super::{Bounds, inspect_within};
 use super::support::*;
-use crate::audio::layout::tests::made_flac as flac;
+use crate::audio::made_flac as flac;
 use crate::inspect::{InspectError, Listener, Stop, inspect};
 
 #[test]

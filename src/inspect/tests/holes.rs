@@ -1,13 +1,12 @@
 //! FLAC files of which a part in the middle is missing, or whose header does not know their length.
 
 use super::support::*;
-use crate::audio::container::Container;
-use crate::audio::duration;
-use crate::audio::layout::tests::made_flac as flac;
+use crate::audio::made_flac as flac;
+use crate::audio::{Container, stated_duration};
 
 /// Returns how long the file is said to last, in seconds.
 fn said(bytes: &[u8]) -> f64 {
-    let duration = duration::stated(&mut std::io::Cursor::new(bytes), Container::Flac);
+    let duration = stated_duration(&mut std::io::Cursor::new(bytes), Container::Flac);
     duration.map_or(0.0, |duration| duration.as_secs_f64())
 }
 

@@ -3,8 +3,7 @@
 use std::io::Cursor;
 
 use super::support::*;
-use crate::audio::container::Container;
-use crate::audio::duration::stated;
+use crate::audio::{Container, stated_duration};
 
 /// The fixture of two seconds of speech, with these bytes written at these places.
 fn patched(name: &str, patches: &[(usize, &[u8])]) -> Vec<u8> {
@@ -157,7 +156,7 @@ fn times_that_an_mpeg_4_file_cannot_have_are_those_of_its_codec() {
     // Where the index stands makes no difference to its fields: in the second file some of them are enough.
     for (name, step) in [("speech.m4a", 1), ("speech-moov-last.m4a", 5)] {
         let (bare, _) = measured(fixture(name));
-        let length = stated(&mut Cursor::new(fixture(name)), Container::M4a).unwrap().as_secs_f64();
+        let length = stated_duration(&mut Cursor::new(fixture(name)), Container::M4a).unwrap().as_secs_f64();
         let wrong = [
             (b"mdhd", 16, vec![0; 4]),
             (b"mdhd", 16, vec![0, 0, 0, 1]),
@@ -184,7 +183,8 @@ fn times_that_an_mpeg_4_file_cannot_have_are_those_of_its_codec() {
             let [place] = places(&bytes, kind)[..] else { panic!("{name}: one {kind:?}") };
             bytes[place + at..place + at + value.len()].copy_from_slice(&value);
             let shown = std::str::from_utf8(kind).unwrap();
-            let said = stated(&mut Cursor::new(&bytes), Container::M4a).map(|said| said.as_secs_f64());
+            let said =
+                stated_duration(&mut Cursor::new(&bytes), Container::M4a).map(|said| said.as_secs_f64());
             assert!(near(said, length, 0.1), "{name}, {shown} {at} {value:x?}: {said:?}");
             let (summary, text) = measured(bytes);
             assert_eq!(summary.audio_seconds, bare.audio_seconds, "{name}, {shown} {at} {value:x?}: {text}");
@@ -199,12 +199,12 @@ fn times_that_an_mpeg_4_file_cannot_have_are_those_of_its_codec() {
 fn a_wrong_time_scale_of_fragments_is_not_believed() {
     let name = "speech-fragments.m4a";
     let (bare, _) = measured(fixture(name));
-    let length = stated(&mut Cursor::new(fixture(name)), Container::M4a).unwrap().as_secs_f64();
+    let length = stated_duration(&mut Cursor::new(fixture(name)), Container::M4a).unwrap().as_secs_f64();
     for scale in [0_u32, 1, 1000, u32::MAX] {
         let mut bytes = fixture(name);
         let [place] = places(&bytes, b"mdhd")[..] else { panic!("one mdhd") };
         bytes[place + 16..place + 20].copy_from_slice(&scale.to_be_bytes());
-        let said = stated(&mut Cursor::new(&bytes), Container::M4a).map(|said| said.as_secs_f64());
+        let said = stated_duration(&mut Cursor::new(&bytes), Container::M4a).map(|said| said.as_secs_f64());
         assert!(near(said, length, 0.15), "{scale}: {said:?}");
         let (summary, text) = measured(bytes);
         assert_eq!(summary.audio_seconds, bare.audio_seconds, "{scale}: {text}");
@@ -230,7 +230,8 @@ fn what_follows_a_damaged_fragment_is_read_and_the_damage_is_told() {
             let told = text.contains("- Incomplete") || text.contains("- Damage");
             assert!(told, "{number}, {zeroed:?}: {text}");
             assert!(lost < 0.6 * whole.audio_seconds, "{number}, {zeroed:?}: {text}");
-            let said = stated(&mut Cursor::new(&bytes), Container::M4a).map(|said| said.as_secs_f64());
+            let said =
+                stated_duration(&mut Cursor::new(&bytes), Container::M4a).map(|said| said.as_secs_f64());
             assert!(near(said, summary.audio_seconds, 0.6), "{number}, {zeroed:?}: {said:?} {text}");
         }
     }

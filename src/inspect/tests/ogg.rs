@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use super::support::*;
-use crate::audio::container::Container;
-use crate::audio::duration;
+use crate::audio::{Container, stated_duration};
 
 /// Files of one stream: Opus, Vorbis, FLAC.
 const FILES: [&str; 3] = ["speech.opus", "speech.ogg", "speech.oga"];
@@ -34,7 +33,7 @@ fn with_page(bytes: &mut [u8], page: Range<usize>, change: impl FnOnce(&mut [u8]
 
 /// Returns how long the file is said to last, in seconds.
 fn said(bytes: &[u8]) -> f64 {
-    let duration = duration::stated(&mut std::io::Cursor::new(bytes), Container::Ogg);
+    let duration = stated_duration(&mut std::io::Cursor::new(bytes), Container::Ogg);
     duration.map_or(0.0, |duration| duration.as_secs_f64())
 }
 

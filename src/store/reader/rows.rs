@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::audio::blob_id::BlobId;
+use crate::audio::BlobId;
 use crate::secret::KeyHash;
 use crate::store::records::StoredStream;
 use crate::store::spool::StoredBlob;

@@ -9,8 +9,7 @@ use bytes::Bytes;
 
 use super::file::{self, AudioFile};
 use super::{Room, Spool};
-use crate::audio::blob_id::BlobId;
-use crate::audio::bytes::AudioBytes;
+use crate::audio::{AudioBytes, BlobId};
 use crate::store::StoreError;
 use crate::store::sqlite::file_error;
 

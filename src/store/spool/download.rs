@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::file::AudioFile;
 use super::{Room, Spool};
-use crate::audio::bytes::{AudioBytes, BytesAt};
+use crate::audio::{AudioBytes, BytesAt};
 use crate::store::StoreError;
 use crate::store::promises::Receive;
 use crate::store::sqlite::file_error;

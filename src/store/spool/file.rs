@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::audio::bytes::BytesAt;
+use crate::audio::BytesAt;
 
 /// Bytes that are looked at together when audio is checked.
 const PIECE_BYTES: usize = 64 * 1024;

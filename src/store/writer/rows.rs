@@ -2,8 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
 
-use crate::audio::blob_id::BlobId;
-use crate::audio::source::KeptAudio;
+use crate::audio::{BlobId, KeptAudio};
 use crate::secret::KeyHash;
 use crate::store::reader::{SNAPSHOT_COLUMNS, parse, snapshot};
 use crate::store::records::{Forgotten, Mark};

@@ -6,8 +6,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::audio::facts::AudioFacts;
-use crate::audio::source::KeptAudio;
+use crate::audio::{AudioFacts, KeptAudio};
 use crate::store::place::make_database;
 use crate::store::spool::Recorded;
 use crate::store::{Acceptance, NewRecord, StoreError, sqlite};

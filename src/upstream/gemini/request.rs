@@ -77,7 +77,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::audio::container::Container;
+    use crate::audio::Container;
     use crate::task::submission::{Message, Part};
     use crate::upstream::testing::{request, written};
 

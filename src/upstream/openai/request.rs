@@ -56,7 +56,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::audio::container::Container;
+    use crate::audio::Container;
     use crate::task::submission::{Message, Part, Question, Role};
     use crate::upstream::openai::settings::MaxTokensField;
     use crate::upstream::testing::{request, written};

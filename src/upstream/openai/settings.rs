@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::OpenAi;
-use crate::audio::container::Container;
+use crate::audio::Container;
 use crate::setting::{Keys, Problem, Section};
 use crate::upstream::Upstream;
 use crate::upstream::kind::{Callee, ChannelKind, ModelHint, Provider, WithoutFile};

@@ -82,7 +82,7 @@ mod tests {
     use actix_web::body::{BodySize, MessageBody, to_bytes};
 
     use super::*;
-    use crate::audio::container::Container;
+    use crate::audio::Container;
     use crate::task::submission::Message;
     use crate::upstream::body::PiecedBody;
     use crate::upstream::testing::request;

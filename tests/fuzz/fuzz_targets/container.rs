@@ -12,9 +12,7 @@ use std::io::{self, Cursor, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hearken::audio::bytes::{AudioBytes, BytesAt};
-use hearken::audio::duration::stated;
-use hearken::audio::recognise;
+use hearken::audio::{AudioBytes, BytesAt, recognise, stated_duration};
 use libfuzzer_sys::fuzz_target;
 
 /// Stands for a file on a disk.
@@ -31,9 +29,9 @@ fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |bytes: &[u8]| {
     let mut plain = Cursor::new(bytes);
     let disk = Disk(Bytes::copy_from_slice(bytes));
     let mut stored = AudioBytes::Stored { source: Arc::new(disk), len: bytes.len() as u64 }.reader();
-    let found = recognise::container(&mut plain).expect("a cursor does not fail");
-    assert_eq!(found, recognise::container(&mut stored).expect("the disk does not fail"));
+    let found = recognise(&mut plain).expect("a cursor does not fail");
+    assert_eq!(found, recognise(&mut stored).expect("the disk does not fail"));
     if let Ok(container) = found {
-        assert_eq!(stated(&mut plain, container), stated(&mut stored, container));
+        assert_eq!(stated_duration(&mut plain, container), stated_duration(&mut stored, container));
     }
 });

@@ -8,14 +8,13 @@
 #![no_main]
 
 use bytes::BytesMut;
-use hearken::audio::gate::Gate;
-use hearken::audio::source::{self, AudioSource};
+use hearken::audio::{AudioSource, Gate};
 use libfuzzer_sys::fuzz_target;
 
 // The library that parses containers may panic over damage, and is caught: only a panic that is not ends the program.
 fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |rest: &[u8]| {
     let uri = [b"data:", rest].concat();
-    match source::parse(BytesMut::from(uri.as_slice()), &Gate::default()) {
+    match AudioSource::parse(BytesMut::from(uri.as_slice()), &Gate::default()) {
         Ok(AudioSource::Inline(audio)) => assert!(!audio.bytes.is_empty()),
         Ok(AudioSource::Url(url)) => panic!("a data URI is no URL to fetch: {url}"),
         Err(_) => {}

@@ -11,8 +11,7 @@ use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use hearken::audio::duration::stated;
-use hearken::audio::recognise;
+use hearken::audio::{recognise, stated_duration};
 use hearken::inspect::{InspectError, Listener, Stop, inspect};
 use libfuzzer_sys::fuzz_target;
 
@@ -35,8 +34,8 @@ impl Listener for Reader {
 // The library that decodes may panic over damage, and is caught: only a panic that is not ends the program.
 fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |bytes: &[u8]| {
     let mut source = Cursor::new(bytes.to_vec());
-    let known = recognise::container(&mut source).expect("a cursor does not fail");
-    let length = known.ok().and_then(|container| stated(&mut source, container));
+    let known = recognise(&mut source).expect("a cursor does not fail");
+    let length = known.ok().and_then(|container| stated_duration(&mut source, container));
     if length.is_some_and(|length| length > LONGEST) {
         return;
     }

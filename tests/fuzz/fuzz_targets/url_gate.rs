@@ -10,8 +10,7 @@
 
 use std::net::IpAddr;
 
-use hearken::audio::address::is_public;
-use hearken::audio::gate::Gate;
+use hearken::audio::{Gate, is_public};
 use http::Uri;
 use libfuzzer_sys::fuzz_target;
 use url::{Host, Position};

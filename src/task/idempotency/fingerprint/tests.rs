@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::audio::gate::Gate;
+use crate::audio::Gate;
 use crate::task::submission::Submission;
 
 fn of(text: &str) -> Fingerprint {

@@ -98,7 +98,7 @@
 //!    one: the [`RetryPolicy`](channel::RetryPolicy) decides, the actor carries it out (`actors::task::calls`).
 //! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
 //!    whose log keeps each as an entry, and encodes it as a frame of the format of the door that submitted. Before
-//!    entries are published they are written to the [journal](store::Journal); one write and one wake per batch.
+//!    entries are published they are written to the [journal](store::ChunkJournal); one write and one wake per batch.
 //! 5. A subscriber is a position (`fanout::cursor`) in the log and a [format](task::format). `api::stream` answers it; once its response has begun
 //!    a plain connection is handed over to a pump (`fanout::pump`), which writes to it all frames from its position on in
 //!    one piece, without asking the actor, and waits on the log's watch when there are none. Over TLS the response's

@@ -27,7 +27,6 @@ mod turn;
 mod unsent;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Arbiter};
@@ -142,7 +141,6 @@ pub async fn run(
     };
     let settings = TaskSettings {
         store: store.clone(),
-        journals: Arc::new(store.clone()),
         fetcher: Fetcher::new(config.fetch.clone()),
         dispatcher,
         retry_budget: config.retry_budget,

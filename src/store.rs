@@ -4,10 +4,17 @@
 //! [promises] of a store; [`Store::open`] chooses it, and one suite of tests runs every promise against each.
 //!
 //! The backend of a server is a SQLite database, the spool of the audio of tasks that have not ended, and
-//! the [journals](Journal) of published chunks. The database has a thread that writes, and a few that read. The writer
+//! the [journals](ChunkJournal) of published chunks. The database has a thread that writes, and a few that read. The writer
 //! takes whatever waits for it, up to a bound, and commits it as one transaction: a thousand submits at once share a few
 //! fsyncs, and a lone one waits for nobody. Each reader has a connection of its own, so it never waits for a commit
 //! (SQLite's WAL lets it).
+//!
+//! # Where to look
+//!
+//! `promises` and the values that they take and return (`records`, `error`) are all that a backend's author has to read.
+//! `questions` and `changes` are the methods of [`Store`]: they add what is true of every backend, such as how long
+//! things are kept. `local` is the backend of a server, and all other files are parts of it. In tests there is a second
+//! one, `memory`, and `suite` has a test of each promise.
 //!
 //! # When the disk does not do its part
 //!
@@ -60,15 +67,13 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::metrics::{DiskLevels, StoreLevels, StoreMetrics};
 use crate::task::Timestamp;
 
-use journal::Journals;
 use local::Local;
-use promises::{BlobStore, TaskStore};
+use promises::{BlobStore, ChunkJournals, TaskStore};
 
 pub use error::StoreError;
 pub(crate) use health::PATIENCE;
-pub use journal::{Appended, ChunkJournal, Journal};
 pub use key_table::KeyTable;
-pub use promises::Download;
+pub use promises::{Appended, ChunkJournal, Download};
 pub use records::{Acceptance, Ending, Journalled, NewRecord, Replay, Unfinished, Weighed};
 pub use rehearsal::{Rehearsed, rehearse};
 pub use settings::{Retention, RetentionKeys, SpoolKeys, StoreConfig, StoreKeys};
@@ -86,7 +91,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub struct Store {
     tasks: Arc<dyn TaskStore>,
     blobs: Arc<dyn BlobStore>,
-    journals: Journals,
+    journals: Arc<dyn ChunkJournals>,
     retention: Retention,
     /// Turns to read a journal whole.
     replays: Arc<Semaphore>,
@@ -116,17 +121,23 @@ impl Store {
         metrics: StoreMetrics,
     ) -> Result<Self, StoreError> {
         let (local, journals) = Local::open(data_dir, config, metrics).map_err(|err| err.at(data_dir))?;
-        Ok(Self::over(Arc::new(local), journals, retention))
+        Ok(Self::over(Arc::new(local), Arc::new(journals), retention))
     }
 
     /// Makes a store of its parts.
     fn over<B: TaskStore + BlobStore + 'static>(
         backend: Arc<B>,
-        journals: Journals,
+        journals: Arc<dyn ChunkJournals>,
         retention: Retention,
     ) -> Self {
         let replays = Arc::new(Semaphore::new(REPLAYS));
         Self { tasks: backend.clone(), blobs: backend, journals, retention, replays }
+    }
+
+    /// Replaces what keeps the journals.
+    #[cfg(test)]
+    pub(crate) fn with_journals(self, journals: Arc<dyn ChunkJournals>) -> Self {
+        Self { journals, ..self }
     }
 
     /// Looks at the store's health from time to time, until the store has stopped.

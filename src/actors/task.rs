@@ -108,7 +108,7 @@ impl TaskActor {
             life: Life::Waiting,
             calls: Calls::of(&job, settings.retry_budget),
             publication: match task.stream {
-                true => Publication::On(settings.journals.journal(&task.id)),
+                true => Publication::On(settings.store.journal(&task.id)),
                 false => Publication::Off,
             },
             measured: Measured::from(answer.log()),

@@ -26,7 +26,7 @@ use crate::fetch::Fetcher;
 use crate::keys::{Allowance, KeyLimits};
 use crate::metrics::{Metrics, Now};
 use crate::secret::KeyHash;
-use crate::store::{ChunkJournal, Ending, Retention, Store, StoreConfig};
+use crate::store::{Ending, Retention, Store, StoreConfig};
 use crate::task::entry::TextKind;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
@@ -53,24 +53,23 @@ fn service(channel: Channel, max_pending_tasks: usize) -> Service {
 }
 
 fn service_over(channels: impl IntoIterator<Item = Channel>, max_pending_tasks: usize) -> Service {
-    service_with(channels, max_pending_tasks, |store| Arc::new(store))
+    service_with(channels, max_pending_tasks, |store| store)
 }
 
 fn service_with(
     channels: impl IntoIterator<Item = Channel>,
     max_pending_tasks: usize,
-    journals: impl FnOnce(Store) -> Arc<dyn ChunkJournal>,
+    adapt: impl FnOnce(Store) -> Store,
 ) -> Service {
     let data_dir = tempfile::tempdir().unwrap();
     let day = Duration::from_secs(86_400);
     let retention = Retention { chunks: day, tasks: day, idempotency: day };
     let config = StoreConfig { sync: true, max_spool_bytes: 1 << 20 };
     let metrics = Metrics::new(std::iter::empty()).unwrap();
-    let store = Store::open(data_dir.path(), retention, config, metrics.store.clone()).unwrap();
+    let store = adapt(Store::open(data_dir.path(), retention, config, metrics.store.clone()).unwrap());
     let channels = Channels::new(channels);
     let settings = TaskSettings {
         store: store.clone(),
-        journals: journals(store.clone()),
         fetcher: Fetcher::new(crate::fetch::testing::config()),
         dispatcher: Dispatcher::new(&channels, max_pending_tasks).start(),
         retry_budget: RetryBudget { calls: 12, time: day },

@@ -1,13 +1,14 @@
 //! What is written through a [`Store`]: tasks, their ends, what happens to them in between.
 
+use bytes::Bytes;
+
 use super::records::{Forgotten, Mark};
-use super::{Acceptance, Ending, NewRecord, Retained, Store, StoreError, blocking};
+use super::{Acceptance, ChunkJournal, Ending, NewRecord, Retained, Store, StoreError};
 use crate::audio::{AudioFacts, BlobId};
 use crate::task::Timestamp;
 use crate::task::id::TaskId;
 use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
-use bytes::Bytes;
 
 impl Store {
     /// Makes the name under which audio will be found that is given to [`Store::accept`].
@@ -58,6 +59,12 @@ impl Store {
         self.tasks.mark(id, Mark::Downloaded(index, facts));
     }
 
+    /// Returns the writing end of a task's journal, which keeps chunks before they are shown. Nothing is made yet.
+    #[must_use]
+    pub fn journal(&self, id: &TaskId) -> Box<dyn ChunkJournal> {
+        self.journals.journal(id)
+    }
+
     /// Records how a task ended and removes its audio; when this returns, that is durable. A task that has
     /// ended already keeps its first end, which is returned.
     ///
@@ -82,12 +89,7 @@ impl Store {
         loop {
             let Forgotten { tasks: some, streams, more } = self.tasks.forget(kept).await?;
             tasks += some;
-            let journals = self.journals.clone();
-            blocking(move || {
-                streams.iter().for_each(|id| journals.remove(id));
-                Ok(())
-            })
-            .await?;
+            self.journals.remove(streams).await?;
             if !more {
                 return Ok(tasks);
             }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::health::{self, Health};
-use super::journal::Journals;
+use super::journal::FileJournals;
 use super::place::{Claim, OpenFiles, Place};
 use super::promises::{BlobStore, Download, Promise, TaskStore};
 use super::reader::{Read, Readers};
@@ -53,7 +53,7 @@ impl Local {
         data_dir: &Path,
         config: StoreConfig,
         metrics: StoreMetrics,
-    ) -> Result<(Self, Journals), StoreError> {
+    ) -> Result<(Self, FileJournals), StoreError> {
         sqlite::make_directory(data_dir)?;
         let claim = Claim::take(data_dir)?;
         // Before anything is written to it.
@@ -67,7 +67,8 @@ impl Local {
         })?;
         let has_stream = |id: &TaskId| sqlite::has_stream(&connection, id);
         let health = Health::new(data_dir);
-        let journals = Journals::open(data_dir, config.sync, metrics.clone(), health.clone(), has_stream)?;
+        let journals =
+            FileJournals::open(data_dir, config.sync, metrics.clone(), health.clone(), has_stream)?;
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
         let files = Files { spool: spool.clone(), withdrawn: Vec::new() };
         let place = Place::of(data_dir, Arc::clone(&open))?;

@@ -1,5 +1,7 @@
 //! A second backend, for tests: all of it is in memory, and outlives its handles like a disk.
 
+mod journals;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -7,6 +9,8 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
+
+pub(super) use journals::MemoryJournals;
 
 use super::promises::{BlobStore, Download, Promise, Receive, TaskStore};
 use super::records::{Acceptance, Ending, Forgotten, Mark, NewRecord, StoredStream, Unfinished, Weighed};
@@ -35,7 +39,9 @@ pub(super) struct Memory {
 #[derive(Debug, Default)]
 struct Kept {
     tasks: BTreeMap<TaskId, Row>,
-    keys: HashMap<(KeyHash, IdempotencyKey), (TaskId, Idempotency, Timestamp)>,
+    submits: HashMap<(KeyHash, IdempotencyKey), (TaskId, Idempotency, Timestamp)>,
+    /// The API keys, and the version of their table.
+    keys: (i64, Vec<KeyRecord>),
     /// The audio, and how many tasks refer to it.
     blobs: HashMap<BlobId, (Bytes, usize)>,
 }
@@ -105,6 +111,13 @@ impl Memory {
         self.kept.lock().unwrap()
     }
 
+    /// Changes the API keys, as the command line does.
+    pub(super) fn change_keys(&self, change: impl FnOnce(&mut Vec<KeyRecord>)) {
+        let (version, keys) = &mut self.kept().keys;
+        *version += 1;
+        change(keys);
+    }
+
     fn change(&self, id: &TaskId, change: impl FnOnce(&mut Row)) {
         if let Some(row) = self.kept().tasks.get_mut(id).filter(|row| row.end.is_none()) {
             change(row);
@@ -130,10 +143,10 @@ impl TaskStore for Memory {
         }
         if let Some(idempotency) = &record.idempotency {
             let place = (task.owner, idempotency.key.clone());
-            if kept.keys.get(&place).is_some_and(|(.., created)| *created >= keys_before) {
+            if kept.submits.get(&place).is_some_and(|(.., created)| *created >= keys_before) {
                 return told(Acceptance::KeyTaken);
             }
-            kept.keys.insert(place, (task.id.clone(), idempotency.clone(), task.created));
+            kept.submits.insert(place, (task.id.clone(), idempotency.clone(), task.created));
         }
         kept.blobs.extend(blobs.into_iter().map(|(id, bytes)| (id, (bytes, 1))));
         let runs = u32::from(record.runs);
@@ -194,7 +207,7 @@ impl TaskStore for Memory {
         }
         let all = kept.tasks.len();
         kept.tasks.retain(|_, row| !row.ended_before(before.tasks));
-        kept.keys.retain(|_, (.., created)| *created >= before.keys);
+        kept.submits.retain(|_, (.., created)| *created >= before.keys);
         told(Forgotten { tasks: all - kept.tasks.len(), streams, more: false })
     }
 
@@ -287,7 +300,7 @@ impl TaskStore for Memory {
         created_after: Timestamp,
     ) -> Promise<'_, Option<(TaskId, Idempotency)>> {
         let kept = self.kept();
-        let found = kept.keys.get(&(owner, key)).filter(|(.., created)| *created >= created_after);
+        let found = kept.submits.get(&(owner, key)).filter(|(.., created)| *created >= created_after);
         told(found.map(|(task, idempotency, _)| (task.clone(), idempotency.clone())))
     }
 
@@ -314,11 +327,11 @@ impl TaskStore for Memory {
     }
 
     fn keys(&self) -> Promise<'_, (i64, Vec<KeyRecord>)> {
-        told((0, Vec::new()))
+        told(self.kept().keys.clone())
     }
 
     fn keys_version(&self) -> Promise<'_, i64> {
-        told(0)
+        told(self.kept().keys.0)
     }
 
     fn trouble(&self) -> Option<StoreError> {

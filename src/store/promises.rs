@@ -1,22 +1,62 @@
 //! What a store promises, whatever keeps it: the seam between [`Store`](super::Store) and its backends.
 //!
-//! `store_suite!` runs every promise against every backend.
+//! A backend implements three traits: [`TaskStore`], [`BlobStore`] and [`ChunkJournals`]. `Store::open` chooses it, and
+//! `store_suite!` runs every promise against every backend; a new backend adds one line there.
+//!
+//! # What durable means
+//!
+//! Durable is what outlives a kill of the process and a power cut. [`TaskStore::accept`], [`TaskStore::run`] and
+//! [`TaskStore::end`] return `Ok` only when what they recorded is durable, all of it together: a task with its audio and
+//! its `Idempotency-Key`, an end with the references to audio that go. A [`ChunkJournal`] promises less: what it has
+//! acknowledged outlives a kill of the process, and a power cut may cost the last moments of it, but never its order.
+//! [`TaskStore::mark`] and [`TaskStore::forget`] may be lost: both are said again, or missed by nothing.
+//!
+//! # Order
+//!
+//! What was recorded with `Ok` is found by every call that begins afterwards. [`TaskStore::mark`] and the writes after it
+//! take effect in the order in which they were called. Nothing changes a task that has ended, except that it is forgotten.
+//!
+//! # Callers that leave
+//!
+//! A caller may drop a [`Promise`] before it is done. What it asked for then happens as a whole or not at all. A task whose
+//! caller left [`TaskStore::accept`] is not kept: no client knows of it, so nothing would ever ask for its result.
+//!
+//! # Errors
+//!
+//! | error | a backend returns it when |
+//! |---|---|
+//! | [`Full`](StoreError::Full) | there is no room, by the configuration or on the disk; the caller may come back |
+//! | [`Unavailable`](StoreError::Unavailable) | the backend does not work at the moment; the caller may come back |
+//! | [`Damaged`](StoreError::Damaged) | one record, or one piece of audio, is missing or not as it was written; all others can be read |
+//! | [`Corrupt`](StoreError::Corrupt) | the backend as a whole is damaged: it reads and writes nothing more |
+//! | [`Commit`](StoreError::Commit) | a write failed and nothing of it stands; other writes of the same commit may have failed with it |
+//! | [`Stopped`](StoreError::Stopped) | the backend has stopped |
+//!
+//! A promise without a section on errors of its own returns any of them except `Full` and `Damaged`. A question waits a
+//! few seconds at most while the backend does not work, and is `Unavailable` then. A backend returns its errors and does
+//! not log them, except where no result carries them: its health, marks, and journals that refuse entries.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::records::{Acceptance, Ending, Forgotten, Mark, NewRecord, StoredStream, Unfinished, Weighed};
+use super::records::{
+    Acceptance, Ending, Forgotten, Journalled, Mark, NewRecord, StoredStream, Unfinished, Weighed,
+};
 use super::{Retained, StoreError};
 use crate::audio::{AudioBytes, BlobId};
 use crate::keys::KeyRecord;
 use crate::metrics::DiskLevels;
 use crate::secret::KeyHash;
 use crate::task::Timestamp;
+use crate::task::cold_log::Kept;
+use crate::task::entry::Entry;
 use crate::task::id::TaskId;
 use crate::task::idempotency::{Idempotency, IdempotencyKey};
 use crate::task::list::{ListQuery, Page};
+use crate::task::record::Chunks;
 use crate::task::request::Request;
 use crate::task::snapshot::Snapshot;
 use crate::task::timeline::Timeline;
@@ -28,6 +68,9 @@ pub type Promise<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 pub trait TaskStore: fmt::Debug + Send + Sync {
     /// Records a task with the audio that its record names, unless a younger record than `keys_before` has its
     /// `Idempotency-Key`. When this returns [`Acceptance::Durable`], all of it is durable; else nothing is left of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when the audio finds no room, [`StoreError::Commit`] when there is such a task already.
     fn accept(
         &self,
         record: NewRecord,
@@ -35,17 +78,21 @@ pub trait TaskStore: fmt::Debug + Send + Sync {
         keys_before: Timestamp,
     ) -> Promise<'_, Acceptance>;
 
-    /// Counts a run of a task; when this returns, that is durable.
+    /// Counts a run of a task, which is processing from then on; when this returns, that is durable. Does nothing to a
+    /// task that has ended.
     fn run(&self, id: TaskId, timeline: Timeline) -> Promise<'_, ()>;
 
-    /// Notes something about a task that has not ended, with one of the next commits. A help, not a promise.
+    /// Notes something about a task that has not ended, with one of the next commits. Waits for nothing: where too many
+    /// writes wait, the mark is dropped. Does nothing to a task that has ended.
     fn mark(&self, id: TaskId, mark: Mark);
 
     /// Records how a task ended, and takes away its references to audio; when this returns, that is durable. A task that
     /// has ended already keeps its first end, which is returned.
     fn end(&self, id: TaskId, ending: Ending, at: Timestamp) -> Promise<'_, Option<Snapshot>>;
 
-    /// Deletes some of what is older than it is kept.
+    /// Deletes some of what is older than it is kept: a bounded part, so that other writes need not wait for long.
+    /// [`Forgotten::more`] says whether to ask again. The caller removes the journals of the streams that it names.
+    /// Journals that no task refers to are removed when the backend is opened.
     fn forget(&self, kept: Retained) -> Promise<'_, Forgotten>;
 
     /// Finds a task of this owner, unless it ended before `ended_after`. It is read if its result has at most
@@ -87,10 +134,11 @@ pub trait TaskStore: fmt::Debug + Send + Sync {
     /// Lists some tasks that have not ended, the oldest first, those after the given one; empty at the end.
     fn unfinished(&self, after: Option<(Timestamp, TaskId)>) -> Promise<'_, Vec<Unfinished>>;
 
-    /// Lists the API keys, and tells the version of their table.
+    /// Lists the API keys, the oldest first, and tells the version of their table.
     fn keys(&self) -> Promise<'_, (i64, Vec<KeyRecord>)>;
 
-    /// Tells the version of the keys' table: it changes with every change of a key, also by another process.
+    /// Tells the version of the keys' table: it changes with every change of a key, also by another process, and with
+    /// nothing else.
     fn keys_version(&self) -> Promise<'_, i64>;
 
     /// Tells why the store takes no tasks; `None` while it does. Waits for nothing.
@@ -105,13 +153,18 @@ pub trait TaskStore: fmt::Debug + Send + Sync {
 
 /// Keeps the bytes of audio.
 pub trait BlobStore: fmt::Debug + Send + Sync {
-    /// Makes a name that no other blob has had.
+    /// Makes a name that no other blob has had, also in earlier processes.
     fn blob_id(&self) -> BlobId;
 
-    /// Returns the bytes of a blob, which stay where they are if there are many.
+    /// Returns the bytes of a blob, as they were written: a checksum says so. They stay where they are if there are many.
+    /// A blob is there as long as a task that has not ended refers to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when there is no such blob or it is not as it was written.
     fn read(&self, id: BlobId) -> Promise<'_, AudioBytes>;
 
-    /// Makes room for audio that is about to be downloaded.
+    /// Makes room for audio that is about to be downloaded. A download is not durable: a task that runs again downloads
+    /// anew.
     fn download(&self) -> Promise<'_, Download>;
 
     /// Tells how many bytes of audio there are, and how many there may be.
@@ -134,4 +187,58 @@ pub trait Receive: fmt::Debug + Send {
 
     /// Returns what was written. It is kept until its last reader is gone.
     fn finish(self: Box<Self>) -> AudioBytes;
+}
+
+/// Keeps the chunks of tasks with a stream before they are shown, until their retention is over.
+///
+/// A task has one journal. What a subscriber has seen is in it, so a task whose journal has [begun](Self::begun) does not
+/// run again after a kill.
+pub trait ChunkJournals: fmt::Debug + Send + Sync {
+    /// Returns the writing end of a task's journal, behind what an earlier one has written. Nothing is made yet. A journal
+    /// has one writer at a time.
+    fn journal(&self, id: &TaskId) -> Box<dyn ChunkJournal>;
+
+    /// Returns those of these tasks whose journal has entries. A journal that cannot be looked at has none.
+    fn begun(&self, ids: Vec<TaskId>) -> Promise<'_, HashSet<TaskId>>;
+
+    /// Reads the entries of a task, up to the first that is not as it was written. A task without a journal has none.
+    fn read(&self, id: TaskId) -> Promise<'_, Journalled>;
+
+    /// Returns the entries of a task, which stay where they are if there are many. `None` where they are not exactly those
+    /// that its record tells of.
+    fn read_whole(&self, id: TaskId, told: Chunks) -> Promise<'_, Option<Kept>>;
+
+    /// Removes the journals of these tasks; a task may have none.
+    fn remove(&self, ids: Vec<TaskId>) -> Promise<'_, ()>;
+}
+
+/// The writing end of one task's journal, which the task's actor holds.
+pub trait ChunkJournal: fmt::Debug + Send {
+    /// Takes entries that are to be shown once they are kept. The caller gives the next ones when this batch is
+    /// acknowledged. Does not block: where this takes longer than a copy, it is [`Appended::Later`].
+    fn append(&mut self, entries: &mut dyn Iterator<Item = &Entry>) -> Appended;
+
+    /// Prepares for the first entries, which then take less time. A journal that is only prepared has not begun.
+    fn make_ready(&mut self);
+
+    /// Returns what was written, for readers that come when the task has ended. `None` if this is not known to be all.
+    fn into_kept(self: Box<Self>) -> Option<Kept>;
+}
+
+/// What becomes of entries that a journal was given: true if it has them. It takes nothing more once it has refused some:
+/// what it has is always a beginning of the stream.
+pub enum Appended {
+    /// This is known already.
+    Now(bool),
+    /// This will be known in a moment.
+    Later(BoxFuture<'static, bool>),
+}
+
+impl fmt::Debug for Appended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(is_kept) => write!(f, "Now({is_kept})"),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
 }

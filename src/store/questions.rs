@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{
-    ChunkJournal, Download, Journal, Journalled, Replay, Store, StoreError, Unfinished, Weighed, blocking,
-};
+use super::{Download, Journalled, Replay, Store, StoreError, Unfinished, Weighed};
 use crate::audio::{AudioBytes, BlobId};
 use crate::keys::KeyRecord;
 use crate::secret::KeyHash;
@@ -44,8 +42,7 @@ impl Store {
     /// # Errors
     /// When they cannot be read.
     pub async fn chunks(&self, id: TaskId) -> Result<Journalled, StoreError> {
-        let journals = self.journals.clone();
-        blocking(move || journals.read(&id)).await
+        self.journals.read(id).await
     }
 
     /// What is kept of the stream of an ended task, as long as its chunks are whole.
@@ -65,12 +62,13 @@ impl Store {
         let Some(left) = self.retention.streams().checked_sub(age).filter(|left| !left.is_zero()) else {
             return Ok(None);
         };
-        let journals = self.journals.clone();
-        blocking(move || {
-            let chunks = journals.read_whole(&id, stored.chunks)?;
+        let journals = Arc::clone(&self.journals);
+        // The turn is held to the end, whether or not a caller waits for it.
+        let replay = actix_rt::spawn(async move {
+            let chunks = journals.read_whole(id, stored.chunks).await?;
             Ok(chunks.map(|chunks| Replay { chunks, state: stored.state, left, _turn: turn }))
-        })
-        .await
+        });
+        replay.await.map_err(|_| StoreError::Stopped)?
     }
 
     /// A task of this owner, unless it ended longer ago than tasks are kept. It is read if its result has at most
@@ -136,14 +134,11 @@ impl Store {
         after: Option<(Timestamp, TaskId)>,
     ) -> Result<Vec<Unfinished>, StoreError> {
         let mut left = self.tasks.unfinished(after).await?;
-        let journals = self.journals.clone();
-        blocking(move || {
-            for Unfinished { task, facts, .. } in &mut left {
-                facts.published = facts.published || journals.exists(&task.id);
-            }
-            Ok(left)
-        })
-        .await
+        let begun = self.journals.begun(left.iter().map(|left| left.task.id.clone()).collect()).await?;
+        for Unfinished { task, facts, .. } in &mut left {
+            facts.published |= begun.contains(&task.id);
+        }
+        Ok(left)
     }
 
     /// The API keys, and the version of their table.
@@ -160,11 +155,5 @@ impl Store {
     /// When the database refuses.
     pub async fn keys_version(&self) -> Result<i64, StoreError> {
         self.tasks.keys_version().await
-    }
-}
-
-impl ChunkJournal for Store {
-    fn journal(&self, id: &TaskId) -> Box<dyn Journal> {
-        Box::new(self.journals.of(id))
     }
 }

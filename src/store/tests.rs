@@ -5,23 +5,18 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::suite::{
+use super::suite::kit::{
     CONFIG, DAY, LARGE, completed, failed, keep, light, metrics, owner, pass_a_millisecond, record, task,
     until_free,
 };
-use super::{Acceptance, ChunkJournal, Ending, NewRecord, Store, StoreError};
+use super::{Acceptance, Ending, Store, StoreError};
 use crate::audio::{BlobId, KeptAudio};
-use crate::secret::KeyHash;
-use crate::task::Task;
-use crate::task::answer::Answer;
-use crate::task::chunk_log::LogReader;
-use crate::task::chunk_log::testing::{delta, log_of};
+use crate::task::chunk_log::testing::delta;
 use crate::task::idempotency::IdempotencyKey;
 use crate::task::list::ListQuery;
 use crate::task::record::Chunks;
 use crate::task::recovery::RecoveryFacts;
 use crate::task::snapshot::Status;
-use crate::task::timeline::Timeline;
 
 fn files(data_dir: &Path, kind: &str) -> usize {
     std::fs::read_dir(data_dir.join(kind)).unwrap().count()
@@ -41,42 +36,6 @@ fn open(data_dir: &Path, kept: Duration) -> Store {
 /// Opens the data directory anew, once the threads of the store before have let go of it.
 fn reopen(data_dir: &Path) -> Store {
     until_free(data_dir, DAY)
-}
-
-#[actix_rt::test]
-async fn what_an_earlier_run_did_not_end_is_there_with_its_audio() {
-    let data_dir = tempfile::tempdir().unwrap();
-    let (waiting, running, seen, ended) = (task(), task(), task(), task());
-    {
-        let store = open(data_dir.path(), DAY);
-        store.accept_with(record(&waiting), &[b"RIFFdata", LARGE]).await.unwrap();
-        store.takes(NewRecord { runs: true, ..record(&running) }).await;
-        store.run(running.id.clone(), Timeline::begun(running.created)).await.unwrap();
-        store.mark_progress(running.id.clone(), 30);
-        store.takes(NewRecord { irreplaceable_caller: true, ..record(&seen) }).await;
-        store.journal(&seen.id).append(&mut [delta("a")].iter());
-        store.accept_with(record(&ended), &[LARGE, b"RIFFdata"]).await.unwrap();
-        store.end(ended.id.clone(), failed(&ended)).await.unwrap();
-    }
-    let store = reopen(data_dir.path());
-    let left = store.unfinished(None).await.unwrap();
-    let by_id = |task: &Task| left.iter().find(|left| left.task == *task);
-    let facts = |task: &Task| by_id(task).unwrap().facts;
-    assert_eq!(facts(&waiting), RecoveryFacts { runs: 0, published: false, irreplaceable_caller: false });
-    assert_eq!(facts(&running), RecoveryFacts { runs: 2, published: false, irreplaceable_caller: false });
-    assert_eq!(facts(&seen), RecoveryFacts { runs: 0, published: true, irreplaceable_caller: true });
-    assert_eq!(by_id(&running).unwrap().progress, 30);
-    assert!(by_id(&ended).is_none());
-    let audio = by_id(&waiting).unwrap().audio.clone();
-    assert_eq!(audio.len(), 2);
-    for (audio, expected) in audio.into_iter().zip([b"RIFFdata", LARGE]) {
-        let KeptAudio::Blob { id, bytes, .. } = audio else { panic!("{audio:?}") };
-        let audio = store.audio(id).await.unwrap();
-        assert_eq!((audio.len(), audio.piece(0, expected.len()).unwrap()), (bytes, expected.into()));
-    }
-    let last = left.last().map(|left| (left.task.created, left.task.id.clone()));
-    assert!(store.unfinished(last).await.unwrap().is_empty());
-    assert_eq!(audios(data_dir.path()), (4, 1));
 }
 
 #[actix_rt::test]
@@ -153,30 +112,6 @@ async fn damaged_audio_is_not_read() {
     }
     assert!(store.end(task.id.clone(), failed(&task)).await.unwrap().is_none(), "it can end all the same");
     assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((0, 0), 0));
-}
-
-#[actix_rt::test]
-async fn the_stream_of_an_ended_task_is_replayed_as_long_as_it_is_whole() {
-    let data_dir = tempfile::tempdir().unwrap();
-    let store = open(data_dir.path(), DAY);
-    let chunks = [delta("a"), delta("b")];
-    let (whole, torn) = (task(), task());
-    for (task, journalled) in [(&whole, &chunks[..]), (&torn, &chunks[..1])] {
-        store.takes(record(task)).await;
-        store.journal(&task.id).append(&mut journalled.iter());
-        store
-            .end(task.id.clone(), Ending { chunks: Some(Chunks::of(chunks.iter())), ..failed(task) })
-            .await
-            .unwrap();
-    }
-    let replay = store.replay(whole.id.clone(), owner()).await.unwrap().unwrap();
-    assert!(replay.left <= DAY && replay.left > DAY / 2);
-    let stream = Answer::replay(replay.chunks, &replay.state).unwrap();
-    let log = LogReader::from(stream.log().clone());
-    assert_eq!(log.mark().len, 3);
-    assert!(log.all().starts_with(&log_of(["a", "b"]).reader().all()));
-    assert!(store.replay(torn.id.clone(), owner()).await.unwrap().is_none());
-    assert!(store.replay(whole.id.clone(), KeyHash::of("sk-other")).await.unwrap().is_none());
 }
 
 #[actix_rt::test]

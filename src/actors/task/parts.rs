@@ -16,7 +16,7 @@ use crate::error::Failure;
 use crate::fetch::Fetcher;
 use crate::metrics::TaskMetrics;
 use crate::random::random_text;
-use crate::store::{ChunkJournal, Store, Unfinished};
+use crate::store::{Store, Unfinished};
 use crate::task::Task;
 use crate::task::answer::Answer;
 use crate::task::chunk_log::{ChunkLog, LogHandle};
@@ -31,10 +31,8 @@ use crate::wire::completion::CompletionHead;
 /// What all tasks of a server share.
 #[derive(Debug, Clone)]
 pub struct TaskSettings {
-    /// Where ends become durable.
+    /// Where chunks are kept before they are shown, and ends become durable.
     pub store: Store,
-    /// Where chunks are kept before they are shown.
-    pub journals: Arc<dyn ChunkJournal>,
     /// Who downloads audio.
     pub fetcher: Fetcher,
     /// Who gives out permits to run.

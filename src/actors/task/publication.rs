@@ -4,7 +4,7 @@ use actix::prelude::*;
 
 use super::TaskActor;
 use super::durable::patiently;
-use crate::store::{Appended, Journal};
+use crate::store::{Appended, ChunkJournal};
 use crate::task::cold_log::Kept;
 use crate::task::outcome::Outcome;
 
@@ -14,9 +14,9 @@ pub(super) enum Publication {
     /// The task has no stream: there is nothing to show.
     Off,
     /// What comes is shown as soon as the journal has it.
-    On(Box<dyn Journal>),
+    On(Box<dyn ChunkJournal>),
     /// The journal has yet to say that it has a batch. What comes meanwhile is the next batch, and an end waits.
-    Waiting { journal: Box<dyn Journal>, end: Option<Outcome> },
+    Waiting { journal: Box<dyn ChunkJournal>, end: Option<Outcome> },
     /// The journal has ended in mid-stream. That keeps no reader from going on: it says that something was seen.
     Unjournalled,
     /// The journal has not even begun: the next process would answer the task anew, and a reader would get parts of two
@@ -84,7 +84,7 @@ impl TaskActor {
         }
     }
 
-    fn journalled(&mut self, journal: Box<dyn Journal>, entries: usize, is_kept: bool) {
+    fn journalled(&mut self, journal: Box<dyn ChunkJournal>, entries: usize, is_kept: bool) {
         let is_first = self.answer.is_unseen();
         if is_first && !is_kept {
             self.publication = Publication::Withheld;

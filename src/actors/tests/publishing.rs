@@ -1,5 +1,7 @@
 //! What is shown of an answer over a journal that says later whether it has what it was given.
 
+use std::collections::HashSet;
+use std::future::ready;
 use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt, stream};
@@ -7,11 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Service, failure, finished, service_with, text};
 use crate::error::ErrorCode;
-use crate::store::{Appended, ChunkJournal, Journal};
+use crate::store::promises::{ChunkJournals, Promise};
+use crate::store::{Appended, ChunkJournal, Journalled};
 use crate::task::chunk_log::{LogReader, Mark};
 use crate::task::cold_log::Kept;
 use crate::task::entry::Entry;
 use crate::task::id::TaskId;
+use crate::task::record::Chunks;
 use crate::task::snapshot::State;
 use crate::upstream::testing::{Scripted, channel_over};
 
@@ -22,13 +26,29 @@ type Batch = (usize, oneshot::Sender<bool>);
 #[derive(Debug, Clone)]
 struct Slow(mpsc::Sender<Batch>);
 
-impl ChunkJournal for Slow {
-    fn journal(&self, _: &TaskId) -> Box<dyn Journal> {
+impl ChunkJournals for Slow {
+    fn journal(&self, _: &TaskId) -> Box<dyn ChunkJournal> {
         Box::new(self.clone())
+    }
+
+    fn begun(&self, _: Vec<TaskId>) -> Promise<'_, HashSet<TaskId>> {
+        ready(Ok(HashSet::new())).boxed()
+    }
+
+    fn read(&self, _: TaskId) -> Promise<'_, Journalled> {
+        ready(Ok(Journalled { entries: Vec::new(), is_whole: true })).boxed()
+    }
+
+    fn read_whole(&self, _: TaskId, _: Chunks) -> Promise<'_, Option<Kept>> {
+        ready(Ok(None)).boxed()
+    }
+
+    fn remove(&self, _: Vec<TaskId>) -> Promise<'_, ()> {
+        ready(Ok(())).boxed()
     }
 }
 
-impl Journal for Slow {
+impl ChunkJournal for Slow {
     fn append(&mut self, entries: &mut dyn Iterator<Item = &Entry>) -> Appended {
         let (says, said) = oneshot::channel();
         self.0.try_send((entries.count(), says)).unwrap();
@@ -72,8 +92,9 @@ impl Course {
             })
             .boxed_local()
         });
-        let service =
-            service_with([channel_over("c", &["*"], Arc::new(upstream))], 10, |_| Arc::new(Slow(asked)));
+        let service = service_with([channel_over("c", &["*"], Arc::new(upstream))], 10, |store| {
+            store.with_journals(Arc::new(Slow(asked)))
+        });
         let accepted = service.tasks.accept(service.task()).await.unwrap();
         Self { service, id: accepted.snapshot.id, log: accepted.log, batches, goes_on, call }
     }

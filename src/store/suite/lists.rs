@@ -1,0 +1,90 @@
+//! What a store promises about what is read: lists, and results that weigh much.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::Ground;
+use super::kit::{DAY, completed, failed, light, owner, record, task};
+use crate::secret::KeyHash;
+use crate::store::Weighed;
+use crate::task::id::TaskId;
+use crate::task::list::ListQuery;
+use crate::task::outcome::{Completed, Outcome};
+use crate::task::snapshot::Status;
+use crate::task::timeline::Timeline;
+
+pub(super) async fn a_list_goes_page_by_page_from_the_newest_to_the_oldest<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let tasks: Vec<_> = (0..5).map(|_| task()).collect();
+    for task in &tasks {
+        store.takes(record(task)).await;
+    }
+    store.end(tasks[1].id.clone(), failed(&tasks[1])).await.unwrap();
+    store.end(tasks[2].id.clone(), completed(&tasks[2], "{}")).await.unwrap();
+    store.run(tasks[3].id.clone(), Timeline::begun(tasks[3].created)).await.unwrap();
+    let mut expected: Vec<_> = tasks.iter().map(|task| (task.created, task.id.clone())).collect();
+    expected.sort();
+    expected.reverse();
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let query = ListQuery { limit: 2, after, status: None };
+        let page = light(store.list(owner(), query, usize::MAX).await.unwrap()).unwrap();
+        listed.extend(page.tasks.iter().map(|task| task.id.clone()));
+        after = listed.last().cloned();
+        if !page.has_more {
+            break;
+        }
+    }
+    assert_eq!(listed, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+    for (status, count) in
+        [(Status::Pending, 2), (Status::Processing, 1), (Status::Completed, 1), (Status::Failed, 1)]
+    {
+        let query = ListQuery { limit: 9, after: None, status: Some(status) };
+        let page = light(store.list(owner(), query, usize::MAX).await.unwrap()).unwrap();
+        assert_eq!((page.tasks.len(), page.has_more), (count, false), "{status:?}");
+    }
+    let unknown = ListQuery { limit: 9, after: Some(TaskId::generate(7)), status: None };
+    assert!(light(store.list(owner(), unknown, usize::MAX).await.unwrap()).is_none());
+    let others = ListQuery { limit: 9, after: None, status: None };
+    assert!(
+        light(store.list(KeyHash::of("sk-other"), others, usize::MAX).await.unwrap())
+            .unwrap()
+            .tasks
+            .is_empty()
+    );
+}
+
+pub(super) async fn a_result_is_not_read_where_it_is_too_heavy<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let heavy = |bytes: usize| move |read: Option<Weighed<_>>| matches!(read, Some(Weighed::Heavy(found)) if found == bytes);
+    let task = task();
+    store.takes(record(&task)).await;
+    store.end(task.id.clone(), completed(&task, r#"{"b" : 1}"#)).await.unwrap();
+    assert!(heavy(9)(store.find(task.id.clone(), owner(), 8, false).await.unwrap()));
+    assert!(light(store.find(task.id.clone(), owner(), 9, false).await.unwrap()).is_some());
+    let query = ListQuery { limit: 9, after: None, status: None };
+    assert!(matches!(store.list(owner(), query.clone(), 8).await.unwrap(), Some(Weighed::Heavy(9))));
+    assert_eq!(light(store.list(owner(), query, 9).await.unwrap()).unwrap().tasks.len(), 1);
+}
+
+pub(super) async fn segments_are_read_with_the_result_where_they_are_asked_for<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let task = task();
+    store.takes(record(&task)).await;
+    let mut ending = completed(&task, r#"{"b" : 1}"#);
+    if let Outcome::Completed(completed) = &mut ending.outcome {
+        let segments = RawValue::from_string("[{}]".to_owned()).unwrap();
+        *completed = Arc::new(Completed { segments: Some(segments.into()), ..Completed::clone(completed) });
+    }
+    store.end(task.id.clone(), ending).await.unwrap();
+    let without = light(store.find(task.id.clone(), owner(), 9, false).await.unwrap()).unwrap();
+    assert!(without.segments.is_none());
+    let found = store.find(task.id.clone(), owner(), 12, true).await.unwrap();
+    assert!(matches!(found, Some(Weighed::Heavy(13))), "they weigh as well");
+    let found = light(store.find(task.id.clone(), owner(), 13, true).await.unwrap()).unwrap();
+    assert_eq!(found.segments.unwrap().get(), "[{}]");
+}

@@ -1,0 +1,194 @@
+//! What a store promises about tasks: from their acceptance to the end of their time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::Ground;
+use super::kit::{DAY, LARGE, completed, failed, light, owner, pass_a_millisecond, record, task};
+use crate::secret::KeyHash;
+use crate::store::{Acceptance, NewRecord};
+use crate::task::Task;
+use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
+use crate::task::recovery::RecoveryFacts;
+use crate::task::snapshot::State;
+use crate::task::timeline::Timeline;
+
+pub(super) async fn a_task_is_found_by_its_owner_alone<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let task = task();
+    store.takes(record(&task)).await;
+    let found = store.found(&task).await.unwrap();
+    assert_eq!((found.model.as_str(), found.created), ("m", task.created.seconds()));
+    assert!(found.stream && matches!(found.state, State::Pending));
+    assert!(
+        light(store.find(task.id.clone(), KeyHash::of("sk-other"), usize::MAX, false).await.unwrap())
+            .is_none()
+    );
+}
+
+pub(super) async fn the_first_end_of_a_task_stays_and_is_told_to_the_next<G: Ground>() {
+    let ground = G::new();
+    let task = task();
+    let first = {
+        let store = ground.open(DAY);
+        store.takes(record(&task)).await;
+        let completed = completed(&task, r#"{"b" : 1}"#);
+        assert!(store.end(task.id.clone(), completed.clone()).await.unwrap().is_none());
+        let before = store.end(task.id.clone(), failed(&task)).await.unwrap().unwrap();
+        assert!(matches!(before.state, State::Completed { .. }));
+        completed
+    };
+    let found = ground.open(DAY).found(&task).await.unwrap();
+    assert_eq!(found.timeline, first.timeline);
+    let State::Completed { completion } = found.state else { panic!("{:?}", found.state) };
+    assert_eq!(completion.get(), r#"{"b" : 1}"#);
+}
+
+pub(super) async fn a_task_that_has_not_ended_is_there_after_a_start<G: Ground>() {
+    let ground = G::new();
+    let (waiting, running, seen, ended) = (task(), task(), task(), task());
+    {
+        let store = ground.open(DAY);
+        store.takes(record(&waiting)).await;
+        store.takes(NewRecord { runs: true, ..record(&running) }).await;
+        store.mark_progress(running.id.clone(), 30);
+        store.run(running.id.clone(), Timeline::begun(running.created)).await.unwrap();
+        store.takes(NewRecord { irreplaceable_caller: true, ..record(&seen) }).await;
+        store.mark_published(seen.id.clone(), Timeline::begun(seen.created));
+        store.takes(record(&ended)).await;
+        store.end(ended.id.clone(), failed(&ended)).await.unwrap();
+    }
+    let store = ground.open(DAY);
+    let left = store.unfinished(None).await.unwrap();
+    let by_id = |task: &Task| left.iter().find(|left| left.task == *task).unwrap();
+    assert_eq!(left.len(), 3);
+    assert_eq!(
+        by_id(&waiting).facts,
+        RecoveryFacts { runs: 0, published: false, irreplaceable_caller: false }
+    );
+    assert_eq!(
+        by_id(&running).facts,
+        RecoveryFacts { runs: 2, published: false, irreplaceable_caller: false }
+    );
+    assert_eq!(by_id(&seen).facts, RecoveryFacts { runs: 0, published: true, irreplaceable_caller: true });
+    assert_eq!(by_id(&running).progress, 30);
+    let last = left.last().map(|left| (left.task.created, left.task.id.clone()));
+    assert!(store.unfinished(last).await.unwrap().is_empty());
+}
+
+pub(super) async fn runs_are_counted_until_a_task_ends<G: Ground>() {
+    let ground = G::new();
+    let (first, then) = (task(), task());
+    {
+        let store = ground.open(DAY);
+        store.takes(record(&first)).await;
+        store.takes(NewRecord { runs: true, ..record(&then) }).await;
+        assert!(matches!(store.found(&first).await.unwrap().state, State::Pending));
+        store.run(first.id.clone(), another_timeline(&first)).await.unwrap();
+        for task in [&first, &then] {
+            let found = store.found(task).await.unwrap();
+            assert!(matches!(found.state, State::Processing { progress: 0 }), "{:?}", found.state);
+        }
+        assert_eq!(store.found(&first).await.unwrap().timeline, another_timeline(&first));
+    }
+    let store = ground.open(DAY);
+    store.run(then.id.clone(), another_timeline(&then)).await.unwrap();
+    let left = store.unfinished(None).await.unwrap();
+    let runs = |task: &Task| left.iter().find(|left| left.task == *task).unwrap().facts.runs;
+    assert_eq!((runs(&first), runs(&then)), (1, 2));
+    store.end(first.id.clone(), failed(&first)).await.unwrap();
+    store.run(first.id.clone(), another_timeline(&first)).await.unwrap();
+    let found = store.found(&first).await.unwrap();
+    assert!(matches!(found.state, State::Failed { .. }));
+    assert_eq!(found.timeline, failed(&first).timeline);
+    store.run(task().id.clone(), another_timeline(&then)).await.unwrap();
+    assert_eq!(store.unfinished(None).await.unwrap().len(), 1);
+}
+
+pub(super) async fn marks_are_noted_until_a_task_ends<G: Ground>() {
+    let ground = G::new();
+    let (seen, ended) = (task(), task());
+    {
+        let store = ground.open(DAY);
+        for task in [&seen, &ended] {
+            store.takes(NewRecord { runs: true, ..record(task) }).await;
+            store.mark_progress(task.id.clone(), 30);
+            store.mark_progress(task.id.clone(), 31);
+            store.mark_published(task.id.clone(), another_timeline(task));
+        }
+        store.end(ended.id.clone(), failed(&ended)).await.unwrap();
+        // What is written after a mark, the mark was written before.
+        let found = store.found(&seen).await.unwrap();
+        assert!(matches!(found.state, State::Processing { progress: 31 }), "{:?}", found.state);
+        assert_eq!(found.timeline, another_timeline(&seen));
+        store.mark_progress(ended.id.clone(), 50);
+        store.mark_published(ended.id.clone(), another_timeline(&ended));
+        store.takes(record(&task())).await;
+        let found = store.found(&ended).await.unwrap();
+        assert!(matches!(found.state, State::Failed { progress: 42, .. }), "{:?}", found.state);
+        assert_eq!(found.timeline, failed(&ended).timeline);
+    }
+    let left = ground.open(DAY).unfinished(None).await.unwrap();
+    let seen = left.iter().find(|left| left.task == *seen).unwrap();
+    assert_eq!((seen.progress, seen.facts.published), (31, true));
+}
+
+/// A timeline that is not the one of the record.
+fn another_timeline(task: &Task) -> Timeline {
+    Timeline::begun(task.created.before(Duration::from_secs(1)))
+}
+
+pub(super) async fn a_key_starts_one_task_and_is_free_again_after_its_time<G: Ground>() {
+    let ground = G::new();
+    let idempotency = Idempotency {
+        key: IdempotencyKey::parse(b"k").unwrap(),
+        fingerprint: Fingerprint::of(b"{}").unwrap(),
+    };
+    let keyed = |task: &Arc<Task>| NewRecord { idempotency: Some(idempotency.clone()), ..record(task) };
+    let (first, second) = (task(), task());
+    {
+        let store = ground.open(DAY);
+        let accepts = [&first, &second].map(|task| store.accept_with(keyed(task), &[LARGE]));
+        let accepted: Vec<_> = join_all(accepts).await.into_iter().map(Result::unwrap).collect();
+        assert!(accepted.contains(&Acceptance::Durable) && accepted.contains(&Acceptance::KeyTaken));
+        assert_eq!(store.levels().spool.0, LARGE.len() as u64);
+    }
+    let store = ground.open(DAY);
+    let (_, found) = store.submitted(owner(), idempotency.key.clone()).await.unwrap().unwrap();
+    assert_eq!(found, idempotency);
+    let other = KeyHash::of("sk-other");
+    assert!(store.submitted(other, idempotency.key.clone()).await.unwrap().is_none());
+    drop(store);
+    let store = ground.open(Duration::ZERO);
+    pass_a_millisecond();
+    assert!(store.submitted(owner(), idempotency.key.clone()).await.unwrap().is_none());
+    store.takes(keyed(&task())).await;
+}
+
+pub(super) async fn a_write_that_fails_by_itself_fails_alone<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let (first, second) = (task(), task());
+    let accepts = [&first, &first, &second].map(|task| store.accept(record(task), vec![]));
+    let results = join_all(accepts).await;
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    assert!(store.found(&second).await.is_some());
+}
+
+pub(super) async fn an_ended_task_is_hidden_and_then_deleted<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(Duration::ZERO);
+    let (ended, waiting) = (task(), task());
+    store.takes(record(&ended)).await;
+    store.takes(record(&waiting)).await;
+    store.end(ended.id.clone(), failed(&ended)).await.unwrap();
+    pass_a_millisecond();
+    assert!(store.found(&ended).await.is_none());
+    assert_eq!(store.forget_expired().await.unwrap(), 1);
+    assert_eq!(store.forget_expired().await.unwrap(), 0);
+    assert!(store.request(ended.id.clone(), owner()).await.unwrap().is_none());
+    assert!(store.found(&waiting).await.is_some());
+}

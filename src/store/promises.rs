@@ -32,7 +32,7 @@
 //! | [`Commit`](StoreError::Commit) | a write failed and nothing of it stands; other writes of the same commit may have failed with it |
 //! | [`Stopped`](StoreError::Stopped) | the backend has stopped |
 //!
-//! A promise without a section on errors of its own returns any of them except `Full` and `Damaged`. A question waits a
+//! Any promise may return any of them; a section on errors names those that its caller counts on. A question waits a
 //! few seconds at most while the backend does not work, and is `Unavailable` then. A backend returns its errors and does
 //! not log them, except where no result carries them: its health, marks, and journals that refuse entries.
 
@@ -70,7 +70,7 @@ pub trait TaskStore: fmt::Debug + Send + Sync {
     /// `Idempotency-Key`. When this returns [`Acceptance::Durable`], all of it is durable; else nothing is left of it.
     ///
     /// # Errors
-    /// [`StoreError::Full`] when the audio finds no room, [`StoreError::Commit`] when there is such a task already.
+    /// [`StoreError::Full`] when the audio finds no room. A task whose id is taken is refused, too, and fails alone.
     fn accept(
         &self,
         record: NewRecord,

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use hearken::task::id::TaskId;
+use hearken::task::TaskId;
 use serde_json::{Value, json};
 
 use support::Outcome;

@@ -35,9 +35,7 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use hearken::secret::Secret;
-use hearken::task::answer::Answer;
-use hearken::task::entry::{Entry, TextKind};
-use hearken::task::format::{Encoder, Format};
+use hearken::task::{Answer, Encoder, Entry, Format, TextKind};
 use hearken::upstream::{
     Batch, BodyReader, ResponseFormat, UpstreamError, UpstreamEvent, gemini_reader, openai_reader,
     transcription_reader,

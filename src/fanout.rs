@@ -2,7 +2,7 @@
 //!
 //! # Who does what
 //!
-//! A task's actor appends each frame, encoded once, to its [chunk log](crate::task::chunk_log). A subscriber is
+//! A task's actor appends each frame, encoded once, to its [chunk log](crate::task::ChunkLog). A subscriber is
 //! a [`Cursor`]: a position in that log, and nothing else. No queue stands between the two, so
 //! that a slow, stuck or gone subscriber costs the task and the others nothing, and nothing can be lost:
 //! a subscriber that is behind gets what it missed, many frames in one piece. A frame that is larger than a piece is sent in
@@ -84,7 +84,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::metrics::FanoutMetrics;
-use crate::task::chunk_log::LogReader;
+use crate::task::LogReader;
 pub use behind::Behind;
 use body::Body;
 use circle::Circles;

@@ -2,7 +2,7 @@
 //!
 //! A client submits audio with a prompt and gets a task at once. The task is an actor (`actors::task`) that
 //! calls an [`upstream`], turns what comes back into OpenAI's chunks and appends them to a
-//! [log](task::chunk_log). Any number of subscribers read that log, each from its own position; whoever asks
+//! [log](task::ChunkLog). Any number of subscribers read that log, each from its own position; whoever asks
 //! later gets the whole ChatCompletion from the [`store`].
 //!
 //! The README tells users how to run it. This page tells developers how it is made; it is kept true in the
@@ -14,7 +14,7 @@
 //! |---|---|
 //! | [`error`] | the one table of error codes; [`Failure`](error::Failure), the value that becomes an HTTP error, a task's `error` and an `error` frame |
 //! | [`wire`] | the JSON, event streams and [trace headers](wire::trace_context) that outsiders see: types and framing only |
-//! | [`task`] | what a task is, as values: [submission](task::submission), [idempotency](task::idempotency), [life](task::life), [outcome](task::outcome), [answer](task::answer), its [entries](task::entry), their [formats](task::format) and [records](task::record), the [log](task::chunk_log) of them and [what stays of it](task::cold_log), [snapshot](task::snapshot), [request](task::request), [recovery](task::recovery), [spans](task::spans) |
+//! | [`task`] | what a task is, as values: [submission](task::Submission), [idempotency](task::Idempotency), [life](task::Life), [outcome](task::Outcome), [answer](task::Answer), its [entries](task::Entry), their [formats](task::Format) and records (`record`), the [log](task::ChunkLog) of them and [what stays of it](task::ColdLog), [snapshot](task::Snapshot), [request](task::Request), [recovery](task::RecoveryFacts), [spans](task::SpanPart) |
 //! | [`audio`] | where audio comes from, which URLs may be [fetched from](audio::Gate), how base64 is decoded (`base64`), where its [bytes](audio::AudioBytes) are; what the bytes of files are known by is in `src/audio/format`, one file for each format, and what is asked of them is around it: [what they are](audio::recognise()), [why they are no audio](audio::NoAudio), where their sound lies, [how long it lasts](audio::stated_duration) |
 //! | [`channel`] | configured ways to serve models, as values: what each [takes](channel::Channel), which could serve a request ([choose](channel::choose())), who runs next ([queue](channel::Queue)), what follows a failed call ([retry policy](channel::RetryPolicy)), what is left alone ([breaker](channel::Breaker)) |
 //! | [`net`] | outgoing connections: what they may [reach](net::Reach), and how a response [begins](net::BadHead) and [ends](net::HttpClient), over TLS or not |
@@ -22,7 +22,7 @@
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
 //! | [`store`] | what outlives the process, behind [promises](store::promises) that any backend can hold: SQLite behind a writer that shares commits, audio in rows and in the [spool](store#spool), the journals; whether the disk [does its part](store#when-the-disk-does-not-do-its-part) |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
-//! | [`trace`] | what is recorded of requests and tasks as [spans](task::spans), and exported by OTLP |
+//! | [`trace`] | what is recorded of requests and tasks as [spans](task::SpanPart), and exported by OTLP |
 //! | [`deadline`] | deadlines by a [clock](deadline::Clock) that stands still while its thread does, so that the other side is not blamed for a freeze of this process; whatever waits for another side uses them |
 //! | [`keys`] | API keys: made, compared; what each [may still do](keys::Allowance), and whether it was [revoked](keys::Revocation) |
 //! | [`logging`] | the log on standard error: a queue with a bound and a thread that writes, so that no request waits for its reader |
@@ -35,7 +35,7 @@
 //! | [`metrics`] | what is [counted](metrics::Metrics) where it happens, and what is asked [now](metrics::Now) of its owner |
 //! | [`actors`] | `TaskActor`, one for each task; [`Registry`](actors::Registry), [`Dispatcher`](actors::Dispatcher), and [`Tasks`](actors::Tasks), the handle that everybody else uses |
 //! | [`fanout`] | from a chunk log to any number of subscribers: as a body (`fanout::body`), or over a connection that was handed over (`fanout::socket`) to a pump (`fanout::pump`) |
-//! | [`api`] | the URL table, extractors, handlers; each way to submit is a door: its body is read (`api::reading`) into a [submission](task::submission), and its caller answered (`api::answer`); `openapi` describes what the table serves, `reference` shows that; `page` gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
+//! | [`api`] | the URL table, extractors, handlers; each way to submit is a door: its body is read (`api::reading`) into a [submission](task::Submission), and its caller answered (`api::answer`); `openapi` describes what the table serves, `reference` shows that; `page` gives out the page in the browser, whose files are in `src/page`: `page.js` shows one view at a time, and each file says at its head what it is for |
 //! | [`config`] | file, environment and flags become one checked [`Config`](config::Config): it assembles the settings of all rooms, each of which owns its keys, their defaults and their checks |
 //! | [`server`] | starts all of it and drains it again; its entrance takes connections in: plain HTTP/1, or over TLS, with a [certificate](server::Certificate) that may change, HTTP/1 or HTTP/2 |
 //! | [`client`] | the other side: a client of hearken's own HTTP interface, with its [profile](client::Profile) and a [reader](client::Following) that resumes; it prints nothing |
@@ -82,7 +82,7 @@
 //! # The way of one task
 //!
 //! 1. `api::caller` recognises the key. `api::body` reads the body within its bound and its share of
-//!    memory (`api::payload_memory`), [`task::submission`] judges it field by field, [`AudioSource`](audio::AudioSource) judges the
+//!    memory (`api::payload_memory`), [`Submission`](task::Submission) judges it field by field, [`AudioSource`](audio::AudioSource) judges the
 //!    audio: its base64 is decoded in the place where it was received.
 //! 2. [`Tasks::submit`](actors::Tasks::submit) looks for the task of an earlier submit with the same `Idempotency-Key`.
 //!    For a new task it asks [`channel::choose`] which channels could serve the model; whatever fails up to here is an
@@ -96,21 +96,21 @@
 //!    base64 where its kind takes that. `upstream::deadlines` stands around the call. As long as nothing of an answer
 //!    was seen, a call that fails is followed by another, of the same channel or, with a permit of its own, of the next
 //!    one: the [`RetryPolicy`](channel::RetryPolicy) decides, the actor carries it out (`actors::task::calls`).
-//! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::answer::Answer),
+//! 4. What each read brought arrives as a batch of events. Texts go into the [`Answer`](task::Answer),
 //!    whose log keeps each as an entry, and encodes it as a frame of the format of the door that submitted. Before
 //!    entries are published they are written to the [journal](store::ChunkJournal); one write and one wake per batch.
-//! 5. A subscriber is a position (`fanout::cursor`) in the log and a [format](task::format). `api::stream` answers it; once its response has begun
+//! 5. A subscriber is a position (`fanout::cursor`) in the log and a [format](task::Format). `api::stream` answers it; once its response has begun
 //!    a plain connection is handed over to a pump (`fanout::pump`), which writes to it all frames from its position on in
 //!    one piece, without asking the actor, and waits on the log's watch when there are none. Over TLS the response's
 //!    body (`fanout::body`) does the same, whenever it is asked for more.
-//! 6. However the task ends, [`Life`](task::life::Life) decides once; the outcome is made durable, and only then
+//! 6. However the task ends, [`Life`](task::Life) decides once; the outcome is made durable, and only then
 //!    are the finish chunk, the terminal frame and the final status shown.
-//! 7. Then the actor goes. It leaves the chunks to the registry, copied into [one piece](task::cold_log), until their
+//! 7. Then the actor goes. It leaves the chunks to the registry, copied into [one piece](task::ColdLog), until their
 //!    retention has passed; what has no room in memory, or is asked for in another format, is encoded again from the
 //!    journal, a small part at a time. Any other question is answered by the store.
 //!
 //! If the process dies on the way, `actors::recovery` takes the task up at the next start, before anything new is
-//! accepted; [`task::recovery`] says whether it runs again. If the server drains and the task neither ends nor has
+//! accepted; [`RecoveryFacts`](task::RecoveryFacts) says whether it runs again. If the server drains and the task neither ends nor has
 //! shown anything, its life is parked: readers break off, and the next start takes it up.
 //!
 //! # Invariants
@@ -118,7 +118,7 @@
 //! - A task that was acknowledged is durable, its audio with it; an outcome that was announced is durable. There is
 //!   one outcome, and only the store can say which.
 //! - Nothing waits for durability without end: what cannot be recorded for a few seconds is
-//!   [stalled](task::chunk_log::Mark::stalled), which its callers are told; it is recorded as soon as it can be.
+//!   [stalled](task::Mark::stalled), which its callers are told; it is recorded as soon as it can be.
 //! - What is written is written to the files that were opened at the start, and a commit that they do not hold is not
 //!   told. Once damage was met in the database, nothing is read from it or written to it. Audio and chunks that are read
 //!   from a disk to be sent anywhere have the checksum that they were written with.

@@ -1,34 +1,61 @@
 //! What a task is, as values: no actor, no network, no clock, no disk.
 
-pub mod answer;
-pub mod chunk_log;
-pub mod cold_log;
-pub mod entry;
-pub mod format;
-pub mod id;
-pub mod idempotency;
-pub mod life;
-pub mod list;
-pub mod outcome;
-pub mod progress;
-pub mod record;
-pub mod recovery;
-pub mod request;
-pub mod segment;
-pub mod snapshot;
-pub mod spans;
-pub mod submission;
-pub mod timeline;
+mod answer;
+mod chunk_log;
+mod cold_log;
+mod entry;
+mod format;
+mod id;
+mod idempotency;
+mod life;
+mod list;
+mod outcome;
+mod progress;
+mod record;
+mod recovery;
+mod request;
+mod segment;
+mod snapshot;
+mod spans;
+mod submission;
+mod timeline;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use id::TaskId;
-use submission::Question;
-
 use crate::secret::KeyHash;
 use crate::wire::trace_context::{TraceContext, TraceId};
+
+pub use answer::Answer;
+pub use chunk_log::{ChunkLog, LogHandle, LogReader, Mark};
+pub use cold_log::{ColdLog, EndedStream, Kept, RecordSource};
+pub use entry::{Entry, TextKind};
+pub use format::{Encoder, Format};
+pub use id::TaskId;
+pub use idempotency::{Fingerprint, Idempotency, IdempotencyKey};
+pub use life::{Caller, Effect, Event, Life};
+pub use list::{ListQuery, Page};
+pub use outcome::{Completed, Outcome};
+pub use progress::Progress;
+pub use record::{Chunks, RecordWriter, read_entries, scan_records};
+pub use recovery::{RecoveryFacts, interrupted_damaged_stream};
+pub use request::Request;
+pub use segment::Segment;
+pub use snapshot::{Snapshot, State, Status};
+pub use spans::SpanPart;
+pub use submission::{
+    DEFAULT_PROMPT, Delivery, MAX_MODEL_CHARACTERS, MAX_PROMPT_CHARACTERS, MAX_SYSTEM_PROMPT_CHARACTERS,
+    Message, Part, Question, Role, Submission, TEMPERATURES, invalid_json,
+};
+pub use timeline::{Attempt, Timeline};
+
+/// What other rooms' tests make logs with.
+#[cfg(test)]
+pub(crate) mod testing {
+    pub(crate) use super::chunk_log::testing::*;
+    pub(crate) use super::cold_log::testing::*;
+}
 
 /// What is fixed about a task from the moment it is accepted.
 #[derive(Debug, Clone, PartialEq)]

@@ -39,9 +39,7 @@ use std::time::Duration;
 use futures_util::stream::LocalBoxStream;
 
 use crate::audio::Audio;
-use crate::task::entry::TextKind;
-use crate::task::segment::Segment;
-use crate::task::submission::{Message, Part, Question, Role};
+use crate::task::{Message, Part, Question, Role, Segment, TextKind};
 use crate::wire::completion::{FinishReason, Usage};
 use crate::wire::trace_context::TraceContext;
 

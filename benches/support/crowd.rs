@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hearken::task::id::TaskId;
+use hearken::task::TaskId;
 use serde::Deserialize;
 
 use super::Outcome;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hearken::task::id::TaskId;
+use hearken::task::TaskId;
 
 use super::kit::client::Connection;
 use super::proc::{Attention, Stretch, machine_cpu_time};

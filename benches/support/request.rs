@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hearken::task::id::TaskId;
+use hearken::task::TaskId;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 

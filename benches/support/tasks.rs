@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use hearken::task::id::TaskId;
+use hearken::task::TaskId;
 use serde::Deserialize;
 
 use super::Outcome;

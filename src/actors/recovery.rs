@@ -10,8 +10,7 @@ use crate::channel::{Channels, Wanted, choose};
 use crate::error::Failure;
 use crate::keys::{Allowance, KeyLimits, Keyring};
 use crate::store::{Journalled, Store, StoreError, Unfinished};
-use crate::task::id::TaskId;
-use crate::task::recovery::interrupted_damaged_stream;
+use crate::task::{TaskId, interrupted_damaged_stream};
 
 /// How many tasks were taken up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

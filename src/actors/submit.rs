@@ -14,13 +14,9 @@ use crate::error::{ErrorCode, Failure};
 use crate::keys::KnownKey;
 use crate::memory::Held;
 use crate::secret::KeyHash;
-use crate::task::chunk_log::LogReader;
-use crate::task::id::TaskId;
-use crate::task::idempotency::Idempotency;
-use crate::task::snapshot::{Snapshot, State};
-use crate::task::submission::{Delivery, Submission};
-use crate::task::timeline::Timeline;
-use crate::task::{Task, Timestamp};
+use crate::task::{
+    Delivery, Idempotency, LogReader, Snapshot, State, Submission, Task, TaskId, Timeline, Timestamp,
+};
 use crate::wire::path;
 use crate::wire::trace_context::TraceContext;
 

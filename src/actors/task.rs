@@ -21,15 +21,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::CallerGone;
 use super::dispatcher::{Admission, Permit};
 use crate::error::Failure;
-use crate::task::answer::Answer;
-use crate::task::cold_log::EndedStream;
-use crate::task::entry::TextKind;
-use crate::task::life::{Caller, Effect, Event, Life};
-use crate::task::outcome::Outcome;
-use crate::task::progress::Progress;
-use crate::task::snapshot::{Snapshot, State};
-use crate::task::timeline::Timeline;
-use crate::task::{Task, Timestamp};
+use crate::task::{
+    Answer, Caller, Effect, EndedStream, Event, Life, Outcome, Progress, Snapshot, State, Task, TextKind,
+    Timeline, Timestamp,
+};
 use crate::upstream::{UpstreamError, UpstreamEvent};
 
 use calls::{Calls, Slot};

@@ -27,15 +27,10 @@ use crate::keys::{Allowance, KeyLimits};
 use crate::metrics::{Metrics, Now};
 use crate::secret::KeyHash;
 use crate::store::{Ending, Retention, Store, StoreConfig};
-use crate::task::entry::TextKind;
-use crate::task::id::TaskId;
-use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
-use crate::task::outcome::{Completed, Outcome};
-use crate::task::record::Chunks;
-use crate::task::snapshot::State;
-use crate::task::submission::Question;
-use crate::task::timeline::Timeline;
-use crate::task::{Task, Timestamp};
+use crate::task::{
+    Chunks, Completed, Fingerprint, Idempotency, IdempotencyKey, Outcome, Question, State, Task, TaskId,
+    TextKind, Timeline, Timestamp,
+};
 use crate::trace::Traces;
 use crate::upstream::testing::{Scripted, batches, channel_over, silent_channel};
 use crate::upstream::{Upstream, UpstreamEvent, UpstreamRequest, UpstreamStream};

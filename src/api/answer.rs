@@ -15,10 +15,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::fanout::Reception;
 use crate::memory::Held;
 use crate::net::Pieces;
-use crate::task::chunk_log::LogReader;
-use crate::task::id::TaskId;
-use crate::task::snapshot::{Snapshot, State};
-use crate::task::submission::Delivery;
+use crate::task::{Delivery, LogReader, Snapshot, State, TaskId};
 use crate::wire::path;
 
 /// Says that a reply is about a task that an earlier submit with the same key started.

@@ -9,7 +9,7 @@ use super::reading::{SubmitSettings, idempotency_key, read};
 use crate::actors::Tasks;
 use crate::error::Failure;
 use crate::fanout::Reception;
-use crate::task::submission::Submission;
+use crate::task::Submission;
 use crate::wire::trace_context::TraceContext;
 
 /// Handles a submit.

@@ -25,7 +25,7 @@ use super::unchanging::Unchanging;
 use crate::audio::Container;
 use crate::channel::{Capability, Channels, LOCAL_MODEL};
 use crate::error::ErrorCode;
-use crate::task::timeline::Timeline;
+use crate::task::Timeline;
 use crate::wire::completion::{ChatCompletion, Chunk};
 use crate::wire::error::{HttpError, TaskError};
 use crate::wire::task::{List, Model, ModelCapabilities, RequestObject, TaskList, TaskObject};
@@ -192,8 +192,7 @@ mod tests {
 
     use super::*;
     use crate::audio::Gate;
-    use crate::task::snapshot::Status;
-    use crate::task::submission::Submission;
+    use crate::task::{Status, Submission};
 
     fn schemas() -> Value {
         serde_json::to_value(document()).unwrap()["components"]["schemas"].clone()

@@ -11,8 +11,7 @@ use super::payload_memory::{PayloadMemory, Share};
 use crate::actors::HELD_BYTES;
 use crate::audio::{AudioSource, Gate};
 use crate::error::Failure;
-use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
-use crate::task::submission::{Submission, invalid_json};
+use crate::task::{Fingerprint, Idempotency, IdempotencyKey, Submission, invalid_json};
 
 /// What a submit is judged by.
 #[derive(Debug, Clone)]

@@ -18,7 +18,7 @@ use super::wrong_keys::CloseConnection;
 use crate::error::{ErrorCode, Failure};
 use crate::metrics::HttpMetrics;
 use crate::random::random_text;
-use crate::task::id::TaskId;
+use crate::task::TaskId;
 
 /// Carries a request's id both ways.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

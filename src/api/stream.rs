@@ -15,9 +15,7 @@ use super::tasks::task_id;
 use crate::actors::Tasks;
 use crate::error::Failure;
 use crate::fanout::{Framing, HandOver, Reception, Visitor};
-use crate::task::chunk_log::LogReader;
-use crate::task::format::Format;
-use crate::task::id::TaskId;
+use crate::task::{Format, LogReader, TaskId};
 
 /// Handles a subscription.
 ///

@@ -10,9 +10,7 @@ use super::reply::json;
 use crate::actors::Tasks;
 use crate::error::Failure;
 use crate::memory::Held;
-use crate::task::id::TaskId;
-use crate::task::list::ListQuery;
-use crate::task::snapshot::{Snapshot, Status};
+use crate::task::{ListQuery, Snapshot, Status, TaskId};
 use crate::wire::task::TaskList;
 
 /// Longest `wait`, in seconds.

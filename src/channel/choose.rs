@@ -9,7 +9,7 @@ use super::judge::{only_one_audio, too_hot, too_large, unsupported_format};
 use super::{Channel, Channels};
 use crate::audio::Container;
 use crate::error::{ErrorCode, Failure};
-use crate::task::submission::Question;
+use crate::task::Question;
 use crate::wire::path;
 
 /// What has to be served.
@@ -111,7 +111,7 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::task::submission::{Message, Part, Role};
+    use crate::task::{Message, Part, Role};
     use crate::upstream::testing::silent_channel;
 
     fn names(channels: &Channels, wanted: &Wanted<'_>, seed: u64) -> Result<Vec<String>, ErrorCode> {

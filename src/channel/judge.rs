@@ -61,7 +61,7 @@ pub(super) fn too_hot(temperature: f64, most: f64) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::submission::Question;
+    use crate::task::Question;
     use crate::upstream::testing::silent_channel;
 
     #[test]

@@ -25,7 +25,7 @@ use super::{FAILED, UNREAD, USAGE, complain, filled, number};
 use crate::client;
 use crate::client::{Audio, BaseUrl, Problem, Profile, Question, Said, Server};
 use crate::secret::Secret;
-use crate::task::id::TaskId;
+use crate::task::TaskId;
 
 /// What `--help` says below the options.
 const HELP: &str = "\

@@ -197,10 +197,8 @@ mod tests {
     use super::super::visit::{Audience, Visit, Visitor};
     use super::*;
     use crate::metrics::Metrics;
-    use crate::task::chunk_log::LogReader;
-    use crate::task::chunk_log::testing::{delta, empty, log_of};
-    use crate::task::format::Format;
-    use crate::task::id::TaskId;
+    use crate::task::testing::{delta, empty, log_of};
+    use crate::task::{Format, LogReader, TaskId};
 
     /// The bytes that a response begins with, and those of a frame.
     fn opened(comment: &str, frame: &Bytes) -> Bytes {

@@ -17,7 +17,7 @@ use slab::Slab;
 use tokio::time::{Instant, sleep_until};
 
 use crate::keys::Revocation;
-use crate::task::chunk_log::LogReader;
+use crate::task::LogReader;
 
 /// The circles of one HTTP worker, by the number of their log.
 #[derive(Debug, Default)]

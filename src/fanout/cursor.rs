@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::task::chunk_log::{LogReader, Mark};
+use crate::task::{LogReader, Mark};
 
 /// Where a subscriber stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,8 +177,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::task::chunk_log::testing::{delta, empty, log_of};
-    use crate::task::format::Format;
+    use crate::task::Format;
+    use crate::task::testing::{delta, empty, log_of};
 
     /// Most bytes of frames in a piece.
     const MOST: usize = 16 * 1024;

@@ -18,8 +18,7 @@ use super::socket::OpenFile;
 use super::subscriber::{Look, Served, Silence, Subscriber};
 use super::topic::Topic;
 use super::visit::Departure;
-use crate::task::chunk_log::LogReader;
-use crate::task::format::Format;
+use crate::task::{Format, LogReader};
 
 /// Subscribers that are served before whatever else lives on the pump's thread has its turn: about 0.7 ms.
 const SERVED_AT_ONCE: usize = 128;

@@ -25,7 +25,7 @@ use super::socket::OpenFile;
 use super::subscriber::Silence;
 use super::topic::Framing;
 use super::visit::Visit;
-use crate::task::chunk_log::LogReader;
+use crate::task::LogReader;
 
 /// Arrivals that may wait for a pump; beyond, a subscriber stays with the HTTP server.
 const ARRIVALS: usize = 1024;

@@ -11,7 +11,7 @@ use super::cursor::{Cursor, Step};
 use super::socket::OpenFile;
 use super::topic::{Framing, Packer, Parcel};
 use super::visit::{Departure, Visit};
-use crate::task::chunk_log::Mark;
+use crate::task::Mark;
 
 /// Pieces that one subscriber is sent before others have their turn.
 const PIECES_A_TURN: usize = 4;

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::AbortHandle;
 
 use super::cursor::Span;
-use crate::task::chunk_log::LogReader;
+use crate::task::LogReader;
 use crate::wire::event_stream::KEEP_ALIVE;
 
 /// How a response's bytes are told from what comes after them.
@@ -183,7 +183,7 @@ mod tests {
 
     use super::*;
     use crate::fanout::cursor::{Cursor, Step};
-    use crate::task::chunk_log::testing::{empty, log_of};
+    use crate::task::testing::{empty, log_of};
 
     fn topic() -> Topic {
         Topic::new(empty().reader(), AbortHandle::new_pair().0)

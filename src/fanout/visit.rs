@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::keys::Revocation;
 use crate::metrics::FanoutMetrics;
-use crate::task::id::TaskId;
+use crate::task::TaskId;
 
 /// So many frames the HTTP server sends a subscriber before they are counted.
 const COUNTED_AT_ONCE: usize = 64;

@@ -5,10 +5,7 @@ use bytes::Bytes;
 use super::records::{Forgotten, Mark};
 use super::{Acceptance, ChunkJournal, Ending, NewRecord, Retained, Store, StoreError};
 use crate::audio::{AudioFacts, BlobId};
-use crate::task::Timestamp;
-use crate::task::id::TaskId;
-use crate::task::snapshot::Snapshot;
-use crate::task::timeline::Timeline;
+use crate::task::{Snapshot, TaskId, Timeline, Timestamp};
 
 impl Store {
     /// Makes the name under which audio will be found that is given to [`Store::accept`].

@@ -1,5 +1,5 @@
 //! The journals of published chunks in files: one for each task with a stream. It holds their entries as
-//! [records](crate::task::record).
+//! records (`task::record`).
 //!
 //! A chunk is written before it is published, straight into the system's page cache by the task's own thread:
 //! that takes microseconds and waits for no disk, and what a subscriber has seen then outlives the process. A
@@ -25,10 +25,7 @@ use super::spool::sweep;
 use super::sqlite::{file_error, make_directory};
 use super::{Journalled, StoreError, blocking};
 use crate::metrics::StoreMetrics;
-use crate::task::cold_log::{Kept, Source};
-use crate::task::entry::Entry;
-use crate::task::id::TaskId;
-use crate::task::record::{Chunks, RecordWriter, entries, scan};
+use crate::task::{Chunks, Entry, Kept, RecordSource, RecordWriter, TaskId, read_entries, scan_records};
 
 /// Files that may wait for their round; where one finds no place, the round after brings all files to the disk.
 const SYNC_QUEUE: usize = 4096;
@@ -134,7 +131,7 @@ impl FileJournals {
     /// Finds the chunks that a task has published. If they are not those that its record tells of, the operator is told.
     /// Blocks.
     fn whole(&self, id: &TaskId, told: Chunks) -> Result<Option<Kept>, StoreError> {
-        let (index, _) = scan(&self.content(id)?, |_, _| Some(()));
+        let (index, _) = scan_records(&self.content(id)?, |_, _| Some(()));
         let path = self.path(id);
         if index.chunks != told {
             tracing::error!(path = %path.display(), "a journal of chunks is not as it was written; its stream is lost");
@@ -176,7 +173,7 @@ impl ChunkJournals for FileJournals {
     fn read(&self, id: TaskId) -> Promise<'_, Journalled> {
         let journals = self.clone();
         let read = move || {
-            let (entries, is_whole) = entries(&journals.content(&id)?);
+            let (entries, is_whole) = read_entries(&journals.content(&id)?);
             Ok(Journalled { entries, is_whole })
         };
         blocking(read).boxed()
@@ -262,7 +259,7 @@ struct Written {
     path: PathBuf,
 }
 
-impl Source for Written {
+impl RecordSource for Written {
     fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> std::io::Result<()> {
         buffer.resize(range.len(), 0);
         File::open(&self.path)?.read_exact_at(buffer, range.start as u64)

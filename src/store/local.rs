@@ -23,13 +23,9 @@ use crate::audio::{AudioBytes, BlobId};
 use crate::keys::KeyRecord;
 use crate::metrics::{DiskLevels, StoreMetrics};
 use crate::secret::KeyHash;
-use crate::task::Timestamp;
-use crate::task::id::TaskId;
-use crate::task::idempotency::{Idempotency, IdempotencyKey};
-use crate::task::list::{ListQuery, Page};
-use crate::task::request::Request;
-use crate::task::snapshot::Snapshot;
-use crate::task::timeline::Timeline;
+use crate::task::{
+    Idempotency, IdempotencyKey, ListQuery, Page, Request, Snapshot, TaskId, Timeline, Timestamp,
+};
 
 /// Writes that may wait for the writer; beyond, callers wait.
 const WRITE_QUEUE: usize = 4096;

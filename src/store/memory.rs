@@ -19,14 +19,10 @@ use crate::audio::{AudioBytes, BlobId, KeptAudio};
 use crate::keys::KeyRecord;
 use crate::metrics::DiskLevels;
 use crate::secret::KeyHash;
-use crate::task::Timestamp;
-use crate::task::id::TaskId;
-use crate::task::idempotency::{Idempotency, IdempotencyKey};
-use crate::task::list::{ListQuery, Page};
-use crate::task::outcome::Outcome;
-use crate::task::request::Request;
-use crate::task::snapshot::{Snapshot, State};
-use crate::task::timeline::Timeline;
+use crate::task::{
+    Idempotency, IdempotencyKey, ListQuery, Outcome, Page, Request, Snapshot, State, TaskId, Timeline,
+    Timestamp,
+};
 
 /// What a process would leave behind.
 #[derive(Debug)]
@@ -311,7 +307,7 @@ impl TaskStore for Memory {
             .map(|row| Unfinished {
                 task: (*row.record.task).clone(),
                 audio: row.record.audio.clone(),
-                facts: crate::task::recovery::RecoveryFacts {
+                facts: crate::task::RecoveryFacts {
                     runs: row.runs,
                     published: row.published,
                     irreplaceable_caller: row.record.irreplaceable_caller,

@@ -50,16 +50,10 @@ use crate::audio::{AudioBytes, BlobId};
 use crate::keys::KeyRecord;
 use crate::metrics::DiskLevels;
 use crate::secret::KeyHash;
-use crate::task::Timestamp;
-use crate::task::cold_log::Kept;
-use crate::task::entry::Entry;
-use crate::task::id::TaskId;
-use crate::task::idempotency::{Idempotency, IdempotencyKey};
-use crate::task::list::{ListQuery, Page};
-use crate::task::record::Chunks;
-use crate::task::request::Request;
-use crate::task::snapshot::Snapshot;
-use crate::task::timeline::Timeline;
+use crate::task::{
+    Chunks, Entry, Idempotency, IdempotencyKey, Kept, ListQuery, Page, Request, Snapshot, TaskId, Timeline,
+    Timestamp,
+};
 
 /// What comes of a question to a store.
 pub type Promise<'a, T> = BoxFuture<'a, Result<T, StoreError>>;

@@ -7,12 +7,7 @@ use super::{Download, Journalled, Replay, Store, StoreError, Unfinished, Weighed
 use crate::audio::{AudioBytes, BlobId};
 use crate::keys::KeyRecord;
 use crate::secret::KeyHash;
-use crate::task::Timestamp;
-use crate::task::id::TaskId;
-use crate::task::idempotency::{Idempotency, IdempotencyKey};
-use crate::task::list::{ListQuery, Page};
-use crate::task::request::Request;
-use crate::task::snapshot::Snapshot;
+use crate::task::{Idempotency, IdempotencyKey, ListQuery, Page, Request, Snapshot, TaskId, Timestamp};
 
 impl Store {
     /// Returns the bytes of a piece of audio, which stay where they are if there are many.

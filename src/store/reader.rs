@@ -22,12 +22,7 @@ use super::{Reply, StoreError, Unfinished, Weighed};
 use crate::audio::BlobId;
 use crate::keys::KeyRecord;
 use crate::secret::KeyHash;
-use crate::task::Timestamp;
-use crate::task::id::TaskId;
-use crate::task::idempotency::{Idempotency, IdempotencyKey};
-use crate::task::list::{ListQuery, Page};
-use crate::task::request::Request;
-use crate::task::snapshot::Snapshot;
+use crate::task::{Idempotency, IdempotencyKey, ListQuery, Page, Request, Snapshot, TaskId, Timestamp};
 
 use list::list;
 pub(super) use rows::{SNAPSHOT_COLUMNS, parse, snapshot};

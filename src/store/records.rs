@@ -6,16 +6,9 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::audio::{AudioFacts, KeptAudio};
-use crate::task::cold_log::Kept;
-use crate::task::entry::Entry;
-use crate::task::id::TaskId;
-use crate::task::idempotency::Idempotency;
-use crate::task::outcome::Outcome;
-use crate::task::record::Chunks;
-use crate::task::recovery::RecoveryFacts;
-use crate::task::snapshot::State;
-use crate::task::timeline::Timeline;
-use crate::task::{Task, Timestamp};
+use crate::task::{
+    Chunks, Entry, Idempotency, Kept, Outcome, RecoveryFacts, State, Task, TaskId, Timeline, Timestamp,
+};
 
 /// A task to be accepted, as it is recorded.
 #[derive(Debug, Clone)]

@@ -14,9 +14,7 @@ use serde::Serialize;
 use super::spool::Recorded;
 use super::{StoreError, schema};
 use crate::audio::BlobId;
-use crate::task::Timestamp;
-use crate::task::id::TaskId;
-use crate::task::snapshot::Status;
+use crate::task::{Status, TaskId, Timestamp};
 
 /// How long to wait for another process, which is `hearken keys`, to finish its own write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -11,12 +11,8 @@ use super::suite::kit::{
 };
 use super::{Acceptance, Ending, Store, StoreError};
 use crate::audio::{BlobId, KeptAudio};
-use crate::task::chunk_log::testing::delta;
-use crate::task::idempotency::IdempotencyKey;
-use crate::task::list::ListQuery;
-use crate::task::record::Chunks;
-use crate::task::recovery::RecoveryFacts;
-use crate::task::snapshot::Status;
+use crate::task::testing::delta;
+use crate::task::{Chunks, IdempotencyKey, ListQuery, RecoveryFacts, Status};
 
 fn files(data_dir: &Path, kind: &str) -> usize {
     std::fs::read_dir(data_dir.join(kind)).unwrap().count()

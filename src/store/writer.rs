@@ -20,8 +20,7 @@ use super::sqlite::{file_error, leave_as_is};
 use super::tally::{self, Tally};
 use crate::metrics::StoreMetrics;
 use crate::secret::KeyHash;
-use crate::task::id::TaskId;
-use crate::task::idempotency::IdempotencyKey;
+use crate::task::{IdempotencyKey, TaskId};
 
 use undone::Undone;
 use write::Answer;

@@ -31,7 +31,7 @@ pub(super) fn next_number() -> usize {
 }
 
 /// Where records are kept.
-pub trait Source: fmt::Debug + Send + Sync {
+pub trait RecordSource: fmt::Debug + Send + Sync {
     /// Appends these bytes of the records to `buffer`. Blocks, about as long as a copy takes: they were written or read a
     /// short time ago.
     ///
@@ -49,7 +49,7 @@ pub trait Source: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 struct InMemory(Vec<u8>);
 
-impl Source for InMemory {
+impl RecordSource for InMemory {
     fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> io::Result<()> {
         buffer.extend_from_slice(self.0.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -63,14 +63,14 @@ impl Source for InMemory {
 /// The entries of a log up to its end, as records.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    source: Arc<dyn Source>,
+    source: Arc<dyn RecordSource>,
     index: Index,
 }
 
 impl Kept {
     /// Makes it of records and of what is known of them.
     #[must_use]
-    pub fn new(source: Arc<dyn Source>, mut index: Index) -> Self {
+    pub fn new(source: Arc<dyn RecordSource>, mut index: Index) -> Self {
         index.places.shrink_to_fit();
         Self { source, index }
     }
@@ -326,7 +326,7 @@ pub(crate) mod testing {
     #[derive(Debug)]
     pub(crate) struct Elsewhere(pub(crate) Vec<u8>);
 
-    impl Source for Elsewhere {
+    impl RecordSource for Elsewhere {
         fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> io::Result<()> {
             buffer.extend_from_slice(self.0.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
             Ok(())

@@ -13,13 +13,13 @@ use crate::random::random_text;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(Arc<str>);
 
-/// What every id looks like, as a regular expression.
-pub const PATTERN: &str = "^task-llm-[0-9]{1,20}-[a-z0-9]{8}$";
-
 const PREFIX: &str = "task-llm-";
 const RANDOM_CHARACTERS: usize = 8;
 
 impl TaskId {
+    /// What every id looks like, as a regular expression.
+    pub const PATTERN: &str = "^task-llm-[0-9]{1,20}-[a-z0-9]{8}$";
+
     /// Makes a new id for a task accepted at `created` (Unix seconds).
     #[must_use]
     pub fn generate(created: u64) -> Self {

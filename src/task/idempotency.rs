@@ -23,12 +23,13 @@ pub struct Idempotency {
 pub struct IdempotencyKey(Arc<str>);
 
 const MAX_CHARACTERS: usize = 255;
-/// The rule as a regular expression: bare, or in quotation marks.
-pub const PATTERN: &str = r#"^(?:[!#-~](?:[ -~]{0,253}[!#-~])?|"(?:[ !#-\[\]-~]|\\["\\]){1,255}")$"#;
 const RULE: &str = "Idempotency-Key must be 1 to 255 printable ASCII characters, bare or in quotation marks; within \
                     quotation marks a backslash stands before each \" and \\";
 
 impl IdempotencyKey {
+    /// The rule as a regular expression: bare, or in quotation marks.
+    pub const PATTERN: &str = r#"^(?:[!#-~](?:[ -~]{0,253}[!#-~])?|"(?:[ !#-\[\]-~]|\\["\\]){1,255}")$"#;
+
     /// Reads the value of the header. The RFC draft for it asks for a structured field's string, in quotation
     /// marks; most clients send the text bare. Both mean the same key.
     ///

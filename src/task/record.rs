@@ -102,7 +102,7 @@ impl<'a> Record<'a> {
 
 /// The records that some bytes hold, up to the first that is not as it was written.
 #[derive(Debug)]
-pub struct Records<'a> {
+pub(super) struct Records<'a> {
     rest: &'a [u8],
     at: usize,
 }
@@ -110,13 +110,13 @@ pub struct Records<'a> {
 impl<'a> Records<'a> {
     /// Reads bytes that stand at `at`.
     #[must_use]
-    pub fn of(bytes: &'a [u8], at: usize) -> Self {
+    pub(super) fn of(bytes: &'a [u8], at: usize) -> Self {
         Self { rest: bytes, at }
     }
 
     /// Returns true if every byte belongs to a record that was read.
     #[must_use]
-    pub fn is_at_end(&self) -> bool {
+    pub(super) fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
 }
@@ -257,7 +257,7 @@ impl RecordWriter {
 
 /// Finds the entries in records, up to the first record that is not as it was written. Gives each whole entry to `take`,
 /// which may refuse it: then it is not as it was written, either. Returns true if there is nothing behind them.
-pub fn scan(bytes: &[u8], mut take: impl FnMut(Kind, &[u8]) -> Option<()>) -> (Index, bool) {
+pub fn scan_records(bytes: &[u8], mut take: impl FnMut(Kind, &[u8]) -> Option<()>) -> (Index, bool) {
     let (mut index, mut payload) = (Index::default(), Vec::new());
     let mut records = Records::of(bytes, 0);
     for record in records.by_ref() {
@@ -280,9 +280,9 @@ pub fn scan(bytes: &[u8], mut take: impl FnMut(Kind, &[u8]) -> Option<()>) -> (I
 /// Reads the entries in records, up to the first that is not as it was written. Returns with them whether there is nothing
 /// behind them.
 #[must_use]
-pub fn entries(bytes: &[u8]) -> (Vec<Entry>, bool) {
+pub fn read_entries(bytes: &[u8]) -> (Vec<Entry>, bool) {
     let mut entries = Vec::new();
-    let (_, is_all) = scan(bytes, |kind, payload| {
+    let (_, is_all) = scan_records(bytes, |kind, payload| {
         entries.push(match kind {
             Kind::Open => Entry::Open(Arc::new(serde_json::from_slice(payload).ok()?)),
             Kind::Text(kind) => Entry::Delta { kind, text: serde_json::from_slice(payload).ok()? },
@@ -328,7 +328,7 @@ mod tests {
         let (records, _) = written(&said);
         let each = records.len() / 3;
         let skipped = [&records[..each], &records[2 * each..]].concat();
-        assert_eq!(entries(&skipped), (said[..1].to_vec(), false));
+        assert_eq!(read_entries(&skipped), (said[..1].to_vec(), false));
     }
 
     #[test]
@@ -345,10 +345,10 @@ mod tests {
             let cut = cut.index(records.len() + 1);
             let whole = ends(&said).into_iter().take_while(|end| *end <= cut).count();
             let is_all = cut == ends(&said[..whole]).last().copied().unwrap_or(0);
-            prop_assert_eq!(entries(&records[..cut]), (said[..whole].to_vec(), is_all));
-            let (found, found_all) = scan(&records[..cut], |_, _| Some(()));
+            prop_assert_eq!(read_entries(&records[..cut]), (said[..whole].to_vec(), is_all));
+            let (found, found_all) = scan_records(&records[..cut], |_, _| Some(()));
             prop_assert_eq!((found.chunks, found_all), (Chunks::of(said[..whole].iter()), is_all));
-            let (found, _) = scan(&records, |_, _| Some(()));
+            let (found, _) = scan_records(&records, |_, _| Some(()));
             prop_assert_eq!((found.places, found.end, found.chunks), (index.places, index.end, index.chunks));
         }
 
@@ -359,7 +359,7 @@ mod tests {
             let (mut records, _) = written(&said);
             let byte = byte.index(records.len());
             records[byte] ^= 1 << bit;
-            let (found, is_all) = entries(&records);
+            let (found, is_all) = read_entries(&records);
             prop_assert!(!is_all && said.starts_with(&found) && found.len() < said.len());
         }
 

@@ -4,7 +4,7 @@ use crate::error::{ErrorCode, Failure};
 
 /// Most runs in a task's life, those of earlier processes included: a task that brings its server down must
 /// not do so for ever, and each run may be paid for.
-pub const MOST_RUNS: u32 = 3;
+pub(super) const MOST_RUNS: u32 = 3;
 
 /// What is known of an unfinished task at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl RecoveryFacts {
 
 /// The failure of a task that the service's stop has ended after a part of its answer was seen.
 #[must_use]
-pub fn interrupted_stream() -> Failure {
+pub(super) fn interrupted_stream() -> Failure {
     interrupted("The service stopped while the answer was being streamed")
 }
 
@@ -52,13 +52,13 @@ pub fn interrupted_damaged_stream() -> Failure {
 
 /// The failure of a task that the service's stop has ended while a caller waited for it who is gone with that.
 #[must_use]
-pub fn interrupted_caller() -> Failure {
+pub(super) fn interrupted_caller() -> Failure {
     interrupted("The service stopped while its caller was waiting for the answer")
 }
 
 /// The failure of a task that the service's stop has ended.
 #[must_use]
-pub fn interrupted(reason: &str) -> Failure {
+pub(super) fn interrupted(reason: &str) -> Failure {
     Failure::new(ErrorCode::TaskInterrupted, format!("{reason}; submit it again"))
 }
 

@@ -10,7 +10,7 @@ use crate::wire::trace_context::{SpanId, TraceContext};
 
 /// A part of a task's life that is a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum SpanPart {
     /// All of it.
     Whole,
     /// Until its run began.
@@ -26,7 +26,7 @@ pub enum Part {
     },
 }
 
-impl Part {
+impl SpanPart {
     fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
@@ -40,11 +40,11 @@ impl Part {
 impl Task {
     /// The place in the trace of a part of this task; `None` for a task that belongs to no trace.
     #[must_use]
-    pub fn span(&self, part: Part) -> Option<TraceContext> {
+    pub fn span(&self, part: SpanPart) -> Option<TraceContext> {
         let trace = self.trace.as_ref()?;
         let (number, started) = match part {
-            Part::Call { number, started } => (number as u64, started.0),
-            Part::Whole | Part::Queue | Part::Fetch => (0, 0),
+            SpanPart::Call { number, started } => (number as u64, started.0),
+            SpanPart::Whole | SpanPart::Queue | SpanPart::Fetch => (0, 0),
         };
         // Several tasks may belong to one trace.
         let hash = Sha256::new()
@@ -77,8 +77,8 @@ mod tests {
     #[test]
     fn each_part_of_each_task_is_a_span_of_its_own_in_one_trace() {
         let trace = TraceContext::begin(true);
-        let call = |number, at| Part::Call { number, started: Timestamp(at) };
-        let parts = [Part::Whole, Part::Queue, Part::Fetch, call(1, 5), call(1, 6), call(2, 5)];
+        let call = |number, at| SpanPart::Call { number, started: Timestamp(at) };
+        let parts = [SpanPart::Whole, SpanPart::Queue, SpanPart::Fetch, call(1, 5), call(1, 6), call(2, 5)];
         let tasks = [task(Some(trace.clone())), task(Some(trace.clone()))];
         let mut ids = HashSet::from([trace.span_id]);
         for span in tasks.iter().flat_map(|task| parts.map(|part| task.span(part).unwrap())) {
@@ -91,11 +91,11 @@ mod tests {
     #[test]
     fn the_next_process_finds_the_same_ids() {
         let task = task(Some(TraceContext::begin(true)));
-        assert_eq!(task.clone().span(Part::Whole), task.span(Part::Whole));
+        assert_eq!(task.clone().span(SpanPart::Whole), task.span(SpanPart::Whole));
     }
 
     #[test]
     fn a_task_outside_of_any_trace_has_no_spans() {
-        assert_eq!(task(None).span(Part::Whole), None);
+        assert_eq!(task(None).span(SpanPart::Whole), None);
     }
 }

@@ -8,10 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::otlp::{Parent, event, fail, flag, fraction, list_of, number, span, text};
 use super::{Recorder, Traces};
-use crate::task::outcome::Outcome;
-use crate::task::spans::Part;
-use crate::task::timeline::{Attempt, Timeline};
-use crate::task::{Task, Timestamp};
+use crate::task::{Attempt, Outcome, SpanPart, Task, Timeline, Timestamp};
 use crate::upstream::{Callee, Server};
 use crate::wire::completion::FinishReason;
 use crate::wire::trace_context::TraceContext;
@@ -47,7 +44,7 @@ impl Recorder {
     fn spans(&self, ended: EndedTask<'_>) -> Vec<Span> {
         let EndedTask { task, timeline, .. } = ended;
         let until = timeline.ended.unwrap_or_else(Timestamp::now);
-        let Some(place) = task.span(Part::Whole) else { return Vec::new() };
+        let Some(place) = task.span(SpanPart::Whole) else { return Vec::new() };
         let mut spans = vec![whole(ended, &place, until)];
         let below = Parent::Ours(place.span_id);
         let child = |part, name: &str, moments| {
@@ -55,9 +52,10 @@ impl Recorder {
         };
         let begun = [timeline.fetch_started, timeline.attempts.first().map(|attempt| attempt.started)];
         let begun = begun.into_iter().flatten().min().unwrap_or(until);
-        spans.extend(child(Part::Queue, "queue", (timeline.queued, begun)));
+        spans.extend(child(SpanPart::Queue, "queue", (timeline.queued, begun)));
         if let Some(started) = timeline.fetch_started {
-            let mut fetch = child(Part::Fetch, "fetch audio", (started, timeline.fetched.unwrap_or(until)));
+            let mut fetch =
+                child(SpanPart::Fetch, "fetch audio", (started, timeline.fetched.unwrap_or(until)));
             if let (Some(fetch), None, Some(failure)) =
                 (&mut fetch, timeline.fetched, ended.outcome.failure())
             {
@@ -85,7 +83,7 @@ impl Recorder {
     ) -> Option<Span> {
         let EndedTask { task, .. } = ended;
         let model = &task.question.model;
-        let place = task.span(Part::Call { number: number_of_call, started: attempt.started })?;
+        let place = task.span(SpanPart::Call { number: number_of_call, started: attempt.started })?;
         let moments = (attempt.started, attempt.ended.unwrap_or(until));
         // A channel that the configuration has no longer is known by its name only.
         let callee = self.callees.get(&attempt.channel);

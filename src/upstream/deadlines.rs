@@ -123,7 +123,7 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
-    use crate::task::entry::TextKind;
+    use crate::task::TextKind;
 
     const LIMITS: Timeouts = Timeouts {
         connect: Duration::from_secs(1),

@@ -11,8 +11,7 @@ use super::kind::{Callee, ChannelKind, Provider};
 use super::remote::RemoteKeys;
 use super::{Upstream, UpstreamEvent, UpstreamRequest, UpstreamStream};
 use crate::setting::{Keys, Problem, Section};
-use crate::task::entry::TextKind;
-use crate::task::submission::Part;
+use crate::task::{Part, TextKind};
 use crate::wire::completion::{FinishReason, Usage};
 
 /// The keys that its channels have beside those of every channel.

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{Batch, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream};
 use crate::inspect::{InspectError, Listener, Stop, inspect};
-use crate::task::entry::TextKind;
+use crate::task::TextKind;
 use crate::wire::completion::{FinishReason, Usage};
 pub use settings::LOCAL_MODEL;
 

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 
 use super::{Batch, UpstreamEvent};
-use crate::task::entry::TextKind;
+use crate::task::TextKind;
 
 /// The first of the stand-ins, which are as many as there are halves.
 const FIRST: u32 = 0x10_F800;

@@ -14,8 +14,7 @@ use super::{Batch, Hold, Terms, Upstream, UpstreamError, UpstreamEvent, Upstream
 use crate::audio::{Audio, Container};
 use crate::channel::{Breaker, BreakerRule, Capability, Channel, RetryRule};
 use crate::pattern::ModelPattern;
-use crate::task::entry::TextKind;
-use crate::task::submission::Question;
+use crate::task::{Question, TextKind};
 use crate::wire::completion::{FinishReason, Usage};
 
 /// Says what a function makes of the request.

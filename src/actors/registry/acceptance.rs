@@ -16,9 +16,7 @@ use crate::actors::task::{RunRecord, TaskAudio, TaskParts, Work};
 use crate::audio::{AudioFacts, AudioSource, BlobId, KeptAudio};
 use crate::error::{ErrorCode, Failure};
 use crate::store::{Acceptance, NewRecord, Store};
-use crate::task::Timestamp;
-use crate::task::life::Caller;
-use crate::task::timeline::Timeline;
+use crate::task::{Caller, Timeline, Timestamp};
 
 /// Makes a task durable, once it is admitted, and gives it an actor.
 ///

@@ -7,8 +7,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use tokio::time::Instant;
 
 use crate::secret::KeyHash;
-use crate::task::cold_log::{ColdLog, EndedStream};
-use crate::task::id::TaskId;
+use crate::task::{ColdLog, EndedStream, TaskId};
 
 /// Streams that are kept, until when, and in how much memory. There may be many: beside its log each costs three small
 /// entries, and no actor and no timer of its own.
@@ -115,8 +114,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::task::chunk_log::testing::log_of;
-    use crate::task::cold_log::testing::elsewhere;
+    use crate::task::testing::elsewhere;
+    use crate::task::testing::log_of;
 
     #[test]
     fn each_log_is_kept_for_its_own_time_and_for_its_owner() {

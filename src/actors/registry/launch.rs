@@ -8,8 +8,7 @@ use actix_rt::ArbiterHandle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::actors::task::{Departure, TaskActor, TaskParts, TaskSettings};
-use crate::task::Task;
-use crate::task::chunk_log::LogHandle;
+use crate::task::{LogHandle, Task};
 
 /// Where a task's actor is to live, and what all of them share.
 #[derive(Debug)]

@@ -14,11 +14,7 @@ use crate::keys::Allowance;
 use crate::metrics::TaskLevels;
 use crate::secret::KeyHash;
 use crate::store::Unfinished;
-use crate::task::Task;
-use crate::task::chunk_log::LogReader;
-use crate::task::entry::Entry;
-use crate::task::id::TaskId;
-use crate::task::idempotency::Idempotency;
+use crate::task::{Entry, Idempotency, LogReader, Task, TaskId};
 
 /// A valid submit that has yet to be accepted.
 #[derive(Debug)]

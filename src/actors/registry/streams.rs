@@ -12,10 +12,7 @@ use super::{Located, Registry, Reopen};
 use crate::error::Failure;
 use crate::secret::KeyHash;
 use crate::store::Store;
-use crate::task::answer::Answer;
-use crate::task::chunk_log::LogReader;
-use crate::task::cold_log::EndedStream;
-use crate::task::id::TaskId;
+use crate::task::{Answer, EndedStream, LogReader, TaskId};
 
 /// A stream that is being read from its journal: all who ask for it meanwhile wait for the same reading.
 pub(super) type Reading = Shared<BoxFuture<'static, Result<Option<Replayed>, Failure>>>;

@@ -21,9 +21,7 @@ use crate::actors::dispatcher::{self, Permit};
 use crate::audio::{Audio, base64_len};
 use crate::channel::{Applicant, Channel, Next, RetryBudget, RetryPolicy, Wanted};
 use crate::error::Failure;
-use crate::task::Timestamp;
-use crate::task::life::Event;
-use crate::task::outcome::Outcome;
+use crate::task::{Event, Outcome, Timestamp};
 use crate::upstream::{Batch, UpstreamError};
 
 /// What the run of a task begins with.

@@ -11,10 +11,7 @@ use crate::deadline::timeout;
 use crate::error::{ErrorCode, Failure};
 use crate::fetch::Fetched;
 use crate::store::{Ending, PATIENCE, Store, StoreError};
-use crate::task::chunk_log::LogHandle;
-use crate::task::id::TaskId;
-use crate::task::outcome::Outcome;
-use crate::task::timeline::Timeline;
+use crate::task::{LogHandle, Outcome, TaskId, Timeline};
 use crate::wire::trace_context::TraceId;
 
 /// Pause before the store is asked again; it doubles each time, up to the longest. An answer that was paid for is

@@ -9,10 +9,7 @@ use super::{Departure, TaskActor};
 use crate::error::ErrorCode;
 use crate::metrics::Cause;
 use crate::store::Ending;
-use crate::task::Timestamp;
-use crate::task::life::Event;
-use crate::task::outcome::Outcome;
-use crate::task::record::Chunks;
+use crate::task::{Chunks, Event, Outcome, Timestamp};
 use crate::trace::EndedTask;
 
 impl TaskActor {

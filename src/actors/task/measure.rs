@@ -7,8 +7,7 @@ use super::TaskActor;
 use crate::channel::Channel;
 use crate::error::ErrorCode;
 use crate::metrics::{Cause, TaskEnd};
-use crate::task::chunk_log::ChunkLog;
-use crate::task::outcome::Outcome;
+use crate::task::{ChunkLog, Outcome};
 use crate::upstream::UpstreamError;
 
 /// What the timeline does not know.

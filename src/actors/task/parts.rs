@@ -17,14 +17,7 @@ use crate::fetch::Fetcher;
 use crate::metrics::TaskMetrics;
 use crate::random::random_text;
 use crate::store::{Store, Unfinished};
-use crate::task::Task;
-use crate::task::answer::Answer;
-use crate::task::chunk_log::{ChunkLog, LogHandle};
-use crate::task::entry::Entry;
-use crate::task::format::Format;
-use crate::task::life::Caller;
-use crate::task::progress::Progress;
-use crate::task::timeline::Timeline;
+use crate::task::{Answer, Caller, ChunkLog, Entry, Format, LogHandle, Progress, Task, Timeline};
 use crate::trace::Traces;
 use crate::wire::completion::CompletionHead;
 

@@ -5,8 +5,7 @@ use actix::prelude::*;
 use super::TaskActor;
 use super::durable::patiently;
 use crate::store::{Appended, ChunkJournal};
-use crate::task::cold_log::Kept;
-use crate::task::outcome::Outcome;
+use crate::task::{Kept, Outcome};
 
 /// What a task does about showing its answer.
 #[derive(Debug)]

@@ -13,8 +13,7 @@ use crate::actors::registry::NewTask;
 use crate::audio::AudioSource;
 use crate::channel::Channel;
 use crate::error::ErrorCode;
-use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
-use crate::task::snapshot::State;
+use crate::task::{Fingerprint, Idempotency, IdempotencyKey, State};
 use crate::upstream::UpstreamStream;
 use crate::upstream::testing::{Scripted, batches, channel_over};
 

@@ -11,12 +11,7 @@ use super::{Service, failure, finished, service_with, text};
 use crate::error::ErrorCode;
 use crate::store::promises::{ChunkJournals, Promise};
 use crate::store::{Appended, ChunkJournal, Journalled};
-use crate::task::chunk_log::{LogReader, Mark};
-use crate::task::cold_log::Kept;
-use crate::task::entry::Entry;
-use crate::task::id::TaskId;
-use crate::task::record::Chunks;
-use crate::task::snapshot::State;
+use crate::task::{Chunks, Entry, Kept, LogReader, Mark, State, TaskId};
 use crate::upstream::testing::{Scripted, channel_over};
 
 /// A batch that a journal was given: how many entries, and where to say whether the journal has them.

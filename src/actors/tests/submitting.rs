@@ -6,7 +6,7 @@ use super::*;
 use crate::actors::Submitted;
 use crate::audio::Audio;
 use crate::keys::{KeyRecord, Keyring, KnownKey};
-use crate::task::submission::{Delivery, Message, Part, Role, Submission};
+use crate::task::{Delivery, Message, Part, Role, Submission};
 
 fn caller(models: &str) -> Arc<KnownKey> {
     let record = KeyRecord {

@@ -8,14 +8,9 @@ use serde_json::{Value, json};
 
 use crate::audio::{AudioFacts, Container, Sound};
 use crate::error::{ErrorCode, Failure};
-use crate::task::Timestamp;
-use crate::task::entry::{Entry, TextKind};
-use crate::task::format::{Encoder, Format};
-use crate::task::request::Request;
-use crate::task::segment::Segment;
-use crate::task::snapshot::{Snapshot, State};
-use crate::task::submission::Question;
-use crate::task::timeline::Timeline;
+use crate::task::{
+    Encoder, Entry, Format, Question, Request, Segment, Snapshot, State, TextKind, Timeline, Timestamp,
+};
 use crate::wire::completion::{
     ChatCompletion, Chunk, CompletionHead, CompletionTokensDetails, Delta, FinishReason, PromptTokensDetails,
     Texts, Usage,
@@ -133,7 +128,7 @@ fn snapshot(state: State) -> Snapshot {
     timeline.first_answered = Some(at(1_900));
     timeline.end("completed", at(2_750));
     // The id is well-formed; were it not, any other one would do for an example.
-    let id = TASK_ID.parse().unwrap_or_else(|_| crate::task::id::TaskId::generate(CREATED));
+    let id = TASK_ID.parse().unwrap_or_else(|_| crate::task::TaskId::generate(CREATED));
     Snapshot { id, model: MODEL.to_owned(), created: CREATED, stream: true, state, segments: None, timeline }
 }
 

@@ -16,9 +16,9 @@ use super::parts::{
 };
 use super::{Tag, examples};
 use crate::error::ErrorCode;
-use crate::task::idempotency;
-use crate::task::submission::{
-    DEFAULT_PROMPT, MAX_MODEL_CHARACTERS, MAX_PROMPT_CHARACTERS, MAX_SYSTEM_PROMPT_CHARACTERS, TEMPERATURES,
+use crate::task::{
+    DEFAULT_PROMPT, IdempotencyKey, MAX_MODEL_CHARACTERS, MAX_PROMPT_CHARACTERS,
+    MAX_SYSTEM_PROMPT_CHARACTERS, TEMPERATURES,
 };
 use crate::wire::schema::words;
 
@@ -54,7 +54,7 @@ pub(crate) fn submit() -> PathItem {
             ),
         ]);
     let operation = operation("submitGeneration", Tag::Generations.name(), "Submit audio", description)
-        .parameter(header_parameter("Idempotency-Key", key, text().pattern(Some(idempotency::PATTERN))));
+        .parameter(header_parameter("Idempotency-Key", key, text().pattern(Some(IdempotencyKey::PATTERN))));
     let operation = traced(operation, "the task, and each call of an upstream that it makes, belong")
         .request_body(Some(
             RequestBodyBuilder::new().required(Some(Required::True)).content(JSON, body.build()).build(),

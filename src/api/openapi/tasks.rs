@@ -17,8 +17,7 @@ use super::{Tag, examples};
 use crate::api::tasks::{MAX_PAGE, MAX_WAIT, PAGE};
 use crate::audio::Container;
 use crate::error::ErrorCode;
-use crate::task::id;
-use crate::task::segment::Segment;
+use crate::task::{Segment, TaskId};
 use crate::wire::schema::{described, words};
 use crate::wire::task::status_words;
 
@@ -74,7 +73,7 @@ pub(crate) fn list() -> PathItem {
          A page with large results may hold fewer tasks than `limit`.",
     )
     .parameter(query_parameter("limit", "Most tasks on the page.", limit))
-    .parameter(query_parameter("after", after, text().pattern(Some(id::PATTERN))))
+    .parameter(query_parameter("after", after, text().pattern(Some(TaskId::PATTERN))))
     .parameter(query_parameter("status", "Only tasks in this state.", status_words()))
     .parameter(query_parameter("include", include, text()).example(Some(json!("timeline"))))
     .response("200", json_response(response("A page.", &[]), json_of("TaskList", examples::page())));

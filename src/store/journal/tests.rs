@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::store::health::Trouble;
-use crate::task::chunk_log::{ChunkLog, LogReader};
-use crate::task::entry::TextKind;
-use crate::task::format::Format;
+use crate::task::{ChunkLog, Format, LogReader, TextKind};
 
 fn chunks(from: usize, to: usize) -> Vec<Entry> {
     (from..to).map(|number| chunk(&format!("{number}\n"))).collect()
@@ -19,7 +17,7 @@ fn append(journal: &mut FileJournal, entries: &[Entry]) -> bool {
 }
 
 fn read(journals: &FileJournals, id: &TaskId) -> Vec<Entry> {
-    let (entries, is_whole) = entries(&journals.content(id).unwrap());
+    let (entries, is_whole) = read_entries(&journals.content(id).unwrap());
     assert!(is_whole);
     entries
 }
@@ -47,7 +45,7 @@ fn a_torn_chunk_is_none() {
     append(&mut journals.of(&id), &chunks(0, 3));
     let file = OpenOptions::new().write(true).open(journals.path(&id)).unwrap();
     file.set_len(file.metadata().unwrap().len() - 1).unwrap();
-    assert_eq!(entries(&journals.content(&id).unwrap()), (chunks(0, 2), false));
+    assert_eq!(read_entries(&journals.content(&id).unwrap()), (chunks(0, 2), false));
 }
 
 #[test]

@@ -9,10 +9,7 @@ use futures_util::future::ready;
 use super::told;
 use crate::store::promises::{Appended, ChunkJournal, ChunkJournals, Promise};
 use crate::store::records::Journalled;
-use crate::task::cold_log::Kept;
-use crate::task::entry::Entry;
-use crate::task::id::TaskId;
-use crate::task::record::Chunks;
+use crate::task::{Chunks, Entry, Kept, TaskId};
 
 /// The journals of all tasks; cheap to clone.
 #[derive(Debug, Clone, Default)]

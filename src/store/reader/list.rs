@@ -6,10 +6,7 @@ use super::rows::{number, weighed, weighed_columns};
 use crate::secret::KeyHash;
 use crate::store::sqlite::StoredState;
 use crate::store::{MOST_LISTED_BYTES, StoreError, Weighed};
-use crate::task::Timestamp;
-use crate::task::id::TaskId;
-use crate::task::list::{ListQuery, Page};
-use crate::task::snapshot::Status;
+use crate::task::{ListQuery, Page, Status, TaskId, Timestamp};
 
 /// The tasks of a page, whose results together have at most so many bytes. Where there are more, a page that holds a
 /// task and may have [`MOST_LISTED_BYTES`] ends before them. Any other is [`Weighed::Heavy`] with the bytes to ask for.

@@ -10,13 +10,9 @@ use crate::store::records::StoredStream;
 use crate::store::spool::StoredBlob;
 use crate::store::sqlite::StoredState;
 use crate::store::{StoreError, Weighed};
-use crate::task::Timestamp;
-use crate::task::id::TaskId;
-use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
-use crate::task::record::Chunks;
-use crate::task::request::Request;
-use crate::task::snapshot::{Snapshot, State};
-use crate::task::submission::Question;
+use crate::task::{
+    Chunks, Fingerprint, Idempotency, IdempotencyKey, Question, Request, Snapshot, State, TaskId, Timestamp,
+};
 
 fn damaged(id: &str) -> impl Fn(serde_json::Error) -> StoreError {
     move |err| StoreError::Damaged(format!("{id}: {err}"))

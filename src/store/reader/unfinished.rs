@@ -5,9 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::rows::parse;
 use crate::secret::KeyHash;
 use crate::store::{StoreError, Unfinished};
-use crate::task::id::TaskId;
-use crate::task::recovery::RecoveryFacts;
-use crate::task::{Task, Timestamp};
+use crate::task::{RecoveryFacts, Task, TaskId, Timestamp};
 
 /// Unfinished tasks that are read in one go.
 const MOST_UNFINISHED: i64 = 256;

@@ -6,12 +6,8 @@ use super::Ground;
 use super::kit::{DAY, failed, owner, pass_a_millisecond, record, task};
 use crate::secret::KeyHash;
 use crate::store::{Appended, ChunkJournal, Ending, Journalled, Retained, Store};
-use crate::task::answer::Answer;
-use crate::task::chunk_log::LogReader;
-use crate::task::chunk_log::testing::{delta, log_of};
-use crate::task::entry::Entry;
-use crate::task::record::Chunks;
-use crate::task::{Task, Timestamp};
+use crate::task::testing::{delta, log_of};
+use crate::task::{Answer, Chunks, Entry, LogReader, Task, Timestamp};
 
 fn chunks() -> [Entry; 4] {
     ["a", "b", "c\n", "d"].map(delta)

@@ -12,13 +12,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::metrics::{Metrics, StoreMetrics};
 use crate::secret::KeyHash;
 use crate::store::{Acceptance, Ending, NewRecord, Retention, Store, StoreConfig, StoreError, Weighed};
-use crate::task::id::TaskId;
-use crate::task::outcome::{Completed, Outcome};
-use crate::task::record::Chunks;
-use crate::task::snapshot::Snapshot;
-use crate::task::submission::Question;
-use crate::task::timeline::Timeline;
-use crate::task::{Task, Timestamp};
+use crate::task::{Chunks, Completed, Outcome, Question, Snapshot, Task, TaskId, Timeline, Timestamp};
 use crate::wire::completion::{CompletionHead, FinishReason, Usage};
 
 pub(in crate::store) const CONFIG: StoreConfig = StoreConfig { sync: true, max_spool_bytes: 1 << 20 };

@@ -8,11 +8,7 @@ use super::Ground;
 use super::kit::{DAY, completed, failed, light, owner, record, task};
 use crate::secret::KeyHash;
 use crate::store::Weighed;
-use crate::task::id::TaskId;
-use crate::task::list::ListQuery;
-use crate::task::outcome::{Completed, Outcome};
-use crate::task::snapshot::Status;
-use crate::task::timeline::Timeline;
+use crate::task::{Completed, ListQuery, Outcome, Status, TaskId, Timeline};
 
 pub(super) async fn a_list_goes_page_by_page_from_the_newest_to_the_oldest<G: Ground>() {
     let ground = G::new();

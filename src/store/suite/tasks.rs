@@ -9,11 +9,7 @@ use super::Ground;
 use super::kit::{DAY, LARGE, completed, failed, light, owner, pass_a_millisecond, record, task};
 use crate::secret::KeyHash;
 use crate::store::{Acceptance, NewRecord};
-use crate::task::Task;
-use crate::task::idempotency::{Fingerprint, Idempotency, IdempotencyKey};
-use crate::task::recovery::RecoveryFacts;
-use crate::task::snapshot::State;
-use crate::task::timeline::Timeline;
+use crate::task::{Fingerprint, Idempotency, IdempotencyKey, RecoveryFacts, State, Task, Timeline};
 
 pub(super) async fn a_task_is_found_by_its_owner_alone<G: Ground>() {
     let ground = G::new();

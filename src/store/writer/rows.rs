@@ -9,12 +9,7 @@ use crate::store::records::{Forgotten, Mark};
 use crate::store::spool::{FreedBlob, NewBlob};
 use crate::store::sqlite::{StoredState, json};
 use crate::store::{Acceptance, Ending, NewRecord, Retained, StoreError};
-use crate::task::id::TaskId;
-use crate::task::idempotency::{Idempotency, IdempotencyKey};
-use crate::task::outcome::Outcome;
-use crate::task::snapshot::Snapshot;
-use crate::task::timeline::Timeline;
-use crate::task::{Task, Timestamp};
+use crate::task::{Idempotency, IdempotencyKey, Outcome, Snapshot, Task, TaskId, Timeline, Timestamp};
 
 /// Most rows of a kind that one write deletes: bounds how long others wait for it.
 const MOST_DELETED: usize = 1000;

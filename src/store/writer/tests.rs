@@ -10,9 +10,7 @@ use crate::audio::{AudioFacts, KeptAudio};
 use crate::store::place::make_database;
 use crate::store::spool::Recorded;
 use crate::store::{Acceptance, NewRecord, StoreError, sqlite};
-use crate::task::submission::Question;
-use crate::task::timeline::Timeline;
-use crate::task::{Task, Timestamp};
+use crate::task::{Question, Task, Timeline, Timestamp};
 
 /// More than all audio of a test.
 const MOST: u64 = 1 << 20;

@@ -7,10 +7,7 @@ use super::{Files, Withdrawn, rows};
 use crate::store::records::{Forgotten, Mark};
 use crate::store::spool::NewBlob;
 use crate::store::{Acceptance, Ending, NewRecord, Reply, Retained, StoreError};
-use crate::task::Timestamp;
-use crate::task::id::TaskId;
-use crate::task::snapshot::Snapshot;
-use crate::task::timeline::Timeline;
+use crate::task::{Snapshot, TaskId, Timeline, Timestamp};
 
 /// What is written. Each but a mark is answered after the commit.
 pub(in crate::store) enum Write {

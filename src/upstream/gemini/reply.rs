@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::usage::Counts;
 use crate::secret::Secret;
-use crate::task::entry::TextKind;
+use crate::task::TextKind;
 use crate::upstream::lenient::{Reason, Words, first_of, is_true, reason, text, words};
 use crate::upstream::objects::{Form, ObjectReader};
 use crate::upstream::reading::Ending;

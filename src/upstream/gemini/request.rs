@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::task::submission::{Question, Role};
+use crate::task::{Question, Role};
 use crate::upstream::body::BodyPiece;
 use crate::upstream::pieced_json::PiecedJson;
 use crate::upstream::{Content, Turn, UpstreamRequest};
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::audio::Container;
-    use crate::task::submission::{Message, Part};
+    use crate::task::{Message, Part};
     use crate::upstream::testing::{request, written};
 
     fn text(question: Question, audio: &[(Container, &'static [u8])]) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::task::entry::TextKind;
+use crate::task::TextKind;
 use crate::upstream::objects::{Form, ObjectReader};
 use crate::upstream::openai_wire::chunk::{self, Chunk};
 use crate::upstream::openai_wire::usage::Counts;

@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
     use crate::audio::Container;
-    use crate::task::submission::{Message, Part, Question, Role};
+    use crate::task::{Message, Part, Question, Role};
     use crate::upstream::openai::settings::MaxTokensField;
     use crate::upstream::testing::{request, written};
 

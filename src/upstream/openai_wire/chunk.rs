@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::task::entry::TextKind;
+use crate::task::TextKind;
 use crate::upstream::lenient::{Reason, Words, first_of, reason, text, words};
 use crate::upstream::{Fault, UpstreamError};
 use crate::wire::completion::FinishReason;

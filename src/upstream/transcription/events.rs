@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::rest::rest_behind;
-use crate::task::entry::TextKind;
-use crate::task::segment::Segment;
+use crate::task::{Segment, TextKind};
 use crate::upstream::lenient::{Words, words};
 use crate::upstream::objects::{Form, ObjectReader};
 use crate::upstream::openai_wire::chunk::{self, Chunk};

@@ -1,6 +1,6 @@
 //! A transcription that is a plain text: it is told as it comes, without the line's end behind it.
 
-use crate::task::entry::TextKind;
+use crate::task::TextKind;
 use crate::upstream::surrogates::guarded;
 use crate::upstream::{Batch, UpstreamEvent};
 use crate::wire::completion::{FinishReason, Usage};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{ResponseFormat, TranscriptionOptions};
 use crate::random::random_text;
-use crate::task::submission::{DEFAULT_PROMPT, Part, Question, Role};
+use crate::task::{DEFAULT_PROMPT, Part, Question, Role};
 use crate::upstream::body::BodyPiece;
 use crate::upstream::{UpstreamError, UpstreamRequest};
 
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
     use crate::audio::Container;
-    use crate::task::submission::Message;
+    use crate::task::Message;
     use crate::upstream::body::PiecedBody;
     use crate::upstream::testing::request;
 

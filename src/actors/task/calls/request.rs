@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt, stream};
 use crate::actors::dispatcher::Permit;
 use crate::actors::task::TaskActor;
 use crate::audio::Audio;
-use crate::task::spans::Part;
+use crate::task::SpanPart;
 use crate::upstream::{Batch, Terms, Timeouts, UpstreamError, UpstreamRequest, with_deadlines};
 use crate::wire::trace_context::TraceContext;
 
@@ -50,7 +50,7 @@ impl TaskActor {
         }
         let attempts = &self.timeline.attempts;
         let started = attempts.last()?.started;
-        self.task.span(Part::Call { number: attempts.len(), started })
+        self.task.span(SpanPart::Call { number: attempts.len(), started })
     }
 }
 

@@ -20,7 +20,7 @@
 //! | [`net`] | outgoing connections: what they may [reach](net::Reach), and how a response [begins](net::BadHead) and [ends](net::HttpClient), over TLS or not |
 //! | [`upstream`] | the [kinds](upstream::KINDS) of channels, each a folder with its keys, defaults, bounds and words for spans: `gemini`, `openai` and `transcription` over what both share (`openai_wire`), `local`; lenient JSON (`lenient`), halves of characters (`surrogates`) and errors (`complaint`) for all that speak HTTP; deadlines around any |
 //! | [`inspect`] | the engine of the embedded channel: decodes and measures sound |
-//! | [`store`] | what outlives the process, behind [promises](store::promises) that any backend can hold: SQLite behind a writer that shares commits, audio in rows and in the [spool](store#spool), the journals; whether the disk [does its part](store#when-the-disk-does-not-do-its-part) |
+//! | [`store`] | what outlives the process, behind promises ([`TaskStore`](store::TaskStore) and its neighbours) that any backend can hold: SQLite behind a writer that shares commits, audio in rows and in the [spool](store#spool), the journals; whether the disk [does its part](store#when-the-disk-does-not-do-its-part) |
 //! | [`fetch`] | downloads the audio behind a URL, through the gate and within limits, to the spool |
 //! | [`trace`] | what is recorded of requests and tasks as [spans](task::SpanPart), and exported by OTLP |
 //! | [`deadline`] | deadlines by a [clock](deadline::Clock) that stands still while its thread does, so that the other side is not blamed for a freeze of this process; whatever waits for another side uses them |
@@ -45,7 +45,8 @@
 //! # The walls
 //!
 //! Each room with all that it uses: rooms further up in this list, and the libraries for actors and network. A test
-//! reads the source and holds it to this list.
+//! reads the source and holds it to this list. The modules of a room are private: other rooms name what it exports. Only
+//! `wire` is entered by its modules, one for each outside format.
 //!
 //! ```text
 //! error ->

@@ -42,7 +42,7 @@ mod local;
 #[cfg(test)]
 mod memory;
 mod place;
-pub mod promises;
+mod promises;
 mod questions;
 mod reader;
 mod records;
@@ -68,12 +68,11 @@ use crate::metrics::{DiskLevels, StoreLevels, StoreMetrics};
 use crate::task::Timestamp;
 
 use local::Local;
-use promises::{BlobStore, ChunkJournals, TaskStore};
 
 pub use error::StoreError;
 pub(crate) use health::PATIENCE;
 pub use key_table::KeyTable;
-pub use promises::{Appended, ChunkJournal, Download};
+pub use promises::{Appended, BlobStore, ChunkJournal, ChunkJournals, Download, Promise, Receive, TaskStore};
 pub use records::{Acceptance, Ending, Journalled, NewRecord, Replay, Unfinished, Weighed};
 pub use rehearsal::{Rehearsed, rehearse};
 pub use settings::{Retention, RetentionKeys, SpoolKeys, StoreConfig, StoreKeys};

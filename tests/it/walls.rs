@@ -154,6 +154,27 @@ fn each_room_of_the_map_uses_only_rooms_above_it() {
     }
 }
 
+/// Rooms that are entered by a module's name: one module for each outside format, and a fake's texts.
+const OPEN_MODULES: [(&str, &str); 2] = [("wire", ""), ("fake_upstream", "text")];
+
+#[test]
+fn a_room_exports_names_and_keeps_its_modules_private() {
+    for (path, text) in sources("src") {
+        let inside = path.strip_prefix(root().join("src")).unwrap();
+        let room = inside.file_stem().and_then(|stem| stem.to_str()).unwrap();
+        if inside.components().count() > 1 || ["lib", "main"].contains(&room) {
+            continue;
+        }
+        for module in text.lines().filter_map(|line| line.strip_prefix("pub mod ")) {
+            let module = module.trim_end_matches(';');
+            let is_open = |(open, name): &(&str, &str)| room == *open && (name.is_empty() || module == *name);
+            // Modules for tests have no place in the map either.
+            let is_open = OPEN_MODULES.iter().any(is_open) || module == "testing";
+            assert!(is_open, "{room} opens its module {module}: export the names that others need");
+        }
+    }
+}
+
 #[test]
 fn the_reader_of_the_source_finds_every_way_to_name_a_room() {
     let text = "use crate::wire::error;\nuse crate::{audio::{self, gate}, task::Task};\n\

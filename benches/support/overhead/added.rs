@@ -11,7 +11,7 @@ use super::super::statistics::{Durations, Spread, median};
 use super::ask::Answered;
 
 /// What hearken may add at most to the first text and to another one, ms.
-const PROMISED: [f64; 2] = [0.5, 0.1];
+const PROMISED: [f64; 2] = [0.9, 0.1];
 /// Of an answer's time, whoever asks may have been busy, or without a core, for less than this.
 const MOST_FOR_GENERATOR: f64 = 0.5;
 /// Of its texts the upstream may make one in a hundred so much later than it was due, ms.

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Service, failure, finished, service_with, text};
 use crate::error::ErrorCode;
-use crate::store::promises::{ChunkJournals, Promise};
 use crate::store::{Appended, ChunkJournal, Journalled};
+use crate::store::{ChunkJournals, Promise};
 use crate::task::{Chunks, Entry, Kept, LogReader, Mark, State, TaskId};
 use crate::upstream::testing::{Scripted, channel_over};
 

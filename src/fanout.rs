@@ -2,7 +2,7 @@
 //!
 //! # Who does what
 //!
-//! A task's actor appends each frame, encoded once, to its [chunk log](crate::task::ChunkLog). A subscriber is
+//! A task's actor appends each entry, encoded once in each format, to its [chunk log](crate::task::ChunkLog). A subscriber is
 //! a [`Cursor`]: a position in that log, and nothing else. No queue stands between the two, so
 //! that a slow, stuck or gone subscriber costs the task and the others nothing, and nothing can be lost:
 //! a subscriber that is behind gets what it missed, many frames in one piece. A frame that is larger than a piece is sent in
@@ -52,7 +52,7 @@
 //! subscribers are served by the pump on the task's own thread: a frame that is published reaches them without a change
 //! of threads. Only those of a task that has had very many are on all arbiters, so that all cores serve them.
 //!
-//! For each log that its subscribers read a pump has a topic. When a task publishes, each pump that
+//! For each log and format that its subscribers read a pump has a topic. When a task publishes, each pump that
 //! has subscribers of it is woken once. It walks the topic's members and writes to each what it is missing, in one
 //! `write`. The members of a topic mostly stand at the same position: what they are sent is put together once and kept
 //! until it is of no use. Between portions of such a walk everything else on the thread has its turn, so that a task

@@ -87,10 +87,17 @@ impl Answer {
         self.log.publish(entries);
     }
 
-    /// Bytes that this answer holds: its texts, its segments, and its frames in the log's own format.
+    /// Drops the segments of a call that has failed before any text came: the next call tells its own.
+    pub fn drop_segments(&mut self) {
+        self.segments.clear();
+        self.segment_bytes = 0;
+    }
+
+    /// Returns the bytes that this answer holds in memory: its entries, its segments, and its frames in the log's own
+    /// format.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.log.text_bytes() + self.segment_bytes + self.log.frame_bytes()
+        self.log.held_bytes() + self.segment_bytes
     }
 
     /// Returns the whole answer.
@@ -248,6 +255,26 @@ mod tests {
     }
 
     #[test]
+    fn single_letters_count_with_all_that_they_take_in_memory() {
+        let mut answer = Answer::new(head(), None);
+        for _ in 0..1000 {
+            answer.push(TextKind::Content, "a".to_owned());
+        }
+        let slots = 1000 * size_of::<Entry>();
+        assert!(answer.held_bytes() > slots, "{} bytes", answer.held_bytes());
+    }
+
+    #[test]
+    fn segments_of_a_failed_call_are_dropped_and_take_nothing() {
+        let mut answer = Answer::new(head(), None);
+        let segment = Segment { start_ms: 0, end_ms: 10, text: "a".into(), speaker: None };
+        answer.push_segment(segment);
+        answer.drop_segments();
+        assert_eq!(answer.held_bytes(), 0);
+        assert!(answer.complete(FinishReason::Stop, Usage::default()).unwrap().segments.is_none());
+    }
+
+    #[test]
     fn an_answer_without_a_stream_shows_nothing_but_its_end() {
         let mut answer = Answer::new(head(), None);
         answer.push(TextKind::Content, "text".into());
@@ -255,7 +282,7 @@ mod tests {
         let json = answer.complete(FinishReason::Stop, Usage::default()).unwrap().json;
         let message = r#""message":{"role":"assistant","content":"text","refusal":null}"#;
         assert!(json.get().contains(message), "{json}");
-        assert_eq!(answer.held_bytes(), 4);
+        assert_eq!(answer.log().frame_bytes(), 0);
         end(&mut answer, FinishReason::Stop, Usage::default());
         assert_eq!(answer.log().reader().mark(), Mark { ended: true, ..Mark::default() });
     }

@@ -53,6 +53,9 @@ impl Mark {
     }
 }
 
+/// What an entry takes beside its text and its frame: its slot, and the head of the text's allocation.
+const ENTRY_BYTES: usize = size_of::<OnceLock<Written>>() + 16;
+
 /// An entry, and its frame in the log's own format; empty where the log has none.
 #[derive(Debug)]
 struct Written {
@@ -246,10 +249,11 @@ impl ChunkLog {
         self.frame_bytes
     }
 
-    /// What the texts weigh, in bytes.
+    /// Returns the bytes that the log holds in memory: texts, frames in its own format, and what each entry takes beside
+    /// them, which is most of it where an upstream sends single letters.
     #[must_use]
-    pub fn text_bytes(&self) -> usize {
-        self.text_bytes
+    pub fn held_bytes(&self) -> usize {
+        self.text_bytes + self.frame_bytes + self.len * ENTRY_BYTES
     }
 
     /// Makes a reader in the log's own format. Readers may outlive the log's writer.
@@ -389,10 +393,10 @@ mod tests {
         let mut reader = log.reader();
         let kept = log.handle();
         log.append(delta("b"));
-        let bytes = (log.frame_bytes(), log.text_bytes());
+        let bytes = (log.frame_bytes(), log.held_bytes());
         drop(log);
         let mut successor = ChunkLog::take_over(kept);
-        assert_eq!((successor.len(), (successor.frame_bytes(), successor.text_bytes())), (2, bytes));
+        assert_eq!((successor.len(), (successor.frame_bytes(), successor.held_bytes())), (2, bytes));
         successor.append(delta("c"));
         successor.end();
         assert_eq!(reader.ended().await, Mark { len: 3, ended: true, ..Mark::default() });

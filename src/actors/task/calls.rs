@@ -177,6 +177,7 @@ impl TaskActor {
 
     fn call(&mut self, permit: Permit, audio: Vec<Audio>, ctx: &mut Context<Self>) {
         self.calls.policy.begins(Instant::now());
+        self.answer.drop_segments();
         if !self.timeline.is_attempted() {
             self.timeline.attempt(&permit.channel().name, Timestamp::now());
         }

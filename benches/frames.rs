@@ -11,8 +11,8 @@
 //!
 //! - `decode` is the event stream alone, `read` the same with the mapping of what is in it: the whole way from the bytes
 //!   to an [`UpstreamEvent`].
-//! - `encode` makes the frame of a text, `append` also makes the text, keeps both and shows them to subscribers, of whom
-//!   there are none.
+//! - `encode` makes the frame of a text, `append` also makes the text, keeps both and publishes them; there are no
+//!   subscribers.
 //! - A figure is the mean that criterion estimates, with the bounds between which it lies with 95 % confidence.
 //!   Criterion's own report stands above, and compares with the run before.
 //!

@@ -2,8 +2,8 @@
 //!
 //! A client submits audio with a prompt and gets a task at once. The task is an actor (`actors::task`) that
 //! calls an [`upstream`], turns what comes back into OpenAI's chunks and appends them to a
-//! [log](task::ChunkLog). Any number of subscribers read that log, each from its own position; whoever asks
-//! later gets the whole ChatCompletion from the [`store`].
+//! [log](task::ChunkLog). Any number of subscribers read that log, each from its own position; a later
+//! query gets the whole ChatCompletion from the [`store`].
 //!
 //! The README tells users how to run it. This page tells developers how it is made; it is kept true in the
 //! commit that changes it.
@@ -92,8 +92,8 @@
 //!    audio in the commit of its task, large audio before it), and when both are on the disk lets a `TaskActor` on a
 //!    task arbiter begin. From here on the client may leave: only a blocking call cancels
 //!    by leaving, and the line that does so is in [`Tasks::submit`](actors::Tasks::submit).
-//! 3. With a permit the actor gets hold of the audio: what is small is in memory, anything else in the spool, where
-//!    [`fetch`] puts what it downloads. The upstream call sends it from there, a piece (`body`) at a time, as
+//! 3. With a permit the actor gets hold of the audio: what is small and came just now is in memory, anything else in the store
+//!    (a row or a file), and a download in a file that [`fetch`] writes. The upstream call sends it from there, a piece (`body`) at a time, as
 //!    base64 where its kind takes that. `upstream::deadlines` stands around the call. As long as nothing of an answer
 //!    was seen, a call that fails is followed by another, of the same channel or, with a permit of its own, of the next
 //!    one: the [`RetryPolicy`](channel::RetryPolicy) decides, the actor carries it out (`actors::task::calls`).
@@ -129,7 +129,7 @@
 //!   and never frames: a slow, stuck or gone reader costs nobody anything.
 //! - No chunk is published before the upstream's first text: until then a failure can still be an HTTP error, and
 //!   another call can still be made. After it there is none.
-//! - A slot is a `Permit` (`actors::dispatcher`) that somebody holds: dropping it gives it back, whatever happened
+//! - A slot is a `Permit` (`actors::dispatcher`) that one task holds: dropping it gives it back, whatever happened
 //!   to its task, unless work that cannot stop at once still has a [`Hold`](upstream::Hold) on it. The embedded channel
 //!   measures on threads of its own, no more than it has slots. The line of a slot is as long as `limits.max_pending_tasks` and those who have left another channel.
 //! - The handlers know [`Tasks`](actors::Tasks), not addresses. Whether an answer came from an actor or from the

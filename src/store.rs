@@ -6,7 +6,7 @@
 //! The backend of a server is a SQLite database, the spool of the audio of tasks that have not ended, and
 //! the [journals](ChunkJournal) of published chunks. The database has a thread that writes, and a few that read. The writer
 //! takes whatever waits for it, up to a bound, and commits it as one transaction: a thousand submits at once share a few
-//! fsyncs, and a lone one waits for nobody. Each reader has a connection of its own, so it never waits for a commit
+//! fsyncs, and a lone one does not wait for others. Each reader has a connection of its own, so it never waits for a commit
 //! (SQLite's WAL lets it).
 //!
 //! # Where to look
@@ -167,7 +167,7 @@ impl Store {
     }
 }
 
-/// Runs work on files where it blocks nobody.
+/// Runs work on files on a thread where blocking is allowed.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

@@ -1,4 +1,4 @@
-//! Upstreams: request in, stream of events out. Nothing here knows tasks, subscribers or stores.
+//! Upstreams: request in, stream of events out. Nothing here knows actors, subscribers or stores.
 
 mod body;
 mod charset;

@@ -73,7 +73,7 @@ struct Others {
 /// The entries. Only the writer and the owner of the task hold them: readers that do not read keep nothing in memory.
 #[derive(Debug)]
 struct Entries {
-    /// The format in which entries are encoded when they are appended; `None` for a log that nobody may read.
+    /// The format in which entries are encoded when they are appended; `None` for a log without subscribers.
     own: Option<Format>,
     written: Slots<Written>,
     others: [OnceLock<Box<Others>>; Format::ALL.len()],
@@ -269,7 +269,7 @@ impl ChunkLog {
     }
 
     /// What readers can see, for after the end: it costs far less. The entries before the end may be kept elsewhere.
-    /// Readers of this log go on there. `None` for a log that nobody may read.
+    /// Readers of this log go on there. `None` for a log without subscribers.
     #[must_use]
     pub fn cold(&self, kept: Option<Kept>) -> Option<EndedStream> {
         let (own, len) = (self.entries.own?, self.published());

@@ -1,4 +1,4 @@
-//! `[traces]`: whether spans are exported, and to whom.
+//! `[traces]`: whether spans are exported, and where to.
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -93,7 +93,7 @@ fn endpoint(at: &Section<'_>, text: &str) -> Result<Url, Problem> {
         let reason = "a name, a password, a query or a fragment cannot be part of it";
         return Err(at.problem(KEY, reason).advise("remove it, and write credentials as otlp_headers"));
     }
-    // Many write the whole address, and twice the same path is nobody's.
+    // Many write the whole address, and no collector has the same path twice.
     let is_whole = url.path().trim_end_matches('/').ends_with("/v1/traces");
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty();

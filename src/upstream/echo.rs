@@ -60,6 +60,3 @@ impl Upstream for Echo {
         stream::iter([Ok(vec![UpstreamEvent::Text(TextKind::Content, text), end])]).boxed_local()
     }
 }
-
-#[cfg(test)]
-mod tests {}

@@ -80,7 +80,7 @@ impl Handler<Drain> for Registry {
             if !in_time {
                 tracing::warn!("the time to drain is over: what still runs is stopped");
             }
-            // What waits is left to the next start, and whoever reads it is let go.
+            // What waits is left to the next start, and its readers are let go.
             registry.service = Service::Stopped;
             let told = registry.tell_all(Stop);
             // No end can be recorded by a store that does not work.

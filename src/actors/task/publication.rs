@@ -72,14 +72,16 @@ impl TaskActor {
 
     /// The journal has said at last whether it has so many entries.
     fn acknowledged(&mut self, entries: usize, is_kept: bool, ctx: &mut Context<Self>) {
-        if let Publication::Waiting { journal, end } =
-            std::mem::replace(&mut self.publication, Publication::Off)
-        {
-            self.journalled(journal, entries, is_kept);
-            match end {
-                Some(outcome) => self.record(outcome, ctx),
-                None => self.publish(ctx),
+        match std::mem::replace(&mut self.publication, Publication::Off) {
+            Publication::Waiting { journal, end } => {
+                self.journalled(journal, entries, is_kept);
+                match end {
+                    Some(outcome) => self.record(outcome, ctx),
+                    None => self.publish(ctx),
+                }
             }
+            // No append is under way: the state stays.
+            other => self.publication = other,
         }
     }
 

@@ -41,7 +41,7 @@ impl TaskActor {
     }
 
     /// What the upstream is told: the place in the trace of the call that is about to be made, which is the last one of
-    /// the timeline. Where it is not recorded, the submitter's: below a span that nobody has, the upstream's own would be
+    /// the timeline. Where it is not recorded, the submitter's: below a span that is not exported, the upstream's own would be
     /// orphans.
     fn call_span(&self) -> Option<TraceContext> {
         let trace = self.task.trace.as_ref();

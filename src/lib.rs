@@ -44,8 +44,9 @@
 //!
 //! # The walls
 //!
-//! Each room with all that it uses: rooms further up in this list, and the libraries for actors and network. A test
-//! reads the source and holds it to this list. The modules of a room are private: other rooms name what it exports. Only
+//! Each line has a room and all that it uses: rooms further up in this list, the libraries of actors, network and disk, and
+//! parts of the system (`arbiters`, `clock`, `disk`, `environment`, `sockets`, `stderr`). A test reads the source and
+//! compares it with this list. The modules of a room are private: other rooms name what it exports. Only
 //! `wire` is entered by its modules, one for each outside format.
 //!
 //! ```text
@@ -54,30 +55,30 @@
 //! pattern ->
 //! random ->
 //! secret ->
-//! setting -> secret
-//! deadline ->
+//! setting -> secret, environment
+//! deadline -> clock
 //! wire -> error
 //! audio -> error, panics
 //! inspect -> panics, audio
 //! keys -> error, pattern, random, secret, setting
 //! memory -> error, secret, setting, deadline
-//! metrics -> error
-//! logging -> panics, setting
-//! task -> error, random, secret, wire, audio
-//! net -> deadline, audio, actix_http, actix_rt, actix_tls, actix_web, awc
-//! upstream -> error, random, secret, setting, deadline, wire, audio, inspect, task, net, actix_rt, actix_web, awc
+//! metrics -> error, clock, disk
+//! logging -> panics, setting, clock, stderr
+//! task -> error, random, secret, wire, audio, clock
+//! net -> deadline, audio, actix_http, actix_rt, actix_tls, actix_web, awc, rustls, tokio_rustls, sockets
+//! upstream -> error, random, secret, setting, deadline, wire, audio, inspect, task, net, actix_rt, actix_web, awc, clock
 //! channel -> error, pattern, secret, setting, wire, audio, metrics, task, upstream
-//! trace -> secret, setting, deadline, wire, task, net, upstream, actix_rt, awc
-//! store -> error, secret, setting, audio, keys, metrics, task, actix_rt
+//! trace -> secret, setting, deadline, wire, task, net, upstream, actix_rt, awc, clock
+//! store -> error, secret, setting, audio, keys, metrics, task, actix_rt, rusqlite, tempfile, clock, disk
 //! fetch -> error, setting, deadline, audio, net, store, actix_rt, actix_web, awc
-//! actors -> error, random, secret, setting, deadline, wire, audio, keys, memory, metrics, task, upstream, channel, trace, store, fetch, actix, actix_rt
-//! fanout -> setting, deadline, wire, keys, metrics, task, actix_rt
-//! api -> error, random, secret, setting, deadline, wire, audio, keys, memory, metrics, task, net, channel, trace, actors, fanout, actix_web, actix_web_lab
-//! config -> setting, keys, memory, logging, upstream, channel, trace, store, fetch, actors, fanout, api
-//! server -> deadline, keys, memory, metrics, logging, task, channel, trace, store, fetch, actors, fanout, api, config, actix, actix_http, actix_rt, actix_server, actix_service, actix_web, actix_web_lab
-//! client -> secret, setting, deadline, wire, audio, net, actix_tls, awc
-//! fake_upstream -> actix, actix_multipart, actix_web
-//! cli -> random, secret, wire, keys, logging, task, upstream, channel, store, fetch, config, server, client, fake_upstream, actix_rt
+//! actors -> error, random, secret, setting, deadline, wire, audio, keys, memory, metrics, task, upstream, channel, trace, store, fetch, actix, actix_rt, clock
+//! fanout -> setting, deadline, wire, keys, metrics, task, actix_rt, mio, clock, sockets
+//! api -> error, random, secret, setting, deadline, wire, audio, keys, memory, metrics, task, net, channel, trace, actors, fanout, actix_web, actix_web_lab, clock
+//! config -> setting, keys, memory, logging, upstream, channel, trace, store, fetch, actors, fanout, api, disk
+//! server -> deadline, keys, memory, metrics, logging, task, channel, trace, store, fetch, actors, fanout, api, config, actix, actix_http, actix_rt, actix_server, actix_service, actix_web, actix_web_lab, h2, rustls, socket2, tokio_rustls, arbiters, clock, disk, sockets
+//! client -> secret, setting, deadline, wire, audio, net, actix_tls, awc, rustls, tempfile, clock, disk, environment
+//! fake_upstream -> actix, actix_multipart, actix_web, clock, sockets
+//! cli -> random, secret, wire, keys, logging, task, upstream, channel, store, fetch, config, server, client, fake_upstream, actix_rt, clock, disk, environment, stderr
 //! ```
 //!
 //! # The way of one task

@@ -5,8 +5,19 @@ use std::path::{Path, PathBuf};
 
 use crate::tidy::{root, sources};
 
-/// What the names of those libraries begin with that count as rooms: most rooms know no actors and no network.
-const LIBRARIES: [&str; 2] = ["actix", "awc"];
+/// The libraries on the map, by what their names begin with: those of actors, network and disk.
+const LIBRARIES: [&str; 9] =
+    ["actix", "awc", "h2", "mio", "rusqlite", "rustls", "socket2", "tempfile", "tokio_rustls"];
+
+/// The parts of the system on the map, each with the words of the source that use it.
+const SYSTEM: [(&str, &[&str]); 6] = [
+    ("arbiters", &["Arbiter::new", "Arbiter::with_tokio_rt"]),
+    ("clock", &["Instant::now", "SystemTime::now", "Timestamp::now"]),
+    ("disk", &["std::fs", "unix::fs", "rustix::fs", "tokio::fs"]),
+    ("environment", &["std::env"]),
+    ("sockets", &["TcpListener", "TcpSocket", "TcpStream", "UdpSocket", "UnixListener", "UnixStream"]),
+    ("stderr", &["stderr()", "eprint!", "eprintln!"]),
+];
 
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
@@ -51,7 +62,7 @@ fn split(text: &str) -> (String, Vec<String>) {
     (program, modules)
 }
 
-/// Returns what stands behind `crate::` in a program, and which libraries it names.
+/// Returns what a program uses of the map: the rooms behind `crate::`, libraries, and parts of the system.
 fn used(program: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
@@ -75,21 +86,31 @@ fn used(program: &str) -> BTreeSet<String> {
             }
         }
     }
+    let is_of_name = |c: char| c.is_alphanumeric() || c == '_';
     for line in program.lines() {
-        for (at, _) in LIBRARIES.iter().flat_map(|library| line.match_indices(library)) {
-            let (before, whole) = (&line[..at], name(&line[at..]));
-            let is_whole = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
-            let is_text = before.matches('"').count() % 2 == 1;
-            if is_whole && !is_text && line[at + whole.len()..].starts_with("::") {
+        let stands = |(at, _): &(usize, &str)| {
+            let before = &line[..*at];
+            !before.ends_with(is_of_name) && before.matches('"').count() % 2 == 0
+        };
+        for (at, _) in LIBRARIES.iter().flat_map(|library| line.match_indices(library)).filter(stands) {
+            let whole = name(&line[at..]);
+            if !line[..at].ends_with(':') && line[at + whole.len()..].starts_with("::") {
                 names.insert(whole);
+            }
+        }
+        for (part, words) in SYSTEM {
+            let ends = |(at, word): (usize, &str)| !line[at + word.len()..].starts_with(is_of_name);
+            if words.iter().flat_map(|word| line.match_indices(word)).filter(stands).any(ends) {
+                names.insert(part.to_owned());
             }
         }
     }
     names
 }
 
-fn is_library(name: &str) -> bool {
-    LIBRARIES.iter().any(|library| name.starts_with(library))
+/// Returns whether a name of the map is no room's.
+fn is_outside(name: &str) -> bool {
+    LIBRARIES.iter().any(|library| name.starts_with(library)) || SYSTEM.iter().any(|(part, _)| name == *part)
 }
 
 /// Returns whether some `super::` of a file leads out of its room; `depth` is how many folders below `src` it lies in.
@@ -97,25 +118,30 @@ fn leaves_by_super(program: &str, depth: usize) -> bool {
     program.contains(&"super::".repeat(depth + 1))
 }
 
+/// Reads every file of the rooms that is no test's, by its path below `src`, as [`split`] leaves it.
+fn programs() -> Vec<(PathBuf, String)> {
+    let src = root().join("src");
+    let files: Vec<_> = sources("src").into_iter().map(|(path, text)| (path, split(&text))).collect();
+    let mut for_tests: Vec<PathBuf> = Vec::new();
+    for (path, (_, modules)) in &files {
+        let folder = if path.ends_with("src/lib.rs") { src.clone() } else { path.with_extension("") };
+        for_tests.extend(modules.iter().map(|module| folder.join(module)));
+    }
+    let inside = files.into_iter().filter_map(|(path, (program, _))| {
+        let is_for_tests = for_tests.iter().any(|module| path.with_extension("").starts_with(module));
+        let inside = path.strip_prefix(&src).unwrap().to_owned();
+        let is_top = inside == Path::new("lib.rs") || inside == Path::new("main.rs");
+        (!is_top && !is_for_tests).then_some((inside, program))
+    });
+    inside.collect()
+}
+
 /// Reads what each room of the source uses.
 fn source() -> Uses {
-    let src = root().join("src");
-    let files: Vec<(PathBuf, String)> = sources("src");
-    let mut for_tests: Vec<PathBuf> = Vec::new();
-    for (path, text) in &files {
-        let folder = if path.ends_with("src/lib.rs") { src.clone() } else { path.with_extension("") };
-        for_tests.extend(split(text).1.into_iter().map(|module| folder.join(module)));
-    }
     let mut uses = Uses::new();
-    for (path, text) in &files {
-        let inside = path.strip_prefix(&src).unwrap();
-        let is_top = inside == Path::new("lib.rs") || inside == Path::new("main.rs");
-        if is_top || for_tests.iter().any(|module| path.with_extension("").starts_with(module)) {
-            continue;
-        }
+    for (inside, program) in programs() {
         let first = Path::new(inside.components().next().unwrap().as_os_str()).with_extension("");
         let room = first.to_str().unwrap().to_owned();
-        let program = split(text).0;
         let depth = inside.components().count() - 1;
         assert!(!leaves_by_super(&program, depth), "{}: super:: leads out of the room", inside.display());
         let found = used(&program).into_iter().filter(|name| *name != room);
@@ -147,9 +173,29 @@ fn each_room_uses_what_the_map_says_and_nothing_else() {
 fn each_room_of_the_map_uses_only_rooms_above_it() {
     let (order, allowed) = map();
     for (place, room) in order.iter().enumerate() {
-        for other in allowed[room].iter().filter(|other| !is_library(other)) {
+        for other in allowed[room].iter().filter(|other| !is_outside(other)) {
             let is_below = order.iter().take(place).any(|known| known == other);
             assert!(is_below, "{room} stands before {other}, which it uses");
+        }
+    }
+}
+
+/// Words that only one file of a room, or of all rooms, may say: the invariants in `src/lib.rs` name that place.
+const ONE_PLACE: [(&str, &str, &str); 5] = [
+    ("", "Connector::new", "net/client.rs"),
+    ("api", "HttpResponse::build", "api/reply.rs"),
+    ("task", "SystemTime::now", "task.rs"),
+    ("task", "Instant::now", "no file"),
+    ("upstream", "serde_json::from_", "upstream/lenient.rs"),
+];
+
+#[test]
+fn what_one_place_of_a_room_does_is_done_by_no_other() {
+    for (inside, program) in programs() {
+        for (room, word, place) in ONE_PLACE {
+            let is_in_room = inside.with_extension("").starts_with(room);
+            let may = !is_in_room || inside == Path::new(place);
+            assert!(may || !program.contains(word), "{} says {word}", inside.display());
         }
     }
 }
@@ -176,14 +222,16 @@ fn a_room_exports_names_and_keeps_its_modules_private() {
 }
 
 #[test]
-fn the_reader_of_the_source_finds_every_way_to_name_a_room() {
+fn the_reader_of_the_source_finds_every_name_of_the_map() {
     let text = "use crate::wire::error;\nuse crate::{audio::{self, gate}, task::Task};\n\
                 // crate::comment\n#[cfg(test)]\nmod testing;\n#[cfg(test)]\nuse crate::fake;\n\
                 fn f() -> crate::net::Reach {\n    awc::Client::new()\n}\n#[cfg(test)]\nmod tests {\n    use crate::store;\n}\n\
-                use actix_rt::spawn;\nlet b = bactix::c(\"awc::\");\n";
+                use actix_rt::spawn;\nlet b = bactix::c(\"awc::\");\n\
+                use std::fs::{self, File};\nlet c = \"std::env\";\nlet d = std::net::TcpStream::connect(SystemTime::now);\n\
+                use mio::net::TcpStreams;\n";
     let (program, modules) = split(text);
     assert_eq!(modules, ["testing"]);
     let names: Vec<_> = used(&program).into_iter().collect();
-    assert_eq!(names, ["actix_rt", "audio", "awc", "net", "task", "wire"]);
+    assert_eq!(names, ["actix_rt", "audio", "awc", "clock", "disk", "mio", "net", "sockets", "task", "wire"]);
     assert!(leaves_by_super("use super::other;", 0) && !leaves_by_super("use super::other;", 1));
 }

@@ -1,6 +1,5 @@
 //! The way of a submit behind the door: which task it is, which channels may serve it, and what its caller can then wait for.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -20,10 +19,14 @@ use crate::task::{
 use crate::wire::path;
 use crate::wire::trace_context::TraceContext;
 
-/// Resolves when the caller that waits for the answer has left: when its [`CancelOnDrop`] is dropped.
-pub type CallerGone = oneshot::Receiver<Infallible>;
-/// Held for the caller that waits for the answer. To drop it cancels the task.
-type CancelOnDrop = oneshot::Sender<Infallible>;
+/// Resolves when the caller of a blocking call waits no more: with [`Answered`], or with an error when it has left.
+pub type CallerGone = oneshot::Receiver<Answered>;
+/// Held for the caller of a blocking call. Dropping it cancels the task, unless it has said that the call is answered.
+type CancelOnDrop = oneshot::Sender<Answered>;
+
+/// Says that a blocking call has its answer. Where that is only that the task cannot be recorded yet, the task goes on.
+#[derive(Debug)]
+pub struct Answered;
 
 /// A task that is durable and will run.
 #[derive(Debug)]
@@ -45,7 +48,7 @@ pub struct Submitted {
     delivery: Delivery,
     /// `None` for the task of an earlier submit.
     new: Option<Box<Accepted>>,
-    _cancel_on_drop: Option<CancelOnDrop>,
+    cancel_on_drop: Option<CancelOnDrop>,
 }
 
 impl Submitted {
@@ -78,12 +81,17 @@ impl Submitted {
         }
     }
 
-    /// Waits for the task to end and returns its state.
+    /// Waits for the task to end and returns its state. Whatever this returns, the task goes on.
     ///
     /// # Errors
     /// As [`Tasks::outcome`].
     pub async fn outcome(self) -> Result<Held<Snapshot>, Failure> {
-        self.tasks.outcome(&self.id, self.owner).await
+        let outcome = self.tasks.outcome(&self.id, self.owner).await;
+        if let Some(cancel_on_drop) = self.cancel_on_drop {
+            // A task without an actor has ended or is parked.
+            let _ = cancel_on_drop.send(Answered);
+        }
+        outcome
     }
 
     /// Returns a reader of the task's chunks.
@@ -118,7 +126,7 @@ impl Tasks {
         if let Some(idempotency) = &idempotency
             && let Some(id) = self.submitted(owner, idempotency).await?
         {
-            return Ok(Submitted { tasks, owner, id, delivery, new: None, _cancel_on_drop: None });
+            return Ok(Submitted { tasks, owner, id, delivery, new: None, cancel_on_drop: None });
         }
         if !caller.may_use(&question.model) {
             return Err(Failure::new(
@@ -151,14 +159,7 @@ impl Tasks {
                 idempotency,
             })
             .await?;
-        Ok(Submitted {
-            tasks,
-            owner,
-            id,
-            delivery,
-            new: Some(Box::new(accepted)),
-            _cancel_on_drop: cancel_on_drop,
-        })
+        Ok(Submitted { tasks, owner, id, delivery, new: Some(Box::new(accepted)), cancel_on_drop })
     }
 
     /// Makes a task durable; it runs whatever becomes of the caller.

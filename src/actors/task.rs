@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 
-use super::CallerGone;
 use super::dispatcher::{Admission, Permit};
+use super::submit::{Answered, CallerGone};
 use crate::error::Failure;
 use crate::task::{
     Answer, Caller, Effect, EndedStream, Event, Life, Outcome, Progress, Snapshot, State, Task, TextKind,
@@ -78,7 +78,7 @@ pub struct TaskActor {
     timeline: Timeline,
     measured: Measured,
     caller: Caller,
-    /// Waits for the caller to leave, where one waits.
+    /// Waits for the caller to leave or to be answered, where one waits.
     leaving: Option<SpawnHandle>,
     /// Where a running task takes its token from; it has none to give once the server drains.
     running: Option<mpsc::WeakSender<Infallible>>,
@@ -128,8 +128,11 @@ impl TaskActor {
     }
 
     fn watch_caller(&self, caller_gone: CallerGone, ctx: &mut Context<Self>) -> SpawnHandle {
-        let left = caller_gone.into_actor(self);
-        ctx.spawn(left.map(|_, task, ctx| task.apply(Event::CallerLeft, ctx)))
+        let gone = caller_gone.into_actor(self);
+        ctx.spawn(gone.map(|answered, task, ctx| match answered {
+            Ok(Answered) => task.caller = Caller::None,
+            Err(_) => task.apply(Event::CallerLeft, ctx),
+        }))
     }
 
     /// Lets the task run when it has a permit.

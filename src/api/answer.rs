@@ -76,7 +76,7 @@ impl Answering<'_> {
         };
         match answer.await {
             Err(crowded) if crowded.code == ErrorCode::QueueFull => Ok(not_sent(id, crowded)),
-            // The task goes on without its caller.
+            // The task goes on without its caller: the call has its answer.
             Err(failure)
                 if matches!(failure.code, ErrorCode::StorageFull | ErrorCode::StorageUnavailable) =>
             {

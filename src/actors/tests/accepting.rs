@@ -18,7 +18,9 @@ use crate::upstream::UpstreamStream;
 use crate::upstream::testing::{Scripted, batches, channel_over};
 
 /// A channel whose upstream answers like this and says when it is asked.
-fn watched(answer: impl Fn() -> UpstreamStream + Send + Sync + 'static) -> (Channel, mpsc::Receiver<()>) {
+pub(super) fn watched(
+    answer: impl Fn() -> UpstreamStream + Send + Sync + 'static,
+) -> (Channel, mpsc::Receiver<()>) {
     let (asking, asked) = mpsc::channel(10);
     let upstream = Scripted(move |_| {
         asking.try_send(()).unwrap();
@@ -27,16 +29,16 @@ fn watched(answer: impl Fn() -> UpstreamStream + Send + Sync + 'static) -> (Chan
     (channel_over("c", &["*"], Arc::new(upstream)), asked)
 }
 
-fn silent() -> UpstreamStream {
+pub(super) fn silent() -> UpstreamStream {
     stream::pending().boxed_local()
 }
 
-fn answering() -> UpstreamStream {
+pub(super) fn answering() -> UpstreamStream {
     batches(vec![Ok(vec![text("a")]), Ok(vec![text("b"), finished()])])
 }
 
 /// Nothing is committed to the store of this data directory as long as this is held.
-fn hold_commits(data_dir: &Path) -> rusqlite::Connection {
+pub(super) fn hold_commits(data_dir: &Path) -> rusqlite::Connection {
     let connection = rusqlite::Connection::open(data_dir.join("hearken.sqlite")).unwrap();
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     connection

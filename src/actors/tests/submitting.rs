@@ -1,7 +1,11 @@
 //! What stands behind a door: which task a submit comes to, and what dropping it does.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use tokio::sync::mpsc;
 
+use super::accepting::{answering, hold_commits, silent, watched};
 use super::*;
 use crate::actors::Submitted;
 use crate::audio::Audio;
@@ -48,6 +52,23 @@ async fn only_a_blocking_submit_cancels_its_task_by_being_dropped() {
     for id in left {
         service.runs(&id).await;
     }
+}
+
+#[actix_rt::test]
+async fn a_task_goes_on_after_its_call_was_told_that_it_is_stalled() {
+    let is_first = AtomicBool::new(true);
+    let answer = move || if is_first.swap(false, Relaxed) { silent() } else { answering() };
+    let (channel, _asked) = watched(answer);
+    let service = service(Channel { max_running_tasks: 1, ..channel }, 10);
+    let first = service.submit(short(Delivery::Asynchronous), None).await.unwrap().id().clone();
+    let blocking = service.submit(short(Delivery::Blocking), None).await.unwrap();
+    let id = blocking.id().clone();
+    let held = hold_commits(service.data_dir.path());
+    // The slot goes on to the second task, whose run cannot be recorded.
+    let (_, stalled) = tokio::join!(service.tasks.cancel(&first, owner()), blocking.outcome());
+    assert_eq!(stalled.unwrap_err().code, ErrorCode::StorageUnavailable);
+    drop(held);
+    assert!(matches!(service.outcome(&id).await, State::Completed { .. }));
 }
 
 #[actix_rt::test]

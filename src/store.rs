@@ -119,7 +119,7 @@ impl Store {
         config: StoreConfig,
         metrics: StoreMetrics,
     ) -> Result<Self, StoreError> {
-        let (local, journals) = Local::open(data_dir, config, metrics).map_err(|err| err.at(data_dir))?;
+        let (local, journals) = Local::open(data_dir, config, metrics)?;
         Ok(Self::over(Arc::new(local), Arc::new(journals), retention))
     }
 

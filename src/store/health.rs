@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::StoreError;
+use super::sqlite::{corrupt, is_of_disk};
 
 /// A transaction that takes longer than this means that the disk does not answer.
 const HANGS: Duration = Duration::from_secs(4);
@@ -101,17 +102,16 @@ impl Health {
     /// Takes note of what a reader has met in the database, and returns it with the file's name and the way out. Damage is
     /// final. Any other fault of the disk lasts until the next transaction succeeds.
     pub(super) fn notice(&self, err: StoreError) -> StoreError {
-        use rusqlite::ErrorCode as Cause;
         match err {
             StoreError::Corrupt(what) => {
                 self.damaged(&what);
-                StoreError::corrupt(&self.0.data_dir, &what)
+                corrupt(&self.0.data_dir, &what)
             }
-            StoreError::Database(err) => {
-                if let Some(Cause::SystemIoFailure | Cause::CannotOpen) = err.sqlite_error_code() {
+            StoreError::Backend(err) => {
+                if is_of_disk(&*err) {
                     self.alarm(Trouble::Unusable(format!("the database cannot be read: {err}")));
                 }
-                StoreError::Database(err)
+                StoreError::Backend(err)
             }
             err => err,
         }
@@ -124,7 +124,7 @@ impl Health {
 
     /// Takes note of damage in the database.
     pub(super) fn damaged(&self, what: &str) {
-        self.change(Some(Trouble::Damaged(StoreError::corrupt(&self.0.data_dir, what).to_string())));
+        self.change(Some(Trouble::Damaged(corrupt(&self.0.data_dir, what).to_string())));
     }
 
     /// Takes note of why nothing is to be read or written.

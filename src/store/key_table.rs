@@ -6,7 +6,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::StoreError;
 use super::place::make_database;
-use super::sqlite::{connect, database, file_error, make_directory};
+use super::sqlite::{connect, database, error_in, file_error, make_directory};
 use crate::keys::{KeyLimits, KeyRecord};
 use crate::secret::KeyHash;
 use crate::task::Timestamp;
@@ -56,7 +56,7 @@ impl KeyTable {
         if !is_made(data_dir)? {
             drop(make_database(data_dir)?);
         }
-        let connection = connect(data_dir, true).map_err(|err| err.at(data_dir))?;
+        let connection = connect(data_dir, true).map_err(error_in(data_dir))?;
         Ok(Self { connection, data_dir: data_dir.to_owned() })
     }
 
@@ -104,14 +104,14 @@ impl KeyTable {
     /// # Errors
     /// When the database refuses.
     pub fn list(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        keys(&self.connection).map_err(|err| err.at(&self.data_dir))
+        keys(&self.connection).map_err(error_in(&self.data_dir))
     }
 
     fn change(
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
     ) -> Result<bool, StoreError> {
-        self.try_change(change).map_err(|err| StoreError::from(err).at(&self.data_dir))
+        self.try_change(change).map_err(|err| error_in(&self.data_dir)(err.into()))
     }
 
     fn try_change(

@@ -50,6 +50,14 @@ impl Local {
         config: StoreConfig,
         metrics: StoreMetrics,
     ) -> Result<(Self, FileJournals), StoreError> {
+        Self::try_open(data_dir, config, metrics).map_err(sqlite::error_in(data_dir))
+    }
+
+    fn try_open(
+        data_dir: &Path,
+        config: StoreConfig,
+        metrics: StoreMetrics,
+    ) -> Result<(Self, FileJournals), StoreError> {
         sqlite::make_directory(data_dir)?;
         let claim = Claim::take(data_dir)?;
         // Before anything is written to it.

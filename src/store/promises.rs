@@ -31,6 +31,7 @@
 //! | [`Corrupt`](StoreError::Corrupt) | the backend as a whole is damaged: it reads and writes nothing more |
 //! | [`Commit`](StoreError::Commit) | a write failed and nothing of it stands; other writes of the same commit may have failed with it |
 //! | [`Stopped`](StoreError::Stopped) | the backend has stopped |
+//! | [`Backend`](StoreError::Backend) | the backend refuses for a reason of its own |
 //!
 //! Any promise may return any of them; a section on errors names those that its caller counts on. A question waits a
 //! few seconds at most while the backend does not work, and is `Unavailable` then. A backend returns its errors and does

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::StoreError;
 use super::integrity::examine;
 use super::key_table::keys;
-use super::sqlite::{database, file_error, make_directory};
+use super::sqlite::{database, error_in, file_error, make_directory};
 use super::tally::LostCommits;
 use crate::keys::KeyRecord;
 
@@ -53,7 +53,7 @@ fn use_directory(data_dir: &Path) -> Result<Rehearsed, StoreError> {
     if database.metadata().map_or(0, |about| about.len()) == 0 {
         return Ok(Rehearsed::default());
     }
-    let examined = examine(data_dir).map_err(|err| err.at(data_dir))?;
+    let examined = examine(data_dir).map_err(error_in(data_dir))?;
     let keys = if examined.is_current { keys(&examined.connection)? } else { Vec::new() };
     Ok(Rehearsed { keys, lost: examined.lost })
 }

@@ -30,10 +30,10 @@ pub(super) fn migrate(data_dir: &Path, connection: &mut Connection) -> Result<()
 /// Reads the version of the tables; 0 where there are none yet.
 ///
 /// # Errors
-/// [`StoreError::Newer`] if it is newer than any that this program knows, [`StoreError::Foreign`] if the tables are those
-/// of another program.
+/// [`StoreError::Refused`] if it is newer than any that this program knows, or if the tables are those of another program.
 pub(super) fn version(data_dir: &Path, connection: &Connection) -> Result<usize, StoreError> {
-    let path = || database(data_dir).display().to_string();
+    let path = database(data_dir);
+    let path = path.display();
     // Another program may have written a negative one.
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let (tables, is_own) = connection.query_row(
@@ -44,10 +44,15 @@ pub(super) fn version(data_dir: &Path, connection: &Connection) -> Result<usize,
     match usize::try_from(found) {
         Ok(0) if tables == 0 => Ok(0),
         Ok(version @ 1..=VERSION) if is_own => Ok(version),
-        Ok(version @ 1..) if is_own => {
-            Err(StoreError::Newer { path: path(), found: version, known: VERSION })
-        }
-        _ => Err(StoreError::Foreign(path())),
+        Ok(version @ 1..) if is_own => Err(StoreError::Refused(format!(
+            "{path} was written by a newer hearken: the version of its tables is {version}, and hearken {} knows those up \
+             to {VERSION}; install the newer hearken again, or restore the data directory from a backup that is older than \
+             it, or choose another data directory",
+            env!("CARGO_PKG_VERSION")
+        ))),
+        _ => Err(StoreError::Refused(format!(
+            "{path} is the database of another program; choose another data directory, or move the file to another place"
+        ))),
     }
 }
 

@@ -1,4 +1,6 @@
-//! The database and its directory: connection, lock, and how values stand in it.
+//! The database and its directory: connection, lock, errors, and how values stand in it.
+
+mod error;
 
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
@@ -15,6 +17,8 @@ use super::spool::Recorded;
 use super::{StoreError, schema};
 use crate::audio::BlobId;
 use crate::task::{Status, TaskId, Timestamp};
+
+pub(super) use error::{corrupt, error_in, is_of_disk};
 
 /// How long to wait for another process, which is `hearken keys`, to finish its own write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

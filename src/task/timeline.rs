@@ -79,7 +79,16 @@ impl Timeline {
         });
     }
 
-    /// Is an upstream call under way, or about to be?
+    /// Returns this timeline as it is recorded with the beginning of a run: with the upstream call that is about to be
+    /// made. If the process is killed, the call may have been made.
+    #[must_use]
+    pub fn about_to_attempt(&self, channel: &str, now: Timestamp) -> Self {
+        let mut recorded = self.clone();
+        recorded.attempt(channel, now);
+        recorded
+    }
+
+    /// Returns true while an upstream call is under way.
     #[must_use]
     pub fn is_attempted(&self) -> bool {
         self.attempts.last().is_some_and(|attempt| attempt.ended.is_none())

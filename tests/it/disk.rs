@@ -487,6 +487,8 @@ fn damaged_audio_is_never_sent_upstream() {
         let error = hearken.wait(id)["error"].clone();
         assert_eq!(error["code"], "internal_error", "{error}");
         assert!(error["message"].as_str().unwrap().contains("damaged on the server's disk"), "{error}");
+        let told = hearken.get(&format!("/v1/tasks/{id}?include=timeline")).expect(200).json();
+        assert_eq!(told["timeline"]["attempts"], json!([]), "no call was made");
     }
     hearken.log_line(&format!("{} is not as it was written", path.display()));
     hearken.log_line("in the database is not as it was written");

@@ -52,13 +52,17 @@ pub(super) async fn accept(
     };
     let audio: Vec<_> = audio.into_iter().zip(&kept).map(of_task).collect();
     let mut timeline = Timeline::begun(task.created);
-    match &runs_at {
+    let now = Timestamp::now();
+    let (run, recorded) = match &runs_at {
         Some(channel) if audio.iter().all(TaskAudio::is_at_hand) => {
-            timeline.attempt(&channel.name, Timestamp::now())
+            (RunRecord::Done { call: Some(now) }, timeline.about_to_attempt(&channel.name, now))
         }
-        Some(_) => timeline.fetch_started = Some(Timestamp::now()),
-        None => {}
-    }
+        Some(_) => {
+            timeline.fetch_started = Some(now);
+            (RunRecord::Done { call: None }, timeline.clone())
+        }
+        None => (RunRecord::Due, timeline.clone()),
+    };
     let caller = match (&caller_gone, &idempotency) {
         (None, _) => Caller::None,
         (Some(_), Some(_)) => Caller::Replaceable,
@@ -71,12 +75,11 @@ pub(super) async fn accept(
         audio_facts,
         runs: runs_at.is_some(),
         irreplaceable_caller: caller == Caller::Irreplaceable,
-        timeline: timeline.clone(),
+        timeline: recorded,
         idempotency,
     };
     keep(&site.settings.store, record, blobs).await?;
-    let record = if runs_at.is_some() { RunRecord::Done } else { RunRecord::Due };
-    let work = Work { audio, candidates, most_running, admission, record };
+    let work = Work { audio, candidates, most_running, admission, record: run };
     Ok(site.launch(TaskParts::accepted(task, key_name, caller, caller_gone, timeline, work)))
 }
 

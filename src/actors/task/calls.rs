@@ -131,10 +131,15 @@ impl TaskActor {
         if downloads {
             // It was noted with the acceptance, or by a run of an earlier process: then the wait for a turn was over.
             self.timeline.fetch_started.get_or_insert_with(Timestamp::now);
-        } else if !self.timeline.is_attempted() {
-            self.timeline.attempt(&permit.channel().name, Timestamp::now());
         }
-        let timeline = (record == RunRecord::Due).then(|| self.timeline.clone());
+        let (call, timeline) = match record {
+            RunRecord::Done { call } => (call, None),
+            RunRecord::Due if downloads => (None, Some(self.timeline.clone())),
+            RunRecord::Due => {
+                let now = Timestamp::now();
+                (Some(now), Some(self.timeline.about_to_attempt(&permit.channel().name, now)))
+            }
+        };
         let most = self.calls.policy.candidates().iter().map(|channel| channel.max_request_bytes).max();
         let most = most.unwrap_or_default().saturating_sub(self.task.question.text_bytes());
         let prepared = prepare(Run {
@@ -150,7 +155,8 @@ impl TaskActor {
             let Phase::Preparing { permit, .. } = task.calls.leave() else { return };
             match audio {
                 Ok(audio) if downloads => task.downloaded(permit, audio, ctx),
-                Ok(audio) => task.call(permit, audio, ctx),
+                // The call is the one that was recorded with the run: its span has the same id in the next process.
+                Ok(audio) => task.call(permit, audio, call.unwrap_or_else(Timestamp::now), ctx),
                 Err(failure) => task.fail(failure, ctx),
             }
         });
@@ -169,18 +175,16 @@ impl TaskActor {
         }
         let place = permit.channel().place;
         if self.calls.policy.candidates().iter().any(|left| left.place == place) {
-            self.call(permit, audio, ctx);
+            self.call(permit, audio, Timestamp::now(), ctx);
         } else {
             self.change_channel(permit, audio, ctx);
         }
     }
 
-    fn call(&mut self, permit: Permit, audio: Vec<Audio>, ctx: &mut Context<Self>) {
+    fn call(&mut self, permit: Permit, audio: Vec<Audio>, began: Timestamp, ctx: &mut Context<Self>) {
         self.calls.policy.begins(Instant::now());
         self.answer.drop_segments();
-        if !self.timeline.is_attempted() {
-            self.timeline.attempt(&permit.channel().name, Timestamp::now());
-        }
+        self.timeline.attempt(&permit.channel().name, began);
         self.measured.audio = request::together(audio.iter().map(|audio| audio.duration));
         let listening = ctx.add_stream(self.open_call(&permit, &audio));
         self.calls.channel = Some(Arc::clone(permit.channel()));
@@ -246,7 +250,7 @@ impl TaskActor {
                 let paused = tokio::time::sleep(pause).into_actor(self);
                 let paused = paused.map(|(), task, ctx: &mut Context<Self>| {
                     let Phase::Pausing { permit, audio, .. } = task.calls.leave() else { return };
-                    task.call(permit, audio, ctx);
+                    task.call(permit, audio, Timestamp::now(), ctx);
                 });
                 self.calls.phase = Phase::Pausing { permit, audio, pausing: ctx.spawn(paused) };
             }
@@ -271,7 +275,7 @@ impl TaskActor {
         let moved = moved.map(|permit, task, ctx: &mut Context<Self>| {
             let Phase::Moving { audio, .. } = task.calls.leave() else { return };
             match (permit, task.calls.policy.check(Instant::now())) {
-                (Some(permit), Ok(())) => task.call(permit, audio, ctx),
+                (Some(permit), Ok(())) => task.call(permit, audio, Timestamp::now(), ctx),
                 (Some(_), Err(failure)) => task.fail(failure, ctx),
                 // The server drains, and nothing of the task was seen: the next start begins anew.
                 (None, _) => task.apply(Event::NoSlot, ctx),

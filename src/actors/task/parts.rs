@@ -17,7 +17,7 @@ use crate::fetch::Fetcher;
 use crate::metrics::TaskMetrics;
 use crate::random::random_text;
 use crate::store::{Store, Unfinished};
-use crate::task::{Answer, Caller, ChunkLog, Entry, Format, LogHandle, Progress, Task, Timeline};
+use crate::task::{Answer, Caller, ChunkLog, Entry, Format, LogHandle, Progress, Task, Timeline, Timestamp};
 use crate::trace::Traces;
 use crate::wire::completion::CompletionHead;
 
@@ -101,7 +101,10 @@ pub enum RunRecord {
     /// Not before it begins.
     Due,
     /// It was recorded with the task, which was accepted with a permit.
-    Done,
+    Done {
+        /// The moment that was recorded for its first call, where that follows at once.
+        call: Option<Timestamp>,
+    },
 }
 
 /// What an actor is made of, on whichever thread it will live.

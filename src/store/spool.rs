@@ -44,6 +44,8 @@ struct Inner {
     /// Bytes of all audio together that are never passed.
     most: u64,
     used: AtomicU64,
+    /// Bytes that are about to be written, and that the disk does not show yet.
+    unwritten: AtomicU64,
     next: AtomicU64,
     sync: bool,
     turns: Arc<Semaphore>,
@@ -58,37 +60,64 @@ pub(super) struct Recorded {
     pub(super) last: u64,
 }
 
-/// Bytes of the spool that are taken, given back when dropped.
+/// Room that audio has taken, given back when dropped.
 #[derive(Debug)]
 struct Room {
     spool: Spool,
     bytes: u64,
+    /// The part of [`Inner::unwritten`] that is for this audio.
+    unwritten: u64,
 }
 
 impl Room {
-    /// Takes more of the spool's bound, and leaves the disk's to the caller.
-    fn take(&mut self, bytes: u64) -> Result<(), StoreError> {
-        let Inner { most, used, .. } = &*self.spool.0;
-        self.bytes += bytes;
-        if used.fetch_add(bytes, Ordering::Relaxed) + bytes > *most {
-            return Err(StoreError::Full("the spool holds limits.max_spool_bytes".to_owned()));
-        }
-        Ok(())
-    }
-
-    /// Takes more for a file.
+    /// Takes room for more audio, which is about to take so much of the disk. Of several that come at the same time, each
+    /// counts what the others have taken. Blocks.
     ///
     /// # Errors
-    /// [`StoreError::Full`] beyond the bound of the spool, or of the disk.
-    fn grow(&mut self, bytes: u64) -> Result<(), StoreError> {
-        self.take(bytes)?;
-        if self.spool.disk_left()? < bytes { Err(self.spool.disk_is_full()) } else { Ok(()) }
+    /// [`StoreError::Full`] beyond the bound of the spool, or of the disk. Then nothing is taken.
+    fn take(&mut self, bytes: u64, on_disk: u64) -> Result<(), StoreError> {
+        let Inner { most, used, unwritten, .. } = &*self.spool.0;
+        used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(bytes).filter(|sum| sum <= most)
+        })
+        .map_err(|_| StoreError::Full("the spool holds limits.max_spool_bytes".to_owned()))?;
+        // Before the disk is asked: what another is about to write is counted here, or the disk shows it already.
+        let claimed = unwritten.fetch_add(on_disk, Ordering::AcqRel) + on_disk;
+        (self.bytes, self.unwritten) = (self.bytes + bytes, self.unwritten + on_disk);
+        let judged = match self.spool.disk_left() {
+            Ok(left) if left < claimed => Err(self.spool.disk_is_full()),
+            other => other.map(drop),
+        };
+        judged.inspect_err(|_| self.give_back(bytes, on_disk))
+    }
+
+    /// Takes room for more bytes of a file, and writes them.
+    ///
+    /// # Errors
+    /// As for [`Room::take`], or where they cannot be written.
+    fn fill(&mut self, bytes: u64, write: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.take(bytes, bytes)?;
+        let written = write();
+        self.give_back(0, bytes);
+        written
+    }
+
+    fn give_back(&mut self, bytes: u64, unwritten: u64) {
+        self.bytes -= bytes;
+        self.unwritten -= unwritten;
+        self.spool.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.spool.0.unwritten.fetch_sub(unwritten, Ordering::AcqRel);
+    }
+
+    /// Leaves the room to audio that is recorded.
+    fn keep(mut self) {
+        self.bytes = 0;
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.spool.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.give_back(self.bytes, self.unwritten);
     }
 }
 
@@ -111,6 +140,7 @@ impl Spool {
             directory,
             most,
             used: AtomicU64::new(recorded.bytes),
+            unwritten: AtomicU64::new(0),
             next: AtomicU64::new(next),
             sync,
             turns: Arc::new(Semaphore::new((cores / 2).max(1))),
@@ -135,7 +165,7 @@ impl Spool {
     }
 
     fn room(&self) -> Room {
-        Room { spool: self.clone(), bytes: 0 }
+        Room { spool: self.clone(), bytes: 0, unwritten: 0 }
     }
 
     /// Returns the bytes that are taken, and how many may be.
@@ -154,7 +184,7 @@ impl Spool {
     }
 
     /// Returns how many bytes of the disk audio may take. Blocks.
-    pub(super) fn disk_left(&self) -> Result<u64, StoreError> {
+    fn disk_left(&self) -> Result<u64, StoreError> {
         let disk = disk(&self.0.directory).map_err(file_error(&self.0.directory))?;
         Ok(disk.free.saturating_sub(RESERVE))
     }

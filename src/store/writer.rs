@@ -90,7 +90,7 @@ pub(super) fn start(
             let withdrawn = std::mem::take(&mut files.withdrawn);
             let (answers, fate) = match keeping.judge() {
                 Ok(()) => {
-                    take_room(&files.spool, &mut writes);
+                    take_room(&mut writes);
                     let last = keeping.tally.last();
                     let (answers, fate) =
                         commit_together(&mut connection, writes.drain(..), &withdrawn, &keeping.health, last);
@@ -129,31 +129,15 @@ pub(super) fn start(
 }
 
 /// Takes room for the small audio of all submits among these writes, which goes to the disk with their commit.
-fn take_room(spool: &Spool, writes: &mut [Write]) {
-    let mut disk_left = None;
+fn take_room(writes: &mut [Write]) {
     for write in writes {
-        if let Write::Accept { blobs, .. } = write {
-            let taken = match blobs.as_deref_mut() {
-                Ok(blobs @ [_, ..]) => take_room_for(spool, blobs, &mut disk_left),
-                _ => Ok(()),
-            };
-            if let Err(err) = taken {
-                *blobs = Err(err);
-            }
+        if let Write::Accept { blobs, .. } = write
+            && let Ok(made) = blobs
+            && let Err(err) = made.iter_mut().try_for_each(NewBlob::take_room)
+        {
+            *blobs = Err(err);
         }
     }
-}
-
-fn take_room_for(
-    spool: &Spool,
-    blobs: &mut [NewBlob],
-    disk_left: &mut Option<u64>,
-) -> Result<(), StoreError> {
-    let left = match disk_left {
-        Some(left) => left,
-        none => none.insert(spool.disk_left()?),
-    };
-    blobs.iter_mut().try_for_each(|blob| blob.take_room(left))
 }
 
 /// Runs writes in one transaction. One that fails by itself fails alone; when the transaction is undone, all

@@ -48,9 +48,8 @@ impl NewBlob {
         let mut room = spool.room();
         let (len, sum) = (bytes.len() as u64, crc32fast::hash(&bytes));
         let data = if Self::is_large(&bytes) {
-            room.grow(len)?;
             let path = spool.path(id);
-            file::write(&path, &bytes, spool.0.sync).map_err(file_error(&path))?;
+            room.fill(len, || file::write(&path, &bytes, spool.0.sync).map_err(file_error(&path)))?;
             None
         } else {
             Some(bytes)
@@ -58,18 +57,16 @@ impl NewBlob {
         Ok(Self { id, bytes: len, sum, data, room, is_kept: false })
     }
 
-    /// Takes room for the bytes that go into the row, out of what is left of the disk.
+    /// Takes room for the bytes that go into the row. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Full`] where there is none.
-    pub(in crate::store) fn take_room(&mut self, disk_left: &mut u64) -> Result<(), StoreError> {
+    pub(in crate::store) fn take_room(&mut self) -> Result<(), StoreError> {
         if self.data.is_none() {
             return Ok(());
         }
-        self.room.take(self.bytes)?;
         // They are written to the write-ahead log, and then to the database.
-        *disk_left = disk_left.checked_sub(self.bytes * 2).ok_or_else(|| self.room.spool.disk_is_full())?;
-        Ok(())
+        self.room.take(self.bytes, self.bytes * 2)
     }
 
     /// Leaves room and file to the row, which is durable.

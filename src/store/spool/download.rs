@@ -29,8 +29,9 @@ impl Spool {
 
 impl Receive for Downloading {
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.room.grow(bytes.len() as u64)?;
-        self.file.write_all(bytes).map_err(file_error(&self.room.spool.0.directory))
+        let Self { file, room } = self;
+        let spool = room.spool.clone();
+        room.fill(bytes.len() as u64, || file.write_all(bytes).map_err(file_error(&spool.0.directory)))
     }
 
     fn finish(self: Box<Self>) -> AudioBytes {

@@ -45,7 +45,7 @@ fn a_blob_that_is_not_kept_leaves_nothing() {
     let spool = spool(data_dir.path(), 1 << 20);
     for size in [10, 100_000] {
         let mut dropped = blob(&spool, &vec![b'A'; size]).unwrap();
-        dropped.take_room(&mut u64::MAX.clone()).unwrap();
+        dropped.take_room().unwrap();
         assert_eq!(spool.used().0, size as u64);
         drop(dropped);
         assert_eq!((spool.used().0, files(data_dir.path())), (0, 0));
@@ -76,15 +76,32 @@ fn a_blob_beyond_a_bound_is_refused() {
     let large = blob(&spool, &[b'A'; 100_000]).unwrap();
     assert!(matches!(blob(&spool, &[b'A'; 100_000]), Err(StoreError::Full(_))));
     let mut small = blob(&spool, &[b'A'; 60_000]).unwrap();
-    assert!(matches!(small.take_room(&mut u64::MAX.clone()), Err(StoreError::Full(_))));
-    assert_eq!((files(data_dir.path()), spool.used().0), (1, 160_000));
-    drop((large, small));
-    let mut small = blob(&spool, &[b'A'; 60_000]).unwrap();
-    assert!(matches!(small.take_room(&mut 119_999), Err(StoreError::Full(_))));
-    drop(small);
-    let (mut small, mut left) = (blob(&spool, &[b'A'; 60_000]).unwrap(), 120_001);
-    small.take_room(&mut left).unwrap();
-    assert_eq!(left, 1);
+    assert!(matches!(small.take_room(), Err(StoreError::Full(_))));
+    assert_eq!((files(data_dir.path()), spool.used().0), (1, 100_000), "a refusal takes nothing");
+    drop(large);
+    spool.0.unwritten.fetch_add(1 << 60, Ordering::Relaxed);
+    assert!(matches!(small.take_room(), Err(StoreError::Full(_))), "others are about to fill the disk");
+    spool.0.unwritten.fetch_sub(1 << 60, Ordering::Relaxed);
+    small.take_room().unwrap();
+    assert_eq!(spool.used().0, 60_000);
+}
+
+#[test]
+fn audio_that_is_being_written_counts_before_the_disk_shows_it() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let spool = spool(data_dir.path(), u64::MAX);
+    let most = spool.disk_left().unwrap() / 4 * 3;
+    let (mut first, mut second) = (spool.room(), spool.room());
+    let meanwhile = || {
+        let refused = second.fill(most, || unreachable!("there is room for one of them alone"));
+        assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+        blob(&spool, &[b'A'; 100]).unwrap().take_room()
+    };
+    first.fill(most, meanwhile).unwrap();
+    assert_eq!(spool.used().0, most);
+    second.fill(most, || Ok(())).unwrap();
+    drop((first, second));
+    assert_eq!((spool.used().0, spool.0.unwritten.load(Ordering::Relaxed)), (0, 0));
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ fn a_task_whose_caller_has_given_up_is_withdrawn() {
         *blobs = [10, 100_000].into_iter().map(blob).collect();
     }
     let mut writes = vec![write];
-    take_room(&spool, &mut writes);
+    take_room(&mut writes);
     let (answers, fate) = commit_together(&mut connection, writes.into_iter(), &[], &health, 0);
     drop(answer);
     let fate = fate.map(drop);

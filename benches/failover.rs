@@ -96,8 +96,8 @@ fn one_case(case: &Case, options: &ManyTasks) -> Outcome<Row> {
         let reply = connection.exchange(&request)?;
         let took = sent.elapsed();
         let said = String::from_utf8_lossy(reply.body);
-        if reply.status != 200 {
-            return Err(format!("a task failed with {}: {said}", reply.status).into());
+        if reply.head.status != 200 {
+            return Err(format!("a task failed with {}: {said}", reply.head.status).into());
         }
         let completion: Completion = serde_json::from_str(&said)?;
         let text = completion.choices.first().map(|choice| choice.message.content.as_str());

@@ -56,7 +56,7 @@ use support::kit::client::Connection;
 use support::kit::server::{listen, reply_head};
 use support::pace::{Paced, submit_steadily};
 use support::proc::{cpu_time, disk, forget_peak, machine_cpu_time, resident};
-use support::request::{MODEL, by_url, data, post, post_chunked, post_with, submit_to, wav};
+use support::request::{MODEL, by_url, data, post, post_chunked, post_once, submit_to, wav};
 use support::server::{Server, settle};
 use support::tasks::acknowledged;
 use support::upstream::FakeGemini;
@@ -263,7 +263,7 @@ impl Way {
             }
         };
         let request = match self {
-            Self::Keyed => post_with(&body, "Idempotency-Key: bench\r\n"),
+            Self::Keyed => post_once(&body),
             Self::Chunked => post_chunked(&body),
             Self::Inline | Self::Escaped | Self::Local | Self::Url => post(&body),
         };

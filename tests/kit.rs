@@ -14,6 +14,8 @@ pub(crate) mod gemini;
 pub(crate) mod head;
 pub(crate) mod openai;
 pub(crate) mod process;
+pub(crate) mod reply;
+pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod server;
 pub(crate) mod stream;

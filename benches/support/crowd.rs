@@ -9,7 +9,7 @@ use hearken::task::TaskId;
 use serde::Deserialize;
 
 use super::Outcome;
-use super::kit::client::{Connection, Reply};
+use super::kit::client::{Connection, ReplyRef};
 use super::proc::{Attention, Stretch};
 use super::tasks::{acknowledged, completed, unexpected};
 
@@ -69,7 +69,7 @@ fn submit(mut connection: Connection, server: SocketAddr, request: &[u8]) -> Out
     loop {
         let stretch = Stretch::begin()?;
         let reply = connection.upload(request)?;
-        if reply.status == 200 {
+        if reply.head.status == 200 {
             let attention = stretch.end()?;
             return Ok(Submitted { task: acknowledged(&reply)?, refused, attention });
         }
@@ -81,7 +81,7 @@ fn submit(mut connection: Connection, server: SocketAddr, request: &[u8]) -> Out
 }
 
 /// When to come back after a refusal, which must be the one that is promised.
-fn refusal(reply: &Reply<'_>) -> Outcome<Duration> {
+fn refusal(reply: &ReplyRef<'_>) -> Outcome<Duration> {
     #[derive(Deserialize)]
     struct Refusal<'a> {
         #[serde(borrow)]
@@ -92,7 +92,7 @@ fn refusal(reply: &Reply<'_>) -> Outcome<Duration> {
         code: &'a str,
     }
     let code = serde_json::from_slice::<Refusal<'_>>(reply.body).ok().map(|refusal| refusal.error.code);
-    let is_promised = reply.status == 429 && code == Some("queue_full");
-    let pause = reply.headers.number("retry-after")?.filter(|_| is_promised);
+    let is_promised = reply.head.status == 429 && code == Some("queue_full");
+    let pause = reply.head.headers.number("retry-after")?.filter(|_| is_promised);
     pause.map(Duration::from_secs).ok_or_else(|| unexpected(reply))
 }

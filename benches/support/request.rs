@@ -7,12 +7,15 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 
 use super::Outcome;
+use super::kit::chunked::{LAST, chunk};
+use super::kit::request::Request;
 
 /// The key that the server knows.
 pub(crate) const KEY: &str = "sk-bench-0f7c1b6d52";
 /// The model that its channel serves.
 pub(crate) const MODEL: &str = "gemini-bench";
 
+const SUBMIT: &str = "/v1/llm/generations";
 /// Bytes of a chunk.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes of a WAV's header.
@@ -41,31 +44,26 @@ pub(crate) fn by_url(model: &str, url: &str) -> String {
 
 /// A submit with this body.
 pub(crate) fn post(body: &str) -> Vec<u8> {
-    post_with(body, "")
+    keyed("POST", SUBMIT).json(body).bytes()
 }
 
-/// The same with more lines in its head.
-pub(crate) fn post_with(body: &str, headers: &str) -> Vec<u8> {
-    [head(&format!("{headers}Content-Length: {}\r\n", body.len())), body.to_owned()].concat().into_bytes()
+/// The same with an `Idempotency-Key`.
+pub(crate) fn post_once(body: &str) -> Vec<u8> {
+    keyed("POST", SUBMIT).header("idempotency-key", "bench").json(body).bytes()
 }
 
 /// The same without the body's length.
 pub(crate) fn post_chunked(body: &str) -> Vec<u8> {
-    let mut request = head("Transfer-Encoding: chunked\r\n").into_bytes();
-    for chunk in body.as_bytes().chunks(CHUNK_BYTES) {
-        request.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-        request.extend_from_slice(chunk);
-        request.extend_from_slice(b"\r\n");
-    }
-    request.extend_from_slice(b"0\r\n\r\n");
+    let head = [("content-type", "application/json"), ("transfer-encoding", "chunked")];
+    let mut request = keyed("POST", SUBMIT).headers(&head).bytes();
+    body.as_bytes().chunks(CHUNK_BYTES).for_each(|data| chunk(data, &mut request));
+    request.extend_from_slice(LAST);
     request
 }
 
-fn head(headers: &str) -> String {
-    format!(
-        "POST /v1/llm/generations HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\
-         Content-Type: application/json\r\n{headers}\r\n"
-    )
+/// Begins a request that shows the key.
+fn keyed(method: &str, path: &str) -> Request {
+    Request::new(method, path, "bench").key(KEY)
 }
 
 /// A submit of a short recording, which may be streamed, and may be answered with what comes of it.
@@ -80,12 +78,8 @@ pub(crate) fn to_gemini() -> Outcome<Vec<u8>> {
     let audio = json!({"inlineData": {"mimeType": "audio/wav", "data": STANDARD.encode(wav(1_000)?)}});
     let prompt = json!({"text": "Please transcribe this audio file"});
     let body = json!({"contents": [{"role": "user", "parts": [prompt, audio]}]}).to_string();
-    let head = format!(
-        "POST /v1beta/models/{MODEL}:streamGenerateContent?alt=sse HTTP/1.1\r\nHost: bench\r\n\
-         x-goog-api-key: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    Ok([head, body].concat().into_bytes())
+    let path = format!("/v1beta/models/{MODEL}:streamGenerateContent?alt=sse");
+    Ok(Request::new("POST", &path, "bench").header("x-goog-api-key", "bench").json(body).bytes())
 }
 
 /// Where a task's stream is.
@@ -99,19 +93,19 @@ pub(crate) fn authorization() -> String {
 }
 
 /// A question for a task, that is answered when it has ended, or after a minute.
-pub(crate) fn wait_for(id: &TaskId) -> String {
-    format!("GET /v1/tasks/{id}?wait=60 HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\r\n")
+pub(crate) fn wait_for(id: &TaskId) -> Vec<u8> {
+    keyed("GET", &format!("/v1/tasks/{id}?wait=60")).bytes()
 }
 
 /// A subscription to a task's chunks from the first one on.
-pub(crate) fn subscription(id: &TaskId) -> String {
-    format!("GET {} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\r\n", stream(id))
+pub(crate) fn subscription(id: &TaskId) -> Vec<u8> {
+    keyed("GET", &stream(id)).bytes()
 }
 
 /// A page of the list of tasks.
-pub(crate) fn list(after: Option<&str>) -> String {
+pub(crate) fn list(after: Option<&str>) -> Vec<u8> {
     let after = after.map(|id| format!("&after={id}")).unwrap_or_default();
-    format!("GET /v1/tasks?limit=100{after} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\r\n")
+    keyed("GET", &format!("/v1/tasks?limit=100{after}")).bytes()
 }
 
 /// A WAV of so many bytes in all: 16 kHz, 16 bit, mono, and noise, since no disk shall find it easy to store.

@@ -7,7 +7,7 @@ use hearken::task::TaskId;
 use serde::Deserialize;
 
 use super::Outcome;
-use super::kit::client::{Connection, Reply};
+use super::kit::client::{Connection, ReplyRef};
 use super::request::{list, subscription, wait_for};
 
 /// A task that takes longer hangs.
@@ -27,16 +27,17 @@ struct Listed<'a> {
 }
 
 /// The task that a reply acknowledges.
-pub(crate) fn acknowledged(reply: &Reply<'_>) -> Outcome<TaskId> {
+pub(crate) fn acknowledged(reply: &ReplyRef<'_>) -> Outcome<TaskId> {
     let id = reply.body.strip_prefix(br#"{"id":""#).and_then(|rest| rest.split(|byte| *byte == b'"').next());
-    let id = id.and_then(|id| std::str::from_utf8(id).ok()?.parse().ok()).filter(|_| reply.status == 200);
+    let id =
+        id.and_then(|id| std::str::from_utf8(id).ok()?.parse().ok()).filter(|_| reply.head.status == 200);
     id.ok_or_else(|| unexpected(reply))
 }
 
 /// Waits for a task's end, which must be a good one.
 pub(crate) fn completed(connection: &mut Connection, id: &TaskId) -> Outcome<()> {
     for _ in 0..PATIENCE_MINUTES {
-        let reply = connection.exchange(wait_for(id).as_bytes())?;
+        let reply = connection.exchange(&wait_for(id))?;
         let task: Listed<'_> = serde_json::from_slice(reply.body)?;
         match task.status {
             "completed" => return Ok(()),
@@ -50,9 +51,9 @@ pub(crate) fn completed(connection: &mut Connection, id: &TaskId) -> Outcome<()>
 /// The whole stream of a task that has ended, as a subscriber reads it.
 pub(crate) fn stream_of(server: SocketAddr, id: &TaskId) -> Outcome<String> {
     let mut connection = Connection::open(server)?;
-    let reply = connection.exchange(subscription(id).as_bytes())?;
+    let reply = connection.exchange(&subscription(id))?;
     let stream = String::from_utf8(reply.body.to_vec())?;
-    if reply.status == 200 { Ok(stream) } else { Err(format!("{id} has no stream: {stream}").into()) }
+    if reply.head.status == 200 { Ok(stream) } else { Err(format!("{id} has no stream: {stream}").into()) }
 }
 
 /// All tasks that have yet to end, page by page.
@@ -61,8 +62,8 @@ pub(crate) fn listed(server: SocketAddr) -> Outcome<HashSet<TaskId>> {
     let mut known = HashSet::new();
     let mut last: Option<String> = None;
     loop {
-        let reply = connection.exchange(list(last.as_deref()).as_bytes())?;
-        if reply.status != 200 {
+        let reply = connection.exchange(&list(last.as_deref()))?;
+        if reply.head.status != 200 {
             return Err(unexpected(&reply));
         }
         let page: Page<'_> = serde_json::from_slice(reply.body)?;
@@ -77,6 +78,6 @@ pub(crate) fn listed(server: SocketAddr) -> Outcome<HashSet<TaskId>> {
 }
 
 /// What is said of a reply that should have been another.
-pub(crate) fn unexpected(reply: &Reply<'_>) -> super::Error {
-    format!("an unexpected reply: {} {}", reply.status, String::from_utf8_lossy(reply.body)).into()
+pub(crate) fn unexpected(reply: &ReplyRef<'_>) -> super::Error {
+    format!("an unexpected reply: {} {}", reply.head.status, String::from_utf8_lossy(reply.body)).into()
 }

@@ -62,7 +62,7 @@ impl Clients {
     /// Calls the server; `None` where it was stopped meanwhile, or refuses because it is about to end.
     async fn call(&self, token: Option<&str>, what: &str, request: &Request) -> Option<Reply> {
         match http::call(self.address, request).await {
-            Ok(reply) if self.refuses(reply.head.status, &reply.body) => None,
+            Ok(reply) if self.refuses(reply.status, &reply.text()) => None,
             Ok(reply) => Some(reply),
             Err(broken) => {
                 self.broke(token, what, &broken);
@@ -76,7 +76,7 @@ impl Clients {
     }
 
     fn unexpected(&self, token: Option<&str>, what: &str, reply: &Reply) {
-        let text = format!("{what}: {} {}", reply.head.status, reply.body);
+        let text = format!("{what}: {} {}", reply.status, reply.text());
         self.oracle.violate(token, Breach::Other, &text);
     }
 
@@ -109,7 +109,7 @@ impl Clients {
 
     /// Submits, the first time or once more.
     pub(crate) async fn submit(&self, order: &Order) {
-        let mut request = Request::new("POST", SUBMIT, order.caller.key()).json(order.body());
+        let mut request = http::request("POST", SUBMIT, order.caller.key()).json(order.body());
         if let Some(key) = &order.idempotency_key {
             request = request.header("idempotency-key", key);
         }
@@ -134,7 +134,7 @@ impl Clients {
                 let Some(reply) = self.call(Some(token), "submit", request).await else {
                     return Submitted::Done;
                 };
-                if reply.head.status == 200 {
+                if reply.status == 200 {
                     self.oracle.acknowledged(token, floor, &reply);
                     return Submitted::Done;
                 }
@@ -175,23 +175,23 @@ impl Clients {
         let Some(reply) = self.call(Some(token), "blocking call", request).await else {
             return Submitted::Done;
         };
-        if reply.head.status != 200 {
+        if reply.status != 200 {
             return self.refused(order, &reply);
         }
-        let completion: Value = serde_json::from_str(&reply.body).unwrap_or_default();
-        self.oracle.answered(token, &reply.head, Some(Answer::Completion(completion)));
+        let completion: Value = serde_json::from_str(&reply.text()).unwrap_or_default();
+        self.oracle.answered(token, &reply, Some(Answer::Completion(completion)));
         Submitted::Done
     }
 
     /// A submit was answered with an error: the task's own, or one that keeps it from being a task.
     fn refused(&self, order: &Order, reply: &Reply) -> Submitted {
-        let code = error_code(&reply.body);
+        let code = error_code(&reply.text());
         // First: a task that was left for the next start has no outcome yet.
-        if self.refuses(reply.head.status, &reply.body) {
+        if self.refuses(reply.status, &reply.text()) {
             return Submitted::Done;
         }
-        if reply.head.header("x-task-id").is_some() {
-            self.oracle.answered(order.token(), &reply.head, Some(Answer::Error(code)));
+        if reply.header("x-task-id").is_some() {
+            self.oracle.answered(order.token(), reply, Some(Answer::Error(code)));
             return Submitted::Done;
         }
         if order.idempotency_key.is_some() && code == "idempotency_conflict" {
@@ -204,11 +204,11 @@ impl Clients {
     /// Asks for a task.
     pub(crate) async fn ask(&self, known: &Known, wait: Option<u32>) {
         let wait = wait.map(|seconds| format!("?wait={seconds}")).unwrap_or_default();
-        let request = Request::new("GET", &format!("/v1/tasks/{}{wait}", known.id), known.caller.key());
+        let request = http::request("GET", &format!("/v1/tasks/{}{wait}", known.id), known.caller.key());
         let floor = self.oracle.asks(&known.token);
         let Some(reply) = self.call(Some(&known.token), "query", &request).await else { return };
-        match reply.head.status {
-            200 => self.oracle.shown(&known.token, floor, &reply.body),
+        match reply.status {
+            200 => self.oracle.shown(&known.token, floor, &reply.text()),
             404 => self.oracle.absent(&known.token),
             _ => self.unexpected(Some(&known.token), "query", &reply),
         }
@@ -217,10 +217,10 @@ impl Clients {
     async fn cancel(&self, known: &Known) {
         let path = format!("/v1/tasks/{}/cancel", known.id);
         let floor = self.oracle.cancels(&known.token);
-        let request = Request::new("POST", &path, known.caller.key());
+        let request = http::request("POST", &path, known.caller.key());
         let Some(reply) = self.call(Some(&known.token), "cancel", &request).await else { return };
-        match reply.head.status {
-            200 if shows_end(&reply.body) => self.oracle.shown(&known.token, floor, &reply.body),
+        match reply.status {
+            200 if shows_end(&reply.text()) => self.oracle.shown(&known.token, floor, &reply.text()),
             404 => self.oracle.absent(&known.token),
             _ => self.unexpected(Some(&known.token), "cancel", &reply),
         }
@@ -251,10 +251,10 @@ impl Clients {
         let request = if by_header {
             // The offset is that of the URL with which it began.
             let last = (position - 1).to_string();
-            Request::new("GET", &format!("{path}?offset=0"), known.caller.key())
+            http::request("GET", &format!("{path}?offset=0"), known.caller.key())
                 .header("last-event-id", &last)
         } else {
-            Request::new("GET", &format!("{path}?offset={position}"), known.caller.key())
+            http::request("GET", &format!("{path}?offset={position}"), known.caller.key())
         };
         self.oracle.note(&known.token, &format!("subscribe from {position}"));
         let opened = match http::open(self.address, &request).await {
@@ -263,9 +263,9 @@ impl Clients {
             Err(broken) => Err(broken),
         };
         match opened {
-            Ok(reply) if reply.head.status == 410 => self.oracle.expired(&known.token),
-            Ok(reply) if reply.head.status == 404 => self.oracle.absent(&known.token),
-            Ok(reply) if self.refuses(reply.head.status, &reply.body) => {}
+            Ok(reply) if reply.status == 410 => self.oracle.expired(&known.token),
+            Ok(reply) if reply.status == 404 => self.oracle.absent(&known.token),
+            Ok(reply) if self.refuses(reply.status, &reply.text()) => {}
             Ok(reply) => self.unexpected(token, "subscribe", &reply),
             Err(broken) => self.broke(token, "subscribe", &broken),
         }
@@ -362,8 +362,8 @@ impl Clients {
             path += &format!("&after={after}");
         }
         let floors = self.oracle.floors();
-        let reply = self.call(None, "list", &Request::new("GET", &path, caller.key())).await?;
-        let list: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+        let reply = self.call(None, "list", &http::request("GET", &path, caller.key())).await?;
+        let list: Value = serde_json::from_str(&reply.text()).unwrap_or_default();
         let tasks = list["data"].as_array().cloned().unwrap_or_default();
         let created: Vec<_> = tasks.iter().map(|task| task["created"].as_u64()).collect();
         let fits = list["object"] == "list"
@@ -371,7 +371,7 @@ impl Clients {
             && tasks.len() <= usize::try_from(limit).unwrap()
             && tasks.iter().all(|task| status.is_none_or(|status| task["status"] == status))
             && created.is_sorted_by(|newer, older| newer >= older);
-        if reply.head.status != 200 || !fits {
+        if reply.status != 200 || !fits {
             self.unexpected(None, &path, &reply);
             return None;
         }

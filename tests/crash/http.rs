@@ -8,6 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+pub(crate) use crate::kit::reply::Reply;
+pub(crate) use crate::kit::request::Request;
 use crate::kit::response::Response;
 use crate::kit::stream::{Frame, Item, Stream};
 
@@ -18,27 +20,6 @@ const READ_BYTES: usize = 16 * 1024;
 /// The connection broke, or never was; the text says where.
 #[derive(Debug)]
 pub(crate) struct Broken(pub(crate) String);
-
-/// A request.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    head: String,
-    body: String,
-}
-
-/// The head of an answer.
-#[derive(Debug, Clone)]
-pub(crate) struct Head {
-    pub(crate) status: u16,
-    headers: Vec<(String, String)>,
-}
-
-/// A whole answer.
-#[derive(Debug, Clone)]
-pub(crate) struct Reply {
-    pub(crate) head: Head,
-    pub(crate) body: String,
-}
 
 /// The body of an answer as it comes.
 #[derive(Debug)]
@@ -67,36 +48,13 @@ pub(crate) enum Next {
     Malformed(String),
 }
 
-impl Request {
-    pub(crate) fn new(method: &str, path: &str, key: &str) -> Self {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: hearken\r\nauthorization: Bearer {key}\r\nconnection: close\r\n"
-        );
-        Self { head, body: String::new() }
-    }
-
-    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        self.head += &format!("{name}: {value}\r\n");
-        self
-    }
-
-    pub(crate) fn json(self, body: String) -> Self {
-        Self { body, ..self }.header("content-type", "application/json")
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        format!("{}content-length: {}\r\n\r\n{}", self.head, self.body.len(), self.body).into_bytes()
-    }
+/// Begins a request of its own connection.
+pub(crate) fn request(method: &str, path: &str, key: &str) -> Request {
+    Request::new(method, path, "hearken").key(key).header("connection", "close")
 }
 
-impl Head {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-}
-
-/// Sends a request and reads the head of its answer.
-pub(crate) async fn open(address: SocketAddr, request: &Request) -> Result<(Head, Body), Broken> {
+/// Sends a request and reads the head of its answer: a reply without a body.
+pub(crate) async fn open(address: SocketAddr, request: &Request) -> Result<(Reply, Body), Broken> {
     let broken = |what: &str, err: std::io::Error| Broken(format!("{what}: {err}"));
     let mut socket = TcpStream::connect(address).await.map_err(|err| broken("connect", err))?;
     let _ = socket.set_nodelay(true);
@@ -106,7 +64,7 @@ pub(crate) async fn open(address: SocketAddr, request: &Request) -> Result<(Head
         body.fill().await?;
     }
     let head = body.response.head().map_err(|err| Broken(err.to_string()))?;
-    let head = Head { status: head.status, headers: head.headers.to_pairs() };
+    let head = Reply::new(&head, Vec::new());
     Ok((head, body))
 }
 
@@ -117,12 +75,14 @@ pub(crate) async fn call(address: SocketAddr, request: &Request) -> Result<Reply
 }
 
 /// Reads the rest of an answer.
-pub(crate) async fn rest(head: Head, mut body: Body) -> Result<Reply, Broken> {
+pub(crate) async fn rest(head: Reply, mut body: Body) -> Result<Reply, Broken> {
     while !body.response.has_ended() {
         body.fill().await?;
     }
-    let body = String::from_utf8(body.unread).map_err(|_| Broken("a body that is no text".to_owned()))?;
-    Ok(Reply { head, body })
+    if str::from_utf8(&body.unread).is_err() {
+        return Err(Broken("a body that is no text".to_owned()));
+    }
+    Ok(Reply { body: body.unread, ..head })
 }
 
 impl Body {

@@ -139,19 +139,19 @@ impl Oracle {
 
     /// An asynchronous submit was answered with 200.
     pub(crate) fn acknowledged(&self, token: &str, floor: Floor, reply: &Reply) {
-        let replayed = reply.head.header("idempotent-replayed") == Some("true");
+        let (replayed, body) = (reply.header("idempotent-replayed") == Some("true"), reply.text());
         self.with(token, |record, epoch| {
-            record.note(format!("acknowledged{}: {}", if replayed { " again" } else { "" }, reply.body));
-            record.take_object(floor, &reply.body, epoch)?;
-            if !replayed && !reply.body.contains("\"status\":\"pending\",\"progress\":0") {
-                return Err((Breach::Other, format!("a new task that is not pending: {}", reply.body)));
+            record.note(format!("acknowledged{}: {}", if replayed { " again" } else { "" }, body));
+            record.take_object(floor, &body, epoch)?;
+            if !replayed && !body.contains("\"status\":\"pending\",\"progress\":0") {
+                return Err((Breach::Other, format!("a new task that is not pending: {}", body)));
             }
             accept(record, replayed)
         });
     }
 
     /// A synchronous call was answered, with the task's id in its head.
-    pub(crate) fn answered(&self, token: &str, reply: &crate::http::Head, answer: Option<Answer>) {
+    pub(crate) fn answered(&self, token: &str, reply: &Reply, answer: Option<Answer>) {
         let replayed = reply.header("idempotent-replayed") == Some("true");
         let id = reply.header("x-task-id").unwrap_or_default();
         self.with(token, |record, _| {

@@ -7,6 +7,8 @@ use std::net::TcpStream;
 use hearken::fake_upstream::text;
 use serde_json::{Value, json};
 
+use crate::kit::chunked::Chunked;
+use crate::kit::request::Request;
 use crate::support::fake_command::{ANY_KEY, FakeCommand};
 use crate::support::hearken::{Hearken, run};
 use crate::support::http::Reply;
@@ -41,27 +43,20 @@ impl Wire {
 
     fn of(bytes: &[u8]) -> Self {
         let head = Reply::parse(bytes);
-        let mut rest = head.body.as_slice();
         if let Some(length) = head.header("content-length") {
-            let end = if length.parse() == Ok(rest.len()) { End::Clean } else { End::Closed };
-            return Self { body: rest.to_vec(), pieces: Vec::new(), end, head };
+            let end = if length.parse() == Ok(head.body.len()) { End::Clean } else { End::Closed };
+            return Self { body: head.body.clone(), pieces: Vec::new(), end, head };
         }
         assert_eq!(head.header("transfer-encoding"), Some("chunked"), "{head}");
-        let (mut body, mut pieces) = (Vec::new(), Vec::new());
-        loop {
-            let line = rest.windows(2).position(|two| two == b"\r\n");
-            let Some(line) = line else { return Self { head: head.clone(), body, pieces, end: End::Closed } };
-            let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
-            rest = &rest[line + 2..];
-            assert_eq!(&rest[size..size + 2], b"\r\n");
-            if size == 0 {
-                assert_eq!(rest, b"\r\n");
-                return Self { head: head.clone(), body, pieces, end: End::Clean };
-            }
-            body.extend_from_slice(&rest[..size]);
-            pieces.push(size);
-            rest = &rest[size + 2..];
-        }
+        let (mut body, mut pieces, mut chunked) = (Vec::new(), Vec::new(), Chunked::new());
+        let taken = chunked.take(&head.body, |data| {
+            body.extend_from_slice(data);
+            pieces.push(data.len());
+        });
+        taken.unwrap();
+        assert!(chunked.is_over() || chunked == Chunked::new(), "{head} ends within a chunk");
+        let end = if chunked.is_over() { End::Clean } else { End::Closed };
+        Self { head, body, pieces, end }
     }
 
     fn status(&self) -> u16 {
@@ -92,11 +87,7 @@ impl Wire {
 
 /// The bytes of a request behind which the connection is to be closed.
 fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut head = format!("POST {path} HTTP/1.1\r\nhost: fake\r\ncontent-length: {}\r\n", body.len());
-    for (name, value) in headers.iter().chain(&[("connection", "close")]) {
-        head += &format!("{name}: {value}\r\n");
-    }
-    [head.as_bytes(), b"\r\n", body].concat()
+    Request::new("POST", path, "fake").headers(headers).header("connection", "close").body(body).bytes()
 }
 
 fn gemini_body() -> Value {

@@ -1,15 +1,18 @@
-//! A blocking client as cheap as one can be: whole requests, made before, over a connection that stays.
+//! A blocking client as cheap as one can be: requests are made before, replies are read where they lie.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::Outcome;
-use super::head::Headers;
+use super::head::ReplyHead;
 use super::response::Response;
 
 /// A server that says nothing for this long hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Bytes that are read at once.
+const READ_BYTES: usize = 16 * 1024;
 /// A large request is sent in pieces of this size, with a look for the reply before each, and when none went out for
 /// so long.
 const PIECE_BYTES: usize = 1 << 20;
@@ -23,32 +26,67 @@ pub(crate) struct Connection {
     body: Vec<u8>,
 }
 
-/// A reply.
+/// A whole reply, as it lies in its connection.
 #[derive(Debug)]
-pub(crate) struct Reply<'a> {
-    pub(crate) status: u16,
-    pub(crate) headers: Headers<'a>,
+pub(crate) struct ReplyRef<'a> {
+    pub(crate) head: ReplyHead<'a>,
     pub(crate) body: &'a [u8],
+}
+
+/// Connects to a server.
+pub(crate) fn connect(address: SocketAddr) -> Outcome<TcpStream> {
+    let socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
 }
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Outcome<Self> {
-        let socket = TcpStream::connect(address)?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { socket, response: Response::new(), body: Vec::new() })
+        Ok(Self::of(connect(address)?))
+    }
+
+    /// Takes over a connection on which a response is to come.
+    pub(crate) fn of(socket: TcpStream) -> Self {
+        Self { socket, response: Response::new(), body: Vec::new() }
+    }
+
+    /// Sends a whole request.
+    pub(crate) fn send(&mut self, request: &[u8]) -> Outcome<()> {
+        self.response.begin(request.starts_with(b"HEAD "));
+        Ok(self.socket.write_all(request)?)
+    }
+
+    /// Reads once, and hands on what the body got.
+    pub(crate) fn receive(&mut self, on_data: impl FnMut(&[u8])) -> Outcome<()> {
+        let mut piece = [0; READ_BYTES];
+        match self.socket.read(&mut piece)? {
+            0 => self.response.close(),
+            length => self.response.take(&piece[..length], on_data),
+        }
+    }
+
+    /// How far the response has come.
+    pub(crate) fn response(&self) -> &Response {
+        &self.response
+    }
+
+    /// Reads what comes until the server closes, without a look at it.
+    pub(crate) fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        self.socket.read_to_end(bytes)
     }
 
     /// Sends a whole request and reads the whole reply.
-    pub(crate) fn exchange(&mut self, request: &[u8]) -> Outcome<Reply<'_>> {
-        self.socket.write_all(request)?;
-        self.reply(request)
+    pub(crate) fn exchange(&mut self, request: &[u8]) -> Outcome<ReplyRef<'_>> {
+        self.send(request)?;
+        self.reply()
     }
 
     /// The same with a request that is so large that the reply may come before its end: then the rest is not sent,
     /// and the connection is of no further use.
-    pub(crate) fn upload(&mut self, request: &[u8]) -> Outcome<Reply<'_>> {
+    pub(crate) fn upload(&mut self, request: &[u8]) -> Outcome<ReplyRef<'_>> {
+        self.response.begin(request.starts_with(b"HEAD "));
         self.socket.set_write_timeout(Some(GLANCE))?;
         let mut rest = request;
         let mut moved = Instant::now();
@@ -63,7 +101,7 @@ impl Connection {
                 Err(err) => return Err(err.into()),
             }
         }
-        self.reply(request)
+        self.reply()
     }
 
     fn is_answered(&self) -> Outcome<bool> {
@@ -77,18 +115,13 @@ impl Connection {
         }
     }
 
-    fn reply(&mut self, request: &[u8]) -> Outcome<Reply<'_>> {
-        let mut piece = [0; 16 * 1024];
-        let Self { socket, response, body, .. } = self;
-        response.begin(request.starts_with(b"HEAD "));
+    fn reply(&mut self) -> Outcome<ReplyRef<'_>> {
+        let mut body = mem::take(&mut self.body);
         body.clear();
-        while !response.has_ended() {
-            match socket.read(&mut piece)? {
-                0 => response.close()?,
-                length => response.take(&piece[..length], |data| body.extend_from_slice(data))?,
-            }
+        while !self.response.has_ended() {
+            self.receive(|data| body.extend_from_slice(data))?;
         }
-        let head = self.response.head()?;
-        Ok(Reply { status: head.status, headers: head.headers, body: &self.body })
+        self.body = body;
+        Ok(ReplyRef { head: self.response.head()?, body: &self.body })
     }
 }

@@ -8,6 +8,7 @@ use tempfile::tempfile;
 use super::Outcome;
 use super::client::Connection;
 use super::process::{PLAYS, Process, hearken};
+use super::request::Request;
 
 /// A running fault upstream.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl FaultUpstream {
     /// What it has counted so far.
     pub(crate) fn stats(&self) -> Outcome<Value> {
         let mut connection = Connection::open(self.address)?;
-        let reply = connection.exchange(b"GET /stats HTTP/1.1\r\nhost: fake\r\n\r\n")?;
+        let reply = connection.exchange(&Request::new("GET", "/stats", "fake").bytes())?;
         Ok(serde_json::from_slice(reply.body)?)
     }
 }

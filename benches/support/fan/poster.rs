@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::super::Outcome;
 use super::super::chunks::completion_chunk;
 use super::super::helper::Director;
+use super::super::kit::client::connect;
 use super::super::kit::head::ReplyHead;
+use super::super::kit::request::Request;
 use super::publishing::{held, read_some, write_all};
 use super::schedule::Schedule;
 use super::workload::Workload;
@@ -43,7 +45,7 @@ impl Poster {
         director.wait()?;
 
         let mut schedule = Schedule::begin(&self.workload)?;
-        let (mut request, mut chunk) = (Vec::new(), Vec::new());
+        let mut chunk = Vec::new();
         let count = lines.len();
         while let Some(due) = schedule.next() {
             let line = &mut lines[due.task % count];
@@ -56,15 +58,8 @@ impl Poster {
             chunk.clear();
             completion_chunk(stamp, &mut chunk);
             let path = self.paths.get(due.task).ok_or("a task has no channel")?;
-            let head = format!(
-                "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                self.server,
-                chunk.len()
-            );
-            request.clear();
-            request.extend_from_slice(head.as_bytes());
-            request.extend_from_slice(&chunk);
-            write_all(&line.socket, &request, &mut schedule)?;
+            let request = Request::new("POST", path, self.server).json(chunk.as_slice());
+            write_all(&line.socket, &request.bytes(), &mut schedule)?;
             line.unanswered += 1;
         }
         for line in &mut lines {
@@ -80,8 +75,7 @@ impl Poster {
 
 impl Line {
     fn open(server: SocketAddr) -> Outcome<Self> {
-        let socket = TcpStream::connect(server)?;
-        socket.set_nodelay(true)?;
+        let socket = connect(server)?;
         socket.set_nonblocking(true)?;
         Ok(Self { socket, unanswered: 0, received: Vec::new() })
     }

@@ -1,21 +1,18 @@
 //! One question over a connection of its own, and when what came of it came.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
 use super::super::Outcome;
 use super::super::clock::now;
+use super::super::kit::client::Connection;
 use super::super::kit::frames::{Ends, Frames};
-use super::super::kit::response::Response;
 use super::super::proc::{Attention, Stretch};
 use super::super::stamp::Stamp;
 
 /// A connection is up, on both ends, after this time.
 const ACCEPTED: Duration = Duration::from_millis(5);
-/// A server that says nothing for this long hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who is asked, and how.
 #[derive(Debug)]
@@ -42,31 +39,26 @@ pub(crate) struct Answered {
 impl Question {
     /// Asks, and reads the answer to its end. Texts that are missing or come again are an error.
     pub(crate) fn ask(&self) -> Outcome<Answered> {
-        let mut socket = TcpStream::connect(self.whom)?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let (mut response, mut frames) = (Response::new(), Frames::default());
+        let mut connection = Connection::open(self.whom)?;
+        let mut frames = Frames::default();
         let (mut seen, mut came) = (Vec::new(), 0);
-        let mut buffer = [0; 16 * 1024];
         thread::sleep(ACCEPTED);
 
         let stretch = Stretch::begin()?;
         let sent = now();
-        socket.write_all(&self.request)?;
-        while !response.has_ended() {
-            let length = socket.read(&mut buffer)?;
-            let at = now();
-            if length == 0 {
-                return Err("an answer breaks off".into());
-            }
-            response.take(&buffer[..length], |data| {
+        connection.send(&self.request)?;
+        while !connection.response().has_ended() {
+            // One moment for all that was read at once.
+            let mut read = None;
+            connection.receive(|data| {
+                let at = *read.get_or_insert_with(now);
                 frames.take(data, &self.ends, |frame| {
                     let Some(stamp) = Stamp::find(frame) else { return };
                     came += u64::from(stamp.index == came);
                     seen.push((stamp, at));
                 });
             })?;
-            response.must_be_ok()?;
+            connection.response().must_be_ok()?;
         }
         let attention = stretch.end()?;
 

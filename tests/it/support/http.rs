@@ -9,34 +9,11 @@ use serde_json::Value;
 use super::subscriber::Subscriber;
 use super::{PATIENCE, body};
 use crate::kit::Outcome;
-use crate::kit::client::Connection;
-use crate::kit::head::ReplyHead;
-
-/// A whole reply.
-#[derive(Debug, Clone)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-}
+use crate::kit::client::{Connection, ReplyRef, connect};
+pub(crate) use crate::kit::reply::Reply;
+use crate::kit::request::Request;
 
 impl Reply {
-    /// Reads a reply from its bytes on the wire; the body is what follows the head, undecoded.
-    pub(crate) fn parse(bytes: &[u8]) -> Self {
-        let head = ReplyHead::parse(bytes).unwrap();
-        let (head, length) =
-            head.unwrap_or_else(|| panic!("no whole head: {:?}", String::from_utf8_lossy(bytes)));
-        Self { status: head.status, headers: head.headers.to_pairs(), body: bytes[length..].to_vec() }
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.body.clone()).unwrap()
-    }
-
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|err| panic!("{err}: {self}"))
     }
@@ -68,13 +45,7 @@ impl Reply {
     }
 }
 
-impl std::fmt::Display for Reply {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {:?} {}", self.status, self.headers, String::from_utf8_lossy(&self.body))
-    }
-}
-
-/// Somebody who calls the program, with a key or without.
+/// A caller of the program, with a key or without.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
@@ -154,29 +125,27 @@ impl Client {
 
     /// A request's head with the key in it.
     pub(crate) fn head(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
-        if let Some(key) = &self.key {
-            head += &format!("authorization: Bearer {key}\r\n");
+        self.request(method, path, headers).head()
+    }
+
+    fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Request {
+        let request = Request::new(method, path, self.address);
+        match &self.key {
+            Some(key) => request.key(key),
+            None => request,
         }
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        head + "\r\n"
+        .headers(headers)
     }
 
     /// A submit as bytes on the wire.
     pub(crate) fn submit_bytes(&self, changes: Value) -> String {
-        let body = body(changes).to_string();
-        let length = body.len().to_string();
-        let headers = [("content-type", "application/json"), ("content-length", length.as_str())];
-        self.head("POST", "/v1/llm/generations", &headers) + &body
+        let submit = self.request("POST", "/v1/llm/generations", &[]).json(body(changes).to_string());
+        String::from_utf8(submit.bytes()).unwrap()
     }
 
-    /// Sends these bytes on a connection of their own; whoever holds it may leave.
+    /// Sends these bytes on a connection of their own; its holder may leave.
     pub(crate) fn send_raw(&self, bytes: &[u8]) -> TcpStream {
-        let mut socket = TcpStream::connect(self.address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        let mut socket = connect(self.address).unwrap();
         socket.write_all(bytes).unwrap();
         socket
     }
@@ -197,19 +166,17 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Reply {
-        let length = body.map(|body| body.len().to_string());
-        let length = length.as_deref().map(|length| ("content-length", length));
-        let headers: Vec<_> = headers.iter().copied().chain(length).collect();
-        let head = self.head(method, path, &headers);
-        let request = [head.as_bytes(), body.unwrap_or_default()].concat();
-        let exchange = || {
-            let mut connection = Connection::open(self.address)?;
-            let reply = connection.upload(&request)?;
-            let (status, headers) = (reply.status, reply.headers.to_pairs());
-            Ok(Reply { status, headers, body: reply.body.to_vec() })
+        let request = self.request(method, path, headers);
+        let request = match body {
+            Some(body) => request.body(body),
+            None => request,
         };
-        let reply: Outcome<Reply> = exchange();
-        self.check(reply.unwrap_or_else(|err| panic!("{method} {path}: {err}")))
+        let exchange = || -> Outcome<Reply> {
+            let mut connection = Connection::open(self.address)?;
+            let ReplyRef { head, body } = connection.upload(&request.bytes())?;
+            Ok(Reply::new(&head, body.to_vec()))
+        };
+        self.check(exchange().unwrap_or_else(|err| panic!("{method} {path}: {err}")))
     }
 
     fn check(&self, reply: Reply) -> Reply {

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::hearken::{KEY, command};
 use super::{fixture, until};
+use crate::kit::head::RequestHead;
 
 /// A user's home, with a recording in it.
 #[derive(Debug)]
@@ -227,11 +228,10 @@ fn whole_request(socket: &mut TcpStream) -> Option<String> {
     loop {
         let length @ 1.. = socket.read(&mut buffer).ok()? else { return None };
         read.extend_from_slice(&buffer[..length]);
-        let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
-        let body = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        if read.len() - end - 4 >= body.map_or(0, |length| length.parse().unwrap()) {
-            return Some(head);
+        let Some((head, end)) = RequestHead::parse(&read).unwrap() else { continue };
+        let body = head.headers.number("content-length").unwrap().unwrap_or_default();
+        if (read.len() - end) as u64 >= body {
+            return Some(String::from_utf8_lossy(&read[..end]).to_ascii_lowercase());
         }
     }
 }

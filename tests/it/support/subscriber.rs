@@ -1,11 +1,9 @@
 //! A subscriber that panics when a stream deviates from the contract by a byte. It can stop reading, and it can leave.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::PATIENCE;
 use super::http::Reply;
-use crate::kit::response::Response;
+use crate::kit::client::Connection;
 use crate::kit::stream::Stream;
 pub(crate) use crate::kit::stream::{Frame, Item};
 
@@ -14,42 +12,35 @@ pub(crate) use crate::kit::stream::{Frame, Item};
 pub(crate) struct Subscriber {
     /// The reply, without its body.
     pub(crate) head: Reply,
-    socket: TcpStream,
-    response: Response,
+    connection: Connection,
     stream: Stream,
 }
 
 impl Subscriber {
     /// Sends a request and reads the head of its reply.
     pub(crate) fn open(address: SocketAddr, request: &str) -> Self {
-        let mut socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.write_all(request.as_bytes()).unwrap();
-        Self::of(socket)
+        let mut connection = Connection::open(address).unwrap();
+        connection.send(request.as_bytes()).unwrap();
+        Self::on(connection)
     }
 
     /// Reads the head of the reply to a request that was sent.
     pub(crate) fn of(socket: TcpStream) -> Self {
-        let head = Reply { status: 0, headers: Vec::new(), body: Vec::new() };
-        let mut subscriber = Self { head, socket, response: Response::new(), stream: Stream::default() };
-        while !subscriber.response.has_begun() {
-            subscriber.fill();
+        Self::on(Connection::of(socket))
+    }
+
+    fn on(mut connection: Connection) -> Self {
+        let mut stream = Stream::default();
+        while !connection.response().has_begun() {
+            connection.receive(|data| stream.take(data)).expect("nothing comes");
         }
-        let head = subscriber.response.head().unwrap();
-        subscriber.head = Reply { status: head.status, headers: head.headers.to_pairs(), body: Vec::new() };
-        subscriber
+        let head = Reply::new(&connection.response().head().unwrap(), Vec::new());
+        Self { head, connection, stream }
     }
 
     /// Reads more.
     fn fill(&mut self) {
-        let mut piece = [0; 16 * 1024];
-        let length = self.socket.read(&mut piece).expect("nothing comes");
-        let Self { response, stream, .. } = self;
-        let taken = match length {
-            0 => response.close(),
-            length => response.take(&piece[..length], |data| stream.take(data)),
-        };
-        taken.unwrap();
+        self.connection.receive(|data| self.stream.take(data)).expect("nothing comes");
     }
 
     /// The next comment or frame; `None` at the end of the stream, which must come after a terminal frame.
@@ -58,7 +49,7 @@ impl Subscriber {
             if let Some(item) = self.stream.next().unwrap() {
                 return Some(item);
             }
-            if self.response.has_ended() {
+            if self.connection.response().has_ended() {
                 assert!(self.stream.is_over(), "the stream ends without a terminal frame");
                 return None;
             }
@@ -97,24 +88,26 @@ impl Subscriber {
     /// The server closes the connection.
     pub(crate) fn closed(&mut self) {
         let mut rest = Vec::new();
-        self.socket.read_to_end(&mut rest).expect("the connection stays open");
+        self.connection.read_to_end(&mut rest).expect("the connection stays open");
         assert!(rest.is_empty(), "{:?} behind the body", String::from_utf8_lossy(&rest));
     }
 
     /// The connection breaks off, before the body has ended and with nothing more in it.
     pub(crate) fn breaks_off(mut self) {
         assert!(
-            self.response.is_between_chunks() && self.stream.unread().is_empty() && !self.stream.is_over()
+            self.connection.response().is_between_chunks()
+                && self.stream.unread().is_empty()
+                && !self.stream.is_over()
         );
         let mut rest = Vec::new();
         // A reset is one way to break off.
-        let _ = self.socket.read_to_end(&mut rest);
+        let _ = self.connection.read_to_end(&mut rest);
         assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
     }
 
     /// All bytes of the body that are to come.
     pub(crate) fn bytes(mut self) -> Vec<u8> {
-        while !self.response.has_ended() {
+        while !self.connection.response().has_ended() {
             self.fill();
         }
         self.stream.unread().to_vec()

@@ -27,6 +27,7 @@ mod turn;
 mod unsent;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Arbiter};
@@ -42,7 +43,7 @@ use crate::fetch::Fetcher;
 use crate::logging::LostLines;
 use crate::memory::ResponseMemory;
 use crate::metrics::{Metrics, MetricsError};
-use crate::store::{Retention, Store, StoreError};
+use crate::store::{KeyStore, Retention, Store, StoreError};
 use crate::trace::Traces;
 pub use bind::{BindError, rehearse_bind};
 pub use certificate::Certificate;
@@ -84,6 +85,14 @@ pub struct Opened {
     store: Store,
 }
 
+impl Opened {
+    /// Returns the API keys that are stored.
+    #[must_use]
+    pub fn keys(&self) -> Arc<dyn KeyStore> {
+        self.store.keys()
+    }
+}
+
 /// Opens the store of a server, which has the data directory for itself from then on.
 ///
 /// # Errors
@@ -103,7 +112,7 @@ pub async fn run(
     config: Config,
     opened: Opened,
     lost_lines: LostLines,
-    started: impl FnOnce(&[SocketAddr]),
+    started: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), StartError> {
     // A file descriptor is a subscriber: take as many as the system lets us have.
     let files = rlimit::increase_nofile_limit(u64::MAX).or_else(|err| {
@@ -201,7 +210,7 @@ pub async fn run(
     let (server, addresses) = listener::listen(&config, shared, tls, cores)?;
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
-    started(&addresses);
+    started(&addresses).await;
 
     let mut signals = signals;
     signals.next().await;

@@ -67,12 +67,14 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::metrics::{DiskLevels, StoreLevels, StoreMetrics};
 use crate::task::Timestamp;
 
+use key_table::KeyTable;
 use local::Local;
 
 pub use error::StoreError;
 pub(crate) use health::PATIENCE;
-pub use key_table::KeyTable;
-pub use promises::{Appended, BlobStore, ChunkJournal, ChunkJournals, Download, Promise, Receive, TaskStore};
+pub use promises::{
+    Appended, BlobStore, ChunkJournal, ChunkJournals, Download, KeyStore, Promise, Receive, TaskStore,
+};
 pub use records::{Acceptance, Ending, Journalled, NewRecord, Replay, Unfinished, Weighed};
 pub use rehearsal::{Rehearsed, rehearse};
 pub use settings::{Retention, RetentionKeys, SpoolKeys, StoreConfig, StoreKeys};
@@ -90,6 +92,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub struct Store {
     tasks: Arc<dyn TaskStore>,
     blobs: Arc<dyn BlobStore>,
+    keys: Arc<dyn KeyStore>,
     journals: Arc<dyn ChunkJournals>,
     retention: Retention,
     /// Turns to read a journal whole.
@@ -124,19 +127,25 @@ impl Store {
     }
 
     /// Makes a store of its parts.
-    fn over<B: TaskStore + BlobStore + 'static>(
+    fn over<B: TaskStore + BlobStore + KeyStore + 'static>(
         backend: Arc<B>,
         journals: Arc<dyn ChunkJournals>,
         retention: Retention,
     ) -> Self {
         let replays = Arc::new(Semaphore::new(REPLAYS));
-        Self { tasks: backend.clone(), blobs: backend, journals, retention, replays }
+        Self { tasks: backend.clone(), blobs: backend.clone(), keys: backend, journals, retention, replays }
     }
 
     /// Replaces what keeps the journals.
     #[cfg(test)]
     pub(crate) fn with_journals(self, journals: Arc<dyn ChunkJournals>) -> Self {
         Self { journals, ..self }
+    }
+
+    /// Returns the API keys.
+    #[must_use]
+    pub fn keys(&self) -> Arc<dyn KeyStore> {
+        Arc::clone(&self.keys)
     }
 
     /// Looks at the store's health from time to time, until the store has stopped.
@@ -165,6 +174,23 @@ impl Store {
     pub fn disk(&self) -> Option<DiskLevels> {
         self.blobs.disk()
     }
+}
+
+/// Finds the API keys of a data directory, on which a server may run meanwhile; `None` if it is no data directory yet. As
+/// [`Store::open`], this chooses the backend.
+///
+/// # Errors
+/// When the directory cannot be used.
+pub fn find_keys(data_dir: &Path) -> Result<Option<Arc<dyn KeyStore>>, StoreError> {
+    Ok(KeyTable::find(data_dir)?.map(|keys| Arc::new(keys) as _))
+}
+
+/// Makes a data directory for the API keys of a server that is yet to start.
+///
+/// # Errors
+/// When the directory cannot be made.
+pub fn make_keys(data_dir: &Path) -> Result<Arc<dyn KeyStore>, StoreError> {
+    Ok(Arc::new(KeyTable::make(data_dir)?))
 }
 
 /// Runs work on files on a thread where blocking is allowed.

@@ -12,7 +12,7 @@ use super::{FAILED, USAGE, complain, number, output, print, serve, unwritten};
 use crate::config::{Config, Flags};
 use crate::keys::{self, KeyLimits, KeyRecord};
 use crate::secret::KeyHash;
-use crate::store::{self, KeyTable, StoreError};
+use crate::store::{self, StoreError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -71,15 +71,18 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(err) => return complain(err, USAGE),
     };
-    let done = judge(&config).and_then(|()| match action {
-        Action::Create { name, models, requests_per_minute, max_running_tasks } => {
-            let limits = KeyLimits::new(requests_per_minute, max_running_tasks);
-            create(&config, file.as_deref(), name, models, limits)
+    let done = async {
+        judge(&config)?;
+        match action {
+            Action::Create { name, models, requests_per_minute, max_running_tasks } => {
+                let limits = KeyLimits::new(requests_per_minute, max_running_tasks);
+                create(&config, file.as_deref(), name, models, limits).await
+            }
+            Action::List => list(&config, file.as_deref()).await,
+            Action::Revoke { name } => revoke(&config, file.as_deref(), &name).await,
         }
-        Action::List => list(&config, file.as_deref()),
-        Action::Revoke { name } => revoke(&config, file.as_deref(), &name),
-    });
-    match done {
+    };
+    match actix_rt::System::new().block_on(done) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refusal::Unwritten(err)) => unwritten(&err),
         Err(Refusal::Store(err)) => {
@@ -99,7 +102,7 @@ fn judge(config: &Config) -> Result<(), Refusal> {
     }
 }
 
-fn create(
+async fn create(
     config: &Config,
     file: Option<&Path>,
     name: String,
@@ -117,19 +120,19 @@ fn create(
         return Err(unprintable(&"standard output is closed, or is /dev/null"));
     }
     // A key of a directory that no server uses is of no use: most often another directory was meant.
-    let is_new = KeyTable::find(&config.data_dir)?.is_none();
-    let mut table = KeyTable::open(&config.data_dir)?;
+    let found = store::find_keys(&config.data_dir)?;
+    let is_new = found.is_none();
+    let stored = found.map_or_else(|| store::make_keys(&config.data_dir), Ok)?;
     let key = keys::generate();
-    let record = KeyRecord { name, hash: KeyHash::of(&key), models, limits };
-    if !table.create(&record)? {
+    let record = KeyRecord { name: name.clone(), hash: KeyHash::of(&key), models, limits };
+    if !stored.create(record).await? {
         return Err(Refusal::Said(format!(
-            "there is a key named {:?} already; revoke it first, or take another name",
-            record.name
+            "there is a key named {name:?} already; revoke it first, or take another name"
         )));
     }
     if let Err(err) = print(key) {
-        // Nobody has seen it, and nobody ever would.
-        table.revoke(&record.name)?;
+        // It was not seen, and cannot be shown later.
+        stored.revoke(name).await?;
         return Err(unprintable(&err));
     }
     if is_new {
@@ -144,10 +147,10 @@ fn unprintable(why: &dyn Display) -> Refusal {
     Refusal::Said(format!("no key was made, since a key is shown only once and could not be printed: {why}"))
 }
 
-fn list(config: &Config, file: Option<&Path>) -> Result<(), Refusal> {
-    match KeyTable::find(&config.data_dir)? {
-        Some(table) => {
-            for key in table.list()? {
+async fn list(config: &Config, file: Option<&Path>) -> Result<(), Refusal> {
+    match store::find_keys(&config.data_dir)? {
+        Some(stored) => {
+            for key in stored.list().await?.1 {
                 print(line(&key))?;
             }
         }
@@ -163,9 +166,11 @@ fn list(config: &Config, file: Option<&Path>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn revoke(config: &Config, file: Option<&Path>, name: &str) -> Result<(), Refusal> {
-    let table = KeyTable::find(&config.data_dir)?;
-    let revoked = table.map(|mut table| table.revoke(name)).transpose()?;
+async fn revoke(config: &Config, file: Option<&Path>, name: &str) -> Result<(), Refusal> {
+    let revoked = match store::find_keys(&config.data_dir)? {
+        Some(stored) => Some(stored.revoke(name.to_owned()).await?),
+        None => None,
+    };
     match (revoked, configured(config, file, name)) {
         (Some(true), _) => Ok(()),
         (_, Some(file)) => Err(Refusal::Said(format!(

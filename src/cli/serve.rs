@@ -15,7 +15,7 @@ use crate::keys::{self, KeyLimits, KeyRecord};
 use crate::logging::Log;
 use crate::secret::KeyHash;
 use crate::server::{self, BindError, Certificate, StartError};
-use crate::store::{KeyTable, StoreError};
+use crate::store::{self, KeyStore, StoreError};
 
 /// The name of the key that is made when there is none.
 const FIRST_KEY: &str = "default";
@@ -84,15 +84,16 @@ fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
     let data_dir = config.data_dir.clone();
     let of_store = |err| Refusal::of_store(&place, err);
     let opened = server::open(&config).map_err(|err| Refusal::of(err, &place))?;
-    let mut table = KeyTable::open(&data_dir).map_err(of_store)?;
-    let stored = table.list().map_err(of_store)?;
+    let system = actix_rt::System::new();
+    let keys = opened.keys();
+    let (_, stored) = system.block_on(keys.list()).map_err(of_store)?;
     refuse_stored_keys(&config, &stored)?;
     let is_first = config.keys.is_empty() && stored.is_empty();
-    let first_key = if is_first { first_key(&mut table).map_err(of_store)? } else { None };
-    drop(table);
+    let first_key = if is_first { system.block_on(first_key(&*keys)).map_err(of_store)? } else { None };
+    drop(keys);
     let mut is_hidden = first_key.is_some();
     let welcome = Welcome::new(&config, first_key);
-    let served = server::run(config, opened, log.lost_lines(), |addresses| {
+    let served = server::run(config, opened, log.lost_lines(), async |addresses| {
         if welcome.print(addresses).is_ok() {
             is_hidden = false;
         } else if is_hidden {
@@ -100,14 +101,14 @@ fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
                 "the first API key was revoked, because standard output could not be written to: make another one with \
                  `hearken keys create NAME`"
             );
-            take_back(&data_dir);
+            take_back(&data_dir).await;
             is_hidden = false;
         }
     });
-    let served = actix_rt::System::new().block_on(served);
+    let served = system.block_on(served);
     if is_hidden {
         // The server has not started: the next start makes another one, and shows it.
-        take_back(&data_dir);
+        system.block_on(take_back(&data_dir));
     }
     served.map_err(|err| Refusal::of(err, &place))
 }
@@ -176,7 +177,7 @@ pub(super) fn refuse_stored_keys(config: &Config, stored: &[KeyRecord]) -> Resul
 }
 
 /// Makes an API key, unless `hearken keys` has just made one of the same name.
-fn first_key(table: &mut KeyTable) -> Result<Option<String>, StoreError> {
+async fn first_key(keys: &dyn KeyStore) -> Result<Option<String>, StoreError> {
     let key = keys::generate();
     let record = KeyRecord {
         name: FIRST_KEY.to_owned(),
@@ -184,13 +185,18 @@ fn first_key(table: &mut KeyTable) -> Result<Option<String>, StoreError> {
         models: vec!["*".to_owned()],
         limits: KeyLimits::default(),
     };
-    Ok(table.create(&record)?.then_some(key))
+    Ok(keys.create(record).await?.then_some(key))
 }
 
 /// Revokes the first API key, which was not shown: it cannot be shown later.
-fn take_back(data_dir: &Path) {
-    let revoked = KeyTable::open(data_dir).and_then(|mut table| table.revoke(FIRST_KEY));
-    if let Err(err) = revoked {
+async fn take_back(data_dir: &Path) {
+    let revoked = async {
+        match store::find_keys(data_dir)? {
+            Some(keys) => keys.revoke(FIRST_KEY.to_owned()).await,
+            None => Ok(false),
+        }
+    };
+    if let Err(err) = revoked.await {
         tracing::error!(%err, "the first API key cannot be revoked");
     }
 }

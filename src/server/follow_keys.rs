@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::fanout::Fanout;
 use crate::keys::{KeyRecord, Keyring, Keys};
-use crate::store::{Store, StoreError};
+use crate::store::{KeyStore, Store, StoreError};
 
 /// How often the keys' table is looked at.
 const KEYS_POLL: Duration = Duration::from_millis(500);
@@ -15,7 +15,7 @@ const KEYS_POLL: Duration = Duration::from_millis(500);
 /// Keeps the keys of configuration and store up to date.
 #[derive(Debug)]
 pub(super) struct KeyFollower {
-    store: Store,
+    stored: Arc<dyn KeyStore>,
     configured: Vec<KeyRecord>,
     version: i64,
     newest: watch::Sender<Arc<Keyring>>,
@@ -26,9 +26,10 @@ pub(super) struct KeyFollower {
 impl KeyFollower {
     /// Reads the keys. They stay as they are until the follower [runs](Self::run).
     pub(super) async fn open(store: &Store, configured: Vec<KeyRecord>) -> Result<(Keys, Self), StoreError> {
-        let (version, records) = store.keys().await?;
+        let stored = store.keys();
+        let (version, records) = stored.list().await?;
         let (newest, keys) = Keys::new(Keyring::new(configured.iter().cloned().chain(records)));
-        Ok((keys, Self { store: store.clone(), configured, version, newest, in_trouble: false }))
+        Ok((keys, Self { stored, configured, version, newest, in_trouble: false }))
     }
 
     /// Follows the table until the store has stopped. What goes on in the name of a key that is revoked ends, and so do
@@ -65,10 +66,10 @@ impl KeyFollower {
     }
 
     async fn reread(&mut self) -> Result<Option<Vec<KeyRecord>>, StoreError> {
-        if self.store.keys_version().await? == self.version {
+        if self.stored.version().await? == self.version {
             return Ok(None);
         }
-        let (version, records) = self.store.keys().await?;
+        let (version, records) = self.stored.list().await?;
         self.version = version;
         Ok(Some(records))
     }

@@ -2,17 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use futures_util::FutureExt;
+use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::StoreError;
 use super::place::make_database;
-use super::sqlite::{connect, database, error_in, file_error, make_directory};
+use super::promises::{KeyStore, Promise};
+use super::sqlite::{connect, database, error_in, file_error, json, make_directory};
+use super::{StoreError, blocking};
 use crate::keys::{KeyLimits, KeyRecord};
 use crate::secret::KeyHash;
 use crate::task::Timestamp;
 
 pub(super) fn keys_version(connection: &Connection) -> Result<i64, StoreError> {
     Ok(connection.prepare_cached("SELECT version FROM keys_version")?.query_row([], |row| row.get(0))?)
+}
+
+/// Reads the version first: where another process changes the keys meanwhile, they are read again.
+pub(super) fn keys_and_version(connection: &Connection) -> Result<(i64, Vec<KeyRecord>), StoreError> {
+    Ok((keys_version(connection)?, keys(connection)?))
 }
 
 pub(super) fn keys(connection: &Connection) -> Result<Vec<KeyRecord>, StoreError> {
@@ -33,123 +40,95 @@ pub(super) fn keys(connection: &Connection) -> Result<Vec<KeyRecord>, StoreError
     .collect()
 }
 
-fn is_made(data_dir: &Path) -> Result<bool, StoreError> {
-    database(data_dir).try_exists().map_err(file_error(data_dir))
+fn create(connection: &Connection, key: &KeyRecord) -> Result<bool, StoreError> {
+    let added = connection.execute(
+        "INSERT INTO keys (name, hash, models, requests_per_minute, max_running_tasks, created_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO NOTHING",
+        params![
+            key.name,
+            key.hash.as_bytes(),
+            json(&key.models)?,
+            key.limits.requests_per_minute,
+            key.limits.max_running_tasks,
+            Timestamp::now()
+        ],
+    )?;
+    Ok(added > 0)
 }
 
-/// The API keys of a data directory, for the command line; a server may run on it meanwhile.
+fn revoke(connection: &Connection, name: &str) -> Result<bool, StoreError> {
+    Ok(connection.execute("DELETE FROM keys WHERE name = ?1", [name])? > 0)
+}
+
+/// The API keys of a data directory, beside a server that may run on it, also in the same process.
+///
+/// Each call has a connection of its own. A file that is there is opened by SQLite alone, since to close it would cost the
+/// server its [locks](super::place::Claim).
 #[derive(Debug)]
-pub struct KeyTable {
-    connection: Connection,
+pub(super) struct KeyTable {
     data_dir: PathBuf,
 }
 
 impl KeyTable {
-    /// Opens the keys of a data directory, which is made if there is none. A server may run on it in the same process: a
-    /// file that is there is opened by SQLite alone, since to close it would cost the server its
-    /// [locks](super::place::Claim).
-    ///
-    /// # Errors
-    /// When the directory cannot be used.
-    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+    /// Returns the keys of a data directory that has a database.
+    pub(super) fn of(data_dir: &Path) -> Self {
+        Self { data_dir: data_dir.to_owned() }
+    }
+
+    /// Finds the keys of a data directory; `None` if it has no database.
+    pub(super) fn find(data_dir: &Path) -> Result<Option<Self>, StoreError> {
+        let is_made = database(data_dir).try_exists().map_err(file_error(data_dir))?;
+        Ok(is_made.then(|| Self::of(data_dir)))
+    }
+
+    /// Makes a data directory with a database that has no keys.
+    pub(super) fn make(data_dir: &Path) -> Result<Self, StoreError> {
         make_directory(data_dir)?;
-        if !is_made(data_dir)? {
-            drop(make_database(data_dir)?);
-        }
-        let connection = connect(data_dir, true).map_err(error_in(data_dir))?;
-        Ok(Self { connection, data_dir: data_dir.to_owned() })
+        make_database(data_dir)?;
+        Ok(Self::of(data_dir))
     }
 
-    /// Opens the keys of a data directory that was made before; `None` where there is none.
-    ///
-    /// # Errors
-    /// As [`KeyTable::open`].
-    pub fn find(data_dir: &Path) -> Result<Option<Self>, StoreError> {
-        is_made(data_dir)?.then(|| Self::open(data_dir)).transpose()
-    }
-
-    /// Adds a key; false where the name is taken.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn create(&mut self, key: &KeyRecord) -> Result<bool, StoreError> {
-        let models =
-            serde_json::to_string(&key.models).map_err(|err| StoreError::Damaged(err.to_string()))?;
-        self.change(|transaction| {
-            transaction.execute(
-                "INSERT INTO keys (name, hash, models, requests_per_minute, max_running_tasks, created_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO NOTHING",
-                params![
-                    key.name,
-                    key.hash.as_bytes(),
-                    models,
-                    key.limits.requests_per_minute,
-                    key.limits.max_running_tasks,
-                    Timestamp::now()
-                ],
-            )
-        })
-    }
-
-    /// Removes a key; false where there is none of that name.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn revoke(&mut self, name: &str) -> Result<bool, StoreError> {
-        self.change(|transaction| transaction.execute("DELETE FROM keys WHERE name = ?1", [name]))
-    }
-
-    /// The keys, oldest first.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn list(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        keys(&self.connection).map_err(error_in(&self.data_dir))
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Promise<'static, T> {
+        let data_dir = self.data_dir.clone();
+        let run = move || {
+            connect(&data_dir, true).and_then(|mut table| work(&mut table)).map_err(error_in(&data_dir))
+        };
+        blocking(run).boxed()
     }
 
     fn change(
-        &mut self,
-        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
-    ) -> Result<bool, StoreError> {
-        self.try_change(change).map_err(|err| error_in(&self.data_dir)(err.into()))
-    }
-
-    fn try_change(
-        &mut self,
-        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
-    ) -> rusqlite::Result<bool> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let changed = change(&transaction)? > 0;
-        if changed {
-            transaction.execute("UPDATE keys_version SET version = version + 1", [])?;
-        }
-        transaction.commit()?;
-        Ok(changed)
+        &self,
+        change: impl FnOnce(&Connection) -> Result<bool, StoreError> + Send + 'static,
+    ) -> Promise<'static, bool> {
+        self.run(|connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let is_changed = change(&transaction)?;
+            if is_changed {
+                transaction.execute("UPDATE keys_version SET version = version + 1", [])?;
+            }
+            transaction.commit()?;
+            Ok(is_changed)
+        })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-
-    fn record(name: &str, limits: KeyLimits) -> KeyRecord {
-        KeyRecord { name: name.into(), hash: KeyHash::of(name), models: vec!["gemini-*".into()], limits }
+impl KeyStore for KeyTable {
+    fn list(&self) -> Promise<'_, (i64, Vec<KeyRecord>)> {
+        self.run(|connection| keys_and_version(connection))
     }
 
-    #[test]
-    fn keys_come_back_as_they_were_made() {
-        let directory = TempDir::new().unwrap();
-        let mut table = KeyTable::open(directory.path()).unwrap();
-        let records = [
-            record("a", KeyLimits::default()),
-            record("b", KeyLimits::new(60, 0)),
-            record("c", KeyLimits::new(u32::MAX, u32::MAX)),
-        ];
-        for record in &records {
-            assert!(table.create(record).unwrap());
-        }
-        assert_eq!(table.list().unwrap(), records);
+    fn version(&self) -> Promise<'_, i64> {
+        self.run(|connection| keys_version(connection))
+    }
+
+    fn create(&self, key: KeyRecord) -> Promise<'_, bool> {
+        self.change(move |connection| create(connection, &key))
+    }
+
+    fn revoke(&self, name: String) -> Promise<'_, bool> {
+        self.change(move |connection| revoke(connection, &name))
     }
 }

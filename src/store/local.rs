@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::health::{self, Health};
 use super::journal::FileJournals;
+use super::key_table::KeyTable;
 use super::place::{Claim, OpenFiles, Place};
-use super::promises::{BlobStore, Download, Promise, TaskStore};
+use super::promises::{BlobStore, Download, KeyStore, Promise, TaskStore};
 use super::reader::{Read, Readers};
 use super::records::{Acceptance, Ending, Forgotten, Mark, NewRecord, StoredStream, Unfinished, Weighed};
 use super::spool::{NewBlob, Spool};
@@ -37,6 +38,7 @@ pub(super) struct Local {
     readers: Readers,
     health: Health,
     spool: Spool,
+    key_table: KeyTable,
 }
 
 impl Local {
@@ -79,7 +81,7 @@ impl Local {
         let keeping = Keeping { place, health: health.clone(), tally, metrics };
         writer::start(data_dir, connection, files, keeping, write_queue)?;
         let readers = Readers::start(data_dir, config.sync, &health, &open)?;
-        Ok((Self { writes, readers, health, spool }, journals))
+        Ok((Self { writes, readers, health, spool, key_table: KeyTable::of(data_dir) }, journals))
     }
 
     /// Waits for the store, unless it has been in trouble for too long. What was to be done may still happen then.
@@ -202,14 +204,6 @@ impl TaskStore for Local {
         self.ask(move |reply| Read::Unfinished { after, reply })
     }
 
-    fn keys(&self) -> Promise<'_, (i64, Vec<KeyRecord>)> {
-        self.ask(move |reply| Read::Keys { reply })
-    }
-
-    fn keys_version(&self) -> Promise<'_, i64> {
-        self.ask(move |reply| Read::KeysVersion { reply })
-    }
-
     fn trouble(&self) -> Option<StoreError> {
         self.health.trouble().map(StoreError::from)
     }
@@ -232,6 +226,25 @@ impl TaskStore for Local {
 
     fn writes_waiting(&self) -> usize {
         self.writes.max_capacity() - self.writes.capacity()
+    }
+}
+
+/// A server reads its keys only while the database is in order.
+impl KeyStore for Local {
+    fn list(&self) -> Promise<'_, (i64, Vec<KeyRecord>)> {
+        self.ask(move |reply| Read::Keys { reply })
+    }
+
+    fn version(&self) -> Promise<'_, i64> {
+        self.ask(move |reply| Read::KeysVersion { reply })
+    }
+
+    fn create(&self, key: KeyRecord) -> Promise<'_, bool> {
+        self.key_table.create(key)
+    }
+
+    fn revoke(&self, name: String) -> Promise<'_, bool> {
+        self.key_table.revoke(name)
     }
 }
 

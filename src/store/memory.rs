@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, pending, ready};
 
 pub(super) use journals::MemoryJournals;
 
-use super::promises::{BlobStore, Download, Promise, Receive, TaskStore};
+use super::promises::{BlobStore, Download, KeyStore, Promise, Receive, TaskStore};
 use super::records::{Acceptance, Ending, Forgotten, Mark, NewRecord, StoredStream, Unfinished, Weighed};
 use super::{MOST_LISTED_BYTES, Retained, StoreError};
 use crate::audio::{AudioBytes, BlobId, KeptAudio};
@@ -105,13 +105,6 @@ impl Memory {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap()
-    }
-
-    /// Changes the API keys, as the command line does.
-    pub(super) fn change_keys(&self, change: impl FnOnce(&mut Vec<KeyRecord>)) {
-        let (version, keys) = &mut self.kept().keys;
-        *version += 1;
-        change(keys);
     }
 
     fn change(&self, id: &TaskId, change: impl FnOnce(&mut Row)) {
@@ -322,14 +315,6 @@ impl TaskStore for Memory {
         told(left)
     }
 
-    fn keys(&self) -> Promise<'_, (i64, Vec<KeyRecord>)> {
-        told(self.kept().keys.clone())
-    }
-
-    fn keys_version(&self) -> Promise<'_, i64> {
-        told(self.kept().keys.0)
-    }
-
     fn trouble(&self) -> Option<StoreError> {
         None
     }
@@ -340,6 +325,36 @@ impl TaskStore for Memory {
 
     fn writes_waiting(&self) -> usize {
         0
+    }
+}
+
+impl KeyStore for Memory {
+    fn list(&self) -> Promise<'_, (i64, Vec<KeyRecord>)> {
+        told(self.kept().keys.clone())
+    }
+
+    fn version(&self) -> Promise<'_, i64> {
+        told(self.kept().keys.0)
+    }
+
+    fn create(&self, key: KeyRecord) -> Promise<'_, bool> {
+        let (version, keys) = &mut self.kept().keys;
+        let is_free = keys.iter().all(|known| known.name != key.name);
+        if is_free {
+            *version += 1;
+            keys.push(key);
+        }
+        told(is_free)
+    }
+
+    fn revoke(&self, name: String) -> Promise<'_, bool> {
+        let (version, keys) = &mut self.kept().keys;
+        let known = keys.iter().position(|key| key.name == name);
+        if let Some(place) = known {
+            *version += 1;
+            keys.remove(place);
+        }
+        told(known.is_some())
     }
 }
 

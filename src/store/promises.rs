@@ -1,7 +1,7 @@
 //! What a store promises, whatever keeps it: the seam between [`Store`](super::Store) and its backends.
 //!
-//! A backend implements three traits: [`TaskStore`], [`BlobStore`] and [`ChunkJournals`]. `Store::open` chooses it, and
-//! `store_suite!` runs every promise against every backend; a new backend adds one line there.
+//! A backend implements four traits: [`TaskStore`], [`BlobStore`], [`KeyStore`] and [`ChunkJournals`]. `Store::open` and
+//! [`find_keys`](super::find_keys) choose it, and `store_suite!` runs every promise against every backend; a new backend adds one line there.
 //!
 //! # What durable means
 //!
@@ -59,7 +59,7 @@ use crate::task::{
 /// What comes of a question to a store.
 pub type Promise<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// Keeps tasks, the `Idempotency-Key`s that started them, and API keys.
+/// Keeps tasks, and the `Idempotency-Key`s that started them.
 pub trait TaskStore: fmt::Debug + Send + Sync {
     /// Records a task with the audio that its record names, unless a younger record than `keys_before` has its
     /// `Idempotency-Key`. When this returns [`Acceptance::Durable`], all of it is durable; else nothing is left of it.
@@ -129,13 +129,6 @@ pub trait TaskStore: fmt::Debug + Send + Sync {
     /// Lists some tasks that have not ended, the oldest first, those after the given one; empty at the end.
     fn unfinished(&self, after: Option<(Timestamp, TaskId)>) -> Promise<'_, Vec<Unfinished>>;
 
-    /// Lists the API keys, the oldest first, and tells the version of their table.
-    fn keys(&self) -> Promise<'_, (i64, Vec<KeyRecord>)>;
-
-    /// Tells the version of the keys' table: it changes with every change of a key, also by another process, and with
-    /// nothing else.
-    fn keys_version(&self) -> Promise<'_, i64>;
-
     /// Tells why the store takes no tasks; `None` while it does. Waits for nothing.
     fn trouble(&self) -> Option<StoreError>;
 
@@ -182,6 +175,22 @@ pub trait Receive: fmt::Debug + Send {
 
     /// Returns what was written. It is kept until its last reader is gone.
     fn finish(self: Box<Self>) -> AudioBytes;
+}
+
+/// Keeps API keys. Other processes change them while a server runs: the command line does.
+pub trait KeyStore: fmt::Debug + Send + Sync {
+    /// Lists the keys, the oldest first, and tells the version of the list.
+    fn list(&self) -> Promise<'_, (i64, Vec<KeyRecord>)>;
+
+    /// Tells the version of the list: it changes with every change of a key, also by another process, and with nothing
+    /// else.
+    fn version(&self) -> Promise<'_, i64>;
+
+    /// Adds a key; when this returns, that is durable. False if the name is taken.
+    fn create(&self, key: KeyRecord) -> Promise<'_, bool>;
+
+    /// Removes a key; when this returns, that is durable. False if there is none of this name.
+    fn revoke(&self, name: String) -> Promise<'_, bool>;
 }
 
 /// Keeps the chunks of tasks with a stream before they are shown, until their retention is over.

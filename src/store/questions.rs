@@ -1,11 +1,10 @@
-//! What is read through a [`Store`]: tasks, their streams and audio, lists, keys.
+//! What is read through a [`Store`]: tasks, their streams and audio, lists.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Download, Journalled, Replay, Store, StoreError, Unfinished, Weighed};
 use crate::audio::{AudioBytes, BlobId};
-use crate::keys::KeyRecord;
 use crate::secret::KeyHash;
 use crate::task::{Idempotency, IdempotencyKey, ListQuery, Page, Request, Snapshot, TaskId, Timestamp};
 
@@ -134,21 +133,5 @@ impl Store {
             facts.published |= begun.contains(&task.id);
         }
         Ok(left)
-    }
-
-    /// The API keys, and the version of their table.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn keys(&self) -> Result<(i64, Vec<KeyRecord>), StoreError> {
-        self.tasks.keys().await
-    }
-
-    /// The version of the keys' table: it changes with every change of a key, also by another process.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn keys_version(&self) -> Result<i64, StoreError> {
-        self.tasks.keys_version().await
     }
 }

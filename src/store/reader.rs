@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::health::Health;
-use super::key_table::{keys, keys_version};
+use super::key_table::{keys_and_version, keys_version};
 use super::place::OpenFiles;
 use super::records::StoredStream;
 use super::spool::StoredBlob;
@@ -171,7 +171,7 @@ impl Reader {
                 self.say(reply, || unfinished(connection, after));
             }
             Read::Keys { reply } => {
-                self.say(reply, || keys_version(connection).and_then(|v| Ok((v, keys(connection)?))));
+                self.say(reply, || keys_and_version(connection));
             }
             Read::KeysVersion { reply } => self.say(reply, || keys_version(connection)),
         }

@@ -67,8 +67,10 @@ mod tests {
     use super::*;
     use crate::keys::KeyLimits;
     use crate::secret::KeyHash;
-    use crate::store::KeyTable;
+    use crate::store::key_table::KeyTable;
+    use crate::store::promises::KeyStore;
     use crate::store::schema;
+    use crate::store::sqlite::connect;
 
     /// Every file and folder below a folder, with its length.
     fn content(folder: &Path) -> Vec<(PathBuf, u64)> {
@@ -98,8 +100,8 @@ mod tests {
         assert_eq!(content(home.path()), before);
     }
 
-    #[test]
-    fn the_keys_of_a_database_are_read_without_touching_it() {
+    #[actix_rt::test]
+    async fn the_keys_of_a_database_are_read_without_touching_it() {
         let data_dir = tempfile::tempdir().unwrap();
         let data_dir = data_dir.path().join("d%20#?x");
         let record = KeyRecord {
@@ -108,35 +110,37 @@ mod tests {
             models: vec!["*".into()],
             limits: KeyLimits::default(),
         };
-        let mut table = KeyTable::open(&data_dir).unwrap();
-        table.create(&record).unwrap();
+        let table = KeyTable::make(&data_dir).unwrap();
+        let connection = connect(&data_dir, true).unwrap();
+        table.create(record.clone()).await.unwrap();
         // With its log, as under a running server, and without.
         let before = content(&data_dir);
         assert_eq!(rehearse(&data_dir).unwrap().keys, std::slice::from_ref(&record));
         assert_eq!(content(&data_dir), before);
-        drop(table);
+        drop(connection);
         let before = content(&data_dir);
         assert_eq!(before.len(), 1, "{before:?}");
         assert_eq!(rehearse(&data_dir).unwrap().keys, [record]);
         assert_eq!(content(&data_dir), before);
     }
 
-    #[test]
-    fn a_database_that_a_start_refuses_is_refused() {
+    #[actix_rt::test]
+    async fn a_database_that_a_start_refuses_is_refused() {
         let data_dir = tempfile::tempdir().unwrap();
-        drop(KeyTable::open(data_dir.path()).unwrap());
+        let table = KeyTable::make(data_dir.path()).unwrap();
+        table.list().await.unwrap();
         let path = database(data_dir.path());
-        let said = |change: &str| {
+        let said = async |change: &str| {
             Connection::open(&path).unwrap().execute_batch(change).unwrap();
             let before = std::fs::read(&path).unwrap();
             let said = rehearse(data_dir.path()).unwrap_err().to_string();
             // Those who are about to write to it say the same and do not.
-            assert_eq!(KeyTable::open(data_dir.path()).unwrap_err().to_string(), said);
+            assert_eq!(table.list().await.unwrap_err().to_string(), said);
             assert_eq!(std::fs::read(&path).unwrap(), before);
             assert!(said.starts_with(&path.display().to_string()), "{said}");
             said
         };
-        let newer = said("PRAGMA user_version = 1000");
+        let newer = said("PRAGMA user_version = 1000").await;
         let (known, own) = (schema::VERSION, env!("CARGO_PKG_VERSION"));
         assert!(
             newer.contains(&format!(
@@ -149,7 +153,7 @@ mod tests {
             "DROP TABLE keys_version; PRAGMA user_version = 7",
             "PRAGMA user_version = -1",
         ] {
-            let said = said(of_another);
+            let said = said(of_another).await;
             assert!(
                 said.contains("is the database of another program; choose another data directory"),
                 "{said}"

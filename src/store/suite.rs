@@ -12,10 +12,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::Store;
-use super::key_table::KeyTable;
 use super::memory::{Memory, MemoryJournals};
-use crate::keys::KeyRecord;
+use super::{KeyStore, Store, find_keys};
 use kit::{CONFIG, keep, until_free};
 
 /// What outlives the processes of a test, and opens a store on it.
@@ -26,11 +24,8 @@ pub(super) trait Ground {
     /// Opens a store that keeps what has ended for so long, once the one before has let go.
     fn open(&self, kept: Duration) -> Store;
 
-    /// Adds an API key, as another process does.
-    fn add_key(&self, key: &KeyRecord);
-
-    /// Revokes an API key, as another process does.
-    fn revoke_key(&self, name: &str);
+    /// Returns the API keys, as another process has them.
+    fn keys(&self) -> Arc<dyn KeyStore>;
 }
 
 impl Ground for TempDir {
@@ -42,14 +37,8 @@ impl Ground for TempDir {
         until_free(self.path(), kept)
     }
 
-    fn add_key(&self, key: &KeyRecord) {
-        assert!(KeyTable::open(self.path()).unwrap().create(key).unwrap());
-        // Keys are listed by the time at which they were made.
-        kit::pass_a_millisecond();
-    }
-
-    fn revoke_key(&self, name: &str) {
-        assert!(KeyTable::open(self.path()).unwrap().revoke(name).unwrap());
+    fn keys(&self) -> Arc<dyn KeyStore> {
+        find_keys(self.path()).unwrap().unwrap()
     }
 }
 
@@ -64,12 +53,8 @@ impl Ground for InMemory {
         Store::over(Arc::clone(&self.0), Arc::new(self.1.clone()), keep(kept))
     }
 
-    fn add_key(&self, key: &KeyRecord) {
-        self.0.change_keys(|keys| keys.push(key.clone()));
-    }
-
-    fn revoke_key(&self, name: &str) {
-        self.0.change_keys(|keys| keys.retain(|key| key.name != name));
+    fn keys(&self) -> Arc<dyn KeyStore> {
+        Arc::clone(&self.0) as _
     }
 }
 
@@ -115,7 +100,10 @@ macro_rules! store_suite {
                     a_stream_is_replayed_where_its_chunks_are_those_of_the_record,
                     chunks_go_when_their_time_is_over,
                 ],
-                keys: [keys_are_told_as_they_are_changed_from_outside],
+                keys: [
+                    keys_are_read_as_any_process_has_changed_them,
+                    a_change_of_no_key_changes_no_version,
+                ],
             });
         )*
     };

@@ -49,7 +49,7 @@ async fn a_store_of_version_1_is_used_as_it_is() {
     assert!(store.request(completed.clone(), owner()).await.unwrap().is_some());
     let key = IdempotencyKey::parse(b"k").unwrap();
     assert_eq!(store.submitted(owner(), key).await.unwrap().unwrap().0, completed);
-    assert_eq!(store.keys().await.unwrap().1.len(), 1);
+    assert_eq!(store.keys().list().await.unwrap().1.len(), 1);
     let left = store.unfinished(None).await.unwrap();
     let facts: Vec<_> = left.iter().map(|left| left.facts).collect();
     let waiting = RecoveryFacts { runs: 0, published: false, irreplaceable_caller: false };

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use actix::prelude::Request;
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{poll_immediate, ready};
 
 use super::launch::{Launched, Site};
 use super::messages::NewTask;
@@ -78,13 +80,18 @@ pub(super) async fn accept(
         timeline: recorded,
         idempotency,
     };
-    keep(&site.settings.store, record, blobs).await?;
+    let mut durable = keep(site.settings.store.clone(), record, blobs).boxed();
+    // The write is asked for here. Its answer wakes the thread that the task will run on.
+    let durable = match poll_immediate(&mut durable).await {
+        Some(done) => ready(done).boxed(),
+        None => durable,
+    };
     let work = Work { audio, candidates, most_running, admission, record: run };
-    Ok(site.launch(TaskParts::accepted(task, key_name, caller, caller_gone, timeline, work)))
+    site.launch_when(durable, TaskParts::accepted(task, key_name, caller, caller_gone, timeline, work)).await
 }
 
 /// Makes a task durable.
-async fn keep(store: &Store, record: NewRecord, blobs: Vec<(BlobId, Bytes)>) -> Result<(), Failure> {
+async fn keep(store: Store, record: NewRecord, blobs: Vec<(BlobId, Bytes)>) -> Result<(), Failure> {
     match store.accept(record, blobs).await? {
         Acceptance::Durable => Ok(()),
         Acceptance::KeyTaken => Err(Failure::new(

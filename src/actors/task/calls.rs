@@ -12,6 +12,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix::fut::ready;
 use actix::prelude::*;
 use tokio::sync::mpsc;
 
@@ -189,7 +190,8 @@ impl TaskActor {
         let listening = ctx.add_stream(self.open_call(&permit, &audio));
         self.calls.channel = Some(Arc::clone(permit.channel()));
         self.calls.phase = Phase::Calling(Call { permit, audio: Some(audio), spoke: false, listening });
-        self.publication.make_ready();
+        // Afterwards: the request need not wait for this.
+        ctx.spawn(ready(()).map(|(), task: &mut Self, _| task.publication.make_ready()));
     }
 
     fn heard(&mut self, batch: Batch, ctx: &mut Context<Self>) {

@@ -1,6 +1,6 @@
 //! The statements that a transaction is made of: what a write changes in the rows.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
+use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use crate::audio::{BlobId, KeptAudio};
 use crate::secret::KeyHash;
@@ -20,26 +20,43 @@ const PAGES_KEPT: i64 = 256;
 const PAGES_GIVEN_BACK: i64 = 1024;
 
 pub(super) fn accept(
-    transaction: &mut Transaction<'_>,
+    connection: &Connection,
     record: &NewRecord,
     blobs: &[NewBlob],
     keys_before: Timestamp,
 ) -> Result<Acceptance, StoreError> {
-    // All rows or none.
-    let savepoint = transaction.savepoint()?;
-    if let Some(idempotency) = &record.idempotency
-        && !take_key(&savepoint, &record.task, idempotency, keys_before)?
-    {
-        return Ok(Acceptance::KeyTaken);
+    all_or_none(connection, || {
+        if let Some(idempotency) = &record.idempotency
+            && !take_key(connection, &record.task, idempotency, keys_before)?
+        {
+            return Ok(Acceptance::KeyTaken);
+        }
+        insert(connection, record)?;
+        for blob in blobs {
+            connection
+                .prepare_cached("INSERT INTO blobs (id, refs, bytes, sum, data) VALUES (?1, 1, ?2, ?3, ?4)")?
+                .execute(params![blob.id, blob.bytes, blob.sum, blob.data.as_deref()])?;
+        }
+        Ok(Acceptance::Durable)
+    })
+}
+
+/// Runs statements of which either all stand or none. rusqlite's own savepoints are parsed anew each time.
+fn all_or_none<T>(
+    connection: &Connection,
+    statements: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let run = |sql| connection.prepare_cached(sql)?.execute([]);
+    run("SAVEPOINT all_or_none")?;
+    let result = statements();
+    if result.is_err() {
+        // It fails only where the whole transaction was undone, which the writer finds.
+        let _ = run("ROLLBACK TO all_or_none");
     }
-    insert(&savepoint, record)?;
-    for blob in blobs {
-        savepoint
-            .prepare_cached("INSERT INTO blobs (id, refs, bytes, sum, data) VALUES (?1, 1, ?2, ?3, ?4)")?
-            .execute(params![blob.id, blob.bytes, blob.sum, blob.data.as_deref()])?;
-    }
-    savepoint.commit()?;
-    Ok(Acceptance::Durable)
+    let released = run("RELEASE all_or_none");
+    let result = result?;
+    released?;
+    Ok(result)
 }
 
 fn insert(connection: &Connection, record: &NewRecord) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 mod answer;
 mod chunk_log;
 mod cold_log;
+mod completion;
 mod entry;
 mod format;
 mod id;
@@ -30,6 +31,7 @@ use crate::wire::trace_context::{TraceContext, TraceId};
 pub use answer::Answer;
 pub use chunk_log::{ChunkLog, LogHandle, LogReader, Mark};
 pub use cold_log::{ColdLog, EndedStream, Kept, RecordSource};
+pub use completion::Completion;
 pub use entry::{Entry, TextKind};
 pub use format::{Encoder, Format};
 pub use id::TaskId;

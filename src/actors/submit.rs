@@ -170,7 +170,6 @@ impl Tasks {
             created: new.task.created.seconds(),
             stream: new.task.stream,
             state: State::Pending,
-            segments: None,
             timeline: Timeline::begun(new.task.created),
         };
         let log = self.ask_registry(Accept(new)).await??;

@@ -22,8 +22,8 @@ use super::dispatcher::{Admission, Permit};
 use super::submit::{Answered, CallerGone};
 use crate::error::Failure;
 use crate::task::{
-    Answer, Caller, Effect, EndedStream, Event, Life, Outcome, Progress, Snapshot, State, Task, TextKind,
-    Timeline, Timestamp,
+    Answer, Caller, Effect, EndedStream, Event, Life, Outcome, Progress, Snapshot, Task, TextKind, Timeline,
+    Timestamp,
 };
 use crate::upstream::{UpstreamError, UpstreamEvent};
 
@@ -218,13 +218,9 @@ impl TaskActor {
                 self.remember(step);
                 None
             }
-            UpstreamEvent::Finished { reason, usage } => Some(match self.answer.complete(reason, usage) {
-                Ok(completed) => Outcome::Completed(completed.into()),
-                Err(err) => {
-                    tracing::error!(task_id = %self.task.id, %err, "the answer cannot be written as JSON");
-                    Outcome::Failed(Failure::internal())
-                }
-            }),
+            UpstreamEvent::Finished { reason, usage } => {
+                Some(Outcome::Completed(self.answer.complete(reason, usage).into()))
+            }
         }
     }
 
@@ -238,21 +234,6 @@ impl TaskActor {
     fn remember(&self, progress: Option<u8>) {
         if let Some(progress) = progress {
             self.settings.store.mark_progress(self.task.id.clone(), progress);
-        }
-    }
-
-    fn state(&self) -> State {
-        let progress = self.progress.percent();
-        match &self.life {
-            Life::Ended(Outcome::Completed(completed)) => {
-                State::Completed { completion: Arc::clone(&completed.json) }
-            }
-            Life::Ended(Outcome::Failed(failure)) => State::Failed { failure: failure.clone(), progress },
-            // An end that is not durable yet is not told.
-            Life::Waiting | Life::Running | Life::Ending | Life::Parked if self.progress.has_begun() => {
-                State::Processing { progress }
-            }
-            Life::Waiting | Life::Running | Life::Ending | Life::Parked => State::Pending,
         }
     }
 }
@@ -279,11 +260,7 @@ impl Handler<Describe> for TaskActor {
             model: self.task.question.model.clone(),
             created: self.task.created.seconds(),
             stream: self.task.stream,
-            state: self.state(),
-            segments: match &self.life {
-                Life::Ended(Outcome::Completed(completed)) => completed.segments.clone(),
-                _ => None,
-            },
+            state: self.life.state(self.progress),
             timeline: self.timeline.clone(),
         })
     }

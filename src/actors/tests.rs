@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use actix::{Actor, Arbiter};
 use futures_util::{StreamExt, stream};
-use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::Tasks;
@@ -28,8 +27,8 @@ use crate::metrics::{Metrics, Now};
 use crate::secret::KeyHash;
 use crate::store::{Ending, Retention, Store, StoreConfig};
 use crate::task::{
-    Chunks, Completed, Fingerprint, Idempotency, IdempotencyKey, Outcome, Question, State, Task, TaskId,
-    TextKind, Timeline, Timestamp,
+    Chunks, Completed, Completion, Fingerprint, Idempotency, IdempotencyKey, Outcome, Question, State, Task,
+    TaskId, TextKind, Timeline, Timestamp,
 };
 use crate::trace::Traces;
 use crate::upstream::testing::{Scripted, batches, channel_over, silent_channel};
@@ -187,8 +186,8 @@ async fn an_answer_is_completed_and_its_frames_stay_readable() {
     let service = over(|| batches(vec![Ok(vec![text("a")]), Ok(vec![]), Ok(vec![text("b"), finished()])]));
     let accepted = service.tasks.accept(service.task()).await.unwrap();
     let id = accepted.snapshot.id;
-    let State::Completed { completion } = service.outcome(&id).await else { panic!("not completed") };
-    assert!(completion.get().contains(r#""content":"ab""#), "{completion}");
+    let State::Completed(completion) = service.outcome(&id).await else { panic!("not completed") };
+    assert!(completion.chat().get().contains(r#""content":"ab""#), "{completion:?}");
     let log = service.tasks.subscribe(&id, owner()).await.unwrap();
     assert_eq!(log.mark().len, 5);
     assert_eq!(
@@ -211,7 +210,7 @@ async fn an_ended_task_costs_no_actor_and_its_frames_are_those_that_were_read_be
     assert!(cold.1);
     assert_eq!(cold.0.mark(), log.mark());
     assert_eq!(cold.0.all(), log.all());
-    assert!(matches!(service.state(&snapshot.id).await, State::Completed { .. }));
+    assert!(matches!(service.state(&snapshot.id).await, State::Completed(_)));
     assert!(service.tasks.locate(&snapshot.id, KeyHash::of("sk-other")).await.unwrap().is_none());
 }
 
@@ -265,7 +264,7 @@ async fn an_answer_that_cannot_be_journalled_is_shown_with_its_end() {
     gate.notify_one();
     let mark = accepted.log.ended().await;
     assert!(mark.len > 2 && !mark.stalled, "{mark:?}");
-    assert!(matches!(service.outcome(&accepted.snapshot.id).await, State::Completed { .. }));
+    assert!(matches!(service.outcome(&accepted.snapshot.id).await, State::Completed(_)));
 }
 
 #[actix_rt::test]
@@ -340,16 +339,16 @@ async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
     service.runs(&id).await;
     // As an actor leaves it that crashed between recording its task's end and announcing it.
     let completion = r#"{"id":"chatcmpl-1","created":1,"model":"m","choices":[{"finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"prompt_tokens_details":{"audio_tokens":0,"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}"#;
-    let completion = RawValue::from_string(completion.to_owned()).unwrap();
+    let completion = Completion::stored(completion.to_owned(), None).unwrap();
     let ending = Ending {
-        outcome: Outcome::Completed(Completed::stored(completion.into()).unwrap().into()),
+        outcome: Outcome::Completed(Completed::of(completion).unwrap().into()),
         progress: 0,
         timeline: Timeline::begun(Timestamp::now()),
         chunks: Some(Chunks::of(std::iter::empty())),
     };
     service.tasks.store.end(id.clone(), ending).await.unwrap();
     let state = service.tasks.cancel(&id, owner()).await.unwrap().value.state;
-    assert!(matches!(state, State::Completed { .. }), "{state:?}");
+    assert!(matches!(state, State::Completed(_)), "{state:?}");
     let mut log = accepted.log;
     log.ended().await;
     let frames = log.all();

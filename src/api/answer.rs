@@ -1,11 +1,8 @@
 //! How a submit is answered: with its task, with the outcome of that, or with its stream.
 
-use std::sync::Arc;
-
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::caller::Caller;
 use super::reply::{forbid_repeat, held, json, task_failed};
@@ -103,8 +100,8 @@ impl Answering<'_> {
     async fn ended(self, task: Held<Snapshot>) -> Result<HttpResponse, Failure> {
         let Held { value: snapshot, share } = task;
         Ok(match snapshot.state {
-            State::Completed { completion } => {
-                let bytes = Bytes::from_owner(Completion(completion));
+            State::Completed(completion) => {
+                let bytes = Bytes::from_owner(completion);
                 let bytes = held(bytes, share, self.tasks.responses(), self.caller.hash).await?;
                 HttpResponse::Ok().content_type(header::ContentType::json()).body(Pieces::of(bytes))
             }
@@ -124,13 +121,4 @@ fn not_sent(id: &TaskId, crowded: Failure) -> HttpResponse {
     let mut response = Failure { message: message.into(), ..crowded }.error_response();
     forbid_repeat(&mut response);
     response
-}
-
-/// A ChatCompletion as the bytes that it is stored in.
-struct Completion(Arc<RawValue>);
-
-impl AsRef<[u8]> for Completion {
-    fn as_ref(&self) -> &[u8] {
-        self.0.get().as_bytes()
-    }
 }

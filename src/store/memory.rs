@@ -62,7 +62,7 @@ impl Row {
             None if self.runs == 0 => State::Pending,
             None => State::Processing { progress: self.progress },
             Some((Ending { outcome: Outcome::Completed(completed), .. }, _)) => {
-                State::Completed { completion: completed.json.clone() }
+                State::Completed(completed.completion.clone())
             }
             Some((Ending { outcome: Outcome::Failed(failure), progress, .. }, _)) => {
                 State::Failed { failure: failure.clone(), progress: *progress }
@@ -78,9 +78,16 @@ impl Row {
             created: task.created.seconds(),
             stream: task.stream,
             state: self.state(),
-            segments: None,
             timeline: self.timeline.clone(),
         }
+    }
+
+    fn without_segments(&self) -> Snapshot {
+        let mut snapshot = self.snapshot();
+        if let State::Completed(completion) = &mut snapshot.state {
+            *completion = completion.without_segments();
+        }
+        snapshot
     }
 }
 
@@ -210,12 +217,7 @@ impl TaskStore for Memory {
     ) -> Promise<'_, Option<Weighed<Snapshot>>> {
         let kept = self.kept();
         let found = kept.of(&id, owner).filter(|row| !row.ended_before(ended_after));
-        let found = found.map(|row| match &row.end {
-            Some((Ending { outcome: Outcome::Completed(completed), .. }, _)) if with_segments => {
-                Snapshot { segments: completed.segments.clone(), ..row.snapshot() }
-            }
-            _ => row.snapshot(),
-        });
+        let found = found.map(|row| if with_segments { row.snapshot() } else { row.without_segments() });
         told(found.map(|found| match found.weight() {
             weight if weight > most_bytes => Weighed::Heavy(weight),
             _ => Weighed::Light(found),
@@ -256,7 +258,7 @@ impl TaskStore for Memory {
         rows.sort_by_key(|row| std::cmp::Reverse(place(row)));
         let mut page = Page { tasks: Vec::new(), has_more: rows.len() > query.limit };
         let mut left = most_bytes;
-        for task in rows.into_iter().take(query.limit).map(Row::snapshot) {
+        for task in rows.into_iter().take(query.limit).map(Row::without_segments) {
             let weight = task.weight();
             if weight <= left {
                 left -= weight;

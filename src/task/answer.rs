@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use serde_json::value::to_raw_value;
-
 use super::chunk_log::ChunkLog;
 use super::cold_log::{EndedStream, Kept};
+use super::completion::Completion;
 use super::entry::{Entry, TextKind};
 
 use super::format::Format;
 use super::outcome::{Completed, Outcome};
 use super::segment::Segment;
 use super::snapshot::State;
-use crate::wire::completion::{ChatCompletion, CompletionHead, FinishReason, Pieces, Texts, Usage};
+use crate::wire::completion::{CompletionHead, FinishReason, Pieces, Texts, Usage};
 
 /// An answer that is coming in.
 #[derive(Debug)]
@@ -101,10 +100,8 @@ impl Answer {
     }
 
     /// Returns the whole answer.
-    ///
-    /// # Errors
-    /// Those of serde_json, which this type does not provoke.
-    pub fn complete(&self, reason: FinishReason, usage: Usage) -> serde_json::Result<Completed> {
+    #[must_use]
+    pub fn complete(&self, reason: FinishReason, usage: Usage) -> Completed {
         let pieces = |wanted: TextKind| -> Pieces<'_> {
             let texts = self.log.entries().filter_map(Entry::text);
             texts.filter(|(kind, _)| *kind == wanted).map(|(_, text)| text).collect()
@@ -114,10 +111,8 @@ impl Answer {
             reasoning: pieces(TextKind::Reasoning),
             refusal: pieces(TextKind::Refusal),
         };
-        let json = to_raw_value(&ChatCompletion::new(&self.head, texts, reason, usage))?;
-        let segments =
-            if self.segments.is_empty() { None } else { Some(to_raw_value(&self.segments)?.into()) };
-        Ok(Completed { json: json.into(), segments, head: CompletionHead::clone(&self.head), reason, usage })
+        let completion = Completion::new(&self.head, texts, reason, usage, &self.segments);
+        Completed { completion, head: CompletionHead::clone(&self.head), reason, usage }
     }
 
     /// Ends the stream: with the finish chunk and the `done` frame, or with the `error` frame. None of them may be seen
@@ -158,7 +153,7 @@ mod tests {
     }
 
     fn end(answer: &mut Answer, reason: FinishReason, usage: Usage) -> Arc<Completed> {
-        let completed = Arc::new(answer.complete(reason, usage).unwrap());
+        let completed = Arc::new(answer.complete(reason, usage));
         answer.end(&Outcome::Completed(Arc::clone(&completed)));
         completed
     }
@@ -196,7 +191,8 @@ mod tests {
         answer.push(TextKind::Refusal, "not.".into());
         answer.publish(answer.log().len());
         assert!(text(&answer).contains(r#""delta":{"refusal":"not."}"#), "{}", text(&answer));
-        let json = answer.complete(FinishReason::Stop, Usage::default()).unwrap().json;
+        let completion = answer.complete(FinishReason::Stop, Usage::default()).completion;
+        let json = completion.chat();
         let message = r#""message":{"role":"assistant","content":"","refusal":"I will not."}"#;
         assert!(json.get().contains(message), "{json}");
     }
@@ -225,8 +221,7 @@ mod tests {
                     answer.end(&failure.clone().into());
                     State::Failed { failure, progress: 7 }
                 } else {
-                    let completion = end(&mut answer, FinishReason::Length, usage).json.clone();
-                    State::Completed { completion }
+                    State::Completed(end(&mut answer, FinishReason::Length, usage).completion.clone())
                 };
                 let replay = Answer::replay(kept, &state).unwrap().log().clone();
                 assert_eq!(replay.len(), answer.log().len());
@@ -246,7 +241,7 @@ mod tests {
         let mut resumed = Answer::resumed(other.clone(), ChunkLog::take_over(crashed.log().handle()));
         let completed = end(&mut resumed, FinishReason::Stop, Usage::default());
         assert!(!text(&resumed).contains("chatcmpl-2"), "{}", text(&resumed));
-        let json = completed.json.get();
+        let json = completed.completion.chat().get();
         assert!(json.contains(r#""id":"chatcmpl-1""#) && json.contains(r#""content":"a""#), "{json}");
         // One of which nothing had come takes the head that the store knows.
         let mut resumed = Answer::new(other, Some(Format::Tasks));
@@ -271,7 +266,7 @@ mod tests {
         answer.push_segment(segment);
         answer.drop_segments();
         assert_eq!(answer.held_bytes(), 0);
-        assert!(answer.complete(FinishReason::Stop, Usage::default()).unwrap().segments.is_none());
+        assert!(answer.complete(FinishReason::Stop, Usage::default()).completion.segments().is_none());
     }
 
     #[test]
@@ -279,7 +274,8 @@ mod tests {
         let mut answer = Answer::new(head(), None);
         answer.push(TextKind::Content, "text".into());
         answer.publish(answer.log().len());
-        let json = answer.complete(FinishReason::Stop, Usage::default()).unwrap().json;
+        let completion = answer.complete(FinishReason::Stop, Usage::default()).completion;
+        let json = completion.chat();
         let message = r#""message":{"role":"assistant","content":"text","refusal":null}"#;
         assert!(json.get().contains(message), "{json}");
         assert_eq!(answer.log().frame_bytes(), 0);

@@ -16,7 +16,9 @@
 //! clock.
 
 use super::outcome::Outcome;
+use super::progress::Progress;
 use super::recovery::{interrupted_caller, interrupted_stream};
+use super::snapshot::State;
 use crate::error::{ErrorCode, Failure};
 
 /// Where a task is in its life.
@@ -87,6 +89,21 @@ pub enum Effect<Slot> {
 }
 
 impl Life {
+    /// Returns what is told of a task that has come this far: an end that is not durable yet is not.
+    #[must_use]
+    pub fn state(&self, progress: Progress) -> State {
+        let has_begun = progress.has_begun();
+        let progress = progress.percent();
+        match self {
+            Self::Ended(Outcome::Completed(completed)) => State::Completed(completed.completion.clone()),
+            Self::Ended(Outcome::Failed(failure)) => State::Failed { failure: failure.clone(), progress },
+            Self::Waiting | Self::Running | Self::Ending | Self::Parked if has_begun => {
+                State::Processing { progress }
+            }
+            Self::Waiting | Self::Running | Self::Ending | Self::Parked => State::Pending,
+        }
+    }
+
     /// Returns the next state, and what has to be done.
     #[must_use]
     pub fn on<Slot>(self, event: Event<Slot>) -> (Self, Effect<Slot>) {

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
+use super::completion::Completion;
 use crate::error::Failure;
 use crate::wire::completion::{CompletionEnd, CompletionHead, FinishReason, Usage};
 
@@ -16,13 +15,11 @@ pub enum Outcome {
     Failed(Failure),
 }
 
-/// A whole answer: its ChatCompletion, and what the end of a stream repeats of it.
-#[derive(Debug, Clone)]
+/// A whole answer: as it is kept, and what the end of a stream repeats of it.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Completed {
-    /// The ChatCompletion, in the bytes in which it is stored.
-    pub json: Arc<RawValue>,
-    /// The segments with measured times (a JSON list), where there are any.
-    pub segments: Option<Arc<RawValue>>,
+    /// The answer as it is kept.
+    pub completion: Completion,
     /// What identifies the answer.
     pub head: CompletionHead,
     /// Why the model stopped.
@@ -32,20 +29,13 @@ pub struct Completed {
 }
 
 impl Completed {
-    /// Reads a ChatCompletion that was stored. Its segments are not asked for.
+    /// Reads an answer that was stored.
     ///
     /// # Errors
     /// Those of serde_json, for JSON that hearken did not write.
-    pub fn stored(json: Arc<RawValue>) -> serde_json::Result<Self> {
-        let CompletionEnd { head, reason, usage } = CompletionEnd::of(json.get())?;
-        Ok(Self { json, segments: None, head, reason, usage })
-    }
-}
-
-/// The JSON holds all the rest.
-impl PartialEq for Completed {
-    fn eq(&self, other: &Self) -> bool {
-        self.json.get() == other.json.get()
+    pub fn of(completion: Completion) -> serde_json::Result<Self> {
+        let CompletionEnd { head, reason, usage } = CompletionEnd::of(completion.chat().get())?;
+        Ok(Self { completion, head, reason, usage })
     }
 }
 

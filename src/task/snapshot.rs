@@ -1,10 +1,8 @@
 //! A task at one moment, as the living actor or the store tells it, and its view as the wire's task object.
 
-use std::sync::Arc;
-
 use serde::Serialize;
-use serde_json::value::RawValue;
 
+use super::completion::Completion;
 use super::id::TaskId;
 use super::outcome::{Completed, Outcome};
 use super::request::Request;
@@ -27,8 +25,6 @@ pub struct Snapshot {
     pub stream: bool,
     /// How far it is.
     pub state: State,
-    /// The segments of a completed task (a JSON list), where there are any and they were asked for.
-    pub segments: Option<Arc<RawValue>>,
     /// When what happened to it.
     pub timeline: Timeline,
 }
@@ -43,11 +39,8 @@ pub enum State {
         /// 0 to 99.
         progress: u8,
     },
-    /// Ended with an answer.
-    Completed {
-        /// The ChatCompletion, in the bytes in which it is stored.
-        completion: Arc<RawValue>,
-    },
+    /// Ended with this answer.
+    Completed(Completion),
     /// Ended without.
     Failed {
         /// Why.
@@ -90,7 +83,7 @@ impl State {
         match self {
             Self::Pending => Status::Pending,
             Self::Processing { .. } => Status::Processing,
-            Self::Completed { .. } => Status::Completed,
+            Self::Completed(_) => Status::Completed,
             Self::Failed { .. } => Status::Failed,
         }
     }
@@ -102,8 +95,8 @@ impl State {
     pub fn outcome(&self) -> serde_json::Result<Option<Outcome>> {
         Ok(match self {
             Self::Pending | Self::Processing { .. } => None,
-            Self::Completed { completion } => {
-                Some(Outcome::Completed(Completed::stored(Arc::clone(completion))?.into()))
+            Self::Completed(completion) => {
+                Some(Outcome::Completed(Completed::of(completion.clone())?.into()))
             }
             Self::Failed { failure, .. } => Some(Outcome::Failed(failure.clone())),
         })
@@ -112,7 +105,7 @@ impl State {
     /// Has the task ended?
     #[must_use]
     pub fn is_terminal(&self) -> bool {
-        matches!(self, Self::Completed { .. } | Self::Failed { .. })
+        matches!(self, Self::Completed(_) | Self::Failed { .. })
     }
 }
 
@@ -120,12 +113,14 @@ impl Snapshot {
     /// Returns the bytes of its result and of its segments.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let segments = self.segments.as_ref().map_or(0, |segments| segments.get().len());
-        segments
-            + match &self.state {
-                State::Completed { completion } => completion.get().len(),
-                State::Pending | State::Processing { .. } | State::Failed { .. } => 0,
-            }
+        self.completion().map_or(0, Completion::weight)
+    }
+
+    fn completion(&self) -> Option<&Completion> {
+        match &self.state {
+            State::Completed(completion) => Some(completion),
+            State::Pending | State::Processing { .. } | State::Failed { .. } => None,
+        }
     }
 
     /// The task object of the contract, with what is added on request.
@@ -139,7 +134,7 @@ impl Snapshot {
         TaskView {
             task: self.object(),
             timeline: timeline.then_some(&self.timeline),
-            segments: segments.then_some(self.segments.as_deref()),
+            segments: segments.then(|| self.completion().and_then(Completion::segments)),
             request: request.map(Request::object),
         }
     }
@@ -150,7 +145,7 @@ impl Snapshot {
         let (progress, results, error) = match &self.state {
             State::Pending => (0, None, None),
             State::Processing { progress } => (*progress, None, None),
-            State::Completed { completion } => (100, Some([completion.as_ref()]), None),
+            State::Completed(completion) => (100, Some([completion.chat()]), None),
             State::Failed { failure, progress } => (*progress, None, Some(TaskError::from(failure))),
         };
         TaskObject {
@@ -180,7 +175,6 @@ mod tests {
             created: 1_776_874_565,
             stream: true,
             state: State::Pending,
-            segments: None,
             timeline: Timeline::begun(crate::task::Timestamp(1_776_874_565_123)),
         };
         assert_eq!(
@@ -191,14 +185,13 @@ mod tests {
 
     #[test]
     fn the_timeline_is_added_on_request_and_the_result_stays_as_it_was_stored() {
-        let completion = RawValue::from_string(r#"{"b": 1,  "a":2}"#.into()).unwrap();
+        let completion = Completion::stored(r#"{"b": 1,  "a":2}"#.into(), None).unwrap();
         let snapshot = Snapshot {
             id: "task-llm-1-yq3szvcu".parse().unwrap(),
             model: "m".into(),
             created: 1,
             stream: false,
-            state: State::Completed { completion: completion.into() },
-            segments: None,
+            state: State::Completed(completion),
             timeline: Timeline::begun(crate::task::Timestamp(1_000)),
         };
         let json = serde_json::to_string(&snapshot.view(true, false, None)).unwrap();

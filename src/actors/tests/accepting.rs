@@ -76,7 +76,7 @@ async fn the_upstream_is_asked_once_the_task_is_durable() {
     let mut log = submit.await.unwrap().log;
     assert_eq!(look.await.unwrap().value.id, id);
     log.ended().await;
-    assert!(matches!(service.state(&id).await, State::Completed { .. }));
+    assert!(matches!(service.state(&id).await, State::Completed(_)));
     assert_eq!(log.mark().len, 5, "role, both texts, the finish, the end");
     asked.recv().await.unwrap();
     assert!(asked.try_recv().is_err(), "it was asked once");

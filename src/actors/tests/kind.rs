@@ -17,10 +17,10 @@ async fn a_kind_of_one_file_and_one_line_answers_as_its_configuration_says() {
     let config = load("models = [\"m\"]\necho_times = 3").unwrap();
     let service = service(Channel::open(&config.channels[0], Instant::now()).unwrap(), 10);
     let accepted = service.tasks.accept(service.task()).await.unwrap();
-    let State::Completed { completion } = service.outcome(&accepted.snapshot.id).await else {
+    let State::Completed(completion) = service.outcome(&accepted.snapshot.id).await else {
         panic!("not completed")
     };
-    assert!(completion.get().contains(r#""content":"ppp""#), "{completion}");
+    assert!(completion.chat().get().contains(r#""content":"ppp""#), "{completion:?}");
 }
 
 #[test]

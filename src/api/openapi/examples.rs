@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::audio::{AudioFacts, Container, Sound};
 use crate::error::{ErrorCode, Failure};
 use crate::task::{
-    Encoder, Entry, Format, Question, Request, Segment, Snapshot, State, TextKind, Timeline, Timestamp,
+    Completion, Encoder, Entry, Format, Question, Request, Segment, Snapshot, State, TextKind, Timeline,
+    Timestamp,
 };
 use crate::wire::completion::{
-    ChatCompletion, Chunk, CompletionHead, CompletionTokensDetails, Delta, FinishReason, PromptTokensDetails,
-    Texts, Usage,
+    Chunk, CompletionHead, CompletionTokensDetails, Delta, FinishReason, PromptTokensDetails, Texts, Usage,
 };
 use crate::wire::error::{ErrorBody, TaskError};
 use crate::wire::task::TaskList;
@@ -57,7 +56,7 @@ pub(super) fn pending() -> Value {
 
 /// A task that was answered.
 pub(super) fn completed() -> Value {
-    json!(snapshot(answered()).object())
+    json!(snapshot(answered(&[])).object())
 }
 
 /// The same with what `include` adds.
@@ -71,9 +70,7 @@ pub(super) fn completed_with_details() -> Value {
         let text = text.trim().to_owned();
         Segment { start_ms, end_ms: start_ms + 1_240, text, speaker: None }
     });
-    let segments = to_raw_value(&segments.collect::<Vec<_>>()).unwrap_or_default();
-    let task = Snapshot { segments: Some(segments.into()), ..snapshot(answered()) };
-    json!(task.view(true, true, Some(&request)))
+    json!(snapshot(answered(&segments.collect::<Vec<_>>())).view(true, true, Some(&request)))
 }
 
 /// A task that failed.
@@ -89,12 +86,7 @@ pub(super) fn page() -> Value {
 
 /// A whole answer.
 pub(super) fn completion() -> Value {
-    json!(ChatCompletion::new(
-        &head(),
-        Texts { content: TEXTS.into_iter().collect(), ..Texts::default() },
-        FinishReason::Stop,
-        usage()
-    ))
+    json!(answer(&[]).chat())
 }
 
 /// What a subscriber reads.
@@ -129,12 +121,16 @@ fn snapshot(state: State) -> Snapshot {
     timeline.end("completed", at(2_750));
     // The id is well-formed; were it not, any other one would do for an example.
     let id = TASK_ID.parse().unwrap_or_else(|_| crate::task::TaskId::generate(CREATED));
-    Snapshot { id, model: MODEL.to_owned(), created: CREATED, stream: true, state, segments: None, timeline }
+    Snapshot { id, model: MODEL.to_owned(), created: CREATED, stream: true, state, timeline }
 }
 
-fn answered() -> State {
-    let completion = RawValue::from_string(completion().to_string()).unwrap_or_default();
-    State::Completed { completion: completion.into() }
+fn answered(segments: &[Segment]) -> State {
+    State::Completed(answer(segments))
+}
+
+fn answer(segments: &[Segment]) -> Completion {
+    let texts = Texts { content: TEXTS.into_iter().collect(), ..Texts::default() };
+    Completion::new(&head(), texts, FinishReason::Stop, usage(), segments)
 }
 
 fn head() -> CompletionHead {

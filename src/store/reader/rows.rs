@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use crate::audio::BlobId;
 use crate::secret::KeyHash;
@@ -11,7 +10,8 @@ use crate::store::spool::StoredBlob;
 use crate::store::sqlite::StoredState;
 use crate::store::{StoreError, Weighed};
 use crate::task::{
-    Chunks, Fingerprint, Idempotency, IdempotencyKey, Question, Request, Snapshot, State, TaskId, Timestamp,
+    Chunks, Completion, Fingerprint, Idempotency, IdempotencyKey, Question, Request, Snapshot, State, TaskId,
+    Timestamp,
 };
 
 fn damaged(id: &str) -> impl Fn(serde_json::Error) -> StoreError {
@@ -24,7 +24,7 @@ pub(in crate::store) fn parse<T: DeserializeOwned>(id: &str, json: &str) -> Resu
 
 /// What [`snapshot`] reads, in its order.
 pub(in crate::store) const SNAPSHOT_COLUMNS: &str =
-    "id, created_ms, stream, question, progress, completion, failure, timeline, state";
+    "id, created_ms, stream, question, progress, completion, failure, timeline, state, segments";
 
 /// Reads a task as clients see it. What is damaged is the inner error.
 pub(in crate::store) fn snapshot(row: &Row<'_>) -> rusqlite::Result<Result<Snapshot, StoreError>> {
@@ -37,13 +37,13 @@ pub(in crate::store) fn snapshot(row: &Row<'_>) -> rusqlite::Result<Result<Snaps
     let failure: Option<String> = row.get(6)?;
     let timeline: String = row.get(7)?;
     let stored: StoredState = row.get(8)?;
+    let segments: Option<String> = row.get(9)?;
     let make = || {
         Ok(Snapshot {
             model: parse::<Question>(&id, &question)?.model,
             created: created.seconds(),
             stream,
-            state: state(&id, stored, progress, completion, failure)?,
-            segments: None,
+            state: state(&id, stored, progress, completion, segments, failure)?,
             timeline: parse(&id, &timeline)?,
             id: id.parse().map_err(|_| StoreError::Damaged(format!("{id} is no task id")))?,
         })
@@ -56,11 +56,12 @@ fn state(
     stored: StoredState,
     progress: u8,
     completion: Option<String>,
+    segments: Option<String>,
     failure: Option<String>,
 ) -> Result<State, StoreError> {
     Ok(match (completion, failure) {
         (Some(completion), _) => {
-            State::Completed { completion: RawValue::from_string(completion).map_err(damaged(id))?.into() }
+            State::Completed(Completion::stored(completion, segments).map_err(damaged(id))?)
         }
         (None, Some(failure)) => State::Failed { failure: parse(id, &failure)?, progress },
         (None, None) if stored == StoredState::Pending => State::Pending,
@@ -68,9 +69,8 @@ fn state(
     })
 }
 
-/// What [`weighed`] reads: the columns of a snapshot, the result only where it has at most `:most_bytes`, behind them its
-/// bytes, which SQLite knows without reading it, and the segments. They count as a part of the result where they are asked
-/// for.
+/// What [`weighed`] reads: the columns of a snapshot, the result only where it has at most `:most_bytes`, and behind them
+/// its bytes, which SQLite knows without reading it. Segments are a part of the result where they are asked for.
 pub(super) fn weighed_columns(with_segments: bool) -> String {
     let (mut bytes, mut segments) = ("coalesce(octet_length(completion), 0)".to_owned(), "NULL");
     if with_segments {
@@ -79,7 +79,7 @@ pub(super) fn weighed_columns(with_segments: bool) -> String {
     }
     format!(
         "id, created_ms, stream, question, progress, CASE WHEN {bytes} <= :most_bytes THEN completion END,
-         failure, timeline, state, {bytes}, CASE WHEN {bytes} <= :most_bytes THEN {segments} END"
+         failure, timeline, state, CASE WHEN {bytes} <= :most_bytes THEN {segments} END, {bytes}"
     )
 }
 
@@ -88,17 +88,11 @@ pub(super) fn weighed(
     row: &Row<'_>,
     most_bytes: usize,
 ) -> rusqlite::Result<Result<Weighed<Snapshot>, StoreError>> {
-    let bytes = usize::try_from(row.get::<_, i64>(9)?).unwrap_or(usize::MAX);
+    let bytes = usize::try_from(row.get::<_, i64>(10)?).unwrap_or(usize::MAX);
     if bytes > most_bytes {
         return Ok(Ok(Weighed::Heavy(bytes)));
     }
-    let segments: Option<String> = row.get(10)?;
-    let with_segments = |mut snapshot: Snapshot| {
-        let segments = segments.map(RawValue::from_string).transpose();
-        snapshot.segments = segments.map_err(damaged(snapshot.id.as_str()))?.map(Into::into);
-        Ok(Weighed::Light(snapshot))
-    };
-    Ok(snapshot(row)?.and_then(with_segments))
+    Ok(snapshot(row)?.map(Weighed::Light))
 }
 pub(super) fn number(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
@@ -157,7 +151,7 @@ pub(super) fn stream(
         .query_row(params![id.as_str(), owner.as_bytes()], |row| {
             let count = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX);
             let chunks = Chunks { count, sum: row.get(6)? };
-            let state = state(id.as_str(), row.get(5)?, row.get(2)?, row.get(3)?, row.get(4)?);
+            let state = state(id.as_str(), row.get(5)?, row.get(2)?, row.get(3)?, None, row.get(4)?);
             Ok((chunks, row.get(1)?, state))
         })
         .optional()?;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use crate::audio::{BlobId, Container, KeptAudio};
 use crate::error::{ErrorCode, Failure};
 use crate::metrics::{Metrics, StoreMetrics};
 use crate::secret::KeyHash;
 use crate::store::{Acceptance, Ending, NewRecord, Retention, Store, StoreConfig, StoreError, Weighed};
-use crate::task::{Chunks, Completed, Outcome, Question, Snapshot, Task, TaskId, Timeline, Timestamp};
+use crate::task::{
+    Chunks, Completed, Completion, Outcome, Question, Snapshot, Task, TaskId, Timeline, Timestamp,
+};
 use crate::wire::completion::{CompletionHead, FinishReason, Usage};
 
 pub(in crate::store) const CONFIG: StoreConfig = StoreConfig { sync: true, max_spool_bytes: 1 << 20 };
@@ -95,8 +96,7 @@ pub(in crate::store) fn ending(task: &Task, outcome: Outcome) -> Ending {
 
 pub(in crate::store) fn completed(task: &Task, json: &str) -> Ending {
     let completed = Completed {
-        segments: None,
-        json: RawValue::from_string(json.to_owned()).unwrap().into(),
+        completion: Completion::stored(json.to_owned(), None).unwrap(),
         head: CompletionHead { id: String::new(), created: 0, model: String::new() },
         reason: FinishReason::Stop,
         usage: Usage::default(),

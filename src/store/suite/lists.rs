@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use super::Ground;
 use super::kit::{DAY, completed, failed, light, owner, record, task};
 use crate::secret::KeyHash;
 use crate::store::Weighed;
-use crate::task::{Completed, ListQuery, Outcome, Status, TaskId, Timeline};
+use crate::task::{Completed, Completion, ListQuery, Outcome, Snapshot, State, Status, TaskId, Timeline};
 
 pub(super) async fn a_list_goes_page_by_page_from_the_newest_to_the_oldest<G: Ground>() {
     let ground = G::new();
@@ -66,6 +64,11 @@ pub(super) async fn a_result_is_not_read_where_it_is_too_heavy<G: Ground>() {
     assert_eq!(light(store.list(owner(), query, 9).await.unwrap()).unwrap().tasks.len(), 1);
 }
 
+fn segments(found: &Snapshot) -> Option<&str> {
+    let State::Completed(completion) = &found.state else { panic!("{:?}", found.state) };
+    completion.segments().map(|segments| segments.get())
+}
+
 pub(super) async fn segments_are_read_with_the_result_where_they_are_asked_for<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
@@ -73,14 +76,16 @@ pub(super) async fn segments_are_read_with_the_result_where_they_are_asked_for<G
     store.takes(record(&task)).await;
     let mut ending = completed(&task, r#"{"b" : 1}"#);
     if let Outcome::Completed(completed) = &mut ending.outcome {
-        let segments = RawValue::from_string("[{}]".to_owned()).unwrap();
-        *completed = Arc::new(Completed { segments: Some(segments.into()), ..Completed::clone(completed) });
+        let completion = Completion::stored(r#"{"b" : 1}"#.into(), Some("[{}]".into())).unwrap();
+        *completed = Arc::new(Completed { completion, ..Completed::clone(completed) });
     }
     store.end(task.id.clone(), ending).await.unwrap();
     let without = light(store.find(task.id.clone(), owner(), 9, false).await.unwrap()).unwrap();
-    assert!(without.segments.is_none());
+    assert_eq!(segments(&without), None);
     let found = store.find(task.id.clone(), owner(), 12, true).await.unwrap();
     assert!(matches!(found, Some(Weighed::Heavy(13))), "they weigh as well");
     let found = light(store.find(task.id.clone(), owner(), 13, true).await.unwrap()).unwrap();
-    assert_eq!(found.segments.unwrap().get(), "[{}]");
+    assert_eq!(segments(&found), Some("[{}]"));
+    let before = store.end(task.id.clone(), failed(&task)).await.unwrap().unwrap();
+    assert_eq!(segments(&before), Some("[{}]"), "the first end has them, too");
 }

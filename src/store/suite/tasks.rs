@@ -34,13 +34,13 @@ pub(super) async fn the_first_end_of_a_task_stays_and_is_told_to_the_next<G: Gro
         let completed = completed(&task, r#"{"b" : 1}"#);
         assert!(store.end(task.id.clone(), completed.clone()).await.unwrap().is_none());
         let before = store.end(task.id.clone(), failed(&task)).await.unwrap().unwrap();
-        assert!(matches!(before.state, State::Completed { .. }));
+        assert!(matches!(before.state, State::Completed(_)));
         completed
     };
     let found = ground.open(DAY).found(&task).await.unwrap();
     assert_eq!(found.timeline, first.timeline);
-    let State::Completed { completion } = found.state else { panic!("{:?}", found.state) };
-    assert_eq!(completion.get(), r#"{"b" : 1}"#);
+    let State::Completed(completion) = found.state else { panic!("{:?}", found.state) };
+    assert_eq!(completion.chat().get(), r#"{"b" : 1}"#);
 }
 
 pub(super) async fn a_task_that_has_not_ended_is_there_after_a_start<G: Ground>() {

@@ -198,8 +198,8 @@ pub(super) fn end(
             .transpose()?;
         return Ok(Ended::Before(before.map(Box::new)));
     };
-    let (completed, failure, progress, state) = match &ending.outcome {
-        Outcome::Completed(completed) => (Some(completed), None, 100, StoredState::Completed),
+    let (completion, failure, progress, state) = match &ending.outcome {
+        Outcome::Completed(completed) => (Some(&completed.completion), None, 100, StoredState::Completed),
         Outcome::Failed(failure) => (None, Some(json(failure)?), ending.progress, StoredState::Failed),
     };
     connection
@@ -209,8 +209,8 @@ pub(super) fn end(
              WHERE id = :id",
         )?
         .execute(named_params! {
-            ":completion": completed.map(|completed| completed.json.get()),
-            ":segments": completed.and_then(|completed| completed.segments.as_deref()).map(|segments| segments.get()),
+            ":completion": completion.map(|completion| completion.chat().get()),
+            ":segments": completion.and_then(|completion| completion.segments()).map(|segments| segments.get()),
             ":failure": failure,
             ":progress": progress,
             ":timeline": json(&ending.timeline)?,

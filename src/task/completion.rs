@@ -1,0 +1,89 @@
+//! A whole answer as it is kept: JSON that is encoded once, when the answer is complete, and never copied.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::segment::Segment;
+use crate::wire::completion::{ChatCompletion, CompletionHead, FinishReason, Texts, Usage};
+
+/// A whole answer, in the bytes in which it is stored and told. It is kept as a ChatCompletion, which queries tell; a
+/// door with another format makes its own from that.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    // Boxed: an `Arc<RawValue>` would be a copy.
+    chat: Arc<Box<RawValue>>,
+    segments: Option<Arc<Box<RawValue>>>,
+}
+
+impl Completion {
+    /// Encodes an answer.
+    #[must_use]
+    pub fn new(
+        head: &CompletionHead,
+        texts: Texts<'_>,
+        reason: FinishReason,
+        usage: Usage,
+        segments: &[Segment],
+    ) -> Self {
+        Self {
+            chat: encode(&ChatCompletion::new(head, texts, reason, usage)),
+            segments: (!segments.is_empty()).then(|| encode(&segments)),
+        }
+    }
+
+    /// Reads an answer that was stored: its ChatCompletion, and its segments where they are asked for.
+    ///
+    /// # Errors
+    /// Those of serde_json, for what is no JSON.
+    pub fn stored(chat: String, segments: Option<String>) -> serde_json::Result<Self> {
+        Ok(Self {
+            chat: RawValue::from_string(chat)?.into(),
+            segments: segments.map(RawValue::from_string).transpose()?.map(Into::into),
+        })
+    }
+
+    /// Returns the ChatCompletion.
+    #[must_use]
+    pub fn chat(&self) -> &RawValue {
+        &self.chat
+    }
+
+    /// Returns the segments with measured times, as a JSON list, where there are any and they were asked for.
+    #[must_use]
+    pub fn segments(&self) -> Option<&RawValue> {
+        self.segments.as_deref().map(|segments| &**segments)
+    }
+
+    /// Returns the bytes of all of it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.chat.get().len() + self.segments().map_or(0, |segments| segments.get().len())
+    }
+
+    /// Returns the same answer without its segments.
+    #[cfg(test)]
+    pub(crate) fn without_segments(&self) -> Self {
+        Self { segments: None, ..self.clone() }
+    }
+}
+
+/// The ChatCompletion holds all the rest.
+impl PartialEq for Completion {
+    fn eq(&self, other: &Self) -> bool {
+        self.chat.get() == other.chat.get()
+    }
+}
+
+/// The bytes of the ChatCompletion.
+impl AsRef<[u8]> for Completion {
+    fn as_ref(&self) -> &[u8] {
+        self.chat.get().as_bytes()
+    }
+}
+
+/// Encodes strings, numbers and lists of them, for which serde_json knows no error; its signature does not say so.
+fn encode(value: &impl Serialize) -> Arc<Box<RawValue>> {
+    Arc::new(to_raw_value(value).unwrap_or_default())
+}

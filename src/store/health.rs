@@ -104,8 +104,9 @@ impl Health {
     pub(super) fn notice(&self, err: StoreError) -> StoreError {
         match err {
             StoreError::Corrupt(what) => {
-                self.damaged(&what);
-                corrupt(&self.0.data_dir, &what)
+                let err = corrupt(&self.0.data_dir, &what);
+                self.alarm(Trouble::Damaged(err.to_string()));
+                err
             }
             StoreError::Backend(err) => {
                 if is_of_disk(&*err) {
@@ -122,9 +123,13 @@ impl Health {
         self.change(Some(Trouble::Full(what.to_owned())));
     }
 
-    /// Takes note of damage in the database.
-    pub(super) fn damaged(&self, what: &str) {
-        self.change(Some(Trouble::Damaged(corrupt(&self.0.data_dir, what).to_string())));
+    /// Returns what an error of a transaction means for the store, with the file's name and the way out.
+    pub(super) fn trouble_of(&self, err: &StoreError) -> Trouble {
+        match err {
+            StoreError::Full(text) => Trouble::Full(text.clone()),
+            StoreError::Corrupt(what) => Trouble::Damaged(corrupt(&self.0.data_dir, what).to_string()),
+            err => Trouble::Unusable(err.to_string()),
+        }
     }
 
     /// Takes note of why nothing is to be read or written.
@@ -213,7 +218,7 @@ mod tests {
         assert!(health.tick(), "a store in trouble is probed at each tick");
         health.end(None);
         assert_eq!(health.trouble(), None);
-        health.damaged("a page");
+        health.alarm(Trouble::Damaged("a page".into()));
         health.end(None);
         assert!(matches!(health.trouble(), Some(Trouble::Damaged(_))));
     }

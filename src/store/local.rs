@@ -18,7 +18,7 @@ use super::reader::{Read, Readers};
 use super::records::{Acceptance, Ending, Forgotten, Mark, NewRecord, StoredStream, Unfinished, Weighed};
 use super::spool::{NewBlob, Spool};
 use super::tally::Tally;
-use super::writer::{self, Files, Keeping, Write};
+use super::writer::{Parts, Write, Writer};
 use super::{Reply, Retained, StoreConfig, StoreError, blocking, integrity, sqlite};
 use crate::audio::{AudioBytes, BlobId};
 use crate::keys::KeyRecord;
@@ -76,10 +76,9 @@ impl Local {
         let journals =
             FileJournals::open(data_dir, config.sync, metrics.clone(), health.clone(), has_stream)?;
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
-        let files = Files { spool: spool.clone(), withdrawn: Vec::new() };
         let place = Place::of(data_dir, Arc::clone(&open))?;
-        let keeping = Keeping { place, health: health.clone(), tally, metrics };
-        writer::start(data_dir, connection, files, keeping, write_queue)?;
+        let parts = Parts { connection, spool: spool.clone(), place, health: health.clone(), tally, metrics };
+        Writer::new(parts).start(data_dir, write_queue)?;
         let readers = Readers::start(data_dir, config.sync, &health, &open)?;
         Ok((Self { writes, readers, health, spool, key_table: KeyTable::of(data_dir) }, journals))
     }
@@ -139,8 +138,8 @@ impl TaskStore for Local {
             for (id, bytes) in blobs {
                 made.push(self.make_blob(id, bytes).await?);
             }
-            let (record, blobs) = (Box::new(record), Ok(made));
-            self.write(|reply| Write::Accept { record, blobs, keys_before, reply }).await
+            let record = Box::new(record);
+            self.write(|reply| Write::Accept { record, blobs: made, keys_before, reply }).await
         };
         self.unless_trouble_lasts(made).boxed()
     }

@@ -23,7 +23,7 @@ use crate::audio::BlobId;
 use crate::metrics::DiskLevels;
 use crate::task::Timestamp;
 
-pub(super) use blob::{FreedBlob, NewBlob, StoredBlob};
+pub(super) use blob::{NewBlob, RecordedBlob, StoredBlob};
 
 /// Audio leaves this many bytes of the disk free: tasks must be able to record that they have ended, or no
 /// audio would ever go.

@@ -95,7 +95,8 @@ impl Tally {
                 tracing::warn!(path = %tally.path.display(), "the number of commits is damaged and begins anew");
             }
         }
-        tally.write(there);
+        tally.advance(there);
+        tally.write();
         Ok(tally)
     }
 
@@ -104,10 +105,15 @@ impl Tally {
         self.last
     }
 
-    /// Writes the number of the last commit. It always takes the same place on the disk, also on one that is full.
-    pub(super) fn write(&mut self, commits: i64) {
+    /// Takes note of the number of the last commit.
+    pub(super) fn advance(&mut self, commits: i64) {
         self.last = commits;
-        match self.file.write_all_at(&encode(commits), 0) {
+    }
+
+    /// Writes the number of the last commit, once that is known to be in the database. It always takes the same place on
+    /// the disk, also on one that is full.
+    pub(super) fn write(&mut self) {
+        match self.file.write_all_at(&encode(self.last), 0) {
             Ok(()) => self.is_told = false,
             Err(err) if !self.is_told => {
                 self.is_told = true;

@@ -18,8 +18,8 @@ use crate::store::sqlite::file_error;
 /// as a file, and in company a quarter; from 128 KiB on files are cheaper.
 const SMALL_BYTES: usize = 64 * 1024;
 
-/// A blob that has yet to be recorded. Dropping it gives back its room and removes its file, unless it was
-/// [kept](NewBlob::keep).
+/// A blob that has yet to be recorded. Dropping it gives back its room and removes its file, unless it is
+/// [recorded](NewBlob::recorded).
 #[derive(Debug)]
 pub(in crate::store) struct NewBlob {
     pub(in crate::store) id: BlobId,
@@ -29,8 +29,8 @@ pub(in crate::store) struct NewBlob {
     pub(in crate::store) sum: u32,
     /// The bytes, where the row is to hold them; else they are in a file.
     pub(in crate::store) data: Option<Bytes>,
-    room: Room,
-    is_kept: bool,
+    /// `None` as soon as a row has it.
+    room: Option<Room>,
 }
 
 impl NewBlob {
@@ -54,7 +54,7 @@ impl NewBlob {
         } else {
             Some(bytes)
         };
-        Ok(Self { id, bytes: len, sum, data, room, is_kept: false })
+        Ok(Self { id, bytes: len, sum, data, room: Some(room) })
     }
 
     /// Takes room for the bytes that go into the row. Blocks.
@@ -62,24 +62,26 @@ impl NewBlob {
     /// # Errors
     /// [`StoreError::Full`] where there is none.
     pub(in crate::store) fn take_room(&mut self) -> Result<(), StoreError> {
-        if self.data.is_none() {
-            return Ok(());
+        match &mut self.room {
+            // They are written to the write-ahead log, and then to the database.
+            Some(room) if self.data.is_some() => room.take(self.bytes, self.bytes * 2),
+            _ => Ok(()),
         }
-        // They are written to the write-ahead log, and then to the database.
-        self.room.take(self.bytes, self.bytes * 2)
     }
 
-    /// Leaves room and file to the row, which is durable.
-    pub(in crate::store) fn keep(mut self) {
-        self.room.bytes = 0;
-        self.is_kept = true;
+    /// Leaves room and file to the row.
+    pub(in crate::store) fn recorded(mut self) -> RecordedBlob {
+        self.room.take().into_iter().for_each(Room::keep);
+        RecordedBlob { id: self.id, bytes: self.bytes, has_file: self.data.is_none() }
     }
 }
 
 impl Drop for NewBlob {
     fn drop(&mut self) {
-        if self.data.is_none() && !self.is_kept {
-            self.room.spool.remove(self.id);
+        if let Some(room) = &self.room
+            && self.data.is_none()
+        {
+            room.spool.remove(self.id);
         }
     }
 }
@@ -93,9 +95,9 @@ pub(in crate::store) struct StoredBlob {
     pub(in crate::store) data: Option<Vec<u8>>,
 }
 
-/// A blob whose row was deleted, because nothing refers to it any more.
+/// What goes with the row of a blob.
 #[derive(Debug)]
-pub(in crate::store) struct FreedBlob {
+pub(in crate::store) struct RecordedBlob {
     pub(in crate::store) id: BlobId,
     pub(in crate::store) bytes: u64,
     pub(in crate::store) has_file: bool,
@@ -129,7 +131,7 @@ impl Spool {
     }
 
     /// Frees what a blob had, once its row is gone for good. Blocks.
-    pub(in crate::store) fn free(&self, freed: &FreedBlob) {
+    pub(in crate::store) fn free(&self, freed: &RecordedBlob) {
         if freed.has_file {
             self.remove(freed.id);
         }

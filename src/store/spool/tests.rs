@@ -51,10 +51,9 @@ fn a_blob_that_is_not_kept_leaves_nothing() {
         assert_eq!((spool.used().0, files(data_dir.path())), (0, 0));
     }
     let kept = blob(&spool, &[b'A'; 100_000]).unwrap();
-    let freed = FreedBlob { id: kept.id, bytes: kept.bytes, has_file: true };
-    kept.keep();
+    let recorded = kept.recorded();
     assert_eq!((spool.used().0, files(data_dir.path())), (100_000, 1));
-    spool.free(&freed);
+    spool.free(&recorded);
     assert_eq!((spool.used().0, files(data_dir.path())), (0, 0));
 }
 
@@ -125,8 +124,8 @@ fn a_start_counts_what_is_recorded_and_removes_other_files() {
     let first = spool(data_dir.path(), 1 << 20);
     let kept = blob(&first, &[b'A'; 100_000]).unwrap();
     let (id, row) = (kept.id, stored(&kept));
-    kept.keep();
-    blob(&first, &[b'B'; 100_000]).unwrap().keep();
+    drop(kept.recorded());
+    drop(blob(&first, &[b'B'; 100_000]).unwrap().recorded());
     std::fs::write(data_dir.path().join("spool/readme"), "not ours").unwrap();
     let recorded = Recorded { bytes: 100_000, last: u64::MAX >> 2 };
     let again = Spool::open(data_dir.path(), 1 << 20, true, &recorded, |name| Ok(*name == id)).unwrap();

@@ -6,7 +6,7 @@ use crate::audio::{BlobId, KeptAudio};
 use crate::secret::KeyHash;
 use crate::store::reader::{SNAPSHOT_COLUMNS, parse, snapshot};
 use crate::store::records::{Forgotten, Mark};
-use crate::store::spool::{FreedBlob, NewBlob};
+use crate::store::spool::{NewBlob, RecordedBlob};
 use crate::store::sqlite::{StoredState, json};
 use crate::store::{Acceptance, Ending, NewRecord, Retained, StoreError};
 use crate::task::{Idempotency, IdempotencyKey, Outcome, Snapshot, Task, TaskId, Timeline, Timestamp};
@@ -146,7 +146,7 @@ pub(super) fn withdraw(
     connection: &Connection,
     id: &TaskId,
     key: Option<&(KeyHash, IdempotencyKey)>,
-    blobs: &[NewBlob],
+    blobs: &[RecordedBlob],
 ) -> Result<(), StoreError> {
     connection.prepare_cached("DELETE FROM tasks WHERE id = ?1")?.execute([id.as_str()])?;
     for blob in blobs {
@@ -160,11 +160,16 @@ pub(super) fn withdraw(
     Ok(())
 }
 
+/// Returns true if a blob has a row.
+pub(super) fn has_blob(connection: &Connection, id: BlobId) -> Result<bool, StoreError> {
+    Ok(connection.prepare_cached("SELECT 1 FROM blobs WHERE id = ?1")?.exists([id])?)
+}
+
 /// Takes away a reference to a blob. Returns what goes with the last one.
-fn release(connection: &Connection, id: BlobId) -> Result<Option<FreedBlob>, StoreError> {
+fn release(connection: &Connection, id: BlobId) -> Result<Option<RecordedBlob>, StoreError> {
     let freed = connection
         .prepare_cached("DELETE FROM blobs WHERE id = ?1 AND refs <= 1 RETURNING bytes, data IS NULL")?
-        .query_row([id], |row| Ok(FreedBlob { id, bytes: row.get(0)?, has_file: row.get(1)? }))
+        .query_row([id], |row| Ok(RecordedBlob { id, bytes: row.get(0)?, has_file: row.get(1)? }))
         .optional()?;
     if freed.is_none() {
         connection.prepare_cached("UPDATE blobs SET refs = refs - 1 WHERE id = ?1")?.execute([id])?;
@@ -175,7 +180,7 @@ fn release(connection: &Connection, id: BlobId) -> Result<Option<FreedBlob>, Sto
 /// What there was to end.
 pub(super) enum Ended {
     /// The task, with which these blobs go.
-    Now(Vec<FreedBlob>),
+    Now(Vec<RecordedBlob>),
     /// Nothing: this is the end that the task had before, if there is such a task.
     Before(Option<Box<Snapshot>>),
 }

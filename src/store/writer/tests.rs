@@ -2,110 +2,212 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::audio::{AudioFacts, KeptAudio};
-use crate::store::place::make_database;
-use crate::store::spool::Recorded;
+use crate::audio::{BlobId, Container, KeptAudio};
+use crate::store::place::{Claim, OpenFiles};
+use crate::store::spool::{NewBlob, Recorded, RecordedBlob};
+use crate::store::suite::kit::{failed, metrics, record};
 use crate::store::{Acceptance, NewRecord, StoreError, sqlite};
-use crate::task::{Question, Task, Timeline, Timestamp};
+use crate::task::{Question, Snapshot, Task, TaskId, Timestamp};
 
 /// More than all audio of a test.
 const MOST: u64 = 1 << 20;
 
-/// Opens the files beside the database of a new data directory.
-fn files(data_dir: &TempDir) -> Files {
-    let data_dir = data_dir.path();
-    let spool = Spool::open(data_dir, MOST, true, &Recorded::default(), |_| Ok(true)).unwrap();
-    Files { spool, withdrawn: Vec::new() }
+/// Makes the writer of a new data directory.
+fn writer(data_dir: &TempDir) -> Writer {
+    writer_after(data_dir, || ())
 }
 
-fn write(prompt: usize) -> (TaskId, Write, oneshot::Receiver<Result<Acceptance, StoreError>>) {
+/// Makes the writer of a new data directory, in which something happens to the files before the writer looks at them.
+fn writer_after(data_dir: &TempDir, happens: impl FnOnce()) -> Writer {
+    let data_dir = data_dir.path();
+    std::fs::create_dir(data_dir.join("frames")).unwrap();
+    let claim = Claim::take(data_dir).unwrap();
+    let connection = sqlite::connect(data_dir, true).unwrap();
+    let open = Arc::new(OpenFiles::of(data_dir, claim).unwrap());
+    let spool = Spool::open(data_dir, MOST, true, &Recorded::default(), |_| Ok(true)).unwrap();
+    happens();
+    let place = Place::of(data_dir, open).unwrap();
+    let tally = Tally::open(data_dir, &connection).unwrap();
+    Writer::new(Parts { connection, spool, place, health: Health::new(data_dir), tally, metrics: metrics() })
+}
+
+type Answered<T> = oneshot::Receiver<Result<T, StoreError>>;
+
+/// Makes the submit of a task with this prompt, and with audio of these sizes.
+fn submit(writer: &Writer, prompt: usize, audio: &[usize]) -> (Arc<Task>, Write, Answered<Acceptance>) {
     let created = Timestamp::now();
     let question = Question::short("m".into(), "p".repeat(prompt), None);
-    let id = TaskId::generate(created.seconds());
-    let owner = crate::secret::KeyHash::of("sk-owner");
-    let record = Box::new(NewRecord {
-        task: Arc::new(Task { id: id.clone(), owner, created, stream: false, question, trace: None }),
-        audio: vec![KeptAudio::Url("https://example.com/a.wav".parse().unwrap())],
-        audio_facts: vec![AudioFacts::Url { url: "https://example.com/a.wav".into(), sound: None }],
-        runs: false,
-        irreplaceable_caller: false,
-        timeline: Timeline::begun(created),
-        idempotency: None,
-    });
+    let (id, owner) = (TaskId::generate(created.seconds()), crate::secret::KeyHash::of("sk-owner"));
+    let task = Arc::new(Task { id, owner, created, stream: false, question, trace: None });
+    let spool = &writer.parts.spool;
+    let blob = |bytes: &usize| NewBlob::new(spool, spool.blob_id(), Bytes::from(vec![b'A'; *bytes])).unwrap();
+    let blobs: Vec<_> = audio.iter().map(blob).collect();
+    let kept = |blob: &NewBlob| KeptAudio::Blob {
+        id: blob.id,
+        container: Container::Wav,
+        bytes: blob.bytes,
+        duration: None,
+    };
+    let record = NewRecord { audio: blobs.iter().map(kept).collect(), ..record(&task) };
     let (reply, answer) = oneshot::channel();
-    (id, Write::Accept { record, blobs: Ok(Vec::new()), keys_before: created, reply }, answer)
+    let write = Write::Accept { record: Box::new(record), blobs, keys_before: created, reply };
+    (task, write, answer)
 }
 
-fn is_unfinished(connection: &Connection, id: &TaskId) -> bool {
+/// Makes the end of a task.
+fn end(task: &Task) -> (Write, Answered<Option<Snapshot>>) {
+    let (reply, answer) = oneshot::channel();
+    let (id, ending) = (task.id.clone(), Box::new(failed(task)));
+    (Write::End { id, ending, at: Timestamp::now(), reply }, answer)
+}
+
+/// Commits one write.
+fn commit(writer: &mut Writer, write: Write) {
+    writer.commit(&mut vec![write]);
+}
+
+/// Makes a transaction of one write, and has it answered as if this had become of it.
+fn commit_as(writer: &mut Writer, write: Write, fate: &Fate) {
+    let (answers, found) = writer.transact(&mut vec![write]);
+    assert!(matches!(found, Fate::Stands), "{found:?}");
+    answers.into_iter().for_each(|answer| answer(fate, &mut writer.unsettled));
+}
+
+/// Counts the rows of audio, its files, and its bytes.
+fn audio(writer: &Writer) -> (u64, usize, u64) {
+    let Parts { connection, spool, .. } = &writer.parts;
+    let rows = connection.query_row("SELECT count(*) FROM blobs", [], |row| row.get(0)).unwrap();
+    let data_dir = Path::new(connection.path().unwrap()).parent().unwrap();
+    (rows, files(data_dir), spool.used().0)
+}
+
+fn files(data_dir: &Path) -> usize {
+    data_dir.join("spool").read_dir().unwrap().count()
+}
+
+fn is_unfinished(writer: &Writer, id: &TaskId) -> bool {
+    let connection = &writer.parts.connection;
     let mut statement = connection.prepare("SELECT 1 FROM tasks WHERE id = ?1 AND ended_ms IS NULL").unwrap();
     statement.exists([id.as_str()]).unwrap()
 }
 
+const UNKNOWN: Fate = Fate::Unknown(Trouble::Unusable(String::new()));
+
 #[test]
 fn a_task_whose_caller_has_given_up_is_withdrawn() {
     let data_dir = tempfile::tempdir().unwrap();
-    drop(make_database(data_dir.path()).unwrap());
-    let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
-    let mut files = files(&data_dir);
-    let health = Health::new(data_dir.path());
-    let (id, mut write, answer) = write(10);
-    let spool = files.spool.clone();
-    if let Write::Accept { blobs, .. } = &mut write {
-        let blob = |bytes| NewBlob::new(&spool, spool.blob_id(), vec![b'A'; bytes].into());
-        *blobs = [10, 100_000].into_iter().map(blob).collect();
-    }
-    let mut writes = vec![write];
-    take_room(&mut writes);
-    let (answers, fate) = commit_together(&mut connection, writes.into_iter(), &[], &health, 0);
+    let mut writer = writer(&data_dir);
+    let (task, write, answer) = submit(&writer, 10, &[10, 100_000]);
     drop(answer);
-    let fate = fate.map(drop);
-    answers.into_iter().for_each(|answer| answer(fate.clone(), &mut files));
-    let audio = |connection: &Connection| {
-        let rows =
-            connection.query_row("SELECT count(*) FROM blobs", [], |row| row.get::<_, u64>(0)).unwrap();
-        (rows, data_dir.path().join("spool").read_dir().unwrap().count(), spool.used().0)
-    };
-    assert!(is_unfinished(&connection, &id));
-    assert_eq!(audio(&connection), (2, 1, 100_010), "its audio is there as long as its row is");
-    let withdrawn = std::mem::take(&mut files.withdrawn);
-    let probe = std::iter::once(Write::Probe);
-    commit_together(&mut connection, probe, &withdrawn, &health, 1).1.unwrap();
-    drop(withdrawn);
-    assert!(!is_unfinished(&connection, &id));
-    assert_eq!(audio(&connection), (0, 0, 0));
+    commit(&mut writer, write);
+    assert!(is_unfinished(&writer, &task.id));
+    assert_eq!(audio(&writer), (2, 1, 100_010), "its audio is there as long as its row is");
+    commit(&mut writer, Write::Probe);
+    assert!(!is_unfinished(&writer, &task.id));
+    assert_eq!(audio(&writer), (0, 0, 0));
+}
+
+#[test]
+fn a_writer_that_stops_withdraws_the_tasks_that_are_left() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(&data_dir);
+    let (task, write, answer) = submit(&writer, 10, &[10, 100_000]);
+    drop(answer);
+    commit(&mut writer, write);
+    writer.stop();
+    assert_eq!(files(data_dir.path()), 0);
+    let connection = sqlite::connect(data_dir.path(), true).unwrap();
+    let rows = "SELECT count(*) FROM tasks WHERE id = ?1";
+    assert_eq!(connection.query_row(rows, [task.id.as_str()], |row| row.get::<_, u64>(0)).unwrap(), 0);
+}
+
+#[test]
+fn audio_stays_until_it_is_known_whether_its_rows_do() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(&data_dir);
+    // A submit that stands, and is not told to.
+    let (untold, write, mut answer) = submit(&writer, 10, &[10, 100_000]);
+    commit_as(&mut writer, write, &UNKNOWN);
+    assert!(matches!(answer.try_recv().unwrap(), Err(StoreError::Unavailable(_))));
+    assert_eq!(audio(&writer), (2, 1, 100_010));
+    commit(&mut writer, Write::Probe);
+    assert!(!is_unfinished(&writer, &untold.id), "what a caller was told becomes true");
+    assert_eq!(audio(&writer), (0, 0, 0));
+    // An end that stands, and is not told to.
+    let (task, write, mut answer) = submit(&writer, 10, &[10, 100_000]);
+    commit(&mut writer, write);
+    assert!(answer.try_recv().unwrap().is_ok());
+    let (write, mut answer) = end(&task);
+    commit_as(&mut writer, write, &UNKNOWN);
+    assert!(matches!(answer.try_recv().unwrap(), Err(StoreError::Unavailable(_))));
+    assert_eq!(audio(&writer), (0, 1, 100_010));
+    let (again, mut answer) = end(&task);
+    commit(&mut writer, again);
+    assert!(answer.try_recv().unwrap().unwrap().is_some(), "its first end stays");
+    assert_eq!(audio(&writer), (0, 0, 0));
+}
+
+#[test]
+fn audio_of_an_end_that_does_not_stand_after_all_stays() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(&data_dir);
+    let (_, write, mut answer) = submit(&writer, 10, &[100_000]);
+    commit(&mut writer, write);
+    assert!(answer.try_recv().unwrap().is_ok());
+    let id = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    let id = writer.parts.connection.query_row("SELECT id FROM blobs", [], id).unwrap();
+    let blob = RecordedBlob { id: BlobId(id as u64), bytes: 100_000, has_file: true };
+    writer.unsettled.free_later(vec![blob]);
+    commit(&mut writer, Write::Probe);
+    assert_eq!(audio(&writer), (1, 1, 100_000));
+}
+
+#[test]
+fn a_commit_that_the_files_do_not_show_is_not_told_and_nothing_is_removed_for_it() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| data_dir.path().join(name);
+    // SQLite writes on to the log that it has open.
+    let mut writer = writer_after(&data_dir, || {
+        std::fs::copy(path("hearken.sqlite-wal"), path("copy")).unwrap();
+        std::fs::rename(path("copy"), path("hearken.sqlite-wal")).unwrap();
+    });
+    let (_, write, mut answer) = submit(&writer, 10, &[100_000]);
+    let last = writer.parts.tally.last();
+    commit(&mut writer, write);
+    let told = answer.try_recv().unwrap();
+    assert!(matches!(told, Err(StoreError::Unavailable(_))), "{told:?}");
+    assert_eq!(writer.parts.tally.last(), last + 1, "SQLite has made it");
+    let known = std::fs::read_to_string(path("hearken.commits")).unwrap();
+    assert!(known.starts_with(&format!("{last:020} ")), "{known}");
+    assert_eq!(audio(&writer), (1, 1, 100_000));
+    writer.stop();
+    assert_eq!(files(data_dir.path()), 1);
 }
 
 #[test]
 fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else() {
     let data_dir = tempfile::tempdir().unwrap();
-    drop(make_database(data_dir.path()).unwrap());
-    let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
-    let mut files = files(&data_dir);
-    let health = Health::new(data_dir.path());
-    let mut last = 0;
-    let mut commit_all = |connection: &mut Connection, writes: Vec<Write>| {
-        let (answers, fate) = commit_together(connection, writes.into_iter(), &[], &health, last);
-        let fate = fate.map(|commits| last = commits);
-        answers.into_iter().for_each(|answer| answer(fate.clone(), &mut files));
-    };
+    let mut writer = writer(&data_dir);
+    let connection = &writer.parts.connection;
     let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-    let limit = |connection: &Connection, more: i64| {
-        connection.query_row(&format!("PRAGMA max_page_count = {}", pages + more), [], |_| Ok(())).unwrap();
+    let limit = |writer: &Writer, more: i64| {
+        let limit = format!("PRAGMA max_page_count = {}", pages + more);
+        writer.parts.connection.query_row(&limit, [], |_| Ok(())).unwrap();
     };
-    limit(&connection, 10);
-    let (tasks, mut refused): (Vec<_>, usize) = ([10, 1 << 20, 10, 10].map(write).into(), 0);
-    let mut answers = Vec::new();
-    let mut writes = Vec::new();
-    for (id, write, answer) in tasks {
+    limit(&writer, 10);
+    let (mut answers, mut writes, mut refused) = (Vec::new(), Vec::new(), 0);
+    for prompt in [10, 1 << 20, 10, 10] {
+        let (task, write, answer) = submit(&writer, prompt, &[]);
         writes.push(write);
-        answers.push((id, answer));
+        answers.push((task, answer));
     }
-    commit_all(&mut connection, writes);
-    for (id, mut answer) in answers {
+    writer.commit(&mut writes);
+    for (task, mut answer) in answers {
         let stands = match answer.try_recv().unwrap() {
             Ok(_) => true,
             Err(err) => {
@@ -114,25 +216,24 @@ fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else(
                 false
             }
         };
-        assert_eq!(is_unfinished(&connection, &id), stands, "{id}");
+        assert_eq!(is_unfinished(&writer, &task.id), stands, "{}", task.id);
     }
     assert!(refused > 0);
     // With room again, all goes on.
-    limit(&connection, 10_000);
-    let (id, again, mut answer) = write(1 << 20);
-    commit_all(&mut connection, vec![again]);
-    assert!(answer.try_recv().unwrap().is_ok() && is_unfinished(&connection, &id));
+    limit(&writer, 10_000);
+    let (task, again, mut answer) = submit(&writer, 1 << 20, &[]);
+    commit(&mut writer, again);
+    assert!(answer.try_recv().unwrap().is_ok() && is_unfinished(&writer, &task.id));
 }
 
 #[test]
 fn a_database_that_lacks_a_commit_takes_no_other() {
     let data_dir = tempfile::tempdir().unwrap();
-    drop(make_database(data_dir.path()).unwrap());
-    let mut connection = sqlite::connect(data_dir.path(), true).unwrap();
-    let health = Health::new(data_dir.path());
-    let mut commit =
-        |last| commit_together(&mut connection, std::iter::once(Write::Probe), &[], &health, last).1;
-    assert_eq!(commit(0).unwrap(), 1);
-    assert!(matches!(commit(2), Err(Undone::Corrupt(_))));
-    assert_eq!(commit(1).unwrap(), 2);
+    let mut writer = writer(&data_dir);
+    let probe = |writer: &mut Writer| writer.transact(&mut vec![Write::Probe]).1;
+    assert!(matches!(probe(&mut writer), Fate::Stands));
+    writer.parts.tally.advance(2);
+    assert!(matches!(probe(&mut writer), Fate::Undone(Trouble::Damaged(_))));
+    writer.parts.tally.advance(1);
+    assert!(matches!(probe(&mut writer), Fate::Stands));
 }

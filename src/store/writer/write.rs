@@ -2,19 +2,22 @@
 
 use rusqlite::Transaction;
 
-use super::undone::Undone;
-use super::{Files, Withdrawn, rows};
+use super::fate::Fate;
+use super::rows::{self, Ended};
+use super::unsettled::{Unsettled, Withdrawn};
+use crate::secret::KeyHash;
+use crate::store::health::{Health, Trouble};
 use crate::store::records::{Forgotten, Mark};
 use crate::store::spool::NewBlob;
 use crate::store::{Acceptance, Ending, NewRecord, Reply, Retained, StoreError};
-use crate::task::{Snapshot, TaskId, Timeline, Timestamp};
+use crate::task::{IdempotencyKey, Snapshot, TaskId, Timeline, Timestamp};
 
 /// What is written. Each but a mark is answered after the commit.
 pub(in crate::store) enum Write {
     Accept {
         record: Box<NewRecord>,
-        /// Its audio; or why there is no room for that.
-        blobs: Result<Vec<NewBlob>, StoreError>,
+        /// Its audio.
+        blobs: Vec<NewBlob>,
         /// Keys from before this moment are free again.
         keys_before: Timestamp,
         reply: Reply<Acceptance>,
@@ -42,95 +45,126 @@ pub(in crate::store) enum Write {
     },
 }
 
-/// Says what there is to say once the fate of the transaction is known.
-pub(super) type Answer = Box<dyn FnOnce(Result<(), Undone>, &mut Files)>;
+/// Does what is left to do for a write once the fate of its transaction is known, and answers its caller.
+pub(super) type Answer = Box<dyn FnOnce(&Fate, &mut Unsettled)>;
 
-/// An answer that has nothing to do but to say it.
-fn say<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
+/// Makes an answer that only tells the result.
+fn tell<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
     Box::new(move |fate, _| {
         // The caller may have gone; the write stands.
-        let _ = reply.send(fate.map_err(StoreError::from).and(result));
+        let _ = reply.send(fate.tell(result));
     })
 }
 
-/// The answer to a submit: where it does not stand, its audio goes. Where it stands and the caller has given up, the task is
-/// withdrawn.
-fn say_accepted(reply: Reply<Acceptance>, result: Result<Acceptance, StoreError>, task: Withdrawn) -> Answer {
-    Box::new(move |fate, files| {
-        let result = fate.map_err(StoreError::from).and(result);
-        // Where it does not stand, its audio is gone before its caller hears of that.
-        let task = Some(task).filter(|_| matches!(result, Ok(Acceptance::Durable)));
-        let is_heard = reply.send(result).is_ok();
-        match task {
-            Some(task) if is_heard => task.blobs.into_iter().for_each(NewBlob::keep),
-            task => files.withdrawn.extend(task),
+/// Makes the answer to a submit. Audio without a row goes before the caller is told. A task whose caller is not told that it
+/// is recorded is withdrawn.
+fn tell_accepted(reply: Reply<Acceptance>, result: Result<Acceptance, StoreError>, task: NewTask) -> Answer {
+    Box::new(move |fate, unsettled| {
+        let task = match (fate, &result) {
+            (Fate::Stands | Fate::Unknown(_), Ok(Acceptance::Durable)) => Some(task.recorded()),
+            (Fate::Undone(_), _) | (_, Ok(Acceptance::KeyTaken) | Err(_)) => {
+                drop(task);
+                None
+            }
+        };
+        let is_told = reply.send(fate.tell(result)).is_ok() && matches!(fate, Fate::Stands);
+        if let Some(task) = task.filter(|_| !is_told) {
+            unsettled.withdraw(task);
         }
     })
 }
 
-fn undone<T>(result: &Result<T, StoreError>) -> Option<Undone> {
-    result.as_ref().err().map(Undone::from)
+/// A task that the transaction records, with its audio.
+struct NewTask {
+    id: TaskId,
+    key: Option<(KeyHash, IdempotencyKey)>,
+    blobs: Vec<NewBlob>,
+}
+
+impl NewTask {
+    /// Leaves the audio to its rows.
+    fn recorded(self) -> Withdrawn {
+        let blobs = self.blobs.into_iter().map(NewBlob::recorded).collect();
+        Withdrawn { id: self.id, key: self.key, blobs }
+    }
+}
+
+/// Makes the answer to an end. The audio that goes with it stays until the end is known to stand.
+fn tell_ended(reply: Reply<Option<Snapshot>>, result: Result<Ended, StoreError>) -> Answer {
+    Box::new(move |fate, unsettled| {
+        let result = result.map(|ended| match ended {
+            Ended::Now(freed) => {
+                match fate {
+                    Fate::Stands => unsettled.free(&freed),
+                    Fate::Unknown(_) => unsettled.free_later(freed),
+                    Fate::Undone(_) => {}
+                }
+                None
+            }
+            Ended::Before(snapshot) => snapshot.map(|snapshot| *snapshot),
+        });
+        let _ = reply.send(fate.tell(result));
+    })
+}
+
+/// Makes the answer to a write that has no caller.
+fn tell_nothing() -> Answer {
+    Box::new(|_, _| ())
+}
+
+fn trouble_of<T>(result: &Result<T, StoreError>, health: &Health) -> Option<Trouble> {
+    result.as_ref().err().map(|err| health.trouble_of(err))
 }
 
 impl Write {
-    /// Runs the statements. The second value is what went wrong, if something did.
-    pub(super) fn run(self, transaction: &mut Transaction<'_>) -> (Answer, Option<Undone>) {
+    /// Runs the statements. Returns the answer, and what an error of them means for the store.
+    pub(super) fn run(self, transaction: &mut Transaction<'_>, health: &Health) -> (Answer, Option<Trouble>) {
         match self {
-            Self::Accept { record, blobs, keys_before, reply } => {
-                let blobs = match blobs {
-                    Ok(blobs) => blobs,
-                    Err(err) => return (say(reply, Err(err)), None),
-                };
+            Self::Accept { record, mut blobs, keys_before, reply } => {
+                // Small audio goes to the disk with this commit.
+                if let Err(err) = blobs.iter_mut().try_for_each(NewBlob::take_room) {
+                    return (tell(reply, Err(err)), None);
+                }
                 let result = rows::accept(transaction, &record, &blobs, keys_before);
-                let error = undone(&result);
+                let trouble = trouble_of(&result, health);
                 let NewRecord { task, idempotency, .. } = *record;
                 let key = idempotency.map(|idempotency| (task.owner, idempotency.key));
-                (say_accepted(reply, result, Withdrawn { id: task.id.clone(), key, blobs }), error)
+                (tell_accepted(reply, result, NewTask { id: task.id.clone(), key, blobs }), trouble)
             }
             Self::Run { id, timeline, reply } => {
                 let result = rows::run(transaction, &id, &timeline);
-                let error = undone(&result);
-                (say(reply, result), error)
+                let trouble = trouble_of(&result, health);
+                (tell(reply, result), trouble)
             }
-            Self::Mark { id, mark: what } => {
-                let result = rows::mark(transaction, &id, &what);
+            Self::Mark { id, mark } => {
+                let result = rows::mark(transaction, &id, &mark);
                 if let Err(err) = &result {
                     tracing::warn!(task_id = %id, %err, "a task's mark was not written");
                 }
-                (Box::new(|_, _| ()), undone(&result))
+                (tell_nothing(), trouble_of(&result, health))
             }
             Self::End { id, ending, at, reply } => {
                 let result = rows::end(transaction, &id, &ending, at);
-                let error = undone(&result);
-                let answer = move |fate: Result<(), Undone>, files: &mut Files| {
-                    let result = fate.map_err(StoreError::from).and(result).map(|ended| match ended {
-                        rows::Ended::Now(freed) => {
-                            freed.iter().for_each(|freed| files.spool.free(freed));
-                            None
-                        }
-                        rows::Ended::Before(snapshot) => snapshot.map(|snapshot| *snapshot),
-                    });
-                    let _ = reply.send(result);
-                };
-                (Box::new(answer), error)
+                let trouble = trouble_of(&result, health);
+                (tell_ended(reply, result), trouble)
             }
-            Self::Probe => (Box::new(|_, _| ()), None),
+            Self::Probe => (tell_nothing(), None),
             Self::Forget { kept, reply } => {
                 let result = rows::forget(transaction, kept);
-                let error = undone(&result);
-                (say(reply, result), error)
+                let trouble = trouble_of(&result, health);
+                (tell(reply, result), trouble)
             }
         }
     }
 
-    /// Does nothing but wait for the fate of a transaction that is known to be undone.
+    /// Returns the answer without running anything: its transaction is undone.
     pub(super) fn skip(self) -> Answer {
         match self {
-            Self::Accept { reply, .. } => say(reply, Err(StoreError::Stopped)),
-            Self::Run { reply, .. } => say(reply, Err(StoreError::Stopped)),
-            Self::Mark { .. } | Self::Probe => Box::new(|_, _| ()),
-            Self::End { reply, .. } => say(reply, Err(StoreError::Stopped)),
-            Self::Forget { reply, .. } => say(reply, Err(StoreError::Stopped)),
+            Self::Accept { reply, .. } => tell(reply, Err(StoreError::Stopped)),
+            Self::Run { reply, .. } => tell(reply, Err(StoreError::Stopped)),
+            Self::Mark { .. } | Self::Probe => tell_nothing(),
+            Self::End { reply, .. } => tell(reply, Err(StoreError::Stopped)),
+            Self::Forget { reply, .. } => tell(reply, Err(StoreError::Stopped)),
         }
     }
 }

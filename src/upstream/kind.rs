@@ -1,7 +1,7 @@
 //! Kinds of channels: what the folder of each one says of it. [`KINDS`] lists them.
 //!
-//! A kind is added as a folder beside this file, whose type implements [`ChannelKind`], and a line of the list. Rust asks
-//! for the `mod` line of the folder besides.
+//! A new kind is a folder beside this file, whose type implements [`ChannelKind`], and one line of the list. Rust also
+//! needs the folder's `mod` line.
 
 use std::fmt::Debug;
 use std::io;
@@ -10,8 +10,6 @@ use std::sync::Arc;
 use url::Url;
 
 use super::Upstream;
-#[cfg(test)]
-use super::echo::Echo;
 use super::gemini::Gemini;
 use super::local::Local;
 use super::openai::OpenAi;
@@ -23,7 +21,7 @@ use crate::setting::{Keys, Problem, Section, Unread, names};
 /// Every kind of channel, in the order in which messages name them.
 pub const KINDS: &[&Kind] = &[
     #[cfg(test)]
-    &Kind::of::<Echo>(),
+    &Kind::of::<super::echo::Echo>(),
     &Kind::of::<Gemini>(),
     &Kind::of::<OpenAi>(),
     &Kind::of::<Transcription>(),

@@ -1,4 +1,4 @@
-//! A kind of channel that is one file and one line, from the text of a configuration to an answer.
+//! A kind of channel that is one folder and one line, from the text of a configuration to a completed task.
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -13,7 +13,7 @@ fn load(channel: &str) -> Result<Config, ConfigError> {
 }
 
 #[actix_rt::test]
-async fn a_kind_of_one_file_and_one_line_answers_as_its_configuration_says() {
+async fn a_kind_of_one_folder_and_one_line_completes_a_task_as_configured() {
     let config = load("models = [\"m\"]\necho_times = 3").unwrap();
     let service = service(Channel::open(&config.channels[0], Instant::now()).unwrap(), 10);
     let accepted = service.tasks.accept(service.task()).await.unwrap();
@@ -24,7 +24,7 @@ async fn a_kind_of_one_file_and_one_line_answers_as_its_configuration_says() {
 }
 
 #[test]
-fn messages_know_the_keys_of_a_kind_that_only_its_file_names() {
+fn messages_know_the_keys_of_a_kind_that_only_its_folder_names() {
     for (channel, message) in [
         ("echo_time = 3", ":3: channels[0].echo_time: unknown key; did you mean echo_times?"),
         (

@@ -1,8 +1,14 @@
-//! The keys of channels whose provider is reached over HTTP.
+//! The providers of channels that are reached over HTTP, and their keys.
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use url::Url;
 
+use super::Upstream;
+use super::kind::{Callee, Provider};
 use crate::audio::Container;
 use crate::secret::Secret;
 use crate::setting::{Keys, Problem, Section};
@@ -69,6 +75,28 @@ impl RemoteKeys {
             return Err(at.wrong("api_key", "it is missing").advise(advice));
         }
         self.api_key(at)
+    }
+}
+
+/// A provider that is reached over HTTP: each channel has one upstream, for any number of calls.
+#[derive(Debug)]
+pub(super) struct Remote<U> {
+    pub(super) upstream: U,
+    pub(super) formats: Vec<Container>,
+    pub(super) callee: Callee,
+}
+
+impl<U: Upstream + Clone + Debug + 'static> Provider for Remote<U> {
+    fn formats(&self) -> &[Container] {
+        &self.formats
+    }
+
+    fn callee(&self) -> Callee {
+        self.callee.clone()
+    }
+
+    fn open(&self, _: usize) -> io::Result<Arc<dyn Upstream>> {
+        Ok(Arc::new(self.upstream.clone()))
     }
 }
 

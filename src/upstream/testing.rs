@@ -10,10 +10,12 @@ use futures_util::{FutureExt, StreamExt, stream};
 use super::body::{BodyPiece, PiecedBody};
 use super::deadlines::Timeouts;
 use super::reading::{BodyReader, events};
+use super::remote::RemoteKeys;
 use super::{Batch, Hold, Terms, Upstream, UpstreamError, UpstreamEvent, UpstreamRequest, UpstreamStream};
 use crate::audio::{Audio, Container};
 use crate::channel::{Breaker, BreakerRule, Capability, Channel, RetryRule};
 use crate::pattern::ModelPattern;
+use crate::setting::{Keys, Problem, Section, Unread, Variables};
 use crate::task::{Question, TextKind};
 use crate::wire::completion::{FinishReason, Usage};
 
@@ -48,6 +50,16 @@ pub(crate) fn request(question: Question, audio: &[(Container, &'static [u8])]) 
         terms: Terms { connect_timeout, idle_timeout, trace: None },
         slot: Hold::default(),
     }
+}
+
+/// Makes a provider of the keys of a channel, written in TOML beside its API key.
+pub(super) fn with_keys<K: Keys, P>(
+    make: impl FnOnce(&Section<'_>, &RemoteKeys, K) -> Result<P, Problem>,
+    text: &str,
+) -> P {
+    let mut written = Unread::root(format!("api_key = \"k\"\n{text}").parse().unwrap());
+    let (remote, keys) = (written.take().unwrap(), written.take_all().unwrap());
+    make(&Section::new("channels[0]", &Variables::default()), &remote, keys).unwrap()
 }
 
 /// The body that these pieces, which are all in memory, make together.

@@ -1,15 +1,14 @@
 //! Channels of kind `gemini`.
 
-use std::io;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::Gemini;
+use crate::audio::Container;
 use crate::setting::{Keys, Problem, Section};
-use crate::upstream::Upstream;
 use crate::upstream::kind::{Callee, ChannelKind, ModelHint, Provider, WithoutFile};
-use crate::upstream::remote::RemoteKeys;
+use crate::upstream::remote::{Remote, RemoteKeys};
 
 const BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
 
@@ -36,16 +35,9 @@ impl ChannelKind for Gemini {
     type Keys = GeminiKeys;
 
     fn provider(at: &Section<'_>, remote: RemoteKeys, _: GeminiKeys) -> Result<Arc<dyn Provider>, Problem> {
-        Ok(Arc::new(Self::new(remote.base_url(at, BASE_URL)?, remote.api_key(at)?)))
-    }
-}
-
-impl Provider for Gemini {
-    fn callee(&self) -> Callee {
-        Callee::at(&self.base_url, "gcp.gemini", "generate_content")
-    }
-
-    fn open(&self, _: usize) -> io::Result<Arc<dyn Upstream>> {
-        Ok(Arc::new(self.clone()))
+        let base_url = remote.base_url(at, BASE_URL)?;
+        let callee = Callee::at(&base_url, "gcp.gemini", "generate_content");
+        let upstream = Self::new(base_url, remote.api_key(at)?);
+        Ok(Arc::new(Remote { upstream, formats: Container::all().to_vec(), callee }))
     }
 }

@@ -1,6 +1,5 @@
 //! Channels of kind `openai`.
 
-use std::io;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -8,9 +7,8 @@ use serde::Deserialize;
 use super::OpenAi;
 use crate::audio::Container;
 use crate::setting::{Keys, Problem, Section};
-use crate::upstream::Upstream;
 use crate::upstream::kind::{Callee, ChannelKind, ModelHint, Provider, WithoutFile};
-use crate::upstream::remote::{RemoteKeys, audio_formats};
+use crate::upstream::remote::{Remote, RemoteKeys, audio_formats};
 
 const BASE_URL: &str = "https://api.openai.com/v1";
 /// All that OpenAI's chat models take.
@@ -95,59 +93,30 @@ impl ChannelKind for OpenAi {
         remote: RemoteKeys,
         keys: OpenAiKeys,
     ) -> Result<Arc<dyn Provider>, Problem> {
-        Ok(Arc::new(Configured::new(at, &remote, keys)?))
+        Ok(Arc::new(configured(at, &remote, keys)?))
     }
 }
 
-/// The provider of one channel.
-#[derive(Debug)]
-struct Configured {
-    upstream: OpenAi,
-    formats: Vec<Container>,
-}
-
-impl Configured {
-    fn new(at: &Section<'_>, remote: &RemoteKeys, keys: OpenAiKeys) -> Result<Self, Problem> {
-        let options = OpenAiOptions {
-            max_tokens_field: keys.max_tokens_field.unwrap_or(MaxTokensField::MaxTokens),
-            stream_options: keys.stream_options.unwrap_or(true),
-            audio_part: keys.audio_part.unwrap_or(AudioPart::InputAudio),
-        };
-        let (base_url, api_key) = (remote.base_url(at, BASE_URL)?, remote.bearer_key(at)?);
-        let formats = audio_formats(at, keys.audio_formats, FORMATS)?;
-        Ok(Self { upstream: OpenAi::new(&base_url, api_key, options), formats })
-    }
-}
-
-impl Provider for Configured {
-    fn formats(&self) -> &[Container] {
-        &self.formats
-    }
-
-    fn callee(&self) -> Callee {
-        Callee::at(&self.upstream.url, "openai", "chat")
-    }
-
-    fn open(&self, _: usize) -> io::Result<Arc<dyn Upstream>> {
-        Ok(Arc::new(self.upstream.clone()))
-    }
+fn configured(at: &Section<'_>, remote: &RemoteKeys, keys: OpenAiKeys) -> Result<Remote<OpenAi>, Problem> {
+    let options = OpenAiOptions {
+        max_tokens_field: keys.max_tokens_field.unwrap_or(MaxTokensField::MaxTokens),
+        stream_options: keys.stream_options.unwrap_or(true),
+        audio_part: keys.audio_part.unwrap_or(AudioPart::InputAudio),
+    };
+    let upstream = OpenAi::new(&remote.base_url(at, BASE_URL)?, remote.bearer_key(at)?, options);
+    let formats = audio_formats(at, keys.audio_formats, FORMATS)?;
+    let callee = Callee::at(&upstream.url, "openai", "chat");
+    Ok(Remote { upstream, formats, callee })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setting::{Unread, Variables};
-
-    fn configured(text: &str) -> Configured {
-        let mut written = Unread::root(format!("api_key = \"k\"\n{text}").parse().unwrap());
-        let (remote, keys) = (written.take().unwrap(), written.take().unwrap());
-        written.finish().unwrap();
-        Configured::new(&Section::new("channels[0]", &Variables::default()), &remote, keys).unwrap()
-    }
+    use crate::upstream::testing::with_keys;
 
     #[test]
     fn a_channel_has_its_defaults() {
-        let Configured { upstream, formats } = configured("");
+        let Remote { upstream, formats, .. } = with_keys(configured, "");
         let plain = OpenAiOptions {
             max_tokens_field: MaxTokensField::MaxTokens,
             stream_options: true,
@@ -160,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_channel_takes_every_key() {
-        let Configured { upstream, formats } = configured(
+        let Remote { upstream, formats, .. } = with_keys(
+            configured,
             "base_url = \"http://h:1/v1/?api-version=2\"\nmax_tokens_field = \"max_completion_tokens\"\n\
              stream_options = false\naudio_formats = [\"flac\"]\naudio_part = \"audio_url\"",
         );

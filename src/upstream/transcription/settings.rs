@@ -1,6 +1,5 @@
 //! Channels of kind `transcription`.
 
-use std::io;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -8,9 +7,8 @@ use serde::Deserialize;
 use super::Transcription;
 use crate::audio::Container;
 use crate::setting::{Keys, Problem, Section};
-use crate::upstream::Upstream;
 use crate::upstream::kind::{Callee, ChannelKind, ModelHint, Provider, WithoutFile};
-use crate::upstream::remote::{RemoteKeys, audio_formats};
+use crate::upstream::remote::{Remote, RemoteKeys, audio_formats};
 
 const BASE_URL: &str = "https://api.openai.com/v1";
 /// OpenAI's list, as far as hearken knows the containers.
@@ -96,7 +94,7 @@ impl ChannelKind for Transcription {
         remote: RemoteKeys,
         keys: TranscriptionKeys,
     ) -> Result<Arc<dyn Provider>, Problem> {
-        Ok(Arc::new(Configured::new(at, &remote, keys)?))
+        Ok(Arc::new(configured(at, &remote, keys)?))
     }
 }
 
@@ -112,57 +110,33 @@ fn language(at: &Section<'_>, language: Option<String>) -> Result<Option<String>
     }
 }
 
-/// The provider of one channel.
-#[derive(Debug)]
-struct Configured {
-    upstream: Transcription,
-    formats: Vec<Container>,
-}
-
-impl Configured {
-    fn new(at: &Section<'_>, remote: &RemoteKeys, keys: TranscriptionKeys) -> Result<Self, Problem> {
-        let (base_url, api_key) = (remote.base_url(at, BASE_URL)?, remote.bearer_key(at)?);
-        let options = TranscriptionOptions {
-            language: language(at, keys.language)?,
-            response_format: keys.response_format.unwrap_or(ResponseFormat::Json),
-            stream: keys.stream.unwrap_or(true),
-            stream_options: keys.stream_options.unwrap_or(false),
-        };
-        let formats = audio_formats(at, keys.audio_formats, FORMATS)?;
-        Ok(Self { upstream: Transcription::new(&base_url, api_key, options), formats })
-    }
-}
-
-impl Provider for Configured {
-    fn formats(&self) -> &[Container] {
-        &self.formats
-    }
-
-    fn callee(&self) -> Callee {
-        // The conventions have no name for the operation.
-        Callee::at(&self.upstream.url, "openai", "transcription")
-    }
-
-    fn open(&self, _: usize) -> io::Result<Arc<dyn Upstream>> {
-        Ok(Arc::new(self.upstream.clone()))
-    }
+fn configured(
+    at: &Section<'_>,
+    remote: &RemoteKeys,
+    keys: TranscriptionKeys,
+) -> Result<Remote<Transcription>, Problem> {
+    let (base_url, api_key) = (remote.base_url(at, BASE_URL)?, remote.bearer_key(at)?);
+    let options = TranscriptionOptions {
+        language: language(at, keys.language)?,
+        response_format: keys.response_format.unwrap_or(ResponseFormat::Json),
+        stream: keys.stream.unwrap_or(true),
+        stream_options: keys.stream_options.unwrap_or(false),
+    };
+    let upstream = Transcription::new(&base_url, api_key, options);
+    let formats = audio_formats(at, keys.audio_formats, FORMATS)?;
+    // The conventions have no name for the operation.
+    let callee = Callee::at(&upstream.url, "openai", "transcription");
+    Ok(Remote { upstream, formats, callee })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setting::{Unread, Variables};
-
-    fn configured(text: &str) -> Configured {
-        let mut written = Unread::root(format!("api_key = \"k\"\n{text}").parse().unwrap());
-        let (remote, keys) = (written.take().unwrap(), written.take().unwrap());
-        written.finish().unwrap();
-        Configured::new(&Section::new("channels[0]", &Variables::default()), &remote, keys).unwrap()
-    }
+    use crate::upstream::testing::with_keys;
 
     #[test]
     fn a_channel_has_its_defaults() {
-        let Configured { upstream, formats } = configured("");
+        let Remote { upstream, formats, .. } = with_keys(configured, "");
         let plain = TranscriptionOptions {
             language: None,
             response_format: ResponseFormat::Json,
@@ -182,10 +156,13 @@ mod tests {
             ("verbose_json", ResponseFormat::VerboseJson),
             ("diarized_json", ResponseFormat::DiarizedJson),
         ] {
-            let Configured { upstream, formats } = configured(&format!(
-                "language = \"de\"\nresponse_format = \"{word}\"\nstream = false\nstream_options = true\n\
+            let Remote { upstream, formats, .. } = with_keys(
+                configured,
+                &format!(
+                    "language = \"de\"\nresponse_format = \"{word}\"\nstream = false\nstream_options = true\n\
                  audio_formats = [\"wav\", \"aac\"]"
-            ));
+                ),
+            );
             let expected = TranscriptionOptions {
                 language: Some("de".into()),
                 response_format: format,

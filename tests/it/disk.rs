@@ -292,53 +292,51 @@ fn damage_in_place_leaves_no_submit_acknowledged_and_lost() {
 fn no_end_is_told_after_damage_in_place() {
     let damages: [(&str, Damage); 3] =
         [("hearken.sqlite", empty), ("hearken.sqlite-wal", empty), ("hearken.sqlite-wal", zero)];
-    for (file, damage) in damages {
-        let upstream = FakeUpstream::gemini()
-            .hold()
-            .say("a")
-            .then()
-            .say("b")
-            .hold()
-            .say("c")
-            .then()
-            .say("d")
-            .hold()
-            .start();
-        let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
-        let client = hearken.client();
-        let readers = std::thread::scope(|scope| {
-            let blocking = scope.spawn(|| client.try_submit(json!({"sync": true})));
-            upstream.held(1);
-            let [streamed, cancelled] = ["b", "d"].map(|text| {
-                let id = hearken.submit(json!({"stream": true}));
-                let mut reader = hearken.stream(&id);
-                assert_eq!(content(&[reader.frame(), reader.frame()]), text);
-                (id, reader)
-            });
-            damage(&hearken.data_dir().join(file));
-            until_unready(&hearken, "storage_unavailable");
-            let (id, reader) = cancelled;
-            let refused = in_time("a cancel", || hearken.try_cancel(&id));
-            let error = refused.error(503, "storage_unavailable");
-            assert!(error["message"].as_str().unwrap().contains("repeat the cancel"), "{refused}");
-            upstream.closed(2);
-            (0..3).for_each(|_| upstream.release());
-            let reply = in_time("a blocking call", || blocking.join().unwrap());
-            reply.error(503, "storage_unavailable");
-            for id in [reply.header("x-task-id").unwrap(), &streamed.0, &id] {
-                assert_eq!(in_time("a query", || hearken.task(id))["status"], "processing", "{file}");
-            }
-            let (_, mut other) = streamed;
-            assert_eq!(other.frame().content(), "c", "what the upstream says is still shown");
-            [other, reader]
-        });
-        hearken.log_line("the API keys cannot be read");
-        assert_eq!(hearken.log().matches("the API keys cannot be read").count(), 1, "{}", hearken.log());
-        hearken.signal("TERM");
-        assert!(in_time("the end", || hearken.exit_status()).success());
-        for reader in readers {
-            reader.breaks_off();
+    // Each takes ten seconds of patience.
+    std::thread::scope(|scope| {
+        for (file, damage) in damages {
+            scope.spawn(move || no_end_is_told_after(file, damage));
         }
+    });
+}
+
+fn no_end_is_told_after(file: &str, damage: Damage) {
+    let upstream =
+        FakeUpstream::gemini().hold().say("a").then().say("b").hold().say("c").then().say("d").hold().start();
+    let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
+    let client = hearken.client();
+    let readers = std::thread::scope(|scope| {
+        let blocking = scope.spawn(|| client.try_submit(json!({"sync": true})));
+        upstream.held(1);
+        let [streamed, cancelled] = ["b", "d"].map(|text| {
+            let id = hearken.submit(json!({"stream": true}));
+            let mut reader = hearken.stream(&id);
+            assert_eq!(content(&[reader.frame(), reader.frame()]), text);
+            (id, reader)
+        });
+        damage(&hearken.data_dir().join(file));
+        until_unready(&hearken, "storage_unavailable");
+        let (id, reader) = cancelled;
+        let refused = in_time("a cancel", || hearken.try_cancel(&id));
+        let error = refused.error(503, "storage_unavailable");
+        assert!(error["message"].as_str().unwrap().contains("repeat the cancel"), "{refused}");
+        upstream.closed(2);
+        (0..3).for_each(|_| upstream.release());
+        let reply = in_time("a blocking call", || blocking.join().unwrap());
+        reply.error(503, "storage_unavailable");
+        for id in [reply.header("x-task-id").unwrap(), &streamed.0, &id] {
+            assert_eq!(in_time("a query", || hearken.task(id))["status"], "processing", "{file}");
+        }
+        let (_, mut other) = streamed;
+        assert_eq!(other.frame().content(), "c", "what the upstream says is still shown");
+        [other, reader]
+    });
+    hearken.log_line("the API keys cannot be read");
+    assert_eq!(hearken.log().matches("the API keys cannot be read").count(), 1, "{}", hearken.log());
+    hearken.signal("TERM");
+    assert!(in_time("the end", || hearken.exit_status()).success());
+    for reader in readers {
+        reader.breaks_off();
     }
 }
 

@@ -99,13 +99,13 @@ impl Channel {
         })
     }
 
-    /// Does the channel serve this model?
+    /// Returns true if the channel serves this model.
     #[must_use]
     pub fn serves(&self, model: &str) -> bool {
         self.models.iter().any(|pattern| pattern.matches(model))
     }
 
-    /// Is it one that the configuration names, rather than covers by a glob?
+    /// Returns true if the configuration names this model, rather than covers it by a glob.
     #[must_use]
     pub fn lists(&self, model: &str) -> bool {
         self.models.iter().any(|pattern| pattern.exact() == Some(model))

@@ -46,7 +46,7 @@ macro_rules! error_codes {
                 match self { $(ErrorCode::$variant => concat!($($meaning),+).trim_ascii(),)* }
             }
 
-            /// Would the same submit have a chance, as long as nobody knows better?
+            /// Returns true if the same submit may succeed, unless the failure itself says otherwise.
             #[must_use]
             pub const fn retryable(self) -> bool {
                 match self { $(ErrorCode::$variant => $retryable,)* }
@@ -147,7 +147,7 @@ pub struct Failure {
     /// The HTTP status that an upstream gave as the cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<u16>,
-    /// Would the same submit have a chance?
+    /// True if the same submit may succeed when it is repeated.
     pub retryable: bool,
     /// When a repeat makes sense, in seconds from now; sent as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -228,7 +228,7 @@ impl Failure {
         self
     }
 
-    /// May work have been paid for upstream before the failure, so that a blind repeat pays again?
+    /// Returns true if upstream work may have been paid for before the failure, so that a repeat may pay again.
     ///
     /// False where the upstream surely did nothing: it was not asked, or it turned the call away.
     #[must_use]

@@ -77,7 +77,7 @@ pub struct KnownKey {
 }
 
 impl KnownKey {
-    /// May the key use this model?
+    /// Returns true if the key may use this model.
     #[must_use]
     pub fn may_use(&self, model: &str) -> bool {
         self.models.iter().any(|pattern| pattern.matches(model))
@@ -142,7 +142,7 @@ impl Keyring {
         found
     }
 
-    /// Is there no key at all?
+    /// Returns true if there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

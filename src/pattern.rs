@@ -16,7 +16,7 @@ impl ModelPattern {
         Self { text: text.to_owned(), glob: WildMatch::new(text) }
     }
 
-    /// Is it, or does it cover, this model? Letter case counts.
+    /// Returns true if the pattern is this name or covers it. Letter case counts.
     #[must_use]
     pub fn matches(&self, model: &str) -> bool {
         self.glob.matches(model)

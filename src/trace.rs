@@ -67,7 +67,7 @@ impl Traces {
         }
     }
 
-    /// Is work at this place recorded here?
+    /// Returns true if work at this place is recorded here.
     #[must_use]
     pub fn record(&self, place: Option<&TraceContext>) -> bool {
         self.recorder(place).is_some()

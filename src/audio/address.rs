@@ -49,7 +49,7 @@ const CLOSED_V6: &[([u16; 8], u32)] = &[
     ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20), // documentation (RFC 9637)
 ];
 
-/// Is the address public unicast?
+/// Returns true for a public unicast address.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {

@@ -41,7 +41,7 @@ const INTERNAL_SUFFIXES: &[&str] = &[
 /// Which URLs may be fetched from: part of `[fetch]`. The default is the strictest that is of use.
 #[derive(Debug, Clone, Default)]
 pub struct Gate {
-    /// May they point at addresses that are not public?
+    /// True if URLs may point at addresses that are not public.
     pub allow_private_networks: bool,
     /// Doors that were opened deliberately: neither the addresses nor the ports of these hosts are
     /// restricted. Other hosts stay as open as they are without.
@@ -156,7 +156,7 @@ impl Gate {
         Ok(())
     }
 
-    /// May a connection go to this address, which is what `host` resolved to? The host is written as in
+    /// Returns true if a connection may go to this address, to which `host` resolved. The host is written as in
     /// [`Url::host_str`].
     #[must_use]
     pub fn allows(&self, host: &str, address: IpAddr) -> bool {
@@ -189,7 +189,7 @@ fn check_host(host: Host<&str>) -> Result<(), Refusal> {
     if is_public(address) { Ok(()) } else { Err(Refusal::InternalAddress(address)) }
 }
 
-/// Is it a name that leads nowhere but into a private network? The parser has made its letters small.
+/// Returns true for a name that only a private network resolves. The parser has made its letters small.
 fn is_internal_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     // A name without a dot is completed by the resolver's search list, or is a top-level domain.

@@ -9,7 +9,7 @@ use url::Host;
 pub struct HostPattern {
     /// As the url crate writes it, but without brackets and without a dot at the end.
     host: String,
-    /// Does it stand for the names below the host, and not for the host itself?
+    /// True if the pattern stands for the names below the host, not for the host itself.
     below: bool,
 }
 
@@ -50,7 +50,7 @@ impl HostPattern {
         Ok(Self { host: normal(&host.to_string()).to_owned(), below })
     }
 
-    /// Is this host meant, which is the host of a parsed URL (IPv6 with or without brackets)?
+    /// Returns true if the pattern covers the host of a parsed URL (IPv6 with or without brackets).
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
         let host = normal(host);

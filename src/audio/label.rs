@@ -22,7 +22,7 @@ pub(super) fn is_of_audio(label: &str) -> bool {
     }
 }
 
-/// Does a label name another container than the bytes show? Labels that name none never do.
+/// Returns true if a label names another container than the bytes show. Labels that name none never do.
 #[must_use]
 pub fn contradicts_label(label: &str, container: Container) -> bool {
     let subtype = label.split_once('/').map_or("", |(_, subtype)| subtype);

@@ -62,7 +62,7 @@ fn ask_range<T>(
     failure.map_or(Ok(answer), Err)
 }
 
-/// Is this a track of sound?
+/// Returns true for a track of sound.
 pub(super) fn is_sound(track: &Track) -> bool {
     track.codec_params.as_ref().is_some_and(|params| params.audio().is_some())
 }

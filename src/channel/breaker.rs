@@ -61,11 +61,11 @@ pub struct Breaker {
     silences: AtomicU32,
     /// Calls that have broken behind their first words since any came to its end.
     breaks: AtomicU32,
-    /// Does the channel rest because of those?
+    /// True if the channel rests because of those.
     is_broken: AtomicBool,
     /// When the probe may go, in milliseconds after the origin; 0 while the channel works.
     probe_at: AtomicU64,
-    /// Is it under way?
+    /// True while the probe is under way.
     probing: AtomicBool,
     /// How long the channel rests at present, in milliseconds.
     rest: AtomicU64,
@@ -98,7 +98,7 @@ impl Breaker {
         }
     }
 
-    /// Is the channel to be left alone?
+    /// Returns true while the channel is to be left alone.
     #[must_use]
     pub fn is_resting(&self, now: Instant) -> bool {
         let due = self.probe_at.load(Relaxed);

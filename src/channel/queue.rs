@@ -42,7 +42,7 @@ pub struct Grant {
     pub channel: Arc<Channel>,
     /// Who has it.
     pub key: KeyHash,
-    /// Is the channel to be tried with this?
+    /// The probe, if this call is to try a resting channel.
     pub probe: Option<Probe>,
     /// Since when the task has been there.
     pub ticket: Ticket,
@@ -65,7 +65,7 @@ pub struct Queue<W> {
 struct Line {
     channel: Arc<Channel>,
     free: usize,
-    /// Did the channel rest when somebody last looked?
+    /// True if the channel rested at the last look.
     resting: bool,
     /// The keys that have somebody in `tickets`, the next one first.
     turns: VecDeque<KeyHash>,
@@ -75,7 +75,7 @@ struct Line {
 #[derive(Debug)]
 struct Waiting<W> {
     applicant: Applicant,
-    /// Does it come from another channel?
+    /// True if it comes from another channel.
     moved: bool,
     since: Instant,
     /// The lines in which it stands.

@@ -102,7 +102,7 @@ impl RetryPolicy {
         }
     }
 
-    /// May a further call begin, or has it taken too long to come to it?
+    /// Checks that a further call may still begin: the time for that is bounded.
     ///
     /// # Errors
     /// Why the call before failed.

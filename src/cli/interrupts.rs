@@ -71,8 +71,8 @@ impl Interrupts {
     }
 }
 
-/// Does a process ignore SIGHUP, by what Linux tells about it? Its set of ignored signals has that one, the first, as its
-/// lowest bit.
+/// Returns true if a process ignores SIGHUP, by what Linux tells about it: the first signal is the lowest bit of its set
+/// of ignored signals.
 fn ignores_hangup(about: &str) -> bool {
     let set = about.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & 1 == 1)

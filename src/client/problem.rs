@@ -73,7 +73,7 @@ impl Problem {
         }
     }
 
-    /// Does a later try have a chance?
+    /// Returns true if a later attempt may succeed.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {

@@ -94,7 +94,7 @@ pub struct TaskError {
     pub code: String,
     /// What went wrong and what to do about it.
     pub message: String,
-    /// Would the same submit have a chance?
+    /// True if the same submit may succeed when it is repeated.
     pub retryable: Option<bool>,
 }
 

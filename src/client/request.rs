@@ -24,7 +24,7 @@ pub struct Question {
     /// 0 to 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// Is the model's reasoning wanted?
+    /// True if the model's reasoning is requested.
     pub reasoning: bool,
 }
 

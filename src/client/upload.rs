@@ -25,7 +25,7 @@ impl Sent {
         self.bytes.get()
     }
 
-    /// Has a try been sent to its end, so that the server may have taken it for all that is known?
+    /// Returns true once an attempt was sent to its end, so that the server may have accepted it.
     #[must_use]
     pub fn may_be_taken(&self) -> bool {
         self.may_be_taken.get()

@@ -111,7 +111,7 @@ fn split(listen: &str) -> Option<(&str, u16)> {
     Some((host, port.parse().ok()?))
 }
 
-/// Can only one of them be had? What is not seen here, the system says.
+/// Returns true if one address keeps the other from being bound. The system reports what is not seen here.
 fn clash(one: &str, other: &str) -> bool {
     let (Some((one, port)), Some((other, its_port))) = (split(one), split(other)) else { return false };
     let everywhere = |host: &str| {

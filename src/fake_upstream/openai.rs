@@ -157,7 +157,7 @@ pub(super) fn error_member() -> String {
     format!(r#","error":{}"#, json!({"code": 502, "message": LOST}))
 }
 
-/// Does `[DONE]` still come? Servers that name their errors end with them.
+/// Returns true if `[DONE]` follows. Servers that name their errors end with them.
 pub(super) fn done_comes_after(error: Option<ErrorForm>) -> bool {
     match error {
         None | Some(ErrorForm::Data | ErrorForm::Beside | ErrorForm::Bare) => true,

@@ -11,7 +11,7 @@ use super::text;
 pub(super) trait Voice {
     /// Of the response's head.
     fn content_type(&self) -> &'static str;
-    /// Is this a stream? Otherwise the parts together are one JSON value, or one text.
+    /// Returns true for a stream. Otherwise the parts together are one JSON value, or one text.
     fn is_stream(&self) -> bool;
     /// What comes before anything else.
     fn opening(&mut self) -> String {

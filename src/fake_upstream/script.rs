@@ -231,7 +231,7 @@ impl Script {
         }
     }
 
-    /// Can this dialect do what the script says?
+    /// Checks that this dialect can do what the script says.
     ///
     /// # Errors
     /// [`ScriptError`] with the step that it cannot.

@@ -36,7 +36,7 @@ struct Member {
     waker: Waker,
     /// When it was last sent something.
     last_piece: Instant,
-    /// Is it to be sent a comment?
+    /// True if it is to be sent a comment.
     is_silent: bool,
     key: Arc<Revocation>,
 }
@@ -144,7 +144,7 @@ impl Seat {
         }
     }
 
-    /// Is it time for a comment?
+    /// Returns true if it is time for a comment.
     pub(super) fn is_silent(&self) -> bool {
         self.circle.members.borrow().get(self.place).is_some_and(|member| member.is_silent)
     }

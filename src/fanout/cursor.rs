@@ -34,7 +34,7 @@ pub(super) struct Span {
     /// What is sent of these entries, in bytes.
     bytes: usize,
     part: Option<Part>,
-    /// Are these the response's first frames? What opens a response rides in the first one's block and nowhere else.
+    /// True for the response's first frames. What opens a response stands in the first one's block and nowhere else.
     opens: bool,
     closes: bool,
 }
@@ -115,7 +115,7 @@ impl Cursor {
         if self.has_ended() { 0 } else { mark.len.saturating_sub(self.position) }
     }
 
-    /// Was everything sent?
+    /// Returns true once everything was sent.
     #[must_use]
     pub(super) fn has_ended(&self) -> bool {
         self.stage == Stage::Ended
@@ -135,7 +135,7 @@ impl Span {
         if self.part.is_some_and(|part| !part.is_last) { 0 } else { self.end - self.start }
     }
 
-    /// Does the stream end with it?
+    /// Returns true if the stream ends with it.
     #[must_use]
     pub(super) fn closes(self) -> bool {
         self.closes

@@ -57,12 +57,12 @@ impl Hall {
         }
     }
 
-    /// Is nobody there?
+    /// Returns true without subscribers.
     pub(super) fn is_empty(&self) -> bool {
         self.subscribers.is_empty()
     }
 
-    /// Is there somebody whom the thread's other work keeps waiting?
+    /// Returns true if a subscriber waits for the thread's other work.
     pub(super) fn has_work(&self) -> bool {
         !self.stirred.is_empty() || !self.behind.is_empty()
     }

@@ -36,10 +36,10 @@ pub(super) struct Subscriber {
     pub(super) place: usize,
     /// What it is being sent, and how many bytes of that its socket has taken.
     begun: Option<(Parcel, usize)>,
-    /// Is its socket full? Then there is no use in writing before it is writable.
+    /// True while its socket is full: then nothing is written before it is writable.
     is_full: bool,
     side: Side,
-    /// Is it in the queue of those who are served by and by?
+    /// True while it is in the queue of subscribers that are served with a delay.
     pub(super) is_behind: bool,
     last_write: Instant,
 }

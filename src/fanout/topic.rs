@@ -90,9 +90,9 @@ pub(super) struct Topic {
     members: Vec<usize>,
     /// Members before this one were served in the walk that is under way.
     walked: usize,
-    /// Has the log grown since the walk began?
+    /// True if the log has grown since the walk began.
     is_stirred: bool,
-    /// Is it in the queue of topics that are walked?
+    /// True while the topic is in the queue of topics that are walked.
     pub(super) is_queued: bool,
     watch: AbortHandle,
 }
@@ -163,7 +163,7 @@ impl Topic {
         }
     }
 
-    /// Is another walk due?
+    /// Returns true if another walk is due.
     pub(super) fn is_stirred(&self) -> bool {
         self.is_stirred
     }

@@ -82,7 +82,7 @@ pub(super) struct Visit {
     counted: usize,
     /// Bytes that were sent and are not.
     bytes: usize,
-    /// Was the socket handed over?
+    /// True if the socket was handed over.
     handed_over: bool,
     departure: Departure,
 }

@@ -100,7 +100,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Is this the way's fault, or the server's own, so that another attempt may go better?
+    /// Returns true if the network or the server failed, so that another attempt may succeed.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Unresolved | Self::Connect | Self::ConnectTimeout(_) | Self::Disconnected => true,

@@ -60,7 +60,7 @@ impl Bounds {
         Self { file, text }
     }
 
-    /// Is a file of this size within them?
+    /// Checks that a file of this size is within both bounds.
     pub(super) fn check(self, bytes: u64) -> Result<(), FetchError> {
         if bytes > self.file {
             Err(FetchError::FileTooLarge(self.file))

@@ -40,7 +40,7 @@ const HEAD_PIECE: usize = 4096;
 pub(super) struct HonestStream {
     wire: Wire,
     state: State,
-    /// Does the other side take nothing any more?
+    /// True once the other side takes nothing any more.
     is_deaf: bool,
 }
 
@@ -176,7 +176,7 @@ fn read_piece(wire: &mut Wire, head: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll
     Poll::Ready(Ok(piece.filled().len()))
 }
 
-/// Has the other side closed the connection, as far as writing is concerned?
+/// Returns true if the other side has closed the connection for writing.
 fn is_closed(err: &io::Error) -> bool {
     matches!(err.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

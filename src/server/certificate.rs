@@ -186,7 +186,7 @@ impl fmt::Display for Certificate {
     }
 }
 
-/// Does it say of itself that it issues others, as `openssl req -x509` has it by default?
+/// Returns true for a certificate that may issue others, which is the default of `openssl req -x509`.
 fn is_authority(certificate: &Parsed) -> bool {
     let constraints = certificate.tbs_certificate().get_extension::<BasicConstraints>();
     matches!(constraints, Ok(Some((_, BasicConstraints { ca: true, .. }))))

@@ -45,7 +45,7 @@ struct Found {
     status: Option<u16>,
     /// When it may be asked again, as Google tells it.
     retry_after: Option<Duration>,
-    /// Is a quota of a day used up? The delay that comes with it is that of the shorter limits beside it.
+    /// True if a quota of a day is used up. The delay that comes with it belongs to the shorter limits beside it.
     is_daily: bool,
 }
 

@@ -141,7 +141,7 @@ impl UpstreamError {
         self
     }
 
-    /// Does the upstream say that it does not know the model? At a wrong address somebody may say the same.
+    /// Returns true if the upstream says that it does not know the model. Another server at a wrong address may say the same.
     #[must_use]
     pub fn knows_no_model(&self) -> bool {
         // A redirection is the address' alone.

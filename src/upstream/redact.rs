@@ -119,7 +119,7 @@ pub(super) fn redact(message: &str, secret: &str) -> String {
     }
 }
 
-/// Does the word say that the next one is a key or somebody's number?
+/// Returns true if the word announces a key or an account's number.
 fn announces(word: &str) -> bool {
     let label = bare(word).to_ascii_lowercase();
     LABELS.contains(&label.as_str())
@@ -156,8 +156,8 @@ fn is_labelled(word: &str) -> bool {
     })
 }
 
-/// Does the word hold the channel's key? A short one is the placeholder of a server that looks at none: as a part of
-/// others it says nothing.
+/// Returns true if the word holds the channel's key. A short key is a placeholder for a server that checks none: it
+/// counts as a whole word only.
 fn holds(word: &str, secret: &str) -> bool {
     if secret.len() < SHORTEST_KEY {
         bare(word) == secret && !secret.is_empty()

@@ -32,7 +32,7 @@ pub struct TaskError<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 100, maximum = 999)]
     upstream_status: Option<u16>,
-    /// Would the same submit have a chance?
+    /// True if the same submit may succeed when it is repeated.
     retryable: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct HttpError<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 100, maximum = 999)]
     upstream_status: Option<u16>,
-    /// Would the same submit have a chance? Told of a task's failure only.
+    /// True if the same submit may succeed when it is repeated. Told of a task's failure only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     retryable: Option<bool>,

@@ -87,9 +87,9 @@ pub struct RequestObject<'a, Audio> {
     /// 0 to 2.
     #[schema(required)]
     pub temperature: Option<f64>,
-    /// Was the model asked to include its reasoning?
+    /// True if the model was asked to include its reasoning.
     pub reasoning: bool,
-    /// May the chunks be subscribed to?
+    /// True if the chunks can be subscribed to.
     pub stream: bool,
     /// Where the audio came from and what it was.
     #[schema(required)]
@@ -167,7 +167,7 @@ pub struct TaskList<T> {
     object: &'static str,
     /// The tasks, newest first.
     data: Vec<T>,
-    /// Are there older ones?
+    /// True if there are older ones.
     has_more: bool,
 }
 

@@ -95,7 +95,7 @@ impl TraceFlags {
         Self(if sampled { Self::SAMPLED } else { 0 })
     }
 
-    /// Does the caller record what it does? Then its callees shall.
+    /// Returns true if the caller records its work; then its callees record theirs.
     #[must_use]
     pub fn is_sampled(self) -> bool {
         self.0 & Self::SAMPLED != 0
@@ -116,7 +116,7 @@ pub struct TraceContext {
     pub trace_id: TraceId,
     /// The work above.
     pub span_id: SpanId,
-    /// Is it recorded?
+    /// The flag says whether the work is recorded.
     pub flags: TraceFlags,
     /// What tracing systems on the way have noted, member by member as it came.
     state: Option<Box<str>>,

@@ -221,8 +221,8 @@ pub(super) fn submit_request() -> Object {
                 .min_length(Some(1))
                 .max_length(Some(MAX_PROMPT_CHARACTERS)),
         )
-        .property("sync", flag("Does the reply wait for the answer?"))
-        .property("stream", flag("May the chunks be subscribed to? With `sync`, they are the reply."))
+        .property("sync", flag("If true, the reply waits for the answer."))
+        .property("stream", flag("If true, the chunks can be subscribed to. With `sync`, they are the reply."))
         .property(
             "max_tokens",
             or_null(Type::Integer)
@@ -243,6 +243,6 @@ pub(super) fn submit_request() -> Object {
                 .description(Some("Instructions that stand above the prompt."))
                 .max_length(Some(MAX_SYSTEM_PROMPT_CHARACTERS)),
         )
-        .property("reasoning", flag("Shall the answer include the model's reasoning, where it gives any?"))
+        .property("reasoning", flag("If true, the answer includes the model's reasoning, where it gives any."))
         .build()
 }

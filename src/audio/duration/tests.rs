@@ -38,7 +38,7 @@ fn seconds(bytes: &[u8], container: Container) -> Option<f64> {
     stated_duration(&mut Cursor::new(bytes), container).map(|length| length.as_secs_f64())
 }
 
-/// Are both unknown, or within a tenth of each other?
+/// Returns true if both are unknown, or within a tenth of each other.
 fn agree(said: Option<f64>, truth: Option<f64>) -> bool {
     match (said, truth) {
         (Some(said), Some(truth)) => (said - truth).abs() <= truth / 10.0,

@@ -100,7 +100,7 @@ pub(super) fn find<S: Source>(
     Ok(None)
 }
 
-/// Is there another frame of the same format behind this one, or the end, or a tag? A sync of a dozen bits proves
+/// Returns true if another frame of the same format, the end or a tag follows this frame. A sync of a dozen bits proves
 /// nothing by itself.
 fn is_confirmed<S: Source>(scan: &mut Scan<'_, S>, at: u64, frame: &Frame) -> io::Result<bool> {
     let behind = at.saturating_add(frame.size);

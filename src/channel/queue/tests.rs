@@ -297,7 +297,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..120)
 }
 
-/// Is there somebody in line who could run at this moment?
+/// Returns true if a waiting task could run at this moment.
 fn is_kept_waiting(hall: &Hall, waiting: &[(Ticket, Applicant)], held: &[Grant]) -> bool {
     let free = |channel: &&Arc<Channel>| {
         let running = held.iter().filter(|grant| grant.channel.place == channel.place).count();

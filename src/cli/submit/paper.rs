@@ -25,10 +25,10 @@ pub(super) struct Paper<'a> {
     progress: &'a Progress,
     to_terminal: bool,
     errors_to_terminal: bool,
-    /// Do text and progress meet on a screen?
+    /// True if text and progress share a screen.
     shared: bool,
     dims: bool,
-    /// Has the text begun, and stands the cursor behind an unfinished line of it, or of the reasoning?
+    /// How far the text has come: the cursor may stand behind an unfinished line of it. The same of the reasoning.
     text: Line,
     reasoning: Line,
 }
@@ -66,8 +66,8 @@ impl<'a> Paper<'a> {
         }
     }
 
-    /// Has a reader of standard output left, as this error of it says? What else may be, a disk that is full, is no
-    /// wish of anybody's.
+    /// Returns true if this error of standard output says that its reader has left. Other errors, such as a full disk,
+    /// are no such wish.
     pub(super) fn has_lost_its_reader(&self, err: &io::Error) -> bool {
         // A terminal that takes nothing has been closed.
         self.to_terminal || err.kind() == io::ErrorKind::BrokenPipe
@@ -170,7 +170,7 @@ impl<'a> Paper<'a> {
     }
 }
 
-/// Has every reader of standard output left?
+/// Returns true if every reader of standard output has left.
 fn is_deserted() -> bool {
     let out = io::stdout();
     // Nothing is asked for: these two are told in any case.

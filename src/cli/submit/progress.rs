@@ -86,7 +86,7 @@ impl Progress {
         Self { kind, shown: Cell::new(None) }
     }
 
-    /// Is anything of it seen?
+    /// Returns true if progress is shown.
     pub(super) fn is_seen(&self) -> bool {
         !matches!(self.kind, Kind::Silent)
     }
@@ -155,7 +155,7 @@ impl Progress {
     }
 }
 
-/// Can standard error show a line that changes?
+/// Returns true if standard error can show a line that changes.
 pub(super) fn is_terminal() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }

@@ -213,7 +213,7 @@ impl Session<'_> {
         }
     }
 
-    /// Is it known that there is nothing left to cancel?
+    /// Returns true if the task is known to have ended.
     async fn has_ended(&mut self, id: &str) -> bool {
         let asking = timeout(LAST_WORDS, self.server.task(id));
         let told = self.interrupts.unless(asking).await;

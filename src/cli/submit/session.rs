@@ -33,12 +33,12 @@ pub(super) enum Ending {
     Unread,
 }
 
-/// Who ends the task by leaving?
+/// The part of this process in the task: leaving ends the task of its owner only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Whoever submitted it.
+    /// The process that submitted it.
     Owner,
-    /// Nobody who only joined.
+    /// A process that only joined.
     Guest,
 }
 
@@ -49,9 +49,9 @@ pub(super) struct Session<'a> {
     pub(super) progress: &'a Progress,
     pub(super) paper: Paper<'a>,
     pub(super) interrupts: Interrupts,
-    /// Is the task's JSON wanted instead of its text?
+    /// True if the task's JSON is shown instead of its text.
     pub(super) json: bool,
-    /// Is reasoning shown, where there is any?
+    /// True if reasoning is shown, where there is any.
     pub(super) reasoning: bool,
     pub(super) role: Role,
     /// The options that lead to the same server, for lines that can be typed.

@@ -43,7 +43,7 @@ impl Tally {
         self.usage = completion.usage;
     }
 
-    /// Has anything been heard?
+    /// Returns true before the first chunk.
     pub(super) fn is_empty(&self) -> bool {
         self.chunks == 0
     }

@@ -14,7 +14,7 @@ use crate::fake_upstream::tokens::{AUDIO_TOKENS, PROMPT_TOKENS, Tokens};
 #[derive(Debug)]
 pub(super) struct ChatVoice {
     stream: bool,
-    /// Does each chunk of the stream have a member for the usage, and does a chunk of its own tell it?
+    /// True if each chunk of the stream has a member for the usage, and a chunk of its own tells it.
     usage_apart: bool,
     usage_beside: bool,
     id: String,

@@ -23,19 +23,19 @@ pub(super) struct Reply {
     usage: Counts,
     finish_reason: Option<String>,
     finish_message: Option<String>,
-    /// Was there a reason that is no word? At the end of a whole body it is as good as one.
+    /// True after a finish reason that is no text. At the end of a whole body it counts as one.
     saw_odd_finish: bool,
     /// Why the prompt is blocked, in Google's words.
     block: Option<String>,
     saw_candidate: bool,
     saw_content: bool,
-    /// Did something come in place of a text of which nothing can be made?
+    /// True after content in an unknown form in place of a text.
     saw_unreadable: bool,
-    /// Did the model go on behind `STOP`? Then it says that with every piece, and only the end of the body is the end.
+    /// True if the model went on behind `STOP`: then every piece has one, and only the end of the body is the end.
     went_on: bool,
-    /// Did a text come before the first finish reason? Then the model gives one at its end only.
+    /// True if a text came before the first finish reason: then the model gives one at its end only.
     began_without_reason: bool,
-    /// Did the model call a function, though none was offered?
+    /// True if the model called a function, though none was offered.
     saw_call: bool,
 }
 

@@ -17,24 +17,24 @@ enum Told {
     Transcript,
 }
 
-/// A reply that is coming in. Its own id, time and model are nobody's business: the task has others.
+/// A reply that is being received. Its own id, time and model are not read: the task has others.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     /// The last word on why the model stopped: some say it twice.
     finish: Option<String>,
-    /// Was there a reason that is no word? At the end of a whole body it is as good as one.
+    /// True after a finish reason that is no text. At the end of a whole body it counts as one.
     saw_odd_finish: bool,
     /// The last word on what it took.
     usage: Counts,
-    /// Did any choice come, and any whose content has a form that nobody knows?
+    /// True after a choice, and after one whose content has an unknown form.
     saw_choice: bool,
     saw_unreadable: bool,
-    /// Did the answer come in deltas?
+    /// True if the answer came in deltas.
     saw_delta: bool,
-    /// Did any text come?
+    /// True after a text.
     saw_text: bool,
     told: Option<Told>,
-    /// Did the model call a tool, though none was offered?
+    /// True if the model called a tool, though none was offered.
     saw_call: bool,
 }
 

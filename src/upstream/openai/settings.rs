@@ -38,7 +38,7 @@ impl Keys for OpenAiKeys {
 pub(crate) struct OpenAiOptions {
     /// The name under which the token limit is sent.
     pub max_tokens_field: MaxTokensField,
-    /// Is `stream_options` sent, to ask for the usage? Old servers refuse it.
+    /// True if `stream_options` is sent, to ask for the usage. Old servers refuse it.
     pub stream_options: bool,
     /// The form of the audio.
     pub audio_part: AudioPart,

@@ -14,17 +14,17 @@ pub(crate) struct Chunk<'a> {
     pub texts: Vec<(TextKind, String)>,
     /// Why the model stopped, in the server's word.
     pub finish: Option<&'a str>,
-    /// Is there a finish reason that is no word?
+    /// True if there is a finish reason that is no text.
     pub is_odd_finish: bool,
-    /// Is there a choice at all?
+    /// True if there is a choice.
     pub is_choice: bool,
-    /// Is the choice a piece of an answer, and not all of it?
+    /// True if the choice is a piece of an answer, not the whole of it.
     pub is_delta: bool,
-    /// Has it content of which nothing can be made?
+    /// True if it has content in an unknown form.
     pub is_unreadable: bool,
     /// What a model that answers in sound said, in words.
     pub transcript: Option<&'a str>,
-    /// Does the model call a tool or a function?
+    /// True if the model calls a tool or a function.
     pub is_call: bool,
 }
 

@@ -29,21 +29,21 @@ enum Told {
 /// A transcription that is coming in.
 #[derive(Debug)]
 pub(super) struct Transcribed {
-    /// Does each segment stand on a line of its own, behind its speaker's name?
+    /// True if each segment is a line of its own, behind its speaker's name.
     speakers: bool,
-    /// Was a plain text asked for, so that events may be plain words?
+    /// True if a plain text was requested: events may be plain words.
     plain: bool,
     told: Option<Told>,
-    /// Have segments come with their times? Then the end may only repeat them.
+    /// True after segments with times: then the end may only repeat them.
     is_timed: bool,
     /// The text so far.
     said: String,
     usage: Counts,
-    /// Did something come in place of a text of which nothing can be made?
+    /// True after content in an unknown form in place of a text.
     saw_unreadable: bool,
-    /// Was it said, in any way, that this is all? Silence is an answer, too.
+    /// True once the server has said in any way that the answer is complete. Silence is an answer, too.
     complete: bool,
-    /// Is it a whole answer if nothing follows? Such a text says itself neither that it is the last one nor that it is not.
+    /// True if this is a whole answer in case nothing follows. Such a text does not say whether it is the last one.
     may_end: bool,
     /// The server's word on why it stopped, where it gives one.
     finish: Option<String>,

@@ -23,9 +23,9 @@ const TELLING_BYTES: usize = 16;
 pub(super) struct Expected {
     /// The `Content-Type`, in lower case and without parameters.
     pub(super) content_type: String,
-    /// Was a plain text asked for?
+    /// True if a plain text was requested.
     pub(super) text: bool,
-    /// Were speakers asked for?
+    /// True if speakers were requested.
     pub(super) speakers: bool,
 }
 
@@ -133,7 +133,8 @@ fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// Does a body that is not declared as an event stream begin like one? `text` may: somebody may say "data: yes".
+/// Returns true if a body that is not declared as an event stream begins like one. A plain text may: a speaker may say
+/// "data: yes".
 fn looks_like_events(head: &[u8], declared_as_text: bool) -> bool {
     if declared_as_text {
         let data = head.strip_prefix(b"data:").map(<[u8]>::trim_ascii_start);

@@ -43,9 +43,9 @@ pub(crate) struct TranscriptionOptions {
     pub language: Option<String>,
     /// The form of the answer.
     pub response_format: ResponseFormat,
-    /// Is a stream asked for? Who does not know how answers in one piece all the same.
+    /// True if a stream is requested. Servers that do not know streams answer in one piece.
     pub stream: bool,
-    /// Is vLLM's `stream_include_usage` sent?
+    /// True if vLLM's `stream_include_usage` is sent.
     pub stream_options: bool,
 }
 

@@ -1,18 +1,18 @@
 //! What is true of the store on a disk alone: its files, their damage, and what a commit costs.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use super::suite::kit::{
-    CONFIG, DAY, LARGE, completed, failed, keep, light, metrics, owner, pass_a_millisecond, record, task,
-    until_free,
+    CONFIG, DAY, LARGE, failed, keep, light, metrics, owner, pass_a_millisecond, record, task, until_free,
 };
-use super::{Acceptance, Ending, Store, StoreError};
+use super::{Acceptance, Ending, Retained, Store, StoreError};
 use crate::audio::{BlobId, KeptAudio};
 use crate::task::testing::delta;
-use crate::task::{Chunks, IdempotencyKey, ListQuery, RecoveryFacts, Status};
+use crate::task::{Chunks, IdempotencyKey, ListQuery, Question, RecoveryFacts, Status, Task, Timestamp};
 
 fn files(data_dir: &Path, kind: &str) -> usize {
     std::fs::read_dir(data_dir.join(kind)).unwrap().count()
@@ -153,24 +153,76 @@ async fn submits_at_the_same_time_share_their_commits() {
     assert!((1..TASKS / 4).contains(&commits), "{commits} commits for {TASKS} tasks");
 }
 
+/// Records tasks with so many bytes of question, and ends them.
+async fn end_tasks(store: &Store, tasks: usize, bytes: usize) {
+    for _ in 0..tasks {
+        let task = asking(bytes);
+        store.accept(record(&task), vec![]).await.unwrap();
+        store.end(task.id.clone(), failed(&task)).await.unwrap();
+    }
+    pass_a_millisecond();
+}
+
+/// Makes a task with so many bytes of question.
+fn asking(bytes: usize) -> Arc<Task> {
+    let question = Question::short("m".into(), "p".repeat(bytes), None);
+    let task = task();
+    Arc::new(Task { question, id: task.id.clone(), trace: None, ..*task })
+}
+
+fn pages(data_dir: &Path) -> i64 {
+    let other = rusqlite::Connection::open(data_dir.join("hearken.sqlite")).unwrap();
+    other.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()
+}
+
 #[actix_rt::test]
-async fn a_sweep_gives_the_space_of_deleted_tasks_back() {
+async fn sweeps_give_the_space_of_deleted_tasks_back_step_by_step() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), Duration::ZERO);
-    let text = format!("\"{}\"", "x".repeat(100_000));
-    for _ in 0..100 {
-        let task = task();
-        store.accept(record(&task), vec![]).await.unwrap();
-        store.end(task.id.clone(), completed(&task, &text)).await.unwrap();
-    }
-    let other = rusqlite::Connection::open(data_dir.path().join("hearken.sqlite")).unwrap();
-    let pages = || other.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0)).unwrap();
+    let pages = || pages(data_dir.path());
+    end_tasks(&store, 100, 100_000).await;
     let before = pages();
-    pass_a_millisecond();
     assert_eq!(store.forget_expired().await.unwrap(), 100);
+    let step = before - pages();
+    assert!((512..520).contains(&step), "{step} of {before} pages");
+    for _ in 0..6 {
+        assert_eq!(store.forget_expired().await.unwrap(), 0);
+    }
     assert!(before > 2400 && pages() < 300, "{before} pages, then {}", pages());
+    let other = rusqlite::Connection::open(data_dir.path().join("hearken.sqlite")).unwrap();
     other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     assert!(data_dir.path().join("hearken.sqlite").metadata().unwrap().len() < 300 * 4096);
+}
+
+#[actix_rt::test]
+async fn a_database_does_not_shrink_by_what_it_needs_again() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let store = open(data_dir.path(), Duration::ZERO);
+    for _ in 0..60 {
+        store.accept(record(&asking(100_000)), vec![]).await.unwrap();
+    }
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        end_tasks(&store, 17, 100_000).await;
+        assert_eq!(store.forget_expired().await.unwrap(), 17);
+        sizes.push(pages(data_dir.path()));
+    }
+    assert!(sizes.iter().all(|pages| *pages == sizes[0] && *pages > 1900), "{sizes:?}");
+}
+
+#[actix_rt::test]
+async fn one_write_deletes_a_few_megabytes_at_most() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let store = open(data_dir.path(), Duration::ZERO);
+    end_tasks(&store, 7, 1 << 20).await;
+    end_tasks(&store, 400, 10).await;
+    let before = Timestamp::now();
+    let kept = Retained { tasks: before, chunks: Timestamp(0), keys: before };
+    let mut deleted = Vec::new();
+    while deleted.last() != Some(&0) {
+        deleted.push(store.tasks.forget(kept).await.unwrap().tasks);
+    }
+    assert_eq!(deleted, [4, 200, 200, 3, 0]);
 }
 
 /// Commits in the write-ahead log: frames that tell the size of the database, as SQLite's file format has it

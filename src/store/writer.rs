@@ -1,6 +1,7 @@
 //! The thread that writes: whatever waits for it becomes one transaction.
 
 mod fate;
+mod forget;
 mod rows;
 #[cfg(test)]
 mod tests;

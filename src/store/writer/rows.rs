@@ -5,19 +5,11 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 use crate::audio::{BlobId, KeptAudio};
 use crate::secret::KeyHash;
 use crate::store::reader::{SNAPSHOT_COLUMNS, parse, snapshot};
-use crate::store::records::{Forgotten, Mark};
+use crate::store::records::Mark;
 use crate::store::spool::{NewBlob, RecordedBlob};
 use crate::store::sqlite::{StoredState, json};
-use crate::store::{Acceptance, Ending, NewRecord, Retained, StoreError};
+use crate::store::{Acceptance, Ending, NewRecord, StoreError};
 use crate::task::{Idempotency, IdempotencyKey, Outcome, Snapshot, Task, TaskId, Timeline, Timestamp};
-
-/// Most rows of a kind that one write deletes: bounds how long others wait for it.
-const MOST_DELETED: usize = 1000;
-
-/// Free pages that stay in the database's file, for what comes next.
-const PAGES_KEPT: i64 = 256;
-/// Most pages that one write gives back: bounds how long others wait for it.
-const PAGES_GIVEN_BACK: i64 = 1024;
 
 pub(super) fn accept(
     connection: &Connection,
@@ -237,60 +229,4 @@ pub(super) fn end(
         }
     }
     Ok(Ended::Now(freed))
-}
-
-pub(super) fn forget(connection: &Connection, kept: Retained) -> Result<Forgotten, StoreError> {
-    let most = i64::try_from(MOST_DELETED).unwrap_or(i64::MAX);
-    let mut forgotten = Forgotten::default();
-    let mut delete = |sql: &str, before: Timestamp| -> Result<usize, StoreError> {
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params![before, most], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?))
-        })?;
-        let mut count = 0;
-        for row in rows {
-            let (id, chunks) = row?;
-            count += 1;
-            if chunks.is_some() {
-                forgotten.streams.extend(id.parse());
-            }
-        }
-        Ok(count)
-    };
-    let streams = delete(
-        "UPDATE tasks SET chunks = NULL
-         WHERE id IN (SELECT id FROM tasks WHERE chunks IS NOT NULL AND ended_ms < ?1 LIMIT ?2)
-         RETURNING id, 1",
-        kept.chunks,
-    )?;
-    let tasks = delete(
-        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ended_ms < ?1 LIMIT ?2)
-         RETURNING id, chunks",
-        kept.tasks,
-    )?;
-    let keys = delete(
-        "DELETE FROM idempotency WHERE (owner, key) IN
-         (SELECT owner, key FROM idempotency WHERE created_ms < ?1 LIMIT ?2) RETURNING key, NULL",
-        kept.keys,
-    )?;
-    forgotten.tasks = tasks;
-    let is_space_left = give_space_back(connection)?;
-    forgotten.more = is_space_left || [streams, tasks, keys].contains(&MOST_DELETED);
-    Ok(forgotten)
-}
-
-/// Gives free pages of the database back to the file system, some at a time. Returns whether there are more.
-fn give_space_back(connection: &Connection) -> rusqlite::Result<bool> {
-    let free_pages = || connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
-    let before = free_pages()?;
-    let wanted = (before - PAGES_KEPT).min(PAGES_GIVEN_BACK);
-    if wanted <= 0 {
-        return Ok(false);
-    }
-    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({wanted})"))?;
-    let mut rows = statement.query([])?;
-    // Each step frees one page.
-    while rows.next()?.is_some() {}
-    let after = free_pages()?;
-    Ok(after < before && after > PAGES_KEPT)
 }

@@ -3,6 +3,7 @@
 use rusqlite::Transaction;
 
 use super::fate::Fate;
+use super::forget;
 use super::rows::{self, Ended};
 use super::unsettled::{Unsettled, Withdrawn};
 use crate::secret::KeyHash;
@@ -150,7 +151,7 @@ impl Write {
             }
             Self::Probe => (tell_nothing(), None),
             Self::Forget { kept, reply } => {
-                let result = rows::forget(transaction, kept);
+                let result = forget::forget(transaction, kept);
                 let trouble = trouble_of(&result, health);
                 (tell(reply, result), trouble)
             }

@@ -46,13 +46,16 @@ pub(super) struct Writer {
     unsettled: Unsettled,
     /// What the last probe has found.
     is_disk_low: bool,
+    /// How many writes the next commit takes at most. A commit that finds no room is followed by one of a single write:
+    /// many answers need more of the write-ahead log than a full disk has left, one after the other they do not.
+    most: usize,
 }
 
 impl Writer {
     /// Makes the writer of a database.
     pub(super) fn new(parts: Parts) -> Self {
         let unsettled = Unsettled::new(parts.spool.clone());
-        Self { parts, unsettled, is_disk_low: false }
+        Self { parts, unsettled, is_disk_low: false, most: MOST_IN_A_COMMIT }
     }
 
     /// Starts the writer's thread. It stops when its queue closes, and lets go of the data directory then.
@@ -63,7 +66,7 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let run = move || {
             let mut writes = Vec::new();
-            while queue.blocking_recv_many(&mut writes, MOST_IN_A_COMMIT) > 0 {
+            while queue.blocking_recv_many(&mut writes, self.most) > 0 {
                 self.commit(&mut writes);
             }
             self.stop();
@@ -84,6 +87,11 @@ impl Writer {
         self.parts.metrics.committed(count, began.elapsed(), fate.trouble().is_none());
         let low = self.is_disk_low.then(|| Trouble::Full("the disk is full".to_owned()));
         self.parts.health.end(fate.trouble().cloned().or(low));
+        self.most = match &fate {
+            Fate::Undone(Trouble::Full(_)) => 1,
+            Fate::Stands if count == self.most => (self.most * 2).min(MOST_IN_A_COMMIT),
+            _ => self.most,
+        };
         for answer in answers {
             answer(&fate, &mut self.unsettled);
         }

@@ -169,6 +169,30 @@ fn a_server_with_a_full_disk_stops_when_it_is_told_and_goes_on_at_the_next_start
 }
 
 #[test]
+fn many_ends_need_no_more_room_than_the_reserve_of_a_full_disk() {
+    const TASKS: usize = 200;
+    let upstream = FakeUpstream::gemini().hold().say(&"x".repeat(60_000)).start();
+    let hearken = Hearken::before(&upstream).channel("max_running_tasks = 200").small_disk(64).start();
+    let mut wav = fixture("audio/speech.wav");
+    wav.resize(60_000, 0);
+    let audio = format!("data:audio/wav;base64,{}", base64(&wav));
+    let ids: Vec<_> = (0..TASKS).map(|_| hearken.submit(json!({"audio_url": audio}))).collect();
+    upstream.held(TASKS);
+    assert!(hearken.files("spool").is_empty(), "the audio is in rows");
+    hearken.disk().fill();
+    until_unready(&hearken, "storage_full");
+    (0..TASKS).for_each(|_| upstream.release());
+    hearken.log_line("the end of a task cannot be recorded yet");
+    hearken.disk().leave(8 << 20);
+    for id in &ids {
+        assert_eq!(hearken.wait(id)["status"], "completed");
+    }
+    until_unready(&hearken, "storage_full");
+    hearken.disk().free();
+    until_ready(&hearken);
+}
+
+#[test]
 fn a_disk_that_does_not_answer_is_told_at_once() {
     let upstream = FakeUpstream::gemini().hold().say("a").start();
     let hearken = Hearken::start(&upstream);

@@ -227,6 +227,24 @@ fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else(
 }
 
 #[test]
+fn commits_are_small_after_a_full_disk_until_they_stand() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(&data_dir);
+    assert_eq!(writer.most, MOST_IN_A_COMMIT);
+    writer.parts.connection.query_row("PRAGMA max_page_count = 100", [], |_| Ok(())).unwrap();
+    let (_, write, _answer) = submit(&writer, 1 << 20, &[]);
+    commit(&mut writer, write);
+    assert_eq!(writer.most, 1);
+    for (writes, most) in [(1, 2), (1, 2), (2, 4), (3, 4)] {
+        writer.commit(&mut std::iter::repeat_with(|| Write::Probe).take(writes).collect());
+        assert_eq!(writer.most, most, "{writes}");
+    }
+    writer.most = MOST_IN_A_COMMIT;
+    writer.commit(&mut std::iter::repeat_with(|| Write::Probe).take(MOST_IN_A_COMMIT).collect());
+    assert_eq!(writer.most, MOST_IN_A_COMMIT);
+}
+
+#[test]
 fn a_database_that_lacks_a_commit_takes_no_other() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);

@@ -82,6 +82,12 @@ impl SmallDisk {
         }
     }
 
+    /// Gives some of the room back.
+    pub(crate) fn leave(&self, bytes: u64) {
+        let ballast = File::options().write(true).open(self.ballast()).unwrap();
+        ballast.set_len(ballast.metadata().unwrap().len() - bytes).unwrap();
+    }
+
     /// Gives the room back.
     pub(crate) fn free(&self) {
         std::fs::remove_file(self.ballast()).unwrap();

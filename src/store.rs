@@ -72,6 +72,8 @@ use local::Local;
 
 pub use error::StoreError;
 pub(crate) use health::PATIENCE;
+#[cfg(test)]
+pub(crate) use memory::{Batch, MemoryJournals};
 pub use promises::{
     Appended, BlobStore, ChunkJournal, ChunkJournals, Download, KeyStore, Promise, Receive, TaskStore,
 };

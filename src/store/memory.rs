@@ -9,8 +9,9 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
+use tokio::task::yield_now;
 
-pub(super) use journals::MemoryJournals;
+pub(crate) use journals::{Batch, MemoryJournals};
 
 use super::promises::{BlobStore, Download, KeyStore, Promise, Receive, TaskStore};
 use super::records::{Acceptance, Ending, Forgotten, Mark, NewRecord, StoredStream, Unfinished, Weighed};
@@ -27,19 +28,26 @@ use crate::task::{
 /// What a process would leave behind.
 #[derive(Debug)]
 pub(super) struct Memory {
-    kept: Mutex<Kept>,
+    kept: Mutex<Tables>,
     next: AtomicU64,
     most_bytes: u64,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Tables {
     tasks: BTreeMap<TaskId, Row>,
     submits: HashMap<(KeyHash, IdempotencyKey), (TaskId, Idempotency, Timestamp)>,
     /// The API keys, and the version of their table.
     keys: (i64, Vec<KeyRecord>),
-    /// The audio, and how many tasks refer to it.
-    blobs: HashMap<BlobId, (Bytes, usize)>,
+    blobs: HashMap<BlobId, Blob>,
+}
+
+#[derive(Debug)]
+struct Blob {
+    bytes: Bytes,
+    /// How many tasks refer to it.
+    refs: usize,
+    is_damaged: bool,
 }
 
 #[derive(Debug)]
@@ -91,13 +99,55 @@ impl Row {
     }
 }
 
-impl Kept {
+impl Tables {
     fn of(&self, id: &TaskId, owner: KeyHash) -> Option<&Row> {
         self.tasks.get(id).filter(|row| row.record.task.owner == owner)
     }
 
     fn used(&self) -> u64 {
-        self.blobs.values().map(|(bytes, _)| bytes.len() as u64).sum()
+        self.blobs.values().map(|blob| blob.bytes.len() as u64).sum()
+    }
+
+    fn accept(
+        &mut self,
+        record: NewRecord,
+        blobs: Vec<(BlobId, Bytes)>,
+        keys_before: Timestamp,
+        most_bytes: u64,
+    ) -> Result<Acceptance, StoreError> {
+        let (task, timeline) = (record.task.clone(), record.timeline.clone());
+        let bytes: u64 = blobs.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        if self.used() + bytes > most_bytes {
+            return Err(StoreError::Full("the memory is full".into()));
+        }
+        if self.tasks.contains_key(&task.id) {
+            return Err(StoreError::Commit("there is such a task".into()));
+        }
+        if let Some(idempotency) = &record.idempotency {
+            let place = (task.owner, idempotency.key.clone());
+            if self.submits.get(&place).is_some_and(|(.., created)| *created >= keys_before) {
+                return Ok(Acceptance::KeyTaken);
+            }
+            self.submits.insert(place, (task.id.clone(), idempotency.clone(), task.created));
+        }
+        let blobs = blobs.into_iter().map(|(id, bytes)| (id, Blob { bytes, refs: 1, is_damaged: false }));
+        self.blobs.extend(blobs);
+        let runs = u32::from(record.runs);
+        let row = Row { record, runs, published: false, progress: 0, timeline, end: None };
+        self.tasks.insert(task.id.clone(), row);
+        Ok(Acceptance::Durable)
+    }
+
+    /// Takes away the references to audio.
+    fn release(&mut self, audio: Vec<KeptAudio>) {
+        for audio in audio {
+            if let KeptAudio::Blob { id, .. } = audio
+                && let Some(blob) = self.blobs.get_mut(&id)
+            {
+                blob.refs -= 1;
+            }
+        }
+        self.blobs.retain(|_, blob| blob.refs > 0);
     }
 }
 
@@ -110,13 +160,36 @@ impl Memory {
         Self { kept: Mutex::default(), next: AtomicU64::new(1), most_bytes }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Tables> {
         self.kept.lock().unwrap()
+    }
+
+    /// Damages all audio that is kept.
+    pub(super) fn damage_audio(&self) {
+        self.kept().blobs.values_mut().for_each(|blob| blob.is_damaged = true);
     }
 
     fn change(&self, id: &TaskId, change: impl FnOnce(&mut Row)) {
         if let Some(row) = self.kept().tasks.get_mut(id).filter(|row| row.end.is_none()) {
             change(row);
+        }
+    }
+}
+
+/// Withdraws a task when it is dropped, unless its caller has heard that the task is accepted.
+struct Withdrawal<'a> {
+    memory: &'a Memory,
+    id: Option<TaskId>,
+}
+
+impl Drop for Withdrawal<'_> {
+    fn drop(&mut self) {
+        let mut kept = self.memory.kept();
+        if let Some(id) = self.id.take()
+            && let Some(row) = kept.tasks.remove(&id)
+        {
+            kept.submits.retain(|_, (task, ..)| *task != id);
+            kept.release(row.record.audio);
         }
     }
 }
@@ -128,27 +201,17 @@ impl TaskStore for Memory {
         blobs: Vec<(BlobId, Bytes)>,
         keys_before: Timestamp,
     ) -> Promise<'_, Acceptance> {
-        let mut kept = self.kept();
-        let (task, timeline) = (record.task.clone(), record.timeline.clone());
-        let bytes: u64 = blobs.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-        if kept.used() + bytes > self.most_bytes {
-            return ready(Err(StoreError::Full("the memory is full".into()))).boxed();
-        }
-        if kept.tasks.contains_key(&task.id) {
-            return ready(Err(StoreError::Commit("there is such a task".into()))).boxed();
-        }
-        if let Some(idempotency) = &record.idempotency {
-            let place = (task.owner, idempotency.key.clone());
-            if kept.submits.get(&place).is_some_and(|(.., created)| *created >= keys_before) {
-                return told(Acceptance::KeyTaken);
-            }
-            kept.submits.insert(place, (task.id.clone(), idempotency.clone(), task.created));
-        }
-        kept.blobs.extend(blobs.into_iter().map(|(id, bytes)| (id, (bytes, 1))));
-        let runs = u32::from(record.runs);
-        let row = Row { record, runs, published: false, progress: 0, timeline, end: None };
-        kept.tasks.insert(task.id.clone(), row);
-        told(Acceptance::Durable)
+        let accept = async move {
+            let id = record.task.id.clone();
+            let accepted = self.kept().accept(record, blobs, keys_before, self.most_bytes)?;
+            let id = Some(id).filter(|_| accepted == Acceptance::Durable);
+            let mut withdrawal = Withdrawal { memory: self, id };
+            // The caller may leave here.
+            yield_now().await;
+            withdrawal.id = None;
+            Ok(accepted)
+        };
+        accept.boxed()
     }
 
     fn run(&self, id: TaskId, timeline: Timeline) -> Promise<'_, ()> {
@@ -172,21 +235,14 @@ impl TaskStore for Memory {
 
     fn end(&self, id: TaskId, ending: Ending, at: Timestamp) -> Promise<'_, Option<Snapshot>> {
         let mut kept = self.kept();
-        let Kept { tasks, blobs, .. } = &mut *kept;
-        let Some(row) = tasks.get_mut(&id) else { return told(None) };
+        let Some(row) = kept.tasks.get_mut(&id) else { return told(None) };
         if row.end.is_some() {
             return told(Some(row.snapshot()));
         }
         row.timeline = ending.timeline.clone();
         row.end = Some((ending, at));
-        for audio in row.record.audio.drain(..) {
-            if let KeptAudio::Blob { id, .. } = audio
-                && let Some((_, refs)) = blobs.get_mut(&id)
-            {
-                *refs -= 1;
-            }
-        }
-        blobs.retain(|_, (_, refs)| *refs > 0);
+        let audio = std::mem::take(&mut row.record.audio);
+        kept.release(audio);
         told(None)
     }
 
@@ -366,8 +422,10 @@ impl BlobStore for Memory {
     }
 
     fn read(&self, id: BlobId) -> Promise<'_, AudioBytes> {
-        let found = self.kept().blobs.get(&id).map(|(bytes, _)| bytes.clone().into());
-        ready(found.ok_or_else(|| StoreError::Damaged(format!("there is no audio {id}")))).boxed()
+        let kept = self.kept();
+        let whole = kept.blobs.get(&id).filter(|blob| !blob.is_damaged);
+        let read = whole.map(|blob| blob.bytes.clone().into());
+        ready(read.ok_or_else(|| StoreError::Damaged(format!("there is no audio {id}")))).boxed()
     }
 
     fn download(&self) -> Promise<'_, Download> {

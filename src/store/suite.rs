@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::memory::{Memory, MemoryJournals};
 use super::{KeyStore, Store, find_keys};
+use crate::task::TaskId;
 use kit::{CONFIG, keep, until_free};
 
 /// What outlives the processes of a test, and opens a store on it.
@@ -23,6 +24,15 @@ pub(super) trait Ground {
 
     /// Opens a store that keeps what has ended for so long, once the one before has let go.
     fn open(&self, kept: Duration) -> Store;
+
+    /// Makes the journal of this task refuse what it is given, or take it again.
+    fn block_journal(&self, id: &TaskId, is_blocked: bool);
+
+    /// Damages the last entry of this task's journal.
+    fn damage_journal(&self, id: &TaskId);
+
+    /// Damages all audio that is kept.
+    fn damage_audio(&self);
 
     /// Returns the API keys, as another process has them.
     fn keys(&self) -> Arc<dyn KeyStore>;
@@ -35,6 +45,31 @@ impl Ground for TempDir {
 
     fn open(&self, kept: Duration) -> Store {
         until_free(self.path(), kept)
+    }
+
+    fn block_journal(&self, id: &TaskId, is_blocked: bool) {
+        let path = self.path().join("frames").join(id.as_str());
+        if is_blocked { std::fs::create_dir(path) } else { std::fs::remove_dir(path) }.unwrap();
+    }
+
+    fn damage_journal(&self, id: &TaskId) {
+        let path = self.path().join("frames").join(id.as_str());
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+
+    fn damage_audio(&self) {
+        let database = rusqlite::Connection::open(self.path().join("hearken.sqlite")).unwrap();
+        database
+            .execute("UPDATE blobs SET data = zeroblob(octet_length(data)) WHERE data IS NOT NULL", [])
+            .unwrap();
+        for file in std::fs::read_dir(self.path().join("spool")).unwrap() {
+            let path = file.unwrap().path();
+            let mut bytes = std::fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
     }
 
     fn keys(&self) -> Arc<dyn KeyStore> {
@@ -51,6 +86,18 @@ impl Ground for InMemory {
 
     fn open(&self, kept: Duration) -> Store {
         Store::over(Arc::clone(&self.0), Arc::new(self.1.clone()), keep(kept))
+    }
+
+    fn block_journal(&self, id: &TaskId, is_blocked: bool) {
+        self.1.block(id, is_blocked);
+    }
+
+    fn damage_journal(&self, id: &TaskId) {
+        self.1.damage(id);
+    }
+
+    fn damage_audio(&self) {
+        self.0.damage_audio();
     }
 
     fn keys(&self) -> Arc<dyn KeyStore> {
@@ -76,16 +123,20 @@ macro_rules! store_suite {
                 tasks: [
                     a_task_is_found_by_its_owner_alone,
                     the_first_end_of_a_task_stays_and_is_told_to_the_next,
+                    of_two_ends_at_once_one_stands_and_is_told_to_the_other,
                     a_task_that_has_not_ended_is_there_after_a_start,
                     runs_are_counted_until_a_task_ends,
                     marks_are_noted_until_a_task_ends,
+                    marks_and_writes_take_effect_in_their_order,
                     a_key_starts_one_task_and_is_free_again_after_its_time,
                     a_write_that_fails_by_itself_fails_alone,
+                    nothing_stays_of_a_task_whose_caller_left,
                     an_ended_task_is_hidden_and_then_deleted,
                 ],
                 lists: [
                     a_list_goes_page_by_page_from_the_newest_to_the_oldest,
                     a_result_is_not_read_where_it_is_too_heavy,
+                    a_page_ends_before_a_task_that_makes_it_too_heavy,
                     segments_are_read_with_the_result_where_they_are_asked_for,
                 ],
                 audio: [
@@ -93,9 +144,12 @@ macro_rules! store_suite {
                     audio_of_a_refused_task_is_not_kept,
                     a_download_is_noted_for_the_audio_that_it_was,
                     a_download_is_read_as_it_came,
+                    damaged_audio_is_told_and_its_task_can_end,
                 ],
                 journals: [
                     chunks_are_read_as_they_were_journalled,
+                    a_journal_that_has_refused_entries_takes_no_more,
+                    a_damaged_journal_is_read_up_to_the_damage,
                     a_task_with_a_chunk_counts_as_seen,
                     a_stream_is_replayed_where_its_chunks_are_those_of_the_record,
                     chunks_go_when_their_time_is_over,

@@ -1,61 +1,15 @@
 //! What is shown of an answer over a journal that says later whether it has what it was given.
 
-use std::collections::HashSet;
-use std::future::ready;
 use std::sync::Arc;
 
-use futures_util::{FutureExt, StreamExt, stream};
-use tokio::sync::{mpsc, oneshot};
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
 
 use super::{Service, failure, finished, service_with, text};
 use crate::error::ErrorCode;
-use crate::store::{Appended, ChunkJournal, Journalled};
-use crate::store::{ChunkJournals, Promise};
-use crate::task::{Chunks, Entry, Kept, LogReader, Mark, State, TaskId};
+use crate::store::{Batch, MemoryJournals};
+use crate::task::{LogReader, Mark, State, TaskId};
 use crate::upstream::testing::{Scripted, channel_over};
-
-/// A batch that a journal was given: how many entries, and where to say whether the journal has them.
-type Batch = (usize, oneshot::Sender<bool>);
-
-/// Journals that acknowledge when the test tells them to.
-#[derive(Debug, Clone)]
-struct Slow(mpsc::Sender<Batch>);
-
-impl ChunkJournals for Slow {
-    fn journal(&self, _: &TaskId) -> Box<dyn ChunkJournal> {
-        Box::new(self.clone())
-    }
-
-    fn begun(&self, _: Vec<TaskId>) -> Promise<'_, HashSet<TaskId>> {
-        ready(Ok(HashSet::new())).boxed()
-    }
-
-    fn read(&self, _: TaskId) -> Promise<'_, Journalled> {
-        ready(Ok(Journalled { entries: Vec::new(), is_whole: true })).boxed()
-    }
-
-    fn read_whole(&self, _: TaskId, _: Chunks) -> Promise<'_, Option<Kept>> {
-        ready(Ok(None)).boxed()
-    }
-
-    fn remove(&self, _: Vec<TaskId>) -> Promise<'_, ()> {
-        ready(Ok(())).boxed()
-    }
-}
-
-impl ChunkJournal for Slow {
-    fn append(&mut self, entries: &mut dyn Iterator<Item = &Entry>) -> Appended {
-        let (says, said) = oneshot::channel();
-        self.0.try_send((entries.count(), says)).unwrap();
-        Appended::Later(async move { said.await.unwrap() }.boxed())
-    }
-
-    fn make_ready(&mut self) {}
-
-    fn into_kept(self: Box<Self>) -> Option<Kept> {
-        None
-    }
-}
 
 /// A task whose upstream says a text at once, and each of the others in a batch of its own once `goes_on` is notified.
 struct Course {
@@ -88,7 +42,7 @@ impl Course {
             .boxed_local()
         });
         let service = service_with([channel_over("c", &["*"], Arc::new(upstream))], 10, |store| {
-            store.with_journals(Arc::new(Slow(asked)))
+            store.with_journals(Arc::new(MemoryJournals::asking(asked)))
         });
         let accepted = service.tasks.accept(service.task()).await.unwrap();
         Self { service, id: accepted.snapshot.id, log: accepted.log, batches, goes_on, call }

@@ -1,52 +1,97 @@
 //! Journals in memory. They acknowledge later, as a journal on another machine does.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::FutureExt;
-use futures_util::future::ready;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 
 use super::told;
 use crate::store::promises::{Appended, ChunkJournal, ChunkJournals, Promise};
 use crate::store::records::Journalled;
 use crate::task::{Chunks, Entry, Kept, TaskId};
 
+/// A batch that a journal was given: how many entries, and where a test says whether the journal has them.
+pub(crate) type Batch = (usize, oneshot::Sender<bool>);
+
 /// The journals of all tasks; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(in crate::store) struct MemoryJournals(Arc<Mutex<HashMap<TaskId, Vec<Entry>>>>);
+pub(crate) struct MemoryJournals {
+    journals: Arc<Mutex<Journals>>,
+    /// Where a test is asked about each batch.
+    asked: Option<mpsc::Sender<Batch>>,
+}
+
+#[derive(Debug, Default)]
+struct Journals {
+    entries: HashMap<TaskId, Vec<Entry>>,
+    /// Those that take nothing.
+    blocked: HashSet<TaskId>,
+    /// Those whose last entry is not as it was written.
+    damaged: HashSet<TaskId>,
+}
 
 impl MemoryJournals {
-    fn kept(&self) -> MutexGuard<'_, HashMap<TaskId, Vec<Entry>>> {
-        self.0.lock().unwrap()
+    /// Makes journals that acknowledge a batch, or refuse it, when a test says so.
+    pub(crate) fn asking(asked: mpsc::Sender<Batch>) -> Self {
+        Self { asked: Some(asked), ..Self::default() }
     }
 
-    fn entries(&self, id: &TaskId) -> Vec<Entry> {
-        self.kept().get(id).cloned().unwrap_or_default()
+    fn journals(&self) -> MutexGuard<'_, Journals> {
+        self.journals.lock().unwrap()
+    }
+
+    /// Makes a journal refuse what it is given, or take it again.
+    pub(in crate::store) fn block(&self, id: &TaskId, is_blocked: bool) {
+        let blocked = &mut self.journals().blocked;
+        if is_blocked {
+            blocked.insert(id.clone())
+        } else {
+            blocked.remove(id)
+        };
+    }
+
+    /// Damages the last entry of a journal.
+    pub(in crate::store) fn damage(&self, id: &TaskId) {
+        self.journals().damaged.insert(id.clone());
+    }
+
+    /// Returns what can be read of a journal.
+    fn read(&self, id: &TaskId) -> Journalled {
+        let journals = self.journals();
+        let mut entries = journals.entries.get(id).cloned().unwrap_or_default();
+        let is_whole = !journals.damaged.contains(id);
+        if !is_whole {
+            entries.pop();
+        }
+        Journalled { entries, is_whole }
     }
 }
 
 impl ChunkJournals for MemoryJournals {
     fn journal(&self, id: &TaskId) -> Box<dyn ChunkJournal> {
-        Box::new(Writer { journals: self.clone(), id: id.clone() })
+        Box::new(Writer { journals: self.clone(), id: id.clone(), has_refused: Arc::default() })
     }
 
     fn begun(&self, ids: Vec<TaskId>) -> Promise<'_, HashSet<TaskId>> {
-        let kept = self.kept();
-        told(ids.into_iter().filter(|id| kept.contains_key(id)).collect())
+        let journals = self.journals();
+        told(ids.into_iter().filter(|id| journals.entries.contains_key(id)).collect())
     }
 
     fn read(&self, id: TaskId) -> Promise<'_, Journalled> {
-        told(Journalled { entries: self.entries(&id), is_whole: true })
+        told(self.read(&id))
     }
 
     fn read_whole(&self, id: TaskId, chunks: Chunks) -> Promise<'_, Option<Kept>> {
-        let entries = self.entries(&id);
+        let Journalled { entries, .. } = self.read(&id);
         let is_whole = Chunks::of(entries.iter()) == chunks;
         told(is_whole.then(|| Kept::in_memory(entries.iter())))
     }
 
     fn remove(&self, ids: Vec<TaskId>) -> Promise<'_, ()> {
-        self.kept().retain(|id, _| !ids.contains(id));
+        self.journals().entries.retain(|id, _| !ids.contains(id));
         told(())
     }
 }
@@ -55,17 +100,44 @@ impl ChunkJournals for MemoryJournals {
 struct Writer {
     journals: MemoryJournals,
     id: TaskId,
+    has_refused: Arc<AtomicBool>,
 }
 
 impl ChunkJournal for Writer {
     fn append(&mut self, entries: &mut dyn Iterator<Item = &Entry>) -> Appended {
-        self.journals.kept().entry(self.id.clone()).or_default().extend(entries.cloned());
-        Appended::Later(ready(true).boxed())
+        let entries: Vec<_> = entries.cloned().collect();
+        let (journals, id) = (self.journals.clone(), self.id.clone());
+        let has_refused = Arc::clone(&self.has_refused);
+        let said = journals.asked.as_ref().map(|asked| {
+            let (says, said) = oneshot::channel();
+            asked.try_send((entries.len(), says)).unwrap();
+            said
+        });
+        let appended = async move {
+            let is_told = match said {
+                Some(said) => said.await.unwrap(),
+                None => {
+                    yield_now().await;
+                    true
+                }
+            };
+            let mut journals = journals.journals();
+            if !is_told || journals.blocked.contains(&id) {
+                has_refused.store(true, Ordering::Relaxed);
+            }
+            let is_kept = !has_refused.load(Ordering::Relaxed);
+            if is_kept {
+                journals.entries.entry(id).or_default().extend(entries);
+            }
+            is_kept
+        };
+        Appended::Later(appended.boxed())
     }
 
     fn make_ready(&mut self) {}
 
     fn into_kept(self: Box<Self>) -> Option<Kept> {
-        Some(Kept::in_memory(self.journals.entries(&self.id).iter()))
+        let is_all = !self.has_refused.load(Ordering::Relaxed);
+        is_all.then(|| Kept::in_memory(self.journals.read(&self.id).entries.iter()))
     }
 }

@@ -66,3 +66,26 @@ pub(super) async fn a_download_is_read_as_it_came<G: Ground>() {
     let mut download = store.download().await.unwrap();
     assert!(matches!(download.append(&[0; (1 << 20) + 1]), Err(StoreError::Full(_))));
 }
+
+pub(super) async fn damaged_audio_is_told_and_its_task_can_end<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let (damaged, whole) = (task(), task());
+    store.accept_with(record(&damaged), &[b"RIFFdata", LARGE]).await.unwrap();
+    ground.damage_audio();
+    store.accept_with(record(&whole), &[b"RIFFdata", LARGE]).await.unwrap();
+    for left in store.unfinished(None).await.unwrap() {
+        assert_eq!(left.audio.len(), 2);
+        for audio in left.audio {
+            let KeptAudio::Blob { id, .. } = audio else { panic!("{audio:?}") };
+            match store.audio(id).await {
+                Ok(_) => assert_eq!(left.task.id, whole.id),
+                Err(StoreError::Damaged(_)) => assert_eq!(left.task.id, damaged.id),
+                Err(err) => panic!("{err}"),
+            }
+        }
+    }
+    assert!(matches!(store.audio(store.blob_id()).await, Err(StoreError::Damaged(_))), "there is none");
+    assert!(store.end(damaged.id.clone(), failed(&damaged)).await.unwrap().is_none());
+    assert_eq!(store.levels().spool.0, 100_008);
+}

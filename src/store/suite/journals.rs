@@ -13,12 +13,15 @@ fn chunks() -> [Entry; 4] {
     ["a", "b", "c\n", "d"].map(delta)
 }
 
-async fn append(journal: &mut Box<dyn ChunkJournal>, entries: &[Entry]) {
-    let is_kept = match journal.append(&mut entries.iter()) {
+async fn is_kept(journal: &mut Box<dyn ChunkJournal>, entries: &[Entry]) -> bool {
+    match journal.append(&mut entries.iter()) {
         Appended::Now(is_kept) => is_kept,
         Appended::Later(is_kept) => is_kept.await,
-    };
-    assert!(is_kept);
+    }
+}
+
+async fn append(journal: &mut Box<dyn ChunkJournal>, entries: &[Entry]) {
+    assert!(is_kept(journal, entries).await);
 }
 
 async fn read(store: &Store, task: &Task) -> Vec<Entry> {
@@ -53,6 +56,36 @@ pub(super) async fn chunks_are_read_as_they_were_journalled<G: Ground>() {
     assert!(journal.into_kept().is_none_or(|kept| kept.entries() == 4), "all or nothing");
     ends(&store, &task, Some(Chunks::of(chunks().iter()))).await;
     assert!(store.replay(task.id.clone(), owner()).await.unwrap().is_some());
+}
+
+pub(super) async fn a_journal_that_has_refused_entries_takes_no_more<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let task = task();
+    store.takes(record(&task)).await;
+    let mut journal = store.journal(&task.id);
+    ground.block_journal(&task.id, true);
+    assert!(!is_kept(&mut journal, &chunks()[..1]).await);
+    ground.block_journal(&task.id, false);
+    assert!(!is_kept(&mut journal, &chunks()[1..]).await, "what it has is a beginning of the stream");
+    assert!(journal.into_kept().is_none());
+    assert!(read(&store, &task).await.is_empty());
+}
+
+pub(super) async fn a_damaged_journal_is_read_up_to_the_damage<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let task = task();
+    store.takes(record(&task)).await;
+    let mut journal = store.journal(&task.id);
+    for entry in &chunks() {
+        append(&mut journal, std::slice::from_ref(entry)).await;
+    }
+    ground.damage_journal(&task.id);
+    let read = store.chunks(task.id.clone()).await.unwrap();
+    assert_eq!(read, Journalled { entries: chunks()[..3].to_vec(), is_whole: false });
+    ends(&store, &task, Some(Chunks::of(chunks().iter()))).await;
+    assert!(store.replay(task.id.clone(), owner()).await.unwrap().is_none());
 }
 
 pub(super) async fn a_task_with_a_chunk_counts_as_seen<G: Ground>() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Ground;
 use super::kit::{DAY, completed, failed, light, owner, record, task};
 use crate::secret::KeyHash;
-use crate::store::Weighed;
+use crate::store::{MOST_LISTED_BYTES, Weighed};
 use crate::task::{Completed, Completion, ListQuery, Outcome, Snapshot, State, Status, TaskId, Timeline};
 
 pub(super) async fn a_list_goes_page_by_page_from_the_newest_to_the_oldest<G: Ground>() {
@@ -67,6 +67,29 @@ pub(super) async fn a_result_is_not_read_where_it_is_too_heavy<G: Ground>() {
 fn segments(found: &Snapshot) -> Option<&str> {
     let State::Completed(completion) = &found.state else { panic!("{:?}", found.state) };
     completion.segments().map(|segments| segments.get())
+}
+
+pub(super) async fn a_page_ends_before_a_task_that_makes_it_too_heavy<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let bytes = MOST_LISTED_BYTES * 3 / 8;
+    let result = format!("\"{}\"", "x".repeat(bytes - 2));
+    for _ in 0..3 {
+        let task = task();
+        store.takes(record(&task)).await;
+        store.end(task.id.clone(), completed(&task, &result)).await.unwrap();
+    }
+    let list = async |after, most_bytes| {
+        let query = ListQuery { limit: 9, after, status: None };
+        store.list(owner(), query, most_bytes).await.unwrap()
+    };
+    let first = light(list(None, MOST_LISTED_BYTES).await).unwrap();
+    assert_eq!((first.tasks.len(), first.has_more), (2, true));
+    let last = first.tasks.last().map(|task| task.id.clone());
+    let second = light(list(last, MOST_LISTED_BYTES).await).unwrap();
+    assert_eq!((second.tasks.len(), second.has_more), (1, false));
+    assert!(matches!(list(None, bytes - 1).await, Some(Weighed::Heavy(found)) if found == bytes));
+    assert!(matches!(list(None, bytes).await, Some(Weighed::Heavy(MOST_LISTED_BYTES))));
 }
 
 pub(super) async fn segments_are_read_with_the_result_where_they_are_asked_for<G: Ground>() {

@@ -1,14 +1,16 @@
 //! What a store promises about tasks: from their acceptance to the end of their time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
+use tokio::task::yield_now;
 
 use super::Ground;
 use super::kit::{DAY, LARGE, completed, failed, light, owner, pass_a_millisecond, record, task};
 use crate::secret::KeyHash;
-use crate::store::{Acceptance, NewRecord};
+use crate::store::{Acceptance, NewRecord, Store};
 use crate::task::{Fingerprint, Idempotency, IdempotencyKey, RecoveryFacts, State, Task, Timeline};
 
 pub(super) async fn a_task_is_found_by_its_owner_alone<G: Ground>() {
@@ -23,6 +25,8 @@ pub(super) async fn a_task_is_found_by_its_owner_alone<G: Ground>() {
         light(store.find(task.id.clone(), KeyHash::of("sk-other"), usize::MAX, false).await.unwrap())
             .is_none()
     );
+    assert!(store.request(task.id.clone(), owner()).await.unwrap().is_some());
+    assert!(store.request(task.id.clone(), KeyHash::of("sk-other")).await.unwrap().is_none());
 }
 
 pub(super) async fn the_first_end_of_a_task_stays_and_is_told_to_the_next<G: Ground>() {
@@ -43,6 +47,19 @@ pub(super) async fn the_first_end_of_a_task_stays_and_is_told_to_the_next<G: Gro
     assert_eq!(completion.chat().get(), r#"{"b" : 1}"#);
 }
 
+pub(super) async fn of_two_ends_at_once_one_stands_and_is_told_to_the_other<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let task = task();
+    store.takes(record(&task)).await;
+    let ends = [completed(&task, "{}"), failed(&task)].map(|ending| store.end(task.id.clone(), ending));
+    let told: Vec<_> = join_all(ends).await.into_iter().filter_map(Result::unwrap).collect();
+    let [told] = &told[..] else { panic!("{told:?}") };
+    let found = store.found(&task).await.unwrap();
+    assert_eq!(told.state.status(), found.state.status());
+    assert_eq!(store.levels().spool.0, 0);
+}
+
 pub(super) async fn a_task_that_has_not_ended_is_there_after_a_start<G: Ground>() {
     let ground = G::new();
     let (waiting, running, seen, ended) = (task(), task(), task(), task());
@@ -61,6 +78,7 @@ pub(super) async fn a_task_that_has_not_ended_is_there_after_a_start<G: Ground>(
     let left = store.unfinished(None).await.unwrap();
     let by_id = |task: &Task| left.iter().find(|left| left.task == *task).unwrap();
     assert_eq!(left.len(), 3);
+    assert!(left.is_sorted_by_key(|left| (left.task.created, left.task.id.clone())), "the oldest first");
     assert_eq!(
         by_id(&waiting).facts,
         RecoveryFacts { runs: 0, published: false, irreplaceable_caller: false }
@@ -132,6 +150,83 @@ pub(super) async fn marks_are_noted_until_a_task_ends<G: Ground>() {
     assert_eq!((seen.progress, seen.facts.published), (31, true));
 }
 
+pub(super) async fn marks_and_writes_take_effect_in_their_order<G: Ground>() {
+    let ground = G::new();
+    let store = ground.open(DAY);
+    let task = task();
+    store.takes(NewRecord { runs: true, ..record(&task) }).await;
+    let timeline = |seconds| Timeline::begun(task.created.before(Duration::from_secs(seconds)));
+    for n in 0..40 {
+        store.mark_progress(task.id.clone(), n);
+        store.mark_published(task.id.clone(), timeline(n.into()));
+        if n % 8 == 7 {
+            store.run(task.id.clone(), timeline(100)).await.unwrap();
+            let found = store.found(&task).await.unwrap();
+            assert!(
+                matches!(found.state, State::Processing { progress } if progress == n),
+                "{:?}",
+                found.state
+            );
+            assert_eq!(found.timeline, timeline(100), "the run came last");
+        }
+    }
+    store.mark_published(task.id.clone(), timeline(41));
+    store.takes(record(&self::task())).await;
+    assert_eq!(store.found(&task).await.unwrap().timeline, timeline(41));
+}
+
+pub(super) async fn nothing_stays_of_a_task_whose_caller_left<G: Ground>() {
+    let ground = G::new();
+    let (others, mut gone) = ([task(), task(), task()], Vec::new());
+    {
+        let store = ground.open(DAY);
+        // Small audio is left on the way to the commit, large audio before that.
+        for audio in [&[&b"RIFFdata"[..]][..], &[b"RIFFdata", LARGE]] {
+            gone.push(left_by_its_caller(&store, audio).await);
+        }
+        // What was recorded all the same goes with one of the next commits.
+        for other in &others {
+            store.takes(record(other)).await;
+        }
+        let until = Instant::now() + Duration::from_secs(20);
+        while store.levels().spool.0 != 24 {
+            assert!(Instant::now() < until, "{:?}", store.levels());
+            yield_now().await;
+        }
+        for task in &gone {
+            assert!(store.found(task).await.is_none());
+            let key = keyed(task).idempotency.unwrap().key;
+            assert!(store.submitted(owner(), key).await.unwrap().is_none());
+        }
+        store.takes(NewRecord { idempotency: keyed(&gone[0]).idempotency, ..record(&gone[1]) }).await;
+    }
+    let left = ground.open(DAY).unfinished(None).await.unwrap();
+    let left: Vec<_> = left.iter().map(|left| &left.task).collect();
+    assert!(left.len() == 4 && others.iter().all(|task| left.contains(&&**task)), "{left:?}");
+}
+
+/// Makes a task whose caller leaves before the task is accepted.
+async fn left_by_its_caller(store: &Store, audio: &[&[u8]]) -> Arc<Task> {
+    loop {
+        let task = task();
+        match store.accept_with(keyed(&task), audio).now_or_never() {
+            None => return task,
+            // The disk was so fast that there was nothing to leave.
+            Some(accepted) => assert_eq!(accepted.unwrap(), Acceptance::Durable),
+        }
+        store.end(task.id.clone(), failed(&task)).await.unwrap();
+    }
+}
+
+/// A record with an `Idempotency-Key` of its own.
+fn keyed(task: &Arc<Task>) -> NewRecord {
+    let idempotency = Idempotency {
+        key: IdempotencyKey::parse(task.id.as_str().as_bytes()).unwrap(),
+        fingerprint: Fingerprint::of(b"{}").unwrap(),
+    };
+    NewRecord { idempotency: Some(idempotency), ..record(task) }
+}
+
 /// A timeline that is not the one of the record.
 fn another_timeline(task: &Task) -> Timeline {
     Timeline::begun(task.created.before(Duration::from_secs(1)))
@@ -162,6 +257,11 @@ pub(super) async fn a_key_starts_one_task_and_is_free_again_after_its_time<G: Gr
     pass_a_millisecond();
     assert!(store.submitted(owner(), idempotency.key.clone()).await.unwrap().is_none());
     store.takes(keyed(&task())).await;
+    pass_a_millisecond();
+    store.forget_expired().await.unwrap();
+    drop(store);
+    let store = ground.open(DAY);
+    assert!(store.submitted(owner(), idempotency.key.clone()).await.unwrap().is_none(), "it is deleted");
 }
 
 pub(super) async fn a_write_that_fails_by_itself_fails_alone<G: Ground>() {

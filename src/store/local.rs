@@ -67,6 +67,7 @@ impl Local {
         let connection = sqlite::connect(data_dir, config.sync)?;
         let open = Arc::new(OpenFiles::of(data_dir, claim)?);
         let tally = Tally::open(data_dir, &connection)?;
+        sqlite::delete_unnamed_blobs(&connection);
         let recorded = sqlite::recorded_blobs(&connection)?;
         let spool = Spool::open(data_dir, config.max_spool_bytes, config.sync, &recorded, |id| {
             sqlite::has_file(&connection, *id)

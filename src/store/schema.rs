@@ -30,19 +30,27 @@ pub(super) fn migrate(data_dir: &Path, connection: &mut Connection) -> Result<()
 /// Reads the version of the tables; 0 where there are none yet.
 ///
 /// # Errors
-/// [`StoreError::Refused`] if it is newer than any that this program knows, or if the tables are those of another program.
+/// [`StoreError::Refused`] if it is newer than any that this program knows, or older, or if the tables are those of another
+/// program.
 pub(super) fn version(data_dir: &Path, connection: &Connection) -> Result<usize, StoreError> {
     let path = database(data_dir);
     let path = path.display();
     // Another program may have written a negative one.
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let (tables, is_own) = connection.query_row(
-        "SELECT count(*), count(*) FILTER (WHERE name = 'keys_version') FROM sqlite_schema WHERE type = 'table'",
+    let (tables, is_own, has_references) = connection.query_row(
+        "SELECT count(*), count(*) FILTER (WHERE name = 'keys_version'),
+         EXISTS (SELECT 1 FROM pragma_table_info('blobs') WHERE name = 'refs')
+         FROM sqlite_schema WHERE type = 'table'",
         [],
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)? > 0)),
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)? > 0, row.get::<_, bool>(2)?)),
     )?;
     match usize::try_from(found) {
         Ok(0) if tables == 0 => Ok(0),
+        // Versions were counted anew after that, so the number says nothing.
+        Ok(1..) if is_own && !has_references => Err(StoreError::Refused(format!(
+            "{path} was written by a development version of hearken, which no release can read; choose another data \
+             directory, or move this one to another place"
+        ))),
         Ok(version @ 1..=VERSION) if is_own => Ok(version),
         Ok(version @ 1..) if is_own => Err(StoreError::Refused(format!(
             "{path} was written by a newer hearken: the version of its tables is {version}, and hearken {} knows those up \
@@ -71,6 +79,24 @@ mod tests {
             )
             .unwrap();
         statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn a_database_from_before_version_1_is_refused_in_its_own_words() {
+        let connection = Connection::open_in_memory().unwrap();
+        let tables = "CREATE TABLE keys_version (version INTEGER); CREATE TABLE tasks (id TEXT)";
+        connection.execute_batch(tables).unwrap();
+        for more in ["", "CREATE TABLE blobs (id INTEGER)"] {
+            connection.execute_batch(more).unwrap();
+            for number in 1..=7 {
+                connection.pragma_update(None, "user_version", number).unwrap();
+                let refused = version(Path::new("/data"), &connection).unwrap_err().to_string();
+                assert!(
+                    refused.starts_with("/data/hearken.sqlite was written by a development version"),
+                    "{refused}"
+                );
+            }
+        }
     }
 
     #[test]

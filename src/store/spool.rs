@@ -201,6 +201,10 @@ fn disk(directory: &Path) -> io::Result<DiskLevels> {
     Ok(DiskLevels { free: bytes(disk.f_bavail), size: bytes(disk.f_blocks) })
 }
 
+/// How a temporary file is named on a file system that makes none without a name. It loses its name before it is written to,
+/// unless its process is killed in between.
+const TEMPORARY: &str = ".tmp";
+
 /// Removes the files of a directory that are not wanted.
 pub(super) fn sweep<Name: FromStr>(
     directory: &Path,
@@ -208,10 +212,14 @@ pub(super) fn sweep<Name: FromStr>(
 ) -> Result<(), StoreError> {
     for entry in std::fs::read_dir(directory).map_err(file_error(directory))? {
         let entry = entry.map_err(file_error(directory))?;
-        let name = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        // A file with another name is none of ours.
-        let Some(name) = name else { continue };
-        if !wanted(&name)? {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let is_wanted = match name.parse() {
+            Ok(name) => wanted(&name)?,
+            // A file with another name is none of ours.
+            Err(_) => !name.starts_with(TEMPORARY),
+        };
+        if !is_wanted {
             let path = entry.path();
             std::fs::remove_file(&path).map_err(file_error(&path))?;
         }

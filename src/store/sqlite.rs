@@ -149,6 +149,27 @@ pub(super) fn connect(data_dir: &Path, sync: bool) -> Result<Connection, StoreEr
     Ok(connection)
 }
 
+/// Most blobs that a start deletes because no task refers to them: the next start deletes others.
+const MOST_UNNAMED: u32 = 1000;
+
+/// Deletes the rows of blobs to which no task refers. An end whose record of its audio was damaged leaves them, for example.
+/// Where an unfinished task has such a record, nothing is deleted: it may refer to any of them.
+pub(super) fn delete_unnamed_blobs(connection: &Connection) {
+    let deleted = connection.execute(
+        "DELETE FROM blobs WHERE id IN (
+             SELECT id FROM blobs EXCEPT
+             SELECT json_extract(piece.value, '$.blob.id')
+             FROM tasks INDEXED BY tasks_unfinished, json_each(tasks.audio) AS piece WHERE tasks.ended_ms IS NULL
+             LIMIT ?1)",
+        [MOST_UNNAMED],
+    );
+    match deleted {
+        Ok(0) => {}
+        Ok(count) => tracing::warn!(count, "audio was removed to which no task refers"),
+        Err(err) => tracing::warn!(%err, "audio to which no task refers stays: it cannot be looked for"),
+    }
+}
+
 /// Returns what the rows of all blobs say.
 pub(super) fn recorded_blobs(connection: &Connection) -> Result<Recorded, StoreError> {
     Ok(connection.query_row(

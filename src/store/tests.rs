@@ -12,7 +12,9 @@ use super::suite::kit::{
 use super::{Acceptance, Ending, Retained, Store, StoreError};
 use crate::audio::{BlobId, KeptAudio};
 use crate::task::testing::delta;
-use crate::task::{Chunks, IdempotencyKey, ListQuery, Question, RecoveryFacts, Status, Task, Timestamp};
+use crate::task::{
+    Chunks, IdempotencyKey, ListQuery, Question, RecoveryFacts, Status, Task, TaskId, Timestamp,
+};
 
 fn files(data_dir: &Path, kind: &str) -> usize {
     std::fs::read_dir(data_dir.join(kind)).unwrap().count()
@@ -137,8 +139,42 @@ async fn a_start_removes_what_a_crash_left_behind() {
     drop(open(data_dir.path(), DAY));
     std::fs::write(data_dir.path().join("spool/1863235808000000001"), "x").unwrap();
     std::fs::write(data_dir.path().join("frames").join(task().id.as_str()), "x").unwrap();
+    for folder in ["spool", "frames"] {
+        std::fs::write(data_dir.path().join(folder).join(".tmpb0Ar5E"), "x").unwrap();
+    }
     let _store = reopen(data_dir.path());
     assert_eq!((files(data_dir.path(), "spool"), files(data_dir.path(), "frames")), (0, 0));
+}
+
+#[actix_rt::test]
+async fn a_start_removes_audio_to_which_no_task_refers() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let all: [&[u8]; 2] = [b"RIFFdata", LARGE];
+    let (ended, waiting) = (task(), task());
+    let change = |sql: &str, id: &TaskId| {
+        let database = rusqlite::Connection::open(data_dir.path().join("hearken.sqlite")).unwrap();
+        assert_eq!(database.execute(sql, [id.as_str()]).unwrap(), 1);
+    };
+    let store = open(data_dir.path(), DAY);
+    for task in [&ended, &waiting] {
+        store.accept_with(record(task), &all).await.unwrap();
+    }
+    // The end does not find the task's audio, and stands all the same.
+    change("UPDATE tasks SET audio = '[' WHERE id = ?1", &ended.id);
+    store.end(ended.id.clone(), failed(&ended)).await.unwrap();
+    assert_eq!(audios(data_dir.path()), (4, 2));
+    drop(store);
+    let store = reopen(data_dir.path());
+    assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((2, 1), 100_008));
+    let left = store.unfinished(None).await.unwrap().remove(0);
+    for audio in left.audio {
+        let KeptAudio::Blob { id, .. } = audio else { panic!("{audio:?}") };
+        store.audio(id).await.unwrap();
+    }
+    change("UPDATE tasks SET audio = '[' WHERE id = ?1", &waiting.id);
+    drop(store);
+    let _store = reopen(data_dir.path());
+    assert_eq!(audios(data_dir.path()), (2, 1), "it may belong to the task whose record is damaged");
 }
 
 #[actix_rt::test]

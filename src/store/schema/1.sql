@@ -35,7 +35,8 @@ CREATE INDEX tasks_with_chunks ON tasks (ended_ms) WHERE chunks IS NOT NULL;
 -- The bytes of audio.
 CREATE TABLE blobs (
     id INTEGER PRIMARY KEY,
-    -- How many tasks refer to it: it goes with the last.
+    -- How many tasks refer to it: it goes with the last. Each version of the schema has this column: development versions
+    -- from before version 1 do not.
     refs INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     -- CRC-32.

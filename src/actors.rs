@@ -13,7 +13,7 @@ mod tests;
 
 use std::time::Duration;
 
-use actix::{Addr, MailboxError};
+use actix::Addr;
 use tokio::time::timeout;
 
 use crate::channel::Channels;
@@ -22,7 +22,7 @@ use crate::memory::{Held, ResponseMemory};
 use crate::metrics::TaskLevels;
 use crate::secret::KeyHash;
 use crate::store::{MOST_LISTED_BYTES, Store, Weighed};
-use crate::task::{ListQuery, LogReader, Page, Request, Snapshot, TaskId};
+use crate::task::{Include, ListQuery, LogReader, Page, Request, Snapshot, TaskId};
 use crate::wire::path;
 use registry::{Drain, Find, IsAccepting, Located, Reopen, Tell};
 use task::{Cancel, Describe};
@@ -81,10 +81,10 @@ impl Tasks {
     /// # Errors
     /// `task_not_found`, also for another key's task; `queue_full` when there is no memory for its result.
     pub async fn describe(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
-        self.describe_with(id, owner, false).await
+        self.describe_with(id, owner, Include::default()).await
     }
 
-    /// As [`describe`](Self::describe), with the task's segments if they are asked for.
+    /// Returns what [`describe`](Self::describe) does, with what is included but the request.
     ///
     /// # Errors
     /// As [`describe`](Self::describe).
@@ -92,11 +92,11 @@ impl Tasks {
         &self,
         id: &TaskId,
         owner: KeyHash,
-        segments: bool,
+        include: Include,
     ) -> Result<Held<Snapshot>, Failure> {
         let (mut most_bytes, mut share) = (READ_AT_ONCE, None);
         loop {
-            match self.look(id, owner, most_bytes, segments).await? {
+            match self.look(id, owner, most_bytes, include).await? {
                 Weighed::Light(value) => return Ok(Held { value, share }),
                 Weighed::Heavy(bytes) => {
                     drop(share.take());
@@ -113,7 +113,7 @@ impl Tasks {
         id: &TaskId,
         owner: KeyHash,
         most_bytes: usize,
-        segments: bool,
+        Include { segments, .. }: Include,
     ) -> Result<Weighed<Snapshot>, Failure> {
         loop {
             let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? else {
@@ -122,14 +122,14 @@ impl Tasks {
             };
             match actor.send(Describe).await {
                 Ok(snapshot) => return Ok(Weighed::Light(snapshot)),
-                // The actor retired, or it crashed and its successor will end the log.
-                Err(MailboxError::Closed) => {
+                // Without a timeout this is a closed mailbox: the actor retired, or it crashed and its successor will
+                // end the log.
+                Err(_) => {
                     log.reached_or_stalled(usize::MAX).await;
                     if let Some(found) = self.store.find(id.clone(), owner, most_bytes, segments).await? {
                         return Ok(found);
                     }
                 }
-                Err(MailboxError::Timeout) => return Err(Failure::internal()),
             }
         }
     }
@@ -169,7 +169,7 @@ impl Tasks {
         let mut left = most_bytes.saturating_sub(page.tasks.iter().map(Snapshot::weight).sum());
         // What has not ended is told by its actor; the store only knows how it began.
         for task in page.tasks.iter_mut().filter(|task| !task.state.is_terminal()) {
-            match self.look(&task.id, owner, left, false).await {
+            match self.look(&task.id, owner, left, Include::default()).await {
                 Ok(Weighed::Light(now)) if now.weight() <= left => {
                     left -= now.weight();
                     *task = now;
@@ -249,7 +249,7 @@ impl Tasks {
         if let Some(Located { log, stream: true, .. }) = located {
             return Ok(log);
         }
-        let (stream, has_ended) = match self.look(id, owner, 0, false).await? {
+        let (stream, has_ended) = match self.look(id, owner, 0, Include::default()).await? {
             Weighed::Light(snapshot) => (snapshot.stream, snapshot.state.is_terminal()),
             Weighed::Heavy(_) => (self.request(id, owner).await?.stream, true),
         };

@@ -44,7 +44,7 @@ pub use record::{Chunks, RecordWriter, read_entries, scan_records};
 pub use recovery::{RecoveryFacts, interrupted_damaged_stream};
 pub use request::Request;
 pub use segment::Segment;
-pub use snapshot::{Snapshot, State, Status};
+pub use snapshot::{Include, Snapshot, State, Status};
 pub use spans::SpanPart;
 pub use submission::{
     DEFAULT_PROMPT, Delivery, MAX_MODEL_CHARACTERS, MAX_PROMPT_CHARACTERS, MAX_SYSTEM_PROMPT_CHARACTERS,

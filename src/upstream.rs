@@ -103,7 +103,11 @@ impl UpstreamRequest {
         turns
     }
 
-    /// Returns the audio of a request that has one, as the judge of channels has seen to.
+    /// Returns the audio of a request to a kind that takes exactly one, as a file. The question decides how many there
+    /// are, and the judge of channels sends no other question here, so no task ends with this error.
+    ///
+    /// # Errors
+    /// [`UpstreamError::AudioLost`] when there is not exactly one.
     fn only_audio(audio: Vec<Audio>) -> Result<Audio, UpstreamError> {
         <[Audio; 1]>::try_from(audio).map(|[audio]| audio).map_err(|_| UpstreamError::AudioLost)
     }

@@ -46,9 +46,20 @@ pub struct Submitted {
     owner: KeyHash,
     id: TaskId,
     delivery: Delivery,
-    /// `None` for the task of an earlier submit.
-    new: Option<Box<Accepted>>,
-    cancel_on_drop: Option<CancelOnDrop>,
+    origin: Origin,
+}
+
+/// Which submit has started a task.
+#[derive(Debug)]
+enum Origin {
+    /// This one.
+    New {
+        accepted: Box<Accepted>,
+        /// Held by a blocking call.
+        cancel_on_drop: Option<CancelOnDrop>,
+    },
+    /// An earlier one.
+    Replayed,
 }
 
 impl Submitted {
@@ -67,7 +78,7 @@ impl Submitted {
     /// Returns true if an earlier submit has started the task.
     #[must_use]
     pub fn is_replayed(&self) -> bool {
-        self.new.is_none()
+        matches!(self.origin, Origin::Replayed)
     }
 
     /// Returns the task's state at this moment.
@@ -75,9 +86,9 @@ impl Submitted {
     /// # Errors
     /// As [`Tasks::describe`].
     pub async fn state(self) -> Result<Held<Snapshot>, Failure> {
-        match self.new {
-            Some(new) => Ok(Held::small(new.snapshot)),
-            None => self.tasks.describe(&self.id, self.owner).await,
+        match self.origin {
+            Origin::New { accepted, .. } => Ok(Held::small(accepted.snapshot)),
+            Origin::Replayed => self.tasks.describe(&self.id, self.owner).await,
         }
     }
 
@@ -87,7 +98,7 @@ impl Submitted {
     /// As [`Tasks::outcome`].
     pub async fn outcome(self) -> Result<Held<Snapshot>, Failure> {
         let outcome = self.tasks.outcome(&self.id, self.owner).await;
-        if let Some(cancel_on_drop) = self.cancel_on_drop {
+        if let Origin::New { cancel_on_drop: Some(cancel_on_drop), .. } = self.origin {
             // A task without an actor has ended or is parked.
             let _ = cancel_on_drop.send(Answered);
         }
@@ -99,9 +110,9 @@ impl Submitted {
     /// # Errors
     /// As [`Tasks::subscribe`].
     pub async fn log(self) -> Result<LogReader, Failure> {
-        match self.new {
-            Some(new) => Ok(new.log),
-            None => self.tasks.subscribe(&self.id, self.owner).await,
+        match self.origin {
+            Origin::New { accepted, .. } => Ok(accepted.log),
+            Origin::Replayed => self.tasks.subscribe(&self.id, self.owner).await,
         }
     }
 }
@@ -126,7 +137,7 @@ impl Tasks {
         if let Some(idempotency) = &idempotency
             && let Some(id) = self.submitted(owner, idempotency).await?
         {
-            return Ok(Submitted { tasks, owner, id, delivery, new: None, cancel_on_drop: None });
+            return Ok(Submitted { tasks, owner, id, delivery, origin: Origin::Replayed });
         }
         if !caller.may_use(&question.model) {
             return Err(Failure::new(
@@ -159,7 +170,8 @@ impl Tasks {
                 idempotency,
             })
             .await?;
-        Ok(Submitted { tasks, owner, id, delivery, new: Some(Box::new(accepted)), cancel_on_drop })
+        let origin = Origin::New { accepted: Box::new(accepted), cancel_on_drop };
+        Ok(Submitted { tasks, owner, id, delivery, origin })
     }
 
     /// Makes a task durable; it runs whatever becomes of the caller.

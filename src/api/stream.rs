@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::http::{Method, Version, header};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use actix_web_lab::header::{CacheControl, CacheDirective};
 use bytes::Bytes;
 use futures_util::stream;
@@ -24,12 +24,10 @@ use crate::task::{Format, LogReader, TaskId};
 pub(super) async fn subscribe(
     request: HttpRequest,
     caller: Caller,
-    path: web::Path<String>,
     tasks: web::Data<Tasks>,
     reception: web::Data<Reception>,
 ) -> Result<HttpResponse, Failure> {
-    let id = task_id(&path)?;
-    request.extensions_mut().insert(id.clone());
+    let id = task_id(&request)?;
     let mut position = offset(request.query_string())?;
     let log = tasks.subscribe(&id, caller.hash).await?;
     if let Some(last) = last_event_id(&request) {

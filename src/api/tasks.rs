@@ -10,7 +10,7 @@ use super::reply::json;
 use crate::actors::Tasks;
 use crate::error::Failure;
 use crate::memory::Held;
-use crate::task::{ListQuery, Snapshot, Status, TaskId};
+use crate::task::{Include, ListQuery, Snapshot, Status, TaskId};
 use crate::wire::task::TaskList;
 
 /// Longest `wait`, in seconds.
@@ -27,29 +27,36 @@ pub(super) const MAX_PAGE: usize = 100;
 pub(super) async fn query(
     request: HttpRequest,
     caller: Caller,
-    path: web::Path<String>,
     tasks: web::Data<Tasks>,
 ) -> Result<HttpResponse, Failure> {
-    let id = task_id(&path)?;
-    request.extensions_mut().insert(id.clone());
-    let segments = includes(request.query_string(), "segments");
+    let id = task_id(&request)?;
+    let include = include(request.query_string());
     if let Some(most) = wait(request.query_string())? {
         caller.unless_revoked(tasks.wait(&id, caller.hash, most)).await??;
     }
-    let Held { value: snapshot, share } = tasks.describe_with(&id, caller.hash, segments).await?;
-    let asked = match includes(request.query_string(), "request") {
+    let Held { value: snapshot, share } = tasks.describe_with(&id, caller.hash, include).await?;
+    let asked = match include.request {
         true => Some(tasks.request(&id, caller.hash).await?),
         false => None,
     };
-    let timeline = includes(request.query_string(), "timeline");
-    let view = snapshot.view(timeline, segments, asked.as_ref());
+    let view = snapshot.view(include, asked.as_ref());
     json(HttpResponse::Ok(), &view, snapshot.weight(), share, tasks.responses(), caller.hash).await
 }
 
-/// Is `part` one of `?include=part,part`? Unknown parts change nothing.
-fn includes(query: &str, part: &str) -> bool {
-    url::form_urlencoded::parse(query.as_bytes())
-        .any(|(name, value)| name == "include" && value.split(',').any(|included| included == part))
+/// Reads `?include=part,part`. Unknown parts change nothing.
+fn include(query: &str) -> Include {
+    let mut include = Include::default();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        for part in value.split(',').filter(|_| name == "include") {
+            match part {
+                "timeline" => include.timeline = true,
+                "segments" => include.segments = true,
+                "request" => include.request = true,
+                _ => {}
+            }
+        }
+    }
+    include
 }
 
 /// Handles a list.
@@ -62,8 +69,9 @@ pub(super) async fn list(
     tasks: web::Data<Tasks>,
 ) -> Result<HttpResponse, Failure> {
     let Held { value: page, share } = tasks.list(caller.hash, list_query(request.query_string())?).await?;
-    let timeline = includes(request.query_string(), "timeline");
-    let views = page.tasks.iter().map(|task| task.view(timeline, false, None)).collect();
+    // A page is read without segments.
+    let include = Include { segments: false, ..include(request.query_string()) };
+    let views = page.tasks.iter().map(|task| task.view(include, None)).collect();
     let results = page.tasks.iter().map(Snapshot::weight).sum();
     let list = TaskList::new(views, page.has_more);
     json(HttpResponse::Ok(), &list, results, share, tasks.responses(), caller.hash).await
@@ -117,22 +125,23 @@ fn whole_number<T: FromStr>(text: &str) -> Option<T> {
 pub(super) async fn cancel(
     request: HttpRequest,
     caller: Caller,
-    path: web::Path<String>,
     tasks: web::Data<Tasks>,
 ) -> Result<HttpResponse, Failure> {
-    let id = task_id(&path)?;
-    request.extensions_mut().insert(id.clone());
+    let id = task_id(&request)?;
     let Held { value: snapshot, share } = tasks.cancel(&id, caller.hash).await?;
     json(HttpResponse::Ok(), &snapshot.object(), snapshot.weight(), share, tasks.responses(), caller.hash)
         .await
 }
 
-/// The task id of a path. What is no id is no task.
+/// Reads the task's id in the path, which the log names from then on. What is no id is no task.
 ///
 /// # Errors
 /// `task_not_found`.
-pub(super) fn task_id(path: &str) -> Result<TaskId, Failure> {
-    path.parse().map_err(|_| Failure::task_not_found())
+pub(super) fn task_id(request: &HttpRequest) -> Result<TaskId, Failure> {
+    let id: Option<TaskId> = request.match_info().get("task_id").and_then(|id| id.parse().ok());
+    let id = id.ok_or_else(Failure::task_not_found)?;
+    request.extensions_mut().insert(id.clone());
+    Ok(id)
 }
 
 /// `?wait=N`; other parameters are other services' and change nothing.

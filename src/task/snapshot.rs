@@ -29,6 +29,17 @@ pub struct Snapshot {
     pub timeline: Timeline,
 }
 
+/// What is told of a task beside its ten fields, where it is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Include {
+    /// When what happened.
+    pub timeline: bool,
+    /// The segments of its answer.
+    pub segments: bool,
+    /// What was asked.
+    pub request: bool,
+}
+
 /// How far a task is, and what came of it.
 #[derive(Debug, Clone)]
 pub enum State {
@@ -123,18 +134,13 @@ impl Snapshot {
         }
     }
 
-    /// The task object of the contract, with what is added on request.
+    /// Returns the task object of the contract with what is included. The request is read apart.
     #[must_use]
-    pub fn view<'a>(
-        &'a self,
-        timeline: bool,
-        segments: bool,
-        request: Option<&'a Request>,
-    ) -> impl Serialize {
+    pub fn view<'a>(&'a self, include: Include, request: Option<&'a Request>) -> impl Serialize {
         TaskView {
             task: self.object(),
-            timeline: timeline.then_some(&self.timeline),
-            segments: segments.then(|| self.completion().and_then(Completion::segments)),
+            timeline: include.timeline.then_some(&self.timeline),
+            segments: include.segments.then(|| self.completion().and_then(Completion::segments)),
             request: request.map(Request::object),
         }
     }
@@ -194,7 +200,9 @@ mod tests {
             state: State::Completed(completion),
             timeline: Timeline::begun(crate::task::Timestamp(1_000)),
         };
-        let json = serde_json::to_string(&snapshot.view(true, false, None)).unwrap();
+        let json =
+            serde_json::to_string(&snapshot.view(Include { timeline: true, ..Include::default() }, None))
+                .unwrap();
         assert!(
             json.contains(r#""results":[{"b": 1,  "a":2}],"error":null,"timeline":{"queued_at_ms":1000,"#),
             "{json}"

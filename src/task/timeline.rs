@@ -88,6 +88,12 @@ impl Timeline {
         recorded
     }
 
+    /// Returns the name of the channel that is asked, or was asked last, also by an earlier process.
+    #[must_use]
+    pub fn channel(&self) -> Option<&str> {
+        self.attempts.last().map(|attempt| attempt.channel.as_str())
+    }
+
     /// Returns true while an upstream call is under way.
     #[must_use]
     pub fn is_attempted(&self) -> bool {

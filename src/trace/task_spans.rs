@@ -23,8 +23,6 @@ pub struct EndedTask<'a> {
     pub task: &'a Task,
     /// When what happened.
     pub timeline: &'a Timeline,
-    /// The name of the channel that was asked last.
-    pub channel: Option<&'a str>,
     /// How it ended.
     pub outcome: &'a Outcome,
     /// How long the audio lasts, where that is known.
@@ -126,7 +124,7 @@ impl Recorder {
 }
 
 fn whole(ended: EndedTask<'_>, place: &TraceContext, until: Timestamp) -> Span {
-    let EndedTask { task, timeline, channel, outcome, audio } = ended;
+    let EndedTask { task, timeline, outcome, audio } = ended;
     let failure = outcome.failure();
     let parent = task.trace.as_ref().map_or(Parent::None, |trace| Parent::Ours(trace.span_id));
     let mut whole = span(place, parent, SpanKind::Internal, "task", (timeline.queued, until));
@@ -138,7 +136,7 @@ fn whole(ended: EndedTask<'_>, place: &TraceContext, until: Timestamp) -> Span {
         number("hearken.task.calls", timeline.attempts.len() as u64),
     ];
     // By names of our own: who adds up the tokens of a trace finds them in its calls.
-    whole.attributes.extend(channel.map(|channel| text("hearken.task.channel", channel)));
+    whole.attributes.extend(timeline.channel().map(|channel| text("hearken.task.channel", channel)));
     if let Some(usage) = outcome.usage() {
         whole.attributes.extend([
             number("hearken.task.prompt_tokens", usage.prompt_tokens),

@@ -20,9 +20,9 @@ use super::durable::{Run, prepare};
 use super::{Job, RunRecord, TaskActor, TaskAudio};
 use crate::actors::dispatcher::{self, Permit};
 use crate::audio::{Audio, base64_len};
-use crate::channel::{Applicant, Channel, Next, RetryBudget, RetryPolicy, Wanted};
+use crate::channel::{Applicant, Next, RetryBudget, RetryPolicy, Wanted};
 use crate::error::Failure;
-use crate::task::{Event, Outcome, Timestamp};
+use crate::task::{Event, Timestamp};
 use crate::upstream::{Batch, UpstreamError};
 
 /// What the run of a task begins with.
@@ -42,8 +42,6 @@ pub(super) struct Calls {
     policy: RetryPolicy,
     /// How many tasks of its key may run at once.
     most_running: Option<NonZeroU32>,
-    /// The channel that is asked, or was asked last.
-    channel: Option<Arc<Channel>>,
     phase: Phase,
 }
 
@@ -69,11 +67,30 @@ enum Phase {
 #[derive(Debug)]
 struct Call {
     permit: Permit,
-    /// Held until something of an answer was seen: until then another call may have to send it.
-    audio: Option<Vec<Audio>>,
-    /// Has anything of an answer come, be it something that no client wants to see?
-    spoke: bool,
+    heard: Heard,
     listening: SpawnHandle,
+}
+
+/// What has come of a call. The audio is held until that is a part of the answer: until then another call may have to
+/// send it.
+#[derive(Debug)]
+enum Heard {
+    /// Nothing.
+    Nothing(Vec<Audio>),
+    /// Signs that the upstream works on it, which no client sees.
+    Signs(Vec<Audio>),
+    /// A part of the answer. No other call follows: it could only contradict that.
+    Answer,
+}
+
+impl Heard {
+    /// Returns what has come when something more has.
+    fn more(self, is_answered: bool) -> Self {
+        match self {
+            Self::Nothing(audio) | Self::Signs(audio) if !is_answered => Self::Signs(audio),
+            Self::Nothing(_) | Self::Signs(_) | Self::Answer => Self::Answer,
+        }
+    }
 }
 
 impl Calls {
@@ -83,17 +100,12 @@ impl Calls {
             Job::Run(work) => (work.candidates.clone(), work.most_running),
             Job::End(_) => (Vec::new(), None),
         };
-        Self { policy: RetryPolicy::new(candidates, budget), most_running, channel: None, phase: Phase::Idle }
+        Self { policy: RetryPolicy::new(candidates, budget), most_running, phase: Phase::Idle }
     }
 
     /// Notes what stands in line for the task's permit.
     pub(super) fn wait(&mut self, line: SpawnHandle) {
         self.phase = Phase::Waiting(line);
-    }
-
-    /// Returns the channel that is asked, or was asked last.
-    pub(super) fn channel(&self) -> Option<&Channel> {
-        self.channel.as_deref()
     }
 
     /// Returns how many channels were found to choose from.
@@ -161,7 +173,6 @@ impl TaskActor {
                 Err(failure) => task.fail(failure, ctx),
             }
         });
-        self.calls.channel = Some(Arc::clone(permit.channel()));
         self.calls.phase = Phase::Preparing { permit, preparing: ctx.spawn(prepared) };
     }
 
@@ -188,51 +199,49 @@ impl TaskActor {
         self.timeline.attempt(&permit.channel().name, began);
         self.measured.audio = request::together(audio.iter().map(|audio| audio.duration));
         let listening = ctx.add_stream(self.open_call(&permit, &audio));
-        self.calls.channel = Some(Arc::clone(permit.channel()));
-        self.calls.phase = Phase::Calling(Call { permit, audio: Some(audio), spoke: false, listening });
+        self.calls.phase = Phase::Calling(Call { permit, heard: Heard::Nothing(audio), listening });
         // Afterwards: the request need not wait for this.
         ctx.spawn(ready(()).map(|(), task: &mut Self, _| task.publication.make_ready()));
     }
 
     fn heard(&mut self, batch: Batch, ctx: &mut Context<Self>) {
-        let Phase::Calling(call) = &mut self.calls.phase else { return };
         if batch.is_empty() {
             return;
         }
-        if !call.spoke {
-            call.spoke = true;
-            report::answers(call.permit.channel());
+        let Phase::Calling(Call { permit, heard, listening }) = self.calls.leave() else { return };
+        let channel = Arc::clone(permit.channel());
+        if let Heard::Nothing(_) = heard {
+            report::answers(&channel);
         }
-        let was_answered = call.audio.is_none();
+        let was_answered = matches!(heard, Heard::Answer);
         // The end wins over whatever its upstream still says.
         let end = batch.into_iter().find_map(|event| self.take(event));
-        if let (Phase::Calling(call), Some(_)) = (&mut self.calls.phase, self.timeline.first_answered) {
-            call.audio = None;
-        }
+        let heard = heard.more(self.timeline.first_answered.is_some());
+        self.calls.phase = Phase::Calling(Call { permit, heard, listening });
         self.publish(ctx);
         // Afterwards: a reader of the first chunk need not wait for this.
         if !was_answered {
             self.measure_first_chunk();
         }
-        if let (Some(Outcome::Completed(_)), Some(channel)) = (&end, self.calls.channel()) {
-            report::worked(channel);
-        }
         if let Some(outcome) = end {
+            if outcome.failure().is_none() {
+                report::worked(&channel);
+            }
             self.apply(Event::End(outcome), ctx);
         }
     }
 
     fn call_failed(&mut self, err: UpstreamError, ctx: &mut Context<Self>) {
-        let Phase::Calling(Call { mut permit, audio, spoke, .. }) = self.calls.leave() else { return };
+        let Phase::Calling(Call { mut permit, heard, .. }) = self.calls.leave() else { return };
         let channel = Arc::clone(permit.channel());
         let cause = Failure::from(err.clone());
         self.measure_failed_call(&channel, &err, cause.code);
         self.timeline.end_attempt(cause.code.as_str(), cause.upstream_status, Timestamp::now());
         let now = Instant::now();
         // Only its first call is the probe.
+        let spoke = !matches!(heard, Heard::Nothing(_));
         report::failed(&channel, permit.take_probe(), spoke, &err, now);
-        // Another call could only contradict what has come of an answer.
-        let Some(audio) = audio else { return self.fail(cause, ctx) };
+        let (Heard::Nothing(audio) | Heard::Signs(audio)) = heard else { return self.fail(cause, ctx) };
         let next = self.calls.policy.failed(&channel, err, now, &mut rand::rng());
         if let Next::Again(_) | Next::Elsewhere = next {
             tracing::info!(

@@ -72,7 +72,7 @@ impl TaskActor {
             task_id = %self.task.id,
             trace_id = self.task.trace_id().map(display),
             key = self.key_name,
-            channel = self.channel_name(),
+            channel = self.timeline.channel(),
             model = self.task.question.model,
             candidates = Some(self.calls.candidates()).filter(|&count| count > 0),
             calls = self.timeline.attempts.len(),
@@ -94,14 +94,8 @@ impl TaskActor {
         self.settings.traces.task_ended(EndedTask {
             task: &self.task,
             timeline: &self.timeline,
-            channel: self.channel_name(),
             outcome,
             audio: self.measured.audio,
         });
-    }
-
-    /// Returns the name of the channel that is asked, or was asked last.
-    fn channel_name(&self) -> Option<&str> {
-        self.calls.channel().map(|channel| channel.name.as_str())
     }
 }

@@ -66,8 +66,7 @@ impl TaskActor {
     /// The task's end is durable.
     pub(super) fn measure_end(&self, outcome: &Outcome) {
         self.settings.metrics.ended(TaskEnd {
-            // Also of a call of an earlier process, or of an actor that crashed.
-            channel: self.timeline.attempts.last().map(|attempt| attempt.channel.as_str()),
+            channel: self.timeline.channel(),
             failed: outcome.failure().map(|failure| self.cause(failure.code)),
             duration: Duration::from_millis(self.timeline.total_ms().unwrap_or(0)),
             tokens: outcome.usage().map(|usage| (usage.prompt_tokens, usage.completion_tokens)),

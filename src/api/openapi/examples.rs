@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::audio::{AudioFacts, Container, Sound};
 use crate::error::{ErrorCode, Failure};
 use crate::task::{
-    Completion, Encoder, Entry, Format, Question, Request, Segment, Snapshot, State, TextKind, Timeline,
-    Timestamp,
+    Completion, Encoder, Entry, Format, Include, Question, Request, Segment, Snapshot, State, TextKind,
+    Timeline, Timestamp,
 };
 use crate::wire::completion::{
     Chunk, CompletionHead, CompletionTokensDetails, Delta, FinishReason, PromptTokensDetails, Texts, Usage,
@@ -70,7 +70,8 @@ pub(super) fn completed_with_details() -> Value {
         let text = text.trim().to_owned();
         Segment { start_ms, end_ms: start_ms + 1_240, text, speaker: None }
     });
-    json!(snapshot(answered(&segments.collect::<Vec<_>>())).view(true, true, Some(&request)))
+    let include = Include { timeline: true, segments: true, request: true };
+    json!(snapshot(answered(&segments.collect::<Vec<_>>())).view(include, Some(&request)))
 }
 
 /// A task that failed.

@@ -20,10 +20,7 @@ mod snapshot;
 mod spans;
 mod submission;
 mod timeline;
-
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use serde::{Deserialize, Serialize};
+mod timestamp;
 
 use crate::secret::KeyHash;
 use crate::wire::trace_context::{TraceContext, TraceId};
@@ -36,7 +33,7 @@ pub use entry::{Entry, TextKind};
 pub use format::{Encoder, Format};
 pub use id::TaskId;
 pub use idempotency::{Fingerprint, Idempotency, IdempotencyKey};
-pub use life::{Caller, Effect, Event, Life};
+pub use life::{Effect, Event, Life, Recipient};
 pub use list::{ListQuery, Page};
 pub use outcome::{Completed, Outcome};
 pub use progress::Progress;
@@ -51,6 +48,7 @@ pub use submission::{
     Message, Part, Question, Role, Submission, TEMPERATURES, invalid_json,
 };
 pub use timeline::{Attempt, Timeline};
+pub use timestamp::Timestamp;
 
 /// What other rooms' tests make logs with.
 #[cfg(test)]
@@ -81,37 +79,5 @@ impl Task {
     #[must_use]
     pub fn trace_id(&self) -> Option<TraceId> {
         self.trace.as_ref().map(|trace| trace.trace_id)
-    }
-}
-
-/// A moment, in milliseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Timestamp(pub u64);
-
-impl Timestamp {
-    /// The present moment.
-    #[must_use]
-    pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    /// Whole seconds since the Unix epoch.
-    #[must_use]
-    pub fn seconds(self) -> u64 {
-        self.0 / 1000
-    }
-
-    /// Milliseconds since an earlier moment; 0 where the clock was set back.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-
-    /// The moment `duration` before this one.
-    #[must_use]
-    pub fn before(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 }

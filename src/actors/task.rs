@@ -9,6 +9,7 @@ mod durable;
 mod ending;
 mod measure;
 mod parts;
+mod preparation;
 mod publication;
 
 use std::convert::Infallible;
@@ -22,12 +23,12 @@ use super::dispatcher::{Admission, Permit};
 use super::submit::{Answered, CallerGone};
 use crate::error::Failure;
 use crate::task::{
-    Answer, Caller, Effect, EndedStream, Event, Life, Outcome, Progress, Snapshot, Task, TextKind, Timeline,
-    Timestamp,
+    Answer, Effect, EndedStream, Event, Life, Outcome, Progress, Recipient, Snapshot, Task, TextKind,
+    Timeline, Timestamp,
 };
 use crate::upstream::{UpstreamError, UpstreamEvent};
 
-use calls::{Calls, Slot};
+use calls::{Calls, Start};
 use measure::Measured;
 pub use parts::TaskSettings;
 pub(super) use parts::{Job, RunRecord, TaskAudio, TaskParts, Work};
@@ -77,7 +78,7 @@ pub struct TaskActor {
     progress: Progress,
     timeline: Timeline,
     measured: Measured,
-    caller: Caller,
+    recipient: Recipient,
     /// Waits for the caller to leave or to be answered, where one waits.
     leaving: Option<SpawnHandle>,
     /// Where a running task takes its token from; it has none to give once the server drains.
@@ -98,7 +99,7 @@ impl TaskActor {
         departing: oneshot::Sender<Departure>,
         ctx: &mut Context<Self>,
     ) -> Self {
-        let TaskParts { task, key_name, answer, job, caller, caller_gone, timeline, progress } = parts;
+        let TaskParts { task, key_name, answer, job, recipient, caller_gone, timeline, progress } = parts;
         let mut actor = Self {
             life: Life::Waiting,
             calls: Calls::of(&job, settings.retry_budget),
@@ -116,7 +117,7 @@ impl TaskActor {
             answer,
             progress,
             timeline,
-            caller,
+            recipient,
             running,
         };
         actor.leaving = caller_gone.map(|caller_gone| actor.watch_caller(caller_gone, ctx));
@@ -130,7 +131,7 @@ impl TaskActor {
     fn watch_caller(&self, caller_gone: CallerGone, ctx: &mut Context<Self>) -> SpawnHandle {
         let gone = caller_gone.into_actor(self);
         ctx.spawn(gone.map(|answered, task, ctx| match answered {
-            Ok(Answered) => task.caller = Caller::None,
+            Ok(Answered) => task.recipient = Recipient::None,
             Err(_) => task.apply(Event::CallerLeft, ctx),
         }))
     }
@@ -163,17 +164,17 @@ impl TaskActor {
     ) {
         // Without a token the server drains: what has not started does not start any more.
         if let Some(token) = self.running.as_ref().and_then(mpsc::WeakSender::upgrade) {
-            self.apply(Event::SlotGranted(Slot { permit, token, audio, record, waited }), ctx);
+            self.apply(Event::SlotGranted(Start { permit, token, audio, record, waited }), ctx);
         }
     }
 
-    fn apply(&mut self, event: Event<Slot>, ctx: &mut Context<Self>) {
+    fn apply(&mut self, event: Event<Start>, ctx: &mut Context<Self>) {
         // A state is taken out to be replaced; what stands in meanwhile is never seen.
         let (life, effect) = std::mem::replace(&mut self.life, Life::Parked).on(event);
         self.life = life;
         match effect {
             Effect::None => {}
-            Effect::Start(slot) => self.start(slot, ctx),
+            Effect::Start(start) => self.start(start, ctx),
             Effect::End(outcome) => {
                 self.release(ctx);
                 self.record(outcome, ctx);
@@ -278,7 +279,7 @@ impl Handler<Draining> for TaskActor {
     type Result = ();
 
     fn handle(&mut self, _: Draining, ctx: &mut Self::Context) {
-        self.apply(Event::Drain(self.caller), ctx);
+        self.apply(Event::Drain(self.recipient), ctx);
     }
 }
 
@@ -288,6 +289,6 @@ impl Handler<Stop> for TaskActor {
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         // The next start finds in the journal what this process may not have come to show.
         let is_seen = !self.answer.is_unseen() || self.publication.is_waiting();
-        self.apply(Event::Stop { caller: self.caller, is_seen }, ctx);
+        self.apply(Event::Stop { recipient: self.recipient, is_seen }, ctx);
     }
 }

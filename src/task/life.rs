@@ -36,14 +36,14 @@ pub enum Life {
     Parked,
 }
 
-/// The caller that waits for a task's answer over its connection.
+/// The recipient of a task's answer: a caller that waits for it over its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
-    /// No caller waits.
+pub enum Recipient {
+    /// None: no caller waits.
     None,
-    /// A repeat of the submit, with its `Idempotency-Key`, can take the place of this one.
+    /// One whose place a repeat of the submit can take, with its `Idempotency-Key`.
     Replaceable,
-    /// The answer has no other recipient: after a restart the task is not run again.
+    /// The only one there can be: after a restart the task is not run again.
     Irreplaceable,
 }
 
@@ -59,11 +59,11 @@ pub enum Event<Slot> {
     /// The caller that waited has left.
     CallerLeft,
     /// The server begins to drain: what has not begun does not begin any more.
-    Drain(Caller),
+    Drain(Recipient),
     /// The server stops.
     Stop {
         /// The caller that waits.
-        caller: Caller,
+        recipient: Recipient,
         /// True if a subscriber may have seen a part of the answer.
         is_seen: bool,
     },
@@ -114,12 +114,14 @@ impl Life {
             (Self::Waiting | Self::Running | Self::Parked, Event::Cancel) => end(cancelled()),
             // A caller that was told that the server stops leaves as well: that cancels nothing.
             (Self::Waiting | Self::Running, Event::CallerLeft) => end(cancelled()),
-            (Self::Waiting, Event::Drain(Caller::Replaceable | Caller::Irreplaceable)) => {
+            (Self::Waiting, Event::Drain(Recipient::Replaceable | Recipient::Irreplaceable)) => {
                 (Self::Parked, Effect::Park)
             }
             (Self::Waiting | Self::Running, Event::Stop { is_seen: true, .. }) => end(interrupted_stream()),
             // The caller is told what the next start would find: a repeat may pay for the same work again.
-            (Self::Running, Event::Stop { caller: Caller::Irreplaceable, .. }) => end(interrupted_caller()),
+            (Self::Running, Event::Stop { recipient: Recipient::Irreplaceable, .. }) => {
+                end(interrupted_caller())
+            }
             (Self::Waiting | Self::Running, Event::Stop { .. } | Event::NoSlot) => {
                 (Self::Parked, Effect::Park)
             }
@@ -154,14 +156,15 @@ mod tests {
     }
 
     fn events() -> impl Strategy<Value = Vec<Event<()>>> {
-        let caller = prop_oneof![Just(Caller::None), Just(Caller::Replaceable), Just(Caller::Irreplaceable)];
+        let recipient =
+            prop_oneof![Just(Recipient::None), Just(Recipient::Replaceable), Just(Recipient::Irreplaceable)];
         let event = prop_oneof![
             Just(Event::SlotGranted(())),
             Just(Event::End(failed(ErrorCode::UpstreamTimeout))),
             Just(Event::Cancel),
             Just(Event::CallerLeft),
-            caller.clone().prop_map(Event::Drain),
-            (caller, any::<bool>()).prop_map(|(caller, is_seen)| Event::Stop { caller, is_seen }),
+            recipient.clone().prop_map(Event::Drain),
+            (recipient, any::<bool>()).prop_map(|(recipient, is_seen)| Event::Stop { recipient, is_seen }),
             Just(Event::NoSlot),
             Just(Event::Recorded(failed(ErrorCode::InternalError))),
         ];
@@ -220,25 +223,26 @@ mod tests {
 
     #[test]
     fn a_stop_ends_what_was_seen_or_has_an_irreplaceable_caller_and_parks_the_rest() {
-        let stop = |life: Life, caller, is_seen| match life.on::<()>(Event::Stop { caller, is_seen }).1 {
+        let stop = |life: Life, recipient, is_seen| match life.on::<()>(Event::Stop { recipient, is_seen }).1
+        {
             Effect::Park => None,
             Effect::End(outcome) => code(&outcome),
             other => panic!("{other:?}"),
         };
         let interrupted = Some(ErrorCode::TaskInterrupted);
-        for caller in [Caller::None, Caller::Replaceable, Caller::Irreplaceable] {
-            assert_eq!(stop(Life::Running, caller, true), interrupted);
-            assert_eq!(stop(Life::Waiting, caller, false), None);
+        for recipient in [Recipient::None, Recipient::Replaceable, Recipient::Irreplaceable] {
+            assert_eq!(stop(Life::Running, recipient, true), interrupted);
+            assert_eq!(stop(Life::Waiting, recipient, false), None);
         }
-        assert_eq!(stop(Life::Running, Caller::Replaceable, false), None);
-        assert_eq!(stop(Life::Running, Caller::Irreplaceable, false), interrupted);
+        assert_eq!(stop(Life::Running, Recipient::Replaceable, false), None);
+        assert_eq!(stop(Life::Running, Recipient::Irreplaceable, false), interrupted);
     }
 
     #[test]
     fn a_drain_parks_a_waiting_task_whose_caller_waits() {
-        let drain = |life: Life, caller| life.on::<()>(Event::Drain(caller)).1;
-        assert_eq!(drain(Life::Waiting, Caller::Replaceable), Effect::Park);
-        assert_eq!(drain(Life::Waiting, Caller::None), Effect::None);
-        assert_eq!(drain(Life::Running, Caller::Irreplaceable), Effect::None);
+        let drain = |life: Life, recipient| life.on::<()>(Event::Drain(recipient)).1;
+        assert_eq!(drain(Life::Waiting, Recipient::Replaceable), Effect::Park);
+        assert_eq!(drain(Life::Waiting, Recipient::None), Effect::None);
+        assert_eq!(drain(Life::Running, Recipient::Irreplaceable), Effect::None);
     }
 }

@@ -184,7 +184,7 @@ fn each_room_of_the_map_uses_only_rooms_above_it() {
 const ONE_PLACE: [(&str, &str, &str); 5] = [
     ("", "Connector::new", "net/client.rs"),
     ("api", "HttpResponse::build", "api/reply.rs"),
-    ("task", "SystemTime::now", "task.rs"),
+    ("task", "SystemTime::now", "task/timestamp.rs"),
     ("task", "Instant::now", "no file"),
     ("upstream", "serde_json::from_", "upstream/lenient.rs"),
 ];

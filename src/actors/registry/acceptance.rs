@@ -18,7 +18,7 @@ use crate::actors::task::{RunRecord, TaskAudio, TaskParts, Work};
 use crate::audio::{AudioFacts, AudioSource, BlobId, KeptAudio};
 use crate::error::{ErrorCode, Failure};
 use crate::store::{Acceptance, NewRecord, Store};
-use crate::task::{Caller, Timeline, Timestamp};
+use crate::task::{Recipient, Timeline, Timestamp};
 
 /// Makes a task durable, once it is admitted, and gives it an actor.
 ///
@@ -65,10 +65,10 @@ pub(super) async fn accept(
         }
         None => (RunRecord::Due, timeline.clone()),
     };
-    let caller = match (&caller_gone, &idempotency) {
-        (None, _) => Caller::None,
-        (Some(_), Some(_)) => Caller::Replaceable,
-        (Some(_), None) => Caller::Irreplaceable,
+    let recipient = match (&caller_gone, &idempotency) {
+        (None, _) => Recipient::None,
+        (Some(_), Some(_)) => Recipient::Replaceable,
+        (Some(_), None) => Recipient::Irreplaceable,
     };
     let most_running = allowance.limits().max_running_tasks;
     let record = NewRecord {
@@ -76,7 +76,7 @@ pub(super) async fn accept(
         audio: kept,
         audio_facts,
         runs: runs_at.is_some(),
-        irreplaceable_caller: caller == Caller::Irreplaceable,
+        irreplaceable_caller: recipient == Recipient::Irreplaceable,
         timeline: recorded,
         idempotency,
     };
@@ -87,7 +87,8 @@ pub(super) async fn accept(
         None => durable,
     };
     let work = Work { audio, candidates, most_running, admission, record: run };
-    site.launch_when(durable, TaskParts::accepted(task, key_name, caller, caller_gone, timeline, work)).await
+    site.launch_when(durable, TaskParts::accepted(task, key_name, recipient, caller_gone, timeline, work))
+        .await
 }
 
 /// Makes a task durable.

@@ -16,7 +16,7 @@ use actix::fut::ready;
 use actix::prelude::*;
 use tokio::sync::mpsc;
 
-use super::durable::{Run, prepare};
+use super::preparation::{Preparation, prepare};
 use super::{Job, RunRecord, TaskActor, TaskAudio};
 use crate::actors::dispatcher::{self, Permit};
 use crate::audio::{Audio, base64_len};
@@ -27,7 +27,7 @@ use crate::upstream::{Batch, UpstreamError};
 
 /// What the run of a task begins with.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct Start {
     pub(super) permit: Permit,
     pub(super) token: mpsc::Sender<Infallible>,
     pub(super) audio: Vec<TaskAudio>,
@@ -132,8 +132,8 @@ impl Calls {
 
 impl TaskActor {
     /// The run begins: records that, gets hold of the audio and asks.
-    pub(super) fn start(&mut self, slot: Slot, ctx: &mut Context<Self>) {
-        let Slot { permit, token, audio, record, waited } = slot;
+    pub(super) fn start(&mut self, start: Start, ctx: &mut Context<Self>) {
+        let Start { permit, token, audio, record, waited } = start;
         self.token = Some(token);
         // A run of an earlier process had the first slot.
         if !self.progress.has_begun() {
@@ -155,7 +155,7 @@ impl TaskActor {
         };
         let most = self.calls.policy.candidates().iter().map(|channel| channel.max_request_bytes).max();
         let most = most.unwrap_or_default().saturating_sub(self.task.question.text_bytes());
-        let prepared = prepare(Run {
+        let prepared = prepare(Preparation {
             settings: Arc::clone(&self.settings),
             id: self.task.id.clone(),
             log: self.answer.log().handle(),

@@ -17,7 +17,9 @@ use crate::fetch::Fetcher;
 use crate::metrics::TaskMetrics;
 use crate::random::random_text;
 use crate::store::{Store, Unfinished};
-use crate::task::{Answer, Caller, ChunkLog, Entry, Format, LogHandle, Progress, Task, Timeline, Timestamp};
+use crate::task::{
+    Answer, ChunkLog, Entry, Format, LogHandle, Progress, Recipient, Task, Timeline, Timestamp,
+};
 use crate::trace::Traces;
 use crate::wire::completion::CompletionHead;
 
@@ -114,7 +116,7 @@ pub struct TaskParts {
     pub(super) key_name: String,
     pub(super) answer: Answer,
     pub(super) job: Job,
-    pub(super) caller: Caller,
+    pub(super) recipient: Recipient,
     /// Resolves when the caller that waits leaves.
     pub(super) caller_gone: Option<CallerGone>,
     pub(super) timeline: Timeline,
@@ -127,14 +129,14 @@ impl TaskParts {
     pub fn accepted(
         task: Arc<Task>,
         key_name: String,
-        caller: Caller,
+        recipient: Recipient,
         caller_gone: Option<CallerGone>,
         timeline: Timeline,
         work: Work,
     ) -> Self {
         let answer = Answer::new(completion_head(&task), format(&task));
         let progress = Progress::new(0, false, 0, task.stream);
-        Self { task, key_name, answer, job: Job::Run(work), caller, caller_gone, timeline, progress }
+        Self { task, key_name, answer, job: Job::Run(work), recipient, caller_gone, timeline, progress }
     }
 
     /// A task that an earlier process left, and the chunks that it had published.
@@ -144,7 +146,16 @@ impl TaskParts {
         let progress = Progress::new(progress, facts.runs > 0, chunks.len(), task.stream);
         let answer = Answer::resumed(completion_head(&task), ChunkLog::of(format(&task), chunks));
         let task = Arc::new(task);
-        Self { task, key_name, answer, job, caller: Caller::None, caller_gone: None, timeline, progress }
+        Self {
+            task,
+            key_name,
+            answer,
+            job,
+            recipient: Recipient::None,
+            caller_gone: None,
+            timeline,
+            progress,
+        }
     }
 
     /// A task whose actor panicked after this had happened: nothing is left to do but to end it.
@@ -157,7 +168,7 @@ impl TaskParts {
             key_name: String::new(),
             answer,
             job: Job::End(Failure::internal()),
-            caller: Caller::None,
+            recipient: Recipient::None,
             caller_gone: None,
             timeline,
             progress,

@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use crate::task::{Question, Role};
+use crate::upstream::UpstreamRequest;
 use crate::upstream::body::BodyPiece;
 use crate::upstream::pieced_json::PiecedJson;
-use crate::upstream::{Content, Turn, UpstreamRequest};
+use crate::upstream::request::{Content, Turn};
 
 /// Unset fields are absent: Gemini refuses what it does not know, and nulls.
 #[derive(Serialize)]

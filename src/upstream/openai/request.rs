@@ -1,9 +1,10 @@
 //! Our request in the JSON of chat completions, as pieces around the audio, which is not copied.
 
 use super::{AudioPart, OpenAiOptions};
+use crate::upstream::UpstreamRequest;
 use crate::upstream::body::BodyPiece;
 use crate::upstream::pieced_json::PiecedJson;
-use crate::upstream::{Content, Turn, UpstreamRequest};
+use crate::upstream::request::{Content, Turn};
 
 /// Returns the request's body. Unset fields are absent: servers refuse what they do not know.
 pub(super) fn pieces(request: UpstreamRequest, options: OpenAiOptions) -> Vec<BodyPiece> {

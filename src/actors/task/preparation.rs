@@ -1,0 +1,115 @@
+//! The preparation of a run: its beginning is recorded, and its audio is at hand.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::field::display;
+
+use super::durable::insist;
+use super::{TaskAudio, TaskSettings};
+use crate::audio::{Audio, AudioFacts, KeptAudio, Sound, base64_len, contradicts_label};
+use crate::error::{ErrorCode, Failure};
+use crate::fetch::Fetched;
+use crate::store::StoreError;
+use crate::task::{LogHandle, TaskId, Timeline};
+use crate::wire::trace_context::TraceId;
+
+/// What the preparation of a run takes.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    pub(super) settings: Arc<TaskSettings>,
+    pub(super) id: TaskId,
+    /// The log of the task's chunks.
+    pub(super) log: LogHandle,
+    /// The trace that the task belongs to, for the log.
+    pub(super) trace_id: Option<TraceId>,
+    /// How long the base64 texts of all audio may be together, in bytes.
+    pub(super) max_text_bytes: u64,
+    /// What is to be recorded, where the run is not recorded already.
+    pub(super) timeline: Option<Timeline>,
+    pub(super) audio: Vec<TaskAudio>,
+}
+
+/// Records that a run begins and gets hold of the audio.
+///
+/// # Errors
+/// Why the task cannot run.
+pub(super) async fn prepare(mut preparation: Preparation) -> Result<Vec<Audio>, Failure> {
+    let (store, id) = (&preparation.settings.store, &preparation.id);
+    if let Some(timeline) = preparation.timeline.take() {
+        insist(id, "the run of a task", &preparation.log, || store.run(id.clone(), timeline.clone())).await;
+    }
+    let wanted = std::mem::take(&mut preparation.audio);
+    let mut left = preparation.max_text_bytes.saturating_sub(wanted.iter().map(TaskAudio::text_bytes).sum());
+    let mut at_hand = Vec::with_capacity(wanted.len());
+    for (place, audio) in wanted.into_iter().enumerate() {
+        let downloads = !audio.is_at_hand();
+        let audio = preparation.get_hold_of(place, audio, left).await?;
+        if downloads {
+            left = left.saturating_sub(base64_len(audio.bytes.len()));
+        }
+        at_hand.push(audio);
+    }
+    Ok(at_hand)
+}
+
+impl Preparation {
+    /// Gets hold of one audio of the task; a download may have so many bytes of base64.
+    async fn get_hold_of(
+        &self,
+        place: usize,
+        audio: TaskAudio,
+        max_text_bytes: u64,
+    ) -> Result<Audio, Failure> {
+        let Self { settings, id, trace_id, .. } = self;
+        let TaskSettings { store, fetcher, metrics, .. } = &**settings;
+        match audio {
+            TaskAudio::Held(audio) => Ok(audio.into()),
+            TaskAudio::Kept(KeptAudio::Blob { id: blob, container, duration, .. }) => {
+                match store.audio(blob).await {
+                    Ok(bytes) => Ok(Audio { container, bytes, duration }),
+                    Err(err @ StoreError::Damaged(_)) => {
+                        tracing::error!(task_id = %id, %err, "the audio of a task is lost, and is not sent to any upstream");
+                        Err(damaged_audio())
+                    }
+                    Err(err) => Err(err.into()),
+                }
+            }
+            TaskAudio::Kept(KeptAudio::Url(url)) => {
+                let began = Instant::now();
+                let fetched = fetcher.fetch(store, &url, max_text_bytes).await.map_err(Failure::from);
+                let result =
+                    fetched.as_ref().map(|fetched| fetched.file_bytes).map_err(|failure| failure.code);
+                metrics.fetched(began.elapsed(), result);
+                let Fetched { audio, declared, file_bytes } = fetched?;
+                let sound = Sound::new(audio.container, file_bytes, audio.duration);
+                store.mark_downloaded(id.clone(), place, AudioFacts::downloaded(&url, sound));
+                tracing::debug!(
+                    task_id = %id,
+                    trace_id = trace_id.map(display),
+                    host = url.host_str(),
+                    container = audio.container.name(),
+                    bytes = file_bytes,
+                    ms = began.elapsed().as_millis() as u64,
+                    "audio downloaded"
+                );
+                if let Some(declared) =
+                    declared.filter(|declared| contradicts_label(declared, audio.container))
+                {
+                    let found = audio.container.mime();
+                    let trace_id = trace_id.map(display);
+                    tracing::warn!(task_id = %id, trace_id, declared, found, "the audio is not what its label says");
+                }
+                Ok(audio)
+            }
+        }
+    }
+}
+
+/// The failure of a task whose audio is not on the disk as it was accepted.
+fn damaged_audio() -> Failure {
+    Failure::new(
+        ErrorCode::InternalError,
+        "The audio of this task was damaged on the server's disk and was not sent to the model; submit it again",
+    )
+}

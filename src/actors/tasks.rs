@@ -1,0 +1,320 @@
+//! [`Tasks`]: finds a task where it is, in its actor or in the store, and asks it.
+
+use std::time::Duration;
+
+use actix::Addr;
+use tokio::time::timeout;
+
+use super::registry::{Drain, Find, IsAccepting, Located, Registry, Reopen, Tell};
+use super::task::{Cancel, Describe};
+use crate::channel::Channels;
+use crate::error::{ErrorCode, Failure};
+use crate::memory::{Held, ResponseMemory};
+use crate::metrics::TaskLevels;
+use crate::secret::KeyHash;
+use crate::store::{MOST_LISTED_BYTES, Store, Weighed};
+use crate::task::{Include, ListQuery, LogReader, Page, Request, Snapshot, TaskId};
+use crate::wire::path;
+
+/// Results of at most this many bytes are read before there is a share of the memory for responses: most results are
+/// no larger, and are read once.
+const READ_AT_ONCE: usize = 16 * 1024;
+
+/// What a response takes while it is made: each result as it is stored and as it is sent, and a little around it.
+fn cost(results: usize) -> usize {
+    results.saturating_mul(2).saturating_add(4096)
+}
+
+/// When a caller of a task that a slow disk holds up may come back.
+const STALL_RETRY: Duration = Duration::from_secs(10);
+
+/// The tasks of this server.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    registry: Addr<Registry>,
+    pub(super) store: Store,
+    pub(super) channels: Channels,
+    responses: ResponseMemory,
+}
+
+impl Tasks {
+    /// Makes a handle over a running registry; `channels` are those that tasks may run on.
+    #[must_use]
+    pub fn new(
+        registry: Addr<Registry>,
+        store: Store,
+        channels: Channels,
+        responses: ResponseMemory,
+    ) -> Self {
+        Self { registry, store, channels, responses }
+    }
+
+    /// Returns the memory that what is told here takes its share of.
+    #[must_use]
+    pub fn responses(&self) -> &ResponseMemory {
+        &self.responses
+    }
+
+    /// The task's current state, with a share of the memory for responses where its result is large.
+    ///
+    /// # Errors
+    /// `task_not_found`, also for another key's task; `queue_full` when there is no memory for its result.
+    pub async fn describe(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
+        self.describe_with(id, owner, Include::default()).await
+    }
+
+    /// Returns what [`describe`](Self::describe) does, with what is included but the request.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe).
+    pub async fn describe_with(
+        &self,
+        id: &TaskId,
+        owner: KeyHash,
+        include: Include,
+    ) -> Result<Held<Snapshot>, Failure> {
+        let (mut most_bytes, mut share) = (READ_AT_ONCE, None);
+        loop {
+            match self.look(id, owner, most_bytes, include).await? {
+                Weighed::Light(value) => return Ok(Held { value, share }),
+                Weighed::Heavy(bytes) => {
+                    drop(share.take());
+                    share = self.responses.share(owner, cost(bytes)).await?;
+                    most_bytes = bytes;
+                }
+            }
+        }
+    }
+
+    /// The task's current state, unless its result is in the store and has more than `most_bytes`.
+    async fn look(
+        &self,
+        id: &TaskId,
+        owner: KeyHash,
+        most_bytes: usize,
+        Include { segments, .. }: Include,
+    ) -> Result<Weighed<Snapshot>, Failure> {
+        loop {
+            let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? else {
+                let found = self.store.find(id.clone(), owner, most_bytes, segments).await?;
+                return found.ok_or_else(Failure::task_not_found);
+            };
+            match actor.send(Describe).await {
+                Ok(snapshot) => return Ok(Weighed::Light(snapshot)),
+                // Without a timeout this is a closed mailbox: the actor retired, or it crashed and its successor will
+                // end the log.
+                Err(_) => {
+                    log.reached_or_stalled(usize::MAX).await;
+                    if let Some(found) = self.store.find(id.clone(), owner, most_bytes, segments).await? {
+                        return Ok(found);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was asked for with the task.
+    ///
+    /// # Errors
+    /// `task_not_found`, also for another key's task.
+    pub async fn request(&self, id: &TaskId, owner: KeyHash) -> Result<Request, Failure> {
+        self.store.request(id.clone(), owner).await?.ok_or_else(Failure::task_not_found)
+    }
+
+    /// The owner's tasks, newest first, with a share of the memory for responses where their results are large. A page
+    /// whose results would have more than [`MOST_LISTED_BYTES`] together ends earlier, but not before its first task.
+    ///
+    /// # Errors
+    /// `invalid_param` where there is no task to go on after; `queue_full` when there is no memory for the results.
+    pub async fn list(&self, owner: KeyHash, query: ListQuery) -> Result<Held<Page>, Failure> {
+        let (mut most_bytes, mut share) = (READ_AT_ONCE, None);
+        let mut page = loop {
+            let found = self.store.list(owner, query.clone(), most_bytes).await?;
+            match found.ok_or_else(|| {
+                Failure::invalid_param(
+                    "after",
+                    "after must be the id of a task of this API key that is still kept",
+                )
+            })? {
+                Weighed::Light(page) => break page,
+                Weighed::Heavy(bytes) => {
+                    // The first is given back before the second is asked for: callers that wait hold nothing.
+                    drop(share.take());
+                    most_bytes = bytes.max(MOST_LISTED_BYTES);
+                    share = self.responses.share(owner, cost(most_bytes)).await?;
+                }
+            }
+        };
+        let mut left = most_bytes.saturating_sub(page.tasks.iter().map(Snapshot::weight).sum());
+        // What has not ended is told by its actor; the store only knows how it began.
+        for task in page.tasks.iter_mut().filter(|task| !task.state.is_terminal()) {
+            match self.look(&task.id, owner, left, Include::default()).await {
+                Ok(Weighed::Light(now)) if now.weight() <= left => {
+                    left -= now.weight();
+                    *task = now;
+                }
+                // It ended while the list was made, and there is no room for its result on this page: the page tells
+                // of the moment before.
+                Ok(_) => {}
+                // It ended and was forgotten while the list was made.
+                Err(failure) if failure.code == ErrorCode::TaskNotFound => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        page.tasks.retain(|task| query.status.is_none_or(|status| task.state.status() == status));
+        Ok(Held { value: page, share })
+    }
+
+    /// The task's state when it has ended, or when the server stops.
+    ///
+    /// # Errors
+    /// `task_not_found`, also for another key's task. `storage_full` or `storage_unavailable` where the store has not been
+    /// able to record for a while what the task depends on.
+    pub async fn outcome(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
+        if let Some(Located { mut log, .. }) = self.locate(id, owner).await?
+            && log.reached_or_stalled(usize::MAX).await.stalled
+        {
+            return Err(self.unrecorded(id));
+        }
+        self.describe(id, owner).await
+    }
+
+    /// Why a caller of this task is answered although the task has not come as far as the caller waits for. Nothing of the
+    /// task is lost by that, so another submit is not the way out.
+    #[must_use]
+    pub fn unrecorded(&self, id: &TaskId) -> Failure {
+        self.stalled(format!(
+            "the state of this task cannot be recorded; GET {} tells it once it can",
+            path::task(id)
+        ))
+        .with_retryable(false)
+    }
+
+    fn stalled(&self, what_follows: String) -> Failure {
+        match self.store.trouble().map(Failure::from) {
+            Some(full @ Failure { code: ErrorCode::StorageFull, .. }) => {
+                Failure { message: format!("The service's disk is full: {what_follows}").into(), ..full }
+            }
+            Some(failure) => {
+                let message = format!("The service cannot use its disk at the moment: {what_follows}").into();
+                Failure { message, ..failure }
+            }
+            None => Failure::new(
+                ErrorCode::StorageUnavailable,
+                format!("The service's disk did not answer in time: {what_follows}"),
+            )
+            .with_retry_after(STALL_RETRY),
+        }
+    }
+
+    /// Waits until the task has ended, or for as long as `most`.
+    ///
+    /// # Errors
+    /// `shutting_down`.
+    pub async fn wait(&self, id: &TaskId, owner: KeyHash, most: Duration) -> Result<(), Failure> {
+        if let Some(Located { mut log, .. }) = self.locate(id, owner).await? {
+            // Running out of time is an answer as well: the state at that moment.
+            let _ = timeout(most, log.ended()).await;
+        }
+        Ok(())
+    }
+
+    /// A reader of the task's chunks.
+    ///
+    /// # Errors
+    /// `task_not_found`, `stream_not_enabled`, or `stream_expired` once the chunks are gone.
+    pub async fn subscribe(&self, id: &TaskId, owner: KeyHash) -> Result<LogReader, Failure> {
+        let located = self.locate(id, owner).await?;
+        if let Some(Located { log, stream: true, .. }) = located {
+            return Ok(log);
+        }
+        let (stream, has_ended) = match self.look(id, owner, 0, Include::default()).await? {
+            Weighed::Light(snapshot) => (snapshot.stream, snapshot.state.is_terminal()),
+            Weighed::Heavy(_) => (self.request(id, owner).await?.stream, true),
+        };
+        if stream && has_ended {
+            let reopened = self.ask_registry(Reopen { id: id.clone(), owner }).await??;
+            if let Some(log) = reopened {
+                return Ok(log);
+            }
+        }
+        Err(if stream {
+            Failure::new(
+                ErrorCode::StreamExpired,
+                format!(
+                    "The chunks of this task are no longer kept, or are damaged on the server's disk; GET {} has its \
+                     result",
+                    path::task(id)
+                ),
+            )
+        } else {
+            Failure::new(
+                ErrorCode::StreamNotEnabled,
+                format!(
+                    "This task was submitted without \"stream\": true; GET {} has its result",
+                    path::task(id)
+                ),
+            )
+        })
+    }
+
+    /// Ends the task as cancelled, unless it has ended; returns its state.
+    ///
+    /// # Errors
+    /// `task_not_found`, also for another key's task. `storage_full` or `storage_unavailable` where the store has not been
+    /// able to record the end for a while.
+    pub async fn cancel(&self, id: &TaskId, owner: KeyHash) -> Result<Held<Snapshot>, Failure> {
+        if let Some(Located { actor: Some(actor), mut log, .. }) = self.locate(id, owner).await? {
+            if actor.send(Cancel).await.is_ok() {
+                // Also one that is left to the next start is ended by this: a client that is told that the task is
+                // cancelled must not find it running there.
+                if log.concluded_or_stalled().await.stalled {
+                    return Err(self.stalled(
+                        "the task was stopped, and its end cannot be recorded; repeat the cancel later"
+                            .to_owned(),
+                    ));
+                }
+            } else {
+                // A closed mailbox is a task that has ended or is about to, or one that crashes whatever is done.
+                log.reached_or_stalled(usize::MAX).await;
+            }
+        }
+        self.describe(id, owner).await
+    }
+
+    /// Returns if the server takes new tasks. Waits for no disk.
+    ///
+    /// # Errors
+    /// `shutting_down`, or `storage_full` or `storage_unavailable` while the store does not work.
+    pub async fn readiness(&self) -> Result<(), Failure> {
+        if !self.ask_registry(IsAccepting).await? {
+            return Err(Failure::shutting_down());
+        }
+        self.store.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
+    }
+
+    /// Who runs and who waits; `None` where nobody is left to say.
+    pub async fn levels(&self) -> Option<TaskLevels> {
+        self.ask_registry(Tell).await.ok().flatten()
+    }
+
+    /// Takes no new tasks and starts none that wait; returns when those that run have ended, or when `most`
+    /// has passed and they were stopped. What has not ended then is left to the next start.
+    pub async fn drain(&self, most: Duration) {
+        let _ = self.ask_registry(Drain { most }).await;
+    }
+
+    pub(super) async fn locate(&self, id: &TaskId, owner: KeyHash) -> Result<Option<Located>, Failure> {
+        self.ask_registry(Find { id: id.clone(), owner }).await
+    }
+
+    /// The registry's mailbox closes only when the process is about to end.
+    pub(super) async fn ask_registry<M>(&self, message: M) -> Result<M::Result, Failure>
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        Registry: actix::Handler<M>,
+    {
+        self.registry.send(message).await.map_err(|_| Failure::shutting_down())
+    }
+}

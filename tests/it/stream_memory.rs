@@ -55,7 +55,7 @@ fn an_ended_stream_has_the_same_bytes_from_memory_and_from_the_disk() {
 
 #[test]
 fn subscribers_that_do_not_read_ended_streams_keep_none_of_them_in_memory() {
-    const STREAMS: usize = 16;
+    const STREAMS: usize = 8;
     let upstream = FakeUpstream::gemini().say_often(100, &"x".repeat(50_000)).start();
     let hearken = Hearken::before(&upstream).set(METRICS).start();
     let run = || {

@@ -18,13 +18,15 @@
 //!
 //! # When the disk does not do its part
 //!
-//! The [health] of the store is known at any moment: what the last transaction said, and how long the present one
-//! has taken. While the store does not work, tasks are refused at once, and nothing waits for it without end. Before each
-//! transaction the [files](place) are compared with those that were opened, so that nothing is written where no next start
-//! would find it. Before and after it the [write-ahead log](write_ahead_log) is looked at, so that no commit is told that
-//! the log does not hold. Once damage was met, also by a reader, nothing more is read from the database or written to it.
-//! At the start the whole database is [examined](integrity) before anything is written to it, and the number of its commits is compared with a
-//! [second record](tally). Audio and chunks are read with a checksum.
+//! The [health] of the store is known at any moment: what the last transaction said, and how long the present one has
+//! taken. While the store does not work, tasks are refused at once, and nothing waits for it without end. Before each
+//! transaction the [files](place) are compared with those that were opened, so that nothing is written where no next
+//! start would find it. Before and after it the [write-ahead log](write_ahead_log) is looked at, so that no commit is
+//! told that the log does not hold. A transaction of which it is not known whether it stands leaves all files where
+//! they are, and the next one settles what becomes of them. Once damage was met, also by a reader, nothing more is read
+//! from the database or written to it. At the start the whole database is [examined](integrity) before anything is
+//! written to it, and the number of its commits is compared with a [second record](tally). Audio and chunks are read
+//! with a checksum.
 //!
 //! # Spool
 //!

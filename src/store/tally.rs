@@ -66,7 +66,7 @@ pub(super) struct Tally {
     path: PathBuf,
     /// The number of the last commit.
     last: i64,
-    /// Has the operator been told that the file cannot be written?
+    /// True while the operator has been told that the file cannot be written.
     is_told: bool,
 }
 

@@ -97,12 +97,13 @@ fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
         if welcome.print(addresses).is_ok() {
             is_hidden = false;
         } else if is_hidden {
-            tracing::warn!(
-                "the first API key was revoked, because standard output could not be written to: make another one with \
-                 `hearken keys create NAME`"
-            );
-            take_back(&data_dir).await;
             is_hidden = false;
+            if take_back(&data_dir).await {
+                tracing::warn!(
+                    "the first API key was revoked, because standard output could not be written to: make another one \
+                     with `hearken keys create NAME`"
+                );
+            }
         }
     });
     let served = system.block_on(served);
@@ -188,8 +189,8 @@ async fn first_key(keys: &dyn KeyStore) -> Result<Option<String>, StoreError> {
     Ok(keys.create(record).await?.then_some(key))
 }
 
-/// Revokes the first API key, which was not shown: it cannot be shown later.
-async fn take_back(data_dir: &Path) {
+/// Revokes the first API key, which was not shown: it cannot be shown later. Returns false if that fails, and tells why.
+async fn take_back(data_dir: &Path) -> bool {
     let revoked = async {
         match store::find_keys(data_dir)? {
             Some(keys) => keys.revoke(FIRST_KEY.to_owned()).await,
@@ -198,7 +199,9 @@ async fn take_back(data_dir: &Path) {
     };
     if let Err(err) = revoked.await {
         tracing::error!(%err, "the first API key cannot be revoked");
+        return false;
     }
+    true
 }
 
 /// What a started server prints on standard output.

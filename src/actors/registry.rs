@@ -54,12 +54,12 @@ struct Living {
     task: Arc<Task>,
     actor: Addr<TaskActor>,
     log: LogHandle,
-    which: Which,
+    generation: Generation,
 }
 
-/// Which actor a task has.
+/// Generation actor a task has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
+enum Generation {
     /// The first one in this process.
     First,
     /// The one that ends the task because the first one has crashed.
@@ -127,14 +127,14 @@ impl Registry {
         Some(Site { arbiter, place, settings, running })
     }
 
-    fn start(&mut self, parts: TaskParts, which: Which, ctx: &mut Context<Self>) {
+    fn start(&mut self, parts: TaskParts, generation: Generation, ctx: &mut Context<Self>) {
         if let Some(site) = self.site() {
-            self.introduce(site.launch(parts), which, ctx);
+            self.introduce(site.launch(parts), generation, ctx);
         }
     }
 
     /// From here on the task can be found.
-    fn introduce(&mut self, launched: Launched, which: Which, ctx: &mut Context<Self>) {
+    fn introduce(&mut self, launched: Launched, generation: Generation, ctx: &mut Context<Self>) {
         let Launched { task, actor, log, departed } = launched;
         // A task that was being accepted meanwhile is told now. A mailbox that is new has room.
         match self.service {
@@ -143,23 +143,23 @@ impl Registry {
             Service::Stopped => drop(actor.try_send(Stop)),
         }
         let id = task.id.clone();
-        self.tasks.insert(id.clone(), Living { task, actor, log, which });
+        self.tasks.insert(id.clone(), Living { task, actor, log, generation });
         expect_departure(id, departed, ctx);
     }
 
     fn succeed(&mut self, id: &TaskId, timeline: Option<Timeline>, ctx: &mut Context<Self>) {
-        let Some(Living { task, log, which, .. }) = self.tasks.remove(id) else { return };
-        tracing::error!(task_id = %id, again = which == Which::Successor, "the task's actor crashed");
+        let Some(Living { task, log, generation, .. }) = self.tasks.remove(id) else { return };
+        tracing::error!(task_id = %id, again = generation == Generation::Successor, "the task's actor crashed");
         self.settings.metrics.crashed();
         if log.mark().is_final() {
             // The store tells of it from now on.
-        } else if which == Which::Successor {
+        } else if generation == Generation::Successor {
             // Ending it is what crashes: readers break off, and the next start ends it.
             ChunkLog::take_over(log).park();
         } else {
             // Nothing is known of an actor that crashed before it was made.
             let timeline = timeline.unwrap_or_else(|| Timeline::begun(task.created));
-            self.start(TaskParts::crashed(task, log, timeline), Which::Successor, ctx);
+            self.start(TaskParts::crashed(task, log, timeline), Generation::Successor, ctx);
         }
     }
 }
@@ -227,7 +227,7 @@ impl Handler<Settle> for Registry {
         let launched = accepted?;
         self.settings.metrics.submitted();
         let log = launched.log.reader();
-        self.introduce(launched, Which::First, ctx);
+        self.introduce(launched, Generation::First, ctx);
         Ok(log)
     }
 }
@@ -242,7 +242,7 @@ impl Handler<TakeUp> for Registry {
         match plan {
             RecoveryPlan::End { failure, chunks } => {
                 let parts = TaskParts::left_over(left, key_name, chunks, Job::End(failure));
-                self.start(parts, Which::First, ctx);
+                self.start(parts, Generation::First, ctx);
                 Box::pin(actix::fut::ready(()))
             }
             RecoveryPlan::Run { audio, candidates, allowance } => {
@@ -255,7 +255,7 @@ impl Handler<TakeUp> for Registry {
                     let Ok(Ok(admission)) = admitted else { return };
                     let work = Work { audio, candidates, most_running, admission, record: RunRecord::Due };
                     let parts = TaskParts::left_over(left, key_name, Vec::new(), Job::Run(work));
-                    registry.start(parts, Which::First, ctx);
+                    registry.start(parts, Generation::First, ctx);
                 }))
             }
         }

@@ -26,6 +26,17 @@ enum Told {
     Segments,
 }
 
+/// How much of a transcription has come. Silence is an answer, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    /// A part.
+    Part,
+    /// All of it, in case nothing follows: such a text does not say whether it is the last one.
+    MayBeAll,
+    /// All of it: the server has said so, in any way.
+    All,
+}
+
 /// A transcription that is coming in.
 #[derive(Debug)]
 pub(super) struct Transcribed {
@@ -41,10 +52,7 @@ pub(super) struct Transcribed {
     usage: Counts,
     /// True after content in an unknown form in place of a text.
     saw_unreadable: bool,
-    /// True once the server has said in any way that the answer is complete. Silence is an answer, too.
-    complete: bool,
-    /// True if this is a whole answer in case nothing follows. Such a text does not say whether it is the last one.
-    may_end: bool,
+    extent: Extent,
     /// The server's word on why it stopped, where it gives one.
     finish: Option<String>,
 }
@@ -59,21 +67,24 @@ impl Transcribed {
             said: String::new(),
             usage: Counts::default(),
             saw_unreadable: false,
-            complete: false,
-            may_end: false,
+            extent: Extent::Part,
             finish: None,
         }
     }
 
     /// Returns true if what has come is a whole answer.
     pub(super) fn is_whole(&self) -> bool {
-        self.complete || self.may_end
+        self.extent != Extent::Part
+    }
+
+    fn may_be_all(&mut self) {
+        self.extent = self.extent.max(Extent::MayBeAll);
     }
 
     /// Takes a text that is all there is.
     pub(super) fn take_text(&mut self, text: &str, batch: &mut Batch) {
         self.say(text, batch);
-        self.complete = true;
+        self.extent = Extent::All;
     }
 
     fn say(&mut self, text: &str, batch: &mut Batch) {
@@ -165,12 +176,14 @@ impl Transcribed {
             // Where the whole says something else, what was said stands: it cannot be taken back.
             self.say(&rest, batch);
         }
-        self.complete = true;
+        self.extent = Extent::All;
     }
 
     fn take_chunk(&mut self, event: &Value, batch: &mut Batch) {
         let Chunk { texts, finish, is_odd_finish, .. } = chunk::read(event);
-        self.may_end |= is_odd_finish;
+        if is_odd_finish {
+            self.may_be_all();
+        }
         for (kind, text) in texts {
             match kind {
                 TextKind::Content => {
@@ -183,7 +196,7 @@ impl Transcribed {
         }
         if let Some(word) = finish {
             self.finish = Some(word.to_owned());
-            self.complete = true;
+            self.extent = Extent::All;
         }
     }
 }
@@ -229,7 +242,7 @@ impl ObjectReader for Transcribed {
             // An answer in one piece; or one of several, in streams of old servers that know no types.
             "" | "message" if object.get("text").is_some_and(|text| !text.is_null()) => {
                 self.take_segment(object, batch);
-                self.may_end = true;
+                self.may_be_all();
             }
             _ => {}
         }
@@ -239,7 +252,7 @@ impl ObjectReader for Transcribed {
     fn take_words(&mut self, words: &str, batch: &mut Batch) -> bool {
         if self.plain {
             self.take_piece(words, batch);
-            self.may_end = true;
+            self.may_be_all();
         }
         self.plain
     }
@@ -257,7 +270,11 @@ impl ObjectReader for Transcribed {
     }
 
     fn ending(&self, form: Form) -> Ending {
-        let is_said = self.complete || (form == Form::Document && self.may_end);
+        let is_said = match self.extent {
+            Extent::Part => false,
+            Extent::MayBeAll => form == Form::Document,
+            Extent::All => true,
+        };
         if is_said { Ending::Said } else { Ending::Unsaid }
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::records::{Forgotten, Mark};
+use super::records::{Forgotten, TaskMark};
 use super::{Acceptance, ChunkJournal, Ending, NewRecord, Retained, Store, StoreError};
 use crate::audio::{AudioFacts, BlobId};
 use crate::task::{Snapshot, TaskId, Timeline, Timestamp};
@@ -42,18 +42,18 @@ impl Store {
     /// then: it will not run again. Nothing waits for that: that there is a chunk the journal says as well, and this is
     /// for the case that a power cut takes it.
     pub fn mark_published(&self, id: TaskId, timeline: Timeline) {
-        self.tasks.mark(id, Mark::Published(timeline));
+        self.tasks.mark(id, TaskMark::Published(timeline));
     }
 
     /// Remembers, with one of the next commits, how far a task has come, so that progress does not fall when
     /// another process runs it again.
     pub fn mark_progress(&self, id: TaskId, progress: u8) {
-        self.tasks.mark(id, Mark::Progress(progress));
+        self.tasks.mark(id, TaskMark::Progress(progress));
     }
 
     /// Remembers, with one of the next commits, what was downloaded for a task as its audio of this number.
     pub fn mark_downloaded(&self, id: TaskId, index: usize, facts: AudioFacts) {
-        self.tasks.mark(id, Mark::Downloaded(index, facts));
+        self.tasks.mark(id, TaskMark::Downloaded(index, facts));
     }
 
     /// Returns the writing end of a task's journal, which keeps chunks before they are shown. Nothing is made yet.

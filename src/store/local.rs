@@ -6,16 +6,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use rusqlite::Connection;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::health::{self, Health};
 use super::journal::FileJournals;
-use super::key_table::KeyTable;
-use super::place::{Claim, OpenFiles, Place};
+use super::key_table::{KeyTable, keys_and_version, keys_version};
+use super::place::{Claim, KnownFiles, OpenFiles};
 use super::promises::{BlobStore, Download, KeyStore, Promise, TaskStore};
-use super::reader::{Read, Readers};
-use super::records::{Acceptance, Ending, Forgotten, Mark, NewRecord, StoredStream, Unfinished, Weighed};
+use super::reader::{self, Questions, Readers};
+use super::records::{Acceptance, Ending, Forgotten, NewRecord, StoredStream, TaskMark, Unfinished, Weighed};
 use super::spool::{NewBlob, Spool};
 use super::tally::Tally;
 use super::writer::{Parts, Write, Writer};
@@ -77,7 +78,7 @@ impl Local {
         let journals =
             FileJournals::open(data_dir, config.sync, metrics.clone(), health.clone(), has_stream)?;
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
-        let place = Place::of(data_dir, Arc::clone(&open))?;
+        let place = KnownFiles::of(data_dir, Arc::clone(&open))?;
         let parts = Parts { connection, spool: spool.clone(), place, health: health.clone(), tally, metrics };
         Writer::new(parts).start(data_dir, write_queue)?;
         let readers = Readers::start(data_dir, config.sync, &health, &open)?;
@@ -102,13 +103,12 @@ impl Local {
         answer.await.map_err(|_| StoreError::Stopped)?
     }
 
-    fn ask<T: Send + 'static>(&self, make: impl FnOnce(Reply<T>) -> Read + Send + 'static) -> Promise<'_, T> {
-        let (reply, answer) = oneshot::channel();
-        let asked = async {
-            self.readers.ask(make(reply)).await?;
-            answer.await.map_err(|_| StoreError::Stopped)?
-        };
-        self.unless_trouble_lasts(asked).boxed()
+    fn ask<'a, T: Send + 'static>(
+        &'a self,
+        readers: &'a Questions,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Promise<'a, T> {
+        self.unless_trouble_lasts(readers.ask(read)).boxed()
     }
 
     /// Makes a blob. The file of a large one that is written after its caller has given up is removed.
@@ -149,7 +149,7 @@ impl TaskStore for Local {
         self.write(|reply| Write::Run { id, timeline, reply }).boxed()
     }
 
-    fn mark(&self, id: TaskId, mark: Mark) {
+    fn mark(&self, id: TaskId, mark: TaskMark) {
         // A writer with that much to do is not worth waiting for.
         let _ = self.writes.try_send(Write::Mark { id, mark });
     }
@@ -170,11 +170,13 @@ impl TaskStore for Local {
         most_bytes: usize,
         with_segments: bool,
     ) -> Promise<'_, Option<Weighed<Snapshot>>> {
-        self.ask(move |reply| Read::Find { id, owner, ended_after, most_bytes, with_segments, reply })
+        self.ask(&self.readers.short, move |rows| {
+            reader::find(rows, &id, owner, ended_after, most_bytes, with_segments)
+        })
     }
 
     fn request(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<Request>> {
-        self.ask(move |reply| Read::Request { id, owner, reply })
+        self.ask(&self.readers.short, move |rows| reader::request(rows, &id, owner))
     }
 
     fn list(
@@ -184,11 +186,11 @@ impl TaskStore for Local {
         ended_after: Timestamp,
         most_bytes: usize,
     ) -> Promise<'_, Option<Weighed<Page>>> {
-        self.ask(move |reply| Read::List { owner, query, ended_after, most_bytes, reply })
+        self.ask(&self.readers.long, move |rows| reader::list(rows, owner, &query, ended_after, most_bytes))
     }
 
     fn stream(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<StoredStream>> {
-        self.ask(move |reply| Read::Stream { id, owner, reply })
+        self.ask(&self.readers.short, move |rows| reader::stream(rows, &id, owner))
     }
 
     fn submitted(
@@ -197,11 +199,11 @@ impl TaskStore for Local {
         key: IdempotencyKey,
         created_after: Timestamp,
     ) -> Promise<'_, Option<(TaskId, Idempotency)>> {
-        self.ask(move |reply| Read::Submitted { owner, key, created_after, reply })
+        self.ask(&self.readers.short, move |rows| reader::submitted(rows, owner, key, created_after))
     }
 
     fn unfinished(&self, after: Option<(Timestamp, TaskId)>) -> Promise<'_, Vec<Unfinished>> {
-        self.ask(move |reply| Read::Unfinished { after, reply })
+        self.ask(&self.readers.long, move |rows| reader::unfinished(rows, after))
     }
 
     fn trouble(&self) -> Option<StoreError> {
@@ -232,11 +234,11 @@ impl TaskStore for Local {
 /// A server reads its keys only while the database is in order.
 impl KeyStore for Local {
     fn list(&self) -> Promise<'_, (i64, Vec<KeyRecord>)> {
-        self.ask(move |reply| Read::Keys { reply })
+        self.ask(&self.readers.short, keys_and_version)
     }
 
     fn version(&self) -> Promise<'_, i64> {
-        self.ask(move |reply| Read::KeysVersion { reply })
+        self.ask(&self.readers.short, keys_version)
     }
 
     fn create(&self, key: KeyRecord) -> Promise<'_, bool> {
@@ -256,7 +258,7 @@ impl BlobStore for Local {
     fn read(&self, id: BlobId) -> Promise<'_, AudioBytes> {
         let read = async move {
             let spool = self.spool.clone();
-            let stored = self.ask(move |reply| Read::Blob { id, reply }).await?;
+            let stored = self.ask(&self.readers.short, move |rows| reader::blob(rows, id)).await?;
             let stored =
                 stored.ok_or_else(|| StoreError::Damaged(format!("the audio {id} has no record")))?;
             if stored.data.is_some() {

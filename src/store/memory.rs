@@ -14,7 +14,7 @@ use tokio::task::yield_now;
 pub(crate) use journals::{Batch, MemoryJournals};
 
 use super::promises::{BlobStore, Download, KeyStore, Promise, Receive, TaskStore};
-use super::records::{Acceptance, Ending, Forgotten, Mark, NewRecord, StoredStream, Unfinished, Weighed};
+use super::records::{Acceptance, Ending, Forgotten, NewRecord, StoredStream, TaskMark, Unfinished, Weighed};
 use super::{MOST_LISTED_BYTES, Retained, StoreError};
 use crate::audio::{AudioBytes, BlobId, KeptAudio};
 use crate::keys::KeyRecord;
@@ -222,14 +222,14 @@ impl TaskStore for Memory {
         told(())
     }
 
-    fn mark(&self, id: TaskId, mark: Mark) {
+    fn mark(&self, id: TaskId, mark: TaskMark) {
         self.change(&id, |row| match mark {
-            Mark::Published(timeline) => {
+            TaskMark::Published(timeline) => {
                 row.published = true;
                 row.timeline = timeline;
             }
-            Mark::Progress(progress) => row.progress = progress,
-            Mark::Downloaded(place, facts) => row.record.audio_facts[place] = facts,
+            TaskMark::Progress(progress) => row.progress = progress,
+            TaskMark::Downloaded(place, facts) => row.record.audio_facts[place] = facts,
         });
     }
 

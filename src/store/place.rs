@@ -114,7 +114,7 @@ impl OpenFiles {
 
 /// The files of a data directory as they were opened, and what they must still hold.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct KnownFiles {
     open: Arc<OpenFiles>,
     database: PathBuf,
     files: Vec<(PathBuf, Identity)>,
@@ -136,7 +136,7 @@ impl From<&Metadata> for Identity {
     }
 }
 
-impl Place {
+impl KnownFiles {
     /// Takes note of the files of a data directory that is in use.
     pub(super) fn of(data_dir: &Path, open: Arc<OpenFiles>) -> Result<Self, StoreError> {
         let [log, index] = [LOG, INDEX].map(|end| beside(data_dir, end));
@@ -248,7 +248,7 @@ mod tests {
         let claim = Claim::take(&data_dir).unwrap();
         let _connection = sqlite::connect(&data_dir, true).unwrap();
         let open = Arc::new(OpenFiles::of(&data_dir, claim).unwrap());
-        let mut place = Place::of(&data_dir, Arc::clone(&open)).unwrap();
+        let mut place = KnownFiles::of(&data_dir, Arc::clone(&open)).unwrap();
         place.judge().unwrap();
         let away = parent.path().join("away");
         for name in ["", "hearken.sqlite", "hearken.sqlite-wal", "hearken.sqlite-shm", "spool", "frames"] {
@@ -298,7 +298,7 @@ mod tests {
         let claim = Claim::take(data_dir.path()).unwrap();
         let connection = sqlite::connect(data_dir.path(), true).unwrap();
         let open = Arc::new(OpenFiles::of(data_dir.path(), claim).unwrap());
-        let mut place = Place::of(data_dir.path(), Arc::clone(&open)).unwrap();
+        let mut place = KnownFiles::of(data_dir.path(), Arc::clone(&open)).unwrap();
         let run = |sql: &str| connection.execute_batch(sql).unwrap();
         let bytes = || open.claim.database.metadata().unwrap().len();
         run("CREATE TABLE large (content BLOB); INSERT INTO large VALUES (zeroblob(1000000));

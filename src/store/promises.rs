@@ -1,13 +1,14 @@
 //! What a store promises, whatever keeps it: the seam between [`Store`](super::Store) and its backends.
 //!
 //! A backend implements four traits: [`TaskStore`], [`BlobStore`], [`KeyStore`] and [`ChunkJournals`]. `Store::open` and
-//! [`find_keys`](super::find_keys) choose it, and `store_suite!` runs every promise against every backend; a new backend adds one line there.
+//! [`find_keys`](super::find_keys) choose it, and `store_suite!` runs every promise against every backend; a new backend
+//! adds one line there.
 //!
 //! # What durable means
 //!
-//! Durable is what outlives a kill of the process and a power cut. [`TaskStore::accept`], [`TaskStore::run`] and
-//! [`TaskStore::end`] return `Ok` only when what they recorded is durable, all of it together: a task with its audio and
-//! its `Idempotency-Key`, an end with the references to audio that go. A [`ChunkJournal`] promises less: what it has
+//! Durable is what outlives a kill of the process and a power cut. [`TaskStore::accept`], [`TaskStore::run`],
+//! [`TaskStore::end`] and changes of a [`KeyStore`] return `Ok` only when what they recorded is durable, all of it
+//! together: a task with its audio and its `Idempotency-Key`, an end with the references to audio that go. A [`ChunkJournal`] promises less: what it has
 //! acknowledged outlives a kill of the process, and a power cut may cost the last moments of it, but never its order.
 //! [`TaskStore::mark`] and [`TaskStore::forget`] may be lost: both are said again, or missed by nothing.
 //!
@@ -44,7 +45,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::records::{
-    Acceptance, Ending, Forgotten, Journalled, Mark, NewRecord, StoredStream, Unfinished, Weighed,
+    Acceptance, Ending, Forgotten, Journalled, NewRecord, StoredStream, TaskMark, Unfinished, Weighed,
 };
 use super::{Retained, StoreError};
 use crate::audio::{AudioBytes, BlobId};
@@ -79,10 +80,11 @@ pub trait TaskStore: fmt::Debug + Send + Sync {
 
     /// Notes something about a task that has not ended, with one of the next commits. Waits for nothing: where too many
     /// writes wait, the mark is dropped. Does nothing to a task that has ended.
-    fn mark(&self, id: TaskId, mark: Mark);
+    fn mark(&self, id: TaskId, mark: TaskMark);
 
     /// Records how a task ended, and takes away its references to audio; when this returns, that is durable. A task that
-    /// has ended already keeps its first end, which is returned.
+    /// has ended already keeps its first end, which is returned. Rows about usage and callbacks, once there are any, are
+    /// to be written in the same transaction.
     fn end(&self, id: TaskId, ending: Ending, at: Timestamp) -> Promise<'_, Option<Snapshot>>;
 
     /// Deletes some of what is older than it is kept: a bounded part, so that other writes need not wait for long.

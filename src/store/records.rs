@@ -110,7 +110,7 @@ pub struct StoredStream {
 
 /// What is noted about a task that runs.
 #[derive(Debug)]
-pub enum Mark {
+pub enum TaskMark {
     /// A chunk may have been seen; this has happened so far.
     Published(Timeline),
     /// So far it has come, in percent.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::StoreError;
 use super::health::{Health, Trouble};
-use super::place::Place;
+use super::place::KnownFiles;
 use super::spool::Spool;
 use super::sqlite::{file_error, leave_as_is};
 use super::tally::{self, Tally};
@@ -34,7 +34,7 @@ const MOST_IN_A_COMMIT: usize = 512;
 pub(super) struct Parts {
     pub(super) connection: Connection,
     pub(super) spool: Spool,
-    pub(super) place: Place,
+    pub(super) place: KnownFiles,
     pub(super) health: Health,
     pub(super) tally: Tally,
     pub(super) metrics: StoreMetrics,

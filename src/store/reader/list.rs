@@ -10,7 +10,7 @@ use crate::task::{ListQuery, Page, Status, TaskId, Timestamp};
 
 /// The tasks of a page, whose results together have at most so many bytes. Where there are more, a page that holds a
 /// task and may have [`MOST_LISTED_BYTES`] ends before them. Any other is [`Weighed::Heavy`] with the bytes to ask for.
-pub(super) fn list(
+pub(in crate::store) fn list(
     connection: &Connection,
     owner: KeyHash,
     query: &ListQuery,

@@ -94,10 +94,12 @@ pub(super) fn weighed(
     }
     Ok(snapshot(row)?.map(Weighed::Light))
 }
+
 pub(super) fn number(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
-pub(super) fn find(
+
+pub(in crate::store) fn find(
     connection: &Connection,
     id: &TaskId,
     owner: KeyHash,
@@ -124,7 +126,7 @@ pub(super) fn find(
         .transpose()
 }
 
-pub(super) fn request(
+pub(in crate::store) fn request(
     connection: &Connection,
     id: &TaskId,
     owner: KeyHash,
@@ -138,7 +140,8 @@ pub(super) fn request(
     let Some((question, stream, facts)) = row else { return Ok(None) };
     Ok(Some(Request { question: parse(id.as_str(), &question)?, stream, audio: parse(id.as_str(), &facts)? }))
 }
-pub(super) fn stream(
+
+pub(in crate::store) fn stream(
     connection: &Connection,
     id: &TaskId,
     owner: KeyHash,
@@ -158,7 +161,7 @@ pub(super) fn stream(
     row.map(|(chunks, ended, state)| Ok(StoredStream { chunks, state: state?, ended })).transpose()
 }
 
-pub(super) fn submitted(
+pub(in crate::store) fn submitted(
     connection: &Connection,
     owner: KeyHash,
     key: IdempotencyKey,
@@ -181,7 +184,7 @@ pub(super) fn submitted(
 }
 
 /// Reads the row of a blob.
-pub(super) fn blob(connection: &Connection, id: BlobId) -> Result<Option<StoredBlob>, StoreError> {
+pub(in crate::store) fn blob(connection: &Connection, id: BlobId) -> Result<Option<StoredBlob>, StoreError> {
     Ok(connection
         .prepare_cached("SELECT bytes, sum, data FROM blobs WHERE id = ?1")?
         .query_row([id], |row| Ok(StoredBlob { bytes: row.get(0)?, sum: row.get(1)?, data: row.get(2)? }))

@@ -10,7 +10,7 @@ use crate::task::{RecoveryFacts, Task, TaskId, Timestamp};
 /// Unfinished tasks that are read in one go.
 const MOST_UNFINISHED: i64 = 256;
 
-pub(super) fn unfinished(
+pub(in crate::store) fn unfinished(
     connection: &Connection,
     after: Option<(Timestamp, TaskId)>,
 ) -> Result<Vec<Unfinished>, StoreError> {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 use crate::audio::{BlobId, KeptAudio};
 use crate::secret::KeyHash;
 use crate::store::reader::{SNAPSHOT_COLUMNS, parse, snapshot};
-use crate::store::records::Mark;
+use crate::store::records::TaskMark;
 use crate::store::spool::{NewBlob, RecordedBlob};
 use crate::store::sqlite::{StoredState, json};
 use crate::store::{Acceptance, Ending, NewRecord, StoreError};
@@ -113,17 +113,17 @@ pub(super) fn run(connection: &Connection, id: &TaskId, timeline: &Timeline) -> 
     Ok(())
 }
 
-pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &Mark) -> Result<(), StoreError> {
+pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &TaskMark) -> Result<(), StoreError> {
     match mark {
-        Mark::Published(timeline) => connection
+        TaskMark::Published(timeline) => connection
             .prepare_cached(
                 "UPDATE tasks SET published = 1, timeline = ?1 WHERE id = ?2 AND ended_ms IS NULL",
             )?
             .execute(params![json(timeline)?, id.as_str()])?,
-        Mark::Progress(progress) => connection
+        TaskMark::Progress(progress) => connection
             .prepare_cached("UPDATE tasks SET progress = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
             .execute(params![progress, id.as_str()])?,
-        Mark::Downloaded(place, facts) => connection
+        TaskMark::Downloaded(place, facts) => connection
             .prepare_cached(
                 "UPDATE tasks SET audio_facts = json_replace(audio_facts, ?1, json(?2))
                  WHERE id = ?3 AND ended_ms IS NULL",

@@ -31,7 +31,7 @@ fn writer_after(data_dir: &TempDir, happens: impl FnOnce()) -> Writer {
     let open = Arc::new(OpenFiles::of(data_dir, claim).unwrap());
     let spool = Spool::open(data_dir, MOST, true, &Recorded::default(), |_| Ok(true)).unwrap();
     happens();
-    let place = Place::of(data_dir, open).unwrap();
+    let place = KnownFiles::of(data_dir, open).unwrap();
     let tally = Tally::open(data_dir, &connection).unwrap();
     Writer::new(Parts { connection, spool, place, health: Health::new(data_dir), tally, metrics: metrics() })
 }

@@ -8,7 +8,7 @@ use super::rows::{self, Ended};
 use super::unsettled::{Unsettled, Withdrawn};
 use crate::secret::KeyHash;
 use crate::store::health::{Health, Trouble};
-use crate::store::records::{Forgotten, Mark};
+use crate::store::records::{Forgotten, TaskMark};
 use crate::store::spool::NewBlob;
 use crate::store::{Acceptance, Ending, NewRecord, Reply, Retained, StoreError};
 use crate::task::{IdempotencyKey, Snapshot, TaskId, Timeline, Timestamp};
@@ -30,7 +30,7 @@ pub(in crate::store) enum Write {
     },
     Mark {
         id: TaskId,
-        mark: Mark,
+        mark: TaskMark,
     },
     End {
         id: TaskId,

@@ -243,7 +243,9 @@ async fn a_database_does_not_shrink_by_what_it_needs_again() {
         assert_eq!(store.forget_expired().await.unwrap(), 17);
         sizes.push(pages(data_dir.path()));
     }
-    assert!(sizes.iter().all(|pages| *pages == sizes[0] && *pages > 1900), "{sizes:?}");
+    // Random ids fill a page of the tables more or less.
+    let stays = |pages: &i64| *pages > 1900 && pages.abs_diff(sizes[0]) < 16;
+    assert!(sizes.iter().all(stays), "{sizes:?}");
 }
 
 #[actix_rt::test]

@@ -63,6 +63,22 @@ fn nothing_queues_without_a_bound() {
 }
 
 #[test]
+fn the_seam_of_the_store_names_no_database() {
+    let seam = ["promises", "records", "error", "questions", "changes", "settings", "memory"];
+    let found = sources("src/store").into_iter().filter(|(path, _)| {
+        let inside = path.strip_prefix(root().join("src/store")).unwrap().with_extension("");
+        seam.iter().any(|name| inside.starts_with(name))
+    });
+    let found: Vec<_> = found.collect();
+    assert!(found.len() > seam.len(), "{found:?}");
+    for (path, text) in found {
+        for word in ["rusqlite", "sqlite::", "SQLite"] {
+            assert!(!program(&text).contains(word), "{} says {word}", path.display());
+        }
+    }
+}
+
+#[test]
 fn what_is_known_of_audio_formats_knows_no_question() {
     for (path, text) in sources("src/audio/format") {
         let program = program(&text);

@@ -124,8 +124,8 @@ fn a_start_counts_what_is_recorded_and_removes_other_files() {
     let first = spool(data_dir.path(), 1 << 20);
     let kept = blob(&first, &[b'A'; 100_000]).unwrap();
     let (id, row) = (kept.id, stored(&kept));
-    drop(kept.recorded());
-    drop(blob(&first, &[b'B'; 100_000]).unwrap().recorded());
+    let _ = kept.recorded();
+    let _ = blob(&first, &[b'B'; 100_000]).unwrap().recorded();
     std::fs::write(data_dir.path().join("spool/readme"), "not ours").unwrap();
     let recorded = Recorded { bytes: 100_000, last: u64::MAX >> 2 };
     let again = Spool::open(data_dir.path(), 1 << 20, true, &recorded, |name| Ok(*name == id)).unwrap();

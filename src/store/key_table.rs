@@ -81,7 +81,8 @@ impl KeyTable {
         Ok(is_made.then(|| Self::of(data_dir)))
     }
 
-    /// Makes a data directory with a database that has no keys.
+    /// Makes a data directory with a database that has no keys. To close the new file costs no locks: no server of this
+    /// process can have it open yet.
     pub(super) fn make(data_dir: &Path) -> Result<Self, StoreError> {
         make_directory(data_dir)?;
         make_database(data_dir)?;

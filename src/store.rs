@@ -20,7 +20,7 @@
 //!
 //! The [health] of the store is known at any moment: what the last transaction said, and how long the present one has
 //! taken. While the store does not work, tasks are refused at once, and nothing waits for it without end. Before each
-//! transaction the [files](place) are compared with those that were opened, so that nothing is written where no next
+//! transaction the [files](known_files) are compared with those that were opened, so that nothing is written where no next
 //! start would find it. Before and after it the [write-ahead log](write_ahead_log) is looked at, so that no commit is
 //! told that the log does not hold. A transaction of which it is not known whether it stands leaves all files where
 //! they are, and the next one settles what becomes of them. Once damage was met, also by a reader, nothing more is read
@@ -35,15 +35,16 @@
 //! takes its references away in the same commit; the file of a blob without any goes after that.
 
 mod changes;
+mod claim;
 mod error;
 mod health;
 mod integrity;
 mod journal;
 mod key_table;
+mod known_files;
 mod local;
 #[cfg(test)]
 mod memory;
-mod place;
 mod promises;
 mod questions;
 mod reader;

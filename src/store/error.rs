@@ -42,9 +42,6 @@ pub enum StoreError {
     /// A record that was written cannot be read.
     #[error("a damaged record: {0}")]
     Damaged(String),
-    /// The commit of the shared transaction failed.
-    #[error("the commit failed: {0}")]
-    Commit(String),
     /// The store's thread is gone.
     #[error("the store has stopped")]
     Stopped,
@@ -81,7 +78,6 @@ impl From<StoreError> for Failure {
             | StoreError::Corrupt(_)
             | StoreError::Unavailable(_)
             | StoreError::Refused(_)
-            | StoreError::Commit(_)
             | StoreError::Stopped => Self::new(
                 ErrorCode::StorageUnavailable,
                 "The service cannot use its disk at the moment; try again later",
@@ -106,7 +102,6 @@ mod tests {
             StoreError::Unavailable("d".into()),
             StoreError::Refused("d".into()),
             StoreError::Damaged("t".into()),
-            StoreError::Commit("c".into()),
             StoreError::Stopped,
         ];
         for err in errors {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use futures_util::FutureExt;
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::place::make_database;
+use super::claim::make_database;
 use super::promises::{KeyStore, Promise};
 use super::sqlite::{connect, database, error_in, file_error, json, make_directory};
 use super::{StoreError, blocking};
@@ -63,7 +63,7 @@ fn revoke(connection: &Connection, name: &str) -> Result<bool, StoreError> {
 /// The API keys of a data directory, beside a server that may run on it, also in the same process.
 ///
 /// Each call has a connection of its own. A file that is there is opened by SQLite alone, since to close it would cost the
-/// server its [locks](super::place::Claim).
+/// server its [locks](super::claim::Claim).
 #[derive(Debug)]
 pub(super) struct KeyTable {
     data_dir: PathBuf,

@@ -10,10 +10,11 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::claim::{Claim, OpenFiles};
 use super::health::{self, Health};
 use super::journal::FileJournals;
 use super::key_table::{KeyTable, keys_and_version, keys_version};
-use super::place::{Claim, KnownFiles, OpenFiles};
+use super::known_files::KnownFiles;
 use super::promises::{BlobStore, Download, KeyStore, Promise, TaskStore};
 use super::reader::{self, Questions, Readers};
 use super::records::{Acceptance, Ending, Forgotten, NewRecord, StoredStream, TaskMark, Unfinished, Weighed};
@@ -78,8 +79,8 @@ impl Local {
         let journals =
             FileJournals::open(data_dir, config.sync, metrics.clone(), health.clone(), has_stream)?;
         let (writes, write_queue) = mpsc::channel(WRITE_QUEUE);
-        let place = KnownFiles::of(data_dir, Arc::clone(&open))?;
-        let parts = Parts { connection, spool: spool.clone(), place, health: health.clone(), tally, metrics };
+        let files = KnownFiles::of(data_dir, Arc::clone(&open))?;
+        let parts = Parts { connection, spool: spool.clone(), files, health: health.clone(), tally, metrics };
         Writer::new(parts).start(data_dir, write_queue)?;
         let readers = Readers::start(data_dir, config.sync, &health, &open)?;
         Ok((Self { writes, readers, health, spool, key_table: KeyTable::of(data_dir) }, journals))

@@ -121,7 +121,7 @@ impl Tables {
             return Err(StoreError::Full("the memory is full".into()));
         }
         if self.tasks.contains_key(&task.id) {
-            return Err(StoreError::Commit("there is such a task".into()));
+            return Err(StoreError::Backend("there is such a task".into()));
         }
         if let Some(idempotency) = &record.idempotency {
             let place = (task.owner, idempotency.key.clone());

@@ -20,17 +20,17 @@
 //! # Callers that leave
 //!
 //! A caller may drop a [`Promise`] before it is done. What it asked for then happens as a whole or not at all. A task whose
-//! caller left [`TaskStore::accept`] is not kept: no client knows of it, so nothing would ever ask for its result.
+//! caller left [`TaskStore::accept`] is not kept: no client knows of it, so nothing would ever ask for its result. The same
+//! is true where a write returns an error.
 //!
 //! # Errors
 //!
 //! | error | a backend returns it when |
 //! |---|---|
 //! | [`Full`](StoreError::Full) | there is no room, by the configuration or on the disk; the caller may come back |
-//! | [`Unavailable`](StoreError::Unavailable) | the backend does not work at the moment; the caller may come back |
+//! | [`Unavailable`](StoreError::Unavailable) | the backend does not work at the moment, or a commit failed; the caller may come back |
 //! | [`Damaged`](StoreError::Damaged) | one record, or one piece of audio, is missing or not as it was written; all others can be read |
 //! | [`Corrupt`](StoreError::Corrupt) | the backend as a whole is damaged: it reads and writes nothing more |
-//! | [`Commit`](StoreError::Commit) | a write failed and nothing of it stands; other writes of the same commit may have failed with it |
 //! | [`Stopped`](StoreError::Stopped) | the backend has stopped |
 //! | [`Backend`](StoreError::Backend) | the backend refuses for a reason of its own |
 //!

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::claim::OpenFiles;
 use super::health::Health;
-use super::place::OpenFiles;
 use super::sqlite::{self, file_error, leave_as_is};
 use super::{Reply, StoreError};
 

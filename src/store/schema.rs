@@ -67,7 +67,7 @@ pub(super) fn version(data_dir: &Path, connection: &Connection) -> Result<usize,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::place::make_database;
+    use crate::store::claim::make_database;
     use crate::store::sqlite::connect;
 
     /// Describes all tables and indexes: the columns of each, in their order.

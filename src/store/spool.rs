@@ -25,8 +25,9 @@ use crate::task::Timestamp;
 
 pub(super) use blob::{NewBlob, RecordedBlob, StoredBlob};
 
-/// Audio leaves this many bytes of the disk free: tasks must be able to record that they have ended, or no
-/// audio would ever go.
+/// Audio leaves this many bytes of the disk free: tasks must be able to record that they have ended, or no audio would
+/// ever go. The write-ahead log begins anew when its content is in the database, which may have to grow by all of that:
+/// about a thousand pages, or 4 MiB. The rest is for the log itself.
 const RESERVE: u64 = 8 << 20;
 /// Audio of more than this many bytes is written and checked in turns. All at once it would take the cores from
 /// all other work, and the disk, too: an fsync of a small file waits for all that was given to the disk before.

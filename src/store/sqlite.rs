@@ -63,7 +63,7 @@ pub(super) fn leave_as_is(connection: &Connection) {
     }
 }
 
-/// Opens the database of a data directory, whose file was [made](super::place::make_database); makes and migrates its
+/// Opens the database of a data directory, whose file was [made](super::claim::make_database); makes and migrates its
 /// tables as needed.
 ///
 /// With `sync`, a commit is on the disk when it returns; without, it survives the process and not the machine.

@@ -208,7 +208,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::store::place::{Claim, OpenFiles};
+    use crate::store::claim::{Claim, OpenFiles};
     use crate::store::sqlite::connect;
 
     /// What is done to the log, whether a commit follows before the look, and how it is done.

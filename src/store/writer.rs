@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::StoreError;
 use super::health::{Health, Trouble};
-use super::place::KnownFiles;
+use super::known_files::KnownFiles;
 use super::spool::Spool;
 use super::sqlite::{file_error, leave_as_is};
 use super::tally::{self, Tally};
@@ -34,7 +34,7 @@ const MOST_IN_A_COMMIT: usize = 512;
 pub(super) struct Parts {
     pub(super) connection: Connection,
     pub(super) spool: Spool,
-    pub(super) place: KnownFiles,
+    pub(super) files: KnownFiles,
     pub(super) health: Health,
     pub(super) tally: Tally,
     pub(super) metrics: StoreMetrics,
@@ -112,12 +112,12 @@ impl Writer {
         writes: &mut impl Iterator<Item = Write>,
         answers: &mut Vec<Answer>,
     ) -> Result<(), Fate> {
-        let Parts { connection, place, health, tally, .. } = &mut self.parts;
+        let Parts { connection, files, health, tally, .. } = &mut self.parts;
         let undone = |err: &StoreError| Fate::Undone(health.trouble_of(err));
         if let Some(damage) = health.damage() {
             return Err(Fate::Undone(damage));
         }
-        place.judge().map_err(Fate::Undone)?;
+        files.judge().map_err(Fate::Undone)?;
         let mut transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|err| undone(&err.into()))?;
@@ -143,7 +143,7 @@ impl Writer {
         }
         transaction.commit().map_err(|err| Fate::of_failed_commit(health.trouble_of(&err.into())))?;
         tally.advance(number);
-        place.holds_commit().map_err(Fate::Unknown)?;
+        files.holds_commit().map_err(Fate::Unknown)?;
         // A reader may have met damage meanwhile.
         health.damage().map_or(Ok(()), |damage| Err(Fate::Unknown(damage)))?;
         tally.write();
@@ -159,7 +159,7 @@ impl Writer {
         if self.parts.health.damage().is_some() {
             leave_as_is(&self.parts.connection);
         }
-        // What locks the directory, `place`, is closed after what uses it.
+        // What locks the directory, `files`, is closed after what uses it.
         drop(self.parts.connection);
     }
 }

@@ -99,7 +99,7 @@ fn listed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::place::make_database;
+    use crate::store::claim::make_database;
     use crate::store::sqlite;
 
     #[test]

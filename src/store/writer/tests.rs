@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::audio::{BlobId, Container, KeptAudio};
-use crate::store::place::{Claim, OpenFiles};
+use crate::store::claim::{Claim, OpenFiles};
 use crate::store::spool::{NewBlob, Recorded, RecordedBlob};
 use crate::store::suite::kit::{failed, metrics, record};
 use crate::store::{Acceptance, NewRecord, StoreError, sqlite};
@@ -31,9 +31,16 @@ fn writer_after(data_dir: &TempDir, happens: impl FnOnce()) -> Writer {
     let open = Arc::new(OpenFiles::of(data_dir, claim).unwrap());
     let spool = Spool::open(data_dir, MOST, true, &Recorded::default(), |_| Ok(true)).unwrap();
     happens();
-    let place = KnownFiles::of(data_dir, open).unwrap();
+    let known = KnownFiles::of(data_dir, open).unwrap();
     let tally = Tally::open(data_dir, &connection).unwrap();
-    Writer::new(Parts { connection, spool, place, health: Health::new(data_dir), tally, metrics: metrics() })
+    Writer::new(Parts {
+        connection,
+        spool,
+        files: known,
+        health: Health::new(data_dir),
+        tally,
+        metrics: metrics(),
+    })
 }
 
 type Answered<T> = oneshot::Receiver<Result<T, StoreError>>;

@@ -21,7 +21,7 @@ pub struct NewRecord {
     pub audio_facts: Vec<AudioFacts>,
     /// Does it run as soon as it is recorded? That is its first run then.
     pub runs: bool,
-    /// Is it for a caller that waits, in whose place no other can?
+    /// True if the caller that waits for the answer cannot ask for it again: a rerun would have no recipient.
     pub irreplaceable_caller: bool,
     /// What happened to it so far.
     pub timeline: Timeline,
@@ -126,6 +126,6 @@ pub struct Forgotten {
     pub tasks: usize,
     /// Tasks whose chunks are not kept any more.
     pub streams: Vec<TaskId>,
-    /// Is there more to delete?
+    /// True if there may be more to delete.
     pub more: bool,
 }

@@ -8,6 +8,7 @@
 mod blob;
 mod download;
 mod file;
+mod room;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::metrics::DiskLevels;
 use crate::task::Timestamp;
 
 pub(super) use blob::{NewBlob, RecordedBlob, StoredBlob};
+use room::Room;
 
 /// Audio leaves this many bytes of the disk free: tasks must be able to record that they have ended, or no audio would
 /// ever go. The write-ahead log begins anew when its content is in the database, which may have to grow by all of that:
@@ -59,67 +61,6 @@ pub(super) struct Recorded {
     pub(super) bytes: u64,
     /// The highest number.
     pub(super) last: u64,
-}
-
-/// Room that audio has taken, given back when dropped.
-#[derive(Debug)]
-struct Room {
-    spool: Spool,
-    bytes: u64,
-    /// The part of [`Inner::unwritten`] that is for this audio.
-    unwritten: u64,
-}
-
-impl Room {
-    /// Takes room for more audio, which is about to take so much of the disk. Of several that come at the same time, each
-    /// counts what the others have taken. Blocks.
-    ///
-    /// # Errors
-    /// [`StoreError::Full`] beyond the bound of the spool, or of the disk. Then nothing is taken.
-    fn take(&mut self, bytes: u64, on_disk: u64) -> Result<(), StoreError> {
-        let Inner { most, used, unwritten, .. } = &*self.spool.0;
-        used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(bytes).filter(|sum| sum <= most)
-        })
-        .map_err(|_| StoreError::Full("the spool holds limits.max_spool_bytes".to_owned()))?;
-        // Before the disk is asked: what another is about to write is counted here, or the disk shows it already.
-        let claimed = unwritten.fetch_add(on_disk, Ordering::AcqRel) + on_disk;
-        (self.bytes, self.unwritten) = (self.bytes + bytes, self.unwritten + on_disk);
-        let judged = match self.spool.disk_left() {
-            Ok(left) if left < claimed => Err(self.spool.disk_is_full()),
-            other => other.map(drop),
-        };
-        judged.inspect_err(|_| self.give_back(bytes, on_disk))
-    }
-
-    /// Takes room for more bytes of a file, and writes them.
-    ///
-    /// # Errors
-    /// As for [`Room::take`], or where they cannot be written.
-    fn fill(&mut self, bytes: u64, write: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
-        self.take(bytes, bytes)?;
-        let written = write();
-        self.give_back(0, bytes);
-        written
-    }
-
-    fn give_back(&mut self, bytes: u64, unwritten: u64) {
-        self.bytes -= bytes;
-        self.unwritten -= unwritten;
-        self.spool.0.used.fetch_sub(bytes, Ordering::Relaxed);
-        self.spool.0.unwritten.fetch_sub(unwritten, Ordering::AcqRel);
-    }
-
-    /// Leaves the room to audio that is recorded.
-    fn keep(mut self) {
-        self.bytes = 0;
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.give_back(self.bytes, self.unwritten);
-    }
 }
 
 impl Spool {
@@ -165,10 +106,6 @@ impl Spool {
         self.0.directory.join(id.to_string())
     }
 
-    fn room(&self) -> Room {
-        Room { spool: self.clone(), bytes: 0, unwritten: 0 }
-    }
-
     /// Returns the bytes that are taken, and how many may be.
     pub(super) fn used(&self) -> (u64, u64) {
         (self.0.used.load(Ordering::Relaxed), self.0.most)
@@ -182,16 +119,6 @@ impl Spool {
     /// Returns true if the disk has no more room than what is left free for the ends of tasks. Blocks.
     pub(super) fn is_disk_low(&self) -> bool {
         self.disk().is_some_and(|disk| disk.free < RESERVE)
-    }
-
-    /// Returns how many bytes of the disk audio may take. Blocks.
-    fn disk_left(&self) -> Result<u64, StoreError> {
-        let disk = disk(&self.0.directory).map_err(file_error(&self.0.directory))?;
-        Ok(disk.free.saturating_sub(RESERVE))
-    }
-
-    fn disk_is_full(&self) -> StoreError {
-        StoreError::Full(format!("{}: the disk is full", self.0.directory.display()))
     }
 }
 

@@ -61,13 +61,14 @@ impl Metrics {
         // Not the system's word: where a process may see nothing but processes (ProcSubset=pid) it does not say.
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         names::STARTED.open(&registry)?.of([]).set(started.as_secs_f64());
-        let tasks = TaskMetrics::open(&registry)?;
+        let store = StoreMetrics::open(&registry)?;
+        let tasks = TaskMetrics::open(&registry, store.journal_failures())?;
         tasks.expect_ends(NO_CHANNEL);
         channels.for_each(|channel| tasks.expect(channel));
         Ok(Self {
             tasks,
             fanout: FanoutMetrics::open(&registry)?,
-            store: StoreMetrics::open(&registry)?,
+            store,
             http: HttpMetrics::open(&registry)?,
             registry,
         })

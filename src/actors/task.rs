@@ -103,10 +103,7 @@ impl TaskActor {
         let mut actor = Self {
             life: Life::Waiting,
             calls: Calls::of(&job, settings.retry_budget),
-            publication: match task.stream {
-                true => Publication::On(settings.store.journal(&task.id)),
-                false => Publication::Off,
-            },
+            publication: Publication::of(&task, &job, &settings.store),
             measured: Measured::from(answer.log()),
             leaving: None,
             token: None,

@@ -44,8 +44,8 @@ impl StoreMetrics {
         }
     }
 
-    /// A journal cannot be written to.
-    pub fn journal_failed(&self) {
-        self.journal_failures.inc();
+    /// Returns the counter of journals that fail.
+    pub(super) fn journal_failures(&self) -> IntCounter {
+        self.journal_failures.clone()
     }
 }

@@ -155,10 +155,11 @@ pub struct TaskMetrics {
     fetched_bytes: IntCounter,
     published: IntCounter,
     published_bytes: IntCounter,
+    journal_failures: IntCounter,
 }
 
 impl TaskMetrics {
-    pub(super) fn open(registry: &Registry) -> Result<Self, MetricsError> {
+    pub(super) fn open(registry: &Registry, journal_failures: IntCounter) -> Result<Self, MetricsError> {
         let recovered = names::RECOVERED.open(registry)?;
         let _ = (recovered.of(["run"]), recovered.of(["end"]));
         Ok(Self {
@@ -179,6 +180,7 @@ impl TaskMetrics {
             fetched_bytes: names::FETCHED_BYTES.open(registry)?.of([]),
             published: names::PUBLISHED.open(registry)?.of([]),
             published_bytes: names::PUBLISHED_BYTES.open(registry)?.of([]),
+            journal_failures,
         })
     }
 
@@ -246,6 +248,11 @@ impl TaskMetrics {
     /// Another channel than this one will be asked.
     pub fn failed_over(&self, channel: &str) {
         self.failovers.of([channel]).inc();
+    }
+
+    /// Counts a journal that has refused chunks, or has not acknowledged them in time.
+    pub fn journal_failed(&self) {
+        self.journal_failures.inc();
     }
 
     /// Frames were published.

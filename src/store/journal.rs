@@ -40,7 +40,6 @@ pub(super) struct FileJournals {
     directory: Arc<Path>,
     /// `None` where nothing is synced.
     sync: Option<Rounds>,
-    metrics: Arc<StoreMetrics>,
     health: Health,
 }
 
@@ -66,12 +65,9 @@ pub(super) struct FileJournal {
     path: PathBuf,
     file: Option<Arc<Grown>>,
     writer: RecordWriter,
-    /// Did an earlier actor of the task write the beginning?
-    is_resumed: bool,
     /// A journal that has a gap takes nothing more: what it has is a beginning of the stream.
     broken: bool,
     sync: Option<Rounds>,
-    metrics: Arc<StoreMetrics>,
     health: Health,
 }
 
@@ -85,7 +81,6 @@ impl FileJournals {
         health: Health,
         wanted: impl Fn(&TaskId) -> Result<bool, StoreError>,
     ) -> Result<Self, StoreError> {
-        let metrics = Arc::new(metrics);
         let directory = data_dir.join("frames");
         make_directory(&directory)?;
         sweep(&directory, wanted)?;
@@ -93,7 +88,6 @@ impl FileJournals {
             let (queue, grown) = sync_channel(SYNC_QUEUE);
             let overflowed = Arc::new(AtomicBool::new(false));
             let rounds = Rounds { queue, overflowed: Arc::clone(&overflowed) };
-            let metrics = Arc::clone(&metrics);
             std::thread::Builder::new()
                 .name("store-syncer".to_owned())
                 .spawn(move || run_syncer(&grown, &overflowed, &metrics))
@@ -102,7 +96,7 @@ impl FileJournals {
         } else {
             None
         };
-        Ok(Self { directory: directory.into(), sync: rounds, metrics, health })
+        Ok(Self { directory: directory.into(), sync: rounds, health })
     }
 
     fn path(&self, id: &TaskId) -> PathBuf {
@@ -110,16 +104,13 @@ impl FileJournals {
     }
 
     fn of(&self, id: &TaskId) -> FileJournal {
-        let (sync, metrics, health) = (self.sync.clone(), Arc::clone(&self.metrics), self.health.clone());
         FileJournal {
             path: self.path(id),
             file: None,
             writer: RecordWriter::default(),
-            is_resumed: false,
             broken: false,
-            sync,
-            metrics,
-            health,
+            sync: self.sync.clone(),
+            health: self.health.clone(),
         }
     }
 
@@ -201,7 +192,6 @@ impl ChunkJournal for FileJournal {
             && let Err(err) = self.write(entries)
         {
             self.broken = true;
-            self.metrics.journal_failed();
             if err.kind() == ErrorKind::StorageFull {
                 self.health.full("a journal of chunks finds no room");
             }
@@ -217,8 +207,8 @@ impl ChunkJournal for FileJournal {
     }
 
     fn into_kept(self: Box<Self>) -> Option<Kept> {
-        let is_known = !self.broken && !self.is_resumed;
-        is_known.then(|| Kept::new(Arc::new(Written { path: self.path }), self.writer.into_index()))
+        let is_all = !self.broken;
+        is_all.then(|| Kept::new(Arc::new(Written { path: self.path }), self.writer.into_index()))
     }
 }
 
@@ -228,10 +218,8 @@ impl FileJournal {
             Some(grown) => Ok(grown),
             none => {
                 let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
-                let bytes = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-                if bytes > 0 {
-                    self.is_resumed = true;
-                    self.writer.go_on_at(bytes);
+                if file.metadata()?.len() > 0 {
+                    return Err(std::io::Error::new(ErrorKind::AlreadyExists, "another writer has begun it"));
                 }
                 Ok(none.insert(Arc::new(Grown { file, waits: AtomicBool::new(false) })))
             }

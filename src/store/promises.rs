@@ -200,8 +200,8 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
 /// A task has one journal. What a subscriber has seen is in it, so a task whose journal has [begun](Self::begun) does not
 /// run again after a kill.
 pub trait ChunkJournals: fmt::Debug + Send + Sync {
-    /// Returns the writing end of a task's journal, behind what an earlier one has written. Nothing is made yet. A journal
-    /// has one writer at a time.
+    /// Returns the writing end of a task's journal. Nothing is made yet. A journal has one writer: one that an earlier
+    /// writer has begun refuses what it is given, since entries of that one may still be on their way.
     fn journal(&self, id: &TaskId) -> Box<dyn ChunkJournal>;
 
     /// Returns those of these tasks whose journal has entries. A journal that cannot be looked at has none.
@@ -227,7 +227,8 @@ pub trait ChunkJournal: fmt::Debug + Send {
     /// Prepares for the first entries, which then take less time. A journal that is only prepared has not begun.
     fn make_ready(&mut self);
 
-    /// Returns what was written, for readers that come when the task has ended. `None` if this is not known to be all.
+    /// Returns what was written, for the task's record and for readers that come when the task has ended. `None` if this is
+    /// not all that the journal was given.
     fn into_kept(self: Box<Self>) -> Option<Kept>;
 }
 

@@ -148,6 +148,7 @@ macro_rules! store_suite {
                 ],
                 journals: [
                     chunks_are_read_as_they_were_journalled,
+                    a_journal_takes_nothing_from_a_second_writer,
                     a_journal_that_has_refused_entries_takes_no_more,
                     a_damaged_journal_is_read_up_to_the_damage,
                     a_task_with_a_chunk_counts_as_seen,

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::entry::Entry;
 use super::format::Format;
-use super::record::{Index, RecordWriter};
+use super::record::{Chunks, Index, RecordWriter};
 use rereading::Rereading;
 
 /// Streams of more than this many bytes are not held in memory as frames: one would take the place of thousands.
@@ -82,6 +82,12 @@ impl Kept {
         let mut records = writer.encode(entries);
         records.shrink_to_fit();
         Self::new(Arc::new(InMemory(records)), writer.into_index())
+    }
+
+    /// Returns what the task's record is to say about the entries.
+    #[must_use]
+    pub fn chunks(&self) -> Chunks {
+        self.index.chunks
     }
 
     /// Returns how many entries are kept.

@@ -243,11 +243,6 @@ impl RecordWriter {
         records
     }
 
-    /// Goes on behind records that another has written, so many bytes.
-    pub fn go_on_at(&mut self, bytes: usize) {
-        self.index.end.at = bytes;
-    }
-
     /// Returns where the entries are.
     #[must_use]
     pub fn into_index(self) -> Index {

@@ -4,7 +4,6 @@
 use actix::prelude::*;
 
 use super::durable::record;
-use super::publication::Publication;
 use super::{Departure, TaskActor};
 use crate::error::ErrorCode;
 use crate::metrics::Cause;
@@ -18,14 +17,14 @@ impl TaskActor {
         // What a crash kept from being published is part of the stream, too. What cannot be shown yet is shown with the
         // end, which is durable.
         self.publish(ctx);
-        if let Publication::Waiting { end, .. } = &mut self.publication {
-            *end = Some(outcome);
-            return;
-        }
+        let Some(outcome) = self.wait_with(outcome, ctx) else { return };
         let failed = outcome.failure().map(|failure| failure.code);
         self.measure_attempt(failed.map(Cause::Code));
         self.timeline.end(failed.map_or("completed", ErrorCode::as_str), Timestamp::now());
-        let chunks = self.task.stream.then(|| Chunks::of(self.answer.log().entries()));
+        let journalled = self.publication.close();
+        // Where the journal has not all, its entries are not those that the record tells of: it is not read again.
+        let chunks = || journalled.unwrap_or_else(|| Chunks::of(self.answer.log().entries()));
+        let chunks = self.task.stream.then(chunks);
         let (progress, timeline) = (self.progress.percent(), self.timeline.clone());
         let ending = Ending { outcome, progress, timeline, chunks };
         let log = self.answer.log().handle();
@@ -57,8 +56,7 @@ impl TaskActor {
     /// Goes as planned. Not in `Actor::stopped`: that is also called for an actor that panicked.
     fn retire(&mut self, ctx: &mut Context<Self>) {
         if let Some(departing) = self.departing.take() {
-            let publication = std::mem::replace(&mut self.publication, Publication::Off);
-            let kept = publication.into_kept();
+            let kept = self.publication.take_kept();
             let left = self.answer.log().cold(kept).map_or(Departure::NoStream, Departure::Stream);
             // The registry is gone only when the process is.
             let _ = departing.send(left);

@@ -1,11 +1,17 @@
 //! How what has come of an answer is shown: once the journal has it, since what was seen must outlive this process.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 
-use super::TaskActor;
 use super::durable::patiently;
-use crate::store::{Appended, ChunkJournal};
-use crate::task::{Kept, Outcome};
+use super::{Job, TaskActor};
+use crate::store::{Appended, ChunkJournal, Store};
+use crate::task::{Chunks, Kept, Outcome, Task};
+
+/// Longest wait of an end for an acknowledgement: a journal that works answers within milliseconds. It is shorter than what
+/// callers have patience for ([`PATIENCE`](crate::store::PATIENCE)), so they get the end.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What a task does about showing its answer.
 #[derive(Debug)]
@@ -13,32 +19,66 @@ pub(super) enum Publication {
     /// The task has no stream: there is nothing to show.
     Off,
     /// What comes is shown as soon as the journal has it.
-    On(Box<dyn ChunkJournal>),
-    /// The journal has yet to say that it has a batch. What comes meanwhile is the next batch, and an end waits.
-    Waiting { journal: Box<dyn ChunkJournal>, end: Option<Outcome> },
+    On {
+        journal: Box<dyn ChunkJournal>,
+        /// The batch that the journal has yet to acknowledge. What comes meanwhile is the next batch.
+        pending: Option<Pending>,
+    },
     /// The journal has ended in mid-stream. That keeps no reader from going on: it says that something was seen.
     Unjournalled,
-    /// The journal has not even begun: the next process would answer the task anew, and a reader would get parts of two
-    /// answers. The answer is shown with its end, which is durable.
-    Withheld,
+    /// What has come is shown with the end, which is durable. Either the journal has not even begun, so the next process
+    /// would answer the task anew, and a reader would get parts of two answers. Or this actor only ends the task: an
+    /// earlier one may have given the journal entries that are still on their way there.
+    WithEnd,
+    /// The end is being recorded, and nothing comes any more. This is what the journal has, if that is all.
+    Over(Option<Kept>),
+}
+
+/// A batch that the journal was given.
+#[derive(Debug)]
+pub(super) struct Pending {
+    acknowledging: SpawnHandle,
+    /// The end of the task, which waits for the acknowledgement.
+    end: Option<Outcome>,
 }
 
 impl Publication {
+    /// Returns what is done about the answer of a task with this job.
+    pub(super) fn of(task: &Task, job: &Job, store: &Store) -> Self {
+        match job {
+            _ if !task.stream => Self::Off,
+            Job::Run(_) => Self::On { journal: store.journal(&task.id), pending: None },
+            Job::End(_) => Self::WithEnd,
+        }
+    }
+
     /// Returns true while the journal has yet to say that it has a batch.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self, Self::Waiting { .. })
+        matches!(self, Self::On { pending: Some(_), .. })
     }
 
     /// Gets ready for the first chunk, which need not wait for that.
     pub(super) fn make_ready(&mut self) {
-        if let Self::On(journal) = self {
+        if let Self::On { journal, .. } = self {
             journal.make_ready();
         }
     }
 
-    /// Returns what was journalled, if that is all.
-    pub(super) fn into_kept(self) -> Option<Kept> {
-        if let Self::On(journal) = self { journal.into_kept() } else { None }
+    /// Closes the journal, to which nothing is added any more. Returns what it has, if that is all.
+    pub(super) fn close(&mut self) -> Option<Chunks> {
+        let kept = match std::mem::replace(self, Self::Over(None)) {
+            Self::On { journal, .. } => journal.into_kept(),
+            Self::Over(kept) => kept,
+            Self::Off | Self::Unjournalled | Self::WithEnd => None,
+        };
+        let chunks = kept.as_ref().map(Kept::chunks);
+        *self = Self::Over(kept);
+        chunks
+    }
+
+    /// Takes what was journalled out of a publication that is over, if that is all.
+    pub(super) fn take_kept(&mut self) -> Option<Kept> {
+        if let Self::Over(kept) = self { kept.take() } else { None }
     }
 }
 
@@ -49,53 +89,77 @@ impl TaskActor {
         if entries == self.answer.log().published() {
             return;
         }
-        let mut journal = match std::mem::replace(&mut self.publication, Publication::Off) {
-            Publication::On(journal) => journal,
-            publication => {
-                if let Publication::Unjournalled = publication {
-                    self.show(entries);
-                }
-                self.publication = publication;
-                return;
-            }
+        let appended = match &mut self.publication {
+            Publication::On { journal, pending: None } => journal.append(&mut self.answer.unpublished()),
+            Publication::Unjournalled => return self.show(entries),
+            Publication::Off | Publication::On { .. } | Publication::WithEnd | Publication::Over(_) => return,
         };
-        let appended = journal.append(&mut self.answer.unpublished());
         match appended {
-            Appended::Now(is_kept) => self.journalled(journal, entries, is_kept),
-            Appended::Later(kept) => {
-                self.publication = Publication::Waiting { journal, end: None };
-                let kept = patiently(self.answer.log().handle(), kept).into_actor(self);
-                ctx.spawn(kept.map(move |is_kept, task, ctx| task.acknowledged(entries, is_kept, ctx)));
+            Appended::Now(is_kept) => {
+                self.journalled(entries, is_kept);
+                self.tell_if_withheld();
             }
-        }
-    }
-
-    /// The journal has said at last whether it has so many entries.
-    fn acknowledged(&mut self, entries: usize, is_kept: bool, ctx: &mut Context<Self>) {
-        match std::mem::replace(&mut self.publication, Publication::Off) {
-            Publication::Waiting { journal, end } => {
-                self.journalled(journal, entries, is_kept);
-                match end {
-                    Some(outcome) => self.record(outcome, ctx),
-                    None => self.publish(ctx),
+            Appended::Later(kept) => {
+                let kept = patiently(self.answer.log().handle(), kept).into_actor(self);
+                let acknowledged = kept.map(move |kept, task, ctx| task.acknowledged(entries, kept, ctx));
+                let acknowledging = ctx.spawn(acknowledged);
+                if let Publication::On { pending, .. } = &mut self.publication {
+                    *pending = Some(Pending { acknowledging, end: None });
                 }
             }
-            // No append is under way: the state stays.
-            other => self.publication = other,
         }
     }
 
-    fn journalled(&mut self, journal: Box<dyn ChunkJournal>, entries: usize, is_kept: bool) {
-        let is_first = self.answer.is_unseen();
-        if is_first && !is_kept {
-            self.publication = Publication::Withheld;
-            return self.answer.log().handle().stall(true);
+    /// Lets the end of the task wait, if the journal has yet to acknowledge a batch, but not for long. Returns the end if
+    /// it need not wait.
+    pub(super) fn wait_with(&mut self, end: Outcome, ctx: &mut Context<Self>) -> Option<Outcome> {
+        let Publication::On { pending: Some(pending), .. } = &mut self.publication else { return Some(end) };
+        pending.end = Some(end);
+        ctx.run_later(LONGEST_WAIT, |task, ctx| {
+            let Publication::On { pending: Some(pending), .. } = &task.publication else { return };
+            ctx.cancel_future(pending.acknowledging);
+            tracing::error!(task_id = %task.task.id, "the journal of chunks did not answer in time");
+            task.acknowledged(task.answer.log().len(), false, ctx);
+        });
+        None
+    }
+
+    /// The journal has said at last whether it has so many entries, or is not waited for any longer.
+    fn acknowledged(&mut self, entries: usize, is_kept: bool, ctx: &mut Context<Self>) {
+        // Any other state stays: no append is under way.
+        let Publication::On { pending, .. } = &mut self.publication else { return };
+        let Some(Pending { end, .. }) = pending.take() else { return };
+        self.journalled(entries, is_kept);
+        match end {
+            Some(outcome) => self.record(outcome, ctx),
+            None => {
+                self.tell_if_withheld();
+                self.publish(ctx);
+            }
         }
-        self.publication = if is_kept { Publication::On(journal) } else { Publication::Unjournalled };
+    }
+
+    /// Shows so many entries, which the journal has or has refused.
+    fn journalled(&mut self, entries: usize, is_kept: bool) {
+        let is_first = self.answer.is_unseen();
+        if !is_kept {
+            self.settings.metrics.journal_failed();
+            self.publication = if is_first { Publication::WithEnd } else { Publication::Unjournalled };
+        }
+        if is_first && !is_kept {
+            return;
+        }
         self.show(entries);
         if is_first {
             // Afterwards: a reader of the first chunk need not wait until the writer is awake.
             self.settings.store.mark_published(self.task.id.clone(), self.timeline.clone());
+        }
+    }
+
+    /// Tells those who wait for the first chunk that it comes with the end.
+    fn tell_if_withheld(&self) {
+        if let Publication::WithEnd = self.publication {
+            self.answer.log().handle().stall(true);
         }
     }
 

@@ -7,8 +7,10 @@ use tokio::sync::mpsc;
 
 use super::{Service, failure, finished, service_with, text};
 use crate::error::ErrorCode;
+use crate::metrics::Now;
 use crate::store::{Batch, MemoryJournals};
 use crate::task::{LogReader, Mark, State, TaskId};
+use crate::upstream::UpstreamEvent;
 use crate::upstream::testing::{Scripted, channel_over};
 
 /// A task whose upstream says a text at once, and each of the others in a batch of its own once `goes_on` is notified.
@@ -16,6 +18,7 @@ struct Course {
     service: Service,
     id: TaskId,
     log: LogReader,
+    journals: MemoryJournals,
     batches: mpsc::Receiver<Batch>,
     goes_on: Arc<tokio::sync::Notify>,
     /// Held by the upstream's call.
@@ -24,6 +27,11 @@ struct Course {
 
 impl Course {
     async fn begin() -> Self {
+        Self::begin_to(|| vec![finished()]).await
+    }
+
+    /// The last of the upstream's batches is this.
+    async fn begin_to(last: fn() -> Vec<UpstreamEvent>) -> Self {
         let (asked, batches) = mpsc::channel(8);
         let (goes_on, call) = (Arc::new(tokio::sync::Notify::new()), Arc::new(()));
         let (gate, held) = (Arc::clone(&goes_on), Arc::clone(&call));
@@ -31,9 +39,10 @@ impl Course {
             let (gate, held) = (Arc::clone(&gate), Arc::clone(&held));
             let rest = async move {
                 gate.notified().await;
-                stream::iter([vec![text("b")], vec![text("c")], vec![finished()]])
+                stream::iter([vec![text("b")], vec![text("c")]])
             };
-            let rest = stream::once(rest).flatten().chain(stream::pending());
+            let rest = stream::once(rest).flatten().chain(stream::once(async move { last() }));
+            let rest = rest.chain(stream::pending());
             let said = stream::iter([vec![text("a")]]).chain(rest);
             said.map(move |batch| {
                 let _held = &held;
@@ -41,11 +50,12 @@ impl Course {
             })
             .boxed_local()
         });
+        let journals = MemoryJournals::asking(asked);
         let service = service_with([channel_over("c", &["*"], Arc::new(upstream))], 10, |store| {
-            store.with_journals(Arc::new(MemoryJournals::asking(asked)))
+            store.with_journals(Arc::new(journals.clone()))
         });
         let accepted = service.tasks.accept(service.task()).await.unwrap();
-        Self { service, id: accepted.snapshot.id, log: accepted.log, batches, goes_on, call }
+        Self { service, id: accepted.snapshot.id, log: accepted.log, journals, batches, goes_on, call }
     }
 
     /// The upstream says the rest, and the task has taken it.
@@ -127,4 +137,56 @@ async fn a_cancel_waits_for_what_the_journal_was_given() {
     let (state, ()) = futures_util::future::join(cancelled, acknowledged).await;
     assert_eq!(failure(state.unwrap().value.state).code, ErrorCode::TaskCancelled);
     assert_eq!(course.log.ended().await.len, 3);
+}
+
+#[actix_rt::test]
+async fn a_successor_gives_the_journal_nothing_that_is_still_on_its_way_there() {
+    let mut course = Course::begin_to(|| panic!("planted")).await;
+    let (_, first) = course.batch().await;
+    course.goes_on.notify_one();
+    let mark = tokio::select! {
+        again = course.batches.recv() => panic!("{:?} entries twice", again.map(|(entries, _)| entries)),
+        mark = course.log.ended() => mark,
+    };
+    assert_eq!(mark.len, 5, "a role, three texts and an error");
+    assert!(course.batches.try_recv().is_err());
+    // The acknowledgement comes too late to change anything.
+    let _ = first.send(true);
+    assert_eq!(failure(course.service.outcome(&course.id).await).code, ErrorCode::InternalError);
+    assert_eq!(course.shown(), 5);
+}
+
+#[actix_rt::test]
+async fn an_end_does_not_wait_for_ever_for_a_journal_that_does_not_answer() {
+    for is_begun in [false, true] {
+        let mut course = Course::begin().await;
+        let (_, first) = course.batch().await;
+        let _unanswered = if is_begun {
+            first.send(true).unwrap();
+            assert_eq!(course.log.reached(0).await.len, 2);
+            course.finish().await;
+            course.batch().await.1
+        } else {
+            course.finish().await;
+            first
+        };
+        assert_eq!(course.log.ended().await, Mark { len: 6, ended: true, ..Mark::default() });
+        assert!(matches!(course.service.outcome(&course.id).await, State::Completed(_)));
+        let said = course.service.metrics.text(&Now::new()).unwrap();
+        assert!(said.contains("hearken_journal_failures_total 1\n"), "{said}");
+    }
+}
+
+#[actix_rt::test]
+async fn the_record_of_an_end_says_what_the_journal_has() {
+    let mut course = Course::begin().await;
+    let (_, first) = course.batch().await;
+    first.send(true).unwrap();
+    course.finish().await;
+    let (_, second) = course.batch().await;
+    course.journals.damage(&course.id);
+    second.send(true).unwrap();
+    course.log.ended().await;
+    let replay = course.service.tasks.store.replay(course.id.clone(), super::owner()).await.unwrap();
+    assert_eq!(replay.unwrap().chunks.entries(), 3, "not the four entries of the log");
 }

@@ -1,7 +1,7 @@
 //! Journals in memory. They acknowledge later, as a journal on another machine does.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::FutureExt;
@@ -54,7 +54,7 @@ impl MemoryJournals {
     }
 
     /// Damages the last entry of a journal.
-    pub(in crate::store) fn damage(&self, id: &TaskId) {
+    pub(crate) fn damage(&self, id: &TaskId) {
         self.journals().damaged.insert(id.clone());
     }
 
@@ -72,7 +72,7 @@ impl MemoryJournals {
 
 impl ChunkJournals for MemoryJournals {
     fn journal(&self, id: &TaskId) -> Box<dyn ChunkJournal> {
-        Box::new(Writer { journals: self.clone(), id: id.clone(), has_refused: Arc::default() })
+        Box::new(Writer { journals: self.clone(), id: id.clone(), written: Arc::default(), has_refused: Arc::default() })
     }
 
     fn begun(&self, ids: Vec<TaskId>) -> Promise<'_, HashSet<TaskId>> {
@@ -100,6 +100,8 @@ impl ChunkJournals for MemoryJournals {
 struct Writer {
     journals: MemoryJournals,
     id: TaskId,
+    /// How many entries this writer has written.
+    written: Arc<AtomicUsize>,
     has_refused: Arc<AtomicBool>,
 }
 
@@ -107,7 +109,7 @@ impl ChunkJournal for Writer {
     fn append(&mut self, entries: &mut dyn Iterator<Item = &Entry>) -> Appended {
         let entries: Vec<_> = entries.cloned().collect();
         let (journals, id) = (self.journals.clone(), self.id.clone());
-        let has_refused = Arc::clone(&self.has_refused);
+        let (written, has_refused) = (Arc::clone(&self.written), Arc::clone(&self.has_refused));
         let said = journals.asked.as_ref().map(|asked| {
             let (says, said) = oneshot::channel();
             asked.try_send((entries.len(), says)).unwrap();
@@ -122,11 +124,13 @@ impl ChunkJournal for Writer {
                 }
             };
             let mut journals = journals.journals();
-            if !is_told || journals.blocked.contains(&id) {
+            let found = journals.entries.get(&id).map_or(0, Vec::len);
+            if !is_told || journals.blocked.contains(&id) || found != written.load(Ordering::Relaxed) {
                 has_refused.store(true, Ordering::Relaxed);
             }
             let is_kept = !has_refused.load(Ordering::Relaxed);
             if is_kept {
+                written.fetch_add(entries.len(), Ordering::Relaxed);
                 journals.entries.entry(id).or_default().extend(entries);
             }
             is_kept

@@ -84,7 +84,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::metrics::FanoutMetrics;
-use crate::task::LogReader;
+use crate::task::FrameReader;
 pub use behind::Behind;
 use body::Body;
 use circle::Circles;
@@ -142,7 +142,7 @@ impl Fanout {
     }
 
     /// Who serves the next subscriber of this log; nobody where sockets are not handed over.
-    fn pump_for(&self, log: &LogReader) -> Option<&PumpHandle> {
+    fn pump_for(&self, log: &FrameReader) -> Option<&PumpHandle> {
         let before = log.count_subscription();
         let turn = if before < SUBSCRIBERS_AT_HOME { log.home() } else { before };
         self.pumps.get(turn.checked_rem(self.pumps.len())?)
@@ -181,7 +181,7 @@ impl Reception {
     #[must_use]
     pub fn body(
         &self,
-        log: LogReader,
+        log: FrameReader,
         position: usize,
         framing: Framing,
         visitor: Visitor,

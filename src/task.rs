@@ -26,7 +26,7 @@ use crate::secret::KeyHash;
 use crate::wire::trace_context::{TraceContext, TraceId};
 
 pub use answer::Answer;
-pub use chunk_log::{ChunkLog, LogHandle, LogReader, Mark};
+pub use chunk_log::{ChunkLog, FrameReader, LogHandle, LogReader, Mark};
 pub use cold_log::{ColdLog, EndedStream, Kept, RecordSource};
 pub use completion::Completion;
 pub use entry::{Entry, TextKind};
@@ -66,8 +66,8 @@ pub struct Task {
     pub owner: KeyHash,
     /// Unix time of its acceptance.
     pub created: Timestamp,
-    /// May its chunks be subscribed to?
-    pub stream: bool,
+    /// The format of the door that has submitted it, if its chunks may be subscribed to. Other formats may be read, too.
+    pub stream: Option<Format>,
     /// What is asked.
     pub question: Question,
     /// Where it belongs in the trace of whoever submitted it, if there is one.

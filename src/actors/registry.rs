@@ -267,7 +267,8 @@ impl Registry {
         if let Some(Living { task, actor, log, .. }) =
             self.tasks.get(id).filter(|living| living.task.owner == owner)
         {
-            return Some(Located { actor: Some(actor.clone()), log: log.reader(), stream: task.stream });
+            let (actor, stream) = (Some(actor.clone()), task.stream.is_some());
+            return Some(Located { actor, log: log.reader(), stream });
         }
         let log = self.cold.find(id, owner)?.clone();
         Some(Located { actor: None, log: log.into(), stream: true })

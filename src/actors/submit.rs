@@ -180,7 +180,7 @@ impl Tasks {
             id: new.task.id.clone(),
             model: new.task.question.model.clone(),
             created: new.task.created.seconds(),
-            stream: new.task.stream,
+            stream: new.task.stream.is_some(),
             state: State::Pending,
             timeline: Timeline::begun(new.task.created),
         };

@@ -257,7 +257,7 @@ impl Handler<Describe> for TaskActor {
             id: self.task.id.clone(),
             model: self.task.question.model.clone(),
             created: self.task.created.seconds(),
-            stream: self.task.stream,
+            stream: self.task.stream.is_some(),
             state: self.life.state(self.progress),
             timeline: self.timeline.clone(),
         })

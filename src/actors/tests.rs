@@ -27,8 +27,8 @@ use crate::metrics::{Metrics, Now};
 use crate::secret::KeyHash;
 use crate::store::{Ending, Retention, Store, StoreConfig};
 use crate::task::{
-    Chunks, Completed, Completion, Fingerprint, Idempotency, IdempotencyKey, Outcome, Question, State, Task,
-    TaskId, TextKind, Timeline, Timestamp,
+    Chunks, Completed, Completion, Fingerprint, Format, Idempotency, IdempotencyKey, LogReader, Outcome,
+    Question, State, Task, TaskId, TextKind, Timeline, Timestamp,
 };
 use crate::trace::Traces;
 use crate::upstream::testing::{Scripted, batches, channel_over, silent_channel};
@@ -111,7 +111,7 @@ impl Service {
         let question = Question::short("m".into(), "p".into(), None);
         let id = TaskId::generate(created.seconds());
         NewTask {
-            task: Task { id, owner: owner(), created, stream: true, question, trace: None },
+            task: Task { id, owner: owner(), created, stream: Some(Format::Tasks), question, trace: None },
             audio: vec![inline("RIFF")],
             candidates: self.channels.clone(),
             caller_gone: None,
@@ -161,7 +161,7 @@ async fn a_panic_in_one_task_fails_that_task_and_nothing_else() {
     let doomed = service.tasks.accept(service.task()).await.unwrap();
     let mut log = doomed.log;
     let mark = log.ended().await;
-    let frames = log.all();
+    let frames = log.in_format(Format::Tasks).all();
     let frames = String::from_utf8(frames.to_vec()).unwrap();
     assert_eq!(mark.len, 3, "{frames}");
     assert!(frames.contains("half") && frames.contains("event: error\nid: 2\n"), "{frames}");
@@ -209,7 +209,8 @@ async fn an_ended_task_costs_no_actor_and_its_frames_are_those_that_were_read_be
     };
     assert!(cold.1);
     assert_eq!(cold.0.mark(), log.mark());
-    assert_eq!(cold.0.all(), log.all());
+    let frames = |log: LogReader| log.in_format(Format::Tasks).all();
+    assert_eq!(frames(cold.0), frames(log));
     assert!(matches!(service.state(&snapshot.id).await, State::Completed(_)));
     assert!(service.tasks.locate(&snapshot.id, KeyHash::of("sk-other")).await.unwrap().is_none());
 }
@@ -351,7 +352,7 @@ async fn an_end_that_is_durable_already_is_the_one_that_is_announced() {
     assert!(matches!(state, State::Completed(_)), "{state:?}");
     let mut log = accepted.log;
     log.ended().await;
-    let frames = log.all();
+    let frames = log.in_format(Format::Tasks).all();
     let frames = String::from_utf8(frames.to_vec()).unwrap();
     assert!(
         frames.contains(r#""finish_reason":"length""#) && frames.ends_with("data: [DONE]\n\n"),

@@ -12,7 +12,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::fanout::Reception;
 use crate::memory::Held;
 use crate::net::Pieces;
-use crate::task::{Delivery, LogReader, Snapshot, State, TaskId};
+use crate::task::{Delivery, FrameReader, Snapshot, State, TaskId};
 use crate::wire::path;
 
 /// Says that a reply is about a task that an earlier submit with the same key started.
@@ -44,7 +44,7 @@ impl Answering<'_> {
         let mut response = match submitted.delivery() {
             Delivery::Asynchronous => self.task(submitted.state().await?).await?,
             Delivery::Blocking => self.outcome(submitted, &id).await?,
-            Delivery::Streaming => self.stream(submitted.log().await?, &id).await?,
+            Delivery::Streaming(format) => self.stream(submitted.log().await?.in_format(format), &id).await?,
         };
         let headers = response.headers_mut();
         if let Ok(value) = HeaderValue::from_str(id.as_str()) {
@@ -84,7 +84,7 @@ impl Answering<'_> {
     }
 
     /// Answers with the stream once something of it is there: until then a failure is an HTTP error.
-    async fn stream(self, mut log: LogReader, id: &TaskId) -> Result<HttpResponse, Failure> {
+    async fn stream(self, mut log: FrameReader, id: &TaskId) -> Result<HttpResponse, Failure> {
         let mark = self.caller.unless_revoked(log.reached_or_stalled(0)).await?;
         if mark.stalled && mark.len == 0 {
             return Ok(task_failed(&self.tasks.unrecorded(id)));

@@ -15,7 +15,7 @@ use super::tasks::task_id;
 use crate::actors::Tasks;
 use crate::error::Failure;
 use crate::fanout::{Framing, HandOver, Reception, Visitor};
-use crate::task::{Format, LogReader, TaskId};
+use crate::task::{Format, FrameReader, TaskId};
 
 /// Handles a subscription.
 ///
@@ -29,7 +29,7 @@ pub(super) async fn subscribe(
 ) -> Result<HttpResponse, Failure> {
     let id = task_id(&request)?;
     let mut position = offset(request.query_string())?;
-    let log = tasks.subscribe(&id, caller.hash).await?;
+    let log = tasks.subscribe(&id, caller.hash).await?.in_format(Format::Tasks);
     if let Some(last) = last_event_id(&request) {
         let mark = log.mark();
         if mark.ended && last + 1 >= mark.len {
@@ -52,15 +52,14 @@ pub(super) fn response(
     reception: &Reception,
     caller: &Caller,
     task_id: TaskId,
-    log: LogReader,
+    log: FrameReader,
     position: usize,
 ) -> HttpResponse {
     let (mut head, framing) = head(request);
     let visitor =
         Visitor { request_id: RequestId::of(request).into(), task_id, key: Arc::clone(&caller.revocation) };
     let hand_over = request.conn_data::<Rc<HandOver>>().map(Rc::clone);
-    let mut response =
-        head.streaming(reception.body(log.in_format(Format::Tasks), position, framing, visitor, hand_over));
+    let mut response = head.streaming(reception.body(log, position, framing, visitor, hand_over));
     response.head_mut().no_chunking(framing == Framing::UntilClose);
     response
 }

@@ -198,14 +198,14 @@ mod tests {
     use super::*;
     use crate::metrics::Metrics;
     use crate::task::testing::{delta, empty, log_of};
-    use crate::task::{Format, LogReader, TaskId};
+    use crate::task::{Format, FrameReader, TaskId};
 
     /// The bytes that a response begins with, and those of a frame.
     fn opened(comment: &str, frame: &Bytes) -> Bytes {
         [comment.as_bytes(), b"retry: 2000\n", frame].concat().into()
     }
 
-    fn body_of(log: LogReader, keep_alive: u64) -> Body {
+    fn body_of(log: FrameReader, keep_alive: u64) -> Body {
         let visitor =
             Visitor { request_id: "req-1".into(), task_id: TaskId::generate(7), key: Arc::default() };
         let arrival = Arrival {
@@ -243,8 +243,8 @@ mod tests {
     async fn a_task_that_is_left_to_the_next_start_breaks_its_readers_off() {
         let all = async {
             let mut log = log_of(["a"]);
-            let mut body = Box::pin(body_of(log.reader(), 15));
-            let opening = opened(": keep-alive\n", &log.reader().all());
+            let mut body = Box::pin(body_of(log.frames(), 15));
+            let opening = opened(": keep-alive\n", &log.frames().all());
             assert_eq!(body.next().await, Some(Ok(opening)));
             log.park();
             assert_eq!(body.next().await, Some(Err(BrokenOff)));
@@ -257,7 +257,7 @@ mod tests {
     async fn silence_is_broken_by_comments_and_only_silence() {
         let all = async {
             let mut log = empty();
-            let mut body = Box::pin(body_of(log.reader(), 15));
+            let mut body = Box::pin(body_of(log.frames(), 15));
             assert_eq!(body.next().await, Some(Ok(KEEP_ALIVE)));
             let started = Instant::now();
             assert_eq!(body.next().await, Some(Ok(KEEP_ALIVE)));
@@ -265,7 +265,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(10)).await;
             log.append(delta("a"));
             log.publish(log.len());
-            assert_eq!(body.next().await, Some(Ok(opened("", &log.reader().all()))));
+            assert_eq!(body.next().await, Some(Ok(opened("", &log.frames().all()))));
             let started = Instant::now();
             assert_eq!(body.next().await, Some(Ok(KEEP_ALIVE)));
             assert_eq!(started.elapsed().as_secs(), 15);

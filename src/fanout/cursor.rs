@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::task::{LogReader, Mark};
+use crate::task::{FrameReader, Mark};
 
 /// Where a subscriber stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Cursor {
     /// Returns what is next for this subscriber of a log that has come as far as `mark`: at most `most` bytes of frames.
     /// Between two parts of a frame this is always the next part.
     #[must_use]
-    pub(super) fn step(&self, log: &LogReader, mark: Mark, most: usize) -> Step {
+    pub(super) fn step(&self, log: &FrameReader, mark: Mark, most: usize) -> Step {
         if self.stage == Stage::Ended {
             return Step::End;
         }
@@ -143,14 +143,14 @@ impl Span {
 
     /// Bytes of its piece.
     #[must_use]
-    pub(super) fn bytes(self, log: &LogReader) -> usize {
+    pub(super) fn bytes(self, log: &FrameReader) -> usize {
         let opening = if self.opens { log.format().retry().len() } else { 0 };
         opening + self.bytes
     }
 
     /// Appends its piece to `buffer`. False where its frames can no longer be read.
     #[must_use]
-    pub(super) fn write_to(self, log: &LogReader, buffer: &mut BytesMut) -> bool {
+    pub(super) fn write_to(self, log: &FrameReader, buffer: &mut BytesMut) -> bool {
         if self.opens {
             buffer.extend_from_slice(log.format().retry());
         }
@@ -163,7 +163,7 @@ impl Span {
     /// Its frames in one piece; `None` where they can no longer be read. A single frame of a task that runs is shared,
     /// not copied. A part is copied: shared, it would keep the whole frame in memory for as long as a connection holds it.
     #[must_use]
-    pub(super) fn piece(self, log: &LogReader) -> Option<Bytes> {
+    pub(super) fn piece(self, log: &FrameReader) -> Option<Bytes> {
         if !self.opens && self.part.is_none() {
             return log.piece(self.start..self.end);
         }
@@ -185,12 +185,12 @@ mod tests {
     const RETRY: &[u8] = b"retry: 2000\n";
 
     /// The frames of these entries, behind what opens a response.
-    fn opened(log: &LogReader, range: std::ops::Range<usize>) -> Vec<u8> {
+    fn opened(log: &FrameReader, range: std::ops::Range<usize>) -> Vec<u8> {
         [RETRY, &log.piece(range).unwrap()].concat()
     }
 
     /// Everything that a cursor has to send at this moment, and what it then says.
-    fn drain(cursor: &mut Cursor, log: &LogReader) -> (Vec<u8>, Step) {
+    fn drain(cursor: &mut Cursor, log: &FrameReader) -> (Vec<u8>, Step) {
         let mut sent = Vec::new();
         loop {
             match cursor.step(log, log.mark(), MOST) {
@@ -210,7 +210,7 @@ mod tests {
     fn any_position_brings_the_rest_and_the_terminal_frame_once() {
         let mut log = log_of(["a", "b", "end"]);
         log.end();
-        let reader = log.reader();
+        let reader = log.frames();
         for (position, first) in [(0, 0), (1, 1), (2, 2), (900, 2)] {
             let mut cursor = Cursor::at(position);
             assert_eq!(drain(&mut cursor, &reader), (opened(&reader, first..3), Step::End), "{position}");
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_position_beyond_a_running_task_waits_for_it() {
         let mut log = log_of(["a"]);
-        let reader = log.reader();
+        let reader = log.frames();
         let mut cursor = Cursor::at(2);
         log.append(delta("b"));
         log.publish(log.len());
@@ -242,7 +242,7 @@ mod tests {
     fn a_task_that_is_left_to_the_next_start_breaks_off_behind_its_last_frame() {
         let mut log = log_of(["a"]);
         log.park();
-        let reader = log.reader();
+        let reader = log.frames();
         assert_eq!(drain(&mut Cursor::at(0), &reader), (opened(&reader, 0..1), Step::BreakOff));
         assert_eq!(drain(&mut Cursor::at(7), &reader), (Vec::new(), Step::BreakOff));
     }
@@ -251,13 +251,13 @@ mod tests {
     fn a_log_without_frames_ends_without_any() {
         let mut log = empty();
         log.end();
-        assert_eq!(drain(&mut Cursor::at(0), &log.reader()), (Vec::new(), Step::End));
+        assert_eq!(drain(&mut Cursor::at(0), &log.frames()), (Vec::new(), Step::End));
     }
 
     #[test]
     fn a_single_frame_is_shared() {
         let log = log_of(["first", "frame"]);
-        let reader = log.reader();
+        let reader = log.frames();
         let span = Span { start: 1, end: 2, bytes: 7, part: None, opens: false, closes: false };
         assert_eq!(span.piece(&reader).unwrap().as_ptr(), span.piece(&reader).unwrap().as_ptr());
         assert_eq!(span.piece(&reader), reader.piece(1..2));
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn a_large_frame_is_sent_in_parts_with_nothing_in_between() {
         let mut log = log_of(["x".repeat(3 * MOST), "next".to_owned()]);
-        let reader = log.reader();
+        let reader = log.frames();
         let large = opened(&reader, 0..1);
         let mut cursor = Cursor::at(0);
         let (mut sent, mut frames) = (Vec::new(), Vec::new());
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn a_part_keeps_no_whole_frame_in_memory() {
         let log = log_of(["first".to_owned(), "x".repeat(2 * MOST)]);
-        let reader = log.reader();
+        let reader = log.frames();
         let held = reader.piece(1..2).unwrap();
         let mut cursor = Cursor::at(0);
         let mut pieces = Vec::new();
@@ -310,7 +310,7 @@ mod tests {
                 .map(|(length, letter)| letter.to_string().repeat(*length))
                 .collect();
             let mut log = empty();
-            let reader = log.reader();
+            let reader = log.frames();
             let mut cursor = Cursor::at(from);
             let (mut sent, mut rest) = (Vec::new(), texts.iter());
             for step in steps {

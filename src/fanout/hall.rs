@@ -95,7 +95,7 @@ impl Hall {
                 let at = topic.key();
                 self.by_log.insert(read, at);
                 let (handle, registration) = AbortHandle::new_pair();
-                self.watches.push(Abortable::new(watch(log.clone(), at), registration));
+                self.watches.push(Abortable::new(watch(LogReader::clone(&log), at), registration));
                 topic.insert(Topic::new(log, handle));
                 at
             }

@@ -25,7 +25,7 @@ use super::socket::OpenFile;
 use super::subscriber::Silence;
 use super::topic::Framing;
 use super::visit::Visit;
-use crate::task::LogReader;
+use crate::task::FrameReader;
 
 /// Arrivals that may wait for a pump; beyond, a subscriber stays with the HTTP server.
 const ARRIVALS: usize = 1024;
@@ -39,7 +39,7 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Arrival {
     /// What it reads.
-    pub log: LogReader,
+    pub log: FrameReader,
     /// Where it stands.
     pub cursor: Cursor,
     /// How its response is framed.

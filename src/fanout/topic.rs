@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::AbortHandle;
 
 use super::cursor::Span;
-use crate::task::LogReader;
+use crate::task::FrameReader;
 use crate::wire::event_stream::KEEP_ALIVE;
 
 /// How a response's bytes are told from what comes after them.
@@ -26,7 +26,7 @@ pub(super) enum Parcel {
 }
 
 impl Parcel {
-    fn pack(self, log: &LogReader, framing: Framing) -> Option<Bytes> {
+    fn pack(self, log: &FrameReader, framing: Framing) -> Option<Bytes> {
         match (self, framing) {
             (Self::Frames(span), Framing::UntilClose) => span.piece(log),
             (Self::KeepAlive, Framing::UntilClose) => Some(KEEP_ALIVE),
@@ -58,12 +58,12 @@ fn chunked(length: usize, is_last: bool, write: impl FnOnce(&mut BytesMut) -> bo
 /// Packs parcels, and keeps the last one: most members of a topic are sent the same.
 #[derive(Debug)]
 pub(super) struct Packer {
-    log: LogReader,
+    log: FrameReader,
     last: Option<(Parcel, Framing, Bytes)>,
 }
 
 impl Packer {
-    pub(super) fn log(&self) -> &LogReader {
+    pub(super) fn log(&self) -> &FrameReader {
         &self.log
     }
 
@@ -99,7 +99,7 @@ pub(super) struct Topic {
 
 impl Topic {
     /// A topic without members. Dropped, it ends the watch on its log.
-    pub(super) fn new(log: LogReader, watch: AbortHandle) -> Self {
+    pub(super) fn new(log: FrameReader, watch: AbortHandle) -> Self {
         let packer = Packer { log, last: None };
         Self { packer, members: Vec::new(), walked: 0, is_stirred: false, is_queued: false, watch }
     }
@@ -186,14 +186,14 @@ mod tests {
     use crate::task::testing::{empty, log_of};
 
     fn topic() -> Topic {
-        Topic::new(empty().reader(), AbortHandle::new_pair().0)
+        Topic::new(empty().frames(), AbortHandle::new_pair().0)
     }
 
     #[test]
     fn parcels_are_chunks_and_the_last_one_ends_the_body() {
         let mut log = log_of(["a", "end"]);
         log.end();
-        let reader = log.reader();
+        let reader = log.frames();
         let Step::Send(all) = Cursor::at(0).step(&reader, reader.mark(), 1000) else {
             panic!("nothing to send")
         };
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn what_several_are_sent_is_packed_once() {
         let log = log_of(["a"]);
-        let mut packer = Packer { log: log.reader(), last: None };
+        let mut packer = Packer { log: log.frames(), last: None };
         let mut pack = || packer.pack(Parcel::KeepAlive, Framing::Chunked).unwrap();
         let first = pack();
         assert_eq!(first.as_ptr(), pack().as_ptr());

@@ -84,7 +84,7 @@ impl Row {
             id: task.id.clone(),
             model: task.question.model.clone(),
             created: task.created.seconds(),
-            stream: task.stream,
+            stream: task.stream.is_some(),
             state: self.state(),
             timeline: self.timeline.clone(),
         }
@@ -283,7 +283,7 @@ impl TaskStore for Memory {
     fn request(&self, id: TaskId, owner: KeyHash) -> Promise<'_, Option<Request>> {
         told(self.kept().of(&id, owner).map(|row| Request {
             question: row.record.task.question.clone(),
-            stream: row.record.task.stream,
+            stream: row.record.task.stream.is_some(),
             audio: row.record.audio_facts.clone(),
         }))
     }

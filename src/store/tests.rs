@@ -13,7 +13,7 @@ use super::{Acceptance, Ending, Retained, Store, StoreError};
 use crate::audio::{BlobId, KeptAudio};
 use crate::task::testing::delta;
 use crate::task::{
-    Chunks, IdempotencyKey, ListQuery, Question, RecoveryFacts, Status, Task, TaskId, Timestamp,
+    Chunks, Format, IdempotencyKey, ListQuery, Question, RecoveryFacts, Status, Task, TaskId, Timestamp,
 };
 
 fn files(data_dir: &Path, kind: &str) -> usize {
@@ -56,6 +56,8 @@ async fn a_store_of_version_1_is_used_as_it_is() {
     let facts: Vec<_> = left.iter().map(|left| left.facts).collect();
     let waiting = RecoveryFacts { runs: 0, published: false, irreplaceable_caller: false };
     assert_eq!(facts, [waiting, RecoveryFacts { runs: 2, published: true, irreplaceable_caller: true }]);
+    let streams: Vec<_> = left.iter().map(|left| left.task.stream).collect();
+    assert_eq!(streams, [Some(Format::Tasks), None]);
     let [KeptAudio::Blob { id, .. }] = left[0].audio[..] else { panic!("{:?}", left[0].audio) };
     assert_eq!(store.audio(id).await.unwrap().piece(0, 8).unwrap(), "RIFFdata");
     for left in left {

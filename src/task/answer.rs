@@ -6,7 +6,6 @@ use super::chunk_log::ChunkLog;
 use super::cold_log::{EndedStream, Kept};
 use super::completion::Completion;
 use super::entry::{Entry, TextKind};
-
 use super::format::Format;
 use super::outcome::{Completed, Outcome};
 use super::segment::Segment;
@@ -42,7 +41,7 @@ impl Answer {
     pub fn replay(kept: Kept, state: &State) -> Option<EndedStream> {
         let outcome = state.outcome().ok()??;
         let tail = end_of(&outcome, kept.entries() > 0);
-        Some(EndedStream::new(kept, tail, Format::Tasks, None))
+        Some(EndedStream::new(kept, tail, None))
     }
 
     /// The log of this answer.
@@ -159,7 +158,7 @@ mod tests {
     }
 
     fn text(answer: &Answer) -> String {
-        let bytes = answer.log().reader().all();
+        let bytes = answer.log().frames().all();
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
@@ -223,7 +222,8 @@ mod tests {
                 } else {
                     State::Completed(end(&mut answer, FinishReason::Length, usage).completion.clone())
                 };
-                let replay = Answer::replay(kept, &state).unwrap().log().clone();
+                let stream = Answer::replay(kept, &state).unwrap();
+                let replay = stream.log();
                 assert_eq!(replay.len(), answer.log().len());
                 for format in Format::ALL {
                     let (then, now) = (answer.log().reader(), LogReader::from(replay.clone()));
@@ -280,6 +280,6 @@ mod tests {
         assert!(json.get().contains(message), "{json}");
         assert_eq!(answer.log().frame_bytes(), 0);
         end(&mut answer, FinishReason::Stop, Usage::default());
-        assert_eq!(answer.log().reader().mark(), Mark { ended: true, ..Mark::default() });
+        assert_eq!(answer.log().frames().mark(), Mark { ended: true, ..Mark::default() });
     }
 }

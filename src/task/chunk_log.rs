@@ -27,7 +27,7 @@ use super::format::{Encoder, Format};
 use crate::wire::completion::CompletionHead;
 use slots::Slots;
 
-pub use reader::LogReader;
+pub use reader::{FrameReader, LogReader};
 
 /// How far a log has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -256,10 +256,17 @@ impl ChunkLog {
         self.text_bytes + self.frame_bytes + self.len * ENTRY_BYTES
     }
 
-    /// Makes a reader in the log's own format. Readers may outlive the log's writer.
+    /// Makes a reader. Readers may outlive the log's writer.
     #[must_use]
     pub fn reader(&self) -> LogReader {
-        self.handle().reader()
+        LogReader::of(&self.shared)
+    }
+
+    /// Makes a reader in the log's own format.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn frames(&self) -> FrameReader {
+        self.reader().in_format(self.entries.own.unwrap_or(Format::Tasks))
     }
 
     /// What readers are made of, and a successor of this writer.
@@ -278,9 +285,9 @@ impl ChunkLog {
         // A journal with a gap is no beginning of the stream.
         let kept = kept.filter(|kept| kept.entries() == said.clone().count());
         let kept = kept.unwrap_or_else(|| Kept::in_memory(said));
-        let held = if kept.entries() > 0 { Held::of(self.entries.frames(own, 0..len)) } else { None };
+        let held = if kept.entries() > 0 { Held::of(own, self.entries.frames(own, 0..len)) } else { None };
         let tail = entries.skip(kept.entries()).cloned().collect();
-        let stream = EndedStream::new(kept, tail, own, held);
+        let stream = EndedStream::new(kept, tail, held);
         // A second time there is none: a log ends once.
         let _ = self.shared.cold.set(stream.log().clone());
         Some(stream)
@@ -318,10 +325,10 @@ impl LogHandle {
         self.shared.mark.send_if_modified(|mark| std::mem::replace(&mut mark.stalled, stalled) != stalled);
     }
 
-    /// Makes a reader in the log's own format.
+    /// Makes a reader.
     #[must_use]
     pub fn reader(&self) -> LogReader {
-        LogReader::of(&self.shared, self.entries.own.unwrap_or(Format::Tasks))
+        LogReader::of(&self.shared)
     }
 }
 
@@ -356,11 +363,11 @@ mod tests {
     #[test]
     fn appended_entries_are_unseen_until_they_are_published() {
         let mut log = empty();
-        let reader = log.reader();
+        let reader = log.frames();
         log.append(delta("a"));
         assert_eq!(reader.all(), "");
         log.publish(log.len());
-        assert_eq!(reader.all(), log_of(["a"]).reader().all());
+        assert_eq!(reader.all(), log_of(["a"]).frames().all());
     }
 
     #[test]
@@ -375,9 +382,9 @@ mod tests {
     #[actix_rt::test]
     async fn a_waiting_reader_is_woken_by_the_entry_it_waits_for_and_by_the_end() {
         let mut log = empty();
-        let mut reader = log.reader();
+        let mut reader = log.frames();
         let waiting = actix_rt::spawn(async move { reader.reached(1).await });
-        let mut other = log.reader();
+        let mut other = log.frames();
         let beyond = actix_rt::spawn(async move { other.reached(7).await });
         log.append(delta("a"));
         log.append(delta("b"));
@@ -390,7 +397,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_crashed_writer_is_replaced_without_its_readers_noticing() {
         let mut log = log_of(["a"]);
-        let mut reader = log.reader();
+        let mut reader = log.frames();
         let kept = log.handle();
         log.append(delta("b"));
         let bytes = (log.frame_bytes(), log.held_bytes());
@@ -400,7 +407,7 @@ mod tests {
         successor.append(delta("c"));
         successor.end();
         assert_eq!(reader.ended().await, Mark { len: 3, ended: true, ..Mark::default() });
-        assert_eq!(reader.all(), log_of(["a", "b", "c"]).reader().all());
+        assert_eq!(reader.all(), log_of(["a", "b", "c"]).frames().all());
     }
 
     fn text() -> impl Strategy<Value = String> {

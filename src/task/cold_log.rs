@@ -2,7 +2,7 @@
 //!
 //! There are many of these, and most are never read. A [`ColdLog`] is what readers hold. It copies what it is asked for
 //! out of memory, or it reads the entries where they are kept and encodes them again, a small part at a time. An
-//! [`EndedStream`] is the owner of the frames in memory. A reader that does not read therefore keeps no frames in memory.
+//! [`EndedStream`] is the owner of what is in memory. A reader that does not read therefore keeps nothing in memory.
 
 mod rereading;
 
@@ -30,7 +30,7 @@ pub(super) fn next_number() -> usize {
     LOGS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Where records are kept.
+/// Where records are kept that are not in memory.
 pub trait RecordSource: fmt::Debug + Send + Sync {
     /// Appends these bytes of the records to `buffer`. Blocks, about as long as a copy takes: they were written or read a
     /// short time ago.
@@ -38,41 +38,50 @@ pub trait RecordSource: fmt::Debug + Send + Sync {
     /// # Errors
     /// When they cannot be read.
     fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> io::Result<()>;
-
-    /// Returns the bytes of memory that the records take.
-    fn memory(&self) -> usize {
-        0
-    }
 }
 
 /// Records in memory, of a stream that has no whole journal.
-#[derive(Debug)]
 struct InMemory(Vec<u8>);
+
+impl fmt::Debug for InMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes in memory", self.0.len())
+    }
+}
 
 impl RecordSource for InMemory {
     fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> io::Result<()> {
         buffer.extend_from_slice(self.0.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
-
-    fn memory(&self) -> usize {
-        self.0.capacity()
-    }
 }
 
 /// The entries of a log up to its end, as records.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Kept {
-    source: Arc<dyn RecordSource>,
+    records: Owned,
     index: Index,
+}
+
+/// The records, with the memory that they take.
+#[derive(Debug, Clone)]
+enum Owned {
+    InMemory(Arc<InMemory>),
+    Elsewhere(Arc<dyn RecordSource>),
+}
+
+/// The records as readers hold them, who keep nothing in memory.
+#[derive(Debug)]
+enum Lent {
+    InMemory(Weak<InMemory>),
+    Elsewhere(Arc<dyn RecordSource>),
 }
 
 impl Kept {
     /// Makes it of records and of what is known of them.
     #[must_use]
-    pub fn new(source: Arc<dyn RecordSource>, mut index: Index) -> Self {
-        index.places.shrink_to_fit();
-        Self { source, index }
+    pub fn new(source: Arc<dyn RecordSource>, index: Index) -> Self {
+        Self::of(Owned::Elsewhere(source), index)
     }
 
     /// Keeps entries as records in memory.
@@ -81,7 +90,12 @@ impl Kept {
         let mut writer = RecordWriter::default();
         let mut records = writer.encode(entries);
         records.shrink_to_fit();
-        Self::new(Arc::new(InMemory(records)), writer.into_index())
+        Self::of(Owned::InMemory(Arc::new(InMemory(records))), writer.into_index())
+    }
+
+    fn of(records: Owned, mut index: Index) -> Self {
+        index.places.shrink_to_fit();
+        Self { records, index }
     }
 
     /// Returns what the task's record is to say about the entries.
@@ -95,23 +109,37 @@ impl Kept {
     pub fn entries(&self) -> usize {
         self.index.chunks.count
     }
+}
 
+impl Owned {
+    fn lend(&self) -> Lent {
+        match self {
+            Self::InMemory(records) => Lent::InMemory(Arc::downgrade(records)),
+            Self::Elsewhere(source) => Lent::Elsewhere(Arc::clone(source)),
+        }
+    }
+
+    /// Returns the bytes of memory that the records take.
     fn memory(&self) -> usize {
-        self.source.memory() + size_of_val(&*self.index.places)
+        match self {
+            Self::InMemory(records) => records.0.capacity(),
+            Self::Elsewhere(_) => 0,
+        }
     }
 }
 
 /// All frames of a stream in one piece.
 #[derive(Debug)]
 pub(super) struct Held {
+    format: Format,
     frames: Vec<u8>,
     /// Where each frame ends.
     ends: Vec<usize>,
 }
 
 impl Held {
-    /// Copies these frames, unless they are too large.
-    pub(super) fn of<'a>(frames: impl Iterator<Item = &'a Bytes> + Clone) -> Option<Self> {
+    /// Copies these frames, which are in this format, unless they are too large.
+    pub(super) fn of<'a>(format: Format, frames: impl Iterator<Item = &'a Bytes> + Clone) -> Option<Self> {
         // Measured first: what is reserved in vain would stay.
         let (mut bytes, mut ends) = (0, Vec::with_capacity(frames.clone().count()));
         for frame in frames.clone() {
@@ -120,7 +148,7 @@ impl Held {
         }
         let mut together = Vec::with_capacity(bytes.min(MOST_HELD));
         (bytes <= MOST_HELD).then(|| frames.for_each(|frame| together.extend_from_slice(frame)))?;
-        Some(Self { frames: together, ends })
+        Some(Self { format, frames: together, ends })
     }
 
     /// Returns where this frame begins.
@@ -151,11 +179,11 @@ pub struct ColdLog(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    kept: Kept,
-    /// The entries behind those that are kept: the end.
+    /// The records of the entries up to the end, and where each is. Those in memory are held by the owner of the stream.
+    records: Lent,
+    index: Index,
+    /// The entries behind those that have records: the end.
     tail: Box<[Entry]>,
-    /// The format of the frames that are held.
-    own: Format,
     /// All frames, as long as the owner of the stream holds them.
     held: Weak<Held>,
     /// Could a part of what is kept not be read as it was?
@@ -164,27 +192,28 @@ struct Shared {
     subscriptions: AtomicUsize,
 }
 
-/// An ended stream, with its frames if they are in memory.
+/// An ended stream, with what of it is in memory. When it is dropped, readers read on only what is elsewhere.
 #[derive(Debug, Clone)]
 pub struct EndedStream {
     log: ColdLog,
+    records: Owned,
     held: Option<Arc<Held>>,
 }
 
 impl EndedStream {
-    /// Makes an ended stream of its entries and, in its own format, its frames.
-    pub(super) fn new(kept: Kept, tail: Vec<Entry>, own: Format, held: Option<Held>) -> Self {
+    /// Makes an ended stream of its entries, the kept ones and the others, and of its frames if they are held.
+    pub(super) fn new(Kept { records, index }: Kept, tail: Vec<Entry>, held: Option<Held>) -> Self {
         let held = held.map(Arc::new);
         let log = ColdLog(Arc::new(Shared {
-            kept,
+            records: records.lend(),
+            index,
             tail: tail.into(),
-            own,
             held: held.as_ref().map(Arc::downgrade).unwrap_or_default(),
             is_lost: AtomicBool::new(false),
             number: next_number(),
             subscriptions: AtomicUsize::new(0),
         }));
-        Self { log, held }
+        Self { log, records, held }
     }
 
     /// What readers are given.
@@ -196,7 +225,8 @@ impl EndedStream {
     /// Returns the bytes that it takes in memory.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.memory()) + self.log.0.kept.memory()
+        let frames = self.held.as_ref().map_or(0, |held| held.memory());
+        frames + self.records.memory() + size_of_val(&*self.log.0.index.places)
     }
 
     /// Lets go of the frames. Returns false if there are none in memory.
@@ -209,19 +239,13 @@ impl ColdLog {
     /// Returns how many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.kept.entries() + self.0.tail.len()
+        self.0.index.chunks.count + self.0.tail.len()
     }
 
     /// Returns true if there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Returns the format in which its frames may be in memory.
-    #[must_use]
-    pub fn own(&self) -> Format {
-        self.0.own
     }
 
     /// Returns where the frames from the beginning of `range` on that weigh at most `most_bytes` end, and what they weigh.
@@ -231,7 +255,7 @@ impl ColdLog {
         if let Some(held) = self.held(format) {
             return held.reach(range, most_bytes);
         }
-        let reach = self.reread(|| self.rereading(format).reach(range.clone(), most_bytes));
+        let reach = self.reread(format, |frames| frames.reach(range.clone(), most_bytes));
         // It cannot be written, either: the reader breaks off.
         reach.unwrap_or((range.start + 1, 0))
     }
@@ -241,7 +265,7 @@ impl ColdLog {
     pub fn bytes(&self, format: Format, range: Range<usize>) -> usize {
         match self.held(format) {
             Some(held) => held.bytes(range).len(),
-            None => self.reread(|| self.rereading(format).bytes(range)).unwrap_or(0),
+            None => self.reread(format, |frames| frames.bytes(range)).unwrap_or(0),
         }
     }
 
@@ -254,7 +278,7 @@ impl ColdLog {
                 buffer.extend_from_slice(held.bytes(range));
                 true
             }
-            None => self.reread(|| self.rereading(format).write_to(range, buffer)).is_some(),
+            None => self.reread(format, |frames| frames.write_to(range, buffer)).is_some(),
         }
     }
 
@@ -272,7 +296,7 @@ impl ColdLog {
                 buffer.extend_from_slice(slice(held.bytes(frame..frame + 1), part));
                 true
             }
-            None => self.reread(|| self.rereading(format).write_part(frame, part, buffer)).is_some(),
+            None => self.reread(format, |frames| frames.write_part(frame, part, buffer)).is_some(),
         }
     }
 
@@ -283,23 +307,26 @@ impl ColdLog {
     }
 
     fn held(&self, format: Format) -> Option<Arc<Held>> {
-        if format == self.0.own { self.0.held.upgrade() } else { None }
-    }
-
-    fn rereading(&self, format: Format) -> Rereading<'_> {
-        Rereading::new(&self.0.kept, &self.0.tail, format)
+        self.0.held.upgrade().filter(|held| held.format == format)
     }
 
     /// Reads what is kept. Once some of it is lost, nothing more is read: what was promised to a reader may be wrong.
-    fn reread<T>(&self, read: impl FnOnce() -> io::Result<T>) -> Option<T> {
+    fn reread<T>(&self, format: Format, read: impl FnOnce(Rereading<'_>) -> io::Result<T>) -> Option<T> {
         if self.is_lost() {
             return None;
         }
-        read()
+        let in_memory;
+        let source: &dyn RecordSource = match &self.0.records {
+            Lent::InMemory(records) => {
+                in_memory = records.upgrade()?;
+                &*in_memory
+            }
+            Lent::Elsewhere(source) => &**source,
+        };
+        read(Rereading::new(source, &self.0.index, &self.0.tail, format))
             .inspect_err(|err| {
                 if !self.0.is_lost.swap(true, Ordering::Relaxed) {
-                    let kept = &self.0.kept.source;
-                    tracing::error!(%err, ?kept, "an ended stream can no longer be read");
+                    tracing::error!(%err, ?source, "an ended stream can no longer be read");
                 }
             })
             .ok()
@@ -328,18 +355,7 @@ fn slice(bytes: &[u8], part: Range<usize>) -> &[u8] {
 pub(crate) mod testing {
     use super::*;
 
-    /// Records that look as if they were on a disk.
-    #[derive(Debug)]
-    pub(crate) struct Elsewhere(pub(crate) Vec<u8>);
-
-    impl RecordSource for Elsewhere {
-        fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> io::Result<()> {
-            buffer.extend_from_slice(self.0.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
-            Ok(())
-        }
-    }
-
-    /// Keeps entries elsewhere, as records that were changed there.
+    /// Keeps entries as if they were on a disk, as records that were changed there.
     pub(crate) fn elsewhere<'a>(
         entries: impl Iterator<Item = &'a Entry>,
         change: impl FnOnce(&mut Vec<u8>),
@@ -347,7 +363,7 @@ pub(crate) mod testing {
         let mut writer = RecordWriter::default();
         let mut records = writer.encode(entries);
         change(&mut records);
-        Kept::new(Arc::new(Elsewhere(records)), writer.into_index())
+        Kept::new(Arc::new(InMemory(records)), writer.into_index())
     }
 }
 
@@ -368,12 +384,33 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_keeps_nothing_of_a_stream_in_memory_that_is_let_go_of() {
+        let log = log_of(["a", "b"]);
+        let stream = log.cold(None).unwrap();
+        let reader = LogReader::from(stream.log().clone()).in_format(Format::Tasks);
+        let records = Arc::downgrade(match &stream.records {
+            Owned::InMemory(records) => records,
+            Owned::Elsewhere(_) => panic!("in memory"),
+        });
+        drop(stream);
+        assert!(records.upgrade().is_none(), "the reader holds no records");
+        let mut buffer = BytesMut::new();
+        assert!(!reader.write_to(0..2, &mut buffer) && buffer.is_empty(), "it breaks off");
+        assert_eq!(reader.reach(0..2, 100), (1, 0));
+        // What is elsewhere is read on.
+        let stream = log.cold(Some(elsewhere(log.entries(), |_| ()))).unwrap();
+        let reader = LogReader::from(stream.log().clone()).in_format(Format::Tasks);
+        drop(stream);
+        assert_eq!(reader.all(), log.frames().all());
+    }
+
+    #[test]
     fn a_journal_that_has_not_all_entries_is_not_used() {
         let log = log_of(["a", "b"]);
         let beginning = elsewhere([delta("a")].iter(), |_| ());
         let mut stream = log.cold(Some(beginning)).unwrap();
         assert!(stream.let_go());
-        assert_eq!(LogReader::from(stream.log().clone()).all(), log.reader().all());
+        assert_eq!(LogReader::from(stream.log().clone()).in_format(Format::Tasks).all(), log.frames().all());
     }
 
     #[test]
@@ -382,9 +419,9 @@ mod tests {
         let kept = elsewhere(log.entries(), |records| records[12_000] ^= 1);
         let mut stream = log.cold(Some(kept)).unwrap();
         assert!(stream.let_go());
-        let reader = LogReader::from(stream.log().clone());
-        assert!(reader.piece(0..1) == log.reader().piece(0..1));
-        assert!(reader.piece(2..3) == log.reader().piece(2..3));
+        let reader = LogReader::from(stream.log().clone()).in_format(Format::Tasks);
+        assert!(reader.piece(0..1) == log.frames().piece(0..1));
+        assert!(reader.piece(2..3) == log.frames().piece(2..3));
         assert!(!stream.log().is_lost());
         let mut buffer = BytesMut::new();
         assert!(!reader.write_part(1, 2_000..4_000, &mut buffer) && buffer.is_empty());

@@ -36,6 +36,22 @@ impl Format {
         }
     }
 
+    /// Returns the format's name, under which it is recorded.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tasks => "tasks",
+            Self::Chat { usage: false } => "chat",
+            Self::Chat { usage: true } => "chat_with_usage",
+        }
+    }
+
+    /// Returns the format with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
     /// Returns what opens the first block of a response.
     #[must_use]
     pub fn retry(self) -> &'static [u8] {

@@ -19,23 +19,27 @@ pub struct Progress {
     percent: u8,
     /// Pieces of text that have come.
     pieces: usize,
-    /// Are the pieces journalled, as the chunks of a stream? Then they tell how far a task had come.
-    journalled: bool,
+    memory: Memory,
+}
+
+/// How the next process will know how far the task has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// The pieces are journalled, as the chunks of a stream.
+    Chunks,
+    /// It is remembered in steps.
+    Steps,
 }
 
 impl Progress {
-    /// The progress of a task of which this is known: what was remembered, whether a run has begun, and how
-    /// many chunks there are.
+    /// Returns the progress of a task of which so much is remembered, and that has so many chunks, if it has a stream.
     #[must_use]
-    pub fn new(remembered: u8, begun: bool, chunks: usize, journalled: bool) -> Self {
+    pub fn new(remembered: u8, chunks: Option<usize>) -> Self {
         // The first chunk carries the role, each other a piece of text.
-        let pieces = chunks.saturating_sub(1);
-        let known = match (begun, chunks) {
-            (_, 1..) => answering(pieces),
-            (true, 0) => STARTED,
-            (false, 0) => 0,
-        };
-        Self { percent: remembered.max(known), pieces, journalled }
+        let pieces = chunks.unwrap_or(0).saturating_sub(1);
+        let known = if chunks.is_some_and(|chunks| chunks > 0) { answering(pieces) } else { 0 };
+        let memory = if chunks.is_some() { Memory::Chunks } else { Memory::Steps };
+        Self { percent: remembered.max(known), pieces, memory }
     }
 
     /// True if a run has begun, in this process or an earlier one. From then on the task is `processing`.
@@ -59,11 +63,13 @@ impl Progress {
     pub fn piece(&mut self) -> Option<u8> {
         self.pieces += 1;
         let percent = answering(self.pieces);
-        if self.journalled {
-            self.percent = self.percent.max(percent);
-            return None;
+        match self.memory {
+            Memory::Chunks => {
+                self.percent = self.percent.max(percent);
+                None
+            }
+            Memory::Steps => self.reach(percent),
         }
-        self.reach(percent)
     }
 
     /// The upstream says how far it is. Returns what is to be remembered, if that has changed.
@@ -98,13 +104,14 @@ mod tests {
             events in prop::collection::vec(prop::option::of(0u8..=200), 0..200),
             crash: prop::sample::Index,
         ) {
-            let mut progress = Progress::new(0, false, 0, journalled);
+            let mut progress = Progress::new(0, journalled.then_some(0));
             progress.begin();
             let (mut shown, mut remembered, mut chunks) = (progress.percent(), 0, 0);
             let crash = crash.index(events.len() + 1);
             for (number, event) in events.into_iter().enumerate() {
                 if number == crash {
-                    progress = Progress::new(remembered, true, if journalled { chunks } else { 0 }, journalled);
+                    progress = Progress::new(remembered, journalled.then_some(chunks));
+                    progress.begin();
                     prop_assert!(progress.percent() >= shown);
                 }
                 let step = match event {
@@ -123,7 +130,7 @@ mod tests {
 
     #[test]
     fn little_is_remembered() {
-        let mut progress = Progress::new(0, true, 0, false);
+        let mut progress = Progress::new(0, None);
         let steps: Vec<u8> = (0..10_000).filter_map(|_| progress.piece()).collect();
         assert_eq!(steps, [20, 30, 40, 50, 60, 70, 80, 90]);
     }

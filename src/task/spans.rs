@@ -71,7 +71,7 @@ mod tests {
     fn task(trace: Option<TraceContext>) -> Task {
         let question = Question::short(String::new(), String::new(), None);
         let (id, owner) = (TaskId::generate(1), KeyHash::of("k"));
-        Task { id, owner, created: Timestamp(1), stream: false, question, trace }
+        Task { id, owner, created: Timestamp(1), stream: None, question, trace }
     }
 
     #[test]

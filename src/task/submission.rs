@@ -14,6 +14,7 @@ use fields::{
 };
 pub use question::{Message, Part, Question, Role};
 
+use super::format::Format;
 use crate::audio::{AudioSource, Gate};
 use crate::error::{ErrorCode, Failure};
 use crate::wire::json_text;
@@ -38,8 +39,8 @@ pub enum Delivery {
     Asynchronous,
     /// When the task has ended.
     Blocking,
-    /// As the task's own stream.
-    Streaming,
+    /// As the task's own stream, in this format.
+    Streaming(Format),
 }
 
 /// A valid submit.
@@ -51,8 +52,8 @@ pub struct Submission {
     pub audio: Vec<AudioSource>,
     /// How the answer is delivered.
     pub delivery: Delivery,
-    /// True if the chunks can be subscribed to.
-    pub stream: bool,
+    /// The format of the door, if the chunks can be subscribed to.
+    pub stream: Option<Format>,
 }
 
 impl Submission {
@@ -100,7 +101,7 @@ impl Submission {
 struct Rest {
     prompt: String,
     delivery: Delivery,
-    stream: bool,
+    stream: Option<Format>,
     max_tokens: Option<u64>,
     temperature: Option<f64>,
     system_prompt: Option<String>,
@@ -114,7 +115,7 @@ impl Rest {
             Some(prompt) => bounded("prompt", prompt, 1, MAX_PROMPT_CHARACTERS)?.into_owned(),
         };
         let sync = flag("sync", fields.sync)?;
-        let stream = flag("stream", fields.stream)?;
+        let stream = flag("stream", fields.stream)?.then_some(Format::Tasks);
         let max_tokens = max_tokens(fields.max_tokens)?;
         let temperature = temperature(fields.temperature)?;
         let system_prompt = match text("system_prompt", fields.system_prompt)? {
@@ -127,8 +128,8 @@ impl Rest {
         let reasoning = flag("reasoning", fields.reasoning)?;
         let delivery = match (sync, stream) {
             (false, _) => Delivery::Asynchronous,
-            (true, false) => Delivery::Blocking,
-            (true, true) => Delivery::Streaming,
+            (true, None) => Delivery::Blocking,
+            (true, Some(format)) => Delivery::Streaming(format),
         };
         Ok(Self { prompt, delivery, stream, max_tokens, temperature, system_prompt, reasoning })
     }

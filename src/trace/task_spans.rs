@@ -131,7 +131,7 @@ fn whole(ended: EndedTask<'_>, place: &TraceContext, until: Timestamp) -> Span {
     whole.attributes = vec![
         text("hearken.task.id", task.id.as_str()),
         text("hearken.task.model", &task.question.model),
-        flag("hearken.task.stream", task.stream),
+        flag("hearken.task.stream", task.stream.is_some()),
         text("hearken.task.outcome", if failure.is_none() { COMPLETED } else { "failed" }),
         number("hearken.task.calls", timeline.attempts.len() as u64),
     ];

@@ -22,9 +22,9 @@ impl TaskActor {
         self.measure_attempt(failed.map(Cause::Code));
         self.timeline.end(failed.map_or("completed", ErrorCode::as_str), Timestamp::now());
         let journalled = self.publication.close();
-        // Where the journal has not all, its entries are not those that the record tells of: it is not read again.
+        // Where the journal has not all, the log says what there is, so that the stream is not read from the journal.
         let chunks = || journalled.unwrap_or_else(|| Chunks::of(self.answer.log().entries()));
-        let chunks = self.task.stream.then(chunks);
+        let chunks = self.task.stream.map(|_| chunks());
         let (progress, timeline) = (self.progress.percent(), self.timeline.clone());
         let ending = Ending { outcome, progress, timeline, chunks };
         let log = self.answer.log().handle();

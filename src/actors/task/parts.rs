@@ -17,9 +17,7 @@ use crate::fetch::Fetcher;
 use crate::metrics::TaskMetrics;
 use crate::random::random_text;
 use crate::store::{Store, Unfinished};
-use crate::task::{
-    Answer, ChunkLog, Entry, Format, LogHandle, Progress, Recipient, Task, Timeline, Timestamp,
-};
+use crate::task::{Answer, ChunkLog, Entry, LogHandle, Progress, Recipient, Task, Timeline, Timestamp};
 use crate::trace::Traces;
 use crate::wire::completion::CompletionHead;
 
@@ -134,8 +132,8 @@ impl TaskParts {
         timeline: Timeline,
         work: Work,
     ) -> Self {
-        let answer = Answer::new(completion_head(&task), format(&task));
-        let progress = Progress::new(0, false, 0, task.stream);
+        let answer = Answer::new(completion_head(&task), task.stream);
+        let progress = Progress::new(0, task.stream.map(|_| 0));
         Self { task, key_name, answer, job: Job::Run(work), recipient, caller_gone, timeline, progress }
     }
 
@@ -143,8 +141,11 @@ impl TaskParts {
     #[must_use]
     pub fn left_over(left: Unfinished, key_name: String, chunks: Vec<Entry>, job: Job) -> Self {
         let Unfinished { task, timeline, progress, facts, .. } = left;
-        let progress = Progress::new(progress, facts.runs > 0, chunks.len(), task.stream);
-        let answer = Answer::resumed(completion_head(&task), ChunkLog::of(format(&task), chunks));
+        let mut progress = Progress::new(progress, task.stream.map(|_| chunks.len()));
+        if facts.runs > 0 {
+            progress.begin();
+        }
+        let answer = Answer::resumed(completion_head(&task), ChunkLog::of(task.stream, chunks));
         let task = Arc::new(task);
         Self {
             task,
@@ -162,7 +163,8 @@ impl TaskParts {
     #[must_use]
     pub fn crashed(task: Arc<Task>, log: LogHandle, timeline: Timeline) -> Self {
         let answer = Answer::resumed(completion_head(&task), ChunkLog::take_over(log));
-        let progress = Progress::new(0, true, answer.log().len(), task.stream);
+        let mut progress = Progress::new(0, task.stream.map(|_| answer.log().len()));
+        progress.begin();
         Self {
             task,
             key_name: String::new(),
@@ -194,9 +196,4 @@ fn completion_head(task: &Task) -> CompletionHead {
         created: task.created.seconds(),
         model: task.question.model.clone(),
     }
-}
-
-/// The format of the door that has submitted the task, if its chunks may be read.
-fn format(task: &Task) -> Option<Format> {
-    task.stream.then_some(Format::Tasks)
 }

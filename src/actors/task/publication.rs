@@ -46,7 +46,7 @@ impl Publication {
     /// Returns what is done about the answer of a task with this job.
     pub(super) fn of(task: &Task, job: &Job, store: &Store) -> Self {
         match job {
-            _ if !task.stream => Self::Off,
+            _ if task.stream.is_none() => Self::Off,
             Job::Run(_) => Self::On { journal: store.journal(&task.id), pending: None },
             Job::End(_) => Self::WithEnd,
         }

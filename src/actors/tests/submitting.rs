@@ -24,7 +24,7 @@ fn caller(models: &str) -> Arc<KnownKey> {
 
 fn short(delivery: Delivery) -> Submission {
     let question = Question::short("m".into(), "p".into(), None);
-    Submission { question, audio: vec![inline("RIFF")], delivery, stream: true }
+    Submission { question, audio: vec![inline("RIFF")], delivery, stream: Some(Format::Tasks) }
 }
 
 impl Service {
@@ -46,7 +46,7 @@ async fn only_a_blocking_submit_cancels_its_task_by_being_dropped() {
     drop(blocking);
     assert_eq!(failure(service.outcome(&id).await).code, ErrorCode::TaskCancelled);
     let mut left = Vec::new();
-    for delivery in [Delivery::Asynchronous, Delivery::Streaming] {
+    for delivery in [Delivery::Asynchronous, Delivery::Streaming(Format::Tasks)] {
         left.push(service.submit(short(delivery), None).await.unwrap().id().clone());
     }
     for id in left {
@@ -117,7 +117,7 @@ async fn each_audio_of_a_conversation_reaches_the_upstream_in_its_place() {
         let files = ["RIFF1", "RIFF2", "RIFF3"].map(|file| format!("{file}{large}"));
         let audio = files.iter().map(|file| inline(file)).collect();
         let submission =
-            Submission { question: question.clone(), audio, delivery: Delivery::Blocking, stream: false };
+            Submission { question: question.clone(), audio, delivery: Delivery::Blocking, stream: None };
         let submitted = service.submit(submission, None).await.unwrap();
         assert!(matches!(submitted.outcome().await.unwrap().value.state, State::Completed(_)));
         assert_eq!(asked.recv().await.unwrap(), files);

@@ -60,10 +60,10 @@ fn pieces_of_an_ended_stream_are_read_from_the_journal_as_they_were_published() 
     assert!(matches!(journal.append(&mut log.unpublished()), Appended::Now(true)));
     log.append(Entry::Done);
     log.end();
-    let all: Vec<_> = (0..42).map(|number| log.reader().piece(number..number + 1).unwrap()).collect();
+    let all: Vec<_> = (0..42).map(|number| log.frames().piece(number..number + 1).unwrap()).collect();
     let mut stream = log.cold(Box::new(journal).into_kept()).unwrap();
     assert!(stream.let_go(), "the entries are in the journal");
-    let ended = LogReader::from(stream.log().clone());
+    let ended = LogReader::from(stream.log().clone()).in_format(Format::Tasks);
     for range in [0..1, 0..42, 7..9, 39..41, 40..42, 41..42] {
         assert!(ended.piece(range.clone()).unwrap() == all[range].concat());
     }

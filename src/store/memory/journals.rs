@@ -72,7 +72,12 @@ impl MemoryJournals {
 
 impl ChunkJournals for MemoryJournals {
     fn journal(&self, id: &TaskId) -> Box<dyn ChunkJournal> {
-        Box::new(Writer { journals: self.clone(), id: id.clone(), written: Arc::default(), has_refused: Arc::default() })
+        Box::new(Writer {
+            journals: self.clone(),
+            id: id.clone(),
+            written: Arc::default(),
+            has_refused: Arc::default(),
+        })
     }
 
     fn begun(&self, ids: Vec<TaskId>) -> Promise<'_, HashSet<TaskId>> {

@@ -24,7 +24,7 @@ pub(in crate::store) fn parse<T: DeserializeOwned>(id: &str, json: &str) -> Resu
 
 /// What [`snapshot`] reads, in its order.
 pub(in crate::store) const SNAPSHOT_COLUMNS: &str =
-    "id, created_ms, stream, question, progress, completion, failure, timeline, state, segments";
+    "id, created_ms, stream IS NOT NULL, question, progress, completion, failure, timeline, state, segments";
 
 /// Reads a task as clients see it. What is damaged is the inner error.
 pub(in crate::store) fn snapshot(row: &Row<'_>) -> rusqlite::Result<Result<Snapshot, StoreError>> {
@@ -78,7 +78,7 @@ pub(super) fn weighed_columns(with_segments: bool) -> String {
         segments = "segments";
     }
     format!(
-        "id, created_ms, stream, question, progress, CASE WHEN {bytes} <= :most_bytes THEN completion END,
+        "id, created_ms, stream IS NOT NULL, question, progress, CASE WHEN {bytes} <= :most_bytes THEN completion END,
          failure, timeline, state, CASE WHEN {bytes} <= :most_bytes THEN {segments} END, {bytes}"
     )
 }
@@ -132,7 +132,9 @@ pub(in crate::store) fn request(
     owner: KeyHash,
 ) -> Result<Option<Request>, StoreError> {
     let row = connection
-        .prepare_cached("SELECT question, stream, audio_facts FROM tasks WHERE id = ?1 AND owner = ?2")?
+        .prepare_cached(
+            "SELECT question, stream IS NOT NULL, audio_facts FROM tasks WHERE id = ?1 AND owner = ?2",
+        )?
         .query_row(params![id.as_str(), owner.as_bytes()], |row| {
             Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, String>(2)?))
         })

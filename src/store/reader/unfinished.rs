@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::rows::parse;
 use crate::secret::KeyHash;
 use crate::store::{StoreError, Unfinished};
-use crate::task::{RecoveryFacts, Task, TaskId, Timestamp};
+use crate::task::{Format, RecoveryFacts, Task, TaskId, Timestamp};
 
 /// Unfinished tasks that are read in one go.
 const MOST_UNFINISHED: i64 = 256;
@@ -48,6 +48,8 @@ fn unfinished_task(row: &Row<'_>) -> Result<Unfinished, StoreError> {
     let audio: String = row.get(5)?;
     let timeline: String = row.get(10)?;
     let trace: Option<String> = row.get(11)?;
+    let stream: Option<String> = row.get(3)?;
+    let format = |name: String| Format::named(&name).ok_or_else(|| wrong("no format of a stream"));
     Ok(Unfinished {
         audio: parse(&text, &audio)?,
         facts: RecoveryFacts { runs: row.get(6)?, published: row.get(7)?, irreplaceable_caller: row.get(8)? },
@@ -56,7 +58,7 @@ fn unfinished_task(row: &Row<'_>) -> Result<Unfinished, StoreError> {
         task: Task {
             owner: KeyHash::from_bytes(&owner).ok_or_else(|| wrong("no owner"))?,
             created: row.get(2)?,
-            stream: row.get(3)?,
+            stream: stream.map(format).transpose()?,
             question: parse(&text, &question)?,
             trace: trace.map(|trace| parse(&text, &trace)).transpose()?,
             id,

@@ -5,7 +5,8 @@ CREATE TABLE tasks (
     -- The place in the submitter's trace (JSON), where there is one.
     trace TEXT,
     question TEXT NOT NULL,
-    stream INTEGER NOT NULL,
+    -- The format of its stream, where it has one.
+    stream TEXT,
     -- What is known of each piece of audio (a JSON list), also when the audio itself is gone.
     audio_facts TEXT NOT NULL,
     -- Where each piece of audio is (a JSON list), until the task ends.

@@ -7,7 +7,7 @@ use super::kit::{DAY, failed, owner, pass_a_millisecond, record, task};
 use crate::secret::KeyHash;
 use crate::store::{Appended, ChunkJournal, Ending, Journalled, Retained, Store};
 use crate::task::testing::{delta, log_of};
-use crate::task::{Answer, Chunks, Entry, LogReader, Task, Timestamp};
+use crate::task::{Answer, Chunks, Entry, Format, LogReader, Task, Timestamp};
 
 fn chunks() -> [Entry; 4] {
     ["a", "b", "c\n", "d"].map(delta)
@@ -136,9 +136,9 @@ pub(super) async fn a_stream_is_replayed_where_its_chunks_are_those_of_the_recor
     let replay = store.replay(whole.id.clone(), owner()).await.unwrap().unwrap();
     assert!(replay.left <= DAY && replay.left > DAY / 2);
     let stream = Answer::replay(replay.chunks, &replay.state).unwrap();
-    let log = LogReader::from(stream.log().clone());
+    let log = LogReader::from(stream.log().clone()).in_format(Format::Tasks);
     assert_eq!(log.mark().len, 3);
-    assert!(log.all().starts_with(&log_of(["a", "b"]).reader().all()));
+    assert!(log.all().starts_with(&log_of(["a", "b"]).frames().all()));
     // No more than two replays are held at a time.
     let empty = store.replay(silent.id.clone(), owner()).await.unwrap().unwrap().chunks;
     assert_eq!(empty.entries(), 0);

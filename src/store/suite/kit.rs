@@ -12,7 +12,7 @@ use crate::metrics::{Metrics, StoreMetrics};
 use crate::secret::KeyHash;
 use crate::store::{Acceptance, Ending, NewRecord, Retention, Store, StoreConfig, StoreError, Weighed};
 use crate::task::{
-    Chunks, Completed, Completion, Outcome, Question, Snapshot, Task, TaskId, Timeline, Timestamp,
+    Chunks, Completed, Completion, Format, Outcome, Question, Snapshot, Task, TaskId, Timeline, Timestamp,
 };
 use crate::wire::completion::{CompletionHead, FinishReason, Usage};
 
@@ -41,7 +41,14 @@ pub(in crate::store) fn task() -> Arc<Task> {
     };
     let created = Timestamp::now();
     let id = TaskId::generate(created.seconds());
-    Arc::new(Task { id, owner: owner(), created, stream: true, question, trace: None })
+    Arc::new(Task {
+        id,
+        owner: owner(),
+        created,
+        stream: Some(Format::Chat { usage: true }),
+        question,
+        trace: None,
+    })
 }
 
 /// A task that waits, without any audio.

@@ -9,7 +9,9 @@ use crate::store::records::TaskMark;
 use crate::store::spool::{NewBlob, RecordedBlob};
 use crate::store::sqlite::{StoredState, json};
 use crate::store::{Acceptance, Ending, NewRecord, StoreError};
-use crate::task::{Idempotency, IdempotencyKey, Outcome, Snapshot, Task, TaskId, Timeline, Timestamp};
+use crate::task::{
+    Format, Idempotency, IdempotencyKey, Outcome, Snapshot, Task, TaskId, Timeline, Timestamp,
+};
 
 pub(super) fn accept(
     connection: &Connection,
@@ -65,7 +67,7 @@ fn insert(connection: &Connection, record: &NewRecord) -> Result<(), StoreError>
             ":id": task.id.as_str(),
             ":owner": task.owner.as_bytes(),
             ":created": task.created,
-            ":stream": task.stream,
+            ":stream": task.stream.map(Format::name),
             ":question": json(&task.question)?,
             ":audio": json(audio)?,
             ":audio_facts": json(audio_facts)?,

@@ -50,7 +50,7 @@ fn submit(writer: &Writer, prompt: usize, audio: &[usize]) -> (Arc<Task>, Write,
     let created = Timestamp::now();
     let question = Question::short("m".into(), "p".repeat(prompt), None);
     let (id, owner) = (TaskId::generate(created.seconds()), crate::secret::KeyHash::of("sk-owner"));
-    let task = Arc::new(Task { id, owner, created, stream: false, question, trace: None });
+    let task = Arc::new(Task { id, owner, created, stream: None, question, trace: None });
     let spool = &writer.parts.spool;
     let blob = |bytes: &usize| NewBlob::new(spool, spool.blob_id(), Bytes::from(vec![b'A'; *bytes])).unwrap();
     let blobs: Vec<_> = audio.iter().map(blob).collect();

@@ -1,6 +1,6 @@
 //! The reading end of a chunk log: where its frames are at each moment, in memory or kept elsewhere.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,10 +11,14 @@ use super::{Entries, Mark, Shared};
 use crate::task::cold_log::ColdLog;
 use crate::task::format::Format;
 
-/// A reading end of a log, in one format; its owner keeps the position.
+/// A reading end of a log: it tells how far the log has come.
 #[derive(Debug, Clone)]
-pub struct LogReader {
-    source: Source,
+pub struct LogReader(Source);
+
+/// A reading end of a log that reads frames, in one format; its owner keeps the position.
+#[derive(Debug, Clone)]
+pub struct FrameReader {
+    log: LogReader,
     format: Format,
 }
 
@@ -25,7 +29,7 @@ enum Source {
 }
 
 /// Where a reader finds frames.
-enum Place<'a> {
+enum Frames<'a> {
     Memory(Arc<Entries>),
     Cold(&'a ColdLog),
     /// The task crashed, and nothing is left of it in this process.
@@ -34,33 +38,26 @@ enum Place<'a> {
 
 impl From<ColdLog> for LogReader {
     fn from(log: ColdLog) -> Self {
-        Self { format: log.own(), source: Source::Cold(log) }
+        Self(Source::Cold(log))
     }
 }
 
 impl LogReader {
     /// Makes a reader of a log that has a writer, or had one.
-    pub(super) fn of(shared: &Arc<Shared>, format: Format) -> Self {
-        let source = Source::Living { shared: Arc::clone(shared), mark: shared.mark.subscribe() };
-        Self { source, format }
+    pub(super) fn of(shared: &Arc<Shared>) -> Self {
+        Self(Source::Living { shared: Arc::clone(shared), mark: shared.mark.subscribe() })
     }
 
-    /// Reads in this format from now on.
+    /// Reads frames in this format.
     #[must_use]
-    pub fn in_format(self, format: Format) -> Self {
-        Self { format, ..self }
-    }
-
-    /// Returns the format in which it reads.
-    #[must_use]
-    pub fn format(&self) -> Format {
-        self.format
+    pub fn in_format(self, format: Format) -> FrameReader {
+        FrameReader { log: self, format }
     }
 
     /// How far the log has come.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        match &self.source {
+        match &self.0 {
             Source::Living { mark, .. } => *mark.borrow(),
             Source::Cold(log) => Mark { len: log.len(), ended: true, ..Mark::default() },
         }
@@ -89,7 +86,7 @@ impl LogReader {
     }
 
     async fn wait_for(&mut self, wanted: impl FnMut(&Mark) -> bool) -> Mark {
-        match &mut self.source {
+        match &mut self.0 {
             Source::Living { mark, .. } => {
                 // The watch cannot close: this reader holds its sender.
                 let wanted = mark.wait_for(wanted).await;
@@ -101,7 +98,7 @@ impl LogReader {
 
     /// How far the log has come; [`stirred`](Self::stirred) waits for what comes after that.
     pub fn look(&mut self) -> Mark {
-        match &mut self.source {
+        match &mut self.0 {
             Source::Living { mark, .. } => *mark.borrow_and_update(),
             Source::Cold(_) => self.mark(),
         }
@@ -110,7 +107,7 @@ impl LogReader {
     /// Waits until the log has come further than when it was last looked at or waited for. Never ends where
     /// nothing will be added.
     pub async fn stirred(&mut self) {
-        if let Source::Living { mark, .. } = &mut self.source
+        if let Source::Living { mark, .. } = &mut self.0
             && mark.changed().await.is_ok()
         {
             return;
@@ -118,93 +115,9 @@ impl LogReader {
         std::future::pending().await
     }
 
-    /// Where its frames are at this moment.
-    fn frames(&self) -> Place<'_> {
-        match &self.source {
-            Source::Living { shared, .. } => match (shared.entries.upgrade(), shared.cold.get()) {
-                (Some(entries), _) => Place::Memory(entries),
-                (None, Some(log)) => Place::Cold(log),
-                (None, None) => Place::Gone,
-            },
-            Source::Cold(log) => Place::Cold(log),
-        }
-    }
-
-    /// Returns where the frames from the beginning of `range` on that weigh at most `most_bytes` end, and what they weigh.
-    /// At least one frame is taken: it may weigh more.
-    #[must_use]
-    pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
-        match self.frames() {
-            Place::Memory(entries) => {
-                let (mut end, mut bytes) = (range.start, 0);
-                for frame in entries.frames(self.format, range.clone()) {
-                    if end > range.start && bytes + frame.len() > most_bytes {
-                        break;
-                    }
-                    (end, bytes) = (end + 1, bytes + frame.len());
-                }
-                (end, bytes)
-            }
-            Place::Cold(log) => log.reach(self.format, range, most_bytes),
-            Place::Gone => (range.start + 1, 0),
-        }
-    }
-
-    /// What these frames weigh, as far as they exist, in bytes.
-    #[must_use]
-    pub fn bytes(&self, range: Range<usize>) -> usize {
-        match self.frames() {
-            Place::Memory(entries) => entries.frames(self.format, range).map(Bytes::len).sum(),
-            Place::Cold(log) => log.bytes(self.format, range),
-            Place::Gone => 0,
-        }
-    }
-
-    /// Appends these frames, as far as they exist, to `buffer`. False where they can no longer be read: then the reader
-    /// is to break off.
-    #[must_use]
-    pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> bool {
-        match self.frames() {
-            Place::Memory(entries) => {
-                entries.frames(self.format, range).for_each(|frame| buffer.extend_from_slice(frame));
-                true
-            }
-            Place::Cold(log) => log.write_to(self.format, range, buffer),
-            Place::Gone => false,
-        }
-    }
-
-    /// Appends these bytes of one frame, as far as they exist, to `buffer`. Returns false if they can no longer be read.
-    #[must_use]
-    pub fn write_part(&self, frame: usize, part: Range<usize>, buffer: &mut BytesMut) -> bool {
-        match self.frames() {
-            Place::Memory(entries) => {
-                let bytes = entries.frame(self.format, frame).map(Bytes::as_ref).unwrap_or_default();
-                let part = bytes.len().min(part.start)..bytes.len().min(part.end);
-                buffer.extend_from_slice(bytes.get(part).unwrap_or_default());
-                true
-            }
-            Place::Cold(log) => log.write_part(self.format, frame, part, buffer),
-            Place::Gone => false,
-        }
-    }
-
-    /// These frames, as far as they exist, in one piece; `None` where they can no longer be read. A single frame of a
-    /// task that runs is shared, not copied.
-    #[must_use]
-    pub fn piece(&self, range: Range<usize>) -> Option<Bytes> {
-        if let Place::Memory(entries) = self.frames()
-            && range.len() == 1
-        {
-            return Some(entries.frame(self.format, range.start).cloned().unwrap_or_default());
-        }
-        let mut piece = BytesMut::with_capacity(self.bytes(range.clone()));
-        self.write_to(range, &mut piece).then(|| piece.freeze())
-    }
-
     /// Counts one more subscription of this log; returns how many there were before.
     pub fn count_subscription(&self) -> usize {
-        let subscriptions = match &self.source {
+        let subscriptions = match &self.0 {
             Source::Living { shared, .. } => &shared.subscriptions,
             Source::Cold(log) => log.subscriptions(),
         };
@@ -214,7 +127,7 @@ impl LogReader {
     /// The log's number: logs are counted from 0 as they are made, so no two of a process have the same.
     #[must_use]
     pub fn number(&self) -> usize {
-        match &self.source {
+        match &self.0 {
             Source::Living { shared, .. } => shared.number,
             Source::Cold(log) => log.number(),
         }
@@ -223,10 +136,116 @@ impl LogReader {
     /// Which of the task arbiters, counted from 0, writes the log; any, where none does any more.
     #[must_use]
     pub fn home(&self) -> usize {
-        match &self.source {
+        match &self.0 {
             Source::Living { shared, .. } => shared.home.load(Ordering::Relaxed),
             Source::Cold(log) => log.number(),
         }
+    }
+}
+
+impl Deref for FrameReader {
+    type Target = LogReader;
+
+    fn deref(&self) -> &LogReader {
+        &self.log
+    }
+}
+
+impl DerefMut for FrameReader {
+    fn deref_mut(&mut self) -> &mut LogReader {
+        &mut self.log
+    }
+}
+
+impl FrameReader {
+    /// Returns the format in which it reads.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Where its frames are at this moment.
+    fn frames(&self) -> Frames<'_> {
+        match &self.log.0 {
+            Source::Living { shared, .. } => match (shared.entries.upgrade(), shared.cold.get()) {
+                (Some(entries), _) => Frames::Memory(entries),
+                (None, Some(log)) => Frames::Cold(log),
+                (None, None) => Frames::Gone,
+            },
+            Source::Cold(log) => Frames::Cold(log),
+        }
+    }
+
+    /// Returns where the frames from the beginning of `range` on that weigh at most `most_bytes` end, and what they weigh.
+    /// At least one frame is taken: it may weigh more.
+    #[must_use]
+    pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
+        match self.frames() {
+            Frames::Memory(entries) => {
+                let (mut end, mut bytes) = (range.start, 0);
+                for frame in entries.frames(self.format, range.clone()) {
+                    if end > range.start && bytes + frame.len() > most_bytes {
+                        break;
+                    }
+                    (end, bytes) = (end + 1, bytes + frame.len());
+                }
+                (end, bytes)
+            }
+            Frames::Cold(log) => log.reach(self.format, range, most_bytes),
+            Frames::Gone => (range.start + 1, 0),
+        }
+    }
+
+    /// What these frames weigh, as far as they exist, in bytes.
+    #[must_use]
+    pub fn bytes(&self, range: Range<usize>) -> usize {
+        match self.frames() {
+            Frames::Memory(entries) => entries.frames(self.format, range).map(Bytes::len).sum(),
+            Frames::Cold(log) => log.bytes(self.format, range),
+            Frames::Gone => 0,
+        }
+    }
+
+    /// Appends these frames, as far as they exist, to `buffer`. False where they can no longer be read: then the reader
+    /// is to break off.
+    #[must_use]
+    pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> bool {
+        match self.frames() {
+            Frames::Memory(entries) => {
+                entries.frames(self.format, range).for_each(|frame| buffer.extend_from_slice(frame));
+                true
+            }
+            Frames::Cold(log) => log.write_to(self.format, range, buffer),
+            Frames::Gone => false,
+        }
+    }
+
+    /// Appends these bytes of one frame, as far as they exist, to `buffer`. Returns false if they can no longer be read.
+    #[must_use]
+    pub fn write_part(&self, frame: usize, part: Range<usize>, buffer: &mut BytesMut) -> bool {
+        match self.frames() {
+            Frames::Memory(entries) => {
+                let bytes = entries.frame(self.format, frame).map(Bytes::as_ref).unwrap_or_default();
+                let part = bytes.len().min(part.start)..bytes.len().min(part.end);
+                buffer.extend_from_slice(bytes.get(part).unwrap_or_default());
+                true
+            }
+            Frames::Cold(log) => log.write_part(self.format, frame, part, buffer),
+            Frames::Gone => false,
+        }
+    }
+
+    /// These frames, as far as they exist, in one piece; `None` where they can no longer be read. A single frame of a
+    /// task that runs is shared, not copied.
+    #[must_use]
+    pub fn piece(&self, range: Range<usize>) -> Option<Bytes> {
+        if let Frames::Memory(entries) = self.frames()
+            && range.len() == 1
+        {
+            return Some(entries.frame(self.format, range.start).cloned().unwrap_or_default());
+        }
+        let mut piece = BytesMut::with_capacity(self.bytes(range.clone()));
+        self.write_to(range, &mut piece).then(|| piece.freeze())
     }
 
     /// All that can be read.

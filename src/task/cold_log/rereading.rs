@@ -5,22 +5,28 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Kept, slice};
+use super::{RecordSource, slice};
 use crate::task::entry::Entry;
 use crate::task::format::{Encoder, Format};
-use crate::task::record::{Kind, Place, Record, Records};
+use crate::task::record::{Index, Kind, Place, Record, Records};
 
 /// The entries of an ended log, for frames in one format.
 pub(super) struct Rereading<'a> {
-    kept: &'a Kept,
+    source: &'a dyn RecordSource,
+    index: &'a Index,
     tail: &'a [Entry],
     encoder: Encoder,
 }
 
 impl<'a> Rereading<'a> {
-    pub(super) fn new(kept: &'a Kept, tail: &'a [Entry], format: Format) -> Self {
-        let head = kept.index.head.clone().or_else(|| tail.first().and_then(Entry::head));
-        Self { kept, tail, encoder: Encoder::new(format, head) }
+    pub(super) fn new(
+        source: &'a dyn RecordSource,
+        index: &'a Index,
+        tail: &'a [Entry],
+        format: Format,
+    ) -> Self {
+        let head = index.head.clone().or_else(|| tail.first().and_then(Entry::head));
+        Self { source, index, tail, encoder: Encoder::new(format, head) }
     }
 
     /// As [`ColdLog::reach`](super::ColdLog::reach).
@@ -54,7 +60,7 @@ impl<'a> Rereading<'a> {
     pub(super) fn bytes(&self, range: Range<usize>) -> io::Result<usize> {
         let mut bytes = 0;
         // The last place within a large entry is near its end.
-        let places = &self.kept.index.places;
+        let places = &self.index.places;
         let (before, _) = places.split_at(places.partition_point(|place| place.entry <= range.start));
         let inside = before.last().filter(|last| last.entry == range.start).map_or(0, |last| last.inside);
         self.walk(range.start, inside, |place, record| {
@@ -150,7 +156,7 @@ impl<'a> Rereading<'a> {
 
     /// The frames of the entries behind those that are kept, with their numbers, as far as they are in `range`.
     fn tail_in(&self, range: Range<usize>) -> impl Iterator<Item = (usize, Bytes)> {
-        let numbered = self.tail.iter().enumerate().map(|(at, entry)| (self.kept.entries() + at, entry));
+        let numbered = self.tail.iter().enumerate().map(|(at, entry)| (self.index.chunks.count + at, entry));
         let wanted = numbered.filter(move |(number, _)| range.contains(number));
         wanted.map(|(number, entry)| (number, self.encoder.encode(number, entry)))
     }
@@ -162,7 +168,7 @@ impl<'a> Rereading<'a> {
         inside: usize,
         mut visit: impl FnMut(Place, &Record<'_>) -> bool,
     ) -> io::Result<()> {
-        let (index, entries) = (&self.kept.index, self.kept.entries());
+        let (index, entries) = (self.index, self.index.chunks.count);
         let behind = index.places.partition_point(|place| (place.entry, place.inside) <= (entry, inside));
         let mut pieces = index.places.iter().enumerate().skip(behind.saturating_sub(1));
         let mut bytes = Vec::new();
@@ -171,7 +177,7 @@ impl<'a> Rereading<'a> {
         {
             let end = index.places.get(at + 1).unwrap_or(&index.end).at;
             bytes.clear();
-            self.kept.source.read(place.at..end, &mut bytes)?;
+            self.source.read(place.at..end, &mut bytes)?;
             let (mut place, mut records) = (*place, Records::of(&bytes, place.at));
             for record in &mut records {
                 let is_wanted = (place.entry, place.inside + record.payload.len()) > (entry, inside);

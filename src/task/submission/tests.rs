@@ -25,7 +25,7 @@ fn absent_and_null_fields_take_their_defaults() {
         assert_eq!(submission.question.max_tokens, None);
         assert_eq!(submission.question.temperature, None);
         assert_eq!(submission.delivery, Delivery::Asynchronous);
-        assert!(!submission.stream && !submission.question.reasoning);
+        assert!(submission.stream.is_none() && !submission.question.reasoning);
     }
 }
 

@@ -57,7 +57,8 @@ fn an_ended_stream_has_the_same_bytes_from_memory_and_from_the_disk() {
 fn subscribers_that_do_not_read_ended_streams_keep_none_of_them_in_memory() {
     const STREAMS: usize = 8;
     let upstream = FakeUpstream::gemini().say_often(100, &"x".repeat(50_000)).start();
-    let hearken = Hearken::before(&upstream).set(METRICS).start();
+    // The allocator gives back at once what is free: only what is held counts.
+    let hearken = Hearken::before(&upstream).set(METRICS).env("MALLOC_CONF", "dirty_decay_ms:0").start();
     let run = || {
         let id = hearken.submit(json!({"stream": true}));
         let during = silent(&hearken, &id);
@@ -70,7 +71,7 @@ fn subscribers_that_do_not_read_ended_streams_keep_none_of_them_in_memory() {
     let held = memory(&hearken, "VmRSS").saturating_sub(before);
     let streamed = STREAMS * 5_000_000;
     println!("{held} bytes for streams of {streamed}");
-    assert!(held < streamed / 2, "{held}");
+    assert!(held < streamed / 4, "{held}");
     assert!(hearken.metrics().value("hearken_stream_memory_bytes") < 1e6);
     // They find everything there when they read at last.
     for _ in 0..2 {

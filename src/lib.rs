@@ -122,8 +122,8 @@
 //! - No wait for durability is endless: after a few seconds without a commit the task is [stalled](task::Mark::stalled)
 //!   and its callers are told so. The outcome is recorded as soon as the store can.
 //! - The store writes to the files that it opened at the start. A commit that those files do not hold is not announced.
-//!   After damage in the database was seen, the database is neither read nor written. Audio and chunks are read from a
-//!   disk only with the checksum with which they were written.
+//!   After damage in the database was seen, the database is neither read nor written. Audio and chunks from a disk are
+//!   sent only if they have the checksum with which they were written.
 //! - No upstream is asked for a task that is not durable, and no client can find one.
 //! - A chunk that a subscriber has seen is in the journal; a kill does not take it back.
 //! - While its task runs, a frame is encoded once in each format. The content of a chunk log never changes. Readers hold

@@ -181,8 +181,8 @@ async fn an_end_does_not_wait_for_ever_for_a_journal_that_does_not_answer() {
 async fn the_record_of_an_end_says_what_the_journal_has() {
     let mut course = Course::begin().await;
     let (_, first) = course.batch().await;
-    first.send(true).unwrap();
     course.finish().await;
+    first.send(true).unwrap();
     let (_, second) = course.batch().await;
     course.journals.damage(&course.id);
     second.send(true).unwrap();

@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use actix::prelude::Request;
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::{poll_immediate, ready};
 
 use super::launch::{Launched, Site};
 use super::messages::NewTask;
@@ -80,19 +78,13 @@ pub(super) async fn accept(
         timeline: recorded,
         idempotency,
     };
-    let mut durable = keep(site.settings.store.clone(), record, blobs).boxed();
-    // The write is asked for here. Its answer wakes the thread that the task will run on.
-    let durable = match poll_immediate(&mut durable).await {
-        Some(done) => ready(done).boxed(),
-        None => durable,
-    };
+    keep(&site.settings.store, record, blobs).await?;
     let work = Work { audio, candidates, most_running, admission, record: run };
-    site.launch_when(durable, TaskParts::accepted(task, key_name, recipient, caller_gone, timeline, work))
-        .await
+    Ok(site.launch(TaskParts::accepted(task, key_name, recipient, caller_gone, timeline, work)))
 }
 
 /// Makes a task durable.
-async fn keep(store: Store, record: NewRecord, blobs: Vec<(BlobId, Bytes)>) -> Result<(), Failure> {
+async fn keep(store: &Store, record: NewRecord, blobs: Vec<(BlobId, Bytes)>) -> Result<(), Failure> {
     match store.accept(record, blobs).await? {
         Acceptance::Durable => Ok(()),
         Acceptance::KeyTaken => Err(Failure::new(

@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
-use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::actors::task::{Departure, TaskActor, TaskParts, TaskSettings};
-use crate::error::Failure;
 use crate::task::{LogHandle, Task};
 
 /// Where a task's actor is to live, and what all of them share.
@@ -34,23 +32,6 @@ pub(super) struct Launched {
 }
 
 impl Site {
-    /// Starts the actor as soon as the task is durable.
-    ///
-    /// # Errors
-    /// Why the task is not durable; `shutting_down` when its arbiter has stopped.
-    pub(super) async fn launch_when(
-        self,
-        durable: BoxFuture<'static, Result<(), Failure>>,
-        parts: TaskParts,
-    ) -> Result<Launched, Failure> {
-        let (launching, launched) = oneshot::channel();
-        self.arbiter.clone().spawn(async move {
-            // The registry waits for it as long as the process runs.
-            let _ = launching.send(durable.await.map(|()| self.launch(parts)));
-        });
-        launched.await.unwrap_or_else(|_| Err(Failure::shutting_down()))
-    }
-
     /// Starts the actor.
     pub(super) fn launch(self, parts: TaskParts) -> Launched {
         let Self { arbiter, place, settings, running } = self;

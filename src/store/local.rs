@@ -7,11 +7,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rusqlite::Connection;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::claim::{Claim, OpenFiles};
-use super::health::{self, Health};
+use super::health::{self, Health, Trouble};
 use super::journal::FileJournals;
 use super::key_table::{KeyTable, keys_and_version, keys_version};
 use super::known_files::KnownFiles;
@@ -68,13 +67,17 @@ impl Local {
         drop(integrity::examine(data_dir)?);
         let connection = sqlite::connect(data_dir, config.sync)?;
         let open = Arc::new(OpenFiles::of(data_dir, claim)?);
-        let tally = Tally::open(data_dir, &connection)?;
-        sqlite::delete_unnamed_blobs(&connection);
+        let (tally, lost) = Tally::open(data_dir, &connection)?;
+        // A newer copy of the database may be put back, to which all of it belongs.
+        let is_all_kept = lost.is_some();
+        if !is_all_kept {
+            sqlite::delete_unnamed_blobs(&connection);
+        }
         let recorded = sqlite::recorded_blobs(&connection)?;
         let spool = Spool::open(data_dir, config.max_spool_bytes, config.sync, &recorded, |id| {
-            sqlite::has_file(&connection, *id)
+            Ok(is_all_kept || sqlite::has_file(&connection, *id)?)
         })?;
-        let has_stream = |id: &TaskId| sqlite::has_stream(&connection, id);
+        let has_stream = |id: &TaskId| Ok(is_all_kept || sqlite::has_stream(&connection, id)?);
         let health = Health::new(data_dir);
         let journals =
             FileJournals::open(data_dir, config.sync, metrics.clone(), health.clone(), has_stream)?;
@@ -217,10 +220,13 @@ impl TaskStore for Local {
             let mut ticks = tokio::time::interval(health::TICK);
             loop {
                 ticks.tick().await;
-                if self.health.tick()
-                    && matches!(self.writes.try_send(Write::Probe), Err(TrySendError::Closed(_)))
-                {
-                    return;
+                if self.writes.is_closed() {
+                    let stopped = "the thread that writes has stopped; start the server again".to_owned();
+                    return self.health.alarm(Trouble::Unusable(stopped));
+                }
+                if self.health.tick() {
+                    // A queue without room for it has writes in it, which show the same.
+                    let _ = self.writes.try_send(Write::Probe);
                 }
             }
         };
@@ -286,5 +292,20 @@ impl BlobStore for Local {
 
     fn disk(&self) -> Option<DiskLevels> {
         self.spool.disk()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::suite::kit::{CONFIG, metrics};
+
+    #[actix_rt::test]
+    async fn a_store_whose_writer_is_gone_says_that_it_takes_no_tasks() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let (mut local, _journals) = Local::open(data_dir.path(), CONFIG, metrics()).unwrap();
+        local.writes = mpsc::channel(1).0;
+        local.watch().await;
+        assert!(matches!(local.trouble(), Some(StoreError::Unavailable(_))));
     }
 }

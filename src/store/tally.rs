@@ -29,7 +29,7 @@ impl fmt::Display for LostCommits {
             "{} lacks commits that stood when the server ran last ({}): its write-ahead log was damaged or removed, or an \
              older copy of the database was put there; if there is a newer copy, put it back with its -wal file while no \
              server runs. A server that is started without it goes on with what is left: tasks of that time are unknown, \
-             or run again",
+             or run again; audio and chunks that it does not know stay until it is started once more",
             self.database.display(),
             self.count
         )
@@ -71,8 +71,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Opens the file, and tells the operator of commits that the database has lost.
-    pub(super) fn open(data_dir: &Path, connection: &Connection) -> Result<Self, StoreError> {
+    /// Opens the file. Returns the commits that the database has lost, if any; the operator is told of them.
+    pub(super) fn open(
+        data_dir: &Path,
+        connection: &Connection,
+    ) -> Result<(Self, Option<LostCommits>), StoreError> {
         let path = path(data_dir);
         let file = OpenOptions::new()
             .create(true)
@@ -84,20 +87,17 @@ impl Tally {
             .map_err(file_error(&path))?;
         let mut tally = Self { file, path, last: 0, is_told: false };
         let there = there(connection)?;
-        match read(&tally.file).map_err(file_error(&tally.path))? {
-            Content::Number(known) => {
-                if let Some(lost) = LostCommits::between(data_dir, known, there) {
-                    tracing::error!("{lost}");
-                }
-            }
-            Content::Nothing => {}
-            Content::Damaged => {
-                tracing::warn!(path = %tally.path.display(), "the number of commits is damaged and begins anew");
-            }
+        let content = read(&tally.file).map_err(file_error(&tally.path))?;
+        if matches!(content, Content::Damaged) {
+            tracing::warn!(path = %tally.path.display(), "the number of commits is damaged and begins anew");
+        }
+        let lost = content.number().and_then(|known| LostCommits::between(data_dir, known, there));
+        if let Some(lost) = &lost {
+            tracing::error!("{lost}");
         }
         tally.advance(there);
         tally.write();
-        Ok(tally)
+        Ok((tally, lost))
     }
 
     /// Returns the number of the last commit.

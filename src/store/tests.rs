@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::claim::Claim;
 use super::suite::kit::{
     CONFIG, DAY, LARGE, failed, keep, light, metrics, owner, pass_a_millisecond, record, task, until_free,
 };
@@ -169,14 +170,64 @@ async fn a_start_removes_audio_to_which_no_task_refers() {
     let store = reopen(data_dir.path());
     assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((2, 1), 100_008));
     let left = store.unfinished(None).await.unwrap().remove(0);
-    for audio in left.audio {
+    for audio in &left.audio {
         let KeptAudio::Blob { id, .. } = audio else { panic!("{audio:?}") };
-        store.audio(id).await.unwrap();
+        store.audio(*id).await.unwrap();
     }
-    change("UPDATE tasks SET audio = '[' WHERE id = ?1", &waiting.id);
     drop(store);
-    let _store = reopen(data_dir.path());
-    assert_eq!(audios(data_dir.path()), (2, 1), "it may belong to the task whose record is damaged");
+    let whole = serde_json::to_string(&left.audio).unwrap();
+    let texts = ["[", "{}", &whole.replace("blob", "blub"), &whole.replace("\"id", "\"ib")];
+    for damaged in texts.map(|text| format!("'{text}'")).into_iter().chain(["NULL".to_owned()]) {
+        change(&format!("UPDATE tasks SET audio = {damaged} WHERE id = ?1"), &waiting.id);
+        drop(reopen(data_dir.path()));
+        let kept = audios(data_dir.path());
+        assert_eq!(kept, (2, 1), "it may belong to the task whose record is damaged: {damaged}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_start_on_an_older_copy_of_the_database_removes_no_files() {
+    let (data_dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (database, older) = (data_dir.path().join("hearken.sqlite"), other.path().join("older"));
+    let files = || (files(data_dir.path(), "spool"), files(data_dir.path(), "frames"));
+    drop(open(data_dir.path(), DAY));
+    until_closed(data_dir.path());
+    std::fs::copy(&database, &older).unwrap();
+    let store = open(data_dir.path(), DAY);
+    let task = task();
+    store.accept_with(record(&task), &[LARGE]).await.unwrap();
+    store.journal(&task.id).append(&mut [delta("a")].iter());
+    drop(store);
+    until_closed(data_dir.path());
+    let newer = std::fs::read(&database).unwrap();
+    std::fs::copy(&older, &database).unwrap();
+    drop(open(data_dir.path(), DAY));
+    until_closed(data_dir.path());
+    assert_eq!(files(), (1, 1));
+    // The operator has found the newer copy.
+    std::fs::write(&database, newer).unwrap();
+    let store = open(data_dir.path(), DAY);
+    let left = store.unfinished(None).await.unwrap().remove(0);
+    let KeptAudio::Blob { id, .. } = left.audio[0] else { panic!("{left:?}") };
+    store.audio(id).await.unwrap();
+    drop(store);
+    until_closed(data_dir.path());
+    // Or has not, and goes on with the older one.
+    std::fs::copy(&older, &database).unwrap();
+    for left in [(1, 1), (0, 0)] {
+        drop(open(data_dir.path(), DAY));
+        until_closed(data_dir.path());
+        assert_eq!(files(), left);
+    }
+}
+
+/// Waits until the threads of a store have let go of its data directory.
+fn until_closed(data_dir: &Path) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while let Err(err) = Claim::take(data_dir) {
+        assert!(std::time::Instant::now() < deadline, "{err}");
+        std::thread::yield_now();
+    }
 }
 
 #[actix_rt::test]

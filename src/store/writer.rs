@@ -46,8 +46,9 @@ pub(super) struct Writer {
     unsettled: Unsettled,
     /// What the last probe has found.
     is_disk_low: bool,
-    /// How many writes the next commit takes at most. A commit that finds no room is followed by one of a single write:
-    /// many answers need more of the write-ahead log than a full disk has left, one after the other they do not.
+    /// How many writes the next commit takes at most. A commit that fails is followed by one of a single write: many
+    /// writes need more of the write-ahead log than a full disk has left, one after the other they do not. What SQLite says
+    /// of such a disk depends on where it meets the end of the room.
     most: usize,
 }
 
@@ -75,8 +76,14 @@ impl Writer {
         thread.spawn(run).map(drop).map_err(file_error(data_dir))
     }
 
-    /// Commits writes together, and answers them.
+    /// Commits writes together, and answers them. What that leaves to settle is settled at once: a client that submits
+    /// again with its `Idempotency-Key` would find a task that is about to go.
     fn commit(&mut self, writes: &mut Vec<Write>) {
+        while self.commit_once(writes) && !self.unsettled.is_empty() {}
+    }
+
+    /// Makes one commit of writes, of which none are left then. Returns true if it stands.
+    fn commit_once(&mut self, writes: &mut Vec<Write>) -> bool {
         let (began, count) = (Instant::now(), writes.len());
         self.parts.health.begin();
         if writes.iter().any(|write| matches!(write, Write::Probe)) {
@@ -88,13 +95,14 @@ impl Writer {
         let low = self.is_disk_low.then(|| Trouble::Full("the disk is full".to_owned()));
         self.parts.health.end(fate.trouble().cloned().or(low));
         self.most = match &fate {
-            Fate::Undone(Trouble::Full(_)) => 1,
             Fate::Stands if count == self.most => (self.most * 2).min(MOST_IN_A_COMMIT),
-            _ => self.most,
+            Fate::Stands => self.most,
+            Fate::Unknown(_) | Fate::Undone(_) => 1,
         };
         for answer in answers {
             answer(&fate, &mut self.unsettled);
         }
+        matches!(fate, Fate::Stands)
     }
 
     /// Runs writes in one transaction. A write that fails by itself fails alone; when the transaction is undone, all
@@ -121,7 +129,7 @@ impl Writer {
         let mut transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|err| undone(&err.into()))?;
-        self.unsettled.settle(&transaction).map_err(|err| undone(&err))?;
+        self.unsettled.settle(&transaction, self.most).map_err(|err| undone(&err))?;
         for write in writes {
             let (answer, trouble) = write.run(&mut transaction, health);
             answers.push(answer);
@@ -154,7 +162,7 @@ impl Writer {
     /// Settles what is left to settle, and lets go of the database.
     fn stop(mut self) {
         if !self.unsettled.is_empty() {
-            self.transact(&mut Vec::new());
+            self.commit(&mut Vec::new());
         }
         if self.parts.health.damage().is_some() {
             leave_as_is(&self.parts.connection);

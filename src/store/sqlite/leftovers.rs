@@ -1,31 +1,54 @@
 //! What a start asks the database, to tell what is in use from what a crash left behind.
 
+use std::collections::HashSet;
+
 use rusqlite::Connection;
 
-use crate::audio::BlobId;
+use crate::audio::{BlobId, KeptAudio};
 use crate::store::StoreError;
 use crate::store::spool::Recorded;
 use crate::task::TaskId;
 
 /// Most blobs that a start deletes because no task refers to them: the next start deletes others.
-const MOST_UNNAMED: u32 = 1000;
+const MOST_UNNAMED: usize = 1000;
 
 /// Deletes the rows of blobs to which no task refers. An end whose record of its audio was damaged leaves them, for example.
 /// Where an unfinished task has such a record, nothing is deleted: it may refer to any of them.
 pub(in crate::store) fn delete_unnamed_blobs(connection: &Connection) {
-    let deleted = connection.execute(
-        "DELETE FROM blobs WHERE id IN (
-             SELECT id FROM blobs EXCEPT
-             SELECT json_extract(piece.value, '$.blob.id')
-             FROM tasks INDEXED BY tasks_unfinished, json_each(tasks.audio) AS piece WHERE tasks.ended_ms IS NULL
-             LIMIT ?1)",
-        [MOST_UNNAMED],
-    );
-    match deleted {
+    match unnamed_blobs(connection).and_then(|unnamed| delete_blobs(connection, &unnamed)) {
         Ok(0) => {}
         Ok(count) => tracing::warn!(count, "audio was removed to which no task refers"),
         Err(err) => tracing::warn!(%err, "audio to which no task refers stays: it cannot be looked for"),
     }
+}
+
+fn unnamed_blobs(connection: &Connection) -> Result<Vec<BlobId>, StoreError> {
+    let mut named = HashSet::new();
+    let unfinished = "SELECT id, audio FROM tasks INDEXED BY tasks_unfinished WHERE ended_ms IS NULL";
+    let mut unfinished = connection.prepare(unfinished)?;
+    let mut rows = unfinished.query([])?;
+    while let Some(row) = rows.next()? {
+        let (task, audio): (String, String) = (row.get(0)?, row.get(1)?);
+        let audio: Vec<KeptAudio> =
+            serde_json::from_str(&audio).map_err(|err| StoreError::Damaged(format!("{task}: {err}")))?;
+        named.extend(audio.iter().filter_map(|audio| match audio {
+            KeptAudio::Blob { id, .. } => Some(*id),
+            KeptAudio::Url(_) => None,
+        }));
+    }
+    let mut blobs = connection.prepare("SELECT id FROM blobs")?;
+    let is_unnamed = |id: &rusqlite::Result<BlobId>| !id.as_ref().is_ok_and(|id| named.contains(id));
+    let unnamed = blobs.query_map([], |row| row.get(0).map(BlobId))?.filter(is_unnamed).take(MOST_UNNAMED);
+    Ok(unnamed.collect::<Result<_, _>>()?)
+}
+
+fn delete_blobs(connection: &Connection, ids: &[BlobId]) -> Result<usize, StoreError> {
+    let transaction = connection.unchecked_transaction()?;
+    for id in ids {
+        transaction.prepare_cached("DELETE FROM blobs WHERE id = ?1")?.execute([id])?;
+    }
+    transaction.commit()?;
+    Ok(ids.len())
 }
 
 /// Returns what the rows of all blobs say.

@@ -36,6 +36,9 @@ impl Budget {
 
 /// Deletes some of what is older than it is kept. Once all of it is deleted, free pages of the database go back to the
 /// file system.
+///
+/// One that fails may stand in part, and one whose commit is unknown may stand: what is left is deleted by the next one, and
+/// the journals of streams that no caller has heard of go with the next start.
 pub(super) fn forget(connection: &Connection, kept: Retained) -> Result<Forgotten, StoreError> {
     let mut budget = Budget { rows: MOST_ROWS, bytes: MOST_BYTES };
     let mut forgotten = Forgotten::default();

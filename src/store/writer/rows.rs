@@ -128,7 +128,7 @@ pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &TaskMark) -> Res
         TaskMark::Downloaded(place, facts) => connection
             .prepare_cached(
                 "UPDATE tasks SET audio_facts = json_replace(audio_facts, ?1, json(?2))
-                 WHERE id = ?3 AND ended_ms IS NULL",
+                 WHERE id = ?3 AND ended_ms IS NULL AND json_valid(audio_facts)",
             )?
             .execute(params![format!("$[{place}]"), json(facts)?, id.as_str()])?,
     };
@@ -180,6 +180,15 @@ pub(super) enum Ended {
 }
 
 pub(super) fn end(
+    connection: &Connection,
+    id: &TaskId,
+    ending: &Ending,
+    at: Timestamp,
+) -> Result<Ended, StoreError> {
+    all_or_none(connection, || end_now(connection, id, ending, at))
+}
+
+fn end_now(
     connection: &Connection,
     id: &TaskId,
     ending: &Ending,

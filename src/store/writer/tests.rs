@@ -1,14 +1,17 @@
 //! Tests of what a transaction makes of the writes that share it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::audio::{BlobId, Container, KeptAudio};
+use crate::audio::{AudioFacts, BlobId, Container, KeptAudio, Sound};
 use crate::store::claim::{Claim, OpenFiles};
+use crate::store::records::TaskMark;
 use crate::store::spool::{NewBlob, Recorded, RecordedBlob};
 use crate::store::suite::kit::{failed, metrics, record};
 use crate::store::{Acceptance, NewRecord, StoreError, sqlite};
@@ -32,7 +35,7 @@ fn writer_after(data_dir: &TempDir, happens: impl FnOnce()) -> Writer {
     let spool = Spool::open(data_dir, MOST, true, &Recorded::default(), |_| Ok(true)).unwrap();
     happens();
     let known = KnownFiles::of(data_dir, open).unwrap();
-    let tally = Tally::open(data_dir, &connection).unwrap();
+    let (tally, _) = Tally::open(data_dir, &connection).unwrap();
     Writer::new(Parts {
         connection,
         spool,
@@ -80,7 +83,12 @@ fn commit(writer: &mut Writer, write: Write) {
 
 /// Makes a transaction of one write, and has it answered as if this had become of it.
 fn commit_as(writer: &mut Writer, write: Write, fate: &Fate) {
-    let (answers, found) = writer.transact(&mut vec![write]);
+    commit_all_as(writer, vec![write], fate);
+}
+
+/// Makes a transaction of writes, and has them answered as if this had become of it.
+fn commit_all_as(writer: &mut Writer, mut writes: Vec<Write>, fate: &Fate) {
+    let (answers, found) = writer.transact(&mut writes);
     assert!(matches!(found, Fate::Stands), "{found:?}");
     answers.into_iter().for_each(|answer| answer(fate, &mut writer.unsettled));
 }
@@ -97,6 +105,26 @@ fn files(data_dir: &Path) -> usize {
     data_dir.join("spool").read_dir().unwrap().count()
 }
 
+/// Leaves when it is woken.
+struct Leaves(Mutex<Option<Answered<Acceptance>>>);
+
+impl Wake for Leaves {
+    fn wake(self: Arc<Self>) {
+        self.0.lock().unwrap().take();
+    }
+}
+
+/// Commits the submit of a task, with audio, whose caller leaves while it is committed.
+fn commit_and_leave(writer: &mut Writer) -> Arc<Task> {
+    let (_, first, mut told) = submit(writer, 10, &[]);
+    let (task, second, answer) = submit(writer, 10, &[10, 100_000]);
+    let leaves = Waker::from(Arc::new(Leaves(Mutex::new(Some(answer)))));
+    assert!(told.poll_unpin(&mut Context::from_waker(&leaves)).is_pending());
+    writer.commit(&mut vec![first, second]);
+    assert!(told.now_or_never().is_some());
+    task
+}
+
 fn is_unfinished(writer: &Writer, id: &TaskId) -> bool {
     let connection = &writer.parts.connection;
     let mut statement = connection.prepare("SELECT 1 FROM tasks WHERE id = ?1 AND ended_ms IS NULL").unwrap();
@@ -106,26 +134,53 @@ fn is_unfinished(writer: &Writer, id: &TaskId) -> bool {
 const UNKNOWN: Fate = Fate::Unknown(Trouble::Unusable(String::new()));
 
 #[test]
-fn a_task_whose_caller_has_given_up_is_withdrawn() {
+fn a_task_whose_caller_has_left_is_not_recorded() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let (task, write, answer) = submit(&writer, 10, &[10, 100_000]);
     drop(answer);
     commit(&mut writer, write);
-    assert!(is_unfinished(&writer, &task.id));
-    assert_eq!(audio(&writer), (2, 1, 100_010), "its audio is there as long as its row is");
-    commit(&mut writer, Write::Probe);
+    assert_eq!(writer.parts.tally.last(), 1, "there was nothing to withdraw");
     assert!(!is_unfinished(&writer, &task.id));
     assert_eq!(audio(&writer), (0, 0, 0));
+}
+
+#[test]
+fn a_task_whose_caller_leaves_during_its_commit_is_withdrawn_at_once() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(&data_dir);
+    let task = commit_and_leave(&mut writer);
+    assert_eq!(writer.parts.tally.last(), 2, "it was recorded, and withdrawn");
+    assert!(!is_unfinished(&writer, &task.id));
+    assert_eq!(audio(&writer), (0, 0, 0));
+}
+
+#[test]
+fn a_commit_withdraws_no_more_tasks_than_it_may_write() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(&data_dir);
+    let (mut tasks, mut writes, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let (task, write, answer) = submit(&writer, 10, &[100_000]);
+        tasks.push(task);
+        writes.push(write);
+        answers.push(answer);
+    }
+    commit_all_as(&mut writer, writes, &UNKNOWN);
+    writer.most = 1;
+    let left = |writer: &Writer| tasks.iter().filter(|task| is_unfinished(writer, &task.id)).count();
+    assert!(matches!(writer.transact(&mut Vec::new()).1, Fate::Stands));
+    assert_eq!((left(&writer), audio(&writer)), (2, (2, 2, 200_000)));
+    commit(&mut writer, Write::Probe);
+    assert_eq!((left(&writer), audio(&writer)), (0, (0, 0, 0)));
 }
 
 #[test]
 fn a_writer_that_stops_withdraws_the_tasks_that_are_left() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
-    let (task, write, answer) = submit(&writer, 10, &[10, 100_000]);
-    drop(answer);
-    commit(&mut writer, write);
+    let (task, write, _answer) = submit(&writer, 10, &[10, 100_000]);
+    commit_as(&mut writer, write, &UNKNOWN);
     writer.stop();
     assert_eq!(files(data_dir.path()), 0);
     let connection = sqlite::connect(data_dir.path(), true).unwrap();
@@ -234,7 +289,7 @@ fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else(
 }
 
 #[test]
-fn commits_are_small_after_a_full_disk_until_they_stand() {
+fn commits_are_small_after_one_that_fails_until_they_stand() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     assert_eq!(writer.most, MOST_IN_A_COMMIT);
@@ -246,6 +301,11 @@ fn commits_are_small_after_a_full_disk_until_they_stand() {
         writer.commit(&mut std::iter::repeat_with(|| Write::Probe).take(writes).collect());
         assert_eq!(writer.most, most, "{writes}");
     }
+    let (spool, away) = (data_dir.path().join("spool"), data_dir.path().join("away"));
+    std::fs::rename(&spool, &away).unwrap();
+    commit(&mut writer, Write::Probe);
+    assert_eq!(writer.most, 1, "whatever has failed");
+    std::fs::rename(&away, &spool).unwrap();
     writer.most = MOST_IN_A_COMMIT;
     writer.commit(&mut std::iter::repeat_with(|| Write::Probe).take(MOST_IN_A_COMMIT).collect());
     assert_eq!(writer.most, MOST_IN_A_COMMIT);
@@ -261,4 +321,35 @@ fn a_database_that_lacks_a_commit_takes_no_other() {
     assert!(matches!(probe(&mut writer), Fate::Undone(Trouble::Damaged(_))));
     writer.parts.tally.advance(1);
     assert!(matches!(probe(&mut writer), Fate::Stands));
+}
+
+#[test]
+fn a_note_about_damaged_facts_is_dropped_and_the_store_goes_on() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(&data_dir);
+    let (task, write, _answer) = submit(&writer, 10, &[]);
+    commit(&mut writer, write);
+    writer.parts.connection.execute("UPDATE tasks SET audio_facts = '['", []).unwrap();
+    let facts = AudioFacts::Inline { sound: Sound::new(Container::Wav, 1, None) };
+    commit(&mut writer, Write::Mark { id: task.id.clone(), mark: TaskMark::Downloaded(0, facts) });
+    assert_eq!(writer.parts.health.trouble(), None);
+}
+
+#[test]
+fn an_end_that_fails_leaves_the_task_as_it_was() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let mut writer = writer(&data_dir);
+    let (task, write, _answer) = submit(&writer, 10, &[10]);
+    commit(&mut writer, write);
+    let refuse = "CREATE TEMP TRIGGER refuse BEFORE DELETE ON blobs BEGIN SELECT RAISE(ABORT, 'no'); END";
+    writer.parts.connection.execute_batch(refuse).unwrap();
+    let (write, mut answer) = end(&task);
+    commit(&mut writer, write);
+    assert!(answer.try_recv().unwrap().is_err());
+    assert!(is_unfinished(&writer, &task.id));
+    writer.parts.connection.execute_batch("DROP TRIGGER refuse").unwrap();
+    let (write, mut answer) = end(&task);
+    commit(&mut writer, write);
+    assert!(answer.try_recv().unwrap().unwrap().is_none());
+    assert_eq!(audio(&writer), (0, 0, 0));
 }

@@ -22,13 +22,15 @@ pub(super) struct Withdrawn {
 pub(super) struct Unsettled {
     spool: Spool,
     withdrawn: Vec<Withdrawn>,
+    /// How many of those the present transaction settles.
+    settling: usize,
     freed: Vec<RecordedBlob>,
 }
 
 impl Unsettled {
     /// Nothing, of the store with this spool.
     pub(super) fn new(spool: Spool) -> Self {
-        Self { spool, withdrawn: Vec::new(), freed: Vec::new() }
+        Self { spool, withdrawn: Vec::new(), settling: 0, freed: Vec::new() }
     }
 
     /// Returns true if there is nothing to settle.
@@ -52,9 +54,10 @@ impl Unsettled {
         self.freed.extend(blobs);
     }
 
-    /// Writes what there is to settle.
-    pub(super) fn settle(&mut self, connection: &Connection) -> Result<(), StoreError> {
-        for Withdrawn { id, key, blobs } in &self.withdrawn {
+    /// Writes what there is to settle: at most so many tasks.
+    pub(super) fn settle(&mut self, connection: &Connection, most: usize) -> Result<(), StoreError> {
+        self.settling = self.withdrawn.len().min(most);
+        for Withdrawn { id, key, blobs } in self.withdrawn.iter().take(most) {
             rows::withdraw(connection, id, key.as_ref(), blobs)?;
         }
         // A blob that has a row was freed by a transaction that does not stand.
@@ -71,7 +74,7 @@ impl Unsettled {
 
     /// Frees what is settled, now that this stands.
     pub(super) fn settled(&mut self) {
-        let withdrawn = self.withdrawn.drain(..).flat_map(|task| task.blobs);
+        let withdrawn = self.withdrawn.drain(..self.settling).flat_map(|task| task.blobs);
         withdrawn.chain(self.freed.drain(..)).for_each(|blob| self.spool.free(&blob));
     }
 }

@@ -121,6 +121,8 @@ impl Write {
     /// Runs the statements. Returns the answer, and what an error of them means for the store.
     pub(super) fn run(self, transaction: &mut Transaction<'_>, health: &Health) -> (Answer, Option<Trouble>) {
         match self {
+            // No client would ever know of the task.
+            Self::Accept { reply, .. } if reply.is_closed() => (tell_nothing(), None),
             Self::Accept { record, mut blobs, keys_before, reply } => {
                 // Small audio goes to the disk with this commit.
                 if let Err(err) = blobs.iter_mut().try_for_each(NewBlob::take_room) {

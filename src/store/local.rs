@@ -19,7 +19,7 @@ use super::reader::{self, Questions, Readers};
 use super::records::{Acceptance, Ending, Forgotten, NewRecord, StoredStream, TaskMark, Unfinished, Weighed};
 use super::spool::{NewBlob, Spool};
 use super::tally::Tally;
-use super::writer::{Parts, Write, Writer};
+use super::writer::{Parts, Withdrawn, Write, Writer};
 use super::{Reply, Retained, StoreConfig, StoreError, blocking, integrity, sqlite};
 use crate::audio::{AudioBytes, BlobId};
 use crate::keys::KeyRecord;
@@ -131,6 +131,23 @@ impl Local {
     }
 }
 
+/// Waits for the answer to a submit. Where its caller leaves with the answer unread, the task is withdrawn.
+struct AcceptAnswer<'a> {
+    answer: oneshot::Receiver<Result<Option<Withdrawn>, StoreError>>,
+    writes: &'a mpsc::Sender<Write>,
+}
+
+impl Drop for AcceptAnswer<'_> {
+    fn drop(&mut self) {
+        // An answer that comes later finds this closed, and the writer withdraws the task.
+        self.answer.close();
+        if let Ok(Ok(Some(task))) = self.answer.try_recv() {
+            // Where too many writes wait, the task stays, as after a kill at this moment.
+            let _ = self.writes.try_send(Write::Withdraw(task));
+        }
+    }
+}
+
 impl TaskStore for Local {
     fn accept(
         &self,
@@ -143,8 +160,12 @@ impl TaskStore for Local {
             for (id, bytes) in blobs {
                 made.push(self.make_blob(id, bytes).await?);
             }
-            let record = Box::new(record);
-            self.write(|reply| Write::Accept { record, blobs: made, keys_before, reply }).await
+            let (reply, answer) = oneshot::channel();
+            let write = Write::Accept { record: Box::new(record), blobs: made, keys_before, reply };
+            self.writes.send(write).await.map_err(|_| StoreError::Stopped)?;
+            let mut answer = AcceptAnswer { answer, writes: &self.writes };
+            let recorded = (&mut answer.answer).await.map_err(|_| StoreError::Stopped)??;
+            Ok(recorded.map_or(Acceptance::KeyTaken, |_| Acceptance::Durable))
         };
         self.unless_trouble_lasts(made).boxed()
     }

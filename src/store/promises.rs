@@ -21,7 +21,8 @@
 //!
 //! A caller may drop a [`Promise`] before it is done. What it asked for then happens as a whole or not at all. A task whose
 //! caller left [`TaskStore::accept`] is not kept: no client knows of it, so nothing would ever ask for its result. The same
-//! is true where a write returns an error.
+//! is true where that returns an error. What was recorded all the same is withdrawn by the commit after that: until then it
+//! may be found, and where the process is killed or the backend stops in between, the task stays and runs at the next start.
 //!
 //! # Errors
 //!
@@ -63,7 +64,8 @@ pub type Promise<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// Keeps tasks, and the `Idempotency-Key`s that started them.
 pub trait TaskStore: fmt::Debug + Send + Sync {
     /// Records a task with the audio that its record names, unless a younger record than `keys_before` has its
-    /// `Idempotency-Key`. When this returns [`Acceptance::Durable`], all of it is durable; else nothing is left of it.
+    /// `Idempotency-Key`. When this returns [`Acceptance::Durable`], all of it is durable; else nothing is left of it,
+    /// except what the section on callers that leave names.
     ///
     /// # Errors
     /// [`StoreError::Full`] when the audio finds no room. A task whose id is taken is refused, too, and fails alone.

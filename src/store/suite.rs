@@ -131,6 +131,7 @@ macro_rules! store_suite {
                     a_key_starts_one_task_and_is_free_again_after_its_time,
                     a_write_that_fails_by_itself_fails_alone,
                     nothing_stays_of_a_task_whose_caller_left,
+                    nothing_stays_of_a_task_whose_caller_left_after_its_commit,
                     an_ended_task_is_hidden_and_then_deleted,
                 ],
                 lists: [

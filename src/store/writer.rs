@@ -24,6 +24,7 @@ use crate::metrics::StoreMetrics;
 
 use fate::Fate;
 use unsettled::Unsettled;
+pub(super) use unsettled::Withdrawn;
 use write::Answer;
 pub(super) use write::Write;
 

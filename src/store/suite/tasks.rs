@@ -205,6 +205,34 @@ pub(super) async fn nothing_stays_of_a_task_whose_caller_left<G: Ground>() {
     assert!(left.len() == 4 && others.iter().all(|task| left.contains(&&**task)), "{left:?}");
 }
 
+pub(super) async fn nothing_stays_of_a_task_whose_caller_left_after_its_commit<G: Ground>() {
+    let ground = G::new();
+    let gone = {
+        let store = ground.open(DAY);
+        let (gone, accept) = loop {
+            let task = task();
+            let mut accept = Box::pin(store.accept_with(keyed(&task), &[b"RIFFdata"]));
+            if (&mut accept).now_or_never().is_none() {
+                break (task, accept);
+            }
+        };
+        // Once this is recorded, that one is as well.
+        store.takes(record(&task())).await;
+        drop(accept);
+        for _ in 0..2 {
+            store.takes(record(&task())).await;
+        }
+        assert!(store.found(&gone).await.is_none());
+        let idempotency = keyed(&gone).idempotency;
+        let key = idempotency.as_ref().unwrap().key.clone();
+        assert!(store.submitted(owner(), key).await.unwrap().is_none());
+        store.takes(NewRecord { idempotency, ..record(&task()) }).await;
+        gone
+    };
+    let left = ground.open(DAY).unfinished(None).await.unwrap();
+    assert!(left.iter().all(|left| left.task != *gone), "{left:?}");
+}
+
 /// Makes a task whose caller leaves before the task is accepted.
 async fn left_by_its_caller(store: &Store, audio: &[&[u8]]) -> Arc<Task> {
     loop {
@@ -272,6 +300,11 @@ pub(super) async fn a_write_that_fails_by_itself_fails_alone<G: Ground>() {
     let results = join_all(accepts).await;
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
     assert!(store.found(&second).await.is_some());
+    // The key of one that failed is free.
+    let keyed = keyed(&second);
+    let key = keyed.idempotency.as_ref().unwrap().key.clone();
+    assert!(store.accept(keyed, vec![]).await.is_err(), "its id is taken");
+    assert!(store.submitted(owner(), key).await.unwrap().is_none());
 }
 
 pub(super) async fn an_ended_task_is_hidden_and_then_deleted<G: Ground>() {

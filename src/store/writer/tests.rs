@@ -14,7 +14,7 @@ use crate::store::claim::{Claim, OpenFiles};
 use crate::store::records::TaskMark;
 use crate::store::spool::{NewBlob, Recorded, RecordedBlob};
 use crate::store::suite::kit::{failed, metrics, record};
-use crate::store::{Acceptance, NewRecord, StoreError, sqlite};
+use crate::store::{NewRecord, StoreError, sqlite};
 use crate::task::{Question, Snapshot, Task, TaskId, Timestamp};
 
 /// More than all audio of a test.
@@ -49,7 +49,11 @@ fn writer_after(data_dir: &TempDir, happens: impl FnOnce()) -> Writer {
 type Answered<T> = oneshot::Receiver<Result<T, StoreError>>;
 
 /// Makes the submit of a task with this prompt, and with audio of these sizes.
-fn submit(writer: &Writer, prompt: usize, audio: &[usize]) -> (Arc<Task>, Write, Answered<Acceptance>) {
+fn submit(
+    writer: &Writer,
+    prompt: usize,
+    audio: &[usize],
+) -> (Arc<Task>, Write, Answered<Option<Withdrawn>>) {
     let created = Timestamp::now();
     let question = Question::short("m".into(), "p".repeat(prompt), None);
     let (id, owner) = (TaskId::generate(created.seconds()), crate::secret::KeyHash::of("sk-owner"));
@@ -106,7 +110,7 @@ fn files(data_dir: &Path) -> usize {
 }
 
 /// Leaves when it is woken.
-struct Leaves(Mutex<Option<Answered<Acceptance>>>);
+struct Leaves(Mutex<Option<Answered<Option<Withdrawn>>>>);
 
 impl Wake for Leaves {
     fn wake(self: Arc<Self>) {

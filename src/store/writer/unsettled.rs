@@ -10,7 +10,7 @@ use crate::task::{IdempotencyKey, TaskId};
 
 /// A task that may be recorded, and whose caller does not know that.
 #[derive(Debug)]
-pub(super) struct Withdrawn {
+pub(in crate::store) struct Withdrawn {
     pub(super) id: TaskId,
     pub(super) key: Option<(KeyHash, IdempotencyKey)>,
     pub(super) blobs: Vec<RecordedBlob>,

@@ -13,7 +13,7 @@ use crate::store::spool::NewBlob;
 use crate::store::{Acceptance, Ending, NewRecord, Reply, Retained, StoreError};
 use crate::task::{IdempotencyKey, Snapshot, TaskId, Timeline, Timestamp};
 
-/// What is written. Each but a mark is answered after the commit.
+/// What is written. Each that has a caller is answered after the commit.
 pub(in crate::store) enum Write {
     Accept {
         record: Box<NewRecord>,
@@ -21,8 +21,12 @@ pub(in crate::store) enum Write {
         blobs: Vec<NewBlob>,
         /// Keys from before this moment are free again.
         keys_before: Timestamp,
-        reply: Reply<Acceptance>,
+        /// With what is to be withdrawn should the caller leave before it hears that the task is recorded; `None` where its
+        /// key is taken.
+        reply: Reply<Option<Withdrawn>>,
     },
+    /// Deletes a task whose caller left before it heard that the task is recorded.
+    Withdraw(Withdrawn),
     Run {
         id: TaskId,
         timeline: Timeline,
@@ -59,7 +63,11 @@ fn tell<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
 
 /// Makes the answer to a submit. Audio without a row goes before the caller is told. A task whose caller is not told that it
 /// is recorded is withdrawn.
-fn tell_accepted(reply: Reply<Acceptance>, result: Result<Acceptance, StoreError>, task: NewTask) -> Answer {
+fn tell_accepted(
+    reply: Reply<Option<Withdrawn>>,
+    result: Result<Acceptance, StoreError>,
+    task: NewTask,
+) -> Answer {
     Box::new(move |fate, unsettled| {
         let task = match (fate, &result) {
             (Fate::Stands | Fate::Unknown(_), Ok(Acceptance::Durable)) => Some(task.recorded()),
@@ -68,10 +76,14 @@ fn tell_accepted(reply: Reply<Acceptance>, result: Result<Acceptance, StoreError
                 None
             }
         };
-        let is_told = reply.send(fate.tell(result)).is_ok() && matches!(fate, Fate::Stands);
-        if let Some(task) = task.filter(|_| !is_told) {
-            unsettled.withdraw(task);
-        }
+        let untold = match fate.trouble() {
+            None => reply.send(result.map(|_| task)).err().and_then(|unheard| unheard.ok().flatten()),
+            Some(trouble) => {
+                let _ = reply.send(Err(trouble.clone().into()));
+                task
+            }
+        };
+        untold.into_iter().for_each(|task| unsettled.withdraw(task));
     })
 }
 
@@ -108,6 +120,11 @@ fn tell_ended(reply: Reply<Option<Snapshot>>, result: Result<Ended, StoreError>)
     })
 }
 
+/// Leaves a task to the next transaction, which withdraws it.
+fn withdraw(task: Withdrawn) -> Answer {
+    Box::new(move |_, unsettled| unsettled.withdraw(task))
+}
+
 /// Makes the answer to a write that has no caller.
 fn tell_nothing() -> Answer {
     Box::new(|_, _| ())
@@ -134,6 +151,7 @@ impl Write {
                 let key = idempotency.map(|idempotency| (task.owner, idempotency.key));
                 (tell_accepted(reply, result, NewTask { id: task.id.clone(), key, blobs }), trouble)
             }
+            Self::Withdraw(task) => (withdraw(task), None),
             Self::Run { id, timeline, reply } => {
                 let result = rows::run(transaction, &id, &timeline);
                 let trouble = trouble_of(&result, health);
@@ -164,6 +182,7 @@ impl Write {
     pub(super) fn skip(self) -> Answer {
         match self {
             Self::Accept { reply, .. } => tell(reply, Err(StoreError::Stopped)),
+            Self::Withdraw(task) => withdraw(task),
             Self::Run { reply, .. } => tell(reply, Err(StoreError::Stopped)),
             Self::Mark { .. } | Self::Probe => tell_nothing(),
             Self::End { reply, .. } => tell(reply, Err(StoreError::Stopped)),

@@ -128,7 +128,8 @@ impl TaskActor {
     fn watch_caller(&self, caller_gone: CallerGone, ctx: &mut Context<Self>) -> SpawnHandle {
         let gone = caller_gone.into_actor(self);
         ctx.spawn(gone.map(|answered, task, ctx| match answered {
-            Ok(Answered) => task.recipient = Recipient::None,
+            // The store still knows of this caller: what a stop makes of the task is what the next start would.
+            Ok(Answered) => {}
             Err(_) => task.apply(Event::CallerLeft, ctx),
         }))
     }

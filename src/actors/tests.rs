@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::Tasks;
 use super::dispatcher::Dispatcher;
 use super::registry::{Located, NewTask, Registry};
-use super::submit::Accepted;
+use super::submit::{Accepted, Answered};
 use super::task::TaskSettings;
 use crate::audio::{AudioSource, Container, InlineAudio};
 use crate::channel::RetryBudget;
@@ -291,6 +291,23 @@ async fn a_running_task_ends_with_the_server_where_nobody_can_stand_in_for_its_c
     let failure = failure(service.outcome(&accepted.snapshot.id).await);
     assert_eq!((failure.code, failure.may_have_cost()), (ErrorCode::TaskInterrupted, true));
     assert!(service.tasks.store.unfinished(None).await.unwrap().is_empty());
+}
+
+#[actix_rt::test]
+async fn a_task_whose_caller_was_told_of_a_stall_ends_with_the_server_as_at_its_next_start() {
+    let service = service(silent_channel("c", &["*"]), 10);
+    let mut new = service.task();
+    let (cancel_on_drop, caller_gone) = oneshot::channel();
+    new.caller_gone = Some(caller_gone);
+    let id = service.tasks.accept(new).await.unwrap().snapshot.id;
+    service.runs(&id).await;
+    let unfinished = service.tasks.store.unfinished(None).await.unwrap();
+    let at_next_start = unfinished[0].facts.may_run().unwrap_err();
+    cancel_on_drop.send(Answered).unwrap();
+    // The answer to this comes after the actor has taken the word to its caller.
+    service.state(&id).await;
+    service.tasks.drain(Duration::from_millis(1)).await;
+    assert_eq!(failure(service.outcome(&id).await), at_next_start);
 }
 
 #[actix_rt::test]

@@ -5,6 +5,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use bytes::Bytes;
 
 use super::caller::Caller;
+use super::reading::idempotency_key;
 use super::reply::{forbid_repeat, held, json, task_failed};
 use super::stream;
 use crate::actors::{Submitted, Tasks};
@@ -72,7 +73,10 @@ impl Answering<'_> {
             self.ended(task).await
         };
         match answer.await {
-            Err(crowded) if crowded.code == ErrorCode::QueueFull => Ok(not_sent(id, crowded)),
+            Err(crowded) if crowded.code == ErrorCode::QueueFull => {
+                let reason = "The task has completed, and too many large answers are being sent";
+                Ok(answered_later(id, crowded, reason))
+            }
             // The task goes on without its caller: the call has its answer.
             Err(failure)
                 if matches!(failure.code, ErrorCode::StorageFull | ErrorCode::StorageUnavailable) =>
@@ -88,6 +92,11 @@ impl Answering<'_> {
         let mark = self.caller.unless_revoked(log.reached_or_stalled(0)).await?;
         if mark.stalled && mark.len == 0 {
             return Ok(task_failed(&self.tasks.unrecorded(id)));
+        }
+        // The next start runs the task: without a key, a repeat would be another one.
+        if mark.parked && !matches!(idempotency_key(self.request), Ok(Some(_))) {
+            let reason = "The service is restarting, and runs the task once it is back";
+            return Ok(answered_later(id, Failure::shutting_down(), reason));
         }
         // A lone entry is the terminal frame of a failure.
         if mark.is_final() && mark.len <= 1 {
@@ -111,14 +120,11 @@ impl Answering<'_> {
     }
 }
 
-/// Returns the reply of a call that waited for its task, where there is no memory to send the answer from. A repeat of
-/// the call would pay for a second answer.
-fn not_sent(id: &TaskId, crowded: Failure) -> HttpResponse {
-    let message = format!(
-        "The task has completed, and too many large answers are being sent; GET {} has its answer",
-        path::task(id)
-    );
-    let mut response = Failure { message: message.into(), ..crowded }.error_response();
+/// Returns the reply of a call whose task has an answer, or will have one, that the call does not get. A repeat of the
+/// call would pay for a second answer.
+fn answered_later(id: &TaskId, failure: Failure, reason: &str) -> HttpResponse {
+    let message = format!("{reason}; GET {} has its answer", path::task(id));
+    let mut response = Failure { message: message.into(), ..failure }.error_response();
     forbid_repeat(&mut response);
     response
 }

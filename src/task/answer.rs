@@ -91,8 +91,8 @@ impl Answer {
         self.segment_bytes = 0;
     }
 
-    /// Returns the bytes that this answer holds in memory: its entries, its segments, and its frames in each format that is
-    /// read.
+    /// Returns the bytes that this answer holds in memory: its entries, its segments, and its frames in the format of its
+    /// log.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.log.held_bytes() + self.segment_bytes

@@ -69,10 +69,10 @@ impl Completion {
     }
 }
 
-/// The ChatCompletion holds all the rest.
 impl PartialEq for Completion {
     fn eq(&self, other: &Self) -> bool {
         self.chat.get() == other.chat.get()
+            && self.segments().map(RawValue::get) == other.segments().map(RawValue::get)
     }
 }
 

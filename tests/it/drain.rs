@@ -120,6 +120,38 @@ fn a_caller_who_waits_for_a_task_that_has_not_started_is_told_at_once() {
 }
 
 #[test]
+fn a_call_whose_stream_is_left_to_the_next_start_is_repeated_only_with_a_key() {
+    let upstream = FakeUpstream::gemini().never().then().never().then().say("later").start();
+    let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
+    let body = || json!({"sync": true, "stream": true});
+    let (without, with) = (hearken.client(), hearken.client());
+    let calls = [
+        std::thread::spawn(move || without.try_submit(body())),
+        std::thread::spawn(move || with.submit_under("k", body())),
+    ];
+    upstream.request(1);
+    hearken.signal("TERM");
+    let [without, with] = calls.map(|call| call.join().unwrap());
+    assert_eq!(hearken.exit_status().code(), Some(0));
+    hearken.start_again();
+    for (reply, may_repeat) in [(without, Some("false")), (with, None)] {
+        let error = reply.json()["error"].clone();
+        assert_eq!((reply.status, &error["code"]), (503, &json!("shutting_down")), "{reply}");
+        assert_eq!(reply.header("x-should-retry"), may_repeat, "{reply}");
+        assert!(reply.header("retry-after").is_some(), "{reply}");
+        let id = reply.header("x-task-id").unwrap();
+        assert_eq!(
+            error["message"].as_str().unwrap().contains(&format!("/v1/tasks/{id} ")),
+            may_repeat.is_some()
+        );
+        assert_eq!(hearken.wait(id)["status"], "completed");
+    }
+    assert_eq!(upstream.requests(), 4);
+    assert!(hearken.submit_under("k", body()).expect(200).text().contains("later"));
+    assert_eq!(upstream.requests(), 4);
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "3600").start();

@@ -84,12 +84,12 @@ enum Heard {
 }
 
 impl Heard {
-    /// Returns what has come when something more has.
-    fn more(self, is_answered: bool) -> Self {
-        match self {
+    /// Something more has come.
+    fn more(&mut self, is_answered: bool) {
+        *self = match std::mem::replace(self, Self::Answer) {
             Self::Nothing(audio) | Self::Signs(audio) if !is_answered => Self::Signs(audio),
             Self::Nothing(_) | Self::Signs(_) | Self::Answer => Self::Answer,
-        }
+        };
     }
 }
 
@@ -128,6 +128,11 @@ impl Calls {
     fn leave(&mut self) -> Phase {
         std::mem::replace(&mut self.phase, Phase::Idle)
     }
+
+    /// Leaves the present phase if it is the wanted one. Any other stays, and this returns `Idle`.
+    fn leave_if(&mut self, is_wanted: impl FnOnce(&Phase) -> bool) -> Phase {
+        if is_wanted(&self.phase) { self.leave() } else { Phase::Idle }
+    }
 }
 
 impl TaskActor {
@@ -165,7 +170,8 @@ impl TaskActor {
             audio,
         });
         let prepared = prepared.into_actor(self).map(move |audio, task, ctx: &mut Context<Self>| {
-            let Phase::Preparing { permit, .. } = task.calls.leave() else { return };
+            let is_preparing = |phase: &Phase| matches!(phase, Phase::Preparing { .. });
+            let Phase::Preparing { permit, .. } = task.calls.leave_if(is_preparing) else { return };
             match audio {
                 Ok(audio) if downloads => task.downloaded(permit, audio, ctx),
                 // The call is the one that was recorded with the run: its span has the same id in the next process.
@@ -208,7 +214,7 @@ impl TaskActor {
         if batch.is_empty() {
             return;
         }
-        let Phase::Calling(Call { permit, heard, listening }) = self.calls.leave() else { return };
+        let Phase::Calling(Call { permit, heard, .. }) = &self.calls.phase else { return };
         let channel = Arc::clone(permit.channel());
         if let Heard::Nothing(_) = heard {
             report::answers(&channel);
@@ -216,9 +222,10 @@ impl TaskActor {
         let was_answered = matches!(heard, Heard::Answer);
         // The end wins over whatever its upstream still says.
         let end = batch.into_iter().find_map(|event| self.take(event));
-        let heard = heard.more(self.timeline.first_answered.is_some());
-        self.calls.phase = Phase::Calling(Call { permit, heard, listening });
-        self.publish(ctx);
+        if let Phase::Calling(Call { heard, .. }) = &mut self.calls.phase {
+            heard.more(self.timeline.first_answered.is_some());
+        }
+        self.publish(end.is_some(), ctx);
         // Afterwards: a reader of the first chunk need not wait for this.
         if !was_answered {
             self.measure_first_chunk();
@@ -232,7 +239,8 @@ impl TaskActor {
     }
 
     fn call_failed(&mut self, err: UpstreamError, ctx: &mut Context<Self>) {
-        let Phase::Calling(Call { mut permit, heard, .. }) = self.calls.leave() else { return };
+        let is_calling = |phase: &Phase| matches!(phase, Phase::Calling(_));
+        let Phase::Calling(Call { mut permit, heard, .. }) = self.calls.leave_if(is_calling) else { return };
         let channel = Arc::clone(permit.channel());
         let cause = Failure::from(err.clone());
         self.measure_failed_call(&channel, &err, cause.code);
@@ -260,7 +268,10 @@ impl TaskActor {
                 self.settings.metrics.retried(&channel.name);
                 let paused = tokio::time::sleep(pause).into_actor(self);
                 let paused = paused.map(|(), task, ctx: &mut Context<Self>| {
-                    let Phase::Pausing { permit, audio, .. } = task.calls.leave() else { return };
+                    let is_pausing = |phase: &Phase| matches!(phase, Phase::Pausing { .. });
+                    let Phase::Pausing { permit, audio, .. } = task.calls.leave_if(is_pausing) else {
+                        return;
+                    };
                     task.call(permit, audio, Timestamp::now(), ctx);
                 });
                 self.calls.phase = Phase::Pausing { permit, audio, pausing: ctx.spawn(paused) };
@@ -284,7 +295,8 @@ impl TaskActor {
         drop(permit);
         let moved = dispatcher::permit(self.settings.dispatcher.clone(), applicant).into_actor(self);
         let moved = moved.map(|permit, task, ctx: &mut Context<Self>| {
-            let Phase::Moving { audio, .. } = task.calls.leave() else { return };
+            let is_moving = |phase: &Phase| matches!(phase, Phase::Moving { .. });
+            let Phase::Moving { audio, .. } = task.calls.leave_if(is_moving) else { return };
             match (permit, task.calls.policy.check(Instant::now())) {
                 (Some(permit), Ok(())) => task.call(permit, audio, Timestamp::now(), ctx),
                 (Some(_), Err(failure)) => task.fail(failure, ctx),

@@ -16,18 +16,19 @@ impl TaskActor {
     pub(super) fn record(&mut self, outcome: Outcome, ctx: &mut Context<Self>) {
         // What a crash kept from being published is part of the stream, too. What cannot be shown yet is shown with the
         // end, which is durable.
-        self.publish(ctx);
+        self.publish(true, ctx);
         let Some(outcome) = self.wait_with(outcome, ctx) else { return };
         let failed = outcome.failure().map(|failure| failure.code);
         self.measure_attempt(failed.map(Cause::Code));
         self.timeline.end(failed.map_or("completed", ErrorCode::as_str), Timestamp::now());
-        let journalled = self.publication.close();
+        let log = self.answer.log();
         // Where the journal has not all, the log says what there is, so that the stream is not read from the journal.
-        let chunks = || journalled.unwrap_or_else(|| Chunks::of(self.answer.log().entries()));
+        let journalled = self.publication.close().filter(|chunks| chunks.count == log.len());
+        let chunks = || journalled.unwrap_or_else(|| Chunks::of(log.entries()));
         let chunks = self.task.stream.map(|_| chunks());
         let (progress, timeline) = (self.progress.percent(), self.timeline.clone());
         let ending = Ending { outcome, progress, timeline, chunks };
-        let log = self.answer.log().handle();
+        let log = log.handle();
         // What stalled until now was given up for this.
         log.stall(false);
         let recorded = record(self.settings.store.clone(), self.task.id.clone(), log, ending);

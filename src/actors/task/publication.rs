@@ -26,9 +26,13 @@ pub(super) enum Publication {
     },
     /// The journal has ended in mid-stream. That keeps no reader from going on: it says that something was seen.
     Unjournalled,
-    /// What has come is shown with the end, which is durable. Either the journal has not even begun, so the next process
-    /// would answer the task anew, and a reader would get parts of two answers. Or this actor only ends the task: an
-    /// earlier one may have given the journal entries that are still on their way there.
+    /// What has come is shown with the end, which is durable. There are three cases:
+    ///
+    /// - The journal has not even begun: the next process would answer the task anew, and a reader would get parts of
+    ///   two answers.
+    /// - The journal has refused the last batch, or has not acknowledged it in time, and the end follows at once.
+    /// - This actor only ends the task: an earlier one may have given the journal entries that are still on their way
+    ///   there.
     WithEnd,
     /// The end is being recorded, and nothing comes any more. This is what the journal has, if that is all.
     Over(Option<Kept>),
@@ -83,8 +87,8 @@ impl Publication {
 }
 
 impl TaskActor {
-    /// Shows readers what has come, once the journal has it.
-    pub(super) fn publish(&mut self, ctx: &mut Context<Self>) {
+    /// Shows readers what has come, once the journal has it. `ends` is true if the end of the task follows at once.
+    pub(super) fn publish(&mut self, ends: bool, ctx: &mut Context<Self>) {
         let entries = self.answer.log().len();
         if entries == self.answer.log().published() {
             return;
@@ -95,10 +99,7 @@ impl TaskActor {
             Publication::Off | Publication::On { .. } | Publication::WithEnd | Publication::Over(_) => return,
         };
         match appended {
-            Appended::Now(is_kept) => {
-                self.journalled(entries, is_kept);
-                self.tell_if_withheld();
-            }
+            Appended::Now(is_kept) => self.journalled(entries, is_kept, ends),
             Appended::Later(kept) => {
                 let kept = patiently(self.answer.log().handle(), kept).into_actor(self);
                 let acknowledged = kept.map(move |kept, task, ctx| task.acknowledged(entries, kept, ctx));
@@ -129,37 +130,30 @@ impl TaskActor {
         // Any other state stays: no append is under way.
         let Publication::On { pending, .. } = &mut self.publication else { return };
         let Some(Pending { end, .. }) = pending.take() else { return };
-        self.journalled(entries, is_kept);
+        self.journalled(entries, is_kept, end.is_some());
         match end {
             Some(outcome) => self.record(outcome, ctx),
-            None => {
-                self.tell_if_withheld();
-                self.publish(ctx);
-            }
+            None => self.publish(false, ctx),
         }
     }
 
-    /// Shows so many entries, which the journal has or has refused.
-    fn journalled(&mut self, entries: usize, is_kept: bool) {
+    /// Shows so many entries, which the journal has or has refused, unless they are to be shown with the end.
+    fn journalled(&mut self, entries: usize, is_kept: bool, ends: bool) {
         let is_first = self.answer.is_unseen();
         if !is_kept {
             self.settings.metrics.journal_failed();
-            self.publication = if is_first { Publication::WithEnd } else { Publication::Unjournalled };
-        }
-        if is_first && !is_kept {
-            return;
+            if is_first || ends {
+                self.publication = Publication::WithEnd;
+                // Those who wait for the first chunk are told that they wait for longer.
+                self.answer.log().handle().stall(!ends);
+                return;
+            }
+            self.publication = Publication::Unjournalled;
         }
         self.show(entries);
         if is_first {
             // Afterwards: a reader of the first chunk need not wait until the writer is awake.
             self.settings.store.mark_published(self.task.id.clone(), self.timeline.clone());
-        }
-    }
-
-    /// Tells those who wait for the first chunk that it comes with the end.
-    fn tell_if_withheld(&self) {
-        if let Publication::WithEnd = self.publication {
-            self.answer.log().handle().stall(true);
         }
     }
 

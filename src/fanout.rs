@@ -143,8 +143,8 @@ impl Fanout {
 
     /// Who serves the next subscriber of this log; nobody where sockets are not handed over.
     fn pump_for(&self, log: &FrameReader) -> Option<&PumpHandle> {
-        let before = log.count_subscription();
-        let turn = if before < SUBSCRIBERS_AT_HOME { log.home() } else { before };
+        let before = log.log().count_subscription();
+        let turn = if before < SUBSCRIBERS_AT_HOME { log.log().home() } else { before };
         self.pumps.get(turn.checked_rem(self.pumps.len())?)
     }
 

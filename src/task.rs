@@ -1,4 +1,4 @@
-//! What a task is, as values: no actor, no network, no clock, no disk.
+//! What a task is, as values: no actor, no network, no disk, and no clock beside the one of [`Timestamp`].
 
 mod answer;
 mod chunk_log;

@@ -57,7 +57,7 @@ struct Living {
     generation: Generation,
 }
 
-/// Generation actor a task has.
+/// Which actor of a task one is in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Generation {
     /// The first one in this process.

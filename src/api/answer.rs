@@ -89,7 +89,7 @@ impl Answering<'_> {
 
     /// Answers with the stream once something of it is there: until then a failure is an HTTP error.
     async fn stream(self, mut log: FrameReader, id: &TaskId) -> Result<HttpResponse, Failure> {
-        let mark = self.caller.unless_revoked(log.reached_or_stalled(0)).await?;
+        let mark = self.caller.unless_revoked(log.log_mut().reached_or_stalled(0)).await?;
         if mark.stalled && mark.len == 0 {
             return Ok(task_failed(&self.tasks.unrecorded(id)));
         }

@@ -69,7 +69,7 @@ impl Body {
     }
 
     fn stay(&self, arrival: Box<Arrival>) -> Stage {
-        let seat = self.circles.join(&arrival.log, self.keep_alive, arrival.visit.key());
+        let seat = self.circles.join(arrival.log.log(), self.keep_alive, arrival.visit.key());
         Stage::Staying(arrival, seat)
     }
 }

@@ -87,7 +87,7 @@ impl Hall {
         let place = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(&mut socket, Token(place), interest)?;
-        let read = (log.number(), log.format());
+        let read = (log.log().number(), log.format());
         let at = match self.by_log.get(&read) {
             Some(at) => *at,
             None => {
@@ -95,7 +95,7 @@ impl Hall {
                 let at = topic.key();
                 self.by_log.insert(read, at);
                 let (handle, registration) = AbortHandle::new_pair();
-                self.watches.push(Abortable::new(watch(LogReader::clone(&log), at), registration));
+                self.watches.push(Abortable::new(watch(log.log().clone(), at), registration));
                 topic.insert(Topic::new(log, handle));
                 at
             }
@@ -247,7 +247,7 @@ impl Hall {
             }
             if topic.is_empty() {
                 let log = topic.packer.log();
-                self.by_log.remove(&(log.number(), log.format()));
+                self.by_log.remove(&(log.log().number(), log.format()));
                 self.topics.remove(at);
             }
         }

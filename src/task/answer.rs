@@ -69,7 +69,7 @@ impl Answer {
         self.log.unpublished()
     }
 
-    /// Has no chunk been shown yet?
+    /// Returns true if no chunk has been shown yet.
     #[must_use]
     pub fn is_unseen(&self) -> bool {
         self.log.published() == 0

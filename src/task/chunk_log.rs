@@ -34,19 +34,19 @@ pub use reader::{FrameReader, LogReader};
 pub struct Mark {
     /// Entries that can be read, the terminal frame included.
     pub len: usize,
-    /// Has the task ended? Then nothing will be added, and where the log carries frames at all its last
-    /// entry is the terminal frame.
+    /// True if the task has ended. Nothing will be added, and if the log carries frames, its last entry is the terminal
+    /// frame.
     pub ended: bool,
-    /// Does the server stop before the task has ended? Then nothing will be added here, and the task goes on
-    /// when the server starts again.
+    /// True if the server stops before the task has ended. Nothing will be added here, and the task goes on when the
+    /// server starts again.
     pub parked: bool,
-    /// Is there something that must be durable before the task can go on, and that the store cannot record for now? The
-    /// task goes on when it can.
+    /// True if the store cannot record for now what must be durable before the task can go on. The task goes on when it
+    /// can.
     pub stalled: bool,
 }
 
 impl Mark {
-    /// Will nothing be added?
+    /// Returns true if nothing will be added.
     #[must_use]
     pub fn is_final(self) -> bool {
         self.ended || self.parked
@@ -386,9 +386,9 @@ mod tests {
     #[actix_rt::test]
     async fn a_waiting_reader_is_woken_by_the_entry_it_waits_for_and_by_the_end() {
         let mut log = empty();
-        let mut reader = log.frames();
+        let mut reader = log.reader();
         let waiting = actix_rt::spawn(async move { reader.reached(1).await });
-        let mut other = log.frames();
+        let mut other = log.reader();
         let beyond = actix_rt::spawn(async move { other.reached(7).await });
         log.append(delta("a"));
         log.append(delta("b"));
@@ -410,7 +410,7 @@ mod tests {
         assert_eq!((successor.len(), (successor.frame_bytes(), successor.held_bytes())), (2, bytes));
         successor.append(delta("c"));
         successor.end();
-        assert_eq!(reader.ended().await, Mark { len: 3, ended: true, ..Mark::default() });
+        assert_eq!(reader.log_mut().ended().await, Mark { len: 3, ended: true, ..Mark::default() });
         assert_eq!(reader.all(), log_of(["a", "b", "c"]).frames().all());
     }
 

@@ -19,6 +19,6 @@ pub struct ListQuery {
 pub struct Page {
     /// The tasks.
     pub tasks: Vec<Snapshot>,
-    /// Are there older ones?
+    /// True if there are older ones.
     pub has_more: bool,
 }

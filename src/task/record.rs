@@ -55,7 +55,7 @@ impl Kind {
 pub struct Record<'a> {
     /// What it holds.
     pub kind: Kind,
-    /// Does the entry go on in the next record?
+    /// True if the entry goes on in the next record.
     pub goes_on: bool,
     /// The entry as JSON, or a part of that.
     pub payload: &'a [u8],

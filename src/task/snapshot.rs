@@ -21,7 +21,7 @@ pub struct Snapshot {
     pub model: String,
     /// Unix seconds.
     pub created: u64,
-    /// May its chunks be subscribed to?
+    /// True if its chunks can be subscribed to.
     pub stream: bool,
     /// How far it is.
     pub state: State,
@@ -113,7 +113,7 @@ impl State {
         })
     }
 
-    /// Has the task ended?
+    /// Returns true if the task has ended.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::Completed(_) | Self::Failed { .. })

@@ -37,7 +37,7 @@ pub struct Timeline {
 pub struct Attempt {
     /// The channel's name.
     pub channel: String,
-    /// When the call began.
+    /// When the call began; the first one begins when it is recorded that the task runs.
     #[serde(rename = "started_at_ms")]
     #[schema(value_type = u64)]
     pub started: Timestamp,

@@ -90,7 +90,7 @@ pub struct Located {
     pub actor: Option<Addr<TaskActor>>,
     /// Its chunk log.
     pub log: LogReader,
-    /// Does the log carry frames?
+    /// True if the log carries frames.
     pub stream: bool,
 }
 
@@ -104,7 +104,7 @@ pub struct Reopen {
     pub owner: KeyHash,
 }
 
-/// Are new tasks taken?
+/// Tell whether new tasks are taken.
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
 pub struct IsAccepting;

@@ -203,6 +203,7 @@ impl TaskActor {
         self.calls.policy.begins(Instant::now());
         self.answer.drop_segments();
         self.timeline.attempt(&permit.channel().name, began);
+        self.measured.asked = Some(Timestamp::now());
         self.measured.audio = request::together(audio.iter().map(|audio| audio.duration));
         let listening = ctx.add_stream(self.open_call(&permit, &audio));
         self.calls.phase = Phase::Calling(Call { permit, heard: Heard::Nothing(audio), listening });

@@ -7,7 +7,7 @@ use super::TaskActor;
 use crate::channel::Channel;
 use crate::error::ErrorCode;
 use crate::metrics::{Cause, TaskEnd};
-use crate::task::{ChunkLog, Outcome};
+use crate::task::{ChunkLog, Outcome, Timeline, Timestamp};
 use crate::upstream::UpstreamError;
 
 /// What the timeline does not know.
@@ -16,6 +16,8 @@ pub(super) struct Measured {
     /// Frames and bytes of the log that were counted, or are an earlier actor's.
     frames: usize,
     bytes: usize,
+    /// When the upstream was asked last. A call's beginning in the timeline is earlier: it is recorded before.
+    pub(super) asked: Option<Timestamp>,
     /// How long the audio lasts, where that is known.
     pub(super) audio: Option<Duration>,
     /// Calls that have failed, and those of them that did for a model that was made up.
@@ -25,7 +27,8 @@ pub(super) struct Measured {
 
 impl From<&ChunkLog> for Measured {
     fn from(log: &ChunkLog) -> Self {
-        Self { frames: log.len(), bytes: log.frame_bytes(), audio: None, failed_calls: 0, not_served: 0 }
+        let (frames, bytes) = (log.len(), log.frame_bytes());
+        Self { frames, bytes, asked: None, audio: None, failed_calls: 0, not_served: 0 }
     }
 }
 
@@ -56,10 +59,10 @@ impl TaskActor {
 
     /// Something may have come for the first time.
     pub(super) fn measure_first_chunk(&self) {
-        if let (Some(first), Some(attempt)) = (self.timeline.first_answered, self.timeline.attempts.last()) {
+        let Timeline { first_answered: Some(first), queued, .. } = self.timeline else { return };
+        if let (Some(channel), Some(asked)) = (self.timeline.channel(), self.measured.asked) {
             let since = |moment| Duration::from_millis(first.since(moment));
-            let (accepted, called) = (since(self.timeline.queued), since(attempt.started));
-            self.settings.metrics.first_chunk(&attempt.channel, accepted, called);
+            self.settings.metrics.first_chunk(channel, since(queued), since(asked));
         }
     }
 

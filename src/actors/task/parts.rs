@@ -54,7 +54,7 @@ pub enum TaskAudio {
 }
 
 impl TaskAudio {
-    /// Is it here, so that the upstream can be asked at once?
+    /// Returns true if it is here, so that the upstream can be asked at once.
     #[must_use]
     pub fn is_at_hand(&self) -> bool {
         !matches!(self, Self::Kept(KeptAudio::Url(_)))
@@ -91,14 +91,14 @@ pub struct Work {
     pub most_running: Option<NonZeroU32>,
     /// When it runs, and where first.
     pub admission: Admission,
-    /// Does the store know of the run?
+    /// What the store knows of the run.
     pub record: RunRecord,
 }
 
-/// Does the store know of a task's run?
+/// What the store knows of a task's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunRecord {
-    /// Not before it begins.
+    /// Nothing: it is recorded when it begins.
     Due,
     /// It was recorded with the task, which was accepted with a permit.
     Done {

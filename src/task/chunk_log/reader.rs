@@ -1,6 +1,6 @@
 //! The reading end of a chunk log: where its frames are at each moment, in memory or kept elsewhere.
 
-use std::ops::{Deref, DerefMut, Range};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -143,21 +143,25 @@ impl LogReader {
     }
 }
 
-impl Deref for FrameReader {
-    type Target = LogReader;
-
-    fn deref(&self) -> &LogReader {
+impl FrameReader {
+    /// Returns the reading end that tells how far the log has come.
+    #[must_use]
+    pub fn log(&self) -> &LogReader {
         &self.log
     }
-}
 
-impl DerefMut for FrameReader {
-    fn deref_mut(&mut self) -> &mut LogReader {
+    /// Returns the reading end that waits for more.
+    #[must_use]
+    pub fn log_mut(&mut self) -> &mut LogReader {
         &mut self.log
     }
-}
 
-impl FrameReader {
+    /// How far the log has come.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.log.mark()
+    }
+
     /// Returns the format in which it reads.
     #[must_use]
     pub fn format(&self) -> Format {

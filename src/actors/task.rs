@@ -197,7 +197,7 @@ impl TaskActor {
     }
 
     /// Takes what the upstream said. Returns the outcome, where that is the end.
-    fn take(&mut self, event: UpstreamEvent) -> Option<Outcome> {
+    fn take(&mut self, event: UpstreamEvent, ctx: &mut Context<Self>) -> Option<Outcome> {
         match event {
             // It shows that the upstream works on it; no client asked to see it.
             UpstreamEvent::Text(TextKind::Reasoning, _) if !self.task.question.reasoning => None,
@@ -205,7 +205,7 @@ impl TaskActor {
                 self.timeline.first_answered.get_or_insert_with(Timestamp::now);
                 self.answer.push(kind, text);
                 let step = self.progress.piece();
-                self.remember(step);
+                self.remember(step, ctx);
                 self.too_large()
             }
             UpstreamEvent::Segment(segment) => {
@@ -214,7 +214,7 @@ impl TaskActor {
             }
             UpstreamEvent::Progress(percent) => {
                 let step = self.progress.reach(percent);
-                self.remember(step);
+                self.remember(step, ctx);
                 None
             }
             UpstreamEvent::Finished { reason, usage } => {
@@ -230,10 +230,16 @@ impl TaskActor {
         (self.answer.held_bytes() > most).then(|| Outcome::Failed(failure().into()))
     }
 
-    fn remember(&self, progress: Option<u8>) {
-        if let Some(progress) = progress {
-            self.settings.store.mark_progress(self.task.id.clone(), progress);
-        }
+    /// Shows a step of progress once it is durable. One that cannot be recorded is not shown; the next one may be.
+    fn remember(&self, step: Option<u8>, ctx: &mut Context<Self>) {
+        let Some(step) = step else { return };
+        let (store, id) = (self.settings.store.clone(), self.task.id.clone());
+        let recorded = async move { store.progress(id, step).await }.into_actor(self);
+        ctx.spawn(recorded.map(move |recorded, task, _| {
+            if recorded.is_ok() {
+                task.progress.recorded(step);
+            }
+        }));
     }
 }
 

@@ -45,10 +45,13 @@ impl Store {
         self.tasks.mark(id, TaskMark::Published(timeline));
     }
 
-    /// Remembers, with one of the next commits, how far a task has come, so that progress does not fall when
-    /// another process runs it again.
-    pub fn mark_progress(&self, id: TaskId, progress: u8) {
-        self.tasks.mark(id, TaskMark::Progress(progress));
+    /// Records how far a task has come, in percent, so that progress does not fall when another process runs it again;
+    /// when this returns, that is durable.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn progress(&self, id: TaskId, percent: u8) -> Result<(), StoreError> {
+        self.tasks.progress(id, percent).await
     }
 
     /// Remembers, with one of the next commits, what was downloaded for a task as its audio of this number.

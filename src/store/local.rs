@@ -174,6 +174,10 @@ impl TaskStore for Local {
         self.write(|reply| Write::Run { id, timeline, reply }).boxed()
     }
 
+    fn progress(&self, id: TaskId, percent: u8) -> Promise<'_, ()> {
+        self.write(move |reply| Write::Progress { id, percent, reply }).boxed()
+    }
+
     fn mark(&self, id: TaskId, mark: TaskMark) {
         // A writer with that much to do is not worth waiting for.
         let _ = self.writes.try_send(Write::Mark { id, mark });

@@ -222,13 +222,17 @@ impl TaskStore for Memory {
         told(())
     }
 
+    fn progress(&self, id: TaskId, percent: u8) -> Promise<'_, ()> {
+        self.change(&id, |row| row.progress = percent);
+        told(())
+    }
+
     fn mark(&self, id: TaskId, mark: TaskMark) {
         self.change(&id, |row| match mark {
             TaskMark::Published(timeline) => {
                 row.published = true;
                 row.timeline = timeline;
             }
-            TaskMark::Progress(progress) => row.progress = progress,
             TaskMark::Downloaded(place, facts) => row.record.audio_facts[place] = facts,
         });
     }

@@ -7,9 +7,10 @@
 //! # What durable means
 //!
 //! Durable is what outlives a kill of the process and a power cut. [`TaskStore::accept`], [`TaskStore::run`],
-//! [`TaskStore::end`] and changes of a [`KeyStore`] return `Ok` only when what they recorded is durable, all of it
-//! together: a task with its audio and its `Idempotency-Key`, an end with the references to audio that go. A [`ChunkJournal`] promises less: what it has
-//! acknowledged outlives a kill of the process, and a power cut may cost the last moments of it, but never its order.
+//! [`TaskStore::progress`], [`TaskStore::end`] and changes of a [`KeyStore`] return `Ok` only when what they recorded is
+//! durable, all of it together: a task with its audio and its `Idempotency-Key`, an end with the references to audio that
+//! go. A [`ChunkJournal`] promises less: what it has acknowledged outlives a kill of the process, and a power cut may cost
+//! the last moments of it, but never its order.
 //! [`TaskStore::mark`] and [`TaskStore::forget`] may be lost: both are said again, or missed by nothing.
 //!
 //! # Order
@@ -79,6 +80,10 @@ pub trait TaskStore: fmt::Debug + Send + Sync {
     /// Counts a run of a task, which is processing from then on; when this returns, that is durable. Does nothing to a
     /// task that has ended.
     fn run(&self, id: TaskId, timeline: Timeline) -> Promise<'_, ()>;
+
+    /// Records how far a task has come, in percent; when this returns, that is durable. Does nothing to a task that has
+    /// ended.
+    fn progress(&self, id: TaskId, percent: u8) -> Promise<'_, ()>;
 
     /// Notes something about a task that has not ended, with one of the next commits. Waits for nothing: where too many
     /// writes wait, the mark is dropped. Does nothing to a task that has ended.

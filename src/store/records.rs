@@ -113,8 +113,6 @@ pub struct StoredStream {
 pub enum TaskMark {
     /// A chunk may have been seen; this has happened so far.
     Published(Timeline),
-    /// So far it has come, in percent.
-    Progress(u8),
     /// This is its audio at this place.
     Downloaded(usize, AudioFacts),
 }

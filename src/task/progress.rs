@@ -17,6 +17,8 @@ const STEP: u8 = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     percent: u8,
+    /// The step that was given to the store last, and is shown once the store has it.
+    due: u8,
     /// Pieces of text that have come.
     pieces: usize,
     memory: Memory,
@@ -39,7 +41,8 @@ impl Progress {
         let pieces = chunks.unwrap_or(0).saturating_sub(1);
         let known = if chunks.is_some_and(|chunks| chunks > 0) { answering(pieces) } else { 0 };
         let memory = if chunks.is_some() { Memory::Chunks } else { Memory::Steps };
-        Self { percent: remembered.max(known), pieces, memory }
+        let percent = remembered.max(known);
+        Self { percent, due: percent, pieces, memory }
     }
 
     /// True if a run has begun, in this process or an earlier one. From then on the task is `processing`.
@@ -59,7 +62,7 @@ impl Progress {
         self.percent = self.percent.max(STARTED);
     }
 
-    /// A piece of text has come. Returns what is to be remembered, if that has changed.
+    /// A piece of text has come. Returns what is to be recorded, if that has changed.
     pub fn piece(&mut self) -> Option<u8> {
         self.pieces += 1;
         let percent = answering(self.pieces);
@@ -72,15 +75,20 @@ impl Progress {
         }
     }
 
-    /// The upstream says how far it is. Returns what is to be remembered, if that has changed.
+    /// The upstream says how far it is. Returns what is to be recorded, if that has changed.
     pub fn reach(&mut self, percent: u8) -> Option<u8> {
         let percent = percent.min(ALMOST);
         let step = percent - percent % STEP;
-        if step <= self.percent {
+        if step <= self.percent.max(self.due) {
             return None;
         }
-        self.percent = step;
+        self.due = step;
         Some(step)
+    }
+
+    /// A step is durable: what is shown of it does not fall in another process.
+    pub fn recorded(&mut self, step: u8) {
+        self.percent = self.percent.max(step);
     }
 }
 
@@ -121,7 +129,11 @@ mod tests {
                     }
                     Some(percent) => progress.reach(percent),
                 };
-                remembered = step.unwrap_or(remembered);
+                if let Some(step) = step {
+                    prop_assert!(progress.percent() < step);
+                    remembered = step;
+                    progress.recorded(step);
+                }
                 prop_assert!(progress.percent() >= shown && progress.percent() < 100);
                 shown = progress.percent();
             }

@@ -222,7 +222,7 @@ impl TaskActor {
         }
         let was_answered = matches!(heard, Heard::Answer);
         // The end wins over whatever its upstream still says.
-        let end = batch.into_iter().find_map(|event| self.take(event));
+        let end = batch.into_iter().find_map(|event| self.take(event, ctx));
         if let Phase::Calling(Call { heard, .. }) = &mut self.calls.phase {
             heard.more(self.timeline.first_answered.is_some());
         }

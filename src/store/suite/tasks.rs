@@ -67,7 +67,7 @@ pub(super) async fn a_task_that_has_not_ended_is_there_after_a_start<G: Ground>(
         let store = ground.open(DAY);
         store.takes(record(&waiting)).await;
         store.takes(NewRecord { runs: true, ..record(&running) }).await;
-        store.mark_progress(running.id.clone(), 30);
+        store.progress(running.id.clone(), 30).await.unwrap();
         store.run(running.id.clone(), Timeline::begun(running.created)).await.unwrap();
         store.takes(NewRecord { irreplaceable_caller: true, ..record(&seen) }).await;
         store.mark_published(seen.id.clone(), Timeline::begun(seen.created));
@@ -129,8 +129,8 @@ pub(super) async fn marks_are_noted_until_a_task_ends<G: Ground>() {
         let store = ground.open(DAY);
         for task in [&seen, &ended] {
             store.takes(NewRecord { runs: true, ..record(task) }).await;
-            store.mark_progress(task.id.clone(), 30);
-            store.mark_progress(task.id.clone(), 31);
+            store.progress(task.id.clone(), 30).await.unwrap();
+            store.progress(task.id.clone(), 31).await.unwrap();
             store.mark_published(task.id.clone(), another_timeline(task));
         }
         store.end(ended.id.clone(), failed(&ended)).await.unwrap();
@@ -138,7 +138,7 @@ pub(super) async fn marks_are_noted_until_a_task_ends<G: Ground>() {
         let found = store.found(&seen).await.unwrap();
         assert!(matches!(found.state, State::Processing { progress: 31 }), "{:?}", found.state);
         assert_eq!(found.timeline, another_timeline(&seen));
-        store.mark_progress(ended.id.clone(), 50);
+        store.progress(ended.id.clone(), 50).await.unwrap();
         store.mark_published(ended.id.clone(), another_timeline(&ended));
         store.takes(record(&task())).await;
         let found = store.found(&ended).await.unwrap();
@@ -157,7 +157,7 @@ pub(super) async fn marks_and_writes_take_effect_in_their_order<G: Ground>() {
     store.takes(NewRecord { runs: true, ..record(&task) }).await;
     let timeline = |seconds| Timeline::begun(task.created.before(Duration::from_secs(seconds)));
     for n in 0..40 {
-        store.mark_progress(task.id.clone(), n);
+        store.progress(task.id.clone(), n).await.unwrap();
         store.mark_published(task.id.clone(), timeline(n.into()));
         if n % 8 == 7 {
             store.run(task.id.clone(), timeline(100)).await.unwrap();

@@ -115,6 +115,13 @@ pub(super) fn run(connection: &Connection, id: &TaskId, timeline: &Timeline) -> 
     Ok(())
 }
 
+pub(super) fn progress(connection: &Connection, id: &TaskId, percent: u8) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE tasks SET progress = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
+        .execute(params![percent, id.as_str()])?;
+    Ok(())
+}
+
 pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &TaskMark) -> Result<(), StoreError> {
     match mark {
         TaskMark::Published(timeline) => connection
@@ -122,9 +129,6 @@ pub(super) fn mark(connection: &Connection, id: &TaskId, mark: &TaskMark) -> Res
                 "UPDATE tasks SET published = 1, timeline = ?1 WHERE id = ?2 AND ended_ms IS NULL",
             )?
             .execute(params![json(timeline)?, id.as_str()])?,
-        TaskMark::Progress(progress) => connection
-            .prepare_cached("UPDATE tasks SET progress = ?1 WHERE id = ?2 AND ended_ms IS NULL")?
-            .execute(params![progress, id.as_str()])?,
         TaskMark::Downloaded(place, facts) => connection
             .prepare_cached(
                 "UPDATE tasks SET audio_facts = json_replace(audio_facts, ?1, json(?2))

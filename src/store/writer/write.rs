@@ -32,6 +32,11 @@ pub(in crate::store) enum Write {
         timeline: Timeline,
         reply: Reply<()>,
     },
+    Progress {
+        id: TaskId,
+        percent: u8,
+        reply: Reply<()>,
+    },
     Mark {
         id: TaskId,
         mark: TaskMark,
@@ -157,6 +162,11 @@ impl Write {
                 let trouble = trouble_of(&result, health);
                 (tell(reply, result), trouble)
             }
+            Self::Progress { id, percent, reply } => {
+                let result = rows::progress(transaction, &id, percent);
+                let trouble = trouble_of(&result, health);
+                (tell(reply, result), trouble)
+            }
             Self::Mark { id, mark } => {
                 let result = rows::mark(transaction, &id, &mark);
                 if let Err(err) = &result {
@@ -183,7 +193,7 @@ impl Write {
         match self {
             Self::Accept { reply, .. } => tell(reply, Err(StoreError::Stopped)),
             Self::Withdraw(task) => withdraw(task),
-            Self::Run { reply, .. } => tell(reply, Err(StoreError::Stopped)),
+            Self::Run { reply, .. } | Self::Progress { reply, .. } => tell(reply, Err(StoreError::Stopped)),
             Self::Mark { .. } | Self::Probe => tell_nothing(),
             Self::End { reply, .. } => tell(reply, Err(StoreError::Stopped)),
             Self::Forget { reply, .. } => tell(reply, Err(StoreError::Stopped)),

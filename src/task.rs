@@ -36,7 +36,7 @@ pub use idempotency::{Fingerprint, Idempotency, IdempotencyKey};
 pub use life::{Effect, Event, Life, Recipient};
 pub use list::{ListQuery, Page};
 pub use outcome::{Completed, Outcome};
-pub use progress::Progress;
+pub use progress::{LAST_PROGRESS, Progress};
 pub use record::{Chunks, RecordWriter, read_entries, scan_records};
 pub use recovery::{RecoveryFacts, interrupted_damaged_stream};
 pub use request::Request;

@@ -13,7 +13,7 @@ use crate::memory::{Held, ResponseMemory};
 use crate::metrics::TaskLevels;
 use crate::secret::KeyHash;
 use crate::store::{MOST_LISTED_BYTES, Store, Weighed};
-use crate::task::{Include, ListQuery, LogReader, Page, Request, Snapshot, TaskId};
+use crate::task::{Include, LAST_PROGRESS, ListQuery, LogReader, Page, Request, Snapshot, State, TaskId};
 use crate::wire::path;
 
 /// Results of at most this many bytes are read before there is a share of the memory for responses: most results are
@@ -35,6 +35,23 @@ pub struct Tasks {
     pub(super) store: Store,
     pub(super) channels: Channels,
     responses: ResponseMemory,
+}
+
+/// Shows on a page what a task is now, and returns how many bytes of the room that is left it takes.
+///
+/// Where a task has ended while the list was made and its result has no room, it is shown as it was just before: its
+/// actor is gone, and the store does not know each step that clients have seen.
+fn show_now(listed: &mut Snapshot, now: Weighed<Snapshot>, left: usize) -> usize {
+    match now {
+        Weighed::Light(now) if now.weight() <= left => {
+            *listed = now;
+            listed.weight()
+        }
+        Weighed::Light(_) | Weighed::Heavy(_) => {
+            listed.state = State::Processing { progress: LAST_PROGRESS };
+            0
+        }
+    }
 }
 
 impl Tasks {
@@ -149,13 +166,7 @@ impl Tasks {
         // What has not ended is told by its actor; the store only knows how it began.
         for task in page.tasks.iter_mut().filter(|task| !task.state.is_terminal()) {
             match self.look(&task.id, owner, left, Include::default()).await {
-                Ok(Weighed::Light(now)) if now.weight() <= left => {
-                    left -= now.weight();
-                    *task = now;
-                }
-                // It ended while the list was made, and there is no room for its result on this page: the page tells
-                // of the moment before.
-                Ok(_) => {}
+                Ok(now) => left -= show_now(task, now, left),
                 // It ended and was forgotten while the list was made.
                 Err(failure) if failure.code == ErrorCode::TaskNotFound => {}
                 Err(failure) => return Err(failure),
@@ -316,5 +327,36 @@ impl Tasks {
         Registry: actix::Handler<M>,
     {
         self.registry.send(message).await.map_err(|_| Failure::shutting_down())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::{Completion, Timeline, Timestamp};
+
+    fn snapshot(state: State) -> Snapshot {
+        Snapshot {
+            id: TaskId::generate(1),
+            model: "m".into(),
+            created: 1,
+            stream: false,
+            state,
+            timeline: Timeline::begun(Timestamp(1_000)),
+        }
+    }
+
+    #[test]
+    fn a_task_that_ends_while_a_list_is_made_does_not_fall_back() {
+        let ended = || snapshot(State::Completed(Completion::stored(r#"{"a":1}"#.to_owned(), None).unwrap()));
+        let weight = ended().weight();
+        for (now, left) in [(Weighed::Light(ended()), weight - 1), (Weighed::Heavy(weight), weight)] {
+            let mut listed = snapshot(State::Processing { progress: 0 });
+            assert_eq!(show_now(&mut listed, now, left), 0);
+            assert!(matches!(listed.state, State::Processing { progress: 99 }));
+        }
+        let mut listed = snapshot(State::Pending);
+        assert_eq!(show_now(&mut listed, Weighed::Light(ended()), weight), weight);
+        assert!(matches!(listed.state, State::Completed(_)));
     }
 }

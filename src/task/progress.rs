@@ -5,8 +5,8 @@
 const STARTED: u8 = 5;
 /// Progress when the first text has come.
 const ANSWERING: u8 = 20;
-/// Progress never passes this before the end.
-const ALMOST: u8 = 99;
+/// The most progress that is shown before the end, in percent.
+pub const LAST_PROGRESS: u8 = 99;
 /// Pieces of text after which progress is half way from the first one to the end.
 const HALF_WAY: f64 = 50.0;
 /// Where another process cannot work progress out from the chunks, it is shown, and remembered, in steps of
@@ -77,7 +77,7 @@ impl Progress {
 
     /// The upstream says how far it is. Returns what is to be recorded, if that has changed.
     pub fn reach(&mut self, percent: u8) -> Option<u8> {
-        let percent = percent.min(ALMOST);
+        let percent = percent.min(LAST_PROGRESS);
         let step = percent - percent % STEP;
         if step <= self.percent.max(self.due) {
             return None;
@@ -96,7 +96,7 @@ impl Progress {
 /// the end without reaching it.
 fn answering(pieces: usize) -> u8 {
     let share = pieces as f64 / (pieces as f64 + HALF_WAY);
-    (f64::from(ANSWERING) + share * f64::from(ALMOST - ANSWERING)) as u8
+    (f64::from(ANSWERING) + share * f64::from(LAST_PROGRESS - ANSWERING)) as u8
 }
 
 #[cfg(test)]

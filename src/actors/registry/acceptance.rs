@@ -21,7 +21,7 @@ use crate::task::{Recipient, Timeline, Timestamp};
 /// Makes a task durable, once it is admitted, and gives it an actor.
 ///
 /// # Errors
-/// Why it is not accepted: then nothing is left of it.
+/// Why it is not accepted. What the store keeps of it then is said in its [promises](crate::store::TaskStore::accept).
 pub(super) async fn accept(
     new: NewTask,
     admitted: Request<Dispatcher, Admit>,

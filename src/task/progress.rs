@@ -86,6 +86,12 @@ impl Progress {
         Some(step)
     }
 
+    /// Returns how far a task has come that ends, in percent: what was given to the store may be shown before the end is.
+    #[must_use]
+    pub fn at_end(self) -> u8 {
+        self.percent.max(self.due)
+    }
+
     /// A step is durable: what is shown of it does not fall in another process.
     pub fn recorded(&mut self, step: u8) {
         self.percent = self.percent.max(step);
@@ -130,7 +136,7 @@ mod tests {
                     Some(percent) => progress.reach(percent),
                 };
                 if let Some(step) = step {
-                    prop_assert!(progress.percent() < step);
+                    prop_assert!(progress.percent() < step && progress.at_end() == step);
                     remembered = step;
                     progress.recorded(step);
                 }

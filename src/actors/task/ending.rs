@@ -26,7 +26,7 @@ impl TaskActor {
         let journalled = self.publication.close().filter(|chunks| chunks.count == log.len());
         let chunks = || journalled.unwrap_or_else(|| Chunks::of(log.entries()));
         let chunks = self.task.stream.map(|_| chunks());
-        let (progress, timeline) = (self.progress.percent(), self.timeline.clone());
+        let (progress, timeline) = (self.progress.at_end(), self.timeline.clone());
         let ending = Ending { outcome, progress, timeline, chunks };
         let log = log.handle();
         // What stalled until now was given up for this.

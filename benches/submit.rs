@@ -42,9 +42,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use support::Outcome;
-use support::arguments::Arguments;
 use support::bench::{place, run};
-use support::load::{Load, Worked};
+use support::load::{Load, LoadOptions, Worked};
 use support::proc::disk;
 use support::report::{Report, Row, Side};
 use support::request::{MODEL, submit};
@@ -52,6 +51,8 @@ use support::server::{Server, settle};
 use support::tasks::listed;
 use tempfile::TempDir;
 
+/// Rounds of each row, unless others are chosen.
+const ROUNDS: usize = 5;
 /// Not counted: the first connections, allocations and pages of a fresh server.
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -74,31 +75,11 @@ const BODIES: [Body; 3] = [
     Body { name: "15 MB", bytes: 15_000_000, most_connections: 8 },
 ];
 
-/// What may be chosen.
-struct Options {
-    /// How long one round is measured.
-    length: Duration,
-    /// Rounds of each server in each row.
-    rounds: usize,
-    /// For small bodies; fewer for larger ones.
-    connections: usize,
-}
-
-impl Options {
-    fn read(arguments: &Arguments) -> Outcome<Self> {
-        Ok(Self {
-            length: Duration::from_secs(arguments.number("--seconds", 1)?.unwrap_or(3)),
-            rounds: arguments.number("--rounds", 1)?.unwrap_or(5),
-            connections: arguments.number("--connections", 1)?.unwrap_or(64),
-        })
-    }
-}
-
 fn main() -> ExitCode {
-    run("submit", Options::read, measure)
+    run("submit", |arguments| LoadOptions::read(arguments, ROUNDS), measure)
 }
 
-fn measure(options: &Options) -> Outcome<Report> {
+fn measure(options: &LoadOptions) -> Outcome<Report> {
     let file_system = disk(place())?;
     let mut rows = Vec::new();
     let mut kept = Vec::new();

@@ -30,10 +30,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::arguments::Arguments;
 use support::bench::{Findings, cores, run};
 use support::helper::{Helper, played};
 use support::kit::client::Connection;
+use support::load::LoadOptions;
 use support::overhead::upstream::Upstream;
 use support::proc::{Attention, Stretch};
 use support::request::{MODEL, short};
@@ -42,6 +42,8 @@ use support::statistics::{Durations, Spread, median};
 use support::tasks::unexpected;
 use support::{Error, Outcome};
 
+/// Rounds of each row, unless others are chosen.
+const ROUNDS: usize = 3;
 /// Not counted: the first connections, allocations and pages of a fresh server.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Texts of an answer.
@@ -54,24 +56,6 @@ const MOST_FOR_GENERATOR: f64 = 0.5;
 enum Answer {
     Blocking,
     Streaming,
-}
-
-/// What may be chosen.
-struct Options {
-    /// How long one round is measured.
-    length: Duration,
-    rounds: usize,
-    connections: usize,
-}
-
-impl Options {
-    fn read(arguments: &Arguments) -> Outcome<Self> {
-        Ok(Self {
-            length: Duration::from_secs(arguments.number("--seconds", 1)?.unwrap_or(3)),
-            rounds: arguments.number("--rounds", 1)?.unwrap_or(3),
-            connections: arguments.number("--connections", 1)?.unwrap_or(64),
-        })
-    }
 }
 
 /// What one round came to.
@@ -92,10 +76,11 @@ struct Whole {
 }
 
 fn main() -> ExitCode {
-    played(Upstream::play).unwrap_or_else(|| run("whole", Options::read, measure))
+    played(Upstream::play)
+        .unwrap_or_else(|| run("whole", |arguments| LoadOptions::read(arguments, ROUNDS), measure))
 }
 
-fn measure(options: &Options) -> Outcome<Whole> {
+fn measure(options: &LoadOptions) -> Outcome<Whole> {
     let mut upstream =
         Helper::start(&Upstream { answers_after: Duration::ZERO, texts: TEXTS, interval: Duration::ZERO })?;
     let gemini: SocketAddr = upstream.hear()?;
@@ -111,7 +96,7 @@ fn measure(options: &Options) -> Outcome<Whole> {
     Ok(Whole { rows, connections: options.connections })
 }
 
-fn one_round(options: &Options, answer: Answer, gemini: SocketAddr) -> Outcome<Round> {
+fn one_round(options: &LoadOptions, answer: Answer, gemini: SocketAddr) -> Outcome<Round> {
     let server = Server::start(|_| settings(gemini))?;
     let request = short(matches!(answer, Answer::Streaming), true)?;
     let (counts, over) = (AtomicBool::new(false), AtomicBool::new(false));

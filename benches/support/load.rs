@@ -6,11 +6,33 @@ use std::time::{Duration, Instant};
 
 use hearken::task::TaskId;
 
+use super::arguments::Arguments;
 use super::kit::client::Connection;
 use super::proc::{Attention, Stretch, machine_cpu_time};
 use super::server::Server;
 use super::tasks::acknowledged;
 use super::{Error, Outcome};
+
+/// What may be chosen of a load.
+#[derive(Debug)]
+pub(crate) struct LoadOptions {
+    /// How long one round is measured.
+    pub(crate) length: Duration,
+    /// Rounds of each server in each row.
+    pub(crate) rounds: usize,
+    pub(crate) connections: usize,
+}
+
+impl LoadOptions {
+    /// Reads `--seconds`, `--connections` and `--rounds`, which are so many unless they are chosen.
+    pub(crate) fn read(arguments: &Arguments, rounds: usize) -> Outcome<Self> {
+        Ok(Self {
+            length: Duration::from_secs(arguments.number("--seconds", 1)?.unwrap_or(3)),
+            rounds: arguments.number("--rounds", 1)?.unwrap_or(rounds),
+            connections: arguments.number("--connections", 1)?.unwrap_or(64),
+        })
+    }
+}
 
 /// What is put on a server.
 #[derive(Debug)]

@@ -304,7 +304,7 @@ impl Tasks {
         self.store.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
     }
 
-    /// Who runs and who waits; `None` where nobody is left to say.
+    /// Returns which tasks run and which wait; `None` where the registry is gone.
     pub async fn levels(&self) -> Option<TaskLevels> {
         self.ask_registry(Tell).await.ok().flatten()
     }

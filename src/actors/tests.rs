@@ -2,6 +2,7 @@
 
 mod accepting;
 mod kind;
+mod progress;
 mod publishing;
 mod submitting;
 

@@ -25,7 +25,7 @@ pub struct QueueLevels {
 /// The tasks of this process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskLevels {
-    /// Who runs and who waits.
+    /// The tasks that run and that wait.
     pub queue: QueueLevels,
     /// How many may wait for their first slot.
     pub most_pending: usize,
@@ -100,7 +100,7 @@ impl Now {
         Ok(())
     }
 
-    /// Who runs and who waits.
+    /// The tasks that run and that wait.
     ///
     /// # Errors
     /// See [`breakers`](Self::breakers).

@@ -70,7 +70,7 @@ enum Owned {
     Elsewhere(Arc<dyn RecordSource>),
 }
 
-/// The records as readers hold them, who keep nothing in memory.
+/// The records as readers hold them; a reader keeps nothing in memory.
 #[derive(Debug)]
 enum Lent {
     InMemory(Weak<InMemory>),

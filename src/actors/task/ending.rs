@@ -38,6 +38,8 @@ impl TaskActor {
 
     /// The end is durable: tells it, and goes.
     pub(super) fn announce(&mut self, outcome: &Outcome, ctx: &mut Context<Self>) {
+        // The store tells this of the task from now on.
+        self.progress.recorded(self.progress.at_end());
         self.log_end(outcome);
         self.trace_end(outcome);
         self.measure_end(outcome);

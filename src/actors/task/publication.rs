@@ -144,7 +144,7 @@ impl TaskActor {
             self.settings.metrics.journal_failed();
             if is_first || ends {
                 self.publication = Publication::WithEnd;
-                // Those who wait for the first chunk are told that they wait for longer.
+                // Readers that wait for the first chunk are told that they wait longer.
                 self.answer.log().handle().stall(!ends);
                 return;
             }

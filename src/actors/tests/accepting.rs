@@ -171,30 +171,3 @@ async fn a_task_that_becomes_durable_while_the_server_stops_is_left_to_the_next_
     let left = service.tasks.store.unfinished(None).await.unwrap();
     assert_eq!((left.len(), left[0].facts.runs, left[0].facts.published), (1, 1, false));
 }
-
-#[actix_rt::test]
-async fn progress_is_shown_once_it_is_durable() {
-    let (speak, spoken) = mpsc::channel(1);
-    let spoken = std::sync::Mutex::new(Some(spoken));
-    let answer = move || {
-        let mut spoken = spoken.lock().unwrap().take().unwrap();
-        stream::poll_fn(move |context| spoken.poll_recv(context)).boxed_local()
-    };
-    let (channel, mut asked) = watched(answer);
-    let service = service(channel, 10);
-    let mut new = service.task();
-    new.task.stream = None;
-    let id = service.tasks.accept(new).await.unwrap().snapshot.id;
-    asked.recv().await.unwrap();
-    let held = hold_commits(service.data_dir.path());
-    // The second batch is taken when the first one was heard.
-    for _ in 0..2 {
-        speak.send(Ok(vec![text("a")])).await.unwrap();
-    }
-    speak.reserve().await.unwrap();
-    assert!(matches!(service.state(&id).await, State::Processing { progress: 5 }));
-    drop(held);
-    while !matches!(service.state(&id).await, State::Processing { progress: 20 }) {
-        tokio::task::yield_now().await;
-    }
-}

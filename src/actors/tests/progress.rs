@@ -1,0 +1,55 @@
+//! How far a task has come: nothing of it is shown that another process would not know.
+
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+
+use super::accepting::{hold_commits, watched};
+use super::{Service, service, text};
+use crate::task::{State, TaskId};
+use crate::upstream::{Batch, UpstreamError};
+
+/// A running task without a stream, whose upstream says what is sent here, one batch after the other.
+async fn dictated() -> (Service, TaskId, mpsc::Sender<Result<Batch, UpstreamError>>) {
+    let (speak, spoken) = mpsc::channel(1);
+    let spoken = std::sync::Mutex::new(Some(spoken));
+    let answer = move || {
+        let mut spoken = spoken.lock().unwrap().take().unwrap();
+        stream::poll_fn(move |context| spoken.poll_recv(context)).boxed_local()
+    };
+    let (channel, mut asked) = watched(answer);
+    let service = service(channel, 10);
+    let mut new = service.task();
+    new.task.stream = None;
+    let id = service.tasks.accept(new).await.unwrap().snapshot.id;
+    asked.recv().await.unwrap();
+    (service, id, speak)
+}
+
+#[actix_rt::test]
+async fn progress_is_shown_once_it_is_durable() {
+    let (service, id, speak) = dictated().await;
+    let held = hold_commits(service.data_dir.path());
+    // The second batch is taken when the first one was heard.
+    for _ in 0..2 {
+        speak.send(Ok(vec![text("a")])).await.unwrap();
+    }
+    drop(speak.reserve().await.unwrap());
+    assert!(matches!(service.state(&id).await, State::Processing { progress: 5 }));
+    drop(held);
+    while !matches!(service.state(&id).await, State::Processing { progress: 20 }) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[actix_rt::test]
+async fn an_end_does_not_take_back_progress_that_is_recorded_before_it() {
+    let (service, id, speak) = dictated().await;
+    let held = hold_commits(service.data_dir.path());
+    speak.send(Ok(vec![text("a")])).await.unwrap();
+    speak.send(Err(UpstreamError::Disconnected)).await.unwrap();
+    // The end waits for its commit behind the step.
+    speak.closed().await;
+    drop(held);
+    let told = service.outcome(&id).await;
+    assert!(matches!(told, State::Failed { progress: 20, .. }), "{told:?}");
+}

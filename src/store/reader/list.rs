@@ -17,6 +17,8 @@ pub(in crate::store) fn list(
     ended_after: Timestamp,
     most_bytes: usize,
 ) -> Result<Option<Weighed<Page>>, StoreError> {
+    // All statements see the same moment: a task that changes its state between two of them would be found twice.
+    let _moment = connection.unchecked_transaction()?;
     let before = match &query.after {
         None => Timestamp(u64::MAX),
         Some(id) => {
@@ -39,9 +41,7 @@ pub(in crate::store) fn list(
             break;
         }
         let values = named_params! { ":id": id, ":most_bytes": number(most_bytes) };
-        // A task that was deleted meanwhile is not listed.
-        let Some(task) = statement.query_row(values, |row| weighed(row, left)).optional()? else { continue };
-        match task? {
+        match statement.query_row(values, |row| weighed(row, left))?? {
             Weighed::Light(task) => {
                 left -= task.weight();
                 page.tasks.push(task);
@@ -96,11 +96,16 @@ fn listed(
     found.truncate(wanted);
     Ok(found)
 }
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::thread;
+
     use super::*;
     use crate::store::claim::make_database;
     use crate::store::sqlite;
+    use crate::task::{Question, Timeline};
 
     #[test]
     fn a_list_is_found_in_the_index_alone() {
@@ -117,5 +122,45 @@ mod tests {
         let [step] = &steps[..] else { panic!("{steps:?}") };
         let index = "SEARCH tasks USING COVERING INDEX tasks_by_owner (owner=? AND state=? AND ";
         assert!(step.starts_with(index), "{step}");
+    }
+
+    #[test]
+    fn a_task_that_changes_its_state_while_a_list_is_read_is_listed_once() {
+        const TASKS: usize = 50;
+        let data_dir = tempfile::tempdir().unwrap();
+        drop(make_database(data_dir.path()).unwrap());
+        let connection = sqlite::connect(data_dir.path(), false).unwrap();
+        for number in 0..TASKS {
+            connection
+                .execute(
+                    "INSERT INTO tasks (id, owner, created_ms, question, audio_facts, state, timeline, runs,
+                     irreplaceable_caller) VALUES (?1, ?2, 1, ?3, '[]', 0, ?4, 0, 0)",
+                    params![
+                        TaskId::generate(number as u64).as_str(),
+                        KeyHash::of("k").as_bytes(),
+                        sqlite::json(&Question::short("m".into(), "p".into(), None)).unwrap(),
+                        sqlite::json(&Timeline::begun(Timestamp(1))).unwrap(),
+                    ],
+                )
+                .unwrap();
+        }
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let other = sqlite::connect(data_dir.path(), false).unwrap();
+                while !is_over.load(Relaxed) {
+                    other.execute("UPDATE tasks SET state = 1 - state", []).unwrap();
+                }
+            });
+            let query = ListQuery { after: None, limit: 2 * TASKS, status: None };
+            let counts = (0..300).map(|_| {
+                let page = list(&connection, KeyHash::of("k"), &query, Timestamp(0), usize::MAX).unwrap();
+                let Some(Weighed::Light(page)) = page else { panic!("a heavy page") };
+                page.tasks.len()
+            });
+            let counts: Vec<_> = counts.collect();
+            is_over.store(true, Relaxed);
+            assert!(counts.iter().all(|count| *count == TASKS), "{counts:?}");
+        });
     }
 }

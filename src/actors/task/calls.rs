@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 
 use actix::fut::ready;
 use actix::prelude::*;
+use futures_util::future::OptionFuture;
 use tokio::sync::mpsc;
 
+use super::durable::record_run;
 use super::preparation::{Preparation, prepare};
 use super::{Job, RunRecord, TaskActor, TaskAudio};
 use crate::actors::dispatcher::{self, Permit};
@@ -144,7 +146,6 @@ impl TaskActor {
         if !self.progress.has_begun() {
             self.settings.metrics.started(waited);
         }
-        self.progress.begin();
         let downloads = !audio.iter().all(TaskAudio::is_at_hand);
         if downloads {
             // It was noted with the acceptance, or by a run of an earlier process: then the wait for a turn was over.
@@ -160,16 +161,24 @@ impl TaskActor {
         };
         let most = self.calls.policy.candidates().iter().map(|channel| channel.max_request_bytes).max();
         let most = most.unwrap_or_default().saturating_sub(self.task.question.text_bytes());
-        let prepared = prepare(Preparation {
+        let preparation = Preparation {
             settings: Arc::clone(&self.settings),
             id: self.task.id.clone(),
-            log: self.answer.log().handle(),
             trace_id: self.task.trace_id(),
             max_text_bytes: most as u64,
-            timeline,
             audio,
+        };
+        let (store, log) = (self.settings.store.clone(), self.answer.log().handle());
+        let id = self.task.id.clone();
+        let recorded = OptionFuture::from(timeline.map(|timeline| record_run(store, id, log, timeline)));
+        let prepared = recorded.into_actor(self).then(move |_, task, _| {
+            // Only now: a kill before would have the next process show the task as pending again.
+            if let Phase::Preparing { .. } = task.calls.phase {
+                task.progress.begin();
+            }
+            prepare(preparation).into_actor(task)
         });
-        let prepared = prepared.into_actor(self).map(move |audio, task, ctx: &mut Context<Self>| {
+        let prepared = prepared.map(move |audio, task, ctx: &mut Context<Self>| {
             let is_preparing = |phase: &Phase| matches!(phase, Phase::Preparing { .. });
             let Phase::Preparing { permit, .. } = task.calls.leave_if(is_preparing) else { return };
             match audio {

@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use crate::deadline::timeout;
 use crate::store::{Ending, PATIENCE, Store, StoreError};
-use crate::task::{LogHandle, Outcome, TaskId};
+use crate::task::{LogHandle, Outcome, TaskId, Timeline};
 
 /// Pause before the store is asked again; it doubles each time, up to the longest. An answer that was paid for is
 /// not given up because a disk is full for an hour, and none is asked for that would not be counted.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Records that a run begins, however long that takes: the task is not shown as running before.
+pub(super) async fn record_run(store: Store, id: TaskId, log: LogHandle, timeline: Timeline) {
+    insist(&id, "the run of a task", &log, || store.run(id.clone(), timeline.clone())).await;
+}
 
 /// Records an end, however long that takes: it must not be announced before. Returns the outcome that the store has: the
 /// first one, where the task had ended already.
@@ -23,7 +28,7 @@ pub(super) async fn record(store: Store, id: TaskId, log: LogHandle, ending: End
 }
 
 /// Asks the store until it has done what it is asked.
-pub(super) async fn insist<T, F>(id: &TaskId, what: &str, log: &LogHandle, ask: impl FnMut() -> F) -> T
+async fn insist<T, F>(id: &TaskId, what: &str, log: &LogHandle, ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, StoreError>>,
 {

@@ -1,17 +1,16 @@
-//! The preparation of a run: its beginning is recorded, and its audio is at hand.
+//! The preparation of a run: its audio is got hold of.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::field::display;
 
-use super::durable::insist;
 use super::{TaskAudio, TaskSettings};
 use crate::audio::{Audio, AudioFacts, KeptAudio, Sound, base64_len, contradicts_label};
 use crate::error::{ErrorCode, Failure};
 use crate::fetch::Fetched;
 use crate::store::StoreError;
-use crate::task::{LogHandle, TaskId, Timeline};
+use crate::task::TaskId;
 use crate::wire::trace_context::TraceId;
 
 /// What the preparation of a run takes.
@@ -19,26 +18,18 @@ use crate::wire::trace_context::TraceId;
 pub(super) struct Preparation {
     pub(super) settings: Arc<TaskSettings>,
     pub(super) id: TaskId,
-    /// The log of the task's chunks.
-    pub(super) log: LogHandle,
     /// The trace that the task belongs to, for the log.
     pub(super) trace_id: Option<TraceId>,
     /// How long the base64 texts of all audio may be together, in bytes.
     pub(super) max_text_bytes: u64,
-    /// What is to be recorded, where the run is not recorded already.
-    pub(super) timeline: Option<Timeline>,
     pub(super) audio: Vec<TaskAudio>,
 }
 
-/// Records that a run begins and gets hold of the audio.
+/// Gets hold of the audio of a run.
 ///
 /// # Errors
 /// Why the task cannot run.
 pub(super) async fn prepare(mut preparation: Preparation) -> Result<Vec<Audio>, Failure> {
-    let (store, id) = (&preparation.settings.store, &preparation.id);
-    if let Some(timeline) = preparation.timeline.take() {
-        insist(id, "the run of a task", &preparation.log, || store.run(id.clone(), timeline.clone())).await;
-    }
     let wanted = std::mem::take(&mut preparation.audio);
     let mut left = preparation.max_text_bytes.saturating_sub(wanted.iter().map(TaskAudio::text_bytes).sum());
     let mut at_hand = Vec::with_capacity(wanted.len());

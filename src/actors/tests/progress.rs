@@ -1,10 +1,11 @@
 //! How far a task has come: nothing of it is shown that another process would not know.
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, poll, stream};
 use tokio::sync::mpsc;
 
-use super::accepting::{hold_commits, watched};
-use super::{Service, service, text};
+use super::accepting::{hold_commits, silent, watched};
+use super::{Service, owner, service, text};
+use crate::channel::Channel;
 use crate::task::{State, TaskId};
 use crate::upstream::{Batch, UpstreamError};
 
@@ -52,4 +53,31 @@ async fn an_end_does_not_take_back_progress_that_is_recorded_before_it() {
     drop(held);
     let told = service.outcome(&id).await;
     assert!(matches!(told, State::Failed { progress: 20, .. }), "{told:?}");
+}
+
+#[actix_rt::test]
+async fn a_task_is_shown_as_running_once_its_run_is_durable() {
+    let (channel, _asked) = watched(silent);
+    let service = service(Channel { max_running_tasks: 1, ..channel }, 10);
+    let first = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
+    let second = service.tasks.accept(service.task()).await.unwrap().snapshot.id;
+    let store = &service.tasks.store;
+    let held = hold_commits(service.data_dir.path());
+    // The writer holds on to this, and takes nothing more.
+    let write = store.progress(first.clone(), 10);
+    tokio::pin!(write);
+    assert!(poll!(&mut write).is_pending());
+    while store.levels().writes_waiting > 0 {
+        tokio::task::yield_now().await;
+    }
+    let cancel = service.tasks.cancel(&first, owner());
+    tokio::pin!(cancel);
+    // The end of the first task, and the run of the second.
+    while store.levels().writes_waiting < 2 {
+        assert!(poll!(&mut cancel).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(service.state(&second).await, State::Pending));
+    drop(held);
+    service.runs(&second).await;
 }

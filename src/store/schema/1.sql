@@ -1,5 +1,7 @@
+-- Its rows lie in the order of the submits, so that tasks of the same moment share pages, and rows with a result stay in one
+-- piece: WITHOUT ROWID, a task takes a fifth more pages of the write-ahead log.
 CREATE TABLE tasks (
-    id TEXT PRIMARY KEY,
+    id TEXT NOT NULL PRIMARY KEY,
     owner BLOB NOT NULL,
     created_ms INTEGER NOT NULL,
     -- The place in the submitter's trace (JSON), where there is one.
@@ -26,7 +28,7 @@ CREATE TABLE tasks (
     chunks INTEGER,
     chunks_sum INTEGER,
     ended_ms INTEGER
-) STRICT, WITHOUT ROWID;
+) STRICT;
 -- All that a list looks at before it has found its tasks.
 CREATE INDEX tasks_by_owner ON tasks (owner, state, created_ms, id, ended_ms);
 CREATE INDEX tasks_by_end ON tasks (ended_ms) WHERE ended_ms IS NOT NULL;

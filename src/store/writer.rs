@@ -25,8 +25,8 @@ use crate::metrics::StoreMetrics;
 use fate::Fate;
 use unsettled::Unsettled;
 pub(super) use unsettled::Withdrawn;
-use write::Answer;
 pub(super) use write::Write;
+use write::{Answer, Failed};
 
 /// Most writes that share one commit: bounds how long the first of them waits for the last.
 const MOST_IN_A_COMMIT: usize = 512;
@@ -106,8 +106,8 @@ impl Writer {
         matches!(fate, Fate::Stands)
     }
 
-    /// Runs writes in one transaction. A write that fails by itself fails alone; when the transaction is undone, all
-    /// are. Returns the answers, and with what they are to be given.
+    /// Runs writes in one transaction. A write that fails before it has changed anything fails alone; one that fails halfway
+    /// undoes the transaction, and with it all. Returns the answers, and with what they are to be given.
     fn transact(&mut self, writes: &mut Vec<Write>) -> (Vec<Answer>, Fate) {
         let mut answers = Vec::with_capacity(writes.len());
         let mut writes = writes.drain(..);
@@ -127,22 +127,28 @@ impl Writer {
             return Err(Fate::Undone(damage));
         }
         files.judge().map_err(Fate::Undone)?;
-        let mut transaction = connection
+        let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|err| undone(&err.into()))?;
         self.unsettled.settle(&transaction, self.most).map_err(|err| undone(&err))?;
         for write in writes {
-            let (answer, trouble) = write.run(&mut transaction, health);
+            let (answer, failed) = write.run(&transaction, health);
             answers.push(answer);
-            match trouble {
-                Some(trouble @ Trouble::Damaged(_)) => return Err(Fate::Undone(trouble)),
+            match failed {
+                // The others are asked again: half of a write must not stand.
+                Some(Failed::Halfway(trouble) | Failed::Alone(trouble @ Trouble::Damaged(_))) => {
+                    return Err(Fate::Undone(trouble));
+                }
                 // A full disk makes SQLite undo the whole transaction by itself. What is run then would be a transaction
                 // of its own, and stand although its caller is told that it does not.
-                trouble if transaction.is_autocommit() => {
-                    let unknown = || Trouble::Unusable("the database has undone a transaction".to_owned());
-                    return Err(Fate::Undone(trouble.unwrap_or_else(unknown)));
+                Some(Failed::Alone(trouble)) if transaction.is_autocommit() => {
+                    return Err(Fate::Undone(trouble));
                 }
-                _ => {}
+                None if transaction.is_autocommit() => {
+                    let trouble = Trouble::Unusable("the database has undone a transaction".to_owned());
+                    return Err(Fate::Undone(trouble));
+                }
+                Some(Failed::Alone(_)) | None => {}
             }
         }
         let number = tally::count(&transaction).map_err(|err| undone(&err.into()))?;

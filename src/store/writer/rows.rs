@@ -13,44 +13,29 @@ use crate::task::{
     Format, Idempotency, IdempotencyKey, Outcome, Snapshot, Task, TaskId, Timeline, Timestamp,
 };
 
+/// Records a task with its audio and its key. What fails by itself, an id that is taken, comes first.
 pub(super) fn accept(
     connection: &Connection,
     record: &NewRecord,
     blobs: &[NewBlob],
     keys_before: Timestamp,
 ) -> Result<Acceptance, StoreError> {
-    all_or_none(connection, || {
-        if let Some(idempotency) = &record.idempotency
-            && !take_key(connection, &record.task, idempotency, keys_before)?
-        {
-            return Ok(Acceptance::KeyTaken);
-        }
-        insert(connection, record)?;
-        for blob in blobs {
-            connection
-                .prepare_cached("INSERT INTO blobs (id, refs, bytes, sum, data) VALUES (?1, 1, ?2, ?3, ?4)")?
-                .execute(params![blob.id, blob.bytes, blob.sum, blob.data.as_deref()])?;
-        }
-        Ok(Acceptance::Durable)
-    })
-}
-
-/// Runs statements of which either all stand or none. rusqlite's own savepoints are parsed anew each time.
-fn all_or_none<T>(
-    connection: &Connection,
-    statements: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let run = |sql| connection.prepare_cached(sql)?.execute([]);
-    run("SAVEPOINT all_or_none")?;
-    let result = statements();
-    if result.is_err() {
-        // It fails only where the whole transaction was undone, which the writer finds.
-        let _ = run("ROLLBACK TO all_or_none");
+    let NewRecord { task, idempotency, .. } = record;
+    if let Some(idempotency) = idempotency
+        && is_key_taken(connection, task, idempotency, keys_before)?
+    {
+        return Ok(Acceptance::KeyTaken);
     }
-    let released = run("RELEASE all_or_none");
-    let result = result?;
-    released?;
-    Ok(result)
+    insert(connection, record)?;
+    for blob in blobs {
+        connection
+            .prepare_cached("INSERT INTO blobs (id, refs, bytes, sum, data) VALUES (?1, 1, ?2, ?3, ?4)")?
+            .execute(params![blob.id, blob.bytes, blob.sum, blob.data.as_deref()])?;
+    }
+    if let Some(idempotency) = idempotency {
+        take_key(connection, task, idempotency)?;
+    }
+    Ok(Acceptance::Durable)
 }
 
 fn insert(connection: &Connection, record: &NewRecord) -> Result<(), StoreError> {
@@ -80,20 +65,22 @@ fn insert(connection: &Connection, record: &NewRecord) -> Result<(), StoreError>
     Ok(())
 }
 
-/// False where the key is in use.
-fn take_key(
+fn is_key_taken(
     connection: &Connection,
     task: &Task,
     idempotency: &Idempotency,
     free_before: Timestamp,
 ) -> Result<bool, StoreError> {
-    let taken = connection
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM idempotency WHERE owner = ?1 AND key = ?2 AND created_ms >= ?3")?
+        .exists(params![task.owner.as_bytes(), idempotency.key.as_str(), free_before])?)
+}
+
+fn take_key(connection: &Connection, task: &Task, idempotency: &Idempotency) -> Result<(), StoreError> {
+    connection
         .prepare_cached(
-            "INSERT INTO idempotency (owner, key, fingerprint, task, created_ms)
-             VALUES (:owner, :key, :fingerprint, :task, :created)
-             ON CONFLICT (owner, key) DO UPDATE SET
-             fingerprint = excluded.fingerprint, task = excluded.task, created_ms = excluded.created_ms
-             WHERE created_ms < :free_before",
+            "INSERT OR REPLACE INTO idempotency (owner, key, fingerprint, task, created_ms)
+             VALUES (:owner, :key, :fingerprint, :task, :created)",
         )?
         .execute(named_params! {
             ":owner": task.owner.as_bytes(),
@@ -101,9 +88,8 @@ fn take_key(
             ":fingerprint": idempotency.fingerprint.as_bytes(),
             ":task": task.id.as_str(),
             ":created": task.created,
-            ":free_before": free_before,
         })?;
-    Ok(taken > 0)
+    Ok(())
 }
 
 pub(super) fn run(connection: &Connection, id: &TaskId, timeline: &Timeline) -> Result<(), StoreError> {
@@ -165,14 +151,20 @@ pub(super) fn has_blob(connection: &Connection, id: BlobId) -> Result<bool, Stor
 
 /// Takes away a reference to a blob. Returns what goes with the last one.
 fn release(connection: &Connection, id: BlobId) -> Result<Option<RecordedBlob>, StoreError> {
-    let freed = connection
-        .prepare_cached("DELETE FROM blobs WHERE id = ?1 AND refs <= 1 RETURNING bytes, data IS NULL")?
-        .query_row([id], |row| Ok(RecordedBlob { id, bytes: row.get(0)?, has_file: row.get(1)? }))
+    let found = connection
+        .prepare_cached("SELECT refs <= 1, bytes, data IS NULL FROM blobs WHERE id = ?1")?
+        .query_row([id], |row| {
+            Ok((row.get(0)?, RecordedBlob { id, bytes: row.get(1)?, has_file: row.get(2)? }))
+        })
         .optional()?;
-    if freed.is_none() {
-        connection.prepare_cached("UPDATE blobs SET refs = refs - 1 WHERE id = ?1")?.execute([id])?;
-    }
-    Ok(freed)
+    let Some((is_last, blob)) = found else { return Ok(None) };
+    let less = if is_last {
+        "DELETE FROM blobs WHERE id = ?1"
+    } else {
+        "UPDATE blobs SET refs = refs - 1 WHERE id = ?1"
+    };
+    connection.prepare_cached(less)?.execute([id])?;
+    Ok(is_last.then_some(blob))
 }
 
 /// What there was to end.
@@ -184,15 +176,6 @@ pub(super) enum Ended {
 }
 
 pub(super) fn end(
-    connection: &Connection,
-    id: &TaskId,
-    ending: &Ending,
-    at: Timestamp,
-) -> Result<Ended, StoreError> {
-    all_or_none(connection, || end_now(connection, id, ending, at))
-}
-
-fn end_now(
     connection: &Connection,
     id: &TaskId,
     ending: &Ending,

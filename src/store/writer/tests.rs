@@ -340,17 +340,21 @@ fn a_note_about_damaged_facts_is_dropped_and_the_store_goes_on() {
 }
 
 #[test]
-fn an_end_that_fails_leaves_the_task_as_it_was() {
+fn a_write_that_fails_halfway_leaves_nothing_and_undoes_what_shares_its_commit() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let (task, write, _answer) = submit(&writer, 10, &[10]);
     commit(&mut writer, write);
     let refuse = "CREATE TEMP TRIGGER refuse BEFORE DELETE ON blobs BEGIN SELECT RAISE(ABORT, 'no'); END";
     writer.parts.connection.execute_batch(refuse).unwrap();
-    let (write, mut answer) = end(&task);
-    commit(&mut writer, write);
-    assert!(answer.try_recv().unwrap().is_err());
+    let (other, first, mut accepted) = submit(&writer, 10, &[10]);
+    let (second, mut ended) = end(&task);
+    writer.commit(&mut vec![first, second]);
+    assert!(ended.try_recv().unwrap().is_err());
+    assert!(accepted.try_recv().unwrap().is_err());
     assert!(is_unfinished(&writer, &task.id));
+    assert!(!is_unfinished(&writer, &other.id));
+    assert_eq!(audio(&writer), (1, 0, 10));
     writer.parts.connection.execute_batch("DROP TRIGGER refuse").unwrap();
     let (write, mut answer) = end(&task);
     commit(&mut writer, write);

@@ -1,19 +1,19 @@
-//! The audio a task carries: where it comes from, what it is and where its bytes are.
+//! The audio of a task: its source, its format and its bytes.
 //!
-//! What is known of the formats of files is kept apart from what is asked of a file:
+//! The code that knows file formats is separate from the code that answers questions about a file:
 //!
 //! | where | what |
 //! |---|---|
 //! | [`container`] | the names of the accepted containers |
 //! | [`reading`] | bounded reads at any place of a file |
-//! | `format` | what is known: one file for each format reads its headers, of Ogg two: of pages and of streams |
-//! | `library` | the library that decodes: it is asked within bounds, and shown a corrected file where it refuses one, such as the pages of Ogg that are left of a damaged one |
-//! | [`no_audio`] | names what is no audio, and says what to do instead |
-//! | [`recognise`](mod@recognise) | asks what a file is, and whether there is sound in it |
-//! | `layout` | asks where the sound of a file lies: in which parts, how long each lasts, whether it is cut off, and where it is damaged |
-//! | [`duration`] | states how long a file lasts, by its layout |
+//! | `format` | the knowledge of the formats: one file for each format reads its headers; Ogg has two, one for pages and one for streams |
+//! | `library` | the decoding library: each call to it is bounded, and it sees a corrected file where it would refuse the original, such as the intact pages of a damaged Ogg file |
+//! | [`no_audio`] | names content that is not audio, and tells what to do instead |
+//! | [`recognise`](mod@recognise) | finds which container a file is, and whether it has sound |
+//! | `layout` | finds where the sound of a file lies: its parts, how long each lasts, whether it is cut off, and where it is damaged |
+//! | [`duration`] | returns how long a file lasts, according to its layout |
 //!
-//! Each knows only those above it: `duration → layout → library → format → reading`, and
+//! Each module knows only the modules above it: `duration → layout → library → format → reading`, and
 //! `recognise → {no_audio, library}`.
 
 mod address;
@@ -59,14 +59,14 @@ pub(crate) use layout::tests::made_flac;
 pub(crate) use layout::{LONGEST, Layout, Part, Unknown};
 pub(crate) use library::open;
 
-/// Audio that is at hand, to be sent upstream.
+/// Audio that is available and ready to be sent upstream.
 #[derive(Debug, Clone)]
 pub struct Audio {
-    /// What the bytes are.
+    /// The container of the bytes.
     pub container: Container,
     /// The bytes.
     pub bytes: AudioBytes,
-    /// How long it plays, where its container tells.
+    /// How long the audio plays, if its container states it.
     pub duration: Option<Duration>,
 }
 
@@ -74,7 +74,8 @@ pub struct Audio {
 const FEWEST_BYTES_A_SECOND: u64 = 750;
 
 impl Audio {
-    /// Returns how long it plays, as far as its size makes that believable: a header can state a week in some bytes.
+    /// Returns how long the audio plays, limited to what its size makes plausible: a header of a few bytes can state a
+    /// week.
     #[must_use]
     pub fn plausible_duration(&self) -> Option<Duration> {
         let most = Duration::from_secs(self.bytes.len().div_ceil(FEWEST_BYTES_A_SECOND));
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_is_believed_as_far_as_the_bytes_go() {
+    fn a_stated_duration_is_limited_by_the_number_of_bytes() {
         let (minute, week) = (Duration::from_secs(60), Duration::from_secs(7 * 24 * 3600));
         assert_eq!(plausible(3 << 20, Some(minute)), Some(minute));
         assert_eq!(plausible(75_000, Some(week)), Some(Duration::from_secs(100)));

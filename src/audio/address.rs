@@ -1,28 +1,27 @@
-//! Which IP addresses are public unicast: the ones that anybody on the internet may be sent to.
+//! Decides which IP addresses are public unicast addresses: only these may be fetched from by default.
 //!
-//! After IANA's registries of special-purpose addresses ([IPv4], [IPv6]; the RFC of each block stands beside
-//! it). In doubt an address is closed, because whoever serves audio to the public has another one: so are
-//! blocks where an anycast service answers, and translated addresses, even with a public address inside.
+//! The lists follow IANA's registries of special-purpose addresses ([IPv4], [IPv6]; the RFC of each block is beside
+//! it). In doubt an address is closed, because a host that serves audio to the public has another address. So blocks
+//! where an anycast service answers are closed, and so are translated addresses, even if the address inside is public.
 //!
-//! What nobody can tell from an address: a site that runs a NAT64 under a prefix of its own (RFC 6052, 2.2)
-//! has IPv6 addresses that look public and lead to its IPv4 network. Such a translator must do its own
-//! refusing.
+//! One case cannot be seen from an address: a site that runs a NAT64 under its own prefix (RFC 6052, 2.2) has IPv6
+//! addresses that look public but lead to its IPv4 network. Such a translator must refuse them itself.
 //!
 //! [IPv4]: https://www.iana.org/assignments/iana-ipv4-special-registry
 //! [IPv6]: https://www.iana.org/assignments/iana-ipv6-special-registry
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What of IPv4 is closed: network and prefix length.
+/// The closed blocks of IPv4: network and prefix length.
 const CLOSED_V4: &[([u8; 4], u32)] = &[
     ([0, 0, 0, 0], 8),        // "this network": 0.0.0.0 is the host itself (RFC 791)
     ([10, 0, 0, 0], 8),       // private use (RFC 1918)
-    ([100, 64, 0, 0], 10),    // carrier-grade NAT (RFC 6598); Alibaba's metadata are in it
+    ([100, 64, 0, 0], 10),    // carrier-grade NAT (RFC 6598); contains Alibaba's metadata service
     ([127, 0, 0, 0], 8),      // loopback (RFC 1122)
-    ([168, 63, 129, 16], 32), // Azure's platform services, whatever the number looks like
-    ([169, 254, 0, 0], 16),   // link-local (RFC 3927); most clouds' metadata are in it
+    ([168, 63, 129, 16], 32), // Azure's platform services, although the address looks public
+    ([169, 254, 0, 0], 16),   // link-local (RFC 3927); contains most clouds' metadata services
     ([172, 16, 0, 0], 12),    // private use (RFC 1918)
-    ([192, 0, 0, 0], 24),     // protocol assignments (RFC 6890); Oracle's metadata are in it
+    ([192, 0, 0, 0], 24),     // protocol assignments (RFC 6890); contains Oracle's metadata service
     ([192, 0, 2, 0], 24),     // documentation (RFC 5737)
     ([192, 31, 196, 0], 24),  // AS112, answered by the nearest node (RFC 7535)
     ([192, 52, 193, 0], 24),  // multicast tunnels, answered by the nearest relay (RFC 7450)
@@ -36,11 +35,11 @@ const CLOSED_V4: &[([u8; 4], u32)] = &[
     ([240, 0, 0, 0], 4),      // reserved (RFC 1112), and the broadcast address (RFC 919)
 ];
 
-/// The global unicast of IPv6 (RFC 4291). Everything outside is loopback, mapped, translated, link-local,
-/// unique-local, multicast, discarded or not assigned.
+/// The global unicast block of IPv6 (RFC 4291). Every address outside it is loopback, mapped, translated, link-local,
+/// unique-local, multicast, discard-only or not assigned.
 const GLOBAL_V6: ([u16; 8], u32) = ([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
-/// What of [`GLOBAL_V6`] is closed: network and prefix length.
+/// The closed blocks within [`GLOBAL_V6`]: network and prefix length.
 const CLOSED_V6: &[([u16; 8], u32)] = &[
     ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), // protocol assignments (RFC 2928): Teredo, ORCHID ...
     ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), // documentation (RFC 3849)
@@ -72,11 +71,11 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     within(&GLOBAL_V6) && !CLOSED_V6.iter().any(within) && !is_isatap(address)
 }
 
-/// Does the interface's identifier say that the last four bytes are the IPv4 address to which packets are
-/// tunnelled, whatever the prefix (ISATAP; RFC 5214, 6.1)?
+/// Returns true if the last four bytes are an IPv4 address to which packets are tunnelled, whatever the prefix (ISATAP;
+/// RFC 5214, 6.1). The interface identifier shows it.
 fn is_isatap(address: Ipv6Addr) -> bool {
     let [.., a, b, _, _] = address.segments();
-    // The bit that 0x200 sets tells whether the IPv4 address is said to be unique.
+    // The bit 0x200 only tells whether the IPv4 address is claimed to be unique.
     a & !0x200 == 0 && b == 0x5efe
 }
 
@@ -90,8 +89,8 @@ mod tests {
         is_public(text.parse().unwrap_or_else(|err| panic!("{text}: {err}")))
     }
 
-    /// Of each block: the address before it, its first, its last, the address after it. A neighbour that is
-    /// not public itself stands in parentheses.
+    /// For each block: the address before it, its first, its last, the address after it. A neighbour that is not public
+    /// itself is in parentheses.
     const BLOCKS: &[[&str; 4]] = &[
         // IPv4
         ["", "0.0.0.0", "0.255.255.255", "1.0.0.0"],
@@ -129,7 +128,7 @@ mod tests {
         ["", "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "(fec0::)"],
         ["", "fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "(ff00::)"],
         ["", "ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", ""],
-        // IPv6, holes in global unicast
+        // IPv6, closed blocks within global unicast
         ["", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2000::"],
         [
             "2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
@@ -164,7 +163,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_special_block_is_closed_from_its_first_address_to_its_last_and_no_further() {
+    fn every_special_block_is_closed_from_first_to_last_address_only() {
         for [before, first, last, after] in BLOCKS {
             assert!(!public(first), "{first}");
             assert!(!public(last), "{last}");
@@ -211,7 +210,7 @@ mod tests {
         }
     }
 
-    /// The ways in which an IPv4 address travels inside an IPv6 address.
+    /// Returns the ways in which an IPv4 address can be embedded in an IPv6 address.
     fn embeddings(inner: Ipv4Addr) -> Vec<Ipv6Addr> {
         let [a, b, c, d] = inner.octets().map(u16::from);
         let (high, low) = (a << 8 | b, c << 8 | d);

@@ -1,4 +1,4 @@
-//! The name under which a store keeps the bytes of a piece of audio.
+//! The id under which a store keeps the bytes of one audio file.
 
 use std::fmt;
 use std::num::ParseIntError;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Names the bytes of a piece of audio in a store, which gives each name once.
+/// Identifies the bytes of one audio file in a store. The store gives each id once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlobId(pub u64);
 

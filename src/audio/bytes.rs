@@ -1,5 +1,5 @@
-//! The bytes of a piece of audio, wherever they are: in memory, or on a disk from where they are read a piece at a
-//! time, so that a file is never in memory as a whole.
+//! The bytes of an audio file: in memory, or on a disk. Bytes on a disk are read a piece at a time, so that a file is
+//! never in memory as a whole.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -8,31 +8,31 @@ use std::sync::Arc;
 use bytes::Bytes;
 use symphonia::core::io::MediaSource;
 
-/// Bytes that can be read from any place. Reading blocks.
+/// Bytes that can be read from any offset. Reading blocks.
 pub trait BytesAt: Send + Sync {
-    /// Fills `buf` with what stands at `offset`, as far as the bytes go; returns how many were read.
+    /// Fills `buf` with the bytes at `offset`, fewer if the data ends before; returns how many were read.
     ///
     /// # Errors
     /// When the bytes cannot be read.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 }
 
-/// The bytes of a piece of audio. Cheap to clone.
+/// The bytes of an audio file. Cheap to clone.
 #[derive(Clone)]
 pub enum AudioBytes {
-    /// All of them are in memory.
+    /// All bytes are in memory.
     Held(Bytes),
-    /// They are stored elsewhere.
+    /// The bytes are stored elsewhere.
     Stored {
-        /// Reads them.
+        /// Reads the bytes.
         source: Arc<dyn BytesAt>,
-        /// How many there are.
+        /// The number of bytes.
         len: u64,
     },
 }
 
 impl AudioBytes {
-    /// Returns how many bytes there are.
+    /// Returns the number of bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
         match self {
@@ -41,16 +41,16 @@ impl AudioBytes {
         }
     }
 
-    /// Returns true if there is no audio at all.
+    /// Returns true if there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns `count` bytes from `offset` on. Copies only what is stored.
+    /// Returns `count` bytes from `offset` on. Copies only bytes that are stored elsewhere.
     ///
     /// # Errors
-    /// When stored bytes cannot be read, or end before.
+    /// When stored bytes cannot be read, or end too early.
     pub fn piece(&self, offset: u64, count: usize) -> io::Result<Bytes> {
         match self {
             Self::Held(bytes) => {
@@ -68,7 +68,7 @@ impl AudioBytes {
         }
     }
 
-    /// Returns a reader of the bytes, which begins at the first.
+    /// Returns a reader that begins at the first byte.
     #[must_use]
     pub fn reader(&self) -> AudioReader {
         let block = if let Self::Held(bytes) = self { bytes.clone() } else { Bytes::new() };
@@ -89,21 +89,21 @@ impl fmt::Debug for AudioBytes {
     }
 }
 
-/// Bytes that are read from a disk at once.
+/// The number of bytes that are read from a disk at once.
 const BLOCK_BYTES: u64 = 4096;
 
-/// Reads audio from any place. Reading blocks where the audio is stored.
+/// Reads audio from any offset. Reading blocks if the audio is stored.
 #[derive(Debug, Clone)]
 pub struct AudioReader {
     audio: AudioBytes,
     position: u64,
-    /// What was read last, and where it begins: all of the audio where it is in memory.
+    /// The block that was read last, and where it begins: all of the audio if it is in memory.
     block: Bytes,
     block_start: u64,
 }
 
 impl AudioReader {
-    /// Returns what is at hand from the position on, after reading a block if there is nothing.
+    /// Returns the bytes that are available from the position on. Reads a block first if there are none.
     fn available(&mut self) -> io::Result<&[u8]> {
         let held = self.block_start..self.block_start + self.block.len() as u64;
         if !held.contains(&self.position) {
@@ -161,7 +161,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Stands for a file on a disk.
+    /// Simulates a file on a disk.
     pub(crate) struct Disk(pub(crate) Bytes);
 
     impl BytesAt for Disk {
@@ -171,7 +171,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The same bytes in memory and on a disk.
+    /// Returns the same bytes in memory and on a disk.
     pub(crate) fn both(bytes: Vec<u8>) -> [AudioBytes; 2] {
         let bytes = Bytes::from(bytes);
         let stored = AudioBytes::Stored { len: bytes.len() as u64, source: Arc::new(Disk(bytes.clone())) };

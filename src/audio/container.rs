@@ -1,5 +1,5 @@
-//! The audio containers that hearken accepts, by name and media type. How their bytes look is known in
-//! `src/audio/format`.
+//! The audio containers that hearken accepts, by name and media type. `src/audio/format` knows what their bytes look
+//! like.
 
 use std::fmt;
 
@@ -28,13 +28,13 @@ pub enum Container {
 }
 
 impl Container {
-    /// Every container, in the order in which the Gemini API lists them.
+    /// Returns all containers, in the order in which the Gemini API lists them.
     #[must_use]
     pub fn all() -> &'static [Self] {
         &[Self::Wav, Self::Mp3, Self::Aiff, Self::Aac, Self::Ogg, Self::Flac, Self::M4a]
     }
 
-    /// The media type, as the Gemini API spells it.
+    /// Returns the media type, as the Gemini API spells it.
     #[must_use]
     pub fn mime(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Container {
         }
     }
 
-    /// The media type in its registered spelling, for those who are not Gemini.
+    /// Returns the media type in its registered spelling, for receivers other than Gemini.
     #[must_use]
     pub fn media_type(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Container {
         }
     }
 
-    /// The short name in lower case: the part of the media type after the slash.
+    /// Returns the short name in lower case: the part of the media type after the slash.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
-//! What there is to say about a request's audio when the audio itself is gone: small, without secrets, and kept as
-//! long as its task.
+//! The facts about a request's audio that remain when the audio itself is deleted: small, without secrets, and kept as
+//! long as the task.
 
 use std::time::Duration;
 
@@ -9,43 +9,43 @@ use url::Url;
 use super::container::Container;
 use super::source::AudioSource;
 
-/// What stands for a query that was taken out of a URL: signed URLs carry their signature there.
+/// The text that replaces the query of a URL: signed URLs carry their signature there.
 const HIDDEN_QUERY: &str = "...";
 
-/// Where a request's audio came from, and what it was.
+/// The source and the properties of a request's audio.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "snake_case")]
 pub enum AudioFacts {
-    /// It was sent along.
+    /// The audio was sent with the request.
     Inline {
-        /// What it was.
+        /// The properties of the audio.
         #[serde(flatten)]
         sound: Sound,
     },
-    /// It was, or is to be, downloaded.
+    /// The audio was downloaded, or will be.
     Url {
-        /// From where; user, password and query are taken out.
+        /// The URL without user, password and query.
         url: String,
-        /// What it was; nothing is known before the download.
+        /// The properties of the audio; `None` before the download.
         #[serde(flatten)]
         sound: Option<Sound>,
     },
 }
 
-/// What is known of a file with sound.
+/// The properties of a file with sound.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sound {
-    /// What the bytes are.
+    /// The container of the bytes.
     pub format: Container,
     /// Length of the file.
     pub bytes: u64,
-    /// How long it says that it lasts, to the millisecond.
+    /// How long the file lasts, according to its container, to the millisecond.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<f64>,
 }
 
 impl Sound {
-    /// What is known of a file of so many bytes.
+    /// Returns the properties of a file with this number of bytes.
     #[must_use]
     pub fn new(format: Container, bytes: u64, duration: Option<Duration>) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Sound {
 }
 
 impl AudioFacts {
-    /// What there is to say about audio that was just submitted.
+    /// Returns the facts about audio that was just submitted.
     #[must_use]
     pub fn of(source: &AudioSource) -> Self {
         match source {
@@ -69,7 +69,7 @@ impl AudioFacts {
         }
     }
 
-    /// What there is to say about audio that was just downloaded.
+    /// Returns the facts about audio that was just downloaded.
     #[must_use]
     pub fn downloaded(url: &Url, sound: Sound) -> Self {
         Self::Url { url: without_secrets(url.clone()), sound: Some(sound) }
@@ -77,7 +77,7 @@ impl AudioFacts {
 }
 
 fn without_secrets(mut url: Url) -> String {
-    // Both fail only for URLs that have no host, and therefore no user.
+    // Both calls fail only for URLs that have no host, and therefore no user.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_told_without_what_opens_it() {
+    fn a_url_is_shown_without_its_secrets() {
         let url = "https://user:secret@files.example.com/a/b.wav?X-Signature=secret#secret";
         let json =
             serde_json::to_value(AudioFacts::Url { url: without_secrets(url.parse().unwrap()), sound: None })

@@ -1,4 +1,4 @@
-//! The hosts that an operator names in `fetch.allow_hosts`: exactly, or every name below a suffix.
+//! The hosts that an operator lists in `fetch.allow_hosts`: one exact host, or all names below a suffix.
 
 use std::net::Ipv6Addr;
 
@@ -7,16 +7,16 @@ use url::Host;
 /// A host, or all names below one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPattern {
-    /// As the url crate writes it, but without brackets and without a dot at the end.
+    /// The host as the url crate writes it, but without brackets and without a dot at the end.
     host: String,
-    /// True if the pattern stands for the names below the host, not for the host itself.
+    /// True if the pattern covers the names below the host, not the host itself.
     below: bool,
 }
 
-/// Why a text is no pattern: what is wrong, and what to write.
+/// Explains why a text is not a pattern, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no host: write a name like \"files.example.com\", an address like \"10.0.0.7\" or \"[::1]\", \
+    "{0:?} is not a host: write a name like \"files.example.com\", an address like \"10.0.0.7\" or \"[::1]\", \
          or \"*.example.com\" for all names below one; without scheme, port and path"
 )]
 pub struct NoHost(String);
@@ -26,14 +26,14 @@ impl HostPattern {
     /// normalised as the host of a URL is: letter case, IDNA, spellings of addresses.
     ///
     /// # Errors
-    /// [`NoHost`], where the text is none of these.
+    /// [`NoHost`], if the text is none of these.
     pub fn parse(text: &str) -> Result<Self, NoHost> {
         let refused = || NoHost(text.to_owned());
         let (below, name) = text.strip_prefix("*.").map_or((false, text), |suffix| (true, suffix));
         let host = if let Ok(address) = bare(name).parse::<Ipv6Addr>() {
             Host::Ipv6(address)
         } else {
-            // The parser would read an escape as what it stands for, and take a star for a letter.
+            // The parser would decode an escape, and would take a star for a letter.
             if name.contains(['%', '*']) || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
                 return Err(refused());
             }
@@ -57,7 +57,7 @@ impl HostPattern {
         if !self.below {
             return host.eq_ignore_ascii_case(&self.host);
         }
-        // Bytes, because a text need not have a boundary where the suffix would begin.
+        // Bytes, because a text need not have a character boundary where the suffix would begin.
         let (host, suffix) = (host.as_bytes(), self.host.as_bytes());
         host.len()
             .checked_sub(suffix.len() + 1)
@@ -71,8 +71,8 @@ impl std::fmt::Display for HostPattern {
     }
 }
 
-/// Is it a name that can be looked up: labels of 1 to 63 letters, digits, hyphens and underscores, 253 bytes
-/// in all (RFC 1035, 2.3.4), with a dot at the end or without?
+/// Returns true for a name that can be looked up: labels of 1 to 63 letters, digits, hyphens and underscores, at most
+/// 253 bytes in all (RFC 1035, 2.3.4), with or without a dot at the end.
 pub(super) fn is_well_formed(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_label = |label: &str| {
@@ -82,7 +82,7 @@ pub(super) fn is_well_formed(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// A host as patterns keep it: without the brackets of IPv6 and the dot of the root.
+/// Returns a host in the form that patterns keep: without the brackets of IPv6 and the dot of the root.
 fn normal(host: &str) -> &str {
     let host = bare(host);
     host.strip_suffix('.').unwrap_or(host)
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suffix_matches_what_is_below_it_and_not_itself() {
+    fn a_suffix_matches_the_names_below_it_and_not_itself() {
         for host in ["a.example.com", "a.b.example.com", "A.Example.Com", "a.example.com."] {
             assert!(matches("*.example.com", host), "{host}");
             assert!(matches("*.EXAMPLE.com.", host), "{host}");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_pattern() {
+    fn other_texts_are_refused_as_patterns() {
         for text in [
             "",
             "*",

@@ -1,6 +1,6 @@
-//! The library that parses containers, kept within bounds: it is shown one stretch of a file, may read so many
-//! bytes of it, and may fail or panic over any bytes. A file with a header that it refuses is corrected for it in
-//! `corrected`. This file decides nothing about what it is asked.
+//! The library that parses containers, kept within bounds. It sees one range of a file, may read a limited number of
+//! bytes, and may fail or panic on any bytes. If it would refuse a header, `corrected` shows it a corrected one. This
+//! file does not decide what the questions are.
 
 mod corrected;
 pub(super) mod made_header;
@@ -21,12 +21,12 @@ use super::container::Container;
 use super::reading::{Source, Window};
 use crate::panics::guarded;
 
-/// The most that one question may read: enough for the index of hours of MPEG-4 and for most pictures that
-/// stand in the way, and still a matter of milliseconds.
+/// The most bytes that one question may read: enough for the index of hours of MPEG-4 and for most pictures in front of
+/// the sound, and still only milliseconds of work.
 pub(super) const MOST_READ: u64 = 2 << 20;
 
-/// Asks something of the part of a file that has the signature of this container, and lets the library read at most so
-/// many bytes of it.
+/// Asks a question about the part of a file that has the signature of this container. The library may read at most
+/// `most` bytes of it.
 pub(super) fn ask_part<T>(
     source: &mut impl Source,
     range: Range<u64>,
@@ -37,7 +37,7 @@ pub(super) fn ask_part<T>(
     ask_range(source, range, most, |stretch| question(open(stretch, container).ok()?.as_mut()))
 }
 
-/// Asks something of the bytes from `offset` on.
+/// Asks a question about the bytes from `offset` on.
 ///
 /// # Errors
 /// Only a failure of the source.
@@ -62,14 +62,14 @@ fn ask_range<T>(
     failure.map_or(Ok(answer), Err)
 }
 
-/// Returns true for a track of sound.
+/// Returns true if the track is sound.
 pub(super) fn is_sound(track: &Track) -> bool {
     track.codec_params.as_ref().is_some_and(|params| params.audio().is_some())
 }
 
-/// Reads the headers with the reader of this container, and no other: the library's own search for a
-/// signature goes on for a megabyte through whatever it does not know. Headers that it does not understand, and sizes
-/// that it would believe, are put in order before.
+/// Reads the headers with the reader of this container only: the library's own search for a signature goes on for a
+/// megabyte through unknown bytes. Headers that the library does not understand, and wrong sizes that it would believe,
+/// are corrected first.
 pub(crate) fn open<'s>(
     stretch: Box<dyn MediaSource + 's>,
     container: Container,
@@ -88,19 +88,19 @@ pub(crate) fn open<'s>(
     })
 }
 
-/// What the library sees: one stretch of the file, until it has read too much of it.
+/// The view that the library has of a file: one range, until the library has read too much of it.
 struct Stretch<'s, S> {
     window: Window<'s, S>,
-    /// How many bytes it may still read.
+    /// The number of bytes that the library may still read.
     left: u64,
-    /// The first failure of the source, which the library would blend with its own complaints.
+    /// The first failure of the source. The library would mix it with its own errors.
     failure: &'s mut Option<io::Error>,
 }
 
 impl<S: Source> Read for Stretch<'_, S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
-            return Err(io::Error::other("too much was read in search of an answer"));
+            return Err(io::Error::other("the read limit of one question was reached"));
         }
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
         let count = self.window.read(buf.get_mut(..most).unwrap_or_default()).map_err(|error| {

@@ -1,29 +1,32 @@
-//! Bounded reads at any place of a file, whatever holds its bytes. This file knows no format.
+//! Bounded reads at any offset of a file, wherever its bytes are. This file knows no format.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
-/// Random access to bytes, from wherever they come.
+/// Random access to bytes, whatever their origin.
 pub trait Source: Read + Seek + Send + Sync {}
 
 impl<S: Read + Seek + Send + Sync> Source for S {}
 
-/// Holds up to `N` bytes as they were read: fewer at the end of the data.
-pub(crate) struct Piece<const N: usize> {
+/// Up to `N` bytes that were read from one offset: fewer at the end of the data.
+pub(crate) struct BytesRead<const N: usize> {
     buffer: [u8; N],
     filled: usize,
 }
 
-impl<const N: usize> Piece<N> {
-    /// Returns what was read.
+impl<const N: usize> BytesRead<N> {
+    /// Returns the bytes that were read.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.buffer.get(..self.filled).unwrap_or_default()
     }
 }
 
 /// Reads up to `N` bytes from `offset`, fewer only if the data ends.
-pub(crate) fn read_at<const N: usize>(reader: &mut (impl Read + Seek), offset: u64) -> io::Result<Piece<N>> {
-    let mut piece = Piece { buffer: [0; N], filled: 0 };
+pub(crate) fn read_at<const N: usize>(
+    reader: &mut (impl Read + Seek),
+    offset: u64,
+) -> io::Result<BytesRead<N>> {
+    let mut piece = BytesRead { buffer: [0; N], filled: 0 };
     reader.seek(SeekFrom::Start(offset))?;
     while let Some(rest) = piece.buffer.get_mut(piece.filled..).filter(|rest| !rest.is_empty()) {
         match reader.read(rest) {
@@ -44,11 +47,11 @@ pub(crate) fn read_stretch(reader: &mut (impl Read + Seek), offset: u64, most: u
     Ok(bytes)
 }
 
-/// Shows a stretch of a file as a file of its own.
+/// Shows a range of a file as if it were a whole file.
 pub(crate) struct Window<'s, S> {
     source: &'s mut S,
     range: Range<u64>,
-    /// Where it reads in the whole file.
+    /// The position in the whole file.
     at: u64,
 }
 
@@ -59,7 +62,7 @@ impl<'s, S: Source> Window<'s, S> {
         Ok(Self { source, range, at })
     }
 
-    /// Returns how long the stretch is.
+    /// Returns the length of the range.
     pub(crate) fn length(&self) -> u64 {
         self.range.end.saturating_sub(self.range.start)
     }

@@ -1,4 +1,4 @@
-//! `audio_url`: an http(s) URL or a base64 data URI, judged by its text alone.
+//! `audio_url`: an http(s) URL or a base64 data URI, judged only by its text.
 //!
 //! Nothing is fetched and no name is resolved here.
 
@@ -14,30 +14,30 @@ use super::data_uri::{self, InlineAudio};
 use super::gate::{Gate, Refusal};
 use crate::error::{ErrorCode, Failure};
 
-/// Where a task's audio comes from.
+/// The source of a task's audio.
 #[derive(Debug, Clone)]
 pub enum AudioSource {
-    /// To be downloaded when the task runs.
+    /// The audio is downloaded when the task runs.
     Url(Url),
-    /// Sent along with the request.
+    /// The audio was sent with the request.
     Inline(InlineAudio),
 }
 
-/// Audio of a task that is durable: where whoever runs the task, in this process or a later one, finds it.
+/// The audio of a durable task: where the process that runs the task, this one or a later one, finds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeptAudio {
-    /// To be downloaded.
+    /// The audio is downloaded from this URL.
     Url(Url),
-    /// In the store.
+    /// The audio is in the store.
     Blob {
-        /// Under which name.
+        /// The id in the store.
         id: BlobId,
-        /// What the bytes are.
+        /// The container of the bytes.
         container: Container,
-        /// How many there are.
+        /// The number of bytes.
         bytes: u64,
-        /// How long it says that it lasts.
+        /// How long the audio lasts, according to its container.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         duration: Option<Duration>,
     },
@@ -60,7 +60,7 @@ impl AudioSource {
         }
     }
 
-    /// Returns audio that was sent along.
+    /// Returns the audio that was sent with the request.
     #[must_use]
     pub fn inline(&self) -> Option<&InlineAudio> {
         match self {
@@ -69,7 +69,7 @@ impl AudioSource {
         }
     }
 
-    /// Returns audio that was sent along, so that it can be moved elsewhere.
+    /// Returns the audio that was sent with the request, so that it can be moved elsewhere.
     #[must_use]
     pub fn inline_mut(&mut self) -> Option<&mut InlineAudio> {
         match self {
@@ -78,7 +78,8 @@ impl AudioSource {
         }
     }
 
-    /// Returns how the audio is kept once its task is durable, under a name that is made for what was sent along.
+    /// Returns how the audio is kept once its task is durable. `id` makes the id for audio that was sent with the
+    /// request.
     pub fn kept(&self, id: impl FnOnce() -> BlobId) -> KeptAudio {
         match self {
             Self::Url(url) => KeptAudio::Url(url.clone()),
@@ -92,12 +93,12 @@ impl AudioSource {
     }
 }
 
-/// What is taken off in front of a data URI, as the gate takes it off around a URL: it was copied along. White space, of HTML
-/// too, and a byte order mark.
+/// The bytes that are removed in front of a data URI: white space, of HTML too, and a byte order mark. They were copied
+/// by accident. The gate removes the same around a URL.
 const IN_FRONT: [&[u8]; 8] =
     [b" ", b"\t", b"\n", b"\r", b"\x0c", b"\xc2\xa0", b"\xe2\x80\x8b", b"\xef\xbb\xbf"];
 
-/// What is wrong with an `audio_url`.
+/// Returns the failure for an `audio_url` that cannot be used.
 pub(super) fn invalid(reason: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorCode::InvalidAudioUrl, format!("audio_url cannot be used: {reason}"))
         .with_param("audio_url")
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_and_byte_order_marks_around_a_url_are_taken_off() {
+    fn white_space_and_byte_order_marks_around_a_url_are_removed() {
         for (before, after) in [("\u{feff}", ""), (" \n\u{feff}\t", "\r\n"), ("\u{a0}", "\t \n")] {
             let source = code(&format!("{before}https://example.com/a%20b.wav?x=1{after}"));
             let Ok(AudioSource::Url(url)) = &source else { panic!("{before:?}: {source:?}") };

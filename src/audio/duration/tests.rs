@@ -1,4 +1,4 @@
-//! How long real files say that they last, and that damage is neither believed without bound nor dear.
+//! Real files report how long they last. Damage is neither believed without a limit nor expensive.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
@@ -9,7 +9,7 @@ use super::super::library::made_header::tests::wave::{chunk, riff};
 use super::super::recognise::recognise;
 use super::*;
 
-/// A file, its container and how long it lasts, if it says so.
+/// A file, its container and how long it lasts, if it states that.
 const FILES: [(&str, Container, Option<f64>); 17] = [
     ("speech.wav", Container::Wav, Some(2.179)),
     ("speech-rf64.wav", Container::Wav, Some(0.7)),
@@ -47,7 +47,7 @@ fn agree(said: Option<f64>, truth: Option<f64>) -> bool {
 }
 
 #[test]
-fn every_fixture_says_how_long_it_lasts() {
+fn the_duration_of_every_fixture_is_found() {
     for (name, container, truth) in FILES {
         let said = seconds(&fixture(name), container);
         assert!(agree(said, truth), "{name}: {said:?}");
@@ -55,10 +55,10 @@ fn every_fixture_says_how_long_it_lasts() {
 }
 
 #[test]
-fn tags_in_front_do_not_hide_it() {
+fn tags_in_front_do_not_hide_the_duration() {
     let tag = [b"ID3\x04\0\0\0\0\x01\0", &[0; 128][..]].concat();
     for (name, container, truth) in FILES {
-        // An index of MPEG-4 counts from the start of the file, so that nobody puts tags there.
+        // The index of MPEG-4 counts from the start of the file, so programs put no tags there.
         if container != Container::M4a {
             let said = seconds(&[tag.clone(), fixture(name)].concat(), container);
             assert!(agree(said, truth), "{name}: {said:?}");
@@ -67,7 +67,7 @@ fn tags_in_front_do_not_hide_it() {
 }
 
 #[test]
-fn frames_of_one_size_tell_it_without_a_tag() {
+fn frames_of_one_size_give_the_duration_without_a_tag() {
     let mut frame = vec![0xff, 0xfb, 0x90, 0x00];
     frame.resize(417, 0);
     let said = seconds(&frame.repeat(1000), Container::Mp3);
@@ -75,7 +75,7 @@ fn frames_of_one_size_tell_it_without_a_tag() {
 }
 
 #[test]
-fn a_recording_of_any_size_with_an_unwritten_header_lasts_as_long_as_its_samples() {
+fn a_recording_with_an_unwritten_header_lasts_as_long_as_its_samples() {
     let format = [1, 0, 2, 0, 0x44, 0xac, 0, 0, 0x10, 0xb1, 2, 0, 4, 0, 16, 0];
     for (riff_size, data_size) in [(36_u32, 0_u32), (0, 0), (u32::MAX, u32::MAX)] {
         let mut file = [b"RIFF", &riff_size.to_le_bytes()[..], b"WAVE", &chunk(b"fmt ", &format)].concat();
@@ -86,19 +86,19 @@ fn a_recording_of_any_size_with_an_unwritten_header_lasts_as_long_as_its_samples
 }
 
 #[test]
-fn a_longer_time_than_any_file_has_is_not_believed() {
+fn an_impossibly_long_duration_is_not_believed() {
     let mut slow = fixture("speech.m4a");
-    // Without a description of the codec, which would say better.
+    // Without a description of the codec, which would give the correct time.
     let description = slow.windows(4).position(|four| four == b"esds").unwrap();
     slow[description] = b'x';
-    // How long each sample takes.
+    // The table of how long each sample lasts.
     let table = slow.windows(4).position(|four| four == b"stts").unwrap();
     slow[table + 16..table + 20].fill(0xff);
     assert_eq!(seconds(&slow, Container::M4a), None);
 }
 
 #[test]
-fn what_holds_no_such_container_says_nothing() {
+fn other_content_has_no_duration() {
     for container in Container::all() {
         for bytes in [&b""[..], b"R", b"no audio at all, only words", &[0; 4096], &[0xff; 4096]] {
             assert_eq!(seconds(bytes, *container), None, "{container}");
@@ -107,8 +107,9 @@ fn what_holds_no_such_container_says_nothing() {
 }
 
 #[test]
-fn a_header_at_which_the_library_panics_says_nothing() {
-    // Found by fuzzing: 0xfc00 channels of 0x1f40 samples overflow where overflow is looked for, as in tests.
+fn a_header_that_makes_the_library_panic_gives_no_duration() {
+    // Found by fuzzing: 0xfc00 channels of 0x1f40 samples overflow. The overflow panics where overflows are checked, as
+    // in tests.
     let format = b"\x01\0\0\xfc\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0";
     let file = riff(&[chunk(b"fmt ", format), chunk(b"data", &[0; 64])].concat());
     assert_eq!(seconds(&file, Container::Wav), None);
@@ -122,10 +123,10 @@ fn the_source_is_left_at_its_start() {
     assert_eq!(source.position(), 0);
 }
 
-/// What one question may read, and some hundred bytes for the signature and the tags.
+/// The most bytes that one question may read, and some hundred bytes for the signature and the tags.
 const MOST_READ: usize = (2 << 20) + 1000;
 
-/// Counts what is read.
+/// Counts the bytes that are read.
 struct Counted {
     inner: Cursor<Vec<u8>>,
     read: usize,
@@ -146,7 +147,7 @@ impl Seek for Counted {
 }
 
 #[test]
-fn no_byte_of_a_large_file_is_read_twice_in_search_of_frames() {
+fn the_search_for_frames_reads_no_byte_of_a_large_file_twice() {
     let mut frame = vec![0xff, 0xfb, 0x90, 0x00];
     frame.resize(417, 0);
     let large =
@@ -161,7 +162,7 @@ fn no_byte_of_a_large_file_is_read_twice_in_search_of_frames() {
         ("flac", large("speech.flac", b"\0"), Container::Flac, 11 << 20),
         ("m4a", moved, Container::M4a, 200_000),
         ("ogg", large("speech.opus", b"\0"), Container::Ogg, 11 << 20),
-        // No frames behind the tag, so that the library searches until it is stopped.
+        // No frames follow the tag, so the library searches until it is stopped.
         ("nothing", [&b"ID3\x04\0\0\0\0\0\0"[..], &vec![0; 8 << 20]].concat(), Container::Mp3, 11 << 20),
     ] {
         let mut source = Counted { inner: Cursor::new(bytes), read: 0 };
@@ -178,7 +179,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn a_damaged_file_is_the_same_in_memory_and_on_a_disk(
+    fn a_damaged_file_has_one_duration_in_memory_and_on_a_disk(
         file in 0..FILES.len(),
         changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..20),
         keep in any::<proptest::sample::Index>(),
@@ -212,7 +213,7 @@ proptest! {
         let (name, container, _) = FILES[file];
         let mut bytes = fixture(name);
         for (at, value) in changes {
-            // Most of what can go wrong is written at the start.
+            // Most damage that matters is at the start.
             let range = if whole { bytes.len() } else { 300 };
             bytes[at.index(range)] = value;
         }

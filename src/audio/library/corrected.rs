@@ -1,5 +1,5 @@
-//! Files as the library is shown them: with a header that it takes in place of one that it refuses, or whose sizes it
-//! would believe although they are wrong. Every player takes such files.
+//! Files as the library sees them: a header that the library refuses, or that states wrong sizes which the library
+//! would believe, is replaced. All players accept such files.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -14,10 +14,10 @@ use crate::audio::format::mp4::{self, Outer, times};
 use crate::audio::format::{aiff, wave};
 use crate::audio::reading::read_at;
 
-/// How a file begins that says its type, for those that do not.
+/// The box that states the type of an MPEG-4 file, for files without one.
 const TYPE: &[u8] = b"\0\0\0\x10ftypM4A \0\0\0\0";
 
-/// Shows the file that `inner` holds, which is of this container, in a form that the library reads.
+/// Shows the file in `inner`, which is of this container, in a form that the library reads.
 pub(super) fn show<'s>(
     mut inner: Box<dyn MediaSource + 's>,
     container: Container,
@@ -38,10 +38,13 @@ pub(super) fn show<'s>(
     })
 }
 
-/// Shows an MPEG-4 file in which no box says that it goes on behind the end, and that says its type: the library passes
-/// over such a box, and so finds no sample in a file whose last bytes are missing. QuickTime wrote no type, and the library
-/// reads nothing without it. It may stand behind everything else, so that no other box moves. A gap between boxes is shown
-/// as a box of nothing, because the library ends at it. Times that cannot be are shown as those of the codec.
+/// Shows an MPEG-4 file in a form that the library reads:
+/// - No box claims to go on behind the end. The library skips such a box, and so finds no sample in a file whose last
+///   bytes are missing.
+/// - The file states its type. QuickTime did not write one, and the library reads nothing without it. The type box is
+///   added at the end, so that no other box moves.
+/// - A gap between boxes becomes an empty box, because the library stops at a gap.
+/// - Impossible times are replaced by those of the codec.
 fn mp4<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
     let end = inner.seek(SeekFrom::End(0))?;
     let (mut patches, mut has_type) = (Vec::new(), false);
@@ -53,7 +56,7 @@ fn mp4<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
             Ok(there) if found.kind.is_none() && u64::from(there) >= mp4::HEAD => {
                 patches.push((found.start, [there.to_be_bytes(), *b"free"].concat()));
             }
-            // A size of 0 stands for the end, which is to be further away.
+            // A size of 0 means "to the end"; the file as shown may end later.
             Ok(there) if found.end >= end && found.is(b"mdat") && !found.is_long() => {
                 patches.push((found.start, there.to_be_bytes().to_vec()));
             }
@@ -70,8 +73,8 @@ fn mp4<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
     Patched::new(inner, patches, if has_type { &[] } else { TYPE })
 }
 
-/// Shows a FLAC file whose description states sizes of blocks: they are 0 where the encoder did not know them, and the
-/// library refuses that. A number of samples that stands for an unknown one is shown as unknown.
+/// Shows a FLAC file whose description states sizes of blocks: an encoder that did not know them wrote 0, which the
+/// library refuses. A number of samples that only marks an unknown number is shown as unknown.
 fn flac<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
     let head = read_at::<{ flac::HEAD }>(&mut inner, 0)?;
     let mut patch = None;
@@ -82,7 +85,7 @@ fn flac<'s>(mut inner: Box<dyn MediaSource + 's>) -> io::Result<Patched<'s>> {
     Patched::new(inner, patch.into_iter().collect(), &[])
 }
 
-/// Returns the sizes of the smallest and the largest block to show: those that are stated, if the library takes them.
+/// Returns the sizes of the smallest and the largest block to show: the stated sizes, if the library accepts them.
 fn block_sizes(source: &mut (impl Read + Seek), stream: &StreamInfo) -> io::Result<[u16; 2]> {
     let StreamInfo { least_block, most_block, .. } = *stream;
     let stated = [least_block, most_block];
@@ -94,7 +97,7 @@ fn block_sizes(source: &mut (impl Read + Seek), stream: &StreamInfo) -> io::Resu
     Ok(if first.is_sample {
         [LEAST_BLOCK, known.unwrap_or(u16::MAX)]
     } else {
-        // All blocks but the last have one size, and the library wants to see it twice.
+        // All blocks but the last have one size, and the library expects it twice.
         [known.or(u16::try_from(first.block).ok()).unwrap_or(u16::MAX).max(LEAST_BLOCK); 2]
     })
 }

@@ -1,6 +1,5 @@
-//! A file behind a header that was made for it: what the library reads is a header in its plainest form, then the
-//! samples as they are. The forms of header that the library cannot
-//! read are understood by the files of their formats.
+//! A file behind a header that was made for it: the library reads a header in its plainest form, then the samples
+//! unchanged. The modules of the formats parse the original headers that the library cannot read.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -21,7 +20,7 @@ impl<'s> MadeHeader<'s> {
         Self { inner, shape, position: 0 }
     }
 
-    /// Returns how long the file is as it is shown.
+    /// Returns the length of the file as it is shown.
     fn end(&self) -> u64 {
         self.shape.length.saturating_add(self.shape.header.len() as u64)
     }

@@ -1,5 +1,5 @@
-//! An Ogg file as a stream of pages that the library takes: it refuses a page whose checksum is wrong or whose end is
-//! missing, with all packets of it, and the whole file if that page is among the first.
+//! An Ogg file as a stream of pages that the library accepts. The library refuses a page whose checksum is wrong or
+//! whose end is missing, with all its packets, and the whole file if that page is among the first.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -7,31 +7,31 @@ use symphonia::core::io::MediaSource;
 
 use crate::audio::format::ogg::{self, Found, LOOK, Page, State};
 
-/// How much is read at a time.
+/// The number of bytes that are read at a time.
 const BLOCK: usize = 64 << 10;
-/// Streams that are followed.
+/// The most streams that are followed.
 const STREAMS: usize = 16;
-/// The packet of tags of Opus, without any. The library takes no packet of sound before it has seen tags.
+/// An empty tags packet of Opus. The library takes no packet of sound before it has seen tags.
 const NO_TAGS: &[u8; 16] = b"OpusTags\0\0\0\0\0\0\0\0";
 
-/// A file as it is shown.
+/// An Ogg file as it is shown.
 pub(super) struct OggPages<'s> {
     inner: Box<dyn MediaSource + 's>,
-    /// What was read, up to where it was taken.
+    /// The bytes that were read, and up to where they were used.
     block: Vec<u8>,
     taken: usize,
-    /// The page that is being shown, up to where it was.
+    /// The page that is being shown, and up to where it was shown.
     page: Vec<u8>,
     shown: usize,
     streams: Vec<Followed>,
 }
 
-/// What has to be known of a stream to put its next page right.
+/// The facts about a stream that are needed to correct its next page.
 struct Followed {
     serial: [u8; 4],
-    /// The number that the next page has.
+    /// The number of the next page.
     next: u32,
-    /// Whether the last packet goes on there.
+    /// Whether the last packet continues on the next page.
     goes_on: bool,
     tags: Tags,
 }
@@ -41,7 +41,7 @@ struct Followed {
 enum Tags {
     Wanted,
     Begun,
-    /// They were, or the library needs none.
+    /// The tags were shown, or the library needs none.
     Shown,
 }
 
@@ -52,7 +52,7 @@ impl<'s> OggPages<'s> {
         Ok(Self { inner, block: Vec::new(), taken: 0, page: Vec::new(), shown: 0, streams: Vec::new() })
     }
 
-    /// Finds the next page; `false` at the end.
+    /// Finds the next page; returns `false` at the end.
     fn advance(&mut self) -> io::Result<bool> {
         self.fill()?;
         let bytes = self.block.get(self.taken..).unwrap_or_default();
@@ -72,7 +72,7 @@ impl<'s> OggPages<'s> {
         Ok(true)
     }
 
-    /// Reads as much as the judgement of a page needs, less only at the end.
+    /// Reads as many bytes as are needed to judge a page, fewer only at the end.
     fn fill(&mut self) -> io::Result<()> {
         while self.block.len().saturating_sub(self.taken) < LOOK {
             self.block.drain(..self.taken.min(self.block.len()));
@@ -85,7 +85,7 @@ impl<'s> OggPages<'s> {
     }
 }
 
-/// Returns what is shown of a page, whose bytes these are.
+/// Returns what is shown of the page that `bytes` holds.
 fn follow(streams: &mut Vec<Followed>, mut found: Found, bytes: &[u8]) -> Vec<u8> {
     let Page { serial, begins, number, goes_on, .. } = found.page;
     if begins && streams.len() < STREAMS {
@@ -98,13 +98,13 @@ fn follow(streams: &mut Vec<Followed>, mut found: Found, bytes: &[u8]) -> Vec<u8
         return found.rewritten(bytes);
     };
     let follows = number == stream.next;
-    // Where a page is damaged, the one before says whether a packet goes on.
+    // If a page is damaged, the page before it tells whether a packet continues.
     if found.state == State::Damaged && follows {
         found.page.continues = stream.goes_on;
     }
     stream.next = number.wrapping_add(1);
     stream.goes_on = goes_on;
-    // Damaged tags are left out: the library does not go on behind tags that it cannot read.
+    // Damaged tags are left out: the library does not continue behind tags that it cannot read.
     let is_intact = found.state == State::Whole;
     let is_first = found.packets(bytes).next().is_some_and(|packet| packet.starts_with(b"OpusTags"));
     let is_more = stream.tags == Tags::Begun && found.page.continues && follows;
@@ -118,7 +118,7 @@ fn follow(streams: &mut Vec<Followed>, mut found: Found, bytes: &[u8]) -> Vec<u8
             page.extend(found.rewritten(bytes));
             return page;
         }
-        // What is left of damaged tags.
+        // The rest of damaged tags.
         Tags::Wanted | Tags::Begun => {
             stream.tags = Tags::Wanted;
             return Vec::new();

@@ -1,27 +1,27 @@
-//! A file of which some bytes are shown as others, and behind which some more are shown: for headers that the library
-//! refuses and every player takes.
+//! A file in which some bytes are replaced and some are added at the end, for headers that all players accept but the
+//! library refuses.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use symphonia::core::io::MediaSource;
 
-/// Where other bytes are shown, and which.
+/// The offset at which bytes are replaced, and the new bytes.
 pub(super) type Patch = (u64, Vec<u8>);
 
-/// The file as it is shown.
+/// A file as it is shown.
 pub(super) struct Patched<'s> {
     inner: Box<dyn MediaSource + 's>,
-    /// In order: where other bytes are shown, and which.
+    /// The replacements, in order.
     patches: Vec<Patch>,
-    /// What is shown behind the end of the file.
+    /// The bytes that are shown behind the end of the file.
     tail: &'static [u8],
-    /// Where the file ends.
+    /// The end of the file.
     end: u64,
     position: u64,
 }
 
 impl<'s> Patched<'s> {
-    /// Shows the file that `inner` holds with other bytes in some places, which do not overlap, and with `tail` behind it.
+    /// Shows the file in `inner` with the replacements, which must not overlap, and with `tail` behind it.
     pub(super) fn new(
         mut inner: Box<dyn MediaSource + 's>,
         mut patches: Vec<Patch>,

@@ -1,4 +1,4 @@
-//! Headers as programs write them, and the ones that are made of them.
+//! Headers as programs write them, and the headers that are made from them.
 
 mod aiff;
 pub(crate) mod wave;

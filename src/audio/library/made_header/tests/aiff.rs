@@ -1,11 +1,11 @@
-//! Headers of AIFF as programs write them to pipes, and what is shown of them.
+//! Headers of AIFF as programs write them to pipes, and how they are shown.
 
 use std::io::{Cursor, Read as _};
 
 use super::super::MadeHeader;
 use crate::audio::format::aiff::shape;
 
-/// A chunk, with its pad byte.
+/// Returns a chunk, with its pad byte.
 fn chunk(id: &[u8; 4], content: &[u8]) -> Vec<u8> {
     let mut out = id.to_vec();
     out.extend((content.len() as u32).to_be_bytes());
@@ -41,7 +41,7 @@ fn the_plainest_form_is_shown_as_it_is() {
 }
 
 #[test]
-fn sizes_that_are_wrong_do_not_hide_the_samples() {
+fn wrong_sizes_do_not_hide_the_samples() {
     let plain = form(&[chunk(b"COMM", &COMMON), chunk(b"SSND", &SOUND)].concat());
     for (size, sound) in [(0, 0), (0, 14), (7, 14), (u32::MAX, u32::MAX), (0x7f00_002e, 0x7f00_0008)] {
         let mut file = plain.clone();

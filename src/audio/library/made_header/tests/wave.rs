@@ -1,4 +1,4 @@
-//! Headers of WAVE as programs write them, and what is shown of them.
+//! Headers of WAVE as programs write them, and how they are shown.
 
 use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
 
@@ -8,7 +8,7 @@ use symphonia::core::io::MediaSource as _;
 use super::super::MadeHeader;
 use crate::audio::format::wave::shape;
 
-/// A chunk, with its pad byte.
+/// Returns a chunk, with its pad byte.
 pub(crate) fn chunk(id: &[u8; 4], content: &[u8]) -> Vec<u8> {
     let mut out = id.to_vec();
     out.extend((content.len() as u32).to_le_bytes());
@@ -17,7 +17,7 @@ pub(crate) fn chunk(id: &[u8; 4], content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A RIFF file around these chunks.
+/// Returns a RIFF file around these chunks.
 pub(crate) fn riff(chunks: &[u8]) -> Vec<u8> {
     let size = (chunks.len() as u32 + 4).to_le_bytes();
     [b"RIFF", &size[..], b"WAVE", chunks].concat()
@@ -37,7 +37,7 @@ fn made(bytes: &[u8]) -> MadeHeader<'_> {
     MadeHeader::new(Box::new(Cursor::new(bytes)), shape)
 }
 
-/// The plainest form of the file that the tests write.
+/// Returns the plainest form of the file that the tests write.
 fn plain() -> Vec<u8> {
     let mut out = riff(&[chunk(b"fmt ", &FORMAT), chunk(b"data", &SAMPLES)].concat());
     out[4..8].fill(0xff);
@@ -45,7 +45,7 @@ fn plain() -> Vec<u8> {
 }
 
 #[test]
-fn chunks_in_front_and_behind_are_left_out() {
+fn chunks_around_the_samples_are_left_out() {
     let (format, data) = (chunk(b"fmt ", &FORMAT), chunk(b"data", &SAMPLES));
     for odd in [
         chunk(b"JUNK", &[7; 27]),
@@ -61,7 +61,7 @@ fn chunks_in_front_and_behind_are_left_out() {
 }
 
 #[test]
-fn a_64_bit_file_ends_where_it_says() {
+fn a_64_bit_file_ends_at_its_stated_size() {
     let mut sizes = [0; 28];
     sizes[8] = SAMPLES.len() as u8;
     let mut data = chunk(b"data", &SAMPLES);
@@ -75,7 +75,7 @@ fn a_64_bit_file_ends_where_it_says() {
 }
 
 #[test]
-fn samples_of_unknown_number_go_on_to_the_end() {
+fn an_unknown_number_of_samples_goes_on_to_the_end() {
     for unknown in [[0; 4], [0xff; 4], [0x00, 0xf0, 0xff, 0x7f]] {
         let mut file = riff(&[chunk(b"fmt ", &FORMAT), chunk(b"data", &SAMPLES)].concat());
         file[4..8].copy_from_slice(&unknown);

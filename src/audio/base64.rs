@@ -1,28 +1,28 @@
-//! Base64 as clients write it, decoded in the place where it was received.
+//! Base64 as clients write it, decoded in place, in the buffer that received it.
 //!
-//! Nearly all clients write the standard form: its alphabet, padded, no white space. That is decoded by a SIMD library
-//! as it is. Other spellings are rewritten first, in the same place. The library's own forgiving mode does not do that:
-//! it knows no URL-safe alphabet, and does not say what is wrong with a text and where.
+//! Nearly all clients write the standard form: its alphabet, padded, without white space. A SIMD library decodes that
+//! directly. Other spellings are first rewritten in the same buffer. The library's own forgiving mode cannot replace
+//! this: it does not know the URL-safe alphabet, and does not report what is wrong with a text and where.
 
 use base64_simd::{STANDARD, forgiving_decode_inplace};
 use bytes::{Bytes, BytesMut};
 
-/// Why a text is no base64.
+/// The reason why a text is not base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Base64Error {
     /// A `%`: a data URI with `;base64` is not percent-encoded.
     #[error("it is percent-encoded; send plain base64")]
     PercentEncoded,
-    /// A character outside both alphabets.
-    #[error("character {position} ({character:?}) is not of the base64 alphabet")]
+    /// A character that is in neither alphabet.
+    #[error("character {position} ({character:?}) is not in the base64 alphabet")]
     Character {
-        /// Where it stands, counted from 0 in bytes.
+        /// The position of the character, counted from 0 in bytes.
         position: usize,
-        /// What stands there.
+        /// The character.
         character: char,
     },
-    /// `=` where it cannot stand, or a number of characters that no bytes encode to.
-    #[error("its length or its padding is not that of base64; was it cut?")]
+    /// A misplaced `=`, or a number of characters that no bytes encode to.
+    #[error("its length or its padding is not that of base64; was it cut off?")]
     Length,
 }
 
@@ -32,17 +32,18 @@ pub const fn base64_len(bytes: u64) -> u64 {
     bytes.div_ceil(3).saturating_mul(4)
 }
 
-/// Decodes `text` where it stands. The bytes take its place.
+/// Decodes `text` in place. The bytes replace the text.
 ///
 /// # Errors
-/// [`Base64Error`] for a text that neither alphabet explains.
+/// [`Base64Error`] for a text that is valid in neither alphabet.
 pub(super) fn decode(mut text: BytesMut) -> Result<Bytes, Base64Error> {
-    // Checked before: a text whose decoding fails halfway is lost, and could not be rewritten or explained.
+    // The check comes first: decoding destroys a text even if it fails halfway, so that it could not be rewritten or
+    // explained.
     if STANDARD.check(&text).is_err() {
         let digits = rewrite(&mut text)?;
         text.truncate(digits);
     }
-    // Some encoders leave rubbish in the bits that belong to no byte; they are ignored.
+    // Some encoders leave arbitrary values in the last bits, which belong to no byte. They are ignored.
     let bytes = forgiving_decode_inplace(&mut text).map_err(|_| Base64Error::Length)?.len();
     text.truncate(bytes);
     Ok(text.freeze())
@@ -77,7 +78,7 @@ fn rewrite(text: &mut [u8]) -> Result<usize, Base64Error> {
         if padding > 0 {
             return Err(Base64Error::Length);
         }
-        // Never beyond the position that was just read.
+        // The target is never beyond the position that was just read.
         if let Some(to) = text.get_mut(digits) {
             *to = digit;
         }
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_decoded_in_its_place() {
+    fn a_text_is_decoded_in_place() {
         for (body, length) in [("\"-_-_\nQQ\"}", 7), ("\"QUJDRA==\"}", 8)] {
             let mut body = BytesMut::from(body);
             let mut text = body.split_off(1);
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base64_is_refused_with_the_reason() {
+    fn a_text_that_is_not_base64_is_refused_with_the_reason() {
         assert_eq!(decoded("QUJ%3D"), Err(Base64Error::PercentEncoded));
         assert_eq!(decoded("QU!J"), Err(Base64Error::Character { position: 2, character: '!' }));
         assert_eq!(decoded("QUé="), Err(Base64Error::Character { position: 2, character: 'é' }));
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_of_a_text_is_known_from_its_bytes() {
+    fn the_length_of_a_text_is_computed_from_its_bytes() {
         for bytes in 0..10 {
             assert_eq!(base64_len(bytes), BASE64.encode(vec![0; bytes as usize]).len() as u64);
         }

@@ -1,4 +1,4 @@
-//! Data URIs with audio in them, as real clients write them.
+//! Data URIs that contain audio, as real clients write them.
 
 use std::io::Cursor;
 use std::time::Duration;
@@ -14,24 +14,24 @@ use super::recognise::recognise;
 use super::source::invalid;
 use crate::error::Failure;
 
-/// Longest part before the comma, in bytes.
+/// The longest part before the comma, in bytes.
 const MAX_HEADER_BYTES: usize = 1024;
 
-/// Audio that was sent along with the request.
+/// Audio that was sent with the request.
 #[derive(Debug, Clone)]
 pub struct InlineAudio {
-    /// What the bytes are.
+    /// The container of the bytes.
     pub container: Container,
     /// The audio.
     pub bytes: Bytes,
-    /// How long it says that it lasts.
+    /// How long the audio lasts, according to its container.
     pub duration: Option<Duration>,
     /// The media type that the client wrote, in lower case and without parameters.
     pub declared: String,
 }
 
 impl InlineAudio {
-    /// Returns the length of its base64 text, as upstreams get it.
+    /// Returns the length of the base64 text that upstreams receive.
     #[must_use]
     pub fn text_len(&self) -> u64 {
         base64::base64_len(self.bytes.len() as u64)
@@ -41,7 +41,7 @@ impl InlineAudio {
 /// Reads a data URI.
 ///
 /// # Errors
-/// `invalid_audio_url` with the reason, or `unsupported_audio_format` for content that is no audio.
+/// `invalid_audio_url` with the reason, or `unsupported_audio_format` for content that is not audio.
 pub(super) fn parse(mut uri: BytesMut) -> Result<InlineAudio, Failure> {
     let comma = uri
         .iter()
@@ -52,7 +52,7 @@ pub(super) fn parse(mut uri: BytesMut) -> Result<InlineAudio, Failure> {
     let header = std::str::from_utf8(header).map_err(|_| invalid("the data URI's type is not ASCII"))?;
     let header = header.to_ascii_lowercase();
     let Some(media_type) = header.trim_end().strip_suffix(";base64") else {
-        return Err(invalid("the data URI must say ;base64 right before its comma"));
+        return Err(invalid("the data URI must have ;base64 right before its comma"));
     };
     let declared = media_type.split(';').next().unwrap_or_default().trim().to_owned();
     if !label::is_of_audio(&declared) {
@@ -65,7 +65,8 @@ pub(super) fn parse(mut uri: BytesMut) -> Result<InlineAudio, Failure> {
     if payload.iter().all(u8::is_ascii_whitespace) {
         return Err(NoAudio::Empty.failure(Origin::Inline));
     }
-    let bytes = base64::decode(payload).map_err(|err| invalid(format!("its payload is no base64: {err}")))?;
+    let bytes =
+        base64::decode(payload).map_err(|err| invalid(format!("its payload is not base64: {err}")))?;
     let mut reader = Cursor::new(&bytes);
     let container = recognise(&mut reader)
         .unwrap_or(Err(NoAudio::Unknown))

@@ -1,13 +1,12 @@
-//! Which URLs hearken may fetch from, judged by their text: the gate that every URL of a client and every hop
-//! of a redirect passes.
+//! Decides by its text whether hearken may fetch from a URL: the gate that every URL of a client and every hop of a
+//! redirect passes.
 //!
-//! Nothing is fetched and no name is resolved here. An address that is literally internal is refused at once,
-//! and so is a name that no public host can have; what a name resolves to is asked again with
-//! [`Gate::allows`], when it is known.
+//! Nothing is fetched and no name is resolved here. A literal address that is internal is refused at once, and so is a
+//! name that no public host can have. [`Gate::allows`] judges the address to which a name resolves, once it is known.
 //!
-//! Spellings are the parser's affair: the url crate follows the WHATWG's URL Standard, so `http://0x7f.1/`,
-//! `http://①②⑦.0.0.1/` and `http://%6cocalhost/` are judged as the hosts that they mean, and what is stored
-//! and fetched is the parsed URL, never the client's text.
+//! The parser handles the spellings: the url crate follows the WHATWG's URL Standard, so `http://0x7f.1/`,
+//! `http://①②⑦.0.0.1/` and `http://%6cocalhost/` are judged as the hosts that they mean. hearken stores and fetches the
+//! parsed URL, never the client's text.
 
 use std::net::IpAddr;
 
@@ -16,20 +15,20 @@ use url::{Host, Url};
 use super::address::is_public;
 use super::host_pattern::{HostPattern, is_well_formed};
 
-/// Longest URL that is accepted, in bytes: what common servers take.
+/// The longest URL that is accepted, in bytes: common servers accept no longer ones.
 const MAX_URL_BYTES: usize = 8192;
 
-/// Suffixes below which, and as which, no public host has its name. The addresses of other names are judged
-/// when they are known; these are refused early because their authors can only mean an internal host.
+/// Names and suffixes that no public host has. The addresses of other names are judged when they are known. These names
+/// are refused early because they can only mean an internal host.
 const INTERNAL_SUFFIXES: &[&str] = &[
     "corp",         // never delegated, because networks use it (ICANN, 2018; RFC 6762, appendix G)
     "home",         // the same
     "home.arpa",    // home networks (RFC 8375)
-    "internal",     // private use for ever (ICANN, 2024); clouds' metadata services
+    "internal",     // reserved for private use (ICANN, 2024); clouds' metadata services
     "intranet",     // not delegated, in private use (RFC 6762, appendix G)
     "lan",          // the same
     "local",        // multicast DNS (RFC 6762); Kubernetes' cluster.local
-    "localdomain",  // loopback in many an /etc/hosts
+    "localdomain",  // loopback in many /etc/hosts files
     "localdomain4", // the same
     "localdomain6", // the same
     "localhost",    // loopback (RFC 6761)
@@ -38,46 +37,46 @@ const INTERNAL_SUFFIXES: &[&str] = &[
     "svc",          // Kubernetes, as in kubernetes.default.svc
 ];
 
-/// Which URLs may be fetched from: part of `[fetch]`. The default is the strictest that is of use.
+/// Decides which URLs may be fetched from: part of `[fetch]`. The default is the strictest useful setting.
 #[derive(Debug, Clone, Default)]
 pub struct Gate {
     /// True if URLs may point at addresses that are not public.
     pub allow_private_networks: bool,
-    /// Doors that were opened deliberately: neither the addresses nor the ports of these hosts are
-    /// restricted. Other hosts stay as open as they are without.
+    /// The hosts that the operator opened deliberately: neither their addresses nor their ports are restricted. Other
+    /// hosts are restricted as before.
     pub allow_hosts: Vec<HostPattern>,
-    /// The ports of other hosts; empty: any.
+    /// The allowed ports of other hosts; empty: any port.
     pub allow_ports: Vec<u16>,
 }
 
-/// Why a URL may not be fetched from, in words for whoever sent it.
+/// The reason why a URL may not be fetched from, in words for the client that sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It is no URL that could be fetched; the text says why and what to do.
+    /// The text is not a URL that can be fetched; the message tells why and what to do.
     #[error("{0}")]
     Malformed(String),
-    /// Neither http nor https.
+    /// The scheme is neither http nor https.
     #[error("it must begin with http:// or https://")]
     Scheme,
-    /// There is something before an `@`.
+    /// The URL has text before an `@`.
     #[error(
-        "it holds a user name or a password, which would be stored and is never sent: use a URL that needs \
+        "it holds a user name or a password, which would be stored but never sent: use a URL that needs \
          none, such as a pre-signed one"
     )]
     Credentials,
-    /// Its host is literally an address that is not public.
+    /// The host is a literal address that is not public.
     #[error(
-        "{0} is not a public address: put the file where everybody can fetch it, or send it as a data: URI (the \
+        "{0} is not a public address: put the file at a public address, or send it as a data: URI (the \
          operator of this service can allow the address)"
     )]
     InternalAddress(IpAddr),
-    /// Its host has a name that no public host has.
+    /// The host has a name that no public host has.
     #[error(
         "{0} is not a name of a public host: use one like files.example.com, or send the file as a data: URI \
          (the operator of this service can allow the host)"
     )]
     InternalName(String),
-    /// Its port is not among those that were configured.
+    /// The port is not among the configured ones.
     #[error(
         "this service does not fetch from port {0}: use an https:// URL without a port (the operator of this \
          service can allow the port)"
@@ -86,11 +85,11 @@ pub enum Refusal {
 }
 
 impl Gate {
-    /// Reads a URL as a client wrote it. White space and byte order marks around it were copied along and are taken off.
-    /// Its fragment, which only concerns the client, is dropped.
+    /// Reads a URL as a client wrote it. White space and byte order marks around it were copied by accident and are
+    /// removed. Its fragment, which only concerns the client, is dropped.
     ///
     /// # Errors
-    /// Why it may not be fetched from.
+    /// The reason why the URL may not be fetched from.
     pub fn admit(&self, text: &str) -> Result<Url, Refusal> {
         let text = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'));
         let (scheme, rest) = text.split_once(':').ok_or(Refusal::Scheme)?;
@@ -98,18 +97,20 @@ impl Gate {
             return Err(Refusal::Scheme);
         }
         check_length(text)?;
-        // The parser follows browsers, which forgive: it would drop tabs and line ends, and read \ as /.
+        // The parser is as forgiving as browsers: it would drop tabs and line ends, and read \ as /.
         if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
             return malformed(
-                "there is white space, a control character or a backslash in it: encode it as in %20",
+                "it contains white space, a control character or a backslash: encode it, such as a space as %20",
             );
         }
-        // Of `https:a.wav` and `https:///a.wav` the parser would make the host a.wav.
+        // The parser would read the host a.wav from `https:a.wav` and `https:///a.wav`.
         let authority = rest.strip_prefix("//").filter(|rest| !rest.starts_with('/')).ok_or_else(|| {
-            Refusal::Malformed("it must read https://host/path, with two slashes and a host".to_owned())
+            Refusal::Malformed(
+                "it must have the form https://host/path, with two slashes and a host".to_owned(),
+            )
         })?;
         let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
-        // Empty credentials would not survive the parser; they are there to deceive readers.
+        // The parser drops empty credentials, so they are refused here; their purpose is to deceive readers.
         if authority.contains('@') {
             return Err(Refusal::Credentials);
         }
@@ -120,10 +121,10 @@ impl Gate {
         Ok(url)
     }
 
-    /// Judges a URL that was parsed: the client's, or one to which a server redirects.
+    /// Judges a parsed URL: the client's, or one to which a server redirects.
     ///
     /// # Errors
-    /// Why it may not be fetched from.
+    /// The reason why the URL may not be fetched from.
     pub fn check(&self, url: &Url) -> Result<(), Refusal> {
         check_length(url.as_str())?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -136,13 +137,11 @@ impl Gate {
         if let Host::Domain(name) = host
             && !is_well_formed(name)
         {
-            return malformed(
-                "its host is no name that can be looked up: labels of letters, digits and hyphens",
-            );
+            return malformed("its host is not a valid name: use labels of letters, digits and hyphens");
         }
         let port = url.port_or_known_default().unwrap_or_default();
         if port == 0 {
-            return malformed("nobody serves at port 0: leave the port out");
+            return malformed("no server can listen on port 0: leave the port out");
         }
         if self.opens(url.host_str().unwrap_or_default()) {
             return Ok(());
@@ -189,10 +188,10 @@ fn check_host(host: Host<&str>) -> Result<(), Refusal> {
     if is_public(address) { Ok(()) } else { Err(Refusal::InternalAddress(address)) }
 }
 
-/// Returns true for a name that only a private network resolves. The parser has made its letters small.
+/// Returns true for a name that only a private network resolves. The parser has lower-cased it.
 fn is_internal_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
-    // A name without a dot is completed by the resolver's search list, or is a top-level domain.
+    // The resolver completes a name without a dot from its search list, or the name is a top-level domain.
     !name.contains('.')
         || INTERNAL_SUFFIXES.iter().any(|suffix| {
             name.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opened_host_is_restricted_neither_in_address_nor_in_port() {
+    fn an_allowed_host_is_restricted_neither_in_address_nor_in_port() {
         let gate = gate(&["minio", "*.internal", "127.0.0.1", "::1"], &[443]);
         for url in [
             "http://minio/a.wav",
@@ -244,12 +243,12 @@ mod tests {
         assert!(gate.allows("minio", inside) && gate.allows("a.internal", inside));
         assert!(gate.allows("[::1]", "::1".parse().unwrap()));
         assert!(!gate.allows("minio.example.com", inside));
-        // A door is opened to a host, and not to whoever says that it is that host's address.
+        // A host is allowed by its name, which does not allow every name that resolves to the same address.
         assert!(!gate.allows("files.example.com", IpAddr::from([127, 0, 0, 1])));
     }
 
     #[test]
-    fn other_hosts_are_neither_opened_nor_closed_by_a_list_of_hosts() {
+    fn a_list_of_hosts_neither_opens_nor_closes_other_hosts() {
         let gate = gate(&["minio"], &[]);
         assert!(gate.admit("https://files.example.com:8443/a.wav").is_ok());
         assert!(gate.allows("files.example.com", IpAddr::from([8, 8, 8, 8])));
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn only_listed_ports_pass_where_there_is_a_list() {
+    fn only_listed_ports_pass_if_there_is_a_list() {
         let listed = gate(&[], &[443, 8443]);
         for url in
             ["https://a.example/", "https://a.example:443/", "http://a.example:8443/", "https://8.8.8.8/"]
@@ -271,13 +270,13 @@ mod tests {
         assert_eq!(
             private.admit("https://10.0.0.7:22/"),
             Err(Refusal::Port(22)),
-            "any network is not any port"
+            "allowing all networks does not allow all ports"
         );
         assert!(gate(&[], &[]).admit("https://a.example:22/").is_ok());
     }
 
     #[test]
-    fn with_private_networks_names_and_addresses_are_free_and_nothing_else() {
+    fn allowing_private_networks_frees_names_and_addresses_only() {
         let gate = Gate { allow_private_networks: true, ..Gate::default() };
         for url in ["http://localhost:8000/a.wav", "http://redis/", "http://127.1/", "http://[::1]/"] {
             assert!(gate.admit(url).is_ok(), "{url}");
@@ -311,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn no_spelling_leads_inside() {
+    fn no_spelling_of_an_internal_host_passes() {
         type Table = BTreeMap<String, BTreeMap<String, Vec<String>>>;
         let table: Table = toml::from_str(&REFUSED.replace("PORT", "4711")).unwrap();
         let spellings = table.iter().flat_map(|(reason, tricks)| {
@@ -339,7 +338,7 @@ mod tests {
         }
     }
 
-    /// What the HTTP client reads in a URL that was accepted is what was judged.
+    /// Checks that the HTTP client reads an accepted URL as the gate judged it.
     fn same_for_the_client(accepted: &str) -> Result<(), TestCaseError> {
         let judged = Url::parse(accepted).unwrap();
         let read = accepted.parse::<Uri>();
@@ -370,7 +369,7 @@ mod tests {
         same_for_the_client(url.as_str())
     }
 
-    /// The spellings of an IPv4 address that the C library's inet_aton reads, and so do browsers.
+    /// Returns the spellings of an IPv4 address that the C library's inet_aton and browsers read.
     fn classic_spellings(address: u32) -> Vec<String> {
         let [a, b, c, d] = address.to_be_bytes();
         let (low24, low16) = (address & 0xff_ffff, address & 0xffff);
@@ -411,7 +410,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_accepted_is_public_and_read_alike_by_the_client(
+        fn every_accepted_url_is_public_and_read_alike_by_the_client(
             scheme in "(?i)https?",
             user in "([a-z]{0,2}(:[a-z]?)?@)?",
             host in host(),
@@ -428,7 +427,7 @@ mod tests {
 
         #[test]
         fn an_ipv4_address_passes_in_every_spelling_or_in_none(random: u32, special in 0..4_usize) {
-            // Most of what is tried is in or beside what is closed.
+            // Most addresses that are tried are within or beside the closed blocks.
             let near = random >> 15;
             let address = [random, 0x7f00_0000 | near, 0xa9fe_0000 | near, random >> 7][special];
             let public = is_public(IpAddr::from(address.to_be_bytes()));

@@ -3,8 +3,8 @@
 
 use super::container::Container;
 
-/// Returns true for a label that somebody puts on audio: any `audio/` type, any `video/` type, since a video has a sound
-/// track and phones and browsers label recordings so, and what programs write when they do not know.
+/// Returns true for a media type that is used for audio: any `audio/` type; any `video/` type, because a video has a
+/// sound track and phones and browsers label recordings so; and the types that programs write when they do not know.
 #[must_use]
 pub(super) fn is_of_audio(label: &str) -> bool {
     match label.split_once('/') {
@@ -22,7 +22,8 @@ pub(super) fn is_of_audio(label: &str) -> bool {
     }
 }
 
-/// Returns true if a label names another container than the bytes show. Labels that name none never do.
+/// Returns true if a label names another container than the bytes show. A label that names no container never
+/// contradicts.
 #[must_use]
 pub fn contradicts_label(label: &str, container: Container) -> bool {
     let subtype = label.split_once('/').map_or("", |(_, subtype)| subtype);
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_recorders_and_stores_write_are_labels_of_audio() {
+    fn labels_of_recorders_and_stores_count_as_audio() {
         for label in [
             "audio/wav",
             "audio/x-caf",

@@ -1,52 +1,52 @@
-//! Why bytes are no audio that can be used, in a user's words: what they are, and what to do instead.
+//! The reasons why bytes are not usable audio, in a user's words: what they are, and what to do instead.
 
 pub(super) mod foreign;
 
 use super::container::Container;
 use crate::error::{ErrorCode, Failure};
 
-/// What turns almost any recording into one that is accepted.
+/// The advice that turns almost any recording into an accepted one.
 const CONVERT: &str =
     "convert it to wav, mp3 or flac, for example with `ffmpeg -i INPUT -ac 1 -ar 16000 output.wav`";
 
-/// Why bytes are no audio that can be used.
+/// The reason why bytes are not usable audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAudio {
     /// There are no bytes.
     Empty,
-    /// An accepted container that holds no sound: it ends before the first sample, frame or packet.
+    /// An accepted container without sound: it ends before the first sample, frame or packet.
     Soundless(Container),
-    /// A video that has no track of sound.
+    /// A video without a sound track.
     SilentVideo,
-    /// Something else that is recognised.
+    /// A known format that is not accepted.
     Foreign(Foreign),
-    /// Nothing that is recognised.
+    /// An unknown format.
     Unknown,
 }
 
-/// Something that is recognised and is not accepted.
+/// A known format that is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Foreign {
-    /// What it is, with its article.
+    /// The name of the format, with its article.
     pub(super) name: &'static str,
-    /// What kind of thing that is.
+    /// The kind of the format.
     pub(super) kind: Kind,
 }
 
-/// The kinds of things that are recognised and not accepted. The kind decides what is advised.
+/// The kinds of formats that are known and not accepted. The kind decides which advice the message gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It may hold sound, in a format that is not accepted.
+    /// May hold sound, in a format that is not accepted.
     Recording,
-    /// Notes or commands for an instrument; the sound is not in it.
+    /// Notes or commands for an instrument, without the sound itself.
     Notes,
-    /// A picture, a document, a program.
+    /// A picture, a document or a program.
     Other,
-    /// Other files are packed in it.
+    /// A file in which other files are packed.
     Archive,
     /// A page for a browser.
     WebPage,
-    /// The addresses of recordings.
+    /// A list of addresses of recordings.
     Playlist,
     /// Text, such as a server's error message.
     Text,
@@ -54,17 +54,17 @@ pub(super) enum Kind {
     Base64,
 }
 
-/// Where the bytes came from.
+/// The origin of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// They were sent along in a data URI.
+    /// A data URI in the request.
     Inline,
-    /// They were downloaded.
+    /// A download.
     Download,
 }
 
 impl NoAudio {
-    /// Returns what the bytes are, with its article, where that is recognised and is no accepted container.
+    /// Returns what the bytes are, with its article, if they are a known format that is not accepted.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         match self {
@@ -73,7 +73,7 @@ impl NoAudio {
         }
     }
 
-    /// Returns the failure that tells the submitter.
+    /// Returns the failure to report to the submitter.
     #[must_use]
     pub fn failure(self, origin: Origin) -> Failure {
         let content = match origin {
@@ -97,7 +97,7 @@ impl NoAudio {
             }
             Self::Unknown => {
                 let known: Vec<_> = Container::all().iter().map(|container| container.name()).collect();
-                format!("{content} is no audio that is known here; supported are {}", known.join(", "))
+                format!("{content} is not a known audio format; supported formats are {}", known.join(", "))
             }
         };
         Failure::new(ErrorCode::UnsupportedAudioFormat, message).with_param("audio_url")
@@ -126,7 +126,7 @@ fn file_of(container: Container) -> &'static str {
 fn missing(container: Container) -> &'static str {
     match container {
         Container::Wav | Container::Aiff => "no samples follow its header",
-        Container::Mp3 | Container::Aac | Container::Flac => "it has not one whole frame",
+        Container::Mp3 | Container::Aac | Container::Flac => "it does not contain a whole frame",
         Container::Ogg => "no packet follows its headers",
         Container::M4a => "its index (the moov box) is missing, is cut off, or lists no sound that is there",
     }
@@ -136,7 +136,7 @@ fn advice(kind: Kind, origin: Origin) -> String {
     match (kind, origin) {
         (Kind::Recording, _) => format!(", which is not supported; {CONVERT}"),
         (Kind::Notes, _) => {
-            ", which holds notes and no sound; play it with a synthesizer and send the recording".to_owned()
+            ", which holds notes but no sound; play it with a synthesizer and send the recording".to_owned()
         }
         (Kind::Other, _) => ", not a recording; send a recording".to_owned(),
         (Kind::Archive, _) => "; unpack it and send the recording that is in it".to_owned(),

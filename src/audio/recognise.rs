@@ -1,6 +1,6 @@
-//! What the bytes are: recognises an audio container from its content, in a few bounded reads, and whether there is any
-//! sound in it. It does not know the name or the type that a client declared, does not decode, and does not vouch
-//! that the rest of a file is whole.
+//! Recognises an audio container from its content in a few bounded reads, and whether it has any sound. This module
+//! does not use the name or the type that a client declared, decodes nothing, and does not check that the rest of a
+//! file is whole.
 
 mod frames;
 mod mp4;
@@ -16,12 +16,12 @@ use super::format::{self, flac, tags};
 use super::no_audio::{NoAudio, foreign};
 use super::reading::{Source, read_at};
 
-/// Recognises what `source` holds from its bytes alone, and leaves it at the start.
+/// Recognises the container in `source` from its bytes alone, and leaves `source` at its start.
 ///
-/// A strong signature (RIFF/WAVE, FORM/AIFF, OggS, fLaC, ftyp) decides even if the rest is cut off or in a codec that
-/// is not known here, as long as there is one sample, frame or packet of sound behind the headers: a model invents
-/// speech from a file without any. A frame sync of MPEG audio or ADTS, which is a dozen bits, has to be followed by others
-/// where its length says. They may begin a little later, if what stands before is nothing that is known.
+/// A strong signature (RIFF/WAVE, FORM/AIFF, OggS, fLaC, ftyp) decides even if the rest is cut off or in an unknown
+/// codec, as long as one sample, frame or packet of sound follows the headers: a model invents speech from a file
+/// without any. A frame sync of MPEG audio or ADTS has only a dozen bits, so more frames must follow where its length
+/// points. The frames may begin a little later, if unknown bytes precede them.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ fn judge(source: &mut impl Source) -> io::Result<Result<Container, NoAudio>> {
     if let Some(verdict) = frames::at(source, start, end)? {
         return Ok(verdict);
     }
-    // What is known to be something else is not searched: frames of sound may be packed in it.
+    // Content of another known format is not searched: it may contain frames of sound.
     if let Some(foreign) = foreign::name(head) {
         return Ok(Err(NoAudio::Foreign(foreign)));
     }
@@ -66,7 +66,7 @@ fn judge(source: &mut impl Source) -> io::Result<Result<Container, NoAudio>> {
     Ok(Err(match tags.count {
         0 if end == 0 => NoAudio::Empty,
         0 => NoAudio::Unknown,
-        // Whatever puts tags in front of a file makes MP3s.
+        // Programs that put tags in front of a file make MP3s.
         _ => NoAudio::Soundless(Container::Mp3),
     }))
 }

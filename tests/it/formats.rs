@@ -296,7 +296,7 @@ fn without_sound() -> Vec<(Vec<u8>, &'static str)> {
         (b"PK\x03\x04\x14\0\0\0\x08\0".to_vec(), "unpack it"),
         (b"MThd\0\0\0\x06".to_vec(), "a MIDI file, which holds notes"),
         (b"The quick brown fox jumps over the lazy dog.".to_vec(), "plain text, not a recording"),
-        (vec![0x80; 5000], "supported are wav, mp3"),
+        (vec![0x80; 5000], "supported formats are wav, mp3"),
     ]
 }
 

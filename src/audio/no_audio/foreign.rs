@@ -1,12 +1,12 @@
-//! What else people send: recordings in formats that are not accepted, pictures, archives, pages, text. Recognised by their
-//! first bytes, only to be named.
+//! Other content that users send: recordings in formats that are not accepted, pictures, archives, pages, text. It is
+//! recognised by its first bytes, only so that a message can name it.
 
 use super::{Foreign, Kind};
 
-/// How much of the content is looked at.
+/// The number of bytes that are inspected.
 pub(crate) const HEAD: usize = 4096;
 
-/// Offset, first bytes there, name and kind. The first row that fits decides.
+/// Offset, first bytes there, name and kind. The first row that matches decides.
 const SIGNATURES: &[(usize, &[u8], &str, Kind)] = &[
     (0, b"\x1a\x45\xdf\xa3", "a WebM or Matroska file", Kind::Recording),
     (0, b"#!AMR", "an AMR recording", Kind::Recording),
@@ -72,7 +72,7 @@ const PICTURES: [(&[u8], &str); 9] = [
 ];
 const HEIC: &str = "a HEIC image";
 
-/// How a page or a text begins, in lower case. The first row that fits decides.
+/// How a page or a text begins, in lower case. The first row that matches decides.
 const TEXTS: &[(&str, &str, Kind)] = &[
     ("<!doctype html", HTML, Kind::WebPage),
     ("<html", HTML, Kind::WebPage),
@@ -103,7 +103,7 @@ const FEED: &str = "a feed (RSS or Atom)";
 /// How base64 of audio begins: of `RIFF`, `ID3`, `OggS`, `fLaC`, and of frames of MPEG audio.
 const BASE64: [&str; 6] = ["UklGR", "SUQz", "T2dnU", "ZkxhQ", "//uQ", "//vQ"];
 
-/// Names what begins with these bytes; `None` if it is not known here.
+/// Names the format that begins with these bytes; returns `None` if it is not known.
 pub(crate) fn name(head: &[u8]) -> Option<Foreign> {
     let fits = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
     SIGNATURES
@@ -121,13 +121,14 @@ pub(crate) fn name(head: &[u8]) -> Option<Foreign> {
         .or_else(|| text(head))
 }
 
-/// Names the picture whose first box, which is that of MPEG-4, states this brand; `None` if it is none of a picture.
+/// Names the picture whose first box, which is that of MPEG-4, states this brand; returns `None` if the brand is not of
+/// a picture.
 pub(crate) fn picture(brand: &[u8]) -> Option<Foreign> {
     let (_, name) = PICTURES.iter().find(|(picture, _)| *picture == brand)?;
     Some(Foreign { name, kind: Kind::Other })
 }
 
-/// Names text: no control characters stand in it, and it is UTF-8, or UTF-16 with a mark in front.
+/// Names text: it has no control characters, and is UTF-8, or UTF-16 with a byte order mark.
 fn text(head: &[u8]) -> Option<Foreign> {
     let plain = Foreign { name: "plain text", kind: Kind::Text };
     let text = match head {
@@ -139,7 +140,7 @@ fn text(head: &[u8]) -> Option<Foreign> {
     }
     let known = {
         let mut start = text.trim_ascii_start();
-        // What stands before the first element tells nothing.
+        // Skips what precedes the first element: it identifies nothing.
         if let Some(rest) = start.strip_prefix(b"<?xml") {
             let end = memchr::memmem::find(rest, b"?>").map_or(0, |end| end + 2);
             start = rest.get(end..).unwrap_or_default().trim_ascii_start();
@@ -157,16 +158,17 @@ fn text(head: &[u8]) -> Option<Foreign> {
             .map(|&(_, name, kind)| Foreign { name, kind })
             .or(base64.then_some(Foreign { name: "base64 text", kind: Kind::Base64 }))
     };
-    // A page may be in any of the old encodings.
+    // A page may be in one of the old encodings.
     let is_utf8 = match std::str::from_utf8(text) {
         Ok(_) => true,
-        // The head ends in the middle of a character.
+        // The inspected bytes end within a character.
         Err(err) => err.error_len().is_none(),
     };
     known.or((is_utf8 && !text.is_empty()).then_some(plain))
 }
 
-/// Three frames of LOAS in a row (ISO/IEC 14496-3, section 1.7.2): eleven bits of a sync, then a length in thirteen bits.
+/// Returns true for three LOAS frames in a row (ISO/IEC 14496-3, section 1.7.2): each has a sync of eleven bits, then a
+/// length in thirteen bits.
 fn is_loas(head: &[u8]) -> bool {
     let mut rest = head;
     for frame in 0..3 {
@@ -174,14 +176,14 @@ fn is_loas(head: &[u8]) -> bool {
         let length = 3 + (usize::from(high & 0x1f) << 8 | usize::from(*low));
         match rest.get(length..) {
             Some(next) if !next.is_empty() => rest = next,
-            // The head may end before the third.
+            // The inspected bytes may end before the third frame.
             _ => return frame > 0,
         }
     }
     true
 }
 
-/// A packet of 188 bytes, and two more behind it (ISO/IEC 13818-1, section 2.4.3).
+/// Returns true for a packet of 188 bytes with two more behind it (ISO/IEC 13818-1, section 2.4.3).
 fn is_transport_stream(head: &[u8]) -> bool {
     [0, 188, 376].into_iter().all(|at| head.get(at) == Some(&0x47))
 }

@@ -1,5 +1,5 @@
-//! Whether a file is MPEG audio or ADTS, which have no header except that of each frame: frames have to follow each
-//! other where their lengths say, and agree.
+//! Recognises MPEG audio and ADTS, which have no header except that of each frame: frames must follow each other where
+//! their lengths point, and agree.
 
 use std::io;
 
@@ -10,15 +10,14 @@ use crate::audio::format::{mpeg, tags};
 use crate::audio::no_audio::NoAudio;
 use crate::audio::reading::{Source, read_at, read_stretch};
 
-/// Frames after the first that have to be where the lengths say, unless the data ends before.
+/// The number of frames after the first that must be where the lengths point, unless the data ends before.
 const FOLLOWING: usize = 2;
-/// How far the first frame is searched for behind bytes that are none: zeros, the rest of a frame, what a server
-/// put in front.
+/// How far the first frame is searched behind other bytes: zeros, the rest of a frame, text that a server put in front.
 const SEARCHED: usize = 64 * 1024;
-/// As much of a frame as holds its header and the mark of an index of MPEG audio.
+/// The number of bytes of a frame that hold its header and the mark of an index of MPEG audio.
 const HEAD: usize = 48;
 
-/// Judges a stream of frames that starts at `offset`; `None` if none does.
+/// Judges a stream of frames that starts at `offset`; returns `None` if there is none.
 pub(super) fn at(
     source: &mut impl Source,
     offset: u64,
@@ -50,7 +49,7 @@ pub(super) fn search(source: &mut impl Source, offset: u64) -> io::Result<Option
     Ok(found.map(|frame| container(&frame)))
 }
 
-/// Returns what a file of such frames is.
+/// Returns the container of a file of such frames.
 fn container(frame: &Frame) -> Container {
     if frame.is_adts() { Container::Aac } else { Container::Mp3 }
 }

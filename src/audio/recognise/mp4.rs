@@ -1,4 +1,4 @@
-//! Whether there is sound in an MPEG-4 file: asks each track what it holds and where its first sample lies.
+//! Finds whether an MPEG-4 file has sound: reads what each track holds and where its first sample lies.
 
 use std::io;
 use std::ops::Range;
@@ -8,18 +8,18 @@ use crate::audio::format::mp4::{HEAD, Outer, Track, VISITS, Walk};
 use crate::audio::no_audio::{NoAudio, foreign};
 use crate::audio::reading::{Source, read_at, read_stretch};
 
-/// Boxes with which a file may begin that does not say its type first, as QuickTime wrote them.
+/// The boxes with which a file without a leading type may begin, as QuickTime wrote them.
 const OTHER_FIRST: [&[u8]; 7] = [b"wide", b"free", b"skip", b"moov", b"mdat", b"pnot", b"styp"];
 
-/// Boxes of samples that are remembered; a file that is not in fragments has one.
+/// The most boxes of samples that are remembered; a file without fragments has one.
 const MOST_SAMPLES: usize = 256;
-/// How much is read at a time in search of a byte that is not zero.
+/// The number of bytes that are read at a time in the search for a byte that is not zero.
 const BLOCK: u64 = 64 << 10;
 
-/// Judges the file that starts at `offset`; `None` if it is no MPEG-4 file.
+/// Judges the file that starts at `offset`; returns `None` if it is not an MPEG-4 file.
 ///
-/// It holds sound if a track of sound lists a sample that is there, or a fragment does, and if there is more in the place
-/// of compressed sound than zeros. Without the index, `moov`, the rest cannot be played.
+/// A file has sound if a track of sound, or a fragment, lists a sample that is there, and if the bytes of compressed
+/// sound are not all zeros. Without the index, `moov`, the rest cannot be played.
 pub(super) fn at(
     source: &mut impl Source,
     offset: u64,

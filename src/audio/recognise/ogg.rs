@@ -1,5 +1,5 @@
-//! Whether there is sound in an Ogg file: asks each stream what it is, and follows the pages until one of sound has more
-//! than its headers.
+//! Finds whether an Ogg file has sound: reads the kind of each stream, and follows the pages until a stream of sound
+//! has more packets than its headers.
 
 use std::io;
 
@@ -9,22 +9,22 @@ use crate::audio::format::ogg_sound::Sound;
 use crate::audio::no_audio::NoAudio;
 use crate::audio::reading::{Source, read_at, read_stretch};
 
-/// Pages that are looked at: headers with a picture among them fill some dozens.
+/// The most pages that are read: headers that contain a picture fill some dozens.
 const PAGES: usize = 512;
-/// Streams that are told apart.
+/// The most streams that are distinguished.
 const STREAMS: usize = 16;
-/// Places of damage that are passed over, each with the length of a page at most.
+/// The most damaged places that are skipped, each at most as long as a page.
 const DAMAGES: u32 = 16;
 
 /// A stream of sound, as far as it was followed.
 struct Followed {
     serial: [u8; 4],
     sound: Sound,
-    /// Packets that have come to their end.
+    /// The number of packets that have ended.
     packets: u64,
 }
 
-/// Judges the file that starts at `offset`: whether a stream of sound has a packet behind its headers.
+/// Judges whether the file that starts at `offset` has a stream of sound with a packet behind its headers.
 pub(super) fn at(source: &mut impl Source, offset: u64, end: u64) -> io::Result<Result<Container, NoAudio>> {
     let mut sounds: Vec<Followed> = Vec::new();
     let (mut at, mut others, mut damages) = (offset, false, 0);
@@ -48,7 +48,7 @@ pub(super) fn at(source: &mut impl Source, offset: u64, end: u64) -> io::Result<
                 Some(sound) if sounds.len() < STREAMS => {
                     sounds.push(Followed { serial: page.serial, sound, packets });
                 }
-                // Cut off before it says.
+                // The packet is cut off before it shows its kind.
                 None if first.bytes().len() < Sound::SHORTEST_PACKET => {}
                 _ => others = true,
             }
@@ -56,8 +56,8 @@ pub(super) fn at(source: &mut impl Source, offset: u64, end: u64) -> io::Result<
             stream.packets += packets;
             let heard = stream.packets.saturating_sub(stream.sound.headers);
             let has_position = page.end_of_sound().is_some_and(|end| end > stream.sound.skipped);
-            // An encoder that was given nothing writes one packet whose position says that nothing of it counts.
-            // Where several follow, the position is what is wrong.
+            // An encoder without input writes one packet whose position tells that none of it counts. If several
+            // packets follow, the position is wrong instead.
             if heard > 2 || heard > 0 && has_position {
                 return Ok(Ok(Container::Ogg));
             }
@@ -70,7 +70,7 @@ pub(super) fn at(source: &mut impl Source, offset: u64, end: u64) -> io::Result<
     }))
 }
 
-/// Looks at the bytes from `at` on.
+/// Judges the bytes from `at` on.
 fn look(source: &mut impl Source, at: u64) -> io::Result<Result<Found, usize>> {
     let head = read_at::<LONGEST_HEADER>(source, at)?;
     let needed = Found::needed(head.bytes());

@@ -1,5 +1,5 @@
-//! Whether there is sound in a WAVE, AIFF or FLAC file: whether a sample or a frame follows its headers. Lengths in
-//! headers can be wrong, so what counts is the bytes behind them.
+//! Finds whether a WAVE, AIFF or FLAC file has sound: whether a sample or a frame follows its headers. Lengths in
+//! headers can be wrong, so the bytes behind them count.
 
 use std::io;
 
@@ -25,7 +25,7 @@ pub(super) fn aiff(source: &mut impl Source, offset: u64) -> io::Result<Result<C
     Ok(judged(Container::Aiff, length.is_some_and(|length| length > 0)))
 }
 
-/// Judges the FLAC file that starts at `offset`: a frame has to follow its blocks of metadata.
+/// Judges the FLAC file that starts at `offset`: a frame must follow its blocks of metadata.
 pub(super) fn flac(source: &mut impl Source, offset: u64) -> io::Result<Result<Container, NoAudio>> {
     Ok(judged(Container::Flac, flac::first_frame(source, offset)?.is_some()))
 }

@@ -1,4 +1,4 @@
-//! What is recognised and, more important, what is not.
+//! Tests of what is recognised and, more important, of what is not.
 
 use std::io::Cursor;
 
@@ -49,7 +49,7 @@ fn ogg_page(packet: &[u8]) -> Vec<u8> {
     page
 }
 
-/// The checksum of an Ogg page whose own field is zero (RFC 3533, section 6).
+/// Returns the checksum of an Ogg page whose own field is zero (RFC 3533, section 6).
 fn ogg_sum(page: &[u8]) -> u32 {
     page.iter().fold(0, |sum, byte| {
         (0..8).fold(sum ^ (u32::from(*byte) << 24), |sum, _| {
@@ -58,7 +58,7 @@ fn ogg_sum(page: &[u8]) -> u32 {
     })
 }
 
-/// One frame of MPEG-1 layer III, 128 kbit/s at 44.1 kHz: 417 bytes.
+/// Returns one frame of MPEG-1 layer III, 128 kbit/s at 44.1 kHz: 417 bytes.
 fn mp3_frame() -> Vec<u8> {
     let mut frame = vec![0xff, 0xfb, 0x90, 0x00];
     frame.resize(417, 0);
@@ -105,7 +105,7 @@ fn a_film_without_sound_is_not_audio() {
 }
 
 #[test]
-fn the_names_follow_the_media_types() {
+fn the_names_of_containers_follow_the_media_types() {
     for container in Container::all() {
         assert_eq!(container.mime(), format!("audio/{}", container.name()));
     }
@@ -166,7 +166,7 @@ fn a_header_without_sound_is_soundless() {
 }
 
 #[test]
-fn a_file_has_sound_from_its_first_whole_sample_frame_or_packet_on() {
+fn a_file_has_sound_from_its_first_sample_frame_or_packet_on() {
     for (name, container) in [
         ("speech.wav", Container::Wav),
         ("speech-rf64.wav", Container::Wav),
@@ -183,7 +183,7 @@ fn a_file_has_sound_from_its_first_whole_sample_frame_or_packet_on() {
         ("speech.flac", Container::Flac),
     ] {
         let file = fixture(name);
-        // The shortest beginning with sound, by halving.
+        // Finds the shortest beginning with sound by bisection.
         let (mut without, mut with) = (0, file.len());
         while with - without > 1 {
             let middle = without.midpoint(with);
@@ -200,7 +200,7 @@ fn a_file_has_sound_from_its_first_whole_sample_frame_or_packet_on() {
 }
 
 #[test]
-fn compressed_sound_that_is_all_zeros_is_none() {
+fn compressed_sound_that_is_all_zeros_is_not_sound() {
     for name in ["speech.m4a", "speech-moov-last.m4a", "speech-fragments.m4a", "speech-video.mp4"] {
         let mut bytes = fixture(name);
         let places: Vec<_> = memchr::memmem::find_iter(&bytes, b"mdat").collect();
@@ -249,7 +249,7 @@ fn a_movie_may_begin_with_other_boxes() {
 }
 
 #[test]
-fn frames_are_found_behind_rubbish() {
+fn frames_are_found_behind_other_bytes() {
     let noise: Vec<u8> =
         (0_u32..).map(|at| (at.wrapping_mul(2_654_435_761) >> 23) as u8).take(3000).collect();
     let bare = fixture("speech-bare.mp3");
@@ -269,7 +269,7 @@ fn frames_are_found_behind_rubbish() {
 }
 
 #[test]
-fn what_is_known_to_be_something_else_is_not_searched_for_frames() {
+fn other_known_formats_are_not_searched_for_frames() {
     let sound = fixture("speech-bare.mp3");
     for head in
         [&b"PK\x03\x04"[..], b"\xff\xd8\xff\xe0", b"RIFF\0\0\0\0AVI LIST", b"%PDF-1.7\n", b"\x1a\x45\xdf\xa3"]
@@ -280,7 +280,7 @@ fn what_is_known_to_be_something_else_is_not_searched_for_frames() {
 }
 
 #[test]
-fn other_content_is_named() {
+fn the_failure_names_other_content() {
     let loas = [&[0x56, 0xe0, 0x03, 1, 2, 3][..]].concat().repeat(5);
     let mut stream = vec![0; 188 * 4];
     for packet in stream.chunks_mut(188) {
@@ -334,7 +334,7 @@ fn other_content_is_named() {
 }
 
 #[test]
-fn a_tag_is_skipped_and_what_follows_decides() {
+fn a_tag_is_skipped_and_the_next_bytes_decide() {
     assert_eq!(found(&[id3(300), fixture("speech.flac")].concat()), Some(Container::Flac));
     assert_eq!(found(&[id3(300), fixture("speech.aac")].concat()), Some(Container::Aac));
     assert_eq!(found(&[id3(300), mp3_frame(), mp3_frame()].concat()), Some(Container::Mp3));
@@ -347,7 +347,7 @@ fn text_about_tags_is_not_a_tag() {
 }
 
 #[test]
-fn one_frame_is_enough_where_the_data_ends() {
+fn one_frame_is_enough_if_the_data_ends_behind_it() {
     assert_eq!(found(&mp3_frame()), Some(Container::Mp3));
     let tag = [b"TAG".to_vec(), vec![0; 125]].concat();
     assert_eq!(found(&[mp3_frame(), tag].concat()), Some(Container::Mp3));
@@ -399,7 +399,7 @@ fn odd_box_sizes_neither_loop_nor_overflow() {
 }
 
 #[test]
-fn a_movie_with_sound_and_more_is_audio_and_one_without_is_not_whatever_its_codecs_are() {
+fn a_movie_is_audio_if_it_has_sound_whatever_its_codecs_are() {
     for others in [[b"vide", b"tmcd"], [b"meta", b"hint"]] {
         let others = others.map(track).concat();
         assert_eq!(found(&[ftyp(), mp4_box(b"moov", &others)].concat()), None);
@@ -409,7 +409,7 @@ fn a_movie_with_sound_and_more_is_audio_and_one_without_is_not_whatever_its_code
 }
 
 #[test]
-fn an_ogg_without_sound_is_told_from_one_without_a_stream_of_it() {
+fn an_ogg_without_sound_differs_from_one_without_a_sound_stream() {
     for head in [&b"\x01vorbis-------"[..], b"OpusHead\x01\x01", b"\x7fFLAC\x01\0\0\0", b"Speex   1.2"] {
         assert_eq!(verdict(&ogg_page(head)), Err(NoAudio::Soundless(Container::Ogg)));
     }
@@ -429,10 +429,10 @@ fn an_ogg_with_damage_before_its_sound_is_audio() {
 }
 
 #[test]
-fn an_ogg_is_audio_wherever_its_sound_is_among_its_streams() {
+fn an_ogg_is_audio_whichever_of_its_streams_has_sound() {
     let opus = fixture("speech.opus");
     let mut skeleton = ogg_page(b"fishead\0\x03\0\0\0\0\0\0\0");
-    // A stream of its own, and the sum that makes the page whole.
+    // A separate stream, and the checksum that makes the page whole.
     skeleton[14] = 9;
     let sum = ogg_sum(&skeleton);
     skeleton[22..26].copy_from_slice(&sum.to_le_bytes());
@@ -440,7 +440,7 @@ fn an_ogg_is_audio_wherever_its_sound_is_among_its_streams() {
 }
 
 #[test]
-fn what_is_not_audio_is_refused() {
+fn content_that_is_not_audio_is_refused() {
     let utf16: Vec<u8> = "\u{feff}hearken, a text".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let long_utf16: Vec<u8> = std::iter::once(0xfeff_u16)
         .chain("hearken ".repeat(400).encode_utf16())
@@ -481,14 +481,14 @@ fn the_reader_is_left_at_its_start() {
     assert_eq!(reader.position(), 0);
 }
 
-/// Whether the bytes begin as any of the containers does, written down a second time and more loosely.
+/// Returns true if the bytes begin as any of the containers does: a second, looser implementation.
 fn plausible(bytes: &[u8]) -> bool {
     let at = |offset: usize, magic: &[u8]| bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic));
     (at(8, b"WAVE") || at(8, b"AIF") || at(0, b"OggS") || at(0, b"fLaC") || at(4, b"ftyp") || at(0, b"ID3"))
         || matches!(bytes, [0xff, second, ..] if *second >= 0xe0)
 }
 
-/// Returns bytes without any order.
+/// Returns random bytes.
 fn noise(seed: u64) -> impl Iterator<Item = u8> {
     let mut noise = seed | 1;
     std::iter::repeat_with(move || {
@@ -514,7 +514,7 @@ proptest! {
         loud in any::<u8>(),
         masks in proptest::collection::vec(any::<(u8, u8)>(), 8),
     ) {
-        // Noise as long as is searched, some of whose bits stand still in a rhythm, as in samples and tables.
+        // Random bytes, as many as are searched. Some of their bits repeat at intervals, as in samples and tables.
         let bytes: Vec<u8> = noise(seed)
             .take(100_000)
             .enumerate()

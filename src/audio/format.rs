@@ -1,9 +1,10 @@
-//! What is known of the formats of audio files: one file for each format reads its headers, whether of frames, pages, boxes
-//! or chunks, and says what stands in them. [`frame`] and [`chunks`] hold what two formats have in common, [`tags`] what
-//! stands around any. These files know only [`reading`](super::reading) and each other.
+//! The knowledge of the formats of audio files. One file for each format reads its headers of frames, pages, boxes or
+//! chunks. [`frame`] and [`chunks`] hold what two formats have in common; [`tags`] knows the tags around any format.
+//! These files know only [`reading`](super::reading) and each other.
 //!
-//! The questions are elsewhere: [`recognise`](mod@super::recognise) asks what a file is, [`layout`](super::layout) where its
-//! sound lies, and [`library`](super::library) shows the decoder a header that it takes.
+//! The questions are asked elsewhere: [`recognise`](mod@super::recognise) asks what a file is,
+//! [`layout`](super::layout) where its sound lies, and [`library`](super::library) shows the decoder a header that it
+//! accepts.
 
 pub(super) mod adts;
 pub(super) mod aiff;

@@ -1,6 +1,6 @@
-//! Where the sound of a file lies: a file may be several, one behind the other, may end too early, and may have
-//! something behind its sound that is none. Frames, pages and chunks are counted as they are, whatever a header says;
-//! nothing is decoded.
+//! Finds where the sound of a file lies. A file may consist of several files, one behind the other. It may end too
+//! early, and other content may follow its sound. Frames, pages and chunks are counted as they are present, whatever a
+//! header states; nothing is decoded.
 
 mod beginning;
 mod chunks;
@@ -24,34 +24,34 @@ use super::reading::Source;
 use scan::Scan;
 pub(crate) use unknown::Unknown;
 
-/// A header that says more is wrong: the longest that a request may carry lasts for hours.
+/// The longest duration that a header may state; a longer one is wrong. The longest audio in a request lasts for hours.
 pub(crate) const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How many parts are told apart; audio books are joined from sentences.
+/// The most parts that are distinguished; audio books are joined from sentences.
 const MOST_PARTS: usize = 20_000;
-/// Of how many parts the library is asked how long they last: each answer costs some reads.
+/// The most parts whose length the library is asked for: each answer costs some reads.
 const MOST_ASKED: usize = 256;
 
-/// One of the files that a file consists of: most consist of one.
+/// One of the files that a file consists of: most files consist of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// What it is: files of different kinds may have been joined.
+    /// The container: files of different kinds may have been joined.
     pub(crate) container: Container,
-    /// Its bytes; tags around it are left out where they would be mistaken for sound.
+    /// Its bytes; tags around it are left out if they could be mistaken for sound.
     pub(crate) range: Range<u64>,
-    /// How long it lasts by what is there, where that is known.
+    /// How long the present bytes last, if that is known.
     pub(crate) duration: Option<Duration>,
     /// True if its last frame, page or box goes on behind the end of the file.
     pub(crate) is_cut: bool,
-    /// How long it would last if nothing of it was missing, where only its layout tells.
+    /// How long it would last if nothing was missing, if only its layout shows that.
     pub(crate) promised: Option<Duration>,
-    /// Places where it is damaged, or where some of it is missing.
+    /// The number of places where it is damaged, or where some of it is missing.
     pub(crate) damages: u64,
-    /// True if nothing reliable says how much of its last packet counts.
+    /// True if nothing reliable tells how much of its last packet counts.
     pub(crate) has_loose_end: bool,
 }
 
 impl Part {
-    /// Makes a part of which nothing else is known.
+    /// Makes a part with nothing else known about it.
     fn new(container: Container, range: Range<u64>) -> Self {
         Self {
             container,
@@ -69,16 +69,16 @@ impl Part {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) parts: Vec<Part>,
-    /// Other bytes within parts, as many stretches as are told apart.
+    /// Other bytes within parts, as many ranges as are distinguished.
     between: Vec<Range<u64>>,
-    /// True if there are more parts than are told apart.
+    /// True if there are more parts than are distinguished.
     pub(crate) has_more: bool,
 }
 
 impl Layout {
-    /// Finds the parts of the file in `source`, the first of which is of this container. At most `most` bytes are looked
-    /// through in search of frames and pages; what lies behind them belongs to the last part that was found. Leaves
-    /// `source` at its start.
+    /// Finds the parts of the file in `source`, the first of which is of this container. At most `most` bytes are
+    /// searched for frames and pages; the bytes behind them belong to the last part that was found. Leaves `source` at
+    /// its start.
     ///
     /// # Errors
     /// Only a failure of the source.
@@ -112,7 +112,7 @@ impl Layout {
         self.parts.iter().filter_map(|part| part.duration).reduce(Duration::saturating_add)
     }
 
-    /// Adds a part; `false` if there are too many already.
+    /// Adds a part; returns `false` if there are too many already.
     fn push(&mut self, part: Part) -> bool {
         self.has_more = self.parts.len() >= MOST_PARTS;
         if !self.has_more {
@@ -121,7 +121,7 @@ impl Layout {
         !self.has_more
     }
 
-    /// Notes bytes within a part that do not belong to it.
+    /// Records bytes within a part that do not belong to it.
     fn note(&mut self, range: Range<u64>) {
         if self.between.len() < MOST_PARTS {
             self.between.push(range);
@@ -130,7 +130,7 @@ impl Layout {
 
     /// Asks the library for the lengths that were not counted.
     fn ask(&mut self, source: &mut impl Source) -> io::Result<()> {
-        // The pages of Ogg tell everything that the library knows, and more.
+        // The pages of Ogg show everything that the library knows, and more.
         let unknown = self.parts.iter_mut().filter(|part| part.container != Container::Ogg);
         let unknown = unknown.filter(|part| part.duration.is_none());
         for part in unknown.take(MOST_ASKED) {
@@ -141,7 +141,7 @@ impl Layout {
     }
 }
 
-/// Returns the length of the first track of sound that has one.
+/// Returns the length of the first sound track that has one.
 fn length(format: &dyn FormatReader) -> Option<Duration> {
     format.tracks().iter().filter(|track| is_sound(track)).find_map(|track| {
         let length = track.time_base?.calc_duration(track.duration?)?;
@@ -149,7 +149,7 @@ fn length(format: &dyn FormatReader) -> Option<Duration> {
     })
 }
 
-/// Returns the time that so many samples take.
+/// Returns the duration of this number of samples.
 fn time(samples: u64, rate: u32) -> Duration {
     let rate = u64::from(rate.max(1));
     let nanos = u128::from(samples % rate) * 1_000_000_000 / u128::from(rate);

@@ -4,7 +4,7 @@ use super::frame::{Format, Frame};
 
 const RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
-/// Samples of a block; a frame has up to four.
+/// The number of samples in a block; a frame has up to four blocks.
 const BLOCK: u32 = 1024;
 
 /// Reads the header of the frame that these bytes begin.

@@ -1,25 +1,25 @@
-//! AIFF and AIFF-C: the signature and the chunks. A file can be shown as `FORM` with one `COMM` and one `SSND` chunk whose
-//! sizes are true.
-//! The library believes the sizes of a file that was written to a pipe, or that was cut off, and refuses it.
+//! AIFF and AIFF-C: the signature and the chunks. Any such file can be shown as a `FORM` with one `COMM` and one `SSND`
+//! chunk whose sizes are correct. The library believes the wrong sizes of a file that was written to a pipe or cut off,
+//! and refuses it.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::chunks::{Shape, end_of_chunks, walk};
 use crate::audio::reading::read_at;
 
-/// The longest `COMM` chunk that is shown; its only text is the name of a compression.
+/// The longest `COMM` chunk that is shown; the name of a compression is its only text.
 const COMMON: u32 = 1024;
-/// From here on a size that goes beyond the end of the file is no size.
+/// From this value on, a size that goes beyond the end of the file is a placeholder.
 const UNKNOWN: u64 = 0x7f00_0000;
-/// What stands in front of the samples in their chunk: how many bytes to skip, and the size of blocks.
+/// The bytes in front of the samples in their chunk: the number of bytes to skip, and the size of blocks.
 const SOUND_HEAD: u64 = 8;
 
-/// Returns whether these are the first bytes of an AIFF or AIFF-C file.
+/// Returns true if these are the first bytes of an AIFF or AIFF-C file.
 pub(crate) fn is_aiff(head: &[u8]) -> bool {
     matches!(head, [b'F', b'O', b'R', b'M', _, _, _, _, b'A', b'I', b'F', b'F' | b'C', ..])
 }
 
-/// Looks for the chunks of the file that `inner` holds.
+/// Finds the chunks of the file in `inner`.
 pub(crate) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
     let end = inner.seek(SeekFrom::End(0))?;
     let form = read_at::<12>(inner, 0)?.bytes().get(8..).unwrap_or_default().to_vec();
@@ -61,8 +61,8 @@ pub(crate) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
     Ok(shape)
 }
 
-/// Finds how many samples there are in the chunk of this size whose content starts at `start`, and where the next
-/// chunk is looked for.
+/// Finds how many samples are in the chunk of this size whose content starts at `start`, and where to look for the next
+/// chunk.
 fn sound(
     inner: &mut (impl Read + Seek),
     shape: &mut Shape,

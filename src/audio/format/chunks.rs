@@ -1,45 +1,46 @@
-//! Chunks, of which WAVE and AIFF files are made: their heads, where a row of them ends, and what is found in such a file.
+//! Chunks, the parts of WAVE and AIFF files: their heads, the end of a row of them, and the facts about a file of
+//! chunks.
 
 use std::io::{self, Read, Seek};
 
 use crate::audio::reading::read_at;
 
-/// Chunks that are looked at: a header comes from outside.
+/// The most chunks that are read: a header is untrusted.
 const CHUNKS: usize = 256;
 
-/// What is found in a file made of chunks: its samples, and the plainest header that tells how to read them.
+/// The facts about a file of chunks: its samples, and the plainest header that describes them.
 #[derive(Debug)]
 pub(crate) struct Shape {
     /// The header to show, up to the samples.
     pub(crate) header: Vec<u8>,
-    /// Where the samples start, and how many bytes of them are there.
+    /// Where the samples start, and how many bytes of them are present.
     pub(crate) data: u64,
     pub(crate) length: u64,
-    /// Where the file ends, with the chunks behind its samples; something else may follow.
+    /// Where the file ends, with the chunks behind its samples; another file may follow.
     pub(crate) end: u64,
-    /// True if the header states more samples than are there.
+    /// True if the header states more samples than are present.
     pub(crate) is_cut: bool,
 }
 
-/// A chunk of a file that is made of them.
+/// A chunk of a file.
 pub(crate) struct Chunk {
     pub(crate) id: [u8; 4],
     /// The size that its head states.
     pub(crate) size: u32,
     /// Where its content starts.
     pub(crate) start: u64,
-    /// Its first bytes, as many as there are of them.
+    /// Its first bytes, fewer than 32 if the file ends before.
     pub(crate) content: Vec<u8>,
 }
 
 impl Chunk {
-    /// Returns where the next chunk starts, if this one ends where it says.
+    /// Returns where the next chunk starts, if the stated size is right.
     pub(crate) fn end(&self) -> u64 {
         self.start.saturating_add(u64::from(self.size)).saturating_add(u64::from(self.size % 2))
     }
 }
 
-/// How the numbers of a file are written.
+/// Reads a number in the byte order of the file.
 pub(crate) type ReadSize = fn([u8; 4]) -> u32;
 
 /// Reads the head of the chunk at `at`, and up to 32 bytes of its content.
@@ -52,8 +53,8 @@ fn chunk_at(inner: &mut (impl Read + Seek), at: u64, size: ReadSize) -> io::Resu
     }))
 }
 
-/// Returns where the chunks that start at `at` end, if there is one chunk after the other until the file ends, or
-/// until another file begins: so it is behind samples that are really at their end, and not in the middle of some.
+/// Returns where the chunks that start at `at` end, if chunk follows chunk until the file ends or another file begins.
+/// This is true behind the real end of samples, and not in the middle of them.
 pub(crate) fn end_of_chunks(
     inner: &mut (impl Read + Seek),
     mut at: u64,
@@ -62,7 +63,7 @@ pub(crate) fn end_of_chunks(
     next: &[&[u8; 4]],
 ) -> io::Result<Option<u64>> {
     for _ in 0..CHUNKS {
-        // A pad byte that is missing, or one that is left.
+        // A pad byte may be missing, or one may be left.
         if at >= end.saturating_sub(1) {
             return Ok(Some(at.min(end)));
         }
@@ -81,7 +82,7 @@ pub(crate) fn end_of_chunks(
     Ok(Some(at))
 }
 
-/// Calls `visit` with each chunk from `at` on, until it returns the place of the next one as `None`.
+/// Calls `visit` with each chunk from `at` on, until `visit` returns `None` instead of the place of the next chunk.
 pub(crate) fn walk<S: Read + Seek>(
     inner: &mut S,
     mut at: u64,

@@ -1,38 +1,38 @@
-//! Native FLAC (RFC 9639): its mark and the description of the stream behind it, where the first frame stands, what a
-//! frame says of itself, and where it may end.
+//! Native FLAC (RFC 9639): its mark and the description of the stream, the place of the first frame, the header of a
+//! frame, and where a frame may end.
 
 use std::io::{self, Read, Seek};
 
 use crate::audio::reading::{read_at, read_stretch};
 
-/// Blocks of metadata that are looked at: a header comes from outside.
+/// The most blocks of metadata that are read: a header is untrusted.
 const BLOCKS: usize = 256;
-/// Bytes behind the metadata that are searched for a frame.
+/// The number of bytes behind the metadata that are searched for a frame.
 const SEARCHED: u64 = 64 * 1024;
-/// How a file begins.
+/// The first bytes of a file.
 pub(crate) const MARK: &[u8] = b"fLaC";
 /// Where the description of the stream starts: behind the mark and the head of its block.
 pub(crate) const STREAM_INFO: usize = 8;
 /// Length of the description.
 const STREAM_INFO_LENGTH: usize = 34;
-/// Length of the mark and the description; every file has both in front.
+/// Length of the mark and the description; every file begins with both.
 pub(crate) const HEAD: usize = STREAM_INFO + STREAM_INFO_LENGTH;
-/// The most that the number of samples can say.
+/// The largest number of samples that a description can state.
 const MOST_SAMPLES: u64 = (1 << 36) - 1;
-/// No block is smaller, in samples.
+/// The smallest block, in samples.
 pub(crate) const LEAST_BLOCK: u16 = 16;
-/// No frame is shorter, in bytes.
+/// The shortest frame, in bytes.
 const SHORTEST_FRAME: usize = 9;
 
-/// What the description of the stream says.
+/// The description of the stream.
 pub(crate) struct StreamInfo {
     /// Sizes of the smallest and the largest block, in samples.
     pub(crate) least_block: u16,
     pub(crate) most_block: u16,
-    /// Length of the longest frame; 0 where it is not known.
+    /// Length of the longest frame; 0 if it is not known.
     pub(crate) most_bytes: u64,
     pub(crate) rate: u32,
-    /// 0 where it is not known: some write all ones then.
+    /// The number of samples; 0 if it is not known: some encoders write all ones then.
     pub(crate) samples: u64,
 }
 
@@ -51,8 +51,8 @@ impl StreamInfo {
         })
     }
 
-    /// Returns the description that `head` begins with, with these sizes of blocks, and with the number of samples as it
-    /// was read: all ones are written as 0.
+    /// Returns the description at the start of `head`, with these sizes of blocks, and with the number of samples as it
+    /// was read: all ones become 0.
     pub(crate) fn rewritten(&self, head: &[u8], sizes: [u16; 2]) -> Option<Vec<u8>> {
         let mut block: [u8; STREAM_INFO_LENGTH] = *head.get(STREAM_INFO..)?.first_chunk()?;
         let [least, more] = sizes.map(u16::to_be_bytes);
@@ -63,22 +63,22 @@ impl StreamInfo {
     }
 }
 
-/// Returns whether these bytes begin with a mark, and the head of the block that describes a stream.
+/// Returns true if these bytes begin with the mark and the head of the block that describes a stream.
 pub(crate) fn is_head(bytes: &[u8]) -> bool {
     let head = bytes.strip_prefix(MARK).and_then(<[u8]>::first_chunk);
     matches!(head, Some([0 | 0x80, 0, 0, size]) if usize::from(*size) == STREAM_INFO_LENGTH)
 }
 
-/// What the header of a frame says.
+/// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
-    /// The number of its first sample, or its own.
+    /// The number of its first sample, or of the frame.
     pub(crate) number: u64,
     /// True if it is the number of a sample; then blocks differ in size.
     pub(crate) is_sample: bool,
-    /// Its samples.
+    /// The number of its samples.
     pub(crate) block: u64,
-    /// Its rate, where it says it.
+    /// Its sampling rate, if the header states it.
     pub(crate) rate: Option<u32>,
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn metadata_end(source: &mut (impl Read + Seek), offset: u64) -> io::
         let Some([kind, size @ ..]) = head.bytes().first_chunk::<4>() else { break };
         let size = size.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         at = at.saturating_add(4).saturating_add(size);
-        // The last block has the highest bit.
+        // The last block has the highest bit set.
         if kind & 0x80 != 0 {
             return Ok(Some(at));
         }
@@ -139,11 +139,11 @@ impl FrameHeader {
     }
 }
 
-/// Sampling rates by their code; 0 stands for that of the stream.
+/// Sampling rates by their code; 0 means the rate of the stream.
 const RATES: [u32; 12] =
     [0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000];
 
-/// Reads a number that is written as UTF-8 writes its own, with up to seven bytes.
+/// Reads a number that is written like a UTF-8 character, but with up to seven bytes.
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (first, rest) = bytes.split_first()?;
     let more = match first.leading_ones() {
@@ -167,8 +167,8 @@ fn checksum(header: &[u8]) -> u8 {
     })
 }
 
-/// Returns the places at which the frame that these bytes begin may end: with its own checksum at the end, the sum over
-/// a frame comes to nothing.
+/// Returns the places at which the frame that these bytes begin may end: a frame ends with its checksum, so the
+/// checksum over the whole frame is zero there.
 pub(crate) fn frame_ends(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     let mut sum = 0_u16;
     bytes.iter().zip(1..).filter_map(move |(byte, behind)| {

@@ -1,59 +1,60 @@
-//! What the headers of frames say, in the formats that have no other header: MPEG audio and ADTS. Eleven or twelve bits
-//! of a sync prove nothing by themselves: whatever asks for frames has to look whether another follows where one ends.
+//! The headers of frames in the formats without any other header: MPEG audio and ADTS. A sync of eleven or twelve bits
+//! alone proves nothing: code that looks for frames must check that another frame follows where one ends.
 
-/// The longest header of a frame; that of ADTS with its checksum.
+/// The longest header of a frame: that of ADTS with its checksum.
 pub(crate) const LONGEST_HEADER: usize = 9;
-/// The shortest header that every such frame has room for; that of ADTS without a checksum.
+/// The shortest header of a frame: that of ADTS without a checksum.
 pub(crate) const HEADER: usize = 7;
 
-/// A frame, by its header.
+/// A frame, described by its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// Length in bytes, header included.
     pub(crate) size: u64,
-    /// Samples of each channel.
+    /// Number of samples in each channel.
     pub(crate) samples: u32,
-    /// How its samples are to be played.
+    /// How its samples are played.
     pub(crate) format: Format,
-    /// The bits of the header that one encoder never changes. They tell frames of MPEG audio from those of ADTS, too.
+    /// The bits of the header that one encoder never changes. They also distinguish frames of MPEG audio from those of
+    /// ADTS.
     pub(crate) constant: u32,
 }
 
-/// What is the same in all frames of one file.
+/// The properties that all frames of one file share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Format {
-    /// Version and layer, as the header of MPEG audio has them; 0 in ADTS.
+    /// Version and layer, as in the header of MPEG audio; 0 in ADTS.
     pub(crate) kind: u8,
     pub(crate) rate: u32,
-    /// By their number; what the header does not say is 0.
+    /// The number of channels; 0 if the header does not state it.
     pub(crate) channels: u8,
 }
 
-/// What the first frame of a file says of the whole, instead of sound.
+/// The facts about the whole file that its first frame may state instead of sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Info {
-    /// How many frames follow.
+    /// The number of frames that follow.
     pub(crate) frames: Option<u64>,
-    /// Samples to drop from the start and from the end.
+    /// The samples to drop from the start and from the end.
     pub(crate) delay: u64,
     pub(crate) padding: u64,
 }
 
 impl Frame {
-    /// Returns whether this is a frame of ADTS, and not of MPEG audio.
+    /// Returns true for a frame of ADTS, false for MPEG audio.
     pub(crate) fn is_adts(&self) -> bool {
         self.format.is_adts()
     }
 }
 
 impl Format {
-    /// Returns whether these are frames of ADTS, and not of MPEG audio.
+    /// Returns true for frames of ADTS, false for MPEG audio.
     pub(crate) fn is_adts(&self) -> bool {
         self.kind == 0
     }
 }
 
-/// Returns whether these bytes, the last of a file, are the beginning of a header.
+/// Returns true if these bytes, the last of a file, are the beginning of a header.
 pub(crate) fn is_begun(head: &[u8]) -> bool {
     head.first() == Some(&0xff) && head.get(1).is_none_or(|second| second >> 5 == 7)
 }

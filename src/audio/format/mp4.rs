@@ -1,6 +1,6 @@
-//! The boxes of an MPEG-4 file (ISO/IEC 14496-12): their heads, those that stand outermost, and what those within say of
-//! tracks and of fragments. The library keeps the latter to itself: it names a track by its codec, and of codecs that it
-//! does not know, those of sound look like those of pictures, time codes and captions.
+//! The boxes of an MPEG-4 file (ISO/IEC 14496-12): their heads, the outermost boxes, and what the inner ones state
+//! about tracks and fragments. The library does not expose the latter: it names a track by its codec, and among unknown
+//! codecs, those of sound look like those of pictures, time codes and captions.
 
 mod outer;
 pub(crate) mod times;
@@ -12,17 +12,18 @@ pub(crate) use outer::Outer;
 
 use crate::audio::reading::read_at;
 
-/// Boxes that are visited in all to learn of tracks and fragments: the tree comes from outside, the request waits.
+/// The most boxes that are visited to read tracks and fragments: the tree is untrusted, and a request waits for the
+/// answer.
 pub(crate) const VISITS: u32 = 8192;
 /// Length of a box's head: its size and its type.
 pub(crate) const HEAD: u64 = 8;
 /// Length of the head of a box whose size is written in 64 bits, behind its type.
 const LONG_HEAD: u64 = 16;
 
-/// The longest list of types with which a file begins.
+/// The longest list of types at the start of a file.
 const LONGEST_TYPE: u64 = 4096;
 
-/// Returns whether these bytes begin a file that says its type first, as far as one can see.
+/// Returns true if these bytes begin a file that states its type first, as far as the bytes show.
 pub(crate) fn is_type(bytes: &[u8]) -> bool {
     let size = Head::read(bytes).filter(|head| &head.kind == b"ftyp").and_then(|head| head.size);
     size.is_some_and(|size| (2 * HEAD..=LONGEST_TYPE).contains(&size))
@@ -32,14 +33,14 @@ pub(crate) fn is_type(bytes: &[u8]) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Head {
     kind: [u8; 4],
-    /// Its own length.
+    /// Length of the head.
     length: u64,
-    /// Length of the whole box; `None` if it goes on to the end of what it stands in.
+    /// Length of the whole box; `None` if the box ends where its parent ends.
     size: Option<u64>,
 }
 
 impl Head {
-    /// Reads the head that these bytes begin; `None` if the size is less than that of the head.
+    /// Reads the head that these bytes begin; returns `None` if the size is less than that of the head.
     fn read(bytes: &[u8]) -> Option<Self> {
         let (size, rest) = bytes.split_first_chunk::<4>()?;
         let (kind, rest) = rest.split_first_chunk::<4>()?;
@@ -51,62 +52,62 @@ impl Head {
         size.is_none_or(|size| size >= length).then_some(Self { kind: *kind, length, size })
     }
 
-    /// Returns whether the type is written in the characters that types are written in.
+    /// Returns true if the type consists of characters that types use.
     fn has_plain_kind(&self) -> bool {
         self.kind.iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | 0xa9))
     }
 }
 
-/// A box, and where its content lies, as far as it is there.
+/// A box, and where its content lies, as far as the content is present.
 pub(crate) struct Found {
     pub(crate) kind: [u8; 4],
     pub(crate) content: Range<u64>,
 }
 
-/// A track, by what its boxes say.
+/// A track, as its boxes describe it.
 #[derive(Default)]
 pub(crate) struct Track {
     id: [u8; 4],
-    /// What it says that it holds.
+    /// The kind of its content, as the track states it.
     pub(crate) handler: Option<[u8; 4]>,
     pub(crate) is_sound: bool,
-    /// How its samples are coded.
+    /// The codec of its samples.
     codec: Option<[u8; 4]>,
     samples: u32,
     /// Where its first chunk of samples lies.
     pub(crate) first: Option<u64>,
 }
 
-/// Codecs of which no sample is all zeros; uncompressed silence is.
+/// Codecs without any sample that is all zeros; uncompressed silence is all zeros.
 const NEVER_ZERO: [&[u8; 4]; 9] =
     [b"mp4a", b"alac", b"Opus", b"fLaC", b".mp3", b"ac-3", b"ec-3", b"samr", b"sawb"];
 
 impl Track {
-    /// Returns true if samples that are all zeros are none of its codec.
+    /// Returns true if the codec has no sample that is all zeros.
     pub(crate) fn is_never_zero(&self) -> bool {
         self.codec.is_some_and(|codec| NEVER_ZERO.contains(&&codec))
     }
 
-    /// Returns true if it lists samples, the first of which lies before `end`.
+    /// Returns true if the track lists samples and the first of them lies before `end`.
     pub(crate) fn has_sample_before(&self, end: u64) -> bool {
         self.samples > 0 && self.first.is_some_and(|first| first < end)
     }
 }
 
-/// Goes through the tree of boxes, in a bounded number of steps.
+/// Walks through the tree of boxes, in a bounded number of steps.
 pub(crate) struct Walk<'s, S> {
     source: &'s mut S,
-    /// Steps that are left.
+    /// The steps that are left.
     left: &'s mut u32,
 }
 
 impl<'s, S: Read + Seek> Walk<'s, S> {
-    /// Prepares to go through boxes of this file, in as many steps as are left.
+    /// Prepares a walk through the boxes of this file, in as many steps as are left.
     pub(crate) fn new(source: &'s mut S, left: &'s mut u32) -> Self {
         Self { source, left }
     }
 
-    /// Returns the first box in `range`, and takes it off.
+    /// Returns the first box in `range`, and removes it from the range.
     pub(crate) fn next(&mut self, range: &mut Range<u64>) -> io::Result<Option<Found>> {
         if range.start >= range.end || *self.left == 0 {
             return Ok(None);
@@ -133,7 +134,7 @@ impl<'s, S: Read + Seek> Walk<'s, S> {
         Ok(tracks)
     }
 
-    /// Notes what the boxes in `range` say of a track.
+    /// Records what the boxes in `range` state about a track.
     fn describe(&mut self, mut range: Range<u64>, track: &mut Track) -> io::Result<()> {
         while let Some(found) = self.next(&mut range)? {
             let long = read_at::<24>(self.source, found.content.start)?;
@@ -141,11 +142,11 @@ impl<'s, S: Read + Seek> Walk<'s, S> {
             let long = long.bytes().get(..there).unwrap_or(long.bytes());
             match &found.kind {
                 b"mdia" | b"minf" | b"stbl" => self.describe(found.content, track)?,
-                // The version decides the width of two times before the number.
+                // The version decides the width of two times in front of the number.
                 b"tkhd" => {
                     track.id = four(long, if long.first() == Some(&1) { 20 } else { 12 }).unwrap_or_default()
                 }
-                // QuickTime has another one for how the data are found.
+                // QuickTime has another handler, for how the data are found.
                 b"hdlr" if four(long, 4).as_ref() != Some(b"dhlr") => {
                     track.handler = four(long, 8);
                     track.is_sound = track.handler.as_ref() == Some(b"soun");

@@ -1,5 +1,5 @@
-//! Frames of MPEG audio (ISO/IEC 11172-3 and 13818-3), and what encoders write into the first one: the tags of Xing
-//! and LAME.
+//! Frames of MPEG audio (ISO/IEC 11172-3 and 13818-3), and the tags of Xing and LAME that encoders write into the first
+//! frame.
 
 use super::frame::{Format, Frame, Info};
 
@@ -9,13 +9,13 @@ const MPEG1_LAYER2: [u32; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224
 const MPEG1_LAYER3: [u32; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
 const MPEG2_LAYER1: [u32; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256];
 const MPEG2_OTHERS: [u32; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
-/// Sampling rates of MPEG-1; those of MPEG-2 are half, and those of its extension to lower ones a quarter.
+/// Sampling rates of MPEG-1. Those of MPEG-2 are half of them; those of its extension to lower rates are a quarter.
 const RATES: [u32; 3] = [44_100, 48_000, 32_000];
-/// What the decoder adds to the delay that an encoder states, and takes from its padding.
+/// The samples that the decoder adds to the stated delay of an encoder, and removes from its padding.
 const DECODER_DELAY: u64 = 529;
-/// How the tag of Xing begins; LAME writes the second where all frames have one bit rate.
+/// How the tag of Xing begins; LAME writes the second form if all frames have one bit rate.
 const XING: [&[u8]; 2] = [b"Xing", b"Info"];
-/// How the tag of Fraunhofer's encoder begins, and where it stands.
+/// How the tag of Fraunhofer's encoder begins, and its place.
 const VBRI: &[u8] = b"VBRI";
 const VBRI_PLACE: usize = 36;
 
@@ -35,7 +35,7 @@ pub(crate) fn frame(head: &[u8]) -> Option<Frame> {
         (_, 3) => &MPEG2_LAYER1,
         _ => &MPEG2_OTHERS,
     };
-    // Free bit rates are known to no decoder.
+    // No decoder knows free bit rates.
     let bits = 1000 * table.get(((word >> 12) & 15).checked_sub(1)? as usize)?;
     let rate = RATES.get(((word >> 10) & 3) as usize)? >> (3 - version).min(2);
     let padding = (word >> 9) & 1;
@@ -51,13 +51,13 @@ pub(crate) fn frame(head: &[u8]) -> Option<Frame> {
     Some(Frame { size: u64::from(size), samples, format, constant })
 }
 
-/// Returns whether this frame is of layer I, which nothing makes any more.
+/// Returns true if this frame is of layer I, which no program writes any more.
 pub(crate) fn is_layer_i(frame: &Frame) -> bool {
     frame.format.kind & 3 == 3
 }
 
-/// Returns whether this frame is marked as one that says something of the whole file instead of sound, whether or not
-/// all that it says is there.
+/// Returns true if this frame is marked as one that describes the whole file instead of holding sound, even if the
+/// description is cut off.
 pub(crate) fn is_index(head: &[u8], frame: &Frame) -> bool {
     places(frame).any(|(xing, vbri)| {
         let begins = |at: usize, mark: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(mark));
@@ -65,7 +65,7 @@ pub(crate) fn is_index(head: &[u8], frame: &Frame) -> bool {
     })
 }
 
-/// Reads what a frame says of the whole file instead of sound, if it does.
+/// Reads the description of the whole file from a frame that holds one instead of sound.
 pub(crate) fn info(head: &[u8], frame: &Frame) -> Option<Info> {
     places(frame).find_map(|(at_xing, at_vbri)| {
         let is_xing = head.get(at_xing..).and_then(xing);
@@ -73,9 +73,9 @@ pub(crate) fn info(head: &[u8], frame: &Frame) -> Option<Info> {
     })
 }
 
-/// Returns where the tags of Xing and of Fraunhofer's encoder may stand in a frame: the first where layer III has its
-/// samples, behind what it says of them; both two bytes later where a checksum stands in front. No places in other
-/// layers.
+/// Returns where the tags of Xing and of Fraunhofer's encoder may be in a frame. The first is where layer III has its
+/// samples, behind their side information. A checksum in front moves both by two bytes. Other layers have no such
+/// places.
 fn places(frame: &Frame) -> impl Iterator<Item = (usize, usize)> {
     let Format { kind, channels, .. } = frame.format;
     let is_mpeg1 = kind >> 2 == 3;
@@ -103,7 +103,7 @@ fn xing(tag: &[u8]) -> Option<Info> {
             rest = rest.get(size..)?;
         }
     }
-    // Twelve bits each, behind the name of the encoder and what it has been asked for.
+    // Each delay has twelve bits, behind the name of the encoder and its settings.
     let delays = rest.get(21..24).filter(|_| rest.first().is_some_and(u8::is_ascii_alphanumeric));
     let (delay, padding) = match delays {
         Some([a, b, c]) => {

@@ -1,26 +1,27 @@
-//! Pages of Ogg (RFC 3533): their headers, their checksums, and where one ends and the next begins, also where bytes are
-//! damaged or missing. What streams say of themselves is known by [`ogg_sound`](super::ogg_sound).
+//! Pages of Ogg (RFC 3533): their headers, their checksums, and where one ends and the next begins, even if bytes are
+//! damaged or missing. [`ogg_sound`](super::ogg_sound) knows the content of streams.
 
 use std::ops::Range;
 
 use super::ogg_sound::Sound;
 
-/// How a page begins.
+/// The first bytes of a page.
 pub(crate) const MARK: &[u8] = b"OggS";
 /// Length of a page's header without the lengths of its segments.
 const FIXED: usize = 27;
 /// Length of the longest header.
 pub(crate) const LONGEST_HEADER: usize = FIXED + 255;
-/// As many bytes are needed to judge a page: the longest one, and the mark of the next.
+/// The number of bytes that are needed to judge a page: the longest page, and the mark of the next.
 pub(crate) const LOOK: usize = LONGEST_HEADER + 255 * 255 + MARK.len();
-/// Where a header keeps the checksum.
+/// The place of the checksum in a header.
 const SUM: Range<usize> = 22..26;
-/// Flags: the first packet began on an earlier page, the page is the first of its stream, or the last.
+/// Flags: the first packet began on an earlier page; the page is the first of its stream; the page is the last of its
+/// stream.
 const CONTINUES: u8 = 1;
 const BEGINS: u8 = 2;
 const ENDS: u8 = 4;
 
-/// A page, by its header.
+/// A page, described by its header.
 pub(crate) struct Page {
     /// True for the first page of a stream.
     pub(crate) begins: bool,
@@ -31,16 +32,16 @@ pub(crate) struct Page {
     pub(crate) serial: [u8; 4],
     /// Its number among the pages of its stream.
     pub(crate) number: u32,
-    /// Where the last packet that ends on it ends, in units of the stream. A negative number is no position: -1 says
-    /// that no packet ends on the page.
+    /// Where the last packet that ends on the page ends, in units of the stream. A negative number is no position: -1
+    /// means that no packet ends on the page.
     pub(crate) position: Option<u64>,
-    /// Packets that end on it.
+    /// The number of packets that end on the page.
     packets: u64,
-    /// True if its last packet goes on behind it.
+    /// True if its last packet continues on the next page.
     pub(crate) goes_on: bool,
     /// Length of its header.
     pub(crate) header: usize,
-    /// Length of what follows, as far as the lengths of its segments are there.
+    /// Length of the payload, as far as the lengths of its segments are present.
     payload: u64,
     /// False if the lengths of some segments are missing.
     has_whole_header: bool,
@@ -68,31 +69,31 @@ impl Page {
         })
     }
 
-    /// Returns how long the page is.
+    /// Returns the length of the page.
     fn length(&self) -> usize {
         usize::try_from(self.payload).unwrap_or(usize::MAX).saturating_add(self.header)
     }
 
-    /// Returns the lengths of the segments, and what is there of them.
+    /// Returns the lengths of the segments, and the part of their content that is present.
     fn parts<'b>(&self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
         let lengths = bytes.get(FIXED..self.header).unwrap_or_default();
         (lengths, bytes.get(self.header..).unwrap_or_default())
     }
 
-    /// Returns where the sound on the page ends, if a packet of sound ends on it: position 0 is that of headers.
+    /// Returns where the sound on the page ends, if a packet of sound ends on it: headers have position 0.
     pub(crate) fn end_of_sound(&self) -> Option<u64> {
         self.position.filter(|position| *position > 0)
     }
 }
 
-/// What is left of a page.
+/// The condition of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Its checksum is right.
+    /// The checksum is right.
     Whole,
-    /// Its checksum is wrong, but it ends where the next page begins.
+    /// The checksum is wrong, but the page ends where the next one begins.
     Damaged,
-    /// Its end is missing: the file ends before, or another file begins.
+    /// The end is missing: the file ends before it, or another file begins.
     Cut,
 }
 
@@ -100,19 +101,19 @@ pub(crate) enum State {
 pub(crate) struct Found {
     pub(crate) page: Page,
     pub(crate) state: State,
-    /// How many bytes are there of it.
+    /// The number of bytes of the page that are present.
     pub(crate) length: usize,
-    /// How many packets end on it and are there.
+    /// The number of packets that end on the page and are present.
     pub(crate) packets: u64,
 }
 
 impl Found {
-    /// Returns how many bytes [`Self::whole`] needs, by those that begin a page: up to [`LONGEST_HEADER`].
+    /// Returns how many bytes [`Self::whole`] needs, judged by the first bytes of a page: up to [`LONGEST_HEADER`].
     pub(crate) fn needed(head: &[u8]) -> usize {
         Page::read(head).map_or(LOOK, |page| page.length())
     }
 
-    /// Reads the page that these bytes begin, if all of it is there and its checksum is right.
+    /// Reads the page that these bytes begin, if the whole page is present and its checksum is right.
     pub(crate) fn whole(bytes: &[u8]) -> Option<Self> {
         let page = Page::read(bytes)?;
         let length = page.length();
@@ -120,7 +121,7 @@ impl Found {
         is_intact.then_some(Self { packets: page.packets, page, state: State::Whole, length })
     }
 
-    /// Judges the bytes from a place on, which are [`LOOK`], fewer only at the end of the file. Without a page at this
+    /// Judges the bytes from a place on: [`LOOK`] bytes, fewer only at the end of the file. If no page begins at this
     /// place, returns how many bytes further the next one may begin.
     pub(crate) fn look(bytes: &[u8]) -> Result<Self, usize> {
         if let Some(found) = Self::whole(bytes) {
@@ -134,8 +135,8 @@ impl Found {
             return Ok(Self::with_flaw(page, State::Damaged, bytes.get(..length).unwrap_or(bytes)));
         }
         let next = next_mark(bytes);
-        // Where another file was joined to a cut one, the packets up to there are good. Where bytes are missing within
-        // a page, nothing tells which of its packets are.
+        // If another file was joined to a cut page, the packets before the join are good. If bytes are missing within a
+        // page, nothing shows which of its packets are good.
         match Page::read(bytes.get(next..).unwrap_or_default()) {
             None if !is_there => Ok(Self::with_flaw(page, State::Cut, bytes)),
             Some(other) if other.begins && other.position == Some(0) => {
@@ -145,7 +146,7 @@ impl Found {
         }
     }
 
-    /// Makes a page that is not whole. Whether it is the first of its stream may be what is damaged.
+    /// Makes a page that is not whole. Its flag for the first page of a stream may itself be damaged.
     fn with_flaw(page: Page, state: State, bytes: &[u8]) -> Self {
         let is_first = page.position == Some(0) && page.packets == 1 && !page.goes_on;
         let is_known = bytes.get(page.header..).is_some_and(|packet| Sound::read(packet).is_some());
@@ -172,8 +173,8 @@ impl Found {
         packets.skip(usize::from(self.page.continues))
     }
 
-    /// Returns the page as it would be written of what is there of it: without packets whose end is missing, and with a
-    /// right checksum. Empty if no packet is left. `bytes` are those of the page.
+    /// Rewrites the page from the part that is present: without packets whose end is missing, and with a right
+    /// checksum. Returns nothing if no packet is left. `bytes` are those of the page.
     pub(crate) fn rewritten(&self, bytes: &[u8]) -> Vec<u8> {
         let (lengths, payload) = self.page.parts(bytes);
         let lengths = match self.state {
@@ -197,7 +198,7 @@ impl Found {
     }
 }
 
-/// Returns the lengths of the segments up to the end of the last packet that ends within so many bytes.
+/// Returns the lengths of the segments up to the end of the last packet that ends within `available` bytes.
 fn whole_packets(lengths: &[u8], available: usize) -> &[u8] {
     let (mut sum, mut whole) = (0, 0);
     for (length, count) in lengths.iter().zip(1..) {
@@ -217,13 +218,13 @@ fn ended(lengths: &[u8]) -> u64 {
     lengths.iter().filter(|length| **length < 255).count() as u64
 }
 
-/// Returns the page of headers that holds one short packet.
+/// Returns a page of headers that holds one short packet.
 pub(crate) fn page(serial: [u8; 4], number: u32, packet: &[u8; 16]) -> Vec<u8> {
     let head = [&b"OggS\0\0\0\0\0\0\0\0\0\0"[..], &serial, &number.to_le_bytes(), &[0; 4], &[1, 16]];
     sign([&head.concat()[..], packet].concat())
 }
 
-/// Gives a page its checksum.
+/// Writes the checksum into a page.
 pub(crate) fn sign(mut page: Vec<u8>) -> Vec<u8> {
     let sum = checksum(&page);
     if let Some(place) = page.get_mut(SUM) {
@@ -236,8 +237,8 @@ fn is_intact(page: &[u8]) -> bool {
     page.get(SUM).is_some_and(|sum| sum == checksum(page).to_le_bytes())
 }
 
-/// Returns the checksum of a page, in which the field of the checksum itself counts as zero. The library computes the
-/// sum that reads each byte from its other end, from another start.
+/// Returns the checksum of a page; the checksum field itself counts as zero. The library's checksum reads the bits of
+/// each byte in the other order, and starts from another value.
 fn checksum(page: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new_with_initial(u32::MAX);
     let mut turned = [0; 512];
@@ -253,11 +254,11 @@ fn checksum(page: &[u8]) -> u32 {
     (!sum.finalize()).reverse_bits()
 }
 
-/// Returns where behind the first byte the next page may begin, at the latest at the end of the bytes.
+/// Returns where the next page may begin behind the first byte, at the latest at the end of the bytes.
 fn next_mark(bytes: &[u8]) -> usize {
     let behind = bytes.get(1..).unwrap_or_default();
     let Some(found) = memchr::memmem::find(behind, MARK) else {
-        // A mark may begin in the last bytes if they are not the last of the file.
+        // A mark may begin in the last bytes if the file goes on behind them.
         let kept = if bytes.len() < LOOK { 0 } else { MARK.len() - 1 };
         return bytes.len() - kept;
     };

@@ -1,34 +1,34 @@
-//! What the first packet of a stream in Ogg says of it, and how many samples a packet of it stands for. Ogg carries
-//! sound, pictures and anything else; only streams of sound are known here.
+//! Reads the first packet of a stream in Ogg, which describes the stream, and counts the samples of a packet. Ogg
+//! carries sound, pictures and other content; only streams of sound are known here.
 
 use super::flac::FrameHeader;
 
-/// A stream of sound, by its first packet.
+/// A stream of sound, described by its first packet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sound {
-    /// Packets of headers in front.
+    /// The number of header packets at the start.
     pub(crate) headers: u64,
-    /// What the position counts and is not played.
+    /// The samples that the position counts but that are not played.
     pub(crate) skipped: u64,
-    /// Units of the position in a second, where that is known.
+    /// The number of position units in a second, if that is known.
     pub(crate) rate: Option<u32>,
     codec: Codec,
 }
 
-/// No packet stands for more samples: a header may say anything.
+/// The most samples of one packet: a header is untrusted.
 const MOST_SAMPLES: u64 = 1 << 16;
 
 /// How the samples of a packet are counted.
 #[derive(Debug, Clone, Copy)]
 enum Codec {
-    /// Half of what a short and a long block last: blocks overlap.
+    /// Half the length of a short and of a long block: blocks overlap.
     Vorbis {
         short: u64,
         long: u64,
     },
     Opus,
     Flac,
-    /// All packets stand for so many.
+    /// The number of samples, the same in all packets.
     Speex {
         samples: u64,
     },
@@ -36,12 +36,12 @@ enum Codec {
 }
 
 impl Sound {
-    /// As much of the first packet says what a stream is.
+    /// The number of bytes of the first packet that describe a stream.
     pub(crate) const PACKET: usize = 72;
-    /// Length of the shortest first packet that says what a stream is.
+    /// The length of the shortest first packet that describes a stream.
     pub(crate) const SHORTEST_PACKET: usize = 8;
 
-    /// Reads the first packet of a stream; `None` if it is no stream of sound.
+    /// Reads the first packet of a stream; returns `None` if it is not a stream of sound.
     pub(crate) fn read(packet: &[u8]) -> Option<Self> {
         let four = |at: usize| packet.get(at..)?.first_chunk::<4>().copied();
         let number = |at: usize| four(at).map(u32::from_le_bytes);
@@ -52,7 +52,7 @@ impl Sound {
                 let codec = Codec::Vorbis { short: half(sizes & 15), long: half(sizes >> 4) };
                 (3, 0, number(12), codec)
             }
-            // Its position always counts samples of 48 kHz.
+            // The position of Opus always counts samples of 48 kHz.
             [b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', rest @ ..] => {
                 let skipped = rest
                     .get(2..)
@@ -60,7 +60,7 @@ impl Sound {
                     .map_or(0, |skipped| u16::from_le_bytes(*skipped));
                 (2, u64::from(skipped), Some(48_000), Codec::Opus)
             }
-            // How many packets of headers follow, where it is known: in the other order of bytes.
+            // The number of header packets that follow, if it is known: in big-endian order.
             [0x7f, b'F', b'L', b'A', b'C', _, _, high, low, ..] => {
                 let rate = four(27).map(|rate| u32::from_be_bytes(rate) >> 12);
                 (1 + u64::from(u16::from_be_bytes([*high, *low])).max(1), 0, rate, Codec::Flac)
@@ -80,11 +80,12 @@ impl Sound {
         Some(Self { headers, skipped, rate: rate.filter(|rate| *rate > 0), codec })
     }
 
-    /// Returns how many samples a packet of sound stands for, of Vorbis about how many; 0 for a header.
+    /// Returns how many samples a packet of sound has, for Vorbis approximately; 0 for a header.
     pub(crate) fn samples(&self, packet: &[u8]) -> u64 {
         match (self.codec, packet) {
             (Codec::Vorbis { short, long }, [kind, ..]) if kind & 1 == 0 => {
-                // The bit behind tells the mode; all known encoders have two, and the second is that of long blocks.
+                // The next bit selects the mode. All known encoders have two modes, and the second is that of long
+                // blocks.
                 if kind & 2 == 0 { short } else { long }
             }
             (Codec::Opus, packet) if !packet.starts_with(b"OpusTags") => opus(packet),
@@ -95,7 +96,7 @@ impl Sound {
     }
 }
 
-/// Returns how many samples of 48 kHz a packet of Opus stands for (RFC 6716, section 3.1).
+/// Returns how many samples of 48 kHz a packet of Opus has (RFC 6716, section 3.1).
 fn opus(packet: &[u8]) -> u64 {
     let [kind, rest @ ..] = packet else { return 0 };
     let frame = match kind >> 3 {

@@ -1,52 +1,53 @@
-//! WAVE: its signature and its chunks. However its header is written, it can be shown as RIFF with one `fmt ` and one
-//! `data` chunk. The library that reads WAVE knows no RF64 (EBU Tech 3306), loses its place behind a `LIST` of odd length,
-//! and takes the sizes for true that a program writes that cannot go back to its header.
-//! This file finds the two chunks and understands neither.
+//! WAVE: its signature and its chunks. Whatever its header, a file can be shown as RIFF with one `fmt ` and one `data`
+//! chunk.
+//!
+//! The library that reads WAVE does not know RF64 (EBU Tech 3306), loses its place behind a `LIST` of odd length, and
+//! believes the placeholder sizes of programs that cannot go back to the header. This file finds the two chunks and
+//! interprets neither.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::chunks::{Shape, end_of_chunks, walk};
 
-/// How a file begins.
+/// The first bytes of a file.
 const FORMS: [&[u8; 4]; 3] = [b"RIFF", b"RF64", b"BW64"];
 /// The longest `fmt ` chunk that is shown; real ones have 40 bytes at most, or some hundred for rare codecs.
 const FORMAT: u32 = 4096;
-/// From here on a size that goes beyond the end of the file is no size: 64-bit forms write the highest number,
-/// and programs that write to a pipe that one, or about half of it.
+/// From this value on, a size that goes beyond the end of the file is a placeholder: 64-bit forms write the highest
+/// number, and programs that write to a pipe write the highest number or about half of it.
 const UNKNOWN: u32 = 0x7f00_0000;
-/// How much is searched at a time for a file that follows.
+/// The number of bytes that are searched at a time for a file that follows.
 const SEARCHED: usize = 64 << 10;
 
-/// Returns whether these are the first bytes of a WAVE file.
+/// Returns true if these are the first bytes of a WAVE file.
 pub(crate) fn is_wave(head: &[u8]) -> bool {
     let form = head.first_chunk().is_some_and(|id| FORMS.contains(&id));
     form && head.get(8..12) == Some(b"WAVE")
 }
 
-/// Looks for the chunks of the one file that `inner` holds. Of a file that ends before its samples, only what is there is
-/// shown.
+/// Finds the chunks of the one file in `inner`. If the file ends before its samples, only the present part is shown.
 pub(crate) fn shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
     read(inner, |_, _, end| Ok(end))
 }
 
-/// Looks for the chunks of the first file that `inner` holds. Where the number of its samples is unknown, they are searched
-/// for the beginning of another file.
+/// Finds the chunks of the first file in `inner`. If the number of its samples is unknown, the samples are searched for
+/// the beginning of another file.
 pub(crate) fn first_shape(inner: &mut (impl Read + Seek)) -> io::Result<Shape> {
     read(inner, next_file)
 }
 
-/// Returns true if at least one sample of each channel follows the headers. Reads no further than that: a few reads answer
-/// for a file of any length.
+/// Returns true if at least one sample of each channel follows the headers. Reads no further than that: a few reads are
+/// enough for a file of any length.
 pub(crate) fn has_sample(inner: &mut (impl Read + Seek)) -> io::Result<bool> {
     let shape = shape(inner)?;
-    // A `fmt ` chunk says how many bytes a sample of each channel takes.
+    // A `fmt ` chunk states how many bytes one sample of each channel takes.
     let block =
         shape.header.get(32..34).and_then(<[u8]>::first_chunk).map(|block| u16::from_le_bytes(*block));
     Ok(shape.length >= u64::from(block.unwrap_or(1)).max(1))
 }
 
-/// Reads the chunks up to the samples. `samples_end` says where samples of unknown number end: it gets where they begin,
-/// and where the file ends.
+/// Reads the chunks up to the samples. `samples_end` returns where an unknown number of samples ends, given where the
+/// samples begin and where the file ends.
 fn read<R: Read + Seek>(
     inner: &mut R,
     samples_end: impl Fn(&mut R, u64, u64) -> io::Result<u64>,
@@ -89,7 +90,7 @@ fn read<R: Read + Seek>(
     Ok(shape)
 }
 
-/// Finds how many bytes of samples there are from `start` on, of which the header states so many.
+/// Finds how many bytes of samples follow `start`; the header states `stated`.
 fn samples<R: Read + Seek>(
     inner: &mut R,
     shape: &mut Shape,
@@ -102,7 +103,7 @@ fn samples<R: Read + Seek>(
     shape.data = start;
     let chunks_end = |inner: &mut _, at| end_of_chunks(inner, at, end, u32::from_le_bytes, &FORMS);
     let is_placeholder = match stated {
-        // A recorder that died, or a pipe; or there is nothing, and chunks may follow.
+        // A recorder that crashed, or a pipe, leaves a 0. The 0 may also be true, and chunks may follow.
         0 => chunks_end(inner, start)?.is_none(),
         size => size > there && size >= u64::from(UNKNOWN),
     };
@@ -117,7 +118,7 @@ fn samples<R: Read + Seek>(
         shape.is_cut = false;
         let behind = start + stated;
         shape.end = behind;
-        // Not everybody writes the pad byte.
+        // Some programs do not write the pad byte.
         for at in [behind + stated % 2, behind] {
             if let Some(found) = chunks_end(inner, at)? {
                 shape.end = found;
@@ -128,7 +129,7 @@ fn samples<R: Read + Seek>(
     Ok(())
 }
 
-/// Returns where the next WAVE file begins behind samples of unknown number, or the end.
+/// Returns where the next WAVE file begins behind an unknown number of samples, or the end.
 fn next_file(inner: &mut (impl Read + Seek), start: u64, end: u64) -> io::Result<u64> {
     const HEAD: usize = 16;
     let mut block = Vec::with_capacity(SEARCHED + HEAD);

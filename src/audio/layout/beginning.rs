@@ -1,5 +1,4 @@
-//! Where another file begins: files of different kinds may have been joined to one, and bytes that are none may stand
-//! between them.
+//! Finds where another file begins: files of different kinds may have been joined, and other bytes may be between them.
 
 use std::io;
 use std::ops::Range;
@@ -12,40 +11,40 @@ use crate::audio::format::wave::is_wave;
 use crate::audio::format::{flac, mp4, ogg, stream, tags};
 use crate::audio::reading::Source;
 
-/// Tags in front of a file that are passed over, wherever in a search they stand: each costs a look behind it.
+/// The most tags in front of a file that one search skips: each costs a look behind it.
 const MOST_TAGS: u32 = 256;
-/// Tags that may stand one behind the other.
+/// The most tags that may follow each other.
 const TAGS_IN_ROW: u32 = 8;
-/// As much of a file is looked at where it may begin.
+/// The number of bytes that are inspected where a file may begin.
 const HEAD: usize = 64;
 
 /// A file that begins among other bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Beginning {
     pub(super) container: Container,
-    /// Where it begins, behind the tags in front of it.
+    /// Where the file begins, behind the tags in front of it.
     pub(super) at: u64,
     /// Where the tags in front of it begin.
     pub(super) tags: u64,
 }
 
 impl Beginning {
-    /// Returns true if it has no header except that of each frame.
+    /// Returns true if the file has no header except that of each frame.
     pub(super) fn is_of_frames(&self) -> bool {
         matches!(self.container, Container::Mp3 | Container::Aac)
     }
 }
 
-/// The file whose end is searched: what goes on in it counts as well.
+/// The file whose end is searched: a continuation of it counts as found, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Within {
     /// A file that has ended.
     Nothing,
     /// A FLAC file, whose frames look like those of ADTS.
     Flac,
-    /// An Ogg file, which goes on with any page.
+    /// An Ogg file, which continues with any page.
     Ogg,
-    /// Frames of this format: two that follow each other go on with them.
+    /// Frames of this format: two frames in a row continue them.
     Frames(Format),
 }
 
@@ -57,7 +56,7 @@ pub(super) fn behind<S: Source>(scan: &mut Scan<'_, S>, end: u64) -> io::Result<
     }
 }
 
-/// Returns the file that begins here, if one does, or behind the tags that begin here.
+/// Returns the file that begins here or behind the tags that begin here, if there is one.
 fn at<S: Source>(scan: &mut Scan<'_, S>, start: u64) -> io::Result<Option<Beginning>> {
     let mut at = start;
     for _ in 0..TAGS_IN_ROW {
@@ -74,7 +73,7 @@ fn at<S: Source>(scan: &mut Scan<'_, S>, start: u64) -> io::Result<Option<Beginn
     Ok(None)
 }
 
-/// Returns what the frames are that begin here, if at least two follow each other, or one ends the file.
+/// Returns the container of the frames that begin here, if at least two follow each other, or one ends the file.
 fn frames<S: Source>(scan: &mut Scan<'_, S>, at: u64, head: &[u8]) -> io::Result<Option<Container>> {
     let Some(first) = stream::frame(head) else { return Ok(None) };
     let end = scan.range.end;
@@ -85,7 +84,7 @@ fn frames<S: Source>(scan: &mut Scan<'_, S>, at: u64, head: &[u8]) -> io::Result
     Ok((follows || is_last).then(|| container(&first.format)))
 }
 
-/// Returns what a file of such frames is.
+/// Returns the container of a file of such frames.
 pub(super) fn container(format: &Format) -> Container {
     if format.is_adts() { Container::Aac } else { Container::Mp3 }
 }
@@ -103,8 +102,8 @@ fn signature(bytes: &[u8], any_page: bool) -> Option<Container> {
     }
 }
 
-/// Searches for the next file from `from` on, or for the place where the one goes on that is searched. The time that
-/// this takes grows with the bytes and with nothing else.
+/// Searches from `from` on for the next file, or for the place where the searched file continues. The time that this
+/// takes grows only with the number of bytes.
 pub(super) fn next<S: Source>(
     scan: &mut Scan<'_, S>,
     from: u64,
@@ -113,8 +112,8 @@ pub(super) fn next<S: Source>(
     next_behind(scan, from, within, |_, _| {})
 }
 
-/// Searches like [`next`], and shows `passed` what is passed over on the way, a piece at a time: bytes, and how many of
-/// them are passed.
+/// Searches like [`next`]. Calls `passed` for each piece that it skips, with the bytes and how many of them are
+/// skipped.
 pub(super) fn next_behind<S: Source>(
     scan: &mut Scan<'_, S>,
     from: u64,
@@ -127,14 +126,14 @@ pub(super) fn next_behind<S: Source>(
     while start < end {
         let (bytes, is_end) = scan.ahead(start, stream::AHEAD + 1)?;
         let places = if is_end { bytes.len() } else { bytes.len().saturating_sub(stream::AHEAD) };
-        // Nothing more only at the end, or where the file is shorter than it was.
+        // No place is left only at the end, or if the file is shorter than before.
         if places == 0 {
             break;
         }
         let mut tags_at = Vec::new();
         let found = Window { bytes, within, is_end }.search(0..places, &mut tags_at);
         passed(bytes, found.map_or(places, |(place, _)| place));
-        // A tag in front of the file that was found, or of one whose beginning is further away.
+        // The tag is in front of the file that was found, or of a file whose beginning is further away.
         for place in tags_at.into_iter().filter(|place| found.is_none_or(|(found, _)| *place < found)) {
             if left == 0 {
                 break;
@@ -153,16 +152,16 @@ pub(super) fn next_behind<S: Source>(
     Ok(None)
 }
 
-/// Bytes that are searched.
+/// A block of bytes that is searched.
 struct Window<'b> {
     bytes: &'b [u8],
     within: Within,
-    /// True if nothing follows them.
+    /// True if nothing follows the bytes.
     is_end: bool,
 }
 
 impl Window<'_> {
-    /// Returns the first of these places at which a file begins. Notes the places of tags in front of it.
+    /// Returns the first of these places at which a file begins. Records the places of tags in front of it.
     fn search(&self, places: Range<usize>, tags: &mut Vec<usize>) -> Option<(usize, Container)> {
         let mut judge = stream::Judge::default();
         let mut place = places.start;
@@ -214,7 +213,7 @@ impl Window<'_> {
     }
 }
 
-/// Returns whether a file, a frame or a tag in front of one may begin with this byte.
+/// Returns true if a file, a frame or a tag in front of one may begin with this byte.
 fn begins(byte: u8) -> bool {
     matches!(byte, 0xff | 0 | b'I' | b'R' | b'B' | b'F' | b'f' | b'O')
 }

@@ -17,7 +17,7 @@ pub(super) fn find<S: Source>(
     container: Container,
 ) -> io::Result<Option<Beginning>> {
     let range = start..scan.range.end;
-    // A head, and something in it.
+    // Only a head is left, with nothing in it.
     if range.end.saturating_sub(start) <= 12 {
         return Ok(None);
     }

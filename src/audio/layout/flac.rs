@@ -1,5 +1,5 @@
-//! Native FLAC files: the marks where one ends and the next begins, the last frame of each, which tells how much sound
-//! there is whatever the header says, and the numbers of all frames, which tell how much of it is missing.
+//! Native FLAC files. The marks show where one file ends and the next begins. The last frame of each file shows how
+//! much sound it has, whatever the header states. The numbers of all frames show how much of it is missing.
 
 use std::io;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::audio::format::flac::{FrameHeader, HEAD, StreamInfo, frame_ends, meta
 use crate::audio::format::tags;
 use crate::audio::reading::Source;
 
-/// How much of the end of a file is searched for its last frame, where no frame can be longer.
+/// How many bytes at the end of a file are searched for its last frame, unless a frame can be longer.
 const TAIL: Range<u64> = 64 << 10..1 << 20;
 
 /// Finds the file that begins at `start`, and the one behind it.
@@ -35,14 +35,14 @@ pub(super) fn find<S: Source>(
 fn part<S: Source>(scan: &mut Scan<'_, S>, range: Range<u64>, frames: &Frames) -> io::Result<Part> {
     let mut part = Part::new(Container::Flac, range.clone());
     let Some(stream) = &frames.stream else { return Ok(part) };
-    // Twice, because something else may stand behind the last frame.
+    // Twice the longest frame, because other bytes may follow the last frame.
     let size = (2 * stream.most_bytes).clamp(TAIL.start, TAIL.end);
     let size = if stream.most_bytes == 0 { TAIL.end } else { size };
     let from = range.end.saturating_sub(size).max(range.start + HEAD as u64);
     let tail = scan.read_apart(from..range.end)?;
     let seen = frames.next.filter(|_| !scan.is_exhausted());
     let Some(last) = Last::find(&tail, stream, seen) else {
-        // No frame is where the last one should be: those that were seen are there.
+        // No frame is where the last one should be: only the frames that were seen are present.
         part.is_cut = stream.samples > 0;
         part.duration = frames.duration(frames.next.unwrap_or(0), 0);
         return Ok(part);
@@ -61,15 +61,15 @@ fn part<S: Source>(scan: &mut Scan<'_, S>, range: Range<u64>, frames: &Frames) -
     Ok(part)
 }
 
-/// The frames of a file, as far as they were seen. Their numbers tell how many samples are missing.
+/// The frames of a file, as far as they were seen. Their numbers show how many samples are missing.
 struct Frames {
     stream: Option<StreamInfo>,
     /// The sample behind the last frame that was seen.
     next: Option<u64>,
-    /// Samples that are missing before it.
+    /// The number of samples that are missing before it.
     missing: u64,
-    /// The samples of what may be a frame behind a hole. It is one if the next follows it: four bytes of sound in a
-    /// million look like the header of a frame.
+    /// The samples of a possible frame behind a hole. It is a frame if another follows it: in a million places, four
+    /// bytes of sound look like the header of a frame.
     doubtful: Range<u64>,
 }
 
@@ -78,7 +78,7 @@ impl Frames {
         Self { stream, next: None, missing: 0, doubtful: 0..0 }
     }
 
-    /// Looks for frames that begin in the first bytes of a block, so many of them.
+    /// Looks for frames that begin in the first `count` bytes of a block.
     fn look(&mut self, block: &[u8], count: usize) {
         for at in memchr::memchr_iter(0xff, block.get(..count).unwrap_or(block)) {
             let stream = self.stream.as_ref();
@@ -100,7 +100,8 @@ impl Frames {
         }
     }
 
-    /// Returns how long the samples up to this one last, without those that are missing: so many more than were seen.
+    /// Returns how long the samples up to `end` last, without the missing ones and without `more` others that were not
+    /// seen.
     fn duration(&self, end: u64, more: u64) -> Option<Duration> {
         let there = end.saturating_sub(self.missing).saturating_sub(more);
         let rate = self.stream.as_ref()?.rate;
@@ -121,9 +122,9 @@ fn samples(bytes: &[u8], stream: &StreamInfo) -> Option<Range<u64>> {
 
 /// The last frame of a file.
 struct Last {
-    /// Where it is in the tail.
+    /// Its place in the tail.
     at: usize,
-    /// Its first sample, and the one behind its last.
+    /// Its first sample, and the sample behind its last.
     start: u64,
     end: u64,
     /// Its length in bytes; `None` if it is not whole.
@@ -131,8 +132,8 @@ struct Last {
 }
 
 impl Last {
-    /// Finds the last frame in the end of a file. Where all frames were seen, up to this sample, it is one of them, or
-    /// whole: four bytes within a frame may look like the header of another.
+    /// Finds the last frame at the end of a file. If all frames were seen, up to sample `seen`, the last frame is one
+    /// of them or is whole: four bytes within a frame may look like the header of another.
     fn find(tail: &[u8], stream: &StreamInfo, seen: Option<u64>) -> Option<Self> {
         memchr::memrchr_iter(0xff, tail).find_map(|at| {
             let bytes = tail.get(at..)?;
@@ -145,8 +146,8 @@ impl Last {
     }
 }
 
-/// Returns the length of the frame that these bytes begin, by the checksum at its end. What stands behind it is a tag,
-/// or anything if the frame is known to be the last.
+/// Returns the length of the frame that these bytes begin, by the checksum at its end. A tag follows the frame, or any
+/// bytes if the frame is known to be the last.
 fn length(bytes: &[u8], is_last: bool) -> Option<usize> {
     let is_end = |end: &usize| {
         let rest = bytes.get(*end..).unwrap_or_default();

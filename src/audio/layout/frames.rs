@@ -1,5 +1,5 @@
-//! Sound in frames that stand one behind the other with no container around: follows them by their lengths, finds
-//! them again behind whatever stands between, and begins a new part where another file or another format begins.
+//! Sound in frames that follow each other without a container: follows the frames by their lengths, finds them again
+//! behind other bytes, and begins a new part where another file or another format begins.
 
 use std::io;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::audio::format::frame::{Format, Frame, Info, LONGEST_HEADER, is_begun}
 use crate::audio::format::{mpeg, stream, tags};
 use crate::audio::reading::Source;
 
-/// How many bytes of a frame are looked at: its header, and in the first one what it says of the whole.
+/// The number of bytes of a frame that are inspected: its header, and in the first frame the description of the file.
 const HEAD: usize = 192;
 
 /// The part that is being followed.
@@ -100,8 +100,8 @@ pub(super) fn find<S: Source>(
     Ok(None)
 }
 
-/// Returns true if another frame of the same format, the end or a tag follows this frame. A sync of a dozen bits proves
-/// nothing by itself.
+/// Returns true if another frame of the same format, the end or a tag follows this frame. A sync of a dozen bits alone
+/// proves nothing.
 fn is_confirmed<S: Source>(scan: &mut Scan<'_, S>, at: u64, frame: &Frame) -> io::Result<bool> {
     let behind = at.saturating_add(frame.size);
     let left = scan.range.end.saturating_sub(behind);
@@ -139,7 +139,7 @@ impl Run {
         }
     }
 
-    /// Takes what was not looked at for more of the same.
+    /// Counts the bytes that were not inspected as more of the same.
     fn extend(&mut self, end: u64) {
         let known = self.end.saturating_sub(self.start).max(1);
         let all = end.saturating_sub(self.start);
@@ -158,7 +158,7 @@ impl Run {
     fn duration(&self) -> Duration {
         let is_whole = |info: &Info| info.frames.is_none_or(|frames| frames <= self.frames);
         let dropped = self.info.map_or(0, |info| {
-            // What is dropped from the end is not there if the end is not.
+            // The samples to drop from the end are not present if the end is missing.
             info.delay + if is_whole(&info) { info.padding } else { 0 }
         });
         time(self.samples.saturating_sub(dropped), self.format.rate)

@@ -1,5 +1,5 @@
-//! MPEG-4 files: where one ends and another begins, and how much of the sound is there of a file that was cut off or
-//! that is written in fragments, whose index says too much or nothing.
+//! MPEG-4 files: where one ends and another begins, and how much sound is present in a file that was cut off or written
+//! in fragments, whose index states too much or nothing.
 
 use std::io;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use crate::audio::format::tags;
 use crate::audio::library::{ask_part, is_sound};
 use crate::audio::reading::{Source, Window, read_at};
 
-/// Finds the files from `start` on, and the one of another kind that follows.
+/// Finds the files from `start` on, and the file of another kind that follows.
 pub(super) fn find<S: Source>(
     layout: &mut Layout,
     scan: &mut Scan<'_, S>,
@@ -27,7 +27,7 @@ pub(super) fn find<S: Source>(
     let mut boxes_end = start;
     let mut file = File::default();
     while let Some(next) = outer.next(scan.source())? {
-        // A tag behind the last box looks like the beginning of a huge one.
+        // A tag behind the last box looks like the beginning of a huge box.
         if next.end > end {
             let head = read_at::<{ tags::HEAD }>(scan.source(), next.start)?;
             if tags::length(head.bytes(), end - next.start).is_some() {
@@ -83,8 +83,8 @@ impl File {
     }
 }
 
-/// Counts what the samples that are there last, those of the first track of sound: as long as they say, if their codec
-/// does not contradict.
+/// Returns how long the present samples of the first sound track last: as long as they state, unless their codec
+/// contradicts.
 fn count(
     source: &mut impl Source,
     range: Range<u64>,

@@ -1,8 +1,8 @@
-//! Where the links of an Ogg file lie: a file is a chain of them, each with streams of its own. Where a page begins a
-//! stream and the one before did not, another link begins.
+//! Finds the links of an Ogg file: a file is a chain of links, each with its own streams. If a page begins a stream and
+//! the page before did not, another link begins.
 //!
-//! A link lasts as long as the sound that is there of it: positions tell that between pages that follow each other, and
-//! packets where pages are missing, damaged or cut.
+//! A link lasts as long as its present sound. Positions measure the sound between pages that follow each other; packets
+//! measure it where pages are missing, damaged or cut.
 
 use std::io;
 
@@ -14,8 +14,8 @@ use crate::audio::format::ogg::{Found, LONGEST_HEADER, LOOK, Page, State};
 use crate::audio::format::ogg_sound::Sound;
 use crate::audio::reading::Source;
 
-/// Seconds between two pages, or before the first one, beyond which they are not taken for sound that is missing:
-/// a stream may have been joined while it ran.
+/// The longest gap between two pages, or before the first one, that counts as missing sound, in seconds. A longer gap
+/// may mean that the recording joined a running stream.
 const LONGEST_HOLE: u64 = 60;
 
 /// Finds the links from `start` on, and the file of another kind that follows.
@@ -62,7 +62,7 @@ pub(super) fn find<S: Source>(
     Ok(None)
 }
 
-/// Looks at the bytes from `at` on; `None` if no more may be read.
+/// Judges the bytes from `at` on; returns `None` if no more may be read.
 fn look<S: Source>(scan: &mut Scan<'_, S>, at: u64) -> io::Result<Option<Result<Found, usize>>> {
     let needed = Found::needed(scan.bytes(at, LONGEST_HEADER)?);
     if let Some(found) = Found::whole(scan.bytes(at, needed)?) {
@@ -80,7 +80,7 @@ struct Link {
     has_content: bool,
     /// Whether its last page is cut off, or ends in the middle of a packet.
     is_cut: bool,
-    /// Whether bytes that are no page were passed over since the last page.
+    /// Whether bytes outside of pages were skipped since the last page.
     has_skipped: bool,
     sound: Option<Stream>,
 }
@@ -90,7 +90,7 @@ impl Link {
         Self { start, has_content: false, is_cut: false, has_skipped: false, sound: None }
     }
 
-    /// Adds a page, and the stream that it begins if that is one of sound.
+    /// Adds a page, and the stream that it begins if that is a stream of sound.
     fn add(&mut self, found: &Found, bytes: &[u8]) {
         let Found { page, state, .. } = found;
         self.has_content |= !page.begins;
@@ -102,12 +102,13 @@ impl Link {
             sound.add(found, bytes, self.has_skipped);
             self.has_skipped = false;
         } else {
-            // Of which stream a damaged page is may be what is damaged.
+            // The stream number of a damaged page may itself be damaged.
             self.has_skipped |= *state == State::Damaged;
         }
     }
 
-    /// Adds what lies behind `at`, where the pages are not looked at: by the last one, or else by the length in bytes.
+    /// Adds the sound behind `at`, where pages are not inspected: measured by the last page, or else by the length in
+    /// bytes.
     fn estimate<S: Source>(&mut self, scan: &mut Scan<'_, S>, at: u64) -> io::Result<()> {
         let Some(sound) = &mut self.sound else { return Ok(()) };
         let end = scan.range.end;
@@ -141,7 +142,7 @@ impl Link {
             part.duration = Some(time(sound.there, sound.rate)).filter(|there| !there.is_zero());
             let promised = sound.there.saturating_add(sound.missing);
             part.promised = Some(time(promised, sound.rate)).filter(|_| sound.has_end && !self.is_cut);
-            // Where the last page is lost, no number tells.
+            // If the last page is lost, no page number shows it.
             part.damages = sound.damages + u64::from(self.has_skipped && !sound.has_end);
             part.has_loose_end = !sound.has_positions;
         }
@@ -154,32 +155,32 @@ struct Stream {
     serial: [u8; 4],
     rate: u32,
     sound: Sound,
-    /// Samples that are there.
+    /// The number of samples that are present.
     there: u64,
-    /// Samples that the positions tell of, and that are not there.
+    /// The number of samples that the positions count but that are not present.
     missing: u64,
-    /// Places where pages are damaged or missing.
+    /// The number of places where pages are damaged or missing.
     damages: u64,
     /// Whether its last page was seen.
     has_end: bool,
-    /// Whether all positions say where sound ends.
+    /// Whether all positions state where sound ends.
     has_positions: bool,
     has_sound: bool,
-    /// The last position of a page that is whole, and the samples that were counted behind it.
+    /// The last position of a whole page, and the samples that were counted behind it.
     sure: u64,
     unsure: u64,
-    /// Whether a hole was seen, or sound, before which nothing tells what is missing.
+    /// Whether a hole or sound was seen. Before that, nothing shows what is missing.
     can_miss: bool,
     /// Whether pages are missing between the last packet and the next.
     is_behind_hole: bool,
     /// The number that the next page has.
     next: Option<u32>,
-    /// Where the sound of the page before ended, where that is known.
+    /// Where the sound of the page before ended, if that is known.
     position: Option<u64>,
 }
 
 impl Stream {
-    /// Reads the first packet of a stream; `None` if it is not known to be of sound, or not at which rate.
+    /// Reads the first packet of a stream; returns `None` if it is not known to be sound, or if its rate is not known.
     fn read(serial: [u8; 4], packet: &[u8]) -> Option<Self> {
         let sound = Sound::read(packet)?;
         Some(Self {
@@ -201,12 +202,12 @@ impl Stream {
         })
     }
 
-    /// Adds a page of the stream; bytes before it may have been passed over.
+    /// Adds a page of the stream; bytes before it may have been skipped.
     fn add(&mut self, found: &Found, bytes: &[u8], has_skipped: bool) {
         let Found { page, state, packets, .. } = found;
         let is_whole = *state == State::Whole;
         let next = self.next.unwrap_or(page.number);
-        // Where a stream was joined while it ran, nothing is missing behind its headers.
+        // If a recording joined a running stream, nothing is missing behind its headers.
         let is_behind_hole = is_whole && page.number > next && (self.has_sound || has_skipped);
         self.damages += u64::from(is_behind_hole) + u64::from(*state == State::Damaged);
         self.is_behind_hole |= is_behind_hole;
@@ -219,16 +220,17 @@ impl Stream {
         }
     }
 
-    /// Adds the packets of a page, which stand for about so many samples.
+    /// Adds the packets of a page, which have about `length` samples.
     fn add_sound(&mut self, found: &Found, length: u64) {
         let Found { page, state, .. } = found;
         let is_whole = *state == State::Whole;
         let written = page.end_of_sound();
         let reach = self.position.map(|from| from..=from.saturating_add(length));
-        // The position of a damaged page counts only where it is as far away as its packets say.
+        // The position of a damaged page counts only if it is as far away as its packets tell.
         let end = written.filter(|end| is_whole || reach.is_some_and(|reach| reach.contains(end)));
         let far = self.position.zip(end).map(|(from, end)| end.saturating_sub(from));
-        // The packets of the first page say where a stream was joined while it ran; all others follow the one before.
+        // The packets of the first page show whether a recording joined a running stream; all others follow the page
+        // before.
         let room = if self.has_sound { length.saturating_add(self.rate.into()) } else { length / 4 };
         let is_near = |far: &u64| length == 0 || *far <= length.saturating_add(room);
         let played = if self.has_sound { length } else { length.saturating_sub(self.sound.skipped) };

@@ -1,18 +1,18 @@
-//! Reading along a stretch of a file, a block at a time and a bounded number of bytes.
+//! Reads along a range of a file, a block at a time and a bounded number of bytes.
 
 use std::io::{self, Read as _, SeekFrom};
 use std::ops::Range;
 
 use crate::audio::reading::{Source, read_stretch};
 
-/// How much is read at a time.
+/// The number of bytes that are read at a time.
 const BLOCK: usize = 64 << 10;
 
-/// A stretch of a file that is looked through from its start to its end.
+/// A range of a file that is read from its start to its end.
 pub(super) struct Scan<'s, S> {
     source: &'s mut S,
     pub(super) range: Range<u64>,
-    /// Bytes that may still be read.
+    /// The number of bytes that may still be read.
     left: u64,
     block: Vec<u8>,
     /// Where the block starts in the file.
@@ -20,12 +20,12 @@ pub(super) struct Scan<'s, S> {
 }
 
 impl<'s, S: Source> Scan<'s, S> {
-    /// Prepares to read at most so many bytes of this range.
+    /// Prepares to read at most `most` bytes of this range.
     pub(super) fn new(source: &'s mut S, range: Range<u64>, most: u64) -> Self {
         Self { source, at: range.start, range, left: most, block: Vec::new() }
     }
 
-    /// Returns `count` bytes from `at` on, fewer at the end of the range or of what may be read.
+    /// Returns `count` bytes from `at` on, fewer at the end of the range or of the allowed bytes.
     pub(super) fn bytes(&mut self, at: u64, count: usize) -> io::Result<&[u8]> {
         let wanted = (count as u64).min(self.range.end.saturating_sub(at)) as usize;
         if self.held(at).len() < wanted {
@@ -35,8 +35,8 @@ impl<'s, S: Source> Scan<'s, S> {
         Ok(held.get(..wanted).unwrap_or(held))
     }
 
-    /// Returns what is at hand from `at` on, and whether the end follows: at least `least` bytes if it does not. What was
-    /// read once for this is not read again.
+    /// Returns the available bytes from `at` on, and whether the end follows: at least `least` bytes if it does not.
+    /// Bytes that were read for this are not read again.
     pub(super) fn ahead(&mut self, at: u64, least: usize) -> io::Result<(&[u8], bool)> {
         if self.held(at).len() < least && !self.is_last(at) {
             let kept = self.held(at).len();
@@ -50,22 +50,22 @@ impl<'s, S: Source> Scan<'s, S> {
         Ok((self.held(at), is_last))
     }
 
-    /// Returns true if what is held from `at` on goes to the end, or to the end of what may be read.
+    /// Returns true if the held bytes from `at` on reach the end of the range or of the allowed bytes.
     fn is_last(&self, at: u64) -> bool {
         self.left == 0 || at.saturating_add(self.held(at).len() as u64) >= self.range.end
     }
 
-    /// Returns the file that is looked through.
+    /// Returns the file.
     pub(super) fn source(&mut self) -> &mut S {
         self.source
     }
 
-    /// Reads something short beside the way.
+    /// Reads a short range outside of the scan.
     pub(super) fn read_apart(&mut self, range: Range<u64>) -> io::Result<Vec<u8>> {
         read_stretch(self.source, range.start, range.end.saturating_sub(range.start))
     }
 
-    /// Returns whether no more may be read, so that the end that was found is not the end of the range.
+    /// Returns true if no more bytes may be read, so that the end that was found is not the end of the range.
     pub(super) fn is_exhausted(&self) -> bool {
         self.left == 0
     }
@@ -75,7 +75,7 @@ impl<'s, S: Source> Scan<'s, S> {
         from.and_then(|from| self.block.get(from..)).unwrap_or_default()
     }
 
-    /// Makes at least so many bytes from `at` on available. What is held of them is kept, so that it is read once.
+    /// Makes at least `wanted` bytes from `at` on available. Held bytes are kept, so that they are read once.
     fn load(&mut self, at: u64, wanted: usize) -> io::Result<()> {
         let kept = self.held(at).len();
         self.block.drain(..self.block.len() - kept);
@@ -85,7 +85,7 @@ impl<'s, S: Source> Scan<'s, S> {
         self.read(from, most.min(self.range.end.saturating_sub(from)).min(self.left))
     }
 
-    /// Reads so many bytes to the end of the block.
+    /// Appends up to `most` bytes from `from` on to the block.
     fn read(&mut self, from: u64, most: u64) -> io::Result<()> {
         self.source.seek(SeekFrom::Start(from))?;
         self.source.by_ref().take(most).read_to_end(&mut self.block)?;

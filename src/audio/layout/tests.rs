@@ -1,4 +1,4 @@
-//! Where the sound lies in real files, joined files and made ones.
+//! Tests of where the sound lies in real, joined and generated files.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
@@ -18,7 +18,7 @@ fn found(bytes: &[u8], container: Container) -> Layout {
     Layout::find(&mut Cursor::new(bytes), container, u64::MAX).unwrap()
 }
 
-/// A fixture, its container and how long it lasts.
+/// Fixtures, each with its container and how long it lasts.
 const FILES: [(&str, Container, f64); 12] = [
     ("speech.wav", Container::Wav, 2.179),
     ("speech-rf64.wav", Container::Wav, 0.7),
@@ -35,7 +35,7 @@ const FILES: [(&str, Container, f64); 12] = [
 ];
 
 #[test]
-fn a_file_that_is_one_has_one_part_and_is_whole() {
+fn a_single_file_has_one_part_and_is_whole() {
     for (name, container, seconds) in FILES {
         let layout = found(&fixture(name), container);
         let [part] = &layout.parts[..] else { panic!("{name}: {layout:?}") };
@@ -46,7 +46,7 @@ fn a_file_that_is_one_has_one_part_and_is_whole() {
 }
 
 #[test]
-fn joined_files_are_told_apart_and_count_together() {
+fn joined_files_are_separate_parts_and_count_together() {
     for (name, container, seconds) in FILES {
         let layout = found(&fixture(name).repeat(3), container);
         assert_eq!(layout.parts.len(), 3, "{name}: {layout:?}");
@@ -56,7 +56,7 @@ fn joined_files_are_told_apart_and_count_together() {
     }
 }
 
-/// A fixture of each kind, with its container.
+/// One fixture of each kind, with its container.
 const KINDS: [(&str, Container); 10] = [
     ("speech.wav", Container::Wav),
     ("speech-rf64.wav", Container::Wav),
@@ -71,7 +71,7 @@ const KINDS: [(&str, Container); 10] = [
 ];
 
 #[test]
-fn joined_files_of_any_two_kinds_are_told_apart_and_count_together() {
+fn joined_files_of_any_two_kinds_are_parts_and_count_together() {
     let tag = [&b"TAG"[..], &[b' '; 125]].concat();
     let prose = b"no sound but words, again and again. ".repeat(60);
     for (first, first_container) in KINDS {
@@ -79,7 +79,7 @@ fn joined_files_of_any_two_kinds_are_told_apart_and_count_together() {
         for (second, second_container) in KINDS {
             let two = found(&fixture(second), second_container);
             for between in [&b""[..], &tag, &prose] {
-                // Where something else stands behind its boxes, a file in fragments may have lost some.
+                // If other bytes follow its boxes, a file in fragments may have lost some.
                 let is_open = first == "speech-fragments.m4a" && between == prose;
                 let bytes = [&fixture(first)[..], between, &fixture(second)].concat();
                 let layout = found(&bytes, first_container);
@@ -87,7 +87,7 @@ fn joined_files_of_any_two_kinds_are_told_apart_and_count_together() {
                 let whole = layout.parts.iter().all(|part| !part.is_cut);
                 assert!(is_open || whole, "{first} {second}: {layout:?}");
                 match &containers[..] {
-                    // One row of frames of one format.
+                    // One row of frames of one format is one part.
                     [Container::Aac] => assert_eq!(first, second),
                     _ => assert_eq!(containers, [first_container, second_container]),
                 }
@@ -119,11 +119,11 @@ impl Seek for Counting<'_> {
 }
 
 #[test]
-fn the_search_through_foreign_bytes_reads_a_small_multiple_of_them() {
+fn a_search_through_other_bytes_reads_a_small_multiple_of_them() {
     // Several of the blocks that are read at a time.
     const SIZE: usize = 256 << 10;
     let mp3 = fixture("speech-bare.mp3");
-    // Frames of ADTS of 8190 bytes that begin every 15 bytes, and differ in bits that a frame is free to choose.
+    // Frames of ADTS of 8190 bytes that begin every 15 bytes, and differ in bits that a frame may choose freely.
     let nested: Vec<u8> = (0..17_000_u32)
         .flat_map(|number| {
             [&[0xff, 0xf1, 0x50, 0xbb | (number as u8 & 1) << 6, 0xff, 0xdf, 0xfc][..], &[7; 8]].concat()
@@ -132,7 +132,7 @@ fn the_search_through_foreign_bytes_reads_a_small_multiple_of_them() {
     let pairs = [&mp3[..20], &[7; 500], &b"\xff\xfb\x90\0\xff\xf1\x50\x80\0\x3f\xfc"[..]].concat();
     let tags = [&b"ID3\x04\0\0\0\0\x20\0"[..], &b"\xff\xf1\x50\x80\0\xff\xfc"[..]].concat();
     let moofs = b"\0\0\0\x0cmoof\0\0\0\0junkjunk".to_vec();
-    // Fragments by their beginning, with junk in them: behind the end of each, the next one is searched.
+    // Beginnings of fragments, with junk in them: behind the end of each, the next one is searched.
     let broken = b"\0\0\0\x1cmoof\0\0\0\x10mfhd\0\0\0\0\0\0\0\0junkjunkjunk".to_vec();
     let (waves, pages) = (b"RIFF\0\0\0\0WAVE".to_vec(), b"OggS\0".to_vec());
     for pattern in [vec![0xff; 64], nested, pairs, tags, moofs, broken, waves, pages] {
@@ -150,10 +150,10 @@ fn the_search_through_foreign_bytes_reads_a_small_multiple_of_them() {
 }
 
 #[test]
-fn a_file_that_is_cut_says_what_is_left() {
+fn a_cut_file_reports_the_sound_that_is_left() {
     for (name, container, seconds) in FILES {
         let mut bytes = fixture(name);
-        // The index of this one is at its end: nothing of it can be found without.
+        // The index of this one is at its end: without it, nothing can be found.
         if name == "speech-moov-last.m4a" {
             continue;
         }
@@ -167,7 +167,7 @@ fn a_file_that_is_cut_says_what_is_left() {
 }
 
 #[test]
-fn frames_whose_rate_changes_are_parts_and_count_each_by_its_rate() {
+fn frames_of_two_rates_are_parts_that_count_by_their_own_rate() {
     let (slow, fast) = (fixture("speech.aac"), fixture("speech-24k.aac"));
     let length = |bytes: &[u8]| found(bytes, Container::Aac).duration().unwrap();
     let both = found(&[slow.clone(), fast.clone(), slow.clone()].concat(), Container::Aac);
@@ -177,7 +177,7 @@ fn frames_whose_rate_changes_are_parts_and_count_each_by_its_rate() {
 
 #[test]
 fn frames_of_many_sizes_are_counted_without_a_tag() {
-    // Bit rates from 32 to 320 kbit/s in turn, the first ones low: no first frames tell the rest.
+    // Bit rates from 32 to 320 kbit/s in turn, the first ones low: the first frames do not predict the rest.
     let sizes: [usize; 14] = [104, 130, 156, 182, 208, 261, 313, 365, 417, 522, 626, 731, 835, 1044];
     let mut bytes = Vec::new();
     for number in 0..4000_usize {
@@ -191,7 +191,7 @@ fn frames_of_many_sizes_are_counted_without_a_tag() {
 }
 
 #[test]
-fn junk_before_and_between_frames_is_passed_over() {
+fn junk_before_and_between_frames_is_skipped() {
     let (mp3, aac) = (fixture("speech-bare.mp3"), fixture("speech-24k.aac"));
     for (bytes, container) in [(mp3, Container::Mp3), (aac, Container::Aac)] {
         let bare = found(&bytes, container).duration().unwrap();
@@ -206,7 +206,7 @@ fn junk_before_and_between_frames_is_passed_over() {
 }
 
 #[test]
-fn a_flac_lasts_as_long_as_its_last_frame_says_and_not_its_header() {
+fn a_flac_lasts_as_long_as_its_last_frame_shows() {
     for (frames, stated) in [(200_u32, 0_u64), (200, 1), (200, (1 << 36) - 1)] {
         let said = found(&made_flac::bomb(frames, stated), Container::Flac).duration().unwrap();
         let truth = f64::from(frames) * f64::from(made_flac::FRAME) / f64::from(made_flac::RATE);
@@ -226,15 +226,15 @@ fn a_wrong_bit_in_an_ogg_is_noticed_and_costs_at_most_a_page() {
             let [part] = &layout.parts[..] else { panic!("{name}, {at}: {layout:?}") };
             let said = part.duration.map_or(0.0, |said| said.as_secs_f64());
             assert!((seconds - 1.1..seconds + 0.1).contains(&said), "{name}, {at}: {layout:?}");
-            // The last page of one file is all the sound of it.
+            // The only page of sound in one of the files is its last page.
             assert!(part.damages > 0 || part.is_cut, "{name}, {at}: {layout:?}");
         }
     }
 }
 
 #[test]
-fn a_large_ogg_is_as_long_as_its_last_page_says() {
-    // The first page of sound, over and over: 50 packets, a second.
+fn a_large_ogg_lasts_as_long_as_its_last_page_shows() {
+    // The first page of sound, repeated: 50 packets, one second.
     let whole = fixture("speech.opus");
     let (head, page) = (&whole[..121], &whole[121..2460]);
     let mut bytes = head.to_vec();
@@ -247,14 +247,14 @@ fn a_large_ogg_is_as_long_as_its_last_page_says() {
     for most in [u64::MAX, 300_000] {
         let layout = Layout::find(&mut Cursor::new(&bytes), Container::Ogg, most).unwrap();
         let said = layout.duration().unwrap().as_secs_f64();
-        // Less what an encoder adds in front.
+        // Less the samples that an encoder adds in front.
         assert!((said - 600.0).abs() < 0.01, "{most}: {said}");
         assert_eq!(layout.parts[0].range, 0..bytes.len() as u64);
     }
 }
 
 #[test]
-fn what_lies_behind_the_bytes_that_may_be_read_is_estimated() {
+fn sound_behind_the_bytes_that_may_be_read_is_estimated() {
     let mut frame = vec![0xff, 0xfb, 0x90, 0x00];
     frame.resize(417, 0);
     let bytes = frame.repeat(4000);
@@ -266,7 +266,7 @@ fn what_lies_behind_the_bytes_that_may_be_read_is_estimated() {
 }
 
 #[test]
-fn more_files_in_one_than_are_told_apart_are_noticed() {
+fn too_many_files_in_one_are_noticed() {
     let empty = [
         &b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0"[..],
         b"\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0",

@@ -1,4 +1,5 @@
-//! What belongs to no part of a file: bytes between its parts and behind them that are neither tags nor padding.
+//! The bytes that belong to no part of a file: bytes between its parts and behind them that are neither tags nor
+//! padding.
 
 use std::io;
 use std::ops::Range;
@@ -8,25 +9,25 @@ use crate::audio::format::stream::LONGEST_FRAME;
 use crate::audio::format::tags;
 use crate::audio::reading::{Source, read_at, read_stretch};
 
-/// Bytes that are told of; fewer are the line of a server, or of a program that wrote the file.
+/// The fewest bytes that are reported; fewer are a line from a server, or from the program that wrote the file.
 const LEAST: u64 = 1024;
-/// How much is read at a time.
+/// The number of bytes that are read at a time.
 const BLOCK: u64 = 64 << 10;
-/// Tags that may stand one behind the other.
+/// The most tags that may follow each other.
 const TAGS_IN_ROW: u32 = 64;
 
 /// Bytes that belong to no part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unknown {
-    /// How many there are, padding not counted.
+    /// The number of bytes, without padding.
     pub(crate) bytes: u64,
     /// Where some of them lie.
     pub(crate) first: Range<u64>,
 }
 
 impl Layout {
-    /// Finds the bytes that belong to no part of the file in `source`, from where its tags end; `None` if there are not
-    /// enough of them to be told of.
+    /// Finds the bytes that belong to no part of the file in `source`, from the end of its tags on. Returns `None` if
+    /// they are too few to be reported.
     pub(crate) fn unknown(&self, source: &mut impl Source, end: u64) -> io::Result<Option<Unknown>> {
         let mut found: Option<Unknown> = None;
         let mut add = |range: Range<u64>, source: &mut _| {
@@ -53,7 +54,7 @@ impl Layout {
     }
 }
 
-/// Returns where the tags end that stand at the start of this range.
+/// Returns where the tags at the start of this range end.
 fn behind_tags(source: &mut impl Source, mut range: Range<u64>) -> io::Result<u64> {
     for _ in 0..TAGS_IN_ROW {
         if range.start >= range.end {
@@ -66,7 +67,7 @@ fn behind_tags(source: &mut impl Source, mut range: Range<u64>) -> io::Result<u6
     Ok(range.start)
 }
 
-/// Counts the bytes in this range that are no padding.
+/// Counts the bytes in this range that are not padding.
 fn count(source: &mut impl Source, mut range: Range<u64>) -> io::Result<u64> {
     let mut count = 0;
     while range.start < range.end {

@@ -1,40 +1,40 @@
-//! The boxes that stand in no other, and the gaps between them: where the head of a box is damaged, the file goes on with
-//! the next box that can be told from anything else.
+//! The outermost boxes, and the gaps between them: if the head of a box is damaged, the file continues with the next
+//! box that can be identified.
 
 use std::io::{self, Read, Seek};
 
 use super::{HEAD, Head, LONG_HEAD};
 use crate::audio::reading::{read_at, read_stretch};
 
-/// Outer boxes that are looked at; a file in fragments has two for each of them.
+/// The most outermost boxes that are read; a file in fragments has two for each fragment.
 const MOST: usize = 100_000;
-/// Boxes that are cut off where they go on behind the end of the file.
+/// Boxes that may be cut off: they count even if they go on behind the end of the file.
 const KNOWN: [&[u8; 4]; 15] = [
     b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"sidx", b"mfra", b"emsg",
     b"uuid", b"meta", b"udta", b"pnot",
 ];
-/// How much is read in search of the next box, at first and at most at a time.
+/// The number of bytes that are read at a time in the search for the next box: the first read, and the largest.
 const FIRST_BLOCK: u64 = 64;
 const BLOCK: u64 = 64 << 10;
-/// As much of a box tells it from anything else: its head, and the head of the first box in it.
+/// The number of bytes that identify a box: its head, and the head of the first box in it.
 const TOLD: u64 = 2 * HEAD;
-/// The longest fragment that is read to see whether it is damaged.
+/// The longest fragment that is read to check whether it is damaged.
 const LONGEST_FRAGMENT: u64 = 1 << 20;
 
-/// A box that stands in no other, or a gap.
+/// An outermost box, or a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OuterBox {
-    /// Its type; `None` for a gap, which is no box, and for a fragment that cannot be read.
+    /// Its type; `None` for a gap, which is not a box, and for a fragment that cannot be read.
     pub(crate) kind: Option<[u8; 4]>,
     pub(crate) start: u64,
-    /// Where it says that it ends.
+    /// Where it ends, according to its stated size.
     pub(crate) end: u64,
     /// Length of its head.
     pub(crate) head: u64,
 }
 
 impl OuterBox {
-    /// Returns true if this is a box of this type.
+    /// Returns true if this is a box of the given type.
     pub(crate) fn is(&self, kind: &[u8; 4]) -> bool {
         self.kind.as_ref() == Some(kind)
     }
@@ -45,7 +45,7 @@ impl OuterBox {
     }
 }
 
-/// Goes through the outer boxes of a file.
+/// Walks through the outermost boxes of a file.
 #[derive(Debug)]
 pub(crate) struct Outer {
     at: u64,
@@ -54,12 +54,12 @@ pub(crate) struct Outer {
 }
 
 impl Outer {
-    /// Prepares to go through the boxes from `at` to `end`.
+    /// Prepares a walk through the boxes from `at` to `end`.
     pub(crate) fn new(at: u64, end: u64) -> Self {
         Self { at, end, left: MOST }
     }
 
-    /// Returns the next box or gap; `None` where the boxes end, and no further one follows that belongs to the file.
+    /// Returns the next box or gap; `None` if the boxes end and no further box belongs to the file.
     pub(crate) fn next(&mut self, source: &mut (impl Read + Seek)) -> io::Result<Option<OuterBox>> {
         if self.at >= self.end || self.left == 0 {
             return Ok(None);
@@ -71,7 +71,7 @@ impl Outer {
             let end = head.size.map_or(self.end, |size| start.saturating_add(size));
             (head, end)
         });
-        // Other bytes can look like a box, mostly like one that is far too long.
+        // Other bytes can look like a box, usually like one that is far too long.
         let Some((head, end)) = head.filter(|(head, end)| *end <= self.end || KNOWN.contains(&&head.kind))
         else {
             let next = next_told(source, start + 1, self.end)?;
@@ -80,7 +80,7 @@ impl Outer {
         if &head.kind == b"moof" && end <= self.end {
             let bytes = read_stretch(source, start, (end - start).min(LONGEST_FRAGMENT))?;
             if !is_fragment(&bytes) {
-                // Its size may be wrong, too.
+                // The size of the fragment may be wrong, too.
                 let next = next_told(source, start + HEAD, end)?.unwrap_or(end);
                 return Ok(Some(self.found(None, HEAD, next)));
             }
@@ -93,9 +93,9 @@ impl Outer {
     }
 }
 
-/// Returns where the next box stands that can be told: a fragment, or the index. Another file ends the search.
+/// Returns the place of the next box that can be identified: a fragment, or the index. Another file ends the search.
 fn next_told(source: &mut (impl Read + Seek), mut at: u64, end: u64) -> io::Result<Option<u64>> {
-    // What is read grows with the gap: many short ones must not cost a whole block each.
+    // The read size grows with the gap: many short gaps must not cost a whole block each.
     let mut block = FIRST_BLOCK;
     while end.saturating_sub(at) >= TOLD {
         let bytes = read_stretch(source, at, block.min(end - at))?;
@@ -118,7 +118,7 @@ fn next_told(source: &mut (impl Read + Seek), mut at: u64, end: u64) -> io::Resu
     Ok(None)
 }
 
-/// Returns true if these bytes begin a fragment or an index, as far as one can see.
+/// Returns true if these bytes begin a fragment or an index, as far as the bytes show.
 fn is_told(bytes: &[u8]) -> bool {
     let (head, inside) = bytes.split_at_checked(HEAD as usize).unwrap_or_default();
     match head.get(4..) {
@@ -130,8 +130,8 @@ fn is_told(bytes: &[u8]) -> bool {
     }
 }
 
-/// Returns true if the boxes of this fragment, and those of its tracks, stand one behind the other. Of a long one, the
-/// beginning is looked at.
+/// Returns true if the boxes of this fragment, and those of its tracks, follow each other without gaps. Of a long
+/// fragment, only the beginning is checked.
 fn is_fragment(bytes: &[u8]) -> bool {
     let mut tracks = Vec::new();
     let Some(content) = bytes.get(HEAD as usize..) else { return false };
@@ -142,7 +142,7 @@ fn is_fragment(bytes: &[u8]) -> bool {
     }) && tracks.into_iter().all(|track| is_row(track, &mut |_, _| {}))
 }
 
-/// Returns true if these bytes are boxes, one behind the other; the last may go on.
+/// Returns true if these bytes are boxes without gaps; the last may be cut off.
 fn is_row<'b>(mut bytes: &'b [u8], visit: &mut impl FnMut(&[u8; 4], &'b [u8])) -> bool {
     while !bytes.is_empty() {
         let Some(head) = Head::read(bytes).filter(Head::has_plain_kind) else { return false };

@@ -1,6 +1,6 @@
-//! Times that cannot be. A track states how many units of time make a second, and how many each of its samples lasts; a
-//! codec fixes how long a sample lasts. Where the two contradict each other, the codec is right, because what is played
-//! is what it decodes.
+//! Impossible times. A track states how many time units make a second, and how many units each of its samples lasts; a
+//! codec fixes how long a sample lasts. If the two contradict each other, the codec is right, because playback follows
+//! what the codec decodes.
 
 use std::io::{self, Read, Seek};
 use std::ops::Range;
@@ -8,46 +8,46 @@ use std::ops::Range;
 use super::{VISITS, Walk, four};
 use crate::audio::reading::{read_at, read_stretch};
 
-/// As much is read of the description of samples.
+/// The number of bytes of the description of samples that are read.
 const DESCRIPTION: u64 = 512;
-/// Entries that are read of the table of times.
+/// The number of entries of the table of times that are read.
 const ENTRIES: u64 = 4096;
 /// Percent by which the time of a sample may differ from that of the codec.
 const SLACK: u128 = 10;
-/// How many times longer or shorter than its samples a track may last: recorders pause.
+/// The factor by which a track may last longer or shorter than its samples: recorders pause.
 const PAUSES: u128 = 4;
-/// Sampling rates that can be.
+/// Plausible sampling rates.
 const RANGE: std::ops::RangeInclusive<u32> = 2_000..=384_000;
-/// The units of a second that are shown where a file states none.
+/// The time units in a second that are shown if a file states none.
 const SCALE: u32 = 1000;
 
-/// How long a sample lasts by its codec. What is called a sample here is what a decoder takes at once.
+/// How long a sample lasts according to its codec. A sample here is the unit that a decoder takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pace {
-    /// Samples of sound in each channel.
+    /// The number of sound samples in each channel.
     pub(crate) length: u32,
     pub(crate) rate: u32,
 }
 
-/// Where the units of a second are written, and how many they are.
+/// Where the time units in a second are written, and their number.
 type Scale = (u64, u32);
 
-/// What a track says of its times, and where.
+/// What a track states about its times, and where.
 #[derive(Default)]
 struct Track {
     id: u32,
     is_sound: bool,
     scale: Option<Scale>,
-    /// Where the table of times lies, behind its version.
+    /// The place of the table of times, behind its version.
     times: Option<Range<u64>>,
-    /// How many samples there are, and where the first of them lies.
+    /// The number of samples, and the place of the first one.
     samples: u32,
     first: Option<u64>,
     /// The description of the samples.
     description: Vec<u8>,
 }
 
-/// Returns where a movie states times that cannot be, and what is to stand there: for its tracks of sound.
+/// Returns where a movie states impossible times for its tracks of sound, and the bytes to show there.
 pub(crate) fn corrections(
     source: &mut (impl Read + Seek),
     movie: Range<u64>,
@@ -85,7 +85,8 @@ pub(crate) fn corrections(
     Ok(corrections)
 }
 
-/// The paces of the tracks of sound of a movie, by the numbers of the tracks; without those whose codec fixes none.
+/// The paces of the sound tracks of a movie, by the numbers of the tracks. Tracks whose codec fixes no pace are left
+/// out.
 #[derive(Debug, Default)]
 pub(crate) struct Paces(Vec<(u32, Pace)>);
 
@@ -99,7 +100,7 @@ impl Paces {
         Ok(Self(paces))
     }
 
-    /// Returns the seconds that so many samples of this track last, unless they are near to those that are stated.
+    /// Returns the seconds that `samples` samples of this track last, unless they are close to the stated seconds.
     pub(crate) fn contradict(&self, track: u32, samples: u64, stated: f64) -> Option<f64> {
         let (_, pace) = self.0.iter().find(|(id, _)| *id == track)?;
         let seconds = samples as f64 * f64::from(pace.length) / f64::from(pace.rate);
@@ -111,10 +112,10 @@ impl Paces {
 /// The table of times of a track: how many samples last how long.
 #[derive(Default)]
 struct Table {
-    /// How many samples it speaks of, as far as it was read, and how long they last together.
+    /// The number of samples that it lists, as far as it was read, and their total duration.
     samples: u64,
     units: u128,
-    /// How long most of them last.
+    /// The duration of most samples.
     usual: u32,
 }
 
@@ -138,9 +139,10 @@ impl Table {
         Ok(table)
     }
 
-    /// Returns true if the times contradict the codec: those of most samples and their mean, or the whole by far.
+    /// Returns true if the times contradict the codec: both the usual time of a sample and the mean, or the total by
+    /// far.
     fn is_wrong(&self, scale: u32, pace: Pace, samples: u32) -> bool {
-        // Each time in parts of a second of the scale and of the rate.
+        // Each time is a multiple of a second divided by the scale and by the rate.
         let by_codec = |samples: u64| u128::from(samples) * u128::from(pace.length) * u128::from(scale);
         let stated = |units: u128| units * u128::from(pace.rate);
         let is_near = |stated: u128, by_codec: u128| {
@@ -155,7 +157,7 @@ impl Table {
     }
 }
 
-/// Finds the tracks of a movie, and where it says how many units make a second of its own.
+/// Finds the tracks of a movie, and where it states how many of its own time units make a second.
 fn tracks(source: &mut (impl Read + Seek), mut movie: Range<u64>) -> io::Result<(Vec<Track>, Option<Scale>)> {
     let (mut tracks, mut movie_scale) = (Vec::new(), None);
     let mut left = VISITS;
@@ -210,10 +212,11 @@ fn describe<S: Read + Seek>(
     Ok(())
 }
 
-/// Reads how many units make a second, and where that is written, in the header of a movie or of a track's samples.
+/// Reads how many time units make a second, and where that is written, from the header of a movie or of a track's
+/// samples.
 fn scale(source: &mut (impl Read + Seek), content: Range<u64>) -> io::Result<Option<Scale>> {
     let head = read_at::<24>(source, content.start)?;
-    // The version decides the width of two times before it.
+    // The version decides the width of two times in front of it.
     let at = if head.bytes().first() == Some(&1) { 20 } else { 12 };
     let scale = four(head.bytes(), at).filter(|_| content.start + at as u64 + 4 <= content.end);
     Ok(scale.map(|scale| (content.start + at as u64, u32::from_be_bytes(scale))))
@@ -231,13 +234,13 @@ fn pace(source: &mut (impl Read + Seek), track: &Track) -> io::Result<Option<Pac
         b"mp4a" => mpeg_4(entry, rate),
         b".mp3" => Some(Pace { length: if rate >= 32_000 { 1152 } else { 576 }, rate }),
         b"ac-3" => Some(Pace { length: 1536, rate }),
-        // QuickTime names the codec once more in front of its description.
+        // QuickTime repeats the codec's name in front of its description.
         b"alac" => entry.get(memchr::memmem::rfind(entry, b"alac").unwrap_or(0) + 4..).and_then(|cookie| {
             let number = |at: usize| four(cookie, at).map(u32::from_be_bytes);
             Some(Pace { length: number(4)?, rate: number(24)? })
         }),
         b"fLaC" => behind(entry, b"dfLa").and_then(|stream| {
-            // Behind the version and the head of the block, the largest block, and further on the rate in 20 bits.
+            // Behind the version and the head of the block: the largest block, and later the rate in 20 bits.
             let length = u16::from_be_bytes(*stream.get(10..)?.first_chunk()?);
             Some(Pace { length: length.into(), rate: u32::from_be_bytes(four(stream, 18)?) >> 12 })
         }),
@@ -254,14 +257,15 @@ fn pace(source: &mut (impl Read + Seek), track: &Track) -> io::Result<Option<Pac
     Ok(pace.filter(is_possible))
 }
 
-/// Returns what stands behind the head of the box of this type within the description of samples.
+/// Returns the bytes behind the head of the box of this type within the description of samples.
 fn behind<'b>(entry: &'b [u8], kind: &[u8; 4]) -> Option<&'b [u8]> {
     // The first four bytes are the type of the entry itself.
     let inside = entry.get(4..)?;
     inside.get(memchr::memmem::find(inside, kind)? + 4..)
 }
 
-/// Reads the description of MPEG-4 sound (ISO/IEC 14496-1, section 7.2.6): AAC has 1024 samples of the rate of its core.
+/// Reads the description of MPEG-4 sound (ISO/IEC 14496-1, section 7.2.6): AAC has 1024 samples at the rate of its
+/// core.
 fn mpeg_4(entry: &[u8], rate: u32) -> Option<Pace> {
     let stream = descriptor(behind(entry, b"esds")?.get(4..)?, 3)?;
     let flags = *stream.get(2)?;
@@ -273,7 +277,7 @@ fn mpeg_4(entry: &[u8], rate: u32) -> Option<Pace> {
         0x40 | 0x66..=0x68 => {
             let config = descriptor(decoder.get(13..)?, 5)?;
             let bits = u16::from_be_bytes(*config.first_chunk()?);
-            // Five bits say what kind of AAC it is; those for conversations have shorter frames.
+            // Five bits state the kind of AAC; the kinds for conversations have shorter frames.
             let is_common = matches!(bits >> 11, 1..=5 | 29);
             let core = RATES.get(usize::from(bits >> 7 & 15)).copied().unwrap_or(rate);
             is_common.then_some(Pace { length: 1024, rate: core })
@@ -293,7 +297,7 @@ fn descriptor(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     if *first != tag {
         return None;
     }
-    // Its length has up to four bytes; all but the last have the highest bit.
+    // The length has up to four bytes; all but the last have the highest bit set.
     for _ in 0..4 {
         let (length, behind) = rest.split_first()?;
         rest = behind;
@@ -326,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_of_opus_last_as_long_as_their_first_byte_says() {
+    fn the_first_byte_of_an_opus_packet_gives_its_duration() {
         for (packet, length) in [([0x00, 0], 480), ([0x19, 0], 5760), ([0x63, 3], 1440), ([0xfc, 0], 960)] {
             assert_eq!(opus(&packet), Some(Pace { length, rate: 48_000 }), "{packet:02x?}");
         }

@@ -1,4 +1,4 @@
-//! What a task is, as values: no actor, no network, no disk, and no clock beside the one of [`Timestamp`].
+//! A task, as values: no actor, no network and no disk. The only clock is the one of [`Timestamp`].
 
 mod answer;
 mod chunk_log;
@@ -50,32 +50,33 @@ pub use submission::{
 pub use timeline::{Attempt, Timeline};
 pub use timestamp::Timestamp;
 
-/// What other rooms' tests make logs with.
+/// Functions with which tests of other rooms make logs.
 #[cfg(test)]
 pub(crate) mod testing {
     pub(crate) use super::chunk_log::testing::*;
     pub(crate) use super::cold_log::testing::*;
 }
 
-/// What is fixed about a task from the moment it is accepted.
+/// The part of a task that never changes after the task is accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// Its id.
+    /// The task's id.
     pub id: TaskId,
-    /// The key that submitted it: to every other key it does not exist.
+    /// The key that submitted the task. For every other key the task does not exist.
     pub owner: KeyHash,
-    /// Unix time of its acceptance.
+    /// The time at which the task was accepted.
     pub created: Timestamp,
-    /// The format of the door that has submitted it, if its chunks may be subscribed to. Other formats may be read, too.
+    /// The format of the door that submitted the task; `None` if its chunks cannot be subscribed to. Readers may use
+    /// other formats, too.
     pub stream: Option<Format>,
-    /// What is asked.
+    /// What is asked of the model.
     pub question: Question,
-    /// Where it belongs in the trace of whoever submitted it, if there is one.
+    /// The task's place in the trace of its submitter, if there is one.
     pub trace: Option<TraceContext>,
 }
 
 impl Task {
-    /// The trace that it belongs to, for the log.
+    /// Returns the id of the trace that the task belongs to, for the log.
     #[must_use]
     pub fn trace_id(&self) -> Option<TraceId> {
         self.trace.as_ref().map(|trace| trace.trace_id)

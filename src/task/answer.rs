@@ -1,4 +1,4 @@
-//! What the upstream says becomes the answer: numbered entries while it comes, a ChatCompletion at its end.
+//! The answer, made from the upstream's events: numbered entries while it arrives, and a ChatCompletion at its end.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::segment::Segment;
 use super::snapshot::State;
 use crate::wire::completion::{CompletionHead, FinishReason, Pieces, Texts, Usage};
 
-/// An answer that is coming in.
+/// An answer that is arriving.
 #[derive(Debug)]
 pub struct Answer {
     head: Arc<CompletionHead>,
@@ -22,21 +22,21 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Makes an answer of which nothing has come yet. Its log is encoded in this format, or not to be read.
+    /// Makes an empty answer. Its log is encoded in this format; without a format, the log cannot be read.
     #[must_use]
     pub fn new(head: CompletionHead, format: Option<Format>) -> Self {
         Self::resumed(head, ChunkLog::new(format))
     }
 
-    /// Goes on with what an earlier actor has left of an answer. It keeps the head that it has begun with.
+    /// Continues the answer of an earlier actor. The answer keeps the head with which it began.
     #[must_use]
     pub fn resumed(head: CompletionHead, log: ChunkLog) -> Self {
         let head = log.head().unwrap_or_else(|| Arc::new(head));
         Self { head, log, segments: Vec::new(), segment_bytes: 0 }
     }
 
-    /// Returns the stream of a task of an earlier process that ended, from its journal and its outcome: a reader sees
-    /// the same bytes as then. `None` if the outcome is none.
+    /// Restores the stream of a task that ended in an earlier process, from its journal and its outcome. A reader sees
+    /// the same bytes as in that process. Returns `None` if `state` has no outcome.
     #[must_use]
     pub fn replay(kept: Kept, state: &State) -> Option<EndedStream> {
         let outcome = state.outcome().ok()??;
@@ -44,13 +44,13 @@ impl Answer {
         Some(EndedStream::new(kept, tail, None))
     }
 
-    /// The log of this answer.
+    /// Returns the log of this answer.
     #[must_use]
     pub fn log(&self) -> &ChunkLog {
         &self.log
     }
 
-    /// Takes a piece of text. Readers see it with the next [`publish`](Self::publish).
+    /// Adds a piece of text. Readers see it after the next [`publish`](Self::publish).
     pub fn push(&mut self, kind: TextKind, text: String) {
         if self.log.head().is_none() {
             self.log.append(Entry::Open(Arc::clone(&self.head)));
@@ -58,18 +58,18 @@ impl Answer {
         self.log.append(Entry::Delta { kind, text: text.into() });
     }
 
-    /// Takes a segment, which is kept with the answer.
+    /// Adds a segment, which is kept with the answer.
     pub fn push_segment(&mut self, segment: Segment) {
         self.segment_bytes += segment.bytes();
         self.segments.push(segment);
     }
 
-    /// Entries that were pushed and not yet shown.
+    /// Returns the entries that were pushed and not yet published.
     pub fn unpublished(&self) -> impl Iterator<Item = &Entry> {
         self.log.unpublished()
     }
 
-    /// Returns true if no chunk has been shown yet.
+    /// Returns true if no chunk has been published yet.
     #[must_use]
     pub fn is_unseen(&self) -> bool {
         self.log.published() == 0
@@ -80,12 +80,12 @@ impl Answer {
         self.log.park();
     }
 
-    /// Shows readers so many entries.
+    /// Shows readers the first `entries` entries.
     pub fn publish(&mut self, entries: usize) {
         self.log.publish(entries);
     }
 
-    /// Drops the segments of a call that has failed before any text came: the next call tells its own.
+    /// Drops the segments of a call that failed before any text came. The next call brings its own segments.
     pub fn drop_segments(&mut self) {
         self.segments.clear();
         self.segment_bytes = 0;
@@ -98,7 +98,7 @@ impl Answer {
         self.log.held_bytes() + self.segment_bytes
     }
 
-    /// Returns the whole answer.
+    /// Returns the complete answer.
     #[must_use]
     pub fn complete(&self, reason: FinishReason, usage: Usage) -> Completed {
         let pieces = |wanted: TextKind| -> Pieces<'_> {
@@ -114,8 +114,8 @@ impl Answer {
         Completed { completion, head: CompletionHead::clone(&self.head), reason, usage }
     }
 
-    /// Ends the stream: with the finish chunk and the `done` frame, or with the `error` frame. None of them may be seen
-    /// before the outcome is durable, so this comes last. What had come stays readable.
+    /// Ends the stream with the finish chunk and the `done` frame, or with the `error` frame. Readers must not see
+    /// these before the outcome is durable, so this call comes last. The text that has arrived stays readable.
     pub fn end(&mut self, outcome: &Outcome) {
         let entries = end_of(outcome, self.log.head().is_some());
         entries.into_iter().for_each(|entry| self.log.append(entry));
@@ -123,12 +123,13 @@ impl Answer {
     }
 }
 
-/// The entries with which a log ends; the first one, where the log has not begun.
+/// Returns the entries with which a log ends, including the first entry if the log has not begun.
 fn end_of(outcome: &Outcome, has_begun: bool) -> Vec<Entry> {
     match outcome {
         Outcome::Completed(completed) => {
             let Completed { head, reason, usage, .. } = &**completed;
-            // Not of this answer's own head: the end may be that of an actor that crashed, which had another.
+            // The head comes from the outcome and not from this answer: the outcome may be that of a crashed actor,
+            // which had another head.
             let open = (!has_begun).then(|| Entry::Open(Arc::new(head.clone())));
             let finish = Entry::Finish { reason: *reason, usage: Box::new(*usage) };
             open.into_iter().chain([finish, Entry::Done]).collect()
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_answer_keeps_what_had_come() {
+    fn a_failed_answer_keeps_the_text_that_had_arrived() {
         let mut answer = answer();
         answer.push(TextKind::Content, "half".into());
         answer.end(&Failure::new(ErrorCode::UpstreamDisconnected, "gone").into());
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_has_the_bytes_of_the_stream_that_was() {
+    fn a_replay_has_the_same_bytes_as_the_original_stream() {
         for pieces in [&["a", "b"][..], &[]] {
             for fails in [false, true] {
                 let mut answer = answer();
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_goes_on_under_the_head_that_it_has_begun_with() {
+    fn a_resumed_answer_keeps_the_head_with_which_it_began() {
         let mut crashed = answer();
         crashed.push(TextKind::Content, "a".into());
         let other = CompletionHead { id: "chatcmpl-2".into(), ..head() };
@@ -243,14 +244,14 @@ mod tests {
         assert!(!text(&resumed).contains("chatcmpl-2"), "{}", text(&resumed));
         let json = completed.completion.chat().get();
         assert!(json.contains(r#""id":"chatcmpl-1""#) && json.contains(r#""content":"a""#), "{json}");
-        // One of which nothing had come takes the head that the store knows.
+        // An answer without any text takes the head from the stored outcome.
         let mut resumed = Answer::new(other, Some(Format::Tasks));
         resumed.end(&Outcome::Completed(completed));
         assert!(!text(&resumed).contains("chatcmpl-2"), "{}", text(&resumed));
     }
 
     #[test]
-    fn single_letters_count_with_all_that_they_take_in_memory() {
+    fn the_memory_of_an_answer_includes_the_overhead_of_each_entry() {
         let mut answer = Answer::new(head(), None);
         for _ in 0..1000 {
             answer.push(TextKind::Content, "a".to_owned());
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_of_a_failed_call_are_dropped_and_take_nothing() {
+    fn dropped_segments_of_a_failed_call_take_no_memory() {
         let mut answer = Answer::new(head(), None);
         let segment = Segment { start_ms: 0, end_ms: 10, text: "a".into(), speaker: None };
         answer.push_segment(segment);
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_stream_shows_nothing_but_its_end() {
+    fn an_answer_without_a_stream_shows_only_its_end() {
         let mut answer = Answer::new(head(), None);
         answer.push(TextKind::Content, "text".into());
         answer.publish(answer.log().len());

@@ -1,15 +1,15 @@
-//! The log of one task's answer: entries, and the frames that they are in each format. Any number of readers share it.
+//! The log of one task's answer: its entries, and their frames in each format. Any number of readers share it.
 //!
-//! One writer, the task's actor, appends; a reader is a position and a [`Format`]. What is in the log never changes, so
-//! readers take frames without a lock and without asking the actor, as many as there are, in one go; only
-//! to wait for more do they register with the log's watch, which remembers no backlog. A reader that is
-//! slow, stuck or gone therefore costs the task and the other readers nothing.
+//! The task's actor is the only writer. A reader is a position and a [`Format`]. The content of the log never changes,
+//! so readers take all available frames at once, without a lock and without a message to the actor. They use the log's
+//! watch only to wait for more, and the watch keeps no backlog. Therefore a reader that is slow, stuck or disconnected
+//! costs the task and the other readers nothing.
 //!
-//! An entry is encoded once in each format: in the log's own format when it is appended, in any other when the first
-//! reader of that format comes to it.
+//! An entry is encoded once in each format: in the log's own format when it is appended, in any other format when the
+//! first reader of that format reaches it.
 //!
-//! The terminal frame is an entry like the others: with `n` chunks it is entry `n`, which is also the id
-//! that the contract gives it.
+//! The terminal frame is an entry like the others. With `n` chunks it is entry `n`, and the contract gives it the id
+//! `n`.
 
 mod reader;
 mod slots;
@@ -29,48 +29,49 @@ use slots::Slots;
 
 pub use reader::{FrameReader, LogReader};
 
-/// How far a log has come.
+/// The length and the state of a log at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mark {
-    /// Entries that can be read, the terminal frame included.
+    /// The number of entries that can be read, including the terminal frame.
     pub len: usize,
-    /// True if the task has ended. Nothing will be added, and if the log carries frames, its last entry is the terminal
+    /// True if the task has ended. No entry will be added. If the log carries frames, its last entry is the terminal
     /// frame.
     pub ended: bool,
-    /// True if the server stops before the task has ended. Nothing will be added here, and the task goes on when the
-    /// server starts again.
+    /// True if the server stops before the task has ended. No entry will be added in this process. The task continues
+    /// when the server starts again.
     pub parked: bool,
-    /// True if the store cannot record for now what must be durable before the task can go on. The task goes on when it
-    /// can.
+    /// True if the store currently cannot record what must be durable before the task can continue. The task continues
+    /// as soon as the store can.
     pub stalled: bool,
 }
 
 impl Mark {
-    /// Returns true if nothing will be added.
+    /// Returns true if no entry will be added.
     #[must_use]
     pub fn is_final(self) -> bool {
         self.ended || self.parked
     }
 }
 
-/// What an entry takes beside its text and its frame: its slot, and the head of the text's allocation.
+/// Bytes that an entry takes in addition to its text and its frame: its slot, and the header of the text's allocation.
 const ENTRY_BYTES: usize = size_of::<OnceLock<Written>>() + 16;
 
-/// An entry, and its frame in the log's own format; empty where the log has none.
+/// An entry, and its frame in the log's own format. The frame is empty if the log has no own format.
 #[derive(Debug)]
 struct Written {
     entry: Entry,
     frame: Bytes,
 }
 
-/// The frames of a log in another format than its own.
+/// The frames of a log in a format that is not its own.
 #[derive(Debug)]
 struct Others {
     encoder: Encoder,
     frames: Slots<Bytes>,
 }
 
-/// The entries. Only the writer and the owner of the task hold them: readers that do not read keep nothing in memory.
+/// The entries of a log. Only the writer and the owner of the task hold them, so an idle reader keeps no entry in
+/// memory.
 #[derive(Debug)]
 struct Entries {
     /// The format in which entries are encoded when they are appended; `None` for a log without subscribers.
@@ -106,21 +107,22 @@ impl Entries {
     }
 }
 
-/// What a log has beside its entries; all of its ends hold it.
+/// The parts of a log that are not entries. The writer and all readers hold them.
 #[derive(Debug)]
 struct Shared {
     entries: Weak<Entries>,
-    /// Where readers find the frames once the task is gone.
+    /// Where readers find the frames once the task has been removed from memory.
     cold: OnceLock<ColdLog>,
-    /// Here and not with the writer, so that readers wait on when a crashed task's log gets a new writer.
+    /// It is here and not in the writer, so that readers continue to wait when the log of a crashed task gets a new
+    /// writer.
     mark: watch::Sender<Mark>,
     number: usize,
-    /// Which of the task arbiters writes it.
+    /// The number of the task arbiter that writes the log.
     home: AtomicUsize,
     subscriptions: AtomicUsize,
 }
 
-/// The writing end of a log; there is one.
+/// The writing end of a log. A log has one writer.
 #[derive(Debug)]
 pub struct ChunkLog {
     shared: Arc<Shared>,
@@ -133,8 +135,8 @@ pub struct ChunkLog {
 }
 
 impl ChunkLog {
-    /// Makes a log whose entries are encoded in this format when they are appended. Without one readers see nothing but
-    /// its end.
+    /// Makes a log whose entries are encoded in this format when they are appended. Without a format, readers see only
+    /// the end of the log.
     #[must_use]
     pub fn new(own: Option<Format>) -> Self {
         let entries = Arc::new(Entries { own, written: Slots::default(), others: Default::default() });
@@ -158,19 +160,19 @@ impl ChunkLog {
         log
     }
 
-    /// Goes on writing where a writer that is gone has stopped; its readers notice nothing.
+    /// Makes a writer that continues the log of a writer that is gone. The readers do not notice the change.
     #[must_use]
     pub fn take_over(LogHandle { shared, entries }: LogHandle) -> Self {
         let mut log = Self { shared, entries, encoder: None, len: 0, frame_bytes: 0, text_bytes: 0 };
-        // What was appended counts, also where the writer did not come to publish it.
+        // Entries that were appended count even if the earlier writer did not publish them.
         while let Some((frame, text)) = log.entries.written.get(log.len).map(Written::bytes) {
             log.count(frame, text);
         }
         log
     }
 
-    /// Adds an entry. Readers see it with the next [`publish`](Self::publish) or [`end`](Self::end), so that
-    /// what belongs together wakes them once.
+    /// Adds an entry. Readers see it after the next [`publish`](Self::publish) or [`end`](Self::end), so that entries
+    /// of one batch wake them once.
     pub fn append(&mut self, entry: Entry) {
         let frame = match self.entries.own {
             Some(own) => {
@@ -193,35 +195,35 @@ impl ChunkLog {
         self.text_bytes += text;
     }
 
-    /// Shows readers the first so many of the entries that were appended, and wakes those who wait.
+    /// Shows readers the first `entries` of the entries that were appended, and wakes the waiting readers.
     pub fn publish(&mut self, entries: usize) {
         let len = entries.min(self.len());
         self.shared.mark.send_if_modified(|mark| std::mem::replace(&mut mark.len, len) != len);
     }
 
-    /// Shows what was appended and says that nothing follows.
+    /// Shows all appended entries, and marks the log as ended.
     pub fn end(&mut self) {
         self.shared.mark.send_replace(Mark { len: self.len(), ended: true, parked: false, stalled: false });
     }
 
-    /// Says that nothing follows in this process, although the task has not ended. What was appended and not shown
-    /// stays so: the next process does not know of it.
+    /// Marks the log as parked: no entry follows in this process, although the task has not ended. Appended entries
+    /// that were not published stay hidden, because the next process does not know them.
     pub fn park(&mut self) {
         self.shared.mark.send_modify(|mark| mark.parked = true);
     }
 
-    /// Entries that readers can see.
+    /// Returns the number of entries that readers can see.
     #[must_use]
     pub fn published(&self) -> usize {
         self.shared.mark.borrow().len
     }
 
-    /// Entries that were appended and not yet shown.
+    /// Returns the entries that were appended and not yet published.
     pub fn unpublished(&self) -> impl Iterator<Item = &Entry> {
         self.entries.entries(self.published()..self.len())
     }
 
-    /// All entries that were appended.
+    /// Returns all entries that were appended.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> + Clone {
         self.entries.entries(0..self.len)
     }
@@ -232,35 +234,36 @@ impl ChunkLog {
         self.entries.head()
     }
 
-    /// Entries appended so far that readers may come to see.
+    /// Returns the number of appended entries that readers see now or may see later.
     #[must_use]
     pub fn len(&self) -> usize {
         if self.entries.own.is_some() { self.len } else { 0 }
     }
 
-    /// Returns true if there is no entry that readers may come to see.
+    /// Returns true if there is no entry that readers see now or may see later.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What the frames weigh in the log's own format, in bytes.
+    /// Returns the size of the frames in the log's own format, in bytes.
     #[must_use]
     pub fn frame_bytes(&self) -> usize {
         self.frame_bytes
     }
 
-    /// Returns the bytes that the writer holds in memory: texts, frames in the log's own format, and what each entry takes
-    /// beside them, which is most of it where an upstream sends single letters.
+    /// Returns the bytes that the writer holds in memory: texts, frames in the log's own format, and the overhead of
+    /// each entry. The overhead is the largest part if an upstream sends single letters.
     ///
-    /// Frames that readers of another format cause do not count: no reader may bring the task to its bound. They have a
-    /// bound of their own, since an entry has one frame in each of [all formats](Format::ALL), and all are about as long.
+    /// Frames in other formats do not count, because readers cause them, and no reader may bring the task to its bound.
+    /// These frames are bounded, too: an entry has one frame in each of [all formats](Format::ALL), and all are about
+    /// equally long.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.text_bytes + self.frame_bytes + self.len * ENTRY_BYTES
     }
 
-    /// Makes a reader. Readers may outlive the log's writer.
+    /// Makes a reader of the log. Readers may outlive the writer.
     #[must_use]
     pub fn reader(&self) -> LogReader {
         LogReader::of(&self.shared)
@@ -273,39 +276,39 @@ impl ChunkLog {
         self.reader().in_format(self.entries.own.unwrap_or(Format::Tasks))
     }
 
-    /// What readers are made of, and a successor of this writer.
+    /// Returns a handle from which readers and a successor of this writer can be made.
     #[must_use]
     pub fn handle(&self) -> LogHandle {
         LogHandle { shared: Arc::clone(&self.shared), entries: Arc::clone(&self.entries) }
     }
 
-    /// What readers can see, for after the end: it costs far less. The entries before the end may be kept elsewhere.
-    /// Readers of this log go on there. `None` for a log without subscribers.
+    /// Returns the visible entries as an ended stream, which takes far less memory. The entries before the end may be
+    /// kept elsewhere. Readers of this log continue in the ended stream. Returns `None` for a log without subscribers.
     #[must_use]
     pub fn cold(&self, kept: Option<Kept>) -> Option<EndedStream> {
         let (own, len) = (self.entries.own?, self.published());
         let entries = self.entries.entries(0..len);
         let said = entries.clone().take_while(|entry| entry.is_said());
-        // A journal with a gap is no beginning of the stream.
+        // A journal with a gap does not hold the beginning of the stream.
         let kept = kept.filter(|kept| kept.entries() == said.clone().count());
         let kept = kept.unwrap_or_else(|| Kept::in_memory(said));
         let held = if kept.entries() > 0 { Held::of(own, self.entries.frames(own, 0..len)) } else { None };
         let tail = entries.skip(kept.entries()).cloned().collect();
         let stream = EndedStream::new(kept, tail, held);
-        // A second time there is none: a log ends once.
+        // A log ends once. A second call does not replace the first value.
         let _ = self.shared.cold.set(stream.log().clone());
         Some(stream)
     }
 }
 
 impl Written {
-    /// The bytes of its frame and of its text.
+    /// Returns the length of its frame and of its text, in bytes.
     fn bytes(&self) -> (usize, usize) {
         (self.frame.len(), self.entry.text().map_or(0, |(_, text)| text.len()))
     }
 }
 
-/// A log apart from its writer. It holds the entries.
+/// A handle to a log that is independent of the writer. It holds the entries.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
     shared: Arc<Shared>,
@@ -313,18 +316,18 @@ pub struct LogHandle {
 }
 
 impl LogHandle {
-    /// How far the log has come.
+    /// Returns the present length and state of the log.
     #[must_use]
     pub fn mark(&self) -> Mark {
         *self.shared.mark.borrow()
     }
 
-    /// Says which of the task arbiters, counted from 0, writes the log.
+    /// Sets the number of the task arbiter that writes the log, counted from 0.
     pub fn settle_at(&self, home: usize) {
         self.shared.home.store(home, Ordering::Relaxed);
     }
 
-    /// Says whether the task waits for a store that cannot record what the task depends on.
+    /// Sets whether the task waits for a store that cannot record what the task depends on.
     pub fn stall(&self, stalled: bool) {
         self.shared.mark.send_if_modified(|mark| std::mem::replace(&mut mark.stalled, stalled) != stalled);
     }
@@ -336,7 +339,7 @@ impl LogHandle {
     }
 }
 
-/// Logs for tests: of texts, in the format of tasks.
+/// Logs of texts for tests, in the format of tasks.
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
@@ -365,7 +368,7 @@ mod tests {
     use crate::task::entry::TextKind;
 
     #[test]
-    fn appended_entries_are_unseen_until_they_are_published() {
+    fn readers_do_not_see_entries_until_they_are_published() {
         let mut log = empty();
         let reader = log.frames();
         log.append(delta("a"));
@@ -399,7 +402,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_crashed_writer_is_replaced_without_its_readers_noticing() {
+    async fn readers_do_not_notice_that_a_crashed_writer_is_replaced() {
         let mut log = log_of(["a"]);
         let mut reader = log.frames();
         let kept = log.handle();
@@ -443,7 +446,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn any_reader_from_any_position_in_steps_of_any_size_reads_the_same_tail(
+        fn a_reader_gets_the_same_tail_from_any_position_in_steps_of_any_size(
             entries in answer(),
             from in 0usize..70,
             most in prop_oneof![1usize..400, 1000usize..30_000],
@@ -485,7 +488,7 @@ mod tests {
                 let tail: Vec<u8> = frames.iter().skip(from).flatten().copied().collect();
                 prop_assert!(read == tail);
             }
-            // A reader from before the end finds the frames when their task is gone.
+            // A reader that was made before the end still finds the frames after the task has been dropped.
             let all = before.all();
             drop(log);
             prop_assert_eq!(before.all(), all);

@@ -1,8 +1,8 @@
-//! The stream of a task that has ended, until its retention has passed.
+//! The stream of a task that has ended, kept until its retention ends.
 //!
-//! There are many of these, and most are never read. A [`ColdLog`] is what readers hold. It copies what it is asked for
-//! out of memory, or it reads the entries where they are kept and encodes them again, a small part at a time. An
-//! [`EndedStream`] is the owner of what is in memory. A reader that does not read therefore keeps nothing in memory.
+//! There are many such streams, and most are never read. Readers hold a [`ColdLog`]. It copies the requested frames
+//! from memory, or it reads the kept entries and encodes them again, a small part at a time. An [`EndedStream`] owns
+//! the part that is in memory. Therefore an idle reader keeps nothing in memory.
 
 mod rereading;
 
@@ -19,28 +19,28 @@ use super::format::Format;
 use super::record::{Chunks, Index, RecordWriter};
 use rereading::Rereading;
 
-/// Streams of more than this many bytes are not held in memory as frames: one would take the place of thousands.
+/// Larger streams, in bytes, are not held in memory as frames: one would take the place of thousands of small ones.
 const MOST_HELD: usize = 4 << 20;
 
-/// Logs that were made in this process, living ones too.
+/// The number of logs that were made in this process, including logs of running tasks.
 static LOGS: AtomicUsize = AtomicUsize::new(0);
 
-/// A number that no other log of this process has.
+/// Returns a number that no other log of this process has.
 pub(super) fn next_number() -> usize {
     LOGS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Where records are kept that are not in memory.
+/// A place outside of memory where records are kept.
 pub trait RecordSource: fmt::Debug + Send + Sync {
-    /// Appends these bytes of the records to `buffer`. Blocks, about as long as a copy takes: they were written or read a
-    /// short time ago.
+    /// Appends these bytes of the records to `buffer`. Blocks about as long as a copy takes, because the bytes were
+    /// written or read a short time ago.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// Returns an error if the bytes cannot be read.
     fn read(&self, range: Range<usize>, buffer: &mut Vec<u8>) -> io::Result<()>;
 }
 
-/// Records in memory, of a stream that has no whole journal.
+/// Records in memory, for a stream without a complete journal.
 struct InMemory(Vec<u8>);
 
 impl fmt::Debug for InMemory {
@@ -70,7 +70,7 @@ enum Owned {
     Elsewhere(Arc<dyn RecordSource>),
 }
 
-/// The records as readers hold them; a reader keeps nothing in memory.
+/// The records as readers hold them. A reader keeps no records in memory.
 #[derive(Debug)]
 enum Lent {
     InMemory(Weak<InMemory>),
@@ -78,7 +78,7 @@ enum Lent {
 }
 
 impl Kept {
-    /// Makes it of records and of what is known of them.
+    /// Makes the kept entries from their records and the index of the records.
     #[must_use]
     pub fn new(source: Arc<dyn RecordSource>, index: Index) -> Self {
         Self::of(Owned::Elsewhere(source), index)
@@ -98,13 +98,13 @@ impl Kept {
         Self { records, index }
     }
 
-    /// Returns what the task's record is to say about the entries.
+    /// Returns the facts about the entries that are stored with the task.
     #[must_use]
     pub fn chunks(&self) -> Chunks {
         self.index.chunks
     }
 
-    /// Returns how many entries are kept.
+    /// Returns the number of kept entries.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.index.chunks.count
@@ -128,7 +128,7 @@ impl Owned {
     }
 }
 
-/// All frames of a stream in one piece.
+/// All frames of a stream in one buffer.
 #[derive(Debug)]
 pub(super) struct Held {
     format: Format,
@@ -138,9 +138,9 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Copies these frames, which are in this format, unless they are too large.
+    /// Copies these frames, which are in this format. Returns `None` if they are too large.
     pub(super) fn of<'a>(format: Format, frames: impl Iterator<Item = &'a Bytes> + Clone) -> Option<Self> {
-        // Measured first: what is reserved in vain would stay.
+        // The size is measured first, because memory that is reserved and not used would stay reserved.
         let (mut bytes, mut ends) = (0, Vec::with_capacity(frames.clone().count()));
         for frame in frames.clone() {
             bytes += frame.len();
@@ -151,7 +151,7 @@ impl Held {
         Some(Self { format, frames: together, ends })
     }
 
-    /// Returns where this frame begins.
+    /// Returns the place where this frame begins.
     fn begin(&self, frame: usize) -> usize {
         let Some(before) = frame.checked_sub(1) else { return 0 };
         self.ends.get(before).or(self.ends.last()).copied().unwrap_or(0)
@@ -173,26 +173,27 @@ impl Held {
     }
 }
 
-/// The log of an ended task, as a reader knows it; cheap to clone.
+/// The log of an ended task, as a reader holds it; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ColdLog(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// The records of the entries up to the end, and where each is. Those in memory are held by the owner of the stream.
+    /// The records of the entries before the end. The owner of the stream holds those in memory.
     records: Lent,
     index: Index,
-    /// The entries behind those that have records: the end.
+    /// The entries after those with records: the end of the log.
     tail: Box<[Entry]>,
-    /// All frames, as long as the owner of the stream holds them.
+    /// All frames, while the owner of the stream holds them.
     held: Weak<Held>,
-    /// Could a part of what is kept not be read as it was?
+    /// True if a part of the kept records could not be read or was damaged.
     is_lost: AtomicBool,
     number: usize,
     subscriptions: AtomicUsize,
 }
 
-/// An ended stream, with what of it is in memory. When it is dropped, readers read on only what is elsewhere.
+/// An ended stream, with the part of it that is in memory. After it is dropped, readers can read only the part that is
+/// kept elsewhere.
 #[derive(Debug, Clone)]
 pub struct EndedStream {
     log: ColdLog,
@@ -201,7 +202,7 @@ pub struct EndedStream {
 }
 
 impl EndedStream {
-    /// Makes an ended stream of its entries, the kept ones and the others, and of its frames if they are held.
+    /// Makes an ended stream from its kept entries, its other entries, and its frames if they are in memory.
     pub(super) fn new(Kept { records, index }: Kept, tail: Vec<Entry>, held: Option<Held>) -> Self {
         let held = held.map(Arc::new);
         let log = ColdLog(Arc::new(Shared {
@@ -216,27 +217,27 @@ impl EndedStream {
         Self { log, records, held }
     }
 
-    /// What readers are given.
+    /// Returns the log for readers.
     #[must_use]
     pub fn log(&self) -> &ColdLog {
         &self.log
     }
 
-    /// Returns the bytes that it takes in memory.
+    /// Returns the bytes that the stream takes in memory.
     #[must_use]
     pub fn memory(&self) -> usize {
         let frames = self.held.as_ref().map_or(0, |held| held.memory());
         frames + self.records.memory() + size_of_val(&*self.log.0.index.places)
     }
 
-    /// Lets go of the frames. Returns false if there are none in memory.
+    /// Drops the frames. Returns false if there are none in memory.
     pub fn let_go(&mut self) -> bool {
         self.held.take().is_some()
     }
 }
 
 impl ColdLog {
-    /// Returns how many entries there are.
+    /// Returns the number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.index.chunks.count + self.0.tail.len()
@@ -248,19 +249,19 @@ impl ColdLog {
         self.len() == 0
     }
 
-    /// Returns where the frames from the beginning of `range` on that weigh at most `most_bytes` end, and what they weigh.
-    /// At least one frame is taken: it may weigh more.
+    /// Returns the end and the size of the frames that start at the beginning of `range` and take at most `most_bytes`
+    /// together. The first frame is always included, even if it is larger.
     #[must_use]
     pub fn reach(&self, format: Format, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
         if let Some(held) = self.held(format) {
             return held.reach(range, most_bytes);
         }
         let reach = self.reread(format, |frames| frames.reach(range.clone(), most_bytes));
-        // It cannot be written, either: the reader breaks off.
+        // The frame cannot be written, either, so the reader will close its connection.
         reach.unwrap_or((range.start + 1, 0))
     }
 
-    /// Returns the bytes of these frames, as far as they exist.
+    /// Returns the size of those of these frames that exist, in bytes.
     #[must_use]
     pub fn bytes(&self, format: Format, range: Range<usize>) -> usize {
         match self.held(format) {
@@ -269,7 +270,7 @@ impl ColdLog {
         }
     }
 
-    /// Appends these frames, as far as they exist, to `buffer`. False where they can no longer be read; then `buffer`
+    /// Appends those of these frames that exist to `buffer`. Returns false if they can no longer be read; then `buffer`
     /// may hold some of them.
     #[must_use]
     pub fn write_to(&self, format: Format, range: Range<usize>, buffer: &mut BytesMut) -> bool {
@@ -282,7 +283,7 @@ impl ColdLog {
         }
     }
 
-    /// Appends these bytes of one frame, as far as they exist, to `buffer`. Returns false if they can no longer be read.
+    /// Appends those of these bytes of one frame that exist to `buffer`. Returns false if they can no longer be read.
     #[must_use]
     pub fn write_part(
         &self,
@@ -300,7 +301,7 @@ impl ColdLog {
         }
     }
 
-    /// Returns true if some of the entries could not be read as they were.
+    /// Returns true if some of the entries could not be read or were damaged.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.0.is_lost.load(Ordering::Relaxed)
@@ -310,7 +311,8 @@ impl ColdLog {
         self.0.held.upgrade().filter(|held| held.format == format)
     }
 
-    /// Reads what is kept. Once some of it is lost, nothing more is read: what was promised to a reader may be wrong.
+    /// Reads the kept entries. After a part of them was lost, no more is read, because sizes that a reader already
+    /// knows may be wrong.
     fn reread<T>(&self, format: Format, read: impl FnOnce(Rereading<'_>) -> io::Result<T>) -> Option<T> {
         if self.is_lost() {
             return None;
@@ -326,26 +328,26 @@ impl ColdLog {
         read(Rereading::new(source, &self.0.index, &self.0.tail, format))
             .inspect_err(|err| {
                 if !self.0.is_lost.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%err, ?source, "an ended stream can no longer be read");
+                    tracing::error!(%err, ?source, "the stream of an ended task cannot be read any more");
                 }
             })
             .ok()
     }
 
-    /// The log's number.
+    /// Returns the log's number.
     #[must_use]
     pub fn number(&self) -> usize {
         self.0.number
     }
 
-    /// How many subscriptions there have been.
+    /// Returns the counter of all subscriptions so far.
     #[must_use]
     pub fn subscriptions(&self) -> &AtomicUsize {
         &self.0.subscriptions
     }
 }
 
-/// Returns a part of some bytes, as far as it exists.
+/// Returns the existing bytes in this range.
 fn slice(bytes: &[u8], part: Range<usize>) -> &[u8] {
     bytes.get(bytes.len().min(part.start)..bytes.len().min(part.end)).unwrap_or_default()
 }
@@ -355,7 +357,7 @@ fn slice(bytes: &[u8], part: Range<usize>) -> &[u8] {
 pub(crate) mod testing {
     use super::*;
 
-    /// Keeps entries as if they were on a disk, as records that were changed there.
+    /// Keeps entries as records outside of memory, like records on a disk, after a change to their bytes.
     pub(crate) fn elsewhere<'a>(
         entries: impl Iterator<Item = &'a Entry>,
         change: impl FnOnce(&mut Vec<u8>),
@@ -375,7 +377,7 @@ mod tests {
     use crate::task::chunk_log::testing::{delta, log_of};
 
     #[test]
-    fn a_large_stream_that_is_kept_elsewhere_takes_no_memory() {
+    fn a_large_stream_that_is_kept_outside_of_memory_takes_no_memory() {
         let log = log_of(["x".repeat(MOST_HELD)]);
         let stream = log.cold(Some(elsewhere(log.entries(), |_| ()))).unwrap();
         assert!(stream.memory() < MOST_HELD / 100, "{}", stream.memory());
@@ -384,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_keeps_nothing_of_a_stream_in_memory_that_is_let_go_of() {
+    fn a_reader_keeps_no_memory_of_a_dropped_stream() {
         let log = log_of(["a", "b"]);
         let stream = log.cold(None).unwrap();
         let reader = LogReader::from(stream.log().clone()).in_format(Format::Tasks);
@@ -395,9 +397,9 @@ mod tests {
         drop(stream);
         assert!(records.upgrade().is_none(), "the reader holds no records");
         let mut buffer = BytesMut::new();
-        assert!(!reader.write_to(0..2, &mut buffer) && buffer.is_empty(), "it breaks off");
+        assert!(!reader.write_to(0..2, &mut buffer) && buffer.is_empty(), "the reader cannot continue");
         assert_eq!(reader.reach(0..2, 100), (1, 0));
-        // What is elsewhere is read on.
+        // A reader still reads records that are kept outside of memory.
         let stream = log.cold(Some(elsewhere(log.entries(), |_| ()))).unwrap();
         let reader = LogReader::from(stream.log().clone()).in_format(Format::Tasks);
         drop(stream);
@@ -405,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_has_not_all_entries_is_not_used() {
+    fn a_journal_without_all_entries_is_not_used() {
         let log = log_of(["a", "b"]);
         let beginning = elsewhere([delta("a")].iter(), |_| ());
         let mut stream = log.cold(Some(beginning)).unwrap();
@@ -414,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_are_not_as_they_were_are_not_sent() {
+    fn damaged_entries_are_not_sent() {
         let log = log_of(["a", "b", "c"].map(|letter| letter.repeat(9_000)));
         let kept = elsewhere(log.entries(), |records| records[12_000] ^= 1);
         let mut stream = log.cold(Some(kept)).unwrap();

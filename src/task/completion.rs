@@ -1,4 +1,4 @@
-//! A whole answer as it is kept: JSON that is encoded once, when the answer is complete, and never copied.
+//! A complete answer as it is kept: JSON that is encoded once, when the answer is complete, and never copied.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::segment::Segment;
 use crate::wire::completion::{ChatCompletion, CompletionHead, FinishReason, Texts, Usage};
 
-/// A whole answer, in the bytes in which it is stored and told. It is kept as a ChatCompletion, which queries tell; a
-/// door with another format makes its own from that.
+/// A complete answer, in the bytes in which it is stored and sent. It is kept as a ChatCompletion, which queries
+/// return. A door with another format converts it.
 #[derive(Debug, Clone)]
 pub struct Completion {
-    // Boxed: an `Arc<RawValue>` would be a copy.
+    // Boxed, because making an `Arc<RawValue>` would copy the JSON.
     chat: Arc<Box<RawValue>>,
     segments: Option<Arc<Box<RawValue>>>,
 }
@@ -33,10 +33,10 @@ impl Completion {
         }
     }
 
-    /// Reads an answer that was stored: its ChatCompletion, and its segments where they are asked for.
+    /// Reads an answer that was stored: its ChatCompletion, and its segments if they are requested.
     ///
     /// # Errors
-    /// Those of serde_json, for what is no JSON.
+    /// Returns an error of serde_json for text that is not JSON.
     pub fn stored(chat: String, segments: Option<String>) -> serde_json::Result<Self> {
         Ok(Self {
             chat: RawValue::from_string(chat)?.into(),
@@ -50,13 +50,13 @@ impl Completion {
         &self.chat
     }
 
-    /// Returns the segments with measured times, as a JSON list, where there are any and they were asked for.
+    /// Returns the segments with measured times as a JSON list, if there are any and they were requested.
     #[must_use]
     pub fn segments(&self) -> Option<&RawValue> {
         self.segments.as_deref().map(|segments| &**segments)
     }
 
-    /// Returns the bytes of all of it.
+    /// Returns the size of the answer and its segments, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.chat.get().len() + self.segments().map_or(0, |segments| segments.get().len())
@@ -83,7 +83,8 @@ impl AsRef<[u8]> for Completion {
     }
 }
 
-/// Encodes strings, numbers and lists of them, for which serde_json knows no error; its signature does not say so.
+/// Encodes strings, numbers and lists of them. serde_json never fails for these, although its signature returns a
+/// `Result`.
 fn encode(value: &impl Serialize) -> Arc<Box<RawValue>> {
     Arc::new(to_raw_value(value).unwrap_or_default())
 }

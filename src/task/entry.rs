@@ -1,18 +1,18 @@
-//! Entries: what the log of an answer is made of. A [format](super::format) turns each into a frame.
+//! Entries: the elements of the log of an answer. A [format](super::format) turns each entry into a frame.
 
 use std::sync::Arc;
 
 use crate::error::Failure;
 use crate::wire::completion::{CompletionHead, FinishReason, Usage};
 
-/// Which text a piece belongs to.
+/// The text that a piece belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextKind {
     /// The answer.
     Content,
     /// The model's reasoning about it.
     Reasoning,
-    /// The model's words on why it does not answer.
+    /// The model's explanation why it does not answer.
     Refusal,
 }
 
@@ -24,11 +24,11 @@ impl TextKind {
 /// One entry of a log. Its number is its place in the log, and the id of its frame.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
-    /// The beginning: says whose words follow, and what identifies the answer.
+    /// The beginning: the role of the author, and the identity of the answer.
     Open(Arc<CompletionHead>),
     /// A piece of text.
     Delta {
-        /// Which text it belongs to.
+        /// The text that the piece belongs to.
         kind: TextKind,
         /// The piece.
         text: Box<str>,
@@ -37,7 +37,7 @@ pub enum Entry {
     Finish {
         /// Why it stopped.
         reason: FinishReason,
-        /// What the answer took.
+        /// The tokens that the answer took.
         usage: Box<Usage>,
     },
     /// The end of a completed task.
@@ -47,7 +47,8 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// Returns true for what comes before the end is known. The rest follows from the task's record.
+    /// Returns true if the entry comes from the model's text, before the end is known. The other entries can be derived
+    /// from the task's record.
     #[must_use]
     pub fn is_said(&self) -> bool {
         matches!(self, Self::Open(_) | Self::Delta { .. })
@@ -62,7 +63,7 @@ impl Entry {
         }
     }
 
-    /// Returns what identifies the answer, if this entry says it.
+    /// Returns what identifies the answer, if this entry contains it.
     #[must_use]
     pub fn head(&self) -> Option<Arc<CompletionHead>> {
         if let Self::Open(head) = self { Some(Arc::clone(head)) } else { None }

@@ -1,4 +1,4 @@
-//! Formats: how the entries of a log become the frames of a stream. Each door that serves streams has its own.
+//! Formats: how the entries of a log become the frames of a stream. Each door that serves streams has its own format.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub enum Format {
     Tasks,
     /// The streams of OpenAI's chat completions: bare `data:` lines.
     Chat {
-        /// True if the usage is told, in a chunk of its own.
+        /// True if the stream reports the usage, in a separate chunk.
         usage: bool,
     },
 }
@@ -26,7 +26,7 @@ impl Format {
     /// All formats.
     pub const ALL: [Self; 3] = [Self::Tasks, Self::Chat { usage: false }, Self::Chat { usage: true }];
 
-    /// Returns the format's place among all formats.
+    /// Returns the format's place in [`Format::ALL`].
     #[must_use]
     pub(super) fn place(self) -> usize {
         match self {
@@ -36,7 +36,7 @@ impl Format {
         }
     }
 
-    /// Returns the format's name, under which it is recorded.
+    /// Returns the name by which the format is recorded.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -52,17 +52,17 @@ impl Format {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
 
-    /// Returns what opens the first block of a response.
+    /// Returns the text that opens the first block of a response.
     #[must_use]
     pub fn retry(self) -> &'static [u8] {
         match self {
             Self::Tasks => RETRY,
-            // OpenAI's clients take any field for a part of a chunk.
+            // OpenAI's clients read every field as a part of a chunk.
             Self::Chat { .. } => b"",
         }
     }
 
-    /// Returns what stands in a chunk behind the fields of its delta.
+    /// Returns the text of a chunk after the fields of its delta.
     fn closing(self) -> &'static [u8] {
         match self {
             Self::Tasks | Self::Chat { usage: false } => b"},\"finish_reason\":null}]}\n\n",
@@ -71,17 +71,18 @@ impl Format {
     }
 }
 
-/// Encodes the entries of one log in one format. What all chunks share is written once: beside it a text is short.
+/// Encodes the entries of one log in one format. The part that all chunks share is built once, because a chunk's text
+/// is short in comparison.
 #[derive(Debug)]
 pub struct Encoder {
     format: Format,
     head: Arc<CompletionHead>,
-    /// What stands in a chunk before the fields of its delta, and in [`Format::Tasks`] behind its id.
+    /// The text of a chunk before the fields of its delta; in [`Format::Tasks`], it follows the id.
     opening: Box<[u8]>,
 }
 
 impl Encoder {
-    /// Makes an encoder for the answer with this head. An answer without any has no chunks.
+    /// Makes an encoder for the answer with this head. An answer without a head has no chunks.
     #[must_use]
     pub fn new(format: Format, head: Option<Arc<CompletionHead>>) -> Self {
         let head = head.unwrap_or_default();
@@ -98,10 +99,10 @@ impl Encoder {
         match entry {
             Entry::Open(_) => self.open(number),
             Entry::Delta { kind, text } => {
-                // To the byte, unless the text has something to escape: frames are kept for long.
+                // The capacity is exact if the text needs no escapes, because frames stay in memory for a long time.
                 let mut frame = Vec::with_capacity(self.around_text(number, *kind) + text.len() + 2);
                 self.put_before_text(number, *kind, &mut frame);
-                // Strings always serialise, and memory takes whatever is written.
+                // Strings always serialise, and a write to memory never fails.
                 let _ = serde_json::to_writer(&mut frame, &**text);
                 frame.extend_from_slice(self.format.closing());
                 exact(frame)
@@ -115,7 +116,7 @@ impl Encoder {
         }
     }
 
-    /// Encodes the first entry, which says whose words follow.
+    /// Encodes the first entry, which states the role of the author.
     #[must_use]
     pub fn open(&self, number: usize) -> Bytes {
         let mut frame = Vec::new();
@@ -132,13 +133,13 @@ impl Encoder {
         id + self.opening.len() + field(kind).len() + self.format.closing().len()
     }
 
-    /// Appends what stands in a text's frame before the text, which is a JSON string.
+    /// Appends the part of a text's frame before the text, which is a JSON string.
     pub fn put_before_text(&self, number: usize, kind: TextKind, frame: &mut impl BufMut) {
         self.put_before_delta(number, frame);
         frame.put_slice(field(kind));
     }
 
-    /// Returns what stands in a text's frame behind the text.
+    /// Returns the part of a text's frame after the text.
     #[must_use]
     pub fn behind_text(&self) -> &'static [u8] {
         self.format.closing()
@@ -177,7 +178,7 @@ impl Encoder {
     }
 }
 
-/// Returns what stands in a delta before its text.
+/// Returns the part of a delta before its text.
 fn field(kind: TextKind) -> &'static [u8] {
     match kind {
         TextKind::Content => br#""content":"#,
@@ -186,12 +187,12 @@ fn field(kind: TextKind) -> &'static [u8] {
     }
 }
 
-/// Strings and numbers always serialise; an empty frame would still be a well-formed one.
+/// Encodes a value as JSON. Strings and numbers always serialise, and an empty frame would still be well-formed.
 fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-/// Gives back the memory that the frame does not need.
+/// Releases the memory that the frame does not need.
 fn exact(frame: Vec<u8>) -> Bytes {
     frame.into_boxed_slice().into()
 }
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_a_chat_are_bare_and_tell_the_usage_if_it_was_asked_for() {
+    fn frames_of_a_chat_are_bare_and_report_the_usage_on_request() {
         let chunks = |usage: &str| CHUNKS.map(|chunk| format!("data: {HEAD}{chunk}{usage}}}\n\n")).concat();
         let done = "data: [DONE]\n\n";
         assert_eq!(encoded(Format::Chat { usage: false }, &entries()), chunks("") + done);

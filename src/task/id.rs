@@ -1,4 +1,4 @@
-//! The id of a task: made, parsed, printed.
+//! The id of a task: generated, parsed and printed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use crate::random::random_text;
 
 /// `task-llm-{unix seconds}-{8 of a-z0-9}`.
 ///
-/// The random part comes from a cryptographic generator, but an id is no right: every look-up also checks
-/// the owner.
+/// The random part comes from a cryptographic generator. But an id alone gives no access: every look-up also checks the
+/// owner.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(Arc<str>);
 
@@ -17,7 +17,7 @@ const PREFIX: &str = "task-llm-";
 const RANDOM_CHARACTERS: usize = 8;
 
 impl TaskId {
-    /// What every id looks like, as a regular expression.
+    /// The form of every id, as a regular expression.
     pub const PATTERN: &str = "^task-llm-[0-9]{1,20}-[a-z0-9]{8}$";
 
     /// Makes a new id for a task accepted at `created` (Unix seconds).
@@ -26,7 +26,7 @@ impl TaskId {
         Self(format!("{PREFIX}{created}-{}", random_text(RANDOM_CHARACTERS)).into())
     }
 
-    /// The id as clients write it.
+    /// Returns the id as clients write it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -39,7 +39,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// The text is no task id.
+/// The error for a text that is not a task id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotATaskId;
 

@@ -1,5 +1,4 @@
-//! What makes two submits the same: the client's `Idempotency-Key`, and the [`Fingerprint`] of the body that
-//! came with it.
+//! The identity of a submit: the client's `Idempotency-Key`, and the [`Fingerprint`] of the body.
 
 mod fingerprint;
 
@@ -9,12 +8,12 @@ pub use fingerprint::Fingerprint;
 
 use crate::error::Failure;
 
-/// A submit that may be repeated without being done twice.
+/// The key and the fingerprint of a submit that the client may repeat without running the task twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// What the client calls it.
+    /// The client's name for the submit.
     pub key: IdempotencyKey,
-    /// What it asked for.
+    /// The fingerprint of the submit's body.
     pub fingerprint: Fingerprint,
 }
 
@@ -30,8 +29,8 @@ impl IdempotencyKey {
     /// The rule as a regular expression: bare, or in quotation marks.
     pub const PATTERN: &str = r#"^(?:[!#-~](?:[ -~]{0,253}[!#-~])?|"(?:[ !#-\[\]-~]|\\["\\]){1,255}")$"#;
 
-    /// Reads the value of the header. The RFC draft for it asks for a structured field's string, in quotation
-    /// marks; most clients send the text bare. Both mean the same key.
+    /// Reads the value of the header. The RFC draft requires a string of a structured field, in quotation marks. Most
+    /// clients send the text without them. Both forms mean the same key.
     ///
     /// # Errors
     /// `invalid_param`, with the rule.
@@ -39,14 +38,14 @@ impl IdempotencyKey {
         read(header_value).ok_or_else(|| Failure::invalid_param("Idempotency-Key", RULE))
     }
 
-    /// The key with this text, as [`as_str`](Self::as_str) gave it.
+    /// Returns the key with this text, which [`as_str`](Self::as_str) returned.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         (printable && (1..=MAX_CHARACTERS).contains(&text.len())).then(|| Self(text.into()))
     }
 
-    /// The text, without quotation marks: for the store.
+    /// Returns the text without quotation marks, for the store.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -57,13 +56,13 @@ fn read(header_value: &[u8]) -> Option<IdempotencyKey> {
     let value = std::str::from_utf8(header_value.trim_ascii()).ok()?;
     match value.strip_prefix('"') {
         Some(rest) => IdempotencyKey::from_text(&unquote(rest)?),
-        // The opening one is missing.
+        // The opening quotation mark is missing.
         None if value.ends_with('"') => None,
         None => IdempotencyKey::from_text(value),
     }
 }
 
-/// The string whose opening quotation mark stands before `rest`; the closing one must be the end of it.
+/// Reads a string after its opening quotation mark. The closing mark must be the end of `rest`.
 fn unquote(rest: &str) -> Option<String> {
     let mut text = String::with_capacity(rest.len());
     let mut characters = rest.chars();
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_told_the_rule() {
+    fn the_error_of_an_invalid_key_states_the_rule() {
         for value in [
             "",
             " \t ",
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_counts_without_quotation_marks_and_escapes() {
+    fn quotation_marks_and_escapes_do_not_count_in_the_length() {
         let (longest, too_long) = ("\"".repeat(255), "\\".repeat(256));
         let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
         assert_eq!(parsed(&quoted(&longest)), Some(longest));
@@ -143,7 +142,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_printable_text_can_be_quoted_and_comes_back_from_the_store(text in "[ -~]{1,255}") {
+        fn every_printable_text_survives_quotation_marks_and_the_store(text in "[ -~]{1,255}") {
             let quoted = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
             let key = IdempotencyKey::parse(quoted.as_bytes()).unwrap();
             prop_assert_eq!(key.as_str(), &text);
@@ -151,7 +150,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_trouble(bytes: Vec<u8>) {
+        fn no_bytes_cause_a_panic(bytes: Vec<u8>) {
             if let Ok(key) = IdempotencyKey::parse(&bytes) {
                 prop_assert_eq!(IdempotencyKey::from_text(key.as_str()), Some(key));
             }

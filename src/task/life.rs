@@ -6,14 +6,13 @@
 //!   | `----------End----------|---------------|
 //!   `-----Drain, Stop-----> Parked -Cancel----'
 //! ```
-//! The first end wins: completion, failure, cancel, timeout and interruption all try to enter `Ending`, and from there
-//! only the store's word leads on. An end is announced only once it is durable; where the store has an end already, from
-//! before a crash, that one is announced. `Parked` is no end: the server stops, and the task stays in the store for the
-//! next start; only a client that cancels it at the last moment still ends it.
+//! The first end wins. Completion, failure, cancel, timeout and interruption all try to enter `Ending`, and only the
+//! store's confirmation leads further. An end is announced only when it is durable. If the store already has an end
+//! from before a crash, that end is announced. `Parked` is not an end: the server stops, and the task stays in the
+//! store for the next start. Only a client that cancels the task at the last moment still ends it.
 //!
-//! The actor of the task tells what happens and carries out the effect, and asks nothing else: an event that comes too
-//! late, as that of a future that was cancelled and polled once more, has no effect. Nothing here waits, sends or reads a
-//! clock.
+//! The actor of the task reports each event and carries out the effect. An event that comes too late has no effect; for
+//! example, a cancelled future that is polled once more may send one. Nothing here waits, sends or reads a clock.
 
 use super::outcome::Outcome;
 use super::progress::Progress;
@@ -21,75 +20,77 @@ use super::recovery::{interrupted_caller, interrupted_stream};
 use super::snapshot::State;
 use crate::error::{ErrorCode, Failure};
 
-/// Where a task is in its life.
+/// The stages of a task's life.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Life {
     /// The task has no slot yet.
     Waiting,
     /// The task has a slot, and its upstream call is under way.
     Running,
-    /// The outcome is chosen and is being made durable.
+    /// The outcome is decided, and the store is making it durable.
     Ending,
-    /// The outcome is durable and announced.
+    /// The outcome is durable, and the clients are informed.
     Ended(Outcome),
-    /// The task is left for the server's next start.
+    /// The task waits for the server's next start.
     Parked,
 }
 
-/// The recipient of a task's answer: a caller that waits for it over its connection.
+/// The recipient of a task's answer: a caller that waits for it on an open connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recipient {
-    /// None: no caller waits.
+    /// No caller waits.
     None,
-    /// One whose place a repeat of the submit can take, with its `Idempotency-Key`.
+    /// A caller with an `Idempotency-Key`: if it repeats the submit, it gets this task's answer.
     Replaceable,
-    /// The only one there can be: after a restart the task is not run again.
+    /// A caller without an `Idempotency-Key`: it cannot get the answer in another way, so the task does not run again
+    /// after a restart.
     Irreplaceable,
 }
 
-/// What happens to a task. `Slot` is what its run needs.
+/// An event in the life of a task. `Slot` is the type of the slot that its run needs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event<Slot> {
     /// The task may run.
     SlotGranted(Slot),
-    /// The upstream has finished or failed, time ran out, the task crashed.
+    /// The upstream has finished or failed, a timeout has passed, or the task has crashed.
     End(Outcome),
     /// A client cancels the task.
     Cancel,
-    /// The caller that waited has left.
+    /// The caller that waited has disconnected.
     CallerLeft,
-    /// The server begins to drain: what has not begun does not begin any more.
+    /// The server begins to drain: a task that has not begun does not begin any more.
     Drain(Recipient),
     /// The server stops.
     Stop {
-        /// The caller that waits.
+        /// The caller that waits for the answer.
         recipient: Recipient,
         /// True if a subscriber may have seen a part of the answer.
         is_seen: bool,
     },
-    /// The task needs another slot, and the server gives out no more.
+    /// The task needs another slot, and the server grants no more slots.
     NoSlot,
-    /// The store has this outcome; another than that of `End` where it had one before.
+    /// The store has recorded this outcome. It differs from the one of `End` if the store already had one.
     Recorded(Outcome),
 }
 
-/// What has to be done about it.
+/// The work that the actor must do after an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect<Slot> {
     /// Nothing: the event came too late, or changes nothing.
     None,
     /// Call the upstream.
     Start(Slot),
-    /// Close the upstream connection, give back audio and slot, and make this outcome durable.
+    /// Close the upstream connection, release the audio and the slot, and make this outcome durable.
     End(Outcome),
     /// Publish the end of the stream and the final status.
     Announce(Outcome),
-    /// Close the upstream connection, give back audio and slot, and tell all who wait that nothing follows in this process.
+    /// Close the upstream connection, release the audio and the slot, and tell all waiting readers and callers that
+    /// nothing follows in this process.
     Park,
 }
 
 impl Life {
-    /// Returns what is told of a task that has come this far: an end that is not durable yet is not.
+    /// Returns the state that clients see at this stage. An end that is not durable yet is not shown.
     #[must_use]
     pub fn state(&self, progress: Progress) -> State {
         let has_begun = progress.has_begun();
@@ -104,21 +105,22 @@ impl Life {
         }
     }
 
-    /// Returns the next state, and what has to be done.
+    /// Returns the next stage, and the work that the event requires.
     #[must_use]
     pub fn on<Slot>(self, event: Event<Slot>) -> (Self, Effect<Slot>) {
         match (self, event) {
             (Self::Waiting, Event::SlotGranted(slot)) => (Self::Running, Effect::Start(slot)),
             (Self::Waiting | Self::Running, Event::End(outcome)) => (Self::Ending, Effect::End(outcome)),
-            // The server still lives when a client cancels what was put aside.
+            // The server may still run when a client cancels a parked task.
             (Self::Waiting | Self::Running | Self::Parked, Event::Cancel) => end(cancelled()),
-            // A caller that was told that the server stops leaves as well: that cancels nothing.
+            // A parked task is not cancelled when its caller disconnects: the caller knows that the server stops.
             (Self::Waiting | Self::Running, Event::CallerLeft) => end(cancelled()),
             (Self::Waiting, Event::Drain(Recipient::Replaceable | Recipient::Irreplaceable)) => {
                 (Self::Parked, Effect::Park)
             }
             (Self::Waiting | Self::Running, Event::Stop { is_seen: true, .. }) => end(interrupted_stream()),
-            // The caller is told what the next start would find: a repeat may pay for the same work again.
+            // The caller gets now the failure that the next start would record. A repeated submit may pay for the same
+            // work again.
             (Self::Running, Event::Stop { recipient: Recipient::Irreplaceable, .. }) => {
                 end(interrupted_caller())
             }
@@ -138,7 +140,7 @@ fn end<Slot>(failure: Failure) -> (Life, Effect<Slot>) {
 }
 
 fn cancelled() -> Failure {
-    Failure::new(ErrorCode::TaskCancelled, "The task was cancelled before it had ended").with_retryable(false)
+    Failure::new(ErrorCode::TaskCancelled, "The task was cancelled before it ended").with_retryable(false)
 }
 
 #[cfg(test)]
@@ -173,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_task_has_one_end_whatever_happens(events in events()) {
+        fn a_task_has_exactly_one_end_after_any_events(events in events()) {
             let mut life = Life::Waiting;
             let (mut starts, mut ends, mut announced, mut parks) = (0, 0, Vec::new(), 0);
             for event in events {
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_task_is_ended_by_a_cancel_and_by_nothing_else() {
+    fn only_a_cancel_ends_a_parked_task() {
         for event in [Event::CallerLeft, Event::NoSlot, Event::End(failed(ErrorCode::UpstreamTimeout))] {
             assert_eq!(Life::Parked.on::<()>(event), (Life::Parked, Effect::None));
         }
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_ends_what_was_seen_or_has_an_irreplaceable_caller_and_parks_the_rest() {
+    fn a_stop_ends_seen_tasks_and_irreplaceable_calls_and_parks_the_rest() {
         let stop = |life: Life, recipient, is_seen| match life.on::<()>(Event::Stop { recipient, is_seen }).1
         {
             Effect::Park => None,

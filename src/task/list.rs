@@ -1,24 +1,24 @@
-//! A caller's tasks, page by page.
+//! The list of a caller's tasks, in pages.
 
 use super::id::TaskId;
 use super::snapshot::{Snapshot, Status};
 
-/// Which of a caller's tasks to list.
+/// The selection of a caller's tasks that a list request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListQuery {
-    /// At most so many.
+    /// The most tasks on the page.
     pub limit: usize,
-    /// Only those older than this one.
+    /// If set, only tasks older than this one are listed.
     pub after: Option<TaskId>,
-    /// Only those in this state.
+    /// If set, only tasks in this state are listed.
     pub status: Option<Status>,
 }
 
-/// Tasks of one caller, newest first.
+/// A page of one caller's tasks, newest first.
 #[derive(Debug)]
 pub struct Page {
     /// The tasks.
     pub tasks: Vec<Snapshot>,
-    /// True if there are older ones.
+    /// True if there are older tasks.
     pub has_more: bool,
 }

@@ -1,4 +1,4 @@
-//! How a task ends.
+//! The outcome of a task.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use super::completion::Completion;
 use crate::error::Failure;
 use crate::wire::completion::{CompletionEnd, CompletionHead, FinishReason, Usage};
 
-/// How a task ended.
+/// The outcome of a task that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// With an answer.
+    /// The task ended with an answer.
     Completed(Arc<Completed>),
-    /// Without one, or with a part of one.
+    /// The task ended without an answer, or with a part of one.
     Failed(Failure),
 }
 
-/// A whole answer: as it is kept, and what the end of a stream repeats of it.
+/// A complete answer as it is kept, and the parts of it that the end of a stream repeats.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completed {
     /// The answer as it is kept.
@@ -32,7 +32,7 @@ impl Completed {
     /// Reads an answer that was stored.
     ///
     /// # Errors
-    /// Those of serde_json, for JSON that hearken did not write.
+    /// Returns an error of serde_json for JSON that hearken did not write.
     pub fn of(completion: Completion) -> serde_json::Result<Self> {
         let CompletionEnd { head, reason, usage } = CompletionEnd::of(completion.chat().get())?;
         Ok(Self { completion, head, reason, usage })
@@ -49,7 +49,7 @@ impl Outcome {
         }
     }
 
-    /// Returns what the completed answer took.
+    /// Returns the tokens that the completed answer took.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         match self {

@@ -1,43 +1,44 @@
-//! How far a task has come, in percent: what clients are shown never falls, also when another process goes on
-//! with the task.
+//! The progress of a task, in percent. The progress that clients see never falls, even if another process resumes the
+//! task.
 
-/// Progress of a task that runs and of which nothing else is known.
+/// Progress of a task that has begun to run and has no text yet.
 const STARTED: u8 = 5;
-/// Progress when the first text has come.
+/// Progress when the first text has arrived.
 const ANSWERING: u8 = 20;
 /// The most progress that is shown before the end, in percent.
 pub const LAST_PROGRESS: u8 = 99;
-/// Pieces of text after which progress is half way from the first one to the end.
+/// Pieces of text after which progress is half way between the first piece and the end.
 const HALF_WAY: f64 = 50.0;
-/// Where another process cannot work progress out from the chunks, it is shown, and remembered, in steps of
-/// so many percent: each is written to the store, and few are enough.
+/// Step of the progress that is shown and stored, in percent, for tasks whose progress another process cannot compute
+/// from the chunks. Each step is a write to the store, and a few steps are enough.
 const STEP: u8 = 10;
 
 /// A task's progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     percent: u8,
-    /// The step that was given to the store last, and is shown once the store has it.
+    /// The step that was given to the store last. It is shown once the store has recorded it.
     due: u8,
-    /// Pieces of text that have come.
+    /// Pieces of text that have arrived.
     pieces: usize,
     memory: Memory,
 }
 
-/// How the next process will know how far the task has come.
+/// How the next process will know the task's progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Memory {
-    /// The pieces are journalled, as the chunks of a stream.
+    /// From the chunks of the stream, which are in the journal.
     Chunks,
-    /// It is remembered in steps.
+    /// From the steps that are recorded in the store.
     Steps,
 }
 
 impl Progress {
-    /// Returns the progress of a task of which so much is remembered, and that has so many chunks, if it has a stream.
+    /// Returns the progress of a task from the percentage in the store and, if it has a stream, from the number of its
+    /// chunks.
     #[must_use]
     pub fn new(remembered: u8, chunks: Option<usize>) -> Self {
-        // The first chunk carries the role, each other a piece of text.
+        // The first chunk carries the role, each other chunk carries a piece of text.
         let pieces = chunks.unwrap_or(0).saturating_sub(1);
         let known = if chunks.is_some_and(|chunks| chunks > 0) { answering(pieces) } else { 0 };
         let memory = if chunks.is_some() { Memory::Chunks } else { Memory::Steps };
@@ -45,24 +46,24 @@ impl Progress {
         Self { percent, due: percent, pieces, memory }
     }
 
-    /// True if a run has begun, in this process or an earlier one. From then on the task is `processing`.
+    /// Returns true if a run has begun, in this process or an earlier one. From then on the task is `processing`.
     #[must_use]
     pub fn has_begun(self) -> bool {
         self.percent > 0
     }
 
-    /// In percent.
+    /// Returns the progress in percent.
     #[must_use]
     pub fn percent(self) -> u8 {
         self.percent
     }
 
-    /// A run begins.
+    /// Records that a run begins.
     pub fn begin(&mut self) {
         self.percent = self.percent.max(STARTED);
     }
 
-    /// A piece of text has come. Returns what is to be recorded, if that has changed.
+    /// Counts a piece of text that has arrived. Returns the step that the store must record, if there is a new one.
     pub fn piece(&mut self) -> Option<u8> {
         self.pieces += 1;
         let percent = answering(self.pieces);
@@ -75,7 +76,8 @@ impl Progress {
         }
     }
 
-    /// The upstream says how far it is. Returns what is to be recorded, if that has changed.
+    /// Takes the progress that the upstream reports. Returns the step that the store must record, if there is a new
+    /// one.
     pub fn reach(&mut self, percent: u8) -> Option<u8> {
         let percent = percent.min(LAST_PROGRESS);
         let step = percent - percent % STEP;
@@ -86,20 +88,21 @@ impl Progress {
         Some(step)
     }
 
-    /// Returns how far a task has come that ends, in percent: what was given to the store may be shown before the end is.
+    /// Returns the progress of a task that ends, in percent. It includes the last step given to the store, because
+    /// clients may see that step before they see the end.
     #[must_use]
     pub fn at_end(self) -> u8 {
         self.percent.max(self.due)
     }
 
-    /// A step is durable: what is shown of it does not fall in another process.
+    /// Shows a step that is durable now. Another process will not show less.
     pub fn recorded(&mut self, step: u8) {
         self.percent = self.percent.max(step);
     }
 }
 
-/// Progress after so many pieces of text: how many there will be nobody knows, so it comes ever closer to
-/// the end without reaching it.
+/// Returns the progress after so many pieces of text. The total is unknown, so progress comes ever closer to the end
+/// and never reaches it.
 fn answering(pieces: usize) -> u8 {
     let share = pieces as f64 / (pieces as f64 + HALF_WAY);
     (f64::from(ANSWERING) + share * f64::from(LAST_PROGRESS - ANSWERING)) as u8
@@ -113,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn progress_never_falls_nor_arrives_also_over_a_crash(
+        fn progress_never_falls_or_reaches_100_even_over_a_crash(
             journalled: bool,
             events in prop::collection::vec(prop::option::of(0u8..=200), 0..200),
             crash: prop::sample::Index,
@@ -147,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn little_is_remembered() {
+    fn the_store_gets_few_steps_of_progress() {
         let mut progress = Progress::new(0, None);
         let steps: Vec<u8> = (0..10_000).filter_map(|_| progress.piece()).collect();
         assert_eq!(steps, [20, 30, 40, 50, 60, 70, 80, 90]);

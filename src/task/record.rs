@@ -1,9 +1,9 @@
-//! Records: how the entries of a log are kept as bytes, outside of memory or in it.
+//! Records: the form in which the entries of a log are kept as bytes, in memory or outside of it.
 //!
-//! An entry is one record, or several where its text is long, so that no more than a small part of it is read to show a
-//! small part of it. A record is the CRC-32 of itself and of its place, the length of its payload, its kind, and the
-//! payload. A text's payload is a JSON string, as it stands in a frame. The end of a log has no record: it follows from
-//! the task's outcome.
+//! An entry is one record, or several records if its text is long. So a reader that needs a small part of a long text
+//! reads only a small part of it. A record consists of a CRC-32 of its content and its place, the length of its
+//! payload, its kind, and the payload. The payload of a text is a JSON string, as in a frame. The end of a log has no
+//! record, because it follows from the task's outcome.
 
 mod entries;
 mod index;
@@ -16,14 +16,14 @@ pub use entries::{RecordWriter, read_entries, scan_records};
 pub use index::Chunks;
 pub(super) use index::{Index, Place};
 
-/// Bytes before a record's payload: its sum, the length of the payload, its kind.
+/// Bytes before a record's payload: the checksum, the length of the payload, and the kind.
 const HEADER: usize = 4 + 2 + 1;
-/// Most bytes in the payload of one record.
+/// The most bytes in the payload of one record.
 const MOST_PAYLOAD: usize = 4096;
-/// The bit of a kind that says that the entry goes on in the next record.
+/// The bit of a kind that is set if the entry continues in the next record.
 const GOES_ON: u8 = 0x80;
 
-/// What a record holds.
+/// The kind of a record's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The head of the answer.
@@ -53,11 +53,11 @@ impl Kind {
 /// One record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// What it holds.
+    /// The kind of its content.
     pub kind: Kind,
-    /// True if the entry goes on in the next record.
+    /// True if the entry continues in the next record.
     pub goes_on: bool,
-    /// The entry as JSON, or a part of that.
+    /// The entry as JSON, or a part of that JSON.
     pub payload: &'a [u8],
     sum: u32,
 }
@@ -66,7 +66,7 @@ impl<'a> Record<'a> {
     fn new(at: usize, kind: Kind, goes_on: bool, payload: &'a [u8]) -> Self {
         let mut record = Self { kind, goes_on, payload, sum: 0 };
         let mut sum = Hasher::new();
-        // A record that is not where it was written to is none.
+        // The place is part of the checksum, so that a record in a wrong place is not valid.
         sum.update(&(at as u64).to_le_bytes());
         sum.update(&record.description());
         sum.update(payload);
@@ -74,7 +74,7 @@ impl<'a> Record<'a> {
         record
     }
 
-    /// Returns the record that `bytes` begin with, which stand at `at`, if it is as it was written.
+    /// Returns the record at the start of `bytes`, which begin at `at`, if the record is intact.
     fn leading(bytes: &'a [u8], at: usize) -> Option<Self> {
         let (sum, rest) = bytes.split_first_chunk::<4>()?;
         let (length, rest) = rest.split_first_chunk::<2>()?;
@@ -85,7 +85,7 @@ impl<'a> Record<'a> {
         (record.sum == u32::from_le_bytes(*sum)).then_some(record)
     }
 
-    /// Returns its length and its kind as they are written.
+    /// Returns the length and the kind as they are written.
     fn description(&self) -> [u8; 3] {
         let [low, high] = (self.payload.len() as u16).to_le_bytes();
         [low, high, self.kind.code() | if self.goes_on { GOES_ON } else { 0 }]
@@ -102,7 +102,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The records that some bytes hold, up to the first that is not as it was written.
+/// An iterator over the records in some bytes, up to the first damaged record.
 #[derive(Debug)]
 pub(super) struct Records<'a> {
     rest: &'a [u8],
@@ -110,7 +110,7 @@ pub(super) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Reads bytes that stand at `at`.
+    /// Makes an iterator over bytes that begin at `at`.
     #[must_use]
     pub(super) fn of(bytes: &'a [u8], at: usize) -> Self {
         Self { rest: bytes, at }

@@ -1,15 +1,15 @@
-//! What becomes of a task that an earlier process left unfinished. Pure.
+//! Decides what happens to a task that an earlier process left unfinished. Pure.
 
 use crate::error::{ErrorCode, Failure};
 
-/// Most runs in a task's life, those of earlier processes included: a task that brings its server down must
-/// not do so for ever, and each run may be paid for.
+/// The most runs in a task's life, including those of earlier processes. A task that crashes its server must not do so
+/// forever, and each run may cost money.
 pub(super) const MOST_RUNS: u32 = 3;
 
-/// What is known of an unfinished task at the start.
+/// The facts about an unfinished task when the server starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecoveryFacts {
-    /// Runs that were begun.
+    /// The number of runs that were begun.
     pub runs: u32,
     /// True if a subscriber may have seen a chunk.
     pub published: bool,
@@ -18,42 +18,39 @@ pub struct RecoveryFacts {
 }
 
 impl RecoveryFacts {
-    /// Decides whether the task runs, again or for the first time.
+    /// Decides whether the task runs, for the first time or again.
     ///
     /// # Errors
-    /// With what the task ends where it does not run.
+    /// Returns the failure with which the task ends if it does not run.
     pub fn may_run(self) -> Result<(), Failure> {
         Err(match self {
-            // Another run would say something else than what was already read.
+            // The answer of another run would differ from the part that a subscriber has already read.
             Self { published: true, .. } => interrupted_stream(),
             Self { irreplaceable_caller: true, .. } => interrupted_caller(),
-            Self { runs: MOST_RUNS.., .. } => {
-                interrupted("The service stopped each time that it ran this task")
-            }
+            Self { runs: MOST_RUNS.., .. } => interrupted("The service stopped each time it ran this task"),
             Self { .. } => return Ok(()),
         })
     }
 }
 
-/// The failure of a task that the service's stop has ended after a part of its answer was seen.
+/// Returns the failure of a task whose stream was interrupted by a stop of the service after a part was seen.
 #[must_use]
 pub(super) fn interrupted_stream() -> Failure {
     interrupted("The service stopped while the answer was being streamed")
 }
 
-/// The failure of a task of whose streamed answer not all can be shown any more.
+/// Returns the failure of an interrupted task whose streamed answer is damaged, so that not all of it can be shown.
 #[must_use]
 pub fn interrupted_damaged_stream() -> Failure {
     interrupted(
-        "The service stopped while the answer was being streamed, and the rest of what was streamed is damaged on its \
-         disk",
+        "The service stopped while the answer was being streamed, and the rest of the stream is damaged on its disk",
     )
 }
 
-/// The failure of a task that the service's stop has ended while a caller waited for it who is gone with that.
+/// Returns the failure of a task that a stop of the service interrupted while its only caller was waiting.
 #[must_use]
 pub(super) fn interrupted_caller() -> Failure {
-    interrupted("The service stopped while its caller was waiting for the answer")
+    interrupted("The service stopped while the caller was waiting for the answer")
 }
 
 /// The failure of a task that the service's stop has ended.
@@ -77,19 +74,19 @@ mod tests {
     }
 
     #[test]
-    fn a_task_of_which_nothing_was_seen_runs_three_times_at_most() {
+    fn a_task_without_seen_chunks_runs_three_times_at_most() {
         for (runs, ended) in [(0, false), (1, false), (2, false), (3, true), (4, true)] {
             assert_eq!(is_ended(RecoveryFacts { runs, ..FRESH }), ended, "{runs} runs");
         }
     }
 
     #[test]
-    fn a_task_whose_chunks_were_seen_is_not_run_again() {
+    fn a_task_with_seen_chunks_is_not_run_again() {
         assert!(is_ended(RecoveryFacts { runs: 1, published: true, ..FRESH }));
     }
 
     #[test]
-    fn a_task_whose_caller_is_gone_is_not_run_again() {
+    fn a_task_whose_only_caller_is_gone_is_not_run_again() {
         assert!(is_ended(RecoveryFacts { irreplaceable_caller: true, ..FRESH }));
     }
 }

@@ -1,22 +1,22 @@
-//! What a client asked for, as it can be asked for again: the request of a task, without the audio.
+//! The request of a task without the audio, in a form in which it can be sent again.
 
 use super::submission::{Message, Part, Question};
 use crate::audio::AudioFacts;
 use crate::wire::task::{MessageObject, MessagesObject, PartObject, RequestObject, RequestView};
 
-/// The request that a task was made of.
+/// The request from which a task was made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// What was asked of the model.
     pub question: Question,
-    /// True if the task's chunks can be subscribed to.
+    /// True if clients can subscribe to the task's chunks.
     pub stream: bool,
-    /// What is known of each audio of the question, in order.
+    /// The facts about each audio of the question, in order.
     pub audio: Vec<AudioFacts>,
 }
 
 impl Request {
-    /// Returns the request as clients read it: in the short form where it has that form.
+    /// Returns the request as clients read it, in the short form if possible.
     #[must_use]
     pub fn object(&self) -> RequestView<'_, AudioFacts> {
         let Self { question, stream, audio } = self;
@@ -41,7 +41,7 @@ impl Request {
     }
 }
 
-/// Takes what is known of the message's audio from `audio`.
+/// Returns a message as clients read it. Takes the facts about its audio from `audio`.
 fn message_object<'a>(
     Message { role, content }: &'a Message,
     audio: &mut impl Iterator<Item = &'a AudioFacts>,

@@ -1,20 +1,20 @@
-//! Segments: parts of what was said, with the times that a channel has measured.
+//! Segments: parts of the speech in the audio, with the times that a channel has measured.
 
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-/// A part of what was said.
+/// A part of the speech in the audio.
 #[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 #[schema(as = TaskSegment)]
 pub struct Segment {
-    /// Where it begins, in seconds.
+    /// Where the segment begins, in seconds.
     #[schema(rename = "start", value_type = f64, minimum = 0)]
     pub start_ms: u64,
-    /// Where it ends, in seconds.
+    /// Where the segment ends, in seconds.
     #[schema(rename = "end", value_type = f64, minimum = 0)]
     pub end_ms: u64,
-    /// What is said in it.
+    /// The words of the segment.
     pub text: String,
     /// The speaker's name, where the channel tells speakers apart.
     #[schema(required = false, nullable = false)]
@@ -22,14 +22,14 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Returns the bytes that it takes in memory.
+    /// Returns the bytes that the segment takes in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.text.len() + self.speaker.as_ref().map_or(0, String::len)
     }
 }
 
-/// As clients read it.
+/// Writes the segment as clients read it.
 impl Serialize for Segment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let seconds = |ms: u64| ms as f64 / 1000.0;

@@ -1,4 +1,4 @@
-//! A task at one moment, as the living actor or the store tells it, and its view as the wire's task object.
+//! A task at one moment, as its actor or the store reports it, and its view as the task object of the HTTP interface.
 
 use serde::Serialize;
 
@@ -12,56 +12,56 @@ use crate::wire::error::TaskError;
 use crate::wire::path;
 use crate::wire::task::{StreamLink, TaskObject, TaskView};
 
-/// What a client can learn about a task.
+/// The facts about a task that a client can get.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Its id.
+    /// The task's id.
     pub id: TaskId,
     /// The model as the client named it.
     pub model: String,
-    /// Unix seconds.
+    /// The time of acceptance, in Unix seconds.
     pub created: u64,
-    /// True if its chunks can be subscribed to.
+    /// True if clients can subscribe to its chunks.
     pub stream: bool,
-    /// How far it is.
+    /// The task's state.
     pub state: State,
-    /// When what happened to it.
+    /// The moments of the task's life.
     pub timeline: Timeline,
 }
 
-/// What is told of a task beside its ten fields, where it is asked for.
+/// The optional parts of a task's view, in addition to its ten fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Include {
-    /// When what happened.
+    /// The moments of the task's life.
     pub timeline: bool,
-    /// The segments of its answer.
+    /// The segments of the task's answer.
     pub segments: bool,
-    /// What was asked.
+    /// The request of the task.
     pub request: bool,
 }
 
-/// How far a task is, and what came of it.
+/// The state of a task, with its result.
 #[derive(Debug, Clone)]
 pub enum State {
-    /// Accepted, not running.
+    /// The task is accepted and does not run yet.
     Pending,
-    /// Running.
+    /// The task runs.
     Processing {
-        /// 0 to 99.
+        /// In percent, 0 to 99.
         progress: u8,
     },
-    /// Ended with this answer.
+    /// The task ended with this answer.
     Completed(Completion),
-    /// Ended without.
+    /// The task ended without a complete answer.
     Failed {
-        /// Why.
+        /// Why the task failed.
         failure: Failure,
-        /// How far it had come, 0 to 99.
+        /// The progress when it ended, in percent, 0 to 99.
         progress: u8,
     },
 }
 
-/// The four words for how far a task is.
+/// The four words for a task's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the words say it")]
 pub enum Status {
@@ -72,10 +72,10 @@ pub enum Status {
 }
 
 impl Status {
-    /// All of them, in the order of a task's life.
+    /// All states, in the order of a task's life.
     pub const ALL: [Self; 4] = [Self::Pending, Self::Processing, Self::Completed, Self::Failed];
 
-    /// The word on the wire.
+    /// Returns the word that clients read.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -88,7 +88,7 @@ impl Status {
 }
 
 impl State {
-    /// The word for it.
+    /// Returns the word for this state.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
@@ -99,10 +99,10 @@ impl State {
         }
     }
 
-    /// Returns how the task ended; `None` where it has not.
+    /// Returns how the task ended; `None` if it has not ended.
     ///
     /// # Errors
-    /// Those of serde_json, for a stored answer that hearken did not write.
+    /// Returns an error of serde_json for a stored answer that hearken did not write.
     pub fn outcome(&self) -> serde_json::Result<Option<Outcome>> {
         Ok(match self {
             Self::Pending | Self::Processing { .. } => None,
@@ -121,7 +121,7 @@ impl State {
 }
 
 impl Snapshot {
-    /// Returns the bytes of its result and of its segments.
+    /// Returns the size of the task's result and segments, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.completion().map_or(0, Completion::weight)
@@ -134,7 +134,8 @@ impl Snapshot {
         }
     }
 
-    /// Returns the task object of the contract with what is included. The request is read apart.
+    /// Returns the task object of the contract with the optional parts that `include` selects. The caller reads the
+    /// request separately.
     #[must_use]
     pub fn view<'a>(&'a self, include: Include, request: Option<&'a Request>) -> impl Serialize {
         TaskView {
@@ -145,7 +146,7 @@ impl Snapshot {
         }
     }
 
-    /// The task object of the contract.
+    /// Returns the task object of the contract.
     #[must_use]
     pub fn object(&self) -> TaskObject<'_> {
         let (progress, results, error) = match &self.state {

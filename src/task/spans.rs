@@ -1,7 +1,7 @@
-//! The spans of a task: its place in the trace of whoever submitted it.
+//! The spans of a task: its place in the trace of its submitter.
 //!
-//! Their ids follow from the task. So an upstream can be told of a span that is not recorded before the task has ended,
-//! nothing has to be kept meanwhile, and a process that takes the task up tells the same story to its end.
+//! The ids of the spans are computed from the task. So an upstream can get the id of a span that is recorded only when
+//! the task has ended, and no id has to be stored until then. A process that resumes the task computes the same ids.
 
 use sha2::{Digest, Sha256};
 
@@ -11,17 +11,17 @@ use crate::wire::trace_context::{SpanId, TraceContext};
 /// A part of a task's life that is a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpanPart {
-    /// All of it.
+    /// The whole life of the task.
     Whole,
-    /// Until its run began.
+    /// The time until the task's run began.
     Queue,
-    /// The download of its audio.
+    /// The download of the task's audio.
     Fetch,
     /// An upstream call.
     Call {
-        /// Its number, from 1.
+        /// The call's number, from 1.
         number: usize,
-        /// When it began: of two processes that each count to 1, the upstream was asked twice.
+        /// When the call began. It tells the calls of two processes apart, because each process counts from 1.
         started: Timestamp,
     },
 }
@@ -38,7 +38,7 @@ impl SpanPart {
 }
 
 impl Task {
-    /// The place in the trace of a part of this task; `None` for a task that belongs to no trace.
+    /// Returns the place of a part of this task in the trace; `None` for a task that belongs to no trace.
     #[must_use]
     pub fn span(&self, part: SpanPart) -> Option<TraceContext> {
         let trace = self.trace.as_ref()?;

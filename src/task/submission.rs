@@ -1,4 +1,4 @@
-//! The submit body becomes a [`Submission`]: every rule of the contract's field table, next to its error.
+//! Turns a submit body into a [`Submission`]. Every rule of the contract's field table is here, next to its error.
 
 mod fields;
 mod question;
@@ -20,60 +20,60 @@ use crate::error::{ErrorCode, Failure};
 use crate::wire::json_text;
 use crate::wire::submit::SubmitBody;
 
-/// What is asked when the client asks nothing.
+/// The prompt of a request without a prompt.
 pub const DEFAULT_PROMPT: &str = "Please transcribe this audio file";
 
-/// Most characters of `model`.
+/// The most characters of `model`.
 pub const MAX_MODEL_CHARACTERS: usize = 256;
-/// Most characters of `prompt`.
+/// The most characters of `prompt`.
 pub const MAX_PROMPT_CHARACTERS: usize = 100_000;
-/// Most characters of `system_prompt`.
+/// The most characters of `system_prompt`.
 pub const MAX_SYSTEM_PROMPT_CHARACTERS: usize = 10_000;
-/// The values of `temperature`.
+/// The range of `temperature`.
 pub const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.0..=2.0;
 
 /// How the answer of a submit is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// At once with the task; the answer is asked for later.
+    /// The submit returns the task at once, and the client requests the answer later.
     Asynchronous,
-    /// When the task has ended.
+    /// The submit returns when the task has ended.
     Blocking,
-    /// As the task's own stream, in this format.
+    /// The submit returns the task's stream, in this format.
     Streaming(Format),
 }
 
 /// A valid submit.
 #[derive(Debug, Clone)]
 pub struct Submission {
-    /// What is asked of the model.
+    /// The question to the model.
     pub question: Question,
     /// The audio of each audio part of the question, in order.
     pub audio: Vec<AudioSource>,
     /// How the answer is delivered.
     pub delivery: Delivery,
-    /// The format of the door, if the chunks can be subscribed to.
+    /// The format of the door, if clients can subscribe to the chunks.
     pub stream: Option<Format>,
 }
 
 impl Submission {
-    /// Reads a submit body. Audio in it is decoded in the place where it was received.
+    /// Reads a submit body. Inline audio is decoded in place, in the buffer in which it was received.
     ///
     /// # Errors
-    /// `invalid_json`, `invalid_param` with the field's name, `invalid_audio_url` or
-    /// `unsupported_audio_format`; the first one in the order of the contract's table.
+    /// `invalid_json`, `invalid_param` with the field's name, `invalid_audio_url` or `unsupported_audio_format`; the
+    /// first error in the order of the contract's table.
     pub fn parse(mut body: BytesMut, gate: &Gate) -> Result<Self, Failure> {
         let json = std::str::from_utf8(&body).map_err(|err| {
             let at = err.valid_up_to() + 1;
             Failure::new(
                 ErrorCode::InvalidJson,
                 format!(
-                    "The body is not UTF-8: its byte {at} belongs to no character; send the JSON as UTF-8"
+                    "The body is not UTF-8: byte {at} is not part of a valid character; send the JSON as UTF-8"
                 ),
             )
         })?;
         let fields: SubmitBody<'_> = serde_json::from_str(json).map_err(|err| unreadable(json, &err))?;
-        // serde would also read the fields from an array, by position.
+        // serde would also accept an array and read the fields by position.
         if body.trim_ascii_start().first() != Some(&b'{') {
             return Err(not_an_object());
         }
@@ -97,7 +97,7 @@ impl Submission {
     }
 }
 
-/// The fields behind the audio.
+/// The fields after the audio.
 struct Rest {
     prompt: String,
     delivery: Delivery,
@@ -135,7 +135,7 @@ impl Rest {
     }
 }
 
-/// Returns what is wrong with a body that cannot be read as a request, and what to do.
+/// Returns the failure of a body that cannot be read as a request: the problem, and what to do.
 fn unreadable(json: &str, err: &serde_json::Error) -> Failure {
     let json = json.trim_ascii_start();
     let said = err.to_string();
@@ -161,7 +161,7 @@ fn unreadable(json: &str, err: &serde_json::Error) -> Failure {
 pub fn invalid_json(err: &serde_json::Error) -> Failure {
     let said = err.to_string();
     let advice = if err.is_eof() {
-        "the body ends too early, send all of it"
+        "the body ends too early: send all of it"
     } else if said.starts_with("duplicate field") {
         "send each field once"
     } else {
@@ -174,7 +174,7 @@ fn not_an_object() -> Failure {
     Failure::new(ErrorCode::InvalidParam, "The body must be a JSON object with model and audio_url")
 }
 
-/// Where in `body` the content of a string stands that is required and must not be empty.
+/// Returns the place in `body` of the content of a required string, which must not be empty.
 fn place_of_string(
     body: &[u8],
     name: &'static str,
@@ -186,7 +186,7 @@ fn place_of_string(
     if content.is_empty() {
         return Err(Failure::invalid_param(name, format!("{name} must be at least 1 character long")));
     }
-    // What serde borrows from the body is part of it.
+    // serde borrows the string from the body, so the string lies inside the body.
     let start = (content.as_ptr() as usize).checked_sub(body.as_ptr() as usize);
     let place = start.map(|start| start..start + content.len()).filter(|place| place.end <= body.len());
     place.ok_or_else(Failure::internal)

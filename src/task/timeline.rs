@@ -1,30 +1,30 @@
-//! When what happened to a task.
+//! The timeline of a task: when each step of its life happened.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Timestamp;
 
-/// The moments of a task's life, in milliseconds since the Unix epoch; what has not happened is `null`.
+/// The moments of a task's life, in milliseconds since the Unix epoch. A moment that has not come yet is `null`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Timeline {
-    /// When it was accepted.
+    /// When the task was accepted.
     #[serde(rename = "queued_at_ms")]
     #[schema(value_type = u64)]
     pub queued: Timestamp,
-    /// When the download of its audio first began; absent for audio that was sent along.
+    /// When the download of the task's audio first began; absent for audio that came in the request.
     #[serde(rename = "fetch_started_at_ms", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = u64, required = false)]
     pub fetch_started: Option<Timestamp>,
-    /// When its audio was downloaded; `null` for audio that was sent along.
+    /// When the download of the task's audio was complete; `null` for audio that came in the request.
     #[serde(rename = "fetched_at_ms")]
     #[schema(required, value_type = Option<u64>)]
     pub fetched: Option<Timestamp>,
-    /// When the first text or thought came.
+    /// When the first text of the answer or of the reasoning came.
     #[serde(rename = "first_answered_at_ms")]
     #[schema(required, value_type = Option<u64>)]
     pub first_answered: Option<Timestamp>,
-    /// When its outcome was decided.
+    /// When the task's outcome was decided.
     #[serde(rename = "ended_at_ms")]
     #[schema(required, value_type = Option<u64>)]
     pub ended: Option<Timestamp>,
@@ -37,25 +37,25 @@ pub struct Timeline {
 pub struct Attempt {
     /// The channel's name.
     pub channel: String,
-    /// When the call began; the first one begins when it is recorded that the task runs.
+    /// When the call began. The first call begins when the store records that the task runs.
     #[serde(rename = "started_at_ms")]
     #[schema(value_type = u64)]
     pub started: Timestamp,
-    /// When it ended.
+    /// When the call ended.
     #[serde(rename = "ended_at_ms")]
     #[schema(required, value_type = Option<u64>)]
     pub ended: Option<Timestamp>,
-    /// `completed` or an error code; `null` while it runs.
+    /// `completed` or an error code; `null` while the call runs.
     #[schema(required)]
     pub outcome: Option<String>,
-    /// The HTTP status with which the upstream refused; absent where it told none.
+    /// The HTTP status with which the upstream refused the call; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 100, maximum = 999)]
     pub upstream_status: Option<u16>,
 }
 
 impl Timeline {
-    /// The timeline of a task that was accepted just now.
+    /// Makes the timeline of a task that was accepted just now.
     #[must_use]
     pub fn begun(queued: Timestamp) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Timeline {
         }
     }
 
-    /// An upstream call begins.
+    /// Records that an upstream call begins.
     pub fn attempt(&mut self, channel: &str, now: Timestamp) {
         self.attempts.push(Attempt {
             channel: channel.to_owned(),
@@ -79,8 +79,8 @@ impl Timeline {
         });
     }
 
-    /// Returns this timeline as it is recorded with the beginning of a run: with the upstream call that is about to be
-    /// made. If the process is killed, the call may have been made.
+    /// Returns this timeline with the upstream call that is about to be made, for the record of the beginning of a run.
+    /// If the process is killed, the call may or may not have been made.
     #[must_use]
     pub fn about_to_attempt(&self, channel: &str, now: Timestamp) -> Self {
         let mut recorded = self.clone();
@@ -88,7 +88,7 @@ impl Timeline {
         recorded
     }
 
-    /// Returns the name of the channel that is asked, or was asked last, also by an earlier process.
+    /// Returns the name of the channel of the present or the last upstream call, even if an earlier process made it.
     #[must_use]
     pub fn channel(&self) -> Option<&str> {
         self.attempts.last().map(|attempt| attempt.channel.as_str())
@@ -100,8 +100,8 @@ impl Timeline {
         self.attempts.last().is_some_and(|attempt| attempt.ended.is_none())
     }
 
-    /// The call that runs ends, and the task does not. `outcome` is an error code, `upstream_status` what the upstream
-    /// said of it.
+    /// Records that the running call ends and the task does not. `outcome` is an error code, and `upstream_status` is
+    /// the HTTP status that the upstream sent with it.
     pub fn end_attempt(&mut self, outcome: &str, upstream_status: Option<u16>, now: Timestamp) {
         if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
             attempt.ended = Some(now);
@@ -110,26 +110,26 @@ impl Timeline {
         }
     }
 
-    /// The task, and with it the call that runs, ends. `outcome` is `completed` or an error code.
+    /// Records that the task ends, and with it the running call. `outcome` is `completed` or an error code.
     pub fn end(&mut self, outcome: &str, now: Timestamp) {
         self.ended = Some(now);
         self.end_attempt(outcome, None, now);
     }
 
-    /// From acceptance to the first call, or to the end where there was none.
+    /// Returns the time from acceptance to the first call, or to the end if there was no call.
     #[must_use]
     pub fn queued_ms(&self) -> Option<u64> {
         let until = self.attempts.first().map(|attempt| attempt.started).or(self.ended)?;
         Some(until.since(self.queued))
     }
 
-    /// From the first call to the first text.
+    /// Returns the time from the first call to the first text.
     #[must_use]
     pub fn first_chunk_ms(&self) -> Option<u64> {
         Some(self.first_answered?.since(self.attempts.first()?.started))
     }
 
-    /// From acceptance to the end.
+    /// Returns the time from acceptance to the end.
     #[must_use]
     pub fn total_ms(&self) -> Option<u64> {
         Some(self.ended?.since(self.queued))
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timeline_tells_its_durations() {
+    fn a_timeline_returns_its_durations() {
         let mut timeline = Timeline::begun(Timestamp(1_000));
         assert_eq!(
             (timeline.queued_ms(), timeline.first_chunk_ms(), timeline.total_ms()),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_never_ran_has_waited_until_its_end() {
+    fn a_task_that_never_ran_waited_until_its_end() {
         let mut timeline = Timeline::begun(Timestamp(1_000));
         timeline.end("task_cancelled", Timestamp(1_700));
         assert_eq!((timeline.queued_ms(), timeline.total_ms()), (Some(700), Some(700)));

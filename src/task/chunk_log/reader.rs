@@ -1,4 +1,4 @@
-//! The reading end of a chunk log: where its frames are at each moment, in memory or kept elsewhere.
+//! The readers of a chunk log. A reader finds the frames wherever they are at the moment: in memory, or kept elsewhere.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use super::{Entries, Mark, Shared};
 use crate::task::cold_log::ColdLog;
 use crate::task::format::Format;
 
-/// A reading end of a log: it tells how far the log has come.
+/// A reader of a log that reports the log's length and state.
 #[derive(Debug, Clone)]
 pub struct LogReader(Source);
 
-/// A reading end of a log that reads frames, in one format; its owner keeps the position.
+/// A reader of a log that reads frames in one format. The owner of the reader keeps the position.
 #[derive(Debug, Clone)]
 pub struct FrameReader {
     log: LogReader,
@@ -28,11 +28,11 @@ enum Source {
     Cold(ColdLog),
 }
 
-/// Where a reader finds frames.
+/// The place where a reader finds frames.
 enum Frames<'a> {
     Memory(Arc<Entries>),
     Cold(&'a ColdLog),
-    /// The task crashed, and nothing is left of it in this process.
+    /// The task crashed, and its frames are no longer in this process.
     Gone,
 }
 
@@ -48,7 +48,7 @@ impl LogReader {
         Self(Source::Living { shared: Arc::clone(shared), mark: shared.mark.subscribe() })
     }
 
-    /// Reads frames in this format.
+    /// Turns this reader into one that reads frames in this format.
     #[must_use]
     pub fn in_format(self, format: Format) -> FrameReader {
         FrameReader { log: self, format }
@@ -63,24 +63,24 @@ impl LogReader {
         }
     }
 
-    /// Waits until there is an entry at `position`, or nothing will be added.
+    /// Waits until there is an entry at `position`, or no entry will be added.
     pub async fn reached(&mut self, position: usize) -> Mark {
         self.wait_for(|mark| mark.len > position || mark.is_final()).await
     }
 
-    /// Waits until nothing will be added: the task has ended, or the server stops.
+    /// Waits until no entry will be added: the task has ended, or the server stops.
     pub async fn ended(&mut self) -> Mark {
         self.reached(usize::MAX).await
     }
 
-    /// Waits until there is an entry at `position`, nothing will be added, or the task waits for a store that does not
+    /// Waits until there is an entry at `position`, no entry will be added, or the task waits for a store that does not
     /// work.
     pub async fn reached_or_stalled(&mut self, position: usize) -> Mark {
         self.wait_for(|mark| mark.len > position || mark.is_final() || mark.stalled).await
     }
 
-    /// Waits until the task has ended, however often the server says that it stops, or waits for a store that does not
-    /// work.
+    /// Waits until the task has ended, or waits for a store that does not work. A server that stops does not end this
+    /// wait.
     pub async fn concluded_or_stalled(&mut self) -> Mark {
         self.wait_for(|mark| mark.ended || mark.stalled).await
     }
@@ -96,7 +96,8 @@ impl LogReader {
         }
     }
 
-    /// How far the log has come; [`stirred`](Self::stirred) waits for what comes after that.
+    /// Returns the log's present length and state, and marks them as seen. [`stirred`](Self::stirred) waits for a later
+    /// change.
     pub fn look(&mut self) -> Mark {
         match &mut self.0 {
             Source::Living { mark, .. } => *mark.borrow_and_update(),
@@ -104,8 +105,7 @@ impl LogReader {
         }
     }
 
-    /// Waits until the log has come further than when it was last looked at or waited for. Never ends where
-    /// nothing will be added.
+    /// Waits until the log has changed since the last look or wait. Never returns if no entry will be added.
     pub async fn stirred(&mut self) {
         if let Source::Living { mark, .. } = &mut self.0
             && mark.changed().await.is_ok()
@@ -115,7 +115,7 @@ impl LogReader {
         std::future::pending().await
     }
 
-    /// Counts one more subscription of this log; returns how many there were before.
+    /// Counts a new subscription of this log. Returns the number of earlier subscriptions.
     pub fn count_subscription(&self) -> usize {
         let subscriptions = match &self.0 {
             Source::Living { shared, .. } => &shared.subscriptions,
@@ -124,7 +124,7 @@ impl LogReader {
         subscriptions.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The log's number: logs are counted from 0 as they are made, so no two of a process have the same.
+    /// Returns the log's number. Logs are counted from 0 as they are made, so each log of a process has its own number.
     #[must_use]
     pub fn number(&self) -> usize {
         match &self.0 {
@@ -133,7 +133,8 @@ impl LogReader {
         }
     }
 
-    /// Which of the task arbiters, counted from 0, writes the log; any, where none does any more.
+    /// Returns the number of the task arbiter that writes the log, counted from 0. It may be any number if no arbiter
+    /// writes the log any more.
     #[must_use]
     pub fn home(&self) -> usize {
         match &self.0 {
@@ -144,13 +145,13 @@ impl LogReader {
 }
 
 impl FrameReader {
-    /// Returns the reading end that tells how far the log has come.
+    /// Returns the reader that reports the log's length and state.
     #[must_use]
     pub fn log(&self) -> &LogReader {
         &self.log
     }
 
-    /// Returns the reading end that waits for more.
+    /// Returns the reader that waits for more entries.
     #[must_use]
     pub fn log_mut(&mut self) -> &mut LogReader {
         &mut self.log
@@ -162,13 +163,13 @@ impl FrameReader {
         self.log.mark()
     }
 
-    /// Returns the format in which it reads.
+    /// Returns the format of the frames that it reads.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Where its frames are at this moment.
+    /// Returns the place where the frames are at this moment.
     fn frames(&self) -> Frames<'_> {
         match &self.log.0 {
             Source::Living { shared, .. } => match (shared.entries.upgrade(), shared.cold.get()) {
@@ -180,8 +181,8 @@ impl FrameReader {
         }
     }
 
-    /// Returns where the frames from the beginning of `range` on that weigh at most `most_bytes` end, and what they weigh.
-    /// At least one frame is taken: it may weigh more.
+    /// Returns the end and the size of the frames that start at the beginning of `range` and take at most `most_bytes`
+    /// together. The first frame is always included, even if it is larger.
     #[must_use]
     pub fn reach(&self, range: Range<usize>, most_bytes: usize) -> (usize, usize) {
         match self.frames() {
@@ -200,7 +201,7 @@ impl FrameReader {
         }
     }
 
-    /// What these frames weigh, as far as they exist, in bytes.
+    /// Returns the size of those of these frames that exist, in bytes.
     #[must_use]
     pub fn bytes(&self, range: Range<usize>) -> usize {
         match self.frames() {
@@ -210,8 +211,8 @@ impl FrameReader {
         }
     }
 
-    /// Appends these frames, as far as they exist, to `buffer`. False where they can no longer be read: then the reader
-    /// is to break off.
+    /// Appends those of these frames that exist to `buffer`. Returns false if they can no longer be read; then the
+    /// reader must close its connection before the end of the stream.
     #[must_use]
     pub fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> bool {
         match self.frames() {
@@ -224,7 +225,7 @@ impl FrameReader {
         }
     }
 
-    /// Appends these bytes of one frame, as far as they exist, to `buffer`. Returns false if they can no longer be read.
+    /// Appends those of these bytes of one frame that exist to `buffer`. Returns false if they can no longer be read.
     #[must_use]
     pub fn write_part(&self, frame: usize, part: Range<usize>, buffer: &mut BytesMut) -> bool {
         match self.frames() {
@@ -239,8 +240,8 @@ impl FrameReader {
         }
     }
 
-    /// These frames, as far as they exist, in one piece; `None` where they can no longer be read. A single frame of a
-    /// task that runs is shared, not copied.
+    /// Returns those of these frames that exist, in one piece; `None` if they can no longer be read. A single frame of
+    /// a task that runs is shared, not copied.
     #[must_use]
     pub fn piece(&self, range: Range<usize>) -> Option<Bytes> {
         if let Frames::Memory(entries) = self.frames()
@@ -252,7 +253,7 @@ impl FrameReader {
         self.write_to(range, &mut piece).then(|| piece.freeze())
     }
 
-    /// All that can be read.
+    /// Returns all frames that can be read.
     #[cfg(test)]
     #[must_use]
     pub(crate) fn all(&self) -> Bytes {

@@ -1,14 +1,14 @@
-//! A row of values that many threads read while one adds to it, without a lock.
+//! A list of values that many threads read while one thread appends to it, without a lock.
 
 use std::sync::OnceLock;
 
-/// Entries of the first segment; each further one is twice as large, so that a short answer costs little
-/// and a long one few allocations.
+/// Slots in the first segment. Each further segment is twice as large, so a short answer takes little memory and a long
+/// answer needs few allocations.
 const FIRST_SEGMENT: usize = 16;
-/// Segments there can be: 16 · (2^26 - 1), about a thousand million entries.
+/// The largest number of segments. They have room for 16 · (2^26 - 1) entries, about a thousand million.
 const SEGMENTS: usize = 26;
 
-/// A row of values that grows at its end, and of which each is set once.
+/// A list of values that grows at its end. Each value is set once.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     segments: [OnceLock<Box<[OnceLock<T>]>>; SEGMENTS],
@@ -21,7 +21,7 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Segment and place within it of slot `index`.
+    /// Returns the segment of slot `index`, and the slot's place within that segment.
     fn place(index: usize) -> (usize, usize) {
         let n = index / FIRST_SEGMENT + 1;
         let segment = n.ilog2() as usize;
@@ -33,7 +33,7 @@ impl<T> Slots<T> {
         self.segments.get(segment)?.get()?.get(place)?.get()
     }
 
-    /// Returns the slot, unless there are too many.
+    /// Returns the slot, or `None` beyond the last segment.
     pub(super) fn slot(&self, index: usize) -> Option<&OnceLock<T>> {
         let (segment, place) = Self::place(index);
         let slots = || (0..FIRST_SEGMENT << segment).map(|_| OnceLock::new()).collect();

@@ -1,4 +1,4 @@
-//! Frames that are made again from the records of their entries, of which no more is read than about what is asked for.
+//! Encodes frames again from the records of their entries. Reads hardly more records than the request needs.
 
 use std::io;
 use std::ops::Range;
@@ -29,7 +29,7 @@ impl<'a> Rereading<'a> {
         Self { source, index, tail, encoder: Encoder::new(format, head) }
     }
 
-    /// As [`ColdLog::reach`](super::ColdLog::reach).
+    /// Does the same as [`ColdLog::reach`](super::ColdLog::reach).
     pub(super) fn reach(&self, range: Range<usize>, most: usize) -> io::Result<(usize, usize)> {
         let (mut end, mut bytes, mut is_full) = (range.start, 0, false);
         self.walk(range.start, 0, |place, record| {
@@ -39,7 +39,7 @@ impl<'a> Rereading<'a> {
                 return !is_full;
             }
             (end, bytes) = (place.entry + 1, bytes + frame);
-            // A first frame that is larger is not walked over.
+            // If the first frame is larger, its other records are not read here.
             is_full = record.goes_on;
             !is_full
         })?;
@@ -56,7 +56,7 @@ impl<'a> Rereading<'a> {
         Ok((end, bytes))
     }
 
-    /// Returns the bytes of these frames, as far as they exist.
+    /// Returns the size of those of these frames that exist, in bytes.
     pub(super) fn bytes(&self, range: Range<usize>) -> io::Result<usize> {
         let mut bytes = 0;
         // The last place within a large entry is near its end.
@@ -72,7 +72,7 @@ impl<'a> Rereading<'a> {
         Ok(bytes + self.tail_in(range).map(|(_, frame)| frame.len()).sum::<usize>())
     }
 
-    /// Appends these frames, as far as they exist, to `buffer`.
+    /// Appends those of these frames that exist to `buffer`.
     pub(super) fn write_to(&self, range: Range<usize>, buffer: &mut BytesMut) -> io::Result<()> {
         self.walk(range.start, 0, |place, record| {
             match record.kind {
@@ -93,14 +93,14 @@ impl<'a> Rereading<'a> {
         Ok(())
     }
 
-    /// Appends these bytes of one frame, as far as they exist, to `buffer`.
+    /// Appends those of these bytes of one frame that exist to `buffer`.
     pub(super) fn write_part(
         &self,
         frame: usize,
         part: Range<usize>,
         buffer: &mut BytesMut,
     ) -> io::Result<()> {
-        // Takes bytes that stand at `at` in the frame, as far as they are wanted.
+        // Appends the requested part of bytes that begin at `at` in the frame.
         let mut put = |at: usize, bytes: &[u8]| {
             let wanted = part.start.saturating_sub(at)..part.end.saturating_sub(at);
             buffer.put_slice(slice(bytes, wanted));
@@ -119,7 +119,8 @@ impl<'a> Rereading<'a> {
         let (mut before, behind) = (Vec::new(), self.encoder.behind_text());
         self.encoder.put_before_text(frame, kind, &mut before);
         put(0, &before);
-        // A little early: where only what is behind the text is wanted, the text's end is met all the same.
+        // The walk starts a little early, so that it meets the text's end even if only bytes after the text are
+        // requested.
         let inside = part.start.saturating_sub(before.len() + behind.len());
         self.walk(frame, inside, |place, record| {
             if place.entry != frame {
@@ -154,14 +155,15 @@ impl<'a> Rereading<'a> {
         }
     }
 
-    /// The frames of the entries behind those that are kept, with their numbers, as far as they are in `range`.
+    /// Returns the numbers and frames of the entries in `range` that come after the kept entries.
     fn tail_in(&self, range: Range<usize>) -> impl Iterator<Item = (usize, Bytes)> {
         let numbered = self.tail.iter().enumerate().map(|(at, entry)| (self.index.chunks.count + at, entry));
         let wanted = numbered.filter(move |(number, _)| range.contains(number));
         wanted.map(|(number, entry)| (number, self.encoder.encode(number, entry)))
     }
 
-    /// Shows `visit` each record from the one on that holds this byte of this entry's payload, until it has seen enough.
+    /// Calls `visit` with each record, starting with the one that holds this byte of this entry's payload, until
+    /// `visit` returns false.
     fn walk(
         &self,
         entry: usize,
@@ -181,14 +183,14 @@ impl<'a> Rereading<'a> {
             let (mut place, mut records) = (*place, Records::of(&bytes, place.at));
             for record in &mut records {
                 let is_wanted = (place.entry, place.inside + record.payload.len()) > (entry, inside);
-                // Behind the whole entries there may be the beginning of one more.
+                // The beginning of an incomplete entry may follow the complete entries.
                 if place.entry >= entries || (is_wanted && !visit(place, &record)) {
                     return Ok(());
                 }
                 place = place.behind(&record);
             }
             if !records.is_at_end() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not as it was written"));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "its bytes are damaged"));
             }
         }
         Ok(())

@@ -1,10 +1,10 @@
-//! The fingerprint of a body: the same for two bodies exactly when they are equal as JSON values.
+//! The fingerprint of a body. Two bodies have the same fingerprint exactly when they are equal as JSON values.
 //!
-//! serde_json checks the text; the walk over arrays and objects is made here, in one pass over the text. Three things
-//! need that. Numbers are compared by their digits: serde would round them to 64 bits, and one body's id could pass for
-//! another's. A body can be one string of many megabytes, which is hashed where it stands. And every JSON text has a
-//! fingerprint, also where serde would not read it into a value, so that a body is accepted with an `Idempotency-Key`
-//! exactly when it is accepted without one.
+//! serde_json checks the text. This module itself walks over arrays and objects, in one pass over the text, for three
+//! reasons. Numbers are compared by their digits: serde would round them to 64 bits, and two different bodies could get
+//! the same fingerprint. A body can be one string of many megabytes, which is hashed in place. And every JSON text has
+//! a fingerprint, even if serde would not read it into a value, so a body is accepted with an `Idempotency-Key` exactly
+//! when it is accepted without one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,20 +17,20 @@ use sha2::{Digest, Sha256};
 
 use crate::wire::json_text::{Meaning, escape};
 
-/// Most arrays and objects within each other that are walked through: as many as serde_json follows when it reads a
-/// value. What lies deeper counts as it is written.
+/// The deepest nesting of arrays and objects that is walked through: the limit of serde_json for values. Deeper JSON is
+/// compared as it is written.
 const MAX_DEPTH: usize = 127;
 
-/// What a body says, as 32 bytes.
+/// The meaning of a body, as a hash of 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of a JSON text. White space, the order of an object's members and the ways to write a
-    /// string or a number make no difference; of members with the same name only the last one counts.
+    /// Returns the fingerprint of a JSON text. White space, the order of an object's members and the notation of a
+    /// string or a number make no difference. Of members with the same name only the last one counts.
     ///
     /// # Errors
-    /// When the text is no JSON.
+    /// Returns an error if the text is not JSON.
     pub fn of(body: &[u8]) -> Result<Self, Error> {
         let json: &RawValue = serde_json::from_slice(body)?;
         let mut hasher = Sha256::new();
@@ -38,23 +38,23 @@ impl Fingerprint {
         Ok(Self(hasher.finalize().into()))
     }
 
-    /// Reads 32 bytes.
+    /// Reads a fingerprint from 32 bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// What is left of a text that is known to be JSON.
+/// The unread rest of a text that is known to be JSON.
 ///
-/// Each value is hashed as a tag, then what follows from the tag: something of known length, something with its
-/// length before it, or values up to a closing tag. So no two different values hash the same bytes.
+/// Each value is hashed as a tag and a content. The tag determines the form of the content: bytes of known length,
+/// bytes after their length, or values up to a closing tag. So two different values never hash the same bytes.
 struct Walk<'a> {
     rest: &'a str,
 }
@@ -115,19 +115,19 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The character at which the next value, name or end begins. Commas and colons are where they have to be,
-    /// so they say no more than white space does.
+    /// Returns the character at which the next value, name or end begins. Commas and colons are at their proper places,
+    /// so they are skipped like white space.
     fn peek(&mut self) -> Option<char> {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n', ',', ':']);
         self.rest.chars().next()
     }
 
-    /// Goes on behind a bracket.
+    /// Skips a bracket.
     fn step(&mut self) {
         self.rest = self.rest.get(1..).unwrap_or_default();
     }
 
-    /// Takes the string, number or word that comes next.
+    /// Reads the next string, number or word.
     fn take<T: Deserialize<'a>>(&mut self) -> Result<T, Error> {
         self.peek();
         let mut values = serde_json::Deserializer::from_str(self.rest).into_iter();
@@ -137,12 +137,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What stands between the quotation marks of a JSON string.
+/// Returns the text between the quotation marks of a JSON string.
 fn content(json: &str) -> &[u8] {
     json.as_bytes().get(1..json.len() - 1).unwrap_or_default()
 }
 
-/// A string, without all of it being copied to be unescaped.
+/// Hashes a string. It is unescaped in pieces, so it is never copied as a whole.
 fn put_string(hasher: &mut Sha256, json: &str) {
     let content = content(json);
     if memchr::memchr(b'\\', content).is_none() {
@@ -155,7 +155,7 @@ fn put_string(hasher: &mut Sha256, json: &str) {
     unescaped(content, |bytes| hasher.update(bytes));
 }
 
-/// The bytes of a string.
+/// Returns the unescaped bytes of a string.
 fn text(json: &str) -> Cow<'_, [u8]> {
     let content = content(json);
     if memchr::memchr(b'\\', content).is_none() {
@@ -166,8 +166,8 @@ fn text(json: &str) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// Unescapes the content of a JSON string piece by piece. Half of a surrogate pair becomes three bytes that stand in no
-/// UTF-8 text, so it equals itself and nothing else.
+/// Unescapes the content of a JSON string piece by piece. Half of a surrogate pair becomes three bytes that never occur
+/// in UTF-8, so it equals only itself.
 fn unescaped(mut content: &[u8], mut take: impl FnMut(&[u8])) {
     while let Some(at) = memchr::memchr(b'\\', content) {
         let (plain, rest) = content.split_at_checked(at).unwrap_or((content, &[]));
@@ -191,9 +191,9 @@ fn put(hasher: &mut Sha256, tag: u8, bytes: &[u8]) {
     hasher.update(bytes);
 }
 
-/// A number is its sign, its digits without zeros at either end, and the power of ten of the last one.
+/// Hashes a number as its sign, its digits without zeros at either end, and the power of ten of the last digit.
 ///
-/// An exponent of more than 38 digits counts as it is written.
+/// A number with an exponent of more than 38 digits is compared as it is written.
 fn put_number(hasher: &mut Sha256, number: &str) {
     let magnitude = number.trim_start_matches('-');
     let (mantissa, exponent) = magnitude.split_once(['e', 'E']).unwrap_or((magnitude, "0"));

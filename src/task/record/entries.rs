@@ -1,25 +1,25 @@
-//! Entries become records, and records entries again.
+//! Turns entries into records, and records back into entries.
 
 use std::sync::Arc;
 
 use super::{Chunks, Index, Kind, MOST_PAYLOAD, Record, Records};
 use crate::task::entry::Entry;
 
-/// Encodes entries as records, and notes where they are.
+/// Encodes entries as records, and indexes where they are.
 #[derive(Debug, Default)]
 pub struct RecordWriter {
     index: Index,
-    /// The last payload: its room serves the next one.
+    /// A buffer for the payload, reused for each entry.
     payload: Vec<u8>,
 }
 
 impl RecordWriter {
-    /// Encodes these entries, which follow those that were encoded before. An end has no record.
+    /// Encodes these entries, which follow the entries encoded before. The end of a log has no record.
     pub fn encode<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
         let mut records = Vec::new();
         for entry in entries {
             self.payload.clear();
-            // Strings and numbers always serialise, and memory takes whatever is written.
+            // Strings and numbers always serialise, and a write to memory never fails.
             let (kind, _) = match entry {
                 Entry::Open(head) => {
                     self.index.head = Some(Arc::clone(head));
@@ -42,7 +42,7 @@ impl RecordWriter {
         records
     }
 
-    /// Returns where the entries are.
+    /// Returns the index of the entries.
     #[must_use]
     pub fn into_index(self) -> Index {
         self.index
@@ -50,7 +50,7 @@ impl RecordWriter {
 }
 
 impl Chunks {
-    /// Returns what is to be said of these entries.
+    /// Returns the facts about these entries.
     #[must_use]
     pub fn of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Self {
         let mut writer = RecordWriter::default();
@@ -61,8 +61,8 @@ impl Chunks {
     }
 }
 
-/// Finds the entries in records, up to the first record that is not as it was written. Gives each whole entry to `take`,
-/// which may refuse it: then it is not as it was written, either. Returns true if there is nothing behind them.
+/// Finds the entries in records, up to the first damaged record. Passes each complete entry to `take`, which may refuse
+/// it; a refused entry counts as damaged. Returns true if no bytes follow the complete entries.
 pub fn scan_records(bytes: &[u8], mut take: impl FnMut(Kind, &[u8]) -> Option<()>) -> (Index, bool) {
     let (mut index, mut payload) = (Index::default(), Vec::new());
     let mut records = Records::of(bytes, 0);
@@ -83,8 +83,7 @@ pub fn scan_records(bytes: &[u8], mut take: impl FnMut(Kind, &[u8]) -> Option<()
     (index, is_all)
 }
 
-/// Reads the entries in records, up to the first that is not as it was written. Returns with them whether there is nothing
-/// behind them.
+/// Reads the entries in records, up to the first damaged record. Also returns true if no bytes follow these entries.
 #[must_use]
 pub fn read_entries(bytes: &[u8]) -> (Vec<Entry>, bool) {
     let mut entries = Vec::new();
@@ -124,13 +123,13 @@ mod tests {
         (records, writer.into_index())
     }
 
-    /// Where each entry's records end.
+    /// Returns where each entry's records end.
     fn ends(entries: &[Entry]) -> Vec<usize> {
         (1..=entries.len()).map(|count| written(&entries[..count]).0.len()).collect()
     }
 
     #[test]
-    fn an_entry_out_of_its_place_ends_what_is_whole() {
+    fn reading_stops_at_a_record_in_a_wrong_place() {
         let delta = |text: &str| Entry::Delta { kind: TextKind::Content, text: text.into() };
         let said = [delta("a"), delta("b"), delta("c")];
         let (records, _) = written(&said);
@@ -146,7 +145,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn of_torn_records_the_whole_entries_are_found(
+        fn the_complete_entries_of_truncated_records_are_found(
             said in prop::collection::vec(entry(), 0..8), cut: prop::sample::Index,
         ) {
             let (records, index) = written(&said);
@@ -161,7 +160,7 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_ends_what_is_whole(
+        fn reading_stops_at_a_record_with_a_flipped_bit(
             said in prop::collection::vec(entry(), 1..8), byte: prop::sample::Index, bit in 0_u8..8,
         ) {
             let (mut records, _) = written(&said);
@@ -172,7 +171,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_in_parts_is_what_is_written_at_once(
+        fn records_written_in_parts_equal_records_written_at_once(
             said in prop::collection::vec(entry(), 0..8), cut: prop::sample::Index,
         ) {
             let cut = cut.index(said.len() + 1);

@@ -1,4 +1,4 @@
-//! Where the entries of a log are among its records, and what is known of all of them together.
+//! The index of a log's records: where each entry is, and the facts about all entries together.
 
 use std::sync::Arc;
 
@@ -7,22 +7,22 @@ use crc32fast::Hasher;
 use super::Record;
 use crate::wire::completion::CompletionHead;
 
-/// The index knows a place about every so many bytes.
+/// The index holds one place for about this many bytes.
 const PIECE: usize = 4096;
 
-/// Where a record stands: its entry, how many bytes of the entry's payload stand before it, and its first byte.
+/// The place of a record: its entry, the number of bytes of the entry's payload before it, and its first byte.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The number of its entry.
+    /// The number of the record's entry.
     pub entry: usize,
-    /// Bytes of the entry's payload in the records before.
+    /// Bytes of the entry's payload in earlier records.
     pub inside: usize,
     /// Bytes before the record.
     pub at: usize,
 }
 
 impl Place {
-    /// Returns the place behind a record that stands here.
+    /// Returns the place after a record at this place.
     #[must_use]
     pub fn behind(self, record: &Record<'_>) -> Self {
         let (entry, inside) = match record.goes_on {
@@ -33,32 +33,32 @@ impl Place {
     }
 }
 
-/// What the record of a task says about the entries in its journal.
+/// The facts about a task's journalled entries that are stored with the task.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Chunks {
-    /// How many there are.
+    /// The number of entries.
     pub count: usize,
-    /// A checksum of their records.
+    /// The checksum of the entries' records.
     pub sum: u32,
 }
 
-/// Where to find the entries in some records, without the records.
+/// An index to the entries in some records. It does not hold the records.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
-    /// In their order; the first is the beginning.
+    /// Places in ascending order. The first one is the beginning.
     pub places: Vec<Place>,
-    /// Behind the last record.
+    /// The place after the last record.
     pub end: Place,
-    /// The entries that are whole.
+    /// The facts about the complete entries.
     pub chunks: Chunks,
     /// What identifies the answer, if it has begun.
     pub head: Option<Arc<CompletionHead>>,
-    /// The checksum of all records, also of those of an entry that is not whole.
+    /// The checksum of all records, including those of an incomplete entry.
     sum: u32,
 }
 
 impl Index {
-    /// Takes in a record that stands behind the last one.
+    /// Adds a record that follows the last one.
     pub(super) fn note(&mut self, record: &Record<'_>) {
         if self.places.last().is_none_or(|last| self.end.at - last.at >= PIECE) {
             self.places.push(self.end);

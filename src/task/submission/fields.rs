@@ -1,4 +1,5 @@
-//! The fields of a submit body, one by one: each is read from its JSON text and judged, and named where it is wrong.
+//! The checks of the fields of a submit body. Each function reads one field from its JSON text, and its error names the
+//! field.
 
 use std::borrow::Cow;
 
@@ -44,9 +45,8 @@ pub(super) fn half_a_character(name: &'static str, half: u16) -> Failure {
     Failure::invalid_param(
         name,
         format!(
-            "{name} holds half a character: the escape \\u{half:04x} is one of two that make a character together (a \
-             surrogate), and the other one is missing, as where a text was cut in the middle of an emoji; send whole \
-             characters"
+            "{name} holds half a character: the escape \\u{half:04x} is a surrogate, one of two escapes that form one \
+             character, and the other one is missing; the text may have been cut inside an emoji; send whole characters"
         ),
     )
 }
@@ -60,14 +60,14 @@ pub(super) fn required_text<'a>(
     bounded(name, text, 1, most)
 }
 
-/// Characters are Unicode scalar values.
+/// Checks the length of a text in characters, which are Unicode scalar values.
 pub(super) fn bounded<'a>(
     name: &'static str,
     text: Cow<'a, str>,
     least: usize,
     most: usize,
 ) -> Result<Cow<'a, str>, Failure> {
-    // Bytes bound characters from above, so nearly always nothing is counted.
+    // A text never has more characters than bytes, so the characters rarely have to be counted.
     let within = text.len() >= least && (text.len() <= most || text.chars().count() <= most);
     if within {
         return Ok(text);
@@ -89,7 +89,7 @@ pub(super) fn max_tokens(field: Option<&RawValue>) -> Result<Option<u64>, Failur
     /// The first number that is too large for 64 bits.
     const BEYOND: f64 = 18_446_744_073_709_551_616.0;
     let Some(value) = field else { return Ok(None) };
-    // JSON knows no integers of its own: 256.0 is 256.
+    // JSON does not distinguish integers from other numbers: 256.0 is 256.
     let number = serde_json::from_str::<u64>(value.get()).ok().or_else(|| {
         let number = serde_json::from_str::<f64>(value.get()).ok()?;
         (number.fract() == 0.0 && (0.0..BEYOND).contains(&number)).then_some(number as u64)

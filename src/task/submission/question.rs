@@ -1,21 +1,21 @@
-//! What is asked of a model: a conversation, whose audio stands beside it.
+//! The question to a model: a conversation. The audio is kept separately.
 
 use serde::{Deserialize, Serialize};
 
-/// What is asked of the model, without the audio: this is what the store keeps.
+/// The question to the model, without the audio. The store keeps it in this form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Question {
     /// The model as the client named it.
     pub model: String,
     /// The conversation, oldest message first.
     pub messages: Vec<Message>,
-    /// Token limit, at least 1.
+    /// The token limit, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u64>,
-    /// 0 to 2.
+    /// The temperature, 0 to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// True if the answer shall include the model's reasoning.
+    /// True if the answer is to include the model's reasoning.
     #[serde(default)]
     pub reasoning: bool,
 }
@@ -25,7 +25,7 @@ pub struct Question {
 pub struct Message {
     /// The author.
     pub role: Role,
-    /// The content, in order; never empty.
+    /// The parts of the content, in order; never empty.
     pub content: Vec<Part>,
 }
 
@@ -33,7 +33,7 @@ pub struct Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Instructions to the model, beside the conversation.
+    /// Instructions to the model, outside of the conversation.
     System,
     /// The user.
     User,
@@ -42,7 +42,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Returns the word for it in chat completions.
+    /// Returns the role's word in chat completions.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,7 +64,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// Returns the text of a part that is one.
+    /// Returns the text of a text part; `None` for audio.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -75,7 +75,7 @@ impl Part {
 }
 
 impl Message {
-    /// Makes a message that is one text.
+    /// Makes a message with one text part.
     #[must_use]
     pub fn text(role: Role, text: String) -> Self {
         Self { role, content: vec![Part::Text(text)] }
@@ -83,7 +83,7 @@ impl Message {
 }
 
 impl Question {
-    /// Makes the question of the short form: one prompt about one audio, below a system prompt, if there is one.
+    /// Makes a question in the short form: one prompt about one audio, after a system prompt if there is one.
     #[must_use]
     pub fn short(model: String, prompt: String, system_prompt: Option<String>) -> Self {
         let system = system_prompt.map(|text| Message::text(Role::System, text));
@@ -92,7 +92,7 @@ impl Question {
         Self { model, messages, max_tokens: None, temperature: None, reasoning: false }
     }
 
-    /// Returns the prompt and the system prompt of a question that has the short form.
+    /// Returns the prompt and the system prompt of a question in the short form; `None` for another question.
     #[must_use]
     pub fn as_short(&self) -> Option<(&str, Option<&str>)> {
         let (system_prompt, user) = match self.messages.as_slice() {
@@ -109,13 +109,13 @@ impl Question {
         }
     }
 
-    /// Returns how many audio parts the question has.
+    /// Returns the number of audio parts in the question.
     #[must_use]
     pub fn audio_parts(&self) -> usize {
         self.parts().filter(|part| **part == Part::Audio).count()
     }
 
-    /// Returns the bytes of all texts together.
+    /// Returns the size of all texts together, in bytes.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         self.parts().filter_map(Part::text).map(str::len).sum()
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_short_form_is_told_from_a_conversation() {
+    fn the_short_form_is_distinguished_from_a_conversation() {
         let short = Question::short("m".into(), "prompt".into(), Some("system".into()));
         assert_eq!(short.as_short(), Some(("prompt", Some("system"))));
         assert_eq!((short.text_bytes(), short.audio_parts()), (12, 1));

@@ -1,4 +1,4 @@
-//! What a submit body may say, and how it is refused.
+//! Tests of submit bodies: which are accepted, and how others are refused.
 
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ fn values_beyond_the_boundaries_are_refused_by_name() {
 }
 
 #[test]
-fn required_fields_are_asked_for() {
+fn a_missing_required_field_is_named() {
     for (body, param) in [("{}", "model"), (r#"{"model":"m"}"#, "audio_url"), (r#"{"model":null}"#, "model")]
     {
         let failure = Submission::parse(BytesMut::from(body), &Gate::default()).unwrap_err();
@@ -92,7 +92,7 @@ fn required_fields_are_asked_for() {
 }
 
 #[test]
-fn a_body_that_is_no_json_is_told_from_one_that_is_no_object() {
+fn invalid_json_is_distinguished_from_json_that_is_not_an_object() {
     for (body, code) in [
         ("", ErrorCode::InvalidJson),
         ("{", ErrorCode::InvalidJson),
@@ -111,7 +111,7 @@ fn a_body_that_is_no_json_is_told_from_one_that_is_no_object() {
 }
 
 #[test]
-fn a_body_that_cannot_be_read_is_told_with_what_to_do() {
+fn the_error_of_an_unreadable_body_tells_what_to_do() {
     let object = "The body must be a JSON object";
     for (body, told, advice) in [
         ("", "The body is empty", "send a JSON object with model and audio_url"),
@@ -134,7 +134,7 @@ fn a_body_that_cannot_be_read_is_told_with_what_to_do() {
 }
 
 #[test]
-fn a_token_limit_is_an_integer_of_64_bits_however_it_is_written() {
+fn a_token_limit_may_be_any_64_bit_integer_in_any_notation() {
     let parse = |limit: &str| {
         let body = json!({"model": "m", "audio_url": WAV, "max_tokens": 77}).to_string().replace("77", limit);
         Submission::parse(BytesMut::from(body.as_str()), &Gate::default())
@@ -154,7 +154,7 @@ fn a_token_limit_is_an_integer_of_64_bits_however_it_is_written() {
 }
 
 #[test]
-fn inline_audio_stays_where_it_was_received() {
+fn inline_audio_is_decoded_in_place() {
     let json = json!({"model": "m", "audio_url": WAV}).to_string();
     for json in [json.replace('/', "\\/"), json.replace("gAAA", "gAA\\n\\u0041").replace('=', ""), json] {
         let body = BytesMut::from(json.as_str());
@@ -167,7 +167,7 @@ fn inline_audio_stays_where_it_was_received() {
 }
 
 #[test]
-fn half_a_character_is_told_with_its_field() {
+fn half_a_character_is_reported_with_its_field() {
     for name in ["model", "audio_url", "prompt", "system_prompt"] {
         let whole = json!({"model": "m", "audio_url": WAV, "prompt": "p", "system_prompt": "s"});
         let mut whole = whole.to_string();
@@ -195,13 +195,13 @@ fn half_a_character_is_told_with_its_field() {
 }
 
 #[test]
-fn a_body_that_is_not_utf8_is_told_so_wherever_the_byte_stands() {
+fn a_body_that_is_not_utf8_is_refused_with_the_place_of_the_byte() {
     for field in ["prompt", "ignored"] {
         let mut body = json!({"model": "m", "audio_url": WAV, field: "caf~"}).to_string().into_bytes();
         let at = body.iter().position(|byte| *byte == b'~').unwrap();
         body[at] = 0xe9;
         let failure = Submission::parse(BytesMut::from(&body[..]), &Gate::default()).unwrap_err();
         assert_eq!(failure.code, ErrorCode::InvalidJson);
-        assert!(failure.message.contains(&format!("not UTF-8: its byte {}", at + 1)), "{}", failure.message);
+        assert!(failure.message.contains(&format!("not UTF-8: byte {}", at + 1)), "{}", failure.message);
     }
 }

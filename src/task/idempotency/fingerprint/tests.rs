@@ -1,4 +1,4 @@
-//! Bodies that are written differently and say the same, and bodies that say something else.
+//! Tests with bodies of the same meaning in different notations, and with bodies of different meanings.
 
 use bytes::BytesMut;
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ fn of(text: &str) -> Fingerprint {
 }
 
 #[test]
-fn the_way_to_write_a_value_makes_no_difference() {
+fn the_notation_of_a_value_makes_no_difference() {
     for (one, other) in [
         (r#"{"a":1,"b":2}"#, " { \"b\" :\t2 ,\r\n\"a\": 1 } "),
         (r#"{"a":[{"x":1,"y":2}]}"#, r#"{"a":[{"y":2,"x":1}]}"#),
@@ -30,11 +30,11 @@ fn the_way_to_write_a_value_makes_no_difference() {
 }
 
 #[test]
-fn a_long_string_is_read_in_pieces_that_make_no_difference() {
+fn the_pieces_in_which_a_long_string_is_read_make_no_difference() {
     let text = "a/\u{e9}\u{1F600}\"\\\n".repeat(3000);
     let plain = serde_json::to_string(&text).unwrap();
     let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
-    // Each start lets the pieces end elsewhere.
+    // With each start the pieces end at other places.
     for start in 0..13 {
         let start = "x".repeat(start);
         let written = format!("\"{start}{units}\"");
@@ -64,10 +64,10 @@ fn numbers_are_equal_by_value() {
 }
 
 #[test]
-fn what_differs_at_all_has_another_fingerprint() {
+fn different_values_have_different_fingerprints() {
     let words = ["null", "true", "false", "[null]", "{}", "[]", "[[]]", "[[],[]]", "[{}]", "[{},{}]"];
     let numbers = ["0", "1", "-1", "10", "11", "0.1", "1.01", "1e400", "1e401"];
-    // Rounded to 64 bits, these would be pairs.
+    // Rounded to 64 bits, these would be pairs of equal numbers.
     let long_numbers = [
         "18446744073709551616",
         "18446744073709551617",
@@ -100,7 +100,7 @@ fn what_differs_at_all_has_another_fingerprint() {
 }
 
 #[test]
-fn a_text_that_is_no_json_has_none() {
+fn a_text_that_is_not_json_has_no_fingerprint() {
     for text in ["", " ", "{", "[1,]", r#"{"a":1,}"#, "nul", "01", "1 2", "[1 2]", "\"a", r#""\x""#, "'a'"] {
         assert!(Fingerprint::of(text.as_bytes()).is_err(), "{text}");
     }
@@ -108,7 +108,7 @@ fn a_text_that_is_no_json_has_none() {
 }
 
 #[test]
-fn a_lone_surrogate_equals_itself_and_nothing_else() {
+fn a_lone_surrogate_equals_only_itself() {
     assert_eq!(of(r#""a\ud800""#), of(r#""\u0061\uD800""#));
     assert_eq!(of(r#"{"\ud800":1}"#), of(r#"{"\ud800":2,"\uD800":1}"#));
     let texts = [
@@ -131,7 +131,7 @@ fn a_lone_surrogate_equals_itself_and_nothing_else() {
 }
 
 #[test]
-fn nesting_beyond_what_serde_follows_counts_as_it_is_written() {
+fn nesting_beyond_the_limit_of_serde_is_compared_as_written() {
     let arrays = |depth: usize, inner: &str| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
     let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
     assert_eq!(of(&arrays(126, "[1]")), of(&arrays(126, " [1.0]")));
@@ -144,7 +144,7 @@ fn nesting_beyond_what_serde_follows_counts_as_it_is_written() {
 }
 
 #[test]
-fn a_number_of_any_size_has_a_fingerprint_of_its_own() {
+fn numbers_of_any_size_have_their_own_fingerprints() {
     let long = |digit: &str| format!("1e{}{digit}", "9".repeat(400));
     let numbers = [
         "1e9223372036854775807".to_owned(),
@@ -165,7 +165,7 @@ fn a_number_of_any_size_has_a_fingerprint_of_its_own() {
 }
 
 #[test]
-fn a_stored_fingerprint_counts_in_later_versions_too() {
+fn a_stored_fingerprint_stays_valid_in_later_versions() {
     let text = r#"{"model":"m","audio_url":"data:audio/wav;base64,UklGRg==","stream":true,"temperature":0.5,"x":[null,-2]}"#;
     let fingerprint = of(text);
     let hex: String = fingerprint.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -176,7 +176,7 @@ fn a_stored_fingerprint_counts_in_later_versions_too() {
 
 proptest! {
     #[test]
-    fn however_a_value_is_written_its_fingerprint_stays(
+    fn any_notation_of_a_value_has_the_same_fingerprint(
         value in anything(),
         choices in prop::collection::vec(any::<u8>(), 64),
     ) {
@@ -189,14 +189,14 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_changed_the_fingerprint_changes(value in anything()) {
+    fn any_change_of_a_value_changes_the_fingerprint(value in anything()) {
         for changed in changes(&value) {
             prop_assert_ne!(of(&changed.to_string()), of(&value.to_string()), "{} {}", changed, value);
         }
     }
 
     #[test]
-    fn values_have_the_same_fingerprint_when_they_are_equal_and_only_then(
+    fn values_have_the_same_fingerprint_only_if_they_are_equal(
         one in something_small(),
         other in something_small(),
     ) {
@@ -204,7 +204,7 @@ proptest! {
     }
 }
 
-/// Any value.
+/// Generates any value.
 fn anything() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -219,7 +219,7 @@ fn anything() -> impl Strategy<Value = Value> {
     nested(leaf.boxed(), "[a/\\\\\"\u{1F600}]{0,2}")
 }
 
-/// Values of so few kinds that equal and nearly equal ones are common.
+/// Generates values of so few kinds that equal and nearly equal ones are common.
 fn something_small() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -239,7 +239,7 @@ fn nested(leaf: BoxedStrategy<Value>, name: &'static str) -> impl Strategy<Value
     })
 }
 
-/// The value with one thing changed, for each of its things.
+/// Returns copies of the value, each with one change.
 fn changes(value: &Value) -> Vec<Value> {
     let mut changed = vec![json!([value]), json!({ "": value })];
     match value {
@@ -283,7 +283,7 @@ fn changes(value: &Value) -> Vec<Value> {
     changed
 }
 
-/// Writes values in unusual ways; the choices are proptest's.
+/// Writes values in unusual notations, which proptest chooses.
 struct Hand<'a> {
     choices: std::iter::Cycle<std::slice::Iter<'a, u8>>,
     text: String,
@@ -378,7 +378,7 @@ impl Hand<'_> {
     }
 }
 
-/// Pieces of JSON as clients write it and as it should not be written.
+/// Generates valid and invalid JSON.
 fn any_json() -> impl Strategy<Value = String> {
     let leaf = proptest::sample::select(vec![
         "null",

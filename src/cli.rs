@@ -1,4 +1,4 @@
-//! The command line: one file per command. What a command prints is made here and nowhere else.
+//! The command line: one file per command. Only these files print to the terminal.
 
 mod check;
 mod fake_upstream;
@@ -22,7 +22,11 @@ use clap::{Parser, Subcommand};
 
 /// Audio understanding as asynchronous tasks: submit, stream, resume.
 #[derive(Debug, Parser)]
-#[command(name = "hearken", version, after_help = "Without a command, hearken serves with its defaults.")]
+#[command(
+    name = "hearken",
+    version,
+    after_help = "Without a command, hearken runs `hearken serve` with its defaults."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -34,20 +38,20 @@ enum Command {
     Serve(serve::Arguments),
     /// Send audio to a server and print the answer as it streams
     Submit(submit::Arguments),
-    /// Remember a server and an API key for `hearken submit`
+    /// Save a server's URL and an API key for `hearken submit`
     Login(login::Arguments),
-    /// Forget what `hearken login` remembers
+    /// Delete what `hearken login` has saved
     Logout,
-    /// Make, list and revoke the data directory's API keys; a running server follows within a second
+    /// Create, list and revoke the API keys in the data directory; a running server applies changes within a second
     Keys(keys::Arguments),
-    /// Read the configuration, say what it means, and whether a server would start
+    /// Read the configuration, explain it, and report whether a server would start with it
     Check(check::Arguments),
-    /// Play an upstream, good or faulty, for tests and under load
+    /// Run a fake upstream that answers well or with faults, for tests and load tests
     #[command(hide = true)]
     FakeUpstream(fake_upstream::Arguments),
 }
 
-/// Exit status for what cannot be done.
+/// Exit status when a command has failed.
 const FAILED: u8 = 1;
 /// Exit status for a wrong command line or configuration.
 const USAGE: u8 = 2;
@@ -73,7 +77,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Prints the help or the version on standard output, or what is wrong with the command line on standard error.
+/// Prints the help or the version on standard output, or the error in the command line on standard error.
 fn tell(told: &clap::Error) -> ExitCode {
     match told.print().and_then(|()| io::stdout().flush()) {
         Err(err) if !told.use_stderr() => unwritten(&err),
@@ -81,15 +85,16 @@ fn tell(told: &clap::Error) -> ExitCode {
     }
 }
 
-/// Writes a line to standard output that the command is there for.
+/// Writes one line of the command's result to standard output.
 ///
 /// # Errors
-/// When nobody gets it: see [`unwritten`].
+/// When standard output cannot be written to: see [`unwritten`].
 fn print(line: impl Display) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-/// Tells why standard output took no more, and gives the exit status. A reader who has left knows.
+/// Reports why standard output cannot be written to, and returns the exit status. A closed pipe is not reported: its
+/// reader has left.
 fn unwritten(err: &io::Error) -> ExitCode {
     match err.kind() {
         io::ErrorKind::BrokenPipe => ExitCode::from(UNREAD),
@@ -97,12 +102,12 @@ fn unwritten(err: &io::Error) -> ExitCode {
     }
 }
 
-/// Writes a line to standard output. Whoever read it may have gone: that is no reason to stop.
+/// Writes a line to standard output. An error is ignored: the command goes on without a reader.
 fn say(line: impl Display) {
     let _ = print(line);
 }
 
-/// Writes one line to standard error that says what is wrong, and gives the exit status.
+/// Writes one line about a problem to standard error, and returns the exit status.
 fn complain(problem: impl Display, status: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "hearken: {}", terminal::harmless(&problem.to_string()));
     ExitCode::from(status)

@@ -1,4 +1,4 @@
-//! `hearken check`: what a configuration means, without secrets, and whether a server would start with it.
+//! `hearken check`: explains a configuration, without its secrets, and reports whether a server would start with it.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -15,20 +15,20 @@ use crate::server::{BindError, Certificate, StartError};
 use crate::store::{self, LostCommits};
 use crate::upstream::Timeouts;
 
-/// What `--help` says below the options.
+/// The text below the options in `--help`.
 const HELP: &str = "\
-Flags aside, it reads what `hearken serve` reads: the file, and HEARKEN_... in the environment. Then it does what a start
-does first, and undoes it. It may be run beside a running server: an address that is taken is only warned of.
+Like `hearken serve`, it reads the configuration file and the HEARKEN_... variables of the environment. Then it tries the
+first steps of a start, and undoes them. It may run beside a running server: an address in use is only a warning.
 
 EXIT STATUS
   0  the server would start
-  1  the data directory holds what it cannot use
+  1  the data directory holds data that hearken cannot use
   2  the configuration is wrong; the message names the variable or the line, and what to write";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// Configuration file (TOML); without one, the embedded defaults
+    /// Configuration file (TOML) [default: none, the embedded defaults]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -48,19 +48,19 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// What a rehearsed start has found.
+/// The findings of a rehearsed start.
 struct Rehearsed {
     certificate: Option<Certificate>,
-    /// Addresses that others listen on now.
+    /// Addresses that other processes listen on now.
     taken: Vec<BindError>,
     /// Commits that the database has lost.
     lost: Option<LostCommits>,
 }
 
-/// Does what a start does first, as far as it can be undone: what stops the start stops it here, too. An address that is
-/// taken does not, since a server may run already that is about to be started again.
+/// Rehearses a start, as far as it can be undone: an error that would stop the start is returned here, too. An address
+/// in use is no error, because a server that is about to be restarted may still listen on it.
 fn rehearse(config: &Config) -> Result<Rehearsed, Refusal> {
-    // In the order of a start.
+    // In the same order as a start.
     let taken = rehearse_addresses(config)?;
     let store::Rehearsed { keys, lost } =
         store::rehearse(&config.data_dir).map_err(|err| Refusal::of_store(&config.places.data_dir, err))?;
@@ -76,7 +76,7 @@ fn describe(config: &Config) -> io::Result<()> {
     match &config.metrics {
         MetricsListen::Off => {}
         MetricsListen::Main => {
-            print("serves metrics    where it listens, at /metrics, to everybody without a key")?;
+            print("serves metrics    on the same address, at /metrics, to every client without a key")?;
         }
         MetricsListen::Own(listen) => {
             print(format_args!(
@@ -87,24 +87,24 @@ fn describe(config: &Config) -> io::Result<()> {
     print(format_args!("keeps its data in {}", config.data_dir.display()))?;
     print(format_args!("drains for        {} s", config.drain.as_secs()))?;
     print(format_args!("takes bodies of   {} bytes at most", uploads.max_body_bytes))?;
-    print(format_args!("lets wait         {} tasks at most", tasks.max_pending_tasks))?;
+    print(format_args!("queues            {} tasks at most", tasks.max_pending_tasks))?;
     print(format_args!("holds answers of  {} bytes at most", tasks.max_answer_bytes))?;
     print(format_args!(
-        "gives a task      {} upstream calls at most, none of them begun {} s after the first",
+        "calls upstreams   {} times per task at most, each call begun within {} s of the first",
         config.retry_budget.calls,
         config.retry_budget.time.as_secs()
     ))?;
-    print(format_args!("holds uploads of  {} bytes at most, together", uploads.max_payload_memory_bytes))?;
+    print(format_args!("holds uploads of  {} bytes at most in total", uploads.max_payload_memory_bytes))?;
     match config.max_connections_per_address {
-        Some(most) => print(format_args!("lets in           {most} connections of one address at most"))?,
-        None => print("lets in           seven eighths of all connections from one address at most")?,
+        Some(most) => print(format_args!("accepts           {most} connections per address at most"))?,
+        None => print("accepts           seven eighths of all connections from one address at most")?,
     }
-    print(format_args!("holds responses of {} bytes at most, together", config.max_response_memory_bytes))?;
-    print(format_args!("keeps streams of  {} bytes in memory, together", tasks.max_stream_memory_bytes))?;
+    print(format_args!("holds responses of {} bytes at most in total", config.max_response_memory_bytes))?;
+    print(format_args!("keeps streams of  {} bytes in memory in total", tasks.max_stream_memory_bytes))?;
     print(format_args!("spools audio of   {} bytes at most", config.store.max_spool_bytes))?;
     if !config.store.sync {
         print(
-            "commits           without waiting for the disk: what was accepted survives hearken, not the machine",
+            "commits           without waiting for the disk: accepted tasks survive a crash of hearken, not of the machine",
         )?;
     }
     print(format_args!(
@@ -113,9 +113,9 @@ fn describe(config: &Config) -> io::Result<()> {
         retention.tasks.as_secs(),
         retention.idempotency.as_secs()
     ))?;
-    print(format_args!("keeps alive every {} s", config.stream.keep_alive.as_secs()))?;
+    print(format_args!("sends keep-alives every {} s", config.stream.keep_alive.as_secs()))?;
     print(format_args!(
-        "lets stuck ones go {} s after the last byte that they took, {} s without a key",
+        "drops stalled clients {} s after the last byte that they took, without a key after {} s",
         config.stream.send_timeout.as_secs(),
         config.stream.keyless_send_timeout.min(config.stream.send_timeout).as_secs()
     ))?;
@@ -125,7 +125,7 @@ fn describe(config: &Config) -> io::Result<()> {
     describe_fetch(&config.fetch)?;
     if let Some(traces) = &config.traces {
         print(format_args!(
-            "exports spans     as {} to {}, of {} % of the traces that begin here",
+            "exports spans     as {} to {}, for {} % of the traces that start in hearken",
             traces.service_name,
             traces.endpoint,
             traces.sample_ratio * 100.0
@@ -185,18 +185,18 @@ fn describe_rehearsal(rehearsed: &Rehearsed) -> io::Result<()> {
 
 fn retries(rule: RetryRule) -> String {
     match rule.max_retries {
-        0 => "not repeated".to_owned(),
+        0 => "never retried".to_owned(),
         times => {
-            format!("repeated {times} times at most, each after {} s at most", rule.max_wait.as_secs_f64())
+            format!("retried {times} times at most, each after {} s at most", rule.max_wait.as_secs_f64())
         }
     }
 }
 
 fn rests(rule: BreakerRule) -> String {
     match rule.failures {
-        0 => "never left alone".to_owned(),
+        0 => "never paused".to_owned(),
         failures => {
-            format!("left alone for {} s after {failures} failures in a row", rule.rest.as_secs_f64())
+            format!("paused for {} s after {failures} failures in a row", rule.rest.as_secs_f64())
         }
     }
 }
@@ -211,7 +211,7 @@ fn describe_fetch(fetch: &FetchConfig) -> io::Result<()> {
     };
     let doors = match gate.allow_hosts.as_slice() {
         [] => String::new(),
-        hosts => format!("; from {} whatever the network and port", list(hosts)),
+        hosts => format!("; from {} on any network and port", list(hosts)),
     };
     print(format_args!("fetches audio     from {networks}, {ports}{doors}"))?;
     print(format_args!(

@@ -1,80 +1,80 @@
-//! `hearken fake-upstream`: an upstream whose answers and accidents are written in the names of its models.
+//! `hearken fake-upstream`: an upstream that takes its answers and faults from the name of the model.
 
 use std::process::ExitCode;
 
 use super::{FAILED, USAGE, complain, filled, say};
 use crate::fake_upstream::{self, Script, ScriptError};
 
-/// What `--help` says below the options.
+/// The text below the options in `--help`.
 const HELP: &str = "\
 SCRIPTS
-  The name of a model says what happens: NAME is answered well, NAME+STEP+STEP... as the steps say. There are steps
-  for the shape of the answer and one for the fault, in any order. So one server plays everything at once:
+  The model's name carries the script: NAME gets a good answer, NAME+STEP+STEP... follows the steps. Some steps shape
+  the answer, one sets the fault; their order does not matter. So one server can play every script at once:
 
     gemini-x                              a good answer
     gemini-x+chunks=50+pause=20           50 texts, 20 ms between them
-    gemini-x+429=7+first=2                two calls get 429 \"come back in 7 s\", later ones an answer
+    gemini-x+429=7+first=2                two calls get 429 \"retry in 7 s\", later ones a good answer
     gemini-x+delay=200+after=3+cut=0      200 ms of silence, three texts, and the connection is gone
+    gemini-x+delay=200+after=3+cut=0      200 ms of silence, three texts, then the connection is closed
     gemini-x+500+rate=0.1                 every tenth call fails, at random
-
   The shape:
-    chunks=N         texts (5; at most 1000000)
-    size=BYTES       bytes of each text (at least 16)
-    pause=MS         between two texts (0)
-    delay=MS         before the head of the response (0); before an error, too
+  The shape (defaults in brackets):
+    chunks=N         number of texts (5; at most 1000000)
+    size=BYTES       bytes of each text (not set; at least 16)
+    pause=MS         milliseconds between two texts (0)
+    delay=MS         milliseconds before the head of the response (0); also before an error
     think[=N]        thoughts before the first text (2): Gemini's thought parts, chat's reasoning_content
-    split[=BYTES]    the body goes out in pieces of this many bytes (1): characters and frames are split
-    usage=WHERE      chat: apart (on a chunk of its own, if asked for), beside (on the last chunk), none
-    style=STYLE      transcription: openai, diarize, mistral, vllm or speaches
+    split[=BYTES]    the body is sent in pieces of this many bytes (1), so characters and frames are split
+    usage=WHERE      chat: apart (on a chunk of its own, if the request asks for it), beside (on the last chunk), none
     odd              beside the answer stands what JSON does not allow: NaN, half a character; between the
-                     events, others that are no part of it: a string, a number, words
-    gzip             the body is compressed, though nothing asks for it
+    odd              the answer comes with text that JSON does not allow (NaN, half a character), and events that do
+                     not belong to it come between its events: a string, a number, words
+    gzip             the body is compressed, although the request does not ask for it
     plain            transcription: `stream` is ignored, as by whisper-1
-
   Faults in place of an answer:
     400 ... 599      this HTTP error, in the dialect's words; 429=SECONDS and 503=SECONDS with the dialect's hint
+    400 ... 599      this HTTP error, in the dialect's format; 429=SECONDS and 503=SECONDS with the dialect's retry hint
     daily            429 for a quota that is used up: waiting does not help
-    badkey           the key is refused
-    region           the region that the call comes from is refused
-    blocked          the prompt is refused by the content filter
-    slam             the connection is closed without a word
-    silent           the request is taken and never answered
-    empty            200 without a body
+    badkey           the key is rejected
+    region           the caller's region is rejected
+    blocked          the content filter rejects the prompt
+    slam             the connection is closed without a response
+    silent           the request is read and never answered
     garbage          200 with a page of HTML; with after=N nonsense in place of a text
-
+    garbage          200 with an HTML page; with after=N nonsense in place of a text
   Faults within an answer; after=N: N texts come first (0, but for the last four: all)
-    stall            nothing more comes, and the connection stays open
-    endless          the texts never end
+  Faults within an answer; after=N: N texts come first (0; for the last four: all)
+    stall            nothing more is sent, and the connection stays open
     cut=BYTES        the connection is closed after so many bytes of the body; after=N: behind N texts
-    half             the connection is closed in the middle of a frame
+    cut=BYTES        the connection is closed after this many bytes of the body; after=N: after N texts
     torn             the body ends cleanly in the middle of a frame
     error[=FORM]     an error as an event; Gemini: bare (JSON without framing); chat and transcription: event
+    error[=FORM]     an error as an event; Gemini: bare (JSON without framing); chat and transcription: event
                      (`event: error`), field (`error: ...`); chat: beside (on a chunk). No stream: 200 with an error
-    unfinished       the body ends cleanly, and nothing says that the answer has
-    late-error[=FORM]  an error behind the finish
-    filtered         the content filter ends the answer
+    unfinished       the body ends cleanly without a sign that the answer is finished
+    late-error[=FORM]  an error after the finish
     length           the limit of tokens ends the answer
-
+    length           the token limit ends the answer
   Who has the fault:
-    first=N          the first N calls under this very name, script included; later ones are answered well
+  Which calls have the fault:
+    first=N          the first N calls to this exact name, script included; later ones get a good answer
     rate=P           this share of the calls, from 0 to 1, at random
-
   What a dialect cannot do, and what is no step, is answered with 400 and the step.
-
+  A step that is unknown, or impossible in the dialect, is answered with 400 and the name of the step.
 ANSWERS
   The text with the number n, from 1, begins with \"n: \", so that loss and repetition show. Without size it is
-  \"n: SENTENCE \" with one of five sentences in turn, of several scripts and with emoji. Usage is always the same: 125
-  tokens of prompt (6 text, 119 audio), 7 for each text, 5 for each thought.
-
+  Text number n, from 1, begins with \"n: \", so that lost and repeated texts can be seen. Without size it is
+  \"n: SENTENCE \" with one of five sentences in turn, in several alphabets and with emoji. Usage is always the same: 125
+  prompt tokens (6 text, 119 audio), 7 for each text, 5 for each thought.
 WHAT IT SERVES
-  POST /v1beta/models/MODEL:generateContent and :streamGenerateContent, with and without ?alt=sse
+  ENDPOINTS
   POST /v1/chat/completions, /v1/audio/transcriptions
   GET /stats       what was counted: calls, faults, clients that left early, calls by the model's name
-  POST /stats/reset  forgets it, and with it whose first calls have been
-
+  GET /stats       counters: calls, faults, clients that disconnected early, calls per model name
+  POST /stats/reset  sets the counters to zero; first=N counts from the start again
   Requests are checked as the real ones check them: key, JSON or form, fields, audio and its base64; up to 64 MiB.
-  SIGTERM and SIGINT end it at once.
-
+  Requests are checked as the real providers check them: key, JSON or form, fields, audio and its base64; up to 64 MiB.
+  SIGTERM and SIGINT stop the server at once.
 EXAMPLE
   hearken fake-upstream --script '503=2' --rate 0.2
 
@@ -86,23 +86,23 @@ EXAMPLE
   api_key = \"any\"
   models = [\"gemini-*\"]";
 
-/// Play an upstream, good or faulty, for tests and under load
+/// Run a fake upstream that answers well or with faults, for tests and load tests
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// Address to listen on; port 0 takes any free one
+    /// Address to listen on; port 0 picks a free port
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8090", value_parser = filled::text)]
     listen: String,
-    /// What happens to calls whose model carries no script
+    /// Script for calls whose model name carries none [default: none, a good answer]
     #[arg(long, value_name = "SCRIPT", value_parser = filled::text)]
     script: Option<String>,
-    /// The share of those calls that has the script's fault, from 0 to 1, at random
+    /// Share of those calls that have the script's fault, from 0 to 1, at random [default: 1]
     #[arg(long, value_name = "P", requires = "script")]
     rate: Option<String>,
-    /// What chance starts from: the same seed and the same calls have the same faults
+    /// Seed of the random choices: the same seed and the same calls give the same faults
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// The one key that is right [default: any]
+    /// The only API key that is accepted [default: any]
     #[arg(long, value_name = "KEY", value_parser = filled::text)]
     api_key: Option<String>,
 }
@@ -132,7 +132,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// The script, with the share of calls that is faulty.
+/// Returns the script, with the share of calls that have its fault.
 fn parse(script: &str, rate: Option<&str>) -> Result<Script, ScriptError> {
     let script: Script = script.parse()?;
     match rate {

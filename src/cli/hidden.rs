@@ -1,11 +1,12 @@
-//! A terminal that does not show what is typed.
+//! A terminal that does not show what the user types.
 
 use std::io::{self, Write as _};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// While it is there, the terminal of standard input shows nothing of what is typed. Whatever ends the typing has to drop
-/// it, or the terminal stays so.
+/// Hides what is typed on the terminal of standard input until it is dropped. Every way out must drop it, or the
+/// terminal
+/// stays like that.
 pub(super) struct Hidden {
     before: Termios,
 }
@@ -14,7 +15,7 @@ impl Hidden {
     /// Hides what is typed from now on.
     ///
     /// # Errors
-    /// When standard input is no terminal.
+    /// When standard input is not a terminal.
     pub(super) fn begin() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
         let mut hiding = before.clone();
@@ -26,9 +27,9 @@ impl Hidden {
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        // Half a key that was typed is nobody else's either: it is flushed.
+        // No other program may receive half a typed key: the input is flushed.
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
-        // Nor was the end of the line shown.
+        // The end of the line was not shown either.
         let _ = writeln!(io::stderr());
     }
 }

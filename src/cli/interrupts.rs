@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP while something is waited for: a task, or a key that is typed.
+//! SIGINT, SIGTERM and SIGHUP while the program waits for a task, or for a key to be typed.
 
 use std::future::pending;
 use std::io;
@@ -10,14 +10,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) enum Interrupt {
     /// Ctrl-C.
     Int,
-    /// `kill`, a service manager, a time limit.
+    /// Sent by `kill`, a service manager or a time limit.
     Term,
-    /// The terminal was closed, or its connection lost.
+    /// The terminal was closed, or its connection was lost.
     Hangup,
 }
 
 impl Interrupt {
-    /// The exit status of a program that ended for it, as shells count: 128 and the signal's number.
+    /// Returns the exit status of a program that this signal ended, as shells count: 128 plus the signal's number.
     pub(super) fn status(self) -> u8 {
         match self {
             Self::Hangup => 129,
@@ -27,25 +27,25 @@ impl Interrupt {
     }
 }
 
-/// Takes the signals from here on: they end nothing by themselves any more.
+/// The signals, caught from now on: they no longer end the program.
 #[derive(Debug)]
 pub(super) struct Interrupts {
     int: Signal,
     term: Signal,
-    /// Not under `nohup`.
+    /// None under `nohup`.
     hangup: Option<Signal>,
 }
 
 impl Interrupts {
-    /// Begins to listen.
+    /// Starts to listen for the signals.
     pub(super) fn listen() -> io::Result<Self> {
-        // To listen would end what `nohup` has done.
+        // Listening for SIGHUP would undo `nohup`.
         let about = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let hangup = if ignores_hangup(&about) { None } else { Some(signal(SignalKind::hangup())?) };
         Ok(Self { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())?, hangup })
     }
 
-    /// The next signal.
+    /// Returns the next signal.
     pub(super) async fn next(&mut self) -> Interrupt {
         let Self { int, term, hangup } = self;
         let hangup = async {
@@ -61,7 +61,7 @@ impl Interrupts {
         }
     }
 
-    /// What `work` comes to, unless a signal comes before.
+    /// Returns the result of `work`, or the signal that arrived first.
     pub(super) async fn unless<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
         tokio::select! {
             biased;
@@ -71,8 +71,8 @@ impl Interrupts {
     }
 }
 
-/// Returns true if a process ignores SIGHUP, by what Linux tells about it: the first signal is the lowest bit of its set
-/// of ignored signals.
+/// Returns true if a process ignores SIGHUP, read from Linux' description of it: the first signal is the lowest bit of
+/// its set of ignored signals.
 fn ignores_hangup(about: &str) -> bool {
     let set = about.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & 1 == 1)
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_ignores_hangups_is_seen() {
+    fn an_ignored_hangup_is_detected() {
         assert!(ignores_hangup("Name:\thearken\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"));
         assert!(!ignores_hangup("Name:\thearken\nSigIgn:\t0000000000001000\nSigCgt:\t1\n"));
         assert!(!ignores_hangup(""));

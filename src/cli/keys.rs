@@ -1,4 +1,4 @@
-//! `hearken keys`: the data directory's API keys.
+//! `hearken keys`: the API keys in the data directory.
 
 use std::fmt::Display;
 use std::io;
@@ -18,43 +18,43 @@ use crate::store::{self, StoreError};
 pub(super) struct Arguments {
     #[command(subcommand)]
     action: Action,
-    /// Configuration file that names the data directory
+    /// Configuration file (TOML) that names the data directory [default: none, the embedded defaults]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// The data directory [env: HEARKEN_DATA_DIR] [default: ./hearken-data]
+    /// Data directory [env: HEARKEN_DATA_DIR] [default: ./hearken-data]
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a key and print it, this once, alone on standard output
+    /// Create a key and print it; only this command ever shows it
     Create {
-        /// What logs and lists call it
+        /// Name of the key in logs and lists
         name: String,
-        /// Names and globs (*, ?) of the models that it may use
+        /// Names and globs (*, ?) of the models that the key may use
         #[arg(long, value_name = "M1,M2", value_delimiter = ',', value_parser = model, default_value = "*")]
         models: Vec<String>,
-        /// Most submits in a minute; 0: no limit
+        /// Most submits per minute; 0: no limit
         #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::small, allow_negative_numbers = true)]
         requests_per_minute: u32,
-        /// Most tasks that run at once, more wait; 0: no limit
+        /// Most tasks that run at the same time, further tasks wait; 0: no limit
         #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::small, allow_negative_numbers = true)]
         max_running_tasks: u32,
     },
     /// List the keys with their models and limits
     ///
-    /// List the keys, a line each: name, models and limits, with tabs between them; a key of the configuration file has
-    /// the name of the file behind it.
+    /// List the keys, one per line: name, models and limits, separated by tabs. A key of the configuration file is
+    /// followed by the name of the file.
     List,
-    /// Make a key unusable
+    /// Revoke a key, so that it can no longer be used
     Revoke {
-        /// The name it was created with
+        /// Name of the key
         name: String,
     },
 }
 
-/// Why a command came to nothing.
+/// Why a command has failed.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("{0}")]
@@ -93,8 +93,8 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Refuses a data directory that no server starts on, in the words of that server, before anything is written to it. To
-/// open its database would also bring into it what can still be read of a damaged write-ahead log, and remove the log.
+/// Refuses a data directory that no server would start with, in that server's words, before anything is written to it.
+/// Opening its database would also salvage the readable part of a damaged write-ahead log, and remove the log.
 fn judge(config: &Config) -> Result<(), Refusal> {
     match store::rehearse(&config.data_dir)?.lost {
         Some(lost) => Err(Refusal::Said(lost.to_string())),
@@ -110,16 +110,18 @@ async fn create(
     limits: KeyLimits,
 ) -> Result<(), Refusal> {
     if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
-        return Err(Refusal::Said("a name has 1 to 128 bytes and no control characters".to_owned()));
+        return Err(Refusal::Said(
+            "a name has 1 to 128 bytes and no control characters; choose another name".to_owned(),
+        ));
     }
     if let Some(file) = configured(config, file, &name) {
-        return Err(Refusal::Said(format!("{file} has a key named {name:?}; take another name")));
+        return Err(Refusal::Said(format!("{file} already has a key named {name:?}; choose another name")));
     }
-    // Before a data directory is made for it.
+    // Checked before a data directory is created for the key.
     if output::is_discarded() {
         return Err(unprintable(&"standard output is closed, or is /dev/null"));
     }
-    // A key of a directory that no server uses is of no use: most often another directory was meant.
+    // A key in a directory that no server uses is useless: most often the user meant another directory.
     let found = store::find_keys(&config.data_dir)?;
     let is_new = found.is_none();
     let stored = found.map_or_else(|| store::make_keys(&config.data_dir), Ok)?;
@@ -127,24 +129,26 @@ async fn create(
     let record = KeyRecord { name: name.clone(), hash: KeyHash::of(&key), models, limits };
     if !stored.create(record).await? {
         return Err(Refusal::Said(format!(
-            "there is a key named {name:?} already; revoke it first, or take another name"
+            "there is already a key named {name:?}; revoke it first, or choose another name"
         )));
     }
     if let Err(err) = print(key) {
-        // It was not seen, and cannot be shown later.
+        // The user has not seen the key, and it cannot be shown later.
         stored.revoke(name).await?;
         return Err(unprintable(&err));
     }
     if is_new {
-        // Standard output is the key's alone.
+        // Standard output is for the key only.
         complain(made(config), 0);
     }
     Ok(())
 }
 
-/// Says that there is no key, because it would not have been seen.
+/// Reports that no key was created, because the user would not have seen it.
 fn unprintable(why: &dyn Display) -> Refusal {
-    Refusal::Said(format!("no key was made, since a key is shown only once and could not be printed: {why}"))
+    Refusal::Said(format!(
+        "no key was created, because a key is shown only once and could not be printed: {why}"
+    ))
 }
 
 async fn list(config: &Config, file: Option<&Path>) -> Result<(), Refusal> {
@@ -154,7 +158,7 @@ async fn list(config: &Config, file: Option<&Path>) -> Result<(), Refusal> {
                 print(line(&key))?;
             }
         }
-        // There is no key, which is a list as well; but maybe another directory was meant.
+        // No keys is a valid list; but the user may have meant another directory.
         None => {
             complain(absent(config), 0);
         }
@@ -174,7 +178,7 @@ async fn revoke(config: &Config, file: Option<&Path>, name: &str) -> Result<(), 
     match (revoked, configured(config, file, name)) {
         (Some(true), _) => Ok(()),
         (_, Some(file)) => Err(Refusal::Said(format!(
-            "the key named {name:?} stands in {file}; take it out there, and start the server again"
+            "the key named {name:?} is in {file}; remove it there, and restart the server"
         ))),
         (Some(false), None) => {
             let directory = config.data_dir.display();
@@ -184,35 +188,35 @@ async fn revoke(config: &Config, file: Option<&Path>, name: &str) -> Result<(), 
     }
 }
 
-/// Says that the data directory was made, and how to use it.
+/// Reports that the data directory was created, and how to use it.
 fn made(config: &Config) -> String {
     let directory = &config.data_dir;
     let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
     format!(
-        "{} was no data directory yet, so it was made; the key counts for a server that is started with it. If another \
-         one was meant, name it with --data-dir, --config or HEARKEN_DATA_DIR",
+        "the data directory {} did not exist, so it was created; the key is valid for a server that is started with it. If you \
+         meant another directory, name it with --data-dir, --config or HEARKEN_DATA_DIR",
         directory.display()
     )
 }
 
-/// Whoever lists or revokes most often means a data directory that is there.
+/// Reports a missing data directory: a user who lists or revokes keys most often means one that exists.
 fn absent(config: &Config) -> Refusal {
     Refusal::Said(format!(
-        "{} is no data directory yet; name another with --data-dir or --config, or make its first key with \
+        "there is no data directory {}; name another with --data-dir or --config, or create its first key with \
          `hearken keys create`",
         config.data_dir.display()
     ))
 }
 
-/// The configuration file, where it has a key of this name.
+/// Returns the configuration file, if it has a key of this name.
 fn configured(config: &Config, file: Option<&Path>, name: &str) -> Option<String> {
     let known = config.keys.iter().any(|known| known.name == name);
     known.then(|| file.unwrap_or(Path::new("the configuration")).display().to_string())
 }
 
-/// A key as it is listed.
+/// Returns a key's line in the list.
 fn line(key: &KeyRecord) -> String {
-    // No model that was given with --models has a comma in it.
+    // No comma is ambiguous: --models does not allow one inside a model's name.
     format!(
         "{}\t{}\trequests_per_minute={}\tmax_running_tasks={}",
         key.name,
@@ -222,7 +226,7 @@ fn line(key: &KeyRecord) -> String {
     )
 }
 
-/// A limit as it is written: 0 is none.
+/// Returns a limit as it is written: 0 means no limit.
 fn or_zero(limit: Option<NonZeroU32>) -> u32 {
     limit.map_or(0, NonZeroU32::get)
 }
@@ -230,7 +234,7 @@ fn or_zero(limit: Option<NonZeroU32>) -> u32 {
 fn model(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.is_empty() || text.chars().any(char::is_control) {
-        return Err("write names or globs with commas between them, none of them empty");
+        return Err("write names or globs separated by commas, none of them empty");
     }
     Ok(text.to_owned())
 }

@@ -1,4 +1,4 @@
-//! `hearken login` and `hearken logout`: which server and which key `hearken submit` uses by itself.
+//! `hearken login` and `hearken logout`: the server and the key that `hearken submit` uses by default.
 
 use std::fmt::Display;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
@@ -20,34 +20,35 @@ use crate::secret::Secret;
 /// Longest line that is read as a key, in bytes.
 const MAX_KEY_BYTES: u64 = 4096;
 
-/// A key that has just been made is known to a running server within a second; so long, and as often, it is tried.
+/// How long a new key is tried: a running server knows it within a second.
 const MADE: Duration = Duration::from_secs(2);
+/// Pause between two tries.
 const TRY: Duration = Duration::from_millis(300);
 
-/// What `--help` says below the options.
+/// The text below the options in `--help`.
 const HELP: &str = "\
-The key is asked for without being shown, tried at the server, and written with the server's URL to
-$XDG_CONFIG_HOME/hearken/login.toml (~/.config/hearken/login.toml), in the clear: the file is for its user alone
-(mode 0600), and is not used when others may read it. `hearken logout` removes it.
+Asks for the key without showing it, tries it at the server, and saves it with the server's URL in
+$XDG_CONFIG_HOME/hearken/login.toml (~/.config/hearken/login.toml). The file is not encrypted: only its user may read it
+(mode 0600), and it is not used when others may read it. `hearken logout` deletes it.
 
 EXAMPLES
   hearken login --url https://hearken.example.org
   hearken keys create me | hearken login --key-stdin";
 
-/// Remember a server and an API key for `hearken submit`
+/// Save a server's URL and an API key for `hearken submit`
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// Base URL of the server [env: HEARKEN_URL] [default: http://127.0.0.1:8080]
+    /// Base URL of the server [env: HEARKEN_URL] [default: the last login's, else http://127.0.0.1:8080]
     #[arg(long, value_name = "BASE", value_parser = filled::text)]
     url: Option<String>,
     /// Read the key from standard input instead of asking for it
     #[arg(long)]
     key_stdin: bool,
-    /// Model to ask when a submit names none
+    /// Model for submits that name none [default: none]
     #[arg(long, short, value_name = "M", value_parser = filled::text)]
     model: Option<String>,
-    /// Certificate authorities (PEM) to trust instead of the public ones, for https
+    /// Certificate authorities (PEM file) to trust for https [default: the public ones]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
@@ -63,13 +64,13 @@ async fn log_in(arguments: Arguments) -> Result<(), ExitCode> {
     let Arguments { url, key_stdin, model, ca } = arguments;
     let misused = |problem: &dyn Display| complain(problem, USAGE);
     let path = Login::path()
-        .ok_or_else(|| misused(&"there is no place for the login file: set HOME or XDG_CONFIG_HOME"))?;
-    // Whoever logs in again means the same server; a broken file is about to be replaced.
+        .ok_or_else(|| misused(&"there is no place for the login file; set HOME or XDG_CONFIG_HOME"))?;
+    // A user who logs in again means the same server. A broken file is about to be replaced.
     let before = Login::read(&path).ok().flatten();
     let flags = Said { url, key: None };
     let environment = Said::by_environment().map_err(|err| misused(&err))?;
     let url = Profile::server(&flags, &environment, before.as_ref()).map_err(|err| misused(&err))?;
-    // It will be named from anywhere. Whom a server's certificate is from does not change with the key.
+    // Commands use the path from any directory. The certificate's issuer does not change with the key.
     let ca = ca.map(std::path::absolute).transpose().map_err(|err| misused(&format_args!("--ca: {err}")))?;
     let mut interrupts = Interrupts::listen()
         .map_err(|err| complain(format_args!("signals cannot be taken: {err}"), FAILED))?;
@@ -81,23 +82,23 @@ async fn log_in(arguments: Arguments) -> Result<(), ExitCode> {
     let profile = Profile { url: url.clone(), key: key.clone(), model: model.clone(), ca: ca.clone() };
     let server = Server::of(&profile).map_err(|err| misused(&err))?;
     let models = interrupts.unless(models(&server)).await.map_err(interrupted)?.map_err(|problem| {
-        complain(format_args!("{}; nothing was remembered", explained(&problem, &url)), FAILED)
+        complain(format_args!("{}; nothing was saved", explained(&problem, &url)), FAILED)
     })?;
     Login { url: url.clone(), key, model: model.clone(), ca }
         .write(&path)
         .map_err(|err| complain(err, FAILED))?;
-    say(format_args!("Logged in to {url}; remembered in {}.", path.display()));
+    say(format_args!("Logged in to {url}; saved in {}.", path.display()));
     let listed = harmless(&models.join(", "));
     match model {
         Some(model) if !models.contains(&model) => {
-            say(format_args!("{model} is not among the models that are listed: {listed}"));
+            say(format_args!("{model} is not one of the listed models: {listed}"));
         }
         _ => say(format_args!("This key may use: {listed}")),
     }
     Ok(())
 }
 
-/// What the key may use, once the server knows it.
+/// Returns the models that the key may use, once the server knows the key.
 async fn models(server: &Server) -> Result<Vec<String>, Problem> {
     let started = Instant::now();
     loop {
@@ -110,26 +111,26 @@ async fn models(server: &Server) -> Result<Vec<String>, Problem> {
     }
 }
 
-/// Removes the login file.
+/// Deletes the login file.
 pub(super) fn forget() -> ExitCode {
     let Some(path) = Login::path() else { return ExitCode::SUCCESS };
     match Login::forget(&path) {
-        Ok(true) => say(format_args!("Logged out; {} is gone.", path.display())),
-        Ok(false) => say("There was no login."),
+        Ok(true) => say(format_args!("Logged out; {} was deleted.", path.display())),
+        Ok(false) => say("You were not logged in."),
         Err(err) => return complain(err, FAILED),
     }
     ExitCode::SUCCESS
 }
 
-/// The key that the user gives.
+/// Reads the key from the user.
 async fn ask(url: &BaseUrl, from_input: bool) -> Result<Secret, String> {
     let unread = |err: io::Error| format!("the key cannot be read: {err}");
     let hidden = if from_input {
         None
     } else if !io::stdin().is_terminal() {
-        return Err("standard input is no terminal: pass the key with --key-stdin".to_owned());
+        return Err("standard input is not a terminal; pass the key with --key-stdin".to_owned());
     } else if !io::stderr().is_terminal() {
-        return Err("standard error is no terminal: pass the key with --key-stdin".to_owned());
+        return Err("standard error is not a terminal; pass the key with --key-stdin".to_owned());
     } else {
         let hidden = Hidden::begin().map_err(unread)?;
         write!(io::stderr(), "API key for {url}: ").map_err(unread)?;
@@ -137,16 +138,20 @@ async fn ask(url: &BaseUrl, from_input: bool) -> Result<Secret, String> {
     };
     let text = line().await.map_err(unread)?;
     drop(hidden);
-    if text.trim().is_empty() { Err("no key was given".to_owned()) } else { Ok(Secret::new(text)) }
+    if text.trim().is_empty() {
+        Err("no key was given; type or paste it".to_owned())
+    } else {
+        Ok(Secret::new(text))
+    }
 }
 
-/// A line of standard input, which a thread of its own waits for: whoever no longer wants it does not wait.
+/// Reads a line of standard input on a thread of its own, so that the caller can stop waiting.
 async fn line() -> io::Result<String> {
     let (tell, told) = oneshot::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
         let read = io::stdin().lock().take(MAX_KEY_BYTES).read_line(&mut line);
-        // Nobody waits for it after a signal.
+        // After a signal, no task waits for the line.
         let _ = tell.send(read.map(|_| line));
     });
     told.await.map_err(io::Error::other)?

@@ -1,4 +1,4 @@
-//! Numbers on the command line, with what to write where one is wrong.
+//! Numbers on the command line, with advice where one is wrong.
 
 /// Reads a whole number of 0 or more.
 pub(super) fn whole(text: &str) -> Result<u64, &'static str> {
@@ -13,5 +13,5 @@ pub(super) fn positive(text: &str) -> Result<u64, &'static str> {
 
 /// Reads a whole number that fits into a limit of a key.
 pub(super) fn small(text: &str) -> Result<u32, &'static str> {
-    text.trim().parse().map_err(|_| "write a whole number from 0, which is no limit, to 4294967295")
+    text.trim().parse().map_err(|_| "write a whole number from 0 (no limit) to 4294967295")
 }

@@ -1,7 +1,8 @@
-//! Where standard output goes, for commands whose output must not be lost.
+//! Checks of standard output, for commands whose output must not be lost.
 //!
-//! Rust's runtime opens the null device, for reading and writing, in place of a standard output that was closed before
-//! the start (`>&-`). So writing to it always succeeds, and only the descriptor tells what it is.
+//! If standard output was closed before the start (`>&-`), Rust's runtime opens the null device in its place, for
+//! reading
+//! and writing. Writing to it always succeeds, so only the descriptor reveals it.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -13,7 +14,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 
 use super::print;
 
-/// Returns true if standard output was closed, or is the null device: what is written to it is lost.
+/// Returns true if standard output was closed or is the null device, so that everything written to it is lost.
 pub(super) fn is_discarded() -> bool {
     let output = io::stdout().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
     match (output, fs::metadata("/dev/null")) {
@@ -22,8 +23,9 @@ pub(super) fn is_discarded() -> bool {
     }
 }
 
-/// Returns true if standard output was closed, as far as can be told. `>/dev/null`, which a user of a shell chooses, is
-/// opened for writing only; some programs open it as the runtime does for the commands that they start.
+/// Returns true if standard output was closed, as far as the program can know. A shell opens `>/dev/null`, which its
+/// user
+/// has chosen, for writing only; some programs open it for reading and writing for the commands that they start.
 pub(super) fn is_closed() -> bool {
     let is_read = fcntl_getfl(io::stdout()).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
     is_read && is_discarded()
@@ -32,7 +34,7 @@ pub(super) fn is_closed() -> bool {
 /// Writes a line to standard output that cannot be shown again.
 ///
 /// # Errors
-/// When standard output does not take it, or discards it.
+/// When standard output cannot be written to, or discards the line.
 pub(super) fn print_once(line: impl Display) -> io::Result<()> {
     if is_discarded() {
         return Err(io::Error::other("standard output is closed, or is /dev/null"));

@@ -1,4 +1,4 @@
-//! The first request of a new user: a spoken sentence, embedded in the program, and the `curl` line for it.
+//! A new user's first request: a spoken sentence, embedded in the program, and the `curl` line that sends it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-/// Two seconds of speech, made with a speech synthesiser for this purpose.
+/// Two seconds of speech, made for this purpose with a speech synthesiser.
 const SPEECH: &[u8] = include_bytes!("sample.mp3");
 
-/// Writes the request into the data directory and returns where it is.
+/// Writes the request into the data directory and returns its path.
 pub(super) fn write_request(data_dir: &Path, model: &str) -> std::io::Result<PathBuf> {
     let request = json!({
         "model": model,
@@ -20,20 +20,20 @@ pub(super) fn write_request(data_dir: &Path, model: &str) -> std::io::Result<Pat
     });
     let path = data_dir.join("sample-request.json");
     std::fs::write(&path, format!("{request:#}\n"))?;
-    // Absolute, so that the line works wherever it is pasted.
+    // Absolute, so that the line works in any directory.
     std::fs::canonicalize(path)
 }
 
-/// The server that it is sent to.
+/// The server that receives the request.
 pub(super) enum Server<'a> {
-    /// It speaks plain HTTP.
+    /// A server that speaks plain HTTP.
     Plain,
-    /// It speaks TLS: as `name`, with the certificate of a file.
+    /// A server that speaks TLS as `name`, with the certificate in a file.
     Secure { name: &'a str, certificate: &'a Path },
 }
 
 impl Server<'_> {
-    /// Where somebody on this machine finds it, if `address` leads here.
+    /// Returns the URL for clients on this machine, if `address` leads here.
     pub(super) fn url(&self, address: SocketAddr) -> String {
         match self {
             Self::Plain => format!("http://{address}"),
@@ -41,12 +41,12 @@ impl Server<'_> {
         }
     }
 
-    /// The line that sends the request to `address`.
+    /// Returns the line that sends the request to `address`.
     pub(super) fn curl_line(&self, address: SocketAddr, key: &str, request: &Path) -> String {
         let url = self.url(address);
         let server = match self {
             Self::Plain => url,
-            // The name need not lead here, and who has issued the certificate need not be known on this machine.
+            // The name need not resolve to this machine, and the machine need not trust the certificate's issuer.
             Self::Secure { certificate, .. } => {
                 let file = std::fs::canonicalize(certificate).unwrap_or_else(|_| certificate.to_path_buf());
                 format!("--cacert {} --connect-to '::{address}' '{url}'", quoted("", &file))
@@ -60,7 +60,7 @@ impl Server<'_> {
     }
 }
 
-/// As one word of a shell.
+/// Returns a path as one word of a shell.
 fn quoted(before: &str, path: &Path) -> String {
     format!("'{before}{}'", path.display().to_string().replace('\'', r"'\''"))
 }

@@ -1,4 +1,4 @@
-//! `hearken serve`: logs, the first API key, and what a new user sees.
+//! `hearken serve`: logs, the first API key, and a new user's instructions.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,26 +17,26 @@ use crate::secret::KeyHash;
 use crate::server::{self, BindError, Certificate, StartError};
 use crate::store::{self, KeyStore, StoreError};
 
-/// The name of the key that is made when there is none.
+/// The name of the key that is created when there is none.
 const FIRST_KEY: &str = "default";
 
-/// What `--help` says below the options.
+/// The text below the options in `--help`.
 const HELP: &str = "\
-Every key of the configuration file can be set from the environment as HEARKEN_ and its path, as in
-HEARKEN_STREAM__KEEP_ALIVE_SECONDS=15. HEARKEN_LOG=debug shows more in the log on standard error,
-HEARKEN_LOG_FORMAT=json writes an object per line. SIGTERM and SIGINT drain; a second one ends at once. SIGHUP has the
-certificate of [tls] read again at once.";
+Every setting of the configuration file can be set in the environment as HEARKEN_ and its path, as in
+HEARKEN_STREAM__KEEP_ALIVE_SECONDS=15. HEARKEN_LOG=debug writes more to the log on standard error;
+HEARKEN_LOG_FORMAT=json writes one JSON object per line. SIGTERM and SIGINT drain the server; a second one stops it at
+once. SIGHUP makes it read the certificate of [tls] again.";
 
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
-    /// Configuration file (TOML); without one, the embedded defaults
+    /// Configuration file (TOML) [default: none, the embedded defaults]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address to listen on [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
-    /// Where the store lives [default: ./hearken-data]
+    /// Data directory, where the tasks are stored [default: ./hearken-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -47,7 +47,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(config) => config,
         Err(err) => return complain(err, USAGE),
     };
-    // Before anything is made or started that would have to be undone.
+    // Checked before anything is created or started that would have to be undone.
     match rehearse_addresses(&config).map(|taken| taken.into_iter().next()) {
         Ok(None) => {}
         Ok(Some(err)) => {
@@ -67,12 +67,12 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     log.finish();
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        // Not through the log, which waits for its reader for a short time only: this line is never lost.
+        // Not written to the log, which may drop lines when its reader is slow: this line must not be lost.
         Err(Refusal { problem, status }) => complain(problem, status),
     }
 }
 
-/// Why a server does not start, and the exit status that says so.
+/// Why a server does not start, with the exit status.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) problem: String,
@@ -100,15 +100,15 @@ fn serve(config: Config, log: &Log) -> Result<(), Refusal> {
             is_hidden = false;
             if take_back(&data_dir).await {
                 tracing::warn!(
-                    "the first API key was revoked, because standard output could not be written to: make another one \
-                     with `hearken keys create NAME`"
+                    "the first API key was revoked, because standard output could not be written to; create another with \
+                    `hearken keys create NAME`"
                 );
             }
         }
     });
     let served = system.block_on(served);
     if is_hidden {
-        // The server has not started: the next start makes another one, and shows it.
+        // The server has not started: the next start creates another key, and shows it.
         system.block_on(take_back(&data_dir));
     }
     served.map_err(|err| Refusal::of(err, &place))
@@ -128,7 +128,7 @@ impl Refusal {
         }
     }
 
-    /// Explains that the store cannot be opened: a data directory that is of no use is the configuration's fault.
+    /// Explains that the store cannot be opened. An unusable data directory counts as a wrong configuration.
     pub(super) fn of_store(data_dir_place: &str, err: StoreError) -> Self {
         match err {
             StoreError::Directory { .. } => {
@@ -141,7 +141,7 @@ impl Refusal {
     }
 }
 
-/// Finds out whether a server could listen on its addresses; returns those that others listen on now.
+/// Checks whether a server could listen on its addresses. Returns those that other processes listen on now.
 pub(super) fn rehearse_addresses(config: &Config) -> Result<Vec<BindError>, Refusal> {
     let own = match &config.metrics {
         MetricsListen::Own(listen) => Some((&config.places.metrics_listen, listen)),
@@ -158,14 +158,14 @@ pub(super) fn rehearse_addresses(config: &Config) -> Result<Vec<BindError>, Refu
     Ok(taken)
 }
 
-/// Refuses a configuration that holds an API key which is also stored in the data directory: only one of them could
-/// count, with its name and its limits.
+/// Refuses a configuration that holds an API key which is also stored in the data directory: only one of the two could
+/// be in force, with its name and its limits.
 pub(super) fn refuse_stored_keys(config: &Config, stored: &[KeyRecord]) -> Result<(), Refusal> {
     for key in &config.keys {
         if let Some(KeyRecord { name, .. }) = stored.iter().find(|stored| stored.hash == key.hash) {
             let problem = format!(
-                "the configuration's API key {:?} is the one that {} has under the name {name:?}; remove it from the \
-                 configuration, or revoke the other with `hearken keys revoke {} --data-dir {}`",
+                "the configuration's API key {:?} is also stored in {}, under the name {name:?}; remove it from the configuration, \
+                or revoke the stored one with `hearken keys revoke {} --data-dir {}`",
                 key.name,
                 config.data_dir.display(),
                 word(name),
@@ -177,7 +177,7 @@ pub(super) fn refuse_stored_keys(config: &Config, stored: &[KeyRecord]) -> Resul
     Ok(())
 }
 
-/// Makes an API key, unless `hearken keys` has just made one of the same name.
+/// Creates an API key, unless `hearken keys` has just created one of the same name.
 async fn first_key(keys: &dyn KeyStore) -> Result<Option<String>, StoreError> {
     let key = keys::generate();
     let record = KeyRecord {
@@ -189,7 +189,8 @@ async fn first_key(keys: &dyn KeyStore) -> Result<Option<String>, StoreError> {
     Ok(keys.create(record).await?.then_some(key))
 }
 
-/// Revokes the first API key, which was not shown: it cannot be shown later. Returns false if that fails, and tells why.
+/// Revokes the first API key, which was not shown and cannot be shown later. Returns false, and logs why, if that
+/// fails.
 async fn take_back(data_dir: &Path) -> bool {
     let revoked = async {
         match store::find_keys(data_dir)? {
@@ -204,27 +205,27 @@ async fn take_back(data_dir: &Path) -> bool {
     true
 }
 
-/// What a started server prints on standard output.
+/// The text that a started server prints on standard output.
 struct Welcome {
     first_key: Option<String>,
-    /// A request about real audio, to be sent by the `curl` line; none where it cannot be answered.
+    /// A request about real audio for the `curl` line; none if no channel can answer it.
     sample: Option<PathBuf>,
-    /// Where TLS is spoken, the certificate's file and a name that it is for.
+    /// With TLS, the certificate's file and a name that the certificate is for.
     tls: Option<(PathBuf, String)>,
-    /// What to do where no channel has a provider's models.
+    /// What to do if no channel has a provider's models.
     advice: Option<&'static str>,
 }
 
-/// What a new user does not see otherwise: the answers tell how it sounds, not what is said.
+/// Tells a new user why there is no transcript: the answers describe the sound, not the words.
 const NO_PROVIDER: &str = "\
-No provider's API key is set, so hearken only measures sound and transcribes nothing. To have models of Gemini or OpenAI
-listen, set GEMINI_API_KEY or OPENAI_API_KEY and start it again, or add [[channels]] to a configuration file (--config).";
-/// The same where there is a configuration file, which alone names the channels then.
+No provider's API key is set, so hearken only measures sound and transcribes nothing. To use models of Gemini or OpenAI,
+set GEMINI_API_KEY or OPENAI_API_KEY and start hearken again, or add [[channels]] to a configuration file (--config).";
+/// The same for a configuration file, which then alone names the channels.
 const NO_PROVIDER_IN_FILE: &str = "\
-All channels are of kind local, so hearken only measures sound and transcribes nothing. To have models of Gemini, OpenAI
-or another server listen, add [[channels]] with an API key to the configuration file.";
+All channels are of kind local, so hearken only measures sound and transcribes nothing. To use models of Gemini, OpenAI
+or another server, add [[channels]] with an API key to the configuration file.";
 
-/// Says how to get an upstream, where no channel has one.
+/// Returns advice on how to get an upstream, if no channel has one.
 pub(super) fn advice(config: &Config) -> Option<&'static str> {
     let only_local = !config.channels.is_empty() && config.channels.iter().all(ChannelConfig::is_embedded);
     let text = if config.model_hints.is_empty() { NO_PROVIDER_IN_FILE } else { NO_PROVIDER };
@@ -243,14 +244,14 @@ impl Welcome {
             }
         });
         let tls = config.tls.as_ref().map(|tls| {
-            // If it cannot be read the server does not start.
+            // If the certificate cannot be read, the server does not start.
             let name = Certificate::load(tls).ok().and_then(|certificate| certificate.host());
             (tls.certificate.path.clone(), name.unwrap_or_else(|| "localhost".to_owned()))
         });
         Self { first_key, sample, tls, advice: advice(config) }
     }
 
-    /// Prints the address, and the first key with how to use it.
+    /// Prints the address, and the first key with its instructions.
     ///
     /// # Errors
     /// When the key cannot be shown.
@@ -268,7 +269,7 @@ impl Welcome {
     fn print_key(&self, first: SocketAddr) -> io::Result<()> {
         let Some(key) = &self.first_key else { return Ok(()) };
         print_once(format_args!(
-            "\nThere was no API key, so this one was made. It is shown this once:\n\n  {key}"
+            "\nThere was no API key, so hearken created this one. It is shown only once:\n\n  {key}"
         ))?;
         let server = match &self.tls {
             Some((certificate, name)) => Server::Secure { name, certificate },
@@ -285,7 +286,7 @@ impl Welcome {
     }
 }
 
-/// The address as someone on this machine reaches it.
+/// Returns the address that clients on this machine use.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

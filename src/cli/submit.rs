@@ -1,4 +1,4 @@
-//! `hearken submit`: audio from the command line to a server, the answer on standard output as it streams.
+//! `hearken submit`: sends audio to a server, and prints the answer on standard output as it streams.
 
 mod calls;
 mod format;
@@ -27,28 +27,28 @@ use crate::client::{Audio, BaseUrl, Problem, Profile, Question, Said, Server};
 use crate::secret::Secret;
 use crate::task::TaskId;
 
-/// What `--help` says below the options.
+/// The text below the options in `--help`.
 const HELP: &str = "\
-WHERE AND WHO
-  Flags win over HEARKEN_URL and HEARKEN_API_KEY, those over what `hearken login` remembers. The key that it remembers
-  goes only to the server that it was given for. Other users may see a key that is given as --key.
+SERVER AND KEY
+  Options take precedence over HEARKEN_URL and HEARKEN_API_KEY, and these over what `hearken login` has saved. A saved
+  key is sent only to the server that it was saved for. Other users of this machine may see a key given with --key.
 
 OUTPUT
-  The text goes to standard output as it comes, and nothing else does: `hearken submit a.mp3 >a.txt`. Progress goes to
-  standard error, as one line that changes on a terminal and as plain lines elsewhere; the model's reasoning, too,
-  dimmed unless NO_COLOR is set. A lost connection is made again and reading goes on where it was, until none has held
-  and no text has come for five minutes.
+  Standard output gets the text as it comes, and nothing else: `hearken submit a.mp3 >a.txt`. Standard error gets the
+  progress, as one line that changes on a terminal and as plain lines elsewhere, and the model's reasoning, dimmed
+  unless NO_COLOR is set. If the connection is lost, hearken connects again and reads on from where it was. It gives up
+  after five minutes without a lasting connection and without text.
 
-LEAVING
-  Ctrl-C, SIGTERM or a closed terminal (SIGHUP, unless started by nohup) cancels the task; a second one leaves at once.
-  A reader of standard output that leaves cancels it, too, as `| head` does, also before the first text; so does --detach
-  whose id nobody reads. With --resume nothing does: the task goes on.
+INTERRUPTING
+  Ctrl-C, SIGTERM or a closed terminal (SIGHUP, unless started by nohup) cancels the task; a second one exits at once.
+  The task is also cancelled if the reader of standard output exits, as with `| head`, even before the first text, or if
+  --detach cannot write the task's id to its reader. With --resume the task is never cancelled.
 
 EXIT STATUS
-  0    the task has completed; with --detach: was accepted
-  1    it has failed or was refused, or the server cannot be reached
+  0    the task is completed; with --detach: is accepted
+  1    the task failed or was refused, or the server cannot be reached
   2    the command line is wrong: no key, no such file, no model chosen
-  130  Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 the reader of standard output has left
+  130  Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 the reader of standard output has exited
 
 EXAMPLES
   hearken submit call.mp3 --prompt 'Who speaks, and in what mood?'
@@ -60,43 +60,43 @@ EXAMPLES
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP, group = ArgGroup::new("what").required(true).args(["audio", "resume", "cancel"]))]
 pub(super) struct Arguments {
-    /// A file (its path or file:// URL), - for standard input, or an http(s) URL that the server fetches
+    /// File (its path or file:// URL), - for standard input, or an http(s) URL that the server fetches
     #[arg(value_name = "AUDIO")]
     audio: Option<OsString>,
-    /// Model to ask [default: the one of the login, or the only one that the key may use]
+    /// Model to use [default: the login's, or the only one that the key may use]
     #[arg(long, short, value_name = "M", value_parser = filled::text)]
     model: Option<String>,
-    /// What to do with the audio [default: the server's, a transcript]
+    /// What the model should do with the audio [default: the server's, a transcript]
     #[arg(long, short, value_name = "P", value_parser = filled::text)]
     prompt: Option<String>,
-    /// Who the model is to be, and how it is to answer
+    /// The model's role, and how it should answer [default: none]
     #[arg(long, value_name = "P", value_parser = filled::text)]
     system_prompt: Option<String>,
-    /// Most tokens of the answer [default: the model's own limit]
+    /// Most tokens of the answer [default: the model's limit]
     #[arg(long, value_name = "N", value_parser = number::positive, allow_negative_numbers = true)]
     max_tokens: Option<u64>,
-    /// How freely the model chooses its words, from 0 to 2 [default: the model's own]
+    /// How freely the model chooses its words, from 0 to 2 [default: the model's]
     #[arg(long, value_name = "T", value_parser = temperature, allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Ask for the model's reasoning, and show it on standard error
     #[arg(long)]
     reasoning: bool,
-    /// Print the task's id as soon as it is accepted, and leave
+    /// Print the task's id as soon as it is accepted, and exit
     #[arg(long, conflicts_with_all = ["resume", "cancel"])]
     detach: bool,
-    /// Join a task instead of submitting one, and print all of its text
+    /// Follow a task instead of submitting one, and print all of its text
     #[arg(long, value_name = "TASK_ID", value_parser = task_id, conflicts_with_all = QUESTION)]
     resume: Option<String>,
-    /// With --resume: begin with this chunk, from 0
+    /// With --resume: number of the first chunk to print, from 0
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::whole, allow_negative_numbers = true, conflicts_with_all = ["audio", "cancel"])]
     offset: u64,
     /// Cancel a task instead of submitting one
     #[arg(long, value_name = "TASK_ID", value_parser = task_id, conflicts_with_all = QUESTION)]
     cancel: Option<String>,
-    /// Print the final task, with the whole ChatCompletion or the error, as one line of JSON instead of the text
+    /// Print the finished task, with the whole ChatCompletion or the error, as one line of JSON instead of the text
     #[arg(long)]
     json: bool,
-    /// Show no progress; errors are told
+    /// Show no progress, only errors
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
@@ -104,7 +104,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// A line that asks the same of this audio once more; the key has to be put in again, and the model.
+    /// Returns a command line that asks the same of this audio again. The user has to add the key and the model.
     fn typed(&self, audio: &OsStr) -> String {
         let question = [
             ("prompt", self.prompt.clone()),
@@ -132,8 +132,8 @@ impl Arguments {
 }
 
 impl Arguments {
-    /// Returns a line that has this machine fetch the audio, where its URL leads to this machine or its network: a
-    /// server refuses to fetch it.
+    /// Returns a line that fetches the audio on this machine, if its URL leads to this machine or its network: a server
+    /// refuses to fetch it.
     fn piped(&self) -> Option<String> {
         let audio = self.audio.as_ref()?;
         let url = audio.to_str().filter(|url| client::is_local(url))?;
@@ -142,19 +142,19 @@ impl Arguments {
     }
 }
 
-/// What only a new task can be asked.
+/// The options that only a new task can have.
 const QUESTION: [&str; 6] = ["model", "prompt", "system_prompt", "max_tokens", "temperature", "reasoning"];
 
-/// Where and who.
+/// The server and the key.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArguments {
-    /// Base URL of the server [env: HEARKEN_URL] [default: http://127.0.0.1:8080]
+    /// Base URL of the server [env: HEARKEN_URL] [default: the login's, else http://127.0.0.1:8080]
     #[arg(long, value_name = "BASE", value_parser = filled::text)]
     url: Option<String>,
-    /// API key [env: HEARKEN_API_KEY]
+    /// API key [env: HEARKEN_API_KEY] [default: the login's]
     #[arg(long, value_name = "K")]
     key: Option<String>,
-    /// Certificate authorities (PEM) to trust instead of the public ones, for https
+    /// Certificate authorities (PEM file) to trust for https [default: the login's, else the public ones]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
@@ -167,7 +167,7 @@ impl ServerArguments {
         Ok(profile)
     }
 
-    /// Those that a line needs which is typed later; a key is none of them.
+    /// Returns the options for a line that is typed later, without the key.
     fn typed(&self) -> String {
         let url = self.url.as_ref().map(|url| format!(" --url {}", word(url)));
         let ca = self.ca.as_ref().map(|ca| format!(" --ca {}", word(&ca.display().to_string())));
@@ -175,7 +175,7 @@ impl ServerArguments {
     }
 }
 
-/// What is to be done.
+/// What the command should do.
 enum Order {
     Submit { audio: Audio, typed: String, piped: Option<String>, question: Question, detached: bool },
     Resume { id: String, offset: u64 },
@@ -190,7 +190,7 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(decided) => decided,
         Err(problem) => return complain(problem, USAGE),
     };
-    // It is not dropped before the process ends: see below.
+    // Dropped only when the process ends: see below.
     let runner = actix_rt::System::new();
     let ending = runner.block_on(async {
         let server = Server::of(&profile).map_err(|err| complain(err, USAGE))?;
@@ -223,13 +223,13 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
         Ok(Ending::Failed) => ExitCode::from(FAILED),
         Ok(Ending::Unclear) => ExitCode::from(USAGE),
         Ok(Ending::Unread) => ExitCode::from(UNREAD),
-        // The thread that writes to standard output may wait for a reader for ever, and the runtime would for it.
+        // The thread that writes to standard output may wait for a reader forever, and the runtime would wait for it.
         Ok(Ending::Interrupted(interrupt)) => std::process::exit(interrupt.status().into()),
         Err(status) => status,
     }
 }
 
-/// What the arguments ask for, and of whom.
+/// Returns what the arguments ask for, and the server that it is for.
 fn order(arguments: Arguments) -> Result<(Order, Profile), String> {
     let typed = arguments.audio.as_ref().map(|audio| arguments.typed(audio)).unwrap_or_default();
     let piped = arguments.piped();
@@ -248,18 +248,18 @@ fn order(arguments: Arguments) -> Result<(Order, Profile), String> {
     Ok((order, profile))
 }
 
-/// A problem with a server, with what to do about it.
+/// Returns a problem with a server, with what to do about it.
 pub(super) fn explained(problem: &Problem, url: &BaseUrl) -> String {
     match problem {
         Problem::Unreachable(why) => format!(
-            "no connection to {url}: {why}; is it running there? Another server is named with --url or HEARKEN_URL"
+            "no connection to {url}: {why}; is hearken running there? Name another server with --url or HEARKEN_URL"
         ),
         Problem::Refused(refusal) if refusal.status == 401 => format!(
-            "{url} does not know this API key; make one there with `hearken keys create NAME`, then `hearken login`"
+            "{url} does not know this API key; create one there with `hearken keys create NAME`, then run `hearken login`"
         ),
         Problem::Refused(refusal) if refusal.error.code == "not_found" && url.has_path() => format!(
-            "hearken is there, but not at {url}; leave out what stands behind host and port, as in \
-             http://127.0.0.1:8080"
+            "hearken is there, but not at {url}; leave out what follows the host and port, as in \
+            http://127.0.0.1:8080"
         ),
         Problem::Cut(why) | Problem::Strange(why) => format!("{url}: {why}"),
         Problem::Refused(_) => problem.to_string(),

@@ -1,19 +1,19 @@
-//! What others say, on the user's terminal: a server, a model or a proxy must not command it.
+//! Foreign text on the user's terminal: a server, a model or a proxy must not control the terminal.
 
 use std::fmt::Write as _;
 
-/// Text without what would command a terminal.
+/// Returns the text without characters that control a terminal.
 pub(super) fn harmless(text: &str) -> String {
     let command = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
     text.replace(command, "\u{fffd}")
 }
 
-/// The same JSON without what would command a terminal: what JSON lets stand raw within strings is escaped.
+/// Returns the same JSON without characters that control a terminal: those that JSON allows in strings are escaped.
 pub(super) fn harmless_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
         if character.is_control() && character != '\t' {
-            // Memory takes whatever is written.
+            // Writing to a string does not fail.
             let _ = write!(text, "\\u{:04x}", u32::from(character));
         } else {
             text.push(character);
@@ -27,12 +27,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_does_not_command_the_terminal() {
+    fn a_model_cannot_control_the_terminal() {
         assert_eq!(harmless("a\tb\n\u{1b}[2Jc\r\u{9b}1m"), "a\tb\n\u{fffd}[2Jc\u{fffd}\u{fffd}1m");
     }
 
     #[test]
-    fn json_stays_the_same_json() {
+    fn escaped_json_keeps_its_meaning() {
         let raw = "{\"a\": \"é\u{9b}2J\u{7f}\"}";
         let shown = harmless_json(raw);
         assert_eq!(shown, "{\"a\": \"é\\u009b2J\\u007f\"}");

@@ -46,14 +46,14 @@ fn check_says_from_where_audio_is_fetched() {
          allow_hosts = [\"*.Example.com\", \"[::1]\"]\nallow_ports = [443, 8443]",
     );
     assert!(said.contains("from public and private networks, at ports 443, 8443; "), "{said}");
-    assert!(said.contains("; from *.example.com, ::1 whatever the network and port\n"), "{said}");
+    assert!(said.contains("; from *.example.com, ::1 on any network and port\n"), "{said}");
 }
 
 #[test]
 fn check_says_where_metrics_are_served() {
     for (listen, expected) in [
         ("", None),
-        ("main", Some("serves metrics    where it listens, at /metrics, to everybody without a key\n")),
+        ("main", Some("serves metrics    on the same address, at /metrics, to every client without a key\n")),
         (
             "9464",
             Some("serves metrics    on 127.0.0.1:9464, at /metrics, over plain HTTP and without a key\n"),
@@ -77,7 +77,7 @@ fn check_says_how_long_a_call_may_take() {
     let said = check("total_timeout_audio_factor = 0");
     assert!(said.contains("within 600 s, repeated 2 times at most"), "{said}");
     let said = check("max_retries = 0\nbreaker_failures = 0");
-    assert!(said.contains(", not repeated, never left alone\n"), "{said}");
+    assert!(said.contains(", never retried, never paused\n"), "{said}");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn check_refuses_what_a_start_refuses_in_the_same_words() {
         (
             format!("data_dir = \"{}\"\n[[keys]]\nname = \"demo\"\nkey = \"{}\"", data("keys"), key.trim()),
             2,
-            "the configuration's API key \"demo\" is the one that",
+            "the configuration's API key \"demo\" is also stored in",
         ),
     ] {
         let listen = if text.contains("listen") { "" } else { "listen = \"127.0.0.1:0\"\n" };

@@ -85,7 +85,7 @@ fn a_key_that_would_be_discarded_is_not_made() {
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("no key was made") && said.lines().count() == 1, "{said}");
+        assert!(said.contains("no key was created") && said.lines().count() == 1, "{said}");
         assert!(!data.exists(), "no data directory is made for it");
     }
 }
@@ -113,7 +113,7 @@ fn a_data_directory_that_is_not_there_is_told_and_not_made() {
         let output = run(&[&["keys"], action, &["--data-dir", data.to_str().unwrap()]].concat());
         assert_eq!(output.status.code(), Some(status), "{output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains(&format!("{} is no data directory yet", data.display())), "{said}");
+        assert!(said.contains(&format!("there is no data directory {}", data.display())), "{said}");
         assert!(output.stdout.is_empty() && std::fs::read_dir(directory.path()).unwrap().count() == 0);
     }
 }
@@ -215,7 +215,7 @@ fn keys_are_made_before_there_is_a_server() {
     let made = stdout(&output);
     assert!(made.starts_with("sk-") && made.lines().count() == 1, "{made}");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains(&format!("{data} was no data directory yet, so it was made")), "{said}");
+    assert!(said.contains(&format!("the data directory {data} did not exist, so it was created")), "{said}");
     let output = run(&["keys", "create", "second", "--data-dir", data]);
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{output:?}");
     let list = stdout(&run(&["keys", "list", "--data-dir", data]));

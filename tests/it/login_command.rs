@@ -75,10 +75,7 @@ fn a_key_that_the_server_does_not_know_is_not_remembered() {
     let hearken = Hearken::start(&FakeUpstream::gemini().start());
     let (home, url) = (Home::new(), format!("http://{}", hearken.address));
     let refused = login(&home, &["--url", &url], "sk-wrong").with_status(1);
-    assert!(
-        refused.err.contains("nothing was remembered") && !refused.err.contains("sk-wrong"),
-        "{refused:?}"
-    );
+    assert!(refused.err.contains("nothing was saved") && !refused.err.contains("sk-wrong"), "{refused:?}");
     let (_held, nobody) = nobody();
     login(&home, &["--url", &format!("http://{nobody}")], KEY).with_status(1);
     login(&home, &["--url", &url], "").with_status(2);

@@ -111,9 +111,9 @@ fn a_failed_task_tells_code_message_and_id() {
     assert_eq!(ended.out, "a\n");
     assert!(ended.err.contains("hearken: upstream_disconnected: "), "{}", ended.err);
     assert!(ended.err.contains(&format!("task {id} failed after")), "{}", ended.err);
-    assert!(ended.err.ends_with("; the same command has a chance\n"), "{}", ended.err);
+    assert!(ended.err.ends_with("; retrying the same command may succeed\n"), "{}", ended.err);
     let joined = home.run(hearken.address, &["submit", "--resume", &id]).with_status(1);
-    assert!(joined.err.ends_with("; submitted again, the same audio has a chance\n"), "{}", joined.err);
+    assert!(joined.err.ends_with("; submitting the same audio again may succeed\n"), "{}", joined.err);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_model_that_there_is_not_is_answered_with_those_that_there_are() {
     assert!(unknown.err.ends_with(&format!("\nThis key may use:\n  {MODEL}\n")), "{unknown:?}");
     let narrow = home.run(hearken.address, &[&SUBMIT[..], &["--key", NARROW_KEY]].concat()).with_status(1);
     assert!(narrow.err.contains("model_not_allowed"), "{narrow:?}");
-    assert!(narrow.err.ends_with("\nthis key may use no model that has a name\n"), "{narrow:?}");
+    assert!(narrow.err.ends_with("\nthis key may use no named model\n"), "{narrow:?}");
 }
 
 #[test]
@@ -358,7 +358,10 @@ fn a_submit_whose_reply_was_lost_for_good_says_that_there_may_be_a_task() {
     let ended = Home::new().run(server.address(), &SUBMIT).with_status(1);
     let url = format!("http://{}/", server.address());
     assert!(ended.err.contains("not accepted yet: ") && ended.err.contains("it answered 404"), "{ended:?}");
-    assert!(ended.err.ends_with(&format!("there is a task now: look under Tasks at {url}\n")), "{ended:?}");
+    assert!(
+        ended.err.ends_with(&format!("may have accepted a task: look under Tasks at {url}\n")),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -371,7 +374,7 @@ fn what_is_no_stream_is_not_read_as_one() {
     });
     let ended = Home::new().run(server.address(), &["submit", "--resume", id]).with_status(1);
     assert!(ended.err.contains("\"text/html\" where a stream should be"), "{ended:?}");
-    assert!(ended.err.contains(&format!("go on with: hearken submit --resume {id}")), "{ended:?}");
+    assert!(ended.err.contains(&format!("continue with: hearken submit --resume {id}")), "{ended:?}");
 }
 
 #[test]
@@ -473,7 +476,7 @@ fn a_second_signal_leaves_at_once() {
     // A server that stands still answers no cancel.
     hearken.signal("STOP");
     running.signal("INT");
-    running.tells("once more: leave at once");
+    running.tells("interrupt again to exit at once");
     running.signal("INT");
     let ended = running.ended().with_status(130);
     assert!(
@@ -516,7 +519,7 @@ fn a_full_disk_is_told_and_leaves_the_task_running() {
         let mut command = home.knowing(hearken.address, arguments);
         let ended = Running::start(command.stdout(full)).ended().with_status(1);
         assert!(ended.err.contains("hearken: standard output: No space left"), "{ended:?}");
-        ended.err.lines().last().unwrap().strip_prefix("go on with: hearken ").unwrap().to_owned()
+        ended.err.lines().last().unwrap().strip_prefix("continue with: hearken ").unwrap().to_owned()
     };
     let again = full(&SUBMIT);
     upstream.held(1);
@@ -537,7 +540,7 @@ fn a_closed_standard_output_is_told_with_the_way_to_the_answer() {
         let submit = home.knowing(hearken.address, &[&SUBMIT[..], options].concat());
         let ended = Running::start(&mut with_output(">&-", &submit)).ended().with_status(0);
         assert!(ended.err.contains("standard output is closed"), "{ended:?}");
-        let again = ended.err.lines().last().unwrap().strip_prefix("go on with: hearken ").unwrap();
+        let again = ended.err.lines().last().unwrap().strip_prefix("continue with: hearken ").unwrap();
         let again: Vec<&str> = again.split(' ').collect();
         assert_eq!(home.run(hearken.address, &again).with_status(0).out, "one\n");
     }
@@ -559,8 +562,8 @@ fn a_task_is_joined_from_its_start_or_from_a_chunk_and_goes_on_when_left() {
     joined.prints("one two ");
     joined.signal("INT");
     let left = joined.ended().with_status(130);
-    assert!(left.err.contains("left; the task goes on"), "{left:?}");
-    let line = left.err.lines().last().unwrap().strip_prefix("go on with: hearken ").unwrap();
+    assert!(left.err.contains("stopped reading; the task goes on"), "{left:?}");
+    let line = left.err.lines().last().unwrap().strip_prefix("continue with: hearken ").unwrap();
     assert_eq!(line, format!("submit --resume {id} --offset 3"));
     assert_eq!(hearken.task(id)["status"], "processing");
     upstream.release();
@@ -580,7 +583,7 @@ fn a_task_without_a_stream_is_printed_when_it_has_ended() {
     let home = Home::new();
     let id = hearken.submit(json!({}));
     let joined = Running::start(&mut home.knowing(hearken.address, &["submit", "--resume", &id]));
-    joined.tells("asking for the whole answer");
+    joined.tells("requesting the whole answer");
     upstream.held(1);
     upstream.release();
     assert_eq!(joined.ended().with_status(0).out, "one two\n");
@@ -634,7 +637,7 @@ fn a_part_is_not_followed_by_the_whole_when_its_rest_is_no_longer_kept() {
     proxy.refuse(false);
     let ended = running.ended().with_status(1);
     assert_eq!(ended.out, "two ");
-    let all = ended.err.lines().last().unwrap().strip_prefix("go on with: hearken ").unwrap();
+    let all = ended.err.lines().last().unwrap().strip_prefix("continue with: hearken ").unwrap();
     assert_eq!(all, format!("submit --resume {id}"));
     let all = home.run(hearken.address, &all.split(' ').collect::<Vec<_>>()).with_status(0);
     assert_eq!(all.out, "one two three\n");

@@ -1,4 +1,4 @@
-//! Calls that are made until they have an answer: how often, and what is shown meanwhile.
+//! Calls that are repeated until they are answered: how often, and what the user sees in the meantime.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -11,23 +11,24 @@ use super::progress::{Progress, State};
 use crate::client::{Patience, Problem, Sent, Server, Status, Task};
 use crate::random::random_text;
 
-/// How long a submit is repeated that the server could not take, besides its uploads, and an answer is asked for again.
+/// How long a submit that the server could not take is repeated, uploads not counted, and how long an answer is
+/// retried.
 const BOUND: Duration = Duration::from_secs(120);
-/// How often the display of an upload moves.
+/// Interval of the updates during an upload.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often the display of a pause moves.
+/// Interval of the updates during a pause.
 const COUNT: Duration = Duration::from_secs(1);
-/// Smallest body that is an upload to its user, in bytes.
+/// Smallest body that is shown as an upload, in bytes.
 const WORTH_SHOWING: u64 = 2048;
-/// How often a task of which nothing was heard is asked whether it still waits.
+/// Interval of the requests whether a task still waits, as long as its stream is silent.
 const ASK: Duration = Duration::from_secs(1);
 
 /// A call that was given up.
 #[derive(Debug)]
 pub(super) struct GivenUp {
-    /// What became of the last try.
+    /// The problem of the last try.
     pub(super) problem: Problem,
-    /// For how long it was tried, where it was not refused for good.
+    /// How long the call was tried; none if it was refused permanently.
     pub(super) tried: Option<Duration>,
 }
 
@@ -44,7 +45,7 @@ impl<'a> Tries<'a> {
         Self { progress, started: Instant::now(), patience: Patience::of(BOUND), repeated: false }
     }
 
-    /// Waits until the next try, if there is to be one.
+    /// Waits until the next try, or returns the problem if there is none.
     async fn again(&mut self, problem: Problem, passing: bool) -> Result<(), GivenUp> {
         let pause = if passing { self.patience.pause(problem.retry_after()) } else { None };
         let Some(pause) = pause else {
@@ -65,7 +66,7 @@ impl<'a> Tries<'a> {
     }
 }
 
-/// What the key may use. A connection that breaks is made again; a server that was never there is not waited for.
+/// Returns the models that the key may use. A broken connection is retried; a server that was never reached is not.
 pub(super) async fn models(server: &Server, progress: &Progress) -> Result<Vec<String>, GivenUp> {
     let mut tries = Tries::begin(progress);
     let mut was_there = false;
@@ -81,8 +82,9 @@ pub(super) async fn models(server: &Server, progress: &Progress) -> Result<Vec<S
     }
 }
 
-/// Sends a submit until it is accepted, or refused for good. Once it is no longer `wanted`, only one that may have been
-/// accepted is sent again, since that tells its id.
+/// Sends a submit until it is accepted, or refused permanently. Once it is no longer `wanted`, it is sent again only if
+/// it
+/// may have been accepted, because the reply contains its id.
 pub(super) async fn send(
     server: &Server,
     progress: &Progress,
@@ -90,13 +92,13 @@ pub(super) async fn send(
     sent: &Sent,
     wanted: &Cell<bool>,
 ) -> Result<Task, GivenUp> {
-    // The same task, however often it has to be sent.
+    // The key marks every repetition as the same task.
     let idempotency_key = format!("submit-{}", random_text(24));
     let total = body.len() as u64;
     let mut tries = Tries::begin(progress);
     loop {
         let doubtful = sent.may_be_taken();
-        // A request without audio in it is no upload that anybody would notice.
+        // A request without audio is too small to be noticed as an upload.
         let worth_showing = total >= WORTH_SHOWING;
         progress.show(if worth_showing { State::Uploading(0, total) } else { State::Connecting });
         let call = server.submit(body.clone(), &idempotency_key, sent.clone());
@@ -117,7 +119,7 @@ pub(super) async fn send(
                 }
             }
         };
-        // A reply that is lost may have been a task.
+        // A lost reply may have accepted the task.
         if !doubtful && !matches!(problem, Problem::Cut(_)) {
             sent.was_refused();
         }
@@ -126,7 +128,7 @@ pub(super) async fn send(
     }
 }
 
-/// Asks, while nothing is heard of a task, whether it still waits. What it is told is only for the eye.
+/// Checks, while a task's stream is silent, whether the task still waits. The result is only shown.
 pub(super) async fn watch(server: &Server, progress: &Progress, id: &str) {
     sleep(ASK).await;
     if !progress.is_seen() {
@@ -139,7 +141,7 @@ pub(super) async fn watch(server: &Server, progress: &Progress, id: &str) {
     }
 }
 
-/// A task at its end, however long that takes.
+/// Returns a task once it has ended, however long that takes.
 pub(super) async fn ended(server: &Server, id: &str) -> Result<Task, Problem> {
     let mut patience = Patience::of(BOUND);
     loop {

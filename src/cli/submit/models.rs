@@ -1,15 +1,16 @@
-//! The models that a key may use: asked for before anything is sent, and told to whoever has to choose one.
+//! The models that a key may use: requested before anything is sent, and shown to a user who has to choose one.
 
 use super::calls;
 use super::format::word;
 use super::session::{Ending, Session};
 
 const MODELS: &str = "This key may use:";
-const NO_MODEL: &str = "this key may use no model that has a name";
+const NO_MODEL: &str = "this key may use no named model";
 
 impl Session<'_> {
-    /// The models that the key may use. The server is asked in any case: one that is not there, or a key that it does not
-    /// know, shows before a large upload and not as its cut connection.
+    /// Returns the models that the key may use. The request is always made: it reveals a missing server or an unknown
+    /// key
+    /// before a large upload, which would otherwise fail as a cut connection.
     pub(super) async fn models(&mut self) -> Result<Vec<String>, Ending> {
         match self.interrupts.unless(calls::models(self.server, self.progress)).await {
             Ok(Ok(models)) => Ok(models),
@@ -22,7 +23,7 @@ impl Session<'_> {
         }
     }
 
-    /// Several models, or none, and none was named.
+    /// Asks the user for a model: the command named none, and there is not exactly one.
     pub(super) fn ask_for_model(&self, models: &[String], typed: &str) -> Ending {
         self.progress.make_way();
         match models.first() {
@@ -36,7 +37,7 @@ impl Session<'_> {
         Ending::Unclear
     }
 
-    /// What there is, for whoever has asked for something else.
+    /// Lists the models for a user who asked for a model that does not exist.
     pub(super) fn say_models(&self, models: &[String]) {
         self.say(if models.is_empty() { NO_MODEL } else { MODELS });
         self.list(models);

@@ -1,4 +1,4 @@
-//! Where the answer is written: its text on standard output as it comes, its reasoning on standard error.
+//! The output of an answer: its text on standard output as it comes, its reasoning on standard error.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::slice;
@@ -14,13 +14,13 @@ use crate::cli::terminal::{harmless, harmless_json};
 const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
 
-/// How often it is looked whether anybody still reads, while nothing is written that would tell.
+/// How often the readers of standard output are checked while nothing is written, because only a write would fail.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The output of one answer.
 #[derive(Debug)]
 pub(super) struct Paper<'a> {
-    /// Written to on another thread: whoever does not read must not keep signals waiting.
+    /// Written to on another thread: a reader that does not read must not delay signals.
     out: Stdout,
     progress: &'a Progress,
     to_terminal: bool,
@@ -28,7 +28,7 @@ pub(super) struct Paper<'a> {
     /// True if text and progress share a screen.
     shared: bool,
     dims: bool,
-    /// How far the text has come: the cursor may stand behind an unfinished line of it. The same of the reasoning.
+    /// Where the text ends: the cursor may be behind an unfinished line of it. The same for the reasoning.
     text: Line,
     reasoning: Line,
 }
@@ -66,17 +66,17 @@ impl<'a> Paper<'a> {
         }
     }
 
-    /// Returns true if this error of standard output says that its reader has left. Other errors, such as a full disk,
-    /// are no such wish.
+    /// Returns true if this error of standard output means that its reader has exited. For other errors, such as a full
+    /// disk, the task need not be cancelled.
     pub(super) fn has_lost_its_reader(&self, err: &io::Error) -> bool {
-        // A terminal that takes nothing has been closed.
+        // A terminal that cannot be written to has been closed.
         self.to_terminal || err.kind() == io::ErrorKind::BrokenPipe
     }
 
-    /// Writes text of the answer, at once.
+    /// Writes text of the answer at once.
     ///
     /// # Errors
-    /// When standard output does not take it.
+    /// When standard output cannot be written to.
     pub(super) async fn text(&mut self, text: &str) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
@@ -103,7 +103,7 @@ impl<'a> Paper<'a> {
         self.progress.make_way();
         self.reasoning = self.reasoning.behind(text);
         let mut errors = io::stderr();
-        // Whoever read it may have gone: the answer is what counts.
+        // An error is ignored: only the answer matters.
         let _ = if self.dims {
             write!(errors, "{DIM}{}{PLAIN}", harmless(text))
         } else if self.errors_to_terminal {
@@ -114,7 +114,7 @@ impl<'a> Paper<'a> {
         let _ = errors.flush();
     }
 
-    /// Ends the last line of the reasoning: what follows is something else.
+    /// Ends the last line of the reasoning, because other output follows.
     pub(super) fn end_reasoning(&mut self) {
         if self.reasoning == Line::Begun {
             self.reasoning = Line::Fresh;
@@ -122,7 +122,7 @@ impl<'a> Paper<'a> {
         }
     }
 
-    /// Lets a line of standard error begin on a line of its own.
+    /// Ends unfinished lines, so that standard error continues on a new line.
     pub(super) fn make_room(&mut self) {
         self.end_reasoning();
         if self.shared && self.text == Line::Begun {
@@ -157,7 +157,7 @@ impl<'a> Paper<'a> {
         self.write(format!("{line}\n").as_bytes()).await
     }
 
-    /// Comes back when nobody can read standard output any more.
+    /// Returns once standard output has no reader any more.
     pub(super) async fn deserted(&self) {
         while !is_deserted() {
             sleep(LOOK).await;
@@ -170,10 +170,10 @@ impl<'a> Paper<'a> {
     }
 }
 
-/// Returns true if every reader of standard output has left.
+/// Returns true if every reader of standard output has exited.
 fn is_deserted() -> bool {
     let out = io::stdout();
-    // Nothing is asked for: these two are told in any case.
+    // No event is requested: poll always reports errors and hang-ups.
     let mut polled = PollFd::new(&out, PollFlags::empty());
     let told = poll(slice::from_mut(&mut polled), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
     told.is_ok() && polled.revents().intersects(PollFlags::ERR | PollFlags::HUP)

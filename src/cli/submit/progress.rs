@@ -1,5 +1,5 @@
-//! What standard error shows while a task is waited for: one line that changes on a terminal, a line at each change
-//! anywhere else.
+//! The progress on standard error while a task runs: one line that changes on a terminal, and one line per change
+//! elsewhere.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -12,26 +12,26 @@ use rustix::termios::tcgetwinsize;
 use super::format::size;
 use crate::cli::terminal::harmless;
 
-/// How often the line on a terminal moves.
+/// Interval of the updates of the line on a terminal.
 const TICK: Duration = Duration::from_millis(120);
 
-/// What the line holds besides the message, in columns: the wheel, and a time up to `9999 s`.
+/// Columns that the line needs besides the message: for the spinner, and a time up to `9999 s`.
 const BESIDE: usize = 10;
 
-/// Where a task is, as its user sees it.
+/// The state of a task, as its user sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum State {
-    /// The server is asked what there is.
+    /// The client requests the list of models, or connects.
     Connecting,
-    /// Bytes of the request that have gone, of all.
+    /// Bytes of the request that were sent, of all.
     Uploading(u64, u64),
-    /// The server could not take it; it is asked again when this has passed.
+    /// The server could not take the request; it is sent again after this time.
     Waiting(Duration),
-    /// The task waits.
+    /// The task is queued.
     Queued,
-    /// The model is at work, and has said nothing.
+    /// The model is running, and has sent no text.
     Thinking,
-    /// Text comes: so many chunks and characters so far, and characters a second.
+    /// Text is coming: the number of chunks and characters so far, and characters per second.
     Streaming { chunks: u64, characters: u64, rate: u64 },
 }
 
@@ -61,7 +61,7 @@ impl State {
     }
 }
 
-/// The display. Others may write to the terminal only after [`Progress::make_way`].
+/// The display. Other code may write to the terminal only after [`Progress::make_way`].
 #[derive(Debug)]
 pub(super) struct Progress {
     kind: Kind,
@@ -76,7 +76,7 @@ enum Kind {
 }
 
 impl Progress {
-    /// A display that fits what standard error is.
+    /// Returns the display that fits the kind of standard error.
     pub(super) fn new(quiet: bool) -> Self {
         let kind = match (quiet, is_terminal()) {
             (true, _) => Kind::Silent,
@@ -91,10 +91,10 @@ impl Progress {
         !matches!(self.kind, Kind::Silent)
     }
 
-    /// Shows where the task is.
+    /// Shows the state of the task.
     pub(super) fn show(&self, state: State) {
         if matches!((&self.kind, state), (Kind::Lines, State::Connecting | State::Waiting(_))) {
-            // What a line is worth of it has been told.
+            // A note has already reported this.
             return;
         }
         let changed = self.shown.replace(Some(state.name())) != Some(state.name());
@@ -115,16 +115,16 @@ impl Progress {
         }
     }
 
-    /// Writes a line that stays, unless nothing is to be seen.
+    /// Writes a permanent line, unless progress is hidden.
     pub(super) fn note(&self, line: impl Display) {
         if self.is_seen() {
             self.say(line);
         }
     }
 
-    /// Writes a line that stays, in any case. Whoever read it may have gone.
+    /// Writes a permanent line, even if progress is hidden. An error is ignored: the reader may have exited.
     pub(super) fn say(&self, line: impl Display) {
-        // Much of what is told is a server's words.
+        // Much of this text comes from a server.
         let line = harmless(&line.to_string());
         let write = || {
             let _ = writeln!(std::io::stderr(), "{line}");
@@ -135,7 +135,7 @@ impl Progress {
         }
     }
 
-    /// The line that changes goes: something else is written to the terminal.
+    /// Removes the changing line, because other text is written to the terminal.
     pub(super) fn make_way(&self) {
         if let Kind::Line(bar) = &self.kind
             && !bar.is_finished()
@@ -144,7 +144,7 @@ impl Progress {
         }
     }
 
-    /// The line is there again: the terminal is its own.
+    /// Shows the changing line again.
     pub(super) fn come_back(&self) {
         if let Kind::Line(bar) = &self.kind
             && bar.is_finished()
@@ -160,13 +160,14 @@ pub(super) fn is_terminal() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
-/// How many columns there are for what is shown, besides the time.
+/// Returns the columns that are left for the message, besides the time.
 fn columns() -> usize {
     let all = tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
     if all == 0 { usize::MAX } else { usize::from(all).saturating_sub(BESIDE) }
 }
 
-/// As much of it as so many columns hold: a line that wraps would not change any more. What comes first says most.
+/// Returns as much of the message as fits the columns: a line that wraps could no longer change. The start matters
+/// most.
 fn shortened(message: &str, columns: usize) -> &str {
     let mut shown = message;
     while shown.len() > columns
@@ -182,7 +183,7 @@ fn line() -> ProgressBar {
     let time = move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
         let _ = write!(text, "{} s", started.elapsed().as_secs());
     };
-    // The template is known to be one; a display is no reason to fail.
+    // The template is a constant and valid; the display must not stop the command even if it were not.
     let style = ProgressStyle::with_template("{spinner} {msg}  {time}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
         .tick_chars("|/-\\ ")
@@ -197,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_narrow_terminal_is_shown_what_it_has_room_for() {
+    fn a_message_is_shortened_to_a_narrow_terminal() {
         let state = State::Streaming { chunks: 10, characters: 207, rate: 82 };
         let message = format!("{}{}", state.name(), state.details());
         assert_eq!(shortened(&message, 70), "streaming 10 chunks, 207 characters, 82/s");

@@ -1,4 +1,4 @@
-//! Reads a task to its end, or to that of its reader.
+//! Reads a task until it ends, or until its reader exits.
 
 use std::io;
 
@@ -12,15 +12,15 @@ use super::tally::Tally;
 use crate::cli::interrupts::{Interrupt, Interrupts};
 use crate::client::{Chunk, Following, Heard, Problem, Status, Task, TaskError};
 
-/// Why a task is left before its end.
+/// Why the reading stops before the task has ended.
 enum Leaving {
     By(Interrupt),
-    /// Standard output does not take what is written.
+    /// Standard output cannot be written to.
     Unwritten(io::Error),
 }
 
 impl Session<'_> {
-    /// Reads a task to its end, or to that of its reader.
+    /// Reads a task until it ends, or until its reader exits.
     pub(super) async fn follow(&mut self, task: &Task, offset: u64) -> Ending {
         let mut following = Following::new(self.server, &task.id, offset);
         self.progress.show(if task.status == Status::Pending { State::Queued } else { State::Thinking });
@@ -31,7 +31,7 @@ impl Session<'_> {
             (Ok(ending), _) => ending,
             (Err(Leaving::By(interrupt)), Role::Owner) => self.leave(&task.id, interrupt).await,
             (Err(Leaving::By(interrupt)), Role::Guest) => {
-                self.say("left; the task goes on");
+                self.say("stopped reading; the task goes on");
                 self.say_resume(&task.id, following.next_chunk());
                 Ending::Interrupted(interrupt)
             }
@@ -40,7 +40,7 @@ impl Session<'_> {
                 if !self.has_ended(&task.id).await {
                     self.say("the task was not cancelled");
                 }
-                // How much of the last text was written is not known.
+                // It is unknown how much of the last text was written.
                 self.say_resume(&task.id, offset);
                 Ending::Failed
             }
@@ -52,7 +52,7 @@ impl Session<'_> {
         }
     }
 
-    /// Writes what is heard, to the end.
+    /// Writes the task's output until it ends.
     async fn listen(
         &mut self,
         task: &Task,
@@ -74,7 +74,7 @@ impl Session<'_> {
                 Err(problem) => {
                     self.paper.make_room();
                     let ending = self.refused(&problem).await;
-                    // It is there, whatever has answered in its place.
+                    // The task exists, even if another server has answered in this one's place.
                     if problem.may_pass() || matches!(problem, Problem::Strange(_)) {
                         self.say_resume(&task.id, following.next_chunk());
                     }
@@ -84,7 +84,7 @@ impl Session<'_> {
         }
     }
 
-    /// What is heard next, unless a signal comes before, or the last reader leaves.
+    /// Returns the next event, unless a signal arrives first, or the last reader exits.
     async fn hear(
         &mut self,
         following: &mut Following<'_>,
@@ -104,7 +104,7 @@ impl Session<'_> {
         }
     }
 
-    /// Takes the next chunk.
+    /// Writes the next chunk.
     async fn take(&mut self, chunk: &Chunk, tally: &mut Tally) -> Result<(), Leaving> {
         tally.add(chunk);
         if self.reasoning {
@@ -120,9 +120,9 @@ impl Session<'_> {
         heeding(&mut self.interrupts, self.paper.text(chunk.content())).await
     }
 
-    /// Ends as a task did that has no chunk with this number.
+    /// Ends like the task, which has no chunk with this number.
     async fn past(&mut self, task: &Task, chunk: u64, tally: &Tally) -> Result<Ending, Leaving> {
-        self.note(&format!("there is no chunk {chunk}: the task has ended before it"));
+        self.note(&format!("there is no chunk {chunk}: the task ended before it"));
         match self.ended(&task.id).await? {
             Ok(Task { error: Some(error), .. }) => self.failed(&task.id, &error).await,
             Ok(_) => self.completed(&task.id, tally).await,
@@ -130,9 +130,9 @@ impl Session<'_> {
         }
     }
 
-    /// Asks for the whole answer of a task whose stream cannot be had, and writes what is missing of it.
+    /// Requests the whole answer of a task that has no stream any more, and writes the missing rest.
     async fn whole(&mut self, task: &Task, offset: u64, tally: &mut Tally) -> Result<Ending, Leaving> {
-        self.note("there is no stream of it any more: asking for the whole answer");
+        self.note("the task has no stream any more: requesting the whole answer");
         let task = match self.ended(&task.id).await? {
             Ok(task) => task,
             Err(problem) => return Ok(self.refused(&problem).await),
@@ -142,20 +142,20 @@ impl Session<'_> {
         }
         if let Some(completion) = task.completion() {
             if offset > 0 && tally.bytes() > 0 && !self.json {
-                // Where in it the text stands that was written is not known: after that, it would be doubled.
+                // The written text cannot be located in the answer, so the rest might repeat some of it.
                 self.paper.make_room();
-                self.complain("the rest is no longer kept as chunks, but the answer is as a whole");
+                self.complain("the rest is no longer stored as chunks; the whole answer is still stored");
                 self.say_resume(&task.id, 0);
                 return Ok(Ending::Failed);
             }
             if offset > 0 {
-                self.note("where its chunks ended is not known any more: this is the answer from its start");
+                self.note("the end of its chunks is no longer known: this is the answer from its start");
             }
             if self.reasoning && tally.is_empty() {
                 self.paper.reasoning(completion.reasoning());
             }
             if !self.json {
-                // What was written is how it begins, unless it was joined in the middle.
+                // The written text is the start of the answer, unless reading began in the middle.
                 let written = if offset == 0 { tally.bytes() } else { 0 };
                 let content = completion.content();
                 let rest = content.get(written..).unwrap_or_default();
@@ -181,15 +181,15 @@ impl Session<'_> {
         let ending = self.end(id, Ending::Failed).await?;
         self.complain(&format!("{}: {}", error.code, error.message));
         let again = match (error.retryable, self.role) {
-            (Some(true), Role::Owner) => "; the same command has a chance",
-            (Some(true), Role::Guest) => "; submitted again, the same audio has a chance",
+            (Some(true), Role::Owner) => "; retrying the same command may succeed",
+            (Some(true), Role::Guest) => "; submitting the same audio again may succeed",
             (Some(false) | None, _) => "",
         };
         self.say(&format!("task {id} failed after {}{again}", time(self.started.elapsed())));
         Ok(ending)
     }
 
-    /// Completes what is on standard output; without that, nothing has ended well.
+    /// Completes standard output. The command has failed if that fails.
     async fn end(&mut self, id: &str, ending: Ending) -> Result<Ending, Leaving> {
         if self.json {
             match self.ended(id).await? {
@@ -203,7 +203,7 @@ impl Session<'_> {
         Ok(ending)
     }
 
-    /// The task at its end, unless a signal comes before, or the last reader leaves.
+    /// Returns the task once it has ended, unless a signal arrives first, or the last reader exits.
     async fn ended(&mut self, id: &str) -> Result<Result<Task, Problem>, Leaving> {
         tokio::select! {
             biased;
@@ -222,7 +222,7 @@ impl Session<'_> {
     }
 }
 
-/// Writes, unless a signal comes before: whoever does not read must not keep it waiting.
+/// Completes a write, unless a signal arrives first: a reader that does not read must not delay the signal.
 async fn heeding<T>(
     interrupts: &mut Interrupts,
     writing: impl Future<Output = io::Result<T>>,

@@ -1,4 +1,4 @@
-//! One task from the command line on: sent, joined, cancelled, and what is told of it.
+//! One task on the command line: how it is sent, followed and cancelled, and what the user is told about it.
 
 use std::cell::Cell;
 use std::io;
@@ -15,25 +15,25 @@ use crate::cli::interrupts::{Interrupt, Interrupts};
 use crate::cli::output;
 use crate::client::{Audio, Problem, Question, Sent, Server, Status, Task};
 
-/// How long a task is given to become known, and to be cancelled, after Ctrl-C.
+/// How long the command waits after Ctrl-C for the task's id and its cancellation.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// As wished.
+    /// It succeeded.
     Completed,
-    /// With an error, which was told.
+    /// An error ended it, which was shown.
     Failed,
-    /// With a question that the command line has to answer, which was told.
+    /// The command line has to answer a question, which was shown.
     Unclear,
-    /// By a signal.
+    /// A signal ended it.
     Interrupted(Interrupt),
-    /// Nobody reads standard output any more.
+    /// Standard output has no reader any more.
     Unread,
 }
 
-/// The part of this process in the task: leaving ends the task of its owner only.
+/// The role of this process in the task: only the owner cancels it when it exits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// The process that submitted it.
@@ -42,7 +42,7 @@ pub(super) enum Role {
     Guest,
 }
 
-/// What stands around one task.
+/// What one task needs.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     pub(super) server: &'a Server,
@@ -51,18 +51,20 @@ pub(super) struct Session<'a> {
     pub(super) interrupts: Interrupts,
     /// True if the task's JSON is shown instead of its text.
     pub(super) json: bool,
-    /// True if reasoning is shown, where there is any.
+    /// True if reasoning is shown, if there is any.
     pub(super) reasoning: bool,
     pub(super) role: Role,
-    /// The options that lead to the same server, for lines that can be typed.
+    /// The options that lead to the same server, for lines that the user can type.
     pub(super) options: String,
     pub(super) started: Instant,
 }
 
 impl Session<'_> {
-    /// Submits, and follows the task to its end; `detached`: leaves it as soon as it is accepted. A question without a
-    /// model is asked of the only one there is; `typed` is the line that asks it, without the model. `piped` is the line
-    /// for audio whose URL only this machine's network can reach.
+    /// Submits a task, and follows it until it ends; with `detached` only until it is accepted. If the question names
+    /// no
+    /// model, the only available one is used; `typed` is the command line without the model. `piped` is the line for
+    /// audio
+    /// that only this machine's network can reach.
     pub(super) async fn submit(
         mut self,
         audio: Audio,
@@ -94,14 +96,14 @@ impl Session<'_> {
             Err(ending) => return ending,
         };
         if output::is_closed() {
-            self.complain("standard output is closed, so nothing of the answer is shown here");
+            self.complain("standard output is closed, so the answer is not shown here");
             self.say_resume(&task.id, 0);
         }
         if detached {
             let line = if self.json { &task.json } else { &task.id };
             let ending = self.printed(line).await;
             match ending {
-                // Its id is told in any case: nobody else has it.
+                // The id is always shown: no other process has it.
                 Ending::Failed => self.say_resume(&task.id, 0),
                 Ending::Unread => self.cancel_unread(&task.id).await,
                 _ => {}
@@ -112,7 +114,7 @@ impl Session<'_> {
         self.follow(&task, 0).await
     }
 
-    /// Joins a task, from the chunk with this number on.
+    /// Follows a task from the chunk with this number on.
     pub(super) async fn resume(mut self, id: &str, offset: u64) -> Ending {
         self.progress.show(State::Connecting);
         match self.interrupts.unless(self.server.task(id)).await {
@@ -122,7 +124,7 @@ impl Session<'_> {
         }
     }
 
-    /// Ends a task.
+    /// Cancels a task.
     pub(super) async fn cancel(mut self, id: &str) -> Ending {
         match self.interrupts.unless(self.server.cancel(id)).await {
             Ok(Ok(task)) => {
@@ -134,7 +136,7 @@ impl Session<'_> {
         }
     }
 
-    /// Sends a submit until it is accepted; `models` is what the key may use.
+    /// Sends a submit until it is accepted; `models` are those that the key may use.
     async fn send(&mut self, body: Bytes, models: &[String], piped: Option<&str>) -> Result<Task, Ending> {
         let (sent, wanted) = (Sent::default(), Cell::new(true));
         let (server, progress) = (self.server, self.progress);
@@ -160,9 +162,11 @@ impl Session<'_> {
             Err(interrupt) => interrupt,
         };
         if sent.may_be_taken() {
-            // There may be a task by now, whose id is not known: it is about to be.
+            // There may be a task already, whose id is not known yet.
             wanted.set(false);
-            self.say("interrupted; waiting for the task's id, to cancel it (once more: leave at once)");
+            self.say(
+                "interrupted; waiting for the task's id, to cancel it (interrupt again to exit at once)",
+            );
             if let Ok(Ok(Ok(task))) = self.interrupts.unless(timeout(LAST_WORDS, sending)).await {
                 return Err(self.leave(&task.id, interrupt).await);
             }
@@ -175,13 +179,13 @@ impl Session<'_> {
         Err(Ending::Interrupted(interrupt))
     }
 
-    /// What the user is told of a call that came to nothing.
+    /// Reports a call that failed.
     pub(super) async fn refused(&mut self, problem: &Problem) -> Ending {
         let told = super::explained(problem, self.server.url());
         self.tell(problem, &told).await
     }
 
-    /// The same of one that was tried for some time.
+    /// Reports a call that was given up after some tries.
     pub(super) async fn given_up(&mut self, GivenUp { problem, tried }: &GivenUp) -> Ending {
         let told = super::explained(problem, self.server.url());
         match tried {
@@ -201,16 +205,16 @@ impl Session<'_> {
         Ending::Failed
     }
 
-    /// Cancels a task whose reader has what it wanted, as in `| head`: nothing is said, and nothing more is paid for.
+    /// Cancels a task whose reader has seen enough, as with `| head`. Nothing is printed; cancelling saves the cost.
     pub(super) async fn cancel_unread(&mut self, id: &str) {
         let cancelling = timeout(LAST_WORDS, self.server.cancel(id));
         let _ = self.interrupts.unless(cancelling).await;
     }
 
-    /// Cancels a task on the way out.
+    /// Cancels the task before the command exits.
     pub(super) async fn leave(&mut self, id: &str, interrupt: Interrupt) -> Ending {
         self.progress.make_way();
-        self.say(&format!("cancelling {id} (once more: leave at once)"));
+        self.say(&format!("cancelling {id} (interrupt again to exit at once)"));
         let cancelling = timeout(LAST_WORDS, self.server.cancel(id));
         match self.interrupts.unless(cancelling).await {
             Ok(Ok(Ok(task))) => {
@@ -220,7 +224,7 @@ impl Session<'_> {
                 }
             }
             Ok(Ok(Err(_)) | Err(_)) | Err(_) => {
-                self.say("it could not be cancelled, and may go on");
+                self.say("the task could not be cancelled, and may go on");
                 self.say_resume(id, 0);
             }
         }
@@ -238,16 +242,16 @@ impl Session<'_> {
 
     fn say_doubt(&self) {
         let url = self.server.url();
-        self.say(&format!("it is not known whether there is a task now: look under Tasks at {url}/"));
+        self.say(&format!("the server may have accepted a task: look under Tasks at {url}/"));
     }
 
-    /// The line that goes on reading.
+    /// Prints the command that continues reading.
     pub(super) fn say_resume(&self, id: &str, offset: u64) {
         let offset = if offset > 0 { format!(" --offset {offset}") } else { String::new() };
-        self.say(&format!("go on with: hearken submit --resume {}{offset}{}", word(id), self.options));
+        self.say(&format!("continue with: hearken submit --resume {}{offset}{}", word(id), self.options));
     }
 
-    /// Prints the only line that there is.
+    /// Prints the only line of the command's output.
     async fn printed(&mut self, line: &str) -> Ending {
         self.progress.make_way();
         match self.paper.line(line).await {
@@ -260,7 +264,7 @@ impl Session<'_> {
         }
     }
 
-    /// Tells why standard output did not take what was written.
+    /// Reports why standard output could not be written to.
     pub(super) fn unwritten(&self, err: &io::Error) {
         self.complain(&format!("standard output: {err}"));
     }

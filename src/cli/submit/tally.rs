@@ -1,4 +1,4 @@
-//! What has come of an answer, in figures.
+//! The figures of an answer: how much has come, and how fast.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use super::progress::State;
 use crate::client::{Chunk, Completion};
 use crate::wire::completion::{FinishReason, Usage};
 
-/// Less time than this makes no rate, in seconds.
+/// Shortest time for which a rate is computed, in seconds.
 const SHORTEST: f64 = 0.5;
 
 /// The figures of one answer.
@@ -48,30 +48,28 @@ impl Tally {
         self.chunks == 0
     }
 
-    /// Bytes of text so far.
+    /// Returns the bytes of text so far.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What to show of it.
+    /// Returns the state to show.
     pub(super) fn state(&self) -> State {
         let Some(first) = self.first_text else { return State::Thinking };
         let rate = self.characters as f64 / first.elapsed().as_secs_f64().max(SHORTEST);
         State::Streaming { chunks: self.chunks, characters: self.characters, rate: rate as u64 }
     }
 
-    /// What a user has to know about an answer that ended otherwise than by itself.
+    /// Returns what a user must know about an answer that did not end normally.
     pub(super) fn caveat(&self) -> Option<&'static str> {
         match self.reason {
-            Some(FinishReason::Length) => {
-                Some("the answer was cut off at the limit of tokens (--max-tokens)")
-            }
+            Some(FinishReason::Length) => Some("the answer was cut off at the token limit (--max-tokens)"),
             Some(FinishReason::ContentFilter) => Some("the answer was cut off by the model's content filter"),
             Some(FinishReason::Stop) | None => None,
         }
     }
 
-    /// The last line: what it was, and how long it took.
+    /// Returns the last line: the size of the answer, and how long it took.
     pub(super) fn summary(&self, taken: Duration) -> impl fmt::Display {
         let Self { chunks, characters, .. } = self;
         let mut line = format!("completed in {}:", time(taken));

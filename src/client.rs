@@ -1,7 +1,7 @@
-//! A client of hearken's own HTTP interface: what `hearken submit` and `hearken login` are made of.
+//! A client of hearken's HTTP interface, used by `hearken submit` and `hearken login`.
 //!
-//! It knows a server as any stranger does, by its contract, and prints nothing: what a person reads is made in
-//! [`cli`](crate::cli).
+//! It knows a server only by its contract, as third-party clients do. It prints nothing: [`cli`](crate::cli) writes the
+//! texts for the user.
 
 mod address;
 mod audio;

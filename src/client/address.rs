@@ -1,20 +1,20 @@
-//! Where a server is: the part of its URLs that all of them share.
+//! The address of a server: the part that all of its URLs share.
 
 use std::fmt;
 use std::str::FromStr;
 
 use url::Url;
 
-/// Where a server is looked for when nobody says otherwise: where `hearken serve` listens by default.
+/// Default address of a server: where `hearken serve` listens by default.
 pub(super) const DEFAULT: &str = "http://127.0.0.1:8080";
 
-/// The base of a server's URLs, without a slash at its end. It may have a path, where a proxy serves hearken below one.
+/// The base of a server's URLs, without a slash at its end. It has a path if a proxy serves hearken below one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl(String);
 
-/// The text is no base URL.
+/// The text is not a base URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no server's address: {reason}; write it as {example}")]
+#[error("{text:?} is not a server's address: {reason}; write it as {example}")]
 pub struct NotABaseUrl {
     text: String,
     reason: &'static str,
@@ -22,13 +22,13 @@ pub struct NotABaseUrl {
 }
 
 impl BaseUrl {
-    /// The URL of one of the contract's paths, which begin with a slash.
+    /// Returns the URL of one of the contract's paths, which begin with a slash.
     #[must_use]
     pub fn of(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }
 
-    /// True where something stands behind host and port.
+    /// Returns true if a path follows the host and port.
     #[must_use]
     pub fn has_path(&self) -> bool {
         self.0.split_once("://").is_some_and(|(_, rest)| rest.contains('/'))
@@ -45,28 +45,28 @@ impl FromStr for BaseUrl {
     type Err = NotABaseUrl;
 
     fn from_str(text: &str) -> Result<Self, NotABaseUrl> {
-        // What is said of a wrong address must not repeat a password that stands in it.
+        // The message about a wrong address must not repeat a password in it.
         let wrong = |reason| {
             let text = text.trim().rsplit('@').next().unwrap_or_default().to_owned();
             NotABaseUrl { example: example(&text), text, reason }
         };
-        let url = Url::parse(text.trim()).map_err(|_| wrong("it is no URL"))?;
+        let url = Url::parse(text.trim()).map_err(|_| wrong("it is not a URL"))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(wrong("it does not begin with http:// or https://"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(wrong("the key is given by --key or HEARKEN_API_KEY, not within it"));
+            return Err(wrong("the key belongs in --key or HEARKEN_API_KEY, not in the address"));
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("it has a query or a fragment"));
         }
         let base = url.as_str().trim_end_matches('/');
-        // What other programs are given for this server: the base of OpenAI's packages has the version in it.
+        // A user may copy the address of another program: the base for OpenAI's packages ends in the version.
         Ok(Self(base.strip_suffix("/v1").unwrap_or(base).to_owned()))
     }
 }
 
-/// What may have been meant: the same with the scheme that it lacks, or just any.
+/// Returns an example of what the user may have meant: the text with the missing scheme, or any address.
 fn example(text: &str) -> String {
     let meant = format!("http://{text}");
     if !text.contains("://") && meant.parse::<BaseUrl>().is_ok() {
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_follow_the_base_however_it_is_written() {
+    fn paths_follow_the_base_in_every_spelling() {
         for text in
             ["http://h:8080", "http://h:8080/", "http://h:8080/v1", "http://h:8080/v1/", " http://h:8080 "]
         {
@@ -96,13 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_with_the_reason() {
+    fn a_wrong_address_is_refused_with_the_reason() {
         for (text, reason) in [
-            ("127.0.0.1:8080", "no URL"),
+            ("127.0.0.1:8080", "not a URL"),
             ("localhost:8080", "does not begin with"),
             ("ftp://h", "does not begin with"),
             ("http://h/?a=b", "query"),
-            ("", "no URL"),
+            ("", "not a URL"),
         ] {
             let err = text.parse::<BaseUrl>().unwrap_err().to_string();
             assert!(err.contains(reason), "{text}: {err}");

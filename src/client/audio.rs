@@ -1,4 +1,4 @@
-//! What the user wants heard: a URL, a file, or standard input.
+//! The audio to send: a URL, a file, or standard input.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,44 +9,44 @@ use url::Url;
 
 use crate::audio::{Container, Gate, Refusal, recognise};
 
-/// Largest body that a server takes by default, in bytes.
+/// Largest request body that a server accepts by default, in bytes.
 pub(super) const MAX_BODY_BYTES: u64 = 28 << 20;
 
-/// Audio on its way to a request.
+/// Audio for a request.
 #[derive(Debug)]
 pub enum Audio {
     /// An http(s) URL that the server will fetch, or a data URI.
     Url(String),
-    /// Bytes that go along.
+    /// Bytes that are sent in the request.
     Inline {
-        /// What they are, for the data URI.
+        /// Their media type, for the data URI.
         media_type: &'static str,
-        /// The bytes themselves.
+        /// The bytes.
         bytes: Vec<u8>,
     },
 }
 
-/// Why there is nothing to send.
+/// Why there is no audio to send.
 #[derive(Debug, thiserror::Error)]
 pub enum AudioError {
-    /// It cannot be read.
+    /// The audio cannot be read.
     #[error("{name}: {reason}")]
     Unreadable {
-        /// What the user wrote.
+        /// The argument.
         name: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The argument is empty.
     #[error("the name of the audio is empty; if it comes from a variable, set that variable")]
     Unnamed,
-    /// It holds nothing.
-    #[error("{0} is empty")]
+    /// The audio holds no bytes.
+    #[error("{0} is empty; name a file with audio")]
     Empty(String),
-    /// Standard input is a keyboard.
+    /// Standard input is a terminal.
     #[error("standard input is a terminal; pipe audio into it, as in: cat speech.wav | hearken submit -")]
     Terminal,
-    /// No server takes it within a request.
+    /// The audio is too large for a request.
     #[error(
         "{0} is too large to be sent within a request, whose limit is 28 MiB (about 22 MB of audio); compress it, as in \
          `ffmpeg -i IN -ac 1 -b:a 48k OUT.mp3`, or pass a URL that the server can fetch"
@@ -55,10 +55,10 @@ pub enum AudioError {
 }
 
 impl Audio {
-    /// What an argument names: `-`, a URL, or a file, whose name need not be UTF-8. Reads it.
+    /// Reads the audio that an argument names: `-`, a URL, or a file, whose name need not be UTF-8.
     ///
     /// # Errors
-    /// When there is nothing to send.
+    /// When there is no audio to send.
     pub fn named(argument: &OsStr) -> Result<Self, AudioError> {
         if let Some(url) = argument.to_str().filter(|text| is_url(text)) {
             return Ok(Self::Url(url.to_owned()));
@@ -79,13 +79,13 @@ impl Audio {
         let path = match argument.to_str().filter(|text| is_file_url(text)) {
             None => PathBuf::from(argument),
             Some(url) => path_of(url).ok_or_else(|| {
-                unreadable("it names a file of another machine, or none; name the file by its path alone")
+                unreadable("it names a file on another machine, or no file; name the file by its path alone")
             })?,
         };
         let file = File::open(path).map_err(|err| match err.kind() {
-            io::ErrorKind::NotFound if name.contains("://") && !is_file_url(&name) => unreadable(
-                "only files, and URLs of http and https, can be sent; download it, and name the file",
-            ),
+            io::ErrorKind::NotFound if name.contains("://") && !is_file_url(&name) => {
+                unreadable("only files and http(s) URLs can be sent; download it, and name the file")
+            }
             io::ErrorKind::NotFound => unreadable("there is no such file"),
             io::ErrorKind::PermissionDenied => unreadable("you may not read this file"),
             _ => unreadable(&err.to_string()),
@@ -98,7 +98,7 @@ impl Audio {
 
     fn read(name: &str, from: impl Read) -> Result<Self, AudioError> {
         let mut bytes = Vec::new();
-        // More than base64 could make fit is not read.
+        // Bytes that would be too large in base64 are not read.
         let most = MAX_BODY_BYTES / 4 * 3;
         from.take(most + 1)
             .read_to_end(&mut bytes)
@@ -109,21 +109,21 @@ impl Audio {
         if bytes.len() as u64 > most {
             return Err(AudioError::TooLarge(name.to_owned()));
         }
-        // What is not known here may be known to the server, which looks for itself.
+        // The server detects the format itself, so an unknown one is sent too.
         let known = recognise(&mut Cursor::new(&bytes)).ok().and_then(Result::ok);
         let media_type = known.map_or("application/octet-stream", Container::media_type);
         Ok(Self::Inline { media_type, bytes })
     }
 }
 
-/// True for an http(s) URL that leads to this machine or to a private network: servers do not fetch it, unless their
-/// operator allows it.
+/// Returns true for an http(s) URL that leads to this machine or to a private network. Servers do not fetch it, unless
+/// their operator allows it.
 #[must_use]
 pub fn is_local(url: &str) -> bool {
     matches!(Gate::default().admit(url), Err(Refusal::InternalAddress(_) | Refusal::InternalName(_)))
 }
 
-/// True for `file:///a/b.mp3` and `file:/a/b.mp3`, as file managers and browsers name files.
+/// Returns true for `file:///a/b.mp3` and `file:/a/b.mp3`, as file managers and browsers write them.
 fn is_file_url(text: &str) -> bool {
     text.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("file:/"))
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bytes_say_what_they_are() {
+    fn the_media_type_comes_from_the_bytes() {
         let read = |bytes: &[u8]| match Audio::read("x", bytes).unwrap() {
             Audio::Inline { media_type, .. } => media_type,
             Audio::Url(url) => panic!("{url}"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_too_much_are_told_before_anything_is_sent() {
+    fn missing_and_oversized_audio_is_refused_before_a_request() {
         let named = |argument: &str| Audio::named(argument.as_ref());
         assert!(matches!(Audio::read("x", &[][..]), Err(AudioError::Empty(_))));
         assert!(matches!(Audio::read("x", io::repeat(7)), Err(AudioError::TooLarge(_))));
@@ -178,7 +178,7 @@ mod tests {
         assert!(named("/").unwrap_err().to_string().contains("directory"));
         assert!(matches!(named(""), Err(AudioError::Unnamed)));
         let err = named("s3://bucket/a.wav").unwrap_err().to_string();
-        assert!(err.contains("only files, and URLs of http and https"), "{err}");
+        assert!(err.contains("only files and http(s) URLs"), "{err}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Follows a task's stream to its end, over as many connections as that takes: nothing is lost, and nothing comes twice.
+//! Follows a task's stream to its end, over as many connections as needed, without lost or repeated chunks.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,33 +9,33 @@ use tokio::time::{Instant, sleep};
 use super::patience::Patience;
 use super::problem::Problem;
 use super::replies::{Chunk, ErrorBody, TaskError};
-use super::server::{Body, Server};
+use super::server::{Server, StreamBody};
 use crate::deadline::timeout;
 use crate::wire::event_stream::{EventStreamDecoder, Piece};
 
-/// Largest event that is taken, in bytes.
+/// Largest event that is accepted, in bytes.
 const MAX_EVENT_BYTES: usize = 64 << 20;
-/// A server says at least that it is alive every quarter of a minute: after this long without a byte it is not there.
+/// Longest silence of a connection. A server sends a keep-alive at least every 15 s, so a silent one is unreachable.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How long a lost stream is asked for again, when no connection holds and no chunk comes.
+/// How long a lost stream is retried while no connection lasts and no chunk arrives.
 const BOUND: Duration = Duration::from_secs(300);
 
-/// What is heard of a task.
+/// An event of a task, as its follower sees it.
 #[derive(Debug)]
 pub enum Heard {
-    /// Its next chunk.
+    /// The next chunk.
     Chunk(Chunk),
-    /// The connection is lost, and will be made again after this pause.
+    /// The connection is lost, and will be opened again after this pause.
     Lost(Problem, Duration),
-    /// A lost connection is there again.
+    /// A lost connection is open again.
     Back,
-    /// Its stream cannot be had: it never had one, or it is no longer kept. The task can be asked for.
+    /// The stream is not available: it never existed, or is no longer kept. The task can be requested instead.
     NoStream,
-    /// It had ended before the chunk that was asked for. The task can be asked how.
+    /// The task ended before the requested chunk. The task can be requested for its outcome.
     Ended,
-    /// It has completed.
+    /// The task has completed.
     Done,
-    /// It has failed.
+    /// The task has failed.
     Failed(TaskError),
 }
 
@@ -44,17 +44,17 @@ pub enum Heard {
 pub struct Following<'a> {
     server: &'a Server,
     task: &'a str,
-    /// The number of the chunk that comes next. Chunks are numbered without gaps, so they are counted.
+    /// The number of the next chunk. Chunks are numbered without gaps, so they are counted.
     next: u64,
     connection: Connection,
     patience: Patience,
 }
 
 enum Connection {
-    /// There is none; the pause before the next one.
+    /// No connection; the pause before the next one.
     Lost(Duration),
-    /// There is one, since then.
-    Open { since: Instant, body: Body, decoder: Box<EventStreamDecoder>, found: VecDeque<Piece> },
+    /// An open connection, since this time.
+    Open { since: Instant, body: StreamBody, decoder: Box<EventStreamDecoder>, found: VecDeque<Piece> },
 }
 
 impl std::fmt::Debug for Connection {
@@ -67,23 +67,23 @@ impl std::fmt::Debug for Connection {
 }
 
 impl<'a> Following<'a> {
-    /// A reader that begins with the chunk of this number.
+    /// Creates a reader that begins with this chunk.
     #[must_use]
     pub fn new(server: &'a Server, task: &'a str, from: u64) -> Self {
         let (connection, patience) = (Connection::Lost(Duration::ZERO), Patience::of(BOUND));
         Self { server, task, next: from, connection, patience }
     }
 
-    /// The number of the chunk that comes next: where another reader would go on.
+    /// Returns the number of the next chunk, where another reader would continue.
     #[must_use]
     pub fn next_chunk(&self) -> u64 {
         self.next
     }
 
-    /// What is heard next.
+    /// Returns the next event.
     ///
     /// # Errors
-    /// When nothing more will be: the server says no, or has been gone for too long.
+    /// When no event will follow: the server refuses the request, or was unreachable for too long.
     pub async fn hear(&mut self) -> Result<Heard, Problem> {
         loop {
             match &mut self.connection {
@@ -128,9 +128,9 @@ impl<'a> Following<'a> {
                             fed.map_err(|err| Problem::Strange(err.to_string()))?;
                             continue;
                         }
-                        // What ends before it says that it has ended was cut; half an event is read again.
+                        // A stream that ends without an end event was cut. A half-received event is read again.
                         Ok(Some(Err(_)) | None) => "the connection broke".to_owned(),
-                        Err(_) => format!("nothing came for {} s", SILENCE.as_secs()),
+                        Err(_) => format!("nothing was received for {} s", SILENCE.as_secs()),
                     };
                     return self.lost(Problem::Cut(cut));
                 }
@@ -147,7 +147,7 @@ impl<'a> Following<'a> {
 
     fn read(&mut self, piece: Piece) -> Result<Option<Heard>, Problem> {
         let Piece::Event { name, data } = piece else { return Ok(None) };
-        let strange = |_| Problem::Strange(format!("it sends {name:?} events that are none of hearken's"));
+        let strange = |_| Problem::Strange(format!("it sends {name:?} events that are not hearken's"));
         Ok(match name.as_str() {
             "chunk" => {
                 let chunk = serde_json::from_str(&data).map_err(strange)?;
@@ -157,7 +157,7 @@ impl<'a> Following<'a> {
             }
             "done" => Some(Heard::Done),
             "error" => Some(Heard::Failed(serde_json::from_str::<ErrorBody>(&data).map_err(strange)?.error)),
-            // Not known yet when this was written.
+            // A newer server may send events that this version does not know.
             _ => None,
         })
     }

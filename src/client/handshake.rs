@@ -1,47 +1,47 @@
-//! What a TLS handshake that failed means, in words for whoever made the connection.
+//! Messages for a failed TLS handshake, with advice.
 
 use rustls::{CertificateError, Error};
 
-/// How webpki calls a certificate that is a server's own and says of itself that it issues others.
+/// webpki's name for a server's certificate that is marked as an issuer of other certificates.
 const AUTHORITY: &str = "CaUsedAsEndEntity";
 
-/// Says what is wrong, and what to do.
+/// Returns the problem, and what to do.
 pub(super) fn told(err: &Error) -> String {
     let (what, advice) = match err {
         Error::InvalidCertificate(err) => of_certificate(err),
         Error::AlertReceived(_) | Error::PeerIncompatible(_) => {
-            ("it agrees to no TLS that is spoken here", "it has to speak TLS 1.2 or 1.3")
+            ("it and hearken have no TLS version or cipher in common", "it must speak TLS 1.2 or 1.3")
         }
         Error::InvalidMessage(_) => (
             "it does not speak TLS at this port",
             "if it speaks plain HTTP there, write http:// instead of https://",
         ),
-        _ => ("what it says is none", "does it speak https at this port?"),
+        _ => ("its reply is not TLS", "does it speak https at this port?"),
     };
-    format!("no TLS with it: {what}; {advice}")
+    format!("the TLS connection failed: {what}; {advice}")
 }
 
 fn of_certificate(err: &CertificateError) -> (&'static str, &'static str) {
     use CertificateError as Bad;
     match err {
         Bad::UnknownIssuer => (
-            "its certificate is from nobody who is trusted here",
-            "a certificate authority of your own is named with --ca FILE",
+            "its certificate's issuer is not trusted here",
+            "name your own certificate authority with --ca FILE",
         ),
         Bad::Expired | Bad::ExpiredContext { .. } => {
-            ("its certificate has expired", "it has to be renewed there")
+            ("its certificate has expired", "renew it on the server")
         }
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-            ("its certificate is not valid yet", "look at the clock, here and there")
+            ("its certificate is not valid yet", "check the clocks of both machines")
         }
         Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-            ("its certificate is for another name", "name the server as its certificate does")
+            ("its certificate is for another name", "use the name in the certificate")
         }
-        // Nothing else tells: the type is not known here.
+        // Only the text reveals it: rustls has no variant for this error.
         Bad::Other(err) if err.to_string() == AUTHORITY => (
-            "its certificate is marked as a certificate authority, which no server may show as its own",
-            "make one with `-addext basicConstraints=critical,CA:FALSE` behind `openssl req -x509`",
+            "its certificate is marked as a certificate authority, which a server must not use as its own",
+            "make one with `openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE`",
         ),
-        _ => ("its certificate cannot be trusted", "another one has to be made there"),
+        _ => ("its certificate cannot be trusted", "use another certificate on the server"),
     }
 }

@@ -1,7 +1,7 @@
-//! The login file: which server, which key, which model, when neither flags nor the environment say.
+//! The login file: the server, key and model to use when neither flags nor the environment name them.
 //!
-//! Unlike a server, which stores hashes, a client has to hold its key in the clear. So the file belongs to its user
-//! alone, and one that others may read is not used.
+//! A server stores hashes, but a client must store the key itself. So only the file's user may read it, and a file that
+//! others may read is not used.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, Write as _};
@@ -13,45 +13,45 @@ use serde::{Deserialize, Serialize};
 use super::address::{BaseUrl, NotABaseUrl};
 use crate::secret::Secret;
 
-/// Who else may read, write or list it: nobody.
+/// The permissions of other users, none of which the file or its directory may grant.
 const OTHERS: u32 = 0o077;
 
-/// What `hearken login` remembers.
+/// The values that `hearken login` saves.
 #[derive(Debug, Clone)]
 pub struct Login {
     /// The server.
     pub url: BaseUrl,
-    /// The key, for this server and no other.
+    /// The key, for this server only.
     pub key: Secret,
-    /// The model to ask for when none is named.
+    /// The model of requests that name none.
     pub model: Option<String>,
-    /// The certificate authority to trust instead of the public ones: a PEM file.
+    /// A PEM file with the certificate authorities to trust instead of the public ones.
     pub ca: Option<PathBuf>,
 }
 
-/// A login file that is of no use.
+/// A login file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// Others may read it.
-    #[error("{path} holds a key and may be read by others; make it yours alone with: chmod 600 {path}")]
+    /// Others may read the file.
+    #[error("{path} holds a key, and other users may read it; make it private with: chmod 600 {path}")]
     Open {
         /// The file.
         path: String,
     },
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error("{path} cannot be used: {err}")]
     Io {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         err: io::Error,
     },
-    /// It is none.
-    #[error("{path} is no login file: {reason}; make it again with `hearken login`")]
+    /// The file's content is not a login.
+    #[error("{path} is not a login file: {reason}; write it again with `hearken login`")]
     Invalid {
         /// The file.
         path: String,
-        /// Why; never with a word of the file itself.
+        /// The reason, without any word of the file.
         reason: String,
     },
 }
@@ -68,7 +68,7 @@ struct File {
 }
 
 impl Login {
-    /// Returns where the login file is, by the XDG base directories; `None` for a user without a home.
+    /// Returns the path of the login file, by the XDG base directories; `None` for a user without a home directory.
     #[must_use]
     pub fn path() -> Option<PathBuf> {
         let absolute =
@@ -77,10 +77,10 @@ impl Login {
         Some(config.join("hearken").join("login.toml"))
     }
 
-    /// Reads a login file; `None` where there is none.
+    /// Reads a login file; returns `None` if there is none.
     ///
     /// # Errors
-    /// When it is there and of no use.
+    /// When the file exists and cannot be used.
     pub fn read(path: &Path) -> Result<Option<Self>, LoginError> {
         let failed = |err| LoginError::Io { path: path.display().to_string(), err };
         let mut file = match std::fs::File::open(path) {
@@ -95,17 +95,17 @@ impl Login {
         }
         let invalid = |reason| LoginError::Invalid { path: path.display().to_string(), reason };
         let text = io::read_to_string(&mut file).map_err(failed)?;
-        // The message alone: the rest shows the line, and the line may hold the key.
+        // Only the message: the rest of the error shows the line, which may hold the key.
         let File { url, key, model, ca } =
             toml::from_str(&text).map_err(|err| invalid(err.message().replace('\n', " ")))?;
         let url = url.parse().map_err(|err: NotABaseUrl| invalid(err.to_string()))?;
         Ok(Some(Self { url, key: Secret::new(key), model, ca }))
     }
 
-    /// Writes a login file, as a whole or not at all, for its user alone.
+    /// Writes a login file for its user only, atomically.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), LoginError> {
         let failed = |err| LoginError::Io { path: path.display().to_string(), err };
         let file = File {
@@ -120,7 +120,7 @@ impl Login {
         let write = || {
             let mut fresh = tempfile::NamedTempFile::new_in(directory)?;
             fresh.as_file().set_permissions(Permissions::from_mode(0o600))?;
-            fresh.write_all(b"# Made by `hearken login`. It holds a key: keep it to yourself.\n")?;
+            fresh.write_all(b"# Made by `hearken login`. It holds a key: keep it private.\n")?;
             fresh.write_all(text.as_bytes())?;
             fresh.as_file().sync_all()?;
             fresh.persist(path)?;
@@ -129,10 +129,10 @@ impl Login {
         write().map_err(failed)
     }
 
-    /// Removes a login file; says whether there was one.
+    /// Deletes a login file. Returns true if there was one.
     ///
     /// # Errors
-    /// When it stays.
+    /// When the file cannot be deleted.
     pub fn forget(path: &Path) -> Result<bool, LoginError> {
         match std::fs::remove_file(path) {
             Ok(()) => Ok(true),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_and_belongs_to_its_user_alone() {
+    fn a_login_file_keeps_its_content_and_is_private_to_its_user() {
         let home = tempfile::TempDir::new().unwrap();
         let path = home.path().join("config/hearken/login.toml");
         assert!(Login::read(&path).unwrap().is_none());
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_may_read_is_refused_with_the_line_that_closes_it() {
+    fn a_file_that_others_may_read_is_refused_with_the_fix() {
         let home = tempfile::TempDir::new().unwrap();
         let path = home.path().join("login.toml");
         login().write(&path).unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_refused_without_a_word_of_its_key() {
+    fn the_error_for_a_broken_file_does_not_show_its_key() {
         let home = tempfile::TempDir::new().unwrap();
         let path = home.path().join("login.toml");
         for text in

@@ -1,5 +1,5 @@
-//! How long something that fails is tried again, and with which pauses. The time in which this process was frozen, as a
-//! laptop that sleeps is, does not count.
+//! How long a failing request is retried, and with which pauses. Time in which the process was frozen, as on a sleeping
+//! laptop, does not count.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::deadline::{Clock, Moment};
 
 /// The first pause.
 const SHORTEST: Duration = Duration::from_millis(500);
-/// The longest one, unless the server asks for more.
+/// The longest pause, unless the server asks for more.
 const LONGEST: Duration = Duration::from_secs(15);
-/// A connection that has stood for so long holds.
+/// A connection that was open for this long counts as lasting.
 const HOLDS: Duration = Duration::from_secs(5);
 
-/// Pauses that grow, until nothing has succeeded for too long.
+/// Pauses that grow, until no attempt has succeeded for too long.
 #[derive(Debug)]
 pub struct Patience {
     clock: Clock,
@@ -25,40 +25,42 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// One that ends `bound` after the last success; now counts as one.
+    /// Creates pauses that end `bound` after the last success; now counts as a success.
     #[must_use]
     pub fn of(bound: Duration) -> Self {
         let clock = Clock::of_this_thread();
         Self { since: clock.now(), clock, bound, pause: SHORTEST }
     }
 
-    /// Something has succeeded.
+    /// Records a success.
     pub fn renew(&mut self) {
         *self = Self::of(self.bound);
     }
 
-    /// Something comes over a connection that was made then, which is no success yet: when it has held, the end is put
-    /// off, and the pauses stay. What greets everybody and is cut at once puts nothing off.
+    /// Records data on a connection that was opened at this time. Data is not a success yet: if the connection has
+    /// lasted,
+    /// the end is postponed and the pauses stay. A server that greets every client and then closes postpones nothing.
     pub fn put_off(&mut self, connected: Instant) {
         if connected.elapsed() >= HOLDS {
             self.since = self.clock.now();
         }
     }
 
-    /// This much of the time was put to use, and does not count.
+    /// Excludes this much time, in which there was progress.
     pub fn spare(&mut self, time: Duration) {
         self.since = self.since + time;
     }
 
-    /// How long to wait before the next try, as long as was `asked` for if that is more; `None` when it is no use any
-    /// more. The last try is at the end of the time, sooner than was asked for if need be.
+    /// Returns the pause before the next attempt, at least as long as `asked`; `None` if the time is over. The last
+    /// attempt
+    /// is at the end of the time, even if `asked` is longer.
     pub fn pause(&mut self, asked: Option<Duration>) -> Option<Duration> {
         let left = self.bound.saturating_sub(self.clock.now().since(self.since));
         let asked = asked.unwrap_or_default();
         if left.is_zero() || asked > self.bound {
             return None;
         }
-        // Many that were cut at once do not come back at once.
+        // Random, so that many clients that were cut off at once do not return at once.
         let own = self.pause.mul_f64(rand::rng().random_range(0.75..1.25));
         self.pause = (self.pause * 2).min(LONGEST);
         Some(asked.max(own).min(left))
@@ -73,7 +75,7 @@ mod tests {
 
     const BOUND: Duration = Duration::from_secs(60);
 
-    /// Lets time pass in which this thread is awake: to the microsecond, which no timer does.
+    /// Lets time pass while this thread stays awake: exact to the microsecond, unlike a timer.
     async fn pass(mut time: Duration) {
         while !time.is_zero() {
             let step = time.min(Duration::from_millis(50));
@@ -82,7 +84,7 @@ mod tests {
         }
     }
 
-    /// The pauses until it gives up, each waited for.
+    /// Waits for each pause until the attempts end, and returns the pauses.
     async fn pauses(patience: &mut Patience, asked: Option<Duration>) -> Vec<Duration> {
         let mut pauses = Vec::new();
         while let Some(pause) = patience.pause(asked) {
@@ -105,7 +107,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_connection_that_holds_puts_the_end_off_and_one_that_is_cut_at_once_does_not() {
+    async fn only_a_lasting_connection_postpones_the_end() {
         tokio::time::pause();
         let mut patience = Patience::of(BOUND);
         let mut tries = 0;
@@ -113,7 +115,7 @@ mod tests {
             pass(pause).await;
             patience.put_off(Instant::now());
             tries += 1;
-            assert!(tries < 100, "it is tried for ever");
+            assert!(tries < 100, "the attempts never end");
         }
         let connected = Instant::now();
         pass(HOLDS).await;
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn time_that_was_put_to_use_does_not_count() {
+    async fn excluded_time_does_not_count() {
         tokio::time::pause();
         let mut patience = Patience::of(BOUND);
         pass(Duration::from_secs(600)).await;
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_freeze_leaves_as_much_patience_as_there_was() {
+    async fn a_freeze_does_not_use_up_patience() {
         tokio::time::pause();
         let mut patience = Patience::of(BOUND);
         pass(BOUND / 2).await;
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_pause_that_is_asked_for_is_kept_as_far_as_the_bound_or_too_long() {
+    async fn a_requested_pause_is_kept_up_to_the_bound() {
         tokio::time::pause();
         let mut patience = Patience::of(BOUND);
         let asked = Duration::from_secs(40);

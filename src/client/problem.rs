@@ -1,4 +1,4 @@
-//! Why a request had no good reply, and whether it is worth another try.
+//! Why a request failed, and whether a retry may succeed.
 
 use std::io;
 use std::time::Duration;
@@ -11,37 +11,37 @@ use super::handshake;
 use super::replies::{ErrorBody, TaskError};
 use crate::net::is_timeout;
 
-/// What servers say to plain HTTP at a port that speaks TLS, hearken's own words first.
+/// Replies of servers to plain HTTP at a TLS port, hearken's own first.
 const SPEAKS_TLS: [&str; 4] = ["port speaks tls", "to https port", "to an https server", "the https scheme"];
 
-/// What became of a request that had no good reply.
+/// Why a request failed.
 #[derive(Debug, Clone)]
 pub enum Problem {
-    /// There was no connection.
+    /// No connection could be opened.
     Unreachable(String),
-    /// The connection broke, or nothing came over it any more.
+    /// The connection broke, or nothing more was received.
     Cut(String),
-    /// The server said no.
+    /// The server refused the request.
     Refused(Refusal),
-    /// Something answered that is no hearken.
+    /// The peer is not hearken.
     Strange(String),
 }
 
-/// A server's no.
+/// A server's refusal.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
-    /// Its words.
+    /// The error in the body.
     pub error: TaskError,
-    /// When it may be asked again.
+    /// The pause before a retry that the server asks for.
     pub retry_after: Option<Duration>,
-    /// The reply as it came: one line of JSON.
+    /// The reply's body as one line of JSON.
     pub json: String,
 }
 
 impl Problem {
-    /// What a reply with an error status says.
+    /// Returns the problem that a reply with an error status reports.
     #[must_use]
     pub fn of_reply(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -55,21 +55,23 @@ impl Problem {
             });
         }
         match (status, text(LOCATION)) {
-            // A proxy in front of a server that restarts.
+            // Sent by a proxy in front of a server that restarts.
             (StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT, _) => {
-                Self::Cut(format!("something before the server answered {status}"))
+                Self::Cut(format!("a proxy in front of the server answered {status}"))
             }
             (StatusCode::PAYLOAD_TOO_LARGE, _) => Self::Strange(
-                "something before the server takes no body of this size; raise its limit, or pass a URL"
+                "a proxy in front of the server refuses a body of this size; raise its limit, or pass a URL"
                     .to_owned(),
             ),
             (StatusCode::BAD_REQUEST, _) if speaks_tls(body) => {
                 Self::Strange("it speaks TLS at this port; write https:// instead of http://".to_owned())
             }
             (status, Some(place)) if status.is_redirection() => {
-                Self::Strange(format!("it redirects to {place}; use that with --url"))
+                Self::Strange(format!("it redirects to {place}; pass that address with --url"))
             }
-            (status, _) => Self::Strange(format!("it answered {status}, and not as hearken does")),
+            (status, _) => {
+                Self::Strange(format!("it answered {status}, and not as hearken does; check the address"))
+            }
         }
     }
 
@@ -86,7 +88,7 @@ impl Problem {
         }
     }
 
-    /// How long the server asks to wait.
+    /// Returns the pause before a retry that the server asks for.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -95,7 +97,7 @@ impl Problem {
         }
     }
 
-    /// The code of a refusal.
+    /// Returns the code of a refusal.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match self {
@@ -110,7 +112,7 @@ impl From<SendRequestError> for Problem {
         let connect = match err {
             SendRequestError::Connect(connect) => connect,
             SendRequestError::Url(err) => return Self::Strange(err.to_string()),
-            SendRequestError::Response(_) => return Self::Cut("the reply broke off".to_owned()),
+            SendRequestError::Response(_) => return Self::Cut("the reply was cut off".to_owned()),
             _ => return Self::Cut("the connection broke".to_owned()),
         };
         match connect {
@@ -118,13 +120,13 @@ impl From<SendRequestError> for Problem {
                 Self::Unreachable("its name does not resolve".to_owned())
             }
             err if is_timeout(&err) => Self::Unreachable("it does not answer".to_owned()),
-            // So awc calls a connection that came about and closed before the head of a response.
+            // awc's name for a connection that was opened and then closed before the head of a response.
             ConnectError::Disconnected => Self::Cut("the connection broke".to_owned()),
             ConnectError::Io(err) => match err.get_ref().and_then(|inner| inner.downcast_ref()) {
                 Some(err) => Self::Strange(handshake::told(err)),
                 None if err.kind() == io::ErrorKind::UnexpectedEof => {
                     Self::Strange(
-                        "it closed the connection before TLS was spoken; if it speaks plain HTTP at this port, write \
+                        "it closed the connection during the TLS handshake; if it speaks plain HTTP at this port, write \
                          http:// instead of https://"
                             .to_owned(),
                     )
@@ -141,7 +143,7 @@ fn speaks_tls(body: &[u8]) -> bool {
     SPEAKS_TLS.iter().any(|words| text.contains(words))
 }
 
-/// An error of the system without its number.
+/// Returns a system error's text without its number.
 pub(super) fn plain(err: &io::Error) -> String {
     let text = err.to_string();
     let end = text.find(" (os error").unwrap_or(text.len());
@@ -162,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_http_at_a_port_that_speaks_tls_is_told_so() {
+    fn plain_http_at_a_tls_port_gets_the_advice_to_write_https() {
         let problem = |body: &str| {
             Problem::of_reply(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes()).to_string()
         };

@@ -1,4 +1,4 @@
-//! Which server, with which key: what the flags, the environment and the login file say together.
+//! The server and key to use, from the flags, the environment and the login file.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use super::login::{Login, LoginError};
 use crate::secret::Secret;
 use crate::setting::{NotText, Variables};
 
-/// What one source says.
+/// The values of one source.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
     /// The base of the server's URLs.
@@ -16,56 +16,56 @@ pub struct Said {
     pub key: Option<Secret>,
 }
 
-/// Whom to talk to, and as whom.
+/// The server to call, and the key to call it with.
 #[derive(Debug, Clone)]
 pub struct Profile {
     /// The server.
     pub url: BaseUrl,
     /// The key.
     pub key: Secret,
-    /// The model to ask for when none is named.
+    /// The model of requests that name none.
     pub model: Option<String>,
-    /// The certificate authority to trust instead of the public ones: a PEM file.
+    /// A PEM file with the certificate authorities to trust instead of the public ones.
     pub ca: Option<PathBuf>,
 }
 
-/// Why there is nobody to talk to.
+/// Why there is no server or key to use.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// The URL is none.
+    /// The URL is invalid.
     #[error(transparent)]
     Url(#[from] NotABaseUrl),
     /// There is no key.
     #[error(
         "no API key for {0}: log in with `hearken login --url {0}`, set HEARKEN_API_KEY, or pass --key; \
-         `hearken keys create NAME` makes one where the server runs"
+         `hearken keys create NAME` creates one on the server's machine"
     )]
     NoKey(BaseUrl),
     /// The key is empty.
     #[error(
         "the API key is empty: if it comes from a variable, as in --key \"$KEY\", set that variable; without --key, \
-         HEARKEN_API_KEY and then the login count"
+         HEARKEN_API_KEY is used, then the login"
     )]
     EmptyKey,
-    /// The key stands in quotes, as an env file of Docker keeps them.
-    #[error("the quotes around the API key are a part of it; set it without them")]
+    /// The key is in quotes, as an env file of Docker keeps them.
+    #[error("the API key is in quotes, which would be part of it; set it without them")]
     QuotedKey,
-    /// The key can be none.
+    /// The key holds characters that no key has.
     #[error("the API key holds characters that no key has; copy it again")]
     OddKey,
-    /// A variable is no text.
+    /// A variable is not valid text.
     #[error(transparent)]
     Variable(#[from] NotText),
-    /// The login file is there and of no use.
+    /// The login file exists and cannot be used.
     #[error(transparent)]
     Login(#[from] LoginError),
 }
 
 impl Said {
-    /// Reads `HEARKEN_URL` and `HEARKEN_API_KEY`; an empty variable says nothing.
+    /// Reads `HEARKEN_URL` and `HEARKEN_API_KEY`; an empty variable counts as not set.
     ///
     /// # Errors
-    /// When one of them is no text.
+    /// When one of them is not valid text.
     pub fn by_environment() -> Result<Self, NotText> {
         let variables = Variables::of_process();
         let text = |name: &str| {
@@ -77,10 +77,10 @@ impl Said {
 }
 
 impl Profile {
-    /// Returns the server that flags, environment and login file name, in this order.
+    /// Returns the server that the flags, the environment or the login file name, in this order.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the URL is invalid.
     pub fn server(flags: &Said, environment: &Said, login: Option<&Login>) -> Result<BaseUrl, NotABaseUrl> {
         match (flags.url.as_ref().or(environment.url.as_ref()), login) {
             (Some(url), _) => url.parse(),
@@ -89,10 +89,10 @@ impl Profile {
         }
     }
 
-    /// Returns a key as it can stand in a header.
+    /// Returns a key in the form that a header can hold.
     ///
     /// # Errors
-    /// When it cannot.
+    /// When the key is empty or cannot be sent.
     pub fn checked_key(key: &Secret) -> Result<Secret, ProfileError> {
         let text = key.expose().trim();
         if text.is_empty() {
@@ -107,11 +107,12 @@ impl Profile {
         if fits { Ok(Secret::new(text.to_owned())) } else { Err(ProfileError::OddKey) }
     }
 
-    /// Flags win over the environment, that over the login file. What the login file holds beside the server's URL is
-    /// that server's: no key goes to another one because only the URL was overridden.
+    /// Finds the server and key. Flags take precedence over the environment, and this over the login file. The login
+    /// file's
+    /// key is only for its own server: it is not sent to another one because the URL was overridden.
     ///
     /// # Errors
-    /// When they leave no server or no key to use. A login file that is of no use matters only where it is needed.
+    /// When no server or no key remains. An unusable login file is an error only if it is needed.
     pub fn find(
         flags: &Said,
         environment: &Said,
@@ -131,7 +132,7 @@ impl Profile {
         Ok(Self { url, key, model, ca })
     }
 
-    /// The same with what this process was started with.
+    /// Finds the server and key with the environment and login file of this process.
     ///
     /// # Errors
     /// As [`Profile::find`].
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_win_over_the_environment_and_that_over_the_file() {
+    fn flags_take_precedence_over_the_environment_and_the_file() {
         let (nothing, key) = (Said::default(), |key| said(None, Some(key)));
         let model = Some("m".to_owned());
         let at_file = |key: &str| ("http://file".to_owned(), key.to_owned(), model.clone());
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_the_file_goes_to_no_other_server() {
+    fn the_key_in_the_login_file_is_not_sent_to_another_server() {
         let err = Profile::find(&said(Some("http://other"), None), &Said::default(), Ok(Some(login())))
             .unwrap_err();
         assert!(err.to_string().contains("no API key for http://other"), "{err}");
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_sent_is_no_key() {
+    fn a_key_that_cannot_be_sent_is_refused() {
         for key in ["", " ", "sk-\u{e9}", "a b", "a\nb", "\"sk-1\"", "'sk-1'"] {
             assert!(Profile::find(&said(None, Some(key)), &Said::default(), Ok(None)).is_err(), "{key:?}");
         }

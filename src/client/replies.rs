@@ -1,4 +1,4 @@
-//! What of a server's replies is read. Fields that nobody looks at are left out: a newer server may have more.
+//! The fields of a server's replies that the client reads. Others are ignored: a newer server may send more.
 
 use serde::Deserialize;
 
@@ -9,28 +9,28 @@ use crate::wire::completion::{FinishReason, Usage};
 pub struct Task {
     /// `task-llm-...`
     pub id: String,
-    /// Where it is.
+    /// The state of the task.
     pub status: Status,
     /// The answer of a completed task.
     results: Option<Vec<Completion>>,
-    /// Why a failed task failed.
+    /// The error of a failed task.
     pub error: Option<TaskError>,
-    /// The task as it came: one line of JSON.
+    /// The task as received: one line of JSON.
     #[serde(skip)]
     pub json: String,
 }
 
-/// Where a task is.
+/// The state of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It waits.
+    /// The task waits.
     Pending,
-    /// It runs.
+    /// The task runs.
     Processing,
-    /// It has an answer.
+    /// The task has an answer.
     Completed,
-    /// It has an error.
+    /// The task has an error.
     Failed,
 }
 
@@ -38,7 +38,7 @@ pub enum Status {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Completion {
     choices: Vec<Choice>,
-    /// What it took.
+    /// The tokens that it used.
     pub usage: Option<Usage>,
 }
 
@@ -56,7 +56,7 @@ struct Message {
 }
 
 impl Task {
-    /// The answer of a completed task.
+    /// Returns the answer of a completed task.
     #[must_use]
     pub fn completion(&self) -> Option<&Completion> {
         self.results.as_ref()?.first()
@@ -64,14 +64,14 @@ impl Task {
 }
 
 impl Completion {
-    /// The whole text: of the answer, and of the refusal to give one.
+    /// Returns the whole text: the answer, or the model's refusal to answer.
     #[must_use]
     pub fn content(&self) -> String {
         let Some(Choice { message, .. }) = self.choices.first() else { return String::new() };
         [&message.content, &message.refusal].into_iter().flatten().map(String::as_str).collect()
     }
 
-    /// The whole reasoning.
+    /// Returns the whole reasoning.
     #[must_use]
     pub fn reasoning(&self) -> &str {
         self.choices
@@ -80,7 +80,7 @@ impl Completion {
             .unwrap_or_default()
     }
 
-    /// Why the model stopped.
+    /// Returns the reason why the model stopped.
     #[must_use]
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.choices.first()?.finish_reason
@@ -90,15 +90,15 @@ impl Completion {
 /// An error, of a task or of a request.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TaskError {
-    /// What went wrong, in one word.
+    /// The kind of the error, in one word.
     pub code: String,
-    /// What went wrong and what to do about it.
+    /// What happened, and what to do.
     pub message: String,
     /// True if the same submit may succeed when it is repeated.
     pub retryable: Option<bool>,
 }
 
-/// An error in its body or its frame.
+/// An error as it comes in a body or a frame.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct ErrorBody {
     /// The error.
@@ -123,7 +123,7 @@ pub(super) struct Model {
 #[derive(Debug, Deserialize)]
 pub struct Chunk {
     choices: Vec<ChunkChoice>,
-    /// What the answer took; on its last chunk.
+    /// The tokens that the answer used; on its last chunk.
     pub usage: Option<Usage>,
 }
 
@@ -141,7 +141,7 @@ struct Delta {
 }
 
 impl Chunk {
-    /// The text that it adds: of the answer, or of the refusal to give one.
+    /// Returns the text that the chunk adds: to the answer, or to the model's refusal to answer.
     #[must_use]
     pub fn content(&self) -> &str {
         let Some(ChunkChoice { delta, .. }) = self.choices.first() else { return "" };
@@ -149,13 +149,13 @@ impl Chunk {
         texts.map(String::as_str).find(|text| !text.is_empty()).unwrap_or_default()
     }
 
-    /// The reasoning that it adds.
+    /// Returns the reasoning that the chunk adds.
     #[must_use]
     pub fn reasoning(&self) -> &str {
         self.choices.first().and_then(|choice| choice.delta.reasoning_content.as_deref()).unwrap_or_default()
     }
 
-    /// Why the model stopped; on the last chunk.
+    /// Returns the reason why the model stopped; on the last chunk.
     #[must_use]
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.choices.first()?.finish_reason

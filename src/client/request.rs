@@ -7,36 +7,36 @@ use serde::Serialize;
 
 use super::audio::{Audio, MAX_BODY_BYTES};
 
-/// What is asked of the model; what is `None` is left to the server.
+/// The options of a submit; the server chooses those that are `None`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Question {
     /// The model.
     pub model: String,
-    /// What to do with the audio.
+    /// The task for the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// Who the model is.
+    /// The role of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_prompt: Option<String>,
     /// Most tokens of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u64>,
-    /// 0 to 2.
+    /// From 0 to 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
     /// True if the model's reasoning is requested.
     pub reasoning: bool,
 }
 
-/// The request would be larger than a server takes.
+/// The request would be larger than a server accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the request is larger than 28 MiB, and no server takes it; shorten or compress the audio, or pass a URL"
+    "the request is larger than 28 MiB, which no server accepts; shorten or compress the audio, or pass a URL"
 )]
 pub struct TooLarge;
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct SubmitBody<'a> {
     stream: bool,
     #[serde(flatten)]
     question: &'a Question,
@@ -44,20 +44,20 @@ struct Body<'a> {
 }
 
 impl Question {
-    /// The body that asks it about this audio, to be answered as a stream.
+    /// Returns the request body for this audio, which asks for a stream.
     ///
     /// # Errors
-    /// When it is too large.
+    /// When the body is too large.
     pub fn about(&self, audio: Audio) -> Result<Bytes, TooLarge> {
         let url = match &audio {
             Audio::Url(url) => url.clone(),
             Audio::Inline { media_type, .. } => format!("data:{media_type};base64,"),
         };
-        let body = Body { stream: true, question: self, audio_url: &url };
-        // Strings and finite numbers always serialise.
+        let body = SubmitBody { stream: true, question: self, audio_url: &url };
+        // Strings and finite numbers can always be serialised.
         let mut text = serde_json::to_string(&body).unwrap_or_default();
         if let Audio::Inline { bytes, .. } = audio {
-            // The URL is what the object ends with: the payload goes between it and the end.
+            // The object ends with the URL, so the payload is inserted before the object's end.
             let end = text.split_off(text.len().saturating_sub(r#""}"#.len()));
             text.reserve_exact(bytes.len().div_ceil(3) * 4 + end.len());
             STANDARD.encode_string(&bytes, &mut text);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_holds_what_was_asked_and_nothing_else() {
+    fn a_body_holds_only_the_given_options() {
         let question = Question { model: "m".into(), ..Question::default() };
         let audio = Audio::Inline { media_type: "audio/wav", bytes: b"RIFF".to_vec() };
         assert_eq!(
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_beyond_the_limit_is_not_made() {
+    fn a_body_beyond_the_limit_is_refused() {
         let question = Question { prompt: Some("x".repeat(1 << 20)), ..Question::default() };
         let audio = |bytes| Audio::Inline { media_type: "audio/wav", bytes: vec![0; bytes] };
         assert!(question.about(audio(20 << 20)).is_ok());

@@ -1,4 +1,4 @@
-//! The calls that a client makes.
+//! The client's calls to a server.
 
 use std::io;
 use std::path::Path;
@@ -28,31 +28,31 @@ use crate::deadline::timeout;
 use crate::net::{HTTP_1_1, HttpClient};
 use crate::secret::Secret;
 
-/// Name look-up, TCP and TLS together may take this long.
+/// Time limit for the name look-up, TCP and TLS together.
 const CONNECT: Duration = Duration::from_secs(10);
-/// A call without audio is answered by then.
+/// Time limit for a call without audio.
 const ANSWER: Duration = Duration::from_secs(30);
-/// An upload of which nothing has moved for this long has come to nothing. A server may let one stand still for a while.
+/// An upload without progress for this long has failed. A server may pause an upload for a while.
 const STALL: Duration = Duration::from_secs(90);
-/// How long a call that waits for the end of a task is held, in seconds; the contract allows a minute.
+/// How long a call waits for the end of a task, in seconds; the contract allows a minute.
 const WAIT_SECONDS: u64 = 25;
-/// Largest reply that is read, in bytes: the JSON of an answer as long as a server holds.
+/// Largest reply that is read, in bytes: the JSON of the longest answer that a server holds.
 const MAX_REPLY_BYTES: usize = 512 << 20;
-/// What a stream is.
+/// The media type of a stream.
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// The body of a stream.
-pub(super) type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
+pub(super) type StreamBody = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
 
-/// A file of certificates that is none.
+/// A file without usable certificates.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} holds no certificates that can be trusted: {reason}; name a PEM file")]
+#[error("{path} holds no certificates that can be trusted: {reason}; name a PEM file with certificates")]
 pub struct BadAuthority {
     path: String,
     reason: String,
 }
 
-/// A server, with the key that it is called with.
+/// A server, with the key for its calls.
 pub struct Server {
     client: HttpClient,
     url: BaseUrl,
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// The server of a profile. Nothing is connected yet.
+    /// Creates the client for a profile's server, without connecting yet.
     ///
     /// # Errors
     /// When the certificates that the profile trusts cannot be read.
@@ -81,26 +81,26 @@ impl Server {
         Ok(Self { client, url: profile.url.clone(), key: profile.key.clone() })
     }
 
-    /// Where it is.
+    /// Returns the base of the server's URLs.
     #[must_use]
     pub fn url(&self) -> &BaseUrl {
         &self.url
     }
 
-    /// What the key may use, by name.
+    /// Returns the names of the models that the key may use.
     ///
     /// # Errors
-    /// As all calls: a [`Problem`].
+    /// The same [`Problem`]s as for all calls.
     pub async fn models(&self) -> Result<Vec<String>, Problem> {
         let reply = within(ANSWER, self.request("GET", "/v1/models").send()).await?;
         let (models, _) = read::<Models>(reply).await?;
         Ok(models.data.into_iter().map(|model| model.id).collect())
     }
 
-    /// Submits; the same `idempotency_key` with the same body is the same task, however often it is sent.
+    /// Submits a task. The same `idempotency_key` with the same body is the same task, however often it is sent.
     ///
     /// # Errors
-    /// As all calls; a connection that breaks or stands still leaves open whether there is a task.
+    /// As for all calls; if the connection breaks or stalls, the task may or may not exist.
     pub async fn submit(&self, body: Bytes, idempotency_key: &str, sent: Sent) -> Result<Task, Problem> {
         let request = self
             .request("POST", "/v1/llm/generations")
@@ -110,45 +110,45 @@ impl Server {
         tokio::pin!(sending);
         let reply = tokio::select! {
             reply = &mut sending => reply?,
-            () = stalled(&sent) => return Err(Problem::Cut("the upload stands still".to_owned())),
+            () = stalled(&sent) => return Err(Problem::Cut("the upload has stalled".to_owned())),
         };
         task(reply).await
     }
 
-    /// The task now.
+    /// Returns the task.
     ///
     /// # Errors
-    /// As all calls.
+    /// As for all calls.
     pub async fn task(&self, id: &str) -> Result<Task, Problem> {
         let reply = within(ANSWER, self.request("GET", &format!("/v1/tasks/{id}")).send()).await?;
         task(reply).await
     }
 
-    /// The task at its end, or as it is after half a minute.
+    /// Returns the task once it has ended, or as it is after half a minute.
     ///
     /// # Errors
-    /// As all calls.
+    /// As for all calls.
     pub async fn wait(&self, id: &str) -> Result<Task, Problem> {
         let path = format!("/v1/tasks/{id}?wait={WAIT_SECONDS}");
         let patience = ANSWER + Duration::from_secs(WAIT_SECONDS);
         task(within(patience, self.request("GET", &path).send()).await?).await
     }
 
-    /// Ends the task, if it has not ended.
+    /// Cancels the task, if it has not ended.
     ///
     /// # Errors
-    /// As all calls.
+    /// As for all calls.
     pub async fn cancel(&self, id: &str) -> Result<Task, Problem> {
         let request = self.request("POST", &format!("/v1/tasks/{id}/cancel"));
         task(within(ANSWER, request.send()).await?).await
     }
 
-    /// The task's stream from the chunk with this number on; `None` when it had ended before that chunk.
+    /// Returns the task's stream from the chunk with this number on; `None` if the task ended before that chunk.
     ///
     /// # Errors
-    /// As all calls.
-    pub async fn stream(&self, id: &str, from: u64) -> Result<Option<Body>, Problem> {
-        // Both ways to say it: not every proxy passes on a header that it does not know.
+    /// As for all calls.
+    pub async fn stream(&self, id: &str, from: u64) -> Result<Option<StreamBody>, Problem> {
+        // The offset is sent twice: some proxies do not pass on a header that they do not know.
         let mut request = self.request("GET", &format!("/v1/llm/generations/{id}/stream?offset={from}"));
         if let Some(last) = from.checked_sub(1) {
             request = request.insert_header(("Last-Event-ID", last.to_string()));
@@ -162,13 +162,15 @@ impl Server {
         let media_type = reply.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case(EVENT_STREAM) {
-            return Err(Problem::Strange(format!("it answers with {essence:?} where a stream should be")));
+            return Err(Problem::Strange(format!(
+                "it sent {essence:?} instead of an event stream; check the address"
+            )));
         }
         Ok(Some(reply.boxed_local()))
     }
 
     fn request(&self, method: &'static str, path: &str) -> ClientRequest {
-        // The names of methods are always valid.
+        // The callers' method names are always valid.
         let method = method.parse().unwrap_or_default();
         self.client
             .request(method, &self.url.of(path))
@@ -177,23 +179,23 @@ impl Server {
     }
 }
 
-/// The certificates of a PEM file.
+/// Reads the certificates of a PEM file.
 fn authorities(path: &Path) -> Result<RootCertStore, BadAuthority> {
     let bad = |reason: String| BadAuthority { path: path.display().to_string(), reason };
     let unread = |err| match err {
         pem::Error::Io(err) => bad(plain(&err)),
-        _ => bad("it is broken".to_owned()),
+        _ => bad("the file is broken".to_owned()),
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(unread)? {
-        let broken = |_| bad("one in it cannot be read".to_owned());
+        let broken = |_| bad("one of its certificates cannot be read".to_owned());
         roots.add(certificate.map_err(unread)?).map_err(broken)?;
     }
-    if roots.is_empty() { Err(bad("there is no certificate in it".to_owned())) } else { Ok(roots) }
+    if roots.is_empty() { Err(bad("it holds no certificate".to_owned())) } else { Ok(roots) }
 }
 
-/// Comes back when nothing of an upload has moved for too long. Looks are counted, not time: a freeze of this process is
-/// one look.
+/// Returns when an upload had no progress for too long. It counts checks instead of time, so that a freeze of this
+/// process counts as one check.
 async fn stalled(sent: &Sent) {
     const LOOK: Duration = Duration::from_secs(1);
     let (mut last, mut still) = (sent.bytes(), Duration::ZERO);
@@ -216,7 +218,7 @@ async fn within<T, E: Into<Problem>>(
     }
 }
 
-/// A reply that is none of an error.
+/// Returns the reply, unless it has an error status.
 async fn accepted<S>(mut reply: ClientResponse<S>) -> Result<ClientResponse<S>, Problem>
 where
     S: futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin,
@@ -229,7 +231,7 @@ where
     Err(Problem::of_reply(status, reply.headers(), &body))
 }
 
-/// What a reply holds, and its bytes.
+/// Reads a reply; returns its content and its bytes.
 async fn read<T: DeserializeOwned>(
     reply: ClientResponse<impl futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin>,
 ) -> Result<(T, Bytes), Problem> {
@@ -237,14 +239,16 @@ async fn read<T: DeserializeOwned>(
     let body = match timeout(STALL, reply.body().limit(MAX_REPLY_BYTES)).await {
         Ok(Ok(body)) => body,
         Ok(Err(PayloadError::Overflow)) => {
-            return Err(Problem::Strange("its reply is larger than any of hearken's".to_owned()));
+            return Err(Problem::Strange(
+                "its reply is too large to be hearken's; check the address".to_owned(),
+            ));
         }
-        Ok(Err(_)) => return Err(Problem::Cut("the reply broke off".to_owned())),
-        Err(_) => return Err(Problem::Cut("the reply stands still".to_owned())),
+        Ok(Err(_)) => return Err(Problem::Cut("the reply was cut off".to_owned())),
+        Err(_) => return Err(Problem::Cut("the reply has stalled".to_owned())),
     };
     match serde_json::from_slice(&body) {
         Ok(value) => Ok((value, body)),
-        Err(_) => Err(Problem::Strange("it does not answer as hearken does".to_owned())),
+        Err(_) => Err(Problem::Strange("it does not answer as hearken does; check the address".to_owned())),
     }
 }
 
@@ -254,7 +258,7 @@ async fn task(
     let (mut task, body) = read::<Task>(reply).await?;
     let json = String::from_utf8(body.into()).map_err(io::Error::other);
     let json = json.map_err(|err| Problem::Strange(err.to_string()))?;
-    // A line break outside a string is white space, and within one it is escaped.
+    // A line break outside a string is white space; within a string it is escaped.
     task.json = json.trim().replace(['\r', '\n'], " ");
     Ok(task)
 }

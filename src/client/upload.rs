@@ -1,4 +1,4 @@
-//! A request body that tells how much of it has been handed to the connection.
+//! A request body that counts the bytes handed to the connection.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::net::Pieces;
 
-/// How far an upload is; shared with those who show it.
+/// The progress of an upload, shared with the display.
 #[derive(Debug, Clone, Default)]
 pub struct Sent {
     bytes: Rc<Cell<u64>>,
@@ -19,7 +19,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// The bytes of the present try that have been handed to the connection.
+    /// Returns the bytes of the current attempt that were handed to the connection.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
@@ -31,13 +31,13 @@ impl Sent {
         self.may_be_taken.get()
     }
 
-    /// The server has said of every try that it did not take it.
+    /// Records that the server has refused every attempt.
     pub fn was_refused(&self) {
         self.may_be_taken.set(false);
     }
 }
 
-/// The body.
+/// The request body.
 #[derive(Debug)]
 pub(super) struct Upload {
     rest: Pieces,
@@ -45,7 +45,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// A fresh try to send `body`.
+    /// Starts a new attempt to send `body`.
     #[must_use]
     pub(super) fn new(body: Bytes, sent: Sent) -> Self {
         sent.bytes.set(0);

@@ -173,7 +173,7 @@ fn an_authority_of_ones_own_is_trusted_when_it_is_named_and_remembered() {
     let address = over_tls(&home.path("ca.pem"), IsCa::NoCa);
     let url = format!("https://localhost:{}", address.port());
     let stranger = login(&home, &["--url", &url], KEY).with_status(1);
-    assert!(stranger.err.contains("nobody who is trusted here; "), "{stranger:?}");
+    assert!(stranger.err.contains("issuer is not trusted here; "), "{stranger:?}");
     assert!(stranger.err.contains("--ca FILE"), "{stranger:?}");
     let trusted = login(&home, &["--url", &url, "--ca", "ca.pem"], KEY).with_status(0);
     assert!(trusted.out.contains("This key may use: over-tls"), "{trusted:?}");

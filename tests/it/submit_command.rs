@@ -163,10 +163,10 @@ fn what_is_wrong_with_the_command_line_is_status_two() {
         (&["submit", "speech.mp3", "--temperature", ""], "from 0 to 2"),
         (&["submit", ""], "the name of the audio is empty"),
         (&["submit", "--resume", ""], "looks like task-llm-"),
-        (&["submit", "file://elsewhere/speech.mp3"], "it names a file of another machine"),
-        (&["submit", "s3://bucket/speech.mp3"], "only files, and URLs of http and https, can be sent"),
-        (&["submit", "speech.mp3", "--key", "\"sk-1\""], "the quotes around the API key are a part of it"),
-        (&["submit", "speech.mp3", "--url", "localhost"], "is no server's address"),
+        (&["submit", "file://elsewhere/speech.mp3"], "it names a file on another machine"),
+        (&["submit", "s3://bucket/speech.mp3"], "only files and http(s) URLs can be sent"),
+        (&["submit", "speech.mp3", "--key", "\"sk-1\""], "the API key is in quotes"),
+        (&["submit", "speech.mp3", "--url", "localhost"], "is not a server's address"),
         (&["submit", "speech.mp3", "--key", "s p"], "copy it again"),
         (&["submit", "speech.mp3", "--ca", "speech.mp3"], "holds no certificates"),
         (&["submit", "speech.mp3", "--resume", id], "cannot be used with"),
@@ -373,7 +373,7 @@ fn what_is_no_stream_is_not_read_as_one() {
         Some(if page { http(200, "text/html", "<p>Hi") } else { http(200, "application/json", &task) })
     });
     let ended = Home::new().run(server.address(), &["submit", "--resume", id]).with_status(1);
-    assert!(ended.err.contains("\"text/html\" where a stream should be"), "{ended:?}");
+    assert!(ended.err.contains("it sent \"text/html\" instead of an event stream"), "{ended:?}");
     assert!(ended.err.contains(&format!("continue with: hearken submit --resume {id}")), "{ended:?}");
 }
 

@@ -1,9 +1,9 @@
 //! The one table of error codes, and [`Failure`], the value that carries a code everywhere.
 //!
-//! The same `Failure` is stored with a failed task, published as a stream's `error` frame and sent as an
-//! HTTP error, so a caller reads the same words in all three places. Parts of the program keep small
-//! enums of facts of their own and convert them to a `Failure` where someone knows what the caller
-//! should do. This file knows no HTTP library: a status is a number here.
+//! The same `Failure` is stored with a failed task, published as a stream's `error` frame and sent as an HTTP error, so
+//! a caller reads the same words in all three places. Other parts of the program have small error enums of their own.
+//! They convert these to a `Failure` at the place that knows what the caller should do. This file uses no HTTP library:
+//! a status is a number here.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! error_codes {
     ($($(#[doc = $meaning:literal])+ $variant:ident => ($status:literal, $kind:literal, $code:literal, $retryable:literal),)*) => {
-        /// What went wrong, as the contract names it.
+        /// The code of an error, as the contract names it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ErrorCode {
             $($(#[doc = $meaning])+ #[serde(rename = $code)] $variant,)*
@@ -22,31 +22,31 @@ macro_rules! error_codes {
             /// Every code, in the order of the table.
             pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)*];
 
-            /// The HTTP status that goes with the code.
+            /// Returns the HTTP status of the code.
             #[must_use]
             pub const fn status(self) -> u16 {
                 match self { $(ErrorCode::$variant => $status,)* }
             }
 
-            /// The `type` that goes with the code.
+            /// Returns the `type` of the code.
             #[must_use]
             pub const fn kind(self) -> &'static str {
                 match self { $(ErrorCode::$variant => $kind,)* }
             }
 
-            /// The code as clients read it.
+            /// Returns the code as clients read it.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(ErrorCode::$variant => $code,)* }
             }
 
-            /// What the code says, in a sentence.
+            /// Returns the meaning of the code, in a sentence.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self { $(ErrorCode::$variant => concat!($($meaning),+).trim_ascii(),)* }
             }
 
-            /// Returns true if the same submit may succeed, unless the failure itself says otherwise.
+            /// Returns true if the same submit may succeed later. A failure may override this.
             #[must_use]
             pub const fn retryable(self) -> bool {
                 match self { $(ErrorCode::$variant => $retryable,)* }
@@ -58,25 +58,25 @@ macro_rules! error_codes {
 error_codes! {
     /// The body is not JSON.
     InvalidJson => (400, "invalid_request_error", "invalid_json", false),
-    /// No key, or one that is not known here.
+    /// The request has no API key, or an unknown one.
     InvalidApiKey => (401, "authentication_error", "invalid_api_key", false),
     /// The key may not use the model.
     ModelNotAllowed => (403, "permission_error", "model_not_allowed", false),
-    /// No such task for this key.
+    /// The key has no such task.
     TaskNotFound => (404, "not_found_error", "task_not_found", false),
-    /// No such path.
+    /// The path does not exist.
     NotFound => (404, "not_found_error", "not_found", false),
-    /// The path exists, the method does not.
+    /// The path does not support the method.
     MethodNotAllowed => (405, "invalid_request_error", "method_not_allowed", false),
     /// The task was submitted without `stream`.
     StreamNotEnabled => (409, "invalid_request_error", "stream_not_enabled", false),
     /// The first submit with this `Idempotency-Key` is still being accepted.
     IdempotencyConflict => (409, "invalid_request_error", "idempotency_conflict", true),
-    /// Somebody ended the task.
+    /// The task was cancelled.
     TaskCancelled => (409, "cancelled_error", "task_cancelled", false),
     /// The chunks are no longer kept.
     StreamExpired => (410, "not_found_error", "stream_expired", false),
-    /// The body is larger than the service takes.
+    /// The body is larger than the service accepts.
     RequestTooLarge => (413, "invalid_request_error", "request_too_large", false),
     /// The body is not `application/json`.
     UnsupportedMediaType => (415, "invalid_request_error", "unsupported_media_type", false),
@@ -88,25 +88,25 @@ error_codes! {
     ModelNotSupportCapability => (422, "invalid_request_error", "model_not_support_capability", false),
     /// A field has a value that the model's rules exclude.
     ModelRuleViolation => (422, "invalid_request_error", "model_rule_violation", false),
-    /// The content is no audio that is known here.
+    /// The content is not audio in a supported format.
     UnsupportedAudioFormat => (422, "invalid_request_error", "unsupported_audio_format", false),
-    /// The request would exceed what the channel sends upstream.
+    /// The request would exceed the size that the channel sends upstream.
     AudioTooLarge => (422, "invalid_request_error", "audio_too_large", false),
     /// `audio_url` is neither a public http(s) URL nor a base64 data URI.
     InvalidAudioUrl => (422, "invalid_request_error", "invalid_audio_url", false),
     /// The audio could not be downloaded.
     AudioFetchFailed => (422, "invalid_request_error", "audio_fetch_failed", false),
-    /// The `Idempotency-Key` came with another body before.
+    /// The `Idempotency-Key` was used with another body before.
     IdempotencyKeyReused => (422, "invalid_request_error", "idempotency_key_reused", false),
     /// The upstream refused the content.
     ContentPolicyViolation => (422, "content_policy_error", "content_policy_violation", false),
-    /// The upstream says that the request is at fault.
+    /// The upstream reported an error in the request.
     UpstreamRejected => (422, "invalid_request_error", "upstream_rejected", false),
-    /// The key submits more often than it may.
+    /// The key submits more often than it is allowed to.
     RateLimitExceeded => (429, "rate_limit_error", "rate_limit_exceeded", true),
-    /// Too many tasks wait already, or too many large bodies are under way.
+    /// Too many tasks are waiting, or too many large bodies are being received.
     QueueFull => (429, "rate_limit_error", "queue_full", true),
-    /// A fault of hearken's own.
+    /// The service itself failed.
     InternalError => (500, "internal_error", "internal_error", true),
     /// The service stopped while the task ran.
     TaskInterrupted => (500, "internal_error", "task_interrupted", true),
@@ -114,15 +114,15 @@ error_codes! {
     UpstreamError => (502, "upstream_error", "upstream_error", true),
     /// The upstream refused the channel's credentials.
     UpstreamAuthError => (502, "upstream_error", "upstream_auth_error", false),
-    /// The upstream answered with nothing, or with something that is no answer.
+    /// The upstream sent an empty or an invalid response.
     UpstreamInvalidResponse => (502, "upstream_error", "upstream_invalid_response", true),
-    /// The upstream's answer stopped before it was finished.
+    /// The upstream's response ended before it was complete.
     UpstreamDisconnected => (502, "upstream_error", "upstream_disconnected", true),
-    /// The upstream limits how often it may be asked.
+    /// The upstream limits the rate of calls.
     UpstreamRateLimited => (503, "upstream_error", "upstream_rate_limited", true),
     /// The service has no room on its disk for more audio.
     StorageFull => (503, "service_unavailable", "storage_full", true),
-    /// The service cannot use its disk at the moment.
+    /// The service currently cannot use its disk.
     StorageUnavailable => (503, "service_unavailable", "storage_unavailable", true),
     /// Every channel that serves the model has failed.
     AllChannelsExhausted => (503, "service_unavailable", "all_channels_exhausted", true),
@@ -132,14 +132,14 @@ error_codes! {
     UpstreamTimeout => (504, "upstream_error", "upstream_timeout", true),
 }
 
-/// A failure as the caller will see it: a code, and a message that says what to do about it.
+/// A failure as the caller sees it: a code, and a message that says what to do about it.
 ///
-/// Texts must hold no secret: they go to clients, logs and disk as they are.
+/// Texts must not contain secrets: they are sent to clients, logged and stored unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What went wrong.
+    /// The code of the error.
     pub code: ErrorCode,
-    /// What went wrong and what to do about it, for a person.
+    /// What happened and what to do about it, for people.
     pub message: Cow<'static, str>,
     /// The field or query parameter at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,7 +149,7 @@ pub struct Failure {
     pub upstream_status: Option<u16>,
     /// True if the same submit may succeed when it is repeated.
     pub retryable: bool,
-    /// When a repeat makes sense, in seconds from now; sent as `Retry-After`.
+    /// The seconds after which a repeat may succeed; sent as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
 }
@@ -167,21 +167,21 @@ impl Failure {
         }
     }
 
-    /// A field or query parameter that breaks its rule.
+    /// Makes the failure for a field or query parameter that breaks its rule.
     pub fn invalid_param(param: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InvalidParam, message).with_param(param)
     }
 
-    /// A fault of hearken's own; the cause belongs into the log, not into the message.
+    /// Makes the failure for an error inside hearken. The cause belongs in the log, not in the message.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(
             ErrorCode::InternalError,
-            "Something went wrong inside the service; try again, and report the request id if it persists",
+            "The service failed with an internal error; try again, and report the request id if the error persists",
         )
     }
 
-    /// The service is draining.
+    /// Makes the failure for a submit while the service drains.
     #[must_use]
     pub fn shutting_down() -> Self {
         Self::new(
@@ -191,37 +191,38 @@ impl Failure {
         .with_retry_after(Duration::from_secs(5))
     }
 
-    /// No such task, or not one of this key's.
+    /// Makes the failure for a task that does not exist or that belongs to another key.
     #[must_use]
     pub fn task_not_found() -> Self {
         Self::new(
             ErrorCode::TaskNotFound,
-            "No such task for this API key; ended tasks are forgotten after their retention",
+            "This API key has no such task; check the id (ended tasks are deleted when their retention ends)",
         )
     }
 
-    /// Names the field at fault.
+    /// Sets the field at fault.
     #[must_use]
     pub fn with_param(mut self, param: &'static str) -> Self {
         self.param = Some(Cow::Borrowed(param));
         self
     }
 
-    /// Names the upstream's HTTP status.
+    /// Sets the upstream's HTTP status.
     #[must_use]
     pub fn with_upstream_status(mut self, status: u16) -> Self {
         self.upstream_status = Some(status);
         self
     }
 
-    /// Says when to come back; rounded up to whole seconds, at least one, at most a day.
+    /// Sets the time after which a repeat may succeed. It is rounded up to whole seconds, at least one and at most a
+    /// day.
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after_seconds = Some(after.as_secs_f64().ceil().clamp(1.0, 86_400.0) as u64);
         self
     }
 
-    /// Overrides whether the same submit would have a chance.
+    /// Overrides whether the same submit may succeed when it is repeated.
     #[must_use]
     pub fn with_retryable(mut self, retryable: bool) -> Self {
         self.retryable = retryable;
@@ -230,7 +231,7 @@ impl Failure {
 
     /// Returns true if upstream work may have been paid for before the failure, so that a repeat may pay again.
     ///
-    /// False where the upstream surely did nothing: it was not asked, or it turned the call away.
+    /// Returns false if the upstream certainly did no work: it was not called, or it refused the call.
     #[must_use]
     pub fn may_have_cost(&self) -> bool {
         match self.code {

@@ -1,7 +1,8 @@
-//! Panics that are caught: a step of a third-party library that panics over bad bytes costs the step and nothing else.
+//! Catches panics of third-party code: if a step of a library panics because of bad bytes, only that step fails.
 //!
-//! The panic hook runs before a panic is caught, and cannot see that it will be. So the thread notes that it runs a guarded
-//! step, and the [log](crate::logging) stays silent: a damaged file of many packets would write a line for each of them.
+//! The panic hook runs before a panic is caught, and cannot know that it will be caught. So the thread records that it
+//! runs a guarded step, and the [log](crate::logging) then writes no line. Otherwise a damaged file of many packets
+//! would write a line for each packet.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +12,8 @@ thread_local! {
     static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a step of a library; returns `None` if the step panics. The caller counts or reports the failure: the log does not.
+/// Runs a step of a library; returns `None` if the step panics. The caller must count or report the failure, because
+/// the log does not.
 pub fn guarded<T>(step: impl FnOnce() -> T) -> Option<T> {
     let outer = IS_GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(step));

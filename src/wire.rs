@@ -1,4 +1,4 @@
-//! The JSON, the event streams and the trace headers that outsiders see: types and framing, no behaviour.
+//! The JSON, the event streams and the trace headers that clients and upstreams see: types and framing, no behaviour.
 
 pub mod completion;
 pub mod error;

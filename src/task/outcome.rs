@@ -24,7 +24,7 @@ pub struct Completed {
     pub head: CompletionHead,
     /// Why the model stopped.
     pub reason: FinishReason,
-    /// What the answer took.
+    /// The tokens that the answer took.
     pub usage: Usage,
 }
 

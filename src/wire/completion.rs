@@ -1,7 +1,7 @@
 //! OpenAI's chat completion formats: the chunk of a stream and the whole answer.
 //!
-//! Shapes after OpenAI's API reference; `reasoning_content` is the field that DeepSeek introduced and
-//! that clients of thinking models read.
+//! The shapes follow OpenAI's API reference. `reasoning_content` is the field that DeepSeek introduced and that clients
+//! of reasoning models read.
 
 use std::fmt;
 
@@ -15,30 +15,30 @@ use super::schema::{self, words};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model was done.
+    /// The model had finished its answer.
     Stop,
     /// The token limit was reached.
     Length,
-    /// The upstream withheld the rest.
+    /// The upstream withheld the rest of the answer.
     ContentFilter,
 }
 
-/// Tokens as OpenAI counts them: `completion_tokens` includes reasoning, `total_tokens` is the sum.
+/// Tokens as OpenAI counts them: `completion_tokens` includes reasoning, and `total_tokens` is the sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Tokens of prompt, system prompt and audio.
     pub prompt_tokens: u64,
     /// Tokens of the answer, reasoning included.
     pub completion_tokens: u64,
-    /// Prompt and completion together.
+    /// Tokens of prompt and completion together.
     pub total_tokens: u64,
-    /// What the prompt's tokens were.
+    /// Details of the prompt's tokens.
     pub prompt_tokens_details: PromptTokensDetails,
-    /// What the completion's tokens were.
+    /// Details of the completion's tokens.
     pub completion_tokens_details: CompletionTokensDetails,
 }
 
-/// Parts of the prompt's tokens.
+/// Details of the prompt's tokens, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PromptTokensDetails {
     /// Tokens that the audio took.
@@ -47,40 +47,40 @@ pub struct PromptTokensDetails {
     pub cached_tokens: u64,
 }
 
-/// Parts of the completion's tokens.
+/// Details of the completion's tokens, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CompletionTokensDetails {
-    /// Tokens that went into reasoning.
+    /// Tokens of the reasoning.
     pub reasoning_tokens: u64,
 }
 
-/// What identifies one answer: the same in each chunk and in the whole.
+/// The identity of an answer: the same in each chunk and in the complete answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompletionHead {
     /// `chatcmpl-...`
     pub id: String,
-    /// Unix seconds.
+    /// The time of creation, in Unix seconds.
     pub created: u64,
     /// The model as the client named it.
     pub model: String,
 }
 
-/// What the end of a stream needs of a whole answer that was stored: the rest stands in the chunks.
+/// The parts of a stored answer that the end of its stream needs. The chunks contain the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompletionEnd {
     /// What identifies the answer.
     pub head: CompletionHead,
     /// Why the model stopped.
     pub reason: FinishReason,
-    /// What it took.
+    /// The tokens that the answer took.
     pub usage: Usage,
 }
 
 impl CompletionEnd {
-    /// Reads it from a [`ChatCompletion`]'s JSON.
+    /// Reads these parts from the JSON of a [`ChatCompletion`].
     ///
     /// # Errors
-    /// Those of serde_json, for JSON that is none of ours.
+    /// Returns an error of serde_json for JSON that hearken did not write.
     pub fn of(completion: &str) -> serde_json::Result<Self> {
         #[derive(Deserialize)]
         struct Stored {
@@ -99,7 +99,7 @@ impl CompletionEnd {
     }
 }
 
-/// What one chunk adds to the answer.
+/// The text that one chunk adds to the answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Delta<'a> {
     /// `assistant`, in the first chunk only.
@@ -132,19 +132,19 @@ impl<'a> Delta<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ChatCompletionChunk)]
 pub struct Chunk<'a> {
-    /// The same in every chunk and in the whole answer.
+    /// The id of the answer, the same in every chunk and in the complete answer.
     id: &'a str,
     /// Always `chat.completion.chunk`.
     #[schema(schema_with = chunk_word)]
     object: &'static str,
-    /// Unix seconds.
+    /// The time of creation, in Unix seconds.
     created: u64,
     /// The model as the client named it.
     model: &'a str,
-    /// Always one.
+    /// Always exactly one choice.
     #[schema(value_type = Vec<ChunkChoice<'_>>, min_items = 1, max_items = 1)]
     choices: [ChunkChoice<'a>; 1],
-    /// What the answer took; in the last chunk only.
+    /// The tokens that the answer took; in the last chunk only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     usage: Option<Usage>,
@@ -155,21 +155,21 @@ struct ChunkChoice<'a> {
     /// Always 0.
     #[schema(maximum = 0)]
     index: u8,
-    /// What the chunk adds; empty in the last one.
+    /// The text that the chunk adds; empty in the last chunk.
     delta: Delta<'a>,
-    /// Why the model stopped; null but in the last chunk.
+    /// Why the model stopped; null except in the last chunk.
     #[schema(required)]
     finish_reason: Option<FinishReason>,
 }
 
 impl<'a> Chunk<'a> {
-    /// A chunk that adds something.
+    /// Makes a chunk that adds text.
     #[must_use]
     pub fn delta(head: &'a CompletionHead, delta: Delta<'a>) -> Self {
         Self::new(head, delta, None, None)
     }
 
-    /// Returns the last chunk with a choice: it adds nothing, says why the model stopped and may carry the usage.
+    /// Makes the last chunk with a choice. It adds no text, states why the model stopped, and may contain the usage.
     #[must_use]
     pub fn finish(head: &'a CompletionHead, reason: FinishReason, usage: Option<Usage>) -> Self {
         Self::new(head, Delta::default(), Some(reason), usage)
@@ -192,7 +192,7 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// The chunk of a chat that carries nothing but the usage.
+/// The chunk of a chat that contains only the usage.
 #[derive(Debug, Serialize)]
 pub struct UsageChunk<'a> {
     id: &'a str,
@@ -204,7 +204,7 @@ pub struct UsageChunk<'a> {
 }
 
 impl<'a> UsageChunk<'a> {
-    /// Returns the chunk that tells this usage.
+    /// Makes the chunk that contains this usage.
     #[must_use]
     pub fn new(head: &'a CompletionHead, usage: Usage) -> Self {
         let CompletionHead { id, created, model } = head;
@@ -212,7 +212,7 @@ impl<'a> UsageChunk<'a> {
     }
 }
 
-/// A whole `chat.completion`.
+/// A complete `chat.completion`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChatCompletion<'a> {
     /// `chatcmpl-...`
@@ -220,14 +220,14 @@ pub struct ChatCompletion<'a> {
     /// Always `chat.completion`.
     #[schema(schema_with = completion_word)]
     object: &'static str,
-    /// Unix seconds.
+    /// The time of creation, in Unix seconds.
     created: u64,
     /// The model as the client named it.
     model: &'a str,
-    /// Always one.
+    /// Always exactly one choice.
     #[schema(value_type = Vec<Choice<'_>>, min_items = 1, max_items = 1)]
     choices: [Choice<'a>; 1],
-    /// What the answer took.
+    /// The tokens that the answer took.
     usage: Usage,
 }
 
@@ -253,16 +253,16 @@ struct Message<'a> {
     /// The text of the answer.
     #[schema(value_type = &str)]
     content: Pieces<'a>,
-    /// The text of the reasoning, where it was asked for and the model gave any.
+    /// The text of the reasoning, if it was requested and the model returned any.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<&str>, nullable = false)]
     reasoning_content: Option<Pieces<'a>>,
-    /// The model's words on why it does not answer, where it refuses; else null.
+    /// The model's explanation why it does not answer, if it refuses; otherwise null.
     #[schema(value_type = Option<&str>, required)]
     refusal: Option<Pieces<'a>>,
 }
 
-/// A text in pieces, which are not copied together before they are written.
+/// A text in pieces. It is written piece by piece, without a copy of the whole.
 #[derive(Debug, Default)]
 pub struct Pieces<'a>(Vec<&'a str>);
 
@@ -290,19 +290,19 @@ impl Pieces<'_> {
     }
 }
 
-/// The texts of a whole answer.
+/// The texts of a complete answer.
 #[derive(Debug, Default)]
 pub struct Texts<'a> {
     /// The answer.
     pub content: Pieces<'a>,
-    /// The reasoning; empty where there is none.
+    /// The reasoning; empty if there is none.
     pub reasoning: Pieces<'a>,
-    /// The refusal; empty where the model answers.
+    /// The refusal; empty if the model answers.
     pub refusal: Pieces<'a>,
 }
 
 impl<'a> ChatCompletion<'a> {
-    /// The whole answer. Empty reasoning is left out, an empty refusal is null.
+    /// Makes a complete answer. Empty reasoning is left out, and an empty refusal is null.
     #[must_use]
     pub fn new(
         head: &'a CompletionHead,

@@ -1,4 +1,4 @@
-//! A [`Failure`] as JSON: for an HTTP error, and for a failed task and its `error` frame.
+//! A [`Failure`] as JSON, for an HTTP error, a failed task and an `error` frame.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::schema::{described, words};
 use crate::error::{ErrorCode, Failure};
 
-/// `{"error": {...}}`, with `error` as the first key: some clients look for exactly that start.
+/// `{"error": {...}}`, with `error` as the first key, because some clients look for exactly that start.
 #[derive(Debug, Serialize)]
 pub struct ErrorBody<T> {
     /// The error itself.
@@ -19,10 +19,10 @@ pub struct ErrorBody<T> {
 /// The error of a failed task, as in `GET /v1/tasks/{id}` and in the `error` frame of a stream.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TaskError<'a> {
-    /// What went wrong, for programs.
+    /// The error code, for programs.
     #[schema(value_type = ErrorCode)]
     code: &'static str,
-    /// What went wrong and what to do about it, for people.
+    /// What happened and what to do about it, for people.
     message: &'a str,
     /// The family of the code.
     #[serde(rename = "type")]
@@ -48,41 +48,41 @@ impl<'a> From<&'a Failure> for TaskError<'a> {
     }
 }
 
-/// The error of an HTTP response, with `param`, which is `null` where no field is at fault. `retryable` is told
-/// of a task's failure only: a refused request is to be corrected, not repeated.
+/// The error of an HTTP response. `param` is `null` if no field is at fault. `retryable` is present only for the
+/// failure of a task, because a client must correct a refused request and not repeat it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ErrorDetails)]
 pub struct HttpError<'a> {
-    /// What went wrong, for programs.
+    /// The error code, for programs.
     #[schema(value_type = ErrorCode)]
     code: &'static str,
-    /// What went wrong and what to do about it, for people.
+    /// What happened and what to do about it, for people.
     message: &'a str,
     /// The family of the code.
     #[serde(rename = "type")]
     #[schema(schema_with = kinds)]
     kind: &'static str,
-    /// The field, query parameter or header at fault; null where there is none.
+    /// The field, query parameter or header at fault; null if there is none.
     #[schema(required)]
     param: Option<&'a str>,
     /// The HTTP status that an upstream gave as the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 100, maximum = 999)]
     upstream_status: Option<u16>,
-    /// True if the same submit may succeed when it is repeated. Told of a task's failure only.
+    /// True if the same submit may succeed when it is repeated. Present only for the failure of a task.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     retryable: Option<bool>,
 }
 
 impl<'a> HttpError<'a> {
-    /// The error of a refused request.
+    /// Makes the error of a refused request.
     #[must_use]
     pub fn of_request(failure: &'a Failure) -> Self {
         Self { retryable: None, ..Self::of_task(failure) }
     }
 
-    /// The error of a failed task, as a synchronous call tells it.
+    /// Makes the error of a failed task, as a synchronous call returns it.
     #[must_use]
     pub fn of_task(failure: &'a Failure) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl<'a> HttpError<'a> {
     }
 }
 
-/// The codes of the one table, with what they say.
+/// Describes the codes of the one table, with their meanings.
 impl PartialSchema for ErrorCode {
     fn schema() -> RefOr<Schema> {
         let meaning = |code: &ErrorCode| format!("- `{}`: {}", code.as_str(), code.meaning());
@@ -111,7 +111,7 @@ impl ToSchema for ErrorCode {
     }
 }
 
-/// The words of `type`, each once.
+/// Returns the words of `type`, each once.
 fn kinds() -> Object {
     let mut kinds: Vec<_> = ErrorCode::ALL.iter().map(|code| code.kind()).collect();
     kinds.sort_unstable();

@@ -1,13 +1,12 @@
-//! `text/event-stream` in both directions: decode what upstreams send, encode what subscribers read.
+//! `text/event-stream` in both directions: decodes the streams of upstreams, and encodes the streams for subscribers.
 //!
-//! Decoding follows the WHATWG HTML standard, section 9.2 (server-sent events), with two additions that real
-//! upstreams make necessary (both seen in recorded traffic): an
-//! event that lacks its closing blank line at the end of the body is still delivered, and a line that is no
-//! field of the standard is handed out as [`Piece::Stray`] instead of being dropped, because Gemini writes an
-//! error in mid-stream as bare JSON lines.
+//! Decoding follows the WHATWG HTML standard, section 9.2 (server-sent events), with two additions that real upstreams
+//! need (both seen in recorded traffic). An event without its closing blank line at the end of the body is still
+//! delivered. A line that is not a field of the standard is returned as [`Piece::Stray`] and not dropped, because
+//! Gemini writes an error in mid-stream as bare JSON lines.
 //!
-//! Encoding is ours because the contract fixes the order of the fields and where `retry:` may stand, which
-//! actix-web-lab's `sse` does not let us choose.
+//! hearken has its own encoder because the contract fixes the order of the fields and the place of `retry:`, and
+//! actix-web-lab's `sse` does not let us choose these.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -15,11 +14,11 @@ use std::io::Write as _;
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::memchr2;
 
-/// The comment that keeps an idle connection alive. It ends in ONE newline: a blank line behind a comment
-/// makes OpenAI's Python reader dispatch an empty event once it has seen an `id:`.
+/// The comment that keeps an idle connection alive. It ends in ONE newline: after an `id:`, a blank line behind a
+/// comment makes OpenAI's Python reader dispatch an empty event.
 pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n");
 
-/// Opens the first block of a response: tells a browser to wait two seconds before it reconnects.
+/// The line that opens the first block of a response. It tells a browser to wait two seconds before it reconnects.
 pub const RETRY: &[u8] = b"retry: 2000\n";
 
 /// The three events that a stream may carry.
@@ -33,11 +32,11 @@ pub enum FrameKind {
     Error,
 }
 
-/// Opens the line of a frame's data.
+/// The beginning of the line with a frame's data.
 pub const DATA: &[u8] = b"data: ";
 
 impl FrameKind {
-    /// Returns what stands in a frame before its id.
+    /// Returns the text of a frame before its id.
     fn name(self) -> &'static [u8] {
         match self {
             Self::Chunk => b"event: chunk\nid: ",
@@ -46,24 +45,24 @@ impl FrameKind {
         }
     }
 
-    /// Returns the length of a frame's lines of name and id, without the last line feed.
+    /// Returns the length of a frame's lines with name and id, without the last line feed.
     #[must_use]
     pub fn id_length(self, id: usize) -> usize {
         self.name().len() + id.checked_ilog10().map_or(1, |log| log as usize + 1)
     }
 }
 
-/// Appends a frame's lines of name and id, without the last line feed.
+/// Appends a frame's lines with name and id, without the last line feed.
 pub fn put_id(kind: FrameKind, id: usize, frame: &mut impl BufMut) {
     frame.put_slice(kind.name());
-    // Memory takes whatever is written.
+    // A write to memory never fails.
     let _ = write!(frame.writer(), "{id}");
 }
 
-/// Encodes one frame. `data` is JSON or `[DONE]`: it holds no line break.
+/// Encodes one frame. `data` is JSON or `[DONE]`, so it contains no line break.
 #[must_use]
 pub fn encode_frame(kind: FrameKind, id: usize, data: &[u8]) -> Bytes {
-    // To the byte: frames are kept for long, and what is too much is kept with them.
+    // The capacity is exact, because frames stay in memory for a long time, and unused capacity would stay with them.
     let mut frame = BytesMut::with_capacity(kind.id_length(id) + data.len() + 9);
     put_id(kind, id, &mut frame);
     frame.put_slice(b"\ndata: ");
@@ -72,32 +71,32 @@ pub fn encode_frame(kind: FrameKind, id: usize, data: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// What a decoder finds in an event stream.
+/// An element that a decoder finds in an event stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// An event.
     Event {
-        /// Its `event:` field; empty where there was none.
+        /// The `event:` field; empty if there was none.
         name: String,
-        /// Its `data:` lines, joined by line feeds.
+        /// The `data:` lines, joined by line feeds.
         data: String,
     },
-    /// A line that the standard does not know, without its line break.
+    /// A line that the standard does not define, without its line break.
     Stray(String),
 }
 
-/// An upstream sent a line or an event that is larger than any real one.
+/// The error for a line or an event that is larger than any real one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event of more than {limit} bytes")]
 pub struct EventTooLarge {
-    /// The limit that was passed, in bytes.
+    /// The limit that was exceeded, in bytes.
     pub limit: usize,
 }
 
 /// Decodes an event stream that arrives in pieces of any size.
 #[derive(Debug)]
 pub struct EventStreamDecoder {
-    /// The beginning of a line whose end has not come.
+    /// The beginning of a line that has not ended yet.
     line: Vec<u8>,
     name: String,
     data: Option<String>,
@@ -113,10 +112,10 @@ impl EventStreamDecoder {
         Self { line: Vec::new(), name: String::new(), data: None, at_start: true, after_cr: false, limit }
     }
 
-    /// Takes the next bytes of the body and hands out what they complete, in order.
+    /// Reads the next bytes of the body and appends the pieces that they complete to `found`, in order.
     ///
     /// # Errors
-    /// [`EventTooLarge`] when a line or an event passes the limit; the decoder is of no use afterwards.
+    /// Returns [`EventTooLarge`] if a line or an event exceeds the limit. The decoder must not be used afterwards.
     pub fn feed(&mut self, mut bytes: &[u8], found: &mut Vec<Piece>) -> Result<(), EventTooLarge> {
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_cr) && bytes.first() == Some(&b'\n') {
@@ -148,7 +147,7 @@ impl EventStreamDecoder {
         Ok(())
     }
 
-    /// The body has ended: hands out the line and the event that were not closed.
+    /// Handles the end of the body: appends the line and the event that were not closed to `found`.
     pub fn finish(&mut self, found: &mut Vec<Piece>) {
         if !self.line.is_empty() {
             self.end_line(found);
@@ -156,17 +155,17 @@ impl EventStreamDecoder {
         self.end_event(found);
     }
 
-    /// Takes the line that came in several pieces.
+    /// Reads the line that arrived in several pieces.
     fn end_line(&mut self, found: &mut Vec<Piece>) {
         let mut line = std::mem::take(&mut self.line);
         self.take_line(&line, found);
-        // Keep the buffer: a stream has many lines of about the same length.
+        // The buffer is kept, because a stream has many lines of about the same length.
         line.clear();
         self.line = line;
     }
 
     fn take_line(&mut self, bytes: &[u8], found: &mut Vec<Piece>) {
-        // What is no UTF-8 is rare, and to find that out is several times faster than to replace what is not.
+        // Invalid UTF-8 is rare, and the check is several times faster than the lossy conversion.
         let decoded =
             std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
         let mut line = decoded.as_ref();
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_outside_the_standard_are_handed_out() {
+    fn lines_outside_the_standard_are_returned_as_stray() {
         let found = decode(&[b"data: x\n\n{\n  \"error\": {\n"]);
         assert_eq!(found, [event("x"), Piece::Stray("{".into()), Piece::Stray("  \"error\": {".into())]);
     }
@@ -266,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_of_the_bytes_decodes_to_the_same_pieces(
+        fn the_split_of_the_bytes_does_not_change_the_pieces(
             text in "(data: ?[a-zé€\u{1F600}]{0,6}|:|event: [a-z]|x: y|\\{|)((\r\n|\n|\r){1,2}(data: ?[a-zé]{0,6}|: c|x|)){0,8}",
             cuts in prop::collection::vec(0usize..200, 0..12),
         ) {
@@ -279,7 +278,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_decodes_to_itself(data in "[^\r\n]{0,80}", id in 0usize..1_000_000) {
+        fn an_encoded_frame_decodes_to_itself(data in "[^\r\n]{0,80}", id in 0usize..1_000_000) {
             let frame = encode_frame(FrameKind::Chunk, id, data.as_bytes());
             let expected = Piece::Event { name: "chunk".into(), data };
             prop_assert_eq!(decode(&[&frame]), vec![expected]);

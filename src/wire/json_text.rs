@@ -1,10 +1,10 @@
-//! The text of a JSON string, unescaped where it stands: an upload of many megabytes is not copied because its sender
+//! Unescapes the text of a JSON string in place. So an upload of many megabytes need not be copied, even if its sender
 //! writes `\/` for every slash, as PHP does.
 
 use bytes::BytesMut;
 
-/// Replaces the escapes of RFC 8259, section 7, in what stands between the quotation marks of a valid JSON string.
-/// Half of a surrogate pair, which stands for no character, becomes U+FFFD.
+/// Replaces the escapes of RFC 8259, section 7, in the text between the quotation marks of a valid JSON string. Half of
+/// a surrogate pair, which is not a character, becomes U+FFFD.
 pub fn unescape(text: &mut BytesMut) {
     let Some(first) = text.iter().position(|byte| *byte == b'\\') else { return };
     let (mut read, mut write) = (first, first);
@@ -22,7 +22,7 @@ pub fn unescape(text: &mut BytesMut) {
         };
         let mut encoded = [0; 4];
         for byte in character.encode_utf8(&mut encoded).bytes() {
-            // No escape is shorter than what it stands for.
+            // No escape is shorter than its character in UTF-8.
             if let Some(to) = text.get_mut(write) {
                 *to = byte;
             }
@@ -33,17 +33,16 @@ pub fn unescape(text: &mut BytesMut) {
     text.truncate(write);
 }
 
-/// What an escape stands for.
+/// The meaning of an escape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     /// A character.
     Character(char),
-    /// Half of a surrogate pair whose other half is missing. JSON's grammar knows it, Unicode has no such text.
+    /// Half of a surrogate pair without its other half. JSON's grammar allows it, but it is not valid Unicode text.
     Half(u16),
 }
 
-/// Returns the first half of a surrogate pair without its other half in what stands between the quotation marks of a
-/// valid JSON string.
+/// Returns the first lone half of a surrogate pair in the text between the quotation marks of a valid JSON string.
 #[must_use]
 pub fn lone_surrogate(mut text: &[u8]) -> Option<u16> {
     while let Some(at) = memchr::memchr(b'\\', text) {
@@ -56,7 +55,7 @@ pub fn lone_surrogate(mut text: &[u8]) -> Option<u16> {
     None
 }
 
-/// What the escape at the start of `text` stands for, and how long it is.
+/// Returns the meaning and the length of the escape at the start of `text`.
 #[must_use]
 pub fn escape(text: &[u8]) -> (Meaning, usize) {
     let Some(kind) = text.get(1) else { return (Meaning::Character(char::REPLACEMENT_CHARACTER), 1) };
@@ -72,7 +71,7 @@ pub fn escape(text: &[u8]) -> (Meaning, usize) {
     (Meaning::Character(character), 2)
 }
 
-/// `\uXXXX`, or two of them that make one character.
+/// Reads `\uXXXX`, or two such escapes that form one character.
 fn unicode(text: &[u8]) -> (Meaning, usize) {
     let first = code_unit(text);
     let second = text.get(6..).filter(|rest| rest.starts_with(b"\\u")).and_then(code_unit);
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_pairs_are_found() {
+    fn lone_surrogates_are_found() {
         for whole in ["", "abc", r"\ud83d\ude00", r"\\ud83d", r"\u00e9\n"] {
             assert_eq!(lone_surrogate(whole.as_bytes()), None, "{whole}");
         }
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_the_text_is_left_as_room() {
+    fn the_bytes_after_the_text_stay_available_as_capacity() {
         let mut text = BytesMut::from(r#"\/\/"}"#);
         let capacity = text.capacity();
         text.truncate(4);
@@ -137,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_serde(text: String, escape_all: bool) {
+        fn the_unescaped_text_equals_the_one_of_serde(text: String, escape_all: bool) {
             let json = if escape_all {
                 let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
                 format!("\"{units}\"")
@@ -148,7 +147,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_is_no_json_panics(text in "[\\\\u0-9dD\"a]{0,20}") {
+        fn invalid_json_does_not_panic(text in "[\\\\u0-9dD\"a]{0,20}") {
             unescape(&mut BytesMut::from(text.as_str()));
         }
     }

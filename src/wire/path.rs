@@ -1,8 +1,8 @@
-//! The paths of the HTTP interface that clients are told of.
+//! The paths of the HTTP interface that the service sends to clients.
 
 use std::fmt::Display;
 
-/// The models that a caller may use, with what each takes in.
+/// The path of the list of models that a caller may use, with the inputs of each.
 pub const MODELS: &str = "/v1/configs/llm_generations_models";
 
 /// Returns the path of a task.

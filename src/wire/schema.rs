@@ -1,29 +1,29 @@
-//! For the OpenAPI document: what the Rust types of the wire cannot say, because a `&'static str` is any text.
+//! Schemas for the OpenAPI document that the Rust types cannot express, because a `&'static str` may be any text.
 
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::{Object, ObjectBuilder};
 
-/// A text that is one of these.
+/// Returns the schema of a text that is one of these words.
 pub fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Object {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
 }
 
-/// The same with a description.
+/// Returns the same schema with a description.
 pub fn described(schema: Object, description: &str) -> Object {
     ObjectBuilder::from(schema).description(Some(description)).build()
 }
 
-/// Always `list`.
+/// Returns the schema of the constant `list`.
 pub(super) fn list() -> Object {
     words(["list"])
 }
 
-/// Always `model`.
+/// Returns the schema of the constant `model`.
 pub(super) fn model() -> Object {
     words(["model"])
 }
 
-/// Always `null`.
+/// Returns the schema of the constant `null`.
 pub(super) fn null() -> Object {
     ObjectBuilder::new().schema_type(Type::Null).build()
 }

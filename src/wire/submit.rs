@@ -1,15 +1,15 @@
-//! The body of a submit, field by field and not yet judged.
+//! The body of a submit, split into its fields, which are not yet checked.
 //!
-//! Each field stays the piece of JSON text that it was, borrowed from the body: a field of the wrong type
-//! can then be named in the error, and audio of many megabytes is not copied to be looked at.
+//! Each field is its piece of JSON text, borrowed from the body. So the error can name a field of the wrong type, and
+//! audio of many megabytes is not copied before it is checked.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The fields that make up an audio understanding request; unknown ones are ignored, an explicit `null`
-/// is the same as absence.
+/// The fields of an audio understanding request. Unknown fields are ignored, and an explicit `null` means the same as
+/// an absent field.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the contract's, explained where they are judged")]
+#[expect(missing_docs, reason = "the fields are the contract's and are documented where they are checked")]
 pub struct SubmitBody<'a> {
     #[serde(borrow)]
     pub model: Option<&'a RawValue>,

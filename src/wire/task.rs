@@ -25,15 +25,15 @@ pub struct TaskObject<'a> {
     pub kind: &'static str,
     /// The model as the client named it.
     pub model: &'a str,
-    /// `pending`, `processing`, `completed` or `failed`; it never goes back.
+    /// `pending`, `processing`, `completed` or `failed`. A task never returns to an earlier status.
     #[schema(schema_with = status_words)]
     pub status: &'static str,
-    /// 0 to 100: 0 while pending, 100 when completed. It never falls.
+    /// The progress in percent: 0 while pending, 100 when completed. It never falls.
     #[schema(maximum = 100)]
     pub progress: u8,
-    /// Unix seconds.
+    /// The time of acceptance, in Unix seconds.
     pub created: u64,
-    /// Where the stream is, for a task submitted with `stream`.
+    /// The link to the stream of a task that was submitted with `stream`; otherwise null.
     #[schema(required)]
     pub stream: Option<StreamLink>,
     /// The ChatCompletion of a completed task, in the bytes in which it was stored.
@@ -44,24 +44,24 @@ pub struct TaskObject<'a> {
     pub error: Option<TaskError<'a>>,
 }
 
-/// A task, and what else was asked for with `include`. Without any of it these are the ten fields alone.
+/// A task, with the optional parts that `include` requested. Without `include` it has only the ten fields.
 #[derive(Debug, Serialize)]
 pub struct TaskView<'a, Timeline, Request> {
     /// The ten fields.
     #[serde(flatten)]
     pub task: TaskObject<'a>,
-    /// When what happened.
+    /// The moments of the task's life.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
-    /// What was said from when to when; null where that was not measured.
+    /// The segments of the answer with their times; null if no times were measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segments: Option<Option<&'a RawValue>>,
-    /// What was asked for.
+    /// The request of the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
 }
 
-/// The request of a task, without its audio, in the form in which it can be asked again.
+/// The request of a task without its audio, in a form in which it can be sent again.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum RequestView<'a, Audio> {
@@ -76,22 +76,22 @@ pub enum RequestView<'a, Audio> {
 pub struct RequestObject<'a, Audio> {
     /// The model as the client named it.
     pub model: &'a str,
-    /// The prompt, also where it is the default.
+    /// The prompt, even if it is the default prompt.
     pub prompt: &'a str,
     /// The system prompt.
     #[schema(required)]
     pub system_prompt: Option<&'a str>,
-    /// Token limit.
+    /// The token limit.
     #[schema(required)]
     pub max_tokens: Option<u64>,
-    /// 0 to 2.
+    /// The temperature, 0 to 2.
     #[schema(required)]
     pub temperature: Option<f64>,
     /// True if the model was asked to include its reasoning.
     pub reasoning: bool,
-    /// True if the chunks can be subscribed to.
+    /// True if clients can subscribe to the chunks.
     pub stream: bool,
-    /// Where the audio came from and what it was.
+    /// The source and the format of the audio.
     #[schema(required)]
     pub audio: Option<&'a Audio>,
 }
@@ -101,7 +101,7 @@ pub struct RequestObject<'a, Audio> {
 #[expect(missing_docs, reason = "as in `RequestObject`")]
 pub struct MessagesObject<'a, Audio> {
     pub model: &'a str,
-    /// Oldest first.
+    /// The messages, oldest first.
     pub messages: Vec<MessageObject<'a, Audio>>,
     pub max_tokens: Option<u64>,
     pub temperature: Option<f64>,
@@ -114,7 +114,7 @@ pub struct MessagesObject<'a, Audio> {
 pub struct MessageObject<'a, Audio> {
     /// `system`, `user` or `assistant`.
     pub role: &'static str,
-    /// Its parts, in order.
+    /// The parts of the message, in order.
     pub content: Vec<PartObject<'a, Audio>>,
 }
 
@@ -130,11 +130,11 @@ pub enum PartObject<'a, Audio> {
         /// The text.
         text: &'a str,
     },
-    /// Audio: what is known of it.
+    /// Audio, with the facts about it.
     Audio(Option<&'a Audio>),
 }
 
-/// Where a task's stream is.
+/// The link to a task's stream.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StreamLink {
     /// A path on this server.
@@ -147,12 +147,12 @@ pub struct List<T> {
     /// Always `list`.
     #[schema(schema_with = schema::list)]
     object: &'static str,
-    /// All there are.
+    /// All elements.
     data: Vec<T>,
 }
 
 impl<T> List<T> {
-    /// A list of everything there is.
+    /// Makes a list of all elements.
     #[must_use]
     pub fn new(data: Vec<T>) -> Self {
         Self { object: "list", data }
@@ -167,19 +167,19 @@ pub struct TaskList<T> {
     object: &'static str,
     /// The tasks, newest first.
     data: Vec<T>,
-    /// True if there are older ones.
+    /// True if there are older tasks.
     has_more: bool,
 }
 
 impl<T> TaskList<T> {
-    /// A page, and whether there is another one after it.
+    /// Makes a page. `has_more` states whether another page follows.
     #[must_use]
     pub fn new(data: Vec<T>, has_more: bool) -> Self {
         Self { object: "list", data, has_more }
     }
 }
 
-/// A model with what it takes in.
+/// A model with the inputs that it accepts.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ModelCapabilities<'a> {
     /// The model's name.
@@ -187,7 +187,7 @@ pub struct ModelCapabilities<'a> {
     /// Always `model`.
     #[schema(schema_with = schema::model)]
     pub object: &'static str,
-    /// In the order text, vision, video, audio, file.
+    /// The inputs, in the order text, vision, video, audio, file.
     #[schema(schema_with = capabilities)]
     pub capabilities: Vec<&'static str>,
 }
@@ -200,7 +200,7 @@ pub struct Model<'a> {
     /// Always `model`.
     #[schema(schema_with = schema::model)]
     pub object: &'static str,
-    /// Unix seconds: since when this server serves it.
+    /// The time since which this server serves the model, in Unix seconds.
     pub created: u64,
     /// The channel's name.
     pub owned_by: &'a str,
@@ -214,11 +214,14 @@ fn kind_word() -> Object {
     words(["llm"])
 }
 
-/// The words for how far a task is, as a schema.
+/// Returns the schema of the words for a task's status.
 #[must_use]
 pub fn status_words() -> Object {
     let status = words(["pending", "processing", "completed", "failed"]);
-    described(status, "`pending` -> `processing` -> `completed` or `failed`, and never back.")
+    described(
+        status,
+        "`pending` -> `processing` -> `completed` or `failed`. A task never returns to an earlier status.",
+    )
 }
 
 fn capabilities() -> Array {

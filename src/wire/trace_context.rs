@@ -1,39 +1,39 @@
 //! W3C Trace Context: the headers `traceparent` and `tracestate`, read and written.
 //!
-//! What is not understood begins no error: who sends a malformed `traceparent` sends none, and with it goes the
-//! `tracestate`, which means nothing alone. What is understood is passed on in version 00.
+//! A malformed header is never an error. A malformed `traceparent` counts as absent. Then the `tracestate` is dropped,
+//! too, because it means nothing alone. A valid context is passed on in version 00.
 
 use std::fmt;
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-/// Longest `traceparent` that is looked at, in bytes: what later versions may add is passed over.
+/// The longest `traceparent` that is parsed, in bytes. Additions of later versions are ignored.
 const MAX_TRACEPARENT_BYTES: usize = 256;
-/// Longest `tracestate` that is passed on, in bytes of all its members together. This much the standard asks for.
+/// The longest `tracestate` that is passed on, in bytes of all its members together. The standard asks for this length.
 const MAX_TRACESTATE_BYTES: usize = 512;
-/// Most members of a `tracestate`, after which it may end.
+/// The most members of a `tracestate` that are passed on.
 const MAX_TRACESTATE_MEMBERS: usize = 32;
 /// Bytes of a `traceparent` in version 00.
 const TRACEPARENT_BYTES: usize = 55;
 
-/// The names of the headers.
+/// The name of the header with the place in the trace.
 pub const TRACEPARENT: &str = "traceparent";
-/// See [`TRACEPARENT`].
+/// The name of the header with the notes of tracing systems.
 pub const TRACESTATE: &str = "tracestate";
 
-/// What all work for one cause has in common. Never all zero.
+/// The id of a trace: of all work that belongs together. Never all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceId([u8; 16]);
 
-/// One piece of that work. Never all zero.
+/// The id of a span: of one piece of the work. Never all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SpanId([u8; 8]);
 
 macro_rules! id {
     ($id:ident, $bytes:literal) => {
         impl $id {
-            /// A new one, from a cryptographic generator.
+            /// Makes a new id with a cryptographic generator.
             #[must_use]
             pub fn random() -> Self {
                 let mut rng = rand::rng();
@@ -44,19 +44,19 @@ macro_rules! id {
                 }
             }
 
-            /// `None` for zeros, which stand for no id.
+            /// Makes an id from bytes; `None` if all are zero, which means no id.
             #[must_use]
             pub fn from_bytes(bytes: [u8; $bytes]) -> Option<Self> {
                 (bytes != [0; $bytes]).then_some(Self(bytes))
             }
 
-            /// The id as OTLP writes it.
+            /// Returns the id as OTLP writes it.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8] {
                 &self.0
             }
 
-            /// Reads hex digits in lower case, as the standard demands.
+            /// Reads hex digits in lower case, as the standard requires.
             fn from_hex(text: &[u8]) -> Option<Self> {
                 let mut bytes = [0; $bytes];
                 if text.len() != 2 * bytes.len() {
@@ -80,7 +80,7 @@ macro_rules! id {
 id!(TraceId, 16);
 id!(SpanId, 8);
 
-/// The flags of a `traceparent`, as far as version 00 gives them a meaning.
+/// The flags of a `traceparent` that have a meaning in version 00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceFlags(u8);
 
@@ -89,41 +89,41 @@ impl TraceFlags {
     /// Level 2 of the standard: the trace id is random.
     const RANDOM: u8 = 2;
 
-    /// The flags of a trace that begins here.
+    /// Returns the flags of a trace that begins here.
     #[must_use]
     pub fn new(sampled: bool) -> Self {
         Self(if sampled { Self::SAMPLED } else { 0 })
     }
 
-    /// Returns true if the caller records its work; then its callees record theirs.
+    /// Returns true if the caller records its work. Then the services that it calls record their work, too.
     #[must_use]
     pub fn is_sampled(self) -> bool {
         self.0 & Self::SAMPLED != 0
     }
 
-    /// The flags as they stand on the wire.
+    /// Returns the flags as they are sent.
     #[must_use]
     pub fn bits(self) -> u8 {
         self.0
     }
 }
 
-/// Where in which trace some work belongs: below the span of whoever asked for it.
+/// The place of some work in a trace: below the span of the caller that requested it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Headers", into = "Headers")]
 pub struct TraceContext {
-    /// The trace.
+    /// The id of the trace.
     pub trace_id: TraceId,
-    /// The work above.
+    /// The id of the span above.
     pub span_id: SpanId,
-    /// The flag says whether the work is recorded.
+    /// The flags, which state whether the work is recorded.
     pub flags: TraceFlags,
-    /// What tracing systems on the way have noted, member by member as it came.
+    /// The notes of tracing systems on the way, with each member as it was received.
     state: Option<Box<str>>,
 }
 
 impl TraceContext {
-    /// The root of a new trace.
+    /// Makes the root of a new trace.
     #[must_use]
     pub fn begin(sampled: bool) -> Self {
         Self {
@@ -134,7 +134,7 @@ impl TraceContext {
         }
     }
 
-    /// Reads the values of all headers of both names, in their order. `None` where there is no `traceparent`, more
+    /// Reads the values of all headers of both names, in their order. Returns `None` if there is no `traceparent`, more
     /// than one, or a malformed one.
     #[must_use]
     pub fn parse<'a>(
@@ -147,19 +147,19 @@ impl TraceContext {
         Some(Self { trace_id, span_id, flags, state: parse_tracestate(states) })
     }
 
-    /// The same place in the trace, but below this span.
+    /// Returns the same context, but below this span.
     #[must_use]
     pub fn below(&self, span_id: SpanId) -> Self {
         Self { span_id, ..self.clone() }
     }
 
-    /// The value of the `traceparent` that leads here.
+    /// Returns the value of the `traceparent` header for this context.
     #[must_use]
     pub fn traceparent(&self) -> String {
         format!("00-{}-{}-{:02x}", self.trace_id, self.span_id, self.flags.bits())
     }
 
-    /// The value of the `tracestate` that goes with it.
+    /// Returns the value of the `tracestate` header for this context.
     #[must_use]
     pub fn tracestate(&self) -> Option<&str> {
         self.state.as_deref()
@@ -184,12 +184,12 @@ fn parse_traceparent(text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
     is_complete.then_some((ids.0, ids.1, flags))
 }
 
-/// The members of all headers, as one, from the front as many as there may be: the newest stand first. `None` where one
-/// is malformed, or there is none.
+/// Joins the members of all headers. Keeps members from the front, up to the limits, because the newest are first.
+/// Returns `None` if a member is malformed, or if there is none.
 fn parse_tracestate<'a>(states: impl IntoIterator<Item = &'a [u8]>) -> Option<Box<str>> {
     let (mut kept, mut count, mut is_full) = (String::new(), 0, false);
     for state in states {
-        // Empty members are allowed, and stand for nothing.
+        // Empty members are allowed and have no meaning.
         let members = std::str::from_utf8(state).ok()?.split(',').map(str::trim_ascii);
         for member in members.filter(|member| !member.is_empty()) {
             if !is_member(member) {
@@ -231,7 +231,7 @@ fn hex_byte(digits: &[u8]) -> Option<u8> {
     Some(digit(*high)? << 4 | digit(*low)?)
 }
 
-/// A context as it is kept: the headers that would say it.
+/// A context in its stored form: the headers that express it.
 #[derive(Serialize, Deserialize)]
 struct Headers {
     traceparent: String,

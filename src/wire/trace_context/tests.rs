@@ -1,4 +1,4 @@
-//! What the standard's examples and any other bytes are read as.
+//! Tests of how the standard's examples and any other bytes are read.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn parse(parent: &str) -> Option<TraceContext> {
     TraceContext::parse([parent.as_bytes()], [])
 }
 
-/// What is passed on of these `tracestate` headers.
+/// Returns the part of these `tracestate` headers that is passed on.
 fn state(headers: &[&str]) -> Option<String> {
     let parent = format!("00-{TRACE}-{SPAN}-01");
     let headers = headers.iter().map(|header| header.as_bytes());
@@ -38,7 +38,7 @@ fn flags_without_a_meaning_are_not_passed_on() {
 }
 
 #[test]
-fn later_versions_are_read_as_far_as_they_are_known() {
+fn the_known_part_of_later_versions_is_read() {
     let known = format!("00-{TRACE}-{SPAN}-01");
     for later in ["01-T-S-01", "cc-T-S-01-what-the-future-will-be-like", "cc-T-S-01-", "fe-T-S-09"] {
         let later = later.replace('T', TRACE).replace('S', SPAN);
@@ -53,7 +53,7 @@ fn later_versions_are_read_as_far_as_they_are_known() {
 }
 
 #[test]
-fn what_is_malformed_is_no_traceparent() {
+fn a_malformed_traceparent_is_refused() {
     let zeros = ["0".repeat(32), "0".repeat(16)];
     for wrong in [
         String::new(),
@@ -76,14 +76,14 @@ fn what_is_malformed_is_no_traceparent() {
 }
 
 #[test]
-fn several_traceparents_are_none() {
+fn several_traceparents_count_as_none() {
     let parent = format!("00-{TRACE}-{SPAN}-01");
     assert_eq!(TraceContext::parse([parent.as_bytes(), parent.as_bytes()], []), None);
     assert_eq!(TraceContext::parse([], [b"a=1".as_slice()]), None);
 }
 
 #[test]
-fn a_tracestate_is_passed_on_as_it_came() {
+fn a_tracestate_is_passed_on_as_it_was_received() {
     let wanted = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE";
     assert_eq!(state(&[wanted]).as_deref(), Some(wanted));
     assert_eq!(state(&["rojo=00f067aa0ba902b7", "congo=t61rcWkgMzE"]).as_deref(), Some(wanted));
@@ -101,7 +101,7 @@ fn empty_members_of_a_tracestate_are_not_passed_on() {
 }
 
 #[test]
-fn a_tracestate_that_is_malformed_is_dropped_alone() {
+fn a_malformed_tracestate_is_dropped_without_the_traceparent() {
     for wrong in ["a", "=1", "A=1", "_a=1", "a=1=2", "a=", "a=\u{1}", "ä=1", "a b=1"] {
         assert_eq!(state(&[wrong]), None, "{wrong}");
     }
@@ -111,22 +111,22 @@ fn a_tracestate_that_is_malformed_is_dropped_alone() {
 }
 
 #[test]
-fn of_a_tracestate_that_is_too_long_the_front_is_passed_on() {
+fn the_front_of_a_tracestate_that_is_too_long_is_passed_on() {
     let most = format!("a={}", "x".repeat(256));
     let members = |count: usize| (0..count).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",");
     assert_eq!(state(&[&members(33)]), Some(members(32)));
     assert_eq!(state(&[&members(32), "more=v"]), Some(members(32)));
     let rest = format!("b={}", "x".repeat(MAX_TRACESTATE_BYTES - most.len() - 3));
     assert_eq!(state(&[&most, &rest]).unwrap().len(), MAX_TRACESTATE_BYTES);
-    // None is cut, and none that stood behind takes its place.
+    // No member is cut, and no later member takes the place of one that is too long.
     assert_eq!(state(&[&most, &format!("{rest}x"), "c=1"]), Some(most.clone()));
-    assert_eq!(state(&[&most, &rest, "A=1"]), None, "what is not passed on is looked at all the same");
+    assert_eq!(state(&[&most, &rest, "A=1"]), None, "members that are not passed on are checked, too");
     let spaced = members(32) + "," + &" ".repeat(MAX_TRACESTATE_BYTES) + ",";
     assert_eq!(state(&[&spaced]), Some(members(32)));
 }
 
 #[test]
-fn what_is_kept_comes_back() {
+fn a_stored_context_is_read_back() {
     let parent = format!("00-{TRACE}-{SPAN}-03");
     let context = TraceContext::parse([parent.as_bytes()], [b"a=1,b=2".as_slice()]).unwrap();
     let json = serde_json::to_string(&context).unwrap();
@@ -137,7 +137,7 @@ fn what_is_kept_comes_back() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(trace: [u8; 16], span: [u8; 8], sampled: bool) {
+    fn a_written_traceparent_is_read_back(trace: [u8; 16], span: [u8; 8], sampled: bool) {
         let (Some(trace_id), Some(span_id)) = (TraceId::from_bytes(trace), SpanId::from_bytes(span)) else {
             return Ok(());
         };
@@ -146,7 +146,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_is_either_nothing_or_can_be_said_again(
+    fn any_headers_are_either_refused_or_can_be_written_again(
         parent in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..80),
             "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.{0,9})?".prop_map(String::into_bytes),

@@ -1,5 +1,5 @@
-//! Errors as servers write them: which object is one, where its words and codes stand, and when it may be asked again.
-//! What it means is decided in [`meaning`].
+//! Errors as servers write them: which object is an error, where its texts and codes are, and when the upstream accepts
+//! calls again. [`meaning`] decides what an error means.
 
 mod meaning;
 mod page;
@@ -18,7 +18,7 @@ use super::{Fault, UpstreamError};
 use crate::wire::event_stream::{EventStreamDecoder, Piece};
 use meaning::{Meaning, by_message, decisive, hint};
 
-/// The fields in which an error's words stand, the most telling first. `error` is looked at apart from these.
+/// The fields that hold an error's text, the most informative first. `error` is read separately.
 const WORDS: &[&str] = &[
     "message",
     "msg",
@@ -34,18 +34,18 @@ const WORDS: &[&str] = &[
     "title",
 ];
 
-/// An error that was found in what a server sent.
+/// An error that was found in a server's response.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
-    /// What it says to a person.
+    /// Its text for people.
     message: Option<String>,
-    /// Its codes and types, the most telling first.
+    /// Its codes and types, the most informative first.
     words: Vec<String>,
-    /// The HTTP status that it tells.
+    /// The HTTP status that it names.
     status: Option<u16>,
-    /// When it may be asked again, as Google tells it.
+    /// The time to wait before the next call, from Google's `retryDelay`.
     retry_after: Option<Duration>,
-    /// True if a quota of a day is used up. The delay that comes with it belongs to the shorter limits beside it.
+    /// True if a daily quota is used up. The delay in the same error then belongs to the shorter limits.
     is_daily: bool,
 }
 
@@ -55,19 +55,19 @@ pub(super) fn refusal(refusal: &Refusal, secret: &str) -> UpstreamError {
     Found::in_body(&refusal.body).judge(Some(refusal), secret)
 }
 
-/// Returns the error that an event is, or that stands beside its answer.
+/// Returns the error that an event is, or the error beside its answer.
 #[must_use]
 pub(super) fn in_event(event: &Value, secret: &str) -> Option<UpstreamError> {
     find(event).map(|found| found.judge(None, secret))
 }
 
-/// Returns what is an error because it is called one: the data of `event: error`, or what stands behind `error:`.
+/// Returns the error in data that is declared as one: the data of `event: error`, or the text after `error:`.
 #[must_use]
 pub(super) fn declared(data: &str, secret: &str) -> UpstreamError {
     Found::called_one(data).judge(None, secret)
 }
 
-/// Returns the data of the first event that has any, where the body is an event stream.
+/// Returns the data of the first event with data, if the body is an event stream.
 fn first_event(body: &str) -> Option<String> {
     let mut pieces = Vec::new();
     let mut decoder = EventStreamDecoder::new(body.len());
@@ -88,11 +88,11 @@ fn find(object: &Value) -> Option<Found> {
             Value::String(message) if message.is_empty() => {}
             Value::Array(nothing) if nothing.is_empty() => {}
             Value::Object(nothing) if nothing.is_empty() => {}
-            // A field for errors in which there is none.
+            // An answer may have an error field that holds no error.
             error if is_answer && says_nothing(error) => {}
             Value::String(word) => {
                 let found = Found::of(object, object);
-                // It may be a code, or a status in words, beside a sentence.
+                // The string may be a code, or a status in words, beside a longer text.
                 let message = found.message.clone().filter(|beside| beside.len() > word.len());
                 let code = message.is_some().then(|| word.clone());
                 let words = code.into_iter().chain(found.words.clone()).collect();
@@ -101,14 +101,14 @@ fn find(object: &Value) -> Option<Found> {
             error => return Some(Found::of(error, object)),
         }
     }
-    // A list of errors, of which the first one decides.
+    // The first one in a list of errors decides.
     let errors = object.get("errors").and_then(Value::as_array).filter(|_| !is_answer);
     if let Some((first, all)) = errors.and_then(|all| Some((all.first()?, words_of(object.get("errors")?)))) {
         let found = Found::of(first, object);
         return Some(Found { message: all.or(found.message.clone()), ..found });
     }
     let named = |field: &str| text(object, field) == Some("error");
-    // FastAPI's servers, old vLLM, gateways: objects that hold words and nothing of an answer.
+    // FastAPI's servers, old vLLM and gateways send objects that hold an error text and no part of an answer.
     let is_error = named("object")
         || named("type")
         || holds("detail")
@@ -130,9 +130,9 @@ fn says_nothing(value: &Value) -> bool {
 }
 
 impl Found {
-    /// Reads the body of an error response: JSON, an event stream, a page in HTML, or a plain text.
+    /// Reads the body of an error response: JSON, an event stream, an HTML page or a plain text.
     fn in_body(body: &[u8]) -> Self {
-        // Words in a charset that was not declared are mostly of this one; control characters are none of words.
+        // Text in an undeclared charset is mostly Windows-1252. Bytes with control characters are not a text.
         let body = match std::str::from_utf8(body) {
             Ok(body) => Cow::Borrowed(body),
             Err(err) if err.error_len().is_none() => String::from_utf8_lossy(body),
@@ -156,7 +156,7 @@ impl Found {
         Self::called_one(body)
     }
 
-    /// Reads a text that is an error because it is called one, in JSON or in plain words.
+    /// Reads a text that is declared as an error, in JSON or in plain words.
     fn called_one(text: &str) -> Self {
         match lenient::parse(text) {
             Ok(Value::String(message)) => Self { message: Some(message), ..Self::default() },
@@ -165,9 +165,9 @@ impl Found {
         }
     }
 
-    /// Reads JSON that is an error because it is called one.
+    /// Reads JSON that is declared as an error.
     fn declared(json: &Value) -> Self {
-        // Google's compatible endpoint puts its error into an array.
+        // Google's compatible endpoint sends its error in an array.
         let object = json.as_array().and_then(|items| items.first()).unwrap_or(json);
         if object.is_string() {
             return Self { message: words_of(json), ..Self::default() };
@@ -175,9 +175,9 @@ impl Found {
         find(object).unwrap_or_else(|| Self::of(object, object))
     }
 
-    /// Reads the error's own object, and what stands around it.
+    /// Reads the error's own object and the fields around it.
     fn of(error: &Value, around: &Value) -> Self {
-        // Gateways put the error of another server into one of their own.
+        // Gateways put the error of another server into an error of their own.
         if let Some(inner) = error.get("error").filter(|inner| inner.is_object() && error != around) {
             return Self::of(inner, error);
         }
@@ -206,7 +206,7 @@ impl Found {
         Self { message, words, status, retry_after, is_daily }
     }
 
-    /// `response`: the error response that it came with, if it did not come in an answer.
+    /// Returns what the error means. `response` is the error response that held it, or `None` if an answer held it.
     fn judge(self, response: Option<&Refusal>, secret: &str) -> UpstreamError {
         let status = response.map(|response| response.status).or(self.status);
         let meaning = self.words.iter().find_map(|word| decisive(word, status));
@@ -221,7 +221,7 @@ impl Found {
             (.., Some(status)) => format!("it answered with status {status}"),
             _ => redact("", secret),
         };
-        // Google tells it in the body; a proxy that stands before it may use the header.
+        // Google sends the delay in the body; a proxy in front of Google may send it in the header.
         let retry_after = self.retry_after.or(response.and_then(|response| response.retry_after));
         match meaning.unwrap_or(Meaning::Fault(Fault::Upstream)) {
             Meaning::Blocked => UpstreamError::Blocked(message),
@@ -230,11 +230,11 @@ impl Found {
     }
 }
 
-/// A text, or the texts of FastAPI's list of what is wrong.
+/// Returns a text, or the joined texts of FastAPI's list of errors.
 fn words_of(value: &Value) -> Option<String> {
     match value {
         Value::Null | Value::Bool(_) => None,
-        // A gateway's words may be another server's JSON.
+        // The text from a gateway may be another server's JSON.
         Value::String(message) if message.trim_start().starts_with('{') => {
             let inner = lenient::parse(message).ok().as_ref().and_then(words_of);
             Some(inner.unwrap_or_else(|| message.clone()))
@@ -252,7 +252,7 @@ fn words_of(value: &Value) -> Option<String> {
     .filter(|words| !words.is_empty())
 }
 
-/// A number or its digits, where they are the status of an error. Others' own numbers are not.
+/// Returns a number, or its digits, if it is an HTTP error status. A server's own error numbers are not.
 fn status_of(value: &Value) -> Option<u16> {
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
     u16::try_from(number).ok().filter(|status| (400..600).contains(status))

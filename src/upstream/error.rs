@@ -1,45 +1,45 @@
-//! How a call fails: facts, what could be done about them, and what the client is told.
+//! How a call fails: the facts, the possible remedy, and the error that the client gets.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::error::{ErrorCode, Failure};
 
-/// A stage of a call that has a limit of its own.
+/// A stage of a call that has its own time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Name look-up, TCP, TLS.
+    /// Name look-up, TCP and TLS.
     Connect,
-    /// Until the first event.
+    /// From the start of the call to the first event.
     FirstChunk,
     /// Between two pieces.
     Idle,
-    /// All of it.
+    /// The whole call.
     Total,
 }
 
-/// Whose fault it is that an upstream refused.
+/// What is at fault when an upstream refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The request's: no repeat helps, anywhere.
+    /// The request: no repeat helps, on any channel.
     Request,
-    /// The channel's credentials', or what they allow.
+    /// The channel's credentials, or their permissions.
     Credentials,
-    /// The account behind the channel's key, or the place it is used from: a region that is not served, a bill that is
-    /// not paid.
+    /// The account behind the channel's key, or the region that hearken calls from: a region that is not served, an
+    /// unpaid bill.
     Account,
-    /// The channel's: what it was asked for is not served there (an unknown model, a wrong address).
+    /// The channel: it does not serve what was requested (an unknown model, a wrong address).
     NotServed,
-    /// A limit that will pass.
+    /// A limit that will pass soon.
     RateLimit,
-    /// A limit that will not pass while anybody waits: a day's quota, an empty account.
+    /// A limit that lasts longer than clients wait: a daily quota, an empty account.
     Quota,
-    /// The upstream's own.
+    /// The upstream.
     Upstream,
 }
 
 impl Fault {
-    /// What a status says, where nothing else is known.
+    /// Returns the fault for a status, if nothing else is known.
     #[must_use]
     pub fn of_status(status: u16) -> Self {
         match status {
@@ -47,72 +47,72 @@ impl Fault {
             401 | 403 => Self::Credentials,
             402 => Self::Quota,
             429 => Self::RateLimit,
-            // Conflicts, slow requests and early data may go better the next time; 499 is Google's for a call that
-            // was given up.
+            // Conflicts, slow requests and early data may succeed the next time. Google sends 499 for a cancelled call.
             408 | 409 | 425 | 499 | 500 | 502..=504 | 506.. => Self::Upstream,
-            // 501 and 505 say that the server does not do this at all.
+            // 501 and 505 mean that the server does not support this at all.
             _ => Self::NotServed,
         }
     }
 }
 
-/// How a call failed: facts, not yet an answer to the client.
+/// How a call failed: the facts, before they become an error for the client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum UpstreamError {
-    /// No connection came about; the text says why.
+    /// No connection was made; the text gives the reason.
     Connect(String),
-    /// A stage passed its limit.
+    /// A stage exceeded its time limit.
     Timeout(Stage, Duration),
     /// The upstream answered with an error.
     Refused {
-        /// Whose fault.
+        /// What is at fault.
         fault: Fault,
-        /// The HTTP status, or the code that stands for it in mid-stream; `None` where neither was told.
+        /// The HTTP status, or the code in its place in a stream; `None` if there was neither.
         status: Option<u16>,
-        /// The upstream's words, redacted.
+        /// The upstream's message, redacted.
         message: String,
-        /// When it may be asked again.
+        /// The time to wait before the next call.
         retry_after: Option<Duration>,
     },
-    /// The upstream refuses to work on this content; its words, redacted.
+    /// The upstream refuses this content; the text is the upstream's message, redacted.
     Blocked(String),
-    /// The connection broke, or the answer stopped unfinished.
+    /// The connection broke, or the answer stopped before it was complete.
     Disconnected,
-    /// The answer is none; the text says in what way.
+    /// The response is not an answer; the text gives the reason.
     Invalid(String),
-    /// The model ended without a word, and not because all was said; the text says how. The next time it may speak,
-    /// and it may be due to the request.
+    /// The model ended without text, and not because the answer was complete; the text gives the reason. The next call
+    /// may succeed, but the request may also be the cause.
     Speechless(String),
     /// The stored audio could not be read while it was sent.
     AudioLost,
-    /// The embedded channel cannot read the audio; the text says why and what to do.
+    /// The embedded channel cannot read the audio; the text gives the reason and the fix.
     Unreadable(String),
 }
 
-/// What could be done about a call that failed before anything of its answer was seen.
+/// The remedy for a call that failed before any part of its answer was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// Ask the same channel again, not before so much time has passed.
+    /// Call the same channel again, after at least this time.
     Repeat(Option<Duration>),
-    /// Ask another channel: this one would say the same again.
+    /// Call another channel: this one would fail in the same way.
     Elsewhere,
-    /// Nothing: every channel would say the same.
+    /// None: every channel would fail in the same way.
     Nothing,
 }
 
-/// What a failed call says about its channel as a whole.
+/// What a failed call tells about its channel as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It does its work: the failure is the request's.
+    /// The channel works: the request is at fault.
     Works,
-    /// It does not.
+    /// The channel does not work.
     Fails,
-    /// The failure may be due to the model or to the caller: no caller shall be able to bring a channel down for others.
+    /// The model or the caller may be the cause. No caller may be able to take a channel out of service for other
+    /// callers.
     Unknown,
 }
 
 impl UpstreamError {
-    /// What could be done about it.
+    /// Returns the remedy for this failure.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
@@ -121,7 +121,7 @@ impl UpstreamError {
             | Self::Disconnected
             | Self::Invalid(_)
             | Self::Speechless(_) => Remedy::Repeat(None),
-            // The channel may not take longer, and took as long.
+            // The channel has used all the time that it may take.
             Self::Timeout(Stage::Idle | Stage::Total, _) => Remedy::Elsewhere,
             Self::Refused { fault, retry_after, .. } => match fault {
                 Fault::RateLimit | Fault::Upstream => Remedy::Repeat(*retry_after),
@@ -132,7 +132,7 @@ impl UpstreamError {
         }
     }
 
-    /// The same error without a word on when to ask again.
+    /// Returns the same error without the time to wait.
     #[must_use]
     pub fn without_hint(mut self) -> Self {
         if let Self::Refused { retry_after, .. } = &mut self {
@@ -141,25 +141,26 @@ impl UpstreamError {
         self
     }
 
-    /// Returns true if the upstream says that it does not know the model. Another server at a wrong address may say the same.
+    /// Returns true if the upstream reports that it does not know the model. A server at a wrong address may report the
+    /// same.
     #[must_use]
     pub fn knows_no_model(&self) -> bool {
-        // A redirection is the address' alone.
+        // Only the address can cause a redirection.
         matches!(self, Self::Refused { fault: Fault::NotServed, status: None | Some(400..=499), .. })
     }
 
-    /// What it says about the channel as a whole.
+    /// Returns what the failure tells about the channel as a whole.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            // Long audio, or a model that has much to say, may take its time.
+            // Long audio, or a model with a long answer, may need more time.
             Self::Timeout(Stage::Total, _) => Verdict::Unknown,
             Self::Connect(_) | Self::Timeout(..) | Self::Disconnected | Self::Invalid(_) => Verdict::Fails,
             Self::Refused { fault, status, .. } => match fault {
                 Fault::RateLimit | Fault::Upstream => Verdict::Fails,
-                // Google counts quotas by model; a model may be refused to a region or to an account.
+                // Google counts quotas per model; an upstream may refuse a model to a region or to an account.
                 Fault::Quota | Fault::Account => Verdict::Unknown,
-                // Somebody else's model may be allowed.
+                // The key may be allowed to use the models of other callers.
                 Fault::Credentials if *status == Some(403) => Verdict::Unknown,
                 Fault::Credentials => Verdict::Fails,
                 Fault::NotServed => Verdict::Unknown,
@@ -228,7 +229,7 @@ impl From<UpstreamError> for Failure {
     }
 }
 
-/// Says when to come back, where that is known: for HTTP, and in words for readers of the task or the stream.
+/// Adds the time to wait, if it is known: as a field for HTTP, and in words for readers of the task or the stream.
 fn come_back(after: Option<Duration>, failure: Failure) -> Failure {
     let Some(after) = after else { return failure };
     let mut failure = failure.with_retry_after(after);
@@ -238,13 +239,13 @@ fn come_back(after: Option<Duration>, failure: Failure) -> Failure {
     failure
 }
 
-/// When to come back, as the end of a sentence.
+/// Returns the time to wait as the end of a sentence.
 #[must_use]
 pub fn try_again_in(seconds: u64) -> String {
     format!("try again in {seconds} {}", if seconds == 1 { "second" } else { "seconds" })
 }
 
-/// An upstream's words as a part of a sentence of ours, which goes on behind them.
+/// Returns an upstream's message without its final punctuation, so that our sentence can continue after it.
 fn within(message: &str) -> &str {
     message.trim_end_matches(['.', ' '])
 }
@@ -254,7 +255,7 @@ fn refused(fault: Fault, message: &str, retry_after: Option<Duration>) -> Failur
         Fault::Request => {
             Failure::new(ErrorCode::UpstreamRejected, format!("The upstream refuses this request: {message}"))
         }
-        // Its words are for the operator, and may tell of accounts: they stay in the log.
+        // The upstream's message is for the operator and may name accounts: it stays in the log.
         Fault::Credentials => Failure::new(
             ErrorCode::UpstreamAuthError,
             "The upstream refuses this service's credentials; use another model, or ask the operator",
@@ -262,7 +263,7 @@ fn refused(fault: Fault, message: &str, retry_after: Option<Duration>) -> Failur
         // As above.
         Fault::Account => Failure::new(
             ErrorCode::UpstreamAuthError,
-            "The upstream refuses this service's account, or the region that it is asked from; use another model, or ask \
+            "The upstream refuses this service's account, or the region that it calls from; use another model, or ask \
              the operator",
         ),
         Fault::NotServed => Failure::new(
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_repeated_and_what_will_not_is_not() {
+    fn only_failures_that_may_pass_are_repeated() {
         let after = Some(Duration::from_secs(3));
         let limited = UpstreamError::Refused {
             fault: Fault::RateLimit,
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_passes_says_when_to_come_back() {
+    fn a_passing_failure_tells_when_to_try_again() {
         let refused = |fault, after| {
             Failure::from(UpstreamError::Refused {
                 fault,
@@ -354,14 +355,14 @@ mod tests {
     }
 
     #[test]
-    fn what_one_caller_can_bring_about_does_not_speak_against_the_channel() {
+    fn failures_that_a_caller_can_cause_do_not_blame_the_channel() {
         assert_eq!(refused(Fault::NotServed, 404).verdict(), Verdict::Unknown);
         assert_eq!(refused(Fault::Credentials, 403).verdict(), Verdict::Unknown);
         assert_eq!(refused(Fault::Credentials, 401).verdict(), Verdict::Fails);
     }
 
     #[test]
-    fn an_unknown_model_is_no_wrong_address_and_no_failure() {
+    fn only_a_refused_model_counts_as_an_unknown_model() {
         for status in [400, 404, 410] {
             assert!(refused(Fault::NotServed, status).knows_no_model(), "{status}");
         }
@@ -373,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn each_status_has_somebody_at_fault() {
+    fn each_status_has_its_fault() {
         for (status, fault) in [
             (302, Fault::NotServed),
             (400, Fault::Request),

@@ -1,6 +1,6 @@
-//! An upstream's words, before they may be passed on: no keys, no addresses, no account names or numbers, not too
-//! long. What could be one of them goes as a whole word; ordinary words, model names and paths of fields stay, and
-//! [sentences] that make no sense without what was removed go, too.
+//! Makes an upstream's message fit to be passed on: no keys, no addresses, no account names or numbers, not too long. A
+//! word that may be one of these is removed as a whole. Ordinary words, model names and paths of fields stay.
+//! [Sentences](sentences) that make no sense without the removed words are removed, too.
 
 mod sentences;
 
@@ -12,23 +12,24 @@ use sentences::{Word, readable};
 /// Longest text that is passed on, in characters.
 const MAX_CHARACTERS: usize = 500;
 
-/// As much of a text is looked at, in bytes: more than is passed on.
+/// Most bytes of a text that are read: more than is passed on.
 const MAX_LOOKED_AT: usize = 16 * 1024;
-/// Keys of fewer characters are none that anybody was given.
+/// Fewest characters of a real key: no provider issues shorter ones.
 const SHORTEST_KEY: usize = 8;
 
-/// Beginnings of words that are keys or name accounts: Google and OpenAI keys, bearer tokens, and the
-/// resource names in which Google spells out projects.
+/// Beginnings of words that are keys or account names: Google and OpenAI keys, bearer tokens, and the resource names of
+/// Google's projects.
 const SECRET_STARTS: &[&str] =
     &["AIza", "sk-", "ya29.", "projects/", "key=", "api_key", "org-", "proj_", "Bearer"];
 
-/// Beginnings of other providers' keys and account names, which are also those of ordinary words: with a digit behind them they count.
+/// Beginnings of other providers' keys and account names. Ordinary words also begin like these, so they count only with
+/// a digit after them.
 const KEY_STARTS: &[&str] = &[
     "gsk_", "hf_", "xai-", "pplx-", "nvapi-", "r8_", "sk_", "pk_", "AKIA", "csk-", "fw_", "tgp_", "eyJ",
     "acct_", "cus_",
 ];
 
-/// Last labels of names of hosts. None that is the end of a field's path or of a file of source code.
+/// Last labels of host names. No field path and no source file's name ends in one of them.
 const HOST_ENDS: &[&str] = &[
     "ai",
     "app",
@@ -65,7 +66,8 @@ const HOST_ENDS: &[&str] = &[
     "xyz",
 ];
 
-/// Words that say whose the next one is. A plain word behind them is none: "account has", "key not valid".
+/// Words that announce a key or an account in the next word. A plain word after them is neither: "account has", "key
+/// not valid".
 const LABELS: &[&str] = &[
     "account",
     "account_id",
@@ -89,23 +91,23 @@ const LABELS: &[&str] = &[
     "key",
 ];
 
-/// Beginnings of paths on the upstream's own disks.
+/// Beginnings of paths on the upstream's disks.
 const PATHS: &[&str] =
     &["/home/", "/root/", "/usr/", "/var/", "/opt/", "/etc/", "/mnt/", "/srv/", "/tmp/", "/workspace/"];
 
-/// Makes an upstream's message fit to be passed on. `secret` is the channel's own key.
+/// Returns an upstream's message that is fit to be passed on. `secret` is the channel's own key.
 #[must_use]
 pub(super) fn redact(message: &str, secret: &str) -> String {
     let end = message.floor_char_boundary(MAX_LOOKED_AT);
     let message = surrogates::settled(message.get(..end).unwrap_or_default());
     let mut words = Vec::new();
     let (mut is_key, mut announced) = (false, false);
-    // Control characters separate words here; what turns the direction of writing has no business in a message.
+    // Control characters separate words here. Characters that change the direction of writing are removed, too.
     let blank = |c: char| {
         c.is_whitespace() || c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     for word in message.split(blank).filter(|word| !word.is_empty()) {
-        // "Authorization: Bearer ..." is one key in three words, whatever it looks like.
+        // "Authorization: Bearer ..." is one key in three words, whatever the key looks like.
         let is_value = is_key || (announced && !is_plain(word));
         words.push(Word { said: word, is_removed: is_value || names_a_secret(word, secret) });
         is_key = ["bearer", "basic"].contains(&bare(word).to_ascii_lowercase().as_str());
@@ -125,7 +127,7 @@ fn announces(word: &str) -> bool {
     LABELS.contains(&label.as_str())
 }
 
-/// A word as people write them: letters, and signs around them.
+/// Returns true for a word as people write it: letters with signs around them.
 fn is_plain(word: &str) -> bool {
     let bare = bare(word);
     bare.chars().all(char::is_alphabetic)
@@ -148,7 +150,7 @@ fn names_a_secret(word: &str, secret: &str) -> bool {
         || word.split(is_between).any(part_names_a_secret)
 }
 
-/// `key=...`, `"account_id":"..."`: a label and its value in one word.
+/// Returns true for a label and its value in one word: `key=...`, `"account_id":"..."`.
 fn is_labelled(word: &str) -> bool {
     word.split(['&', ',', '{', '(', ';']).any(|part| {
         let pair = part.split_once('=').or_else(|| part.split_once(':'));
@@ -156,7 +158,7 @@ fn is_labelled(word: &str) -> bool {
     })
 }
 
-/// Returns true if the word holds the channel's key. A short key is a placeholder for a server that checks none: it
+/// Returns true if the word holds the channel's key. A short key is a placeholder for a server that checks no keys: it
 /// counts as a whole word only.
 fn holds(word: &str, secret: &str) -> bool {
     if secret.len() < SHORTEST_KEY {
@@ -166,7 +168,7 @@ fn holds(word: &str, secret: &str) -> bool {
     }
 }
 
-/// What stands between the parts of a word that is a piece of JSON, of a query or of a list.
+/// Returns true for a sign between the parts of a word in JSON, in a query or in a list.
 fn is_between(c: char) -> bool {
     matches!(c, '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '<' | '>' | '{' | '}' | '=' | '&' | '|')
 }
@@ -181,7 +183,7 @@ fn part_names_a_secret(part: &str) -> bool {
         || names_a_host(part)
 }
 
-/// A key of which a part is shown: stars, or dots between its ends.
+/// Returns true for a key that is partly shown: with stars, or with dots between its ends.
 fn is_masked(word: &str) -> bool {
     let dots = word.split_once("...").or_else(|| word.split_once('\u{2026}'));
     let cut = dots.is_some_and(|(start, end)| {
@@ -200,16 +202,16 @@ fn starts_like_a_key(text: &str) -> bool {
         })
 }
 
-/// Project and account numbers have at least nine digits; sizes, times and counts mostly fewer, unless behind a point:
-/// Google tells a delay as `48.939935699s`.
+/// Returns true for a number that is as long as project and account numbers: they have at least nine digits. Sizes,
+/// times and counts mostly have fewer, except after a decimal point: Google sends a delay as `48.939935699s`.
 fn holds_a_number_of_somebody(part: &str) -> bool {
     part.split(|c: char| !(c.is_ascii_digit() || c == '.'))
         .filter_map(|number| number.trim_start_matches('.').split('.').next())
         .any(|whole| whole.len() >= 9)
 }
 
-/// Letters and digits without a sign between them that are too many for a word: a key, an id, a hash. The names of
-/// models have signs in between.
+/// Returns true for letters and digits without a sign between them that are too long for a word: a key, an id, a hash.
+/// Model names have signs in between.
 fn holds_a_token(part: &str) -> bool {
     part.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| {
         let mixed = run.bytes().any(|b| b.is_ascii_digit()) && run.bytes().any(|b| b.is_ascii_alphabetic());
@@ -228,7 +230,7 @@ fn is_uuid(part: &str) -> bool {
     part.split(run).any(|text| {
         let groups: Vec<&str> = text.split('-').collect();
         groups.windows(5).any(|five| {
-            // The first may have a prefix, as in `req-` or `chatcmpl-`, which is a group of its own.
+            // The first group may have a prefix, as in `req-` or `chatcmpl-`. The prefix is then a group of its own.
             digits_at([8, 4, 4, 4, 12], five)
         })
     })
@@ -237,7 +239,7 @@ fn is_uuid(part: &str) -> bool {
 fn names_a_host(part: &str) -> bool {
     let text = part.trim_matches(|c: char| !(c.is_ascii_alphanumeric() || c == '[' || c == ':' || c == ']'));
     let host = text.split(['/', '?', '#']).next().unwrap_or_default();
-    // An IPv6 address, bare, or in brackets before a port. A time, as in 12:30:05, is none.
+    // An IPv6 address, bare, or in brackets before a port. A time such as 12:30:05 is not an address.
     let inner = host.trim_start_matches('[').split(']').next().unwrap_or_default();
     if inner.parse::<IpAddr>().is_ok() {
         return true;
@@ -255,7 +257,7 @@ fn names_a_host(part: &str) -> bool {
     }) && name.contains(|c: char| c.is_ascii_alphabetic());
     let last = labels.next_back().unwrap_or_default();
     let ends_like_a_host = name.contains('.') && HOST_ENDS.iter().any(|end| last.eq_ignore_ascii_case(end));
-    // Ports of services that a name without dots stands for; smaller numbers behind a colon are statuses and counts.
+    // A service name without dots may have such a port; smaller numbers after a colon are statuses and counts.
     let has_port =
         port.and_then(|port| port.parse::<u16>().ok()).is_some_and(|port| port >= 1024 || name.contains('.'));
     is_name && (ends_like_a_host || has_port)
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_a_key_an_account_or_an_address_goes() {
+    fn words_that_may_be_keys_accounts_or_addresses_are_removed() {
         for word in [
             "invalid-*****2345.",
             "sk-proj-****abcd",
@@ -353,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_of_a_key_takes_no_words_apart() {
+    fn a_placeholder_key_is_removed_only_as_a_whole_word() {
         assert_eq!(
             redact("Too many requests; key any refused", "any"),
             "Too many requests; key [removed] refused"

@@ -1,17 +1,17 @@
-//! When an upstream says, in the headers of an error, that it may be asked again.
+//! The time to wait before the next call, as the headers of an error report it.
 
 use std::time::{Duration, SystemTime};
 
 use awc::http::header::{HeaderMap, RETRY_AFTER};
 
-/// In milliseconds, as OpenAI and Azure send it beside `Retry-After`; it is the more exact one.
+/// The delay in milliseconds, which OpenAI and Azure send beside `Retry-After`. It is the more exact one.
 const RETRY_AFTER_MS: &str = "retry-after-ms";
 
-/// A year.
+/// The longest delay: a year.
 const LONGEST_SECONDS: f64 = 31_536_000.0;
 
-/// The time that is left: `retry-after-ms`, else `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3).
-/// A date that has passed is no wait at all. What cannot be read says nothing.
+/// Returns the time to wait: `retry-after-ms`, else `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3). A
+/// date in the past means no wait. Values that cannot be read are ignored.
 #[must_use]
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
@@ -27,7 +27,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// So many seconds, where they are a time at all; what is longer than any wait is as long as that.
+/// Returns this many seconds as a duration, at most a year, if they are valid.
 #[must_use]
 pub(super) fn wait(seconds: f64) -> Option<Duration> {
     (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(LONGEST_SECONDS)))
@@ -59,14 +59,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_that_is_absurd_is_a_long_one() {
+    fn an_absurd_delay_becomes_a_year() {
         for text in ["99999999999999999999", "1e30", "inf", "1e400"] {
             assert_eq!(read(&[("retry-after", text)]), Some(Duration::from_secs(31_536_000)), "{text}");
         }
     }
 
     #[test]
-    fn what_cannot_be_read_says_nothing() {
+    fn a_delay_that_cannot_be_read_is_ignored() {
         assert_eq!(read(&[]), None);
         for text in ["", "soon", "-1", "NaN"] {
             assert_eq!(read(&[("retry-after", text)]), None, "{text}");

@@ -1,24 +1,24 @@
-//! Whose fault an error tells of, by its codes and by its words: they know more than the status.
+//! Decides what is at fault for an error, by its codes and texts: they are more exact than the status.
 
 use crate::upstream::Fault;
 
-/// A word without its case and signs: what one server calls `rate_limit_exceeded`, another calls `RateLimitExceeded`.
+/// Returns a word in lower case, without signs: one server sends `rate_limit_exceeded`, another `RateLimitExceeded`.
 fn bare(word: &str) -> String {
     word.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// What an error means.
+/// The meaning of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// The content is refused.
+    /// The upstream refuses the content.
     Blocked,
-    /// This is at fault.
+    /// What is at fault.
     Fault(Fault),
 }
 
-/// Sentences about the account behind a channel's key, and about the place that hearken asks from, in lower case:
-/// Google and OpenAI say them with statuses and codes that otherwise mean the request. The Chinese ones are those of
-/// gateways: too little balance, arrears, too little quota, an account that was closed, a region.
+/// Sentences about the account behind a channel's key, or about the region that hearken calls from, in lower case.
+/// Google and OpenAI send them with statuses and codes that otherwise mean a faulty request. The Chinese ones are from
+/// gateways: a low balance, arrears, a low quota, a closed account, a region.
 const OF_ACCOUNTS: &[&str] = &[
     "location is not supported",
     "country, region, or territory not supported",
@@ -73,8 +73,8 @@ const OF_KEYS: &[&str] = &[
     "令牌已过期",
 ];
 
-/// What belongs to the account behind a key, and the states in which it does not serve, in lower case: a sentence that
-/// names one of each speaks of the account.
+/// Names of the account behind a key and, below, states in which it does not work, in lower case. A sentence with one
+/// of each is about the account.
 const OF_ITS_OWN: &[&str] =
     &["account", "organization", "organisation", "project", "workspace", "subscription", "consumer"];
 const CLOSED: &[&str] = &[
@@ -96,7 +96,7 @@ const CLOSED: &[&str] = &[
     "in arrears",
 ];
 
-/// Returns what a code says that knows more than the status.
+/// Returns what a code means, if it is more exact than the status.
 pub(super) fn decisive(word: &str, status: Option<u16>) -> Option<Meaning> {
     Some(Meaning::Fault(match bare(word).as_str() {
         "contentfilter" | "contentpolicyviolation" | "responsibleaipolicyviolation" | "moderationblocked" => {
@@ -107,7 +107,7 @@ pub(super) fn decisive(word: &str, status: Option<u16>) -> Option<Meaning> {
         | "insufficientbalance"
         | "insufficientcredits"
         | "paymentrequired" => Fault::Quota,
-        // FAILED_PRECONDITION is Google's for a region that is not served and for an account that has to pay first.
+        // Google sends FAILED_PRECONDITION for a region that is not served, and for an account that must pay first.
         "failedprecondition"
         | "unsupportedcountryregionterritory"
         | "unsupportedcountry"
@@ -130,7 +130,7 @@ pub(super) fn decisive(word: &str, status: Option<u16>) -> Option<Meaning> {
         }
         "modelnotfound" | "deploymentnotfound" => Fault::NotServed,
         "contextlengthexceeded" => Fault::Request,
-        // A limit's status says more than that somebody is busy.
+        // The status of a rate limit is more exact than a code for an overloaded server.
         "servererror" | "overloaded" | "overloadederror" | "serverisoverloaded"
             if !matches!(status, Some(429 | 501 | 505)) =>
         {
@@ -140,7 +140,7 @@ pub(super) fn decisive(word: &str, status: Option<u16>) -> Option<Meaning> {
     }))
 }
 
-/// Returns what an error's sentence says that knows more than the status of a refusal.
+/// Returns what an error's text means, if it is more exact than the status of a refusal.
 pub(super) fn by_message(message: &str, status: Option<u16>) -> Option<Meaning> {
     let is_refusal = status.is_none_or(|status| matches!(status, 400..=403 | 451));
     if !is_refusal {
@@ -158,7 +158,7 @@ pub(super) fn by_message(message: &str, status: Option<u16>) -> Option<Meaning> 
     Some(Meaning::Fault(fault))
 }
 
-/// Returns what a code says where there is no status.
+/// Returns what a code means, for errors without a status.
 pub(super) fn hint(word: &str) -> Option<Fault> {
     match bare(word).as_str() {
         "invalidrequesterror" | "badrequesterror" | "badrequest" | "invalidargument" | "validationerror" => {

@@ -1,11 +1,11 @@
-//! The words of a page in HTML that a proxy sends instead of an error: its title and what stands first on it.
+//! The text of an HTML page that a proxy sends instead of an error: its title and its first words.
 
-/// As much of a page is looked at, in bytes.
+/// Most bytes of a page that are read.
 const MAX_LOOKED_AT: usize = 16 * 1024;
-/// As many characters of its text are taken.
+/// Most characters of a page's text that are used.
 const MAX_CHARACTERS: usize = 200;
 
-/// Returns the words of a page, if there are any.
+/// Returns the text of a page, if it has any.
 pub(super) fn words(page: &str) -> Option<String> {
     let page = page.get(..page.floor_char_boundary(MAX_LOOKED_AT)).unwrap_or_default();
     let mut title = String::new();
@@ -13,12 +13,12 @@ pub(super) fn words(page: &str) -> Option<String> {
     let (mut rest, mut in_title) = (page, false);
     while let Some((before, tag)) = rest.split_once('<') {
         if in_title { &mut title } else { &mut text }.push_str(before);
-        // Words on both sides of a tag are not one word.
+        // Words on both sides of a tag are separate words.
         text.push(' ');
         let name = tag.split(|c: char| !c.is_ascii_alphanumeric() && c != '/' && c != '!' && c != '-').next();
         let name = name.unwrap_or_default().to_ascii_lowercase();
         in_title = name == "title";
-        // What is no text at all is left out up to its end.
+        // Scripts, styles and comments are skipped up to their end.
         let end = match name.as_str() {
             "script" => "</script",
             "style" => "</style",
@@ -44,7 +44,7 @@ fn find_ignoring_case(text: &str, what: &str) -> Option<usize> {
     text.as_bytes().windows(what.len()).position(|part| part.eq_ignore_ascii_case(what.as_bytes()))
 }
 
-/// Returns a text without entities and without more than one space in a row.
+/// Returns a text without entities and without repeated spaces.
 fn plain(text: &str) -> String {
     let text =
         [("&nbsp;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")]

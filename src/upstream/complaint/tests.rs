@@ -1,4 +1,4 @@
-//! Errors in every shape, and what each is taken for.
+//! Errors in every form, and what each of them means.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ fn told(err: UpstreamError) -> (Fault, Option<u16>, String) {
 }
 
 #[test]
-fn error_responses_are_read_in_every_shape() {
+fn error_responses_are_read_in_every_form() {
     for (status, body, fault, words) in [
         (
             400,
@@ -116,7 +116,7 @@ fn error_responses_are_read_in_every_shape() {
 }
 
 #[test]
-fn refused_content_is_not_a_fault_of_the_request_only() {
+fn refused_content_is_recognised_by_its_code() {
     for body in [
         r#"{"error":{"code":"content_filter","message":"filtered","status":400}}"#,
         r#"{"error":{"code":"content_policy_violation","message":"filtered"}}"#,
@@ -127,7 +127,7 @@ fn refused_content_is_not_a_fault_of_the_request_only() {
 }
 
 #[test]
-fn an_error_in_an_answer_tells_its_own_status() {
+fn an_error_in_an_answer_has_its_own_status() {
     let of = |event: Value| told(in_event(&event, "hush").unwrap());
     let both = json!({"error": {"code": 400, "message": "limit"}, "choices": [{"delta": {"content": ""}}]});
     assert_eq!(of(both), (Fault::Request, Some(400), "limit".into()));
@@ -164,7 +164,7 @@ fn an_error_in_an_answer_tells_its_own_status() {
 }
 
 #[test]
-fn what_is_called_an_error_is_one_whatever_it_holds() {
+fn declared_errors_are_errors_whatever_they_contain() {
     for (data, words) in [
         (r#"{"error":{"message":"a"}}"#, "a"),
         (r#"{"message":"a"}"#, "a"),
@@ -190,7 +190,7 @@ fn protobuf_durations_are_read() {
 }
 
 #[test]
-fn an_account_or_a_region_that_is_refused_is_not_the_requests_fault() {
+fn a_refused_account_or_region_is_not_the_requests_fault() {
     for (status, body) in [
         (
             400,
@@ -250,7 +250,7 @@ fn an_account_or_a_region_that_is_refused_is_not_the_requests_fault() {
 }
 
 #[test]
-fn words_in_latin_1_are_kept_and_bytes_are_no_words() {
+fn error_texts_in_latin_1_are_kept_and_binary_data_is_not() {
     let of =
         |body: &[u8]| told(refusal(&Refusal { status: 400, retry_after: None, body: body.into() }, "hush")).2;
     assert_eq!(of(b"Gr\xfc\xdfe, words"), "Gr\u{fc}\u{df}e, words");

@@ -1,7 +1,7 @@
-//! Sentences out of an upstream's words, without what makes no sense once secrets are removed: a sentence that only
-//! points to a removed address, and one that was said before.
+//! Joins an upstream's words to sentences, and drops those that make no sense once secrets are removed: a sentence that
+//! only points to a removed address, or a repeated sentence.
 
-/// Stands in place of a word that is removed.
+/// The text in place of a removed word.
 const REMOVED: &str = "[removed]";
 
 /// Words before an address that a reader is sent to.
@@ -48,24 +48,24 @@ const GUIDES: &[&str] = &[
     "visit",
     "visiting",
 ];
-/// Words of a sentence that tells what went wrong: it stays, whatever else it says.
+/// Words of a sentence that tells what failed: it stays, whatever else it contains.
 const FAULTS: &[&str] = &[
     "cannot", "can't", "could", "couldn't", "denied", "failed", "failure", "invalid", "not", "refused",
     "unable",
 ];
-/// Words that begin a clause which sends its reader elsewhere.
+/// Words that begin a clause that sends its reader elsewhere.
 const TURNS: &[&str] = &["see", "visit", "read", "refer", "learn"];
 
 /// One word of a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word<'a> {
-    /// The word as the upstream said it.
+    /// The word as the upstream sent it.
     pub(super) said: &'a str,
     /// True if it is not passed on.
     pub(super) is_removed: bool,
 }
 
-/// Joins words to a text that reads well without what is removed.
+/// Joins words to a text that is readable without the removed words.
 pub(super) fn readable(words: &[Word<'_>]) -> String {
     let mut told: Vec<String> = Vec::new();
     for sentence in words.split_inclusive(|word| word.ends_a_sentence()) {
@@ -89,7 +89,7 @@ impl Word<'_> {
         !self.is_removed && words.contains(&self.bare().as_str())
     }
 
-    /// The word as it is passed on. What ends a sentence or a clause tells nothing, and stays.
+    /// Returns the word as it is passed on. The punctuation at its end stays.
     fn text(&self) -> String {
         if !self.is_removed {
             return self.said.to_owned();
@@ -99,8 +99,8 @@ impl Word<'_> {
     }
 }
 
-/// The sentence without a clause like `(see [removed])` or `, see [removed]` at its end; nothing, where all of it only
-/// points elsewhere.
+/// Returns the sentence without a clause like `(see [removed])` or `, see [removed]` at its end. `None` if all of it
+/// only points elsewhere.
 fn without_pointer(sentence: &[Word<'_>]) -> Option<String> {
     let turn = (1..sentence.len()).find(|&at| {
         let (before, rest) = sentence.split_at(at);
@@ -122,7 +122,7 @@ fn without_pointer(sentence: &[Word<'_>]) -> Option<String> {
     Some(format!("{}{end}", text.trim_end_matches([',', ';', ':'])))
 }
 
-/// True for `For more information, head to [removed]`: without the address it says nothing.
+/// Returns true for a sentence like `For more information, head to [removed]`: without the address it has no use.
 fn only_points(sentence: &[Word<'_>]) -> bool {
     let Some(first) = sentence.iter().position(|word| word.is_removed) else { return false };
     let leads = first.checked_sub(1).and_then(|before| sentence.get(before));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn sentences_that_tell_what_went_wrong_stay() {
+    fn sentences_that_tell_what_failed_stay() {
         for (said, told) in [
             ("Could not find the file at https://a.example/x.wav.", "Could not find the file at [removed]."),
             ("Failed to connect to worker-3:8000, giving up", "Failed to connect to [removed], giving up"),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_is_said_once() {
+    fn a_repeated_sentence_is_kept_once() {
         assert_eq!(redact("Overloaded. Try later. Overloaded.", ""), "Overloaded. Try later.");
     }
 }

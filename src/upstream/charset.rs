@@ -1,7 +1,7 @@
-//! Bodies in another charset than UTF-8: what a response declares is believed of texts, and of nothing else.
+//! Response bodies in another charset than UTF-8. The declared charset counts for texts only.
 //!
-//! JSON and event streams are UTF-8 whatever servers declare (RFC 8259, section 8.1), and many declare a default of theirs.
-//! Only UTF-16 is believed there: no JSON in UTF-8 would be called so.
+//! JSON and event streams are UTF-8, whatever servers declare (RFC 8259, section 8.1): many servers declare their
+//! default charset. Only UTF-16 counts there, because no server declares JSON in UTF-8 as UTF-16.
 
 use awc::http::header::{self, HeaderMap};
 use bytes::Bytes;
@@ -10,11 +10,11 @@ use futures_util::{StreamExt, stream};
 
 use super::reading::Body;
 
-/// Returns the body in UTF-8. What is no text in its charset becomes U+FFFD.
+/// Returns the body in UTF-8. Bytes that are not valid in its charset become U+FFFD.
 #[must_use]
 pub(super) fn in_utf8(headers: &HeaderMap, body: Body) -> Body {
     let Some(encoding) = declared(headers) else { return body };
-    // A byte order mark knows better.
+    // A byte order mark overrides the declared charset.
     let decoder = Some(encoding.new_decoder());
     stream::unfold((body, decoder), |(mut body, decoder)| async move {
         let mut decoder = decoder?;
@@ -27,7 +27,7 @@ pub(super) fn in_utf8(headers: &HeaderMap, body: Body) -> Body {
     .boxed_local()
 }
 
-/// Returns the charset that has to be undone.
+/// Returns the declared charset if the body must be converted from it.
 fn declared(headers: &HeaderMap) -> Option<&'static Encoding> {
     let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_ascii_lowercase();
     let mut parts = content_type.split(';').map(str::trim);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declared_charset_of_a_text_is_believed() {
+    fn the_declared_charset_of_a_text_counts() {
         let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
         let big = [0xfe, 0xff].into_iter().chain("Gr\u{fc}\u{df}e".encode_utf16().flat_map(u16::to_be_bytes));
         for (content_type, body, expected) in [

@@ -1,18 +1,20 @@
-//! Which of several candidates or choices is the answer. hearken asks for one, and texts of two are never mixed.
+//! Selects which of several candidates or choices is the answer. hearken requests one, and never mixes the texts of
+//! two.
 
 use serde_json::Value;
 
 use super::lenient::count;
 
-/// The names of the lists that hold them: OpenAI's and Gemini's.
+/// The names of the lists of choices: OpenAI's and Gemini's.
 const LISTS: [&str; 2] = ["choices", "candidates"];
 
-/// The choice that is the answer: the lowest index of the first event that has any. One without an index has index 0.
+/// The choice that is the answer: the lowest index in the first event that has a choice. A choice without an index has
+/// index 0.
 #[derive(Debug, Default)]
 pub(super) struct Chosen(Option<u64>);
 
 impl Chosen {
-    /// Takes every other choice out of an event. A choice that stands there without a list gets one.
+    /// Removes all other choices from an event. A choice that is not in a list is put into one.
     pub(super) fn keep(&mut self, event: &mut Value) {
         for name in LISTS {
             match event.get_mut(name) {
@@ -45,7 +47,7 @@ mod tests {
 
     use super::*;
 
-    /// The texts that are kept of these lists of choices, event by event.
+    /// Returns the texts that are kept of these lists of choices, event by event.
     fn kept(events: &[Value]) -> Vec<Value> {
         let mut chosen = Chosen::default();
         let keep = |choices: &Value| {
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_index_decides_and_not_the_position() {
+    fn the_index_of_a_choice_decides_not_its_position() {
         assert_eq!(kept(&[json!([{"index": 1, "t": "b"}, {"index": 0, "t": "a"}])]), [json!(["a"])]);
         assert_eq!(kept(&[json!([{"index": "1", "t": "b"}, {"t": "a"}, {"t": "c"}])]), [json!(["a"])]);
         assert_eq!(kept(&[json!([null, 7, {"index": {}, "t": "a"}])]), [json!(["a"])]);
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_index_that_is_seen_is_kept_to() {
+    fn the_first_chosen_index_stays_chosen() {
         let (first, second) = (json!([{"index": 1.0, "t": "a"}]), json!([{"index": 0, "t": "b"}]));
         assert_eq!(
             kept(&[json!([]), first.clone(), second, first]),

@@ -1,8 +1,8 @@
-//! Bodies that come compressed although that was not asked for: a proxy in front of the upstream may do so.
+//! Response bodies that are compressed although hearken did not request it: a proxy in front of the upstream may do so.
 //!
-//! gzip is recognised by its first bytes and not by the header, which such proxies add and leave out at will; `deflate`
+//! gzip is recognised by its first bytes, because such proxies add and omit the header at will. `deflate` is recognised
 //! by the header alone. A compressed body is unpacked in small steps, so that a few bytes never become much memory at
-//! once, and up to a bound in all.
+//! once, and only up to a total bound.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -16,19 +16,19 @@ use futures_util::{Stream, StreamExt};
 
 use super::reading::Body;
 
-/// So many compressed bytes are unpacked at once: deflate makes at most about 1,030 bytes of one.
+/// Compressed bytes that are unpacked at once. One byte of deflate becomes at most about 1,030 bytes.
 const STEP_BYTES: usize = 256;
-/// Most bytes that a compressed body may become. No answer is near, and a stream of nothing is none.
+/// Most bytes that a compressed body may become. No answer is nearly as long, and endless empty data is not an answer.
 const MAX_BYTES: u64 = 512 << 20;
-/// The first two bytes of a gzip file (RFC 1952, section 2.3.1). No JSON, event stream or text begins so.
+/// The first two bytes of a gzip file (RFC 1952, section 2.3.1). No JSON, event stream or text begins with them.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// A compressed body has become longer than it may be.
+/// A compressed body is longer than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a compressed response of more than {MAX_BYTES} bytes")]
 pub(super) struct TooMuch;
 
-/// Returns the name of a coding that cannot be undone here. Names that are none say nothing of the body.
+/// Returns the name of a compression that hearken cannot undo. Unknown names are ignored: they mean nothing.
 #[must_use]
 pub(super) fn unknown_coding(headers: &HeaderMap) -> Option<&'static str> {
     let value = headers.get(header::CONTENT_ENCODING)?.to_str().ok()?.trim();
@@ -51,15 +51,15 @@ fn decoded_up_to(most: u64, headers: &HeaderMap, body: Body) -> Body {
 struct Decoded {
     body: Body,
     state: State,
-    /// What has come and is not unpacked yet.
+    /// Bytes that have come and are not unpacked yet.
     packed: Bytes,
-    /// So many bytes may still come of it.
+    /// Most bytes that may still be unpacked.
     left: u64,
     has_ended: bool,
 }
 
 enum State {
-    /// Too little has come to tell.
+    /// Too few bytes have come to recognise the compression.
     Unknown {
         is_deflate: bool,
         head: Vec<u8>,
@@ -71,14 +71,14 @@ enum State {
 }
 
 impl State {
-    /// Tells the coding by the first two bytes, or by what there is of a body that has ended.
+    /// Recognises the compression by the first two bytes.
     fn of(is_deflate: bool, head: &[u8]) -> Self {
         match head {
             [first, second, ..] if [*first, *second] == GZIP => {
                 Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new())))
             }
             _ if !is_deflate => Self::Plain,
-            // With and without the wrapping of RFC 1950: servers have always done both.
+            // Servers have always sent deflate both with and without the wrapping of RFC 1950.
             [first, second, ..] if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]) % 31 == 0 => {
                 Self::Zlib(Box::new(ZlibDecoder::new(Vec::new())))
             }
@@ -86,7 +86,7 @@ impl State {
         }
     }
 
-    /// Unpacks what can be unpacked of a step; what was flushed by the sender is to be read now.
+    /// Unpacks one step. The decoder is flushed, so that data that the sender flushed can be read now.
     fn unpack(&mut self, packed: &[u8]) -> io::Result<Vec<u8>> {
         fn take(decoder: &mut (impl Write + ?Sized), packed: &[u8]) -> io::Result<()> {
             decoder.write_all(packed)?;
@@ -100,7 +100,7 @@ impl State {
         }
     }
 
-    /// The body has ended: unpacks what is left.
+    /// Unpacks the rest at the end of the body.
     fn finish(&mut self) -> io::Result<Vec<u8>> {
         match self {
             Self::Unknown { head, .. } => Ok(std::mem::take(head)),
@@ -113,7 +113,7 @@ impl State {
 }
 
 impl Decoded {
-    /// Takes what one read brought.
+    /// Takes the bytes of one read.
     fn take(&mut self, piece: Bytes) {
         self.packed = piece;
         if let State::Unknown { is_deflate, head } = &mut self.state {
@@ -126,7 +126,7 @@ impl Decoded {
         }
     }
 
-    /// Unpacks the next step, or what is left at the end.
+    /// Unpacks the next step, or the rest at the end of the body.
     fn step(&mut self) -> Result<Bytes, PayloadError> {
         if let State::Plain = self.state {
             return Ok(std::mem::take(&mut self.packed));
@@ -183,7 +183,7 @@ mod tests {
         [(header::CONTENT_ENCODING, header::HeaderValue::from_static(coding))].into_iter().collect()
     }
 
-    /// What a body comes to whose reads bring so many bytes each.
+    /// Returns the outcome of a body that is read in pieces of the given size.
     fn read(coding: &'static str, body: &[u8], piece: usize) -> Result<Vec<u8>, String> {
         let pieces: Vec<_> = body.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let whole = decoded(&headers(coding), stream::iter(pieces).boxed_local()).collect::<Vec<_>>();
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_flushed_is_read_at_once() {
+    fn flushed_data_is_read_at_once() {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(b"data: x\n\n").unwrap();
         encoder.flush().unwrap();
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_or_damaged_body_is_no_whole_one() {
+    fn a_cut_or_damaged_body_is_an_error() {
         let whole = gzip(b"some words that are compressed");
         assert!(read("gzip", &whole[..whole.len() - 9], 7).is_err());
         let mut damaged = whole;

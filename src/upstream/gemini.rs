@@ -1,9 +1,9 @@
-//! Google's Gemini API (v1beta, `streamGenerateContent`): our request in its JSON, its events in our terms.
+//! Google's Gemini API (v1beta, `streamGenerateContent`): converts our request to its JSON, and its events to ours.
 //!
-//! Facts about the wire were taken from recorded traffic and Google's SDKs; the quirks that shape this file:
-//! every field of an event is optional; usage is a running snapshot whose counts may go down; older models
-//! say `STOP` on every chunk, so only the end of the body is the end; an error in mid-stream may be an event
-//! or bare JSON lines, even after `STOP`; a refused key is a 400; a 429 tells its delay in the body only.
+//! The facts about the wire are from recorded traffic and Google's SDKs. These quirks shape this module. Every field of
+//! an event is optional. The usage is a running snapshot, and its counts may go down. Older models send `STOP` on every
+//! chunk, so only the end of the body is the end. An error in a stream may be an event or bare JSON lines, even after
+//! `STOP`. A refused key is a 400. A 429 has its delay in the body only.
 
 mod reply;
 mod request;
@@ -30,14 +30,14 @@ pub(super) struct Gemini {
 }
 
 impl Gemini {
-    /// `base_url` goes up to and including the version.
+    /// Returns the API at `base_url`, which includes the version.
     #[must_use]
     pub(super) fn new(base_url: Url, api_key: Secret) -> Self {
         Self { base_url, api_key }
     }
 
-    /// `{base}/models/{model}:streamGenerateContent?alt=sse`, with the client's model name as one segment
-    /// whatever it holds.
+    /// Returns `{base}/models/{model}:streamGenerateContent?alt=sse`. The client's model name is one path segment,
+    /// whatever it contains.
     fn url(&self, model: &str) -> Url {
         let mut url = self.base_url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -58,7 +58,7 @@ impl Upstream for Gemini {
     }
 }
 
-/// Makes sense of the body of an answer. The channel's key is told so that no error's words hold it.
+/// Returns a reader for the body of an answer. It removes the channel's key from the texts of errors.
 #[must_use]
 pub fn reader(api_key: Secret) -> impl BodyReader {
     EventBody::new(ObjectEvents::new(Reply::new(api_key.clone()), api_key))
@@ -70,7 +70,7 @@ async fn send(url: Url, api_key: &Secret, request: UpstreamRequest) -> Result<Bo
     let body = PiecedBody::new(request::pieces(request));
     let refused = |refusal| complaint::refusal(&refusal, api_key.expose());
     let response = exchange::post(url, key, "application/json", body, terms, refused).await?;
-    // The type is not looked at: Google calls an error in JSON an event stream, and the other way round.
+    // The content type is ignored: Google declares JSON errors as an event stream, and the reverse.
     Ok(response.body)
 }
 

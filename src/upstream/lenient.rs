@@ -1,9 +1,10 @@
-//! JSON as servers write it, and values as they put them: what is not an answer's text must not cost the answer.
+//! JSON as servers write it, and values in unexpected forms. A flaw beside the text of an answer must not fail the
+//! answer.
 //!
-//! [`parse`] takes what JSON does not allow where its meaning is plain: halves of surrogate pairs, `NaN` and
-//! `Infinity` (Python's servers write them), numbers beyond any range, control characters in strings, unknown escapes and
-//! nesting without end. The functions that look into a value ([`text`], [`words`], [`reason`], [`count`]) take each
-//! form in which a server has been seen to write it, and pass over every other one.
+//! [`parse`] accepts invalid JSON if its meaning is clear: halves of surrogate pairs, `NaN` and `Infinity` (Python's
+//! servers write them), numbers beyond any range, control characters in strings, unknown escapes and endless nesting.
+//! The functions that look into a value ([`text`], [`words`], [`reason`], [`count`]) accept each form that a server has
+//! been seen to write, and ignore every other form.
 
 mod rewrite;
 
@@ -15,13 +16,13 @@ use serde_json::Value;
 use super::surrogates;
 use rewrite::rewritten;
 
-/// Largest count that is one: JSON's readers agree on numbers up to here.
+/// The largest valid count: all JSON readers agree on numbers up to here.
 const LARGEST_COUNT: f64 = 9_007_199_254_740_992.0;
 
 /// Parses JSON. Halves of surrogate pairs in its strings become their [stand-ins](surrogates).
 ///
 /// # Errors
-/// Those of serde_json, for what is no JSON with leniency either.
+/// The error of `serde_json`, if the text is not JSON even with leniency.
 pub(super) fn parse(text: &str) -> serde_json::Result<Value> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if surrogates::may_hold(text) || holds_surrogates(text.as_bytes()) {
@@ -33,19 +34,19 @@ pub(super) fn parse(text: &str) -> serde_json::Result<Value> {
     }
 }
 
-/// Returns true if the text may hold the escape of half of a pair: it begins with `\ud`.
+/// Returns true if the text may hold the escape of half a surrogate pair, which begins with `\ud`.
 fn holds_surrogates(text: &[u8]) -> bool {
     memchr_iter(b'\\', text).any(|at| matches!(text.get(at + 1..at + 3), Some([b'u', b'd' | b'D'])))
 }
 
-/// Returns a field's text, if it is one and not empty.
+/// Returns a field's text, if it is a text and not empty.
 #[must_use]
 pub(super) fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
     object.get(field)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// Returns what a field counts. Digits in a string count, parts of one (seconds have them) as a whole. What is
-/// negative, without end or no number is absent.
+/// Returns a field's count. Digits in a string are a count, and fractions (seconds have them) are rounded up. Values
+/// that are negative, infinite or not a number are absent.
 #[must_use]
 pub(super) fn count(value: &Value) -> Option<u64> {
     let number = match value {
@@ -56,7 +57,7 @@ pub(super) fn count(value: &Value) -> Option<u64> {
     (0.0..=LARGEST_COUNT).contains(&number).then(|| number.ceil() as u64)
 }
 
-/// What stands where a text is expected.
+/// The value of a field that should hold a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Words<'a> {
     /// A text, which may be empty.
@@ -65,8 +66,8 @@ pub(super) enum Words<'a> {
     Unclear,
 }
 
-/// Reads the value of a field that holds a text. A number or `true` is the text that it is written as, an object holds its
-/// text in a field of its own, and a list holds pieces of one text. `null`, `false` and what is empty say nothing.
+/// Reads the value of a field that should hold a text. A number or `true` is read as its written form, an object as the
+/// text in a field of its own, a list as the pieces of one text. `null`, `false` and empty values hold no text.
 #[must_use]
 pub(super) fn words(value: &Value) -> Words<'_> {
     match value {
@@ -93,16 +94,16 @@ pub(super) fn words(value: &Value) -> Words<'_> {
     }
 }
 
-/// Why a model stopped.
+/// The finish reason of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason<'a> {
     /// A word.
     Word(&'a str),
-    /// Something else than a word, which still says that the model stopped.
+    /// A value that is not a word, but still means that the model stopped.
     Odd,
 }
 
-/// Reads a field that holds a finish reason, of whichever type it is. `null`, `false`, `0` and an empty text are none.
+/// Reads a field that holds a finish reason of any type. `null`, `false`, `0` and an empty text are not finish reasons.
 #[must_use]
 pub(super) fn reason<'a>(object: &'a Value, field: &str) -> Option<Reason<'a>> {
     fn word(value: &Value) -> Option<&str> {
@@ -122,7 +123,7 @@ pub(super) fn reason<'a>(object: &'a Value, field: &str) -> Option<Reason<'a>> {
     }
 }
 
-/// Returns true if a field is `true`, in any form: a number other than 0 is, too.
+/// Returns true if a field is `true` in any form; a number other than 0 also counts.
 #[must_use]
 pub(super) fn is_true(object: &Value, field: &str) -> bool {
     match object.get(field) {
@@ -133,15 +134,15 @@ pub(super) fn is_true(object: &Value, field: &str) -> bool {
     }
 }
 
-/// Returns the candidate or choice of an event, of which [`Chosen`](super::chosen::Chosen) has left one.
+/// Returns the candidate or choice of an event. [`Chosen`](super::chosen::Chosen) has left only one.
 #[must_use]
 pub(super) fn first_of<'a>(event: &'a Value, field: &str) -> Option<&'a Value> {
     event.get(field)?.as_array()?.iter().find(|item| item.is_object())
 }
 
-/// Returns what an event tells in this field, in all places where it may stand: beside the choices or instead of them,
-/// in the first of them (Moonshot, OpenRouter), in Groq's own object. JSON pointers would allocate for each step, and this
-/// is asked of each chunk.
+/// Returns the values of this field in all places of an event: beside the choices or instead of them, in the first
+/// choice (Moonshot, OpenRouter), in Groq's own object. This runs for each chunk, and JSON pointers would allocate for
+/// each step.
 pub(super) fn told<'a>(event: &'a Value, field: &'static str) -> impl Iterator<Item = &'a Value> {
     let places = [Some(event), first_of(event, "choices"), event.get("x_groq")];
     places.into_iter().flatten().filter_map(move |place| place.get(field))
@@ -154,13 +155,13 @@ mod tests {
 
     use super::*;
 
-    /// A value's text as it is published.
+    /// Returns a value's text as it is published.
     fn settled(json: &str) -> String {
         surrogates::settled(parse(json).unwrap().as_str().unwrap()).into_owned()
     }
 
     #[test]
-    fn halves_of_pairs_cost_no_text() {
+    fn halves_of_pairs_lose_no_text() {
         assert_eq!(settled(r#""a\ud83d\ude00b""#), "a😀b");
         assert_eq!(settled(r#""a\uD83Db\uDE00""#), "a\u{fffd}b\u{fffd}");
         assert_eq!(settled(r#""\ud83d\n\u00e9\\ud83d\"""#), "\u{fffd}\né\\ud83d\"");
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_python_and_numbers_beyond_range_are_null() {
+    fn pythons_constants_and_numbers_beyond_range_are_null() {
         let odd = r#"{"a":NaN,"b":[Infinity,-Infinity,1e999,-1e999],"c":"NaN","d":1}"#;
         assert_eq!(
             parse(odd).unwrap(),
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_strings_and_deep_nesting_beside_a_text_are_taken() {
+    fn odd_strings_and_deep_nesting_beside_a_text_are_accepted() {
         assert_eq!(parse("{\"a\":\"x\u{1}\ny\\x\\u12\"}").unwrap(), json!({"a": "x\u{1}\ny\\x\\u12"}));
         let deep = format!("{{\"deep\":{}1{},\"a\":\"x\"}}", "[".repeat(1000), "]".repeat(1000));
         assert_eq!(parse(&deep).unwrap()["a"], "x");
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_stays_none_and_a_cut_is_told() {
+    fn invalid_json_is_refused_and_a_cut_is_recognised() {
         for text in
             ["", "nonsense", "{\"a\": <<<", "{\"a\":NaN", "{\"a\":\"\\ud83d", "{'a': 1}", "{\"a\":1}}"]
         {
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_read_in_every_form_whose_meaning_is_plain() {
+    fn a_text_is_read_in_every_clear_form() {
         for (value, text) in [
             (json!("a"), Some("a")),
             (json!(42), Some("42")),
@@ -266,7 +267,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_json_is_parsed_as_serde_does(text: String, number: i64, ascii: bool) {
+        fn valid_json_is_parsed_as_serde_parses_it(text: String, number: i64, ascii: bool) {
             let value = json!({"text": text, "list": [number, null, true, {"n": -1}]});
             let mut json = value.to_string();
             if ascii {

@@ -1,8 +1,9 @@
-//! A body of JSON objects, with all that servers write beside them: the end mark, errors in every place, whole answers
-//! where no stream was made, and events that are no part of an answer.
+//! Reads a body of JSON objects, and everything that servers write beside them: the end mark, errors in every place,
+//! whole answers instead of a stream, and events that are not part of an answer.
 //!
-//! An event that is JSON but no object, or words that hold no `{`, cannot have been a piece of the answer: it is skipped. An
-//! event that began as an object and is not JSON was one, so the answer has a hole, and the call fails.
+//! An event that is JSON but not an object, or words without a `{`, cannot have been a piece of the answer: it is
+//! skipped. An event that begins like an object and is not JSON was a piece, so the answer has a hole, and the call
+//! fails.
 
 use serde_json::Value;
 
@@ -13,47 +14,47 @@ use super::{Batch, UpstreamError, complaint, lenient, surrogates};
 use crate::secret::Secret;
 use crate::wire::event_stream::Piece;
 
-/// Most text outside the event stream that is kept, in bytes: an error, or a whole answer.
+/// Most bytes of text outside the event stream that are kept: an error, or a whole answer.
 const MAX_STRAY_BYTES: usize = 4 << 20;
-/// How often text outside the event stream is tried before the body ends: each try reads all of it.
+/// How often text outside the event stream is parsed before the body ends: each attempt reads all of it.
 const STRAY_TRIES: u8 = 8;
 
 /// The form in which a body's objects come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// Events, or several documents: the last one may be missing.
+    /// Events, or several documents. The last one may be missing.
     Pieces,
-    /// One JSON document without an event stream around it, which is whole if it parses.
+    /// One JSON document without an event stream. It is whole if it parses.
     Document,
 }
 
-/// Makes sense of objects.
+/// Reads the objects of a body.
 pub(super) trait ObjectReader {
-    /// Takes an object that is no error; `name` is its event's, empty where it has none.
+    /// Takes an object that is not an error. `name` is the name of its event, or empty.
     ///
     /// # Errors
-    /// What it says went wrong.
+    /// The failure that the object reports.
     fn take(&mut self, name: &str, object: &Value, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// Takes an event's data that is no JSON object. Returns false if it can make nothing of it.
+    /// Takes an event's data that is not a JSON object. Returns false if it has no use for it.
     fn take_words(&mut self, words: &str, batch: &mut Batch) -> bool {
         let _ = (words, batch);
         false
     }
 
-    /// `[DONE]` came: says what the answer amounts to.
+    /// Takes `[DONE]`, and judges the answer.
     ///
     /// # Errors
-    /// When it amounts to none.
+    /// If there is no answer.
     fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// The body ended without `[DONE]`, after at least one object.
+    /// Takes the end of a body without `[DONE]`, after at least one object.
     ///
     /// # Errors
-    /// When the answer was not finished.
+    /// If the answer was not finished.
     fn finish(&mut self, form: Form, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// As [`EventReader::ending`].
+    /// Returns whether the answer was declared complete, as [`EventReader::ending`] does.
     fn ending(&self, form: Form) -> Ending;
 
     /// Returns true if `[DONE]` alone is an answer: silence.
@@ -62,7 +63,7 @@ pub(super) trait ObjectReader {
     }
 }
 
-/// Gives the objects of a body to their reader.
+/// Passes the objects of a body to their reader.
 #[derive(Debug)]
 pub(super) struct ObjectEvents<R> {
     reader: R,
@@ -71,17 +72,17 @@ pub(super) struct ObjectEvents<R> {
     stray: String,
     tries_left: u8,
     chosen: Chosen,
-    /// Events, and documents outside the event stream, that held an object.
+    /// The number of events, and of documents outside the event stream, that held an object.
     events: u64,
     documents: u64,
     saw_object: bool,
-    /// Came a line that belongs to no event and to no JSON?
+    /// True after a line that belongs to no event and is not JSON.
     saw_other: bool,
     skipped: Skipped,
 }
 
 impl<R: ObjectReader> ObjectEvents<R> {
-    /// `secret` is the channel's own key, which no error's words may hold.
+    /// Returns a reader of a body. The texts of its errors never contain `secret`, the channel's own key.
     pub(super) fn new(reader: R, secret: Secret) -> Self {
         Self {
             reader,
@@ -97,10 +98,10 @@ impl<R: ObjectReader> ObjectEvents<R> {
         }
     }
 
-    /// Takes JSON, wherever it stood.
+    /// Takes JSON from any place in the body.
     ///
     /// # Errors
-    /// As [`ObjectReader::take`], and the error that it is.
+    /// The errors of [`ObjectReader::take`], and the error that the JSON itself is.
     pub(super) fn take_json(
         &mut self,
         name: &str,
@@ -126,7 +127,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
         }
     }
 
-    /// Its reader.
+    /// Returns the reader of the objects.
     pub(super) fn reader(&mut self) -> &mut R {
         &mut self.reader
     }
@@ -156,12 +157,12 @@ impl<R: ObjectReader> ObjectEvents<R> {
             Ok(Value::String(words)) if self.take_words(&words, batch) => return Ok(()),
             _ if !data.starts_with('{') && self.take_words(&surrogates::guarded(raw), batch) => return Ok(()),
             Err(_) if data.contains('{') => {
-                return Err(UpstreamError::Invalid("an event whose JSON is damaged".to_owned()));
+                return Err(UpstreamError::Invalid("an event with damaged JSON".to_owned()));
             }
             Ok(json) => kind_of(&json),
             Err(_) => "words that are not JSON",
         };
-        // A heartbeat has a name of its own, and words of its own.
+        // Heartbeats have event names and words of their own.
         if matches!(name, "" | "message") {
             self.skipped.add(kind);
         }
@@ -177,7 +178,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
     fn take_stray(&mut self, line: &str, batch: &mut Batch) -> Result<(), UpstreamError> {
         let first = self.stray.is_empty();
         if first {
-            // A field of the event that the standard does not know (GPUStack).
+            // An event field that the standard does not know (GPUStack).
             if let Some(data) = line.strip_prefix("error:") {
                 return Err(complaint::declared(data.trim(), self.secret.expose()));
             }
@@ -187,11 +188,11 @@ impl<R: ObjectReader> ObjectEvents<R> {
             }
         }
         if self.stray.len() + line.len() > MAX_STRAY_BYTES {
-            return Err(UpstreamError::Invalid("a long body that is no event stream".to_owned()));
+            return Err(UpstreamError::Invalid("a long body that is not an event stream".to_owned()));
         }
         self.stray.push_str(line);
         self.stray.push('\n');
-        // One line, or the end of what was printed prettily: its error need not wait for the end of the body.
+        // One line, or the end of pretty-printed JSON: an error in it need not wait for the end of the body.
         if (first || matches!(line.trim_end(), "}" | "]")) && self.tries_left > 0 {
             self.tries_left -= 1;
             return self.take_whole_stray(batch);
@@ -199,17 +200,17 @@ impl<R: ObjectReader> ObjectEvents<R> {
         Ok(())
     }
 
-    /// Takes what stands outside the event stream, once it is whole JSON; what is not stays where it is.
+    /// Takes the text outside the event stream if it is whole JSON. Other text is kept.
     fn take_whole_stray(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         let Ok(json) = lenient::parse(&self.stray) else { return Ok(()) };
         self.stray.clear();
-        // Where each line is an object, the next ones are as good.
+        // If each line is an object, the next lines may be objects as well.
         self.tries_left = STRAY_TRIES;
         self.documents += 1;
         self.take_json("", json, batch)
     }
 
-    /// The body has ended: judges what still stands outside the event stream.
+    /// Judges the text that is left outside the event stream at the end of the body.
     fn take_last_stray(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         if self.stray.is_empty() {
             return Ok(());
@@ -221,7 +222,7 @@ impl<R: ObjectReader> ObjectEvents<R> {
                 self.documents += 1;
                 self.take_json("", json, batch)
             }
-            // Half an error behind a whole answer is no success, either.
+            // Half an error after a whole answer is not a success, either.
             Err(err) if err.is_eof() => Err(UpstreamError::Disconnected),
             Err(_) => {
                 self.saw_other = true;
@@ -230,13 +231,13 @@ impl<R: ObjectReader> ObjectEvents<R> {
         }
     }
 
-    /// What a body without a single object is.
+    /// Returns the error for a body without any object.
     fn nothing(&self) -> UpstreamError {
         UpstreamError::Invalid(
             if self.skipped.any() {
-                "events that are no JSON objects"
+                "events that are not JSON objects"
             } else if self.saw_other {
-                "a body that is no event stream"
+                "a body that is not an event stream"
             } else {
                 "an empty response"
             }

@@ -1,10 +1,10 @@
-//! OpenAI's chat completions, at OpenAI or at a server that speaks like it: our request in its JSON, its chunks in our
-//! terms.
+//! OpenAI's chat completions, at OpenAI or at a compatible server: converts our request to its JSON, and its chunks to
+//! our events.
 //!
-//! What such servers do differently from each other is written down where it is read, in [`openai_wire`]; the quirks
-//! that shape this file: a chunk may have no choices, and the first of them no id; the end may be `[DONE]`, a finish
-//! reason, or both, also twice; the usage comes with any chunk; an error comes at any time and in any place, also after
-//! the finish reason; who does not know `stream` answers in one piece.
+//! Where such servers differ is described where a field is read, in [`openai_wire`]. These quirks shape this module. A
+//! chunk may have no choices, and the first chunk may have no id. The end may be `[DONE]`, a finish reason, or both,
+//! also twice. The usage may come with any chunk. An error may come at any time and in any place, also after the finish
+//! reason. A server that does not know `stream` answers in one piece.
 
 mod reply;
 mod request;
@@ -31,7 +31,7 @@ pub(super) struct OpenAi {
 }
 
 impl OpenAi {
-    /// `base_url` goes up to and including the version.
+    /// Returns the API at `base_url`, which includes the version.
     #[must_use]
     pub(super) fn new(base_url: &Url, api_key: Secret, options: OpenAiOptions) -> Self {
         Self { url: openai_wire::endpoint(base_url, &["chat", "completions"]), api_key, options }
@@ -48,7 +48,7 @@ impl Upstream for OpenAi {
     }
 }
 
-/// Makes sense of the body of an answer. The channel's key is told so that no error's words hold it.
+/// Returns a reader for the body of an answer. It removes the channel's key from the texts of errors.
 #[must_use]
 pub fn reader(api_key: Secret) -> impl BodyReader {
     EventBody::new(ObjectEvents::new(Reply::default(), api_key))
@@ -65,6 +65,6 @@ async fn send(
     let body = PiecedBody::new(request::pieces(request, options));
     let refused = |refusal| complaint::refusal(&refusal, api_key.expose());
     let response = exchange::post(url, key, "application/json", body, terms, refused).await?;
-    // The type is not looked at: JSON comes as an event stream, and the other way round.
+    // The content type is ignored: servers declare JSON as an event stream, and the reverse.
     Ok(response.body)
 }

@@ -1,9 +1,9 @@
-//! What OpenAI's APIs, and the many servers that imitate them, have in common on the wire: addresses and keys,
-//! chunks of a chat, counts of tokens, errors.
+//! The common parts of OpenAI's APIs and of the many servers that imitate them: addresses and keys, chunks of a chat,
+//! counts of tokens, errors.
 //!
-//! Facts were taken from recorded traffic, from the sources of servers and SDKs and from public issues. Hardly a
-//! field is where and what OpenAI's description says at all of these servers, so nothing here is parsed into types
-//! that a surprising value would break: JSON is looked into, and what is not understood is passed over.
+//! The facts are from recorded traffic, the sources of servers and SDKs, and public issues. At all of these servers
+//! together, hardly any field has the place and type that OpenAI's description gives. So nothing here is parsed into
+//! types that an unexpected value would break: JSON is searched, and everything else in it is ignored.
 
 pub(super) mod chunk;
 pub(super) mod usage;
@@ -15,7 +15,7 @@ use super::UpstreamError;
 use super::exchange::KeyHeader;
 use crate::secret::Secret;
 
-/// An endpoint below a base address, whose query it keeps: Azure wants its `api-version` there.
+/// Returns an endpoint below a base address. It keeps the query of the base: Azure needs its `api-version` there.
 #[must_use]
 pub(super) fn endpoint(base_url: &Url, path: &[&str]) -> Url {
     let mut url = base_url.clone();
@@ -26,10 +26,10 @@ pub(super) fn endpoint(base_url: &Url, path: &[&str]) -> Url {
     url
 }
 
-/// The header that carries a channel's key.
+/// Returns the header with a channel's key.
 ///
 /// # Errors
-/// As [`KeyHeader::new`].
+/// The errors of [`KeyHeader::new`].
 pub(super) fn bearer(api_key: &Secret) -> Result<KeyHeader, UpstreamError> {
     KeyHeader::new(header::AUTHORIZATION, "Bearer ", api_key)
 }
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_stands_below_its_base_and_keeps_the_query() {
+    fn an_endpoint_is_below_its_base_and_keeps_the_query() {
         for (base, expected) in [
             ("https://api.openai.com/v1", "https://api.openai.com/v1/chat/completions"),
             ("http://h:8000/v1/", "http://h:8000/v1/chat/completions"),

@@ -1,4 +1,4 @@
-//! The JSON of a request as pieces around its audio, which is not copied.
+//! A request's JSON as pieces around its audio. The audio is not copied.
 
 use std::mem;
 
@@ -12,24 +12,24 @@ use crate::audio::AudioBytes;
 #[derive(Default)]
 pub(super) struct PiecedJson {
     pieces: Vec<BodyPiece>,
-    /// What was written behind the last piece.
+    /// The text after the last piece.
     text: String,
 }
 
 impl PiecedJson {
-    /// Writes JSON as it stands.
+    /// Writes JSON text as it is.
     pub(super) fn raw(&mut self, json: &str) -> &mut Self {
         self.text += json;
         self
     }
 
-    /// Writes a value. Texts and finite numbers always serialise.
+    /// Writes a value. Texts and finite numbers can always be serialised.
     pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> &mut Self {
         self.text += &serde_json::to_string(value).unwrap_or_default();
         self
     }
 
-    /// Writes a list, whose items are written by `write`.
+    /// Writes a list. `write` writes its items.
     pub(super) fn list<T>(
         &mut self,
         items: impl IntoIterator<Item = T>,
@@ -46,7 +46,7 @@ impl PiecedJson {
         self
     }
 
-    /// Writes the base64 text of audio, within quotation marks that are written around it.
+    /// Writes the base64 text of audio. The caller writes the quotation marks around it.
     pub(super) fn audio(&mut self, audio: AudioBytes) -> &mut Self {
         let before = Bytes::from(mem::take(&mut self.text));
         self.pieces.extend([before.into(), BodyPiece::base64(audio)]);

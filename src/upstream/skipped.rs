@@ -1,6 +1,6 @@
-//! What is skipped of an answer because it is no part of one.
+//! Events that are skipped because they are not part of an answer.
 
-/// Counts the events of one call that are skipped, and writes one line about them to the log when the call ends.
+/// Counts the skipped events of one call, and logs one line about them when the call ends.
 #[derive(Debug, Default)]
 pub(super) struct Skipped {
     count: u64,
@@ -8,7 +8,7 @@ pub(super) struct Skipped {
 }
 
 impl Skipped {
-    /// Skips an event. `what` names its kind and quotes nothing of it.
+    /// Counts a skipped event. `what` names its kind and quotes nothing of it.
     pub(super) fn add(&mut self, what: &'static str) {
         self.count += 1;
         self.first.get_or_insert(what);
@@ -27,7 +27,7 @@ impl Drop for Skipped {
             tracing::info!(
                 events = self.count,
                 first,
-                "the upstream sent events that are no part of an answer; they were skipped"
+                "the upstream sent events that are not part of an answer; they were skipped"
             );
         }
     }

@@ -1,9 +1,9 @@
-//! Halves of surrogate pairs: a server may cut a character outside the basic plane into two escapes, `"\ud83d"` at the
+//! Halves of surrogate pairs. A server may cut a character outside the basic plane into two escapes, `"\ud83d"` at the
 //! end of one chunk and `"\ude00"` at the start of the next one.
 //!
-//! A Rust string cannot hold a half. While a reply is read, a stand-in from the last 2,048 code points holds its place:
-//! [`lenient::parse`](super::lenient::parse) puts it there, and the [`Joiner`] of the reply takes it out again. A character that is
-//! itself one of these code points is put there as its two halves, so that no text is changed.
+//! A Rust string cannot hold a half. While a reply is read, a stand-in from the last 2,048 code points takes its place:
+//! [`lenient::parse`](super::lenient::parse) inserts it, and the [`Joiner`] of the reply removes it. A character that
+//! is itself one of these code points is inserted as its two halves, so that no text is changed.
 
 use std::borrow::Cow;
 
@@ -12,13 +12,13 @@ use memchr::memchr;
 use super::{Batch, UpstreamEvent};
 use crate::task::TextKind;
 
-/// The first of the stand-ins, which are as many as there are halves.
+/// The first stand-in. There are as many stand-ins as halves.
 const FIRST: u32 = 0x10_F800;
-/// The first half.
+/// The lowest half.
 const FIRST_UNIT: u16 = 0xD800;
-/// The halves that stand first in a pair end here.
+/// The lowest half that comes second in a pair.
 const FIRST_LOW_UNIT: u16 = 0xDC00;
-/// All stand-ins begin with this byte, and hardly any other character does.
+/// The first byte of all stand-ins, and of hardly any other character.
 const FIRST_BYTE: u8 = 0xF4;
 
 /// Returns true if the text may hold a stand-in.
@@ -27,13 +27,13 @@ pub(super) fn may_hold(text: &str) -> bool {
     memchr(FIRST_BYTE, text.as_bytes()).is_some()
 }
 
-/// Appends the stand-in of a half; what is no half stands for itself.
+/// Appends the stand-in of a half. Any other unit is appended as it is.
 pub(super) fn push_unit(into: &mut String, unit: u16) {
     let code = if unit & 0xF800 == FIRST_UNIT { FIRST + u32::from(unit - FIRST_UNIT) } else { unit.into() };
     into.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
 }
 
-/// Appends a character, as its two halves where it could be taken for a stand-in.
+/// Appends a character. If it could be taken for a stand-in, its two halves are appended.
 pub(super) fn push(into: &mut String, character: char) {
     if u32::from(character) < FIRST {
         into.push(character);
@@ -42,7 +42,7 @@ pub(super) fn push(into: &mut String, character: char) {
     }
 }
 
-/// Returns a text of which no character can be taken for a stand-in.
+/// Returns a text without characters that could be taken for a stand-in.
 #[must_use]
 pub(super) fn guarded(text: &str) -> Cow<'_, str> {
     if !may_hold(text) {
@@ -53,7 +53,7 @@ pub(super) fn guarded(text: &str) -> Cow<'_, str> {
     Cow::Owned(guarded)
 }
 
-/// Returns a text without stand-ins: pairs become characters, single halves U+FFFD.
+/// Returns a text without stand-ins: pairs become characters, and single halves become U+FFFD.
 #[must_use]
 pub(super) fn settled(text: &str) -> Cow<'_, str> {
     if !may_hold(text) {
@@ -65,7 +65,7 @@ pub(super) fn settled(text: &str) -> Cow<'_, str> {
     Cow::Owned(settled)
 }
 
-/// Returns the halves and the other UTF-16 units of a text.
+/// Returns the UTF-16 units of a text, with its halves.
 #[must_use]
 pub(super) fn units(text: &str) -> Vec<u16> {
     let mut units = Vec::with_capacity(text.len());
@@ -91,12 +91,12 @@ pub(super) fn from_units(units: &[u16]) -> String {
     text
 }
 
-/// The half at the end of a text, whose other half may begin the next one.
+/// The half at the end of a text. Its other half may begin the next text.
 #[derive(Debug, Clone, Copy, Default)]
 struct Half(Option<u16>);
 
 impl Half {
-    /// Takes the next text; a first half at its end is kept.
+    /// Takes the next text. A first half at its end is kept back.
     fn join(&mut self, text: &str) -> String {
         let mut joined = String::with_capacity(text.len());
         for character in text.chars() {
@@ -117,7 +117,7 @@ impl Half {
         joined
     }
 
-    /// The other half does not come.
+    /// Ends the wait for the other half.
     fn give_up(&mut self) -> Option<char> {
         self.0.take().map(|_| char::REPLACEMENT_CHARACTER)
     }
@@ -128,13 +128,13 @@ fn unit_of(character: char) -> Option<u16> {
     u16::try_from(unit).ok()?.checked_add(FIRST_UNIT)
 }
 
-/// Joins the halves in the texts of one reply, those of each kind of text for themselves.
+/// Joins the halves in the texts of one reply, for each kind of text separately.
 #[derive(Debug, Default)]
 pub(super) struct Joiner([Half; TextKind::ALL.len()]);
 
 impl Joiner {
-    /// Replaces the stand-ins in what one read brought. A half without its other half becomes U+FFFD when another
-    /// character follows it, and at the end of the answer.
+    /// Replaces the stand-ins in a batch. A half without its other half becomes U+FFFD when another character follows
+    /// it, and at the end of the answer.
     pub(super) fn settle(&mut self, batch: &mut Batch) {
         let holds = |event: &UpstreamEvent| matches!(event, UpstreamEvent::Text(_, text) if may_hold(text));
         if self.0.iter().all(|half| half.0.is_none()) && !batch.iter().any(holds) {

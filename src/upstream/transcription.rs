@@ -1,7 +1,7 @@
-//! OpenAI's audio transcriptions, at OpenAI or at a server that speaks like it: a form with a file in it goes out, the
-//! text of what is said comes back.
+//! OpenAI's audio transcriptions, at OpenAI or at a compatible server: a form with a file is sent, and the transcript
+//! comes back.
 //!
-//! What was asked for says little about what comes: whisper-1 and many clones do not know `stream` and answer in one
+//! The request does not decide the form of the answer: whisper-1 and many clones do not know `stream` and answer in one
 //! piece, a text is sometimes JSON, and there are four dialects of streams. So the answer is recognised by its type and
 //! its content.
 
@@ -34,7 +34,7 @@ pub(super) struct Transcription {
 }
 
 impl Transcription {
-    /// `base_url` goes up to and including the version.
+    /// Returns the API at `base_url`, which includes the version.
     #[must_use]
     pub(super) fn new(base_url: &Url, api_key: Secret, options: TranscriptionOptions) -> Self {
         Self { url: openai_wire::endpoint(base_url, &["audio", "transcriptions"]), api_key, options }
@@ -53,8 +53,8 @@ impl Upstream for Transcription {
     }
 }
 
-/// Makes sense of the body of an answer, which has this `Content-Type` (in lower case and without parameters) and was
-/// asked for in this format. The channel's key is told so that no error's words hold it.
+/// Returns a reader for the body of an answer with this `Content-Type` (in lower case, without parameters), requested
+/// in this format. It removes the channel's key from the texts of errors.
 #[must_use]
 pub fn reader(content_type: String, asked_for: ResponseFormat, api_key: Secret) -> impl BodyReader {
     let expected = Expected {

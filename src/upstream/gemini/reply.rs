@@ -1,6 +1,6 @@
-//! Gemini's events in our terms: a pure reader that takes the pieces of the body and decides at its end.
+//! Converts Gemini's events to ours: a pure reader that takes the objects of the body and decides at its end.
 //!
-//! Events are looked into and not parsed into types: a value of a surprising type is passed over.
+//! Events are searched and not parsed into types: a value of an unexpected type is ignored.
 
 use std::fmt::Write as _;
 
@@ -16,26 +16,26 @@ use crate::upstream::redact::redact;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::FinishReason;
 
-/// A reply that is coming in.
+/// A reply that is being received.
 #[derive(Debug)]
 pub(super) struct Reply {
     secret: Secret,
     usage: Counts,
     finish_reason: Option<String>,
     finish_message: Option<String>,
-    /// True after a finish reason that is no text. At the end of a whole body it counts as one.
+    /// True after a finish reason that is not a text. At the end of a whole body it counts as a finish reason.
     saw_odd_finish: bool,
-    /// Why the prompt is blocked, in Google's words.
+    /// The reason why the prompt is blocked, in Google's words.
     block: Option<String>,
     saw_candidate: bool,
     saw_content: bool,
     /// True after content in an unknown form in place of a text.
     saw_unreadable: bool,
-    /// True if the model went on behind `STOP`: then every piece has one, and only the end of the body is the end.
+    /// True if the model continued after `STOP`: then every piece has one, and only the end of the body is the end.
     went_on: bool,
-    /// True if a text came before the first finish reason: then the model gives one at its end only.
+    /// True if a text came before the first finish reason: then the model sends one only at its end.
     began_without_reason: bool,
-    /// True if the model called a function, though none was offered.
+    /// True if the model called a function, although none was offered.
     saw_call: bool,
 }
 
@@ -64,7 +64,7 @@ impl ObjectReader for Reply {
             self.usage.overwrite(usage);
         }
         if let Some(feedback) = event.get("promptFeedback") {
-            // The name of the value that means nothing is written in two ways.
+            // The value for "no reason" has two spellings.
             let reason = text(feedback, "blockReason").filter(|reason| !reason.ends_with("_UNSPECIFIED"));
             let why = reason.map(|reason| text(feedback, "blockReasonMessage").unwrap_or(reason).to_owned());
             self.block = why.or(self.block.take());
@@ -76,7 +76,7 @@ impl ObjectReader for Reply {
         Ok(())
     }
 
-    /// Some proxies end a stream as OpenAI does. It is no finish reason.
+    /// Takes `[DONE]`, which some proxies send at the end, as OpenAI does. It is not a finish reason.
     fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         if self.finish_reason.is_some() { self.finish(Form::Pieces, batch) } else { Ok(()) }
     }
@@ -87,19 +87,20 @@ impl ObjectReader for Reply {
             return Err(UpstreamError::Blocked(redact(why, self.secret.expose())));
         }
         let reason = match self.finish_reason.take() {
-            // The text before it stands.
+            // The text before the block is kept.
             _ if block.is_some() => FinishReason::ContentFilter,
             Some(_) if self.saw_call && !self.saw_content => {
                 return Err(UpstreamError::Speechless(
-                    "the model called a function instead of answering, though it was offered none".to_owned(),
+                    "the model called a function instead of answering, although no function was offered"
+                        .to_owned(),
                 ));
             }
             Some(_) if self.saw_unreadable && !self.saw_content => {
-                return Err(UpstreamError::Invalid("a text in a form that is not known".to_owned()));
+                return Err(UpstreamError::Invalid("a text in an unknown form".to_owned()));
             }
             Some(reason) => self.meaning(&reason)?,
             None if self.saw_odd_finish && self.saw_content => FinishReason::Stop,
-            // A document that parses is whole, whether or not it says why it ends.
+            // A document that parses is whole, with or without a finish reason.
             None if form == Form::Document && self.saw_content => FinishReason::Stop,
             None if self.saw_candidate => return Err(UpstreamError::Disconnected),
             None => return Err(UpstreamError::Invalid("an empty response".to_owned())),
@@ -111,7 +112,7 @@ impl ObjectReader for Reply {
     fn ending(&self, _: Form) -> Ending {
         match self.finish_reason.as_deref() {
             Some("STOP") if self.went_on || !self.saw_content => Ending::Unsaid,
-            // Some models write it on each piece of an answer, and this may be the first one.
+            // Some models send it with each piece of an answer, and this may be the first piece.
             Some("STOP") if !self.began_without_reason => Ending::Tentative,
             Some(_) => Ending::Said,
             None => Ending::Unsaid,
@@ -138,14 +139,15 @@ impl Reply {
         }
     }
 
-    /// Takes a content, a part of one, or a list of either. `first` is where the event's texts begin in the batch.
+    /// Takes a content, a part of one, or a list of either. `first` is the place in the batch where the event's texts
+    /// begin.
     fn take_content(&mut self, content: &Value, first: usize, batch: &mut Batch) {
         match content {
             Value::Array(all) => all.iter().for_each(|one| self.take_content(one, first, batch)),
             Value::Object(fields) => match (fields.get("parts"), fields.get("text")) {
                 (Some(parts), _) => self.take_content(parts, first, batch),
                 (None, Some(text)) => self.say(is_true(content, "thought"), text, first, batch),
-                // Other kinds of part (images, code, calls) have no text.
+                // Other kinds of parts (images, code, calls) have no text.
                 (None, None) => self.saw_call |= fields.get("functionCall").is_some_and(Value::is_object),
             },
             words => self.say(false, words, first, batch),
@@ -162,14 +164,14 @@ impl Reply {
         };
         let kind = if is_thought { TextKind::Reasoning } else { TextKind::Content };
         self.saw_content |= kind == TextKind::Content;
-        // Parts of one event that follow each other are one piece of text.
+        // Consecutive parts of one event become one piece of text.
         match batch.get_mut(first..).and_then(<[_]>::last_mut) {
             Some(UpstreamEvent::Text(last, so_far)) if *last == kind => so_far.push_str(&text),
             _ => batch.push(UpstreamEvent::Text(kind, text.into_owned())),
         }
     }
 
-    /// What a finish reason means after what has come.
+    /// Returns what a finish reason means after the events so far.
     fn meaning(&self, reason: &str) -> Result<FinishReason, UpstreamError> {
         match finish_reason(reason) {
             Some(reason) => Ok(reason),
@@ -185,7 +187,7 @@ impl Reply {
     }
 }
 
-/// OpenAI's word for Gemini's; `None` for those that are a finish only where text came. The list is open.
+/// Returns OpenAI's finish reason for Gemini's. `None` for words that are a finish only after a text. The list is open.
 fn finish_reason(reason: &str) -> Option<FinishReason> {
     match reason {
         "STOP" => Some(FinishReason::Stop),

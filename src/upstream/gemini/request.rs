@@ -1,4 +1,4 @@
-//! Our request in Gemini's JSON, as pieces around the audio, which is not copied.
+//! Our request in Gemini's JSON, as pieces around the audio. The audio is not copied.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::upstream::body::BodyPiece;
 use crate::upstream::pieced_json::PiecedJson;
 use crate::upstream::request::{Content, Turn};
 
-/// Unset fields are absent: Gemini refuses what it does not know, and nulls.
+/// The settings of an answer. Unset fields are omitted: Gemini refuses nulls and fields that it does not know.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct GenerationConfig {
@@ -20,7 +20,7 @@ struct GenerationConfig {
     thinking_config: Option<ThinkingConfig>,
 }
 
-/// Sent only when reasoning is asked for: models that cannot think refuse it.
+/// The settings of reasoning. They are sent only if reasoning is requested: models that cannot think refuse them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ThinkingConfig {
@@ -40,7 +40,7 @@ impl GenerationConfig {
     }
 }
 
-/// Returns the request's body. Gemini has one place for all that the operator says, beside the conversation.
+/// Returns the request's body. Gemini has one place for all system messages, beside the conversation.
 pub(super) fn pieces(request: UpstreamRequest) -> Vec<BodyPiece> {
     let UpstreamRequest { question, audio, .. } = request;
     let turns = UpstreamRequest::turns(&question, audio);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn unset_fields_are_absent() {
+    fn unset_fields_are_omitted() {
         assert_eq!(
             body(asked(None)),
             json!({"contents": [{"role": "user", "parts": [
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn set_fields_go_where_gemini_wants_them() {
+    fn set_fields_are_where_gemini_expects_them() {
         let body = body(Question {
             max_tokens: Some(7),
             temperature: Some(0.5),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_keeps_its_turns_and_its_audio_their_places() {
+    fn the_turns_and_audio_of_a_conversation_keep_their_places() {
         let said = |role, text: &str| Message::text(role, text.to_owned());
         let messages = vec![
             said(Role::System, "brief"),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_form_is_sent_in_these_bytes() {
+    fn the_short_form_has_exactly_these_bytes() {
         let question = Question { max_tokens: Some(7), ..asked(Some("s")) };
         assert_eq!(
             text(question, &[(Container::Wav, b"RIFF")]),

@@ -1,11 +1,11 @@
-//! What an answer took, as Gemini counts it.
+//! The usage of an answer, as Gemini counts it.
 
 use serde_json::Value;
 
 use crate::upstream::lenient::{count, text};
 use crate::wire::completion::{CompletionTokensDetails, PromptTokensDetails, Usage};
 
-/// A snapshot of the counts. Each newer field overwrites the older one; they are not sums and may go down.
+/// A snapshot of the counts. Each newer field overwrites the older one: the counts are not sums and may go down.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     prompt: Option<u64>,
@@ -17,7 +17,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Takes what a newer snapshot counts; what it does not count stays.
+    /// Takes the counts of a newer snapshot. Counts that it does not have stay.
     pub(super) fn overwrite(&mut self, newer: &Value) {
         for (field, older) in [
             ("promptTokenCount", &mut self.prompt),
@@ -35,7 +35,8 @@ impl Counts {
         }
     }
 
-    /// Gemini's candidate tokens exclude thoughts, OpenAI's completion tokens include them.
+    /// Returns the usage in OpenAI's terms. Gemini's candidate tokens exclude thoughts, OpenAI's completion tokens
+    /// include them.
     pub(super) fn in_openai_terms(&self) -> Usage {
         let sum = |a: Option<u64>, b: Option<u64>| a.unwrap_or(0).saturating_add(b.unwrap_or(0));
         let prompt_tokens = sum(self.prompt, self.tool_use);
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_of_odd_types_are_read_or_absent() {
+    fn counts_of_unexpected_types_are_read_or_ignored() {
         let mut counts = Counts::default();
         counts.overwrite(
             &json!({"promptTokenCount": "11", "candidatesTokenCount": 5.0, "thoughtsTokenCount": 3,

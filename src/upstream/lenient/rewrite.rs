@@ -1,12 +1,12 @@
-//! Turns what servers write for JSON into JSON, a token at a time.
+//! Rewrites the almost-JSON of servers as JSON, one token at a time.
 
 use crate::upstream::surrogates;
 
-/// What is nested deeper becomes `null`: serde_json gives up at 128, and no text of an answer is near.
+/// Deeper nesting becomes `null`: `serde_json` gives up at 128, and the text of an answer is never nearly as deep.
 const MAX_DEPTH: usize = 100;
 
-/// Returns the text with everything replaced that is not JSON and whose meaning is plain. Text that is no JSON at all
-/// stays as it is, for the parser to refuse.
+/// Returns the text with everything replaced that is not JSON but has a clear meaning. Text that is not JSON at all
+/// stays as it is, and the parser refuses it.
 pub(super) fn rewritten(text: &str) -> String {
     let mut rewriter = Rewriter { rest: text, out: String::with_capacity(text.len() + 16) };
     let mut depth = 0_usize;
@@ -32,7 +32,8 @@ struct Rewriter<'a> {
 }
 
 impl<'a> Rewriter<'a> {
-    /// Takes so many bytes off the text. They end at a character's end; at the end of the text there may be fewer.
+    /// Takes this many bytes off the text. They end at the end of a character; near the end of the text there may be
+    /// fewer.
     fn take(&mut self, bytes: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));
         self.rest = rest;
@@ -44,7 +45,7 @@ impl<'a> Rewriter<'a> {
         self.out.push_str(taken);
     }
 
-    /// A number, or a word.
+    /// Reads a number or a word.
     fn word(&mut self) {
         let ends = |c: char| c.is_whitespace() || matches!(c, ',' | ':' | '{' | '}' | '[' | ']' | '"');
         let word = self.take(self.rest.find(ends).unwrap_or(self.rest.len()));
@@ -52,7 +53,7 @@ impl<'a> Rewriter<'a> {
         self.out.push_str(if is_endless { "null" } else { word });
     }
 
-    /// Passes over an object or an array.
+    /// Skips an object or an array.
     fn skip_nested(&mut self) {
         let mut open = 0_usize;
         self.out.push_str("null");
@@ -67,12 +68,12 @@ impl<'a> Rewriter<'a> {
                 return;
             }
         }
-        // It was cut.
+        // The text was cut.
         self.take(self.rest.len());
         self.out.truncate(self.out.len().saturating_sub("null".len()));
     }
 
-    /// Passes over the rest of a string.
+    /// Skips the rest of a string.
     fn skip_string(&mut self) {
         while let Some(at) = self.rest.find(['"', '\\']) {
             self.take(at);
@@ -108,13 +109,13 @@ impl<'a> Rewriter<'a> {
             let escape = self.take(6);
             return match char::from_u32(unit.into()) {
                 Some(_) => self.out.push_str(escape),
-                // Of a pair both halves come here, one after the other: the joiner puts them together.
+                // Both halves of a pair come here, one after the other: the joiner puts them together.
                 None => surrogates::push_unit(&mut self.out, unit),
             };
         }
         match self.rest.as_bytes().get(1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.copy(2),
-            // An escape that JSON does not know is its letters; at the end the text was cut.
+            // An escape that JSON does not know becomes its letters; at the end, the text was cut.
             Some(_) => {
                 self.take(1);
                 self.out.push_str("\\\\");
@@ -124,7 +125,7 @@ impl<'a> Rewriter<'a> {
     }
 }
 
-/// The code unit of the `\uXXXX` at the start of a text.
+/// Returns the code unit of the `\uXXXX` at the start of a text.
 fn unit_of(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {

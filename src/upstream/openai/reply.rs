@@ -1,4 +1,5 @@
-//! A chat completion in our terms: a pure reader that takes chunks, or the whole of it, and decides at its end.
+//! Converts a chat completion to our events: a pure reader that takes chunks, or a whole completion, and decides at its
+//! end.
 
 use serde_json::Value;
 
@@ -10,31 +11,32 @@ use crate::upstream::reading::Ending;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::FinishReason;
 
-/// Where the text that has come stood: a server that tells it in two places is listened to in one.
+/// The place of the text so far. If a server sends the text in two places, only one of them is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     Content,
     Transcript,
 }
 
-/// A reply that is being received. Its own id, time and model are not read: the task has others.
+/// A reply that is being received. Its own id, time and model are ignored: the task has others.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
-    /// The last word on why the model stopped: some say it twice.
+    /// The latest finish reason: some servers send it twice.
     finish: Option<String>,
-    /// True after a finish reason that is no text. At the end of a whole body it counts as one.
+    /// True after a finish reason that is not a text. At the end of a whole body it counts as a finish reason.
     saw_odd_finish: bool,
-    /// The last word on what it took.
+    /// The latest usage.
     usage: Counts,
-    /// True after a choice, and after one whose content has an unknown form.
+    /// True after a choice.
     saw_choice: bool,
+    /// True after a choice with content in an unknown form.
     saw_unreadable: bool,
     /// True if the answer came in deltas.
     saw_delta: bool,
     /// True after a text.
     saw_text: bool,
     told: Option<Told>,
-    /// True if the model called a tool, though none was offered.
+    /// True if the model called a tool, although none was offered.
     saw_call: bool,
 }
 
@@ -80,7 +82,7 @@ impl ObjectReader for Reply {
             }
             batch.push(UpstreamEvent::Text(kind, text));
         }
-        // What a model spoke is the answer of a model that wrote nothing.
+        // If the model wrote nothing, the transcript of its speech is the answer.
         if let Some(spoken) = transcript.filter(|_| self.told != Some(Told::Content)) {
             self.told = Some(Told::Transcript);
             self.saw_text = true;
@@ -89,7 +91,7 @@ impl ObjectReader for Reply {
         Ok(())
     }
 
-    /// The end mark is as good as a finish reason, which one server (Snowflake) never gives.
+    /// Takes the end mark, which counts as a finish reason: one server (Snowflake) never sends a finish reason.
     fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         if self.finish.is_none() && self.saw_text {
             let usage = self.usage.in_our_terms();
@@ -105,7 +107,7 @@ impl ObjectReader for Reply {
     }
 
     fn finish(&mut self, form: Form, batch: &mut Batch) -> Result<(), UpstreamError> {
-        // A document that parses is whole, whether or not it says why it ends.
+        // A document that parses is whole, with or without a finish reason.
         if form == Form::Document && self.saw_choice && !self.saw_delta {
             return self.done(batch);
         }
@@ -124,12 +126,12 @@ impl ObjectReader for Reply {
 }
 
 fn unreadable() -> UpstreamError {
-    UpstreamError::Invalid("content in a form that is not known".to_owned())
+    UpstreamError::Invalid("content in an unknown form".to_owned())
 }
 
 fn called() -> UpstreamError {
     UpstreamError::Speechless(
-        "the model called a tool instead of answering, though it was offered none".to_owned(),
+        "the model called a tool instead of answering, although no tool was offered".to_owned(),
     )
 }
 

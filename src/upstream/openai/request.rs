@@ -1,4 +1,4 @@
-//! Our request in the JSON of chat completions, as pieces around the audio, which is not copied.
+//! Our request in the JSON of chat completions, as pieces around the audio. The audio is not copied.
 
 use super::{AudioPart, OpenAiOptions};
 use crate::upstream::UpstreamRequest;
@@ -6,7 +6,7 @@ use crate::upstream::body::BodyPiece;
 use crate::upstream::pieced_json::PiecedJson;
 use crate::upstream::request::{Content, Turn};
 
-/// Returns the request's body. Unset fields are absent: servers refuse what they do not know.
+/// Returns the request's body. Unset fields are omitted: servers refuse fields that they do not know.
 pub(super) fn pieces(request: UpstreamRequest, options: OpenAiOptions) -> Vec<BodyPiece> {
     let UpstreamRequest { question, audio, .. } = request;
     let mut json = PiecedJson::default();
@@ -24,7 +24,7 @@ pub(super) fn pieces(request: UpstreamRequest, options: OpenAiOptions) -> Vec<Bo
     json.raw(r#","messages":"#).list(turns, |json, Turn { role, content }| {
         json.raw(r#"{"role":"#).value(role.as_str()).raw(r#","content":"#);
         match content.as_slice() {
-            // A lone text is written as one: old servers know no parts.
+            // A single text is written as a string: old servers do not know parts.
             [Content::Text(text)] => json.value(text),
             _ => json.list(content, |json, content| part(json, content, options.audio_part)),
         };
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn unset_fields_are_absent() {
+    fn unset_fields_are_omitted() {
         assert_eq!(
             body(asked(None), PLAIN),
             json!({"model": "m\"\r\n", "stream": true, "stream_options": {"include_usage": true},
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn set_fields_and_the_channels_options_go_where_they_belong() {
+    fn set_fields_and_the_channels_options_are_in_their_places() {
         let question = Question { max_tokens: Some(7), temperature: Some(0.5), ..asked(Some("be {brief}")) };
         let options = OpenAiOptions {
             max_tokens_field: MaxTokensField::MaxCompletionTokens,
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_keeps_its_turns_and_its_audio_their_places() {
+    fn the_turns_and_audio_of_a_conversation_keep_their_places() {
         let messages = vec![
             Message { role: Role::User, content: vec![Part::Audio, Part::Text("and".into()), Part::Audio] },
             Message::text(Role::Assistant, "two birds".into()),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_form_is_sent_in_these_bytes() {
+    fn the_short_form_has_exactly_these_bytes() {
         let question = Question { max_tokens: Some(7), temperature: Some(0.5), ..asked(Some("s")) };
         assert_eq!(
             text(question, PLAIN, &[(Container::Mp3, b"ID3")]),

@@ -11,10 +11,10 @@ use crate::upstream::kind::{Callee, ChannelKind, ModelHint, Provider, WithoutFil
 use crate::upstream::remote::{Remote, RemoteKeys, audio_formats};
 
 const BASE_URL: &str = "https://api.openai.com/v1";
-/// All that OpenAI's chat models take.
+/// All formats that OpenAI's chat models accept.
 const FORMATS: &[Container] = &[Container::Wav, Container::Mp3];
 
-/// The keys that its channels have beside those of every channel, as they may be written.
+/// The keys of its channels, beside the keys that every channel has, as the operator writes them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenAiKeys {
@@ -33,18 +33,18 @@ impl Keys for OpenAiKeys {
     ];
 }
 
-/// How a request for a chat completion is written.
+/// Settings of a request for a chat completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OpenAiOptions {
-    /// The name under which the token limit is sent.
+    /// The field name of the token limit.
     pub max_tokens_field: MaxTokensField,
-    /// True if `stream_options` is sent, to ask for the usage. Old servers refuse it.
+    /// True if `stream_options` is sent, to request the usage. Old servers refuse it.
     pub stream_options: bool,
     /// The form of the audio.
     pub audio_part: AudioPart,
 }
 
-/// What a server calls the token limit: OpenAI's reasoning models refuse the older name, old servers do not know the
+/// The field name of the token limit. OpenAI's reasoning models refuse the older name, and old servers do not know the
 /// newer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,7 +54,7 @@ pub(crate) enum MaxTokensField {
 }
 
 impl MaxTokensField {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -64,13 +64,13 @@ impl MaxTokensField {
     }
 }
 
-/// The form in which a chat's message holds audio.
+/// The form of audio in a chat message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum AudioPart {
-    /// OpenAI's: base64 and a format's name.
+    /// OpenAI's form: base64 and the name of a format.
     InputAudio,
-    /// vLLM's: a data URI.
+    /// vLLM's form: a data URI.
     AudioUrl,
 }
 
@@ -82,8 +82,8 @@ impl ChannelKind for OpenAi {
         "OPENAI_API_KEY",
         ModelHint {
             models: &["gpt-*"],
-            advice: "This server has no channel for OpenAI, whose audio models (gpt-audio and others) its operator \
-                     enables by starting the server with OPENAI_API_KEY set",
+            advice: "This server has no channel for OpenAI's audio models (gpt-audio and others); its operator enables \
+                     it by starting the server with OPENAI_API_KEY set",
         },
     );
     type Keys = OpenAiKeys;

@@ -1,4 +1,4 @@
-//! A chunk of a chat completion, or a whole one: what it adds to the answer, and how an answer ends.
+//! A chunk of a chat completion, or a whole completion: what it adds to the answer, and how an answer ends.
 
 use serde_json::Value;
 
@@ -7,22 +7,22 @@ use crate::upstream::lenient::{Reason, Words, first_of, reason, text, words};
 use crate::upstream::{Fault, UpstreamError};
 use crate::wire::completion::FinishReason;
 
-/// What a chunk adds.
+/// What a chunk adds to the answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chunk<'a> {
-    /// Its texts in their order, none of them empty; two that follow each other are of different kinds.
+    /// Its texts in order, none of them empty. Two neighbours are of different kinds.
     pub texts: Vec<(TextKind, String)>,
-    /// Why the model stopped, in the server's word.
+    /// The finish reason, in the server's word.
     pub finish: Option<&'a str>,
-    /// True if there is a finish reason that is no text.
+    /// True if there is a finish reason that is not a text.
     pub is_odd_finish: bool,
     /// True if there is a choice.
     pub is_choice: bool,
-    /// True if the choice is a piece of an answer, not the whole of it.
+    /// True if the choice is a piece of an answer and not the whole answer.
     pub is_delta: bool,
-    /// True if it has content in an unknown form.
+    /// True if there is content in an unknown form.
     pub is_unreadable: bool,
-    /// What a model that answers in sound said, in words.
+    /// The transcript of the speech of a model that answers in audio.
     pub transcript: Option<&'a str>,
     /// True if the model calls a tool or a function.
     pub is_call: bool,
@@ -32,7 +32,7 @@ pub(crate) struct Chunk<'a> {
 #[must_use]
 pub(crate) fn read(event: &Value) -> Chunk<'_> {
     let mut chunk = Chunk::default();
-    // A first chunk may have no choice (Azure), a last one neither (OpenAI).
+    // The first chunk (Azure) or the last one (OpenAI) may have no choice.
     let Some(choice) = first_of(event, "choices") else { return chunk };
     chunk.is_choice = true;
     match reason(choice, "finish_reason") {
@@ -42,7 +42,7 @@ pub(crate) fn read(event: &Value) -> Chunk<'_> {
     }
     let said = |field: &str| choice.get(field).filter(|value| !value.is_null());
     chunk.is_delta = said("delta").is_some();
-    // Perplexity repeats the whole message beside each delta. `text` is that of completions, before there were chats.
+    // Perplexity repeats the whole message beside each delta. `text` is the field of completions, from before chats.
     let message = said("delta").or_else(|| said("message"));
     if let Some(message) = message.filter(|message| message.is_object()) {
         chunk.add_reasoning(message);
@@ -70,7 +70,8 @@ impl Chunk<'_> {
         }
     }
 
-    /// DeepSeek and its followers, vLLM and Groq, OpenRouter; who sends two of them says the same twice.
+    /// Adds the reasoning, in the fields of DeepSeek and its followers, vLLM and Groq, or OpenRouter. A server that
+    /// sends two of these fields repeats the same text.
     fn add_reasoning(&mut self, message: &Value) {
         let named = text(message, "reasoning_content").or_else(|| text(message, "reasoning"));
         if let Some(reasoning) = named {
@@ -89,9 +90,9 @@ impl Chunk<'_> {
         }
     }
 
-    /// Adds a text, a part, or a list of parts (Mistral's parts of thinking hold a list again).
+    /// Adds a text, a part, or a list of parts (Mistral's thinking parts hold another list).
     fn add_content(&mut self, content: &Value) {
-        // `false` is what some write for nothing; where nothing else is said, it may have been the answer.
+        // Some servers write `false` for nothing. If there is no other text, it may have been the answer.
         self.is_unreadable |= *content == Value::Bool(false);
         self.add_part(TextKind::Content, content);
     }
@@ -122,16 +123,16 @@ impl Chunk<'_> {
     }
 }
 
-/// Returns true if a finish reason says that the model called a tool.
+/// Returns true if a finish reason means that the model called a tool.
 #[must_use]
 pub(crate) fn is_call(word: &str) -> bool {
     matches!(word.to_ascii_lowercase().as_str(), "tool_calls" | "tool_call" | "tool_use" | "function_call")
 }
 
-/// What a server's finish reason means. The list is open: what is not known here is an ordinary end.
+/// Returns what a server's finish reason means. The list is open: an unknown word is an ordinary end.
 ///
 /// # Errors
-/// Where the word tells of a failure.
+/// If the word reports a failure.
 pub(crate) fn finish_reason(word: &str) -> Result<FinishReason, UpstreamError> {
     match word.to_ascii_lowercase().as_str() {
         "length"
@@ -142,7 +143,7 @@ pub(crate) fn finish_reason(word: &str) -> Result<FinishReason, UpstreamError> {
         | "model_context_window_exceeded" => Ok(FinishReason::Length),
         "content_filter" | "content_filtered" | "safety" | "sensitive" | "recitation"
         | "prohibited_content" | "blocklist" => Ok(FinishReason::ContentFilter),
-        // OpenRouter, SGLang, DeepSeek, Z.ai.
+        // The words of OpenRouter, SGLang, DeepSeek and Z.ai.
         "error" | "abort" | "insufficient_system_resource" | "network_error" => Err(UpstreamError::Refused {
             fault: Fault::Upstream,
             status: None,
@@ -159,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// The texts, reasoning in brackets, and the finish.
+    /// Returns the texts, with reasoning in brackets, and the finish.
     fn of_choice(choice: &Value) -> (String, Option<String>) {
         let event = json!({"choices": [choice]});
         let chunk = read(&event);
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_the_wrong_type_beside_the_text_are_passed_over() {
+    fn values_of_the_wrong_type_beside_the_text_are_ignored() {
         for odd in [json!(null), json!(1), json!(true), json!("x"), json!([1]), json!({"a": 1})] {
             let delta = json!({"role": odd, "content": "a", "tool_calls": odd, "audio": odd, "reasoning_details": odd});
             let choice =
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_another_type_is_shown_where_its_meaning_is_plain() {
+    fn a_text_of_another_type_is_shown_if_its_meaning_is_clear() {
         let text = json!({"type": "text", "text": "ok"});
         for (odd, expected) in [
             (json!(42), "42"),
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn text_stands_in_the_delta_or_in_the_message() {
+    fn the_text_is_in_the_delta_or_in_the_message() {
         assert_eq!(of_delta(&json!({"role": "assistant"})), "");
         assert_eq!(of_delta(&json!({"content": null, "refusal": ""})), "");
         assert_eq!(of_delta(&json!({"content": "a"})), "a");
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_has_three_names_and_is_said_once() {
+    fn reasoning_has_three_names_and_is_sent_once() {
         assert_eq!(of_delta(&json!({"reasoning_content": "r", "content": "c"})), "(r)c");
         assert_eq!(of_delta(&json!({"reasoning": "r", "channel": "analysis"})), "(r)");
         assert_eq!(of_delta(&json!({"reasoning_content": "", "reasoning": "r"})), "(r)");
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn finish_reasons_are_translated_and_failures_told_apart() {
+    fn finish_reasons_are_translated_and_failures_are_errors() {
         for word in ["length", "max_tokens", "model_length", "MAX_TOKENS"] {
             assert_eq!(finish_reason(word), Ok(FinishReason::Length), "{word}");
         }

@@ -1,11 +1,11 @@
-//! What an answer took, wherever and under whichever names a server tells it, in the terms of the contract.
+//! The usage of an answer, in the terms of the contract, from every place and name that servers use.
 
 use serde_json::Value;
 
 use crate::upstream::lenient::{count, told};
 use crate::wire::completion::{CompletionTokensDetails, PromptTokensDetails, Usage};
 
-/// What was counted so far. A newer event overwrites what it counts itself; a value that is no count changes nothing.
+/// The counts so far. A newer event overwrites the counts that it has; a value that is not a count changes nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     prompt: Option<u64>,
@@ -18,7 +18,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Takes the usage that an event tells, if it tells any.
+    /// Takes the usage of an event, if it has any.
     pub(crate) fn overwrite(&mut self, event: &Value) {
         let Some(usage) = told(event, "usage").find(|usage| usage.is_object()) else { return };
         // The names of chat completions, then those of transcriptions.
@@ -26,7 +26,7 @@ impl Counts {
         let completion = first_count(usage, &["completion_tokens", "output_tokens"]);
         let total = first_count(usage, &["total_tokens"]);
         if prompt.or(completion).or(total).is_some() {
-            // The total belongs to the counts beside it.
+            // The total belongs to the other counts of the same event.
             self.total = total;
         }
         let part = |details: &[&str], field: &str| {
@@ -53,8 +53,8 @@ impl Counts {
         let or_none = Option::unwrap_or_default;
         let (mut prompt, mut completion) = (or_none(self.prompt), or_none(self.completion));
         let (mut audio, mut reasoning) = (or_none(self.audio), or_none(self.reasoning));
-        // A total that is more than its parts leaves one of them out: Mistral counts audio beside the prompt, and tells
-        // its seconds; Google's compatible endpoint leaves the thoughts out of the completion.
+        // A total that is more than its parts omits a part: Mistral counts audio apart from the prompt, and sends its
+        // seconds; Google's compatible endpoint leaves the thoughts out of the completion.
         let missing = or_none(self.total).saturating_sub(prompt.saturating_add(completion));
         if missing > 0 && or_none(self.audio_seconds) > 0 {
             prompt = prompt.saturating_add(missing);
@@ -76,7 +76,7 @@ impl Counts {
     }
 }
 
-/// Returns the first of the fields that counts something.
+/// Returns the first of the fields that holds a count.
 fn first_count(object: &Value, fields: &[&str]) -> Option<u64> {
     fields.iter().filter_map(|field| object.get(*field)).find_map(count)
 }
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Prompt, completion, audio, cached, reasoning.
+    /// Returns the prompt, completion, audio, cached and reasoning tokens.
     fn read(event: &Value) -> [u64; 5] {
         read_all(std::slice::from_ref(event))
     }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_count_is_none() {
+    fn values_that_are_not_counts_are_ignored() {
         let odd = json!({"prompt_tokens": {}, "completion_tokens": -3, "total_tokens": null,
             "prompt_tokens_details": null, "completion_tokens_details": []});
         assert_eq!(read(&json!({"usage": odd})), [0; 5]);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_nothing_leaves_the_counts_before_it() {
+    fn an_event_without_counts_keeps_the_earlier_counts() {
         let good = json!({"usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15,
             "prompt_tokens_details": {"audio_tokens": 7}}});
         for odd in [

@@ -1,5 +1,5 @@
-//! The objects that a transcription comes in, of whichever dialect: a whole answer, OpenAI's deltas, its segments with
-//! speakers, Mistral's named events, vLLM's chunks of a chat.
+//! The objects of a transcription in every dialect: a whole answer, OpenAI's deltas, its segments with speakers,
+//! Mistral's named events, vLLM's chunks of a chat.
 
 use std::borrow::Cow;
 
@@ -16,10 +16,10 @@ use crate::upstream::surrogates::settled;
 use crate::upstream::{Batch, UpstreamError, UpstreamEvent};
 use crate::wire::completion::FinishReason;
 
-/// No recording is longer, in seconds.
+/// The longest time in a recording that is accepted, in seconds: no recording is longer.
 const MOST_SECONDS: f64 = 1e9;
 
-/// What the text that has come was made of: who tells it in two ways is listened to in one.
+/// The source of the text so far. If a server sends the text in two ways, only one of them is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     Deltas,
@@ -31,13 +31,13 @@ enum Told {
 enum Extent {
     /// A part.
     Part,
-    /// All of it, in case nothing follows: such a text does not say whether it is the last one.
+    /// All of it, if nothing follows: such a text does not tell whether it is the last one.
     MayBeAll,
-    /// All of it: the server has said so, in any way.
+    /// All of it: the server has declared the end, in any way.
     All,
 }
 
-/// A transcription that is coming in.
+/// A transcription that is being received.
 #[derive(Debug)]
 pub(super) struct Transcribed {
     /// True if each segment is a line of its own, behind its speaker's name.
@@ -53,7 +53,7 @@ pub(super) struct Transcribed {
     /// True after content in an unknown form in place of a text.
     saw_unreadable: bool,
     extent: Extent,
-    /// The server's word on why it stopped, where it gives one.
+    /// The server's finish reason, if it sends one.
     finish: Option<String>,
 }
 
@@ -72,7 +72,7 @@ impl Transcribed {
         }
     }
 
-    /// Returns true if what has come is a whole answer.
+    /// Returns true if a whole answer has come.
     pub(super) fn is_whole(&self) -> bool {
         self.extent != Extent::Part
     }
@@ -81,7 +81,7 @@ impl Transcribed {
         self.extent = self.extent.max(Extent::MayBeAll);
     }
 
-    /// Takes a text that is all there is.
+    /// Takes a text that is the whole answer.
     pub(super) fn take_text(&mut self, text: &str, batch: &mut Batch) {
         self.say(text, batch);
         self.extent = Extent::All;
@@ -90,12 +90,12 @@ impl Transcribed {
     fn say(&mut self, text: &str, batch: &mut Batch) {
         if !text.is_empty() {
             self.said.push_str(text);
-            // Texts of one event are one piece.
+            // Texts of one event become one piece.
             batch.push(UpstreamEvent::Text(TextKind::Content, text.to_owned()));
         }
     }
 
-    /// Reads the first of these fields that says anything.
+    /// Reads the first of these fields that holds a text.
     fn read<'a>(&mut self, object: &'a Value, fields: &[&str]) -> Cow<'a, str> {
         for value in fields.iter().filter_map(|field| object.get(*field)) {
             match words(value) {
@@ -107,7 +107,7 @@ impl Transcribed {
     }
 
     fn take_delta(&mut self, delta: &Value, batch: &mut Batch) {
-        // With speakers wanted, a delta of a segment is told again with the speaker, by the segment.
+        // If speakers were requested, the segment repeats the text of its deltas with the speaker.
         let told_again = self.speakers && delta.get("segment_id").is_some_and(|id| !id.is_null());
         let text = self.read(delta, &["delta", "text"]);
         if self.told != Some(Told::Segments) && !told_again && !text.is_empty() {
@@ -116,7 +116,7 @@ impl Transcribed {
         }
     }
 
-    /// Tells the times of a segment, where the server has measured them.
+    /// Adds the times of a segment, if the server has measured them.
     fn time(&mut self, segment: &Value, batch: &mut Batch) {
         let time = |field| segment.get(field).and_then(milliseconds);
         if let (Some(start_ms), Some(end_ms)) = (time("start"), time("end"))
@@ -145,7 +145,7 @@ impl Transcribed {
         self.say(&format!("{start}{speaker}{}", text.trim()), batch);
     }
 
-    /// Takes a text that stands apart from the one before it.
+    /// Takes a text that is separate from the one before it.
     fn take_piece(&mut self, text: &str, batch: &mut Batch) {
         if self.told == Some(Told::Deltas) || text.trim().is_empty() {
             return;
@@ -157,7 +157,7 @@ impl Transcribed {
         if apart { self.say(text, batch) } else { self.say(&format!(" {text}"), batch) }
     }
 
-    /// An object that tells all of it: an answer in one piece, or the last event of a stream.
+    /// Takes an object with the whole text: an answer in one piece, or the last event of a stream.
     fn take_whole(&mut self, whole: &Value, batch: &mut Batch) {
         let segments = whole.get("segments").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let has_text = whole.get("text").is_some_and(|text| !text.is_null());
@@ -173,7 +173,7 @@ impl Transcribed {
                 segments.iter().for_each(|segment| self.take_segment(segment, batch));
             }
         } else if let Some(rest) = rest_behind(&self.said, &text) {
-            // Where the whole says something else, what was said stands: it cannot be taken back.
+            // If the whole text differs, the text that was already sent stays: it cannot be taken back.
             self.say(&rest, batch);
         }
         self.extent = Extent::All;
@@ -201,7 +201,7 @@ impl Transcribed {
     }
 }
 
-/// A segment's speaker: a name, or a number (Mistral).
+/// Returns a segment's speaker: a name, or a number (Mistral).
 fn speaker(segment: &Value) -> Option<String> {
     let speaker = segment.get("speaker").or_else(|| segment.get("speaker_id"))?;
     match speaker {
@@ -211,7 +211,7 @@ fn speaker(segment: &Value) -> Option<String> {
     }
 }
 
-/// A time in seconds, which may be written as a text.
+/// Returns a time in milliseconds. The server sends it in seconds, as a number or as a text.
 fn milliseconds(time: &Value) -> Option<u64> {
     let seconds = time.as_f64().or_else(|| time.as_str()?.trim().parse().ok())?;
     (0.0..MOST_SECONDS).contains(&seconds).then(|| (seconds * 1000.0).round() as u64)
@@ -224,7 +224,7 @@ impl ObjectReader for Transcribed {
             self.take_chunk(object, batch);
             return Ok(());
         }
-        // `transcript.text.delta` (OpenAI), `transcription.text.delta` (Mistral), and so on.
+        // For example `transcript.text.delta` (OpenAI) or `transcription.text.delta` (Mistral).
         let kind = object.get("type").and_then(Value::as_str).unwrap_or(name);
         match kind.rsplit('.').next().unwrap_or_default() {
             "delta" => self.take_delta(object, batch),
@@ -233,13 +233,13 @@ impl ObjectReader for Transcribed {
                 self.take_segment(object, batch);
             }
             "done" => self.take_whole(object, batch),
-            // The type of an object that has none of its own is that of the standard.
+            // An object without a type of its own has the type of its event, which is `message` by default.
             "" | "message"
                 if object.get("segments").and_then(Value::as_array).is_some_and(|all| !all.is_empty()) =>
             {
                 self.take_whole(object, batch);
             }
-            // An answer in one piece; or one of several, in streams of old servers that know no types.
+            // An answer in one piece, or one of several answers in the streams of old servers that know no types.
             "" | "message" if object.get("text").is_some_and(|text| !text.is_null()) => {
                 self.take_segment(object, batch);
                 self.may_be_all();
@@ -259,7 +259,7 @@ impl ObjectReader for Transcribed {
 
     fn done(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         if self.saw_unreadable && self.said.is_empty() {
-            return Err(UpstreamError::Invalid("a text in a form that is not known".to_owned()));
+            return Err(UpstreamError::Invalid("a text in an unknown form".to_owned()));
         }
         let reason = match &self.finish {
             Some(word) => chunk::finish_reason(word)?,

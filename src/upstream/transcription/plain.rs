@@ -1,22 +1,22 @@
-//! A transcription that is a plain text: it is told as it comes, without the line's end behind it.
+//! A transcription in plain text. It is sent on as it comes, without the line break at its end.
 
 use crate::task::TextKind;
 use crate::upstream::surrogates::guarded;
 use crate::upstream::{Batch, UpstreamEvent};
 use crate::wire::completion::{FinishReason, Usage};
 
-/// Line ends are held back up to so many bytes: a text does not end with more of them.
+/// Most bytes of line breaks that are held back: a text does not end with more of them.
 const MOST_HELD: usize = 4096;
 
-/// A plain text that is coming in.
+/// A plain text that is being received.
 #[derive(Debug, Default)]
 pub(super) struct PlainText {
-    /// What may be the beginning of a character, or the text's last line ends.
+    /// Bytes that may be the beginning of a character, or the last line breaks of the text.
     held: Vec<u8>,
 }
 
 impl PlainText {
-    /// Takes what one read brought.
+    /// Takes the bytes of one read.
     pub(super) fn take(&mut self, bytes: &[u8], batch: &mut Batch) {
         self.held.extend_from_slice(bytes);
         let end = self.held.len() - unfinished(&self.held);
@@ -27,7 +27,7 @@ impl PlainText {
         say(&said, batch);
     }
 
-    /// The body has ended: that is the end of the answer.
+    /// Takes the end of the body, which is the end of the answer.
     pub(super) fn finish(self, batch: &mut Batch) {
         let line_ends = self.held.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         say(self.held.get(..self.held.len() - line_ends).unwrap_or_default(), batch);
@@ -42,7 +42,7 @@ fn say(text: &[u8], batch: &mut Batch) {
     }
 }
 
-/// Returns how many bytes at the end are the beginning of a character of UTF-8.
+/// Returns how many bytes at the end are the beginning of a UTF-8 character.
 fn unfinished(text: &[u8]) -> usize {
     let is_start = |byte: &u8| byte & 0b1100_0000 == 0b1100_0000;
     let Some(back) = text.iter().rev().take(3).position(is_start) else { return 0 };
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_told_at_once_up_to_what_may_be_its_end() {
+    fn text_is_sent_at_once_up_to_what_may_be_its_end() {
         let mut plain = PlainText::default();
         let mut told = |bytes: &[u8]| {
             let mut batch = Batch::new();

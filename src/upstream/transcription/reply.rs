@@ -1,5 +1,4 @@
-//! A transcription's body in our terms: an event stream, JSON in one piece or a plain text, whichever it turns out to
-//! be.
+//! Converts a transcription's body to our events: an event stream, JSON in one piece or a plain text, whichever it is.
 
 use serde_json::Value;
 
@@ -13,12 +12,12 @@ use crate::upstream::{Batch, UpstreamError, lenient};
 
 /// Largest answer in one piece, in bytes: hours of speech with the time of each word.
 const MAX_WHOLE_BYTES: usize = 8 << 20;
-/// Most white space before it, in bytes.
+/// Most white space before such an answer, in bytes.
 const MAX_BLANK_BYTES: usize = 64 * 1024;
-/// As much of a body as tells what it is, in bytes, from its first character that is not white.
+/// Bytes of a body that are enough to recognise its form, from its first character that is not white space.
 const TELLING_BYTES: usize = 16;
 
-/// What is known before the body comes.
+/// The facts that are known before the body comes.
 #[derive(Debug)]
 pub(super) struct Expected {
     /// The `Content-Type`, in lower case and without parameters.
@@ -29,7 +28,7 @@ pub(super) struct Expected {
     pub(super) speakers: bool,
 }
 
-/// A body that is coming in.
+/// A body that is being received.
 #[derive(Debug)]
 pub(super) struct Transcript {
     expected: Expected,
@@ -39,16 +38,16 @@ pub(super) struct Transcript {
 
 #[derive(Debug)]
 enum Form {
-    /// Too little has come to tell.
+    /// Too few bytes have come to recognise the form.
     Unknown(Vec<u8>),
     Events(Box<EventBody<ObjectEvents<Transcribed>>>),
-    /// A plain text, which is told as it comes.
+    /// A plain text, which is sent on as it comes.
     Text(PlainText),
     Whole(Vec<u8>),
 }
 
 impl Transcript {
-    /// `secret` is the channel's own key, which no error's words may hold.
+    /// Returns a reader of a body. The texts of its errors never contain `secret`, the channel's own key.
     pub(super) fn new(expected: Expected, secret: Secret) -> Self {
         Self { expected, secret, form: Form::Unknown(Vec::new()) }
     }
@@ -57,12 +56,12 @@ impl Transcript {
         ObjectEvents::new(Transcribed::new(self.expected.speakers, self.expected.text), self.secret.clone())
     }
 
-    /// Tells events and plain texts from the rest by the first characters: the rest is judged when it is whole.
+    /// Recognises events and plain texts by their first characters. Any other body is judged when it is whole.
     fn recognise(&mut self, ended: bool, batch: &mut Batch) -> Result<(), UpstreamError> {
         let Form::Unknown(bytes) = &mut self.form else { return Ok(()) };
         let is_declared = |content_type: &str| self.expected.content_type == content_type;
         let head = without_mark(bytes).trim_ascii_start();
-        // Where a plain text was asked for, it may come under this name as well.
+        // If a plain text was requested, it may have this type as well.
         let are_events = is_declared("text/event-stream") && !self.expected.text;
         if !are_events && !ended && head.len() < TELLING_BYTES && bytes.len() < MAX_BLANK_BYTES {
             return Ok(());
@@ -93,18 +92,18 @@ impl Transcript {
         let declared_as_text = content_type == "text/plain";
         let text = String::from_utf8_lossy(body);
         match lenient::parse(&text) {
-            // A text may be a number, or something in brackets; nobody says a whole object.
+            // A text may be a number, or something in brackets, but speech is never a whole object.
             Ok(json) if json.is_object() || (json.is_array() && !declared_as_text) => {
                 objects.take_json("", json, batch)?;
                 if !objects.reader().is_whole() {
                     return Err(UpstreamError::Invalid("an answer without a text".to_owned()));
                 }
             }
-            // FastAPI's servers put the text that they were asked for into quotes.
+            // FastAPI's servers put the requested text into quotes.
             Ok(Value::String(text)) if !declared_as_text => {
                 objects.reader().take_text(text.trim_end_matches(['\r', '\n']), batch);
             }
-            // Silence, as servers write it that were asked for a plain text.
+            // Servers that were asked for a plain text send silence in this form.
             Err(_) if body.is_empty() && declared_as_text && self.expected.text => {
                 objects.reader().take_text("", batch);
             }
@@ -125,7 +124,7 @@ impl Transcript {
 
 fn no_transcript(body: &[u8]) -> UpstreamError {
     let empty = body.trim_ascii().is_empty();
-    let what = if empty { "an empty response" } else { "a body that is no transcription" };
+    let what = if empty { "an empty response" } else { "a body that is not a transcription" };
     UpstreamError::Invalid(what.to_owned())
 }
 
@@ -133,8 +132,8 @@ fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// Returns true if a body that is not declared as an event stream begins like one. A plain text may: a speaker may say
-/// "data: yes".
+/// Returns true if a body that is not declared as an event stream begins like one. A plain text may begin like one,
+/// too: a speaker may say "data: yes".
 fn looks_like_events(head: &[u8], declared_as_text: bool) -> bool {
     if declared_as_text {
         let data = head.strip_prefix(b"data:").map(<[u8]>::trim_ascii_start);
@@ -172,7 +171,7 @@ impl BodyReader for Transcript {
     fn cut(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         match &mut self.form {
             Form::Events(events) => events.cut(batch),
-            // What parses is whole.
+            // A body that parses is whole.
             Form::Whole(body) | Form::Unknown(body)
                 if lenient::parse(&String::from_utf8_lossy(without_mark(body)))
                     .is_ok_and(|json| json.is_object()) =>

@@ -1,6 +1,6 @@
 //! Our request as a form (RFC 7578) with a file in it.
 //!
-//! The file stands last: who reads a form as it comes knows what to do with the file when it begins.
+//! The file comes last: a server that reads the form as it comes knows all fields when the file begins.
 
 use bytes::Bytes;
 
@@ -10,29 +10,29 @@ use crate::task::{DEFAULT_PROMPT, Part, Question, Role};
 use crate::upstream::body::BodyPiece;
 use crate::upstream::{UpstreamError, UpstreamRequest};
 
-/// Random characters of the boundary: no prompt holds it by chance or by intent.
+/// Random characters of the boundary: no prompt contains it by chance or by intent.
 const BOUNDARY_CHARACTERS: usize = 32;
 
 /// A form, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Form {
-    /// Names the boundary.
+    /// The content type, which names the boundary.
     pub(super) content_type: String,
     /// The body.
     pub(super) pieces: [BodyPiece; 3],
 }
 
-/// Makes the form of a request.
+/// Returns the form of a request.
 ///
 /// # Errors
-/// When there is not exactly one audio.
+/// If there is not exactly one audio.
 pub(super) fn form(request: UpstreamRequest, options: &TranscriptionOptions) -> Result<Form, UpstreamError> {
     let UpstreamRequest { question, audio, .. } = request;
     let audio = UpstreamRequest::only_audio(audio)?;
     let boundary = format!("hearken-{}", random_text(BOUNDARY_CHARACTERS));
     let mut before = String::new();
     for (name, value) in fields(&question, options) {
-        // A value may hold anything but the boundary, also line breaks: it stands in no header.
+        // A value may hold anything except the boundary, also line breaks: it is not in a header.
         before +=
             &format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
     }
@@ -50,11 +50,11 @@ pub(super) fn form(request: UpstreamRequest, options: &TranscriptionOptions) -> 
     })
 }
 
-/// What stands beside the file. There is no field for a system prompt, a token limit or reasoning.
+/// Returns the fields beside the file. There is no field for a system prompt, a token limit or reasoning.
 fn fields(question: &Question, options: &TranscriptionOptions) -> Vec<(&'static str, String)> {
     let diarized = options.response_format == ResponseFormat::DiarizedJson;
-    // A hint of style and names, not an instruction: what is asked when nothing is asked would be taken for speech.
-    // The models that tell speakers apart refuse it.
+    // A hint of style and names, not an instruction: the default prompt would be taken for speech. The models that tell
+    // speakers apart refuse it.
     let hint = Some(hint(question)).filter(|hint| !(hint.is_empty() || hint == DEFAULT_PROMPT || diarized));
     let yes = |is: bool| is.then(|| "true".to_owned());
     let fields = [
@@ -65,13 +65,13 @@ fn fields(question: &Question, options: &TranscriptionOptions) -> Vec<(&'static 
         ("temperature", question.temperature.map(|temperature| temperature.to_string())),
         ("stream", yes(options.stream)),
         ("stream_include_usage", yes(options.stream && options.stream_options)),
-        // Asked for by OpenAI where speakers are told apart in more than 30 s.
+        // OpenAI requires it if speakers are told apart in more than 30 s of audio.
         ("chunking_strategy", diarized.then(|| "auto".to_owned())),
     ];
     fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// Returns all texts of a conversation but the instructions.
+/// Returns all texts of a conversation except the system messages.
 fn hint(question: &Question) -> String {
     let said = question.messages.iter().filter(|message| message.role != Role::System);
     said.flat_map(|message| &message.content).filter_map(Part::text).collect::<Vec<_>>().join("\n")

@@ -1,16 +1,17 @@
-//! What a whole text says behind what was said of it already, also where the two are spelled differently.
+//! The part of a whole text that follows the text sent so far, even if the two are spelled differently.
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
 use crate::upstream::surrogates::{from_units, units};
 
-/// Returns what `whole` says behind `said`. `None` if nothing follows, or if it says something else than `said`.
+/// Returns the part of `whole` that follows `said`. `None` if nothing follows, or if `whole` has another text than
+/// `said`.
 ///
-/// The two are compared as they are, and if they differ, by their letters and digits: a model that corrects itself at the
+/// The two are compared exactly, and if they differ, by their letters and digits: a model that corrects itself at the
 /// end changes case, punctuation, white space and accents.
 pub(super) fn rest_behind(said: &str, whole: &str) -> Option<String> {
     let (said, whole) = (said.trim_start(), whole.trim_start());
-    // Compared by halves: the last delta may end between the two of a character.
+    // They are compared by UTF-16 units: the last delta may end between the two halves of a character.
     let rest = units(whole).strip_prefix(units(said).as_slice()).map(from_units);
     rest.or_else(|| respelled(said, whole)).filter(|rest| !rest.trim().is_empty())
 }
@@ -38,7 +39,7 @@ fn respelled(said: &str, whole: &str) -> Option<String> {
         return None;
     }
     let mut rest = whole.get(end..)?.trim_start_matches(is_accent);
-    // The end of a sentence that was said with another sign.
+    // The end of a sentence that was sent with another sign.
     if said.trim_end().ends_with(|c: char| !c.is_alphanumeric() && !is_accent(c)) {
         rest = rest.trim_start_matches(|c: char| !c.is_alphanumeric() && !c.is_whitespace());
     }
@@ -48,7 +49,8 @@ fn respelled(said: &str, whole: &str) -> Option<String> {
     rest.contains(char::is_alphanumeric).then(|| rest.to_owned())
 }
 
-/// Returns true if a character is an accent of the letter before it: European ones, and the marks of Japanese syllables.
+/// Returns true if a character is an accent of the letter before it: European accents, and the marks of Japanese
+/// syllables.
 fn is_accent(character: char) -> bool {
     matches!(character, '\u{300}'..='\u{36f}' | '\u{3099}' | '\u{309a}')
 }

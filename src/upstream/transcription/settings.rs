@@ -11,11 +11,11 @@ use crate::upstream::kind::{Callee, ChannelKind, ModelHint, Provider, WithoutFil
 use crate::upstream::remote::{Remote, RemoteKeys, audio_formats};
 
 const BASE_URL: &str = "https://api.openai.com/v1";
-/// OpenAI's list, as far as hearken knows the containers.
+/// OpenAI's list, without the containers that hearken does not know.
 const FORMATS: &[Container] =
     &[Container::Flac, Container::Mp3, Container::M4a, Container::Ogg, Container::Wav];
 
-/// The keys that its channels have beside those of every channel, as they may be written.
+/// The keys of its channels, beside the keys that every channel has, as the operator writes them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TranscriptionKeys {
@@ -36,10 +36,10 @@ impl Keys for TranscriptionKeys {
     ];
 }
 
-/// How a request for a transcription is written.
+/// Settings of a request for a transcription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TranscriptionOptions {
-    /// The language that is spoken (ISO 639-1), where it is known to the operator.
+    /// The spoken language (ISO 639-1), if the operator knows it.
     pub language: Option<String>,
     /// The form of the answer.
     pub response_format: ResponseFormat,
@@ -49,7 +49,7 @@ pub(crate) struct TranscriptionOptions {
     pub stream_options: bool,
 }
 
-/// The form in which a transcription is asked for.
+/// The requested form of a transcription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResponseFormat {
@@ -64,7 +64,7 @@ pub enum ResponseFormat {
 }
 
 impl ResponseFormat {
-    /// The word for it on the wire.
+    /// Returns the word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -103,7 +103,7 @@ fn language(at: &Section<'_>, language: Option<String>) -> Result<Option<String>
         |code: &str| matches!(code.len(), 2..=3) && code.bytes().all(|byte| byte.is_ascii_lowercase());
     match language {
         Some(code) if !is_code(&code) => {
-            let problem = at.wrong("language", format!("{code:?} is no code of ISO 639-1"));
+            let problem = at.wrong("language", format!("{code:?} is not a code of ISO 639-1"));
             Err(problem.advise("remove it for any language, or write its code"))
         }
         language => Ok(language),
@@ -124,7 +124,7 @@ fn configured(
     };
     let upstream = Transcription::new(&base_url, api_key, options);
     let formats = audio_formats(at, keys.audio_formats, FORMATS)?;
-    // The conventions have no name for the operation.
+    // The conventions have no name for this operation.
     let callee = Callee::at(&upstream.url, "openai", "transcription");
     Ok(Remote { upstream, formats, callee })
 }

@@ -1,4 +1,4 @@
-//! Bodies of Gemini's, and what they come to.
+//! Bodies of Gemini's answers, and their outcomes.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn reader() -> EventBody<ObjectEvents<Reply>> {
     EventBody::new(ObjectEvents::new(Reply::new(secret.clone()), secret))
 }
 
-/// The texts and the end of a body, read in pieces of the given size.
+/// Returns the texts and the end of a body that is read in pieces of the given size.
 fn read(body: &str, piece: usize) -> Outcome {
     read_body(reader(), body.as_bytes(), piece)
 }
@@ -36,7 +36,7 @@ fn text(text: &str, reason: &str) -> String {
 const STOP: &str = r#","finishReason":"STOP""#;
 
 #[test]
-fn the_last_word_on_usage_counts_field_by_field() {
+fn the_latest_usage_counts_field_by_field() {
     let body = event(
         r#"{"usageMetadata":{"promptTokenCount":15,"thoughtsTokenCount":5,"toolUsePromptTokenCount":2}}"#,
     ) + &text("a", STOP)
@@ -51,13 +51,13 @@ fn the_last_word_on_usage_counts_field_by_field() {
 }
 
 #[test]
-fn stop_on_every_chunk_ends_nothing() {
+fn stop_on_every_chunk_does_not_end_the_answer() {
     let body = text("a", STOP) + &text("b", STOP) + &text("c", r#","finishReason":"MAX_TOKENS""#);
     assert_eq!(read(&body, 3), ("abc".into(), Ok((FinishReason::Length, Usage::default()))));
 }
 
 #[test]
-fn thoughts_are_told_from_the_answer_and_parts_of_one_event_are_joined() {
+fn thoughts_are_separate_and_parts_of_one_event_are_joined() {
     let body = event(
         r#"{"candidates":[{"content":{"parts":[{"text":"h","thought":true},{"text":"m","thought":true},{"text":"a"},{"inlineData":{}},{"text":"b","thoughtSignature":"x"}]},"finishReason":"STOP"}]}"#,
     );
@@ -65,7 +65,7 @@ fn thoughts_are_told_from_the_answer_and_parts_of_one_event_are_joined() {
 }
 
 #[test]
-fn every_way_to_end_is_decided() {
+fn every_way_to_end_has_its_outcome() {
     let reason = |word: &str| {
         event(&format!(r#"{{"candidates":[{{"finishReason":"{word}","finishMessage":"why"}}]}}"#))
     };
@@ -81,16 +81,16 @@ fn every_way_to_end_is_decided() {
         (text("a", ""), Err(UpstreamError::Disconnected)),
         (String::new(), invalid("an empty response")),
         (event("{}"), invalid("an empty response")),
-        ("<html>busy</html>".into(), invalid("a body that is no event stream")),
-        (event("nonsense"), invalid("events that are no JSON objects")),
-        (event("{nonsense"), invalid("an event whose JSON is damaged")),
-        (text("a", "") + &event("{nonsense") + &text("b", STOP), invalid("an event whose JSON is damaged")),
+        ("<html>busy</html>".into(), invalid("a body that is not an event stream")),
+        (event("nonsense"), invalid("events that are not JSON objects")),
+        (event("{nonsense"), invalid("an event with damaged JSON")),
+        (text("a", "") + &event("{nonsense") + &text("b", STOP), invalid("an event with damaged JSON")),
         (
             event(
                 r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"}}]},"finishReason":"STOP"}]}"#,
             ),
             Err(UpstreamError::Speechless(
-                "the model called a function instead of answering, though it was offered none".into(),
+                "the model called a function instead of answering, although no function was offered".into(),
             )),
         ),
         (text("a", "") + r#"data: {"candidates":[{"con"#, Err(UpstreamError::Disconnected)),
@@ -129,7 +129,7 @@ fn a_whole_answer_without_event_stream_is_read() {
 }
 
 #[test]
-fn refusals_are_told_apart() {
+fn refusals_have_their_fault_and_delay() {
     let fault = |status, body: &str| {
         let refused = Refusal { status, retry_after: None, body: body.as_bytes().to_vec() };
         match complaint::refusal(&refused, "hush") {
@@ -154,7 +154,7 @@ fn refusals_are_told_apart() {
 }
 
 #[test]
-fn a_days_quota_is_no_limit_that_passes() {
+fn a_daily_quota_is_not_a_passing_limit() {
     let quota = |id: &str| {
         let body = format!(
             r#"{{"error":{{"code":429,"details":[{{"violations":[{{"quotaId":"{id}"}}]}},{{"retryDelay":"48s"}}]}}}}"#
@@ -169,7 +169,7 @@ fn a_days_quota_is_no_limit_that_passes() {
 }
 
 #[test]
-fn a_block_behind_text_is_a_content_filter() {
+fn a_block_after_text_is_a_content_filter() {
     let block = event(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#);
     let filtered = Ok((FinishReason::ContentFilter, Usage::default()));
     assert_eq!(read(&(text("a", "") + &block), 5), ("a".into(), filtered.clone()));
@@ -205,7 +205,7 @@ fn a_second_candidate_is_never_mixed_in() {
 }
 
 #[test]
-fn values_of_the_wrong_type_cost_no_answer() {
+fn values_of_the_wrong_type_do_not_fail_the_answer() {
     for odd in ["null", "1", "-2.5", "true", "\"x\"", "[1]", "{\"a\":[]}", "NaN", "-Infinity", "1e999"] {
         let body = event(&format!(
             r#"{{"candidates":[{{"content":{{"role":{odd},"parts":[{{"a":{odd}}},{{"text":"a","thoughtSignature":{odd}}}]}},
@@ -225,20 +225,20 @@ fn values_of_the_wrong_type_cost_no_answer() {
 }
 
 #[test]
-fn heartbeats_with_a_name_are_passed_over() {
+fn named_heartbeats_are_ignored() {
     let body = "event: ping\ndata: 12:30\n\n".to_owned() + &text("a", STOP);
     assert_eq!(read(&body, 3), ("a".into(), Ok((FinishReason::Stop, Usage::default()))));
 }
 
 #[test]
-fn events_that_are_no_objects_cost_no_answer() {
+fn events_that_are_not_objects_do_not_fail_the_answer() {
     for odd in
         ["\"x\"", "1", "true", "null", "[]", "{}", "[7, \"x\"]", "still busy", "[heartbeat]", "12:30", "tru"]
     {
         let odd = event(odd);
         let body = odd.clone() + &text("a", "") + &odd + &odd + &text("b", STOP) + &odd;
         assert_eq!(read(&body, 7), ("ab".into(), Ok((FinishReason::Stop, Usage::default()))), "{odd}");
-        // A stream that does not say that it is finished stays a failure.
+        // A stream without a sign that it is finished is still a failure.
         assert_eq!(read(&(text("a", "") + &odd), 7), ("a".into(), Err(UpstreamError::Disconnected)), "{odd}");
     }
     let lines =
@@ -247,7 +247,7 @@ fn events_that_are_no_objects_cost_no_answer() {
 }
 
 #[test]
-fn an_answer_of_one_object_a_line_is_read() {
+fn an_answer_with_one_object_per_line_is_read() {
     let line = |text: &str, reason: &str| {
         format!("{{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{text}\"}}]}}{reason}}}]}}\n")
     };
@@ -256,13 +256,13 @@ fn an_answer_of_one_object_a_line_is_read() {
 }
 
 #[test]
-fn an_end_mark_of_others_ends_what_is_finished() {
+fn openais_end_mark_ends_a_finished_answer() {
     let done = event("[DONE]");
     assert_eq!(read(&(text("a", STOP) + &done + &text("b", "")), 9).0, "a");
     assert_eq!(read(&(text("a", "") + &done), 9), ("a".into(), Err(UpstreamError::Disconnected)));
 }
 
-/// What comes of these pieces of a body, and of a connection that then breaks or falls silent.
+/// Returns the outcome of these pieces of a body, on a connection that then breaks or stays silent.
 async fn ends_badly(pieces: &[&str], is_cut: bool) -> Outcome {
     let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from((*piece).to_owned()))).collect();
     let cut = stream::iter(is_cut.then_some(Err(PayloadError::Incomplete(None))));
@@ -276,7 +276,7 @@ async fn ends_badly(pieces: &[&str], is_cut: bool) -> Outcome {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_behind_the_last_finish_reason_takes_nothing_away() {
+async fn a_break_after_the_last_finish_reason_loses_nothing() {
     let (a, b) = (text("a", ""), text("b", STOP));
     let length = text("", r#","finishReason":"MAX_TOKENS""#);
     let usage = event(r#"{"usageMetadata":{"promptTokenCount":0}}"#);
@@ -293,13 +293,13 @@ async fn a_connection_that_breaks_behind_the_last_finish_reason_takes_nothing_aw
             assert_eq!(ends_badly(&pieces, is_cut).await, expected, "{is_cut} {pieces:?}");
         }
     }
-    // The end of the answer in the middle of a line that was not ended.
+    // The end of the answer, in a line without its line break.
     assert_eq!(ends_badly(&[&a, b.trim_end()], true).await, ok("ab", FinishReason::Stop));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_behind_any_other_stop_is_a_cut() {
-    // Models have been seen to put STOP on every piece, and proxies on an empty first one.
+async fn a_break_after_any_other_stop_is_a_cut() {
+    // Some models put STOP on every piece, and some proxies on an empty first one.
     let texts = [text("a", STOP), text("b", STOP), text("", STOP), text("a", "")];
     let [a, b, empty, open] = texts.each_ref().map(String::as_str);
     let half = r#"data: {"candidates":[{"content":{"pa"#;
@@ -320,7 +320,7 @@ fn a_whole_answer_needs_no_finish_reason() {
     for body in [whole.to_owned(), format!("[{whole}]\n"), whole.replace(":[", ":\n[")] {
         assert_eq!(read(&body, 5), ("a".into(), ok.clone()), "{body}");
     }
-    // A stream does, in whichever form.
+    // A stream needs one, in either form.
     for body in [event(whole), format!("{whole}\n{whole}\n")] {
         assert_eq!(read(&body, 5).1, Err(UpstreamError::Disconnected), "{body}");
     }
@@ -329,7 +329,7 @@ fn a_whole_answer_needs_no_finish_reason() {
 }
 
 #[test]
-fn a_finish_reason_of_any_type_is_one() {
+fn a_finish_reason_of_any_type_counts() {
     for (reason, expected) in [
         ("{}", FinishReason::Stop),
         ("[]", FinishReason::Stop),
@@ -344,7 +344,7 @@ fn a_finish_reason_of_any_type_is_one() {
 }
 
 #[test]
-fn a_text_of_another_type_is_shown_where_its_meaning_is_plain() {
+fn a_text_of_another_type_is_shown_if_its_meaning_is_clear() {
     let of = |content: &str| {
         let odd = event(&format!(r#"{{"candidates":[{{"content":{content}}}]}}"#));
         let end = event(r#"{"candidates":[{"finishReason":"STOP"}]}"#);
@@ -361,7 +361,7 @@ fn a_text_of_another_type_is_shown_where_its_meaning_is_plain() {
         assert_eq!(of(content), (ok(said), ok(&format!("a{said}b"))), "{content}");
     }
     let (alone, between) = of(r#"{"parts":[{"text":{"x":1}}]}"#);
-    assert_eq!(alone.1, Err(UpstreamError::Invalid("a text in a form that is not known".into())));
+    assert_eq!(alone.1, Err(UpstreamError::Invalid("a text in an unknown form".into())));
     assert_eq!(between, ok("ab"));
 }
 

@@ -1,4 +1,4 @@
-//! Bodies of chat completions, as each server writes them, and what they come to however they are cut.
+//! Bodies of chat completions, as each server writes them, and their outcomes, however they are cut.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn reader() -> EventBody<ObjectEvents<Reply>> {
     EventBody::new(ObjectEvents::new(Reply::default(), Secret::new("hush".into())))
 }
 
-/// What a body comes to, which must not depend on how it is cut.
+/// Returns the outcome of a body, which must not depend on how the body is cut.
 fn read(body: &str) -> Outcome {
     let whole = read_body(reader(), body.as_bytes(), usize::MAX);
     for piece in [1, 5, 4096] {
@@ -75,7 +75,7 @@ fn refused(text: &str, fault: Fault, status: Option<u16>, message: &str) -> Outc
 }
 
 #[test]
-fn openai_says_role_texts_end_and_usage() {
+fn openai_sends_role_texts_end_and_usage() {
     let body = event(&choice(json!({"role": "assistant", "content": "", "refusal": null}), None))
         + &say("The ")
         + &say("end.")
@@ -97,7 +97,7 @@ fn azure_begins_without_a_choice() {
 }
 
 #[test]
-fn openrouter_comments_repeats_itself_and_puts_the_usage_beside_a_choice() {
+fn openrouter_sends_comments_repeats_and_usage_beside_a_choice() {
     let thought = json!({"role": "assistant", "content": "", "reasoning": "Hm",
         "reasoning_details": [{"type": "reasoning.text", "text": "Hm", "index": 0}]});
     let mut last = choice(
@@ -119,7 +119,7 @@ fn openrouter_comments_repeats_itself_and_puts_the_usage_beside_a_choice() {
 }
 
 #[test]
-fn groq_names_its_error_event_and_has_usage_of_its_own() {
+fn groq_names_its_error_event_and_has_its_own_usage_field() {
     let body = event(&choice(json!({"reasoning": "We", "channel": "analysis"}), None))
         + "event: error\ndata: {\"error\":{\"message\":\"no tool\",\"type\":\"invalid_request_error\",\"status_code\":400}}\n\n";
     assert_eq!(read(&body), refused("(We)", Fault::Request, Some(400), "no tool"));
@@ -131,7 +131,7 @@ fn groq_names_its_error_event_and_has_usage_of_its_own() {
 }
 
 #[test]
-fn vllm_ends_on_a_text_and_says_done_behind_an_error() {
+fn vllm_ends_with_a_text_and_sends_done_after_an_error() {
     let body = event(&choice(json!({"role": "assistant"}), None))
         + &event(&choice(json!({"content": "<"}), Some("length")))
         + DONE;
@@ -142,7 +142,7 @@ fn vllm_ends_on_a_text_and_says_done_behind_an_error() {
 }
 
 #[test]
-fn deepseek_keeps_alive_and_thinks_aloud() {
+fn deepseek_sends_keep_alives_and_reasoning() {
     let body = ": keep-alive\n\n".to_owned()
         + &event(&choice(json!({"reasoning_content": "Hm"}), None))
         + ": keep-alive\n\n"
@@ -164,7 +164,7 @@ fn cut(text: &str, bytes: usize) -> String {
 }
 
 #[test]
-fn mistral_thinks_in_lists_and_counts_audio_apart() {
+fn mistral_sends_thinking_in_lists_and_counts_audio_apart() {
     let thinking = json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "So 14"}], "closed": true},
         {"type": "text", "text": "1"}]});
     let mut last = choice(json!({"content": "44"}), Some("stop"));
@@ -177,7 +177,7 @@ fn mistral_thinks_in_lists_and_counts_audio_apart() {
 }
 
 #[test]
-fn ollama_reasons_under_the_other_name_and_tells_the_usage_apart() {
+fn ollama_has_another_reasoning_field_and_a_separate_usage() {
     let body = event(&choice(json!({"role": "assistant", "content": "", "reasoning": "r"}), None))
         + &say("a")
         + &stop("stop")
@@ -189,7 +189,7 @@ fn ollama_reasons_under_the_other_name_and_tells_the_usage_apart() {
 }
 
 #[test]
-fn gpustack_has_no_end_mark_and_an_error_for_a_field() {
+fn gpustack_has_no_end_mark_and_sends_errors_as_a_field() {
     assert_eq!(read(&(say("a") + &stop("stop"))), ok("a", FinishReason::Stop));
     let body = say("a") + "error: {\"detail\":{\"x\":1},\"error\":{\"message\":\"gone\",\"code\":503}}\n\n";
     assert_eq!(read(&body), refused("a", Fault::Upstream, Some(503), "gone"));
@@ -213,7 +213,7 @@ fn perplexity_repeats_the_message_in_every_chunk() {
 }
 
 #[test]
-fn snowflake_never_says_why_it_stopped() {
+fn snowflake_sends_no_finish_reason() {
     let body =
         event(&json!({"id": "", "created": 0, "choices": [{"delta": {"content": "a", "refusal": ""}}]}))
             + DONE;
@@ -225,7 +225,7 @@ fn snowflake_never_says_why_it_stopped() {
 }
 
 #[test]
-fn every_way_to_end_is_decided() {
+fn every_way_to_end_has_its_outcome() {
     for (body, expected) in [
         (stop("stop"), ok("", FinishReason::Stop)),
         (stop("length") + DONE, ok("", FinishReason::Length)),
@@ -243,14 +243,14 @@ fn every_way_to_end_is_decided() {
         (String::new(), invalid("", "an empty response")),
         ("\n\n: ping\n\n".into(), invalid("", "an empty response")),
         ("data:\n\ndata: {}\n\n".into(), invalid("", "an empty response")),
-        ("<html>\n<body>busy</body></html>".into(), invalid("", "a body that is no event stream")),
-        ("{\"choices\": nonsense}".into(), invalid("", "a body that is no event stream")),
-        ("data: nonsense\n\n".into(), invalid("", "events that are no JSON objects")),
-        ("data: 7\n\ndata: [DONE]\n\n".into(), invalid("", "events that are no JSON objects")),
-        ("data: {7\n\n".into(), invalid("", "an event whose JSON is damaged")),
+        ("<html>\n<body>busy</body></html>".into(), invalid("", "a body that is not an event stream")),
+        ("{\"choices\": nonsense}".into(), invalid("", "a body that is not an event stream")),
+        ("data: nonsense\n\n".into(), invalid("", "events that are not JSON objects")),
+        ("data: 7\n\ndata: [DONE]\n\n".into(), invalid("", "events that are not JSON objects")),
+        ("data: {7\n\n".into(), invalid("", "an event with damaged JSON")),
         (
             say("a") + "data: {\"choices\": <<<\n\n" + &stop("stop"),
-            invalid("a", "an event whose JSON is damaged"),
+            invalid("a", "an event with damaged JSON"),
         ),
         (say("a") + "event: ping\ndata: {}\n\nx-field: 7\n" + &stop("stop"), ok("a", FinishReason::Stop)),
     ] {
@@ -262,7 +262,7 @@ fn every_way_to_end_is_decided() {
 }
 
 #[test]
-fn an_error_is_found_in_any_place_also_behind_the_end() {
+fn an_error_is_found_in_any_place_even_after_the_end() {
     let error = json!({"error": {"message": "m", "code": 503}});
     let pretty = format!("{error:#}\n");
     for body in [
@@ -290,7 +290,7 @@ fn an_error_is_found_in_any_place_also_behind_the_end() {
 
 proptest! {
     #[test]
-    fn any_bytes_come_to_something_and_cuts_change_nothing(
+    fn any_bytes_have_an_outcome_that_no_cut_changes(
         lines in prop::collection::vec(
             prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..24),
@@ -313,7 +313,7 @@ proptest! {
 }
 
 #[test]
-fn a_refusal_is_told_as_one_and_is_no_empty_answer() {
+fn a_refusal_is_sent_as_one_and_is_not_an_empty_answer() {
     let no = |delta: Value| event(&choice(delta, None));
     let body = no(json!({"role": "assistant", "content": null, "refusal": ""}))
         + &no(json!({"refusal": "I will"}))
@@ -327,7 +327,7 @@ fn a_refusal_is_told_as_one_and_is_no_empty_answer() {
 }
 
 #[test]
-fn a_finish_reason_that_is_no_word_ends_a_whole_answer() {
+fn a_finish_reason_that_is_not_a_word_ends_a_whole_answer() {
     let odd = event(&json!({"choices": [{"delta": {}, "finish_reason": 1}]}));
     assert_eq!(read(&(say("a") + &odd)), ok("a", FinishReason::Stop));
     assert_eq!(read(&(say("a") + &odd + DONE)), ok("a", FinishReason::Stop));
@@ -336,11 +336,11 @@ fn a_finish_reason_that_is_no_word_ends_a_whole_answer() {
 }
 
 #[test]
-fn old_completions_have_a_text_and_what_nobody_can_read_is_no_empty_answer() {
+fn old_completions_are_read_and_unreadable_content_is_an_error() {
     let legacy = event(&json!({"choices": [{"text": "legacy", "finish_reason": "stop"}]})) + DONE;
     assert_eq!(read(&legacy), ok("legacy", FinishReason::Stop));
     let unreadable = say("").replace(r#""content":"""#, r#""content":{"x":5}"#) + &stop("stop") + DONE;
-    let unknown = UpstreamError::Invalid("content in a form that is not known".into());
+    let unknown = UpstreamError::Invalid("content in an unknown form".into());
     assert_eq!(read(&unreadable), (String::new(), Err(unknown)));
     for other in [json!({"foo": "bar"}), json!({"choices": []})] {
         let none = UpstreamError::Invalid("an answer without choices".into());
@@ -349,7 +349,7 @@ fn old_completions_have_a_text_and_what_nobody_can_read_is_no_empty_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_stays_open_behind_the_end_is_not_waited_for() {
+async fn a_connection_that_stays_open_after_the_end_delays_nothing() {
     let body = Bytes::from(say("a") + &stop("stop"));
     let open = stream::iter([Ok(body)]).chain(stream::pending()).boxed_local();
     let batches: Vec<_> = events(open, reader(), Duration::from_secs(60)).collect().await;
@@ -359,14 +359,14 @@ async fn a_connection_that_stays_open_behind_the_end_is_not_waited_for() {
 }
 
 #[test]
-fn events_that_are_no_objects_cost_no_answer() {
+fn events_that_are_not_objects_do_not_fail_the_answer() {
     for odd in
         ["\"x\"", "1", "true", "null", "[]", "{}", "[7, \"x\"]", "still busy", "[heartbeat]", "12:30", "tru"]
     {
         let odd = format!("data: {odd}\n\n");
         let body = odd.clone() + &say("a") + &odd + &odd + &say("b") + &odd + &stop("stop") + &odd + DONE;
         assert_eq!(read(&body), ok("ab", FinishReason::Stop), "{odd}");
-        // A stream that does not say that it is finished stays a failure.
+        // A stream without a sign that it is finished is still a failure.
         assert_eq!(read(&(say("a") + &odd)), cut_off("a"), "{odd}");
     }
     let lines = "busy\n[busy]\n".to_owned() + &say("a") + "{busy}\n" + &say("b") + &stop("stop");
@@ -374,7 +374,7 @@ fn events_that_are_no_objects_cost_no_answer() {
 }
 
 #[test]
-fn what_a_model_spoke_is_the_answer_where_it_wrote_nothing() {
+fn spoken_words_are_the_answer_if_the_model_wrote_nothing() {
     let spoken = |content: Value, transcript: &str| {
         event(&choice(json!({"content": content, "audio": {"id": "a", "transcript": transcript}}), None))
     };
@@ -385,7 +385,7 @@ fn what_a_model_spoke_is_the_answer_where_it_wrote_nothing() {
     let whole = json!({"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant",
         "content": null, "refusal": null, "audio": {"id": "a", "data": "UklGRg==", "transcript": "It rains."}}}]});
     assert_eq!(read(&whole.to_string()), ok("It rains.", FinishReason::Stop));
-    // A server that tells the same in both places is listened to in one.
+    // If a server sends the same text in both places, only one of them is used.
     let both = spoken(json!("It "), "It ") + &spoken(json!("rains."), "rains.") + &stop("stop");
     assert_eq!(read(&both), ok("It rains.", FinishReason::Stop));
     let late = spoken(null.clone(), "It rains.") + &say("It rains.") + &stop("stop");
@@ -395,9 +395,9 @@ fn what_a_model_spoke_is_the_answer_where_it_wrote_nothing() {
 }
 
 #[test]
-fn a_call_of_a_tool_is_no_empty_answer() {
+fn a_tool_call_is_not_an_empty_answer() {
     let called = UpstreamError::Speechless(
-        "the model called a tool instead of answering, though it was offered none".into(),
+        "the model called a tool instead of answering, although no tool was offered".into(),
     );
     let calls =
         json!([{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
@@ -418,9 +418,9 @@ fn a_call_of_a_tool_is_no_empty_answer() {
 }
 
 #[test]
-fn content_in_no_known_form_is_no_empty_answer() {
+fn content_in_an_unknown_form_is_not_an_empty_answer() {
     let of = |content: Value| event(&choice(json!({ "content": content }), Some("stop"))) + DONE;
-    let unknown = UpstreamError::Invalid("content in a form that is not known".into());
+    let unknown = UpstreamError::Invalid("content in an unknown form".into());
     for content in [json!({"body": "x"}), json!([{"type": "audio", "id": 1}]), json!(false)] {
         assert_eq!(read(&of(content.clone())), (String::new(), Err(unknown.clone())), "{content}");
     }
@@ -430,7 +430,7 @@ fn content_in_no_known_form_is_no_empty_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_behind_the_end_takes_nothing_away() {
+async fn a_break_after_the_end_loses_nothing() {
     for (text, expected) in [
         (say("a") + &stop("stop"), ok("a", FinishReason::Stop)),
         (say("a") + &stop("stop") + "data: {\"error\": {\"mess", cut_off("a")),
@@ -459,7 +459,7 @@ fn a_whole_answer_needs_no_finish_reason() {
         let expected = ("a".to_owned(), Ok((FinishReason::Stop, usage(1, 2))));
         assert_eq!(read(&whole.to_string()), expected, "{whole}");
         assert_eq!(read(&format!("\n{whole:#}\n")), expected, "{whole}");
-        // In an event it is a piece of a stream, and streams say when they are finished.
+        // In an event it is a piece of a stream, and a stream must report that it is finished.
         assert_eq!(read(&event(&whole)), cut_off("a"), "{whole}");
     }
     let silent = json!({"choices": [{"message": {"content": ""}}]}).to_string();
@@ -467,7 +467,7 @@ fn a_whole_answer_needs_no_finish_reason() {
 }
 
 #[test]
-fn a_finish_reason_of_any_type_is_one() {
+fn a_finish_reason_of_any_type_counts() {
     for (reason, expected) in [
         (json!({"type": "length"}), FinishReason::Length),
         (json!(["stop"]), FinishReason::Stop),
@@ -499,14 +499,14 @@ fn a_single_choice_is_the_answer_whatever_its_index() {
     assert_eq!(read(&(of(1, "a") + &of(0, "x") + &of(1, "b") + DONE)), ok("ab", FinishReason::Stop));
     let whole = json!({"choices": [{"index": 1, "message": {"content": "a"}, "finish_reason": "stop"}]});
     assert_eq!(read(&whole.to_string()), ok("a", FinishReason::Stop));
-    // An error of another choice is none of the answer's.
+    // An error of another choice does not fail the answer.
     let failed =
         event(&json!({"choices": [{"index": 1, "finish_reason": "error", "error": {"message": "x"}}]}));
     assert_eq!(read(&(of(0, "a") + &failed + DONE)), ok("a", FinishReason::Stop));
 }
 
 #[test]
-fn counts_that_are_none_leave_the_good_ones() {
+fn invalid_counts_leave_the_valid_ones() {
     let mut good = choice(json!({"content": "a"}), None);
     good["usage"] = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15});
     for odd in ["{}", "null", "{\"prompt_tokens\":NaN,\"completion_tokens\":-1}"] {
@@ -517,7 +517,7 @@ fn counts_that_are_none_leave_the_good_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_was_said_is_told_before_a_short_idle_limit_passes() {
+async fn a_declared_end_is_sent_before_a_short_idle_limit_passes() {
     let idle = Duration::from_millis(900);
     let open =
         stream::iter([Ok(Bytes::from(say("a") + &stop("stop")))]).chain(stream::pending()).boxed_local();

@@ -1,4 +1,4 @@
-//! Transcriptions in every shape and dialect, and what they come to however they are cut.
+//! Transcriptions in every form and dialect, and their outcomes, however they are cut.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn reader(content_type: &str, text: bool, speakers: bool) -> Transcript {
     Transcript::new(expected, Secret::new("hush".into()))
 }
 
-/// What a body comes to, which must not depend on how it is cut.
+/// Returns the outcome of a body, which must not depend on how the body is cut.
 fn read_as(content_type: &str, text: bool, speakers: bool, body: &str) -> Outcome {
     let bytes = body.as_bytes();
     let whole = read_body(reader(content_type, text, speakers), bytes, usize::MAX);
@@ -75,7 +75,7 @@ fn tokens() -> Value {
 }
 
 #[test]
-fn answers_in_one_piece_are_read_in_every_shape() {
+fn answers_in_one_piece_are_read_in_every_form() {
     let duration = json!({"type": "duration", "seconds": 4});
     for (body, expected) in [
         (json!({"text": "Hello.", "usage": duration}), ok("Hello.")),
@@ -102,7 +102,7 @@ fn answers_in_one_piece_are_read_in_every_shape() {
         ),
         (json!({"text": ""}), ok("")),
     ] {
-        // As one line and in many, under its own type, none, and a wrong one.
+        // As one line and as many lines, under its own type, none, and a wrong one.
         for text in [body.to_string(), format!("\n\n{body:#}\n"), format!("\u{feff}{body}")] {
             for content_type in [JSON, "", TEXT, SSE] {
                 assert_eq!(read(content_type, &text), expected, "{content_type}: {text}");
@@ -131,26 +131,26 @@ fn a_plain_text_is_the_answer_without_its_last_line_break() {
 }
 
 #[test]
-fn what_is_no_transcription_is_invalid() {
+fn a_body_that_is_not_a_transcription_is_invalid() {
     for (content_type, body, why) in [
         (JSON, "", "an empty response"),
         (JSON, " \n", "an empty response"),
-        (JSON, "Hello.", "a body that is no transcription"),
-        (JSON, "7", "a body that is no transcription"),
-        (JSON, "null", "a body that is no transcription"),
+        (JSON, "Hello.", "a body that is not a transcription"),
+        (JSON, "7", "a body that is not a transcription"),
+        (JSON, "null", "a body that is not a transcription"),
         (JSON, "{}", "an answer without a text"),
         (JSON, "{\"task\":\"transcribe\"}", "an answer without a text"),
         (JSON, "{\"text\":null}", "an answer without a text"),
-        ("text/html", "<html>busy</html>", "a body that is no transcription"),
-        ("", "Hello.", "a body that is no transcription"),
+        ("text/html", "<html>busy</html>", "a body that is not a transcription"),
+        ("", "Hello.", "a body that is not a transcription"),
         (SSE, "", "an empty response"),
         (SSE, ": ping\n\n", "an empty response"),
-        (SSE, "<html>busy</html>", "a body that is no event stream"),
-        (SSE, "data: nonsense\n\n", "events that are no JSON objects"),
+        (SSE, "<html>busy</html>", "a body that is not an event stream"),
+        (SSE, "data: nonsense\n\n", "events that are not JSON objects"),
     ] {
         assert_eq!(read(content_type, body), invalid(why), "{content_type}: {body:?}");
     }
-    assert_eq!(read_as("text/html", true, false, "<html>"), invalid("a body that is no transcription"));
+    assert_eq!(read_as("text/html", true, false, "<html>"), invalid("a body that is not a transcription"));
     assert_eq!(read(JSON, "{\"text\":\"Hel"), failed("", UpstreamError::Disconnected));
 }
 
@@ -160,7 +160,7 @@ fn openais_deltas_end_with_done() {
     let done = json!({"type": "transcript.text.done", "text": "Ruby is.", "usage": tokens()});
     let deltas = event(&delta("Ruby")) + &event(&delta(" is."));
     let expected = counted("Ruby is.", 37, 12, 37);
-    // OpenAI's framing, speaches' (no end mark), and under wrong types.
+    // OpenAI's framing, the framing of speaches (no end mark), and both under wrong types.
     let crlf = (deltas.clone() + &event(&done) + DONE).replace('\n', "\r\n");
     for content_type in [SSE, JSON, TEXT, ""] {
         assert_eq!(read(content_type, &crlf), expected, "{content_type}");
@@ -171,7 +171,7 @@ fn openais_deltas_end_with_done() {
     assert_eq!(read(SSE, &deltas), failed("Ruby is.", UpstreamError::Disconnected));
     let silence = json!({"type": "transcript.text.done", "text": ""});
     assert_eq!(read(SSE, &event(&silence)), ok(""));
-    // Nothing at all is not silence.
+    // An empty body is not silence.
     for (content_type, body) in [(SSE, DONE), (SSE, ""), (TEXT, "")] {
         let empty = UpstreamError::Invalid("an empty response".into());
         assert_eq!(read(content_type, body), failed("", empty), "{content_type}: {body:?}");
@@ -179,7 +179,7 @@ fn openais_deltas_end_with_done() {
 }
 
 #[test]
-fn segments_are_joined_or_stand_behind_their_speakers() {
+fn segments_are_joined_or_follow_their_speakers() {
     let done = json!({"type": "transcript.text.done", "text": "Hi. Hello there.", "usage": tokens()});
     let body = event(&segment("A", "Hi."))
         + &event(&segment("B", " Hello"))
@@ -190,7 +190,7 @@ fn segments_are_joined_or_stand_behind_their_speakers() {
     assert_eq!(read(SSE, &body), counted("Hi. Hello there.", 37, 12, 37));
     assert_eq!(by_speaker(SSE, &body), counted("A: Hi.\nB: Hello\nB: there.", 37, 12, 37));
 
-    // Who tells it twice is listened to once: speakers are in the segments only.
+    // A server that sends the text twice is read once: speakers are in the segments only.
     let delta = |text: &str, id: Value| {
         event(&json!({"type": "transcript.text.delta", "delta": text, "segment_id": id}))
     };
@@ -237,7 +237,7 @@ fn mistral_names_its_events() {
         assert_eq!(read(content_type, &body), counted("Hi you.", 379, 30, 375), "{content_type}");
     }
     assert_eq!(by_speaker(SSE, &done).0, "1: Hi you.");
-    // The name alone tells what an object is that has no type.
+    // The name of the event tells what an object without a type is.
     let body = "event: transcription.text.delta\ndata: {\"text\":\"Hi\"}\n\nevent: transcription.done\ndata: {\"text\":\"Hi\"}\n\n";
     assert_eq!(read(SSE, body), ok("Hi"));
 }
@@ -251,7 +251,7 @@ fn texts_without_a_type_follow_each_other() {
 }
 
 #[test]
-fn vllm_speaks_in_chunks_of_a_chat() {
+fn vllm_sends_chunks_of_a_chat() {
     let chunk = |text: &str, finish: Option<&str>| {
         event(&json!({"id": "trsc-1", "object": "transcription.chunk", "created": 1, "model": "m",
             "choices": [{"delta": {"content": text}, "finish_reason": finish, "stop_reason": null}]}))
@@ -269,7 +269,7 @@ fn vllm_speaks_in_chunks_of_a_chat() {
 }
 
 #[test]
-fn errors_are_errors_in_every_form() {
+fn errors_are_recognised_in_every_form() {
     let error = json!({"error": {"message": "too short", "type": "invalid_request_error", "code": "audio_too_short"}});
     let refused = |text: &str, message: &str| {
         let message = message.to_owned();
@@ -317,7 +317,7 @@ fn the_rest_of_a_whole_text_follows_its_deltas() {
 }
 
 #[test]
-fn a_stream_of_plain_words_is_read_where_text_was_asked_for() {
+fn a_stream_of_plain_words_is_read_if_text_was_requested() {
     let plain = |content_type: &str, body: &str| read_as(content_type, true, false, body);
     let segments = "data:  Hello there.\n\ndata: Yes.\n\ndata: 1984\n\n: ping\n\ndata: \"quoted\"\n\n";
     assert_eq!(plain(SSE, segments), ok(" Hello there. Yes. 1984 quoted"));
@@ -327,15 +327,15 @@ fn a_stream_of_plain_words_is_read_where_text_was_asked_for() {
     let events = event(&json!({"type": "transcript.text.delta", "delta": "Hi"}))
         + &event(&json!({"type": "transcript.text.done", "text": "Hi"}));
     assert_eq!(plain(SSE, &events), ok("Hi"));
-    assert_eq!(plain(SSE, "data: {\"type\": <<<<\n\n").1, invalid("an event whose JSON is damaged").1);
+    assert_eq!(plain(SSE, "data: {\"type\": <<<<\n\n").1, invalid("an event with damaged JSON").1);
     assert!(matches!(plain(SSE, "data: {\"error\":\"too long\"}\n\n").1, Err(UpstreamError::Refused { .. })));
     assert!(matches!(plain(SSE, "error: {\"error\":\"too long\"}\n").1, Err(UpstreamError::Refused { .. })));
-    // Where JSON was asked for, words are no answer.
-    assert_eq!(read(SSE, "data: Hello there.\n\n"), invalid("events that are no JSON objects"));
+    // If JSON was requested, words are not an answer.
+    assert_eq!(read(SSE, "data: Hello there.\n\n"), invalid("events that are not JSON objects"));
 }
 
 #[test]
-fn values_of_the_wrong_type_cost_no_transcript() {
+fn values_of_the_wrong_type_do_not_fail_the_transcript() {
     for odd in ["null", "1", "-2.5", "true", "\"x\"", "[1]", "{\"a\":[]}", "NaN", "-Infinity", "1e999"] {
         let whole = format!(
             r#"{{"text":"a","id":{odd},"language":{odd},"duration":{odd},"model":{odd},"usage":{odd},"words":{odd},"segments":[
@@ -352,7 +352,7 @@ fn values_of_the_wrong_type_cost_no_transcript() {
 
 proptest! {
     #[test]
-    fn any_bytes_come_to_something_and_cuts_change_nothing(
+    fn any_bytes_have_an_outcome_that_no_cut_changes(
         content_type in prop::sample::select(vec![SSE, JSON, TEXT, ""]),
         (text, speakers) in any::<(bool, bool)>(),
         lines in prop::collection::vec(
@@ -380,7 +380,7 @@ proptest! {
 }
 
 #[test]
-fn events_that_are_no_objects_cost_no_answer() {
+fn events_that_are_not_objects_do_not_fail_the_answer() {
     let delta = |text: &str| event(&json!({"type": "transcript.text.delta", "delta": text}));
     let done = event(&json!({"type": "transcript.text.done", "text": "ab"}));
     for odd in ["\"x\"", "1", "true", "null", "[]", "{}", "[7, \"x\"]", "still busy", "[heartbeat]", "12:30"]
@@ -392,15 +392,15 @@ fn events_that_are_no_objects_cost_no_answer() {
         assert_eq!(read(SSE, &unfinished), failed("a", UpstreamError::Disconnected), "{odd}");
     }
     let damaged = delta("a") + "data: {\"type\": <<<\n\n" + &done;
-    let why = UpstreamError::Invalid("an event whose JSON is damaged".into());
+    let why = UpstreamError::Invalid("an event with damaged JSON".into());
     assert_eq!(read(SSE, &damaged), failed("a", why));
 }
 
 #[test]
-fn a_text_of_another_type_is_shown_or_told_as_unreadable() {
+fn a_text_of_another_type_is_shown_or_is_an_error() {
     assert_eq!(read(JSON, r#"{"text":42}"#), ok("42"));
     assert_eq!(read(JSON, r#"{"text":{"value":"Hi"}}"#), ok("Hi"));
-    let unknown = invalid("a text in a form that is not known");
+    let unknown = invalid("a text in an unknown form");
     assert_eq!(read(JSON, r#"{"text":{"x":1}}"#), unknown);
     assert_eq!(read(JSON, r#"{"text":false}"#), unknown);
     let number = event(&json!({"type": "transcript.text.delta", "delta": 5}));
@@ -410,7 +410,7 @@ fn a_text_of_another_type_is_shown_or_told_as_unreadable() {
 }
 
 #[test]
-fn silence_is_an_empty_answer_where_a_plain_text_was_asked_for() {
+fn silence_is_an_empty_answer_if_a_plain_text_was_requested() {
     assert_eq!(read_as(TEXT, true, false, ""), ok(""));
     assert_eq!(read_as(SSE, true, false, DONE), ok(""));
     for (content_type, body) in [(JSON, ""), (SSE, ""), ("", "")] {
@@ -419,7 +419,7 @@ fn silence_is_an_empty_answer_where_a_plain_text_was_asked_for() {
 }
 
 #[test]
-fn a_whole_transcript_is_one_although_its_connection_breaks() {
+fn a_whole_transcript_survives_a_broken_connection() {
     let cut = |content_type: &str, body: &str| {
         let mut batch = Batch::new();
         let mut reader = reader(content_type, false, false);

@@ -1,4 +1,4 @@
-//! Upstreams: request in, stream of events out. Nothing here knows actors, subscribers or stores.
+//! Upstreams: a request goes in, a stream of events comes out. This module knows no actors, subscribers or stores.
 
 mod body;
 mod charset;
@@ -48,36 +48,36 @@ pub use remote::RemoteKeys;
 pub use request::{Hold, Terms, UpstreamRequest};
 pub use transcription::{ResponseFormat, reader as transcription_reader};
 
-/// A provider behind a channel. Always asked for a stream, whatever the client wants: only so are there
-/// progress and idle timeouts.
+/// A provider behind a channel. Each call requests a stream, whatever the client wants: only a stream has progress and
+/// idle timeouts.
 pub trait Upstream: Send + Sync {
-    /// Starts a call. Nothing happens before the stream is polled; dropping it closes the connection.
+    /// Starts a call. Nothing happens before the stream is polled. Dropping the stream closes the connection.
     ///
-    /// The stream yields what each read brought, an empty batch for a sign of life that says nothing. It ends
-    /// with [`UpstreamEvent::Finished`] or with an error, and exactly one of them.
+    /// Each item holds the events of one read; an empty batch is a sign of life without an event. The stream ends with
+    /// exactly one [`UpstreamEvent::Finished`] or exactly one error.
     fn call(&self, request: UpstreamRequest) -> UpstreamStream;
 }
 
-/// What an upstream says, as far as an answer is concerned.
+/// An event of an upstream that matters for the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum UpstreamEvent {
-    /// A piece of text; never empty. Reasoning is told whether or not it was asked for.
+    /// A piece of text; never empty. Reasoning is always reported, requested or not.
     Text(TextKind, String),
-    /// A part of what was said, whose times the upstream has measured. Its words are told as text as well.
+    /// A part of the transcript with times that the upstream measured. Its words are also sent as text.
     Segment(Segment),
-    /// How far the upstream is, in percent, where it knows.
+    /// The upstream's progress in percent, if the upstream knows it.
     Progress(u8),
     /// The answer is complete.
     Finished {
         /// Why the model stopped.
         reason: FinishReason,
-        /// What it took.
+        /// The tokens that the answer used.
         usage: Usage,
     },
 }
 
-/// What one read from an upstream brought.
+/// The events of one read from an upstream.
 pub type Batch = Vec<UpstreamEvent>;
 
-/// A call under way.
+/// A running call.
 pub type UpstreamStream = LocalBoxStream<'static, Result<Batch, UpstreamError>>;

@@ -1,5 +1,5 @@
-//! A request body that is streamed from pieces, so that the audio is never held or copied as part of a larger text:
-//! as the bytes that it is, or as their base64 text, which is made while it is sent.
+//! A request body that is streamed from pieces. The audio is never held or copied as part of a larger text. It is sent
+//! as its bytes, or as base64 text that is made while it is sent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,10 +14,10 @@ use futures_util::FutureExt;
 
 use crate::audio::{AudioBytes, base64_len};
 
-/// Largest piece that is handed to the connection at once, in bytes: what is handed over is copied, and what is
-/// stored is read, so this bounds the copies.
+/// Largest piece that is handed to the connection at once, in bytes. The connection copies each piece, and stored audio
+/// is read piece by piece, so this bounds the copies.
 const PIECE_BYTES: usize = 64 * 1024;
-/// Bytes whose base64 text is one piece. A multiple of three: the text has no padding before its end.
+/// Bytes of audio in one piece of base64 text. A multiple of three, so that the text has no padding before its end.
 const ENCODED_BYTES: usize = PIECE_BYTES / 4 * 3;
 
 /// A piece of a request body.
@@ -37,27 +37,27 @@ impl From<Bytes> for BodyPiece {
 }
 
 impl BodyPiece {
-    /// Makes a piece of audio as it is.
+    /// Returns a piece that sends the audio as it is.
     #[must_use]
     pub(super) fn plain(audio: AudioBytes) -> Self {
         Self(Piece::Audio(Reading::new(audio, Form::Plain)))
     }
 
-    /// Makes a piece of the base64 text of audio.
+    /// Returns a piece that sends the audio as base64 text.
     #[must_use]
     pub(super) fn base64(audio: AudioBytes) -> Self {
         Self(Piece::Audio(Reading::new(audio, Form::Base64)))
     }
 }
 
-/// A request body made of pieces, each let go of as it is sent.
+/// A request body made of pieces. Each piece is released when it has been sent.
 #[derive(Debug)]
 pub(super) struct PiecedBody {
     pieces: VecDeque<Piece>,
 }
 
 impl PiecedBody {
-    /// A body of the given pieces, one after the other.
+    /// Returns a body of the given pieces, one after the other.
     pub(super) fn new<P: Into<BodyPiece>>(pieces: impl IntoIterator<Item = P>) -> Self {
         let pieces = pieces.into_iter().map(|piece| piece.into().0);
         Self { pieces: pieces.filter(|piece| piece.left() > 0).collect() }
@@ -80,18 +80,18 @@ impl Piece {
     }
 }
 
-/// How audio is sent.
+/// The form in which audio is sent.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Plain,
     Base64,
 }
 
-/// Audio on its way out.
+/// Audio that is being sent.
 struct Reading {
     audio: AudioBytes,
     form: Form,
-    /// The next byte of the audio.
+    /// The offset of the next byte of the audio.
     at: u64,
     next: Option<JoinHandle<io::Result<Bytes>>>,
 }
@@ -115,7 +115,7 @@ impl Reading {
         }
     }
 
-    /// Takes the next piece. What is stored is read where it blocks nothing.
+    /// Takes the next piece. Stored audio is read on a thread that may block.
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let most = match self.form {
             Form::Plain => PIECE_BYTES,
@@ -175,7 +175,7 @@ mod tests {
     use crate::audio::{Disk, both};
 
     #[actix_rt::test]
-    async fn a_body_of_pieces_is_the_pieces_in_order() {
+    async fn a_body_sends_its_pieces_in_order() {
         let held = Bytes::from(vec![b'x'; 150_000]);
         let pieces = [Bytes::from_static(b"{\""), Bytes::new(), held.clone(), Bytes::from_static(b"\"}")];
         let body = PiecedBody::new(pieces);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn audio_is_sent_plain_or_as_base64_and_its_length_is_known_before() {
+    async fn audio_is_sent_plain_or_as_base64_with_a_known_length() {
         for length in [0, 1, 2, 3, 49_151, 49_152, 49_153, 65_536, 65_537, 200_000_usize] {
             let bytes: Vec<u8> = (0..length).map(|n| (n * 7 % 251) as u8).collect();
             for audio in both(bytes.clone()) {

@@ -1,4 +1,4 @@
-//! The HTTP clients towards upstreams, one for each thread and connect timeout, and what it means when they fail.
+//! The HTTP clients for upstreams, one for each thread and connect timeout, and the meaning of their errors.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ thread_local! {
     static CLIENTS: RefCell<HashMap<Duration, HttpClient>> = RefCell::new(HashMap::new());
 }
 
-/// This thread's client with the given connect timeout.
+/// Returns this thread's client with the given connect timeout.
 #[must_use]
 pub(super) fn client(connect_timeout: Duration) -> HttpClient {
     CLIENTS.with_borrow_mut(|clients| {
@@ -27,7 +27,7 @@ pub(super) fn client(connect_timeout: Duration) -> HttpClient {
     })
 }
 
-/// What a failed send means. No text of awc's is passed on: some hold addresses.
+/// Returns what a failed send means. The texts of awc's errors are not passed on: some contain addresses.
 #[must_use]
 pub(super) fn send_error(err: &SendRequestError, connect_timeout: Duration) -> UpstreamError {
     match err {
@@ -39,19 +39,19 @@ pub(super) fn send_error(err: &SendRequestError, connect_timeout: Duration) -> U
         {
             UpstreamError::Connect("connection refused".to_owned())
         }
-        // So rustls calls a certificate that it does not trust, and everything else that it does not like.
+        // rustls reports an untrusted certificate, and all other TLS errors, in this way.
         SendRequestError::Connect(ConnectError::Io(err)) if err.kind() == io::ErrorKind::InvalidData => {
             UpstreamError::Connect("the TLS handshake failed".to_owned())
         }
         SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => {
             UpstreamError::Connect("its name does not resolve".to_owned())
         }
-        // So awc calls a connection that came about and closed before the head of a response.
+        // awc reports a connection that closed before the head of a response in this way.
         SendRequestError::Connect(ConnectError::Disconnected) => UpstreamError::Disconnected,
         SendRequestError::Connect(_) => UpstreamError::Connect("no connection".to_owned()),
         SendRequestError::Response(ParseError::Io(err)) => broken_off(err),
         SendRequestError::Response(ParseError::Incomplete) => UpstreamError::Disconnected,
-        // So awc calls what our own side of the request could not deliver: its audio.
+        // awc reports a request body that could not be read in this way: the audio is lost.
         SendRequestError::Body(_) => UpstreamError::AudioLost,
         SendRequestError::Response(ParseError::TooLarge) => {
             UpstreamError::Invalid("the head of its response is too long".to_owned())
@@ -61,7 +61,7 @@ pub(super) fn send_error(err: &SendRequestError, connect_timeout: Duration) -> U
     }
 }
 
-/// What it means that a response could not be read on.
+/// Returns what it means that the rest of a response could not be read.
 #[must_use]
 pub(super) fn broken_off(err: &io::Error) -> UpstreamError {
     let inner = err.get_ref();
@@ -70,7 +70,7 @@ pub(super) fn broken_off(err: &io::Error) -> UpstreamError {
     } else if inner.is_some_and(|inner| inner.is::<Surplus>()) {
         UpstreamError::Invalid("its response is longer than the Content-Length that it states".to_owned())
     } else if err.kind() == io::ErrorKind::InvalidInput {
-        // So actix-http calls a chunk whose size is none.
+        // actix-http reports a chunk with an invalid size in this way.
         UpstreamError::Invalid("the chunks of its response break the rules of HTTP".to_owned())
     } else if inner.is_some_and(|inner| inner.is::<TooMuch>()) {
         UpstreamError::Invalid(err.to_string())

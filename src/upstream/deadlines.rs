@@ -1,8 +1,7 @@
-//! The limits on an upstream's time, laid around any call: first chunk, idle, total. The connect limit is the
-//! client's.
+//! The time limits of an upstream call: first chunk, idle, total. The HTTP client enforces the connect limit.
 //!
-//! A batch that says nothing is a sign of life: it counts against the idle limit, but it is no first chunk. What lies
-//! in the socket is read before a limit is judged, and a freeze of this process moves it: each is a [`Deadline`].
+//! An empty batch is a sign of life: it counts for the idle limit, but it is not a first chunk. Data that waits in the
+//! socket is read before a limit is judged, and a freeze of this process moves the limit: each limit is a [`Deadline`].
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,7 +12,7 @@ use futures_util::{Stream, StreamExt};
 use super::{Batch, Stage, UpstreamError, UpstreamEvent, UpstreamStream};
 use crate::deadline::{Deadline, Moment};
 
-/// How long each stage of an upstream call may take.
+/// The time limits for the stages of an upstream call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
     /// Name look-up, TCP and TLS.
@@ -22,15 +21,15 @@ pub struct Timeouts {
     pub first_chunk: Duration,
     /// Between two pieces of a stream.
     pub idle: Duration,
-    /// The whole call, for audio whose duration is not known or short.
+    /// The whole call, for short audio or audio of unknown duration.
     pub total: Duration,
-    /// Seconds of the whole call per second of audio, where its duration is known and this makes more than
-    /// `total`; 0 to 1000.
+    /// Seconds of the whole call per second of audio, if its duration is known and this gives more than `total`; 0 to
+    /// 1000.
     pub total_audio_factor: f64,
 }
 
 impl Timeouts {
-    /// Returns how long the whole call may take for audio of this duration, where it is known.
+    /// Returns the limit of the whole call for audio of this duration, if it is known.
     #[must_use]
     pub fn total_for(&self, audio: Option<Duration>) -> Duration {
         let seconds = audio.map_or(0.0, |audio| audio.as_secs_f64() * self.total_audio_factor);
@@ -38,7 +37,7 @@ impl Timeouts {
     }
 }
 
-/// The same stream, that fails when a stage passes its limit. The clock starts with the first poll.
+/// Returns the stream with time limits: it fails when a stage exceeds its limit. The clock starts with the first poll.
 #[must_use]
 pub fn with_deadlines(events: UpstreamStream, timeouts: Timeouts) -> UpstreamStream {
     Box::pin(Limited { events: Some(events), timeouts, clock: None })
@@ -54,11 +53,11 @@ struct Limited {
 struct Clock {
     /// The end of the total limit.
     end: Moment,
-    /// The end of the present stage's.
+    /// The end of the present stage's limit.
     until: Moment,
     answered: bool,
-    /// Whichever of the two comes first. One for the whole call: to put it off is far cheaper than to make one for each
-    /// chunk.
+    /// The earlier of the two ends. One timer serves the whole call: resetting it is far cheaper than making one for
+    /// each chunk.
     deadline: Deadline,
 }
 
@@ -69,8 +68,8 @@ impl Clock {
         Self { end: now + timeouts.total, until: now + timeouts.first_chunk, answered: false, deadline }
     }
 
-    /// Returns true if this came in time. An upstream that never pauses, be it with nothing, gives the timer no chance to
-    /// say so. The end of an answer is never too late.
+    /// Returns true if the batch came in time. The timer never fires if an upstream never pauses, even if it sends only
+    /// empty batches, so the time is checked here, too. The end of an answer is never too late.
     fn heard(&mut self, batch: &Batch, timeouts: &Timeouts) -> bool {
         self.answered |= !batch.is_empty();
         if self.answered {
@@ -80,7 +79,7 @@ impl Clock {
         !self.deadline.is_passed() || matches!(batch.last(), Some(UpstreamEvent::Finished { .. }))
     }
 
-    /// What it means that the time has come.
+    /// Returns the error for the limit that has passed.
     fn passed(&self, timeouts: &Timeouts) -> UpstreamError {
         if self.end < self.until {
             UpstreamError::Timeout(Stage::Total, timeouts.total)
@@ -109,7 +108,7 @@ impl Stream for Limited {
             }
         };
         if !matches!(next, Some(Ok(_))) {
-            // Nothing follows, and the connection need not wait for who holds this.
+            // Nothing follows. The connection is closed now, even if the caller drops this stream later.
             *events = None;
         }
         Poll::Ready(next)
@@ -133,7 +132,7 @@ mod tests {
         total_audio_factor: 0.0,
     };
 
-    /// Batches that come after the given seconds each, then silence.
+    /// Returns the outcome of batches that come after the given seconds each, followed by silence.
     async fn outcome(script: Vec<(u64, Batch)>) -> (usize, Option<UpstreamError>) {
         let events = stream::iter(script)
             .then(|(seconds, batch)| async move {
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_came_while_the_process_was_frozen_is_in_time() {
+    async fn a_batch_that_came_during_a_freeze_is_in_time() {
         for (is_answered, limits) in
             [(false, LIMITS), (true, LIMITS), (true, Timeouts { total: LIMITS.idle / 2, ..LIMITS })]
         {
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn signs_of_life_are_no_first_chunk() {
+    async fn signs_of_life_are_not_a_first_chunk() {
         let (batches, end) = outcome(vec![(4, vec![]), (4, vec![]), (4, vec![])]).await;
         assert_eq!((batches, end), (2, Some(UpstreamError::Timeout(Stage::FirstChunk, LIMITS.first_chunk))));
     }
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_upstream_that_never_pauses_is_ended_all_the_same() {
+    async fn an_upstream_that_never_pauses_still_has_limits() {
         let short = Duration::from_millis(30);
         let limits = Timeouts { first_chunk: short, ..LIMITS };
         let mut nothing = with_deadlines(stream::repeat(Ok(vec![])).boxed_local(), limits);

@@ -1,4 +1,4 @@
-//! A kind of channel that answers with the prompt. Unit tests alone have it: it shows that a new kind is one folder and
+//! A kind of channel that answers with the prompt. Only unit tests use it: it shows that a new kind is one folder and
 //! one line of the list.
 
 mod settings;

@@ -1,5 +1,5 @@
-//! One request to an upstream and the head of its response: what goes out with every call, and what an error
-//! response says apart from its provider's words.
+//! One request to an upstream and the head of its response: the parts of every call, and of every error response, that
+//! do not depend on the provider.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::deadline::{Clock, timeout_at};
 use crate::secret::Secret;
 use crate::wire::trace_context::{TRACEPARENT, TRACESTATE};
 
-/// As much of an error's body as is looked at, in bytes.
+/// Most bytes of an error's body that are read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
-/// As long is waited for it: its status says most.
+/// Longest wait for an error's body: its status is more important.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
-/// The channel's key, as the header in which its provider wants it.
+/// The channel's key, as the header that its provider expects.
 #[derive(Debug)]
 pub(super) struct KeyHeader {
     name: HeaderName,
@@ -31,24 +31,24 @@ pub(super) struct KeyHeader {
 }
 
 impl KeyHeader {
-    /// A header whose value is the key, behind `scheme` (`"Bearer "`, or nothing).
+    /// Returns a header with the key as its value, after `scheme` (`"Bearer "`, or nothing).
     ///
     /// # Errors
-    /// When the key cannot stand in a header, which the configuration has refused before.
+    /// If the key cannot be a header value. The configuration refuses such keys earlier.
     pub(super) fn new(name: HeaderName, scheme: &str, key: &Secret) -> Result<Self, UpstreamError> {
         let mut value = HeaderValue::from_str(&format!("{scheme}{}", key.expose()))
-            .map_err(|_| UpstreamError::Invalid("the channel's key is no header value".to_owned()))?;
-        // No library that logs headers shall print it.
+            .map_err(|_| UpstreamError::Invalid("the channel's key cannot be sent in a header".to_owned()))?;
+        // Libraries that log headers must not print the key.
         value.set_sensitive(true);
         Ok(Self { name, value })
     }
 }
 
-/// What an upstream answered with success.
+/// A success response of an upstream.
 pub(super) struct Response {
-    /// Its `Content-Type`, in lower case and without parameters; empty where it has none.
+    /// The `Content-Type` in lower case, without parameters; empty if there is none.
     pub content_type: String,
-    /// Its body.
+    /// The body.
     pub body: Body,
 }
 
@@ -58,21 +58,21 @@ impl std::fmt::Debug for Response {
     }
 }
 
-/// What an upstream answered with an error.
+/// An error response of an upstream.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// The HTTP status, which is none of success.
+    /// The HTTP status, never one of success.
     pub status: u16,
-    /// When it may be asked again, by the response's header.
+    /// The time to wait before the next call, from the response's header.
     pub retry_after: Option<Duration>,
-    /// The first bytes of its body; a body that breaks off is taken as far as it came.
+    /// The first bytes of the body. Of a body that breaks off, the bytes that came.
     pub body: Vec<u8>,
 }
 
-/// Sends a request and waits for the head of the response. `refused` says what an error response means.
+/// Sends a request and waits for the head of the response. `refused` decides what an error response means.
 ///
 /// # Errors
-/// That there was no response, or what `refused` makes of one that is none of success.
+/// If there was no usable response, or the error that `refused` returns for an error response.
 pub(super) async fn post<B>(
     url: Url,
     key: KeyHeader,
@@ -104,7 +104,7 @@ where
     let body = in_utf8(&headers, decoded(&headers, response.boxed_local()));
     if status.is_success() {
         if let Some(coding) = unknown_coding(&headers) {
-            let why = format!("its response is compressed with {coding}, which was not asked for");
+            let why = format!("its response is compressed with {coding}, which was not requested");
             return Err(UpstreamError::Invalid(why));
         }
         return Ok(Response { content_type: essence(&headers), body });

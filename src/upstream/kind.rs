@@ -1,7 +1,7 @@
-//! Kinds of channels: what the folder of each one says of it. [`KINDS`] lists them.
+//! The kinds of channels, as their folders describe them. [`KINDS`] lists them.
 //!
-//! A new kind is a folder beside this file, whose type implements [`ChannelKind`], and one line of the list. Rust also
-//! needs the folder's `mod` line.
+//! A new kind is a folder beside this file, with a type that implements [`ChannelKind`], and one line of the list. Rust
+//! also needs the folder's `mod` line.
 
 use std::fmt::Debug;
 use std::io;
@@ -18,7 +18,7 @@ use super::transcription::Transcription;
 use crate::audio::Container;
 use crate::setting::{Keys, Problem, Section, Unread, names};
 
-/// Every kind of channel, in the order in which messages name them.
+/// Every kind of channel, in the order in which messages list them.
 pub const KINDS: &[&Kind] = &[
     #[cfg(test)]
     &Kind::of::<super::echo::Echo>(),
@@ -30,63 +30,63 @@ pub const KINDS: &[&Kind] = &[
 
 /// A kind of channel, as its folder describes it.
 pub(super) trait ChannelKind: 'static {
-    /// The word for it in the configuration.
+    /// Its name in the configuration.
     const NAME: &'static str;
-    /// Names and globs of the models that a channel serves where it lists none.
+    /// Names and globs of the models that a channel serves if it lists none.
     const MODELS: &'static [&'static str];
-    /// The highest temperature that it takes; the lowest is 0.
+    /// The highest temperature that it accepts; the lowest is 0.
     const MAX_TEMPERATURE: f64 = 2.0;
-    /// True where it takes exactly one audio and no conversation.
+    /// True if it takes exactly one audio and no conversation.
     const TAKES_ONE_AUDIO: bool = false;
-    /// Says whether a server without a configuration file has a channel of this kind.
+    /// Whether a server without a configuration file has a channel of this kind.
     const WITHOUT_FILE: WithoutFile = WithoutFile::Never(None);
-    /// The keys that its channels have beside those of every channel.
+    /// The keys of its channels, beside the keys that every channel has.
     type Keys: Keys;
 
-    /// Returns how many tasks a channel runs at once where it does not say so.
+    /// Returns how many tasks a channel runs at once if its settings do not limit them.
     #[must_use]
     fn slots() -> usize {
         64
     }
 
-    /// Makes a provider of the keys of a channel.
+    /// Makes a provider from the keys of a channel.
     ///
     /// # Errors
-    /// [`Problem`] with the first value that is wrong.
+    /// [`Problem`] for the first invalid value.
     fn provider(at: &Section<'_>, remote: RemoteKeys, keys: Self::Keys)
     -> Result<Arc<dyn Provider>, Problem>;
 }
 
-/// What stands behind one channel, as its keys say.
+/// The provider of one channel, as its keys describe it.
 pub trait Provider: Debug + Send + Sync {
-    /// Returns the containers that it takes; at least one.
+    /// Returns the containers that it accepts; at least one.
     fn formats(&self) -> &[Container] {
         Container::all()
     }
 
-    /// Returns what its calls are called, and where they go.
+    /// Returns the operation and the server of its calls.
     fn callee(&self) -> Callee;
 
-    /// Opens it for at most so many calls at once.
+    /// Opens it for at most `slots` calls at once.
     ///
     /// # Errors
-    /// When the system refuses what it needs.
+    /// If the system refuses what it needs.
     fn open(&self, slots: usize) -> io::Result<Arc<dyn Upstream>>;
 }
 
-/// What calls are called, in the words of OpenTelemetry's conventions for generative AI.
+/// The operation and the server of calls, in the terms of OpenTelemetry's conventions for generative AI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callee {
     /// `gen_ai.operation.name`
     pub operation: &'static str,
-    /// Where they go; `None` for code of this process.
+    /// The server; `None` for code of this process.
     pub server: Option<Server>,
 }
 
-/// Where calls go, in the same words.
+/// The server of calls, in the same terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// `gen_ai.provider.name`: whose language is spoken, whatever server speaks it.
+    /// `gen_ai.provider.name`: the provider that defined the API, whatever server answers.
     pub provider: &'static str,
     /// `server.address`
     pub host: String,
@@ -95,7 +95,7 @@ pub struct Server {
 }
 
 impl Callee {
-    /// Names an operation at the server of this URL.
+    /// Returns an operation at the server of this URL.
     #[must_use]
     pub fn at(url: &Url, provider: &'static str, operation: &'static str) -> Self {
         let host = url.host_str().unwrap_or_default().to_owned();
@@ -107,24 +107,24 @@ impl Callee {
 /// Whether a server without a configuration file has a channel of a kind.
 #[derive(Debug, Clone, Copy)]
 pub enum WithoutFile {
-    /// It has one.
+    /// The server has one.
     Always,
-    /// It has one where this variable holds an API key; where not, the hint tells of that.
+    /// The server has one if this environment variable holds an API key; if not, the hint tells so.
     WithKey(&'static str, ModelHint),
-    /// It has none; the hint tells how to get one.
+    /// The server has none; the hint tells how to get one.
     Never(Option<ModelHint>),
 }
 
-/// What is said when one of these models is asked for and no channel serves it.
+/// The hint for a client that requests one of these models while no channel serves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelHint {
-    /// Names and globs; the first hint that covers a model counts.
+    /// Names and globs; the first hint that covers a model is used.
     pub models: &'static [&'static str],
     /// What is missing, and what the operator of the server can do.
     pub advice: &'static str,
 }
 
-/// Makes a provider of the keys of a channel.
+/// Makes a provider from the keys of a channel.
 type MakeProvider = fn(&Section<'_>, RemoteKeys, Unread) -> Result<Arc<dyn Provider>, Problem>;
 
 /// A [`ChannelKind`] as a value.
@@ -140,15 +140,15 @@ pub struct Kind {
     pub takes_one_audio: bool,
     /// [`ChannelKind::WITHOUT_FILE`]
     pub without_file: WithoutFile,
-    /// Examples of values of its own keys.
+    /// Example values of its own keys.
     pub examples: &'static [(&'static str, &'static str)],
     /// [`ChannelKind::slots`]
     pub slots: fn() -> usize,
-    /// Names its own keys.
+    /// Returns the names of its own keys.
     pub keys: fn() -> Vec<&'static str>,
     /// Takes its own keys and checks their types.
     pub take: fn(&mut Unread) -> Result<(), Problem>,
-    /// [`ChannelKind::provider`], of its own keys as they were written.
+    /// [`ChannelKind::provider`], from its own keys as they were written.
     pub provider: MakeProvider,
 }
 

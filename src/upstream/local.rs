@@ -1,7 +1,7 @@
-//! The embedded channel: measures the sound itself, with no network and no model.
+//! The embedded channel: measures the audio itself, without a network and without a model.
 //!
-//! The work runs on threads of its own, at most one for each slot, and speaks through a bounded channel. It stops at
-//! the next packet or read after the task no longer listens, and keeps the task's slot until then.
+//! The work runs on its own threads, at most one for each slot, and sends batches through a bounded channel. When the
+//! task stops listening, the work stops at the next packet or read. It keeps the task's slot until then.
 
 mod settings;
 
@@ -19,26 +19,26 @@ use crate::task::TextKind;
 use crate::wire::completion::{FinishReason, Usage};
 pub use settings::LOCAL_MODEL;
 
-/// Batches that may wait for the task; then the work waits too.
+/// Most batches that may wait for the task. When so many wait, the work waits, too.
 const QUEUE: usize = 16;
 
-/// How the threads are called, as a list of threads shows it.
+/// The name of the threads in a list of threads.
 const THREAD_NAME: &str = "local-inspect";
 
 /// The embedded channel.
 #[derive(Debug)]
 pub(super) struct Local {
-    /// Only its pool of threads is used. `None` while it is dropped.
+    /// Only its thread pool is used. `None` while the channel is dropped.
     threads: Option<Runtime>,
 }
 
 impl Local {
-    /// Prepares at most so many threads; each is started when it is needed.
+    /// Prepares at most `most_threads` threads; each is started when it is needed.
     ///
-    /// Work that waits for a thread holds its slot, so that there is at most one for each call that a slot can make.
+    /// Work that waits for a thread holds its slot, so at most one job exists for each call that a slot can make.
     ///
     /// # Errors
-    /// When the system refuses what a pool of threads needs.
+    /// If the system refuses what a thread pool needs.
     pub(super) fn new(most_threads: usize) -> io::Result<Self> {
         let most = NonZeroUsize::new(most_threads).unwrap_or(NonZeroUsize::MIN);
         let threads = Builder::new_current_thread()
@@ -51,7 +51,7 @@ impl Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // A server that ends does not wait for sound.
+        // A server that shuts down does not wait for the audio.
         if let Some(threads) = self.threads.take() {
             threads.shutdown_background();
         }
@@ -74,7 +74,7 @@ impl Upstream for Local {
     }
 }
 
-/// Measures, and tells the task what was found.
+/// Measures the audio, and sends the results to the task.
 fn work(request: UpstreamRequest, stop: &Stop, sender: &mpsc::Sender<Said>) {
     let UpstreamRequest { audio, slot, .. } = request;
     let measured = UpstreamRequest::only_audio(audio)
@@ -87,15 +87,16 @@ fn work(request: UpstreamRequest, stop: &Stop, sender: &mpsc::Sender<Said>) {
         Ok(Err(err)) => Err(UpstreamError::Unreadable(err.to_string())),
         Err(err) => Err(err),
     };
-    // The work is done. A task that hears its end finds the slot free when it has given up its own part of it.
+    // The work is done. The slot is released before the end is sent: a task that receives the end finds the slot free
+    // after it has released its own part.
     drop(slot);
-    // Without a listener there is nothing to say.
+    // If the task no longer listens, there is no recipient.
     let _ = sender.blocking_send(end);
 }
 
 type Said = Result<Batch, UpstreamError>;
 
-/// Stops the work when the stream of its words is dropped: at a cancel, a timeout, or a caller that hangs up.
+/// Stops the work when its stream is dropped: at a cancel, at a timeout, or when the caller disconnects.
 struct StopOnDrop(Stop);
 
 impl Drop for StopOnDrop {
@@ -104,7 +105,7 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// The task's side of the work.
+/// The receiving side of the work, in the task.
 struct Hearing {
     receiver: mpsc::Receiver<Said>,
     _leash: StopOnDrop,
@@ -116,7 +117,7 @@ impl Hearing {
         if self.is_over {
             return None;
         }
-        // A decoder that panics on a broken file ends the work without a word.
+        // A decoder that panics on a broken file ends the work without a message.
         let crashed = || Err(UpstreamError::Unreadable(CRASHED.to_owned()));
         let said = self.receiver.recv().await.unwrap_or_else(crashed);
         self.is_over = match &said {

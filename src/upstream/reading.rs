@@ -1,4 +1,4 @@
-//! The loop that reads a response: bytes in, batches of events out, whatever the provider's dialect is.
+//! The loop that reads a response: bytes in, batches of events out, for every provider's dialect.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,27 +15,28 @@ use super::{Batch, UpstreamError, UpstreamEvent};
 use crate::deadline::Deadline;
 use crate::wire::event_stream::{EventStreamDecoder, Piece};
 
-/// Largest event that is taken, in bytes: real ones pass 16 KiB (signatures, grounding), none a MiB. Read as JSON it may
-/// take many times as much memory.
+/// Largest event that is accepted, in bytes. Real events exceed 16 KiB (signatures, grounding), but none reaches a MiB.
+/// Parsed as JSON, an event may take many times as much memory.
 const MAX_EVENT_BYTES: usize = 4 << 20;
 
-/// Longest time that is waited for what may follow a complete answer: counts, an error, the end of the body.
+/// Longest wait for what may follow a complete answer: counts, an error, the end of the body.
 const AFTERWORD: Duration = Duration::from_secs(5);
 
-/// Whether the upstream has said that its answer is complete. The end of the body is looked at apart from this.
+/// Whether the upstream has declared its answer complete. The end of the body is checked separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// It has not: what breaks off or falls silent now is a cut.
+    /// The answer was not declared complete: a break or silence now is a cut.
     Unsaid,
-    /// It has, in words that some models write before the end, too. A connection that breaks now, or stays silent nearly as
-    /// long as the idle limit allows, is the end of the answer.
+    /// The answer was declared complete, but in words that some models also send earlier. If the connection breaks now,
+    /// or stays silent for nearly as long as the idle limit allows, the answer has ended.
     Tentative,
-    /// It has: only counts or an error may follow. A connection that breaks now takes nothing away.
+    /// The answer was declared complete: only counts or an error may follow. A connection that breaks now loses
+    /// nothing.
     Said,
 }
 
 impl Ending {
-    /// Returns how long silence is waited out before it is the end of the answer, which is before the idle limit passes.
+    /// Returns how long silence must last to be the end of the answer. This is shorter than the idle limit.
     fn patience(self, idle_timeout: Duration) -> Option<Duration> {
         match self {
             Self::Unsaid => None,
@@ -48,47 +49,47 @@ impl Ending {
 /// The body of a response.
 pub(super) type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
 
-/// Makes sense of a body. The answer is complete once the batch holds [`UpstreamEvent::Finished`]; what the body
-/// holds behind that is nobody's business.
+/// Reads a body. The answer is complete once the batch holds [`UpstreamEvent::Finished`]; the rest of the body is
+/// ignored.
 pub trait BodyReader {
-    /// Takes what one read brought.
+    /// Takes the bytes of one read.
     ///
     /// # Errors
-    /// What the upstream says went wrong, or that it does not speak its provider's language. What was put into the
-    /// batch before counts all the same.
+    /// The failure that the upstream reports, or that the bytes are not in the provider's dialect. Events that were put
+    /// into the batch before count all the same.
     fn take(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// The body has ended: says what it amounts to.
+    /// Judges the answer at the end of the body.
     ///
     /// # Errors
-    /// When it amounts to no answer.
+    /// If the body is not an answer.
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// The connection broke: says what came before amounts to.
+    /// Judges what came before the connection broke.
     ///
     /// # Errors
-    /// When it was no whole answer.
+    /// If it was not a whole answer.
     fn cut(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// Returns whether it was said that the answer is complete.
+    /// Returns whether the answer was declared complete.
     fn ending(&self) -> Ending;
 }
 
-/// Makes sense of a body that is an event stream.
+/// Reads a body that is an event stream.
 pub(super) trait EventReader {
-    /// Takes an event, or a line that is none.
+    /// Takes an event, or a line that is not an event.
     ///
     /// # Errors
-    /// As [`BodyReader::take`].
+    /// The errors of [`BodyReader::take`].
     fn take(&mut self, piece: Piece, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// The body has ended.
+    /// Judges the answer at the end of the body.
     ///
     /// # Errors
-    /// As [`BodyReader::finish`].
+    /// The errors of [`BodyReader::finish`].
     fn finish(&mut self, batch: &mut Batch) -> Result<(), UpstreamError>;
 
-    /// As [`BodyReader::ending`].
+    /// Returns whether the answer was declared complete, as [`BodyReader::ending`] does.
     fn ending(&self) -> Ending;
 }
 
@@ -101,7 +102,7 @@ pub(super) struct EventBody<R> {
 }
 
 impl<R: EventReader> EventBody<R> {
-    /// Gives the events to `reader`.
+    /// Returns a reader that passes the events to `reader`.
     pub(super) fn new(reader: R) -> Self {
         Self { decoder: EventStreamDecoder::new(MAX_EVENT_BYTES), pieces: Vec::new(), reader }
     }
@@ -112,21 +113,22 @@ impl<R: EventReader> EventBody<R> {
             .try_for_each(|piece| if is_finished(batch) { Ok(()) } else { self.reader.take(piece, batch) })
     }
 
-    /// Nothing more comes: takes the last event or line, which may be half of one.
+    /// Takes the last event or line, which may be cut: nothing more comes.
     fn take_last_pieces(&mut self, batch: &mut Batch) -> Result<(), UpstreamError> {
         self.decoder.finish(&mut self.pieces);
         let may_be_ignored = self.reader.ending() == Ending::Said && !self.pieces.iter().any(may_be_error);
         match self.take_pieces(batch) {
-            // Half of what follows the end, such as the counts.
+            // This is half of what follows the end, such as the counts.
             Err(UpstreamError::Invalid(_)) if may_be_ignored => Ok(()),
-            // What the body ends in the middle of was cut: where a body ends with its connection, nothing else says so.
+            // The body ends in the middle of an event or line: it was cut. If the end of the connection ends the body,
+            // this is the only sign of a cut.
             Err(UpstreamError::Invalid(_)) => Err(UpstreamError::Disconnected),
             taken => taken,
         }
     }
 }
 
-/// Returns true if an event or a line, which may be cut, may tell of an error.
+/// Returns true if an event or a line, which may be cut, may report an error.
 fn may_be_error(piece: &Piece) -> bool {
     match piece {
         Piece::Event { name, data } => name == "error" || data.contains("error"),
@@ -163,22 +165,22 @@ impl<R: EventReader> BodyReader for EventBody<R> {
 }
 
 struct Reading<R> {
-    /// `None` once it is read to its end, or of no further interest.
+    /// `None` once the body is read to its end or no longer needed.
     body: Option<Body>,
     reader: R,
     joiner: Joiner,
-    /// What ends the call once the texts that came before it have been handed out.
+    /// The error that ends the call after the texts before it were returned.
     failed: Option<UpstreamError>,
     idle_timeout: Duration,
-    /// The end of the wait for what follows a complete answer, and what it follows. Whatever follows does not put it off: it
-    /// may be comments without end.
+    /// The end of the wait for what follows a complete answer, and the kind of ending. Data that follows does not
+    /// extend the wait: it may be endless comments.
     afterword: Option<(Ending, Deadline)>,
 }
 
 /// The reader is never pinned.
 impl<R> Unpin for Reading<R> {}
 
-/// Reads a body to the end of its answer. `idle_timeout` is the limit that is laid around the call.
+/// Reads a body to the end of its answer. `idle_timeout` is the idle limit of the call.
 pub(super) fn events<R: BodyReader>(
     body: Body,
     reader: R,
@@ -188,8 +190,8 @@ pub(super) fn events<R: BodyReader>(
     Reading { body: Some(body), reader, joiner, failed: None, idle_timeout, afterword: None }
 }
 
-/// By hand, since this runs for each chunk of each task: as an async block it would be moved about with all that it
-/// holds.
+/// Written by hand, because this runs for each chunk of each task: an async block would be moved in memory together
+/// with everything that it holds.
 impl<R: BodyReader> Stream for Reading<R> {
     type Item = Result<Batch, UpstreamError>;
 
@@ -202,7 +204,7 @@ impl<R: BodyReader> Stream for Reading<R> {
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         let next = match body.poll_next_unpin(cx) {
             Poll::Ready(next) => next,
-            // A server that holds the connection open behind a complete answer has nothing more to say.
+            // A server that keeps the connection open after a complete answer sends nothing more.
             Poll::Pending => {
                 let ending = this.reader.ending();
                 let Some(patience) = ending.patience(this.idle_timeout) else {
@@ -222,8 +224,8 @@ impl<R: BodyReader> Stream for Reading<R> {
             Some(Ok(bytes)) => {
                 let taken = this.reader.take(&bytes, &mut batch);
                 if taken.is_ok() && is_finished(&batch) {
-                    // A connection whose body was read to its end serves the next call; the end has mostly come
-                    // with the last bytes, and is not waited for.
+                    // A connection can serve the next call if its body was read to its end. The end has mostly come
+                    // with the last bytes, so it is not waited for.
                     let _ = body.poll_next_unpin(cx);
                     this.body = None;
                 }
@@ -240,7 +242,7 @@ impl<R: BodyReader> Stream for Reading<R> {
                     err => err,
                 })
             }
-            // Not to be asked again after its end: awc panics.
+            // The body must not be polled after its end: awc panics.
             None => {
                 this.body = None;
                 this.reader.finish(&mut batch)
@@ -253,8 +255,8 @@ impl<R: BodyReader> Stream for Reading<R> {
                 this.body = None;
                 Err(err)
             }
-            // One read may bring a text and an error: how the network cut the bytes must not decide whether
-            // the text is published.
+            // One read may bring a text and an error. Whether the text is published must not depend on how the network
+            // cut the bytes.
             Err(err) => {
                 this.failed = Some(err);
                 Ok(batch)

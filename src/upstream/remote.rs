@@ -1,4 +1,4 @@
-//! The providers of channels that are reached over HTTP, and their keys.
+//! The providers of channels that are called over HTTP, and their keys.
 
 use std::fmt::Debug;
 use std::io;
@@ -13,8 +13,8 @@ use crate::audio::Container;
 use crate::secret::Secret;
 use crate::setting::{Keys, Problem, Section};
 
-/// Where a channel's provider is, and the key that it wants, as they may be written. Channels whose provider is code of
-/// this process have them, too, and do not use them.
+/// The address of a channel's provider and its API key, as the operator writes them. Channels with a provider in this
+/// process accept these keys, too, and do not use them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteKeys {
@@ -32,7 +32,7 @@ impl Keys for RemoteKeys {
 }
 
 impl RemoteKeys {
-    /// Returns keys that only name the variable with the API key.
+    /// Returns keys that only name the environment variable with the API key.
     #[must_use]
     pub fn with_key_in(variable: &str) -> Self {
         Self { api_key_env: Some(variable.to_owned()), ..Self::default() }
@@ -41,16 +41,16 @@ impl RemoteKeys {
     /// Returns the base of the provider's URLs.
     ///
     /// # Errors
-    /// [`Problem`] where it is no URL, or holds what would not be sent.
+    /// [`Problem`] if it is not a URL, or if it has parts that would not be sent.
     pub fn base_url(&self, at: &Section<'_>, default: &str) -> Result<Url, Problem> {
         let text = self.base_url.as_deref().unwrap_or(default);
         let url = Url::parse(text)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| at.wrong("base_url", format!("{text:?} is no http(s) URL")))?;
-        // Neither would be sent, and the first is a secret that logs might show.
+            .ok_or_else(|| at.wrong("base_url", format!("{text:?} is not an http(s) URL")))?;
+        // None of these would be sent, and logs might show the password.
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-            let reason = "a name, a password or a fragment in it is not sent";
+            let reason = "a user name, a password or a fragment in it is not sent";
             let advice = "remove it, and write the key as api_key";
             return Err(at.problem("base_url", reason).advise(advice));
         }
@@ -60,25 +60,26 @@ impl RemoteKeys {
     /// Returns the API key.
     ///
     /// # Errors
-    /// [`Problem`] where there is none, or it can be none.
+    /// [`Problem`] if there is none, or if it cannot be a key.
     pub fn api_key(&self, at: &Section<'_>) -> Result<Secret, Problem> {
         at.secret("api_key", self.api_key.clone(), self.api_key_env.as_deref())
     }
 
-    /// Returns the API key of a server that speaks like OpenAI; some of these want none.
+    /// Returns the API key of a server that is compatible with OpenAI. Some of these servers need no key.
     ///
     /// # Errors
-    /// [`Problem`] where there is none, or it can be none.
+    /// [`Problem`] if there is none, or if it cannot be a key.
     pub fn bearer_key(&self, at: &Section<'_>) -> Result<Secret, Problem> {
         if self.api_key.as_deref().unwrap_or_default().is_empty() && self.api_key_env.is_none() {
-            let advice = "set it, or api_key_env to the name of a variable; for a server that wants none, write any word";
+            let advice = "set it, or set api_key_env to the name of an environment variable; if the server needs no key, \
+                          write any word";
             return Err(at.wrong("api_key", "it is missing").advise(advice));
         }
         self.api_key(at)
     }
 }
 
-/// A provider that is reached over HTTP: each channel has one upstream, for any number of calls.
+/// A provider that is called over HTTP. Each channel has one upstream, for any number of calls.
 #[derive(Debug)]
 pub(super) struct Remote<U> {
     pub(super) upstream: U,

@@ -1,4 +1,4 @@
-//! What an upstream is asked: a question with its audio, the terms, and the slot that the call runs in.
+//! A request to an upstream: a question with its audio, the terms, and the slot of the call.
 
 use std::any::Any;
 use std::fmt;
@@ -10,16 +10,16 @@ use crate::audio::Audio;
 use crate::task::{Message, Part, Question, Role};
 use crate::wire::trace_context::TraceContext;
 
-/// What an upstream is asked.
+/// A request to an upstream.
 #[derive(Debug, Clone)]
 pub struct UpstreamRequest {
     /// The question.
     pub question: Question,
     /// The audio of each audio part of the question, in order.
     pub audio: Vec<Audio>,
-    /// How it is asked.
+    /// The terms of the call.
     pub terms: Terms,
-    /// The slot that the call runs in.
+    /// The slot of the call.
     pub slot: Hold,
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Content<'a> {
 }
 
 impl UpstreamRequest {
-    /// Puts the audio where it stands in the conversation.
+    /// Returns the conversation with the audio in its places.
     pub(super) fn turns<'a>(question: &'a Question, audio: Vec<Audio>) -> Vec<Turn<'a>> {
         let mut audio = audio.into_iter();
         let mut turns = Vec::with_capacity(question.messages.len());
@@ -50,23 +50,23 @@ impl UpstreamRequest {
         turns
     }
 
-    /// Returns the audio of a request to a kind that takes exactly one, as a file. The question decides how many there
-    /// are, and the judge of channels sends no other question here, so no task ends with this error.
+    /// Returns the audio of a request, for a kind that takes exactly one, as a file. The question decides how many
+    /// there are, and channels of such a kind get no other question, so no task ends with this error.
     ///
     /// # Errors
-    /// [`UpstreamError::AudioLost`] when there is not exactly one.
+    /// [`UpstreamError::AudioLost`] if there is not exactly one.
     pub(super) fn only_audio(audio: Vec<Audio>) -> Result<Audio, UpstreamError> {
         <[Audio; 1]>::try_from(audio).map(|[audio]| audio).map_err(|_| UpstreamError::AudioLost)
     }
 }
 
-/// Keeps a slot taken as long as a clone of it exists. Work that goes on for a moment after its stream was dropped
-/// holds one until it has really ended; otherwise the slot would be given away while it is still in use.
+/// Keeps a slot taken while a clone of it exists. Work that continues briefly after its stream was dropped holds a
+/// clone until the work has ended. Otherwise the slot would be given away while it is still in use.
 #[derive(Clone, Default)]
 pub struct Hold(Option<Arc<dyn Any + Send + Sync>>);
 
 impl Hold {
-    /// Holds whatever `slot` gives back when it is dropped.
+    /// Returns a hold on `slot`. Dropping `slot` releases the slot.
     #[must_use]
     pub fn new(slot: Arc<dyn Any + Send + Sync>) -> Self {
         Self(Some(slot))
@@ -79,13 +79,13 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// How an upstream is asked, whatever the question.
+/// The terms of a call, whatever the question.
 #[derive(Debug, Clone)]
 pub struct Terms {
     /// How long name look-up, TCP and TLS may take.
     pub connect_timeout: Duration,
     /// How long the upstream may be silent within an answer.
     pub idle_timeout: Duration,
-    /// What the upstream is told of the trace that the call belongs to: the call is what it works for.
+    /// The trace context that the upstream receives. It names this call as the parent of the upstream's work.
     pub trace: Option<TraceContext>,
 }

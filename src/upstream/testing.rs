@@ -1,4 +1,4 @@
-//! An upstream in memory, for the tests of what stands above upstreams; a body in memory, for those of what reads it.
+//! An upstream in memory, for tests of its callers, and a body in memory, for tests of its readers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::setting::{Keys, Problem, Section, Unread, Variables};
 use crate::task::{Question, TextKind};
 use crate::wire::completion::{FinishReason, Usage};
 
-/// Says what a function makes of the request.
+/// An upstream that answers with what a function returns for the request.
 pub(crate) struct Scripted<F>(pub(crate) F);
 
 impl<F> Upstream for Scripted<F>
@@ -31,12 +31,12 @@ where
     }
 }
 
-/// A call that brings these batches at once.
+/// Returns a call that brings these batches at once.
 pub(crate) fn batches(items: Vec<Result<Batch, UpstreamError>>) -> UpstreamStream {
     stream::iter(items).boxed_local()
 }
 
-/// A request with this question, about audio in these containers.
+/// Returns a request with this question, and with audio in these containers.
 pub(crate) fn request(question: Question, audio: &[(Container, &'static [u8])]) -> UpstreamRequest {
     let sent = |(container, bytes): &(Container, &'static [u8])| Audio {
         container: *container,
@@ -52,7 +52,7 @@ pub(crate) fn request(question: Question, audio: &[(Container, &'static [u8])]) 
     }
 }
 
-/// Makes a provider of the keys of a channel, written in TOML beside its API key.
+/// Makes a provider from the keys of a channel, written in TOML beside its API key.
 pub(super) fn with_keys<K: Keys, P>(
     make: impl FnOnce(&Section<'_>, &RemoteKeys, K) -> Result<P, Problem>,
     text: &str,
@@ -62,13 +62,13 @@ pub(super) fn with_keys<K: Keys, P>(
     make(&Section::new("channels[0]", &Variables::default()), &remote, keys).unwrap()
 }
 
-/// The body that these pieces, which are all in memory, make together.
+/// Returns the body that these pieces make together. All of them are in memory.
 pub(super) fn written(pieces: Vec<BodyPiece>) -> String {
     let body = to_bytes(PiecedBody::new(pieces)).now_or_never().unwrap().unwrap();
     String::from_utf8(body.into()).unwrap()
 }
 
-/// A channel with roomy limits over the given upstream.
+/// Returns a channel with generous limits over the given upstream.
 pub(crate) fn channel_over(name: &str, models: &[&str], upstream: Arc<dyn Upstream>) -> Channel {
     let hour = Duration::from_secs(3600);
     let now = Instant::now();
@@ -97,21 +97,21 @@ pub(crate) fn channel_over(name: &str, models: &[&str], upstream: Arc<dyn Upstre
     }
 }
 
-/// A channel whose upstream never says anything.
+/// Returns a channel with an upstream that never sends anything.
 pub(crate) fn silent_channel(name: &str, models: &[&str]) -> Channel {
     channel_over(name, models, Arc::new(Scripted(|_| stream::pending().boxed_local())))
 }
 
-/// What a body comes to: its texts, reasoning and refusals in brackets of their own, and its end.
+/// The outcome of a body: its texts, with reasoning and refusals in different brackets, and its end.
 pub(crate) type Outcome = (String, Result<(FinishReason, Usage), UpstreamError>);
 
-/// Reads a body that comes in pieces of this many bytes.
+/// Reads a body in pieces of this many bytes.
 pub(crate) fn read_body(reader: impl BodyReader, body: &[u8], piece: usize) -> Outcome {
     let cuts: Vec<usize> = (0..body.len()).step_by(piece.max(1)).skip(1).collect();
     read_cut_body(reader, body, &cuts)
 }
 
-/// Reads a body that comes in pieces that end at these places, in order, and at its end.
+/// Reads a body in pieces that end at these places, in order, and at its end.
 pub(crate) fn read_cut_body(reader: impl BodyReader, body: &[u8], cuts: &[usize]) -> Outcome {
     let ends = cuts.iter().copied().chain([body.len()]);
     let pieces = ends.scan(0, |from, to| {
@@ -122,12 +122,12 @@ pub(crate) fn read_cut_body(reader: impl BodyReader, body: &[u8], cuts: &[usize]
     let pieces: Vec<_> = pieces.collect();
     let batches =
         events(stream::iter(pieces).boxed_local(), reader, Duration::from_secs(60)).collect::<Vec<_>>();
-    // Nothing waits here; what could wait has timers.
+    // Nothing waits here, but code that could wait needs timers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     outcome(runtime.block_on(batches))
 }
 
-/// What the batches of a call come to.
+/// Returns the outcome of a call's batches.
 pub(crate) fn outcome(mut batches: Vec<Result<Batch, UpstreamError>>) -> Outcome {
     let failed = batches.pop_if(|batch| batch.is_err()).map(|batch| batch.unwrap_err());
     let (mut text, mut kind_so_far, mut end) = (String::new(), TextKind::Content, None);

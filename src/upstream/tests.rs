@@ -1,4 +1,4 @@
-//! What holds for the replies of all kinds of upstream: nothing beside the answer costs the answer.
+//! Rules for the replies of all kinds of upstream: nothing beside the answer fails the answer.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// An event with a text, given as it stands between quotation marks, and these fields on each level.
+    /// Returns an event with a text, given as it is between quotation marks, and with these fields on each level.
     fn say(self, text: &str, junk: &str) -> String {
         match self {
             Self::Gemini => format!(
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// The answer as one JSON object.
+    /// Returns the answer as one JSON object.
     fn whole(self, text: &str, junk: &str) -> String {
         match self {
             Self::Gemini => format!(
@@ -75,7 +75,7 @@ fn event(json: &str) -> String {
     format!("data: {json}\n\n")
 }
 
-/// JSON, and what servers write for it.
+/// Returns JSON, and what servers write instead of it.
 fn junk() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
         "null",
@@ -114,7 +114,7 @@ fn junk() -> impl Strategy<Value = String> {
     })
 }
 
-/// Fields that are no part of an answer's text, with anything in them.
+/// Returns fields that are not part of an answer's text, with anything in them.
 fn fields() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
         "id",
@@ -143,14 +143,14 @@ fn fields() -> impl Strategy<Value = String> {
         .prop_map(|fields| fields.iter().map(|(name, value)| format!(",\"{name}\":{value}")).collect())
 }
 
-/// UTF-16 code units as a JSON string's escapes.
+/// Returns UTF-16 code units as the escapes of a JSON string.
 fn escaped(units: &[u16]) -> String {
     units.iter().map(|unit| format!("\\u{unit:04x}")).collect()
 }
 
 proptest! {
     #[test]
-    fn anything_beside_the_answer_costs_nothing_of_it(kind in prop::sample::select(KINDS.to_vec()), junk in fields()) {
+    fn fields_beside_the_answer_change_nothing_of_it(kind in prop::sample::select(KINDS.to_vec()), junk in fields()) {
         let body = event(&kind.say("a", &junk)) + &event(&kind.say("b", &junk)) + &event(&kind.end("ab", &junk));
         for body in [body, kind.whole("ab", &junk)] {
             let (text, end) = kind.read(&body);
@@ -166,7 +166,7 @@ proptest! {
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
         plain: bool,
     ) {
-        // Segments of nothing but white space are no speech.
+        // Segments of only white space are not speech.
         prop_assume!(kind != Kind::Transcription || !text.trim().is_empty());
         let units: Vec<u16> = text.encode_utf16().collect();
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(units.len() + 1)).collect();
@@ -174,12 +174,12 @@ proptest! {
         cuts.sort_unstable();
         let mut body = String::new();
         for piece in cuts.windows(2).map(|cut| &units[cut[0]..cut[1]]) {
-            // What is whole may be written as it is.
+            // A piece of whole characters may be written as it is.
             let written = match String::from_utf16(piece) {
                 Ok(words) if plain => json!(words).to_string().trim_matches('"').to_owned(),
                 _ => escaped(piece),
             };
-            // A quotation mark at the edge was taken off with the others.
+            // A quotation mark at the edge was removed with the others.
             let written = if serde_json::from_str::<String>(&format!("\"{written}\"")).is_ok() { written } else { escaped(piece) };
             body += &event(&kind.say(&written, ""));
         }

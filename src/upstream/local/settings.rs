@@ -11,10 +11,10 @@ use crate::upstream::Upstream;
 use crate::upstream::kind::{Callee, ChannelKind, Provider, WithoutFile};
 use crate::upstream::remote::RemoteKeys;
 
-/// The embedded channel's model, where the configuration names no other.
+/// The embedded channel's model, if the configuration names no other.
 pub const LOCAL_MODEL: &str = "local-inspect";
 
-/// Keys of its own it has none.
+/// The keys of its channels, beside the keys that every channel has: none.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LocalKeys {}
@@ -31,7 +31,7 @@ impl ChannelKind for Local {
     type Keys = LocalKeys;
 
     fn slots() -> usize {
-        // Measuring sound is work for the processor: more at once than there are cores only makes all slower.
+        // Measuring audio is work for the processor: more tasks at once than cores only make all of them slower.
         std::thread::available_parallelism().map_or(1, usize::from)
     }
 

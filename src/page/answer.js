@@ -1,23 +1,23 @@
-// The text of an answer, shown as it comes. Only the last line is ever made again, and a long one not as a whole.
+// The text of an answer, shown as it comes. Only the last line is redrawn, and a long line only in part.
 
 import { h } from "./dom.js";
 import { Blocks, PlainLines } from "./markdown.js";
 
-/** A line that grows beyond this is not looked at again before it is complete. */
+/** A line longer than this is shown as raw text until it is complete. */
 const LONG_LINE = 2000;
-/** A paragraph is laid out as a whole with each piece that is added to it: one that is longer goes on in another block. */
+/** The browser lays out a whole paragraph again for each added piece, so a longer paragraph continues in a new block. */
 const MOST_BLOCK = 12_000;
-/** A block ends between two words, unless a word is longer than this: in some languages all of a paragraph is one. */
+/** A block ends between two words, unless a word is longer than this: some languages write without spaces. */
 const LONG_WORD = 200;
 
 export class AnswerText {
   text = "";
   #lines;
-  /** What the last block shows. */
+  /** The content of the last block. */
   #line = "";
-  /** Is some of it shown as it came, because it is long? */
+  /** True if a part of it is shown as raw text, because it is long. */
   #isRaw = false;
-  /** Is it the continuation of a long paragraph? */
+  /** True if the block continues a long paragraph. */
   #goesOn = false;
 
   constructor(label) {
@@ -30,12 +30,12 @@ export class AnswerText {
     this.#draw(text);
   }
 
-  /** Nothing comes after this. */
+  /** Ends the text: nothing follows. */
   end() {
     this.#finish();
   }
 
-  /** The text as it was sent, or as it is meant. */
+  /** Shows the text as it was sent, or formatted. */
   setPlain(isPlain) {
     this.element.replaceChildren();
     this.#lines = isPlain ? new PlainLines(this.element) : new Blocks(this.element);
@@ -50,14 +50,14 @@ export class AnswerText {
     });
   }
 
-  /** The next text makes a new block. */
+  /** Lets the next text start a new block. */
   #begin(goesOn) {
     this.#line = "";
     this.#isRaw = false;
     this.#goesOn = goesOn;
   }
 
-  /** Adds a part of a line, in as many blocks as it takes. */
+  /** Adds a part of a line, in as many blocks as needed. */
   #fill(part) {
     let rest = part;
     while (rest) {
@@ -65,10 +65,10 @@ export class AnswerText {
       if (rest.length <= room) return this.#grow(rest);
       const space = rest.lastIndexOf(" ", Math.max(room, 0)) + 1 || rest.indexOf(" ") + 1;
       const most = Math.max(0, room + LONG_WORD);
-      // The word may end with what comes next.
+      // The next piece may complete the word.
       if (space === 0 && rest.length <= most) return this.#grow(rest);
       let cut = Math.min(space || most, most);
-      // A character of two halves stays whole.
+      // A character of two halves (a surrogate pair) is not split.
       if (/[\uD800-\uDBFF]$/.test(rest.slice(0, cut))) cut += 1;
       this.#grow(rest.slice(0, cut));
       this.#close(true);
@@ -86,14 +86,14 @@ export class AnswerText {
     this.#lines.show(this.#line, this.#goesOn);
   }
 
-  /** The block is complete. */
+  /** Completes the block. */
   #close(goesOn) {
     this.#finish();
     this.#lines.next();
     this.#begin(goesOn);
   }
 
-  /** Shows as it is meant what was shown as it came. */
+  /** Formats what was shown as raw text. */
   #finish() {
     if (!this.#isRaw) return;
     this.#lines.show(this.#line, this.#goesOn);

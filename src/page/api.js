@@ -1,20 +1,20 @@
-// The API of the server that this page came from, with the key of this tab.
+// Calls to the API of this page's server, with this tab's key.
 
 import { ApiError, ConnectionLost, secondsOf } from "./errors.js";
 import * as session from "./session.js";
 
 export const SUBMIT = "/v1/llm/generations";
 
-/** By how many milliseconds the server's clock is ahead of ours, as far as that matters. */
+/** How far the server's clock is ahead of this machine's, in milliseconds; 0 if the difference is small. */
 let skew = 0;
 
-/** The present moment by the server's clock. */
+/** Returns the current time by the server's clock. */
 export const serverNow = () => Date.now() + skew;
 
-/** Learns from a reply's `Date` how the server's clock differs. */
+/** Reads from a reply's `Date` how the server's clock differs. */
 export function noteClock(date) {
   const ahead = Date.parse(date ?? "") - Date.now();
-  // The header counts whole seconds: less than two say nothing.
+  // The header counts whole seconds, so a difference below two is noise.
   if (!Number.isNaN(ahead)) skew = Math.abs(ahead) > 2000 ? ahead : 0;
 }
 
@@ -24,7 +24,7 @@ const lost = (error) => {
   throw error.name === "AbortError" ? error : new ConnectionLost();
 };
 
-/** A response that is no error. Rejects with an `ApiError` or `ConnectionLost`, and when `signal` aborts. */
+/** Returns a response without an error status. Rejects with an `ApiError` or `ConnectionLost`, and when `signal` aborts. */
 export async function ask(path, { method = "GET", headers, key, signal } = {}) {
   const all = { ...authorization(key), ...headers };
   const response = await fetch(path, { method, headers: all, signal, cache: "no-store" }).catch(lost);
@@ -36,14 +36,14 @@ export async function ask(path, { method = "GET", headers, key, signal } = {}) {
 
 const call = async (path, options) => (await ask(path, options)).json().catch(lost);
 
-/** The models that a key may use. */
+/** Returns the models that a key may use. */
 export const models = async (key) => (await call("/v1/configs/llm_generations_models", { key })).data;
 
 const taskPath = (id) => `/v1/tasks/${encodeURIComponent(id)}`;
 
 export const streamPath = (id) => `${SUBMIT}/${encodeURIComponent(id)}/stream`;
 
-/** A task with its timeline and, where asked for, its request. */
+/** Returns a task with its timeline and, if wanted, its request. */
 export function task(id, { request = false, wait, signal } = {}) {
   const query = `include=timeline${request ? ",request" : ""}${wait ? `&wait=${wait}` : ""}`;
   return call(`${taskPath(id)}?${query}`, { signal });
@@ -51,7 +51,7 @@ export function task(id, { request = false, wait, signal } = {}) {
 
 export const cancel = (id, signal) => call(`${taskPath(id)}/cancel`, { method: "POST", signal });
 
-/** A page of the key's tasks, newest first. */
+/** Returns a page of the key's tasks, newest first. */
 export function tasks({ limit = 20, after, status, signal }) {
   const query = new URLSearchParams({ limit, include: "timeline" });
   if (after) query.set("after", after);

@@ -1,13 +1,13 @@
-// Sound in the browser: what a file looks like, and a recording as a file that the server takes.
+// Audio in the browser: the waveform of a file, and a recording as a file that the server accepts.
 
-/** Bars of a waveform. */
+/** Number of bars in a waveform. */
 const BARS = 240;
-/** Enough to draw; a long file decoded at its own rate would fill the memory of a phone. */
+/** Sample rate for drawing. A long file decoded at its own rate would fill the memory of a phone. */
 const DRAWING_RATE = 8000;
-/** Enough for speech, and what models listen at. */
+/** Sample rate of recordings: enough for speech, and the rate that models use. */
 const SPEECH_RATE = 16_000;
 const HEADER_BYTES = 44;
-/** Compressed audio beyond this may be hours, which decoded fill the memory of any machine. */
+/** Compressed audio above this size may last hours, and would fill any machine's memory when decoded. */
 const MOST_TO_DRAW = 5_000_000;
 const UNCOMPRESSED = /wav|flac|aiff/;
 
@@ -17,12 +17,12 @@ async function decode(blob, rate) {
 }
 
 /**
- * How long a file lasts, and its loudest moments in a row (0 to 100), if it is not too long for that. Rejects where the
- * browser cannot decode it.
+ * Returns a file's duration and, if it is not too long, its loudness over time as bars (0 to 100). Rejects if the
+ * browser cannot decode the file.
  */
 export async function examine(blob) {
   if (blob.size > MOST_TO_DRAW && !UNCOMPRESSED.test(blob.type)) {
-    return { seconds: await duration(blob), note: "This is too long for its waveform to be drawn." };
+    return { seconds: await duration(blob), note: "This file is too long to draw its waveform." };
   }
   const sound = await decode(blob, DRAWING_RATE);
   const samples = sound.getChannelData(0);
@@ -37,7 +37,7 @@ export async function examine(blob) {
   return { seconds: sound.duration, peaks: peaks.map((peak) => Math.round((peak / loudest) * 100)) };
 }
 
-/** How long the browser's own player says that a file lasts, in seconds. */
+/** Returns the duration that the browser's own player reports for a file, in seconds. */
 async function duration(blob) {
   const url = URL.createObjectURL(blob);
   try {
@@ -51,7 +51,7 @@ async function duration(blob) {
   }
 }
 
-/** What a browser recorded, as WAV: one channel, 16 bits. WebM, which browsers record, is no format of the API. */
+/** Returns a recording as WAV (one channel, 16 bits). Browsers record WebM, which is not a format of the API. */
 export async function toWav(blob) {
   const sound = await decode(blob, SPEECH_RATE);
   const channels = Array.from({ length: sound.numberOfChannels }, (_, index) => sound.getChannelData(index));
@@ -78,12 +78,12 @@ export async function toWav(blob) {
   return new Blob([bytes], { type: "audio/wav" });
 }
 
-/** The base64 text of a file. */
+/** Returns a file as base64 text. */
 export function toBase64(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
-    reader.onerror = () => reject(new Error("The file cannot be read. Was it moved or changed? Choose it again."));
+    reader.onerror = () => reject(new Error("The file cannot be read. It may have been moved or changed. Choose it again."));
     reader.readAsDataURL(blob);
   });
 }

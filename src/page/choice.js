@@ -1,4 +1,5 @@
-// The audio of a new task: a file that was chosen, dropped or pasted, a recording, or a URL. One of them at a time.
+// The audio of a new task: a file that was chosen, dropped or pasted, a recording, or a URL. The form holds one at a
+// time.
 
 import { examine } from "./audio.js";
 import { $, announce, button, h } from "./dom.js";
@@ -6,17 +7,17 @@ import { bytes, clock } from "./format.js";
 import { MOST_SECONDS, Recorder } from "./recorder.js";
 import { Waveform } from "./waveform.js";
 
-/** A channel's usual bound of 20 MB is counted in base64. */
+/** A channel's usual limit of 20 MB, which applies to base64. */
 const USUAL_MOST_BYTES = 15_000_000;
-/** As base64 this fills the largest body that a server takes unless it is told otherwise. */
+/** In base64, this fills the largest body that a server accepts by default. */
 const MOST_BYTES = 22_000_000;
-/** How the API shows an address whose query it does not keep. */
+/** The API's sign for an address whose query it does not keep. */
 const HIDDEN_QUERY = "?...";
 
-/** Is this an address of which the API keeps only a part? */
+/** Returns true if the API keeps only a part of this address. */
 export const isHidden = (url) => url.endsWith(HIDDEN_QUERY);
 
-/** A file's name within a sentence, whose direction it leaves as it is. */
+/** Returns a file's name for use in a sentence, isolated from the sentence's text direction. */
 const named = (file) => h("bdi", {}, file.name);
 
 export class AudioChoice {
@@ -26,7 +27,7 @@ export class AudioChoice {
   #recorder;
   #onChange;
 
-  /** `onChange` hears of each change: what was said of the audio before is not true of this one. */
+  /** `onChange` is called on each change, because an error about the audio no longer applies then. */
   constructor(onChange) {
     this.#onChange = onChange;
     $("choose").addEventListener("click", () => $("file").click());
@@ -49,7 +50,7 @@ export class AudioChoice {
     });
   }
 
-  /** Anywhere on the page: who misses the box by a finger means it all the same. */
+  /** Accepts drops on the whole page, so that a user who misses the box succeeds, too. */
   #acceptDrops() {
     let depth = 0;
     const isOpen = () => !$("view-new").hidden;
@@ -72,29 +73,29 @@ export class AudioChoice {
     if (!files.length) return;
     const [first, second] = files;
     this.take(first);
-    if (second && this.#file === first) this.#complain("A task hears one file: only the first is taken, ", named(first), ".");
+    if (second && this.#file === first) this.#complain("A task uses one file. Only the first is used: ", named(first), ".");
   }
 
-  /** Takes a file, and shows what can be found out about it. */
+  /** Chooses a file, and shows what the browser finds out about it. */
   async take(file) {
     this.clear();
     this.#openUrl(false);
     if (file.size === 0) return this.#complain(named(file), " is empty. Choose another file.");
     if (file.size > MOST_BYTES) {
-      return this.#complain(named(file), ` is too large: ${bytes(file.size)}, and at most ${bytes(MOST_BYTES)} can be sent.`,
-        " Choose a shorter piece, or the same as mp3.");
+      return this.#complain(named(file), ` is too large: it has ${bytes(file.size)}, and the limit is ${bytes(MOST_BYTES)}.`,
+        " Choose a shorter piece, or convert it to mp3.");
     }
     this.#file = file;
-    this.#wave = { name: file.name, size: file.size, note: "Looking at the audio." };
+    this.#wave = { name: file.name, size: file.size, note: "Reading the audio." };
     this.#show();
     let wave;
     try {
       wave = { name: file.name, size: file.size, ...(await examine(file)) };
     } catch {
-      const note = "This browser cannot show or play this file. It can be sent all the same.";
+      const note = "This browser cannot show or play this file. You can still send it.";
       wave = { name: file.name, size: file.size, note };
     }
-    // Another one may have been chosen in the meantime.
+    // The user may have chosen another file in between.
     if (this.#file !== file) return;
     this.#wave = wave;
     this.#show();
@@ -106,14 +107,14 @@ export class AudioChoice {
     this.#openUrl(true);
     const isWhole = !isHidden(url);
     $("url").value = isWhole ? url : url.slice(0, -HIDDEN_QUERY.length);
-    if (!isWhole) this.#complain("Complete the address: what stood after its question mark is not kept.");
+    if (!isWhole) this.#complain("Complete the address: the part after its question mark was not kept.");
   }
 
-  /** What is chosen is not what is meant, and what is meant is gone. */
+  /** Asks for the audio again, because the page no longer has it. */
   askAgain() {
     this.clear();
     this.#openUrl(false);
-    this.#complain("Choose the audio again: this page no longer has it.");
+    this.#complain("Choose the audio again. This page no longer has it.");
   }
 
   #show() {
@@ -129,20 +130,20 @@ export class AudioChoice {
     $("chosen").replaceChildren(this.#shown.element, remove);
     if (isNext) $("chosen").querySelector("button, audio")?.focus();
     if (this.#file.size > USUAL_MOST_BYTES) {
-      this.#complain(`${bytes(this.#file.size)} is more than servers usually take (15 MB). A shorter piece, or mp3, will pass.`);
+      this.#complain(`${bytes(this.#file.size)} is more than the usual limit of 15 MB. Send a shorter piece, or convert it to mp3.`);
     }
   }
 
-  /** Is whatever has the focus about to go, or gone? Then what takes its place is next for whoever uses the keyboard. */
+  /** Returns true if the focused element is about to disappear, or has. Then the focus moves to what replaces it. */
   #hasFocus() {
     const { activeElement: focused } = document;
     return focused === document.body || ["drop", "recording", "chosen"].some((id) => $(id).contains(focused));
   }
 
-  /** What is to be sent, or nothing: then the user was told what is missing. */
+  /** Returns the audio to send; nothing if it is missing, after telling the user. */
   chosen() {
     if (this.#recorder) {
-      this.#complain("The recording still runs. Finish it first.");
+      this.#complain("The recording is still running. Finish it first.");
       $("record-stop").focus();
       return null;
     }
@@ -155,7 +156,7 @@ export class AudioChoice {
       $("url").focus();
       return null;
     }
-    this.#complain("Choose a file, record something, or enter an address first.");
+    this.#complain("Choose a file, record something, or enter an address.");
     ($("url-box").hidden ? $("choose") : $("url")).focus();
     return null;
   }
@@ -180,7 +181,7 @@ export class AudioChoice {
         },
         onEnd: () => this.#finish(),
       });
-      // While the browser asked for permission, the form may have been left, or something else been chosen.
+      // While the browser asked for permission, the user may have left the form, or chosen other audio.
       if ($("view-new").hidden || this.#isUsed()) return recorder.discard();
       this.#recorder = recorder;
       $("drop").hidden = true;
@@ -199,12 +200,12 @@ export class AudioChoice {
       const file = await this.#endRecording()?.finish();
       if (file && !this.#isUsed()) await this.take(file);
     } catch {
-      this.#complain("Nothing was recorded. Try again, a little longer.");
+      this.#complain("Nothing was recorded. Try again, and record a little longer.");
       if (this.#hasFocus()) $("record").focus();
     }
   }
 
-  /** The recording that runs, if there is one, which is then no longer this form's. */
+  /** Returns the running recording, if there is one, and removes it from the form. */
   #endRecording() {
     const recorder = this.#recorder;
     this.#recorder = undefined;
@@ -213,23 +214,23 @@ export class AudioChoice {
     return recorder;
   }
 
-  /** Is there something that a recording must not push aside? */
+  /** Returns true if the form holds audio that a recording must not replace. */
   #isUsed() {
     return Boolean(this.#file || this.#recorder || !$("url-box").hidden);
   }
 
-  /** Says what is not right with the choice; nothing is. */
+  /** Shows what is wrong with the choice; without words, nothing is wrong. */
   #complain(...words) {
     $("audio-error").replaceChildren(...words);
   }
 
-  /** The choice is another one. */
+  /** Reports a change of the choice. */
   #changed() {
     this.#complain();
     this.#onChange();
   }
 
-  /** Nothing is chosen, and nothing is recorded. */
+  /** Removes the choice, and discards a running recording. */
   clear() {
     this.#endRecording()?.discard();
     this.#shown?.close();
@@ -241,7 +242,7 @@ export class AudioChoice {
     this.#changed();
   }
 
-  /** The form is left: what plays or records stops, what was chosen or recorded stays. */
+  /** Stops playback and recording when the user leaves the form. The choice stays. */
   pause() {
     this.#finish();
     if (this.#file) this.#show();

@@ -1,8 +1,8 @@
-// The lines that do the same as a task did, for a shell and for Python. The key is never in them.
+// Code for the same request as a task's, for a shell and for Python. It never contains the key.
 
 const REQUEST_FIELDS = ["model", "prompt", "system_prompt", "max_tokens", "temperature", "reasoning"];
 
-/** What was said of the audio, as a file's name that a reader will replace. */
+/** Returns a name for the audio file, which the user will replace. */
 const fileOf = (request) => request.name ?? `audio.${request.audio?.format ?? "wav"}`;
 
 function fields(request) {
@@ -18,12 +18,12 @@ const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 const HEADERS = `-H "Authorization: Bearer $HEARKEN_API_KEY" \\\n     -H 'Content-Type: application/json'`;
 
-/** One command that prints the frames as they come; it runs in every shell, on Linux and macOS. */
+/** Returns one command that prints the frames as they come. It runs in every shell, on Linux and macOS. */
 export function curl(request, origin) {
   const url = `${origin}/v1/llm/generations`;
   if (request.audio?.source === "url") {
     const body = JSON.stringify({ ...fields(request), audio_url: request.audio.url });
-    // Not as an argument: a long prompt is longer than one may be.
+    // Sent through a pipe: a long prompt is longer than an argument may be.
     return `printf '%s' ${shell(body)} |\ncurl -sN ${shell(url)} ${HEADERS} -d @-`;
   }
   const media = `audio/${request.audio?.format ?? "wav"}`;
@@ -32,11 +32,11 @@ export function curl(request, origin) {
     + `curl -sN ${shell(url)} ${HEADERS} -d @-`;
 }
 
-/** JSON is Python but for three words. */
+/** JSON values are valid Python, except for three words. */
 const literal = (value) =>
   value === true ? "True" : value === false ? "False" : value === null ? "None" : JSON.stringify(value);
 
-/** A program without packages that prints the answer as it comes; reasoning that was asked for goes to standard error. */
+/** Returns a program without packages that prints the answer as it comes. Requested reasoning goes to standard error. */
 export function python(request, origin) {
   const isUrl = request.audio?.source === "url";
   const media = `audio/${request.audio?.format ?? "wav"}`;

@@ -10,23 +10,23 @@ import { keepAudio } from "./task.js";
 
 const value = (id) => $(id).value;
 
-/** An address as it may be kept and shown: what signs it is neither. */
+/** Returns an address without its secret parts: it may be kept and shown. */
 const withoutSecrets = (url) => url.replace(/[?#].*$/s, "").replace(/\/\/[^/]*@/, "//");
 
-/** The model that this server runs itself: it measures sound. The audio of all others goes to the service that runs them. */
+/** The model inside this server, which measures sound. For all others, the audio goes to the service that runs the model. */
 const EMBEDDED_MODEL = "local-inspect";
 
 export class ComposeView {
   #choice = new AudioChoice(() => this.#changed("audio"));
-  /** Which part of the form the error that is shown is about, if it is about one. */
+  /** The part of the form that the shown error is about, if any. */
   #errorPart;
   #abort;
-  /** What is submitted, and its key. Whoever asks for the same again, after an error, means the same task. */
+  /** The submitted content, with its key. Submitting the same content again after an error means the same task. */
   #wanted;
-  /** Numbers of a task's request, which the sliders do not meet exactly: they hold until a slider is moved. */
+  /** Numbers of a task's request that no slider position matches. They are used until the slider moves. */
   #exact = {};
 
-  /** `actions` are `submitted(id)` and `signIn()`. */
+  /** `actions` holds `submitted(id)` and `signIn()`. */
   constructor(actions) {
     this.actions = actions;
     $("compose").addEventListener("submit", (event) => {
@@ -62,7 +62,7 @@ export class ComposeView {
     });
   }
 
-  /** A part of the form is another one: what was said of it before is no longer true. */
+  /** Records a change in a part of the form: an error about it no longer applies. */
   #changed(part) {
     if (this.#errorPart === part) this.#showError();
   }
@@ -75,7 +75,7 @@ export class ComposeView {
   #showModel() {
     $("model-box").hidden = value("model") !== "";
     const model = this.#model();
-    $("model-note").textContent = model === EMBEDDED_MODEL ? "It measures sound on this server; the audio goes nowhere else."
+    $("model-note").textContent = model === EMBEDDED_MODEL ? "This model measures sound on this server. The audio does not leave it."
       : model && "The server sends the audio to the service that runs this model.";
     this.#complainOfModel("");
   }
@@ -85,7 +85,7 @@ export class ComposeView {
     $("model-name").setAttribute("aria-invalid", Boolean(text));
   }
 
-  /** Whoever moves a slider means it. */
+  /** A moved slider counts as set. */
   #showOptions(moved) {
     if (moved) {
       $(`${moved}-unset`).checked = false;
@@ -110,7 +110,7 @@ export class ComposeView {
     return this.#exact["max-tokens"] ?? Math.round(2 ** Number(value("max-tokens")));
   }
 
-  /** Fills the list of models anew. Channels that serve what a pattern matches list nothing: any name can be given. */
+  /** Fills the list of models again. A channel whose models are a pattern lists none, so the user can also type a name. */
   setModels(models) {
     this.#changed("models");
     const chosen = this.#model();
@@ -129,12 +129,12 @@ export class ComposeView {
     return value("model") || value("model-name").trim();
   }
 
-  /** The models could not be listed. */
+  /** Shows that the models could not be listed. */
   refuseModels(error, retry) {
     this.#showError(notice(error, { retry, signIn: this.actions.signIn }), "models");
   }
 
-  /** The form with the request of a task, and with its audio where this page still has it. */
+  /** Fills the form with a task's request, and with its audio if this page still has it. */
   async fill(task, file) {
     const asked = task.request;
     this.#choose(asked.model);

@@ -1,4 +1,4 @@
-// What there is to see of a task beside its answer: request, timeline, frames, code.
+// The details of a task besides its answer: request, timeline, frames, code.
 
 import { ask, serverNow, streamPath } from "./api.js";
 import { isHidden as isAddressHidden } from "./choice.js";
@@ -7,7 +7,7 @@ import { batched, copyButton, h } from "./dom.js";
 import { notice } from "./errors.js";
 import { bytes, clock, moment, number, span } from "./format.js";
 
-/** Frames beyond this many characters are not shown: a page is no place for them. */
+/** Frames beyond this many characters are not shown, to keep the page fast. */
 const MOST_FRAME_TEXT = 300_000;
 
 const row = (name, value) => value !== undefined && value !== null && value !== "" &&
@@ -15,10 +15,10 @@ const row = (name, value) => value !== undefined && value !== null && value !== 
 
 const orOwn = (value) => (value === null || value === undefined ? h("span", { class: "help" }, "the model's own") : number(value));
 
-/** The request; `name` is that of the file, where this tab knows it. */
+/** Returns the view of a request; `name` is its file's name, if this tab knows it. */
 export function request(task, name) {
   const asked = task.request;
-  if (!asked) return h("p", { class: "help" }, "The server does not tell what was asked.");
+  if (!asked) return h("p", { class: "help" }, "The server does not show this request.");
   const audio = asked.audio;
   return h("dl", { class: "facts" },
     row("Model", h("bdi", {}, asked.model)),
@@ -32,20 +32,20 @@ export function request(task, name) {
     row("Length", audio?.duration_seconds !== undefined && clock(audio.duration_seconds)),
     row("Temperature", orOwn(asked.temperature)),
     row("Most tokens", orOwn(asked.max_tokens)),
-    row("Reasoning", asked.reasoning ? "asked for" : "not asked for"),
-    row("Stream", asked.stream ? "kept for a while after the end" : "none"),
+    row("Reasoning", asked.reasoning ? "requested" : "not requested"),
+    row("Stream", asked.stream ? "kept for some time after the end" : "none"),
     row("Task", h("code", { class: "breakable" }, task.id)));
 }
 
-/** Wide tables move sideways in their box. */
+/** Returns a table in a box in which it can scroll sideways. */
 const table = (label, columns, ...rows) =>
   h("div", { class: "table-box", tabindex: 0, role: "region", "aria-label": label }, h("table", {},
     h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, ...rows)));
 
-/** The timeline as a bar with its parts, and as tables. */
+/** Returns the timeline as a bar with its parts, and as tables. */
 export function timeline(task) {
   const line = task.timeline;
-  if (!line) return h("p", { class: "help" }, "The server does not tell when what happened.");
+  if (!line) return h("p", { class: "help" }, "The server does not show this task's timeline.");
   const began = line.queued_at_ms;
   const end = line.ended_at_ms ?? Math.max(serverNow(), began + 1);
   const called = line.attempts[0]?.started_at_ms ?? (line.ended_at_ms ?? end);
@@ -85,7 +85,7 @@ export function timeline(task) {
       task.request?.audio?.source === "url" && at("Audio downloaded", line.fetched_at_ms),
       at("First chunk", line.first_answered_at_ms), at("End", line.ended_at_ms)),
     h("h2", {}, "Attempts"),
-    line.attempts.length === 0 ? h("p", { class: "help" }, "No channel was asked.")
+    line.attempts.length === 0 ? h("p", { class: "help" }, "No model service was called.")
       : table("Attempts", ["Channel", "Began", "Took", "Outcome"],
         line.attempts.map((attempt) => h("tr", {}, h("th", { scope: "row", dir: "auto" }, attempt.channel),
           h("td", { class: "num" }, `+${span(attempt.started_at_ms - began)}`),
@@ -93,7 +93,7 @@ export function timeline(task) {
           h("td", {}, attempt.outcome ?? "", attempt.upstream_status ? ` (${attempt.upstream_status})` : "")))));
 }
 
-/** The raw frames of a task's stream, as they come; aborts with `signal`. */
+/** Returns the raw frames of a task's stream as they come; aborts with `signal`. */
 export function frames(task, signal) {
   const shown = h("pre", { class: "frames", dir: "ltr", tabindex: 0, "aria-label": "Frames" });
   const note = h("p", { class: "help" }, "Reading the stream.");
@@ -113,13 +113,13 @@ export function frames(task, signal) {
         draw();
       }
     } finally {
-      // What is not shown is not read, either.
+      // The page stops reading what it does not show.
       pieces.cancel().catch(() => {});
     }
   };
   const box = h("div", {}, h("div", { class: "panel-tools" }, note, copyButton(() => text)), shown);
   if (!task.stream) {
-    box.replaceChildren(h("p", { class: "help" }, "This task was submitted without a stream: it has no frames."));
+    box.replaceChildren(h("p", { class: "help" }, "This task was submitted without a stream, so it has no frames."));
     return box;
   }
   read().catch((error) => {
@@ -131,20 +131,20 @@ export function frames(task, signal) {
 }
 
 const expired = () => h("p", { class: "help" },
-  "The frames are no longer kept: that is so a while after a task has ended. Its result is under Answer.");
+  "The server no longer keeps the frames of this task. Its result is under Answer.");
 
-/** What does the same elsewhere. */
+/** Returns code that submits the same request elsewhere. */
 export function code(task, name) {
   const asked = { ...task.request, name };
-  if (!task.request) return h("p", { class: "help" }, "The server does not tell what was asked.");
+  if (!task.request) return h("p", { class: "help" }, "The server does not show this request.");
   const isHidden = asked.audio?.url && isAddressHidden(asked.audio.url);
   const block = (title, text) => h("section", { class: "code-block" },
     h("div", { class: "panel-tools" }, h("h2", {}, title), copyButton(() => text)),
     h("pre", { tabindex: 0, dir: "ltr", "aria-label": title }, text));
   return h("div", {},
-    h("p", { class: "help" }, "Both read the key from a variable, which is set by ",
+    h("p", { class: "help" }, "Both read the key from a variable. Set it with ",
       h("code", {}, "export HEARKEN_API_KEY=sk-..."),
-      asked.audio?.source === "url" ? "." : ", and the audio from a file.",
-      isHidden && " The query of the address is not kept: put yours in place of the dots."),
+      asked.audio?.source === "url" ? "." : ". They read the audio from a file.",
+      isHidden && " The server does not keep the address's query: put yours in place of the dots."),
     block("curl", curl(asked, location.origin)), block("Python", python(asked, location.origin)));
 }

@@ -1,17 +1,17 @@
-// Elements, made without HTML: what a model or a server says is text and nothing else.
+// Elements, made without HTML: text from a model or a server is only ever shown as text.
 
 export const $ = (id) => document.getElementById(id);
 
-/** Keys that a person presses on this machine where others press Ctrl. */
+/** True on Apple's machines, which use Cmd where others use Ctrl. */
 const isMac = /^(Mac|iP)/.test(navigator.platform);
 
-/** Does this press run what is written: Ctrl+Enter, on Apple's machines Cmd+Enter? */
+/** Returns true for the keys that submit the form: Ctrl+Enter, on Apple's machines Cmd+Enter. */
 export const isRunKey = (event) => event.key === "Enter" && (isMac ? event.metaKey : event.ctrlKey) && !event.isComposing;
 
 export const RUN_KEY = isMac ? "Cmd+Enter" : "Ctrl+Enter";
 export const RUN_SHORTCUT = isMac ? "Meta+Enter" : "Control+Enter";
 
-/** Makes an element. Properties that start with "on" are listeners; children are elements, texts, or nothing. */
+/** Creates an element. Properties that start with "on" are listeners; children are elements, texts, or nothing. */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -24,7 +24,7 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Tells a screen reader what happened. */
+/** Announces a text to screen readers. */
 export function announce(text) {
   $("status").textContent = text;
 }
@@ -33,7 +33,7 @@ export function button(text, onclick, className) {
   return h("button", { type: "button", class: className, onclick }, text);
 }
 
-/** A button that copies what `text` returns, and says that it did. */
+/** Returns a button that copies the result of `text`, and shows that it did. */
 export function copyButton(text, label = "Copy") {
   const copy = button(label, async () => {
     copy.textContent = (await toClipboard(text())) ? "Copied" : "Not copied";
@@ -49,7 +49,7 @@ async function toClipboard(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // Without TLS there is no clipboard; the old way works there.
+    // Without TLS there is no clipboard API; the old way works.
     const area = h("textarea", { class: "sr", "aria-hidden": "true" });
     area.value = text;
     document.body.append(area);
@@ -62,7 +62,7 @@ async function toClipboard(text) {
   }
 }
 
-/** Calls `draw` with the next frame, once, however often it is asked for. A hidden page draws once a second. */
+/** Calls `draw` once with the next frame, however often it is requested. A hidden page draws once a second. */
 export function batched(draw) {
   let asked = false;
   return () => {

@@ -1,9 +1,9 @@
-// An error of the API, or of the way to it, in words that say what to do.
+// Errors of the API, or of the connection to it, in words that tell the user what to do.
 
 import { announce, button, h } from "./dom.js";
 import { secondsUntil } from "./format.js";
 
-/** What the API answered instead of a result. `body` is its `error` object. */
+/** An error that the API answered. `body` is its `error` object. */
 export class ApiError extends Error {
   constructor(status, body, retryAfter) {
     super(body?.message ?? `The server answered with status ${status}.`);
@@ -16,24 +16,24 @@ export class ApiError extends Error {
   }
 }
 
-/** The server was not reached, or did not answer to the end. */
+/** The server was not reached, or its reply was cut off. */
 export class ConnectionLost extends Error {
   constructor() {
-    super("The server cannot be reached. Is it running, and are you online?");
+    super("The server cannot be reached. Check that it is running and that you are online.");
     this.code = "connection_lost";
     this.retryable = true;
   }
 }
 
-/** A submit was stopped, and the server could not be asked what has become of it. */
+/** A submit was stopped, and the server could not be asked whether there is a task. */
 export class TaskUnknown extends Error {
   constructor() {
-    super("The server does not answer. Look under Tasks, and stop the task there if there is one.");
+    super("The server does not answer. Look under Tasks. If the task is there, stop it.");
     this.code = "task_unknown";
   }
 }
 
-/** What the page finds out by itself: no codes of the API. */
+/** The codes of errors that the page detects itself; the API does not have them. */
 const OWN = ["connection_lost", "task_unknown"];
 
 const TITLES = {
@@ -47,34 +47,34 @@ const TITLES = {
   unsupported_audio_format: "This audio cannot be used",
   invalid_audio_url: "This address cannot be used",
   audio_fetch_failed: "The audio could not be downloaded",
-  invalid_param: "Something in the form is not right",
+  invalid_param: "A value in the form is not valid",
   no_available_model: "The model is not available",
-  model_not_support_capability: "The model takes no audio",
-  model_rule_violation: "The model does not take this",
-  idempotency_conflict: "The same task is being submitted already",
+  model_not_support_capability: "The model does not accept audio",
+  model_rule_violation: "The model does not accept this request",
+  idempotency_conflict: "The same task is already being submitted",
   content_policy_violation: "The model refused the content",
   upstream_rejected: "The model's service rejected the request",
   rate_limit_exceeded: "Too many requests",
   queue_full: "The server is busy",
   task_interrupted: "The server was stopped while the task ran",
   upstream_auth_error: "The server may not use this model at the moment",
-  upstream_disconnected: "The answer broke off",
+  upstream_disconnected: "The answer was cut off",
   upstream_rate_limited: "The model's service is busy",
   upstream_timeout: "The model took too long",
   upstream_error: "The model's service failed",
-  upstream_invalid_response: "The model's service did not answer properly",
+  upstream_invalid_response: "The model's service sent an invalid answer",
   all_channels_exhausted: "No service could answer",
-  storage_full: "The server has no room",
+  storage_full: "The server's storage is full",
   storage_unavailable: "The server cannot use its disk",
   shutting_down: "The server is restarting",
-  internal_error: "The server made a mistake",
+  internal_error: "The server has failed",
   connection_lost: "No connection",
-  task_unknown: "It is not known whether a task runs",
+  task_unknown: "A task may still be running",
 };
 
-const SHORTER = "Send a shorter piece, or the same as mp3 or m4a.";
+const SHORTER = "Send a shorter piece, or convert it to mp3 or m4a.";
 
-/** What the page can add to the API's own words. */
+/** Advice that the page adds to the API's message. */
 const ADVICE = {
   model_not_allowed: "Choose another model from the list.",
   no_available_model: "Choose another model from the list.",
@@ -86,14 +86,14 @@ const ADVICE = {
   upstream_rejected: "Change the prompt or the audio, or choose another model.",
 };
 
-/** What the API says of these is for those who run a server or write a client: the title and the advice say it. */
+/** Codes whose API message is for operators and programmers. Users see the title and the advice instead. */
 const NOT_FOR_VISITORS = ["no_available_model"];
 
-/** A service that finds the audio too large says so by its status, or only in words. */
+/** Returns true if a service found the audio too large. Some report this by the status, others only in the text. */
 const isTooLarge = ({ code, upstreamStatus, message }) =>
   code === "upstream_rejected" && (upstreamStatus === 413 || /too (large|long|big)/i.test(message));
 
-/** Which part of the form an error is about, if it is about one: with another audio, or model, it is of no interest. */
+/** Returns the part of the form that an error is about, if any. A change of that part hides the error. */
 export function partOf({ code, param }) {
   if (param === "audio_url" || ["request_too_large", "audio_too_large", "unsupported_audio_format", "invalid_audio_url",
     "audio_fetch_failed"].includes(code)) return "audio";
@@ -101,7 +101,7 @@ export function partOf({ code, param }) {
   return param ? "options" : undefined;
 }
 
-/** The API's words in those of somebody who sees a form: no fields, headers and paths. */
+/** Returns the API's message for a user of the form: without fields, headers and paths. */
 function inWords(message) {
   const words = message
     .replace(/; (GET \/v1\/|try again after Retry-After).*$/s, "")
@@ -109,7 +109,7 @@ function inWords(message) {
     .replace("check what is encoded, and send a whole recording", "choose a whole recording")
     .replace(/ \(the operator of this service can allow the \w+\)/, "")
     .replace(/ (of|behind) audio_url/, "")
-    // The title says it already.
+    // The title already says this.
     .replace(/^audio_url cannot be used: (?=.)/s, "")
     .replace(/^(?:The upstream (?:failed|refuses this request|limits how often it may be asked|does not serve this): )+(?=.)/s, "")
     .replace(/^no reason given$/, "")
@@ -119,12 +119,12 @@ function inWords(message) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** Our own words for when an attempt makes sense again: the end of an error that has no `Retry-After`. */
+/** hearken's own advice to wait: the end of an error that has no `Retry-After`. */
 const PAUSE = /; try again in (\d+) seconds?$/;
-/** A pause beyond this is told and not counted: a reader may know better. */
+/** A longer pause is shown and not counted down: the user may know better. */
 const MOST_COUNTED = 3600;
 
-/** The pause that the words of a task's error ask for, in seconds. */
+/** Returns the pause that the message of a task's error asks for, in seconds. */
 export function pauseOf(message) {
   const seconds = Number(PAUSE.exec(message)?.[1]);
   return seconds <= MOST_COUNTED ? seconds : undefined;
@@ -133,13 +133,13 @@ export function pauseOf(message) {
 const sentencesOf = (text) => text.split(/(?<=[.!?])\s+/);
 const bareOf = (sentence) => sentence.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim();
 
-/** What to do: the API's words win where they say it, behind a semicolon. A service's own words may hold one by chance. */
+/** Returns advice, unless the API's message gives its own after a semicolon. A service's text may hold one by chance. */
 function adviceFor(error, words) {
   if (isTooLarge(error)) return SHORTER;
   return error.code !== "upstream_rejected" && words.includes("; ") ? "" : ADVICE[error.code] ?? "";
 }
 
-/** These lines, without what the title or an earlier sentence says already. */
+/** Returns the lines without sentences that the title or an earlier line already contains. */
 function unrepeated(title, lines) {
   const said = new Set([bareOf(title), ""]);
   const fresh = (sentence) => !said.has(bareOf(sentence)) && said.add(bareOf(sentence));
@@ -147,13 +147,13 @@ function unrepeated(title, lines) {
 }
 
 /**
- * A notice about an error. `actions` may hold `signIn`, `retry`, `models`: what its buttons do, where they make
- * sense; `retryLabel`, where it is not a try that is made again; and `pause`, the seconds to wait before it, where those
- * are not the error's.
+ * Returns a notice about an error. `actions` may hold `signIn`, `retry` and `models`: the actions of its buttons, if they
+ * make sense; `retryLabel`, if the button does not repeat the request; and `pause`, the seconds to wait before it, if they
+ * differ from the error's.
  */
 export function notice(error, actions = {}) {
-  const title = TITLES[error.code] ?? "That did not work";
-  // The button counts what is left of the pause: the words would keep saying how long it was.
+  const title = TITLES[error.code] ?? "The request failed";
+  // The button counts down the rest of the pause; the message would keep the original number.
   const pause = actions.retry ? actions.pause ?? error.retryAfter ?? 0 : 0;
   const message = pause > 0 ? error.message.replace(PAUSE, "") : error.message;
   const words = NOT_FOR_VISITORS.includes(error.code) ? "" : inWords(message);
@@ -177,7 +177,7 @@ export function notice(error, actions = {}) {
     buttons.length > 0 && h("div", { class: "notice-actions" }, buttons));
 }
 
-/** Counts down where the server asked for patience. */
+/** Returns a button that counts down the pause that the server asked for. */
 function retryButton(label, retry, seconds) {
   const again = button(label, retry);
   const until = Date.now() + seconds * 1000;
@@ -191,7 +191,7 @@ function retryButton(label, retry, seconds) {
   return again;
 }
 
-/** The seconds of a `Retry-After`, which a proxy may tell as a date. */
+/** Returns the seconds of a `Retry-After`, which may be a date if a proxy sent it. */
 export function secondsOf(retryAfter) {
   if (!retryAfter) return undefined;
   const seconds = /^\d+$/.test(retryAfter) ? Number(retryAfter) : secondsUntil(Date.parse(retryAfter));

@@ -1,4 +1,4 @@
-// Numbers, times, sizes and statuses as people read them.
+// Formats of numbers, times, sizes and statuses for people.
 
 const NUMBER = new Intl.NumberFormat("en");
 
@@ -10,7 +10,7 @@ export function bytes(count) {
   return `${(count / 1e6).toFixed(1)} MB`;
 }
 
-/** A position in audio: 0:07, 12:34, 1:02:03. */
+/** Returns a position in audio: 0:07, 12:34, 1:02:03. */
 export function clock(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const two = (value) => String(value).padStart(2, "0");
@@ -18,7 +18,7 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
-/** How long something took. */
+/** Returns a duration. */
 export function span(ms) {
   if (ms === undefined || ms === null || Number.isNaN(ms)) return "";
   if (ms < 1000) return `${Math.round(ms)} ms`;
@@ -26,10 +26,10 @@ export function span(ms) {
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
 }
 
-/** How long there is to wait until a moment, in whole seconds. */
+/** Returns how long it is until a moment, in whole seconds. */
 export const secondsUntil = (ms) => Math.max(0, Math.ceil((ms - Date.now()) / 1000));
 
-/** A moment, in milliseconds since the epoch: the time, with the date where it is another day. */
+/** Returns a moment, given in milliseconds since the epoch, as a time; with the date if it is another day. */
 export function moment(ms) {
   const at = new Date(ms);
   const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -38,5 +38,5 @@ export function moment(ms) {
 
 const WORDS = { pending: "queued", processing: "running", thinking: "running", streaming: "running", completed: "done" };
 
-/** How a task is: a status of the API, or what a page that reads it knows of it, in the same few words everywhere. */
+/** Returns the word for a task's state: a status of the API, or a state of this page. */
 export const word = (state) => WORDS[state] ?? state;

@@ -1,17 +1,18 @@
-// Marks within a line of Markdown: emphasis, code, links, escapes, entities. They become elements and texts; nothing is read as HTML.
+// Markup within a line of Markdown: emphasis, code, links, escapes, entities. It becomes elements and texts; nothing is
+// parsed as HTML.
 
 import { h } from "./dom.js";
 
-/** Links lead to these and to nothing else: no script, no file, no address within this page. */
+/** The only schemes of links: no script, no file, no address within this page. */
 const PROTOCOLS = ["http:", "https:", "mailto:"];
-/** A link's text is no longer than this, in characters: an open bracket is not looked for a partner without end. */
+/** Longest text of a link, in characters. It bounds the search for a closing bracket. */
 const MOST_LABEL = 1000;
 
 const SPECIAL = /[\\`[<*_~&]|!\[|https?:\/\//g;
 const ESCAPE = /\\([!-/:-@[-`{-~])/y;
 const CODE = /(`+)(?!`)(.*?[^`])\1(?!`)/y;
 const ENTITY = /&(?:#(\d{1,7})|#[xX]([\da-fA-F]{1,6})|([a-zA-Z]{2,8}));/y;
-/** The names of characters that models write as HTML would have them. */
+/** HTML entities that models write. */
 const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0", hellip: "\u2026", ndash: "\u2013", mdash: "\u2014",
   lsquo: "\u2018", rsquo: "\u2019", ldquo: "\u201c", rdquo: "\u201d", laquo: "\u00ab", raquo: "\u00bb", bull: "\u2022", middot: "\u00b7",
   deg: "\u00b0", times: "\u00d7", copy: "\u00a9", reg: "\u00ae", trade: "\u2122", euro: "\u20ac", rarr: "\u2192", larr: "\u2190" };
@@ -23,21 +24,21 @@ const RUN = /\*+|_+|~+/y;
 const PAIRS = /[`*_~]+/y;
 const WORD = /[\p{L}\p{N}]/u;
 
-/** A run of `*`, `_` or `~`, of which what opens or closes an emphasis is taken off. */
+/** A run of `*`, `_` or `~`; the marks that open or close an emphasis are removed from it. */
 class Run {
   constructor(mark, before, after) {
     this.mark = mark[0];
     this.count = mark.length;
     this.opens = /\S/.test(after);
     this.closes = /\S/.test(before);
-    // Within a word an underscore is a letter like others; stars are marks there, too, as in languages without spaces.
+    // An underscore within a word is a letter. A star is a mark there, too, because some languages have no spaces.
     if (this.mark === "_") {
       this.opens &&= !WORD.test(before);
       this.closes &&= !WORD.test(after);
     }
   }
 
-  /** How many marks of both make an emphasis; 0 where they do not. */
+  /** Returns how many marks of both runs make an emphasis; 0 if none do. */
   pairs(closer) {
     const most = Math.min(2, this.count, closer.count);
     return this.mark !== closer.mark || !this.opens || (this.mark === "~" && most < 2) ? 0 : most;
@@ -48,7 +49,7 @@ class Run {
   }
 }
 
-/** The character that an entity stands for; nothing where there is none, or half of one. */
+/** Returns the character of an entity; nothing if there is none, or only half of one. */
 function character([, decimal, hexadecimal, name]) {
   if (name) return Object.hasOwn(ENTITIES, name) ? ENTITIES[name] : undefined;
   const code = decimal ? Number(decimal) : Number.parseInt(hexadecimal, 16);
@@ -61,7 +62,7 @@ const match = (pattern, text, at) => {
   return pattern.exec(text);
 };
 
-/** The address that a link may lead to, or nothing. */
+/** Returns the address if a link may lead to it, else nothing. */
 function safe(address) {
   try {
     const url = new URL(address);
@@ -71,10 +72,10 @@ function safe(address) {
   }
 }
 
-/** A link opens elsewhere, and tells nothing of where it was. */
+/** Returns a link that opens in a new tab and does not tell the target where it came from. */
 const linked = (href, ...label) => h("a", { href, title: href, target: "_blank", rel: "noopener noreferrer nofollow" }, ...label);
 
-/** Where the bracket that opens at `from` is closed. */
+/** Returns the position of the bracket that closes the one at `from`. */
 function closing(text, from) {
   let depth = 0;
   for (let at = from; at < Math.min(text.length, from + MOST_LABEL); at += 1) {
@@ -88,7 +89,7 @@ function closing(text, from) {
   return -1;
 }
 
-/** `[label](address)`; an image is a link, too: the page loads nothing from elsewhere. */
+/** Reads `[label](address)`. An image becomes a link, because the page loads nothing from other hosts. */
 function link(text, at) {
   const from = text[at] === "!" ? at + 1 : at;
   const to = closing(text, from);
@@ -100,7 +101,7 @@ function link(text, at) {
   return { part: linked(href, ...(label ? inline(label, true) : [href])), end: TARGET.lastIndex };
 }
 
-/** An address as it stands in a text, without the sentence's own signs behind it. */
+/** Reads an address in the text, without the punctuation of the sentence behind it. */
 function bare(text, at) {
   if (WORD.test(text[at - 1] ?? "")) return undefined;
   let address = match(BARE, text, at)?.[0] ?? "";
@@ -114,7 +115,7 @@ function bare(text, at) {
   return href && { part: linked(href, address), end: at + address.length };
 }
 
-/** What begins at a special character, and where it ends. */
+/** Returns the markup that begins at a special character, and its end. */
 function special(text, at, isInLink) {
   const sign = text[at];
   const found = (pattern, make) => {
@@ -134,7 +135,7 @@ function special(text, at, isInLink) {
   return found(RUN, ([mark]) => new Run(mark, text[at - 1] ?? " ", text[at + mark.length] ?? " "));
 }
 
-/** Puts what stands between two runs of the same mark into an element. */
+/** Wraps the parts between two runs of the same mark in an element. */
 function emphasize(parts) {
   const done = [];
   for (const part of parts) {
@@ -156,7 +157,7 @@ function emphasize(parts) {
   return done.map((part) => (part instanceof Run ? String(part) : part));
 }
 
-/** A line's text as elements and texts. Within a link there is no other one. */
+/** Returns a line's text as elements and texts. A link contains no other link. */
 export function inline(text, isInLink = false) {
   const parts = [];
   let at = 0;
@@ -165,7 +166,7 @@ export function inline(text, isInLink = false) {
     if (next > at) parts.push(text.slice(at, next));
     if (next === text.length) break;
     const found = special(text, next, isInLink);
-    // What is no mark is text, a run of the same sign as a whole.
+    // Anything else is text; a run of the same sign stays together.
     const end = found?.end ?? next + (match(PAIRS, text, next)?.[0].length ?? 1);
     parts.push(found?.part ?? text.slice(next, end));
     at = end;

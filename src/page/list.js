@@ -1,4 +1,4 @@
-// The key's tasks, newest first. While something runs and the page is seen, they are asked for again now and then.
+// The key's tasks, newest first. While a task runs and the page is visible, the list is requested again at intervals.
 
 import * as api from "./api.js";
 import { $, h } from "./dom.js";
@@ -6,19 +6,19 @@ import { notice } from "./errors.js";
 import { moment, span, word } from "./format.js";
 
 const PAGE = 20;
-/** What the API gives at once. */
+/** Most tasks that the API returns at once. */
 const MOST = 100;
-/** Between two looks at tasks that run, in milliseconds. */
+/** Pause between two requests while tasks run, in milliseconds. */
 const REFRESH = 3000;
-/** After an error it is not said again before whoever hears it has heard the rest. */
+/** Pause after an error, in milliseconds: a screen reader must be able to finish reading the error first. */
 const REFRESH_AFTER_ERROR = 30_000;
 const RUNNING = ["pending", "processing"];
-/** A list that is moved has come to rest when nothing has moved for so long, in milliseconds. */
+/** A list that did not scroll for this long has come to rest, in milliseconds. */
 const REST = 150;
 
 const stateOf = (task) => (task.error?.code === "task_cancelled" ? "stopped" : word(task.status));
 
-/** How long a task has taken so far, waiting included. */
+/** Returns how long a task has taken so far, waiting included. */
 function duration({ timeline }) {
   return timeline ? span((timeline.ended_at_ms ?? api.serverNow()) - timeline.queued_at_ms) : "";
 }
@@ -42,16 +42,16 @@ export class ListView {
   #hasMore = false;
   #stop = new AbortController();
   #asks = 0;
-  /** Is the place that the list was left at still looked for? */
+  /** True while the list's last position is being restored. */
   #isReturning = false;
 
-  /** Shows the tasks of one status, or of any; the address says which, so that a reload and Back do not forget it. */
+  /** Shows the tasks of one status, or of any. The address holds the status, so that a reload and Back keep it. */
   constructor(status, actions) {
     this.actions = actions;
     const { signal } = this.#stop;
     const known = [...$("filter").options].some(({ value }) => value === status);
     $("filter").value = known ? status : "";
-    // Each click may lead away from here.
+    // A click may lead away from the list.
     document.addEventListener("click", ({ target }) => this.#notePlace(target.closest("a.task-row") ?? undefined),
       { signal, capture: true });
     addEventListener("scroll", () => {
@@ -69,10 +69,10 @@ export class ListView {
   }
 
   /**
-   * Notes in the browser's history where the list is: how many tasks are shown, which one is at the top of the window, or
-   * was opened, and how far it is from there. Back finds the same again, and so does a reload. At the top of the list no
-   * task is noted: there a reader wants to see what is new.
-   */
+     * Saves the list's position in the browser's history: the number of shown tasks, the task at the top of the window or
+     * the opened one, and its distance from there. Back and a reload restore it. At the top of the list no task is saved,
+     * because the user wants to see new tasks there.
+     */
   #notePlace(row = document.activeElement.closest?.("a.task-row")) {
     if (this.#isReturning || this.#tasks.length === 0) return;
     const isSeen = (each) => each && each.getBoundingClientRect().bottom > 0 && each.getBoundingClientRect().top < innerHeight;
@@ -83,12 +83,12 @@ export class ListView {
     history.replaceState({ place }, "");
   }
 
-  /** Shows as many tasks as there were, and the same one at the same height. */
+  /** Restores the number of shown tasks, and the saved task at the same height. */
   async #return({ count, href, top, isFocused }) {
     this.#isReturning = true;
     const row = () => href && $("list").querySelector(`a[href="${href}"]`);
     let isThere = await this.#load(count);
-    // Tasks that came since stand above it.
+    // Newer tasks are above the saved one.
     while (isThere && this.#hasMore && (this.#tasks.length < count || (href && !row() && this.#tasks.length < count + MOST))) {
       isThere = await this.#older(MOST);
     }
@@ -98,7 +98,7 @@ export class ListView {
     scrollBy({ top: row().getBoundingClientRect().top - top, behavior: "instant" });
   }
 
-  /** Nothing is known of the tasks that are asked for, but the place in the list where it was left, if it was. */
+  /** Starts an empty list, with the saved position, if any. */
   #begin(place) {
     this.#tasks = [];
     $("more").hidden = true;
@@ -107,7 +107,7 @@ export class ListView {
     else this.#load();
   }
 
-  /** Asks for tasks, and draws what `take` makes of them. Returns whether it came to that. */
+  /** Requests tasks, and draws the result of `take`. Returns false if it failed or a newer request has replaced it. */
   async #ask(query, take) {
     this.#asks += 1;
     const asks = this.#asks;
@@ -116,7 +116,7 @@ export class ListView {
     let isDrawn = true;
     try {
       const page = await api.tasks({ ...query, status: $("filter").value, signal: this.#stop.signal });
-      // What was asked before the last question is no longer of interest.
+      // A newer request has replaced this one.
       if (asks !== this.#asks) return false;
       take(page);
       $("list-error").replaceChildren();
@@ -129,14 +129,14 @@ export class ListView {
       if (error.status === 401) return false;
       refresh = REFRESH_AFTER_ERROR;
     }
-    // Beyond those that are asked for again nothing would change.
+    // Tasks beyond the requested ones would not change.
     if (!document.hidden && this.#tasks.slice(0, MOST).some(({ status }) => RUNNING.includes(status))) {
       this.timer = setTimeout(() => this.#load(), refresh);
     }
     return isDrawn;
   }
 
-  /** Asks for as many as are shown, as far as one page goes; the older ones have ended long ago, or nearly all. */
+  /** Requests as many tasks as are shown, up to one page. Almost all older ones have ended. */
   #load(count = this.#tasks.length) {
     const limit = Math.min(MOST, Math.max(PAGE, count));
     return this.#ask({ limit }, ({ data, has_more: hasMore }) => {
@@ -158,7 +158,7 @@ export class ListView {
   async #showOlder() {
     const before = this.#tasks.length;
     await this.#older(PAGE);
-    // The button that was pressed is gone: what it brought is next.
+    // The pressed button is gone: the focus moves to the first new task.
     if ($("more").hidden) $("list").querySelectorAll("a.task-row")[before]?.focus();
   }
 
@@ -167,16 +167,16 @@ export class ListView {
     $("more").hidden = !this.#hasMore;
     if (this.#tasks.length === 0) {
       $("list").replaceChildren(h("div", { class: "card empty" },
-        h("p", {}, $("filter").value ? "No task is like that." : "Nothing was submitted with this key yet."),
+        h("p", {}, $("filter").value ? "No task has this status." : "Nothing was submitted with this key yet."),
         h("p", {}, h("a", { href: "#new" }, "Submit a task"))));
       return;
     }
     $("list").replaceChildren(h("div", { class: "task-list card" }, head(), h("ul", {}, this.#tasks.map(item))));
-    // Whoever steps through the list by keyboard stays where they are.
+    // A keyboard user keeps the focused row.
     if (focused) $("list").querySelector(`[href="${focused}"]`)?.focus();
   }
 
-  /** The page may be about to go. */
+  /** Saves the position, because the page may be about to close. */
   keep() {
     this.#notePlace();
   }

@@ -1,13 +1,14 @@
-// Markdown as it comes, line by line: the last line can be shown again as it grows, and none before it is made again, so
-// that a long answer costs no more than a short one. A parser of whole documents would read a long transcript anew with
+// Markdown as it comes, line by line. The last line can be redrawn as it grows; earlier lines are not redrawn, so a
+// long
+// answer costs no more per piece than a short one. A parser of whole documents would parse a long transcript again for
 // each piece.
 //
-// Each line break is one, as models mean it. Nothing of the text is ever read as HTML.
+// Every line break counts, as models mean it. No text is ever parsed as HTML.
 
 import { h } from "./dom.js";
 import { inline } from "./inline.js";
 
-/** Lists and quotes within each other beyond this are shown as text. */
+/** Lists and quotes nested deeper than this are shown as text. */
 const MOST_DEPTH = 8;
 
 const FENCE = /^([ \t]*)(`{3,}|~{3,})([^`]*)$/;
@@ -18,30 +19,30 @@ const ITEM = /^([ \t]*)([-*+]|(\d{1,9})[.)])([ \t]+)(.*)$/;
 const TASK = /^\[([ xX])\][ \t]+(.*)$/;
 const QUOTE = /^ {0,3}>[ \t]?(.*)$/;
 const DELIMITERS = /^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$/;
-/** So far in front of a list a line stands that belongs to the list's last item. */
+/** Indentation of a line that belongs to the last item of a list. */
 const INDENT = 2;
 
 const widthOf = (blank) => blank.replaceAll("\t", "    ").length;
 const indentOf = (line) => widthOf(/^[ \t]*/.exec(line)[0]);
 
-/** The line without this much of the blank in front of it. */
+/** Returns the line with its indentation reduced by this width. */
 const outdented = (line, width) => line.replace(/^[ \t]*/, (blank) => " ".repeat(Math.max(0, widthOf(blank) - width)));
 
-/** The cells of a row of a table. A sign behind a backslash divides nothing. */
+/** Returns the cells of a table's row. A divider behind a backslash does not count. */
 const cellsOf = (line) => line.trim().replace(/^\|/, "").replace(/(^|[^\\])\|$/, "$1")
   .split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
 
 const alignmentOf = (cell) => (/^:-+:$/.test(cell) ? "center" : /^-+:$/.test(cell) ? "end" : "");
 
-/** What is shown of the lines that were given, in `element`. */
+/** The blocks of a text's lines, drawn into `element`. */
 export class Blocks {
   #element;
   #depth;
-  /** What the lines before the last one have opened: `fence`, `list`, `quote`, `table`, or the `text` of one line. */
+  /** The blocks that the earlier lines have opened: `fence`, `list`, `quote`, `table`, or the `text` of one line. */
   #open = {};
-  /** The last line, as it is shown: `element`, where it stands; `undo()`; and what it opens. */
+  /** The last line as shown: its `element`, `undo()`, and what it opens. */
   #shown;
-  /** The marks of the first heading, which stands right below the page's own, whatever the model counts from. */
+  /** The marks of the first heading. It is one level below the page's own, whatever level the model starts with. */
   #topMarks;
 
   constructor(element, depth = 0) {
@@ -49,19 +50,19 @@ export class Blocks {
     this.#depth = depth;
   }
 
-  /** Shows the last line, in place of what was shown of it before. `goesOn`: it is the continuation of a long one. */
+  /** Shows the last line in place of its earlier version. `goesOn`: it continues a long line. */
   show(line, goesOn = false) {
     this.undo();
     this.#shown = goesOn ? this.#text(line, "text long") : this.#place(line);
   }
 
-  /** Adds to the last line as text what is not read before the line is complete. */
+  /** Adds raw text to the last line; it is parsed when the line is complete. */
   append(text) {
     if (this.#shown.inner) this.#shown.inner.append(text);
     else this.#shown.element.append(text);
   }
 
-  /** The last line is complete. */
+  /** Completes the last line. */
   next() {
     this.#shown ??= this.#place("");
     this.#shown.inner?.next();
@@ -69,7 +70,7 @@ export class Blocks {
     this.#shown = undefined;
   }
 
-  /** Takes the last line away. */
+  /** Removes the last line. */
   undo() {
     this.#shown?.undo();
     this.#shown = undefined;
@@ -98,14 +99,14 @@ export class Blocks {
   }
 
   #add(element, open, undo = () => element.remove()) {
-    // The direction is that of the block's own text; what is within a block follows it.
+    // A block's own text sets its direction; nested blocks follow it.
     if (this.#depth === 0 && !element.dir) element.dir = "auto";
     if (this.#open.isGap) element.classList.add("apart");
     if (!element.parentNode) this.#element.append(element);
     return { element, open, undo };
   }
 
-  /** Shows a line in a block within this one. */
+  /** Shows a line in a nested block. */
   #within(inner, line, open, undo = () => {}) {
     inner.show(line);
     return { inner, open, undo: () => {
@@ -117,7 +118,7 @@ export class Blocks {
   #blank() {
     const { list } = this.#open;
     const open = { list, isGap: true };
-    // What comes may belong to the list's last item.
+    // The next line may belong to the last item of the list.
     return list ? this.#within(list.item, "", open) : { element: h("div"), open, undo: () => {} };
   }
 
@@ -142,7 +143,7 @@ export class Blocks {
     } };
   }
 
-  /** The line that makes a heading of the one before it, if that is a paragraph by itself. */
+  /** Turns the line before into a heading, if that is a paragraph of its own. */
   #underlined(marks, { element, line }) {
     element.remove();
     const heading = this.#heading(marks, line.trim());
@@ -178,7 +179,7 @@ export class Blocks {
     return this.#within(quote, text, { quote }, () => element.remove());
   }
 
-  /** The line that makes a table of the one before it. */
+  /** Turns the line before into a table. */
   #table(line) {
     const head = this.#open.text;
     if (!head?.line.includes("|") || !DELIMITERS.test(line)) return undefined;
@@ -208,7 +209,7 @@ export class Blocks {
   }
 }
 
-/** The same for a text as it was sent. */
+/** The same interface for text that is shown as it was sent. */
 export class PlainLines {
   #element;
   #shown;

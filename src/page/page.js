@@ -1,4 +1,4 @@
-// The page: who is signed in, and which of its views is shown. The part of the address behind # says which.
+// The page: the signed-in key, and the current view. The part of the address behind # names the view.
 
 import * as api from "./api.js";
 import { ComposeView } from "./compose.js";
@@ -11,7 +11,7 @@ import { setUp as setUpTheme } from "./theme.js";
 const VIEWS = ["sign-in", "new", "tasks", "task"];
 
 let open;
-/** Whose page this is: what is in its forms belongs to this key. */
+/** The key that this page belongs to, with everything in its forms. */
 let owner = session.key();
 
 const compose = new ComposeView({ submitted: (id) => (location.hash = `#task=${id}`), signIn: leave });
@@ -26,9 +26,9 @@ function show(view) {
   }
 }
 
-/** Shows what the address says. */
+/** Shows the view that the address names. */
 function route() {
-  // The list finds its own place again; anywhere else the browser does.
+  // The list restores its own position; elsewhere the browser does.
   history.scrollRestoration = /^#tasks(=|$)/.test(location.hash) ? "manual" : "auto";
   open?.close();
   open = undefined;
@@ -68,7 +68,7 @@ async function loadModels() {
   }
 }
 
-/** The form once more, with a task's request. */
+/** Opens the form with a task's request. */
 async function again(task) {
   if (!hasModels) await loadModels();
   const filled = compose.fill(task, fileOf(task.id));
@@ -76,26 +76,26 @@ async function again(task) {
   await filled;
 }
 
-/** The same request once more, as a new task. */
+/** Submits the same request again, as a new task. */
 async function repeat(task) {
   await again(task);
   compose.submit();
 }
 
-/** The key is given back, or is no longer of use. */
+/** Signs out, or drops a key that is no longer valid. */
 function leave() {
-  // What a view keeps when it closes is forgotten with the rest.
+  // What the view saves when it closes is deleted with the rest.
   open?.close();
   open = undefined;
   session.forget();
-  // A new page: nothing of what this one had in memory is left to whoever comes next.
+  // A new page: the next user finds nothing of this one in memory.
   location.replace("/");
 }
 
 function signOut() {
   const isRunning = open?.isRunning;
   leave();
-  if (isRunning) session.keepFarewell("Signed out. The task that you left goes on: sign in again to find it under Tasks.");
+  if (isRunning) session.keepFarewell("Signed out. Your task is still running. Sign in again to find it under Tasks.");
 }
 
 async function enter(event) {
@@ -107,8 +107,8 @@ async function enter(event) {
     $("key").focus();
   };
   if (!key) return refuse("Enter an API key.");
-  // What no header can carry is no key either.
-  if (!/^[\x21-\x7e]+$/.test(key)) return refuse("This is no API key: it has characters that no key has.");
+  // A header cannot carry other characters.
+  if (!/^[\x21-\x7e]+$/.test(key)) return refuse("This is not an API key: it has characters that no key has. Copy it again.");
   try {
     const models = await api.models(key);
     session.keepKey(key);
@@ -117,7 +117,7 @@ async function enter(event) {
     hasModels = true;
   } catch (error) {
     return refuse(error.status === 401
-      ? "This key is not valid here. Check that it was copied whole, and that it was not revoked." : error.message);
+      ? "This key is not valid here. Check that it was copied completely, and that it was not revoked." : error.message);
   }
   $("key").value = $("sign-in-error").textContent = "";
   $("key").removeAttribute("aria-invalid");
@@ -129,22 +129,22 @@ async function enter(event) {
 setUpTheme($("theme"), () => open?.wave?.draw());
 $("sign-in").addEventListener("submit", enter);
 $("sign-out").addEventListener("click", signOut);
-// What is wrong with a key is not said of the next one.
+// An error about a key does not apply to the next one.
 $("key").addEventListener("input", () => {
   $("sign-in-error").textContent = "";
   $("key").removeAttribute("aria-invalid");
 });
-// The address must keep its task: a plain link to #main would lose it.
+// The address must keep its task; a plain link to #main would remove it.
 $("skip").addEventListener("click", (event) => {
   event.preventDefault();
   $("main").focus();
 });
 addEventListener("hashchange", () => {
   route();
-  // Whoever does not see the view change is told by what has the focus now.
+  // Moving the focus tells screen readers that the view has changed.
   if (session.key()) document.querySelector("main > section:not([hidden]) h1")?.focus();
 });
-// A browser may bring back this page as it was left, by its Back button: its connections are gone, and its key may be.
+// Back may restore this page from the browser's cache: its connections are closed, and its key may be gone.
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   if (session.key() === owner) route();

@@ -1,21 +1,21 @@
-// A recording from the microphone, with its level while it lasts.
+// A recording from the microphone, with its level while it runs.
 
 import { toWav } from "./audio.js";
 
-/** As WAV this is just below what fits into a submit. */
+/** Longest recording: as WAV it just fits into a submit. */
 export const MOST_SECONDS = 450;
 
-/** Why there is no recording, for whoever wanted one. */
+/** Returns why there is no recording, for the user. */
 function reason(error) {
   switch (error?.name) {
     case "NotAllowedError":
     case "SecurityError":
-      return "The browser does not let this page use the microphone. Allow it in the address bar, then try again.";
+      return "The browser does not allow this page to use the microphone. Allow it in the address bar, then try again.";
     case "NotFoundError":
     case "OverconstrainedError":
       return "No microphone was found. Connect one, then try again, or choose a file.";
     case "NotReadableError":
-      return "Another program uses the microphone. Close it, then try again.";
+      return "Another program is using the microphone. Close it, then try again.";
     default:
       return "The microphone cannot be used here. Choose a file instead.";
   }
@@ -27,12 +27,12 @@ export class Recorder {
   #isEnding = false;
 
   /**
-   * Rejects with words for the user. `onLevel(level, seconds)` is called while it records, `onEnd()` when it ends by
-   * itself, as when the microphone is unplugged: what was recorded until then is there to be finished.
-   */
+     * Starts to record. Rejects with a message for the user. `onLevel(level, seconds)` is called while it records, `onEnd()`
+     * when the recording ends without the user, as when the microphone is unplugged; it can still be finished then.
+     */
   static async start({ onLevel, onEnd }) {
     if (!navigator.mediaDevices?.getUserMedia || !window.MediaRecorder) {
-      throw new Error("Browsers record only on pages that are served by HTTPS or by this machine. Choose a file instead.");
+      throw new Error("Browsers record only on pages served over HTTPS or from this machine. Choose a file instead.");
     }
     const recorder = new Recorder();
     try {
@@ -69,15 +69,15 @@ export class Recorder {
     const look = () => {
       meter.getFloatTimeDomainData(samples);
       const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
-      // -60 dBFS is an empty meter.
+      // The meter is empty at -60 dBFS.
       const level = power > 0 ? Math.max(0, 1 + (10 * Math.log10(power)) / 60) : 0;
       onLevel(level, (performance.now() - began) / 1000);
     };
-    // Not by animation frames: a hidden page must notice when the time is over, too.
+    // A timer, not animation frames: a hidden page must also notice the end of the time.
     this.timer = setInterval(look, 66);
   }
 
-  /** The recording as a WAV file. */
+  /** Returns the recording as a WAV file. */
   async finish() {
     this.#end();
     await this.stopped;

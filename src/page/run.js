@@ -1,5 +1,6 @@
-// A task as it goes on: followed by its stream where it has one, asked for where it has none, from wherever this tab
-// had come to. It knows no elements; whoever shows it is told of each change.
+// A task while it runs: followed by its stream or, without one, by requests, from where this tab had stopped reading.
+// It
+// does not know the page's elements; it reports each change to its view.
 
 import * as api from "./api.js";
 import { ConnectionLost, pauseOf } from "./errors.js";
@@ -7,53 +8,53 @@ import * as session from "./session.js";
 import { follow } from "./stream.js";
 import { wait } from "./wait.js";
 
-/** While nothing of the answer is there, the task itself is asked how far it is, in milliseconds. */
+/** Pauses between requests for the task until the answer begins, in milliseconds. */
 const LOOKS = [400, 1000, 2000, 4000];
 const LONG_WAIT = 30;
-/** For so long after the end a server that was told nothing else keeps the chunks, in milliseconds. */
+/** How long a server keeps the chunks after the end by default, in milliseconds. */
 const USUALLY_KEPT = 15 * 60_000;
-/** A stop that has no reply after so long is sent again, on another connection, in milliseconds. */
+/** A stop without a reply for this long is sent again, on another connection, in milliseconds. */
 const STOP_PATIENCE = 5000;
-/** Between two tries to stop, in milliseconds. */
+/** Pause between two attempts to stop, in milliseconds. */
 const STOP_PAUSE = 2000;
 
-/** Says nothing about the task: the server, or the way to it, is away for a moment. */
+/** Returns true for errors that say nothing about the task: the server, or the connection to it, has failed for now. */
 const isAway = (error) => error instanceof ConnectionLost || error.status >= 500 || error.status === 429;
 
-/** How many seconds of the pause that a task's error asks for are left: it began when the task ended. */
+/** Returns how many seconds are left of the pause that a task's error asks for. It began when the task ended. */
 function pauseLeft(task) {
   const passed = api.serverNow() - (task.timeline?.ended_at_ms ?? api.serverNow());
   return Math.max(0, (pauseOf(task.error.message) ?? 0) - passed / 1000);
 }
 
 export class Run {
-  /** queued, thinking, streaming, done, failed or stopped; unknown where it cannot be read; nothing before the server has told. */
+  /** queued, thinking, streaming, done, failed or stopped; unknown if the task cannot be read; undefined before the first reply. */
   state;
   task;
   text = "";
   reasoning = "";
-  /** The chunk that comes next: as many were read. */
+  /** The number of the next chunk, which is the number of chunks read. */
   next = 0;
   usage;
   finishReason;
-  /** Is the text what the model said instead of an answer? */
+  /** True if the text is the model's refusal instead of an answer. */
   isRefusal = false;
-  /** The task's error, or why it could not be read. */
+  /** The task's error, or the reason why the task could not be read. */
   error;
-  /** While the connection is lost: `{from, until}`, the chunk that comes next and when the next try is made. */
+  /** While the connection is lost: `{from, until}`, the number of the next chunk and the time of the next attempt. */
   lost;
-  /** From which chunk on this was read after a cut or a reload. */
+  /** The chunk at which reading resumed after a lost connection or a reload. */
   resumedFrom;
   isStopping = false;
-  /** Why it could not be stopped. */
+  /** Why the task could not be stopped. */
   stopError;
-  /** Is the text that of the task's result? Then what the stream still brings is in it already. */
+  /** True if the text is from the task's result, which already holds the rest of the stream. */
   #isWhole = false;
   #stop = new AbortController();
-  /** Aborts one try to stop, or the pause behind it: the next one has a chance now. */
+  /** Aborts an attempt to stop, or the pause after it, because the next attempt may succeed now. */
   #stopAgain;
 
-  /** `onChange(kind)` hears of everything; kinds are `state`, `text` and `task`. */
+  /** `onChange(kind)` is called on each change; kinds are `state`, `text` and `task`. */
   constructor(id, onChange) {
     this.id = id;
     this.onChange = onChange;
@@ -63,12 +64,12 @@ export class Run {
     return ["done", "failed", "stopped"].includes(this.state);
   }
 
-  /** Is nothing more read? */
+  /** True if nothing more is read. */
   get isRead() {
     return this.isOver || this.state === "unknown";
   }
 
-  /** Reads the task to its end. */
+  /** Reads the task until it ends. */
   async start() {
     const { signal } = this.#stop;
     try {
@@ -89,21 +90,21 @@ export class Run {
     }
   }
 
-  /** Stops reading. The task goes on, and so does whoever reads it again in this tab; a wish to stop it stays. */
+  /** Stops reading. The task goes on, and this tab may read it again. A requested stop of the task is still sent. */
   close() {
     this.keep();
     this.onChange = () => {};
     this.#stop.abort();
   }
 
-  /** Keeps what was read, for a page that may be about to go. */
+  /** Saves what was read, because the page may be about to close. */
   keep() {
     if (!this.isOver && this.next > 0) {
       session.keepReading(this.id, { next: this.next, text: this.text, reasoning: this.reasoning });
     }
   }
 
-  /** Stops the task: as soon as there is a connection, where there is none now. */
+  /** Stops the task, now or as soon as there is a connection. */
   async stop() {
     if (this.isStopping) return;
     this.isStopping = true;
@@ -124,10 +125,10 @@ export class Run {
       const { signal } = this.#stopAgain;
       try {
         const task = await api.cancel(this.id, AbortSignal.any([signal, AbortSignal.timeout(STOP_PATIENCE)]));
-        // The stream ends with the same; what is told twice changes nothing.
+        // The stream reports the same end; a second report changes nothing.
         return this.#ended({ ...this.task, ...task });
       } catch (error) {
-        // A server that says that it has failed is not asked for ever.
+        // A server that answers 500 is not asked forever.
         if (!signal.aborted && (error.status === 500 || !isAway(error))) throw error;
         await wait(STOP_PAUSE, signal);
       }
@@ -161,7 +162,7 @@ export class Run {
         },
       });
     } catch (error) {
-      // Chunks that are gone, or were never kept: the task itself has the answer.
+      // If the chunks are gone, or were never kept, the task itself has the answer.
       if (!["stream_expired", "stream_not_enabled"].includes(error.code)) throw error;
     }
   }
@@ -186,7 +187,7 @@ export class Run {
     }
   }
 
-  /** How many chunks a task had that ended before this page came: its last frame alone says so, where it is kept. */
+  /** Counts the chunks of a task that ended before this page opened. Only its last frame has the number, if it is kept. */
   async #countChunks() {
     const isKept = api.serverNow() - (this.task.timeline?.ended_at_ms ?? 0) < USUALLY_KEPT;
     if (!this.task.stream || !isKept) return;
@@ -200,7 +201,7 @@ export class Run {
     this.onChange("text");
   }
 
-  /** Asks for the task, with when what happened. */
+  /** Requests the task, with its timeline. */
   async #load() {
     const task = await api.task(this.id, { request: true, signal: this.#stop.signal });
     this.#take(task);
@@ -237,7 +238,7 @@ export class Run {
     this.onChange("state");
   }
 
-  /** Until the first chunk nothing comes by the stream: where the task is, and who is asked, is looked up. */
+  /** Requests the task until the first chunk, because the stream does not show its state and channel until then. */
   async #look() {
     for (let look = 0; !this.#stop.signal.aborted && !this.isOver && this.next === 0; look += 1) {
       await wait(LOOKS[Math.min(look, LOOKS.length - 1)], this.#stop.signal);
@@ -246,14 +247,14 @@ export class Run {
     }
   }
 
-  /** A task without a stream, or one whose stream has ended. */
+  /** Waits for the end of a task without a stream, or of one whose stream has ended. */
   async #waitForEnd(signal) {
     while (!this.isOver || !this.task.timeline?.ended_at_ms) {
       this.#take(await this.#patiently(() => api.task(this.id, { request: true, wait: LONG_WAIT, signal })));
     }
   }
 
-  /** Asks until there is an answer: a server that is away for a moment says nothing about a task. */
+  /** Repeats a request until it is answered: a server that fails for now says nothing about a task. */
   async #patiently(ask) {
     for (let failures = 1; ; failures += 1) {
       try {

@@ -1,4 +1,4 @@
-// What this tab remembers across a reload, and nothing else does: the key, the theme, and how far it had read.
+// What this tab keeps across a reload: the key, the theme, and how far it had read. Nothing else on the page is kept.
 
 const storage = sessionStorage;
 const MOST_WAVES = 10;
@@ -8,7 +8,7 @@ function put(name, value) {
   try {
     storage.setItem(name, value);
   } catch {
-    // Full: a reload will read the stream from its beginning, and draw no waveform.
+    // The storage is full: after a reload the stream is read from its start, and no waveform is drawn.
   }
 }
 
@@ -25,24 +25,24 @@ export const theme = () => storage.getItem("theme") ?? "auto";
 export const keepTheme = (name) => put("theme", name);
 export const keepKey = (value) => put("key", value);
 
-/** Forgets everything but the theme. */
+/** Deletes everything but the theme. */
 export function forget() {
   const kept = theme();
   storage.clear();
   keepTheme(kept);
 }
 
-/** What the page that takes this one's place shall say. */
+/** Saves a message for the page that replaces this one. */
 export const keepFarewell = (text) => put("farewell", text);
 
-/** What was kept of that, once. */
+/** Returns that message, once. */
 export function takeFarewell() {
   const text = storage.getItem("farewell");
   storage.removeItem("farewell");
   return text;
 }
 
-/** What was drawn of a task's audio: name, size, seconds, peaks. The audio itself is not kept. */
+/** Saves the waveform of a task's audio: name, size, seconds, peaks. The audio itself is not saved. */
 export function keepWave(id, wave) {
   const names = parsed("waves") ?? [];
   for (const old of names.splice(0, Math.max(0, names.length + 1 - MOST_WAVES))) storage.removeItem(`wave:${old}`);
@@ -52,14 +52,14 @@ export function keepWave(id, wave) {
 
 export const wave = (id) => parsed(`wave:${id}`);
 
-/** How far a running task was read: the position is that of the next chunk. */
+/** Saves how far a running task was read; the position is the number of the next chunk. */
 export function keepReading(id, reading) {
   if (reading.text.length + reading.reasoning.length < MOST_TEXT) {
     put("reading", JSON.stringify({ id, ...reading }));
   }
 }
 
-/** What was kept of this task, once. */
+/** Returns what was saved of this task, once. */
 export function takeReading(id) {
   const reading = parsed("reading");
   storage.removeItem("reading");

@@ -1,20 +1,20 @@
-// A task's stream, read to its end through any number of connections: each goes on where the last one broke off.
+// Reads a task's stream to its end over any number of connections; each continues where the last one was cut.
 
 import { ask, streamPath } from "./api.js";
 import { ApiError } from "./errors.js";
 import { wait } from "./wait.js";
 
-/** Pauses before a connection is made again, in milliseconds; the last one is for all that follow. */
+/** Pauses before the next connection, in milliseconds; the last one repeats. */
 const PAUSES = [500, 1000, 2000, 4000, 8000];
-/** The server sends something every 15 s, unless it is told otherwise: a connection that is silent for so long is dead. */
+/** The server sends something every 15 s by default, so a connection that is silent for this long is dead. */
 const SILENCE = 60_000;
 
-/** Cuts `text/event-stream` into events, however it was cut into pieces on its way. */
+/** Splits `text/event-stream` into events, whatever pieces it arrives in. */
 export class EventReader {
   #rest = "";
   #event = {};
 
-  /** The events that this piece completes. */
+  /** Returns the events that this piece completes. */
   read(piece) {
     const lines = (this.#rest + piece).split("\n");
     this.#rest = lines.pop();
@@ -36,10 +36,11 @@ export class EventReader {
 }
 
 /**
- * Reads a stream from chunk `next` on, or from `offset`, where that is given. `onFrame(name, id, data)` gets each frame
- * once; `onOpen()` hears of each connection, `onLost(next, seconds)` of each that broke. Resolves when the stream has ended.
+ * Reads a stream from chunk `next` on, or from `offset`, if that is given. `onFrame(name, id, data)` is called once per
+ * frame, `onOpen()` for each connection, and `onLost(next, seconds)` for each that was cut. Resolves when the stream has
+ * ended.
  *
- * Rejects with an `ApiError` where the server does not have the stream, and when `signal` aborts.
+ * Rejects with an `ApiError` if the server does not have the stream, and when `signal` aborts.
  */
 export async function follow(id, next, { onFrame, onOpen, onLost, signal, offset }) {
   for (let failures = 0; ; failures += 1) {
@@ -48,7 +49,7 @@ export async function follow(id, next, { onFrame, onOpen, onLost, signal, offset
     try {
       const ended = await connect({ id, next, offset, signal, onOpen }, (event) => {
         const frame = Number(event.id);
-        // A frame that came before is not one that is waited for.
+        // A repeated frame is skipped.
         if (frame < next) return false;
         next = frame + 1;
         onFrame(event.event, frame, event.data);
@@ -69,7 +70,7 @@ export async function follow(id, next, { onFrame, onOpen, onLost, signal, offset
   }
 }
 
-/** One connection; returns whether the stream has ended. */
+/** Reads one connection; returns true if the stream has ended. */
 async function connect({ id, next, offset, signal, onOpen }, onEvent) {
   const silent = new AbortController();
   let timer;
@@ -94,7 +95,7 @@ async function connect({ id, next, offset, signal, onOpen }, onEvent) {
     }
   } finally {
     clearTimeout(timer);
-    // Whatever ended this: nothing more is read.
+    // Reading stops, whatever the reason.
     silent.abort();
   }
 }

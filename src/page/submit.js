@@ -1,40 +1,40 @@
-// One submit, from the upload to the task that it makes, over lost connections and up to a stop.
+// One submit, from the upload to the task, across lost connections and up to a stop.
 
 import { SUBMIT, authorization, cancel, noteClock } from "./api.js";
 import { ApiError, ConnectionLost, TaskUnknown, secondsOf } from "./errors.js";
 import { wait } from "./wait.js";
 
-/** Pauses before a submit whose connection was lost is sent again, in milliseconds. */
+/** Pauses before a submit with a lost connection is sent again, in milliseconds. */
 const PAUSES = [500, 1500, 4000];
-/** A connection on which nothing moves for so long is dead, in milliseconds. */
+/** A connection without progress for this long is dead, in milliseconds. */
 const SILENCE = 90_000;
-/** For so long a stop tries to learn which task there is to cancel, in milliseconds. */
+/** How long a stop tries to find out which task to cancel, in milliseconds. */
 const STOP_PATIENCE = 10_000;
-/** That all was sent is told a moment after it is so, in milliseconds. */
+/** The event for a complete upload comes a moment late, in milliseconds. */
 const STOP_GRACE = 200;
-/** A reply that has not come so long after the stop and the upload may never come on its connection, in milliseconds. */
+/** If a reply does not come within this time after the stop and the upload, its connection may be dead, in milliseconds. */
 const STOP_REPLY = 1500;
 
-/** A name that no other submit has. Not `randomUUID`: that exists only behind TLS and on this machine. */
+/** Returns a unique name for a submit. `randomUUID` would need TLS or a server on this machine. */
 export function freshKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**
- * Submits a body; resolves with the task. `key` is the `Idempotency-Key` of all tries, so that a cut connection costs
- * nothing twice. `onProgress` hears the part that was sent (0 to 1), `onAgain` the seconds until the next try.
+ * Submits a body; resolves with the task. `key` is the `Idempotency-Key` of all attempts, so that a cut connection does
+ * not cost anything twice. `onProgress` gets the part that was sent (0 to 1), `onAgain` the seconds until the next attempt.
  *
- * Aborting `signal` ends an upload. Where a task may have come of it, that task is found by the key, on another connection
- * where this one is silent, and cancelled.
- * Rejects with the signal's reason when nothing runs any more, with `TaskUnknown` when that cannot be told.
+ * Aborting `signal` ends the upload. If there may be a task by then, it is found by the key, over another connection if
+ * this one is silent, and cancelled.
+ * Rejects with the signal's reason when nothing runs any more, and with `TaskUnknown` when that is not known.
  */
 export async function submit(body, key, { onProgress, onAgain, signal }) {
   signal.throwIfAborted();
-  // May there be a task that we were not told of?
+  // True if there may be a task without a reply about it.
   let mayRun = false;
   const end = new AbortController();
   let timer;
-  /** The present try, whether it went up as a whole, and when it has no more time to be answered. */
+  /** The current attempt, whether its upload is complete, and the timer that ends its wait for a reply. */
   let attempt, isSent, late;
   const hurry = () => {
     clearTimeout(late);
@@ -63,7 +63,7 @@ export async function submit(body, key, { onProgress, onAgain, signal }) {
       clearTimeout(late);
       if (task && !signal.aborted) return task;
       if (task && await cancel(task.id, end.signal).then(() => true, () => false)) throw signal.reason;
-      // What was refused made no task; what is refused for good did not make one before, either.
+      // A refused submit made no task; after a permanent refusal, earlier attempts did not make one either.
       if (error instanceof ApiError && error.code && !(mightRun && error.retryable)) mayRun = false;
       const isTemporary = error instanceof ConnectionLost || error?.code === "idempotency_conflict";
       if (!signal.aborted) {
@@ -81,10 +81,10 @@ export async function submit(body, key, { onProgress, onAgain, signal }) {
   }
 }
 
-/** One try. Its connection is lost, too, when `signal` aborts. */
+/** Sends one attempt. An abort of `signal` counts as a lost connection, too. */
 function send(body, key, { onProgress, onSent, signal }) {
   return new Promise((resolve, reject) => {
-    // fetch() does not tell how much was sent.
+    // fetch() does not report upload progress.
     const request = new XMLHttpRequest();
     const abort = () => request.abort();
     let timer;
@@ -112,7 +112,7 @@ function send(body, key, { onProgress, onSent, signal }) {
       try {
         answer = JSON.parse(request.responseText);
       } catch {
-        // No JSON is no answer of ours.
+        // A reply without JSON is not hearken's.
       }
       if (request.status === 200 && answer) return resolve(answer);
       const retryAfter = secondsOf(request.getResponseHeader("Retry-After"));

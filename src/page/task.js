@@ -1,4 +1,4 @@
-// One task: its audio, its numbers, its answer while it comes, and what there is to see of it besides.
+// One task: its audio, its numbers, its answer while it comes, and its details.
 
 import { serverNow } from "./api.js";
 import { AnswerText } from "./answer.js";
@@ -11,21 +11,21 @@ import { Run } from "./run.js";
 import * as session from "./session.js";
 import { Waveform } from "./waveform.js";
 
-/** A screen reader is told of new text in pieces of some sentences, in milliseconds. */
+/** Pause between announcements of new text, a few sentences each, to a screen reader, in milliseconds. */
 const SPEAK_EVERY = 4000;
 const MOST_SPOKEN = 600;
 const TICK = 200;
 
-/** Ends that are no errors, and yet not all of an answer. */
+/** Endings without an error that still lack a part of the answer. */
 const CUT_SHORT = {
-  length: "The answer was cut short at its limit: choose Use again, and raise Most tokens under Options.",
-  content_filter: "The answer was cut short by the content filter of the model's service.",
+  length: "The answer was cut off at its token limit. Choose Use again, and raise Most tokens under Options.",
+  content_filter: "The content filter of the model's service cut off the answer.",
 };
 
 /** The audio of the tasks that this page has submitted since it was loaded. */
 const files = new Map();
 
-/** Remembers the audio of a new task: the file for as long as the page lives, its waveform as long as the tab. */
+/** Keeps the audio of a new task: the file until the page closes, its waveform until the tab closes. */
 export function keepAudio(id, wave, file) {
   if (file) files.set(id, file);
   session.keepWave(id, wave);
@@ -47,7 +47,7 @@ export class TaskView {
   #frames;
   #draw = batched(() => this.#update());
 
-  /** `actions`: `again(task)` opens the form with the same request, `repeat(task)` submits it as well, `signIn()`. */
+  /** `actions`: `again(task)` opens the form with the same request, `repeat(task)` also submits it, `signIn()`. */
   constructor(id, actions) {
     this.id = id;
     this.actions = actions;
@@ -162,7 +162,7 @@ export class TaskView {
     }
   }
 
-  /** Would the task go on without whoever leaves now? */
+  /** True if the task would go on after the user leaves now. */
   get isRunning() {
     return Boolean(this.#run.task) && !this.#run.isRead;
   }
@@ -174,12 +174,12 @@ export class TaskView {
 
   #lost() {
     const { isStopping, lost: { from, until } } = this.#run;
-    if (isStopping) return "Connection lost. The task will be stopped as soon as it is back.";
+    if (isStopping) return "Connection lost. The task will be stopped when the connection is back.";
     const seconds = secondsUntil(until);
     return `Connection lost, ${from ? `resuming from chunk ${from}` : "trying again"} ${seconds ? `in ${seconds} s` : "now"}.`;
   }
 
-  /** That nothing was lost is said when something has come since, and not of an answer that broke off. */
+  /** Shows the connection's state. "Nothing was lost" is shown once new text has come, and not for an answer that was cut off. */
   #showConnection() {
     const { lost, resumedFrom, next, isRead, state } = this.#run;
     const isDone = state === "done";
@@ -199,7 +199,7 @@ export class TaskView {
     this.pill.textContent = this.#word();
     document.title = `${this.pill.textContent} - hearken`;
     const wasAtStop = document.activeElement === this.stopButton;
-    // Not `disabled`: the keyboard would lose its place.
+    // Not `disabled`, so that the button keeps the keyboard focus.
     this.stopButton.setAttribute("aria-disabled", run.isStopping);
     this.stopButton.hidden = !run.task || run.isOver;
     this.againButton.hidden = !run.isOver || !run.task?.request;
@@ -217,7 +217,7 @@ export class TaskView {
     this.#speak(false);
   }
 
-  /** New text is added to what is shown; only another text takes its place. */
+  /** Adds new text to the shown text; only a different text replaces it. */
   #grow(field, element) {
     const text = this.#run[field];
     const shown = this.#shown[field];
@@ -235,13 +235,13 @@ export class TaskView {
     const { state, task } = this.#run;
     const attempts = task?.timeline?.attempts ?? [];
     const again = attempts.length > 1 ? `, attempt ${attempts.length}` : "";
-    if (state === "queued") return "Waiting for a free place.";
-    if (task?.request?.audio?.source === "url" && !task.timeline?.fetched_at_ms) return "The server downloads the audio.";
-    if (state === "thinking" && attempts.length) return `${attempts.at(-1).channel} was asked${again}.`;
+    if (state === "queued") return "Waiting for a free slot.";
+    if (task?.request?.audio?.source === "url" && !task.timeline?.fetched_at_ms) return "The server is downloading the audio.";
+    if (state === "thinking" && attempts.length) return `Waiting for ${attempts.at(-1).channel}${again}.`;
     return "";
   }
 
-  /** What went wrong, or what is to be said of the end. */
+  /** Shows the error, or a remark about the end. */
   #showProblem() {
     const problem = this.#run.error ?? this.#run.stopError ?? this.#remark();
     if (problem === this.problemShown) return;
@@ -251,9 +251,9 @@ export class TaskView {
 
   #remark() {
     const { state, text, finishReason, isRefusal } = this.#run;
-    const refused = isRefusal && "The model refused to answer. Below is what it said instead: change the prompt or the audio, or choose another model.";
+    const refused = isRefusal && "The model refused to answer. Its reply is below. Change the prompt or the audio, or choose another model.";
     if (state !== "done") return refused || "";
-    return [refused, !text && "The model said nothing.", CUT_SHORT[finishReason]].filter(Boolean).join(" ");
+    return [refused, !text && "The model sent no text.", CUT_SHORT[finishReason]].filter(Boolean).join(" ");
   }
 
   #notice(problem) {
@@ -266,19 +266,19 @@ export class TaskView {
     }
     if (problem.code === "task_cancelled") {
       return h("p", { class: "notice" }, h("strong", {}, "Stopped"),
-        run.text ? " What had come by then is below." : " Nothing had come by then.");
+        run.text ? " The text so far is below." : " No text had come so far.");
     }
     const again = () => this.actions.again(run.task);
-    // That it could not be read says nothing of the task: it is read again.
+    // A failed read says nothing about the task: the page reads it again.
     if (run.task?.status !== "failed") return notice(problem, { retry: () => this.#begin(), signIn });
     const { audio } = run.task.request ?? {};
     const isAtHand = files.has(this.id) || (audio?.source === "url" && !isHidden(audio.url));
-    // What the page no longer has cannot be sent again: then the form is where it is put in.
+    // The page cannot resend audio that it no longer has: then the user adds it in the form.
     const repeated = isAtHand ? { retry: () => this.actions.repeat(run.task) } : { retry: again, retryLabel: "Use again", pause: 0 };
     return notice(problem, { ...repeated, models: again, signIn });
   }
 
-  /** The numbers that change while nothing happens. */
+  /** Updates the numbers that change without events. */
   #tick() {
     const run = this.#run;
     if (run.lost) this.#showConnection();
@@ -297,27 +297,27 @@ export class TaskView {
     const { usage } = run;
     const thought = usage?.completion_tokens_details?.reasoning_tokens;
     set("Tokens", usage?.total_tokens ? number(usage.total_tokens) : "",
-      usage?.total_tokens ? `${number(usage.prompt_tokens)} in, ${number(usage.completion_tokens)} out${thought ? `, ${number(thought)} of them thought` : ""}` : "");
+      usage?.total_tokens ? `${number(usage.prompt_tokens)} in, ${number(usage.completion_tokens)} out${thought ? `, ${number(thought)} of them for reasoning` : ""}` : "");
     set("Time", end ? span(Math.max(0, end - line.queued_at_ms)) : "",
       run.finishReason && run.isOver ? `ended by: ${run.finishReason}` : "");
     if (this.tab === "Timeline" && !run.isRead) this.#panels.Timeline.replaceChildren(details.timeline(run.task));
     if (run.isRead) clearInterval(this.timer);
   }
 
-  /** A screen reader hears whole sentences, now and then. */
+  /** Announces new text to a screen reader, in whole sentences. */
   #speak(isOver) {
     const now = performance.now();
     if (!isOver && now - this.#spokenAt < SPEAK_EVERY) return;
     const fresh = this.#run.text.slice(this.#spoken);
     const until = isOver ? fresh.length : Math.max(fresh.lastIndexOf(". "), fresh.lastIndexOf("\n")) + 1;
     if (until <= 0) return;
-    // Whoever wants all of a quick answer reads it where it stands.
+    // Of a fast answer only the end is announced; the user can read the rest in the page.
     $("spoken").textContent = fresh.slice(0, until).slice(-MOST_SPOKEN);
     this.#spoken += until;
     this.#spokenAt = now;
   }
 
-  /** The page may be about to go. */
+  /** Saves the reading position, because the page may be about to close. */
   keep() {
     this.#run.keep();
   }

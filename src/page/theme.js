@@ -1,10 +1,10 @@
-// Light, dark, or as the system has it; kept in the tab.
+// The theme: light, dark, or the system's. The tab keeps it.
 
 import * as session from "./session.js";
 
 const THEMES = ["auto", "light", "dark"];
 
-/** Makes `toggle` step through the themes; `changed` is called when the colours are others. */
+/** Makes `toggle` step through the themes; `changed` is called when the colours change. */
 export function setUp(toggle, changed) {
   const show = (theme) => {
     document.documentElement.dataset.theme = theme;

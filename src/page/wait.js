@@ -1,6 +1,6 @@
-// Waiting before something is tried again.
+// Pauses before a retry.
 
-/** Waits so many milliseconds; no longer than until the machine is online again, or `signal` aborts. */
+/** Waits this many milliseconds, or until the machine is online again, or until `signal` aborts. */
 export function wait(ms, signal) {
   return new Promise((resolve) => {
     const over = () => {

@@ -1,4 +1,4 @@
-// The waveform of some audio, with a playhead where the audio itself is at hand.
+// The waveform of some audio, with a playhead if the page has the audio.
 
 import { button, h } from "./dom.js";
 import { bytes, clock } from "./format.js";
@@ -7,7 +7,7 @@ const STEP = 5;
 const BAR = 3;
 const GAP = 2;
 
-/** `wave` is what was found out about the audio: name, size, and, where it could be decoded, seconds and peaks. */
+/** `wave` describes the audio: name, size, and, if it could be decoded, seconds and peaks. */
 export class Waveform {
   #wave;
   #canvas;
@@ -36,7 +36,7 @@ export class Waveform {
     this.element.append(caption, h("div", { class: "wave-row" }, this.toggle, this.#canvas));
   }
 
-  /** A player with its own controls, for what is not drawn. */
+  /** Shows a player with its own controls, for audio without a drawn waveform. */
   #load(file) {
     this.#url = URL.createObjectURL(file);
     this.#audio = h("audio", { controls: true, src: this.#url, "aria-label": "Audio" });
@@ -79,7 +79,7 @@ export class Waveform {
     });
   }
 
-  /** In seconds; a player may count a little further than what was drawn. */
+  /** The position in seconds; a player may run slightly past the drawn end. */
   get position() {
     return Math.min(this.#audio?.currentTime ?? 0, this.#wave.seconds);
   }
@@ -99,7 +99,7 @@ export class Waveform {
       canvas.height = Math.round(height * scale);
     }
     const style = getComputedStyle(canvas);
-    // Real properties: a canvas does not understand what stands in our own ones.
+    // Real properties: a canvas cannot resolve the page's custom properties.
     const { color: played, fill: ahead } = style;
     const brush = canvas.getContext("2d");
     brush.setTransform(scale, 0, 0, scale, 0, 0);
@@ -125,7 +125,7 @@ export class Waveform {
     }
   }
 
-  /** Stops playing and lets go of the file. */
+  /** Stops playing and releases the file. */
   close() {
     this.#sizes?.disconnect();
     this.#audio?.pause();

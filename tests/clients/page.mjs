@@ -96,7 +96,7 @@ test("a dropped file is heard: waveform, reasoning apart, the answer as it comes
   await state(page, "done");
   await answer(page).getByText("no second voice").waitFor();
   await page.getByText("50", { exact: true }).waitFor();
-  await page.getByText("40 in, 10 out, 3 of them thought").waitFor();
+  await page.getByText("40 in, 10 out, 3 of them for reasoning").waitFor();
   const tiles = await page.locator(".tiles").innerText();
   assert.match(tiles, /First chunk\s+[\d.]+ m?s/);
   assert.match(tiles, /[\d.]+ per second/);
@@ -214,7 +214,7 @@ test("what fails says why and what to do, and can be tried again with the same a
 test("what cannot be used is refused in words, and what the browser cannot play can be sent", async (t) => {
   const page = await tab(t, { refusals: [422] });
   await page.getByRole("button", { name: "Listen" }).click();
-  await page.getByText("Choose a file, record something, or enter an address first.").waitFor();
+  await page.getByText("Choose a file, record something, or enter an address.").waitFor();
   await page.setInputFiles("#file", { name: "notes.wav", mimeType: "audio/wav", buffer: Buffer.from("no sound at all") });
   await page.getByText("This browser cannot show or play this file.").waitFor();
   await page.getByRole("button", { name: "Listen" }).click();
@@ -256,9 +256,9 @@ test("a model without a name is asked for, and the question goes with the answer
 test("of several files the first is taken, and that is said", async (t) => {
   const page = await tab(t);
   await drop(page, SPEECH, "first.wav", "second.wav");
-  await page.getByText("only the first is taken, first.wav").waitFor();
+  await page.getByText("Only the first is used: first.wav").waitFor();
   await page.locator("#chosen").getByRole("slider").waitFor();
-  await page.getByText("only the first is taken, first.wav").waitFor();
+  await page.getByText("Only the first is used: first.wav").waitFor();
 });
 
 test("a model's service that rejects the request is no dead end", async (t) => {
@@ -274,9 +274,9 @@ test("a model's service that rejects the request is no dead end", async (t) => {
 test("an answer that was cut short is not just done", async (t) => {
   const page = await tab(t);
   const ends = [
-    [[{ say: "Half of" }, { finish: "MAX_TOKENS" }], "The answer was cut short at its limit"],
-    [[{ say: "Half of" }, { finish: "SAFETY" }], "The answer was cut short by the content filter"],
-    [[{ think: "Hm." }, { finish: "MAX_TOKENS" }], "The model said nothing."],
+    [[{ say: "Half of" }, { finish: "MAX_TOKENS" }], "The answer was cut off at its token limit"],
+    [[{ say: "Half of" }, { finish: "SAFETY" }], "The content filter of the model's service cut off the answer"],
+    [[{ think: "Hm." }, { finish: "MAX_TOKENS" }], "The model sent no text."],
   ];
   for (const [index, [steps, words]] of ends.entries()) {
     await ask(page, { case: `page-ends-${index}`, steps });
@@ -325,7 +325,7 @@ test("a task without a stream is waited for", async (t) => {
   const task = await submit({ case: "page-plain", steps: [{ wait_for: gate }, { say: "All at once." }] });
   await page.goto(`${ORIGIN}/#task=${task.id}`);
   await state(page, "thinking");
-  await page.getByText("fake was asked.").waitFor();
+  await page.getByText("Waiting for fake.").waitFor();
   await openGate(gate);
   await state(page, "done");
   await answer(page).getByText("All at once.").waitFor();
@@ -475,7 +475,7 @@ test("older tasks come page by page", async (t) => {
   const rows = page.locator("a.task-row");
   await rows.nth(19).waitFor();
   assert.equal(await rows.count(), 20);
-  const more = page.getByRole("button", { name: "Show older ones" });
+  const more = page.getByRole("button", { name: "Show older tasks" });
   await more.click();
   await rows.nth(20).waitFor();
   while (await more.isVisible()) {

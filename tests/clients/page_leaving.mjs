@@ -87,7 +87,7 @@ test("a stop that nobody answers says so in time, and the same again is the same
   await upload(page, "waiting for the server");
   await stopUpload(page);
   await page.clock.fastForward(10_000);
-  await page.locator(".notice").getByText("It is not known whether a task runs").waitFor();
+  await page.locator(".notice").getByText("A task may still be running").waitFor();
   line.restore();
   await page.getByRole("button", { name: "Listen" }).click();
   await state(page, "streaming");
@@ -118,7 +118,7 @@ test("a stop while the connection is gone is done when it is back", async (t) =>
   line.cut();
   await page.locator(".connection").getByText("Connection lost").waitFor();
   await page.getByRole("button", { name: "Stop" }).click();
-  await page.locator(".connection").getByText("The task will be stopped as soon as it is back").waitFor();
+  await page.locator(".connection").getByText("The task will be stopped when the connection is back").waitFor();
   await page.locator(".pill").getByText("stopping").waitFor();
   await shoot(page, "stopping");
   assert.equal(await page.locator("#panel-Answer .notice.bad").count(), 0);
@@ -154,7 +154,7 @@ test("nothing was lost is not said of an answer that breaks off", async (t) => {
   await page.locator(".connection").getByText("Resumed from chunk 2.", { exact: true }).waitFor();
   await openGate(gate);
   await state(page, "failed");
-  await page.locator(".notice").getByText("The answer broke off").waitFor();
+  await page.locator(".notice").getByText("The answer was cut off").waitFor();
   assert.equal(await page.locator(".connection").isVisible(), false);
 });
 
@@ -195,7 +195,7 @@ test("signing out while an answer streams leaves nothing in the tab", async (t) 
   await ask(page, { case: "page-sign-out", steps: [{ say: "A secret. " }, { wait_for: gate }] });
   await answer(page).getByText("A secret.").waitFor();
   await page.getByRole("button", { name: "Sign out" }).click();
-  await page.locator("#view-sign-in").getByText("The task that you left goes on").waitFor();
+  await page.locator("#view-sign-in").getByText("Your task is still running").waitFor();
   await shoot(page, "signed-out");
   assert.deepEqual(await page.evaluate(() => Object.keys(sessionStorage)), ["theme"]);
   await openGate(gate);
@@ -314,7 +314,7 @@ test("what is too large is refused before it is read, and what is too long to be
   const piece = readFileSync(SPEECH.replace("speech.wav", "speech-bare.mp3"));
   const buffer = Buffer.concat(Array.from({ length: Math.ceil(5_100_000 / piece.length) }, () => piece));
   await page.setInputFiles("#file", fileOf(t, "long.mp3", buffer));
-  await page.getByText("This is too long for its waveform to be drawn.").waitFor();
+  await page.getByText("This file is too long to draw its waveform.").waitFor();
   await page.locator("#chosen audio").waitFor();
 });
 
@@ -353,5 +353,5 @@ test("another filter shows nothing of the one before", async (t) => {
   await page.getByText("Looking.").waitFor();
   assert.equal(await page.locator("a.task-row").count(), 0);
   answers();
-  await page.getByText("No task is like that.").waitFor();
+  await page.getByText("No task has this status.").waitFor();
 });

@@ -191,7 +191,7 @@ test("each model says where the audio goes", async (t) => {
   await page.locator("#model-note").getByText("The server sends the audio to the service that runs this model.").waitFor();
   await page.getByLabel("Model", { exact: true }).selectOption("Another model ...");
   await page.getByLabel("Name of the model").fill("local-inspect");
-  await page.locator("#model-note").getByText("the audio goes nowhere else").waitFor();
+  await page.locator("#model-note").getByText("The audio does not leave it").waitFor();
   assert.doesNotMatch(await page.locator("footer").innerText(), /on this server only/);
 });
 
@@ -363,7 +363,7 @@ test("the list is where it was left when a reader comes back from a task", async
   await page.getByLabel("Show", { exact: true }).selectOption("completed");
   for (const shown of [20, 40]) {
     await rows.nth(shown - 1).waitFor();
-    await page.getByRole("button", { name: "Show older ones" }).click();
+    await page.getByRole("button", { name: "Show older tasks" }).click();
   }
   await rows.nth(44).waitFor();
   const row = rows.nth(33);
@@ -393,7 +393,7 @@ test("the list is where it was left when a reader comes back from a task", async
   await page.getByRole("link", { name: "Tasks" }).click();
   await page.waitForFunction(() => scrollY === 0 && document.querySelectorAll("a.task-row").length === 20);
   // What was loaded is there again, also when nothing was opened; at the top stands what is new.
-  await page.getByRole("button", { name: "Show older ones" }).click();
+  await page.getByRole("button", { name: "Show older tasks" }).click();
   await rows.nth(39).waitFor();
   await page.evaluate(() => {
     document.activeElement.blur();
@@ -460,5 +460,5 @@ test("on a machine of Apple's it is Cmd+Enter", async (t) => {
   await page.getByLabel("Prompt", { exact: true }).press("Control+Enter");
   assert.equal(await page.locator("#audio-error").innerText(), "");
   await page.getByLabel("Prompt", { exact: true }).press("Meta+Enter");
-  await page.getByText("Choose a file, record something, or enter an address first.").waitFor();
+  await page.getByText("Choose a file, record something, or enter an address.").waitFor();
 });

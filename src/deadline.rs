@@ -1,10 +1,10 @@
-//! Deadlines that do not blame the other side for a freeze of this process: a paused virtual machine, a stopped process,
-//! a machine that swaps, a thread of ours that does something else for seconds.
+//! Deadlines that do not blame the other side for a freeze of this process. A freeze can be a paused virtual machine, a
+//! stopped process, a machine that swaps, or a thread of ours that is busy with other work for seconds.
 //!
-//! Two things see to that. A deadline is a point on a [`Clock`] that stands still while its thread does, so that a freeze
-//! moves it. And a deadline that has come is not yet passed: there is a grace, in which the event loop looks at its
-//! sockets again. (`epoll_wait` returns with `EINTR` after a stop, so that Tokio fires its timers before it has seen a
-//! socket.)
+//! Two mechanisms ensure this. First, a deadline is a point on a [`Clock`] that stands still while its thread does, so
+//! a freeze moves the deadline. Second, a deadline that has come has not passed yet: during a grace period, the event
+//! loop looks at its sockets again. (After a stop, `epoll_wait` returns with `EINTR`, so Tokio fires its timers before
+//! it has seen a socket.)
 
 mod clock;
 
@@ -18,17 +18,17 @@ use tokio::time::{Sleep, sleep_until};
 
 pub use clock::{Clock, Moment};
 
-/// The grace after a deadline: for one turn of the event loop, and for the tasks that it wakes.
+/// The grace period after a deadline: time for one turn of the event loop, and for the tasks that it wakes.
 const TURN: Duration = Duration::from_millis(10);
-/// No deadline passes so soon after a freeze: the other side may have to send again what was not taken, and the clock
-/// notices a freeze only up to a quarter of a second.
+/// The time after a freeze in which no deadline passes. The other side may have to send lost data again, and the clock
+/// measures a freeze only to a quarter of a second.
 const THAW: Duration = Duration::from_secs(1);
-/// What is longer than any clock counts is far away.
+/// The longest time of a deadline. A longer time might overflow the clock.
 const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
 
-/// The deadline has passed, and nothing came.
+/// The error for a deadline that passed before the awaited event came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the time is over")]
+#[error("the time limit is over")]
 pub struct Passed;
 
 impl From<Passed> for io::Error {
@@ -37,14 +37,15 @@ impl From<Passed> for io::Error {
     }
 }
 
-/// A point in time until which something must have come.
+/// A point in time by which an awaited event must have come.
 pub struct Deadline {
     clock: Clock,
     until: Moment,
-    /// The end of the grace, once the deadline has come.
+    /// The end of the grace period, once the deadline has come.
     grace: Option<Moment>,
-    /// Goes off when the deadline or its grace is over, or before: a deadline that is put off leaves it as it is, and one
-    /// that goes off too early is set again. So a deadline that is put off again and again costs no timer each time.
+    /// The timer. It fires when the deadline or its grace period is over, or earlier. A deadline that is postponed
+    /// leaves the timer unchanged, and a timer that fires too early is set again. So a deadline that is postponed often
+    /// does not set a timer each time.
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -66,20 +67,20 @@ impl Deadline {
         Self { clock, until, grace: None, sleep }
     }
 
-    /// Makes a deadline after this time from now.
+    /// Makes a deadline at this time from now.
     #[must_use]
     pub fn after(limit: Duration) -> Self {
         let clock = Clock::of_this_thread();
         Self::at(clock.now() + limit.min(FAR))
     }
 
-    /// Returns what time it is on the deadline's clock.
+    /// Returns the present time on the deadline's clock.
     #[must_use]
     pub fn now(&self) -> Moment {
         self.clock.now()
     }
 
-    /// Moves the deadline. One that stays where it is keeps the end of its grace.
+    /// Moves the deadline. If the time does not change, the deadline keeps its grace period.
     pub fn reset(&mut self, until: Moment) {
         if until != self.until {
             self.until = until;
@@ -92,8 +93,8 @@ impl Deadline {
         self.reset(self.clock.now() + limit.min(FAR));
     }
 
-    /// Returns true once the deadline and its grace are over; the grace begins when the deadline is first seen to have
-    /// come.
+    /// Returns true once the deadline and its grace period are over. The grace period begins when a call first finds
+    /// that the deadline has come.
     pub fn is_passed(&mut self) -> bool {
         let now = self.clock.now();
         if self.grace.is_none() && now >= self.until {
@@ -103,10 +104,12 @@ impl Deadline {
         self.grace.is_some_and(|end| now >= end)
     }
 
-    /// Waits until the deadline and its grace are over. To be asked after what is waited for, never before it.
+    /// Waits until the deadline and its grace period are over. Callers must poll the awaited event first, and then the
+    /// deadline.
     pub fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            // The clock is asked, too: a task that is always busy uses up its turn before its timer has one.
+            // The clock is checked in addition to the timer, because an always busy task may use up its turn before its
+            // timer is polled.
             if self.is_passed() {
                 return Poll::Ready(());
             }
@@ -122,18 +125,18 @@ impl Deadline {
     }
 }
 
-/// Runs a future until it is done or a deadline has passed.
+/// Runs a future until it is ready or a deadline has passed.
 ///
 /// # Errors
-/// [`Passed`], when it was not done in time.
+/// Returns [`Passed`] if the future was not ready in time.
 pub async fn timeout_at<F: Future>(until: Moment, future: F) -> Result<F::Output, Passed> {
     within(Deadline::at(until), future).await
 }
 
-/// Runs a future until it is done or this time is over.
+/// Runs a future until it is ready or this time is over.
 ///
 /// # Errors
-/// [`Passed`], when it was not done in time.
+/// Returns [`Passed`] if the future was not ready in time.
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Passed> {
     within(Deadline::after(limit), future).await
 }

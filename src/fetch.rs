@@ -1,7 +1,7 @@
-//! Downloads the audio behind a URL that a stranger has chosen: through the gate, within limits, to the spool.
+//! Downloads the audio behind a URL that a client has chosen: through the gate, within limits, to the spool.
 //!
-//! What the server says of its content is a hint; the bytes decide. What is refused or goes wrong is told in terms
-//! of what the submitter can know: the status, the limit, never what was answered.
+//! A server's statement about its content is only a hint; the bytes decide. An error tells the submitter only what the
+//! submitter can know: the status or the limit, never the content of the response.
 
 mod error;
 mod intake;
@@ -36,15 +36,17 @@ pub use error::FetchError;
 use intake::{Bounds, Coding, Intake};
 pub use settings::{FetchConfig, FetchKeys};
 
-/// How often a download that failed on the way is begun again.
+/// The number of times that a download is retried after a failure of the network or the server.
 const RETRIES: u32 = 2;
-/// Pause before the first retry; each further one is four times as long. Up to half of it is added by chance.
+/// The pause before the first retry; each further pause is four times as long. A random part of up to half of the pause
+/// is added.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Bytes that are gathered before they are taken in: each intake is a trip to another thread.
+/// The bytes that are collected before they are passed on, because each pass is a trip to another thread.
 const PIECE_BYTES: usize = 64 * 1024;
-/// What a connection may bring beside twice the bytes that a file may have, for heads, announcements and framing.
+/// The bytes that a connection may receive in addition to twice the largest file, for heads, interim responses and
+/// framing.
 const BESIDE_THE_FILE: u64 = 1 << 20;
-/// What hearken calls itself.
+/// The name that hearken sends to servers.
 const USER_AGENT: &str = concat!("hearken/", env!("CARGO_PKG_VERSION"));
 
 /// Downloads audio; cheap to clone.
@@ -65,20 +67,20 @@ impl std::fmt::Debug for Fetcher {
 pub struct Fetched {
     /// The audio.
     pub audio: Audio,
-    /// Length of the file.
+    /// The length of the file, in bytes.
     pub file_bytes: u64,
-    /// The media type that the server wrote, in lower case and without parameters.
+    /// The media type that the server stated, in lower case and without parameters.
     pub declared: Option<String>,
 }
 
 impl Fetcher {
-    /// A fetcher that asks the operating system for addresses.
+    /// Makes a fetcher that looks up addresses with the operating system.
     #[must_use]
     pub fn new(config: FetchConfig) -> Self {
         Self::with_resolver(config, Arc::new(System))
     }
 
-    /// A fetcher that asks this resolver for addresses.
+    /// Makes a fetcher that looks up addresses with this resolver.
     #[must_use]
     pub fn with_resolver(config: FetchConfig, resolver: Arc<dyn Resolve>) -> Self {
         let gate = Arc::new(config.gate.clone());
@@ -86,10 +88,10 @@ impl Fetcher {
         Self { config: Arc::new(config), reach: Reach::Through { gate, resolver, most_bytes } }
     }
 
-    /// Downloads what is behind a URL; `max_text_bytes` is how long its base64 text may be.
+    /// Downloads the audio behind a URL. `max_text_bytes` is the longest base64 text that the audio may have.
     ///
     /// # Errors
-    /// [`FetchError`]: what the gate refuses, what the limits forbid, what the server or the way to it got wrong.
+    /// Returns [`FetchError`] if the gate refuses the URL, a limit is exceeded, or the server or the network fails.
     pub async fn fetch(&self, store: &Store, url: &Url, max_text_bytes: u64) -> Result<Fetched, FetchError> {
         let most = self.config.total_timeout;
         let clock = Clock::of_this_thread();
@@ -99,9 +101,9 @@ impl Fetcher {
             let attempt = timeout_at(end, self.attempt(store, url, max_text_bytes)).await;
             let pause = (PAUSE * 4_u32.pow(retries)).mul_f64(rand::rng().random_range(1.0..1.5));
             match attempt.unwrap_or(Err(FetchError::Timeout(most))) {
-                // What went wrong says more than that there is no time to try again.
+                // If there is no time for a retry, this error is returned, because it says more than a timeout.
                 Err(err) if err.is_passing() && retries < RETRIES && clock.now() + pause < end => {
-                    tracing::debug!(host = url.host_str(), %err, "a download is tried again");
+                    tracing::debug!(host = url.host_str(), %err, "a download failed and is tried again");
                     sleep(pause).await;
                     retries += 1;
                 }
@@ -116,13 +118,13 @@ impl Fetcher {
     }
 
     async fn attempt(&self, store: &Store, url: &Url, max_text_bytes: u64) -> Result<Fetched, FetchError> {
-        // A client of its own for each: no connection outlives the download for which its address was judged.
+        // Each download has its own client, so no connection outlives the download for which its address was checked.
         let client = HttpClient::new(self.config.connect_timeout, self.reach.clone());
         let mut url = url.clone();
         for hop in 0..=self.config.max_redirects {
             self.config.gate.check(&url).map_err(|refusal| match hop {
                 0 => FetchError::Refused(refusal),
-                // Where a server leads to is a word of its answer.
+                // The target of a redirect is content of the response, so the error does not show it.
                 _ => FetchError::RedirectRefused,
             })?;
             let response = self.ask(&client, &url).await?;
@@ -150,7 +152,7 @@ impl Fetcher {
             .insert_header((header::ACCEPT, "audio/*, */*;q=0.5"))
             .insert_header((header::ACCEPT_ENCODING, "identity"))
             .no_decompress()
-            // One connection for each hop: none is reused that its server may be about to close.
+            // Each hop has its own connection, so a connection that its server is about to close is never reused.
             .force_close()
             .send()
             .await
@@ -176,7 +178,7 @@ impl Fetcher {
     }
 }
 
-/// Takes in a body as it comes; never more of it than a piece is held. Returns the audio and the length of its file.
+/// Reads a body as it arrives, and never holds more than one piece of it. Returns the audio and the length of its file.
 async fn take_in(
     mut body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     mut intake: Intake,
@@ -200,7 +202,7 @@ async fn take_in(
     blocking(move || intake.take(&piece)?.finish()).await
 }
 
-/// What a failure to read means.
+/// Returns the meaning of a failed read.
 fn broken_off(err: &std::io::Error) -> FetchError {
     let inner = err.get_ref();
     if let Some(bad) = inner.and_then(|inner| inner.downcast_ref::<BadHead>()) {
@@ -209,21 +211,21 @@ fn broken_off(err: &std::io::Error) -> FetchError {
     match inner {
         Some(inner) if inner.is::<Surplus>() => FetchError::Surplus,
         Some(inner) if inner.is::<Flood>() => FetchError::Flood,
-        // So actix-http calls a chunk whose size is none.
+        // actix-http reports a chunk with an invalid size in this way.
         _ if err.kind() == std::io::ErrorKind::InvalidInput => FetchError::Framing,
         _ => FetchError::Disconnected,
     }
 }
 
-/// Runs work on files, and other long work, where it blocks nobody.
+/// Runs work on files, and other long work, on a thread where it blocks no other task.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
     spawn_blocking(work).await.map_err(|_| FetchError::Crashed)?
 }
 
-/// Where a response leads to, if it is a redirect; the inner `None` is one that does not say. What is no ASCII goes back to
-/// the server byte for byte, in whatever encoding it wrote it.
+/// Returns the target of a response that is a redirect; the inner `None` means that the target is missing. Bytes that
+/// are not ASCII are sent back to the server unchanged, in whatever encoding it wrote them.
 fn redirected(status: u16, headers: &HeaderMap) -> Option<Option<String>> {
     matches!(status, 301 | 302 | 303 | 307 | 308).then(|| {
         let target = headers.get(header::LOCATION)?.as_bytes().trim_ascii();
@@ -231,7 +233,7 @@ fn redirected(status: u16, headers: &HeaderMap) -> Option<Option<String>> {
     })
 }
 
-/// Returns true if the part that a server sends is all of the file: it says so as `bytes 0-99/100`.
+/// Returns true if the part that a server sends is the whole file, which it states as `bytes 0-99/100`.
 fn is_all(headers: &HeaderMap) -> bool {
     let whole = || {
         let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?.trim();
@@ -242,7 +244,7 @@ fn is_all(headers: &HeaderMap) -> bool {
     whole() == Some(true)
 }
 
-/// How long the body is, where the head says so and the body's own framing does not say otherwise.
+/// Returns the length of the body, if the head states it and the body has no framing of its own.
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return None;
@@ -255,7 +257,7 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
     value.split(';').next().map(|value| value.trim().to_ascii_lowercase())
 }
 
-/// What a failed request means.
+/// Returns the meaning of a failed request.
 fn send_error(err: &SendRequestError, connect_timeout: Duration) -> FetchError {
     match err {
         SendRequestError::Connect(err) if is_timeout(err) => FetchError::ConnectTimeout(connect_timeout),
@@ -266,7 +268,7 @@ fn send_error(err: &SendRequestError, connect_timeout: Duration) -> FetchError {
             if err.get_ref().is_some_and(|inner| inner.is::<Forbidden>()) {
                 FetchError::Forbidden
             } else if err.kind() == std::io::ErrorKind::InvalidData {
-                // So rustls calls a certificate that it does not trust, and everything else that it does not like.
+                // rustls reports an untrusted certificate, and every other failed handshake, in this way.
                 FetchError::Tls
             } else {
                 FetchError::Connect

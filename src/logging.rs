@@ -1,12 +1,12 @@
-//! The log on standard error. A request never waits for the log's reader and never fails with it; lines that are lost
+//! The log on standard error. A request never waits for the log's reader, and never fails if the log fails. Lost lines
 //! are counted.
 //!
-//! Each line goes into a [queue] with a bound; one thread [writes](writer) them. When standard error takes
-//! nothing (a pipe that is not read) or fails (a full disk, a reader that has gone), lines are lost, the server goes on,
-//! and the log says how many lines were lost as soon as it can be written again.
+//! Each line is put into a bounded [queue]; one thread [writes](writer) the lines. If standard error accepts nothing (a
+//! pipe that is not read) or fails (a full disk, a reader that has ended), lines are lost and the server continues. As
+//! soon as the log can be written again, it states how many lines were lost.
 //!
-//! `tracing-appender` offers the same queue, but prints to standard output when the queue is full at the end of the
-//! process, which panics if that is closed, and has no place for the line that tells of lost ones.
+//! `tracing-appender` offers the same queue. But if the queue is full at the end of the process, it prints to standard
+//! output, and panics if that is closed. It also cannot write the line about lost lines.
 
 mod line;
 mod queue;
@@ -27,7 +27,7 @@ use queue::{MAX_LINES, Queue};
 pub use settings::{LogConfig, LogFormat};
 use writer::Writer;
 
-/// How long the end of the process waits for lines that are not written yet.
+/// The longest time for which the end of the process waits for unwritten lines.
 const FINISH_TIME: Duration = Duration::from_secs(1);
 
 /// The log of this process, from its start to its end.
@@ -39,11 +39,11 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts the log on standard error, also for panics, except those that are [caught](panics). A second start in one process keeps the first one's
-    /// subscriber.
+    /// Starts the log on standard error. Panics are logged, too, except those that are [caught](panics). A second start
+    /// in one process keeps the subscriber of the first one.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// Returns an error if the system cannot start a thread.
     pub fn start(config: &LogConfig) -> io::Result<Self> {
         let (sender, lines) = sync_channel(MAX_LINES);
         let queue = Queue::new(sender);
@@ -63,27 +63,27 @@ impl Log {
         Ok(Self { queue, ended })
     }
 
-    /// Returns a handle that tells how many lines were lost.
+    /// Returns a handle that counts the lost lines.
     #[must_use]
     pub fn lost_lines(&self) -> LostLines {
         self.queue.lost_lines()
     }
 
-    /// Waits until all lines are written, for a second at most: standard error may take nothing.
+    /// Waits until all lines are written, but at most for a second, because standard error may accept nothing.
     pub fn finish(self) {
         self.queue.close();
-        // Nothing is ever sent: the writing thread ends, or the time is over.
+        // No value is ever sent. The wait ends when the writing thread ends or the time is over.
         let _ = self.ended.recv_timeout(FINISH_TIME);
     }
 }
 
 fn subscribe(config: &LogConfig, queue: Queue) {
-    // It has been tried when it was read.
+    // The filter was checked when the settings were read.
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(queue)
-        // They would be printed to standard error, which may panic.
+        // Internal errors would be printed to standard error, which may panic.
         .log_internal_errors(false);
     let _ = match config.format {
         LogFormat::Json => logs.json().flatten_event(true).try_init(),

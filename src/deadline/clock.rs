@@ -1,13 +1,12 @@
 //! A clock that stands still while its thread does.
 //!
-//! A paused virtual machine, a stopped process and a machine that swaps are seen in the same way: a task of the thread
-//! looks at the time every [`TICK`], and where it comes much later than it should, its thread could do nothing in between.
-//! It could not look at its sockets either, so that this time is not the other side's.
+//! A paused virtual machine, a stopped process and a swapping machine are detected in the same way. A task of the
+//! thread looks at the time every [`TICK`]. If the task runs much later than it should, its thread could do nothing in
+//! between. The thread could not look at its sockets either, so this time does not count for the other side.
 //!
-//! Each thread measures for itself, and measures with a task, not with a thread of its own: a thread whose event loop is
-//! held up by work of ours is as blind as a stopped process, and a second thread would not notice. Besides, a task goes by
-//! Tokio's clock, which tests control. An event loop that is busy and still turns is late by milliseconds, and loses no
-//! time.
+//! Each thread measures itself, with a task and not with a second thread. If our own work blocks a thread's event loop,
+//! that thread is as blind as a stopped process, and a second thread would not notice. Besides, a task uses Tokio's
+//! clock, which tests control. An event loop that is busy but still turns is late by milliseconds, and loses no time.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -19,35 +18,36 @@ use tokio::time::{Instant, sleep};
 
 /// How often a thread looks at the time while a clock exists on it.
 const TICK: Duration = Duration::from_millis(250);
-/// A longer time between two looks means that the thread stood still, for all of it except one tick.
+/// A longer time between two looks means that the thread stood still for all of that time except one tick.
 const STILL: Duration = TICK.saturating_mul(2);
 
 thread_local! {
     static THREAD: Thread = const { Thread::new() };
 }
 
-/// What a thread knows of its own time.
+/// The facts about a thread's own time.
 #[derive(Debug)]
 struct Thread {
-    /// How many clocks there are.
+    /// The number of clocks on the thread.
     clocks: Cell<usize>,
     /// When the thread last looked at the time; `None` while it does not tick.
     seen: Cell<Option<Instant>>,
-    /// How long it has stood still so far.
+    /// The total time for which the thread has stood still.
     still: Cell<Duration>,
-    /// When it last went on after it had stood still.
+    /// When the thread last continued after it had stood still.
     thawed: Cell<Option<Moment>>,
 }
 
-/// A point of the time in which a thread was awake. It means nothing on another thread, and cannot get there.
+/// A point on the time scale of a thread, which counts only the time in which the thread was awake. It has no meaning
+/// on another thread, so its type cannot be sent there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(Instant, PhantomData<*const ()>);
 
-/// The clock of a thread. As long as there is one, the thread notices when it stands still.
+/// The clock of a thread. While a clock exists, the thread notices when it stands still.
 #[derive(Debug)]
 pub struct Clock(PhantomData<*const ()>);
 
-/// The task of a thread that looks at the time. Dropped, the thread no longer ticks.
+/// A guard of the task that looks at the time. When it is dropped, the thread no longer ticks.
 #[derive(Debug)]
 struct Ticking;
 
@@ -56,7 +56,7 @@ impl Moment {
         Self(instant, PhantomData)
     }
 
-    /// Returns how long the thread was awake since an earlier moment; zero since a later one.
+    /// Returns how long the thread was awake since an earlier moment; zero for a later moment.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_duration_since(earlier.0)
@@ -77,7 +77,7 @@ impl Clock {
     pub fn of_this_thread() -> Self {
         THREAD.with(|thread| {
             thread.clocks.set(thread.clocks.get() + 1);
-            // Without a runtime there is nothing that a thread could wait with.
+            // Without a runtime, a thread cannot wait for a timer.
             if thread.seen.get().is_none()
                 && let Ok(runtime) = Handle::try_current()
             {
@@ -88,13 +88,13 @@ impl Clock {
         Self(PhantomData)
     }
 
-    /// Returns what time it is.
+    /// Returns the present time.
     #[must_use]
     pub fn now(&self) -> Moment {
         THREAD.with(Thread::look)
     }
 
-    /// Returns how long the thread has stood still so far.
+    /// Returns the total time for which the thread has stood still.
     #[must_use]
     pub fn stood_still(&self) -> Duration {
         THREAD.with(|thread| {
@@ -103,12 +103,12 @@ impl Clock {
         })
     }
 
-    /// Returns when the thread last went on after it had stood still.
+    /// Returns when the thread last continued after it had stood still.
     pub(super) fn thawed(&self) -> Option<Moment> {
         THREAD.with(|thread| thread.thawed.get())
     }
 
-    /// Returns when a moment will have come, if the thread does not stand still until then.
+    /// Returns when a moment will come if the thread does not stand still until then.
     pub(super) fn expected(&self, moment: Moment) -> Instant {
         moment.0 + THREAD.with(|thread| thread.still.get())
     }
@@ -116,7 +116,7 @@ impl Clock {
 
 impl Drop for Clock {
     fn drop(&mut self) {
-        // A thread that ends has no time any more.
+        // A thread that ends has dropped its values, so the access may fail.
         let _ = THREAD.try_with(|thread| thread.clocks.set(thread.clocks.get().saturating_sub(1)));
     }
 }
@@ -150,7 +150,7 @@ impl Thread {
     }
 }
 
-/// Looks at the time as long as there is a clock.
+/// Looks at the time regularly while a clock exists.
 async fn tick(_ticking: Ticking) {
     while THREAD.with(|thread| thread.clocks.get()) > 0 {
         sleep(TICK).await;
@@ -171,7 +171,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(600);
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_counts_the_time_in_which_its_thread_turns() {
+    async fn a_clock_counts_the_time_in_which_its_thread_is_awake() {
         let clock = Clock::of_this_thread();
         let start = clock.now();
         sleep(LONG).await;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_thread_that_is_late_by_little_loses_no_time() {
+    async fn a_thread_that_is_slightly_late_loses_no_time() {
         let clock = Clock::of_this_thread();
         for _ in 0..100 {
             tokio::time::advance(TICK).await;
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_thread_without_clocks_does_not_tick_and_misses_nothing() {
+    async fn a_thread_without_clocks_does_not_tick_and_counts_no_freeze() {
         let is_ticking = || THREAD.with(|thread| thread.seen.get().is_some());
         for _ in 0..2 {
             let clock = Clock::of_this_thread();

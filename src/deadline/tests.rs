@@ -1,4 +1,5 @@
-//! Deadlines, by a clock that the tests control: time that is advanced at once is a freeze, time that is slept is not.
+//! Tests of deadlines with a clock that the tests control. Time that is advanced at once is a freeze; time that is
+//! slept is not.
 
 use std::future::{pending, poll_fn};
 
@@ -10,7 +11,7 @@ use super::*;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Begins to wait for a word, for as long as the limit; sends it through what is returned.
+/// Begins to wait for a value, for the limit at most. Returns the sender for the value and the waiting task.
 async fn waiting() -> (oneshot::Sender<u8>, JoinHandle<Result<u8, Passed>>) {
     let (sender, receiver) = oneshot::channel();
     let waiting = spawn_local(async { timeout(LIMIT, receiver).await.map(Result::unwrap) });
@@ -29,7 +30,7 @@ async fn a_deadline_passes_one_turn_after_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_during_a_freeze_is_in_time() {
+async fn a_value_that_came_during_a_freeze_is_in_time() {
     LocalSet::new()
         .run_until(async {
             let (sender, waiting) = waiting().await;
@@ -42,7 +43,7 @@ async fn what_came_during_a_freeze_is_in_time() {
         .await;
 }
 
-/// Lets the process freeze so many times, and be awake for a quarter of the limit after each.
+/// Simulates so many freezes, each followed by a quarter of the limit in which the process is awake.
 async fn freeze(times: u32) {
     for _ in 0..times {
         advance(LIMIT * 100).await;
@@ -71,7 +72,7 @@ async fn a_freeze_moves_a_deadline_by_its_length() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_just_before_a_freeze_leaves_a_moment_after_it() {
+async fn a_deadline_just_before_a_freeze_passes_a_moment_after_it() {
     LocalSet::new()
         .run_until(async {
             let (_sender, waiting) = waiting().await;
@@ -86,7 +87,7 @@ async fn a_deadline_just_before_a_freeze_leaves_a_moment_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_is_put_off_or_brought_forward_passes_at_its_new_time() {
+async fn a_deadline_that_is_moved_passes_at_its_new_time() {
     for (first, second) in [(LIMIT, LIMIT * 2), (LIMIT * 2, LIMIT)] {
         let mut deadline = Deadline::after(first);
         let started = Instant::now();
@@ -99,7 +100,7 @@ async fn a_deadline_that_is_put_off_or_brought_forward_passes_at_its_new_time() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_stays_where_it_is_keeps_its_grace() {
+async fn a_deadline_that_is_reset_to_the_same_time_keeps_its_grace() {
     let mut deadline = Deadline::after(LIMIT);
     let until = deadline.now() + LIMIT;
     deadline.reset(until);
@@ -113,7 +114,7 @@ async fn a_deadline_that_stays_where_it_is_keeps_its_grace() {
 }
 
 #[test]
-fn a_passed_deadline_is_known_from_other_errors_of_its_kind() {
+fn a_passed_deadline_is_distinguished_from_other_timeouts() {
     let passed = io::Error::from(Passed);
     assert_eq!(passed.kind(), io::ErrorKind::TimedOut);
     assert!(passed.get_ref().is_some_and(|inner| inner.is::<Passed>()));

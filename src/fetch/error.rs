@@ -1,4 +1,4 @@
-//! Why a download failed, and what the submitter is told of it.
+//! The reasons why a download fails, and the error that the submitter gets.
 
 use std::time::Duration;
 
@@ -7,95 +7,97 @@ use crate::error::{ErrorCode, Failure};
 use crate::net::BadHead;
 use crate::store::StoreError;
 
-/// Why there is no audio behind a URL, for now or at all.
+/// The reason why there is no audio behind a URL, temporarily or permanently.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The gate refuses the URL.
     #[error("{0}")]
     Refused(Refusal),
     /// The gate refuses the URL to which a server redirects.
-    #[error("its server redirects to a URL that may not be fetched from")]
+    #[error("its server redirects to a URL from which downloads are not allowed")]
     RedirectRefused,
-    /// A host has an address that the gate does not allow.
+    /// The host has an address that the gate does not allow.
     #[error("its host, or one that it redirects to, is not on the public internet")]
     Forbidden,
-    /// A redirect to what is no URL.
-    #[error("its server redirects to what is not a URL")]
+    /// The target of a redirect is not a URL.
+    #[error("its server redirects to something that is not a URL")]
     RedirectTarget,
-    /// A redirect that leads nowhere.
-    #[error("its server redirects without saying where to")]
+    /// A redirect has no target.
+    #[error("its server redirects without a target")]
     Redirect,
-    /// More redirects than are followed.
+    /// There are more redirects than hearken follows.
     #[error("it redirects more than {0} times")]
     Redirects(u32),
-    /// No address was found.
-    #[error("its host's name does not resolve")]
+    /// The look-up found no address.
+    #[error("the name of its host cannot be resolved")]
     Unresolved,
-    /// No connection came about.
-    #[error("no connection to its host came about")]
+    /// No connection could be made.
+    #[error("no connection to its host could be made")]
     Connect,
-    /// No connection came about in time.
-    #[error("no connection to its host came about within {} ms", .0.as_millis())]
+    /// No connection could be made in time.
+    #[error("no connection to its host could be made within {} ms", .0.as_millis())]
     ConnectTimeout(Duration),
-    /// No encrypted connection came about.
+    /// No encrypted connection could be made.
     #[error("the TLS handshake with its host failed; is its certificate valid?")]
     Tls,
-    /// The connection broke off.
-    #[error("the connection broke off before the download was complete")]
+    /// The connection closed too early.
+    #[error("the connection closed before the download was complete")]
     Disconnected,
-    /// The server sends more than it says.
+    /// The server sends more than it states.
     #[error("its server sends more than the Content-Length that it states")]
     Surplus,
-    /// The head of the answer contradicts itself, or states what was not asked for.
-    #[error("its server's answer states {0}")]
+    /// The head of the response contradicts itself, or states something that was not requested.
+    #[error("its server's response states {0}")]
     BadHead(BadHead),
-    /// Far more comes than the largest file.
-    #[error("its server sends far more than a file of the largest size that is taken")]
+    /// The server sends far more than the largest file.
+    #[error("its server sends far more than the largest file that is allowed")]
     Flood,
-    /// The chunks of the body cannot be told apart.
+    /// The chunks of the body cannot be separated.
     #[error("its server sends chunks that break the rules of HTTP")]
     Framing,
-    /// The head of the answer is too long for the HTTP client.
-    #[error("the head of its server's answer is too long: more than 96 header fields, or 128 KiB")]
+    /// The head of the response is too long for the HTTP client.
+    #[error("the head of its server's response is too long: more than 96 header fields, or 128 KiB")]
     Head,
-    /// The head of the answer has fields that the HTTP client refuses.
-    #[error("its server's answer has header fields that break the rules of HTTP")]
+    /// The head of the response has fields that the HTTP client refuses.
+    #[error("its server's response has header fields that break the rules of HTTP")]
     Fields,
     /// The server sends a part of the file.
-    #[error("its server sends only a part of the file (status 206), though all of it was asked for")]
+    #[error("its server sends only a part of the file (status 206), although all of it was requested")]
     Partial,
-    /// What answers does not speak HTTP.
+    /// The server does not speak HTTP.
     #[error("its host does not speak HTTP")]
     NotHttp,
     /// The server answered with an error.
     #[error("its server answered with status {0}")]
     Status(u16),
-    /// The content is compressed in a way that was not asked for.
-    #[error("its server sends the content compressed with {0}, which was not asked for")]
+    /// The content is compressed in a way that was not requested.
+    #[error("its server sends the content compressed with {0}, which was not requested")]
     Coding(&'static str),
     /// The content is damaged gzip, or ends too early.
-    #[error("its content is gzip that is damaged or breaks off")]
+    #[error("its content is gzip that is damaged or incomplete")]
     Gzip,
-    /// All of it took too long.
+    /// The whole download took too long.
     #[error("the download took longer than {} ms", .0.as_millis())]
     Timeout(Duration),
-    /// More than `fetch.max_bytes`.
+    /// The file is larger than `fetch.max_bytes`.
     #[error("it is larger than {0} bytes")]
     FileTooLarge(u64),
-    /// Audio that is too large to be sent upstream.
-    #[error("its base64 would be longer than the {0} bytes that this model takes beside the prompt")]
+    /// The audio is too large for the upstream.
+    #[error(
+        "its base64 would be longer than the {0} bytes that this model accepts in addition to the prompt"
+    )]
     TextTooLarge(u64),
-    /// The bytes are no audio.
-    #[error("its content is no audio that can be used")]
+    /// The bytes are not audio.
+    #[error("its content is not audio that can be used")]
     NoAudio(NoAudio),
     /// The store has no room, or fails.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// What was downloaded cannot be read again.
-    #[error("what was downloaded cannot be read: {0}")]
+    /// The downloaded file cannot be read again.
+    #[error("the downloaded file cannot be read: {0}")]
     Reading(std::io::Error),
-    /// The intake panicked.
-    #[error("the download could not be worked on")]
+    /// The code that processes the download panicked.
+    #[error("the download could not be processed")]
     Crashed,
 }
 

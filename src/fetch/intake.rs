@@ -1,5 +1,5 @@
-//! What becomes of the bytes of a download: they are decompressed where necessary, counted and written, a piece at a
-//! time, and examined at the end. All of it blocks.
+//! Processes the bytes of a download, one piece at a time: decompresses them if necessary, counts them and writes them.
+//! At the end it examines the file. All of this blocks.
 
 use std::io::{self, BufWriter, Write};
 
@@ -10,26 +10,26 @@ use super::FetchError;
 use crate::audio::{Audio, AudioBytes, NoAudio, base64_len, recognise, stated_duration};
 use crate::store::Download;
 
-/// Bytes that are written together.
+/// The number of bytes that are written together.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// What a response says of how its body is coded. It is a hint: storages say `aws-chunked`, `utf-8` or `none` of files that
-/// they send as they are, and the bytes decide.
+/// The coding that a response states for its body. It is only a hint, and the bytes decide: storage services state
+/// `aws-chunked`, `utf-8` or `none` for files that they send unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// Not at all, or in a way that is none.
+    /// The body is not coded, or the stated coding is not one.
     Identity,
-    /// With gzip; it was not asked for, and yet files that are stored so are sent so.
+    /// The body is coded with gzip. hearken does not request it, but servers send files in gzip if they are stored so.
     Gzip,
-    /// In this way, which is not undone here.
+    /// The body has this coding, which hearken does not decode.
     Other(&'static str),
 }
 
-/// Ways of compression that are not undone here.
+/// Compressions that hearken does not decode.
 const OTHERS: [&str; 5] = ["br", "zstd", "deflate", "compress", "lzma"];
 
 impl Coding {
-    /// What the header says.
+    /// Reads the coding from the header.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::CONTENT_ENCODING).filter_map(|value| value.to_str().ok());
         let codings: Vec<_> = values
@@ -46,12 +46,12 @@ impl Coding {
     }
 }
 
-/// How much may come.
+/// The limits for a download.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// Bytes of the file.
+    /// The most bytes of the file.
     file: u64,
-    /// Bytes of its base64 text, which is how upstreams get it.
+    /// The most bytes of its base64 text, the form that upstreams get.
     text: u64,
 }
 
@@ -72,24 +72,24 @@ impl Bounds {
     }
 }
 
-/// How gzip begins, with the only method that it has.
+/// The first bytes of gzip, with its only compression method.
 const GZIP: &[u8] = b"\x1f\x8b\x08";
 
-/// Takes in a download.
+/// Receives a download.
 #[derive(Debug)]
 pub(super) struct Intake {
     coding: Coding,
     through: Through,
 }
 
-/// The way of the bytes.
+/// The writers through which the bytes pass.
 #[derive(Debug)]
 enum Through {
-    /// The first of them decide.
+    /// Not known yet: the first bytes decide.
     Undecided(Box<Counter>),
-    /// As they are.
+    /// The bytes are written unchanged.
     Identity(Box<Counter>),
-    /// Through a decompressor.
+    /// The bytes pass through a decompressor.
     Gzip(Box<MultiGzDecoder<Counter>>),
 }
 
@@ -100,7 +100,7 @@ impl Intake {
         Self { coding, through: Through::Undecided(Box::new(counter)) }
     }
 
-    /// Takes in the next piece of the body. The first one is long enough to tell what it is.
+    /// Receives the next piece of the body. The first piece is long enough to recognise gzip.
     ///
     /// # Errors
     /// What is wrong with the body, or with the store.
@@ -120,7 +120,7 @@ impl Intake {
         Ok(self)
     }
 
-    /// The body is complete: the audio, and the length of its file.
+    /// Completes the download at the end of the body. Returns the audio and the length of its file.
     ///
     /// # Errors
     /// What is wrong with the body, or with the store.
@@ -139,7 +139,7 @@ impl Intake {
     }
 }
 
-/// What was downloaded.
+/// Examines the downloaded file.
 fn examine(bytes: AudioBytes) -> Result<Audio, FetchError> {
     let mut reader = bytes.reader();
     let container = recognise(&mut reader).map_err(FetchError::Reading)?;
@@ -183,8 +183,8 @@ impl Write for Spool {
     }
 }
 
-/// What really went wrong. Our own errors travel through writers that know only errors of I/O; what is none of ours
-/// is the decompressor's.
+/// Returns the real cause of an I/O error. hearken's own errors pass through writers that know only I/O errors; every
+/// other error comes from the decompressor.
 fn cause(err: io::Error) -> FetchError {
     err.downcast().unwrap_or(FetchError::Gzip)
 }

@@ -1,4 +1,4 @@
-//! `[fetch]`: which URLs audio is downloaded from, and within which bounds.
+//! `[fetch]`: the URLs from which audio may be downloaded, and the limits.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use serde::Deserialize;
 use crate::audio::{Gate, HostPattern};
 use crate::setting::{Keys, Problem, Section};
 
-/// How `audio_url`s are downloaded.
+/// The settings for downloads of `audio_url`s.
 #[derive(Debug, Clone)]
 pub struct FetchConfig {
-    /// Decides which URLs may be downloaded, and each hop of a redirect.
+    /// Decides whether a URL, or a hop of a redirect, may be downloaded.
     pub gate: Gate,
-    /// Largest file, in bytes.
+    /// The largest file, in bytes.
     pub max_bytes: u64,
-    /// Longest name look-up, TCP and TLS of one hop.
+    /// The longest time for the name look-up, TCP and TLS of one hop.
     pub connect_timeout: Duration,
-    /// The whole download, with all its redirects.
+    /// The longest time for the whole download, with all its redirects.
     pub total_timeout: Duration,
-    /// Most redirects that are followed; with 0 each is a failure.
+    /// The most redirects that are followed. With 0, each redirect is a failure.
     pub max_redirects: u32,
 }
 
-/// `[fetch]`, as it may be written.
+/// The keys of `[fetch]`, as the user writes them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FetchKeys {
@@ -48,7 +48,7 @@ impl FetchKeys {
     /// Checks the keys.
     ///
     /// # Errors
-    /// [`Problem`] with the first value that is wrong.
+    /// Returns a [`Problem`] for the first invalid value.
     pub fn checked(self, at: &Section<'_>) -> Result<FetchConfig, Problem> {
         let max_redirects = self.max_redirects.unwrap_or(3);
         if max_redirects > 20 {

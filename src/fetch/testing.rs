@@ -1,11 +1,11 @@
-//! A configuration of downloads for the tests of what stands above them.
+//! A configuration of downloads for tests of other rooms.
 
 use std::time::Duration;
 
 use super::FetchConfig;
 use crate::audio::Gate;
 
-/// Strict in whom it asks, and roomy otherwise.
+/// Returns a configuration with a strict gate and generous limits.
 pub(crate) fn config() -> FetchConfig {
     FetchConfig {
         gate: Gate::default(),

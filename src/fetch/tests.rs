@@ -1,4 +1,4 @@
-//! Names that lead inside: whatever a name server says, and however often it changes its mind.
+//! Tests with names that lead to private addresses, for any answers of a name server, even changing ones.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -18,10 +18,10 @@ use crate::store::{Retention, StoreConfig};
 
 const WAV: &[u8] =
     b"RIFF\x28\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\x04\0\0\0\x80\x80\x80\x80";
-/// An address that is public and has been given to nobody.
+/// A public address that is not assigned to any host.
 const PUBLIC: &str = "2000::1";
 
-/// A name server that gives each answer once, the last one for ever.
+/// A name server that gives each answer once, and repeats the last one forever.
 #[derive(Clone)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Vec<IpAddr>>>>,
@@ -49,7 +49,7 @@ impl Resolve for Script {
     }
 }
 
-/// A server on loopback, and what it was asked.
+/// A server on loopback, and the requests that it received.
 struct Inside {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
@@ -92,7 +92,7 @@ fn store() -> (TempDir, Store) {
     (data_dir, store)
 }
 
-/// Downloads with these names opened and these answers of the name server.
+/// Downloads with these names allowed and these answers of the name server.
 async fn fetch(opened: &[&str], script: &Script, url: String) -> Result<Fetched, FetchError> {
     let mut config = testing::config();
     config.connect_timeout = Duration::from_millis(100);
@@ -103,7 +103,7 @@ async fn fetch(opened: &[&str], script: &Script, url: String) -> Result<Fetched,
 }
 
 #[actix_rt::test]
-async fn a_name_is_looked_up_once_and_the_connection_goes_to_what_was_judged() {
+async fn a_name_is_looked_up_once_and_the_checked_address_is_connected_to() {
     let inside = inside(file());
     let script = Script::new(&[&["127.0.0.1"], &["10.0.0.1"]]);
     let url = format!("http://files.example.com:{}/a.wav", inside.port);
@@ -115,7 +115,7 @@ async fn a_name_is_looked_up_once_and_the_connection_goes_to_what_was_judged() {
 }
 
 #[actix_rt::test]
-async fn a_name_with_any_address_that_is_not_public_is_refused() {
+async fn a_name_is_refused_if_any_of_its_addresses_is_not_public() {
     let inside = inside(file());
     for answer in [
         &["127.0.0.1"][..],
@@ -138,11 +138,11 @@ async fn a_name_with_any_address_that_is_not_public_is_refused() {
 }
 
 #[actix_rt::test]
-async fn a_second_answer_that_leads_inside_is_judged_like_the_first() {
+async fn a_private_address_in_a_second_answer_is_refused_too() {
     let inside = inside(file());
     let script = Script::new(&[&[PUBLIC], &["127.0.0.1"]]);
     let url = format!("http://files.example.com:{}/a.wav", inside.port);
-    // Nobody is at the first address, so the name is asked for again.
+    // No host has the first address, so the name is looked up again.
     let refused = fetch(&[], &script, url).await.unwrap_err();
     assert!(matches!(refused, FetchError::Forbidden), "{refused}");
     assert_eq!(script.asked().len(), 2);
@@ -150,7 +150,7 @@ async fn a_second_answer_that_leads_inside_is_judged_like_the_first() {
 }
 
 #[actix_rt::test]
-async fn each_hop_of_a_redirect_is_looked_up_and_judged() {
+async fn each_hop_of_a_redirect_is_looked_up_and_checked() {
     let inside = inside(file());
     let door = self::inside(redirect(&format!("http://evil.example.com:{}/a.wav", inside.port)));
     let script = Script::new(&[&["127.0.0.1"]]);

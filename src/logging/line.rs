@@ -1,4 +1,4 @@
-//! A log line that is made here and not by `tracing`, in the same form.
+//! Formats a log line without `tracing`, in the same form as `tracing`.
 
 use std::fmt::Write as _;
 
@@ -8,19 +8,19 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use super::LogFormat;
 
-/// What the line says where others name a module of the program.
+/// The target of the line; other lines have the name of a module here.
 const TARGET: &str = "hearken::logging";
 
-/// Formats a line, with its end.
+/// Formats a line with its line break.
 pub(super) fn line(format: LogFormat, level: &str, message: &str, fields: &[(&str, Value)]) -> String {
     let mut text = String::new();
-    // A clock that cannot be formatted leaves the time out.
+    // If the time cannot be formatted, the line has no time.
     let _ = SystemTime.format_time(&mut Writer::new(&mut text));
     match format {
         LogFormat::Text => {
             let _ = write!(text, " {level:>5} {TARGET}: {message}");
             for (name, value) in fields {
-                // JSON escapes line breaks: a line stays one line.
+                // JSON escapes line breaks, so a line stays one line.
                 let _ = write!(text, " {name}={value}");
             }
             text.push('\n');

@@ -1,4 +1,5 @@
-//! The lines that wait to be written. Adding one never waits: a line that finds no room is lost, and counted.
+//! The queue of lines that are not written yet. Adding a line never waits: if the queue is full, the line is lost and
+//! counted.
 
 use std::io;
 use std::sync::Arc;
@@ -7,19 +8,19 @@ use std::sync::mpsc::SyncSender;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Most lines that wait.
+/// The most lines in the queue.
 pub(super) const MAX_LINES: usize = 8192;
-/// Most bytes of lines that wait.
+/// The most bytes of all lines in the queue.
 const MAX_BYTES: usize = 4 << 20;
 
-/// The end of the queue that takes lines; cheap to clone.
+/// The sending end of the queue; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Queue {
     lines: SyncSender<Vec<u8>>,
     state: Arc<State>,
 }
 
-/// What both ends of the queue know.
+/// The state that both ends of the queue share.
 #[derive(Debug, Default)]
 pub(super) struct State {
     bytes: AtomicUsize,
@@ -28,7 +29,7 @@ pub(super) struct State {
     closed: AtomicBool,
 }
 
-/// Tells how many log lines were lost since the start.
+/// A counter of the log lines that were lost since the start.
 #[derive(Debug, Clone)]
 pub struct LostLines(Arc<State>);
 
@@ -53,7 +54,7 @@ impl Queue {
         LostLines(self.state())
     }
 
-    /// Adds a line, with its end. Never waits and never fails.
+    /// Adds a line with its line break. Never waits and never fails.
     pub(super) fn push(&self, line: Vec<u8>) {
         let bytes = line.len();
         let waiting = self.state.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -78,17 +79,17 @@ impl State {
         self.untold.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Frees the room of a line that has left the queue.
+    /// Subtracts the bytes of a line that has left the queue.
     pub(super) fn taken(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Returns the number of lost lines that the log has not told of.
+    /// Returns the number of lost lines that the log has not reported yet.
     pub(super) fn untold(&self) -> u64 {
         self.untold.load(Ordering::Relaxed)
     }
 
-    /// Notes that the log has told of so many lost lines.
+    /// Records that the log has reported so many lost lines.
     pub(super) fn told(&self, lines: u64) {
         self.untold.fetch_sub(lines, Ordering::Relaxed);
     }

@@ -1,13 +1,13 @@
-//! What the log shows and in which form: `HEARKEN_LOG` and `HEARKEN_LOG_FORMAT`.
+//! The settings of the log: the filter in `HEARKEN_LOG` and the form in `HEARKEN_LOG_FORMAT`.
 
 use tracing_subscriber::EnvFilter;
 
 use crate::setting::{NotText, Variables, nearest};
 
-/// What the log shows, and in which form.
+/// The settings of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// Levels and modules, as `tracing` writes them; it has been tried.
+    /// Levels and modules, in the syntax of `tracing`. The filter is valid.
     pub filter: String,
     /// The form of a line.
     pub format: LogFormat,
@@ -16,27 +16,27 @@ pub struct LogConfig {
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Words, and fields as `name=value`.
+    /// Plain text, with fields as `name=value`.
     #[default]
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// The filter without `HEARKEN_LOG`. The dispatcher would call it an error that a stream is broken off on purpose, once
-/// for each reader, at every deploy. And h2 would warn of each connection that it ends because its client resets one
-/// stream after the other, without a word of whose it is.
+/// The filter that applies without `HEARKEN_LOG`. The dispatcher would log an error for each stream that hearken closes
+/// on purpose: one for each reader, at every deploy. And h2 would log a warning for each connection that it closes
+/// because the client resets one stream after the other, without naming the client.
 const DEFAULT: &str = "hearken=info,warn,actix_http::h1::dispatcher=off,h2=error,symphonia=off";
 
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 const FORMATS: &[&str] = &["json", "text"];
 
 impl LogConfig {
-    /// Reads the settings of the log. A wrong one is replaced by its default, and warned of: a server with another log is
-    /// better than none.
+    /// Reads the settings of the log. An invalid setting causes a warning and is replaced by its default, because a
+    /// server with another log is better than no server.
     ///
     /// # Errors
-    /// [`NotText`] where a variable is no text.
+    /// Returns [`NotText`] if a variable is not valid text.
     pub fn read(variables: &Variables, warnings: &mut Vec<String>) -> Result<Self, NotText> {
         let given = |name: &str| {
             let text = variables.text(name)?.map(|text| text.trim().to_owned());
@@ -46,7 +46,7 @@ impl LogConfig {
             Ok(()) => Some(filter),
             Err(reason) => {
                 warnings.push(format!(
-                    "HEARKEN_LOG (environment): {reason}; until then the log shows what it shows by default"
+                    "HEARKEN_LOG (environment): {reason}; until then the default filter applies"
                 ));
                 None
             }
@@ -57,7 +57,8 @@ impl LogConfig {
         _ => {
             let hint = did_you_mean(&format, FORMATS);
             warnings.push(format!(
-                "HEARKEN_LOG_FORMAT (environment): {format:?} is unknown{hint}: use json or text; until then it is text"
+                "HEARKEN_LOG_FORMAT (environment): {format:?} is unknown{hint}: use json or text; until then the \
+                 format is text"
             ));
             None
         }
@@ -66,8 +67,8 @@ impl LogConfig {
     }
 }
 
-/// Says what is wrong with a filter. A bare word that is no level would be taken for the name of a module, and nothing
-/// else would be logged.
+/// Checks a filter; the error says what is wrong with it. `tracing` would read a bare word that is not a level as the
+/// name of a module, and would log nothing else.
 fn judge(filter: &str) -> Result<(), String> {
     for part in filter.split(',').map(str::trim) {
         let is_module = part.contains([':', '[']) || part.starts_with("hearken");
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_understood_is_taken_over() {
+    fn a_valid_filter_is_used() {
         for filter in
             ["debug", "WARN", "hearken=debug,actix=warn", "hearken::store", "off", "hearken[task]=debug,info"]
         {
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_wrong_is_warned_of_and_not_used() {
+    fn an_invalid_filter_causes_a_warning_and_is_not_used() {
         for (filter, hint) in [
             ("debgu", "did you mean debug?"),
             ("warning", "use one of off, error"),
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_that_is_unknown_is_warned_of() {
+    fn an_unknown_format_causes_a_warning() {
         assert_eq!(read("", "JSON").0.format, LogFormat::Json);
         let (config, warnings) = read("", "jsno");
         assert_eq!(config.format, LogFormat::Text);

@@ -1,5 +1,5 @@
-//! Tests of what a panic does to the log and to the process. Each runs this program again, as a process of its own:
-//! the panic hook and standard error belong to a whole process.
+//! Tests of the effect of a panic on the log and on the process. Each test runs this program again in a separate
+//! process, because the panic hook and standard error belong to a whole process.
 
 use std::fs::OpenOptions;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use super::*;
 /// Set for the process that a test starts.
 const IS_CHILD: &str = "HEARKEN_TEST_LOG_CHILD";
 
-/// Runs [`panics_of_a_process_of_its_own`]; returns what it wrote to standard error, if that is a pipe.
+/// Runs [`panics_of_a_process_of_its_own`]. Returns the text that it wrote to standard error, if that is a pipe.
 fn panicking(stderr: impl Into<Stdio>) -> String {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["logging::tests::panics_of_a_process_of_its_own", "--exact", "--nocapture"])
@@ -24,7 +24,7 @@ fn panicking(stderr: impl Into<Stdio>) -> String {
     String::from_utf8(child.stderr).unwrap()
 }
 
-/// The part of the other tests that runs as a process of its own; among the other tests it does nothing.
+/// The part of the other tests that runs in a separate process. In the process of the other tests it does nothing.
 #[test]
 fn panics_of_a_process_of_its_own() {
     if std::env::var_os(IS_CHILD).is_none() {
@@ -45,7 +45,7 @@ fn only_panics_that_are_not_caught_write_a_line() {
 }
 
 #[test]
-fn a_panic_ends_no_process_whose_log_cannot_be_written() {
+fn a_panic_does_not_end_a_process_with_a_failing_log() {
     panicking(OpenOptions::new().write(true).open("/dev/full").unwrap());
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);

@@ -1,4 +1,4 @@
-//! The thread that writes the log's lines, and survives whatever becomes of standard error.
+//! The thread that writes the log's lines. It continues when standard error fails.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::LogFormat;
 use super::line;
 use super::queue::State;
 
-/// How often the log tells of lost lines while others are written without a pause.
+/// How often the log reports lost lines while other lines are written without a pause.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes lines until the queue is closed.
@@ -20,7 +20,7 @@ pub(super) struct Writer<W> {
     out: W,
     format: LogFormat,
     state: Arc<State>,
-    /// True after a line that was written in part: the next one begins on a line of its own.
+    /// True after a line that was written only in part. The next line then begins with a line break.
     is_torn: bool,
     last_told: Instant,
 }
@@ -55,7 +55,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes one line that tells of lost ones, if there are any. If it cannot be written, the next attempt tells of
+    /// Writes one line that reports the lost lines, if there are any. If it cannot be written, the next attempt reports
     /// them.
     fn tell_lost(&mut self) {
         self.last_told = Instant::now();
@@ -69,7 +69,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes a line; false if it could not be written.
+    /// Writes a line. Returns false if it could not be written.
     fn write(&mut self, line: &[u8]) -> bool {
         if self.is_torn && self.write_all(b"\n").is_ok() {
             self.is_torn = false;
@@ -96,7 +96,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Waits until standard error takes something, for a second at most.
+/// Waits until standard error accepts data, for a second at most.
 fn wait_for_room() {
     let second = Timespec { tv_sec: 1, tv_nsec: 0 };
     let stderr = io::stderr();
@@ -115,11 +115,12 @@ mod tests {
     use super::*;
     use crate::logging::queue::Queue;
 
-    /// Takes so many bytes with each write, or fails; takes everything when the script is at its end.
+    /// A writer that follows a script: each write accepts so many bytes, or fails. After the end of the script it
+    /// accepts everything.
     #[derive(Clone, Default)]
     struct Script(Arc<Mutex<Played>>);
 
-    /// What is still to be played, and what was written.
+    /// The rest of the script, and the bytes that were written.
     type Played = (VecDeque<io::Result<usize>>, Vec<u8>);
 
     impl Write for Script {
@@ -152,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_written_whole_whatever_each_write_takes() {
+    fn a_line_is_written_completely_even_if_each_write_takes_little() {
         let script = [Ok(1), failure(ErrorKind::Interrupted), failure(ErrorKind::WouldBlock), Ok(2)];
         assert_eq!(written(script, &["one", "two"]), (vec!["one".to_owned(), "two".to_owned()], 0));
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_told_of_once_the_writer_works_again() {
+    fn lost_lines_are_reported_once_the_writer_works_again() {
         let script = [failure(ErrorKind::StorageFull), failure(ErrorKind::StorageFull)];
         let (lines, lost) = written(script, &["one", "two", "three"]);
         assert_eq!((lines[0].as_str(), lines.len(), lost), ("three", 2, 2));
@@ -166,13 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_behind_a_torn_one_begins_on_a_line_of_its_own() {
+    fn a_line_after_a_partly_written_one_begins_on_a_new_line() {
         let (lines, lost) = written([Ok(2), failure(ErrorKind::StorageFull)], &["one", "two"]);
         assert_eq!((lines[0].as_str(), lines[1].as_str(), lines.len(), lost), ("on", "two", 3, 1));
     }
 
     #[test]
-    fn a_writer_that_never_works_ends_with_its_queue() {
+    fn a_writer_that_always_fails_ends_with_its_queue() {
         let script = std::iter::repeat_with(|| failure(ErrorKind::BrokenPipe)).take(100);
         assert_eq!(written(script, &["one", "two"]), (Vec::new(), 2));
     }

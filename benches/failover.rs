@@ -1,24 +1,24 @@
-//! What does an upstream that fails cost those who ask? `cargo bench --bench failover`
+//! Measures what a failing upstream costs the clients: `cargo bench --bench failover`
 //!
 //! Runs thousands of tasks over two channels, one of which fails half of its calls at random, and measures how much
-//! longer they take than over two channels that work. The tasks are blocking calls, many at a time; the upstreams are
-//! `hearken fake-upstream`s; server, upstreams and clients are processes of their own.
+//! longer the tasks take than over two working channels. The tasks are blocking calls, many at a time; the upstreams
+//! are `hearken fake-upstream`s. Server, upstreams and clients are separate processes.
 //!
 //! Options, after `--`: `--tasks N` in each row (5000), `--connections N` (64).
 //!
-//! # How to read it
+//! # How to read the figures
 //!
-//! - `added` is the difference of the mean to that of the first row of the same order of channels, where both work.
-//! - A call that failed is made again after a pause of 250 to 500 ms, or at once on the other channel where the failing
-//!   one is being left alone: that is the time that is added.
+//! - `added` is the difference of the mean to that of the first row with the same order of channels, where both work.
+//! - A failed call is repeated after a pause of 250 to 500 ms, or at once on the other channel if the breaker of the
+//!   failing one is open. This is the added time.
 //!
-//! # What makes it refuse
+//! # When it refuses to print figures
 //!
-//! - A task did not complete, or its text is not that of its answer, whole.
-//! - Two answers have one id.
-//! - The upstreams have given more good answers than there were tasks: then one was paid for twice.
-#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
-#![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
+//! - A task did not complete, or its text is not the whole text of its answer.
+//! - Two answers have the same id.
+//! - The upstreams gave more good answers than there were tasks: then one task was paid for twice.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::print_stderr, reason = "progress is not a result")]
 
 mod support;
 
@@ -38,15 +38,15 @@ use support::request::{MODEL, short};
 use support::server::Server;
 use support::{Error, Outcome};
 
-/// Texts of an answer, where its script says nothing else.
+/// The number of texts in an answer, unless its script states another.
 const CHUNKS: u64 = 5;
 
-/// How the failing channel stands to the other one, and how it fails.
+/// The relation of the failing channel to the other one, and how it fails.
 struct Case {
     name: &'static str,
-    /// Is it asked first, or do both share?
+    /// True if the failing channel is preferred; false if both share the calls.
     preferred: bool,
-    /// The script of its calls; none: it works.
+    /// The script of its calls; `None`: it works.
     script: Option<&'static str>,
 }
 
@@ -150,10 +150,10 @@ struct Row {
     name: &'static str,
     time: Duration,
     failed_calls: usize,
-    /// How often the channel began to be left alone.
+    /// How often the breaker of the channel opened.
     rests: usize,
     by_doubtful: u64,
-    /// In order.
+    /// The latencies, in order.
     latencies: Vec<Duration>,
     baseline: bool,
 }
@@ -177,7 +177,7 @@ struct Table {
 }
 
 impl Table {
-    /// Each row with the mean of the working channels that it is compared to.
+    /// Returns each row with the mean of the working channels that it is compared to.
     fn compared(&self) -> impl Iterator<Item = (&Row, f64)> {
         self.rows.iter().scan(f64::NAN, |baseline, row| {
             if row.baseline {

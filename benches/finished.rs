@@ -1,26 +1,26 @@
-//! What does a finished task cost in memory, as long as its chunks are kept? `cargo bench --bench finished`
+//! Measures the memory of a finished task while its chunks are kept: `cargo bench --bench finished`
 //!
-//! Lets tens of thousands of streaming tasks run to their end, within the retention of their chunks, and measures how
-//! the server's resident memory grows from one half of them to the other. From that growth the bytes of the frames are
-//! taken off, as a subscriber reads them: what is left is what a task costs beside its frames. Three lengths of answers
-//! tell what a frame costs beside its bytes. The server is the real program in a process of its own, a fresh one for
+//! Runs tens of thousands of streaming tasks to their end, within the retention of their chunks, and measures how the
+//! server's resident memory grows from one half of them to the other. The bytes of the frames, as a subscriber reads
+//! them, are subtracted from that growth: the rest is the cost of a task beside its frames. Three lengths of answers
+//! show the cost of a frame beside its bytes. The server is the real program in a separate process, a fresh one for
 //! each row, and its upstream is a `hearken fake-upstream`.
 //!
 //! Options, after `--`: `--tasks N` in each half of a row (25000), `--connections N` (64).
 //!
-//! # How to read it
+//! # How to read the figures
 //!
-//! - The first half is what the second is measured against: the buffers, threads and pages that any load brings are
-//!   there by then.
-//! - Resident memory holds what the allocator does not give back, too, and what lies unused between two frames.
+//! - The second half is compared with the first: after the first half, the buffers, threads and pages that any load
+//!   needs exist already.
+//! - Resident memory includes what the allocator does not give back, and unused space between frames.
 //! - `a task` and `a frame` are the straight line through the first and the last row.
 //!
-//! # What makes it refuse
+//! # When it refuses to print figures
 //!
 //! - A task does not complete.
-//! - A task of the first half, whose stream is read at the end, has not all of its frames.
-#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
-#![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
+//! - A task of the first half, whose stream is read at the end, lacks some of its frames.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::print_stderr, reason = "progress is not a result")]
 
 mod support;
 
@@ -41,13 +41,13 @@ use support::request::{MODEL, short};
 use support::server::Server;
 use support::tasks::{acknowledged, completed, stream_of};
 
-/// Texts of an answer, in each row.
+/// The number of texts in an answer, for each row.
 const TEXTS: [usize; 3] = [8, 24, 64];
-/// Chunks of an answer that are no texts, the role and the finish, and the terminal frame.
+/// The chunks of an answer without text, which are the role and the finish, and the terminal frame.
 const OTHER_FRAMES: usize = 3;
-/// A task is promised to cost less, in bytes beside its frames.
+/// The promised limit for the cost of a task beside its frames, in bytes.
 const PROMISED: f64 = 4096.0;
-/// How long after the end of a half it is looked at what is resident.
+/// The time from the end of a half to the measurement of resident memory.
 const AFTER: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -94,7 +94,7 @@ fn one_row(texts: usize, options: &ManyTasks) -> Outcome<Row> {
     })
 }
 
-/// Runs the tasks of one half; returns one of them.
+/// Runs the tasks of one half; returns the id of one of them.
 fn one_half(server: &Server, options: &ManyTasks) -> Outcome<TaskId> {
     let request = short(true, false)?;
     let ran = options.run(server.address(), |connection| {
@@ -108,24 +108,24 @@ fn one_half(server: &Server, options: &ManyTasks) -> Outcome<TaskId> {
 
 struct Row {
     texts: usize,
-    /// Of one task, and their bytes together.
+    /// The frames of one task, and their bytes together.
     frames: usize,
     frame_bytes: usize,
-    /// Resident bytes before, between and after the halves.
+    /// The resident bytes before, between and after the halves.
     fresh: u64,
     half: u64,
     whole: u64,
-    /// In each half.
+    /// The number of tasks in each half.
     tasks: usize,
 }
 
 impl Row {
-    /// Bytes by which a task lets the server grow.
+    /// Returns the bytes by which a task makes the server grow.
     fn growth(&self) -> f64 {
         (self.whole as f64 - self.half as f64) / self.tasks as f64
     }
 
-    /// The same without the bytes of its frames.
+    /// Returns the growth without the bytes of the frames.
     fn beside(&self) -> f64 {
         self.growth() - self.frame_bytes as f64
     }
@@ -137,7 +137,7 @@ struct Table {
 }
 
 impl Table {
-    /// What a task costs beside all of its frames, and what a frame costs beside its bytes.
+    /// Returns the cost of a task beside all of its frames, and the cost of a frame beside its bytes.
     fn line(&self) -> (f64, f64) {
         let (Some(short), Some(long)) = (self.rows.first(), self.rows.last()) else {
             return (f64::NAN, f64::NAN);

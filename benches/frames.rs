@@ -1,26 +1,26 @@
-//! What does a chunk cost in the CPU? `cargo bench --bench frames`
+//! Measures the CPU time of a chunk: `cargo bench --bench frames`
 //!
-//! Measures, for each event, the pure functions on the way of a chunk: what an upstream sends is decoded as an event
-//! stream, its JSON is mapped to our terms, and a text becomes a frame. No socket, no disk, no actor. The streams are
-//! those of the tests' recordings, whose second event, a text, is repeated; each event comes as a piece of its own, as
-//! it does from a network at the speed of a model.
+//! Measures, for each event, the pure functions that a chunk passes through: the upstream's bytes are decoded as an
+//! event stream, the JSON is mapped to hearken's terms, and a text becomes a frame. There is no socket, no disk and no
+//! actor. The streams are those of the tests' recordings; their second event, a text, is repeated. Each event comes as
+//! a separate piece, as it does from a network at the speed of a model.
 //!
 //! Options, after `--`: `--seconds N` for each row (3).
 //!
-//! # How to read it
+//! # How to read the figures
 //!
-//! - `decode` is the event stream alone, `read` the same with the mapping of what is in it: the whole way from the bytes
-//!   to an [`UpstreamEvent`].
-//! - `encode` makes the frame of a text, `append` also makes the text, keeps both and publishes them; there are no
+//! - `decode` is the event stream alone; `read` also maps its content: the whole path from the bytes to an
+//!   [`UpstreamEvent`].
+//! - `encode` makes the frame of a text; `append` also makes the text, keeps both and publishes them; there are no
 //!   subscribers.
-//! - A figure is the mean that criterion estimates, with the bounds between which it lies with 95 % confidence.
-//!   Criterion's own report stands above, and compares with the run before.
+//! - A figure is the mean that criterion estimates, with its 95 % confidence interval. Criterion's own report is above
+//!   the table, and compares with the run before.
 //!
-//! # What makes it refuse
+//! # When it refuses to print figures
 //!
-//! - A stream does not come to its end, or not all of its texts were seen.
-#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
-#![expect(clippy::print_stderr, reason = "why it found nothing is no finding")]
+//! - A stream does not reach its end, or some of its texts were not seen.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::print_stderr, reason = "the reason for a failure is not a result")]
 
 mod support;
 
@@ -50,9 +50,9 @@ use support::bench::{Findings, run};
 
 /// How often the text of a stream is repeated.
 const REPEATED: usize = 500;
-/// No event is larger, in bytes.
+/// The size limit of an event, in bytes.
 const MAX_EVENT_BYTES: usize = 1 << 20;
-/// What a model says at once.
+/// The text that a model sends at once.
 const TEXT: &str = " and then the speaker goes on to say that the second part of the plan is";
 const GROUP: &str = "frames";
 
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 /// The body of an upstream's answer.
 struct Recorded {
     provider: &'static str,
-    /// An event each.
+    /// The pieces of the body, one event each.
     pieces: Vec<Vec<u8>>,
     reader: fn() -> Box<dyn BodyReader>,
 }
@@ -83,7 +83,7 @@ impl Recorded {
         self.pieces.iter().map(Vec::len).sum()
     }
 
-    /// Reads it from the first byte to its end; returns how many texts it has.
+    /// Reads the body from the first byte to its end; returns the number of its texts.
     fn read(&self) -> Outcome<usize> {
         let mut reader = (self.reader)();
         let (mut texts, mut ended) = (0, false);
@@ -107,7 +107,7 @@ impl Recorded {
 }
 
 fn unread(err: UpstreamError) -> String {
-    format!("a recording is not understood: {err:?}")
+    format!("a recording cannot be read: {err:?}")
 }
 
 fn recordings() -> [Recorded; 3] {
@@ -180,7 +180,7 @@ fn measure(seconds: u64) -> Outcome<Table> {
     bench(&mut group, rows.last(), || {
         let mut answer = Answer::new(head(), Some(Format::Tasks));
         for _ in 0..REPEATED {
-            // As from an upstream: the text is moved in.
+            // The text is moved in, as from an upstream.
             answer.push(TextKind::Content, black_box(TEXT).to_owned());
             answer.publish(answer.log().len());
         }
@@ -201,7 +201,7 @@ fn bench(group: &mut BenchmarkGroup<'_, WallTime>, row: Option<&Row>, mut work: 
     }
 }
 
-/// As far as we read what criterion writes.
+/// The part of criterion's output that this benchmark reads.
 #[derive(Deserialize)]
 struct Estimates {
     mean: Estimate,

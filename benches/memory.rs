@@ -1,40 +1,41 @@
-//! What does audio cost in memory? `cargo bench --bench memory`
+//! Measures the memory that audio takes: `cargo bench --bench memory`
 //!
-//! Measures how far the resident memory of the server rises with the largest audio that upstreams take: 15 MB, which
-//! is a body of 20 MB; with one task on each path that audio takes, and with a crowd that comes all at once. The
-//! server is the real program in a process of its own, over sockets, on a real disk, a fresh one for each row; it has
-//! the budget for payloads that it has by default. The upstream is a fake that lets every request stand still for two
-//! seconds before it reads it, since the way to a real one is long, and keeps nothing.
+//! Measures how far the resident memory of the server rises with the largest audio that upstreams accept: 15 MB, which
+//! is a body of 20 MB. The rows have one task on each path that audio takes, and a crowd that comes all at once. The
+//! server is the real program in a separate process, over sockets, on a real disk, a fresh one for each row, with the
+//! default budget for payloads. The upstream is a fake that waits two seconds before it reads a request, because the
+//! way to a real one is long, and keeps nothing.
 //!
-//! Beside a crowd one connection sends small submits at a steady pace, of which nothing is asked but to be accepted;
-//! they are measured before, too, with the server otherwise idle.
+//! Beside a crowd, one connection sends small submits at a steady pace, which only need to be accepted. They are also
+//! measured before, while the server is otherwise idle.
 //!
 //! Options, after `--`: `--clients N` in a crowd (100).
 //!
-//! # How to read it
+//! # How to read the figures
 //!
-//! - The peak is the kernel's own account (`VmHWM`), set back after a warm-up of a few small submits; nothing slips
-//!   through between two looks. It counts what is mapped of the program's file, too, and none of the page cache.
-//!   The rise is that peak less what was resident when the row began.
-//! - One task's rise is compared with what was sent: the request's body, or the file behind the URL. A crowd's is
-//!   compared with the budget, `limits.max_payload_memory_bytes`.
-//! - Whoever is told `429 queue_full` comes back after `Retry-After`, all at the same moment, until accepted.
-//! - A small submit's latency begins when it was to be sent, if the one before was not answered by then.
+//! - The peak is the kernel's own account (`VmHWM`), reset after a warm-up of a few small submits, so no peak between
+//!   two measurements is missed. It includes the mapped pages of the program's file, and none of the page cache. The
+//!   rise is that peak less the resident memory at the start of the row.
+//! - One task's rise is compared with the bytes that were sent: the request's body, or the file behind the URL. A
+//!   crowd's is compared with the budget, `limits.max_payload_memory_bytes`.
+//! - Clients that get `429 queue_full` come back after `Retry-After`, all at the same moment, until accepted.
+//! - A small submit's latency begins when it was due, if the one before was not answered by then.
 //! - Clients, upstream, file server and the small submits' client share the machine with the server: where few cores
-//!   are all busy, its times are longer than they would be alone. What they used is in the table. In the first moment
-//!   of a crowd its clients all fill their sockets at once, and that is when small submits wait longest.
+//!   are all busy, its times are longer than they would be alone. The table shows what they used. In the first moment
+//!   of a crowd, all its clients fill their sockets at once, and small submits wait longest.
 //!
-//! # What makes it refuse
+//! # When it refuses to print figures
 //!
-//! - The data directory would lie in memory: what is written there would be nobody's.
+//! - The data directory would be in memory: the data written there would not be counted.
 //! - A reply to a submit other than `200` with a task's id, or, to a large one, `429 queue_full` with a `Retry-After`.
 //! - A task that does not complete.
-//! - An upstream that received other audio than was sent, byte by byte, or more or fewer requests than there are tasks.
+//! - An upstream that received audio that differs from what was sent by a byte, or more or fewer requests than there
+//!   are tasks.
 //! - The generator was the bottleneck of the small submits: in their time, or in that of the slowest hundredth, their
 //!   thread ran, or was ready to run and had no core, half of the time or more
-//!   ([`Attention`](support::proc::Attention)). That refuses the small submits' figures alone.
-#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
-#![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
+//!   ([`Attention`](support::proc::Attention)). Then only the small submits have no figures.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::print_stderr, reason = "progress is not a result")]
 
 mod support;
 
@@ -61,39 +62,39 @@ use support::server::{Server, settle};
 use support::tasks::acknowledged;
 use support::upstream::FakeGemini;
 
-/// Of each recording: as long as `channels[].max_request_bytes` lets its base64 be, next to a prompt.
+/// The bytes of each recording: the most whose base64 `channels[].max_request_bytes` allows, next to a prompt.
 const AUDIO_BYTES: usize = 14_999_900;
-/// Of a small submit's body: a WAV of about 1 kB.
+/// The bytes of a small submit's body: a WAV of about 1 kB.
 const SMALL_BYTES: usize = 1_500;
-/// Serves small submits, one at a time and never to its end.
+/// The model of small submits: its channel runs one task at a time, which never ends.
 const SMALL_MODEL: &str = "gemini-small";
-/// Of the embedded channel.
+/// The model of the embedded channel.
 const LOCAL_MODEL: &str = "local-inspect";
-/// Small submits before a row.
+/// The number of small submits before a row.
 const WARM_UP: usize = 5;
 /// How long small submits are measured alone.
 const ALONE: Duration = Duration::from_secs(8);
-/// How long after the end of a row it is looked at what is still resident.
+/// The time from the end of a row to the measurement of the memory that is still resident.
 const AFTER: Duration = Duration::from_secs(2);
 
-/// How a task comes by its audio, and who hears it.
+/// How the audio reaches a task, and which channel runs it.
 #[derive(Debug, Clone, Copy)]
 enum Way {
-    /// In the body.
+    /// The audio is in the body.
     Inline,
-    /// In the body, as some clients write it: `\/` for every slash, and lines of 76 characters.
+    /// The audio is in the body, as some clients write it: `\/` for every slash, and lines of 76 characters.
     Escaped,
-    /// The same, with an `Idempotency-Key`: then the body is compared with others, too.
+    /// The same, with an `Idempotency-Key`: then the body is also compared with others.
     Keyed,
-    /// In the body, whose length is not told before.
+    /// The audio is in the body, whose length is not stated in advance.
     Chunked,
-    /// From a URL.
+    /// The audio is downloaded from a URL.
     Url,
-    /// In the body, to the embedded channel.
+    /// The audio is in the body, and the embedded channel runs the task.
     Local,
 }
 
-/// What the rows are about.
+/// The audio of the rows.
 struct Recording {
     wav: Arc<[u8]>,
     base64: Arc<str>,
@@ -123,7 +124,7 @@ fn measure(crowd: usize) -> Outcome<Report> {
         (Way::Url, crowd),
     ] {
         let row = one_row(&recording, way, clients)?;
-        eprintln!("{} of {clients}: all completed, and the upstream heard what was sent", row.name);
+        eprintln!("{} of {clients}: all completed, and the upstream received what was sent", row.name);
         rows.push(row);
         settle()?;
     }
@@ -173,7 +174,7 @@ fn one_row(recording: &Recording, way: Way, clients: usize) -> Outcome<Row> {
     if seen.right != asked || !seen.wrong.is_empty() {
         let wrong = seen.wrong.first().map_or("nothing wrong", String::as_str);
         return Err(
-            format!("of {asked} requests the upstream heard {} right, and {wrong}", seen.right).into()
+            format!("of {asked} requests the upstream received {} intact, and {wrong}", seen.right).into()
         );
     }
     server.end()?.close()?;
@@ -193,13 +194,13 @@ fn one_row(recording: &Recording, way: Way, clients: usize) -> Outcome<Row> {
     })
 }
 
-/// Starts a server that has a WAV under every path, until the process ends.
+/// Starts a server that serves a WAV under every path, until the process ends.
 fn serve_file(wav: Arc<[u8]>) -> Outcome<SocketAddr> {
     let length = wav.len().to_string();
     let headers = [("content-type", "audio/wav"), ("content-length", &length), ("connection", "close")];
     let head = reply_head(200, &headers);
     let listener = listen(Ipv4Addr::LOCALHOST, move |mut line| {
-        // A download that breaks off is told by the task that asked for it.
+        // If a download breaks off, its task reports it.
         if let Ok(Some(_)) = line.request() {
             let _ = line.write(&head).and_then(|()| line.write(&wav));
         }
@@ -207,26 +208,26 @@ fn serve_file(wav: Arc<[u8]>) -> Outcome<SocketAddr> {
     Ok(listener.address)
 }
 
-/// CPU time of server, generator and the whole machine.
+/// Returns the CPU time of server, generator and the whole machine.
 fn cpu(server: &Server) -> Outcome<[Duration; 3]> {
     Ok([server.cpu_time()?, cpu_time(std::process::id())?, machine_cpu_time()?])
 }
 
-/// Sends small submits while something else is done.
+/// Sends small submits while `work` runs.
 fn beside<T>(server: &Server, small: &[u8], work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, Paced)> {
     let stop = AtomicBool::new(false);
     let address = server.address();
     thread::scope(|scope| {
         let steady = scope.spawn(|| submit_steadily(address, small, &stop));
         let done = work();
-        // However that went, it must stop.
+        // The thread must stop, whether the work succeeded or failed.
         stop.store(true, Ordering::Release);
         let paced = steady.join().map_err(|_| "a thread panicked")?;
         Ok((done?, paced?))
     })
 }
 
-/// All that is not said is as it is by default, the budget and the number of tasks that run among it.
+/// Returns the settings that differ from the defaults; the budget and the number of running tasks are the defaults.
 fn settings(silent: SocketAddr, upstream: SocketAddr) -> String {
     format!(
         "[[channels]]\nname = \"heard\"\nkind = \"gemini\"\nbase_url = \"http://{upstream}\"\napi_key = \"fake\"\n\
@@ -251,7 +252,7 @@ impl Way {
         }
     }
 
-    /// A submit, and how many bytes its payload has.
+    /// Returns a submit, and how many bytes its payload has.
     fn request(self, recording: &Recording, files: SocketAddr) -> (Vec<u8>, usize) {
         let body = match self {
             Self::Inline | Self::Chunked => data(MODEL, &recording.base64),
@@ -271,7 +272,7 @@ impl Way {
     }
 }
 
-/// The same base64 as PHP writes it in JSON, and folded.
+/// Returns the same base64 as PHP writes it in JSON, and folded.
 fn escaped(base64: &str) -> String {
     let mut escaped = String::with_capacity(base64.len() + base64.len() / 16);
     for (position, character) in base64.chars().enumerate() {

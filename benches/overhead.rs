@@ -1,30 +1,30 @@
-//! How much later does a text come through hearken? `cargo bench --bench overhead`
+//! Measures how much later a text arrives through hearken: `cargo bench --bench overhead`
 //!
-//! Asks an upstream the same question straight and through hearken, in turns: a synchronous stream, one at a time. The
-//! upstream answers after 20 ms and stamps each text when it makes it. What is measured is the time to the first text,
-//! which holds all that hearken does with a submit, and the time that each of the others was under way. Upstream and
-//! server are processes of their own, over sockets; each question has a fresh connection, which is up before the clock
-//! starts.
+//! Sends an upstream the same question directly and through hearken, in turns: a synchronous stream, one at a time. The
+//! upstream answers after 20 ms and stamps each text when it makes it. The benchmark measures the time to the first
+//! text, which includes all that hearken does with a submit, and the transit time of each of the others. Upstream and
+//! server are separate processes, over sockets; each question has a fresh connection, which is established before the
+//! clock starts.
 //!
 //! Options, after `--`: `--pairs N` (200), `--texts N` of each answer (20), `--rate N` of them per second (200).
 //!
-//! # How to read it
+//! # How to read the figures
 //!
-//! - `added` is the difference of the p50s, `paired` the median of the differences between a question that was asked
-//!   straight and the one that was asked through hearken next to it.
-//! - The first time holds the upstream's 20 ms on both sides. Through hearken it holds a commit, too: no upstream is
-//!   asked before the task is durable. `submit` measures disks.
-//! - Whoever asks straight has an upstream's connection of its own; hearken keeps its own open, as a service does.
-//! - Every process sleeps most of the time. Where others use the machine, waking up takes longer, and three have to wake
-//!   up through hearken where two do without.
+//! - `added` is the difference of the p50s. `paired` is the median of the differences between a direct question and the
+//!   question through hearken next to it.
+//! - The first time includes the upstream's 20 ms on both sides. Through hearken it also includes a commit: hearken
+//!   calls no upstream before the task is durable. `submit` measures disks.
+//! - A direct client opens its own connection to the upstream; hearken keeps its connections open, as a service does.
+//! - Every process sleeps most of the time. Where other processes use the machine, wake-ups take longer; a question
+//!   through hearken needs three wake-ups, a direct one two.
 //!
-//! # What makes it refuse
+//! # When it refuses to print figures
 //!
 //! - A text was missing or came again, or an answer did not end as it should.
 //! - The generator was the bottleneck: it ran, or was ready to run and had no core, half of the time or more.
-//! - The upstream was the bottleneck: of its texts one in a hundred was 10 ms late or more.
-#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
-#![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
+//! - The upstream was the bottleneck: one in a hundred of its texts was 10 ms late or more.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::print_stderr, reason = "progress is not a result")]
 
 mod support;
 
@@ -44,12 +44,13 @@ use support::request::{MODEL, short, to_gemini};
 use support::server::Server;
 use support::statistics::Spread;
 
-/// How long the upstream thinks.
+/// The time until the upstream answers.
 const ANSWERS_AFTER: Duration = Duration::from_millis(20);
-/// Not counted: the first connections, allocations and pages of a fresh server.
+/// The number of pairs that are not counted: they pay for the first connections, allocations and pages of a fresh
+/// server.
 const WARM_UP: usize = 10;
 
-/// What may be chosen.
+/// The options of the command line.
 struct Options {
     pairs: usize,
     texts: u32,
@@ -81,7 +82,7 @@ fn measure(options: &Options) -> Outcome<Added> {
         Question { whom: server.address(), request: short(true, true)?, ends: Ends::feeds(), texts };
     let mut pairs = Vec::new();
     for pair in 0..WARM_UP + options.pairs {
-        // Neither is always the first.
+        // The two sides take turns in being first.
         let answers = if pair % 2 == 0 {
             (straight.ask()?, through.ask()?)
         } else {

@@ -1,39 +1,38 @@
-//! What does durability cost a submit? `cargo bench --bench submit`
+//! Measures the cost of durability for a submit: `cargo bench --bench submit`
 //!
-//! Measures how many asynchronous submits per second the server acknowledges durably, beside the very same
-//! server with `store.sync = false`, which leaves it to the system when anything reaches the disk. Both are the
-//! real program in a process of its own, over sockets, on a real disk; their rounds take turns, and each begins
-//! with an empty data directory. The channel runs one task at most, at an upstream that never answers: what is
-//! measured is acceptance alone.
+//! Measures how many asynchronous submits per second the server acknowledges durably, and compares it with the same
+//! server with `store.sync = false`, where the system decides when data reaches the disk. Both are the real program in
+//! a separate process, over sockets, on a real disk. Their rounds take turns, and each begins with an empty data
+//! directory. The channel runs at most one task, at an upstream that never answers, so only acceptance is measured.
 //!
-//! Options, after `--`: `--seconds N` a round (3), `--rounds N` of each server in each row (5),
-//! `--connections N` for small bodies (64; 1 MB at most 16 of them, 15 MB at most 8).
+//! Options, after `--`: `--seconds N` a round (3), `--rounds N` of each server in each row (5), `--connections N` for
+//! small bodies (64; for 1 MB at most 16 of them, for 15 MB at most 8).
 //!
-//! # How to read it
+//! # How to read the figures
 //!
-//! - A figure is the median of its rounds. The ratio is the median of the ratios of neighbouring rounds, so that
-//!   a slow minute of the machine hits both sides of it; its range stands beside it.
-//! - Server CPU is what the kernel charges to the process. The kernel's own threads, which do part of the work
-//!   of an fsync, are nobody's.
-//! - Generator and server share the machine: where few cores are all busy, fewer submits per second than the
-//!   server could do alone, on both sides. What others do on the machine costs more of them; the report says so.
-//! - ext4 without a journal makes new files slowly for five minutes after many were deleted: on such a disk let
-//!   them pass between two runs.
+//! - A figure is the median of its rounds. The ratio is the median of the ratios of neighbouring rounds, so that a slow
+//!   minute of the machine affects both sides; its range is beside it.
+//! - Server CPU is what the kernel charges to the process. The kernel's own threads, which do part of the work of an
+//!   fsync, are charged to no process.
+//! - Generator and server share the machine: if few cores are all busy, both sides reach fewer submits per second than
+//!   the server could alone. Other processes on the machine reduce them further; the report shows it.
+//! - ext4 without a journal creates files slowly for five minutes after many were deleted: on such a disk, wait that
+//!   long between two runs.
 //!
-//! # What makes it refuse
+//! # When it refuses to print figures
 //!
-//! - The data directory would lie in memory: an fsync is free there.
+//! - The data directory would be in memory: an fsync is free there.
 //! - A reply other than `200` with a task's id.
-//! - An acknowledged task is lost. Each round of the durable server ends with SIGKILL in the middle of its load;
-//!   it is started again and must list every task that it had acknowledged. (That a commit waits for the disk is
-//!   not shown by this: only a machine that loses its power could. That their audio is there, too, is what the crash
-//!   simulation of `tests/crash` checks.)
-//! - The generator was the bottleneck. A connection has a thread of its own, so at each moment it waits either
-//!   for the server or for the generator; the latter is when its thread runs, or is ready to run and has no core
-//!   ([`Attention`](support::proc::Attention) is the kernel's account of both). A row stands when in the median
-//!   of its rounds the connections waited mostly for the server, and the generator used less CPU than it did.
-#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
-#![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
+//! - An acknowledged task is lost. Each round of the durable server ends with SIGKILL in the middle of its load; the
+//!   server is started again and must list every task that it had acknowledged. (This does not show that a commit waits
+//!   for the disk: only a machine that loses its power could. The crash simulation of `tests/crash` checks that their
+//!   audio is there, too.)
+//! - The generator was the bottleneck. Each connection has its own thread, so at each moment it waits either for the
+//!   server or for the generator: for the generator when its thread runs, or is ready to run and has no core
+//!   ([`Attention`](support::proc::Attention) is the kernel's account of both). A row is valid if, in the median of its
+//!   rounds, the connections waited mostly for the server, and the generator used less CPU than the server.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::print_stderr, reason = "progress is not a result")]
 
 mod support;
 
@@ -51,28 +50,28 @@ use support::server::{Server, settle};
 use support::tasks::listed;
 use tempfile::TempDir;
 
-/// Rounds of each row, unless others are chosen.
+/// The default number of rounds of each row.
 const ROUNDS: usize = 5;
-/// Not counted: the first connections, allocations and pages of a fresh server.
+/// The time that is not counted: the first connections, allocations and pages of a fresh server.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// Rounds with bodies up to this many bytes leave their data where it is until the end: it takes little room, and
-/// there are file systems that make files slowly when many were deleted just before.
+/// The largest body whose rounds keep their data until the end: it takes little room, and some file systems create
+/// files slowly after many were deleted.
 const KEPT_BODY: usize = 10_000;
 
-/// One row of the table.
-struct Body {
+/// A size of request bodies: one row of the table.
+struct BodySize {
     name: &'static str,
-    /// Bytes of the request's body.
+    /// The bytes of the request's body.
     bytes: usize,
     most_connections: usize,
 }
 
-const BODIES: [Body; 3] = [
+const BODY_SIZES: [BodySize; 3] = [
     // A WAV of about 1 kB.
-    Body { name: "small", bytes: 1_500, most_connections: usize::MAX },
-    Body { name: "1 MB", bytes: 1_000_000, most_connections: 16 },
-    Body { name: "15 MB", bytes: 15_000_000, most_connections: 8 },
+    BodySize { name: "small", bytes: 1_500, most_connections: usize::MAX },
+    BodySize { name: "1 MB", bytes: 1_000_000, most_connections: 16 },
+    BodySize { name: "15 MB", bytes: 15_000_000, most_connections: 8 },
 ];
 
 fn main() -> ExitCode {
@@ -83,7 +82,7 @@ fn measure(options: &LoadOptions) -> Outcome<Report> {
     let file_system = disk(place())?;
     let mut rows = Vec::new();
     let mut kept = Vec::new();
-    for body in BODIES {
+    for body in BODY_SIZES {
         let connections = options.connections.min(body.most_connections);
         let mut row = Row::new(body.name, body.bytes, connections);
         let load =
@@ -111,7 +110,7 @@ fn measure(options: &LoadOptions) -> Outcome<Report> {
     Ok(Report { rows, file_system, rounds: options.rounds, seconds: options.length.as_secs() })
 }
 
-/// Whatever waits, waits longer than the benchmark, and there is room for all of it.
+/// Returns settings whose timeouts are longer than the benchmark, with room for all its tasks.
 fn settings(silent: SocketAddr, sync: bool) -> String {
     format!(
         "[[channels]]\nkind = \"gemini\"\nbase_url = \"http://{silent}\"\napi_key = \"silent\"\n\
@@ -122,12 +121,12 @@ fn settings(silent: SocketAddr, sync: bool) -> String {
     )
 }
 
-/// Loads a fresh server, kills it under its load, and asks its successor for what it had acknowledged. Returns
-/// its directory, too.
+/// Loads a fresh server, kills it under load, and checks that the restarted server lists what it had acknowledged.
+/// Returns its directory, too.
 fn one_round(load: &Load, side: Side) -> Outcome<(Worked, TempDir)> {
     let mut server = Server::start(|silent| settings(silent, side == Side::Synced))?;
     let worked = load.put_on(&mut server)?;
-    // What the system was told about, it knows: also the server that does not sync survives a SIGKILL.
+    // Data that reached the system survives a SIGKILL, also on the server that does not sync.
     server.restart()?;
     let known = listed(server.address())?;
     let lost = worked.acknowledged.iter().filter(|id| !known.contains(id)).count();

@@ -1,5 +1,5 @@
-//! What the benchmarks are made of.
-#![allow(dead_code, reason = "no benchmark uses all of it")]
+//! The modules that the benchmarks share.
+#![allow(dead_code, reason = "no benchmark uses all modules")]
 
 pub(crate) mod arguments;
 pub(crate) mod bench;
@@ -22,7 +22,7 @@ pub(crate) mod statistics;
 pub(crate) mod tasks;
 pub(crate) mod upstream;
 
-/// What the benchmarks share with the tests.
+/// The modules that the benchmarks share with the tests.
 #[path = "../tests"]
 mod shared {
     pub(crate) mod kit;

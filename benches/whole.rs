@@ -1,24 +1,24 @@
-//! What does a whole task cost, from its submit to its end? `cargo bench --bench whole`
+//! Measures the cost of a whole task, from its submit to its end: `cargo bench --bench whole`
 //!
-//! Connections ask one question after the other and read the whole answer, which is three texts that the upstream sends
-//! at once: as one completion (`blocking`), or as a stream over a connection of its own (`streaming`). Server, upstream
-//! and generator are processes of their own, over sockets.
+//! Connections send one question after the other and read the whole answer, three texts that the upstream sends at
+//! once: as one completion (`blocking`), or as a stream over a separate connection (`streaming`). Server, upstream and
+//! generator are separate processes, over sockets.
 //!
 //! Options, after `--`: `--seconds N` a round (3), `--rounds N` (3), `--connections N` (64).
 //!
-//! # How to read it
+//! # How to read the figures
 //!
-//! - CPU is the server's for one task: it takes the submit in, makes it durable, asks, writes the answer to its journal,
-//!   shows it, and makes the end durable. A figure is the median of its rounds.
-//! - The upstream sends its last event 20 ms after its texts. That time, and the time that a task waits for a core, is in
-//!   the latency.
+//! - CPU is the server's for one task: it accepts the submit, makes it durable, calls the upstream, writes the answer
+//!   to its journal, returns it, and makes the end durable. A figure is the median of its rounds.
+//! - The upstream sends its last event 20 ms after its texts. The latency includes that time, and the time that a task
+//!   waits for a core.
 //!
-//! # What makes it refuse
+//! # When it refuses to print figures
 //!
 //! - An answer that is not whole.
 //! - The generator was the bottleneck: it ran, or was ready to run and had no core, half of the time or more.
-#![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
-#![expect(clippy::print_stderr, reason = "how far it has come is no finding")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::print_stderr, reason = "progress is not a result")]
 
 mod support;
 
@@ -42,13 +42,13 @@ use support::statistics::{Durations, Spread, median};
 use support::tasks::unexpected;
 use support::{Error, Outcome};
 
-/// Rounds of each row, unless others are chosen.
+/// The default number of rounds of each row.
 const ROUNDS: usize = 3;
-/// Not counted: the first connections, allocations and pages of a fresh server.
+/// The time that is not counted: the first connections, allocations and pages of a fresh server.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Texts of an answer.
+/// The number of texts in an answer.
 const TEXTS: u64 = 3;
-/// The generator may have been busy, or without a core, for less than this share of the time.
+/// The share of the time below which the generator must have been busy, or without a core.
 const MOST_FOR_GENERATOR: f64 = 0.5;
 
 /// How the answer is read.
@@ -58,7 +58,7 @@ enum Answer {
     Streaming,
 }
 
-/// What one round came to.
+/// The results of one round.
 #[derive(Debug)]
 struct Round {
     /// Tasks per second.
@@ -134,7 +134,7 @@ fn one_round(options: &LoadOptions, answer: Answer, gemini: SocketAddr) -> Outco
     })
 }
 
-/// Asks one question after the other, and returns how long those took that ended while it counts.
+/// Sends one question after the other, and returns the latencies of those that ended while `counts` is set.
 fn ask(
     answer: Answer,
     server: SocketAddr,
@@ -174,7 +174,7 @@ fn settings(gemini: SocketAddr) -> String {
 }
 
 impl Whole {
-    /// The medians of a row: tasks per second, CPU of one in microseconds, p50 and p99 in milliseconds.
+    /// Returns the medians of a row: tasks per second, CPU of one in microseconds, p50 and p99 in milliseconds.
     fn figures(rounds: &[Round]) -> [f64; 4] {
         let figure = |of: fn(&Round) -> f64| median(rounds.iter().map(of));
         [

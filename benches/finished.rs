@@ -179,7 +179,7 @@ impl fmt::Display for Table {
         let (task, frame) = self.line();
         writeln!(
             f,
-            "\nThe line through them: {task:.0} bytes for a task, and {frame:.0} for each frame beside its own."
+            "\nThe line through them: {task:.0} bytes for a task, and {frame:.0} for each frame beside its own bytes."
         )
     }
 }

@@ -77,9 +77,9 @@ fn measure(options: &Options) -> Outcome<Added> {
     let mut upstream = Helper::start(&Upstream { answers_after: ANSWERS_AFTER, texts, interval })?;
     let gemini: SocketAddr = upstream.hear()?;
     let server = Server::start(|_| settings(gemini))?;
-    let straight = Question { whom: gemini, request: to_gemini()?, ends: Ends::returns(), texts };
+    let straight = Question { server: gemini, request: to_gemini()?, ends: Ends::returns(), texts };
     let through =
-        Question { whom: server.address(), request: short(true, true)?, ends: Ends::feeds(), texts };
+        Question { server: server.address(), request: short(true, true)?, ends: Ends::feeds(), texts };
     let mut pairs = Vec::new();
     for pair in 0..WARM_UP + options.pairs {
         // The two sides take turns in being first.

@@ -1,12 +1,12 @@
-//! The command lines of the benchmarks: `--name value`, in any order. Cargo passes on what is meant for the harness that
-//! these benchmarks do not have, too, so that unknown names are passed over.
+//! The command lines of the benchmarks: `--name value`, in any order. Cargo also passes on the arguments for the test
+//! harness, which these benchmarks do not have, so unknown names are ignored.
 
 use super::Outcome;
 
-/// More than any machine holds, and small enough for a product of two.
+/// The largest number: more than any machine holds, and small enough for a product of two.
 const MOST: u64 = 1_000_000;
 
-/// What was said on the command line.
+/// The arguments of the command line.
 #[derive(Debug)]
 pub(crate) struct Arguments(Vec<String>);
 
@@ -20,14 +20,14 @@ impl Arguments {
         self.0.iter().any(|word| word == "--bench")
     }
 
-    /// The values behind a name, in order.
+    /// Returns the values behind a name, in order.
     pub(crate) fn values(&self, name: &str) -> Outcome<Vec<&str>> {
         let places = self.0.iter().enumerate().filter(|(_, word)| *word == name);
         let value = |(at, _)| self.0.get(at + 1).map(String::as_str);
         Ok(places.map(value).collect::<Option<_>>().ok_or_else(|| format!("{name} needs a value"))?)
     }
 
-    /// The last number behind a name, which must be at least this.
+    /// Returns the last number behind a name, which must be at least `least`.
     pub(crate) fn number<T: TryFrom<u64>>(&self, name: &str, least: u64) -> Outcome<Option<T>> {
         let Some(value) = self.values(name)?.pop() else { return Ok(None) };
         let number = value.parse().ok().filter(|number| (least..=MOST).contains(number));

@@ -1,5 +1,4 @@
-//! What every benchmark does around its measuring: says what it found, writes it as JSON, or says why it found
-//! nothing.
+//! The frame of every benchmark: it prints the findings and writes them as JSON, or prints why there are none.
 
 use std::fmt;
 use std::fs;
@@ -11,18 +10,18 @@ use serde_json::Value;
 use super::Outcome;
 use super::arguments::Arguments;
 
-/// What a benchmark found; its text is a readable table.
+/// The findings of a benchmark; as text they are a readable table.
 pub(crate) trait Findings: fmt::Display {
-    /// Returns true if there is a figure in each row.
+    /// Returns true if each row has figures.
     fn is_whole(&self) -> bool {
         true
     }
 
-    /// The same for programs.
+    /// Returns the findings as JSON.
     fn json(&self) -> Value;
 }
 
-/// Measures, if `cargo bench` started this. The benchmark's name is that of its JSON file, too.
+/// Runs the measurement, if `cargo bench` started this. The benchmark's name is also that of its JSON file.
 pub(crate) fn run<O, F: Findings>(
     name: &str,
     read: impl FnOnce(&Arguments) -> Outcome<O>,
@@ -62,12 +61,12 @@ fn write(name: &str, found: &impl Findings) -> Outcome<PathBuf> {
     Ok(path)
 }
 
-/// Where servers have their data: beside the build, which is where a developer's disk is.
+/// Returns where servers have their data: beside the build, on the developer's disk.
 pub(crate) fn place() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// Cores of this machine.
+/// Returns the number of cores of this machine.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,5 +1,4 @@
-//! What goes over the wire for one event: the upstream's words, and those of the servers that hearken is measured
-//! beside.
+//! The bytes of one event on the wire, as the upstream, hearken and the compared servers send it.
 
 use std::io::Write as _;
 
@@ -7,11 +6,11 @@ use super::kit::chunked::{LAST, chunk};
 use super::request::MODEL;
 use super::stamp::Stamp;
 
-/// The head of an answer in events.
+/// The head of an event stream response.
 pub(crate) const EVENTS_HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
-/// One event of Gemini's stream with a text, as a chunk of the body.
+/// Writes one event of Gemini's stream with a text, as a chunk of the body.
 pub(crate) fn gemini(stamp: Stamp, to: &mut Vec<u8>) {
     let mut event = br#"data: {"candidates":[{"content":{"parts":[{"text":""#.to_vec();
     stamp.write_text(&mut event);
@@ -20,7 +19,7 @@ pub(crate) fn gemini(stamp: Stamp, to: &mut Vec<u8>) {
     chunk(&event, to);
 }
 
-/// The last event of Gemini's stream and the end of the body.
+/// Writes the last event of Gemini's stream and the end of the body.
 pub(crate) fn gemini_end(texts: u64, to: &mut Vec<u8>) {
     let mut event = br#"data: {"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},"#.to_vec();
     event.extend_from_slice(br#""finishReason":"STOP","index":0}],"#);
@@ -30,7 +29,7 @@ pub(crate) fn gemini_end(texts: u64, to: &mut Vec<u8>) {
 }
 
 fn usage(texts: u64, to: &mut Vec<u8>) {
-    // A Vec takes whatever is written.
+    // Writing to a Vec cannot fail.
     let _ = write!(
         to,
         "\"usageMetadata\":{{\"promptTokenCount\":11,\"candidatesTokenCount\":{texts},\"totalTokenCount\":{}}},\
@@ -39,7 +38,7 @@ fn usage(texts: u64, to: &mut Vec<u8>) {
     );
 }
 
-/// The chunk that hearken makes of an event; other servers are given it as it is.
+/// Writes the chunk that hearken makes of an event; other servers receive it in this form.
 pub(crate) fn completion_chunk(stamp: Stamp, to: &mut Vec<u8>) {
     to.extend_from_slice(br#"{"id":"chatcmpl-1776874565yq3szvcu","object":"chat.completion.chunk","#);
     to.extend_from_slice(br#""created":1776874565,"model":""#);
@@ -49,10 +48,10 @@ pub(crate) fn completion_chunk(stamp: Stamp, to: &mut Vec<u8>) {
     to.extend_from_slice(br#""},"finish_reason":null}]}"#);
 }
 
-/// The same as a frame of its own, as a chunk of the body.
+/// Writes the same as a separate frame, as a chunk of the body.
 pub(crate) fn frame(stamp: Stamp, to: &mut Vec<u8>) {
     let mut frame = b"event: chunk\nid: ".to_vec();
-    // A Vec takes whatever is written.
+    // Writing to a Vec cannot fail.
     let _ = write!(frame, "{}\ndata: ", stamp.index);
     completion_chunk(stamp, &mut frame);
     frame.extend_from_slice(b"\n\n");

@@ -1,4 +1,4 @@
-//! Clients that each have one task to submit, all at once, and come back when they are told to.
+//! Clients that each submit one task, all at once, and retry after a refusal when the server allows it.
 
 use std::net::SocketAddr;
 use std::sync::Barrier;
@@ -13,20 +13,20 @@ use super::kit::client::{Connection, ReplyRef};
 use super::proc::{Attention, Stretch};
 use super::tasks::{acknowledged, completed, unexpected};
 
-/// How a crowd fared.
+/// How the server served a crowd.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Served {
-    /// Submits that were answered `429 queue_full`.
+    /// The number of submits that were answered `429 queue_full`.
     pub(crate) refused: usize,
-    /// From the first byte until all were accepted.
+    /// The time from the first byte until all were accepted.
     pub(crate) accepted: Duration,
-    /// From the first byte until all tasks were completed.
+    /// The time from the first byte until all tasks were completed.
     pub(crate) completed: Duration,
-    /// What the clients' threads did while they submitted.
+    /// The time account of the clients' threads while they submitted.
     pub(crate) generator: Attention,
 }
 
-/// Each of so many clients submits a task with this request, and all tasks complete.
+/// Lets each of `clients` clients submit a task with this request, and waits until all tasks complete.
 pub(crate) fn serve_crowd(server: SocketAddr, request: &[u8], clients: usize) -> Outcome<Served> {
     let connections = (0..clients).map(|_| Connection::open(server)).collect::<Outcome<Vec<_>>>()?;
     let barrier = Barrier::new(clients + 1);
@@ -55,12 +55,12 @@ pub(crate) fn serve_crowd(server: SocketAddr, request: &[u8], clients: usize) ->
     Ok(Served { refused, accepted, completed: began.elapsed(), generator })
 }
 
-/// One client's task.
+/// The task of one client.
 struct Submitted {
     task: TaskId,
     /// How often the submit was refused before.
     refused: usize,
-    /// Of the submit that was accepted.
+    /// The time account of the submit that was accepted.
     attention: Attention,
 }
 
@@ -80,7 +80,7 @@ fn submit(mut connection: Connection, server: SocketAddr, request: &[u8]) -> Out
     }
 }
 
-/// When to come back after a refusal, which must be the one that is promised.
+/// Returns when to retry after a refusal, which must be the promised one.
 fn refusal(reply: &ReplyRef<'_>) -> Outcome<Duration> {
     #[derive(Deserialize)]
     struct Refusal<'a> {

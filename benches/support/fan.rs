@@ -1,5 +1,4 @@
-//! What `fan_out` and `tasks` are made of: workloads, the sides that are measured on them, and the table of what was
-//! found.
+//! The modules of `fan_out` and `tasks`: workloads, the sides that are measured on them, and the table of findings.
 
 pub(crate) mod figures;
 pub(crate) mod floor;
@@ -13,8 +12,8 @@ pub(crate) mod publishing;
 pub(crate) mod round;
 pub(crate) mod row;
 pub(crate) mod schedule;
+pub(crate) mod setup;
 pub(crate) mod side;
-pub(crate) mod stage;
 pub(crate) mod subscriber;
 pub(crate) mod subscribers;
 pub(crate) mod table;

@@ -1,4 +1,4 @@
-//! What was found about memory, as a table and as JSON.
+//! The findings about memory, as a table and as JSON.
 
 use std::fmt;
 
@@ -9,15 +9,17 @@ use super::crowd::Served;
 use super::pace::Paced;
 use super::proc::Resident;
 
-/// One task's peak is promised to be at most so many times what was sent.
+/// The promised limit for one task's peak, as a multiple of the bytes that were sent.
 const PROMISED: f64 = 1.5;
-/// `limits.max_payload_memory_bytes`, as it is by default.
+/// The default of `limits.max_payload_memory_bytes`.
 const BUDGET: u64 = 268_435_456;
-/// A crowd is promised to stay within the budget, which is for payloads. On top of it come a hundred connections with
-/// their buffers and what each read of its body before it asked for its share, the pieces that are on their way to
-/// disk and upstream, threads that block, and what the allocator does not give back at once: a quarter of the budget.
+/// The promised limit for a crowd, as a multiple of the budget, which is for payloads. On top of it come a hundred
+/// connections with their buffers and the bytes that each read of its body before it asked for its share, the pieces on
+/// their way to disk and upstream, blocking threads, and the memory that the allocator does not give back at once: a
+/// quarter of the budget.
 const ALLOWED: f64 = 1.25;
-/// Of the machine, others may take so much before the reader is told. The kernel's own threads are others.
+/// The share of the machine that others may use before the table warns about noise. The kernel's own threads are
+/// others.
 const MOST_FOR_OTHERS: f64 = 0.1;
 
 /// One row of the table.
@@ -25,17 +27,17 @@ const MOST_FOR_OTHERS: f64 = 0.1;
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) clients: usize,
-    /// Bytes of each payload: a body's, or a download's.
+    /// The bytes of each payload: a body's, or a download's.
     pub(crate) payload: u64,
     pub(crate) before: Resident,
-    /// Its peak is that since `before`.
+    /// The peak since `before`.
     pub(crate) peak: Resident,
-    /// A moment after the end.
+    /// The memory two seconds after the end.
     pub(crate) after: Resident,
     pub(crate) served: Served,
-    /// Small submits alone, and beside the crowd.
+    /// The small submits alone, and beside the crowd.
     pub(crate) small: Option<(Paced, Paced)>,
-    /// CPU seconds of server, generator and others.
+    /// The CPU seconds of server, generator and others.
     pub(crate) cpu: [f64; 3],
 }
 
@@ -44,7 +46,7 @@ impl Row {
         self.peak.peak.saturating_sub(self.before.now)
     }
 
-    /// What the rise is compared with.
+    /// Returns the bytes that the rise is compared with.
     fn measure(&self) -> u64 {
         if self.clients == 1 { self.payload } else { BUDGET }
     }
@@ -101,7 +103,7 @@ impl Row {
     }
 }
 
-/// All that was found.
+/// All findings.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
@@ -163,9 +165,9 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "\nratio: of the rise to the payload, for a crowd to the budget. after: a moment after the last task's end.\n\
-             gen CPU s: of clients, upstream and file server, on the same cores. gen %: of the time of submits, in\n\
-             their clients' hands.\n\n\
+            "\nratio: the rise divided by the payload, for a crowd by the budget. after: 2 s after the last task's end.\n\
+             gen CPU s: of clients, upstream and file server, on the same cores. gen %: the clients' share of the\n\
+             time of submits.\n\n\
              Small submits, one connection, ms:\n"
         )?;
         let heads = ["beside", "", "count", "p50", "p99", "max", "gen %", "p99 ratio"];
@@ -181,7 +183,7 @@ impl fmt::Display for Report {
         if others > MOST_FOR_OTHERS {
             writeln!(
                 f,
-                "\nNOISY: others used up to {:.0} % of the machine meanwhile. Without them it is faster.",
+                "\nNOISY: others used up to {:.0} % of the machine during the measurement. Without them it is faster.",
                 others * 100.0
             )?;
         }
@@ -213,7 +215,7 @@ fn small(f: &mut fmt::Formatter<'_>, row: &str, when: &str, paced: &Paced, ratio
     line(f, SMALL, cells)
 }
 
-/// A line of a table.
+/// Writes a line of a table.
 fn line(
     f: &mut fmt::Formatter<'_>,
     widths: &[usize],

@@ -1,8 +1,8 @@
-//! Parts of a benchmark that run as processes of their own, so that each has a core, and an account of its CPU, of its
-//! own. A helper is this very program, started again with a part to play: nothing else has to be built.
+//! Parts of a benchmark that run as separate processes, so that each has its own core and its own CPU account. A helper
+//! is this program, started again with a part to play: nothing else has to be built.
 //!
-//! Director and helper talk in lines of JSON: the first one that a helper hears is its part, each one that it says is a
-//! result. A helper whose director is gone ends.
+//! Director and helper exchange lines of JSON: the first line that a helper receives is its part, and each line that it
+//! sends is a result. A helper ends when its director has ended.
 
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
@@ -16,7 +16,7 @@ use super::proc::cpu_time;
 /// The argument that makes this program a helper.
 const HELPER: &str = "--helper";
 
-/// A running helper, seen from its director; it is killed when it is dropped.
+/// A running helper, as its director sees it; dropping it kills the helper.
 #[derive(Debug)]
 pub(crate) struct Helper {
     child: Child,
@@ -25,7 +25,7 @@ pub(crate) struct Helper {
 }
 
 impl Helper {
-    /// Starts one that plays this part.
+    /// Starts a helper that plays this part.
     pub(crate) fn start(part: &impl Serialize) -> Outcome<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(HELPER)
@@ -33,38 +33,38 @@ impl Helper {
             .stdout(Stdio::piped())
             .spawn()?;
         let (Some(tell), Some(hear)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err("a helper has no pipes".into());
+            return Err("the pipes of a helper are missing".into());
         };
         let mut helper = Self { child, tell, hear: BufReader::new(hear) };
         helper.tell(part)?;
         Ok(helper)
     }
 
-    /// The number of its process.
+    /// Returns the id of its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// CPU time that it has used.
+    /// Returns the CPU time that it has used.
     pub(crate) fn cpu_time(&self) -> Outcome<std::time::Duration> {
         cpu_time(self.pid())
     }
 
-    /// Tells it something.
+    /// Sends a message to the helper.
     pub(crate) fn tell(&mut self, word: &impl Serialize) -> Outcome<()> {
         Ok(writeln!(self.tell, "{}", serde_json::to_string(word)?)?)
     }
 
-    /// Tells it to go on.
+    /// Tells the helper to continue.
     pub(crate) fn go(&mut self) -> Outcome<()> {
         self.tell(&())
     }
 
-    /// Waits for the next thing that it says, which may be that it failed.
+    /// Waits for the next message of the helper, which may be an error.
     pub(crate) fn hear<T: DeserializeOwned>(&mut self) -> Outcome<T> {
         let mut line = String::new();
         if self.hear.read_line(&mut line)? == 0 {
-            return Err("a helper ended without a word".into());
+            return Err("a helper ended without a message".into());
         }
         Ok(serde_json::from_str::<Result<T, String>>(&line)??)
     }
@@ -72,23 +72,23 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        // Ended before, or no longer of use.
+        // The helper has ended before, or is no longer needed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The director, seen from a helper.
+/// The director, as a helper sees it.
 #[derive(Debug)]
 pub(crate) struct Director(());
 
 impl Director {
-    /// Says something.
+    /// Sends a message to the director.
     pub(crate) fn say(&self, word: &impl Serialize) -> Outcome<()> {
         say(&Ok(word))
     }
 
-    /// Waits until it is time to go on.
+    /// Waits until the director tells it to continue.
     pub(crate) fn wait(&self) -> Outcome<()> {
         hear()
     }
@@ -115,7 +115,7 @@ fn say<T: Serialize>(word: &Result<&T, String>) -> Outcome<()> {
 fn hear<T: DeserializeOwned>() -> Outcome<T> {
     let mut line = String::new();
     if stdin().lock().read_line(&mut line)? == 0 {
-        return Err("the director is gone".into());
+        return Err("the director has ended".into());
     }
     Ok(serde_json::from_str(&line)?)
 }

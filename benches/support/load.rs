@@ -1,4 +1,4 @@
-//! The load: connections that each send one submit after another, as fast as they are answered.
+//! The load: connections that each send one submit after another, as fast as the server answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +13,7 @@ use super::server::Server;
 use super::tasks::acknowledged;
 use super::{Error, Outcome};
 
-/// What may be chosen of a load.
+/// The options of a load.
 #[derive(Debug)]
 pub(crate) struct LoadOptions {
     /// How long one round is measured.
@@ -24,7 +24,7 @@ pub(crate) struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Reads `--seconds`, `--connections` and `--rounds`, which are so many unless they are chosen.
+    /// Reads `--seconds`, `--connections` and `--rounds`; `rounds` is the default of the latter.
     pub(crate) fn read(arguments: &Arguments, rounds: usize) -> Outcome<Self> {
         Ok(Self {
             length: Duration::from_secs(arguments.number("--seconds", 1)?.unwrap_or(3)),
@@ -34,35 +34,35 @@ impl LoadOptions {
     }
 }
 
-/// What is put on a server.
+/// The load for a server.
 #[derive(Debug)]
 pub(crate) struct Load {
     pub(crate) request: Vec<u8>,
     pub(crate) connections: usize,
-    /// Runs first and is not counted.
+    /// How long the load runs first without being counted.
     pub(crate) warm_up: Duration,
-    /// Is counted.
+    /// How long the load is counted.
     pub(crate) length: Duration,
 }
 
-/// What came of it.
+/// The results of a load.
 #[derive(Debug)]
 pub(crate) struct Worked {
-    /// Every task that was acknowledged, also before and after the time that is counted.
+    /// All acknowledged tasks, including those before and after the counted time.
     pub(crate) acknowledged: Vec<TaskId>,
-    /// From the first byte of a request to the last of its reply, those that were counted, in order.
+    /// The times from the first byte of a request to the last of its reply, only of counted submits, in order.
     pub(crate) latencies: Vec<Duration>,
     /// The time that was counted.
     pub(crate) time: Duration,
-    /// The server's, in that time.
+    /// The server's CPU time in the counted time.
     pub(crate) server_cpu: Duration,
-    /// The whole machine's, in that time.
+    /// The CPU time of the whole machine in the counted time.
     pub(crate) machine_cpu: Duration,
-    /// What the connections' threads did in that time.
+    /// The time account of the connections' threads in the counted time.
     pub(crate) generator: Attention,
 }
 
-/// What was measured from outside while submits were counted.
+/// The measurements from outside while submits were counted.
 #[derive(Debug)]
 struct Measured {
     time: Duration,
@@ -70,35 +70,35 @@ struct Measured {
     machine_cpu: Duration,
 }
 
-/// Read by all connections, set by who directs them.
+/// The signals that the directing thread sets and all connections read.
 #[derive(Debug, Default)]
-struct Stage {
+struct LoadSignals {
     counts: AtomicBool,
     over: AtomicBool,
 }
 
-/// One connection's part.
+/// The results of one connection.
 #[derive(Debug, Default)]
-struct Part {
+struct ConnectionResults {
     acknowledged: Vec<TaskId>,
     latencies: Vec<Duration>,
     attention: Attention,
 }
 
 impl Load {
-    /// Puts it on a server, which is killed at the end while requests are under way.
+    /// Puts the load on a server, which is killed at the end while requests are in progress.
     pub(crate) fn put_on(&self, server: &mut Server) -> Outcome<Worked> {
         let connections = (0..self.connections).map(|_| Connection::open(server.address()));
         let connections = connections.collect::<Outcome<Vec<_>>>()?;
-        let stage = Stage::default();
+        let signals = LoadSignals::default();
         let (measured, parts) = thread::scope(|scope| {
             let threads: Vec<_> = connections
                 .into_iter()
-                .map(|connection| scope.spawn(|| submit_on(connection, &self.request, &stage)))
+                .map(|connection| scope.spawn(|| submit_on(connection, &self.request, &signals)))
                 .collect();
-            let directed = self.direct(server, &stage);
-            // However that went, they must stop.
-            stage.over.store(true, Ordering::Release);
+            let directed = self.direct(server, &signals);
+            // The threads must stop, whether the measurement succeeded or failed.
+            signals.over.store(true, Ordering::Release);
             let killed = server.kill();
             let parts = threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread panicked")?);
             let parts = parts.collect::<Outcome<Vec<_>>>()?;
@@ -116,14 +116,14 @@ impl Load {
         Ok(Worked { acknowledged, latencies, time, server_cpu, machine_cpu, generator })
     }
 
-    /// Says what counts, and measures meanwhile.
-    fn direct(&self, server: &Server, stage: &Stage) -> Outcome<Measured> {
+    /// Sets what counts, and measures while it counts.
+    fn direct(&self, server: &Server, signals: &LoadSignals) -> Outcome<Measured> {
         thread::sleep(self.warm_up);
         let (server_before, machine_before) = (server.cpu_time()?, machine_cpu_time()?);
         let began = Instant::now();
-        stage.counts.store(true, Ordering::Release);
+        signals.counts.store(true, Ordering::Release);
         thread::sleep(self.length);
-        stage.counts.store(false, Ordering::Release);
+        signals.counts.store(false, Ordering::Release);
         Ok(Measured {
             time: began.elapsed(),
             server_cpu: server.cpu_time()?.saturating_sub(server_before),
@@ -132,19 +132,23 @@ impl Load {
     }
 }
 
-fn submit_on(mut connection: Connection, request: &[u8], stage: &Stage) -> Outcome<Part> {
-    let mut part = Part::default();
+fn submit_on(
+    mut connection: Connection,
+    request: &[u8],
+    signals: &LoadSignals,
+) -> Outcome<ConnectionResults> {
+    let mut part = ConnectionResults::default();
     let mut counted: Option<Stretch> = None;
-    while !stage.over.load(Ordering::Acquire) {
+    while !signals.over.load(Ordering::Acquire) {
         let sent = Instant::now();
         let reply = match connection.exchange(request) {
             Ok(reply) => reply,
-            // Killed in the middle of it: nothing was acknowledged.
-            Err(_) if stage.over.load(Ordering::Acquire) => break,
+            // The server was killed during the request: nothing was acknowledged.
+            Err(_) if signals.over.load(Ordering::Acquire) => break,
             Err(err) => return Err(err),
         };
         part.acknowledged.push(acknowledged(&reply)?);
-        let counts = stage.counts.load(Ordering::Acquire);
+        let counts = signals.counts.load(Ordering::Acquire);
         if counts {
             part.latencies.push(sent.elapsed());
         }

@@ -1,4 +1,4 @@
-//! Many tasks, run by a few connections.
+//! Runs many tasks over a few connections.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use super::Outcome;
 use super::arguments::Arguments;
 use super::kit::client::Connection;
 
-/// How many tasks there are, and how many at once.
+/// The number of tasks, and how many run at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ManyTasks {
     pub(crate) tasks: usize,
@@ -16,13 +16,13 @@ pub(crate) struct ManyTasks {
 }
 
 impl ManyTasks {
-    /// What was chosen; so many tasks where nothing is said.
+    /// Reads the options; `tasks` is the default number of tasks.
     pub(crate) fn read(arguments: &Arguments, tasks: usize) -> Outcome<Self> {
         let tasks = arguments.number("--tasks", 1)?.unwrap_or(tasks);
         Ok(Self { tasks, connections: arguments.number("--connections", 1)?.unwrap_or(64) })
     }
 
-    /// Runs each of them on one of the connections, which take turns as they become free.
+    /// Runs each task on one of the connections, as they become free.
     pub(crate) fn run<T: Send>(
         &self,
         server: SocketAddr,

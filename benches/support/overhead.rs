@@ -1,5 +1,5 @@
-//! What `overhead` is made of: an upstream that answers after a moment, one who asks it through hearken or straight, and
-//! the table of what was found.
+//! The modules of `overhead`: an upstream that answers after a delay, a client that asks it directly or through
+//! hearken, and the table of findings.
 
 pub(crate) mod added;
 pub(crate) mod ask;

@@ -1,4 +1,4 @@
-//! Small submits at a steady pace over one connection, as an ordinary client beside the crowd.
+//! Small submits at a steady pace over one connection, like an ordinary client beside the crowd.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,20 +12,19 @@ use super::kit::client::Connection;
 use super::proc::{Attention, Stretch};
 use super::tasks::acknowledged;
 
-/// From one small submit to the next.
+/// The time from one small submit to the next.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// Of the time that small submits took, the generator may have had less than this; of that of the slowest hundredth,
-/// too.
+/// The limit for the generator's share of the time of small submits, and of the time of the slowest hundredth.
 const MOST_FOR_GENERATOR: f64 = 0.5;
 
-/// How small submits fared.
+/// The results of small submits.
 #[derive(Debug, Clone)]
 pub(crate) struct Paced {
-    /// In order of how long they took.
+    /// Sorted by latency.
     submits: Vec<(Duration, Attention)>,
 }
 
-/// Sends small submits until it is told to stop.
+/// Sends small submits until `stop` is set.
 pub(crate) fn submit_steadily(server: SocketAddr, request: &[u8], stop: &AtomicBool) -> Outcome<Paced> {
     let mut connection = Connection::open(server)?;
     let mut submits = Vec::new();
@@ -38,8 +37,8 @@ pub(crate) fn submit_steadily(server: SocketAddr, request: &[u8], stop: &AtomicB
         acknowledged(&connection.exchange(request)?)?;
         let answered = Instant::now();
         let attention = stretch.end()?;
-        // Whoever had to wait until the submit before was answered has waited for the server all the time. Whoever
-        // was sent late because its thread woke late has not.
+        // If the submit before was still unanswered, the client waited for the server all the time. If the submit was
+        // sent late because its thread woke late, it did not.
         let began = if free > due { due } else { sent };
         submits.push((answered - began, attention));
         free = answered;
@@ -54,14 +53,15 @@ impl Paced {
         self.submits.len()
     }
 
-    /// Milliseconds within which this share of them was answered.
+    /// Returns the milliseconds within which this percentage of submits was answered.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         let last = self.submits.len().saturating_sub(1);
         let submit = self.submits.get((self.submits.len() * percent / 100).min(last));
         submit.map_or(f64::NAN, |(latency, _)| latency.as_secs_f64() * 1e3)
     }
 
-    /// The share of their time in which they waited for the generator; of the slowest hundredth's, if that is more.
+    /// Returns the share of their time that they waited for the generator; that of the slowest hundredth, if it is
+    /// larger.
     pub(crate) fn generator_share(&self) -> f64 {
         let share = |submits: &[(Duration, Attention)]| {
             Attention::sum(submits.iter().map(|(_, attention)| *attention)).share()
@@ -70,7 +70,7 @@ impl Paced {
         share(&self.submits).max(share(&self.submits[slowest..]))
     }
 
-    /// Do these figures tell of the server, and not of the generator?
+    /// Returns true if these figures measure the server, and not the generator.
     pub(crate) fn stands(&self) -> bool {
         self.generator_share() < MOST_FOR_GENERATOR
     }

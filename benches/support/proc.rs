@@ -1,4 +1,4 @@
-//! What Linux tells about processes, threads and mounts.
+//! Reads what Linux reports about processes, threads and mounts.
 
 use std::fs::{read_to_string, write};
 use std::path::Path;
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::Outcome;
 
-/// The kernel tells CPU time in ticks of 1/100 s, whatever its own are.
+/// The kernel reports CPU time in ticks of 1/100 s, whatever its internal tick is.
 const TICK_MS: u64 = 10;
 
-/// CPU time of a process so far, its threads that have ended included.
+/// Returns the CPU time of a process so far, including its threads that have ended.
 pub(crate) fn cpu_time(pid: u32) -> Outcome<Duration> {
     let stat = read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is a name in parentheses, which may hold anything; the 14th and 15th are meant.
+    // The second field is a name in parentheses, which may contain any character; the CPU times are fields 14 and 15.
     let ticks = stat.rsplit_once(')').and_then(|(_, fields)| {
         let mut times = fields.split_whitespace().skip(11).map(|field| field.parse::<u64>().ok());
         Some(times.next()?? + times.next()??)
@@ -20,7 +20,7 @@ pub(crate) fn cpu_time(pid: u32) -> Outcome<Duration> {
     Ok(Duration::from_millis(TICK_MS * ticks.ok_or("/proc/PID/stat is not as expected")?))
 }
 
-/// The process and those that it has started, as far as they have not ended.
+/// Returns the process and the processes that it has started, as far as they have not ended.
 pub(crate) fn family(pid: u32) -> Outcome<Vec<u32>> {
     let mut family = vec![pid];
     let mut asked = 0;
@@ -32,7 +32,7 @@ pub(crate) fn family(pid: u32) -> Outcome<Vec<u32>> {
     Ok(family)
 }
 
-/// The memory that a process would give back, bytes: pages that several share count in parts.
+/// Returns the memory that a process would give back, in bytes: pages that several processes share count in parts.
 pub(crate) fn proportional(pid: u32) -> Outcome<u64> {
     let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
@@ -40,18 +40,18 @@ pub(crate) fn proportional(pid: u32) -> Outcome<u64> {
     Ok(kilobytes.ok_or("/proc/PID/smaps_rollup is not as expected")? * 1024)
 }
 
-/// What a process has in memory. A file's pages count where they are mapped, as the program itself is; what the system
-/// keeps of files that are read and written does not.
+/// The memory of a process. A file's pages count if they are mapped, such as the program itself; the page cache of
+/// files that are read and written does not count.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resident {
-    /// Bytes, now.
+    /// The bytes at the moment.
     pub(crate) now: u64,
-    /// The most there has been since the process began, or since [`forget_peak`]; the kernel keeps account of it,
-    /// so that nothing slips through between two looks.
+    /// The most bytes since the process began, or since [`forget_peak`]. The kernel keeps the account, so that no peak
+    /// between two measurements is missed.
     pub(crate) peak: u64,
 }
 
-/// What a process has in memory.
+/// Returns the memory of a process.
 pub(crate) fn resident(pid: u32) -> Outcome<Resident> {
     let status = read_to_string(format!("/proc/{pid}/status"))?;
     let bytes = |name: &str| {
@@ -62,12 +62,12 @@ pub(crate) fn resident(pid: u32) -> Outcome<Resident> {
     Ok(Resident { now: bytes("VmRSS")?, peak: bytes("VmHWM")? })
 }
 
-/// From now on the peak of a process is a new one.
+/// Resets the peak of a process.
 pub(crate) fn forget_peak(pid: u32) -> Outcome<()> {
     Ok(write(format!("/proc/{pid}/clear_refs"), "5")?)
 }
 
-/// CPU time that the whole machine has used so far, and what a host took away from it.
+/// Returns the CPU time that the whole machine has used so far, including the time that a host took from it.
 pub(crate) fn machine_cpu_time() -> Outcome<Duration> {
     let stat = read_to_string("/proc/stat")?;
     // `cpu user nice system idle iowait irq softirq steal ...`
@@ -77,19 +77,19 @@ pub(crate) fn machine_cpu_time() -> Outcome<Duration> {
     Ok(Duration::from_millis(TICK_MS * busy.sum::<u64>()))
 }
 
-/// How much of a stretch of time a thread was busy.
+/// How much of a period a thread was busy.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Attention {
-    /// It ran.
+    /// The time in which it ran.
     pub(crate) ran: Duration,
-    /// It could have run, had there been a core.
+    /// The time in which it was ready to run but had no core.
     pub(crate) queued: Duration,
-    /// All the time there was; what is left, it waited for others.
+    /// The whole period; in the rest of it, the thread waited for others.
     pub(crate) whole: Duration,
 }
 
 impl Attention {
-    /// That of all threads together.
+    /// Returns the sum over all threads.
     pub(crate) fn sum(all: impl Iterator<Item = Self>) -> Self {
         all.fold(Self::default(), |sum, one| Self {
             ran: sum.ran + one.ran,
@@ -98,13 +98,13 @@ impl Attention {
         })
     }
 
-    /// The share of time in which others waited for it, 0 to 1.
+    /// Returns the share of time in which others waited for the thread, 0 to 1.
     pub(crate) fn share(&self) -> f64 {
         (self.ran + self.queued).as_secs_f64() / self.whole.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 }
 
-/// The beginning of a stretch of this thread's time.
+/// The beginning of a period of this thread's time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stretch {
     began: Instant,
@@ -120,7 +120,7 @@ impl Stretch {
         Ok(Self { began: Instant::now(), ran: time()??, queued: time()?? })
     }
 
-    /// From the beginning until now.
+    /// Returns the account from the beginning until now.
     pub(crate) fn end(self) -> Outcome<Attention> {
         let now = Self::begin()?;
         Ok(Attention {
@@ -131,7 +131,7 @@ impl Stretch {
     }
 }
 
-/// The kind of file system that a directory is on; one that holds in memory what is written is an error.
+/// Returns the kind of file system that a directory is on; a file system in memory is an error.
 pub(crate) fn disk(directory: &Path) -> Outcome<String> {
     let directory = directory.canonicalize()?;
     let mounts = read_to_string("/proc/self/mountinfo")?;
@@ -146,7 +146,7 @@ pub(crate) fn disk(directory: &Path) -> Outcome<String> {
         .max_by_key(|(length, _)| *length);
     match innermost.ok_or("/proc/self/mountinfo is not as expected")?.1 {
         memory @ ("tmpfs" | "ramfs") => {
-            Err(format!("{} is {memory}, which is no disk", directory.display()).into())
+            Err(format!("{} is {memory}, which is not a disk", directory.display()).into())
         }
         disk => Ok(disk.to_owned()),
     }

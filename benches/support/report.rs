@@ -1,4 +1,4 @@
-//! Rounds become rows, rows a table and a JSON file.
+//! Combines rounds into rows, and rows into a table and a JSON file.
 
 use std::fmt;
 
@@ -8,14 +8,15 @@ use super::bench::{Findings, cores};
 use super::load::Worked;
 use super::statistics::median;
 
-/// What acknowledging durably is promised to keep of the speed of not doing so.
+/// The promised share of the speed without durability that a durable server keeps.
 const PROMISED: f64 = 0.5;
-/// Of the connections' time, the generator may take less than this; of the CPU time of both, too.
+/// The limit for the generator's share of the connections' time, and of the CPU time of both.
 const MOST_FOR_GENERATOR: f64 = 0.5;
-/// Of the machine, others may take so much before the reader is told. The kernel's own threads are others.
+/// The share of the machine that others may use before the table warns about noise. The kernel's own threads are
+/// others.
 const MOST_FOR_OTHERS: f64 = 0.1;
 
-/// Which of the two servers.
+/// One of the two servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     /// `store.sync = true`
@@ -39,13 +40,13 @@ struct Figures {
     per_second: f64,
     p50_ms: f64,
     p99_ms: f64,
-    /// Server CPU for one submit.
+    /// The server CPU for one submit.
     cpu_us: f64,
     /// The share of time that connections waited for the generator.
     generator_time: f64,
     /// The generator's share of the CPU time of both.
     generator_cpu: f64,
-    /// The share of the machine that neither of them used, and somebody did.
+    /// The share of the machine that other processes used.
     others: f64,
 }
 
@@ -82,7 +83,7 @@ impl Figures {
         }
     }
 
-    /// Do they tell of the server, and not of the generator?
+    /// Returns true if the figures measure the server, and not the generator.
     fn stand(&self) -> bool {
         self.generator_time < MOST_FOR_GENERATOR && self.generator_cpu < MOST_FOR_GENERATOR
     }
@@ -98,7 +99,7 @@ impl Figures {
     }
 }
 
-/// One size of body.
+/// The rounds with one size of body.
 #[derive(Debug)]
 pub(crate) struct Row {
     body: &'static str,
@@ -135,7 +136,7 @@ impl Row {
         synced.stand() && unsynced.stand()
     }
 
-    /// The ratios of neighbouring rounds, in order of size.
+    /// Returns the ratios of neighbouring rounds, sorted by size.
     fn ratios(&self) -> Vec<f64> {
         let pairs = self.synced.iter().zip(&self.unsynced);
         let mut ratios: Vec<_> = pairs.map(|(on, off)| on.per_second / off.per_second).collect();
@@ -165,7 +166,7 @@ impl Row {
     }
 }
 
-/// All that was found.
+/// All findings.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
@@ -217,13 +218,13 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "\nCPU µs: of the server, for one submit. gen %: of the connections' time, in the generator's hands."
+            "\nCPU µs: of the server, for one submit. gen %: the generator's share of the connections' time."
         )?;
         let others = self.rows.iter().map(Row::others).fold(0.0, f64::max);
         if others > MOST_FOR_OTHERS {
             writeln!(
                 f,
-                "NOISY: others used up to {:.0} % of the machine meanwhile. Without them there are more submits.",
+                "NOISY: others used up to {:.0} % of the machine. Without them there are more submits.",
                 others * 100.0
             )?;
         }
@@ -260,7 +261,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// A line of the table.
+/// Writes a line of the table.
 fn line(f: &mut fmt::Formatter<'_>, cells: impl Iterator<Item = String>) -> fmt::Result {
     const WIDTHS: [usize; 15] = [6, 6, 9, 8, 8, 8, 7, 9, 8, 8, 8, 7, 6, 11, 9];
     for (column, (cell, width)) in cells.zip(WIDTHS).enumerate() {

@@ -1,4 +1,4 @@
-//! Requests, whole as they go over the wire.
+//! Complete requests as they are sent over the wire.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,47 +12,47 @@ use super::kit::request::Request;
 
 /// The key that the server knows.
 pub(crate) const KEY: &str = "sk-bench-0f7c1b6d52";
-/// The model that its channel serves.
+/// The model that its channel offers.
 pub(crate) const MODEL: &str = "gemini-bench";
 
 const SUBMIT: &str = "/v1/llm/generations";
-/// Bytes of a chunk.
+/// The bytes of a chunk.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Bytes of a WAV's header.
+/// The bytes of a WAV's header.
 const WAV_HEADER: usize = 44;
 
-/// A submit whose body has about so many bytes, most of them a WAV's.
+/// Returns a submit whose body has about `bytes` bytes, most of them a WAV.
 pub(crate) fn submit(bytes: usize) -> Outcome<Vec<u8>> {
     submit_to(MODEL, bytes)
 }
 
-/// The same to another model.
+/// Returns the same for another model.
 pub(crate) fn submit_to(model: &str, bytes: usize) -> Outcome<Vec<u8>> {
     let room = bytes.saturating_sub(data(model, "").len());
     Ok(post(&data(model, &STANDARD.encode(wav(room / 4 * 3)?))))
 }
 
-/// The body of a submit with a WAV in it, whose base64 is written as it is given.
+/// Returns the body of a submit with a WAV, whose base64 is written unchanged.
 pub(crate) fn data(model: &str, base64: &str) -> String {
     by_url(model, &format!("data:audio/wav;base64,{base64}"))
 }
 
-/// The body of a submit with a URL.
+/// Returns the body of a submit with a URL.
 pub(crate) fn by_url(model: &str, url: &str) -> String {
     format!(r#"{{"model":"{model}","prompt":"Who speaks?","audio_url":"{url}"}}"#)
 }
 
-/// A submit with this body.
+/// Returns a submit with this body.
 pub(crate) fn post(body: &str) -> Vec<u8> {
     keyed("POST", SUBMIT).json(body).bytes()
 }
 
-/// The same with an `Idempotency-Key`.
+/// Returns the same with an `Idempotency-Key`.
 pub(crate) fn post_once(body: &str) -> Vec<u8> {
     keyed("POST", SUBMIT).header("idempotency-key", "bench").json(body).bytes()
 }
 
-/// The same without the body's length.
+/// Returns the same without the body's length.
 pub(crate) fn post_chunked(body: &str) -> Vec<u8> {
     let head = [("content-type", "application/json"), ("transfer-encoding", "chunked")];
     let mut request = keyed("POST", SUBMIT).headers(&head).bytes();
@@ -61,19 +61,20 @@ pub(crate) fn post_chunked(body: &str) -> Vec<u8> {
     request
 }
 
-/// Begins a request that shows the key.
+/// Begins a request that carries the key.
 fn keyed(method: &str, path: &str) -> Request {
     Request::new(method, path, "bench").key(KEY)
 }
 
-/// A submit of a short recording, which may be streamed, and may be answered with what comes of it.
+/// Returns a submit of a short recording. `is_streamed` allows streaming; `is_answered` makes the reply wait for the
+/// result.
 pub(crate) fn short(is_streamed: bool, is_answered: bool) -> Outcome<Vec<u8>> {
     let audio = format!("data:audio/wav;base64,{}", STANDARD.encode(wav(1_000)?));
     let body = json!({"model": MODEL, "audio_url": audio, "stream": is_streamed, "sync": is_answered});
     Ok(post(&body.to_string()))
 }
 
-/// The same question, straight to an upstream of Gemini's dialect, much as hearken would ask it.
+/// Returns the same question for a direct call to an upstream with Gemini's dialect, much as hearken would send it.
 pub(crate) fn to_gemini() -> Outcome<Vec<u8>> {
     let audio = json!({"inlineData": {"mimeType": "audio/wav", "data": STANDARD.encode(wav(1_000)?)}});
     let prompt = json!({"text": "Please transcribe this audio file"});
@@ -82,33 +83,33 @@ pub(crate) fn to_gemini() -> Outcome<Vec<u8>> {
     Ok(Request::new("POST", &path, "bench").header("x-goog-api-key", "bench").json(body).bytes())
 }
 
-/// Where a task's stream is.
+/// Returns the path of a task's stream.
 pub(crate) fn stream(id: &TaskId) -> String {
     format!("/v1/llm/generations/{id}/stream")
 }
 
-/// The line of a head that shows the key.
+/// Returns the header line that carries the key.
 pub(crate) fn authorization() -> String {
     format!("authorization: Bearer {KEY}\r\n")
 }
 
-/// A question for a task, that is answered when it has ended, or after a minute.
+/// Returns a request for a task that is answered when the task has ended, or after a minute.
 pub(crate) fn wait_for(id: &TaskId) -> Vec<u8> {
     keyed("GET", &format!("/v1/tasks/{id}?wait=60")).bytes()
 }
 
-/// A subscription to a task's chunks from the first one on.
+/// Returns a subscription to a task's chunks from the first one on.
 pub(crate) fn subscription(id: &TaskId) -> Vec<u8> {
     keyed("GET", &stream(id)).bytes()
 }
 
-/// A page of the list of tasks.
+/// Returns a request for a page of the list of tasks.
 pub(crate) fn list(after: Option<&str>) -> Vec<u8> {
     let after = after.map(|id| format!("&after={id}")).unwrap_or_default();
     keyed("GET", &format!("/v1/tasks?limit=100{after}")).bytes()
 }
 
-/// A WAV of so many bytes in all: 16 kHz, 16 bit, mono, and noise, since no disk shall find it easy to store.
+/// Returns a WAV of `bytes` bytes in all: 16 kHz, 16 bit, mono, and noise, so that no disk can compress it.
 pub(crate) fn wav(bytes: usize) -> Outcome<Vec<u8>> {
     let samples = u32::try_from(bytes.saturating_sub(WAV_HEADER) & !1)?;
     let mut wav = Vec::with_capacity(bytes);

@@ -1,4 +1,4 @@
-//! The real program, as a process of its own with a data directory of its own.
+//! The real program, as a separate process with its own data directory.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
@@ -14,7 +14,7 @@ use super::kit::process::{Process, SERVES, hearken};
 use super::proc::cpu_time;
 use super::request::KEY;
 
-/// The environment variable that names the program to be measured.
+/// The environment variable that names the program to measure.
 const PROGRAM: &str = "HEARKEN_BENCH_PROGRAM";
 
 /// A running server.
@@ -23,13 +23,13 @@ pub(crate) struct Server {
     process: Process,
     address: SocketAddr,
     directory: TempDir,
-    /// Takes connections, since it listens, and never says a word.
+    /// Accepts connections, because it listens, and never answers.
     _upstream: TcpListener,
 }
 
 impl Server {
-    /// Starts one in a new directory. `settings` are lines of its configuration: its channels, and what
-    /// else is not as it is by default; they are told the address of an upstream that never answers.
+    /// Starts a server in a new directory. `settings` returns lines of its configuration: its channels, and all that
+    /// differs from the defaults. It receives the address of an upstream that never answers.
     pub(crate) fn start(settings: impl FnOnce(SocketAddr) -> String) -> Outcome<Self> {
         let directory = TempDir::with_prefix_in("bench-", place())?;
         let upstream = TcpListener::bind("127.0.0.1:0")?;
@@ -50,52 +50,52 @@ impl Server {
         self.address
     }
 
-    /// The number of its process.
+    /// Returns the id of its process.
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// CPU time that it has used.
+    /// Returns the CPU time that it has used.
     pub(crate) fn cpu_time(&self) -> Outcome<Duration> {
         cpu_time(self.pid())
     }
 
-    /// What it has logged.
+    /// Returns its log.
     pub(crate) fn log(&self) -> String {
         self.process.complaints()
     }
 
-    /// Ends it with SIGKILL.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) -> Outcome<()> {
         self.process.kill()
     }
 
-    /// Starts it again, after it was killed, over the same data.
+    /// Starts it again over the same data, after it was killed.
     pub(crate) fn restart(&mut self) -> Outcome<()> {
         (self.process, self.address) = start(&self.directory)?;
         Ok(())
     }
 
-    /// Ends it; its data is left to the caller.
+    /// Ends it; returns its data directory.
     pub(crate) fn end(mut self) -> Outcome<TempDir> {
         self.kill()?;
         Ok(self.directory)
     }
 }
 
-/// Brings to the disk what a round has left to do, so that it is not done in the next one.
+/// Writes a round's remaining data to the disk, so that the next round does not have to.
 pub(crate) fn settle() -> Outcome<()> {
     if Command::new("sync").arg("--file-system").arg(place()).status()?.success() {
         Ok(())
     } else {
-        Err("the disk cannot be brought to rest: `sync` failed".into())
+        Err("the data cannot be written to the disk: `sync` failed".into())
     }
 }
 
-/// Starts the program that is measured: the one that was built, unless [`PROGRAM`] names another.
+/// Starts the program to measure: the one that was built, unless [`PROGRAM`] names another.
 fn start(directory: &TempDir) -> Outcome<(Process, SocketAddr)> {
     let mut program = std::env::var_os(PROGRAM).map_or_else(|| hearken(&[]), Command::new);
-    // The configuration is the file's alone.
+    // The configuration comes from the file only.
     program.args(["serve", "--config"]).arg(config(directory)).env_clear();
     let log = File::options().create(true).read(true).append(true).open(directory.path().join("log"))?;
     Process::start(&mut program, log, SERVES)

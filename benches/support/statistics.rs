@@ -1,16 +1,16 @@
-//! What becomes of many figures.
+//! Medians, percentiles and spreads of many figures.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 
-/// Percentiles are told to this many significant digits.
+/// The significant digits of percentiles.
 const DIGITS: u8 = 3;
-/// What takes longer is told as this: an hour.
+/// The longest time that is distinguished: an hour.
 const MOST_NS: u64 = 3_600_000_000_000;
 
-/// The value in the middle; of an even number the mean of the two; of none `NAN`.
+/// Returns the value in the middle; of an even number of values the mean of the two; of none `NAN`.
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
@@ -22,7 +22,7 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// How long many things took, in milliseconds.
+/// The distribution of many durations, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) p50: f64,
@@ -30,7 +30,7 @@ pub(crate) struct Spread {
     pub(crate) max: f64,
 }
 
-/// Collects how long many things took; its size does not depend on how many.
+/// Collects many durations; its size does not depend on how many.
 #[derive(Debug)]
 pub(crate) struct Durations(Histogram<u64>);
 
@@ -39,7 +39,7 @@ impl Durations {
         Ok(Self(Histogram::new_with_max(MOST_NS, DIGITS)?))
     }
 
-    /// Adds one, in nanoseconds.
+    /// Adds a duration, in nanoseconds.
     pub(crate) fn add(&mut self, nanoseconds: u64) {
         self.0.saturating_record(nanoseconds);
     }

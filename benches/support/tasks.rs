@@ -1,4 +1,4 @@
-//! Which tasks the server knows.
+//! Requests about the tasks that the server knows.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use super::Outcome;
 use super::kit::client::{Connection, ReplyRef};
 use super::request::{list, subscription, wait_for};
 
-/// A task that takes longer hangs.
+/// The minutes after which a task counts as hanging.
 const PATIENCE_MINUTES: usize = 5;
 
 #[derive(Deserialize)]
@@ -26,7 +26,7 @@ struct Listed<'a> {
     status: &'a str,
 }
 
-/// The task that a reply acknowledges.
+/// Returns the task that a reply acknowledges.
 pub(crate) fn acknowledged(reply: &ReplyRef<'_>) -> Outcome<TaskId> {
     let id = reply.body.strip_prefix(br#"{"id":""#).and_then(|rest| rest.split(|byte| *byte == b'"').next());
     let id =
@@ -34,7 +34,7 @@ pub(crate) fn acknowledged(reply: &ReplyRef<'_>) -> Outcome<TaskId> {
     id.ok_or_else(|| unexpected(reply))
 }
 
-/// Waits for a task's end, which must be a good one.
+/// Waits until a task completes; any other end is an error.
 pub(crate) fn completed(connection: &mut Connection, id: &TaskId) -> Outcome<()> {
     for _ in 0..PATIENCE_MINUTES {
         let reply = connection.exchange(&wait_for(id))?;
@@ -48,7 +48,7 @@ pub(crate) fn completed(connection: &mut Connection, id: &TaskId) -> Outcome<()>
     Err(format!("{id} has not ended in {PATIENCE_MINUTES} minutes").into())
 }
 
-/// The whole stream of a task that has ended, as a subscriber reads it.
+/// Returns the whole stream of a task that has ended, as a subscriber reads it.
 pub(crate) fn stream_of(server: SocketAddr, id: &TaskId) -> Outcome<String> {
     let mut connection = Connection::open(server)?;
     let reply = connection.exchange(&subscription(id))?;
@@ -56,7 +56,7 @@ pub(crate) fn stream_of(server: SocketAddr, id: &TaskId) -> Outcome<String> {
     if reply.head.status == 200 { Ok(stream) } else { Err(format!("{id} has no stream: {stream}").into()) }
 }
 
-/// All tasks that have yet to end, page by page.
+/// Returns all tasks that have not ended, page by page.
 pub(crate) fn listed(server: SocketAddr) -> Outcome<HashSet<TaskId>> {
     let mut connection = Connection::open(server)?;
     let mut known = HashSet::new();
@@ -69,7 +69,7 @@ pub(crate) fn listed(server: SocketAddr) -> Outcome<HashSet<TaskId>> {
         let page: Page<'_> = serde_json::from_slice(reply.body)?;
         last = page.data.last().map(|task| task.id.to_owned());
         for task in page.data.iter().filter(|task| matches!(task.status, "pending" | "processing")) {
-            known.insert(task.id.parse().map_err(|_| format!("{:?} is no task's id", task.id))?);
+            known.insert(task.id.parse().map_err(|_| format!("{:?} is not the id of a task", task.id))?);
         }
         if !page.has_more {
             return Ok(known);
@@ -77,7 +77,7 @@ pub(crate) fn listed(server: SocketAddr) -> Outcome<HashSet<TaskId>> {
     }
 }
 
-/// What is said of a reply that should have been another.
+/// Returns the error about a reply that should have been another.
 pub(crate) fn unexpected(reply: &ReplyRef<'_>) -> super::Error {
     format!("an unexpected reply: {} {}", reply.head.status, String::from_utf8_lossy(reply.body)).into()
 }

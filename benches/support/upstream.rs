@@ -1,5 +1,5 @@
-//! A fake Gemini that takes in large requests without keeping them, and compares the audio in them, byte by byte, with
-//! what was sent.
+//! A fake Gemini that reads large requests without keeping them, and compares their audio with the audio that was sent,
+//! byte by byte.
 
 use std::io::{BufRead, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,12 +12,12 @@ use super::kit::gemini::{finish_event, framed, text_event};
 use super::kit::head::RequestHead;
 use super::kit::server::{Line, listen, reply_head};
 
-/// A request stands still for so long behind its head: the way to a real upstream is longer than this one, and what is
-/// not sent yet must be somewhere.
+/// How long a request waits after its head: the way to a real upstream is longer than this one, and hearken must hold
+/// the unsent bytes somewhere.
 pub(crate) const HOLD: Duration = Duration::from_secs(2);
-/// What stands before the audio.
+/// The bytes in front of the audio.
 const MARK: &[u8] = br#""data":""#;
-/// The mark stands within so many bytes, or nowhere.
+/// The most bytes in front of the mark; a mark further away is not found.
 const MOST_BEFORE: usize = 64 * 1024;
 
 /// A running fake; it runs until the process ends.
@@ -27,17 +27,17 @@ pub(crate) struct FakeGemini {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What has come in.
+/// The requests that the fake received.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Seen {
-    /// Requests whose audio was what had been sent.
+    /// The number of requests whose audio was right.
     pub(crate) right: usize,
-    /// What was wrong with the others.
+    /// The errors of the others.
     pub(crate) wrong: Vec<String>,
 }
 
 impl FakeGemini {
-    /// One that expects this base64 text in each request.
+    /// Starts a fake that expects this base64 text in each request.
     pub(crate) fn start(expected: Arc<str>) -> Outcome<Self> {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let theirs = Arc::clone(&seen);
@@ -53,7 +53,7 @@ impl FakeGemini {
         self.address
     }
 
-    /// What has come in until now.
+    /// Returns the requests that were received so far.
     pub(crate) fn seen(&self) -> Seen {
         note(&self.seen, |seen| seen.clone())
     }
@@ -67,7 +67,7 @@ fn note<T>(seen: &Mutex<Seen>, with: impl FnOnce(&mut Seen) -> T) -> T {
 fn serve(line: &mut Line, expected: &[u8], seen: &Mutex<Seen>) -> Outcome<()> {
     while let Some(head) = line.head()? {
         let (head, _) = RequestHead::parse(&head)?.ok_or("a request without a head")?;
-        let length = head.headers.number("content-length")?.ok_or("a request does not tell its length")?;
+        let length = head.headers.number("content-length")?.ok_or("a request has no content-length")?;
         thread::sleep(HOLD);
         let mut body = line.reader().take(length);
         let right = is_right(&mut body, expected)?;
@@ -78,7 +78,7 @@ fn serve(line: &mut Line, expected: &[u8], seen: &Mutex<Seen>) -> Outcome<()> {
             true => seen.right += 1,
             false => seen.wrong.push("other audio than was sent".to_owned()),
         });
-        let body = framed(&text_event("Nobody.")) + &framed(&finish_event("STOP"));
+        let body = framed(&text_event("Silence.")) + &framed(&finish_event("STOP"));
         let length = body.len().to_string();
         let headers = [("content-type", "text/event-stream"), ("content-length", length.as_str())];
         line.write(reply_head(200, &headers) + &body)?;
@@ -86,7 +86,7 @@ fn serve(line: &mut Line, expected: &[u8], seen: &Mutex<Seen>) -> Outcome<()> {
     Ok(())
 }
 
-/// Is the expected text what stands in the body, up to a quotation mark?
+/// Returns true if the body contains the expected text, up to a quotation mark.
 fn is_right(body: &mut impl BufRead, expected: &[u8]) -> Outcome<bool> {
     let mut before = Vec::new();
     while !before.ends_with(MARK) {

@@ -48,14 +48,14 @@ fn figures_are_for_one_event_of_one_subscriber() {
 
 #[test]
 fn a_good_round_stands() {
-    assert_eq!(refused(Side::Body, |_| ()), None);
-    assert_eq!(refusal(Side::Body, &Round { memory_each: 1.0, run: None }), None);
+    assert_eq!(refused(Side::StreamedBody, |_| ()), None);
+    assert_eq!(refusal(Side::StreamedBody, &Round { memory_each: 1.0, run: None }), None);
 }
 
 #[test]
 fn what_is_missing_or_came_again_refuses() {
     for why in [
-        refused(Side::Body, |run| run.received.missing = 1),
+        refused(Side::StreamedBody, |run| run.received.missing = 1),
         refused(Side::Floor, |run| run.ended.missing = 1),
         refused(Side::Nchan, |run| run.ended.repeated = 1),
         refused(Side::HandOver, |run| run.ended.open = 1),

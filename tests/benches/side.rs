@@ -5,9 +5,9 @@ use crate::support::fan::workload::Workload;
 
 #[test]
 fn a_name_may_mean_several_sides() {
-    assert_eq!(Side::named("hearken"), [Side::HandOver, Side::Body]);
+    assert_eq!(Side::named("hearken"), [Side::HandOver, Side::StreamedBody]);
     assert_eq!(Side::named("floor"), [Side::Floor, Side::FloorTogether]);
-    assert_eq!(Side::named("body"), [Side::Body]);
+    assert_eq!(Side::named("body"), [Side::StreamedBody]);
     assert_eq!(Side::named("nginx"), []);
 }
 

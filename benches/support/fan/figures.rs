@@ -1,4 +1,4 @@
-//! The figures of a round, and when they are not worth the name.
+//! The figures of a round, and the reasons to refuse them.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -7,13 +7,13 @@ use super::super::statistics::{Spread, median};
 use super::round::{Round, Run};
 use super::side::Side;
 
-/// The generator may use less than this of a core: near a whole one, what it reads late was not late.
+/// The limit for the generator's share of a core: near a whole core, the generator itself reads late.
 const MOST_FOR_GENERATOR: f64 = 0.95;
-/// Of its events a publisher may make one in a hundred so much later than it was due, ms. Later ones come in bursts, and
-/// a burst is cheaper than events that come one by one.
+/// How late a publisher may make one in a hundred of its events, in ms. Later events come in bursts, and a burst costs
+/// less than events that come one by one.
 const MOST_LATE_MS: f64 = 50.0;
 
-/// What the server had in memory while events were published, bytes, with all that its processes share.
+/// The server's memory while events were published, in bytes, with all that its processes share.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Memory {
     pub(crate) begin: f64,
@@ -23,7 +23,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// From what was seen, in order.
+    /// Summarises the measurements, which are in order of time.
     fn of(seen: &[u64]) -> Self {
         let bytes = |bytes: Option<&u64>| bytes.map_or(f64::NAN, |bytes| *bytes as f64);
         Self {
@@ -35,28 +35,28 @@ impl Memory {
     }
 }
 
-/// One round's, or the medians of several. What was not measured is no number.
+/// The figures of one round, or the medians of several. A figure that was not measured is `NAN`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figures {
     pub(crate) delivered_per_second: f64,
-    /// Server CPU for one event of one subscriber.
+    /// The server CPU for one event of one subscriber.
     pub(crate) cpu_us: f64,
-    /// From when an event was made until it was read, ms.
+    /// The time from when an event was made until it was read, ms.
     pub(crate) latency: Spread,
     /// The same of each task's first event alone, ms.
     pub(crate) beginning: Spread,
-    /// Of the server for each subscriber while nothing was published, bytes.
+    /// The server's memory for each subscriber while nothing was published, bytes.
     pub(crate) memory_each: f64,
     pub(crate) memory: Memory,
-    /// Of a frame, bytes.
+    /// The size of a frame, bytes.
     pub(crate) frame: f64,
     /// The generator's share of a core.
     pub(crate) generator: f64,
-    /// The publisher's; the floor has none.
+    /// The publisher's share of a core; the floor has no publisher.
     pub(crate) publisher: f64,
-    /// How late the slowest hundredth of the events was made, ms.
+    /// The delay with which the slowest hundredth of the events was made, ms.
     pub(crate) late: f64,
-    /// How long the server took nothing more, s.
+    /// How long the server accepted nothing more, s.
     pub(crate) held: f64,
     /// The share of the machine that others used.
     pub(crate) others: f64,
@@ -144,21 +144,21 @@ impl Figures {
     }
 }
 
-/// Why a round has no figures.
+/// The reason why a round has no figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The server did not do what it has to do.
+    /// The server failed a requirement.
     Wrong(String),
-    /// Somebody else was too slow, which another round need not be.
+    /// Another process was too slow; another round may succeed.
     Bottleneck(String),
 }
 
-/// Why a round has no figures, if it has none.
+/// Returns why a round has no figures, or `None` if it has figures.
 pub(crate) fn refusal(side: Side, round: &Round) -> Option<Refusal> {
     let Run { received, ended, published, publisher, .. } = round.run.as_ref()?;
     let (missing, repeated) = (received.missing.max(ended.missing), ended.repeated);
-    // The floor makes its events itself: late ones are its own affair.
-    let has_publisher = matches!(side, Side::HandOver | Side::Body | Side::Nchan);
+    // The floor makes its events itself, so late events are part of its result.
+    let has_publisher = matches!(side, Side::HandOver | Side::StreamedBody | Side::Nchan);
     if missing > 0 || repeated > 0 {
         Some(Refusal::Wrong(format!("{missing} events were missing, {repeated} came again")))
     } else if ended.open > 0 {

@@ -1,5 +1,5 @@
-//! The floor: what the kernel alone costs. One epoll loop that takes subscribers, makes the events itself and writes
-//! them: each with a write of its own, or all that are due in one. It parses, checks, stores and keeps alive nothing.
+//! The floor: the cost of the kernel alone. One epoll loop accepts subscribers, makes the events itself and writes
+//! them: each with a separate write, or all due events in one. It parses, checks, stores and keeps alive nothing.
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -18,27 +18,27 @@ use super::super::kit::server::Line;
 use super::schedule::Schedule;
 use super::workload::Workload;
 
-/// Of what is due, at most so much is made before sockets that have room again are looked after.
+/// The most due events that are made before the loop serves sockets that have room again.
 const MOST_AT_ONCE: usize = 64;
-/// The same where all of it goes out in one write.
+/// The same for a floor that writes them all at once.
 const MOST_TOGETHER: usize = 4_096;
 const EVENTS: usize = 1_024;
 
-/// What the floor has to do.
+/// The configuration of the floor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Floor {
     pub(crate) workload: Workload,
-    /// All events that are due go out in one write, not each in its own.
+    /// True if all due events are written in one write, not each separately.
     pub(crate) together: bool,
 }
 
-/// One task's events, framed, one after the other.
+/// The frames of one task's events, one after the other.
 #[derive(Debug, Default)]
 struct Log {
     bytes: Vec<u8>,
     /// Where each event ends.
     ends: Vec<usize>,
-    /// Who reads it.
+    /// The subscribers of the task.
     subscribers: Vec<usize>,
 }
 
@@ -46,14 +46,14 @@ struct Log {
 struct Subscriber {
     socket: TcpStream,
     task: usize,
-    /// Bytes of the log that were written.
+    /// The bytes of the log that were written.
     written: usize,
-    /// Events that were written whole.
+    /// The events that were written completely.
     events: usize,
     is_full: bool,
 }
 
-/// All there is while events are published.
+/// The state while events are published.
 #[derive(Debug)]
 struct Hub {
     logs: Vec<Log>,
@@ -62,7 +62,7 @@ struct Hub {
 }
 
 impl Floor {
-    /// Says its address; when it was told to begin and all is written, how that went.
+    /// Sends its address; when it was told to begin and all is written, sends how the publishing went.
     pub(crate) fn play(self, director: &Director) -> Outcome<()> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         director.say(&listener.local_addr()?)?;
@@ -85,7 +85,7 @@ impl Floor {
     }
 }
 
-/// Waits for room in a socket, or until it is time. `epoll` counts milliseconds: the rest is slept.
+/// Waits for room in a socket, or until it is time. `epoll` counts milliseconds; the thread sleeps for the rest.
 fn nap(poll: &mut Poll, events: &mut Events, wait: Option<Duration>) -> Outcome<()> {
     let whole = wait.map(|wait| Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
     match poll.poll(events, whole) {
@@ -99,7 +99,7 @@ fn nap(poll: &mut Poll, events: &mut Events, wait: Option<Duration>) -> Outcome<
 }
 
 impl Hub {
-    /// Takes in all subscribers, whose requests name their tasks: `/TASK`.
+    /// Accepts all subscribers, whose requests name their tasks: `/TASK`.
     fn take_in(listener: &TcpListener, poll: &Poll, floor: &Floor) -> Outcome<Self> {
         let mut logs = Vec::new();
         logs.resize_with(usize::try_from(floor.workload.tasks)?, Log::default);
@@ -107,9 +107,9 @@ impl Hub {
         for number in 0..usize::try_from(floor.workload.all_subscribers())? {
             let (socket, _): (_, SocketAddr) = listener.accept()?;
             let mut line = Line::new(number, socket);
-            let request = line.request()?.ok_or("a subscriber asks for nothing")?;
+            let request = line.request()?.ok_or("a subscriber sent no request")?;
             let task = request.target.strip_prefix('/').and_then(|task| task.parse::<usize>().ok());
-            let task = task.filter(|task| *task < logs.len()).ok_or("a subscriber asks for no task")?;
+            let task = task.filter(|task| *task < logs.len()).ok_or("a subscriber named no task")?;
             line.write(EVENTS_HEAD)?;
             let socket = line.into_socket();
             socket.set_nonblocking(true)?;
@@ -125,7 +125,7 @@ impl Hub {
         self.subscribers.iter().all(|subscriber| !subscriber.is_full)
     }
 
-    /// Makes what is due, and writes it.
+    /// Makes the due events, and writes them.
     fn make_due(&mut self, schedule: &mut Schedule) -> Outcome<()> {
         let mut touched = Vec::new();
         let most = if self.together { MOST_TOGETHER } else { MOST_AT_ONCE };
@@ -152,7 +152,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Writes to a subscriber what it lacks, as long as its socket takes it.
+    /// Writes the missing bytes to a subscriber, as long as its socket accepts them.
     fn fill(&mut self, number: usize, has_room: bool) -> Outcome<()> {
         let Some(subscriber) = self.subscribers.get_mut(number) else { return Ok(()) };
         let log = &self.logs[subscriber.task];

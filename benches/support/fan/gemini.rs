@@ -1,5 +1,5 @@
-//! hearken's upstream: speaks Gemini's dialect, lets every call wait until all are there and it is told to begin, then
-//! publishes on schedule.
+//! hearken's upstream: speaks Gemini's dialect, holds every call until all calls have arrived and it is told to begin,
+//! then publishes on schedule.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -16,17 +16,19 @@ use super::publishing::{wait_for, write_all};
 use super::schedule::Schedule;
 use super::workload::Workload;
 
-/// From the last stamped event to the end of the answers: what the end of a task costs is not what an event costs.
+/// The time from the last stamped event to the end of the answers: an event's cost must not include that of a task's
+/// end.
 const END_AFTER: Duration = Duration::from_millis(500);
 
-/// What the upstream has to do.
+/// The configuration of the upstream.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Upstream {
     pub(crate) workload: Workload,
 }
 
 impl Upstream {
-    /// Says its address; that all calls are there; and, when it was told to begin and has published all, how that went.
+    /// Sends its address; then that all calls have arrived; and, when it was told to begin and has published all, how
+    /// that went.
     pub(crate) fn play(self, director: &Director) -> Outcome<()> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         director.say(&listener.local_addr()?)?;
@@ -49,12 +51,12 @@ impl Upstream {
             write_all(call, &event, &mut schedule)?;
         }
         director.say(&published)?;
-        // Whoever reads slowly finds the end all the same.
+        // A slow reader still receives the end.
         director.wait()
     }
 }
 
-/// Takes in a call, and gives the head of its answer.
+/// Accepts a call, and sends the head of its answer.
 fn call(listener: &TcpListener) -> Outcome<TcpStream> {
     wait_for(listener, PollFlags::IN)?;
     let (socket, _): (TcpStream, SocketAddr) = listener.accept()?;

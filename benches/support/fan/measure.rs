@@ -1,4 +1,5 @@
-//! All rows, all sides, all rounds: the sides of a row take turns, so that a slow minute of the machine hits all of them.
+//! Runs all rounds of all sides of all rows: the sides of a row take turns, so that a slow minute of the machine
+//! affects all.
 
 use super::super::Outcome;
 use super::super::server::settle;
@@ -11,14 +12,14 @@ use super::side::Side;
 use super::table::Table;
 use super::workload::Workload;
 
-/// A round in which the generator or the publisher was too slow is repeated up to so often in all: others may have used
-/// the machine.
+/// How often a round is tried if the generator or the publisher was too slow: other processes may have used the
+/// machine.
 const TRIES: usize = 3;
 
-/// Measures those of these rows that were chosen.
+/// Measures the chosen ones of these rows.
 pub(crate) fn measure(title: &'static str, options: &Options, rows: &[Workload]) -> Outcome<Table> {
     let workloads = options.workloads(rows)?;
-    // Whoever is started from here may open as many.
+    // The processes that are started from here inherit the limit.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX)?;
     let nchan = Installed::find();
     let absent = nchan.is_none().then(|| {
@@ -29,11 +30,11 @@ pub(crate) fn measure(title: &'static str, options: &Options, rows: &[Workload])
     Ok(Table { title, rows, rounds: options.rounds, absent })
 }
 
-/// What all rows have in common.
+/// The facts that all rows have in common.
 struct Scene<'a> {
     options: &'a Options,
     nchan: Option<&'a Installed>,
-    /// File descriptors that a process may have open.
+    /// The number of file descriptors that a process may have open.
     descriptors: u64,
 }
 
@@ -46,7 +47,7 @@ impl Scene<'_> {
         let mut lines: Vec<_> = sides.map(|side| Line { side, rounds: self.begin(&workload) }).collect();
         for round in 1..=self.options.rounds {
             for line in &mut lines {
-                // One bad round is enough: the others would not make it better.
+                // One bad round is enough: more rounds would not help.
                 let Ok(rounds) = &mut line.rounds else { continue };
                 match self.round(line.side, &workload) {
                     Ok(figures) => rounds.push(figures),
@@ -67,12 +68,12 @@ impl Scene<'_> {
     fn begin(&self, workload: &Workload) -> Result<Vec<Figures>, String> {
         let (needed, there) = (workload.descriptors(), self.descriptors);
         if needed > there {
-            return Err(format!("it needs {needed} file descriptors, and the system allows {there}"));
+            return Err(format!("it needs {needed} file descriptors, but the system allows {there}"));
         }
         Ok(Vec::new())
     }
 
-    /// One round; it is repeated when something other than the server was too slow.
+    /// Measures one round; repeats it if something other than the server was too slow.
     fn round(&self, side: Side, workload: &Workload) -> Outcome<Figures> {
         let mut tries = 1;
         loop {
@@ -80,7 +81,7 @@ impl Scene<'_> {
             match refusal(side, &round) {
                 None => return Ok(Figures::of(&round)),
                 Some(Refusal::Bottleneck(why)) if tries < TRIES => {
-                    eprintln!("{}, {side}: {why}; once more", workload.name);
+                    eprintln!("{}, {side}: {why}; trying again", workload.name);
                     tries += 1;
                 }
                 Some(Refusal::Bottleneck(why) | Refusal::Wrong(why)) => return Err(why.into()),

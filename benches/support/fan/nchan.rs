@@ -16,7 +16,7 @@ use super::super::bench::cores;
 use super::workload::Workload;
 
 const MODULE: &str = "ngx_nchan_module.so";
-/// Where systems keep nginx's modules.
+/// The directories where systems keep nginx's modules.
 const MODULE_PLACES: [&str; 6] = [
     "/usr/lib/nginx/modules",
     "/usr/lib64/nginx/modules",
@@ -25,20 +25,20 @@ const MODULE_PLACES: [&str; 6] = [
     "/usr/local/libexec/nginx",
     "/etc/nginx/modules",
 ];
-/// Where nginx may be, though a user's `PATH` does not say so.
+/// The directories where nginx may be although a user's `PATH` does not contain them.
 const PROGRAM_PLACES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/usr/local/nginx/sbin"];
-/// It starts within this time, or it does not.
+/// How long nginx may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// What was found on this machine.
+/// The nginx that was found on this machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Installed {
     program: PathBuf,
     module: PathBuf,
 }
 
-/// A running nginx; it is ended when it is dropped.
+/// A running nginx; dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Nginx {
     child: Child,
@@ -55,10 +55,10 @@ impl Installed {
         Some(Self { program, module: modules.find(|file| file.is_file())? })
     }
 
-    /// Starts it, with room for a workload.
+    /// Starts nginx, with room for a workload.
     pub(crate) fn start(&self, workload: &Workload) -> Outcome<Nginx> {
         let directory = TempDir::with_prefix("bench-")?;
-        // nginx cannot be asked which port it was given.
+        // nginx cannot report which port it was given.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let file = directory.path().join("nginx.conf");
         fs::write(&file, self.configuration(address, workload))?;
@@ -76,7 +76,8 @@ impl Installed {
         Ok(nginx)
     }
 
-    /// One worker for each core; messages stay for as long as anybody here might lag behind.
+    /// Returns a configuration with one worker for each core. It keeps messages as long as any subscriber may lag
+    /// behind.
     fn configuration(&self, address: SocketAddr, workload: &Workload) -> String {
         let connections = workload.descriptors();
         let messages = workload.events().max(1);
@@ -108,7 +109,7 @@ impl Installed {
 }
 
 impl Nginx {
-    /// The number of its first process.
+    /// Returns the id of its first process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -117,12 +118,12 @@ impl Nginx {
         self.address
     }
 
-    /// Where the events of a task are read.
+    /// Returns the path where the events of a task are read.
     pub(crate) fn reading(task: u64) -> String {
         format!("/read/{task}")
     }
 
-    /// Where they are written to.
+    /// Returns the path where the events of a task are written.
     pub(crate) fn writing(task: u64) -> String {
         format!("/write/{task}")
     }
@@ -132,7 +133,7 @@ impl Nginx {
         while TcpStream::connect(self.address).is_err() {
             if self.child.try_wait()?.is_some() || began.elapsed() > PATIENCE {
                 let said = fs::read_to_string(self.directory.path().join("log"))?;
-                return Err(format!("nginx does not start: {}", said.trim()).into());
+                return Err(format!("nginx did not start: {}", said.trim()).into());
             }
             thread::sleep(GLANCE);
         }
@@ -142,7 +143,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // Its first process ends the others when it is asked to end, and not when it is killed.
+        // The first process ends the others when it is terminated, but not when it is killed.
         if kill_process(Pid::from_child(&self.child), Signal::TERM).is_err() {
             let _ = self.child.kill();
         }

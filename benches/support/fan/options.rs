@@ -5,16 +5,16 @@ use super::super::arguments::Arguments;
 use super::side::Side;
 use super::workload::Workload;
 
-/// How long a row of one's own is, where nothing else is said.
+/// The default length of a custom row.
 const OWN_SECONDS: u64 = 10;
 
-/// What may be chosen.
+/// The options of the command line.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) rounds: usize,
-    /// Empty: all of them.
+    /// The chosen sides; empty: all.
     pub(crate) sides: Vec<Side>,
-    /// Empty: all of them.
+    /// The chosen rows; empty: all.
     rows: Vec<String>,
     seconds: Option<u64>,
     tasks: Option<u64>,
@@ -30,7 +30,7 @@ impl Options {
             let named = Side::named(name);
             if named.is_empty() {
                 let names = Side::ALL.map(Side::name).join(", ");
-                return Err(format!("there is no server {name:?}, but hearken, {names}").into());
+                return Err(format!("there is no server {name:?}; choose hearken, {names}").into());
             }
             sides.extend(named);
         }
@@ -46,7 +46,7 @@ impl Options {
         })
     }
 
-    /// Those rows of a benchmark that were chosen, or one like its first with what was said of it.
+    /// Returns the chosen rows of a benchmark, or a row like its first with the options of a custom row.
     pub(crate) fn workloads(&self, rows: &[Workload]) -> Outcome<Vec<Workload>> {
         let is_own = self.tasks.is_some() || self.subscribers.is_some() || self.rate.is_some();
         let own = rows.first().filter(|_| is_own).map(|first| Workload {
@@ -61,20 +61,20 @@ impl Options {
         let chosen: Vec<_> = own.map_or_else(|| named.cloned().collect(), |own| vec![own]);
         if chosen.is_empty() {
             let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
-            return Err(format!("there are no such rows, but {}", names.join(", ")).into());
+            return Err(format!("there are no such rows; choose {}", names.join(", ")).into());
         }
         let as_said = |row: Workload| {
             let seconds = self.seconds.unwrap_or(row.seconds);
             let row = Workload { seconds, stuck: self.stuck, ..row };
             if row.stuck >= row.all_subscribers() {
-                return Err(format!("{}: somebody must read", row.name).into());
+                return Err(format!("{}: at least one subscriber must read", row.name).into());
             }
             Ok(row)
         };
         chosen.into_iter().map(as_said).collect()
     }
 
-    /// Is this side to be measured on this workload?
+    /// Returns true if this side is to be measured on this workload.
     pub(crate) fn chooses(&self, side: Side, workload: &Workload) -> bool {
         side.suits(workload) && (self.sides.is_empty() || self.sides.contains(&side))
     }

@@ -9,7 +9,7 @@ use super::gemini::Upstream;
 use super::poster::Poster;
 use super::subscribers::Subscribers;
 
-/// One of them.
+/// The part of one process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Part {
     Upstream(Upstream),

@@ -15,21 +15,21 @@ use super::publishing::{held, read_some, write_all};
 use super::schedule::Schedule;
 use super::workload::Workload;
 
-/// A task's posts go over one connection, so that they stay in order; that of all tasks over so many.
+/// The most connections for all tasks. A task's posts use one connection, so that they stay in order.
 const MOST_CONNECTIONS: u64 = 4;
-/// Posts that wait for their answer on one connection: then nchan is what is waited for.
+/// The most posts without an answer on one connection: beyond it, the publisher waits for nchan.
 const MOST_UNANSWERED: usize = 16;
 
-/// What the publisher has to do.
+/// The configuration of the publisher.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Poster {
     pub(crate) workload: Workload,
     pub(crate) server: SocketAddr,
-    /// Where each task's events are posted to.
+    /// The path to which each task's events are posted.
     pub(crate) paths: Vec<String>,
 }
 
-/// A connection with what is under way on it.
+/// A connection with its unanswered posts.
 #[derive(Debug)]
 struct Line {
     socket: TcpStream,
@@ -38,7 +38,7 @@ struct Line {
 }
 
 impl Poster {
-    /// When it was told to begin and all was posted and answered, says how that went.
+    /// Begins when it is told to; when all events were posted and answered, sends how that went.
     pub(crate) fn play(self, director: &Director) -> Outcome<()> {
         let lines = (0..self.workload.tasks.min(MOST_CONNECTIONS)).map(|_| Line::open(self.server));
         let mut lines = lines.collect::<Outcome<Vec<_>>>()?;
@@ -80,7 +80,7 @@ impl Line {
         Ok(Self { socket, unanswered: 0, received: Vec::new() })
     }
 
-    /// Takes the answers that have come.
+    /// Reads the answers that have come.
     fn answers(&mut self) -> Outcome<()> {
         let mut piece = [0; 16 * 1024];
         let length = if self.unanswered > 0 { read_some(&self.socket, &mut piece)? } else { 0 };
@@ -89,7 +89,7 @@ impl Line {
             if !(200..300).contains(&head.status) {
                 return Err(format!("nchan answers {} to an event", head.status).into());
             }
-            let body = head.headers.number("content-length")?.ok_or("an answer does not tell its length")?;
+            let body = head.headers.number("content-length")?.ok_or("an answer has no content-length")?;
             let end = length + usize::try_from(body)?;
             if end > self.received.len() {
                 break;

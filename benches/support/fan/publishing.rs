@@ -1,5 +1,5 @@
-//! Sockets that a publisher writes to: when a server takes nothing more, that is known, and is no fault of the
-//! publisher's.
+//! Sockets that a publisher writes to. If a server accepts nothing more, the schedule records it, so that it does not
+//! count as a delay of the publisher.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,10 +11,10 @@ use super::super::Outcome;
 use super::super::clock::now;
 use super::schedule::Schedule;
 
-/// A server that neither reads nor answers for this long hangs.
+/// The seconds without a read or an answer after which a server counts as hanging.
 const PATIENCE_SECONDS: i64 = 60;
 
-/// Writes all of it to a socket that does not block. For as long as it is full the schedule is held.
+/// Writes all bytes to a non-blocking socket. While the socket is full, the schedule is held.
 pub(crate) fn write_all(mut socket: &TcpStream, mut bytes: &[u8], schedule: &mut Schedule) -> Outcome<()> {
     while !bytes.is_empty() {
         match socket.write(bytes) {
@@ -27,7 +27,7 @@ pub(crate) fn write_all(mut socket: &TcpStream, mut bytes: &[u8], schedule: &mut
     Ok(())
 }
 
-/// Reads what has come on a socket that does not block; 0: nothing yet.
+/// Reads the available bytes from a non-blocking socket; returns 0 if there are none yet.
 pub(crate) fn read_some(mut socket: &TcpStream, to: &mut [u8]) -> Outcome<usize> {
     match socket.read(to) {
         Ok(0) => Err("the server closed a publisher's connection".into()),
@@ -37,7 +37,7 @@ pub(crate) fn read_some(mut socket: &TcpStream, to: &mut [u8]) -> Outcome<usize>
     }
 }
 
-/// Waits for the server, which holds the schedule.
+/// Waits for the server, and holds the schedule until then.
 pub(crate) fn held(socket: &TcpStream, until: PollFlags, schedule: &mut Schedule) -> Outcome<()> {
     let began = now();
     wait_for(socket, until)?;
@@ -45,11 +45,11 @@ pub(crate) fn held(socket: &TcpStream, until: PollFlags, schedule: &mut Schedule
     Ok(())
 }
 
-/// Waits until something can be done with a socket, which must be soon.
+/// Waits until the socket is ready, which must be soon.
 pub(crate) fn wait_for(socket: impl AsFd, until: PollFlags) -> Outcome<()> {
     let patience = Timespec { tv_sec: PATIENCE_SECONDS, tv_nsec: 0 };
     match poll(&mut [PollFd::new(&socket, until)], Some(&patience))? {
-        0 => Err("the server does nothing that its publisher could see".into()),
+        0 => Err("the server neither reads nor answers".into()),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! What was found about one workload: the rounds of all sides, and how sides compare.
+//! The findings about one workload: the rounds of all sides, and how sides compare.
 
 use serde_json::{Value, json};
 
@@ -14,11 +14,11 @@ pub(crate) struct Row {
     pub(crate) lines: Vec<Line>,
 }
 
-/// One side's rounds.
+/// The rounds of one side.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) side: Side,
-    /// In order, or why there are none.
+    /// The figures in order of the rounds, or why there are none.
     pub(crate) rounds: Result<Vec<Figures>, String>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) const P99_TO_P50: Ratio = |ours, theirs| ours.latency.p99 / theirs.la
 pub(crate) const MEMORY: Ratio = |ours, theirs| ours.memory_each / theirs.memory_each;
 
 impl Row {
-    /// The median of the ratios within each round; no number where there is nothing to compare.
+    /// Returns the median of the ratios within each round; `NAN` if there is nothing to compare.
     pub(crate) fn ratio(&self, line: &Line, base: Side, ratio: Ratio) -> f64 {
         let base = self.lines.iter().find(|other| other.side == base && other.side != line.side);
         let (Ok(ours), Some(Ok(theirs))) = (&line.rounds, base.map(|base| &base.rounds)) else {
@@ -41,7 +41,7 @@ impl Row {
         median(ours.iter().zip(theirs).map(|(ours, theirs)| ratio(ours, theirs)))
     }
 
-    /// The largest share of the machine that others used in any round.
+    /// Returns the largest share of the machine that others used in any round.
     pub(crate) fn others(&self) -> f64 {
         let rounds = self.lines.iter().filter_map(|line| line.rounds.as_ref().ok());
         rounds.flat_map(|rounds| rounds.iter().map(|figures| figures.others)).fold(0.0, f64::max)

@@ -1,4 +1,4 @@
-//! When each event is due, and how well that was kept.
+//! When each event is due, and how late it was made.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,19 +8,19 @@ use super::super::stamp::Stamp;
 use super::super::statistics::{Durations, Spread};
 use super::workload::Workload;
 
-/// From the word to begin until the first event: everybody has time to wake up.
+/// The time from the order to begin until the first event: all processes have time to wake up.
 const LEAD_NS: u64 = 30_000_000;
-/// From one waking up to the next: it costs more than an event does, and a publisher shall cost little.
+/// The time from one wake-up to the next: a wake-up costs more than an event, and a publisher must cost little.
 const TURN_NS: u64 = 250_000;
 
-/// Where one event belongs.
+/// An event that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// From 0.
+    /// The number of the task, from 0.
     pub(crate) task: usize,
-    /// From 0 within its task.
+    /// The number within its task, from 0.
     pub(crate) index: u64,
-    /// Nanoseconds of the clock.
+    /// When the event is due, in nanoseconds of the clock.
     pub(crate) at: u64,
 }
 
@@ -32,9 +32,9 @@ pub(crate) struct Schedule {
     all: u64,
     made: u64,
     begin: u64,
-    /// The server would not take more for so long: what is due is due so much later, and nobody is late.
+    /// How long the server accepted nothing: due times move by it, and no event counts as late.
     held: u64,
-    /// When it last woke up.
+    /// When the publisher last woke up.
     woke: u64,
     late: Durations,
 }
@@ -43,14 +43,14 @@ pub(crate) struct Schedule {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Published {
     pub(crate) events: u64,
-    /// How long after they were due events were made, ms.
+    /// The delay with which events were made, ms.
     pub(crate) late: Spread,
-    /// How long the server did not take more, s.
+    /// How long the server accepted nothing, s.
     pub(crate) held: f64,
 }
 
 impl Schedule {
-    /// One that begins in a moment.
+    /// Returns a schedule that begins after a short lead.
     pub(crate) fn begin(workload: &Workload) -> Outcome<Self> {
         Ok(Self {
             tasks: workload.tasks,
@@ -64,7 +64,7 @@ impl Schedule {
         })
     }
 
-    /// The event that comes next; `None` when all were made.
+    /// Returns the next event; `None` when all were made.
     pub(crate) fn next(&self) -> Option<Due> {
         (self.made < self.all).then(|| Due {
             task: (self.made % self.tasks) as usize,
@@ -81,7 +81,7 @@ impl Schedule {
         Stamp { made, index: due.index }
     }
 
-    /// Waits until it is time for the next event, and makes it; `None` when all were made.
+    /// Waits until it is time for the next event, and makes it; returns `None` when all were made.
     pub(crate) fn wait(&mut self) -> Option<(Due, Stamp)> {
         let due = self.next()?;
         if due.at > now() {
@@ -91,7 +91,7 @@ impl Schedule {
         Some((due, self.make(due)))
     }
 
-    /// The server would not take more since then.
+    /// Records that the server accepted nothing since `then`.
     pub(crate) fn held_since(&mut self, then: u64) {
         self.held += now().saturating_sub(then);
     }
@@ -101,7 +101,7 @@ impl Schedule {
     }
 }
 
-/// Nanoseconds until so many events have passed at so many per second.
+/// Returns the nanoseconds until `events` events have passed at `rate` per second.
 fn after(events: u64, rate: u64) -> u64 {
     let nanoseconds = u128::from(events) * 1_000_000_000 / u128::from(rate.max(1));
     u64::try_from(nanoseconds).unwrap_or(u64::MAX)

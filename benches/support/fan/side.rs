@@ -1,4 +1,4 @@
-//! Who is measured beside whom.
+//! The sides that are measured beside each other.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use super::workload::Workload;
 /// One way to bring events to subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// hearken as it is: the socket is handed over when a stream has begun.
+    /// hearken with its defaults: the socket is handed over when a stream has begun.
     HandOver,
     /// hearken with `stream.hand_over = false`: the response's body is streamed to the end.
-    Body,
+    StreamedBody,
     /// The floor, with one write for each event and subscriber.
     Floor,
-    /// The floor, with one write for all that is due.
+    /// The floor, with one write for all due events.
     FloorTogether,
     /// nginx with the nchan module.
     Nchan,
@@ -21,22 +21,22 @@ pub(crate) enum Side {
 
 impl Side {
     pub(crate) const ALL: [Self; 5] =
-        [Self::HandOver, Self::Body, Self::Floor, Self::FloorTogether, Self::Nchan];
+        [Self::HandOver, Self::StreamedBody, Self::Floor, Self::FloorTogether, Self::Nchan];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::HandOver => "hand-over",
-            Self::Body => "body",
+            Self::StreamedBody => "body",
             Self::Floor => "floor",
             Self::FloorTogether => "floor-c",
             Self::Nchan => "nchan",
         }
     }
 
-    /// The sides that are meant by a name: one's own, or one of a server with several.
+    /// Returns the sides that a name means: that of one side, or that of a server with several.
     pub(crate) fn named(name: &str) -> Vec<Self> {
         let is_meant = |side: &Self| match side {
-            Self::HandOver | Self::Body => name == "hearken" || name == side.name(),
+            Self::HandOver | Self::StreamedBody => name == "hearken" || name == side.name(),
             Self::Floor | Self::FloorTogether => name == "floor" || name == side.name(),
             Self::Nchan => name == side.name(),
         };
@@ -44,21 +44,21 @@ impl Side {
     }
 
     pub(crate) fn is_hearken(self) -> bool {
-        matches!(self, Self::HandOver | Self::Body)
+        matches!(self, Self::HandOver | Self::StreamedBody)
     }
 
-    /// Does this side tell anything of such a workload? Where events come one by one there is nothing to write
-    /// together, and who writes nothing does so in one way.
+    /// Returns true if such a workload shows anything about this side. Where events come one by one, no writes can be
+    /// combined, and an idle workload has no writes.
     pub(crate) fn suits(self, workload: &Workload) -> bool {
-        /// Of one task, per second.
+        /// Events of one task, per second.
         const MANY: u64 = 100;
         self != Self::FloorTogether || workload.rate >= MANY
     }
 
-    /// Lines of hearken's configuration.
+    /// Returns lines of hearken's configuration.
     pub(crate) fn settings(self) -> &'static str {
         match self {
-            Self::Body => "[stream]\nhand_over = false\n",
+            Self::StreamedBody => "[stream]\nhand_over = false\n",
             Self::HandOver | Self::Floor | Self::FloorTogether | Self::Nchan => "",
         }
     }

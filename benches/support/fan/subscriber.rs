@@ -1,4 +1,4 @@
-//! One subscriber's account: which events it was given, and whether that is each of them, once and in order.
+//! The account of one subscriber: which events it received, and whether it received each event once and in order.
 
 use super::super::Outcome;
 use super::super::kit::frames::{Ends, Frames};
@@ -6,11 +6,11 @@ use super::super::kit::response::Response;
 use super::super::stamp::Stamp;
 use super::super::statistics::Durations;
 
-/// What all subscribers together were given.
+/// The events that all subscribers together received.
 #[derive(Debug)]
 pub(crate) struct Tally {
     ends: Ends,
-    /// From when an event was made until it was read.
+    /// The times from when an event was made until it was read.
     pub(crate) latencies: Durations,
     /// The same of each task's first event alone.
     pub(crate) beginnings: Durations,
@@ -18,7 +18,7 @@ pub(crate) struct Tally {
     pub(crate) missing: u64,
     pub(crate) repeated: u64,
     pub(crate) frame_bytes: u64,
-    /// When the first event was made, and the last one read.
+    /// When the first event was made, and when the last one was read.
     pub(crate) first: u64,
     pub(crate) last: u64,
 }
@@ -38,7 +38,8 @@ impl Tally {
         })
     }
 
-    /// A frame was read at a moment by somebody for whom this event comes next; says which comes then.
+    /// Adds a frame that a subscriber read at time `at` while it expected event `next`; returns the event that it
+    /// expects then.
     fn add(&mut self, frame: &[u8], at: u64, next: u64) -> u64 {
         let Some(stamp) = Stamp::find(frame) else { return next };
         if stamp.index < next {
@@ -72,20 +73,20 @@ impl Subscriber {
         Self { response: Response::new(), frames: Frames::default(), next: 0 }
     }
 
-    /// How far its response has come.
+    /// Returns the state of its response.
     pub(crate) fn response(&self) -> &Response {
         &self.response
     }
 
-    /// The event that comes next: so many were seen.
+    /// Returns the number of the next event, which is the number of events so far.
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Takes what was read at a moment.
+    /// Takes the bytes that were read at time `at`.
     pub(crate) fn take(&mut self, bytes: &[u8], at: u64, tally: &mut Tally) -> Outcome<()> {
         let Self { response, frames, next } = self;
-        // Taken along, since the tally is written to while frames are cut.
+        // A copy, because the tally is modified while frames are cut.
         let ends = tally.ends.clone();
         response.take(bytes, |data| frames.take(data, &ends, |frame| *next = tally.add(frame, at, *next)))?;
         response.must_be_ok()

@@ -1,4 +1,4 @@
-//! The load generator: one epoll loop that holds all subscribers, reads what they are given and keeps account of it.
+//! The load generator: one epoll loop that holds all subscribers, reads their events and keeps the accounts.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream as Blocking};
@@ -17,54 +17,55 @@ use super::super::statistics::Spread;
 use super::subscriber::{Subscriber, Tally};
 use super::workload::Workload;
 
-/// So many wait for the head of their response at the same time: fewer than a listener's backlog.
+/// The most subscribers that wait for the head of their response at the same time: fewer than a listener's backlog.
 const MOST_OPENING: u64 = 128;
-/// Connections from one address of this machine to one port: fewer than there are ports for it.
+/// The most connections from one address of this machine to one port: fewer than there are ports.
 const MOST_FROM_ONE_ADDRESS: u64 = 20_000;
-/// What the kernel receives for a reader that reads nothing, bytes: it shall be stuck soon.
+/// The receive buffer of a reader that reads nothing, in bytes: small, so that it is stuck soon.
 const STUCK_BUFFER: usize = 4_096;
-/// When nobody was given anything for this long, nothing more comes.
+/// How long no subscriber may receive anything before the generator stops waiting.
 const PATIENCE: Duration = Duration::from_secs(20);
 const READ_BYTES: usize = 256 * 1024;
 const EVENTS: usize = 1_024;
 
-/// What the generator has to do.
+/// The configuration of the generator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Subscribers {
     pub(crate) workload: Workload,
     pub(crate) server: SocketAddr,
-    /// Where each task's stream is.
+    /// The path of each task's stream.
     pub(crate) paths: Vec<String>,
-    /// Lines of the head, with their ends.
+    /// Lines of the head, with their line ends.
     pub(crate) headers: String,
-    /// Does each response end with its task?
+    /// True if each response ends with its task.
     pub(crate) ends: bool,
 }
 
-/// What was read while events were published.
+/// The events that were read while they were published.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Received {
     pub(crate) delivered: u64,
     pub(crate) missing: u64,
     pub(crate) repeated: u64,
-    /// From when an event was made until it was read, ms.
+    /// The times from when an event was made until it was read, ms.
     pub(crate) latency: Spread,
     /// The same of each task's first event alone, ms.
     pub(crate) beginning: Spread,
-    /// From when the first one was made until the last one was read, but no less than it takes to publish them, s.
+    /// The time from when the first event was made until the last one was read, but at least the time to publish them,
+    /// s.
     pub(crate) seconds: f64,
-    /// Of a frame, bytes.
+    /// The size of a frame, bytes.
     pub(crate) frame: f64,
     /// The generator's share of a core.
     pub(crate) generator: f64,
 }
 
-/// How it was in the end, when those that had read nothing have read all.
+/// The state at the end, after the stuck subscribers have read all.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Ended {
     pub(crate) missing: u64,
     pub(crate) repeated: u64,
-    /// Responses that should have come to an end, and did not.
+    /// The number of responses that should have ended but did not.
     pub(crate) open: u64,
 }
 
@@ -78,7 +79,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Even one that is stuck reads the head of its response.
+    /// Returns true if it reads. Even a stuck reader reads the head of its response.
     fn reads(&self) -> bool {
         let waits_for_head = !self.account.response().has_begun();
         !self.is_closed && (waits_for_head || !self.is_stuck)
@@ -90,13 +91,13 @@ struct Crowd {
     poll: Poll,
     readers: Vec<Reader>,
     tally: Tally,
-    /// Of each task.
+    /// The number of events of each task.
     events: u64,
     buffer: Vec<u8>,
 }
 
 impl Subscribers {
-    /// Says that all have subscribed; when it was told to begin, what was received; and how it ended.
+    /// Sends that all have subscribed; when it was told to begin, sends what was received; then sends how it ended.
     pub(crate) fn play(self, director: &Director) -> Outcome<()> {
         let mut crowd = Crowd {
             poll: Poll::new()?,
@@ -119,7 +120,7 @@ impl Subscribers {
             repeated,
             latency: crowd.tally.latencies.spread(),
             beginning: crowd.tally.beginnings.spread(),
-            // The last event fills its own interval, too.
+            // The interval of the last event counts, too.
             seconds: (last.saturating_sub(first) as f64 / 1e9).max(self.workload.length().as_secs_f64()),
             frame: frame_bytes as f64 / delivered.max(1) as f64,
             generator: attention.ran.as_secs_f64() / attention.whole.as_secs_f64(),
@@ -140,7 +141,7 @@ impl Subscribers {
         director.wait()
     }
 
-    /// Subscribes all, a few at a time.
+    /// Subscribes all readers, a few at a time.
     fn subscribe(&self, crowd: &mut Crowd) -> Outcome<()> {
         let all = self.workload.all_subscribers();
         let mut ready = Events::with_capacity(EVENTS);
@@ -151,7 +152,7 @@ impl Subscribers {
             }
             crowd.wait(&mut ready)?;
             if ready.is_empty() {
-                return Err("a subscriber is not answered".into());
+                return Err("a subscriber received no answer".into());
             }
             for event in &ready {
                 let number = event.token().0;
@@ -197,26 +198,26 @@ impl Crowd {
         Ok(())
     }
 
-    /// Those that read nothing do so from now on.
+    /// Lets the stuck readers read from now on.
     fn loosen(&mut self) -> Outcome<()> {
         for reader in &mut self.readers {
             reader.is_stuck = false;
         }
-        // What came for them was told before, and is not told again.
+        // epoll reported the waiting events before, and does not report them again.
         for number in 0..self.readers.len() {
             self.read(number)?;
         }
         Ok(())
     }
 
-    /// Events that these readers should have been given, and were not.
-    fn missing(&self, whose: impl Fn(&Reader) -> bool) -> u64 {
-        let readers = self.readers.iter().filter(|reader| whose(reader));
+    /// Returns the number of events that the selected readers should have received but did not.
+    fn missing(&self, selected: impl Fn(&Reader) -> bool) -> u64 {
+        let readers = self.readers.iter().filter(|reader| selected(reader));
         let behind = readers.map(|reader| self.events.saturating_sub(reader.account.next())).sum::<u64>();
         self.tally.missing + behind
     }
 
-    /// Reads as long as something is to be expected of somebody, and comes.
+    /// Reads as long as any reader is expected to receive something and progress is made.
     fn read_while(&mut self, expects: impl Fn(&Reader, u64) -> bool) -> Outcome<()> {
         let events = self.events;
         let is_expected = |reader: &Reader| !reader.is_closed && expects(reader, events);
@@ -232,7 +233,7 @@ impl Crowd {
                 self.read(number)?;
                 left -= usize::from(was_expected && !is_expected(&self.readers[number]));
             }
-            // Comments are no progress.
+            // Comments do not count as progress.
             if left < before || self.tally.delivered > delivered {
                 (came, delivered) = (now(), self.tally.delivered);
             }
@@ -247,7 +248,7 @@ impl Crowd {
         }
     }
 
-    /// Reads what has come for one of them.
+    /// Reads the available bytes of one reader.
     fn read(&mut self, number: usize) -> Outcome<()> {
         let Self { readers, tally, buffer, .. } = self;
         let reader = &mut readers[number];
@@ -256,7 +257,7 @@ impl Crowd {
                 Ok(0) => reader.is_closed = true,
                 Ok(length) => {
                     reader.account.take(&buffer[..length], now(), tally)?;
-                    // Who gave less than was asked for has no more; `epoll` tells when there is.
+                    // A read that returned less than the buffer has emptied the socket; `epoll` reports new data.
                     if length < buffer.len() {
                         return Ok(());
                     }

@@ -1,4 +1,4 @@
-//! What was found, as tables and as JSON.
+//! The findings, as tables and as JSON.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use super::row::{CPU, DELIVERED, Line, MEMORY, P99, P99_TO_P50, Ratio, Row};
 use super::side::Side;
 use super::workload::Workload;
 
-/// Of the machine, others may take so much before the reader is told.
+/// The share of the machine that others may use before the table warns about noise.
 const MOST_FOR_OTHERS: f64 = 0.1;
 
-/// All that was found.
+/// All findings.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) title: &'static str,
     pub(crate) rows: Vec<Row>,
     pub(crate) rounds: usize,
-    /// What was not measured at all, and why.
+    /// The side that was not measured at all, and why.
     pub(crate) absent: Option<String>,
 }
 
@@ -41,9 +41,9 @@ struct Column {
     cell: Cell,
 }
 
-/// What stands in it.
+/// The content of a column.
 enum Cell {
-    /// A figure, with so many digits behind the point.
+    /// A figure, with the number of digits behind the point.
     Figure(usize, fn(&Figures) -> f64),
     Ratio(Side, Ratio),
 }
@@ -72,7 +72,7 @@ const FIGURES: Group = Group {
         figure("max ms", 7, 1, |figures| figures.latency.max),
         figure("B/sub", 6, 0, |figures| figures.memory_each),
         figure("peak MB", 7, 1, |figures| figures.memory.most / 1e6),
-        // Whatever stands in a table has none.
+        // Every side in a table has 0 missing events; others are refused.
         figure("missing", 7, 0, |_| 0.0),
         figure("repeated", 8, 0, |_| 0.0),
         figure("gen %", 5, 0, |figures| figures.generator * 100.0),
@@ -117,14 +117,14 @@ impl fmt::Display for Table {
         writeln!(
             f,
             "\nCPU us: of the server, for one event of one subscriber. ms: from the upstream's write to the subscriber's\n\
-             read. B/sub: of the server, for a subscriber that waits. gen %: of a core, the generator's. late: of the\n\
-             publisher, p99. p99:p50 compares a p99 with the other's p50."
+             read. B/sub: of the server, for a subscriber that waits. gen %: the generator's share of a core. late:\n\
+             the publisher's delay, p99. p99:p50 compares a p99 with the other's p50."
         )?;
         let others = self.rows.iter().map(Row::others).fold(0.0, f64::max);
         if others > MOST_FOR_OTHERS {
             writeln!(
                 f,
-                "\nNOISY: others used up to {:.0} % of the machine meanwhile. Compare ratios, and repeat.",
+                "\nNOISY: others used up to {:.0} % of the machine. Compare ratios, and repeat.",
                 others * 100.0
             )?;
         }

@@ -1,24 +1,24 @@
-//! How many read what, and how much of it comes.
+//! The load of a row: how many subscribers read what, and how many events come.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A server has, beside a descriptor for each subscriber and each task, at most so many others open.
+/// The most file descriptors of a server beside those of its subscribers and tasks.
 const OTHER_DESCRIPTORS: u64 = 200;
 
-/// What all sides of a row have to carry.
+/// The load that all sides of a row have to carry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Workload {
     pub(crate) name: String,
     pub(crate) tasks: u64,
-    /// Of each task.
+    /// The subscribers of each task.
     pub(crate) subscribers: u64,
-    /// Of all subscribers so many read nothing while the others are measured.
+    /// The number of all subscribers that read nothing while the others are measured.
     pub(crate) stuck: u64,
-    /// Events of each task per second; 0: none ever come.
+    /// The events of each task per second; 0: none.
     pub(crate) rate: u64,
-    /// How long events are published.
+    /// The seconds in which events are published.
     pub(crate) seconds: u64,
 }
 
@@ -27,38 +27,38 @@ impl Workload {
         Self { name: name.to_owned(), tasks, subscribers, stuck: 0, rate, seconds }
     }
 
-    /// Does nothing ever come?
+    /// Returns true if no events come.
     pub(crate) fn is_idle(&self) -> bool {
         self.rate == 0
     }
 
-    /// Subscribers of all tasks.
+    /// Returns the subscribers of all tasks.
     pub(crate) fn all_subscribers(&self) -> u64 {
         self.tasks * self.subscribers
     }
 
-    /// Is the subscriber with this number one that reads nothing? They are spread evenly.
+    /// Returns true if the subscriber with this number reads nothing. Such subscribers are spread evenly.
     pub(crate) fn is_stuck(&self, subscriber: u64) -> bool {
         let all = self.all_subscribers();
         subscriber * self.stuck / all != (subscriber + 1) * self.stuck / all
     }
 
-    /// Events of each task.
+    /// Returns the events of each task.
     pub(crate) fn events(&self) -> u64 {
         self.rate * self.seconds
     }
 
-    /// How long it takes to publish them.
+    /// Returns how long it takes to publish them.
     pub(crate) fn length(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }
 
-    /// Deliveries per second, to all that read, when the server keeps up.
+    /// Returns the deliveries per second to all readers, if the server keeps up.
     pub(crate) fn offered(&self) -> u64 {
         (self.all_subscribers() - self.stuck) * self.rate
     }
 
-    /// File descriptors that a process needs at most.
+    /// Returns the most file descriptors that a process needs.
     pub(crate) fn descriptors(&self) -> u64 {
         self.all_subscribers() + self.tasks + OTHER_DESCRIPTORS
     }

@@ -1,4 +1,4 @@
-//! What was added to the first text and to each of the others, as a table and as JSON.
+//! The time that was added to the first text and to each of the others, as a table and as JSON.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use super::super::proc::Attention;
 use super::super::statistics::{Durations, Spread, median};
 use super::ask::Answered;
 
-/// What hearken may add at most to the first text and to another one, ms.
+/// The most that hearken may add to the first text and to another one, ms.
 const PROMISED: [f64; 2] = [0.9, 0.1];
-/// Of an answer's time, whoever asks may have been busy, or without a core, for less than this.
+/// The limit for the share of an answer's time in which the client was busy or without a core.
 const MOST_FOR_GENERATOR: f64 = 0.5;
-/// Of its texts the upstream may make one in a hundred so much later than it was due, ms.
+/// How late the upstream may make one in a hundred of its texts, in ms.
 const MOST_LATE_MS: f64 = 10.0;
 
-/// All that was found.
+/// All findings.
 #[derive(Debug)]
 pub(crate) struct Added {
     first: Compared,
@@ -27,7 +27,7 @@ pub(crate) struct Added {
     late: f64,
 }
 
-/// The same, asked straight and through hearken.
+/// The times of direct texts and of texts through hearken.
 #[derive(Debug)]
 struct Compared {
     straight: Spread,
@@ -49,7 +49,7 @@ impl Compared {
         Ok(Self { straight: straight.spread(), through: through.spread(), paired, promised })
     }
 
-    /// The difference of the p50s, ms.
+    /// Returns the difference of the p50s, ms.
     fn added(&self) -> f64 {
         self.through.p50 - self.straight.p50
     }
@@ -71,7 +71,7 @@ impl Compared {
 }
 
 impl Added {
-    /// From pairs of answers, straight and through hearken, and how late the upstream was with its texts (p99, ms).
+    /// Computes the findings from pairs of answers, direct and through hearken, and the upstream's delay (p99, ms).
     pub(crate) fn of(pairs: &[(Answered, Answered)], late: f64) -> Outcome<Self> {
         let generator =
             Attention::sum(pairs.iter().flat_map(|(one, other)| [one.attention, other.attention]));
@@ -139,7 +139,7 @@ impl fmt::Display for Added {
             f,
             "\nfirst: from the request's first byte to the first text. chunk: from when another text was made until it came.\n\
              added: between the p50s. paired: the median of the differences within pairs. The upstream was {:.1} ms late\n\
-             (p99); whoever asks was busy for {:.0} % of the time.",
+             (p99); the client was busy for {:.0} % of the time.",
             self.late,
             self.generator * 100.0
         )

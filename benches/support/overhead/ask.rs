@@ -1,4 +1,4 @@
-//! One question over a connection of its own, and when what came of it came.
+//! One question over a separate connection, and when its texts arrived.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -11,35 +11,35 @@ use super::super::kit::frames::{Ends, Frames};
 use super::super::proc::{Attention, Stretch};
 use super::super::stamp::Stamp;
 
-/// A connection is up, on both ends, after this time.
+/// The time after which a connection is established on both ends.
 const ACCEPTED: Duration = Duration::from_millis(5);
 
-/// Who is asked, and how.
+/// The question, and the server that receives it.
 #[derive(Debug)]
 pub(crate) struct Question {
-    pub(crate) whom: SocketAddr,
+    pub(crate) server: SocketAddr,
     pub(crate) request: Vec<u8>,
-    /// How frames of the answer end.
+    /// How the frames of the answer end.
     pub(crate) ends: Ends,
-    /// Texts that must come.
+    /// The number of texts that must come.
     pub(crate) texts: u64,
 }
 
 /// When the texts of an answer came.
 #[derive(Debug, Clone)]
 pub(crate) struct Answered {
-    /// From the request's first byte to the first text, ns.
+    /// The time from the request's first byte to the first text, ns.
     pub(crate) first: u64,
-    /// From when each of the other texts was made until it came, ns.
+    /// The times from when each of the other texts was made until it came, ns.
     pub(crate) others: Vec<u64>,
-    /// What the asking thread did meanwhile.
+    /// The time account of the asking thread.
     pub(crate) attention: Attention,
 }
 
 impl Question {
-    /// Asks, and reads the answer to its end. Texts that are missing or come again are an error.
+    /// Sends the question, and reads the answer to its end. Texts that are missing or come again are an error.
     pub(crate) fn ask(&self) -> Outcome<Answered> {
-        let mut connection = Connection::open(self.whom)?;
+        let mut connection = Connection::open(self.server)?;
         let mut frames = Frames::default();
         let (mut seen, mut came) = (Vec::new(), 0);
         thread::sleep(ACCEPTED);
@@ -48,7 +48,7 @@ impl Question {
         let sent = now();
         connection.send(&self.request)?;
         while !connection.response().has_ended() {
-            // One moment for all that was read at once.
+            // All bytes of one read get the same time.
             let mut read = None;
             connection.receive(|data| {
                 let at = *read.get_or_insert_with(now);

@@ -1,4 +1,4 @@
-//! An upstream that answers each call by itself: after a moment, and then text by text on schedule.
+//! An upstream that answers each call on its own schedule: after a delay, and then text by text.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,26 +15,26 @@ use super::super::kit::server::{Line, listen};
 use super::super::stamp::Stamp;
 use super::super::statistics::Durations;
 
-/// From the last text to the end of the answer: the end of a task shall not meet a text.
+/// The time from the last text to the end of the answer, so that the end of a task does not coincide with a text.
 const END_AFTER: Duration = Duration::from_millis(20);
 
-/// What the upstream has to do.
+/// The configuration of the upstream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Upstream {
-    /// From the whole request to the head and the first text.
+    /// The time from the whole request to the head and the first text.
     pub(crate) answers_after: Duration,
-    /// Of each answer.
+    /// The texts of each answer.
     pub(crate) texts: u64,
-    /// From one to the next.
+    /// The time from one text to the next.
     pub(crate) interval: Duration,
 }
 
 impl Upstream {
-    /// Says its address; and when it is asked, how late it was with its texts.
+    /// Sends its address; and when it is told to continue, how late its texts were.
     pub(crate) fn play(self, director: &Director) -> Outcome<()> {
         let late = Arc::new(Mutex::new(Durations::new()?));
         let theirs = Arc::clone(&late);
-        // A call that breaks off is told by whoever made it.
+        // If a call breaks off, the caller reports it.
         let listener = listen(Ipv4Addr::LOCALHOST, move |mut line| drop(self.serve(&mut line, &theirs)))?;
         director.say(&listener.address)?;
         director.wait()?;

@@ -1,4 +1,5 @@
-//! One side, set up for a workload: the server runs, its publisher waits for the word to begin, and subscribers may come.
+//! One side, set up for a workload: the server runs, its publisher waits for the order to begin, and subscribers may
+//! connect.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,9 +20,9 @@ use super::side::Side;
 use super::subscribers::Subscribers;
 use super::workload::Workload;
 
-/// What is set up.
+/// The processes of one side.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Setup {
     server: Running,
     publisher: Helper,
     subscribers: Subscribers,
@@ -30,16 +31,16 @@ pub(crate) struct Stage {
 #[derive(Debug)]
 enum Running {
     Hearken(Server),
-    /// It publishes by itself.
+    /// The floor, which also publishes.
     Floor,
     Nchan(Nginx),
 }
 
-impl Stage {
-    /// Sets one up.
-    pub(crate) fn set(side: Side, workload: &Workload, nchan: Option<&Installed>) -> Outcome<Self> {
+impl Setup {
+    /// Starts the server and the publisher of a side.
+    pub(crate) fn start(side: Side, workload: &Workload, nchan: Option<&Installed>) -> Outcome<Self> {
         match side {
-            Side::HandOver | Side::Body => Self::hearken(side, workload),
+            Side::HandOver | Side::StreamedBody => Self::hearken(side, workload),
             Side::Floor | Side::FloorTogether => Self::floor(side == Side::FloorTogether, workload),
             Side::Nchan => Self::nchan(nchan.ok_or("nchan is not installed")?, workload),
         }
@@ -52,7 +53,7 @@ impl Stage {
         let (mut connection, request) = (Connection::open(server.address())?, short(true, false)?);
         let tasks = (0..workload.tasks).map(|_| acknowledged(&connection.exchange(&request)?));
         let tasks = tasks.collect::<Outcome<Vec<_>>>()?;
-        // All calls are there.
+        // All calls have arrived.
         upstream.hear::<()>()?;
         let subscribers = Subscribers {
             workload: workload.clone(),
@@ -93,7 +94,7 @@ impl Stage {
         Ok(Self { server: Running::Nchan(nginx), publisher, subscribers })
     }
 
-    /// Starts the subscribers, and waits until all of them are there.
+    /// Starts the subscribers, and waits until all are subscribed.
     pub(crate) fn subscribe(&self) -> Outcome<Helper> {
         let mut subscribers = Helper::start(&Part::Subscribers(self.subscribers.clone()))?;
         subscribers.hear::<()>()?;
@@ -104,7 +105,7 @@ impl Stage {
         &mut self.publisher
     }
 
-    /// CPU time of the publisher, where it is not the server.
+    /// Returns the CPU time of the publisher, if it is not the server.
     pub(crate) fn publisher_cpu_time(&self) -> Outcome<Duration> {
         match self.server {
             Running::Floor => Ok(Duration::ZERO),
@@ -112,7 +113,7 @@ impl Stage {
         }
     }
 
-    /// The processes of the server.
+    /// Returns the processes of the server.
     pub(crate) fn processes(&self) -> Outcome<Vec<u32>> {
         family(match &self.server {
             Running::Hearken(server) => server.pid(),
@@ -121,23 +122,23 @@ impl Stage {
         })
     }
 
-    /// CPU time that the server has used.
+    /// Returns the CPU time that the server has used.
     pub(crate) fn server_cpu_time(&self) -> Outcome<Duration> {
         self.processes()?.into_iter().map(cpu_time).sum()
     }
 
-    /// Memory of the server that is its own, bytes.
+    /// Returns the server's own memory, in bytes.
     pub(crate) fn memory(&self) -> Outcome<u64> {
         self.processes()?.into_iter().map(proportional).sum()
     }
 }
 
-/// Memory of processes with all that they share, bytes.
+/// Returns the memory of processes with all that they share, in bytes.
 pub(crate) fn all_resident(processes: &[u32]) -> Outcome<u64> {
     processes.iter().map(|pid| Ok(resident(*pid)?.now)).sum()
 }
 
-/// Every task runs, and none is ever waited for too long.
+/// Returns settings with which every task runs, and no timeout ends a wait.
 fn settings(side: Side, workload: &Workload, gemini: SocketAddr) -> String {
     const DAY: &str = "86400000";
     format!(

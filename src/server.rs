@@ -226,7 +226,7 @@ pub async fn run(
         }
     };
     tokio::select! {
-        () = drained => tracing::info!(subscribers = fanout.audience().left(), "drained"),
+        () = drained => tracing::info!(subscribers = fanout.stats().left(), "drained"),
         () = signals.next() => tracing::warn!("ended at once"),
     }
     Ok(())

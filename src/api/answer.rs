@@ -10,7 +10,7 @@ use super::reply::{forbid_repeat, held, json, task_failed};
 use super::stream;
 use crate::actors::{Submitted, Tasks};
 use crate::error::{ErrorCode, Failure};
-use crate::fanout::Reception;
+use crate::fanout::SubscriptionFactory;
 use crate::memory::Held;
 use crate::net::Pieces;
 use crate::task::{Delivery, FrameReader, Snapshot, State, TaskId};
@@ -31,7 +31,7 @@ pub(super) struct Answering<'a> {
     /// Where the tasks are.
     pub tasks: &'a Tasks,
     /// Where streams are served.
-    pub reception: &'a Reception,
+    pub subscriptions: &'a SubscriptionFactory,
 }
 
 impl Answering<'_> {
@@ -102,7 +102,7 @@ impl Answering<'_> {
         if mark.is_final() && mark.len <= 1 {
             return self.ended(self.tasks.describe(id, self.caller.hash).await?).await;
         }
-        Ok(stream::response(self.request, self.reception, self.caller, id.clone(), log, 0))
+        Ok(stream::response(self.request, self.subscriptions, self.caller, id.clone(), log, 0))
     }
 
     /// Answers with the end of a task, which may be left to the next start.

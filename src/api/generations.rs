@@ -8,7 +8,7 @@ use super::caller::Caller;
 use super::reading::{SubmitSettings, idempotency_key, read};
 use crate::actors::Tasks;
 use crate::error::Failure;
-use crate::fanout::Reception;
+use crate::fanout::SubscriptionFactory;
 use crate::task::Submission;
 use crate::wire::trace_context::TraceContext;
 
@@ -21,7 +21,7 @@ pub(super) async fn submit(
     caller: Result<Caller, Failure>,
     payload: web::Payload,
     settings: web::Data<SubmitSettings>,
-    reception: web::Data<Reception>,
+    subscriptions: web::Data<SubscriptionFactory>,
     tasks: web::Data<Tasks>,
 ) -> Result<HttpResponse, Failure> {
     // A stranger's upload is thrown away, so that the stranger gets to read why.
@@ -38,6 +38,7 @@ pub(super) async fn submit(
     let (submission, idempotency) = read(body, key, &settings, Submission::parse).await?;
     let trace = request.extensions().get::<TraceContext>().cloned();
     let submitted = tasks.submit(&caller, submission, idempotency, trace).await?;
-    let answering = Answering { request: &request, caller: &caller, tasks: &tasks, reception: &reception };
+    let answering =
+        Answering { request: &request, caller: &caller, tasks: &tasks, subscriptions: &subscriptions };
     answering.with(submitted).await
 }

@@ -14,7 +14,7 @@ use super::request_log::RequestId;
 use super::tasks::task_id;
 use crate::actors::Tasks;
 use crate::error::Failure;
-use crate::fanout::{Framing, HandOver, Reception, Visitor};
+use crate::fanout::{Framing, HandOver, SubscriberInfo, SubscriptionFactory};
 use crate::task::{Format, FrameReader, TaskId};
 
 /// Handles a subscription.
@@ -25,7 +25,7 @@ pub(super) async fn subscribe(
     request: HttpRequest,
     caller: Caller,
     tasks: web::Data<Tasks>,
-    reception: web::Data<Reception>,
+    subscriptions: web::Data<SubscriptionFactory>,
 ) -> Result<HttpResponse, Failure> {
     let id = task_id(&request)?;
     let mut position = offset(request.query_string())?;
@@ -42,24 +42,27 @@ pub(super) async fn subscribe(
         let (mut head, _) = head(&request);
         return Ok(head.streaming(stream::empty::<Result<Bytes, Failure>>()));
     }
-    Ok(response(&request, &reception, &caller, id, log, position))
+    Ok(response(&request, &subscriptions, &caller, id, log, position))
 }
 
 /// The response to `request`: a subscription that starts at `position`.
 #[must_use]
 pub(super) fn response(
     request: &HttpRequest,
-    reception: &Reception,
+    subscriptions: &SubscriptionFactory,
     caller: &Caller,
     task_id: TaskId,
     log: FrameReader,
     position: usize,
 ) -> HttpResponse {
     let (mut head, framing) = head(request);
-    let visitor =
-        Visitor { request_id: RequestId::of(request).into(), task_id, key: Arc::clone(&caller.revocation) };
+    let subscriber = SubscriberInfo {
+        request_id: RequestId::of(request).into(),
+        task_id,
+        key: Arc::clone(&caller.revocation),
+    };
     let hand_over = request.conn_data::<Rc<HandOver>>().map(Rc::clone);
-    let mut response = head.streaming(reception.body(log, position, framing, visitor, hand_over));
+    let mut response = head.streaming(subscriptions.body(log, position, framing, subscriber, hand_over));
     response.head_mut().no_chunking(framing == Framing::UntilClose);
     response
 }

@@ -1,25 +1,25 @@
-//! How far the subscribers are behind what is published.
+//! How many published frames the subscribers have yet to be sent.
 
-/// How far subscribers are behind.
+/// How many published frames a group of subscribers has yet to be sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Behind {
-    /// Frames that are published and not yet written, of all subscribers together.
+    /// Frames that are published and not yet written, summed over all subscribers.
     pub frames: usize,
-    /// The frames that the slowest subscriber has still to get.
+    /// Frames that the slowest subscriber has yet to be sent.
     pub most: usize,
-    /// How many subscribers have any still to get.
+    /// Number of subscribers that have yet to be sent a frame.
     pub subscribers: usize,
 }
 
 impl Behind {
-    /// Counts a subscriber that has still to get so many frames.
+    /// Counts a subscriber that has yet to be sent this many frames.
     pub fn add(&mut self, frames: usize) {
         self.frames += frames;
         self.most = self.most.max(frames);
         self.subscribers += usize::from(frames > 0);
     }
 
-    /// Returns the sum of both.
+    /// Returns the counts of both groups together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slowest_subscriber_is_told_beside_the_sum() {
+    fn the_slowest_subscriber_is_counted_beside_the_sum() {
         let (mut one, mut other) = (Behind::default(), Behind::default());
         one.add(0);
         one.add(7);

@@ -1,4 +1,4 @@
-//! A subscription as a response's body: it gives frames to whoever asks, or hands itself over to a pump.
+//! A subscription as a response's body: it returns frames when it is polled, or hands itself over to a pump.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,19 +9,19 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
-use super::circle::{Circles, Seat};
 use super::cursor::{Span, Step};
 use super::pump::{Arrival, PumpHandle};
 use super::socket::HandOver;
-use super::visit::Departure;
+use super::subscription::SubscriptionEnd;
+use super::wake_group::{Membership, WakeGroups};
 use crate::wire::event_stream::KEEP_ALIVE;
 
-/// Most bytes of frames in one piece. The HTTP server copies each piece into the connection's buffer: this is what a
-/// subscriber that does not read costs.
+/// Most bytes of frames in one piece. The HTTP server copies each piece into the connection's buffer, so a subscriber
+/// that does not read costs this much memory.
 const MOST_IN_A_PIECE: usize = 16 * 1024;
 
-/// The stream ends before its task does, because the server stops or the subscriber's key was revoked: the connection
-/// breaks off, so that no reader takes this for the end of the stream.
+/// The stream ends before its task does, because the server stops or the subscriber's key was revoked. The connection
+/// is broken off, so that no reader takes this for the regular end of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokenOff;
 
@@ -33,100 +33,103 @@ impl fmt::Display for BrokenOff {
 
 impl std::error::Error for BrokenOff {}
 
-/// The body of a response to a subscriber: the comment that opens it, the frames; in silence, comments.
+/// The body of a response to a subscriber: the opening comment, then the frames; comments while the task is silent.
 #[derive(Debug)]
-pub struct Body {
-    stage: Stage,
-    circles: Rc<Circles>,
+pub struct SubscriptionBody {
+    state: BodyState,
+    wake_groups: Rc<WakeGroups>,
     keep_alive: Duration,
 }
 
-/// How a body gets to a pump.
+/// The connection's hand-over and the pump that is to serve the subscription.
 pub(super) type Exit = (Rc<HandOver>, PumpHandle);
 
 #[derive(Debug)]
-enum Stage {
+enum BodyState {
     /// Nothing was sent yet.
     Opening(Box<Arrival>, Option<Exit>),
-    /// The comment, and what there was to read, is in the HTTP server's buffer.
-    Leaving(Box<Arrival>, Exit),
-    /// The subscription is with the connection. It comes back only where the pump declines it.
-    Left(Rc<HandOver>),
-    Staying(Box<Arrival>, Seat),
-    /// To break off once the HTTP server has sent what it has.
+    /// The opening comment, and the frames that could be read, are in the HTTP server's buffer. The hand-over comes
+    /// next.
+    HandingOver(Box<Arrival>, Exit),
+    /// The connection holds the subscription. It returns only if the pump declines it.
+    HandedOver(Rc<HandOver>),
+    Serving(Box<Arrival>, Membership),
+    /// The body breaks off once the HTTP server has sent its buffer.
     BreakingOff,
-    Over,
+    Ended,
 }
 
-impl Body {
+impl SubscriptionBody {
     pub(super) fn new(
         arrival: Box<Arrival>,
         keep_alive: Duration,
-        circles: Rc<Circles>,
+        wake_groups: Rc<WakeGroups>,
         exit: Option<Exit>,
     ) -> Self {
-        Self { stage: Stage::Opening(arrival, exit), circles, keep_alive }
+        Self { state: BodyState::Opening(arrival, exit), wake_groups, keep_alive }
     }
 
-    fn stay(&self, arrival: Box<Arrival>) -> Stage {
-        let seat = self.circles.join(arrival.log.log(), self.keep_alive, arrival.visit.key());
-        Stage::Staying(arrival, seat)
+    fn stay(&self, arrival: Box<Arrival>) -> BodyState {
+        let membership =
+            self.wake_groups.join(arrival.log.log(), self.keep_alive, arrival.subscription.key());
+        BodyState::Serving(arrival, membership)
     }
 }
 
-impl Stream for Body {
+impl Stream for SubscriptionBody {
     type Item = Result<Bytes, BrokenOff>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Stage::Staying(arrival, seat) = &mut self.stage {
-                let piece = arrival.piece(seat, cx);
+            if let BodyState::Serving(arrival, membership) = &mut self.state {
+                let piece = arrival.piece(membership, cx);
                 return match piece {
                     Poll::Ready(Some(Err(BrokenOff))) => {
-                        self.stage = Stage::BreakingOff;
-                        // At an error the server throws its buffer away, be the response's head in it.
+                        self.state = BodyState::BreakingOff;
+                        // At an error the server discards its buffer, even if the response's head is in it.
                         cx.waker().wake_by_ref();
                         Poll::Pending
                     }
                     Poll::Ready(None) => {
-                        self.stage = Stage::Over;
+                        self.state = BodyState::Ended;
                         Poll::Ready(None)
                     }
                     piece => piece,
                 };
             }
-            match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Opening(mut arrival, exit) => {
+            match std::mem::replace(&mut self.state, BodyState::Ended) {
+                BodyState::Opening(mut arrival, exit) => {
                     let piece = arrival.opening();
-                    self.stage = match exit {
-                        _ if arrival.cursor.has_ended() => Stage::Over,
-                        Some(exit) => Stage::Leaving(arrival, exit),
+                    self.state = match exit {
+                        _ if arrival.cursor.has_ended() => BodyState::Ended,
+                        Some(exit) => BodyState::HandingOver(arrival, exit),
                         None => self.stay(arrival),
                     };
                     return Poll::Ready(Some(Ok(piece)));
                 }
-                Stage::Leaving(arrival, (hand_over, pump)) => {
+                BodyState::HandingOver(arrival, (hand_over, pump)) => {
                     hand_over.ask(pump, arrival);
-                    self.stage = Stage::Left(hand_over);
-                    // Whoever flushes the connection has its dispatcher polled again.
+                    self.state = BodyState::HandedOver(hand_over);
+                    // The flush of the connection causes its dispatcher to be polled again.
                     return Poll::Pending;
                 }
-                Stage::Left(hand_over) => {
+                BodyState::HandedOver(hand_over) => {
                     let Some(declined) = hand_over.take_back() else {
-                        self.stage = Stage::Left(hand_over);
+                        self.state = BodyState::HandedOver(hand_over);
                         return Poll::Pending;
                     };
-                    self.stage = self.stay(declined);
+                    self.state = self.stay(declined);
                 }
-                Stage::BreakingOff => return Poll::Ready(Some(Err(BrokenOff))),
-                Stage::Staying(..) | Stage::Over => return Poll::Ready(None),
+                BodyState::BreakingOff => return Poll::Ready(Some(Err(BrokenOff))),
+                BodyState::Serving(..) | BodyState::Ended => return Poll::Ready(None),
             }
         }
     }
 }
 
 impl Arrival {
-    /// The comment that opens a response, and what there is to read already: it leaves with the response's head.
+    /// Returns the comment that opens a response and the frames that can be read already. They are sent with the
+    /// response's head.
     fn opening(&mut self) -> Bytes {
         let Step::Send(span) = self.cursor.step(&self.log, self.log.mark(), MOST_IN_A_PIECE) else {
             return KEEP_ALIVE;
@@ -134,7 +137,7 @@ impl Arrival {
         let mut piece = BytesMut::with_capacity(KEEP_ALIVE.len() + span.bytes(&self.log));
         piece.extend_from_slice(&KEEP_ALIVE);
         if !span.write_to(&self.log, &mut piece) {
-            // The next piece says so.
+            // The next piece reports the failure.
             return KEEP_ALIVE;
         }
         self.sent(span, piece.len() - KEEP_ALIVE.len());
@@ -143,41 +146,41 @@ impl Arrival {
 
     fn sent(&mut self, span: Span, bytes: usize) {
         self.cursor.sent(span);
-        self.visit.sent(span.frames(), bytes);
-        self.visit.tell_some();
+        self.subscription.sent(span.frames(), bytes);
+        self.subscription.tell_some();
         if self.cursor.has_ended() {
-            self.visit.ends(Departure::Complete);
+            self.subscription.ends(SubscriptionEnd::Complete);
         }
     }
 
-    fn piece(&mut self, seat: &Seat, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        // Before the looks at key and log: what happens in between wakes it.
-        seat.wait(cx);
-        if self.visit.is_revoked() {
-            self.visit.ends(Departure::Revoked);
+    fn piece(&mut self, membership: &Membership, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        // Before key and log are checked, so that a change in between wakes the body.
+        membership.wait(cx);
+        if self.subscription.is_revoked() {
+            self.subscription.ends(SubscriptionEnd::Revoked);
             return Poll::Ready(Some(Err(BrokenOff)));
         }
         match self.cursor.step(&self.log, self.log.mark(), MOST_IN_A_PIECE) {
-            Step::Wait if seat.is_silent() => {
-                seat.sent();
+            Step::Wait if membership.is_silent() => {
+                membership.sent();
                 Poll::Ready(Some(Ok(KEEP_ALIVE)))
             }
             Step::Wait => Poll::Pending,
             Step::Send(span) => {
                 let Some(piece) = span.piece(&self.log) else {
-                    self.visit.ends(Departure::BrokenOff);
+                    self.subscription.ends(SubscriptionEnd::BrokenOff);
                     return Poll::Ready(Some(Err(BrokenOff)));
                 };
                 self.sent(span, piece.len());
-                seat.sent();
+                membership.sent();
                 Poll::Ready(Some(Ok(piece)))
             }
             Step::End => {
-                self.visit.ends(Departure::Complete);
+                self.subscription.ends(SubscriptionEnd::Complete);
                 Poll::Ready(None)
             }
             Step::BreakOff => {
-                self.visit.ends(Departure::BrokenOff);
+                self.subscription.ends(SubscriptionEnd::BrokenOff);
                 Poll::Ready(Some(Err(BrokenOff)))
             }
         }
@@ -193,35 +196,35 @@ mod tests {
     use tokio::time::Instant;
 
     use super::super::cursor::Cursor;
+    use super::super::subscription::{SubscriberInfo, Subscription, SubscriptionStats};
     use super::super::topic::Framing;
-    use super::super::visit::{Audience, Visit, Visitor};
     use super::*;
     use crate::metrics::Metrics;
     use crate::task::testing::{delta, empty, log_of};
     use crate::task::{Format, FrameReader, TaskId};
 
-    /// The bytes that a response begins with, and those of a frame.
+    /// Returns the bytes that a response begins with, followed by those of a frame.
     fn opened(comment: &str, frame: &Bytes) -> Bytes {
         [comment.as_bytes(), b"retry: 2000\n", frame].concat().into()
     }
 
-    fn body_of(log: FrameReader, keep_alive: u64) -> Body {
-        let visitor =
-            Visitor { request_id: "req-1".into(), task_id: TaskId::generate(7), key: Arc::default() };
+    fn body_of(log: FrameReader, keep_alive: u64) -> SubscriptionBody {
+        let info =
+            SubscriberInfo { request_id: "req-1".into(), task_id: TaskId::generate(7), key: Arc::default() };
         let arrival = Arrival {
             log,
             cursor: Cursor::at(0),
             framing: Framing::Chunked,
-            visit: Visit::begin(
-                Arc::new(Audience::new(Metrics::new(std::iter::empty()).unwrap().fanout)),
-                visitor,
+            subscription: Subscription::begin(
+                Arc::new(SubscriptionStats::new(Metrics::new(std::iter::empty()).unwrap().fanout)),
+                info,
             ),
         };
-        Body::new(Box::new(arrival), Duration::from_secs(keep_alive), Rc::default(), None)
+        SubscriptionBody::new(Box::new(arrival), Duration::from_secs(keep_alive), Rc::default(), None)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_is_the_comment_and_the_frames_and_then_it_is_over() {
+    async fn a_body_is_the_opening_comment_and_then_the_frames() {
         let all = async {
             let mut log = log_of(["a", "b"]);
             log.append(delta("end"));
@@ -240,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_is_left_to_the_next_start_breaks_its_readers_off() {
+    async fn a_parked_log_breaks_its_subscribers_off() {
         let all = async {
             let mut log = log_of(["a"]);
             let mut body = Box::pin(body_of(log.frames(), 15));
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_is_broken_by_comments_and_only_silence() {
+    async fn comments_are_sent_only_while_the_task_is_silent() {
         let all = async {
             let mut log = empty();
             let mut body = Box::pin(body_of(log.frames(), 15));

@@ -1,24 +1,23 @@
-//! One subscriber's place in a chunk log, and what is to be sent next: no socket, no clock.
+//! One subscriber's position in a chunk log, and what to send next: no socket, no clock.
 //!
-//! Both ways on which frames leave (a response's body, and the pump) ask here, so that they cannot differ in
-//! what a subscriber sees.
+//! Both a response's body and the pump take their frames from here, so that a subscriber sees the same with both.
 
 use bytes::{Bytes, BytesMut};
 
 use crate::task::{FrameReader, Mark};
 
-/// Where a subscriber stands.
+/// A subscriber's position in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cursor {
     /// The entry of the log that comes next.
     position: usize,
-    /// How many bytes of that entry were sent: a large frame is sent in parts.
+    /// How many bytes of that entry were sent already: a large frame is sent in parts.
     inside: usize,
-    stage: Stage,
+    state: CursorState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum CursorState {
     /// No frame was sent yet.
     BeforeFirst,
     Flowing,
@@ -26,15 +25,16 @@ enum Stage {
     Ended,
 }
 
-/// What a subscriber is to be sent: the entries `start..end` of the log, or a part of one entry.
+/// What to send to a subscriber: the entries `start..end` of the log, or a part of one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     start: usize,
     end: usize,
-    /// What is sent of these entries, in bytes.
+    /// Number of bytes of these entries that are sent.
     bytes: usize,
     part: Option<Part>,
-    /// True for the response's first frames. What opens a response stands in the first one's block and nowhere else.
+    /// True for the response's first frames. The block of the first frame, and no other, has the opening field
+    /// (`retry`).
     opens: bool,
     closes: bool,
 }
@@ -44,43 +44,43 @@ pub(super) struct Span {
 struct Part {
     start: usize,
     end: usize,
-    /// True if the frame ends with it.
+    /// True if the frame ends with this part.
     is_last: bool,
 }
 
-/// What is to be done for a subscriber.
+/// What to do next for a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing, until there is more in the log.
+    /// Wait until the log has grown.
     Wait,
-    /// These frames are to be sent.
+    /// Send these frames.
     Send(Span),
-    /// Everything was sent.
+    /// The stream has ended: everything was sent.
     End,
-    /// The server stops before the task has ended: the connection breaks off, so that no subscriber takes this
-    /// for the end of the stream.
+    /// The server stops before the task has ended. The connection is broken off, so that no subscriber takes this for
+    /// the regular end of the stream.
     BreakOff,
 }
 
 impl Cursor {
-    /// A subscriber who has seen nothing of this response, and starts at entry `position`.
+    /// Returns the cursor of a subscriber that was sent nothing of this response and starts at entry `position`.
     #[must_use]
     pub(super) fn at(position: usize) -> Self {
-        Self { position, inside: 0, stage: Stage::BeforeFirst }
+        Self { position, inside: 0, state: CursorState::BeforeFirst }
     }
 
-    /// Returns what is next for this subscriber of a log that has come as far as `mark`: at most `most` bytes of frames.
-    /// Between two parts of a frame this is always the next part.
+    /// Returns the next step for this subscriber of a log that has grown to `mark`: at most `most` bytes of frames.
+    /// After a part of a frame, this is always the frame's next part.
     #[must_use]
     pub(super) fn step(&self, log: &FrameReader, mark: Mark, most: usize) -> Step {
-        if self.stage == Stage::Ended {
+        if self.state == CursorState::Ended {
             return Step::End;
         }
         if mark.parked && mark.len <= self.position {
             return Step::BreakOff;
         }
-        // Beyond the end there is the terminal frame, whatever position was asked for.
-        let is_new = self.stage == Stage::BeforeFirst;
+        // A position beyond the end of an ended log gets the terminal frame.
+        let is_new = self.state == CursorState::BeforeFirst;
         let start =
             if mark.ended && is_new { self.position.min(mark.len.saturating_sub(1)) } else { self.position };
         if start >= mark.len {
@@ -100,16 +100,16 @@ impl Cursor {
         Step::Send(Span { start, end, bytes, part, opens: is_new, closes })
     }
 
-    /// The subscriber was sent this.
+    /// Records that the subscriber was sent this span.
     pub(super) fn sent(&mut self, span: Span) {
         (self.position, self.inside) = match span.part {
             Some(Part { end, is_last: false, .. }) => (span.start, end),
             _ => (span.end, 0),
         };
-        self.stage = if span.closes { Stage::Ended } else { Stage::Flowing };
+        self.state = if span.closes { CursorState::Ended } else { CursorState::Flowing };
     }
 
-    /// How many entries of a log that has come as far as `mark` it has yet to be sent.
+    /// Returns how many entries of a log that has grown to `mark` the subscriber has yet to be sent.
     #[must_use]
     pub(super) fn behind(&self, mark: Mark) -> usize {
         if self.has_ended() { 0 } else { mark.len.saturating_sub(self.position) }
@@ -118,7 +118,7 @@ impl Cursor {
     /// Returns true once everything was sent.
     #[must_use]
     pub(super) fn has_ended(&self) -> bool {
-        self.stage == Stage::Ended
+        self.state == CursorState::Ended
     }
 }
 
@@ -129,26 +129,26 @@ impl Part {
 }
 
 impl Span {
-    /// Returns how many frames end in it.
+    /// Returns how many frames end in this span.
     #[must_use]
     pub(super) fn frames(self) -> usize {
         if self.part.is_some_and(|part| !part.is_last) { 0 } else { self.end - self.start }
     }
 
-    /// Returns true if the stream ends with it.
+    /// Returns true if the stream ends with this span.
     #[must_use]
     pub(super) fn closes(self) -> bool {
         self.closes
     }
 
-    /// Bytes of its piece.
+    /// Returns the length of this span's piece in bytes.
     #[must_use]
     pub(super) fn bytes(self, log: &FrameReader) -> usize {
         let opening = if self.opens { log.format().retry().len() } else { 0 };
         opening + self.bytes
     }
 
-    /// Appends its piece to `buffer`. False where its frames can no longer be read.
+    /// Appends this span's piece to `buffer`. Returns false if its frames can no longer be read.
     #[must_use]
     pub(super) fn write_to(self, log: &FrameReader, buffer: &mut BytesMut) -> bool {
         if self.opens {
@@ -160,8 +160,9 @@ impl Span {
         }
     }
 
-    /// Its frames in one piece; `None` where they can no longer be read. A single frame of a task that runs is shared,
-    /// not copied. A part is copied: shared, it would keep the whole frame in memory for as long as a connection holds it.
+    /// Returns this span's frames in one piece; `None` if they can no longer be read. A single frame of a running task
+    /// is shared, not copied. A part is copied: if it were shared, it would keep the whole frame in memory for as long
+    /// as a connection holds the part.
     #[must_use]
     pub(super) fn piece(self, log: &FrameReader) -> Option<Bytes> {
         if !self.opens && self.part.is_none() {
@@ -184,12 +185,12 @@ mod tests {
     const MOST: usize = 16 * 1024;
     const RETRY: &[u8] = b"retry: 2000\n";
 
-    /// The frames of these entries, behind what opens a response.
+    /// Returns the frames of these entries, after the field that opens a response.
     fn opened(log: &FrameReader, range: std::ops::Range<usize>) -> Vec<u8> {
         [RETRY, &log.piece(range).unwrap()].concat()
     }
 
-    /// Everything that a cursor has to send at this moment, and what it then says.
+    /// Returns everything that a cursor has to send at this moment, and its next step.
     fn drain(cursor: &mut Cursor, log: &FrameReader) -> (Vec<u8>, Step) {
         let mut sent = Vec::new();
         loop {
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn any_position_brings_the_rest_and_the_terminal_frame_once() {
+    fn a_subscriber_gets_the_rest_and_the_terminal_frame_from_any_position() {
         let mut log = log_of(["a", "b", "end"]);
         log.end();
         let reader = log.frames();
@@ -219,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn a_chat_has_no_field_but_its_data() {
+    fn a_chat_stream_has_only_data_fields() {
         let log = log_of(["a"]);
         let reader = log.reader().in_format(Format::Chat { usage: false });
         assert_eq!(drain(&mut Cursor::at(0), &reader), (reader.all().to_vec(), Step::Wait));
     }
 
     #[test]
-    fn a_position_beyond_a_running_task_waits_for_it() {
+    fn a_subscriber_beyond_the_end_waits_until_the_task_gets_there() {
         let mut log = log_of(["a"]);
         let reader = log.frames();
         let mut cursor = Cursor::at(2);
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_is_left_to_the_next_start_breaks_off_behind_its_last_frame() {
+    fn a_parked_log_breaks_off_after_its_last_frame() {
         let mut log = log_of(["a"]);
         log.park();
         let reader = log.frames();
@@ -248,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn a_log_without_frames_ends_without_any() {
+    fn a_stream_of_an_empty_log_ends_without_a_frame() {
         let mut log = empty();
         log.end();
         assert_eq!(drain(&mut Cursor::at(0), &log.frames()), (Vec::new(), Step::End));
     }
 
     #[test]
-    fn a_single_frame_is_shared() {
+    fn a_single_frame_is_shared_and_not_copied() {
         let log = log_of(["first", "frame"]);
         let reader = log.frames();
         let span = Span { start: 1, end: 2, bytes: 7, part: None, opens: false, closes: false };
@@ -271,7 +272,7 @@ mod tests {
         let mut cursor = Cursor::at(0);
         let (mut sent, mut frames) = (Vec::new(), Vec::new());
         while sent.len() < large.len() {
-            // Inside a frame there is always something to send: no comment comes between its parts, nor an end.
+            // Inside a frame there is always something to send, so neither a comment nor an end comes between its parts.
             let Step::Send(span) = cursor.step(&reader, reader.mark(), MOST) else { panic!("no next part") };
             sent.extend_from_slice(&span.piece(&reader).unwrap());
             frames.push(span.frames());
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_keeps_no_whole_frame_in_memory() {
+    fn a_part_does_not_keep_the_whole_frame_in_memory() {
         let log = log_of(["first".to_owned(), "x".repeat(2 * MOST)]);
         let reader = log.frames();
         let held = reader.piece(1..2).unwrap();
@@ -299,7 +300,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn however_the_log_grows_a_subscriber_gets_the_tail_once(
+        fn a_subscriber_gets_each_frame_once_however_the_log_grows(
             lengths in prop::collection::vec(1usize..40_000, 1..40),
             steps in prop::collection::vec(1usize..10, 1..20),
             from in 0usize..45,

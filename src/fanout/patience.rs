@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::StreamConfig;
 
-/// The longest wait of one connection: short until its client has shown a valid key. Its parts live on one thread; cheap
-/// to clone.
+/// The longest wait of one connection. It is short until the client has shown a valid key. All clones live on one
+/// thread; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Patience {
     is_known: Rc<Cell<bool>>,
@@ -16,14 +16,14 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// The patience with a client that has shown no key yet.
+    /// Returns the patience with a client that has shown no key yet.
     #[must_use]
     pub fn new(config: &StreamConfig) -> Self {
         let known = config.send_timeout;
         Self { is_known: Rc::default(), known, unknown: config.keyless_send_timeout.min(known) }
     }
 
-    /// Notes that the client has shown a valid key.
+    /// Records that the client has shown a valid key.
     pub fn recognised(&self) {
         self.is_known.set(true);
     }

@@ -13,13 +13,14 @@ pub struct StreamConfig {
     pub keep_alive: Duration,
     /// True where plain TCP connections of subscribers are taken over from the HTTP server, which costs less.
     pub hand_over: bool,
-    /// A subscriber that takes nothing of what it is sent for this long is let go.
+    /// A subscriber that takes nothing of what it is sent for this long is disconnected.
     pub send_timeout: Duration,
-    /// The same for a client that has shown no valid key on its connection. Not above `send_timeout` in effect.
+    /// The same for a client that has shown no valid key on its connection. `send_timeout` applies instead if that is
+    /// shorter.
     pub keyless_send_timeout: Duration,
 }
 
-/// `[stream]`, as it may be written.
+/// `[stream]`, as written in the configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StreamKeys {

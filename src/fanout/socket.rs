@@ -1,5 +1,5 @@
-//! TCP connections, which a response's body can take away from the HTTP server. Below TLS none is: there this only sees to
-//! it that nobody waits for ever for a client who takes nothing.
+//! TCP connections that a response's body can take away from the HTTP server. A connection below TLS is never taken
+//! away: there a [`Socket`] only limits the wait for a client that takes nothing.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,17 +16,17 @@ use super::patience::Patience;
 use super::pump::{Arrival, PumpHandle};
 use crate::deadline::Deadline;
 
-/// A TCP connection. Once its stream was handed over it is broken, for the HTTP server.
+/// A TCP connection. Once its stream was handed over, the HTTP server sees it as broken.
 #[derive(Debug)]
 pub struct Socket {
     stream: Option<(TcpStream, OpenFile)>,
     hand_over: Option<Rc<HandOver>>,
     patience: Patience,
-    /// The end of the wait for a client who takes nothing of what is written.
+    /// The deadline of a client that takes nothing of what is written.
     stuck: Option<Deadline>,
 }
 
-/// What a connection holds as long as it is open, whatever serves it: its share of the open files, and of the
+/// What a connection holds while it is open, whichever part serves it: its share of the open files, and of the
 /// connections of its client's address.
 #[derive(Debug)]
 pub struct OpenFile {
@@ -36,95 +36,96 @@ pub struct OpenFile {
     pub of_address: Option<OwnedSemaphorePermit>,
 }
 
-/// Between a connection and the response that may take its stream away; both live on one thread.
+/// Connects a connection with the response that may take its stream away; both live on one thread.
 #[derive(Debug, Default)]
-pub struct HandOver(RefCell<Stage>);
+pub struct HandOver(RefCell<HandOverState>);
 
 #[derive(Debug, Default)]
-enum Stage {
+enum HandOverState {
     #[default]
     Idle,
-    /// To happen as soon as everything is written.
+    /// The stream is to be handed over as soon as everything is written.
     Asked(PumpHandle, Box<Arrival>),
     Declined(Box<Arrival>),
 }
 
 impl HandOver {
-    /// Asks for the stream to be handed to this pump, as soon as everything that the HTTP server has to write is written.
+    /// Requests that the stream is handed to this pump as soon as everything that the HTTP server has to write is
+    /// written.
     pub(super) fn ask(&self, pump: PumpHandle, arrival: Box<Arrival>) {
-        *self.0.borrow_mut() = Stage::Asked(pump, arrival);
+        *self.0.borrow_mut() = HandOverState::Asked(pump, arrival);
     }
 
-    /// What was to be handed over, if that has failed.
+    /// Returns what was to be handed over, if the pump has declined it.
     pub(super) fn take_back(&self) -> Option<Box<Arrival>> {
-        let mut stage = self.0.borrow_mut();
-        match std::mem::take(&mut *stage) {
-            Stage::Declined(arrival) => Some(arrival),
+        let mut state = self.0.borrow_mut();
+        match std::mem::take(&mut *state) {
+            HandOverState::Declined(arrival) => Some(arrival),
             other => {
-                *stage = other;
+                *state = other;
                 None
             }
         }
     }
 
     fn asked(&self) -> Option<(PumpHandle, Box<Arrival>)> {
-        let mut stage = self.0.borrow_mut();
-        match std::mem::take(&mut *stage) {
-            Stage::Asked(pump, arrival) => Some((pump, arrival)),
+        let mut state = self.0.borrow_mut();
+        match std::mem::take(&mut *state) {
+            HandOverState::Asked(pump, arrival) => Some((pump, arrival)),
             other => {
-                *stage = other;
+                *state = other;
                 None
             }
         }
     }
 
     fn decline(&self, arrival: Box<Arrival>) {
-        *self.0.borrow_mut() = Stage::Declined(arrival);
+        *self.0.borrow_mut() = HandOverState::Declined(arrival);
     }
 }
 
 impl Socket {
-    /// A connection that was just accepted. Its stream can be handed over if that is what the configuration says.
+    /// Wraps a connection that was just accepted. Its stream can be handed over if the configuration allows it.
     #[must_use]
     pub fn new(stream: TcpStream, file: OpenFile, config: StreamConfig) -> Self {
         let hand_over = config.hand_over.then(Rc::default);
         Self { stream: Some((stream, file)), hand_over, patience: Patience::new(&config), stuck: None }
     }
 
-    /// By what its requests' handlers can take its stream away.
+    /// Returns the means by which the handlers of its requests can take its stream away.
     #[must_use]
     pub fn hand_over(&self) -> Option<Rc<HandOver>> {
         self.hand_over.clone()
     }
 
-    /// How long the connection waits for a client that takes nothing.
+    /// Returns how long the connection waits for a client that takes nothing.
     #[must_use]
     pub fn patience(&self) -> Patience {
         self.patience.clone()
     }
 
-    /// Returns true if the client's system has refused what was written to it: the client has left.
+    /// Returns true if the client's system has refused what was written to it: the client has disconnected.
     #[must_use]
     pub fn is_reset(&self) -> bool {
         self.stream.as_ref().is_none_or(|(stream, _)| !matches!(stream.take_error(), Ok(None)))
     }
 
-    /// Returns true if the client has ended its side, also where something that it has sent before is not read.
+    /// Returns true if the client has ended its side, even if earlier bytes from it are still unread.
     pub fn has_ended(&self, cx: &mut Context<'_>) -> bool {
         matches!(ActixStream::poll_read_ready(self, cx), Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
-    /// Everything is written: hands over what was asked for.
+    /// Hands the stream over if that was requested. Called when everything is written.
     fn leave(&mut self, cx: &Context<'_>) {
         let Some(hand_over) = &self.hand_over else { return };
         let Some((pump, arrival)) = hand_over.asked() else { return };
         let Some(place) = pump.place() else {
             hand_over.decline(arrival);
-            // The dispatcher is to find its body going on.
+            // Has the dispatcher poll its body again, which continues.
             return cx.waker().wake_by_ref();
         };
         if let Some((stream, file)) = self.stream.take() {
-            // It leaves this thread's event loop for the pump's.
+            // The stream moves from this thread's event loop to the pump's.
             match stream.into_std() {
                 Ok(stream) => place.take(stream, file, arrival),
                 Err(err) => tracing::error!(%err, "a connection cannot be handed over"),
@@ -132,7 +133,7 @@ impl Socket {
         }
     }
 
-    /// The connection, as long as it is here.
+    /// Returns the connection, unless it was handed over.
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         self.stream
             .as_mut()
@@ -163,8 +164,8 @@ impl AsyncWrite for Socket {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// The dispatcher flushes when its buffer is written to the last byte, and not before. An error is what ends it
-    /// whatever else it holds: requests behind this one, or half of a body.
+    /// The dispatcher flushes only when its buffer is written to the last byte. An error ends the dispatcher even if it
+    /// holds further requests, or half of a body.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.stream()?.poll_flush(cx))?;
         self.leave(cx);

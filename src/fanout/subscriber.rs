@@ -1,4 +1,4 @@
-//! A subscriber whose socket was handed over: its cursor, its socket, and what the socket has yet to take.
+//! A subscriber whose socket was handed over: its cursor, its socket, and what is still to be written to the socket.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -9,34 +9,34 @@ use mio::net::TcpStream;
 
 use super::cursor::{Cursor, Step};
 use super::socket::OpenFile;
-use super::topic::{Framing, Packer, Parcel};
-use super::visit::{Departure, Visit};
+use super::subscription::{Subscription, SubscriptionEnd};
+use super::topic::{Framing, Payload, PayloadCache};
 use crate::task::Mark;
 
-/// Pieces that one subscriber is sent before others have their turn.
+/// Pieces that one subscriber is sent before other subscribers are served.
 const PIECES_A_TURN: usize = 4;
-/// Most bytes of frames in one piece. A socket takes less than this at once, and what is left of a piece is copied from the
-/// log again when it takes more.
+/// Most bytes of frames in one piece. A socket takes less than this at once. The rest of a piece is copied from the log
+/// again when the socket takes more.
 const MOST_IN_A_PIECE: usize = 64 * 1024;
-/// Most bytes that are read at once of what a client sends behind its request; they are thrown away.
+/// Most bytes that are read at once of what a client sends after its request. They are discarded.
 const DISCARDED_AT_ONCE: usize = 4 * 1024;
-/// Most that is read so at a subscription's end. A client that sends more than this has its connection reset.
+/// Most bytes that are read and discarded at a subscription's end. The connection of a client that sends more is reset.
 const DISCARDED_AT_THE_END: usize = 64 * 1024;
 
-/// A subscriber.
+/// A subscriber that a pump serves.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     socket: TcpStream,
     _file: OpenFile,
     pub(super) framing: Framing,
     pub(super) cursor: Cursor,
-    pub(super) visit: Visit,
+    pub(super) subscription: Subscription,
     /// Its topic, and its place among the topic's members.
     pub(super) topic: usize,
     pub(super) place: usize,
-    /// What it is being sent, and how many bytes of that its socket has taken.
-    begun: Option<(Parcel, usize)>,
-    /// True while its socket is full: then nothing is written before it is writable.
+    /// The payload that it is being sent, and how many bytes of it its socket has taken.
+    begun: Option<(Payload, usize)>,
+    /// True while its socket is full: nothing is written until it is writable.
     is_full: bool,
     side: Side,
     /// True while it is in the queue of subscribers that are served with a delay.
@@ -44,11 +44,12 @@ pub(super) struct Subscriber {
     last_write: Instant,
 }
 
-/// What a subscriber has said of its side of the connection.
+/// The state of the subscriber's side of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Open,
-    /// The subscriber has ended it, and nothing was written since. If it has left, its system refuses what is written next.
+    /// The subscriber has ended its side, and nothing was written since. If it has disconnected, its system refuses
+    /// what is written next.
     JustEnded,
     Ended,
 }
@@ -56,40 +57,40 @@ enum Side {
 /// How long a connection may be silent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Silence {
-    /// Then it is sent a comment.
+    /// After this time it is sent a comment.
     pub(super) keep_alive: Duration,
-    /// Then, where it is the subscriber who takes nothing, it is closed.
+    /// After this time it is closed, if the subscriber takes nothing.
     pub(super) send_timeout: Duration,
 }
 
-/// What is to be done about a subscriber to whom nothing has happened for a time.
+/// What to do about a subscriber that was written nothing for a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     Fine,
-    /// It is to be sent a comment.
+    /// It is due a comment.
     Silent,
-    /// It takes nothing.
+    /// It takes nothing of what is written.
     Stuck,
 }
 
-/// What became of an attempt to send a subscriber what it is missing.
+/// The result of an attempt to send a subscriber what it is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Served {
-    /// It has everything that there is, or its socket takes no more.
+    /// It was sent everything that exists, or its socket takes no more.
     Up,
-    /// There is more, but others have their turn.
+    /// There is more to send, after other subscribers were served.
     More,
-    /// It is over.
-    Over(Departure),
+    /// The subscription has ended.
+    Over(SubscriptionEnd),
 }
 
 impl Subscriber {
-    /// One who has read nothing but what the HTTP server has sent.
+    /// Creates a subscriber that was sent only what the HTTP server has written.
     pub(super) fn new(
         (socket, file): (TcpStream, OpenFile),
         framing: Framing,
         cursor: Cursor,
-        visit: Visit,
+        subscription: Subscription,
         (topic, place): (usize, usize),
         now: Instant,
     ) -> Self {
@@ -98,7 +99,7 @@ impl Subscriber {
             _file: file,
             framing,
             cursor,
-            visit,
+            subscription,
             topic,
             place,
             begun: None,
@@ -109,10 +110,10 @@ impl Subscriber {
         }
     }
 
-    /// Sends what the log has for it, or the comment where it was sent nothing for so long.
+    /// Sends what the log has for the subscriber, or a comment if it was sent nothing for `keep_alive`.
     pub(super) fn serve(
         &mut self,
-        packer: &mut Packer,
+        cache: &mut PayloadCache,
         mark: Mark,
         keep_alive: Duration,
         now: Instant,
@@ -122,44 +123,44 @@ impl Subscriber {
                 return Served::Up;
             }
             if self.begun.is_none() {
-                match self.cursor.step(packer.log(), mark, MOST_IN_A_PIECE) {
+                match self.cursor.step(cache.log(), mark, MOST_IN_A_PIECE) {
                     Step::Wait
                         if now.duration_since(self.last_write) >= keep_alive
                             || self.side == Side::JustEnded =>
                     {
-                        self.begun = Some((Parcel::KeepAlive, 0));
+                        self.begun = Some((Payload::KeepAlive, 0));
                     }
                     Step::Wait => return Served::Up,
-                    Step::Send(span) => self.begun = Some((Parcel::Frames(span), 0)),
-                    Step::End => return Served::Over(Departure::Complete),
-                    Step::BreakOff => return Served::Over(Departure::BrokenOff),
+                    Step::Send(span) => self.begun = Some((Payload::Frames(span), 0)),
+                    Step::End => return Served::Over(SubscriptionEnd::Complete),
+                    Step::BreakOff => return Served::Over(SubscriptionEnd::BrokenOff),
                 }
             }
-            if let Err(departure) = self.write(packer, now) {
-                return Served::Over(departure);
+            if let Err(end) = self.write(cache, now) {
+                return Served::Over(end);
             }
         }
         if self.cursor.has_ended() && self.begun.is_none() {
-            return Served::Over(Departure::Complete);
+            return Served::Over(SubscriptionEnd::Complete);
         }
         Served::More
     }
 
-    /// Has this much time not count against a subscriber that takes nothing. The comment for one that takes all is due all
-    /// the same: it has heard nothing for that time.
+    /// Does not count this much time against a subscriber that takes nothing. The comment for a subscriber that takes
+    /// everything is still due: it has received nothing for that time.
     pub(super) fn forgive(&mut self, time: Duration) {
         if self.is_full {
             self.last_write += time;
         }
     }
 
-    /// Its socket takes bytes again.
+    /// Records that the socket takes bytes again.
     pub(super) fn go_on(&mut self) {
         self.is_full = false;
     }
 
-    /// Notes that the subscriber sends no more. It may go on reading, as `nc -N` does: it is written to, which tells
-    /// whether it has left. Returns true if this is news.
+    /// Records that the subscriber has ended its side. It may still read, as `nc -N` does; only a write shows whether
+    /// it has disconnected. Returns true if the subscriber had not ended its side before.
     pub(super) fn has_ended_its_side(&mut self) -> bool {
         let is_news = self.side == Side::Open;
         if is_news {
@@ -168,14 +169,14 @@ impl Subscriber {
         is_news
     }
 
-    /// Joins those who are served by and by, unless it is among them.
+    /// Adds the subscriber to the queue of those that are served with a delay, unless it is in the queue already.
     pub(super) fn queue_up(&mut self, place: usize, queue: &mut VecDeque<usize>) {
         if !std::mem::replace(&mut self.is_behind, true) {
             queue.push_back(place);
         }
     }
 
-    /// How it does.
+    /// Returns whether the subscriber is due a comment or is stuck.
     pub(super) fn look(&self, limits: Silence, now: Instant) -> Look {
         let silent = now.duration_since(self.last_write);
         if self.is_full && silent >= limits.send_timeout {
@@ -187,13 +188,13 @@ impl Subscriber {
         }
     }
 
-    /// Writes what was begun, as far as the socket takes it.
-    fn write(&mut self, packer: &mut Packer, now: Instant) -> Result<(), Departure> {
-        let Some((parcel, mut written)) = self.begun else { return Ok(()) };
-        let bytes = packer.pack(parcel, self.framing).ok_or(Departure::BrokenOff)?;
+    /// Writes the payload that was begun, as far as the socket takes it.
+    fn write(&mut self, cache: &mut PayloadCache, now: Instant) -> Result<(), SubscriptionEnd> {
+        let Some((payload, mut written)) = self.begun else { return Ok(()) };
+        let bytes = cache.encode(payload, self.framing).ok_or(SubscriptionEnd::BrokenOff)?;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
             match self.socket.write(rest) {
-                Ok(0) => return Err(Departure::Left),
+                Ok(0) => return Err(SubscriptionEnd::Left),
                 Ok(taken) => {
                     written += taken;
                     self.last_write = now;
@@ -203,24 +204,24 @@ impl Subscriber {
                 }
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
                     self.is_full = true;
-                    self.begun = Some((parcel, written));
+                    self.begun = Some((payload, written));
                     return Ok(());
                 }
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(Departure::Left),
+                Err(_) => return Err(SubscriptionEnd::Left),
             }
         }
         self.begun = None;
-        if let Parcel::Frames(span) = parcel {
+        if let Payload::Frames(span) = payload {
             self.cursor.sent(span);
-            self.visit.sent(span.frames(), bytes.len());
+            self.subscription.sent(span.frames(), bytes.len());
         }
         Ok(())
     }
 
-    /// Reads what the client has sent, which is of no interest. Returns false if that has ended.
+    /// Reads and discards some of what the client has sent. Returns false if the client has ended its side.
     ///
-    /// One who goes on sending is not read to the end at once: what is not read fills the client's side.
+    /// A client that keeps sending is not read to the end at once: the unread bytes fill the client's own buffers.
     pub(super) fn discard(&mut self) -> bool {
         let mut waste = [0; DISCARDED_AT_ONCE];
         match self.socket.read(&mut waste) {
@@ -230,10 +231,11 @@ impl Subscriber {
     }
 
     /// Closes the connection.
-    pub(super) fn close(mut self, departure: Departure) {
-        self.visit.ends(departure);
-        if departure == Departure::Complete {
-            // A socket that is closed with something unread in it is reset, and what is on its way to the client is lost.
+    pub(super) fn close(mut self, end: SubscriptionEnd) {
+        self.subscription.ends(end);
+        if end == SubscriptionEnd::Complete {
+            // If a socket is closed with unread bytes in it, the system resets the connection, and what is on its way
+            // to the client is lost.
             let mut waste = [0; DISCARDED_AT_ONCE];
             let mut left = DISCARDED_AT_THE_END;
             while let Ok(read @ 1..) = self.socket.read(&mut waste) {
@@ -242,7 +244,7 @@ impl Subscriber {
                     break;
                 }
             }
-            // Fails where the client has closed it already.
+            // This fails if the client has closed the connection already.
             let _ = self.socket.shutdown(Shutdown::Write);
         }
     }

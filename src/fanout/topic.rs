@@ -1,4 +1,4 @@
-//! A log that subscribers of one pump read: who they are, how far the walk over them has come, what they are sent.
+//! A log that subscribers of one pump read: its members, the state of the walk over them, and what they are sent.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::AbortHandle;
@@ -7,26 +7,26 @@ use super::cursor::Span;
 use crate::task::FrameReader;
 use crate::wire::event_stream::KEEP_ALIVE;
 
-/// How a response's bytes are told from what comes after them.
+/// How the end of a response is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// HTTP/1.1's chunks ([RFC 9112](https://www.rfc-editor.org/rfc/rfc9112), section 7.1).
     Chunked,
-    /// By the end of the connection, for clients of HTTP/1.0.
+    /// The connection's end, for clients of HTTP/1.0.
     UntilClose,
 }
 
-/// What a socket is sent: bytes that are the same each time that they are asked for.
+/// What a socket is sent. Its bytes are the same each time that it is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parcel {
+pub(super) enum Payload {
     /// Frames.
     Frames(Span),
-    /// The comment that shows the connection to be alive.
+    /// The comment that shows that the connection is alive.
     KeepAlive,
 }
 
-impl Parcel {
-    fn pack(self, log: &FrameReader, framing: Framing) -> Option<Bytes> {
+impl Payload {
+    fn encode(self, log: &FrameReader, framing: Framing) -> Option<Bytes> {
         match (self, framing) {
             (Self::Frames(span), Framing::UntilClose) => span.piece(log),
             (Self::KeepAlive, Framing::UntilClose) => Some(KEEP_ALIVE),
@@ -42,8 +42,8 @@ impl Parcel {
     }
 }
 
-/// One chunk of so many bytes, and behind the last one the empty chunk that ends a body; `None` where they cannot be
-/// written.
+/// Returns one chunk of `length` bytes, followed by the empty chunk that ends a body if this is the last one; `None` if
+/// `write` fails.
 fn chunked(length: usize, is_last: bool, write: impl FnOnce(&mut BytesMut) -> bool) -> Option<Bytes> {
     const AROUND: usize = 32;
     let mut buffer = BytesMut::with_capacity(length + AROUND);
@@ -55,40 +55,40 @@ fn chunked(length: usize, is_last: bool, write: impl FnOnce(&mut BytesMut) -> bo
     Some(buffer.freeze())
 }
 
-/// Packs parcels, and keeps the last one: most members of a topic are sent the same.
+/// Encodes payloads and keeps the last one: most members of a topic are sent the same.
 #[derive(Debug)]
-pub(super) struct Packer {
+pub(super) struct PayloadCache {
     log: FrameReader,
-    last: Option<(Parcel, Framing, Bytes)>,
+    last: Option<(Payload, Framing, Bytes)>,
 }
 
-impl Packer {
+impl PayloadCache {
     pub(super) fn log(&self) -> &FrameReader {
         &self.log
     }
 
-    /// A parcel's bytes; `None` where its frames can no longer be read.
-    pub(super) fn pack(&mut self, parcel: Parcel, framing: Framing) -> Option<Bytes> {
+    /// Returns a payload's bytes; `None` if its frames can no longer be read.
+    pub(super) fn encode(&mut self, payload: Payload, framing: Framing) -> Option<Bytes> {
         match &self.last {
-            Some((last, its_framing, bytes)) if *last == parcel && *its_framing == framing => {
+            Some((last, its_framing, bytes)) if *last == payload && *its_framing == framing => {
                 Some(bytes.clone())
             }
             _ => {
-                let bytes = parcel.pack(&self.log, framing)?;
-                self.last = Some((parcel, framing, bytes.clone()));
+                let bytes = payload.encode(&self.log, framing)?;
+                self.last = Some((payload, framing, bytes.clone()));
                 Some(bytes)
             }
         }
     }
 }
 
-/// A log and those who read it.
+/// A log and its subscribers on one pump.
 #[derive(Debug)]
 pub(super) struct Topic {
-    pub(super) packer: Packer,
-    /// Places of its subscribers among all of the pump's.
+    pub(super) cache: PayloadCache,
+    /// Indexes of the topic's subscribers among all subscribers of the pump.
     members: Vec<usize>,
-    /// Members before this one were served in the walk that is under way.
+    /// Members before this index were served in the current walk.
     walked: usize,
     /// True if the log has grown since the walk began.
     is_stirred: bool,
@@ -98,24 +98,24 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    /// A topic without members. Dropped, it ends the watch on its log.
+    /// Creates a topic without members. When the topic is dropped, the watch on its log ends.
     pub(super) fn new(log: FrameReader, watch: AbortHandle) -> Self {
-        let packer = Packer { log, last: None };
-        Self { packer, members: Vec::new(), walked: 0, is_stirred: false, is_queued: false, watch }
+        let cache = PayloadCache { log, last: None };
+        Self { cache, members: Vec::new(), walked: 0, is_stirred: false, is_queued: false, watch }
     }
 
-    /// Adds a subscriber; returns its place among the members.
+    /// Adds a subscriber. Returns its index among the members.
     pub(super) fn join(&mut self, subscriber: usize) -> usize {
         self.members.push(subscriber);
         self.members.len() - 1
     }
 
-    /// Removes the member at this place. Returns the members who have another place now, with that place.
+    /// Removes the member at this index. Returns the members that have another index now, with that index.
     pub(super) fn leave(&mut self, place: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let mut moved = [None, None];
         let mut hole = place;
         if place < self.walked {
-            // Those who were served stay in front of those who were not.
+            // Members that were served stay before those that were not.
             self.walked -= 1;
             self.members.swap(hole, self.walked);
             moved[0] = self.members.get(hole).map(|member| (*member, hole)).filter(|_| hole != self.walked);
@@ -126,7 +126,7 @@ impl Topic {
         moved.into_iter().flatten()
     }
 
-    /// Its members' places among all of the pump's.
+    /// Returns the members' indexes among all subscribers of the pump.
     pub(super) fn members(&self) -> &[usize] {
         &self.members
     }
@@ -135,12 +135,12 @@ impl Topic {
         self.members.is_empty()
     }
 
-    /// The log has grown: everybody is to be served again.
+    /// Records that the log has grown: all members are to be served again.
     pub(super) fn stir(&mut self) {
         self.is_stirred = true;
     }
 
-    /// The next member to be served, unless all were.
+    /// Returns the next member to serve, or `None` at the end of the walk.
     pub(super) fn next(&mut self) -> Option<usize> {
         if self.walked == 0 {
             self.is_stirred = false;
@@ -150,16 +150,17 @@ impl Topic {
             Some(_) => self.walked += 1,
             None => {
                 self.walked = 0;
-                self.packer.last = None;
+                self.cache.last = None;
             }
         }
         member
     }
 
-    /// Drops what was packed for one subscriber and may be of use to none: it would be held as long as the task is silent.
-    pub(super) fn forget_parcel(&mut self) {
+    /// Drops the last payload, which may be of no use to other subscribers and would be held as long as the task is
+    /// silent.
+    pub(super) fn forget_payload(&mut self) {
         if !self.is_queued {
-            self.packer.last = None;
+            self.cache.last = None;
         }
     }
 
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn parcels_are_chunks_and_the_last_one_ends_the_body() {
+    fn a_payload_is_one_chunk_and_the_last_one_ends_the_body() {
         let mut log = log_of(["a", "end"]);
         log.end();
         let reader = log.frames();
@@ -200,24 +201,24 @@ mod tests {
         let frames = String::from_utf8(reader.all().to_vec()).unwrap();
         let body = format!("retry: 2000\n{frames}");
         let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
-        for (parcel, framing, expected) in [
-            (Parcel::Frames(all), Framing::Chunked, chunk.as_str()),
-            (Parcel::Frames(all), Framing::UntilClose, &body),
-            (Parcel::KeepAlive, Framing::Chunked, "d\r\n: keep-alive\n\r\n"),
-            (Parcel::KeepAlive, Framing::UntilClose, ": keep-alive\n"),
+        for (payload, framing, expected) in [
+            (Payload::Frames(all), Framing::Chunked, chunk.as_str()),
+            (Payload::Frames(all), Framing::UntilClose, &body),
+            (Payload::KeepAlive, Framing::Chunked, "d\r\n: keep-alive\n\r\n"),
+            (Payload::KeepAlive, Framing::UntilClose, ": keep-alive\n"),
         ] {
-            let bytes = parcel.pack(&reader, framing).unwrap();
+            let bytes = payload.encode(&reader, framing).unwrap();
             assert_eq!(std::str::from_utf8(&bytes).unwrap(), expected);
         }
     }
 
     #[test]
-    fn what_several_are_sent_is_packed_once() {
+    fn a_payload_for_several_subscribers_is_encoded_once() {
         let log = log_of(["a"]);
-        let mut packer = Packer { log: log.frames(), last: None };
-        let mut pack = || packer.pack(Parcel::KeepAlive, Framing::Chunked).unwrap();
-        let first = pack();
-        assert_eq!(first.as_ptr(), pack().as_ptr());
+        let mut cache = PayloadCache { log: log.frames(), last: None };
+        let mut encode = || cache.encode(Payload::KeepAlive, Framing::Chunked).unwrap();
+        let first = encode();
+        assert_eq!(first.as_ptr(), encode().as_ptr());
     }
 
     #[derive(Debug, Clone, Copy)]
@@ -236,14 +237,14 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever is there from a walk's beginning to its end is served in it, and once.
+        /// A member that is present from a walk's beginning to its end is served in that walk exactly once.
         #[test]
-        fn whoever_stays_is_served_once_in_each_walk(
+        fn a_member_that_stays_is_served_once_in_each_walk(
             before in 0usize..8,
             events in prop::collection::vec(happens(), 0..60),
         ) {
             let mut topic = topic();
-            // Of each subscriber: its place among the members.
+            // The index of each subscriber among the members.
             let mut places: HashMap<usize, usize> = HashMap::new();
             for subscriber in 0..before {
                 places.insert(subscriber, topic.join(subscriber));
@@ -254,7 +255,7 @@ mod tests {
             let serve = |topic: &mut Topic, served: &mut Vec<usize>, places: &HashMap<usize, usize>, old: &mut Vec<usize>| {
                 match topic.next() {
                     Some(subscriber) => {
-                        assert!(places.contains_key(&subscriber), "one who left is served");
+                        assert!(places.contains_key(&subscriber), "a member that was removed is served");
                         assert!(!served.contains(&subscriber), "{subscriber} is served twice");
                         served.push(subscriber);
                     }

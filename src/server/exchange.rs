@@ -21,7 +21,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 
 use super::heads::{sent, take_down};
-use super::unsent::{Piece, Unsent};
+use super::unsent::{Unsent, UnsentPiece};
 
 use crate::api::CloseConnection;
 use crate::deadline::timeout;
@@ -48,7 +48,7 @@ impl From<h2::Error> for Cut {
 pub(super) async fn answer<A, B>(
     app: &A,
     request: http::Request<RecvStream>,
-    mut reply: SendResponse<Piece>,
+    mut reply: SendResponse<UnsentPiece>,
     peer: Option<SocketAddr>,
     patience: Patience,
 ) -> bool
@@ -123,7 +123,7 @@ fn received(
     Some(request)
 }
 
-async fn send(stream: &mut SendStream<Piece>, mut body: BoxBody, most: Duration) -> Result<(), Cut> {
+async fn send(stream: &mut SendStream<UnsentPiece>, mut body: BoxBody, most: Duration) -> Result<(), Cut> {
     let unsent = Unsent::default();
     let mut left = match body.size() {
         BodySize::Sized(bytes) => Some(bytes),
@@ -158,7 +158,7 @@ async fn send(stream: &mut SendStream<Piece>, mut body: BoxBody, most: Duration)
 
 /// Gives a piece, in which the answer may end, to the connection, as fast as the client takes it.
 async fn write(
-    stream: &mut SendStream<Piece>,
+    stream: &mut SendStream<UnsentPiece>,
     unsent: &Unsent,
     mut piece: Bytes,
     is_last: bool,
@@ -179,7 +179,7 @@ async fn write(
 }
 
 /// Waits until the client, and the connection, take at least one byte; says how many they take of those that are wanted.
-async fn room(stream: &mut SendStream<Piece>, wanted: usize) -> Result<usize, Cut> {
+async fn room(stream: &mut SendStream<UnsentPiece>, wanted: usize) -> Result<usize, Cut> {
     stream.reserve_capacity(wanted);
     while stream.capacity() == 0 {
         poll_fn(|cx| stream.poll_capacity(cx)).await.ok_or(Cut::Gone)??;

@@ -27,7 +27,7 @@ use super::draining::Draining;
 use super::entrance::{IDLE_CONNECTION, REQUEST_TIMEOUT};
 use super::exchange::answer;
 use super::listener::STOP_TIME;
-use super::unsent::Piece;
+use super::unsent::UnsentPiece;
 use crate::deadline::{Deadline, timeout};
 use crate::fanout::Patience;
 
@@ -75,7 +75,7 @@ where
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(UNSENT_BYTES)
-            .handshake::<_, Piece>(stream);
+            .handshake::<_, UnsentPiece>(stream);
         // Who agreed on HTTP/2 and does not begin with it is gone without a word.
         let Ok(connection) = timeout(REQUEST_TIMEOUT, handshake).await else { return Ok(()) };
         self.run(connection?, peer, patience).await
@@ -83,7 +83,7 @@ where
 
     async fn run(
         &self,
-        mut connection: Connection<impl AsyncRead + AsyncWrite + Unpin, Piece>,
+        mut connection: Connection<impl AsyncRead + AsyncWrite + Unpin, UnsentPiece>,
         peer: Option<SocketAddr>,
         patience: Patience,
     ) -> Result<(), h2::Error> {

@@ -30,7 +30,7 @@ use crate::api::{
 };
 use crate::channel::Channels;
 use crate::config::Config;
-use crate::fanout::{Fanout, Reception};
+use crate::fanout::{Fanout, SubscriptionFactory};
 use crate::keys::Keys;
 use crate::metrics::HttpMetrics;
 use crate::task::Timestamp;
@@ -94,7 +94,7 @@ pub(super) fn listen(
     let app = move || {
         let app = App::new()
             .app_data(submits.clone())
-            .app_data(web::Data::new(Reception::open(fanout.clone())))
+            .app_data(web::Data::new(SubscriptionFactory::open(fanout.clone())))
             .app_data(since.clone())
             .app_data(document.clone())
             .app_data(reference.clone())

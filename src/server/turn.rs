@@ -15,7 +15,7 @@ use crate::deadline::{Clock, Moment};
 #[derive(Debug)]
 pub(super) struct Turn {
     clock: Clock,
-    stage: Cell<Stage>,
+    state: Cell<ConnectionState>,
     /// What the dispatcher was not given of the body of the request that is being answered.
     body: Cell<BodyEnd>,
     /// True if something of the answer is written.
@@ -30,7 +30,7 @@ pub(super) struct Turn {
 
 /// What is going on.
 #[derive(Debug, Clone, Copy)]
-enum Stage {
+enum ConnectionState {
     /// The connection was accepted then, and has had no whole head yet.
     New(Moment),
     /// Nothing, since then.
@@ -54,7 +54,7 @@ impl Turn {
     pub(super) fn new(most_idle: Duration) -> Self {
         let clock = Clock::of_this_thread();
         Self {
-            stage: Cell::new(Stage::New(clock.now())),
+            state: Cell::new(ConnectionState::New(clock.now())),
             clock,
             body: Cell::new(BodyEnd::After(0)),
             has_begun: Cell::default(),
@@ -66,7 +66,7 @@ impl Turn {
 
     /// A head has arrived: its request is being answered from now on.
     pub(super) fn begin(self: Rc<Self>, body: BodyEnd) -> Busy {
-        self.stage.set(Stage::Answering);
+        self.state.set(ConnectionState::Answering);
         self.body.set(body);
         self.has_begun.set(false);
         self.is_streaming.set(false);
@@ -97,7 +97,7 @@ impl Turn {
     /// The handler reads the request's body.
     pub(super) fn receive(&self) {
         if self.is_answering() && !self.body.get().is_reached() {
-            self.stage.set(Stage::Receiving);
+            self.state.set(ConnectionState::Receiving);
             self.wake();
         }
     }
@@ -121,50 +121,50 @@ impl Turn {
     /// The request's body has arrived.
     pub(super) fn received(&self) {
         if self.is_receiving() {
-            self.stage.set(Stage::Answering);
+            self.state.set(ConnectionState::Answering);
         }
     }
 
     /// True if the handler reads the request's body.
     pub(super) fn is_receiving(&self) -> bool {
-        matches!(self.stage.get(), Stage::Receiving)
+        matches!(self.state.get(), ConnectionState::Receiving)
     }
 
     /// True if a request is being answered, and nothing that may arrive is of use for that.
     pub(super) fn is_answering(&self) -> bool {
-        matches!(self.stage.get(), Stage::Answering)
+        matches!(self.state.get(), ConnectionState::Answering)
     }
 
     /// True if the connection has had no whole head yet.
     pub(super) fn is_new(&self) -> bool {
-        matches!(self.stage.get(), Stage::New(_))
+        matches!(self.state.get(), ConnectionState::New(_))
     }
 
     /// When the connection is to be closed, unless something changes.
     pub(super) fn end(&self) -> Option<Moment> {
-        match self.stage.get() {
-            Stage::Idle(since) => Some(since + self.most_idle),
-            Stage::New(since) | Stage::Arriving(since) => Some(since + REQUEST_TIMEOUT),
-            Stage::Answering | Stage::Receiving => None,
+        match self.state.get() {
+            ConnectionState::Idle(since) => Some(since + self.most_idle),
+            ConnectionState::New(since) | ConnectionState::Arriving(since) => Some(since + REQUEST_TIMEOUT),
+            ConnectionState::Answering | ConnectionState::Receiving => None,
         }
     }
 
     /// The dispatcher, which `waker` wakes, was given something.
     pub(super) fn gave(&self, waker: &Waker) {
-        match self.stage.get() {
-            Stage::Idle(_) => {
+        match self.state.get() {
+            ConnectionState::Idle(_) => {
                 *self.waker.borrow_mut() = None;
-                self.stage.set(Stage::Arriving(self.clock.now()));
+                self.state.set(ConnectionState::Arriving(self.clock.now()));
             }
-            Stage::Answering | Stage::Receiving => self.wake_later(waker),
-            Stage::New(_) | Stage::Arriving(_) => {}
+            ConnectionState::Answering | ConnectionState::Receiving => self.wake_later(waker),
+            ConnectionState::New(_) | ConnectionState::Arriving(_) => {}
         }
     }
 
     /// What was to be written is written: the time of what comes next begins.
     pub(super) fn written(&self) {
-        if matches!(self.stage.get(), Stage::Idle(_) | Stage::Arriving(_)) {
-            self.stage.set(Stage::Idle(self.clock.now()));
+        if matches!(self.state.get(), ConnectionState::Idle(_) | ConnectionState::Arriving(_)) {
+            self.state.set(ConnectionState::Idle(self.clock.now()));
         }
     }
 
@@ -185,7 +185,7 @@ impl Turn {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.stage.set(Stage::Idle(self.0.clock.now()));
+        self.0.state.set(ConnectionState::Idle(self.0.clock.now()));
         self.0.wake();
     }
 }

@@ -10,7 +10,7 @@ use crate::deadline::{Passed, timeout};
 
 /// A piece of an answer. The connection drops it when it is written, or will never be.
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(super) struct UnsentPiece {
     bytes: Bytes,
     moved: Rc<Notify>,
 }
@@ -24,8 +24,8 @@ pub(super) struct Unsent {
 
 impl Unsent {
     /// One more.
-    pub(super) fn piece(&self, bytes: Bytes) -> Piece {
-        Piece { bytes, moved: Rc::clone(&self.moved) }
+    pub(super) fn piece(&self, bytes: Bytes) -> UnsentPiece {
+        UnsentPiece { bytes, moved: Rc::clone(&self.moved) }
     }
 
     /// Waits until there is none.
@@ -40,7 +40,7 @@ impl Unsent {
     }
 }
 
-impl Buf for Piece {
+impl Buf for UnsentPiece {
     fn remaining(&self) -> usize {
         self.bytes.remaining()
     }
@@ -55,7 +55,7 @@ impl Buf for Piece {
     }
 }
 
-impl Drop for Piece {
+impl Drop for UnsentPiece {
     fn drop(&mut self) {
         // Whoever waits looks later, when this one is gone.
         self.moved.notify_one();

@@ -1,4 +1,4 @@
-//! Who is served by one pump: its subscribers, the logs that they read, and whose turn it is.
+//! The subscribers of one pump, the logs that they read, and the order in which they are served.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -16,34 +16,35 @@ use super::behind::Behind;
 use super::pump::Arrival;
 use super::socket::OpenFile;
 use super::subscriber::{Look, Served, Silence, Subscriber};
+use super::subscription::SubscriptionEnd;
 use super::topic::Topic;
-use super::visit::Departure;
 use crate::task::{Format, LogReader};
 
-/// Subscribers that are served before whatever else lives on the pump's thread has its turn: about 0.7 ms.
+/// Subscribers that are served before the other futures on the pump's thread are polled: about 0.7 ms.
 const SERVED_AT_ONCE: usize = 128;
 
-/// Yields the topic each time that its log has grown.
+/// Yields the topic's number each time that its log has grown.
 type Watch = Abortable<BoxStream<'static, usize>>;
 
 /// The subscribers of a pump.
-pub(super) struct Hall {
-    /// Where their sockets' events are ordered.
+pub(super) struct SubscriberSet {
+    /// Where the subscribers' sockets are registered for events.
     registry: Registry,
     silence: Silence,
     subscribers: Slab<Subscriber>,
     topics: Slab<Topic>,
-    /// The topic of each log that is read here, in each format.
+    /// The topic of each log and format that a subscriber reads.
     by_log: HashMap<(usize, Format), usize>,
     watches: SelectAll<Watch>,
-    /// Topics whose members are to be served; each at most once.
+    /// Topics whose members have yet to be served; each is listed at most once.
     stirred: VecDeque<usize>,
-    /// Subscribers who have been silent, or are far behind and go on when others have had their turn; each at most once.
+    /// Subscribers that are served with a delay: they are due a comment, or are far behind and continue after the
+    /// others. Each is listed at most once.
     behind: VecDeque<usize>,
 }
 
-impl Hall {
-    /// An empty one.
+impl SubscriberSet {
+    /// Creates an empty set.
     pub(super) fn new(registry: Registry, silence: Silence) -> Self {
         Self {
             registry,
@@ -57,30 +58,30 @@ impl Hall {
         }
     }
 
-    /// Returns true without subscribers.
+    /// Returns true if there are no subscribers.
     pub(super) fn is_empty(&self) -> bool {
         self.subscribers.is_empty()
     }
 
-    /// Returns true if a subscriber waits for the thread's other work.
+    /// Returns true if a subscriber can be served once the thread's other futures were polled.
     pub(super) fn has_work(&self) -> bool {
         !self.stirred.is_empty() || !self.behind.is_empty()
     }
 
-    /// Lets a subscriber in and serves it.
+    /// Adds a subscriber and serves it.
     ///
     /// # Errors
-    /// When the system refuses to tell of its socket.
+    /// When the system refuses to register its socket.
     pub(super) fn admit(
         &mut self,
         (mut socket, file): (TcpStream, OpenFile),
         arrival: Arrival,
         now: Instant,
     ) -> io::Result<()> {
-        let Arrival { log, cursor, framing, mut visit } = arrival;
-        if visit.is_revoked() {
-            // The key was revoked before the subscriber came here, and the pump was told before that.
-            visit.ends(Departure::Revoked);
+        let Arrival { log, cursor, framing, mut subscription } = arrival;
+        if subscription.is_revoked() {
+            // The key was revoked, and the pump was notified, before the subscriber arrived here.
+            subscription.ends(SubscriptionEnd::Revoked);
             return Ok(());
         }
         let entry = self.subscribers.vacant_entry();
@@ -102,12 +103,12 @@ impl Hall {
         };
         let Some(topic) = self.topics.get_mut(at) else { return Ok(()) };
         let membership = (at, topic.join(place));
-        entry.insert(Subscriber::new((socket, file), framing, cursor, visit, membership, now));
+        entry.insert(Subscriber::new((socket, file), framing, cursor, subscription, membership, now));
         self.serve(place, now);
         Ok(())
     }
 
-    /// Notes which logs have grown.
+    /// Queues the topics whose logs have grown.
     pub(super) fn look_at_logs(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(at)) = self.watches.poll_next_unpin(cx) {
             let Some(topic) = self.topics.get_mut(at) else { continue };
@@ -118,12 +119,12 @@ impl Hall {
         }
     }
 
-    /// Something has happened to a socket.
+    /// Handles an event of a socket.
     pub(super) fn on_socket(&mut self, event: &Event, now: Instant) {
         let place = event.token().0;
         let Some(subscriber) = self.subscribers.get_mut(place) else { return };
         if event.is_error() || event.is_write_closed() {
-            return self.remove(place, Departure::Left);
+            return self.remove(place, SubscriptionEnd::Left);
         }
         let has_ended = event.is_read_closed() || (event.is_readable() && !subscriber.discard());
         let is_news = has_ended && subscriber.has_ended_its_side();
@@ -135,7 +136,7 @@ impl Hall {
         }
     }
 
-    /// Goes on with the walks over stirred topics, and with those who are behind.
+    /// Continues the walks over stirred topics, and serves some of the subscribers that are behind.
     pub(super) fn serve_some(&mut self, now: Instant) {
         let mut left = SERVED_AT_ONCE;
         for _ in 0..self.behind.len().min(SERVED_AT_ONCE / 2) {
@@ -153,7 +154,7 @@ impl Hall {
         }
     }
 
-    /// Serves at most so many of a topic's members; returns how many more could have been.
+    /// Serves at most `most` of a topic's members. Returns how many more could have been served.
     fn walk(&mut self, at: usize, most: usize, now: Instant) -> usize {
         for left in (0..most).rev() {
             let Some(topic) = self.topics.get_mut(at) else { return left };
@@ -176,67 +177,67 @@ impl Hall {
     fn serve(&mut self, place: usize, now: Instant) {
         let Some(subscriber) = self.subscribers.get_mut(place) else { return };
         let Some(topic) = self.topics.get_mut(subscriber.topic) else { return };
-        let mark = topic.packer.log().mark();
-        match subscriber.serve(&mut topic.packer, mark, self.silence.keep_alive, now) {
+        let mark = topic.cache.log().mark();
+        match subscriber.serve(&mut topic.cache, mark, self.silence.keep_alive, now) {
             Served::Up => {}
             Served::More => subscriber.queue_up(place, &mut self.behind),
-            Served::Over(departure) => self.remove(place, departure),
+            Served::Over(end) => self.remove(place, end),
         }
     }
 
-    /// Has the subscribers sent the comment that were sent nothing for a time, and drops those that took nothing for a long
-    /// time. This look is late by `late`: in that time nothing was written, and no subscriber could take anything.
+    /// Sends a comment to subscribers that were sent nothing for a time, and drops those that took nothing for a long
+    /// time. This check runs late by `late`: in that time nothing was written, and no subscriber could take anything.
     pub(super) fn look_for_silence(&mut self, now: Instant, late: Duration) {
         for (_, topic) in &mut self.topics {
-            topic.forget_parcel();
+            topic.forget_payload();
         }
         let mut stuck = Vec::new();
         for (place, subscriber) in &mut self.subscribers {
             subscriber.forgive(late);
             match subscriber.look(self.silence, now) {
                 Look::Fine => {}
-                // Many were last sent something together, and their comments are due together.
+                // Many subscribers were last written to at the same time, so their comments are due at the same time.
                 Look::Silent => subscriber.queue_up(place, &mut self.behind),
                 Look::Stuck => stuck.push(place),
             }
         }
         for place in stuck {
-            // After a freeze of this process its socket may take bytes, and the event loop has not said so yet.
+            // After a freeze of this process the socket may take bytes before the event loop reports it.
             if let Some(subscriber) = self.subscribers.get_mut(place) {
                 subscriber.go_on();
             }
             self.serve(place, now);
             let is_stuck = |subscriber: &Subscriber| subscriber.look(self.silence, now) == Look::Stuck;
             if self.subscribers.get(place).is_some_and(is_stuck) {
-                self.remove(place, Departure::Stuck);
+                self.remove(place, SubscriptionEnd::Stuck);
             }
         }
     }
 
     /// Breaks off the subscribers whose key was revoked.
     pub(super) fn break_off_revoked(&mut self) {
-        let revoked = self.subscribers.iter().filter(|(_, subscriber)| subscriber.visit.is_revoked());
+        let revoked = self.subscribers.iter().filter(|(_, subscriber)| subscriber.subscription.is_revoked());
         for place in revoked.map(|(place, _)| place).collect::<Vec<_>>() {
-            self.remove(place, Departure::Revoked);
+            self.remove(place, SubscriptionEnd::Revoked);
         }
     }
 
-    /// How far its subscribers are behind. Also counts what they were sent since somebody last asked. This is a walk over
-    /// all of them, as [`look_for_silence`](Self::look_for_silence) is twice a second.
+    /// Returns how far the subscribers are behind. Also adds what they were sent since the last call to the metrics.
+    /// This is a walk over all of them; [`look_for_silence`](Self::look_for_silence) makes one twice a second.
     pub(super) fn measure(&mut self) -> Behind {
         let mut behind = Behind::default();
         for (_, topic) in &self.topics {
-            let mark = topic.packer.log().mark();
+            let mark = topic.cache.log().mark();
             for place in topic.members() {
                 let Some(subscriber) = self.subscribers.get_mut(*place) else { continue };
-                subscriber.visit.tell();
+                subscriber.subscription.tell();
                 behind.add(subscriber.cursor.behind(mark));
             }
         }
         behind
     }
 
-    fn remove(&mut self, place: usize, departure: Departure) {
+    fn remove(&mut self, place: usize, end: SubscriptionEnd) {
         let Some(subscriber) = self.subscribers.try_remove(place) else { return };
         let at = subscriber.topic;
         if let Some(topic) = self.topics.get_mut(at) {
@@ -246,12 +247,12 @@ impl Hall {
                 }
             }
             if topic.is_empty() {
-                let log = topic.packer.log();
+                let log = topic.cache.log();
                 self.by_log.remove(&(log.log().number(), log.format()));
                 self.topics.remove(at);
             }
         }
-        subscriber.close(departure);
+        subscriber.close(end);
     }
 }
 

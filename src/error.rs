@@ -19,7 +19,7 @@ macro_rules! error_codes {
         }
 
         impl ErrorCode {
-            /// Every code, in the order of the table.
+            /// All codes, in the order of the table.
             pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)*];
 
             /// Returns the HTTP status of the code.
@@ -60,7 +60,7 @@ error_codes! {
     InvalidJson => (400, "invalid_request_error", "invalid_json", false),
     /// The request has no API key, or an unknown one.
     InvalidApiKey => (401, "authentication_error", "invalid_api_key", false),
-    /// The key may not use the model.
+    /// The key is not allowed to use the model.
     ModelNotAllowed => (403, "permission_error", "model_not_allowed", false),
     /// The key has no such task.
     TaskNotFound => (404, "not_found_error", "task_not_found", false),
@@ -84,7 +84,7 @@ error_codes! {
     InvalidParam => (422, "invalid_request_error", "invalid_param", false),
     /// No channel serves the model.
     NoAvailableModel => (422, "invalid_request_error", "no_available_model", false),
-    /// The model does not take audio.
+    /// The model does not accept audio.
     ModelNotSupportCapability => (422, "invalid_request_error", "model_not_support_capability", false),
     /// A field has a value that the model's rules exclude.
     ModelRuleViolation => (422, "invalid_request_error", "model_rule_violation", false),
@@ -126,7 +126,7 @@ error_codes! {
     StorageUnavailable => (503, "service_unavailable", "storage_unavailable", true),
     /// Every channel that serves the model has failed.
     AllChannelsExhausted => (503, "service_unavailable", "all_channels_exhausted", true),
-    /// The service is about to stop and takes no new work.
+    /// The service is about to stop and accepts no new work.
     ShuttingDown => (503, "service_unavailable", "shutting_down", true),
     /// The upstream took longer than a timeout allows.
     UpstreamTimeout => (504, "upstream_error", "upstream_timeout", true),
@@ -186,7 +186,7 @@ impl Failure {
     pub fn shutting_down() -> Self {
         Self::new(
             ErrorCode::ShuttingDown,
-            "The service is restarting and takes no new tasks; try again shortly",
+            "The service is restarting and accepts no new tasks; try again in a few seconds",
         )
         .with_retry_after(Duration::from_secs(5))
     }
@@ -229,7 +229,8 @@ impl Failure {
         self
     }
 
-    /// Returns true if upstream work may have been paid for before the failure, so that a repeat may pay again.
+    /// Returns true if the failed task may have caused costs at an upstream, so that a repeated submit may cause them
+    /// again.
     ///
     /// Returns false if the upstream certainly did no work: it was not called, or it refused the call.
     #[must_use]

@@ -149,9 +149,10 @@
 //! - [`task`], [`wire`] and [`audio`] use no actor, no network and no disk; only [`task::Timestamp`] reads a clock.
 //!   [`channel`] names the upstream of a channel and does not call it; its callers pass the time to it.
 //! - In a server, only [`setting`] reads the environment, and only [`logging`] writes to standard error. Only [`store`]
-//!   touches a disk, except that [`config`] and [`server`] read the files of configuration and certificate, and
-//!   [`metrics`] reads `/proc`. The store blocks no other thread, except that task arbiters make, write and read the files
-//!   of the journal, in the page cache. Only [`server`] starts arbiters, and only `api::reply` turns a failure into HTTP.
+//!   accesses a disk, except that [`config`] and [`server`] read the files of configuration and certificate, and
+//!   [`metrics`] reads `/proc`. The store blocks no other thread, except that task arbiters make, write and read the
+//!   files of the journal, in the page cache. Only [`server`] starts arbiters, and only `api::reply` turns a failure
+//!   into HTTP.
 //! - Large audio is parsed, written and checked by at most half of the cores at a time, so that small requests
 //!   find a free core.
 //! - Every queue has a bound, and the bound is defined where it is enforced. Clippy bans `do_send` and unbounded

@@ -131,7 +131,7 @@ impl Thread {
         }
     }
 
-    /// Looks at the time.
+    /// Looks at the time, and records a freeze if the last look was long ago.
     fn look(&self) -> Moment {
         let now = Instant::now();
         let mut has_thawed = false;

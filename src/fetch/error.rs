@@ -61,7 +61,7 @@ pub enum FetchError {
     /// The head of the response has fields that the HTTP client refuses.
     #[error("its server's response has header fields that break the rules of HTTP")]
     Fields,
-    /// The server sends a part of the file.
+    /// The server sends only a part of the file.
     #[error("its server sends only a part of the file (status 206), although all of it was requested")]
     Partial,
     /// The server does not speak HTTP.
@@ -73,7 +73,7 @@ pub enum FetchError {
     /// The content is compressed in a way that was not requested.
     #[error("its server sends the content compressed with {0}, which was not requested")]
     Coding(&'static str),
-    /// The content is damaged gzip, or ends too early.
+    /// The content is gzip that is damaged or incomplete.
     #[error("its content is gzip that is damaged or incomplete")]
     Gzip,
     /// The whole download took too long.
@@ -90,7 +90,7 @@ pub enum FetchError {
     /// The bytes are not audio.
     #[error("its content is not audio that can be used")]
     NoAudio(NoAudio),
-    /// The store has no room, or fails.
+    /// The store has no room or fails.
     #[error("{0}")]
     Store(#[from] StoreError),
     /// The downloaded file cannot be read again.

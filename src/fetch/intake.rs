@@ -103,7 +103,7 @@ impl Intake {
     /// Receives the next piece of the body. The first piece is long enough to recognise gzip.
     ///
     /// # Errors
-    /// What is wrong with the body, or with the store.
+    /// Returns an error if the body is invalid, exceeds a limit, or the store fails.
     pub(super) fn take(mut self, piece: &[u8]) -> Result<Self, FetchError> {
         if let Through::Undecided(counter) = self.through {
             self.through = if self.coding == Coding::Gzip && piece.starts_with(GZIP) {
@@ -123,7 +123,7 @@ impl Intake {
     /// Completes the download at the end of the body. Returns the audio and the length of its file.
     ///
     /// # Errors
-    /// What is wrong with the body, or with the store.
+    /// Returns an error if the body is invalid, exceeds a limit, or the store fails.
     pub(super) fn finish(self) -> Result<(Audio, u64), FetchError> {
         let counter = match self.through {
             Through::Undecided(counter) | Through::Identity(counter) => *counter,

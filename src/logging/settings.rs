@@ -19,7 +19,7 @@ pub enum LogFormat {
     /// Plain text, with fields as `name=value`.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

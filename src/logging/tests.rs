@@ -7,7 +7,7 @@ use std::thread;
 
 use super::*;
 
-/// Set for the process that a test starts.
+/// The environment variable that is set for the process that a test starts.
 const IS_CHILD: &str = "HEARKEN_TEST_LOG_CHILD";
 
 /// Runs [`panics_of_a_process_of_its_own`]. Returns the text that it wrote to standard error, if that is a pipe.

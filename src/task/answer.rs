@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_has_a_field_of_its_own_in_chunks_and_message() {
+    fn a_refusal_has_its_own_field_in_chunks_and_message() {
         let mut answer = answer();
         answer.push(TextKind::Refusal, "I will ".into());
         answer.push(TextKind::Refusal, "not.".into());

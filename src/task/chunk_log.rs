@@ -127,7 +127,7 @@ struct Shared {
 pub struct ChunkLog {
     shared: Arc<Shared>,
     entries: Arc<Entries>,
-    /// Encodes in the log's own format, as soon as there is an entry.
+    /// The encoder for the log's own format. It is made with the first entry.
     encoder: Option<Encoder>,
     len: usize,
     frame_bytes: usize,
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_waiting_reader_is_woken_by_the_entry_it_waits_for_and_by_the_end() {
+    async fn a_waiting_reader_wakes_at_the_awaited_entry_and_at_the_end() {
         let mut log = empty();
         let mut reader = log.reader();
         let waiting = actix_rt::spawn(async move { reader.reached(1).await });

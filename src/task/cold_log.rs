@@ -56,7 +56,7 @@ impl RecordSource for InMemory {
     }
 }
 
-/// The entries of a log up to its end, as records.
+/// The entries of a log before its end, kept as records.
 #[derive(Debug)]
 pub struct Kept {
     records: Owned,

@@ -76,7 +76,7 @@ impl PartialEq for Completion {
     }
 }
 
-/// The bytes of the ChatCompletion.
+/// Returns the bytes of the ChatCompletion.
 impl AsRef<[u8]> for Completion {
     fn as_ref(&self) -> &[u8] {
         self.chat.get().as_bytes()

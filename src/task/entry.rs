@@ -8,7 +8,7 @@ use crate::wire::completion::{CompletionHead, FinishReason, Usage};
 /// The text that a piece belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextKind {
-    /// The answer.
+    /// The text of the answer.
     Content,
     /// The model's reasoning about it.
     Reasoning,
@@ -21,7 +21,7 @@ impl TextKind {
     pub const ALL: [Self; 3] = [Self::Content, Self::Reasoning, Self::Refusal];
 }
 
-/// One entry of a log. Its number is its place in the log, and the id of its frame.
+/// An entry of a log. Its number is its place in the log and the id of its frame.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
     /// The beginning: the role of the author, and the identity of the answer.
@@ -30,7 +30,7 @@ pub enum Entry {
     Delta {
         /// The text that the piece belongs to.
         kind: TextKind,
-        /// The piece.
+        /// The text of the piece.
         text: Box<str>,
     },
     /// The model has stopped.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::random::random_text;
 
-/// `task-llm-{unix seconds}-{8 of a-z0-9}`.
+/// The id of a task: `task-llm-{unix seconds}-{8 characters of a-z0-9}`.
 ///
 /// The random part comes from a cryptographic generator. But an id alone gives no access: every look-up also checks the
 /// owner.
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_ids() {
+    fn other_texts_are_not_ids() {
         for text in
             ["", "task-llm-", "task-llm-1-abc", "task-llm-x-abcdefgh", "task-llm-1-ABCDEFGH", "../1-abcdefgh"]
         {

@@ -33,7 +33,7 @@ impl IdempotencyKey {
     /// clients send the text without them. Both forms mean the same key.
     ///
     /// # Errors
-    /// `invalid_param`, with the rule.
+    /// Returns `invalid_param`, with the rule.
     pub fn parse(header_value: &[u8]) -> Result<Self, Failure> {
         read(header_value).ok_or_else(|| Failure::invalid_param("Idempotency-Key", RULE))
     }

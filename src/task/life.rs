@@ -25,7 +25,7 @@ use crate::error::{ErrorCode, Failure};
 pub enum Life {
     /// The task has no slot yet.
     Waiting,
-    /// The task has a slot, and its upstream call is under way.
+    /// The task has a slot, and its upstream call is running.
     Running,
     /// The outcome is decided, and the store is making it durable.
     Ending,
@@ -76,7 +76,7 @@ pub enum Event<Slot> {
 /// The work that the actor must do after an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect<Slot> {
-    /// Nothing: the event came too late, or changes nothing.
+    /// Do nothing: the event came too late, or changes nothing.
     None,
     /// Call the upstream.
     Start(Slot),

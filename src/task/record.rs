@@ -116,7 +116,7 @@ impl<'a> Records<'a> {
         Self { rest: bytes, at }
     }
 
-    /// Returns true if every byte belongs to a record that was read.
+    /// Returns true if all bytes have been read as records.
     #[must_use]
     pub(super) fn is_at_end(&self) -> bool {
         self.rest.is_empty()

@@ -53,7 +53,7 @@ pub(super) fn interrupted_caller() -> Failure {
     interrupted("The service stopped while the caller was waiting for the answer")
 }
 
-/// The failure of a task that the service's stop has ended.
+/// Returns the failure of a task that a stop of the service interrupted.
 #[must_use]
 pub(super) fn interrupted(reason: &str) -> Failure {
     Failure::new(ErrorCode::TaskInterrupted, format!("{reason}; submit it again"))

@@ -7,7 +7,7 @@ use crate::wire::task::{MessageObject, MessagesObject, PartObject, RequestObject
 /// The request from which a task was made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// What was asked of the model.
+    /// The question to the model.
     pub question: Question,
     /// True if clients can subscribe to the task's chunks.
     pub stream: bool,

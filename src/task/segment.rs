@@ -16,7 +16,7 @@ pub struct Segment {
     pub end_ms: u64,
     /// The words of the segment.
     pub text: String,
-    /// The speaker's name, where the channel tells speakers apart.
+    /// The speaker's name, if the channel distinguishes speakers.
     #[schema(required = false, nullable = false)]
     pub speaker: Option<String>,
 }

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_timeline_is_added_on_request_and_the_result_stays_as_it_was_stored() {
+    fn the_timeline_is_added_on_request_and_the_result_is_unchanged() {
         let completion = Completion::stored(r#"{"b": 1,  "a":2}"#.into(), None).unwrap();
         let snapshot = Snapshot {
             id: "task-llm-1-yq3szvcu".parse().unwrap(),

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_of_each_task_is_a_span_of_its_own_in_one_trace() {
+    fn each_part_of_each_task_has_its_own_span_in_one_trace() {
         let trace = TraceContext::begin(true);
         let call = |number, at| SpanPart::Call { number, started: Timestamp(at) };
         let parts = [SpanPart::Whole, SpanPart::Queue, SpanPart::Fetch, call(1, 5), call(1, 6), call(2, 5)];
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_process_finds_the_same_ids() {
+    fn the_next_process_computes_the_same_span_ids() {
         let task = task(Some(TraceContext::begin(true)));
         assert_eq!(task.clone().span(SpanPart::Whole), task.span(SpanPart::Whole));
     }

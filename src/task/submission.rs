@@ -32,7 +32,7 @@ pub const MAX_SYSTEM_PROMPT_CHARACTERS: usize = 10_000;
 /// The range of `temperature`.
 pub const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.0..=2.0;
 
-/// How the answer of a submit is delivered.
+/// The way in which the answer of a submit is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// The submit returns the task at once, and the client requests the answer later.
@@ -156,7 +156,7 @@ fn unreadable(json: &str, err: &serde_json::Error) -> Failure {
     }
 }
 
-/// Returns the failure of a body that is not JSON, or not JSON that can be read.
+/// Returns the failure of a body that is not valid JSON, or that has a field twice.
 #[must_use]
 pub fn invalid_json(err: &serde_json::Error) -> Failure {
     let said = err.to_string();

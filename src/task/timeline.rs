@@ -94,7 +94,7 @@ impl Timeline {
         self.attempts.last().map(|attempt| attempt.channel.as_str())
     }
 
-    /// Returns true while an upstream call is under way.
+    /// Returns true while an upstream call is running.
     #[must_use]
     pub fn is_attempted(&self) -> bool {
         self.attempts.last().is_some_and(|attempt| attempt.ended.is_none())

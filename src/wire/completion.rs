@@ -1,4 +1,4 @@
-//! OpenAI's chat completion formats: the chunk of a stream and the whole answer.
+//! OpenAI's chat completion formats: the chunk of a stream and the complete answer.
 //!
 //! The shapes follow OpenAI's API reference. `reasoning_content` is the field that DeepSeek introduced and that clients
 //! of reasoning models read.
@@ -28,7 +28,7 @@ pub enum FinishReason {
 pub struct Usage {
     /// Tokens of prompt, system prompt and audio.
     pub prompt_tokens: u64,
-    /// Tokens of the answer, reasoning included.
+    /// Tokens of the answer, including the reasoning.
     pub completion_tokens: u64,
     /// Tokens of prompt and completion together.
     pub total_tokens: u64,

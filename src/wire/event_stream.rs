@@ -21,7 +21,7 @@ pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n");
 /// The line that opens the first block of a response. It tells a browser to wait two seconds before it reconnects.
 pub const RETRY: &[u8] = b"retry: 2000\n";
 
-/// The three events that a stream may carry.
+/// The three kinds of events in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
     /// A chunk.
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_ids_and_retries_are_no_events() {
+    fn comments_ids_and_retries_are_not_events() {
         assert_eq!(decode(&[b": ping\n\nid: 7\nretry: 10\n\ndata: x\n\n"]), [event("x")]);
     }
 

@@ -87,7 +87,7 @@ pub struct RequestObject<'a, Audio> {
     /// The temperature, 0 to 2.
     #[schema(required)]
     pub temperature: Option<f64>,
-    /// True if the model was asked to include its reasoning.
+    /// True if the request asked for the model's reasoning.
     pub reasoning: bool,
     /// True if clients can subscribe to the chunks.
     pub stream: bool,

@@ -54,7 +54,7 @@ impl LogReader {
         FrameReader { log: self, format }
     }
 
-    /// How far the log has come.
+    /// Returns the log's present length and state.
     #[must_use]
     pub fn mark(&self) -> Mark {
         match &self.0 {
@@ -157,7 +157,7 @@ impl FrameReader {
         &mut self.log
     }
 
-    /// How far the log has come.
+    /// Returns the log's present length and state.
     #[must_use]
     pub fn mark(&self) -> Mark {
         self.log.mark()

@@ -20,7 +20,7 @@ pub struct Question {
     pub reasoning: bool,
 }
 
-/// One message of a conversation.
+/// A message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// The author.

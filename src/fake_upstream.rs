@@ -1,21 +1,22 @@
-//! A fault upstream: one HTTP/1.1 server that speaks the dialects of real upstreams and has their accidents, as the
-//! names of the models tell it to. The tests use it, and whoever wants to see hearken under load or in trouble.
+//! The fake upstream: an HTTP/1.1 server that speaks the dialects of real upstreams. The name of the model sets its
+//! answers and faults. The tests use it, and anyone who wants to see hearken under load or with failing upstreams.
 //!
-//! | where | what |
+//! | module | content |
 //! |---|---|
-//! | `script` | what is to happen: the steps behind a model's name |
-//! | [`text`] | what an answer says, computable by whoever checks it |
-//! | `tokens` | what it is said to cost |
-//! | `score` | the acts of an answer, in order: the frames of a dialect and what a script makes of them |
-//! | `body` | plays them: pauses, pieces, cuts |
-//! | `zipped` | compresses them on the way |
-//! | `ledger` | who is faulty, and what is counted |
+//! | `script` | the script: the steps behind a model's name |
+//! | [`text`] | the texts of an answer, which a test can compute |
+//! | `tokens` | the usage of an answer |
+//! | `acts` | the acts of an answer, in order: a dialect's frames, changed by a script |
+//! | `body` | the response body that plays the acts: pauses, pieces, cuts |
+//! | `zipped` | a body that is compressed on the way |
+//! | `ledger` | decides which calls are faulty, and counts |
 //! | `course` | the way of a call through all of these |
-//! | `gemini`, `chat`, `transcription` | the dialects: what they refuse, and their words |
+//! | `gemini`, `chat`, `transcription` | the dialects: their checks, errors and frames |
 //! | `server` | routes and signals |
 //!
-//! It knows nothing of the rest of hearken, and nothing but the command line knows it.
+//! It uses nothing of the rest of hearken, and only the command line uses it.
 
+mod acts;
 mod body;
 mod chat;
 mod clock;
@@ -24,7 +25,6 @@ mod gemini;
 mod intake;
 mod ledger;
 mod openai;
-mod score;
 mod script;
 mod server;
 pub mod text;

@@ -1,8 +1,9 @@
-//! A response body that plays a score: pauses are timers, pieces are as small as the script wants them, and a
-//! connection that is to be closed is closed behind the last byte that was to be sent.
+//! A response body that plays the acts of an answer. Pauses are timers, pieces are as small as the script sets them,
+//! and
+//! the connection is closed after the last byte that the script allows.
 //!
-//! The server writes each piece by itself and asks for the next one when the system has taken it (its write buffer
-//! is one byte long). So a cut happens where the script says, and not a buffer earlier.
+//! The server writes each piece separately, and requests the next one when the system has taken it (its write buffer
+//! is one byte long). So a cut is at the byte that the script names, not a buffer earlier.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,19 +15,19 @@ use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use tokio::time::{Sleep, sleep};
 
+use super::acts::{Act, Acts};
 use super::ledger::Call;
-use super::score::{Act, Score};
 
 /// The body of one answer.
 #[derive(Debug)]
 pub(super) struct Playback {
-    score: Score,
+    acts: Acts,
     call: Call,
     pause: Duration,
     split: usize,
-    /// What is left of the bytes that the score said last.
+    /// The unsent rest of the bytes of the last act.
     said: Bytes,
-    /// How many bytes more until the connection is closed.
+    /// Bytes left until the connection is closed.
     limit: Option<u64>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -50,13 +51,13 @@ impl From<Infallible> for Closed {
 }
 
 impl Playback {
-    /// A body that pauses for `pause` between texts and goes out in pieces of `split` bytes, or of a frame each.
-    pub(super) fn new(score: Score, call: Call, pause: Duration, split: Option<usize>) -> Self {
+    /// Creates a body that pauses for `pause` between texts and is sent in pieces of `split` bytes, or frame by frame.
+    pub(super) fn new(acts: Acts, call: Call, pause: Duration, split: Option<usize>) -> Self {
         let split = split.unwrap_or(usize::MAX);
-        Self { score, call, pause, split, said: Bytes::new(), limit: None, sleep: None }
+        Self { acts, call, pause, split, said: Bytes::new(), limit: None, sleep: None }
     }
 
-    /// The next piece of what was said; none where the limit is reached.
+    /// Returns the next piece; `None` if the limit is reached.
     fn piece(&mut self) -> Option<Bytes> {
         let mut length = self.said.len().min(self.split);
         if let Some(limit) = &mut self.limit {
@@ -88,13 +89,13 @@ impl MessageBody for Playback {
             if !this.said.is_empty() {
                 return Poll::Ready(this.piece().map(Ok));
             }
-            match this.score.act() {
+            match this.acts.act() {
                 Act::Say(bytes) => this.said = bytes,
                 Act::Pause => this.sleep = Some(Box::pin(sleep(this.pause))),
                 Act::Limit(bytes) => this.limit = Some(bytes),
-                // The connection wakes when the client leaves, and then drops this.
+                // If the client disconnects, the connection wakes and drops this.
                 Act::Hang => return Poll::Pending,
-                // A limit that was not reached still costs the end of the body.
+                // A body with a limit is cut even if it ends before the limit: its end is not sent.
                 Act::End if this.limit.is_none() => {
                     this.call.ended();
                     return Poll::Ready(None);

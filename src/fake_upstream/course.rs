@@ -1,5 +1,5 @@
-//! The course of a call, whatever its dialect: its script is judged, its time is let pass, and it is answered,
-//! refused or left alone.
+//! The way of a call, in any dialect: its script is read, its delay passes, and it is answered, refused or left without
+//! an answer.
 
 use std::future::pending;
 use std::net::{Shutdown, TcpStream};
@@ -9,64 +9,64 @@ use actix::Addr;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::acts::{Acts, DialectWriter};
 use super::body::Playback;
 use super::ledger::{Call, Judge, Ledger};
-use super::score::{Score, Voice};
 use super::script::{Dialect, ErrorForm, Fault, Instead, Mishap, Script, Shape};
 use super::zipped::Zipped;
 
-/// What a proxy says when it has lost its upstream.
+/// The page of a proxy that has lost its upstream.
 const PAGE: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
     <center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n";
 
 /// Why a call gets an error in place of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Refusal {
-    /// The script wants this status, and this hint when to come back.
+    /// The script sets this status and this retry hint.
     Status(u16, Option<Duration>),
     /// The quota is used up.
     Daily,
-    /// The key is not the one.
+    /// The key is not the accepted one.
     WrongKey,
-    /// The region that the call comes from is not served.
+    /// The caller's region is not served.
     Region,
-    /// There is no key.
+    /// The request has no key.
     NoKey,
-    /// The prompt does not pass the content filter.
+    /// The content filter rejects the prompt.
     Blocked,
     /// The body is too large.
     TooLarge,
-    /// Something is wrong with the request.
+    /// The request is invalid.
     Invalid(String),
 }
 
-/// How a dialect says no.
+/// A dialect's errors.
 pub(super) trait Manner {
-    /// The dialect.
+    /// Returns the dialect.
     fn dialect(&self) -> Dialect;
-    /// The response for a call that is refused.
+    /// Returns the response for a refused call.
     fn refuse(&self, refusal: &Refusal, model: &str) -> HttpResponse;
 }
 
-/// For whom an answer is.
+/// The call that an answer is for.
 #[derive(Debug)]
 pub(super) struct Occasion<'a> {
-    /// The model, without the script.
+    /// The model's name, without the script.
     pub(super) model: &'a str,
-    /// The call's number among all, always as long: the same script has the same bytes.
+    /// The call's number among all calls, in a fixed width, so that the same script has the same bytes.
     pub(super) number: String,
     pub(super) shape: &'a Shape,
 }
 
-/// The connection that a request came on, beside the one that the server holds: to close it without a word.
+/// The connection of a request, as a second handle beside the server's, to close it without a response.
 #[derive(Debug)]
 pub(super) struct Connection(pub(super) TcpStream);
 
-/// What every call needs.
+/// The state that every call needs.
 #[derive(Debug, Clone)]
-pub(super) struct Stage {
+pub(super) struct ScriptRunner {
     pub(super) ledger: Addr<Ledger>,
-    /// The script of calls whose model carries none.
+    /// The script of calls whose model name carries none.
     pub(super) usual: Option<Script>,
 }
 
@@ -76,15 +76,15 @@ pub(super) fn refuse(call: Call, manner: &impl Manner, refusal: &Refusal, model:
     manner.refuse(refusal, model)
 }
 
-impl Stage {
-    /// Answers a request that is right, as the script of its model wants it.
+impl ScriptRunner {
+    /// Answers a valid request by the script of its model.
     pub(super) async fn play(
         &self,
         request: &HttpRequest,
         mut call: Call,
         manner: &impl Manner,
         model: &str,
-        voice: impl FnOnce(&Occasion<'_>) -> Box<dyn Voice>,
+        writer: impl FnOnce(&Occasion<'_>) -> Box<dyn DialectWriter>,
     ) -> HttpResponse {
         let invalid = |call, problem: &dyn ToString| {
             refuse(
@@ -102,32 +102,35 @@ impl Stage {
             return invalid(call, &err);
         }
         let judge = Judge { model: model.to_owned(), trouble: script.trouble.clone() };
-        let verdict = match self.ledger.send(judge).await {
-            Ok(Ok(verdict)) => verdict,
+        let decision = match self.ledger.send(judge).await {
+            Ok(Ok(decision)) => decision,
             Ok(Err(err)) => return invalid(call, &err),
             Err(err) => return invalid(call, &err),
         };
-        if verdict.faulty {
+        if decision.faulty {
             call.is_faulty();
         }
         if !script.shape.delay.is_zero() {
             tokio::time::sleep(script.shape.delay).await;
         }
-        let fault = script.trouble.as_ref().filter(|_| verdict.faulty).map(|trouble| &trouble.fault);
-        let voice =
-            voice(&Occasion { model: name, number: format!("{:010}", verdict.number), shape: &script.shape });
+        let fault = script.trouble.as_ref().filter(|_| decision.faulty).map(|trouble| &trouble.fault);
+        let writer = writer(&Occasion {
+            model: name,
+            number: format!("{:010}", decision.number),
+            shape: &script.shape,
+        });
         match fault {
             Some(Fault::Instead(instead)) => {
-                instead_of_an_answer(*instead, request, call, manner, name, &*voice).await
+                instead_of_an_answer(*instead, request, call, manner, name, &*writer).await
             }
-            Some(Fault::Within { mishap: Mishap::Error(form), .. }) if !voice.is_stream() => {
-                error_in_place_of_a_whole_answer(*form, call, voice)
+            Some(Fault::Within { mishap: Mishap::Error(form), .. }) if !writer.is_stream() => {
+                error_in_place_of_a_whole_answer(*form, call, writer)
             }
             Some(Fault::Within { .. }) | None => {
-                let content_type = voice.content_type();
+                let content_type = writer.content_type();
                 let Shape { pause, split, gzip, .. } = script.shape;
-                let score = Score::new(voice, &script, verdict.faulty);
-                let playback = Playback::new(score, call, pause, split);
+                let acts = Acts::new(writer, &script, decision.faulty);
+                let playback = Playback::new(acts, call, pause, split);
                 let mut response = HttpResponse::Ok();
                 response.insert_header((header::CONTENT_TYPE, content_type));
                 if gzip {
@@ -146,7 +149,7 @@ async fn instead_of_an_answer(
     mut call: Call,
     manner: &impl Manner,
     model: &str,
-    voice: &dyn Voice,
+    writer: &dyn DialectWriter,
 ) -> HttpResponse {
     let refusal = match instead {
         Instead::Status(status, hint) => Refusal::Status(status, hint),
@@ -165,33 +168,32 @@ async fn instead_of_an_answer(
         }
         Instead::Empty => {
             call.ended();
-            return HttpResponse::Ok().insert_header((header::CONTENT_TYPE, voice.content_type())).finish();
+            return HttpResponse::Ok().insert_header((header::CONTENT_TYPE, writer.content_type())).finish();
         }
     };
     call.ended();
     manner.refuse(&refusal, model)
 }
 
-/// Closes the connection. The server sees that, and drops the call.
+/// Closes the connection. The server notices that, and drops the call.
 async fn slam(request: &HttpRequest) -> HttpResponse {
     let closed = request.conn_data::<Connection>().map(|connection| connection.0.shutdown(Shutdown::Both));
     match closed {
         Some(Ok(())) => pending().await,
-        Some(Err(_)) | None => HttpResponse::InternalServerError().body(
-            "hearken fake-upstream: the connection cannot be closed: are there file descriptors left?\n",
-        ),
+        Some(Err(_)) | None => HttpResponse::InternalServerError()
+            .body("hearken fake-upstream: the connection cannot be closed; raise the limit of open files\n"),
     }
 }
 
-/// As some gateways answer: with status 200, and the error alone.
+/// Answers as some gateways do: with status 200, and only the error.
 fn error_in_place_of_a_whole_answer(
     form: ErrorForm,
     mut call: Call,
-    mut voice: Box<dyn Voice>,
+    mut writer: Box<dyn DialectWriter>,
 ) -> HttpResponse {
     call.ended();
-    let content_type = voice.content_type();
-    let error = voice.error(form);
+    let content_type = writer.content_type();
+    let error = writer.error(form);
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, content_type))
         .body(format!("{{{}}}", error.trim_start_matches(',')))

@@ -1,23 +1,23 @@
-//! Google's Gemini API: `generateContent` whole, `streamGenerateContent` as events or as one array.
+//! Google's Gemini API: `generateContent` in one piece, `streamGenerateContent` as events or as one array.
 //!
 //! Framing, order and error bodies are those of recorded traffic: CRLF, usage as a running snapshot in each event, no
-//! sentinel; errors pretty-printed, and called an event stream where one was asked for.
+//! end marker. Errors are pretty-printed, and have the content type of an event stream if one was requested.
 
 mod errors;
 mod request;
-mod voice;
+mod writer;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::course::{Refusal, Stage, refuse};
+use super::course::{Refusal, ScriptRunner, refuse};
 use super::intake::{self, Unread};
 use super::ledger::Call;
 use super::script::Dialect;
-use super::server::{Desk, KeyCheck};
+use super::server::{CallContext, KeyCheck};
 use errors::Errors;
-use voice::GeminiVoice;
+use writer::GeminiWriter;
 
-/// How the answer goes out.
+/// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// `alt=sse`: events.
@@ -33,10 +33,10 @@ pub(super) async fn generate(
     request: HttpRequest,
     path: web::Path<String>,
     payload: web::Payload,
-    desk: web::Data<Desk>,
-    stage: web::Data<Stage>,
+    context: web::Data<CallContext>,
+    runner: web::Data<ScriptRunner>,
 ) -> HttpResponse {
-    let call = Call::arrived(&desk.counters, Dialect::Gemini);
+    let call = Call::arrived(&context.counters, Dialect::Gemini);
     let events = query(&request, "alt").is_some_and(|alt| alt == "sse");
     let (model, form) = match path.rsplit_once(':') {
         Some((model, "streamGenerateContent")) if events => (model, Form::Events),
@@ -50,7 +50,7 @@ pub(super) async fn generate(
         Err(Unread::TooLarge) => return refuse(call, &errors, &Refusal::TooLarge, model),
         Err(Unread::BrokenOff) => return HttpResponse::BadRequest().finish(),
     };
-    if let Some(refusal) = refused_key(&request, &desk) {
+    if let Some(refusal) = refused_key(&request, &context) {
         return refuse(call, &errors, &refusal, model);
     }
     let Some(asked) = intake::examine(body, request::audio_bytes).await else {
@@ -60,20 +60,20 @@ pub(super) async fn generate(
         Err(problem) => refuse(call, &errors, &Refusal::Invalid(problem), model),
         Ok(bytes) => {
             call.brought_audio(bytes);
-            stage
-                .play(&request, call, &errors, model, |occasion| Box::new(GeminiVoice::new(form, occasion)))
+            runner
+                .play(&request, call, &errors, model, |occasion| Box::new(GeminiWriter::new(form, occasion)))
                 .await
         }
     }
 }
 
-fn refused_key(request: &HttpRequest, desk: &Desk) -> Option<Refusal> {
+fn refused_key(request: &HttpRequest, context: &CallContext) -> Option<Refusal> {
     let header = request.headers().get("x-goog-api-key").and_then(|value| value.to_str().ok());
     let key = header.map(str::to_owned).or_else(|| query(request, "key"));
-    match desk.check_key(key.as_deref()) {
+    match context.check_key(key.as_deref()) {
         KeyCheck::Right => None,
         KeyCheck::Wrong => Some(Refusal::WrongKey),
-        // A bearer token is a credential of the wrong kind.
+        // A bearer token is the wrong kind of credential here.
         KeyCheck::Missing if request.headers().contains_key("authorization") => {
             Some(Refusal::Status(401, None))
         }

@@ -1,4 +1,4 @@
-//! Takes requests in: bodies within a bound, audio only counted, large ones looked at where nobody waits.
+//! Receives requests: bodies up to a limit, audio that is only counted, large bodies checked on another thread.
 
 use actix_web::web;
 use base64::Engine as _;
@@ -6,19 +6,19 @@ use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
-/// The largest body, in bytes.
+/// Largest body, in bytes.
 pub(super) const MOST_BODY_BYTES: usize = 64 << 20;
-/// Bodies from this size on are looked at on a thread of their own: the streams of the worker go on.
+/// Bodies of this size and above are checked on a thread of their own, so that the worker's streams go on.
 const LARGE_BYTES: usize = 256 * 1024;
-/// Digits that are decoded together.
+/// Number of base64 digits that are decoded together.
 const PIECE: usize = 4096;
 
 /// Why there is no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It is larger than [`MOST_BODY_BYTES`].
+    /// The body is larger than [`MOST_BODY_BYTES`].
     TooLarge,
-    /// It broke off: nobody is there to be answered.
+    /// The body was cut off: no client waits for an answer.
     BrokenOff,
 }
 
@@ -31,21 +31,21 @@ pub(super) async fn read(payload: web::Payload) -> Result<Bytes, Unread> {
     }
 }
 
-/// Looks at a body. `None` where the process is about to end.
+/// Checks a body. Returns `None` if the process is about to end.
 pub(super) async fn examine<T: Send + 'static>(body: Bytes, look: fn(&[u8]) -> T) -> Option<T> {
     if body.len() < LARGE_BYTES { Some(look(&body)) } else { web::block(move || look(&body)).await.ok() }
 }
 
-/// How base64 may be written.
+/// The allowed forms of base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spelling {
     /// The standard alphabet with its padding.
     Standard,
-    /// Either alphabet, with padding or without, as Google takes it.
+    /// Either alphabet, with padding or without, as Google accepts it.
     Any,
 }
 
-/// How many bytes a base64 text stands for; `None` where it is none. Nothing is kept.
+/// Returns how many bytes a base64 text encodes; `None` if it is not base64. Nothing is stored.
 pub(super) fn decoded_bytes(text: &str, spelling: Spelling) -> Option<u64> {
     const fn engine(alphabet: &base64::alphabet::Alphabet, padding: DecodePaddingMode) -> GeneralPurpose {
         GeneralPurpose::new(alphabet, GeneralPurposeConfig::new().with_decode_padding_mode(padding))
@@ -60,7 +60,7 @@ pub(super) fn decoded_bytes(text: &str, spelling: Spelling) -> Option<u64> {
     let mut pieces = text.as_bytes().chunks(PIECE).peekable();
     let mut bytes = 0;
     while let Some(piece) = pieces.next() {
-        // Padding ends a text: the decoder sees pieces only.
+        // Padding may only end the text, but the decoder sees one piece at a time.
         if pieces.peek().is_some() && piece.ends_with(b"=") {
             return None;
         }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn audio_is_counted_whatever_its_length() {
+    fn audio_of_any_length_is_counted() {
         for length in [0, 1, 2, 3, 3071, 3072, 3073, 10_000] {
             let text = BASE64.encode(vec![0xfb; length]);
             assert_eq!(decoded_bytes(&text, Spelling::Standard), Some(length as u64));
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base64_has_no_length() {
+    fn text_that_is_not_base64_has_no_length() {
         let interrupted = format!("{}=={}", "A".repeat(PIECE - 2), "AAAA");
         for text in ["A", "AA", "AA=A", "A!AA", "AA-_", "data:audio/wav;base64,AAAA", &interrupted] {
             assert_eq!(decoded_bytes(text, Spelling::Standard), None, "{text}");

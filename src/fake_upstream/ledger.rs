@@ -1,6 +1,7 @@
-//! What the fake upstream knows of its calls: whose turn it is to be faulty, and what is counted.
+//! The calls of the fake upstream: which one is faulty, and the counters.
 //!
-//! One actor decides and keeps the names; what ends without anybody waiting for it (a body that is dropped) is
+//! One actor decides and keeps the models' names. A call that ends without a message to the actor (its body is dropped)
+//! is
 //! counted in atomics, which the actor's answers include.
 
 use std::collections::BTreeMap;
@@ -14,10 +15,10 @@ use serde::Serialize;
 
 use super::script::{Dialect, Trouble};
 
-/// How many names of models are remembered.
+/// Most names of models that are kept.
 pub(super) const MOST_MODELS: usize = 10_000;
 
-/// Counts that need no decision.
+/// Counters that need no decision.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     calls: [AtomicU64; Dialect::ALL.len()],
@@ -28,7 +29,7 @@ pub(super) struct Counters {
     audio_bytes: AtomicU64,
 }
 
-/// One call, from its arrival to its end. What is dropped before its end was left by its client.
+/// One call, from its arrival to its end. A call that is dropped earlier counts as left by its client.
 #[derive(Debug)]
 pub(super) struct Call {
     counters: Arc<Counters>,
@@ -37,7 +38,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// A call that has just come.
+    /// Counts a new call.
     pub(super) fn arrived(counters: &Arc<Counters>, dialect: Dialect) -> Self {
         let calls = Dialect::ALL.iter().zip(&counters.calls).find(|(known, _)| **known == dialect);
         if let Some((_, calls)) = calls {
@@ -47,23 +48,23 @@ impl Call {
         Self { counters: Arc::clone(counters), faulty: false, ended: false }
     }
 
-    /// The script has its way with this call, which is therefore not answered well.
+    /// Marks the call as faulty, so that it does not count as answered well.
     pub(super) fn is_faulty(&mut self) {
         self.faulty = true;
     }
 
-    /// The audio of its request had so many bytes.
+    /// Counts the bytes of audio in the request.
     pub(super) fn brought_audio(&self, bytes: u64) {
         self.counters.audio_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The request is not one that could be answered.
+    /// Counts the request as refused.
     pub(super) fn refused(mut self) {
         self.ended = true;
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All was done that was to be done.
+    /// Counts the call as completely answered.
     pub(super) fn ended(&mut self) {
         if !std::mem::replace(&mut self.ended, true) && !self.faulty {
             self.counters.well.fetch_add(1, Ordering::Relaxed);
@@ -80,7 +81,7 @@ impl Drop for Call {
     }
 }
 
-/// The actor.
+/// The actor that decides and counts.
 #[derive(Debug)]
 pub(super) struct Ledger {
     counters: Arc<Counters>,
@@ -96,7 +97,7 @@ impl Ledger {
         Self { counters, random, calls: 0, faults: BTreeMap::new(), models: BTreeMap::new() }
     }
 
-    /// Counts a call under its model's name: which one it is, from 1; `None` where the name finds no room.
+    /// Counts a call to a model and returns its number, from 1; `None` if too many names are kept.
     fn count(&mut self, model: String) -> Option<u64> {
         if self.models.len() >= MOST_MODELS && !self.models.contains_key(&model) {
             return None;
@@ -111,30 +112,30 @@ impl Actor for Ledger {
     type Context = Context<Self>;
 }
 
-/// A request that can be answered: is it faulty?
+/// A request to decide whether a call is faulty.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Verdict, TooManyModels>")]
+#[rtype(result = "Result<FaultDecision, TooManyModels>")]
 pub(super) struct Judge {
-    /// The whole name of the model, with its script.
+    /// The model's whole name, with its script.
     pub(super) model: String,
     pub(super) trouble: Option<Trouble>,
 }
 
-/// What was decided of a call.
+/// The decision about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, MessageResponse)]
-pub(super) struct Verdict {
-    /// Its number among all.
+pub(super) struct FaultDecision {
+    /// The call's number among all calls.
     pub(super) number: u64,
     pub(super) faulty: bool,
 }
 
-/// A script says `first`, and there is no room to count by this name.
+/// The script has the step `first`, and too many names are kept to count calls of this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("`first` cannot be counted: {MOST_MODELS} names of models are known; POST /stats/reset forgets them")]
+#[error("`first` cannot be counted: {MOST_MODELS} names of models are known; POST /stats/reset deletes them")]
 pub(super) struct TooManyModels;
 
 impl Handler<Judge> for Ledger {
-    type Result = Result<Verdict, TooManyModels>;
+    type Result = Result<FaultDecision, TooManyModels>;
 
     fn handle(&mut self, Judge { model, trouble }: Judge, _: &mut Context<Self>) -> Self::Result {
         let call = self.count(model);
@@ -152,33 +153,33 @@ impl Handler<Judge> for Ledger {
             *self.faults.entry(fault.name()).or_default() += 1;
         }
         self.calls += 1;
-        Ok(Verdict { number: self.calls, faulty })
+        Ok(FaultDecision { number: self.calls, faulty })
     }
 }
 
-/// Asks for everything that was counted.
+/// A request for all counters.
 #[derive(Debug, Message)]
 #[rtype(result = "Stats")]
 pub(super) struct Tell;
 
-/// What was counted.
+/// The counters.
 #[derive(Debug, Serialize, MessageResponse)]
 pub(super) struct Stats {
     /// Requests, by dialect.
     calls: BTreeMap<&'static str, u64>,
-    /// Answers that came to their end without a fault.
+    /// Answers that were sent completely and without a fault.
     answered_well: u64,
-    /// Requests that were not right.
+    /// Requests that were not valid.
     refused: u64,
     /// Calls that a script made faulty, by fault.
     faults: BTreeMap<String, u64>,
-    /// Calls, faulty or not, whose client left before their end.
+    /// Calls, faulty or not, whose client disconnected before their end.
     closed_early: u64,
-    /// Calls that go on.
+    /// Calls that are still running.
     open: i64,
-    /// Audio in requests, decoded.
+    /// Bytes of audio in requests, decoded.
     audio_bytes: u64,
-    /// Calls by the whole name of the model, script included; at most [`MOST_MODELS`] names.
+    /// Calls by the model's whole name, script included; at most [`MOST_MODELS`] names.
     calls_by_model: BTreeMap<String, u64>,
 }
 
@@ -202,7 +203,7 @@ impl Handler<Tell> for Ledger {
     }
 }
 
-/// Forgets everything but the calls that go on.
+/// Sets all counters to zero, except for the running calls.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Reset;
@@ -234,12 +235,12 @@ mod tests {
     async fn faulty(ledger: &Addr<Ledger>, model: &str) -> Result<bool, TooManyModels> {
         let (_, script) = Script::of_model(model).unwrap();
         let trouble = script.unwrap().trouble;
-        let verdict = ledger.send(Judge { model: model.to_owned(), trouble }).await.unwrap();
-        verdict.map(|verdict| verdict.faulty)
+        let decision = ledger.send(Judge { model: model.to_owned(), trouble }).await.unwrap();
+        decision.map(|decision| decision.faulty)
     }
 
     #[actix::test]
-    async fn the_first_calls_of_a_name_are_faulty() {
+    async fn the_first_calls_to_a_name_are_faulty() {
         let ledger = ledger();
         for expected in [true, true, false, false] {
             assert_eq!(faulty(&ledger, "a+429+first=2").await, Ok(expected));
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_share_of_the_calls_is_faulty_and_a_seed_repeats_it() {
+    async fn a_share_of_calls_is_faulty_and_repeats_with_the_seed() {
         let mut runs = Vec::new();
         for _ in 0..2 {
             let ledger = ledger();
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn names_have_a_bound() {
+    async fn the_number_of_names_is_limited() {
         let ledger = ledger();
         for number in 0..MOST_MODELS {
             assert_eq!(faulty(&ledger, &format!("m{number}+slam")).await, Ok(true));
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_dropped_was_left_by_its_client() {
+    fn a_dropped_call_counts_as_left_by_its_client() {
         let counters = Arc::new(Counters::default());
         let mut good = Call::arrived(&counters, Dialect::Chat);
         let mut faulty = Call::arrived(&counters, Dialect::Chat);

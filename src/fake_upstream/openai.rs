@@ -1,4 +1,4 @@
-//! What chat completions and transcriptions have in common: bearer keys, and OpenAI's errors.
+//! The common parts of chat completions and transcriptions: bearer keys, and OpenAI's errors.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use super::course::{Manner, Refusal};
 use super::intake::MOST_BODY_BYTES;
 use super::script::{Dialect, ErrorForm};
-use super::server::{Desk, KeyCheck};
+use super::server::{CallContext, KeyCheck};
 
-/// Errors of this dialect.
+/// The errors of this dialect.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Errors(pub(super) Dialect);
 
-/// The key's refusal, if it is refused.
-pub(super) fn refused_key(request: &HttpRequest, desk: &Desk) -> Option<Refusal> {
+/// Returns the refusal of the request's key, unless the key is accepted.
+pub(super) fn refused_key(request: &HttpRequest, context: &CallContext) -> Option<Refusal> {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match desk.check_key(header.and_then(|value| value.strip_prefix("Bearer "))) {
+    match context.check_key(header.and_then(|value| value.strip_prefix("Bearer "))) {
         KeyCheck::Right => None,
         KeyCheck::Wrong => Some(Refusal::WrongKey),
         KeyCheck::Missing => Some(Refusal::NoKey),
@@ -43,7 +43,7 @@ impl Manner for Errors {
     }
 }
 
-/// `Retry-After` knows whole seconds only; what is finer goes beside it, as Azure does it.
+/// Adds the retry hint. `Retry-After` has whole seconds only; Azure sends finer values in another header.
 fn add_hint(response: &mut HttpResponseBuilder, hint: Duration) {
     if hint.subsec_nanos() > 0 {
         response.insert_header(("retry-after-ms", hint.as_millis().to_string()));
@@ -118,7 +118,7 @@ fn of_status(status: u16, model: &str) -> Value {
     plain(&message, kind, code)
 }
 
-/// OpenAI itself answers such a prompt; Azure's filter refuses it.
+/// Returns the error of Azure's content filter. OpenAI itself answers such a prompt.
 fn filtered_by_azure() -> Value {
     let message = "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. \
         Please modify your prompt and retry. To learn more about our content filtering policies please read our \
@@ -129,10 +129,10 @@ fn filtered_by_azure() -> Value {
             "hate": safe, "self_harm": safe, "sexual": safe, "violence": {"filtered": true, "severity": "high"}}}})
 }
 
-/// The error of an answer that has begun.
+/// The message of an error after the answer has begun.
 const LOST: &str = "The engine died. Please try again.";
 
-/// An error as a frame of a stream; `beside` is the chunk that it is told beside.
+/// Returns an error as a frame of a stream; `beside` is the chunk for the form `beside`.
 pub(super) fn error_frame(form: ErrorForm, line_end: &str, mut beside: Value) -> String {
     let error = json!({"message": LOST, "type": "InternalServerError", "param": null, "code": 500});
     match form {
@@ -152,12 +152,12 @@ pub(super) fn error_frame(form: ErrorForm, line_end: &str, mut beside: Value) ->
     }
 }
 
-/// An error as a member behind the others of an object.
+/// Returns an error as the last member of an object.
 pub(super) fn error_member() -> String {
     format!(r#","error":{}"#, json!({"code": 502, "message": LOST}))
 }
 
-/// Returns true if `[DONE]` follows. Servers that name their errors end with them.
+/// Returns true if `[DONE]` follows. A server that sends errors as named events ends with them.
 pub(super) fn done_comes_after(error: Option<ErrorForm>) -> bool {
     match error {
         None | Some(ErrorForm::Data | ErrorForm::Beside | ErrorForm::Bare) => true,

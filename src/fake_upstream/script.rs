@@ -1,17 +1,17 @@
-//! What a fake upstream is told to do: a list of steps joined by `+`, which rides behind the name of a model.
+//! The script of a fake upstream: a list of steps joined by `+`, appended to a model's name.
 //!
-//! A script says the shape of the answer and at most one fault, with the calls that it is for. Whatever is not
-//! understood, or could have no effect, is refused with the step that it is about: a test that asks for a fault which
-//! never happens would prove nothing.
+//! A script sets the shape of the answer and at most one fault, with the calls that have it. A step that is unknown, or
+//! could have no effect, is refused with its name: a test that asks for a fault which never happens would prove
+//! nothing.
 
 mod reading;
 
 use std::time::Duration;
 
-/// Texts of an answer when nobody says how many.
+/// Number of texts in an answer by default.
 const CHUNKS: u64 = 5;
 
-/// The ways to speak.
+/// The APIs that the fake upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// Google's `generateContent` and `streamGenerateContent`.
@@ -23,10 +23,10 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// All of them.
+    /// All dialects.
     pub const ALL: [Self; 3] = [Self::Gemini, Self::Chat, Self::Transcription];
 
-    /// Its name in the statistics.
+    /// Returns the dialect's name in the statistics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -40,37 +40,38 @@ impl Dialect {
 /// A checked script.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Script {
-    /// What the answer looks like.
+    /// The shape of the answer.
     pub shape: Shape,
-    /// What goes wrong, if anything does.
+    /// The fault, if there is one, with the calls that have it.
     pub trouble: Option<Trouble>,
 }
 
-/// What an answer looks like.
+/// The shape of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
-    /// How many texts there are.
+    /// Number of texts.
     pub chunks: u64,
-    /// The time between two of them.
+    /// Time between two texts.
     pub pause: Duration,
-    /// The time before the head of the response.
+    /// Time before the head of the response.
     pub delay: Duration,
-    /// How many thoughts come before the first text.
+    /// Number of thoughts before the first text.
     pub thoughts: u64,
-    /// The body goes out in pieces of this many bytes.
+    /// The body is sent in pieces of this many bytes.
     pub split: Option<usize>,
     /// Each text has this many bytes.
     pub size: Option<usize>,
-    /// Where a chat's stream tells its usage.
+    /// The place of the usage in a chat's stream.
     pub usage: Option<UsagePlace>,
-    /// How a transcription streams.
+    /// The format of a transcription's stream.
     pub style: Option<Style>,
-    /// Beside each part of the answer stands what no reader needs and JSON does not allow: `NaN`, half a surrogate pair; in a
-    /// stream of events, each is followed by events that are no part of an answer: a string, a number, words.
+    /// Each part of the answer has extra content that JSON does not allow: `NaN`, half a surrogate pair. In a stream of
+    /// events,
+    /// each event is followed by others that are not part of an answer: a string, a number, words.
     pub odd: bool,
-    /// The body is compressed, though nothing asks for it.
+    /// The body is compressed, although the request does not ask for it.
     pub gzip: bool,
-    /// The transcription knows no streams and answers whole, as `whisper-1` does.
+    /// Transcriptions ignore `stream` and answer in one piece, as `whisper-1` does.
     pub plain: bool,
 }
 
@@ -92,18 +93,18 @@ impl Default for Shape {
     }
 }
 
-/// Where a chat's stream tells its usage.
+/// The place of the usage in a chat's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsagePlace {
-    /// On the chunk that finishes, whether it was asked for or not, as DeepSeek and others do.
+    /// On the chunk that finishes, even if not requested, as DeepSeek and others do.
     Beside,
-    /// On a chunk of its own, when it was asked for.
+    /// On a chunk of its own, if requested.
     Apart,
-    /// Nowhere.
+    /// In no chunk.
     Nowhere,
 }
 
-/// How a transcription streams.
+/// The format of a transcription's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// `transcript.text.delta` and `transcript.text.done`, CRLF framing, `[DONE]`.
@@ -112,69 +113,69 @@ pub enum Style {
     Diarize,
     /// Named events `transcription.*`.
     Mistral,
-    /// Chunks like those of a chat.
+    /// Chunks like a chat's.
     Vllm,
     /// OpenAI's types, LF framing, no `[DONE]`.
     Speaches,
 }
 
-/// What goes wrong, and for whom.
+/// A fault, and the calls that have it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trouble {
-    /// What happens.
+    /// The fault.
     pub fault: Fault,
-    /// Only the first so many calls under one model name are faulty.
+    /// Only this many first calls under one model name are faulty.
     pub first: Option<u64>,
     /// The share of calls that are faulty, from 0 to 1.
     pub rate: Option<f64>,
 }
 
-/// What happens to a faulty call.
+/// The fault of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Something else comes in place of the answer.
+    /// Something else is sent in place of the answer.
     Instead(Instead),
-    /// Something happens to the answer.
+    /// A mishap happens within the answer.
     Within {
-        /// How many texts come before that.
+        /// Number of texts before the mishap.
         after: u64,
-        /// What happens.
+        /// The mishap.
         mishap: Mishap,
     },
 }
 
-/// What comes in place of an answer.
+/// A fault in place of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instead {
-    /// An HTTP error, with or without a hint when to come back.
+    /// An HTTP error, with or without a retry hint.
     Status(u16, Option<Duration>),
     /// 429: the quota is used up, and waiting does not help.
     Daily,
-    /// The key is refused.
+    /// The key is rejected.
     BadKey,
-    /// The region that the call comes from is refused.
+    /// The caller's region is rejected.
     Region,
-    /// The prompt is refused by the content filter.
+    /// The content filter rejects the prompt.
     Blocked,
-    /// The connection is closed without a word.
+    /// The connection is closed without a response.
     Slam,
-    /// Nothing, ever.
+    /// No answer is ever sent.
     Silent,
-    /// 200 with a page of HTML.
+    /// 200 with an HTML page.
     Page,
     /// 200 without a body.
     Empty,
 }
 
-/// What happens to an answer.
+/// A fault within an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mishap {
-    /// Nothing more comes, and the connection stays.
+    /// Nothing more is sent, and the connection stays open.
     Stall,
     /// The texts never end.
     Endless,
-    /// The connection is closed after so many bytes of the body; they are counted behind the texts that come first,
-    /// or from the start where there are none.
+    /// The connection is closed after this many bytes of the body. They are counted after the texts that come first, or
+    /// from the start if there are none.
     Cut(u64),
     /// The connection is closed in the middle of the next frame.
     Half,
@@ -182,22 +183,22 @@ pub enum Mishap {
     Torn,
     /// Nonsense comes in place of the next text.
     Garbage,
-    /// The body ends cleanly, and nothing says that the answer has.
+    /// The body ends cleanly without a sign that the answer is finished.
     Unfinished,
-    /// An error.
+    /// An error comes.
     Error(ErrorForm),
-    /// An error behind the finish.
+    /// An error comes after the finish.
     LateError(ErrorForm),
     /// The content filter ends the answer.
     Filtered,
-    /// The limit of tokens ends the answer.
+    /// The token limit ends the answer.
     Length,
 }
 
-/// How an error is told when the answer has begun.
+/// The form of an error after the answer has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorForm {
-    /// As an event like all others, the error in its data.
+    /// As a normal event, with the error in its data.
     Data,
     /// As JSON without framing (Gemini).
     Bare,
@@ -213,9 +214,9 @@ pub enum ErrorForm {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the step `{step}` of the script: {problem}")]
 pub struct ScriptError {
-    /// The step, as it was written.
+    /// The step, as written.
     pub step: String,
-    /// What is wrong with it.
+    /// The problem with it.
     pub problem: String,
 }
 
@@ -223,7 +224,7 @@ impl Script {
     /// Splits a model's name into the name itself and the script behind its first `+`.
     ///
     /// # Errors
-    /// [`ScriptError`] for a script that is none.
+    /// [`ScriptError`] if the script is invalid.
     pub fn of_model(model: &str) -> Result<(&str, Option<Self>), ScriptError> {
         match model.split_once('+') {
             None => Ok((model, None)),
@@ -231,13 +232,13 @@ impl Script {
         }
     }
 
-    /// Checks that this dialect can do what the script says.
+    /// Checks that this dialect can do everything in the script.
     ///
     /// # Errors
-    /// [`ScriptError`] with the step that it cannot.
+    /// [`ScriptError`] with the step that the dialect does not have.
     pub fn fits(&self, dialect: Dialect) -> Result<(), ScriptError> {
-        let only = |step: &str, whose: &str| {
-            Err(ScriptError { step: step.to_owned(), problem: format!("only {whose} knows it") })
+        let only = |step: &str, dialects: &str| {
+            Err(ScriptError { step: step.to_owned(), problem: format!("it works only with {dialects}") })
         };
         let Shape { thoughts, usage, style, plain, .. } = self.shape;
         let transcription = dialect == Dialect::Transcription;
@@ -275,7 +276,7 @@ impl Script {
 }
 
 impl Fault {
-    /// The step that asks for it; of an HTTP error, the status.
+    /// Returns the name of the fault's step; for an HTTP error, the status.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
@@ -319,7 +320,7 @@ impl Mishap {
         }
     }
 
-    /// Where it happens when nobody says so: at the end of the texts, or before the first.
+    /// Returns true if the mishap comes after all texts by default, instead of before the first.
     const fn is_at_the_end(self) -> bool {
         matches!(self, Self::Unfinished | Self::LateError(_) | Self::Filtered | Self::Length)
     }

@@ -1,4 +1,4 @@
-//! The server: routes, workers, what all calls share, and the signals that end it.
+//! The server: routes, workers, shared state, and the signals that end it.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream};
@@ -11,31 +11,31 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use subtle::ConstantTimeEq;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::course::{Connection, Stage};
+use super::course::{Connection, ScriptRunner};
 use super::ledger::{Counters, Ledger, Reset, Tell};
 use super::script::Script;
 use super::{chat, gemini, transcription};
 
-/// Connections that wait to be accepted: load tests open many at once.
+/// Connections that may wait to be accepted: load tests open many at once.
 const BACKLOG: u32 = 4096;
-/// Connections of one worker.
+/// Most connections of one worker.
 const MOST_CONNECTIONS: usize = 100_000;
-/// An idle connection is kept this long.
+/// How long an idle connection is kept.
 const IDLE_CONNECTION: Duration = Duration::from_secs(75);
-/// The server takes a piece of a body when this many bytes or more of what came before are not written yet: none.
-/// So each piece is a write, and what is cut is cut behind what was written.
+/// The server requests the next piece of a body only when fewer bytes than this are unwritten. So each piece is written
+/// separately, and a cut comes after the written bytes.
 const WRITE_BUFFER_BYTES: usize = 1;
 
-/// How a fake upstream is run.
+/// The settings of a fake upstream.
 #[derive(Clone)]
 pub struct Settings {
-    /// Address and port; port 0 takes any free one.
+    /// Address and port; port 0 picks a free port.
     pub listen: String,
-    /// The script of calls whose model carries none.
+    /// The script of calls whose model name carries none.
     pub script: Option<Script>,
-    /// What chance starts from.
+    /// The seed of the random choices.
     pub seed: u64,
-    /// The one key that is right; without, any is.
+    /// The only key that is accepted; `None`: any.
     pub api_key: Option<String>,
 }
 
@@ -47,13 +47,13 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// What is known before a call is looked into.
-pub(super) struct Desk {
+/// The state that the checks of a call need.
+pub(super) struct CallContext {
     pub(super) counters: Arc<Counters>,
     api_key: Option<String>,
 }
 
-/// What is to be said of a key.
+/// The result of a key's check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyCheck {
     Right,
@@ -61,7 +61,7 @@ pub(super) enum KeyCheck {
     Missing,
 }
 
-impl Desk {
+impl CallContext {
     pub(super) fn check_key(&self, key: Option<&str>) -> KeyCheck {
         match (key.filter(|key| !key.is_empty()), &self.api_key) {
             (None, _) => KeyCheck::Missing,
@@ -72,27 +72,31 @@ impl Desk {
     }
 }
 
-/// Runs a fake upstream until SIGTERM or SIGINT, which end it at once. `started` is called with the address once
-/// connections are accepted.
+/// Runs a fake upstream until SIGTERM or SIGINT ends it at once. `started` is called with the address once connections
+/// are accepted.
 ///
 /// # Errors
-/// When it cannot listen.
+/// When it cannot listen on the address.
 pub async fn run(settings: Settings, started: impl FnOnce(SocketAddr)) -> std::io::Result<()> {
-    // A connection costs two descriptors. With fewer than wished it serves fewer.
+    // A connection needs two descriptors. With a lower limit, the server serves fewer connections.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let Settings { listen, script, seed, api_key } = settings;
     let counters = Arc::new(Counters::default());
     let ledger = Ledger::new(Arc::clone(&counters), seed).start();
-    let desk = web::Data::new(Desk { counters, api_key });
-    let stage = web::Data::new(Stage { ledger: ledger.clone(), usual: script });
+    let context = web::Data::new(CallContext { counters, api_key });
+    let runner = web::Data::new(ScriptRunner { ledger: ledger.clone(), usual: script });
     let ledger = web::Data::new(ledger);
     let server = HttpServer::new(move || {
-        App::new().app_data(desk.clone()).app_data(stage.clone()).app_data(ledger.clone()).configure(routes)
+        App::new()
+            .app_data(context.clone())
+            .app_data(runner.clone())
+            .app_data(ledger.clone())
+            .configure(routes)
     })
     .on_connect(|io, data| {
         let socket = io.downcast_ref::<actix_web::rt::net::TcpStream>();
-        // Without a descriptor to spare the connection is served; it cannot be slammed then.
+        // Without a spare descriptor the connection is served, but the step `slam` does not work on it.
         let beside = socket.and_then(|socket| socket.as_fd().try_clone_to_owned().ok());
         if let Some(beside) = beside {
             data.insert(Connection(TcpStream::from(beside)));
@@ -104,7 +108,7 @@ pub async fn run(settings: Settings, started: impl FnOnce(SocketAddr)) -> std::i
     .keep_alive(IDLE_CONNECTION)
     .tcp_nodelay(true)
     .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-    // Otherwise a client that has gone is not noticed while there is nothing to send.
+    // Otherwise the server does not notice that a client has disconnected while it has nothing to send.
     .h1_allow_half_closed(false)
     .bind(&listen)?;
     let address = server.addrs().first().copied();

@@ -1,8 +1,8 @@
-//! What a fake answer says: numbered texts in many scripts, so that loss, repetition and split characters show.
+//! The texts of a fake answer: numbered and in several alphabets, so that lost, repeated and split text can be seen.
 
 use std::fmt::Write as _;
 
-/// What the texts say in turn. Characters of one to four bytes, and some that are made of several.
+/// The sentences of the texts, in turn. Their characters have one to four bytes, and some consist of several.
 const SENTENCES: [&str; 5] = [
     "The quick brown fox listens.",
     "Zwölf Boxkämpfer hören süße Töne.",
@@ -10,11 +10,12 @@ const SENTENCES: [&str; 5] = [
     "Слышно каждое слово 🎧.",
     "👩‍🚀 सब सुनाई देता है 🎶.",
 ];
-/// The shortest size that a text can be given, in bytes: its number has room.
+/// Smallest size of a text, in bytes, which leaves room for its number.
 pub const LEAST_SIZE: usize = 16;
 
-/// The text with this number, from 1. Without a `size` it is `N: SENTENCE ` with a space at its end; with one it is
-/// exactly that many bytes: the sentence is repeated, cut between two characters, and filled up with dots.
+/// Returns the text with this number, from 1. Without a `size` it is `N: SENTENCE ` with a space at its end. With one
+/// it
+/// has exactly that many bytes: the sentence repeats, is cut between two characters, and is filled up with dots.
 #[must_use]
 pub fn text(number: u64, size: Option<usize>) -> String {
     let mut text = format!("{number}: ");
@@ -35,19 +36,19 @@ pub fn text(number: u64, size: Option<usize>) -> String {
     text
 }
 
-/// All texts of an answer, one after the other: what a client must have in the end.
+/// Returns all texts of an answer joined: what a client must have received in the end.
 #[must_use]
 pub fn whole(texts: u64, size: Option<usize>) -> String {
     (1..=texts).map(|number| text(number, size)).collect()
 }
 
-/// The thought with this number, from 1.
+/// Returns the thought with this number, from 1.
 #[must_use]
 pub fn thought(number: u64) -> String {
     format!("Thought {number}: is that a voice? 🤔 ")
 }
 
-/// All thoughts before an answer, one after the other.
+/// Returns all thoughts before an answer, joined.
 #[must_use]
 pub fn thoughts(thoughts: u64) -> String {
     (1..=thoughts).map(thought).collect()
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_numbered_and_the_whole_is_their_sum() {
+    fn the_whole_answer_is_the_numbered_texts_joined() {
         assert_eq!(text(1, None), "1: The quick brown fox listens. ");
         assert_eq!(text(7, None), "7: Zwölf Boxkämpfer hören süße Töne. ");
         assert_eq!(whole(2, None), text(1, None) + &text(2, None));
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_of_every_length_come_up() {
+    fn texts_have_characters_of_every_length() {
         let all = whole(SENTENCES.len() as u64, None);
         for bytes in 1..=4 {
             assert!(all.chars().any(|character| character.len_utf8() == bytes), "{bytes}");

@@ -1,19 +1,19 @@
-//! What a fake answer is said to cost: numbers that are always the same, and fit together.
+//! The usage of a fake answer: fixed numbers that add up.
 
-/// The prompt's text.
+/// Tokens of the prompt's text.
 pub(super) const TEXT_TOKENS: u64 = 6;
-/// The prompt's audio, whatever it is.
+/// Tokens of the prompt's audio, whatever its length.
 pub(super) const AUDIO_TOKENS: u64 = 119;
-/// The prompt.
+/// Tokens of the prompt.
 pub(super) const PROMPT_TOKENS: u64 = TEXT_TOKENS + AUDIO_TOKENS;
-/// Each text of an answer.
+/// Tokens of each text of an answer.
 const TOKENS_OF_A_TEXT: u64 = 7;
-/// Each thought.
+/// Tokens of each thought.
 const TOKENS_OF_A_THOUGHT: u64 = 5;
-/// How long the audio is said to be, whatever it is.
+/// Reported duration of the audio, whatever its real one.
 pub(super) const AUDIO_SECONDS: u64 = 4;
 
-/// What was used for an answer so far.
+/// The tokens of an answer so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Tokens {
     pub(super) texts: u64,
@@ -21,22 +21,22 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// A text was said.
+    /// Counts a text.
     pub(super) fn say(&mut self) {
         self.texts += TOKENS_OF_A_TEXT;
     }
 
-    /// A thought was.
+    /// Counts a thought.
     pub(super) fn think(&mut self) {
         self.thoughts += TOKENS_OF_A_THOUGHT;
     }
 
-    /// The answer, thoughts included.
+    /// Returns the tokens of the answer, thoughts included.
     pub(super) fn completion(self) -> u64 {
         self.texts + self.thoughts
     }
 
-    /// Everything.
+    /// Returns the tokens of prompt and answer.
     pub(super) fn total(self) -> u64 {
         PROMPT_TOKENS + self.completion()
     }

@@ -1,4 +1,4 @@
-//! OpenAI's audio transcriptions, and the ways in which others stream them.
+//! OpenAI's audio transcriptions, and the stream formats of other servers.
 
 mod form;
 mod stream;
@@ -6,25 +6,25 @@ mod whole;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::course::{Occasion, Refusal, Stage, refuse};
+use super::acts::DialectWriter;
+use super::course::{Occasion, Refusal, ScriptRunner, refuse};
 use super::ledger::Call;
 use super::openai::{Errors, refused_key};
-use super::score::Voice;
 use super::script::{Dialect, Style};
-use super::server::Desk;
+use super::server::CallContext;
 use form::{Form, Format, Unfit};
 
 /// Handles `POST /v1/audio/transcriptions`.
 pub(super) async fn transcribe(
     request: HttpRequest,
     payload: web::Payload,
-    desk: web::Data<Desk>,
-    stage: web::Data<Stage>,
+    context: web::Data<CallContext>,
+    runner: web::Data<ScriptRunner>,
 ) -> HttpResponse {
-    let call = Call::arrived(&desk.counters, Dialect::Transcription);
+    let call = Call::arrived(&context.counters, Dialect::Transcription);
     let errors = Errors(Dialect::Transcription);
     let form = form::read(&request, payload).await;
-    if let Some(refusal) = refused_key(&request, &desk) {
+    if let Some(refusal) = refused_key(&request, &context) {
         return refuse(call, &errors, &refusal, "");
     }
     match form {
@@ -33,17 +33,17 @@ pub(super) async fn transcribe(
         Err(Unfit::Wrong(problem)) => refuse(call, &errors, &Refusal::Invalid(problem), ""),
         Ok(form) => {
             call.brought_audio(form.audio_bytes);
-            stage.play(&request, call, &errors, &form.model, |occasion| voice(&form, occasion)).await
+            runner.play(&request, call, &errors, &form.model, |occasion| writer(&form, occasion)).await
         }
     }
 }
 
-fn voice(form: &Form, occasion: &Occasion<'_>) -> Box<dyn Voice> {
+fn writer(form: &Form, occasion: &Occasion<'_>) -> Box<dyn DialectWriter> {
     let usual = if form.format == Format::Diarized { Style::Diarize } else { Style::OpenAi };
     let style = occasion.shape.style.unwrap_or(usual);
     if form.stream && !occasion.shape.plain {
-        stream::voice(style, form, occasion)
+        stream::writer(style, form, occasion)
     } else {
-        whole::voice(form, occasion)
+        whole::writer(form, occasion)
     }
 }

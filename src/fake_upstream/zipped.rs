@@ -1,4 +1,4 @@
-//! A body that is compressed with gzip piece by piece, as a proxy does it that compresses everything.
+//! A body that is compressed with gzip piece by piece, as by a proxy that compresses everything.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use super::body::{Closed, Playback};
 #[derive(Debug)]
 pub(super) struct Zipped {
     body: Playback,
-    /// `None` behind the end.
+    /// `None` after the end.
     encoder: Option<GzEncoder<Vec<u8>>>,
 }
 
@@ -24,7 +24,7 @@ impl Zipped {
         Self { body, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) }
     }
 
-    /// Compresses a piece so far that a reader can have all of it; the end of the body ends the file.
+    /// Compresses a piece so that the client can decode all of it at once. The end of the body ends the gzip file.
     fn pack(&mut self, piece: Option<&Bytes>) -> io::Result<Bytes> {
         match (&mut self.encoder, piece) {
             (Some(encoder), Some(piece)) => {
@@ -53,7 +53,7 @@ impl MessageBody for Zipped {
             Some(Err(closed)) => return Poll::Ready(Some(Err(closed))),
             None => None,
         };
-        // Memory takes whatever is written.
+        // Writing to memory does not fail.
         Poll::Ready(Some(self.pack(piece.as_ref()).map_err(|_| Closed)))
     }
 }

@@ -1,4 +1,4 @@
-//! What OpenAI checks of a chat request before a model sees it. Texts and audio are looked at where they were received.
+//! OpenAI's checks of a chat request before a model sees it. Texts and audio are checked without copying them.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::fake_upstream::intake::{Spelling, decoded_bytes};
 
-/// What `input_audio` may say of its format: OpenAI's two, and those of servers that speak like it.
+/// Known formats of `input_audio`: OpenAI's two, and those of compatible servers.
 const FORMATS: [&str; 11] =
     ["wav", "mp3", "flac", "ogg", "opus", "aac", "aiff", "m4a", "webm", "pcm16", "pcm24"];
 
@@ -44,7 +44,7 @@ enum Content<'a> {
     Text(#[serde(deserialize_with = "any_text")] ()),
 }
 
-/// A text that nobody looks into.
+/// A text whose content is not checked.
 fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
     Cow::<str>::deserialize(deserializer).map(drop)
 }
@@ -60,7 +60,7 @@ struct Part<'a> {
     audio_url: Option<AudioUrl<'a>>,
 }
 
-/// OpenAI's object, or Mistral's text.
+/// Audio as OpenAI's object, or as Mistral's text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum InputAudio<'a> {
@@ -79,7 +79,7 @@ struct AudioUrl<'a> {
     url: Cow<'a, str>,
 }
 
-/// What a request asks for.
+/// The contents of a valid request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
     /// The model, with its script.
@@ -89,7 +89,7 @@ pub(super) struct Asked {
     pub(super) audio_bytes: u64,
 }
 
-/// Looks at a request; what OpenAI would say against it is the error.
+/// Checks a request; the error is OpenAI's message.
 pub(super) fn examine(body: &[u8]) -> Result<Asked, String> {
     let request: Request<'_> = serde_json::from_slice(body).map_err(|err| {
         format!("We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library correctly: {err})")
@@ -135,14 +135,14 @@ pub(super) fn examine(body: &[u8]) -> Result<Asked, String> {
             }
         }
     }
-    // The words of OpenAI's audio models.
+    // The message of OpenAI's audio models.
     let audio_bytes = audio_bytes
         .ok_or("This model requires that either input content or output modality contain audio.")?;
     let include_usage = request.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
     Ok(Asked { model: model.into_owned(), stream, include_usage, audio_bytes })
 }
 
-/// The bytes of a part that brings audio.
+/// Returns the bytes of audio in a part, if it has any.
 fn part_bytes(part: &Part<'_>, here: &str) -> Result<Option<u64>, String> {
     let missing = |what: &str| format!("Missing required parameter: '{here}.{what}'.");
     match &*part.kind {
@@ -168,7 +168,7 @@ fn part_bytes(part: &Part<'_>, here: &str) -> Result<Option<u64>, String> {
     }
 }
 
-/// A URL, a data URL or plain base64.
+/// Returns the bytes of audio in a URL, a data URL or plain base64.
 fn text_bytes(text: &str, here: &str) -> Result<u64, String> {
     if text.starts_with("http://") || text.starts_with("https://") {
         return Ok(0);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_openai_takes_is_taken() {
+    fn requests_that_openai_accepts_are_accepted() {
         let mut body = request(&audio("wav", "AAAA"));
         let mut asked =
             Asked { model: "m+think".to_owned(), stream: false, include_usage: false, audio_bytes: 3 };
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_openai_refuses_is_refused() {
+    fn requests_that_openai_refuses_are_refused() {
         let with = |name: &str, value: Value| {
             let mut body = request(&audio("mp3", "AAAA"));
             body[name] = value;

@@ -1,4 +1,4 @@
-//! Google's errors: the status, its name, the words and the details that real ones have.
+//! Google's errors, with the status, its name, the message and the details of real ones.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::fake_upstream::course::{Manner, Refusal};
 use crate::fake_upstream::intake::MOST_BODY_BYTES;
 use crate::fake_upstream::script::Dialect;
 
-/// What waiting for a used-up quota is said to take: real ones name some seconds too, although it lasts for the day.
+/// The hint for a used-up quota. Real ones name some seconds too, although the quota is used up for the day.
 const USELESS_HINT: Duration = Duration::from_secs(45);
 const QUOTA: &str = "You exceeded your current quota, please check your plan and billing details. For more \
     information on this error, head to: https://ai.google.dev/gemini-api/docs/rate-limits.";
 
-/// Errors for this form of answer.
+/// The errors for one form of answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Errors {
     pub(super) form: Form,
@@ -39,21 +39,21 @@ impl Manner for Errors {
 }
 
 impl Errors {
-    /// An object on its own. Only a good one is framed where a stream was asked for.
+    /// Returns the error as an object. Only a valid request for a stream gets a framed error.
     fn respond(self, status: u16, value: &Value) -> HttpResponse {
         let pretty = format!("{value:#}\n");
         let (content_type, body) = match self.form {
             Form::Events if status == 200 => ("text/event-stream", format!("data: {value}\r\n\r\n")),
             Form::Events => ("text/event-stream", pretty),
-            Form::Array if status == 200 => (super::voice::JSON, format!("[{value}]")),
-            Form::Array | Form::Whole => (super::voice::JSON, pretty),
+            Form::Array if status == 200 => (super::writer::JSON, format!("[{value}]")),
+            Form::Array | Form::Whole => (super::writer::JSON, pretty),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         HttpResponseBuilder::new(status).insert_header((header::CONTENT_TYPE, content_type)).body(body)
     }
 }
 
-/// A prompt that the content filter refuses: no candidates.
+/// Returns the answer to a prompt that the content filter refuses: it has no candidates.
 fn blocked(model: &str) -> Value {
     json!({
         "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
@@ -62,7 +62,7 @@ fn blocked(model: &str) -> Value {
     })
 }
 
-/// The error of this status that the model gives when nothing else is known of it.
+/// Returns the model's error for a status, without further details.
 pub(super) fn plain(status: u16, message: &str) -> Value {
     json!({"code": status, "message": message, "status": name(status)})
 }
@@ -155,7 +155,7 @@ fn retry_info(hint: Duration) -> Value {
     json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": format!("{}s", hint.as_secs_f64())})
 }
 
-/// Google's name of a status.
+/// Returns Google's name of a status.
 fn name(status: u16) -> &'static str {
     match status {
         401 => "UNAUTHENTICATED",
@@ -173,7 +173,7 @@ fn name(status: u16) -> &'static str {
     }
 }
 
-/// What Google says with a status.
+/// Returns Google's message for a status.
 fn words(status: u16) -> &'static str {
     match status {
         401 => {

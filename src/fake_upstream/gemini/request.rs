@@ -1,5 +1,5 @@
-//! What Google checks of a request before a model sees it: every name of a field, and the audio's base64. Texts and
-//! audio are looked at where they were received.
+//! Google's checks of a request before a model sees it: every field's name, and the audio's base64. Texts and audio are
+//! checked without copying them.
 
 use std::borrow::Cow;
 
@@ -134,7 +134,7 @@ struct ThinkingConfig {
     thinking_level: Option<String>,
 }
 
-/// How many bytes of audio a request brings, or what Google would say against it.
+/// Returns the bytes of audio in a request; the error is Google's message.
 pub(super) fn audio_bytes(body: &[u8]) -> Result<u64, String> {
     let request: Request<'_> = serde_json::from_slice(body).map_err(|err| not_understood(&err))?;
     if let Some(config) = &request.generation_config {
@@ -166,11 +166,11 @@ pub(super) fn audio_bytes(body: &[u8]) -> Result<u64, String> {
             }
         }
     }
-    // A real model would answer. Whoever tests with a fake wants to know that the audio got lost.
+    // A real model would answer, but a test needs to know that its audio got lost.
     bytes.ok_or_else(|| "hearken fake-upstream: no part of the contents is audio".to_owned())
 }
 
-/// The bytes of a part that brings audio.
+/// Returns the bytes of audio in a part, if it has any.
 fn part_bytes(part: &Part<'_>, here: &str) -> Result<Option<u64>, String> {
     match (part.text.is_some(), &part.inline_data, &part.file_data) {
         (true, None, None) => Ok(None),
@@ -202,7 +202,7 @@ fn part_bytes(part: &Part<'_>, here: &str) -> Result<Option<u64>, String> {
     }
 }
 
-/// A type that some model of Google's listens to or looks at.
+/// Checks that the type is one that a model of Google's accepts.
 fn check_type(mime_type: &str) -> Result<(), String> {
     let known = ["audio/", "video/"].iter().any(|family| mime_type.starts_with(family));
     if known { Ok(()) } else { Err(format!("Unsupported MIME type: {mime_type}")) }
@@ -231,7 +231,7 @@ fn check_config(config: &GenerationConfig) -> Result<(), String> {
     Ok(())
 }
 
-/// Google's words for JSON that does not fit.
+/// Returns Google's message for JSON that does not fit.
 fn not_understood(err: &serde_json::Error) -> String {
     let text = err.to_string();
     let unknown = text.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_google_takes_is_taken() {
+    fn requests_that_google_accepts_are_accepted() {
         assert_eq!(judged(&with_part(&audio("audio/wav", "AAAA"))), Ok(3));
         assert_eq!(
             judged(&with_part(&json!({"inline_data": {"mime_type": "audio/mp3", "data": "-_-_AA"}}))),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_google_refuses_is_refused_in_its_words() {
+    fn requests_that_google_refuses_get_its_message() {
         let good = audio("audio/wav", "AAAA");
         let with = |name: &str, value: Value| {
             let mut body = with_part(&good);

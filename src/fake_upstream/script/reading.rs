@@ -1,4 +1,4 @@
-//! How a script is read: step by step, into a draft that is judged as a whole.
+//! The parser of scripts: it reads step by step into a draft, and then checks the whole.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -8,34 +8,35 @@ use std::time::Duration;
 use super::{ErrorForm, Fault, Instead, Mishap, Script, ScriptError, Shape, Style, Trouble, UsagePlace};
 use crate::fake_upstream::text::LEAST_SIZE;
 
-/// Most texts of an answer.
+/// Most texts in an answer.
 const MOST_CHUNKS: u64 = 1_000_000;
-/// Thoughts where nobody says how many, and most of them.
+/// Number of thoughts by default.
 const THOUGHTS: u64 = 2;
+/// Most thoughts in an answer.
 const MOST_THOUGHTS: u64 = 1000;
-/// The longest delay and pause: a day, in milliseconds.
+/// Longest delay and pause: a day, in milliseconds.
 const MOST_MILLISECONDS: u64 = 86_400_000;
-/// The largest text and the largest piece, in bytes.
+/// Largest text and largest piece, in bytes.
 const MOST_SIZE: u64 = 1 << 20;
-/// The largest answer, in bytes of text: some dialects repeat all of it at the end. Whoever needs more takes `endless`.
+/// Largest answer, in bytes of text: some dialects repeat all of it at the end. For more there is `endless`.
 const MOST_TEXT: u64 = 64 << 20;
-/// The longest hint when to come back: a day, in seconds.
+/// Longest retry hint: a day, in seconds.
 const MOST_HINT: f64 = 86_400.0;
-/// The statuses that can be asked for.
+/// The possible statuses of an HTTP error.
 const STATUSES: RangeInclusive<u16> = 400..=599;
 
-const NO_FAULT: &str = "there is no fault that it could be about";
+const NO_FAULT: &str = "the script has no fault for it";
 
 impl Script {
     /// Makes this share of the calls faulty.
     ///
     /// # Errors
-    /// [`ScriptError`] where the script has no fault, or a share of its own.
+    /// [`ScriptError`] if the script has no fault, or already has a rate.
     pub fn with_rate(mut self, rate: &str) -> Result<Self, ScriptError> {
         let step = Step { name: "rate", value: Some(rate) };
         let trouble = self.trouble.as_mut().ok_or_else(|| step.wrong(NO_FAULT))?;
         if trouble.rate.is_some() {
-            return Err(step.wrong("the script has a rate of its own"));
+            return Err(step.wrong("the script already has a rate"));
         }
         trouble.rate = Some(step.share()?);
         Ok(self)
@@ -62,7 +63,7 @@ impl FromStr for Script {
     }
 }
 
-/// One step as it was written.
+/// One step as written.
 #[derive(Debug, Clone, Copy)]
 struct Step<'a> {
     name: &'a str,
@@ -111,7 +112,7 @@ impl<'a> Step<'a> {
         usize::try_from(bytes).map_err(|_| self.wrong("its value is too large"))
     }
 
-    /// A number of the form `12` or `1.5`.
+    /// Reads a number of the form `12` or `1.5`.
     fn decimal(self, example: &str) -> Result<f64, ScriptError> {
         let text = self.value(example)?;
         let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -149,12 +150,12 @@ impl<'a> Step<'a> {
 
     fn status(self) -> Result<Instead, ScriptError> {
         let status = self.name.parse().ok().filter(|status| STATUSES.contains(status));
-        let status = status.ok_or_else(|| self.wrong("a status is between 400 and 599"))?;
+        let status = status.ok_or_else(|| self.wrong("a status must be between 400 and 599"))?;
         if self.value.is_none() {
             return Ok(Instead::Status(status, None));
         }
         if !matches!(status, 429 | 503) {
-            return Err(self.wrong("only 429 and 503 tell when to come back"));
+            return Err(self.wrong("only 429 and 503 have a retry hint"));
         }
         let seconds = self.decimal("30")?;
         if seconds > MOST_HINT {
@@ -164,7 +165,7 @@ impl<'a> Step<'a> {
     }
 }
 
-/// A script that is being read.
+/// A script while it is read.
 #[derive(Debug, Default)]
 struct Draft<'a> {
     names: Vec<&'a str>,
@@ -176,7 +177,7 @@ struct Draft<'a> {
     size: Option<Step<'a>>,
 }
 
-/// A fault before it is known after how many texts it comes.
+/// A fault whose number of texts before it is not known yet.
 #[derive(Debug, Clone, Copy)]
 enum Wish {
     Instead(Instead),
@@ -223,7 +224,7 @@ impl<'a> Draft<'a> {
             _ => {
                 let wish = Self::wish(step)?;
                 if let Some((earlier, _)) = self.fault {
-                    return Err(step.wrong(format!("there is a fault already: `{earlier}`")));
+                    return Err(step.wrong(format!("the script already has a fault: `{earlier}`")));
                 }
                 self.fault = Some((step, wish));
             }
@@ -264,7 +265,7 @@ impl<'a> Draft<'a> {
         if let (Some(step), Some(bytes)) = (size, shape.size)
             && shape.chunks.saturating_mul(bytes as u64) > MOST_TEXT
         {
-            return Err(step.wrong(format!("all texts together may have {MOST_TEXT} bytes; take `endless`")));
+            return Err(step.wrong(format!("all texts together may have {MOST_TEXT} bytes; use `endless`")));
         }
         let Some((step, wish)) = fault else {
             let idle =
@@ -274,7 +275,7 @@ impl<'a> Draft<'a> {
         let fault = match (wish, after) {
             (Wish::Within(Mishap::Garbage), None | Some((_, 0))) => Fault::Instead(Instead::Page),
             (Wish::Instead(_) | Wish::Within(Mishap::Endless), Some((after, _))) => {
-                return Err(after.wrong(format!("`{step}` does not come after anything")));
+                return Err(after.wrong(format!("`{step}` does not come after texts")));
             }
             (Wish::Instead(instead), None) => Fault::Instead(instead),
             (Wish::Within(_), Some((after, texts))) if texts > shape.chunks => {

@@ -1,4 +1,4 @@
-//! Tests of the script's language.
+//! Tests of the script language.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ fn within(after: u64, mishap: Mishap) -> Fault {
 }
 
 #[test]
-fn a_model_carries_its_script_behind_the_first_plus() {
+fn the_script_follows_the_first_plus_of_a_model_name() {
     assert_eq!(Script::of_model("gemini-x"), Ok(("gemini-x", None)));
     let (name, script) = Script::of_model("gemini-x+429=7+first=2").unwrap();
     let trouble = script.unwrap().trouble.unwrap();
@@ -28,7 +28,7 @@ fn a_model_carries_its_script_behind_the_first_plus() {
 }
 
 #[test]
-fn the_shape_is_what_the_steps_say() {
+fn steps_set_the_shape_of_the_answer() {
     let shape =
         script("chunks=3+pause=10+delay=20+think+split+size=32+usage=beside+style=vllm+odd+gzip+plain").shape;
     let expected = Shape {
@@ -86,7 +86,7 @@ fn every_fault_has_its_step() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_its_step() {
+fn an_invalid_script_is_refused_with_its_step() {
     for (text, step) in [
         ("", ""),
         ("429++first=1", ""),
@@ -135,7 +135,7 @@ fn what_cannot_be_is_refused_with_its_step() {
 }
 
 #[test]
-fn a_rate_is_given_once_and_to_a_fault() {
+fn a_rate_is_given_once_and_needs_a_fault() {
     let script = |text: &str| text.parse::<Script>().unwrap();
     let rated = script("429").with_rate("0.25").unwrap();
     assert_eq!(rated.trouble.unwrap().rate, Some(0.25));
@@ -145,7 +145,7 @@ fn a_rate_is_given_once_and_to_a_fault() {
 }
 
 #[test]
-fn a_dialect_refuses_what_it_cannot_do() {
+fn a_dialect_refuses_steps_that_it_does_not_have() {
     use Dialect::{Chat, Gemini, Transcription};
     for (text, fitting) in [
         ("think", &[Gemini, Chat][..]),
@@ -168,7 +168,7 @@ fn a_dialect_refuses_what_it_cannot_do() {
     }
 }
 
-/// Steps that can stand together, in any order.
+/// Returns steps that can be combined, in any order.
 fn steps() -> impl Strategy<Value = Vec<String>> {
     let shape = prop_oneof![
         (5..2000_u64).prop_map(|n| format!("chunks={n}")),
@@ -204,7 +204,7 @@ fn steps() -> impl Strategy<Value = Vec<String>> {
 
 proptest! {
     #[test]
-    fn nothing_makes_the_parser_fall_over(text in "(\\PC{0,12}|[a-z0-9=+.-]{0,40})") {
+    fn no_text_crashes_the_parser(text in "(\\PC{0,12}|[a-z0-9=+.-]{0,40})") {
         if let Err(err) = text.parse::<Script>() {
             prop_assert!(text.contains(&err.step), "{err}");
         }
@@ -212,7 +212,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_steps_means_nothing(
+    fn the_order_of_steps_has_no_effect(
         (ordered, shuffled) in steps().prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle()))
     ) {
         let ordered: Script = ordered.join("+").parse().unwrap();

@@ -1,4 +1,4 @@
-//! A transcription request: a form whose file is counted as it comes, and not kept.
+//! A transcription request: a form whose file is counted as it arrives, and not stored.
 
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::{HttpRequest, web};
@@ -7,13 +7,13 @@ use futures_util::StreamExt;
 use crate::fake_upstream::course::Refusal;
 use crate::fake_upstream::intake::MOST_BODY_BYTES;
 
-/// The longest value of a field that is no file, in bytes.
+/// Longest value of a field other than the file, in bytes.
 const MOST_FIELD_BYTES: usize = 64 * 1024;
-/// Extensions of files that are listened to.
+/// Extensions of files that are accepted.
 const EXTENSIONS: [&str; 12] =
     ["flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "opus", "wav", "webm", "aac"];
 
-/// How the answer is wanted.
+/// The requested format of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Json,
@@ -22,7 +22,7 @@ pub(super) enum Format {
     Diarized,
 }
 
-/// What a request asks for.
+/// The contents of a valid request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Form {
     /// The model, with its script.
@@ -36,11 +36,11 @@ pub(super) struct Form {
 /// Why there is no form.
 #[derive(Debug)]
 pub(super) enum Unfit {
-    /// It broke off: nobody is there to be answered.
+    /// The request was cut off: no client waits for an answer.
     BrokenOff,
-    /// It is refused before it is looked into.
+    /// The request is refused before its fields are checked.
     Refused(Refusal),
-    /// What OpenAI would say against it.
+    /// The request is wrong, with OpenAI's message.
     Wrong(String),
 }
 
@@ -53,7 +53,7 @@ impl From<MultipartError> for Unfit {
     }
 }
 
-/// The fields as they were sent.
+/// The fields as sent.
 #[derive(Debug, Default)]
 struct Draft {
     model: Option<String>,
@@ -80,7 +80,7 @@ pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result
         } else {
             let value = value(&mut part, &name).await?;
             left = left.saturating_sub(value.len() as u64);
-            // What comes behind it is read nevertheless: clients write before they read.
+            // The rest is still read: clients write the whole request before they read.
             wrong = wrong.or(draft.take(&name, value).err());
         }
     }
@@ -102,10 +102,10 @@ async fn value(part: &mut Field, name: &str) -> Result<String, Unfit> {
     let bytes = part.bytes(MOST_FIELD_BYTES).await;
     let bytes = bytes.map_err(|_| Unfit::Wrong(format!("The field '{name}' is too long.")))?;
     let bytes = bytes?;
-    String::from_utf8(bytes.to_vec()).map_err(|_| Unfit::Wrong(format!("The field '{name}' is no UTF-8.")))
+    String::from_utf8(bytes.to_vec()).map_err(|_| Unfit::Wrong(format!("The field '{name}' is not UTF-8.")))
 }
 
-/// What is wrong with the file's name, which tells its format.
+/// Returns the problem with the file's name, whose extension is the format.
 fn unheard(part: &Field) -> Option<String> {
     let name =
         part.content_disposition().and_then(|disposition| disposition.get_filename()).unwrap_or_default();

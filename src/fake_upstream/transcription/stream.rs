@@ -4,28 +4,28 @@ use serde_json::{Value, json};
 
 use super::form::Form;
 use super::whole::{segment, token_usage};
+use crate::fake_upstream::acts::{DialectWriter, Finish};
 use crate::fake_upstream::clock::now;
 use crate::fake_upstream::course::Occasion;
 use crate::fake_upstream::openai::{done_comes_after, error_frame};
-use crate::fake_upstream::score::{Finish, Voice};
 use crate::fake_upstream::script::{ErrorForm, Style};
 use crate::fake_upstream::tokens::{AUDIO_SECONDS, AUDIO_TOKENS, Tokens};
 
 struct Streaming {
     style: Style,
-    /// vLLM: was a chunk with the usage asked for?
+    /// vLLM: true if a chunk with the usage was requested.
     include_usage: bool,
     id: String,
     model: String,
     created: u64,
     texts: u64,
     tokens: Tokens,
-    /// What was said so far: most styles repeat it at the end.
+    /// The text so far, which most styles repeat at the end.
     said: String,
 }
 
-/// A stream of this style.
-pub(super) fn voice(style: Style, form: &Form, occasion: &Occasion<'_>) -> Box<dyn Voice> {
+/// Returns the writer of a stream in this style.
+pub(super) fn writer(style: Style, form: &Form, occasion: &Occasion<'_>) -> Box<dyn DialectWriter> {
     Box::new(Streaming {
         style,
         include_usage: form.include_usage,
@@ -46,7 +46,7 @@ impl Streaming {
         }
     }
 
-    /// An event; Mistral's have their type as a name, too.
+    /// Returns an event; Mistral's events have their type as a name, too.
     fn frame(&self, value: &Value) -> String {
         let end = self.line_end();
         match (self.style, value["type"].as_str()) {
@@ -72,7 +72,7 @@ impl Streaming {
     }
 }
 
-impl Voice for Streaming {
+impl DialectWriter for Streaming {
     fn content_type(&self) -> &'static str {
         "text/event-stream; charset=utf-8"
     }
@@ -90,7 +90,7 @@ impl Voice for Streaming {
 
     fn text(&mut self, number: u64, text: &str) -> String {
         self.tokens.say();
-        // An endless answer has no end that could repeat it.
+        // An endless answer has no end that could repeat its text.
         if number <= self.texts {
             self.said += text;
         }

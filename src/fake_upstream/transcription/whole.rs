@@ -1,28 +1,28 @@
-//! A transcription that comes in one piece: as JSON of three kinds, or as text.
+//! A transcription in one piece: three kinds of JSON, or text.
 
 use serde_json::{Value, json};
 
 use super::form::{Form, Format};
+use crate::fake_upstream::acts::{DialectWriter, Finish, inside_a_string};
 use crate::fake_upstream::course::Occasion;
 use crate::fake_upstream::openai::error_member;
-use crate::fake_upstream::score::{Finish, Voice, inside_a_string};
 use crate::fake_upstream::script::ErrorForm;
 use crate::fake_upstream::text;
 use crate::fake_upstream::tokens::{AUDIO_SECONDS, AUDIO_TOKENS, Tokens};
 
-/// What is paid for by tokens.
+/// Returns the usage of models that are billed by tokens.
 pub(super) fn token_usage(tokens: Tokens) -> Value {
     json!({"type": "tokens", "input_tokens": AUDIO_TOKENS,
         "input_token_details": {"audio_tokens": AUDIO_TOKENS, "text_tokens": 0},
         "output_tokens": tokens.texts, "total_tokens": AUDIO_TOKENS + tokens.texts})
 }
 
-/// What is paid for by time, as `whisper-1` is.
+/// Returns the usage of models that are billed by time, such as `whisper-1`.
 fn duration_usage() -> Value {
     json!({"type": "duration", "seconds": AUDIO_SECONDS})
 }
 
-/// The segment with this number, from 1, of so many: the audio's time is shared out evenly.
+/// Returns the segment with this number, from 1, of `texts`. All segments have the same length.
 pub(super) fn segment(number: u64, texts: u64, text: &str) -> Value {
     let time = |number: u64| AUDIO_SECONDS as f64 * number as f64 / texts.max(1) as f64;
     let speaker = if number % 2 == 1 { "A" } else { "B" };
@@ -32,7 +32,7 @@ pub(super) fn segment(number: u64, texts: u64, text: &str) -> Value {
 
 struct Whole {
     format: Format,
-    /// `whisper-1`'s way to count.
+    /// True if the usage is a time, as for `whisper-1`.
     by_time: bool,
     tokens: Tokens,
     texts: u64,
@@ -40,8 +40,8 @@ struct Whole {
     said: u64,
 }
 
-/// An answer in one piece.
-pub(super) fn voice(form: &Form, occasion: &Occasion<'_>) -> Box<dyn Voice> {
+/// Returns the writer of an answer in one piece.
+pub(super) fn writer(form: &Form, occasion: &Occasion<'_>) -> Box<dyn DialectWriter> {
     Box::new(Whole {
         format: form.format,
         by_time: occasion.shape.plain || form.format == Format::Verbose,
@@ -68,7 +68,7 @@ impl Whole {
     }
 }
 
-impl Voice for Whole {
+impl DialectWriter for Whole {
     fn content_type(&self) -> &'static str {
         if self.format == Format::Text { "text/plain; charset=utf-8" } else { "application/json" }
     }

@@ -1,31 +1,31 @@
-//! OpenAI's words for each part of a chat completion.
+//! OpenAI's format for each part of a chat completion.
 
 use serde_json::{Value, json};
 
 use super::request::Asked;
+use crate::fake_upstream::acts::{DialectWriter, Finish, inside_a_string};
 use crate::fake_upstream::clock::now;
 use crate::fake_upstream::course::Occasion;
 use crate::fake_upstream::openai::{done_comes_after, error_frame, error_member};
-use crate::fake_upstream::score::{Finish, Voice, inside_a_string};
 use crate::fake_upstream::script::{ErrorForm, UsagePlace};
 use crate::fake_upstream::tokens::{AUDIO_TOKENS, PROMPT_TOKENS, Tokens};
 
-/// One answer.
+/// The writer of one answer.
 #[derive(Debug)]
-pub(super) struct ChatVoice {
+pub(super) struct ChatWriter {
     stream: bool,
-    /// True if each chunk of the stream has a member for the usage, and a chunk of its own tells it.
+    /// True if each chunk of the stream has a field for the usage, and a separate chunk holds it.
     usage_apart: bool,
     usage_beside: bool,
     id: String,
     model: String,
     created: u64,
     tokens: Tokens,
-    /// Of a whole answer: has the text begun?
+    /// For an answer in one piece: true if its text has begun.
     content_open: bool,
 }
 
-impl ChatVoice {
+impl ChatWriter {
     pub(super) fn new(asked: &Asked, occasion: &Occasion<'_>) -> Self {
         let place = occasion.shape.usage.unwrap_or(UsagePlace::Apart);
         Self {
@@ -68,7 +68,7 @@ impl ChatVoice {
         self.chunk(json!([choice]))
     }
 
-    /// Of a whole answer: ends the string of thoughts and opens that of the text, unless it is open.
+    /// For an answer in one piece: ends the string of thoughts and opens the text's, unless that is open.
     fn content(&mut self) -> &'static str {
         if std::mem::replace(&mut self.content_open, true) {
             ""
@@ -84,7 +84,7 @@ fn frame(value: &Value) -> String {
     format!("data: {value}\n\n")
 }
 
-impl Voice for ChatVoice {
+impl DialectWriter for ChatWriter {
     fn content_type(&self) -> &'static str {
         if self.stream { "text/event-stream; charset=utf-8" } else { "application/json" }
     }

@@ -1,29 +1,29 @@
-//! Google's words for each part of an answer.
+//! Google's format for each part of an answer.
 
 use serde_json::{Map, Value, json};
 
 use super::{Form, errors};
+use crate::fake_upstream::acts::{DialectWriter, Finish, inside_a_string};
 use crate::fake_upstream::course::Occasion;
-use crate::fake_upstream::score::{Finish, Voice, inside_a_string};
 use crate::fake_upstream::script::ErrorForm;
 use crate::fake_upstream::tokens::{AUDIO_TOKENS, PROMPT_TOKENS, TEXT_TOKENS, Tokens};
 
 pub(super) const JSON: &str = "application/json; charset=UTF-8";
 
-/// One answer.
+/// The writer of one answer.
 #[derive(Debug)]
-pub(super) struct GeminiVoice {
+pub(super) struct GeminiWriter {
     form: Form,
     model: String,
     response_id: String,
     tokens: Tokens,
-    /// Of an array: is an element there already?
+    /// For an array: true if it has an element.
     begun: bool,
-    /// Of a whole answer: is the part that is open one of thoughts?
+    /// For an answer in one piece: true if the open part holds thoughts.
     thinking: bool,
 }
 
-impl GeminiVoice {
+impl GeminiWriter {
     pub(super) fn new(form: Form, occasion: &Occasion<'_>) -> Self {
         Self {
             form,
@@ -35,7 +35,7 @@ impl GeminiVoice {
         }
     }
 
-    /// A snapshot of what was used so far.
+    /// Returns a snapshot of the tokens used so far.
     fn usage(&self) -> Value {
         let Tokens { texts, thoughts } = self.tokens;
         let mut usage = Map::new();
@@ -53,7 +53,7 @@ impl GeminiVoice {
         Value::Object(usage)
     }
 
-    /// A response with this candidate.
+    /// Returns a response with this candidate.
     fn response(&self, candidate: Value) -> Value {
         let mut response = json!({"usageMetadata": self.usage(), "modelVersion": self.model,
             "responseId": self.response_id});
@@ -77,13 +77,13 @@ impl GeminiVoice {
         self.frame(&response)
     }
 
-    /// Of a whole answer: ends the part of thoughts, if one is open, and opens that of the text.
+    /// For an answer in one piece: ends the part of thoughts, if one is open, and opens the text's.
     fn text_part(&mut self) -> &'static str {
         if std::mem::take(&mut self.thinking) { r#"","thought":true},{"text":""# } else { "" }
     }
 }
 
-impl Voice for GeminiVoice {
+impl DialectWriter for GeminiWriter {
     fn content_type(&self) -> &'static str {
         if self.form == Form::Events { "text/event-stream" } else { JSON }
     }
@@ -135,7 +135,7 @@ impl Voice for GeminiVoice {
             );
         }
         let candidate = if reason == "SAFETY" {
-            // Streams leave the content of this chunk empty.
+            // In streams, this chunk has no content.
             json!({"content": {}, "finishReason": reason, "index": 0, "safetyRatings": [
                 {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": true}]})
         } else {
@@ -157,7 +157,7 @@ impl Voice for GeminiVoice {
     fn closing(&mut self, error: Option<ErrorForm>) -> String {
         match self.form {
             Form::Array if error == Some(ErrorForm::Bare) => String::new(),
-            // An array without a single element is one nevertheless.
+            // An array without elements is still sent as an array.
             Form::Array if self.begun => "]".to_owned(),
             Form::Array => "[]".to_owned(),
             Form::Whole => "}".to_owned(),

@@ -1,76 +1,76 @@
-//! An answer as a sequence of acts: what a script makes of the frames of a dialect. Knows no time and no network.
+//! An answer as a sequence of acts: a dialect's frames, changed by a script. It knows neither time nor network.
 //!
-//! Frames are made when their turn comes: an endless answer costs no more than a short one.
+//! A frame is created when its turn comes, so an endless answer costs no more than a short one.
 
 use bytes::Bytes;
 
 use super::script::{ErrorForm, Fault, Mishap, Script, Shape};
 use super::text;
 
-/// How a dialect says each part of an answer. A part that it does not have is empty.
-pub(super) trait Voice {
-    /// Of the response's head.
+/// Writes each part of an answer in the format of a dialect. Parts that the dialect does not have are empty.
+pub(super) trait DialectWriter {
+    /// Returns the content type of the response.
     fn content_type(&self) -> &'static str;
-    /// Returns true for a stream. Otherwise the parts together are one JSON value, or one text.
+    /// Returns true for a stream. Otherwise all parts together are one JSON value, or one text.
     fn is_stream(&self) -> bool;
-    /// What comes before anything else.
+    /// Returns the start of the body.
     fn opening(&mut self) -> String {
         String::new()
     }
-    /// A thought. Only dialects that know thoughts are asked.
+    /// Returns a thought. Called only for dialects that have thoughts.
     fn thought(&mut self, thought: &str) -> String {
         let _ = thought;
         String::new()
     }
-    /// The text with this number, from 1.
+    /// Returns the text with this number, from 1.
     fn text(&mut self, number: u64, text: &str) -> String;
-    /// What no reader of the dialect can make sense of, at a place where a text could be.
+    /// Returns bytes that are invalid in the dialect, in place of a text.
     fn nonsense(&mut self) -> String;
-    /// The end of the answer, with its reason.
+    /// Returns the end of the answer, with its reason.
     fn finish(&mut self, reason: Finish) -> String;
-    /// An error. Only forms that the dialect knows are asked for.
+    /// Returns an error. Called only with forms that the dialect has.
     fn error(&mut self, form: ErrorForm) -> String;
-    /// What comes behind everything; `error` where the last word was one.
+    /// Returns the end of the body; `error` is the form of an error that came just before.
     fn closing(&mut self, error: Option<ErrorForm>) -> String;
 }
 
 /// Why an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finish {
-    /// All was said.
+    /// The answer is complete.
     Stop,
-    /// The limit of tokens.
+    /// The token limit ended it.
     Length,
-    /// The content filter.
+    /// The content filter ended it.
     Filtered,
 }
 
-/// What is done next.
+/// One step of sending an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Act {
-    /// These bytes of the body go out.
+    /// Send these bytes of the body.
     Say(Bytes),
-    /// The pause between two texts.
+    /// Wait for the pause between two texts.
     Pause,
-    /// From here on the connection lives for so many bytes of the body.
+    /// From here on, close the connection after this many bytes of the body.
     Limit(u64),
-    /// Nothing more, and the connection stays.
+    /// Send nothing more, and keep the connection open.
     Hang,
-    /// The connection is closed.
+    /// Close the connection.
     Break,
-    /// The body ends.
+    /// End the body.
     End,
 }
 
 /// The acts of one answer.
-pub(super) struct Score {
-    voice: Box<dyn Voice>,
+pub(super) struct Acts {
+    writer: Box<dyn DialectWriter>,
     shape: Shape,
     mishap: Option<(u64, Mishap)>,
     next: Part,
 }
 
-/// What comes next.
+/// The next part of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Start,
@@ -78,7 +78,7 @@ enum Part {
     Thought(u64),
     /// The pause before this text.
     Pause(u64),
-    /// The place before this text, where things happen.
+    /// The point before this text, where a mishap may happen.
     Turn(u64),
     Text(u64),
     Finish(Finish),
@@ -89,18 +89,18 @@ enum Part {
     End,
 }
 
-impl Score {
-    /// The answer that a script asks for; `faulty` where this call has the script's trouble.
-    pub(super) fn new(voice: Box<dyn Voice>, script: &Script, faulty: bool) -> Self {
+impl Acts {
+    /// Creates the acts of the script's answer; `faulty`: this call has the script's fault.
+    pub(super) fn new(writer: Box<dyn DialectWriter>, script: &Script, faulty: bool) -> Self {
         let fault = script.trouble.as_ref().filter(|_| faulty).map(|trouble| &trouble.fault);
         let mishap = match fault {
             Some(Fault::Within { after, mishap }) => Some((*after, *mishap)),
             Some(Fault::Instead(_)) | None => None,
         };
-        Self { voice, shape: script.shape.clone(), mishap, next: Part::Start }
+        Self { writer, shape: script.shape.clone(), mishap, next: Part::Start }
     }
 
-    /// The next act. Behind [`Act::Hang`], [`Act::Break`] and [`Act::End`] it is the same again.
+    /// Returns the next act. After [`Act::Hang`], [`Act::Break`] and [`Act::End`] it is the same again.
     pub(super) fn act(&mut self) -> Act {
         loop {
             if let Some(act) = self.step() {
@@ -109,20 +109,20 @@ impl Score {
         }
     }
 
-    /// Does the next part; `None` where it says nothing.
+    /// Takes the next part; returns `None` if it sends nothing.
     fn step(&mut self) -> Option<Act> {
         let (said, next) = match self.next {
             Part::Start => {
                 self.next = Part::Opening;
-                // Without a text before it, all of the body counts.
+                // If no text comes first, the limit counts from the start of the body.
                 return match self.mishap.take_if(|mishap| matches!(mishap, (0, Mishap::Cut(_)))) {
                     Some((_, Mishap::Cut(bytes))) => Some(Act::Limit(bytes)),
                     _ => None,
                 };
             }
-            Part::Opening => (self.voice.opening(), Part::Thought(1)),
+            Part::Opening => (self.writer.opening(), Part::Thought(1)),
             Part::Thought(number) if number <= self.shape.thoughts => {
-                (self.voice.thought(&text::thought(number)), Part::Thought(number + 1))
+                (self.writer.thought(&text::thought(number)), Part::Thought(number + 1))
             }
             Part::Thought(_) => (String::new(), Part::Turn(1)),
             Part::Turn(number) => return self.turn(number),
@@ -136,27 +136,27 @@ impl Score {
                     Some((_, Mishap::LateError(form))) => Part::Error(form),
                     _ => Part::Closing(None),
                 };
-                (self.voice.finish(reason), late)
+                (self.writer.finish(reason), late)
             }
-            Part::Error(form) => (self.voice.error(form), Part::Closing(Some(form))),
-            Part::Closing(error) => (self.voice.closing(error), Part::End),
+            Part::Error(form) => (self.writer.error(form), Part::Closing(Some(form))),
+            Part::Closing(error) => (self.writer.closing(error), Part::End),
             Part::Hang => return Some(Act::Hang),
             Part::Break => return Some(Act::Break),
             Part::End => return Some(Act::End),
         };
         self.next = next;
         let mut said = if self.shape.odd { with_oddities(&said) } else { said };
-        if self.shape.odd && self.voice.content_type().starts_with("text/event-stream") && !said.is_empty() {
+        if self.shape.odd && self.writer.content_type().starts_with("text/event-stream") && !said.is_empty() {
             said += ODD_EVENTS;
         }
         (!said.is_empty()).then(|| Act::Say(said.into()))
     }
 
     fn say_text(&mut self, number: u64) -> String {
-        self.voice.text(number, &text::text(number, self.shape.size))
+        self.writer.text(number, &text::text(number, self.shape.size))
     }
 
-    /// The place before a text, or before the finish: goes on, or does what the script wants here.
+    /// Handles the point before a text or the finish: goes on, or lets the script's mishap happen.
     fn turn(&mut self, number: u64) -> Option<Act> {
         let over = number > self.shape.chunks;
         let usual = if over { Part::Finish(Finish::Stop) } else { Part::Text(number) };
@@ -170,7 +170,7 @@ impl Score {
             Some(Mishap::Stall) => (None, Part::Hang),
             Some(Mishap::Half) => (Some(self.half(number, over)), Part::Break),
             Some(Mishap::Torn) => (Some(self.half(number, over)), Part::End),
-            Some(Mishap::Garbage) => (Some(Act::Say(self.voice.nonsense().into())), Part::Pause(number + 1)),
+            Some(Mishap::Garbage) => (Some(Act::Say(self.writer.nonsense().into())), Part::Pause(number + 1)),
             Some(Mishap::Unfinished) => (None, Part::End),
             Some(Mishap::Error(form)) => (None, Part::Error(form)),
             Some(Mishap::Filtered) => (None, Part::Finish(Finish::Filtered)),
@@ -184,34 +184,31 @@ impl Score {
         matches!(self.mishap, Some((_, Mishap::Endless)))
     }
 
-    /// The first half of the frame that would be next.
+    /// Returns the first half of the next frame.
     fn half(&mut self, number: u64, over: bool) -> Act {
-        let frame = if over { self.voice.finish(Finish::Stop) } else { self.say_text(number) };
+        let frame = if over { self.writer.finish(Finish::Stop) } else { self.say_text(number) };
         let bytes = Bytes::from(frame);
         Act::Say(bytes.slice(..bytes.len() / 2))
     }
 }
 
-/// Events that are no part of an answer.
+/// Events that are not part of an answer.
 const ODD_EVENTS: &str = "data: \"odd\"\n\ndata: 7\n\ndata: true\n\ndata: busy\n\n";
 
-/// A part with what servers write beside an answer, in its first object.
+/// Returns a part whose first object has extra fields, as some servers add them.
 fn with_oddities(part: &str) -> String {
     part.replacen("{\"", r#"{"odd":[NaN,-Infinity,1e999,"\ud83d",{"index":"1"}],""#, 1)
 }
 
-/// A text as it stands between the quotes of a JSON string.
+/// Returns a text as it is between the quotes of a JSON string.
 pub(super) fn inside_a_string(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
 }
 
-impl std::fmt::Debug for Score {
+impl std::fmt::Debug for Acts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Score")
-            .field("mishap", &self.mishap)
-            .field("next", &self.next)
-            .finish_non_exhaustive()
+        f.debug_struct("Acts").field("mishap", &self.mishap).field("next", &self.next).finish_non_exhaustive()
     }
 }
 
@@ -219,10 +216,10 @@ impl std::fmt::Debug for Score {
 mod tests {
     use super::*;
 
-    /// Says each part in a word.
+    /// Writes each part as one word.
     struct Plain;
 
-    impl Voice for Plain {
+    impl DialectWriter for Plain {
         fn content_type(&self) -> &'static str {
             "text/plain"
         }
@@ -254,10 +251,10 @@ mod tests {
 
     fn played(script: &str, faulty: bool) -> String {
         let script: Script = script.parse().unwrap();
-        let mut score = Score::new(Box::new(Plain), &script, faulty);
+        let mut acts = Acts::new(Box::new(Plain), &script, faulty);
         let mut all = String::new();
         for _ in 0..20 {
-            match score.act() {
+            match acts.act() {
                 Act::Say(bytes) => all += std::str::from_utf8(&bytes).unwrap(),
                 Act::Pause => all += "... ",
                 Act::Limit(bytes) => all += &format!("limit-{bytes} "),
@@ -266,7 +263,7 @@ mod tests {
                 Act::End => return all + "end",
             }
         }
-        all + "on and on"
+        all + "endless"
     }
 
     #[test]
@@ -279,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mishap_comes_at_its_turn() {
+    fn each_mishap_happens_at_its_place() {
         for (script, expected) in [
             ("stall", "open hang"),
             ("stall+after=1", "open <1> hang"),
@@ -300,6 +297,6 @@ mod tests {
         ] {
             assert_eq!(played(&format!("chunks=3+{script}"), true), expected, "{script}");
         }
-        assert!(played("endless+chunks=1", true).ends_with("<18> <19> on and on"));
+        assert!(played("endless+chunks=1", true).ends_with("<18> <19> endless"));
     }
 }

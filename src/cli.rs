@@ -1,12 +1,14 @@
 //! The command line: one file per command. Only these files print to the terminal.
 
 mod check;
+mod completions;
 mod fake_upstream;
 mod filled;
 mod hidden;
 mod interrupts;
 mod keys;
 mod login;
+mod man;
 mod number;
 mod output;
 mod sample;
@@ -18,7 +20,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Audio understanding as asynchronous tasks: submit, stream, resume.
 #[derive(Debug, Parser)]
@@ -47,8 +49,11 @@ enum Command {
     /// Read the configuration, explain it, and report whether a server would start with it
     Check(check::Arguments),
     /// Run a fake upstream that answers well or with faults, for tests and load tests
-    #[command(hide = true)]
     FakeUpstream(fake_upstream::Arguments),
+    /// Print the completions of a shell
+    Completions(completions::Arguments),
+    /// Print a man page
+    Man(man::Arguments),
 }
 
 /// Exit status when a command has failed.
@@ -74,6 +79,8 @@ pub fn run() -> ExitCode {
         Command::Keys(arguments) => keys::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::FakeUpstream(arguments) => fake_upstream::run(arguments),
+        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+        Command::Man(arguments) => man::run(&arguments, Arguments::command()),
     }
 }
 
@@ -93,8 +100,16 @@ fn print(line: impl Display) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-/// Reports why standard output cannot be written to, and returns the exit status. A closed pipe is not reported: its
-/// reader has left.
+/// Writes a document to standard output, and returns the exit status.
+fn print_bytes(document: &[u8]) -> ExitCode {
+    let mut output = io::stdout().lock();
+    output
+        .write_all(document)
+        .and_then(|()| output.flush())
+        .map_or_else(|err| unwritten(&err), |()| ExitCode::SUCCESS)
+}
+
+/// Tells why standard output took no more, and gives the exit status. A reader who has left knows.
 fn unwritten(err: &io::Error) -> ExitCode {
     match err.kind() {
         io::ErrorKind::BrokenPipe => ExitCode::from(UNREAD),

@@ -1,38 +1,43 @@
-//! The store: what must outlive the process. It knows no actors and no HTTP.
+//! The store: the data that must outlive the process. It knows neither actors nor HTTP.
 //!
-//! [`Store`] is a handle that knows how long things are kept. What keeps them is a backend, which holds the
-//! [promises] of a store; [`Store::open`] chooses it, and one suite of tests runs every promise against each.
+//! [`Store`] is a handle that also knows the retention times. A backend keeps the data and fulfils the [promises] of a
+//! store. [`Store::open`] chooses the backend. One test suite checks every promise against every backend.
 //!
-//! The backend of a server is a SQLite database, the spool of the audio of tasks that have not ended, and
-//! the [journals](ChunkJournal) of published chunks. The database has a thread that writes, and a few that read. The writer
-//! takes whatever waits for it, up to a bound, and commits it as one transaction: a thousand submits at once share a few
-//! fsyncs, and a lone one does not wait for others. Each reader has a connection of its own, so it never waits for a commit
-//! (SQLite's WAL lets it).
+//! The backend of a server has three parts: a SQLite database, the spool with the audio of tasks that have not ended,
+//! and the [journals](ChunkJournal) of published chunks. One thread writes to the database, and a few threads read from
+//! it. The writer takes all waiting writes, up to a bound, and commits them as one transaction: a thousand submits at
+//! once share a few fsyncs, and a lone submit does not wait for others. Each reader has its own connection, so it never
+//! waits for a commit (SQLite's WAL mode allows that).
 //!
 //! # Where to look
 //!
-//! `promises` and the values that they take and return (`records`, `error`) are all that a backend's author has to read.
-//! `questions` and `changes` are the methods of [`Store`]: they add what is true of every backend, such as how long
-//! things are kept. `local` is the backend of a server, and all other files are parts of it. In tests there is a second
-//! one, `memory`, and `suite` has a test of each promise.
+//! The author of a backend only has to read `promises` and the values that its methods take and return (`records`,
+//! `error`). `questions` and `changes` are the methods of [`Store`]: they add what every backend has in common, such as
+//! the retention times. `local` is the backend of a server, and all other files are parts of it. Tests have a second
+//! backend, `memory`; `suite` has a test of each promise.
 //!
-//! # When the disk does not do its part
+//! # When the disk fails
 //!
-//! The [health] of the store is known at any moment: what the last transaction said, and how long the present one has
-//! taken. While the store does not work, tasks are refused at once, and nothing waits for it without end. Before each
-//! transaction the [files](known_files) are compared with those that were opened, so that nothing is written where no next
-//! start would find it. Before and after it the [write-ahead log](write_ahead_log) is looked at, so that no commit is
-//! told that the log does not hold. A transaction of which it is not known whether it stands leaves all files where
-//! they are, and the next one settles what becomes of them. Once damage was met, also by a reader, nothing more is read
-//! from the database or written to it. At the start the whole database is [examined](integrity) before anything is
-//! written to it, and the number of its commits is compared with a [second record](tally). Audio and chunks are read
-//! with a checksum.
+//! The [health] of the store is known at any moment: the result of the last transaction, and how long the current one
+//! has taken. While the store does not work, tasks are refused at once, and no call waits for it forever.
+//!
+//! - Before each transaction, the writer compares the [files](known_files) with those that it opened. So it writes
+//!   nothing that the next start would not find.
+//! - Before and after each transaction, it checks the [write-ahead log](write_ahead_log). So it reports no commit that
+//!   the log does not hold.
+//! - If the outcome of a transaction is unknown, all files stay where they are, and the next transaction decides what
+//!   happens to them.
+//! - Once the writer or a reader has found damage, nothing more is read from the database or written to it.
+//! - A start [examines](integrity) the whole database before it writes to it, and compares the number of commits with a
+//!   [second record](tally).
+//! - Audio and chunks are read with a checksum.
 //!
 //! # Spool
 //!
-//! Audio is a blob: a row with its length, its checksum and how many tasks refer to it. A small one is in that row and
-//! durable with the task's commit. A large one is in a file, written and brought to the disk before. The end of a task
-//! takes its references away in the same commit; the file of a blob without any goes after that.
+//! Audio is a blob: a row with its length, its checksum and the number of tasks that refer to it. The bytes of a small
+//! blob are in that row and become durable with the task's commit. The bytes of a large blob are in a file, which is
+//! written and synced before the commit. The commit that ends a task also removes the task's references to audio. The
+//! file of a blob without references is deleted after that commit.
 
 mod changes;
 mod claim;
@@ -85,9 +90,9 @@ pub use rehearsal::{Rehearsed, rehearse};
 pub use settings::{Retention, RetentionKeys, SpoolKeys, StoreConfig, StoreKeys};
 pub use tally::LostCommits;
 
-/// Journals that are read whole at once: each takes memory for its chunks and its result meanwhile.
+/// Most journals that are read whole at the same time: each holds its chunks and its result in memory while it is read.
 const REPLAYS: usize = 2;
-/// The tasks of a list whose results have more than this many bytes together are on several pages.
+/// If the results of a list's tasks have more bytes than this together, the list is split into several pages.
 pub const MOST_LISTED_BYTES: usize = 4 << 20;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -100,11 +105,11 @@ pub struct Store {
     keys: Arc<dyn KeyStore>,
     journals: Arc<dyn ChunkJournals>,
     retention: Retention,
-    /// Turns to read a journal whole.
+    /// Permits to read a whole journal.
     replays: Arc<Semaphore>,
 }
 
-/// Before which moment what is old enough to be deleted.
+/// The moments before which old data may be deleted, for each kind of data.
 #[derive(Debug, Clone, Copy)]
 pub struct Retained {
     /// Tasks that ended.
@@ -116,8 +121,8 @@ pub struct Retained {
 }
 
 impl Store {
-    /// Opens the store in a data directory, which it takes for itself until the last handle is gone. What a
-    /// crash left behind and belongs to no task is removed. This is where a backend is chosen.
+    /// Opens the store in a data directory and chooses the backend. The store keeps the directory locked until its last
+    /// handle is dropped. Files that a crash left behind and that belong to no task are removed.
     ///
     /// # Errors
     /// When the directory cannot be used or another server has it.
@@ -131,7 +136,7 @@ impl Store {
         Ok(Self::over(Arc::new(local), Arc::new(journals), retention))
     }
 
-    /// Makes a store of its parts.
+    /// Makes a store from its parts.
     fn over<B: TaskStore + BlobStore + KeyStore + 'static>(
         backend: Arc<B>,
         journals: Arc<dyn ChunkJournals>,
@@ -141,7 +146,7 @@ impl Store {
         Self { tasks: backend.clone(), blobs: backend.clone(), keys: backend, journals, retention, replays }
     }
 
-    /// Replaces what keeps the journals.
+    /// Replaces the backend of the journals.
     #[cfg(test)]
     pub(crate) fn with_journals(self, journals: Arc<dyn ChunkJournals>) -> Self {
         Self { journals, ..self }
@@ -153,18 +158,18 @@ impl Store {
         Arc::clone(&self.keys)
     }
 
-    /// Looks at the store's health from time to time, until the store has stopped.
+    /// Checks the store's health from time to time, until the store has stopped.
     pub async fn watch(&self) {
         self.tasks.watch().await;
     }
 
-    /// Why the store takes no tasks; `None` while it does. Waits for nothing.
+    /// Returns the reason why the store takes no tasks, or `None` while it takes tasks. Does not wait.
     #[must_use]
     pub fn trouble(&self) -> Option<StoreError> {
         self.tasks.trouble()
     }
 
-    /// How much waits and how much there is.
+    /// Returns how many writes wait and how much audio there is.
     #[must_use]
     pub fn levels(&self) -> StoreLevels {
         StoreLevels {
@@ -174,15 +179,15 @@ impl Store {
         }
     }
 
-    /// The disk, where the system tells of it. Blocks, and with a disk that hangs for as long as that.
+    /// Returns the levels of the disk, if the system reports them. Blocks, and blocks as long as a disk that hangs.
     #[must_use]
     pub fn disk(&self) -> Option<DiskLevels> {
         self.blobs.disk()
     }
 }
 
-/// Finds the API keys of a data directory, on which a server may run meanwhile; `None` if it is no data directory yet. As
-/// [`Store::open`], this chooses the backend.
+/// Finds the API keys of a data directory; a server may run on it at the same time. Returns `None` if the directory is
+/// not a data directory yet. Chooses the backend, as [`Store::open`] does.
 ///
 /// # Errors
 /// When the directory cannot be used.
@@ -190,7 +195,7 @@ pub fn find_keys(data_dir: &Path) -> Result<Option<Arc<dyn KeyStore>>, StoreErro
     Ok(KeyTable::find(data_dir)?.map(|keys| Arc::new(keys) as _))
 }
 
-/// Makes a data directory for the API keys of a server that is yet to start.
+/// Makes a data directory for the API keys of a server that has not started yet.
 ///
 /// # Errors
 /// When the directory cannot be made.
@@ -198,7 +203,7 @@ pub fn make_keys(data_dir: &Path) -> Result<Arc<dyn KeyStore>, StoreError> {
     Ok(Arc::new(KeyTable::make(data_dir)?))
 }
 
-/// Runs work on files on a thread where blocking is allowed.
+/// Runs file operations on a thread where blocking is allowed.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

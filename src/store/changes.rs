@@ -1,4 +1,4 @@
-//! What is written through a [`Store`]: tasks, their ends, what happens to them in between.
+//! The methods of [`Store`] that write: tasks, their ends, and what happens to them in between.
 
 use bytes::Bytes;
 
@@ -8,16 +8,16 @@ use crate::audio::{AudioFacts, BlobId};
 use crate::task::{Snapshot, TaskId, Timeline, Timestamp};
 
 impl Store {
-    /// Makes the name under which audio will be found that is given to [`Store::accept`].
+    /// Makes a new id for audio that is then given to [`Store::accept`].
     #[must_use]
     pub fn blob_id(&self) -> BlobId {
         self.blobs.blob_id()
     }
 
-    /// Records an accepted task and its inline audio; when this returns, both are durable.
+    /// Records an accepted task and its inline audio. When this returns, both are durable.
     ///
     /// # Errors
-    /// When they are not: then nothing is left of them.
+    /// When they are not durable. The store then keeps nothing of them.
     pub async fn accept(
         &self,
         record: NewRecord,
@@ -30,54 +30,56 @@ impl Store {
         self.tasks.accept(record, inline, keys_before).await.inspect_err(StoreError::log)
     }
 
-    /// Records that a run of a task begins; when this returns, the run is counted.
+    /// Records that a run of a task begins. When this returns, the run is counted.
     ///
     /// # Errors
-    /// When it is not.
+    /// When the run is not counted.
     pub async fn run(&self, id: TaskId, timeline: Timeline) -> Result<(), StoreError> {
         self.tasks.run(id, timeline).await
     }
 
-    /// Remembers, with one of the next commits, that a task publishes its first chunk, and what has happened to it until
-    /// then: it will not run again. Nothing waits for that: that there is a chunk the journal says as well, and this is
-    /// for the case that a power cut takes it.
+    /// Records, with one of the next commits, that a task publishes its first chunk, and its timeline until then: the
+    /// task will not run again. Nothing waits for this commit. The journal also shows that there is a chunk; this mark
+    /// is for the case that a power cut deletes that chunk.
     pub fn mark_published(&self, id: TaskId, timeline: Timeline) {
         self.tasks.mark(id, TaskMark::Published(timeline));
     }
 
-    /// Records how far a task has come, in percent, so that progress does not fall when another process runs it again;
-    /// when this returns, that is durable.
+    /// Records the progress of a task in percent, so that progress does not fall when another process runs the task
+    /// again. When this returns, the progress is durable.
     ///
     /// # Errors
-    /// When it is not.
+    /// When the progress is not durable.
     pub async fn progress(&self, id: TaskId, percent: u8) -> Result<(), StoreError> {
         self.tasks.progress(id, percent).await
     }
 
-    /// Remembers, with one of the next commits, what was downloaded for a task as its audio of this number.
+    /// Records, with one of the next commits, the facts about audio that was downloaded for a task. `index` is its
+    /// place.
     pub fn mark_downloaded(&self, id: TaskId, index: usize, facts: AudioFacts) {
         self.tasks.mark(id, TaskMark::Downloaded(index, facts));
     }
 
-    /// Returns the writing end of a task's journal, which keeps chunks before they are shown. Nothing is made yet.
+    /// Returns the writing end of a task's journal, which keeps chunks before they are published. This makes no file
+    /// yet.
     #[must_use]
     pub fn journal(&self, id: &TaskId) -> Box<dyn ChunkJournal> {
         self.journals.journal(id)
     }
 
-    /// Records how a task ended and removes its audio; when this returns, that is durable. A task that has
-    /// ended already keeps its first end, which is returned.
+    /// Records how a task ended and removes its audio. When this returns, the end is durable. A task that has already
+    /// ended keeps its first end, and this returns that end.
     ///
     /// # Errors
-    /// When it is not recorded.
+    /// When the end is not recorded.
     pub async fn end(&self, id: TaskId, ending: Ending) -> Result<Option<Snapshot>, StoreError> {
         self.tasks.end(id, ending, Timestamp::now()).await
     }
 
-    /// Deletes what has been kept long enough: tasks, chunks, idempotency keys. Returns how many tasks.
+    /// Deletes data whose retention has ended: tasks, chunks, idempotency keys. Returns the number of deleted tasks.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database fails.
     pub async fn forget_expired(&self) -> Result<usize, StoreError> {
         let now = Timestamp::now();
         let kept = Retained {

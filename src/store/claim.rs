@@ -1,4 +1,4 @@
-//! The right to write to a data directory, and the files that a server opens there beside SQLite.
+//! The exclusive right to write to a data directory, and the files that a server opens there besides SQLite's own.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -11,16 +11,17 @@ use super::StoreError;
 use super::health::Trouble;
 use super::sqlite::{INDEX, beside, database, file_error};
 
-/// The index of the write-ahead log consists of regions of this many bytes, of which there is at least one.
+/// The index of the write-ahead log consists of regions of this many bytes. It has at least one region.
 const INDEX_REGION: u64 = 32 << 10;
-/// What a database of SQLite begins with.
+/// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// The right of one server to write to a data directory, until this is dropped. It holds two locks, each of an open file,
-/// so that neither outlives its process: the file `lock`, and the database itself, in case `lock` is removed.
+/// The right of one server to write to a data directory, until this is dropped. It holds two locks: one on the file
+/// `lock`, and one on the database itself, in case `lock` is removed. Each lock belongs to an open file, so neither
+/// outlives its process.
 ///
-/// SQLite locks the database in another way (by POSIX, not BSD), so the two do not meet. But a process that closes any file
-/// descriptor of the database loses all of SQLite's locks on it. So this descriptor is opened before SQLite's and
+/// SQLite uses another kind of lock (POSIX, not BSD), so the two kinds do not conflict. But a process that closes any
+/// file descriptor of the database loses all of SQLite's locks on it. So this descriptor is opened before SQLite's and
 /// closed after them, and nothing else in a server opens the database.
 #[derive(Debug)]
 pub(super) struct Claim {
@@ -29,7 +30,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Takes the directory, and makes the database's file if there is none.
+    /// Locks the directory, and makes the database's file if there is none.
     pub(super) fn take(data_dir: &Path) -> Result<Self, StoreError> {
         let own = lock(data_dir, open(&data_dir.join("lock"))?)?;
         let database = lock(data_dir, make_database(data_dir)?)?;
@@ -37,7 +38,7 @@ impl Claim {
     }
 }
 
-/// Opens the database's file without SQLite, so that it is made for its owner alone.
+/// Opens the database's file without SQLite, so that only its owner can read and write a new file.
 pub(super) fn make_database(data_dir: &Path) -> Result<File, StoreError> {
     open(&database(data_dir))
 }
@@ -62,8 +63,8 @@ fn lock(data_dir: &Path, file: File) -> Result<File, StoreError> {
     }
 }
 
-/// The files that a server opens beside SQLite. A process that closes one of them loses SQLite's locks on it. So all
-/// connections are closed before this is dropped.
+/// The files that a server opens besides SQLite's own. A process that closes one of them loses SQLite's locks on it. So
+/// all connections must be closed before this is dropped.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
     index: Arc<File>,
@@ -74,33 +75,33 @@ pub(super) struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Opens the index of the write-ahead log, which is there as soon as there is a connection.
+    /// Opens the index of the write-ahead log. The index exists as soon as there is a connection.
     pub(super) fn of(data_dir: &Path, claim: Claim) -> Result<Self, StoreError> {
         let path = beside(data_dir, INDEX);
         let index = Arc::new(File::open(&path).map_err(file_error(&path))?);
         Ok(Self { index, index_path: path, index_bytes: AtomicU64::new(INDEX_REGION), claim })
     }
 
-    /// Checks that the index was not cut short. SQLite maps it into memory, and the system ends a process that reads
-    /// behind the end of such a file. So nothing is asked of SQLite before this.
+    /// Checks that the index was not cut short. SQLite maps it into memory, and the system kills a process that reads
+    /// beyond the end of a mapped file. So this check comes before every use of SQLite.
     pub(super) fn judge_index(&self) -> Result<(), Trouble> {
         let shown = self.index_path.display();
         let bytes = self.index.metadata().map_err(|err| Trouble::Unusable(format!("{shown}: {err}")))?.len();
         if bytes < self.index_bytes.fetch_max(bytes, Ordering::Relaxed) {
             return Err(Trouble::Damaged(format!(
-                "{shown} was cut short while the server runs; stop the server and start it again: it makes the file anew \
-                 out of the write-ahead log, and nothing is lost"
+                "{shown} was cut short while the server runs; stop the server and start it again: it rebuilds the \
+                 file from the write-ahead log, and nothing is lost"
             )));
         }
         Ok(())
     }
 
-    /// Returns the database, which is not to be written to here.
+    /// Returns the database. The caller must not write to it.
     pub(super) fn database(&self) -> &File {
         &self.claim.database
     }
 
-    /// Returns true if the database still begins as a database does.
+    /// Returns true if the database still begins with the bytes of a SQLite database.
     pub(super) fn has_database(&self) -> io::Result<bool> {
         let mut head = [0; MAGIC.len()];
         match self.claim.database.read_exact_at(&mut head, 0) {
@@ -127,7 +128,7 @@ mod tests {
     use crate::store::sqlite;
 
     #[test]
-    fn the_database_is_locked_also_where_the_lock_file_is_gone() {
+    fn the_database_stays_locked_when_the_lock_file_is_gone() {
         let data_dir = tempfile::tempdir().unwrap();
         let claim = Claim::take(data_dir.path()).unwrap();
         assert!(matches!(Claim::take(data_dir.path()), Err(StoreError::Taken(_))));
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_is_cut_short_is_found_without_a_look_into_it() {
+    fn a_shortened_index_is_found_without_reading_it() {
         let data_dir = tempfile::tempdir().unwrap();
         let claim = Claim::take(data_dir.path()).unwrap();
         let _connection = sqlite::connect(data_dir.path(), true).unwrap();
@@ -150,7 +151,7 @@ mod tests {
             let judged = open.judge_index();
             assert_eq!(judged.is_ok(), bytes > INDEX_REGION, "{judged:?}");
         }
-        // Closing the connection must not read it, either.
+        // Closing the connection must not read the index, either.
         index.set_len(INDEX_REGION).unwrap();
     }
 }

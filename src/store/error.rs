@@ -1,33 +1,33 @@
-//! What a store says that cannot do what it was asked, and what its callers are told then.
+//! The errors of a store, and the failures that callers get for them.
 
 use std::error::Error;
 use std::time::Duration;
 
 use crate::error::{ErrorCode, Failure};
 
-/// When a caller that met a full disk may come back.
+/// The time after which a caller may retry when the disk is full.
 const FULL_RETRY: Duration = Duration::from_secs(30);
-/// When a caller that met a disk that does not work may come back.
+/// The time after which a caller may retry when the disk does not work.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(10);
 
-/// A store that cannot do what it was asked.
+/// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// What keeps the store refuses for a reason that is its own.
+    /// The backend failed for a reason of its own.
     #[error("the database: {0}")]
     Backend(Box<dyn Error + Send + Sync>),
     /// The data directory cannot be used.
     #[error("{path}: {source}")]
     Directory {
-        /// What was touched.
+        /// The path that was used.
         path: String,
-        /// Why it cannot be used.
+        /// The reason why it cannot be used.
         source: std::io::Error,
     },
-    /// There is no room, by the configuration or on the disk.
+    /// There is no room, either by the configuration or on the disk.
     #[error("no room: {0}")]
     Full(String),
-    /// Another server has the data directory.
+    /// Another server uses the data directory.
     #[error("another hearken runs on the data directory {0}; stop it, or choose another with --data-dir")]
     Taken(String),
     /// The database is damaged.
@@ -36,22 +36,22 @@ pub enum StoreError {
     /// The store does not work for now.
     #[error("the store does not work: {0}")]
     Unavailable(String),
-    /// What is stored there is not for this program; the text says why, and what to do.
+    /// The data directory belongs to another program or version. The text gives the reason and the way out.
     #[error("{0}")]
     Refused(String),
     /// A record that was written cannot be read.
     #[error("a damaged record: {0}")]
     Damaged(String),
-    /// The store's thread is gone.
+    /// The store's thread has stopped.
     #[error("the store has stopped")]
     Stopped,
 }
 
 impl StoreError {
-    /// Tells the operator of it.
+    /// Logs the error for the operator.
     pub(crate) fn log(&self) {
         match self {
-            // The store's health tells the operator of these once, and not for each request.
+            // The store's health logs these errors once, and not for each request.
             Self::Full(_) | Self::Unavailable(_) => tracing::debug!(err = %self, "the store failed"),
             _ => tracing::error!(err = %self, "the store failed"),
         }

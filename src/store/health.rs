@@ -1,8 +1,8 @@
-//! Whether the store works: what its last commits and probes said, and how long the writer has been at its present one.
+//! The health of the store: the results of the last commits and probes, and how long the current transaction has taken.
 //!
-//! The answer is at hand before it is asked for, so that a probe of `/readyz` is answered at once, also by a store whose
-//! disk hangs. [`Health`] measures nothing by itself: the writer tells it how each transaction ended, and
-//! [`Store::watch`](super::Store::watch) has an idle writer make a transaction from time to time.
+//! The answer is available before it is requested. So a probe of `/readyz` gets its answer at once, even if the disk
+//! hangs. [`Health`] measures nothing: the writer reports how each transaction ended, and
+//! [`Store::watch`](super::Store::watch) makes an idle writer run a transaction from time to time.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,23 +16,23 @@ use tokio::time::timeout;
 use super::StoreError;
 use super::sqlite::{corrupt, is_of_disk};
 
-/// A transaction that takes longer than this means that the disk does not answer.
+/// If a transaction takes longer than this, the disk does not answer.
 const HANGS: Duration = Duration::from_secs(4);
-/// How often the watch looks at the writer.
+/// How often the watch checks the writer.
 pub(super) const TICK: Duration = Duration::from_secs(1);
-/// An idle writer makes a transaction this often while the store works. While it does not: at each [`TICK`].
+/// How often an idle writer makes a transaction while the store works. While the store does not work: at each [`TICK`].
 const PROBE_PAUSE: Duration = Duration::from_secs(2);
-/// How long a caller waits for a store that does not work, before the caller is told so.
+/// How long a caller waits for a store that does not work, before the caller gets an error.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Why the store takes no work.
+/// The reason why the store takes no work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// There is no room on the disk. Ends when there is.
+    /// There is no room on the disk. This ends when there is room again.
     Full(String),
-    /// The disk or the directory cannot be used. Ends when it can.
+    /// The disk or the directory cannot be used. This ends when it can be used again.
     Unusable(String),
-    /// The database is damaged. Ends with the process: the next start checks all of the database.
+    /// The database is damaged. This ends with the process: the next start checks the whole database.
     Damaged(String),
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// A handle to what is known; cheap to clone.
+/// A handle to the store's health; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Health(Arc<Inner>);
 
@@ -62,17 +62,17 @@ struct Inner {
     data_dir: PathBuf,
     trouble: watch::Sender<Option<Trouble>>,
     opened: Instant,
-    /// When the transaction began that is being made, in milliseconds since `opened`; [`NEVER`] while there is none.
+    /// When the current transaction began, in milliseconds since `opened`; [`NEVER`] while there is none.
     began: AtomicU64,
-    /// When the last transaction ended, in the same way.
+    /// When the last transaction ended, in milliseconds since `opened`.
     ended: AtomicU64,
 }
 
-/// No moment.
+/// The value of `began` while there is no transaction.
 const NEVER: u64 = u64::MAX;
 
 impl Health {
-    /// The health of a store that was just opened, which works.
+    /// Makes the health of a store that was just opened, which works.
     pub(super) fn new(data_dir: &Path) -> Self {
         Self(Arc::new(Inner {
             data_dir: data_dir.to_owned(),
@@ -87,20 +87,20 @@ impl Health {
         u64::try_from(self.0.opened.elapsed().as_millis()).unwrap_or(NEVER - 1)
     }
 
-    /// The writer begins a transaction.
+    /// Records that the writer begins a transaction.
     pub(super) fn begin(&self) {
         self.0.began.store(self.now(), Ordering::Relaxed);
     }
 
-    /// The transaction has ended, and the store works or does not.
+    /// Records that the transaction has ended, and the trouble that it met, if any.
     pub(super) fn end(&self, trouble: Option<Trouble>) {
         self.0.ended.store(self.now(), Ordering::Relaxed);
         self.0.began.store(NEVER, Ordering::Relaxed);
         self.change(trouble);
     }
 
-    /// Takes note of what a reader has met in the database, and returns it with the file's name and the way out. Damage is
-    /// final. Any other fault of the disk lasts until the next transaction succeeds.
+    /// Records an error that a reader met in the database. Returns the error with the file's name and the way out.
+    /// Damage is final. Any other fault of the disk lasts until the next transaction succeeds.
     pub(super) fn notice(&self, err: StoreError) -> StoreError {
         match err {
             StoreError::Corrupt(what) => {
@@ -118,7 +118,7 @@ impl Health {
         }
     }
 
-    /// Takes note of a file beside the database that finds no room. The next transaction tells whether there is some.
+    /// Records that a file beside the database has no room. The next transaction shows whether there is room again.
     pub(super) fn full(&self, what: &str) {
         self.change(Some(Trouble::Full(what.to_owned())));
     }
@@ -132,12 +132,12 @@ impl Health {
         }
     }
 
-    /// Takes note of why nothing is to be read or written.
+    /// Records the reason why nothing may be read or written.
     pub(super) fn alarm(&self, trouble: Trouble) {
         self.change(Some(trouble));
     }
 
-    /// Returns the damage that was met. From then on nothing is read from the database and nothing written to it.
+    /// Returns the damage that was found, if any. After damage, nothing is read from the database or written to it.
     pub(super) fn damage(&self) -> Option<Trouble> {
         self.0.trouble.borrow().clone().filter(|trouble| matches!(trouble, Trouble::Damaged(_)))
     }
@@ -162,7 +162,7 @@ impl Health {
         });
     }
 
-    /// Why the store takes no work; `None` while it does. Waits for nothing.
+    /// Returns the reason why the store takes no work, or `None` while it takes work. Does not wait.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         let known = self.0.trouble.borrow().clone();
         known.or_else(|| self.hangs())
@@ -174,7 +174,7 @@ impl Health {
         (busy > HANGS).then(|| Trouble::Unusable("the disk does not answer".to_owned()))
     }
 
-    /// Takes note of a writer that hangs. Returns whether it is to make a transaction.
+    /// Records a writer that hangs. Returns true if the writer should make a transaction now.
     pub(super) fn tick(&self) -> bool {
         if let Some(hangs) = self.hangs() {
             self.change(Some(hangs));
@@ -184,11 +184,12 @@ impl Health {
         !is_busy && (idle >= PROBE_PAUSE || self.0.trouble.borrow().is_some())
     }
 
-    /// Resolves when the store has not worked for [`PATIENCE`], counted from the first poll at the earliest. Tells why.
+    /// Resolves with the reason when the store has not worked for [`PATIENCE`]. The time counts from the first poll at
+    /// the earliest.
     pub(super) async fn trouble_lasts(&self) -> StoreError {
         let mut changes = self.0.trouble.subscribe();
         loop {
-            // The watch cannot close: this handle holds its sender.
+            // The channel cannot close: this handle holds its sender.
             let _ = changes.wait_for(Option::is_some).await;
             if timeout(PATIENCE, changes.wait_for(Option::is_none)).await.is_err()
                 && let Some(trouble) = self.trouble()
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_ends_with_a_transaction_that_stands_but_damage_stays() {
+    fn trouble_ends_with_a_successful_commit_but_damage_stays() {
         let health = Health::new(Path::new("d"));
         assert_eq!(health.trouble(), None);
         health.end(full());
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_does_not_end_is_trouble_until_it_does() {
+    fn a_transaction_that_hangs_is_trouble_until_it_ends() {
         let health = Health(Arc::new(Inner {
             data_dir: "d".into(),
             trouble: watch::Sender::new(None),
@@ -237,7 +238,7 @@ mod tests {
         health.0.began.store(0, Ordering::Relaxed);
         assert!(matches!(health.trouble(), Some(Trouble::Unusable(_))));
         assert!(!health.tick(), "a busy writer is not probed");
-        assert!(health.0.trouble.borrow().is_some(), "and those who wait hear of it");
+        assert!(health.0.trouble.borrow().is_some(), "waiting callers are notified");
         health.end(None);
         assert_eq!(health.trouble(), None);
     }

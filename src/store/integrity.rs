@@ -1,4 +1,4 @@
-//! What is looked at before anything is written to a database: whose it is, its write-ahead log, and all of its pages.
+//! The checks before anything is written to a database: its owner, its write-ahead log, and all of its pages.
 
 use std::fs::File;
 use std::path::Path;
@@ -15,37 +15,37 @@ use super::sqlite::{INDEX, LOG, beside, database, file_error};
 use super::tally::{self, LostCommits};
 use super::write_ahead_log::{Look, WriteAheadLog};
 
-/// What stays as it is in the path of a URI.
+/// The characters that are not escaped in the path of a URI.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
 
-/// The check takes this long at most: a start must not wait for a database of many gigabytes. What was not checked by
-/// then is found to be damaged when it is read.
+/// The check takes at most this long: a start must not wait for a database of many gigabytes. Damage in pages that were
+/// not checked by then is found when they are read.
 const MOST: Duration = Duration::from_secs(10);
-/// The operator is told of the check of a database of at least this many bytes, since it may take a while.
+/// The check of a database of at least this many bytes is logged, since it may take a while.
 const LARGE: u64 = 1 << 30;
 
-/// A database that a start would use.
+/// A database that a start can use.
 #[derive(Debug)]
 pub(super) struct Examined {
     /// A connection that only reads.
     pub(super) connection: Connection,
     /// True if the tables are of the newest version.
     pub(super) is_current: bool,
-    /// Commits that the database has lost.
+    /// The commits that the database has lost, if any.
     pub(super) lost: Option<LostCommits>,
-    /// A process that closes the index loses SQLite's locks on it: this comes after the connection.
+    /// A process that closes the index loses SQLite's locks on it, so this field comes after the connection.
     _index: Option<Arc<File>>,
 }
 
-/// Examines the database of a data directory and writes nothing to it. A server may run on it meanwhile.
+/// Examines the database of a data directory and writes nothing to it. A server may run on it at the same time.
 ///
 /// # Errors
-/// What stands against using it.
+/// The reason why the database cannot be used.
 pub(super) fn examine(data_dir: &Path) -> Result<Examined, StoreError> {
     let is_alone = || beside(data_dir, LOG).metadata().map_or(0, |about| about.len()) == 0;
     let was_alone = is_alone();
     match read(data_dir, was_alone) {
-        // A server has begun a log meanwhile, and may have changed the file under the reader.
+        // A server has begun a log in between, and may have changed the file during the read.
         Err(_) if was_alone && !is_alone() => read(data_dir, false),
         read => read,
     }
@@ -53,14 +53,14 @@ pub(super) fn examine(data_dir: &Path) -> Result<Examined, StoreError> {
 
 fn read(data_dir: &Path, is_alone: bool) -> Result<Examined, StoreError> {
     let path = database(data_dir);
-    // Without a log everything is in the database itself. SQLite makes a log even to read, unless it is told that
-    // nothing changes.
+    // Without a log, everything is in the database itself. SQLite makes a log even for reading, unless the URI promises
+    // that the file does not change.
     let immutable = if is_alone { "?immutable=1" } else { "" };
     let uri = format!("file:{}{immutable}", percent_encode(path.as_os_str().as_encoded_bytes(), PATH));
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(uri, flags)?;
-    // The first connection makes the index anew, out of what can be read of the log.
+    // The first connection rebuilds the index from the readable part of the log.
     let version = schema::version(data_dir, &connection);
     let is_current = matches!(version, Ok(schema::VERSION));
     let index = if is_alone { None } else { File::open(beside(data_dir, INDEX)).ok().map(Arc::new) };
@@ -68,7 +68,7 @@ fn read(data_dir: &Path, is_alone: bool) -> Result<Examined, StoreError> {
     if let Some(index) = index {
         let mut log = WriteAheadLog::open(data_dir, index)?;
         if log.look().map_err(file_error(log.path()))? == Look::Damaged {
-            // A server runs: its index tells of a log that is not there. So what was read may be anything.
+            // A server runs, and its index describes a log that is not there. So the data that was read may be wrong.
             return Err(log.damage().into());
         }
     }
@@ -81,7 +81,7 @@ fn read(data_dir: &Path, is_alone: bool) -> Result<Examined, StoreError> {
 /// Checks that every page of the database is in its place and can be read.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] where one is not.
+/// [`StoreError::Corrupt`] if a page is not.
 fn check(data_dir: &Path, connection: &Connection) -> Result<(), StoreError> {
     let path = database(data_dir);
     let bytes = path.metadata().map_err(file_error(&path))?.len();
@@ -100,14 +100,17 @@ fn check(data_dir: &Path, connection: &Connection) -> Result<(), StoreError> {
         }
         Err(err) => Err(err.into()),
         Ok(said) if said == "ok" => {
-            tracing::debug!(ms = began.elapsed().as_millis() as u64, "the database is whole");
+            tracing::debug!(
+                ms = began.elapsed().as_millis() as u64,
+                "the check found no damage in the database"
+            );
             Ok(())
         }
         Ok(said) => Err(StoreError::Corrupt(finding(&said).to_owned())),
     }
 }
 
-/// The first thing that SQLite has found. A heading that names no more than the database stands before it.
+/// Returns the first finding of SQLite. A heading that only names the database comes before it.
 fn finding(said: &str) -> &str {
     said.lines().find(|line| !line.starts_with("***")).unwrap_or("its pages are not in order")
 }
@@ -126,7 +129,7 @@ fn bounded(data_dir: &Path, connection: &Connection) -> Result<rusqlite::Result<
         .map_err(file_error(data_dir))?;
     let said = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
     drop(done);
-    // Before the connection is used again: an interrupt that comes late would meet something else.
+    // The timer must end before the connection is used again: a late interrupt would stop something else.
     let _ = timer.join();
     Ok(said)
 }
@@ -136,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_finding_of_a_check_says_more_than_its_heading() {
+    fn the_finding_of_a_check_is_not_its_heading() {
         assert_eq!(
             finding("*** in database main ***\nTree 3 page 3: free space corruption"),
             "Tree 3 page 3: free space corruption"

@@ -1,10 +1,10 @@
-//! The journals of published chunks in files: one for each task with a stream. It holds their entries as
-//! records (`task::record`).
+//! The journals of published chunks: one file for each task with a stream. It holds the entries as records
+//! (`task::record`).
 //!
-//! A chunk is written before it is published, straight into the system's page cache by the task's own thread:
-//! that takes microseconds and waits for no disk, and what a subscriber has seen then outlives the process. A
-//! thread of the store brings what was written to the disk, all files that have grown in one round, so that a
-//! power cut costs the last moment at most. A file that is not empty says that a subscriber may have seen a chunk.
+//! A chunk is written before it is published. The task's own thread writes it straight into the system's page cache:
+//! that takes microseconds and waits for no disk. So everything that a subscriber has seen outlives the process. A
+//! thread of the store syncs the files in rounds, all files that have grown in one round, so a power cut loses only the
+//! last moment. A file that is not empty shows that a subscriber may have seen a chunk.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -27,27 +27,27 @@ use super::{Journalled, StoreError, blocking};
 use crate::metrics::StoreMetrics;
 use crate::task::{Chunks, Entry, Kept, RecordSource, RecordWriter, TaskId, read_entries, scan_records};
 
-/// Files that may wait for their round; where one finds no place, the round after brings all files to the disk.
+/// Most files that may wait for their round. If a file finds no place in the queue, the round after syncs all files.
 const SYNC_QUEUE: usize = 4096;
-/// So many files are synced each for itself.
+/// Up to this many files are synced one by one.
 const SYNCED_ONE_BY_ONE: usize = 8;
-/// Pause between two rounds: what a power cut can cost.
+/// The pause between two rounds: a power cut can lose the chunks of this time.
 const SYNC_PAUSE: Duration = Duration::from_millis(200);
 
 /// A handle to all journals; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct FileJournals {
     directory: Arc<Path>,
-    /// `None` where nothing is synced.
+    /// `None` if nothing is synced.
     sync: Option<Rounds>,
     health: Health,
 }
 
-/// What the thread that syncs is told.
+/// The messages to the thread that syncs.
 #[derive(Debug, Clone)]
 struct Rounds {
     queue: SyncSender<Arc<Grown>>,
-    /// Was there a file that found no place? It may have been written to for the last time.
+    /// True if a file found no place in the queue. That file may have been written to for the last time.
     overflowed: Arc<AtomicBool>,
 }
 
@@ -55,7 +55,7 @@ struct Rounds {
 #[derive(Debug)]
 struct Grown {
     file: File,
-    /// Does it wait for its round?
+    /// True while the file waits for its round.
     waits: AtomicBool,
 }
 
@@ -65,15 +65,16 @@ pub(super) struct FileJournal {
     path: PathBuf,
     file: Option<Arc<Grown>>,
     writer: RecordWriter,
-    /// A journal that has a gap takes nothing more: what it has is a beginning of the stream.
+    /// True after a failed write. The journal then takes no more entries, so it always holds a beginning of the stream
+    /// without a gap.
     broken: bool,
     sync: Option<Rounds>,
     health: Health,
 }
 
 impl FileJournals {
-    /// Opens the journals of a data directory and starts the thread that syncs them, which stops with the
-    /// last handle. FileJournals that are not `wanted` are removed.
+    /// Opens the journals of a data directory and starts the thread that syncs them. The thread stops with the last
+    /// handle. Journals that are not `wanted` are removed.
     pub(super) fn open(
         data_dir: &Path,
         sync: bool,
@@ -119,8 +120,7 @@ impl FileJournals {
         std::fs::metadata(self.path(id)).is_ok_and(|file| file.len() > 0)
     }
 
-    /// Finds the chunks that a task has published. If they are not those that its record tells of, the operator is told.
-    /// Blocks.
+    /// Finds the chunks that a task has published. Logs an error if they do not match the task's record. Blocks.
     fn whole(&self, id: &TaskId, told: Chunks) -> Result<Option<Kept>, StoreError> {
         let (index, _) = scan_records(&self.content(id)?, |_, _| Some(()));
         let path = self.path(id);
@@ -131,7 +131,7 @@ impl FileJournals {
         Ok(Some(Kept::new(Arc::new(Written { path }), index)))
     }
 
-    /// Reads a journal; one that is not there has nothing in it. Blocks.
+    /// Reads a journal. A journal that does not exist is empty. Blocks.
     fn content(&self, id: &TaskId) -> Result<Vec<u8>, StoreError> {
         let path = self.path(id);
         match std::fs::read(&path) {
@@ -140,7 +140,7 @@ impl FileJournals {
         }
     }
 
-    /// Removes the journal of a task, if there is any. Blocks.
+    /// Removes the journal of a task, if it has one. Blocks.
     fn delete(&self, id: &TaskId) {
         let path = self.path(id);
         if let Err(err) = std::fs::remove_file(&path)
@@ -186,22 +186,22 @@ impl ChunkJournals for FileJournals {
 }
 
 impl ChunkJournal for FileJournal {
-    /// Writes the entries. Where the disk refuses, the journal ends here.
+    /// Writes the entries. After a failed write, the journal takes no more entries.
     fn append(&mut self, entries: &mut dyn Iterator<Item = &Entry>) -> Appended {
         if !self.broken
             && let Err(err) = self.write(entries)
         {
             self.broken = true;
             if err.kind() == ErrorKind::StorageFull {
-                self.health.full("a journal of chunks finds no room");
+                self.health.full("there is no room for a journal of chunks");
             }
-            tracing::error!(%err, path = %self.path.display(), "chunks cannot be journalled");
+            tracing::error!(%err, path = %self.path.display(), "chunks cannot be written to the journal");
         }
         Appended::Now(!self.broken)
     }
 
-    /// Makes the file, if there is none: making one takes longer than writing to it. Where the disk refuses, the first
-    /// entries will say so.
+    /// Makes the file, if there is none: making a file takes longer than writing to it. An error is ignored here: the
+    /// first entries will meet it again.
     fn make_ready(&mut self) {
         let _ = self.open();
     }
@@ -219,7 +219,10 @@ impl FileJournal {
             none => {
                 let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
                 if file.metadata()?.len() > 0 {
-                    return Err(std::io::Error::new(ErrorKind::AlreadyExists, "another writer has begun it"));
+                    return Err(std::io::Error::new(
+                        ErrorKind::AlreadyExists,
+                        "another writer has begun this journal",
+                    ));
                 }
                 Ok(none.insert(Arc::new(Grown { file, waits: AtomicBool::new(false) })))
             }
@@ -240,8 +243,8 @@ impl FileJournal {
     }
 }
 
-/// A journal to which nothing is added any more. It is opened for each piece: there are more of them than a process may
-/// have open files.
+/// A journal to which nothing is added any more. The file is opened for each read: there are more journals than a
+/// process may have open files.
 #[derive(Debug)]
 struct Written {
     path: PathBuf,
@@ -258,26 +261,26 @@ fn run_syncer(queue: &Receiver<Arc<Grown>>, overflowed: &AtomicBool, metrics: &S
     while let Ok(first) = queue.recv() {
         let round: Vec<_> = std::iter::once(first).chain(queue.try_iter()).collect();
         for grown in &round {
-            // First: what is written from here on asks for another round.
+            // This comes first: a write after this point requests another round.
             grown.waits.store(false, Ordering::Release);
         }
-        // A queue that was full leaves something for the next round, which finds this set.
+        // A full queue leaves files for the next round, which sees this flag.
         let all = overflowed.swap(false, Ordering::AcqRel);
         let began = Instant::now();
         let synced = sync(&round, all);
         metrics.synced(began.elapsed(), synced.is_ok());
         if let Err(err) = synced {
-            tracing::error!(%err, "chunks cannot be brought to the disk");
+            tracing::error!(%err, "chunks cannot be synced to the disk");
         }
         std::thread::sleep(SYNC_PAUSE);
     }
 }
 
-/// Brings files to the disk, or `all` that their file system holds, which is less work for the disk where they are many.
+/// Syncs these files, or `all` files of their file system. For many files, the latter is less work for the disk.
 fn sync(round: &[Arc<Grown>], all: bool) -> std::io::Result<()> {
     match round.first() {
         Some(first) if all || round.len() > SYNCED_ONE_BY_ONE => Ok(rustix::fs::syncfs(&first.file)?),
-        // One that fails keeps none of the others waiting.
+        // A file that fails does not keep the others from being synced.
         _ => round.iter().map(|grown| grown.file.sync_data()).fold(Ok(()), Result::and),
     }
 }

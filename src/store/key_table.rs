@@ -17,7 +17,7 @@ pub(super) fn keys_version(connection: &Connection) -> Result<i64, StoreError> {
     Ok(connection.prepare_cached("SELECT version FROM keys_version")?.query_row([], |row| row.get(0))?)
 }
 
-/// Reads the version first: where another process changes the keys meanwhile, they are read again.
+/// Reads the version first: if another process changes the keys in between, they are read again.
 pub(super) fn keys_and_version(connection: &Connection) -> Result<(i64, Vec<KeyRecord>), StoreError> {
     Ok((keys_version(connection)?, keys(connection)?))
 }
@@ -60,10 +60,10 @@ fn revoke(connection: &Connection, name: &str) -> Result<bool, StoreError> {
     Ok(connection.execute("DELETE FROM keys WHERE name = ?1", [name])? > 0)
 }
 
-/// The API keys of a data directory, beside a server that may run on it, also in the same process.
+/// The API keys of a data directory. A server may run on the directory, also in the same process.
 ///
-/// Each call has a connection of its own. A file that is there is opened by SQLite alone, since to close it would cost the
-/// server its [locks](super::claim::Claim).
+/// Each call opens its own connection. Only SQLite opens a file that exists, since closing another descriptor would
+/// cost the server its [locks](super::claim::Claim).
 #[derive(Debug)]
 pub(super) struct KeyTable {
     data_dir: PathBuf,
@@ -81,7 +81,7 @@ impl KeyTable {
         Ok(is_made.then(|| Self::of(data_dir)))
     }
 
-    /// Makes a data directory with a database that has no keys. To close the new file costs no locks: no server of this
+    /// Makes a data directory with a database that has no keys. Closing the new file costs no locks: no server of this
     /// process can have it open yet.
     pub(super) fn make(data_dir: &Path) -> Result<Self, StoreError> {
         make_directory(data_dir)?;

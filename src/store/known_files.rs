@@ -1,4 +1,4 @@
-//! Whether the files of a data directory are still the ones that were opened, and hold what they held.
+//! The check that the files of a data directory are still the ones that were opened, with their contents.
 
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
@@ -19,11 +19,11 @@ pub(super) struct KnownFiles {
     database: PathBuf,
     files: Vec<(PathBuf, Identity)>,
     log: WriteAheadLog,
-    /// The database's file has at least this many bytes. Only this server makes it shorter, when its pages are in order.
+    /// The database's file has at least this many bytes. Only this server may shorten it, when its pages are in order.
     least_bytes: u64,
 }
 
-/// Which file it is, whatever its name.
+/// The identity of a file, independent of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -37,7 +37,7 @@ impl From<&Metadata> for Identity {
 }
 
 impl KnownFiles {
-    /// Takes note of the files of a data directory that is in use.
+    /// Records the files of a data directory that is in use.
     pub(super) fn of(data_dir: &Path, open: Arc<OpenFiles>) -> Result<Self, StoreError> {
         let [log, index] = [LOG, INDEX].map(|end| beside(data_dir, end));
         let paths = [data_dir.to_owned(), database(data_dir), log, index];
@@ -52,28 +52,28 @@ impl KnownFiles {
         Ok(Self { open, database: database(data_dir), files, log, least_bytes: 0 })
     }
 
-    /// Checks before a transaction that what it writes will be found at the next start: the files are where they were, and
-    /// hold what they held. The error names the file that is not as it was, and the way out.
+    /// Checks before a transaction that the next start will find what the transaction writes: the files are in their
+    /// place and hold what they held. The error names the file that changed, and the way out.
     pub(super) fn judge(&mut self) -> Result<(), Trouble> {
         self.is_in_place().map_err(Trouble::Unusable)?;
         self.open.judge_index()?;
-        // Without an index the transaction makes a new one out of the log.
+        // Without an index, the transaction rebuilds the index from the log.
         self.look().map(|_| ())
     }
 
-    /// Checks after a commit, before it is told, that the commit is in the files.
+    /// Checks after a commit, before the commit is reported, that it is in the files.
     pub(super) fn holds_commit(&mut self) -> Result<(), Trouble> {
         match self.look()? {
             true => Ok(()),
             false => Err(Trouble::Damaged(format!(
-                "{} was overwritten while the server runs; stop the server and start it again: it makes the file anew out \
-                 of the write-ahead log",
+                "{} was overwritten while the server runs; stop the server and start it again: it rebuilds the file \
+                 from the write-ahead log",
                 self.open.index_path().display()
             ))),
         }
     }
 
-    /// Returns false if the write-ahead log cannot be judged because it has no index.
+    /// Checks the files. Returns false if the write-ahead log cannot be checked because it has no index.
     fn look(&mut self) -> Result<bool, Trouble> {
         let database = self.database.display();
         let overwritten = || {

@@ -1,4 +1,4 @@
-//! The backend on a disk of its own: SQLite behind a writer and readers, and the spool.
+//! The backend on a local disk: SQLite with a writer and readers, and the spool.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ use crate::task::{
     Idempotency, IdempotencyKey, ListQuery, Page, Request, Snapshot, TaskId, Timeline, Timestamp,
 };
 
-/// Writes that may wait for the writer; beyond, callers wait.
+/// Most writes that may wait for the writer. Callers with further writes wait for a place.
 const WRITE_QUEUE: usize = 4096;
 
-/// A database and its spool, open.
+/// An open database and its spool.
 #[derive(Debug)]
 pub(super) struct Local {
     writes: mpsc::Sender<Write>,
@@ -43,8 +43,8 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// Opens a data directory, and the journals in it. It is taken until both are gone. What a crash left behind and
-    /// belongs to no task is removed.
+    /// Opens a data directory and the journals in it. The directory stays locked until both are dropped. Files that a
+    /// crash left behind and that belong to no task are removed.
     ///
     /// # Errors
     /// When the directory cannot be used or another server has it.
@@ -63,12 +63,12 @@ impl Local {
     ) -> Result<(Self, FileJournals), StoreError> {
         sqlite::make_directory(data_dir)?;
         let claim = Claim::take(data_dir)?;
-        // Before anything is written to it.
+        // This check comes before anything is written to the database.
         drop(integrity::examine(data_dir)?);
         let connection = sqlite::connect(data_dir, config.sync)?;
         let open = Arc::new(OpenFiles::of(data_dir, claim)?);
         let (tally, lost) = Tally::open(data_dir, &connection)?;
-        // A newer copy of the database may be put back, to which all of it belongs.
+        // The operator may put a newer copy of the database back. All files may belong to it, so they are kept.
         let is_all_kept = lost.is_some();
         if !is_all_kept {
             sqlite::delete_unnamed_blobs(&connection);
@@ -89,7 +89,7 @@ impl Local {
         Ok((Self { writes, readers, health, spool, key_table: KeyTable::of(data_dir) }, journals))
     }
 
-    /// Waits for the store, unless it has been in trouble for too long. What was to be done may still happen then.
+    /// Waits for the store, unless it has been in trouble for too long. The work may still be done after such an error.
     async fn unless_trouble_lasts<T>(
         &self,
         done: impl Future<Output = Result<T, StoreError>>,
@@ -115,7 +115,7 @@ impl Local {
         self.unless_trouble_lasts(readers.ask(read)).boxed()
     }
 
-    /// Makes a blob. The file of a large one that is written after its caller has given up is removed.
+    /// Makes a blob. If the caller gives up before the file of a large blob is written, the file is removed.
     async fn make_blob(&self, id: BlobId, bytes: Bytes) -> Result<NewBlob, StoreError> {
         if !NewBlob::is_large(&bytes) {
             return NewBlob::new(&self.spool, id, bytes);
@@ -123,7 +123,7 @@ impl Local {
         let spool = self.spool.clone();
         let turn = spool.turn(bytes.len() as u64).await;
         blocking(move || {
-            // Held to the end, whether or not a caller waits for it.
+            // The permit is held to the end, whether or not a caller waits.
             let _turn = turn;
             NewBlob::new(&spool, id, bytes)
         })
@@ -131,7 +131,7 @@ impl Local {
     }
 }
 
-/// Waits for the answer to a submit. Where its caller leaves with the answer unread, the task is withdrawn.
+/// Waits for the answer to a submit. If the caller stops waiting before it has read the answer, the task is withdrawn.
 struct AcceptAnswer<'a> {
     answer: oneshot::Receiver<Result<Option<Withdrawn>, StoreError>>,
     writes: &'a mpsc::Sender<Write>,
@@ -139,10 +139,10 @@ struct AcceptAnswer<'a> {
 
 impl Drop for AcceptAnswer<'_> {
     fn drop(&mut self) {
-        // An answer that comes later finds this closed, and the writer withdraws the task.
+        // A later answer finds this channel closed, and the writer withdraws the task.
         self.answer.close();
         if let Ok(Ok(Some(task))) = self.answer.try_recv() {
-            // Where too many writes wait, the task stays, as after a kill at this moment.
+            // If too many writes wait, the task stays, as after a kill at this moment.
             let _ = self.writes.try_send(Write::Withdraw(task));
         }
     }
@@ -179,7 +179,7 @@ impl TaskStore for Local {
     }
 
     fn mark(&self, id: TaskId, mark: TaskMark) {
-        // A writer with that much to do is not worth waiting for.
+        // If the queue is full, the mark is dropped: a mark is not worth the wait.
         let _ = self.writes.try_send(Write::Mark { id, mark });
     }
 
@@ -239,7 +239,7 @@ impl TaskStore for Local {
         self.health.trouble().map(StoreError::from)
     }
 
-    /// Without this, a store that has nothing to write does not notice that it could not.
+    /// Without this watch, a store that has nothing to write would not notice that its disk fails.
     fn watch(&self) -> BoxFuture<'_, ()> {
         let watch = async {
             let mut ticks = tokio::time::interval(health::TICK);
@@ -250,7 +250,7 @@ impl TaskStore for Local {
                     return self.health.alarm(Trouble::Unusable(stopped));
                 }
                 if self.health.tick() {
-                    // A queue without room for it has writes in it, which show the same.
+                    // A full queue has writes in it, which test the disk as well as a probe does.
                     let _ = self.writes.try_send(Write::Probe);
                 }
             }
@@ -326,7 +326,7 @@ mod tests {
     use crate::store::suite::kit::{CONFIG, metrics};
 
     #[actix_rt::test]
-    async fn a_store_whose_writer_is_gone_says_that_it_takes_no_tasks() {
+    async fn a_store_without_its_writer_reports_that_it_takes_no_tasks() {
         let data_dir = tempfile::tempdir().unwrap();
         let (mut local, _journals) = Local::open(data_dir.path(), CONFIG, metrics()).unwrap();
         local.writes = mpsc::channel(1).0;

@@ -1,4 +1,4 @@
-//! A second backend, for tests: all of it is in memory, and outlives its handles like a disk.
+//! A second backend, for tests. It keeps everything in memory, which outlives its handles like a disk.
 
 mod journals;
 
@@ -25,7 +25,7 @@ use crate::task::{
     Timestamp,
 };
 
-/// What a process would leave behind.
+/// The data that a process would leave behind.
 #[derive(Debug)]
 pub(super) struct Memory {
     kept: Mutex<Tables>,
@@ -45,7 +45,7 @@ struct Tables {
 #[derive(Debug)]
 struct Blob {
     bytes: Bytes,
-    /// How many tasks refer to it.
+    /// The number of tasks that refer to it.
     refs: usize,
     is_damaged: bool,
 }
@@ -121,7 +121,7 @@ impl Tables {
             return Err(StoreError::Full("the memory is full".into()));
         }
         if self.tasks.contains_key(&task.id) {
-            return Err(StoreError::Backend("there is such a task".into()));
+            return Err(StoreError::Backend("this task exists already".into()));
         }
         if let Some(idempotency) = &record.idempotency {
             let place = (task.owner, idempotency.key.clone());
@@ -138,7 +138,7 @@ impl Tables {
         Ok(Acceptance::Durable)
     }
 
-    /// Takes away the references to audio.
+    /// Removes the references to audio.
     fn release(&mut self, audio: Vec<KeptAudio>) {
         for audio in audio {
             if let KeptAudio::Blob { id, .. } = audio
@@ -164,7 +164,7 @@ impl Memory {
         self.kept.lock().unwrap()
     }
 
-    /// Damages all audio that is kept.
+    /// Damages all stored audio.
     pub(super) fn damage_audio(&self) {
         self.kept().blobs.values_mut().for_each(|blob| blob.is_damaged = true);
     }
@@ -176,7 +176,7 @@ impl Memory {
     }
 }
 
-/// Withdraws a task when it is dropped, unless its caller has heard that the task is accepted.
+/// Withdraws a task when it is dropped, unless its caller has learned that the task is accepted.
 struct Withdrawal<'a> {
     memory: &'a Memory,
     id: Option<TaskId>,
@@ -206,7 +206,7 @@ impl TaskStore for Memory {
             let accepted = self.kept().accept(record, blobs, keys_before, self.most_bytes)?;
             let id = Some(id).filter(|_| accepted == Acceptance::Durable);
             let mut withdrawal = Withdrawal { memory: self, id };
-            // The caller may leave here.
+            // The caller may stop waiting here.
             yield_now().await;
             withdrawal.id = None;
             Ok(accepted)

@@ -1,4 +1,4 @@
-//! What is read through a [`Store`]: tasks, their streams and audio, lists.
+//! The methods of [`Store`] that read: tasks, their streams and audio, lists.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use crate::secret::KeyHash;
 use crate::task::{Idempotency, IdempotencyKey, ListQuery, Page, Request, Snapshot, TaskId, Timestamp};
 
 impl Store {
-    /// Returns the bytes of a piece of audio, which stay where they are if there are many.
+    /// Returns the bytes of a piece of audio. If there are many, they stay where they are.
     ///
     /// # Errors
-    /// When they are not there as they were written.
+    /// When the bytes are missing or were changed.
     pub async fn audio(&self, id: BlobId) -> Result<AudioBytes, StoreError> {
         let read = self.blobs.read(id).await;
-        // A task tells by itself of audio that is damaged.
+        // If audio is damaged, the task itself reports that.
         read.inspect_err(|err| {
             if !matches!(err, StoreError::Damaged(_)) {
                 err.log()
@@ -23,7 +23,7 @@ impl Store {
         })
     }
 
-    /// Room in the spool for audio that is about to be downloaded.
+    /// Makes room in the spool for audio that is about to be downloaded.
     ///
     /// # Errors
     /// When the spool cannot be written to.
@@ -31,7 +31,7 @@ impl Store {
         self.blobs.download().await
     }
 
-    /// The chunks of a task that were journalled.
+    /// Returns the chunks in the journal of a task.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -39,10 +39,10 @@ impl Store {
         self.journals.read(id).await
     }
 
-    /// What is kept of the stream of an ended task, as long as its chunks are whole.
+    /// Returns what is kept of the stream of an ended task, while its chunks are whole.
     ///
     /// # Errors
-    /// When the database or the journal refuses.
+    /// When the database or the journal fails.
     pub async fn replay(&self, id: TaskId, owner: KeyHash) -> Result<Option<Replay>, StoreError> {
         self.read_whole(id, owner).await.inspect_err(StoreError::log)
     }
@@ -57,7 +57,7 @@ impl Store {
             return Ok(None);
         };
         let journals = Arc::clone(&self.journals);
-        // The turn is held to the end, whether or not a caller waits for it.
+        // The permit is held to the end, whether or not a caller waits.
         let replay = actix_rt::spawn(async move {
             let chunks = journals.read_whole(id, stored.chunks).await?;
             Ok(chunks.map(|chunks| Replay { chunks, state: stored.state, left, _turn: turn }))
@@ -65,11 +65,11 @@ impl Store {
         replay.await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// A task of this owner, unless it ended longer ago than tasks are kept. It is read if its result has at most
-    /// `most_bytes`, and its segments, where they are asked for, with it.
+    /// Finds a task of this owner, unless its retention has ended. It is read only if its result has at most
+    /// `most_bytes`, together with its segments if they are requested.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database fails.
     pub async fn find(
         &self,
         id: TaskId,
@@ -82,20 +82,21 @@ impl Store {
         found.inspect_err(StoreError::log)
     }
 
-    /// The request of a task of this owner.
+    /// Finds the request of a task of this owner.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database fails.
     pub async fn request(&self, id: TaskId, owner: KeyHash) -> Result<Option<Request>, StoreError> {
         self.tasks.request(id, owner).await.inspect_err(StoreError::log)
     }
 
-    /// Tasks of this owner; `None` where there is no task `after` which to go on. They are read if their results have
-    /// at most `most_bytes` together. From [`MOST_LISTED_BYTES`](super::MOST_LISTED_BYTES) on a page that would have more ends earlier, but not
-    /// before its first task.
+    /// Lists tasks of this owner. Returns `None` if the task `after` which to continue does not exist. The tasks are
+    /// read only if their results have at most `most_bytes` together. If `most_bytes` is at least
+    /// [`MOST_LISTED_BYTES`](super::MOST_LISTED_BYTES), a page with more bytes ends earlier instead, but has at least
+    /// one task.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database fails.
     pub async fn list(
         &self,
         owner: KeyHash,
@@ -106,10 +107,10 @@ impl Store {
         self.tasks.list(owner, query, ended_after, most_bytes).await.inspect_err(StoreError::log)
     }
 
-    /// The task that a submit with this `Idempotency-Key` started, and what it was a submit of.
+    /// Finds the task that a submit with this `Idempotency-Key` started, and the fingerprint of that submit.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database fails.
     pub async fn submitted(
         &self,
         owner: KeyHash,
@@ -119,10 +120,11 @@ impl Store {
         self.tasks.submitted(owner, key, created_after).await.inspect_err(StoreError::log)
     }
 
-    /// Tasks that earlier processes did not end, oldest first, those after the given one; empty at the end.
+    /// Lists some tasks that earlier processes did not end and that come after the given one, the oldest first. Empty
+    /// at the end.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database fails.
     pub async fn unfinished(
         &self,
         after: Option<(Timestamp, TaskId)>,

@@ -1,6 +1,6 @@
-//! The threads that read: each answers questions on a connection of its own.
+//! The threads that read. Each answers questions on its own connection.
 //!
-//! Questions about one task and about the API keys have threads of their own, so that none of them waits for a list.
+//! Questions about one task and about the API keys have their own threads, so that none of them waits for a list.
 
 mod list;
 mod rows;
@@ -21,10 +21,10 @@ pub(super) use list::list;
 pub(super) use rows::{SNAPSHOT_COLUMNS, blob, find, parse, request, snapshot, stream, submitted};
 pub(super) use unfinished::unfinished;
 
-/// What is asked: it runs on a reader's thread, and answers there.
+/// A question, which runs on a reader's thread and sends its answer itself.
 type Question = Box<dyn FnOnce(&Reader) + Send>;
 
-/// Questions of a kind that may wait for a reader; beyond, callers wait.
+/// Most questions of one kind that may wait for a reader. Callers with further questions wait for a place.
 const QUEUE: usize = 4096;
 /// Threads for each kind of question.
 const THREADS: usize = 2;
@@ -32,13 +32,13 @@ const THREADS: usize = 2;
 /// A handle to all readers; cheap to clone. They stop with the last one.
 #[derive(Debug, Clone)]
 pub(super) struct Readers {
-    /// For what reads one row, or a few small ones.
+    /// Readers for questions that read one row, or a few small ones.
     pub(super) short: Questions,
-    /// For lists.
+    /// Readers for lists.
     pub(super) long: Questions,
 }
 
-/// The questions that wait for readers of a kind.
+/// The queue of questions for the readers of one kind.
 #[derive(Debug, Clone)]
 pub(super) struct Questions(mpsc::Sender<Question>);
 
@@ -79,7 +79,7 @@ impl Readers {
 }
 
 impl Questions {
-    /// Has a reader run this, and waits for the answer.
+    /// Sends a question to a reader, and waits for the answer.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -91,13 +91,13 @@ impl Questions {
     }
 }
 
-/// The next question. One thread waits for it; the others wait for that thread.
+/// Returns the next question. One thread waits for it; the others wait for that thread.
 fn next(questions: &Mutex<mpsc::Receiver<Question>>) -> Option<Question> {
-    // A thread that panics does so while it answers, not here.
+    // A thread that panics does so while it answers, not while it holds this lock.
     questions.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()
 }
 
-/// One thread's means. The connection comes first, so that it is closed before the other files.
+/// The resources of one thread. The connection comes first, so that it is closed before the other files.
 struct Reader {
     connection: Connection,
     health: Health,
@@ -105,12 +105,12 @@ struct Reader {
 }
 
 impl Reader {
-    /// Answers, unless the caller that asked has gone.
+    /// Answers a question, unless its caller has stopped waiting.
     fn answer<T>(&self, reply: Reply<T>, read: impl FnOnce(&Connection) -> Result<T, StoreError>) {
         if reply.is_closed() {
             return;
         }
-        // What a damaged database says may be false: that there is no such task, for example.
+        // A damaged database may give wrong answers, for example that a task does not exist.
         let result = match self.health.damage().map_or_else(|| self.files.judge_index(), Err) {
             Ok(()) => read(&self.connection).map_err(|err| self.health.notice(err)),
             Err(trouble) => {

@@ -1,4 +1,4 @@
-//! What the store records about tasks, and what it tells of them.
+//! The records that the store keeps about tasks, and the values that it returns.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,44 +10,44 @@ use crate::task::{
     Chunks, Entry, Idempotency, Kept, Outcome, RecoveryFacts, State, Task, TaskId, Timeline, Timestamp,
 };
 
-/// A task to be accepted, as it is recorded.
+/// The record of a task that is to be accepted.
 #[derive(Debug, Clone)]
 pub struct NewRecord {
     /// The task.
     pub task: Arc<Task>,
-    /// Where each of its audio will be found, in the order of the question.
+    /// The location of each piece of audio, in the order of the question.
     pub audio: Vec<KeptAudio>,
-    /// What is told about each.
+    /// The facts about each piece of audio.
     pub audio_facts: Vec<AudioFacts>,
-    /// Does it run as soon as it is recorded? That is its first run then.
+    /// True if the task runs as soon as it is recorded. That counts as its first run.
     pub runs: bool,
-    /// True if the caller that waits for the answer cannot ask for it again: a rerun would have no recipient.
+    /// True if the waiting caller cannot request the answer again: a rerun would have no recipient.
     pub irreplaceable_caller: bool,
-    /// What happened to it so far.
+    /// The timeline of the task so far.
     pub timeline: Timeline,
-    /// The key under which a repeat of this submit finds it.
+    /// The key under which a repeated submit finds the task.
     pub idempotency: Option<Idempotency>,
 }
 
-/// What became of a new record.
+/// The result of accepting a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceptance {
-    /// It is durable.
+    /// The task is durable.
     Durable,
     /// Another submit with the same `Idempotency-Key` came first.
     KeyTaken,
 }
 
-/// How a task ended, for the store.
+/// The end of a task, as the store records it.
 #[derive(Debug, Clone)]
 pub struct Ending {
     /// The outcome.
     pub outcome: Outcome,
-    /// How far a task that failed had come, 0 to 99.
+    /// The progress of a failed task, 0 to 99.
     pub progress: u8,
-    /// When what happened.
+    /// The timeline of the task.
     pub timeline: Timeline,
-    /// The chunks that were published before the end, of a task with a stream.
+    /// The chunks that a task with a stream published before its end.
     pub chunks: Option<Chunks>,
 }
 
@@ -56,73 +56,73 @@ pub struct Ending {
 pub struct Unfinished {
     /// The task.
     pub task: Task,
-    /// Where each of its audio is, in the order of the question.
+    /// The location of each piece of audio, in the order of the question.
     pub audio: Vec<KeptAudio>,
-    /// What decides whether it runs again.
+    /// The facts that decide whether the task runs again.
     pub facts: RecoveryFacts,
-    /// How far it had come.
+    /// The progress of the task, in percent.
     pub progress: u8,
-    /// What happened to it.
+    /// The timeline of the task.
     pub timeline: Timeline,
 }
 
-/// The chunks of a task that has not ended, as its journal has them.
+/// The chunks in the journal of a task that has not ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Journalled {
-    /// The entries of the chunks, up to the first that is not as it was written.
+    /// The entries of the chunks, up to the first damaged entry.
     pub entries: Vec<Entry>,
-    /// False if something follows them that is not as it was written.
+    /// False if damaged bytes follow the entries.
     pub is_whole: bool,
 }
 
-/// What a stream of an ended task is made of again.
+/// The parts from which the stream of an ended task is replayed.
 #[derive(Debug)]
 pub struct Replay {
-    /// Its chunks.
+    /// The chunks of the task.
     pub chunks: Kept,
-    /// How it ended.
+    /// The final state of the task.
     pub state: State,
-    /// How long it is kept from now on.
+    /// The time that the stream is still kept.
     pub left: Duration,
-    /// The turn to hold all of that in memory.
+    /// The permit to hold all of this in memory.
     pub(super) _turn: OwnedSemaphorePermit,
 }
 
-/// What was asked for, where its results have no more bytes than the caller has room for.
+/// A value whose results are read only if they have at most as many bytes as the caller has room for.
 #[derive(Debug)]
 pub enum Weighed<T> {
-    /// It is here.
+    /// The value.
     Light(T),
-    /// It was not read: its results have so many bytes.
+    /// The value was not read: its results have this many bytes.
     Heavy(usize),
 }
 
-/// What the record says about the stream of an ended task.
+/// The record of the stream of an ended task.
 #[derive(Debug)]
 pub struct StoredStream {
-    /// Its chunks.
+    /// The chunks of the task.
     pub chunks: Chunks,
-    /// How it ended.
+    /// The final state of the task.
     pub state: State,
-    /// When.
+    /// The moment when the task ended.
     pub ended: Timestamp,
 }
 
-/// What is noted about a task that runs.
+/// A mark on a task that runs.
 #[derive(Debug)]
 pub enum TaskMark {
-    /// A chunk may have been seen; this has happened so far.
+    /// A subscriber may have seen a chunk. The timeline is the one until then.
     Published(Timeline),
-    /// This is its audio at this place.
+    /// The facts about the task's audio at this place.
     Downloaded(usize, AudioFacts),
 }
 
-/// What was deleted.
+/// The result of a deletion of old data.
 #[derive(Debug, Default)]
 pub struct Forgotten {
-    /// How many tasks.
+    /// The number of deleted tasks.
     pub tasks: usize,
-    /// Tasks whose chunks are not kept any more.
+    /// The tasks whose chunks are not kept any more.
     pub streams: Vec<TaskId>,
     /// True if there may be more to delete.
     pub more: bool,

@@ -1,4 +1,4 @@
-//! What a start would say of a data directory, found out without leaving anything behind.
+//! A rehearsal of a start on a data directory, which leaves nothing behind.
 
 use std::fs::{OpenOptions, remove_dir};
 use std::path::Path;
@@ -10,32 +10,33 @@ use super::sqlite::{database, error_in, file_error, make_directory};
 use super::tally::LostCommits;
 use crate::keys::KeyRecord;
 
-/// A data directory that a start would use.
+/// A data directory on which a server can start.
 #[derive(Debug, Default)]
 pub struct Rehearsed {
-    /// The keys in it; none if its database is of an older version, which is not changed here.
+    /// The keys in it. None if its database is of an older version, which the rehearsal does not change.
     pub keys: Vec<KeyRecord>,
-    /// Commits that its database has lost.
+    /// The commits that its database has lost, if any.
     pub lost: Option<LostCommits>,
 }
 
-/// Does to a data directory what a start does first, and undoes it. A server may run on it meanwhile.
+/// Does the first steps of a start on a data directory, and undoes them. A server may run on the directory at the same
+/// time.
 ///
 /// # Errors
-/// What the start would say.
+/// The error that the start would return.
 pub fn rehearse(data_dir: &Path) -> Result<Rehearsed, StoreError> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err();
     let missing: Vec<&Path> = data_dir.ancestors().take_while(is_missing).collect();
     let rehearsed = make_directory(data_dir).and_then(|()| use_directory(data_dir));
     for path in missing {
-        // One that another process uses by now is not empty, and stays.
+        // If another process uses the directory by now, it is not empty and stays.
         let _ = remove_dir(path);
     }
     rehearsed
 }
 
 fn use_directory(data_dir: &Path) -> Result<Rehearsed, StoreError> {
-    // Such a file has no name and is gone with its handle.
+    // A temporary file has no name and disappears with its handle.
     let take_file = |folder: &Path| tempfile::tempfile_in(folder).map(drop).map_err(file_error(folder));
     take_file(data_dir)?;
     for folder in ["spool", "frames"].map(|name| data_dir.join(name)) {
@@ -72,7 +73,7 @@ mod tests {
     use crate::store::schema;
     use crate::store::sqlite::connect;
 
-    /// Every file and folder below a folder, with its length.
+    /// Lists every file and folder below a folder, with its length.
     fn content(folder: &Path) -> Vec<(PathBuf, u64)> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -92,7 +93,7 @@ mod tests {
         let data_dir = home.path().join("a/b/c");
         assert_eq!(rehearse(&data_dir).unwrap().keys, []);
         assert_eq!(content(home.path()), []);
-        // Nor half of what could be made.
+        // An attempt that fails halfway leaves nothing behind, either.
         std::fs::write(home.path().join("file"), "").unwrap();
         let before = content(home.path());
         assert!(matches!(rehearse(&home.path().join("file/x")), Err(StoreError::Directory { .. })));
@@ -113,7 +114,7 @@ mod tests {
         let table = KeyTable::make(&data_dir).unwrap();
         let connection = connect(&data_dir, true).unwrap();
         table.create(record.clone()).await.unwrap();
-        // With its log, as under a running server, and without.
+        // Once with the log, as under a running server, and once without.
         let before = content(&data_dir);
         assert_eq!(rehearse(&data_dir).unwrap().keys, std::slice::from_ref(&record));
         assert_eq!(content(&data_dir), before);
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_database_that_a_start_refuses_is_refused() {
+    async fn a_rehearsal_refuses_each_database_that_a_start_refuses() {
         let data_dir = tempfile::tempdir().unwrap();
         let table = KeyTable::make(data_dir.path()).unwrap();
         table.list().await.unwrap();
@@ -134,7 +135,7 @@ mod tests {
             Connection::open(&path).unwrap().execute_batch(change).unwrap();
             let before = std::fs::read(&path).unwrap();
             let said = rehearse(data_dir.path()).unwrap_err().to_string();
-            // Those who are about to write to it say the same and do not.
+            // The command line, which would write to it, gets the same error and does not write.
             assert_eq!(table.list().await.unwrap_err().to_string(), said);
             assert_eq!(std::fs::read(&path).unwrap(), before);
             assert!(said.starts_with(&path.display().to_string()), "{said}");

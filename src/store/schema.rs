@@ -1,4 +1,4 @@
-//! The tables of the database, their versions, and what leads from one version to the next.
+//! The tables of the database, their versions, and the steps from one version to the next.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 use super::sqlite::database;
 
-/// Each entry leads from its index to the next version of the tables. A version that was released never changes: what
-/// follows adds to it. `tests/fixtures/store` has a database of each version, with which the way to the newest is tested.
+/// Each entry leads from its index to the next version of the tables. A version that was released never changes; the
+/// entries after it add to it. `tests/fixtures/store` has a database of each version, to test the way to the newest.
 const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
 
 /// The newest version of the tables.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
-/// Makes the tables of a new database, and brings those of an earlier version to the newest.
+/// Makes the tables of a new database, and upgrades those of an earlier version to the newest.
 pub(super) fn migrate(data_dir: &Path, connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version = version(data_dir, &transaction)?;
@@ -27,15 +27,15 @@ pub(super) fn migrate(data_dir: &Path, connection: &mut Connection) -> Result<()
     Ok(transaction.commit()?)
 }
 
-/// Reads the version of the tables; 0 where there are none yet.
+/// Reads the version of the tables. Returns 0 if there are no tables yet.
 ///
 /// # Errors
-/// [`StoreError::Refused`] if it is newer than any that this program knows, or older, or if the tables are those of another
-/// program.
+/// [`StoreError::Refused`] if the version is from a newer hearken or from before version 1, or if the tables are those
+/// of another program.
 pub(super) fn version(data_dir: &Path, connection: &Connection) -> Result<usize, StoreError> {
     let path = database(data_dir);
     let path = path.display();
-    // Another program may have written a negative one.
+    // Another program may have written a negative number.
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let (tables, is_own, has_references) = connection.query_row(
         "SELECT count(*), count(*) FILTER (WHERE name = 'keys_version'),
@@ -46,7 +46,7 @@ pub(super) fn version(data_dir: &Path, connection: &Connection) -> Result<usize,
     )?;
     match usize::try_from(found) {
         Ok(0) if tables == 0 => Ok(0),
-        // Versions were counted anew after that, so the number says nothing.
+        // Versions were counted from 1 again after that, so the number does not identify the version.
         Ok(1..) if is_own && !has_references => Err(StoreError::Refused(format!(
             "{path} was written by a development version of hearken, which no release can read; choose another data \
              directory, or move this one to another place"
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_from_before_version_1_is_refused_in_its_own_words() {
+    fn a_database_from_before_version_1_has_its_own_error() {
         let connection = Connection::open_in_memory().unwrap();
         let tables = "CREATE TABLE keys_version (version INTEGER); CREATE TABLE tasks (id TEXT)";
         connection.execute_batch(tables).unwrap();
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_each_version_becomes_one_of_the_newest() {
+    fn a_database_of_each_version_is_upgraded_to_the_newest() {
         let data_dir = tempfile::tempdir().unwrap();
         drop(make_database(data_dir.path()).unwrap());
         let fresh = described(&connect(data_dir.path(), true).unwrap());

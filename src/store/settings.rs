@@ -1,4 +1,4 @@
-//! `[store]`, `[retention]` and `limits.max_spool_bytes`: how the store keeps what it is given, and how long.
+//! `[store]`, `[retention]` and `limits.max_spool_bytes`: how the store keeps its data, and how long.
 
 use std::time::Duration;
 
@@ -6,36 +6,36 @@ use serde::Deserialize;
 
 use crate::setting::{Keys, Problem, Section};
 
-/// How the store keeps what it is given.
+/// Settings of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// True where what was accepted is on the disk before that is said. Otherwise it survives the process, and not the
-    /// machine.
+    /// True if accepted data is synced to the disk before the client gets its answer. Otherwise the data survives the
+    /// process, but not a failure of the machine.
     pub sync: bool,
-    /// Most bytes of audio on the disk, of all tasks that have not ended.
+    /// Most bytes of audio on the disk, for all tasks that have not ended together.
     pub max_spool_bytes: u64,
 }
 
-/// How long things are kept after a task ended.
+/// How long data is kept after a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// The chunks of its stream.
+    /// How long the chunks of the task's stream are kept.
     pub chunks: Duration,
-    /// The task itself.
+    /// How long the task itself is kept.
     pub tasks: Duration,
-    /// From the submit on, the `Idempotency-Key` that it carried.
+    /// How long the `Idempotency-Key` is kept, counted from the submit that carried it.
     pub idempotency: Duration,
 }
 
 impl Retention {
-    /// Returns how long a stream can be replayed: not longer than its task can be asked for.
+    /// Returns how long a stream can be replayed: not longer than its task is kept.
     #[must_use]
     pub fn streams(&self) -> Duration {
         self.chunks.min(self.tasks)
     }
 }
 
-/// `[store]`, as it may be written.
+/// The keys of `[store]`, as the file has them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreKeys {
@@ -51,7 +51,7 @@ pub struct SpoolKeys {
     max_spool_bytes: Option<u64>,
 }
 
-/// `[retention]`, as it may be written.
+/// The keys of `[retention]`, as the file has them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetentionKeys {

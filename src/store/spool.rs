@@ -1,9 +1,9 @@
-//! The spool: the audio of tasks that have not ended, so that it need not be held in memory.
+//! The spool: the audio of tasks that have not ended, so that it need not stay in memory.
 //!
-//! Audio is a [blob] with a row that counts its references. The bytes of a small one are in that row; those of a large one
-//! are in a file, which is whole and on the disk before the row is, and goes after the commit that deletes the row. So a
-//! file without a row is what a crash left behind, and is removed at the next start. Audio that is
-//! [downloaded](download) has a file without a name, which is gone with its last reader.
+//! Audio is a [blob] with a row that counts its references. The bytes of a small blob are in that row. The bytes of a
+//! large blob are in a file, which is written and synced before the row is, and which is deleted after the commit that
+//! deletes the row. So a file without a row was left behind by a crash, and the next start removes it. Audio that is
+//! [downloaded](download) has a file without a name, which disappears with its last reader.
 
 mod blob;
 mod download;
@@ -27,14 +27,14 @@ use crate::task::Timestamp;
 pub(super) use blob::{NewBlob, RecordedBlob, StoredBlob};
 use room::Room;
 
-/// Audio leaves this many bytes of the disk free: tasks must be able to record that they have ended, or no audio would
-/// ever go. The write-ahead log begins anew when its content is in the database, which may have to grow by all of that:
-/// about a thousand pages, or 4 MiB. The rest is for the log itself.
+/// Audio keeps this many bytes of the disk free: tasks must be able to record that they have ended, or no audio would
+/// ever be deleted. The write-ahead log begins anew when its content is in the database, which may have to grow by all
+/// of that: about a thousand pages, or 4 MiB. The rest is for the log itself.
 const RESERVE: u64 = 8 << 20;
-/// Audio of more than this many bytes is written and checked in turns. All at once it would take the cores from
-/// all other work, and the disk, too: an fsync of a small file waits for all that was given to the disk before.
+/// Only a few pieces of audio with more bytes than this are written or checked at the same time. All at once they would
+/// block all other work on the cores and on the disk: an fsync of a small file waits for everything written before it.
 const LARGE_BYTES: u64 = 256 * 1024;
-/// The bits of a blob's number below the millisecond in which its store was opened.
+/// The low bits of a blob's number. The bits above are the millisecond in which its store was opened.
 const BLOB_BITS: u32 = 20;
 
 /// A handle to the spool; cheap to clone.
@@ -44,27 +44,27 @@ pub(super) struct Spool(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     directory: PathBuf,
-    /// Bytes of all audio together that are never passed.
+    /// The bound on the bytes of all audio together.
     most: u64,
     used: AtomicU64,
-    /// Bytes that are about to be written, and that the disk does not show yet.
+    /// Bytes that are about to be written and that the disk does not show yet.
     unwritten: AtomicU64,
     next: AtomicU64,
     sync: bool,
     turns: Arc<Semaphore>,
 }
 
-/// What the rows say of all blobs together.
+/// The sums over the rows of all blobs.
 #[derive(Debug, Default)]
 pub(super) struct Recorded {
-    /// The bytes of all of them.
+    /// The bytes of all blobs.
     pub(super) bytes: u64,
-    /// The highest number.
+    /// The highest number of a blob.
     pub(super) last: u64,
 }
 
 impl Spool {
-    /// Opens the spool of a data directory. Files for which `wanted` is false are what a crash left behind.
+    /// Opens the spool of a data directory. Removes files for which `wanted` is false: a crash left them behind.
     pub(super) fn open(
         data_dir: &Path,
         most: u64,
@@ -75,7 +75,7 @@ impl Spool {
         let directory = data_dir.join("spool");
         make_directory(&directory)?;
         sweep(&directory, wanted)?;
-        // No number is used again, also where an older copy of the database was put in the place of a newer one.
+        // No number is used again, even if an older copy of the database has replaced a newer one.
         let next = recorded.last.saturating_add(1).max(Timestamp::now().0 << BLOB_BITS);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self(Arc::new(Inner {
@@ -89,12 +89,12 @@ impl Spool {
         })))
     }
 
-    /// Makes the name of a blob.
+    /// Makes the id of a blob.
     pub(super) fn blob_id(&self) -> BlobId {
         BlobId(self.0.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Waits for a turn to write or check so many bytes, where one is needed.
+    /// Waits for a permit to write or check this many bytes, if they need one.
     pub(super) async fn turn(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         if bytes <= LARGE_BYTES {
             return None;
@@ -106,34 +106,34 @@ impl Spool {
         self.0.directory.join(id.to_string())
     }
 
-    /// Returns the bytes that are taken, and how many may be.
+    /// Returns how many bytes are used, and how many may be used.
     pub(super) fn used(&self) -> (u64, u64) {
         (self.0.used.load(Ordering::Relaxed), self.0.most)
     }
 
-    /// Returns the disk, where the system tells of it. Blocks.
+    /// Returns the levels of the disk, if the system reports them. Blocks.
     pub(super) fn disk(&self) -> Option<DiskLevels> {
         disk(&self.0.directory).ok()
     }
 
-    /// Returns true if the disk has no more room than what is left free for the ends of tasks. Blocks.
+    /// Returns true if the disk has no more room than the part that is reserved for the ends of tasks. Blocks.
     pub(super) fn is_disk_low(&self) -> bool {
         self.disk().is_some_and(|disk| disk.free < RESERVE)
     }
 }
 
-/// Returns the disk of a directory.
+/// Returns the levels of the disk that holds a directory.
 fn disk(directory: &Path) -> io::Result<DiskLevels> {
     let disk = rustix::fs::statvfs(directory)?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
     Ok(DiskLevels { free: bytes(disk.f_bavail), size: bytes(disk.f_blocks) })
 }
 
-/// How a temporary file is named on a file system that makes none without a name. It loses its name before it is written to,
-/// unless its process is killed in between.
+/// The start of a temporary file's name on a file system that makes no file without a name. The name is removed before
+/// the file is written to, unless its process is killed in between.
 const TEMPORARY: &str = ".tmp";
 
-/// Removes the files of a directory that are not wanted.
+/// Removes the unwanted files of a directory.
 pub(super) fn sweep<Name: FromStr>(
     directory: &Path,
     wanted: impl Fn(&Name) -> Result<bool, StoreError>,
@@ -144,7 +144,7 @@ pub(super) fn sweep<Name: FromStr>(
         let Some(name) = name.to_str() else { continue };
         let is_wanted = match name.parse() {
             Ok(name) => wanted(&name)?,
-            // A file with another name is none of ours.
+            // Hearken did not make a file with another name.
             Err(_) => !name.starts_with(TEMPORARY),
         };
         if !is_wanted {

@@ -1,4 +1,4 @@
-//! Every promise of a store, run against every backend.
+//! Tests of every promise of a store, run against every backend.
 
 mod audio;
 mod journals;
@@ -17,24 +17,24 @@ use super::{KeyStore, Store, find_keys};
 use crate::task::TaskId;
 use kit::{CONFIG, keep, until_free};
 
-/// What outlives the processes of a test, and opens a store on it.
+/// The data that outlives the processes of a test, and the way to open a store on it.
 pub(super) trait Ground {
-    /// Makes one with nothing in it.
+    /// Makes an empty one.
     fn new() -> Self;
 
-    /// Opens a store that keeps what has ended for so long, once the one before has let go.
+    /// Opens a store that keeps ended tasks for this long, once the store before has released the data.
     fn open(&self, kept: Duration) -> Store;
 
-    /// Makes the journal of this task refuse what it is given, or take it again.
+    /// Makes the journal of this task refuse its entries, or accept them again.
     fn block_journal(&self, id: &TaskId, is_blocked: bool);
 
     /// Damages the last entry of this task's journal.
     fn damage_journal(&self, id: &TaskId);
 
-    /// Damages all audio that is kept.
+    /// Damages all stored audio.
     fn damage_audio(&self);
 
-    /// Returns the API keys, as another process has them.
+    /// Returns the API keys, as another process sees them.
     fn keys(&self) -> Arc<dyn KeyStore>;
 }
 
@@ -121,43 +121,43 @@ macro_rules! store_suite {
         $(
             store_suite!($backend, $ground, {
                 tasks: [
-                    a_task_is_found_by_its_owner_alone,
-                    the_first_end_of_a_task_stays_and_is_told_to_the_next,
-                    of_two_ends_at_once_one_stands_and_is_told_to_the_other,
-                    a_task_that_has_not_ended_is_there_after_a_start,
+                    a_task_is_found_only_by_its_owner,
+                    the_first_end_of_a_task_stays_and_the_next_caller_gets_it,
+                    of_two_ends_at_once_one_stays_and_both_callers_know_it,
+                    a_task_that_has_not_ended_is_found_after_a_start,
                     runs_are_counted_until_a_task_ends,
-                    marks_are_noted_until_a_task_ends,
+                    marks_are_recorded_until_a_task_ends,
                     marks_and_writes_take_effect_in_their_order,
-                    a_key_starts_one_task_and_is_free_again_after_its_time,
-                    a_write_that_fails_by_itself_fails_alone,
-                    nothing_stays_of_a_task_whose_caller_left,
-                    nothing_stays_of_a_task_whose_caller_left_after_its_commit,
+                    a_key_starts_one_task_and_is_free_again_after_its_retention,
+                    a_write_that_changes_nothing_fails_alone,
+                    a_task_is_not_kept_if_its_caller_stops_waiting,
+                    a_committed_task_is_withdrawn_if_its_caller_stops_waiting,
                     an_ended_task_is_hidden_and_then_deleted,
                 ],
                 lists: [
-                    a_list_goes_page_by_page_from_the_newest_to_the_oldest,
-                    a_result_is_not_read_where_it_is_too_heavy,
-                    a_page_ends_before_a_task_that_makes_it_too_heavy,
-                    segments_are_read_with_the_result_where_they_are_asked_for,
+                    a_list_has_pages_from_the_newest_task_to_the_oldest,
+                    a_result_is_not_read_if_it_is_too_large,
+                    a_page_ends_before_a_task_that_makes_it_too_large,
+                    segments_are_read_with_the_result_if_they_are_requested,
                 ],
                 audio: [
                     audio_is_kept_until_its_task_ends,
                     audio_of_a_refused_task_is_not_kept,
-                    a_download_is_noted_for_the_audio_that_it_was,
-                    a_download_is_read_as_it_came,
-                    damaged_audio_is_told_and_its_task_can_end,
+                    a_download_is_recorded_for_its_audio,
+                    a_download_is_read_as_it_was_received,
+                    damaged_audio_is_an_error_and_its_task_can_end,
                 ],
                 journals: [
-                    chunks_are_read_as_they_were_journalled,
+                    chunks_are_read_as_they_were_written_to_the_journal,
                     a_journal_takes_nothing_from_a_second_writer,
                     a_journal_that_has_refused_entries_takes_no_more,
                     a_damaged_journal_is_read_up_to_the_damage,
-                    a_task_with_a_chunk_counts_as_seen,
-                    a_stream_is_replayed_where_its_chunks_are_those_of_the_record,
-                    chunks_go_when_their_time_is_over,
+                    a_task_with_a_chunk_counts_as_published,
+                    a_stream_is_replayed_if_its_chunks_match_the_record,
+                    chunks_are_deleted_when_their_retention_ends,
                 ],
                 keys: [
-                    keys_are_read_as_any_process_has_changed_them,
+                    changes_of_keys_by_any_process_are_read,
                     a_change_of_no_key_changes_no_version,
                 ],
             });

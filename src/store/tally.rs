@@ -1,8 +1,8 @@
-//! The number of commits, written down twice: in the database by each commit, and in a file of its own after it.
+//! The number of commits. Each commit writes it to the database, and after the commit it is written to a separate file.
 //!
-//! SQLite takes a write-ahead log up to the first frame that is not as it was written, and forgets the rest without a
-//! word. It also takes an older copy of the database, or none. The file never knows of a commit before it stands, so a
-//! database that has fewer commits than the file has lost some.
+//! SQLite reads a write-ahead log up to the first damaged frame, and drops the rest without an error. It also accepts
+//! an older copy of the database, or an empty one. The file never counts a commit before it is durable, so a database
+//! with fewer commits than the file has lost some.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use super::StoreError;
 use super::sqlite::{database, file_error};
 
-/// Commits that stood, and that the database does not have.
+/// Commits that were durable and that the database does not have any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostCommits {
     count: i64,
@@ -26,19 +26,19 @@ impl fmt::Display for LostCommits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} lacks commits that stood when the server ran last ({}): its write-ahead log was damaged or removed, or an \
-             older copy of the database was put there; if there is a newer copy, put it back with its -wal file while no \
-             server runs. A server that is started without it goes on with what is left: tasks of that time are unknown, \
-             or run again; audio and chunks that it does not know stay until it is started once more",
+            "{} lacks commits that it had when the server last ran ({}): its write-ahead log was damaged or removed, \
+             or an older copy of the database was put there; if there is a newer copy, put it back with its -wal file \
+             while no server runs. A server that is started without it goes on with what is left: tasks of that time \
+             are unknown or run again; audio and chunks without a task stay until one more restart",
             self.database.display(),
             self.count
         )
     }
 }
 
-/// Returns the commits that the database has lost, if any. Another process may commit meanwhile.
+/// Returns the commits that the database has lost, if any. Another process may commit at the same time.
 pub(super) fn lost(data_dir: &Path, connection: &Connection) -> Result<Option<LostCommits>, StoreError> {
-    // Before the database is asked: the file never knows more than that.
+    // The file is read before the database, so that it cannot count more commits than the database.
     let known = File::open(path(data_dir)).and_then(|file| read(&file)).ok().and_then(|read| read.number());
     let there = there(connection)?;
     Ok(known.and_then(|known| LostCommits::between(data_dir, known, there)))
@@ -66,12 +66,12 @@ pub(super) struct Tally {
     path: PathBuf,
     /// The number of the last commit.
     last: i64,
-    /// True while the operator has been told that the file cannot be written.
+    /// True if a failure to write the file is in the log already.
     is_told: bool,
 }
 
 impl Tally {
-    /// Opens the file. Returns the commits that the database has lost, if any; the operator is told of them.
+    /// Opens the file. Returns the commits that the database has lost, if any, and logs them.
     pub(super) fn open(
         data_dir: &Path,
         connection: &Connection,
@@ -89,7 +89,7 @@ impl Tally {
         let there = there(connection)?;
         let content = read(&tally.file).map_err(file_error(&tally.path))?;
         if matches!(content, Content::Damaged) {
-            tracing::warn!(path = %tally.path.display(), "the number of commits is damaged and begins anew");
+            tracing::warn!(path = %tally.path.display(), "the number of commits is damaged; its file is written anew");
         }
         let lost = content.number().and_then(|known| LostCommits::between(data_dir, known, there));
         if let Some(lost) = &lost {
@@ -105,13 +105,13 @@ impl Tally {
         self.last
     }
 
-    /// Takes note of the number of the last commit.
+    /// Records the number of the last commit.
     pub(super) fn advance(&mut self, commits: i64) {
         self.last = commits;
     }
 
-    /// Writes the number of the last commit, once that is known to be in the database. It always takes the same place on
-    /// the disk, also on one that is full.
+    /// Writes the number of the last commit to the file, once that commit is known to be in the database. The number
+    /// always takes the same place on the disk, so this works even if the disk is full.
     pub(super) fn write(&mut self) {
         match self.file.write_all_at(&encode(self.last), 0) {
             Ok(()) => self.is_told = false,
@@ -124,13 +124,13 @@ impl Tally {
     }
 }
 
-/// What the file holds.
+/// The content of the file.
 enum Content {
-    /// Nothing: the file is new.
+    /// The file is new and empty.
     Nothing,
     /// The number of the last commit.
     Number(i64),
-    /// Something else.
+    /// The file holds something else.
     Damaged,
 }
 
@@ -151,7 +151,7 @@ fn read(file: &File) -> io::Result<Content> {
     })
 }
 
-/// A number, its checksum, and the line's end.
+/// The length of the file's line: a number, its checksum, and the line's end.
 const LINE: usize = 20 + 1 + 8 + 1;
 
 fn encode(commits: i64) -> [u8; LINE] {

@@ -1,4 +1,4 @@
-//! What is true of the store on a disk alone: its files, their damage, and what a commit costs.
+//! Tests that concern only a store on a disk: its files, their damage, and the cost of a commit.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn files(data_dir: &Path, kind: &str) -> usize {
     std::fs::read_dir(data_dir.join(kind)).unwrap().count()
 }
 
-/// How many blobs have a row, and how many files there are.
+/// Returns how many blobs have a row, and how many files there are.
 fn audios(data_dir: &Path) -> (usize, usize) {
     let database = rusqlite::Connection::open(data_dir.join("hearken.sqlite")).unwrap();
     let rows = database.query_row("SELECT count(*) FROM blobs", [], |row| row.get(0)).unwrap();
@@ -32,13 +32,13 @@ fn open(data_dir: &Path, kept: Duration) -> Store {
     Store::open(data_dir, keep(kept), CONFIG, metrics()).unwrap()
 }
 
-/// Opens the data directory anew, once the threads of the store before have let go of it.
+/// Opens the data directory again, once the threads of the store before have released it.
 fn reopen(data_dir: &Path) -> Store {
     until_free(data_dir, DAY)
 }
 
 #[actix_rt::test]
-async fn a_store_of_version_1_is_used_as_it_is() {
+async fn a_store_of_version_1_is_used_without_changes() {
     let data_dir = tempfile::tempdir().unwrap();
     let old = rusqlite::Connection::open(data_dir.path().join("hearken.sqlite")).unwrap();
     old.execute_batch(include_str!("../../tests/fixtures/store/1.sql")).unwrap();
@@ -68,7 +68,7 @@ async fn a_store_of_version_1_is_used_as_it_is() {
 }
 
 #[actix_rt::test]
-async fn audio_goes_with_the_end_and_a_refused_task_leaves_none() {
+async fn audio_is_deleted_with_the_end_and_a_refused_task_keeps_none() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), DAY);
     let task = task();
@@ -77,7 +77,7 @@ async fn audio_goes_with_the_end_and_a_refused_task_leaves_none() {
     assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((3, 2), 200_008));
     store.end(task.id.clone(), failed(&task)).await.unwrap();
     assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((0, 0), 0));
-    assert!(store.accept_with(record(&task), &all).await.is_err(), "its id is taken");
+    assert!(store.accept_with(record(&task), &all).await.is_err(), "its id exists already");
     assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((0, 0), 0));
     let many = [&LARGE[..65_536]; 17];
     for too_much in [&[LARGE; 11][..], &many] {
@@ -111,12 +111,12 @@ async fn damaged_audio_is_not_read() {
     for id in [id, unknown] {
         assert!(matches!(store.audio(id).await, Err(StoreError::Damaged(_))));
     }
-    assert!(store.end(task.id.clone(), failed(&task)).await.unwrap().is_none(), "it can end all the same");
+    assert!(store.end(task.id.clone(), failed(&task)).await.unwrap().is_none(), "the task can still end");
     assert_eq!((audios(data_dir.path()), store.levels().spool.0), ((0, 0), 0));
 }
 
 #[actix_rt::test]
-async fn an_ended_task_is_hidden_and_then_deleted_when_its_time_is_over() {
+async fn an_ended_task_is_hidden_and_then_deleted_after_its_retention() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), Duration::ZERO);
     let (ended, waiting) = (task(), task());
@@ -137,7 +137,7 @@ async fn an_ended_task_is_hidden_and_then_deleted_when_its_time_is_over() {
 }
 
 #[actix_rt::test]
-async fn a_start_removes_what_a_crash_left_behind() {
+async fn a_start_removes_the_files_that_a_crash_left_behind() {
     let data_dir = tempfile::tempdir().unwrap();
     drop(open(data_dir.path(), DAY));
     std::fs::write(data_dir.path().join("spool/1863235808000000001"), "x").unwrap();
@@ -162,7 +162,7 @@ async fn a_start_removes_audio_to_which_no_task_refers() {
     for task in [&ended, &waiting] {
         store.accept_with(record(task), &all).await.unwrap();
     }
-    // The end does not find the task's audio, and stands all the same.
+    // The end does not find the task's audio, but is committed anyway.
     change("UPDATE tasks SET audio = '[' WHERE id = ?1", &ended.id);
     store.end(ended.id.clone(), failed(&ended)).await.unwrap();
     assert_eq!(audios(data_dir.path()), (4, 2));
@@ -181,7 +181,7 @@ async fn a_start_removes_audio_to_which_no_task_refers() {
         change(&format!("UPDATE tasks SET audio = {damaged} WHERE id = ?1"), &waiting.id);
         drop(reopen(data_dir.path()));
         let kept = audios(data_dir.path());
-        assert_eq!(kept, (2, 1), "it may belong to the task whose record is damaged: {damaged}");
+        assert_eq!(kept, (2, 1), "the task with the damaged record may use it: {damaged}");
     }
 }
 
@@ -204,7 +204,7 @@ async fn a_start_on_an_older_copy_of_the_database_removes_no_files() {
     drop(open(data_dir.path(), DAY));
     until_closed(data_dir.path());
     assert_eq!(files(), (1, 1));
-    // The operator has found the newer copy.
+    // In the first case, the operator puts the newer copy back.
     std::fs::write(&database, newer).unwrap();
     let store = open(data_dir.path(), DAY);
     let left = store.unfinished(None).await.unwrap().remove(0);
@@ -212,7 +212,7 @@ async fn a_start_on_an_older_copy_of_the_database_removes_no_files() {
     store.audio(id).await.unwrap();
     drop(store);
     until_closed(data_dir.path());
-    // Or has not, and goes on with the older one.
+    // In the second case, the server goes on with the older copy.
     std::fs::copy(&older, &database).unwrap();
     for left in [(1, 1), (0, 0)] {
         drop(open(data_dir.path(), DAY));
@@ -221,8 +221,8 @@ async fn a_start_on_an_older_copy_of_the_database_removes_no_files() {
     }
 }
 
-/// Waits until the threads of a store have let go of its data directory, and leaves all in the database's file: of several
-/// connections that close at once, none may be the last one for SQLite.
+/// Waits until the threads of a store have released its data directory, and writes everything into the database's file.
+/// If several connections close at the same time, SQLite may consider none of them the last.
 fn until_closed(data_dir: &Path) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while let Err(err) = Claim::take(data_dir) {
@@ -245,7 +245,7 @@ async fn submits_at_the_same_time_share_their_commits() {
     assert!((1..TASKS / 4).contains(&commits), "{commits} commits for {TASKS} tasks");
 }
 
-/// Records tasks with so many bytes of question, and ends them.
+/// Records tasks whose questions have this many bytes, and ends them.
 async fn end_tasks(store: &Store, tasks: usize, bytes: usize) {
     for _ in 0..tasks {
         let task = asking(bytes);
@@ -255,7 +255,7 @@ async fn end_tasks(store: &Store, tasks: usize, bytes: usize) {
     pass_a_millisecond();
 }
 
-/// Makes a task with so many bytes of question.
+/// Makes a task whose question has this many bytes.
 fn asking(bytes: usize) -> Arc<Task> {
     let question = Question::short("m".into(), "p".repeat(bytes), None);
     let task = task();
@@ -268,7 +268,7 @@ fn pages(data_dir: &Path) -> i64 {
 }
 
 #[actix_rt::test]
-async fn sweeps_give_the_space_of_deleted_tasks_back_step_by_step() {
+async fn sweeps_return_the_space_of_deleted_tasks_step_by_step() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), Duration::ZERO);
     let pages = || pages(data_dir.path());
@@ -287,7 +287,7 @@ async fn sweeps_give_the_space_of_deleted_tasks_back_step_by_step() {
 }
 
 #[actix_rt::test]
-async fn a_database_does_not_shrink_by_what_it_needs_again() {
+async fn a_database_keeps_the_free_pages_that_it_will_need_again() {
     let data_dir = tempfile::tempdir().unwrap();
     let store = open(data_dir.path(), Duration::ZERO);
     for _ in 0..60 {
@@ -299,7 +299,7 @@ async fn a_database_does_not_shrink_by_what_it_needs_again() {
         assert_eq!(store.forget_expired().await.unwrap(), 17);
         sizes.push(pages(data_dir.path()));
     }
-    // Random ids fill a page of the tables more or less.
+    // Random ids fill the pages of the tables to different degrees.
     let stays = |pages: &i64| *pages > 1900 && pages.abs_diff(sizes[0]) < 16;
     assert!(sizes.iter().all(stays), "{sizes:?}");
 }
@@ -319,7 +319,7 @@ async fn one_write_deletes_a_few_megabytes_at_most() {
     assert_eq!(deleted, [4, 200, 200, 3, 0]);
 }
 
-/// Commits in the write-ahead log: frames that tell the size of the database, as SQLite's file format has it
+/// Counts the commits in the write-ahead log: the frames that hold the size of the database, by SQLite's file format
 /// (section 4.1: 32 bytes of header, then frames of 24 bytes and a page).
 fn commits(data_dir: &Path) -> usize {
     let wal = std::fs::read(data_dir.join("hearken.sqlite-wal")).unwrap();

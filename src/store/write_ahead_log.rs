@@ -1,12 +1,12 @@
-//! The write-ahead log on the disk: whether it still holds what was committed.
+//! The check that the write-ahead log on the disk still holds all commits.
 //!
-//! SQLite reads a log that it has written from its own index in shared memory. It does not notice that the log was cut
-//! short or overwritten in place: commits go on to succeed, and the next start finds none of them. So the writer looks at
-//! the log before each transaction, and again before it says that the transaction stands.
+//! SQLite reads a log that it has written by means of its own index in shared memory. It does not notice that the log
+//! was cut short or overwritten in place: commits go on to succeed, and the next start finds none of them. So the
+//! writer checks the log before each transaction, and again before it reports the transaction as committed.
 //!
 //! The index and the log have documented formats (<https://www.sqlite.org/walformat.html> and
-//! <https://www.sqlite.org/fileformat2.html#walformat>). A look compares them: the index says how many frames the log has,
-//! its salts and its checksum so far. It costs a few reads of the page cache.
+//! <https://www.sqlite.org/fileformat2.html#walformat>). The check compares them: the index holds the log's number of
+//! frames, its salts and its checksum so far. This costs a few reads of the page cache.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -23,13 +23,13 @@ use super::sqlite::{LOG, beside, file_error};
 const HEADER: u64 = 32;
 /// Bytes of the header of each frame. A page of the database follows it.
 const FRAME_HEADER: u64 = 24;
-/// What the log begins with. The last bit says in which byte order its checksums were made.
+/// The first bytes of the log. The last bit tells the byte order of its checksums.
 const MAGIC: u32 = 0x377f_0682;
 /// Bytes of one copy of the index's header, of which there are two.
 const INDEX_HEADER: usize = 48;
-/// What the index's header begins with.
+/// The first bytes of the index's header.
 const INDEX_VERSION: u32 = 3_007_000;
-/// How often the log is looked at again while another process changes it, and the pause in between.
+/// How often the check is repeated while another process changes the log, with a [`PAUSE`] in between.
 const LOOKS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -39,38 +39,38 @@ pub(super) struct WriteAheadLog {
     index: Arc<File>,
     file: File,
     path: PathBuf,
-    /// The end of the log at the last look.
+    /// The end of the log at the last check.
     last: Option<End>,
 }
 
-/// Where the log ends, as its index says.
+/// The end of the log, according to its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct End {
-    /// Frames; 0 where everything is in the database's file.
+    /// The number of frames; 0 if everything is in the database's file.
     frames: u32,
     page_bytes: u64,
-    /// Pages of the database; 0 where the index does not know.
+    /// The pages of the database; 0 if the index does not know them.
     pages: u64,
-    /// Written into the header and each frame. They change when the log begins anew.
+    /// The salts in the header and in each frame. They change when the log begins anew.
     salts: [u8; 8],
-    /// The checksum of the last frame, as the frame has it.
+    /// The checksum in the last frame.
     sum: [u8; 8],
 }
 
-/// What a look at the log has found.
+/// The result of a check of the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// The log is as it was written. The database has this many bytes, or 0 where that is not known.
+    /// The log is undamaged. The database has this many bytes, or 0 if that is not known.
     Whole(u64),
-    /// Something is missing, or was overwritten.
+    /// A part of the log is missing or was overwritten.
     Damaged,
-    /// The index is not readable. The next transaction writes it again.
+    /// The index cannot be read. The next transaction writes it again.
     NoIndex,
 }
 
 impl WriteAheadLog {
-    /// Opens the log of a database to which there is a connection. `index` is the index of the log, which must not be
-    /// closed before all connections of this process are.
+    /// Opens the log of a database that has an open connection. `index` is the index of the log; it must not be closed
+    /// before all connections of this process are.
     pub(super) fn open(data_dir: &Path, index: Arc<File>) -> Result<Self, StoreError> {
         let path = beside(data_dir, LOG);
         let file = File::open(&path).map_err(file_error(&path))?;
@@ -82,17 +82,18 @@ impl WriteAheadLog {
         &self.path
     }
 
-    /// Returns what is said of a log that is [damaged](Look::Damaged), with the way out.
+    /// Returns the trouble of a [damaged](Look::Damaged) log, with the way out.
     pub(super) fn damage(&self) -> Trouble {
         Trouble::Damaged(format!(
-            "{} was cut short or overwritten while the server runs, and commits that stood are missing; stop the server, \
+            "{} was cut short or overwritten while the server runs, and commits are missing; stop the server, \
              restore the data directory from a backup and start the server again, or start it again with what is left: \
              it then says how many commits are lost",
             self.path.display()
         ))
     }
 
-    /// Compares the log with its index and with the last look. Another process may commit meanwhile.
+    /// Compares the log with its index and with the result of the last check. Another process may commit at the same
+    /// time.
     pub(super) fn look(&mut self) -> io::Result<Look> {
         let mut found = Look::NoIndex;
         for _ in 0..LOOKS {
@@ -104,7 +105,7 @@ impl WriteAheadLog {
                 self.last = Some(end);
                 return Ok(Look::Whole(end.pages * end.page_bytes));
             }
-            // The index changes before the log does. One that is still the same tells of this log.
+            // The index changes before the log does. If the index is still the same, it describes this log.
             if self.end()? == Some(end) {
                 return Ok(Look::Damaged);
             }
@@ -113,7 +114,7 @@ impl WriteAheadLog {
         Ok(found)
     }
 
-    /// Reads the index; `None` where it is being written, or is none.
+    /// Reads the index. Returns `None` if it is being written, or is no index.
     fn end(&self) -> io::Result<Option<End>> {
         let mut copies = [0; 2 * INDEX_HEADER];
         let read = self.index.read_exact_at(&mut copies, 0);
@@ -135,7 +136,7 @@ impl WriteAheadLog {
             }
         }
         match &self.last {
-            // Frames that were there stay there, until the log begins anew.
+            // Frames of the last check stay there until the log begins anew.
             Some(last) if last.salts == end.salts && last.frames > 0 && last != end => {
                 Ok(last.frames <= end.frames && self.has_frame(last)?)
             }
@@ -153,11 +154,11 @@ impl WriteAheadLog {
 }
 
 impl End {
-    /// Reads the index's header, whose numbers stand in the byte order of this machine.
+    /// Reads the index's header. Its numbers have the byte order of this machine.
     fn parse(header: &[u8]) -> Option<Self> {
         let number = |at| field(header, at).map(u32::from_ne_bytes);
         let is_written = number(0)? == INDEX_VERSION && field(header, 12)? != [0_u8];
-        // 65,536 does not fit and is written as 1.
+        // 65,536 does not fit into the field and is written as 1.
         let page_bytes = match u16::from_ne_bytes(field(header, 14)?) {
             1 => 1 << 16,
             bytes => u64::from(bytes),
@@ -174,12 +175,12 @@ impl End {
         })
     }
 
-    /// Where the last frame begins.
+    /// Returns the offset of the last frame.
     fn frame_at(&self) -> u64 {
         HEADER + u64::from(self.frames.saturating_sub(1)) * (FRAME_HEADER + self.page_bytes)
     }
 
-    /// Returns true if this is the header of the log that the index tells of.
+    /// Returns true if this is the header of the log that the index describes.
     fn is_of(&self, header: &[u8]) -> bool {
         let number = |at| field(header, at).map(u32::from_be_bytes);
         number(0).is_some_and(|magic| magic & !1 == MAGIC)
@@ -188,12 +189,12 @@ impl End {
     }
 }
 
-/// The bytes of a field that begins at this offset.
+/// Returns the bytes of a field that begins at this offset.
 fn field<const N: usize>(header: &[u8], at: usize) -> Option<[u8; N]> {
     header.get(at..)?.first_chunk().copied()
 }
 
-/// Fills the buffer. Returns false if the file ends before.
+/// Fills the buffer. Returns false if the file is too short.
 fn read(file: &File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
     match file.read_exact_at(buffer, at) {
         Ok(()) => Ok(true),
@@ -211,7 +212,7 @@ mod tests {
     use crate::store::claim::{Claim, OpenFiles};
     use crate::store::sqlite::connect;
 
-    /// What is done to the log, whether a commit follows before the look, and how it is done.
+    /// A name, whether to check with and without a commit after the damage, and the damage itself.
     type Damage<'a> = (&'static str, &'a [bool], &'a dyn Fn(&File, u64));
 
     struct Rig {
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_whole_through_commits_checkpoints_and_new_beginnings() {
+    fn a_log_stays_whole_through_commits_checkpoints_and_restarts() {
         let mut rig = Rig::new();
         assert!(rig.is_whole());
         let other = connect(rig.data_dir.path(), true).unwrap();
@@ -268,12 +269,12 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_cut_or_overwritten_in_place_is_damaged() {
+    fn a_log_that_is_cut_or_overwritten_in_place_counts_as_damaged() {
         let cut = |file: &File, bytes: u64| file.set_len(bytes).unwrap();
         let zero = |file: &File, from: u64, to: u64| {
             file.write_all_at(&vec![0; (to - from) as usize], from).unwrap();
         };
-        // Once a commit stands after it, a last page without its end looks like one with it.
+        // Once a commit follows, a last page without its end looks like a whole one.
         let damages: [Damage<'_>; 6] = [
             ("emptied", &[false, true], &|file, _| cut(file, 0)),
             ("cut in the middle", &[false, true], &|file, bytes| cut(file, bytes / 2)),
@@ -296,7 +297,7 @@ mod tests {
                 assert_eq!(
                     rig.log.look().unwrap(),
                     Look::Damaged,
-                    "{what}, with a commit behind it: {with_commit}"
+                    "{what}, with a commit after it: {with_commit}"
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! The thread that writes: whatever waits for it becomes one transaction.
+//! The thread that writes. It turns all waiting writes into one transaction.
 
 mod fate;
 mod forget;
@@ -28,7 +28,7 @@ pub(super) use unsettled::Withdrawn;
 pub(super) use write::Write;
 use write::{Answer, Failed};
 
-/// Most writes that share one commit: bounds how long the first of them waits for the last.
+/// Most writes that share one commit. This bounds how long the first of them waits for the last.
 const MOST_IN_A_COMMIT: usize = 512;
 
 /// The parts of a store that its writer needs.
@@ -41,15 +41,15 @@ pub(super) struct Parts {
     pub(super) metrics: StoreMetrics,
 }
 
-/// The only one that writes to the database of tasks.
+/// The writer of the database: nothing else writes to the tables of tasks.
 pub(super) struct Writer {
     parts: Parts,
     unsettled: Unsettled,
-    /// What the last probe has found.
+    /// The result of the last probe.
     is_disk_low: bool,
-    /// How many writes the next commit takes at most. A commit that fails is followed by one of a single write: many
-    /// writes need more of the write-ahead log than a full disk has left, one after the other they do not. What SQLite says
-    /// of such a disk depends on where it meets the end of the room.
+    /// Most writes in the next commit. After a commit that fails, the next one takes a single write: many writes
+    /// together need more of the write-ahead log than a full disk has left, single writes do not. This applies to every
+    /// error, since SQLite's error for a full disk depends on where it runs out of room.
     most: usize,
 }
 
@@ -60,7 +60,7 @@ impl Writer {
         Self { parts, unsettled, is_disk_low: false, most: MOST_IN_A_COMMIT }
     }
 
-    /// Starts the writer's thread. It stops when its queue closes, and lets go of the data directory then.
+    /// Starts the writer's thread. It stops when its queue closes, and then releases the data directory.
     pub(super) fn start(
         mut self,
         data_dir: &Path,
@@ -77,13 +77,13 @@ impl Writer {
         thread.spawn(run).map(drop).map_err(file_error(data_dir))
     }
 
-    /// Commits writes together, and answers them. What that leaves to settle is settled at once: a client that submits
-    /// again with its `Idempotency-Key` would find a task that is about to go.
+    /// Commits writes together, and answers them. What this leaves to settle is settled at once: otherwise a client
+    /// that submits again with its `Idempotency-Key` could find a task that is about to be withdrawn.
     fn commit(&mut self, writes: &mut Vec<Write>) {
         while self.commit_once(writes) && !self.unsettled.is_empty() {}
     }
 
-    /// Makes one commit of writes, of which none are left then. Returns true if it stands.
+    /// Makes one commit of writes and empties the list. Returns true if it is committed.
     fn commit_once(&mut self, writes: &mut Vec<Write>) -> bool {
         let (began, count) = (Instant::now(), writes.len());
         self.parts.health.begin();
@@ -91,27 +91,27 @@ impl Writer {
             self.is_disk_low = self.parts.spool.is_disk_low();
         }
         let (answers, fate) = self.transact(writes);
-        // Before a caller hears of it: one that was told of a commit finds it counted.
+        // This comes before the answers: a caller that has its answer finds the commit counted.
         self.parts.metrics.committed(count, began.elapsed(), fate.trouble().is_none());
         let low = self.is_disk_low.then(|| Trouble::Full("the disk is full".to_owned()));
         self.parts.health.end(fate.trouble().cloned().or(low));
         self.most = match &fate {
-            Fate::Stands if count == self.most => (self.most * 2).min(MOST_IN_A_COMMIT),
-            Fate::Stands => self.most,
+            Fate::Committed if count == self.most => (self.most * 2).min(MOST_IN_A_COMMIT),
+            Fate::Committed => self.most,
             Fate::Unknown(_) | Fate::Undone(_) => 1,
         };
         for answer in answers {
             answer(&fate, &mut self.unsettled);
         }
-        matches!(fate, Fate::Stands)
+        matches!(fate, Fate::Committed)
     }
 
-    /// Runs writes in one transaction. A write that fails before it has changed anything fails alone; one that fails halfway
-    /// undoes the transaction, and with it all. Returns the answers, and with what they are to be given.
+    /// Runs writes in one transaction. A write that fails before it has changed anything fails alone. A write that
+    /// fails halfway undoes the whole transaction. Returns the answers, and the fate to call them with.
     fn transact(&mut self, writes: &mut Vec<Write>) -> (Vec<Answer>, Fate) {
         let mut answers = Vec::with_capacity(writes.len());
         let mut writes = writes.drain(..);
-        let fate = self.try_transact(&mut writes, &mut answers).err().unwrap_or(Fate::Stands);
+        let fate = self.try_transact(&mut writes, &mut answers).err().unwrap_or(Fate::Committed);
         answers.extend(writes.map(Write::skip));
         (answers, fate)
     }
@@ -135,12 +135,12 @@ impl Writer {
             let (answer, failed) = write.run(&transaction, health);
             answers.push(answer);
             match failed {
-                // The others are asked again: half of a write must not stand.
+                // The callers of the other writes get an error, too: half of a write must not be committed.
                 Some(Failed::Halfway(trouble) | Failed::Alone(trouble @ Trouble::Damaged(_))) => {
                     return Err(Fate::Undone(trouble));
                 }
-                // A full disk makes SQLite undo the whole transaction by itself. What is run then would be a transaction
-                // of its own, and stand although its caller is told that it does not.
+                // A full disk makes SQLite undo the whole transaction. A statement after that would be a transaction of
+                // its own, and would be committed although its caller gets an error.
                 Some(Failed::Alone(trouble)) if transaction.is_autocommit() => {
                     return Err(Fate::Undone(trouble));
                 }
@@ -153,20 +153,20 @@ impl Writer {
         }
         let number = tally::count(&transaction).map_err(|err| undone(&err.into()))?;
         if number != tally.last() + 1 {
-            let lost = format!("it has {} commits of {}", number - 1, tally.last());
+            let lost = format!("it has {} of {} commits", number - 1, tally.last());
             return Err(undone(&StoreError::Corrupt(lost)));
         }
         transaction.commit().map_err(|err| Fate::of_failed_commit(health.trouble_of(&err.into())))?;
         tally.advance(number);
         files.holds_commit().map_err(Fate::Unknown)?;
-        // A reader may have met damage meanwhile.
+        // A reader may have found damage in between.
         health.damage().map_or(Ok(()), |damage| Err(Fate::Unknown(damage)))?;
         tally.write();
         self.unsettled.settled();
         Ok(())
     }
 
-    /// Settles what is left to settle, and lets go of the database.
+    /// Settles what is left to settle, and closes the database.
     fn stop(mut self) {
         if !self.unsettled.is_empty() {
             self.commit(&mut Vec::new());
@@ -174,7 +174,7 @@ impl Writer {
         if self.parts.health.damage().is_some() {
             leave_as_is(&self.parts.connection);
         }
-        // What locks the directory, `files`, is closed after what uses it.
+        // `files` holds the locks on the directory, so it is closed after everything that uses the directory.
         drop(self.parts.connection);
     }
 }

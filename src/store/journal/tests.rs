@@ -1,4 +1,4 @@
-//! What is true of journals in files alone: their damage, a full disk, and the files that a start removes.
+//! Tests that concern only journals in files: their damage, a full disk, and the files that a start removes.
 
 use super::*;
 use crate::store::health::Trouble;
@@ -28,7 +28,7 @@ fn journals(data_dir: &Path, wanted: bool) -> FileJournals {
 }
 
 #[test]
-fn a_full_disk_that_a_journal_meets_is_trouble_at_once() {
+fn a_journal_on_a_full_disk_reports_trouble_at_once() {
     let data_dir = tempfile::tempdir().unwrap();
     let journals = journals(data_dir.path(), true);
     let id = TaskId::generate(1);
@@ -38,7 +38,7 @@ fn a_full_disk_that_a_journal_meets_is_trouble_at_once() {
 }
 
 #[test]
-fn a_torn_chunk_is_none() {
+fn a_torn_chunk_is_not_read() {
     let data_dir = tempfile::tempdir().unwrap();
     let journals = journals(data_dir.path(), true);
     let id = TaskId::generate(1);
@@ -49,7 +49,7 @@ fn a_torn_chunk_is_none() {
 }
 
 #[test]
-fn pieces_of_an_ended_stream_are_read_from_the_journal_as_they_were_published() {
+fn an_ended_stream_is_read_from_its_journal_as_it_was_published() {
     let data_dir = tempfile::tempdir().unwrap();
     let journals = journals(data_dir.path(), true);
     let id = TaskId::generate(1);
@@ -72,7 +72,7 @@ fn pieces_of_an_ended_stream_are_read_from_the_journal_as_they_were_published() 
         ended.write_part(40, part, &mut buffer).then_some(buffer)
     };
     assert!(part(5_000..15_000).unwrap() == all[40][5_000..15_000]);
-    // A bit of the large entry flips.
+    // Flips a bit of the large entry.
     let file = OpenOptions::new().write(true).open(journals.path(&id)).unwrap();
     file.write_all_at(b"z", file.metadata().unwrap().len() - 9_000).unwrap();
     assert_eq!(ended.piece(0..5).unwrap(), all[..5].concat());
@@ -84,7 +84,7 @@ fn pieces_of_an_ended_stream_are_read_from_the_journal_as_they_were_published() 
 }
 
 #[test]
-fn a_journal_with_a_gap_stays_a_beginning_of_the_stream() {
+fn a_journal_takes_no_entries_after_a_gap() {
     let data_dir = tempfile::tempdir().unwrap();
     let journals = journals(data_dir.path(), true);
     let id = TaskId::generate(1);
@@ -99,7 +99,7 @@ fn a_journal_with_a_gap_stays_a_beginning_of_the_stream() {
 }
 
 #[test]
-fn a_start_removes_what_is_not_wanted() {
+fn a_start_removes_unwanted_journals() {
     let data_dir = tempfile::tempdir().unwrap();
     let id = TaskId::generate(1);
     append(&mut journals(data_dir.path(), true).of(&id), &chunks(0, 1));

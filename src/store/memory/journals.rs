@@ -1,4 +1,4 @@
-//! Journals in memory. They acknowledge later, as a journal on another machine does.
+//! Journals in memory. They acknowledge with a delay, as a journal on another machine does.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,28 +13,28 @@ use crate::store::promises::{Appended, ChunkJournal, ChunkJournals, Promise};
 use crate::store::records::Journalled;
 use crate::task::{Chunks, Entry, Kept, TaskId};
 
-/// A batch that a journal was given: how many entries, and where a test says whether the journal has them.
+/// A batch that a journal was given: the number of entries, and where a test sends whether the journal has them.
 pub(crate) type Batch = (usize, oneshot::Sender<bool>);
 
 /// The journals of all tasks; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryJournals {
     journals: Arc<Mutex<Journals>>,
-    /// Where a test is asked about each batch.
+    /// Where each batch is sent, so that a test decides about it.
     asked: Option<mpsc::Sender<Batch>>,
 }
 
 #[derive(Debug, Default)]
 struct Journals {
     entries: HashMap<TaskId, Vec<Entry>>,
-    /// Those that take nothing.
+    /// Tasks whose journals refuse all entries.
     blocked: HashSet<TaskId>,
-    /// Those whose last entry is not as it was written.
+    /// Tasks whose journals have a damaged last entry.
     damaged: HashSet<TaskId>,
 }
 
 impl MemoryJournals {
-    /// Makes journals that acknowledge a batch, or refuse it, when a test says so.
+    /// Makes journals that acknowledge or refuse each batch as a test decides.
     pub(crate) fn asking(asked: mpsc::Sender<Batch>) -> Self {
         Self { asked: Some(asked), ..Self::default() }
     }
@@ -43,7 +43,7 @@ impl MemoryJournals {
         self.journals.lock().unwrap()
     }
 
-    /// Makes a journal refuse what it is given, or take it again.
+    /// Makes a journal refuse its entries, or accept them again.
     pub(in crate::store) fn block(&self, id: &TaskId, is_blocked: bool) {
         let blocked = &mut self.journals().blocked;
         if is_blocked {
@@ -58,7 +58,7 @@ impl MemoryJournals {
         self.journals().damaged.insert(id.clone());
     }
 
-    /// Returns what can be read of a journal.
+    /// Returns the readable part of a journal.
     fn read(&self, id: &TaskId) -> Journalled {
         let journals = self.journals();
         let mut entries = journals.entries.get(id).cloned().unwrap_or_default();
@@ -105,7 +105,7 @@ impl ChunkJournals for MemoryJournals {
 struct Writer {
     journals: MemoryJournals,
     id: TaskId,
-    /// How many entries this writer has written.
+    /// The number of entries that this writer has written.
     written: Arc<AtomicUsize>,
     has_refused: Arc<AtomicBool>,
 }

@@ -8,8 +8,9 @@ use crate::store::sqlite::StoredState;
 use crate::store::{MOST_LISTED_BYTES, StoreError, Weighed};
 use crate::task::{ListQuery, Page, Status, TaskId, Timestamp};
 
-/// The tasks of a page, whose results together have at most so many bytes. Where there are more, a page that holds a
-/// task and may have [`MOST_LISTED_BYTES`] ends before them. Any other is [`Weighed::Heavy`] with the bytes to ask for.
+/// Reads the tasks of a page, whose results together have at most this many bytes. If there are more, a page that has a
+/// task and may have [`MOST_LISTED_BYTES`] ends before them. Otherwise the page is [`Weighed::Heavy`], with the bytes
+/// to request.
 pub(in crate::store) fn list(
     connection: &Connection,
     owner: KeyHash,
@@ -17,7 +18,8 @@ pub(in crate::store) fn list(
     ended_after: Timestamp,
     most_bytes: usize,
 ) -> Result<Option<Weighed<Page>>, StoreError> {
-    // All statements see the same moment: a task that changes its state between two of them would be found twice.
+    // All statements see the same moment. Otherwise a task that changes its state between two of them would be found
+    // twice.
     let _moment = connection.unchecked_transaction()?;
     let before = match &query.after {
         None => Timestamp(u64::MAX),
@@ -57,14 +59,14 @@ pub(in crate::store) fn list(
     Ok(Some(Weighed::Light(page)))
 }
 
-/// Finds the tasks of a page among those of one state. The index has all that is asked here, in this order: as many
-/// entries are looked at as are wanted, and those that are hidden until a sweep deletes them.
+/// Finds the tasks of a page among those of one state. The index has all columns of this query, in this order. So
+/// SQLite only visits the requested entries, and those of ended tasks that are hidden until a sweep deletes them.
 const LISTED: &str = "SELECT created_ms, id FROM tasks
      WHERE owner = :owner AND state = :state AND (created_ms, id) < (:before, :after)
      AND (ended_ms IS NULL OR ended_ms >= :ended_after)
      ORDER BY created_ms DESC, id DESC LIMIT :limit";
 
-/// The ids of the tasks that a page may have, and of one more, the newest first.
+/// Finds the ids of the tasks that a page may have, and of one more, the newest first.
 fn listed(
     connection: &Connection,
     owner: KeyHash,
@@ -108,7 +110,7 @@ mod tests {
     use crate::task::{Question, Timeline};
 
     #[test]
-    fn a_list_is_found_in_the_index_alone() {
+    fn a_list_is_found_only_in_the_index() {
         let data_dir = tempfile::tempdir().unwrap();
         drop(make_database(data_dir.path()).unwrap());
         let connection = sqlite::connect(data_dir.path(), true).unwrap();
@@ -118,7 +120,7 @@ mod tests {
         };
         let steps = statement.query_map(values, |row| row.get(3)).unwrap();
         let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
-        // Neither another step, such as a sort, nor a look at the table.
+        // There must be no other step, such as a sort, and no access to the table.
         let [step] = &steps[..] else { panic!("{steps:?}") };
         let index = "SEARCH tasks USING COVERING INDEX tasks_by_owner (owner=? AND state=? AND ";
         assert!(step.starts_with(index), "{step}");

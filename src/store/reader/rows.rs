@@ -1,4 +1,4 @@
-//! What is read about one task: how it looks to clients, its request, its stream, its audio.
+//! The reads of one task: its state as clients see it, its request, its stream, its audio.
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::de::DeserializeOwned;
@@ -22,11 +22,11 @@ pub(in crate::store) fn parse<T: DeserializeOwned>(id: &str, json: &str) -> Resu
     serde_json::from_str(json).map_err(damaged(id))
 }
 
-/// What [`snapshot`] reads, in its order.
+/// The columns that [`snapshot`] reads, in its order.
 pub(in crate::store) const SNAPSHOT_COLUMNS: &str =
     "id, created_ms, stream IS NOT NULL, question, progress, completion, failure, timeline, state, segments";
 
-/// Reads a task as clients see it. What is damaged is the inner error.
+/// Reads a task as clients see it. The inner error means a damaged record.
 pub(in crate::store) fn snapshot(row: &Row<'_>) -> rusqlite::Result<Result<Snapshot, StoreError>> {
     let id: String = row.get(0)?;
     let created: Timestamp = row.get(1)?;
@@ -45,7 +45,7 @@ pub(in crate::store) fn snapshot(row: &Row<'_>) -> rusqlite::Result<Result<Snaps
             stream,
             state: state(&id, stored, progress, completion, segments, failure)?,
             timeline: parse(&id, &timeline)?,
-            id: id.parse().map_err(|_| StoreError::Damaged(format!("{id} is no task id")))?,
+            id: id.parse().map_err(|_| StoreError::Damaged(format!("{id} is not a task id")))?,
         })
     };
     Ok(make())
@@ -69,8 +69,9 @@ fn state(
     })
 }
 
-/// What [`weighed`] reads: the columns of a snapshot, the result only where it has at most `:most_bytes`, and behind them
-/// its bytes, which SQLite knows without reading it. Segments are a part of the result where they are asked for.
+/// Returns the columns that [`weighed`] reads: the columns of a snapshot, with the result only if it has at most
+/// `:most_bytes`, and after them the number of its bytes, which SQLite knows without reading the result. Segments are a
+/// part of the result if they are requested.
 pub(super) fn weighed_columns(with_segments: bool) -> String {
     let (mut bytes, mut segments) = ("coalesce(octet_length(completion), 0)".to_owned(), "NULL");
     if with_segments {
@@ -83,7 +84,7 @@ pub(super) fn weighed_columns(with_segments: bool) -> String {
     )
 }
 
-/// Reads a task whose result has at most so many bytes, or only tells how many it has.
+/// Reads a task whose result has at most this many bytes, or else returns only the number of bytes.
 pub(super) fn weighed(
     row: &Row<'_>,
     most_bytes: usize,

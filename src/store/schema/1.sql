@@ -1,17 +1,17 @@
--- Its rows lie in the order of the submits, so that tasks of the same moment share pages, and rows with a result stay in one
--- piece: WITHOUT ROWID, a task takes a fifth more pages of the write-ahead log.
+-- The rows are in the order of the submits, so that tasks of the same moment share pages, and a row with a result stays
+-- in one piece. With WITHOUT ROWID, a task takes a fifth more pages of the write-ahead log.
 CREATE TABLE tasks (
     id TEXT NOT NULL PRIMARY KEY,
     owner BLOB NOT NULL,
     created_ms INTEGER NOT NULL,
-    -- The place in the submitter's trace (JSON), where there is one.
+    -- The position in the submitter's trace (JSON), if there is one.
     trace TEXT,
     question TEXT NOT NULL,
-    -- The format of its stream, where it has one.
+    -- The format of the task's stream, if it has one.
     stream TEXT,
-    -- What is known of each piece of audio (a JSON list), also when the audio itself is gone.
+    -- The facts about each piece of audio (a JSON list). They stay when the audio itself is deleted.
     audio_facts TEXT NOT NULL,
-    -- Where each piece of audio is (a JSON list), until the task ends.
+    -- The location of each piece of audio (a JSON list), until the task ends.
     audio TEXT,
     -- 0 pending, 1 processing, 2 completed, 3 failed.
     state INTEGER NOT NULL,
@@ -21,15 +21,15 @@ CREATE TABLE tasks (
     published INTEGER NOT NULL DEFAULT 0,
     irreplaceable_caller INTEGER NOT NULL,
     completion TEXT,
-    -- What was said from when to when (a JSON list), where the channel measured it.
+    -- The spoken text with its start and end times (a JSON list), if the channel measured them.
     segments TEXT,
     failure TEXT,
-    -- Chunks in the journal of an ended task with a stream, as long as they are kept, and their CRC-32.
+    -- For an ended task with a stream: the number of chunks in its journal, while they are kept, and their CRC-32.
     chunks INTEGER,
     chunks_sum INTEGER,
     ended_ms INTEGER
 ) STRICT;
--- All that a list looks at before it has found its tasks.
+-- All columns that a list reads before it has found its tasks.
 CREATE INDEX tasks_by_owner ON tasks (owner, state, created_ms, id, ended_ms);
 CREATE INDEX tasks_by_end ON tasks (ended_ms) WHERE ended_ms IS NOT NULL;
 CREATE INDEX tasks_unfinished ON tasks (created_ms, id) WHERE ended_ms IS NULL;
@@ -38,13 +38,13 @@ CREATE INDEX tasks_with_chunks ON tasks (ended_ms) WHERE chunks IS NOT NULL;
 -- The bytes of audio.
 CREATE TABLE blobs (
     id INTEGER PRIMARY KEY,
-    -- How many tasks refer to it: it goes with the last. Each version of the schema has this column: development versions
-    -- from before version 1 do not.
+    -- The number of tasks that refer to the blob. The blob is deleted with its last reference. Each version of the
+    -- schema has this column; development versions from before version 1 do not.
     refs INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     -- CRC-32.
     sum INTEGER NOT NULL,
-    -- NULL where the bytes are in a file of the spool, which the id names.
+    -- NULL if the bytes are in a file of the spool. The id names the file.
     data BLOB
 ) STRICT;
 
@@ -63,14 +63,15 @@ CREATE TABLE keys (
     hash BLOB NOT NULL UNIQUE,
     models TEXT NOT NULL,
     created_ms INTEGER NOT NULL,
-    -- NULL is no limit.
+    -- NULL means no limit.
     requests_per_minute INTEGER,
     max_running_tasks INTEGER
 ) STRICT, WITHOUT ROWID;
--- Changes with every change of a key. Each version of the schema has this table: it tells a database of hearken.
+-- The version changes with every change of a key. Each version of the schema has this table: it identifies a database
+-- of hearken.
 CREATE TABLE keys_version (version INTEGER NOT NULL) STRICT;
 INSERT INTO keys_version VALUES (0);
 
--- How many commits the server has made.
+-- The number of commits that the server has made.
 CREATE TABLE commits (count INTEGER NOT NULL) STRICT;
 INSERT INTO commits VALUES (0);

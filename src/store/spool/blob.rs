@@ -1,4 +1,4 @@
-//! A blob on its way into the store, out of it, and when it goes.
+//! A blob: how it is stored, read and freed.
 
 use std::fs::File;
 use std::io;
@@ -13,37 +13,37 @@ use crate::audio::{AudioBytes, BlobId};
 use crate::store::StoreError;
 use crate::store::sqlite::file_error;
 
-/// Audio of at most this many bytes is in its row. Measured with a commit for each and for sixteen together, deletion
-/// included: a row of 1 KiB costs half of the time of a file, and in company a twelfth; at 64 KiB a lone row costs as much
-/// as a file, and in company a quarter; from 128 KiB on files are cheaper.
+/// Audio of at most this many bytes is in its row. Measured with one commit each and with sixteen per commit, including
+/// deletion: a row of 1 KiB costs half of the time of a file, or a twelfth in a shared commit. At 64 KiB, a row costs
+/// as much as a file, or a quarter in a shared commit. From 128 KiB on, files are cheaper.
 const SMALL_BYTES: usize = 64 * 1024;
 
-/// A blob that has yet to be recorded. Dropping it gives back its room and removes its file, unless it is
+/// A blob that is not recorded yet. Dropping it releases its room and removes its file, unless it is
 /// [recorded](NewBlob::recorded).
 #[derive(Debug)]
 pub(in crate::store) struct NewBlob {
     pub(in crate::store) id: BlobId,
-    /// How many bytes it has.
+    /// The number of bytes.
     pub(in crate::store) bytes: u64,
-    /// Their CRC-32.
+    /// The CRC-32 of the bytes.
     pub(in crate::store) sum: u32,
-    /// The bytes, where the row is to hold them; else they are in a file.
+    /// The bytes, if the row will hold them; otherwise they are in a file.
     pub(in crate::store) data: Option<Bytes>,
-    /// `None` as soon as a row has it.
+    /// `None` as soon as a row accounts for the room.
     room: Option<Room>,
 }
 
 impl NewBlob {
-    /// Returns true if the bytes go into a file: then [`NewBlob::new`] blocks.
+    /// Returns true if the bytes go into a file. Then [`NewBlob::new`] blocks.
     pub(in crate::store) fn is_large(bytes: &Bytes) -> bool {
         bytes.len() > SMALL_BYTES
     }
 
-    /// Makes a blob. When this returns, the file of a large one is on the disk; a small one has yet to [take its
+    /// Makes a blob. When this returns, the file of a large blob is on the disk. A small blob must still [take its
     /// room](NewBlob::take_room).
     ///
     /// # Errors
-    /// [`StoreError::Full`] beyond the bound or when the disk is full; then nothing is left of it.
+    /// [`StoreError::Full`] when the bound is passed or the disk is full. Nothing is left of the blob then.
     pub(in crate::store) fn new(spool: &Spool, id: BlobId, bytes: Bytes) -> Result<Self, StoreError> {
         let mut room = spool.room();
         let (len, sum) = (bytes.len() as u64, crc32fast::hash(&bytes));
@@ -57,19 +57,19 @@ impl NewBlob {
         Ok(Self { id, bytes: len, sum, data, room: Some(room) })
     }
 
-    /// Takes room for the bytes that go into the row. Blocks.
+    /// Takes room for bytes that go into the row. Blocks.
     ///
     /// # Errors
-    /// [`StoreError::Full`] where there is none.
+    /// [`StoreError::Full`] when there is no room.
     pub(in crate::store) fn take_room(&mut self) -> Result<(), StoreError> {
         match &mut self.room {
-            // They are written to the write-ahead log, and then to the database.
+            // The bytes are written to the write-ahead log, and then to the database.
             Some(room) if self.data.is_some() => room.take(self.bytes, self.bytes * 2),
             _ => Ok(()),
         }
     }
 
-    /// Leaves room and file to the row.
+    /// Hands room and file over to the row.
     pub(in crate::store) fn recorded(mut self) -> RecordedBlob {
         self.room.take().into_iter().for_each(Room::keep);
         RecordedBlob { id: self.id, bytes: self.bytes, has_file: self.data.is_none() }
@@ -86,16 +86,16 @@ impl Drop for NewBlob {
     }
 }
 
-/// What the row of a blob says.
+/// The row of a blob, as it is read.
 #[derive(Debug)]
 pub(in crate::store) struct StoredBlob {
     pub(in crate::store) bytes: u64,
     pub(in crate::store) sum: u32,
-    /// The bytes, where the row holds them; else they are in a file.
+    /// The bytes, if the row holds them; otherwise they are in a file.
     pub(in crate::store) data: Option<Vec<u8>>,
 }
 
-/// What goes with the row of a blob.
+/// The facts that are needed to free a blob after its row is deleted.
 #[derive(Debug)]
 pub(in crate::store) struct RecordedBlob {
     pub(in crate::store) id: BlobId,
@@ -104,10 +104,10 @@ pub(in crate::store) struct RecordedBlob {
 }
 
 impl Spool {
-    /// Returns the bytes of a blob with this row, which stay where they are. Blocks.
+    /// Returns the bytes of a blob with this row. The bytes of a file stay there. Blocks.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when they are not there as they were written.
+    /// [`StoreError::Damaged`] when the bytes are missing or were changed.
     pub(in crate::store) fn read(&self, id: BlobId, stored: StoredBlob) -> Result<AudioBytes, StoreError> {
         let StoredBlob { bytes, sum, data } = stored;
         if let Some(data) = data {
@@ -130,7 +130,7 @@ impl Spool {
         Ok(AudioBytes::Stored { source: Arc::new(file), len })
     }
 
-    /// Frees what a blob had, once its row is gone for good. Blocks.
+    /// Frees the room and the file of a blob, once its row is permanently deleted. Blocks.
     pub(in crate::store) fn free(&self, freed: &RecordedBlob) {
         if freed.has_file {
             self.remove(freed.id);

@@ -1,4 +1,4 @@
-//! Audio that comes in from elsewhere, written to the spool as it comes.
+//! Audio that is downloaded, written to the spool as it arrives.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::store::promises::Receive;
 use crate::store::sqlite::file_error;
 
-/// A file without a name: whatever becomes of the task, or of this process, nothing has to be tidied up.
+/// A file without a name: whatever happens to the task or to this process, no file is left to clean up.
 #[derive(Debug)]
 pub(in crate::store) struct Downloading {
     file: File,

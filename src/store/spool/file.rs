@@ -1,4 +1,4 @@
-//! Audio in a file of the spool: written to the disk, read from there, and judged whether it is whole.
+//! Audio in a file of the spool: its writes, its reads, and its checksum.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -7,9 +7,9 @@ use std::path::Path;
 
 use crate::audio::BytesAt;
 
-/// Bytes that are looked at together when audio is checked.
+/// Most bytes in memory at a time while audio is checked.
 const PIECE_BYTES: usize = 64 * 1024;
-/// Bytes that are given to the disk at once: an fsync of a small file waits for all that was given to it before.
+/// Most bytes that are written before a sync: an fsync of a small file waits for everything written before it.
 pub(super) const SYNC_BYTES: usize = 4 << 20;
 
 /// An open file of the spool.
@@ -32,7 +32,7 @@ impl BytesAt for AudioFile {
 }
 
 impl AudioFile {
-    /// Returns the CRC-32 of all of it.
+    /// Returns the CRC-32 of the whole file.
     pub(super) fn sum(&self) -> io::Result<u32> {
         let mut piece = vec![0; PIECE_BYTES];
         let (mut offset, mut sum) = (0, crc32fast::Hasher::new());
@@ -47,10 +47,10 @@ impl AudioFile {
     }
 }
 
-/// Writes a new file, and brings it to the disk with `sync`. Leaves nothing where that fails.
+/// Writes a new file, and with `sync` syncs it to the disk. Removes the file if that fails.
 ///
 /// # Errors
-/// Why it cannot be written. A file that is there already is another blob's, and stays.
+/// When the file cannot be written. A file that exists already belongs to another blob and stays.
 pub(super) fn write(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     fill(&mut file, bytes, sync).inspect_err(|_| drop(std::fs::remove_file(path)))
@@ -64,6 +64,6 @@ fn fill(file: &mut File, bytes: &[u8], sync: bool) -> io::Result<()> {
             file.sync_data()?;
         }
     }
-    // The file systems of Linux bring a new file's name to the disk together with the file.
+    // The file systems of Linux sync the name of a new file together with the file.
     if sync { file.sync_all() } else { Ok(()) }
 }

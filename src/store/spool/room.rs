@@ -1,4 +1,4 @@
-//! The room that audio takes: of the spool's bound, and of the disk.
+//! The room that audio takes, of the spool's bound and of the disk.
 
 use std::sync::atomic::Ordering;
 
@@ -6,28 +6,28 @@ use super::{Inner, RESERVE, Spool, disk};
 use crate::store::StoreError;
 use crate::store::sqlite::file_error;
 
-/// Room that audio has taken, given back when dropped.
+/// Room that audio has taken. Dropping it gives the room back.
 #[derive(Debug)]
 pub(super) struct Room {
     pub(super) spool: Spool,
     pub(super) bytes: u64,
-    /// The part of [`Inner::unwritten`] that is for this audio.
+    /// The part of [`Inner::unwritten`] that belongs to this audio.
     unwritten: u64,
 }
 
 impl Room {
-    /// Takes room for more audio, which is about to take so much of the disk. Of several that come at the same time, each
-    /// counts what the others have taken. Blocks.
+    /// Takes room for more audio, which is about to take `on_disk` bytes of the disk. If several calls run at the same
+    /// time, each counts the room of the others. Blocks.
     ///
     /// # Errors
-    /// [`StoreError::Full`] beyond the bound of the spool, or of the disk. Then nothing is taken.
+    /// [`StoreError::Full`] when the bound of the spool or of the disk is passed. No room is taken then.
     pub(super) fn take(&mut self, bytes: u64, on_disk: u64) -> Result<(), StoreError> {
         let Inner { most, used, unwritten, .. } = &*self.spool.0;
         used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|sum| sum <= most)
         })
-        .map_err(|_| StoreError::Full("the spool holds limits.max_spool_bytes".to_owned()))?;
-        // Before the disk is asked: what another is about to write is counted here, or the disk shows it already.
+        .map_err(|_| StoreError::Full("the spool has reached limits.max_spool_bytes".to_owned()))?;
+        // This comes before the check of the disk: bytes of other audio are counted here until the disk shows them.
         let claimed = unwritten.fetch_add(on_disk, Ordering::AcqRel) + on_disk;
         (self.bytes, self.unwritten) = (self.bytes + bytes, self.unwritten + on_disk);
         let judged = match self.spool.disk_left() {
@@ -40,7 +40,7 @@ impl Room {
     /// Takes room for more bytes of a file, and writes them.
     ///
     /// # Errors
-    /// As for [`Room::take`], or where they cannot be written.
+    /// As for [`Room::take`], or when the bytes cannot be written.
     pub(super) fn fill(
         &mut self,
         bytes: u64,
@@ -59,7 +59,7 @@ impl Room {
         self.spool.0.unwritten.fetch_sub(unwritten, Ordering::AcqRel);
     }
 
-    /// Leaves the room to audio that is recorded.
+    /// Hands the room over to recorded audio.
     pub(super) fn keep(mut self) {
         self.bytes = 0;
     }
@@ -72,12 +72,12 @@ impl Drop for Room {
 }
 
 impl Spool {
-    /// Makes room for nothing yet.
+    /// Makes a `Room` that has taken no bytes yet.
     pub(super) fn room(&self) -> Room {
         Room { spool: self.clone(), bytes: 0, unwritten: 0 }
     }
 
-    /// Returns how many bytes of the disk audio may take. Blocks.
+    /// Returns how many bytes of the disk audio may still take. Blocks.
     pub(super) fn disk_left(&self) -> Result<u64, StoreError> {
         let disk = disk(&self.0.directory).map_err(file_error(&self.0.directory))?;
         Ok(disk.free.saturating_sub(RESERVE))

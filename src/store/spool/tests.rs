@@ -1,4 +1,4 @@
-//! The spool on a real disk: its bound, its turns, and what is left of what was not kept.
+//! Tests of the spool on a real disk: its bound, its permits, and the removal of audio that was not kept.
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -15,7 +15,7 @@ fn blob(spool: &Spool, bytes: &[u8]) -> Result<NewBlob, StoreError> {
     NewBlob::new(spool, spool.blob_id(), Bytes::copy_from_slice(bytes))
 }
 
-/// What the row of a blob would say.
+/// Makes the row of a blob.
 fn stored(blob: &NewBlob) -> StoredBlob {
     StoredBlob { bytes: blob.bytes, sum: blob.sum, data: blob.data.as_ref().map(|data| data.to_vec()) }
 }
@@ -25,7 +25,7 @@ fn files(data_dir: &Path) -> usize {
 }
 
 #[test]
-fn large_audio_has_a_file_and_is_read_as_it_was_written() {
+fn large_audio_is_in_a_file_and_is_read_as_it_was_written() {
     let data_dir = tempfile::tempdir().unwrap();
     for sync in [true, false] {
         let spool = Spool::open(data_dir.path(), 1 << 30, sync, &Recorded::default(), |_| Ok(false)).unwrap();
@@ -76,10 +76,10 @@ fn a_blob_beyond_a_bound_is_refused() {
     assert!(matches!(blob(&spool, &[b'A'; 100_000]), Err(StoreError::Full(_))));
     let mut small = blob(&spool, &[b'A'; 60_000]).unwrap();
     assert!(matches!(small.take_room(), Err(StoreError::Full(_))));
-    assert_eq!((files(data_dir.path()), spool.used().0), (1, 100_000), "a refusal takes nothing");
+    assert_eq!((files(data_dir.path()), spool.used().0), (1, 100_000), "a refused blob takes no room");
     drop(large);
     spool.0.unwritten.fetch_add(1 << 60, Ordering::Relaxed);
-    assert!(matches!(small.take_room(), Err(StoreError::Full(_))), "others are about to fill the disk");
+    assert!(matches!(small.take_room(), Err(StoreError::Full(_))), "others fill the disk soon");
     spool.0.unwritten.fetch_sub(1 << 60, Ordering::Relaxed);
     small.take_room().unwrap();
     assert_eq!(spool.used().0, 60_000);
@@ -92,7 +92,7 @@ fn audio_that_is_being_written_counts_before_the_disk_shows_it() {
     let most = spool.disk_left().unwrap() / 4 * 3;
     let (mut first, mut second) = (spool.room(), spool.room());
     let meanwhile = || {
-        let refused = second.fill(most, || unreachable!("there is room for one of them alone"));
+        let refused = second.fill(most, || unreachable!("there is room for only one of them"));
         assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
         blob(&spool, &[b'A'; 100]).unwrap().take_room()
     };
@@ -104,7 +104,7 @@ fn audio_that_is_being_written_counts_before_the_disk_shows_it() {
 }
 
 #[tokio::test]
-async fn only_large_audio_waits_for_a_turn() {
+async fn only_large_audio_waits_for_a_permit() {
     let data_dir = tempfile::tempdir().unwrap();
     let spool = spool(data_dir.path(), 100);
     let all = spool.0.turns.available_permits();
@@ -119,7 +119,7 @@ async fn only_large_audio_waits_for_a_turn() {
 }
 
 #[test]
-fn a_start_counts_what_is_recorded_and_removes_other_files() {
+fn a_start_counts_recorded_audio_and_removes_other_files() {
     let data_dir = tempfile::tempdir().unwrap();
     let first = spool(data_dir.path(), 1 << 20);
     let kept = blob(&first, &[b'A'; 100_000]).unwrap();
@@ -131,11 +131,11 @@ fn a_start_counts_what_is_recorded_and_removes_other_files() {
     let again = Spool::open(data_dir.path(), 1 << 20, true, &recorded, |name| Ok(*name == id)).unwrap();
     assert_eq!((files(data_dir.path()), again.used().0), (2, 100_000));
     again.read(id, row).unwrap();
-    assert!(again.blob_id().0 > recorded.last, "no name is given twice");
+    assert!(again.blob_id().0 > recorded.last, "no id is used twice");
 }
 
 #[test]
-fn a_download_counts_while_it_has_a_reader_and_leaves_nothing() {
+fn a_download_counts_until_its_last_reader_and_leaves_no_file() {
     let data_dir = tempfile::tempdir().unwrap();
     let spool = spool(data_dir.path(), 100);
     let mut download = spool.download().unwrap();

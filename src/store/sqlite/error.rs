@@ -1,4 +1,4 @@
-//! What SQLite's errors mean to the callers of a store, and what the operator can do about them.
+//! The meaning of SQLite's errors for the callers of a store, and what the operator can do about them.
 
 use std::error::Error;
 use std::path::Path;
@@ -13,7 +13,7 @@ impl From<rusqlite::Error> for StoreError {
         match err.sqlite_error_code() {
             Some(Cause::DiskFull) => Self::Full(err.to_string()),
             Some(Cause::DatabaseCorrupt | Cause::NotADatabase) => Self::Corrupt(err.to_string()),
-            // A statement that was right is wrong where a table is missing.
+            // A correct statement becomes wrong if a table is missing.
             Some(Cause::Unknown) => Self::Corrupt(err.to_string()),
             Some(Cause::SystemIoFailure) if is_of_reading(&err) => {
                 Self::Corrupt(format!("it cannot be read: {err}"))
@@ -23,7 +23,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// Returns true if a page could not be read, or only a part of it.
+/// Returns true if a page could be read only in part, or not at all.
 fn is_of_reading(err: &rusqlite::Error) -> bool {
     use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ};
     err.sqlite_error().is_some_and(|err| {
@@ -31,13 +31,13 @@ fn is_of_reading(err: &rusqlite::Error) -> bool {
     })
 }
 
-/// Returns true if the disk or the directory does not do its part: another transaction may succeed.
+/// Returns true if the disk or the directory fails. Another transaction may succeed.
 pub(in crate::store) fn is_of_disk(err: &(dyn Error + 'static)) -> bool {
     let code = err.downcast_ref().and_then(rusqlite::Error::sqlite_error_code);
     matches!(code, Some(Cause::SystemIoFailure | Cause::CannotOpen))
 }
 
-/// Names the place and the way out where the database of this directory is damaged, or cannot be opened.
+/// Adds the place and the way out to an error of the database of this directory.
 pub(in crate::store) fn error_in(data_dir: &Path) -> impl Fn(StoreError) -> StoreError {
     move |err| match err {
         StoreError::Corrupt(what) => corrupt(data_dir, &what),
@@ -53,7 +53,7 @@ pub(in crate::store) fn error_in(data_dir: &Path) -> impl Fn(StoreError) -> Stor
     }
 }
 
-/// Describes damage in the database of this directory, and the way out.
+/// Makes the error for damage in the database of this directory, with the way out.
 pub(in crate::store) fn corrupt(data_dir: &Path, what: &str) -> StoreError {
     let path = database(data_dir);
     let path = path.display();
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_cannot_be_read_is_damage() {
+    fn a_page_that_cannot_be_read_counts_as_damage() {
         for code in [
             ffi::SQLITE_IOERR_READ,
             ffi::SQLITE_IOERR_SHORT_READ,
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_room_from_a_disk_that_fails_and_from_all_else() {
+    fn errors_of_a_full_disk_and_of_a_failing_disk_are_distinguished() {
         assert!(matches!(error(ffi::SQLITE_FULL).into(), StoreError::Full(_)));
         for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_CANTOPEN] {
             assert!(is_of_disk(&error(code)), "{code}");

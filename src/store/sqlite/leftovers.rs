@@ -1,4 +1,4 @@
-//! What a start asks the database, to tell what is in use from what a crash left behind.
+//! The queries of a start, which separate data in use from data that a crash left behind.
 
 use std::collections::HashSet;
 
@@ -9,16 +9,16 @@ use crate::store::StoreError;
 use crate::store::spool::Recorded;
 use crate::task::TaskId;
 
-/// Most blobs that a start deletes because no task refers to them: the next start deletes others.
+/// Most blobs without a task that a start deletes. The next start deletes others.
 const MOST_UNNAMED: usize = 1000;
 
-/// Deletes the rows of blobs to which no task refers. An end whose record of its audio was damaged leaves them, for example.
-/// Where an unfinished task has such a record, nothing is deleted: it may refer to any of them.
+/// Deletes the rows of blobs to which no task refers. An example is a task that ended with a damaged record of its
+/// audio. If an unfinished task has such a record, nothing is deleted: the task may refer to any blob.
 pub(in crate::store) fn delete_unnamed_blobs(connection: &Connection) {
     match unnamed_blobs(connection).and_then(|unnamed| delete_blobs(connection, &unnamed)) {
         Ok(0) => {}
-        Ok(count) => tracing::warn!(count, "audio was removed to which no task refers"),
-        Err(err) => tracing::warn!(%err, "audio to which no task refers stays: it cannot be looked for"),
+        Ok(count) => tracing::warn!(count, "removed audio that belongs to no task"),
+        Err(err) => tracing::warn!(%err, "audio that belongs to no task stays: the search for it failed"),
     }
 }
 
@@ -51,7 +51,7 @@ fn delete_blobs(connection: &Connection, ids: &[BlobId]) -> Result<usize, StoreE
     Ok(ids.len())
 }
 
-/// Returns what the rows of all blobs say.
+/// Returns the sums over the rows of all blobs.
 pub(in crate::store) fn recorded_blobs(connection: &Connection) -> Result<Recorded, StoreError> {
     Ok(connection.query_row(
         "SELECT coalesce(sum(bytes), 0), coalesce(max(id), 0) FROM blobs",
@@ -65,7 +65,7 @@ pub(in crate::store) fn has_file(connection: &Connection, id: BlobId) -> Result<
     Ok(connection.prepare_cached("SELECT 1 FROM blobs WHERE id = ?1 AND data IS NULL")?.exists([id])?)
 }
 
-/// Returns true if the stream of this task may be asked for.
+/// Returns true if a client may still request the stream of this task.
 pub(in crate::store) fn has_stream(connection: &Connection, id: &TaskId) -> Result<bool, StoreError> {
     let sql = "SELECT 1 FROM tasks WHERE id = ?1 AND (ended_ms IS NULL OR chunks IS NOT NULL)";
     Ok(connection.prepare_cached(sql)?.exists([id.as_str()])?)

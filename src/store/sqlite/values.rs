@@ -1,4 +1,4 @@
-//! How values stand in the rows of the database.
+//! The encoding of values in the rows of the database.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::Serialize;
@@ -7,12 +7,12 @@ use crate::audio::BlobId;
 use crate::store::StoreError;
 use crate::task::{Status, Timestamp};
 
-/// A value that is kept as JSON.
+/// Encodes a value as JSON.
 pub(in crate::store) fn json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|err| StoreError::Damaged(err.to_string()))
 }
 
-/// A task's status as it stands in its row.
+/// A task's status, as it is stored in its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum StoredState {
     Pending = 0,
@@ -50,7 +50,7 @@ impl FromSql for StoredState {
     }
 }
 
-/// Moments are integers, in milliseconds.
+/// Stores moments as integers, in milliseconds.
 impl ToSql for Timestamp {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::from(i64::try_from(self.0).unwrap_or(i64::MAX)))
@@ -63,7 +63,7 @@ impl FromSql for Timestamp {
     }
 }
 
-/// The id of a blob is its row's.
+/// Stores the id of a blob as the id of its row.
 impl ToSql for BlobId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::from(i64::try_from(self.0).unwrap_or(i64::MAX)))

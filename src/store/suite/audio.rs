@@ -1,4 +1,4 @@
-//! What a store promises about audio.
+//! Promises about audio.
 
 use super::Ground;
 use super::kit::{DAY, LARGE, failed, owner, record, task};
@@ -35,7 +35,7 @@ pub(super) async fn audio_of_a_refused_task_is_not_kept<G: Ground>() {
     let task = task();
     store.accept_with(record(&task), &[]).await.unwrap();
     let taken = store.accept_with(record(&task), &[b"RIFFdata", LARGE]).await;
-    assert!(taken.is_err() && store.levels().spool.0 == 0, "its id is taken");
+    assert!(taken.is_err() && store.levels().spool.0 == 0, "its id exists already");
     let many = [&LARGE[..65_536]; 17];
     for too_much in [&[LARGE; 11][..], &many] {
         let refused = store.accept_with(record(&self::task()), too_much).await;
@@ -44,7 +44,7 @@ pub(super) async fn audio_of_a_refused_task_is_not_kept<G: Ground>() {
     }
 }
 
-pub(super) async fn a_download_is_noted_for_the_audio_that_it_was<G: Ground>() {
+pub(super) async fn a_download_is_recorded_for_its_audio<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
@@ -56,7 +56,7 @@ pub(super) async fn a_download_is_noted_for_the_audio_that_it_was<G: Ground>() {
     assert_eq!(request.audio, [facts(1), facts(3)]);
 }
 
-pub(super) async fn a_download_is_read_as_it_came<G: Ground>() {
+pub(super) async fn a_download_is_read_as_it_was_received<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let mut download = store.download().await.unwrap();
@@ -67,7 +67,7 @@ pub(super) async fn a_download_is_read_as_it_came<G: Ground>() {
     assert!(matches!(download.append(&[0; (1 << 20) + 1]), Err(StoreError::Full(_))));
 }
 
-pub(super) async fn damaged_audio_is_told_and_its_task_can_end<G: Ground>() {
+pub(super) async fn damaged_audio_is_an_error_and_its_task_can_end<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let (damaged, whole) = (task(), task());
@@ -85,7 +85,10 @@ pub(super) async fn damaged_audio_is_told_and_its_task_can_end<G: Ground>() {
             }
         }
     }
-    assert!(matches!(store.audio(store.blob_id()).await, Err(StoreError::Damaged(_))), "there is none");
+    assert!(
+        matches!(store.audio(store.blob_id()).await, Err(StoreError::Damaged(_))),
+        "there is no such audio"
+    );
     assert!(store.end(damaged.id.clone(), failed(&damaged)).await.unwrap().is_none());
     assert_eq!(store.levels().spool.0, 100_008);
 }

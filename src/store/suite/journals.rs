@@ -1,4 +1,4 @@
-//! What a store promises about the chunks of streams.
+//! Promises about the chunks of streams.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn ends(store: &Store, task: &Task, chunks: Option<Chunks>) {
     store.end(task.id.clone(), Ending { chunks, ..failed(task) }).await.unwrap();
 }
 
-pub(super) async fn chunks_are_read_as_they_were_journalled<G: Ground>() {
+pub(super) async fn chunks_are_read_as_they_were_written_to_the_journal<G: Ground>() {
     let ground = G::new();
     let task = task();
     {
@@ -63,7 +63,7 @@ pub(super) async fn a_journal_that_has_refused_entries_takes_no_more<G: Ground>(
     ground.block_journal(&task.id, true);
     assert!(!is_kept(&mut journal, &chunks()[..1]).await);
     ground.block_journal(&task.id, false);
-    assert!(!is_kept(&mut journal, &chunks()[1..]).await, "what it has is a beginning of the stream");
+    assert!(!is_kept(&mut journal, &chunks()[1..]).await, "it holds a beginning of the stream");
     assert!(journal.into_kept().is_none());
     assert!(read(&store, &task).await.is_empty());
 }
@@ -99,7 +99,7 @@ pub(super) async fn a_journal_takes_nothing_from_a_second_writer<G: Ground>() {
     assert_eq!(read(&store, &task).await, chunks());
 }
 
-pub(super) async fn a_task_with_a_chunk_counts_as_seen<G: Ground>() {
+pub(super) async fn a_task_with_a_chunk_counts_as_published<G: Ground>() {
     let ground = G::new();
     let (seen, ready, waiting) = (task(), task(), task());
     {
@@ -116,7 +116,7 @@ pub(super) async fn a_task_with_a_chunk_counts_as_seen<G: Ground>() {
     assert!(published.is_empty(), "{published:?}");
 }
 
-pub(super) async fn a_stream_is_replayed_where_its_chunks_are_those_of_the_record<G: Ground>() {
+pub(super) async fn a_stream_is_replayed_if_its_chunks_match_the_record<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let (whole, torn, silent, unstreamed) = (task(), task(), task(), task());
@@ -139,7 +139,7 @@ pub(super) async fn a_stream_is_replayed_where_its_chunks_are_those_of_the_recor
     let log = LogReader::from(stream.log().clone()).in_format(Format::Tasks);
     assert_eq!(log.mark().len, 3);
     assert!(log.all().starts_with(&log_of(["a", "b"]).frames().all()));
-    // No more than two replays are held at a time.
+    // At most two replays are held at a time.
     let empty = store.replay(silent.id.clone(), owner()).await.unwrap().unwrap().chunks;
     assert_eq!(empty.entries(), 0);
     for task in [torn, unstreamed] {
@@ -148,7 +148,7 @@ pub(super) async fn a_stream_is_replayed_where_its_chunks_are_those_of_the_recor
     assert!(store.replay(whole.id.clone(), KeyHash::of("sk-other")).await.unwrap().is_none());
 }
 
-pub(super) async fn chunks_go_when_their_time_is_over<G: Ground>() {
+pub(super) async fn chunks_are_deleted_when_their_retention_ends<G: Ground>() {
     let ground = G::new();
     let (ended, waiting) = (task(), task());
     {

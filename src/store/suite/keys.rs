@@ -1,4 +1,4 @@
-//! What a store promises about API keys.
+//! Promises about API keys.
 
 use super::Ground;
 use super::kit::{DAY, failed, pass_a_millisecond, record, task};
@@ -9,7 +9,7 @@ fn key(name: &str, limits: KeyLimits) -> KeyRecord {
     KeyRecord { name: name.into(), hash: KeyHash::of(name), models: vec!["gemini-*".into()], limits }
 }
 
-pub(super) async fn keys_are_read_as_any_process_has_changed_them<G: Ground>() {
+pub(super) async fn changes_of_keys_by_any_process_are_read<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let (server, other) = (store.keys(), ground.keys());
@@ -24,7 +24,7 @@ pub(super) async fn keys_are_read_as_any_process_has_changed_them<G: Ground>() {
     for (keys, key) in [&other, &server, &other].into_iter().zip(&added) {
         assert!(keys.create(key.clone()).await.unwrap());
         versions.push(server.version().await.unwrap());
-        // They are listed by the time at which they were made.
+        // The list is sorted by the time at which the keys were made.
         pass_a_millisecond();
     }
     let listed = server.list().await.unwrap();
@@ -40,7 +40,7 @@ pub(super) async fn keys_are_read_as_any_process_has_changed_them<G: Ground>() {
     versions.dedup();
     assert_eq!(versions.len(), 6, "each change has its version");
     drop((store, server));
-    assert_eq!(other.list().await.unwrap(), left, "a server need not run");
+    assert_eq!(other.list().await.unwrap(), left, "it works without a running server");
     assert_eq!(ground.open(DAY).keys().list().await.unwrap(), left);
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn a_change_of_no_key_changes_no_version<G: Ground>() {
     let again = KeyRecord { hash: KeyHash::of("another"), ..first.clone() };
     for keys in [ground.keys(), store.keys()] {
         assert!(!keys.create(again.clone()).await.unwrap(), "the name is taken");
-        assert!(!keys.revoke("b".to_owned()).await.unwrap(), "there is none of this name");
+        assert!(!keys.revoke("b".to_owned()).await.unwrap(), "no key has this name");
     }
     let task = task();
     store.takes(record(&task)).await;

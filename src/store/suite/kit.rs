@@ -1,4 +1,4 @@
-//! What the tests of a store are made of: tasks, their audio, how they end.
+//! Parts of the tests of a store: tasks, their audio, their ends.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub(in crate::store) fn task() -> Arc<Task> {
     })
 }
 
-/// A task that waits, without any audio.
+/// Makes the record of a task that waits and has no audio.
 pub(in crate::store) fn record(task: &Arc<Task>) -> NewRecord {
     NewRecord {
         task: Arc::clone(task),
@@ -93,7 +93,7 @@ impl Store {
     }
 }
 
-/// More than a row holds.
+/// More audio than a row holds.
 pub(in crate::store) const LARGE: &[u8] = &[b'A'; 100_000];
 
 pub(in crate::store) fn ending(task: &Task, outcome: Outcome) -> Ending {
@@ -126,7 +126,7 @@ pub(in crate::store) fn until_free(data_dir: &Path, kept: Duration) -> Store {
     }
 }
 
-/// What was read, where its weight does not matter.
+/// Returns the value that was read, however large it is.
 pub(in crate::store) fn light<T>(read: Option<Weighed<T>>) -> Option<T> {
     read.map(|read| match read {
         Weighed::Light(read) => read,
@@ -134,7 +134,7 @@ pub(in crate::store) fn light<T>(read: Option<Weighed<T>>) -> Option<T> {
     })
 }
 
-/// Kept for no time at all, something is over as soon as the clock has moved on by a millisecond.
+/// Waits a millisecond. After that, the retention of an object that is kept for no time has ended.
 pub(in crate::store) fn pass_a_millisecond() {
     let moment = Timestamp::now();
     while Timestamp::now() == moment {

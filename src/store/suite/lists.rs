@@ -1,4 +1,4 @@
-//! What a store promises about what is read: lists, and results that weigh much.
+//! Promises about reads: lists, and large results.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::secret::KeyHash;
 use crate::store::{MOST_LISTED_BYTES, Weighed};
 use crate::task::{Completed, Completion, ListQuery, Outcome, Snapshot, State, Status, TaskId, Timeline};
 
-pub(super) async fn a_list_goes_page_by_page_from_the_newest_to_the_oldest<G: Ground>() {
+pub(super) async fn a_list_has_pages_from_the_newest_task_to_the_oldest<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let tasks: Vec<_> = (0..5).map(|_| task()).collect();
@@ -50,7 +50,7 @@ pub(super) async fn a_list_goes_page_by_page_from_the_newest_to_the_oldest<G: Gr
     );
 }
 
-pub(super) async fn a_result_is_not_read_where_it_is_too_heavy<G: Ground>() {
+pub(super) async fn a_result_is_not_read_if_it_is_too_large<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let heavy = |bytes: usize| move |read: Option<Weighed<_>>| matches!(read, Some(Weighed::Heavy(found)) if found == bytes);
@@ -69,7 +69,7 @@ fn segments(found: &Snapshot) -> Option<&str> {
     completion.segments().map(|segments| segments.get())
 }
 
-pub(super) async fn a_page_ends_before_a_task_that_makes_it_too_heavy<G: Ground>() {
+pub(super) async fn a_page_ends_before_a_task_that_makes_it_too_large<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let bytes = MOST_LISTED_BYTES * 3 / 8;
@@ -92,7 +92,7 @@ pub(super) async fn a_page_ends_before_a_task_that_makes_it_too_heavy<G: Ground>
     assert!(matches!(list(None, bytes).await, Some(Weighed::Heavy(MOST_LISTED_BYTES))));
 }
 
-pub(super) async fn segments_are_read_with_the_result_where_they_are_asked_for<G: Ground>() {
+pub(super) async fn segments_are_read_with_the_result_if_they_are_requested<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
@@ -106,7 +106,7 @@ pub(super) async fn segments_are_read_with_the_result_where_they_are_asked_for<G
     let without = light(store.find(task.id.clone(), owner(), 9, false).await.unwrap()).unwrap();
     assert_eq!(segments(&without), None);
     let found = store.find(task.id.clone(), owner(), 12, true).await.unwrap();
-    assert!(matches!(found, Some(Weighed::Heavy(13))), "they weigh as well");
+    assert!(matches!(found, Some(Weighed::Heavy(13))), "segments count, too");
     let found = light(store.find(task.id.clone(), owner(), 13, true).await.unwrap()).unwrap();
     assert_eq!(segments(&found), Some("[{}]"));
     let before = store.end(task.id.clone(), failed(&task)).await.unwrap().unwrap();

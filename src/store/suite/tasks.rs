@@ -1,4 +1,4 @@
-//! What a store promises about tasks: from their acceptance to the end of their time.
+//! Promises about tasks: from their acceptance to the end of their retention.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::secret::KeyHash;
 use crate::store::{Acceptance, NewRecord, Store};
 use crate::task::{Fingerprint, Idempotency, IdempotencyKey, RecoveryFacts, State, Task, Timeline};
 
-pub(super) async fn a_task_is_found_by_its_owner_alone<G: Ground>() {
+pub(super) async fn a_task_is_found_only_by_its_owner<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
@@ -29,7 +29,7 @@ pub(super) async fn a_task_is_found_by_its_owner_alone<G: Ground>() {
     assert!(store.request(task.id.clone(), KeyHash::of("sk-other")).await.unwrap().is_none());
 }
 
-pub(super) async fn the_first_end_of_a_task_stays_and_is_told_to_the_next<G: Ground>() {
+pub(super) async fn the_first_end_of_a_task_stays_and_the_next_caller_gets_it<G: Ground>() {
     let ground = G::new();
     let task = task();
     let first = {
@@ -47,7 +47,7 @@ pub(super) async fn the_first_end_of_a_task_stays_and_is_told_to_the_next<G: Gro
     assert_eq!(completion.chat().get(), r#"{"b" : 1}"#);
 }
 
-pub(super) async fn of_two_ends_at_once_one_stands_and_is_told_to_the_other<G: Ground>() {
+pub(super) async fn of_two_ends_at_once_one_stays_and_both_callers_know_it<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let task = task();
@@ -60,7 +60,7 @@ pub(super) async fn of_two_ends_at_once_one_stands_and_is_told_to_the_other<G: G
     assert_eq!(store.levels().spool.0, 0);
 }
 
-pub(super) async fn a_task_that_has_not_ended_is_there_after_a_start<G: Ground>() {
+pub(super) async fn a_task_that_has_not_ended_is_found_after_a_start<G: Ground>() {
     let ground = G::new();
     let (waiting, running, seen, ended) = (task(), task(), task(), task());
     {
@@ -122,7 +122,7 @@ pub(super) async fn runs_are_counted_until_a_task_ends<G: Ground>() {
     assert_eq!(store.unfinished(None).await.unwrap().len(), 1);
 }
 
-pub(super) async fn marks_are_noted_until_a_task_ends<G: Ground>() {
+pub(super) async fn marks_are_recorded_until_a_task_ends<G: Ground>() {
     let ground = G::new();
     let (seen, ended) = (task(), task());
     {
@@ -134,7 +134,7 @@ pub(super) async fn marks_are_noted_until_a_task_ends<G: Ground>() {
             store.mark_published(task.id.clone(), another_timeline(task));
         }
         store.end(ended.id.clone(), failed(&ended)).await.unwrap();
-        // What is written after a mark, the mark was written before.
+        // A write is committed after each mark that was made before it.
         let found = store.found(&seen).await.unwrap();
         assert!(matches!(found.state, State::Processing { progress: 31 }), "{:?}", found.state);
         assert_eq!(found.timeline, another_timeline(&seen));
@@ -175,16 +175,16 @@ pub(super) async fn marks_and_writes_take_effect_in_their_order<G: Ground>() {
     assert_eq!(store.found(&task).await.unwrap().timeline, timeline(41));
 }
 
-pub(super) async fn nothing_stays_of_a_task_whose_caller_left<G: Ground>() {
+pub(super) async fn a_task_is_not_kept_if_its_caller_stops_waiting<G: Ground>() {
     let ground = G::new();
     let (others, mut gone) = ([task(), task(), task()], Vec::new());
     {
         let store = ground.open(DAY);
-        // Small audio is left on the way to the commit, large audio before that.
+        // The caller of small audio stops waiting during the commit, the caller of large audio before it.
         for audio in [&[&b"RIFFdata"[..]][..], &[b"RIFFdata", LARGE]] {
-            gone.push(left_by_its_caller(&store, audio).await);
+            gone.push(without_caller(&store, audio).await);
         }
-        // What was recorded all the same goes with one of the next commits.
+        // A task that was recorded anyway is withdrawn by one of the next commits.
         for other in &others {
             store.takes(record(other)).await;
         }
@@ -205,7 +205,7 @@ pub(super) async fn nothing_stays_of_a_task_whose_caller_left<G: Ground>() {
     assert!(left.len() == 4 && others.iter().all(|task| left.contains(&&**task)), "{left:?}");
 }
 
-pub(super) async fn nothing_stays_of_a_task_whose_caller_left_after_its_commit<G: Ground>() {
+pub(super) async fn a_committed_task_is_withdrawn_if_its_caller_stops_waiting<G: Ground>() {
     let ground = G::new();
     let gone = {
         let store = ground.open(DAY);
@@ -216,7 +216,7 @@ pub(super) async fn nothing_stays_of_a_task_whose_caller_left_after_its_commit<G
                 break (task, accept);
             }
         };
-        // Once this is recorded, that one is as well.
+        // Once this task is recorded, the one before it is as well.
         store.takes(record(&task())).await;
         drop(accept);
         for _ in 0..2 {
@@ -233,20 +233,20 @@ pub(super) async fn nothing_stays_of_a_task_whose_caller_left_after_its_commit<G
     assert!(left.iter().all(|left| left.task != *gone), "{left:?}");
 }
 
-/// Makes a task whose caller leaves before the task is accepted.
-async fn left_by_its_caller(store: &Store, audio: &[&[u8]]) -> Arc<Task> {
+/// Makes a task whose caller stops waiting before the task is accepted.
+async fn without_caller(store: &Store, audio: &[&[u8]]) -> Arc<Task> {
     loop {
         let task = task();
         match store.accept_with(keyed(&task), audio).now_or_never() {
             None => return task,
-            // The disk was so fast that there was nothing to leave.
+            // The disk was so fast that the answer came at once.
             Some(accepted) => assert_eq!(accepted.unwrap(), Acceptance::Durable),
         }
         store.end(task.id.clone(), failed(&task)).await.unwrap();
     }
 }
 
-/// A record with an `Idempotency-Key` of its own.
+/// Makes a record with its own `Idempotency-Key`.
 fn keyed(task: &Arc<Task>) -> NewRecord {
     let idempotency = Idempotency {
         key: IdempotencyKey::parse(task.id.as_str().as_bytes()).unwrap(),
@@ -255,12 +255,12 @@ fn keyed(task: &Arc<Task>) -> NewRecord {
     NewRecord { idempotency: Some(idempotency), ..record(task) }
 }
 
-/// A timeline that is not the one of the record.
+/// Makes a timeline that differs from the one of the record.
 fn another_timeline(task: &Task) -> Timeline {
     Timeline::begun(task.created.before(Duration::from_secs(1)))
 }
 
-pub(super) async fn a_key_starts_one_task_and_is_free_again_after_its_time<G: Ground>() {
+pub(super) async fn a_key_starts_one_task_and_is_free_again_after_its_retention<G: Ground>() {
     let ground = G::new();
     let idempotency = Idempotency {
         key: IdempotencyKey::parse(b"k").unwrap(),
@@ -292,7 +292,7 @@ pub(super) async fn a_key_starts_one_task_and_is_free_again_after_its_time<G: Gr
     assert!(store.submitted(owner(), idempotency.key.clone()).await.unwrap().is_none(), "it is deleted");
 }
 
-pub(super) async fn a_write_that_fails_by_itself_fails_alone<G: Ground>() {
+pub(super) async fn a_write_that_changes_nothing_fails_alone<G: Ground>() {
     let ground = G::new();
     let store = ground.open(DAY);
     let (first, second) = (task(), task());
@@ -300,10 +300,10 @@ pub(super) async fn a_write_that_fails_by_itself_fails_alone<G: Ground>() {
     let results = join_all(accepts).await;
     assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
     assert!(store.found(&second).await.is_some());
-    // The key of one that failed is free.
+    // A task that failed does not use up its key.
     let keyed = keyed(&second);
     let key = keyed.idempotency.as_ref().unwrap().key.clone();
-    assert!(store.accept(keyed, vec![]).await.is_err(), "its id is taken");
+    assert!(store.accept(keyed, vec![]).await.is_err(), "its id exists already");
     assert!(store.submitted(owner(), key).await.unwrap().is_none());
 }
 

@@ -1,23 +1,24 @@
-//! What becomes of a transaction.
+//! The fate of a transaction: whether it is committed.
 
 use crate::store::StoreError;
 use crate::store::health::Trouble;
 
-/// What became of a transaction.
+/// The fate of a transaction.
 #[derive(Debug)]
 pub(super) enum Fate {
-    /// The transaction stands.
-    Stands,
-    /// The transaction stands, or does not: SQLite cannot say it, or the files do not show what SQLite says. Its callers
-    /// get an error. A file that its rows may refer to stays, and so does one that its rows may not refer to any more.
+    /// The transaction is committed.
+    Committed,
+    /// The transaction may or may not be committed: SQLite cannot tell, or the files contradict SQLite. Its callers get
+    /// an error. A file stays if rows of the transaction may refer to it, or if they may have dropped their reference
+    /// to it.
     Unknown(Trouble),
-    /// Nothing of the transaction stands.
+    /// The transaction is undone as a whole.
     Undone(Trouble),
 }
 
 impl Fate {
-    /// Returns the fate of a transaction whose commit fails. The disk may have its last frame all the same, unless there
-    /// was no room for it.
+    /// Returns the fate of a transaction whose commit fails. Its last frame may be on the disk anyway, unless there was
+    /// no room for it.
     pub(super) fn of_failed_commit(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Full(_) => Self::Undone(trouble),
@@ -25,15 +26,15 @@ impl Fate {
         }
     }
 
-    /// Returns why the transaction is not told to stand.
+    /// Returns the reason why the transaction is not reported as committed, if there is one.
     pub(super) fn trouble(&self) -> Option<&Trouble> {
         match self {
-            Self::Stands => None,
+            Self::Committed => None,
             Self::Unknown(trouble) | Self::Undone(trouble) => Some(trouble),
         }
     }
 
-    /// Returns what a caller is told whose own write has this result.
+    /// Returns the result that the caller of one write gets.
     pub(super) fn tell<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         self.trouble().map_or(result, |trouble| Err(trouble.clone().into()))
     }

@@ -1,4 +1,4 @@
-//! What is deleted because it has been kept long enough, and the room that this gives back to the disk.
+//! The deletion of data whose retention has ended, and the return of its space to the disk.
 
 use rusqlite::{Connection, params};
 
@@ -6,18 +6,19 @@ use crate::store::records::Forgotten;
 use crate::store::{Retained, StoreError};
 use crate::task::Timestamp;
 
-/// Most rows that one write deletes or changes, and most bytes in them. They bound how long other writes wait for it, and
-/// its part of the write-ahead log: a few pages for each row, and all bytes of a row that is changed.
+/// Most rows that one write deletes or changes, and most bytes in them. Both bound how long other writes wait for it,
+/// and its part of the write-ahead log: a few pages for each row, and all bytes of a row that is changed.
 const MOST_ROWS: usize = 200;
 const MOST_BYTES: usize = 4 << 20;
 
-/// Free pages that stay in the database's file, for what comes next: this many, and this part of all pages.
+/// Free pages that stay in the database's file for later writes: at least this many, and a quarter of all pages.
 const PAGES_KEPT: i64 = 256;
 const PART_KEPT: i64 = 4;
-/// Most pages that are given back at once. Each is written anew in another place, together with the page that refers to it.
+/// Most pages that are returned at once. Each return writes another page to a new place, and the page that refers to
+/// it.
 const PAGES_GIVEN_BACK: i64 = 512;
 
-/// What a write may still delete.
+/// The rows and bytes that a write may still delete.
 struct Budget {
     rows: usize,
     bytes: usize,
@@ -34,11 +35,11 @@ impl Budget {
     }
 }
 
-/// Deletes some of what is older than it is kept. Once all of it is deleted, free pages of the database go back to the
-/// file system.
+/// Deletes some of the data whose retention has ended. Once all of it is deleted, returns free pages of the database to
+/// the file system.
 ///
-/// One that fails may stand in part, and one whose commit is unknown may stand: what is left is deleted by the next one, and
-/// the journals of streams that no caller has heard of go with the next start.
+/// A call that fails may be committed in part, and one whose fate is unknown may be committed. The next call deletes
+/// the rest. The journals of streams that no caller has received are removed by the next start.
 pub(super) fn forget(connection: &Connection, kept: Retained) -> Result<Forgotten, StoreError> {
     let mut budget = Budget { rows: MOST_ROWS, bytes: MOST_BYTES };
     let mut forgotten = Forgotten::default();
@@ -67,13 +68,13 @@ pub(super) fn forget(connection: &Connection, kept: Retained) -> Result<Forgotte
     Ok(forgotten)
 }
 
-/// A task that ended long enough ago.
+/// A task whose retention has ended.
 struct Expired {
     id: String,
     has_chunks: bool,
 }
 
-/// Finds tasks of this condition that ended before this moment, as many as may be deleted.
+/// Finds tasks with this condition that ended before this moment, as many as may be deleted.
 fn expired(
     connection: &Connection,
     condition: &str,
@@ -95,8 +96,8 @@ fn expired(
     Ok(expired)
 }
 
-/// Gives some free pages of the database back to the file system. The others stay: what is deleted now is about as much as
-/// what is written until the next time, and a file that shrinks and grows again moves its pages for nothing.
+/// Returns some free pages of the database to the file system. The others stay: until the next call, about as much is
+/// written as was deleted now, and a file that shrinks and grows again moves its pages for nothing.
 fn give_space_back(connection: &Connection) -> rusqlite::Result<()> {
     let pages = |what| connection.pragma_query_value(None, what, |row| row.get::<_, i64>(0));
     let kept = (pages("page_count")? / PART_KEPT).max(PAGES_KEPT);

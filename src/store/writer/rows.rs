@@ -1,4 +1,4 @@
-//! The statements that a transaction is made of: what a write changes in the rows.
+//! The statements of a transaction: the changes that a write makes to the rows.
 
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
@@ -13,7 +13,7 @@ use crate::task::{
     Format, Idempotency, IdempotencyKey, Outcome, Snapshot, Task, TaskId, Timeline, Timestamp,
 };
 
-/// Records a task with its audio and its key. What fails by itself, an id that is taken, comes first.
+/// Records a task with its audio and its key. An id that exists already is the first check, since it fails alone.
 pub(super) fn accept(
     connection: &Connection,
     record: &NewRecord,
@@ -149,7 +149,7 @@ pub(super) fn has_blob(connection: &Connection, id: BlobId) -> Result<bool, Stor
     Ok(connection.prepare_cached("SELECT 1 FROM blobs WHERE id = ?1")?.exists([id])?)
 }
 
-/// Takes away a reference to a blob. Returns what goes with the last one.
+/// Removes a reference to a blob. Returns the blob to free if it was the last reference.
 fn release(connection: &Connection, id: BlobId) -> Result<Option<RecordedBlob>, StoreError> {
     let found = connection
         .prepare_cached("SELECT refs <= 1, bytes, data IS NULL FROM blobs WHERE id = ?1")?
@@ -167,11 +167,11 @@ fn release(connection: &Connection, id: BlobId) -> Result<Option<RecordedBlob>, 
     Ok(is_last.then_some(blob))
 }
 
-/// What there was to end.
+/// The result of ending a task.
 pub(super) enum Ended {
-    /// The task, with which these blobs go.
+    /// The task has ended now. These blobs are to be freed.
     Now(Vec<RecordedBlob>),
-    /// Nothing: this is the end that the task had before, if there is such a task.
+    /// Nothing was ended. This is the end that the task had before, if there is such a task.
     Before(Option<Box<Snapshot>>),
 }
 
@@ -216,8 +216,8 @@ pub(super) fn end(
             ":id": id.as_str(),
         })?;
     let audio: Vec<KeptAudio> = parse(id.as_str(), &audio).unwrap_or_else(|err| {
-        // The end stands all the same.
-        tracing::error!(task_id = %id, %err, "the audio of a task is not found and stays");
+        // The end is committed anyway.
+        tracing::error!(task_id = %id, %err, "the audio of a task cannot be found; it stays");
         Vec::new()
     });
     let mut freed = Vec::new();

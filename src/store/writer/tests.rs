@@ -1,4 +1,4 @@
-//! Tests of what a transaction makes of the writes that share it.
+//! Tests of how a transaction treats the writes that share it.
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
@@ -17,7 +17,7 @@ use crate::store::suite::kit::{failed, metrics, record};
 use crate::store::{NewRecord, StoreError, sqlite};
 use crate::task::{Question, Snapshot, Task, TaskId, Timestamp};
 
-/// More than all audio of a test.
+/// More bytes than all audio of a test.
 const MOST: u64 = 1 << 20;
 
 /// Makes the writer of a new data directory.
@@ -25,7 +25,7 @@ fn writer(data_dir: &TempDir) -> Writer {
     writer_after(data_dir, || ())
 }
 
-/// Makes the writer of a new data directory, in which something happens to the files before the writer looks at them.
+/// Makes the writer of a new data directory, and changes the files before the writer looks at them.
 fn writer_after(data_dir: &TempDir, happens: impl FnOnce()) -> Writer {
     let data_dir = data_dir.path();
     std::fs::create_dir(data_dir.join("frames")).unwrap();
@@ -85,15 +85,15 @@ fn commit(writer: &mut Writer, write: Write) {
     writer.commit(&mut vec![write]);
 }
 
-/// Makes a transaction of one write, and has it answered as if this had become of it.
+/// Runs a transaction of one write, and answers it as if the transaction had this fate.
 fn commit_as(writer: &mut Writer, write: Write, fate: &Fate) {
     commit_all_as(writer, vec![write], fate);
 }
 
-/// Makes a transaction of writes, and has them answered as if this had become of it.
+/// Runs a transaction of several writes, and answers them as if the transaction had this fate.
 fn commit_all_as(writer: &mut Writer, mut writes: Vec<Write>, fate: &Fate) {
     let (answers, found) = writer.transact(&mut writes);
-    assert!(matches!(found, Fate::Stands), "{found:?}");
+    assert!(matches!(found, Fate::Committed), "{found:?}");
     answers.into_iter().for_each(|answer| answer(fate, &mut writer.unsettled));
 }
 
@@ -109,7 +109,7 @@ fn files(data_dir: &Path) -> usize {
     data_dir.join("spool").read_dir().unwrap().count()
 }
 
-/// Leaves when it is woken.
+/// A waker that drops the receiver of the answer when it is woken.
 struct Leaves(Mutex<Option<Answered<Option<Withdrawn>>>>);
 
 impl Wake for Leaves {
@@ -118,7 +118,7 @@ impl Wake for Leaves {
     }
 }
 
-/// Commits the submit of a task, with audio, whose caller leaves while it is committed.
+/// Commits the submit of a task with audio. Its caller stops waiting during the commit.
 fn commit_and_leave(writer: &mut Writer) -> Arc<Task> {
     let (_, first, mut told) = submit(writer, 10, &[]);
     let (task, second, answer) = submit(writer, 10, &[10, 100_000]);
@@ -138,7 +138,7 @@ fn is_unfinished(writer: &Writer, id: &TaskId) -> bool {
 const UNKNOWN: Fate = Fate::Unknown(Trouble::Unusable(String::new()));
 
 #[test]
-fn a_task_whose_caller_has_left_is_not_recorded() {
+fn a_task_whose_caller_has_stopped_waiting_is_not_recorded() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let (task, write, answer) = submit(&writer, 10, &[10, 100_000]);
@@ -150,7 +150,7 @@ fn a_task_whose_caller_has_left_is_not_recorded() {
 }
 
 #[test]
-fn a_task_whose_caller_leaves_during_its_commit_is_withdrawn_at_once() {
+fn a_task_is_withdrawn_if_its_caller_stops_waiting_in_the_commit() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let task = commit_and_leave(&mut writer);
@@ -173,14 +173,14 @@ fn a_commit_withdraws_no_more_tasks_than_it_may_write() {
     commit_all_as(&mut writer, writes, &UNKNOWN);
     writer.most = 1;
     let left = |writer: &Writer| tasks.iter().filter(|task| is_unfinished(writer, &task.id)).count();
-    assert!(matches!(writer.transact(&mut Vec::new()).1, Fate::Stands));
+    assert!(matches!(writer.transact(&mut Vec::new()).1, Fate::Committed));
     assert_eq!((left(&writer), audio(&writer)), (2, (2, 2, 200_000)));
     commit(&mut writer, Write::Probe);
     assert_eq!((left(&writer), audio(&writer)), (0, (0, 0, 0)));
 }
 
 #[test]
-fn a_writer_that_stops_withdraws_the_tasks_that_are_left() {
+fn a_writer_that_stops_withdraws_the_remaining_tasks() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let (task, write, _answer) = submit(&writer, 10, &[10, 100_000]);
@@ -193,18 +193,18 @@ fn a_writer_that_stops_withdraws_the_tasks_that_are_left() {
 }
 
 #[test]
-fn audio_stays_until_it_is_known_whether_its_rows_do() {
+fn audio_stays_until_the_fate_of_its_rows_is_known() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
-    // A submit that stands, and is not told to.
+    // A submit that is committed, but its caller gets an error.
     let (untold, write, mut answer) = submit(&writer, 10, &[10, 100_000]);
     commit_as(&mut writer, write, &UNKNOWN);
     assert!(matches!(answer.try_recv().unwrap(), Err(StoreError::Unavailable(_))));
     assert_eq!(audio(&writer), (2, 1, 100_010));
     commit(&mut writer, Write::Probe);
-    assert!(!is_unfinished(&writer, &untold.id), "what a caller was told becomes true");
+    assert!(!is_unfinished(&writer, &untold.id), "the caller got an error, so there is no task");
     assert_eq!(audio(&writer), (0, 0, 0));
-    // An end that stands, and is not told to.
+    // An end that is committed, but its caller gets an error.
     let (task, write, mut answer) = submit(&writer, 10, &[10, 100_000]);
     commit(&mut writer, write);
     assert!(answer.try_recv().unwrap().is_ok());
@@ -219,7 +219,7 @@ fn audio_stays_until_it_is_known_whether_its_rows_do() {
 }
 
 #[test]
-fn audio_of_an_end_that_does_not_stand_after_all_stays() {
+fn audio_stays_if_the_end_of_its_task_is_not_committed() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let (_, write, mut answer) = submit(&writer, 10, &[100_000]);
@@ -234,10 +234,10 @@ fn audio_of_an_end_that_does_not_stand_after_all_stays() {
 }
 
 #[test]
-fn a_commit_that_the_files_do_not_show_is_not_told_and_nothing_is_removed_for_it() {
+fn a_commit_missing_in_the_files_is_an_error_and_removes_no_files() {
     let data_dir = tempfile::tempdir().unwrap();
     let path = |name: &str| data_dir.path().join(name);
-    // SQLite writes on to the log that it has open.
+    // SQLite goes on to write to the log that it has opened.
     let mut writer = writer_after(&data_dir, || {
         std::fs::copy(path("hearken.sqlite-wal"), path("copy")).unwrap();
         std::fs::rename(path("copy"), path("hearken.sqlite-wal")).unwrap();
@@ -247,7 +247,7 @@ fn a_commit_that_the_files_do_not_show_is_not_told_and_nothing_is_removed_for_it
     commit(&mut writer, write);
     let told = answer.try_recv().unwrap();
     assert!(matches!(told, Err(StoreError::Unavailable(_))), "{told:?}");
-    assert_eq!(writer.parts.tally.last(), last + 1, "SQLite has made it");
+    assert_eq!(writer.parts.tally.last(), last + 1, "SQLite has committed");
     let known = std::fs::read_to_string(path("hearken.commits")).unwrap();
     assert!(known.starts_with(&format!("{last:020} ")), "{known}");
     assert_eq!(audio(&writer), (1, 1, 100_000));
@@ -256,7 +256,7 @@ fn a_commit_that_the_files_do_not_show_is_not_told_and_nothing_is_removed_for_it
 }
 
 #[test]
-fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else() {
+fn in_a_batch_that_fills_the_disk_each_write_has_the_fate_it_reports() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let connection = &writer.parts.connection;
@@ -285,7 +285,7 @@ fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else(
         assert_eq!(is_unfinished(&writer, &task.id), stands, "{}", task.id);
     }
     assert!(refused > 0);
-    // With room again, all goes on.
+    // When there is room again, writes succeed.
     limit(&writer, 10_000);
     let (task, again, mut answer) = submit(&writer, 1 << 20, &[]);
     commit(&mut writer, again);
@@ -293,7 +293,7 @@ fn of_a_batch_that_fills_the_disk_what_is_said_to_stand_stands_and_nothing_else(
 }
 
 #[test]
-fn commits_are_small_after_one_that_fails_until_they_stand() {
+fn commits_are_small_after_a_failed_one_until_they_succeed() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     assert_eq!(writer.most, MOST_IN_A_COMMIT);
@@ -308,7 +308,7 @@ fn commits_are_small_after_one_that_fails_until_they_stand() {
     let (spool, away) = (data_dir.path().join("spool"), data_dir.path().join("away"));
     std::fs::rename(&spool, &away).unwrap();
     commit(&mut writer, Write::Probe);
-    assert_eq!(writer.most, 1, "whatever has failed");
+    assert_eq!(writer.most, 1, "any failure has this effect");
     std::fs::rename(&away, &spool).unwrap();
     writer.most = MOST_IN_A_COMMIT;
     writer.commit(&mut std::iter::repeat_with(|| Write::Probe).take(MOST_IN_A_COMMIT).collect());
@@ -316,19 +316,19 @@ fn commits_are_small_after_one_that_fails_until_they_stand() {
 }
 
 #[test]
-fn a_database_that_lacks_a_commit_takes_no_other() {
+fn a_database_that_lacks_a_commit_takes_no_further_commits() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let probe = |writer: &mut Writer| writer.transact(&mut vec![Write::Probe]).1;
-    assert!(matches!(probe(&mut writer), Fate::Stands));
+    assert!(matches!(probe(&mut writer), Fate::Committed));
     writer.parts.tally.advance(2);
     assert!(matches!(probe(&mut writer), Fate::Undone(Trouble::Damaged(_))));
     writer.parts.tally.advance(1);
-    assert!(matches!(probe(&mut writer), Fate::Stands));
+    assert!(matches!(probe(&mut writer), Fate::Committed));
 }
 
 #[test]
-fn a_note_about_damaged_facts_is_dropped_and_the_store_goes_on() {
+fn a_mark_on_damaged_facts_is_dropped_and_the_store_goes_on() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let (task, write, _answer) = submit(&writer, 10, &[]);
@@ -340,7 +340,7 @@ fn a_note_about_damaged_facts_is_dropped_and_the_store_goes_on() {
 }
 
 #[test]
-fn a_write_that_fails_halfway_leaves_nothing_and_undoes_what_shares_its_commit() {
+fn a_write_that_fails_halfway_undoes_all_writes_of_its_commit() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut writer = writer(&data_dir);
     let (task, write, _answer) = submit(&writer, 10, &[10]);

@@ -1,4 +1,4 @@
-//! What a transaction leaves to the next one: tasks to be withdrawn, and audio that may have no row any more.
+//! The work that a transaction leaves to the next one: tasks to withdraw, and audio that may have no row any more.
 
 use rusqlite::Connection;
 
@@ -8,7 +8,7 @@ use crate::store::StoreError;
 use crate::store::spool::{RecordedBlob, Spool};
 use crate::task::{IdempotencyKey, TaskId};
 
-/// A task that may be recorded, and whose caller does not know that.
+/// A task that may be recorded although its caller does not know that.
 #[derive(Debug)]
 pub(in crate::store) struct Withdrawn {
     pub(super) id: TaskId,
@@ -16,19 +16,19 @@ pub(in crate::store) struct Withdrawn {
     pub(super) blobs: Vec<RecordedBlob>,
 }
 
-/// What the next transaction settles. Its files stay until that stands, also where there is no next transaction: the next
-/// start of the store removes those without a row.
+/// The work that the next transaction settles. The files stay until that transaction is committed. If there is no next
+/// transaction, the next start of the store removes those without a row.
 #[derive(Debug)]
 pub(super) struct Unsettled {
     spool: Spool,
     withdrawn: Vec<Withdrawn>,
-    /// How many of those the present transaction settles.
+    /// The number of withdrawn tasks that the current transaction settles.
     settling: usize,
     freed: Vec<RecordedBlob>,
 }
 
 impl Unsettled {
-    /// Nothing, of the store with this spool.
+    /// Makes an empty list for the store with this spool.
     pub(super) fn new(spool: Spool) -> Self {
         Self { spool, withdrawn: Vec::new(), settling: 0, freed: Vec::new() }
     }
@@ -38,13 +38,13 @@ impl Unsettled {
         self.withdrawn.is_empty() && self.freed.is_empty()
     }
 
-    /// Deletes a task with the next transaction, as if it had never been.
+    /// Has the next transaction delete a task, as if it had never been submitted.
     pub(super) fn withdraw(&mut self, task: Withdrawn) {
-        tracing::warn!(task_id = %task.id, "a task is withdrawn that may be recorded although its caller was not told so");
+        tracing::warn!(task_id = %task.id, "withdrawing a task that may be recorded although its caller does not know");
         self.withdrawn.push(task);
     }
 
-    /// Frees blobs whose rows are gone for good.
+    /// Frees blobs whose rows are permanently deleted.
     pub(super) fn free(&self, blobs: &[RecordedBlob]) {
         blobs.iter().for_each(|blob| self.spool.free(blob));
     }
@@ -54,13 +54,13 @@ impl Unsettled {
         self.freed.extend(blobs);
     }
 
-    /// Writes what there is to settle: at most so many tasks.
+    /// Writes the changes to settle, for at most `most` tasks.
     pub(super) fn settle(&mut self, connection: &Connection, most: usize) -> Result<(), StoreError> {
         self.settling = self.withdrawn.len().min(most);
         for Withdrawn { id, key, blobs } in self.withdrawn.iter().take(most) {
             rows::withdraw(connection, id, key.as_ref(), blobs)?;
         }
-        // A blob that has a row was freed by a transaction that does not stand.
+        // If a blob still has a row, the transaction that freed it was not committed.
         let mut result = Ok(());
         self.freed.retain(|blob| match rows::has_blob(connection, blob.id) {
             Ok(has_row) => !has_row,
@@ -72,7 +72,7 @@ impl Unsettled {
         result
     }
 
-    /// Frees what is settled, now that this stands.
+    /// Frees the settled blobs, now that the transaction is committed.
     pub(super) fn settled(&mut self) {
         let withdrawn = self.withdrawn.drain(..self.settling).flat_map(|task| task.blobs);
         withdrawn.chain(self.freed.drain(..)).for_each(|blob| self.spool.free(&blob));

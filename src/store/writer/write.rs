@@ -1,4 +1,4 @@
-//! What is asked of the writer, and how each of these writes is run and answered.
+//! The writes that the writer takes, and how it runs and answers them.
 
 use rusqlite::Transaction;
 
@@ -13,19 +13,19 @@ use crate::store::spool::NewBlob;
 use crate::store::{Acceptance, Ending, NewRecord, Reply, Retained, StoreError};
 use crate::task::{IdempotencyKey, Snapshot, TaskId, Timeline, Timestamp};
 
-/// What is written. Each that has a caller is answered after the commit.
+/// A write to the database. A write that has a caller is answered after the commit.
 pub(in crate::store) enum Write {
     Accept {
         record: Box<NewRecord>,
-        /// Its audio.
+        /// The audio of the task.
         blobs: Vec<NewBlob>,
         /// Keys from before this moment are free again.
         keys_before: Timestamp,
-        /// With what is to be withdrawn should the caller leave before it hears that the task is recorded; `None` where its
-        /// key is taken.
+        /// Receives the task to withdraw if its caller stops waiting before it has the answer; `None` if the key is
+        /// taken.
         reply: Reply<Option<Withdrawn>>,
     },
-    /// Deletes a task whose caller left before it heard that the task is recorded.
+    /// Deletes a task whose caller stopped waiting before it had the answer.
     Withdraw(Withdrawn),
     Run {
         id: TaskId,
@@ -47,7 +47,7 @@ pub(in crate::store) enum Write {
         at: Timestamp,
         reply: Reply<Option<Snapshot>>,
     },
-    /// Nothing but the commit, which shows whether the disk can be written to.
+    /// Only makes a commit, which shows whether the disk can be written to.
     Probe,
     Forget {
         kept: Retained,
@@ -55,19 +55,19 @@ pub(in crate::store) enum Write {
     },
 }
 
-/// Does what is left to do for a write once the fate of its transaction is known, and answers its caller.
+/// Finishes a write once the fate of its transaction is known, and answers its caller.
 pub(super) type Answer = Box<dyn FnOnce(&Fate, &mut Unsettled)>;
 
-/// Makes an answer that only tells the result.
+/// Makes an answer that only sends the result.
 fn tell<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Answer {
     Box::new(move |fate, _| {
-        // The caller may have gone; the write stands.
+        // The caller may have stopped waiting; the write is committed anyway.
         let _ = reply.send(fate.tell(result));
     })
 }
 
-/// Makes the answer to a submit. Audio without a row goes before the caller is told. A task whose caller is not told that it
-/// is recorded is withdrawn.
+/// Makes the answer to a submit. Audio without a row is removed before the caller gets its answer. If the caller does
+/// not learn that the task is recorded, the task is withdrawn.
 fn tell_accepted(
     reply: Reply<Option<Withdrawn>>,
     result: Result<Acceptance, StoreError>,
@@ -75,7 +75,7 @@ fn tell_accepted(
 ) -> Answer {
     Box::new(move |fate, unsettled| {
         let task = match (fate, &result) {
-            (Fate::Stands | Fate::Unknown(_), Ok(Acceptance::Durable)) => Some(task.recorded()),
+            (Fate::Committed | Fate::Unknown(_), Ok(Acceptance::Durable)) => Some(task.recorded()),
             (Fate::Undone(_), _) | (_, Ok(Acceptance::KeyTaken) | Err(_)) => {
                 drop(task);
                 None
@@ -100,20 +100,20 @@ struct NewTask {
 }
 
 impl NewTask {
-    /// Leaves the audio to its rows.
+    /// Hands the audio over to its rows.
     fn recorded(self) -> Withdrawn {
         let blobs = self.blobs.into_iter().map(NewBlob::recorded).collect();
         Withdrawn { id: self.id, key: self.key, blobs }
     }
 }
 
-/// Makes the answer to an end. The audio that goes with it stays until the end is known to stand.
+/// Makes the answer to an end. The audio of the task stays until the end is known to be committed.
 fn tell_ended(reply: Reply<Option<Snapshot>>, result: Result<Ended, StoreError>) -> Answer {
     Box::new(move |fate, unsettled| {
         let result = result.map(|ended| match ended {
             Ended::Now(freed) => {
                 match fate {
-                    Fate::Stands => unsettled.free(&freed),
+                    Fate::Committed => unsettled.free(&freed),
                     Fate::Unknown(_) => unsettled.free_later(freed),
                     Fate::Undone(_) => {}
                 }
@@ -135,11 +135,11 @@ fn tell_nothing() -> Answer {
     Box::new(|_, _| ())
 }
 
-/// Why a write has failed.
+/// The reason why a write has failed, and how far it came.
 pub(super) enum Failed {
-    /// It has changed nothing, or what it has changed may stand.
+    /// The write has changed nothing, or its changes may be committed.
     Alone(Trouble),
-    /// It has changed a part of what it was to change.
+    /// The write has made only a part of its changes.
     Halfway(Trouble),
 }
 
@@ -149,9 +149,9 @@ impl Failed {
     }
 }
 
-/// Runs statements of which either all are to stand or none. A savepoint would save the other writes of the transaction from
-/// one that fails halfway, which only a broken disk makes it do; but it copies each page that is changed, which costs a
-/// submit 6 % of its instructions.
+/// Runs statements that must be committed all together or not at all. A savepoint would protect the other writes of the
+/// transaction from a write that fails halfway, which happens only on a broken disk. But a savepoint copies each page
+/// that is changed, which costs a submit 6 % of its instructions.
 fn all_or_none<T>(
     transaction: &Transaction<'_>,
     health: &Health,
@@ -167,7 +167,7 @@ fn all_or_none<T>(
 }
 
 impl Write {
-    /// Runs the statements. Returns the answer, and why they have failed.
+    /// Runs the statements. Returns the answer, and the failure if there was one.
     pub(super) fn run(self, transaction: &Transaction<'_>, health: &Health) -> (Answer, Option<Failed>) {
         match self {
             // No client would ever know of the task.
@@ -215,7 +215,7 @@ impl Write {
         }
     }
 
-    /// Returns the answer without running anything: its transaction is undone.
+    /// Returns the answer without running anything, since the transaction is undone.
     pub(super) fn skip(self) -> Answer {
         match self {
             Self::Accept { reply, .. } => tell(reply, Err(StoreError::Stopped)),

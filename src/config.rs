@@ -1,8 +1,8 @@
-//! File + environment + flags become one [`Config`].
+//! The configuration: file, environment and flags become one [`Config`].
 //!
-//! Each room owns its settings with their defaults and checks; this one assembles them and says where a wrong value
-//! stands. Flags win over the environment, that over the file.
-//! What is wrong ends in a [`ConfigError`]: one line that names the place, what was found there and what to write.
+//! Each module owns its settings with their defaults and checks. This module assembles them and finds where a wrong
+//! value was set. Flags override the environment, and the environment overrides the file. A mistake ends in a
+//! [`ConfigError`]: one line that names the place, the value found there and what to write instead.
 
 mod environment;
 mod example;
@@ -41,55 +41,54 @@ pub use tls::{ConfiguredFile, TlsConfig};
 pub use told::ConfigError;
 use told::told;
 
-/// The settings of a server, checked.
+/// Checked settings of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `host:port` to listen on; port 0 takes any free one.
+    /// The `host:port` to listen on; port 0 takes any free port.
     pub listen: String,
-    /// Where the store lives.
+    /// The data directory of the store.
     pub data_dir: PathBuf,
-    /// Where some of the values were set, to name it when they turn out to be of no use.
+    /// Places where some of the values were set, for messages about values that turn out to be unusable.
     pub places: Places,
-    /// How long running tasks may go on after the first signal.
+    /// The time that running tasks may go on after the first signal.
     pub drain: Duration,
-    /// API keys beside those in the store.
+    /// API keys in addition to those in the store.
     pub keys: Vec<KeyRecord>,
-    /// Who serves which models.
+    /// The channels, with the models that they serve.
     pub channels: Vec<ChannelConfig>,
-    /// How `audio_url`s are downloaded.
+    /// Settings for downloads of `audio_url`s.
     pub fetch: FetchConfig,
     /// The bounds of request bodies.
     pub uploads: UploadLimits,
     /// The bounds of the tasks of this process.
     pub tasks: TaskLimits,
-    /// What all calls of one task together may cost.
+    /// The bounds on the cost of all calls of one task together.
     pub retry_budget: RetryBudget,
     /// Most memory for responses, in bytes.
     pub max_response_memory_bytes: usize,
-    /// Most connections of one address; nothing: most of all that there may be.
+    /// Most connections of one address. If not set, seven eighths of all possible connections.
     pub max_connections_per_address: Option<NonZeroUsize>,
-    /// How long things are kept.
+    /// How long data is kept.
     pub retention: Retention,
-    /// How the store keeps what it is given.
+    /// Settings of the store.
     pub store: StoreConfig,
-    /// How subscribers are served.
+    /// Settings for subscribers.
     pub stream: StreamConfig,
-    /// With what the listener speaks TLS; without, it speaks plain HTTP.
+    /// Settings of the listener's TLS. Without them, it uses plain HTTP.
     pub tls: Option<TlsConfig>,
-    /// Where spans are exported to, if anywhere.
+    /// Where spans are exported, if they are.
     pub traces: Option<TracesConfig>,
     /// Where metrics are served.
     pub metrics: MetricsListen,
-    /// What is said of models of known providers that no channel serves; nothing where the operator has chosen the
-    /// channels.
+    /// Hints about models of known providers that no channel serves. Empty if the operator has chosen the channels.
     pub model_hints: Vec<ModelHint>,
-    /// What the log shows, and in which form.
+    /// The level and the format of the log.
     pub log: LogConfig,
-    /// What is wrong without being fatal, for the log.
+    /// Mistakes that are not fatal, for the log.
     pub warnings: Vec<String>,
 }
 
-/// Where values were set, with their keys, as messages begin with it.
+/// Places where values were set, with their keys, as messages begin with them.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
     /// `data_dir`
@@ -100,7 +99,7 @@ pub struct Places {
     pub metrics_listen: String,
 }
 
-/// What the command line says.
+/// Flags of the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `--config`
@@ -115,7 +114,7 @@ impl Config {
     /// Reads the configuration of a server from the process's environment and the given flags.
     ///
     /// # Errors
-    /// [`ConfigError`], whose text is one line.
+    /// [`ConfigError`], with a text of one line.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
         let variables = Variables::of_process();
         let file = match &flags.config {

@@ -1,8 +1,7 @@
-//! API keys: made, compared, and what each may use and [may still do](Allowance).
+//! API keys: how they are made and compared, and what each may use and [still submit](Allowance).
 //!
-//! A key is 240 random bits, so its SHA-256 says nothing about it and no slow hash is needed; only the hash
-//! is ever kept. A [`Keyring`] is a value; [`Keys`] is the handle through which request handlers see the
-//! newest one.
+//! A key is 240 random bits, so its SHA-256 reveals nothing about it and no slow hash is needed. Only the hash is ever
+//! kept. A [`Keyring`] is a value; [`Keys`] is the handle through which request handlers see the newest one.
 
 mod allowance;
 mod revocation;
@@ -23,36 +22,36 @@ use crate::pattern::ModelPattern;
 use crate::random::random_text;
 use crate::secret::KeyHash;
 
-/// A new API key; to be shown once.
+/// Makes a new API key, which is shown only once.
 #[must_use]
 pub fn generate() -> String {
     format!("sk-{}", random_text(48))
 }
 
-/// What is known of a key.
+/// The record of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// Its name: what logs show.
+    /// The name of the key, which logs show.
     pub name: String,
-    /// Its hash.
+    /// The hash of the key.
     pub hash: KeyHash,
-    /// Model names and globs that it may use.
+    /// Names and globs of the models that the key may use.
     pub models: Vec<String>,
-    /// How much it may do.
+    /// The limits of the key.
     pub limits: KeyLimits,
 }
 
-/// How much a key may do; `None` is no limit.
+/// The limits of a key; `None` means no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct KeyLimits {
-    /// Most submits in a minute.
+    /// Most submits per minute.
     pub requests_per_minute: Option<NonZeroU32>,
-    /// Most tasks that run at once; more wait.
+    /// Most tasks that run at the same time; further tasks wait.
     pub max_running_tasks: Option<NonZeroU32>,
 }
 
 impl KeyLimits {
-    /// The limits as people write them: 0 is no limit.
+    /// Makes limits from the values of the configuration, where 0 means no limit.
     #[must_use]
     pub fn new(requests_per_minute: u32, max_running_tasks: u32) -> Self {
         Self {
@@ -65,13 +64,13 @@ impl KeyLimits {
 /// A key of a keyring.
 #[derive(Debug)]
 pub struct KnownKey {
-    /// Its name.
+    /// The name of the key.
     pub name: String,
-    /// Its hash.
+    /// The hash of the key.
     pub hash: KeyHash,
-    /// What it may still do; the same one in every keyring that has the key with these limits.
+    /// The submits that the key has left. Every keyring that has the key with these limits shares them.
     pub allowance: Arc<Allowance>,
-    /// Whether it was revoked; the same one in every keyring that has the key.
+    /// Whether the key was revoked. Every keyring that has the key shares this.
     pub revocation: Arc<Revocation>,
     models: Vec<ModelPattern>,
 }
@@ -89,13 +88,13 @@ impl KnownKey {
 pub struct Keyring(Vec<Arc<KnownKey>>);
 
 impl Keyring {
-    /// A ring of the given keys, none of which has done anything yet.
+    /// Makes a keyring of the given keys. None of them has used any of its allowance.
     pub fn new(records: impl IntoIterator<Item = KeyRecord>) -> Self {
         Self::default().renewed(records)
     }
 
-    /// The ring that takes the place of this one. A key that was there before, with the same limits, may not
-    /// do more because the ring is new: it keeps its allowance.
+    /// Makes the keyring that replaces this one. A key that was there before with the same limits keeps its allowance:
+    /// a new keyring does not give it more.
     #[must_use]
     pub fn renewed(&self, records: impl IntoIterator<Item = KeyRecord>) -> Self {
         let spent: HashMap<_, _> = self
@@ -116,21 +115,21 @@ impl Keyring {
         Self(records.into_iter().map(known).collect())
     }
 
-    /// Revokes the keys that a newer ring no longer has. Returns whether there are any.
+    /// Revokes the keys that a newer keyring does not have. Returns true if there are any.
     pub fn revoke_all_but(&self, newer: &Self) -> bool {
         let left: HashSet<_> = newer.0.iter().map(|known| known.hash).collect();
         let gone = self.0.iter().filter(|known| !left.contains(&known.hash));
         gone.map(|known| known.revocation.revoke()).count() > 0
     }
 
-    /// The key with this text.
+    /// Finds the key with this text.
     #[must_use]
     pub fn find(&self, key: &str) -> Option<Arc<KnownKey>> {
         self.by_hash(&KeyHash::of(key))
     }
 
-    /// The key with this hash, as the store names the owner of a task. Every key is compared, each in constant
-    /// time; where two have the hash, it is the last one.
+    /// Finds the key with this hash; the store names the owner of a task by it. Every key is compared, each in constant
+    /// time. If two keys have the hash, the last one is returned.
     #[must_use]
     pub fn by_hash(&self, hash: &KeyHash) -> Option<Arc<KnownKey>> {
         let mut found = None;
@@ -154,14 +153,14 @@ impl Keyring {
 pub struct Keys(watch::Receiver<Arc<Keyring>>);
 
 impl Keys {
-    /// A handle, and the end through which a newer keyring comes in.
+    /// Makes a handle, and the sender that replaces its keyring.
     #[must_use]
     pub fn new(keyring: Keyring) -> (watch::Sender<Arc<Keyring>>, Self) {
         let (sender, receiver) = watch::channel(Arc::new(keyring));
         (sender, Self(receiver))
     }
 
-    /// The newest keyring.
+    /// Returns the newest keyring.
     #[must_use]
     pub fn current(&self) -> Arc<Keyring> {
         Arc::clone(&self.0.borrow())
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_found_by_its_text_alone() {
+    fn a_key_is_found_only_by_its_text() {
         let ring = Keyring::new([record("a", "sk-a", &["*"]), record("b", "sk-b", &["*"])]);
         assert_eq!(ring.find("sk-b").map(|key| key.name.clone()).as_deref(), Some("b"));
         assert!(ring.find("sk-c").is_none());
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_key_has_spent_stays_spent_when_other_keys_change() {
+    fn a_key_keeps_its_used_allowance_when_other_keys_change() {
         let ring = Keyring::new([limited("sk-a", 1)]);
         let before = ring.find("sk-a").unwrap();
         before.allowance.spend().unwrap();
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_with_other_limits_begins_anew_and_so_does_one_that_was_away() {
+    fn a_key_with_new_limits_or_after_an_absence_has_a_new_allowance() {
         let ring = Keyring::new([limited("sk-a", 1)]);
         ring.find("sk-a").unwrap().allowance.spend().unwrap();
         let raised = ring.renewed([limited("sk-a", 2)]);
@@ -219,10 +218,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_a_newer_ring_lacks_is_revoked_wherever_it_is_in_use() {
+    fn a_key_that_a_newer_keyring_lacks_is_revoked_for_all_holders() {
         let ring = Keyring::new([limited("sk-a", 1), limited("sk-b", 1), limited("sk-c", 1)]);
         let in_use: Vec<_> = ["sk-a", "sk-b", "sk-c"].map(|key| ring.find(key).unwrap()).into();
-        // Another limit makes no other key of it.
+        // Another limit does not make it another key.
         let newer = ring.renewed([limited("sk-a", 1), limited("sk-b", 2)]);
         assert!(ring.revoke_all_but(&newer));
         let revoked: Vec<_> = in_use.iter().map(|key| key.revocation.is_revoked()).collect();
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_may_use_what_its_globs_say() {
+    fn a_key_may_use_the_models_that_its_globs_match() {
         let ring = Keyring::new([record("a", "sk-a", &["gemini-*", "local-inspect"])]);
         let key = ring.find("sk-a").unwrap();
         assert!(key.may_use("gemini-2.5-pro") && key.may_use("local-inspect"));

@@ -1,8 +1,8 @@
-//! Memory that several callers share: how much there is, and what each of them holds of it.
+//! Memory that several callers share: its size, and the share that each caller holds.
 //!
-//! A [`Share`] is taken before the bytes are there, and given back when the last slice of them is dropped. A caller
-//! that finds no room waits, in order. After a time it is told that there is none. Memory can be [part](Memory::part) of
-//! other memory: then a share takes of both.
+//! A caller takes a [`Share`] before it has the bytes. The share is returned when the last slice of the bytes is
+//! dropped. If there is no room, callers wait in order; after a time, they get an error. Memory can be
+//! [part](Memory::part) of other memory: then each share also counts in the other memory.
 
 mod responses;
 mod settings;
@@ -18,19 +18,19 @@ use crate::deadline::timeout;
 pub use responses::{Held, ResponseMemory, SMALL_RESPONSE};
 pub use settings::ResponseKeys;
 
-/// Most callers that wait for room. What each of them holds meanwhile is not counted: of an upload its beginning, half
-/// a megabyte with the connection's buffers.
+/// Most callers that wait for room. The memory of a waiting caller is not counted: for an upload, that is its
+/// beginning, half a megabyte with the connection's buffers.
 const MOST_WAITING: usize = 128;
-/// Longest wait for room.
+/// The longest wait for room.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Memory is shared out in blocks of this many bytes.
+/// The size of the blocks in which memory is shared.
 const BLOCK: usize = 1024;
 
-/// Memory to share out; cheap to clone.
+/// Memory to share; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Memory {
     own: Pool,
-    /// What this is a part of.
+    /// The memory that this is a part of.
     whole: Option<Pool>,
 }
 
@@ -41,33 +41,34 @@ struct Pool {
     places: Arc<Semaphore>,
 }
 
-/// A share, given back when dropped.
+/// A share of memory, returned when dropped.
 #[derive(Debug)]
 pub struct Share {
     own: OwnedSemaphorePermit,
     of_whole: Option<OwnedSemaphorePermit>,
 }
 
-/// There was no room for 20 s, or too many callers waited for room already.
+/// The error that there was no room for 20 s, or that too many callers waited for room already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crowded;
 
 impl Memory {
-    /// Makes memory of `bytes` to share out.
+    /// Makes memory of `bytes` to share.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self { own: Pool::new(bytes, MOST_WAITING), whole: None }
     }
 
-    /// Makes a part of this memory, of which at most `bytes` are shared out, and for which half of the callers can wait
-    /// that can wait for this memory. A share that is larger than the part takes all of the part, and its bytes of the whole.
+    /// Makes a part of this memory, with at most `bytes` in its shares. Half as many callers can wait for the part as
+    /// for this memory. A share that is larger than the part takes the whole part, and as many bytes of this memory as
+    /// it has.
     #[must_use]
     pub fn part(&self, bytes: usize) -> Self {
         Self { own: Pool::new(bytes, MOST_WAITING / 2), whole: Some(self.own.clone()) }
     }
 
-    /// Waits for a share of this many bytes, or of all there is where that is less. Shares are given in the order in
-    /// which they were asked for.
+    /// Waits for a share of this many bytes, or of the whole memory if that is smaller. Shares are given in the order
+    /// of the requests.
     ///
     /// # Errors
     /// When there is no room within 20 s, or too many callers wait for room already.
@@ -98,20 +99,20 @@ impl Memory {
         Some(Share { own, of_whole })
     }
 
-    /// Returns the bytes that are shared out, and all of them.
+    /// Returns the number of bytes in shares, and the size of the memory.
     #[must_use]
     pub fn taken(&self) -> (usize, usize) {
         let all = self.own.all as usize;
         (all.saturating_sub(self.own.free.available_permits()) * BLOCK, all * BLOCK)
     }
 
-    /// Returns how many callers wait for room, also for room in a part.
+    /// Returns how many callers wait for room, including callers of parts.
     #[must_use]
     pub fn waiting(&self) -> usize {
         MOST_WAITING.saturating_sub(self.own.places.available_permits())
     }
 
-    /// Returns true if a share is out, or this memory is held elsewhere.
+    /// Returns true if a share exists, or another handle to this memory.
     fn is_used(&self) -> bool {
         Arc::strong_count(&self.own.free) > 1
     }
@@ -138,7 +139,7 @@ impl Pool {
 }
 
 impl Share {
-    /// Gives back what is above this many bytes.
+    /// Returns the part of the share above this many bytes.
     pub fn shrink(&mut self, bytes: usize) {
         for permit in [Some(&mut self.own), self.of_whole.as_mut()].into_iter().flatten() {
             let surplus = permit.num_permits().saturating_sub(bytes.div_ceil(BLOCK));
@@ -146,14 +147,14 @@ impl Share {
         }
     }
 
-    /// Returns the same bytes, which keep the share as long as there is a slice of them.
+    /// Returns the same bytes. They keep the share as long as a slice of them exists.
     #[must_use]
     pub fn hold(self, mut bytes: Bytes) -> Bytes {
         self.hold_all([&mut bytes]);
         bytes
     }
 
-    /// Makes all of these bytes keep the share, as long as there is a slice of any of them.
+    /// Makes all of these bytes keep the share, as long as a slice of any of them exists.
     pub fn hold_all<'a>(self, all: impl IntoIterator<Item = &'a mut Bytes>) {
         struct Owner {
             bytes: Bytes,
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_larger_than_all_there_is_gets_that() {
+    async fn a_request_larger_than_the_memory_gets_the_whole_memory() {
         let memory = Memory::new(3 * BLOCK);
         let all = memory.share(100 * BLOCK).await.unwrap();
         assert!(memory.share(1).now_or_never().is_none());
@@ -200,13 +201,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_is_served_in_order_and_not_for_ever() {
+    async fn callers_are_served_in_order_and_do_not_wait_forever() {
         let memory = Memory::new(10 * BLOCK);
         let mut first = memory.share(10 * BLOCK).await.unwrap();
         let mut large = Box::pin(memory.share(8 * BLOCK));
         assert!(large.as_mut().now_or_never().is_none());
         assert_eq!(memory.waiting(), 1);
-        // A smaller one that came later does not overtake.
+        // A smaller request that came later does not overtake.
         first.shrink(8 * BLOCK);
         assert!(memory.share(BLOCK).now_or_never().is_none());
         assert_eq!(large.await.unwrap_err(), Crowded);
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_wait_than_there_are_places() {
+    async fn no_more_callers_wait_than_there_are_places() {
         let memory = Memory::new(BLOCK);
         let all = memory.share(BLOCK).await.unwrap();
         let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(memory.share(BLOCK))).collect();

@@ -10,19 +10,19 @@ pub struct ModelPattern {
 }
 
 impl ModelPattern {
-    /// Reads a name or glob; every text is one.
+    /// Reads a name or a glob. Every text is valid.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self { text: text.to_owned(), glob: WildMatch::new(text) }
     }
 
-    /// Returns true if the pattern is this name or covers it. Letter case counts.
+    /// Returns true if the pattern is this name or matches it. Case matters.
     #[must_use]
     pub fn matches(&self, model: &str) -> bool {
         self.glob.matches(model)
     }
 
-    /// The name, where it is one.
+    /// Returns the name, if the pattern has no wildcard.
     #[must_use]
     pub fn exact(&self) -> Option<&str> {
         (!self.text.contains(['*', '?'])).then_some(&self.text)

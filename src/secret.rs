@@ -1,4 +1,4 @@
-//! Secrets as types that do not print: a text, and the hash that stands for an API key.
+//! Secrets as types that do not print: a text, and the hash that represents an API key.
 
 mod key_hash;
 

@@ -1,8 +1,9 @@
-//! What a room needs to read its keys of the configuration: it takes them from a table that several rooms share, checks
-//! their values, and says what is wrong with one and where it stands.
+//! Tools for modules that read keys of the configuration. A module takes its keys from a table that several modules
+//! share, checks their values, and reports what is wrong with a value and for which key.
 //!
-//! A room has a struct of [`Keys`], all of them optional, and makes its settings of them in a [`Section`]. What is wrong
-//! is a [`Problem`]. The configuration assembles the rooms' keys, and tells problems with the place where a value was set.
+//! A module has a struct of [`Keys`], all of them optional, and makes its settings from them with a [`Section`]. A
+//! mistake is a [`Problem`]. The configuration assembles the keys of all modules, and reports problems with the place
+//! where the value was set.
 
 mod near;
 mod number;

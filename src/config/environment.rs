@@ -1,7 +1,7 @@
-//! `HEARKEN_A__B` sets `a.b`: the environment laid over the file, one variable at a time.
+//! `HEARKEN_A__B` sets `a.b`: the environment overrides the file, one variable at a time.
 //!
-//! A variable has no type; the key it sets has one. So the text is tried as a string, and where the key does
-//! not want a string as whatever TOML reads in it.
+//! A variable has no type, but the key that it sets has one. So the text is tried as a string first. If the key does
+//! not accept a string, the text is read as a TOML value.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::setting::{Found, NotText, Problem, Subject, Variables, What, nearest}
 
 const PREFIX: &str = "HEARKEN_";
 
-/// Set for other programs or other commands, or read elsewhere: no keys of a server.
+/// Variables that other programs or other commands use, or that are read elsewhere. They are no keys of a server.
 const NOT_KEYS: &[&str] = &["HEARKEN_URL", "HEARKEN_API_KEY", "HEARKEN_LOG", "HEARKEN_LOG_FORMAT"];
 
 /// Returns the variable that sets a key, as in `tls.key` and `channels[0].name`.
@@ -20,8 +20,8 @@ pub(super) fn name_of(key: &str) -> String {
     PREFIX.to_owned() + &key.replace(['.', '['], "__").replace(']', "").to_ascii_uppercase()
 }
 
-/// Lays the variables over a configuration. Returns it with what is said of variables that set nothing; `names` gets the
-/// variables that set keys, until one of them is wrong.
+/// Applies the variables to a configuration. Returns the result with warnings about variables that set nothing. `names`
+/// receives the variables that set keys, until one of them is wrong.
 pub(super) fn overlay(
     mut table: Table,
     mut file: File,
@@ -37,14 +37,14 @@ pub(super) fn overlay(
             Some(Meaning::Mistaken(reason)) => {
                 warnings.push(format!("{shown} (environment): it sets nothing: {reason}"));
             }
-            None if is_ours(&shown) => warnings.push(format!(
-                "{shown} (environment): it sets nothing: the name holds bytes that are no text in UTF-8"
-            )),
+            None if is_ours(&shown) => {
+                warnings.push(format!("{shown} (environment): it sets nothing: the name is not valid UTF-8"))
+            }
             None => {}
         }
     }
     warnings.sort();
-    // The entries of a list in their order, whatever their digits.
+    // Sets the entries of a list in the order of their numbers, however many digits they have.
     settings.sort_by_cached_key(|(path, ..)| {
         path.iter().map(|part| (part.parse::<usize>().ok(), part.clone())).collect::<Vec<_>>()
     });
@@ -56,18 +56,18 @@ pub(super) fn overlay(
     Ok((file, warnings))
 }
 
-/// True for names that may be meant for hearken.
+/// Returns true for names that may be meant for hearken.
 fn is_ours(name: &str) -> bool {
     name.get(..PREFIX.len() - 1).is_some_and(|start| PREFIX.starts_with(&start.to_ascii_uppercase()))
 }
 
-/// What a variable means, by its name.
+/// The meaning of a variable, by its name.
 enum Meaning {
-    /// It is none of ours, or no key of a server.
+    /// The variable is not meant for hearken, or is not a key of a server.
     Nothing,
-    /// It sets the key at this path.
+    /// The variable sets the key at this path.
     Key(Vec<String>),
-    /// It sets nothing, and may be meant to; the reason.
+    /// The variable sets nothing, but may be meant to. The text gives the reason.
     Mistaken(String),
 }
 
@@ -81,7 +81,7 @@ impl Meaning {
             let path: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
             let key = pattern(&path);
             let is_key = known.contains(&key) || is_list(key.trim_end_matches("[0]"));
-            // In small letters it would be a second name of the same key.
+            // A name in small letters would be a second name of the same key.
             if is_key && name_of(&key_of(&path)) == name {
                 return Self::Key(path);
             }
@@ -95,7 +95,7 @@ impl Meaning {
         }) {
             let (section, first) = section;
             return Self::Mistaken(format!(
-                "{section} is a section, whose keys are set one by one, as {first} is"
+                "{section} is a section: set its keys one by one, for example {first}"
             ));
         }
         let names: Vec<String> =
@@ -111,15 +111,15 @@ impl Meaning {
             None if meant == "CONFIG" => {
                 Self::Mistaken("unknown key; the configuration file is named with --config".to_owned())
             }
-            // A name that is not known may be another program's: Kubernetes sets HEARKEN_PORT and the like for a
-            // service called hearken. One that is not even spelled as ours is.
+            // An unknown name may belong to another program: Kubernetes sets HEARKEN_PORT and similar names for a
+            // service called hearken. A name without the prefix certainly belongs to another program.
             None if name.starts_with(PREFIX) => Self::Mistaken("unknown key".to_owned()),
             None => Self::Nothing,
         }
     }
 }
 
-/// What is left of a name without what is easily mistaken: case and underscores.
+/// Returns a name without case and underscores, which are easily mistaken.
 fn core(name: &str) -> String {
     let name = name.replace('_', "").to_ascii_uppercase();
     name.strip_prefix("HEARKEN").map_or(name.clone(), str::to_owned)
@@ -139,7 +139,7 @@ fn key_of(path: &[String]) -> String {
     key
 }
 
-/// The same as it stands among the known keys: `channels[0].name`.
+/// Writes a path as it appears among the known keys: `channels[0].name`.
 fn pattern(path: &[String]) -> String {
     match path {
         [list, index, rest @ ..] if is_list(list) && index.parse::<usize>().is_ok() => {
@@ -149,10 +149,10 @@ fn pattern(path: &[String]) -> String {
     }
 }
 
-/// Sets one key; returns the table and what it means.
+/// Sets one key. Returns the table, also as the keys of its owners.
 fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, File), Problem> {
     let key = key_of(path);
-    // An env file of Docker keeps them, and they would stand in the data directory's name.
+    // An env file of Docker keeps the quotes, and they would become part of the data directory's name.
     if let [quote @ (b'"' | b'\''), .., last] = text.trim().as_bytes()
         && quote == last
     {
@@ -179,7 +179,7 @@ fn set(table: &Table, path: &[String], text: &str) -> Result<(Table, File), Prob
     }
 }
 
-/// Returns the place that a path names; sections and the next entry of a list are made on the way.
+/// Returns the value at a path. Makes sections, and the next entry of a list, on the way.
 fn slot<'a>(table: &'a mut Table, path: &[String]) -> Result<&'a mut Value, Problem> {
     let (name, rest) = path.split_first().ok_or_else(|| Problem::new("", "the name is empty"))?;
     let fresh = if is_list(name) { Value::Array(Vec::new()) } else { Value::Table(Table::new()) };
@@ -194,18 +194,18 @@ fn slot<'a>(table: &'a mut Table, path: &[String]) -> Result<&'a mut Value, Prob
                 index.and_then(|index| entries.get_mut(index)).ok_or_else(|| {
                     Problem::new(
                         key_of(path),
-                        format!("{name} has {next} entries: the next one has the number {next}"),
+                        format!("{name} has {next} entries: the next entry must have the number {next}"),
                     )
                 })?
             }
             Value::Table(table) => table.entry(part.clone()).or_insert(Value::Table(Table::new())),
-            _ => return Err(Problem::new(key_of(path), "it has no keys")),
+            _ => return Err(Problem::new(key_of(path), "it is not a section, so it has no keys")),
         };
     }
     Ok(value)
 }
 
-/// True for the keys that hold a list of sections.
+/// Returns true for the keys that hold a list of sections.
 pub(super) fn is_list(key: &str) -> bool {
     matches!(key, "keys" | "channels")
 }

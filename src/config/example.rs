@@ -1,4 +1,4 @@
-//! What a good value of each key looks like, for messages about a wrong one.
+//! Examples of good values of each key, for messages about a wrong value.
 
 use super::file::{ConnectionKeys, TopKeys};
 use super::listen::MetricsKeys;
@@ -13,7 +13,7 @@ use crate::store::StoreKeys;
 use crate::trace::TracesKeys;
 use crate::upstream::{KINDS, RemoteKeys};
 
-/// Where each owner's keys stand, with examples of their values. Numbers whose names end with their unit need none.
+/// The owners of the keys, with their sections and examples. Numbers whose names end with their unit need no example.
 const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("", TopKeys::EXAMPLES),
     ("keys", KeyEntry::EXAMPLES),
@@ -30,7 +30,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("tls", TlsKeys::EXAMPLES),
 ];
 
-/// Returns an example of a key's value, in TOML; none where any would be misleading.
+/// Returns an example of a key's value, in TOML. Returns none if any example would be misleading.
 pub(super) fn of(key: &str) -> Option<&'static str> {
     // `channels[0].models[1]` is one of the `models` of `channels`.
     let plain: String =

@@ -1,4 +1,4 @@
-//! The configuration file as its owners read it: every key there is, all of them optional.
+//! The configuration file, split by the modules that own its keys. All keys are optional.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use crate::setting::{Keys, Problem, Unread, What};
 use crate::store::{RetentionKeys, SpoolKeys, StoreKeys};
 use crate::trace::TracesKeys;
 
-/// What is written, by owner.
+/// The keys of the file, by owner.
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) top: TopKeys,
@@ -65,7 +65,7 @@ impl Keys for ConnectionKeys {
 }
 
 impl File {
-    /// Reads a configuration; the values have the right types then, and may be wrong otherwise.
+    /// Reads a configuration. The values then have the right types, but may still be wrong.
     pub(super) fn read(table: &Table) -> Result<Self, Problem> {
         let mut root = Unread::root(table.clone());
         let top = root.take()?;
@@ -102,7 +102,7 @@ impl File {
 
 /// Returns every key that can be set, as in `stream.keep_alive_seconds` and `channels[0].models`.
 pub(super) fn known_keys() -> Vec<String> {
-    // An empty key is unknown everywhere; the problem says which there are.
+    // An empty key is unknown in every section, and the problem lists the known keys.
     let probe = || Value::Table(Table::from_iter([(String::new(), Value::Boolean(true))]));
     let within = |name: &str, value: Value| Table::from_iter([(name.to_owned(), value)]);
     let names = |table: Table| match File::read(&table) {

@@ -9,15 +9,15 @@ use crate::setting::{Keys, Problem, Section};
 /// Where metrics are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetricsListen {
-    /// Nowhere.
+    /// Metrics are not served.
     Off,
-    /// By the main listener.
+    /// The main listener serves metrics.
     Main,
-    /// By a listener of their own, at this `host:port`.
+    /// A separate listener at this `host:port` serves metrics.
     Own(String),
 }
 
-/// `[metrics]`, as it may be written.
+/// The keys of `[metrics]`, as the file has them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MetricsKeys {
@@ -34,7 +34,7 @@ pub(super) fn main(listen: String) -> Result<String, Problem> {
         let problem = Problem::value("listen", wrong.reason);
         match wrong.port {
             Some(port) => problem.advise(format!(
-                "127.0.0.1:{port} is for this machine alone, 0.0.0.0:{port} for others, too; write one of them"
+                "127.0.0.1:{port} accepts only this machine, 0.0.0.0:{port} also others; write one of them"
             )),
             None => problem,
         }
@@ -43,7 +43,8 @@ pub(super) fn main(listen: String) -> Result<String, Problem> {
 }
 
 impl MetricsKeys {
-    /// Says where metrics are served, beside a server at `main`. A port alone is one of this machine only.
+    /// Returns where metrics are served, if the service listens on `main`. A port without an address means this machine
+    /// only.
     pub(super) fn checked(self, at: &Section<'_>, main: &str) -> Result<MetricsListen, Problem> {
         let listen = match self.listen.unwrap_or_default().as_str() {
             "" => return Ok(MetricsListen::Off),
@@ -56,21 +57,21 @@ impl MetricsKeys {
             at.wrong("listen", wrong.reason).advise("write main, a port, an address, or nothing for none")
         })?;
         if clash(&listen, main) {
-            let reason = format!("{listen} is where the service listens");
+            let reason = format!("the service itself listens on {listen}");
             return Err(at.problem("listen", reason).advise("take another port, or write main"));
         }
         Ok(MetricsListen::Own(listen))
     }
 }
 
-/// Why a text is no address.
+/// The reason why a text is not an address.
 struct Wrong {
     reason: String,
-    /// The port, where that is all there is.
+    /// The port, if the text is only a port.
     port: Option<u16>,
 }
 
-/// Judges whether a text is an address to listen on: a name or an IP address, and a port.
+/// Checks that a text is an address to listen on: a name or an IP address, and a port.
 fn judge(listen: &str) -> Result<(), Wrong> {
     let wrong = |reason: String| Err(Wrong { reason, port: None });
     if listen.trim().is_empty() {
@@ -84,13 +85,13 @@ fn judge(listen: &str) -> Result<(), Wrong> {
     }
     let bare = listen.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<IpAddr>().is_ok() && !listen.contains("]:") {
-        return wrong(format!("{listen:?} has no port (and IPv6 stands in brackets, as in [::1]:8080)"));
+        return wrong(format!("{listen:?} has no port (an IPv6 address needs brackets, as in [::1]:8080)"));
     }
     let Some((host, port)) = listen.rsplit_once(':') else {
         return wrong(format!("{listen:?} has no port"));
     };
     if port.parse::<u16>().is_err() {
-        return wrong(format!("{port:?} is no port, a number from 0 to 65535"));
+        return wrong(format!("{port:?} is not a port, which is a number from 0 to 65535"));
     }
     let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(host) => host.parse::<Ipv6Addr>().is_ok(),
@@ -102,7 +103,7 @@ fn judge(listen: &str) -> Result<(), Wrong> {
     if is_host {
         Ok(())
     } else {
-        wrong(format!("{host:?} is no name and no IP address (IPv6 stands in brackets)"))
+        wrong(format!("{host:?} is neither a name nor an IP address (an IPv6 address needs brackets)"))
     }
 }
 
@@ -111,7 +112,7 @@ fn split(listen: &str) -> Option<(&str, u16)> {
     Some((host, port.parse().ok()?))
 }
 
-/// Returns true if one address keeps the other from being bound. The system reports what is not seen here.
+/// Returns true if one address prevents binding the other. The system reports the conflicts that this misses.
 fn clash(one: &str, other: &str) -> bool {
     let (Some((one, port)), Some((other, its_port))) = (split(one), split(other)) else { return false };
     let everywhere = |host: &str| {
@@ -147,13 +148,13 @@ mod tests {
             ("127.0.0.1", "has no port"),
             ("::1", "has no port"),
             ("[::1]", "has no port"),
-            ("127.0.0.1:", "\"\" is no port"),
-            ("127.0.0.1:99999", "\"99999\" is no port"),
-            ("127.0.0.1:-1", "\"-1\" is no port"),
+            ("127.0.0.1:", "\"\" is not a port"),
+            ("127.0.0.1:99999", "\"99999\" is not a port"),
+            ("127.0.0.1:-1", "\"-1\" is not a port"),
             ("http://127.0.0.1:8080", "is a URL"),
             ("::1:8080", "has no port"),
-            ("fe80::1%eth0:8080", "in brackets"),
-            ("a b:8080", "no name and no IP address"),
+            ("fe80::1%eth0:8080", "needs brackets"),
+            ("a b:8080", "neither a name nor an IP address"),
         ] {
             let wrong = judge(listen).expect_err(listen);
             assert!(wrong.reason.contains(reason), "{listen}: {}", wrong.reason);
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_are_off_or_here_or_at_an_address_of_their_own() {
+    fn metrics_are_off_or_on_the_main_or_a_separate_listener() {
         let at = |listen: &str| metrics(listen, "0.0.0.0:8080").map_err(|problem| problem.subject);
         let own = |address: &str| Ok(MetricsListen::Own(address.to_owned()));
         for (listen, expected) in [

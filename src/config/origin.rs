@@ -1,4 +1,4 @@
-//! Where a value was set: by a flag, by a variable or in a line of the file.
+//! The place where a value was set: a flag, a variable or a line of the file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,15 +18,15 @@ pub(super) struct Origins<'a> {
     pub(super) variables: BTreeSet<String>,
 }
 
-/// Where a value was set, or would have to be.
+/// The place where a value was set, or where a missing value should be set.
 #[derive(Debug)]
 pub(super) struct Origin {
-    /// The place, with the key, for the beginning of a message.
+    /// The place with the key, for the beginning of a message.
     pub(super) place: String,
     form: Form,
 }
 
-/// How a value is written there.
+/// The form in which a value is written there.
 #[derive(Debug)]
 enum Form {
     Flag(&'static str),
@@ -35,7 +35,7 @@ enum Form {
 }
 
 impl Origins<'_> {
-    /// Finds where a key was set; of one that is missing, where the rest of its section was.
+    /// Finds where a key was set. For a missing key, finds where the rest of its section was set.
     pub(super) fn of(&self, key: &str) -> Origin {
         let flag = match key {
             "listen" if self.flags.listen.is_some() => Some("--listen"),
@@ -77,13 +77,13 @@ impl Origins<'_> {
 }
 
 impl Origin {
-    /// Returns an example of a value of this key, as it is written there.
+    /// Returns an example of a value of this key, in the form of this place.
     pub(super) fn example(&self, key: &str) -> Option<String> {
         let value = example::of(key)?;
         let bare = value.trim_matches('"');
         Some(match &self.form {
             Form::Flag(flag) => format!("{flag} {bare}"),
-            // A shell takes brackets and quotes apart.
+            // A shell would interpret brackets and quotes.
             Form::Variable(name) if value.starts_with('[') => format!("{name}='{value}'"),
             Form::Variable(name) => format!("{name}={bare}"),
             Form::File => {
@@ -95,23 +95,23 @@ impl Origin {
     }
 }
 
-/// The key around a key: `channels[0]` around `channels[0].name`, `channels` around `channels[0]`.
+/// Returns the key that contains a key: `channels[0]` for `channels[0].name`, `channels` for `channels[0]`.
 fn outer(key: &str) -> Option<&str> {
     key.rfind(['.', '[']).and_then(|end| key.get(..end))
 }
 
-/// The number of the line that holds the byte at `offset`, from 1.
+/// Returns the number of the line that holds the byte at `offset`. The first line is 1.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
 struct Position {
     offset: usize,
-    /// True where the key itself stands there, and not only what is around it.
+    /// True if the key itself is there, and not only the section or list that contains it.
     is_exact: bool,
 }
 
-/// Finds where the value of a key stands in the file, or the nearest thing around it that stands there.
+/// Finds the position of a key's value in the file, or of the nearest section or list that contains the key.
 fn position(text: &str, key: &str) -> Option<Position> {
     let table = DeTable::parse(text).ok()?;
     let mut table = Some(table.get_ref());

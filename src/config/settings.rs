@@ -1,4 +1,4 @@
-//! What is written becomes what the program runs with: each owner checks its keys.
+//! Turns the keys of the file into the settings of the program: each owner checks its keys.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::keys::distinct_keys;
 use crate::logging::LogConfig;
 use crate::setting::{Problem, Section, Variables, distinct_names};
 
-/// Checks a configuration. Secrets that are named in it are looked up among the `variables`.
+/// Checks a configuration. Secrets that it refers to by name are read from the `variables`.
 pub(super) fn check(file: File, from_file: bool, variables: &Variables) -> Result<Config, Problem> {
     let at = |path: &str| Section::new(path, variables);
     let entry = |list: &str, index: usize| Section::new(format!("{list}[{index}]"), variables);

@@ -1,4 +1,4 @@
-//! Reads the text of the configuration file, and says in a user's words where it is no TOML.
+//! Reads the text of the configuration file, and explains in a user's words where it is not valid TOML.
 
 use toml::Table;
 
@@ -7,12 +7,12 @@ use super::file::known_keys;
 use super::words::is_secret;
 use crate::setting::whole;
 
-/// A text that is no TOML.
+/// A text that is not valid TOML.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Broken {
-    /// Where, in bytes.
+    /// The place of the mistake, in bytes.
     pub(super) offset: usize,
-    /// Why, with what to do; with the key in front, where there is one.
+    /// The reason and what to do, after the key if there is one.
     pub(super) reason: String,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn parse(text: &str) -> Result<Table, Broken> {
     })
 }
 
-/// Says what is wrong with a line. The value is repeated only where it cannot be a secret.
+/// Explains what is wrong with a line. The value is repeated only if it cannot be a secret.
 fn explained(line: &str) -> String {
     let is_key =
         |key: &str| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.\"'".contains(&byte));
@@ -52,16 +52,16 @@ fn explained(line: &str) -> String {
     let found = if is_shown { value } else { "the value" };
     let as_in = example.as_ref().map(|example| format!(", as in {example}")).unwrap_or_default();
     let write_it = example.as_ref().map(|example| format!(": write it as in {example}")).unwrap_or_default();
-    // An example of text has quotes.
+    // Examples of text have quotes.
     let is_number = example.as_ref().is_some_and(|example| !example.contains(['"', '[']));
     let quotes = value.matches(['"', '\'']).count();
     let is_digits =
         |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
     match value.chars().next() {
-        None | Some('#') => format!("{key}: the value is missing: write it behind =, text in quotes{as_in}"),
+        None | Some('#') => format!("{key}: the value is missing: write it after =, text in quotes{as_in}"),
         Some('"' | '\'') if quotes == 1 => format!("{key}: the closing quote is missing{as_in}"),
         Some('"' | '\'') => format!(
-            "{key}: the text in quotes is not understood: write a backslash as \\\\, or the text in single quotes, and nothing behind it{as_in}"
+            "{key}: the text in quotes is not understood: write a backslash as \\\\, or the text in single quotes, and nothing after it{as_in}"
         ),
         Some('[' | '{') => format!(
             "{key}: the list is not understood: write commas between its values, text in quotes, and close the bracket{as_in}"
@@ -70,9 +70,9 @@ fn explained(line: &str) -> String {
             format!("{key}: write {} in small letters", value.to_ascii_lowercase())
         }
         Some('0') if is_digits(value) => {
-            format!("{key}: {found} is not understood: write it without zeros in front{as_in}")
+            format!("{key}: {found} is not understood: write it without leading zeros{as_in}")
         }
-        // TOML knows no other whole numbers.
+        // TOML has no larger whole numbers.
         Some(first) if is_digits(value.trim_start_matches(['+', '-'])) => {
             let bound =
                 if first == '-' { format!("least {}", i64::MIN) } else { format!("most {}", i64::MAX) };
@@ -80,7 +80,7 @@ fn explained(line: &str) -> String {
         }
         Some('0'..='9') if !value.contains(['.', ':', '-']) => {
             let needed = if is_number { whole(key) } else { "a number, or text in quotes,".to_owned() };
-            format!("{key}: {needed} is needed, and this is {found}: write digits alone{as_in}")
+            format!("{key}: {needed} is needed, and this is {found}: write only digits{as_in}")
         }
         Some(_) => format!(
             "{key}: {found} is not understood: put text in quotes{}",

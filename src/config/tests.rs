@@ -1,4 +1,4 @@
-//! What is understood and what is refused.
+//! Tests of which configurations are accepted and which are refused.
 
 mod messages;
 
@@ -18,7 +18,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 #[test]
-fn the_number_range_that_is_told_is_the_one_that_is_taken() {
+fn the_number_range_in_messages_is_the_accepted_range() {
     assert!(load("", &[("HEARKEN_DRAIN_SECONDS", "9223372036854775807")]).is_ok());
     assert!(load("", &[("HEARKEN_LIMITS__MAX_TASK_CALLS", "4294967295")]).is_ok());
     assert!(load("[[channels]]\nkind = \"local\"\npriority = -9223372036854775808", &[]).is_ok());
@@ -58,7 +58,7 @@ fn one_api_key_under_two_names_is_refused() {
 }
 
 #[test]
-fn a_model_of_a_provider_without_a_key_has_a_hint_where_there_is_no_file() {
+fn without_a_file_models_of_providers_without_a_key_have_hints() {
     let hints = |variables: &[(&str, &str)]| {
         let variables = variables.iter().copied().collect();
         let config = Config::from_sources(&Flags::default(), None, &variables).unwrap();
@@ -70,7 +70,7 @@ fn a_model_of_a_provider_without_a_key_has_a_hint_where_there_is_no_file() {
 }
 
 #[test]
-fn the_environment_wins_over_the_file_whatever_the_type() {
+fn the_environment_overrides_the_file_for_every_type() {
     let config = load(
         "listen = \"127.0.0.1:1\"\n[[channels]]\nkind = \"local\"\n[stream]\nkeep_alive_seconds = 15",
         &[
@@ -106,7 +106,7 @@ fn without_a_file_the_channels_follow_from_the_environment() {
 }
 
 #[test]
-fn the_file_of_the_contract_is_understood() {
+fn the_file_of_the_contract_is_accepted() {
     let text = include_str!("../../tests/fixtures/config/contract.toml");
     let config = load(text, &[("GEMINI_API_KEY", "k")]).unwrap();
     assert_eq!(config.uploads.max_body_bytes, 29_360_128);
@@ -121,7 +121,7 @@ fn the_file_of_the_contract_is_understood() {
 }
 
 #[test]
-fn a_key_has_the_limits_of_its_entry_and_zero_is_none() {
+fn a_key_has_the_limits_of_its_entry_and_zero_means_none() {
     let key = "[[keys]]\nname = \"a\"\nkey = \"sk-a\"\n";
     let limits = |lines: &str| {
         let config = load(&format!("{key}{lines}[[channels]]\nkind = \"local\""), &[]).unwrap();
@@ -139,7 +139,7 @@ fn a_key_has_the_limits_of_its_entry_and_zero_is_none() {
 }
 
 #[test]
-fn fetch_has_its_defaults_and_takes_every_key() {
+fn fetch_has_defaults_and_accepts_every_key() {
     let fetch = load("", &[]).unwrap().fetch;
     let gate = &fetch.gate;
     assert!(!gate.allow_private_networks && gate.allow_hosts.is_empty() && gate.allow_ports.is_empty());
@@ -162,7 +162,7 @@ fn fetch_has_its_defaults_and_takes_every_key() {
 }
 
 #[test]
-fn hosts_of_the_environment_open_doors() {
+fn allowed_hosts_can_be_set_in_the_environment() {
     let config = load("", &[("HEARKEN_FETCH__ALLOW_HOSTS", "[\"*.example.com\"]")]).unwrap();
     assert_eq!(config.fetch.gate.allow_hosts[0].to_string(), "*.example.com");
     let error = load("", &[("HEARKEN_FETCH__ALLOW_HOSTS", "*.example.com")]).unwrap_err();
@@ -183,11 +183,11 @@ fn the_total_timeout_grows_with_the_audio() {
     assert_eq!(timeouts("").total_for(None), seconds(600));
     assert_eq!(timeouts("total_timeout_audio_factor = 1").total_for(hour), seconds(3600));
     assert_eq!(timeouts("total_timeout_audio_factor = 0").total_for(hour), seconds(600));
-    assert_eq!(timeouts("").total_for(Some(Duration::MAX)), seconds(600), "no duration of any audio");
+    assert_eq!(timeouts("").total_for(Some(Duration::MAX)), seconds(600), "no audio is that long");
 }
 
 #[test]
-fn payloads_without_room_for_the_largest_body_are_warned_of() {
+fn too_little_payload_memory_for_the_largest_body_is_a_warning() {
     assert_eq!(load("", &[]).unwrap().uploads.max_payload_memory_bytes, 268_435_456);
     let warns = |body: usize, memory: usize| {
         let text = format!("[limits]\nmax_body_bytes = {body}\nmax_payload_memory_bytes = {memory}");
@@ -206,20 +206,20 @@ fn a_key_from_the_environment_is_trimmed_and_must_be_one_word() {
     assert!(load(text, &[("K", " sk-1\n")]).is_ok());
     let error = load(text, &[("K", "two words")]).unwrap_err();
     assert!(error.starts_with("h.toml:3: channels[0].api_key_env: "), "{error}");
-    // An env file of Docker keeps quotes.
+    // An env file of Docker keeps the quotes.
     let error = load(text, &[("K", "'sk-1'")]).unwrap_err();
     assert!(error.contains("the quotes around the value of K are a part of it"), "{error}");
-    // Without a file there is no line that could be named.
+    // Without a file, there is no line to name.
     let variables = [("GEMINI_API_KEY", "two words")].into_iter().collect();
     let error = Config::from_sources(&Flags::default(), None, &variables).unwrap_err().to_string();
     assert!(
-        error.starts_with("GEMINI_API_KEY (environment): the value of GEMINI_API_KEY holds white space"),
+        error.starts_with("GEMINI_API_KEY (environment): the value of GEMINI_API_KEY contains white space"),
         "{error}"
     );
 }
 
 #[test]
-fn tls_takes_both_files_or_neither_and_knows_where_they_were_set() {
+fn tls_needs_both_files_or_neither_and_keeps_their_places() {
     assert_eq!(load("", &[]).unwrap().tls, None);
     let text = "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"";
     let TlsConfig { certificate, key } =
@@ -243,7 +243,7 @@ fn secrets_are_not_printed() {
     assert!(!format!("{config:?}").contains("hush"));
 }
 
-/// The one channel of a file, with a key.
+/// Loads a file with one channel that has a key, and returns the channel.
 fn channel(kind: &str, lines: &str) -> Result<ChannelConfig, String> {
     let config = load(&format!("[[channels]]\nkind = \"{kind}\"\napi_key = \"k\"\n{lines}"), &[])?;
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);

@@ -1,4 +1,4 @@
-//! `[tls]`: the files that the listener speaks TLS with.
+//! `[tls]`: the files for the listener's TLS.
 
 use std::path::PathBuf;
 
@@ -6,25 +6,25 @@ use serde::Deserialize;
 
 use crate::setting::{Keys, Problem, Section};
 
-/// The PEM files that the listener speaks TLS with. They are read by [`server`](crate::server), again and again.
+/// The PEM files for the listener's TLS. The [`server`](crate::server) reads them repeatedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// The certificate, and behind it those of its issuers.
+    /// The certificate, followed by those of its issuers.
     pub certificate: ConfiguredFile,
-    /// The certificate's private key.
+    /// The private key of the certificate.
     pub key: ConfiguredFile,
 }
 
 /// A file that the configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfiguredFile {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Where that was set, to name it when the file turns out to be of no use.
+    /// The place where the path was set, for messages about a file that turns out to be unusable.
     pub place: String,
 }
 
-/// `[tls]`, as it may be written.
+/// The keys of `[tls]`, as the file has them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TlsKeys {
@@ -38,7 +38,7 @@ impl Keys for TlsKeys {
 }
 
 impl TlsKeys {
-    /// Takes both files or neither. An empty text is none, so that the environment can switch TLS off.
+    /// Accepts both files or neither. An empty text counts as not set, so that the environment can switch TLS off.
     pub(super) fn checked(self, at: &Section<'_>) -> Result<Option<TlsConfig>, Problem> {
         let named = |path: Option<PathBuf>| {
             let path = path.filter(|path| !path.as_os_str().is_empty())?;

@@ -1,4 +1,4 @@
-//! Tells a problem in one line: where the value was set, what is wrong with it, what to write.
+//! Describes a problem in one line: where the value was set, what is wrong with it, what to write.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::origin::Origins;
 use super::words::worded;
 use crate::setting::{Problem, Subject};
 
-/// A configuration that cannot be used, as one line: where, which key, what to do.
+/// A configuration that cannot be used, described in one line: the place, the key, what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(pub(super) String);
 
@@ -18,7 +18,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Tells a problem, with the place where the value was set.
+/// Describes a problem, with the place where the value was set.
 pub(super) fn told(problem: &Problem, origins: &Origins<'_>) -> ConfigError {
     let (reason, advice, wants_example) = worded(problem);
     let (place, example) = match &problem.subject {

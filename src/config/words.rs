@@ -1,4 +1,4 @@
-//! Says in a user's words that a value is of a wrong type: what is needed, what was found, and what to write.
+//! Explains in a user's words that a value has a wrong type: what is needed, what was found, and what to write.
 
 use super::environment::{is_list, name_of};
 use super::file::known_keys;
@@ -20,7 +20,7 @@ pub(super) fn worded(problem: &Problem) -> Worded {
     }
 }
 
-/// Says that there is no such key, and which may be meant.
+/// Explains that there is no such key, and which key may be meant.
 fn unknown(key: &str, names: &[&str]) -> String {
     let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
     if let Some(near) = nearest(name, names.iter().copied()) {
@@ -30,12 +30,12 @@ fn unknown(key: &str, names: &[&str]) -> String {
         .into_iter()
         .find(|key| key.rsplit_once('.').is_some_and(|(other, last)| last == name && other != section));
     match elsewhere {
-        Some(key) => format!("unknown key here; it is known as {key}"),
-        None => format!("unknown key; known here are {}", names.join(", ")),
+        Some(key) => format!("unknown key here; its full name is {key}"),
+        None => format!("unknown key; the keys here are {}", names.join(", ")),
     }
 }
 
-/// Shows the value; a secret only by its kind.
+/// Shows the value; for a secret, only its kind.
 fn shown(found: &Found, is_secret: bool) -> String {
     match found {
         Found::List => "a list".to_owned(),
@@ -49,7 +49,7 @@ fn shown(found: &Found, is_secret: bool) -> String {
     }
 }
 
-/// Says what is needed.
+/// Describes the value that is needed.
 fn needed(wanted: Wanted, key: &str, with_bounds: bool) -> String {
     match wanted {
         Wanted::Whole(least, most) if with_bounds => format!("{} from {least} to {most}", whole(key)),
@@ -63,7 +63,7 @@ fn needed(wanted: Wanted, key: &str, with_bounds: bool) -> String {
     }
 }
 
-/// Tells that the value of a key is of a wrong type.
+/// Explains that the value of a key has a wrong type.
 fn mismatch(key: &str, wanted: Wanted, found: &Found) -> Worded {
     let number = match found {
         Found::Text(text) | Found::Variable(text) | Found::Number(text) => Number::read(text.trim()),
@@ -77,25 +77,25 @@ fn mismatch(key: &str, wanted: Wanted, found: &Found) -> Worded {
     (reason, advice, !matches!(wanted, Wanted::Section))
 }
 
-/// Says what to do about a value of a wrong type, beside what its example shows.
+/// Returns what to do about a value of a wrong type, as far as its example does not show it.
 fn advice(key: &str, wanted: Wanted, found: &Found, number: &Number, is_beyond: bool) -> Option<String> {
     Some(match (wanted, found) {
-        (_, Found::Variable(text)) if text.trim().is_empty() => "unset it, or set it".to_owned(),
+        (_, Found::Variable(text)) if text.trim().is_empty() => "unset it, or give it a value".to_owned(),
         (Wanted::List, Found::Variable(_)) if is_list(key) => {
             format!("set the keys of each of its sections, as in {}__0__NAME", name_of(key))
         }
         (Wanted::List, _) if is_list(key) && !matches!(found, Found::Section) => {
-            format!("write [[{key}]] on a line of its own, and the keys below")
+            format!("write [[{key}]] on its own line, and the keys below")
         }
         (Wanted::List, Found::Section) => {
-            format!("there can be several, so write [[{key}]] with two brackets, where this has one")
+            format!("write [[{key}]] with two brackets, since there can be several")
         }
         (Wanted::Section, _) if is_beside_others(key) => {
             let list = key.split('[').next().unwrap_or(key);
-            format!("write [[{list}]] on a line of its own, and the keys below")
+            format!("write [[{list}]] on its own line, and the keys below")
         }
-        (Wanted::Section, _) => format!("write [{key}] on a line of its own, and its keys below"),
-        (_, Found::Section) => "write the value behind the key".to_owned(),
+        (Wanted::Section, _) => format!("write [{key}] on its own line, and its keys below"),
+        (_, Found::Section) => "write the value after the key".to_owned(),
         (Wanted::List, _) => "put it in brackets".to_owned(),
         (_, Found::List) => "write one value, without brackets".to_owned(),
         (Wanted::Text, _) => "put it in quotes".to_owned(),
@@ -112,13 +112,13 @@ fn advice(key: &str, wanted: Wanted, found: &Found, number: &Number, is_beyond: 
         (Wanted::Whole(..) | Wanted::Number, Found::Text(text) | Found::Variable(text))
             if text.trim().starts_with(|first: char| first.is_ascii_digit()) =>
         {
-            "write digits alone".to_owned()
+            "write only digits".to_owned()
         }
         _ => return None,
     })
 }
 
-/// True for keys whose values may be secrets, or hold some: they are not repeated in messages.
+/// Returns true for keys whose values may be secrets or contain some. Messages do not repeat such values.
 pub(super) fn is_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
     let is_of_a_list = is_list(key.split('[').next().unwrap_or(key));
@@ -134,7 +134,7 @@ fn is_beside_others(key: &str) -> bool {
     key.ends_with(']')
 }
 
-/// What a text is as a number.
+/// The number that a text represents.
 #[derive(Debug, PartialEq)]
 enum Number {
     None,
@@ -146,7 +146,7 @@ impl Number {
     fn read(text: &str) -> Self {
         match (text.replace('_', "").parse(), text.parse::<f64>()) {
             (Ok(whole), _) => Self::Whole(whole),
-            // More digits than any number has that is taken.
+            // The text has more digits than any accepted number.
             (Err(_), _) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
                 Self::Whole(i128::MAX)
             }

@@ -1,5 +1,4 @@
-//! What a key may still do: submits of this minute. How many tasks may run at once is a limit that the queue of the
-//! tasks keeps.
+//! The submits that a key has left in this minute. The queue of the tasks keeps the limit on running tasks.
 
 use std::num::NonZeroU32;
 
@@ -11,7 +10,7 @@ use governor::{Quota, RateLimiter};
 use super::KeyLimits;
 use crate::error::{ErrorCode, Failure};
 
-/// What one key may still do. Whoever holds the key shares it, so there is one for each key in the program.
+/// The submits that one key has left. All holders of the key share it, so the program has one for each key.
 #[derive(Debug)]
 pub struct Allowance {
     limits: KeyLimits,
@@ -19,7 +18,7 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// All that these limits allow.
+    /// Makes a full allowance with these limits.
     #[must_use]
     pub fn new(limits: KeyLimits) -> Self {
         Self {
@@ -28,22 +27,23 @@ impl Allowance {
         }
     }
 
-    /// The limits that it was made from.
+    /// Returns the limits of this allowance.
     #[must_use]
     pub fn limits(&self) -> KeyLimits {
         self.limits
     }
 
-    /// Takes one submit from what is left.
+    /// Uses one submit of the allowance.
     ///
     /// # Errors
-    /// `rate_limit_exceeded`, with the time when there will be one again. That costs nothing.
+    /// `rate_limit_exceeded`, with the time until the next submit is allowed. A refused submit uses nothing.
     pub fn spend(&self) -> Result<(), Failure> {
         self.submits.as_ref().map_or(Ok(()), Rate::spend)
     }
 }
 
-/// So many a minute, and as many at once after a minute of none; they come back one by one.
+/// A rate limit: `limit` submits per minute. After a minute without submits, all may come at once; then they are
+/// allowed again one by one.
 #[derive(Debug)]
 struct Rate<C: Clock = DefaultClock> {
     limit: NonZeroU32,
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_of_submits_may_come_at_once_and_comes_back_one_by_one() {
+    fn a_minutes_submits_may_come_at_once_and_return_one_by_one() {
         let (rate, clock) = rate(60);
         assert_eq!(spendable(&rate), 60);
         clock.advance(Duration::from_millis(999));
@@ -102,20 +102,20 @@ mod tests {
     }
 
     #[test]
-    fn a_submit_too_many_is_told_the_limit_and_when_to_come_back() {
+    fn a_refused_submit_gets_the_limit_and_the_time_to_retry() {
         let (rate, clock) = rate(7);
         assert_eq!(spendable(&rate), 7);
         let failure = rate.spend().unwrap_err();
         assert_eq!((failure.code, failure.retryable), (ErrorCode::RateLimitExceeded, true));
         assert!(failure.message.contains(" 7 submits per minute"), "{failure}");
-        // 60 / 7 is 8.57.
+        // 60 s / 7 is 8.57 s.
         assert_eq!(failure.retry_after_seconds, Some(9));
         clock.advance(Duration::from_secs(9));
         assert_eq!(spendable(&rate), 1);
     }
 
     #[test]
-    fn a_refused_submit_costs_nothing() {
+    fn a_refused_submit_uses_no_allowance() {
         let (rate, clock) = rate(60);
         spendable(&rate);
         for _ in 0..100 {
@@ -126,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_without_limits_may_do_anything() {
+    fn a_key_without_limits_is_never_refused() {
         let allowance = Allowance::new(KeyLimits::default());
         assert!((0..10_000).all(|_| allowance.spend().is_ok()));
     }
 
     #[test]
-    fn the_largest_limits_are_no_trouble() {
+    fn the_largest_limits_work() {
         let allowance = Allowance::new(KeyLimits::new(u32::MAX, u32::MAX));
         assert!((0..1000).all(|_| allowance.spend().is_ok()));
     }

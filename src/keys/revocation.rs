@@ -1,11 +1,11 @@
-//! Whether a key was revoked, for what goes on in its name: a stream, an upload, a call that waits.
+//! Whether a key was revoked, for the work that uses the key: a stream, an upload, a call that waits.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-/// One key's. Everything that goes on in the key's name shares it.
+/// The revocation of one key. All work that uses the key shares it.
 #[derive(Debug, Default)]
 pub struct Revocation {
     is_revoked: AtomicBool,
@@ -13,22 +13,22 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// Revokes the key, for ever.
+    /// Revokes the key permanently.
     pub(super) fn revoke(&self) {
         self.is_revoked.store(true, Ordering::Release);
         self.told.notify_waiters();
     }
 
-    /// True if the key was revoked.
+    /// Returns true if the key was revoked.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
         self.is_revoked.load(Ordering::Acquire)
     }
 
-    /// Returns when the key is revoked.
+    /// Resolves when the key is revoked.
     pub async fn revoked(&self) {
         let mut told = pin!(self.told.notified());
-        // Before the look: a key that is revoked in between tells.
+        // This comes before the check, so that a revocation in between is not missed.
         told.as_mut().enable();
         if !self.is_revoked() {
             told.await;
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_revocation_reaches_what_waits_and_what_comes_later() {
+    async fn a_revocation_reaches_current_and_later_waiters() {
         let revocation = Arc::new(Revocation::default());
         assert!(!revocation.is_revoked() && revocation.revoked().now_or_never().is_none());
         let waiting = tokio::spawn({

@@ -1,4 +1,4 @@
-//! `[[keys]]`: API keys that the configuration names.
+//! `[[keys]]`: API keys in the configuration.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use super::{KeyLimits, KeyRecord};
 use crate::secret::KeyHash;
 use crate::setting::{Keys, Problem, Section};
 
-/// One of `[[keys]]`, as it may be written.
+/// One entry of `[[keys]]`, as the file has it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyEntry {
@@ -62,17 +62,17 @@ impl KeyEntry {
     }
 }
 
-/// Refuses one and the same API key under two names: only one of them could count.
+/// Refuses the same API key under two names: only one of them could be used.
 ///
 /// # Errors
-/// [`Problem`] with the second of them.
+/// [`Problem`] with the second of the two names.
 pub fn distinct_keys(keys: &[KeyRecord]) -> Result<(), Problem> {
     for (index, key) in keys.iter().enumerate() {
         let before = keys.iter().take(index).position(|other| other.hash == key.hash);
         if let Some((first, other)) = before.and_then(|first| Some((first, keys.get(first)?))) {
             let (name, other) = (&key.name, &other.name);
             let reason = format!("{name:?} has the same API key as keys[{first}], {other:?}");
-            let advice = format!("remove one of them, or give {name:?} a key of its own");
+            let advice = format!("remove one of them, or give {name:?} another key");
             return Err(Problem::new(format!("keys[{index}]"), reason).advise(advice));
         }
     }

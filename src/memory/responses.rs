@@ -1,10 +1,10 @@
-//! The memory that responses may take while they are built and sent, of all callers together:
+//! The memory for responses while they are built and sent, for all callers together:
 //! `limits.max_response_memory_bytes`.
 //!
-//! A response takes its share before its parts are read, and gives it back when its last byte is with the connection,
-//! or the connection has ended. Clients that do not read therefore hold a bounded amount of memory, however many they
-//! are. Small responses have a part of the memory for themselves, so that a few large ones do not hold them up. Each API
-//! key has at most half of either part, so that the clients of one key do not hold up those of all others.
+//! A response takes its share before its parts are read. It returns the share when the connection has taken its last
+//! byte, or when the connection has ended. So clients that do not read hold a bounded amount of memory, however many
+//! they are. Small responses have their own part of the memory, so that a few large ones do not delay them. Each API
+//! key may use at most half of either part, so that the clients of one key do not delay those of all other keys.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,70 +14,70 @@ use super::{Memory, Share};
 use crate::error::{ErrorCode, Failure};
 use crate::secret::KeyHash;
 
-/// Responses of at most this many bytes take no share: a connection's buffers hold more.
+/// Responses of at most this many bytes take no share: the buffers of a connection are larger.
 const TINY: usize = 4 * 1024;
 /// Responses of at most this many bytes share the part of the memory that large ones cannot take.
 pub const SMALL_RESPONSE: usize = 64 * 1024;
-/// The part of the memory that is for small responses: one in so many bytes.
+/// The fraction of the memory for small responses: 1/`SMALL_PART`.
 const SMALL_PART: usize = 4;
-/// The part of either part that is for one key: one byte in so many.
+/// The fraction of either part that one key may use: 1/`KEY_PART`.
 const KEY_PART: usize = 2;
-/// Keys that are known before those without responses are forgotten.
+/// The number of known keys from which on keys without responses are forgotten.
 const FEW: usize = 64;
-/// When a caller that found no room may come back.
+/// The time after which a refused caller may retry.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The memory for responses; cheap to clone.
+/// Memory for responses; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ResponseMemory {
     small: Memory,
     large: Memory,
-    /// A lock and no actor: a share that is free is taken at once, and each look takes as long as a look into a map. What
-    /// is given back does not come here.
+    /// A lock, not an actor: a free share is taken at once, and the lock is held only as long as a lookup in a map
+    /// takes. Returned shares do not need the lock.
     of_keys: Arc<Mutex<OfKeys>>,
 }
 
 #[derive(Debug, Default)]
 struct OfKeys {
-    /// What each key may take. Those without responses are forgotten when there are twice as many as were left the last
-    /// time.
+    /// The memory of each key. Keys without responses are forgotten when there are twice as many keys as the last
+    /// cleanup left.
     known: HashMap<KeyHash, OfKey>,
     kept: usize,
 }
 
-/// What one key may take.
+/// The memory that one key may use.
 #[derive(Debug)]
 struct OfKey {
     small: Memory,
     large: Memory,
 }
 
-/// Something with the share of memory that it takes.
+/// A value with the share of memory that it takes.
 #[derive(Debug)]
 pub struct Held<T> {
-    /// What is held.
+    /// The value.
     pub value: T,
-    /// Its share; `None` where it is small.
+    /// Its share; `None` if the value is small.
     pub share: Option<Share>,
 }
 
 impl<T> Held<T> {
-    /// Something that is small.
+    /// Makes a value that is small and takes no share.
     pub fn small(value: T) -> Self {
         Self { value, share: None }
     }
 }
 
 impl ResponseMemory {
-    /// Makes memory of `bytes` to share out.
+    /// Makes memory of `bytes` to share.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let small = bytes / SMALL_PART;
         Self { small: Memory::new(small), large: Memory::new(bytes - small), of_keys: Arc::default() }
     }
 
-    /// Waits for the share of a response of this many bytes to a client with this key; `None` where it is so small that it
-    /// takes none.
+    /// Waits for the share of a response of this many bytes to a client with this key. Returns `None` if the response
+    /// is so small that it takes no share.
     ///
     /// # Errors
     /// `queue_full` when there is no room within 20 s, or when too many callers wait for room already.
@@ -108,7 +108,7 @@ impl ResponseMemory {
         if is_small { of_key.small.clone() } else { of_key.large.clone() }
     }
 
-    /// Returns the bytes that are shared out, and all of them.
+    /// Returns the number of bytes in shares, and the size of the memory.
     #[must_use]
     pub fn taken(&self) -> (usize, usize) {
         let (small, large) = (self.small.taken(), self.large.taken());
@@ -154,7 +154,7 @@ mod tests {
             held.push(share.unwrap());
         }
         assert_eq!(memory.taken().0, 3 << 19);
-        // As many of its callers as may wait for room do, and hold up no other key.
+        // As many callers of the key as possible wait for room; they do not delay other keys.
         let mut waiting: Vec<_> = (0..1000).map(|_| Box::pin(memory.share(key("a"), 256 << 10))).collect();
         waiting.retain_mut(|share| {
             let refused = share.as_mut().now_or_never();
@@ -164,7 +164,7 @@ mod tests {
         let other = memory.share(key("b"), 1 << 20).now_or_never().unwrap().unwrap();
         let third = memory.share(key("c"), 512 << 10).now_or_never().unwrap().unwrap();
         assert_eq!(memory.taken().0, 3 << 20);
-        // What one response of a key gives back, the next one of the key gets.
+        // When a response of a key returns its share, the next response of the same key gets it.
         held.pop();
         let next: Vec<_> = waiting.iter_mut().filter_map(|share| share.as_mut().now_or_never()).collect();
         assert!(next.len() == 1 && next[0].is_ok());

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::setting::{Keys, Problem, Section};
 
-/// That key of `[limits]`, as it may be written.
+/// The key `max_response_memory_bytes` of `[limits]`, as the file has it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResponseKeys {
@@ -16,11 +16,11 @@ impl Keys for ResponseKeys {
 }
 
 impl ResponseKeys {
-    /// Returns the most memory for responses that are made and sent, of all callers together, in bytes; a single larger
-    /// response passes it, alone.
+    /// Returns the most memory for responses while they are built and sent, for all callers together, in bytes. Only a
+    /// single larger response may exceed it, while no other response takes memory.
     ///
     /// # Errors
-    /// [`Problem`] where the value is wrong.
+    /// [`Problem`] if the value is wrong.
     pub fn checked(self, at: &Section<'_>) -> Result<usize, Problem> {
         at.at_least_one("max_response_memory_bytes", self.max_response_memory_bytes, 256 << 20)
     }

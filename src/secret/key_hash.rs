@@ -1,4 +1,4 @@
-//! The hash that stands for an API key wherever the key itself must not be.
+//! The hash that represents an API key wherever the key itself must not appear.
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_reads_from_hex() {
+    fn a_hash_is_read_from_hex() {
         let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(KeyHash::from_hex(hex), Some(KeyHash::of("abc")));
         assert_eq!(KeyHash::from_hex(&hex[1..]), None);

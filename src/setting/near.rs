@@ -1,4 +1,4 @@
-//! Finds the name that a mistyped one stands for.
+//! Finds the name that a mistyped name may mean.
 
 /// Returns the known name that is nearest to a mistyped one, if any is near enough.
 #[must_use]

@@ -1,8 +1,8 @@
-//! What is said of numbers, with what they are counted in.
+//! Texts about numbers, with their units.
 
 use super::Problem;
 
-/// Names a whole number, with what it is counted in where the key says so.
+/// Describes a whole number, with its unit if the key's name has one.
 #[must_use]
 pub fn whole(key: &str) -> String {
     let units = [("_bytes", "bytes"), ("_ms", "milliseconds"), ("_seconds", "seconds")];
@@ -12,7 +12,7 @@ pub fn whole(key: &str) -> String {
     }
 }
 
-/// Returns the problem that a number is 0 where a key takes 1 or more.
+/// Makes the problem that a number is 0 and a key needs 1 or more.
 pub(super) fn is_zero(key: &str) -> Problem {
     Problem::value(key, format!("{} of 1 or more is needed, and this is 0", whole(key)))
 }

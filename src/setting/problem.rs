@@ -1,4 +1,4 @@
-//! What is wrong with a value of the configuration, before it is known where the value was set.
+//! A wrong value of the configuration, before the place where it was set is known.
 
 use std::fmt::{self, Display};
 
@@ -7,20 +7,20 @@ use toml::Value;
 
 use super::nearest;
 
-/// A value that is wrong: which key, what is wrong with it, and what to do.
+/// A wrong value: the key, what is wrong with it, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The key or variable.
     pub subject: Subject,
     /// What is wrong.
     pub what: What,
-    /// What to do, where the reason does not say it.
+    /// What to do, if the reason does not tell.
     pub advice: Option<String>,
-    /// True where the message ends with an example of a good value.
+    /// True if the message ends with an example of a good value.
     pub wants_example: bool,
 }
 
-/// What a problem is about.
+/// The subject of a problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// A key, as in `channels[0].api_key`.
@@ -29,14 +29,14 @@ pub enum Subject {
     Variable(String),
 }
 
-/// What is wrong with a value.
+/// The mistake in a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// The reason, in words.
     Reason(String),
-    /// There is no such key; these are there.
+    /// The key is unknown. These keys are known.
     UnknownKey(Vec<&'static str>),
-    /// The value is of another type than is needed.
+    /// The value does not have the type that is needed.
     Mismatch(Wanted, Found),
 }
 
@@ -47,11 +47,11 @@ pub enum Found {
     Text(String),
     /// The value of a variable, which has no type.
     Variable(String),
-    /// A number, as it is written.
+    /// A number, as the file has it.
     Number(String),
     /// True or false.
     Choice(bool),
-    /// A date or a time, as it is written.
+    /// A date or a time, as the file has it.
     Date(String),
     /// A list.
     List,
@@ -59,7 +59,7 @@ pub enum Found {
     Section,
 }
 
-/// The type that is needed.
+/// A type that is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// A whole number within these bounds.
@@ -77,13 +77,13 @@ pub enum Wanted {
 }
 
 impl Problem {
-    /// Creates a problem whose reason says what to do.
+    /// Creates a problem whose reason tells what to do.
     #[must_use]
     pub fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::of(key, What::Reason(reason.into()))
     }
 
-    /// Creates a problem with a value; its message ends with an example of a good one.
+    /// Creates a problem with a value. Its message ends with an example of a good value.
     #[must_use]
     pub fn value(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { wants_example: true, ..Self::new(key, reason) }
@@ -99,19 +99,19 @@ impl Problem {
         Self { subject: Subject::Key(key.into()), what, advice: None, wants_example: false }
     }
 
-    /// Returns the same problem of another subject.
+    /// Returns the same problem with another subject.
     #[must_use]
     pub fn about(self, subject: Subject) -> Self {
         Self { subject, ..self }
     }
 
-    /// Adds what to do, which stands before the example.
+    /// Adds what to do. The text comes before the example.
     #[must_use]
     pub fn advise(self, advice: impl Into<String>) -> Self {
         Self { advice: Some(advice.into()), ..self }
     }
 
-    /// Returns the same problem, seen from around this key.
+    /// Returns the same problem, with a key that begins with `outer`.
     #[must_use]
     pub(super) fn within(mut self, outer: &str) -> Self {
         if let Subject::Key(key) = &mut self.subject {
@@ -156,7 +156,7 @@ impl Display for Problem {
 impl std::error::Error for Problem {}
 
 impl Found {
-    /// Returns what serde calls a value that it found.
+    /// Converts serde's description of a value that it found.
     fn of(found: &Unexpected<'_>) -> Self {
         match *found {
             Unexpected::Bool(choice) => Self::Choice(choice),
@@ -187,9 +187,9 @@ impl From<&Value> for Found {
 }
 
 impl Wanted {
-    /// Returns what serde calls an expected type.
+    /// Converts serde's description of an expected type.
     fn of(expected: &dyn Expected) -> Self {
-        // TOML has no numbers beyond 64 bits with a sign.
+        // TOML has only signed numbers of 64 bits.
         match expected.to_string().as_str() {
             "u16" => Self::Whole(0, u16::MAX.into()),
             "u32" => Self::Whole(0, u32::MAX.into()),

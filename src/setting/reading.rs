@@ -1,7 +1,7 @@
 //! Reads the values of one owner's keys into their types.
 //!
-//! serde has the errors as values (what was found, what was expected, which names there are); toml makes sentences of
-//! Rust's type names of them. So the values are handed to serde here.
+//! serde reports errors as values: what was found, what was expected, which names exist. The toml crate turns them into
+//! sentences with Rust's type names. So this module passes the values to serde itself.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -13,13 +13,13 @@ use toml::{Table, Value};
 
 use super::{Problem, What};
 
-/// The keys of one owner, as they may be written: all of them optional. serde must deny unknown ones.
+/// The keys of one owner, as the file has them. All of them are optional. serde must refuse unknown keys.
 pub trait Keys: DeserializeOwned {
-    /// An example of a good value of each key, in TOML; numbers whose names end with their unit need none.
+    /// Examples of good values of the keys, in TOML. Numbers whose names end with their unit need no example.
     const EXAMPLES: &'static [(&'static str, &'static str)];
 }
 
-/// Reads keys, all of which their owner must know.
+/// Reads keys. Their owner must know all of them.
 pub(super) fn read<K: Keys>(table: &Table) -> Result<K, Problem> {
     K::deserialize(Node(&Value::Table(table.clone())))
 }
@@ -27,7 +27,7 @@ pub(super) fn read<K: Keys>(table: &Table) -> Result<K, Problem> {
 /// Returns the names of an owner's keys.
 #[must_use]
 pub fn names<K: Keys>() -> Vec<&'static str> {
-    // An empty key is unknown everywhere; the error says which there are.
+    // An empty key is unknown everywhere, and the error lists the known keys.
     match read::<K>(&Table::from_iter([(String::new(), Value::Boolean(true))])) {
         Err(Problem { what: What::UnknownKey(names), .. }) => names,
         _ => Vec::new(),
@@ -65,7 +65,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         visitor: V,
     ) -> Result<V::Value, Problem> {
         match self.0 {
-            // Its values would be taken for those of the keys, in their order.
+            // serde would take the list's values for those of the keys, in their order.
             Value::Array(_) => Err(Problem::invalid_type(Unexpected::Seq, &visitor)),
             _ => self.deserialize_any(visitor),
         }
@@ -123,7 +123,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 }
 
-/// One of several words.
+/// A word of an enumeration.
 struct Word<'a>(&'a str);
 
 impl<'de> EnumAccess<'de> for Word<'de> {

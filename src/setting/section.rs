@@ -7,10 +7,10 @@ use super::number::is_zero;
 use super::{Problem, Variables};
 use crate::secret::Secret;
 
-/// A century: sums with a clock must not overflow.
+/// The longest time, a century: sums with a clock must not overflow.
 const LONGEST_SECONDS: u64 = 3_153_600_000;
 
-/// A section whose values are checked: it knows its path, and the variables that its keys may name.
+/// A section whose values are checked. It knows its path, and the variables that its keys may name.
 #[derive(Debug, Clone)]
 pub struct Section<'a> {
     path: String,
@@ -18,7 +18,7 @@ pub struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// Names a section by its path, as in `fetch` and `channels[0]`; the top level has an empty one.
+    /// Makes a section with its path, as in `fetch` and `channels[0]`. The path of the top level is empty.
     #[must_use]
     pub fn new(path: impl Into<String>, variables: &'a Variables) -> Self {
         Self { path: path.into(), variables }
@@ -36,19 +36,19 @@ impl<'a> Section<'a> {
         self.variables
     }
 
-    /// Returns a problem with a key whose reason says what to do.
+    /// Makes a problem with a key. Its reason tells what to do.
     #[must_use]
     pub fn problem(&self, name: &str, reason: impl Into<String>) -> Problem {
         Problem::new(self.key(name), reason)
     }
 
-    /// Returns a problem with the value of a key; its message ends with an example of a good one.
+    /// Makes a problem with the value of a key. Its message ends with an example of a good value.
     #[must_use]
     pub fn wrong(&self, name: &str, reason: impl Into<String>) -> Problem {
         Problem::value(self.key(name), reason)
     }
 
-    /// Checks a number of 1 or more; it is at most a century of milliseconds.
+    /// Checks a number of 1 or more, and limits it to a century in milliseconds.
     ///
     /// # Errors
     /// [`Problem`] for 0.
@@ -84,16 +84,17 @@ impl<'a> Section<'a> {
         self.positive(name, value, default).map(Duration::from_millis)
     }
 
-    /// Returns a time that may be 0, and is at most a century.
+    /// Returns a time that may be 0, limited to a century.
     #[must_use]
     pub fn any_time(value: Duration) -> Duration {
         value.min(Duration::from_secs(LONGEST_SECONDS))
     }
 
-    /// Returns a secret that stands in the configuration itself, or in the variable that `{name}_env` names.
+    /// Returns a secret, either from the configuration itself or from the variable that `{name}_env` names.
     ///
     /// # Errors
-    /// [`Problem`] where both are set or neither, or the value can be no secret. It never holds the value.
+    /// [`Problem`] if both or neither are set, or if the value cannot be a secret. The problem never contains the
+    /// value.
     pub fn secret(&self, name: &str, text: Option<String>, named: Option<&str>) -> Result<Secret, Problem> {
         let key = self.key(name);
         let (key, text, found) = match (text.filter(|text| !text.is_empty()), named) {
@@ -123,7 +124,7 @@ impl<'a> Section<'a> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Secret::new(text))
         } else {
-            let reason = format!("{found} holds white space, or characters that no API key has");
+            let reason = format!("{found} contains white space or characters that no API key has");
             Err(Problem::new(key, reason).advise("copy the key again"))
         }
     }
@@ -132,14 +133,14 @@ impl<'a> Section<'a> {
 /// Checks that no two entries of a list have the same name.
 ///
 /// # Errors
-/// [`Problem`] with the name of the second of them.
+/// [`Problem`] with the name of the second entry.
 pub fn distinct_names<'a>(list: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
     let mut seen = HashSet::new();
     for (index, name) in names.enumerate() {
         if !seen.insert(name) {
-            let reason = format!("{name:?} is the name of another one of the {list}");
+            let reason = format!("{name:?} is also the name of another entry of {list}");
             let problem = Problem::value(format!("{list}[{index}].name"), reason);
-            return Err(problem.advise("give it one of its own"));
+            return Err(problem.advise("give it another name"));
         }
     }
     Ok(())

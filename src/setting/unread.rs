@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use super::reading::{Keys, names, read};
 use super::{Found, Problem, Wanted, What};
 
-/// A section of which some keys were taken, with its path and the names of all keys that were asked for.
+/// A section from which owners take their keys, with its path and the names of all keys that owners know.
 #[derive(Debug, Clone)]
 pub struct Unread {
     path: String,
@@ -14,16 +14,16 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// Begins with the whole configuration.
+    /// Makes a section of the whole configuration.
     #[must_use]
     pub fn root(table: Table) -> Self {
         Self { path: String::new(), table, known: Vec::new() }
     }
 
-    /// Takes those keys that one owner knows. Keys that several owners know go to the first of them.
+    /// Takes the keys that one owner knows. The first of several owners gets the keys that they share.
     ///
     /// # Errors
-    /// [`Problem`] where a value is of a wrong type.
+    /// [`Problem`] if a value has a wrong type.
     pub fn take<K: Keys>(&mut self) -> Result<K, Problem> {
         let mut own = Table::new();
         for name in names::<K>() {
@@ -36,17 +36,17 @@ impl Unread {
     /// Takes the keys of a section that has no other owner.
     ///
     /// # Errors
-    /// [`Problem`] where a value is of a wrong type, or a key is unknown.
+    /// [`Problem`] if a value has a wrong type, or a key is unknown.
     pub fn take_all<K: Keys>(mut self) -> Result<K, Problem> {
         let keys = self.take()?;
         self.finish()?;
         Ok(keys)
     }
 
-    /// Takes a section of the top level; one that is not there is empty.
+    /// Takes a section of the top level. A section that is missing is empty.
     ///
     /// # Errors
-    /// [`Problem`] where there is a value instead.
+    /// [`Problem`] if there is a value instead of a section.
     pub fn section(&mut self, name: &'static str) -> Result<Self, Problem> {
         self.know(name);
         let value = self.table.remove(name).unwrap_or_else(|| Value::Table(Table::new()));
@@ -56,7 +56,7 @@ impl Unread {
     /// Takes a list of sections of the top level.
     ///
     /// # Errors
-    /// [`Problem`] where there is anything else.
+    /// [`Problem`] if there is anything else.
     pub fn list(&mut self, name: &'static str) -> Result<Vec<Self>, Problem> {
         self.know(name);
         match self.table.remove(name) {
@@ -69,13 +69,13 @@ impl Unread {
         }
     }
 
-    /// Returns what is left.
+    /// Returns the keys that no owner has taken.
     #[must_use]
     pub fn rest(&self) -> &Table {
         &self.table
     }
 
-    /// Refuses what is left: those keys are unknown.
+    /// Refuses the keys that no owner has taken, since they are unknown.
     ///
     /// # Errors
     /// [`Problem`] with the first unknown key.

@@ -8,18 +8,18 @@ use super::Problem;
 #[derive(Debug, Clone, Default)]
 pub struct Variables(Vec<(OsString, OsString)>);
 
-/// A variable whose value is no text. The value is not repeated: it may be a secret.
+/// A variable whose value is not text. The error does not repeat the value: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} (environment): {NOT_TEXT}")]
 pub struct NotText {
     name: String,
 }
 
-/// What is said of a value that is no text.
+/// The message about a value that is not text.
 const NOT_TEXT: &str = "text in UTF-8 is needed, and the value holds other bytes: set it again, or unset it";
 
 impl NotText {
-    /// Names a variable whose value is no text.
+    /// Names a variable whose value is not text.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned() }
@@ -33,10 +33,10 @@ impl Variables {
         Self(std::env::vars_os().collect())
     }
 
-    /// Returns the value of a variable; nothing where it is not set or empty.
+    /// Returns the value of a variable. Returns nothing if it is not set or empty.
     ///
     /// # Errors
-    /// [`NotText`] where the value is not UTF-8.
+    /// [`NotText`] if the value is not UTF-8.
     pub fn text(&self, name: &str) -> Result<Option<&str>, NotText> {
         match self.0.iter().find(|(known, _)| known == name) {
             None => Ok(None),

@@ -89,7 +89,7 @@ fn an_address_that_cannot_be_had_is_named_with_its_key() {
     let (status, said) = start(&address, &address);
     assert_eq!(status, Some(2), "{said}");
     assert!(
-        said.contains("h.toml:4: metrics.listen: ") && said.contains("is where the service listens"),
+        said.contains("h.toml:4: metrics.listen: ") && said.contains("the service itself listens on"),
         "{said}"
     );
 }

@@ -1,4 +1,4 @@
-//! What is said of wrong values and of variables that set nothing.
+//! Tests of the messages about wrong values and about variables that set nothing.
 
 use super::*;
 use crate::upstream::{KINDS, Kind};
@@ -65,7 +65,7 @@ fn every_mistake_is_one_line_that_names_place_and_key() {
 }
 
 #[test]
-fn a_wrong_value_is_told_in_a_users_words() {
+fn a_wrong_value_is_explained_in_a_users_words() {
     for (text, expected) in [
         (
             "listen = 8080",
@@ -83,7 +83,7 @@ fn a_wrong_value_is_told_in_a_users_words() {
         ),
         (
             "[listen]",
-            "listen: text is needed, and this is a section: write the value behind the key, as in listen = ",
+            "listen: text is needed, and this is a section: write the value after the key, as in listen = ",
         ),
         (
             "data_dir = 7",
@@ -96,7 +96,7 @@ fn a_wrong_value_is_told_in_a_users_words() {
         ),
         (
             "drain_seconds = \"30s\"",
-            "drain_seconds: a whole number of seconds is needed, and this is \"30s\": write digits alone, as in drain_s",
+            "drain_seconds: a whole number of seconds is needed, and this is \"30s\": write only digits, as in drain_s",
         ),
         (
             "drain_seconds = 1.5",
@@ -109,11 +109,11 @@ fn a_wrong_value_is_told_in_a_users_words() {
         ),
         (
             "drain_seconds = 30s",
-            "drain_seconds: a whole number of seconds is needed, and this is 30s: write digits alone, as in drain_seconds = 30",
+            "drain_seconds: a whole number of seconds is needed, and this is 30s: write only digits, as in drain_seconds = 30",
         ),
         (
             "drain_seconds = 030",
-            "drain_seconds: 030 is not understood: write it without zeros in front, as in",
+            "drain_seconds: 030 is not understood: write it without leading zeros, as in",
         ),
         (
             "drain_seconds = 99999999999999999999",
@@ -122,11 +122,11 @@ fn a_wrong_value_is_told_in_a_users_words() {
         ),
         (
             "drain_seconds =",
-            "drain_seconds: the value is missing: write it behind =, text in quotes, as in drain_seconds = 30",
+            "drain_seconds: the value is missing: write it after =, text in quotes, as in drain_seconds = 30",
         ),
         (
             "[limits]\nmax_body_bytes = \"10MB\"",
-            "limits.max_body_bytes: a whole number of bytes is needed, and this is \"10MB\": write digits alone, as in \
+            "limits.max_body_bytes: a whole number of bytes is needed, and this is \"10MB\": write only digits, as in \
              max_body_bytes = 20000000",
         ),
         (
@@ -156,21 +156,15 @@ fn a_wrong_value_is_told_in_a_users_words() {
             "[fetch]\nallow_hosts = [\"a\"",
             "allow_hosts: the list is not understood: write commas between its values",
         ),
-        (
-            "stream = true",
-            "stream: a section is needed, and this is true: write [stream] on a line of its own",
-        ),
-        (
-            "stream = [1]",
-            "stream: a section is needed, and this is a list: write [stream] on a line of its own",
-        ),
+        ("stream = true", "stream: a section is needed, and this is true: write [stream] on its own line"),
+        ("stream = [1]", "stream: a section is needed, and this is a list: write [stream] on its own line"),
         (
             "[channels]\nkind = \"local\"",
-            "channels: a list of sections is needed, and this is a section: there can be several, so write [[channels]]",
+            "channels: a list of sections is needed, and this is a section: write [[channels]] with two brackets",
         ),
         (
             "channels = [1]",
-            "channels[0]: a section is needed, and this is a number: write [[channels]] on a line of its own",
+            "channels[0]: a section is needed, and this is a number: write [[channels]] on its own line",
         ),
         (
             "[[channels]]\nkind = \"local\"\nweight = \"high\"",
@@ -204,15 +198,15 @@ fn a_wrong_value_is_told_in_a_users_words() {
         ("[strem]\nkeep_alive_seconds = 1", "strem: unknown key; did you mean stream?"),
         (
             "keep_alive_seconds = 1",
-            "keep_alive_seconds: unknown key here; it is known as stream.keep_alive_seconds",
+            "keep_alive_seconds: unknown key here; its full name is stream.keep_alive_seconds",
         ),
-        ("[metrics]\nfrobnicate = 1", "metrics.frobnicate: unknown key; known here are listen"),
+        ("[metrics]\nfrobnicate = 1", "metrics.frobnicate: unknown key; the keys here are listen"),
         ("listen = \"a\"\nlisten = \"b\"", "listen is set twice"),
         ("listen = \"a", "listen: the closing quote is missing, as in listen = \"127.0.0.1:8080\""),
         ("data_dir = \"C:\\data\"", "data_dir: the text in quotes is not understood: write a backslash as"),
         (
             "keys = \"x\"",
-            "keys: a list of sections is needed, and this is other text: write [[keys]] on a line of its own",
+            "keys: a list of sections is needed, and this is other text: write [[keys]] on its own line",
         ),
         (
             "[limits]\nmax_body_bytes = 5 MB",
@@ -228,7 +222,7 @@ fn a_wrong_value_is_told_in_a_users_words() {
         ("listen: \"a\"", "the line is not understood: write key = value"),
         (
             "listen = \"8080\"",
-            "listen: \"8080\" is a port without an address: 127.0.0.1:8080 is for this machine alone",
+            "listen: \"8080\" is a port without an address: 127.0.0.1:8080 accepts only this machine",
         ),
         (
             "data_dir = \" \"",
@@ -291,7 +285,7 @@ fn a_message_names_where_the_value_was_set_with_an_example_of_that_form() {
     let listen = Flags { listen: Some("nowhere".to_owned()), ..Flags::default() };
     let variable = [("HEARKEN_LISTEN", "8080")];
     for (flags, text, variables, expected) in [
-        // The flag wins, and is what is wrong.
+        // The flag overrides the others, so it is the wrong value.
         (
             listen,
             "listen = \"x\"",
@@ -302,8 +296,8 @@ fn a_message_names_where_the_value_was_set_with_an_example_of_that_form() {
             Flags::default(),
             "listen = \"x\"",
             &variable,
-            "HEARKEN_LISTEN (environment): \"8080\" is a port without an address: 127.0.0.1:8080 is for this machine \
-             alone, 0.0.0.0:8080 for others, too; write one of them, as in HEARKEN_LISTEN=127.0.0.1:8080",
+            "HEARKEN_LISTEN (environment): \"8080\" is a port without an address: 127.0.0.1:8080 accepts only this \
+             machine, 0.0.0.0:8080 also others; write one of them, as in HEARKEN_LISTEN=127.0.0.1:8080",
         ),
         (
             Flags::default(),
@@ -324,7 +318,7 @@ fn a_message_names_where_the_value_was_set_with_an_example_of_that_form() {
             "HEARKEN_FETCH__ALLOW_PORTS (environment): fetch.allow_ports[0]: there is no port 0: list ports from 1 to \
              65535, or none for any, as in HEARKEN_FETCH__ALLOW_PORTS='[443, 8443]'",
         ),
-        // What is missing is missed where the rest of its section was set.
+        // A missing key is reported where the rest of its section was set.
         (
             Flags::default(),
             "",
@@ -364,7 +358,7 @@ fn a_message_names_where_the_value_was_set_with_an_example_of_that_form() {
 }
 
 #[test]
-fn a_mistyped_variable_is_warned_of_with_the_one_that_may_be_meant() {
+fn a_mistyped_variable_is_a_warning_with_the_likely_name() {
     for (name, expected) in [
         (
             "HEARKEN_STREM__KEEP_ALIVE_SECONDS",
@@ -386,9 +380,9 @@ fn a_mistyped_variable_is_warned_of_with_the_one_that_may_be_meant() {
         ("HEARKEN_CONFIG", "unknown key; the configuration file is named with --config"),
         (
             "HEARKEN_STREAM",
-            "stream is a section, whose keys are set one by one, as HEARKEN_STREAM__KEEP_ALIVE_SECONDS is",
+            "stream is a section: set its keys one by one, for example HEARKEN_STREAM__KEEP_ALIVE_SECONDS",
         ),
-        ("HEARKEN_STREAM__", "stream is a section, "),
+        ("HEARKEN_STREAM__", "stream is a section: "),
         ("HEARKEN_LISTEN__X", "unknown key"),
         ("HEARKEN_CHANNELS__0__BASE_URLS", "unknown key; did you mean HEARKEN_CHANNELS__0__BASE_URL?"),
         ("HEARKEN_CHANNELS__X__NAME", "unknown key; did you mean HEARKEN_CHANNELS__0__NAME?"),
@@ -403,7 +397,7 @@ fn a_mistyped_variable_is_warned_of_with_the_one_that_may_be_meant() {
             "{name}: {warning}"
         );
     }
-    // Not everything that begins so is meant for hearken.
+    // Not every name that begins like this is meant for hearken.
     for name in ["HEARKENED", "hearken_frobnicated", "heark", "HEARKEN_URL"] {
         let config = load("[[channels]]\nkind = \"local\"", &[(name, "1")]).unwrap();
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
@@ -411,7 +405,7 @@ fn a_mistyped_variable_is_warned_of_with_the_one_that_may_be_meant() {
 }
 
 #[test]
-fn a_variable_of_a_wrong_type_is_told_in_the_words_of_the_environment() {
+fn a_variable_of_a_wrong_type_has_an_example_with_a_variable() {
     for (name, value, expected) in [
         (
             "HEARKEN_DRAIN_SECONDS",
@@ -427,12 +421,13 @@ fn a_variable_of_a_wrong_type_is_told_in_the_words_of_the_environment() {
         (
             "HEARKEN_DRAIN_SECONDS",
             "30s",
-            "a whole number of seconds is needed, and this is \"30s\": write digits alone, as",
+            "a whole number of seconds is needed, and this is \"30s\": write only digits, as",
         ),
         (
             "HEARKEN_DRAIN_SECONDS",
             "",
-            "a whole number of seconds is needed, and this is empty: unset it, or set it, as in HEARKEN_DRAIN_SECONDS=30",
+            "a whole number of seconds is needed, and this is empty: unset it, or give it a value, as in \
+             HEARKEN_DRAIN_SECONDS=30",
         ),
         (
             "HEARKEN_DRAIN_SECONDS",
@@ -480,7 +475,11 @@ fn a_variable_of_a_wrong_type_is_told_in_the_words_of_the_environment() {
             "a list of sections is needed, and this is other text: set the keys of each of its sections, as in \
              HEARKEN_CHANNELS__0__NAME",
         ),
-        ("HEARKEN_CHANNELS__5__KIND", "local", "channels has 0 entries: the next one has the number 0"),
+        (
+            "HEARKEN_CHANNELS__5__KIND",
+            "local",
+            "channels has 0 entries: the next entry must have the number 0",
+        ),
         (
             "HEARKEN_LISTEN",
             "\"127.0.0.1:8080\"",
@@ -498,7 +497,7 @@ fn a_variable_of_a_wrong_type_is_told_in_the_words_of_the_environment() {
 }
 
 #[test]
-fn a_variable_that_is_no_text_is_told_by_its_name() {
+fn a_variable_that_is_not_text_is_named() {
     use std::ffi::{OsStr, OsString};
     use std::os::unix::ffi::OsStrExt as _;
     let odd = OsStr::from_bytes(b"secret\xff");
@@ -524,14 +523,14 @@ fn a_variable_that_is_no_text_is_told_by_its_name() {
     let mut name = OsString::from("HEARKEN_LISTEN");
     name.push(odd);
     let config = load(None, name, OsStr::new("1")).unwrap();
-    assert!(config.warnings.iter().any(|warning| warning.contains("the name holds bytes that are no text")));
-    // Variables that are not meant for hearken are left alone.
+    assert!(config.warnings.iter().any(|warning| warning.contains("the name is not valid UTF-8")));
+    // Variables that are not meant for hearken are ignored.
     assert!(load(None, "LS_COLORS".into(), odd).unwrap().warnings.is_empty());
     assert!(load(None, odd.to_owned(), odd).unwrap().warnings.is_empty());
 }
 
 #[test]
-fn a_wrong_variable_is_named_and_an_unknown_one_is_warned_of() {
+fn a_wrong_variable_is_an_error_and_an_unknown_one_a_warning() {
     let error = load("", &[("HEARKEN_DRAIN_SECONDS", "soon")]).unwrap_err();
     assert!(error.starts_with("HEARKEN_DRAIN_SECONDS (environment): "), "{error}");
     let config = load("", &[("HEARKEN_PORT_80_TCP", "tcp://10.0.0.1:80")]).unwrap();
@@ -539,7 +538,7 @@ fn a_wrong_variable_is_named_and_an_unknown_one_is_warned_of() {
 }
 
 #[test]
-fn a_setting_of_the_log_that_is_unknown_is_warned_of() {
+fn an_unknown_log_setting_is_a_warning() {
     let config =
         load("[[channels]]\nkind = \"local\"", &[("HEARKEN_LOG", "debgu"), ("HEARKEN_LOG_FORMAT", "jsn")])
             .unwrap();

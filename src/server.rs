@@ -1,7 +1,7 @@
-//! Starts store, task arbiters, registry and HTTP workers, and drains them in the opposite order.
+//! Starts store, task arbiters, registry and HTTP workers, and stops them in the opposite order.
 //!
-//! Only this file starts threads of actors. The main thread's arbiter has the registry; the tasks have
-//! arbiters of their own, so that the HTTP workers can stop first.
+//! Only this file starts threads of actors. The registry runs on the main thread's arbiter. The tasks have their own
+//! arbiters, so that the HTTP workers can stop first.
 
 mod addresses;
 mod bind;
@@ -55,25 +55,26 @@ use open_files::OpenFiles;
 use scrape::Scrape;
 use tls::Tls;
 
-/// How often expired tasks and chunks are deleted, at most and at least. Until then the store hides them.
+/// The shortest and the longest interval at which expired tasks and chunks are deleted. Until then the store hides
+/// them.
 const SWEEPS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The store.
+    /// The store cannot be opened or used.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// A listener.
+    /// An address cannot be listened on.
     #[error("{0}")]
     Listen(#[from] BindError),
-    /// The metrics.
+    /// The metrics cannot be registered.
     #[error("the metrics: {0}")]
     Metrics(#[from] MetricsError),
-    /// The files of the certificate.
+    /// The files of the certificate cannot be used.
     #[error("{0}")]
     Certificate(#[from] CertificateError),
-    /// The operating system.
+    /// The operating system refuses something.
     #[error("{0}")]
     System(#[from] std::io::Error),
 }
@@ -93,33 +94,30 @@ impl Opened {
     }
 }
 
-/// Opens the store of a server, which has the data directory for itself from then on.
-///
-/// # Errors
-/// [`StartError`] if the data directory cannot be used.
+/// Opens the store of a server. From then on no other process can use the data directory.
 pub fn open(config: &Config) -> Result<Opened, StartError> {
     let metrics = Metrics::new(config.channels.iter().map(|channel| channel.name.as_str()))?;
     let store = Store::open(&config.data_dir, config.retention, config.store, metrics.store.clone())?;
     Ok(Opened { metrics, store })
 }
 
-/// Runs a server until it is told to stop by SIGTERM or SIGINT. `started` is called with the addresses once
-/// connections are accepted; `lost_lines` tells the metrics how many log lines were lost.
+/// Runs a server until it receives SIGTERM or SIGINT. `started` is called with the addresses once connections are
+/// accepted; `lost_lines` gives the metrics the number of lost log lines.
 ///
 /// # Errors
-/// [`StartError`] when it cannot start.
+/// [`StartError`] if the server cannot start.
 pub async fn run(
     config: Config,
     opened: Opened,
     lost_lines: LostLines,
     started: impl AsyncFnOnce(&[SocketAddr]),
 ) -> Result<(), StartError> {
-    // A file descriptor is a subscriber: take as many as the system lets us have.
+    // Each subscriber needs a file descriptor: take as many as the system allows.
     let files = rlimit::increase_nofile_limit(u64::MAX).or_else(|err| {
-        tracing::warn!(%err, "the limit on open files stays as it is");
+        tracing::warn!(%err, "the limit on open files cannot be raised and stays as it is");
         rlimit::Resource::NOFILE.get_soft()
     })?;
-    // The one provider that is compiled in; a second start in one process finds it installed.
+    // The only provider that is compiled in. This fails if it is installed already, as at a second start in one process.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
     let signals = Signals::listen()?;
@@ -161,7 +159,7 @@ pub async fn run(
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let arbiters: Vec<_> = (0..cores).map(|_| Arbiter::new().handle()).collect();
-    // Over TLS nothing is handed over: a pump would have nobody, and be measured all the same.
+    // Over TLS nothing is handed over: a pump would have no subscribers, but would still be measured.
     let stream = StreamConfig { hand_over: config.stream.hand_over && config.tls.is_none(), ..config.stream };
     let fanout = Fanout::start(stream, &arbiters, metrics.fanout.clone())?;
     actix_rt::spawn(key_follower.run(fanout.clone()));
@@ -218,7 +216,7 @@ pub async fn run(
     let drained = async {
         tasks.drain(config.drain).await;
         draining.tell();
-        // Everything was said. Whoever has not read it yet has a moment to do so.
+        // Everything was sent. Clients that have not read it yet get a moment to do so.
         join!(handle.stop(true), fanout.stop(listener::STOP_TIME));
         let _ = serving.await;
         if let Some(exporter) = exporter {
@@ -241,7 +239,7 @@ async fn sweep(store: Store, retention: Retention) {
             Ok(0) => {}
             Ok(tasks) => tracing::debug!(tasks, "expired tasks deleted"),
             Err(StoreError::Stopped) => return,
-            // The store's health tells the operator once.
+            // The store's health check logs this once for the operator.
             Err(StoreError::Full(_) | StoreError::Unavailable(_)) => {}
             Err(err) => tracing::error!(%err, "expired tasks cannot be deleted"),
         }

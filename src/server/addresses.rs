@@ -1,4 +1,4 @@
-//! How many connections each address has: one client must not take the place of all others.
+//! Limits the connections of each address, so that one client cannot take the place of all others.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,27 +8,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Addresses that are known before those without connections are forgotten.
+/// Number of known addresses from which on those without connections are forgotten.
 const FEW: usize = 64;
 
 /// The connections of each address; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Addresses {
     most: usize,
-    /// A lock and no actor: a connection is let in or closed before anything waits, and each look takes as long as a
-    /// look into a map. What is given back does not come here.
+    /// A lock, not an actor: a connection is accepted or closed without waiting for anything, and the lock is held only
+    /// for a look into a map. A connection that is closed does not take the lock.
     known: Arc<Mutex<Known>>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// What each address has left. Those without a connection are forgotten when there are twice as many as were left
-    /// the last time.
+    /// The connections that each address has left. Addresses without a connection are forgotten when the map is twice
+    /// as large as after the last time.
     left: HashMap<Network, Arc<Semaphore>>,
     kept: usize,
 }
 
-/// The addresses that one client has: an IPv4 address, or the 64 bits of an IPv6 address that a provider gives out.
+/// The addresses of one client: an IPv4 address, or the /64 prefix of an IPv6 address that a provider assigns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Network {
     V4(Ipv4Addr),
@@ -54,24 +54,25 @@ impl fmt::Display for Network {
 }
 
 impl Addresses {
-    /// So many connections of each, where there may be `all` in total. Nothing: seven eighths of all. A proxy, or a load
-    /// test, has one address and many connections; an eighth is left for the others, and for the operator.
+    /// Allows `most` connections for each address, where `all` are allowed in total. The default is seven eighths of
+    /// all: a proxy or a load test has one address and many connections, and an eighth is left for other clients and
+    /// for the operator.
     pub(super) fn new(most: Option<NonZeroUsize>, all: usize) -> Self {
         let most = most.map_or_else(|| all.saturating_sub(all / 8).max(1), NonZeroUsize::get);
         Self { most: most.min(Semaphore::MAX_PERMITS), known: Arc::default() }
     }
 
-    /// Most connections of one address.
+    /// Returns the most connections that one address may have.
     pub(super) fn most(&self) -> usize {
         self.most
     }
 
-    /// One of the connections of an address; nothing where it has its number.
+    /// Takes one of the connections of an address; `None` if the address has as many as it may have.
     pub(super) fn take(&self, network: Network) -> Option<OwnedSemaphorePermit> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { left, kept } = &mut *known;
         if left.len() >= (*kept * 2).max(FEW) && !left.contains_key(&network) {
-            // Each connection holds its semaphore, too.
+            // Each open connection also holds its semaphore.
             left.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
             *kept = left.len();
         }
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_its_number_whatever_the_others_have() {
+    fn connections_of_one_address_do_not_count_for_another() {
         let addresses = addresses(2);
         let (one, other) = (network("192.0.2.1"), network("192.0.2.2"));
         let taken = [addresses.take(one).unwrap(), addresses.take(one).unwrap()];

@@ -1,4 +1,4 @@
-//! Takes the addresses to listen on, and says why one cannot be had.
+//! Binds the addresses to listen on, and explains why one cannot be bound.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -8,7 +8,7 @@ use tokio::net::TcpSocket;
 /// Connections that may wait to be accepted, on each address.
 const BACKLOG: u32 = 4096;
 
-/// An address that cannot be listened on; the text says where it was set and what to do.
+/// An address that cannot be listened on. The text names where it was set and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: cannot listen on {listen}: {}", advice(.source))]
 pub struct BindError {
@@ -23,7 +23,7 @@ impl BindError {
         Self { place: place.to_owned(), listen: listen.to_owned(), source }
     }
 
-    /// True where somebody else listens there, which passes.
+    /// Returns true if another program listens there, which may be temporary.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         self.source.kind() == ErrorKind::AddrInUse
@@ -36,28 +36,28 @@ fn advice(err: &io::Error) -> String {
             "another program listens there, maybe another hearken; stop it, or choose another port".to_owned()
         }
         ErrorKind::PermissionDenied => {
-            "ports below 1024 are not for every user; choose a higher one, or give hearken the right to them (systemd: \
+            "ports below 1024 need a privilege; choose a higher one, or give hearken the privilege (systemd: \
              AmbientCapabilities=CAP_NET_BIND_SERVICE)"
                 .to_owned()
         }
         ErrorKind::AddrNotAvailable => {
-            "this machine has no such address; 127.0.0.1 is this machine alone, 0.0.0.0 stands for all of its addresses"
+            "this machine has no such address; use 127.0.0.1 for this machine alone, or 0.0.0.0 for all of its addresses"
                 .to_owned()
         }
         _ => format!("{err}; choose another address"),
     }
 }
 
-/// Listeners on all addresses that the text stands for and that can be had; at least one.
+/// Returns listeners on all addresses that the text resolves to and that can be bound; at least one.
 pub(super) fn bind(listen: &str) -> io::Result<Vec<TcpListener>> {
     each_address(listen, |address| socket(address)?.listen(BACKLOG)?.into_std())
 }
 
-/// Finds out whether [`bind`] would have an address. Nothing listens there meanwhile, so nothing that is started at this
-/// moment is kept from it.
+/// Checks whether [`bind`] could bind an address. This does not listen there, so a program that starts at the same
+/// moment can still bind it.
 ///
 /// # Errors
-/// [`BindError`] where it would not.
+/// [`BindError`] if the address cannot be bound.
 pub fn rehearse_bind(place: &str, listen: &str) -> Result<(), BindError> {
     let bound = each_address(listen, |address| socket(address).map(drop));
     bound.map(drop).map_err(|err| BindError::new(place, listen, err))
@@ -65,7 +65,7 @@ pub fn rehearse_bind(place: &str, listen: &str) -> Result<(), BindError> {
 
 fn each_address<T>(listen: &str, take: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<Vec<T>> {
     let mut taken = Vec::new();
-    let mut failure = io::Error::new(ErrorKind::AddrNotAvailable, "it stands for no address");
+    let mut failure = io::Error::new(ErrorKind::AddrNotAvailable, "the name has no address");
     for address in listen.to_socket_addrs()? {
         match take(address) {
             Ok(one) => taken.push(one),
@@ -77,7 +77,7 @@ fn each_address<T>(listen: &str, take: impl Fn(SocketAddr) -> io::Result<T>) -> 
 
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restart must not wait for the last connections of its predecessor to be forgotten.
+    // A restart must not wait until the system has forgotten the last connections of the earlier process.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_is_free_is_still_free_after_a_rehearsal() {
+    fn a_free_address_is_still_free_after_a_rehearsal() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = taken.local_addr().unwrap().to_string();
         let err = rehearse_bind("listen", &listen).unwrap_err();
@@ -99,11 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_cannot_be_had_is_told_with_what_to_do() {
+    fn a_bind_error_advises_what_to_do() {
         for (kind, advice) in [
             (ErrorKind::AddrInUse, "another program listens there"),
             (ErrorKind::PermissionDenied, "ports below 1024"),
-            (ErrorKind::AddrNotAvailable, "127.0.0.1 is this machine alone"),
+            (ErrorKind::AddrNotAvailable, "use 127.0.0.1 for this machine alone"),
             (ErrorKind::Other, "choose another address"),
         ] {
             let err = BindError::new("--listen", "192.0.2.1:80", kind.into()).to_string();

@@ -1,32 +1,32 @@
-//! Where the body of an HTTP/1 request ends. What follows belongs to the next request.
+//! Finds the end of an HTTP/1 request's body. The bytes after it belong to the next request.
 
-/// What is left of a body.
+/// The rest of a body that has yet to arrive.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum BodyEnd {
     /// The body ends after this many bytes.
     After(u64),
     /// The body ends with its last chunk.
     Chunked(Place),
-    /// The body ends with the connection, as that of `CONNECT`.
+    /// The body ends with the connection, like that of `CONNECT`.
     WithConnection,
 }
 
-/// A place in a chunked body. Only what is well formed is told apart: anything else ends the connection.
+/// A place in a chunked body. Only well-formed bodies are tracked: any other body ends the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place {
     /// Within the digits of a chunk's size.
     Size(u64),
-    /// Behind the digits of a chunk's size, in its line.
+    /// After the digits of a chunk's size, in the same line.
     Extension(u64),
     /// Before the last bytes of a chunk.
     Data(u64),
     /// Between a chunk and the next line.
     DataEnd,
-    /// In the lines behind the last chunk.
+    /// In the lines after the last chunk.
     Trailer(Line),
 }
 
-/// What a line behind the last chunk has so far.
+/// The bytes so far of a line after the last chunk.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Line {
     Nothing,
@@ -35,17 +35,17 @@ pub(super) enum Line {
 }
 
 impl BodyEnd {
-    /// Returns the beginning of a chunked body.
+    /// Returns the state at the beginning of a chunked body.
     pub(super) fn chunked() -> Self {
         Self::Chunked(Place::Size(0))
     }
 
-    /// Returns true behind the body.
+    /// Returns true at the end of the body.
     pub(super) fn is_reached(self) -> bool {
         matches!(self, Self::After(0))
     }
 
-    /// Takes what belongs to the body of the bytes that have arrived. Returns how many they are.
+    /// Takes the bytes that belong to the body from those that have arrived. Returns how many they are.
     pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
         match self {
             Self::WithConnection => bytes.len(),
@@ -66,14 +66,14 @@ impl BodyEnd {
 }
 
 impl Place {
-    /// Walks over the bytes. Returns how many there are up to the end of the body, if that is among them.
+    /// Walks over the bytes. Returns how many belong to the body if its end is among them.
     fn take(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
             at += 1;
             *self = match (*self, byte) {
                 (Self::Data(left), _) => {
-                    // Of the data one byte is passed already.
+                    // One byte of the data is passed already.
                     let rest = (left - 1).min((bytes.len() - at) as u64);
                     at += usize::try_from(rest).unwrap_or_default();
                     if left - 1 == rest { Self::DataEnd } else { Self::Data(left - 1 - rest) }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_no_body_has_does_not_overflow() {
+    fn an_impossible_chunk_size_does_not_overflow() {
         let mut end = BodyEnd::chunked();
         let body = "fffffffffffffffffffff\r\nx";
         assert_eq!(end.take(body.as_bytes()), body.len());

@@ -1,4 +1,4 @@
-//! The certificate and key that TLS is spoken with: read from their PEM files and judged.
+//! The certificate and key for TLS: read from their PEM files and checked.
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,8 @@ use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
 
 use crate::config::{ConfiguredFile, TlsConfig};
 
-/// Who renews certificates by itself does so long before this: whoever has so little left should look after it.
+/// The time before expiry from which on a warning is given. Automatic renewal happens long before this, so a
+/// certificate with less time left needs attention.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The content of both files.
@@ -35,7 +36,7 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// A certificate that can be shown, with its key.
+/// A certificate that can be presented to clients, with its key.
 #[derive(Debug, Clone)]
 pub struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
@@ -45,8 +46,8 @@ pub struct Certificate {
     is_authority: bool,
 }
 
-/// Why the files of a certificate are of no use; the text names the place in the configuration,
-/// the file and what to do.
+/// Why the files of a certificate cannot be used. The text names the place in the configuration, the file and what to
+/// do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {file} {reason}")]
 pub struct CertificateError {
@@ -68,7 +69,7 @@ impl Pair {
             std::fs::read(&file.path).map_err(|err| {
                 let advice = match err.kind() {
                     io::ErrorKind::PermissionDenied => "let the user that hearken runs as read it",
-                    _ => "name a PEM file that is there; relative paths begin where hearken was started",
+                    _ => "name an existing PEM file; relative paths begin where hearken was started",
                 };
                 CertificateError::new(file, format!("cannot be read: {err}: {advice}"))
             })
@@ -78,11 +79,12 @@ impl Pair {
 }
 
 impl Certificate {
-    /// Reads and judges the files that the configuration names. One that has expired, or is not valid yet, is one all the
-    /// same: [`Certificate::warning`] tells.
+    /// Reads and checks the files that the configuration names. An expired certificate, or one that is not valid yet,
+    /// is accepted: [`Certificate::warning`] reports that.
     ///
     /// # Errors
-    /// [`CertificateError`] when a file cannot be read or holds something else, or the key is not the certificate's.
+    /// [`CertificateError`] if a file cannot be read or does not hold what it should, or if the key does not belong to
+    /// the certificate.
     pub fn load(config: &TlsConfig) -> Result<Self, CertificateError> {
         Self::judge(&Pair::read(config)?, config)
     }
@@ -92,7 +94,10 @@ impl Certificate {
         let of_key = |reason: String| CertificateError::new(&config.key, reason);
         let chain: Vec<CertificateDer<'static>> =
             CertificateDer::pem_slice_iter(&pair.certificate).collect::<Result<_, _>>().map_err(|err| {
-                of_certificate(format!("is no PEM file ({}): write the certificate to it anew", fault(&err)))
+                of_certificate(format!(
+                    "is not a valid PEM file ({}): write the certificate to it again",
+                    fault(&err)
+                ))
             })?;
         let Some(leaf) = chain.first() else {
             let reason = "holds no certificate: it must begin with -----BEGIN CERTIFICATE-----, as in certbot's fullchain.pem";
@@ -102,14 +107,13 @@ impl Certificate {
             |err: String| of_certificate(format!("holds a certificate that cannot be read ({err})"));
         let parsed = Parsed::from_der(leaf).map_err(|err| unreadable(err.to_string()))?;
         if parsed.tbs_certificate().version() != Version::V3 {
-            let reason = "holds a certificate of X.509 version 1, which clients of today refuse: make one with names \
+            let reason = "holds a certificate of X.509 version 1, which current clients refuse: make one with names \
                           (subjectAltName), as in openssl's -addext subjectAltName=DNS:hearken.example.com";
             return Err(of_certificate(reason.to_owned()));
         }
         let validity = parsed.tbs_certificate().validity();
         if memmem::find(&pair.key, b"ENCRYPTED").is_some() {
-            let reason =
-                "holds a private key under a pass phrase: write it without one, as openssl pkey does";
+            let reason = "holds a private key with a pass phrase: write it without one, as openssl pkey does";
             return Err(of_key(reason.to_owned()));
         }
         let key = PrivateKeyDer::from_pem_slice(&pair.key).map_err(|err| match err {
@@ -117,10 +121,10 @@ impl Certificate {
                 "holds no private key: it must begin with -----BEGIN PRIVATE KEY-----, as in certbot's privkey.pem"
                     .to_owned(),
             ),
-            err => of_key(format!("is no PEM file ({}): write the key to it anew", fault(&err))),
+            err => of_key(format!("is not a valid PEM file ({}): write the key to it again", fault(&err))),
         })?;
         let key = ring::sign::any_supported_type(&key).map_err(|_| {
-            of_key("holds a private key of a kind that hearken does not know: use RSA (2048 bits or more), ECDSA (P-256, \
+            of_key("holds a private key of a type that hearken does not support: use RSA (2048 bits or more), ECDSA (P-256, \
                     P-384) or Ed25519".to_owned())
         })?;
         let (names, begins, ends) = (
@@ -132,14 +136,14 @@ impl Certificate {
         key.keys_match().map_err(|_| {
             let file = config.certificate.path.display();
             of_key(format!(
-                "holds another key than that of the certificate in {file}: name the files of one pair, with the server's \
+                "holds a key that does not belong to the certificate in {file}: name the files of one pair, with the server's \
                  certificate before those of its issuers"
             ))
         })?;
         Ok(Self { key: Arc::new(key), names, begins, ends, is_authority: is_authority(&parsed) })
     }
 
-    /// One name or address of a server that may show it, as it stands in a URL.
+    /// Returns one name or address for which the certificate is valid, in the form for a URL.
     #[must_use]
     pub fn host(&self) -> Option<String> {
         let name = self.names.first()?;
@@ -150,13 +154,13 @@ impl Certificate {
         })
     }
 
-    /// Until when it is valid, as in `Fri, 15 May 2026 15:34:21 GMT`.
+    /// Returns when the certificate expires, as in `Fri, 15 May 2026 15:34:21 GMT`.
     #[must_use]
     pub fn ends(&self) -> String {
         httpdate::fmt_http_date(self.ends)
     }
 
-    /// What somebody should know about it at this time.
+    /// Returns what the operator should know about the certificate at this time.
     #[must_use]
     pub fn warning(&self, now: SystemTime) -> Option<String> {
         let clients = "clients refuse it";
@@ -164,11 +168,11 @@ impl Certificate {
             Some(format!("the certificate has expired on {}: {clients}; renew it", self.ends()))
         } else if now < self.begins {
             let begins = httpdate::fmt_http_date(self.begins);
-            Some(format!("the certificate is valid from {begins} on only: {clients}; look at the clock"))
+            Some(format!("the certificate is valid only from {begins} on: {clients}; check the clock"))
         } else if self.is_authority {
             Some(
                 "the certificate is marked as a certificate authority: many clients refuse it, and `hearken submit` does; \
-                 make it with `-addext basicConstraints=critical,CA:FALSE` behind `openssl req -x509`"
+                 make it with `-addext basicConstraints=critical,CA:FALSE` after `openssl req -x509`"
                     .to_owned(),
             )
         } else if self.ends <= now + SOON {
@@ -210,7 +214,7 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }
 
-/// What is wrong with a PEM file, without a word of what it holds.
+/// Returns the fault of a PEM file, without any of its content.
 fn fault(err: &pem::Error) -> &'static str {
     match err {
         pem::Error::MissingSectionEnd { .. } => "its end is missing",
@@ -234,7 +238,7 @@ mod tests {
         TlsConfig { certificate: file("cert.pem"), key: file("key.pem") }
     }
 
-    /// For these names, from the beginning of 2020 to that of 2030.
+    /// Makes a certificate for these names, valid from the beginning of 2020 to that of 2030.
     fn certificate(names: &[&str]) -> Certificate {
         marked(names, IsCa::NoCa)
     }
@@ -252,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_and_one_of_them_stands_in_a_url() {
+    fn a_certificate_shows_its_names_and_one_of_them_for_a_url() {
         let all = certificate(&["*.example.com", "example.com", "::1", "10.0.0.1"]);
         assert_eq!(
             all.to_string(),
@@ -265,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_warned_of_before_its_time_and_two_weeks_before_its_end() {
+    fn a_warning_is_given_before_validity_and_two_weeks_before_expiry() {
         let certificate = certificate(&["localhost"]);
         let warning = |seconds_before_end: u64| {
             certificate
@@ -278,11 +282,11 @@ mod tests {
         assert_eq!(warning(SOON.as_secs() + 1), "");
         let early = certificate.begins - Duration::from_secs(1);
         assert!(
-            certificate.warning(early).unwrap().contains("valid from Wed, 01 Jan 2020 00:00:00 GMT on only")
+            certificate.warning(early).unwrap().contains("valid only from Wed, 01 Jan 2020 00:00:00 GMT on")
         );
     }
     #[test]
-    fn a_certificate_that_is_marked_as_an_authority_is_warned_of() {
+    fn a_warning_is_given_for_a_certificate_authority() {
         for (is_ca, warns) in [
             (IsCa::NoCa, false),
             (IsCa::ExplicitNoCa, false),

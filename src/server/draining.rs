@@ -1,7 +1,7 @@
-//! Tells connections that the server drains, at next to no cost as long as it does not.
+//! Signals connections that the server drains, at almost no cost before the drain.
 //!
-//! The HTTP server looks at this each time that a connection is woken, which is for each event of a stream. Its own
-//! signal registers anew each time.
+//! The HTTP server polls its shutdown signal each time that a connection is woken, which is for each event of a stream.
+//! The HTTP server's own signal registers a waker anew each time.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// Whether the server drains.
+/// Shows whether the server drains.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Draining(Arc<State>);
 
@@ -22,19 +22,20 @@ struct State {
 }
 
 impl Draining {
-    /// It does.
+    /// Signals that the drain has started.
     pub(super) fn tell(&self) {
         self.0.is_told.store(true, Ordering::Release);
         self.0.told.notify_waiters();
     }
 
-    /// Resolves when it does.
+    /// Returns a future that resolves when the drain has started.
     pub(super) fn told(&self) -> Told {
         Told { state: Arc::clone(&self.0), waiting: None }
     }
 }
 
-/// Resolves when the server drains. It wakes the task that polled it first: a connection is never moved to another.
+/// Resolves when the drain has started. It wakes the task that polled it first, because a connection never moves to
+/// another task.
 #[derive(Debug)]
 pub(super) struct Told {
     state: Arc<State>,
@@ -52,7 +53,7 @@ impl Future for Told {
             }
             self.waiting = Some(waiting);
         }
-        // After the registration: whoever tells does so in the opposite order.
+        // Checked after the registration: `tell` sets the flag first and then notifies.
         if self.state.is_told.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_waits_is_woken_and_whoever_comes_later_does_not_wait() {
+    async fn a_drain_wakes_waiters_and_later_ones_do_not_wait() {
         let draining = Draining::default();
         let waiting = tokio::spawn(draining.told());
         tokio::task::yield_now().await;

@@ -1,8 +1,8 @@
-//! From an accepted connection to the HTTP that is spoken on it: plain HTTP/1, or over TLS HTTP/1 or HTTP/2.
+//! From an accepted connection to HTTP: plain HTTP/1, or HTTP/1 or HTTP/2 over TLS.
 //!
-//! Plain connections are of our own type ([`Socket`]), so that a response's body can take one away (see
-//! [`fanout`](crate::fanout)). Over TLS there is no hand-over; the [`Socket`] below it still lets go of a client that
-//! takes nothing. What the dispatcher of HTTP/1 reads passes an [intake](super::intake).
+//! Plain connections have our own type ([`Socket`]), so that a response's body can take one away (see
+//! [`fanout`](crate::fanout)). Over TLS there is no hand-over; the [`Socket`] below TLS still disconnects a client that
+//! takes nothing. An [intake](super::intake) filters what the HTTP/1 dispatcher reads.
 
 use std::fmt;
 use std::future::ready;
@@ -28,32 +28,32 @@ use super::serving::{Expecting, Serving};
 use super::tls::{Spoken, Tls};
 use crate::fanout::{OpenFile, Socket, StreamConfig};
 
-/// An idle connection is kept this long: longer than the minute of common proxies, who must close first.
+/// An idle connection is kept this long: longer than the minute of common proxies, which must close first.
 pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(75);
-/// How long a client may take to send a request's head, or the rest of a body that nothing reads.
+/// How long a client may take to send a request's head, or the rest of a body that no handler reads.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client may take to close a connection that the server has ended with something unread in it.
+/// How long a client may take to close a connection that the server has ended with unread bytes in it.
 pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Most bytes that the kernel takes for a client before it can send them to it: about this, and what it adds to the last
-/// segment. Its own limit is megabytes, which would be bearable if they were that client's alone. But Linux puts what
-/// one thread writes to many sockets into the same pages of 32 KiB: a few hundred clients that do not read pin
-/// a page for each event they have yet to get, and with it what all others were sent. Without a limit that was 60 MB a
-/// second with 200 of 15,000, until the kernel killed the server.
+/// Most bytes for a client that the kernel buffers before it can send them: about this many, plus the rest of the last
+/// segment. The kernel's own limit is megabytes. That would be acceptable if only the slow client paid for it. But
+/// Linux puts what one thread writes to many sockets into the same pages of 32 KiB. A few hundred clients that do not
+/// read pin a page for each event that they have yet to get, and with it what all others were sent. Without this limit
+/// that was 60 MB a second with 200 of 15,000, until the kernel killed the server.
 const UNSENT_BYTES: u32 = 16 * 1024;
 
-/// What a worker does with the connections to one address.
+/// Accepts the connections of one worker at one address.
 #[derive(Debug, Clone)]
 pub(super) struct Entrance {
     pub(super) address: SocketAddr,
     pub(super) open_files: OpenFiles,
     pub(super) draining: Draining,
     pub(super) stream: StreamConfig,
-    /// How long a connection may be idle. With nothing, each has one request.
+    /// How long a connection may be idle. With `None`, each connection has one request.
     pub(super) keep_alive: Option<Duration>,
 }
 
 impl Entrance {
-    /// Plain HTTP/1.
+    /// Serves plain HTTP/1.
     pub(super) fn plain<S>(self, app: S) -> impl ServiceFactory<TcpStream, Config = ()>
     where
         S: ServiceFactory<Request, Config = (), Response = Response<BoxBody>, Error = Response<BoxBody>>
@@ -78,7 +78,7 @@ impl Entrance {
         })
     }
 
-    /// TLS, and then HTTP/1 or HTTP/2, as the client and the server agree.
+    /// Serves TLS, and in it HTTP/1 or HTTP/2, as client and server agree.
     pub(super) fn secure<S>(self, tls: Tls, app: S) -> impl ServiceFactory<TcpStream, Config = ()>
     where
         S: ServiceFactory<Request, Config = (), Response = Response<BoxBody>, Error = Response<BoxBody>>
@@ -89,7 +89,7 @@ impl Entrance {
         fn_factory(move || {
             let (entrance, tls, app) = (self.clone(), tls.clone(), Rc::clone(&app));
             async move {
-                // One application, whatever is spoken: the readers of a stream share what they can.
+                // One application for both protocols, so that all subscribers of a stream share its wake-ups.
                 let app = Rc::new(app.new_service(()).await.map_err(drop)?);
                 let http1 = Rc::new(entrance.clone().http1(Rc::clone(&app)).await?);
                 let http2 = Rc::new(Http2 { app, draining: entrance.draining.clone() });
@@ -101,7 +101,7 @@ impl Entrance {
                         let config = StreamConfig { hand_over: false, ..entrance.stream };
                         let (stream, spoken) =
                             tls.accept(stream, |stream| Socket::new(stream, file, config)).await.inspect_err(
-                                |err| tracing::debug!(%err, ?peer, "a connection does not get as far as HTTP"),
+                                |err| tracing::debug!(%err, ?peer, "a connection failed before its first HTTP request"),
                             )?;
                         match spoken {
                             Spoken::Http1 => http1.call((entrance.intake(stream), peer)).await,
@@ -117,7 +117,7 @@ impl Entrance {
         })
     }
 
-    /// HTTP/1 on connections of some type.
+    /// Returns the HTTP/1 service for connections of type `T`.
     pub(super) async fn http1<T, A>(
         self,
         app: Rc<A>,
@@ -130,11 +130,11 @@ impl Entrance {
         let draining = self.draining;
         let (serving, expecting) = (Rc::clone(&app), app);
         HttpService::build()
-            // The intake sees to it how long a connection is idle, and how long a head takes.
+            // The intake limits how long a connection is idle, and how long a head takes.
             .keep_alive(if self.keep_alive.is_some() { KeepAlive::Os } else { KeepAlive::Disabled })
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            // The intake tells of the end of what a client sends only where no answer is under way, or the client has left.
+            // The intake reports the end of what a client sends only if no answer is under way, or the client has left.
             .h1_allow_half_closed(false)
             .local_addr(self.address)
             .graceful_shutdown_signal(move || draining.told())
@@ -156,12 +156,12 @@ impl Entrance {
         Intake::new(stream, self.keep_alive.unwrap_or(REQUEST_TIMEOUT))
     }
 
-    /// Lets a connection in, if there is room for it.
+    /// Accepts a connection, if there is room for it.
     fn admit(&self, stream: &TcpStream) -> io::Result<(OpenFile, Option<SocketAddr>)> {
         let peer = stream.peer_addr().ok();
         let file = self.open_files.take(peer.map(|peer| peer.ip())).ok_or(io::ErrorKind::QuotaExceeded)?;
-        // A frame is not to wait for the acknowledgement of the one before it. Where a system refuses either option,
-        // things are slower or dearer, and no more.
+        // A frame must not wait for the acknowledgement of the one before it. If a system refuses either option, the
+        // connection is slower or costs more, but works.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
         Ok((file, peer))

@@ -29,11 +29,11 @@ use crate::fanout::Patience;
 
 /// Why an answer is not sent to its end.
 enum Cut {
-    /// The client wants no more of it, or is gone.
+    /// The client has cancelled the answer, or has disconnected.
     Gone,
-    /// The client takes nothing.
+    /// The client takes nothing of what is written.
     Stuck,
-    /// The body breaks off.
+    /// The body breaks off before its end.
     BrokenOff,
 }
 
@@ -43,8 +43,7 @@ impl From<h2::Error> for Cut {
     }
 }
 
-/// Has a request answered, for as long as its client wants that. Returns true if the connection is to be closed behind
-/// the answer.
+/// Answers a request until the client cancels it. Returns true if the connection is to be closed after the answer.
 pub(super) async fn answer<A, B>(
     app: &A,
     request: http::Request<RecvStream>,
@@ -71,12 +70,12 @@ where
     let mut call = pin!(app.call(request));
     let response = poll_fn(|cx| {
         if reply.poll_reset(cx).is_ready() {
-            // Dropped, the call notices.
+            // The call is dropped, which cancels it.
             return Poll::Ready(None);
         }
         let response = call.as_mut().poll(cx);
         if response.is_pending() && is_body_wanted.get() && mem::take(&mut waits_for_continue) {
-            // Refused only where the client has left, which the next look tells.
+            // This fails only if the client has left, which the next poll shows.
             let _ = reply.send_informational(go_on());
         }
         response.map(Some)
@@ -95,13 +94,13 @@ where
     match send(&mut stream, body, patience.most()).await {
         Ok(()) | Err(Cut::Gone) => {}
         Err(Cut::Stuck) => stream.send_reset(Reason::CANCEL),
-        // Nobody is to take this for the end.
+        // The client must not take this for the regular end.
         Err(Cut::BrokenOff) => stream.send_reset(Reason::INTERNAL_ERROR),
     }
     is_last
 }
 
-/// Tells a client that the body of its request is wanted.
+/// Returns the `100 Continue` that asks a client for the body of its request.
 fn go_on() -> http::Response<()> {
     let mut head = http::Response::new(());
     *head.status_mut() = http::StatusCode::CONTINUE;
@@ -142,21 +141,22 @@ async fn send(stream: &mut SendStream<UnsentPiece>, mut body: BoxBody, most: Dur
                 write(stream, &unsent, piece, false, most).await?;
             }
             (None, None) => break Bytes::new(),
-            // It breaks off, or has another length than it says. A reset takes back what is not written.
+            // The body breaks off, or has another length than announced. A reset would discard what is not written yet.
             (Some(_), _) | (None, Some(_)) => {
                 unsent.written(most).await.map_err(|_| Cut::Stuck)?;
                 return Err(Cut::BrokenOff);
             }
         }
     };
-    // What it may still wait for, as the rest of a request that is refused, is in nobody's way here: a stream whose answer
-    // is whole is over. And what it holds is not to wait for a client that takes nothing.
+    // The body may still wait for something, such as the rest of a request that was refused. A stream is over when its
+    // answer is whole, so nothing waits for that here. And a client that takes nothing must not keep what the body
+    // holds.
     drop(body);
     write(stream, &unsent, last, true, most).await?;
     unsent.written(most).await.map_err(|_| Cut::Stuck)
 }
 
-/// Gives a piece, in which the answer may end, to the connection, as fast as the client takes it.
+/// Gives a piece to the connection, as fast as the client takes it. `is_last` is true if the answer ends with it.
 async fn write(
     stream: &mut SendStream<UnsentPiece>,
     unsent: &Unsent,
@@ -178,7 +178,7 @@ async fn write(
     Ok(())
 }
 
-/// Waits until the client, and the connection, take at least one byte; says how many they take of those that are wanted.
+/// Waits until client and connection take at least one byte. Returns how many of the wanted bytes they take.
 async fn room(stream: &mut SendStream<UnsentPiece>, wanted: usize) -> Result<usize, Cut> {
     stream.reserve_capacity(wanted);
     while stream.capacity() == 0 {
@@ -187,10 +187,10 @@ async fn room(stream: &mut SendStream<UnsentPiece>, wanted: usize) -> Result<usi
     Ok(stream.capacity())
 }
 
-/// The body of a request. What is read of it makes room for more.
+/// The body of a request. Reading from it makes room for more.
 struct Incoming {
     body: RecvStream,
-    /// Set when the handler asks for it.
+    /// Set when the handler reads the body.
     is_wanted: Rc<Cell<bool>>,
 }
 

@@ -1,4 +1,4 @@
-//! Follows the keys of the store: one that `hearken keys` makes or revokes counts within a second.
+//! Follows the keys of the store: a key that `hearken keys` makes or revokes takes effect within a second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::fanout::Fanout;
 use crate::keys::{KeyRecord, Keyring, Keys};
 use crate::store::{KeyStore, Store, StoreError};
 
-/// How often the keys' table is looked at.
+/// How often the table of keys is checked.
 const KEYS_POLL: Duration = Duration::from_millis(500);
 
 /// Keeps the keys of configuration and store up to date.
@@ -19,12 +19,12 @@ pub(super) struct KeyFollower {
     configured: Vec<KeyRecord>,
     version: i64,
     newest: watch::Sender<Arc<Keyring>>,
-    /// Could the table not be read the last time?
+    /// True if the table could not be read the last time.
     in_trouble: bool,
 }
 
 impl KeyFollower {
-    /// Reads the keys. They stay as they are until the follower [runs](Self::run).
+    /// Reads the keys. They do not change until the follower [runs](Self::run).
     pub(super) async fn open(store: &Store, configured: Vec<KeyRecord>) -> Result<(Keys, Self), StoreError> {
         let stored = store.keys();
         let (version, records) = stored.list().await?;
@@ -32,8 +32,7 @@ impl KeyFollower {
         Ok((keys, Self { stored, configured, version, newest, in_trouble: false }))
     }
 
-    /// Follows the table until the store has stopped. What goes on in the name of a key that is revoked ends, and so do
-    /// its subscriptions.
+    /// Follows the table until the store has stopped. When a key is revoked, its requests and its subscriptions end.
     pub(super) async fn run(mut self, fanout: Fanout) {
         let mut ticks = tokio::time::interval(KEYS_POLL);
         loop {
@@ -53,7 +52,7 @@ impl KeyFollower {
         }
     }
 
-    /// Tells the operator when a trouble with the table begins, and when it is over. Nothing is told in between.
+    /// Logs when the table can no longer be read, and when it can be read again. Nothing is logged in between.
     fn note<T>(&mut self, read: &Result<T, StoreError>) {
         match read {
             Ok(_) if self.in_trouble => tracing::info!("the API keys can be read again"),
@@ -79,7 +78,7 @@ impl KeyFollower {
         tracing::info!(stored = records.len(), configured = self.configured.len(), "the API keys changed");
         let older = Arc::clone(&self.newest.borrow());
         let newer = Arc::new(older.renewed(self.configured.iter().cloned().chain(records)));
-        // First: whatever ends and comes back finds the key gone.
+        // The new keys are published first, so that a client that is broken off and reconnects finds its key revoked.
         self.newest.send_replace(Arc::clone(&newer));
         older.revoke_all_but(&newer)
     }

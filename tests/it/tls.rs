@@ -158,7 +158,7 @@ fn files_that_are_of_no_use_stop_the_start_with_names_and_advice() {
     let keyless = refused(&pair.certificate, &pair.certificate, BOTH);
     assert!(keyless.contains("h.toml:4: tls.key: DIR/key.pem holds no private key"), "{keyless}");
     let broken = refused(&pair.certificate.replace("MII", "M?I"), &pair.key, BOTH);
-    assert!(broken.contains("DIR/cert.pem is no PEM file (its base64 is broken)"), "{broken}");
+    assert!(broken.contains("DIR/cert.pem is not a valid PEM file (its base64 is broken)"), "{broken}");
     let hollow = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let hollow = refused(hollow, &pair.key, BOTH);
     assert!(hollow.contains("DIR/cert.pem holds a certificate that cannot be read"), "{hollow}");
@@ -167,14 +167,16 @@ fn files_that_are_of_no_use_stop_the_start_with_names_and_advice() {
     assert!(unknown.contains("DIR/key.pem holds a private key of a kind"), "{unknown}");
     let mixed = refused(&pair.certificate, &other.key, BOTH);
     assert!(
-        mixed.contains("tls.key: DIR/key.pem holds another key than that of the certificate in DIR/cert.pem"),
+        mixed.contains(
+            "tls.key: DIR/key.pem holds a key that does not belong to the certificate in DIR/cert.pem"
+        ),
         "{mixed}"
     );
     let sealed = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
                   -----END RSA PRIVATE KEY-----\n";
     for sealed in [sealed, &pair.key.replace("PRIVATE", "ENCRYPTED PRIVATE")] {
         let sealed = refused(&pair.certificate, sealed, BOTH);
-        assert!(sealed.contains("tls.key: DIR/key.pem holds a private key under a pass phrase"), "{sealed}");
+        assert!(sealed.contains("tls.key: DIR/key.pem holds a private key with a pass phrase"), "{sealed}");
     }
     let first = refused(VERSION_1, &pair.key, BOTH);
     assert!(first.contains("DIR/cert.pem holds a certificate of X.509 version 1"), "{first}");
@@ -233,7 +235,7 @@ fn a_new_certificate_that_is_of_no_use_leaves_the_old_one_in_use() {
     let certificate = hearken.directory().join("cert.pem");
     std::fs::write(&certificate, &new.certificate).unwrap();
     hearken.signal("HUP");
-    hearken.log_line("key.pem holds another key than that of the certificate in cert.pem");
+    hearken.log_line("key.pem holds a key that does not belong to the certificate in cert.pem");
     std::fs::remove_file(&certificate).unwrap();
     hearken.signal("HUP");
     let line = hearken.log_line("cert.pem cannot be read");

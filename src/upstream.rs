@@ -38,7 +38,7 @@ use crate::task::{Segment, TextKind};
 use crate::wire::completion::{FinishReason, Usage};
 
 pub use deadlines::{Timeouts, with_deadlines};
-pub use error::{Fault, Remedy, Stage, UpstreamError, Verdict, try_again_in};
+pub use error::{CallStage, ChannelHealth, Fault, Remedy, UpstreamError, try_again_in};
 pub use gemini::reader as gemini_reader;
 pub use kind::{Callee, KINDS, Kind, ModelHint, Provider, Server, WithoutFile};
 pub use local::LOCAL_MODEL;

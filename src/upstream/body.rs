@@ -22,17 +22,18 @@ const ENCODED_BYTES: usize = PIECE_BYTES / 4 * 3;
 
 /// A piece of a request body.
 #[derive(Debug)]
-pub(super) struct BodyPiece(Piece);
+pub(super) struct BodyPiece(PieceSource);
 
+/// The source of a piece's bytes.
 #[derive(Debug)]
-enum Piece {
+enum PieceSource {
     Held(Bytes),
-    Audio(Reading),
+    Audio(AudioReading),
 }
 
 impl From<Bytes> for BodyPiece {
     fn from(bytes: Bytes) -> Self {
-        Self(Piece::Held(bytes))
+        Self(PieceSource::Held(bytes))
     }
 }
 
@@ -40,20 +41,20 @@ impl BodyPiece {
     /// Returns a piece that sends the audio as it is.
     #[must_use]
     pub(super) fn plain(audio: AudioBytes) -> Self {
-        Self(Piece::Audio(Reading::new(audio, Form::Plain)))
+        Self(PieceSource::Audio(AudioReading::new(audio, Form::Plain)))
     }
 
     /// Returns a piece that sends the audio as base64 text.
     #[must_use]
     pub(super) fn base64(audio: AudioBytes) -> Self {
-        Self(Piece::Audio(Reading::new(audio, Form::Base64)))
+        Self(PieceSource::Audio(AudioReading::new(audio, Form::Base64)))
     }
 }
 
 /// A request body made of pieces. Each piece is released when it has been sent.
 #[derive(Debug)]
 pub(super) struct PiecedBody {
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<PieceSource>,
 }
 
 impl PiecedBody {
@@ -64,7 +65,7 @@ impl PiecedBody {
     }
 }
 
-impl Piece {
+impl PieceSource {
     fn left(&self) -> u64 {
         match self {
             Self::Held(bytes) => bytes.len() as u64,
@@ -88,7 +89,7 @@ enum Form {
 }
 
 /// Audio that is being sent.
-struct Reading {
+struct AudioReading {
     audio: AudioBytes,
     form: Form,
     /// The offset of the next byte of the audio.
@@ -96,13 +97,13 @@ struct Reading {
     next: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
-impl std::fmt::Debug for Reading {
+impl std::fmt::Debug for AudioReading {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Reading({:?} of {:?} from {})", self.form, self.audio, self.at)
+        write!(f, "AudioReading({:?} of {:?} from {})", self.form, self.audio, self.at)
     }
 }
 
-impl Reading {
+impl AudioReading {
     fn new(audio: AudioBytes, form: Form) -> Self {
         Self { audio, form, at: 0, next: None }
     }
@@ -151,7 +152,7 @@ impl MessageBody for PiecedBody {
     type Error = io::Error;
 
     fn size(&self) -> BodySize {
-        BodySize::Sized(self.pieces.iter().map(Piece::left).sum())
+        BodySize::Sized(self.pieces.iter().map(PieceSource::left).sum())
     }
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {

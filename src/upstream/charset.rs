@@ -8,11 +8,11 @@ use bytes::Bytes;
 use encoding_rs::{Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use futures_util::{StreamExt, stream};
 
-use super::reading::Body;
+use super::reading::ResponseBody;
 
 /// Returns the body in UTF-8. Bytes that are not valid in its charset become U+FFFD.
 #[must_use]
-pub(super) fn in_utf8(headers: &HeaderMap, body: Body) -> Body {
+pub(super) fn in_utf8(headers: &HeaderMap, body: ResponseBody) -> ResponseBody {
     let Some(encoding) = declared(headers) else { return body };
     // A byte order mark overrides the declared charset.
     let decoder = Some(encoding.new_decoder());

@@ -9,7 +9,7 @@ use actix_web::error::ParseError;
 use awc::error::{ConnectError, SendRequestError};
 
 use super::decoded::TooMuch;
-use super::{Stage, UpstreamError};
+use super::{CallStage, UpstreamError};
 use crate::net::{BadHead, HttpClient, Reach, Surplus, is_timeout};
 
 thread_local! {
@@ -32,7 +32,7 @@ pub(super) fn client(connect_timeout: Duration) -> HttpClient {
 pub(super) fn send_error(err: &SendRequestError, connect_timeout: Duration) -> UpstreamError {
     match err {
         SendRequestError::Connect(err) if is_timeout(err) => {
-            UpstreamError::Timeout(Stage::Connect, connect_timeout)
+            UpstreamError::Timeout(CallStage::Connect, connect_timeout)
         }
         SendRequestError::Connect(ConnectError::Io(err))
             if err.kind() == io::ErrorKind::ConnectionRefused =>

@@ -37,11 +37,11 @@ const WORDS: &[&str] = &[
 /// An error that was found in a server's response.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
-    /// Its text for people.
+    /// The error's text for people.
     message: Option<String>,
-    /// Its codes and types, the most informative first.
+    /// The error's codes and types, the most informative first.
     words: Vec<String>,
-    /// The HTTP status that it names.
+    /// The HTTP status in the error.
     status: Option<u16>,
     /// The time to wait before the next call, from Google's `retryDelay`.
     retry_after: Option<Duration>,
@@ -101,7 +101,7 @@ fn find(object: &Value) -> Option<Found> {
             error => return Some(Found::of(error, object)),
         }
     }
-    // The first one in a list of errors decides.
+    // In a list of errors, the first one decides.
     let errors = object.get("errors").and_then(Value::as_array).filter(|_| !is_answer);
     if let Some((first, all)) = errors.and_then(|all| Some((all.first()?, words_of(object.get("errors")?)))) {
         let found = Found::of(first, object);
@@ -252,7 +252,7 @@ fn words_of(value: &Value) -> Option<String> {
     .filter(|words| !words.is_empty())
 }
 
-/// Returns a number, or its digits, if it is an HTTP error status. A server's own error numbers are not.
+/// Returns an HTTP error status that is written as a number or as digits. A server's own error numbers are ignored.
 fn status_of(value: &Value) -> Option<u16> {
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
     u16::try_from(number).ok().filter(|status| (400..600).contains(status))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 
-use super::{Batch, Stage, UpstreamError, UpstreamEvent, UpstreamStream};
+use super::{Batch, CallStage, UpstreamError, UpstreamEvent, UpstreamStream};
 use crate::deadline::{Deadline, Moment};
 
 /// The time limits for the stages of an upstream call.
@@ -82,11 +82,11 @@ impl Clock {
     /// Returns the error for the limit that has passed.
     fn passed(&self, timeouts: &Timeouts) -> UpstreamError {
         if self.end < self.until {
-            UpstreamError::Timeout(Stage::Total, timeouts.total)
+            UpstreamError::Timeout(CallStage::Total, timeouts.total)
         } else if self.answered {
-            UpstreamError::Timeout(Stage::Idle, timeouts.idle)
+            UpstreamError::Timeout(CallStage::Idle, timeouts.idle)
         } else {
-            UpstreamError::Timeout(Stage::FirstChunk, timeouts.first_chunk)
+            UpstreamError::Timeout(CallStage::FirstChunk, timeouts.first_chunk)
         }
     }
 }
@@ -160,7 +160,7 @@ mod tests {
     async fn silence_ends_at_the_first_chunk_limit() {
         assert_eq!(
             outcome(vec![]).await,
-            (0, Some(UpstreamError::Timeout(Stage::FirstChunk, LIMITS.first_chunk)))
+            (0, Some(UpstreamError::Timeout(CallStage::FirstChunk, LIMITS.first_chunk)))
         );
     }
 
@@ -188,20 +188,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn signs_of_life_are_not_a_first_chunk() {
         let (batches, end) = outcome(vec![(4, vec![]), (4, vec![]), (4, vec![])]).await;
-        assert_eq!((batches, end), (2, Some(UpstreamError::Timeout(Stage::FirstChunk, LIMITS.first_chunk))));
+        assert_eq!(
+            (batches, end),
+            (2, Some(UpstreamError::Timeout(CallStage::FirstChunk, LIMITS.first_chunk)))
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn signs_of_life_renew_the_idle_limit() {
         let (batches, end) = outcome(vec![(9, text()), (3, vec![]), (3, text()), (5, text())]).await;
-        assert_eq!((batches, end), (3, Some(UpstreamError::Timeout(Stage::Idle, LIMITS.idle))));
+        assert_eq!((batches, end), (3, Some(UpstreamError::Timeout(CallStage::Idle, LIMITS.idle))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_endless_answer_ends_at_the_total_limit() {
         let (batches, end) = outcome((0..100).map(|_| (1, text())).collect()).await;
         assert!((29..=30).contains(&batches), "{batches}");
-        assert_eq!(end, Some(UpstreamError::Timeout(Stage::Total, LIMITS.total)));
+        assert_eq!(end, Some(UpstreamError::Timeout(CallStage::Total, LIMITS.total)));
     }
 
     #[tokio::test]
@@ -217,7 +220,7 @@ mod tests {
                 break err;
             }
         };
-        assert_eq!(end, UpstreamError::Timeout(Stage::Total, short));
+        assert_eq!(end, UpstreamError::Timeout(CallStage::Total, short));
         assert!(nothing.next().await.is_none() && endless.next().await.is_none());
     }
 }

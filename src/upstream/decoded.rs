@@ -14,7 +14,7 @@ use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use futures_util::{Stream, StreamExt};
 
-use super::reading::Body;
+use super::reading::ResponseBody;
 
 /// Compressed bytes that are unpacked at once. One byte of deflate becomes at most about 1,030 bytes.
 const STEP_BYTES: usize = 256;
@@ -37,11 +37,11 @@ pub(super) fn unknown_coding(headers: &HeaderMap) -> Option<&'static str> {
 
 /// Returns the body without its compression.
 #[must_use]
-pub(super) fn decoded(headers: &HeaderMap, body: Body) -> Body {
+pub(super) fn decoded(headers: &HeaderMap, body: ResponseBody) -> ResponseBody {
     decoded_up_to(MAX_BYTES, headers, body)
 }
 
-fn decoded_up_to(most: u64, headers: &HeaderMap, body: Body) -> Body {
+fn decoded_up_to(most: u64, headers: &HeaderMap, body: ResponseBody) -> ResponseBody {
     let value = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().trim_ascii());
     let is_deflate = value.is_some_and(|value| value.eq_ignore_ascii_case(b"deflate"));
     let state = State::Unknown { is_deflate, head: Vec::new() };
@@ -49,7 +49,7 @@ fn decoded_up_to(most: u64, headers: &HeaderMap, body: Body) -> Body {
 }
 
 struct Decoded {
-    body: Body,
+    body: ResponseBody,
     state: State,
     /// Bytes that have come and are not unpacked yet.
     packed: Bytes,

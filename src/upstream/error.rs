@@ -7,7 +7,7 @@ use crate::error::{ErrorCode, Failure};
 
 /// A stage of a call that has its own time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum CallStage {
     /// Name look-up, TCP and TLS.
     Connect,
     /// From the start of the call to the first event.
@@ -61,7 +61,7 @@ pub enum UpstreamError {
     /// No connection was made; the text gives the reason.
     Connect(String),
     /// A stage exceeded its time limit.
-    Timeout(Stage, Duration),
+    Timeout(CallStage, Duration),
     /// The upstream answered with an error.
     Refused {
         /// What is at fault.
@@ -101,7 +101,7 @@ pub enum Remedy {
 
 /// What a failed call tells about its channel as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ChannelHealth {
     /// The channel works: the request is at fault.
     Works,
     /// The channel does not work.
@@ -117,12 +117,12 @@ impl UpstreamError {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Connect(_)
-            | Self::Timeout(Stage::Connect | Stage::FirstChunk, _)
+            | Self::Timeout(CallStage::Connect | CallStage::FirstChunk, _)
             | Self::Disconnected
             | Self::Invalid(_)
             | Self::Speechless(_) => Remedy::Repeat(None),
             // The channel has used all the time that it may take.
-            Self::Timeout(Stage::Idle | Stage::Total, _) => Remedy::Elsewhere,
+            Self::Timeout(CallStage::Idle | CallStage::Total, _) => Remedy::Elsewhere,
             Self::Refused { fault, retry_after, .. } => match fault {
                 Fault::RateLimit | Fault::Upstream => Remedy::Repeat(*retry_after),
                 Fault::Credentials | Fault::Account | Fault::NotServed | Fault::Quota => Remedy::Elsewhere,
@@ -151,28 +151,30 @@ impl UpstreamError {
 
     /// Returns what the failure tells about the channel as a whole.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn channel_health(&self) -> ChannelHealth {
         match self {
             // Long audio, or a model with a long answer, may need more time.
-            Self::Timeout(Stage::Total, _) => Verdict::Unknown,
-            Self::Connect(_) | Self::Timeout(..) | Self::Disconnected | Self::Invalid(_) => Verdict::Fails,
+            Self::Timeout(CallStage::Total, _) => ChannelHealth::Unknown,
+            Self::Connect(_) | Self::Timeout(..) | Self::Disconnected | Self::Invalid(_) => {
+                ChannelHealth::Fails
+            }
             Self::Refused { fault, status, .. } => match fault {
-                Fault::RateLimit | Fault::Upstream => Verdict::Fails,
+                Fault::RateLimit | Fault::Upstream => ChannelHealth::Fails,
                 // Google counts quotas per model; an upstream may refuse a model to a region or to an account.
-                Fault::Quota | Fault::Account => Verdict::Unknown,
+                Fault::Quota | Fault::Account => ChannelHealth::Unknown,
                 // The key may be allowed to use the models of other callers.
-                Fault::Credentials if *status == Some(403) => Verdict::Unknown,
-                Fault::Credentials => Verdict::Fails,
-                Fault::NotServed => Verdict::Unknown,
-                Fault::Request => Verdict::Works,
+                Fault::Credentials if *status == Some(403) => ChannelHealth::Unknown,
+                Fault::Credentials => ChannelHealth::Fails,
+                Fault::NotServed => ChannelHealth::Unknown,
+                Fault::Request => ChannelHealth::Works,
             },
-            Self::Blocked(_) => Verdict::Works,
-            Self::Speechless(_) | Self::AudioLost | Self::Unreadable(_) => Verdict::Unknown,
+            Self::Blocked(_) => ChannelHealth::Works,
+            Self::Speechless(_) | Self::AudioLost | Self::Unreadable(_) => ChannelHealth::Unknown,
         }
     }
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for CallStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connect",
@@ -195,7 +197,7 @@ impl From<UpstreamError> for Failure {
                 format!(
                     "The upstream took longer than the {stage} timeout of {} ms allows; {}",
                     limit.as_millis(),
-                    if stage == Stage::Connect {
+                    if stage == CallStage::Connect {
                         "try again later"
                     } else {
                         "try again, or send shorter audio"
@@ -316,21 +318,21 @@ mod tests {
         assert_eq!(limited.remedy(), Remedy::Repeat(after));
         for err in [
             UpstreamError::Connect(String::new()),
-            UpstreamError::Timeout(Stage::Connect, Duration::ZERO),
-            UpstreamError::Timeout(Stage::FirstChunk, Duration::ZERO),
+            UpstreamError::Timeout(CallStage::Connect, Duration::ZERO),
+            UpstreamError::Timeout(CallStage::FirstChunk, Duration::ZERO),
             UpstreamError::Disconnected,
             UpstreamError::Invalid(String::new()),
             refused(Fault::Upstream, 503),
         ] {
             assert_eq!(err.remedy(), Remedy::Repeat(None), "{err:?}");
-            assert_eq!(err.verdict(), Verdict::Fails, "{err:?}");
+            assert_eq!(err.channel_health(), ChannelHealth::Fails, "{err:?}");
         }
         for fault in [Fault::Credentials, Fault::Account, Fault::NotServed, Fault::Quota] {
             assert_eq!(refused(fault, 400).remedy(), Remedy::Elsewhere, "{fault:?}");
         }
         for err in [refused(Fault::Request, 400), UpstreamError::Blocked(String::new())] {
             assert_eq!(err.remedy(), Remedy::Nothing, "{err:?}");
-            assert_eq!(err.verdict(), Verdict::Works, "{err:?}");
+            assert_eq!(err.channel_health(), ChannelHealth::Works, "{err:?}");
         }
     }
 
@@ -356,9 +358,9 @@ mod tests {
 
     #[test]
     fn failures_that_a_caller_can_cause_do_not_blame_the_channel() {
-        assert_eq!(refused(Fault::NotServed, 404).verdict(), Verdict::Unknown);
-        assert_eq!(refused(Fault::Credentials, 403).verdict(), Verdict::Unknown);
-        assert_eq!(refused(Fault::Credentials, 401).verdict(), Verdict::Fails);
+        assert_eq!(refused(Fault::NotServed, 404).channel_health(), ChannelHealth::Unknown);
+        assert_eq!(refused(Fault::Credentials, 403).channel_health(), ChannelHealth::Unknown);
+        assert_eq!(refused(Fault::Credentials, 401).channel_health(), ChannelHealth::Fails);
     }
 
     #[test]

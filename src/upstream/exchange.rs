@@ -11,7 +11,7 @@ use url::Url;
 
 use super::charset::in_utf8;
 use super::decoded::{decoded, unknown_coding};
-use super::reading::Body;
+use super::reading::ResponseBody;
 use super::retry_after::retry_after;
 use super::{Terms, UpstreamError, client};
 use crate::deadline::{Clock, timeout_at};
@@ -49,7 +49,7 @@ pub(super) struct Response {
     /// The `Content-Type` in lower case, without parameters; empty if there is none.
     pub content_type: String,
     /// The body.
-    pub body: Body,
+    pub body: ResponseBody,
 }
 
 impl std::fmt::Debug for Response {
@@ -119,7 +119,7 @@ fn essence(headers: &HeaderMap) -> String {
     content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-async fn error_body(mut response: Body) -> Vec<u8> {
+async fn error_body(mut response: ResponseBody) -> Vec<u8> {
     let mut body = Vec::new();
     let clock = Clock::of_this_thread();
     let end = clock.now() + ERROR_BODY_TIME;

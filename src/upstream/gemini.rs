@@ -17,7 +17,7 @@ use url::Url;
 use super::body::PiecedBody;
 use super::exchange::{self, KeyHeader};
 use super::objects::ObjectEvents;
-use super::reading::{Body, BodyReader, EventBody, events};
+use super::reading::{BodyReader, EventBody, ResponseBody, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint};
 use crate::secret::Secret;
 use reply::Reply;
@@ -64,7 +64,7 @@ pub fn reader(api_key: Secret) -> impl BodyReader {
     EventBody::new(ObjectEvents::new(Reply::new(api_key.clone()), api_key))
 }
 
-async fn send(url: Url, api_key: &Secret, request: UpstreamRequest) -> Result<Body, UpstreamError> {
+async fn send(url: Url, api_key: &Secret, request: UpstreamRequest) -> Result<ResponseBody, UpstreamError> {
     let key = KeyHeader::new(HeaderName::from_static("x-goog-api-key"), "", api_key)?;
     let terms = request.terms.clone();
     let body = PiecedBody::new(request::pieces(request));

@@ -30,17 +30,17 @@ pub const KINDS: &[&Kind] = &[
 
 /// A kind of channel, as its folder describes it.
 pub(super) trait ChannelKind: 'static {
-    /// Its name in the configuration.
+    /// The kind's name in the configuration.
     const NAME: &'static str;
-    /// Names and globs of the models that a channel serves if it lists none.
+    /// Names and globs of the models that a channel of this kind serves if it lists none.
     const MODELS: &'static [&'static str];
-    /// The highest temperature that it accepts; the lowest is 0.
+    /// The highest temperature that the kind accepts; the lowest is 0.
     const MAX_TEMPERATURE: f64 = 2.0;
-    /// True if it takes exactly one audio and no conversation.
+    /// True if the kind takes exactly one audio and no conversation.
     const TAKES_ONE_AUDIO: bool = false;
     /// Whether a server without a configuration file has a channel of this kind.
     const WITHOUT_FILE: WithoutFile = WithoutFile::Never(None);
-    /// The keys of its channels, beside the keys that every channel has.
+    /// The keys of the kind's channels, beside the keys that every channel has.
     type Keys: Keys;
 
     /// Returns how many tasks a channel runs at once if its settings do not limit them.
@@ -59,15 +59,15 @@ pub(super) trait ChannelKind: 'static {
 
 /// The provider of one channel, as its keys describe it.
 pub trait Provider: Debug + Send + Sync {
-    /// Returns the containers that it accepts; at least one.
+    /// Returns the containers that the provider accepts; at least one.
     fn formats(&self) -> &[Container] {
         Container::all()
     }
 
-    /// Returns the operation and the server of its calls.
+    /// Returns the operation and the server of the provider's calls.
     fn callee(&self) -> Callee;
 
-    /// Opens it for at most `slots` calls at once.
+    /// Opens the provider for at most `slots` calls at once.
     ///
     /// # Errors
     /// If the system refuses what it needs.
@@ -140,15 +140,15 @@ pub struct Kind {
     pub takes_one_audio: bool,
     /// [`ChannelKind::WITHOUT_FILE`]
     pub without_file: WithoutFile,
-    /// Example values of its own keys.
+    /// Example values of the kind's own keys.
     pub examples: &'static [(&'static str, &'static str)],
     /// [`ChannelKind::slots`]
     pub slots: fn() -> usize,
-    /// Returns the names of its own keys.
+    /// Returns the names of the kind's own keys.
     pub keys: fn() -> Vec<&'static str>,
-    /// Takes its own keys and checks their types.
+    /// Takes the kind's own keys and checks their types.
     pub take: fn(&mut Unread) -> Result<(), Problem>,
-    /// [`ChannelKind::provider`], from its own keys as they were written.
+    /// [`ChannelKind::provider`], from the kind's own keys as they were written.
     pub provider: MakeProvider,
 }
 

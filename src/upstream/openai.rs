@@ -16,7 +16,7 @@ use url::Url;
 use super::body::PiecedBody;
 use super::objects::ObjectEvents;
 use super::openai_wire;
-use super::reading::{Body, BodyReader, EventBody, events};
+use super::reading::{BodyReader, EventBody, ResponseBody, events};
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamStream, complaint, exchange};
 use crate::secret::Secret;
 use reply::Reply;
@@ -59,7 +59,7 @@ async fn send(
     api_key: &Secret,
     options: OpenAiOptions,
     request: UpstreamRequest,
-) -> Result<Body, UpstreamError> {
+) -> Result<ResponseBody, UpstreamError> {
     let key = openai_wire::bearer(api_key)?;
     let terms = request.terms.clone();
     let body = PiecedBody::new(request::pieces(request, options));

@@ -47,7 +47,7 @@ impl Ending {
 }
 
 /// The body of a response.
-pub(super) type Body = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
+pub(super) type ResponseBody = LocalBoxStream<'static, Result<Bytes, PayloadError>>;
 
 /// Reads a body. The answer is complete once the batch holds [`UpstreamEvent::Finished`]; the rest of the body is
 /// ignored.
@@ -164,9 +164,9 @@ impl<R: EventReader> BodyReader for EventBody<R> {
     }
 }
 
-struct Reading<R> {
+struct ResponseReading<R> {
     /// `None` once the body is read to its end or no longer needed.
-    body: Option<Body>,
+    body: Option<ResponseBody>,
     reader: R,
     joiner: Joiner,
     /// The error that ends the call after the texts before it were returned.
@@ -178,21 +178,21 @@ struct Reading<R> {
 }
 
 /// The reader is never pinned.
-impl<R> Unpin for Reading<R> {}
+impl<R> Unpin for ResponseReading<R> {}
 
 /// Reads a body to the end of its answer. `idle_timeout` is the idle limit of the call.
 pub(super) fn events<R: BodyReader>(
-    body: Body,
+    body: ResponseBody,
     reader: R,
     idle_timeout: Duration,
 ) -> impl Stream<Item = Result<Batch, UpstreamError>> {
     let joiner = Joiner::default();
-    Reading { body: Some(body), reader, joiner, failed: None, idle_timeout, afterword: None }
+    ResponseReading { body: Some(body), reader, joiner, failed: None, idle_timeout, afterword: None }
 }
 
 /// Written by hand, because this runs for each chunk of each task: an async block would be moved in memory together
 /// with everything that it holds.
-impl<R: BodyReader> Stream for Reading<R> {
+impl<R: BodyReader> Stream for ResponseReading<R> {
     type Item = Result<Batch, UpstreamError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -1,4 +1,4 @@
-//! Decides what is at fault for an error, by its codes and texts: they are more exact than the status.
+//! Decides what caused an error, by its codes and texts: they are more exact than the status.
 
 use crate::upstream::Fault;
 

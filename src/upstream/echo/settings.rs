@@ -11,7 +11,7 @@ use crate::upstream::Upstream;
 use crate::upstream::kind::{Callee, ChannelKind, Provider};
 use crate::upstream::remote::RemoteKeys;
 
-/// The keys of its channels, beside the keys that every channel has.
+/// The keys of `echo` channels, beside the keys that every channel has.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EchoKeys {

@@ -12,7 +12,7 @@ use crate::upstream::remote::{Remote, RemoteKeys};
 
 const BASE_URL: &str = "https://generativelanguage.googleapis.com/v1beta";
 
-/// The keys of its channels, beside the keys that every channel has: none.
+/// The keys of `gemini` channels, beside the keys that every channel has: none.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GeminiKeys {}

@@ -14,7 +14,7 @@ use crate::upstream::remote::RemoteKeys;
 /// The embedded channel's model, if the configuration names no other.
 pub const LOCAL_MODEL: &str = "local-inspect";
 
-/// The keys of its channels, beside the keys that every channel has: none.
+/// The keys of `local` channels, beside the keys that every channel has: none.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LocalKeys {}

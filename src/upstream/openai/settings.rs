@@ -14,7 +14,7 @@ const BASE_URL: &str = "https://api.openai.com/v1";
 /// All formats that OpenAI's chat models accept.
 const FORMATS: &[Container] = &[Container::Wav, Container::Mp3];
 
-/// The keys of its channels, beside the keys that every channel has, as the operator writes them.
+/// The keys of `openai` channels, beside the keys that every channel has, as the operator writes them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenAiKeys {

@@ -10,7 +10,7 @@ use crate::wire::completion::FinishReason;
 /// What a chunk adds to the answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chunk<'a> {
-    /// Its texts in order, none of them empty. Two neighbours are of different kinds.
+    /// The texts in order, none of them empty. Two neighbours are of different kinds.
     pub texts: Vec<(TextKind, String)>,
     /// The finish reason, in the server's word.
     pub finish: Option<&'a str>,

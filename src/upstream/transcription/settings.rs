@@ -15,7 +15,7 @@ const BASE_URL: &str = "https://api.openai.com/v1";
 const FORMATS: &[Container] =
     &[Container::Flac, Container::Mp3, Container::M4a, Container::Ogg, Container::Wav];
 
-/// The keys of its channels, beside the keys that every channel has, as the operator writes them.
+/// The keys of `transcription` channels, beside the keys that every channel has, as the operator writes them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TranscriptionKeys {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::channel::{Channel, Probe};
-use crate::upstream::{Fault, UpstreamError, Verdict};
+use crate::upstream::{ChannelHealth, Fault, UpstreamError};
 
 /// The upstream has begun to answer a call.
 pub(super) fn answers(channel: &Channel) {
@@ -46,11 +46,11 @@ pub(super) fn failed(
             _ => {}
         }
     }
-    match err.verdict() {
+    match err.channel_health() {
         // It answers; whether it comes to an end with what it answers is not seen.
-        Verdict::Works => answers(channel),
-        Verdict::Unknown => {}
-        Verdict::Fails => {
+        ChannelHealth::Works => answers(channel),
+        ChannelHealth::Unknown => {}
+        ChannelHealth::Fails => {
             if let Some(rest) = channel.breaker.failed(probe, spoke, now) {
                 let (channel, rest_ms) = (&channel.name, rest.as_millis() as u64);
                 tracing::warn!(

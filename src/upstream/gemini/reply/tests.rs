@@ -271,7 +271,7 @@ async fn ends_badly(pieces: &[&str], is_cut: bool) -> Outcome {
     let batches = events(body, reader(), idle).collect::<Vec<_>>();
     match tokio::time::timeout(idle, batches).await {
         Ok(batches) => outcome(batches),
-        Err(_) => ("".into(), Err(UpstreamError::Timeout(crate::upstream::Stage::Idle, idle))),
+        Err(_) => ("".into(), Err(UpstreamError::Timeout(crate::upstream::CallStage::Idle, idle))),
     }
 }
 

@@ -1,4 +1,5 @@
-//! What was paid for is never thrown away: answers of odd forms and odd ends, on every kind of channel.
+//! Answers in unusual forms and with unusual ends, on every kind of channel: hearken never discards an answer that was
+//! paid for.
 
 use serde_json::{Value, json};
 
@@ -10,26 +11,26 @@ use crate::support::upstream::{FakeUpstream, Script};
 
 const TEXT_ASKED: &str = "response_format = \"text\"";
 
-/// An answer in one piece.
+/// Returns a script that answers with one JSON document instead of a stream.
 fn whole(kind: fn() -> Script, body: impl Into<Vec<u8>>) -> Script {
     kind().content_type("application/json").raw(body).ends().with_length()
 }
 
-/// A candidate of Gemini's with this content, as a whole answer and as an event.
+/// Returns a Gemini answer with one candidate of this content. It serves as a whole answer and as an event.
 fn candidate(content: &Value, more: &Value) -> Value {
     let mut candidate = json!({"index": 0, "content": content});
     candidate.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({"candidates": [candidate]})
 }
 
-/// A choice of OpenAI's with this message, as a whole answer.
+/// Returns a whole OpenAI answer with one choice of this message.
 fn completion(message: &Value, more: &Value) -> Value {
     let mut choice = json!({"index": 0, "message": message});
     choice.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({"choices": [choice]})
 }
 
-/// The text that comes of an answer. Channels of tests repeat no call.
+/// Returns the text of the completion. The channels of tests do not retry.
 fn text_of(script: Script) -> Value {
     let choice = choice_of(script);
     assert_eq!(choice["finish_reason"], "stop", "{choice}");
@@ -37,7 +38,7 @@ fn text_of(script: Script) -> Value {
 }
 
 #[test]
-fn a_whole_answer_without_a_finish_reason_is_one() {
+fn a_whole_answer_needs_no_finish_reason() {
     let message = json!({"role": "assistant", "content": "Hi"});
     for more in [json!({}), json!({"finish_reason": null}), json!({"finish_reason": ""})] {
         let body = completion(&message, &more).to_string();
@@ -45,7 +46,7 @@ fn a_whole_answer_without_a_finish_reason_is_one() {
     }
     let body = candidate(&json!({"parts": [{"text": "Hi"}]}), &json!({})).to_string();
     assert_eq!(text_of(whole(FakeUpstream::gemini, body.clone())), "Hi");
-    // A stream has to say that it is finished.
+    // A stream needs an explicit end.
     for script in [
         FakeUpstream::gemini().raw(format!("data: {body}\r\n\r\n")).ends(),
         FakeUpstream::openai().event(&completion(&message, &json!({}))).ends(),
@@ -56,7 +57,7 @@ fn a_whole_answer_without_a_finish_reason_is_one() {
 }
 
 #[test]
-fn an_answer_that_said_its_end_survives_a_bad_end_of_its_connection() {
+fn a_finished_answer_survives_a_broken_connection() {
     let stop = || finish_event("STOP");
     let at_once = json!({"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]});
     let done = json!({"type": "transcript.text.done", "text": "Hi"});
@@ -76,7 +77,7 @@ fn an_answer_that_said_its_end_survives_a_bad_end_of_its_connection() {
 }
 
 #[test]
-fn a_cut_behind_a_stop_that_was_not_the_last_is_a_cut() {
+fn a_cut_after_a_stop_that_was_not_the_last_fails_the_task() {
     let stop = |text: &str| {
         let mut event = text_event(text);
         event["candidates"][0]["finishReason"] = json!("STOP");
@@ -92,7 +93,7 @@ fn a_cut_behind_a_stop_that_was_not_the_last_is_a_cut() {
 }
 
 #[test]
-fn silence_behind_the_end_is_no_timeout() {
+fn silence_after_the_end_of_an_answer_is_no_timeout() {
     let ended = chunk(&json!({}), Some("stop"));
     let done = json!({"type": "transcript.text.done", "text": "Hi"});
     let run = |script: Script| {
@@ -133,7 +134,7 @@ fn a_finish_reason_of_any_type_ends_an_answer() {
 }
 
 #[test]
-fn a_text_of_another_type_is_shown() {
+fn a_text_of_an_unexpected_json_type_is_read() {
     for (content, text) in [
         (json!({"parts": [{"text": 42}]}), "42"),
         (json!({"parts": {"text": "Hi"}}), "Hi"),
@@ -152,14 +153,14 @@ fn a_text_of_another_type_is_shown() {
     }
     assert_eq!(text_of(FakeUpstream::openai().event(&chunk(&json!("ok"), None))), "ok");
     assert_eq!(text_of(whole(FakeUpstream::transcription, "{\"text\":42}")), "42");
-    // What cannot be read is told, and is no empty answer.
+    // An unreadable text is an error, not an empty answer.
     let unclear = json!({"parts": [{"text": {"x": 1}}]});
     error_of(FakeUpstream::gemini().event(&candidate(&unclear, &json!({}))), "upstream_invalid_response");
     error_of(whole(FakeUpstream::transcription, "{\"text\":{\"x\":1}}"), "upstream_invalid_response");
 }
 
 #[test]
-fn a_refusal_is_told_in_every_form() {
+fn a_refusal_is_reported_in_every_form() {
     let part = json!({"content": [{"type": "refusal", "refusal": "I cannot"}]});
     for script in [
         FakeUpstream::openai().event(&chunk(&part, None)),
@@ -190,7 +191,7 @@ fn a_single_choice_is_the_answer_whatever_its_index() {
 }
 
 #[test]
-fn counts_that_are_none_leave_the_good_ones() {
+fn invalid_token_counts_do_not_replace_valid_ones() {
     let mut good = chunk(&json!({"content": "Hi"}), Some("stop"));
     good["usage"] = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15});
     for odd in ["{}", "{\"prompt_tokens\":NaN,\"completion_tokens\":-1}"] {
@@ -201,7 +202,7 @@ fn counts_that_are_none_leave_the_good_ones() {
 }
 
 #[test]
-fn silence_in_plain_text_is_a_completed_empty_answer() {
+fn an_empty_plain_text_completes_with_an_empty_answer() {
     let plain = |kind: &str| FakeUpstream::transcription().content_type(kind).ends().with_length();
     for script in [
         plain("text/plain; charset=utf-8").raw(""),
@@ -217,7 +218,7 @@ fn silence_in_plain_text_is_a_completed_empty_answer() {
 }
 
 #[test]
-fn a_declared_charset_is_read() {
+fn a_declared_charset_is_decoded() {
     let utf16: Vec<u8> = "Gr\u{fc}\u{df}e \u{1f600}".encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (charset, body, text) in [
         ("iso-8859-1", b"Gr\xfc\xdfe".to_vec(), "Gr\u{fc}\u{df}e"),
@@ -233,7 +234,7 @@ fn a_declared_charset_is_read() {
 }
 
 #[test]
-fn a_whole_transcript_in_another_spelling_is_told_to_its_end() {
+fn the_rest_of_a_final_transcript_in_another_spelling_is_published() {
     let done = |text: &str| json!({"type": "transcript.text.done", "text": text});
     for (deltas, whole, text) in [
         (["hello ", "world"], "Hello, world. And more.", "hello world. And more."),
@@ -246,7 +247,7 @@ fn a_whole_transcript_in_another_spelling_is_told_to_its_end() {
 }
 
 #[test]
-fn an_errors_words_are_kept_in_every_form() {
+fn an_upstreams_error_text_is_kept_in_every_form() {
     for body in [
         json!({"errors": [{"message": "its own words"}]}),
         json!({"error": ["its own words"]}),
@@ -266,7 +267,7 @@ fn an_errors_words_are_kept_in_every_form() {
 }
 
 #[test]
-fn a_limit_says_when_to_come_back_in_all_three_places() {
+fn a_rate_limit_reports_the_wait_in_all_three_places() {
     let body = json!({"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}});
     let upstream = FakeUpstream::error(429, &body).header("retry-after", "40").start();
     let hearken = Hearken::before(&upstream).channel("max_retry_wait_ms = 500").start();

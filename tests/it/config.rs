@@ -1,4 +1,4 @@
-//! Configuration from outside: `hearken check`, mistakes that stop a start, the environment, no file at all.
+//! Configuration: `hearken check`, mistakes that stop a start, environment variables, and a start without a file.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output};
@@ -19,7 +19,7 @@ fn with_file(text: &str, command: &str) -> Output {
 }
 
 #[test]
-fn check_says_what_a_configuration_means_and_tells_no_secret() {
+fn check_describes_the_configuration_without_its_secrets() {
     let upstream = FakeUpstream::gemini().never().start();
     let hearken = Hearken::before(&upstream).local().start();
     let output = run(&["check", "--config", hearken.config_file().to_str().unwrap()]);
@@ -123,7 +123,7 @@ fn an_unusable_data_directory_stops_the_start() {
 }
 
 #[test]
-fn check_refuses_a_data_directory_as_the_start_does_and_makes_none() {
+fn check_refuses_an_unusable_data_directory_and_creates_none() {
     let directory = TempDir::new().unwrap();
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let file = at("h.toml");
@@ -139,11 +139,11 @@ fn check_refuses_a_data_directory_as_the_start_does_and_makes_none() {
     }
     std::fs::write(&file, format!("data_dir = \"{}\"", at("new/data"))).unwrap();
     assert_eq!(run(&["check", "--config", &file]).status.code(), Some(0));
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is made");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is created");
 }
 
 #[test]
-fn check_refuses_what_a_start_refuses_in_the_same_words() {
+fn check_and_start_refuse_with_the_same_message() {
     let directory = TempDir::new().unwrap();
     let home = directory.path();
     let data = |name: &str| home.join(name).display().to_string();
@@ -209,14 +209,14 @@ fn check_refuses_what_a_start_refuses_in_the_same_words() {
         ),
     ] {
         let listen = if text.contains("listen") { "" } else { "listen = \"127.0.0.1:0\"\n" };
-        // The first line is the one that is named.
+        // The error names the first line, so it stays first.
         let (first, rest) = text.split_once('\n').unwrap();
         let text = if first.starts_with('[') {
             format!("{first}\n{rest}")
         } else {
             format!("{first}\n{listen}{rest}")
         };
-        // Without a channel, a start warns of that, too.
+        // A start without a channel would print a further warning.
         let text = format!("{text}\n[[channels]]\nname = \"local\"\nkind = \"local\"\n");
         let file = home.join("h.toml");
         std::fs::write(&file, &text).unwrap();
@@ -253,7 +253,7 @@ fn check_refuses_what_a_start_refuses_in_the_same_words() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_warned_of_and_stops_a_start_in_one_line() {
+fn check_warns_of_a_taken_address_and_a_start_stops() {
     let directory = TempDir::new().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap().to_string();
@@ -270,11 +270,11 @@ fn an_address_that_is_taken_is_warned_of_and_stops_a_start_in_one_line() {
     assert_eq!(served.status.code(), Some(1), "{served:?}");
     let told = String::from_utf8(served.stderr).unwrap();
     assert!(told.starts_with(&format!("hearken: {said}")) && told.lines().count() == 1, "{told}");
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is made");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is created");
 }
 
 #[test]
-fn the_environment_wins_over_the_file() {
+fn the_environment_overrides_the_file() {
     let upstream = FakeUpstream::gemini().hold().say("a").start();
     let hearken = Hearken::before(&upstream)
         .set("[stream]\nkeep_alive_seconds = 600")
@@ -300,7 +300,7 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
-fn a_mistyped_variable_is_warned_of_by_check_and_at_the_start() {
+fn check_and_start_warn_of_a_mistyped_variable() {
     let directory = TempDir::new().unwrap();
     let typing_errors = [
         ("HEARKEN_STREM__KEEP_ALIVE_SECONDS", "15", "did you mean HEARKEN_STREAM__KEEP_ALIVE_SECONDS?"),
@@ -341,7 +341,7 @@ fn a_start_without_an_upstream_says_how_to_get_one() {
     let banner = |variable: &str| {
         let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
         serve.current_dir(directory.path()).env(variable, "k");
-        // Nothing but the log goes to standard error.
+        // Only the log is written to standard error.
         let mut child = serve.stderr(std::process::Stdio::null()).spawn().unwrap();
         let mut first = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -360,7 +360,7 @@ fn a_start_without_an_upstream_says_how_to_get_one() {
     for word in ["only measures sound", "GEMINI_API_KEY", "OPENAI_API_KEY", "[[channels]]"] {
         assert!(without.contains(word), "{word}: {without}");
     }
-    // Also at a start that makes no key.
+    // A start that creates no key prints it, too.
     assert!(banner("UNRELATED").contains("only measures sound"));
     assert_eq!(banner("GEMINI_API_KEY"), "");
 }
@@ -388,14 +388,14 @@ fn a_model_of_a_provider_without_a_key_is_refused_with_the_variable() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // Where the operator has chosen the channels, callers are told nothing of settings.
+    // When the operator has configured the channels, clients get no hint about settings.
     let hearken = Hearken::builder().local().start();
     let error = hearken.try_submit(json!({"model": "gemini-2.5-flash"})).error(422, "no_available_model");
     assert!(!error["message"].as_str().unwrap().contains("GEMINI_API_KEY"), "{error}");
 }
 
 #[test]
-fn flags_win_over_the_environment() {
+fn flags_override_the_environment() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("from-flag");
     let mut child = command(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()])
@@ -407,7 +407,7 @@ fn flags_win_over_the_environment() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let first = lines.next().unwrap_or_default();
     let address = first.strip_prefix("hearken listening on http://").map(|text| text.parse().unwrap());
-    // Without a configured key one is made and shown, this once.
+    // Without a configured key, the first start creates one and prints it once.
     let key = lines.by_ref().find(|line| line.trim().starts_with("sk-")).map(|line| line.trim().to_owned());
     let client = Client { address: address.unwrap(), key, secrets: std::sync::Arc::default() };
     let models = client.get("/v1/models").expect(200).json();
@@ -444,14 +444,14 @@ fn the_first_start_prints_a_request_and_an_address_that_work_as_pasted() {
 }
 
 #[test]
-fn the_examples_of_the_readme_are_understood() {
+fn check_accepts_the_examples_of_the_readme() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let examples: Vec<&str> =
         readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(examples.len() >= 3);
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("h.toml");
-    // The files that an example names are read.
+    // `check` reads the files that an example names.
     let pair = Pair::new();
     std::fs::write(directory.path().join("fullchain.pem"), &pair.certificate).unwrap();
     std::fs::write(directory.path().join("privkey.pem"), &pair.key).unwrap();
@@ -462,7 +462,7 @@ fn the_examples_of_the_readme_are_understood() {
         for name in ["DEMO_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"] {
             check.env(name, "sk-example");
         }
-        // Not every user may have these.
+        // Not every user may use the example's address and data directory.
         check.env("HEARKEN_LISTEN", "127.0.0.1:0").env("HEARKEN_DATA_DIR", directory.path().join("data"));
         let output = check.output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{example}\n{output:?}");
@@ -470,7 +470,7 @@ fn the_examples_of_the_readme_are_understood() {
 }
 
 #[test]
-fn a_key_of_openai_in_the_environment_is_a_channel() {
+fn an_openai_key_in_the_environment_makes_a_channel() {
     let mut check = command(&["check"]);
     let output =
         check.env("OPENAI_API_KEY", "sk-example").env("HEARKEN_LISTEN", "127.0.0.1:0").output().unwrap();

@@ -1,4 +1,4 @@
-//! Connections that cost more than they bring: slow heads, bodies without an end, too many of one address.
+//! Abusive connections: slow heads, endless bodies, too many connections from one address.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -34,7 +34,7 @@ fn reply(stream: &mut impl Read) -> Reply {
     }
 }
 
-/// Sends a piece now and then until the server closes the connection. What it says before does not matter.
+/// Sends a piece at intervals until the server closes the connection. Ignores what the server replies before that.
 fn dribble(stream: &mut (impl Read + Write), socket: &TcpStream, piece: &str) {
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let started = Instant::now();
@@ -59,7 +59,7 @@ fn dribble(stream: &mut (impl Read + Write), socket: &TcpStream, piece: &str) {
     panic!("the connection stays open");
 }
 
-/// What attackers of connections do: a request, and then what never ends.
+/// Attacks on a connection: a request, and a piece that is then sent endlessly.
 const ENDLESS: [(&str, &str); 4] = [
     ("GET /healthz HTTP/1.1\r\nhost: x\r\nx-dribbling: ", "x"),
     ("GET /healthz HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n", "1\r\nx\r\n"),
@@ -68,7 +68,7 @@ const ENDLESS: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn what_never_ends_on_a_used_connection_ends_it_and_others_are_served() {
+fn an_endless_request_closes_its_connection_and_others_are_served() {
     let hearken = Hearken::builder().local().set("[metrics]\nlisten = \"127.0.0.1:0\"").start();
     let (main, metrics) = (hearken.client().address, hearken.watcher().address);
     std::thread::scope(|scope| {
@@ -81,7 +81,7 @@ fn what_never_ends_on_a_used_connection_ends_it_and_others_are_served() {
                 dribble(&mut socket.try_clone().unwrap(), &socket, piece);
             });
             scope.spawn(move || {
-                // There each connection has one request.
+                // The listener for metrics serves one request per connection.
                 let mut socket = TcpStream::connect(metrics).unwrap();
                 socket.write_all(begin.as_bytes()).unwrap();
                 dribble(&mut socket.try_clone().unwrap(), &socket, piece);
@@ -90,11 +90,11 @@ fn what_never_ends_on_a_used_connection_ends_it_and_others_are_served() {
         hearken.get("/healthz").expect(200);
         hearken.watcher().get("/metrics").expect(200);
     });
-    until("all are gone", || (hearken.open_connections() == 0).then_some(()));
+    until("all connections are closed", || (hearken.open_connections() == 0).then_some(()));
 }
 
 #[test]
-fn what_never_ends_on_a_used_connection_over_tls_ends_it() {
+fn an_endless_request_over_tls_closes_its_connection() {
     let pair = Pair::new();
     let hearken = Hearken::builder().local().tls(&pair).start();
     let address = hearken.client().address;
@@ -111,11 +111,11 @@ fn what_never_ends_on_a_used_connection_over_tls_ends_it() {
             });
         }
     });
-    until("all are gone", || (hearken.open_connections() == 0).then_some(()));
+    until("all connections are closed", || (hearken.open_connections() == 0).then_some(()));
 }
 
 #[test]
-fn pipelined_requests_behind_a_slow_one_are_all_answered() {
+fn pipelined_requests_after_a_slow_one_are_all_answered() {
     let upstream = FakeUpstream::gemini().hold().say("x").start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({}));
@@ -139,10 +139,10 @@ fn pipelined_requests_behind_a_slow_one_are_all_answered() {
 }
 
 #[test]
-fn a_reply_is_whole_whatever_the_client_sends_behind_its_request() {
+fn a_reply_is_complete_whatever_the_client_sends_after_its_request() {
     let hearken = Hearken::builder().local().start();
     let whole = hearken.get("/openapi.json").expect(200).body;
-    // What is not read yet when the server closes is still on its way.
+    // With a small receive buffer, a part of the reply is still in transit when the server closes.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&hearken.client().address.into()).unwrap();
@@ -155,7 +155,7 @@ fn a_reply_is_whole_whatever_the_client_sends_behind_its_request() {
     assert!(Reply::parse(&reply).body == whole);
 }
 
-/// A connection that was let in: it has had an answer.
+/// Opens a connection that the server accepts: it has answered a request.
 fn let_in(address: SocketAddr) -> TcpStream {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -164,17 +164,17 @@ fn let_in(address: SocketAddr) -> TcpStream {
     socket
 }
 
-/// True if the next connection is closed at once.
+/// Returns true if the server closes the next connection at once.
 fn is_refused(address: SocketAddr) -> bool {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    // It may be closed before this is sent.
+    // The server may close the connection before this is sent.
     let _ = socket.write_all(HEALTH.as_bytes());
     !matches!(socket.read(&mut [0; 1]), Ok(1))
 }
 
 #[test]
-fn an_address_has_so_many_connections_until_one_leaves() {
+fn an_address_has_a_limited_number_of_connections() {
     let limits = "[limits]\nmax_connections_per_address = 3\n[metrics]\nlisten = \"127.0.0.1:0\"";
     let hearken = Hearken::builder().local().set(limits).start();
     let address = hearken.client().address;
@@ -189,15 +189,15 @@ fn an_address_has_so_many_connections_until_one_leaves() {
     hearken.log_line("address=127.0.0.1 connections=3");
     assert_eq!(hearken.log().matches("limits.max_connections_per_address").count(), 1);
     taken.pop();
-    until("one that left makes room", || (!is_refused(address)).then_some(()));
+    until("a closed connection makes room", || (!is_refused(address)).then_some(()));
 }
 
 #[test]
-fn a_subscriber_counts_for_its_address_wherever_it_is_served() {
+fn a_subscriber_counts_as_a_connection_of_its_address() {
     let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
     let hearken = Hearken::before(&upstream).set("[limits]\nmax_connections_per_address = 2").start();
     let id = hearken.submit(json!({"stream": true}));
-    // The connection of the submit may still be on its way out.
+    // The connection of the submit may still be closing.
     let mut stream = until("there is room", || {
         let path = format!("/v1/llm/generations/{id}/stream");
         let socket = hearken.send_raw(hearken.head("GET", &path, &[]).as_bytes());
@@ -218,7 +218,7 @@ fn a_subscriber_counts_for_its_address_wherever_it_is_served() {
     drop(other);
 }
 
-/// Requests with bodies that their endpoints do not read.
+/// Returns requests with bodies that their endpoints do not read.
 fn with_bodies(client: &Client, body: &str, framing: (&str, &str)) -> Vec<String> {
     let unknown = client.without_key();
     [
@@ -234,7 +234,7 @@ fn with_bodies(client: &Client, body: &str, framing: (&str, &str)) -> Vec<String
 }
 
 #[test]
-fn a_connection_lives_on_behind_a_small_body_that_nothing_reads() {
+fn a_connection_stays_open_after_a_small_unread_body() {
     let hearken = Hearken::builder().local().start();
     let client = hearken.client();
     let (small, chunked) = ("x".repeat(50_000), format!("c350\r\n{}\r\n0\r\n\r\n", "x".repeat(50_000)));
@@ -249,7 +249,7 @@ fn a_connection_lives_on_behind_a_small_body_that_nothing_reads() {
     requests.push(submit(&[("idempotency-key", ""), in_chunks], "5\r\naudio\r\n0\r\n\r\n"));
     let mut socket = client.send_raw(b"");
     for request in &requests {
-        // The second one is read as it was sent, whatever stood before it.
+        // The second request is read as it was sent, whatever came before it.
         socket.write_all((request.clone() + HEALTH).as_bytes()).unwrap();
         let first = reply(&mut socket);
         assert_eq!(first.header("connection"), None, "{request:.60} {first}");
@@ -258,7 +258,7 @@ fn a_connection_lives_on_behind_a_small_body_that_nothing_reads() {
 }
 
 #[test]
-fn a_connection_ends_behind_a_large_body_that_nothing_reads() {
+fn a_connection_closes_after_a_large_unread_body() {
     let hearken = Hearken::builder().local().start();
     let client = hearken.client();
     let (large, chunked) = ("x".repeat(70_000), format!("11170\r\n{}\r\n0\r\n\r\n", "x".repeat(70_000)));
@@ -272,7 +272,7 @@ fn a_connection_ends_behind_a_large_body_that_nothing_reads() {
 }
 
 #[test]
-fn an_answer_waits_only_a_moment_for_a_body_that_does_not_come() {
+fn a_reply_waits_only_briefly_for_a_body_that_does_not_come() {
     let hearken = Hearken::builder().local().start();
     let client = hearken.client();
     let mut socket = client.send_raw(client.head("GET", "/healthz", &[("content-length", "5")]).as_bytes());
@@ -284,8 +284,8 @@ fn an_answer_waits_only_a_moment_for_a_body_that_does_not_come() {
     assert_eq!((refusal.status, refusal.header("connection")), (415, Some("close")), "{refusal}");
 }
 
-/// Asks for other protocols on one connection, as curl (`--http2`), Java's client and browsers do.
-fn ask_for_other_protocols(stream: &mut (impl Read + Write), client: &Client) {
+/// Requests other protocols on one connection, as curl (`--http2`), Java's client and browsers do.
+fn request_other_protocols(stream: &mut (impl Read + Write), client: &Client) {
     for (connection, protocol) in
         [("Upgrade, HTTP2-Settings", "h2c"), ("keep-alive, Upgrade", "websocket"), ("upgrade", "TLS/1.0")]
     {
@@ -307,13 +307,13 @@ fn a_request_for_another_protocol_is_answered_and_the_connection_kept() {
     let upstream = FakeUpstream::gemini().say("word").start();
     let pair = Pair::new();
     let (plain, secure) = (Hearken::start(&upstream), Hearken::before(&upstream).tls(&pair).start());
-    ask_for_other_protocols(&mut plain.client().send_raw(b""), &plain.client());
+    request_other_protocols(&mut plain.client().send_raw(b""), &plain.client());
     let client = secure.client();
-    ask_for_other_protocols(&mut secure::connect(client.address, &pair), &client);
+    request_other_protocols(&mut secure::connect(client.address, &pair), &client);
 }
 
 #[test]
-fn a_head_request_behind_a_chunked_body_changes_nothing_for_the_answer_before() {
+fn a_pipelined_head_request_does_not_change_the_reply_before_it() {
     let hearken = Hearken::builder().local().start();
     let client = hearken.client();
     let body = "{}";
@@ -327,7 +327,7 @@ fn a_head_request_behind_a_chunked_body_changes_nothing_for_the_answer_before() 
     assert_eq!(head, *b"HTTP/1.1 200");
 }
 
-/// Connects, asks for a large file, and takes as little of it as may be.
+/// Connects, requests a large file, and reads as little of it as possible.
 fn asking(address: SocketAddr, request: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -339,8 +339,8 @@ fn asking(address: SocketAddr, request: &str) -> TcpStream {
 }
 
 #[test]
-fn a_client_without_a_key_that_takes_nothing_is_let_go_soon() {
-    // What a reader on a busy machine can keep to.
+fn a_client_without_a_key_that_reads_nothing_is_dropped_soon() {
+    // A limit that a reader on a busy machine can meet.
     const LIMIT: Duration = Duration::from_secs(2);
     let set = format!("[stream]\nkeyless_send_timeout_seconds = {}\n", LIMIT.as_secs());
     let hearken = Hearken::builder().local().set(&set).start();
@@ -356,7 +356,7 @@ fn a_client_without_a_key_that_takes_nothing_is_let_go_soon() {
         move || {
             let (mut taken, mut piece, began) = (0, vec![0; 64 * 1024], Instant::now());
             loop {
-                // Longer than the limit in all, and never so long in one piece.
+                // The reads take longer than the limit in all, but no single pause is that long.
                 if began.elapsed() < LIMIT * 3 / 2 {
                     std::thread::sleep(Duration::from_millis(30));
                 }
@@ -370,11 +370,11 @@ fn a_client_without_a_key_that_takes_nothing_is_let_go_soon() {
     slow.join().unwrap();
     until("only the client with a key is left", || (hearken.open_connections() == 1).then_some(()));
     drop(silent);
-    until("all are gone", || (hearken.open_connections() == 0).then_some(()));
+    until("all connections are closed", || (hearken.open_connections() == 0).then_some(()));
 }
 
 #[test]
-fn a_stream_over_http_2_without_a_key_that_takes_nothing_is_reset_soon() {
+fn an_unread_http_2_stream_without_a_key_is_reset_soon() {
     let pair = Pair::new();
     let set = "[stream]\nkeyless_send_timeout_seconds = 1\n";
     let hearken = Hearken::builder().local().tls(&pair).set(set).start();

@@ -1,4 +1,4 @@
-//! The disk that does not do its part: full, slow, moved away, overwritten, with flipped bits.
+//! Disk failures: a full or slow disk, a data directory that is moved away, overwritten files, flipped bits.
 
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -50,13 +50,13 @@ fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-/// Where this text stands in a file.
+/// Returns the offset of this text in a file.
 fn find(path: &Path, text: &str) -> u64 {
     let content = std::fs::read(path).unwrap();
     content.windows(text.len()).position(|window| window == text.as_bytes()).unwrap() as u64
 }
 
-/// What the program says when it refuses to start over this data.
+/// Returns the error of a start that refuses this data.
 fn refusal(hearken: &Hearken) -> String {
     let output = hearken.refused_start();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -64,7 +64,7 @@ fn refusal(hearken: &Hearken) -> String {
 }
 
 #[test]
-fn a_full_disk_leaves_no_call_without_an_answer() {
+fn every_call_is_answered_while_the_disk_is_full() {
     let upstream = FakeUpstream::gemini()
         .hold()
         .say("a")
@@ -116,7 +116,7 @@ fn a_full_disk_leaves_no_call_without_an_answer() {
             assert!(error["message"].as_str().unwrap().contains(id), "{reply}");
             assert_eq!((&error["retryable"], reply.header("x-should-retry")), (&json!(false), Some("false")));
             let task = in_time("a query", || hearken.task(id));
-            assert_eq!(task["status"], "processing", "no end is told that is not durable");
+            assert_eq!(task["status"], "processing", "an end is not reported before it is durable");
         }
         for id in [&plain, &streamed] {
             assert_eq!(in_time("a query", || hearken.task(id))["status"], "processing");
@@ -128,7 +128,7 @@ fn a_full_disk_leaves_no_call_without_an_answer() {
 
         hearken.disk().free();
         until_ready(&hearken);
-        assert_eq!(content(&reader.rest()), "e", "the stream has stayed open, and has its end now");
+        assert_eq!(content(&reader.rest()), "e", "the stream stayed open, and gets its end now");
         assert_eq!(hearken.wait(&cancelled)["error"]["code"], "task_cancelled");
         let all = hearken.get("/v1/tasks").expect(200).json();
         let ids = all["data"].as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap().to_owned());
@@ -144,7 +144,7 @@ fn a_full_disk_leaves_no_call_without_an_answer() {
 }
 
 #[test]
-fn a_server_with_a_full_disk_stops_when_it_is_told_and_goes_on_at_the_next_start() {
+fn a_server_with_a_full_disk_stops_on_a_signal_and_starts_again() {
     let upstream = FakeUpstream::gemini().hold().say("a").then().say("b").start();
     let mut hearken = Hearken::before(&upstream).small_disk(32).env("HEARKEN_DRAIN_SECONDS", "1").start();
     let id = hearken.submit(json!({"stream": true}));
@@ -157,9 +157,9 @@ fn a_server_with_a_full_disk_stops_when_it_is_told_and_goes_on_at_the_next_start
     hearken.signal("TERM");
     let status = in_time("the end", || hearken.exit_status());
     assert!(status.success(), "{status}");
-    // No end that is not durable.
+    // The stream breaks off without an end that is not durable.
     reader.breaks_off();
-    // The index of the log takes room that there is not.
+    // The disk has no room for the index of the write-ahead log.
     let said = refusal(&hearken);
     assert!(said.contains("make room on the disk of") && said.contains("/data"), "{said}");
     hearken.disk().free();
@@ -169,7 +169,7 @@ fn a_server_with_a_full_disk_stops_when_it_is_told_and_goes_on_at_the_next_start
 }
 
 #[test]
-fn many_ends_need_no_more_room_than_the_reserve_of_a_full_disk() {
+fn the_disk_reserve_is_enough_for_the_ends_of_many_tasks() {
     const TASKS: usize = 200;
     let upstream = FakeUpstream::gemini().hold().say(&"x".repeat(60_000)).start();
     let hearken = Hearken::before(&upstream).channel("max_running_tasks = 200").small_disk(64).start();
@@ -193,12 +193,12 @@ fn many_ends_need_no_more_room_than_the_reserve_of_a_full_disk() {
 }
 
 #[test]
-fn a_disk_that_does_not_answer_is_told_at_once() {
+fn a_disk_that_hangs_is_reported_at_once() {
     let upstream = FakeUpstream::gemini().hold().say("a").start();
     let hearken = Hearken::start(&upstream);
     let running = hearken.submit(json!({}));
     upstream.held(1);
-    // As long as this transaction lasts, the program's own waits, as for a disk that hangs.
+    // While this transaction lasts, the program's transactions wait, as they do for a disk that hangs.
     let mut other = Connection::open(database(&hearken)).unwrap();
     let hangs = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     let refused = in_time("a submit", || hearken.try_submit(json!({})));
@@ -213,7 +213,7 @@ fn a_disk_that_does_not_answer_is_told_at_once() {
 }
 
 #[test]
-fn no_upstream_is_asked_for_a_task_that_is_not_durable() {
+fn no_upstream_is_called_for_a_task_that_is_not_durable() {
     let upstream = FakeUpstream::gemini().say("a").start();
     let hearken = Hearken::start(&upstream);
     let mut other = Connection::open(database(&hearken)).unwrap();
@@ -227,7 +227,7 @@ fn no_upstream_is_asked_for_a_task_that_is_not_durable() {
 }
 
 #[test]
-fn a_data_directory_that_is_moved_away_takes_no_tasks_until_it_is_back() {
+fn no_tasks_are_accepted_while_the_data_directory_is_moved_away() {
     let upstream = FakeUpstream::gemini().hold().say("a").start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({}));
@@ -248,14 +248,14 @@ fn a_data_directory_that_is_moved_away_takes_no_tasks_until_it_is_back() {
 }
 
 #[test]
-fn a_database_that_is_removed_or_replaced_takes_no_tasks() {
+fn no_tasks_are_accepted_after_the_database_is_removed_or_replaced() {
     let upstream = FakeUpstream::gemini().say("a").start();
     for file in ["hearken.sqlite", "hearken.sqlite-wal", "hearken.sqlite-shm"] {
         let hearken = Hearken::start(&upstream);
         hearken.submit(json!({}));
         let path = hearken.data_dir().join(file);
         std::fs::remove_file(&path).unwrap();
-        // At once, before any probe: the transaction itself looks.
+        // The refusal comes at once, before any probe: the transaction itself checks the files.
         hearken.try_submit(json!({})).error(503, "storage_unavailable");
         std::fs::write(&path, "").unwrap();
         hearken.log_line(&format!("{} was replaced while the server runs", path.display()));
@@ -263,7 +263,7 @@ fn a_database_that_is_removed_or_replaced_takes_no_tasks() {
     }
 }
 
-/// What damages a file in place: it stays the same file.
+/// A way to damage a file in place: it stays the same file.
 type Damage = fn(&Path);
 
 fn empty(path: &Path) {
@@ -282,7 +282,7 @@ fn halve(path: &Path) {
 }
 
 #[test]
-fn damage_in_place_leaves_no_submit_acknowledged_and_lost() {
+fn no_acknowledged_submit_is_lost_after_damage_in_place() {
     let upstream = FakeUpstream::gemini().say("a").start();
     let damages: [(&str, Damage); 5] = [
         ("hearken.sqlite", empty),
@@ -297,13 +297,13 @@ fn damage_in_place_leaves_no_submit_acknowledged_and_lost() {
         hearken.wait(&ended);
         let path = hearken.data_dir().join(file);
         damage(&path);
-        // At once, before any probe: the transaction itself looks.
+        // The refusal comes at once, before any probe: the transaction itself checks the files.
         hearken.try_submit(json!({})).error(503, "storage_unavailable");
-        // By the writer or, where it has read just then, by the follower of the keys.
+        // The writer of the store logs this or, if it happened to read first, the reader that follows the API keys.
         let told = hearken.log_line("the store takes no tasks until the server is started again");
         assert!(told.contains(database(&hearken).to_str().unwrap()), "{told}");
         until_unready(&hearken, "storage_unavailable");
-        // What a damaged database says may be false.
+        // A damaged database may return wrong data.
         for path in ["/v1/tasks", "/v1/tasks?status=completed", &format!("/v1/tasks/{ended}")] {
             let refused = in_time(path, || hearken.get(path));
             let error = refused.error(503, "storage_unavailable");
@@ -313,18 +313,18 @@ fn damage_in_place_leaves_no_submit_acknowledged_and_lost() {
 }
 
 #[test]
-fn no_end_is_told_after_damage_in_place() {
+fn no_end_is_reported_after_damage_in_place() {
     let damages: [(&str, Damage); 3] =
         [("hearken.sqlite", empty), ("hearken.sqlite-wal", empty), ("hearken.sqlite-wal", zero)];
-    // Each takes ten seconds of patience.
+    // Each case waits for ten seconds.
     std::thread::scope(|scope| {
         for (file, damage) in damages {
-            scope.spawn(move || no_end_is_told_after(file, damage));
+            scope.spawn(move || no_end_is_reported_after(file, damage));
         }
     });
 }
 
-fn no_end_is_told_after(file: &str, damage: Damage) {
+fn no_end_is_reported_after(file: &str, damage: Damage) {
     let upstream =
         FakeUpstream::gemini().hold().say("a").then().say("b").hold().say("c").then().say("d").hold().start();
     let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
@@ -352,7 +352,7 @@ fn no_end_is_told_after(file: &str, damage: Damage) {
             assert_eq!(in_time("a query", || hearken.task(id))["status"], "processing", "{file}");
         }
         let (_, mut other) = streamed;
-        assert_eq!(other.frame().content(), "c", "what the upstream says is still shown");
+        assert_eq!(other.frame().content(), "c", "chunks of the upstream are still published");
         [other, reader]
     });
     hearken.log_line("the API keys cannot be read");
@@ -365,9 +365,9 @@ fn no_end_is_told_after(file: &str, damage: Damage) {
 }
 
 #[test]
-fn an_index_that_is_damaged_in_place_loses_nothing() {
+fn damage_to_the_index_of_the_log_loses_nothing() {
     let upstream = FakeUpstream::gemini().say("a").start();
-    // An index that is overwritten is made anew at once, one that is cut short at the next start.
+    // An overwritten index is rebuilt at once, a truncated one at the next start.
     for damage in [zero as Damage, empty, halve] {
         let mut hearken = Hearken::start(&upstream);
         let mut ids = vec![hearken.submit(json!({}))];
@@ -398,11 +398,11 @@ fn a_second_server_refuses_to_start_also_without_the_lock_file() {
 }
 
 #[test]
-fn a_program_that_reads_the_database_leaves_the_server_its_log() {
+fn a_program_that_reads_the_database_does_not_remove_the_log() {
     let hearken = Hearken::builder().local().start();
     let wal = hearken.data_dir().join("hearken.sqlite-wal");
     let before = wal.metadata().unwrap().ino();
-    // The last one that closes a database takes its write-ahead log away.
+    // The last connection that closes a database removes its write-ahead log.
     let other = Connection::open(database(&hearken)).unwrap();
     let tasks: i64 = other.query_row("SELECT count(*) FROM tasks", [], |row| row.get(0)).unwrap();
     assert_eq!(tasks, 0);
@@ -412,7 +412,7 @@ fn a_program_that_reads_the_database_leaves_the_server_its_log() {
 }
 
 #[test]
-fn a_start_over_a_damaged_database_names_the_file_and_the_way_out() {
+fn a_start_on_a_damaged_database_names_the_file_and_the_remedy() {
     let upstream = FakeUpstream::gemini().say("a").start();
     let mut hearken = Hearken::start(&upstream);
     for _ in 0..20 {
@@ -422,7 +422,7 @@ fn a_start_over_a_damaged_database_names_the_file_and_the_way_out() {
     hearken.signal("KILL");
     hearken.exit_status();
     let path = database(&hearken);
-    // Brings all that is in the log into the file.
+    // Moves the whole log into the database file.
     Connection::open(&path).unwrap().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     let whole = std::fs::read(&path).unwrap();
     let mut torn = whole.clone();
@@ -434,7 +434,7 @@ fn a_start_over_a_damaged_database_names_the_file_and_the_way_out() {
         let said = refusal(&hearken);
         assert!(said.contains(&format!("{} is damaged", path.display())), "{said}");
         assert!(said.contains("restore the file from a backup") && said.contains(".recover"), "{said}");
-        assert!(!said.contains("***"), "what was found is more than a heading: {said}");
+        assert!(!said.contains("***"), "the error shows a finding, not a heading: {said}");
     }
     std::fs::write(&path, whole).unwrap();
     hearken.start_again();
@@ -442,7 +442,7 @@ fn a_start_over_a_damaged_database_names_the_file_and_the_way_out() {
 }
 
 #[test]
-fn commits_that_a_damaged_log_has_lost_are_told() {
+fn commits_lost_with_a_damaged_log_are_reported() {
     let upstream = FakeUpstream::gemini().say("a").start();
     let mut hearken = Hearken::start(&upstream);
     let ids: Vec<_> = (0..5).map(|_| hearken.submit(json!({}))).collect();
@@ -471,11 +471,11 @@ fn commits_that_a_damaged_log_has_lost_are_told() {
     assert!(lost.starts_with(database(&hearken).to_str().unwrap()), "{line}");
     assert_eq!(says(&["keys", "list"]).status.code(), Some(0));
     hearken.crash();
-    assert!(!hearken.log().contains("lacks commits"), "it is told once");
+    assert!(!hearken.log().contains("lacks commits"), "it is logged once");
 }
 
 #[test]
-fn keys_are_not_made_behind_a_log_that_was_damaged_under_a_server() {
+fn key_commands_are_refused_after_damage_to_a_running_servers_log() {
     let hearken = Hearken::builder().local().start();
     hearken.wait(&hearken.submit(json!({"model": "local-inspect"})));
     let wal = hearken.data_dir().join("hearken.sqlite-wal");
@@ -499,7 +499,7 @@ fn damaged_audio_is_never_sent_upstream() {
     upstream.held(1);
     let small = hearken.submit(json!({}));
     let large = hearken.submit(json!({"audio_url": format!("data:audio/wav;base64,{}", long_audio())}));
-    let [path] = &hearken.files("spool")[..] else { panic!("one has a file") };
+    let [path] = &hearken.files("spool")[..] else { panic!("one task has its audio in a file") };
     flip(path, path.metadata().unwrap().len() / 2);
     let damage = "UPDATE blobs SET data = zeroblob(bytes) WHERE data IS NOT NULL";
     assert_eq!(hearken.database().execute(damage, []).unwrap(), 2);
@@ -517,7 +517,7 @@ fn damaged_audio_is_never_sent_upstream() {
     assert_eq!(upstream.requests(), 1);
 }
 
-/// Audio that has a file of its own.
+/// Returns audio that is large enough to have a file of its own.
 fn long_audio() -> String {
     let mut wav = fixture("audio/speech.wav");
     wav.resize(wav.len().max(100_000), 0);
@@ -542,7 +542,7 @@ fn a_stream_is_not_replayed_from_a_damaged_journal() {
 }
 
 #[test]
-fn an_interrupted_stream_whose_journal_is_damaged_ends_with_an_error_before_the_damage() {
+fn an_interrupted_stream_ends_with_an_error_before_journal_damage() {
     let upstream = FakeUpstream::gemini().say("first ").say("second ").say("third").hold().start();
     let mut hearken = Hearken::start(&upstream);
     let ids = [hearken.submit(json!({"stream": true})), hearken.submit(json!({"stream": true}))];
@@ -567,15 +567,15 @@ fn an_interrupted_stream_whose_journal_is_damaged_ends_with_an_error_before_the_
         assert_eq!(error["message"].as_str().unwrap().contains("damaged on its disk"), said, "{error}");
     }
     hearken.log_line("the journal of an interrupted task is not as it was written");
-    // The beginning that was told is what is told from now on.
+    // From now on, the stream always has this beginning.
     hearken.crash();
     assert_eq!(content(&hearken.stream(&ids[0]).rest()), "first ");
 }
 
 #[test]
-fn a_piece_of_an_ended_stream_that_is_damaged_is_not_sent() {
+fn a_damaged_piece_of_an_ended_stream_is_not_sent() {
     let upstream = FakeUpstream::gemini().say_often(400, &"x".repeat(200)).start();
-    // The frames have no room in memory.
+    // The frames do not fit into memory.
     let hearken = Hearken::before(&upstream)
         .set("[limits]\nmax_stream_memory_bytes = 20000\n[metrics]\nlisten = \"127.0.0.1:0\"\n")
         .start();
@@ -589,7 +589,7 @@ fn a_piece_of_an_ended_stream_that_is_damaged_is_not_sent() {
     reader.comment();
     reader.breaks_off();
     hearken.log_line(path.to_str().unwrap());
-    // A reader that comes back is told why.
+    // A subscriber that reconnects gets the reason.
     let expired = hearken.get(&format!("/v1/llm/generations/{id}/stream"));
     let error = expired.error(410, "stream_expired");
     assert!(error["message"].as_str().unwrap().contains("damaged"), "{expired}");

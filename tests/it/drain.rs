@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: no new work, what runs may end, and a second signal ends at once.
+//! SIGTERM and SIGINT: the server accepts no new tasks and lets running ones end; a second signal stops it at once.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::support::subscriber::{Subscriber, content};
 use crate::support::until;
 use crate::support::upstream::FakeUpstream;
 
-/// Waits until the server has taken notice of its signal.
+/// Waits until the drain has started.
 fn draining(hearken: &Hearken) {
     until("the server drains", || (hearken.without_key().get("/readyz").status == 503).then_some(()));
 }
@@ -30,7 +30,7 @@ fn a_drain_refuses_new_tasks_and_lets_running_ones_end() {
         refused.error(503, "shutting_down");
         assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
         hearken.try_submit(json!({"sync": true})).error(503, "shutting_down");
-        assert_eq!(hearken.task(&id)["status"], "processing", "what is there can still be asked for");
+        assert_eq!(hearken.task(&id)["status"], "processing", "existing tasks can still be queried");
         upstream.release();
         frames.extend(stream.rest());
         assert_eq!(content(&frames), "Hello");
@@ -56,7 +56,7 @@ fn a_blocking_call_is_answered_during_a_drain() {
 }
 
 #[test]
-fn a_task_that_outlasts_the_drain_is_interrupted_and_its_reader_told() {
+fn a_task_that_outlasts_the_drain_is_interrupted_with_an_error_frame() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
     let id = hearken.submit(json!({"stream": true}));
@@ -71,7 +71,7 @@ fn a_task_that_outlasts_the_drain_is_interrupted_and_its_reader_told() {
 }
 
 #[test]
-fn what_nobody_has_seen_anything_of_is_left_to_the_next_start() {
+fn a_task_without_chunks_is_left_to_the_next_start() {
     let upstream = FakeUpstream::gemini().never().then().say("later").start();
     let mut hearken =
         Hearken::before(&upstream).channel("max_running_tasks = 1").env("HEARKEN_DRAIN_SECONDS", "1").start();
@@ -82,7 +82,7 @@ fn what_nobody_has_seen_anything_of_is_left_to_the_next_start() {
     hearken.signal("TERM");
     draining(&hearken);
     assert_eq!(hearken.task(&ids[1])["status"], "pending");
-    // No end is told of a task that has none: a reader that comes back finds the rest.
+    // The stream breaks off without an end, because the task has none: a subscriber that reconnects gets the rest.
     readers.into_iter().for_each(Subscriber::breaks_off);
     upstream.closed(0);
     assert_eq!(hearken.exit_status().code(), Some(0));
@@ -95,7 +95,7 @@ fn what_nobody_has_seen_anything_of_is_left_to_the_next_start() {
 }
 
 #[test]
-fn a_caller_who_waits_for_a_task_that_has_not_started_is_told_at_once() {
+fn a_blocking_caller_of_a_pending_task_is_answered_at_once() {
     let upstream = FakeUpstream::gemini().hold().say("x").start();
     let mut hearken = Hearken::before(&upstream).channel("max_running_tasks = 1").start();
     let running = hearken.submit(json!({}));
@@ -120,7 +120,7 @@ fn a_caller_who_waits_for_a_task_that_has_not_started_is_told_at_once() {
 }
 
 #[test]
-fn a_call_whose_stream_is_left_to_the_next_start_is_repeated_only_with_a_key() {
+fn an_unstarted_streaming_call_may_be_repeated_only_with_a_key() {
     let upstream = FakeUpstream::gemini().never().then().never().then().say("later").start();
     let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
     let body = || json!({"sync": true, "stream": true});
@@ -152,7 +152,7 @@ fn a_call_whose_stream_is_left_to_the_next_start_is_repeated_only_with_a_key() {
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
+fn a_second_signal_stops_the_server_at_once() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "3600").start();
     let id = hearken.submit(json!({"stream": true}));

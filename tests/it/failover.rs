@@ -1,4 +1,4 @@
-//! Several channels for one model: who is asked, who is asked next, and who is left alone.
+//! Several channels for one model: which one is called first, which one next, and which one is paused after failures.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -19,7 +19,7 @@ fn error(status: u16) -> Script {
     )
 }
 
-/// Two channels, of which the first one is asked first.
+/// Builds a server with two channels; the first one is called first.
 fn over(first: &FakeUpstream, second: &FakeUpstream) -> Builder {
     Hearken::builder()
         .gemini_named("first", &first.base_url())
@@ -28,7 +28,7 @@ fn over(first: &FakeUpstream, second: &FakeUpstream) -> Builder {
         .channel("max_retries = 1\nmax_retry_wait_ms = 10")
 }
 
-/// The channels of a task's calls and their outcomes.
+/// Returns the channel and the outcome of each call of a task.
 fn attempts(hearken: &Hearken, id: &str) -> Vec<(String, String)> {
     let task = hearken.get(&format!("/v1/tasks/{id}?include=timeline")).expect(200).json();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -41,7 +41,7 @@ fn pairs(attempts: &[(String, String)]) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn the_next_channel_answers_where_the_first_one_fails() {
+fn the_next_channel_is_called_when_the_first_one_fails() {
     let (first, second) = (error(503).start(), FakeUpstream::gemini().say("x").start());
     let hearken = over(&first, &second).start();
     let id = hearken.submit(json!({}));
@@ -60,7 +60,7 @@ fn the_next_channel_answers_where_the_first_one_fails() {
 }
 
 #[test]
-fn what_a_channel_will_say_again_ends_its_turn_at_once() {
+fn an_error_that_a_retry_would_repeat_ends_a_channels_turn_at_once() {
     for status in [401, 403, 404, 501] {
         let (first, second) = (error(status).start(), FakeUpstream::gemini().say("x").start());
         let hearken = over(&first, &second).start();
@@ -123,7 +123,7 @@ fn a_refused_account_or_region_is_the_channels_fault() {
 }
 
 #[test]
-fn a_hint_that_is_too_long_ends_the_channels_turn() {
+fn a_retry_hint_that_is_too_long_ends_a_channels_turn() {
     let (first, second) =
         (error(429).header("retry-after", "60").start(), FakeUpstream::gemini().say("x").start());
     let hearken = over(&first, &second).start();
@@ -132,7 +132,7 @@ fn a_hint_that_is_too_long_ends_the_channels_turn() {
 }
 
 #[test]
-fn a_request_at_fault_is_not_taken_to_another_channel() {
+fn an_invalid_request_is_not_sent_to_another_channel() {
     let blocked = json!({"promptFeedback": {"blockReason": "SAFETY"}});
     for (script, code) in [
         (error(400), "upstream_rejected"),
@@ -146,7 +146,7 @@ fn a_request_at_fault_is_not_taken_to_another_channel() {
 }
 
 #[test]
-fn after_the_first_chunk_no_other_channel_is_asked() {
+fn no_other_channel_is_called_after_the_first_chunk() {
     let (first, second) =
         (FakeUpstream::gemini().say("half").cut().start(), FakeUpstream::gemini().say("x").start());
     let hearken = over(&first, &second).start();
@@ -155,7 +155,7 @@ fn after_the_first_chunk_no_other_channel_is_asked() {
 }
 
 #[test]
-fn when_all_have_failed_that_is_said_in_all_three_places() {
+fn the_failure_of_all_channels_is_reported_in_all_three_places() {
     let (first, second) = (error(500).start(), error(429).header("retry-after", "60").start());
     let hearken = over(&first, &second).start();
     let reply = hearken.try_submit(json!({"sync": true}));
@@ -176,7 +176,7 @@ fn when_all_have_failed_that_is_said_in_all_three_places() {
 }
 
 #[test]
-fn equal_channels_share_and_a_busy_one_is_not_waited_for() {
+fn equal_channels_share_tasks_and_a_busy_one_is_skipped() {
     let busy = FakeUpstream::gemini().hold().say("x").start();
     let free = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::builder()
@@ -194,7 +194,7 @@ fn equal_channels_share_and_a_busy_one_is_not_waited_for() {
 }
 
 #[test]
-fn a_task_waits_for_the_next_channels_slot_and_gives_its_own_to_others() {
+fn a_task_that_waits_for_the_next_channel_releases_its_slot() {
     let first = error(401).then().status(401).ends().then().say("x").start();
     let second = FakeUpstream::gemini().hold().say("x").start();
     let hearken = Hearken::builder()
@@ -217,7 +217,7 @@ fn a_task_waits_for_the_next_channels_slot_and_gives_its_own_to_others() {
 }
 
 #[test]
-fn a_channel_that_fails_repeatedly_is_left_alone_then_probed_once_and_used_again() {
+fn a_failing_channel_is_paused_then_probed_once_and_used_again() {
     let mut script = error(503);
     for _ in 0..3 {
         script = script.then().status(503).ends();
@@ -233,10 +233,10 @@ fn a_channel_that_fails_repeatedly_is_left_alone_then_probed_once_and_used_again
     (0..10).for_each(|_| run());
     assert_eq!((first.requests(), second.requests()), (4, 10));
     hearken.log_line("left alone");
-    // One task is the probe; while nothing is heard of it the others stay away.
-    let probe = until("a probe goes", || {
+    // One task is the probe; until its outcome is known, no other task uses the channel.
+    let probe = until("a probe starts", || {
         let id = hearken.submit(json!({}));
-        until("it is asked", || (hearken.task(&id)["status"] != "pending").then_some(()));
+        until("a channel is called", || (hearken.task(&id)["status"] != "pending").then_some(()));
         (first.requests() == 5).then_some(id)
     });
     first.held(1);
@@ -251,19 +251,19 @@ fn a_channel_that_fails_repeatedly_is_left_alone_then_probed_once_and_used_again
 }
 
 #[test]
-fn a_channel_that_cuts_each_answer_after_its_first_words_is_left_alone_too() {
+fn a_channel_that_cuts_answers_after_the_first_chunk_is_paused_too() {
     let (first, second) =
         (FakeUpstream::gemini().say("half").cut().start(), FakeUpstream::gemini().say("x").start());
     let hearken = over(&first, &second).start();
     let outcomes: Vec<bool> =
         (0..8).map(|_| hearken.wait(&hearken.submit(json!({})))["status"] == "completed").collect();
-    // Nothing can be repaired after the first words: it takes five tasks to know.
+    // Nothing can be retried after the first chunk: it takes five tasks to detect the failures.
     assert_eq!(outcomes, [false, false, false, false, false, true, true, true]);
     assert_eq!((first.requests(), second.requests()), (5, 3));
 }
 
 #[test]
-fn who_waits_for_another_channel_can_be_cancelled_and_gives_nothing_up() {
+fn a_task_that_waits_for_another_channel_can_be_cancelled() {
     let first = error(401).then().status(401).ends().start();
     let second = FakeUpstream::gemini().hold().say("x").start();
     let hearken = over(&first, &second).channel("max_running_tasks = 1").start();
@@ -282,12 +282,12 @@ fn who_waits_for_another_channel_can_be_cancelled_and_gives_nothing_up() {
 }
 
 #[test]
-fn a_kill_loses_nobody_who_waits_for_another_channel() {
+fn a_kill_loses_no_task_that_waits_for_another_channel() {
     let first = error(401).then().status(401).ends().then().say("x").start();
     let second = FakeUpstream::gemini().hold().say("x").start();
     let mut hearken = over(&first, &second).channel("max_running_tasks = 1").start();
     let ids = [hearken.submit(json!({})), hearken.submit(json!({}))];
-    until("one waits for the second channel", || (first.requests() == 2).then_some(()));
+    until("a task waits for the second channel", || (first.requests() == 2).then_some(()));
     hearken.crash();
     for id in &ids {
         assert_eq!(hearken.wait(id)["status"], "completed");
@@ -295,7 +295,7 @@ fn a_kill_loses_nobody_who_waits_for_another_channel() {
 }
 
 #[test]
-fn the_only_channel_is_asked_however_often_it_has_failed() {
+fn a_single_channel_is_called_however_often_it_has_failed() {
     let upstream = error(503).start();
     let hearken = Hearken::before(&upstream).channel("breaker_failures = 2\nbreaker_rest_ms = 60000").start();
     for _ in 0..6 {
@@ -305,7 +305,7 @@ fn the_only_channel_is_asked_however_often_it_has_failed() {
 }
 
 #[test]
-fn a_download_that_one_channel_cannot_take_goes_to_one_that_can() {
+fn a_download_goes_to_the_channel_that_can_take_it() {
     let (small, large) = (FakeUpstream::gemini().say("x").start(), FakeUpstream::gemini().say("x").start());
     let file = fixture("audio/speech.wav");
     let host = Host::of_file("audio/wav", file);
@@ -322,7 +322,7 @@ fn a_download_that_one_channel_cannot_take_goes_to_one_that_can() {
 }
 
 #[test]
-fn a_drain_leaves_who_waits_for_another_channel_to_the_next_start() {
+fn a_drain_leaves_tasks_that_wait_for_a_channel_to_the_next_start() {
     let first = error(401).then().status(401).ends().then().say("x").start();
     let second = FakeUpstream::gemini().hold().say("x").start();
     let mut hearken =
@@ -339,7 +339,7 @@ fn a_drain_leaves_who_waits_for_another_channel_to_the_next_start() {
 }
 
 #[test]
-fn with_one_channel_that_fails_half_of_its_calls_every_task_completes_and_none_twice() {
+fn every_task_completes_once_when_a_channel_fails_half_its_calls() {
     const TASKS: usize = 300;
     let doubtful = FakeCommand::with(&["--script", "500", "--rate", "0.5", "--seed", "3"]);
     let good = FakeCommand::start();

@@ -1,4 +1,4 @@
-//! `hearken fake-upstream`: every dialect and every fault as they stand on the wire, and hearken in front of it.
+//! `hearken fake-upstream`: every dialect and every fault, byte by byte, and what hearken makes of them.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -18,13 +18,13 @@ use crate::support::{MODEL, WAV, fixture};
 /// How a response ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// As HTTP wants it.
+    /// The response ended as HTTP requires.
     Clean,
-    /// With the connection, and too early.
+    /// The connection closed before the end of the response.
     Closed,
 }
 
-/// A response as it stood on the wire, its body out of its chunks.
+/// A response as it was received, with its body taken out of the HTTP chunks.
 #[derive(Debug)]
 struct Wire {
     head: Reply,
@@ -34,7 +34,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// Reads until the fake closes, which it does of itself behind a request that asks for it.
+    /// Reads until the fake closes the connection, as each [`request`] asks it to.
     fn read(mut socket: TcpStream) -> Option<Self> {
         let mut bytes = Vec::new();
         socket.read_to_end(&mut bytes).unwrap();
@@ -75,7 +75,7 @@ impl Wire {
         serde_json::from_str(self.text()).unwrap_or_else(|err| panic!("{err}: {}", self.text()))
     }
 
-    /// The data of its events, which are all whole, and separated so.
+    /// Returns the data of its events. Each event must be complete and end with two of these line ends.
     fn events(&self, line_end: &str) -> Vec<Value> {
         let separator = line_end.repeat(2);
         let events = self.text().strip_suffix(&separator).unwrap_or_else(|| panic!("{:?}", self.text()));
@@ -85,7 +85,7 @@ impl Wire {
     }
 }
 
-/// The bytes of a request behind which the connection is to be closed.
+/// Returns the bytes of a request that asks the server to close the connection afterwards.
 fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     Request::new("POST", path, "fake").headers(headers).header("connection", "close").body(body).bytes()
 }
@@ -129,7 +129,7 @@ impl FakeCommand {
         Wire::read(self.client().send_raw(&gemini_request(call)))
     }
 
-    /// The stream of Gemini's events that a model answers.
+    /// Returns the Gemini event stream that a model answers with.
     fn events(&self, model: &str) -> Wire {
         self.try_gemini(&format!("{model}:streamGenerateContent?alt=sse")).unwrap()
     }
@@ -153,7 +153,7 @@ impl FakeCommand {
     }
 }
 
-/// The texts of Gemini's events, thoughts or not.
+/// Returns the joined texts of Gemini's events: the thoughts, or all other texts.
 fn gemini_texts(events: &[Value], thoughts: bool) -> String {
     let parts =
         events.iter().flat_map(|event| event["candidates"][0]["content"]["parts"].as_array()).flatten();
@@ -166,14 +166,14 @@ fn chat_texts(events: &[Value], member: &str) -> String {
 }
 
 #[test]
-fn the_command_tells_its_addresses_and_ends_at_once() {
+fn the_command_prints_its_addresses_and_stops_at_once() {
     for signal in ["TERM", "INT"] {
         let mut fake = FakeCommand::start();
         assert!(fake.said().starts_with("hearken fake-upstream listening on http://127.0.0.1:"));
         for line in [fake.gemini_url(), fake.openai_url()] {
             crate::support::until("the addresses", || fake.said().contains(&line).then_some(()));
         }
-        // Calls that would go on forever are no reason to stay.
+        // Endless calls do not delay the stop.
         let _silent = fake.client().send_raw(&gemini_request("x+silent:generateContent"));
         fake.counted("the call", |stats| stats["open"] == 1);
         assert_eq!(fake.end(signal).code(), Some(0));
@@ -198,7 +198,7 @@ fn a_wrong_command_line_is_refused_in_a_line() {
 }
 
 #[test]
-fn it_is_for_testers_who_find_everything_in_its_help() {
+fn only_its_own_help_shows_the_command_and_is_complete() {
     let help = |arguments: &[&str]| String::from_utf8(run(arguments).stdout).unwrap();
     let help = help(&["fake-upstream", "--help"]);
     for word in [
@@ -267,13 +267,13 @@ fn gemini_answers_in_three_forms() {
 }
 
 #[test]
-fn the_shape_of_an_answer_is_the_scripts() {
+fn the_script_sets_the_shape_of_an_answer() {
     let fake = FakeCommand::start();
     let wire = fake.events("x+chunks=7+size=40");
     assert_eq!(gemini_texts(&wire.events("\r\n"), false), text::whole(7, Some(40)));
     let wire = fake.events("x+chunks=0");
     assert_eq!(gemini_texts(&wire.events("\r\n"), false), "");
-    // An escaped plus is one.
+    // An escaped plus counts as a plus.
     let wire = fake.events("x%2Bchunks=1");
     assert_eq!(gemini_texts(&wire.events("\r\n"), false), text::whole(1, None));
     let wire = fake.events("x+split");
@@ -395,7 +395,7 @@ fn errors_have_the_bodies_and_hints_of_their_dialect() {
         ("503", 503, "UNAVAILABLE"),
         ("504", 504, "DEADLINE_EXCEEDED"),
     ] {
-        // An event stream by its name only.
+        // Only the content type says that it is an event stream.
         let wire = fake.events(&format!("x+{step}"));
         assert_eq!((wire.status(), wire.content_type()), (status, "text/event-stream"), "{step}");
         assert_eq!(wire.head.header("retry-after"), None);
@@ -435,9 +435,9 @@ fn errors_have_the_bodies_and_hints_of_their_dialect() {
 }
 
 #[test]
-fn a_connection_is_closed_just_where_the_script_says() {
+fn a_connection_is_closed_exactly_where_the_script_says() {
     let fake = FakeCommand::start();
-    assert!(fake.try_gemini("x+slam:generateContent").is_none(), "it said something");
+    assert!(fake.try_gemini("x+slam:generateContent").is_none(), "the fake answered");
     let good = fake.events("x").body;
     let frame = fake.events("x+chunks=1").pieces[0];
     for cut in [0, 1, 100, frame, 1000] {
@@ -447,7 +447,7 @@ fn a_connection_is_closed_just_where_the_script_says() {
     }
     let wire = fake.events("x+cut=7+after=1");
     assert_eq!((wire.end, wire.body.len()), (End::Closed, frame + 7));
-    // An answer that is shorter lacks its end nevertheless.
+    // An answer that is shorter than the cut still lacks its end.
     let wire = fake.events("x+cut=100000");
     assert_eq!((wire.end, wire.body.len()), (End::Closed, good.len()));
     for (step, end) in [("half", End::Closed), ("torn", End::Clean)] {
@@ -463,7 +463,7 @@ fn a_connection_is_closed_just_where_the_script_says() {
 }
 
 #[test]
-fn what_comes_within_an_answer_comes_after_its_texts() {
+fn a_fault_within_an_answer_comes_after_its_texts() {
     let fake = FakeCommand::start();
     let first = text::text(1, None);
 
@@ -516,7 +516,7 @@ fn what_comes_within_an_answer_comes_after_its_texts() {
 }
 
 #[test]
-fn what_never_ends_goes_on_until_its_client_leaves() {
+fn an_endless_answer_continues_until_its_client_disconnects() {
     let fake = FakeCommand::start();
     let client = fake.client();
     let silent = client.send_raw(&gemini_request("x+silent:generateContent"));
@@ -530,7 +530,7 @@ fn what_never_ends_goes_on_until_its_client_leaves() {
         socket.read_exact(&mut bytes).unwrap();
         assert!(bytes.starts_with(b"HTTP/1.1 200 OK"));
     }
-    // Far more than an answer has.
+    // Far more than a normal answer has.
     endless.read_exact(&mut vec![0; 3_000_000]).unwrap();
     let stats = fake.counted("all go on", |stats| stats["open"] == 102);
     assert_eq!(stats["faults"], json!({"silent": 1, "stall": 100, "endless": 1, "cut": 1}));
@@ -540,7 +540,7 @@ fn what_never_ends_goes_on_until_its_client_leaves() {
 }
 
 #[test]
-fn faults_are_for_the_first_calls_or_for_a_share() {
+fn faults_apply_to_the_first_calls_or_to_a_share_of_calls() {
     let fake = FakeCommand::with(&["--script", "503", "--rate", "0.5", "--seed", "3"]);
     let statuses =
         |model: &str, calls: usize| -> Vec<u16> { (0..calls).map(|_| fake.events(model).status()).collect() };
@@ -573,7 +573,7 @@ fn calls_are_counted() {
 }
 
 #[test]
-fn requests_are_refused_as_the_real_ones_refuse_them() {
+fn invalid_requests_are_refused_as_the_real_providers_do() {
     let fake = FakeCommand::with(&["--api-key", "right"]);
     let send = |path: &str, headers: &[(&str, &str)], body: &[u8]| {
         Wire::read(fake.client().send_raw(&request(path, headers, body))).unwrap()
@@ -637,7 +637,7 @@ fn requests_are_refused_as_the_real_ones_refuse_them() {
 }
 
 #[test]
-fn hearken_tells_each_fault_from_an_answer() {
+fn hearken_distinguishes_each_fault_from_an_answer() {
     let fake = FakeCommand::start();
     let hearken = Hearken::builder()
         .gemini(&fake.gemini_url())
@@ -695,5 +695,5 @@ fn hearken_tells_each_fault_from_an_answer() {
     for id in &ids {
         hearken.cancel(id);
     }
-    fake.counted("hearken hangs up on those whom nobody waits for", |stats| stats["open"] == 0);
+    fake.counted("hearken closes calls for which no client waits", |stats| stats["open"] == 0);
 }

@@ -1,7 +1,7 @@
 //! The fault matrix: every fault, of every kind of upstream, before and after the first chunk, as a client sees it in
-//! the three places. The README shows it as a table, and this test is where the table comes from.
+//! the three places. This test writes the table in the README.
 //!
-//! When it has changed on purpose, `HEARKEN_UPDATE_README=1 cargo test --test it faults` writes it.
+//! After an intended change, `HEARKEN_UPDATE_README=1 cargo test --test it faults` rewrites the table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,27 +11,27 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
+use crate::support::closed_port;
 use crate::support::fake_command::{ANY_KEY, FakeCommand};
 use crate::support::hearken::Hearken;
 use crate::support::http::Client;
-use crate::support::nobody;
 use crate::support::subscriber::{Frame, content};
 
-/// Where the table stands in the README.
+/// The lines around the table in the README.
 const BEGIN: &str = "<!-- The fault matrix, written by tests/it/faults.rs -->\n";
 const END: &str = "<!-- The end of the fault matrix -->\n";
 
 /// A kind of channel, and the beginning of its models' names.
 const KINDS: [(&str, &str); 3] = [("gemini", "g"), ("openai", "c"), ("transcription", "t")];
 
-/// In place of a script: the channel's address is nobody's.
-const NOBODY: &str = "nobody";
+/// Stands in place of a script: nothing listens at the channel's address.
+const NO_LISTENER: &str = "no listener";
 
 /// A fault: what happens, and the scripts that make it happen before the first chunk and after it.
 type Fault = (&'static str, Option<&'static str>, Option<&'static str>);
 
 const FAULTS: [Fault; 30] = [
-    ("nobody listens", Some(NOBODY), None),
+    ("no server listens", Some(NO_LISTENER), None),
     ("closes without a word", Some("slam"), None),
     ("never answers", Some("silent"), None),
     ("goes silent", Some("stall"), Some("stall+after=2")),
@@ -102,7 +102,7 @@ fn of_task(task: &Value) -> String {
     }
 }
 
-/// Meets a fault twice: as a subscriber, and as a caller who waits.
+/// Causes a fault twice: for a subscriber, and for a blocking caller.
 fn meet(client: &Client, model: &str) -> Seen {
     let id = client.submit(json!({"model": model, "stream": true}));
     let stream = of_frames(&client.stream(&id).rest());
@@ -117,15 +117,15 @@ fn meet(client: &Client, model: &str) -> Seen {
     Seen { calls: 0, http, stream, task }
 }
 
-/// Hearken over one fault upstream, with a channel of each kind, and one of each that nobody listens at.
-fn hearken_over(fake: &FakeCommand, nobody: SocketAddr) -> Hearken {
+/// Starts hearken with two channels of each kind: one at the fault upstream, one at an address where nothing listens.
+fn hearken_over(fake: &FakeCommand, closed: SocketAddr) -> Hearken {
     let mut builder = Hearken::builder();
     for (kind, letter) in KINDS {
         let path = if kind == "gemini" { "v1beta" } else { "v1" };
         let url = if kind == "gemini" { fake.gemini_url() } else { fake.openai_url() };
         for (name, models, base_url) in [
             (kind.to_owned(), format!("{letter}+*"), url),
-            (format!("{kind}-nobody"), format!("n{letter}"), format!("http://{nobody}/{path}")),
+            (format!("{kind}-no-listener"), format!("n{letter}"), format!("http://{closed}/{path}")),
         ] {
             builder = builder.channel(&format!(
                 "[[channels]]\nname = \"{name}\"\nkind = \"{kind}\"\nbase_url = \"{base_url}\"\n\
@@ -139,20 +139,21 @@ fn hearken_over(fake: &FakeCommand, nobody: SocketAddr) -> Hearken {
     builder.start()
 }
 
-/// What is seen of every fault, by its number, the kind and whether it comes after the first chunk.
+/// Returns what clients see of each fault, by its number and by whether it comes after the first chunk, with the kinds
+/// for which they see it.
 fn meet_all() -> BTreeMap<(usize, bool), BTreeMap<Seen, Vec<&'static str>>> {
     let fake = FakeCommand::start();
-    let (_port, nobody) = nobody();
-    let hearken = hearken_over(&fake, nobody);
+    let (_port, closed) = closed_port();
+    let hearken = hearken_over(&fake, closed);
     let mut todo: Vec<(usize, bool, usize, String)> = Vec::new();
     for (number, (_, before, after)) in FAULTS.iter().enumerate() {
         for (is_after, script) in [(false, before), (true, after)] {
             for (kind, (name, letter)) in KINDS.iter().enumerate() {
                 let Some(script) = script else { continue };
-                // The one dialect in which a filter can end a transcription.
+                // Only this dialect can end a transcription with a filter.
                 let style =
                     if *name == "transcription" && *script == "filtered" { "+style=vllm" } else { "" };
-                let model = if *script == NOBODY {
+                let model = if *script == NO_LISTENER {
                     format!("n{letter}")
                 } else {
                     format!("{letter}+{script}{style}")
@@ -208,7 +209,7 @@ fn table() -> String {
 }
 
 #[test]
-fn every_fault_of_every_kind_is_seen_as_the_readme_says() {
+fn the_readme_shows_what_clients_see_of_every_fault() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = readme.split_once(BEGIN).expect("the README has a place for the table");
@@ -218,5 +219,5 @@ fn every_fault_of_every_kind_is_seen_as_the_readme_says() {
         std::fs::write(&path, format!("{before}{BEGIN}{seen}{END}{after}")).unwrap();
         return;
     }
-    assert!(told == seen, "the README tells:\n{told}\nand this is what is seen:\n{seen}");
+    assert!(told == seen, "the README has:\n{told}\nbut clients see:\n{seen}");
 }

@@ -1,4 +1,4 @@
-//! Audio behind a URL: downloaded when the task runs, within limits, from servers that behave and from others.
+//! Audio from a URL: downloaded when the task runs, within limits, from well-behaved and from other servers.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use crate::support::http::Client;
 use crate::support::upstream::{FakeUpstream, Request};
 use crate::support::{base64, fixture, until};
 
-/// A program that may download from this machine, with these further lines of `[fetch]`.
+/// Starts a server that may download from this machine, with these further lines of `[fetch]`.
 fn start(upstream: &FakeUpstream, fetch: &str) -> Hearken {
     Hearken::before(upstream).set(&format!("[fetch]\nallow_hosts = [\"127.0.0.1\"]\n{fetch}")).start()
 }
 
-/// The task with audio from this URL, at its end.
+/// Runs a task with audio from this URL, and returns it at its end.
 fn task(client: &Client, url: &str) -> Value {
     client.wait(&client.submit(json!({"audio_url": url})))
 }
 
-/// How a task with audio from this URL fails.
+/// Returns the error of a task with audio from this URL.
 fn failure(client: &Client, url: &str) -> Value {
     let task = task(client, url);
     assert_eq!(task["status"], "failed", "{task}");
@@ -61,12 +61,12 @@ fn a_file_arrives_upstream_byte_for_byte_with_the_type_that_its_bytes_show() {
     assert_eq!(
         (&audio["source"], &audio["url"], &audio["format"], &audio["bytes"]),
         (&json!("url"), &json!(host.url("/a.mp3?...")), &json!("flac"), &json!(file.len())),
-        "what opens a signed URL is not told"
+        "the signature of a URL is not shown"
     );
 }
 
 #[test]
-fn a_body_may_be_framed_and_coded_in_any_way() {
+fn a_body_may_have_any_framing_and_content_coding() {
     let file = fixture("audio/speech.wav");
     let theirs = file.clone();
     let host = Host::serve(move |mut asked| match asked.target.as_str() {
@@ -113,7 +113,7 @@ fn a_body_may_be_framed_and_coded_in_any_way() {
 }
 
 #[test]
-fn headers_are_hints_and_the_bytes_decide() {
+fn the_bytes_decide_the_audio_format_not_the_headers() {
     let file = fixture("audio/speech.wav");
     let theirs = file.clone();
     let host = Host::serve(move |mut asked| {
@@ -160,7 +160,7 @@ fn headers_are_hints_and_the_bytes_decide() {
 }
 
 #[test]
-fn a_redirect_leads_where_its_bytes_say() {
+fn a_redirect_goes_to_exactly_the_given_target() {
     let file = fixture("audio/speech.mp3");
     let host = Host::serve(move |mut asked| match asked.target.as_str() {
         "/latin" => {
@@ -183,7 +183,7 @@ fn a_redirect_leads_where_its_bytes_say() {
 }
 
 #[test]
-fn the_largest_file_arrives_however_it_is_wrapped_and_wrapping_has_an_end() {
+fn the_largest_file_arrives_in_any_framing_and_overhead_is_limited() {
     // Noise, which gzip makes longer.
     let wav = wav(60_000);
     let theirs = wav.clone();
@@ -235,7 +235,7 @@ fn the_largest_file_arrives_however_it_is_wrapped_and_wrapping_has_an_end() {
 }
 
 #[test]
-fn redirects_are_followed_up_to_their_bound() {
+fn redirects_are_followed_up_to_their_limit() {
     let file = fixture("audio/speech.mp3");
     let host = Host::serve(move |asked| match asked.target.as_str() {
         "/301" => asked.redirect(301, "/302"),
@@ -264,7 +264,7 @@ fn redirects_are_followed_up_to_their_bound() {
 }
 
 #[test]
-fn a_server_that_refuses_is_told_by_its_status_and_never_by_its_words() {
+fn a_refusal_shows_the_servers_status_but_never_its_text() {
     let host = Host::serve(|asked| {
         let status = asked.target.trim_start_matches('/').parse().unwrap();
         asked.answer(status, &[("server", "hush-server"), ("content-length", "11")], b"hush-secret");
@@ -288,7 +288,7 @@ fn a_server_that_refuses_is_told_by_its_status_and_never_by_its_words() {
 }
 
 #[test]
-fn what_fails_on_the_way_is_tried_again() {
+fn a_failed_download_is_retried() {
     let file = fixture("audio/speech.ogg");
     let host = Host::serve(move |asked| match asked.number {
         0 => asked.answer(200, &[("content-length", "9860")], b"OggS and then no more"),
@@ -304,7 +304,7 @@ fn what_fails_on_the_way_is_tried_again() {
 
 #[test]
 fn a_download_ends_within_its_limits_whatever_the_server_does() {
-    // Not made while it is waited for: that takes longer than a download may.
+    // The file is made beforehand: making it takes longer than a download may last.
     let bomb = gzip(&vec![0; 50_000_000]);
     let host = Host::serve(move |mut asked| match asked.target.as_str() {
         "/says-too-much" => asked.answer(200, &[("content-length", "200001")], b"RIFF"),
@@ -349,7 +349,7 @@ fn a_download_ends_within_its_limits_whatever_the_server_does() {
 }
 
 #[test]
-fn what_cannot_be_used_is_told_apart() {
+fn each_unusable_download_has_its_own_error() {
     let host = Host::serve(|mut asked| match asked.target.as_str() {
         "/html" => asked.file("audio/wav", b"<html><body>Please log in</body></html>"),
         "/empty" => asked.file("audio/wav", b""),
@@ -454,7 +454,7 @@ fn heads_that_the_protocol_allows_are_read() {
 }
 
 #[test]
-fn nobody_there_is_told_so() {
+fn a_host_that_cannot_be_reached_is_reported() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let upstream = FakeUpstream::gemini().start();
     let hearken = start(&upstream, "");
@@ -466,7 +466,7 @@ fn nobody_there_is_told_so() {
 }
 
 #[test]
-fn what_is_too_large_for_the_channel_is_refused_before_the_upstream_is_asked() {
+fn audio_too_large_for_its_channel_is_refused_before_the_call() {
     let host = Host::of_file("audio/wav", fixture("audio/speech.wav"));
     let upstream = FakeUpstream::gemini().say("heard").start();
     let size = fixture("audio/speech.wav").len().div_ceil(3) * 4;
@@ -505,7 +505,7 @@ fn cancelling_ends_a_download() {
 }
 
 #[test]
-fn a_download_that_a_crash_interrupted_begins_again_and_leaves_nothing_behind() {
+fn a_download_interrupted_by_a_crash_starts_again() {
     let file = fixture("audio/speech.ogg");
     let host = Host::serve(move |mut asked| {
         if asked.number == 0 {
@@ -541,7 +541,7 @@ fn proxies_of_the_environment_are_not_used() {
 }
 
 #[test]
-fn no_door_leads_further_than_it_was_opened() {
+fn a_redirect_from_an_allowed_host_reaches_no_other_local_address() {
     let inside = Host::of_file("audio/wav", fixture("audio/speech.wav"));
     let port = inside.address().port();
     let targets = [

@@ -1,8 +1,7 @@
-//! Every format of audio that there is, however it is labelled: its bytes arrive at the upstream as they were
-//! sent, under the name that they deserve, and the embedded channel reads them.
+//! Every supported audio format, under any label: its bytes reach the upstream unchanged, with the media type that they
+//! show, and the embedded channel reads them.
 //!
-//! How audio is delivered is a function from a format and a label to an `audio_url`; the table and the checks
-//! are the same for each.
+//! A delivery is a function from bytes and a label to an `audio_url`. The table and the checks are the same for each.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,18 +14,18 @@ use crate::support::{base64, fixture, until};
 
 /// One format.
 struct Format {
-    /// In the fixtures' audio.
+    /// The name in the fixtures' audio.
     file: &'static str,
-    /// What the upstream is to be told.
+    /// The media type that the upstream must receive.
     mime: &'static str,
-    /// A label that a client may rightly use.
+    /// A correct label.
     right: &'static str,
     /// A label that contradicts the bytes.
     wrong: &'static str,
-    /// What the embedded channel calls container and codec.
+    /// The embedded channel's names for the container and the codec.
     container: &'static str,
     codec: &'static str,
-    /// How long it lasts.
+    /// The duration.
     seconds: f64,
 }
 
@@ -35,7 +34,7 @@ const FORMATS: &[Format] = &[
     wav("speech-rf64.wav", 0.7),
     // Other chunks before `fmt `, some of odd length, and one behind the samples.
     wav("speech-chunks.wav", 0.7),
-    // Without and with a tag of its length, and with ID3v2 with a picture in it.
+    // Without and with a tag of its length, and with ID3v2 that holds a picture.
     mp3("speech-bare.mp3", 0.8),
     mp3("speech.mp3", 2.18),
     mp3("speech-picture.mp3", 0.7),
@@ -65,7 +64,7 @@ const FORMATS: &[Format] = &[
     },
     m4a("speech.m4a", "audio/x-m4a", 2.18),
     m4a("speech-moov-last.m4a", "audio/mp4", 2.18),
-    // Pictures move in it, too.
+    // This file has a video track, too.
     m4a("speech-video.mp4", "video/mp4", 0.8),
 ];
 
@@ -93,7 +92,7 @@ const fn m4a(file: &'static str, right: &'static str, seconds: f64) -> Format {
     Format { file, mime, right, wrong, container: "MPEG-4", codec: "AAC", seconds }
 }
 
-/// The label of those that do not know.
+/// The label of clients that do not know the media type.
 const UNKNOWN: &str = "application/octet-stream";
 
 impl Format {
@@ -107,13 +106,13 @@ fn by_data_uri(bytes: &[u8], label: &str) -> String {
     format!("data:{label};base64,{}", base64(bytes))
 }
 
-/// A host that has what it was given, under the labels that came with it.
+/// A host that serves the files that it was given, each with its label.
 struct Shelf {
     host: Host,
     files: Arc<Mutex<Vec<Labelled>>>,
 }
 
-/// A file, and what its label says.
+/// A file and its label.
 type Labelled = (Vec<u8>, String);
 
 impl Shelf {
@@ -136,10 +135,10 @@ impl Shelf {
     }
 }
 
-/// The shelf is on this machine.
+/// Allows downloads from the shelf, which is on this machine.
 const FETCH: &str = "[fetch]\nallow_hosts = [\"127.0.0.1\"]\n";
 
-/// Sends every format under every label, delivered like this, and looks at what the upstream receives.
+/// Delivers every format under every label, and checks what the upstream receives.
 fn arrive(deliver: impl Fn(&[u8], &str) -> String) {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::before(&upstream).set(FETCH).start();
@@ -160,7 +159,7 @@ fn arrive(deliver: impl Fn(&[u8], &str) -> String) {
                 log.lines().find(told).map(str::to_owned)
             };
             if contradicts {
-                let note = until("the log tells of the label", note);
+                let note = until("the log mentions the label", note);
                 assert!(note.contains(label) && note.contains(format.mime), "{note}");
             } else {
                 assert_eq!(note(), None, "{case}");
@@ -170,7 +169,7 @@ fn arrive(deliver: impl Fn(&[u8], &str) -> String) {
     assert_eq!(upstream.requests(), requests);
 }
 
-/// Sends every format, delivered like this, to the embedded channel, and looks at its report.
+/// Delivers every format to the embedded channel, and checks its report.
 fn are_read(deliver: impl Fn(&[u8], &str) -> String) {
     let hearken = Hearken::builder().local().set(FETCH).start();
     for format in FORMATS {
@@ -186,7 +185,7 @@ fn are_read(deliver: impl Fn(&[u8], &str) -> String) {
         assert!(line("- Container: ").contains(format.container), "{file}: {report}");
         assert!(line("- Codec: ").contains(format.codec), "{file}: {report}");
         let seconds: f64 = line("- Duration: ").split(' ').next().unwrap().parse().unwrap();
-        // The codecs of old pad what they are given to whole frames.
+        // Old codecs pad their input to whole frames.
         assert!((seconds - format.seconds).abs() < 0.16, "{file}: {report}");
         assert!(!report.contains("- Damage") && !report.contains("- Incomplete"), "{file}: {report}");
     }
@@ -214,8 +213,8 @@ fn every_format_is_read_by_the_embedded_channel_by_url() {
     are_read(|bytes, label| shelf.by_url(bytes, label));
 }
 
-/// Files that other players play although something stands in front of the sound, or is missing in the header: what they
-/// are, their bytes, and how long they last.
+/// Returns files that other players play although something precedes the sound or is missing in the header: a
+/// description, the bytes, the media type and the duration of each.
 fn played_elsewhere() -> Vec<(&'static str, Vec<u8>, &'static str, f64)> {
     let with = |file: &str, at: usize, bytes: &[u8]| {
         let mut file = fixture(&format!("audio/{file}"));
@@ -235,7 +234,7 @@ fn played_elsewhere() -> Vec<(&'static str, Vec<u8>, &'static str, f64)> {
 }
 
 #[test]
-fn what_other_players_play_arrives_and_is_read_by_the_embedded_channel() {
+fn files_that_other_players_play_arrive_and_are_measured() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::before(&upstream).start();
     let embedded = Hearken::builder().local().start();
@@ -262,7 +261,7 @@ fn what_other_players_play_arrives_and_is_read_by_the_embedded_channel() {
     }
 }
 
-/// Everything up to where these bytes begin for the last time.
+/// Returns the file up to the last place of these bytes, and `more` bytes from there.
 fn up_to(file: &str, mark: &[u8], more: usize) -> Vec<u8> {
     let mut bytes = fixture(&format!("audio/{file}"));
     let at = bytes.windows(mark.len()).rposition(|window| window == mark).unwrap();
@@ -270,7 +269,7 @@ fn up_to(file: &str, mark: &[u8], more: usize) -> Vec<u8> {
     bytes
 }
 
-/// What holds no sound and what is no audio, with words that say what it is.
+/// Returns files without sound and files that are no audio, each with words that the error must contain.
 fn without_sound() -> Vec<(Vec<u8>, &'static str)> {
     let streaminfo = [&b"fLaC\x80"[..], &fixture("audio/speech.flac")[5..42]].concat();
     vec![
@@ -301,7 +300,7 @@ fn without_sound() -> Vec<(Vec<u8>, &'static str)> {
 }
 
 #[test]
-fn what_holds_no_sound_is_refused_and_named_at_submit() {
+fn files_without_sound_are_refused_and_named_at_submit() {
     let upstream = FakeUpstream::gemini().start();
     let hearken = Hearken::before(&upstream).start();
     for (bytes, words) in without_sound() {
@@ -323,7 +322,7 @@ fn what_holds_no_sound_is_refused_and_named_at_submit() {
 }
 
 #[test]
-fn what_holds_no_sound_is_refused_and_named_after_the_download() {
+fn files_without_sound_are_refused_and_named_after_the_download() {
     let shelf = Shelf::open();
     let upstream = FakeUpstream::gemini().start();
     let hearken = Hearken::before(&upstream).set(FETCH).start();

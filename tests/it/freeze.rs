@@ -1,5 +1,6 @@
-//! A freeze of the process (a paused virtual machine, a stopped process, a machine that swaps) is not blamed on the other
-//! side: what lies in a socket counts before a deadline is judged, and the time of the freeze does not count.
+//! A freeze of the process (a paused virtual machine, a stopped process, a machine that swaps) does not time out the
+//! other side: hearken reads what has arrived in a socket before it applies a deadline, and does not count the time of
+//! the freeze.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,14 +15,14 @@ use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script};
 use crate::support::{PATIENCE, fixture, until};
 
-/// The limit that passes while the process stands still; before that nothing takes so long.
+/// The limit that passes while the process is frozen. Nothing takes that long before the freeze.
 const LIMIT_MS: u64 = 3000;
-/// So long the process stands still. The freeze is what is tested: it has to be longer than the limit.
+/// How long the process is frozen. The freeze is what is tested, so it has to be longer than the limit.
 const FREEZE: Duration = Duration::from_millis(LIMIT_MS + 300);
 
 /// A limit that leaves more than [`LATER`] after a freeze, also on a busy machine.
 const LONG_LIMIT: Duration = Duration::from_secs(5);
-/// The other side speaks so long after a freeze: no fixed grace is meant, but what is left of the limit.
+/// How long after a freeze the other side sends. It has what is left of the limit, not a fixed grace period.
 const LATER: Duration = Duration::from_millis(1500);
 /// How long a client may take for a head.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
@@ -29,30 +30,30 @@ const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// Stops the process.
 fn stop(hearken: &Hearken) {
     hearken.signal("STOP");
-    until("the process stands still", || {
+    until("the process is stopped", || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", hearken.pid())).unwrap();
         stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
     });
 }
 
-/// Lets the process stand still for longer than this limit.
+/// Freezes the process for longer than this limit.
 fn freeze_past(hearken: &Hearken, limit: Duration) {
     stop(hearken);
     std::thread::sleep(limit + Duration::from_millis(300));
     hearken.signal("CONT");
 }
 
-/// Stops the process, has the other side say what it has to say, and lets the process go on when that has arrived and the
+/// Stops the process, has the other side send its data, and continues the process once the data has arrived and the
 /// limit has passed.
 fn freeze(hearken: &Hearken, their_port: u16, speak: impl FnOnce()) {
     stop(hearken);
     speak();
-    until("what was said lies in the socket", || (unread_from(their_port) > 0).then_some(()));
+    until("the data is in the socket", || (unread_from(their_port) > 0).then_some(()));
     std::thread::sleep(FREEZE);
     hearken.signal("CONT");
 }
 
-/// Bytes that have come from this port of this machine and that nobody has read.
+/// Returns how many bytes from this port of this machine have arrived and are unread.
 fn unread_from(port: u16) -> u64 {
     let theirs = format!(":{port:04X}");
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -104,7 +105,7 @@ fn an_answer_that_arrived_during_a_freeze_is_in_time() {
 }
 
 #[test]
-fn an_answer_that_comes_later_than_a_freeze_has_the_time_that_was_left() {
+fn an_answer_after_a_freeze_has_the_time_that_was_left() {
     let run = |limit: &str, script: Script, seen: usize| {
         let upstream = script.start();
         let lines = format!("{limit} = {}\ntotal_timeout_audio_factor = 0", LONG_LIMIT.as_millis());
@@ -129,7 +130,7 @@ fn an_answer_that_comes_later_than_a_freeze_has_the_time_that_was_left() {
 }
 
 #[test]
-fn an_upstream_that_says_nothing_is_still_told_from_a_freeze() {
+fn a_silent_upstream_still_times_out_after_a_freeze() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let hearken = Hearken::before(&upstream).channel(&format!("idle_timeout_ms = {LIMIT_MS}")).start();
     let id = hearken.submit(json!({}));
@@ -176,7 +177,7 @@ fn states_of(port: u16) -> Vec<String> {
     table.lines().filter_map(state).collect()
 }
 
-/// A listener whose queue is full: what connects to it waits until something is accepted.
+/// Returns a listener whose queue is full: a new connection waits until the listener accepts one.
 fn full_listener() -> (TcpListener, Vec<TcpStream>) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -190,13 +191,13 @@ fn full_listener() -> (TcpListener, Vec<TcpStream>) {
     (listener, waiting)
 }
 
-/// The program, whose only upstream is this one, which is not a provider.
+/// Starts a server whose only upstream is at this URL.
 fn before(url: &str) -> Hearken {
     Hearken::builder().gemini(url).channel(&format!("connect_timeout_ms = {LIMIT_MS}")).start()
 }
 
 #[test]
-fn a_connection_that_came_about_during_a_freeze_is_in_time() {
+fn a_connection_established_during_a_freeze_is_in_time() {
     const SYN_SENT: &str = "02";
     let (listener, waiting) = full_listener();
     let port = listener.local_addr().unwrap().port();
@@ -216,13 +217,13 @@ fn a_connection_that_came_about_during_a_freeze_is_in_time() {
 }
 
 #[test]
-fn a_tls_handshake_has_the_time_that_a_freeze_has_left() {
+fn a_tls_handshake_after_a_freeze_has_the_time_that_was_left() {
     let run = |answers: bool, expected: &str| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let hearken = before(&format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port()));
         let id = hearken.submit(json!({}));
         let (mut connection, _) = listener.accept().unwrap();
-        // What follows is its time.
+        // The time after this byte belongs to the handshake.
         connection.read_exact(&mut [0]).unwrap();
         freeze_past(&hearken, Duration::from_millis(LIMIT_MS));
         if answers {
@@ -271,7 +272,7 @@ fn heads_that_arrived_whole_during_a_freeze_are_in_time() {
 #[test]
 fn a_subscriber_that_read_during_a_freeze_is_not_stuck() {
     let upstream = FakeUpstream::gemini().say_often(12, &"x".repeat(1024 * 1024)).start();
-    // As long as a busy machine may take until the process is stopped.
+    // As long as a busy machine may take to stop the process.
     let stream = format!("[stream]\nsend_timeout_seconds = {}\nkeep_alive_seconds = 1", LONG_LIMIT.as_secs());
     let hearken = Hearken::before(&upstream).set(&stream).start();
     let id = hearken.submit(json!({"stream": true}));

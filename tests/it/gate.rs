@@ -1,4 +1,5 @@
-//! No inside job: no spelling of a URL makes the program call a listener of its own machine.
+//! Protection of the machine's own network: no spelling of a URL makes the program connect to a listener of its
+//! machine.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -14,7 +15,7 @@ use crate::support::upstream::FakeUpstream;
 const REFUSED: &str = include_str!("../fixtures/urls/refused.toml");
 const ACCEPTED: &str = include_str!("../fixtures/urls/accepted.toml");
 
-/// Listens on loopback, at one port of both IP versions where there are two, and hopes that nobody comes.
+/// A listener on loopback, at one port of both IP versions where there are two. No connection must come.
 struct Inside {
     listeners: Vec<TcpListener>,
     port: u16,
@@ -32,7 +33,7 @@ impl Inside {
         Self { listeners, port }
     }
 
-    /// Nobody has come so far: a connection that was ever made would wait here to be accepted.
+    /// Asserts that no connection has come: one that was ever made would wait here to be accepted.
     fn was_never_reached(&self) {
         for listener in &self.listeners {
             let knock = listener.accept().map(|(_, from)| from);
@@ -41,7 +42,7 @@ impl Inside {
     }
 }
 
-/// The message of the refusal that this URL must meet.
+/// Returns the message with which this URL must be refused.
 fn refusal(client: &Client, url: &str) -> String {
     let reply = client.try_submit(json!({"audio_url": url}));
     assert_eq!(reply.status, 422, "{url:?}: {reply}");
@@ -50,7 +51,7 @@ fn refusal(client: &Client, url: &str) -> String {
     error["message"].as_str().unwrap().to_owned()
 }
 
-/// A program whose one slot is taken: what it accepts waits, and nothing is looked up or called.
+/// Starts a server whose only slot is taken: accepted tasks wait, and nothing is resolved or called.
 fn busy(upstream: &FakeUpstream, configure: impl FnOnce(Builder) -> Builder) -> Hearken {
     let hearken = configure(Hearken::before(upstream).channel("max_running_tasks = 1")).start();
     hearken.submit(json!({}));
@@ -81,11 +82,11 @@ fn no_spelling_of_a_url_reaches_a_listener_on_loopback() {
 }
 
 #[test]
-fn no_redirect_reaches_a_listener_on_loopback_however_its_target_is_spelled() {
+fn no_spelling_of_a_redirect_reaches_a_listener_on_loopback() {
     let inside = Inside::listen();
     let targets: Vec<String> =
         spellings(&inside).into_values().flat_map(BTreeMap::into_values).flatten().collect();
-    // What no header can hold no server can say.
+    // A server can only send targets that a header can hold.
     let targets: Vec<String> = targets
         .into_iter()
         .filter(|url| !url.is_empty() && !url.contains(|c: char| c.is_ascii_control()))
@@ -135,7 +136,7 @@ fn public_urls_are_accepted() {
 }
 
 #[test]
-fn only_configured_ports_are_fetched_from() {
+fn audio_is_fetched_only_from_configured_ports() {
     let inside = Inside::listen();
     let hearken = Hearken::builder()
         .local()
@@ -155,7 +156,7 @@ fn only_configured_ports_are_fetched_from() {
 }
 
 #[test]
-fn a_host_of_the_configuration_is_a_door_and_its_neighbours_are_none() {
+fn a_configured_host_can_be_reached_but_not_its_neighbours() {
     let inside = Inside::listen();
     let upstream = FakeUpstream::gemini().hold().say("x").start();
     let doors = "[\"files.internal\", \"*.corp\"]";

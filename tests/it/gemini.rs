@@ -1,4 +1,4 @@
-//! The gemini channel: what it asks, and what it makes of every kind of answer.
+//! The gemini channel: its requests, and how it reads every kind of answer.
 
 use serde_json::{Value, json};
 
@@ -7,14 +7,14 @@ use crate::support::hearken::{Hearken, UPSTREAM_KEY};
 use crate::support::outcome::{choice_of, error_of, read_as_it_comes, task_of};
 use crate::support::subscriber::content;
 use crate::support::upstream::FakeUpstream;
-use crate::support::{MODEL, base64, fixture, nobody};
+use crate::support::{MODEL, base64, closed_port, fixture};
 
 fn google_error(code: u16, status: &str, message: &str) -> Value {
     json!({"error": {"code": code, "message": message, "status": status}})
 }
 
 #[test]
-fn the_least_request_is_path_key_prompt_and_audio() {
+fn a_minimal_request_has_path_key_prompt_and_audio() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let audio = base64(&fixture("audio/speech.mp3"));
@@ -54,7 +54,7 @@ fn every_field_goes_where_gemini_wants_it() {
 }
 
 #[test]
-fn the_type_is_what_the_bytes_are_and_the_bytes_are_the_clients() {
+fn the_bytes_decide_the_media_type_and_arrive_unchanged() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     for (number, (file, mime)) in [
@@ -71,7 +71,7 @@ fn the_type_is_what_the_bytes_are_and_the_bytes_are_the_clients() {
     .enumerate()
     {
         let audio = base64(&fixture(&format!("audio/{file}")));
-        // As a client that uses the other alphabet, no padding, line breaks and a wrong label would send it.
+        // The same in base64url, without padding, with line breaks and under a wrong label.
         let mut written = audio.replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned();
         written.insert_str(76, "\r\n");
         let id = hearken.submit(json!({"audio_url": format!("data:audio/x-unheard-of;base64,{written}")}));
@@ -95,7 +95,7 @@ fn large_audio_arrives_whole() {
 }
 
 #[test]
-fn thoughts_are_told_to_those_who_ask() {
+fn thoughts_are_published_only_on_request() {
     let script = || FakeUpstream::gemini().think("Hm, ").think("well.").say("Hello");
     let message = |task: Value| task["results"][0]["choices"][0]["message"].clone();
     assert_eq!(
@@ -109,7 +109,7 @@ fn thoughts_are_told_to_those_who_ask() {
 }
 
 #[test]
-fn a_signature_is_no_thought_and_foreign_parts_are_passed_over() {
+fn a_signature_is_no_thought_and_unknown_parts_are_ignored() {
     let event = json!({"candidates": [{"content": {"parts": [
         {"text": "a", "thoughtSignature": "c2ln"}, {"inlineData": {"mimeType": "image/png", "data": "AA=="}},
         {"functionCall": {"name": "f"}}, {"text": ""}, {"text": "b", "thought": false}]}}]});
@@ -122,7 +122,7 @@ fn a_signature_is_no_thought_and_foreign_parts_are_passed_over() {
 }
 
 #[test]
-fn usage_is_the_last_snapshot_in_openais_terms() {
+fn the_usage_is_the_last_snapshot_in_openais_terms() {
     let mut first = text_event("a");
     first["usageMetadata"] =
         json!({"promptTokenCount": 15, "toolUsePromptTokenCount": 4, "totalTokenCount": 19});
@@ -180,7 +180,7 @@ fn finish_reasons_are_translated() {
 }
 
 #[test]
-fn stop_on_every_chunk_ends_nothing() {
+fn a_stop_on_every_chunk_does_not_end_the_answer() {
     let chunk = |text: &str| {
         let mut event = text_event(text);
         event["candidates"][0]["finishReason"] = json!("STOP");
@@ -191,7 +191,7 @@ fn stop_on_every_chunk_ends_nothing() {
 }
 
 #[test]
-fn an_answer_without_text_is_judged_by_its_reason() {
+fn the_finish_reason_decides_about_an_answer_without_text() {
     for (reason, expected) in [("STOP", "stop"), ("MAX_TOKENS", "length"), ("SAFETY", "content_filter")] {
         let choice = choice_of(FakeUpstream::gemini().finish(reason));
         assert_eq!((&choice["finish_reason"], &choice["message"]["content"]), (&json!(expected), &json!("")));
@@ -211,13 +211,13 @@ fn a_blocked_prompt_fails_the_task() {
     let upstream = FakeUpstream::gemini().event(&blocked).ends().start();
     let hearken = Hearken::start(&upstream);
     hearken.try_submit(json!({"sync": true})).error(422, "content_policy_violation");
-    // Ratings alone are no block.
+    // Ratings alone do not block a prompt.
     let rated = json!({"promptFeedback": {"safetyRatings": [{"category": "X", "probability": "LOW"}]}});
     assert_eq!(choice_of(FakeUpstream::gemini().event(&rated).say("a"))["message"]["content"], "a");
 }
 
 #[test]
-fn refusals_become_the_codes_of_the_contract() {
+fn refusals_get_the_error_codes_of_the_contract() {
     for (status, code, retryable) in [
         (400, "upstream_rejected", false),
         (413, "upstream_rejected", false),
@@ -240,11 +240,11 @@ fn refusals_become_the_codes_of_the_contract() {
 }
 
 #[test]
-fn a_refused_key_is_an_auth_error_whatever_its_status_and_the_log_says_so() {
+fn a_refused_key_is_a_logged_auth_error_whatever_its_status() {
     let mut body = google_error(400, "INVALID_ARGUMENT", &format!("API key not valid: {UPSTREAM_KEY}"));
     body["error"]["details"] =
         json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]);
-    // The content type lies, as recorded.
+    // The content type is wrong, as in the recording.
     let upstream = FakeUpstream::error(400, &body).content_type("text/event-stream").start();
     let hearken = Hearken::start(&upstream);
     let reply = hearken.try_submit(json!({"sync": true}));
@@ -254,7 +254,7 @@ fn a_refused_key_is_an_auth_error_whatever_its_status_and_the_log_says_so() {
 }
 
 #[test]
-fn a_rate_limit_tells_when_to_come_back() {
+fn a_rate_limit_reports_when_to_retry() {
     let mut body = google_error(429, "RESOURCE_EXHAUSTED", "Please retry in 34.4s.");
     body["error"]["details"] =
         json!([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.4s"}]);
@@ -270,7 +270,7 @@ fn a_rate_limit_tells_when_to_come_back() {
 }
 
 #[test]
-fn what_the_upstream_must_not_tell_is_removed_from_its_words() {
+fn secrets_are_removed_from_an_upstreams_error_text() {
     let said = format!(
         "Project projects/12345 with key {UPSTREAM_KEY} or AIzaSyA1234 at https://generativelanguage.googleapis.com/v1beta/x?key=1"
     );
@@ -297,7 +297,7 @@ fn an_error_in_mid_stream_fails_the_task_in_either_form() {
 }
 
 #[test]
-fn what_is_no_answer_is_an_invalid_response() {
+fn a_body_that_is_no_answer_is_an_invalid_response() {
     for script in [
         FakeUpstream::gemini().content_type("text/html").raw("<html><body>Busy</body></html>").ends(),
         FakeUpstream::gemini().ends(),
@@ -312,7 +312,7 @@ fn what_is_no_answer_is_an_invalid_response() {
 }
 
 #[test]
-fn an_answer_that_stops_unfinished_is_never_a_success() {
+fn an_unfinished_answer_is_never_a_success() {
     for script in [
         FakeUpstream::gemini().say("Hel").ends(),
         FakeUpstream::gemini().say("Hel").ends().until_close(),
@@ -341,7 +341,7 @@ fn bodies_of_any_framing_and_line_ending_are_read() {
         FakeUpstream::gemini().raw(both("\r\n")).ends().in_pieces_of(1),
         FakeUpstream::gemini().raw(both("\r\n").trim_end()).ends().in_pieces_of(3),
         FakeUpstream::gemini().raw(": ping\r\n\r\n".to_owned() + &both("\n") + "data: [DONE]\n\n").ends(),
-        // As it comes where `alt=sse` was lost.
+        // The form of an answer when `alt=sse` was lost.
         FakeUpstream::gemini()
             .content_type("application/json")
             .raw(format!(
@@ -379,14 +379,14 @@ fn nothing_is_published_before_the_upstreams_first_event() {
 
 #[test]
 fn a_refused_connection_is_an_upstream_error() {
-    let (_port, address) = nobody();
+    let (_port, address) = closed_port();
     let hearken = Hearken::builder().gemini(&format!("http://{address}/v1beta")).start();
     let error = hearken.try_submit(json!({"sync": true})).error(502, "upstream_error");
     assert_eq!((&error["retryable"], &error["upstream_status"]), (&json!(true), &Value::Null));
 }
 
 #[test]
-fn a_redirect_is_not_followed_for_it_would_carry_the_key_away() {
+fn a_redirect_is_not_followed_because_it_would_leak_the_key() {
     let elsewhere = FakeUpstream::gemini().say("stolen").start();
     for status in [301, 302, 307, 308] {
         let location = format!("{}/models/x", elsewhere.base_url());
@@ -422,7 +422,7 @@ fn many_tasks_at_once_are_kept_apart() {
 }
 
 #[test]
-fn a_block_behind_text_ends_the_answer_as_its_filter_would() {
+fn a_block_after_text_ends_the_answer_as_its_filter_would() {
     let block = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}});
     let choice = choice_of(FakeUpstream::gemini().say("half").event(&block).ends());
     assert_eq!(
@@ -433,7 +433,7 @@ fn a_block_behind_text_ends_the_answer_as_its_filter_would() {
 }
 
 #[test]
-fn a_second_candidate_and_odd_values_are_passed_over() {
+fn a_second_candidate_and_odd_values_are_ignored() {
     let say = |text: &str, more: &str| {
         format!(
             "data: {{\"candidates\":[{{\"index\":1,\"content\":{{\"parts\":[{{\"text\":\"other\"}}]}}}},\

@@ -1,5 +1,5 @@
-//! Clients that end their side of a connection behind their last request, as `nc -N` does: they get their answers. Those
-//! that have left are told apart from them.
+//! Clients that half-close their connection after their last request, as `nc -N` does, get their answers. The server
+//! distinguishes them from clients that have disconnected.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -15,7 +15,7 @@ use crate::support::subscriber::Subscriber;
 use crate::support::upstream::FakeUpstream;
 use crate::support::{body, secure, until};
 
-/// Sends these bytes and ends this side of the connection.
+/// Sends these bytes and half-closes the connection.
 fn last_words(client: &Client, bytes: &str) -> TcpStream {
     let socket = client.send_raw(bytes.as_bytes());
     socket.shutdown(Shutdown::Write).unwrap();
@@ -35,7 +35,7 @@ fn all_closed(hearken: &Hearken) {
 }
 
 #[test]
-fn a_client_that_has_ended_its_side_gets_its_answer_however_long_it_takes() {
+fn a_half_closed_client_gets_its_answer_however_long_it_takes() {
     let upstream = FakeUpstream::gemini().hold().say("word").start();
     let hearken = Hearken::start(&upstream);
     let client = hearken.client();
@@ -59,7 +59,7 @@ fn a_client_that_has_ended_its_side_gets_its_answer_however_long_it_takes() {
     for request in at_once {
         reply(last_words(&client, &request)).expect(200);
     }
-    // One task that is waited for by its id, three of synchronous calls, and two that were just submitted.
+    // One task is waited for by its id, three are synchronous calls, and two were just submitted.
     upstream.held(6);
     (0..6).for_each(|_| upstream.release());
     for socket in waiting {
@@ -71,7 +71,7 @@ fn a_client_that_has_ended_its_side_gets_its_answer_however_long_it_takes() {
 }
 
 #[test]
-fn pipelined_requests_before_the_end_of_a_side_are_all_answered() {
+fn pipelined_requests_before_a_half_close_are_all_answered() {
     let upstream = FakeUpstream::gemini().hold().say("word").start();
     let hearken = Hearken::start(&upstream);
     let client = hearken.client();
@@ -85,7 +85,7 @@ fn pipelined_requests_before_the_end_of_a_side_are_all_answered() {
 }
 
 #[test]
-fn a_client_over_tls_that_has_ended_its_side_gets_its_answer() {
+fn a_half_closed_client_over_tls_gets_its_answer() {
     let upstream = FakeUpstream::gemini().hold().say("word").start();
     let pair = Pair::new();
     let hearken = Hearken::before(&upstream).tls(&pair).start();
@@ -100,7 +100,7 @@ fn a_client_over_tls_that_has_ended_its_side_gets_its_answer() {
 }
 
 #[test]
-fn a_blocking_caller_that_closes_its_connection_cancels_whatever_it_said() {
+fn closing_a_blocking_call_cancels_it_however_it_was_sent() {
     let upstream = FakeUpstream::gemini().hold().start();
     let pair = Pair::new();
     let (plain, secure) = (Hearken::start(&upstream), Hearken::before(&upstream).tls(&pair).start());
@@ -163,7 +163,7 @@ fn send_much(socket: &mut TcpStream, most: usize) {
 }
 
 #[test]
-fn a_blocking_caller_that_sends_much_and_leaves_cancels_soon() {
+fn a_blocking_caller_that_sends_much_and_disconnects_cancels_soon() {
     let upstream = FakeUpstream::gemini().hold().start();
     let pair = Pair::new();
     let (plain, secure) = (Hearken::start(&upstream), Hearken::before(&upstream).tls(&pair).start());

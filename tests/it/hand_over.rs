@@ -1,4 +1,4 @@
-//! Connections of subscribers that leave the HTTP server: nothing of what HTTP promises is lost on the way.
+//! Connections of subscribers that are handed over by the HTTP server: every guarantee of HTTP still holds.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -19,13 +19,13 @@ fn ended_streams(hearken: &Hearken) -> Vec<String> {
     hearken.log().lines().filter(|line| line.contains("stream ended")).map(str::to_owned).collect()
 }
 
-/// Is the program run with the hand-over?
+/// Returns true if the program runs with the hand-over.
 fn handed_over() -> bool {
     std::env::var("HEARKEN_TEST_HAND_OVER").is_err()
 }
 
 #[test]
-fn a_request_before_a_subscription_on_its_connection_is_answered_first_and_one_behind_it_not() {
+fn only_requests_before_a_subscription_on_a_connection_are_answered() {
     let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({"stream": true}));
@@ -43,7 +43,7 @@ fn a_request_before_a_subscription_on_its_connection_is_answered_first_and_one_b
     assert_eq!((stream.head.status, stream.head.header("connection")), (200, Some("close")));
     let first = [stream.frame(), stream.frame()];
     upstream.release();
-    // Reads to the end of the connection, where nothing else may stand.
+    // Reads to the end of the connection, where nothing else may come.
     let rest = stream.rest();
     assert_eq!([&first[..], &rest].concat(), hearken.stream(&id).rest());
 }
@@ -66,7 +66,7 @@ fn a_client_that_goes_on_sending_reads_its_stream_to_the_end() {
 }
 
 #[test]
-fn a_client_of_http_1_0_gets_the_stream_without_chunks_and_then_the_end_of_the_connection() {
+fn an_http_1_0_client_gets_an_unchunked_stream_that_ends_with_a_close() {
     let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({"stream": true}));
@@ -97,7 +97,7 @@ fn a_request_for_a_websocket_gets_the_stream_over_http() {
 }
 
 #[test]
-fn the_log_tells_how_each_subscription_ended() {
+fn the_log_reports_how_each_subscription_ended() {
     let upstream = FakeUpstream::gemini().say("a").hold().say("b").then().never().start();
     let hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
     let id = hearken.submit(json!({"stream": true}));
@@ -105,7 +105,7 @@ fn the_log_tells_how_each_subscription_ended() {
     let mut leaves = hearken.stream_from(&id, "", &[("x-request-id", "leaves")]);
     assert_eq!((leaves.frame().id, leaves.frame().id), (0, 1));
     drop(leaves);
-    let left = until("the log tells of who left", || ended_streams(&hearken).pop());
+    let left = until("the log reports the subscriber that left", || ended_streams(&hearken).pop());
     for part in ["request_id=\"leaves\"", &format!("task_id={id}"), "end=left", "frames=2"] {
         assert!(left.contains(part), "{part}: {left}");
     }
@@ -113,24 +113,24 @@ fn the_log_tells_how_each_subscription_ended() {
     upstream.release();
     hearken.wait(&id);
     hearken.stream_from(&id, "?offset=1", &[("x-request-id", "stays")]).rest();
-    let stayed = until("the log tells of who stayed", || {
+    let stayed = until("the log reports the subscriber that stayed", || {
         ended_streams(&hearken).into_iter().find(|line| line.contains("\"stays\""))
     });
     assert!(stayed.contains("end=complete") && stayed.contains("frames=4"), "{stayed}");
 
-    // Nothing of this one is published, so the server leaves it to the next start.
+    // No chunk of this task is published, so the server leaves it to the next start.
     let waiting = hearken.submit(json!({"stream": true}));
     let mut broken = hearken.stream_from(&waiting, "", &[("x-request-id", "broken")]);
     broken.comment();
     hearken.signal("TERM");
-    let line = until("the log tells of who was broken off", || {
+    let line = until("the log reports the disconnected subscriber", || {
         ended_streams(&hearken).into_iter().find(|line| line.contains("\"broken\""))
     });
     assert!(line.contains("end=broken_off") && line.contains("frames=0"), "{line}");
 }
 
 #[test]
-fn a_subscriber_who_does_not_read_does_not_hold_up_the_end_of_the_server() {
+fn a_subscriber_that_does_not_read_does_not_delay_the_stop() {
     let upstream = FakeUpstream::gemini().say_often(12, &"x".repeat(1024 * 1024)).start();
     let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
     let id = hearken.submit(json!({"stream": true}));
@@ -144,7 +144,7 @@ fn a_subscriber_who_does_not_read_does_not_hold_up_the_end_of_the_server() {
 }
 
 #[test]
-fn a_subscriber_who_takes_nothing_for_the_send_timeout_is_let_go_and_the_others_are_not() {
+fn only_a_subscriber_that_reads_nothing_for_the_timeout_is_dropped() {
     let upstream = FakeUpstream::gemini().say_often(12, &"x".repeat(1024 * 1024)).hold().start();
     let hearken =
         Hearken::before(&upstream).set("[stream]\nsend_timeout_seconds = 2\nkeep_alive_seconds = 1").start();
@@ -152,7 +152,7 @@ fn a_subscriber_who_takes_nothing_for_the_send_timeout_is_let_go_and_the_others_
     upstream.held(1);
     let stuck = hearken.stream_from(&id, "", &[("x-request-id", "stuck")]);
     let mut waits = hearken.stream_from(&id, "?offset=100", &[]);
-    let line = until("the log tells of who was stuck", || ended_streams(&hearken).pop());
+    let line = until("the log reports the stuck subscriber", || ended_streams(&hearken).pop());
     assert!(line.contains("\"stuck\""), "{line}");
     assert!(line.contains(if handed_over() { "end=stuck" } else { "end=left" }), "{line}");
     drop(stuck);
@@ -164,38 +164,38 @@ fn a_subscriber_who_takes_nothing_for_the_send_timeout_is_let_go_and_the_others_
 }
 
 #[test]
-fn a_subscriber_whose_first_frame_does_not_fit_and_who_reads_nothing_is_let_go() {
+fn a_subscriber_that_does_not_read_its_first_frame_is_dropped() {
     let upstream = FakeUpstream::gemini().say(&"x".repeat(3 * 1024 * 1024)).hold().start();
     let hearken = Hearken::before(&upstream).set("[stream]\nsend_timeout_seconds = 2").start();
     let id = hearken.submit(json!({"stream": true}));
     let mut reads = hearken.stream(&id);
     assert_eq!([reads.frame().id, reads.frame().id], [0, 1]);
     let stuck = hearken.stream_from(&id, "?offset=1", &[("x-request-id", "stuck")]);
-    let line = until("the log tells of who was stuck", || ended_streams(&hearken).pop());
-    // The HTTP server does not tell why a connection has ended.
+    let line = until("the log reports the stuck subscriber", || ended_streams(&hearken).pop());
+    // The HTTP server does not report why a connection has ended.
     let end = if handed_over() { "end=stuck" } else { "end=left" };
     assert!(line.contains("\"stuck\"") && line.contains(end), "{line}");
     drop(stuck);
 }
 
 #[test]
-fn what_a_client_sends_behind_its_subscription_keeps_no_core_busy_and_no_connection_open() {
+fn input_after_a_subscription_costs_no_cpu_and_holds_no_connection() {
     if !handed_over() {
-        // The HTTP server by itself looks at such a connection again and again until its response has ended.
+        // Without the hand-over, the HTTP server polls such a connection again and again until its response has ended.
         return;
     }
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let mut hearken = Hearken::before(&upstream).env("HEARKEN_DRAIN_SECONDS", "1").start();
     let id = hearken.submit(json!({"stream": true}));
     upstream.held(1);
-    // While the first request waits the others come, more than the HTTP server looks at before it has answered.
+    // The other requests come while the first one waits: more than the HTTP server reads before it has answered.
     let waits = hearken.head("GET", &format!("/v1/tasks/{id}?wait=1"), &[]);
     let subscription = hearken.head("GET", &path(&id), &[]);
     let many = hearken.head("GET", "/healthz", &[]).repeat(3000);
     let upload = hearken.head("POST", "/v1/llm/generations", &[("content-length", "400000")]);
     for behind in [many, upload + &"x".repeat(300_000)] {
         let mut socket = hearken.send_raw([waits.as_str(), &subscription].concat().as_bytes());
-        // Only a part of it is taken.
+        // Only a part of it fits into the socket.
         socket.set_nonblocking(true).unwrap();
         let _ = socket.write(behind.as_bytes());
         socket.set_nonblocking(false).unwrap();
@@ -208,7 +208,7 @@ fn what_a_client_sends_behind_its_subscription_keeps_no_core_busy_and_no_connect
         }
     }
     let before = hearken.cpu_ticks();
-    // The end of a second of waiting, in which nothing is to be done.
+    // Waits for a second, in which the server has nothing to do.
     hearken.get(&format!("/v1/tasks/{id}?wait=1"));
     let used = hearken.cpu_ticks() - before;
     assert!(used < 30, "{used} of 100 ticks");
@@ -219,13 +219,13 @@ fn what_a_client_sends_behind_its_subscription_keeps_no_core_busy_and_no_connect
 }
 
 #[test]
-fn the_kernel_takes_little_for_a_subscriber_who_does_not_read() {
+fn the_kernel_buffers_little_for_a_subscriber_that_does_not_read() {
     let upstream = FakeUpstream::gemini().say_often(160, &"x".repeat(64 * 1024)).hold().start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({"stream": true}));
     let stuck = hearken.stream(&id);
     upstream.held(1);
-    // Whoever reads has everything, so the one who does not was offered everything.
+    // A subscriber that reads has everything, so the one that does not read was offered everything.
     let mut reads = hearken.stream(&id);
     while reads.frame().id < 160 {}
     let most = hearken.queues().into_iter().max().unwrap();

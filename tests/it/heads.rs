@@ -1,4 +1,4 @@
-//! Heads of requests: `HEAD`, `Expect` and `Authorization`.
+//! Request heads: `HEAD`, `Expect` and `Authorization`.
 
 use std::io::{Read, Write};
 
@@ -11,7 +11,7 @@ use crate::support::http::{Client, Reply};
 use crate::support::http2::Http2;
 use crate::support::upstream::FakeUpstream;
 
-/// A reply's headers, without those that differ each time.
+/// Returns a reply's headers, without those that differ each time.
 fn headers(reply: &Reply) -> Vec<(String, String)> {
     let differs = ["date", "x-request-id"];
     let mut headers = reply.headers.clone();
@@ -20,7 +20,7 @@ fn headers(reply: &Reply) -> Vec<(String, String)> {
     headers
 }
 
-/// The bytes of a reply on a connection that ends with it.
+/// Sends a request on a connection of its own, and returns the reply.
 fn once(client: &Client, method: &str, path: &str) -> Reply {
     client.raw(client.head(method, path, &[("connection", "close")]).as_bytes())
 }
@@ -54,7 +54,7 @@ fn head_is_served_wherever_get_is_with_the_same_headers_and_no_body() {
         assert_eq!(headers(&get), headers(&head), "{path}");
         assert!(!get.body.is_empty() && head.body.is_empty(), "{path}: {head}");
     }
-    // What it says differs each time, and so does its length.
+    // Its content differs each time, and so does its length.
     let head = once(&client, "HEAD", "/metrics");
     assert!(head.status == 200 && head.body.is_empty() && head.header("content-length").is_some(), "{head}");
     let refused = client.call("PUT", "/v1/models", &[], None);
@@ -64,7 +64,7 @@ fn head_is_served_wherever_get_is_with_the_same_headers_and_no_body() {
 }
 
 #[test]
-fn the_head_of_a_stream_is_no_subscription() {
+fn a_head_request_for_a_stream_is_no_subscription() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let pair = Pair::new();
     for secure in [false, true] {
@@ -87,7 +87,7 @@ fn the_head_of_a_stream_is_no_subscription() {
     }
 }
 
-/// A submit that waits for `100 Continue`, as far as its body.
+/// Returns a submit that waits for `100 Continue`, up to its body.
 fn expecting(client: &Client, length: usize, content_type: &str) -> String {
     let length = length.to_string();
     let headers = [("content-type", content_type), ("content-length", &length), ("expect", "100-continue")];
@@ -95,7 +95,7 @@ fn expecting(client: &Client, length: usize, content_type: &str) -> String {
 }
 
 #[test]
-fn a_client_is_told_to_continue_only_where_its_body_is_wanted() {
+fn a_client_gets_100_continue_only_if_its_body_is_wanted() {
     let upstream = FakeUpstream::gemini().say("a").start();
     let hearken = Hearken::before(&upstream).set("[limits]\nmax_body_bytes = 10000").start();
     let client = hearken.client();
@@ -121,7 +121,7 @@ fn a_client_is_told_to_continue_only_where_its_body_is_wanted() {
 }
 
 #[test]
-fn a_client_over_http_2_is_told_to_continue_only_where_its_body_is_wanted() {
+fn an_http_2_client_gets_100_continue_only_if_its_body_is_wanted() {
     let upstream = FakeUpstream::gemini().say("a").start();
     let pair = Pair::new();
     let hearken = Hearken::before(&upstream).tls(&pair).start();
@@ -138,7 +138,7 @@ fn a_client_over_http_2_is_told_to_continue_only_where_its_body_is_wanted() {
 }
 
 #[test]
-fn two_different_keys_are_none_and_one_that_is_sent_twice_is_one() {
+fn two_different_keys_are_refused_and_one_sent_twice_is_accepted() {
     let hearken = Hearken::builder().local().start();
     let client = hearken.client();
     let with = |other: &str| {

@@ -1,4 +1,4 @@
-//! HTTP/2 over TLS: any number of streams on one connection, of which none costs another one anything.
+//! HTTP/2 over TLS: any number of streams on one connection, which do not affect each other.
 
 use h2::Reason;
 use h2::client::Builder;
@@ -64,11 +64,11 @@ fn a_hundred_streams_share_one_connection() {
         let rest = client.rest(answer);
         assert!(rest.contains("\"b\"") && rest.ends_with(END), "{rest}");
     }
-    until("all have gone", || (stream_ends(&hearken, "complete") == 100).then_some(()));
+    until("all subscribers have left", || (stream_ends(&hearken, "complete") == 100).then_some(()));
 }
 
 #[test]
-fn a_stream_that_is_not_read_is_let_go_and_holds_no_other_up() {
+fn an_unread_stream_is_dropped_and_delays_no_other() {
     let pair = Pair::new();
     let mut upstream = FakeUpstream::gemini();
     for _ in 0..50 {
@@ -85,13 +85,13 @@ fn a_stream_that_is_not_read_is_let_go_and_holds_no_other_up() {
     client.read_to(&mut read, "id: 50\n");
     upstream.release();
     assert!(client.rest(read).ends_with(END));
-    until("one is let go", || (stream_ends(&hearken, "left") == 1).then_some(()));
+    until("one subscription is dropped", || (stream_ends(&hearken, "left") == 1).then_some(()));
     assert_eq!(client.breaks_off(stuck), Reason::CANCEL);
     client.ping();
 }
 
 #[test]
-fn a_connection_that_is_not_read_takes_no_memory_for_what_it_is_missing() {
+fn an_unread_connection_needs_no_memory_for_unsent_chunks() {
     let pair = Pair::new();
     let megabyte = "x".repeat(1 << 20);
     let upstream = FakeUpstream::gemini().say(&megabyte).say(&megabyte).say("last").hold().start();
@@ -104,7 +104,7 @@ fn a_connection_that_is_not_read_takes_no_memory_for_what_it_is_missing() {
     let mut windows = Builder::new();
     windows.initial_window_size(1 << 30).initial_connection_window_size(1 << 30);
     let mut client = Http2::granting(hearken.client().address, &pair, &windows);
-    // Each has room for all of it, and from here on nobody reads what the connection brings.
+    // Each stream's window has room for all of it. From here on, the client reads nothing from the connection.
     let asked: Vec<_> =
         (0..50).map(|_| client.ask("GET", &format!("/v1/llm/generations/{id}/stream"), None)).collect();
     client.flush();
@@ -115,7 +115,7 @@ fn a_connection_that_is_not_read_takes_no_memory_for_what_it_is_missing() {
 }
 
 #[test]
-fn a_reader_who_resets_its_stream_is_gone_at_once_and_its_connection_stays() {
+fn a_stream_reset_ends_the_subscription_but_not_the_connection() {
     let pair = Pair::new();
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let hearken = Hearken::before(&upstream).tls(&pair).start();
@@ -125,10 +125,10 @@ fn a_reader_who_resets_its_stream_is_gone_at_once_and_its_connection_stays() {
     client.read_to(&mut leaving, "\"a\"");
     client.read_to(&mut staying, "\"a\"");
     client.leave(leaving);
-    until("one has left", || (stream_ends(&hearken, "left") == 1).then_some(()));
+    until("one subscriber has left", || (stream_ends(&hearken, "left") == 1).then_some(()));
     assert_eq!(hearken.open_connections(), 1);
     drop(client);
-    until("both have left", || (stream_ends(&hearken, "left") == 2).then_some(()));
+    until("both subscribers have left", || (stream_ends(&hearken, "left") == 2).then_some(()));
 }
 
 #[test]
@@ -146,12 +146,12 @@ fn a_blocking_call_that_is_reset_cancels_its_task() {
 }
 
 #[test]
-fn streams_that_are_opened_and_reset_in_a_row_hurt_nobody_else() {
+fn streams_that_are_opened_and_reset_do_not_affect_other_clients() {
     let pair = Pair::new();
     let hearken = Hearken::builder().local().tls(&pair).start();
     let mut bystander = Http2::connect(hearken.client().address, &pair);
     let mut client = Http2::connect(hearken.client().address, &pair);
-    // Who keeps at it may lose the connection.
+    // A client that keeps doing this may lose its connection.
     for _ in 0..1000 {
         let Some(asked) = client.try_ask("GET", "/v1/models", None) else { break };
         client.flush();
@@ -164,7 +164,7 @@ fn streams_that_are_opened_and_reset_in_a_row_hurt_nobody_else() {
 }
 
 #[test]
-fn silence_is_broken_by_comments() {
+fn comments_are_sent_while_a_stream_is_silent() {
     let pair = Pair::new();
     let upstream = FakeUpstream::gemini().hold().start();
     let hearken = Hearken::before(&upstream).tls(&pair).set("[stream]\nkeep_alive_seconds = 1").start();
@@ -177,7 +177,7 @@ fn silence_is_broken_by_comments() {
 }
 
 #[test]
-fn a_body_that_is_too_large_is_refused_whole_or_before_its_end_and_the_connection_goes_on() {
+fn a_body_that_is_too_large_is_refused_and_the_connection_stays() {
     let pair = Pair::new();
     let upstream = FakeUpstream::gemini().say("a").start();
     let hearken = Hearken::before(&upstream).tls(&pair).set("[limits]\nmax_body_bytes = 100000").start();
@@ -202,7 +202,7 @@ fn a_large_upload_passes() {
     let upstream = FakeUpstream::gemini().say("long").start();
     let hearken = Hearken::before(&upstream).tls(&pair).start();
     let mut client = Http2::connect(hearken.client().address, &pair);
-    // As text more than all that a connection may send before it is read.
+    // As text, this is more than a connection may send before the server reads it.
     let audio = format!("data:audio/wav;base64,{}", base64(&wav(14_900_000)));
     let id = client.submit(json!({"audio_url": audio}));
     let (status, task) = client.get(&format!("/v1/tasks/{id}?wait=20"));
@@ -210,13 +210,13 @@ fn a_large_upload_passes() {
 }
 
 #[test]
-fn uploads_that_wait_for_memory_hold_no_other_request_up() {
+fn uploads_that_wait_for_memory_delay_no_other_request() {
     let pair = Pair::new();
     let upstream = FakeUpstream::gemini().say("a").start();
     let limits = "[limits]\nmax_payload_memory_bytes = 1000000";
     let hearken = Hearken::before(&upstream).tls(&pair).set(limits).start();
     let mut client = Http2::connect(hearken.client().address, &pair);
-    // One of them has all the memory.
+    // One of the uploads has all the memory.
     let mut uploads: Vec<_> = (0..20)
         .map(|_| {
             let mut upload = client.begin("POST", "/v1/llm/generations", &JSON, false).unwrap();
@@ -225,7 +225,7 @@ fn uploads_that_wait_for_memory_hold_no_other_request_up() {
         })
         .collect();
     client.submit(json!({}));
-    // They still wait.
+    // The others still wait.
     let mut last = uploads.pop().unwrap();
     for upload in uploads {
         client.give_up(upload);
@@ -275,7 +275,7 @@ fn a_drain_lets_streams_end_and_then_ends_connections() {
 }
 
 #[test]
-fn readers_of_a_task_that_is_left_to_the_next_start_are_broken_off() {
+fn subscribers_of_a_task_left_to_the_next_start_are_disconnected() {
     let pair = Pair::new();
     let upstream = FakeUpstream::gemini().never().start();
     let mut hearken = Hearken::before(&upstream).tls(&pair).env("HEARKEN_DRAIN_SECONDS", "1").start();
@@ -289,16 +289,16 @@ fn readers_of_a_task_that_is_left_to_the_next_start_are_broken_off() {
 }
 
 #[test]
-fn a_wrong_key_beyond_those_that_wait_is_refused_and_its_connection_ends() {
+fn a_wrong_key_beyond_the_waiting_ones_closes_its_connection() {
     let pair = Pair::new();
     let hearken = Hearken::builder().local().tls(&pair).start();
     let address = hearken.client().address;
     let wrong = |client: &mut Http2| client.begin_as("sk-wrong", "GET", "/v1/models", &[], true).unwrap();
-    // They wait for a moment only: on a busy machine the one beyond may come too late, and is not beyond.
+    // Wrong keys wait only briefly: on a busy machine the extra one may come when the others no longer wait.
     until("a wrong key finds no place to wait", || {
         let (mut many, mut two) = (Http2::connect(address, &pair), Http2::connect(address, &pair));
         let waiting: Vec<_> = (0..255).map(|_| wrong(&mut many)).collect();
-        // Behind them, and at once: they wait.
+        // This request comes after them and is answered at once: they wait.
         assert_eq!(many.get("/healthz").0, 200);
         let (last, beyond) = (wrong(&mut two), wrong(&mut two));
         for asked in [last, beyond] {
@@ -311,7 +311,7 @@ fn a_wrong_key_beyond_those_that_wait_is_refused_and_its_connection_ends() {
             assert_eq!(many.head(asked).head.status(), 401);
         }
         if is_last {
-            // Those that waited keep their connection.
+            // The keys that waited keep their connection.
             assert_eq!(many.get("/healthz").0, 200);
             two.closed();
         }

@@ -47,7 +47,7 @@ fn bodies_are_compared_as_json_values() {
         let headers = [("content-type", "application/json"), ("idempotency-key", "k")];
         hearken.call("POST", "/v1/llm/generations", &headers, Some(text.as_bytes()))
     };
-    // The comma of the data URI is not one of the JSON's.
+    // The comma of the data URI is not part of the JSON syntax.
     let spelled = spelled.replace("base64 ,\n ", "base64,");
     let first = send(&plain).expect(200);
     let again = send(&spelled).expect(200);
@@ -63,7 +63,7 @@ fn bodies_are_compared_as_json_values() {
 }
 
 #[test]
-fn keys_are_each_callers_own() {
+fn each_caller_has_its_own_keys() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let mine = hearken.submit_under("k", json!({})).expect(200);
@@ -145,7 +145,7 @@ fn a_repeated_synchronous_stream_is_the_same_stream_from_its_start() {
 }
 
 #[test]
-fn who_waits_for_a_repeat_and_leaves_cancels_nothing() {
+fn a_repeated_call_that_disconnects_cancels_nothing() {
     let upstream = FakeUpstream::gemini().hold().say("x").start();
     let hearken = Hearken::start(&upstream);
     let id = id(&hearken.submit_under("k", json!({"sync": false})).expect(200));
@@ -177,7 +177,7 @@ fn a_refused_submit_does_not_use_its_key_up() {
 }
 
 #[test]
-fn what_is_no_key_is_refused_by_name() {
+fn an_invalid_key_is_refused_by_name() {
     let hearken = Hearken::builder().local().start();
     let long = "x".repeat(256);
     for key in ["", "  ", "\"\"", "\"open", "k\u{e9}", long.as_str()] {

@@ -1,4 +1,4 @@
-//! `hearken keys`: made, listed and revoked beside a running server, which follows.
+//! `hearken keys`: keys are created, listed and revoked while a server runs, and the server follows.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -21,20 +21,20 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The list of the keys that do not stand in the configuration file.
+/// Returns the list of the keys that are not in the configuration file.
 fn made(hearken: &Hearken) -> String {
     let all = stdout(&keys(hearken, &["list"]));
     all.lines().filter(|line| !line.ends_with("hearken.toml")).map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
-fn a_key_counts_within_a_second_of_being_made_and_of_being_revoked() {
+fn a_new_or_revoked_key_takes_effect_within_a_second() {
     let hearken = Hearken::builder().local().start();
     let printed = stdout(&keys(&hearken, &["create", "colleague"]));
     let key = printed.strip_suffix('\n').unwrap();
     assert!(key.starts_with("sk-") && key.len() > 30 && !key.contains(char::is_whitespace), "{printed:?}");
     let colleague = hearken.with_key(key);
-    // A second is the promise; the rest is for a machine that has much else to do.
+    // The promise is one second; the rest is for a busy machine.
     let within = |status: u16| {
         let started = Instant::now();
         until("the key's state is noticed", || (colleague.get("/v1/models").status == status).then_some(()));
@@ -56,7 +56,7 @@ fn a_key_counts_within_a_second_of_being_made_and_of_being_revoked() {
 }
 
 #[test]
-fn a_key_that_cannot_be_printed_is_not_made() {
+fn a_key_that_cannot_be_printed_is_not_created() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().to_str().unwrap();
     let full = |arguments: &[&str]| {
@@ -68,14 +68,14 @@ fn a_key_that_cannot_be_printed_is_not_made() {
     };
     full(&["keys", "create", "unseen", "--data-dir", data]);
     assert_eq!(stdout(&run(&["keys", "list", "--data-dir", data])), "");
-    // Nor is what nobody has read said.
+    // Other output that cannot be written is an error, too.
     stdout(&run(&["keys", "create", "seen", "--data-dir", data]));
     full(&["keys", "list", "--data-dir", data]);
     full(&["check"]);
 }
 
 #[test]
-fn a_key_that_would_be_discarded_is_not_made() {
+fn a_key_that_would_be_discarded_is_not_created() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("data");
     let create = command(&["keys", "create", "unseen", "--data-dir", data.to_str().unwrap()]);
@@ -86,12 +86,12 @@ fn a_key_that_would_be_discarded_is_not_made() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("no key was created") && said.lines().count() == 1, "{said}");
-        assert!(!data.exists(), "no data directory is made for it");
+        assert!(!data.exists(), "no data directory is created for it");
     }
 }
 
 #[test]
-fn help_and_version_that_cannot_be_written_are_told() {
+fn a_failure_to_write_help_or_version_is_reported() {
     for arguments in [&["--help"][..], &["--version"], &["help", "submit"], &["keys", "create", "--help"]] {
         let full = with_output(">/dev/full", &command(arguments)).output().unwrap();
         let said = String::from_utf8(full.stderr).unwrap();
@@ -106,7 +106,7 @@ fn help_and_version_that_cannot_be_written_are_told() {
 }
 
 #[test]
-fn a_data_directory_that_is_not_there_is_told_and_not_made() {
+fn a_missing_data_directory_is_reported_and_not_created() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("new/data");
     for (action, status) in [(&["list"][..], 0), (&["revoke", "anybody"], 1)] {
@@ -119,7 +119,7 @@ fn a_data_directory_that_is_not_there_is_told_and_not_made() {
 }
 
 #[test]
-fn a_key_of_the_configuration_file_is_listed_as_one_and_is_nothing_to_make_or_revoke() {
+fn a_configured_key_is_listed_but_cannot_be_created_or_revoked() {
     let hearken = Hearken::builder().local().start();
     let file = hearken.config_file().display().to_string();
     let list = stdout(&keys(&hearken, &["list"]));
@@ -147,7 +147,7 @@ fn names_that_are_taken_or_unknown_end_with_status_one() {
 }
 
 #[test]
-fn a_key_is_made_with_what_it_may_do_and_listed_with_it() {
+fn a_key_is_created_and_listed_with_its_limits() {
     let hearken = Hearken::builder().local().start();
     stdout(&keys(&hearken, &["create", "anything"]));
     let limits = ["--requests-per-minute", "60", "--max-running-tasks", "4"];
@@ -167,7 +167,7 @@ fn a_key_is_made_with_what_it_may_do_and_listed_with_it() {
 }
 
 #[test]
-fn options_that_make_no_sense_end_with_status_two_and_make_no_key() {
+fn invalid_options_end_with_status_two_and_create_no_key() {
     let hearken = Hearken::builder().local().start();
     for options in [
         &["--requests-per-minute", "many"][..],
@@ -188,7 +188,7 @@ fn options_that_make_no_sense_end_with_status_two_and_make_no_key() {
 }
 
 #[test]
-fn check_says_what_a_configured_key_may_do() {
+fn check_shows_the_limits_of_a_configured_key() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("h.toml");
     let text = "[[keys]]\nname = \"free\"\nkey = \"sk-free\"\n\
@@ -207,7 +207,7 @@ fn check_says_what_a_configured_key_may_do() {
 }
 
 #[test]
-fn keys_are_made_before_there_is_a_server() {
+fn keys_can_be_created_before_the_first_start() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("new/data");
     let data = data.to_str().unwrap();

@@ -1,4 +1,4 @@
-//! What one key may do: so many submits a minute, so many tasks at once.
+//! Limits of one key: submits per minute, and tasks at once.
 
 use serde_json::json;
 
@@ -7,14 +7,14 @@ use crate::support::upstream::FakeUpstream;
 
 const LIMITED: &str = "sk-limited-90ab12cd34";
 
-/// A program with one more key, which has these limits.
+/// Starts a server with one more key, which has these limits.
 fn limited(upstream: &FakeUpstream, limits: &str) -> Hearken {
     let key = format!("[[keys]]\nname = \"limited\"\nkey = \"{LIMITED}\"\n{limits}");
     Hearken::before(upstream).set(&key).start()
 }
 
 #[test]
-fn submits_beyond_a_keys_rate_are_told_when_to_come_back() {
+fn submits_beyond_a_keys_rate_are_refused_with_a_wait() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = limited(&upstream, "requests_per_minute = 2");
     let client = hearken.with_key(LIMITED);
@@ -26,7 +26,7 @@ fn submits_beyond_a_keys_rate_are_told_when_to_come_back() {
     refused.error(429, "rate_limit_exceeded");
     let after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=30).contains(&after), "{after}");
-    // What starts nothing costs nothing.
+    // A repeat starts no task, so it does not count.
     assert_eq!(client.submit_under("k", json!({})).expect(200).json()["id"], first.json()["id"]);
     client.get("/v1/tasks").expect(200);
     hearken.wait(&hearken.submit(json!({})));
@@ -35,7 +35,7 @@ fn submits_beyond_a_keys_rate_are_told_when_to_come_back() {
 }
 
 #[test]
-fn tasks_beyond_a_keys_number_wait_and_hold_nobody_up() {
+fn tasks_beyond_a_keys_limit_wait_and_delay_no_other_key() {
     let upstream = FakeUpstream::gemini().hold().say("x").start();
     let hearken = limited(&upstream, "max_running_tasks = 1");
     let client = hearken.with_key(LIMITED);
@@ -46,7 +46,7 @@ fn tasks_beyond_a_keys_number_wait_and_hold_nobody_up() {
     let other = hearken.submit(json!({}));
     upstream.held(2);
     assert_eq!(hearken.task(&other)["status"], "processing");
-    // The place of a task that ends, however it ends, goes to the next.
+    // When a task ends, however it ends, the next one takes its place.
     client.cancel(&ids[0]);
     upstream.held(3);
     assert_eq!(status(&ids[1]), "processing");
@@ -59,7 +59,7 @@ fn tasks_beyond_a_keys_number_wait_and_hold_nobody_up() {
 }
 
 #[test]
-fn a_keys_number_holds_over_a_crash() {
+fn a_keys_task_limit_still_holds_after_a_crash() {
     let upstream = FakeUpstream::gemini().hold().say("x").start();
     let mut hearken = limited(&upstream, "max_running_tasks = 1");
     let client = hearken.with_key(LIMITED);

@@ -17,7 +17,7 @@ fn ids(list: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_list_shows_each_task_as_a_query_does_newest_first_and_only_to_its_owner() {
+fn a_list_shows_only_the_callers_tasks_newest_first() {
     let upstream = FakeUpstream::gemini().say("x").then().status(503).ends().then().never().start();
     let mut hearken = Hearken::before(&upstream).channel("max_running_tasks = 1").start();
     let mut expected = Vec::new();
@@ -55,7 +55,7 @@ fn pages_follow_each_other_without_a_gap_while_new_tasks_come() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let mut expected: Vec<String> = (0..7).map(|_| hearken.submit(json!({}))).collect();
-    // Within one millisecond the order is the ids'.
+    // Tasks of the same millisecond are in the order of their ids.
     let all = ids(&list(&hearken, "?limit=100"));
     let mut sorted = all.clone();
     sorted.sort();
@@ -80,7 +80,7 @@ fn pages_follow_each_other_without_a_gap_while_new_tasks_come() {
 }
 
 #[test]
-fn a_page_holds_twenty_unless_told() {
+fn a_page_holds_twenty_tasks_by_default() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     for _ in 0..21 {

@@ -1,4 +1,4 @@
-//! The embedded channel: what it hears in real files, and that it says what it cannot do.
+//! The embedded channel: what it measures in real files, and that it reports what it cannot do.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::support::hearken::Hearken;
 use crate::support::subscriber::content;
 use crate::support::{base64, fixture};
 
-/// A file, what the report calls its container and codec.
+/// Files, with the names that the report has for their container and codec.
 const FILES: [(&str, &str, &str); 9] = [
     ("speech.wav", "WAV", "PCM"),
     ("speech.aiff", "AIFF", "PCM"),
@@ -49,7 +49,7 @@ fn every_kind_of_file_is_measured_and_none_is_transcribed() {
 }
 
 #[test]
-fn a_blocking_call_brings_the_report() {
+fn a_blocking_call_returns_the_report() {
     let hearken = Hearken::builder().local().start();
     let audio = uri(&fixture("audio/speech.wav"));
     let reply =
@@ -59,12 +59,12 @@ fn a_blocking_call_brings_the_report() {
 }
 
 #[test]
-fn what_cannot_be_decoded_fails_with_what_to_do() {
+fn audio_that_cannot_be_decoded_is_an_error() {
     let hearken = Hearken::builder().local().start();
-    // Labelled as GSM 6.10, which nothing here decodes.
+    // The label is GSM 6.10, which hearken cannot decode.
     let mut gsm = fixture("audio/speech.wav");
     gsm[20] = 0x31;
-    // In the codec's tables.
+    // This damages the tables of the codec.
     let mut ogg = fixture("audio/speech.ogg");
     ogg[120..1000].fill(0);
     for audio in [gsm, ogg] {
@@ -76,7 +76,7 @@ fn what_cannot_be_decoded_fails_with_what_to_do() {
 }
 
 #[test]
-fn the_length_of_joined_and_broken_files_is_that_of_what_is_there() {
+fn the_duration_of_joined_and_broken_files_is_what_they_hold() {
     let hearken = Hearken::builder().local().start();
     let wav = fixture("audio/speech.wav");
     let mut died = wav.clone();
@@ -90,7 +90,7 @@ fn the_length_of_joined_and_broken_files_is_that_of_what_is_there() {
         (fixture("audio/speech.mp3").repeat(3), 6.537),
         (fixture("audio/speech.flac").repeat(2), 4.358),
         ([fixture("audio/speech.ogg"), fixture("audio/speech.opus")].concat(), 4.358),
-        // Silence at its end takes some bytes a frame.
+        // Silence at its end takes a few bytes per frame.
         (cut, 1.92),
     ] {
         let id = hearken.submit(json!({"model": "local-inspect", "audio_url": uri(&audio)}));

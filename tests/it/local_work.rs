@@ -1,16 +1,16 @@
-//! The work of the embedded channel: on threads of its own, no more of them than slots, and over when its task is.
+//! The embedded channel measures on threads of its own, at most one per slot, and stops when the task ends.
 
 use serde_json::json;
 
 use crate::support::hearken::Hearken;
 use crate::support::{base64, fixture, flac, until};
 
-/// A server with the embedded channel, to which these lines belong.
+/// Starts a server with the embedded channel, which has these lines.
 fn start(channel: &str) -> Hearken {
     Hearken::builder().local().channel(channel).set("[metrics]\nlisten = \"127.0.0.1:0\"").start()
 }
 
-/// Days of sound in a few hundred kilobytes.
+/// Returns days of sound in a few hundred kilobytes.
 fn bomb(stated: u64) -> String {
     format!("data:audio/flac;base64,{}", base64(&flac::bomb(30_000, stated)))
 }
@@ -19,7 +19,7 @@ fn small() -> String {
     format!("data:audio/wav;base64,{}", base64(&fixture("audio/speech-rf64.wav")))
 }
 
-/// The states of the threads that measure.
+/// Returns the states of the threads that measure.
 fn threads(hearken: &Hearken) -> Vec<String> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", hearken.pid())).unwrap();
     let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
@@ -31,7 +31,7 @@ fn threads(hearken: &Hearken) -> Vec<String> {
         .collect()
 }
 
-/// How many of them run now; those that wait for work sleep.
+/// Returns how many of them run now; those without work sleep.
 fn at_work(hearken: &Hearken) -> usize {
     threads(hearken).iter().filter(|state| *state == "R").count()
 }
@@ -56,7 +56,7 @@ fn a_cancel_ends_the_measuring_of_a_task() {
 }
 
 #[test]
-fn a_blocking_caller_who_leaves_ends_the_measuring() {
+fn a_blocking_caller_that_disconnects_ends_the_measuring() {
     let hearken = start("");
     let request = hearken.submit_bytes(json!({"model": "local-inspect", "audio_url": bomb(0), "sync": true}));
     let socket = hearken.send_raw(request.as_bytes());
@@ -67,7 +67,7 @@ fn a_blocking_caller_who_leaves_ends_the_measuring() {
 
 #[test]
 fn a_timeout_ends_the_measuring_whatever_length_the_header_states() {
-    // The stated 18 days would make it 156 s.
+    // With the stated 18 days as the duration, the timeout would be 156 s.
     for stated in [0, (1 << 36) - 1] {
         let hearken = start("total_timeout_ms = 500\ntotal_timeout_audio_factor = 0.0001\nmax_retries = 0");
         let id = hearken.submit(json!({"model": "local-inspect", "audio_url": bomb(stated)}));
@@ -86,7 +86,7 @@ fn cancelled_tasks_never_take_more_threads_than_slots() {
     for round in 0..20 {
         let id = hearken.submit(json!({"model": "local-inspect", "audio_url": audio}));
         bounded();
-        // Some are cancelled on their way to a thread, some on it.
+        // Some are cancelled before a thread takes them, some while a thread works on them.
         if round % 3 == 0 {
             works(&hearken);
         }
@@ -100,7 +100,7 @@ fn cancelled_tasks_never_take_more_threads_than_slots() {
 }
 
 #[test]
-fn what_a_decoder_complains_of_is_in_the_report_and_not_in_the_log() {
+fn decoder_warnings_are_in_the_report_and_not_in_the_log() {
     let hearken = start("");
     for name in ["speech.mp3", "speech.flac", "speech.aac", "speech.opus"] {
         let mut audio = fixture(&format!("audio/{name}"));

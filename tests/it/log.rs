@@ -1,4 +1,4 @@
-//! The log on standard error: nothing that happens to it stops the server or a request.
+//! The log on standard error: whatever happens to it, it stops neither the server nor a request.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
@@ -18,7 +18,7 @@ use crate::support::metrics::Scraped;
 use crate::support::shell::with_output;
 use crate::support::until;
 
-/// A server whose standard error is of the test's making.
+/// A server whose standard error the test provides.
 struct Server {
     child: Child,
     client: Client,
@@ -46,7 +46,7 @@ impl Server {
         Self { child, client, _directory: directory }
     }
 
-    /// Sends so many requests over one connection, and reads all replies.
+    /// Sends this many requests over one connection, and reads all replies.
     fn ask(&self, requests: usize) {
         ask(&self.client, "/v1/models", requests, "HTTP/1.1 200 ");
     }
@@ -71,7 +71,7 @@ impl Drop for Server {
     }
 }
 
-/// Sends so many requests over one connection, and reads all replies, which begin like this.
+/// Sends this many requests over one connection, and reads all replies, which must begin like this.
 fn ask(client: &Client, path: &str, requests: usize, expected: &str) {
     let request = client.head("GET", path, &[]);
     let last = client.head("GET", path, &[("connection", "close")]);
@@ -102,7 +102,7 @@ fn a_full_disk_behind_the_log_stops_no_request() {
 }
 
 #[test]
-fn a_log_whose_reader_has_gone_stops_no_request() {
+fn a_log_whose_reader_has_left_stops_no_request() {
     let (reader, writer) = std::io::pipe().unwrap();
     let server = Server::start(writer, "info");
     drop(reader);
@@ -111,7 +111,7 @@ fn a_log_whose_reader_has_gone_stops_no_request() {
     assert!(server.stop().success());
 }
 
-/// Reads a pipe from now on; the lines that came are looked at by [`line`].
+/// Reads a pipe from now on; [`line`] searches what was read.
 fn read(mut pipe: PipeReader) -> Arc<Mutex<Vec<u8>>> {
     let read = Arc::new(Mutex::new(Vec::new()));
     let into = Arc::clone(&read);
@@ -134,9 +134,9 @@ fn line(read: &Mutex<Vec<u8>>, words: &str) -> String {
 }
 
 #[test]
-fn a_log_that_is_not_read_stops_no_request_and_later_tells_what_it_lost() {
+fn an_unread_log_stops_no_request_and_later_reports_lost_lines() {
     let (reader, writer) = std::io::pipe().unwrap();
-    // At this level each request is told in many lines.
+    // At this level, each request is logged in many lines.
     let server = Server::start(writer, "trace");
     until("lost lines are counted", || {
         server.ask(100);
@@ -146,14 +146,14 @@ fn a_log_that_is_not_read_stops_no_request_and_later_tells_what_it_lost() {
     let read = read(reader);
     let told = line(&read, "log lines were lost");
     let lines: f64 = told.split_once("lines=").unwrap().1.parse().unwrap();
-    until("the metric knows them, too", || (server.lost_lines() >= lines).then_some(()));
-    // Whoever reads on gets whole lines again.
+    until("the metric counts them, too", || (server.lost_lines() >= lines).then_some(()));
+    // A reader that continues gets whole lines again.
     server.client.get("/again").error(404, "not_found");
     line(&read, "path=\"/again\"");
 }
 
 #[test]
-fn a_server_whose_log_is_not_read_ends_when_it_is_told_to() {
+fn a_server_with_an_unread_log_stops_on_a_signal() {
     let (_reader, writer) = std::io::pipe().unwrap();
     let server = Server::start(writer, "trace");
     until("lost lines are counted", || {
@@ -194,7 +194,8 @@ fn first_key_is_revoked(output: &str) {
     let data = directory.path().join("hearken-data");
     let wal = data.join("hearken.sqlite-wal");
     let before = wal.metadata().unwrap().ino();
-    // If the server has lost its locks on the database, this closes it as its last user, and removes the log.
+    // If the server has lost its locks on the database, this connection is the last one that closes it, and removes the
+    // log.
     let other = Connection::open(data.join("hearken.sqlite")).unwrap();
     let keys: i64 = other.query_row("SELECT count(*) FROM keys", [], |row| row.get(0)).unwrap();
     assert_eq!(keys, 0);
@@ -207,7 +208,7 @@ fn first_key_is_revoked(output: &str) {
 }
 
 #[test]
-fn the_reason_why_a_server_does_not_start_waits_for_its_reader() {
+fn the_reason_for_a_failed_start_waits_for_a_slow_reader() {
     let directory = TempDir::new().unwrap();
     std::fs::create_dir(directory.path().join("hearken-data")).unwrap();
     std::fs::write(directory.path().join("hearken-data/hearken.sqlite"), "this is no database").unwrap();
@@ -221,7 +222,7 @@ fn the_reason_why_a_server_does_not_start_waits_for_its_reader() {
     });
     let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
     let mut child = serve.current_dir(directory.path()).stderr(writer).spawn().unwrap();
-    // They would keep the pipe open.
+    // These would keep the pipe open.
     drop((fill, serve));
     // The log waits for its reader for a second, and then ends.
     assert!(!ends_within(&mut child, Duration::from_millis(1500)));
@@ -245,10 +246,10 @@ fn ends_within(child: &mut Child, time: Duration) -> bool {
 }
 
 #[test]
-fn a_first_key_of_a_start_that_fails_is_made_again_by_the_next_start() {
+fn the_next_start_recreates_the_first_key_of_a_failed_start() {
     let directory = TempDir::new().unwrap();
     let mut serve = command(&["serve", "--listen", "127.0.0.1:0"]);
-    // The key is made when the store is open, and the certificate is read after that.
+    // The key is created when the store opens, and the certificate is read after that.
     serve.env("HEARKEN_TLS__CERTIFICATE", "none.pem").env("HEARKEN_TLS__KEY", "none.pem");
     let failed = serve.current_dir(directory.path()).output().unwrap();
     let said = String::from_utf8(failed.stderr).unwrap();
@@ -259,7 +260,7 @@ fn a_first_key_of_a_start_that_fails_is_made_again_by_the_next_start() {
 }
 
 #[test]
-fn lines_of_unknown_callers_are_few_a_second_and_those_of_known_ones_are_all_there() {
+fn only_log_lines_of_unknown_callers_are_limited() {
     let hearken = Hearken::builder().local().start();
     let unknown = hearken.without_key();
     std::thread::scope(|scope| {
@@ -275,7 +276,7 @@ fn lines_of_unknown_callers_are_few_a_second_and_those_of_known_ones_are_all_the
             .filter(|line| line.contains("path=\"/known\""))
             .all(|line| line.contains("key="))
     );
-    until("each other request is logged or told of", || {
+    until("each other request is logged or counted", || {
         let told = |line: &str| {
             line.split_once("not logged")?.1.split_once("requests=")?.1.trim().parse::<usize>().ok()
         };

@@ -1,4 +1,4 @@
-//! `hearken login` and `hearken logout`: what is remembered, for whom, and when it is not used.
+//! `hearken login` and `hearken logout`: what a login stores, which user may read it, and when it is not used.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -12,8 +12,8 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::certificate::Pair;
+use crate::support::closed_port;
 use crate::support::hearken::{Hearken, KEY, NARROW_KEY, run};
-use crate::support::nobody;
 use crate::support::shell::{Ended, Home, Running, by, on_terminal};
 use crate::support::upstream::FakeUpstream;
 
@@ -24,14 +24,14 @@ fn login(home: &Home, arguments: &[&str], key: &str) -> Ended {
     running.ended()
 }
 
-/// Runs a submit that knows only what the login remembers, and this.
+/// Runs a submit that knows only the stored login, this environment and these arguments.
 fn submit(home: &Home, environment: &[(&str, &str)], arguments: &[&str]) -> Ended {
     let mut command = home.command(&[&["submit", "speech.mp3"], arguments].concat());
     Running::start(command.envs(environment.iter().copied())).ended()
 }
 
 #[test]
-fn a_login_is_remembered_for_its_user_alone_until_the_logout() {
+fn a_login_is_stored_for_its_user_alone_until_the_logout() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::before(&upstream).local().start();
     let (home, url) = (Home::new(), format!("http://{}", hearken.address));
@@ -40,7 +40,7 @@ fn a_login_is_remembered_for_its_user_alone_until_the_logout() {
     let mode = std::fs::metadata(home.login_file()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(submit(&home, &[], &[]).with_status(0).out.starts_with("# Sound, measured"));
-    // Again, without a word of where: the same server.
+    // A second login without a URL uses the same server.
     login(&home, &[], KEY).with_status(0);
     assert!(submit(&home, &[], &[]).with_status(2).err.contains("which model?"));
     let out = Running::start(&mut home.command(&["logout"])).ended().with_status(0);
@@ -50,7 +50,7 @@ fn a_login_is_remembered_for_its_user_alone_until_the_logout() {
 }
 
 #[test]
-fn flags_win_over_the_environment_and_that_over_the_login() {
+fn flags_override_the_environment_which_overrides_the_login() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let (home, url) = (Home::new(), format!("http://{}", hearken.address));
@@ -60,24 +60,24 @@ fn flags_win_over_the_environment_and_that_over_the_login() {
     submit(&home, &[("HEARKEN_API_KEY", KEY)], &model).with_status(0);
     let flag = ["--model", "gemini-test", "--key", "sk-wrong"];
     assert!(submit(&home, &[("HEARKEN_API_KEY", KEY)], &flag).with_status(1).err.contains("does not know"));
-    let (_held, other) = nobody();
+    let (_held, other) = closed_port();
     let other = format!("http://{other}");
     let both = [("HEARKEN_URL", other.as_str()), ("HEARKEN_API_KEY", KEY)];
     assert!(submit(&home, &both, &model).with_status(1).err.contains(&other));
     submit(&home, &both, &["--model", "gemini-test", "--url", &url]).with_status(0);
-    // The remembered key goes to no server but its own.
+    // The stored key is sent to no server but its own.
     let elsewhere = submit(&home, &[("HEARKEN_URL", &other)], &model).with_status(2);
     assert!(elsewhere.err.contains(&format!("no API key for {other}")), "{elsewhere:?}");
 }
 
 #[test]
-fn a_key_that_the_server_does_not_know_is_not_remembered() {
+fn a_key_that_the_server_does_not_know_is_not_stored() {
     let hearken = Hearken::start(&FakeUpstream::gemini().start());
     let (home, url) = (Home::new(), format!("http://{}", hearken.address));
     let refused = login(&home, &["--url", &url], "sk-wrong").with_status(1);
     assert!(refused.err.contains("nothing was saved") && !refused.err.contains("sk-wrong"), "{refused:?}");
-    let (_held, nobody) = nobody();
-    login(&home, &["--url", &format!("http://{nobody}")], KEY).with_status(1);
+    let (_held, closed) = closed_port();
+    login(&home, &["--url", &format!("http://{closed}")], KEY).with_status(1);
     login(&home, &["--url", &url], "").with_status(2);
     assert!(!home.login_file().exists());
     let mut deaf = home.command(&["login", "--url", &url]);
@@ -85,10 +85,10 @@ fn a_key_that_the_server_does_not_know_is_not_remembered() {
 }
 
 #[test]
-fn a_key_that_was_made_just_now_is_taken() {
+fn a_key_that_was_created_just_now_is_accepted() {
     let hearken = Hearken::builder().local().start();
     let (home, url, config) = (Home::new(), format!("http://{}", hearken.address), hearken.config_file());
-    // As the help shows it.
+    // The command is the one that the help shows.
     let made = run(&["keys", "create", "me", "--config", config.to_str().unwrap()]);
     let key = String::from_utf8(made.stdout).unwrap();
     login(&home, &["--url", &url], key.trim()).with_status(0);
@@ -104,7 +104,7 @@ fn a_login_file_that_others_may_read_is_not_used() {
     std::fs::set_permissions(home.login_file(), PermissionsExt::from_mode(0o644)).unwrap();
     let refused = submit(&home, &[], &[]).with_status(2);
     assert!(refused.err.contains(&format!("chmod 600 {}", home.login_file().display())), "{refused:?}");
-    // Where it is not needed, it is no hindrance.
+    // A command that does not need the file works.
     submit(&home, &[("HEARKEN_API_KEY", KEY), ("HEARKEN_URL", &url)], &[]).with_status(0);
 }
 
@@ -123,7 +123,7 @@ fn a_terminal_is_asked_for_the_key_and_does_not_show_it() {
 }
 
 #[test]
-fn a_terminal_shows_what_is_typed_again_when_the_question_for_the_key_is_interrupted() {
+fn an_interrupted_key_prompt_restores_the_terminals_echo() {
     let home = Home::new();
     let script = "trap : INT; \"$@\"; echo status $?; stty -a";
     let command = by(&["sh", "-c", script, "sh"], &home.command(&["login"]));
@@ -138,7 +138,7 @@ fn a_terminal_shows_what_is_typed_again_when_the_question_for_the_key_is_interru
     assert!(!out.contains("sk-half"), "{out}");
 }
 
-/// A server with a certificate that it made itself, which is written to a file, and a list of one model.
+/// Starts a server with a certificate that it made itself, which is written to a file, and with a list of one model.
 fn over_tls(certificate: &Path, is_ca: IsCa) -> SocketAddr {
     let signing_key = KeyPair::generate().unwrap();
     let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -155,7 +155,7 @@ fn over_tls(certificate: &Path, is_ca: IsCa) -> SocketAddr {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut stream = StreamOwned::new(connection, socket.unwrap());
             let mut asked = [0; 4096];
-            // Who does not trust us says nothing.
+            // A client that does not trust the certificate sends nothing.
             if matches!(stream.read(&mut asked), Ok(1..)) {
                 let list = r#"{"object":"list","data":[{"id":"over-tls"}]}"#;
                 let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{list}", list.len());
@@ -168,7 +168,7 @@ fn over_tls(certificate: &Path, is_ca: IsCa) -> SocketAddr {
 }
 
 #[test]
-fn an_authority_of_ones_own_is_trusted_when_it_is_named_and_remembered() {
+fn a_private_authority_is_trusted_when_it_is_named_and_stored() {
     let home = Home::new();
     let address = over_tls(&home.path("ca.pem"), IsCa::NoCa);
     let url = format!("https://localhost:{}", address.port());
@@ -183,7 +183,7 @@ fn an_authority_of_ones_own_is_trusted_when_it_is_named_and_remembered() {
 }
 
 #[test]
-fn a_certificate_of_an_authority_is_told_in_plain_words_with_advice() {
+fn a_server_with_an_authoritys_certificate_is_refused_with_advice() {
     let home = Home::new();
     let address = over_tls(&home.path("ca.pem"), IsCa::Ca(BasicConstraints::Unconstrained));
     let url = format!("https://localhost:{}", address.port());
@@ -191,7 +191,7 @@ fn a_certificate_of_an_authority_is_told_in_plain_words_with_advice() {
     assert!(marked.err.contains("is marked as a certificate authority"), "{marked:?}");
     assert!(marked.err.contains("-addext basicConstraints=critical,CA:FALSE"), "{marked:?}");
     assert!(!marked.err.contains("Other") && !marked.err.contains("--ca FILE"), "{marked:?}");
-    // It is for another name, and what does not speak TLS at all has no certificate.
+    // One certificate is for another name; a server that does not speak TLS has no certificate.
     let other = over_tls(&home.path("other.pem"), IsCa::NoCa);
     let url = format!("https://127.0.0.1:{}", other.port());
     let named = login(&home, &["--url", &url, "--ca", "other.pem"], KEY).with_status(1);
@@ -202,7 +202,7 @@ fn a_certificate_of_an_authority_is_told_in_plain_words_with_advice() {
 }
 
 #[test]
-fn plain_http_to_a_port_that_speaks_tls_is_told_to_use_https() {
+fn plain_http_to_a_tls_port_gets_the_advice_to_use_https() {
     let hearken = Hearken::builder().local().tls(&Pair::new()).start();
     let refused = login(&Home::new(), &["--url", &format!("http://{}", hearken.address)], KEY).with_status(1);
     assert!(refused.err.contains("it speaks TLS at this port; write https:// instead"), "{refused:?}");

@@ -1,13 +1,13 @@
-//! The integration tests: the real program over real sockets, against an upstream that plays its part.
+//! The integration tests: the real program over real sockets, with a fake upstream.
 //!
-//! A file per capability; what they share is in `support`. Nothing sleeps for luck: order comes from gates
-//! in the fake upstream, from `wait=` and from what a stream says.
+//! Each capability has its file; shared code is in `support`. No test depends on a sleep: gates in the fake upstream,
+//! `wait=` and the frames of a stream set the order.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test that cannot go on has failed, and what it prints is for whoever reads its output"
+    reason = "a test that cannot continue has failed, and its output helps its reader"
 )]
 
 mod answers;
@@ -68,7 +68,7 @@ mod trace;
 mod transcription;
 mod walls;
 
-/// What all tests and benchmarks share.
+/// The code that all tests and benchmarks share.
 #[path = ".."]
 mod shared {
     pub(crate) mod kit;

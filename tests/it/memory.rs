@@ -1,5 +1,5 @@
-//! What payloads cost in memory: about their size, once, while they are received, and no more of them at a time than is
-//! configured.
+//! Memory cost of payloads: about their size, once, while they are received. A configured budget limits how many are
+//! received at a time.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::support::http::Client;
 use crate::support::upstream::FakeUpstream;
 use crate::support::{MODEL, base64, until};
 
-/// A WAV of noise, of so many bytes.
+/// Returns a WAV of noise with this many bytes.
 pub(crate) fn wav(bytes: u32) -> Vec<u8> {
     let mut wav =
         b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data".to_vec();
@@ -29,7 +29,7 @@ pub(crate) fn wav(bytes: u32) -> Vec<u8> {
     wav
 }
 
-/// What the kernel says of the program's memory, in bytes.
+/// Returns one of the kernel's figures about the program's memory, in bytes.
 pub(crate) fn memory(hearken: &Hearken, field: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", hearken.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
@@ -62,7 +62,7 @@ fn a_large_submit_costs_little_more_than_its_body_whatever_its_path() {
     for (case, audio_url) in bodies {
         let upstream = FakeUpstream::gemini().say("x").start();
         let hearken = Hearken::before(&upstream).set("[fetch]\nallow_hosts = [\"127.0.0.1\"]").start();
-        // The first task of a process makes threads and clients.
+        // The first task of a process creates threads and clients.
         hearken.wait(&hearken.submit(json!({})));
         let before = memory(&hearken, "VmRSS");
         let body = format!(r#"{{"model":"{MODEL}","audio_url":"{audio_url}"}}"#);
@@ -81,7 +81,7 @@ fn a_large_submit_costs_little_more_than_its_body_whatever_its_path() {
     }
 }
 
-/// Begins an upload of so many bytes and sends half of it.
+/// Begins an upload of this many bytes and sends half of it.
 fn half_an_upload(client: &Client, bytes: usize) -> std::net::TcpStream {
     let length = bytes.to_string();
     let headers = [("content-type", "application/json"), ("content-length", length.as_str())];
@@ -89,7 +89,7 @@ fn half_an_upload(client: &Client, bytes: usize) -> std::net::TcpStream {
     client.send_raw(&[head.as_bytes(), &vec![b' '; bytes / 2]].concat())
 }
 
-/// A submit whose body is large, on a thread of its own.
+/// Submits a large body on a thread of its own.
 fn large_submit(client: &Client, audio: &str) -> std::thread::JoinHandle<Value> {
     let (client, body) = (client.clone(), json!({"audio_url": audio}));
     std::thread::spawn(move || client.try_submit(body).expect(200).json())
@@ -104,7 +104,7 @@ fn uploads_beyond_the_budget_wait_their_turn_and_small_ones_pass() {
     let audio = format!("data:audio/wav;base64,{}", base64(&wav(300_000)));
     for completes in [true, false] {
         let mut first = half_an_upload(&client, 900_000);
-        // When the first upload's share is taken, a further one finds none.
+        // Once the first upload has its share, a further one must wait.
         let waiting = until("an upload waits", || {
             let submit = large_submit(&client, &audio);
             let mut patience = (0..20).map(|_| std::thread::sleep(Duration::from_millis(20)));
@@ -130,8 +130,8 @@ fn uploads_beyond_the_budget_wait_their_turn_and_small_ones_pass() {
 }
 
 #[test]
-fn a_task_that_runs_holds_its_audio_and_not_the_body_around_it() {
-    // The system accepts; nobody ever answers the TLS handshake, so that nothing of the request is sent.
+fn a_running_task_holds_its_audio_but_not_the_request_body() {
+    // The system accepts connections, but nothing answers the TLS handshake, so nothing of the request is sent.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let hearken = Hearken::builder()
         .gemini(&format!("https://{}/v1beta", silent.local_addr().unwrap()))
@@ -140,7 +140,7 @@ fn a_task_that_runs_holds_its_audio_and_not_the_body_around_it() {
         .start();
     let running = hearken.submit(json!({"unknown": "x".repeat(900_000)}));
     let (_connection, _) = silent.accept().unwrap();
-    // Without room for another as large, this would be told to come back.
+    // If there were no room for another body of this size, this submit would be refused.
     let other = hearken.submit(json!({"unknown": "x".repeat(900_000)}));
     for id in [running, other] {
         assert_eq!(hearken.task(&id)["status"], "processing");

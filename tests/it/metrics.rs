@@ -1,4 +1,4 @@
-//! `GET /metrics`: where it is served, and that what it says is true.
+//! `GET /metrics`: where it is served, and that its values are true.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -20,23 +20,23 @@ fn watched(upstream: &FakeUpstream) -> Builder {
     Hearken::before(upstream).set(OWN)
 }
 
-/// Who writes to subscribers, as the program is run.
+/// Returns the label of the transport that writes to subscribers in this run.
 fn transport() -> &'static str {
     if std::env::var("HEARKEN_TEST_HAND_OVER").is_err() { "pump" } else { "body" }
 }
 
 #[test]
-fn metrics_are_served_where_they_are_asked_for_and_nowhere_else() {
+fn metrics_are_served_only_at_the_configured_address() {
     let off = Hearken::builder().local().start();
     off.get("/metrics").error(404, "not_found");
     off.call("POST", "/metrics", &[], Some(b"")).error(405, "method_not_allowed");
 
     let main = Hearken::builder().local().set("[metrics]\nlisten = \"main\"").start();
-    let nobody = main.without_key();
-    let reply = nobody.get("/metrics").expect(200);
+    let anonymous = main.without_key();
+    let reply = anonymous.get("/metrics").expect(200);
     assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    assert!(nobody.call("HEAD", "/metrics", &[], None).expect(200).body.is_empty());
-    nobody.call("POST", "/metrics", &[], Some(b"")).error(405, "method_not_allowed");
+    assert!(anonymous.call("HEAD", "/metrics", &[], None).expect(200).body.is_empty());
+    anonymous.call("POST", "/metrics", &[], Some(b"")).error(405, "method_not_allowed");
 
     let own = Hearken::builder().local().set(OWN).start();
     own.get("/metrics").error(404, "not_found");
@@ -49,7 +49,7 @@ fn metrics_are_served_where_they_are_asked_for_and_nowhere_else() {
 }
 
 #[test]
-fn connections_that_stay_keep_no_scrape_from_its_answer() {
+fn idle_connections_do_not_block_a_scrape() {
     let hearken = Hearken::builder().local().set(OWN).start();
     let watcher = hearken.watcher();
     let request = watcher.head("GET", "/metrics", &[]);
@@ -61,14 +61,14 @@ fn connections_that_stay_keep_no_scrape_from_its_answer() {
         })
         .collect();
     watcher.get("/metrics").expect(200);
-    // Nor those who ask for more and more and read nothing of it.
+    // Clients that send many requests and read no reply do not block it, either.
     let greedy: Vec<_> = (0..40).map(|_| watcher.send_raw(request.repeat(64).as_bytes())).collect();
     watcher.get("/metrics").expect(200);
     drop((idle, greedy));
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_named_with_its_key() {
+fn an_address_that_cannot_be_bound_is_named_with_its_config_key() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let directory = tempfile::tempdir().unwrap();
     let start = |listen: &str, metrics: &str| {
@@ -95,7 +95,7 @@ fn an_address_that_cannot_be_had_is_named_with_its_key() {
 }
 
 #[test]
-fn a_task_that_completes_is_counted_with_what_it_took_and_brought() {
+fn a_completed_task_is_counted_with_its_times_tokens_and_frames() {
     let upstream = FakeUpstream::gemini().say("a").say("b").start();
     let hearken = watched(&upstream).start();
     let id = hearken.submit(json!({"stream": true}));
@@ -137,7 +137,7 @@ fn a_task_that_completes_is_counted_with_what_it_took_and_brought() {
 }
 
 #[test]
-fn calls_that_are_repeated_and_channels_that_are_left_are_told_apart() {
+fn retries_and_failovers_are_counted_separately() {
     let first =
         FakeUpstream::error(503, &json!({"error": {"code": 503, "message": "m", "status": "X"}})).start();
     let second = FakeUpstream::gemini().say("x").start();
@@ -181,7 +181,7 @@ fn each_failure_has_its_code_and_its_class() {
 }
 
 #[test]
-fn a_model_that_a_caller_made_up_is_no_failure_of_the_channel() {
+fn a_made_up_model_is_no_failure_of_the_channel() {
     for channels in [1, 2] {
         let upstream =
             FakeUpstream::error(404, &json!({"error": {"code": 404, "message": "no such model"}})).start();
@@ -206,7 +206,7 @@ fn a_model_that_a_caller_made_up_is_no_failure_of_the_channel() {
             ]);
         }
         assert_eq!((ended(&said, "not_served"), ended(&said, code)), (1.0, 0.0));
-        // What the operator has listed is to be there.
+        // A model that the operator has listed must exist, so this is a failure of the channel.
         hearken.wait(&hearken.submit(json!({"model": "gemini-test"})));
         for name in names {
             let series = format!("hearken_upstream_attempts_total{{channel=\"{name}\",class=\"error\"}}");
@@ -218,7 +218,7 @@ fn a_model_that_a_caller_made_up_is_no_failure_of_the_channel() {
 }
 
 #[test]
-fn who_runs_and_who_waits_is_told_as_it_is() {
+fn running_and_waiting_tasks_are_counted() {
     let upstream = FakeUpstream::gemini().hold().say("x").start();
     let hearken =
         watched(&upstream).channel("max_running_tasks = 1").set("[limits]\nmax_pending_tasks = 1").start();
@@ -253,7 +253,7 @@ fn who_runs_and_who_waits_is_told_as_it_is() {
 }
 
 #[test]
-fn subscribers_are_counted_while_they_are_there_and_by_how_they_go() {
+fn subscribers_are_counted_while_connected_and_by_how_they_end() {
     let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
     let hearken = watched(&upstream).start();
     let id = hearken.submit(json!({"stream": true}));
@@ -282,9 +282,9 @@ fn subscribers_are_counted_while_they_are_there_and_by_how_they_go() {
 }
 
 #[test]
-fn one_who_takes_nothing_is_seen_behind_and_then_stuck() {
+fn a_subscriber_that_reads_nothing_is_shown_behind_and_then_stuck() {
     if transport() != "pump" {
-        // The HTTP server does not tell how much it has written.
+        // The HTTP server does not report how much it has written.
         return;
     }
     let upstream = FakeUpstream::gemini().say_often(12, &"x".repeat(1024 * 1024)).hold().start();
@@ -292,9 +292,10 @@ fn one_who_takes_nothing_is_seen_behind_and_then_stuck() {
         watched(&upstream).set("[stream]\nsend_timeout_seconds = 3\nkeep_alive_seconds = 1").start();
     let id = hearken.submit(json!({"stream": true}));
     upstream.held(1);
-    // The first chunk, which names the role, leaves with the head; the next does not fit into what the system takes.
+    // The first chunk, which names the role, is sent with the head; the next one does not fit into the system's
+    // buffers.
     let stuck = hearken.stream(&id);
-    let behind = until("somebody is behind", || {
+    let behind = until("a subscriber is behind", || {
         let said = hearken.metrics();
         (said.value("hearken_subscribers_behind") == 1.0).then_some(said)
     });
@@ -316,8 +317,8 @@ fn downloads_are_timed_by_how_they_end() {
     let good = hearken.submit(json!({"audio_url": host.url("/a.wav")}));
     assert_eq!(hearken.wait(&good)["status"], "completed");
     drop(host);
-    let (_taken, nobody) = crate::support::nobody();
-    let bad = hearken.submit(json!({"audio_url": format!("http://{nobody}/a.wav")}));
+    let (_taken, closed) = crate::support::closed_port();
+    let bad = hearken.submit(json!({"audio_url": format!("http://{closed}/a.wav")}));
     assert_eq!(hearken.wait(&bad)["error"]["code"], "audio_fetch_failed");
     let said = hearken.metrics();
     said.holds(&[
@@ -332,7 +333,7 @@ fn downloads_are_timed_by_how_they_end() {
 }
 
 #[test]
-fn what_an_earlier_process_left_is_counted_as_taken_up() {
+fn tasks_left_by_an_earlier_process_are_counted_as_recovered() {
     let upstream = FakeUpstream::gemini().never().then().say("x").start();
     let mut hearken = watched(&upstream).start();
     let id = hearken.submit(json!({}));
@@ -343,13 +344,13 @@ fn what_an_earlier_process_left_is_counted_as_taken_up() {
         ("hearken_tasks_recovered_total{fate=\"run\"}", 1.0),
         ("hearken_tasks_submitted_total", 0.0),
         ("hearken_tasks_ended_total{channel=\"fake\",outcome=\"completed\"}", 1.0),
-        // The earlier process has given the first slot.
+        // The earlier process gave the task its first slot.
         ("hearken_task_queue_wait_seconds_count", 0.0),
     ]);
 }
 
 #[test]
-fn a_wait_is_counted_once_and_without_the_time_in_which_no_process_was_there() {
+fn a_wait_is_counted_once_and_without_the_downtime() {
     let upstream = FakeUpstream::gemini().never().then().say("x").then().say("y").start();
     let mut hearken = watched(&upstream).channel("max_running_tasks = 1").start();
     let ran = hearken.submit(json!({}));
@@ -366,7 +367,7 @@ fn a_wait_is_counted_once_and_without_the_time_in_which_no_process_was_there() {
 }
 
 #[test]
-fn a_task_that_an_earlier_process_asked_for_is_its_channels() {
+fn a_task_called_by_an_earlier_process_counts_for_its_channel() {
     let upstream = FakeUpstream::gemini().say("half").hold().start();
     let mut hearken = watched(&upstream).start();
     let id = hearken.submit(json!({"stream": true}));
@@ -387,7 +388,7 @@ fn a_drain_can_be_watched_to_its_end() {
     let mut hearken = watched(&upstream).start();
     hearken.submit(json!({}));
     upstream.held(1);
-    // The upstream may be asked before the task runs. A drain does not wait for a task that does not run yet.
+    // The upstream may be called before the task runs. A drain does not wait for a task that does not run yet.
     hearken.running();
     hearken.signal("TERM");
     until("it drains", || (hearken.get("/readyz").status == 503).then_some(()));
@@ -400,7 +401,7 @@ fn a_drain_can_be_watched_to_its_end() {
 }
 
 #[test]
-fn the_process_tells_of_itself() {
+fn the_metrics_describe_the_process() {
     let hearken = Hearken::builder().local().set(OWN).start();
     let said = hearken.metrics();
     assert!(said.value("process_resident_memory_bytes") > 1e6);
@@ -411,7 +412,7 @@ fn the_process_tells_of_itself() {
     assert!(said.value("hearken_http_connections_limit") > 0.0);
 }
 
-/// The documentation's table of all metrics.
+/// Returns the documentation's table of all metrics.
 fn table() -> String {
     let mut table = String::from("| metric | kind | labels | says |\n|---|---|---|---|\n");
     for metric in ALL {
@@ -427,12 +428,12 @@ fn project(path: &str) -> String {
 }
 
 #[test]
-fn the_readme_tells_of_every_metric() {
+fn the_readme_lists_every_metric() {
     assert!(project("README.md").contains(&table()), "the README's table of metrics should be:\n{}", table());
 }
 
 #[test]
-fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
+fn dashboard_and_alerts_use_existing_metrics() {
     let known: Vec<String> = ALL
         .iter()
         .flat_map(|metric| match metric.kind {
@@ -456,6 +457,6 @@ fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
     assert!(asked.len() > 40, "{asked:?}");
     for name in asked {
         let family = ALL.iter().any(|metric| metric.name == name);
-        assert!(family || known.iter().any(|metric| metric == name), "nobody counts {name}");
+        assert!(family || known.iter().any(|metric| metric == name), "there is no metric {name}");
     }
 }

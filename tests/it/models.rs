@@ -1,4 +1,4 @@
-//! The lists of models: what is listed, in both shapes, and for whom.
+//! The lists of models: what is listed, in both shapes, and for which key.
 
 use serde_json::{Value, json};
 

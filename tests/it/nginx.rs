@@ -25,7 +25,7 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// One with the README's lines, but for what is replaced, before this program.
+    /// Starts nginx with the README's lines, of which some are replaced, in front of this program.
     fn before(hearken: &Hearken, replaced: &[(&str, &str)]) -> Self {
         let (directory, pair, address) = (TempDir::new().unwrap(), Pair::new(), free_address());
         pair.put(directory.path());
@@ -55,7 +55,7 @@ impl Nginx {
         let path = directory.path().join("nginx.conf");
         std::fs::write(&path, file).unwrap();
         let log = std::fs::File::create(directory.path().join("error.log")).unwrap();
-        // Debian keeps it where only root looks.
+        // Debian installs nginx in a folder that only root has in its PATH.
         let search = format!("{}:/usr/sbin", std::env::var("PATH").unwrap());
         let process = Command::new("nginx")
             .env("PATH", search)
@@ -87,7 +87,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // Its master ends its worker; killed, it would not.
+        // The master process stops its worker. If it were killed, it would not.
         let _ = Command::new("kill").arg(self.process.id().to_string()).status();
         let _ = self.process.wait();
         if std::thread::panicking() {
@@ -102,7 +102,7 @@ fn lines_of_the_readme() -> String {
     behind.split_once("```").unwrap().0.to_owned()
 }
 
-/// An address that is free, with a port that the system gives to nobody by itself.
+/// Returns a free address with a port that the system never assigns on its own.
 fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + (std::process::id() % 5000) as u16;
@@ -121,7 +121,7 @@ fn frames_pass_at_once_and_streams_are_resumed() {
     let id = client.submit(json!({"stream": true}));
     let mut answers: Vec<_> = (0..20).map(|_| client.stream(&id, "")).collect();
     for answer in &mut answers {
-        // The task has not ended: whoever buffers, waits for ever.
+        // The task has not ended, so a proxy that buffers would wait forever.
         client.read_to(answer, "\"Hel\"");
     }
     upstream.release();
@@ -138,7 +138,7 @@ fn frames_pass_at_once_and_streams_are_resumed() {
 }
 
 #[test]
-fn a_large_submit_passes_and_an_error_keeps_its_words() {
+fn a_large_submit_passes_and_an_error_keeps_its_text() {
     let upstream = FakeUpstream::gemini().say("long").start();
     let hearken = Hearken::start(&upstream);
     let nginx = Nginx::before(&hearken, &[]);
@@ -169,7 +169,7 @@ fn comments_keep_a_silent_stream_open() {
 }
 
 #[test]
-fn a_reader_who_leaves_nginx_leaves_hearken() {
+fn a_reader_that_disconnects_from_nginx_is_gone_for_hearken_too() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let hearken = Hearken::start(&upstream);
     let nginx = Nginx::before(&hearken, &[]);

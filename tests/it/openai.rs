@@ -1,4 +1,4 @@
-//! The openai channel: what it asks, and what it makes of every kind of answer.
+//! The openai channel: its requests, and how it reads every kind of answer.
 
 use std::io::Write;
 
@@ -10,14 +10,14 @@ use crate::support::host::Host;
 use crate::support::outcome::{choice_of, error_of, read_as_it_comes, task_of};
 use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script};
-use crate::support::{MODEL, WAV, base64, fixture, nobody};
+use crate::support::{MODEL, WAV, base64, closed_port, fixture};
 
 fn openai_error(code: &str, message: &str) -> Value {
     json!({"error": {"message": message, "type": "some_error", "param": null, "code": code}})
 }
 
 #[test]
-fn the_least_request_is_model_prompt_and_audio_and_asks_for_a_stream() {
+fn a_minimal_request_has_model_prompt_and_audio_and_is_streamed() {
     let upstream = FakeUpstream::openai().say("x").start();
     let hearken = Hearken::start(&upstream);
     let audio = base64(&fixture("audio/speech.mp3"));
@@ -77,7 +77,7 @@ fn the_channels_settings_change_the_request() {
 }
 
 #[test]
-fn large_audio_and_audio_from_elsewhere_arrive_whole() {
+fn large_audio_and_audio_from_a_url_arrive_whole() {
     let upstream = FakeUpstream::openai().say("x").start();
     let mut audio = fixture("audio/speech.wav");
     audio.extend((0..6_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8));
@@ -96,7 +96,7 @@ fn large_audio_and_audio_from_elsewhere_arrive_whole() {
 }
 
 #[test]
-fn formats_that_the_upstream_does_not_take_are_refused_before_it_is_asked() {
+fn formats_the_upstream_does_not_take_are_refused_before_the_call() {
     let upstream = FakeUpstream::openai().say("x").start();
     let hearken = Hearken::start(&upstream);
     for file in ["speech.flac", "speech.ogg", "speech.m4a", "speech.aac", "speech.aiff"] {
@@ -111,7 +111,7 @@ fn formats_that_the_upstream_does_not_take_are_refused_before_it_is_asked() {
 }
 
 #[test]
-fn a_channel_that_takes_the_format_is_asked_where_another_does_not() {
+fn a_channel_that_takes_the_format_is_called_instead_of_another() {
     let (narrow, wide) =
         (FakeUpstream::openai().say("narrow").start(), FakeUpstream::openai().say("wide").start());
     let hearken = Hearken::builder()
@@ -129,7 +129,7 @@ fn a_channel_that_takes_the_format_is_asked_where_another_does_not() {
 }
 
 #[test]
-fn an_answer_has_our_head_and_their_texts_end_and_usage() {
+fn an_answer_has_hearkens_head_and_the_upstreams_texts_and_usage() {
     let script = || {
         FakeUpstream::openai()
             .event(&chunk(&json!({"role": "assistant", "content": ""}), None))
@@ -209,7 +209,7 @@ fn an_answer_ends_with_its_end_mark_or_its_finish_reason() {
 }
 
 #[test]
-fn what_comes_behind_the_end_mark_is_not_waited_for() {
+fn nothing_is_waited_for_after_the_end_mark() {
     let upstream = FakeUpstream::openai().say("Hi").raw("data: [DONE]\n\n").hold().ends().start();
     let hearken = Hearken::start(&upstream);
     let task = hearken.wait(&hearken.submit(json!({})));
@@ -218,7 +218,7 @@ fn what_comes_behind_the_end_mark_is_not_waited_for() {
 }
 
 #[test]
-fn whoever_ignores_the_stream_answers_in_one_piece() {
+fn an_upstream_that_ignores_streaming_answers_in_one_piece() {
     let whole = json!({"id": "c", "object": "chat.completion", "created": 7, "model": "their-model", "choices": [
         {"index": 0, "message": {"role": "assistant", "content": "Hi", "reasoning_content": "Hm"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}});
@@ -236,7 +236,7 @@ fn whoever_ignores_the_stream_answers_in_one_piece() {
 }
 
 #[test]
-fn a_connection_that_breaks_behind_the_finish_reason_takes_nothing_away() {
+fn a_connection_that_breaks_after_the_finish_reason_loses_nothing() {
     let stop = chunk(&json!({}), Some("stop"));
     for script in [FakeUpstream::openai(), FakeUpstream::openai().with_length()] {
         let choice = choice_of(script.say("Hello.").event(&stop).cut());
@@ -248,7 +248,7 @@ fn a_connection_that_breaks_behind_the_finish_reason_takes_nothing_away() {
 }
 
 #[test]
-fn a_call_of_a_tool_is_told_as_one() {
+fn a_tool_call_is_reported_as_an_error() {
     let call = json!({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]});
     let script =
         FakeUpstream::openai().event(&chunk(&call, None)).event(&chunk(&json!({}), Some("tool_calls")));
@@ -257,7 +257,7 @@ fn a_call_of_a_tool_is_told_as_one() {
 }
 
 #[test]
-fn what_a_model_spoke_is_the_answer() {
+fn the_transcript_of_a_spoken_answer_is_the_answer() {
     let spoken = |text: &str| chunk(&json!({"content": null, "audio": {"transcript": text}}), None);
     let stop = chunk(&json!({}), Some("stop"));
     let script = FakeUpstream::openai().event(&spoken("Hel")).event(&spoken("lo.")).event(&stop).ends();
@@ -265,7 +265,7 @@ fn what_a_model_spoke_is_the_answer() {
 }
 
 #[test]
-fn an_answer_that_stops_unfinished_is_never_a_success() {
+fn an_unfinished_answer_is_never_a_success() {
     for script in [
         FakeUpstream::openai().say("Hel").ends(),
         FakeUpstream::openai().say("Hel").ends().until_close(),
@@ -281,7 +281,7 @@ fn an_answer_that_stops_unfinished_is_never_a_success() {
 }
 
 #[test]
-fn what_is_no_answer_is_an_invalid_response() {
+fn a_body_that_is_no_answer_is_an_invalid_response() {
     for script in [
         FakeUpstream::openai().content_type("text/html").raw("<html><body>Busy</body></html>").ends(),
         FakeUpstream::openai().ends(),
@@ -318,7 +318,7 @@ fn an_error_in_mid_stream_fails_the_task_in_every_form() {
 }
 
 #[test]
-fn refusals_become_the_codes_of_the_contract() {
+fn refusals_get_the_error_codes_of_the_contract() {
     let own = "its own words";
     for (status, body, code) in [
         (400, openai_error("unsupported_parameter", own), "upstream_rejected"),
@@ -354,7 +354,7 @@ fn refusals_become_the_codes_of_the_contract() {
 }
 
 #[test]
-fn a_rate_limit_tells_when_to_come_back() {
+fn a_rate_limit_reports_when_to_retry() {
     let script = FakeUpstream::openai().refuses(429, &openai_error("rate_limit_exceeded", "slow down"));
     let upstream = script.header("retry-after", "3").header("retry-after-ms", "12500").start();
     let hearken = Hearken::start(&upstream);
@@ -364,7 +364,7 @@ fn a_rate_limit_tells_when_to_come_back() {
 }
 
 #[test]
-fn what_the_upstream_must_not_tell_is_removed_from_its_words() {
+fn secrets_are_removed_from_an_upstreams_error_text() {
     let said = "Rate limit for gpt-audio in organization org-AbCdEf123 (project 123456789012) on input tokens \
                 at api.openai.com: request 4f39f3af-3267-4ac1-a0cf-6aa7451877dc, key sk-***1234, see https://platform.openai.com/x";
     let error = error_of(FakeUpstream::openai().refuses(500, &openai_error("x", said)), "upstream_error");
@@ -407,7 +407,7 @@ fn a_chunk_is_published_as_soon_as_it_comes() {
 
 #[test]
 fn a_refused_connection_and_a_redirect_are_upstream_errors() {
-    let (_port, address) = nobody();
+    let (_port, address) = closed_port();
     let hearken = Hearken::builder().upstream("fake", "openai", &format!("http://{address}/v1")).start();
     let error = hearken.try_submit(json!({"sync": true})).error(502, "upstream_error");
     assert_eq!((&error["retryable"], &error["upstream_status"]), (&json!(true), &Value::Null));
@@ -428,7 +428,7 @@ fn halves_of_a_character_in_two_chunks_are_joined() {
 }
 
 #[test]
-fn a_refusal_stands_in_a_field_of_its_own() {
+fn a_refusal_has_a_field_of_its_own() {
     let refuse = |text: &str| chunk(&json!({"content": null, "refusal": text}), None);
     let upstream = FakeUpstream::openai().event(&refuse("I will")).event(&refuse(" not.")).start();
     let hearken = Hearken::start(&upstream);
@@ -498,7 +498,7 @@ fn gzip(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn errors_keep_their_words_in_whatever_form_they_come() {
+fn errors_keep_their_text_in_every_form() {
     for (content_type, body) in [
         ("application/json", "\"too long\""),
         ("text/plain", "too long"),
@@ -526,7 +526,7 @@ fn errors_keep_their_words_in_whatever_form_they_come() {
 }
 
 #[test]
-fn what_a_server_does_not_do_is_not_asked_for_again() {
+fn a_request_that_a_server_does_not_implement_is_not_retried() {
     let upstream =
         FakeUpstream::openai().refuses(501, &openai_error("server_error", "no audio here")).start();
     let base_url = upstream.base_url();
@@ -539,7 +539,7 @@ fn what_a_server_does_not_do_is_not_asked_for_again() {
 }
 
 #[test]
-fn responses_that_bend_the_rules_of_http_are_read_or_told_as_what_they_are() {
+fn responses_that_bend_the_rules_of_http_are_read_or_reported() {
     let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
     let (hex, length) = (format!("{:x}", stream.len()), stream.len());
     let cases = [

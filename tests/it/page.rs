@@ -1,5 +1,5 @@
-//! `/` and the files of the page, as the server gives them out. What the page does is tried in a browser by
-//! `tests/clients/page.mjs`.
+//! `/` and the files of the page, as the server sends them. `tests/clients/page.mjs` tests in a browser what the page
+//! does.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use hearken::error::ErrorCode;
 
 use crate::support::hearken::Hearken;
 
-/// What may look like an address in the page: a namespace, an example, a rule. It loads nothing from any of them.
+/// Texts in the page that look like addresses: a namespace, an example, a rule. The page loads nothing from them.
 const ADDRESSES: [&str; 3] = [
     "xmlns=\"http://www.w3.org/2000/svg\"",
     "placeholder=\"https://example.com/talk.mp3\"",
@@ -22,14 +22,14 @@ fn files() -> Vec<String> {
 }
 
 #[test]
-fn the_page_needs_no_key_and_keeps_to_itself() {
+fn the_page_needs_no_key_and_loads_nothing_from_other_servers() {
     let hearken = Hearken::builder().local().start();
-    let nobody = hearken.without_key();
-    let page = nobody.get("/").expect(200);
+    let anonymous = hearken.without_key();
+    let page = anonymous.get("/").expect(200);
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.text().starts_with("<!doctype html>"));
     for path in files().iter().map(|name| format!("/page/{name}")).chain(["/".to_owned()]) {
-        let file = nobody.get(&path).expect(200);
+        let file = anonymous.get(&path).expect(200);
         let policy = file.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
@@ -43,38 +43,38 @@ fn the_page_needs_no_key_and_keeps_to_itself() {
 }
 
 #[test]
-fn a_file_that_is_known_is_not_sent_again() {
+fn a_cached_file_is_not_sent_again() {
     let hearken = Hearken::builder().local().start();
-    let nobody = hearken.without_key();
-    let first = nobody.get("/page/page.js").expect(200);
+    let anonymous = hearken.without_key();
+    let first = anonymous.get("/page/page.js").expect(200);
     assert_eq!(first.header("content-type"), Some("text/javascript; charset=utf-8"));
     assert_eq!(first.header("cache-control"), Some("no-cache"));
     let tag = first.header("etag").unwrap();
-    let again = nobody.call("GET", "/page/page.js", &[("if-none-match", tag)], None).expect(304);
+    let again = anonymous.call("GET", "/page/page.js", &[("if-none-match", tag)], None).expect(304);
     assert!(again.body.is_empty());
     assert_eq!(again.header("etag"), Some(tag));
-    nobody.call("GET", "/page/page.js", &[("if-none-match", "\"another\"")], None).expect(200);
-    let other = nobody.get("/page/page.css").expect(200);
+    anonymous.call("GET", "/page/page.js", &[("if-none-match", "\"another\"")], None).expect(200);
+    let other = anonymous.get("/page/page.css").expect(200);
     assert_ne!(other.header("etag"), Some(tag));
 }
 
 #[test]
 fn other_methods_and_other_files_are_refused_as_json() {
     let hearken = Hearken::builder().local().start();
-    let nobody = hearken.without_key();
+    let anonymous = hearken.without_key();
     for path in ["/", "/page/page.css"] {
-        let head = nobody.call("HEAD", path, &[], None).expect(200);
+        let head = anonymous.call("HEAD", path, &[], None).expect(200);
         assert!(head.body.is_empty());
-        let refused = nobody.call("POST", path, &[], None);
+        let refused = anonymous.call("POST", path, &[], None);
         refused.error(405, "method_not_allowed");
         assert_eq!(refused.header("allow"), Some("GET, HEAD"));
     }
     for path in ["/page/", "/page/x.js", "/page/..%2findex.html", "/index.html", "/page"] {
-        nobody.get(path).error(404, "not_found");
+        anonymous.get(path).error(404, "not_found");
     }
 }
 
-/// Errors of programs that call the API wrongly: the page does not.
+/// Errors of programs that call the API incorrectly. The page never gets them.
 const OF_PROGRAMS: [ErrorCode; 6] = [
     ErrorCode::InvalidJson,
     ErrorCode::NotFound,
@@ -93,9 +93,10 @@ fn the_page_has_a_title_for_every_error_that_it_can_meet() {
 }
 
 #[test]
-fn the_page_is_light() {
+fn the_page_stays_below_its_size_limit() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/page");
     let bytes: u64 = files().iter().map(|name| std::fs::metadata(folder.join(name)).unwrap().len()).sum();
-    // No target, but a guard that notices what makes the page much heavier. A sixth of it reads Markdown as it streams.
+    // This is no target, but a guard against changes that make the page much larger. A sixth of it is the parser of
+    // streamed Markdown.
     assert!(bytes < 160_000, "{bytes}");
 }

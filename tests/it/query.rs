@@ -74,7 +74,7 @@ fn a_completed_task_holds_one_whole_chat_completion() {
 }
 
 #[test]
-fn a_failed_task_tells_why() {
+fn a_failed_task_shows_the_reason() {
     let upstream = FakeUpstream::error(503, &json!({"error": {"code": 503, "message": "too busy"}})).start();
     let hearken = Hearken::start(&upstream);
     let task = hearken.wait(&hearken.submit(json!({})));
@@ -90,17 +90,17 @@ fn a_failed_task_tells_why() {
 }
 
 #[test]
-fn an_http_url_is_accepted_and_its_fetch_is_the_tasks_affair() {
+fn an_http_url_is_accepted_and_fetched_when_the_task_runs() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
-    // A name that is reserved for never resolving.
+    // A reserved name that never resolves.
     let task = hearken.wait(&hearken.submit(json!({"audio_url": "https://audio.invalid/a.wav"})));
     assert_eq!(task["error"]["code"], "audio_fetch_failed");
     assert_eq!(upstream.requests(), 0);
 }
 
 #[test]
-fn what_is_not_ones_own_task_does_not_exist() {
+fn another_callers_task_does_not_exist() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({"stream": true}));
@@ -149,7 +149,7 @@ fn wait_holds_the_reply_until_the_task_ends_or_time_is_up() {
 }
 
 #[test]
-fn other_services_parameters_change_nothing() {
+fn parameters_of_other_services_are_ignored() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({}));
@@ -175,7 +175,7 @@ fn a_result_outlives_the_program_byte_for_byte() {
 }
 
 #[test]
-fn cancel_hangs_up_on_the_upstream_and_ends_the_task() {
+fn a_cancel_closes_the_upstream_call_and_ends_the_task() {
     let upstream = FakeUpstream::gemini().say("x").hold().start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({"stream": true}));
@@ -195,7 +195,7 @@ fn cancel_hangs_up_on_the_upstream_and_ends_the_task() {
     let last = frames.last().unwrap();
     assert_eq!(last.event, "error");
     assert_eq!(last.json()["error"], task["error"]);
-    assert_eq!(hearken.cancel(&id), task, "twice is once");
+    assert_eq!(hearken.cancel(&id), task, "a second cancel changes nothing");
     assert_eq!(hearken.task(&id), task);
 }
 
@@ -216,7 +216,7 @@ fn a_waiting_task_can_be_cancelled_and_never_runs() {
 }
 
 #[test]
-fn cancelling_what_has_ended_changes_nothing() {
+fn cancelling_an_ended_task_changes_nothing() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({}));

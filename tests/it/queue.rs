@@ -1,4 +1,4 @@
-//! Tasks that wait for a slot: whose turn it is, and what is said to those for whom there is no place.
+//! Tasks that wait for a slot: their order, and the refusal when the queue is full.
 
 use serde_json::json;
 
@@ -26,7 +26,7 @@ fn a_key_with_many_tasks_does_not_starve_one_with_a_single_task() {
 }
 
 #[test]
-fn who_finds_no_place_is_told_when_there_will_be_one() {
+fn a_submit_to_a_full_queue_is_refused_with_an_estimated_wait() {
     let upstream = FakeUpstream::gemini().hold().say("x").start();
     let hearken = Hearken::before(&upstream)
         .channel("max_running_tasks = 1")
@@ -35,7 +35,7 @@ fn who_finds_no_place_is_told_when_there_will_be_one() {
     let ids = [hearken.submit(json!({})), hearken.submit(json!({}))];
     let refused = hearken.try_submit(json!({}));
     refused.error(429, "queue_full");
-    // Nothing is known of the pace yet.
+    // The pace is not known yet.
     let after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=10).contains(&after), "{after}");
     for (number, id) in ids.iter().enumerate() {

@@ -4,19 +4,19 @@ use crate::support::hearken::{Hearken, KEY};
 use crate::support::pasted::{SHELLS, blocks, paste};
 use crate::support::upstream::FakeUpstream;
 
-/// Where the documents suppose the server to be.
+/// The server's address in the documents.
 const SUPPOSED: &str = "http://127.0.0.1:8080";
-/// What readers put their key in place of.
+/// The placeholder that readers replace by their key.
 const PLACE: &str = "KEY=sk-...";
 
-/// The commands for this server and its key.
+/// Returns the commands for this server and its key.
 fn adapted(commands: &str, hearken: &Hearken) -> String {
     assert_eq!(commands.matches(PLACE).count(), 1, "the key is put in once: {commands}");
     let address = format!("http://{}", hearken.address);
     commands.replace(SUPPOSED, &address).replace(PLACE, &format!("KEY={KEY}"))
 }
 
-/// Says that all these words are printed, in this order.
+/// Asserts that all these words are printed, in this order.
 fn assert_printed(output: &str, words: &[&str]) {
     let mut rest = output;
     for word in words {
@@ -34,7 +34,7 @@ fn the_quick_start_of_the_readme_works_as_pasted() {
     let (quick_start, _) = behind.split_once("\n### ").unwrap();
     let (starts, commands): (Vec<&str>, Vec<&str>) =
         blocks(quick_start).into_iter().partition(|block| block.contains("cargo run --release\n"));
-    // Here the server is started already.
+    // In this test, the server runs already.
     assert_eq!((starts.len(), commands.len()), (2, 5), "{starts:?} {commands:?}");
     let commands = adapted(&commands.concat(), &hearken);
     for shell in SHELLS {

@@ -1,4 +1,4 @@
-//! Whole bodies of upstreams, replayed as they stand and in pieces of every small size.
+//! Whole response bodies of upstreams, replayed unchanged and in pieces of every small size.
 //!
 //! Those of `tests/fixtures/gemini` and `tests/fixtures/openai` are made up after the real ones. Recordings of real
 //! traffic are replayed too where the environment variable `HEARKEN_WIRE_RECORDINGS` names a folder that has them in
@@ -15,20 +15,20 @@ use crate::support::hearken::Hearken;
 use crate::support::subscriber::{Frame, content};
 use crate::support::upstream::{FakeUpstream, Script};
 
-/// What a body must come to.
+/// The expected outcome of a body.
 #[derive(Clone, Copy)]
 enum Outcome {
     Completed {
-        /// The texts' number of chunks, beginning and end.
+        /// The number of text chunks, and the text's beginning and end.
         content: (usize, &'static str, &'static str),
-        /// The reasoning's number of chunks and beginning.
+        /// The number of reasoning chunks, and the reasoning's beginning.
         reasoning: (usize, &'static str),
         finish_reason: &'static str,
         /// Prompt, completion, audio and reasoning tokens.
         usage: [u64; 4],
     },
     Failed {
-        /// Texts that were published before.
+        /// The texts that were published before the failure.
         texts: &'static [&'static str],
         code: &'static str,
         upstream_status: Option<u16>,
@@ -59,7 +59,7 @@ const fn recording(
 }
 
 impl Recording {
-    /// The same of another upstream.
+    /// Returns the same recording for another upstream.
     const fn of(mut self, upstream: fn() -> Script) -> Self {
         self.upstream = upstream;
         self
@@ -71,24 +71,24 @@ const fn failed(code: &'static str, upstream_status: Option<u16>) -> Outcome {
 }
 
 #[test]
-fn made_up_bodies_of_gemini_come_to_what_they_say() {
+fn made_up_bodies_of_gemini_have_the_expected_outcome() {
     replay_all(gemini::OURS, &fixtures("gemini"));
 }
 
 #[test]
-fn made_up_bodies_of_openai_come_to_what_they_say() {
+fn made_up_bodies_of_openai_have_the_expected_outcome() {
     replay_all(openai::OURS, &fixtures("openai"));
 }
 
 #[test]
-fn recorded_bodies_of_gemini_come_to_what_they_say() {
+fn recorded_bodies_of_gemini_have_the_expected_outcome() {
     if let Some(folder) = recordings("gemini") {
         replay_all(gemini::RECORDED, &folder);
     }
 }
 
 #[test]
-fn recorded_bodies_of_openai_come_to_what_they_say() {
+fn recorded_bodies_of_openai_have_the_expected_outcome() {
     if let Some(folder) = recordings("openai") {
         replay_all(openai::RECORDED, &folder);
     }
@@ -109,7 +109,7 @@ fn recordings(upstream: &str) -> Option<PathBuf> {
     folder
 }
 
-/// Replays all bodies of a folder, none of which may be left out.
+/// Replays all bodies of a folder. None may be missing in the list.
 fn replay_all(all: &[Recording], folder: &Path) {
     for recording in all {
         replay(recording, folder);
@@ -122,7 +122,7 @@ fn replay_all(all: &[Recording], folder: &Path) {
     }
 }
 
-/// Replays a body whole and in pieces of 1 to 7 bytes; all must come to the same.
+/// Replays a body whole and in pieces of 1 to 7 bytes. The outcome must always be the same.
 fn replay(recording: &Recording, folder: &Path) {
     let file = folder.join(recording.file);
     let body = std::fs::read(&file).unwrap_or_else(|err| panic!("{}: {err}", file.display()));

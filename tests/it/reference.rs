@@ -1,5 +1,5 @@
-//! `/openapi.json` and `/docs`, as tools and browsers get them. What the document says is tested against the server by
-//! schemathesis, in `tests/clients.rs`.
+//! `/openapi.json` and `/docs`, as tools and browsers get them. Schemathesis tests the document against the server, in
+//! `tests/clients.rs`.
 
 use std::io::Read;
 
@@ -14,32 +14,32 @@ use crate::support::upstream::FakeUpstream;
 
 fn start() -> (Hearken, Client) {
     let hearken = Hearken::builder().local().start();
-    let nobody = hearken.without_key();
-    (hearken, nobody)
+    let anonymous = hearken.without_key();
+    (hearken, anonymous)
 }
 
 #[test]
-fn the_document_needs_no_key_and_is_sent_to_nobody_twice() {
-    let (_hearken, nobody) = start();
-    let reply = nobody.get("/openapi.json").expect(200);
+fn the_document_needs_no_key_and_can_be_cached() {
+    let (_hearken, anonymous) = start();
+    let reply = anonymous.get("/openapi.json").expect(200);
     assert_eq!(reply.header("content-type"), Some("application/json"));
     assert_eq!(reply.json()["openapi"], "3.1.0");
     assert_eq!(reply.json()["info"]["version"], env!("CARGO_PKG_VERSION"));
     let tag = reply.header("etag").unwrap();
 
-    let head = nobody.call("HEAD", "/openapi.json", &[], None).expect(200);
+    let head = anonymous.call("HEAD", "/openapi.json", &[], None).expect(200);
     assert_eq!((head.header("etag"), head.body.len()), (Some(tag), 0));
     for known in [tag, "*", &format!("\"other\", {tag}")] {
-        let again = nobody.call("GET", "/openapi.json", &[("if-none-match", known)], None).expect(304);
+        let again = anonymous.call("GET", "/openapi.json", &[("if-none-match", known)], None).expect(304);
         assert_eq!((again.header("etag"), again.body.len()), (Some(tag), 0), "{known}");
     }
-    nobody.call("GET", "/openapi.json", &[("if-none-match", "\"other\"")], None).expect(200);
+    anonymous.call("GET", "/openapi.json", &[("if-none-match", "\"other\"")], None).expect(200);
 }
 
 #[test]
-fn the_document_tells_of_every_error_where_it_may_come() {
-    let (_hearken, nobody) = start();
-    let document = nobody.get("/openapi.json").expect(200).json();
+fn the_document_lists_every_error_of_every_operation() {
+    let (_hearken, anonymous) = start();
+    let document = anonymous.get("/openapi.json").expect(200).json();
     let mut told = Vec::new();
     for operation in operations(&document) {
         for (status, response) in operation["responses"].as_object().unwrap() {
@@ -58,15 +58,15 @@ fn the_document_tells_of_every_error_where_it_may_come() {
             guide.contains(&format!("| {} | `{}` | `{}` |", code.status(), code.kind(), code.as_str())),
             "{code:?}"
         );
-        // No operation answers for a method that is none.
+        // This error is for methods that no operation has.
         assert!(*code == ErrorCode::MethodNotAllowed || told.contains(code), "{code:?}");
     }
 }
 
 #[test]
-fn every_operation_and_every_body_has_what_readers_look_for() {
-    let (_hearken, nobody) = start();
-    let document = nobody.get("/openapi.json").expect(200).json();
+fn every_operation_and_every_body_is_described() {
+    let (_hearken, anonymous) = start();
+    let document = anonymous.get("/openapi.json").expect(200).json();
     let mut names = Vec::new();
     for operation in operations(&document) {
         let name = operation["operationId"].as_str().unwrap();
@@ -93,7 +93,7 @@ fn operations(document: &Value) -> impl Iterator<Item = &Value> {
 }
 
 #[test]
-fn the_examples_are_about_a_model_that_is_served() {
+fn the_examples_use_a_model_that_is_served() {
     let upstream = FakeUpstream::gemini().say("x").start();
     for hearken in [Hearken::builder().local().start(), Hearken::start(&upstream)] {
         let document = hearken.get("/openapi.json").expect(200);
@@ -108,23 +108,23 @@ fn the_examples_are_about_a_model_that_is_served() {
     }
 }
 
-/// What HTTP itself says with a response.
+/// Headers that belong to HTTP itself.
 const OF_HTTP: [&str; 7] =
     ["connection", "content-encoding", "content-length", "content-type", "date", "transfer-encoding", "vary"];
 
-/// The document, and which of the responses that it tells of were seen.
+/// The document, and which of its responses were seen.
 struct Witness {
     document: Value,
     seen: Vec<(String, u16)>,
 }
 
 impl Witness {
-    /// A response has the headers that the document tells of, and no others.
+    /// Asserts that a response has the documented headers, and no others.
     fn sees(&mut self, name: &str, reply: &Reply) {
         let operation =
             operations(&self.document).find(|operation| operation["operationId"] == name).unwrap();
         let told = operation["responses"][reply.status.to_string()]["headers"].as_object();
-        let told = told.unwrap_or_else(|| panic!("{name} tells of no {}: {reply}", reply.status));
+        let told = told.unwrap_or_else(|| panic!("{name} documents no {}: {reply}", reply.status));
         for (header, _) in reply.headers.iter().filter(|(header, _)| !OF_HTTP.contains(&header.as_str())) {
             assert!(told.keys().any(|known| known.eq_ignore_ascii_case(header)), "{name}: {header}: {reply}");
         }
@@ -139,14 +139,14 @@ impl Witness {
 }
 
 #[test]
-fn responses_have_the_headers_that_the_document_tells_of() {
+fn responses_have_the_documented_headers() {
     let upstream = FakeUpstream::gemini().say("x").then().say("x").then().say("x").then();
     let upstream = upstream.refuses(400, &json!({"error": {"code": 400, "message": "m"}})).then();
     let busy = json!({"error": {"code": 503, "message": "m"}});
     let upstream = upstream.refuses(503, &busy).header("retry-after", "7").then();
     let upstream = upstream.refuses(429, &busy).header("retry-after", "7").then().hold().start();
     let hearken = Hearken::before(&upstream).set("[metrics]\nlisten = \"main\"").start();
-    let nobody = hearken.without_key();
+    let anonymous = hearken.without_key();
     let document = hearken.get("/openapi.json").expect(200).json();
     let mut witness = Witness { document, seen: Vec::new() };
 
@@ -194,7 +194,7 @@ fn responses_have_the_headers_that_the_document_tells_of() {
         if name != "streamGeneration" {
             witness.sees(name, &hearken.get(path).expect(200));
         }
-        witness.sees(name, &nobody.get(path).expect(401));
+        witness.sees(name, &anonymous.get(path).expect(401));
     }
     witness.sees("getTask", &hearken.get(&format!("{task}?wait=x")).expect(422));
     for (name, path) in [
@@ -205,11 +205,11 @@ fn responses_have_the_headers_that_the_document_tells_of() {
         ("checkReadiness", "/readyz"),
         ("getMetrics", "/metrics"),
     ] {
-        let reply = nobody.get(path).expect(200);
+        let reply = anonymous.get(path).expect(200);
         witness.sees(name, &reply);
-        witness.sees(name, &nobody.call("HEAD", path, &[], None).expect(200));
+        witness.sees(name, &anonymous.call("HEAD", path, &[], None).expect(200));
         if let Some(tag) = reply.header("etag") {
-            witness.sees(name, &nobody.call("GET", path, &[("if-none-match", tag)], None).expect(304));
+            witness.sees(name, &anonymous.call("GET", path, &[("if-none-match", tag)], None).expect(304));
         }
     }
     for operation in operations(&witness.document) {
@@ -218,15 +218,15 @@ fn responses_have_the_headers_that_the_document_tells_of() {
             operation["responses"].as_object().unwrap().keys().filter(|status| *status < &"400".to_owned())
         {
             let seen = witness.seen.iter().any(|(known, seen)| known == name && seen.to_string() == *status);
-            assert!(seen, "{name} {status} was not looked at");
+            assert!(seen, "{name} {status} was not tested");
         }
     }
 }
 
 #[test]
 fn the_reference_page_loads_everything_from_this_server() {
-    let (_hearken, nobody) = start();
-    let page = nobody.get("/docs").expect(200);
+    let (_hearken, anonymous) = start();
+    let page = anonymous.get("/docs").expect(200);
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     guarded(&page);
     let html = page.text();
@@ -236,7 +236,7 @@ fn the_reference_page_loads_everything_from_this_server() {
     let (mut scripts, mut styles) = (0, 0);
     for address in html.split(['"', '\'']).filter(|text| text.starts_with("docs/")) {
         let path = format!("/{address}");
-        let file = nobody.get(&path).expect(200);
+        let file = anonymous.get(&path).expect(200);
         let expected = if address.ends_with(".js") {
             scripts += 1;
             "text/javascript; charset=utf-8"
@@ -248,7 +248,7 @@ fn the_reference_page_loads_everything_from_this_server() {
         assert_eq!(file.header("content-encoding"), None, "{path}");
         guarded(&file);
 
-        let packed = nobody.call("GET", &path, &[("accept-encoding", "br, gzip")], None).expect(200);
+        let packed = anonymous.call("GET", &path, &[("accept-encoding", "br, gzip")], None).expect(200);
         let mut unpacked = packed.body.clone();
         if packed.header("content-encoding") == Some("gzip") {
             unpacked.clear();
@@ -258,8 +258,8 @@ fn the_reference_page_loads_everything_from_this_server() {
         assert!(unpacked == file.body && !unpacked.is_empty(), "{path}");
     }
     assert_eq!((scripts, styles), (2, 2), "{html}");
-    nobody.get("/docs/index.html").error(404, "not_found");
-    nobody.get("/docs/..%2fopenapi.json").error(404, "not_found");
+    anonymous.get("/docs/index.html").error(404, "not_found");
+    anonymous.get("/docs/..%2fopenapi.json").error(404, "not_found");
 }
 
 fn guarded(reply: &Reply) {

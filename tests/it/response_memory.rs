@@ -1,5 +1,5 @@
-//! What responses cost in memory while clients do not read them: constant files nothing, and all others together no
-//! more than is configured.
+//! Memory cost of responses that clients do not read: constant files cost nothing, and all others together no more than
+//! is configured.
 
 use std::net::TcpStream;
 
@@ -21,7 +21,7 @@ fn closed_window(hearken: &Hearken, pair: &Pair) -> Http2 {
     Http2::granting(hearken.client().address, pair, Builder::new().initial_window_size(0))
 }
 
-/// An upstream that says so many thousand bytes to each call, in chunks of 10,000.
+/// Starts an upstream that answers each call with this many thousand bytes, in chunks of 10,000.
 fn verbose(thousands: usize) -> FakeUpstream {
     FakeUpstream::gemini().say_often(thousands / 10, &"x".repeat(10_000)).start()
 }
@@ -37,7 +37,7 @@ fn grown(hearken: &Hearken, before: usize) -> usize {
 }
 
 #[test]
-fn clients_that_do_not_read_a_file_of_the_program_hold_none_of_it() {
+fn clients_that_do_not_read_a_constant_file_need_no_memory_for_it() {
     let pair = Pair::new();
     let plain = Hearken::builder().local().start();
     let secure = Hearken::builder().local().tls(&pair).start();
@@ -47,7 +47,7 @@ fn clients_that_do_not_read_a_file_of_the_program_hold_none_of_it() {
     let client = plain.client().without_key();
     let connections: Vec<TcpStream> =
         (0..100).map(|_| client.send_raw(client.head("GET", BUNDLE, &[]).as_bytes())).collect();
-    // A connection that is answered later says that the others were.
+    // A later connection that is answered shows that the others were answered, too.
     for connection in &connections {
         let mut first = [0];
         connection.peek(&mut first).unwrap();
@@ -143,7 +143,7 @@ fn clients_that_do_not_read_large_results_share_a_bounded_memory() {
     assert!(reader.get(&format!("{task}?wait=20")).1.contains("\"completed\""));
     let before = memory(&hearken, "VmRSS");
     let mut client = closed_window(&hearken, &pair);
-    // All that shows a result.
+    // All endpoints that show a result.
     let asked: Vec<_> = (0..40)
         .map(|turn| match turn % 3 {
             0 => client.ask("GET", &task, None),
@@ -164,10 +164,10 @@ fn clients_that_do_not_read_large_results_share_a_bounded_memory() {
     let held = grown(&hearken, before);
     println!("{held} bytes for 40 responses of 2 MB");
     assert!(held < 40_000_000, "{held}");
-    // Small ones pass.
+    // Small responses are still sent.
     let small = reader.submit(json!({}));
     assert_eq!(reader.get(&format!("/v1/tasks/{small}")).0, 200);
-    // What is given up makes room.
+    // Abandoned requests release their memory.
     for asked in asked {
         client.give_up(asked);
     }
@@ -178,7 +178,7 @@ fn clients_that_do_not_read_large_results_share_a_bounded_memory() {
 }
 
 #[test]
-fn one_key_whose_clients_do_not_read_leaves_memory_to_the_others() {
+fn clients_of_one_key_that_do_not_read_leave_memory_to_others() {
     let pair = Pair::new();
     let upstream = verbose(2000);
     let limits = "[limits]\nmax_response_memory_bytes = 24000000\n";
@@ -189,9 +189,10 @@ fn one_key_whose_clients_do_not_read_leaves_memory_to_the_others() {
     assert!(reader.get(&format!("{task}?wait=20")).1.contains("\"completed\""));
     let mut silent = closed_window(&hearken, &pair);
     let asked: Vec<_> = (0..200).map(|_| silent.ask("GET", &task, None)).collect();
-    // As many as may wait do, and the others are refused at once. Of those that wait, some may get their share afterwards.
+    // As many requests wait as may wait, and the others are refused at once. Some of those that wait may get memory
+    // later.
     let refused = "hearken_http_requests_refused_total{code=\"queue_full\",route=\"/v1/tasks/{task_id}\"}";
-    let said = until("some wait for room, and the others are refused", || {
+    let said = until("some wait for memory, and the others are refused", || {
         silent.flush();
         let said = hearken.metrics();
         (said.value("hearken_responses_waiting") >= 1.0 && said.find(refused)? >= 100.0).then_some(said)

@@ -1,4 +1,4 @@
-//! What a killed program leaves behind, and what becomes of it at the next start.
+//! Restarts: what a killed program leaves behind, and what the next start does with it.
 
 use std::net::TcpListener;
 
@@ -14,7 +14,7 @@ fn bytes(frames: &[Frame]) -> String {
     frames.iter().map(Frame::bytes).collect()
 }
 
-/// The prompt of a request to the upstream.
+/// Returns the prompt of a request to the upstream.
 fn prompt(upstream: &FakeUpstream, number: usize) -> Value {
     let body: Value = serde_json::from_slice(&upstream.request(number).body).unwrap();
     let parts = body["contents"][0]["parts"].as_array().unwrap().clone();
@@ -43,7 +43,7 @@ fn a_start_that_cannot_listen_runs_no_task_of_an_earlier_run() {
 }
 
 #[test]
-fn what_subscribers_saw_before_a_crash_is_there_afterwards_and_ends_as_interrupted() {
+fn chunks_seen_before_a_crash_are_kept_and_end_as_interrupted() {
     let upstream = FakeUpstream::gemini().say("a").say("b").say("c").hold().start();
     let mut hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({"stream": true}));
@@ -66,20 +66,20 @@ fn what_subscribers_saw_before_a_crash_is_there_afterwards_and_ends_as_interrupt
     let task = hearken.wait(&id);
     assert_eq!((&task["status"], &task["error"]), (&json!("failed"), error));
     assert!(task["progress"].as_u64().unwrap() >= progress);
-    assert_eq!(upstream.requests(), 1, "what was said is not asked again");
+    assert_eq!(upstream.requests(), 1, "an answer that has begun is not requested again");
     assert_eq!(hearken.audios(), (0, 0));
     hearken.crash();
     assert_eq!(bytes(&hearken.stream(&id).rest()), bytes(&after));
     assert_eq!(hearken.task(&id), task);
 }
 
-/// The task's timeline.
+/// Returns the task's timeline.
 fn timeline(hearken: &Hearken, id: &str) -> Value {
     hearken.get(&format!("/v1/tasks/{id}?include=timeline")).expect(200).json()["timeline"].clone()
 }
 
 #[test]
-fn when_an_interrupted_answer_began_is_known_afterwards() {
+fn the_timeline_of_an_interrupted_answer_survives_a_crash() {
     let upstream = FakeUpstream::gemini().status(503).ends().then().say("half").hold().start();
     let mut hearken = Hearken::builder()
         .gemini_named("fake", &upstream.base_url())
@@ -90,7 +90,7 @@ fn when_an_interrupted_answer_began_is_known_afterwards() {
     assert_eq!([reader.frame().id, reader.frame().id], [0, 1]);
     let before = timeline(&hearken, &id);
     assert!(before["first_answered_at_ms"].is_u64(), "{before}");
-    // What is durable now was committed after it.
+    // This submit is committed after the time of the first chunk, so that time is durable, too.
     hearken.submit(json!({}));
     hearken.crash();
     assert_eq!(hearken.wait(&id)["error"]["code"], "task_interrupted");
@@ -102,7 +102,7 @@ fn when_an_interrupted_answer_began_is_known_afterwards() {
 }
 
 #[test]
-fn a_download_that_a_crash_interrupted_has_begun_when_it_first_did() {
+fn a_download_interrupted_by_a_crash_keeps_its_first_start_time() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let host = Host::serve(|asked| match asked.number {
         0 => asked.until_they_leave(),
@@ -121,7 +121,7 @@ fn a_download_that_a_crash_interrupted_has_begun_when_it_first_did() {
 }
 
 #[test]
-fn a_task_of_which_nothing_was_seen_runs_again_with_the_same_question_and_audio() {
+fn a_task_without_chunks_runs_again_with_the_same_prompt_and_audio() {
     for stream in [true, false] {
         let upstream = FakeUpstream::gemini().say("half").hold().then().say("whole").start();
         let upstream =
@@ -149,13 +149,13 @@ fn a_task_of_which_nothing_was_seen_runs_again_with_the_same_question_and_audio(
 }
 
 #[test]
-fn a_task_that_takes_the_program_down_each_time_is_given_up_after_three_runs() {
+fn a_task_that_crashes_the_program_fails_after_three_runs() {
     let upstream = FakeUpstream::gemini().never().start();
     let mut hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({"stream": true}));
     for run in 0..3 {
         upstream.request(run);
-        until("it is said to run", || (hearken.task(&id)["status"] == "processing").then_some(()));
+        until("the task is shown as running", || (hearken.task(&id)["status"] == "processing").then_some(()));
         hearken.crash();
     }
     let task = hearken.wait(&id);
@@ -167,7 +167,7 @@ fn a_task_that_takes_the_program_down_each_time_is_given_up_after_three_runs() {
 }
 
 #[test]
-fn what_waited_before_a_crash_runs_after_it_in_its_order() {
+fn waiting_tasks_run_in_their_order_after_a_crash() {
     let upstream = FakeUpstream::gemini().never().then().say("x").start();
     let mut hearken = Hearken::before(&upstream).channel("max_running_tasks = 1").start();
     let submit = |prompt: &str| hearken.submit(json!({"prompt": prompt}));
@@ -182,7 +182,7 @@ fn what_waited_before_a_crash_runs_after_it_in_its_order() {
 }
 
 #[test]
-fn an_answer_whose_caller_is_gone_with_the_program_is_not_paid_for_again() {
+fn a_blocking_call_is_not_run_again_after_a_crash() {
     let upstream = FakeUpstream::gemini().never().then().say("x").start();
     let mut hearken = Hearken::start(&upstream);
     let call = hearken.send_raw(hearken.submit_bytes(json!({"sync": true})).as_bytes());
@@ -195,7 +195,7 @@ fn an_answer_whose_caller_is_gone_with_the_program_is_not_paid_for_again() {
 }
 
 #[test]
-fn a_synchronous_stream_that_was_cut_before_its_first_chunk_goes_on_at_its_stream() {
+fn a_synchronous_stream_cut_by_a_crash_can_be_resumed() {
     let upstream = FakeUpstream::gemini().never().then().say("x").start();
     let mut hearken = Hearken::start(&upstream);
     let call = hearken.send_raw(hearken.submit_bytes(json!({"sync": true, "stream": true})).as_bytes());
@@ -255,7 +255,7 @@ fn a_cancelled_task_stays_cancelled() {
 }
 
 #[test]
-fn chunks_and_tasks_of_an_earlier_run_are_forgotten_in_their_time() {
+fn chunks_and_tasks_of_an_earlier_run_expire_on_time() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let mut hearken =
         Hearken::before(&upstream).set("[retention]\nchunks_seconds = 1\ntasks_seconds = 3").start();
@@ -264,17 +264,17 @@ fn chunks_and_tasks_of_an_earlier_run_are_forgotten_in_their_time() {
     assert_eq!(hearken.files("frames").len(), 1);
     hearken.crash();
     let path = format!("/v1/llm/generations/{id}/stream");
-    until("the chunks are forgotten", || (hearken.get(&path).status == 410).then_some(()));
+    until("the chunks expire", || (hearken.get(&path).status == 410).then_some(()));
     hearken.get(&path).error(410, "stream_expired");
     until("their journal is removed", || hearken.files("frames").is_empty().then_some(()));
     assert_eq!(hearken.task(&id)["status"], "completed");
-    until("the task is forgotten", || (hearken.get(&format!("/v1/tasks/{id}")).status == 404).then_some(()));
+    until("the task expires", || (hearken.get(&format!("/v1/tasks/{id}")).status == 404).then_some(()));
     hearken.get(&path).error(404, "task_not_found");
     assert_eq!(hearken.get("/v1/tasks").json()["data"], json!([]));
 }
 
 #[test]
-fn a_model_that_is_no_longer_served_ends_its_unfinished_tasks_with_that_reason() {
+fn unfinished_tasks_of_a_removed_model_fail_with_that_reason() {
     let upstream = FakeUpstream::gemini().never().start();
     let mut hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({}));

@@ -1,4 +1,4 @@
-//! One channel whose upstream fails: what is tried again, when, how often, and what is not.
+//! Retries on one channel whose upstream fails: which failures are retried, when, and how often.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use crate::kit::gemini::{finish_event, text_event};
 use crate::support::hearken::{Builder, Hearken};
 use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script};
-use crate::support::{base64, fixture, nobody, until};
+use crate::support::{base64, closed_port, fixture, until};
 
 fn google_error(code: u16, status: &str) -> Value {
     json!({"error": {"code": code, "message": "its own words", "status": status}})
@@ -29,12 +29,12 @@ fn error_then(status: u16, body: &Value) -> Script {
     FakeUpstream::error(status, body).then()
 }
 
-/// One channel, as it is without settings.
+/// Builds a server with one channel with default settings.
 fn over(upstream: &FakeUpstream) -> Builder {
     Hearken::builder().gemini_named("fake", &upstream.base_url())
 }
 
-/// The outcomes of the calls of a task, and the pauses between them in milliseconds.
+/// Returns the outcomes of the calls of a task, and the pauses between them in milliseconds.
 fn attempts(hearken: &Hearken, id: &str) -> (Vec<String>, Vec<u64>) {
     let task = hearken.get(&format!("/v1/tasks/{id}?include=timeline")).expect(200).json();
     let attempts = task["timeline"]["attempts"].as_array().unwrap().clone();
@@ -45,7 +45,7 @@ fn attempts(hearken: &Hearken, id: &str) -> (Vec<String>, Vec<u64>) {
 }
 
 #[test]
-fn what_fails_before_the_first_chunk_is_tried_again_and_nobody_sees_it() {
+fn a_failure_before_the_first_chunk_is_retried_unnoticed() {
     for (script, code) in [
         (error_then(500, &google_error(500, "INTERNAL")), "upstream_error"),
         (error_then(503, &google_error(503, "UNAVAILABLE")), "upstream_error"),
@@ -80,7 +80,7 @@ fn each_call_sends_the_whole_request_again() {
 }
 
 #[test]
-fn retries_end_and_the_cause_is_told() {
+fn retries_end_with_the_cause_of_the_failure() {
     let upstream = FakeUpstream::error(503, &google_error(503, "UNAVAILABLE")).start();
     let hearken = over(&upstream).channel("max_retry_wait_ms = 10").start();
     let reply = hearken.try_submit(json!({"sync": true}));
@@ -91,8 +91,8 @@ fn retries_end_and_the_cause_is_told() {
 }
 
 #[test]
-fn a_refused_connection_is_tried_again() {
-    let (_port, address) = nobody();
+fn a_refused_connection_is_retried() {
+    let (_port, address) = closed_port();
     let hearken = Hearken::builder()
         .gemini_named("fake", &format!("http://{address}/v1beta"))
         .channel("max_retries = 1\nmax_retry_wait_ms = 10")
@@ -111,7 +111,7 @@ fn without_retries_there_is_one_call() {
 }
 
 #[test]
-fn after_the_first_chunk_nothing_is_tried_again_and_what_came_stays_readable() {
+fn nothing_is_retried_after_the_first_chunk_and_chunks_are_kept() {
     for (script, code) in [
         (FakeUpstream::gemini().say("half").cut(), "upstream_disconnected"),
         (FakeUpstream::gemini().say("half").ends(), "upstream_disconnected"),
@@ -134,14 +134,14 @@ fn after_the_first_chunk_nothing_is_tried_again_and_what_came_stays_readable() {
         assert_eq!((&task["error"]["code"], &task["results"]), (&json!(code), &Value::Null), "{task}");
         assert_eq!(content(&hearken.stream(&id).rest()), "half");
         assert_eq!(upstream.requests(), 1, "{code}");
-        // The same holds where nobody reads a stream.
+        // The same holds without a subscriber.
         assert_eq!(hearken.wait(&hearken.submit(json!({})))["error"]["code"], code);
         assert_eq!(upstream.requests(), 2, "{code}");
     }
 }
 
 #[test]
-fn the_requests_own_fault_is_not_tried_again() {
+fn an_invalid_request_is_not_retried() {
     let blocked = json!({"promptFeedback": {"blockReason": "SAFETY"}});
     for (script, status, code) in [
         (FakeUpstream::error(400, &google_error(400, "INVALID_ARGUMENT")), 422, "upstream_rejected"),
@@ -159,8 +159,9 @@ fn the_requests_own_fault_is_not_tried_again() {
 }
 
 #[test]
-fn a_refusal_is_read_that_comes_before_the_request_was_taken() {
-    // As a proxy refuses what is too large for it: it reads the head and answers. Then it closes, or it waits.
+fn a_refusal_that_comes_before_the_whole_request_is_sent_is_read() {
+    // A proxy refuses a request that is too large like this: it reads the head and answers. Then it closes, or it
+    // waits.
     for waits in [false, true] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base_url = format!("http://{}/v1beta", listener.local_addr().unwrap());
@@ -188,7 +189,7 @@ fn a_refusal_is_read_that_comes_before_the_request_was_taken() {
 }
 
 #[test]
-fn responses_that_announce_another_one_are_no_answer() {
+fn interim_responses_are_no_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base_url = format!("http://{}/v1beta", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
@@ -207,7 +208,7 @@ fn responses_that_announce_another_one_are_no_answer() {
 }
 
 #[test]
-fn a_hint_is_waited_for() {
+fn a_retry_hint_is_followed() {
     let body = quota_error("GenerateRequestsPerMinutePerProjectPerModel", "0.7s");
     let by_header =
         FakeUpstream::error(429, &google_error(429, "RESOURCE_EXHAUSTED")).header("retry-after-ms", "700");
@@ -222,7 +223,7 @@ fn a_hint_is_waited_for() {
 }
 
 #[test]
-fn a_hint_beyond_the_bound_is_passed_on_at_once() {
+fn a_retry_hint_beyond_the_limit_is_passed_on_at_once() {
     for script in [
         FakeUpstream::error(429, &quota_error("GenerateRequestsPerMinutePerProjectPerModel", "34.4s")),
         FakeUpstream::error(429, &google_error(429, "RESOURCE_EXHAUSTED")).header("retry-after", "35"),
@@ -237,7 +238,7 @@ fn a_hint_beyond_the_bound_is_passed_on_at_once() {
 }
 
 #[test]
-fn a_days_quota_is_not_waited_for() {
+fn a_daily_quota_is_not_waited_for() {
     let upstream =
         FakeUpstream::error(429, &quota_error("GenerateRequestsPerDayPerProjectPerModel", "0.1s")).start();
     let hearken = over(&upstream).start();
@@ -258,7 +259,7 @@ fn a_tasks_calls_are_bounded_whatever_its_channel_allows() {
 }
 
 #[test]
-fn who_cancels_during_a_pause_is_obeyed_at_once() {
+fn a_cancel_during_a_pause_takes_effect_at_once() {
     let upstream = FakeUpstream::error(429, &quota_error("PerMinute", "25s")).start();
     let hearken = over(&upstream).start();
     let id = hearken.submit(json!({}));
@@ -291,7 +292,7 @@ fn a_drain_leaves_a_pause_to_the_next_start() {
 }
 
 #[test]
-fn the_total_timeout_is_each_calls_own() {
+fn the_total_timeout_applies_to_each_call() {
     let upstream = FakeUpstream::gemini().never().start();
     let hearken = over(&upstream)
         .channel("max_retries = 1\nfirst_chunk_timeout_ms = 300\ntotal_timeout_ms = 400")
@@ -314,6 +315,6 @@ fn large_audio_is_sent_again_from_the_disk() {
     let id = hearken.submit(json!({"audio_url": format!("data:audio/wav;base64,{audio}")}));
     assert_eq!(hearken.wait(&id)["status"], "completed");
     assert!(upstream.request(1).json()["contents"][0]["parts"][1]["inlineData"]["data"] == audio);
-    // What is kept for another call goes when there will be none.
+    // Audio that is kept for another call is deleted when there will be none.
     until("the audio is gone", || (hearken.audios() == (0, 0)).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! A key that is revoked while it is in use: whatever goes on in its name ends.
+//! A key that is revoked while it is in use: its subscriptions and waiting requests end.
 
 use std::io::{BufRead, BufReader, Write};
 
@@ -18,20 +18,20 @@ fn keys(hearken: &Hearken, action: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Somebody with a key that can be revoked.
+/// Returns a client with a key that can be revoked.
 fn guest(hearken: &Hearken) -> Client {
     let guest = hearken.with_key(&keys(hearken, "create"));
     until("the key is noticed", || (guest.get("/v1/models").status == 200).then_some(()));
     guest
 }
 
-/// An upstream that says something, and then waits.
+/// Starts an upstream that sends a text, and then waits.
 fn upstream() -> FakeUpstream {
     FakeUpstream::gemini().say("a").hold().say("b").start()
 }
 
 #[test]
-fn subscribers_of_a_revoked_key_are_broken_off_and_no_others() {
+fn only_subscribers_of_a_revoked_key_are_disconnected() {
     for lines in ["[stream]\nhand_over = true", "[stream]\nhand_over = false"] {
         let upstream = upstream();
         let metrics = "[metrics]\nlisten = \"127.0.0.1:0\"";
@@ -56,7 +56,7 @@ fn subscribers_of_a_revoked_key_are_broken_off_and_no_others() {
 }
 
 #[test]
-fn a_subscriber_of_a_revoked_key_over_tls_is_broken_off() {
+fn a_subscriber_of_a_revoked_key_over_tls_is_disconnected() {
     let (upstream, pair) = (upstream(), Pair::new());
     let hearken = Hearken::before(&upstream).tls(&pair).start();
     let guest = hearken.with_key(&keys(&hearken, "create"));
@@ -87,19 +87,19 @@ fn a_subscriber_of_a_revoked_key_over_tls_is_broken_off() {
     }
     keys(&hearken, "revoke");
     let mut rest = Vec::new();
-    // However it ends, the last chunk does not come.
+    // The stream may end in any way, but without the last chunk.
     while !matches!(first.read_until(b'\n', &mut rest), Ok(0) | Err(_)) {}
     let rest = String::from_utf8_lossy(&rest);
     assert!(!rest.contains("\n0\r\n") && !rest.contains("event: "), "{rest:?}");
     assert_eq!(submitted.breaks_off(second), h2::Reason::INTERNAL_ERROR);
-    until("both are told", || (hearken.log().matches("end=revoked").count() == 2).then_some(()));
+    until("both ends are logged", || (hearken.log().matches("end=revoked").count() == 2).then_some(()));
     let asked = submitted.begin_as(&key, "GET", &path, &[], true).unwrap();
     assert_eq!(submitted.head(asked).head.status(), 401);
     submitted.ping();
 }
 
 #[test]
-fn what_waits_in_the_name_of_a_revoked_key_is_answered_with_401() {
+fn requests_that_wait_with_a_revoked_key_are_answered_with_401() {
     let upstream = FakeUpstream::gemini().hold().say("a").start();
     let hearken = Hearken::start(&upstream);
     let guest = guest(&hearken);
@@ -127,7 +127,7 @@ fn what_waits_in_the_name_of_a_revoked_key_is_answered_with_401() {
             std::io::Read::read_to_end(&mut socket, &mut reply).unwrap();
             crate::support::http::Reply::parse(&reply)
         });
-        // Whoever does not wait for a blocking call has cancelled it.
+        // A client that stops waiting for a blocking call has cancelled it.
         hearken.log_line("code=\"task_cancelled\"");
         (0..3).for_each(|_| upstream.release());
         (mine.join().unwrap(), theirs)

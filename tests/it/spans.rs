@@ -1,4 +1,4 @@
-//! What is exported of requests and tasks, and that a collector can do no harm.
+//! The spans of requests and tasks, and that no collector can harm the server.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::collector::{Collector, Seen, spans};
 use crate::support::hearken::{Builder, Hearken, KEY, UPSTREAM_KEY};
 use crate::support::host::Host;
 use crate::support::upstream::FakeUpstream;
-use crate::support::{MODEL, body, fixture, nobody};
+use crate::support::{MODEL, body, closed_port, fixture};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -36,7 +36,7 @@ fn run(
     (id, collector.spans_with(&[SUBMIT, "task"]))
 }
 
-/// The one span with this name.
+/// Returns the only span with this name.
 fn only<'a>(spans: &'a [Seen], name: &str) -> &'a Seen {
     let named: Vec<_> = spans.iter().filter(|span| span.name == name).collect();
     assert_eq!(named.len(), 1, "{name}: {spans:#?}");
@@ -47,13 +47,13 @@ fn call_name() -> String {
     format!("generate_content {MODEL}")
 }
 
-/// With a collector, and an upstream of this kind.
+/// Builds a server with this collector and an upstream.
 fn with(collector: &Collector, upstream: &FakeUpstream) -> Builder {
     Hearken::before(upstream).set(&collector.section())
 }
 
 #[test]
-fn a_task_is_told_from_its_submit_to_its_last_token() {
+fn spans_cover_a_task_from_its_submit_to_its_last_token() {
     let (collector, upstream) = (Collector::start(), FakeUpstream::gemini().say("Hello").start());
     let hearken = with(&collector, &upstream).start();
     let changes =
@@ -69,7 +69,7 @@ fn a_task_is_told_from_its_submit_to_its_last_token() {
     assert!(spans.iter().all(|span| span.service == "hearken" && span.flags & 0x101 == 0x101));
     let parents: Vec<_> = [submit, task, queue, call].iter().map(|span| span.parent.clone()).collect();
     assert_eq!(parents, [CALLER.to_owned(), submit.id.clone(), task.id.clone(), task.id.clone()]);
-    assert_eq!(submit.flags & 0x200, 0x200, "its parent is another process's");
+    assert_eq!(submit.flags & 0x200, 0x200, "its parent is in another process");
     let kinds = [submit, task, queue, call].map(|span| span.kind);
     assert_eq!(kinds, ["SPAN_KIND_SERVER", "SPAN_KIND_INTERNAL", "SPAN_KIND_INTERNAL", "SPAN_KIND_CLIENT"]);
 
@@ -100,7 +100,7 @@ fn a_task_is_told_from_its_submit_to_its_last_token() {
     ] {
         assert_eq!(call.attribute(key), value, "{key}");
     }
-    // The upstream's own spans stand below the call's.
+    // The upstream's own spans are children of the call's span.
     let told = upstream.request(0).header("traceparent").unwrap().to_owned();
     assert_eq!(told, format!("00-{TRACE}-{}-01", call.id));
     let sent: Vec<u8> = (0..collector.messages()).flat_map(|number| collector.message(number).body).collect();
@@ -111,7 +111,7 @@ fn a_task_is_told_from_its_submit_to_its_last_token() {
 }
 
 #[test]
-fn a_trace_begins_at_hearken_where_the_caller_has_none() {
+fn a_trace_begins_at_hearken_if_the_caller_has_none() {
     let (collector, upstream) = (Collector::start(), FakeUpstream::gemini().say("x").start());
     let hearken = with(&collector, &upstream).start();
     let (_, spans) = run(&hearken, &collector, json!({}), &[]);
@@ -124,7 +124,7 @@ fn a_trace_begins_at_hearken_where_the_caller_has_none() {
 }
 
 #[test]
-fn what_the_caller_does_not_record_is_not_recorded_here_and_a_ratio_of_zero_records_only_for_callers() {
+fn the_callers_sampling_decision_overrides_the_ratio() {
     let (collector, upstream) = (Collector::start(), FakeUpstream::gemini().say("x").start());
     let section = collector.section() + "\nsample_ratio = 0.0";
     let hearken = Hearken::before(&upstream).set(&section).start();
@@ -166,7 +166,7 @@ fn every_call_of_a_task_is_a_span_with_its_own_end() {
 }
 
 #[test]
-fn who_has_no_known_key_makes_no_spans_and_long_paths_are_cut() {
+fn requests_without_a_known_key_make_no_spans_and_long_paths_are_cut() {
     let (collector, upstream) = (Collector::start(), FakeUpstream::gemini().say("x").start());
     let mut hearken = with(&collector, &upstream).start();
     let sampled = ("traceparent", PARENT);
@@ -187,7 +187,7 @@ fn who_has_no_known_key_makes_no_spans_and_long_paths_are_cut() {
 }
 
 #[test]
-fn a_failed_download_and_a_cancelled_task_say_why() {
+fn the_spans_of_a_failed_download_and_a_cancelled_task_say_why() {
     let host = Host::serve(|asked| asked.answer(404, &[("content-length", "0")], b""));
     let (collector, upstream) = (Collector::start(), FakeUpstream::gemini().never().start());
     let hearken = with(&collector, &upstream).set("[fetch]\nallow_private_networks = true").start();
@@ -226,7 +226,7 @@ fn a_download_and_the_embedded_channel_are_spans_as_well() {
 }
 
 #[test]
-fn the_calls_of_a_killed_process_are_told_by_the_next_one() {
+fn the_next_process_exports_the_calls_of_a_killed_one() {
     let upstream = FakeUpstream::gemini().never().then().say("x").start();
     let collector = Collector::start();
     let mut hearken = with(&collector, &upstream).start();
@@ -263,7 +263,7 @@ fn credentials_go_to_the_collector_and_nowhere_else() {
 }
 
 #[test]
-fn what_waits_is_exported_when_the_server_stops() {
+fn waiting_spans_are_exported_when_the_server_stops() {
     let (collector, upstream) = (Collector::start(), FakeUpstream::gemini().say("x").start());
     let mut hearken = with(&collector, &upstream).start();
     let ids: Vec<_> = (0..5).map(|_| submit(&hearken, json!({}), &[])).collect();
@@ -277,7 +277,7 @@ fn what_waits_is_exported_when_the_server_stops() {
 }
 
 #[test]
-fn a_message_that_is_refused_for_now_is_sent_again_and_nothing_is_lost() {
+fn a_message_that_is_refused_temporarily_is_sent_again() {
     let script = FakeUpstream::gemini().status(503).header("retry-after", "0").ends().then();
     let collector = Collector::of(Collector::takes(script));
     let upstream = FakeUpstream::gemini().say("x").start();
@@ -294,7 +294,7 @@ fn a_message_that_is_refused_for_now_is_sent_again_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_message_that_will_never_be_taken_is_lost_and_said_once() {
+fn a_message_that_is_refused_permanently_is_lost_and_logged_once() {
     let collector = Collector::of(FakeUpstream::gemini().status(400).ends());
     let upstream = FakeUpstream::gemini().say("x").start();
     let mut hearken = with(&collector, &upstream).start();
@@ -305,7 +305,7 @@ fn a_message_that_will_never_be_taken_is_lost_and_said_once() {
     collector.message(1);
     hearken.signal("TERM");
     assert!(hearken.exit_status().success());
-    // What the minute's silence held back is told at the end.
+    // The log holds repeated lines back for a minute. The server reports them when it stops.
     let log = hearken.log();
     let said: Vec<_> = log.lines().filter(|line| line.contains("spans cannot be exported")).collect();
     assert_eq!(said.len(), 2, "{log}");
@@ -313,8 +313,8 @@ fn a_message_that_will_never_be_taken_is_lost_and_said_once() {
 }
 
 #[test]
-fn a_collector_that_is_down_or_stuck_harms_nobody_and_the_server_stops_in_time() {
-    let (_socket, nowhere) = nobody();
+fn a_collector_that_is_down_or_stuck_does_not_delay_the_server() {
+    let (_socket, nowhere) = closed_port();
     let stuck = Collector::of(FakeUpstream::gemini().never());
     for endpoint in [format!("http://{nowhere}"), stuck.endpoint()] {
         let upstream = FakeUpstream::gemini().say("x").start();
@@ -334,7 +334,7 @@ fn a_collector_that_is_down_or_stuck_harms_nobody_and_the_server_stops_in_time()
 }
 
 #[test]
-fn a_request_over_tls_is_told_as_such_whatever_it_says_itself() {
+fn the_span_of_a_request_over_tls_always_shows_https() {
     let (collector, upstream) = (Collector::start(), FakeUpstream::gemini().say("Hello").start());
     let hearken = with(&collector, &upstream).tls(&Pair::new()).start();
     let text = body(json!({})).to_string();

@@ -1,4 +1,4 @@
-//! Audio at rest: on the disk as long as its task may need it, within a bound, and gone afterwards.
+//! Audio on the disk: kept as long as its task may need it, within a limit, and deleted afterwards.
 
 use serde_json::json;
 
@@ -43,7 +43,7 @@ fn the_audio_of_a_task_that_waits_reaches_the_upstream_as_it_was_sent() {
     assert_eq!((hearken.spooled(WAV), hearken.spooled(&audio)), (1, 1));
     upstream.release();
     hearken.wait(&first);
-    assert_eq!((hearken.spooled(WAV), hearken.spooled(&audio)), (0, 1), "each goes with its task");
+    assert_eq!((hearken.spooled(WAV), hearken.spooled(&audio)), (0, 1), "each is deleted with its task");
     upstream.held(2);
     upstream.release();
     hearken.wait(&waiting);
@@ -53,7 +53,7 @@ fn the_audio_of_a_task_that_waits_reaches_the_upstream_as_it_was_sent() {
 }
 
 #[test]
-fn beyond_its_bound_submits_are_told_when_to_come_back() {
+fn submits_beyond_the_limit_are_refused_with_a_wait() {
     let upstream = FakeUpstream::gemini().hold().start();
     let hearken = Hearken::before(&upstream).set("[limits]\nmax_spool_bytes = 100").start();
     let running = hearken.submit(json!({}));
@@ -69,7 +69,7 @@ fn beyond_its_bound_submits_are_told_when_to_come_back() {
 }
 
 #[test]
-fn a_crash_leaves_no_audio_behind_that_no_task_needs() {
+fn audio_that_no_task_needs_is_deleted_after_a_crash() {
     let upstream = FakeUpstream::gemini().hold().then().hold().say("x").start();
     let mut hearken = Hearken::before(&upstream).channel("max_running_tasks = 1").start();
     let large = |byte| base64(&[fixture("audio/speech.wav"), vec![byte; 100_000]].concat());
@@ -86,7 +86,8 @@ fn a_crash_leaves_no_audio_behind_that_no_task_needs() {
     upstream.held(2);
     hearken.signal("KILL");
     hearken.exit_status();
-    // As a kill leaves it between the commit of an end and what follows; and a file whose task was never accepted.
+    // A kill between the commit of an end and the deletion leaves the audio like this. There is also a file of a task
+    // that was never accepted.
     kept.into_iter().for_each(|(path, content)| std::fs::write(path, content).unwrap());
     std::fs::write(hearken.data_dir().join("spool/1863235808000000001"), "RIFF").unwrap();
     hearken.start_again();

@@ -1,4 +1,4 @@
-//! `GET /v1/llm/generations/{id}/stream`: the bytes of the contract, for any number of readers, from any place.
+//! `GET /v1/llm/generations/{id}/stream`: the bytes of the contract, for any number of subscribers, from any position.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn path(id: &str, query: &str) -> String {
     format!("/v1/llm/generations/{id}/stream{query}")
 }
 
-/// A task that streams and has ended, with the bytes of its whole stream.
+/// Runs a task that streams, and returns its id and all frames of its stream.
 fn ended_task(hearken: &Client) -> (String, Vec<Frame>) {
     let id = hearken.submit(json!({"stream": true}));
     hearken.wait(&id);
@@ -35,7 +35,7 @@ fn a_stream_is_byte_for_byte_what_the_contract_shows() {
     assert_eq!(head.header("x-accel-buffering"), Some("no"));
     assert_eq!(head.header("content-encoding"), None);
     assert!(head.header("x-request-id").is_some());
-    // Head and comment are there although the upstream has not said a word.
+    // Head and comment arrive before the upstream has sent anything.
     stream.comment();
     upstream.held(1);
     upstream.release();
@@ -176,7 +176,7 @@ fn a_reader_may_start_at_any_chunk() {
 }
 
 #[test]
-fn a_position_that_is_not_reached_yet_is_waited_for() {
+fn a_reader_waits_for_a_position_that_is_not_reached_yet() {
     let upstream = FakeUpstream::gemini().say("a").hold().say("b").say("c").start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({"stream": true}));
@@ -219,7 +219,7 @@ fn a_reader_that_was_cut_off_loses_nothing_and_sees_nothing_twice() {
 }
 
 #[test]
-fn a_task_without_stream_has_none() {
+fn a_task_that_was_submitted_without_stream_has_no_stream() {
     let upstream = FakeUpstream::gemini().hold().say("x").start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({}));
@@ -232,7 +232,7 @@ fn a_task_without_stream_has_none() {
 }
 
 #[test]
-fn silence_is_kept_alive_by_comments_between_the_frames() {
+fn comments_between_the_frames_keep_a_silent_stream_alive() {
     let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
     let hearken = Hearken::before(&upstream).set("[stream]\nkeep_alive_seconds = 1").start();
     let id = hearken.submit(json!({"stream": true}));
@@ -276,7 +276,7 @@ fn chunks_expire_and_the_result_stays() {
 
 #[test]
 fn fifty_readers_get_the_same_bytes_whatever_the_others_do() {
-    // Some MB, so that the sockets of those who do not read are full long before the end.
+    // The stream has some MB, so that the sockets of readers that do not read are full long before the end.
     let piece = "x".repeat(32 * 1024);
     let upstream = FakeUpstream::gemini().say("first").hold().say_often(60, &piece).hold().start();
     let hearken = Hearken::start(&upstream);
@@ -308,14 +308,14 @@ fn fifty_readers_get_the_same_bytes_whatever_the_others_do() {
     for reader in by_offset {
         assert!(reader.join().unwrap() == tail.as_bytes(), "a reader by offset got other bytes");
     }
-    // One that was stuck all the time still has everything to read.
+    // A reader that was stuck all the time can still read everything.
     let late = stuck.into_iter().next().unwrap().bytes();
     assert!(late == all.as_bytes());
     assert_eq!(content(&frames).len(), 5 + 60 * piece.len());
 }
 
 #[test]
-fn a_reader_that_has_gone_is_noticed_while_nothing_is_sent() {
+fn a_reader_that_disconnects_is_noticed_while_nothing_is_sent() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let hearken = Hearken::before(&upstream).set("[stream]\nkeep_alive_seconds = 2").start();
     let id = hearken.submit(json!({"stream": true}));
@@ -337,7 +337,7 @@ fn a_reader_that_has_gone_is_noticed_while_nothing_is_sent() {
 }
 
 #[test]
-fn finish_reasons_ride_on_the_last_chunk() {
+fn the_last_chunk_carries_the_finish_reason() {
     let upstream = FakeUpstream::gemini().say("a").event(&finish_event("MAX_TOKENS")).ends().start();
     let hearken = Hearken::start(&upstream);
     let (_, frames) = ended_task(&hearken);

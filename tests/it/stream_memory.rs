@@ -1,4 +1,4 @@
-//! What the frames of ended streams cost in memory: no more than is configured, whether or not their subscribers read.
+//! Memory cost of the frames of ended streams: no more than is configured, whether or not their subscribers read.
 
 use std::net::TcpStream;
 
@@ -12,7 +12,7 @@ use crate::support::upstream::FakeUpstream;
 
 const METRICS: &str = "[metrics]\nlisten = \"127.0.0.1:0\"\n";
 
-/// Subscribes, and reads nothing.
+/// Subscribes and reads nothing.
 fn silent(hearken: &Hearken, id: &str) -> TcpStream {
     let client = hearken.client();
     let head = client.head("GET", &format!("/v1/llm/generations/{id}/stream"), &[]);
@@ -22,7 +22,7 @@ fn silent(hearken: &Hearken, id: &str) -> TcpStream {
     socket
 }
 
-/// The body's bytes from its first frame on: how many comments come before depends on the time.
+/// Returns the body's bytes from its first frame on. The number of comments before it depends on the time.
 fn frames(body: Vec<u8>) -> Vec<u8> {
     let text = String::from_utf8(body).unwrap();
     text.replace(": keep-alive\n", "").replace("retry: 2000\n", "").into_bytes()
@@ -30,7 +30,7 @@ fn frames(body: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn an_ended_stream_has_the_same_bytes_from_memory_and_from_the_disk() {
-    // All frames have room; or only where they begin; or nothing has.
+    // There is memory for all frames, for their offsets only, or for nothing.
     for most in [1_000_000, 20_000, 1] {
         let upstream = FakeUpstream::gemini().say_often(400, &"x".repeat(200)).start();
         let limits = format!("[limits]\nmax_stream_memory_bytes = {most}\n");
@@ -38,7 +38,7 @@ fn an_ended_stream_has_the_same_bytes_from_memory_and_from_the_disk() {
         let id = hearken.submit(json!({"stream": true}));
         let seen = frames(hearken.stream(&id).bytes());
         assert_eq!(hearken.wait(&id)["status"], "completed");
-        // Once the actor has gone, the stream is kept.
+        // The stream is kept once its actor has ended.
         let kept = if most == 1 { 0.0 } else { 1.0 };
         let said = hearken.metrics_say("hearken_streams_kept", kept);
         assert!(said.value("hearken_stream_memory_bytes") <= f64::from(most));
@@ -57,7 +57,7 @@ fn an_ended_stream_has_the_same_bytes_from_memory_and_from_the_disk() {
 fn subscribers_that_do_not_read_ended_streams_keep_none_of_them_in_memory() {
     const STREAMS: usize = 8;
     let upstream = FakeUpstream::gemini().say_often(100, &"x".repeat(50_000)).start();
-    // The allocator gives back at once what is free: only what is held counts.
+    // The allocator returns free memory at once, so only held memory counts.
     let hearken = Hearken::before(&upstream).set(METRICS).env("MALLOC_CONF", "dirty_decay_ms:0").start();
     let run = || {
         let id = hearken.submit(json!({"stream": true}));
@@ -73,7 +73,7 @@ fn subscribers_that_do_not_read_ended_streams_keep_none_of_them_in_memory() {
     println!("{held} bytes for streams of {streamed}");
     assert!(held < streamed / 4, "{held}");
     assert!(hearken.metrics().value("hearken_stream_memory_bytes") < 1e6);
-    // They find everything there when they read at last.
+    // The subscribers can still read everything later.
     for _ in 0..2 {
         let (during, after, id) = subscribers.pop().unwrap();
         let whole = frames(hearken.stream(&id).bytes());
@@ -89,14 +89,14 @@ fn the_memory_of_ended_answers_goes_back_to_the_system() {
     const ANSWERS: usize = 8;
     const ANSWER: usize = 8_000_000;
     let upstream = FakeUpstream::gemini().say_often(ANSWER / 20_000, &"x".repeat(20_000)).start();
-    // The program's allocator gives back what has been free for ten seconds, unless told otherwise.
+    // By default, the allocator returns memory that has been free for ten seconds.
     let hearken = Hearken::before(&upstream).set(METRICS).env("MALLOC_CONF", "dirty_decay_ms:1000").start();
     let before = memory(&hearken, "VmRSS");
     for _ in 0..ANSWERS {
         let id = hearken.submit(json!({"stream": true}));
         assert_eq!(hearken.wait(&id)["status"], "completed");
     }
-    until("memory to be given back", || {
+    until("memory is given back", || {
         let held = memory(&hearken, "VmRSS").saturating_sub(before);
         println!("{held} bytes");
         (held < 5 * ANSWER).then_some(())
@@ -117,7 +117,7 @@ fn subscribers_that_do_not_read_a_large_frame_hold_no_copy_of_it() {
         while reader.frame().bytes().len() < FRAME {}
         let before = memory(&hearken, "VmRSS");
         let stuck: Vec<_> = (0..SUBSCRIBERS).map(|_| silent(&hearken, &id)).collect();
-        // Comments are due for the others as well, and are not to be sent within the frame.
+        // Comments are due for the other subscribers as well, but must not be sent within the frame.
         reader.comment();
         reader.comment();
         let held = memory(&hearken, "VmRSS").saturating_sub(before);

@@ -1,4 +1,4 @@
-//! `POST /v1/llm/generations`: what is accepted, what is refused, and in which words.
+//! `POST /v1/llm/generations`: what is accepted, what is refused, and with which message.
 
 use std::io::Write;
 
@@ -47,7 +47,7 @@ fn an_accepted_task_reads_as_the_contract_shows_it() {
 }
 
 #[test]
-fn every_response_carries_a_request_id_the_clients_own_where_it_is_usable() {
+fn every_response_has_a_request_id_the_clients_own_if_usable() {
     let hearken = Hearken::builder().local().start();
     let ask = |id: &str| hearken.call("GET", "/v1/models", &[("x-request-id", id)], None);
     let longest = "x".repeat(128);
@@ -149,7 +149,7 @@ fn a_missing_field_is_named() {
 }
 
 #[test]
-fn unknown_fields_are_ignored_and_nulls_are_absence() {
+fn unknown_fields_are_ignored_and_null_means_absent() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let id = hearken.submit(json!({"prompt": null, "sync": null, "stream": null, "max_tokens": null,
@@ -193,7 +193,7 @@ fn a_body_that_is_announced_as_too_large_is_refused_without_being_read() {
 }
 
 #[test]
-fn a_body_that_turns_out_too_large_is_refused_and_its_sender_reads_why() {
+fn a_body_that_turns_out_too_large_is_refused_with_the_reason() {
     let hearken = Hearken::builder().local().set("[limits]\nmax_body_bytes = 100000").start();
     let headers = [("content-type", "application/json"), ("transfer-encoding", "chunked")];
     let mut bytes = hearken.head("POST", PATH, &headers).into_bytes();
@@ -218,7 +218,7 @@ fn a_body_that_turns_out_too_large_is_refused_and_its_sender_reads_why() {
 }
 
 #[test]
-fn what_is_no_json_is_refused() {
+fn a_body_that_is_no_json_is_refused() {
     let hearken = Hearken::builder().local().start();
     let post = |text: &str| {
         hearken.call("POST", PATH, &[("content-type", "application/json")], Some(text.as_bytes()))
@@ -255,9 +255,9 @@ fn unknown_paths_and_methods_are_answered_in_json() {
 }
 
 #[test]
-fn every_endpoint_wants_a_key_and_says_no_more_than_missing_or_invalid() {
+fn every_endpoint_requires_a_key_and_says_only_missing_or_invalid() {
     let hearken = Hearken::builder().local().start();
-    let nobody = hearken.without_key();
+    let anonymous = hearken.without_key();
     let task = "/v1/tasks/task-llm-1776874565-yq3szvcu";
     let stream = format!("{PATH}/task-llm-1776874565-yq3szvcu/stream");
     let cancel = format!("{task}/cancel");
@@ -272,7 +272,7 @@ fn every_endpoint_wants_a_key_and_says_no_more_than_missing_or_invalid() {
         let with = |authorization: Option<&str>| {
             let headers: Vec<_> = authorization.iter().map(|value| ("authorization", *value)).collect();
             let body = (method == "POST").then_some(&b"{}"[..]);
-            let reply = nobody.call(method, path, &headers, body);
+            let reply = anonymous.call(method, path, &headers, body);
             reply.error(401, "invalid_api_key");
             assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
             reply.text()
@@ -283,27 +283,28 @@ fn every_endpoint_wants_a_key_and_says_no_more_than_missing_or_invalid() {
             assert_eq!(with(Some(malformed)), unknown, "{malformed}");
         }
     }
-    let reply = nobody.call("GET", "/v1/models", &[("authorization", &format!("bearer {KEY}"))], None);
-    assert_eq!(reply.status, 200, "the scheme is written in any case");
+    let reply = anonymous.call("GET", "/v1/models", &[("authorization", &format!("bearer {KEY}"))], None);
+    assert_eq!(reply.status, 200, "the scheme may be in upper or lower case");
 }
 
 #[test]
-fn a_key_reaches_only_its_models() {
+fn a_key_may_use_only_its_models() {
     let upstream = idle_upstream();
     let hearken = Hearken::start(&upstream);
     let narrow = hearken.with_key(NARROW_KEY);
     narrow.try_submit(json!({"model": "gemini-other"})).expect(200);
-    for model in [MODEL, "nobody-serves-this"] {
+    for model in [MODEL, "no-channel-serves-this"] {
         let error = narrow.try_submit(json!({"model": model})).error(403, "model_not_allowed");
         assert_eq!(error["param"], "model");
     }
-    let error = hearken.try_submit(json!({"model": "nobody-serves-this"})).error(422, "no_available_model");
+    let error =
+        hearken.try_submit(json!({"model": "no-channel-serves-this"})).error(422, "no_available_model");
     assert_eq!(error["param"], "model");
-    assert!(!error.to_string().contains("fake"), "the channel is nobody's business: {error}");
+    assert!(!error.to_string().contains("fake"), "the channel is not shown: {error}");
 }
 
 #[test]
-fn a_model_that_hears_nothing_is_refused() {
+fn a_model_without_audio_input_is_refused() {
     let upstream = idle_upstream();
     let hearken = Hearken::before(&upstream).channel("capabilities = [\"text\"]").start();
     let error = hearken.try_submit(json!({})).error(422, "model_not_support_capability");
@@ -337,7 +338,7 @@ fn refusal(reply: &Reply, code: &str) {
 }
 
 #[test]
-fn what_is_no_usable_audio_url_is_refused() {
+fn an_unusable_audio_url_is_refused() {
     let hearken = Hearken::builder().local().start();
     let submit = |uri: &str| hearken.try_submit(json!({"model": "local-inspect", "audio_url": uri}));
     for uri in [
@@ -381,7 +382,7 @@ fn what_is_no_usable_audio_url_is_refused() {
 }
 
 #[test]
-fn audio_that_is_too_large_is_refused_before_the_upstream_is_asked() {
+fn audio_that_is_too_large_is_refused_before_the_upstream_is_called() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let speech = base64(&fixture("audio/speech.opus"));
     let exactly = speech.len() + "ask".len() + "be".len();
@@ -418,7 +419,7 @@ fn too_many_waiting_tasks_are_refused() {
 }
 
 #[test]
-fn a_submit_in_small_pieces_is_a_submit() {
+fn a_submit_that_arrives_in_small_pieces_is_accepted() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let bytes = hearken.submit_bytes(json!({}));
@@ -441,7 +442,7 @@ fn the_same_submit_of_another_caller_is_another_task() {
 }
 
 #[test]
-fn a_body_in_another_encoding_is_told_by_its_name() {
+fn a_body_in_another_encoding_is_refused_by_the_encodings_name() {
     let upstream = FakeUpstream::gemini().start();
     let hearken = Hearken::start(&upstream);
     let text = body(json!({"prompt": "h\u{f6}r zu"})).to_string();

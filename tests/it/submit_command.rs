@@ -1,4 +1,4 @@
-//! `hearken submit` from a shell: what stands on standard output and standard error, and how it ends.
+//! `hearken submit` from a shell: what it prints on standard output and standard error, and its exit status.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use crate::support::hearken::{Hearken, KEY, NARROW_KEY};
 use crate::support::shell::{Cutter, Home, Playing, Running, by, http, on_terminal, with_output};
 use crate::support::upstream::FakeUpstream;
-use crate::support::{MODEL, base64, fixture, nobody, until};
+use crate::support::{MODEL, base64, closed_port, fixture, until};
 
-/// A submit of the recording.
+/// The arguments of a submit of the recording.
 const SUBMIT: [&str; 4] = ["submit", "speech.mp3", "--model", MODEL];
 
 fn json_line(out: &str) -> Value {
@@ -70,15 +70,15 @@ fn standard_input_and_urls_are_audio_too() {
     running.input().write_all(&fixture("audio/speech.mp3")).unwrap();
     assert_eq!(running.ended().with_status(0).out, "heard\n");
     assert!(upstream.request(0).json().to_string().contains(&base64(&fixture("audio/speech.mp3"))));
-    // Nobody serves it: that the server was to fetch it is what shows.
-    let (_held, address) = nobody();
+    // Nothing listens there: the error shows that the server tried to fetch it.
+    let (_held, address) = closed_port();
     let url = format!("http://{address}/a.wav");
     let ended = home.run(hearken.address, &["submit", &url, "--model", MODEL]).with_status(1);
     assert!(ended.err.contains("hearken: audio_fetch_failed: "), "{}", ended.err);
 }
 
 #[test]
-fn json_is_the_whole_task_in_one_line_whether_it_completed_failed_or_was_refused() {
+fn json_prints_the_task_or_the_refusal_in_one_line() {
     let error = json!({"error": {"code": 400, "message": "no such voice", "status": "INVALID_ARGUMENT"}});
     let upstream = FakeUpstream::gemini().say("Hello").then().refuses(400, &error).start();
     let hearken = Hearken::start(&upstream);
@@ -98,7 +98,7 @@ fn json_is_the_whole_task_in_one_line_whether_it_completed_failed_or_was_refused
 }
 
 #[test]
-fn a_failed_task_tells_code_message_and_id() {
+fn a_failed_task_is_reported_with_code_message_and_id() {
     let upstream = FakeUpstream::gemini().say("a").hold().cut().start();
     let hearken = Hearken::start(&upstream);
     let home = Home::new();
@@ -134,7 +134,7 @@ fn reasoning_goes_to_standard_error() {
 }
 
 #[test]
-fn what_is_wrong_with_the_command_line_is_status_two() {
+fn a_wrong_command_line_ends_with_status_two() {
     let hearken = Hearken::before(&FakeUpstream::gemini().start()).local().start();
     let home = Home::new();
     std::fs::write(home.path("empty"), "").unwrap();
@@ -199,7 +199,7 @@ fn the_only_model_needs_no_name_and_several_are_listed() {
     let typed = ended.err.lines().last().unwrap().trim().strip_prefix("hearken ").unwrap();
     let typed: Vec<&str> = typed.split(' ').collect();
     home.run(two.address, &typed).with_status(0);
-    // What else was typed is kept, but the key.
+    // The suggested command keeps what was typed, except for the key.
     let question = ["submit", "speech.mp3", "--prompt", "who is it?", "--json", "--key", KEY];
     let ended = home.run(two.address, &question).with_status(2);
     let line = "hearken submit speech.mp3 --prompt 'who is it?' --json --key ... --model ";
@@ -207,7 +207,7 @@ fn the_only_model_needs_no_name_and_several_are_listed() {
 }
 
 #[test]
-fn a_model_that_there_is_not_is_answered_with_those_that_there_are() {
+fn an_unknown_model_is_answered_with_the_list_of_models() {
     let hearken = Hearken::start(&FakeUpstream::gemini().start());
     let home = Home::new();
     let unknown = home.run(hearken.address, &["submit", "speech.mp3", "-m", "unheard-of"]).with_status(1);
@@ -243,7 +243,7 @@ fn a_file_url_is_sent_as_the_file_that_it_names() {
 }
 
 #[test]
-fn a_variable_that_is_no_text_is_named() {
+fn a_variable_that_is_not_text_is_named() {
     let home = Home::new();
     for name in ["HEARKEN_URL", "HEARKEN_API_KEY"] {
         for arguments in [&["submit", "speech.mp3"][..], &["login", "--key-stdin"]] {
@@ -257,7 +257,7 @@ fn a_variable_that_is_no_text_is_named() {
 }
 
 #[test]
-fn a_server_that_says_no_or_is_not_there_is_status_one() {
+fn a_refusal_or_a_missing_server_ends_with_status_one() {
     let hearken = Hearken::start(&FakeUpstream::gemini().start());
     let home = Home::new();
     let refused = home.run(hearken.address, &["submit", "speech.mp3", "--key", "sk-wrong"]).with_status(1);
@@ -268,7 +268,7 @@ fn a_server_that_says_no_or_is_not_there_is_status_one() {
     let below = format!("http://{}/below", hearken.address);
     let lost = home.run(hearken.address, &["submit", "speech.mp3", "--url", &below]).with_status(1);
     assert!(lost.err.contains(&format!("hearken is there, but not at {below}")), "{lost:?}");
-    let (_held, address) = nobody();
+    let (_held, address) = closed_port();
     let absent = home.run(address, &SUBMIT).with_status(1);
     assert!(
         absent.err.contains(&format!("no connection to http://{address}: connection refused")),
@@ -277,7 +277,7 @@ fn a_server_that_says_no_or_is_not_there_is_status_one() {
 }
 
 #[test]
-fn a_url_of_this_machine_is_refused_with_a_line_that_sends_its_audio() {
+fn a_url_of_this_machine_is_refused_with_a_command_that_works() {
     let hearken = Hearken::start(&FakeUpstream::gemini().start());
     let home = Home::new();
     for url in ["http://localhost:1/x.wav", "http://127.0.0.1:1/x.wav"] {
@@ -292,7 +292,7 @@ fn a_url_of_this_machine_is_refused_with_a_line_that_sends_its_audio() {
 }
 
 #[test]
-fn a_server_without_tls_called_by_https_is_told_with_the_other_scheme() {
+fn https_to_a_server_without_tls_gets_the_advice_to_use_http() {
     let hearken = Hearken::start(&FakeUpstream::gemini().start());
     let url = format!("https://{}", hearken.address);
     let ended = Home::new().run(hearken.address, &[&SUBMIT[..], &["--url", &url]].concat()).with_status(1);
@@ -300,7 +300,7 @@ fn a_server_without_tls_called_by_https_is_told_with_the_other_scheme() {
 }
 
 #[test]
-fn the_port_for_metrics_says_that_it_is_one() {
+fn a_submit_to_the_port_for_metrics_is_refused_as_such() {
     let hearken =
         Hearken::before(&FakeUpstream::gemini().start()).set("[metrics]\nlisten = \"127.0.0.1:0\"").start();
     let watcher = hearken.watcher();
@@ -310,7 +310,7 @@ fn the_port_for_metrics_says_that_it_is_one() {
 }
 
 #[test]
-fn a_cut_stream_goes_on_where_it_was() {
+fn a_cut_stream_is_resumed_where_it_was() {
     let upstream = FakeUpstream::gemini().say("one ").hold().say("two ").hold().say("three").start();
     let hearken = Hearken::start(&upstream);
     let (home, proxy) = (Home::new(), Cutter::before(hearken.address));
@@ -335,7 +335,7 @@ fn a_cut_stream_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_submit_whose_reply_was_lost_is_the_same_task_when_it_is_repeated() {
+fn a_repeat_after_a_lost_reply_is_the_same_task() {
     let upstream = FakeUpstream::gemini().say("once").start();
     let hearken = Hearken::start(&upstream);
     let (home, proxy) = (Home::new(), Cutter::before(hearken.address));
@@ -348,7 +348,7 @@ fn a_submit_whose_reply_was_lost_is_the_same_task_when_it_is_repeated() {
 }
 
 #[test]
-fn a_submit_whose_reply_was_lost_for_good_says_that_there_may_be_a_task() {
+fn a_submit_that_never_gets_a_reply_warns_that_a_task_may_exist() {
     let mut lost = false;
     let server = Playing::start(move |head| match head.starts_with("post ") {
         false => Some(http(200, "application/json", r#"{"data":[]}"#)),
@@ -365,7 +365,7 @@ fn a_submit_whose_reply_was_lost_for_good_says_that_there_may_be_a_task() {
 }
 
 #[test]
-fn what_is_no_stream_is_not_read_as_one() {
+fn a_reply_that_is_no_stream_is_not_read_as_one() {
     let id = "task-llm-1776874565-yq3szvcu";
     let task = format!(r#"{{"id":"{id}","status":"processing"}}"#);
     let server = Playing::start(move |head| {
@@ -378,7 +378,7 @@ fn what_is_no_stream_is_not_read_as_one() {
 }
 
 #[test]
-fn a_full_queue_is_waited_for() {
+fn a_submit_waits_while_the_queue_is_full() {
     let upstream =
         FakeUpstream::gemini().hold().say("first").then().hold().say("second").then().say("third").start();
     let hearken = Hearken::before(&upstream)
@@ -397,7 +397,7 @@ fn a_full_queue_is_waited_for() {
 }
 
 #[test]
-fn a_task_outlives_a_server_that_crashes() {
+fn a_submit_survives_a_crash_of_the_server() {
     let upstream = FakeUpstream::gemini().never().then().say("later").start();
     let mut hearken = Hearken::before(&upstream).start();
     let home = Home::new();
@@ -414,7 +414,7 @@ fn signals_that_end_programs_cancel_the_task() {
         let upstream = FakeUpstream::gemini().say("a").hold().start();
         let hearken = Hearken::start(&upstream);
         let home = Home::new();
-        // The tests themselves may run where hangups are ignored.
+        // Where the tests run, hangups may be ignored.
         let command = home.knowing(hearken.address, &SUBMIT);
         let running = Running::start(&mut by(&["env", "--default-signal=HUP"], &command));
         running.prints("a");
@@ -431,7 +431,7 @@ fn signals_that_end_programs_cancel_the_task() {
 }
 
 #[test]
-fn a_hangup_is_nothing_to_a_command_that_was_told_to_ignore_it() {
+fn a_command_that_ignores_hangups_survives_one() {
     let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
     let hearken = Hearken::start(&upstream);
     let home = Home::new();
@@ -445,7 +445,7 @@ fn a_hangup_is_nothing_to_a_command_that_was_told_to_ignore_it() {
 }
 
 #[test]
-fn a_signal_is_heeded_while_nobody_reads_standard_output() {
+fn a_signal_works_while_standard_output_is_not_read() {
     let upstream = FakeUpstream::gemini().say(&"x".repeat(1 << 20)).hold().start();
     let hearken = Hearken::start(&upstream);
     let home = Home::new();
@@ -467,13 +467,13 @@ fn a_signal_is_heeded_while_nobody_reads_standard_output() {
 }
 
 #[test]
-fn a_second_signal_leaves_at_once() {
+fn a_second_signal_ends_the_command_at_once() {
     let upstream = FakeUpstream::gemini().say("a").hold().start();
     let mut hearken = Hearken::start(&upstream);
     let home = Home::new();
     let running = Running::start(&mut home.knowing(hearken.address, &SUBMIT));
     running.prints("a");
-    // A server that stands still answers no cancel.
+    // A stopped server does not answer the cancel.
     hearken.signal("STOP");
     running.signal("INT");
     running.tells("interrupt again to exit at once");
@@ -489,7 +489,7 @@ fn a_second_signal_leaves_at_once() {
 }
 
 #[test]
-fn a_reader_that_leaves_ends_the_task_without_a_word() {
+fn a_closed_pipe_cancels_the_task_without_a_message() {
     let upstream = FakeUpstream::gemini().say("one\n").hold().say("two\n").hold().start();
     let hearken = Hearken::start(&upstream);
     let home = Home::new();
@@ -510,7 +510,7 @@ fn a_reader_that_leaves_ends_the_task_without_a_word() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_leaves_the_task_running() {
+fn a_full_disk_is_reported_and_leaves_the_task_running() {
     let upstream = FakeUpstream::gemini().say("one").hold().start();
     let hearken = Hearken::start(&upstream);
     let home = Home::new();
@@ -532,7 +532,7 @@ fn a_full_disk_is_told_and_leaves_the_task_running() {
 }
 
 #[test]
-fn a_closed_standard_output_is_told_with_the_way_to_the_answer() {
+fn a_closed_standard_output_is_reported_with_a_command_to_resume() {
     let upstream = FakeUpstream::gemini().say("one").start();
     let hearken = Hearken::start(&upstream);
     let home = Home::new();
@@ -544,14 +544,14 @@ fn a_closed_standard_output_is_told_with_the_way_to_the_answer() {
         let again: Vec<&str> = again.split(' ').collect();
         assert_eq!(home.run(hearken.address, &again).with_status(0).out, "one\n");
     }
-    // A user who discards the answer knows it.
+    // A user who discards the answer does so on purpose.
     let submit = home.knowing(hearken.address, &[&SUBMIT[..], &["--quiet"]].concat());
     let ended = Running::start(&mut with_output(">/dev/null", &submit)).ended().with_status(0);
     assert_eq!(ended.err, "");
 }
 
 #[test]
-fn a_task_is_joined_from_its_start_or_from_a_chunk_and_goes_on_when_left() {
+fn resume_starts_at_any_chunk_and_leaving_does_not_cancel() {
     let upstream = FakeUpstream::gemini().say("one ").say("two ").hold().say("three").start();
     let hearken = Hearken::start(&upstream);
     let home = Home::new();
@@ -587,20 +587,20 @@ fn a_task_without_a_stream_is_printed_when_it_has_ended() {
     upstream.held(1);
     upstream.release();
     assert_eq!(joined.ended().with_status(0).out, "one two\n");
-    // So is one whose chunks are no longer kept.
+    // The same holds for a task whose chunks have expired.
     let id = home.run(hearken.address, &[&SUBMIT[..], &["--detach"]].concat()).with_status(0).out;
     let id = id.trim();
     upstream.held(2);
     upstream.release();
     hearken.wait(id);
-    until("the chunks are let go", || {
+    until("the chunks expire", || {
         (hearken.get(&format!("/v1/llm/generations/{id}/stream")).status == 410).then_some(())
     });
     assert_eq!(home.run(hearken.address, &["submit", "--resume", id]).with_status(0).out, "one two\n");
 }
 
 #[test]
-fn what_is_asked_for_beyond_the_end_is_nothing_and_ends_as_the_task_did() {
+fn a_resume_beyond_the_end_prints_nothing_and_ends_as_the_task_did() {
     let upstream = FakeUpstream::gemini().say("one").then().say("one").cut().start();
     let hearken = Hearken::start(&upstream);
     let home = Home::new();
@@ -617,7 +617,7 @@ fn what_is_asked_for_beyond_the_end_is_nothing_and_ends_as_the_task_did() {
 }
 
 #[test]
-fn a_part_is_not_followed_by_the_whole_when_its_rest_is_no_longer_kept() {
+fn a_printed_part_is_not_followed_by_the_whole_when_chunks_expire() {
     let upstream = FakeUpstream::gemini().say("one ").say("two ").hold().say("three").start();
     let hearken = Hearken::before(&upstream).set("[retention]\nchunks_seconds = 0").start();
     let (home, proxy) = (Home::new(), Cutter::before(hearken.address));
@@ -631,7 +631,7 @@ fn a_part_is_not_followed_by_the_whole_when_its_rest_is_no_longer_kept() {
     upstream.held(1);
     upstream.release();
     hearken.wait(&id);
-    until("the chunks are let go", || {
+    until("the chunks expire", || {
         (hearken.get(&format!("/v1/llm/generations/{id}/stream")).status == 410).then_some(())
     });
     proxy.refuse(false);
@@ -655,11 +655,11 @@ fn a_task_can_be_cancelled_by_its_id() {
 }
 
 #[test]
-fn a_terminal_shows_one_line_that_changes_and_is_left_clean() {
+fn a_terminal_shows_one_status_line_that_is_cleared_at_the_end() {
     let upstream = FakeUpstream::gemini().think("Hm.").hold().say("Hel").hold().say("lo").start();
     let hearken = Hearken::start(&upstream);
     let home = Home::new();
-    // The text elsewhere: the line stays for as long as the task runs.
+    // The text goes elsewhere, so the status line stays as long as the task runs.
     let running = Running::start(&mut on_terminal(&home.knowing(hearken.address, &SUBMIT), ">text"));
     for (hold, state) in [(1, "thinking"), (2, "streaming 2 chunks, 3 characters")] {
         running.prints(state);
@@ -674,7 +674,7 @@ fn a_terminal_shows_one_line_that_changes_and_is_left_clean() {
 }
 
 #[test]
-fn on_a_terminal_the_line_makes_way_for_the_text() {
+fn on_a_terminal_the_text_replaces_the_status_line() {
     for (colours, thought) in [("", "\u{1b}[2mHm\u{fffd}[5m.\u{1b}[0m"), ("1", "Hm\u{fffd}[5m.")] {
         let upstream = FakeUpstream::gemini().think("Hm\u{1b}[5m.").say("a\u{1b}[31mb").start();
         let hearken = Hearken::start(&upstream);
@@ -692,7 +692,7 @@ fn on_a_terminal_the_line_makes_way_for_the_text() {
 }
 
 #[test]
-fn a_servers_words_and_json_do_not_command_a_terminal() {
+fn text_and_json_from_a_server_cannot_control_a_terminal() {
     let list = r#"{"data":[{"id":"a\u001b[2Jb"},{"id":"c"}]}"#;
     let server = Playing::start(move |_| Some(http(200, "application/json", list)));
     let ended = Home::new().run(server.address(), &["submit", "speech.mp3"]).with_status(2);
@@ -707,7 +707,8 @@ fn a_servers_words_and_json_do_not_command_a_terminal() {
     assert!(ended.out.contains("\\u009b") && !ended.out.contains('\u{9b}'), "{:?}", ended.out);
 }
 
-/// What is left to see of what was written to a terminal: lines, rewritten where the cursor went back.
+/// Returns the lines that stay visible of what was written to a terminal, where the cursor may go back and rewrite a
+/// line.
 fn screen(written: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -715,7 +716,7 @@ fn screen(written: &str) -> Vec<String> {
     while let Some(character) = rest.next() {
         match character {
             '\n' => lines.push(std::mem::take(&mut line)),
-            // Whoever goes back rewrites the line, or has cleared it.
+            // A program that goes back rewrites the line, or has cleared it.
             '\r' if rest.peek() != Some(&'\n') => line.clear(),
             '\u{1b}' => while rest.next().is_some_and(|next| !next.is_ascii_alphabetic()) {},
             '\r' => {}

@@ -1,4 +1,4 @@
-//! `hearken submit` while it waits: for a server that does not take it yet, and beside a reader who may leave.
+//! `hearken submit` while it waits: for a server that does not accept the task yet, and with a pipe that may be closed.
 
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -8,10 +8,10 @@ use crate::support::shell::{Cutter, Ended, Home, Playing, Running, by, http, on_
 use crate::support::upstream::FakeUpstream;
 use crate::support::{MODEL, PATIENCE};
 
-/// A submit of the recording.
+/// The arguments of a submit of the recording.
 const SUBMIT: [&str; 4] = ["submit", "speech.mp3", "--model", MODEL];
 
-/// What a server says that takes nothing now.
+/// Returns the reply of a server that accepts nothing now.
 fn full() -> String {
     http(503, "application/json", r#"{"error":{"code":"queue_full","message":"Too many wait"}}"#)
 }
@@ -20,7 +20,7 @@ fn no_models() -> String {
     http(200, "application/json", r#"{"data":[]}"#)
 }
 
-/// The same command, whose standard output nobody reads.
+/// Runs the command with a pipe as its standard output that is closed at the other end.
 fn unread(mut command: Command) -> Ended {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -28,12 +28,12 @@ fn unread(mut command: Command) -> Ended {
 }
 
 #[test]
-fn a_signal_ends_the_waiting_for_a_server_that_has_taken_nothing() {
+fn a_signal_ends_the_wait_for_a_server_that_accepts_nothing() {
     for (signal, status) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let server =
             Playing::start(|head| Some(if head.starts_with("post ") { full() } else { no_models() }));
         let home = Home::new();
-        // The tests themselves may run where hangups are ignored.
+        // Where the tests run, hangups may be ignored.
         let command = home.knowing(server.address(), &SUBMIT);
         let running = Running::start(&mut by(&["env", "--default-signal=HUP"], &command));
         running.tells("not accepted yet: queue_full");
@@ -44,7 +44,7 @@ fn a_signal_ends_the_waiting_for_a_server_that_has_taken_nothing() {
 }
 
 #[test]
-fn what_is_refused_after_a_signal_is_not_sent_again() {
+fn a_submit_that_is_refused_after_a_signal_is_not_sent_again() {
     let (asked, asks) = mpsc::channel();
     let (answer, answers) = mpsc::channel::<()>();
     let server = Playing::start(move |head| {
@@ -67,7 +67,7 @@ fn what_is_refused_after_a_signal_is_not_sent_again() {
 }
 
 #[test]
-fn a_first_question_whose_connection_is_cut_is_asked_again() {
+fn a_first_request_whose_connection_is_cut_is_sent_again() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let proxy = Cutter::before(hearken.address);
@@ -78,7 +78,7 @@ fn a_first_question_whose_connection_is_cut_is_asked_again() {
 }
 
 #[test]
-fn a_terminal_shows_how_long_it_is_waited() {
+fn a_terminal_shows_the_waiting_time() {
     let server = Playing::start(|head| Some(if head.starts_with("post ") { full() } else { no_models() }));
     let home = Home::new();
     let running = Running::start(&mut on_terminal(&home.knowing(server.address(), &SUBMIT), ""));
@@ -86,7 +86,7 @@ fn a_terminal_shows_how_long_it_is_waited() {
 }
 
 #[test]
-fn a_reader_who_leaves_before_the_first_text_is_noticed() {
+fn a_pipe_that_closes_before_the_first_text_is_noticed() {
     for option in ["--quiet", "--json", "--detach"] {
         let upstream = FakeUpstream::gemini().hold().say("late").start();
         let hearken = Hearken::start(&upstream);
@@ -101,7 +101,7 @@ fn a_reader_who_leaves_before_the_first_text_is_noticed() {
 }
 
 #[test]
-fn a_guest_who_leaves_ends_nothing() {
+fn a_closed_pipe_does_not_cancel_a_resumed_task() {
     let upstream = FakeUpstream::gemini().hold().say("late").start();
     let hearken = Hearken::start(&upstream);
     let home = Home::new();
@@ -113,7 +113,7 @@ fn a_guest_who_leaves_ends_nothing() {
 }
 
 #[test]
-fn a_full_disk_is_no_news_of_a_task_that_has_ended() {
+fn a_full_disk_error_does_not_mention_cancel_for_an_ended_task() {
     let upstream = FakeUpstream::gemini().say("one").start();
     let hearken = Hearken::start(&upstream);
     let home = Home::new();

@@ -1,4 +1,4 @@
-//! What the tests share: the program, its upstream, a reader of its streams, and audio to send.
+//! The code that the tests share: the program, its upstream, a reader of its streams, and audio to send.
 
 pub(crate) mod certificate;
 pub(crate) mod collector;
@@ -35,12 +35,12 @@ pub(crate) const WAV: &str = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZG
 /// The model that the fake upstream serves.
 pub(crate) const MODEL: &str = "gemini-test";
 
-/// The smallest WAV as a data URI.
+/// Returns the smallest WAV as a data URI.
 pub(crate) fn wav() -> String {
     format!("data:audio/wav;base64,{WAV}")
 }
 
-/// A submit body with the smallest audio, changed as given.
+/// Returns a submit body with the smallest audio, changed as given.
 pub(crate) fn body(changes: Value) -> Value {
     let mut body = json!({"model": MODEL, "audio_url": wav()});
     let Value::Object(changes) = changes else { panic!("changes are an object: {changes}") };
@@ -50,38 +50,38 @@ pub(crate) fn body(changes: Value) -> Value {
     body
 }
 
-/// A file of `tests/fixtures`.
+/// Returns a file of `tests/fixtures`.
 pub(crate) fn fixture(path: &str) -> Vec<u8> {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path);
     std::fs::read(&file).unwrap_or_else(|err| panic!("{}: {err}", file.display()))
 }
 
-/// The bytes of standard base64.
+/// Decodes standard base64.
 pub(crate) fn decoded(base64: &str) -> Vec<u8> {
     STANDARD.decode(base64).unwrap()
 }
 
-/// Bytes as standard base64.
+/// Encodes bytes as standard base64.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// An address at which nobody listens, as long as the socket is held: the port is taken.
-pub(crate) fn nobody() -> (tokio::net::TcpSocket, SocketAddr) {
+/// Returns an address at which nothing listens as long as the socket is held: the socket occupies the port.
+pub(crate) fn closed_port() -> (tokio::net::TcpSocket, SocketAddr) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
     (socket, address)
 }
 
-/// Asks until there is an answer, which must come within [`PATIENCE`]. For conditions that nothing announces.
+/// Calls `ask` until it returns a value, which must happen within [`PATIENCE`]. For conditions that no event signals.
 pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(started.elapsed() < PATIENCE, "in vain: {what}");
+        assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,4 +1,4 @@
-//! Synchronous calls: blocking and streaming, their failures, and callers who leave.
+//! Synchronous calls: blocking and streaming, their failures, and callers that disconnect.
 
 use std::thread::JoinHandle;
 
@@ -9,7 +9,7 @@ use crate::support::http::Reply;
 use crate::support::subscriber::Subscriber;
 use crate::support::upstream::FakeUpstream;
 
-/// A blocking call, on a thread of its own.
+/// Makes a blocking call on a thread of its own.
 fn blocking(hearken: &Hearken, changes: Value) -> JoinHandle<Reply> {
     let client = hearken.client();
     std::thread::spawn(move || client.try_submit(changes))
@@ -19,7 +19,7 @@ fn task_id(reply: &Reply) -> String {
     reply.header("x-task-id").unwrap_or_else(|| panic!("no X-Task-Id: {reply}")).to_owned()
 }
 
-/// The id of the one task that the log tells about.
+/// Returns the id of the only task in the log.
 fn logged_task_id(hearken: &Hearken) -> String {
     crate::support::until("the log names the task", || {
         let log = hearken.log();
@@ -60,8 +60,8 @@ fn a_blocking_call_fails_with_the_status_of_its_error() {
         let hearken = Hearken::start(&upstream);
         let reply = hearken.try_submit(json!({"sync": true}));
         let error = reply.error(status, code);
-        // Where a repeat would pay again, OpenAI's SDKs are told not to repeat by themselves; where the
-        // upstream did nothing, they may.
+        // OpenAI's SDKs are told not to retry on their own where a retry would pay again. Where the upstream did
+        // nothing, they may.
         if retry {
             assert_ne!(reply.header("x-should-retry"), Some("true"), "{reply}");
         } else {
@@ -76,7 +76,7 @@ fn a_blocking_call_fails_with_the_status_of_its_error() {
 }
 
 #[test]
-fn a_blocking_caller_who_leaves_cancels_the_task_and_the_upstream_call() {
+fn a_blocking_caller_that_disconnects_cancels_the_task_and_its_call() {
     let upstream = FakeUpstream::gemini().say("x").hold().start();
     let hearken = Hearken::start(&upstream);
     let socket = hearken.send_raw(hearken.submit_bytes(json!({"sync": true})).as_bytes());
@@ -89,7 +89,7 @@ fn a_blocking_caller_who_leaves_cancels_the_task_and_the_upstream_call() {
 }
 
 #[test]
-fn a_blocking_caller_who_leaves_before_the_upstream_answers_cancels_too() {
+fn a_blocking_caller_that_disconnects_before_an_answer_cancels_too() {
     let upstream = FakeUpstream::gemini().never().start();
     let hearken = Hearken::start(&upstream);
     let socket = hearken.send_raw(hearken.submit_bytes(json!({"sync": true})).as_bytes());
@@ -100,7 +100,7 @@ fn a_blocking_caller_who_leaves_before_the_upstream_answers_cancels_too() {
 }
 
 #[test]
-fn a_blocking_call_that_someone_else_cancels_says_so() {
+fn a_blocking_call_reports_that_another_client_cancelled_it() {
     let upstream = FakeUpstream::gemini().say("x").hold().start();
     let hearken = Hearken::start(&upstream);
     let call = blocking(&hearken, json!({"sync": true}));
@@ -163,7 +163,7 @@ fn a_synchronous_stream_that_fails_later_ends_in_an_error_frame() {
 }
 
 #[test]
-fn a_streaming_caller_who_leaves_stops_nothing_and_can_resume() {
+fn a_streaming_caller_that_disconnects_can_resume() {
     let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
     let hearken = Hearken::start(&upstream);
     let socket = hearken.send_raw(hearken.submit_bytes(json!({"sync": true, "stream": true})).as_bytes());

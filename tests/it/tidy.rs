@@ -1,4 +1,4 @@
-//! Habits of the source that no compiler checks.
+//! Conventions of the source that no compiler checks.
 
 use std::path::{Path, PathBuf};
 
@@ -25,14 +25,14 @@ pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A file without its tests and comments.
+/// Returns the text of a file without its tests and comments.
 fn program(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn every_file_opens_with_its_job() {
+fn every_file_begins_with_its_purpose() {
     for (path, text) in sources("src").into_iter().chain(sources("tests")) {
         let first = text.lines().next().unwrap_or_default();
         assert!(
@@ -54,7 +54,7 @@ fn a_module_is_a_file_of_its_own_name() {
 }
 
 #[test]
-fn nothing_queues_without_a_bound() {
+fn every_queue_has_a_limit() {
     for (path, text) in sources("src") {
         for word in ["do_send", "unbounded"] {
             assert!(!program(&text).contains(word), "{} says {word}", path.display());
@@ -63,7 +63,7 @@ fn nothing_queues_without_a_bound() {
 }
 
 #[test]
-fn the_seam_of_the_store_names_no_database() {
+fn the_interface_of_the_store_names_no_database() {
     let seam = ["promises", "records", "error", "questions", "changes", "settings", "memory"];
     let found = sources("src/store").into_iter().filter(|(path, _)| {
         let inside = path.strip_prefix(root().join("src/store")).unwrap().with_extension("");
@@ -79,11 +79,11 @@ fn the_seam_of_the_store_names_no_database() {
 }
 
 #[test]
-fn what_is_known_of_audio_formats_knows_no_question() {
+fn the_code_of_audio_formats_uses_no_other_room() {
     for (path, text) in sources("src/audio/format") {
         let program = program(&text);
         let reading = program.matches("crate::audio::reading::").count();
-        assert_eq!(program.matches("crate::").count(), reading, "{} knows more", path.display());
+        assert_eq!(program.matches("crate::").count(), reading, "{} uses more", path.display());
         for word in ["super::super", "symphonia"] {
             assert!(!program.contains(word), "{} says {word}", path.display());
         }
@@ -106,8 +106,8 @@ fn the_readme_names_every_error_code() {
 }
 
 #[test]
-fn every_path_stands_in_the_url_table() {
-    // There a path has its description in the OpenAPI document beside it.
+fn every_path_is_in_the_url_table() {
+    // There, each path has its description in the OpenAPI document beside it.
     for (path, text) in sources("src/api").into_iter().chain(sources("src/server")) {
         let inside = path.strip_prefix(root().join("src")).unwrap();
         let allowed = usize::from(inside == Path::new("api.rs"));

@@ -1,4 +1,4 @@
-//! The limits on an upstream's time: each stage has its own, and the whole grows with the audio.
+//! The limits on an upstream's time: each stage has its own, and the total limit grows with the audio.
 
 use std::net::TcpListener;
 
@@ -10,7 +10,7 @@ use crate::support::host::Host;
 use crate::support::upstream::FakeUpstream;
 use crate::support::{base64, fixture};
 
-/// The error of a task whose channel has these settings.
+/// Returns the error of a task whose channel has these settings.
 fn timeout_of(base_url: &str, settings: &str) -> Value {
     let hearken = Hearken::builder().gemini(base_url).channel(settings).start();
     let reply = hearken.try_submit(json!({"sync": true}));
@@ -41,7 +41,7 @@ fn each_stage_has_its_limit_and_the_message_names_it() {
 }
 
 #[test]
-fn a_model_that_thinks_is_at_work_whether_or_not_anybody_wants_to_see_it() {
+fn thoughts_count_as_progress_whether_or_not_they_are_shown() {
     let fake = FakeCommand::start();
     for (kind, base_url) in [("gemini", fake.gemini_url()), ("openai", fake.openai_url())] {
         let limits = "first_chunk_timeout_ms = 500\nidle_timeout_ms = 500\nmodels = [\"thinker*\"]";
@@ -62,8 +62,8 @@ fn a_model_that_thinks_is_at_work_whether_or_not_anybody_wants_to_see_it() {
 }
 
 #[test]
-fn a_connection_that_does_not_come_about_has_its_limit_too() {
-    // The system accepts; nobody ever answers the TLS handshake, which belongs to connecting.
+fn connecting_has_a_limit_of_its_own() {
+    // The system accepts connections, but nothing answers the TLS handshake, which is a part of connecting.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base_url = format!("https://{}/v1beta", listener.local_addr().unwrap());
     let error = timeout_of(&base_url, "connect_timeout_ms = 405");
@@ -71,7 +71,7 @@ fn a_connection_that_does_not_come_about_has_its_limit_too() {
 }
 
 #[test]
-fn a_long_recording_is_given_the_time_that_it_lasts() {
+fn a_long_recording_gets_more_time() {
     let upstream = FakeUpstream::gemini().hold().then().hold().then().never().start();
     let host = Host::of_file("audio/flac", fixture("audio/speech.flac"));
     let hearken = Hearken::before(&upstream)
@@ -88,14 +88,14 @@ fn a_long_recording_is_given_the_time_that_it_lasts() {
             id
         })
         .collect();
-    // A recording of no length has the configured time, which is over long before that of the others.
+    // A recording without a duration has the configured time, which ends long before that of the others.
     let error = hearken.wait(&hearken.submit(json!({})))["error"].clone();
     assert_eq!(error["code"], "upstream_timeout");
     assert!(error["message"].as_str().unwrap().contains("total timeout of 300 ms"), "{error}");
     for id in &recordings {
         assert_eq!(hearken.task(id)["status"], "processing");
     }
-    // A release is for whichever of them takes it.
+    // Any of the held answers may take a release.
     recordings.iter().for_each(|_| upstream.release());
     for id in &recordings {
         assert_eq!(hearken.wait(id)["status"], "completed");

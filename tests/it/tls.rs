@@ -1,4 +1,4 @@
-//! TLS: who gets in, whose files are refused at the start, and certificates that change while it runs.
+//! TLS: which clients can connect, which files are refused at the start, and certificates that change at run time.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -19,14 +19,14 @@ fn said(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The end of the line that the program refuses to start, or to check, with these files.
+/// Returns the end of the line with which the program refuses these files, at a start and at a check.
 fn refused(certificate: &str, key: &str, lines: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(at("cert.pem"), certificate).unwrap();
     std::fs::write(at("key.pem"), key).unwrap();
     let lines = lines.replace("DIR", directory.path().to_str().unwrap());
-    // Without a channel, a start warns of that, too.
+    // A start without a channel would print a further warning.
     let channel = "[[channels]]\nname = \"local\"\nkind = \"local\"";
     std::fs::write(at("h.toml"), format!("listen = \"127.0.0.1:0\"\n[tls]\n{lines}\n{channel}\n")).unwrap();
     let (file, data) = (at("h.toml"), at("data"));
@@ -64,7 +64,7 @@ fn curl_submits_and_streams_over_both_versions_of_http() {
 }
 
 #[test]
-fn frames_arrive_at_once_over_http_1_and_a_reader_who_leaves_is_noticed() {
+fn frames_arrive_at_once_over_http_1_and_a_disconnect_is_noticed() {
     let upstream = FakeUpstream::gemini().say("Hel").hold().say("lo").start();
     let hearken = Hearken::before(&upstream).tls(&Pair::new()).start();
     let submit = ["-H", "content-type: application/json", "-d", &body(json!({"stream": true})).to_string()];
@@ -103,17 +103,17 @@ fn only_tls_1_2_and_1_3_are_spoken() {
 }
 
 #[test]
-fn http_on_a_tls_port_is_told_so_and_makes_no_noise() {
+fn http_on_a_tls_port_gets_advice_and_is_not_logged_as_a_problem() {
     let hearken = Hearken::builder().local().tls(&Pair::new()).start();
     for start in ["GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let reply: Reply = hearken.client().raw(start.as_bytes());
         assert_eq!(reply.status, 400);
         assert!(reply.text().contains("https://"), "{reply}");
     }
-    // Neither HTTP nor TLS.
+    // This is neither HTTP nor TLS.
     let mut socket = hearken.client().send_raw(&[0x80, 1, 2, 3, 4, 5, 6, 7]);
     let _ = socket.read_to_end(&mut Vec::new());
-    until("all are gone", || (hearken.open_connections() == 0).then_some(()));
+    until("all connections are closed", || (hearken.open_connections() == 0).then_some(()));
     let log = hearken.log();
     assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
 }
@@ -126,13 +126,13 @@ fn tls_on_a_plain_port_is_refused() {
         .args(["-sSk", "--max-time", "20", "--noproxy", "*", &format!("https://127.0.0.1:{port}/healthz")])
         .output()
         .unwrap();
-    // 35: no agreement on TLS.
+    // curl's status 35: the TLS handshake failed.
     assert_eq!(output.status.code(), Some(35), "{output:?}");
     hearken.get("/healthz").expect(200);
     assert!(!hearken.log().contains("ERROR"), "{}", hearken.log());
 }
 
-/// What `openssl x509 -req -signkey` makes where nobody names extensions.
+/// A certificate as `openssl x509 -req -signkey` makes it without extensions.
 const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
 MIIBJDCBywIUbciP6JplSqS7/GL3Vt0VeUECk8swCgYIKoZIzj0EAwIwFDESMBAG
 A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMzE3NDY0NloYDzIxMjYxMDMwMTc0NjQ2
@@ -144,7 +144,7 @@ yTsPJcyh958=
 -----END CERTIFICATE-----\n";
 
 #[test]
-fn files_that_are_of_no_use_stop_the_start_with_names_and_advice() {
+fn unusable_files_stop_the_start_with_their_names_and_advice() {
     let (pair, other) = (Pair::new(), Pair::new());
     let missing = refused("", "", "certificate = \"DIR/none.pem\"\nkey = \"DIR/key.pem\"");
     assert!(
@@ -202,7 +202,7 @@ fn check_names_the_certificate_and_an_expired_one_is_a_warning() {
 }
 
 #[test]
-fn a_new_certificate_counts_for_new_connections_and_old_ones_go_on() {
+fn a_new_certificate_is_used_for_new_connections_only() {
     let (old, new) = (Pair::new(), Pair::until(2098));
     let upstream = FakeUpstream::gemini().say("a").hold().say("b").start();
     let hearken = Hearken::before(&upstream).tls(&old).start();
@@ -229,7 +229,7 @@ fn a_new_certificate_is_found_without_a_signal() {
 }
 
 #[test]
-fn a_new_certificate_that_is_of_no_use_leaves_the_old_one_in_use() {
+fn an_unusable_new_certificate_leaves_the_old_one_in_use() {
     let (old, new) = (Pair::new(), Pair::until(2098));
     let hearken = Hearken::builder().local().tls(&old).start();
     let certificate = hearken.directory().join("cert.pem");
@@ -244,14 +244,14 @@ fn a_new_certificate_that_is_of_no_use_leaves_the_old_one_in_use() {
         "{line}"
     );
     Http2::connect(hearken.client().address, &old).ping();
-    // As it was, and then as it was to be.
+    // First the old pair with one file replaced, then the complete new pair.
     new.put(hearken.directory());
     hearken.log_line("until Wed, 01 Jan 2098");
     Http2::connect(hearken.client().address, &new).ping();
 }
 
 #[test]
-fn without_tls_a_hang_up_ends_nothing() {
+fn without_tls_a_hangup_signal_does_not_stop_the_server() {
     let hearken = Hearken::builder().local().start();
     hearken.signal("HUP");
     hearken.log_line("SIGHUP: there is no certificate to be read again");
@@ -259,7 +259,7 @@ fn without_tls_a_hang_up_ends_nothing() {
 }
 
 #[test]
-fn who_says_nothing_over_tls_is_let_go() {
+fn a_silent_tls_client_is_dropped() {
     let hearken = Hearken::builder().local().tls(&Pair::new()).start();
     let mut silent = TcpStream::connect(hearken.client().address).unwrap();
     let mut half = TcpStream::connect(hearken.client().address).unwrap();

@@ -1,4 +1,4 @@
-//! W3C Trace Context: whose trace a task belongs to, and who is told of it.
+//! W3C Trace Context: which trace a task belongs to, and which servers receive it.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ fn submit(hearken: &Hearken, changes: serde_json::Value, headers: &[(&str, &str)
     reply.json()["id"].as_str().unwrap().to_owned()
 }
 
-/// Trace id, span id and flags of what an upstream was told.
+/// Returns the trace id, span id and flags that an upstream received.
 fn told(request: &Request) -> (String, String, String) {
     let parent = request.header("traceparent").expect("a traceparent");
     let [version, trace, span, flags] = parent.split('-').collect::<Vec<_>>()[..] else { panic!("{parent}") };
@@ -29,14 +29,14 @@ fn told(request: &Request) -> (String, String, String) {
 }
 
 #[test]
-fn every_kind_of_upstream_is_told_of_the_callers_trace() {
+fn every_kind_of_upstream_receives_the_callers_trace() {
     for script in [FakeUpstream::gemini(), FakeUpstream::openai(), FakeUpstream::transcription()] {
         let upstream = script.say("x").start();
         let hearken = Hearken::start(&upstream);
         let id = submit(&hearken, json!({}), &[("traceparent", PARENT), ("tracestate", STATE)]);
         assert_eq!(hearken.wait(&id)["status"], "completed");
         let request = upstream.request(0);
-        // Nobody records the call here: a span of its own would have no place in the trace.
+        // No span of the call is recorded here, so the upstream gets the caller's span as its parent.
         assert_eq!(request.header("traceparent"), Some(PARENT));
         assert_eq!(request.header("tracestate"), Some(STATE));
         let logged = format!("trace_id={TRACE}");
@@ -46,7 +46,7 @@ fn every_kind_of_upstream_is_told_of_the_callers_trace() {
 }
 
 #[test]
-fn an_upstream_is_told_nothing_where_the_caller_tells_nothing_that_can_be_understood() {
+fn an_upstream_receives_no_trace_without_a_valid_one_from_the_caller() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let upper = PARENT.to_uppercase();
@@ -73,7 +73,7 @@ fn an_upstream_is_told_nothing_where_the_caller_tells_nothing_that_can_be_unders
 }
 
 #[test]
-fn what_the_caller_does_not_record_is_passed_on_as_such_and_a_malformed_state_alone_is_dropped() {
+fn an_unrecorded_trace_is_passed_on_and_a_malformed_state_dropped() {
     let upstream = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::start(&upstream);
     let parent = PARENT.replace("-01", "-00");
@@ -84,7 +84,7 @@ fn what_the_caller_does_not_record_is_passed_on_as_such_and_a_malformed_state_al
 }
 
 #[test]
-fn each_call_of_a_task_is_told_of_the_trace_across_retries_and_channels() {
+fn every_call_of_a_task_carries_the_trace_on_every_channel() {
     let failing = FakeUpstream::error(503, &json!({"error": {"message": "busy"}})).start();
     let working = FakeUpstream::gemini().say("x").start();
     let hearken = Hearken::builder()
@@ -101,7 +101,7 @@ fn each_call_of_a_task_is_told_of_the_trace_across_retries_and_channels() {
 }
 
 #[test]
-fn a_task_that_is_taken_up_after_a_crash_stays_in_its_trace() {
+fn a_task_that_is_recovered_after_a_crash_stays_in_its_trace() {
     let upstream = FakeUpstream::gemini().never().then().say("x").start();
     let mut hearken = Hearken::start(&upstream);
     let headers = [("traceparent", PARENT), ("tracestate", STATE)];
@@ -128,7 +128,7 @@ fn a_repeated_submit_stays_in_the_trace_of_the_first() {
 }
 
 #[test]
-fn a_host_that_audio_is_fetched_from_learns_nothing_of_the_trace() {
+fn a_host_of_audio_receives_no_trace() {
     let wav = fixture("audio/speech.wav");
     let host = Host::of_file("audio/wav", wav);
     let upstream = FakeUpstream::gemini().say("x").start();

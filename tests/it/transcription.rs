@@ -1,4 +1,4 @@
-//! The transcription channel: the form that it sends, and what it makes of every dialect of answer.
+//! The transcription channel: the form that it sends, and how it reads every dialect of answer.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::support::subscriber::content;
 use crate::support::upstream::{FakeUpstream, Script};
 use crate::support::{MODEL, base64, fixture};
 
-/// The text of the completion that comes of an answer to a channel with these lines.
+/// Returns the completion's text after an answer on a channel with these lines.
 fn text_with(script: Script, lines: &str) -> Value {
     let choice = choice_with(script, lines);
     assert_eq!(choice["finish_reason"], "stop", "{choice}");
@@ -22,7 +22,7 @@ fn text_of(script: Script) -> Value {
     text_with(script, "")
 }
 
-/// An answer in one piece.
+/// Returns a script that answers in one piece.
 fn whole(content_type: &str, body: impl Into<Vec<u8>>) -> Script {
     FakeUpstream::transcription().content_type(content_type).raw(body).ends().with_length()
 }
@@ -32,7 +32,7 @@ fn uri(file: &str) -> String {
 }
 
 #[test]
-fn the_least_form_is_model_format_stream_and_file() {
+fn a_minimal_form_has_model_format_stream_and_file() {
     let upstream = FakeUpstream::transcription().say("x").start();
     let hearken = Hearken::start(&upstream);
     for (number, (file, name, content_type)) in [
@@ -45,7 +45,7 @@ fn the_least_form_is_model_format_stream_and_file() {
     .into_iter()
     .enumerate()
     {
-        // What has no counterpart in a transcription is left out.
+        // Fields without a counterpart in a transcription are left out.
         let fields_of_none =
             json!({"audio_url": uri(file), "system_prompt": "Be brief.", "max_tokens": 7, "reasoning": true});
         let task = hearken.wait(&hearken.submit(fields_of_none));
@@ -67,7 +67,7 @@ fn the_least_form_is_model_format_stream_and_file() {
 fn hints_and_settings_have_fields_of_their_own() {
     let upstream = FakeUpstream::transcription().say("x").then().say("x").start();
     let hearken = Hearken::before(&upstream).channel("language = \"de\"\nstream_options = true").start();
-    // Whatever stands in a field, it stands in that field.
+    // No value can break out of its field.
     let hint = "Namen: Ü\r\n--hearken-\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nother";
     hearken.wait(
         &hearken.submit(json!({"prompt": hint, "temperature": 0.25, "model": "gemini-\r\n--x--\r\n\""})),
@@ -89,7 +89,7 @@ fn hints_and_settings_have_fields_of_their_own() {
 }
 
 #[test]
-fn each_form_of_answer_is_asked_for_in_its_way() {
+fn each_form_of_answer_is_requested_in_its_way() {
     for (lines, expected) in [
         ("response_format = \"text\"\nstream = false", &[("response_format", "text")][..]),
         (
@@ -111,14 +111,14 @@ fn each_form_of_answer_is_asked_for_in_its_way() {
 }
 
 #[test]
-fn large_audio_and_audio_from_elsewhere_arrive_whole() {
+fn large_audio_and_audio_from_a_url_arrive_whole() {
     let upstream = FakeUpstream::transcription().say("x").start();
     let host = Host::serve(|asked| {
         let more = usize::from(asked.target.contains("odd"));
         asked.file("audio/wav", &large(more));
     });
     let hearken = Hearken::before(&upstream).set("[fetch]\nallow_private_networks = true").start();
-    // Every remainder of base64.
+    // The lengths cover every remainder of base64.
     let inline = |more| (format!("data:audio/wav;base64,{}", base64(&large(more))), more);
     let sources = [inline(0), inline(1), inline(2), (host.url("/even.wav"), 0), (host.url("/odd.wav"), 1)];
     for (number, (url, more)) in sources.into_iter().enumerate() {
@@ -129,7 +129,7 @@ fn large_audio_and_audio_from_elsewhere_arrive_whole() {
     }
 }
 
-/// Three megabytes that begin like speech.
+/// Returns three megabytes that begin like speech.
 fn large(more: usize) -> Vec<u8> {
     let mut audio = fixture("audio/speech.wav");
     let random = (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
@@ -139,7 +139,7 @@ fn large(more: usize) -> Vec<u8> {
 }
 
 #[test]
-fn what_it_does_not_take_is_refused_before_it_is_asked() {
+fn unsupported_audio_and_parameters_are_refused_before_the_call() {
     let upstream = FakeUpstream::transcription().say("x").start();
     let hearken = Hearken::start(&upstream);
     let error = hearken.try_submit(json!({"temperature": 1.5})).error(422, "model_rule_violation");
@@ -155,7 +155,7 @@ fn what_it_does_not_take_is_refused_before_it_is_asked() {
 }
 
 #[test]
-fn a_channel_that_takes_the_temperature_is_asked_where_another_does_not() {
+fn a_channel_that_takes_the_temperature_is_called_instead_of_another() {
     let (cool, warm) =
         (FakeUpstream::transcription().say("cool").start(), FakeUpstream::openai().say("warm").start());
     let hearken = Hearken::builder()
@@ -184,7 +184,7 @@ fn a_stream_is_published_as_it_comes_with_its_usage_at_the_end() {
 }
 
 #[test]
-fn answers_in_one_piece_are_read_whatever_was_asked_for() {
+fn answers_in_one_piece_are_read_whatever_was_requested() {
     let json = json!({"text": "Hello.", "usage": {"type": "duration", "seconds": 4}});
     let verbose = json!({"task": "transcribe", "language": "english", "duration": 4.1, "text": "Hello.",
         "segments": [{"id": 0, "text": " Hello.", "tokens": [1]}], "words": []});
@@ -272,7 +272,7 @@ fn a_transcription_that_stops_unfinished_is_never_a_success() {
 }
 
 #[test]
-fn errors_and_nonsense_become_the_codes_of_the_contract() {
+fn errors_and_invalid_bodies_get_the_codes_of_the_contract() {
     let error = json!({"error": {"message": "its own words", "type": "invalid_request_error", "code": null}});
     let script = FakeUpstream::transcription;
     for (script, code, status) in [
@@ -311,7 +311,7 @@ fn errors_and_nonsense_become_the_codes_of_the_contract() {
 }
 
 #[test]
-fn a_whole_text_that_says_more_than_its_deltas_is_told_to_its_end() {
+fn the_rest_of_a_final_text_that_exceeds_its_deltas_is_published() {
     let done = |text: &str| json!({"type": "transcript.text.done", "text": text});
     let script = || FakeUpstream::transcription().say("Hi").say(" you");
     assert_eq!(text_of(script().event(&done("Hi you and me.")).ends()), "Hi you and me.");
@@ -319,7 +319,7 @@ fn a_whole_text_that_says_more_than_its_deltas_is_told_to_its_end() {
 }
 
 #[test]
-fn a_plain_text_is_told_as_it_comes_in_either_form() {
+fn a_plain_text_is_published_as_it_comes_in_either_form() {
     let asked = "response_format = \"text\"";
     for (content_type, first, second, text) in [
         ("text/plain; charset=utf-8", "Hello there, you", " and me.\n", "Hello there, you and me."),
@@ -338,7 +338,7 @@ fn a_plain_text_is_told_as_it_comes_in_either_form() {
 }
 
 #[test]
-fn odd_values_beside_a_transcript_cost_nothing_of_it() {
+fn odd_values_beside_a_transcript_do_not_change_it() {
     let odd = "{\"text\":\"Hi \\ud83d\\ude00\",\"usage\":{\"input_tokens\":\"11\",\"output_tokens\":5.0,\"total_tokens\":null},\
         \"segments\":[{\"text\":\"Hi\",\"avg_logprob\":-Infinity,\"no_speech_prob\":NaN}],\"language\":7}";
     for content_type in ["application/json", "text/event-stream", "text/plain"] {
@@ -346,19 +346,19 @@ fn odd_values_beside_a_transcript_cost_nothing_of_it() {
     }
 }
 
-/// The segments that are kept of an answer to a channel that asks for this format.
+/// Returns the segments that are kept of an answer on a channel with this format.
 fn segments_of(script: Script, format: &str) -> Value {
     let upstream = script.start();
     let hearken = Hearken::before(&upstream).channel(&format!("response_format = \"{format}\"")).start();
     let id = hearken.submit(json!({}));
     let query = format!("/v1/tasks/{id}?include=segments");
     assert_eq!(hearken.wait(&id)["status"], "completed");
-    assert_eq!(hearken.task(&id).get("segments"), None, "only where they are asked for");
+    assert_eq!(hearken.task(&id).get("segments"), None, "only on request");
     hearken.get(&query).json()["segments"].clone()
 }
 
 #[test]
-fn segments_are_kept_with_the_times_that_the_upstream_has_measured() {
+fn segments_are_kept_with_the_times_of_the_upstream() {
     let mistral = |kind: &str, mut json: Value| {
         json["type"] = json!(kind);
         format!("event: {kind}\ndata: {json}\n\n")
@@ -376,7 +376,7 @@ fn segments_are_kept_with_the_times_that_the_upstream_has_measured() {
             json!([{"start": 0.0, "end": 2.2, "text": "Nothing is lost."}]),
         ),
         (whole("text/event-stream", recorded("transcription-segments.sse")), "diarized_json", spoken.clone()),
-        // What is measured is kept whatever was asked for.
+        // Measured times are kept whatever format was requested.
         (whole("text/event-stream", recorded("transcription-segments.sse")), "json", spoken),
         (
             FakeUpstream::transcription()

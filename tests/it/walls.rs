@@ -1,11 +1,11 @@
-//! The walls between the rooms of the source: the map in `src/lib.rs` says which room may use which.
+//! The boundaries between the rooms of the source: the map in `src/lib.rs` says which room may use which.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::tidy::{root, sources};
 
-/// The libraries on the map, by what their names begin with: those of actors, network and disk.
+/// The libraries on the map, by the beginnings of their names: those of actors, network and disk.
 const LIBRARIES: [&str; 9] =
     ["actix", "awc", "h2", "mio", "rusqlite", "rustls", "socket2", "tempfile", "tokio_rustls"];
 
@@ -36,8 +36,8 @@ fn map() -> (Vec<String>, Uses) {
     (lines.iter().map(|(room, _)| room.clone()).collect(), lines.into_iter().collect())
 }
 
-/// Splits a file into its program and the names of modules that exist for tests only. Comments are left out, and
-/// whatever stands behind `#[cfg(test)]`.
+/// Splits a file into its program and the names of modules that exist for tests only. Leaves out comments and
+/// everything after `#[cfg(test)]`.
 fn split(text: &str) -> (String, Vec<String>) {
     let indentation = |line: &str| line.len() - line.trim_start().len();
     let (mut program, mut modules) = (String::new(), Vec::new());
@@ -62,7 +62,7 @@ fn split(text: &str) -> (String, Vec<String>) {
     (program, modules)
 }
 
-/// Returns what a program uses of the map: the rooms behind `crate::`, libraries, and parts of the system.
+/// Returns what a program uses of the map: the rooms after `crate::`, libraries, and parts of the system.
 fn used(program: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
@@ -108,17 +108,18 @@ fn used(program: &str) -> BTreeSet<String> {
     names
 }
 
-/// Returns whether a name of the map is no room's.
+/// Returns whether a name on the map is not a room.
 fn is_outside(name: &str) -> bool {
     LIBRARIES.iter().any(|library| name.starts_with(library)) || SYSTEM.iter().any(|(part, _)| name == *part)
 }
 
-/// Returns whether some `super::` of a file leads out of its room; `depth` is how many folders below `src` it lies in.
+/// Returns whether some `super::` of a file leads out of its room. `depth` is the number of folders between `src` and
+/// the file.
 fn leaves_by_super(program: &str, depth: usize) -> bool {
     program.contains(&"super::".repeat(depth + 1))
 }
 
-/// Reads every file of the rooms that is no test's, by its path below `src`, as [`split`] leaves it.
+/// Reads every file of the rooms that is not a test, by its path below `src`, as [`split`] returns it.
 fn programs() -> Vec<(PathBuf, String)> {
     let src = root().join("src");
     let files: Vec<_> = sources("src").into_iter().map(|(path, text)| (path, split(&text))).collect();
@@ -175,12 +176,12 @@ fn each_room_of_the_map_uses_only_rooms_above_it() {
     for (place, room) in order.iter().enumerate() {
         for other in allowed[room].iter().filter(|other| !is_outside(other)) {
             let is_below = order.iter().take(place).any(|known| known == other);
-            assert!(is_below, "{room} stands before {other}, which it uses");
+            assert!(is_below, "{room} comes before {other}, which it uses");
         }
     }
 }
 
-/// Words that only one file of a room, or of all rooms, may say: the invariants in `src/lib.rs` name that place.
+/// Words that only one file of a room, or of all rooms, may contain: the invariants in `src/lib.rs` name that place.
 const ONE_PLACE: [(&str, &str, &str); 5] = [
     ("", "Connector::new", "net/client.rs"),
     ("api", "HttpResponse::build", "api/reply.rs"),
@@ -190,7 +191,7 @@ const ONE_PLACE: [(&str, &str, &str); 5] = [
 ];
 
 #[test]
-fn what_one_place_of_a_room_does_is_done_by_no_other() {
+fn no_other_file_does_what_one_place_is_responsible_for() {
     for (inside, program) in programs() {
         for (room, word, place) in ONE_PLACE {
             let is_in_room = inside.with_extension("").starts_with(room);
@@ -200,7 +201,7 @@ fn what_one_place_of_a_room_does_is_done_by_no_other() {
     }
 }
 
-/// Rooms that are entered by a module's name: one module for each outside format, and a fake's texts.
+/// Rooms of which others may use a module by its name: one module for each outside format, and the texts of a fake.
 const OPEN_MODULES: [(&str, &str); 2] = [("wire", ""), ("fake_upstream", "text")];
 
 #[test]
@@ -214,7 +215,7 @@ fn a_room_exports_names_and_keeps_its_modules_private() {
         for module in text.lines().filter_map(|line| line.strip_prefix("pub mod ")) {
             let module = module.trim_end_matches(';');
             let is_open = |(open, name): &(&str, &str)| room == *open && (name.is_empty() || module == *name);
-            // Modules for tests have no place in the map either.
+            // Modules for tests are not on the map, either.
             let is_open = OPEN_MODULES.iter().any(is_open) || module == "testing";
             assert!(is_open, "{room} opens its module {module}: export the names that others need");
         }

@@ -1,9 +1,9 @@
-//! What bodies of Gemini's come to.
+//! The expected outcomes of bodies from Gemini.
 
 use super::Outcome::{Completed, Failed};
 use super::{JSON, NONE, Recording, SSE, failed, recording};
 
-/// Made up after the real ones.
+/// Bodies made up after real ones.
 pub(super) const OURS: &[Recording] = &[
     recording(
         "text.sse",
@@ -84,7 +84,7 @@ pub(super) const OURS: &[Recording] = &[
     recording("error-503.json", 503, JSON, failed("upstream_error", Some(503))),
 ];
 
-/// Real ones.
+/// Recorded bodies.
 pub(super) const RECORDED: &[Recording] = &[
     recording(
         "stream-text.sse",

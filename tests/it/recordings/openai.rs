@@ -1,4 +1,5 @@
-//! What bodies of chat completions and transcriptions come to, OpenAI's and those of servers that speak like it.
+//! The expected outcomes of bodies of chat completions and transcriptions, from OpenAI and from servers with the same
+//! API.
 
 use super::Outcome::{self, Completed, Failed};
 use super::{JSON, Recording, SSE, failed, recording};
@@ -14,7 +15,7 @@ const fn speech(file: &'static str, status: u16, content_type: &'static str, out
     recording(file, status, content_type, outcome).of(FakeUpstream::transcription)
 }
 
-/// Made up after the real ones, and after what is known of servers of which there are none.
+/// Bodies made up after real ones, and after what is known of servers of which there are no recordings.
 pub(super) const OURS: &[Recording] = &[
     chat(
         "chat-usage.sse",
@@ -238,7 +239,7 @@ pub(super) const OURS: &[Recording] = &[
     ),
 ];
 
-/// Real ones.
+/// Recorded bodies.
 pub(super) const RECORDED: &[Recording] = &[
     chat(
         "chat-stream-usage.sse",

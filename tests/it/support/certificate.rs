@@ -17,7 +17,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// One that is valid until this year's begin.
+    /// Returns a certificate that is valid until the beginning of this year.
     pub(crate) fn until(year: i32) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut parameters =
@@ -27,7 +27,7 @@ impl Pair {
         Self { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone() }
     }
 
-    /// One that is valid.
+    /// Returns a valid certificate.
     pub(crate) fn new() -> Self {
         Self::until(2099)
     }
@@ -39,12 +39,12 @@ impl Pair {
     }
 }
 
-/// Calls the program with curl to the end.
+/// Calls the program with curl, and waits until curl ends.
 pub(crate) fn curl(hearken: &Hearken, path: &str, options: &[&str]) -> Output {
     curl_command(hearken, path, options).output().unwrap()
 }
 
-/// A call of the program with curl, which trusts the certificate that lies beside the configuration, and has the key.
+/// Returns a curl command that calls the program, trusts the certificate beside the configuration, and has the key.
 pub(crate) fn curl_command(hearken: &Hearken, path: &str, options: &[&str]) -> Command {
     let port = hearken.client().address.port();
     let mut curl = Command::new("curl");

@@ -1,4 +1,5 @@
-//! A collector of spans: a real HTTP server that keeps the OTLP messages it gets, and answers as a script says.
+//! A collector of spans: a real HTTP server that keeps the OTLP messages that it receives, and replies as a script
+//! says.
 
 use std::collections::HashMap;
 
@@ -17,13 +18,13 @@ use super::upstream::{FakeUpstream, Request, Script};
 #[derive(Debug)]
 pub(crate) struct Collector(FakeUpstream);
 
-/// A span as it came.
+/// A span as it was received.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) service: Value,
     pub(crate) name: String,
     pub(crate) kind: &'static str,
-    /// In hex, as the parent, which is empty at the root.
+    /// In hex, as the parent, which is empty for a root span.
     pub(crate) trace: String,
     pub(crate) id: String,
     pub(crate) parent: String,
@@ -34,37 +35,37 @@ pub(crate) struct Seen {
     pub(crate) until: u64,
     pub(crate) failed: bool,
     pub(crate) attributes: HashMap<String, Value>,
-    /// Names and moments.
+    /// Names and times.
     pub(crate) events: Vec<(String, u64)>,
 }
 
 impl Collector {
-    /// One that takes everything.
+    /// Starts a collector that accepts everything.
     pub(crate) fn start() -> Self {
         Self::of(Self::takes(FakeUpstream::gemini()))
     }
 
-    /// One that answers with this script, of which only the statuses and pauses count.
+    /// Starts a collector that replies with this script, of which only the statuses and pauses count.
     pub(crate) fn of(script: Script) -> Self {
         Self(script.start())
     }
 
-    /// Adds that a message is taken.
+    /// Adds a reply that accepts a message.
     pub(crate) fn takes(script: Script) -> Script {
         script.status(200).content_type("application/x-protobuf").ends()
     }
 
-    /// What the section `[traces]` needs.
+    /// Returns the settings for the section `[traces]`.
     pub(crate) fn section(&self) -> String {
         format!("[traces]\notlp_endpoint = \"{}\"", self.endpoint())
     }
 
-    /// Its address, as an operator writes it.
+    /// Returns its address, as an operator writes it.
     pub(crate) fn endpoint(&self) -> String {
         self.0.base_url().trim_end_matches("/v1beta").to_owned()
     }
 
-    /// The message with this number, from 0, as soon as it is there.
+    /// Waits for the message with this number, from 0.
     pub(crate) fn message(&self, number: usize) -> Request {
         self.0.request(number)
     }
@@ -73,12 +74,12 @@ impl Collector {
         self.0.requests()
     }
 
-    /// All spans that have come, each message's after the other's.
+    /// Returns all spans received so far, in the order of the messages.
     pub(crate) fn spans(&self) -> Vec<Seen> {
         (0..self.0.requests()).flat_map(|number| spans(&self.0.request(number))).collect()
     }
 
-    /// The spans that have come, once there is one with each of these names.
+    /// Waits until there is a span with each of these names, and returns all spans received so far.
     pub(crate) fn spans_with(&self, names: &[&str]) -> Vec<Seen> {
         until(&format!("spans {names:?} come"), || {
             let spans = self.spans();
@@ -94,7 +95,7 @@ impl Seen {
     }
 }
 
-/// The spans of a message.
+/// Returns the spans of a message.
 pub(crate) fn spans(request: &Request) -> Vec<Seen> {
     assert_eq!(request.header("content-type"), Some("application/x-protobuf"));
     assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/v1/traces"));
@@ -132,7 +133,7 @@ fn attributes(attributes: &[KeyValue]) -> HashMap<String, Value> {
     let count = attributes.len();
     let attributes: HashMap<_, _> =
         attributes.iter().map(|pair| (pair.key.clone(), value(pair.value.as_ref()))).collect();
-    assert_eq!(attributes.len(), count, "no attribute is told twice");
+    assert_eq!(attributes.len(), count, "no attribute comes twice");
     attributes
 }
 

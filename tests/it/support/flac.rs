@@ -1,12 +1,11 @@
-//! FLAC made on the spot (RFC 9639): constant frames, of which each stands for more than a second of sound in some
-//! bytes.
+//! Generates FLAC (RFC 9639): constant frames, each of which is more than a second of sound in a few bytes.
 
-/// Samples of a frame: the most that one may have.
+/// Samples of a frame: the maximum.
 pub(crate) const FRAME: u16 = 65_535;
 /// Sampling rate.
 pub(crate) const RATE: u32 = 44_100;
 
-/// A file of so many frames, whose header states so many samples (0: not known).
+/// Returns a file with this many frames, whose header states this many samples (0: unknown).
 pub(crate) fn bomb(frames: u32, stated: u64) -> Vec<u8> {
     let mut out = b"fLaC\x80\0\0\x22".to_vec();
     out.extend(FRAME.to_be_bytes());
@@ -21,7 +20,7 @@ pub(crate) fn bomb(frames: u32, stated: u64) -> Vec<u8> {
     out
 }
 
-/// A frame of which every sample is the same.
+/// Returns a frame in which every sample is the same.
 fn frame(number: u32) -> Vec<u8> {
     let mut out = vec![0xff, 0xf8, 0x70, 0x08];
     out.extend(utf8(number));
@@ -38,7 +37,7 @@ fn frame(number: u32) -> Vec<u8> {
     out
 }
 
-/// The number as UTF-8 writes its own.
+/// Encodes the number as UTF-8 encodes code points.
 fn utf8(number: u32) -> Vec<u8> {
     if number < 0x80 {
         return vec![number as u8];

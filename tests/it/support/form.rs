@@ -1,4 +1,4 @@
-//! A form with files in it (RFC 7578), read strictly: whatever is not as the standard wants it fails the test.
+//! A form with files in it (RFC 7578), read strictly: every deviation from the standard fails the test.
 
 use super::upstream::Request;
 
@@ -11,7 +11,7 @@ pub(crate) struct Part {
     pub(crate) value: Vec<u8>,
 }
 
-/// The parts of a request's form, in their order.
+/// Returns the parts of a request's form, in their order.
 pub(crate) fn parts(request: &Request) -> Vec<Part> {
     let content_type = request.header("content-type").unwrap();
     let boundary = content_type.strip_prefix("multipart/form-data; boundary=").unwrap();
@@ -20,22 +20,23 @@ pub(crate) fn parts(request: &Request) -> Vec<Part> {
         "{boundary}"
     );
     let first = format!("--{boundary}");
-    let mut rest = request.body.strip_prefix(first.as_bytes()).expect("the form begins with its boundary");
+    let mut rest =
+        request.body.strip_prefix(first.as_bytes()).expect("the form must begin with its boundary");
     let next = format!("\r\n--{boundary}");
     let mut parts = Vec::new();
     loop {
         if rest == b"--\r\n" {
             return parts;
         }
-        let part = rest.strip_prefix(b"\r\n").expect("a line ends behind a boundary");
-        let end = find(part, next.as_bytes()).expect("a part ends with a boundary");
+        let part = rest.strip_prefix(b"\r\n").expect("a line must end after a boundary");
+        let end = find(part, next.as_bytes()).expect("a part must end with a boundary");
         parts.push(read(&part[..end]));
         rest = &part[end + next.len()..];
     }
 }
 
 fn read(part: &[u8]) -> Part {
-    let end = find(part, b"\r\n\r\n").expect("a part has a head");
+    let end = find(part, b"\r\n\r\n").expect("a part must have a head");
     let head = std::str::from_utf8(&part[..end]).unwrap();
     let header = |name: &str| {
         let mut lines = head.split("\r\n").map(|line| line.split_once(": ").expect("a header"));
@@ -47,7 +48,7 @@ fn read(part: &[u8]) -> Part {
     let quoted = |name: &str| {
         let start = format!("{name}=\"");
         let word = disposition.split("; ").find_map(|word| word.strip_prefix(&start))?;
-        Some(word.strip_suffix('"').expect("a quote is closed").to_owned())
+        Some(word.strip_suffix('"').expect("a quote must be closed").to_owned())
     };
     Part {
         name: quoted("name").unwrap(),
@@ -61,7 +62,7 @@ fn find(text: &[u8], word: &[u8]) -> Option<usize> {
     text.windows(word.len()).position(|window| window == word)
 }
 
-/// The values of the fields that are no files, by name, in their order.
+/// Returns the values of the fields that are no files, by name, in their order.
 pub(crate) fn fields(parts: &[Part]) -> Vec<(&str, String)> {
     let fields = parts.iter().filter(|part| part.file_name.is_none());
     fields.map(|part| (part.name.as_str(), String::from_utf8(part.value.clone()).unwrap())).collect()

@@ -1,4 +1,4 @@
-//! The real program: started on a free port with a data directory of its own, searched for secrets at its end.
+//! The real program: started on a free port with a data directory of its own, and searched for secrets at its end.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub(crate) const KEY: &str = "sk-main-2f6d1c0e9b";
 pub(crate) const OTHER_KEY: &str = "sk-other-77aa01bc3d";
 /// A key that may use `gemini-other` only.
 pub(crate) const NARROW_KEY: &str = "sk-narrow-5e8812f0aa";
-/// The channel's key: it must never show.
+/// The channel's key, which must never show.
 pub(crate) const UPSTREAM_KEY: &str = "upstream-key-c0ffee-4711";
 
 /// The program before it is started.
@@ -45,10 +45,10 @@ pub(crate) struct Hearken {
     disk: Option<Arc<SmallDisk>>,
 }
 
-/// The program with this command line, and none of the environment that it looks at.
+/// Returns the program with this command line, and without the environment variables that it reads.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = process::hearken(arguments);
-    // The tests are run a second time without the hand-over.
+    // `tests/run` runs the tests a second time without the hand-over.
     if let Some(hand_over) = std::env::var_os("HEARKEN_TEST_HAND_OVER") {
         command.env("HEARKEN_STREAM__HAND_OVER", hand_over);
     }
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 }
 
 impl Hearken {
-    /// A program without channels.
+    /// Builds a program without channels.
     pub(crate) fn builder() -> Builder {
         Builder {
             directory: Arc::new(TempDir::new().unwrap()),
@@ -74,17 +74,17 @@ impl Hearken {
         }
     }
 
-    /// A program with a channel of this upstream's kind.
+    /// Builds a program with a channel of this upstream's kind.
     pub(crate) fn before(upstream: &FakeUpstream) -> Builder {
         Self::builder().upstream("fake", upstream.kind(), &upstream.base_url())
     }
 
-    /// A program as most tests want it.
+    /// Starts a program with the settings that most tests need.
     pub(crate) fn start(upstream: &FakeUpstream) -> Self {
         Self::before(upstream).start()
     }
 
-    /// Somebody who calls it with the main key.
+    /// Returns a client that calls the program with the main key.
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
     }
@@ -97,12 +97,12 @@ impl Hearken {
         self.disk.as_ref().map_or_else(|| self.directory.path().join("data"), |disk| disk.path())
     }
 
-    /// The disk of its data directory, of a program that was given a small one.
+    /// Returns the disk of its data directory, if the program was given a small one.
     pub(crate) fn disk(&self) -> &SmallDisk {
         self.disk.as_ref().unwrap()
     }
 
-    /// Where it was started, and its configuration is.
+    /// Returns the folder where it was started and where its configuration is.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -111,16 +111,16 @@ impl Hearken {
         self.directory.path().join("hearken.toml")
     }
 
-    /// What it has written to standard error so far.
+    /// Returns what it has written to standard error so far.
     pub(crate) fn log(&self) -> String {
         self.process.complaints()
     }
 
-    /// Waits for a line of its log that holds these words. The program writes its log on a thread of its own: a line may
-    /// come after a reply that was sent later.
+    /// Waits for a line of its log that contains these words. The program writes its log on a thread of its own: a line
+    /// may come after a reply that was sent later.
     pub(crate) fn log_line(&self, words: &str) -> String {
         let find = || self.log().lines().find(|line| line.contains(words)).map(str::to_owned);
-        until(&format!("the log says {words:?}"), find)
+        until(&format!("the log contains {words:?}"), find)
     }
 
     /// Sends it a signal, by its name.
@@ -128,26 +128,26 @@ impl Hearken {
         self.process.signal(name).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
         until("the program ends", || self.process.ended().unwrap())
     }
 
-    /// Stops it as an operator would, and starts it again over the same data.
+    /// Stops it as an operator would, and starts it again with the same data.
     pub(crate) fn restart(&mut self) {
         self.signal("TERM");
         assert!(self.exit_status().success());
         self.start_again();
     }
 
-    /// Kills it, so that it cannot say or write another word, and starts it again over the same data.
+    /// Kills it, so that it cannot reply or write anything more, and starts it again with the same data.
     pub(crate) fn crash(&mut self) {
         self.signal("KILL");
         assert!(!self.exit_status().success());
         self.start_again();
     }
 
-    /// What becomes of a start over the same data that is to be refused.
+    /// Starts it with the same data, and returns the output of this start, which must be refused.
     pub(crate) fn refused_start(&self) -> Output {
         let config = self.config_file();
         let mut serve = command(&["serve", "--config", config.to_str().unwrap()]);
@@ -158,7 +158,7 @@ impl Hearken {
         serve.output().unwrap()
     }
 
-    /// Starts it again over the same data, once it has ended.
+    /// Starts it again with the same data, once it has ended.
     pub(crate) fn start_again(&mut self) {
         let secrets = Arc::clone(&self.client.secrets);
         let disk = self.disk.clone();
@@ -166,23 +166,23 @@ impl Hearken {
         *self = fresh;
     }
 
-    /// Everything in its data directory, as one text.
+    /// Returns everything in its data directory, as one text.
     pub(crate) fn data(&self) -> String {
         let mut all = String::new();
         for path in self.files("").into_iter().chain(self.files("spool")).chain(self.files("frames")) {
-            // A database's side files come and go.
+            // The side files of a database may appear and disappear.
             all += &String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default());
         }
         all
     }
 
-    /// The files in a directory of its data.
+    /// Returns the files in a directory of its data.
     pub(crate) fn files(&self, directory: &str) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.data_dir().join(directory)).unwrap();
         entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
     }
 
-    /// The id of the one task that runs, as soon as it is accepted: its upstream may be asked before.
+    /// Returns the id of the only running task, once the task is accepted: its upstream may be called before.
     pub(crate) fn running(&self) -> String {
         until("a task runs", || {
             let running = self.get("/v1/tasks?status=processing").expect(200).json();
@@ -190,7 +190,7 @@ impl Hearken {
         })
     }
 
-    /// How often the audio of this base64 text is in the store: in rows or in files of the spool.
+    /// Counts how often the audio of this base64 text is in the store: in rows, and in files of the spool.
     pub(crate) fn spooled(&self, audio: &str) -> usize {
         let audio = decoded(audio);
         let files = self
@@ -201,30 +201,31 @@ impl Hearken {
         files.count() + self.database().query_row(rows, [&audio], |row| row.get::<_, usize>(0)).unwrap()
     }
 
-    /// How many pieces of audio the store has, in rows and in files of the spool.
+    /// Counts the pieces of audio in the store: in rows, and in files of the spool.
     pub(crate) fn audios(&self) -> (usize, usize) {
         let rows = self.database().query_row("SELECT count(*) FROM blobs", [], |row| row.get(0)).unwrap();
         (rows, self.files("spool").len())
     }
 
-    /// Its database.
+    /// Opens its database.
     pub(crate) fn database(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.data_dir().join("hearken.sqlite")).unwrap()
     }
 
-    /// The CPU time that it has used, in hundredths of a second.
+    /// Returns the CPU time that it has used, in hundredths of a second.
     pub(crate) fn cpu_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
         fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
-    /// How many connections it holds open, those included whose other side has left.
+    /// Returns how many connections it holds open, including those that the other side has closed.
     pub(crate) fn open_connections(&self) -> usize {
         self.queues().len()
     }
 
-    /// Of each connection that it holds open: the bytes that the kernel has yet to bring to the other side.
+    /// Returns, for each connection that it holds open, the bytes that the kernel has not yet delivered to the other
+    /// side.
     pub(crate) fn queues(&self) -> Vec<u64> {
         const ESTABLISHED: &str = "01";
         const CLOSE_WAIT: &str = "08";
@@ -260,31 +261,31 @@ impl Drop for Hearken {
         let (log, data) = (self.log(), self.data());
         let said = self.process.said();
         for secret in self.client.secrets.iter().map(String::as_str).chain([KEY, OTHER_KEY, NARROW_KEY]) {
-            assert!(!log.contains(secret), "the log tells {secret}:\n{log}");
-            assert!(!said.contains(secret), "standard output tells {secret}:\n{said}");
-            assert!(!data.contains(secret), "the data directory holds {secret}");
+            assert!(!log.contains(secret), "the log contains {secret}:\n{log}");
+            assert!(!said.contains(secret), "standard output contains {secret}:\n{said}");
+            assert!(!data.contains(secret), "the data directory contains {secret}");
         }
         assert!(!log.contains("panicked"), "the program panicked:\n{log}");
     }
 }
 
-/// What the program said, for whoever reads why a test failed.
+/// Prints the program's log, to show why a test failed.
 fn show(log: &str) {
     println!("--- the program's log:\n{log}---");
 }
 
 impl Builder {
-    /// Adds a gemini channel with this address; lines of [`Builder::channel`] belong to it.
+    /// Adds a gemini channel with this address, which [`Builder::channel`] then extends.
     pub(crate) fn gemini(self, base_url: &str) -> Self {
         self.upstream("fake", "gemini", base_url)
     }
 
-    /// The same with another name, and the retries that it has by itself.
+    /// Adds a gemini channel with another name, and with the default retries.
     pub(crate) fn gemini_named(self, name: &str, base_url: &str) -> Self {
         self.retrying(name, "gemini", base_url)
     }
 
-    /// Adds a channel of this name and kind with this address; lines of [`Builder::channel`] belong to it.
+    /// Adds a channel of this name and kind with this address, which [`Builder::channel`] then extends.
     pub(crate) fn upstream(self, name: &str, kind: &str, base_url: &str) -> Self {
         self.retrying(name, kind, base_url).channel("max_retries = 0")
     }
@@ -311,7 +312,7 @@ impl Builder {
         self
     }
 
-    /// Adds lines at the top, or a section of its own.
+    /// Adds lines at the top, or a section.
     pub(crate) fn set(mut self, lines: &str) -> Self {
         let place = if lines.starts_with('[') { &mut self.sections } else { &mut self.top };
         *place += lines;
@@ -319,7 +320,7 @@ impl Builder {
         self
     }
 
-    /// Gives its data directory a disk of so many megabytes.
+    /// Puts its data directory on a disk of this many megabytes.
     pub(crate) fn small_disk(mut self, megabytes: u32) -> Self {
         self.disk = Some(Arc::new(SmallDisk::mount(&self.directory.path().join("data"), megabytes)));
         self
@@ -330,7 +331,7 @@ impl Builder {
         self
     }
 
-    /// Has it speak TLS with this pair, in the files that [`Pair::put`] writes.
+    /// Makes it speak TLS with this pair, in the files that [`Pair::put`] writes.
     pub(crate) fn tls(self, pair: &Pair) -> Self {
         pair.put(self.directory.path());
         self.set("[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"")

@@ -1,4 +1,5 @@
-//! A host on the internet, played on loopback: a server that answers each request with whatever bytes a test writes.
+//! A host on the internet, simulated on loopback: a server that replies to each request with the bytes that a test
+//! writes.
 
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ pub(crate) struct Host {
     requests: Arc<Mutex<Vec<String>>>,
 }
 
-/// A connection on which a request has come.
+/// A connection on which a request has arrived.
 #[derive(Debug)]
 pub(crate) struct Asked {
     /// How many requests came before, on any connection.
@@ -25,12 +26,12 @@ pub(crate) struct Asked {
 }
 
 impl Host {
-    /// A host whose every request is answered by this; afterwards the connection is closed.
+    /// Starts a host that replies to every request with this function, and then closes the connection.
     pub(crate) fn serve(answer: impl Fn(Asked) + Send + Sync + 'static) -> Self {
         Self::serve_at(Ipv4Addr::LOCALHOST, answer)
     }
 
-    /// The same at another address of this machine.
+    /// Does the same as [`Host::serve`] at another address of this machine.
     pub(crate) fn serve_at(address: Ipv4Addr, answer: impl Fn(Asked) + Send + Sync + 'static) -> Self {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let theirs = Arc::clone(&requests);
@@ -49,7 +50,7 @@ impl Host {
         Self { address, requests }
     }
 
-    /// A host with this file at any path.
+    /// Starts a host with this file at any path.
     pub(crate) fn of_file(content_type: &'static str, file: Vec<u8>) -> Self {
         Self::serve(move |asked| asked.file(content_type, &file))
     }
@@ -62,26 +63,26 @@ impl Host {
         format!("http://{}{path}", self.address)
     }
 
-    /// The heads of the requests that came.
+    /// Returns the heads of the requests that came.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
 
 impl Asked {
-    /// Writes bytes; a reader that has gone is no failure of a test.
+    /// Writes bytes. A reader that has disconnected does not fail a test.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.line.write(bytes).is_ok()
     }
 
-    /// Where the connection came to.
+    /// Returns the address that the connection came to.
     pub(crate) fn here(&self) -> SocketAddr {
         self.line.socket().local_addr().unwrap()
     }
 
     /// Answers with a head of these lines, and this body.
     pub(crate) fn answer(mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) {
-        // In one piece, so that it is read in one where it fits.
+        // One write, so that the other side reads it at once where it fits.
         self.write([reply_head(status, headers).as_bytes(), body].concat());
     }
 
@@ -96,12 +97,12 @@ impl Asked {
         self.answer(status, &[("location", location), ("content-length", "0")], b"");
     }
 
-    /// Waits until the other side hangs up.
+    /// Waits until the other side disconnects.
     pub(crate) fn until_they_leave(self) {
         let _ = self.line.rest(PATIENCE);
     }
 
-    /// Ends the answer, and takes what is left of the request: unread bytes would make of the end a reset.
+    /// Ends the answer, and reads the rest of the request: unread bytes would turn the close into a reset.
     pub(crate) fn end(mut self) {
         let socket = self.line.socket();
         let _ = socket.shutdown(Shutdown::Write);
@@ -111,7 +112,7 @@ impl Asked {
 
     /// Closes the connection so that the other side sees a reset.
     pub(crate) fn reset(self) {
-        // What has not been read when a socket closes makes the system send a reset; so does a request unread in part.
+        // The system sends a reset when a socket with unread data closes, or when a request was read only in part.
         let _ = self.line.socket().shutdown(Shutdown::Both);
     }
 }

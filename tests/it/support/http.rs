@@ -1,4 +1,4 @@
-//! A client of the program: a reply is kept whole, and none may ever hold what only the operator knows.
+//! A client of the program. It keeps whole replies, and fails when one contains what only the operator may know.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -18,14 +18,14 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|err| panic!("{err}: {self}"))
     }
 
-    /// The reply, which must have this status.
+    /// Returns the reply, which must have this status.
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self}");
         self
     }
 
-    /// The `error` object of a reply that must have this status, this code and the type that goes with it.
-    /// Checks what all errors have in common.
+    /// Returns the `error` object of a reply, which must have this status, this code and the type of this code. Checks
+    /// what all errors have in common.
     pub(crate) fn error(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{self}");
         assert_eq!(self.header("content-type"), Some("application/json"), "{self}");
@@ -39,28 +39,28 @@ impl Reply {
         assert_eq!(error["type"], known.kind(), "{self}");
         assert!(error["message"].as_str().is_some_and(|text| text.len() > 10), "{self}");
         assert!(error.as_object().unwrap().contains_key("param"), "{self}");
-        // Whether a repeat has a chance is told of tasks that failed, not of requests that were refused.
+        // Only errors of failed tasks say whether a retry may succeed, not those of refused requests.
         assert_eq!(error["retryable"].is_boolean(), self.header("x-task-id").is_some(), "{self}");
         error.clone()
     }
 }
 
-/// A caller of the program, with a key or without.
+/// A client of the program, with or without a key.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) key: Option<String>,
-    /// What no reply may hold.
+    /// The texts that no reply may contain.
     pub(crate) secrets: Arc<Vec<String>>,
 }
 
 impl Client {
-    /// The same client with another key.
+    /// Returns the same client with another key.
     pub(crate) fn with_key(&self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self.clone() }
     }
 
-    /// The same client without a key.
+    /// Returns the same client without a key.
     pub(crate) fn without_key(&self) -> Self {
         Self { key: None, ..self.clone() }
     }
@@ -89,15 +89,18 @@ impl Client {
         self.call("POST", "/v1/llm/generations", &headers, Some(body(changes).to_string().as_bytes()))
     }
 
-    /// The task now.
+    /// Returns the task as it is now.
     pub(crate) fn task(&self, id: &str) -> Value {
         self.get(&format!("/v1/tasks/{id}")).expect(200).json()
     }
 
-    /// The task at its end.
+    /// Returns the task once it has ended.
     pub(crate) fn wait(&self, id: &str) -> Value {
         let task = self.get(&format!("/v1/tasks/{id}?wait={}", PATIENCE.as_secs())).expect(200).json();
-        assert!(matches!(task["status"].as_str(), Some("completed" | "failed")), "never ended: {task}");
+        assert!(
+            matches!(task["status"].as_str(), Some("completed" | "failed")),
+            "the task never ended: {task}"
+        );
         task
     }
 
@@ -105,17 +108,17 @@ impl Client {
         self.try_cancel(id).expect(200).json()
     }
 
-    /// The reply to a cancel.
+    /// Returns the reply to a cancel.
     pub(crate) fn try_cancel(&self, id: &str) -> Reply {
         self.call("POST", &format!("/v1/tasks/{id}/cancel"), &[], Some(b""))
     }
 
-    /// The task's stream, which must be there.
+    /// Opens the task's stream, which must exist.
     pub(crate) fn stream(&self, id: &str) -> Subscriber {
         self.stream_from(id, "", &[])
     }
 
-    /// The task's stream with this query and these headers, which must be there.
+    /// Opens the task's stream with this query and these headers. The stream must exist.
     pub(crate) fn stream_from(&self, id: &str, query: &str, headers: &[(&str, &str)]) -> Subscriber {
         let path = format!("/v1/llm/generations/{id}/stream{query}");
         let subscriber = Subscriber::open(self.address, &self.head("GET", &path, headers));
@@ -123,7 +126,7 @@ impl Client {
         subscriber
     }
 
-    /// A request's head with the key in it.
+    /// Returns a request's head with the key in it.
     pub(crate) fn head(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
         self.request(method, path, headers).head()
     }
@@ -137,20 +140,20 @@ impl Client {
         .headers(headers)
     }
 
-    /// A submit as bytes on the wire.
+    /// Returns a submit as bytes on the wire.
     pub(crate) fn submit_bytes(&self, changes: Value) -> String {
         let submit = self.request("POST", "/v1/llm/generations", &[]).json(body(changes).to_string());
         String::from_utf8(submit.bytes()).unwrap()
     }
 
-    /// Sends these bytes on a connection of their own; its holder may leave.
+    /// Sends these bytes on a connection of their own. The caller may drop the connection.
     pub(crate) fn send_raw(&self, bytes: &[u8]) -> TcpStream {
         let mut socket = connect(self.address).unwrap();
         socket.write_all(bytes).unwrap();
         socket
     }
 
-    /// Sends these bytes and reads what comes back until the program closes.
+    /// Sends these bytes, and reads the reply until the program closes the connection.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Reply {
         let mut socket = self.send_raw(bytes);
         let mut reply = Vec::new();
@@ -182,7 +185,7 @@ impl Client {
     fn check(&self, reply: Reply) -> Reply {
         let shown = reply.to_string();
         for secret in self.secrets.iter() {
-            assert!(!shown.contains(secret), "a reply tells {secret}: {shown}");
+            assert!(!shown.contains(secret), "a reply contains {secret}: {shown}");
         }
         reply
     }

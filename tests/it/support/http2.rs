@@ -1,4 +1,4 @@
-//! A client that speaks HTTP/2: it says how much it takes, and can do without taking anything.
+//! An HTTP/2 client with its own flow-control windows, which can also read nothing.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use super::certificate::Pair;
 use super::hearken::KEY;
 use super::{PATIENCE, body};
 
-/// One connection. Nothing happens on it but while one of its functions waits.
+/// One connection. It makes progress only while one of its functions waits.
 #[derive(Debug)]
 pub(crate) struct Http2 {
     runtime: Runtime,
@@ -32,11 +32,11 @@ pub(crate) struct Http2 {
 #[derive(Debug)]
 pub(crate) struct Asked {
     response: ResponseFuture,
-    /// Of the request; to reset it.
+    /// The request's stream, used to reset it.
     stream: h2::SendStream<Bytes>,
 }
 
-/// The head of a reply, and its body as far as it was not read.
+/// The head of a reply, and the part of its body that was not read yet.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) head: Response<()>,
@@ -51,7 +51,7 @@ impl Asked {
 }
 
 impl Http2 {
-    /// Connects, with what HTTP/2 grants unless something else is said.
+    /// Connects with the default windows of HTTP/2.
     pub(crate) fn connect(address: SocketAddr, trusted: &Pair) -> Self {
         Self::granting(address, trusted, &Builder::new())
     }
@@ -75,7 +75,7 @@ impl Http2 {
     }
 
     fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        let all = async { tokio::time::timeout(PATIENCE, future).await.expect("nothing comes") };
+        let all = async { tokio::time::timeout(PATIENCE, future).await.expect("nothing arrives") };
         self.runtime.block_on(all)
     }
 
@@ -92,7 +92,7 @@ impl Http2 {
         Some(asked)
     }
 
-    /// Sends the head of a request, with which it may end.
+    /// Sends the head of a request, which may also end it.
     pub(crate) fn begin(
         &mut self,
         method: &str,
@@ -103,7 +103,7 @@ impl Http2 {
         self.begin_as(KEY, method, path, headers, ends)
     }
 
-    /// The same with another key.
+    /// Does the same as [`Http2::begin`] with another key.
     pub(crate) fn begin_as(
         &mut self,
         key: &str,
@@ -121,7 +121,7 @@ impl Http2 {
         Some(Asked { response, stream })
     }
 
-    /// Sends what is to be sent, and waits for nothing.
+    /// Sends what is waiting to be sent, and waits for nothing.
     pub(crate) fn flush(&self) {
         self.runtime.block_on(async {
             for _ in 0..3 {
@@ -130,7 +130,7 @@ impl Http2 {
         });
     }
 
-    /// Waits for what the program says first: true if that is `100 Continue`, and false if it is the reply.
+    /// Waits for the program's first response: true if that is `100 Continue`, and false if it is the reply.
     pub(crate) fn is_told_to_continue(&self, asked: &mut Asked) -> bool {
         let interim = self.wait(std::future::poll_fn(|cx| asked.response.poll_informational(cx)));
         interim.is_some_and(|head| head.unwrap().status() == 100)
@@ -142,30 +142,30 @@ impl Http2 {
         Answer { head: Response::from_parts(head, ()), body }
     }
 
-    /// Gives up a request.
+    /// Abandons a request.
     pub(crate) fn give_up(&mut self, mut asked: Asked) {
         asked.stream.send_reset(Reason::CANCEL);
     }
 
-    /// Gives up a request, and sees to it that the program hears of that.
+    /// Abandons a request, and waits until the program has received the reset.
     pub(crate) fn reset(&mut self, asked: Asked) {
         self.give_up(asked);
         self.ping();
     }
 
-    /// Gives up the rest of a reply, and sees to it that the program hears of that.
+    /// Abandons the rest of a reply, and waits until the program has received the reset.
     pub(crate) fn leave(&mut self, answer: Answer) {
         drop(answer);
         self.ping();
     }
 
-    /// Waits for a reply to something else: what was sent before it has arrived then.
+    /// Waits for a reply to another request: everything that was sent before it has arrived then.
     pub(crate) fn ping(&mut self) {
         assert_eq!(self.get("/healthz").0, 200);
     }
 
-    /// The next piece of a body, for which there is room again afterwards; nothing at its end, which is told a second time
-    /// where the rest of a request is not wanted.
+    /// Returns the next piece of a body and makes room for more. Returns `None` at the end of the body, possibly twice
+    /// if the program does not want the rest of the request.
     pub(crate) fn piece(&self, answer: &mut Answer) -> Option<Result<Bytes, h2::Error>> {
         let piece = self.wait(answer.body.data())?;
         if matches!(&piece, Err(err) if err.reason() == Some(Reason::NO_ERROR)) {
@@ -177,7 +177,7 @@ impl Http2 {
         Some(piece)
     }
 
-    /// Reads a body until it holds these words; panics at its end.
+    /// Reads a body until it contains these words. Panics at its end.
     pub(crate) fn read_to(&self, answer: &mut Answer, words: &str) -> String {
         let mut text = String::new();
         while !text.contains(words) {
@@ -188,7 +188,7 @@ impl Http2 {
         text
     }
 
-    /// All of a body that is to come, up to its proper end.
+    /// Reads the rest of a body up to its proper end.
     pub(crate) fn rest(&self, mut answer: Answer) -> String {
         let mut bytes = Vec::new();
         while let Some(piece) = self.piece(&mut answer) {
@@ -197,7 +197,7 @@ impl Http2 {
         String::from_utf8(bytes).unwrap()
     }
 
-    /// How a body breaks off.
+    /// Returns how a body breaks off.
     pub(crate) fn breaks_off(&self, mut answer: Answer) -> Reason {
         loop {
             match self.piece(&mut answer).expect("a proper end") {
@@ -233,14 +233,14 @@ impl Http2 {
 
     /// Returns true if the program wants no further request on this connection.
     pub(crate) fn is_told_to_leave(&mut self) -> bool {
-        // What the program says behind its last answer arrives before the answer to a request that comes later.
+        // What the program sends after its last reply arrives before the reply to a later request.
         if let Some(asked) = self.try_ask("GET", "/healthz", None) {
             let _ = self.wait(asked.response);
         }
         self.try_ask("GET", "/healthz", None).is_none()
     }
 
-    /// Waits until the connection has ended. What this side had yet to say then does not matter.
+    /// Waits until the connection has ended. What this side had not sent yet does not matter.
     pub(crate) fn closed(self) {
         let Self { runtime, connection, .. } = self;
         let ended = async { tokio::time::timeout(PATIENCE, connection).await };

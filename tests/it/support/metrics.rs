@@ -1,4 +1,4 @@
-//! What the program's metrics say, scraped as Prometheus does.
+//! The values of the program's metrics, scraped as Prometheus does.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::until;
 pub(crate) struct Scraped(BTreeMap<String, f64>);
 
 impl Scraped {
-    /// Reads the text format, as far as this program writes it.
+    /// Reads the part of the text format that this program writes.
     pub(crate) fn parse(text: &str) -> Self {
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         Self(
@@ -25,31 +25,31 @@ impl Scraped {
         )
     }
 
-    /// The value of a series, which must be there.
+    /// Returns the value of a series, which must exist.
     pub(crate) fn value(&self, series: &str) -> f64 {
         self.find(series).unwrap_or_else(|| panic!("no {series} in {:#?}", self.0.keys()))
     }
 
-    /// The value of a series, if it is there.
+    /// Returns the value of a series, if it exists.
     pub(crate) fn find(&self, series: &str) -> Option<f64> {
         self.0.get(series).copied()
     }
 
-    /// Each of these series has the value that stands beside it.
+    /// Asserts that each of these series has the value beside it.
     pub(crate) fn holds(&self, expected: &[(&str, f64)]) {
         for (series, value) in expected {
             assert_eq!(self.value(series), *value, "{series}");
         }
     }
 
-    /// All series.
+    /// Returns all series.
     pub(crate) fn series(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 }
 
 impl Hearken {
-    /// Somebody who calls the listener for metrics.
+    /// Returns a client of the listener for metrics.
     pub(crate) fn watcher(&self) -> Client {
         let line = self.log_line("metrics at http://");
         let (_, address) = line.split_once("http://").unwrap();
@@ -57,12 +57,12 @@ impl Hearken {
         Client { address, key: None, secrets: self.client().secrets }
     }
 
-    /// What the metrics say now.
+    /// Scrapes the metrics.
     pub(crate) fn metrics(&self) -> Scraped {
         Scraped::parse(&self.watcher().get("/metrics").expect(200).text())
     }
 
-    /// Scrapes until a series has a value, and once more: what a scrape tells is not all of the same moment.
+    /// Scrapes until a series has a value, and then once more: the values of one scrape are not all of the same moment.
     pub(crate) fn metrics_say(&self, series: &str, value: f64) -> Scraped {
         until(&format!("{series} is {value}"), || (self.metrics().find(series) == Some(value)).then_some(()));
         self.metrics()

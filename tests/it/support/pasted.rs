@@ -1,20 +1,20 @@
-//! Commands as readers paste them out of a document: into an interactive shell, one after another.
+//! Commands as readers paste them from a document: into an interactive shell, one after another.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// Shells as they start without anybody's settings: Linux has bash, macOS zsh, which takes no comments in what is typed.
+/// Shells without personal settings: Linux has bash, and macOS has zsh, which accepts no comments in typed commands.
 pub(crate) const SHELLS: [&[&str]; 2] = [&["bash", "--noprofile", "--norc", "-i"], &["zsh", "-f", "-i"]];
 
-/// The commands of a document, a block each: what stands in its fences that are marked `sh`.
+/// Returns the commands of a document, one block for each fence that is marked `sh`.
 pub(crate) fn blocks(document: &str) -> Vec<&str> {
     let fenced = document.split("```sh\n").skip(1);
     fenced.map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// Pastes commands into a shell that is started where the project is. Returns what they print.
+/// Pastes commands into a shell that is started in the project's folder. Returns what they print.
 pub(crate) fn paste(shell: &[&str], commands: &str) -> String {
     let home = TempDir::new().unwrap();
     let mut shell = Command::new(shell[0])
@@ -29,7 +29,7 @@ pub(crate) fn paste(shell: &[&str], commands: &str) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|err| panic!("{}: {err}: run ./tests/run, which installs it", shell[0]));
-    // A variable that nothing has set is an error, and so is the end of what is pasted within a command.
+    // An unset variable is an error, and so is pasted text that ends within a command.
     let input = format!("set -u\n{commands}\n");
     shell.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = shell.wait_with_output().unwrap();

@@ -1,4 +1,4 @@
-//! What a fake upstream is told to say: answers, each a list of steps, in the language of a kind of upstream.
+//! What a fake upstream answers: each answer is a list of steps, in the dialect of a kind of upstream.
 
 use serde_json::{Value, json};
 
@@ -17,26 +17,26 @@ pub(super) enum Step {
 pub(super) enum Framing {
     Chunked,
     Length,
-    /// The version that the response says.
+    /// The HTTP version in the response.
     Close(&'static str),
 }
 
-/// What is answered to one request.
+/// The answer to one request.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) framing: Framing,
-    /// Bytes go out in pieces of this size.
+    /// The body is sent in pieces of this size.
     pub(super) piece: usize,
     pub(super) steps: Vec<Step>,
-    /// Does the script say itself how it ends?
+    /// True if the script itself says how it ends.
     pub(super) ended: bool,
     pub(super) never: bool,
     pub(super) slam: bool,
 }
 
-/// Whose language a fake speaks.
+/// The dialect that a fake speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Gemini,
@@ -45,7 +45,7 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
-    /// An event with text in it.
+    /// Returns an event with text in it.
     fn text(self, text: &str) -> Value {
         match self {
             Self::Gemini => text_event(text),
@@ -54,7 +54,7 @@ impl Dialect {
         }
     }
 
-    /// An event with a thought in it.
+    /// Returns an event with a thought in it.
     fn thought(self, text: &str) -> Value {
         match self {
             Self::Gemini => {
@@ -72,7 +72,7 @@ impl Dialect {
         format!("data: {event}{end}")
     }
 
-    /// The end of an answer, with this reason.
+    /// Returns the end of an answer, with this reason.
     pub(super) fn finish(self, reason: &str) -> String {
         match self {
             Self::Gemini => self.event(&finish_event(reason)),
@@ -93,7 +93,7 @@ impl Dialect {
         if self == Self::Gemini { "/v1beta" } else { "/v1" }
     }
 
-    /// The kind of a channel for it.
+    /// Returns the kind of a channel for it.
     pub(super) fn kind(self) -> &'static str {
         match self {
             Self::Gemini => "gemini",
@@ -120,7 +120,7 @@ impl Script {
         self
     }
 
-    /// What follows answers the next request.
+    /// Makes the following steps answer the next request.
     pub(crate) fn then(mut self) -> Self {
         self.answers.push(Answer {
             status: 200,
@@ -135,52 +135,52 @@ impl Script {
         self
     }
 
-    /// An event with text.
+    /// Sends an event with text.
     pub(crate) fn say(self, text: &str) -> Self {
         let event = self.dialect.text(text);
         self.event(&event)
     }
 
-    /// So many events with the same text.
+    /// Sends this many events with the same text.
     pub(crate) fn say_often(self, times: usize, text: &str) -> Self {
         (0..times).fold(self, |script, _| script.say(text))
     }
 
-    /// An event with a thought.
+    /// Sends an event with a thought.
     pub(crate) fn think(self, text: &str) -> Self {
         let event = self.dialect.thought(text);
         self.event(&event)
     }
 
-    /// Any event.
+    /// Sends any event.
     pub(crate) fn event(self, event: &Value) -> Self {
         let event = self.dialect.event(event);
         self.raw(event)
     }
 
-    /// An error instead of an answer.
+    /// Answers with an error.
     pub(crate) fn refuses(self, status: u16, body: &Value) -> Self {
         self.status(status).content_type("application/json; charset=UTF-8").raw(body.to_string()).ends()
     }
 
-    /// Any bytes of the body.
+    /// Sends any bytes as a part of the body.
     pub(crate) fn raw(self, bytes: impl Into<Vec<u8>>) -> Self {
         self.step(Step::Say(bytes.into()))
     }
 
-    /// The event that ends the answer, with this reason.
+    /// Sends the event that ends the answer, with this reason.
     pub(crate) fn finish(self, reason: &str) -> Self {
         let finish = self.dialect.finish(reason);
         self.raw(finish).ends()
     }
 
-    /// The body ends here, without a word of the fake's own.
+    /// Ends the body here; the fake adds nothing.
     pub(crate) fn ends(mut self) -> Self {
         self.answer().ended = true;
         self
     }
 
-    /// Stands still until it is released.
+    /// Waits until the test releases it.
     pub(crate) fn hold(self) -> Self {
         self.step(Step::Hold)
     }
@@ -196,7 +196,7 @@ impl Script {
         self
     }
 
-    /// Takes the request and hangs up.
+    /// Reads the request and closes the connection.
     pub(crate) fn slam(mut self) -> Self {
         self.answer().slam = true;
         self
@@ -217,25 +217,25 @@ impl Script {
         self
     }
 
-    /// The bytes go out in pieces of this size, each a write and a chunk of its own.
+    /// Sends the bytes in pieces of this size, each a write and a chunk of its own.
     pub(crate) fn in_pieces_of(mut self, bytes: usize) -> Self {
         self.answer().piece = bytes;
         self
     }
 
-    /// The body has a `Content-Length`.
+    /// Gives the body a `Content-Length`.
     pub(crate) fn with_length(mut self) -> Self {
         self.answer().framing = Framing::Length;
         self
     }
 
-    /// The body ends with the connection.
+    /// Ends the body with the connection.
     pub(crate) fn until_close(mut self) -> Self {
         self.answer().framing = Framing::Close("1.1");
         self
     }
 
-    /// The same in the words of an older time.
+    /// Ends the body with the connection, as HTTP/1.0 does.
     pub(crate) fn until_close_in_http_1_0(mut self) -> Self {
         self.answer().framing = Framing::Close("1.0");
         self
@@ -249,7 +249,7 @@ impl Answer {
             Framing::Close(_) => ("connection", "close".to_owned()),
             Framing::Length => {
                 let said = |step: &Step| if let Step::Say(bytes) = step { bytes.len() } else { 0 };
-                // A body that is cut says that it is longer than what comes.
+                // The length of a body that is cut is larger than what is sent.
                 let unsaid = if self.steps.iter().any(|step| matches!(step, Step::Cut)) { 100 } else { 0 };
                 ("content-length", (self.steps.iter().map(said).sum::<usize>() + unsaid).to_string())
             }

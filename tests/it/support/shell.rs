@@ -1,4 +1,5 @@
-//! `hearken submit` and `hearken login` as a user starts them: in a pipe or on a terminal, with a home of their own.
+//! `hearken submit` and `hearken login` as a user starts them: in a pipe or on a terminal, with a home folder of their
+//! own.
 
 use std::io::{Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +15,7 @@ use super::hearken::{KEY, command};
 use super::{fixture, until};
 use crate::kit::head::RequestHead;
 
-/// A user's home, with a recording in it.
+/// A user's home folder, with a recording in it.
 #[derive(Debug)]
 pub(crate) struct Home {
     directory: TempDir,
@@ -28,7 +29,7 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
-/// A command that runs.
+/// A command that is running.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
@@ -52,7 +53,7 @@ impl Home {
         self.path(".config/hearken/login.toml")
     }
 
-    /// A command that knows nothing but this home, which it is started in.
+    /// Returns a command that is started in this home folder and knows nothing else.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(arguments);
         command.current_dir(self.directory.path()).env("HOME", self.directory.path());
@@ -60,7 +61,7 @@ impl Home {
         command
     }
 
-    /// One that knows the server and the main key from its environment.
+    /// Returns a command that knows the server and the main key from its environment.
     pub(crate) fn knowing(&self, address: SocketAddr, arguments: &[&str]) -> Command {
         let mut command = self.command(arguments);
         command.env("HEARKEN_URL", format!("http://{address}")).env("HEARKEN_API_KEY", KEY);
@@ -73,8 +74,8 @@ impl Home {
     }
 }
 
-/// The same command on a terminal of its own, as `script` makes one: standard input, output and error together, unless
-/// the shell line sends them elsewhere.
+/// Returns the same command on a terminal of its own, as `script` makes one: standard input, output and error are one,
+/// unless the shell line redirects them.
 pub(crate) fn on_terminal(command: &Command, more: &str) -> Command {
     let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap());
     let words = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted);
@@ -85,7 +86,7 @@ pub(crate) fn on_terminal(command: &Command, more: &str) -> Command {
     script
 }
 
-/// The same command, started by another one.
+/// Returns the same command, started by another one.
 pub(crate) fn by(starter: &[&str], command: &Command) -> Command {
     let mut starting = Command::new(starter[0]);
     starting.args(&starter[1..]).arg(command.get_program()).args(command.get_args());
@@ -98,7 +99,7 @@ pub(crate) fn with_output(redirection: &str, command: &Command) -> Command {
     by(&["sh", "-c", &format!("exec \"$0\" \"$@\" {redirection}")], command)
 }
 
-/// Gives a command what another one has around it.
+/// Copies the environment and folder of a command to another one.
 fn around(starting: &mut Command, command: &Command) {
     starting.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(directory) = command.get_current_dir() {
@@ -146,7 +147,7 @@ impl Running {
         });
     }
 
-    /// The id of the task that it has submitted.
+    /// Returns the id of the task that it has submitted.
     pub(crate) fn task(&self) -> String {
         until("a task's id", || {
             self.err().lines().find_map(|line| line.strip_prefix("task ").map(str::to_owned))
@@ -158,7 +159,7 @@ impl Running {
         assert!(status.unwrap().success());
     }
 
-    /// What its standard input is written to.
+    /// Takes its standard input, to write to it.
     pub(crate) fn input(&mut self) -> std::process::ChildStdin {
         self.child.stdin.take().unwrap()
     }
@@ -178,7 +179,7 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// The same, which must have this exit status.
+    /// Returns the same, which must have this exit status.
     pub(crate) fn with_status(self, status: i32) -> Self {
         assert_eq!(self.status, Some(status), "{self:#?}");
         assert!(!self.err.contains(KEY) && !self.out.contains(KEY), "the key is shown: {self:#?}");
@@ -195,14 +196,15 @@ fn collect(mut pipe: impl Read + Send + 'static, into: Arc<Mutex<Vec<u8>>>) -> J
     })
 }
 
-/// What answers in place of a server, each request on a connection of its own.
+/// A fake server that handles each request on a connection of its own.
 #[derive(Debug)]
 pub(crate) struct Playing {
     address: SocketAddr,
 }
 
 impl Playing {
-    /// Answers with what `answer` makes of a request's head, once the request is whole; with nothing, it hangs up.
+    /// Starts a fake server that replies with the result of `answer` for a request's head, once the request is
+    /// complete. Without a result, it closes the connection.
     pub(crate) fn start(mut answer: impl FnMut(&str) -> Option<String> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -210,7 +212,7 @@ impl Playing {
             for socket in listener.incoming() {
                 let mut socket = socket.unwrap();
                 let reply = whole_request(&mut socket).and_then(|head| answer(&head));
-                // Whoever has left needs no reply.
+                // A client that has disconnected needs no reply.
                 let _ = socket.write_all(reply.unwrap_or_default().as_bytes());
             }
         });
@@ -222,7 +224,7 @@ impl Playing {
     }
 }
 
-/// Reads a request to its end; its head.
+/// Reads a request to its end, and returns its head.
 fn whole_request(socket: &mut TcpStream) -> Option<String> {
     let (mut read, mut buffer) = (Vec::new(), [0; 16 * 1024]);
     loop {
@@ -236,7 +238,7 @@ fn whole_request(socket: &mut TcpStream) -> Option<String> {
     }
 }
 
-/// A reply, after which the connection closes.
+/// Returns a reply after which the connection closes.
 pub(crate) fn http(status: u16, media_type: &str, body: &str) -> String {
     let length = body.len();
     format!(
@@ -254,7 +256,7 @@ pub(crate) struct Cutter {
     refuses: Arc<AtomicBool>,
 }
 
-/// How a request begins whose reply is lost, once.
+/// The beginning of the request whose reply is lost, once.
 type Lost = Arc<Mutex<Option<&'static str>>>;
 
 impl Cutter {
@@ -294,7 +296,7 @@ impl Cutter {
         Self { address, connections, requests, lost, refuses }
     }
 
-    /// The reply to the first request that begins so is lost, with its connection.
+    /// Loses the reply to the first request that begins like this, and closes its connection.
     pub(crate) fn lose_reply_to(&self, request: &'static str) {
         *self.lost.lock().unwrap() = Some(request);
     }
@@ -303,25 +305,25 @@ impl Cutter {
         self.address
     }
 
-    /// Cuts all connections that there are.
+    /// Cuts all existing connections.
     pub(crate) fn cut(&self) {
         for connection in self.connections.lock().unwrap().drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
 
-    /// Does it hang up on whoever connects from now on?
+    /// Sets whether it closes every new connection.
     pub(crate) fn refuse(&self, does: bool) {
         self.refuses.store(does, Ordering::SeqCst);
     }
 
-    /// Everything that was asked through it.
+    /// Returns everything that was sent to the server through it.
     pub(crate) fn requests(&self) -> String {
         String::from_utf8_lossy(&self.requests.lock().unwrap()).into_owned()
     }
 }
 
-/// Passes on what comes, as long as it may.
+/// Passes on what comes, as long as `may` permits it.
 fn pass(mut from: TcpStream, mut to: TcpStream, mut may: impl FnMut(&[u8]) -> bool + Send + 'static) {
     std::thread::spawn(move || {
         let mut buffer = [0; 16 * 1024];

@@ -7,7 +7,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// The disk, as long as this lives. A process that does nothing holds the namespace in which it is mounted.
+/// The disk, which exists as long as this value. A process that does nothing holds the namespace in which it is
+/// mounted.
 #[derive(Debug)]
 pub(crate) struct SmallDisk {
     holder: Child,
@@ -16,7 +17,7 @@ pub(crate) struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts a disk of so many megabytes at this place, which becomes a directory.
+    /// Mounts a disk of this many megabytes at this place, which becomes a directory.
     pub(crate) fn mount(place: &Path, megabytes: u32) -> Self {
         std::fs::create_dir_all(place).unwrap();
         let script = format!(
@@ -43,7 +44,7 @@ impl SmallDisk {
         panic!("a disk cannot be mounted: allow user namespaces, or run the tests as root")
     }
 
-    /// The same command, for a process that sees the disk.
+    /// Returns the same command for a process that sees the disk.
     pub(crate) fn enter(&self, command: &Command) -> Command {
         let mut entered = Command::new("nsenter");
         entered.arg("--target").arg(self.holder.id().to_string()).arg("--mount");
@@ -64,7 +65,7 @@ impl SmallDisk {
         entered
     }
 
-    /// Where this process finds what is on the disk.
+    /// Returns the path at which this process finds the content of the disk.
     pub(crate) fn path(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
         root.join(self.place.strip_prefix("/").unwrap())
@@ -74,7 +75,7 @@ impl SmallDisk {
         self.path().join("ballast")
     }
 
-    /// Leaves no room at all.
+    /// Fills the disk completely.
     pub(crate) fn fill(&self) {
         let mut file = File::create(self.ballast()).unwrap();
         for piece in [1 << 20, 4096] {
@@ -82,13 +83,13 @@ impl SmallDisk {
         }
     }
 
-    /// Gives some of the room back.
+    /// Frees some of the space.
     pub(crate) fn leave(&self, bytes: u64) {
         let ballast = File::options().write(true).open(self.ballast()).unwrap();
         ballast.set_len(ballast.metadata().unwrap().len() - bytes).unwrap();
     }
 
-    /// Gives the room back.
+    /// Frees the space.
     pub(crate) fn free(&self) {
         std::fs::remove_file(self.ballast()).unwrap();
     }

@@ -1,4 +1,5 @@
-//! A subscriber that panics when a stream deviates from the contract by a byte. It can stop reading, and it can leave.
+//! A subscriber that panics when a stream deviates from the contract by a byte. It can stop reading, and it can
+//! disconnect.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -32,7 +33,7 @@ impl Subscriber {
     fn on(mut connection: Connection) -> Self {
         let mut stream = Stream::default();
         while !connection.response().has_begun() {
-            connection.receive(|data| stream.take(data)).expect("nothing comes");
+            connection.receive(|data| stream.take(data)).expect("nothing arrives");
         }
         let head = Reply::new(&connection.response().head().unwrap(), Vec::new());
         Self { head, connection, stream }
@@ -40,10 +41,10 @@ impl Subscriber {
 
     /// Reads more.
     fn fill(&mut self) {
-        self.connection.receive(|data| self.stream.take(data)).expect("nothing comes");
+        self.connection.receive(|data| self.stream.take(data)).expect("nothing arrives");
     }
 
-    /// The next comment or frame; `None` at the end of the stream, which must come after a terminal frame.
+    /// Returns the next comment or frame, or `None` at the end of the stream, which must come after a terminal frame.
     pub(crate) fn next(&mut self) -> Option<Item> {
         loop {
             if let Some(item) = self.stream.next().unwrap() {
@@ -57,7 +58,7 @@ impl Subscriber {
         }
     }
 
-    /// The next frame, whatever comments come before it.
+    /// Returns the next frame, and ignores the comments before it.
     pub(crate) fn frame(&mut self) -> Frame {
         loop {
             match self.next() {
@@ -68,12 +69,12 @@ impl Subscriber {
         }
     }
 
-    /// The next item, which must be a comment.
+    /// Reads the next item, which must be a comment.
     pub(crate) fn comment(&mut self) {
         assert_eq!(self.next(), Some(Item::Comment));
     }
 
-    /// All that is to come.
+    /// Returns all frames that are still to come.
     pub(crate) fn rest(mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         while let Some(item) = self.next() {
@@ -85,14 +86,14 @@ impl Subscriber {
         frames
     }
 
-    /// The server closes the connection.
+    /// Asserts that the server closes the connection.
     pub(crate) fn closed(&mut self) {
         let mut rest = Vec::new();
         self.connection.read_to_end(&mut rest).expect("the connection stays open");
-        assert!(rest.is_empty(), "{:?} behind the body", String::from_utf8_lossy(&rest));
+        assert!(rest.is_empty(), "{:?} after the body", String::from_utf8_lossy(&rest));
     }
 
-    /// The connection breaks off, before the body has ended and with nothing more in it.
+    /// Asserts that the connection breaks off, before the body has ended and with nothing more in it.
     pub(crate) fn breaks_off(mut self) {
         assert!(
             self.connection.response().is_between_chunks()
@@ -105,7 +106,7 @@ impl Subscriber {
         assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
     }
 
-    /// All bytes of the body that are to come.
+    /// Returns all bytes of the body that are still to come.
     pub(crate) fn bytes(mut self) -> Vec<u8> {
         while !self.connection.response().has_ended() {
             self.fill();
@@ -114,7 +115,7 @@ impl Subscriber {
     }
 }
 
-/// The texts of a stream's chunks, joined.
+/// Returns the joined texts of a stream's chunks.
 pub(crate) fn content(frames: &[Frame]) -> String {
     frames.iter().filter(|frame| frame.event == "chunk").map(Frame::content).collect()
 }

@@ -1,5 +1,5 @@
-//! A fake upstream of any kind: a real HTTP/1.1 server that says what it is told to say, when it is told, remembers
-//! what it was asked, and notices when the program hangs up. A panic in one of its threads fails the test.
+//! A fake upstream of any kind: a real HTTP/1.1 server that answers as a script says, keeps the requests, and notices
+//! when the program disconnects. A panic in one of its threads fails the test.
 
 use std::collections::HashSet;
 use std::io;
@@ -18,7 +18,7 @@ use crate::kit::server::{Line, Listener, listen};
 
 #[derive(Debug, Default)]
 struct State {
-    /// With the numbers of their connections.
+    /// The requests, with the numbers of their connections.
     requests: Vec<(Request, usize)>,
     connections: Vec<TcpStream>,
     closed: HashSet<usize>,
@@ -42,23 +42,23 @@ pub(crate) struct FakeUpstream {
 }
 
 impl FakeUpstream {
-    /// A script whose first answer is a stream of events; without another word it ends with `STOP`.
+    /// Returns a script whose first answer is a stream of events. Unless it says otherwise, it ends with `STOP`.
     pub(crate) fn gemini() -> Script {
         Script { dialect: Dialect::Gemini, answers: Vec::new() }.then()
     }
 
-    /// A script whose first answer is a stream of chunks of a chat; without another word it ends with `stop`, the usage
-    /// and `[DONE]`.
+    /// Returns a script whose first answer is a stream of chat chunks. Unless it says otherwise, it ends with `stop`,
+    /// the usage and `[DONE]`.
     pub(crate) fn openai() -> Script {
         Script { dialect: Dialect::Chat, answers: Vec::new() }.then()
     }
 
-    /// A script whose first answer is a stream of OpenAI's transcription events, which ends as OpenAI's do.
+    /// Returns a script whose first answer is a stream of OpenAI's transcription events, with OpenAI's end.
     pub(crate) fn transcription() -> Script {
         Script { dialect: Dialect::Transcription, answers: Vec::new() }.then()
     }
 
-    /// A script that answers an error.
+    /// Returns a script that answers with an error.
     pub(crate) fn error(status: u16, body: &Value) -> Script {
         Self::gemini().refuses(status, body)
     }
@@ -67,17 +67,17 @@ impl FakeUpstream {
         format!("http://{}{}", self.listener.address, self.dialect.base_path())
     }
 
-    /// The kind of a channel for it.
+    /// Returns the kind of a channel for it.
     pub(crate) fn kind(&self) -> &'static str {
         self.dialect.kind()
     }
 
-    /// Lets the answer that stands at its next hold go on; one release per hold.
+    /// Releases the answer that waits at its next hold; one release per hold.
     pub(crate) fn release(&self) {
         self.shared.change(|state| state.permits += 1);
     }
 
-    /// Waits until this many holds have been reached in all.
+    /// Waits until answers have reached this many holds in all.
     pub(crate) fn held(&self, holds: usize) {
         self.shared.wait("the fake comes to its hold", |state| (state.holds_reached >= holds).then_some(()));
     }
@@ -89,7 +89,7 @@ impl FakeUpstream {
         })
     }
 
-    /// How many requests there have been.
+    /// Returns how many requests there have been.
     pub(crate) fn requests(&self) -> usize {
         self.shared.state.lock().unwrap().requests.len()
     }
@@ -101,7 +101,7 @@ impl FakeUpstream {
 
     /// Waits until the program has closed the connection on which the request with this number came.
     pub(crate) fn closed(&self, number: usize) {
-        self.shared.wait("the program hangs up", |state| {
+        self.shared.wait("the program closes the connection", |state| {
             let (_, connection) = state.requests.get(number)?;
             state.closed.contains(connection).then_some(())
         });
@@ -144,7 +144,7 @@ impl Shared {
         result
     }
 
-    /// Waits for something that must come within [`PATIENCE`].
+    /// Waits for something that must happen within [`PATIENCE`].
     fn wait<T>(&self, what: &str, mut look: impl FnMut(&State) -> Option<T>) -> T {
         let started = Instant::now();
         let mut state = self.state.lock().unwrap();
@@ -153,13 +153,13 @@ impl Shared {
                 return found;
             }
             let left = PATIENCE.checked_sub(started.elapsed()).unwrap_or_else(|| {
-                panic!("in vain: {what}; requests: {:?}, panics: {:?}", state.requests, state.panics)
+                panic!("waited in vain: {what}; requests: {:?}, panics: {:?}", state.requests, state.panics)
             });
             state = self.changed.wait_timeout(state, left).unwrap().0;
         }
     }
 
-    /// Serves a connection to its end; what panics meanwhile is told when the fake is dropped.
+    /// Serves a connection to its end. A panic is reported when the fake is dropped.
     fn serve(&self, mut line: Line, answers: &[Answer]) {
         let socket = line.socket().try_clone().unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -177,9 +177,9 @@ impl Shared {
     }
 
     fn answer_all(&self, line: &mut Line, answers: &[Answer]) {
-        // What is no request ends a connection like a close.
+        // Invalid requests end a connection as a close does.
         while let Ok(Some(request)) = line.request() {
-            assert!(request.header("content-length").is_some(), "a Content-Length");
+            assert!(request.header("content-length").is_some(), "a request must have a Content-Length");
             let number = self.change(|state| {
                 state.requests.push((request, line.number));
                 state.requests.len() - 1
@@ -191,7 +191,7 @@ impl Shared {
         }
     }
 
-    /// Gives an answer; an error where the connection must end, or has.
+    /// Sends an answer. Returns an error if the connection must end, or has ended.
     fn say(&self, line: &mut Line, answer: &Answer) -> io::Result<()> {
         if answer.slam {
             return Err(io::ErrorKind::ConnectionAborted.into());

@@ -137,7 +137,7 @@ pub(crate) fn outcome(mut batches: Vec<Result<Batch, UpstreamError>>) -> Outcome
         TextKind::Refusal => ("<", ">"),
     };
     for event in batches.into_iter().flat_map(Result::unwrap) {
-        assert!(end.is_none(), "behind the end: {event:?}");
+        assert!(end.is_none(), "an event after the end: {event:?}");
         match event {
             UpstreamEvent::Text(kind, piece) => {
                 assert!(!piece.is_empty());
@@ -156,6 +156,6 @@ pub(crate) fn outcome(mut batches: Vec<Result<Batch, UpstreamError>>) -> Outcome
     match (failed, end) {
         (Some(err), None) => (text, Err(err)),
         (None, Some(end)) => (text, Ok(end)),
-        other => panic!("exactly one of an end and an error: {other:?}"),
+        other => panic!("expected exactly one end or error: {other:?}"),
     }
 }

@@ -40,7 +40,7 @@ enum Extent {
 /// A transcription that is being received.
 #[derive(Debug)]
 pub(super) struct Transcribed {
-    /// True if each segment is a line of its own, behind its speaker's name.
+    /// True if each segment is a line of its own, after its speaker's name.
     speakers: bool,
     /// True if a plain text was requested: events may be plain words.
     plain: bool,

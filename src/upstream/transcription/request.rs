@@ -139,7 +139,10 @@ mod tests {
     fn each_option_has_its_field() {
         let all = TranscriptionOptions { language: Some("de".into()), stream_options: true, ..PLAIN };
         let found = names(DEFAULT_PROMPT, &all);
-        assert!(found.iter().all(|(name, _)| *name != "prompt"), "the default is no hint: {found:?}");
+        assert!(
+            found.iter().all(|(name, _)| *name != "prompt"),
+            "the default prompt must not be sent as a hint: {found:?}"
+        );
         assert!(found.contains(&("language", "de".into())), "{found:?}");
         assert!(found.contains(&("stream_include_usage", "true".into())), "{found:?}");
         let quiet =

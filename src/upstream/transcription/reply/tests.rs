@@ -237,7 +237,7 @@ fn mistral_names_its_events() {
         assert_eq!(read(content_type, &body), counted("Hi you.", 379, 30, 375), "{content_type}");
     }
     assert_eq!(by_speaker(SSE, &done).0, "1: Hi you.");
-    // The name of the event tells what an object without a type is.
+    // An object without a type has the type in the name of its event.
     let body = "event: transcription.text.delta\ndata: {\"text\":\"Hi\"}\n\nevent: transcription.done\ndata: {\"text\":\"Hi\"}\n\n";
     assert_eq!(read(SSE, body), ok("Hi"));
 }

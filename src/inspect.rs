@@ -1,6 +1,6 @@
-//! Measures sound: the engine of the embedded channel. It decodes a whole file and tells, while it reads,
-//! what is in it: format, speech, silence, clipping, loudness. It holds no model of language, transcribes
-//! nothing, keeps no samples, and knows nothing of tasks, streams or time.
+//! The engine of the embedded channel, which measures sound. It decodes a whole file and reports, while it reads, the
+//! format, speech, silence, clipping and loudness. It has no language model, transcribes nothing, keeps no samples, and
+//! knows nothing of tasks, streams or time.
 
 mod decode;
 mod levels;
@@ -29,70 +29,71 @@ use meters::Meters;
 use report::Report;
 use source::Watched;
 
-/// Who reads the report while it is made.
+/// The reader of a report while it is made.
 pub trait Listener {
-    /// Takes the next piece of the report; all pieces one after the other are the report. `Break` says that
-    /// nobody reads any more.
+    /// Receives the next piece of the report; all pieces joined are the report. `Break` means that the report has no
+    /// reader any more.
     fn say(&mut self, text: String) -> ControlFlow<()>;
 
-    /// Takes how much of the file has been read, from 0 to 1; never goes back and comes at most about a
-    /// hundred times. `Break` says that nobody reads any more.
+    /// Receives how much of the file has been read, from 0 to 1. It never decreases and comes at most about a hundred
+    /// times. `Break` means that the report has no reader any more.
     fn progress(&mut self, fraction: f32) -> ControlFlow<()>;
 }
 
-/// Stops an inspection from another thread: it is looked at before every packet and every read, so that the work ends
-/// soon, also where it has nothing to say.
+/// Stops an inspection from another thread. It is checked before every packet and every read, so that the work ends
+/// soon
+/// even if it has nothing to report.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Ends the inspection.
+    /// Stops the inspection.
     pub fn stop(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether the inspection shall end.
+    /// Returns true if the inspection was stopped.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// How much sound is measured, whatever a file says of itself: some bytes can decode to hours.
+/// How much sound is measured, whatever a file's headers state: a few bytes can decode to hours.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     /// Time, in seconds.
     seconds: f64,
-    /// Samples, over all channels: what the time costs.
+    /// Samples, over all channels, which the work depends on.
     samples: u64,
 }
 
 /// A day, and its samples in stereo at 48 kHz.
 const BOUNDS: Bounds = Bounds { seconds: 86_400.0, samples: 86_400 * 48_000 * 2 };
 
-/// Why there is no report, or no whole one.
+/// Why there is no report, or only a part of one.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// The listener, or [`Stop`], said that the report is no longer read.
-    #[error("the reader of the report has gone")]
+    /// The listener or [`Stop`] ended the inspection, because the report has no reader any more.
+    #[error("the report has no reader any more")]
     Stopped,
-    /// Nothing in the file can be decoded. The text is for the one who sent it.
+    /// Nothing in the file can be decoded. The text is for the submitter.
     #[error("{found}. {advice}")]
     Undecodable {
-        /// What was found.
+        /// The problem.
         found: String,
         /// What to do.
         advice: &'static str,
     },
-    /// The source of the bytes failed, which says nothing about the audio.
+    /// The source of the bytes failed, which is not the audio's fault.
     #[error("the audio could not be read: {0}")]
     Source(#[source] std::io::Error),
-    /// A meter refused what it was given.
+    /// A meter refused its input.
     #[error("the sound could not be measured: {0}")]
     Meter(String),
 }
 
-/// What a file says of itself, corrected by what its first decoded packet shows.
+/// The format that a file states, corrected by its first decoded packet.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Format {
     /// The container's name, as in the report.
@@ -103,7 +104,7 @@ pub struct Format {
     pub sample_rate: u32,
     /// Number of channels of the decoded sound.
     pub channels: u32,
-    /// Bits a sample, for codecs that have them.
+    /// Bits per sample, for codecs that have them.
     pub bits_per_sample: Option<u32>,
     /// Size of the file in bytes, if its source knows.
     pub bytes: Option<u64>,
@@ -111,19 +112,19 @@ pub struct Format {
     pub stated_seconds: Option<f64>,
 }
 
-/// The numbers behind a report. Levels are `None` where there is nothing to measure: no samples, digital
-/// silence, too little time.
+/// The numbers of a report. Levels are `None` if they cannot be measured: without samples, for digital silence, or for
+/// too little time.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Summary {
-    /// What the file is.
+    /// The file's format.
     pub format: Format,
-    /// Duration of what was decoded, in seconds.
+    /// Duration of the decoded sound, in seconds.
     pub audio_seconds: f64,
     /// Number of speech segments.
     pub speech_segments: u64,
     /// Sum of the speech segments in seconds.
     pub speech_seconds: f64,
-    /// Number of silences long enough to be noted.
+    /// Number of silences long enough for the report.
     pub long_silences: u64,
     /// Time below the threshold of silence in seconds, short silences included.
     pub silence_seconds: f64,
@@ -139,38 +140,39 @@ pub struct Summary {
     pub integrated_lufs: Option<f64>,
     /// Loudness range in LU (EBU Tech 3342).
     pub loudness_range_lu: Option<f64>,
-    /// Packets that could not be decoded, or came in another format than the first.
+    /// Packets that could not be decoded, or had another format than the first.
     pub skipped_packets: u64,
-    /// Whether there is less sound than the container states, or the file stops being readable.
+    /// True if there is less sound than the container states, or the file stops being readable.
     pub incomplete: bool,
-    /// Samples that were no numbers, infinite or out of all proportion.
+    /// Samples that were not a number, infinite, or far beyond full scale.
     pub damaged_samples: u64,
-    /// Number of places where the file is damaged, or where some of it is missing, as far as they were found.
+    /// Number of places where the file is damaged or incomplete, as far as they were found.
     pub damaged_places: u64,
-    /// Number of files that were joined to this one, one behind the other; 1 for most.
+    /// Number of files that were joined into this one; 1 for most.
     pub parts: u64,
     /// How many of them could not be decoded.
     pub left_out: u64,
-    /// Whether there is more than is measured of one file.
+    /// True if the file is longer than the most that is measured of one file.
     pub is_bounded: bool,
-    /// Bytes between and behind the files that are no sound of a known kind.
+    /// Bytes between and after the files that are not sound of a known kind.
     pub unknown_bytes: u64,
-    /// What the first of them are, with its article, where that is recognised.
+    /// The kind of the first of them, with its article, if it was recognised.
     pub unknown: Option<&'static str>,
 }
 
-/// Steps of progress that are told apart.
+/// Number of progress steps in a file.
 const STEPS: f32 = 50.0;
 
-/// Decodes `source` from start to end and tells `listener` what is in it.
+/// Decodes `source` from start to end and reports its content to `listener`.
 ///
-/// Memory does not grow with the length of the file: no samples are kept, and single events beyond the
-/// report's bound are only counted.
+/// Memory does not grow with the length of the file: no samples are kept, and single events beyond the report's limit
+/// are only counted.
 ///
 /// # Errors
 ///
-/// [`InspectError::Stopped`] if `stop` or the listener says so; [`InspectError::Undecodable`] if nothing can be
-/// decoded, and then nothing has been said; [`InspectError::Source`] if the source fails.
+/// [`InspectError::Stopped`] if `stop` or the listener ends the inspection; [`InspectError::Undecodable`] if nothing
+/// can be
+/// decoded, in which case nothing was reported; [`InspectError::Source`] if the source fails.
 pub fn inspect(
     source: Box<dyn MediaSource>,
     stop: &Stop,
@@ -228,30 +230,30 @@ fn inspect_within(
     }
 }
 
-/// Finds out what the file is, and how many in one.
+/// Finds the kind of the file, and the files that are joined in it.
 fn find_parts(source: &mut dyn MediaSource, bytes: u64, stop: &Stop) -> Result<Layout, InspectError> {
     let (mut source, watch) = Watched::new(source, 0..bytes, stop);
     let container = recognise(&mut source);
     watch.check()?;
     let container = match container.map_err(InspectError::Source)? {
-        // A whole file of silence has a report, and so has one that ends too early.
+        // A complete file of silence has a report, and so has one that ends too early.
         Ok(container) | Err(NoAudio::Soundless(container)) => container,
         Err(_) => return Err(names::unknown()),
     };
-    // The work ends when it is stopped, and need not be bounded by the size of the file.
+    // The work can be stopped, so it need not be bounded by the size of the file.
     let layout = Layout::find(&mut source, container, u64::MAX);
     watch.check()?;
     layout.map_err(InspectError::Source)
 }
 
-/// Finds out how many bytes belong to none of the files, and what the first of them are.
+/// Returns how many bytes belong to none of the files, and the kind of the first of them.
 fn find_unknown(
     source: &mut dyn MediaSource,
     bytes: u64,
     layout: &Layout,
     stop: &Stop,
 ) -> Result<(u64, Option<&'static str>), InspectError> {
-    // What was not looked through for files may be anything.
+    // The rest was not searched for files, so it may be anything.
     if layout.has_more {
         return Ok((0, None));
     }
@@ -267,18 +269,18 @@ fn find_unknown(
     Ok((count, what.map_err(InspectError::Source)?.err().and_then(NoAudio::name)))
 }
 
-/// The report of one file, while it is made.
+/// The report of one file while it is made.
 struct Inspection<'l> {
     listener: &'l mut dyn Listener,
     bounds: Bounds,
     report: Report,
-    /// What the first part is that could be decoded.
+    /// The format of the first part that could be decoded.
     first: Option<Format>,
     /// Container and codec of the last part that was measured.
     last_kind: Option<(&'static str, &'static str)>,
-    /// From the first sound on.
+    /// None before the first sound.
     meters: Option<Meters>,
-    /// What the packets that were left out took to decode, in samples.
+    /// Decoding work for packets that were left out, in samples.
     left_out: u64,
     step: f32,
 }
@@ -293,7 +295,7 @@ impl Inspection<'_> {
         layout: &Layout,
         found: &mut Summary,
     ) -> Result<(), InspectError> {
-        // The first packet settles rate and channels, which some containers leave open or get wrong.
+        // The first packet determines rate and channels, which some containers leave open or state wrongly.
         let mut more = decoding.advance()?;
         if self.first.is_none() {
             let mut format = decoding.format().clone();
@@ -337,7 +339,7 @@ impl Inspection<'_> {
         Ok(())
     }
 
-    /// Returns whether as much was measured as is measured of one file.
+    /// Returns true if the most that is measured of one file was measured.
     fn is_beyond(&self) -> bool {
         let Bounds { seconds, samples } = self.bounds;
         let is_measured = |meters: &Meters| meters.seconds() >= seconds || meters.samples() >= samples;

@@ -1,6 +1,6 @@
-//! From bytes to samples, one part of a file: finds the track of sound, decodes its packets one after the other to interleaved
-//! floats, skips and counts what is damaged. It measures nothing and words nothing but why a file cannot be
-//! decoded.
+//! Decodes one part of a file from bytes to samples: finds the audio track, decodes its packets one by one to
+//! interleaved
+//! floats, skips and counts damaged ones. It measures nothing, and its only texts say why a file cannot be decoded.
 
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::FORMAT_ID_FLAC;
@@ -25,15 +25,16 @@ const RATES: std::ops::RangeInclusive<u32> = 2_000..=384_000;
 /// The most channels that are measured.
 const CHANNELS: usize = 32;
 
-/// A sample beyond this, which is 100 dBFS, is damage: floats can hold anything.
+/// A sample beyond this, which is 100 dBFS, is damage: a float can hold any value.
 const LOUDEST: f32 = 1e5;
-/// The most samples of one packet: of eight channels of FLAC.
+/// Most samples in one packet: eight channels of FLAC.
 const LARGEST_PACKET: u64 = 1 << 19;
-/// How much longer than stated a part may last before the statement is taken for another file's, in seconds: some
-/// containers round.
+/// How much longer than stated a part may last, in seconds, because some containers round. Beyond that, the statement
+/// is
+/// assumed to belong to another file.
 const SLACK: f64 = 0.1;
 
-/// One part of a file that is being decoded.
+/// One part of a file while it is decoded.
 pub(super) struct Decoding<'s> {
     reader: Box<dyn FormatReader + 's>,
     watch: Watch,
@@ -41,30 +42,29 @@ pub(super) struct Decoding<'s> {
     decoder: Decoder,
     format: Format,
     samples: Vec<f32>,
-    /// Frames still to drop from the start, for Opus: the other decoders drop theirs.
+    /// Frames still to drop from the start, for Opus. Other decoders drop theirs themselves.
     pre_skip: usize,
     frames: u64,
     skipped: u64,
-    /// What the packets that are left out took to decode, in samples.
+    /// Decoding work for packets that were left out, in samples.
     left_out: u64,
-    /// The most that may be left out.
+    /// The most that may be left out, in samples.
     most_left_out: u64,
-    /// Samples that were no numbers.
+    /// Samples that are not numbers, or beyond the loudest.
     damaged: u64,
     /// Places where the part is damaged.
     damages: u64,
-    /// Whether rate and channels come from a decoded packet.
+    /// True if rate and channels come from a decoded packet.
     settled: bool,
     ends_early: bool,
     fraction: Option<f32>,
-    /// Length of the track in its own units of time.
+    /// Length of the track in its own time unit.
     length: Option<u64>,
-    /// Whether the demuxer cannot know where the sound ends: the length that it gives is a guess, or not that of all that
-    /// is there.
+    /// True if the demuxer cannot know where the sound ends: its length is a guess, or covers only a part of the sound.
     has_loose_end: bool,
-    /// Whether the times of packets are written in them, so that a jump shows what is missing.
+    /// True if packets contain their time, so that a jump reveals missing ones.
     has_numbers: bool,
-    /// When the next packet starts if none is missing, in units of the track.
+    /// Start of the next packet if none is missing, in the track's time unit.
     next: Option<Timestamp>,
     /// Length of the part in bytes.
     bytes: u64,
@@ -100,7 +100,7 @@ impl<'s> Decoding<'s> {
             return Err(names::no_decoder(reader.as_ref(), container));
         };
         let Chosen { track, params, decoder, pre_skip, guessed } = chosen;
-        // Of Ogg, the pages say it.
+        // For Ogg, the pages state the duration.
         let promised = part.promised.map(|promised| promised.as_secs_f64());
         let stated = if is_ogg { promised } else { stated_seconds(&track, pre_skip) };
         let counted = part.duration.map(|duration| duration.as_secs_f64());
@@ -144,27 +144,27 @@ impl<'s> Decoding<'s> {
         })
     }
 
-    /// What the file is, so far as known.
+    /// Returns the format, as far as known.
     pub(super) fn format(&self) -> &Format {
         &self.format
     }
 
-    /// The samples of the packet that the last call of [`Self::advance`] decoded, interleaved and finite.
+    /// Returns the samples of the last decoded packet, interleaved and finite.
     pub(super) fn samples(&self) -> &[f32] {
         &self.samples
     }
 
-    /// Returns how much of the part has been read, from 0 to 1, if anything tells.
+    /// Returns how much of the part has been read, from 0 to 1, if it is known.
     pub(super) fn fraction(&self) -> Option<f32> {
         self.fraction
     }
 
-    /// Returns what the packets that were left out took to decode, in samples.
+    /// Returns the decoding work for packets that were left out, in samples.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// Decodes up to the next packet with samples; `false` at the end, and where too much was left out.
+    /// Decodes up to the next packet with samples. Returns false at the end, and if too much was left out.
     pub(super) fn advance(&mut self) -> Result<bool, InspectError> {
         while self.left_out < self.most_left_out {
             self.watch.check()?;
@@ -180,7 +180,7 @@ impl<'s> Decoding<'s> {
                 continue;
             }
             if self.has_loose_end {
-                // Do not let the demuxer cut off what is there beyond the end that it guessed.
+                // The demuxer must not cut off sound beyond the end that it guessed.
                 packet.trim_end = Duration::ZERO;
             }
             if self.has_numbers {
@@ -212,10 +212,10 @@ impl<'s> Decoding<'s> {
         Ok(false)
     }
 
-    /// Adds what the decoding found.
+    /// Adds the counts of the decoding to the summary.
     pub(super) fn finish(self, summary: &mut Summary) {
         let seconds = self.frames as f64 / f64::from(self.format.sample_rate.max(1));
-        // Some slack for containers that round.
+        // Some tolerance, because containers round.
         let missing = self.format.stated_seconds.is_some_and(|stated| seconds < stated - 0.05);
         summary.skipped_packets += self.skipped;
         summary.damaged_samples += self.damaged;
@@ -223,13 +223,13 @@ impl<'s> Decoding<'s> {
         summary.incomplete |= self.ends_early || missing;
     }
 
-    /// Counts a packet that is not measured, although it took as long to decode as others of so many samples.
+    /// Counts a packet that is not measured, although decoding it took as long as for this many samples.
     fn leave_out(&mut self, samples: u64) {
         self.skipped += 1;
         self.left_out += samples.min(LARGEST_PACKET);
     }
 
-    /// Decodes one packet to `self.samples`; `None` if it is damaged.
+    /// Decodes one packet to `self.samples`. Returns `None` if it is damaged.
     fn decode(&mut self, packet: &Packet) -> Option<(u32, usize)> {
         let samples = &mut self.samples;
         let spec = match &mut self.decoder {
@@ -255,7 +255,7 @@ impl<'s> Decoding<'s> {
                 (opus::RATE, channels)
             }
         };
-        // What is no number is taken for silence, what is out of all proportion for full scale.
+        // A value that is not a number becomes silence; one that is far too large becomes full scale.
         for sample in samples.iter_mut().filter(|sample| sample.is_nan() || sample.abs() > LOUDEST) {
             *sample = if sample.is_nan() { 0.0 } else { 1.0_f32.copysign(*sample) };
             self.damaged += 1;
@@ -285,14 +285,14 @@ impl<'s> Decoding<'s> {
     }
 }
 
-/// The duration that the container states, if any.
+/// Returns the duration that the container states, if any.
 fn stated_seconds(track: &Track, pre_skip: usize) -> Option<f64> {
-    // What is counted for Opus includes what is dropped from the start.
+    // The duration of Opus includes the frames that are dropped from the start.
     let length = track.duration?.saturating_sub((pre_skip as u64).into());
     track.time_base?.calc_duration(length).map(|time| time.as_secs_f64())
 }
 
-/// A count of frames from a header, within what there is.
+/// Returns a number of frames from a header, limited to those available.
 fn frames(count: u64, available: usize) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX).min(available)
 }

@@ -1,50 +1,50 @@
-//! What the level of the samples shows along time: silence and clipping. It does not weigh by ear, as
-//! loudness does, and keeps only sums.
+//! Silence and clipping, found by the level of the samples over time. The level is not weighted by hearing, unlike
+//! loudness. Only sums are kept.
 
 use super::report::{Event, Span};
 use super::{Format, Summary};
 
-/// Level of a window, as root mean square over all channels in dBFS where a full-scale square is 0, below
-/// which it is silence.
+/// A window is silence below this level: the root mean square over all channels in dBFS, where a full-scale square wave
+/// is 0.
 pub(super) const SILENCE_DBFS: f64 = -50.0;
-/// A silence as long as this, in seconds, is noted.
+/// A silence at least as long as this, in seconds, gets a line in the report.
 pub(super) const LONG_SILENCE: f64 = 2.0;
 /// Length of a window in milliseconds.
 const WINDOW_MS: u64 = 20;
-/// As many samples of one channel in a row at full scale are clipping; fewer are peaks that just fit.
+/// This many samples of one channel in a row at full scale are clipping; fewer are peaks that just fit.
 const CLIPPED_RUN: u32 = 3;
-/// Clipped runs nearer to each other than this, in seconds, are one passage.
+/// Clipped runs closer than this, in seconds, form one passage.
 const SAME_PASSAGE: f64 = 0.5;
 
-/// The watch over the levels of one file.
+/// The levels of one file while it is measured.
 pub(super) struct Levels {
     channels: usize,
     rate: f64,
     window: u64,
     full_scale: f32,
-    /// Seconds before the present format.
+    /// Seconds before the current format.
     before: f64,
-    /// Frames of the present format so far.
+    /// Frames of the current format so far.
     frames: u64,
-    /// Of the window in progress: frames and sum of squares.
+    /// Frames and sum of squares of the current window.
     filled: u64,
     squares: f64,
     silent_seconds: f64,
-    /// Start of the silence in progress, in seconds.
+    /// Start of the current silence, in seconds.
     silent_since: Option<f64>,
     runs: Vec<Run>,
     passage: Option<Passage>,
     clipped: u64,
 }
 
-/// Samples in a row at full scale in one channel, with the sign that they have.
+/// Samples in a row at full scale in one channel, with their sign.
 #[derive(Clone, Copy, Default)]
 struct Run {
     length: u32,
     positive: bool,
 }
 
-/// Where there is clipping, in seconds.
+/// A passage with clipping, in seconds.
 struct Passage {
     first: f64,
     last: f64,
@@ -52,10 +52,10 @@ struct Passage {
 }
 
 impl Levels {
-    /// Prepares for the given format.
+    /// Prepares for a format.
     pub(super) fn new(format: &Format) -> Self {
         let rate = u64::from(format.sample_rate.max(1));
-        // The highest positive sample of so many bits; decoders of lossy codecs give 16 bits at least.
+        // The highest positive sample with this many bits; decoders of lossy codecs give at least 16 bits.
         let bits = format.bits_per_sample.unwrap_or(16).clamp(8, 16);
         Self {
             channels: format.channels.max(1) as usize,
@@ -74,7 +74,7 @@ impl Levels {
         }
     }
 
-    /// Goes on in another format.
+    /// Continues in another format.
     pub(super) fn switch(&mut self, format: &Format, events: &mut Vec<Event>) {
         if self.filled > 0 {
             self.end_window(events);
@@ -90,7 +90,7 @@ impl Levels {
         };
     }
 
-    /// Looks at interleaved samples; silences and passages that ended go to `events`.
+    /// Measures interleaved samples; silences and passages that have ended are added to `events`.
     pub(super) fn add(&mut self, samples: &[f32], events: &mut Vec<Event>) {
         for frame in samples.chunks_exact(self.channels) {
             let mut squares = 0.0;
@@ -107,7 +107,7 @@ impl Levels {
         }
     }
 
-    /// Closes what is open at the end of the file.
+    /// Ends open silences and passages at the end of the file.
     pub(super) fn finish(&mut self, summary: &mut Summary, events: &mut Vec<Event>) {
         if self.filled > 0 {
             self.end_window(events);
@@ -151,7 +151,7 @@ impl Levels {
         let positive = sample > 0.0;
         run.length = if run.positive == positive { run.length.saturating_add(1) } else { 1 };
         run.positive = positive;
-        // The samples that made the run long enough count when it is.
+        // When the run is long enough, its first samples count, too.
         let new = match run.length.cmp(&CLIPPED_RUN) {
             std::cmp::Ordering::Less => return,
             std::cmp::Ordering::Equal => u64::from(CLIPPED_RUN),

@@ -1,24 +1,25 @@
-//! Loudness and peaks of the whole file (EBU R 128, ITU-R BS.1770-4), by the histogram method, so that
-//! memory does not grow with time. It knows nothing of time lines and does not decide what is loud.
+//! Loudness and peaks of the whole file (EBU R 128, ITU-R BS.1770-4). The histogram method keeps memory from growing
+//! with
+//! time. It does not know when a sound was loud.
 
 use ebur128::{Channel, EbuR128, Mode};
 
 use super::{Format, InspectError, Summary};
 
-/// A range of loudness needs several windows of three seconds; below this many seconds it says nothing.
+/// The loudness range needs several windows of three seconds; below this many seconds it is meaningless.
 const RANGE_SECONDS: f64 = 4.0;
 
 /// The meter of one file.
 pub(super) struct Loudness {
     meter: EbuR128,
     channels: u32,
-    /// The highest peaks of formats before the present one, linear.
+    /// The highest peaks of earlier formats, linear.
     sample_peak: f64,
     true_peak: f64,
 }
 
 impl Loudness {
-    /// Builds the meter for the given rate and channels.
+    /// Creates the meter for a format.
     pub(super) fn new(format: &Format) -> Result<Self, InspectError> {
         let mode = Mode::I | Mode::LRA | Mode::TRUE_PEAK | Mode::HISTOGRAM;
         let meter = EbuR128::new(format.channels, format.sample_rate, mode).map_err(broken)?;
@@ -27,7 +28,7 @@ impl Loudness {
         Ok(loudness)
     }
 
-    /// Goes on in another format: what was loud stays counted.
+    /// Continues in another format; earlier measurements stay counted.
     pub(super) fn switch(&mut self, format: &Format) -> Result<(), InspectError> {
         (self.sample_peak, self.true_peak) = self.peaks();
         self.meter.change_parameters(format.channels, format.sample_rate).map_err(broken)?;
@@ -35,7 +36,7 @@ impl Loudness {
         self.place_channels()
     }
 
-    /// The library places up to six channels itself; the order is that of WAVE.
+    /// Assigns the channels in WAVE's order; the library itself does so for up to six channels.
     fn place_channels(&mut self) -> Result<(), InspectError> {
         let front = [Channel::Left, Channel::Right, Channel::Center, Channel::Unused];
         let rest: &[Channel] = match self.channels {

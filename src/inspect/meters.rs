@@ -1,5 +1,6 @@
-//! All that is measured along one file, together: hands each packet to every meter and collects what they
-//! note. It knows nothing of decoding and of words.
+//! All meters of one file: passes each packet to every meter and collects their events. It knows nothing of decoding
+//! and
+//! of texts.
 
 use super::levels::Levels;
 use super::loudness::Loudness;
@@ -14,17 +15,17 @@ pub(super) struct Meters {
     speech: Speech,
     events: Vec<Event>,
     summary: Summary,
-    /// Rate and channels of what is measured now.
+    /// Rate and channels of the current format.
     format: (u32, u32),
-    /// Seconds and samples of formats before the present one.
+    /// Seconds and samples of earlier formats.
     seconds_before: f64,
     samples_before: u64,
-    /// Samples of the present one, over all channels.
+    /// Samples of the current format, over all channels.
     samples: u64,
 }
 
 impl Meters {
-    /// Builds the meters for the format of the first packet.
+    /// Creates the meters for the format of the first packet.
     pub(super) fn new(format: &Format) -> Result<Self, InspectError> {
         Ok(Self {
             loudness: Loudness::new(format)?,
@@ -39,7 +40,7 @@ impl Meters {
         })
     }
 
-    /// Goes on with sound of this format; returns whether it is another one than before.
+    /// Continues with sound of this format. Returns true if the format has changed.
     pub(super) fn switch(&mut self, format: &Format) -> Result<bool, InspectError> {
         if self.format == (format.sample_rate, format.channels) {
             return Ok(false);
@@ -73,7 +74,7 @@ impl Meters {
         self.speech.add(samples, &mut self.events)
     }
 
-    /// What was noted since the last call, by its start.
+    /// Returns the events since the last call, by their start.
     pub(super) fn take_events(&mut self) -> Vec<Event> {
         let mut events = std::mem::take(&mut self.events);
         events.sort_by(|a, b| a.span().start.total_cmp(&b.span().start));
@@ -90,7 +91,7 @@ impl Meters {
         events
     }
 
-    /// Ends the measurement: what was still open, and the numbers.
+    /// Ends the measurement, and returns the open events and the numbers.
     pub(super) fn finish(mut self) -> Result<(Vec<Event>, Summary), InspectError> {
         let seconds = self.seconds();
         self.speech.finish(seconds, &mut self.events)?;

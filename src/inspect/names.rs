@@ -1,5 +1,4 @@
-//! What containers and codecs are called, and what to tell somebody whose file cannot be decoded. It
-//! decodes nothing itself.
+//! Names of containers and codecs, and the errors for files that cannot be decoded. It decodes nothing itself.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -11,12 +10,12 @@ use symphonia::core::formats::{FormatInfo, FormatReader};
 
 use super::{Format, InspectError};
 
-/// What to do about a file that cannot be decoded.
+/// Advice for a file that cannot be decoded.
 const CONVERT: &str = "Convert it to WAV, FLAC, MP3, AAC-LC, Ogg Vorbis or Opus and send it again";
-/// What to do about a file that looks broken.
-const CHECK: &str = "Check that the file plays and was sent whole, or convert it to WAV or FLAC";
+/// Advice for a file that looks broken.
+const CHECK: &str = "Check that the file plays and was sent completely, or convert it to WAV or FLAC";
 
-/// The name of a container.
+/// Returns the name of a container.
 pub(super) fn container(info: &FormatInfo) -> &'static str {
     match info.format {
         FORMAT_ID_WAVE => "WAV",
@@ -30,8 +29,8 @@ pub(super) fn container(info: &FormatInfo) -> &'static str {
     }
 }
 
-/// Whether the duration that the demuxer gives is its own guess from the first frames: ADTS states none,
-/// MPEG audio only in a tag, which tells the encoder's delay too.
+/// Returns true if the demuxer's duration is a guess from the first frames. ADTS states no duration; MPEG audio states
+/// it only in a tag, which also has the encoder's delay.
 pub(super) fn guesses_duration(info: &FormatInfo, delay: Option<u32>) -> bool {
     match info.format {
         FORMAT_ID_ADTS => true,
@@ -40,7 +39,7 @@ pub(super) fn guesses_duration(info: &FormatInfo, delay: Option<u32>) -> bool {
     }
 }
 
-/// The name of a codec, if it is known at all.
+/// Returns the name of a codec, if the codec is known at all.
 pub(super) fn codec(id: AudioCodecId) -> Option<&'static str> {
     let registered = symphonia::default::get_codecs().get_audio_decoder(id);
     Some(match id {
@@ -64,33 +63,33 @@ pub(super) fn codec(id: AudioCodecId) -> Option<&'static str> {
     })
 }
 
-/// Whether samples of this codec have a number of bits: those of PCM and of the lossless codecs do.
+/// Returns true if samples of this codec have a number of bits: those of PCM and of the lossless codecs do.
 pub(super) fn has_bits(id: AudioCodecId) -> bool {
     let pcm = CODEC_ID_PCM_S32LE..=CODEC_ID_PCM_MULAW;
     pcm.contains(&id) || id == CODEC_ID_FLAC || id == CODEC_ID_ALAC
 }
 
-/// A file that no demuxer opens.
+/// Returns the error for a file that no demuxer opens.
 pub(super) fn unreadable(error: &Error) -> InspectError {
     match error {
-        // The demuxers say "missing" of what should be in a whole file.
+        // The demuxers use "missing" for parts that a complete file has.
         Error::Unsupported(what) | Error::DecodeError(what) if what.contains("missing") => {
             undecodable(format!("the header of the audio is not complete ({what})"), CHECK)
         }
         Error::Unsupported(what) => {
             undecodable(format!("this kind of audio is not supported ({what})"), CONVERT)
         }
-        Error::IoError(_) => undecodable("the file ends before any sound in it can be found".into(), CHECK),
+        Error::IoError(_) => undecodable("the file ends before its sound begins".into(), CHECK),
         other => undecodable(format!("the header of the audio cannot be read ({other})"), CHECK),
     }
 }
 
-/// A file of which nothing is known.
+/// Returns the error for a file of an unknown kind.
 pub(super) fn unknown() -> InspectError {
-    undecodable("the file is of no kind of audio that is known here".into(), CONVERT)
+    undecodable("the file is not audio of a known kind".into(), CONVERT)
 }
 
-/// A file that opens, without a track that can be decoded.
+/// Returns the error for a file that opens, but has no track that can be decoded.
 pub(super) fn no_decoder(reader: &dyn FormatReader, container: &str) -> InspectError {
     let params = reader.tracks().iter().find_map(|track| track.codec_params.as_ref()?.audio());
     let codec = match params.map(|params| params.codec) {
@@ -102,9 +101,11 @@ pub(super) fn no_decoder(reader: &dyn FormatReader, container: &str) -> InspectE
     cannot_decode(container, codec)
 }
 
-/// A file whose first bytes show that it cannot be decoded, where the demuxer would not say why: Ogg tells
-/// what a stream is in its first packet, behind a page header of 28 bytes, and WAVE in its `fmt ` chunk, which is the first one
-/// in nearly all files.
+/// Returns the error for a file whose first bytes show that it cannot be decoded, if the demuxer would not name the
+/// reason.
+/// The first packet of an Ogg stream, behind a page header of 28 bytes, holds the stream's kind. In WAVE the `fmt `
+/// chunk
+/// does, which comes first in nearly all files.
 pub(super) fn hopeless(source: &mut (impl Read + Seek)) -> std::io::Result<Option<InspectError>> {
     let mut head = Vec::with_capacity(46);
     source.by_ref().take(46).read_to_end(&mut head)?;
@@ -123,12 +124,13 @@ pub(super) fn hopeless(source: &mut (impl Read + Seek)) -> std::io::Result<Optio
 fn wave_codec(head: &[u8]) -> Option<&'static str> {
     let code = |at: usize| head.get(at..)?.first_chunk().map(|code| u16::from_le_bytes(*code));
     let code = match code(20)? {
-        // The extensible form has its code behind its other fields, as the beginning of a GUID.
+        // The extensible form has its code after its other fields, as the start of a GUID.
         0xfffe => code(44)?,
         plain => plain,
     };
     Some(match code {
-        // What the library decodes, or says itself what is wrong with: PCM, ADPCM of Microsoft and IMA, A-law and mu-law.
+        // Codecs that the library decodes or names in its own errors: PCM, ADPCM of Microsoft and IMA, A-law and
+        // mu-law.
         0x01..=0x03 | 0x06 | 0x07 | 0x11 => return None,
         0x10 => "ADPCM of OKI",
         0x20 => "ADPCM of Yamaha",
@@ -152,16 +154,16 @@ fn wave_codec(head: &[u8]) -> Option<&'static str> {
 }
 
 fn cannot_decode(container: &str, codec: &str) -> InspectError {
-    undecodable(format!("the file is {container} with {codec}, which cannot be decoded here"), CONVERT)
+    undecodable(format!("the file is {container} with {codec}, which this server cannot decode"), CONVERT)
 }
 
-/// A file whose packets are all damaged, or missing.
+/// Returns the error for a file whose packets are all damaged or missing.
 pub(super) fn nothing_decoded(format: &Format, skipped: u64) -> InspectError {
     let Format { container, codec, .. } = format;
     let what = match skipped {
         0 => "the file ends too early".to_owned(),
         1 => "its only packet is damaged".to_owned(),
-        more => format!("all {more} packets of it are damaged"),
+        more => format!("all {more} of its packets are damaged"),
     };
     undecodable(
         format!("the header says {container} with {codec}, but no samples could be decoded: {what}"),
@@ -169,10 +171,10 @@ pub(super) fn nothing_decoded(format: &Format, skipped: u64) -> InspectError {
     )
 }
 
-/// Sound with a rate or a number of channels that is not measured.
+/// Returns the error for sound with a rate or number of channels that cannot be measured.
 pub(super) fn beyond_measure(rate: u32, channels: usize) -> InspectError {
     undecodable(
-        format!("the sound has {channels} channels at {rate} Hz, which is not measured here"),
+        format!("the sound has {channels} channels at {rate} Hz, which this server cannot measure"),
         CONVERT,
     )
 }

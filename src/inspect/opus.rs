@@ -1,15 +1,15 @@
-//! Opus packets to samples: reads the identification header that the container keeps (RFC 7845, section
-//! 5.1) and runs one decoder over the streams of each packet. It knows nothing of pages, trims nothing and
-//! applies only the gain that the header asks for.
+//! Decodes Opus packets to samples. It reads the identification header that the container keeps (RFC 7845, section 5.1)
+//! and runs one decoder over the streams of each packet. It does not know pages, trims nothing, and applies only the
+//! gain in the header.
 
 use opus_pure::OpusMSDecoder;
 
-/// Opus always decodes to this rate here, whatever was recorded.
+/// The decoder's output rate, whatever rate was recorded.
 pub(super) const RATE: u32 = 48_000;
 /// The longest packet is 120 ms (RFC 6716, section 3.2.5).
 const LONGEST_FRAMES: usize = 5760;
-/// From the order of channels of Vorbis, which Opus shares, to that of WAVE: for each channel of the output
-/// the place of its source, by number of channels from one.
+/// Converts the channel order of Vorbis, which Opus shares, to WAVE's: for each output channel the index of its source;
+/// one list for each number of channels from one.
 const WAVE_ORDER: [&[usize]; 8] = [
     &[0],
     &[0, 1],
@@ -26,14 +26,14 @@ pub(super) struct Opus {
     decoder: OpusMSDecoder,
     order: &'static [usize],
     gain: f32,
-    /// One packet in the order of Opus.
+    /// One packet in Opus' channel order.
     decoded: Vec<f32>,
 }
 
 impl Opus {
-    /// Builds the decoder that the header describes, if it is for one of the layouts of channels that the
-    /// standard names. MPEG-4 files keep the same header with the bytes of its numbers in the other order,
-    /// hence `big_endian`.
+    /// Builds the decoder that the header describes, if its channel layout is one of those in the standard. MPEG-4
+    /// files
+    /// keep the same header with its numbers in the other byte order, hence `big_endian`.
     pub(super) fn new(header: &[u8], big_endian: bool) -> Option<Self> {
         let [_, _, _, _, _, _, _, _, _, channels, _, _, _, _, _, _, gain_a, gain_b, family, layout @ ..] =
             header
@@ -58,21 +58,21 @@ impl Opus {
         same.then(|| Self {
             decoder,
             order,
-            // Decibels with eight bits behind the point.
+            // Decibels with eight fractional bits.
             gain: 10_f32.powf(f32::from(gain) / (20.0 * 256.0)),
             decoded: vec![0.0; LONGEST_FRAMES * channels],
         })
     }
 
-    /// How many channels the packets decode to.
+    /// Returns the number of channels that the packets decode to.
     pub(super) fn channels(&self) -> usize {
         self.order.len()
     }
 
-    /// Decodes one packet into `samples`, interleaved; `false` if the packet is damaged.
+    /// Decodes one packet into `samples`, interleaved. Returns false if the packet is damaged.
     pub(super) fn decode(&mut self, packet: &[u8], samples: &mut Vec<f32>) -> bool {
         samples.clear();
-        // An empty packet would be concealed, as on a telephone; in a file it is damage.
+        // The decoder would conceal an empty packet, as on a telephone; in a file it is damage.
         let frames = match self.decoder.decode(packet, LONGEST_FRAMES, &mut self.decoded) {
             Ok(frames) if !packet.is_empty() => frames,
             _ => return false,
@@ -85,7 +85,7 @@ impl Opus {
     }
 }
 
-/// How many samples at 48 kHz the header asks to drop from the start, where the container does not say.
+/// Returns how many samples at 48 kHz the header drops from the start, for containers that do not state it.
 pub(super) fn pre_skip_of_mp4(header: &[u8]) -> u32 {
     match header {
         [_, _, _, _, _, _, _, _, _, _, a, b, ..] => u32::from(u16::from_be_bytes([*a, *b])),

@@ -1,13 +1,13 @@
-//! The words of the report, a line at a time: what the file is, what was noted on the way, what it comes to.
-//! It measures nothing; it bounds how many single events are told.
+//! The texts of the report, line by line: the file's format, the events along the file, and the summary. It measures
+//! nothing; it limits how many single events get a line.
 
 use super::levels::{LONG_SILENCE, SILENCE_DBFS};
 use super::{Format, InspectError, Summary};
 
-/// As many events get a line; the others are counted.
+/// Most events that get a line; further ones are only counted.
 const LINES: usize = 200;
 
-/// A stretch of time in seconds from the start of the file.
+/// A range of time in seconds from the start of the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Span {
     pub(super) start: f64,
@@ -15,13 +15,13 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// How long it is, in seconds.
+    /// Returns its duration, in seconds.
     pub(super) fn seconds(&self) -> f64 {
         (self.end - self.start).max(0.0)
     }
 }
 
-/// Something that was noted along the file.
+/// An event along the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Event {
     Speech(Span),
@@ -30,7 +30,7 @@ pub(super) enum Event {
 }
 
 impl Event {
-    /// When it was.
+    /// Returns the time of the event.
     pub(super) fn span(&self) -> Span {
         match self {
             Self::Speech(span) | Self::Silence(span) | Self::Clipping { span, .. } => *span,
@@ -38,17 +38,18 @@ impl Event {
     }
 }
 
-/// The report of one file, as far as it has been written.
+/// The report of one file, as far as it was written.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     events: usize,
 }
 
 impl Report {
-    /// What the file is, by its header.
+    /// Returns the lines about the file's format, from its header.
     pub(super) fn header(&self, format: &Format, parts: usize) -> Vec<String> {
         let size = format.bytes.map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
-        let bits = format.bits_per_sample.map_or_else(String::new, |bits| format!(", {bits} bits a sample"));
+        let bits =
+            format.bits_per_sample.map_or_else(String::new, |bits| format!(", {bits} bits per sample"));
         let mut lines = vec![
             "# Sound, measured\n\n".to_owned(),
             "This model measures sound. It does not transcribe speech, and it cannot tell who speaks or what \
@@ -56,7 +57,7 @@ impl Report {
                 .to_owned(),
         ];
         if parts > 1 {
-            lines.push(format!("- Files: {parts}, joined one behind the other; of the first:\n"));
+            lines.push(format!("- Files: {parts}, joined one after another; of the first:\n"));
         }
         lines.push(format!("- Container: {}{size}\n", format.container));
         lines.push(format!("- Codec: {}{bits}\n", format.codec));
@@ -74,12 +75,12 @@ impl Report {
         lines
     }
 
-    /// What was noted on the way.
+    /// Returns the lines about these events.
     pub(super) fn events(&mut self, events: Vec<Event>) -> Vec<String> {
         events.iter().flat_map(|event| self.note(|| line(event))).collect()
     }
 
-    /// Says that the sound has another format from `at` on; another container or codec, too, if it is of another kind.
+    /// Returns the line about a change of format at `at`; with container and codec if the new part is of another kind.
     pub(super) fn change(&mut self, at: f64, format: &Format, is_other_kind: bool) -> Vec<String> {
         let Format { container, codec, sample_rate, channels: number, .. } = format;
         let kind = if is_other_kind { format!("{container}, {codec}, ") } else { String::new() };
@@ -102,7 +103,7 @@ impl Report {
         lines
     }
 
-    /// What it comes to.
+    /// Returns the lines of the summary.
     pub(super) fn end(&self, summary: &Summary, why_not: Option<&InspectError>) -> Vec<String> {
         let mut lines = vec![
             "\n## In all\n\n".to_owned(),
@@ -135,7 +136,7 @@ impl Report {
         });
         if summary.damaged_places > 0 {
             let places = count(summary.damaged_places, "place", "places");
-            lines.push(format!("- Damage: in {places} the file is damaged, or some of it is missing\n"));
+            lines.push(format!("- Damage: in {places} the file is damaged or incomplete\n"));
         }
         if summary.skipped_packets > 0 {
             let (one, many) =
@@ -144,9 +145,9 @@ impl Report {
             lines.push(format!("- Damage: {packets} skipped\n"));
         }
         if summary.damaged_samples > 0 {
-            let samples = count(summary.damaged_samples, "sample is no number", "samples are no numbers");
+            let samples = count(summary.damaged_samples, "sample is not a number", "samples are not numbers");
             lines.push(format!(
-                "- Damage: {samples}, or out of all proportion; taken for silence or full scale\n"
+                "- Damage: {samples}, or far beyond full scale; measured as silence or full scale\n"
             ));
         }
         if let Some(why_not) = why_not {
@@ -162,11 +163,14 @@ impl Report {
         if summary.is_bounded {
             let measured = length(summary.audio_seconds);
             lines.push(format!(
-                "- Left out: all that follows after {measured}; no more is measured of one file\n"
+                "- Left out: everything after {measured}, the most that is measured of one file\n"
             ));
         }
         if summary.incomplete {
-            lines.push("- Incomplete: less sound could be read than the file should hold\n".to_owned());
+            lines.push(
+                "- Incomplete: the file holds less sound than it states, or cannot be read to its end\n"
+                    .to_owned(),
+            );
         }
         lines
     }
@@ -204,7 +208,7 @@ fn silence(summary: &Summary) -> String {
     format!("- Silence (below {SILENCE_DBFS} dBFS): {part}{long}\n")
 }
 
-/// A part of the whole, in time and in percent.
+/// Returns a part of the whole, as time and percentage.
 fn part(seconds: f64, whole: f64) -> String {
     if whole > 0.0 {
         format!("{} ({:.0} %)", length(seconds), (100.0 * seconds / whole).min(100.0))
@@ -214,7 +218,7 @@ fn part(seconds: f64, whole: f64) -> String {
 }
 
 fn level(value: Option<f64>, unit: &str, why_not: &str) -> String {
-    // Adding zero turns a negative zero, which rounding may leave, into a plain one.
+    // Adding zero turns a negative zero, which rounding may produce, into a positive one.
     value.map_or_else(
         || format!("not measurable: {why_not}"),
         |value| format!("{:.1} {unit}", (value * 10.0).round() / 10.0 + 0.0),
@@ -246,12 +250,12 @@ fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// A length: seconds, and from a minute on as a clock shows it.
+/// Returns a duration: in seconds, and from a minute on like a clock.
 fn length(seconds: f64) -> String {
     if seconds < 60.0 { format!("{seconds:.2} s") } else { clock(seconds) }
 }
 
-/// A point in time, as minutes or hours.
+/// Returns a point in time, with minutes or hours.
 fn clock(seconds: f64) -> String {
     let hundredths = (seconds * 100.0).round() as u64;
     let (minutes, rest) = (hundredths / 6000, hundredths % 6000);
@@ -267,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_shown_as_a_clock_shows_them() {
+    fn times_are_shown_like_a_clock() {
         assert_eq!(clock(0.0), "0:00.00");
         assert_eq!(clock(59.999), "1:00.00");
         assert_eq!(clock(3723.456), "1:02:03.46");
@@ -275,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn many_events_are_told_up_to_a_bound_and_then_counted() {
+    fn events_beyond_the_limit_are_only_counted() {
         let mut report = Report::default();
         let event = Event::Clipping { span: Span { start: 1.0, end: 2.0 }, samples: 3 };
         let text: String = (0..30).flat_map(|_| report.events(vec![event; 10])).collect();
@@ -285,13 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_counted_in_the_singular_and_in_the_plural() {
+    fn damage_is_counted_in_singular_and_plural() {
         for (number, told) in [
             (
                 1,
                 [
                     "1 packet could not be decoded and was skipped",
-                    "1 sample is no number,",
+                    "1 sample is not a number,",
                     "in 1 place the",
                     "1 byte beside",
                 ],
@@ -300,7 +304,7 @@ mod tests {
                 2,
                 [
                     "2 packets could not be decoded and were skipped",
-                    "2 samples are no numbers,",
+                    "2 samples are not numbers,",
                     "in 2 places the",
                     "2 bytes beside",
                 ],

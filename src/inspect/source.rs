@@ -1,6 +1,7 @@
-//! The bytes on their way to the demuxer: one stretch of a file, shown as a file of its own. Counts how far they have
-//! been read, ends when the inspection is stopped, and keeps the first failure of their source, which the demuxer
-//! would otherwise blend with its own complaints. It knows no formats.
+//! The source of the demuxer's bytes: one range of a file, shown as a file of its own. It tracks the position, ends
+//! when
+//! the inspection is stopped, and keeps the first error of the underlying source, which the demuxer would otherwise mix
+//! with its own errors. It knows no formats.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -11,14 +12,14 @@ use symphonia::core::io::MediaSource;
 
 use super::{InspectError, Stop};
 
-/// What the two ends share.
+/// The state that source and watch share.
 #[derive(Debug, Default)]
 struct Shared {
     position: AtomicU64,
     failure: Mutex<Option<io::Error>>,
 }
 
-/// The end that watches.
+/// Watches a source from outside.
 #[derive(Debug, Clone)]
 pub(super) struct Watch {
     shared: Arc<Shared>,
@@ -26,13 +27,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Returns where the demuxer reads, in bytes from the start.
+    /// Returns the demuxer's position, in bytes from the start.
     pub(super) fn position(&self) -> u64 {
         self.shared.position.load(Ordering::Relaxed)
     }
 
-    /// Returns an error if the inspection was stopped, or if the source failed since the last call: then whatever the
-    /// demuxer says is no word about the audio.
+    /// Returns an error if the inspection was stopped, or if the source has failed since the last call. In both cases
+    /// the
+    /// demuxer's own result says nothing about the audio.
     pub(super) fn check(&self) -> Result<(), InspectError> {
         if self.stop.is_stopped() {
             return Err(InspectError::Stopped);
@@ -42,17 +44,17 @@ impl Watch {
     }
 }
 
-/// The end that the demuxer reads.
+/// The source that the demuxer reads.
 pub(super) struct Watched<'s> {
     inner: &'s mut dyn MediaSource,
     range: Range<u64>,
-    /// In the file.
+    /// The position in the whole file.
     position: u64,
     watch: Watch,
 }
 
 impl<'s> Watched<'s> {
-    /// Shows this stretch of `inner`.
+    /// Returns a source for this range of `inner`, and its watch.
     pub(super) fn new(inner: &'s mut dyn MediaSource, range: Range<u64>, stop: &Stop) -> (Self, Watch) {
         let watch = Watch { shared: Arc::default(), stop: stop.clone() };
         (Self { inner, position: range.start, range, watch: watch.clone() }, watch)
@@ -64,7 +66,7 @@ impl<'s> Watched<'s> {
         self.watch.shared.position.store(within, Ordering::Relaxed);
     }
 
-    /// Keeps the failure for the watch and hands the demuxer one like it.
+    /// Keeps the error for the watch, and returns a similar one for the demuxer.
     fn failed(&self, error: io::Error) -> io::Error {
         let kind = error.kind();
         if kind != io::ErrorKind::Interrupted {
@@ -75,7 +77,7 @@ impl<'s> Watched<'s> {
     }
 
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // Another part may have been read since.
+        // Another part may have been read in between.
         self.inner.seek(SeekFrom::Start(self.position))?;
         let left = self.range.end.saturating_sub(self.position);
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
@@ -96,7 +98,7 @@ impl Read for Watched<'_> {
 
 impl Seek for Watched<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        // A demuxer that seeks out of the file follows a wrong header: that is no failure of the source.
+        // A demuxer that seeks outside the file follows a wrong header: the source has not failed.
         let position = match to {
             SeekFrom::Start(position) => self.range.start.checked_add(position),
             SeekFrom::Current(by) => self.position.checked_add_signed(by),

@@ -1,6 +1,6 @@
-//! Where somebody speaks: mixes the channels down, brings them to 16 kHz and asks a small voice activity
-//! detector about every 16 milliseconds; joins its answers to segments. It knows no words, no speakers and
-//! no languages.
+//! Finds speech: mixes the channels down, resamples them to 16 kHz, and lets a small voice activity detector score
+//! every
+//! 16 milliseconds; joins the scores to segments. It knows no words, no speakers and no languages.
 
 use earshot::Detector;
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
@@ -9,38 +9,39 @@ use rubato::{Fft, FixedSync, Indexing, Resampler};
 use super::report::{Event, Span};
 use super::{Format, InspectError};
 
-/// The rate and the length of a frame that the detector asks for.
+/// The rate, and the length of a frame, that the detector needs.
 const RATE: u32 = 16_000;
 const FRAME: usize = 256;
 const FRAME_SECONDS: f64 = FRAME as f64 / RATE as f64;
 /// A segment starts at this score; the detector's authors recommend it.
 const START: f32 = 0.5;
-/// A segment goes on above this lower score, so that one weak syllable does not cut it.
+/// A segment continues above this lower score, so that one weak syllable does not split it.
 const STAY: f32 = 0.35;
-/// A frame whose root mean square is below this, as a part of full scale (-60 dBFS), is no speech whatever
-/// the detector thinks: it goes by the spectrum, which noise of the last bit has too.
+/// A frame with a root mean square below this, as a part of full scale (-60 dBFS), is not speech, whatever its score.
+/// The
+/// detector goes by the spectrum, and noise in the last bit can have the spectrum of speech.
 const QUIET: f32 = 0.001;
-/// A pause as long as this, in frames (0.3 s), ends a segment; the pause does not belong to it.
+/// A pause at least as long as this, in frames (0.3 s), ends a segment; the pause does not belong to it.
 const PAUSE: u64 = 19;
-/// A segment shorter than this, in frames (0.16 s), is taken for a noise.
+/// A segment shorter than this, in frames (0.16 s), counts as noise.
 const SHORTEST: u64 = 10;
-/// Frames of the file's rate that the resampler takes at a time.
+/// Frames at the file's rate in one input chunk of the resampler.
 const CHUNK: usize = 1024;
 
-/// The finder of speech in one file.
+/// Finds the speech in one file.
 pub(super) struct Speech {
     channels: usize,
-    /// Mixed down, at the file's rate, less than a chunk after each call.
+    /// The mixed-down sound at the file's rate; less than a chunk after each call.
     mixed: Vec<f32>,
     resampler: Option<Resampling>,
-    /// At 16 kHz, less than a frame after each call.
+    /// The sound at 16 kHz; less than a frame after each call.
     ready: Vec<f32>,
     detector: Box<Detector>,
     frames: u64,
     open: Option<Open>,
 }
 
-/// A segment that may go on: its first frame and the last that was speech.
+/// A segment that may continue: its first frame and its last one with speech.
 struct Open {
     first: u64,
     last: u64,
@@ -49,7 +50,7 @@ struct Open {
 struct Resampling {
     fft: Fft<f32>,
     out: Vec<f32>,
-    /// Frames of the output to drop: the delay of the filter.
+    /// Output frames to drop: the delay of the filter.
     delay: usize,
 }
 
@@ -65,7 +66,7 @@ impl Resampling {
 }
 
 impl Speech {
-    /// Prepares for the given rate and channels.
+    /// Prepares for a format.
     pub(super) fn new(format: &Format) -> Result<Self, InspectError> {
         let resampler = Resampling::new(format)?;
         Ok(Self {
@@ -79,7 +80,7 @@ impl Speech {
         })
     }
 
-    /// Goes on in another format, `seconds` after the start.
+    /// Continues in another format, `seconds` after the start.
     pub(super) fn switch(
         &mut self,
         format: &Format,
@@ -87,7 +88,7 @@ impl Speech {
         events: &mut Vec<Event>,
     ) -> Result<(), InspectError> {
         self.resample(true)?;
-        // Without the silence that the resampler was filled up with.
+        // Without the silence that the resampler was filled with.
         let heard = self.frames * FRAME as u64;
         let whole = ((seconds * f64::from(RATE)).round() as u64).saturating_sub(heard);
         self.ready.resize(usize::try_from(whole).unwrap_or(0).min(self.ready.len()), 0.0);
@@ -98,7 +99,7 @@ impl Speech {
         Ok(())
     }
 
-    /// Listens to interleaved samples; segments that ended go to `events`.
+    /// Examines interleaved samples; segments that have ended are added to `events`.
     pub(super) fn add(&mut self, samples: &[f32], events: &mut Vec<Event>) -> Result<(), InspectError> {
         let share = 1.0 / self.channels as f32;
         self.mixed.extend(samples.chunks_exact(self.channels).map(|frame| frame.iter().sum::<f32>() * share));
@@ -107,7 +108,7 @@ impl Speech {
         Ok(())
     }
 
-    /// Listens to what is left; `seconds` is the length of the file, beyond which nothing can be.
+    /// Examines the rest. `seconds` is the length of the file, which no segment may exceed.
     pub(super) fn finish(&mut self, seconds: f64, events: &mut Vec<Event>) -> Result<(), InspectError> {
         self.resample(true)?;
         self.ready.resize(self.ready.len().next_multiple_of(FRAME), 0.0);
@@ -121,7 +122,7 @@ impl Speech {
         Ok(())
     }
 
-    /// Moves whole chunks from `mixed` to `ready`; at the end the rest too, filled up with silence.
+    /// Moves whole chunks from `mixed` to `ready`; at the end also the rest, filled with silence.
     fn resample(&mut self, all: bool) -> Result<(), InspectError> {
         let Some(Resampling { fft, out, delay }) = &mut self.resampler else {
             self.ready.append(&mut self.mixed);
@@ -129,7 +130,7 @@ impl Speech {
         };
         let broken = |error: &dyn std::fmt::Display| InspectError::Meter(error.to_string());
         if all {
-            // As much silence behind the last sample as the filter holds back.
+            // After the last sample follows as much silence as the filter holds back.
             let held = *delay as u64 * fft.input_frames_max() as u64 / out.len().max(1) as u64;
             let whole = self.mixed.len() + held as usize + fft.input_frames_max();
             self.mixed.resize(whole.next_multiple_of(CHUNK), 0.0);
@@ -156,12 +157,12 @@ impl Speech {
         Ok(())
     }
 
-    /// Scores the whole frames in `ready`.
+    /// Scores the complete frames in `ready`.
     fn detect(&mut self, events: &mut Vec<Event>) {
         let ready = std::mem::take(&mut self.ready);
         let (frames, rest) = ready.as_chunks::<FRAME>();
         for frame in frames {
-            // The detector asks for samples within full scale; floats and filters may go beyond.
+            // The detector needs samples within full scale; floats and filters may exceed it.
             let frame = frame.map(|sample| sample.clamp(-1.0, 1.0));
             let score = self.detector.predict_f32(&frame);
             let power = frame.iter().map(|sample| sample * sample).sum::<f32>() / FRAME as f32;

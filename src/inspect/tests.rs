@@ -1,4 +1,4 @@
-//! Reports about real files, made sound and damage.
+//! Reports about real files, generated sound and damage.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
@@ -54,7 +54,7 @@ fn a_stereo_sine_at_minus_23_dbfs_measures_minus_23_lufs() {
 }
 
 #[test]
-fn a_clipped_square_is_counted_and_told() {
+fn a_clipped_square_is_counted_and_reported() {
     let square = |time: f64| if (time * 100.0).fract() < 0.5 { 1.0 } else { -1.0 };
     let loud = move |time: f64| if (1.0..2.0).contains(&time) { square(time) } else { 0.1 * square(time) };
     let (summary, text) = measured(wav_of(16_000, 1, 3.0, loud));
@@ -64,7 +64,7 @@ fn a_clipped_square_is_counted_and_told() {
 }
 
 #[test]
-fn a_long_silence_is_told_where_it_is() {
+fn a_long_silence_is_reported_with_its_place() {
     let gap = |time: f64| if (1.0..5.0).contains(&time) { 0.0 } else { sine(-20.0)(time) };
     let (summary, text) = measured(wav_of(22_050, 2, 6.0, gap));
     assert_eq!(summary.long_silences, 1);
@@ -123,7 +123,7 @@ fn a_64_bit_wav_says_its_length_and_ends_where_it_says() {
 }
 
 #[test]
-fn a_large_picture_in_front_is_passed_over() {
+fn a_large_picture_at_the_start_is_skipped() {
     let size = 3_u32 << 20;
     let mut tag = b"ID3\x03\0\0".to_vec();
     tag.extend([21, 14, 7, 0].map(|shift| ((size + 10) >> shift) as u8 & 0x7f));
@@ -152,7 +152,7 @@ fn damage_in_the_middle_is_skipped_and_counted() {
 }
 
 #[test]
-fn a_file_cut_in_the_middle_is_told_to_be_incomplete() {
+fn a_file_cut_in_the_middle_is_reported_as_incomplete() {
     for name in ["speech.wav", "speech.flac", "speech.opus"] {
         let mut bytes = fixture(name);
         bytes.truncate(bytes.len() * 3 / 4);
@@ -178,7 +178,7 @@ fn a_reader_that_leaves_stops_the_inspection() {
 }
 
 #[test]
-fn speech_is_told_when_it_ends_and_not_when_the_file_does() {
+fn speech_is_reported_when_it_ends_and_not_when_the_file_ends() {
     struct Watching {
         read: f32,
         heard_at: Option<f32>,
@@ -195,7 +195,7 @@ fn speech_is_told_when_it_ends_and_not_when_the_file_does() {
             ControlFlow::Continue(())
         }
     }
-    // Two seconds of speech, then eight of nothing.
+    // Two seconds of speech, then eight seconds of silence.
     let mut data = fixture("speech.wav")[44..].to_vec();
     data.resize(data.len() + 8 * 16_000, 0);
     let mut listener = Watching { read: 0.0, heard_at: None };
@@ -206,7 +206,7 @@ fn speech_is_told_when_it_ends_and_not_when_the_file_does() {
 }
 
 #[test]
-fn what_cannot_be_decoded_is_refused_with_a_reason_and_an_advice() {
+fn an_undecodable_file_is_refused_with_reason_and_advice() {
     let message = refused(fixture("speech.m4a")[..60].to_vec());
     assert!(message.contains("Check"), "{message}");
     assert!(refused(b"fLaC and then junk".to_vec()).contains("Check"));
@@ -229,7 +229,7 @@ fn what_cannot_be_decoded_is_refused_with_a_reason_and_an_advice() {
 #[test]
 fn an_mp3_without_a_tag_of_its_length_is_read_to_its_end() {
     let mut bytes = fixture("speech.mp3");
-    // The first frame holds the tag instead of sound; without it, that is one more frame of silence.
+    // The first frame holds the tag instead of sound. Without the tag it is one more frame of silence.
     let first = bytes.windows(4).position(|four| four == b"Info" || four == b"Xing").unwrap();
     bytes[first..first + 4].copy_from_slice(b"Gone");
     let (summary, _) = measured(bytes);
@@ -238,7 +238,7 @@ fn an_mp3_without_a_tag_of_its_length_is_read_to_its_end() {
 }
 
 #[test]
-fn a_source_that_fails_is_not_mistaken_for_bad_audio() {
+fn a_failed_source_is_not_reported_as_bad_audio() {
     struct Failing(Cursor<Vec<u8>>);
     impl Read for Failing {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -264,7 +264,7 @@ fn a_source_that_fails_is_not_mistaken_for_bad_audio() {
 }
 
 #[test]
-fn audio_on_a_disk_is_inspected_as_it_would_be_in_memory() {
+fn audio_on_a_disk_is_inspected_like_audio_in_memory() {
     for audio in both(fixture("speech-moov-last.m4a")) {
         let summary = inspect(Box::new(audio.reader()), &Stop::default(), &mut Collected::default()).unwrap();
         assert_eq!(summary, measured(fixture("speech-moov-last.m4a")).0);
@@ -285,7 +285,7 @@ proptest! {
         keep in 0_usize..12_000,
     ) {
         let mut bytes = fixture(name);
-        // Most of what can fail is written at the start.
+        // Most fields that can be wrong are at the start.
         let range = if is_head { 600 } else { bytes.len() };
         for (at, value) in changes {
             bytes[at.index(range)] = value;

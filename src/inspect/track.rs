@@ -1,5 +1,6 @@
-//! Which track of a file is measured and what decodes it: the first track of sound that can be decoded, its
-//! decoder, and the quirks of its container that the decoding has to know. It reads no packets.
+//! Chooses the track of a file to measure: the first audio track that can be decoded, with its decoder and the quirks
+//! of
+//! its container that the decoding needs to know. It reads no packets.
 
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
@@ -18,18 +19,18 @@ pub(super) enum Decoder {
     Opus(Opus),
 }
 
-/// A track of sound with a decoder for it.
+/// An audio track with its decoder.
 pub(super) struct Chosen {
     pub(super) track: Track,
     pub(super) params: AudioCodecParameters,
     pub(super) decoder: Decoder,
-    /// Frames of Opus to drop from the start.
+    /// Opus frames to drop from the start.
     pub(super) pre_skip: usize,
-    /// Whether the demuxer only guesses the length.
+    /// True if the demuxer only guesses the length.
     pub(super) guessed: bool,
 }
 
-/// The default track of sound, or else the first, that can be decoded.
+/// Returns the default audio track, or else the first, that can be decoded.
 pub(super) fn choose(reader: &dyn FormatReader) -> Option<Chosen> {
     let default = reader.default_track(TrackType::Audio);
     default.into_iter().chain(reader.tracks()).find_map(|track| {

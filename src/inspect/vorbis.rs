@@ -1,22 +1,23 @@
-//! How much the codebooks of a Vorbis stream unpack to, asked before the library unpacks them. It would make any number of
-//! tables that a few bytes each ask for: 256 of 16 MB from a header of 6 kB, and nothing stops it on the way.
+//! Computes how much memory the codebooks of a Vorbis stream need, before the library unpacks them. The library would
+//! create any number of tables that a few bytes each ask for: 256 tables of 16 MB from a header of 6 kB. It cannot be
+//! stopped on the way.
 
-/// The most that all codebooks of a stream may hold, in numbers: 4 MB of them. Encoders need a tenth of that.
+/// The most numbers in all codebooks of a stream: 4 MB of them. Encoders need a tenth of that.
 const MOST_NUMBERS: u64 = 1 << 20;
-/// The first header, in front of the one with the codebooks.
+/// Length of the first header, which precedes the one with the codebooks.
 const IDENTIFICATION: usize = 30;
-/// How the header with the codebooks begins.
+/// Start of the header with the codebooks.
 const SETUP: &[u8] = b"\x05vorbis";
-/// How a codebook begins.
+/// Start of a codebook.
 const CODEBOOK: u64 = 0x56_4342;
 
-/// Returns true if the codebooks in these headers are read to their end, and unpack to a bearable size.
+/// Returns true if these headers contain complete codebooks that unpack to an acceptable size.
 pub(super) fn is_bearable(headers: &[u8]) -> bool {
     let setup = headers.get(IDENTIFICATION..).and_then(|rest| rest.strip_prefix(SETUP));
     setup.and_then(numbers).is_some()
 }
 
-/// Returns how many numbers the codebooks hold; `None` if they are too many, or are no codebooks.
+/// Returns how many numbers the codebooks hold; `None` if they are too many, or not codebooks.
 fn numbers(setup: &[u8]) -> Option<u64> {
     let mut bits = Bits { bytes: setup, at: 0 };
     let mut all = 0;
@@ -35,7 +36,7 @@ fn numbers(setup: &[u8]) -> Option<u64> {
     Some(all)
 }
 
-/// Passes over the lengths of a codebook's words ([Vorbis I](https://xiph.org/vorbis/doc/Vorbis_I_spec.html), section 3.2.1).
+/// Skips the lengths of a codebook's words ([Vorbis I](https://xiph.org/vorbis/doc/Vorbis_I_spec.html), section 3.2.1).
 fn pass_over_lengths(bits: &mut Bits<'_>, entries: u64) -> Option<()> {
     let is_ordered = bits.take(1)? == 1;
     if is_ordered {
@@ -56,11 +57,11 @@ fn pass_over_lengths(bits: &mut Bits<'_>, entries: u64) -> Option<()> {
     Some(())
 }
 
-/// Passes over the values of a codebook's vectors, where it has some.
+/// Skips the values of a codebook's vectors, if it has any.
 fn pass_over_values(bits: &mut Bits<'_>, dimensions: u64, entries: u64) -> Option<()> {
     let count = match bits.take(4)? {
         0 => return Some(()),
-        // Reckoned as the library does it, so that both go on at the same bit.
+        // Computed as in the library, so that both continue at the same bit.
         1 => (entries as f32).powf(1.0 / dimensions as f32).floor() as u64,
         2 => entries * dimensions,
         _ => return None,
@@ -71,15 +72,15 @@ fn pass_over_values(bits: &mut Bits<'_>, dimensions: u64, entries: u64) -> Optio
     Some(())
 }
 
-/// Bits from the least significant one of each byte on.
+/// Reads bits, from the least significant one of each byte on.
 struct Bits<'b> {
     bytes: &'b [u8],
-    /// The next one.
+    /// The position of the next bit.
     at: u64,
 }
 
 impl Bits<'_> {
-    /// Takes the next bits, at most 32, as a number; `None` where there are not as many.
+    /// Reads the next bits, at most 32, as a number; returns `None` if there are too few.
     fn take(&mut self, count: u32) -> Option<u64> {
         let mut number = 0;
         for place in 0..count {
@@ -99,7 +100,7 @@ impl Bits<'_> {
 mod tests {
     use super::*;
 
-    /// Headers with so many codebooks of these entries and dimensions, each of some bytes.
+    /// Returns headers with this many codebooks of these entries and dimensions, each of some bytes.
     fn headers(books: u64, entries: u64, dimensions: u64) -> Vec<u8> {
         let mut bits = Vec::new();
         let mut put = |number: u64, count: u32| bits.extend((0..count).map(|place| number >> place & 1 == 1));
@@ -109,7 +110,7 @@ mod tests {
             put(CODEBOOK, 24);
             put(dimensions, 16);
             put(entries, 24);
-            // All words have one length, and all vectors one value of one bit.
+            // All words have one length, and all vectors have one value of one bit.
             put(1, 1);
             put(length - 1, 5);
             put(entries, entries.ilog2() + 1);
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn codebooks_are_bearable_up_to_the_size_that_they_unpack_to() {
+    fn codebooks_are_accepted_up_to_their_unpacked_size() {
         for (books, entries, dimensions, expected) in
             [(1, 2, 31, true), (256, 128, 31, true), (256, 1 << 17, 31, false), (1, 1 << 23, 1, false)]
         {

@@ -1,4 +1,4 @@
-//! What bounds the work: a stop from outside, the time and the samples that are measured.
+//! Limits of the work: a stop from outside, and the most time and samples that are measured.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use crate::audio::made_flac as flac;
 use crate::inspect::{InspectError, Listener, Stop, inspect};
 
 #[test]
-fn sound_beyond_the_bounds_is_left_out_and_told() {
+fn sound_beyond_the_bounds_is_left_out_and_reported() {
     let hour = 3600.0;
     for (bounds, seconds) in [
         (Bounds { seconds: 3.0, samples: u64::MAX }, 4.0 * f64::from(flac::FRAME) / f64::from(flac::RATE)),
@@ -21,11 +21,11 @@ fn sound_beyond_the_bounds_is_left_out_and_told() {
         let bomb = Box::new(Cursor::new(flac::bomb(100, 0)));
         let summary = inspect_within(bounds, bomb, &Stop::default(), &mut listener).unwrap();
         assert!(summary.is_bounded && summary.audio_seconds <= seconds, "{summary:?}");
-        assert!(listener.text.contains("- Left out: all that follows"), "{}", listener.text);
+        assert!(listener.text.contains("- Left out: everything after "), "{}", listener.text);
     }
 }
 
-/// A file of ADTS whose frames behind the first eight are damaged, and how many frames it has.
+/// Returns an ADTS file whose frames after the first eight are damaged, and the number of its frames.
 fn damaged_frames() -> (Vec<u8>, u64) {
     let mut bytes = fixture("speech.aac");
     let (mut at, mut frames) = (0, 0);
@@ -40,7 +40,7 @@ fn damaged_frames() -> (Vec<u8>, u64) {
 }
 
 #[test]
-fn packets_that_are_left_out_are_bounded_like_those_that_are_measured() {
+fn left_out_packets_count_towards_the_bounds() {
     let (bytes, frames) = damaged_frames();
     let within = |samples| {
         let bounds = Bounds { seconds: 3600.0, samples };
@@ -53,7 +53,7 @@ fn packets_that_are_left_out_are_bounded_like_those_that_are_measured() {
     assert!(some.skipped_packets <= 21 && some.is_bounded, "{some:?}");
 }
 
-/// A source that stops the inspection when so much of it has been read.
+/// A source that stops the inspection after this many bytes.
 struct Stopping {
     inner: Cursor<Vec<u8>>,
     at: u64,
@@ -64,7 +64,7 @@ struct Stopping {
 impl Read for Stopping {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_after += usize::from(self.stop.is_stopped());
-        assert_eq!(self.read_after, 0, "nothing is read any more");
+        assert_eq!(self.read_after, 0, "nothing more is read");
         if self.inner.position() >= self.at {
             self.stop.stop();
         }
@@ -88,7 +88,7 @@ impl MediaSource for Stopping {
 }
 
 #[test]
-fn a_stop_ends_the_reading_of_a_file_in_which_nothing_is_found() {
+fn a_stop_ends_reading_a_file_without_any_sound() {
     let junk = [&b"ID3\x04\0\0\0\0\0\0"[..], &vec![0; 1 << 20]].concat();
     for bytes in [junk, flac::bomb(20_000, 0), fixture("speech-moov-last.m4a")] {
         let stop = Stop::default();
@@ -100,8 +100,8 @@ fn a_stop_ends_the_reading_of_a_file_in_which_nothing_is_found() {
 }
 
 #[test]
-fn a_stop_ends_the_decoding_although_there_is_nothing_to_say() {
-    /// Stops at the first line of the report, and must hear no further one.
+fn a_stop_ends_the_decoding_of_a_file_without_events() {
+    /// Stops at the first line of the report, and must not receive another one.
     struct Leaving(Stop);
     impl Listener for Leaving {
         fn say(&mut self, _: String) -> ControlFlow<()> {
@@ -119,7 +119,7 @@ fn a_stop_ends_the_decoding_although_there_is_nothing_to_say() {
 }
 
 #[test]
-fn samples_that_are_no_numbers_are_damage_and_do_not_raise_the_levels() {
+fn samples_that_are_not_numbers_are_damage_and_leave_levels_unchanged() {
     let tone = sine(-20.0);
     let samples = (0..32_000).map(|index| match index % 1000 {
         0 => f32::NAN,
@@ -134,5 +134,5 @@ fn samples_that_are_no_numbers_are_damage_and_do_not_raise_the_levels() {
     assert!(near(summary.sample_peak_dbfs, 0.0, 0.1), "{text}");
     assert!(summary.integrated_lufs.is_some_and(|level| level < 0.0), "{text}");
     assert!(summary.clipped_samples >= 32 * 8, "{text}");
-    assert!(text.contains("- Damage: 320 samples are no numbers"), "{text}");
+    assert!(text.contains("- Damage: 320 samples are not numbers"), "{text}");
 }

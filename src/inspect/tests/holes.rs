@@ -1,17 +1,17 @@
-//! FLAC files of which a part in the middle is missing, or whose header does not know their length.
+//! FLAC files with a missing part in the middle, or without a length in the header.
 
 use super::support::*;
 use crate::audio::made_flac as flac;
 use crate::audio::{Container, stated_duration};
 
-/// Returns how long the file is said to last, in seconds.
+/// Returns the stated duration of the file, in seconds.
 fn said(bytes: &[u8]) -> f64 {
     let duration = stated_duration(&mut std::io::Cursor::new(bytes), Container::Flac);
     duration.map_or(0.0, |duration| duration.as_secs_f64())
 }
 
 #[test]
-fn a_hole_in_a_flac_is_no_sound_and_is_told() {
+fn a_hole_in_a_flac_adds_no_sound_and_is_reported() {
     let second = f64::from(flac::FRAME) / f64::from(flac::RATE);
     let whole = flac::bomb(6, 6 * u64::from(flac::FRAME));
     let frame = (whole.len() - 42) / 6;
@@ -23,7 +23,7 @@ fn a_hole_in_a_flac_is_no_sound_and_is_told() {
         let there = said(&bytes) / second;
         assert!((there - 4.0).abs() < 1e-6, "{what}: {there}");
         let (summary, text) = measured(bytes);
-        // The library may drop a frame that is followed by something else than a frame.
+        // The library may drop a frame if no frame follows it.
         let frames = summary.audio_seconds / second;
         assert!((2.9..4.1).contains(&frames), "{what}: {text}");
         assert!(text.contains("- Damage: in 1 place ") && text.contains("- Incomplete"), "{what}: {text}");
@@ -31,7 +31,7 @@ fn a_hole_in_a_flac_is_no_sound_and_is_told() {
 }
 
 #[test]
-fn a_wrong_bit_in_a_flac_costs_a_frame_and_is_told() {
+fn a_wrong_bit_in_a_flac_loses_one_frame_and_is_reported() {
     let mut bytes = fixture("speech.flac");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -41,7 +41,7 @@ fn a_wrong_bit_in_a_flac_costs_a_frame_and_is_told() {
 }
 
 #[test]
-fn a_flac_whose_header_does_not_know_its_length_is_whole() {
+fn a_flac_without_a_length_in_its_header_is_read_completely() {
     for unknown in [0, 0xff] {
         let mut bytes = fixture("speech.flac");
         // The last 36 bits of eight bytes at 18 count the samples.

@@ -1,4 +1,4 @@
-//! Several files in one: all of them are measured, and what cannot be is told.
+//! Several files joined in one: all are measured, and those that cannot be are reported.
 
 use super::support::*;
 
@@ -30,7 +30,7 @@ fn files_joined_to_one_are_all_measured() {
 }
 
 #[test]
-fn files_of_different_formats_are_measured_one_behind_the_other() {
+fn files_of_different_formats_are_measured_one_after_another() {
     for (names, seconds) in [
         (["speech.aac", "speech-24k.aac"], 2.3 + 0.7),
         (["speech.opus", "speech.ogg"], 2.179 + 2.179),
@@ -50,7 +50,7 @@ fn files_of_different_kinds_are_all_measured() {
     let names = ["speech.aac", "speech-bare.mp3", "speech.wav", "speech.flac", "speech.aiff", "speech.opus"];
     let kinds = ["ADTS, AAC", "MPEG audio, MP3", "WAV, PCM", "FLAC, FLAC", "AIFF, PCM", "Ogg, Opus"];
     let lengths = names.map(|name| measured(fixture(name)).0.audio_seconds);
-    // Each kind stands before two others and behind two others; the tests of the layout join all pairs.
+    // Each kind comes before two others and after two others; the tests of the layout join all pairs.
     for (first, name) in names.into_iter().enumerate() {
         for second in [first + 1, first + 2].map(|second| second % names.len()) {
             let seconds = lengths[first] + lengths[second];
@@ -66,7 +66,7 @@ fn files_of_different_kinds_are_all_measured() {
 }
 
 #[test]
-fn bytes_of_no_known_kind_are_told_as_left_out() {
+fn bytes_of_an_unknown_kind_are_reported_as_left_out() {
     let content: Vec<u8> = (0..5000_u32).map(|number| (number * number % 251) as u8 | 1).collect();
     let webm = [&b"\x1a\x45\xdf\xa3"[..], &content].concat();
     for name in ["speech-rf64.wav", "speech.flac", "speech-bare.mp3", "speech.opus", "speech-24k.aac"] {
@@ -104,7 +104,7 @@ fn a_tone_in_two_formats_has_one_loudness_and_one_time_line() {
 }
 
 #[test]
-fn a_part_that_cannot_be_decoded_is_told() {
+fn a_part_that_cannot_be_decoded_is_reported() {
     let page = |flags: u8, content: &[u8]| {
         let mut page = [&b"OggS\0"[..], &[flags], &[0; 20], &[1, content.len() as u8], content].concat();
         let sum = ogg_sum(&page);

@@ -1,11 +1,11 @@
-//! Files whose lengths are wrong, and files that end too early: what is there is measured, what is missing is told.
+//! Files with wrong lengths, and files that end too early: existing sound is measured, missing sound is reported.
 
 use std::io::Cursor;
 
 use super::support::*;
 use crate::audio::{Container, stated_duration};
 
-/// The fixture of two seconds of speech, with these bytes written at these places.
+/// Returns the fixture of two seconds of speech, with these bytes at these places.
 fn patched(name: &str, patches: &[(usize, &[u8])]) -> Vec<u8> {
     let mut bytes = fixture(name);
     for (at, patch) in patches {
@@ -22,7 +22,7 @@ fn is_whole(name: &str, bytes: Vec<u8>) {
 }
 
 #[test]
-fn a_wav_whose_recorder_died_is_read_to_its_end() {
+fn a_wav_whose_recorder_stopped_early_is_read_to_its_end() {
     is_whole("wav", patched("speech.wav", &[(4, &36_u32.to_le_bytes()), (40, &[0; 4])]));
     let whole = wav_of(8000, 1, 0.2, sine(-20.0));
     for riff in [[0x24, 0, 0, 0], [0; 4], [0xff; 4], [1, 0, 0, 0], [whole[4], whole[5], 0, 0]] {
@@ -77,7 +77,7 @@ fn a_file_with_some_bytes_missing_is_decoded_up_to_there() {
         let mut bytes = fixture(name);
         bytes.truncate(bytes.len() - missing);
         let (summary, text) = measured(bytes);
-        // A page of Ogg is whole or worth nothing; this one holds half of the sound.
+        // A damaged Ogg page is lost as a whole; this one holds half of the sound.
         let least = if name == "speech.ogg" { 0.4 } else { 0.7 };
         assert!(summary.audio_seconds > whole.audio_seconds * least, "{name}: {summary:?}");
         assert!(summary.audio_seconds < whole.audio_seconds, "{name}: {summary:?}");
@@ -87,7 +87,7 @@ fn a_file_with_some_bytes_missing_is_decoded_up_to_there() {
 
 #[test]
 fn a_fragment_cut_in_the_middle_is_incomplete_wherever_it_is_cut() {
-    // In a head of samples, in samples, and in the head of a box.
+    // In a fragment's header, in its samples, and in the header of a box.
     for keep in [5600, 3500, 2300] {
         let mut bytes = fixture("speech-fragments.m4a");
         bytes.truncate(keep);
@@ -111,7 +111,7 @@ fn a_flac_of_unknown_length_that_is_cut_is_incomplete() {
 }
 
 #[test]
-fn a_tag_behind_a_whole_file_is_no_sound_and_no_damage() {
+fn a_tag_after_a_complete_file_is_neither_sound_nor_damage() {
     let id3v1 = [&b"TAG"[..], &[b' '; 124], &[12]].concat();
     let mut ape = b"APETAGEX\xd0\x07\0\0\x20\0\0\0\0\0\0\0\0\0\0\xa0\0\0\0\0\0\0\0\0".to_vec();
     ape.extend(b"APETAGEX\xd0\x07\0\0\x20\0\0\0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\0\0");
@@ -140,20 +140,20 @@ fn a_tag_behind_a_whole_file_is_no_sound_and_no_damage() {
 }
 
 #[test]
-fn junk_behind_the_last_block_of_a_flac_does_not_cost_it() {
+fn junk_after_the_last_block_of_a_flac_does_not_lose_it() {
     for junk in [vec![0; 500], b"</html>\r\n".to_vec()] {
         is_whole("flac", [fixture("speech.flac"), junk].concat());
     }
 }
 
-/// The places in a fixture at which the boxes of this type begin, behind their size.
+/// Returns the places in a fixture of the boxes of this type, behind their size.
 fn places(bytes: &[u8], kind: &[u8; 4]) -> Vec<usize> {
     memchr::memmem::find_iter(bytes, kind).collect()
 }
 
 #[test]
-fn times_that_an_mpeg_4_file_cannot_have_are_those_of_its_codec() {
-    // Where the index stands makes no difference to its fields: in the second file some of them are enough.
+fn impossible_times_in_an_mpeg_4_file_come_from_its_codec() {
+    // The place of the index does not change its fields: in the second file some of them are enough.
     for (name, step) in [("speech.m4a", 1), ("speech-moov-last.m4a", 5)] {
         let (bare, _) = measured(fixture(name));
         let length = stated_duration(&mut Cursor::new(fixture(name)), Container::M4a).unwrap().as_secs_f64();
@@ -196,7 +196,7 @@ fn times_that_an_mpeg_4_file_cannot_have_are_those_of_its_codec() {
 }
 
 #[test]
-fn a_wrong_time_scale_of_fragments_is_not_believed() {
+fn a_wrong_time_scale_of_fragments_is_ignored() {
     let name = "speech-fragments.m4a";
     let (bare, _) = measured(fixture(name));
     let length = stated_duration(&mut Cursor::new(fixture(name)), Container::M4a).unwrap().as_secs_f64();
@@ -212,7 +212,7 @@ fn a_wrong_time_scale_of_fragments_is_not_believed() {
 }
 
 #[test]
-fn what_follows_a_damaged_fragment_is_read_and_the_damage_is_told() {
+fn data_after_a_damaged_fragment_is_read_and_the_damage_reported() {
     let name = "speech-fragments.m4a";
     let bytes = fixture(name);
     let (whole, _) = measured(bytes.clone());

@@ -1,14 +1,14 @@
-//! Ogg files that are cut, damaged or not all there: what is there is measured, and what is missing is told.
+//! Ogg files that are cut, damaged or incomplete: existing sound is measured, and missing sound is reported.
 
 use std::ops::Range;
 
 use super::support::*;
 use crate::audio::{Container, stated_duration};
 
-/// Files of one stream: Opus, Vorbis, FLAC.
+/// Files with one stream: Opus, Vorbis, FLAC.
 const FILES: [&str; 3] = ["speech.opus", "speech.ogg", "speech.oga"];
 
-/// The places of the pages of a file that is whole.
+/// Returns the ranges of the pages of a complete file.
 fn pages(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut pages: Vec<Range<usize>> = Vec::new();
     let mut at = 0;
@@ -22,7 +22,7 @@ fn pages(bytes: &[u8]) -> Vec<Range<usize>> {
     pages
 }
 
-/// Changes a page of a file, and writes its checksum.
+/// Changes a page of a file, and updates its checksum.
 fn with_page(bytes: &mut [u8], page: Range<usize>, change: impl FnOnce(&mut [u8])) {
     let page = &mut bytes[page];
     page[22..26].fill(0);
@@ -31,7 +31,7 @@ fn with_page(bytes: &mut [u8], page: Range<usize>, change: impl FnOnce(&mut [u8]
     page[22..26].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// Returns how long the file is said to last, in seconds.
+/// Returns the stated duration of the file, in seconds.
 fn said(bytes: &[u8]) -> f64 {
     let duration = stated_duration(&mut std::io::Cursor::new(bytes), Container::Ogg);
     duration.map_or(0.0, |duration| duration.as_secs_f64())
@@ -54,15 +54,15 @@ fn an_ogg_cut_within_its_first_page_of_sound_plays_to_there() {
 }
 
 #[test]
-fn one_wrong_bit_in_an_ogg_costs_a_packet_or_a_page_and_is_told() {
+fn a_wrong_bit_in_an_ogg_loses_a_packet_or_page_and_is_reported() {
     for name in FILES {
         let (whole, _) = measured(fixture(name));
         for page in pages(&fixture(name)).into_iter().skip(1) {
             let table = 27..27 + usize::from(fixture(name)[page.start + 26]);
-            // In the mark, a flag, the position, the lengths of packets, and a packet.
+            // In the capture pattern, a flag, the position, the packets' lengths, and a packet.
             for place in [0, 5, 13, 29, 100].into_iter().filter(|place| *place < page.len()) {
                 let costs_page = place == 0 || table.contains(&place);
-                // Without the books of Vorbis there is no sound, nor without the only page of it.
+                // Vorbis has no sound without its codebooks, and none without its only page of sound.
                 let is_needed = match name {
                     "speech.ogg" => page.start < 100 && (costs_page || place == 100),
                     "speech.oga" => page.start > 100 && costs_page,
@@ -88,9 +88,9 @@ fn one_wrong_bit_in_an_ogg_costs_a_packet_or_a_page_and_is_told() {
 }
 
 #[test]
-fn damaged_tags_cost_an_opus_file_no_sound() {
+fn damaged_tags_lose_no_sound_of_an_opus_file() {
     let (whole, _) = measured(fixture("speech.opus"));
-    // In their mark, and in the length of the first one.
+    // In their signature, and in the length of the first one.
     for place in [47 + 28 + 3, 47 + 28 + 9] {
         let mut bytes = fixture("speech.opus");
         bytes[place] ^= 0x20;
@@ -101,7 +101,7 @@ fn damaged_tags_cost_an_opus_file_no_sound() {
 }
 
 #[test]
-fn pages_that_are_missing_from_an_ogg_are_told() {
+fn pages_that_are_missing_from_an_ogg_are_reported() {
     for name in &FILES[..2] {
         let whole = fixture(name);
         let (all, _) = measured(whole.clone());
@@ -120,7 +120,7 @@ fn pages_that_are_missing_from_an_ogg_are_told() {
                     (there - summary.audio_seconds).abs() < 0.1,
                     "{name}, {number}, {what}: {there}, {text}"
                 );
-                // A stream may have been joined while it ran, and may end before its end.
+                // A stream may have been joined while it ran, and may end without an end mark.
                 let (is_first, is_last) = (number == 2, number == places.len() - 1);
                 let has_trace = match what {
                     "zeros" => true,
@@ -136,7 +136,7 @@ fn pages_that_are_missing_from_an_ogg_are_told() {
 }
 
 #[test]
-fn a_cut_or_damaged_ogg_does_not_cost_the_one_behind_it() {
+fn a_cut_or_damaged_ogg_does_not_lose_the_next_file() {
     for (first, second) in
         [("speech.opus", "speech.ogg"), ("speech.ogg", "speech.oga"), ("speech.oga", "speech.opus")]
     {
@@ -163,7 +163,7 @@ fn a_cut_or_damaged_ogg_does_not_cost_the_one_behind_it() {
 }
 
 #[test]
-fn a_negative_position_costs_an_ogg_no_sound() {
+fn a_negative_position_loses_no_sound_of_an_ogg() {
     for name in FILES {
         let (whole, _) = measured(fixture(name));
         for position in [-1_i64, -2, i64::MIN] {
@@ -183,7 +183,7 @@ fn a_negative_position_costs_an_ogg_no_sound() {
 }
 
 #[test]
-fn a_flac_in_ogg_of_unknown_length_is_as_long_as_it_is() {
+fn a_flac_in_ogg_of_unknown_length_is_read_completely() {
     let mut bytes = fixture("speech.oga");
     let first = pages(&bytes).into_iter().next().unwrap();
     // The last 36 bits of eight bytes at 10 in the description count the samples.

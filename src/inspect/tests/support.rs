@@ -1,12 +1,11 @@
-//! What the tests of reports need: a listener that collects, files made on the spot, and the checks that
-//! hold for every report.
+//! Helpers of the report tests: a listener that collects, generated files, and checks that hold for every report.
 
 use std::io::Cursor;
 use std::ops::ControlFlow;
 
 use crate::inspect::{InspectError, Listener, Stop, Summary, inspect};
 
-/// Collects the report; leaves after so many pieces, if told to.
+/// Collects the report; may stop it after this many pieces.
 #[derive(Default)]
 pub(super) struct Collected {
     pub(super) text: String,
@@ -57,7 +56,7 @@ pub(super) fn refused(bytes: Vec<u8>) -> String {
     error.to_string()
 }
 
-/// A WAV file of the given layout around `data`.
+/// Returns a WAV file of this layout around `data`.
 pub(super) fn wav(tag: u16, rate: u32, channels: u16, bits: u16, data: &[u8]) -> Vec<u8> {
     let align = channels * bits / 8;
     let mut out = b"RIFF".to_vec();
@@ -75,7 +74,7 @@ pub(super) fn wav(tag: u16, rate: u32, channels: u16, bits: u16, data: &[u8]) ->
     out
 }
 
-/// A 16-bit WAV of `seconds`, each sample given by its time, the same in all channels.
+/// Returns a 16-bit WAV of `seconds`, with each sample computed from its time, the same in all channels.
 pub(super) fn wav_of(rate: u32, channels: u16, seconds: f64, sample: impl Fn(f64) -> f64) -> Vec<u8> {
     let mut data = Vec::new();
     for frame in 0..(f64::from(rate) * seconds) as u32 {
@@ -92,7 +91,7 @@ pub(super) fn sine(amplitude_dbfs: f64) -> impl Fn(f64) -> f64 {
     move |time| amplitude * (time * 1000.0 * std::f64::consts::TAU).sin()
 }
 
-/// The checksum of an Ogg page whose own field is zero (RFC 3533, section 6).
+/// Returns the checksum of an Ogg page whose own field is zero (RFC 3533, section 6).
 pub(super) fn ogg_sum(page: &[u8]) -> u32 {
     page.iter().fold(0, |sum, byte| {
         (0..8).fold(sum ^ (u32::from(*byte) << 24), |sum, _| {
